@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges};
+use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges, RepresentationType};
 
+use crate::client::flight::FlightTest;
 use crate::error::Error;
+use crate::event::Counts;
 use crate::net::proxy::{Proxy, Route};
 use crate::net::stream::SharedConnector;
 use crate::net::wait::Canceller;
@@ -99,6 +101,10 @@ pub(crate) struct Config {
     /// Whether several transfers use one data connection if the server offers `MODE B`.
     pub(crate) reuse_data: bool,
     pub(crate) tls: Option<Tls>,
+    /// The type of the passive transfer that follows the login, if one does.
+    pub(crate) first_transfer: Option<RepresentationType>,
+    pub(crate) counts: Counts,
+    pub(crate) flights: FlightTest,
 }
 
 impl Config {
@@ -173,6 +179,9 @@ impl Default for Config {
             compress: false,
             reuse_data: false,
             tls: None,
+            first_transfer: None,
+            counts: Counts::default(),
+            flights: FlightTest::default(),
             rules: DataRules::default(),
             allow_low_ports: false,
             active_ports: None,

@@ -1,10 +1,83 @@
 //! What happens during transfers: events, which any thread can send to one receiver.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::file::Verified;
 use crate::file::evidence::Why;
+
+/// What connections have cost. All clients count together whose builders have the same counts
+/// ([`ClientBuilder::counts`](crate::ClientBuilder::counts)).
+#[derive(Clone, Debug, Default)]
+pub struct Counts(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    connections: AtomicU64,
+    round_trips: AtomicU64,
+    /// In microseconds.
+    latency: AtomicU64,
+    login: AtomicU64,
+    is_out_of_order: AtomicBool,
+}
+
+impl Counts {
+    /// Returns the number of control connections.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often a client waited for a server: to connect, for a TLS handshake, or for the
+    /// replies to one write. In active mode, the server's connections do not count.
+    #[must_use]
+    pub fn round_trips(&self) -> u64 {
+        self.0.round_trips.load(Ordering::Relaxed)
+    }
+
+    /// Returns how long the last control connection took to connect: one round trip, or several
+    /// through a proxy.
+    #[must_use]
+    pub fn latency(&self) -> Duration {
+        Duration::from_micros(self.0.latency.load(Ordering::Relaxed))
+    }
+
+    /// Returns the duration of the last successful login.
+    #[must_use]
+    pub fn login(&self) -> Duration {
+        Duration::from_micros(self.0.login.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether a server has answered commands out of order, so that it gets one at a time.
+    #[must_use]
+    pub fn is_out_of_order(&self) -> bool {
+        self.0.is_out_of_order.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_connection(&self, latency: Duration) {
+        self.0.connections.fetch_add(1, Ordering::Relaxed);
+        self.0.latency.store(micros(latency), Ordering::Relaxed);
+        self.add_round_trip();
+    }
+
+    pub(crate) fn add_round_trip(&self) {
+        self.0.round_trips.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_login(&self, duration: Duration) {
+        self.0.login.store(micros(duration), Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_out_of_order(&self) {
+        self.0.is_out_of_order.store(true, Ordering::Relaxed);
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// One event of a transfer, a tree or a pool, reported when it happens.
 ///

@@ -277,7 +277,7 @@ pub use error::{
     AnnouncedHost, DataAttempt, DialError, DownloadFault, Error, ErrorKind, ListingCut, MoveFault,
     Phase, ProxyError, ProxyFault, RemoveFault, UploadFault,
 };
-pub use event::{Event, Observer};
+pub use event::{Counts, Event, Observer};
 pub use file::begin::{Left, Sink};
 pub use file::checksum::Checksum;
 pub use file::evidence::{Resume, Why};
@@ -295,6 +295,7 @@ pub use listing::{
 pub use net::proxy::Proxy;
 pub use net::stream::{Connector, Purpose, Target};
 pub use net::wait::{Canceller, Transport};
+pub use pool::crew::{Worker, work};
 pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
 pub use pool::{Lent, NotLent, Pool};
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.

@@ -2,8 +2,8 @@
 //! decomposed, without dots and blanks at the end, cut short. It can also list new names late, hide
 //! names, refuse commands and close connections.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -42,11 +42,29 @@ pub struct Kind {
     pub comes_after: Option<&'static [u8]>,
     /// `MLSD` lists the current directory, whatever its argument is.
     pub ignores_argument: bool,
+    /// What happens to command lines that arrive in one packet.
+    pub reads: Reads,
+    /// The port of an `EPSV` that comes together with other commands is closed at once.
+    pub closes_ports: bool,
     /// At most this number of connections at a time; further ones get 421.
     pub connections: Option<usize>,
     /// Command lines that begin with the first text get the second as reply. In the first text, no
     /// further rule is tried after a match.
     pub refuses: Vec<(&'static str, &'static str)>,
+}
+
+/// What a server does with command lines that arrive in one packet.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Reads {
+    /// It answers them in order.
+    #[default]
+    InOrder,
+    /// It answers the last one first.
+    Backwards,
+    /// It answers the first one, and drops the others.
+    First,
+    /// It answers the first one, and each other one when another packet arrives.
+    OnePerPacket,
 }
 
 /// A form of Unicode.
@@ -197,6 +215,13 @@ impl FoldingServer {
         lock(&self.state).nodes.get(&self.kind.keys(&split(path)))?.content.clone()
     }
 
+    /// Returns the modification time of the object at `path`, as 14 digits.
+    #[must_use]
+    pub fn modified(&self, path: &str) -> Option<String> {
+        let state = lock(&self.state);
+        state.nodes.get(&self.kind.keys(&split(path))).map(|node| node.modified.clone())
+    }
+
     /// Returns the contents of all files, each with its listed name.
     #[must_use]
     pub fn files(&self) -> Vec<(String, String)> {
@@ -300,6 +325,10 @@ struct Session<'a> {
     transfers: usize,
     counted: usize,
     is_silent: bool,
+    /// Whether the next line is answered only after another packet.
+    waits: bool,
+    /// Whether the last packet had several lines.
+    is_together: bool,
 }
 
 /// The end of a session.
@@ -308,8 +337,22 @@ const OVER: io::ErrorKind = io::ErrorKind::UnexpectedEof;
 impl<'a> Session<'a> {
     fn new(control: &'a TcpStream, kind: &'a Kind, state: &'a Mutex<State>) -> Self {
         let (here, data, peer, rest, from, transfers) = (Vec::new(), None, None, 0, None, 0);
-        let (counted, is_silent) = (0, false);
-        Self { control, kind, state, here, data, peer, rest, from, transfers, counted, is_silent }
+        let (counted, is_silent, waits) = (0, false, false);
+        Self {
+            control,
+            kind,
+            state,
+            here,
+            data,
+            peer,
+            rest,
+            from,
+            transfers,
+            counted,
+            is_silent,
+            waits,
+            is_together: false,
+        }
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
@@ -325,13 +368,9 @@ impl<'a> Session<'a> {
             return self.say("421 too many connections");
         }
         self.say("220 ready")?;
-        let mut lines = BufReader::new(self.control);
+        let (mut lines, mut unread) = (VecDeque::new(), Vec::new());
         loop {
-            let mut line = Vec::new();
-            if lines.read_until(b'\n', &mut line)? == 0 {
-                return Ok(());
-            }
-            let line = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            let Some(line) = self.next_line(&mut lines, &mut unread)? else { return Ok(()) };
             lock(self.state).seen.push(line.clone());
             if let Some((_, reply)) = self.kind.refuses.iter().find(|(it, _)| line.starts_with(it))
             {
@@ -358,6 +397,39 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Returns the next command line, as the server reads them; `None` at the end.
+    fn next_line(
+        &mut self,
+        lines: &mut VecDeque<String>,
+        unread: &mut Vec<u8>,
+    ) -> io::Result<Option<String>> {
+        let is_slow = self.kind.reads == Reads::OnePerPacket;
+        let mut reads = lines.is_empty() || self.waits;
+        while reads {
+            let mut packet = [0; 4_096];
+            let count = self.control.read(&mut packet)?;
+            if count == 0 {
+                return Ok(None);
+            }
+            unread.extend(packet.iter().take(count));
+            let mut new = Vec::new();
+            while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = unread.drain(..=end).collect();
+                new.push(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned());
+            }
+            self.is_together = new.len() > 1;
+            match self.kind.reads {
+                Reads::Backwards => new.reverse(),
+                Reads::First => new.truncate(1),
+                Reads::InOrder | Reads::OnePerPacket => {}
+            }
+            lines.extend(new);
+            reads = lines.is_empty();
+        }
+        self.waits = is_slow;
+        Ok(lines.pop_front())
     }
 
     /// Returns the names of a path from the root.
@@ -402,7 +474,7 @@ impl<'a> Session<'a> {
             "EPSV" => {
                 let data = TcpListener::bind("127.0.0.1:0")?;
                 let port = data.local_addr()?.port();
-                self.data = Some(data);
+                self.data = Some(data).filter(|_| !(self.kind.closes_ports && self.is_together));
                 self.say(&format!("229 here (|||{port}|)"))
             }
             "PASV" => {
@@ -504,6 +576,9 @@ impl<'a> Session<'a> {
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.rest = 0;
+        if self.data.is_none() && self.peer.is_none() {
+            return self.say("425 no port");
+        }
         self.say("150 data")?;
         self.connected()?.write_all(bytes)?;
         self.transfers += 1;
@@ -523,7 +598,7 @@ impl<'a> Session<'a> {
             _ => {
                 let kind = if node.content.is_some() { '-' } else { 'd' };
                 let size = node.content.as_ref().map_or(0, Vec::len);
-                format!("{kind}rwxr-xr-x 1 ftp ftp {size} Jan 01 2026 {}", node.name)
+                format!("{kind}rwxr-xr-x 1 ftp ftp {size} {} {}", day(&node.modified), node.name)
             }
         };
         let text: String = nodes.iter().map(|node| line(node) + "\r\n").collect();
@@ -536,6 +611,9 @@ impl<'a> Session<'a> {
         let above = path.split_last().map_or(&[][..], |(_, above)| above);
         if !lock(self.state).is_directory(&self.kind.keys(above)) {
             return self.say("553 no such directory");
+        }
+        if self.data.is_none() && self.peer.is_none() {
+            return self.say("425 no port");
         }
         self.say("150 data")?;
         let mut bytes = Vec::new();
@@ -580,6 +658,16 @@ impl<'a> Session<'a> {
         drop(state);
         self.say("250 renamed")
     }
+}
+
+/// Returns the day of a time of 14 digits as `ls` shows it.
+fn day(time: &str) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let number = |from, to| time.get(from..to).unwrap_or_default();
+    let month =
+        number(4, 6).parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1)));
+    format!("{} {} {}", month.unwrap_or(&"Jan"), number(6, 8), number(0, 4))
 }
 
 /// Returns the facts of an object as `MLST` and `MLSD` list them.

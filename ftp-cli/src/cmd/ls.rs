@@ -8,7 +8,7 @@ use ftp_client::{
     Budget, Client, Entered, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions,
     Walked,
 };
-use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
+use ftp_proto::{Entry, Escaped, FtpUrl, Pattern, RepresentationType};
 use log::LevelFilter;
 
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
@@ -39,6 +39,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    if urls.len() == 1 {
+        sessions.expect_transfer(RepresentationType::Ascii);
+    }
     let mut lister =
         Lister::new(how, stdio.lines(options), stdio.messages.clone(), stdio.events.clone());
     let mut tally = Tally::new(urls.len(), "listings done", &stdio.messages, &stdio.events);

@@ -66,7 +66,7 @@ pub(crate) fn run(
     };
     options.relate(command)?;
     let _held = hold(options)?;
-    match command {
+    let done = match command {
         Command::Get => get::run(options, stdio),
         Command::Put => put::run(options, stdio),
         Command::Ls => ls::run(options, stdio),
@@ -88,6 +88,10 @@ pub(crate) fn run(
         Command::Help => help::run(options, stdio),
         Command::Man => man::run(options, stdio),
         Command::Completions => completions::run(options, stdio),
-    }?;
-    stdio.messages.replies().check()
+    };
+    let usage = stdio.messages.usage();
+    if options.is_verbose() && usage.counts.connections() > 0 {
+        stdio.messages.say(usage);
+    }
+    done.and_then(|()| stdio.messages.replies().check())
 }

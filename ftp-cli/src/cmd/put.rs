@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Done, LocalSource, NotLent, Place, Put, RemoteTargets};
+use ftp_client::{Client, Done, LocalSource, NotLent, Place, Put, RemoteTargets, Worker, work};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -21,10 +21,10 @@ use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::display::{shown, shown_path};
-use crate::exit::{Exit, Failure, Recovery};
+use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::options::{Options, urls};
-use crate::report::jobs::{self, Tally, Worker};
+use crate::report::jobs::Tally;
 use crate::transfer::options::{Context, TransferOptions};
 use crate::transfer::upload::{Interruptible, UploadObserver, local, not_moved};
 use ftp_server::daemon::json::Object;
@@ -74,8 +74,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
-    let sessions = Sessions::new(options, stdio, &cleanup)?;
-    let board = Board::new(when, stdio, items.len(), total(&items));
+    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    if locals.len() == 1 && !settings.may_skip() {
+        sessions.expect_transfer(representation);
+    }
+    let sizes: Option<Vec<u64>> = items.iter().map(PutItem::size).collect();
+    let total = sizes.as_ref().map(|sizes| sizes.iter().sum());
+    let board = Board::new(when, stdio, items.len(), total);
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
     let escapes = stdio.output_is_terminal();
@@ -100,7 +105,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         spare: &spare,
         last: None,
     };
-    jobs::run(settings.jobs, items.len(), || hire(sessions.another()));
+    work(settings.jobs, items.len(), sizes.and_then(|sizes| sizes.into_iter().max()), |_| {
+        hire(sessions.another())
+    });
     let spare = lock(&spare).take();
     hire(spare.unwrap_or_else(|| sessions.another())).remove_sources();
     drop(context);
@@ -127,6 +134,12 @@ struct PutItem<'a> {
 impl PutItem<'_> {
     fn is_input(&self) -> bool {
         self.local == "-"
+    }
+
+    /// Returns the size in bytes; `None` if it is not a regular file.
+    fn size(&self) -> Option<u64> {
+        let metadata = std::fs::metadata(self.local).ok().filter(Metadata::is_file);
+        metadata.map(|metadata| metadata.len())
     }
 
     fn shown(&self) -> String {
@@ -162,15 +175,6 @@ impl PutItem<'_> {
         let (source, target) = (self.local.as_bytes().to_vec(), self.target(url));
         move |object| object.name("source", &source).text("target", &target)
     }
-}
-
-/// Returns the total size of all files if all are regular, otherwise `None`.
-fn total(items: &[PutItem<'_>]) -> Option<u64> {
-    let length = |item: &PutItem<'_>| {
-        let metadata = std::fs::metadata(item.local).ok().filter(Metadata::is_file);
-        metadata.map(|metadata| metadata.len())
-    };
-    items.iter().map(length).sum()
 }
 
 /// Returns the remote path of each file.
@@ -345,20 +349,21 @@ impl<'a> Putter<'a, '_, '_> {
 }
 
 impl Worker for Putter<'_, '_, '_> {
+    type Failure = Failure;
+
     fn connect(&mut self, _: usize) -> Result<(), NotLent<Failure>> {
-        // A single job connects in `act`, so that --retry also covers the connection.
-        if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
+        if self.sessions.open_client(self.url).is_some() {
             return Ok(());
         }
         self.place = None;
-        match self.sessions.connect_beside_others(self.url) {
-            // `act` retries the connection.
-            Err(NotLent::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
-            connected => connected,
-        }
+        self.sessions.connect_beside_others(self.url)
     }
 
-    fn act(&mut self, number: usize) -> Result<(), Failure> {
+    fn client(&self) -> Option<&Client> {
+        self.sessions.open_client(self.url)
+    }
+
+    fn act(&mut self, number: usize, _: usize, _: bool) -> Result<bool, Failure> {
         let item = self.item(number);
         let fields: &(dyn Fn(Object) -> Object + Sync) = &item.fields(self.url);
         let opened;
@@ -436,7 +441,9 @@ impl Worker for Putter<'_, '_, '_> {
         };
         // All files go to the same directory.
         *place = Some(put.place().clone());
-        self.stored(number, done?)
+        let done = done?;
+        let is_transfer = done.skipped.is_none();
+        self.stored(number, done).map(|()| is_transfer)
     }
 
     fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {

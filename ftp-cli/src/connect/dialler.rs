@@ -14,7 +14,7 @@ use ftp_client::{
     AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, ParseErrorKind, Phase,
     Proxy, Timeouts,
 };
-use ftp_proto::{AddressClass, FtpUrl, Scheme};
+use ftp_proto::{AddressClass, FtpUrl, RepresentationType, Scheme};
 
 use super::credentials::{Credentials, VARIABLE};
 use super::tls_options::{self, TlsOptions};
@@ -199,6 +199,11 @@ impl Dialler {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))
     }
 
+    /// Announces that a transfer of this type follows each login.
+    pub(crate) fn expect_transfer(&mut self, representation: RepresentationType) {
+        self.builder = self.builder.clone().first_transfer(representation);
+    }
+
     /// Makes signals cancel the client.
     pub(crate) fn stopped_by(mut self, cleanup: &Cleanup) -> Self {
         if let Some(canceller) = cleanup.canceller() {
@@ -247,7 +252,7 @@ impl Dialler {
             messages.say_if(options.is_verbose(), note);
         }
         let is_plain = self.protection.of(url)?.is_none();
-        let mut builder = self.builder_for(url, &way)?;
+        let mut builder = self.builder_for(url, &way)?.counts(&messages.usage().counts);
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }

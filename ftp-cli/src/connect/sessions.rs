@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ftp_client::{
     Attempt, Backoff, Canceller, Client, Error, Lent, NotLent, Patience, Pool, Repeat, Upcoming,
 };
-use ftp_proto::{FtpUrl, Scheme};
+use ftp_proto::{FtpUrl, RepresentationType, Scheme};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};
@@ -105,6 +105,12 @@ impl<'a> Sessions<'a> {
         let known = Arc::clone(&self.known);
         let pools = Arc::clone(&self.pools);
         Self { options: self.options, dialler, messages, pools, open: Vec::new(), finder, known }
+    }
+
+    /// Announces that a transfer of this type follows the login of each new connection to a server
+    /// that was not used yet.
+    pub(crate) fn expect_transfer(&mut self, representation: RepresentationType) {
+        Arc::make_mut(&mut self.dialler).expect_transfer(representation);
     }
 
     /// Sets the login for the server of `url`, so that it is not looked up. Also applies to
@@ -256,9 +262,14 @@ impl<'a> Sessions<'a> {
         self.credentials(url).map(|credentials| credentials.user)
     }
 
-    /// Returns whether there is a connection to the server of `url`.
-    pub(crate) fn is_open(&self, url: &FtpUrl) -> bool {
-        self.open.iter().any(|(open, _)| open.is_of(url))
+    /// Returns the open connection to the server of `url`.
+    pub(crate) fn open_client(&self, url: &FtpUrl) -> Option<&Client> {
+        self.open.iter().find(|(open, _)| open.is_of(url)).map(|(_, client)| &**client)
+    }
+
+    /// Returns the connection that was opened last.
+    pub(crate) fn any_client(&self) -> Option<&Client> {
+        self.open.last().map(|(_, client)| &**client)
     }
 
     /// Closes the failed connection to the server of `url` without QUIT. Callers leave it open
@@ -291,6 +302,7 @@ impl<'a> Sessions<'a> {
         let pools: Vec<_> = lock(&self.pools).iter().map(|(_, pool)| Arc::clone(pool)).collect();
         for pool in pools.iter().filter(|_| is_orderly) {
             self.messages.replies().note_quit(&pool.quit());
+            self.messages.usage().note_allowed(pool.allowed());
         }
     }
 }

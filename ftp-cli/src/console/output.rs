@@ -14,19 +14,19 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use env_logger::{Builder, Target};
-use ftp_client::Error;
+use ftp_client::{Counts, Error};
 use ftp_proto::{Escaped, FtpUrl};
 use ftp_server::{EventLog, LogWriter};
 use indicatif::ProgressBar;
 use log::LevelFilter;
 
-use crate::display;
+use crate::display::{self, counted};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::options::Options;
@@ -133,6 +133,7 @@ pub(crate) struct Messages {
     /// The file of `--log-file`.
     log: Arc<OnceLock<Mutex<Log>>>,
     replies: Arc<Replies>,
+    usage: Arc<Usage>,
 }
 
 /// A file of messages with timestamps.
@@ -151,14 +152,20 @@ impl Messages {
         let bar = Arc::default();
         let hidden = Arc::default();
         let log = Arc::default();
-        let replies = Arc::default();
+        let (replies, usage) = Default::default();
         let writer: Box<dyn Write + Send> = Box::new(writer);
-        Self { writer: Arc::new(Mutex::new(writer)), is_terminal, queue, bar, hidden, log, replies }
+        let writer = Arc::new(Mutex::new(writer));
+        Self { writer, is_terminal, queue, bar, hidden, log, replies, usage }
     }
 
     /// Returns the count of what the run does about replies that are out of step.
     pub(crate) fn replies(&self) -> &Replies {
         &self.replies
+    }
+
+    /// Returns the counts of what the run has transferred, and of what that cost.
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     /// Hides these arguments in all later messages.
@@ -520,6 +527,51 @@ impl Replies {
             }
             false => Ok(()),
         }
+    }
+}
+
+/// What one run has transferred, and what that cost.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) counts: Counts,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    /// The least number of connections that a server allows, if one has refused a connection.
+    allowed: Mutex<Option<usize>>,
+}
+
+impl Usage {
+    pub(crate) fn add(&self, files: u64, bytes: u64) {
+        self.files.fetch_add(files, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_allowed(&self, connections: Option<usize>) {
+        let mut allowed = lock(&self.allowed);
+        *allowed = allowed.into_iter().chain(connections).min();
+    }
+}
+
+/// Writes everything on one line.
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = self.files.load(Ordering::Relaxed);
+        if files > 0 {
+            let size = display::size(self.bytes.load(Ordering::Relaxed));
+            write!(f, "{}, {size}, ", counted(files, "file"))?;
+        }
+        let counts = &self.counts;
+        write!(f, "{} of ", counted(counts.round_trips(), "round trip"))?;
+        write!(f, "{:.1} ms, ", counts.latency().as_secs_f64() * 1_000.0)?;
+        write!(f, "{}, ", counted(counts.connections(), "connection"))?;
+        write!(f, "login {:.2} s", counts.login().as_secs_f64())?;
+        if let Some(allowed) = *lock(&self.allowed) {
+            write!(f, "; the server allows {}", counted(allowed, "connection"))?;
+        }
+        if counts.is_out_of_order() {
+            f.write_str("; answers out of order: one command at a time")?;
+        }
+        Ok(())
     }
 }
 

@@ -78,6 +78,10 @@ ignores REST or does not report size and time. Until the file is complete,
 NAME.part and NAME.part.segment-* hold the ranges. After a failure or a kill,
 run the same command again to resume the download.
 
+--segments is faster if the server limits the rate of each connection, or if the
+network loses packets. Otherwise it is slower: each connection must log in and
+prove that it sends the right bytes.
+
 With --segments, the file gets its final name only if its size and time on the
 server did not change during the download. If the server offers a digest, the
 local file must also match the digest, unless you use --verify size or --verify

@@ -1,14 +1,11 @@
-//! `--jobs`: handles several items in parallel, each over a separate connection. If a server
-//! refuses more connections, its items use the connections that it accepted.
 //! Counts the items that were done, failed or not tried, and derives the exit code.
 
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use ftp_client::{Client, Entered, Error, NotLent, Place, Repeat};
+use ftp_client::{Client, Entered, Error, Place, Repeat};
 use ftp_proto::FtpUrl;
 use log::LevelFilter;
 
@@ -19,175 +16,8 @@ use crate::console::progress::is_talkative;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
-use crate::lock::lock;
 use crate::options::{Options, urls};
 use ftp_server::daemon::json::Object;
-
-/// A worker with separate connections. Items are identified by number.
-pub(crate) trait Worker {
-    /// Ensures a connection for an item.
-    ///
-    /// # Errors
-    ///
-    /// Returns the reason if there is none. Unless the connection failed, this worker ends, and
-    /// others handle the item.
-    fn connect(&mut self, item: usize) -> Result<(), NotLent<Failure>>;
-
-    /// Handles an item.
-    ///
-    /// # Errors
-    ///
-    /// Returns the reason if it fails.
-    fn act(&mut self, item: usize) -> Result<(), Failure>;
-
-    /// Reports a failed item. Returns `Break` if no other item can succeed.
-    fn failed(&mut self, item: usize, failure: Failure) -> ControlFlow<()>;
-
-    /// Disconnects from the servers.
-    fn end(self);
-}
-
-/// Remaining items and the number of workers.
-struct Queue {
-    state: Mutex<WorkState>,
-    /// Notified when an item has come back, when no more items can come back, or when the work is
-    /// over.
-    settled: Condvar,
-}
-
-struct WorkState {
-    /// The remaining items; the last element is the next one.
-    items: Vec<usize>,
-    workers: usize,
-    /// Number of items that workers have taken but not started, and that may come back to the
-    /// queue.
-    undecided: usize,
-    /// Number of workers that wait for an item to come back.
-    waiting: usize,
-    /// Whether the work is over: items that come back are not tried any more.
-    is_over: bool,
-}
-
-/// Handles `items` items, numbered from 0, with up to `jobs` workers made by `hire`.
-pub(crate) fn run<W: Worker>(jobs: usize, items: usize, hire: impl Fn() -> W + Sync) {
-    let workers = jobs.clamp(1, items.max(1));
-    let items = (0..items).rev().collect();
-    let state = WorkState { items, workers, undecided: 0, waiting: 0, is_over: false };
-    let queue = Queue { state: Mutex::new(state), settled: Condvar::new() };
-    if workers == 1 {
-        return work(&queue, hire());
-    }
-    std::thread::scope(|threads| {
-        for number in 1..workers {
-            let name = format!("job {number}");
-            let queue = &queue;
-            let hire = &hire;
-            let thread = std::thread::Builder::new().name(name);
-            if thread.spawn_scoped(threads, move || work(queue, hire())).is_err() {
-                // The work continues without the additional thread.
-                queue.lock().workers -= 1;
-            }
-        }
-        work(&queue, hire());
-    });
-}
-
-/// Works until nothing is left, or other workers can do the rest.
-fn work(queue: &Queue, mut worker: impl Worker) {
-    while let Some(taken) = queue.next() {
-        let item = taken.item;
-        let done = match worker.connect(item) {
-            Err(NotLent::Failed(failure)) => {
-                drop(taken);
-                Err(failure)
-            }
-            Err(why) => {
-                if taken.give_back() {
-                    return worker.end();
-                }
-                Err(why.into_failure())
-            }
-            Ok(()) => {
-                drop(taken);
-                worker.act(item)
-            }
-        };
-        if let Err(failure) = done
-            && worker.failed(item, failure).is_break()
-        {
-            queue.end();
-        }
-    }
-    worker.end();
-}
-
-impl Queue {
-    /// Returns the next item. Returns `None` to end the worker if no item is left and none can come
-    /// back.
-    fn next(&self) -> Option<Taken<'_>> {
-        let mut state = self.lock();
-        loop {
-            if let Some(item) = state.items.pop() {
-                state.undecided += 1;
-                return Some(Taken { queue: self, item });
-            }
-            if state.undecided == 0 || state.is_over {
-                state.workers -= 1;
-                return None;
-            }
-            state.waiting += 1;
-            state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.waiting -= 1;
-        }
-    }
-
-    /// Ends the work: workers start no other item, not even one that comes back later.
-    fn end(&self) {
-        let mut state = self.lock();
-        state.items.clear();
-        state.is_over = true;
-        self.settled.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, WorkState> {
-        lock(&self.state)
-    }
-}
-
-/// An item without a connection yet. Until this value is dropped, idle workers wait, because the
-/// item may come back.
-struct Taken<'a> {
-    queue: &'a Queue,
-    item: usize,
-}
-
-impl Taken<'_> {
-    /// Puts the item back into the queue, unless the work is over, and no longer counts this
-    /// worker. Returns `false`, and does nothing, if no other worker is left.
-    fn give_back(self) -> bool {
-        let mut state = self.queue.lock();
-        if state.is_over {
-            state.workers -= 1;
-            return true;
-        }
-        if state.workers == 1 {
-            return false;
-        }
-        state.workers -= 1;
-        state.items.push(self.item);
-        true
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        let mut state = self.queue.lock();
-        state.undecided -= 1;
-        if state.waiting > 0 {
-            self.queue.settled.notify_all();
-        }
-    }
-}
 
 /// Counter of a command's items. Reports each failure at once, except a fatal failure and the
 /// failure of the only item: [`finish`](Self::finish) returns their messages. After a failure, the

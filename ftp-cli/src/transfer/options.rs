@@ -57,7 +57,8 @@ pub(crate) struct TransferOptions {
     pub(crate) verify: Verify,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) retrying: Retrying,
-    pub(crate) jobs: usize,
+    /// Number of connections for several files; `None` if it grows while that helps.
+    pub(crate) jobs: Option<usize>,
     /// Number of connections for one download.
     pub(crate) segments: usize,
     /// `--temp`.
@@ -82,9 +83,13 @@ impl TransferOptions {
         };
         let words = [("none", Verify::None), ("size", Verify::Size), ("hash", Verify::Hash)];
         let verify = options.parsed("verify", |text| values::word(text, &words))?;
-        let jobs = |text: &str| match text.parse() {
+        let number = |text: &str| match text.parse() {
             Ok(jobs @ 1..=JOBS) => Ok(jobs),
             _ => Err(format!("invalid number \"{text}\": expected 1 to {JOBS}")),
+        };
+        let jobs = |text: &str| match text {
+            "auto" => Ok(None),
+            text => number(text).map(Some),
         };
         let most = dialler::most_data_connections(options)?;
         let removes_source = options.has("remove-source");
@@ -108,8 +113,12 @@ impl TransferOptions {
             verify: verify.unwrap_or(Verify::BestEffort),
             rate_limit: options.parsed("limit-rate", values::rate)?.map(RateLimit::new),
             retrying: Retrying::from_options(options)?,
-            jobs: options.parsed("jobs", jobs)?.unwrap_or(1).min(most),
-            segments: options.parsed("segments", jobs)?.unwrap_or(1).min(most),
+            jobs: match (options.parsed("jobs", jobs)?.flatten(), most) {
+                (None, usize::MAX) => None,
+                // In active mode with given ports, connections beyond one are only taken if wanted.
+                (jobs, most) => Some(jobs.unwrap_or(1).min(most)),
+            },
+            segments: options.parsed("segments", number)?.unwrap_or(1).min(most),
             temporary: temporary(options)?,
             removes_source,
             newer: options.has("newer"),
@@ -151,14 +160,18 @@ impl TransferOptions {
             .journals(journals())
     }
 
-    /// Returns whether there is only one connection, and each download sends only `RETR`, and
-    /// possibly `SIZE` after it. Several such downloads can be requested at once.
+    /// Returns whether each download sends only `RETR`, and possibly `SIZE` after it. Several such
+    /// downloads can be requested at once.
     pub(crate) fn only_retrieves(&self) -> bool {
-        let selects = self.selection.needs_time() || self.selection.needs_size();
-        let asks = self.resume || self.preserve || self.newer || selects;
         let verifies = matches!(self.verify, Verify::Hash);
-        let is_single = self.jobs == 1 && self.segments == 1;
-        is_single && !(asks || verifies || self.removes_source || self.no_clobber)
+        self.segments == 1 && !(self.may_skip() || self.preserve || verifies)
+    }
+
+    /// Returns whether a file may be skipped, depending on the facts of both sides.
+    pub(crate) fn may_skip(&self) -> bool {
+        let selects = self.selection.needs_time() || self.selection.needs_size();
+        let compares = self.resume || self.newer || self.if_changed || self.no_clobber;
+        selects || compares || self.removes_source
     }
 
     /// Returns how the server stores an upload.
@@ -332,6 +345,7 @@ impl<'a> Context<'a> {
             object.text("verified", done.verified.as_str())
         };
         self.events.done(object, done.bytes);
+        self.messages.usage().add(1, done.bytes);
         let mut moved = display::transferred(done.bytes, done.duration);
         if done.resumed > 0 {
             let before = display::size(done.resumed);

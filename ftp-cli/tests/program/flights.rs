@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::ops::Deref;
 
+use ftp_server::ServerConfig;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -20,7 +21,7 @@ fn flights(site: &Site, files: usize, options: &[&str]) -> usize {
         site.root.write(format!("tree/{number}"), b"content");
     }
     let url = format!("ftp://{}@{}/tree", site.user, relay.address);
-    let mut mirror = ftp(&["mirror"]);
+    let mut mirror = ftp(&["mirror", "-j", "1"]);
     mirror.env("FTP_PASSWORD", site.password).args(options).arg(url).arg(here.path());
     run(&mut mirror).succeeded();
     assert_eq!(here.names().len(), files);
@@ -32,12 +33,14 @@ fn flights(site: &Site, files: usize, options: &[&str]) -> usize {
 #[test]
 fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
     let host = Ipv4Addr::LOCALHOST;
+    let stream = ServerConfig::default().with(|config| config.block_mode = false);
+    let stream = OurServer::with(stream);
     let mut sites: Vec<(&str, Box<dyn Deref<Target = Site>>, usize)> =
-        vec![("ours", Box::new(OurServer::start()), 2)];
+        vec![("ours", Box::new(stream), 2)];
     // If the listing lacks seconds, the time costs another command, unless it is sent together with
     // others.
     for (name, server, each) in [
-        ("vsftpd", RealServer::vsftpd(), 3),
+        ("vsftpd", RealServer::vsftpd(), 2),
         ("proftpd", RealServer::proftpd_at(host), 2),
         ("pure-ftpd", RealServer::pure_ftpd_at(host), 2),
         ("pyftpdlib", RealServer::pyftpdlib(), 2),
@@ -52,4 +55,13 @@ fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
             assert_eq!(flown(12) - flown(2), 10 * want, "{name} {options:?}");
         }
     }
+}
+
+#[test]
+fn small_files_of_a_tree_share_a_data_connection_if_the_server_lists_mode_b_cl_73() {
+    let server = OurServer::start();
+    // Below eight files, a data connection for each costs little.
+    assert_eq!(flights(&server, 4, &[]) - flights(&server, 2, &[]), 2 * 2);
+    let (few, many) = (flights(&server, 10, &[]), flights(&server, 60, &[]));
+    assert!(many <= few + 2, "{many} flights for 60 files, {few} for 10");
 }

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
+use ftp_server::ServerConfig;
 use ftp_tests::port::OwnPort;
 use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::root::TempRoot;
@@ -297,6 +298,39 @@ fn progress_is_silent_in_a_pipe_unless_it_is_wanted() {
     assert!(String::from_utf8_lossy(&ran.stderr).contains("file"), "{ran:?}");
     let ran = run(&mut ftp(&["get", "-v", &url, "/dev/null"]));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("1000 B in"), "{ran:?}");
+}
+
+#[test]
+fn verbose_ends_with_what_the_run_cost() {
+    let server = OurServer::start();
+    server.root.write("file", &[b'x'; 1_000]);
+    let said = |ran: &ftp_tests::process::Ran| {
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        said.lines().next_back().unwrap_or_default().to_owned()
+    };
+    // Connecting, greeting, USER, PASS, TYPE, EPSV, RETR, the data connection, QUIT.
+    let line = said(&run(&mut ftp(&["get", "-v", &server.url("file"), "/dev/null"])));
+    assert!(line.starts_with("ftp-cli: 1 file, 1000 B, 9 round trips of "), "{line}");
+    assert!(line.contains(" ms, 1 connection, login "), "{line}");
+    // A failure follows it.
+    let ran = run(&mut ftp(&["get", "-v", &server.url("none"), "/dev/null"]));
+    ran.exited(8);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains(", 1 connection, login "), "{ran:?}");
+
+    let config = ServerConfig::default().with(|config| {
+        config.limits.per_user = 1;
+        config.limits.rate_per_session = 100_000;
+    });
+    let server = OurServer::with(config);
+    let urls = ["a", "b", "c"].map(|name| {
+        server.root.write(name, &[b'x'; 50_000]);
+        server.url(name)
+    });
+    let here = TempRoot::new();
+    let mut get = ftp(&["get", "-v", "-j", "3"]);
+    let line = said(&run(get.args(urls).current_dir(here.join(""))));
+    assert!(line.starts_with("ftp-cli: 3 files, 146.5 KiB, "), "{line}");
+    assert!(line.ends_with("; the server allows 1 connection"), "{line}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `hooks.stored`: a program that runs for each stored file. [`notices`] and [`trouble`] are about
-//! `hooks.program`, which gets each event.
+//! `hooks.program`, which gets each event, [`spool`] about what is left when a server ends.
 
 pub(crate) mod notices;
+mod spool;
 mod trouble;
 
 use std::fs;
@@ -23,10 +24,10 @@ use crate::serve::Served;
 /// Starts `serve` with a shell script as its hook; the argument of the script is its output
 /// directory.
 fn served(root: &TempRoot, notes: &TempRoot, script: &str, more: &[&str]) -> Served {
-    let notes = notes.path().to_str().unwrap();
+    let (here, notes) = (notes.path(), notes.path().to_str().unwrap());
     let set = format!("hooks.stored=[\"/bin/sh\", \"-c\", '{script}', \"sh\", \"{notes}\"]");
     let mut serve = ftp(&["serve", "--listen", "0", "--write", "--user", "u:p", "--set", &set]);
-    serve.env("FTP_PASSWORD", "secret").env("PATH", "/usr/bin:/bin");
+    serve.env("FTP_PASSWORD", "secret").env("PATH", "/usr/bin:/bin").env("TMPDIR", here);
     Served::of(serve.args(more).arg(root.path()))
 }
 
@@ -68,8 +69,11 @@ fn a_hook_gets_the_upload_details_and_is_not_confined() {
     run(command.arg(url)).succeeded();
     let found = note(&notes, "a $(id)");
     let local = root.join("dir/a $(id)");
+    let (_, id) = found.split_once("FTP_ID=").unwrap();
+    let (id, _) = id.split_once('\n').unwrap();
+    assert!(id.len() > 16, "{id}");
     let told = format!(
-        "FTP_BYTES=5\nFTP_LOCAL_PATH={}\nFTP_PATH=/dir/a $(id)\nFTP_PEER=127.0.0.1\nFTP_USER=u\n",
+        "FTP_BYTES=5\nFTP_ID={id}\nFTP_LOCAL_PATH={}\nFTP_PATH=/dir/a $(id)\nFTP_PEER=127.0.0.1\nFTP_USER=u\n",
         local.display()
     );
     let (facts, rest) = found.split_at(told.len());

@@ -25,6 +25,7 @@ mod flights;
 mod footprint;
 mod fxp;
 mod get;
+mod growth;
 mod habits;
 mod hooks;
 #[cfg(feature = "tls")]

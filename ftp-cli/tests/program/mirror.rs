@@ -8,6 +8,7 @@ mod interrupted;
 mod large;
 mod lost;
 mod names;
+mod together;
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -200,9 +201,9 @@ fn a_mirror_lists_each_directory_once_and_sends_few_commands() {
     }
     let up = mirror(&["--trace"], shown(&here.join("a")), &server.url("b"));
     up.exited(0);
-    let commands =
-        [("MLSD", 1), ("STOR", 7), ("MFMT", 7), ("MKD", 7), ("TYPE", 1), ("SIZE", 7), ("CWD", 0)];
-    for (command, want) in commands {
+    // CWD confirms that the target is missing.
+    let commands = [("MLSD", 1), ("LIST", 0), ("CWD", 1), ("MKD", 7), ("TYPE", 1)];
+    for (command, want) in commands.into_iter().chain([("STOR", 7), ("MFMT", 7), ("SIZE", 7)]) {
         assert_eq!(sent(&up, command), want, "{command}: {up:?}");
     }
 }

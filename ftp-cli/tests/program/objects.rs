@@ -621,6 +621,7 @@ fn missing_parents_are_created_where_listings_of_missing_directories_are_confirm
             ("LIST", Act::Send("150 list", Vec::new(), CONFIRMED)),
             ("MKD a/b/c", Act::Say("550 Create directory operation failed.")),
             ("MKD a/b/c", Act::Say("257 made")),
+            ("MKD a/b", Act::Say("550 Create directory operation failed.")),
             ("MKD a/b", Act::Say("257 made")),
             ("MKD a", Act::Say("257 made")),
         ]);

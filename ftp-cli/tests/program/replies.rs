@@ -343,6 +343,17 @@ fn removals_answered_twice_are_told_apart_cl_13() {
 }
 
 #[test]
+fn a_mirror_deletes_extras_whose_removals_are_answered_twice_cl_13_cl_78() {
+    let here = TempRoot::new();
+    here.write("site/c", b"abc");
+    let server = Server::start(Odd { doubles: &["DELE"], ..PLAIN });
+    let ran = run(ftp(&["mirror", "--delete"]).arg(here.join("site")).arg(server.url("d")));
+    let world = server.world.lock().unwrap();
+    assert_eq!(ran.code(), Some(0), "{ran:?} {world:?}");
+    assert!(world.files.iter().map(String::as_str).eq(["/a", "/b", "/d/c"]), "{ran:?} {world:?}");
+}
+
+#[test]
 fn a_run_reconnects_at_most_three_times_cl_13() {
     let server = Server::start(Odd { doubles: &["DELE"], ..PLAIN });
     let urls: Vec<_> = ["a", "b", "d/a", "d/b", "x", "y"].map(|path| server.url(path)).into();

@@ -39,12 +39,17 @@ impl Scene {
         self.server.url(path).replacen("ftp", self.scheme, 1)
     }
 
-    /// Runs a command with `--reuse-data`, and returns the number of data connections too.
+    /// Runs a command with `--reuse-data`, over one connection unless it names a number, and returns the
+    /// number of data connections too.
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> (Ran, usize) {
         let before = self.recorder.commands().len();
         let mut command = ftp(arguments);
         command.arg("--reuse-data").current_dir(self.here.path());
+        if ["get", "put", "mirror"].contains(&arguments[0]) && !arguments.contains(&"-j") {
+            let is_single = arguments.contains(&"-c");
+            command.args(["-j", "1"].iter().filter(|_| !is_single));
+        }
         if self.scheme == "ftpes" {
             command.args(["--pin", &self.pin]);
         }

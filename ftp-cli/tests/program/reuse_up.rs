@@ -41,7 +41,7 @@ fn age(path: &Path) {
 
 /// Returns the command that mirrors `src` to `www`.
 fn mirror(here: &TempRoot, login: &str, address: SocketAddr, options: &[&str]) -> Command {
-    let mut command = ftp(&["mirror", "--reuse-data"]);
+    let mut command = ftp(&["mirror", "--reuse-data", "-j", "1"]);
     command.args(options).arg("src").arg(format!("ftp://{login}@{address}/www"));
     command.current_dir(here.path());
     command

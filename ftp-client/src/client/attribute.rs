@@ -117,7 +117,6 @@ impl Client {
     /// [`Error::UnreadableTime`] if it has another form.
     pub(crate) fn readable_time(&mut self, path: &[u8]) -> Result<Option<TimeVal>, Error> {
         let command = Command::Mdtm(self.pathname(path)?);
-        self.settle()?;
         let Some(reply) = self.ask(&command)? else { return Ok(None) };
         match TimeVal::parse(reply.text().trim_ascii()) {
             Ok(time) => Ok(Some(time)),
@@ -206,7 +205,7 @@ impl Client {
         &mut self,
         times: impl IntoIterator<Item = (P, TimeVal)>,
     ) -> Result<(), Error> {
-        if !self.config.reuse_data || !self.plan.is_open() || self.control.is_outstanding() {
+        if !self.reuses || !self.plan.is_open() || self.control.is_outstanding() {
             return Ok(());
         }
         self.come_back()?;
@@ -256,7 +255,7 @@ impl Client {
     /// Returns the 2xx reply to a command. Returns `None` for any 5xx except 530: the value is then
     /// unknown.
     fn ask(&mut self, command: &Command) -> Result<Option<Reply>, Error> {
-        known(command, self.control.request(command)?)
+        known(command, self.request(command)?)
     }
 }
 

@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ftp_proto::{AddressRule, Extended, FtpUrl, Mode, Password, PortRanges, Scheme};
+use ftp_proto::{
+    AddressRule, Extended, FtpUrl, Mode, Password, PortRanges, RepresentationType, Scheme,
+};
 
 use super::Client;
 use crate::config::{Config, Family, Timeouts};
 use crate::error::Error;
+use crate::event::Counts;
 use crate::net::connect::Server;
 use crate::net::proxy::{Proxy, Route};
 use crate::net::stream::{Connector, SharedConnector};
@@ -166,6 +169,20 @@ impl ClientBuilder {
         self
     }
 
+    /// Announces that a transfer or listing of this type follows the login (default: none), which
+    /// saves two round trips over a slow network, and more under TLS.
+    ///
+    /// If connecting took 20 ms or more, the client sends `TYPE` and `EPSV` together with `PASS`.
+    /// It reads all replies before it judges one. If the server closes the connection or is
+    /// confused, the client connects again and sends one command at a time. The setting has no
+    /// effect in active mode, through an FTP proxy, and together with
+    /// [`compress`](Self::compress), [`reuse_data`](Self::reuse_data),
+    /// [`epsv_all`](Self::epsv_all) or [`Extended::Never`].
+    pub const fn first_transfer(mut self, representation: RepresentationType) -> Self {
+        self.config.first_transfer = Some(representation);
+        self
+    }
+
     /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists
     /// the mode (default: no).
     ///
@@ -257,6 +274,12 @@ impl ClientBuilder {
     /// Like a password, it stays out of logs and `Debug`.
     pub fn account(mut self, account: impl Into<Vec<u8>>) -> Self {
         self.config.account = Some(Password(account.into()));
+        self
+    }
+
+    /// Sets where to count round trips and connections, together with other clients.
+    pub fn counts(mut self, counts: &Counts) -> Self {
+        self.config.counts = counts.clone();
         self
     }
 

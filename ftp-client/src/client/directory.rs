@@ -99,10 +99,10 @@ impl Client {
     /// Creates the directory at `path`, and its parents that are missing. Returns `false` if the
     /// directory exists already.
     ///
-    /// A refused `MKD` does not tell whether the directory exists or its parent is missing. Whether
-    /// a directory exists is asked with `MLST` or `CWD`, and never decided by a listing: vsftpd
-    /// confirms the listing of a missing directory. A directory that is not proved to exist is
-    /// made.
+    /// A refused `MKD` does not tell whether the directory exists or its parent is missing, so the
+    /// client tries the parents, beginning with the last one: the first that can be made proves that
+    /// all below it were missing. Whether a directory exists is asked with `MLST` or `CWD`, and never
+    /// decided by a listing: vsftpd confirms the listing of a missing directory.
     ///
     /// # Errors
     ///
@@ -110,42 +110,52 @@ impl Client {
     /// [`mkdir`](Self::mkdir) and [`stat`](Self::stat).
     pub fn make_directories(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
         let path = without_slash(path.as_ref());
-        let refusal = match self.mkdir(path) {
-            Ok(_) => return Ok(true),
-            Err(error) if is_about_the_directory(&error) => error,
-            Err(error) => return Err(error),
-        };
-        if self.shows_directory(path)? == Some(true) {
-            return Ok(false);
+        let Some(refusal) = self.refusal_to_make(path)? else { return Ok(true) };
+        let slashes = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+        let parents = slashes.filter_map(|(at, _)| path.get(..at));
+        let parents: Vec<&[u8]> =
+            parents.filter(|parent| !matches!(parent, [] | [.., b'/'])).collect();
+        if parents.is_empty() || !refusal.is_no() {
+            let is_there = self.shows_directory(path)? == Some(true);
+            return if is_there { Ok(false) } else { Err(refusal) };
         }
-        if !refusal.is_no() {
-            return Err(refusal);
-        }
-        let mut first = None;
-        for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            let parent = match path.get(..at) {
-                None | Some([] | [.., b'/']) => continue,
-                Some(parent) => parent,
+        let mut refused = Vec::new();
+        let mut made = None;
+        for (at, parent) in parents.iter().enumerate() {
+            let Some(error) = self.refusal_to_make(parent)? else {
+                made = Some(at);
+                break;
             };
-            match self.mkdir(parent) {
-                Ok(_) => {}
-                Err(error) if is_about_the_directory(&error) => {
-                    // The rest is tried all the same: some servers refuse to show what exists.
-                    if first.is_none() && self.shows_directory(parent)? != Some(true) {
-                        first = Some(error);
-                    }
-                }
-                Err(error) => return Err(error),
+            if at == 0 && self.shows_directory(path)? == Some(true) {
+                return Ok(false);
             }
+            refused.push((*parent, error));
         }
+        let Some(made) = made else {
+            for (parent, error) in refused.into_iter().rev() {
+                if self.shows_directory(parent)? != Some(true) {
+                    return Err(error);
+                }
+            }
+            return Err(refusal);
+        };
+        let mut first = None;
+        for parent in parents.iter().take(made).rev() {
+            // The rest is tried all the same: another client may have created it.
+            first = first.or(self.refusal_to_make(parent)?);
+        }
+        match self.refusal_to_make(path)? {
+            None => Ok(true),
+            Some(_) if self.shows_directory(path)? == Some(true) => Ok(true),
+            Some(error) => Err(first.unwrap_or(error)),
+        }
+    }
+
+    /// Makes a directory. Returns the refusal if it may mean that the directory exists.
+    fn refusal_to_make(&mut self, path: &[u8]) -> Result<Option<Error>, Error> {
         match self.mkdir(path) {
-            Ok(_) => Ok(true),
-            Err(error) if is_about_the_directory(&error) => match self.shows_directory(path)? {
-                // Another client created it.
-                Some(true) => Ok(true),
-                _ if error.is_no() => Err(first.unwrap_or(refusal)),
-                _ => Err(error),
-            },
+            Ok(_) => Ok(None),
+            Err(error) if is_about_the_directory(&error) => Ok(Some(error)),
             Err(error) => Err(error),
         }
     }

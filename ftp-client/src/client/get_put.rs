@@ -89,7 +89,7 @@ impl ClientBuilder {
         let mut client = self.connect_to(url)?;
         let (user, password) = login(url);
         client.login(user, password)?;
-        client.set_representation(url.representation().unwrap_or(RepresentationType::Image));
+        client.set_representation(representation(url));
         Ok(client)
     }
 
@@ -120,7 +120,7 @@ impl ClientBuilder {
         writer: &mut (impl Write + ?Sized),
     ) -> Result<Report, Error> {
         let url = url_of_file(url)?;
-        let mut client = self.open(&url)?;
+        let mut client = self.first_transfer(representation(&url)).open(&url)?;
         let mut place = Place::of(&url);
         let (report, is_known) = loop {
             let error = match client.retrieve(place.path()) {
@@ -165,7 +165,7 @@ impl ClientBuilder {
         mut reader: &mut (impl Read + ?Sized),
     ) -> Result<Report, Error> {
         let url = url_of_file(url)?;
-        let mut client = self.open(&url)?;
+        let mut client = self.first_transfer(representation(&url)).open(&url)?;
         let mut place = Place::of(&url);
         let report = loop {
             let error = match client.store(place.path()) {
@@ -207,8 +207,12 @@ fn login(url: &FtpUrl) -> (&[u8], &[u8]) {
     (user, url.password().unwrap_or(if is_nobody { NOBODY } else { b"" }))
 }
 
+fn representation(url: &FtpUrl) -> RepresentationType {
+    url.representation().unwrap_or(RepresentationType::Image)
+}
+
 fn is_image(url: &FtpUrl) -> bool {
-    url.representation() != Some(RepresentationType::Ascii)
+    representation(url) != RepresentationType::Ascii
 }
 
 /// Ends the session. The transfer is complete, so errors are ignored.

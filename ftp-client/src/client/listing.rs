@@ -82,19 +82,34 @@ impl Client {
             ListingForm::List => return self.list_lines_of(directory, options, is_directory),
         }
         let options = ListOptions { form: ListingForm::List, ..options };
-        match self.begin_mlsd_if_listed(directory)? {
+        match self.begin_mlsd_if_listed(directory, is_directory)? {
             Mlsd::Begun(begun) => self.entries_of_mlsd(directory, *begun),
             Mlsd::Unused => self.list_lines_of(directory, options, is_directory),
             Mlsd::Refused(refusal) => {
-                let plain = ListOptions { all: false, ..options };
-                let listed = self.begin_with_flags(directory, plain, false);
-                if or_refusal(listed, &refusal)?.is_empty() {
+                // CWD settles the question whether the directory exists without a data connection.
+                let inside = match is_directory && !directory.is_empty() {
+                    true => self.go_inside(directory)?,
+                    false => Inside::Fixed,
+                };
+                let is_inside = match inside {
+                    Inside::Entered => true,
+                    Inside::Refused(_) => return Err(refusal),
+                    Inside::Fixed => false,
+                };
+                let first = ListOptions { all: options.all && is_inside, ..options };
+                let listed = self.begin_with_flags(directory, first, is_inside);
+                let beginning = or_refusal(listed, &refusal)?;
+                if beginning.is_empty() {
                     // An empty listing proves nothing if MLSD of the same directory was refused.
                     return Err(refusal);
                 }
-                self.settle()?;
                 self.no_mlsd = true;
                 trace::note(format_args!("MLSD was refused: using LIST"));
+                if is_inside {
+                    return Ok(Entries::resume(self, beginning));
+                }
+                drop(beginning);
+                self.settle()?;
                 // The argument may have been misread.
                 self.list_lines_of(directory, options, is_directory)
             }
@@ -319,7 +334,7 @@ impl Client {
         // An argument that cannot be sent must fail before anything is sent.
         self.with_flags(directory, options)?;
         let (form, begun) = match options.form {
-            ListingForm::Auto => match self.begin_mlsd_if_listed(directory)? {
+            ListingForm::Auto => match self.begin_mlsd_if_listed(directory, false)? {
                 Mlsd::Begun(begun) => (ListingForm::Mlsd, Some(*begun)),
                 Mlsd::Unused => (ListingForm::List, None),
                 Mlsd::Refused(refusal) => return Err(refusal),
@@ -389,25 +404,30 @@ impl Client {
 
     /// Begins `MLSD` if the server lists `MLST`. If the server does not know `MLSD` after all, the
     /// client does not send it again in this session. A path that is not a directory is left to
-    /// `LIST`, which lists files too (RFC 3659 §7.2.1 demands 501 for such a path).
-    fn begin_mlsd_if_listed(&mut self, directory: &[u8]) -> Result<Mlsd, Error> {
+    /// `LIST`, which lists files too (RFC 3659 §7.2.1 demands 501 for such a path), unless the caller
+    /// wants only a directory.
+    fn begin_mlsd_if_listed(
+        &mut self,
+        directory: &[u8],
+        is_directory: bool,
+    ) -> Result<Mlsd, Error> {
         if self.no_mlsd || !self.features()?.has("MLST") {
             return Ok(Mlsd::Unused);
         }
         match self.begin_mlsd(directory) {
             Ok(begun) => Ok(Mlsd::Begun(Box::new(begun))),
-            Err(Error::Refused(_, reply)) if matches!(reply.code().value(), 500..=504) => {
-                self.no_mlsd = reply.code() != ReplyCode::BAD_ARGUMENT;
-                trace::note(format_args!("MLSD was refused: using LIST"));
-                Ok(Mlsd::Unused)
-            }
-            Err(refusal @ Error::Refused(..))
-                if refusal
-                    .reply()
-                    .is_some_and(|reply| reply.code() == ReplyCode::FILE_UNAVAILABLE) =>
-            {
-                Ok(Mlsd::Refused(refusal))
-            }
+            Err(Error::Refused(verb, reply)) => match reply.code() {
+                ReplyCode::FILE_UNAVAILABLE => Ok(Mlsd::Refused(Error::Refused(verb, reply))),
+                ReplyCode::BAD_ARGUMENT if is_directory => {
+                    Ok(Mlsd::Refused(Error::Refused(verb, reply)))
+                }
+                code if (500..=504).contains(&code.value()) => {
+                    self.no_mlsd = code != ReplyCode::BAD_ARGUMENT;
+                    trace::note(format_args!("MLSD was refused: using LIST"));
+                    Ok(Mlsd::Unused)
+                }
+                _ => Err(Error::Refused(verb, reply)),
+            },
             Err(error) => Err(error),
         }
     }
@@ -432,7 +452,7 @@ enum Mlsd {
     Begun(Box<Begun>),
     /// `LIST` must be used.
     Unused,
-    /// 550: the directory is missing, or the server refuses `MLSD` for another reason.
+    /// 550 or 501: the directory is missing, or the server refuses `MLSD` for another reason.
     Refused(Error),
 }
 

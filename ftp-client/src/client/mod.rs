@@ -5,24 +5,26 @@ mod attribute;
 pub(crate) mod builder;
 mod digest;
 mod directory;
+pub(crate) mod flight;
 pub(crate) mod get_put;
 mod listing;
+mod login;
 mod look;
 pub(crate) mod repeat;
 mod transfers;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ftp_proto::{
-    Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Password, Pathname,
-    RangeSetup, RawCommand, Reply, ReplyCode, RepresentationType, ServerState, Severity,
-    TransferMode, Verb,
+    Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Pathname, RangeSetup,
+    RawCommand, Reply, ReplyCode, RepresentationType, ServerState, Severity, TransferMode, Verb,
 };
 
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::control::secure::{self, Asked, Secured};
+use crate::control::secure::{Asked, Secured};
 use crate::error::{Error, Phase};
 use crate::net::connect::{self, Server};
 use crate::net::stream::Stream;
@@ -85,6 +87,8 @@ pub struct Client {
     /// The transfers that the caller has planned, and the commands that were sent ahead.
     pub(crate) plan: Plan,
     welcome: Reply,
+    /// Whether transfers use one data connection if the server offers mode B.
+    pub(crate) reuses: bool,
     pub(crate) secured: Option<Secured>,
     tls_refusal: Option<Reply>,
     /// The type for later transfers.
@@ -103,6 +107,8 @@ pub struct Client {
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
+    /// Whether the server has answered commands that were sent in one write.
+    is_orderly: bool,
     /// Verbs that the server did not know, and whether it knows the X form of each, such as `XPWD`.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
@@ -113,6 +119,9 @@ pub struct Client {
     position: directory::Position,
     /// The server and the user, once logged in.
     identity: Option<Login>,
+    /// The time it took to connect, and to log in.
+    connecting: Duration,
+    login_time: Duration,
 }
 
 impl Client {
@@ -124,13 +133,17 @@ impl Client {
         let mut context = context.transpose().map_err(Error::Tls)?;
         let waiter = Waiter::new(config.overall, config.canceller.clone());
         let stream = connect::connect(&server, &mut config, &waiter)?;
+        let connecting = stream.connecting;
+        config.counts.add_connection(connecting);
         // On a relayed connection, the peer's address is not the server's, or the transport has no
         // address.
         let is_direct = !config.is_relayed();
         let addresses = is_direct.then(|| addresses_of(&stream)).transpose()?;
         config.rules.peer = addresses.map(|(_, peer)| peer);
         let reply_limit = config.timeouts.reply;
-        let mut control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
+        let counts = config.counts.clone();
+        let mut control =
+            ControlConnection::new(stream, server, addresses, reply_limit, waiter, counts);
         let limit = config.timeouts.handshake;
         let mut secured = None;
         let deadline = |control: &ControlConnection| control.deadline(limit, Phase::Handshake);
@@ -151,9 +164,11 @@ impl Client {
                 Asked::Plaintext(reply) => tls_refusal = Some(reply),
             }
         }
+        let reuses = config.reuse_data;
         Ok(Self {
             control,
             config,
+            reuses,
             state: ServerState::default(),
             abandoned: None,
             kept: None,
@@ -171,65 +186,16 @@ impl Client {
             no_nlst: false,
             no_flags: false,
             no_range: false,
+            is_orderly: false,
             x_forms: Vec::new(),
             length_check: false,
             moved: false,
             returned_to: None,
             position: directory::Position::default(),
             identity: None,
+            connecting,
+            login_time: Duration::ZERO,
         })
-    }
-
-    /// Logs in with `USER` and, if the server asks for them, `PASS` and `ACCT`.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::Refused`] with the server's reply, such as 530 for a wrong name or password, or
-    ///   332 if the server wants an account and the builder has none.
-    /// - [`Error::Argument`] for an empty name or account, an argument that is too long, or CR, LF
-    ///   or NUL in any argument.
-    /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
-    /// - [`Error::Proxy`] if an FTP proxy refuses the user and password for the proxy itself.
-    pub fn login(
-        &mut self,
-        user: impl AsRef<[u8]>,
-        password: impl AsRef<[u8]>,
-    ) -> Result<(), Error> {
-        self.settle()?;
-        self.close_kept();
-        if self.secured.as_ref().is_some_and(|secured| secured.before_login) {
-            self.protect()?;
-        }
-        let own = user.as_ref();
-        let user = match &self.config.route {
-            Some(route) if route.proxy.is_ftp() => {
-                &secure::by_proxy(&mut self.control, &route.proxy, own)?
-            }
-            _ => own,
-        };
-        let account = self.config.account.as_ref();
-        self.identity = None;
-        secure::login(&mut self.control, user, password.as_ref(), account)?;
-        self.control.logged_in();
-        self.identity = Some(Login::new(self.control.server(), own));
-        self.protect()?;
-        // Some servers list more features after the login.
-        self.features = None;
-        self.position = directory::Position::default();
-        Ok(())
-    }
-
-    /// Sends an account (`ACCT`), which some servers demand with 532 after the login.
-    ///
-    /// For a server that asks for the account at login, use
-    /// [`ClientBuilder::account`](crate::ClientBuilder::account).
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error::Refused`] if the server refuses the account, and [`Error::Argument`] if the
-    /// account is empty, is too long, or contains CR, LF or NUL.
-    pub fn account(&mut self, account: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
     }
 
     /// Returns the TLS parameters of the connection; `None` if it is unencrypted.
@@ -483,6 +449,7 @@ impl Client {
         self.make_ready_for(verb)?;
         self.control.quoted();
         self.position.forget();
+        self.control.forget_answers();
         match verb {
             Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
             Verb::Type => self.state.representation = None,
@@ -514,7 +481,8 @@ impl Client {
 
     /// Ends the session (`QUIT`), after aborting a transfer that was dropped early.
     ///
-    /// The client waits at most 2 s for the reply, or at most 1 s if it was cancelled. If the
+    /// The client waits at most 2 s for the reply, or at most 1 s if it was cancelled. Over a slow
+    /// network, it does not wait if the last reply can only have answered its own command. If the
     /// server closes the connection without a 221, that also counts as the end of the session.
     ///
     /// # Errors
@@ -526,9 +494,10 @@ impl Client {
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
         self.position.stay();
+        let waits = !self.is_far();
         let answer = self.settle().and_then(|()| {
             self.close_kept();
-            self.control.say_good_bye()
+            self.control.say_good_bye(waits)
         });
         self.control.say_end();
         match answer {
@@ -583,10 +552,16 @@ impl Client {
         if self.control.is_in_doubt() {
             return Err(self.control.out_of_step(Some(Verb::Pwd), reply));
         }
+        self.check_directory(&reply)
+    }
+
+    /// Fails if the reply to `PWD` shows another directory than the one that the last `CWD` led back
+    /// to.
+    fn check_directory(&mut self, reply: &Reply) -> Result<(), Error> {
         let here = self.returned_to.take();
         match here.zip(Pathname::parse_quoted(reply.text()).ok()) {
             Some((here, shown)) if here != shown => {
-                Err(self.control.out_of_step(Some(Verb::Cwd), reply))
+                Err(self.control.out_of_step(Some(Verb::Cwd), reply.clone()))
             }
             _ => Ok(()),
         }

@@ -97,7 +97,7 @@ impl Client {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn plan_downloads<P: AsRef<[u8]>>(&mut self, files: impl IntoIterator<Item = (P, bool)>) {
-        if !self.config.reuse_data {
+        if !self.reuses {
             return;
         }
         for (path, with_time) in files {
@@ -406,6 +406,18 @@ impl Client {
         Ok(self.mode()? == TransferMode::Block)
     }
 
+    /// Makes transfers use one data connection if the server offers mode B, unless the caller wants them
+    /// compressed or pipelined.
+    pub(crate) const fn reuse_data(&mut self) {
+        self.reuses |= !self.config.compress && !self.config.rules.pipeline;
+    }
+
+    /// Returns whether [planned](Self::plan_downloads) downloads are requested ahead, as far as known.
+    #[must_use]
+    pub const fn goes_ahead(&self) -> bool {
+        self.reuses && !self.state.no_blocks
+    }
+
     /// Returns the mode that transfers use.
     pub(crate) fn mode(&mut self) -> Result<TransferMode, Error> {
         if self.config.compress && !self.state.no_deflate {
@@ -415,7 +427,7 @@ impl Client {
             trace::note(format_args!("the server does not list MODE Z: data is not compressed"));
             self.state.no_deflate = true;
         }
-        if self.config.reuse_data && !self.state.no_blocks {
+        if self.reuses && !self.state.no_blocks {
             if self.features()?.has_with("MODE", "B") {
                 return Ok(TransferMode::Block);
             }

@@ -1,16 +1,17 @@
 //! The control connection: the only writer of commands and the only reader of replies
 //! (RFC 959 §5.3, §5.4, §6).
 
+pub(crate) mod login;
 mod replies;
 pub(crate) mod secure;
-mod step;
+pub(crate) mod step;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{
     Command, Exchange, ParseError, Reply, ReplyCode, ReplyDecoder, Severity, Verb, is_listed,
@@ -20,6 +21,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Error, Phase};
+use crate::event::Counts;
 use crate::net::connect::Server;
 use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
@@ -44,6 +46,8 @@ pub(crate) struct ControlConnection {
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after the outstanding one, whose replies follow.
     following: VecDeque<(Verb, Exchange)>,
+    /// Replies to commands that were sent ahead of their turn, until another command is sent.
+    answers: Answers,
     /// The passwords or the account in the last command, which are concealed in replies.
     secrets: Vec<Vec<u8>>,
     /// Whether the outstanding transfer has begun.
@@ -57,6 +61,10 @@ pub(crate) struct ControlConnection {
     waiter: Waiter,
     /// Whether the server reads 0xFF as itself, and not as the start of a Telnet command.
     takes_bytes: bool,
+    counts: Counts,
+    /// When a single command was sent whose reply is due, and the shortest time to such a reply.
+    sent: Option<Instant>,
+    quickest: Option<Duration>,
 }
 
 /// Interpret As Command (RFC 854), a byte that is doubled in encoded commands.
@@ -70,6 +78,7 @@ impl ControlConnection {
         addresses: Option<(SocketAddr, SocketAddr)>,
         reply_limit: Duration,
         waiter: Waiter,
+        counts: Counts,
     ) -> Self {
         Self {
             stream: Some(stream),
@@ -77,6 +86,7 @@ impl ControlConnection {
             decoder: ReplyDecoder::new(),
             outstanding: None,
             following: VecDeque::new(),
+            answers: Answers::default(),
             secrets: Vec::new(),
             has_begun: false,
             step: Step::default(),
@@ -86,6 +96,9 @@ impl ControlConnection {
             reply_limit,
             waiter,
             takes_bytes: false,
+            counts,
+            sent: None,
+            quickest: None,
         }
     }
 
@@ -111,6 +124,11 @@ impl ControlConnection {
     /// Returns the local address and the server's address; `None` if the connection is relayed.
     pub(crate) const fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         self.addresses
+    }
+
+    /// Keeps a connection that was made in an [`attempt`](crate::net::wait::attempt).
+    pub(crate) fn keep(&mut self) {
+        self.waiter.keep();
     }
 
     /// Returns the waiter that limits every wait of this client.
@@ -222,6 +240,11 @@ impl ControlConnection {
         self.step.log_in();
     }
 
+    /// Returns the shortest time from a command to its reply.
+    pub(crate) const fn quickest_reply(&self) -> Option<Duration> {
+        self.quickest
+    }
+
     /// Records that a raw command was sent, whose effect a new connection would not have.
     pub(crate) const fn quoted(&mut self) {
         self.step.quote();
@@ -242,6 +265,7 @@ impl ControlConnection {
 
     /// Reads the server's greeting. A 120 announces another reply.
     pub(crate) fn greeting(&mut self, limit: Duration) -> Result<Reply, Error> {
+        self.counts.add_round_trip();
         let deadline = self.deadline(limit, Phase::Greeting);
         loop {
             let reply = self.read_reply(deadline)?;
@@ -256,8 +280,13 @@ impl ControlConnection {
         }
     }
 
-    /// Sends a command and returns its final reply, whatever its code.
+    /// Sends a command and returns its final reply, whatever its code. Sends nothing if the command
+    /// was the next one of a flight.
     pub(crate) fn request(&mut self, command: &Command) -> Result<Reply, Error> {
+        if let Some(reply) = self.answers.take(command) {
+            self.check()?;
+            return Ok(reply);
+        }
         let line = command.encode()?;
         self.request_line(command.verb(), &line)
     }
@@ -267,6 +296,23 @@ impl ControlConnection {
         let deadline = self.reply_deadline();
         self.send(verb, line, deadline)?;
         self.final_reply(deadline)
+    }
+
+    /// Returns whether the reply to `command` has been read already.
+    pub(crate) fn has_answer(&self, command: &Command) -> bool {
+        self.answers.find(command).is_some()
+    }
+
+    /// Keeps the replies to the commands of a flight until they are requested, or another command is
+    /// sent. The port of a data connection outlasts commands that need none.
+    pub(crate) fn keep_answers(&mut self, answers: Answers) {
+        let ports = std::mem::replace(&mut self.answers, answers);
+        self.answers.0.extend(ports.0);
+    }
+
+    /// Forgets the replies to the commands of a flight.
+    pub(crate) fn forget_answers(&mut self) {
+        self.answers = Answers::default();
     }
 
     /// Sends a command that must end with 2xx.
@@ -279,12 +325,17 @@ impl ControlConnection {
     }
 
     /// Sends `QUIT`, and waits a short time for the reply. Any reply but a 221 shows that replies
-    /// were out of step, unless the last one before can only have answered its own command.
-    pub(crate) fn say_good_bye(&mut self) -> Result<(), Error> {
+    /// were out of step, unless the last one before can only have answered its own command; then the
+    /// client need not wait.
+    pub(crate) fn say_good_bye(&mut self, waits: bool) -> Result<(), Error> {
         let limit = self.reply_limit.min(GOOD_BYE);
         let deadline = self.deadline(limit, Phase::Reply(None));
         let is_proved = self.step.is_proved();
         let sent = self.send(Verb::Quit, b"QUIT\r\n", deadline);
+        if is_proved && !waits {
+            return sent;
+        }
+        self.counts.add_round_trip();
         match sent.and_then(|()| self.final_reply(deadline)) {
             Ok(_) if self.step.is_proved() => Ok(()),
             Ok(_) | Err(Error::Desynchronised | Error::Unexpected(..)) if is_proved => Ok(()),
@@ -304,10 +355,15 @@ impl ControlConnection {
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
         self.await_lag()?;
         self.check_clear()?;
+        self.answers.send(verb);
         self.secrets = secrets_in(verb, line);
         let line = self.as_read(line);
         trace::sent(verb, &line);
         self.write(&line, deadline)?;
+        if verb != Verb::Quit {
+            self.counts.add_round_trip();
+        }
+        self.sent = Some(Instant::now());
         self.outstanding = Some((verb, Exchange::new(verb)));
         Ok(())
     }
@@ -327,6 +383,8 @@ impl ControlConnection {
         }
         self.await_lag()?;
         self.check_clear()?;
+        self.secrets = lines.iter().flat_map(|(verb, line)| secrets_in(*verb, line)).collect();
+        lines.iter().for_each(|(verb, _)| self.answers.send(*verb));
         self.secrets.clear();
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
@@ -335,6 +393,7 @@ impl ControlConnection {
             bytes.extend_from_slice(&line);
         }
         self.write(&bytes, deadline)?;
+        self.counts.add_round_trip();
         self.following = lines.iter().map(|(verb, _)| (*verb, Exchange::new(*verb))).collect();
         self.outstanding = self.following.pop_front();
         Ok(())
@@ -356,11 +415,13 @@ impl ControlConnection {
         if bytes.is_empty() {
             return Ok(());
         }
+        commands.iter().for_each(|command| self.answers.send(command.verb()));
         self.write(&bytes, deadline)?;
         let following =
             commands.iter().map(|command| (command.verb(), Exchange::new(command.verb())));
         self.following.extend(following);
         if self.outstanding.is_none() {
+            self.counts.add_round_trip();
             self.outstanding = self.following.pop_front();
         }
         Ok(())
@@ -461,6 +522,42 @@ impl fmt::Debug for ControlConnection {
             .field("outstanding", outstanding)
             .finish_non_exhaustive()
     }
+}
+
+/// The time for which a reply to a command of a flight counts. Meanwhile, a file on the server can
+/// change, and the server can close a port to which no client connects.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// The replies to the commands of a flight that their callers have not asked for yet.
+#[derive(Default)]
+pub(crate) struct Answers(VecDeque<(Command, Reply, Instant)>);
+
+impl Answers {
+    pub(crate) fn add(&mut self, command: Command, reply: Reply) {
+        self.0.push_back((command, reply, Instant::now()));
+    }
+
+    /// Returns the place of the reply to `command`, if it is here.
+    fn find(&self, command: &Command) -> Option<usize> {
+        self.0.iter().position(|(asked, _, at)| asked == command && at.elapsed() < FRESH)
+    }
+
+    /// Returns the reply to `command`, and drops those before it.
+    fn take(&mut self, command: &Command) -> Option<Reply> {
+        let at = self.find(command)?;
+        self.0.drain(..=at).next_back().map(|(_, reply, _)| reply)
+    }
+
+    /// Drops what another command may change.
+    fn send(&mut self, verb: Verb) {
+        let needs_port = verb.uses_data() || is_port(verb) || verb == Verb::Quit;
+        self.0.retain(|(asked, ..)| !needs_port && is_port(asked.verb()));
+    }
+}
+
+/// Returns whether a command agrees on a data connection.
+const fn is_port(verb: Verb) -> bool {
+    matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port)
 }
 
 /// Returns whether a 1xx may begin what the command does.

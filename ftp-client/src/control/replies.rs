@@ -179,13 +179,19 @@ impl ControlConnection {
                 self.close();
                 return Err(Error::Unexpected(verb, reply));
             }
-            Ok(Progress::Preliminary) => self.has_begun = true,
+            Ok(Progress::Preliminary) => {
+                self.has_begun = true;
+                self.acknowledge();
+            }
             Ok(Progress::Final) => {
                 let has_begun = std::mem::take(&mut self.has_begun);
                 if verb.uses_data() && (has_begun || code.severity() == Severity::Completion) {
                     self.step.end_transfer(verb, code);
                 }
                 self.outstanding = self.following.pop_front();
+                if self.outstanding.is_some() {
+                    self.acknowledge();
+                }
                 return Ok(Some((Progress::Final, reply)));
             }
             Err(_) => {
@@ -196,9 +202,19 @@ impl ControlConnection {
         Ok(Some((Progress::Preliminary, reply)))
     }
 
+    /// Confirms what has arrived, since another reply is due.
+    fn acknowledge(&self) {
+        if let Some(stream) = &self.stream {
+            stream.acknowledge();
+        }
+    }
+
     pub(super) fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        // A reply that is there already may answer an earlier command.
+        let sent = self.sent.take().filter(|_| self.decoder.is_clear());
         loop {
             if let Some(reply) = self.decode()? {
+                self.quickest = self.quickest.into_iter().chain(sent.map(|at| at.elapsed())).min();
                 return Ok(reply);
             }
             match self.wait(deadline) {

@@ -1,18 +1,14 @@
-//! What precedes transfers: login with `USER`, `PASS` and `ACCT` (RFC 959 §5.4), and TLS on the
-//! connections (RFC 4217 §4, §9, §12). On the control connection, TLS starts with the first byte or
-//! after `AUTH TLS`. `PBSZ` and `PROT` turn it on for data connections.
+//! TLS on the connections (RFC 4217 §4, §9, §12). On the control connection, TLS starts with the
+//! first byte or after `AUTH TLS`. `PBSZ` and `PROT` turn it on for data connections.
 //!
 //! Also aborts, which break the usual order of commands and replies (RFC 959 §4.1.3). The replies are
 //! counted in `transfer::abort`.
 
-use ftp_proto::{
-    AuthMechanism, Command, Password, ProtectionLevel, Reply, ReplyCode, Severity, Verb,
-};
+use ftp_proto::{AuthMechanism, Command, ProtectionLevel, Reply, Severity, Verb};
 use rustix::fd::AsFd;
 
 use crate::control::ControlConnection;
-use crate::error::{Error, ProxyFault};
-use crate::net::proxy::Proxy;
+use crate::error::Error;
 use crate::net::wait::Deadline;
 use crate::security::{Start, Tls, TlsError, TlsInfo};
 use crate::tls::{Context, Session};
@@ -120,18 +116,35 @@ impl Secured {
     /// Sends the protection level of data connections once. If the server refuses it, the session
     /// ends.
     pub(crate) fn protect(&mut self, control: &mut ControlConnection) -> Result<(), Error> {
-        if self.is_agreed {
-            return Ok(());
-        }
-        for command in [Command::Pbsz(0), Command::Prot(self.data)] {
+        for command in self.protection() {
             let reply = control.request(&command)?;
-            if reply.code().severity() != Severity::Completion {
-                control.close();
-                let error = TlsError::DataProtectionRefused(command.verb(), reply);
-                return Err(Error::Tls(error));
-            }
+            self.agree(control, command.verb(), reply)?;
         }
-        self.is_agreed = true;
+        Ok(())
+    }
+
+    /// Returns the commands that set the protection level of data connections, unless the server
+    /// has accepted it.
+    pub(crate) fn protection(&self) -> Vec<Command> {
+        match self.is_agreed {
+            true => Vec::new(),
+            false => vec![Command::Pbsz(0), Command::Prot(self.data)],
+        }
+    }
+
+    /// Takes the reply to a command of [`protection`](Self::protection). Closes the connection if
+    /// the server refuses.
+    pub(crate) fn agree(
+        &mut self,
+        control: &mut ControlConnection,
+        verb: Verb,
+        reply: Reply,
+    ) -> Result<(), Error> {
+        if reply.code().severity() != Severity::Completion {
+            control.close();
+            return Err(Error::Tls(TlsError::DataProtectionRefused(verb, reply)));
+        }
+        self.is_agreed |= verb == Verb::Prot;
         Ok(())
     }
 
@@ -171,6 +184,7 @@ impl ControlConnection {
         session: Session,
         deadline: Deadline,
     ) -> Result<&Session, Error> {
+        self.counts.add_round_trip();
         if let Err(error) = self.shake_hands(session, deadline) {
             self.close();
             return Err(error);
@@ -198,59 +212,6 @@ impl ControlConnection {
             stream.say_end();
         }
     }
-}
-
-/// Logs in. Every argument is checked before any is sent.
-pub(crate) fn login(
-    control: &mut ControlConnection,
-    user: &[u8],
-    password: &[u8],
-    account: Option<&Password>,
-) -> Result<(), Error> {
-    let user = Command::User(user.to_vec());
-    let password = Command::Pass(Password(password.to_vec()));
-    let account = account.cloned().map(Command::Acct);
-    for command in [Some(&user), Some(&password), account.as_ref()].into_iter().flatten() {
-        command.encode()?;
-    }
-    let mut last = &user;
-    let mut reply = control.request(last)?;
-    if is_intermediate(&reply) && reply.code() != ReplyCode::NEED_ACCOUNT {
-        last = &password;
-        reply = control.request(last)?;
-    }
-    if reply.code() == ReplyCode::NEED_ACCOUNT
-        && let Some(account) = &account
-    {
-        last = account;
-        reply = control.request(last)?;
-    }
-    match reply.code().severity() {
-        Severity::Completion => Ok(()),
-        _ => Err(Error::Refused(last.verb(), reply)),
-    }
-}
-
-/// Logs in to an FTP proxy itself, if the proxy settings name a user. Returns the user name by
-/// which the proxy finds the server: `user@host`, with the port if it is not 21 (RFC 1919 §4.3).
-pub(crate) fn by_proxy(
-    control: &mut ControlConnection,
-    proxy: &Proxy,
-    user: &[u8],
-) -> Result<Vec<u8>, Error> {
-    if let Some(own) = proxy.login() {
-        login(control, &own.user, &own.password.0, None).map_err(|error| match error {
-            Error::Refused(_, reply) => proxy.error(ProxyFault::LoginRefused(reply.to_string())),
-            error => error,
-        })?;
-    }
-    let place = control.server().to_string();
-    let place = place.strip_suffix(":21").unwrap_or(&place);
-    Ok([user, b"@", place.as_bytes()].concat())
-}
-
-fn is_intermediate(reply: &Reply) -> bool {
-    reply.code().severity() == Severity::Intermediate
 }
 
 impl ControlConnection {

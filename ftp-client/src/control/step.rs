@@ -315,6 +315,12 @@ fn is_own(verb: Verb, code: ReplyCode) -> bool {
     owners(code).is_some_and(|verbs| verbs.contains(&verb))
 }
 
+/// Returns whether a final reply can be the answer to a command of a flight, in which every reply
+/// must be in its place: a success has the code of its command.
+pub(crate) fn is_in_place(verb: Verb, code: ReplyCode) -> bool {
+    code.severity() != Severity::Completion || is_own(verb, code) || !QUESTIONS.contains(&verb)
+}
+
 /// Returns whether replies must be in step before a command is sent.
 pub(super) fn needs_proof(verb: Verb) -> bool {
     UNPROVED.contains(&verb) || matches!(verb, Verb::Other(_))
@@ -328,7 +334,7 @@ const fn is_login(verb: Verb) -> bool {
     matches!(verb, Verb::User | Verb::Pass | Verb::Acct)
 }
 
-fn is_banner(code: ReplyCode) -> bool {
+pub(super) fn is_banner(code: ReplyCode) -> bool {
     matches!(code.value(), 220 | 230)
 }
 
@@ -377,6 +383,27 @@ mod tests {
         for verb in QUESTIONS {
             let owned = OWN.iter().filter(|(_, verbs)| verbs.contains(verb)).count();
             assert_eq!(owned, 1, "{verb} has one code of its own");
+        }
+    }
+
+    #[test]
+    fn a_success_in_a_flight_has_a_code_of_its_command_cl_78() {
+        for (verb, value, want) in [
+            (Verb::Size, 213, true),
+            (Verb::Size, 226, false),
+            (Verb::Mdtm, 250, false),
+            (Verb::Epsv, 229, true),
+            (Verb::Epsv, 213, false),
+            (Verb::Pasv, 227, true),
+            (Verb::Pwd, 257, true),
+            (Verb::Pwd, 250, false),
+            (Verb::Dele, 250, true),
+            (Verb::Mfmt, 213, true),
+            (Verb::Mfmt, 253, true),
+            (Verb::Size, 550, true),
+            (Verb::Epsv, 500, true),
+        ] {
+            assert_eq!(is_in_place(verb, code(value)), want, "{verb} {value}");
         }
     }
 

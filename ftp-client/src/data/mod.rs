@@ -29,6 +29,9 @@ pub(crate) struct Prepared {
     pub(crate) agreed: Agreed,
     /// The opening, or the error if the opening could not even begin.
     pub(crate) opening: Result<Opening, Error>,
+    /// Whether the server has begun to listen before the client needed it. Its port may be closed
+    /// by now.
+    pub(crate) is_early: bool,
 }
 
 /// The agreement with the server.
@@ -200,6 +203,7 @@ pub(crate) fn begin(
     place: &PassiveAddress,
 ) -> Result<Opening, Error> {
     let port = place.port;
+    config.counts.add_round_trip();
     if port < FIRST_FREE_PORT && !config.allow_low_ports {
         return Err(Error::Unsupported("a data port below 1024"));
     }

@@ -39,6 +39,9 @@ impl Origin {
 
     /// Asks for what is not known, as [`ask`](Self::ask) does.
     pub(crate) fn or_ask(self, client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+        if self == Self::default() {
+            client.ask_together(path)?;
+        }
         let size = self.size.map_or_else(|| client.size(path), |size| Ok(Some(size)))?;
         let modified =
             self.modified.map_or_else(|| client.modified(path), |time| Ok(Some(time)))?;

@@ -15,6 +15,8 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use ftp_proto::TimeVal;
+
 use super::Done;
 use super::growing::named;
 use super::journal::{BeforeRename, LocalFacts, Stored};
@@ -122,8 +124,7 @@ struct Job<'a> {
     is_apart: bool,
     /// Whether the upload must be proved to have replaced a file of the same size.
     proves_new: bool,
-    /// The path of the upload that follows.
-    following: Option<Vec<u8>>,
+    following: Option<Following>,
     /// What identifies the journal of a move, if the session does not.
     name: Option<MovedName>,
     targets: Option<&'a RemoteTargets>,
@@ -196,6 +197,15 @@ impl<'s> Opened<'s> {
             Self::Stream(_) => b"-",
         }
     }
+}
+
+/// What follows an upload over the same connection.
+pub(crate) struct Following {
+    /// The path of the next upload, if it can begin at once
+    /// ([`Upload::plan_next`](crate::Upload::plan_next)).
+    pub(crate) path: Option<Vec<u8>>,
+    /// The modification time that the caller sets before the next upload.
+    pub(crate) time: Option<TimeVal>,
 }
 
 impl fmt::Debug for LocalSource<'_> {
@@ -283,9 +293,9 @@ impl<'a> Put<'a> {
         self
     }
 
-    /// Sets the path of the upload that follows ([`Upload::plan_next`](crate::Upload::plan_next)).
-    pub(crate) fn following(mut self, path: Option<Vec<u8>>) -> Self {
-        self.job.following = path;
+    /// Sets what follows this upload over the same connection, so that its commands can go ahead.
+    pub(crate) fn following(mut self, following: Option<Following>) -> Self {
+        self.job.following = following;
         self
     }
 

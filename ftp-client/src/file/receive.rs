@@ -119,7 +119,10 @@ impl Request<'_, '_, '_> {
         from: u64,
     ) -> Result<Download<&'c mut Client>, Error> {
         match self.asks_time && from == 0 {
-            true => client.retrieve_with_time(path),
+            true => {
+                client.ask_before_download(path)?;
+                client.retrieve_with_time(path)
+            }
             false => client.retrieve_from(path, from),
         }
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use ftp_proto::RepresentationType;
+use ftp_proto::{Features, RepresentationType};
 
 use super::begin::{Left, Sink, Start, Writing, is_corrupt, named_once};
 use super::checksum::Checksum;
@@ -200,7 +200,8 @@ impl Get<'_> {
             pieces.discard().map_err(Error::Local)?;
         }
         self.job.past.file = None;
-        Ok(Ok(Segments { path, options: &self.job.options, pieces, origin, size, on }))
+        let (options, features) = (&self.job.options, client.features()?);
+        Ok(Ok(Segments { path, options, pieces, origin, size, features, on }))
     }
 }
 
@@ -220,6 +221,7 @@ struct Segments<'a> {
     pieces: Pieces,
     origin: Origin,
     size: u64,
+    features: Features,
     on: &'a dyn Observer,
 }
 
@@ -406,8 +408,10 @@ impl Segments<'_> {
     }
 
     /// Verifies that a new connection leads to the same file, since several hosts can share a name.
-    /// Also verifies that the server sends from the requested byte.
+    /// Also verifies that the server sends from the requested byte. The features need no proof: a
+    /// server that does not know `RANG` refuses it.
     fn prove(&self, client: &mut Client) -> Result<(), Error> {
+        client.know_features(&self.features);
         self.check_version(client)?;
         self.restart_fault(client)?.map_or(Ok(()), Err)
     }

@@ -336,6 +336,7 @@ fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, crate:
 /// The structure never changes.
 fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
     client.settle()?;
+    client.control.forget_answers();
     client.protect()?;
     let path = client.pathname(path)?;
     client.put_in_force(RepresentationType::Image)?;

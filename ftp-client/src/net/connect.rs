@@ -108,10 +108,15 @@ pub(crate) fn connect(
     config: &mut Config,
     waiter: &Waiter,
 ) -> Result<Stream, Error> {
+    let began = Instant::now();
+    let relayed = |mut stream: Stream| {
+        stream.connecting = began.elapsed();
+        stream
+    };
     if let Some(mut route) = config.route.take() {
         let opened = route.control(server, config, waiter);
         config.route = Some(route);
-        return opened.inspect(|stream| settle(stream, config));
+        return opened.map(relayed).inspect(|stream| settle(stream, config));
     }
     match &config.connector {
         Some(_) if config.bind.is_some() || config.family != Family::Any => Err(
@@ -119,7 +124,7 @@ pub(crate) fn connect(
         ),
         Some(connector) => {
             let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
-            through(connector, server, Purpose::Control, waiter, deadline)
+            through(connector, server, Purpose::Control, waiter, deadline).map(relayed)
         }
         None => {
             let addresses = resolve(server, config, waiter)?;
@@ -286,7 +291,7 @@ fn race(
             if let Some(address) = untried.next() {
                 match begin(address, local) {
                     Ok(socket) => {
-                        race.open.push((address, socket));
+                        race.open.push((address, socket, now));
                         next_try = now + stagger;
                     }
                     Err(error) => race.fail(address, error),
@@ -320,7 +325,8 @@ fn race(
 /// Connections in progress to several addresses of one server.
 #[derive(Default)]
 struct Race {
-    open: Vec<(SocketAddr, Socket)>,
+    /// Each with the time at which the attempt began.
+    open: Vec<(SocketAddr, Socket, Instant)>,
     failures: Vec<(SocketAddr, io::Error)>,
 }
 
@@ -333,7 +339,7 @@ impl Race {
     /// Waits until a connection in progress succeeds or fails. Returns for each connection, in
     /// order, whether it has succeeded or failed.
     fn wait(&self, waiter: &Waiter, deadline: Deadline) -> Result<Vec<bool>, Error> {
-        let polled = self.open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT));
+        let polled = self.open.iter().map(|(_, socket, _)| PollFd::new(socket, PollFlags::OUT));
         let mut fds = polled.collect();
         waiter.wait(&mut fds, deadline)?;
         Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
@@ -343,14 +349,15 @@ impl Race {
     /// failed.
     fn winner(&mut self, ready: &[bool]) -> Option<Stream> {
         let mut ready = ready.iter();
-        for (address, socket) in std::mem::take(&mut self.open) {
+        for (address, socket, began) in std::mem::take(&mut self.open) {
             if ready.next() != Some(&true) {
-                self.open.push((address, socket));
+                self.open.push((address, socket, began));
                 continue;
             }
             match Stream::connected(socket) {
-                Ok(stream) => {
+                Ok(mut stream) => {
                     trace::note(format_args!("connected to {address}"));
+                    stream.connecting = began.elapsed();
                     return Some(stream);
                 }
                 Err(error) => self.fail(address, error),
@@ -360,7 +367,7 @@ impl Race {
     }
 
     fn time_out(&mut self, untried: impl Iterator<Item = SocketAddr>) {
-        for (address, _) in std::mem::take(&mut self.open) {
+        for (address, ..) in std::mem::take(&mut self.open) {
             self.fail(address, ErrorKind::TimedOut.into());
         }
         for address in untried {

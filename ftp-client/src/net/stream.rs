@@ -31,18 +31,20 @@ pub(crate) struct Stream {
     /// An error that was taken from the socket before the first read or write.
     broken: Option<io::Error>,
     tls: Option<Box<Session>>,
+    /// The time it took to connect; for a connection from a proxy or a connector, all its work.
+    pub(crate) connecting: Duration,
 }
 
 impl Stream {
     /// Takes over a TCP socket that does not block.
     pub(crate) fn new(socket: TcpStream) -> Self {
-        Self { socket: Box::new(socket), broken: None, tls: None }
+        Self { socket: Box::new(socket), broken: None, tls: None, connecting: Duration::ZERO }
     }
 
     /// Takes over a transport from the caller's connector.
     pub(crate) fn of_any_kind(socket: Box<dyn Transport>) -> io::Result<Self> {
         socket.set_nonblocking()?;
-        Ok(Self { socket, broken: None, tls: None })
+        Ok(Self { socket, broken: None, tls: None, connecting: Duration::ZERO })
     }
 
     /// Takes over a socket that has become writable because the attempt to connect has succeeded or
@@ -67,6 +69,16 @@ impl Stream {
     /// one yet.
     pub(crate) fn send_at_once(&self) -> io::Result<()> {
         self.socket.as_tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(true))
+    }
+
+    /// Makes the kernel confirm received bytes at once. A server under Nagle's algorithm holds back
+    /// its next reply until the last one is confirmed, and the kernel would take 40 ms for that.
+    pub(crate) fn acknowledge(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(tcp) = self.socket.as_tcp() {
+            // Without it, the replies arrive later.
+            let _ = SockRef::from(tcp).set_tcp_quickack(true);
+        }
     }
 
     /// Enables keepalive probes after `idle`, clamped to the range that the kernel accepts.

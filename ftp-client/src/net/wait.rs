@@ -5,6 +5,7 @@
 //! Also has the `Canceller`, which ends a wait from another thread, and `Transport`, the interface of a
 //! connection that can be waited for.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -35,6 +36,21 @@ const GOOD_BYE: Duration = Duration::from_secs(1);
 const MOST_LEFT: usize = 64;
 
 static LEFT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Cancels the connection that this thread is making.
+    static ATTEMPT: RefCell<Option<Canceller>> = const { RefCell::new(None) };
+}
+
+/// Makes connections that `canceller` cancels too, until their clients are [kept](Waiter::keep).
+///
+/// A pool's `dial` is the caller's and takes no arguments, so the canceller belongs to the thread.
+pub(crate) fn attempt<T>(canceller: &Canceller, dial: impl FnOnce() -> T) -> T {
+    ATTEMPT.set(Some(canceller.clone()));
+    let made = dial();
+    ATTEMPT.set(None);
+    made
+}
 
 /// A point in time, and the phase that times out then.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +84,8 @@ impl Deadline {
 pub(crate) struct Waiter {
     overall: Option<Deadline>,
     canceller: Option<Canceller>,
+    /// Cancels a connection that nobody needs any more.
+    attempt: Option<Canceller>,
     /// The start of the closing dialogue, which may take a little time even after a cancel.
     leaving: Option<Instant>,
     /// The last deadline after which the descriptors were polled once more.
@@ -78,7 +96,17 @@ impl Waiter {
     /// Creates the limits. The overall limit begins now.
     pub(crate) fn new(overall: Option<Duration>, canceller: Option<Canceller>) -> Self {
         let overall = overall.map(|limit| Deadline::after(limit, Phase::Overall));
-        Self { overall, canceller, leaving: None, late: Mutex::new(None) }
+        let attempt = ATTEMPT.with_borrow(Clone::clone);
+        Self { overall, canceller, attempt, leaving: None, late: Mutex::new(None) }
+    }
+
+    /// Keeps a connection that was made in an [`attempt`].
+    pub(crate) fn keep(&mut self) {
+        self.attempt = None;
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.attempt.as_ref().is_some_and(Canceller::is_cancelled)
     }
 
     /// Returns the deadline `limit` from now, or the end of the overall limit if that comes first.
@@ -102,6 +130,7 @@ impl Waiter {
             Some(canceller) if canceller.is_cancelled() && self.leaving.is_none() => {
                 Err(Error::Cancelled)
             }
+            _ if self.is_given_up() => Err(Error::Cancelled),
             _ => Ok(()),
         }
     }
@@ -125,7 +154,14 @@ impl Waiter {
     ) -> Result<(), Error> {
         loop {
             let mut deadline = deadline;
-            let mut watched = false;
+            let mut watched = 0;
+            if self.is_given_up() {
+                return Err(Error::Cancelled);
+            }
+            if let Some(attempt) = &self.attempt {
+                fds.push(PollFd::new(attempt, PollFlags::IN));
+                watched += 1;
+            }
             if let Some(canceller) = &self.canceller {
                 match (canceller.cancelled_at(), self.leaving) {
                     (Some(_), None) => return Err(Error::Cancelled),
@@ -135,15 +171,13 @@ impl Waiter {
                     }
                     (None, _) => {
                         fds.push(PollFd::new(canceller, PollFlags::IN));
-                        watched = true;
+                        watched += 1;
                     }
                 }
             }
             let result = poll_for(fds, self.time_until(deadline)?);
-            if watched
-                && let Some(canceller) = fds.pop()
-                && !canceller.revents().is_empty()
-            {
+            let rest = fds.len().saturating_sub(watched);
+            if fds.drain(rest..).any(|canceller| !canceller.revents().is_empty()) {
                 continue;
             }
             if result? {

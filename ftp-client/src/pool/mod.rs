@@ -1,5 +1,7 @@
 //! `Pool`: several connections to one server, made on demand, and patience with failures.
 
+pub(crate) mod crew;
+pub(crate) mod growth;
 pub(crate) mod patience;
 
 use std::borrow::{Borrow, BorrowMut};
@@ -225,6 +227,7 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         let mut state = self.shared.lock();
         let result = match dialled {
             Ok(mut client) => {
+                client.control.keep();
                 if !state.any_directory {
                     client.begin_here();
                 }
@@ -270,6 +273,13 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         {
             self.shared.lock().unread.get_or_insert_with(|| error.again());
         }
+    }
+
+    /// Returns the number of connections that the server allows at once, or `None` if it has
+    /// refused none while others were open.
+    #[must_use]
+    pub fn allowed(&self) -> Option<usize> {
+        self.shared.lock().admission.allowed()
     }
 
     /// Ends the sessions of all idle connections with `QUIT`.
@@ -396,7 +406,8 @@ trait GiveBack: Send + Sync {
 }
 
 impl<E: Attempted + Send> GiveBack for Shared<'_, E> {
-    fn give_back(&self, client: Client) {
+    fn give_back(&self, mut client: Client) {
+        client.reuses = client.config.reuse_data;
         let mut state = self.lock();
         let is_kept = client.is_settled()
             && (state.any_directory || !client.has_moved())

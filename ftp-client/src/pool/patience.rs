@@ -332,6 +332,8 @@ pub(super) struct Admission<E> {
     dialling: usize,
     /// The last refusal of one more connection.
     fewer: Option<E>,
+    /// The number of connections that were open when the server last refused another one.
+    allowed: Option<usize>,
     /// The reason why no more connections are made.
     shut: Option<E>,
 }
@@ -349,7 +351,7 @@ pub(super) enum Turn {
 
 impl<E: Attempted> Admission<E> {
     pub(super) const fn new() -> Self {
-        Self { size: 1, limit: 1, open: 0, dialling: 0, fewer: None, shut: None }
+        Self { size: 1, limit: 1, open: 0, dialling: 0, fewer: None, allowed: None, shut: None }
     }
 
     pub(super) fn resize(&mut self, size: usize) {
@@ -369,6 +371,10 @@ impl<E: Attempted> Admission<E> {
     /// Returns why the server accepts no more connections, if it refused one.
     pub(super) fn fewer(&self) -> Option<E> {
         self.fewer.as_ref().map(Attempted::again)
+    }
+
+    pub(super) const fn allowed(&self) -> Option<usize> {
+        self.allowed
     }
 
     /// Returns the turn of a caller when no connection is idle.
@@ -397,6 +403,7 @@ impl<E: Attempted> Admission<E> {
         if self.open > 0 {
             self.limit = self.open;
             self.fewer = Some(failure.again());
+            self.allowed = Some(self.open);
             return true;
         }
         if failure.recovery() == Recovery::Impossible {

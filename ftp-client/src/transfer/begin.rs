@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use ftp_proto::{
-    Command, FileRange, Mode, NetworkProtocols, PassiveAddress, Pathname, Reply, ReplyCode,
-    RepresentationType, SetupEvent, SetupFault, SetupStep, TimeVal, TransferSetup, Verb,
+    Command, EpsvArgument, FileRange, Mode, NetworkProtocols, PassiveAddress, Pathname, Reply,
+    ReplyCode, RepresentationType, SetupEvent, SetupFault, SetupStep, TimeVal, TransferSetup, Verb,
 };
 
 use super::coding::Coding;
@@ -97,7 +97,11 @@ fn begin_by(
         secure::refill(client)?;
     }
     let dialogue = TransferSetup::new(command.clone(), client.config.rules).with_mode(mode);
-    let dialogue = shape(dialogue);
+    let mut dialogue = shape(dialogue);
+    if client.control.has_answer(&Command::Epsv(EpsvArgument::Default)) {
+        // No other command is left to send together with the verb.
+        dialogue.again();
+    }
     let verb = command.verb();
     let mut setup = Setup {
         client,
@@ -157,9 +161,10 @@ impl Setup<'_> {
         let Some(prepared) = prepare(client, dialogue, attempts, *deadline)? else {
             return self.reuse();
         };
-        let Prepared { agreed, opening } = prepared;
+        let Prepared { agreed, opening, is_early } = prepared;
         let opening = match opening {
             Ok(opening) => opening,
+            Err(_) if self.may_ask_again(is_early) => return Ok(Tried::Again),
             Err(error) => {
                 return Ok(Tried::NoData(Unreached { agreed, error, is_usable: true }));
             }
@@ -174,6 +179,12 @@ impl Setup<'_> {
             one_by_one(self.client);
             return Ok(Tried::Again);
         }
+        if let Err(Error::Refused(_, reply)) = &met
+            && matches!(reply.code().value(), 425 | 426 | 503)
+            && self.may_ask_again(is_early)
+        {
+            return Ok(Tried::Again);
+        }
         match met? {
             BeginOutcome::Begun { data, first, ended } => {
                 self.dialogue.begun(&mut self.client.state);
@@ -185,9 +196,22 @@ impl Setup<'_> {
             }
             BeginOutcome::NoData(error) => {
                 let is_usable = abort::resync(&mut self.client.control, None).is_ok();
+                if is_usable && self.may_ask_again(is_early) {
+                    return Ok(Tried::Again);
+                }
                 Ok(Tried::NoData(Unreached { agreed, error, is_usable }))
             }
         }
+    }
+
+    /// Returns whether a data connection may have failed because the server closed a port that it
+    /// had opened early. The server then opens each port when it is needed.
+    fn may_ask_again(&mut self, is_early: bool) -> bool {
+        let may_ask = is_early && self.verb != Verb::Stou;
+        if may_ask {
+            self.client.go_one_by_one();
+        }
+        may_ask
     }
 
     /// Sends the verb.
@@ -271,6 +295,9 @@ fn shake_hands(
 ) -> Result<(), Error> {
     let began = Instant::now();
     secure::secure(client, verb, data, ended)?;
+    if data.session().is_some() {
+        client.config.counts.add_round_trip();
+    }
     match data.session() {
         Some(session) if !session.is_resumed() => secure::look(client, verb, data, ended, began),
         _ => Ok(()),
@@ -286,13 +313,20 @@ pub(super) fn prepare(
     attempts: &mut Vec<DataAttempt>,
     deadline: Deadline,
 ) -> Result<Option<Prepared>, Error> {
-    let preparation =
-        Preparation { client, dialogue, attempts, agreed: None, opening: None, listening: None };
+    let preparation = Preparation {
+        client,
+        dialogue,
+        attempts,
+        agreed: None,
+        opening: None,
+        listening: None,
+        is_early: false,
+    };
     preparation.run(deadline)
 }
 
 /// Makes the client send one command at a time from now on.
-pub(super) fn one_by_one(client: &mut Client) {
+pub(crate) fn one_by_one(client: &mut Client) {
     trace::note(format_args!("pipelining does not work: sending one command at a time"));
     client.config.rules.pipeline = false;
 }
@@ -304,6 +338,8 @@ struct Preparation<'a> {
     agreed: Option<Agreed>,
     opening: Option<Opening>,
     listening: Option<Listening>,
+    /// As [`Prepared::is_early`].
+    is_early: bool,
 }
 
 impl Preparation<'_> {
@@ -311,7 +347,8 @@ impl Preparation<'_> {
         let mut is_reusing = false;
         loop {
             let step = self.dialogue.step(&self.client.state);
-            if ends_data(&step) {
+            let ends_data = ends_data(&step);
+            if ends_data {
                 self.client.close_kept();
             }
             match step {
@@ -322,6 +359,9 @@ impl Preparation<'_> {
                     }
                 }
                 SetupStep::Send(command) => {
+                    if matches!(command.verb(), Verb::Epsv | Verb::Pasv) {
+                        self.is_early = self.client.control.has_answer(&command);
+                    }
                     let reply = self.client.control.request(&command)?;
                     self.hear(&command, reply)?;
                 }
@@ -456,7 +496,7 @@ impl Preparation<'_> {
 
     fn end(self, opening: Result<Opening, Error>) -> Prepared {
         let agreed = self.agreed.expect("the dialogue has agreed on a way");
-        Prepared { agreed, opening }
+        Prepared { agreed, opening, is_early: self.is_early }
     }
 }
 

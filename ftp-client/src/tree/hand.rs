@@ -16,6 +16,8 @@ pub(crate) struct Hand<'p> {
     lent: Option<Box<Lent<'p>>>,
     /// Whether the server needs a doubled byte 0xFF, if that is known.
     doubles: Option<bool>,
+    /// Whether transfers use one data connection, unless they are compressed or pipelined.
+    reuses: bool,
     /// Whether listings must show permissions.
     pub(crate) shows_modes: bool,
     /// Whether this was asked for on the open connection.
@@ -26,8 +28,13 @@ pub(crate) struct Hand<'p> {
 
 impl<'p> Hand<'p> {
     pub(crate) const fn new(pool: &'p Pool<'p>) -> Self {
-        let (shows_modes, has_asked, is_proven) = (false, false, false);
-        Self { pool, lent: None, doubles: None, shows_modes, has_asked, is_proven }
+        let (reuses, shows_modes, has_asked, is_proven) = (false, false, false, false);
+        Self { pool, lent: None, doubles: None, reuses, shows_modes, has_asked, is_proven }
+    }
+
+    /// Returns one for another worker, without a connection yet.
+    pub(crate) fn another(&self) -> Self {
+        Self { reuses: self.reuses, ..Self::new(self.pool) }
     }
 
     /// Sets whether the server needs a doubled byte 0xFF, on this connection and on later ones.
@@ -35,6 +42,15 @@ impl<'p> Hand<'p> {
         self.doubles = doubles;
         if let (Some(lent), Some(doubles)) = (&mut self.lent, doubles) {
             lent.double_telnet_byte(doubles);
+        }
+    }
+
+    /// Makes transfers use one data connection from now on, if the server offers mode B and no other
+    /// way was asked for.
+    pub(crate) fn reuse_data(&mut self) {
+        self.reuses = true;
+        if let Some(lent) = &mut self.lent {
+            lent.reuse_data();
         }
     }
 
@@ -74,6 +90,9 @@ impl<'p> Hand<'p> {
         let mut lent = Box::new(lent);
         if let Some(doubles) = self.doubles {
             lent.double_telnet_byte(doubles);
+        }
+        if self.reuses {
+            lent.reuse_data();
         }
         Ok(&mut *self.lent.insert(lent))
     }
@@ -123,6 +142,11 @@ impl<'p> Hand<'p> {
         replaces
     }
 
+    /// Returns the open connection.
+    pub(crate) fn open(&self) -> Option<&Client> {
+        self.lent.as_deref().map(|lent| &**lent)
+    }
+
     /// Returns the command whose reply was lost with the connection.
     pub(crate) fn unanswered(&self) -> Option<Verb> {
         self.lent.as_ref().and_then(|lent| lent.control.unanswered())
@@ -148,8 +172,8 @@ impl<'p> Hand<'p> {
 
     /// Ends the session after the work: with `QUIT`, also after a cancel, whose running transfer is
     /// aborted. After another failure that ended the run, closing the connection is enough.
-    pub(crate) fn end(self, failure: Option<&TreeFault>) {
-        let Some(lent) = self.lent else { return };
+    pub(crate) fn end(&mut self, failure: Option<&TreeFault>) {
+        let Some(lent) = self.lent.take() else { return };
         match failure.is_none_or(|failure| failure.kind() == ErrorKind::Cancelled) {
             true => self.pool.note_end(&lent.end()),
             false => lent.discard(),

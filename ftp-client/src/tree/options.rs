@@ -73,13 +73,12 @@ pub struct SyncOptions<'a> {
     pub(crate) resume: Resume,
     pub(crate) is_dry: bool,
     pub(crate) creates_parents: bool,
-    pub(crate) goes_ahead: bool,
     pub(crate) temporary: Option<TemporaryName>,
     pub(crate) backup: Option<PathBuf>,
     pub(crate) journals: Option<PathBuf>,
     pub(crate) choice: &'a dyn Choice,
     pub(crate) list: ListOptions,
-    pub(crate) jobs: usize,
+    pub(crate) jobs: Option<usize>,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) relay: fxp::Options,
     pub(crate) patience: Patience,
@@ -98,13 +97,12 @@ impl Default for SyncOptions<'_> {
             resume: Resume::Own,
             is_dry: false,
             creates_parents: false,
-            goes_ahead: false,
             temporary: None,
             backup: None,
             journals: None,
             choice: &(),
             list: ListOptions { all: true, form: ListingForm::Auto },
-            jobs: 1,
+            jobs: None,
             rate_limit: None,
             relay: fxp::Options::default(),
             patience: Patience::new().attempts(1),
@@ -185,13 +183,6 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets whether an upload over one connection is requested before the previous one is confirmed
-    /// (default: no). It needs [`ClientBuilder::reuse_data`](crate::ClientBuilder::reuse_data).
-    pub const fn goes_ahead(mut self, on: bool) -> Self {
-        self.goes_ahead = on;
-        self
-    }
-
     /// Sets the temporary name of uploads (default: none).
     pub fn temporary(mut self, name: Option<TemporaryName>) -> Self {
         self.temporary = name;
@@ -225,10 +216,11 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets the largest number of copies at the same time, each over a connection of the pool
-    /// (default: 1; 0 counts as 1).
-    pub const fn jobs(mut self, most: usize) -> Self {
-        self.jobs = most;
+    /// Sets the largest number of copies at the same time, each over a connection of the pool (0
+    /// counts as 1). With `None` (default), the run begins with one, and takes part in up to four
+    /// while the time that files wait for replies is worth another login.
+    pub fn jobs(mut self, most: impl Into<Option<usize>>) -> Self {
+        self.jobs = most.into();
         self
     }
 

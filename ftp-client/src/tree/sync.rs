@@ -24,6 +24,7 @@ use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
 use crate::pool::Pool;
+use crate::pool::growth::MOST;
 
 /// One end of a synchronization: a directory of this computer or of a server.
 #[derive(Clone, Debug)]
@@ -167,8 +168,8 @@ impl<'s> Far<'s> {
 
     /// Returns a connection for each of `jobs` workers.
     fn hands(self, jobs: usize) -> impl Iterator<Item = Hand<'s>> {
-        let pool = self.pool;
-        std::iter::once(self.hand).chain((1..jobs).map(move |_| Hand::new(pool)))
+        let more: Vec<_> = (1..jobs).map(|_| self.hand.another()).collect();
+        std::iter::once(self.hand).chain(more)
     }
 }
 
@@ -460,7 +461,7 @@ const fn rule(options: &SyncOptions<'_>, takes_times: bool) -> Rule {
 }
 
 fn run_down(
-    from: Far<'_>,
+    mut from: Far<'_>,
     here: &Path,
     found: Option<Directory>,
     options: &SyncOptions<'_>,
@@ -477,12 +478,15 @@ fn run_down(
     if let Some(first) = plan.directories.first_mut() {
         first.is_new = false;
     }
-    plan.large = plan.large_files(options.jobs);
+    plan.large = plan.large_files(options.jobs.unwrap_or(1));
     clear(&ground, plan.leftovers());
+    if options.resume == Resume::Own && plan.has_small_files() {
+        from.hand.reuse_data();
+    }
     let backup = open_backup(options, here)?;
-    let jobs = jobs(options, &plan);
+    let (jobs, most) = jobs(options, &plan);
     let top = from.top;
-    let copiers = from.hands(jobs).map(|hand| {
+    let copiers = from.hands(most).map(|hand| {
         let from = RemoteSide::new(hand, RemoteTop::source(top, options.list));
         let (resume, rate_limit) = (options.resume, options.rate_limit.clone());
         let to = LocalSide::new(&ground, here, backup.as_ref());
@@ -491,7 +495,7 @@ fn run_down(
     // Files whose content is only in memory would be lost in a power failure. One sync for all is
     // fast enough even for thousands of small files.
     let sync = || ground.sync().map_err(|error| local(here, &error));
-    Ok(finish(copiers.collect(), &plan, reporter, &sync))
+    Ok(finish(jobs, copiers.collect(), &plan, reporter, &sync))
 }
 
 fn run_up(
@@ -508,13 +512,15 @@ fn run_up(
     let temporary = options.temporary.as_ref();
     // With a temporary name, permissions or a resume, other commands come between two uploads.
     let is_plain = temporary.is_none() && !options.permissions && options.resume == Resume::Own;
-    let goes_ahead = is_plain && options.goes_ahead;
+    if is_plain && plan.has_small_files() {
+        to.hand.reuse_data();
+    }
     let source = RemoteTop::source(to.top, options.list);
     let top = RemoteTop { takes_times: seen.takes_times, names, backup, ..source };
-    let jobs = jobs(options, &plan);
-    let copiers = to.hands(jobs).map(|hand| {
+    let (jobs, most) = jobs(options, &plan);
+    let copiers = to.hands(most).map(|hand| {
         let to = RemoteSide::new(hand, top.clone());
-        let (from, ahead) = (LocalSide::new(ground, here, None), Box::new(Ahead::new(goes_ahead)));
+        let (from, ahead) = (LocalSide::new(ground, here, None), Box::new(Ahead::new(is_plain)));
         let (resume, moves, local) = (options.resume, options.moves, here);
         let (journals, rate_limit) = (options.journals.clone(), options.rate_limit.clone());
         let (repeats, past) = (options.patience.repeats(), None);
@@ -532,7 +538,7 @@ fn run_up(
             ahead,
         })
     });
-    Ok(finish(copiers.collect(), &plan, reporter, &|| Ok(())))
+    Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(())))
 }
 
 fn run_across(
@@ -545,45 +551,49 @@ fn run_across(
 ) -> Finished {
     make_top(&mut plan, &mut to, seen, options, reporter)?;
     let names = learn_names(&mut to.hand, to.top, &plan)?;
-    let jobs = jobs(options, &plan);
+    let (jobs, most) = jobs(options, &plan);
     let of_source = RemoteTop::source(from.top, options.list);
     let of_target = RemoteTop::source(to.top, options.list);
     let of_target = RemoteTop { takes_times: seen.takes_times, names, ..of_target };
-    let copiers = from.hands(jobs).zip(to.hands(jobs)).map(|(from, to)| {
+    let copiers = from.hands(most).zip(to.hands(most)).map(|(from, to)| {
         let from = RemoteSide::new(from, of_source.clone());
         let to = RemoteSide::new(to, of_target.clone());
         let temporary = options.temporary.as_ref();
         let resume = options.resume;
         Copier::Across(Across { from, to, options: options.relay, resume, temporary })
     });
-    Ok(finish(copiers.collect(), &plan, reporter, &|| Ok(())))
+    Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(())))
 }
 
 /// Carries out the plan, and ends the sessions.
 fn finish(
+    jobs: Option<usize>,
     mut copiers: Vec<Copier<'_>>,
     plan: &Plan,
     reporter: &Reporter<'_>,
     sync: &dyn Fn() -> Result<(), TreeFault>,
 ) -> (Summary, Result<(), TreeFault>) {
-    let (summary, ended) = act(plan, &mut copiers, reporter, sync);
-    for copier in copiers {
+    let (summary, ended) = act(plan, jobs, &mut copiers, reporter, sync);
+    for mut copier in copiers {
         copier.quit(ended.as_ref().err());
     }
     (summary, ended)
 }
 
-/// Returns the number of workers: there are no more than copies, unless all connections download
-/// one file together.
-fn jobs(options: &SyncOptions<'_>, plan: &Plan) -> usize {
+/// Returns the number of workers, or `None` if it grows, and the most that it can be: no more than
+/// copies, unless all connections download one file together.
+fn jobs(options: &SyncOptions<'_>, plan: &Plan) -> (Option<usize>, usize) {
     // A server that cuts names short may store two temporary names as one file, which shows only
     // later. One upload at a time then still gives each name its own content.
     let is_careful = plan.moves && options.temporary.is_some();
-    let all = options.jobs.max(1);
-    match plan.large.is_empty() {
-        _ if is_careful => 1,
-        true => all.min(plan.copies.len()).max(1),
-        false => all,
+    match options.jobs {
+        _ if is_careful => (Some(1), 1),
+        None => (None, MOST),
+        Some(jobs) if plan.large.is_empty() => {
+            let most = jobs.min(plan.copies.len()).max(1);
+            (Some(most), most)
+        }
+        Some(jobs) => (Some(jobs), jobs.max(1)),
     }
 }
 

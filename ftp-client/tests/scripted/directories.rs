@@ -94,6 +94,19 @@ fn missing_directories_are_made_and_existing_ones_accepted_without_a_listing() {
 }
 
 #[test]
+fn the_first_parent_that_can_be_made_saves_all_questions() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("MKD /a/b/c/d", "550 no parent");
+        peer.answer("MKD /a/b/c", "257 made");
+        peer.answer("MKD /a/b/c/d", "257 made");
+        peer.answer("NOOP", "200 ok");
+    });
+    assert!(client.make_directories("/a/b/c/d").unwrap());
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_refused_login_is_not_taken_for_a_directory() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("MKD a/b", "530 log in first");

@@ -616,3 +616,29 @@ fn a_year_between_time_and_name_is_read_if_all_lines_have_it() {
     assert!(matches!(end, Some(Error::Refused(..))), "{end:?}");
     server.end();
 }
+
+#[test]
+fn a_directory_that_mlsd_and_cwd_refuse_costs_no_data_connection_ls_49() {
+    const A: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n";
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        features(&mut peer, " MLST type*;\r\n");
+        peer.epsv();
+        peer.answer("MLSD gone", "550 no");
+        peer.answer("PWD", "257 \"/home\"");
+        peer.answer("CWD gone", "550 no");
+        // What CWD enters is listed from inside.
+        peer.epsv();
+        peer.answer("MLSD d", "550 no");
+        peer.answer("CWD d", "250 there");
+        listing(&mut peer, "LIST -a", A);
+        peer.answer("CWD /home", "250 back");
+        peer.answer("NOOP", "200 ok");
+    });
+    let all = ListOptions { all: true, form: ListingForm::Auto };
+    let refused = client.list_directory("gone", all).map(drop);
+    assert!(matches!(refused, Err(Error::Refused(Verb::Mlsd, _))), "{refused:?}");
+    let listed = client.list_directory("d", all).unwrap().gather(ListLimits::default()).unwrap();
+    assert_eq!(names(&listed.entries), [b"a"]);
+    client.noop().unwrap();
+    server.end();
+}

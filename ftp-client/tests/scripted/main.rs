@@ -19,6 +19,7 @@ mod files;
 
 mod fxp;
 mod listings;
+mod logins;
 mod moves;
 mod odd_ends;
 mod one_call;

@@ -129,6 +129,10 @@ impl Upload for GuardedUpload {
         self.upload.published_size()
     }
 
+    fn inode(&self) -> Option<u64> {
+        self.upload.inode()
+    }
+
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.upload.commit()
     }

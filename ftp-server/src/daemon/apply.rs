@@ -59,13 +59,15 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Opens the directories of the users, and returns the confinement of sessions. Call it as the
+    /// Opens the spool of the hooks and the directories of the users, and returns the confinement of
+    /// sessions. Call it as the
     /// user that the server runs as.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Homes::look`].
+    /// Returns the errors of [`Hooks::open`] and [`Homes::look`].
     pub(super) fn look(&self) -> Result<Option<ConfinementNote>, DaemonError> {
+        self.hooks.open(&self.config)?;
         self.homes.look(self.config.has_file())
     }
 
@@ -119,8 +121,6 @@ impl Parts {
         let watch = Watch::of(settings);
         let tls = self.certificates.load(settings, &self.tls, dates)?;
         let log = self.transfers.prepare(settings)?;
-        let failed = |error: io::Error| DaemonError::no_thread("hooks", &error);
-        self.hooks.prepare(settings).map_err(failed)?;
         let program = self.logins.prepare(settings);
         let program = program.map_err(|error| DaemonError::no_thread("logins", &error))?;
         let stores = Stores::open(settings, self.is_running.then_some(&*self.stores))?;

@@ -439,8 +439,7 @@ impl Running {
         let report = server.shutdown(grace);
         parts.logins.finish();
         // Hooks also run for files that were stored in the grace period.
-        let settle = || log.iter().for_each(|log| log.flush());
-        parts.hooks.finish(grace.saturating_sub(start.elapsed()), settle);
+        parts.hooks.finish(grace.saturating_sub(start.elapsed()));
         parts.transfers.flush();
         let drained = report.drained;
         let cut = report.cut + report.stuck;

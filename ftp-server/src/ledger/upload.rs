@@ -147,6 +147,10 @@ impl Upload for QuotaUpload {
         self.inner.as_ref().and_then(|upload| upload.published_size())
     }
 
+    fn inode(&self) -> Option<u64> {
+        self.inner.as_ref().and_then(|upload| upload.inode())
+    }
+
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         while !self.begin_to_publish()? {}
         let inner = self.inner.take().ok_or(Kind::Io)?;

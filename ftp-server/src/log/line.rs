@@ -244,6 +244,30 @@ fn length_of_escape(text: &str) -> usize {
     length.min(text.len())
 }
 
+/// Returns the bytes of which `text` is the [`Escaped`] form.
+#[cfg(feature = "daemon")]
+pub(crate) fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (first, after) = rest.split_at_checked(length_of_escape(rest)).unwrap_or((rest, ""));
+        rest = after;
+        let code = |digits: &str| u32::from_str_radix(digits, 16).ok();
+        match first.split_at_checked(2) {
+            Some((r"\x", digits)) => {
+                bytes.extend(code(digits).and_then(|code| u8::try_from(code).ok()));
+            }
+            Some((r"\u", digits)) => {
+                let char = code(digits.trim_matches(['{', '}'])).and_then(char::from_u32);
+                bytes.extend(char.map(String::from).unwrap_or_default().bytes());
+            }
+            Some((r"\\", _)) => bytes.push(b'\\'),
+            _ => bytes.extend(first.bytes()),
+        }
+    }
+    bytes
+}
+
 /// Returns the word of an event.
 const fn word(kind: &EventKind<'_>) -> &'static str {
     match kind {
@@ -512,6 +536,16 @@ mod tests {
         let name = "a".repeat(3_000);
         let want = format!(r#""port":50212,"path":"/{name}","hook":"\"x\\xff\"","b":""}}"#);
         assert!(json.starts_with("{\"time\":\"20") && json.ends_with(&want), "{json}");
+    }
+
+    #[test]
+    #[cfg(feature = "daemon")]
+    fn escaped_bytes_can_be_read_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        let marks = "\\x41 \u{e9}\u{85}\u{202e}\u{61c} \\".as_bytes();
+        for bytes in [&all[..], marks, b"", b"\xff\xfe"] {
+            assert_eq!(unescaped(&Escaped(bytes).to_string()), bytes);
+        }
     }
 
     #[test]

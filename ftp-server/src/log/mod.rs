@@ -10,6 +10,8 @@ mod writer;
 mod xferlog;
 
 pub use event_log::{EventLog, LogFormat};
+#[cfg(feature = "daemon")]
+pub(crate) use line::unescaped;
 pub use observer::{
     Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };

@@ -42,12 +42,24 @@ use crate::tls::TlsInfo;
 pub trait Observer: Send + Sync {
     /// Receives an event.
     fn observe(&self, event: &Event<'_>);
+
+    /// Receives the event of an upload that is complete and is about to be published; `inode` is
+    /// [`Upload::inode`](crate::Upload::inode). A program that must not lose the event if the server
+    /// is killed now writes it to disk here (default: does nothing).
+    ///
+    /// The session's next transfer event tells [`observe`](Self::observe) whether the upload was
+    /// published.
+    fn before_publication(&self, _event: &Event<'_>, _inode: Option<u64>) {}
 }
 
 /// Forwards to the inner observer, so that the caller can keep a handle.
 impl<T: Observer + ?Sized> Observer for Arc<T> {
     fn observe(&self, event: &Event<'_>) {
         (**self).observe(event);
+    }
+
+    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) {
+        (**self).before_publication(event, inode);
     }
 }
 

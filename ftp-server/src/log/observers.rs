@@ -25,6 +25,13 @@ impl Observers {
         }
     }
 
+    /// Announces an upload that is about to be published.
+    pub(crate) fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) {
+        for observer in &self.others {
+            observer.before_publication(event, inode);
+        }
+    }
+
     /// Returns whether any observer receives events of sessions: one that was added, or the `log`
     /// crate if it is enabled.
     pub(crate) fn are_listening(&self) -> bool {

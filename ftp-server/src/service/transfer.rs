@@ -21,7 +21,7 @@ use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
 
 /// A long command, for events.
-struct Subject {
+pub(super) struct Subject {
     verb: Verb,
     path: VirtualPath,
     direction: Direction,
@@ -29,11 +29,11 @@ struct Subject {
 }
 
 /// The result of a long command.
-struct TransferSummary<'a> {
-    bytes: u64,
-    end: TransferEnd,
-    replies: &'a [Reply],
-    tls: Option<TlsInfo>,
+pub(super) struct TransferSummary {
+    pub(super) bytes: u64,
+    pub(super) end: TransferEnd,
+    pub(super) reply: Option<ReplyCode>,
+    pub(super) tls: Option<TlsInfo>,
 }
 
 /// The reported end of a long command, the last replies and the session's next step.
@@ -77,11 +77,11 @@ impl Runner {
             None => transfer,
         };
         let mut watch = TransferWatch::new(&mut self.control, &self.session);
-        let result = watch.carry_out(transfer, channel);
+        let result = watch.carry_out(&subject, transfer, channel);
         let bytes = watch.moved;
         let tls = watch.tls;
         let proved_size = watch.proved_size;
-        let is_end_confirmed = watch.is_end_confirmed;
+        let whole = watch.whole();
         let refused = watch.refused;
         // If a test has cut the data, the data connection cannot stay open.
         let open = watch.open.filter(|_| fault.is_none());
@@ -93,8 +93,8 @@ impl Runner {
         self.session.transfer.channel = open;
         self.session.transfer.refused = refused;
         let mut conclusion = self.conclude(&subject.path, &result);
-        if conclusion.end == TransferEnd::Fin && is_end_confirmed {
-            conclusion.end = TransferEnd::CloseNotify;
+        if conclusion.end == TransferEnd::Fin {
+            conclusion.end = whole;
         }
         if direction == Direction::Received {
             let is_stored = matches!(result, TransferResult::Pumped(PumpEnd::Complete));
@@ -173,8 +173,8 @@ impl Runner {
         self.line().shown.end_transfer();
         let Conclusion { end, replies, next } = conclusion;
         let replies = if failed.is_none() { replies } else { Vec::new() };
-        self.session
-            .tell_of_transfer(subject, &TransferSummary { bytes, end, replies: &replies, tls });
+        let reply = replies.first().map(Reply::code);
+        self.session.tell_of_transfer(subject, &TransferSummary { bytes, end, reply, tls });
         if let Some(error) = failed {
             return Err(error);
         }
@@ -222,10 +222,7 @@ impl Runner {
     fn conclude_pumped(&self, end: &PumpEnd) -> Conclusion {
         match end {
             PumpEnd::Complete => {
-                let code = match self.session.transfer.channel {
-                    Some(_) => ReplyCode::FILE_ACTION_OKAY,
-                    None => ReplyCode::TRANSFER_COMPLETE,
-                };
+                let code = code_of_success(self.session.transfer.channel.is_some());
                 Conclusion::reply(TransferEnd::Fin, Reply::new(code, "Transfer complete"))
             }
             PumpEnd::Interrupted(why) => self.conclude_interrupted(*why, "Transfer aborted"),
@@ -294,9 +291,23 @@ fn conclude_malformed(fault: &DataFault) -> Conclusion {
     Conclusion::reply(TransferEnd::Corrupt, Reply::new(ReplyCode::LOCAL_ERROR, text))
 }
 
+/// Returns the code of the reply to a transfer after which the data connection is open or not.
+pub(super) const fn code_of_success(is_open: bool) -> ReplyCode {
+    if is_open { ReplyCode::FILE_ACTION_OKAY } else { ReplyCode::TRANSFER_COMPLETE }
+}
+
 impl Session {
-    fn tell_of_transfer(&self, subject: &Subject, course: &TransferSummary<'_>) {
-        self.tell(EventKind::Transferred(Transfer {
+    fn tell_of_transfer(&self, subject: &Subject, course: &TransferSummary) {
+        self.tell(self.transferred(subject, course));
+    }
+
+    /// Returns the event of a transfer.
+    pub(super) fn transferred<'a>(
+        &self,
+        subject: &'a Subject,
+        course: &TransferSummary,
+    ) -> EventKind<'a> {
+        EventKind::Transferred(Transfer {
             verb: subject.verb,
             path: &subject.path,
             direction: subject.direction,
@@ -304,9 +315,9 @@ impl Session {
             bytes: course.bytes,
             duration: subject.start.elapsed(),
             end: course.end,
-            reply: course.replies.first().map(Reply::code),
+            reply: course.reply,
             tls: course.tls,
-        }));
+        })
     }
 
     /// Reports a refused file transfer. Does nothing if the command does not transfer files, or if
@@ -329,8 +340,7 @@ impl Session {
             Err(_) => return,
         };
         let subject = Subject { verb, path, direction, start };
-        let replies = std::slice::from_ref(reply);
-        let end = TransferEnd::Refused;
-        self.tell_of_transfer(&subject, &TransferSummary { bytes: 0, end, replies, tls: None });
+        let (end, reply) = (TransferEnd::Refused, Some(reply.code()));
+        self.tell_of_transfer(&subject, &TransferSummary { bytes: 0, end, reply, tls: None });
     }
 }

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use ftp_proto::{BlockMarker, Reply, ReplyCode};
 
 use super::control::{Control, Notice, ReadBudget};
+use super::transfer::{Subject, TransferSummary, code_of_success};
 use crate::context::Context;
 use crate::data::{
     self, DataChannel, DataConnection, Encoding, IdleConnection, Interruption, Monitor, OpenError,
     Outgoing, PumpEnd, PumpLimits,
 };
+use crate::log::TransferEnd;
 use crate::pace::before_asking_again;
 use crate::rate::Throttle;
 use crate::reply::Purpose;
@@ -68,7 +70,7 @@ pub(super) struct TransferWatch<'a> {
     /// The size of the stored file, if the storage has proved it.
     pub(super) proved_size: Option<u64>,
     /// Whether the sender has confirmed the end of its data under TLS.
-    pub(super) is_end_confirmed: bool,
+    is_end_confirmed: bool,
     /// The data connection of a transfer that ended before the 150, or of an upload that failed in
     /// the storage.
     pub(super) refused: Option<(TcpStream, Duration)>,
@@ -99,6 +101,7 @@ impl<'a> TransferWatch<'a> {
     /// [`open`](Self::open) holds it.
     pub(super) fn carry_out(
         &mut self,
+        subject: &Subject,
         transfer: PreparedTransfer,
         channel: DataChannel,
     ) -> TransferResult {
@@ -127,7 +130,9 @@ impl<'a> TransferWatch<'a> {
         self.tls = connection.protection.as_ref().and_then(Connection::info);
         let end = match payload {
             Payload::Send(outgoing) => self.send(&mut connection, outgoing),
-            Payload::Receive(upload, encoding) => self.receive(&mut connection, upload, encoding),
+            Payload::Receive(upload, encoding) => {
+                self.receive(subject, &mut connection, upload, encoding)
+            }
         };
         if stays_open && matches!(end, PumpEnd::Complete) && !connection.is_finished() {
             self.open = Some(DataChannel::Open(IdleConnection::new(connection)));
@@ -181,6 +186,7 @@ impl<'a> TransferWatch<'a> {
 
     fn receive(
         &mut self,
+        subject: &Subject,
         connection: &mut DataConnection,
         mut upload: Box<dyn Upload>,
         encoding: Encoding,
@@ -192,7 +198,10 @@ impl<'a> TransferWatch<'a> {
         self.control.set_moving(false);
         self.is_end_confirmed = connection.protection.as_ref().is_some_and(Connection::is_closed);
         let end = match self.finish(&mut *upload, end, start.elapsed()) {
-            PumpEnd::Complete => self.prepare_commit(&mut *upload),
+            PumpEnd::Complete => {
+                self.announce(subject, connection, &*upload);
+                self.prepare_commit(&mut *upload)
+            }
             end => end,
         };
         match end {
@@ -240,6 +249,21 @@ impl<'a> TransferWatch<'a> {
                 return PumpEnd::Complete;
             }
         }
+    }
+
+    /// Returns how a complete transfer ended.
+    pub(super) const fn whole(&self) -> TransferEnd {
+        if self.is_end_confirmed { TransferEnd::CloseNotify } else { TransferEnd::Fin }
+    }
+
+    /// Announces to the observers that the upload is complete and about to be published.
+    fn announce(&self, subject: &Subject, connection: &DataConnection, upload: &dyn Upload) {
+        let stays_open = connection.stays_open && !connection.is_finished();
+        let reply = Some(code_of_success(stays_open));
+        let (bytes, end, tls) = (self.moved, self.whole(), self.tls);
+        let summary = TransferSummary { bytes, end, reply, tls };
+        let event = self.session.event(self.session.transferred(subject, &summary));
+        self.session.context.observers.before_publication(&event, upload.inode());
     }
 
     /// Does the slow part of publishing an upload. If this part is interrupted, it is unknown

@@ -369,13 +369,18 @@ impl Session {
 
     /// Sends an event about this session to the observers.
     pub(crate) fn tell(&self, kind: EventKind<'_>) {
+        self.context.observers.tell(&self.event(kind));
+    }
+
+    /// Returns an event of this session.
+    pub(crate) fn event<'a>(&'a self, kind: EventKind<'a>) -> Event<'a> {
         let user = self.user().map(|user| &*user.name);
         let session = Some(self.peer.number);
         let peer = self.peer.address;
         let tls = self.tls();
         let host = self.shown_host();
         let unsaid = self.unsaid(&kind);
-        self.context.observers.tell(&Event { session, peer, user, tls, host, kind, unsaid });
+        Event { session, peer, user, tls, host, kind, unsaid }
     }
 
     /// Returns [`Event::unsaid`] for an event. Logs leave out frequent refusals, because refusals

@@ -461,6 +461,10 @@ impl Upload for Faulty<Box<dyn Upload>> {
         self.inner.published_size()
     }
 
+    fn inode(&self) -> Option<u64> {
+        self.inner.inode()
+    }
+
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         if let Err(error) = self.plan.call(StorageCall::UploadCommit, 0) {
             self.inner.abort(StreamEnd::Failed);

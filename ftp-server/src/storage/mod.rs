@@ -25,6 +25,8 @@ pub use confinement::{Confinement, ConfinementPolicy, ConfinementStatus};
 pub use error::{StorageError, StorageErrorKind};
 pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
+#[cfg(feature = "daemon")]
+pub(crate) use local::{is_hidden_name, lock, unlock};
 pub use memory::MemoryStorage;
 #[cfg(test)]
 pub(crate) use memory::tests::{Numbers, assert_same_as_memory};
@@ -513,6 +515,12 @@ pub trait Upload: io::Write {
     ///
     /// By default, a session always asks the storage.
     fn published_size(&self) -> Option<u64> {
+        None
+    }
+
+    /// Returns the inode of the hidden file that [`commit`](Self::commit) will rename to the final
+    /// name; `None` (default) if the upload has no such file.
+    fn inode(&self) -> Option<u64> {
         None
     }
 

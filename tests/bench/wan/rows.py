@@ -65,6 +65,7 @@ ROWS = [
     *_trees("-1m", "20 files of 1 MiB", 20, size=MIB),
     *_trees("-same", "200 files that are up to date", target="same"),
     *_trees("-delete", "nothing, and delete 200 files", target="extra"),
+    Row("up-new", "upload one file of 4 KiB with a new directory", "up"),
     Row("put-temp", "put --temp -p of 20 files of 4 KiB", "put", 20, options=("--temp", "-p")),
     Row("get-tls", "get 4 KiB under TLS", "get", tls=True),
     Row("put-tls", "put 4 KiB under TLS", "put", tls=True),

@@ -44,7 +44,8 @@ type Shown = Result<(), String>;
 impl Ability {
     /// Returns all abilities; slow ones only for IPv4.
     pub(super) fn all(family: Family) -> Vec<Self> {
-        let ways = [Way::Epsv, Way::Pasv, Way::Eprt, Way::Port, Way::Active].map(Self::By);
+        let ways = [Way::Epsv, Way::Pasv, Way::Eprt, Way::Port, Way::Active, Way::Early];
+        let ways = ways.map(Self::By);
         let simple = [
             Self::Sizes,
             Self::Append,

@@ -1,17 +1,30 @@
 //! The operations in terms of the client's methods: the only file of these tests that uses them.
 
-use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use ftp_client::{
-    Client, ClientBuilder, Entry, Error, Extended, ListOptions, Listed, ListingForm, WalkOptions,
-    Walked,
+    Client, ClientBuilder, Connector, Entry, Error, Extended, ListOptions, Listed, ListingForm,
+    Purpose, Target, Transport, WalkOptions, Walked,
 };
 use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts};
 use ftp_tests::site::Site;
 
 use super::Way;
+
+/// Connects as slowly as over a network that saves round trips.
+struct Far(IpAddr);
+
+impl Connector for Far {
+    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>> {
+        let stream = TcpStream::connect_timeout(&(self.0, target.port).into(), limit)?;
+        if target.purpose == Purpose::Control {
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        Ok(Box::new(stream))
+    }
+}
 
 /// A logged-in client.
 pub(super) struct Session {
@@ -39,6 +52,10 @@ impl Session {
                 Way::Epsv | Way::Pasv => builder.epsv(only(way == Way::Epsv)),
                 Way::Eprt | Way::Port => builder.mode(Mode::Active).eprt(only(way == Way::Eprt)),
                 Way::Active => builder.mode(Mode::Active),
+                Way::Early => {
+                    let far = Far(site.address.ip());
+                    builder.connector(far).first_transfer(RepresentationType::Image)
+                }
             },
         )
     }
@@ -179,7 +196,7 @@ impl Session {
 }
 
 /// Returns the result of a transfer: the first error counts for more than the missing end.
-fn conclude(moved: std::io::Result<()>, ended: Result<(), Error>) -> Result<(), Error> {
+fn conclude(moved: io::Result<()>, ended: Result<(), Error>) -> Result<(), Error> {
     match moved {
         Ok(()) => ended,
         Err(error) => Err(Error::recover(error).unwrap_or_else(Error::Io)),

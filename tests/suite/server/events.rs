@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ftp_proto::Network;
+use ftp_proto::{Network, ReplyCode};
 use ftp_server::{
     Activity, Event, EventKind, EventLog, Fault, FaultStorage, LocalStorage, LogFormat, LogWriter,
     Login, MemoryStorage, Observer, Refusal, Rights, Server, ServerBuilder, SessionEnd,
@@ -444,6 +444,52 @@ impl Observer for Words {
         self.said.lock().expect("nothing panics here").push(format!("{number} {user} {word}"));
         assert!(!(self.panics_at)(&event.kind), "an observer that panics, as the test wants");
     }
+}
+
+/// Records the inode of each announced upload, and whether its file already has its name.
+struct Announced(Arc<Mutex<Vec<String>>>, std::path::PathBuf);
+
+impl Observer for Announced {
+    fn observe(&self, event: &Event<'_>) {
+        if let EventKind::Transferred(transfer) = event.kind {
+            let mut said = self.0.lock().expect("nothing panics here");
+            said.push(format!("{} {:?}", transfer.end.as_str(), transfer.reply));
+        }
+    }
+
+    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) {
+        let EventKind::Transferred(transfer) = event.kind else { panic!("{event:?}") };
+        let has_name = self.1.join("a").exists();
+        let (end, reply) = (transfer.end.as_str(), transfer.reply);
+        let inode = inode.expect("a hidden file");
+        let bytes = transfer.bytes;
+        let mut said = self.0.lock().expect("nothing panics here");
+        said.push(format!("{inode} {has_name} {bytes} {end} {reply:?}"));
+    }
+}
+
+#[test]
+fn an_upload_is_announced_before_its_file_gets_its_name() {
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let root = ftp_tests::root::TempRoot::new();
+    let announced = Announced(Arc::clone(&said), root.path().to_owned());
+    let builder = Server::builder().root(root.path()).user("u", "p", Rights::FULL);
+    let server = builder.observer(announced).bind("127.0.0.1:0").unwrap();
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    let mut data = session.passive();
+    session.expect("STOR cut", 150);
+    data.write_all(b"x");
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    session.upload("STOR a", b"12345");
+    let inode = std::os::unix::fs::MetadataExt::ino(&root.join("a").metadata().unwrap());
+    let okay = Some(ReplyCode::TRANSFER_COMPLETE);
+    let want = [
+        format!("abor {:?}", Some(ReplyCode::TRANSFER_ABORTED)),
+        format!("{inode} false 5 fin {okay:?}"),
+        format!("fin {okay:?}"),
+    ];
+    assert_eq!(*said.lock().unwrap(), want);
 }
 
 #[test]

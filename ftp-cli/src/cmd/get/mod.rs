@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Client, Done, NotLent, Phase, Place, Targets};
+use ftp_client::{Client, Done, NotLent, Phase, Place, Targets, Worker, work};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -20,11 +20,11 @@ use crate::console::output;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::exit::{Exit, Failure, Recovery};
+use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::options::{Options, urls};
 use crate::remote::pattern;
-use crate::report::jobs::{self, Tally, Worker};
+use crate::report::jobs::Tally;
 use crate::transfer::download::{self, download, in_segments};
 use crate::transfer::options::{Attempt, Context, RemoteFile, TransferOptions};
 use crate::transfer::target::Target;
@@ -77,10 +77,17 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         true => of_one_server(&items, &settings),
         false => Vec::new(),
     });
+    if let [item] = items.as_slice()
+        && !settings.may_skip()
+    {
+        sessions.expect_transfer(item.representation);
+    }
     let more = sessions.another();
     // The connection that listed the matches of a pattern also downloads files.
     let open = Mutex::new(Some(sessions));
-    jobs::run(settings.jobs, items.len(), || Getter {
+    // Standard output gets one file after the other.
+    let jobs = if is_output { Some(1) } else { settings.jobs };
+    work(jobs, items.len(), None, |_| Getter {
         items: &items,
         sessions: lock(&open).take().unwrap_or_else(|| more.another()),
         context: &context,
@@ -253,16 +260,17 @@ impl<'a> Getter<'a, '_, '_> {
     fn fetch(
         &mut self,
         number: usize,
+        ahead: usize,
         fields: &(dyn Fn(Object) -> Object + Sync),
     ) -> Result<Done, Failure> {
         let item = self.item(number);
-        let Self { sessions, context, ahead, items, .. } = self;
+        let Self { sessions, context, ahead: sizes, items, .. } = self;
         let memory = RefCell::default();
         context.settings.retrying.run(&context.witness(), &item.url, fields, |from_start| {
-            if !lock(ahead).is_empty() {
+            if !lock(sizes).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
                 // connection, not a transfer.
-                ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
+                ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(sizes));
             }
             let user = match context.settings.removes_source {
                 true => sessions.user(&item.url)?,
@@ -277,7 +285,7 @@ impl<'a> Getter<'a, '_, '_> {
             }
             let client = sessions.client(&item.url)?;
             if context.settings.only_retrieves() {
-                plan(client, items, number);
+                plan(client, items, number, ahead);
             }
             let done = download(context, client, &mut remote, &item.target, attempt);
             sessions.drop_ended(&item.url, &done);
@@ -291,16 +299,17 @@ impl<'a> Getter<'a, '_, '_> {
 const NAMED: usize = 512;
 const FEW: usize = 128;
 
-/// Announces the next downloads over the client's connection, starting with `number`. With
-/// `--reuse-data`, the client requests several files at once.
-fn plan(client: &mut Client, items: &[GetItem], number: usize) {
+/// Announces the download `number` and the `ahead` downloads that follow it. With `--reuse-data`, the
+/// client requests several files at once.
+fn plan(client: &mut Client, items: &[GetItem], number: usize, ahead: usize) {
     let left = client.planned_downloads();
     let Some(first) = items.get(number).filter(|_| left < FEW) else { return };
     let login = |item: &GetItem| (server(item), item.url.user().map(<[u8]>::to_vec));
     let is_alike = |item: &&GetItem| {
         login(item) == login(first) && item.representation == first.representation
     };
-    let next = items.iter().skip(number + left).take_while(is_alike).take(NAMED);
+    let own = items.iter().take(number + 1 + ahead);
+    let next = own.skip(number + left).take_while(is_alike).take(NAMED);
     client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
 }
 
@@ -348,35 +357,39 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
 }
 
 impl Worker for Getter<'_, '_, '_> {
+    type Failure = Failure;
+
     fn connect(&mut self, number: usize) -> Result<(), NotLent<Failure>> {
         let item = self.item(number);
-        // A single job connects in `act`, so that --retry also covers the connection. Some items
-        // need no connection.
-        let is_alone = self.context.settings.jobs == 1 || self.sessions.is_open(&item.url);
-        if is_alone || self.is_abandoned(item) || self.is_skipped(item) {
+        let is_open = self.sessions.open_client(&item.url).is_some();
+        if is_open || self.is_abandoned(item) || self.is_skipped(item) {
             return Ok(());
         }
-        match self.sessions.connect_beside_others(&item.url) {
-            // `act` retries the connection.
-            Err(NotLent::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
-            connected => connected,
-        }
+        self.sessions.connect_beside_others(&item.url)
     }
 
-    fn act(&mut self, number: usize) -> Result<(), Failure> {
+    fn client(&self) -> Option<&Client> {
+        self.sessions.any_client()
+    }
+
+    fn goes_ahead(&self) -> bool {
+        self.context.settings.only_retrieves() && self.client().is_some_and(Client::goes_ahead)
+    }
+
+    fn act(&mut self, number: usize, ahead: usize, _: bool) -> Result<bool, Failure> {
         let item = self.item(number);
         if self.is_abandoned(item) {
-            return Ok(());
+            return Ok(false);
         }
         let fields = fields(item);
         let done = match self.is_skipped(item) {
             true => Done::skipped("exists"),
-            false => self.fetch(number, &fields)?,
+            false => self.fetch(number, ahead, &fields)?,
         };
         self.last = None;
         self.context.report(&done, &Escaped(item.url.path()), &item.target, &fields);
         lock(self.tally).done();
-        Ok(())
+        Ok(done.skipped.is_none())
     }
 
     fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {

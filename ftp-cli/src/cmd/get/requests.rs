@@ -76,10 +76,10 @@ impl<'o> Requests<'o> {
         }
         let is_one = matches!(this.wanted.as_slice(), [Wanted::File(_)]);
         let takes_several = options.has("directory") || options.has("input-file");
-        if is_one && settings.jobs > 1 && !takes_several {
+        if is_one && settings.jobs > Some(1) && !takes_several {
             return Err(Failure::usage("--jobs needs several files: ftp-cli get -P DIR URL..."));
         }
-        if this.is_output() && settings.jobs > 1 {
+        if this.is_output() && settings.jobs > Some(1) {
             return Err(Failure::usage("--jobs cannot be combined with standard output"));
         }
         this.check_single()?;

@@ -43,9 +43,12 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "STATE_DIRECTORY, XDG_STATE_HOME, HOME",
-        "The directory in which serve --tls-self-signed keeps its certificate: STATE_DIRECTORY, else $XDG_STATE_HOME/ftp-cli, else ~/.local/state/ftp-cli.",
+        "The directory in which serve --tls-self-signed keeps its certificate: STATE_DIRECTORY, else $XDG_STATE_HOME/ftp-cli, else ~/.local/state/ftp-cli. In STATE_DIRECTORY, serve also keeps the events of hooks.",
     ),
-    ("TMPDIR", "The directory for temporary files of demo (default: /tmp)."),
+    (
+        "TMPDIR",
+        "The directory for temporary files of demo, and of serve with hooks (default: /tmp).",
+    ),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "Trusted CA certificates, instead of the system's."),
 ];
 

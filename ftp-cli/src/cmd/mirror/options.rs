@@ -28,10 +28,6 @@ pub(super) struct MirrorOptions {
     backup: Option<OsString>,
     /// `--stats`.
     pub(super) stats: bool,
-    /// Number of ports of `--active-ports`; `usize::MAX` without that option.
-    active_ports: usize,
-    /// `--reuse-data`.
-    reuses_data: bool,
     /// Options for each file; options that only `get` and `put` accept are not set.
     pub(super) transfer: TransferOptions,
 }
@@ -73,8 +69,6 @@ impl MirrorOptions {
             let message = "--remove-source and --links follow exclude each other: the targets of links are never removed";
             return Err(Failure::usage(message));
         }
-        let ports = options.parsed("active-ports", values::ports)?;
-        let active_ports = ports.map_or(usize::MAX, |ports| ports.count());
         let backup = options.value("backup-dir").map(OsStr::to_owned);
         if backup.as_ref().is_some_and(|backup| backup.is_empty()) {
             return Err(Failure::usage("--backup-dir: expected a directory"));
@@ -91,8 +85,6 @@ impl MirrorOptions {
             perms: options.has("perms"),
             backup,
             stats: options.has("stats"),
-            active_ports,
-            reuses_data: options.has("reuse-data"),
             transfer: TransferOptions::from_options(options)?,
         })
     }
@@ -138,14 +130,13 @@ impl MirrorOptions {
             .resume(resume)
             .is_dry(self.is_dry)
             .creates_parents(transfer.create_directories)
-            .goes_ahead(self.reuses_data)
             .temporary(transfer.temporary.clone())
             .backup(self.backup.clone().map(Into::into))
             .journals(journals())
             .choice(&self.filter)
             .listing(self.listing)
             // In active mode, each job listens on a port of its own.
-            .jobs(transfer.jobs.min(self.active_ports))
+            .jobs(transfer.jobs)
             .rate_limit(transfer.rate_limit.clone())
             .relay(relay.unwrap_or_default())
             .patience(transfer.retrying.patience(cleanup.canceller()))

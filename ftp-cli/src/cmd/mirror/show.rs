@@ -66,6 +66,7 @@ impl Mirror<'_> {
     /// Prints the totals: as a table with `--stats` or on a terminal, otherwise as one line with
     /// `--verbose` or if objects were removed. With `--json`, the line replaces the table.
     pub(super) fn sum_up(&self, done: &Summary, unselected: usize, time: Duration, stdio: &Stdio) {
+        stdio.messages.usage().add(done.copied as u64, done.bytes);
         let is_shown = stdio.messages.is_terminal() && !self.options.is_quiet();
         if (self.wanted.stats || is_shown) && !self.events.is_on() {
             for line in table(done, unselected, time) {

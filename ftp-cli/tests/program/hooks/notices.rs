@@ -56,6 +56,7 @@ impl Noticed {
             serve.args(["--set", &set]);
         }
         serve.env("FTP_PASSWORD", "secret").env("PATH", "/usr/bin:/bin");
+        serve.env("TMPDIR", here.path());
         let served = Served::of(serve.args(more).arg(root.path()));
         Self { served, root, here }
     }
@@ -100,7 +101,7 @@ pub(super) fn field<'a>(json: &'a str, name: &str) -> &'a str {
 /// Returns a line with what differs from run to run replaced.
 fn equal(json: &str) -> String {
     let mut json = json.to_owned();
-    for name in ["time", "session", "peer", "port", "seconds"] {
+    for name in ["time", "session", "peer", "port", "seconds", "id"] {
         if json.contains(&format!("\"{name}\":")) {
             let value = field(&json, name).to_owned();
             assert!(!value.is_empty(), "{json}");

@@ -9,7 +9,7 @@ use ftp_proto::{Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 
 use super::give::Moving;
 use super::start::{Start, UploadMode};
-use super::{Job, Opened, StoreAs};
+use super::{Following, Job, Opened, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, UploadFault};
 use crate::event::{Event, Observer};
@@ -63,7 +63,7 @@ impl Job<'_> {
             let path = if is_nameless { b"" } else { self.place.path() };
             let error = match begin(client, path, &start) {
                 Ok(mut upload) => {
-                    if let Some(next) = self.following.take() {
+                    if let Some(Following { path: Some(next), .. }) = &self.following {
                         upload.plan_next(next);
                     }
                     self.note_begun(on, source, &start);
@@ -103,6 +103,13 @@ impl Job<'_> {
         let mut done = Done::moved(bytes, start.offset, duration);
         if let Opened::Regular { file, facts, .. } = source {
             self.check_unchanged(file, *facts, start.offset + bytes, &start)?;
+        }
+        if let Some(Following { time, .. }) = self.following.take()
+            && !client.has_planned_upload()
+            && self.verifies_size()
+            && !self.proves_new
+        {
+            client.ask_after_upload(self.place.path(), time)?;
         }
         let reply = report.map(|report| {
             done.name = report.unique_name.map(ftp_proto::Pathname::into_bytes);

@@ -41,14 +41,15 @@ const NAMED: usize = 512;
 const FEW: usize = 128;
 
 impl Down<'_> {
-    pub(super) fn plan(&mut self, plan: &Plan, number: usize) {
+    pub(super) fn plan(&mut self, plan: &Plan, number: usize, ahead: usize) {
         let Down { from, resume: Resume::Own, .. } = self else { return };
         let top = from.place.top;
         // If there is no connection, the copy itself reports the failure.
         let Ok(client) = from.hand.client() else { return };
         let left = client.planned_downloads();
         if left < FEW {
-            let next = plan.apart().iter().skip(number + left).take(NAMED);
+            let all = plan.apart().iter().take(number + 1 + ahead);
+            let next = all.skip(number + left).take(NAMED);
             client.plan_downloads(
                 next.map(|copy| (join(top, &plan.path_of(copy)), listed_time(copy).is_none())),
             );

@@ -26,10 +26,12 @@ use super::names::{Relation, ShownNames};
 use super::path::join;
 use super::plan::{Plan, PlannedCopy, PlannedLink, Removal};
 use super::probe::with_probe;
+use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::ErrorKind;
 use crate::event::Observer;
 use crate::file::checksum::Checksum;
+use crate::file::evidence::Resume;
 
 /// Result of a copy.
 #[derive(Debug)]
@@ -136,13 +138,41 @@ impl Copier<'_> {
         }
     }
 
-    /// Announces the copies from `number` on. With `--reuse-data`, the client requests several
-    /// downloads at once, and each upload before the previous upload is confirmed.
-    pub(crate) fn plan(&mut self, plan: &Plan, number: usize) {
+    /// Announces the copy `number` and the `ahead` copies that follow it. With `--reuse-data`, the
+    /// client requests several downloads at once, and each upload before the previous upload is
+    /// confirmed.
+    pub(crate) fn plan(&mut self, plan: &Plan, number: usize, ahead: usize) {
         match self {
-            Self::Down(down) => down.plan(plan, number),
-            Self::Up(up) => up.plan(plan, number + 1),
+            Self::Down(down) => down.plan(plan, number, ahead),
+            Self::Up(up) => up.plan(plan, number + 1, ahead),
             Self::Across(_) => {}
+        }
+    }
+
+    /// Returns whether announced copies are requested ahead, as far as known.
+    pub(crate) fn goes_ahead(&self) -> bool {
+        match self {
+            Self::Down(Down { resume, .. }) => {
+                *resume == Resume::Own && self.client().is_some_and(Client::goes_ahead)
+            }
+            Self::Up(up) => up.goes_ahead(),
+            Self::Across(_) => false,
+        }
+    }
+
+    /// Returns the open connection.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        match self {
+            Self::Down(Down { from: far, .. })
+            | Self::Up(Up { to: far, .. })
+            | Self::Across(Across { to: far, .. }) => far.hand.open(),
+        }
+    }
+
+    /// Announces whether another copy follows the next one over the same connection.
+    pub(crate) const fn expect_more(&mut self, has_more: bool) {
+        if let Self::Up(up) = self {
+            up.ahead.has_more = has_more;
         }
     }
 
@@ -213,6 +243,30 @@ impl Copier<'_> {
         match self {
             Self::Down(Down { to, .. }) => to.remove(removal),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal, repeat),
+        }
+    }
+
+    /// Removes files of one directory of the target together. Returns the result for each, or
+    /// nothing if none was removed, so that each needs its own call of [`remove`](Self::remove).
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of the connection. Any of the files may have been removed then, which
+    /// [`lose_removal`](Self::lose_removal) notes for each.
+    pub(crate) fn remove_together(
+        &mut self,
+        files: &[&Removal],
+    ) -> Result<Vec<Result<bool, TreeFault>>, TreeFault> {
+        match self {
+            Self::Down(_) => Ok(Vec::new()),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove_together(files),
+        }
+    }
+
+    /// Notes for later attempts that an object may have been removed.
+    pub(crate) fn lose_removal(&self, removal: &Removal, repeat: &mut Repeat) {
+        if let Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) = self {
+            to.lose_removal(removal, repeat);
         }
     }
 
@@ -333,8 +387,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Sends QUIT.
-    pub(crate) fn quit(self, failure: Option<&TreeFault>) {
+    /// Sends QUIT on open connections.
+    pub(crate) fn quit(&mut self, failure: Option<&TreeFault>) {
         match self {
             Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => {
                 far.hand.end(failure);

@@ -163,10 +163,36 @@ impl<'a> RemoteSide<'a> {
         let path = join(place.top, &removal.path);
         let gone = match removal.what {
             Removed::Directory => repeat.rmdir(client, &path),
-            Removed::Entry => repeat.delete(client, &path),
+            // A server that answers removals twice would also answer the second one twice.
+            Removed::Entry => match repeat.was_removed(client, &path) {
+                Ok(false) => repeat.delete(client, &path),
+                gone => gone.map(drop),
+            },
             Removed::Below { proof } => return look_before(client, &path, proof, repeat),
         };
         gone.map(|()| true).map_err(|error| TreeFault::from(error).about(&path))
+    }
+
+    /// Removes files together, as [`Copier::remove_together`](super::Copier::remove_together) does.
+    pub(super) fn remove_together(
+        &mut self,
+        files: &[&Removal],
+    ) -> Result<Vec<Result<bool, TreeFault>>, TreeFault> {
+        let Self { hand, place } = self;
+        if place.backup.is_some() || files.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let paths: Vec<_> = files.iter().map(|file| join(place.top, &file.path)).collect();
+        let gone = hand.client()?.delete_together(&paths)?.unwrap_or_default();
+        let gone = gone.into_iter().zip(&paths).map(|(gone, path)| {
+            gone.map(|()| true).map_err(|error| TreeFault::from(error).about(path))
+        });
+        Ok(gone.collect())
+    }
+
+    /// Remembers that the object of a removal may have been removed.
+    pub(super) fn lose_removal(&self, removal: &Removal, repeat: &mut Repeat) {
+        repeat.lose_removal(&join(self.place.top, &removal.path));
     }
 
     pub(super) fn relation(

@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ftp_proto::TimeVal;
+
 use super::Copied;
 use super::local_side::{Identity, LocalSide};
 use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
@@ -15,7 +17,7 @@ use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
-use crate::file::put::{LocalSource, Put, PutPast, StoreAs, TemporaryName};
+use crate::file::put::{Following, LocalSource, Put, PutPast, StoreAs, TemporaryName};
 use crate::transfer::RateLimit;
 use crate::tree::compare::Difference;
 use crate::tree::encoding::is_text;
@@ -48,6 +50,8 @@ pub(crate) struct Up<'a> {
 #[derive(Default)]
 pub(crate) struct Ahead {
     is_on: bool,
+    /// Whether another copy follows over the same connection.
+    pub(super) has_more: bool,
     /// Directory and name of the copy that follows the current one.
     following: Option<(Vec<u8>, Vec<u8>)>,
     /// The file of that copy. Only a readable file is requested ahead: a server may truncate the
@@ -83,9 +87,14 @@ const ROW: usize = 32;
 const SMALL: u64 = 64 * 1_024;
 
 impl Up<'_> {
-    /// Announces the copy `next`, which follows the current one.
-    pub(super) fn plan(&mut self, plan: &Plan, next: usize) {
-        let goes_ahead = self.ahead.is_on && !next.is_multiple_of(ROW);
+    /// Returns whether uploads are requested ahead, as far as known.
+    pub(super) fn goes_ahead(&self) -> bool {
+        self.ahead.is_on && self.to.hand.open().is_some_and(Client::goes_ahead)
+    }
+
+    /// Announces the copy `next`, if it is among the `ahead` copies that follow the current one.
+    pub(super) fn plan(&mut self, plan: &Plan, next: usize, ahead: usize) {
+        let goes_ahead = ahead > 0 && !next.is_multiple_of(ROW) && self.goes_ahead();
         let copy = plan.apart().get(next).filter(|_| goes_ahead);
         self.ahead.following = copy.and_then(|copy| {
             let place = plan.directories.get(copy.place)?;
@@ -166,6 +175,12 @@ impl Up<'_> {
         let following = self.ahead.following.take().filter(|_| is_small);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
         let next = self.ahead.opened.as_ref().map(|next| join(self.to.place.top, &next.below));
+        // Otherwise, other commands come between this upload and the next one.
+        let is_plain = self.temporary.is_none() && copy.mode.is_none() && is_text(below);
+        let has_more = self.ahead.has_more && is_plain;
+        let seconds = Some(before.mtime()).filter(|_| self.to.place.takes_times);
+        let time = seconds.and_then(TimeVal::from_unix_seconds);
+        let following = has_more.then_some(Following { path: next, time });
         let target = join(self.to.place.top, below);
         let local = self.local.join(OsStr::from_bytes(below));
         let options = FileOptions::new()
@@ -188,7 +203,7 @@ impl Up<'_> {
             .store_as(store)
             .apart()
             .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
-            .following(next)
+            .following(following)
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
         let sent = put.attempt(client, on);

@@ -5,7 +5,7 @@ mod confirm;
 mod removals;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +15,14 @@ use super::copy::{Copied, Copier, copy_together};
 use super::fault::{Setting, TreeFault};
 use super::path::{join, split};
 use super::plan::{Plan, PlannedCopy, PlannedMode};
+use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::file::Verified;
 use crate::file::origin::TICK;
+use crate::pool::NotLent;
+use crate::pool::crew::{Worker, work};
 use crate::pool::patience::{Attempt, Patience, Recovery};
 
 /// What a run did.
@@ -230,18 +233,19 @@ fn prepare_copies(
     Ok(())
 }
 
-/// Executes `plan` with all jobs. Returns the totals and the result. `sync` writes copies to disk.
+/// Executes `plan` with `jobs` of the copiers; with `None`, with as many as help. Returns the totals and the result. `sync` writes copies to disk.
 /// If the plan has copies, it is called once: at the end, but before any source is removed.
 ///
 /// Removes only what the causes of the plan and of the run permit. After a fatal failure, removes
 /// nothing at all.
 pub(crate) fn act(
     plan: &Plan,
-    jobs: &mut [Copier<'_>],
+    jobs: Option<usize>,
+    copiers: &mut [Copier<'_>],
     reporter: &Reporter<'_>,
     sync: &dyn Fn() -> Result<(), TreeFault>,
 ) -> (Summary, Result<(), TreeFault>) {
-    if let Some(first) = jobs.first_mut() {
+    if let Some(first) = copiers.first_mut() {
         let checked = match plan.moves {
             true => prepare_moves(plan, first, reporter),
             false => prepare_copies(plan, first, reporter),
@@ -279,11 +283,11 @@ pub(crate) fn act(
     for fault in &plan.failures {
         run.report(b"", fault.copy());
     }
-    if let Some(first) = jobs.first_mut() {
+    if let Some(first) = copiers.first_mut() {
         run.make_directories(first);
     }
-    run = copy_all(run, jobs);
-    if let Some(first) = jobs.first_mut() {
+    run = copy_all(run, jobs, copiers);
+    if let Some(first) = copiers.first_mut() {
         run.copy_twins(first);
         run.make_links(first);
         run.confirm_names(first);
@@ -291,7 +295,7 @@ pub(crate) fn act(
         run.set_modes(first);
     }
     let synced = if plan.copies.is_empty() { Ok(()) } else { sync() };
-    if let (Some(first), true, Ok(())) = (jobs.first_mut(), plan.moves, &synced) {
+    if let (Some(first), true, Ok(())) = (copiers.first_mut(), plan.moves, &synced) {
         run.remove_sources(first);
     }
     let Run { mut done, ended, .. } = run;
@@ -523,70 +527,102 @@ fn copy_large(run: &mut Run<'_>, jobs: &mut [Copier<'_>]) -> HashSet<usize> {
     settled
 }
 
-fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
+fn copy_all<'a>(mut run: Run<'a>, jobs: Option<usize>, copiers: &mut [Copier<'_>]) -> Run<'a> {
+    let settled = &copy_large(&mut run, copiers);
     let plan = run.plan;
-    let reporter = run.reporter;
-    let settled = &copy_large(&mut run, jobs);
-    let next = AtomicUsize::new(0);
-    let is_over = AtomicBool::new(run.is_over());
+    let sizes = plan.apart().iter().map(|copy| copy.size);
+    let largest = sizes.reduce(|one, other| Some(one?.max(other?))).flatten();
     let run = Mutex::new(run);
-    // The first job is connected already. If the server refuses more connections, the other jobs
-    // end before they take any work.
-    let is_alone = jobs.len() == 1;
-    let work = &|copier: &mut Copier<'_>, is_first: bool| {
-        let mut row = Vec::new();
-        // Whether the connection has made a copy. A server may close it after a number of files.
-        let mut is_proven = false;
-        while !is_over.load(Ordering::Relaxed) && (is_first || copier.connect().is_ok()) {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(copy) = plan.apart().get(number) else { break };
-            let Some(place) = plan.directories.get(copy.place) else { continue };
-            // Without its directory, the copy counts as not tried.
-            let is_missing = lock(&run).state(copy.place) == DirectoryState::Missing;
-            if is_missing || settled.contains(&number) {
-                continue;
-            }
-            let path = plan.path_of(copy);
-            // A copy that will not be tried must not be announced.
-            let following = plan.apart().get(number + 1).map(|next| lock(&run).state(next.place));
-            if is_alone && following != Some(DirectoryState::Missing) {
-                copier.plan(plan, number);
-            }
-            let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
-                let on = OfPath { on: reporter.on, path: &path };
-                match copier.copy(&place.path, copy, &on) {
-                    Err(failure) if failure.kind() == ErrorKind::Network && is_proven => {
-                        is_proven = false;
-                        copier.disconnect();
-                        copier.copy(&place.path, copy, &on)
-                    }
-                    copied => copied,
-                }
-            });
-            is_proven |= copied.is_ok();
-            match copied {
-                Ok(copied) => row.push((number, copied)),
-                Err(failure) => lock(&run).count_copy(number, Err(failure)),
-            }
-            if !copier.has_next() {
-                complete(&mut row, copier, &run);
-            }
-            if lock(&run).is_over() {
-                is_over.store(true, Ordering::Relaxed);
-            }
-        }
-        complete(&mut row, copier, &run);
-    };
-    if let [only] = jobs {
-        work(only, true);
-    } else {
-        std::thread::scope(|threads| {
-            for (number, job) in jobs.iter_mut().enumerate() {
-                threads.spawn(move || work(job, number == 0));
-            }
+    if !lock(&run).is_over() {
+        let copiers = Mutex::new(copiers.iter_mut());
+        work(jobs, plan.apart().len(), largest, |number| TreeWorker {
+            copier: lock(&copiers).next().expect("a copier for each worker"),
+            run: &run,
+            settled,
+            is_first: number == 0,
+            row: Vec::new(),
+            is_proven: false,
         });
     }
     run.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A worker that copies files.
+struct TreeWorker<'w, 'c, 'a> {
+    copier: &'w mut Copier<'c>,
+    run: &'w Mutex<Run<'a>>,
+    /// Copies that need no further attempt.
+    settled: &'w HashSet<usize>,
+    /// Whether this worker's connection is used after the copies.
+    is_first: bool,
+    /// Consecutive copies whose times are still to be set.
+    row: Vec<(usize, Copied)>,
+    /// Whether the connection has made a copy. A server may close it after a number of files.
+    is_proven: bool,
+}
+
+impl Worker for TreeWorker<'_, '_, '_> {
+    type Failure = TreeFault;
+
+    fn connect(&mut self, _: usize) -> Result<(), NotLent<TreeFault>> {
+        self.copier.connect().map_err(NotLent::Fewer)
+    }
+
+    fn client(&self) -> Option<&Client> {
+        self.copier.client()
+    }
+
+    fn goes_ahead(&self) -> bool {
+        self.copier.goes_ahead()
+    }
+
+    fn act(&mut self, number: usize, ahead: usize, is_last: bool) -> Result<bool, TreeFault> {
+        let Run { plan, reporter, .. } = *lock(self.run);
+        let Some(copy) = plan.apart().get(number) else { return Ok(false) };
+        let Some(place) = plan.directories.get(copy.place) else { return Ok(false) };
+        // Without its directory, or after the end, the copy counts as not tried.
+        let is_missing =
+            |copy: &PlannedCopy| lock(self.run).state(copy.place) == DirectoryState::Missing;
+        if lock(self.run).is_over() || is_missing(copy) || self.settled.contains(&number) {
+            return Ok(false);
+        }
+        let path = plan.path_of(copy);
+        // A copy that will not be tried must not be announced.
+        let following = plan.apart().get(number + 1).filter(|_| ahead > 0);
+        let is_tried = following.is_none_or(|next| !is_missing(next));
+        self.copier.plan(plan, number, if is_tried { ahead } else { 0 });
+        self.copier.expect_more(!is_last);
+        let is_proven = &mut self.is_proven;
+        let copied = retried(self.copier, reporter, &path, is_out_of_step, |copier| {
+            let on = OfPath { on: reporter.on, path: &path };
+            match copier.copy(&place.path, copy, &on) {
+                Err(failure) if failure.kind() == ErrorKind::Network && *is_proven => {
+                    *is_proven = false;
+                    copier.disconnect();
+                    copier.copy(&place.path, copy, &on)
+                }
+                copied => copied,
+            }
+        });
+        self.is_proven |= copied.is_ok();
+        let done = copied.map(|copied| self.row.push((number, copied)));
+        if !self.copier.has_next() {
+            complete(&mut self.row, self.copier, self.run);
+        }
+        done.map(|()| true)
+    }
+
+    fn failed(&mut self, number: usize, failure: TreeFault) -> ControlFlow<()> {
+        lock(self.run).count_copy(number, Err(failure));
+        ControlFlow::Continue(())
+    }
+
+    fn end(mut self) {
+        complete(&mut self.row, self.copier, self.run);
+        if !self.is_first {
+            self.copier.quit(lock(self.run).ended.as_ref());
+        }
+    }
 }
 
 /// Sets the missing times of consecutive copies, and counts the copies.

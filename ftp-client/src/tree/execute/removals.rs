@@ -1,8 +1,11 @@
 //! Removes what a plan removes: the sources of moved files, and the extras of the target.
 
+use std::collections::VecDeque;
+
 use super::{Copier, DirectoryState, Run, is_below, with_retries};
 use crate::event::Event;
-use crate::tree::plan::Removed;
+use crate::tree::fault::TreeFault;
+use crate::tree::plan::{Removal, Removed};
 
 impl Run<'_> {
     /// Removes the source files that were copied, or that were equal to the target's files.
@@ -45,13 +48,14 @@ impl Run<'_> {
         // The last object that could not be removed.
         let mut kept: Option<&[u8]> = None;
         let mut is_withheld = false;
-        for removal in &plan.removals {
-            if self.is_over() {
+        let mut sent = Sent::default();
+        for (number, removal) in plan.removals.iter().enumerate() {
+            // What was sent is reported, whatever happened since.
+            if self.is_over() && sent.results.is_empty() {
                 return;
             }
-            let place = plan.directories.get(removal.place).map_or(&[][..], |place| &place.path);
             // The object counts as not tried.
-            if !self.causes.permit(place, plan.ignores_errors) {
+            if !self.is_permitted(removal) {
                 is_withheld = true;
                 continue;
             }
@@ -67,8 +71,15 @@ impl Run<'_> {
             }
             let path = &removal.path;
             let mut repeat = self.reporter.memory();
+            if number >= sent.end {
+                sent = self.send(copier, number);
+            }
+            if sent.is_lost {
+                copier.lose_removal(removal, &mut repeat);
+            }
+            let mut known = sent.results.pop_front();
             let done = with_retries(copier, self.reporter, path, |copier| {
-                copier.remove(removal, &mut repeat)
+                known.take().unwrap_or_else(|| copier.remove(removal, &mut repeat))
             });
             match done {
                 Ok(false) => {}
@@ -93,4 +104,41 @@ impl Run<'_> {
             self.reporter.withheld(plan, &self.causes);
         }
     }
+
+    fn is_permitted(&self, removal: &Removal) -> bool {
+        let place = self.plan.directories.get(removal.place).map_or(&[][..], |place| &place.path);
+        self.causes.permit(place, self.plan.ignores_errors)
+    }
+
+    /// Sends the removal `number`, which is permitted, together with those that follow, if they are
+    /// files. None of them depends on another one.
+    fn send(&self, copier: &mut Copier<'_>, number: usize) -> Sent {
+        let next = self.plan.removals.iter().skip(number).take(TOGETHER);
+        let is_free = |next: &&Removal| {
+            next.what == Removed::Entry
+                && self.is_permitted(next)
+                && !self.unconfirmed.contains(&next.place)
+        };
+        let files: Vec<_> = next.take_while(is_free).collect();
+        let end = number + files.len().max(1);
+        let (results, is_lost) = match copier.remove_together(&files) {
+            Ok(results) => (results.into(), false),
+            Err(failure) => (VecDeque::from([Err(failure)]), true),
+        };
+        Sent { end, results, is_lost }
+    }
+}
+
+/// Largest number of files that are removed together.
+const TOGETHER: usize = 64;
+
+/// Removals that were sent together.
+#[derive(Default)]
+struct Sent {
+    /// Number of the removal that follows the last one.
+    end: usize,
+    /// Results that were not reported yet; none if each removal is to be sent by itself.
+    results: VecDeque<Result<bool, TreeFault>>,
+    /// Whether the results were lost with the connection. The first one is then its failure.
+    is_lost: bool,
 }

@@ -35,6 +35,12 @@ const DEPTH: usize = 128;
 /// Largest number of objects in both trees, unless a lower limit is requested.
 pub(crate) const OBJECTS: usize = 1_000_000;
 
+/// Largest size of a small file in bytes.
+const SMALL: u64 = 256 << 10;
+
+/// Up to this number of small files, each has a data connection of its own.
+const FEW: usize = 7;
+
 /// What decides a plan.
 pub(crate) struct PlanOptions<'a> {
     pub(crate) options: &'a SyncOptions<'a>,
@@ -251,6 +257,13 @@ impl Plan {
         }
     }
 
+    /// Returns whether enough small files are copied for one data connection for all of them to save
+    /// time, where a server offers that.
+    pub(crate) fn has_small_files(&self) -> bool {
+        let small = |copy: &&PlannedCopy| copy.size.is_some_and(|size| size <= SMALL);
+        self.apart().iter().filter(small).nth(FEW).is_some()
+    }
+
     /// Returns the copies without twins, which jobs can make in parallel.
     pub(crate) fn apart(&self) -> &[PlannedCopy] {
         self.copies.get(..self.first_twin).unwrap_or(&self.copies)
@@ -392,7 +405,12 @@ impl Planner<'_> {
         let mut subdirectories = Vec::new();
         let temporary = self.wish.options.temporary.as_ref();
         let mut spellings = Spellings::new(&items, &targets, temporary, &mut self.budget)?;
-        for item in &items {
+        let mut timed = 0;
+        for (number, item) in items.iter().enumerate() {
+            if number >= timed {
+                let next = items.get(number..).unwrap_or_default();
+                timed = number + self.ask_times(path, next, &targets)?;
+            }
             if let Err(why) = check_name(&item.name) {
                 // The real name of this object is unknown, so any object of the target may be its
                 // copy.
@@ -452,10 +470,7 @@ impl Planner<'_> {
         let is_file = item.kind == ObjectKind::File;
         let is_chosen =
             self.wish.options.choice.takes(&its_path, item.kind == ObjectKind::Directory);
-        // To detect changes of a moved file, its time must be known before the download.
-        let needs_time = self.wish.options.choice.needs_time()
-            || self.wish.options.moves && !self.source.is_local();
-        if is_chosen && is_file && needs_time {
+        if is_chosen && is_file && self.needs_times() {
             same::ask(&mut *self.source, &its_path, &mut item)?;
         }
         if !is_chosen || is_file && !self.takes_file(&item) {

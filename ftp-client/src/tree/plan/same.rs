@@ -1,15 +1,19 @@
 //! Compares files of both sides by times or digests, and measures the target's clock for this.
 
+use super::held::Targets;
 use super::{PlannedCopy, Planner, name_of};
 use crate::error::ErrorKind;
 use crate::tree::compare::{Difference, Rule, Verdict, compare};
-use crate::tree::entry::{Clock, Stamp, TreeEntry};
+use crate::tree::entry::{Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::TreeFault;
-use crate::tree::path::split;
+use crate::tree::path::{join, split};
 use crate::tree::scan::Scan;
 
 /// Number of directories in which measuring the target's clock is tried before giving up.
 const REFUSALS: usize = 4;
+
+/// Largest number of files whose times are asked for together.
+const TOGETHER: usize = 64;
 
 /// A file that both sides have.
 struct Pair {
@@ -99,6 +103,74 @@ impl Planner<'_> {
         ask(&mut *self.source, path, &mut pair.item)?;
         ask(&mut *self.target, path, &mut pair.other)?;
         Ok(Some(pair.verdict()))
+    }
+
+    /// Returns whether the time of each file of the source must be known.
+    pub(super) fn needs_times(&self) -> bool {
+        // To detect changes of a moved file, its time must be known before the download.
+        self.wish.options.choice.needs_time() || self.wish.options.moves && !self.source.is_local()
+    }
+
+    /// Asks both sides for the times that the comparison of the next files needs. Returns the number
+    /// of `items` that this covers, which is at least 1.
+    pub(super) fn ask_times(
+        &mut self,
+        path: &[u8],
+        items: &[TreeEntry],
+        targets: &Targets,
+    ) -> Result<usize, TreeFault> {
+        // The comparison of a file with the target's clock measures that clock first.
+        if self.wish.rule == Rule::NotBefore && self.clock.is_none() {
+            return Ok(1);
+        }
+        let mut unknown = [Vec::new(), Vec::new()];
+        let mut count = 0;
+        for item in items {
+            let lacks = self.lacks_times(path, item, targets.get(&item.name));
+            for (paths, _) in unknown.iter_mut().zip(lacks).filter(|(_, lacks)| *lacks) {
+                paths.push(join(path, &item.name));
+            }
+            count += 1;
+            if unknown.iter().any(|paths| paths.len() == TOGETHER) {
+                break;
+            }
+        }
+        let [of_source, of_target] = unknown;
+        // A single question is asked where its answer is needed.
+        for (side, paths) in [(&mut self.source, of_source), (&mut self.target, of_target)] {
+            if paths.len() > 1 {
+                side.ask_times(paths)?;
+            }
+        }
+        Ok(count.max(1))
+    }
+
+    /// Returns whether the comparison of a file needs times that the listings lack: that of the
+    /// source's file, and that of the target's.
+    fn lacks_times(&self, path: &[u8], item: &TreeEntry, other: Option<&TreeEntry>) -> [bool; 2] {
+        let lacks = |item: &TreeEntry| item.stamp.and_then(Stamp::exact).is_none();
+        let other = other.filter(|other| other.kind == ObjectKind::File);
+        let is_known = !lacks(item) && !other.is_some_and(lacks);
+        let choice = &self.wish.options.choice;
+        if item.kind != ObjectKind::File
+            || is_known
+            || !choice.takes(&join(path, &item.name), false)
+        {
+            return [false; 2];
+        }
+        let needs_item = lacks(item) && self.needs_times();
+        let rule = self.wish.rule;
+        let (Some(other), false) = (other, rule == Rule::SameHash) else {
+            return [needs_item, false];
+        };
+        let clocks = match (rule, self.clock) {
+            (Rule::NotBefore, Some(clock)) => [self.clock_of_source(), clock],
+            _ => [Clock::OURS; 2],
+        };
+        let [of_source, of_target] = clocks;
+        let is_unclear =
+            compare(&item.by(of_source), &other.by(of_target), rule) == Verdict::Unclear;
+        [needs_item || is_unclear && lacks(item), is_unclear && lacks(other)]
     }
 
     /// Counts a pair as the same, or plans its copy.

@@ -305,9 +305,7 @@ fn damaged(settings: &Settings, error: &TlsError) -> DaemonError {
 /// Returns the directory where the server keeps files that it creates for itself.
 fn state_directory(settings: &Settings) -> Result<PathBuf, DaemonError> {
     let variable = |name| settings.environment.get(name);
-    // systemd may name several directories; the first is used.
-    let by_systemd = variable("STATE_DIRECTORY")
-        .and_then(|all| std::env::split_paths(&all).next().filter(|path| path.is_absolute()));
+    let by_systemd = settings.environment.state_directory();
     let by_user =
         || variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let by_home = || variable("HOME").map(|home| PathBuf::from(home).join(".local/state"));

@@ -86,7 +86,7 @@ pub fn check(
     users(config, &mut findings);
     rates(settings, &mut findings);
     balancers(settings, &mut findings);
-    programs::check(settings, &mut findings);
+    programs::check(config, &mut findings);
     if settings.server.passive.enabled {
         ports(settings, running.is_some(), &mut findings);
         too_few_ports(settings, &mut findings);
@@ -300,6 +300,13 @@ fn files_in_reach(config: &Config, findings: &mut Findings) {
 }
 
 fn in_reach(config: &Config, key: &str, path: &Path, findings: &mut Findings) {
+    if let Some(why) = exposure(config, path) {
+        findings.warn(format_args!("{key}: {} {why}", shown_path(path)));
+    }
+}
+
+/// Returns in which users' directory a file is, and what to do; `None` if it is in none.
+pub(super) fn exposure(config: &Config, path: &Path) -> Option<String> {
     let in_full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let found = match (path.canonicalize(), path.parent(), path.file_name()) {
         (Ok(found), ..) => found,
@@ -314,12 +321,11 @@ fn in_reach(config: &Config, key: &str, path: &Path, findings: &mut Findings) {
     };
     let mut roots = all_homes(config);
     roots.retain(|home| home.root.directory().is_some_and(holds));
-    let Some(root) = roots.first().map(|home| &home.root) else { return };
+    let root = roots.first().map(|home| &home.root)?;
     let more = if roots.iter().any(|home| home.root != *root) { " and others" } else { "" };
-    let path = shown_path(path);
     let root = root.shown();
     let what_to_do = "whose users could read or change it; use another place";
-    findings.warn(format_args!("{key}: {path} is in {root}{more}, {what_to_do}"));
+    Some(format!("is in {root}{more}, {what_to_do}"))
 }
 
 /// Checks how many passive ports are available; without a range, names the kernel's range.

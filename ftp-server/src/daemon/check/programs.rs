@@ -5,13 +5,15 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::Findings;
-use crate::daemon::config::{HookSettings, Settings};
+use crate::daemon::config::Config;
 use crate::daemon::error::DaemonErrorKind;
+use crate::daemon::hooks;
 use crate::daemon::values::{show, shown_path};
 
 /// Checks that the programs can be started, and that the server can write dead letters.
-pub(super) fn check(settings: &Settings, findings: &mut Findings) {
-    hooks(&settings.hooks, findings);
+pub(super) fn check(config: &Config, findings: &mut Findings) {
+    let settings = &config.settings;
+    check_hooks(config, findings);
     let Some(path) = settings.auth.program.first() else { return };
     check_program("auth.program", Path::new(path), findings);
     let timeout = settings.auth.timeout;
@@ -24,7 +26,8 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-fn hooks(settings: &HookSettings, findings: &mut Findings) {
+fn check_hooks(config: &Config, findings: &mut Findings) {
+    let settings = &config.settings.hooks;
     if let Some(path) = settings.stored.first() {
         check_program("hooks.stored", Path::new(path), findings);
     }
@@ -32,28 +35,37 @@ fn hooks(settings: &HookSettings, findings: &mut Findings) {
         check_program("hooks.program", path, findings);
     }
     if let Some(path) = &settings.dead_letters {
-        directory(path, findings);
+        directory("hooks.dead_letters", path, findings);
+    }
+    let has_hook = settings.program.is_some() || !settings.stored.is_empty();
+    let Some(spool) = hooks::spool_directory(&config.settings).filter(|_| has_hook) else { return };
+    if let Some(why) = hooks::flaw(config, &spool) {
+        let words = format_args!("hooks.spool: {} {why}", shown_path(&spool));
+        findings.fail(DaemonErrorKind::Configuration, words);
+    }
+    match spool.exists() {
+        true => directory("hooks.spool", &spool, findings),
+        false => findings
+            .ok(format_args!("hooks.spool: the first start will create {}", shown_path(&spool))),
     }
 }
 
-fn directory(path: &Path, findings: &mut Findings) {
+fn directory(key: &str, path: &Path, findings: &mut Findings) {
     let shown = shown_path(path);
     // Reading is needed too, because the server counts the files.
     match access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) if path.is_dir() => {
-            findings.ok(format_args!("hooks.dead_letters: {shown} is readable and writable"));
+            findings.ok(format_args!("{key}: {shown} is readable and writable"));
         }
         Ok(()) => {
             findings.fail(
                 DaemonErrorKind::Local,
-                format_args!("hooks.dead_letters: {shown} is not a directory; use a directory"),
+                format_args!("{key}: {shown} is not a directory; use a directory"),
             );
         }
         Err(error) => {
             let what_to_do = "create it, or fix its owner or mode";
-            let words = format_args!(
-                "hooks.dead_letters: cannot read and write {shown}: {error}; {what_to_do}"
-            );
+            let words = format_args!("{key}: cannot read and write {shown}: {error}; {what_to_do}");
             findings.fail(DaemonErrorKind::Local, words);
         }
     }
@@ -94,12 +106,12 @@ mod tests {
         for (mode, is_enough) in [(0o700, true), (0o300, is_root), (0o500, is_root)] {
             set_permissions(here.path(), Permissions::from_mode(mode)).unwrap();
             let mut findings = Findings::below(String::new());
-            directory(here.path(), &mut findings);
+            directory("hooks.dead_letters", here.path(), &mut findings);
             assert_eq!(findings.kind.is_none(), is_enough, "{mode:o}: {}", findings.text);
         }
         set_permissions(here.path(), Permissions::from_mode(0o700)).unwrap();
         let mut findings = Findings::below(String::new());
-        directory(&here.path().join("missing"), &mut findings);
+        directory("hooks.dead_letters", &here.path().join("missing"), &mut findings);
         assert!(findings.text.contains("cannot read and write "), "{}", findings.text);
     }
 }

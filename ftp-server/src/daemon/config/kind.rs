@@ -58,7 +58,7 @@ impl Kind {
         match self {
             Self::Overrides => format!(":\n{}", self.wanted()),
             Self::Arguments => {
-                ": [\"/path/program\", \"argument\"].\nFTP_USER, FTP_PEER, FTP_PATH, \
+                ": [\"/path/program\", \"argument\"].\nFTP_ID, FTP_USER, FTP_PEER, FTP_PATH, \
                  FTP_LOCAL_PATH and FTP_BYTES describe the upload."
                     .to_owned()
             }

@@ -221,8 +221,9 @@ impl Config {
     }
 
     /// Lets the daemon look up the variables `STATE_DIRECTORY`, `XDG_STATE_HOME` and `HOME` (for the
-    /// self-signed certificate), `NOTIFY_SOCKET`, `WATCHDOG_PID` and `WATCHDOG_USEC` (of systemd),
-    /// and `AWS_*` (keys of object stores). By default, the daemon uses no environment variable.
+    /// self-signed certificate; the first also for events), `TMPDIR` (for events), `NOTIFY_SOCKET`,
+    /// `WATCHDOG_PID` and `WATCHDOG_USEC` (of systemd), and `AWS_*` (keys of object stores). By
+    /// default, the daemon uses no environment variable.
     pub fn environment(&mut self, variable: fn(&str) -> Option<OsString>) {
         self.settings.environment = Environment(variable);
     }

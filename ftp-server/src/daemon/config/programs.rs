@@ -48,6 +48,8 @@ pub(crate) struct HookSettings {
     pub(crate) retry_delay: Duration,
     /// Directory for events that `program` did not handle.
     pub(crate) dead_letters: Option<PathBuf>,
+    /// Directory of the queued events.
+    pub(crate) spool: Option<PathBuf>,
 }
 
 impl Default for HookSettings {
@@ -61,6 +63,7 @@ impl Default for HookSettings {
             retries: 3,
             retry_delay: Duration::from_secs(1),
             dead_letters: None,
+            spool: None,
         }
     }
 }

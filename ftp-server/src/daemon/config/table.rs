@@ -103,6 +103,12 @@ impl Environment {
     pub(crate) fn get(self, name: &str) -> Option<OsString> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
+
+    /// Returns the state directory of the service. systemd may name several; the first is used.
+    pub(crate) fn state_directory(self) -> Option<PathBuf> {
+        let all = self.get("STATE_DIRECTORY")?;
+        std::env::split_paths(&all).next().filter(|path| path.is_absolute())
+    }
 }
 
 impl Default for Settings {
@@ -228,7 +234,8 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "hooks.processes",                PROCESSES,    hooks.processes,                   "Maximum processes of hooks.program at once."),
     row!(Settings, "hooks.retries",                  NUMBER,       hooks.retries,                     "Maximum retries of hooks.program for each event."),
     row!(Settings, "hooks.retry_delay",              TIME,         hooks.retry_delay,                 "Pause before the first retry of hooks.program; doubled before each further retry, up to 1 min."),
-    row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: log these events)."),
+    row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: failed in hooks.spool; if that is temporary, log these events)."),
+    row!(Settings, "hooks.spool",                    FILE,         hooks.spool,                       "Directory in which events wait for their hooks, also across restarts (empty: in the state directory of systemd, else a temporary one)."),
     row!(Settings, "auth.program",                   PROGRAM,      auth.program,                      "Program that checks the logins of users who are not in the configuration (empty: none)"),
     row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time for which the same login is accepted again without running auth.program (0: run it for each login)."),
     row!(Settings, "auth.timeout",                   WAITING_TIME, auth.timeout,                      "Time after which auth.program is killed."),
@@ -259,6 +266,7 @@ pub(crate) const FIXED: &[&str] = &[
     "control.group",
     "control.mode",
     "metrics.listen",
+    "hooks.spool",
     "ledger.url",
     "ledger.password_file",
     "ledger.on_failure",

@@ -127,6 +127,7 @@ const VALUES: &[(&str, &str)] = &[
     ("hooks.retries=0", "0"),
     ("hooks.retry_delay=100 ms", "\"100 ms\""),
     ("hooks.dead_letters=/var/lib/x", "\"/var/lib/x\""),
+    ("hooks.spool=/var/lib/y", "\"/var/lib/y\""),
     ("anonymous.rate_per_session=0", "\"0\""),
     ("anonymous.rate_per_user=1 MiB/s", "\"1 MiB/s\""),
     ("tls.watch=0", "\"0 s\""),

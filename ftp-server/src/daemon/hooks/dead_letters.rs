@@ -1,7 +1,7 @@
 //! The directory of events that `hooks.program` did not handle: one JSON file per event.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -17,9 +17,9 @@ const BYTES: u64 = 64 * 1024 * 1024;
 /// Shortest time between two counts of a full directory.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The directory of `hooks.dead_letters`, or none.
+/// The directory of `hooks.dead_letters`, or one in the spool.
 pub(super) struct DeadLetters {
-    directory: Option<PathBuf>,
+    directory: PathBuf,
     stock: Mutex<Option<StoredEvents>>,
 }
 
@@ -47,70 +47,52 @@ impl StoredEvents {
 }
 
 impl DeadLetters {
-    pub(super) const fn new(directory: Option<PathBuf>) -> Self {
+    pub(super) const fn new(directory: PathBuf) -> Self {
         Self { directory, stock: Mutex::new(None) }
     }
 
-    /// Writes an event to a new file, which appears when it is complete. Returns its path.
+    /// Moves the file of an event from the spool to the directory. Returns its new path.
     ///
     /// # Errors
     ///
-    /// Returns a message with the reason if the event is not safely in a file.
-    pub(super) fn keep(&self, name: &str, json: &[u8]) -> Result<PathBuf, String> {
-        let kept = self.keep_all(&[(name, json)]).pop();
-        kept.unwrap_or_else(|| Err("no event".to_owned()))
-    }
-
-    /// Writes events to new files, and syncs the directory once. Returns for each event the path of
-    /// its file, or why the event is not safely in a file.
-    pub(super) fn keep_all(&self, events: &[(&str, &[u8])]) -> Vec<Result<PathBuf, String>> {
-        let Some(directory) = &self.directory else {
-            return vec![Err("hooks.dead_letters is empty".to_owned()); events.len()];
-        };
-        let failed =
-            |error: io::Error| format!("cannot write to {}: {error}", shown_path(directory));
+    /// Returns a message with the reason if the event is not safely in the directory.
+    pub(super) fn keep(&self, from: &Path, name: &str, json: &str) -> Result<PathBuf, String> {
+        let shown = || shown_path(&self.directory);
+        let failed = |error: io::Error| format!("cannot write to {}: {error}", shown());
         let mut known = unpoisoned(self.stock.lock());
         let is_usable = |stock: &StoredEvents| !stock.is_full() || stock.counted.elapsed() < LOOK;
         let mut stock = match known.take().filter(is_usable) {
             Some(stock) => stock,
             // Files may have been removed since the last count.
-            None => match StoredEvents::count(directory) {
-                Ok(stock) => stock,
-                Err(error) => return vec![Err(failed(error)); events.len()],
-            },
+            None => StoredEvents::count(&self.directory).map_err(failed)?,
         };
-        let mut kept = Vec::new();
-        for (name, json) in events {
-            let written = match stock.is_full() {
-                true => Err(format!("{} is full", shown_path(directory))),
-                false => write(directory, name, json).map_err(failed),
-            };
-            if written.is_ok() {
-                stock.files += 1;
-                stock.bytes += u64::try_from(json.len()).unwrap_or(u64::MAX);
-            }
-            kept.push(written);
+        let kept = match stock.is_full() {
+            true => Err(format!("{} is full", shown())),
+            false => write(from, &self.directory, name, json).map_err(failed),
+        };
+        if kept.is_ok() {
+            stock.files += 1;
+            stock.bytes += u64::try_from(json.len()).unwrap_or(u64::MAX);
         }
         *known = Some(stock);
-        drop(known);
-        if kept.iter().any(Result::is_ok)
-            && let Err(error) = File::open(directory).and_then(|directory| directory.sync_all())
-        {
-            let wrong = format!("cannot sync {}: {error}", shown_path(directory));
-            // Without the sync, a crash could lose these files.
-            kept.iter_mut().filter(|kept| kept.is_ok()).for_each(|kept| *kept = Err(wrong.clone()));
-        }
         kept
     }
 }
 
-/// Writes a file under a temporary name, syncs it, and renames it to `name`. Never replaces a file.
-fn write(directory: &Path, name: &str, json: &[u8]) -> io::Result<PathBuf> {
-    let mut file = tempfile::Builder::new().prefix(".event-").tempfile_in(directory)?;
-    file.write_all(json)?;
-    file.as_file().sync_data()?;
+/// Renames a file, and syncs it. If it is missing or on another file system, writes a new one under a
+/// temporary name first, and never replaces a file.
+fn write(from: &Path, directory: &Path, name: &str, json: &str) -> io::Result<PathBuf> {
     let path = directory.join(name);
-    file.persist_noclobber(&path)?;
+    match fs::rename(from, &path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::CrossesDevices) => {
+            let mut file = tempfile::Builder::new().prefix(".event-").tempfile_in(directory)?;
+            file.write_all(json.as_bytes())?;
+            file.as_file().sync_data()?;
+            file.persist_noclobber(&path)?;
+        }
+        renamed => renamed.and_then(|()| File::open(&path)?.sync_data())?,
+    }
+    File::open(directory)?.sync_all()?;
     Ok(path)
 }
 
@@ -121,32 +103,29 @@ mod tests {
     #[test]
     fn a_full_dead_letter_directory_accepts_files_after_a_replay() {
         let directory = tempfile::tempdir().unwrap();
-        let letters = DeadLetters::new(Some(directory.path().to_owned()));
-        let path = letters.keep("1.json", b"{}\n").unwrap();
+        let letters = DeadLetters::new(directory.path().to_owned());
+        let missing = Path::new("/proc/none/event");
+        let keep = |name: &str| letters.keep(missing, name, "{}\n");
+        let path = keep("1.json").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{}\n");
         // A name is never used twice.
-        assert!(letters.keep("1.json", b"{}\n").unwrap_err().contains("File exists"));
+        assert!(keep("1.json").unwrap_err().contains("File exists"));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         *unpoisoned(letters.stock.lock()) = None;
         File::create(directory.path().join("large")).unwrap().set_len(BYTES).unwrap();
-        assert!(letters.keep("2.json", b"{}\n").unwrap_err().ends_with(" is full"));
+        assert!(keep("2.json").unwrap_err().ends_with(" is full"));
         fs::remove_file(directory.path().join("large")).unwrap();
         // The directory is not counted again for each event.
-        assert!(letters.keep("2.json", b"{}\n").unwrap_err().ends_with(" is full"));
+        assert!(keep("2.json").unwrap_err().ends_with(" is full"));
         unpoisoned(letters.stock.lock()).as_mut().unwrap().counted -= LOOK;
-        letters.keep("2.json", b"{}\n").unwrap();
+        keep("2.json").unwrap();
         unpoisoned(letters.stock.lock()).as_mut().unwrap().files = FILES;
-        assert!(letters.keep("3.json", b"{}\n").unwrap_err().ends_with(" is full"));
-        assert_eq!(
-            DeadLetters::new(None).keep("4.json", b"{}"),
-            Err("hooks.dead_letters is empty".to_owned())
-        );
-        let path = directory.path().join("several");
-        fs::create_dir(&path).unwrap();
-        let letters = DeadLetters::new(Some(path));
-        let kept = letters.keep_all(&[("1.json", b"a"), ("1.json", b"b"), ("2.json", b"c")]);
-        assert_eq!(kept.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
-        let missing = DeadLetters::new(Some(directory.path().join("missing")));
-        assert!(missing.keep("5.json", b"{}").unwrap_err().contains("No such file"));
+        assert!(keep("3.json").unwrap_err().ends_with(" is full"));
+        let spooled = tempfile::NamedTempFile::new_in(directory.path()).unwrap();
+        *unpoisoned(letters.stock.lock()) = None;
+        letters.keep(spooled.path(), "4.json", "").unwrap();
+        assert!(!spooled.path().exists() && directory.path().join("4.json").exists());
+        let nowhere = DeadLetters::new(directory.path().join("missing"));
+        assert!(nowhere.keep(missing, "5.json", "{}").unwrap_err().contains("No such file"));
     }
 }

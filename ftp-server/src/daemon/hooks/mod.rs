@@ -1,87 +1,95 @@
 //! Runs programs after events: `hooks.stored` after each completed upload, `hooks.program` after
 //! the events of `hooks.events`.
+//!
+//! The queue of events is a directory, the [`Spool`]. The event of an upload is there before the
+//! upload gets its name, so an event survives the death of the server at any time.
 
 mod dead_letters;
 mod event;
-mod last;
 mod notice;
-mod stored;
+mod spool;
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::cell::Cell;
+use std::fs;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::{Event, Observer};
+use crate::{Event, EventKind, Observer};
 
 pub(crate) use self::event::HookEvent;
-use self::last::{LastLines, Left};
-use self::notice::{FULL, Notice, UnqueuedEvent};
-use self::stored::Stored;
-use super::config::Settings;
+use self::notice::{Form, Hook, Notice, new_id};
+use self::spool::Spool;
+pub(super) use self::spool::{flaw, spool_directory};
+use super::config::{Config, Settings};
+use super::error::DaemonError;
 use super::logging::LOG;
 use super::programs::Stuck;
 use super::programs::pool::{Job, ProgramPool};
 use crate::daemon::values::{counted, shown_path};
 use crate::lock::unpoisoned;
 
-/// Time limit at shutdown for killed programs to end and dead letters to be written. It is longer
-/// than the time limit for a single killed program.
-const LAST_LETTERS: Duration = Duration::from_secs(3);
+/// Time limit at shutdown for killed programs to end. It is longer than the time limit for a single
+/// killed program.
+const LAST: Duration = Duration::from_secs(3);
 
 /// Hooks that were killed but have not ended.
 static STUCK: Stuck = Stuck::new();
 
-/// Reasons why events were not handled before the server stopped.
-const NOT_STARTED: &str = "not started: the server is stopping";
-const KILLED: &str = "killed: the server is stopping";
+thread_local! {
+    /// Events of the upload that this session is publishing.
+    static ANNOUNCED: Cell<Vec<Arc<Notice>>> = const { Cell::new(Vec::new()) };
+}
 
 /// Runner of the configured programs.
 pub(super) struct Hooks {
-    programs: Mutex<Programs>,
-    uploads: Arc<ProgramPool<Stored>>,
-    notices: Arc<ProgramPool<Notice>>,
-    letters: Arc<ProgramPool<UnqueuedEvent>>,
+    runners: [Runner; Form::ALL.len()],
+    /// The queue on disk, from the first configured program on.
+    spool: OnceLock<Arc<Spool>>,
 }
 
-/// Programs for the next events.
-#[derive(Clone, Default)]
-struct Programs {
-    stored: Option<Arc<stored::StoredProgram>>,
-    notified: Option<Arc<notice::NoticeProgram>>,
+/// The program of one form for the next events, and the threads that run it.
+struct Runner {
+    form: Form,
+    hook: Mutex<Option<Arc<Hook>>>,
+    pool: Arc<ProgramPool<Notice>>,
 }
 
 impl Hooks {
     /// Returns a runner without programs.
     pub(super) fn new() -> Self {
-        let uploads = Arc::new(ProgramPool::new("hooks", false));
-        let notices = Arc::new(ProgramPool::new("hooks", true));
-        let letters = Arc::new(ProgramPool::new("hooks", false));
-        Self { programs: Mutex::default(), uploads, notices, letters }
+        let runners = Form::ALL.map(|form| {
+            // `hooks.program` gets a user's events in order.
+            let pool = Arc::new(ProgramPool::new("hooks", form == Form::Json));
+            Runner { form, hook: Mutex::default(), pool }
+        });
+        Self { runners, spool: OnceLock::new() }
     }
 
-    /// Starts the threads that these settings need.
+    /// Opens the spool and starts the threads that these settings need. Call it as the user that the
+    /// server runs as.
     ///
     /// # Errors
     ///
-    /// Returns the system's error if a thread cannot be started.
-    pub(super) fn prepare(&self, settings: &Settings) -> io::Result<()> {
-        let hooks = &settings.hooks;
-        if !hooks.stored.is_empty() {
-            self.uploads.prepare(stored::AT_ONCE)?;
-        }
-        if hooks.program.is_some() {
-            self.notices.prepare(hooks.processes)?;
-            self.letters.prepare(1)?;
+    /// Returns the errors of [`Spool::open`], or why a thread cannot be started.
+    pub(super) fn open(&self, config: &Config) -> Result<(), DaemonError> {
+        let hooks = &config.settings.hooks;
+        for Runner { form, pool, .. } in &self.runners {
+            if form.command(hooks).is_none() {
+                continue;
+            }
+            if self.spool.get().is_none() {
+                // Only one thread applies configurations.
+                let _ = self.spool.set(Arc::new(Spool::open(config)?));
+            }
+            let prepared = pool.prepare(form.at_once(hooks));
+            prepared.map_err(|error| DaemonError::no_thread("hooks", &error))?;
         }
         Ok(())
     }
 
-    /// Applies settings to later events; [`prepare`](Self::prepare) must have accepted them.
+    /// Applies settings to later events; [`open`](Self::open) must have accepted them.
     pub(super) fn set(&self, settings: &Settings) {
         let hooks = &settings.hooks;
-        self.uploads.set(stored::AT_ONCE);
-        self.notices.set(hooks.processes);
-        self.letters.set(1);
         if let (Some(_), Some(path)) = (&hooks.program, &hooks.dead_letters)
             && !path.is_dir()
         {
@@ -91,69 +99,143 @@ impl Hooks {
                 "hooks.dead_letters: {shown} is not a directory; until it is one, undelivered events are kept only in the log"
             );
         }
-        *unpoisoned(self.programs.lock()) = Programs {
-            stored: stored::StoredProgram::of(hooks).map(Arc::new),
-            notified: notice::NoticeProgram::of(hooks, &self.letters).map(Arc::new),
-        };
+        let Some(spool) = self.spool.get() else { return };
+        for Runner { form, hook, pool } in &self.runners {
+            pool.set(form.at_once(hooks));
+            *unpoisoned(hook.lock()) = Hook::of(*form, settings, spool, pool).map(Arc::new);
+        }
+        self.recover(spool);
+    }
+
+    /// Queues the events that a former server left, except for those of uploads that it did not
+    /// publish.
+    fn recover(&self, spool: &Spool) {
+        let mut idle = 0_usize;
+        for found in spool.take_left() {
+            let mut parts = found.splitn(3, '.');
+            let (Some(id), Some(suffix)) = (parts.next(), parts.next()) else { continue };
+            let inode = parts.next().and_then(|inode| inode.parse().ok());
+            let mut runners = self.runners.iter();
+            let Some(runner) = runners.find(|runner| runner.form.suffix() == suffix) else {
+                continue;
+            };
+            let Some(hook) = unpoisoned(runner.hook.lock()).clone() else {
+                idle += 1;
+                continue;
+            };
+            let name = format!("{id}.{suffix}");
+            let json = fs::read_to_string(spool.at(&found));
+            let is_torn = json.is_ok() && inode.is_some();
+            match json.ok().and_then(|json| Notice::read(&hook, name, inode, json)) {
+                Some(notice) if notice.is_unpublished() => spool.remove(&found),
+                Some(notice) => notice.push(),
+                // The server died before it could begin to publish the upload.
+                None if is_torn => spool.remove(&found),
+                None => {
+                    let shown = shown_path(&spool.at(&found));
+                    log::error!(target: LOG, "hooks.spool: {shown} is not an event; remove it");
+                }
+            }
+        }
+        if idle > 0 {
+            let files = counted(idle, "file");
+            log::warn!(target: LOG, "hooks.spool: {files} left there: no hook is configured for them");
+        }
+    }
+
+    /// Writes an event to the spool for each configured program that gets it.
+    fn record(&self, event: &Event<'_>, inode: Option<u64>) -> Vec<Arc<Notice>> {
+        let current = |runner: &Runner| unpoisoned(runner.hook.lock()).clone();
+        let hooks: Vec<Arc<Hook>> = self.runners.iter().filter_map(current).collect();
+        if hooks.is_empty() {
+            return Vec::new();
+        }
+        let id = new_id();
+        let notices = hooks.iter().filter_map(|hook| Notice::of(hook, &id, event, inode));
+        notices.inspect(|notice| notice.record()).collect()
     }
 
     /// Makes [`finish`](Self::finish) stop waiting.
     pub(super) fn cut(&self) {
-        self.uploads.cut();
-        self.notices.cut();
+        self.runners.iter().for_each(|runner| runner.pool.cut());
     }
 
-    /// Waits at most `limit` for the queued programs. Then kills the running programs, and logs the
-    /// events that are left. `settle` waits until log lines are written.
-    pub(super) fn finish(&self, limit: Duration, settle: impl Fn()) {
+    /// Waits at most `limit` for the queued programs. Then kills the running programs. What is left
+    /// stays in the spool.
+    pub(super) fn finish(&self, limit: Duration) {
+        let Some(spool) = self.spool.get() else { return };
+        let pools = || self.runners.iter().map(|runner| &runner.pool);
         // Stops both pools first, so that they finish in parallel.
-        self.uploads.stop();
-        self.notices.stop();
+        pools().for_each(|pool| pool.stop());
         let now = Instant::now();
         let until = now.checked_add(limit).unwrap_or(now);
-        self.uploads.wait(until);
-        self.notices.wait(until);
-        let files = self.uploads.end().len();
-        if files > 0 {
-            log::error!(target: LOG, "hooks.stored: not started for {}: the server is stopping", counted(files, "file"));
-        }
-        let mut left = of(self.notices.end(), NOT_STARTED);
-        left.extend(of(letters(self.letters.end()), FULL));
-        let until = Instant::now() + LAST_LETTERS;
-        let mut lines = LastLines::new(settle);
-        let writing = last::begin(&left);
-        last::account(left, &writing, until, || self.notices.is_cut(), &mut lines);
+        pools().for_each(|pool| pool.wait(until));
+        let fail = |notices: Vec<Arc<Notice>>, why: &'static str| {
+            // A disk that hangs must not delay the shutdown; the files stay then.
+            spool.unconfined(move || notices.iter().for_each(|notice| notice.fail(why)));
+        };
+        let queued = pools().flat_map(|pool| pool.end()).collect();
+        let until = Instant::now() + LAST;
+        fail(queued, "not started: the server is stopping");
         // The threads report the failures of their own jobs, except for jobs that hang.
-        for hung in self.uploads.give_up(until) {
-            hung.fail(KILLED);
-        }
-        let mut hung = of(self.notices.give_up(until), KILLED);
-        hung.extend(of(letters(self.letters.give_up(until)), FULL));
-        for left in hung {
-            lines.log(
-                &left,
-                Err("the server stopped before the dead letter was written".to_owned()),
-            );
-        }
+        let hung = pools().flat_map(|pool| pool.give_up(until)).collect();
+        fail(hung, "killed: the server is stopping");
+        spool.close();
     }
-}
-
-fn of(notices: Vec<Arc<Notice>>, why: &'static str) -> Vec<Left> {
-    notices.into_iter().map(|notice| Left { notice, why }).collect()
-}
-
-fn letters(letters: Vec<Arc<UnqueuedEvent>>) -> Vec<Arc<Notice>> {
-    letters.into_iter().map(|letter| Arc::clone(&letter.0)).collect()
 }
 
 impl Observer for Hooks {
     fn observe(&self, event: &Event<'_>) {
-        let programs = unpoisoned(self.programs.lock()).clone();
-        if let Some(stored) = programs.stored.and_then(|program| Stored::of(&program, event)) {
-            self.uploads.push(Arc::new(stored));
+        if let EventKind::Transferred(transfer) = event.kind {
+            let announced = ANNOUNCED.take();
+            if transfer.end.is_whole() && !announced.is_empty() {
+                return announced.into_iter().for_each(Notice::push);
+            }
+            announced.iter().for_each(|notice| notice.withdraw());
         }
-        if let Some(notice) = programs.notified.and_then(|program| Notice::of(&program, event)) {
-            self.notices.push(Arc::new(notice));
-        }
+        self.record(event, None).into_iter().for_each(Notice::push);
+    }
+
+    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) {
+        ANNOUNCED.set(self.record(event, inode));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::programs::queue::JOBS;
+
+    /// Returns hooks with this command as `hooks.stored`, and an event of a stored file for it.
+    fn stored(command: &str) -> (Hooks, impl Fn() -> Arc<Notice>) {
+        let mut config = Config::new();
+        config.set("hooks.stored", command).unwrap();
+        let hooks = Hooks::new();
+        hooks.open(&config).unwrap();
+        hooks.set(&config.settings);
+        let hook = unpoisoned(hooks.runners[1].hook.lock()).clone().unwrap();
+        let json = r#"{"peer":"127.0.0.1","user":"u","path":"/a \\x01","bytes":5,"id":"7"}"#;
+        let notice = move || Notice::read(&hook, "7.stored".to_owned(), None, json.to_owned());
+        (hooks, move || notice().unwrap())
+    }
+
+    #[test]
+    fn a_hook_gets_the_upload_details_in_its_environment() {
+        let (hooks, notice) = stored(
+            r#"["/bin/sh", "-c", 'test "$FTP_USER $FTP_PEER $FTP_PATH $FTP_BYTES $FTP_ID ${FTP_LOCAL_PATH-none} $# $2" = "$3"', "sh", "a  b", "$(id) ;", "u 127.0.0.1 /a \u0001 5 7 none 3 $(id) ;"]"#,
+        );
+        assert_eq!(notice().run(&|| false), Ok(()));
+        hooks.finish(Duration::ZERO);
+    }
+
+    #[test]
+    fn at_most_one_thousand_jobs_are_queued() {
+        let (hooks, notice) = stored("[\"/bin/true\"]");
+        let pool = &hooks.runners[1].pool;
+        (0..JOBS + 3).for_each(|_| notice().push());
+        assert_eq!(pool.end().len(), JOBS);
+        notice().push();
+        assert!(pool.end().is_empty());
+        hooks.finish(Duration::ZERO);
     }
 }

@@ -1,128 +1,286 @@
-//! `hooks.program`: a program that gets an event as JSON on its standard input.
+//! An event for a hook: for `hooks.program` as JSON on its standard input, for `hooks.stored` in its
+//! environment.
 
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::fs::{self, DirEntry};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ftp_proto::Escaped;
+use serde_json::{Map, Value};
 
 use super::STUCK;
 use super::dead_letters::DeadLetters;
 use super::event::HookEvent;
-use crate::daemon::config::HookSettings;
+use super::spool::Spool;
+use crate::daemon::config::{HookSettings, Settings};
 use crate::daemon::logging::LOG;
 use crate::daemon::programs as process;
 use crate::daemon::programs::pool::{Job, ProgramPool};
 use crate::daemon::programs::queue::Queued;
 use crate::daemon::users;
 use crate::daemon::values::shown_path;
-use crate::{Event, EventKind, Transfer, VirtualPath};
+use crate::log::unescaped;
+use crate::net::random;
+use crate::storage::is_hidden_name;
+use crate::{Event, EventKind, SyncPolicy, Transfer, VirtualPath};
 
 /// Longest pause before a retry, or `hooks.retry_delay` if that is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Number of the next event of this process; the numbers give the events' files an order.
-static COUNT: AtomicU64 = AtomicU64::new(0);
+/// Number of programs of `hooks.stored` that run at once.
+const STORED_AT_ONCE: usize = 4;
 
-/// The program to start, its events, and its limits.
-pub(super) struct NoticeProgram {
+/// Variables of `hooks.stored`, and the fields of the event that are their values.
+const VARIABLES: [(&str, &str); 6] = [
+    ("FTP_ID", "id"),
+    ("FTP_USER", "user"),
+    ("FTP_PEER", "peer"),
+    ("FTP_PATH", "path"),
+    ("FTP_LOCAL_PATH", "local_path"),
+    ("FTP_BYTES", "bytes"),
+];
+
+/// The form in which a program gets events.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Form {
+    /// `hooks.program`: one line of JSON on standard input.
+    Json,
+    /// `hooks.stored`: environment variables.
+    Environment,
+}
+
+impl Form {
+    pub(super) const ALL: [Self; 2] = [Self::Json, Self::Environment];
+
+    /// Returns the key of the program in the configuration.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Json => "hooks.program",
+            Self::Environment => "hooks.stored",
+        }
+    }
+
+    /// Returns the end of the names of events in the spool.
+    pub(super) const fn suffix(self) -> &'static str {
+        match self {
+            Self::Json => "event",
+            Self::Environment => "stored",
+        }
+    }
+
+    /// Returns the program and its arguments, if the settings have a program of this form.
+    pub(super) fn command(self, settings: &HookSettings) -> Option<(PathBuf, &[String])> {
+        match self {
+            Self::Json => Some((settings.program.clone()?, &[])),
+            Self::Environment => {
+                let (path, arguments) = settings.stored.split_first()?;
+                Some((path.into(), arguments))
+            }
+        }
+    }
+
+    /// Returns the largest number of processes.
+    pub(super) const fn at_once(self, settings: &HookSettings) -> usize {
+        match self {
+            Self::Json => settings.processes,
+            Self::Environment => STORED_AT_ONCE,
+        }
+    }
+}
+
+/// A program to start, its events, and its limits.
+pub(super) struct Hook {
+    form: Form,
     path: PathBuf,
+    arguments: Vec<String>,
     events: Vec<HookEvent>,
     limit: Duration,
     retries: u32,
     retry_delay: Duration,
-    dead_letters: Arc<DeadLetters>,
-    /// Pool that writes the events that did not fit into the queue: sessions' threads must not wait
-    /// for the disk.
-    letters: Arc<ProgramPool<UnqueuedEvent>>,
+    sync: SyncPolicy,
+    letters: Option<DeadLetters>,
+    spool: Arc<Spool>,
+    pool: Arc<ProgramPool<Notice>>,
 }
 
-impl NoticeProgram {
-    /// Returns the program that `settings` configures, or `None` if it configures none.
+impl Hook {
+    /// Returns the hook of this form, if the settings have one.
     pub(super) fn of(
-        settings: &HookSettings,
-        letters: &Arc<ProgramPool<UnqueuedEvent>>,
+        form: Form,
+        settings: &Settings,
+        spool: &Arc<Spool>,
+        pool: &Arc<ProgramPool<Notice>>,
     ) -> Option<Self> {
+        let hooks = &settings.hooks;
+        let (path, arguments) = form.command(hooks)?;
+        let (events, retries, letters) = match form {
+            Form::Json => {
+                let directory = hooks.dead_letters.clone().or_else(|| spool.failed());
+                (hooks.events.clone(), hooks.retries, directory.map(DeadLetters::new))
+            }
+            Form::Environment => (vec![HookEvent::Stored], 0, None),
+        };
         Some(Self {
-            path: settings.program.clone()?,
-            events: settings.events.clone(),
-            limit: settings.timeout,
-            retries: settings.retries,
-            retry_delay: settings.retry_delay,
-            dead_letters: Arc::new(DeadLetters::new(settings.dead_letters.clone())),
-            letters: Arc::clone(letters),
+            form,
+            path,
+            arguments: arguments.to_vec(),
+            events,
+            limit: hooks.timeout,
+            retries,
+            retry_delay: hooks.retry_delay,
+            sync: settings.local.sync,
+            letters,
+            spool: Arc::clone(spool),
+            pool: Arc::clone(pool),
         })
     }
 }
 
-/// An event for the program.
+/// Returns the id of a new event. Ids sort by time.
+pub(super) fn new_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Without a random number, the time alone makes a collision unlikely.
+    format!("{:019}-{:016x}", since.as_nanos(), random::number().unwrap_or_default())
+}
+
+/// An event for a hook, and its file in the spool.
 pub(super) struct Notice {
-    program: Arc<NoticeProgram>,
-    event: HookEvent,
-    user: Vec<u8>,
+    hook: Arc<Hook>,
+    /// Name of the file in the spool.
+    name: String,
+    /// Inode of the upload that is being published.
+    inode: Option<u64>,
     json: String,
-    /// Name of the event's file in the directory of dead letters.
-    file_name: String,
+    /// The fields of the JSON.
+    fields: Map<String, Value>,
     failures: AtomicU32,
 }
 
 impl Notice {
-    /// Returns the notice of an event, if the program handles this event.
-    pub(super) fn of(program: &Arc<NoticeProgram>, event: &Event<'_>) -> Option<Self> {
-        let word = HookEvent::of(event).filter(|word| program.events.contains(word))?;
+    /// Returns the notice of an event, if the hook handles this event.
+    pub(super) fn of(
+        hook: &Arc<Hook>,
+        id: &str,
+        event: &Event<'_>,
+        inode: Option<u64>,
+    ) -> Option<Arc<Self>> {
+        let word = HookEvent::of(event).filter(|word| hook.events.contains(word))?;
         let local = changed(event).and_then(users::local_path);
         let mut more = vec![("hook", word.as_str().as_bytes())];
         more.extend(local.iter().map(|path| ("local_path", path.as_os_str().as_bytes())));
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Some(Self {
-            program: Arc::clone(program),
-            event: word,
-            // A refused login has no user, so all refused logins share one lane of the queue.
-            user: event.user.unwrap_or_default().to_vec(),
-            json: event.to_json(&more) + "\n",
-            file_name: format!("{:013}-{number:08}-{word}.json", since.as_millis()),
-            failures: AtomicU32::new(0),
-        })
+        more.push(("id", id.as_bytes()));
+        let name = format!("{id}-{word}.{}", hook.form.suffix());
+        Self::read(hook, name, inode, event.to_json(&more) + "\n")
     }
 
-    /// Returns the directory of dead letters for this event.
-    pub(super) fn dead_letters(&self) -> &Arc<DeadLetters> {
-        &self.program.dead_letters
+    /// Returns the notice with this JSON; `None` if the JSON is incomplete.
+    pub(super) fn read(
+        hook: &Arc<Hook>,
+        name: String,
+        inode: Option<u64>,
+        json: String,
+    ) -> Option<Arc<Self>> {
+        let fields = serde_json::from_str(&json).ok()?;
+        let (hook, failures) = (Arc::clone(hook), AtomicU32::new(0));
+        Some(Arc::new(Self { hook, name, inode, json, fields, failures }))
     }
 
-    /// Returns the name and the content of the event's file in the directory of dead letters.
-    pub(super) fn letter(&self) -> (&str, &[u8]) {
-        (&self.file_name, self.json.as_bytes())
+    /// Returns the escaped text of a field; empty if it is missing.
+    fn text(&self, field: &str) -> &str {
+        self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Writes the event to the directory of dead letters, or else to the log.
-    fn keep(&self, why: &str) {
-        let (name, json) = self.letter();
-        self.log(why, self.program.dead_letters.keep(name, json));
+    /// Returns the name of the event's file until the upload, if any, is published.
+    fn first_name(&self) -> String {
+        self.inode.map_or_else(|| self.name.clone(), |inode| format!("{}.{inode}", self.name))
     }
 
-    /// Logs why the event was not handled. The line names the event's file, or contains the event
-    /// if there is no file.
-    pub(super) fn log(&self, why: &str, kept: Result<PathBuf, String>) {
-        let Self { program, event, .. } = self;
-        let shown = shown_path(&program.path);
-        let (user, by) = (Escaped(&self.user), if self.user.is_empty() { "" } else { " of " });
-        match kept {
-            Ok(path) => log::error!(
-                target: LOG,
-                "hooks.program: {shown} for {event}{by}{user}: {why}; the event is in {}",
-                shown_path(&path)
-            ),
-            Err(wrong) => log::error!(
-                target: LOG,
-                "hooks.program: {shown} for {event}{by}{user}: {why}; {wrong}; the event was {}",
-                self.json.trim_end()
-            ),
+    /// Returns the name of the event's file among the dead letters.
+    fn letter_name(&self) -> String {
+        self.name.replace(self.hook.form.suffix(), "json")
+    }
+
+    /// Writes the event to the spool; that of an upload is synced as the upload is. If this fails,
+    /// logs the event; it is in memory only.
+    pub(super) fn record(&self) {
+        let Hook { spool, sync, .. } = &*self.hook;
+        let is_upload = self.text("hook") == HookEvent::Stored.as_str();
+        let sync = if is_upload { *sync } else { SyncPolicy::None };
+        if let Err(error) = spool.add(&self.first_name(), &self.json, sync) {
+            let path = shown_path(&spool.at(&self.name));
+            let json = self.json.trim_end();
+            log::error!(target: LOG, "hooks.spool: cannot write {path}: {error}; if the server is killed, this event is lost: {json}");
         }
+    }
+
+    /// Queues a recorded event. If it is about an upload, the upload is published.
+    pub(super) fn push(self: Arc<Self>) {
+        if self.inode.is_some() {
+            let notice = Arc::clone(&self);
+            let rename = move || notice.hook.spool.rename(&notice.first_name(), &notice.name);
+            self.hook.spool.unconfined(rename);
+        }
+        let pool = Arc::clone(&self.hook.pool);
+        pool.push(self);
+    }
+
+    /// Removes the recorded event of an upload that is not published.
+    pub(super) fn withdraw(&self) {
+        let (name, spool) = (self.first_name(), Arc::clone(&self.hook.spool));
+        self.hook.spool.unconfined(move || spool.remove(&name));
+    }
+
+    /// Returns whether the file of the upload still has a hidden name: it was not published. Device
+    /// numbers are not compared, because those of btrfs and of network file systems change.
+    pub(super) fn is_unpublished(&self) -> bool {
+        let Some(inode) = self.inode else { return false };
+        let path = PathBuf::from(OsString::from_vec(unescaped(self.text("local_path"))));
+        // A symbolic link leads to the directory of the upload.
+        let path = path.canonicalize().unwrap_or(path);
+        let is_same = |entry: DirEntry| {
+            is_hidden_name(entry.file_name().as_bytes())
+                && entry.metadata().is_ok_and(|found| found.ino() == inode)
+        };
+        let entries = path.parent().map(fs::read_dir).and_then(Result::ok);
+        entries.is_some_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_same)))
+    }
+
+    /// Makes the event a dead letter, or else a log line.
+    fn bury(&self, why: &str) {
+        let Hook { form, letters, spool, .. } = &*self.hook;
+        let kept = match letters {
+            _ if *form == Form::Environment => Ok(String::new()),
+            None => Err("hooks.dead_letters is empty".to_owned()),
+            Some(letters) => letters
+                .keep(&spool.at(&self.name), &self.letter_name(), &self.json)
+                .map(|path| format!("; the event is in {}", shown_path(&path))),
+        };
+        let json = self.json.trim_end();
+        self.log(why, &kept.unwrap_or_else(|wrong| format!("; {wrong}; the event was {json}")));
+        spool.remove(&self.name);
+    }
+
+    /// Logs why the event was not handled, and what becomes of it.
+    fn log(&self, why: &str, what: &str) {
+        let (key, shown) = (self.hook.form.key(), shown_path(&self.hook.path));
+        let subject = match self.hook.form {
+            Form::Json => self.text("hook"),
+            Form::Environment => self.text("path"),
+        };
+        let user = self.lane();
+        let by = if user.is_empty() { "" } else { " of " };
+        log::error!(target: LOG, "{key}: {shown} for {subject}{by}{user}: {why}{what}");
+    }
+
+    /// Returns the escaped name of the user. A refused login has no user, so all refused logins share
+    /// one lane of the queue.
+    fn lane(&self) -> &str {
+        if self.text("hook") == HookEvent::LoginFailed.as_str() { "" } else { self.text("user") }
     }
 }
 
@@ -138,7 +296,7 @@ fn changed<'a>(event: &Event<'a>) -> Option<&'a VirtualPath> {
 
 impl Queued for Notice {
     fn user(&self) -> &[u8] {
-        &self.user
+        self.lane().as_bytes()
     }
 
     fn size(&self) -> usize {
@@ -148,66 +306,51 @@ impl Queued for Notice {
 
 impl Job for Notice {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
-        let input = process::input(&self.json).map_err(|error| error.to_string())?;
-        let mut command = process::command(&self.program.path);
-        command.stdin(input).stderr(Stdio::piped());
-        process::run(&mut command, self.program.limit, is_over, &STUCK)
+        let hook = &*self.hook;
+        let mut command = process::command(&hook.path);
+        command.args(&hook.arguments);
+        match hook.form {
+            Form::Json => {
+                let input = process::input(&self.json).map_err(|error| error.to_string())?;
+                command.stdin(input).stderr(Stdio::piped());
+            }
+            Form::Environment => {
+                for (variable, field) in VARIABLES {
+                    let value = self.fields.get(field).map(|value| match value {
+                        Value::String(text) => unescaped(text),
+                        number => number.to_string().into_bytes(),
+                    });
+                    command.envs(value.map(|value| (variable, OsString::from_vec(value))));
+                }
+            }
+        }
+        process::run(&mut command, hook.limit, is_over, &STUCK)?;
+        hook.spool.remove(&self.name);
+        Ok(())
     }
 
     fn retry(&self) -> Option<Duration> {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed);
         let doubled = 2_u32.saturating_pow(failures);
-        let first = self.program.retry_delay;
+        let first = self.hook.retry_delay;
         let pause = first.saturating_mul(doubled).min(LONGEST_PAUSE.max(first));
-        (failures < self.program.retries).then_some(pause)
+        (failures < self.hook.retries).then_some(pause)
     }
 
+    /// Leaves an event that may be retried for the next start. An event in a temporary spool becomes
+    /// a dead letter instead, if there is a directory for it.
     fn fail(&self, why: &str) {
-        self.keep(why);
+        let Hook { spool, letters, retries, .. } = &*self.hook;
+        let may_stay = !spool.is_temporary || letters.is_none();
+        let path = spool.at(&self.name);
+        if may_stay && self.failures.load(Ordering::Relaxed) <= *retries && path.exists() {
+            return self.log(why, &format!("; the event stays in {}", shown_path(&path)));
+        }
+        self.bury(why);
     }
 
     fn refuse(self: Arc<Self>) {
-        let letters = Arc::clone(&self.program.letters);
-        letters.push(Arc::new(UnqueuedEvent(self)));
-    }
-}
-
-/// An event that did not fit into the queue.
-pub(super) struct UnqueuedEvent(pub(super) Arc<Notice>);
-
-/// The reason why an [`UnqueuedEvent`] was not handled.
-pub(super) const FULL: &str = "not started: the queue is full";
-
-impl Queued for UnqueuedEvent {
-    fn user(&self) -> &[u8] {
-        self.0.user()
-    }
-
-    fn size(&self) -> usize {
-        self.0.size()
-    }
-}
-
-impl Job for UnqueuedEvent {
-    fn run(&self, _is_over: &dyn Fn() -> bool) -> Result<(), String> {
-        self.0.keep(FULL);
-        Ok(())
-    }
-
-    fn fail(&self, why: &str) {
-        self.refuse_for(why);
-    }
-
-    fn refuse(self: Arc<Self>) {
-        self.refuse_for(FULL);
-    }
-}
-
-impl UnqueuedEvent {
-    /// Logs the event and the reason, without a dead letter.
-    fn refuse_for(&self, why: &str) {
-        let Notice { program, json, .. } = &*self.0;
-        let shown = shown_path(&program.path);
-        log::error!(target: LOG, "hooks.program: {shown}: {why}; the event was {}", json.trim_end());
+        let spool = Arc::clone(&self.hook.spool);
+        spool.later(move || self.bury("not started: the queue is full"));
     }
 }

@@ -133,11 +133,6 @@ impl<J: Job> ProgramPool<J> {
         self.ended.notify_all();
     }
 
-    /// Returns whether the shutdown no longer waits.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.state().is_cut
-    }
-
     /// Begins the shutdown: failed jobs are not retried.
     pub(crate) fn stop(&self) {
         let mut state = self.state();

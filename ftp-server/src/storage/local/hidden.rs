@@ -34,13 +34,13 @@ const PAUSE: Duration = Duration::from_millis(1);
 static LOOKING: RwLock<()> = RwLock::new(());
 
 /// Locks a file; returns EWOULDBLOCK if the file is already locked.
-pub(super) fn lock(file: impl AsFd) -> Result<()> {
+pub(crate) fn lock(file: impl AsFd) -> Result<()> {
     retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
 }
 
 /// Releases the lock of a file. Closing the file does not always unlock it: a child process that is
 /// being started shares the open file and its lock until it executes its program.
-pub(super) fn unlock(file: impl AsFd) {
+pub(crate) fn unlock(file: impl AsFd) {
     // This fails only on file systems without locks.
     let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
 }

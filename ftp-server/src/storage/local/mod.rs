@@ -44,6 +44,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::policy::{LocalConfig, PartialPolicy, SyncPolicy};
+#[cfg(feature = "daemon")]
+pub(crate) use self::{
+    hidden::{lock, unlock},
+    name::is_temporary as is_hidden_name,
+};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, chmodat, statat, utimensat};
 use rustix::io::retry_on_intr;

@@ -30,7 +30,7 @@ const LONGEST_HIDDEN: usize = 143;
 const PART: &[u8] = b".part";
 
 /// Returns whether a name belongs to an unfinished upload. Some file systems ignore case.
-pub(super) fn is_temporary(name: &[u8]) -> bool {
+pub(crate) fn is_temporary(name: &[u8]) -> bool {
     let prefix = name.get(..TEMPORARY_PREFIX.len());
     prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(TEMPORARY_PREFIX))
 }

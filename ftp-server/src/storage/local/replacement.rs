@@ -369,6 +369,10 @@ impl Upload for Replacement {
         Ok(self.copying.is_none())
     }
 
+    fn inode(&self) -> Option<u64> {
+        self.hidden.as_ref().map(|_| self.made.identity.1)
+    }
+
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.end = StreamEnd::Failed;
         self.finish_copying()?;

@@ -79,6 +79,10 @@ impl Upload for Waiting {
         }
     }
 
+    fn inode(&self) -> Option<u64> {
+        self.begun.as_ref().and_then(|upload| upload.inode())
+    }
+
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.begun()?;
         self.begun.ok_or(StorageErrorKind::Busy)?.commit()

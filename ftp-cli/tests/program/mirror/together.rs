@@ -1,0 +1,171 @@
+//! Commands of a mirror that are sent in one write, at servers that do not answer them in order.
+
+use std::{fs, thread};
+
+use ftp_tests::folding::{FoldingServer, Kind, Reads};
+use ftp_tests::root::TempRoot;
+
+use super::{age, mirror, shown};
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// All servers, and whether a flight makes them lose the connection.
+fn servers() -> [(Kind, bool); 9] {
+    let kind = |reads| Kind { no_mlsd: true, reads, ..Kind::default() };
+    let plain = || kind(Reads::InOrder);
+    [
+        (plain(), false),
+        (kind(Reads::First), true),
+        (kind(Reads::OnePerPacket), true),
+        (kind(Reads::Backwards), true),
+        (Kind { closes_after: Some(1), ..plain() }, false),
+        (Kind { closes_after_three: Some("MDTM"), ..plain() }, false),
+        (Kind { closes_after_three: Some("SIZE"), ..plain() }, false),
+        (Kind { closes_ports: true, ..plain() }, false),
+        (Kind { refuses: vec![("EPSV", "500 what?")], ..plain() }, false),
+    ]
+}
+
+/// Runs a test with all servers at the same time, since some of them are waited for.
+fn with_each(test: impl Fn(Kind, bool) + Sync) {
+    let test = &test;
+    thread::scope(|threads| {
+        for (kind, loses) in servers() {
+            threads.spawn(move || test(kind, loses));
+        }
+    });
+}
+
+/// Writes files of one size, with the time that the server's files have.
+fn write(root: &TempRoot, content: &[u8]) {
+    for name in NAMES {
+        age(&root.write(format!("up/{name}"), content), 24);
+    }
+}
+
+fn times(server: &FoldingServer) -> Vec<String> {
+    NAMES.map(|name| server.modified(&format!("t/{name}")).unwrap_or_default()).to_vec()
+}
+
+#[test]
+fn a_tree_is_complete_whatever_a_server_does_with_commands_in_one_write_cl_78() {
+    with_each(|kind, loses| {
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind.clone()));
+        write(&here, b"content");
+        server.mkdir("t");
+        let up = || mirror(&[], shown(&here.join("up")), &server.url("t"));
+        let ran = up();
+        let case = format!("{kind:?}: {ran:?} {:?}", server.seen());
+        assert_eq!(ran.code(), Some(0), "{case}");
+        for name in NAMES {
+            assert_eq!(server.read(&format!("t/{name}")).unwrap(), b"content", "{case}");
+        }
+        let of_sources = times(&server);
+        assert!(of_sources.iter().all(|time| time != "20260101000000"), "{case}");
+        // One connection more, and only one, shows that the server takes one command at a time.
+        if loses {
+            assert_eq!(server.logins(), 2, "{case}");
+        }
+        let again = up();
+        let case = format!("{kind:?}: {again:?} {:?}", server.seen());
+        assert_eq!(again.code(), Some(0), "{case}");
+        let stored = server.seen().iter().filter(|line| line.starts_with("STOR")).count();
+        assert!(stored <= NAMES.len() + 1, "{case}");
+        assert_eq!(times(&server), of_sources, "{case}");
+
+        let down = mirror(&[], &server.url("t"), shown(&here.join("down")));
+        let case = format!("{kind:?}: {down:?} {:?}", server.seen());
+        assert_eq!(down.code(), Some(0), "{case}");
+        for name in NAMES {
+            let (from, to) = (here.join("up").join(name), here.join("down").join(name));
+            assert_eq!(fs::read(&to).unwrap(), b"content", "{case}");
+            let modified = |path| fs::metadata(path).unwrap().modified().unwrap();
+            assert_eq!(modified(from), modified(to), "{case}");
+        }
+    });
+}
+
+#[test]
+fn a_changed_file_of_equal_size_is_found_whatever_a_server_does_with_questions_cl_78() {
+    with_each(|kind, _| {
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind.clone()));
+        write(&here, b"content");
+        server.mkdir("t");
+        assert_eq!(mirror(&[], shown(&here.join("up")), &server.url("t")).code(), Some(0));
+        age(&here.write("up/c", b"another"), 2);
+        let ran = mirror(&[], shown(&here.join("up")), &server.url("t"));
+        let case = format!("{kind:?}: {ran:?} {:?}", server.seen());
+        assert_eq!(ran.code(), Some(0), "{case}");
+        for name in NAMES {
+            let want: &[u8] = if name == "c" { b"another" } else { b"content" };
+            assert_eq!(server.read(&format!("t/{name}")).unwrap(), want, "{case}");
+        }
+    });
+}
+
+#[test]
+fn extras_are_deleted_and_nothing_else_whatever_a_server_does_with_removals_cl_78() {
+    with_each(|kind, _| {
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind.clone()));
+        write(&here, b"content");
+        for name in NAMES {
+            server.write(&format!("t/{name}1"), b"extra");
+        }
+        server.write("other", b"other");
+        let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
+        let case = format!("{kind:?}: {ran:?} {:?}", server.seen());
+        assert_eq!(ran.code(), Some(0), "{case}");
+        let mut names: Vec<_> = server.files().into_iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["a", "b", "c", "d", "e", "other"], "{case}");
+        for name in NAMES {
+            let told = format!(" {name}1: removed");
+            assert!(case.contains(&told), "{case}");
+        }
+    });
+}
+
+#[test]
+fn only_one_of_several_connections_tries_the_first_flight_cl_78() {
+    let kind = Kind { reads: Reads::First, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    for number in 0..40 {
+        here.write(format!("up/{number}"), b"content");
+    }
+    server.mkdir("t");
+    let ran = mirror(&["-j", "8"], shown(&here.join("up")), &server.url("t"));
+    let case = format!("{ran:?} {:?}", server.seen());
+    assert_eq!((ran.code(), server.files().len()), (Some(0), 40), "{case}");
+    assert!(server.logins() <= 9, "{case}");
+}
+
+#[test]
+fn removals_whose_replies_were_lost_together_are_judged_by_what_the_server_shows_cl_78() {
+    let kind = Kind { loses: Some("DELE"), ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    write(&here, b"content");
+    for name in NAMES {
+        server.write(&format!("t/{name}1"), b"extra");
+    }
+    let options = ["--delete", "--retry", "1", "--retry-delay", "0s"];
+    let ran = mirror(&options, shown(&here.join("up")), &server.url("t"));
+    let case = format!("{ran:?} {:?}", server.seen());
+    assert_eq!((ran.code(), server.files().len()), (Some(0), NAMES.len()), "{case}");
+}
+
+#[test]
+fn a_refused_upload_keeps_the_old_file_and_its_time_cl_78() {
+    let refuses = vec![("STOR t/c", "553 no")];
+    let kind = Kind { no_mlsd: true, refuses, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    write(&here, b"content");
+    server.write("t/c", b"old one");
+    let ran = mirror(&[], shown(&here.join("up")), &server.url("t"));
+    let case = format!("{ran:?} {:?}", server.seen());
+    assert_ne!(ran.code(), Some(0), "{case}");
+    assert_eq!(server.read("t/c").unwrap(), b"old one", "{case}");
+    assert_eq!(server.modified("t/c").unwrap(), "20260101000000", "{case}");
+    for name in ["a", "b", "d", "e"] {
+        assert_eq!(server.read(&format!("t/{name}")).unwrap(), b"content", "{case}");
+    }
+}

@@ -1,0 +1,296 @@
+//! Flights: commands that are sent in one write, so that they cost one round trip together. A reply
+//! names neither its command nor its file. So the replies count only if all have arrived and each is
+//! in its place, which the last one proves by a code that can answer no other command.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use ftp_proto::{
+    Command, EpsvArgument, Pathname, Reply, ReplyCode, RepresentationType, SetupStep, Severity,
+    TimeVal, TransferMode, TransferSetup, Verb,
+};
+
+use super::Client;
+use crate::control::Answers;
+use crate::control::step::is_in_place;
+use crate::error::{Error, Phase};
+use crate::trace;
+
+/// The maximum length of a flight in bytes. It fits into one segment, also under TLS.
+const SEGMENT: usize = 1_200;
+
+/// The longest wait for another reply of a server that has not yet answered a whole flight. Some
+/// servers read one command at a time, and drop what comes with it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether the server answers flights, as far as the clients of a builder know. A client that does
+/// not know yet tests it with its first flight, one client at a time: only that one may then lose
+/// its connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FlightTest(Arc<AtomicU8>);
+
+const OPEN: u8 = 0;
+const RUNNING: u8 = 1;
+const FAILED: u8 = 2;
+
+impl FlightTest {
+    fn begin(&self) -> bool {
+        self.change(OPEN, RUNNING)
+    }
+
+    /// Ends a test that has not failed, so that the next client can begin its own.
+    fn end(&self) {
+        self.change(RUNNING, OPEN);
+    }
+
+    fn fail(&self) {
+        self.0.store(FAILED, Ordering::Relaxed);
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Client {
+    /// Returns the modification times of several files (`MDTM`), `None` for those that the server
+    /// does not report, in the order of the paths. Returns `None` if the questions must be sent one
+    /// by one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`together`](Self::together).
+    pub(crate) fn modified_together(
+        &mut self,
+        paths: &[Vec<u8>],
+    ) -> Result<Option<Vec<Option<TimeVal>>>, Error> {
+        let replies = self.together(paths, Command::Mdtm)?;
+        let time = |reply: Reply| {
+            let is_told = reply.code().severity() == Severity::Completion;
+            TimeVal::parse(reply.text().trim_ascii()).ok().filter(|_| is_told)
+        };
+        Ok(replies.map(|replies| replies.into_iter().map(time).collect()))
+    }
+
+    /// Removes several files (`DELE`), and returns the result for each, in the order of the paths.
+    /// Returns `None`, and removes nothing, if the commands must be sent one by one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`together`](Self::together). Any of the files may have been removed
+    /// then.
+    pub(crate) fn delete_together(
+        &mut self,
+        paths: &[Vec<u8>],
+    ) -> Result<Option<Vec<Result<(), Error>>>, Error> {
+        let replies = self.together(paths, Command::Dele)?;
+        let result = |reply: Reply| match reply.code().severity() {
+            Severity::Completion => Ok(()),
+            _ => Err(Error::Refused(Verb::Dele, reply)),
+        };
+        Ok(replies.map(|replies| replies.into_iter().map(result).collect()))
+    }
+
+    /// Sends a command for each path, and returns the replies. `PWD` ends each flight. Returns
+    /// `None` if the server takes one command at a time, or a path cannot be sent.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`fly`](Self::fly).
+    fn together(
+        &mut self,
+        paths: &[Vec<u8>],
+        command: fn(Pathname) -> Command,
+    ) -> Result<Option<Vec<Reply>>, Error> {
+        let mut flights = vec![(SEGMENT, Vec::new())];
+        for path in paths {
+            let command = match self.pathname(path) {
+                Err(Error::Argument(_)) => return Ok(None),
+                path => command(path?),
+            };
+            let length = command.encode()?.len();
+            match flights.last_mut() {
+                Some((left, flight)) if *left >= length => {
+                    *left -= length;
+                    flight.push(command);
+                }
+                _ => flights.push((SEGMENT.saturating_sub(length), vec![command])),
+            }
+        }
+        let mut replies = Vec::new();
+        for (_, mut flight) in flights {
+            let Some(verb) = flight.first().map(Command::verb) else { continue };
+            self.make_ready_for(verb)?;
+            flight.push(Command::Pwd);
+            let before = replies.len();
+            match self.fly(&flight, |_, reply| replies.push(reply)) {
+                // Some servers close a connection after a number of commands.
+                Err(Error::Closed | Error::ServiceClosing(_)) if replies.len() > before => {
+                    return Err(self.end_flights());
+                }
+                flown => {
+                    if !flown? {
+                        return Ok(None);
+                    }
+                }
+            }
+            match replies.pop() {
+                Some(here) if here.code() == ReplyCode::PATHNAME => self.check_directory(&here)?,
+                _ => return Err(self.end_flights()),
+            }
+        }
+        Ok(Some(replies))
+    }
+
+    /// Asks in one write for the size and the modification time of the file at `path`, if the server is
+    /// known to answer several commands in order. [`size`](Self::size) and
+    /// [`modified`](Self::modified) then know the replies.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`fly`](Self::fly).
+    pub(crate) fn ask_together(&mut self, path: &[u8]) -> Result<(), Error> {
+        let is_image = self.state.representation == Some(RepresentationType::Image);
+        if !self.is_orderly || !is_image || self.needs_agreement(path) {
+            return Ok(());
+        }
+        let path = Pathname::new(path)?;
+        self.make_ready()?;
+        self.come_back()?;
+        let mut answers = Answers::default();
+        let commands = [Command::Size(path.clone()), Command::Mdtm(path)];
+        self.fly(&commands, |command, reply| answers.add(command.clone(), reply))?;
+        self.control.keep_answers(answers);
+        Ok(())
+    }
+
+    /// Asks in one write for the size of the file that was just uploaded to `path`, for its new
+    /// modification time, and for the port of the next upload. The calls that follow
+    /// ([`size`](Self::size), [`set_modified`](Self::set_modified), [`store`](Self::store)) then
+    /// know the replies. Sends nothing if they must be sent one by one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`fly`](Self::fly), except if the connection of a server that answers
+    /// flights has ended: the next call reports that.
+    pub(crate) fn ask_after_upload(
+        &mut self,
+        path: &[u8],
+        time: Option<TimeVal>,
+    ) -> Result<(), Error> {
+        let Ok(path) = Pathname::new(path) else { return Ok(()) };
+        let time = time.map(|time| Command::Mfmt(time, path.clone()));
+        let commands = [Command::Size(path.clone())].into_iter().chain(time);
+        self.ask_ahead(commands.collect(), Command::Stor(path))
+    }
+
+    /// Asks in one write for the modification time of the file at `path` and for the port of its
+    /// download. [`retrieve_with_time`](Self::retrieve_with_time) then knows the replies.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`ask_after_upload`](Self::ask_after_upload).
+    pub(crate) fn ask_before_download(&mut self, path: &[u8]) -> Result<(), Error> {
+        // With pipelining, the download itself sends these commands together with its own.
+        let path = Pathname::new(path).ok().filter(|_| !self.config.rules.pipeline);
+        let Some(path) = path else { return Ok(()) };
+        self.ask_ahead(vec![Command::Mdtm(path.clone())], Command::Retr(path))
+    }
+
+    /// Sends `commands` and the one for the data connection of `transfer`, and keeps the replies.
+    fn ask_ahead(&mut self, mut commands: Vec<Command>, transfer: Command) -> Result<(), Error> {
+        let is_agreed = |path: &Pathname| !self.needs_agreement(path.as_bytes());
+        let is_image = self.state.representation == Some(RepresentationType::Image);
+        if !is_image
+            || !self.plan.is_open()
+            || !matches!(&transfer, Command::Retr(path) | Command::Stor(path) if is_agreed(path))
+        {
+            return Ok(());
+        }
+        self.settle()?;
+        if self.kept.is_some() || self.mode()? != TransferMode::Stream {
+            return Ok(());
+        }
+        let setup = TransferSetup::new(transfer, self.config.rules);
+        match setup.step(&self.state) {
+            SetupStep::Send(Command::Epsv(EpsvArgument::All)) => return Ok(()),
+            SetupStep::Send(command @ (Command::Epsv(_) | Command::Pasv)) => commands.push(command),
+            _ => return Ok(()),
+        }
+        let lines = commands.iter().map(|command| Ok(command.encode()?.len()));
+        if lines.sum::<Result<usize, Error>>()? > SEGMENT {
+            return Ok(());
+        }
+        let mut answers = Answers::default();
+        let flown = self.fly(&commands, |command, reply| answers.add(command.clone(), reply));
+        self.control.keep_answers(answers);
+        match flown {
+            Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
+            flown => flown.map(drop),
+        }
+    }
+
+    /// Sends commands in one write, and passes each with its reply to `read`. Returns `false`, and
+    /// sends nothing, if the server takes one command at a time, or another client is testing that.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Desynchronised`] if a reply is missing or not in its place, or if the server
+    /// ends the connection before it has answered any flight. The connection is then closed, and no
+    /// other client of the same builder begins to send flights. Also returns the errors of the
+    /// control connection.
+    fn fly(
+        &mut self,
+        commands: &[Command],
+        mut read: impl FnMut(&Command, Reply),
+    ) -> Result<bool, Error> {
+        if !self.is_orderly && !self.config.flights.begin() {
+            return Ok(false);
+        }
+        let deadline = self.control.reply_deadline();
+        let sent = self.control.send_together(commands, deadline);
+        let flown = sent.and_then(|()| {
+            commands.iter().enumerate().try_for_each(|(number, command)| {
+                self.reply_of_flight(number > 0, command).map(|reply| read(command, reply))
+            })
+        });
+        if !self.is_orderly {
+            self.config.flights.end();
+        }
+        self.is_orderly |= flown.is_ok();
+        flown.map(|()| true)
+    }
+
+    /// Reads the next reply of a flight. `follows` tells whether an earlier one has arrived.
+    fn reply_of_flight(&mut self, follows: bool, command: &Command) -> Result<Reply, Error> {
+        let is_tested = follows && !self.is_orderly;
+        let mut deadline = self.control.reply_deadline();
+        if is_tested {
+            deadline = deadline.or(Some(self.control.deadline(PATIENCE, Phase::Reply(None))));
+        }
+        let reply = self.control.final_reply(deadline);
+        let is_surprise = match &reply {
+            Ok(reply) => !is_in_place(command.verb(), reply.code()),
+            Err(Error::Timeout(Phase::Reply(_))) => is_tested,
+            Err(Error::Closed | Error::ServiceClosing(_)) => !self.is_orderly,
+            Err(error) => error.is_out_of_step(),
+        };
+        if is_surprise { Err(self.end_flights()) } else { reply }
+    }
+
+    /// Closes the connection because the replies to a flight are not in their places, and returns
+    /// the error.
+    fn end_flights(&mut self) -> Error {
+        self.go_one_by_one();
+        self.control.close();
+        Error::Desynchronised
+    }
+
+    /// Makes this client send one command at a time, and those that its builder makes from now on.
+    pub(crate) fn go_one_by_one(&mut self) {
+        trace::note(format_args!("flights do not work here: sending one command at a time"));
+        self.config.flights.fail();
+        self.is_orderly = false;
+    }
+}

@@ -1,0 +1,172 @@
+//! Logging in, and how far away the server is.
+
+use std::time::{Duration, Instant};
+
+use ftp_proto::{
+    Command, EpsvArgument, Extended, Features, Mode, Password, Reply, ReplyCode, Severity,
+};
+
+use super::Client;
+use super::builder::Login;
+use super::directory::Position;
+use crate::config::Config;
+use crate::control::Answers;
+use crate::control::login::{self, Ahead, LoggedIn};
+use crate::control::secure::Secured;
+use crate::error::Error;
+use crate::pool::growth::Pace;
+use crate::trace;
+use crate::transfer::one_by_one;
+
+/// The time to connect from which a round trip is worth saving.
+const FAR: Duration = Duration::from_millis(20);
+
+/// The number of round trips to wait for the replies to commands that the server may have dropped.
+const PATIENCE: u32 = 4;
+
+impl Client {
+    /// Logs in with `USER` and, if the server asks for them, `PASS` and `ACCT`.
+    ///
+    /// [`ClientBuilder::first_transfer`](crate::ClientBuilder::first_transfer) saves round trips.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Refused`] with the server's reply, such as 530 for a wrong name or password, or
+    ///   332 if the server wants an account and the builder has none.
+    /// - [`Error::Argument`] for an empty name or account, an argument that is too long, or CR, LF
+    ///   or NUL in any argument.
+    /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
+    /// - [`Error::Proxy`] if an FTP proxy refuses the user and password for the proxy itself.
+    pub fn login(
+        &mut self,
+        user: impl AsRef<[u8]>,
+        password: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        let began = Instant::now();
+        let (own, password) = (user.as_ref(), password.as_ref());
+        self.settle()?;
+        self.close_kept();
+        if self.secured.as_ref().is_some_and(|secured| secured.before_login) {
+            self.protect()?;
+        }
+        let user = match &self.config.route {
+            Some(route) if route.proxy.is_ftp() => {
+                &login::by_proxy(&mut self.control, &route.proxy, own)?
+            }
+            _ => own,
+        };
+        let account = self.config.account.as_ref();
+        self.identity = None;
+        self.control.forget_answers();
+        let ahead = self.commands_ahead();
+        let logged_in = login::login(&mut self.control, user, password, account, &ahead);
+        if let Err(Error::Desynchronised) = logged_in
+            && !ahead.commands.is_empty()
+        {
+            self.reconnect()?;
+            return self.login(own, password);
+        }
+        match logged_in? {
+            LoggedIn::InOrder(replies) => self.take_ahead(&ahead.commands, replies)?,
+            LoggedIn::OutOfOrder => {
+                self.config.counts.note_out_of_order();
+                one_by_one(self);
+            }
+        }
+        self.control.logged_in();
+        self.identity = Some(Login::new(self.control.server(), own));
+        self.protect()?;
+        // Some servers list more features after the login.
+        self.features = None;
+        self.position = Position::default();
+        self.login_time = began.elapsed();
+        self.config.counts.note_login(self.login_time);
+        Ok(())
+    }
+
+    /// Sends an account (`ACCT`), which some servers demand with 532 after the login.
+    ///
+    /// For a server that asks for the account at login, use
+    /// [`ClientBuilder::account`](crate::ClientBuilder::account).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Refused`] if the server refuses the account, and [`Error::Argument`] if the
+    /// account is empty, is too long, or contains CR, LF or NUL.
+    pub fn account(&mut self, account: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
+    }
+
+    /// Returns the commands that can be sent together with `PASS`.
+    fn commands_ahead(&self) -> Ahead {
+        let Config { rules, route, compress, reuse_data, .. } = &self.config;
+        let begins_with_epsv = rules.mode == Mode::Passive
+            && rules.epsv != Extended::Never
+            && !(rules.epsv_all || *compress || *reuse_data)
+            && !self.state.no_epsv
+            && !route.as_ref().is_some_and(|route| route.proxy.is_ftp());
+        let first = self.config.first_transfer.filter(|_| begins_with_epsv && self.is_far());
+        let Some(representation) = first else { return Ahead::default() };
+        let mut commands = self.secured.as_ref().map(Secured::protection).unwrap_or_default();
+        commands.push(Command::Type(representation.into()));
+        commands.push(Command::Epsv(EpsvArgument::Default));
+        Ahead { commands, patience: PATIENCE * self.round_trip() }
+    }
+
+    /// Takes the replies to the commands that were sent together with `PASS`.
+    fn take_ahead(&mut self, commands: &[Command], replies: Vec<Reply>) -> Result<(), Error> {
+        self.is_orderly |= !replies.is_empty();
+        for (command, reply) in commands.iter().zip(replies) {
+            match (command, &mut self.secured) {
+                (Command::Type(_), _) => {
+                    let is_done = reply.code().severity() == Severity::Completion;
+                    self.state.representation = self.config.first_transfer.filter(|_| is_done);
+                }
+                (Command::Epsv(_), _) => {
+                    let is_final = reply.code().severity() != Severity::Transient
+                        && reply.code() != ReplyCode::NOT_LOGGED_IN;
+                    if is_final {
+                        let mut answers = Answers::default();
+                        answers.add(command.clone(), reply);
+                        self.control.keep_answers(answers);
+                    }
+                }
+                (_, Some(secured)) => secured.agree(&mut self.control, command.verb(), reply)?,
+                (_, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over the features that another connection of the same login has listed.
+    pub(crate) fn know_features(&mut self, features: &Features) {
+        self.features.get_or_insert_with(|| features.clone());
+    }
+
+    /// Connects again, to send one command at a time.
+    fn reconnect(&mut self) -> Result<(), Error> {
+        trace::note(format_args!("commands sent together fail: connecting again"));
+        let overall = self.control.waiter().remaining()?;
+        let config = Config { overall, first_transfer: None, ..self.config.clone() };
+        let again = Self::connect(config, self.control.server().clone())?;
+        *self = Self { wanted: self.wanted, length_check: self.length_check, ..again };
+        one_by_one(self);
+        Ok(())
+    }
+
+    /// Returns whether the server is so far away that a round trip is worth saving.
+    pub(crate) fn is_far(&self) -> bool {
+        self.round_trip() >= FAR && !self.is_near()
+    }
+
+    /// Returns the time of a round trip to the server, measured when the client connected.
+    pub(crate) const fn round_trip(&self) -> Duration {
+        self.connecting
+    }
+
+    /// Returns what the connection has shown of the server; `None` before the login.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        let reply = self.control.quickest_reply().filter(|_| self.identity.is_some())?;
+        Some(Pace { reply, login: self.connecting + self.login_time })
+    }
+}

@@ -1,0 +1,402 @@
+//! Handles many items over several connections, which become more while that helps.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Builder, Scope};
+use std::time::{Duration, Instant};
+
+use super::NotLent;
+use super::growth::Growth;
+use super::patience::{Attempted, Recovery};
+use crate::client::Client;
+use crate::net::wait::{self, Canceller};
+
+/// A worker of the crew that [`work`](crate::work) hires, with its own connection. Items are
+/// identified by number.
+pub trait Worker {
+    /// Why a connection or an item fails.
+    type Failure: Attempted;
+
+    /// Ensures a connection for an item, if it needs one. A worker that begins alone is not asked: it
+    /// connects when it handles the item. A worker that joins a growing crew is asked before it takes
+    /// the item.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if there is none. Unless it is [`NotLent::Failed`], this worker ends, and
+    /// others handle the item. A worker that has joined a growing crew ends in both cases. After a
+    /// transient failure, the others try again when they handle the item.
+    fn connect(&mut self, item: usize) -> Result<(), NotLent<Self::Failure>>;
+
+    /// Returns the open connection, if there is one: its pace decides whether the crew grows.
+    fn client(&self) -> Option<&Client>;
+
+    /// Returns whether the connection requests files ahead. Then it takes several items in a row.
+    fn goes_ahead(&self) -> bool {
+        false
+    }
+
+    /// Handles an item. The next `ahead` items are this worker's too; `is_last` says that no item is left
+    /// after these. Returns whether it took a transfer.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if it fails.
+    fn act(&mut self, item: usize, ahead: usize, is_last: bool) -> Result<bool, Self::Failure>;
+
+    /// Reports a failed item. Returns `Break` if no other item can succeed.
+    fn failed(&mut self, item: usize, failure: Self::Failure) -> ControlFlow<()>;
+
+    /// Ends the connection after the last item.
+    fn end(self);
+}
+
+/// Handles `items` items, numbered from 0, with workers that `hire` makes from their number.
+///
+/// With `jobs`, that many workers begin at once, as far as there are items. With `None`, the first
+/// begins alone; others join, up to four in all, while the time that files wait for replies is worth
+/// another login. With the size of the `largest` item, this can be known before the first one has
+/// ended. If the server refuses a connection, the other workers handle its items, and a growing crew
+/// tries no further one.
+pub fn work<W: Worker>(
+    jobs: Option<usize>,
+    items: usize,
+    largest: Option<u64>,
+    hire: impl Fn(usize) -> W + Sync,
+) {
+    let workers = jobs.unwrap_or(1).clamp(1, items.max(1));
+    let growth = jobs.is_none().then(|| Growth::new(largest));
+    let first = if workers == 1 { Standing::First } else { Standing::Given };
+    let items = (0..items).rev().collect();
+    let (hired, undecided, waiting, is_over) = (workers - 1, 0, 0, false);
+    let state = State { items, workers, hired, undecided, waiting, is_over, growth, attempt: None };
+    let (state, settled, started) = (Mutex::new(state), Condvar::new(), Instant::now());
+    let (queue, hire) = (&Queue { state, settled, started }, &hire);
+    thread::scope(|threads| {
+        let crew = Crew { queue, hire, threads };
+        for number in 1..workers {
+            crew.begin(number, move || crew.work(hire(number), Standing::Given));
+        }
+        crew.work(hire(0), first);
+    });
+}
+
+/// Remaining items and the number of workers.
+struct Queue {
+    state: Mutex<State>,
+    /// Notified when an item has come back, when no more items can come back, or when the work is
+    /// over.
+    settled: Condvar,
+    started: Instant,
+}
+
+struct State {
+    /// The remaining items; the last element is the next one.
+    items: Vec<usize>,
+    /// Workers that have not ended.
+    workers: usize,
+    /// The number of the last worker.
+    hired: usize,
+    /// Number of items that workers have taken but not started, and that may come back to the
+    /// queue.
+    undecided: usize,
+    /// Number of workers that wait for an item to come back.
+    waiting: usize,
+    /// Whether the work is over: items that come back are not tried any more.
+    is_over: bool,
+    /// `None` if the number of workers is given.
+    growth: Option<Growth>,
+    /// Ends the attempt of a worker to join.
+    attempt: Option<Canceller>,
+}
+
+/// What the threads share.
+struct Crew<'scope, 'env, H> {
+    queue: &'scope Queue,
+    hire: &'scope H,
+    threads: &'scope Scope<'scope, 'env>,
+}
+
+impl<H> Clone for Crew<'_, '_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Crew<'_, '_, H> {}
+
+/// How a worker came to the crew.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Standing {
+    /// It begins alone.
+    First,
+    /// It is one of a given number.
+    Given,
+    /// It joins a growing crew, and has handled nothing yet.
+    OnProbation,
+    /// It has joined a growing crew.
+    Joined,
+}
+
+/// The result of a worker's attempt at an item.
+enum Tried<F> {
+    Done,
+    Failed(F),
+    /// Others should handle the item.
+    Back(F),
+}
+
+impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
+    /// Starts a thread. Without it, the others do the work.
+    fn begin(self, number: usize, job: impl FnOnce() + Send + 'scope) {
+        let thread = Builder::new().name(format!("job {number}"));
+        if thread.spawn_scoped(self.threads, job).is_err() {
+            self.queue.lock().workers -= 1;
+            self.queue.dialled(false);
+        }
+    }
+
+    /// Connects, and then works, unless the server refuses the connection or nothing is left.
+    fn join(self, mut worker: W, attempt: &Canceller) {
+        let next = self.queue.lock().items.last().copied();
+        let connected = next.map(|item| wait::attempt(attempt, || worker.connect(item)));
+        let is_accepted = matches!(connected, Some(Ok(())));
+        self.queue.dialled(is_accepted);
+        match is_accepted {
+            true => self.work(worker, Standing::OnProbation),
+            false => {
+                self.queue.lock().workers -= 1;
+                worker.end();
+            }
+        }
+    }
+
+    /// Works until nothing is left, or other workers can do the rest.
+    fn work(self, mut worker: W, mut standing: Standing) {
+        let mut row = VecDeque::new();
+        while let Some(mut taken) = self.queue.next(&mut row) {
+            let failure = match self.attempt(&mut worker, &mut standing, &mut taken, &mut row) {
+                Tried::Done => continue,
+                Tried::Failed(failure) => failure,
+                Tried::Back(failure) => match taken.give_back(&mut row) {
+                    true => break,
+                    // The last worker reports it.
+                    false => failure,
+                },
+            };
+            if worker.failed(taken.item, failure).is_break() {
+                self.queue.end();
+            }
+        }
+        worker.end();
+    }
+
+    fn attempt(
+        self,
+        worker: &mut W,
+        standing: &mut Standing,
+        taken: &mut Taken<'scope>,
+        row: &mut VecDeque<Taken<'scope>>,
+    ) -> Tried<W::Failure> {
+        let queue = self.queue;
+        let connected = match *standing {
+            Standing::First => Ok(()),
+            _ => worker.connect(taken.item),
+        };
+        let is_on_probation = *standing == Standing::OnProbation;
+        match connected {
+            Ok(()) => {}
+            Err(NotLent::Failed(failure)) if *standing == Standing::Given => {
+                if failure.recovery() != Recovery::TryAgain {
+                    return Tried::Failed(failure);
+                }
+            }
+            Err(why) => {
+                if is_on_probation {
+                    queue.lock().refuse();
+                }
+                return Tried::Back(why.into_failure());
+            }
+        }
+        if !is_on_probation {
+            taken.settle();
+        }
+        if worker.goes_ahead() {
+            queue.take_row(taken.item, row);
+        }
+        self.grow(worker);
+        let began = Instant::now();
+        let is_last = row.is_empty() && queue.lock().items.is_empty();
+        match worker.act(taken.item, row.len(), is_last) {
+            Ok(is_transfer) => {
+                if is_transfer {
+                    queue.file_ended(began.elapsed());
+                    if is_on_probation {
+                        *standing = Standing::Joined;
+                    }
+                }
+                Tried::Done
+            }
+            Err(failure) if is_on_probation && !is_open(worker) => {
+                queue.lock().refuse();
+                Tried::Back(failure)
+            }
+            Err(failure) => Tried::Failed(failure),
+        }
+    }
+
+    /// Lets another worker join if that saves time.
+    fn grow(self, worker: &W) {
+        let Some(pace) = worker.client().and_then(Client::pace) else { return };
+        let now = self.queue.now();
+        let mut state = self.queue.lock();
+        let left = state.items.len();
+        if !state.growth.as_mut().is_some_and(|growth| growth.wants_another(left, pace, now)) {
+            return;
+        }
+        let Ok(attempt) = Canceller::new() else { return state.refuse() };
+        state.attempt = Some(attempt.clone());
+        state.workers += 1;
+        state.hired += 1;
+        let number = state.hired;
+        drop(state);
+        self.begin(number, move || self.join((self.hire)(number), &attempt));
+    }
+}
+
+/// Returns whether a worker's connection is open, as far as known.
+fn is_open(worker: &impl Worker) -> bool {
+    worker.client().is_some_and(|client| client.control.is_open())
+}
+
+impl State {
+    /// Records that the server wants no more connections.
+    fn refuse(&mut self) {
+        self.growth.iter_mut().for_each(Growth::refuse);
+    }
+
+    /// Ends an attempt to join, which is no longer worth it.
+    fn give_up(&mut self) {
+        self.attempt.take().iter().for_each(Canceller::cancel);
+    }
+}
+
+impl Queue {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Returns the next item, first of the worker's own row. Returns `None` to end the worker if no
+    /// item is left and none can come back.
+    fn next<'q>(&'q self, row: &mut VecDeque<Taken<'q>>) -> Option<Taken<'q>> {
+        let mut state = self.lock();
+        loop {
+            if state.is_over {
+                drop(state);
+                row.clear();
+                self.lock().workers -= 1;
+                return None;
+            }
+            if let Some(taken) = row.pop_front() {
+                return Some(taken);
+            }
+            if let Some(item) = state.items.pop() {
+                state.undecided += 1;
+                return Some(Taken { queue: self, item, is_settled: false });
+            }
+            if state.undecided == 0 {
+                state.give_up();
+                state.workers -= 1;
+                return None;
+            }
+            state.waiting += 1;
+            state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+    }
+
+    /// Adds to a row the items that follow `item` and the row, as many as leave something for the
+    /// other workers.
+    fn take_row<'q>(&'q self, item: usize, row: &mut VecDeque<Taken<'q>>) {
+        let mut state = self.lock();
+        let left = state.items.len();
+        let fair = match (state.workers, &state.growth) {
+            (1, None) => left,
+            (workers, _) => left / (2 * workers),
+        };
+        for next in (item + 1 + row.len()..).take(fair.saturating_sub(row.len())) {
+            if state.items.pop_if(|item| *item == next).is_none() {
+                break;
+            }
+            state.undecided += 1;
+            row.push_back(Taken { queue: self, item: next, is_settled: false });
+        }
+    }
+
+    /// Ends the work: workers start no other item, not even one that comes back later.
+    fn end(&self) {
+        let mut state = self.lock();
+        state.items.clear();
+        state.is_over = true;
+        state.give_up();
+        self.settled.notify_all();
+    }
+
+    fn dialled(&self, is_accepted: bool) {
+        let now = self.now();
+        self.lock().growth.iter_mut().for_each(|growth| growth.dialled(is_accepted, now));
+    }
+
+    fn file_ended(&self, took: Duration) {
+        self.lock().growth.iter_mut().for_each(|growth| growth.file_ended(took));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An item that may come back. Until it is settled or dropped, idle workers wait.
+struct Taken<'a> {
+    queue: &'a Queue,
+    item: usize,
+    is_settled: bool,
+}
+
+impl Taken<'_> {
+    /// Records that the item does not come back.
+    fn settle(&mut self) {
+        if !std::mem::replace(&mut self.is_settled, true) {
+            let mut state = self.queue.lock();
+            state.undecided -= 1;
+            if state.waiting > 0 {
+                self.queue.settled.notify_all();
+            }
+        }
+    }
+
+    /// Puts the item and the worker's row back into the queue, unless the work is over, and no longer
+    /// counts this worker. Returns `false`, and does nothing, if no other worker is left.
+    fn give_back(&self, row: &mut VecDeque<Self>) -> bool {
+        let mut state = self.queue.lock();
+        if state.workers == 1 && !state.is_over {
+            return false;
+        }
+        state.workers -= 1;
+        if !state.is_over {
+            state.items.extend(row.iter().rev().map(|taken| taken.item));
+            state.items.push(self.item);
+        }
+        true
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests;

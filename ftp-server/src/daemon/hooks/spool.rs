@@ -1,0 +1,213 @@
+//! The queue of events on disk: a directory with one file for each event that a hook has not handled.
+//!
+//! A file contains the JSON of its event. Its name consists of the event's id and word, and the form
+//! of the hook. While an upload is being published, the inode of its hidden file follows.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::SyncPolicy;
+use crate::daemon::check::exposure;
+use crate::daemon::config::{Config, Settings};
+use crate::daemon::error::DaemonError;
+use crate::daemon::logging::LOG;
+use crate::daemon::start_thread;
+use crate::daemon::values::{counted, shown_path};
+use crate::lock::unpoisoned;
+use crate::storage::{lock, unlock};
+
+/// Maximum time that a session or the shutdown waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Directory of dead letters in the spool.
+const FAILED: &str = "failed";
+
+/// The directory, which no other server uses.
+pub(super) struct Spool {
+    path: PathBuf,
+    /// The open directory, locked against other servers.
+    directory: File,
+    /// Whether the next start does not find the events.
+    pub(super) is_temporary: bool,
+    /// Names of the files that a former server left, in order.
+    left: Mutex<Vec<String>>,
+    /// Calls for a thread that is not confined.
+    calls: Sender<Box<dyn FnOnce() + Send>>,
+}
+
+impl Spool {
+    /// Opens and locks the directory of the settings, or creates a temporary one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if the directory cannot be used, if another server uses it, or if users
+    /// have access to it.
+    pub(super) fn open(config: &Config) -> Result<Self, DaemonError> {
+        let place = spool_directory(&config.settings);
+        let is_temporary = place.is_none();
+        let parent = config.settings.environment.get("TMPDIR");
+        let parent = parent.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let failed = |error: io::Error| {
+            let shown = shown_path(place.as_ref().unwrap_or(&parent));
+            DaemonError::local(format_args!("hooks.spool: {shown}"), &error)
+        };
+        let refused = |path: &Path, why: &str| {
+            let message = format!("hooks.spool: {} {why}", shown_path(path));
+            Err(DaemonError::configuration(message))
+        };
+        if let Some((path, why)) = place.as_ref().and_then(|path| Some((path, flaw(config, path)?)))
+        {
+            return refused(path, &why);
+        }
+        let path = match &place {
+            Some(path) => make(path).map(|()| path.clone()),
+            None => {
+                let made = tempfile::Builder::new().prefix("ftp-hooks-").tempdir_in(&parent);
+                made.map(tempfile::TempDir::keep)
+            }
+        };
+        let path = path.map_err(failed)?;
+        let directory = File::open(&path).map_err(failed)?;
+        match lock(&directory) {
+            Err(Errno::WOULDBLOCK) => {
+                return refused(&path, "is in use by another server; use another directory");
+            }
+            locked => locked.map_err(|errno| failed(errno.into()))?,
+        }
+        if is_temporary {
+            let shown = shown_path(&path);
+            log::info!(target: LOG, "hooks.spool is empty: events wait in {shown}, where the next start does not look for them");
+        }
+        let left = Mutex::new(names(&path).map_err(failed)?);
+        let (calls, receiver) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let work = move || receiver.into_iter().for_each(|call| call());
+        start_thread("hooks", work).map_err(|error| DaemonError::no_thread("hooks", &error))?;
+        Ok(Self { path, directory, is_temporary, left, calls })
+    }
+
+    /// Returns the directory for events that were not handled, if it lasts.
+    pub(super) fn failed(&self) -> Option<PathBuf> {
+        (!self.is_temporary).then(|| self.path.join(FAILED))
+    }
+
+    /// Returns the path of a file.
+    pub(super) fn at(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Returns the names of the files that a former server left, at the first call.
+    pub(super) fn take_left(&self) -> Vec<String> {
+        std::mem::take(&mut *unpoisoned(self.left.lock()))
+    }
+
+    /// Makes a call in another thread, because the thread of a session may be confined to its user's
+    /// files. Returns the result, or `None` if there is none in time.
+    pub(super) fn unconfined<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = mpsc::channel();
+        self.later(move || drop(sender.send(call())));
+        receiver.recv_timeout(PATIENCE).ok()
+    }
+
+    /// Makes a call as [`unconfined`](Self::unconfined) does, and does not wait for it.
+    pub(super) fn later(&self, call: impl FnOnce() + Send + 'static) {
+        // The thread outlives the spool.
+        let _ = self.calls.send(Box::new(call));
+    }
+
+    /// Writes a new file. The disk has it when this function returns, as far as `sync` requires.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the file, or `TimedOut` if the disk does not respond.
+    pub(super) fn add(&self, name: &str, json: &str, sync: SyncPolicy) -> io::Result<()> {
+        let (path, json) = (self.at(name), json.to_owned());
+        let written = self.unconfined(move || {
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            let written = file.write_all(json.as_bytes()).map(|()| file);
+            written.inspect_err(|_| drop(fs::remove_file(&path)))
+        });
+        let file = written.ok_or(ErrorKind::TimedOut)??;
+        // The sessions sync in parallel.
+        match sync {
+            _ if self.is_temporary => Ok(()),
+            SyncPolicy::None => Ok(()),
+            SyncPolicy::File => file.sync_data(),
+            SyncPolicy::FileAndDirectory => {
+                file.sync_data().and_then(|()| self.directory.sync_all())
+            }
+        }
+    }
+
+    /// Gives a file another name.
+    pub(super) fn rename(&self, from: &str, to: &str) {
+        self.check(from, fs::rename(self.at(from), self.at(to)));
+    }
+
+    /// Removes a file, if it exists.
+    pub(super) fn remove(&self, name: &str) {
+        self.check(name, fs::remove_file(self.at(name)));
+    }
+
+    fn check(&self, name: &str, changed: io::Result<()>) {
+        if let Err(error) = changed
+            && error.kind() != ErrorKind::NotFound
+        {
+            let path = shown_path(&self.at(name));
+            log::warn!(target: LOG, "hooks.spool: {path}: {error}; the event may be delivered twice");
+        }
+    }
+
+    /// Ends the use of the directory. Removes it if it is temporary and empty.
+    pub(super) fn close(&self) {
+        let left = names(&self.path).map_or(0, |names| names.len());
+        if left > 0 {
+            let (events, shown) = (counted(left, "event"), shown_path(&self.path));
+            log::warn!(target: LOG, "{events} left in {shown}; to deliver them, start the server with hooks.spool={shown}");
+        } else if self.is_temporary {
+            // A directory that stays is empty.
+            let _ = fs::remove_dir(&self.path);
+        }
+        unlock(&self.directory);
+    }
+}
+
+/// Returns the directory that the settings name, or else one in the service's state directory.
+pub(in crate::daemon) fn spool_directory(settings: &Settings) -> Option<PathBuf> {
+    let by_service = || Some(settings.environment.state_directory()?.join("hooks"));
+    settings.hooks.spool.clone().or_else(by_service)
+}
+
+/// Returns why a directory cannot be the spool, because of who has access to it.
+pub(in crate::daemon) fn flaw(config: &Config, path: &Path) -> Option<String> {
+    let by_others = "can be changed by other users of this computer; use chmod 700";
+    let is_open = path.metadata().is_ok_and(|found| found.mode() & 0o022 != 0);
+    exposure(config, path).or_else(|| is_open.then(|| by_others.to_owned()))
+}
+
+/// Creates the directory and that of dead letters, unless they exist.
+fn make(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path.join(FAILED))
+}
+
+/// Returns the names of the files in a directory, in order.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().ok();
+        names.extend(name.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_file())));
+    }
+    names.sort();
+    Ok(names)
+}
