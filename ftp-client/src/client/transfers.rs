@@ -97,7 +97,7 @@ impl Client {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn plan_downloads<P: AsRef<[u8]>>(&mut self, files: impl IntoIterator<Item = (P, bool)>) {
-        if !self.reuses {
+        if !self.goes_ahead() {
             return;
         }
         for (path, with_time) in files {
@@ -406,10 +406,12 @@ impl Client {
         Ok(self.mode()? == TransferMode::Block)
     }
 
-    /// Makes transfers use one data connection if the server offers mode B, unless the caller wants them
-    /// compressed or pipelined.
-    pub(crate) const fn reuse_data(&mut self) {
-        self.reuses |= !self.config.compress && !self.config.rules.pipeline;
+    /// Makes transfers use one data connection if the server lists mode B, unless the caller wants them
+    /// compressed or pipelined. Returns whether they do.
+    pub(crate) fn reuse_data(&mut self, features: &Features) -> bool {
+        let is_free = !self.config.compress && !self.config.rules.pipeline;
+        self.reuses |= is_free && features.has_with("MODE", "B");
+        self.goes_ahead()
     }
 
     /// Returns whether [planned](Self::plan_downloads) downloads are requested ahead, as far as known.

@@ -1,6 +1,6 @@
 //! A worker's connection to a server, taken from the pool of that server.
 
-use ftp_proto::Verb;
+use ftp_proto::{Features, Verb};
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
@@ -16,8 +16,8 @@ pub(crate) struct Hand<'p> {
     lent: Option<Box<Lent<'p>>>,
     /// Whether the server needs a doubled byte 0xFF, if that is known.
     doubles: Option<bool>,
-    /// Whether transfers use one data connection, unless they are compressed or pipelined.
-    reuses: bool,
+    /// The server's features, if transfers use one data connection.
+    blocks: Option<Features>,
     /// Whether listings must show permissions.
     pub(crate) shows_modes: bool,
     /// Whether this was asked for on the open connection.
@@ -28,13 +28,14 @@ pub(crate) struct Hand<'p> {
 
 impl<'p> Hand<'p> {
     pub(crate) const fn new(pool: &'p Pool<'p>) -> Self {
-        let (reuses, shows_modes, has_asked, is_proven) = (false, false, false, false);
-        Self { pool, lent: None, doubles: None, reuses, shows_modes, has_asked, is_proven }
+        let (doubles, blocks) = (None, None);
+        let (shows_modes, has_asked, is_proven) = (false, false, false);
+        Self { pool, lent: None, doubles, blocks, shows_modes, has_asked, is_proven }
     }
 
     /// Returns one for another worker, without a connection yet.
     pub(crate) fn another(&self) -> Self {
-        Self { reuses: self.reuses, ..Self::new(self.pool) }
+        Self { blocks: self.blocks.clone(), ..Self::new(self.pool) }
     }
 
     /// Sets whether the server needs a doubled byte 0xFF, on this connection and on later ones.
@@ -47,11 +48,16 @@ impl<'p> Hand<'p> {
 
     /// Makes transfers use one data connection from now on, if the server offers mode B and no other
     /// way was asked for.
-    pub(crate) fn reuse_data(&mut self) {
-        self.reuses = true;
-        if let Some(lent) = &mut self.lent {
-            lent.reuse_data();
-        }
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`ask`](Self::ask).
+    pub(crate) fn reuse_data(&mut self) -> Result<(), TreeFault> {
+        self.blocks = self.ask(|client| {
+            let features = client.features()?;
+            Ok(client.reuse_data(&features).then_some(features))
+        })?;
+        Ok(())
     }
 
     /// Returns a client that is ready for the next command, in the login directory.
@@ -91,8 +97,9 @@ impl<'p> Hand<'p> {
         if let Some(doubles) = self.doubles {
             lent.double_telnet_byte(doubles);
         }
-        if self.reuses {
-            lent.reuse_data();
+        if let Some(features) = &self.blocks {
+            lent.know_features(features);
+            lent.reuse_data(features);
         }
         Ok(&mut *self.lent.insert(lent))
     }

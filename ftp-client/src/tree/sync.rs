@@ -481,7 +481,7 @@ fn run_down(
     plan.large = plan.large_files(options.jobs.unwrap_or(1));
     clear(&ground, plan.leftovers());
     if options.resume == Resume::Own && plan.has_small_files() {
-        from.hand.reuse_data();
+        from.hand.reuse_data()?;
     }
     let backup = open_backup(options, here)?;
     let (jobs, most) = jobs(options, &plan);
@@ -513,7 +513,7 @@ fn run_up(
     // With a temporary name, permissions or a resume, other commands come between two uploads.
     let is_plain = temporary.is_none() && !options.permissions && options.resume == Resume::Own;
     if is_plain && plan.has_small_files() {
-        to.hand.reuse_data();
+        to.hand.reuse_data()?;
     }
     let source = RemoteTop::source(to.top, options.list);
     let top = RemoteTop { takes_times: seen.takes_times, names, backup, ..source };

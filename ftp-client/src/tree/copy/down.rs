@@ -46,9 +46,6 @@ impl Down<'_> {
         let top = from.place.top;
         // If there is no connection, the copy itself reports the failure.
         let Ok(client) = from.hand.client() else { return };
-        if !client.reuses_data().unwrap_or_default() {
-            return;
-        }
         let left = client.planned_downloads();
         if left < FEW {
             let all = plan.apart().iter().take(number + 1 + ahead);
