@@ -59,16 +59,17 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Opens the spool of the hooks and the directories of the users, and returns the confinement of
-    /// sessions. Call it as the
-    /// user that the server runs as.
+    /// Opens the directories of the users and the spool of the hooks, and returns the confinement of
+    /// sessions. Call it as the user that the server runs as.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Hooks::open`] and [`Homes::look`].
+    /// Returns the errors of [`Homes::look`] and [`Hooks::open`].
     pub(super) fn look(&self) -> Result<Option<ConfinementNote>, DaemonError> {
+        let note = self.homes.look(self.config.has_file())?;
+        // A start that fails leaves no temporary directory.
         self.hooks.open(&self.config)?;
-        self.homes.look(self.config.has_file())
+        Ok(note)
     }
 
     /// Makes later events and logins use the new parts.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
@@ -177,11 +177,19 @@ fn a_spool_that_others_use_is_refused() {
     let in_root = noticed.root.join("spool");
     let open = noticed.here.mkdir("open");
     fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
+    let foreign = noticed.here.mkdir("foreign");
+    fs::set_permissions(&foreign, PermissionsExt::from_mode(0o755)).unwrap();
+    // Fails, and leaves nothing to refuse, if the tests do not run as root.
+    let is_foreign = chown(&foreign, Some(65_534), None).is_ok();
     for (spool, why, is_checked) in [
+        (&foreign, "can be changed by other users of this computer; use chmod 700", false),
         (&spool, "is in use by another server; use another directory", false),
         (&in_root, "whose users could read or change it; use another place", true),
         (&open, "can be changed by other users of this computer; use chmod 700", true),
-    ] {
+    ]
+    .into_iter()
+    .skip(usize::from(!is_foreign))
+    {
         let set = format!("hooks.spool={}", spool.display());
         let hook = "hooks.stored=[\"/bin/true\"]";
         let mut serve = ftp(&["serve", "--listen", "0", "--user", "u:p", "--set", &set]);

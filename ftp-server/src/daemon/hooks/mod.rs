@@ -110,7 +110,7 @@ impl Hooks {
     /// Queues the events that a former server left, except for those of uploads that it did not
     /// publish.
     fn recover(&self, spool: &Spool) {
-        let mut idle = 0_usize;
+        let (mut idle, mut waiting) = (0_usize, Vec::new());
         for found in spool.take_left() {
             let mut parts = found.splitn(3, '.');
             let (Some(id), Some(suffix)) = (parts.next(), parts.next()) else { continue };
@@ -128,6 +128,7 @@ impl Hooks {
             let is_torn = json.is_ok() && inode.is_some();
             match json.ok().and_then(|json| Notice::read(&hook, name, inode, json)) {
                 Some(notice) if notice.is_unpublished() => spool.remove(&found),
+                Some(notice) if !runner.pool.has_room(&notice) => waiting.push(found),
                 Some(notice) => notice.push(),
                 // The server died before it could begin to publish the upload.
                 None if is_torn => spool.remove(&found),
@@ -136,6 +137,11 @@ impl Hooks {
                     log::error!(target: LOG, "hooks.spool: {shown} is not an event; remove it");
                 }
             }
+        }
+        if !waiting.is_empty() {
+            let events = counted(waiting.len(), "event");
+            log::warn!(target: LOG, "hooks.spool: {events} wait there for the next reload or start: the queue is full");
+            spool.put_back(waiting);
         }
         if idle > 0 {
             let files = counted(idle, "file");
@@ -232,6 +238,8 @@ mod tests {
     fn at_most_one_thousand_jobs_are_queued() {
         let (hooks, notice) = stored("[\"/bin/true\"]");
         let pool = &hooks.runners[1].pool;
+        // No job leaves the queue meanwhile.
+        pool.set(0);
         (0..JOBS + 3).for_each(|_| notice().push());
         assert_eq!(pool.end().len(), JOBS);
         notice().push();

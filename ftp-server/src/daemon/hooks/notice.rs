@@ -351,6 +351,21 @@ impl Job for Notice {
 
     fn refuse(self: Arc<Self>) {
         let spool = Arc::clone(&self.hook.spool);
-        spool.later(move || self.bury("not started: the queue is full"));
+        let notice = Arc::clone(&self);
+        if !spool.later(move || notice.bury("not started: the queue is full")) {
+            let json = self.json.trim_end();
+            self.log("not started: the queue is full", &format!("; the event was {json}"));
+            let kept = Arc::clone(&spool);
+            spool.unconfined(move || kept.remove(&self.name));
+        }
+    }
+
+    /// Leaves the event in the spool, for the next start.
+    fn leave(&self) {
+        let path = self.hook.spool.at(&self.name);
+        self.log(
+            "not started: the server is stopping",
+            &format!("; the event stays in {}", shown_path(&path)),
+        );
     }
 }

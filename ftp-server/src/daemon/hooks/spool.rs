@@ -3,15 +3,17 @@
 //! A file contains the JSON of its event. Its name consists of the event's id and word, and the form
 //! of the hook. While an upload is being published, the inode of its hidden file follows.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::mpsc::{self, Sender};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender, SyncSender};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::SyncPolicy;
 use crate::daemon::check::exposure;
@@ -26,6 +28,12 @@ use crate::storage::{lock, unlock};
 /// Maximum time that a session or the shutdown waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The most threads that wait for a disk that hangs.
+const MOST_STUCK: usize = 64;
+
+/// The most events that wait to become dead letters because the queue was full.
+const REFUSED: usize = 1_000;
+
 /// Directory of dead letters in the spool.
 const FAILED: &str = "failed";
 
@@ -39,8 +47,19 @@ pub(super) struct Spool {
     /// Names of the files that a former server left, in order.
     left: Mutex<Vec<String>>,
     /// Calls for a thread that is not confined.
-    calls: Sender<Box<dyn FnOnce() + Send>>,
+    calls: Sender<Call>,
+    /// Calls for another such thread, which may wait for the directory of dead letters.
+    letters: SyncSender<Call>,
+    /// Numbers of the last call that was made, of the last that has ended, and of the last whose
+    /// caller gave up waiting.
+    asked: AtomicU64,
+    ended: Arc<AtomicU64>,
+    late: AtomicU64,
+    /// Threads that sync a file.
+    syncing: Arc<AtomicUsize>,
 }
+
+type Call = Box<dyn FnOnce() + Send>;
 
 impl Spool {
     /// Opens and locks the directory of the settings, or creates a temporary one.
@@ -85,11 +104,36 @@ impl Spool {
             let shown = shown_path(&path);
             log::info!(target: LOG, "hooks.spool is empty: events wait in {shown}, where the next start does not look for them");
         }
-        let left = Mutex::new(names(&path).map_err(failed)?);
-        let (calls, receiver) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        let work = move || receiver.into_iter().for_each(|call| call());
-        start_thread("hooks", work).map_err(|error| DaemonError::no_thread("hooks", &error))?;
-        Ok(Self { path, directory, is_temporary, left, calls })
+        // Whoever owns the directory, or can write to it, can add events.
+        let found = directory.metadata().map_err(failed)?;
+        let is_own = |owner: u32| owner == geteuid().as_raw() || owner == 0;
+        if !is_own(found.uid()) || found.mode() & 0o022 != 0 {
+            return refused(&path, BY_OTHERS);
+        }
+        let left = Mutex::new(names(&path, is_own).map_err(failed)?);
+        let (calls, receiver) = mpsc::channel::<Call>();
+        let (letters, refused) = mpsc::sync_channel::<Call>(REFUSED);
+        let works: [Call; 2] = [
+            Box::new(move || receiver.into_iter().for_each(|call| call())),
+            Box::new(move || refused.into_iter().for_each(|call| call())),
+        ];
+        for work in works {
+            start_thread("hooks", work).map_err(|error| DaemonError::no_thread("hooks", &error))?;
+        }
+        let (asked, ended, late) = (AtomicU64::new(0), Arc::default(), AtomicU64::new(0));
+        let syncing = Arc::default();
+        Ok(Self {
+            path,
+            directory,
+            is_temporary,
+            left,
+            calls,
+            letters,
+            asked,
+            ended,
+            late,
+            syncing,
+        })
     }
 
     /// Returns the directory for events that were not handled, if it lasts.
@@ -102,26 +146,48 @@ impl Spool {
         self.path.join(name)
     }
 
-    /// Returns the names of the files that a former server left, at the first call.
+    /// Returns the names of the files that a former server left, if they were not taken yet.
     pub(super) fn take_left(&self) -> Vec<String> {
         std::mem::take(&mut *unpoisoned(self.left.lock()))
     }
 
+    /// Keeps the names of files for the next call of [`take_left`](Self::take_left).
+    pub(super) fn put_back(&self, names: Vec<String>) {
+        *unpoisoned(self.left.lock()) = names;
+    }
+
     /// Makes a call in another thread, because the thread of a session may be confined to its user's
-    /// files. Returns the result, or `None` if there is none in time.
+    /// files. Returns the result, or `None` if there is none in time. While an earlier call hangs, waits
+    /// for none.
     pub(super) fn unconfined<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let (sender, receiver) = mpsc::channel();
-        self.later(move || drop(sender.send(call())));
-        receiver.recv_timeout(PATIENCE).ok()
+        let ended = Arc::clone(&self.ended);
+        let patience = if self.hangs() { Duration::ZERO } else { PATIENCE };
+        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        // The thread outlives the spool.
+        let _ = self.calls.send(Box::new(move || {
+            drop(sender.send(call()));
+            ended.fetch_add(1, Ordering::Relaxed);
+        }));
+        let answer = receiver.recv_timeout(patience).ok();
+        if answer.is_none() {
+            self.late.fetch_max(number, Ordering::Relaxed);
+        }
+        answer
     }
 
-    /// Makes a call as [`unconfined`](Self::unconfined) does, and does not wait for it.
-    pub(super) fn later(&self, call: impl FnOnce() + Send + 'static) {
-        // The thread outlives the spool.
-        let _ = self.calls.send(Box::new(call));
+    /// Returns whether a call hangs whose caller has given up.
+    fn hangs(&self) -> bool {
+        self.ended.load(Ordering::Relaxed) < self.late.load(Ordering::Relaxed)
+    }
+
+    /// Makes a call in a thread that is not confined, and does not wait for it. Returns `false` if too
+    /// many wait already.
+    pub(super) fn later(&self, call: impl FnOnce() + Send + 'static) -> bool {
+        self.letters.try_send(Box::new(call)).is_ok()
     }
 
     /// Writes a new file. The disk has it when this function returns, as far as `sync` requires.
@@ -130,6 +196,9 @@ impl Spool {
     ///
     /// Returns the error of the file, or `TimedOut` if the disk does not respond.
     pub(super) fn add(&self, name: &str, json: &str, sync: SyncPolicy) -> io::Result<()> {
+        if self.hangs() {
+            return Err(ErrorKind::TimedOut.into());
+        }
         let (path, json) = (self.at(name), json.to_owned());
         let written = self.unconfined(move || {
             let mut file =
@@ -138,15 +207,35 @@ impl Spool {
             written.inspect_err(|_| drop(fs::remove_file(&path)))
         });
         let file = written.ok_or(ErrorKind::TimedOut)??;
-        // The sessions sync in parallel.
         match sync {
             _ if self.is_temporary => Ok(()),
             SyncPolicy::None => Ok(()),
-            SyncPolicy::File => file.sync_data(),
-            SyncPolicy::FileAndDirectory => {
-                file.sync_data().and_then(|()| self.directory.sync_all())
-            }
+            SyncPolicy::File => self.sync(file, None),
+            SyncPolicy::FileAndDirectory => self.sync(file, Some(self.directory.try_clone()?)),
         }
+    }
+
+    /// Syncs a file and its directory, each in a thread of its own: files are synced in parallel, and a
+    /// disk that hangs holds up no upload for longer than [`PATIENCE`].
+    fn sync(&self, file: File, directory: Option<File>) -> io::Result<()> {
+        let syncing = Arc::clone(&self.syncing);
+        if syncing.fetch_add(1, Ordering::Relaxed) >= MOST_STUCK {
+            syncing.fetch_sub(1, Ordering::Relaxed);
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let (sender, receiver) = mpsc::channel();
+        let done = Arc::clone(&syncing);
+        let work = move || {
+            let synced = file.sync_data();
+            let synced = synced.and_then(|()| directory.map_or(Ok(()), |it| it.sync_all()));
+            done.fetch_sub(1, Ordering::Relaxed);
+            drop(sender.send(synced));
+        };
+        if let Err(error) = start_thread("hooks sync", work) {
+            syncing.fetch_sub(1, Ordering::Relaxed);
+            return Err(error);
+        }
+        receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     }
 
     /// Gives a file another name.
@@ -170,7 +259,7 @@ impl Spool {
 
     /// Ends the use of the directory. Removes it if it is temporary and empty.
     pub(super) fn close(&self) {
-        let left = names(&self.path).map_or(0, |names| names.len());
+        let left = names(&self.path, |_| true).map_or(0, |names| names.len());
         if left > 0 {
             let (events, shown) = (counted(left, "event"), shown_path(&self.path));
             log::warn!(target: LOG, "{events} left in {shown}; to deliver them, start the server with hooks.spool={shown}");
@@ -188,11 +277,12 @@ pub(in crate::daemon) fn spool_directory(settings: &Settings) -> Option<PathBuf>
     settings.hooks.spool.clone().or_else(by_service)
 }
 
+const BY_OTHERS: &str = "can be changed by other users of this computer; use chmod 700";
+
 /// Returns why a directory cannot be the spool, because of who has access to it.
 pub(in crate::daemon) fn flaw(config: &Config, path: &Path) -> Option<String> {
-    let by_others = "can be changed by other users of this computer; use chmod 700";
     let is_open = path.metadata().is_ok_and(|found| found.mode() & 0o022 != 0);
-    exposure(config, path).or_else(|| is_open.then(|| by_others.to_owned()))
+    exposure(config, path).or_else(|| is_open.then(|| BY_OTHERS.to_owned()))
 }
 
 /// Creates the directory and that of dead letters, unless they exist.
@@ -200,13 +290,14 @@ fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path.join(FAILED))
 }
 
-/// Returns the names of the files in a directory, in order.
-fn names(directory: &Path) -> io::Result<Vec<String>> {
+/// Returns the names of the files in a directory that have the right owner, in order.
+fn names(directory: &Path, is_own: impl Fn(u32) -> bool) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name().into_string().ok();
-        names.extend(name.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_file())));
+        let is_event = |found: Metadata| found.is_file() && is_own(found.uid());
+        names.extend(name.filter(|_| entry.metadata().is_ok_and(is_event)));
     }
     names.sort();
     Ok(names)

@@ -33,6 +33,11 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
 
     /// Accounts for a job that did not fit into the queue. Called in the thread of a session.
     fn refuse(self: Arc<Self>);
+
+    /// Accounts for a job that came after the end. Called in the thread of a session.
+    fn leave(&self) {
+        self.fail("not started: the server is stopping");
+    }
 }
 
 /// A queue, and the threads that run its jobs.
@@ -115,16 +120,22 @@ impl<J: Job> ProgramPool<J> {
     /// Queues a job.
     pub(crate) fn push(&self, job: Arc<J>) {
         let mut state = self.state();
-        let refused = match state.is_over {
-            true => vec![job],
-            false => state.waiting.push(job),
-        };
+        if state.is_over {
+            drop(state);
+            return job.leave();
+        }
+        let refused = state.waiting.push(job);
         let can_start = state.can_start();
         drop(state);
         if can_start {
             self.work.notify_one();
         }
         refused.into_iter().for_each(J::refuse);
+    }
+
+    /// Returns whether another job fits into the queue, so that it takes no other job's place.
+    pub(crate) fn has_room(&self, job: &J) -> bool {
+        self.state().waiting.has_room(job)
     }
 
     /// Makes [`wait`](Self::wait) return.

@@ -71,6 +71,11 @@ impl<J: Queued> Queue<J> {
         self.length
     }
 
+    /// Returns whether a job of this size fits.
+    pub(crate) fn has_room(&self, job: &impl Queued) -> bool {
+        self.length < JOBS && self.bytes + job.size() <= BYTES
+    }
+
     /// Adds a job. Returns the jobs that no longer fit: the newest jobs of the user with the most
     /// jobs or bytes. The added job may be one of them.
     pub(crate) fn push(&mut self, job: J) -> Vec<J> {

@@ -128,7 +128,12 @@ fn network(text: &str) -> Result<Network, String> {
 }
 
 fn pattern(text: &str) -> Result<NamePattern, String> {
+    // Blanks at the ends of a name are rarely meant, and would make the pattern match nothing else.
+    let text = text.trim();
     let wrong = |_| format!("invalid pattern \"{text}\": expected a pattern such as *.exe or .ht*");
+    if text.contains(", ") {
+        return Err(format!("invalid pattern \"{text}\": expected one pattern per string"));
+    }
     NamePattern::parse(text.as_bytes()).map_err(wrong)
 }
 
