@@ -223,3 +223,26 @@ fn a_connection_that_nobody_needs_any_more_is_not_waited_for_cl_77() {
     assert_eq!(tree(&slow.server.root.join("tree")), tree(&here.join("src")));
     drop(open);
 }
+
+/// Appending twice would double the bytes, whichever connection is lost.
+#[test]
+fn an_append_whose_connection_is_lost_is_not_repeated_by_another_one_cl_77() {
+    for nth in 1..=6 {
+        let fault = ProtocolFault::Abort { after: 3 };
+        let lost =
+            Faults::new().on(Verb::Appe, nth, fault).on(Verb::Appe, nth + 1, ProtocolFault::Close);
+        let slow = Slow::new(ServerConfig::default(), lost);
+        let here = TempRoot::new();
+        let names: Vec<_> = (0..40).map(|number| format!("f{number}")).collect();
+        names.iter().for_each(|name| drop(here.write(name, b"content")));
+        let mut put = ftp(&["put", "--append"]);
+        let ran = run(put.current_dir(here.path()).args(&names).arg(slow.server.url("")));
+        assert!(ran.code().is_some_and(|code| code > 0), "{nth}");
+        let commands = slow.recorder.commands();
+        for name in names {
+            let line = format!("APPE {name}");
+            let sent = commands.iter().filter(|command| **command == line).count();
+            assert!(sent <= 1, "{name}: {sent}");
+        }
+    }
+}

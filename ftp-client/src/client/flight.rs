@@ -48,6 +48,11 @@ impl FlightTest {
         self.0.store(FAILED, Ordering::Relaxed);
     }
 
+    /// Returns whether a flight has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == FAILED
+    }
+
     fn change(&self, from: u8, to: u8) -> bool {
         self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -109,7 +114,9 @@ impl Client {
                 Err(Error::Argument(_)) => return Ok(None),
                 path => command(path?),
             };
-            let length = command.encode()?.len();
+            // The command itself reports what is wrong.
+            let Ok(line) = command.encode() else { return Ok(None) };
+            let length = line.len();
             match flights.last_mut() {
                 Some((left, flight)) if *left >= length => {
                     *left -= length;
@@ -245,7 +252,8 @@ impl Client {
         commands: &[Command],
         mut read: impl FnMut(&Command, Reply),
     ) -> Result<bool, Error> {
-        if !self.is_orderly && !self.config.flights.begin() {
+        let may_test = || self.tests_flights && self.config.flights.begin();
+        if self.config.flights.has_failed() || !(self.is_orderly || may_test()) {
             return Ok(false);
         }
         let deadline = self.control.reply_deadline();

@@ -71,6 +71,7 @@ impl Client {
             LoggedIn::OutOfOrder => {
                 self.config.counts.note_out_of_order();
                 one_by_one(self);
+                self.go_one_by_one();
             }
         }
         self.control.logged_in();
@@ -115,7 +116,7 @@ impl Client {
 
     /// Takes the replies to the commands that were sent together with `PASS`.
     fn take_ahead(&mut self, commands: &[Command], replies: Vec<Reply>) -> Result<(), Error> {
-        self.is_orderly |= !replies.is_empty();
+        self.is_orderly |= !replies.is_empty() && !self.config.flights.has_failed();
         for (command, reply) in commands.iter().zip(replies) {
             match (command, &mut self.secured) {
                 (Command::Type(_), _) => {

@@ -109,6 +109,8 @@ pub struct Client {
     pub(crate) no_range: bool,
     /// Whether the server has answered commands that were sent in one write.
     is_orderly: bool,
+    /// Whether somebody connects again if the test of flights costs the connection.
+    pub(crate) tests_flights: bool,
     /// Verbs that the server did not know, and whether it knows the X form of each, such as `XPWD`.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
@@ -187,6 +189,7 @@ impl Client {
             no_flags: false,
             no_range: false,
             is_orderly: false,
+            tests_flights: false,
             x_forms: Vec::new(),
             length_check: false,
             moved: false,

@@ -138,6 +138,10 @@ fn judge(codes: impl Iterator<Item = ReplyCode>, count: usize) -> (usize, bool) 
     match codes.iter().position(|code| matches!(code, 230 | 232)) {
         Some(at) => (at, at == 0 && !early),
         None if early => (codes.iter().position(|code| *code >= 300).unwrap_or(0), false),
+        // `TYPE` was answered before the password was found to be wrong.
+        None if codes.first().is_some_and(|code| *code < 300) && codes.contains(&530) => {
+            (codes.iter().position(|code| *code == 530).unwrap_or(0), false)
+        }
         None => (0, true),
     }
 }

@@ -385,7 +385,6 @@ impl ControlConnection {
         self.check_clear()?;
         self.secrets = lines.iter().flat_map(|(verb, line)| secrets_in(*verb, line)).collect();
         lines.iter().for_each(|(verb, _)| self.answers.send(*verb));
-        self.secrets.clear();
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
             let line = self.as_read(line);

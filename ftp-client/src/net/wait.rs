@@ -52,6 +52,11 @@ pub(crate) fn attempt<T>(canceller: &Canceller, dial: impl FnOnce() -> T) -> T {
     made
 }
 
+/// Returns whether the [`attempt`] of this thread has been given up.
+pub(crate) fn is_given_up() -> bool {
+    ATTEMPT.with_borrow(|attempt| attempt.as_ref().is_some_and(Canceller::is_cancelled))
+}
+
 /// A point in time, and the phase that times out then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {

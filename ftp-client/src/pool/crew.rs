@@ -32,6 +32,11 @@ pub trait Worker {
     /// Returns the open connection, if there is one: its pace decides whether the crew grows.
     fn client(&self) -> Option<&Client>;
 
+    /// Returns whether another worker may handle an item from the start that this one has begun.
+    fn repeats(&self) -> bool {
+        false
+    }
+
     /// Returns whether the connection requests files ahead. Then it takes several items in a row.
     fn goes_ahead(&self) -> bool {
         false
@@ -238,7 +243,12 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
                 }
                 Tried::Done
             }
-            Err(failure) if is_on_probation && !is_open(worker) => {
+            Err(failure)
+                if is_on_probation
+                    && worker.repeats()
+                    && failure.recovery() != Recovery::Impossible
+                    && !is_open(worker) =>
+            {
                 queue.lock().refuse();
                 Tried::Back(failure)
             }
@@ -345,7 +355,9 @@ impl Queue {
 
     fn dialled(&self, is_accepted: bool) {
         let now = self.now();
-        self.lock().growth.iter_mut().for_each(|growth| growth.dialled(is_accepted, now));
+        let mut state = self.lock();
+        state.attempt = None;
+        state.growth.iter_mut().for_each(|growth| growth.dialled(is_accepted, now));
     }
 
     fn file_ended(&self, took: Duration) {

@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::file::options::Backoff;
-use crate::net::wait::Canceller;
+use crate::net::wait::{Canceller, is_given_up};
 use crate::trace;
 
 /// The number of times that a pool replaces a connection whose replies were out of step.
@@ -234,6 +234,10 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
                 state.admission.accepted();
                 Ok(Some((client, true)))
             }
+            Err(failure) if is_given_up() => {
+                state.admission.given_up();
+                Err(NotLent::Failed(failure))
+            }
             Err(failure) => match state.admission.refused(&failure) {
                 true if waits => {
                     trace::note(format_args!("the server refuses one more connection"));
@@ -407,7 +411,7 @@ trait GiveBack: Send + Sync {
 
 impl<E: Attempted + Send> GiveBack for Shared<'_, E> {
     fn give_back(&self, mut client: Client) {
-        client.reuses = client.config.reuse_data;
+        (client.reuses, client.tests_flights) = (client.config.reuse_data, false);
         let mut state = self.lock();
         let is_kept = client.is_settled()
             && (state.any_directory || !client.has_moved())

@@ -171,7 +171,12 @@ impl Limits {
 
     /// Returns the waiter, whose overall limit starts with the first call.
     pub(crate) fn waiter(&self) -> &Waiter {
-        self.waiter.get_or_init(|| Waiter::new(self.overall, self.canceller.clone()))
+        self.waiter.get_or_init(|| {
+            let mut waiter = Waiter::new(self.overall, self.canceller.clone());
+            // It outlasts the connection whose attempt may be its first use.
+            waiter.keep();
+            waiter
+        })
     }
 }
 
@@ -394,6 +399,11 @@ impl<E: Attempted> Admission<E> {
         self.open += 1;
         // Another caller may have been refused in the meantime.
         self.limit = self.limit.max(self.open);
+    }
+
+    /// Records a connection that its caller has given up.
+    pub(super) const fn given_up(&mut self) {
+        self.dialling = self.dialling.saturating_sub(1);
     }
 
     /// Records a refused connection. Returns whether it is a limit of the server: the caller then

@@ -94,6 +94,7 @@ impl<'p> Hand<'p> {
         self.pool.reopen();
         let lent = self.pool.try_take().map_err(NotLent::into_failure)?;
         let mut lent = Box::new(lent);
+        lent.tests_flights = true;
         if let Some(doubles) = self.doubles {
             lent.double_telnet_byte(doubles);
         }

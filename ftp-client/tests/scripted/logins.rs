@@ -165,6 +165,8 @@ fn a_refused_login_is_reported_with_the_reply_to_pass() {
         "530 wrong\r\n530 first\r\n530 first",
         "530 wrong\r\n503 first\r\n229 (|||50004|)",
         "200 ok\r\n229 (|||50004|)\r\n530 wrong",
+        // The password was checked after TYPE.
+        "200 ok\r\n530 wrong\r\n530 first",
         // The server closes the connection after the refusal, or drops what follows PASS.
         "530 wrong",
     ] {
@@ -185,6 +187,18 @@ fn a_refused_login_is_reported_with_the_reply_to_pass() {
         }
         server.end();
     }
+}
+
+#[test]
+fn a_password_in_a_reply_is_concealed_also_if_commands_follow_it() {
+    let server = Scripts::one(|mut peer| {
+        peer.expect_together(&FLIGHT);
+        peer.reply("530 no p here\r\n530 first\r\n530 first");
+    });
+    let mut client = server.connect();
+    let Err(error) = client.login("u", "p") else { panic!("the login was not refused") };
+    assert!(error.to_string().contains("530 no **** here"), "{error}");
+    server.end();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ftp_proto::TimeVal;
 
@@ -85,6 +86,9 @@ const ROW: usize = 32;
 /// sent again rather than resumed. After an interruption, the next run sends every file again whose
 /// time was not set, so only small files may wait for their times.
 const SMALL: u64 = 64 * 1_024;
+
+/// Age from which a file cannot change without another time, also on disks that keep even seconds.
+const GRAIN: Duration = Duration::from_secs(2);
 
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
@@ -178,7 +182,10 @@ impl Up<'_> {
         // Otherwise, other commands come between this upload and the next one.
         let is_plain = self.temporary.is_none() && copy.mode.is_none() && is_text(below);
         let has_more = self.ahead.has_more && is_plain;
-        let seconds = Some(before.mtime()).filter(|_| self.to.place.takes_times);
+        // A file that changes again in this second would keep its time: that shows only once it is sent.
+        let is_old =
+            before.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age >= GRAIN));
+        let seconds = Some(before.mtime()).filter(|_| is_old && self.to.place.takes_times);
         let time = seconds.and_then(TimeVal::from_unix_seconds);
         let following = has_more.then_some(Following { path: next, time });
         let target = join(self.to.place.top, below);

@@ -534,9 +534,12 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: Option<usize>, copiers: &mut [Copier<'_>
     let largest = sizes.reduce(|one, other| Some(one?.max(other?))).flatten();
     let run = Mutex::new(run);
     if !lock(&run).is_over() {
-        let copiers = Mutex::new(copiers.iter_mut());
+        let copiers: Vec<_> = copiers.iter_mut().map(|it| Mutex::new(Some(it))).collect();
         work(jobs, plan.apart().len(), largest, |number| TreeWorker {
-            copier: lock(&copiers).next().expect("a copier for each worker"),
+            copier: copiers
+                .get(number)
+                .and_then(|it| lock(it).take())
+                .expect("one for each worker"),
             run: &run,
             settled,
             is_first: number == 0,
@@ -565,11 +568,19 @@ impl Worker for TreeWorker<'_, '_, '_> {
     type Failure = TreeFault;
 
     fn connect(&mut self, _: usize) -> Result<(), NotLent<TreeFault>> {
+        // The first worker's connection is needed after the copies, so its file has all attempts.
+        if self.is_first {
+            return Ok(());
+        }
         self.copier.connect().map_err(NotLent::Fewer)
     }
 
     fn client(&self) -> Option<&Client> {
         self.copier.client()
+    }
+
+    fn repeats(&self) -> bool {
+        true
     }
 
     fn goes_ahead(&self) -> bool {
@@ -620,7 +631,8 @@ impl Worker for TreeWorker<'_, '_, '_> {
     fn end(mut self) {
         complete(&mut self.row, self.copier, self.run);
         if !self.is_first {
-            self.copier.quit(lock(self.run).ended.as_ref());
+            let ended = lock(self.run).ended.as_ref().map(TreeFault::copy);
+            self.copier.quit(ended.as_ref());
         }
     }
 }
