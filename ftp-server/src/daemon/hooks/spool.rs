@@ -104,7 +104,7 @@ impl Spool {
             let shown = shown_path(&path);
             log::info!(target: LOG, "hooks.spool is empty: events wait in {shown}, where the next start does not look for them");
         }
-        // Whoever owns the directory, or can write to it, can add events.
+        // The owner of the directory, and all who can write to it, can add events.
         let found = directory.metadata().map_err(failed)?;
         let is_own = |owner: u32| owner == geteuid().as_raw() || owner == 0;
         if !is_own(found.uid()) || found.mode() & 0o022 != 0 {
