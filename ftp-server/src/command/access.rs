@@ -182,6 +182,9 @@ fn refuse(
     Outcome::Late { reply, at, closes }
 }
 
+/// Begins the session of a user. This is a separate function because a session keeps each page of
+/// stack that its thread has used, and the authenticator uses most of it.
+#[inline(never)]
 fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let why = match login.tls {
         TlsPolicy::Required if session.secured.is_none() => Some("Use AUTH TLS first"),

@@ -69,6 +69,13 @@ fn try_dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Ou
     if !rule.needs_data() {
         return handle(session, &command).ok_or_else(not_implemented);
     }
+    try_transfer(session, &command)
+}
+
+/// Returns the outcome of a command with a data connection, or the reply if the command is refused.
+/// This is a separate function because of the stack of idle sessions, like [`handle_other`].
+#[inline(never)]
+fn try_transfer(session: &mut Session, command: &Command) -> Result<Outcome, Reply> {
     security::check_data(session)?;
     // Even a refused command uses up the prepared connection: a stale listener must not serve the
     // next transfer. An open connection stays open, because the client may already have sent the
@@ -77,7 +84,7 @@ fn try_dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Ou
         || Reply::new(ReplyCode::NO_DATA_CONNECTION, "Use PASV, EPSV, PORT or EPRT first");
     let channel = session.transfer.channel.take().ok_or_else(no_data)?;
     let is_file = matches!(command, Command::Retr(_));
-    let prepared = prepare(session, &command).ok_or_else(not_implemented)?;
+    let prepared = prepare(session, command).ok_or_else(not_implemented)?;
     match prepared.and_then(|transfer| transfer::in_mode(session, transfer, is_file)) {
         Ok(transfer) => Ok(Outcome::Transfer(transfer, channel)),
         Err(reply) => {

@@ -30,7 +30,7 @@ use crate::{
 /// Users and their directories. Directories are opened by path at login, so that a directory that
 /// was recreated or mounted in the meantime is found.
 pub(super) struct Homes {
-    accounts: Accounts<User>,
+    accounts: Accounts<Arc<User>>,
     config: LocalConfig,
     /// Directories in which some of the users may store files.
     written: BTreeSet<PathBuf>,
@@ -91,14 +91,14 @@ impl Homes {
 
     fn with(mut self, name: &[u8], secret: Secret, user: User) -> Self {
         self.note_written(&user);
-        self.accounts.add(name.to_vec(), secret, user);
+        self.accounts.add(name.to_vec(), secret, Arc::new(user));
         self
     }
 
     /// Adds anonymous logins.
     pub(super) fn anonymous(mut self, user: User) -> Self {
         self.note_written(&user);
-        self.accounts.set_anonymous(user);
+        self.accounts.set_anonymous(Arc::new(user));
         self
     }
 
@@ -124,8 +124,9 @@ impl Homes {
 
     /// Returns all accounts, with the names that hosts list.
     fn users(&self) -> impl Iterator<Item = (Cow<'_, str>, &User)> {
-        let named = self.accounts.users().map(|(name, user)| (String::from_utf8_lossy(name), user));
-        named.chain(self.accounts.anonymous().map(|user| (ANONYMOUS.into(), user)))
+        let named =
+            self.accounts.users().map(|(name, user)| (String::from_utf8_lossy(name), &**user));
+        named.chain(self.accounts.anonymous().map(|user| (ANONYMOUS.into(), &**user)))
     }
 
     /// Returns the users whom hosts admit to another root, with that root.
@@ -171,6 +172,11 @@ impl Homes {
         }
     }
 
+    /// Returns whether the configuration decides on logins with this name, not `auth.program`.
+    fn is_listed(&self, name: &[u8]) -> bool {
+        self.names_user(name) || self.is_anonymous(name)
+    }
+
     /// Returns the user's name as hosts list it: [`ANONYMOUS`] for any name of anonymous logins.
     fn canonical<'a>(&self, name: &'a [u8]) -> Cow<'a, str> {
         match !self.names_user(name) && self.is_anonymous(name) {
@@ -180,66 +186,50 @@ impl Homes {
     }
 
     /// Returns a user as the host of the login sees the user: the host may replace the root.
-    fn at_host<'u>(
-        &self,
-        attempt: &LoginAttempt<'_>,
-        user: &'u User,
-    ) -> Result<Cow<'u, User>, AuthError> {
-        let Some(name) = attempt.host else { return Ok(Cow::Borrowed(user)) };
+    fn at_host(&self, attempt: &LoginAttempt<'_>, user: Arc<User>) -> Result<Arc<User>, AuthError> {
+        let Some(name) = attempt.host else { return Ok(user) };
         let Some(host) = self.hosts.get(name) else {
             // A connection from before a reload can still name a host that the reload has removed.
             let is_gone = matches!(name, HostName::Domain(_)) && !self.hosts.is_empty();
-            return if is_gone { Err(AuthError::OtherHost) } else { Ok(Cow::Borrowed(user)) };
+            return if is_gone { Err(AuthError::OtherHost) } else { Ok(user) };
         };
         let name = self.canonical(attempt.user);
         if !host.admits(&name) {
             return Err(AuthError::OtherHost);
         }
         Ok(match host.root_of(&name).map_err(|_| AuthError::NoHome)? {
-            Some(root) => Cow::Owned(User { root, ..user.clone() }),
-            None => Cow::Borrowed(user),
+            Some(root) => Arc::new(User { root, ..User::clone(&user) }),
+            None => user,
         })
     }
 
-    /// Returns the directories of a user of the configuration.
-    fn tree(&self, user: &User) -> UserTree {
+    /// Returns the directories of a user. `is_listed` tells whether the configuration has the user.
+    #[inline(never)] // See `admit`.
+    fn tree(&self, user: &User, is_listed: bool) -> UserTree {
         UserTree::of(user, self.config, |root, config, role| {
-            self.places.home(root, config, role, true)
+            self.places.home(root, config, role, is_listed)
         })
     }
 
     /// Returns each directory of users of the configuration once.
     fn all_homes(&self) -> Vec<Arc<Home>> {
-        self.users().for_each(|(_, user)| drop(self.tree(user)));
-        self.users_at_hosts().iter().for_each(|user| drop(self.tree(user)));
+        self.users().for_each(|(_, user)| drop(self.tree(user, true)));
+        self.users_at_hosts().iter().for_each(|user| drop(self.tree(user, true)));
         self.places.all()
     }
 
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
-        let is_known = self.names_user(attempt.user) || self.is_anonymous(attempt.user);
-        let program = self.program.as_ref().filter(|_| !is_known);
-        let user = match program {
-            Some(program) => Cow::Owned(program.user(attempt)?),
-            None => Cow::Borrowed(self.accounts.find(attempt)?),
-        };
-        let mut login = user.login(Arc::clone(&self.nowhere));
-        if program.is_none() && !self.names_user(attempt.user) {
-            login = login.name(auth::ANONYMOUS).shared(true);
-        }
+        let (mut login, user) = self.admit(attempt)?;
         // The server refuses this login, so it needs no directory.
         if login.objection(attempt.peer.ip(), SystemTime::now()).is_some() {
             return Ok(login);
         }
-        let user = self.at_host(attempt, &user)?;
-        let tree = match program {
-            Some(_) => {
-                self.places.note_written(&user);
-                UserTree::of(&user, self.config, |root, config, role| {
-                    self.places.home(root, config, role, false)
-                })
-            }
-            None => self.tree(&user),
-        };
+        let user = self.at_host(attempt, user)?;
+        let is_listed = self.is_listed(attempt.user);
+        if !is_listed {
+            self.places.note_written(&user);
+        }
+        let tree = self.tree(&user, is_listed);
         login.storage = tree.open(attempt.user).map_err(|error| {
             let user = Escaped(attempt.user);
             log::error!(target: LOG, "{user}: {}: {error}", tree.root.shown());
@@ -247,6 +237,22 @@ impl Homes {
         })?;
         TREE.set(Some(tree));
         Ok(login)
+    }
+
+    /// Returns a user who has proved to be one, and the user's login without storage. This is a
+    /// separate function because a session keeps each page of stack that its thread has used.
+    #[inline(never)]
+    fn admit(&self, attempt: &LoginAttempt<'_>) -> Result<(Login, Arc<User>), AuthError> {
+        let is_listed = self.is_listed(attempt.user);
+        let user = match &self.program {
+            Some(program) if !is_listed => Arc::new(program.user(attempt)?),
+            _ => Arc::clone(self.accounts.find(attempt)?),
+        };
+        let login = user.login(Arc::clone(&self.nowhere));
+        if is_listed && !self.names_user(attempt.user) {
+            return Ok((login.name(auth::ANONYMOUS).shared(true), user));
+        }
+        Ok((login, user))
     }
 
     /// Returns the rights of all users, and the capabilities of their directories.

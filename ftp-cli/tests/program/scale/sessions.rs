@@ -21,7 +21,7 @@ const LEFT_BY_SESSIONS: u64 = 2 * 1_024;
 const LEFT_BY_COMMANDS: u64 = 1_024;
 
 /// In KiB, of a release build. A debug build may use twice as much.
-const IDLE_SESSION: u64 = 25;
+const IDLE_SESSION: u64 = 21;
 
 /// The longest duration of a login under any load.
 const LOGIN: Duration = Duration::from_secs(1);
