@@ -175,7 +175,7 @@ fn read(
             placed.push((place, GivenOption { long: row.long, value, origin: None }));
         }
     }
-    placed.sort_by_key(|(place, _)| *place);
+    placed.sort_unstable_by_key(|(place, _)| *place);
     let given = placed.into_iter().map(|(_, given)| given).collect();
     Ok(Stage { given, free: matches.free })
 }

@@ -52,7 +52,7 @@ impl UserTree {
             home: home(root, config, Role::Mounted),
         });
         let mut mounts: Vec<MountedHome> = mounts.collect();
-        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.as_bytes().len()));
+        mounts.sort_unstable_by_key(|mount| std::cmp::Reverse(mount.path.as_bytes().len()));
         Self { root, mounts }
     }
 

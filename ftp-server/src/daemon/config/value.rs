@@ -101,7 +101,7 @@ pub(super) fn entries(table: &DeTable<'_>) -> Vec<TomlEntry> {
         value: value.into(),
     };
     let mut entries: Vec<TomlEntry> = table.iter().map(entry).collect();
-    entries.sort_by_key(|entry| entry.at);
+    entries.sort_unstable_by_key(|entry| entry.at);
     entries
 }
 

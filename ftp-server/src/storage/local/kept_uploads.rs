@@ -86,7 +86,7 @@ impl KeptUploads {
     pub(super) fn by_age(&self, owner: Option<Owner>) -> Vec<Part> {
         let mut parts = self.parts().clone();
         parts.retain(|part| owner.is_none_or(|owner| owner == part.owner()));
-        parts.sort_by_key(|part| part.file.modified);
+        parts.sort_unstable_by_key(|part| part.file.modified);
         parts
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn by_path<T>(
         Ok((path(&entry.name).map_err(wrong)?, entry.read(read)?))
     };
     let mut items = all(kind.entries(value)?.iter().map(item))?;
-    items.sort_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
+    items.sort_unstable_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
     match items.iter().zip(items.iter().skip(1)).find(|((one, _), (other, _))| one == other) {
         Some(((path, _), _)) => {
             Err(value.objection(format!("{what} \"{}\" is named twice", shown(path))))
