@@ -131,7 +131,7 @@ fn receive(
     let begin = || {
         session.check_new_name(&path)?;
         match session.owner(&path) {
-            Some(owner) => storage.write_as(&path, mode, owner),
+            Some(owner) => storage.write_as(&path, mode, owner, !is_ascii),
             None => storage.write(&path, mode),
         }
     };

@@ -178,7 +178,9 @@ pub trait Storage: Send + Sync {
 
     /// Begins an upload as [`write`](Self::write) does, for a user who does not share the login.
     /// After an interruption, a storage may keep the received bytes for this user. The user then
-    /// continues with [`WriteMode::Resume`].
+    /// continues with [`WriteMode::Resume`]. Without `is_image`, the bytes are those of a text whose
+    /// lines the server has converted. Their number then says nothing about the client's file, so a
+    /// storage must not keep them; the record stays.
     ///
     /// By default, a storage keeps nothing.
     ///
@@ -190,6 +192,7 @@ pub trait Storage: Send + Sync {
         path: &VirtualPath,
         mode: WriteMode,
         _user: &[u8],
+        _is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
         self.write(path, mode)
     }

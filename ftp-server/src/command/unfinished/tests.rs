@@ -34,6 +34,8 @@ pub(crate) enum Act {
     StorCutEarly,
     /// `STOR` that ends with an error of the disk.
     StorFailed,
+    /// `STOR` in `TYPE A` that is cut.
+    StorTextCut,
     RestStor,
     RestStorCut,
     Appe,
@@ -67,6 +69,7 @@ const ACTS: &[Act] = &[
     Act::StorCut,
     Act::StorCutEarly,
     Act::StorFailed,
+    Act::StorTextCut,
     Act::RestStor,
     Act::RestStorCut,
     Act::Appe,
@@ -285,7 +288,7 @@ impl Model {
         let number = self.upload;
         let done = |code: u16| (code, Vec::new());
         match act {
-            Act::Stor | Act::StorCut | Act::StorCutEarly | Act::StorFailed => {
+            Act::Stor | Act::StorCut | Act::StorCutEarly | Act::StorFailed | Act::StorTextCut => {
                 self.upload += 1;
                 let mut begun = self.begin();
                 self.client = Client { has_stored: act == Act::Stor, ..Client::default() };

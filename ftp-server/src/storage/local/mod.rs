@@ -314,8 +314,13 @@ impl Storage for LocalStorage {
         path: &VirtualPath,
         mode: WriteMode,
         user: &[u8],
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        begin::begin(&self.files, path, mode, Some(user))
+        let mut files = self.files.clone();
+        if !is_image && files.config.partial == PartialPolicy::Resume {
+            files.config.partial = PartialPolicy::Discard;
+        }
+        begin::begin(&files, path, mode, Some(user))
     }
 
     fn unfinished(

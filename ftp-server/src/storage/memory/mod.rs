@@ -175,6 +175,7 @@ impl MemoryStorage {
         path: &VirtualPath,
         mode: WriteMode,
         user: Option<&[u8]>,
+        keeps: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
         if path.is_root() {
             return Err(Kind::IsDirectory.into());
@@ -216,7 +217,7 @@ impl MemoryStorage {
         let leaves_record = !matches!(mode, WriteMode::From(_) | WriteMode::Append);
         let unfinished = leaves_record.then(|| UnfinishedUpload {
             key,
-            keeps: user.is_some(),
+            keeps,
             former,
             old: tree.version(path),
             overtaken: tree.running.begin(user, path.as_bytes().to_vec()),
@@ -257,7 +258,7 @@ impl Storage for MemoryStorage {
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, None)
+        self.begin(path, mode, None, false)
     }
 
     fn write_as(
@@ -265,8 +266,9 @@ impl Storage for MemoryStorage {
         path: &VirtualPath,
         mode: WriteMode,
         user: &[u8],
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, Some(user))
+        self.begin(path, mode, Some(user), is_image)
     }
 
     fn unfinished(

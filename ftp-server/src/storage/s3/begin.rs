@@ -19,6 +19,7 @@ impl S3Storage {
         path: &VirtualPath,
         mode: WriteMode,
         user: Option<&[u8]>,
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
         let key = self.keys.file(path)?;
         self.check_parent(path)?;
@@ -65,7 +66,8 @@ impl S3Storage {
         let refusal = if leaves_record { refusal } else { Kind::Busy };
         let record = leaves_record.then(|| {
             let keys = (&*key, &*note_key);
-            Record::begin(store, keys, user, old.as_ref(), (self.keeps(user), has_rival))
+            let keeps = is_image && self.keeps(user);
+            Record::begin(store, keys, user, old.as_ref(), (keeps, has_rival))
         });
         let (id, store) = (Inner::unique()?, Arc::clone(store));
         let begun = Begun { store, key, id, multipart: None, record, lease: None };

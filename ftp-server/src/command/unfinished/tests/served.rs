@@ -115,14 +115,18 @@ impl<S: Storage + Clone + 'static> Served<S> {
         let done = |code: u16| (code, Vec::new());
         let cut = Some(StreamEnd::Cut);
         match act {
-            Act::Stor | Act::StorCut | Act::StorCutEarly | Act::StorFailed => {
+            Act::Stor | Act::StorCut | Act::StorCutEarly | Act::StorFailed | Act::StorTextCut => {
                 let (length, end) = match act {
                     Act::Stor => (LENGTH, None),
-                    Act::StorCut => (CUT, cut),
+                    Act::StorCut | Act::StorTextCut => (CUT, cut),
                     Act::StorCutEarly => (1, cut),
                     _ => (CUT, Some(StreamEnd::Failed)),
                 };
+                if act == Act::StorTextCut {
+                    session.transfer.representation = RepresentationType::Ascii;
+                }
                 let prepared = transfer::stor(session, name);
+                session.transfer.representation = RepresentationType::Image;
                 Self::upload(session, prepared, &bytes(next, 0, length), end)
             }
             Act::RestStor | Act::RestStorCut => {
