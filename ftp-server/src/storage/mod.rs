@@ -573,6 +573,9 @@ pub enum StreamEnd {
     /// The storage failed or refused the upload, or the data was malformed. A storage must not keep
     /// the bytes of this upload; bytes kept before it stay.
     Failed,
+    /// The server refused the upload before the client could send a byte. It leaves no record, as
+    /// if it had never begun, unless it ended the record of an earlier upload.
+    Refused,
 }
 
 /// Effect of an upload on an existing file.

@@ -36,6 +36,8 @@ pub(crate) enum Act {
     StorFailed,
     /// `STOR` in `TYPE A` that is cut.
     StorTextCut,
+    /// `STOR` that is refused before its first byte.
+    StorRefused,
     RestStor,
     RestStorCut,
     Appe,
@@ -70,6 +72,7 @@ const ACTS: &[Act] = &[
     Act::StorCutEarly,
     Act::StorFailed,
     Act::StorTextCut,
+    Act::StorRefused,
     Act::RestStor,
     Act::RestStorCut,
     Act::Appe,
@@ -288,9 +291,16 @@ impl Model {
         let number = self.upload;
         let done = |code: u16| (code, Vec::new());
         match act {
-            Act::Stor | Act::StorCut | Act::StorCutEarly | Act::StorFailed | Act::StorTextCut => {
+            Act::Stor
+            | Act::StorCut
+            | Act::StorCutEarly
+            | Act::StorFailed
+            | Act::StorTextCut
+            | Act::StorRefused => {
                 self.upload += 1;
+                let is_first = self.record.is_none() && self.begun.is_empty();
                 let mut begun = self.begin();
+                begun.leaves_nothing = act == Act::StorRefused && is_first;
                 self.client = Client { has_stored: act == Act::Stor, ..Client::default() };
                 let length = match act {
                     Act::Stor => {

@@ -89,10 +89,12 @@ fn begin_at(
     }
     let old = target.existing.filter(|_| !is_in_place);
     let begin = || quota::begin(&files.root, files.config.limit(), name_of(&target), old.as_ref());
-    let begins_again = matches!(mode, WriteMode::Create | WriteMode::Replace);
     let charge = match begin() {
         // The bytes of an earlier upload make room. Its record stays until this upload has begun.
-        Err(error) if begins_again && error.kind == StorageErrorKind::OverQuota => {
+        Err(error)
+            if matches!(mode, WriteMode::Create | WriteMode::Replace)
+                && error.kind == StorageErrorKind::OverQuota =>
+        {
             record::drop_bytes(&target, user);
             begin()
         }
@@ -102,9 +104,5 @@ fn begin_at(
         let expected = if let WriteMode::From(from) = mode { Some(from) } else { None };
         return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));
     }
-    let upload = Replacement::begin(&target, mode, files.config, user, charge)?;
-    if begins_again {
-        record::discard_kept(&target, user);
-    }
-    Ok(Box::new(upload))
+    Ok(Box::new(Replacement::begin(&target, mode, files.config, user, charge)?))
 }

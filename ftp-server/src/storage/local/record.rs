@@ -51,7 +51,7 @@ pub(super) struct Record {
     /// The file that the upload is to replace.
     old: Option<Metadata>,
     pub(super) place: Place,
-    overtaken: Overtaken,
+    pub(super) overtaken: Overtaken,
 }
 
 impl Record {
@@ -71,7 +71,7 @@ impl Record {
         };
         let names = name::of_record(user, name, old.as_ref());
         let place = place(directory, name).map_err(system)?;
-        let overtaken = RUNNING.begin(user, place.clone());
+        let overtaken = RUNNING.begin(user, place.clone(), true);
         Ok(Self { names, when_cut, old: *old, place, overtaken })
     }
 
@@ -177,7 +177,9 @@ pub(super) fn forget(
     let found = find_at(&target, files.config, user)?;
     RUNNING.forget(user, &place(&target.directory, &target.name).map_err(system)?);
     discard_kept(&target, user);
-    names(&target, user).for_each(|names| remove_left(&target.directory, &names.running));
+    for RecordNames { running, .. } in names(&target, user) {
+        remove_left(&target.directory, &running);
+    }
     Ok(found)
 }
 
@@ -195,14 +197,17 @@ fn target(files: &Files, path: &VirtualPath) -> Result<Option<Target>, StorageEr
 }
 
 /// Discards the bytes that are kept for `user`, and their records: of an upload that was to replace
-/// the file which is there now, and of one that was to be a new file.
-pub(super) fn discard_kept(target: &Target, user: Option<&[u8]>) {
-    names(target, user).for_each(|names| remove_left(&target.directory, &names.kept));
+/// the file which is there now, and of one that was to be a new file. Returns whether there was any.
+pub(super) fn discard_kept(target: &Target, user: Option<&[u8]>) -> bool {
+    let discard = |names: RecordNames| remove_left(&target.directory, &names.kept);
+    names(target, user).map(discard).fold(false, |any, was_there| any | was_there)
 }
 
-/// Removes a hidden file unless an upload is running. If this fails, the sweeper removes it.
-pub(super) fn remove_left(directory: &Directory, hidden: &[u8]) {
-    let _ = hidden::remove(directory.root().usage(), directory.as_fd(), hidden);
+/// Removes a hidden file unless an upload is running. If this fails, the sweeper removes it. Returns
+/// whether there is or was such a file.
+pub(super) fn remove_left(directory: &Directory, hidden: &[u8]) -> bool {
+    let removed = hidden::try_remove(directory.root().usage(), directory.as_fd(), hidden);
+    removed != Err(Errno::NOENT)
 }
 
 /// Discards the bytes of the records of `user`, but not the records.

@@ -79,7 +79,7 @@ impl Replacement {
         }
         let leaves_record = matches!(mode, WriteMode::Create | WriteMode::Replace);
         let running = leaves_record.then(|| name::of_record(user, &name, old.as_ref()).running);
-        let Made { file, is_locked, metadata: made, hidden } =
+        let Made { file, is_locked, metadata: made, hidden, is_first } =
             make(&directory, &name, running.as_deref(), old.is_some(), config).map_err(creation)?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
@@ -103,7 +103,9 @@ impl Replacement {
             new.copying = Some(Copying::new(old, keep));
         }
         if leaves_record {
-            new.record = Some(Record::begin(target, config, user)?);
+            let mut record = Record::begin(target, config, user)?;
+            record.overtaken.is_first &= is_first && !record::discard_kept(target, user);
+            new.record = Some(record);
         }
         Ok(new)
     }
@@ -276,7 +278,8 @@ impl Replacement {
     /// resumed. If this method returns an error or `false`, the caller removes the file.
     fn leave_record(&mut self) -> Result<bool, Errno> {
         let Some(record) = &self.record else { return Ok(false) };
-        if !record.is_valid(self.target_now()?.as_ref()) {
+        let is_undone = self.end == StreamEnd::Refused && record.overtaken.is_first;
+        if is_undone || !record.is_valid(self.target_now()?.as_ref()) {
             return Ok(false);
         }
         let (when_cut, kept, above) = (record.when_cut, record.names.kept.clone(), record.place.0);
@@ -289,7 +292,7 @@ impl Replacement {
         let most = match (when_cut, self.end) {
             _ if !self.is_locked => 0,
             (WhenCut::Keep, StreamEnd::Cut) => u64::MAX,
-            (WhenCut::Keep, StreamEnd::Failed) => self.former.unwrap_or(0),
+            (WhenCut::Keep, _) => self.former.unwrap_or(0),
             _ => 0,
         };
         // If the upload exceeds the limit for partial uploads, its beginning is still useful.
@@ -450,6 +453,8 @@ pub(super) struct Made {
     is_locked: bool,
     metadata: Metadata,
     hidden: Vec<u8>,
+    /// Whether the first name was free: no upload has left it or uses it.
+    is_first: bool,
 }
 
 /// Creates and locks an empty file with a hidden name, for the target `name`: with the name `first`,
@@ -480,7 +485,8 @@ fn make(
         match made {
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
-            Ok(made) => {
+            Ok(mut made) => {
+                made.is_first = attempt == 0;
                 if let Some(bits) = later {
                     inherit::set_mode(&made.file, made.metadata.mode, bits)?;
                 }
@@ -504,7 +510,7 @@ pub(super) fn claim(directory: &Directory, hidden: Vec<u8>, file: OwnedFd) -> Re
     let metadata = root::metadata_of(&file)?;
     match directory.metadata(&hidden) {
         Ok(found) if found.identity == metadata.identity => {
-            Ok(Made { file, is_locked: locked.is_ok(), metadata, hidden })
+            Ok(Made { file, is_locked: locked.is_ok(), metadata, hidden, is_first: false })
         }
         Ok(_) | Err(Errno::NOENT) => Err(Errno::EXIST),
         Err(errno) => Err(errno),

@@ -191,11 +191,11 @@ impl MemoryStorage {
         };
         let key = user_path(user, path);
         let mut content = self.no_content();
-        let mut former = 0;
+        let (mut former, mut is_first) = (0, false);
         match mode {
             WriteMode::Create | WriteMode::Replace => {
                 // The bytes of an earlier upload cannot be resumed after this one.
-                tree.kept.remove(&key);
+                is_first = tree.kept.remove(&key).is_none();
             }
             WriteMode::Resume(from) => {
                 let kept = tree.unfinished(path, user).filter(|kept| kept.kept >= from);
@@ -220,7 +220,7 @@ impl MemoryStorage {
             keeps,
             former,
             old: tree.version(path),
-            overtaken: tree.running.begin(user, path.as_bytes().to_vec()),
+            overtaken: tree.running.begin(user, path.as_bytes().to_vec(), is_first),
         });
         let existed = old.is_some();
         let (storage, path) = (self.clone(), path.clone());

@@ -88,8 +88,11 @@ impl Upload for MemoryUpload {
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {
-        if end == StreamEnd::Failed {
-            self.drop_new_bytes();
+        let is_first = self.unfinished.as_ref().is_none_or(|it| it.overtaken.is_first);
+        match end {
+            StreamEnd::Cut => {}
+            StreamEnd::Refused if is_first => self.content = None,
+            StreamEnd::Refused | StreamEnd::Failed => self.drop_new_bytes(),
         }
     }
 }

@@ -42,6 +42,7 @@ impl S3Storage {
             WriteMode::Append => size,
             _ => 0,
         };
+        let is_first = found.is_none();
         // An upload that began earlier leaves no record, whether it runs at this server or not.
         let has_rival = match &found {
             Some(_) if matches!(mode, WriteMode::Resume(_)) => false,
@@ -67,7 +68,8 @@ impl S3Storage {
         let record = leaves_record.then(|| {
             let keys = (&*key, &*note_key);
             let keeps = is_image && self.keeps(user);
-            Record::begin(store, keys, user, old.as_ref(), (keeps, has_rival))
+            let (facts, old) = ((keeps, has_rival, is_first), old.as_ref());
+            Record::begin(store, keys, user, old, facts)
         });
         let (id, store) = (Inner::unique()?, Arc::clone(store));
         let begun = Begun { store, key, id, multipart: None, record, lease: None };

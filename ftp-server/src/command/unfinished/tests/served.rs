@@ -115,11 +115,17 @@ impl<S: Storage + Clone + 'static> Served<S> {
         let done = |code: u16| (code, Vec::new());
         let cut = Some(StreamEnd::Cut);
         match act {
-            Act::Stor | Act::StorCut | Act::StorCutEarly | Act::StorFailed | Act::StorTextCut => {
+            Act::Stor
+            | Act::StorCut
+            | Act::StorCutEarly
+            | Act::StorFailed
+            | Act::StorTextCut
+            | Act::StorRefused => {
                 let (length, end) = match act {
                     Act::Stor => (LENGTH, None),
                     Act::StorCut | Act::StorTextCut => (CUT, cut),
                     Act::StorCutEarly => (1, cut),
+                    Act::StorRefused => (0, Some(StreamEnd::Refused)),
                     _ => (CUT, Some(StreamEnd::Failed)),
                 };
                 if act == Act::StorTextCut {
