@@ -71,6 +71,9 @@ pub enum StorageErrorKind {
     /// The storage does not support the operation.
     #[error("not supported by the storage")]
     Unsupported,
+    /// The change is made, but it could not be synced: a power failure can undo it.
+    #[error("done, but not safely on the disk")]
+    Unsynced,
     /// Another error.
     #[error("local error")]
     Io,

@@ -532,8 +532,8 @@ pub trait Upload: io::Write {
     ///
     /// # Errors
     ///
-    /// Returns an error of any kind if the content could not be published. The old file, if any,
-    /// then still exists.
+    /// Returns `Unsynced` if the content is published, but its name could not be synced. After an
+    /// error of any other kind, the content is not published; the old file, if any, still exists.
     fn commit(self: Box<Self>) -> Result<(), StorageError>;
 
     /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.

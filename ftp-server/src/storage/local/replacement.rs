@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::copying::Copying;
 use super::directory::Directory;
-use super::failure::{as_kind, creation, existing, system};
+use super::failure::{as_kind, creation, existing, system, unsynced};
 use super::kept_uploads::Part;
 use super::name::RecordNames;
 use super::output::Output;
@@ -398,7 +398,7 @@ impl Upload for Replacement {
         let policy = self.output.policy();
         // Closes the file. Programs that watch the directory need not wait for the disk.
         drop(self);
-        directory.sync(policy).map_err(system)
+        directory.sync(policy).map_err(unsynced)
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {
