@@ -70,12 +70,16 @@ impl Hooks {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Spool::open`], or why a thread cannot be started.
+    /// Returns why the spool would be in reach of users, also of those whom a reload adds; the errors of
+    /// [`Spool::open`]; or why a thread cannot be started.
     pub(super) fn open(&self, config: &Config) -> Result<(), DaemonError> {
         let hooks = &config.settings.hooks;
         for Runner { form, pool, .. } in &self.runners {
             if form.command(hooks).is_none() {
                 continue;
+            }
+            if let Some(why) = flaw(config) {
+                return Err(DaemonError::configuration(why));
             }
             if self.spool.get().is_none() {
                 // Only one thread applies configurations.
