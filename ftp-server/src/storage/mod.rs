@@ -21,12 +21,13 @@ mod s3;
 mod shared;
 pub(crate) mod unfinished;
 
-pub use confinement::{Confinement, ConfinementPolicy, ConfinementStatus};
+pub(crate) use confinement::ConfinementStatus;
+pub use confinement::{Confinement, ConfinementPolicy};
 pub use error::{StorageError, StorageErrorKind};
 pub use fault::{Fault, FaultStorage, StorageCall};
-pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
+pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
-pub(crate) use local::{is_hidden_name, lock, unlock};
+pub(crate) use local::{Tally, is_hidden_name, lock, unlock};
 pub use memory::MemoryStorage;
 #[cfg(test)]
 pub(crate) use memory::tests::{Numbers, assert_same_as_memory};

@@ -89,12 +89,10 @@ fn begin_at(
     }
     let old = target.existing.filter(|_| !is_in_place);
     let begin = || quota::begin(&files.root, files.config.limit(), name_of(&target), old.as_ref());
+    let begins_again = matches!(mode, WriteMode::Create | WriteMode::Replace);
     let charge = match begin() {
         // The bytes of an earlier upload make room. Its record stays until this upload has begun.
-        Err(error)
-            if matches!(mode, WriteMode::Create | WriteMode::Replace)
-                && error.kind == StorageErrorKind::OverQuota =>
-        {
+        Err(error) if begins_again && error.kind == StorageErrorKind::OverQuota => {
             record::drop_bytes(&target, user);
             begin()
         }

@@ -128,8 +128,9 @@ pub struct LocalStorage {
 /// other processes are not counted. A tally identifies the root by device and inode number. Drop
 /// the tally if its directory is replaced: a new directory can reuse the inode number of a removed
 /// one.
+#[cfg(feature = "daemon")]
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub(crate) struct Tally {
     _usage: Arc<Usage>,
 }
 
@@ -232,8 +233,8 @@ impl LocalStorage {
 
     /// Returns a handle that keeps the count of [`LocalConfig::quota`] and
     /// [`LocalConfig::max_files`] while no storage of the root is open.
-    #[must_use]
-    pub fn tally(&self) -> Tally {
+    #[cfg(feature = "daemon")]
+    pub(crate) fn tally(&self) -> Tally {
         Tally { _usage: Arc::clone(self.files.root.usage()) }
     }
 
@@ -248,8 +249,7 @@ impl LocalStorage {
     }
 
     /// Returns the mechanisms that keep sessions below the root.
-    #[must_use]
-    pub fn confinement_status(&self) -> ConfinementStatus {
+    pub(crate) fn confinement_status(&self) -> ConfinementStatus {
         let landlock = self.confinement.as_ref().map(|it| it.abi());
         ConfinementStatus { openat2: self.files.root.is_kernel_confined(), landlock }
     }

@@ -108,8 +108,7 @@ pub struct LocalConfig {
     /// - when an upload begins and the count is a day old;
     /// - when an upload needs bytes or a name, but a count that is at least ten minutes old leaves
     ///   none (the upload then waits);
-    /// - when a limit is first checked after the last storage and the last [`Tally`](crate::Tally)
-    ///   of the root were dropped.
+    /// - when a limit is first checked after the last storage of the root was dropped.
     ///
     /// While a directory cannot be read, a new count is never lower than the old one. So
     /// [`chmod`](crate::Storage::chmod) fails with `Denied` if it would make a directory unreadable
