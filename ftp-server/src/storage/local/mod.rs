@@ -60,7 +60,7 @@ use self::files::{Files, free_bytes, lack_of_inodes};
 use self::root::Root;
 use self::root_confinement::RootConfinement;
 use self::source::LocalSource;
-use self::usage::{COST_OF_OBJECT as OBJECT, Cost, Usage};
+use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::{
     Capabilities, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata, Names, Quota,
     RoomFor, Source, Storage, StorageError, StorageErrorKind, Unfinished, Upload, VirtualPath,
@@ -131,7 +131,7 @@ pub struct LocalStorage {
 #[cfg(feature = "daemon")]
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    _usage: Arc<Usage>,
+    _usage: Arc<usage::Usage>,
 }
 
 impl LocalStorage {

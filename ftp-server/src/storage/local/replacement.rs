@@ -104,7 +104,8 @@ impl Replacement {
         }
         if leaves_record {
             let mut record = Record::begin(target, config, user)?;
-            record.overtaken.is_first &= is_first && !record::discard_kept(target, user);
+            let ends_record = record::discard_kept(target, user);
+            record.overtaken.is_first &= is_first && !ends_record;
             new.record = Some(record);
         }
         Ok(new)

@@ -37,6 +37,22 @@ fn uploads_of_one_name_that_begin_at_once_do_not_take_each_others_file_fs_18() {
 }
 
 #[test]
+fn an_upload_discards_kept_bytes_although_another_one_has_the_usual_name_fs_15() {
+    let tree = Tree::new();
+    let storage = tree.storage().with(|config| config.sync = SyncPolicy::None);
+    let has_kept = || tree.names("").iter().any(|name| name.starts_with(".ftp-upload-kept-"));
+    let first = begin(&storage, "f", WriteMode::Replace, b"first");
+    cut(&storage, "f", WriteMode::Replace, b"0123");
+    assert!(has_kept());
+    let third = begin(&storage, "f", WriteMode::Replace, b"third");
+    assert!(!has_kept());
+    // An upload that ended a record leaves one, even if it is refused.
+    third.abort(StreamEnd::Refused);
+    first.abort(StreamEnd::Cut);
+    assert_eq!(kept(&storage, "f"), Some(0));
+}
+
+#[test]
 fn a_forgotten_record_is_gone_even_while_others_look_for_it_cm_109_fs_15() {
     let tree = Tree::new();
     let storage = tree.storage().with(|config| config.sync = SyncPolicy::None);
