@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::StreamEnd;
 use crate::lock::unpoisoned;
 
 /// Time for which an unfinished upload is remembered. It is shorter than a day, so that a daily job
@@ -76,7 +77,7 @@ impl<P> RunningUploads<P> {
 
 impl<P: PartialEq> RunningUploads<P> {
     /// Begins an upload. Earlier uploads of this user to the same place leave no record any more.
-    /// `is_first` is whether this upload ends no record.
+    /// `is_first` is whether this upload ends no record and goes on with none.
     pub(crate) fn begin(&self, user: Option<&[u8]>, place: P, is_first: bool) -> Overtaken {
         let is_first = is_first && !self.has(user, &place);
         self.forget(user, &place);
@@ -145,5 +146,10 @@ pub(crate) struct Overtaken {
 impl Overtaken {
     pub(crate) fn get(&self) -> bool {
         self.is_overtaken.load(Ordering::SeqCst)
+    }
+
+    /// Returns whether an upload that ended like this leaves neither a record nor bytes.
+    pub(crate) fn leaves_nothing(&self, end: StreamEnd) -> bool {
+        self.get() || self.is_first && end == StreamEnd::Refused
     }
 }

@@ -40,8 +40,12 @@ pub(crate) enum Act {
     StorRefused,
     RestStor,
     RestStorCut,
+    /// `REST` and `STOR` that are refused before the first byte.
+    RestStorRefused,
     Appe,
     AppeCut,
+    /// `APPE` that is refused before its first byte.
+    AppeRefused,
     Size,
     Mlst,
     Retr,
@@ -75,8 +79,10 @@ const ACTS: &[Act] = &[
     Act::StorRefused,
     Act::RestStor,
     Act::RestStorCut,
+    Act::RestStorRefused,
     Act::Appe,
     Act::AppeCut,
+    Act::AppeRefused,
     Act::Size,
     Act::Mlst,
     Act::Retr,
@@ -315,17 +321,23 @@ impl Model {
                 self.cut(begun);
                 done(426)
             }
-            Act::RestStor | Act::RestStorCut => {
+            Act::RestStor | Act::RestStorCut | Act::RestStorRefused => {
                 let rest = self.rest();
-                let is_cut = act == Act::RestStorCut;
-                let to = if is_cut { rest + 2 } else { LENGTH.max(rest + 3) };
-                self.resume(Some(rest), bytes(number, rest, to), is_cut)
+                let to = match act {
+                    Act::RestStor => LENGTH.max(rest + 3),
+                    Act::RestStorCut => rest + 2,
+                    _ => rest,
+                };
+                self.resume(Some(rest), bytes(number, rest, to), act != Act::RestStor)
             }
-            Act::Appe | Act::AppeCut => {
+            Act::Appe | Act::AppeCut | Act::AppeRefused => {
                 let from = self.end();
-                let is_cut = act == Act::AppeCut;
-                let to = if is_cut { from + 2 } else { LENGTH };
-                self.resume(None, bytes(number, from, to), is_cut)
+                let to = match act {
+                    Act::Appe => LENGTH,
+                    Act::AppeCut => from + 2,
+                    _ => from,
+                };
+                self.resume(None, bytes(number, from, to), act != Act::Appe)
             }
             Act::Size => self.size(),
             Act::Mlst => match &self.file {
@@ -480,16 +492,30 @@ pub(crate) fn check_random<S: Storage + Clone + 'static>(
     }
 }
 
+/// Returns a storage on a new directory with this number.
+fn on_disk(root: &tempfile::TempDir, number: usize) -> LocalStorage {
+    let root = root.path().join(number.to_string());
+    std::fs::create_dir(&root).unwrap();
+    let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+    LocalStorage::open(root).unwrap().configured(config).unwrap()
+}
+
+#[test]
+fn kept_bytes_survive_a_resumption_that_was_refused_fs_15() {
+    let root = tempfile::tempdir().unwrap();
+    let refused = [Act::RestStorRefused, Act::AppeRefused];
+    for (number, refused) in refused.into_iter().enumerate() {
+        let acts = [Act::OtherUserStores, Act::StorCut, Act::Size, refused, Act::RestStor];
+        check(MemoryStorage::new(), &acts);
+        check(on_disk(&root, number), &acts);
+    }
+}
+
 #[test]
 fn random_sequences_end_as_promised_on_a_disk_and_beside_mounts_fs_15() {
     let rounds = if std::env::var_os("FTP_LARGE").is_some() { 10_000 } else { 300 };
     let root = tempfile::tempdir().unwrap();
-    let local = |round: usize| {
-        let root = root.path().join(round.to_string());
-        std::fs::create_dir(&root).unwrap();
-        let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
-        LocalStorage::open(root).unwrap().configured(config).unwrap()
-    };
+    let local = |round: usize| on_disk(&root, round);
     check_random(rounds, |_| true, local);
     check_random(
         rounds,

@@ -21,7 +21,7 @@ use super::target::Target;
 use super::usage::Usage;
 use crate::storage::unfinished::{Overtaken, RunningUploads};
 use crate::storage::{
-    Metadata, StorageError, StorageErrorKind, Unfinished, VirtualPath, WriteMode,
+    Metadata, StorageError, StorageErrorKind, StreamEnd, Unfinished, VirtualPath, WriteMode,
 };
 
 /// The running uploads of this process, under all roots.
@@ -56,12 +56,14 @@ pub(super) struct Record {
 
 impl Record {
     /// Begins the record of an upload by `user`; `None` is a shared login, for which no bytes are
-    /// kept. Nothing of the upload may fail after this call, because the user's earlier uploads to
-    /// this target leave no record any more.
+    /// kept. `is_first` is whether the upload ends no record and goes on with none. Nothing of the
+    /// upload may fail after this call, because the user's earlier uploads to this target leave no
+    /// record any more.
     pub(super) fn begin(
         target: &Target,
         config: LocalConfig,
         user: Option<&[u8]>,
+        is_first: bool,
     ) -> Result<Self, StorageError> {
         let Target { directory, name, existing: old, .. } = target;
         let when_cut = match config.partial {
@@ -71,7 +73,7 @@ impl Record {
         };
         let names = name::of_record(user, name, old.as_ref());
         let place = place(directory, name).map_err(system)?;
-        let overtaken = RUNNING.begin(user, place.clone(), true);
+        let overtaken = RUNNING.begin(user, place.clone(), is_first);
         Ok(Self { names, when_cut, old: *old, place, overtaken })
     }
 
@@ -85,9 +87,10 @@ impl Record {
         now.is_some() && !is_same(self.old.as_ref(), now)
     }
 
-    /// Returns whether the upload leaves its record. `now` is the file that has its name now.
-    pub(super) fn is_valid(&self, now: Option<&Metadata>) -> bool {
-        !self.overtaken.get() && is_same(self.old.as_ref(), now)
+    /// Returns whether an upload that ended like this leaves its record. `now` is the file that has
+    /// its name now.
+    pub(super) fn is_valid(&self, end: StreamEnd, now: Option<&Metadata>) -> bool {
+        !self.overtaken.leaves_nothing(end) && is_same(self.old.as_ref(), now)
     }
 }
 

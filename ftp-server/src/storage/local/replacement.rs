@@ -103,9 +103,8 @@ impl Replacement {
             new.copying = Some(Copying::new(old, keep));
         }
         if leaves_record {
-            let mut record = Record::begin(target, config, user)?;
-            let ends_record = record::discard_kept(target, user);
-            record.overtaken.is_first &= is_first && !ends_record;
+            let mut record = Record::begin(target, config, user, is_first)?;
+            record.overtaken.is_first &= !record::discard_kept(target, user);
             new.record = Some(record);
         }
         Ok(new)
@@ -149,7 +148,7 @@ impl Replacement {
         let directory = &target.directory;
         let named =
             cut.and_then(|()| directory.rename_new(&kept, directory, &running).map_err(system));
-        let record = named.and_then(|()| Record::begin(&target, config, user));
+        let record = named.and_then(|()| Record::begin(&target, config, user, false));
         let record = record.inspect_err(|_| hidden::unlock(&file))?;
         charge.take_over(metadata.size, length);
         usage.shelf().take(metadata.identity);
@@ -279,8 +278,7 @@ impl Replacement {
     /// resumed. If this method returns an error or `false`, the caller removes the file.
     fn leave_record(&mut self) -> Result<bool, Errno> {
         let Some(record) = &self.record else { return Ok(false) };
-        let is_undone = self.end == StreamEnd::Refused && record.overtaken.is_first;
-        if is_undone || !record.is_valid(self.target_now()?.as_ref()) {
+        if !record.is_valid(self.end, self.target_now()?.as_ref()) {
             return Ok(false);
         }
         let (when_cut, kept, above) = (record.when_cut, record.names.kept.clone(), record.place.0);

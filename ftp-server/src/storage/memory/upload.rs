@@ -88,11 +88,10 @@ impl Upload for MemoryUpload {
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {
-        let is_first = self.unfinished.as_ref().is_none_or(|it| it.overtaken.is_first);
-        match end {
-            StreamEnd::Cut => {}
-            StreamEnd::Refused if is_first => self.content = None,
-            StreamEnd::Refused | StreamEnd::Failed => self.drop_new_bytes(),
+        match &self.unfinished {
+            Some(unfinished) if unfinished.overtaken.leaves_nothing(end) => self.content = None,
+            _ if end == StreamEnd::Cut => {}
+            _ => self.drop_new_bytes(),
         }
     }
 }

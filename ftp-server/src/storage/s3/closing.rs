@@ -73,10 +73,8 @@ impl Closing {
 
     fn leave_record(&self, tail: &[u8]) -> Result<(), S3Error> {
         let Begun { store, key, record, lease, .. } = &self.begun;
-        let leaves_nothing = |record: &Record| {
-            record.is_overtaken() || record.is_first() && self.reason == StreamEnd::Refused
-        };
-        let Some(record) = record.as_ref().filter(|record| !leaves_nothing(record)) else {
+        let leaves = |record: &&Record| !record.leaves_nothing(self.reason);
+        let Some(record) = record.as_ref().filter(leaves) else {
             return self.discard();
         };
         if store.client.head(key)?.as_ref().map(Object::version) != record.old {

@@ -7,7 +7,7 @@ use super::inner::Inner;
 use super::objects::Object;
 use super::{S3Storage, identity, partial};
 use crate::storage::unfinished::Overtaken;
-use crate::storage::{StorageError, StorageErrorKind as Kind, Unfinished, VirtualPath};
+use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Unfinished, VirtualPath};
 
 /// The record that a running upload leaves if it does not end with success.
 #[derive(Clone)]
@@ -52,8 +52,8 @@ impl Record {
         self.run.overtaken.get()
     }
 
-    pub(super) fn is_first(&self) -> bool {
-        self.run.overtaken.is_first
+    pub(super) fn leaves_nothing(&self, end: StreamEnd) -> bool {
+        self.run.overtaken.leaves_nothing(end)
     }
 }
 
