@@ -483,7 +483,8 @@ fn a_change_whose_directory_cannot_be_synced_is_made_and_the_reply_says_so_fs_12
         data.write_all(b" and more");
         data.close();
         // The end of the file is cut off again.
-        session.reply();
+        let reply = session.reply();
+        assert!(matches!(reply.code, 451 | 452 | 552), "{error}: {}", reply.text());
         assert_eq!(root.read("file"), b"new content");
         for line in ["MKD made", "RMD made", "DELE other"] {
             assert_eq!(session.expect(line, 451).text(), "451 Done, but not safely on the disk");

@@ -79,6 +79,14 @@ pub enum StorageErrorKind {
     Io,
 }
 
+/// Returns whether a change is made, even if it could not be synced.
+pub(crate) fn is_made<T>(changed: &Result<T, StorageError>) -> bool {
+    match changed {
+        Ok(_) => true,
+        Err(error) => error.kind == StorageErrorKind::Unsynced,
+    }
+}
+
 impl StorageError {
     /// Returns an error without an underlying error.
     #[must_use]

@@ -23,6 +23,7 @@ pub(crate) mod unfinished;
 
 pub(crate) use confinement::ConfinementStatus;
 pub use confinement::{Confinement, ConfinementPolicy};
+pub(crate) use error::is_made;
 pub use error::{StorageError, StorageErrorKind};
 pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};

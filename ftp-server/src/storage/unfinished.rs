@@ -77,7 +77,7 @@ impl<P> RunningUploads<P> {
 
 impl<P: PartialEq> RunningUploads<P> {
     /// Begins an upload. Earlier uploads of this user to the same place leave no record any more.
-    /// `is_first` is whether this upload ends no record and goes on with none.
+    /// `is_first` is whether this upload neither ends nor resumes a record.
     pub(crate) fn begin(&self, user: Option<&[u8]>, place: P, is_first: bool) -> Overtaken {
         let is_first = is_first && !self.has(user, &place);
         self.forget(user, &place);

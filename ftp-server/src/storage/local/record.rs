@@ -56,7 +56,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Begins the record of an upload by `user`; `None` is a shared login, for which no bytes are
-    /// kept. `is_first` is whether the upload ends no record and goes on with none. Nothing of the
+    /// kept. `is_first` is whether the upload neither ends nor resumes a record. Nothing of the
     /// upload may fail after this call, because the user's earlier uploads to this target leave no
     /// record any more.
     pub(super) fn begin(
