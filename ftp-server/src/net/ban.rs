@@ -1,7 +1,6 @@
 //! Bans of hosts with too many failed logins (RFC 2577 §5). No user is locked out: a failed login
 //! counts only against the client's host.
 
-use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
@@ -12,7 +11,7 @@ use crate::deadline;
 use crate::ledger::{BanPolicy, SharedState};
 use crate::limits;
 use crate::lock::unpoisoned;
-use crate::shares::{counted, network_of};
+use crate::shares::network_of;
 
 /// The failed logins and the ban of each host.
 #[derive(Debug)]
@@ -143,16 +142,15 @@ impl Bans {
     /// Returns whether there is room for a record of this host. Removes older records if necessary.
     fn has_room(&self, hosts: &mut HashMap<IpAddr, Record>, host: IpAddr, now: Instant) -> bool {
         if !hosts.contains_key(&host) && hosts.len() >= limits::BAN_HOSTS {
-            self.make_room(hosts, host, now);
+            self.make_room(hosts, now);
         }
         hosts.contains_key(&host) || hosts.len() < limits::BAN_HOSTS
     }
 
-    /// Removes expired records. If the table is still full, removes a host of the network that has
-    /// the most: one that is not banned, whose last failure is oldest. A ban ends early only for a
-    /// network that keeps more hosts in the table than that of `host`: one site with many addresses
-    /// must not keep all others from being banned.
-    fn make_room(&self, hosts: &mut HashMap<IpAddr, Record>, host: IpAddr, now: Instant) {
+    /// Removes expired records. If the table is still full, removes the unbanned host whose last
+    /// failure is oldest. Bans stay: if all remembered hosts are banned, no other host can be
+    /// banned.
+    fn make_room(&self, hosts: &mut HashMap<IpAddr, Record>, now: Instant) {
         hosts.retain(|_, record| {
             let is_past = |at| now.saturating_duration_since(at) >= self.window;
             record.is_banned(now) || !record.last.is_none_or(is_past)
@@ -160,21 +158,11 @@ impl Bans {
         if hosts.len() < limits::BAN_HOSTS {
             return;
         }
-        if let Some(other) = Self::surplus(hosts, host, now) {
-            hosts.remove(&other);
+        let others = hosts.iter().filter(|(_, record)| !record.is_banned(now));
+        let oldest = others.min_by_key(|(_, record)| record.last).map(|(host, _)| *host);
+        if let Some(host) = oldest {
+            hosts.remove(&host);
         }
-    }
-
-    /// Returns the host that must make room for `host` in a full table.
-    fn surplus(hosts: &HashMap<IpAddr, Record>, host: IpAddr, now: Instant) -> Option<IpAddr> {
-        let held = counted(hosts.keys().copied());
-        let may_go = |(other, record): &(&IpAddr, &Record)| {
-            !record.is_banned(now) || held(**other) >= held(host).max(2)
-        };
-        let order = |(other, record): &(&IpAddr, &Record)| {
-            (held(**other), !record.is_banned(now), Reverse(record.last))
-        };
-        hosts.iter().filter(may_go).max_by_key(order).map(|(other, _)| *other)
     }
 
     fn hosts(&self) -> MutexGuard<'_, HashMap<IpAddr, Record>> {
@@ -307,22 +295,6 @@ mod tests {
         assert!(!note(&bans, host(most + 1), start + 30 * MINUTE));
         assert!(!note(&bans, host(most + 1), start + 30 * MINUTE));
         assert!(bans.is_banned(host(most - 2), start + 31 * MINUTE));
-    }
-
-    #[test]
-    fn a_site_whose_networks_are_all_banned_does_not_keep_others_from_being_banned_hs_28() {
-        let bans = bans(1);
-        let now = Instant::now();
-        let most = u16::try_from(limits::BAN_HOSTS).unwrap();
-        let of_site = |number: u16| address(&format!("2001:db8:1:{number:x}::1"));
-        assert!((0..most).all(|number| note(&bans, of_site(number), now)));
-        for other in ["192.0.2.1", "192.0.2.2", "2001:db8:2::1"].map(address) {
-            assert!(note(&bans, other, now) && bans.is_banned(other, now));
-        }
-        // The site goes on at its own cost.
-        assert!((most..most + 100).all(|number| note(&bans, of_site(number), now)));
-        assert!(bans.is_banned(address("192.0.2.1"), now));
-        assert_eq!(bans.hosts().len(), limits::BAN_HOSTS);
     }
 
     #[test]

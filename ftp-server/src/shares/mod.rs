@@ -21,7 +21,7 @@ use std::thread::{self, Thread};
 use std::time::Instant;
 
 pub(crate) use debts::Debts;
-pub(crate) use network::{Networks, counted, host_of, network_of};
+pub(crate) use network::{Networks, host_of, network_of};
 pub(crate) use table::Scarce;
 
 use self::network::Prefix;

@@ -1,7 +1,6 @@
 //! The networks that share what is scarce: those around a client's address, from the widest to the
 //! address itself.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ftp_proto::Network;
@@ -61,15 +60,6 @@ impl Networks {
             IpAddr::V6(_) => self.0[0],
         }
     }
-}
-
-/// Returns a function that tells how many of these hosts the network of a host has: its IPv4 address,
-/// or its IPv6 /48.
-pub(crate) fn counted(hosts: impl Iterator<Item = IpAddr>) -> impl Fn(IpAddr) -> usize {
-    let holder = |host| Networks::around(host).holder();
-    let mut held: HashMap<Prefix, usize> = HashMap::new();
-    hosts.for_each(|host| *held.entry(holder(host)).or_default() += 1);
-    move |host| held.get(&holder(host)).copied().unwrap_or_default()
 }
 
 /// Returns the network with this prefix length that contains the address.
