@@ -238,6 +238,15 @@ fn a_temporary_spool_that_users_would_see_is_refused_at_start_and_reload() {
     write(&top);
     served.signal("HUP");
     said(&served, &format!("{why}; configuration unchanged"));
+    // The spool stays where it is, even if the new file names another one, or no hook.
+    let elsewhere = format!("hooks.spool = \"{}\"\n", here.join("elsewhere").display());
+    let shown = text(&top);
+    let (hooks, without) = shown.split_once('\n').unwrap();
+    for text in [format!("{hooks}\n{elsewhere}{without}"), without.to_owned()] {
+        here.write("server.toml", text.as_bytes());
+        served.signal("HUP");
+        said(&served, &format!("{why}; configuration unchanged"));
+    }
     RawSession::login(served.address, "anonymous", "p").expect("CWD files", 550);
     served.signal("TERM");
     assert!(served.running.wait(Instant::now() + LIMIT).is_some(), "it ends");

@@ -74,6 +74,10 @@ impl Hooks {
     /// [`Spool::open`]; or why a thread cannot be started.
     pub(super) fn open(&self, config: &Config) -> Result<(), DaemonError> {
         let hooks = &config.settings.hooks;
+        // An open spool stays open, whatever the new settings say about hooks.
+        if let Some(why) = self.spool.get().and_then(|spool| spool.flaw(config)) {
+            return Err(DaemonError::configuration(why));
+        }
         for Runner { form, pool, .. } in &self.runners {
             if form.command(hooks).is_none() {
                 continue;

@@ -79,10 +79,7 @@ impl Spool {
             let shown = shown_path(place.as_ref().unwrap_or(&parent));
             DaemonError::local(format_args!("hooks.spool: {shown}"), &error)
         };
-        let refused = |path: &Path, why: &str| {
-            let message = format!("hooks.spool: {} {why}", shown_path(path));
-            Err(DaemonError::configuration(message))
-        };
+        let refused = |path: &Path, why: &str| Err(DaemonError::configuration(said_of(path, why)));
         let path = match &place {
             Some(path) => make(path).map(|()| path.clone()),
             None => {
@@ -132,6 +129,11 @@ impl Spool {
             late,
             syncing,
         })
+    }
+
+    /// Returns why the spool cannot stay where it is, because of who would have access to it.
+    pub(super) fn flaw(&self, config: &Config) -> Option<String> {
+        flaw_of(config, &self.path)
     }
 
     /// Returns the directory for events that were not handled, if it lasts.
@@ -284,12 +286,23 @@ const BY_OTHERS: &str = "can be changed by other users of this computer; use chm
 
 /// Returns why the spool cannot be where these settings put it, because of who has access to it.
 pub(in crate::daemon) fn flaw(config: &Config) -> Option<String> {
-    let named = spool_directory(&config.settings);
-    let found = named.as_ref().and_then(|path| path.metadata().ok());
-    let is_open = found.is_some_and(|found| found.mode() & 0o022 != 0);
-    let path = named.unwrap_or_else(|| parent_of_temporary(&config.settings).join(TEMPORARY));
-    let why = exposure(config, &path).or_else(|| is_open.then(|| BY_OTHERS.to_owned()))?;
-    Some(format!("hooks.spool: {} {why}", shown_path(&path)))
+    let Some(path) = spool_directory(&config.settings) else {
+        // A directory with a name of its own will be created.
+        let path = parent_of_temporary(&config.settings).join(TEMPORARY);
+        return exposure(config, &path).map(|why| said_of(&path, &why));
+    };
+    flaw_of(config, &path)
+}
+
+/// As [`flaw`], for a directory.
+fn flaw_of(config: &Config, path: &Path) -> Option<String> {
+    let is_open = path.metadata().is_ok_and(|found| found.mode() & 0o022 != 0);
+    let why = exposure(config, path).or_else(|| is_open.then(|| BY_OTHERS.to_owned()))?;
+    Some(said_of(path, &why))
+}
+
+fn said_of(path: &Path, why: &str) -> String {
+    format!("hooks.spool: {} {why}", shown_path(path))
 }
 
 /// Creates the directory and that of dead letters, unless they exist.
