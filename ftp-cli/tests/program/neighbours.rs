@@ -107,7 +107,9 @@ fn the_record_of_a_killed_server_holds_for_the_others_fs_14_fs_15() {
     let root = TempRoot::new();
     root.write("f", b"old file");
     let (mut one, other) = (start(&root), start(&root));
-    let _data = begin(&mut login(&one), &root, "f", b"01234");
+    // The upload runs until the server is killed.
+    let mut writing = login(&one);
+    let _data = begin(&mut writing, &root, "f", b"01234");
     one.running.child.kill().unwrap();
     one.running.child.wait().unwrap();
     for served in [&other, &start(&root)] {

@@ -15,13 +15,21 @@ use crate::serve::Served;
 /// Threads that log in, transfer and leave without a pause.
 const BUSY: usize = 4;
 
+/// Ends the threads even if an assertion fails: their scope waits for them.
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn reloads_under_load_refuse_no_login_and_leave_nothing_at_scale_go_09_hf_15() {
     let (sessions, reloads) = (scale::count(100, 1_000), scale::count(10, 100));
     allow_descriptors();
     let text = |number: usize| {
-        // Every part that a reload replaces: users and their rates, certificates, the transfer log
-        // and hooks.
+        // What each reload replaces: the banner, the limits, the transfer log, the hooks and the users.
         format!(
             "server.banner = \"{number}\"\nlimits.per_address = 0\nlimits.per_user = {number}00\n\
              log.transfers = \"LOG{}\"\nhooks.stored = [\"/bin/true\"]\n\
@@ -57,6 +65,7 @@ fn reloads_under_load_refuse_no_login_and_leave_nothing_at_scale_go_09_hf_15() {
     let (is_over, logins) = (AtomicBool::new(false), AtomicUsize::new(0));
     let start = Instant::now();
     thread::scope(|scope| {
+        let _end = EndOnDrop(&is_over);
         for number in 0..BUSY {
             let (is_over, logins, login) = (&is_over, &logins, &login);
             scope.spawn(move || {
@@ -79,7 +88,6 @@ fn reloads_under_load_refuse_no_login_and_leave_nothing_at_scale_go_09_hf_15() {
             // A login that began during the reload ends.
             wait_until("a login", || logins.load(Ordering::Relaxed) >= before + BUSY);
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     println!("{reloads} reloads, {logins:?} logins, {sessions} sessions: {:?}", start.elapsed());
     // No session ended or lost its step.
