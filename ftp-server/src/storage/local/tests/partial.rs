@@ -241,6 +241,10 @@ fn partial_files_are_discarded_or_published_by_policy_fs_15() {
             assert!(is_record(kept(&publishing, "f")) && is_whole());
             cut(&publishing, "f", WriteMode::Replace, b"");
             assert!(is_record(kept(&publishing, "f")) && is_whole());
+            // Nobody can resume a text by the number of its converted bytes.
+            let text = publishing.write_as(&path("f"), WriteMode::Replace, USER, false);
+            text.unwrap().write_all(b"part").unwrap();
+            assert!(is_record(kept(&publishing, "f")) && is_whole());
             cut(&publishing, "f", WriteMode::Replace, b"part");
             if old.is_none() {
                 assert_eq!((tree.get("f"), kept(&publishing, "f")), (b"part".to_vec(), None));
