@@ -432,7 +432,7 @@ impl Model {
 }
 
 /// Carries out a sequence, and compares each reply and the file with the model.
-fn check<S: Storage + Clone + 'static>(storage: S, acts: &[Act]) {
+pub(crate) fn check<S: Storage + Clone + 'static>(storage: S, acts: &[Act]) {
     storage.mkdir(&DIRECTORY.into()).unwrap();
     let mut served = Served::new(storage);
     let mut model = Model::default();

@@ -42,7 +42,9 @@ impl S3Storage {
             WriteMode::Append => size,
             _ => 0,
         };
-        let is_first = found.is_none();
+        // A note about another version of the object does not count as a record.
+        let version = old.as_ref().map(Object::version);
+        let is_first = found.as_ref().is_none_or(|found| found.note.old != version);
         // An upload that began earlier leaves no record, whether it runs at this server or not.
         let has_rival = match &found {
             Some(_) if matches!(mode, WriteMode::Resume(_)) => false,

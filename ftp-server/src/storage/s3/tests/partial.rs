@@ -4,7 +4,7 @@ use ftp_tests::wait::wait_until;
 
 use super::fake::Fault;
 use super::*;
-use crate::command::unfinished::tests::{Act, check_random};
+use crate::command::unfinished::tests::{Act, check, check_random};
 
 fn unfinished(storage: &S3Storage, user: Option<&[u8]>) -> Option<Unfinished> {
     storage.unfinished(&path("f"), user).unwrap()
@@ -411,6 +411,13 @@ fn a_finished_replacement_leaves_no_record_fs_13() {
         put(&storage, "f", WriteMode::Replace, &content(length)).unwrap();
         assert_eq!(fake.keys(".ftp-server/"), [""; 0], "{length}");
     }
+}
+
+#[test]
+fn a_refused_upload_ends_no_record_of_another_file_fs_15() {
+    let fake = Fake::start();
+    let acts = [Act::StorCut, Act::OtherUserStores, Act::StorRefused, Act::RestStor];
+    check(store_at(&fake).storage("").unwrap(), &acts);
 }
 
 #[test]
