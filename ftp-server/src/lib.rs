@@ -100,11 +100,10 @@ pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
-    Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, DirectoryUse, Entries, Entry,
-    EntryKind, Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata,
-    MountedStorage, Names, PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall,
-    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Unfinished, Upload, VirtualPath,
-    WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind, Fault,
+    FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage, Names,
+    PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind,
+    StreamEnd, SyncPolicy, Unfinished, Upload, VirtualPath, WriteMode,
 };
 #[cfg(feature = "s3")]
 pub use storage::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};

@@ -36,7 +36,7 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
         Kind::Busy => ReplyCode::FILE_BUSY,
-        Kind::Io => ReplyCode::LOCAL_ERROR,
+        Kind::Io | Kind::Unsynced => ReplyCode::LOCAL_ERROR,
         Kind::Unsupported => ReplyCode::NOT_IMPLEMENTED,
         _ => ReplyCode::FILE_UNAVAILABLE,
     };
@@ -55,9 +55,12 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
             Reply::new(ReplyCode::NAME_NOT_ALLOWED, sentence(Kind::Exists))
         }
         Kind::NameNotAllowed if makes => storage_failure(error, purpose),
-        Kind::NoSpace | Kind::OverQuota | Kind::Uncounted | Kind::Io | Kind::Unsupported => {
-            storage_failure(error, purpose)
-        }
+        Kind::NoSpace
+        | Kind::OverQuota
+        | Kind::Uncounted
+        | Kind::Io
+        | Kind::Unsynced
+        | Kind::Unsupported => storage_failure(error, purpose),
         _ => no_right(),
     }
 }
@@ -138,6 +141,7 @@ mod tests {
             (Existing, Kind::NameNotAllowed, 550),
             (Existing, Kind::Busy, 450),
             (Existing, Kind::Io, 451),
+            (NewName, Kind::Unsynced, 451),
             (Existing, Kind::Unsupported, 502),
             (Existing, Kind::IsDirectory, 550),
             (Digest, Kind::NotFound, 550),

@@ -45,6 +45,7 @@ mod metrics;
 mod mirror;
 mod mirror_field;
 mod moves;
+mod neighbours;
 mod objects;
 mod order;
 mod passwords;

@@ -450,3 +450,52 @@ fn the_server_survives_a_failure_of_any_system_call_at_scale_hf_08_hf_10_fs_20_g
     left.retain(|name| name != b"file");
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// `fsync` is called only for directories: after a name was changed.
+#[test]
+fn a_change_whose_directory_cannot_be_synced_is_made_and_the_reply_says_so_fs_12_hf_04() {
+    let Some(strace) = Peer::find("strace") else { return };
+    let (root, notes) = (TempRoot::new(), TempRoot::new());
+    let served = Served::start(&root, &["--write", "--user", "u:p"]);
+    let process = served.running.child.id();
+    wait_for_sweep(process);
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect("TYPE I", 200);
+    session.upload("STOR file", b"old");
+    // A full disk must not look as if the file had not been stored.
+    for error in ["EIO", "ENOSPC", "EDQUOT"] {
+        let what = ["--trace=fsync".to_owned(), format!("--inject=fsync:error={error}")];
+        let injection = Injection::start(&strace, process, notes.path().join("trace"), &what);
+        for (name, content) in [("file", &b"new content"[..]), ("other", b"x")] {
+            let mut data = session.passive();
+            session.expect(format!("STOR {name}"), 150);
+            data.write_all(content);
+            data.close();
+            let reply = session.expect_reply(451).text();
+            assert_eq!(reply, "451 Done, but not safely on the disk", "{name} {error}");
+            // The file, its record and the reply agree.
+            assert_eq!(root.read(name), content);
+            let size = format!("213 {}", content.len());
+            assert_eq!(session.expect(format!("SIZE {name}"), 213).text(), size);
+        }
+        let mut data = session.passive();
+        session.expect("APPE file", 150);
+        data.write_all(b" and more");
+        data.close();
+        // The end of the file is cut off again.
+        let reply = session.reply();
+        assert!(matches!(reply.code, 451 | 452 | 552), "{error}: {}", reply.text());
+        assert_eq!(root.read("file"), b"new content");
+        for line in ["MKD made", "RMD made", "DELE other"] {
+            assert_eq!(session.expect(line, 451).text(), "451 Done, but not safely on the disk");
+        }
+        session.expect("RNFR file", 350);
+        session.expect("RNTO moved", 451);
+        assert_eq!(root.names(), [&b"moved"[..]], "{error}");
+        assert!(injection.stop() >= 7);
+        session.expect("RNFR moved", 350);
+        session.expect("RNTO file", 250);
+    }
+    session.upload("APPE file", b" and more");
+    assert_eq!(root.read("file"), b"new content and more");
+}

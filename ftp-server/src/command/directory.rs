@@ -7,7 +7,7 @@ use crate::auth::Rights;
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
-use crate::storage::{StorageErrorKind, VirtualPath};
+use crate::storage::{StorageErrorKind, VirtualPath, is_made};
 
 /// `CWD <directory>`: 250, or 550 if it is not an accessible directory.
 pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Outcome {
@@ -53,11 +53,12 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     {
         return refusal.into();
     }
-    match session.check_new_name(&path).and_then(|()| storage.mkdir(&path)) {
-        Ok(()) => {
-            session.tell(EventKind::DirectoryMade { path: &path });
-            reply::pathname(&path, " created").into()
-        }
+    let made = session.check_new_name(&path).and_then(|()| storage.mkdir(&path));
+    if is_made(&made) {
+        session.tell(EventKind::DirectoryMade { path: &path });
+    }
+    match made {
+        Ok(()) => reply::pathname(&path, " created").into(),
         Err(error)
             if existing_ok
                 && error.kind == StorageErrorKind::Exists
@@ -78,11 +79,12 @@ pub(super) fn rmd(session: &Session, path: &Pathname) -> Outcome {
     let Some(storage) = storage.filter(|_| !session.holds_rules(&path)) else {
         return reply::no_right().into();
     };
-    match storage.rmdir(&path) {
-        Ok(()) => {
-            session.tell(EventKind::DirectoryRemoved { path: &path });
-            Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory removed").into()
-        }
+    let removed = storage.rmdir(&path);
+    if is_made(&removed) {
+        session.tell(EventKind::DirectoryRemoved { path: &path });
+    }
+    match removed {
+        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory removed").into(),
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
     }
 }

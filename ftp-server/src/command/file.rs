@@ -11,7 +11,9 @@ use crate::limits;
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
-use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{
+    EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath, is_made,
+};
 
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
 ///
@@ -97,20 +99,21 @@ pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
         return reply::no_right().into();
     };
     let removed = storage.remove(&path);
-    let is_missing = |error: &StorageError| error.kind == StorageErrorKind::NotFound;
-    let removed = match &removed {
-        Err(error) if !is_missing(error) => removed,
-        _ => match storage.forget(&path, session.owner(&path)) {
-            Ok(record) if unfinished::has_bytes(record) => Ok(()),
+    let is_removed = is_made(&removed);
+    let is_missing = removed.as_ref().is_err_and(|error| error.kind == StorageErrorKind::NotFound);
+    let removed = match is_removed || is_missing {
+        false => removed,
+        true => match storage.forget(&path, session.owner(&path)) {
+            Ok(record) if is_missing && unfinished::has_bytes(record) => Ok(()),
             Ok(_) => removed,
             Err(error) => removed.and(Err(error)),
         },
     };
+    if is_removed || removed.is_ok() {
+        session.tell(EventKind::Deleted { path: &path });
+    }
     match removed {
-        Ok(()) => {
-            session.tell(EventKind::Deleted { path: &path });
-            Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted").into()
-        }
+        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted").into(),
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
     }
 }
@@ -147,16 +150,16 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     };
     let replace = session.may_overwrite() && session.may(&to, Rights::DELETE);
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
-    match renamed {
-        Ok(()) => {
-            // Bytes kept for either name would now belong to another file. If the storage fails
-            // here, it still notices that the file is another one.
-            for path in [&from, &to] {
-                let _ = storage.forget(path, session.owner(path));
-            }
-            session.tell(EventKind::Renamed { from: &from, to: &to });
-            Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed").into()
+    if is_made(&renamed) {
+        // Bytes kept for either name would now belong to another file. If the storage fails here, it
+        // still notices that the file is another one.
+        for path in [&from, &to] {
+            let _ = storage.forget(path, session.owner(path));
         }
+        session.tell(EventKind::Renamed { from: &from, to: &to });
+    }
+    match renamed {
+        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed").into(),
         Err(error) => reply::storage_failure(&error, Purpose::NewName).into(),
     }
 }

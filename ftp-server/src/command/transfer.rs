@@ -11,7 +11,7 @@ use crate::data::{AsciiOutgoing, BlockOutgoing, DeflateOutgoing, ImageOutgoing};
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Payload, PreparedTransfer, Session, TransferState};
-use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
+use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode, is_made};
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
 /// transfer.
@@ -131,7 +131,7 @@ fn receive(
     let begin = || {
         session.check_new_name(&path)?;
         match session.owner(&path) {
-            Some(owner) => storage.write_as(&path, mode, owner),
+            Some(owner) => storage.write_as(&path, mode, owner, !is_ascii),
             None => storage.write(&path, mode),
         }
     };
@@ -211,15 +211,21 @@ fn make_all(
     };
     let make = |directory: &VirtualPath| match check(directory) {
         Err(denied) if storage.check_directory(directory).is_err() => Err(denied),
-        _ => match storage.mkdir(directory) {
-            // The directory exists, perhaps because another session has just created it.
-            Err(error) if error.kind == StorageErrorKind::Exists => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => {
+        _ => {
+            let made = storage.mkdir(directory);
+            if is_made(&made) {
                 session.tell(EventKind::DirectoryMade { path: directory });
-                Ok(())
             }
-        },
+            match made {
+                // The directory exists, perhaps because another session has just created it.
+                Err(error) if error.kind == StorageErrorKind::Exists => Ok(()),
+                // The directory is made, but no file is stored.
+                Err(error) if error.kind == StorageErrorKind::Unsynced => {
+                    Err(StorageError { kind: StorageErrorKind::Io, ..error })
+                }
+                made => made,
+            }
+        }
     };
     let mut at = directory;
     let mut missing = Vec::new();

@@ -10,7 +10,8 @@ use super::stores::Stores;
 use super::user_storage::{self, Identity, UserStorage};
 use super::values::shown_path;
 use crate::lock::unpoisoned;
-use crate::{Capabilities, ConfinementStatus, LocalConfig, Storage, StorageError, Tally};
+use crate::storage::{ConfinementStatus, Tally};
+use crate::{Capabilities, LocalConfig, Storage, StorageError};
 
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
 /// store.

@@ -339,6 +339,7 @@ mod tests {
 
     use super::*;
     use crate::Rights;
+    use crate::log::messages;
 
     #[test]
     fn a_program_sees_and_ends_the_sessions_of_its_daemon() {
@@ -379,6 +380,31 @@ mod tests {
         assert!(daemon.status().is_none() && daemon.who().is_empty());
         let lines = std::fs::read_to_string(&log).unwrap();
         assert!(lines.contains("login session=") && lines.contains("stopped; "), "{lines}");
+    }
+
+    /// `apply` is the only function that puts a configuration to use.
+    #[test]
+    fn a_start_and_each_reload_apply_a_configuration_in_the_same_way_hf_15() {
+        let root = TempRoot::new();
+        let mut config = Config::new();
+        config.share(root.path(), Rights::FULL);
+        config.add_user("u", "p");
+        config.set("listen.addresses", "127.0.0.1:0").unwrap();
+        let service = Service::connect(config.settings.environment);
+        let said = messages::of(log::Level::Debug, || {
+            let running = Running::start(config.clone(), Setup::default(), None, &service);
+            let mut running = running.unwrap();
+            for banner in ["one", "two"] {
+                config.set("server.banner", banner).unwrap();
+                running.apply(config.clone()).unwrap();
+            }
+            config.set("anonymous.enabled", "true").unwrap();
+            running.apply(config).unwrap_err();
+            running.shut_down();
+        });
+        let applied: Vec<_> =
+            said.iter().filter_map(|line| line.strip_prefix("configuration applied to ")).collect();
+        assert_eq!(applied, ["the new server", "the running server", "the running server"]);
     }
 
     #[test]

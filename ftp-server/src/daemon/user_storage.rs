@@ -10,7 +10,8 @@ use std::time::SystemTime;
 use super::config::Root;
 use super::stores::Stores;
 use crate::daemon::values::in_full;
-use crate::{ConfinementStatus, LocalConfig, LocalStorage, Storage, StorageError, Tally};
+use crate::storage::{ConfinementStatus, Tally};
+use crate::{LocalConfig, LocalStorage, Storage, StorageError};
 
 /// Device and inode, and the creation time if the file system records it: a new directory can get
 /// the inode of a removed one.

@@ -226,8 +226,9 @@ impl Storage for SharedQuota {
         path: &VirtualPath,
         mode: WriteMode,
         user: &[u8],
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, || self.inner().write_as(path, mode, user))
+        self.begin(path, mode, || self.inner().write_as(path, mode, user, is_image))
     }
 
     fn unfinished(

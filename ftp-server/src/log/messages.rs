@@ -38,7 +38,7 @@ pub(crate) fn of(least: Level, work: impl FnOnce()) -> Vec<String> {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
         log::set_logger(&Kept).unwrap();
-        log::set_max_level(LevelFilter::Info);
+        log::set_max_level(LevelFilter::Debug);
     });
     MESSAGES.set(Some((least, Vec::new())));
     work();

@@ -255,7 +255,8 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TransferEnd {
-    /// `fin`: complete. A received file is published, or the data was sent or read to its end.
+    /// `fin`: complete. A received file is published, or the data was sent or read to its end. The
+    /// reply to an upload is 451 if the name of its file could not be synced.
     Fin,
     /// `close-notify`: complete under TLS, where the sender confirmed the end.
     CloseNotify,

@@ -15,7 +15,7 @@ use crate::data::{DataChannel, DataFault, Interruption, Monitor, PumpEnd};
 use crate::log::{Direction, EventKind, Transfer, TransferEnd};
 use crate::reply;
 use crate::session::{Payload, Place, PreparedTransfer, Session, Working};
-use crate::storage::VirtualPath;
+use crate::storage::{StorageErrorKind, VirtualPath};
 use crate::testing::ProtocolFault;
 use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
@@ -246,7 +246,12 @@ impl Runner {
             PumpEnd::Storage(error) => {
                 let why = error.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
                 self.session.peer.complaints.warn("storage", &format_args!("{error}{why}"));
-                Conclusion::reply(TransferEnd::Storage, reply::transfer_failure(error))
+                // A file that could not be synced is published all the same.
+                let end = match error.kind {
+                    StorageErrorKind::Unsynced => TransferEnd::Fin,
+                    _ => TransferEnd::Storage,
+                };
+                Conclusion::reply(end, reply::transfer_failure(error))
             }
         }
     }

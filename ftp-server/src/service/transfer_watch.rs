@@ -108,7 +108,7 @@ impl<'a> TransferWatch<'a> {
         let PreparedTransfer { announcement, mut payload, stays_open, .. } = transfer;
         let is_upload = matches!(payload, Payload::Receive(..));
         if let Err(result) = self.prepare(&mut payload) {
-            payload.abort(&result);
+            payload.abort(&result, false);
             // The data of a refused upload may still arrive, and must not go into the next upload.
             let is_refused = !matches!(result, TransferResult::Pumped(_));
             match channel.is_open() {
@@ -117,10 +117,11 @@ impl<'a> TransferWatch<'a> {
             }
             return result;
         }
+        let is_active = matches!(channel, DataChannel::Active(_));
         let mut connection = match self.begin(&announcement, channel, is_upload) {
             Ok(connection) => connection,
             Err(result) => {
-                payload.abort(&result);
+                payload.abort(&result, is_active);
                 return result;
             }
         };
@@ -358,12 +359,15 @@ fn announced_open(announcement: &[u8]) -> Reply {
 }
 
 impl Payload {
-    /// Aborts before the first byte.
-    fn abort(self, result: &TransferResult) {
+    /// Aborts before the first byte. After `PASV`, a client can take a connection to a proxy in front
+    /// of this server for a data connection. Such a client has sent bytes that no server has got, and
+    /// lftp would go on after the length of the old file.
+    fn abort(self, result: &TransferResult, is_active: bool) {
         if let Self::Receive(upload, _) = self {
             upload.abort(match result {
                 TransferResult::Pumped(end) => stream_end(end),
-                TransferResult::Refused(..) | TransferResult::TooLong => StreamEnd::Failed,
+                TransferResult::Refused(..) | TransferResult::TooLong => StreamEnd::Refused,
+                TransferResult::NoData(_) if is_active => StreamEnd::Refused,
                 TransferResult::NoData(_) | TransferResult::NoTls(_) => StreamEnd::Cut,
             });
         }

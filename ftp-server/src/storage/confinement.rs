@@ -27,16 +27,15 @@ pub enum ConfinementPolicy {
 
 /// The mechanisms that keep a session below its root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct ConfinementStatus {
+pub(crate) struct ConfinementStatus {
     /// Whether the kernel keeps every path lookup below the root (`openat2`). Without it, paths are
     /// walked one component at a time, and every symbolic link is refused.
-    pub openat2: bool,
+    pub(crate) openat2: bool,
     /// Version of the Landlock ABI in use: 2, 3 or 5; `None` without Landlock. With Landlock, the
     /// session's thread cannot open anything outside the root, even if the server has a defect.
     /// Version 2 (before Linux 6.2) does not prevent truncation by path (`truncate`), which the
     /// server never uses.
-    pub landlock: Option<u8>,
+    pub(crate) landlock: Option<u8>,
 }
 
 impl fmt::Display for ConfinementStatus {

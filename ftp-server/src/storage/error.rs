@@ -71,9 +71,20 @@ pub enum StorageErrorKind {
     /// The storage does not support the operation.
     #[error("not supported by the storage")]
     Unsupported,
+    /// The change is made, but it could not be synced: a power failure can undo it.
+    #[error("done, but not safely on the disk")]
+    Unsynced,
     /// Another error.
     #[error("local error")]
     Io,
+}
+
+/// Returns whether a change is made, even if it could not be synced.
+pub(crate) fn is_made<T>(changed: &Result<T, StorageError>) -> bool {
+    match changed {
+        Ok(_) => true,
+        Err(error) => error.kind == StorageErrorKind::Unsynced,
+    }
 }
 
 impl StorageError {

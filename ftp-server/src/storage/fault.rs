@@ -308,9 +308,10 @@ impl Storage for FaultStorage {
         path: &VirtualPath,
         mode: WriteMode,
         user: &[u8],
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
         self.call(StorageCall::Write)?;
-        self.inner.write_as(path, mode, user).map(|upload| self.upload(upload))
+        self.inner.write_as(path, mode, user, is_image).map(|upload| self.upload(upload))
     }
 
     fn unfinished(

@@ -21,12 +21,14 @@ mod s3;
 mod shared;
 pub(crate) mod unfinished;
 
-pub use confinement::{Confinement, ConfinementPolicy, ConfinementStatus};
+pub(crate) use confinement::ConfinementStatus;
+pub use confinement::{Confinement, ConfinementPolicy};
+pub(crate) use error::is_made;
 pub use error::{StorageError, StorageErrorKind};
 pub use fault::{Fault, FaultStorage, StorageCall};
-pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
+pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
-pub(crate) use local::{is_hidden_name, lock, unlock};
+pub(crate) use local::{Tally, is_hidden_name, lock, unlock};
 pub use memory::MemoryStorage;
 #[cfg(test)]
 pub(crate) use memory::tests::{Numbers, assert_same_as_memory};
@@ -178,7 +180,9 @@ pub trait Storage: Send + Sync {
 
     /// Begins an upload as [`write`](Self::write) does, for a user who does not share the login.
     /// After an interruption, a storage may keep the received bytes for this user. The user then
-    /// continues with [`WriteMode::Resume`].
+    /// continues with [`WriteMode::Resume`]. Without `is_image`, the bytes are those of a text whose
+    /// lines the server has converted. Their number then says nothing about the client's file, so a
+    /// storage must neither keep nor publish them; the record stays.
     ///
     /// By default, a storage keeps nothing.
     ///
@@ -190,6 +194,7 @@ pub trait Storage: Send + Sync {
         path: &VirtualPath,
         mode: WriteMode,
         _user: &[u8],
+        _is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
         self.write(path, mode)
     }
@@ -529,8 +534,8 @@ pub trait Upload: io::Write {
     ///
     /// # Errors
     ///
-    /// Returns an error of any kind if the content could not be published. The old file, if any,
-    /// then still exists.
+    /// Returns `Unsynced` if the content is published, but its name could not be synced. After an
+    /// error of any other kind, the content is not published; the old file, if any, still exists.
     fn commit(self: Box<Self>) -> Result<(), StorageError>;
 
     /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.
@@ -570,6 +575,9 @@ pub enum StreamEnd {
     /// The storage failed or refused the upload, or the data was malformed. A storage must not keep
     /// the bytes of this upload; bytes kept before it stay.
     Failed,
+    /// The server refused the upload before the client could send a byte. It leaves no record, as
+    /// if it had never begun, unless it ended the record of an earlier upload.
+    Refused,
 }
 
 /// Effect of an upload on an existing file.

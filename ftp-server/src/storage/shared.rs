@@ -59,8 +59,9 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         path: &VirtualPath,
         mode: WriteMode,
         user: &[u8],
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        (**self).write_as(path, mode, user)
+        (**self).write_as(path, mode, user, is_image)
     }
 
     fn unfinished(

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::StreamEnd;
 use crate::lock::unpoisoned;
 
 /// Time for which an unfinished upload is remembered. It is shorter than a day, so that a daily job
@@ -76,13 +77,15 @@ impl<P> RunningUploads<P> {
 
 impl<P: PartialEq> RunningUploads<P> {
     /// Begins an upload. Earlier uploads of this user to the same place leave no record any more.
-    pub(crate) fn begin(&self, user: Option<&[u8]>, place: P) -> Overtaken {
+    /// `is_first` is whether this upload neither ends nor resumes a record.
+    pub(crate) fn begin(&self, user: Option<&[u8]>, place: P, is_first: bool) -> Overtaken {
+        let is_first = is_first && !self.has(user, &place);
         self.forget(user, &place);
         let user = user.unwrap_or_default();
         let is_overtaken = Arc::default();
         let run = Run { user: user.to_vec(), place, is_overtaken: Arc::clone(&is_overtaken) };
         self.runs().push(run);
-        Overtaken(is_overtaken)
+        Overtaken { is_overtaken, is_first }
     }
 
     /// Lets the uploads of this user to this place that are running leave no record.
@@ -93,7 +96,7 @@ impl<P: PartialEq> RunningUploads<P> {
 
     /// Ends an upload.
     pub(crate) fn end(&self, upload: &Overtaken) {
-        self.runs().retain(|run| !Arc::ptr_eq(&run.is_overtaken, &upload.0));
+        self.runs().retain(|run| !Arc::ptr_eq(&run.is_overtaken, &upload.is_overtaken));
     }
 
     /// Records that a file was stored, renamed or removed. The uploads to this place that are
@@ -134,10 +137,19 @@ pub(crate) fn below<'a>(path: &'a [u8], directory: &[u8]) -> Option<&'a [u8]> {
 /// Whether an upload has been overtaken: since it began, its name got another file or lost its
 /// file, or the same user began another upload. It then leaves no record.
 #[derive(Debug)]
-pub(crate) struct Overtaken(Arc<AtomicBool>);
+pub(crate) struct Overtaken {
+    is_overtaken: Arc<AtomicBool>,
+    /// Whether there was no unfinished upload of the same user when this one began.
+    pub(crate) is_first: bool,
+}
 
 impl Overtaken {
     pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.is_overtaken.load(Ordering::SeqCst)
+    }
+
+    /// Returns whether an upload that ended like this leaves neither a record nor bytes.
+    pub(crate) fn leaves_nothing(&self, end: StreamEnd) -> bool {
+        self.get() || self.is_first && end == StreamEnd::Refused
     }
 }

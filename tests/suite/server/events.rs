@@ -287,6 +287,59 @@ fn the_log_tells_how_each_transfer_ended() {
 }
 
 #[test]
+fn changes_that_were_not_synced_are_told_as_made() {
+    use StorageCall::{Mkdir, Remove, Rename, Rmdir, UploadCommit};
+    let log = Log::new();
+    let unsynced = Fault::Fail(StorageErrorKind::Unsynced);
+    let calls = [UploadCommit, Mkdir, Rmdir, Remove, Rename].into_iter();
+    let memory = MemoryStorage::new();
+    memory.put("/f", b"x").expect("a file");
+    let memory = FaultStorage::new(memory);
+    let storage = calls.fold(memory, |storage, call| storage.from(call, 1, unsynced));
+    let login = Login::new(Arc::new(storage.clone()), Rights::FULL).mkdir_parents(true);
+    let builder = Server::builder().config(super::quick());
+    let builder = builder.authenticator(UserTable::new().user("u", "p", login));
+    let server = builder.observer(log.in_format(LogFormat::Text)).bind("127.0.0.1:0");
+    let server = server.expect("a server on loopback");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    let mut data = session.passive();
+    session.expect("STOR new", 150);
+    data.write_all(b"much");
+    data.close();
+    session.expect_reply(451);
+    for line in ["MKD made", "RMD removed", "DELE f"] {
+        session.expect(line, 451);
+    }
+    let forgotten = storage.count(StorageCall::Forget);
+    assert_eq!(forgotten, 1);
+    session.expect("RNFR f", 350);
+    session.expect("RNTO g", 451);
+    assert_eq!(storage.count(StorageCall::Forget), forgotten + 2);
+    // The directory is made, but no byte of the file is received.
+    let _data = session.passive();
+    let reply = session.expect("STOR parent/f", 451).text();
+    assert_eq!(reply, "451 Local error");
+    let told = |line: &String| {
+        let (event, rest) = line.split_once(' ')?;
+        let (_, what) = rest.split_once(" user=\"u\" ")?;
+        (event != "command-refused").then(|| format!("{event} {what}"))
+    };
+    let told: Vec<_> = log.equal_lines(&[]).iter().filter_map(told).collect();
+    assert_eq!(
+        told,
+        [
+            r#"transfer verb=STOR path="/new" bytes=4 seconds=S type=A end=fin reply=451"#,
+            r#"mkdir path="/made""#,
+            r#"rmdir path="/removed""#,
+            r#"delete path="/f""#,
+            r#"rename path="/f" to="/g""#,
+            r#"mkdir path="/parent""#,
+            r#"transfer verb=STOR path="/parent/f" bytes=0 seconds=S type=A end=refused reply=451"#,
+        ]
+    );
+}
+
+#[test]
 fn refused_commands_are_logged_with_the_reason() {
     for (format, mark) in [(LogFormat::Text, " verb="), (LogFormat::Json, ",\"verb\":")] {
         let log = Log::new();

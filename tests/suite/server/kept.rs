@@ -429,3 +429,33 @@ fn size_excludes_the_bytes_of_a_running_append_fs_16_cm_121() {
     assert_eq!(other.expect("SIZE f", 213).text(), "213 11");
     assert_eq!(other.download("RETR f"), b"old and new");
 }
+
+#[test]
+fn an_upload_that_was_refused_before_its_data_leaves_the_file_as_it_was_fs_15_cm_121() {
+    let mut config = quick();
+    config.timeouts.data_connect = Duration::from_secs(1);
+    let fixture = Fixture::configured(config);
+    fixture.write("f", "old file");
+    let mut session = fixture.session();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    let [high, low] = closed.expect("a port").port().to_be_bytes();
+    let port = format!("PORT 127,0,0,1,{high},{low}");
+    play(&mut session, &[("TYPE I", 200), (&port, 200)]);
+    session.expect("STOR f", 150);
+    session.expect_reply(425);
+    assert_eq!(session.expect("SIZE f", 213).bytes, b"213 8\r\n");
+    assert_eq!(fixture.names(), ["f"]);
+    session.upload("APPE f", b" and more");
+    assert_eq!(session.download("RETR f"), b"old file and more");
+    // Another program may have taken the data connection, and the client may have sent something.
+    play(&mut session, &[("EPSV", 229)]);
+    session.expect("STOR f", 150);
+    session.expect_reply(425);
+    let resumes = [("TYPE I", 200), ("SIZE f", 554), ("EPSV", 229), ("APPE f", 450)];
+    play(&mut fixture.session(), &resumes);
+    // A refused upload does not end the doubt that an earlier one left.
+    play(&mut session, &[(&port, 200)]);
+    session.expect("STOR f", 150);
+    session.expect_reply(425);
+    play(&mut fixture.session(), &resumes);
+}

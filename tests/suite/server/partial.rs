@@ -117,6 +117,7 @@ fn an_interrupted_upload_keeps_the_existing_file_fs_15_hf_17() {
         let fixture = Fixture::new();
         fixture.write("f", "old");
         let mut session = fixture.session();
+        session.expect("TYPE I", 200);
         let mut data = session.passive();
         session.expect(command, 150);
         data.write_all(b"a part");
@@ -126,7 +127,6 @@ fn an_interrupted_upload_keeps_the_existing_file_fs_15_hf_17() {
         let left = (fixture.read("f"), fixture.published());
         assert_eq!(left, (b"old".to_vec(), vec!["f".to_owned()]));
         // The client may ask for the length of what it stored, to resume it.
-        session.expect("TYPE I", 200);
         assert_eq!(session.expect("SIZE f", 213).text(), told, "{command}");
     }
 }
@@ -140,6 +140,7 @@ fn partial_files_of_a_shared_identity_are_never_kept_fs_15() {
         });
         for (user, kept) in [("anonymous", 0), ("u", 1)] {
             let mut session = RawSession::login(fixture.server.local_addr(), user, "p");
+            session.expect("TYPE I", 200);
             let mut data = session.passive();
             session.expect("STOR f", 150);
             data.write_all(b"part");

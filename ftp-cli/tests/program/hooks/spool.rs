@@ -8,11 +8,13 @@ use std::thread;
 use std::time::Instant;
 
 use ftp_tests::process::{LIMIT, run};
+use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::wait::{at_last, wait_until};
 
 use super::notices::{Noticed, SEE, field};
 use super::said;
+use crate::serve::Served;
 use crate::{failed, ftp};
 
 /// A program that records the start of each run, and hangs until the end of its test.
@@ -85,6 +87,8 @@ fn a_killed_or_stopped_server_loses_no_event_of_a_hanging_hook_hf_19() {
 fn only_an_upload_that_never_got_its_name_leaves_no_event_hf_19() {
     let (noticed, spool) = start(TempRoot::new(), TempRoot::new(), HANG, &[]);
     noticed.login("u").upload("STOR named", b"x");
+    // A later run would be one of the next program with this name.
+    wait_until("the first run", || fs::exists(noticed.here.join("tried")).unwrap());
     let (root, here) = end(noticed, "KILL");
     let [name] = &queued(&spool)[..] else { panic!("{:?}", queued(&spool)) };
     let json = fs::read_to_string(spool.join(name)).unwrap();
@@ -201,4 +205,49 @@ fn a_spool_that_others_use_is_refused() {
         let found = String::from_utf8_lossy(&check.stdout).into_owned();
         assert_eq!(found.contains(why), is_checked, "{found}");
     }
+}
+
+#[test]
+fn a_temporary_spool_that_users_would_see_is_refused_at_start_and_reload() {
+    let here = TempRoot::new();
+    let [top, files] = ["top", "top/files"].map(|name| here.mkdir(name));
+    let text = |root: &Path| {
+        format!(
+            "hooks.stored = [\"/bin/true\"]\n\
+             [anonymous]\nenabled = true\nroot = \"{}\"\n",
+            root.display()
+        )
+    };
+    let write = |root: &Path| here.write("server.toml", text(root).as_bytes());
+    let why = "whose users could read or change it; use another place";
+    let serve = || {
+        let mut serve = ftp(&["serve", "--config", "server.toml", "--listen", "0"]);
+        serve.current_dir(here.path()).env("TMPDIR", here.join("top"));
+        serve
+    };
+    write(&top);
+    let ran = run(&mut serve());
+    failed(&ran, ran.code().unwrap(), why);
+    let check = run(serve().arg("--check"));
+    let found = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(found.contains(why) && check.code() != Some(0), "{found}");
+    assert_eq!(fs::read_dir(&top).unwrap().count(), 1, "it has created nothing");
+    // A directory beside the spool is none above it.
+    write(&files);
+    let mut served = Served::of(&mut serve());
+    write(&top);
+    served.signal("HUP");
+    said(&served, &format!("{why}; configuration unchanged"));
+    // The spool stays where it is, even if the new file names another one, or no hook.
+    let elsewhere = format!("hooks.spool = \"{}\"\n", here.join("elsewhere").display());
+    let shown = text(&top);
+    let (hooks, without) = shown.split_once('\n').unwrap();
+    for text in [format!("{hooks}\n{elsewhere}{without}"), without.to_owned()] {
+        here.write("server.toml", text.as_bytes());
+        served.signal("HUP");
+        said(&served, &format!("{why}; configuration unchanged"));
+    }
+    RawSession::login(served.address, "anonymous", "p").expect("CWD files", 550);
+    served.signal("TERM");
+    assert!(served.running.wait(Instant::now() + LIMIT).is_some(), "it ends");
 }

@@ -7,6 +7,7 @@
 mod directories;
 mod mirror;
 mod races;
+mod reloads;
 mod sessions;
 #[cfg(feature = "tls")]
 mod tls;

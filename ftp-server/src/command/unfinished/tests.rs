@@ -34,10 +34,18 @@ pub(crate) enum Act {
     StorCutEarly,
     /// `STOR` that ends with an error of the disk.
     StorFailed,
+    /// `STOR` in `TYPE A` that is cut.
+    StorTextCut,
+    /// `STOR` that is refused before its first byte.
+    StorRefused,
     RestStor,
     RestStorCut,
+    /// `REST` and `STOR` that are refused before the first byte.
+    RestStorRefused,
     Appe,
     AppeCut,
+    /// `APPE` that is refused before its first byte.
+    AppeRefused,
     Size,
     Mlst,
     Retr,
@@ -67,10 +75,14 @@ const ACTS: &[Act] = &[
     Act::StorCut,
     Act::StorCutEarly,
     Act::StorFailed,
+    Act::StorTextCut,
+    Act::StorRefused,
     Act::RestStor,
     Act::RestStorCut,
+    Act::RestStorRefused,
     Act::Appe,
     Act::AppeCut,
+    Act::AppeRefused,
     Act::Size,
     Act::Mlst,
     Act::Retr,
@@ -285,9 +297,16 @@ impl Model {
         let number = self.upload;
         let done = |code: u16| (code, Vec::new());
         match act {
-            Act::Stor | Act::StorCut | Act::StorCutEarly | Act::StorFailed => {
+            Act::Stor
+            | Act::StorCut
+            | Act::StorCutEarly
+            | Act::StorFailed
+            | Act::StorTextCut
+            | Act::StorRefused => {
                 self.upload += 1;
+                let is_first = self.record.is_none() && self.begun.is_empty();
                 let mut begun = self.begin();
+                begun.leaves_nothing = act == Act::StorRefused && is_first;
                 self.client = Client { has_stored: act == Act::Stor, ..Client::default() };
                 let length = match act {
                     Act::Stor => {
@@ -302,17 +321,23 @@ impl Model {
                 self.cut(begun);
                 done(426)
             }
-            Act::RestStor | Act::RestStorCut => {
+            Act::RestStor | Act::RestStorCut | Act::RestStorRefused => {
                 let rest = self.rest();
-                let is_cut = act == Act::RestStorCut;
-                let to = if is_cut { rest + 2 } else { LENGTH.max(rest + 3) };
-                self.resume(Some(rest), bytes(number, rest, to), is_cut)
+                let to = match act {
+                    Act::RestStor => LENGTH.max(rest + 3),
+                    Act::RestStorCut => rest + 2,
+                    _ => rest,
+                };
+                self.resume(Some(rest), bytes(number, rest, to), act != Act::RestStor)
             }
-            Act::Appe | Act::AppeCut => {
+            Act::Appe | Act::AppeCut | Act::AppeRefused => {
                 let from = self.end();
-                let is_cut = act == Act::AppeCut;
-                let to = if is_cut { from + 2 } else { LENGTH };
-                self.resume(None, bytes(number, from, to), is_cut)
+                let to = match act {
+                    Act::Appe => LENGTH,
+                    Act::AppeCut => from + 2,
+                    _ => from,
+                };
+                self.resume(None, bytes(number, from, to), act != Act::Appe)
             }
             Act::Size => self.size(),
             Act::Mlst => match &self.file {
@@ -407,7 +432,7 @@ impl Model {
 }
 
 /// Carries out a sequence, and compares each reply and the file with the model.
-fn check<S: Storage + Clone + 'static>(storage: S, acts: &[Act]) {
+pub(crate) fn check<S: Storage + Clone + 'static>(storage: S, acts: &[Act]) {
     storage.mkdir(&DIRECTORY.into()).unwrap();
     let mut served = Served::new(storage);
     let mut model = Model::default();
@@ -467,16 +492,30 @@ pub(crate) fn check_random<S: Storage + Clone + 'static>(
     }
 }
 
+/// Returns a storage on a new directory with this number.
+fn on_disk(root: &tempfile::TempDir, number: usize) -> LocalStorage {
+    let root = root.path().join(number.to_string());
+    std::fs::create_dir(&root).unwrap();
+    let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+    LocalStorage::open(root).unwrap().configured(config).unwrap()
+}
+
+#[test]
+fn kept_bytes_survive_a_resumption_that_was_refused_fs_15() {
+    let root = tempfile::tempdir().unwrap();
+    let refused = [Act::RestStorRefused, Act::AppeRefused];
+    for (number, refused) in refused.into_iter().enumerate() {
+        let acts = [Act::OtherUserStores, Act::StorCut, Act::Size, refused, Act::RestStor];
+        check(MemoryStorage::new(), &acts);
+        check(on_disk(&root, number), &acts);
+    }
+}
+
 #[test]
 fn random_sequences_end_as_promised_on_a_disk_and_beside_mounts_fs_15() {
     let rounds = if std::env::var_os("FTP_LARGE").is_some() { 10_000 } else { 300 };
     let root = tempfile::tempdir().unwrap();
-    let local = |round: usize| {
-        let root = root.path().join(round.to_string());
-        std::fs::create_dir(&root).unwrap();
-        let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
-        LocalStorage::open(root).unwrap().configured(config).unwrap()
-    };
+    let local = |round: usize| on_disk(&root, round);
     check_random(rounds, |_| true, local);
     check_random(
         rounds,

@@ -38,11 +38,10 @@ fn check_hooks(config: &Config, findings: &mut Findings) {
         directory("hooks.dead_letters", path, findings);
     }
     let has_hook = settings.program.is_some() || !settings.stored.is_empty();
-    let Some(spool) = hooks::spool_directory(&config.settings).filter(|_| has_hook) else { return };
-    if let Some(why) = hooks::flaw(config, &spool) {
-        let words = format_args!("hooks.spool: {} {why}", shown_path(&spool));
-        findings.fail(DaemonErrorKind::Configuration, words);
+    if let Some(why) = hooks::flaw(config).filter(|_| has_hook) {
+        findings.fail(DaemonErrorKind::Configuration, format_args!("{why}"));
     }
+    let Some(spool) = hooks::spool_directory(&config.settings).filter(|_| has_hook) else { return };
     match spool.exists() {
         true => directory("hooks.spool", &spool, findings),
         false => findings

@@ -70,12 +70,20 @@ impl Hooks {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Spool::open`], or why a thread cannot be started.
+    /// Returns why the spool would be in reach of users, also of those whom a reload adds; the errors of
+    /// [`Spool::open`]; or why a thread cannot be started.
     pub(super) fn open(&self, config: &Config) -> Result<(), DaemonError> {
         let hooks = &config.settings.hooks;
+        // An open spool stays open, whatever the new settings say about hooks.
+        if let Some(why) = self.spool.get().and_then(|spool| spool.flaw(config)) {
+            return Err(DaemonError::configuration(why));
+        }
         for Runner { form, pool, .. } in &self.runners {
             if form.command(hooks).is_none() {
                 continue;
+            }
+            if let Some(why) = flaw(config) {
+                return Err(DaemonError::configuration(why));
             }
             if self.spool.get().is_none() {
                 // Only one thread applies configurations.

@@ -34,6 +34,9 @@ const MOST_STUCK: usize = 64;
 /// The most events that wait to become dead letters because the queue was full.
 const REFUSED: usize = 1_000;
 
+/// Beginning of the name of a temporary spool.
+const TEMPORARY: &str = "ftp-hooks-";
+
 /// Directory of dead letters in the spool.
 const FAILED: &str = "failed";
 
@@ -66,29 +69,21 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// Returns the reason if the directory cannot be used, if another server uses it, or if users
-    /// have access to it.
+    /// Returns the reason if the directory cannot be used, if another server uses it, or if other
+    /// users of the computer can change it.
     pub(super) fn open(config: &Config) -> Result<Self, DaemonError> {
         let place = spool_directory(&config.settings);
         let is_temporary = place.is_none();
-        let parent = config.settings.environment.get("TMPDIR");
-        let parent = parent.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let parent = parent_of_temporary(&config.settings);
         let failed = |error: io::Error| {
             let shown = shown_path(place.as_ref().unwrap_or(&parent));
             DaemonError::local(format_args!("hooks.spool: {shown}"), &error)
         };
-        let refused = |path: &Path, why: &str| {
-            let message = format!("hooks.spool: {} {why}", shown_path(path));
-            Err(DaemonError::configuration(message))
-        };
-        if let Some((path, why)) = place.as_ref().and_then(|path| Some((path, flaw(config, path)?)))
-        {
-            return refused(path, &why);
-        }
+        let refused = |path: &Path, why: &str| Err(DaemonError::configuration(said_of(path, why)));
         let path = match &place {
             Some(path) => make(path).map(|()| path.clone()),
             None => {
-                let made = tempfile::Builder::new().prefix("ftp-hooks-").tempdir_in(&parent);
+                let made = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&parent);
                 made.map(tempfile::TempDir::keep)
             }
         };
@@ -134,6 +129,11 @@ impl Spool {
             late,
             syncing,
         })
+    }
+
+    /// Returns why the spool cannot stay where it is, because of who would have access to it.
+    pub(super) fn flaw(&self, config: &Config) -> Option<String> {
+        flaw_of(config, &self.path)
     }
 
     /// Returns the directory for events that were not handled, if it lasts.
@@ -277,12 +277,32 @@ pub(in crate::daemon) fn spool_directory(settings: &Settings) -> Option<PathBuf>
     settings.hooks.spool.clone().or_else(by_service)
 }
 
+/// Returns the directory in which a temporary spool is created.
+fn parent_of_temporary(settings: &Settings) -> PathBuf {
+    settings.environment.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+}
+
 const BY_OTHERS: &str = "can be changed by other users of this computer; use chmod 700";
 
-/// Returns why a directory cannot be the spool, because of who has access to it.
-pub(in crate::daemon) fn flaw(config: &Config, path: &Path) -> Option<String> {
+/// Returns why the spool cannot be where these settings put it, because of who has access to it.
+pub(in crate::daemon) fn flaw(config: &Config) -> Option<String> {
+    let Some(path) = spool_directory(&config.settings) else {
+        // A directory with a name of its own will be created.
+        let path = parent_of_temporary(&config.settings).join(TEMPORARY);
+        return exposure(config, &path).map(|why| said_of(&path, &why));
+    };
+    flaw_of(config, &path)
+}
+
+/// As [`flaw`], for a directory.
+fn flaw_of(config: &Config, path: &Path) -> Option<String> {
     let is_open = path.metadata().is_ok_and(|found| found.mode() & 0o022 != 0);
-    exposure(config, path).or_else(|| is_open.then(|| BY_OTHERS.to_owned()))
+    let why = exposure(config, path).or_else(|| is_open.then(|| BY_OTHERS.to_owned()))?;
+    Some(said_of(path, &why))
+}
+
+fn said_of(path: &Path, why: &str) -> String {
+    format!("hooks.spool: {} {why}", shown_path(path))
 }
 
 /// Creates the directory and that of dead letters, unless they exist.

@@ -102,9 +102,5 @@ fn begin_at(
         let expected = if let WriteMode::From(from) = mode { Some(from) } else { None };
         return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));
     }
-    let upload = Replacement::begin(&target, mode, files.config, user, charge)?;
-    if begins_again {
-        record::discard_kept(&target, user);
-    }
-    Ok(Box::new(upload))
+    Ok(Box::new(Replacement::begin(&target, mode, files.config, user, charge)?))
 }

@@ -14,6 +14,11 @@ pub(super) fn as_kind(kind: StorageErrorKind, errno: Errno) -> StorageError {
     StorageError { kind, source: Some(errno.into()) }
 }
 
+/// Converts an error from syncing a change that is made.
+pub(super) fn unsynced(errno: Errno) -> StorageError {
+    as_kind(StorageErrorKind::Unsynced, errno)
+}
+
 /// Converts an error from a path lookup. A name that is too long, or is below a file, counts as
 /// missing.
 pub(super) fn lookup(errno: Errno) -> StorageError {

@@ -184,6 +184,16 @@ pub(super) fn drop_bytes(directory: &Directory, name: &[u8]) -> bool {
 /// Returns an error if the file cannot be removed, or if its file system has no locks and a process
 /// might be writing to it.
 pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
+    match try_remove(usage, directory, name) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Removes a hidden file as [`remove`] does, but returns EWOULDBLOCK if a process is writing to it,
+/// and ENOENT if it is missing.
+pub(super) fn try_remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     let mut removed = remove_now(usage, directory, name);
     for _ in 0..TRIES {
         if removed != Err(Errno::WOULDBLOCK) {
@@ -193,11 +203,7 @@ pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> R
         let _alone = unpoisoned(LOOKING.write());
         removed = remove_now(usage, directory, name);
     }
-    match removed {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(errno),
-    }
+    removed
 }
 
 fn remove_now(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {

@@ -60,7 +60,7 @@ use self::files::{Files, free_bytes, lack_of_inodes};
 use self::root::Root;
 use self::root_confinement::RootConfinement;
 use self::source::LocalSource;
-use self::usage::{COST_OF_OBJECT as OBJECT, Cost, Usage};
+use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::{
     Capabilities, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata, Names, Quota,
     RoomFor, Source, Storage, StorageError, StorageErrorKind, Unfinished, Upload, VirtualPath,
@@ -128,9 +128,10 @@ pub struct LocalStorage {
 /// other processes are not counted. A tally identifies the root by device and inode number. Drop
 /// the tally if its directory is replaced: a new directory can reuse the inode number of a removed
 /// one.
+#[cfg(feature = "daemon")]
 #[derive(Clone, Debug)]
-pub struct Tally {
-    _usage: Arc<Usage>,
+pub(crate) struct Tally {
+    _usage: Arc<usage::Usage>,
 }
 
 impl LocalStorage {
@@ -232,8 +233,8 @@ impl LocalStorage {
 
     /// Returns a handle that keeps the count of [`LocalConfig::quota`] and
     /// [`LocalConfig::max_files`] while no storage of the root is open.
-    #[must_use]
-    pub fn tally(&self) -> Tally {
+    #[cfg(feature = "daemon")]
+    pub(crate) fn tally(&self) -> Tally {
         Tally { _usage: Arc::clone(self.files.root.usage()) }
     }
 
@@ -248,8 +249,7 @@ impl LocalStorage {
     }
 
     /// Returns the mechanisms that keep sessions below the root.
-    #[must_use]
-    pub fn confinement_status(&self) -> ConfinementStatus {
+    pub(crate) fn confinement_status(&self) -> ConfinementStatus {
         let landlock = self.confinement.as_ref().map(|it| it.abi());
         ConfinementStatus { openat2: self.files.root.is_kernel_confined(), landlock }
     }
@@ -314,8 +314,13 @@ impl Storage for LocalStorage {
         path: &VirtualPath,
         mode: WriteMode,
         user: &[u8],
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        begin::begin(&self.files, path, mode, Some(user))
+        let mut files = self.files.clone();
+        if !is_image {
+            files.config.partial = PartialPolicy::Discard;
+        }
+        begin::begin(&files, path, mode, Some(user))
     }
 
     fn unfinished(

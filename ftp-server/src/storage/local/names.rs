@@ -4,7 +4,7 @@
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::failure::{creation, existing, rename_error, system};
+use super::failure::{creation, existing, rename_error, system, unsynced};
 use super::files::Files;
 use super::usage::{Cost, Leaving};
 use super::{inherit, name, quota, record, root, sweep};
@@ -22,7 +22,7 @@ pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageErr
     change.freed(cost);
     drop(change);
     record::end_all(&directory, name);
-    directory.sync(files.config.sync).map_err(system)
+    directory.sync(files.config.sync).map_err(unsynced)
 }
 
 pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
@@ -45,7 +45,7 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
         removed => removed,
     }
     .map_err(existing)?;
-    directory.sync(files.config.sync).map_err(system)
+    directory.sync(files.config.sync).map_err(unsynced)
 }
 
 pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
@@ -73,7 +73,7 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
         let bits = bits | Mode::from_raw_mode(now & 0o7000);
         inherit::set_mode(&made, now, bits).map_err(system)?;
     }
-    directory.sync(files.config.sync).map_err(system)
+    directory.sync(files.config.sync).map_err(unsynced)
 }
 
 pub(super) fn rename(
@@ -125,9 +125,9 @@ pub(super) fn rename(
     record::end_all(&from_directory, from_name);
     record::end_all(&to_directory, to_name);
     // Syncs the new name first, so that at least one of the two names is on disk at any moment.
-    to_directory.sync(files.config.sync).map_err(system)?;
+    to_directory.sync(files.config.sync).map_err(unsynced)?;
     if !to_directory.is_same(&from_directory) {
-        from_directory.sync(files.config.sync).map_err(system)?;
+        from_directory.sync(files.config.sync).map_err(unsynced)?;
     }
     Ok(())
 }

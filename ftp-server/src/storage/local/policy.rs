@@ -45,7 +45,7 @@ pub enum PartialPolicy {
     Discard,
     /// Publish the received bytes of a new file under its name, as other servers do. Readers cannot
     /// see that the file is incomplete. Of an upload that was to replace a file, discard them. As
-    /// with `Resume`, nothing is kept of an upload to a drop box, by `STOU`, or of a
+    /// with `Resume`, nothing is kept of an upload to a drop box, by `STOU`, in `TYPE A`, or of a
     /// [shared](crate::Login::is_shared) login, and `APPE` leaves the old file.
     Publish,
 }
@@ -108,8 +108,7 @@ pub struct LocalConfig {
     /// - when an upload begins and the count is a day old;
     /// - when an upload needs bytes or a name, but a count that is at least ten minutes old leaves
     ///   none (the upload then waits);
-    /// - when a limit is first checked after the last storage and the last [`Tally`](crate::Tally)
-    ///   of the root were dropped.
+    /// - when a limit is first checked after the last storage of the root was dropped.
     ///
     /// While a directory cannot be read, a new count is never lower than the old one. So
     /// [`chmod`](crate::Storage::chmod) fails with `Denied` if it would make a directory unreadable

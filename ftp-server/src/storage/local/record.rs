@@ -21,7 +21,7 @@ use super::target::Target;
 use super::usage::Usage;
 use crate::storage::unfinished::{Overtaken, RunningUploads};
 use crate::storage::{
-    Metadata, StorageError, StorageErrorKind, Unfinished, VirtualPath, WriteMode,
+    Metadata, StorageError, StorageErrorKind, StreamEnd, Unfinished, VirtualPath, WriteMode,
 };
 
 /// The running uploads of this process, under all roots.
@@ -51,17 +51,19 @@ pub(super) struct Record {
     /// The file that the upload is to replace.
     old: Option<Metadata>,
     pub(super) place: Place,
-    overtaken: Overtaken,
+    pub(super) overtaken: Overtaken,
 }
 
 impl Record {
     /// Begins the record of an upload by `user`; `None` is a shared login, for which no bytes are
-    /// kept. Nothing of the upload may fail after this call, because the user's earlier uploads to
-    /// this target leave no record any more.
+    /// kept. `is_first` is whether the upload neither ends nor resumes a record. Nothing of the
+    /// upload may fail after this call, because the user's earlier uploads to this target leave no
+    /// record any more.
     pub(super) fn begin(
         target: &Target,
         config: LocalConfig,
         user: Option<&[u8]>,
+        is_first: bool,
     ) -> Result<Self, StorageError> {
         let Target { directory, name, existing: old, .. } = target;
         let when_cut = match config.partial {
@@ -71,7 +73,7 @@ impl Record {
         };
         let names = name::of_record(user, name, old.as_ref());
         let place = place(directory, name).map_err(system)?;
-        let overtaken = RUNNING.begin(user, place.clone());
+        let overtaken = RUNNING.begin(user, place.clone(), is_first);
         Ok(Self { names, when_cut, old: *old, place, overtaken })
     }
 
@@ -85,9 +87,10 @@ impl Record {
         now.is_some() && !is_same(self.old.as_ref(), now)
     }
 
-    /// Returns whether the upload leaves its record. `now` is the file that has its name now.
-    pub(super) fn is_valid(&self, now: Option<&Metadata>) -> bool {
-        !self.overtaken.get() && is_same(self.old.as_ref(), now)
+    /// Returns whether an upload that ended like this leaves its record. `now` is the file that has
+    /// its name now.
+    pub(super) fn is_valid(&self, end: StreamEnd, now: Option<&Metadata>) -> bool {
+        !self.overtaken.leaves_nothing(end) && is_same(self.old.as_ref(), now)
     }
 }
 
@@ -177,7 +180,9 @@ pub(super) fn forget(
     let found = find_at(&target, files.config, user)?;
     RUNNING.forget(user, &place(&target.directory, &target.name).map_err(system)?);
     discard_kept(&target, user);
-    names(&target, user).for_each(|names| remove_left(&target.directory, &names.running));
+    for RecordNames { running, .. } in names(&target, user) {
+        remove_left(&target.directory, &running);
+    }
     Ok(found)
 }
 
@@ -195,14 +200,17 @@ fn target(files: &Files, path: &VirtualPath) -> Result<Option<Target>, StorageEr
 }
 
 /// Discards the bytes that are kept for `user`, and their records: of an upload that was to replace
-/// the file which is there now, and of one that was to be a new file.
-pub(super) fn discard_kept(target: &Target, user: Option<&[u8]>) {
-    names(target, user).for_each(|names| remove_left(&target.directory, &names.kept));
+/// the file which is there now, and of one that was to be a new file. Returns whether there was any.
+pub(super) fn discard_kept(target: &Target, user: Option<&[u8]>) -> bool {
+    let discard = |names: RecordNames| remove_left(&target.directory, &names.kept);
+    names(target, user).map(discard).fold(false, |any, was_there| any | was_there)
 }
 
-/// Removes a hidden file unless an upload is running. If this fails, the sweeper removes it.
-pub(super) fn remove_left(directory: &Directory, hidden: &[u8]) {
-    let _ = hidden::remove(directory.root().usage(), directory.as_fd(), hidden);
+/// Removes a hidden file unless an upload is running. If this fails, the sweeper removes it. Returns
+/// whether there is or was such a file.
+pub(super) fn remove_left(directory: &Directory, hidden: &[u8]) -> bool {
+    let removed = hidden::try_remove(directory.root().usage(), directory.as_fd(), hidden);
+    removed != Err(Errno::NOENT)
 }
 
 /// Discards the bytes of the records of `user`, but not the records.

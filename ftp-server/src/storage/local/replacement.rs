@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::copying::Copying;
 use super::directory::Directory;
-use super::failure::{as_kind, creation, existing, system};
+use super::failure::{as_kind, creation, existing, system, unsynced};
 use super::kept_uploads::Part;
 use super::name::RecordNames;
 use super::output::Output;
@@ -79,7 +79,7 @@ impl Replacement {
         }
         let leaves_record = matches!(mode, WriteMode::Create | WriteMode::Replace);
         let running = leaves_record.then(|| name::of_record(user, &name, old.as_ref()).running);
-        let Made { file, is_locked, metadata: made, hidden } =
+        let Made { file, is_locked, metadata: made, hidden, is_first } =
             make(&directory, &name, running.as_deref(), old.is_some(), config).map_err(creation)?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
@@ -103,7 +103,9 @@ impl Replacement {
             new.copying = Some(Copying::new(old, keep));
         }
         if leaves_record {
-            new.record = Some(Record::begin(target, config, user)?);
+            let mut record = Record::begin(target, config, user, is_first)?;
+            record.overtaken.is_first &= !record::discard_kept(target, user);
+            new.record = Some(record);
         }
         Ok(new)
     }
@@ -146,7 +148,7 @@ impl Replacement {
         let directory = &target.directory;
         let named =
             cut.and_then(|()| directory.rename_new(&kept, directory, &running).map_err(system));
-        let record = named.and_then(|()| Record::begin(&target, config, user));
+        let record = named.and_then(|()| Record::begin(&target, config, user, false));
         let record = record.inspect_err(|_| hidden::unlock(&file))?;
         charge.take_over(metadata.size, length);
         usage.shelf().take(metadata.identity);
@@ -276,7 +278,7 @@ impl Replacement {
     /// resumed. If this method returns an error or `false`, the caller removes the file.
     fn leave_record(&mut self) -> Result<bool, Errno> {
         let Some(record) = &self.record else { return Ok(false) };
-        if !record.is_valid(self.target_now()?.as_ref()) {
+        if !record.is_valid(self.end, self.target_now()?.as_ref()) {
             return Ok(false);
         }
         let (when_cut, kept, above) = (record.when_cut, record.names.kept.clone(), record.place.0);
@@ -289,7 +291,7 @@ impl Replacement {
         let most = match (when_cut, self.end) {
             _ if !self.is_locked => 0,
             (WhenCut::Keep, StreamEnd::Cut) => u64::MAX,
-            (WhenCut::Keep, StreamEnd::Failed) => self.former.unwrap_or(0),
+            (WhenCut::Keep, _) => self.former.unwrap_or(0),
             _ => 0,
         };
         // If the upload exceeds the limit for partial uploads, its beginning is still useful.
@@ -395,7 +397,7 @@ impl Upload for Replacement {
         let policy = self.output.policy();
         // Closes the file. Programs that watch the directory need not wait for the disk.
         drop(self);
-        directory.sync(policy).map_err(system)
+        directory.sync(policy).map_err(unsynced)
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {
@@ -450,6 +452,8 @@ pub(super) struct Made {
     is_locked: bool,
     metadata: Metadata,
     hidden: Vec<u8>,
+    /// Whether the first name was free: no upload has left it or uses it.
+    is_first: bool,
 }
 
 /// Creates and locks an empty file with a hidden name, for the target `name`: with the name `first`,
@@ -480,7 +484,8 @@ fn make(
         match made {
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
-            Ok(made) => {
+            Ok(mut made) => {
+                made.is_first = attempt == 0;
                 if let Some(bits) = later {
                     inherit::set_mode(&made.file, made.metadata.mode, bits)?;
                 }
@@ -504,7 +509,7 @@ pub(super) fn claim(directory: &Directory, hidden: Vec<u8>, file: OwnedFd) -> Re
     let metadata = root::metadata_of(&file)?;
     match directory.metadata(&hidden) {
         Ok(found) if found.identity == metadata.identity => {
-            Ok(Made { file, is_locked: locked.is_ok(), metadata, hidden })
+            Ok(Made { file, is_locked: locked.is_ok(), metadata, hidden, is_first: false })
         }
         Ok(_) | Err(Errno::NOENT) => Err(Errno::EXIST),
         Err(errno) => Err(errno),

@@ -175,6 +175,7 @@ impl MemoryStorage {
         path: &VirtualPath,
         mode: WriteMode,
         user: Option<&[u8]>,
+        keeps: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
         if path.is_root() {
             return Err(Kind::IsDirectory.into());
@@ -190,11 +191,11 @@ impl MemoryStorage {
         };
         let key = user_path(user, path);
         let mut content = self.no_content();
-        let mut former = 0;
+        let (mut former, mut is_first) = (0, false);
         match mode {
             WriteMode::Create | WriteMode::Replace => {
                 // The bytes of an earlier upload cannot be resumed after this one.
-                tree.kept.remove(&key);
+                is_first = tree.kept.remove(&key).is_none();
             }
             WriteMode::Resume(from) => {
                 let kept = tree.unfinished(path, user).filter(|kept| kept.kept >= from);
@@ -216,10 +217,10 @@ impl MemoryStorage {
         let leaves_record = !matches!(mode, WriteMode::From(_) | WriteMode::Append);
         let unfinished = leaves_record.then(|| UnfinishedUpload {
             key,
-            keeps: user.is_some(),
+            keeps,
             former,
             old: tree.version(path),
-            overtaken: tree.running.begin(user, path.as_bytes().to_vec()),
+            overtaken: tree.running.begin(user, path.as_bytes().to_vec(), is_first),
         });
         let existed = old.is_some();
         let (storage, path) = (self.clone(), path.clone());
@@ -257,7 +258,7 @@ impl Storage for MemoryStorage {
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, None)
+        self.begin(path, mode, None, false)
     }
 
     fn write_as(
@@ -265,8 +266,9 @@ impl Storage for MemoryStorage {
         path: &VirtualPath,
         mode: WriteMode,
         user: &[u8],
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, Some(user))
+        self.begin(path, mode, Some(user), is_image)
     }
 
     fn unfinished(

@@ -93,7 +93,7 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
                 Some(StreamEnd::Failed),
             ]);
             let begun = match user {
-                Some(user) => storage.write_as(&one, mode, user),
+                Some(user) => storage.write_as(&one, mode, user, true),
                 None => storage.write(&one, mode),
             };
             let ended = begun.and_then(|mut upload| {
@@ -167,7 +167,7 @@ fn partial_files_move_and_vanish_with_their_directory_fs_15_cm_87() {
             storage.mkdir(&path(name)).unwrap();
         }
         let cut = |name| {
-            let upload = storage.write_as(&path(name), WriteMode::Replace, b"ann");
+            let upload = storage.write_as(&path(name), WriteMode::Replace, b"ann", true);
             upload.unwrap().write_all(b"0123").unwrap();
         };
         let size = |name| kept(storage, name);
@@ -190,7 +190,7 @@ fn partial_files_move_and_vanish_with_their_directory_fs_15_cm_87() {
 fn writing_to_a_newer_file_discards_the_partial_file_fs_15() {
     let storage = MemoryStorage::new();
     let file = path("f");
-    let begin = |mode| storage.write_as(&file, mode, b"ann").unwrap();
+    let begin = |mode| storage.write_as(&file, mode, b"ann", true).unwrap();
     begin(WriteMode::Replace).write_all(b"0123456789").unwrap();
     assert_eq!(kept(&storage, "f"), Some(10));
     storage.put(&file, "other").unwrap();

@@ -88,8 +88,10 @@ impl Upload for MemoryUpload {
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {
-        if end == StreamEnd::Failed {
-            self.drop_new_bytes();
+        match &self.unfinished {
+            Some(unfinished) if unfinished.overtaken.leaves_nothing(end) => self.content = None,
+            _ if end == StreamEnd::Cut => {}
+            _ => self.drop_new_bytes(),
         }
     }
 }

@@ -342,10 +342,11 @@ impl Storage for MountedStorage {
         path: &VirtualPath,
         mode: WriteMode,
         user: &[u8],
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
         let Place { storage, path: inner, .. } = self.place(path)?;
         self.check_new(path, Kind::IsDirectory)?;
-        storage.write_as(&inner, mode, user).map_err(|error| self.refused(path, error))
+        storage.write_as(&inner, mode, user, is_image).map_err(|error| self.refused(path, error))
     }
 
     fn unfinished(

@@ -28,7 +28,7 @@ fn names(storage: &dyn Storage, directory: &str) -> Vec<String> {
 }
 
 fn store(storage: &dyn Storage, name: &str) -> Result<(), StorageError> {
-    let mut upload = storage.write_as(&path(name), WriteMode::Replace, b"ann")?;
+    let mut upload = storage.write_as(&path(name), WriteMode::Replace, b"ann", true)?;
     upload.write_all(name.as_bytes())?;
     upload.commit()
 }
@@ -216,7 +216,7 @@ fn mount_points_must_be_unique_and_not_the_root() {
 fn each_storage_has_its_own_partial_uploads_and_space() {
     let shared = MemoryStorage::limited(1_000_000);
     let tree = MountedStorage::new(MemoryStorage::new()).mount("/pub", shared.clone()).unwrap();
-    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann").unwrap();
+    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann", true).unwrap();
     upload.write_all(b"0123456789").unwrap();
     drop(upload);
     let kept = |storage: &dyn Storage, name: &str| {
@@ -226,11 +226,11 @@ fn each_storage_has_its_own_partial_uploads_and_space() {
     assert_eq!(kept(&shared, "/f"), Some(10));
     assert_eq!(kept(&tree, "/f"), None);
     assert_eq!(tree.forget(&path("/f"), Some(b"ann")).unwrap(), None);
-    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::Resume(9), b"ann").unwrap();
+    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::Resume(9), b"ann", true).unwrap();
     upload.write_all(b"9").unwrap();
     upload.commit().unwrap();
     assert_eq!(shared.get("/f").as_deref(), Some(&b"0123456789"[..]));
-    drop(tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann").unwrap());
+    drop(tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann", true).unwrap());
     assert!(tree.forget(&path("/pub/f"), Some(b"ann")).unwrap().is_some());
     assert_eq!(kept(&shared, "/f"), None);
     assert!(tree.space(&path("/pub")).unwrap() < 1_000_000);

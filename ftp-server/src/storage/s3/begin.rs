@@ -19,6 +19,7 @@ impl S3Storage {
         path: &VirtualPath,
         mode: WriteMode,
         user: Option<&[u8]>,
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
         let key = self.keys.file(path)?;
         self.check_parent(path)?;
@@ -41,6 +42,9 @@ impl S3Storage {
             WriteMode::Append => size,
             _ => 0,
         };
+        // A note about another version of the object does not count as a record.
+        let version = old.as_ref().map(Object::version);
+        let is_first = found.as_ref().is_none_or(|found| found.note.old != version);
         // An upload that began earlier leaves no record, whether it runs at this server or not.
         let has_rival = match &found {
             Some(_) if matches!(mode, WriteMode::Resume(_)) => false,
@@ -65,7 +69,9 @@ impl S3Storage {
         let refusal = if leaves_record { refusal } else { Kind::Busy };
         let record = leaves_record.then(|| {
             let keys = (&*key, &*note_key);
-            Record::begin(store, keys, user, old.as_ref(), (self.keeps(user), has_rival))
+            let keeps = is_image && self.keeps(user);
+            let (facts, old) = ((keeps, has_rival, is_first), old.as_ref());
+            Record::begin(store, keys, user, old, facts)
         });
         let (id, store) = (Inner::unique()?, Arc::clone(store));
         let begun = Begun { store, key, id, multipart: None, record, lease: None };

@@ -6,6 +6,7 @@ use super::error::S3Error;
 use super::multipart::Part;
 use super::objects::{Condition, Object};
 use super::partial;
+use super::record::Record;
 use super::upload::{Begun, Sent};
 use super::work::Job;
 use crate::storage::{StorageError, StreamEnd};
@@ -72,7 +73,8 @@ impl Closing {
 
     fn leave_record(&self, tail: &[u8]) -> Result<(), S3Error> {
         let Begun { store, key, record, lease, .. } = &self.begun;
-        let Some(record) = record.as_ref().filter(|record| !record.is_overtaken()) else {
+        let leaves = |record: &&Record| !record.leaves_nothing(self.reason);
+        let Some(record) = record.as_ref().filter(leaves) else {
             return self.discard();
         };
         if store.client.head(key)?.as_ref().map(Object::version) != record.old {

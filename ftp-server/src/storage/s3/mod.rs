@@ -317,7 +317,7 @@ impl Storage for S3Storage {
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, None)
+        self.begin(path, mode, None, false)
     }
 
     fn write_as(
@@ -325,8 +325,9 @@ impl Storage for S3Storage {
         path: &VirtualPath,
         mode: WriteMode,
         user: &[u8],
+        is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, Some(user))
+        self.begin(path, mode, Some(user), is_image)
     }
 
     fn unfinished(

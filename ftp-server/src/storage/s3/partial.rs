@@ -43,6 +43,8 @@ pub(super) struct Note {
     pub(super) upload: Option<String>,
     /// Whether a session is writing.
     pub(super) is_active: bool,
+    /// Whether the received bytes are kept, even if the server is killed.
+    pub(super) keeps: bool,
     /// The number of parts before the last bytes.
     pub(super) parts: u32,
     /// The total size of these parts, in bytes.
@@ -60,8 +62,12 @@ impl Note {
     }
 
     fn encode(&self) -> String {
-        let Self { owner, key, object, upload, is_active, parts, stored, tail, old } = self;
-        let state = if *is_active { "active" } else { "cut" };
+        let Self { owner, key, object, upload, is_active, keeps, parts, stored, tail, old } = self;
+        let state = match (is_active, keeps) {
+            (true, true) => "active",
+            (true, false) => "discarding",
+            (false, _) => "cut",
+        };
         let upload = upload.as_deref().unwrap_or("-");
         let (by, length) = tail.as_ref().map_or(("-", 0), |(by, length)| (&**by, *length));
         let old = old.as_deref().unwrap_or("-");
@@ -81,9 +87,10 @@ impl Note {
         let key = value("key")?.to_owned();
         let object = value("object")?.to_owned();
         let upload = value("upload").map(|text| (text != "-").then(|| text.to_owned()))?;
-        let is_active = match value("state")? {
-            "active" => true,
-            "cut" => false,
+        let (is_active, keeps) = match value("state")? {
+            "active" => (true, true),
+            "discarding" => (true, false),
+            "cut" => (false, true),
             _ => return None,
         };
         let parts = value("parts")?.parse().ok()?;
@@ -93,7 +100,7 @@ impl Note {
         let tail = (by != "-").then(|| (by.to_owned(), length));
         // Notes of earlier versions, which are only swept, do not have this line.
         let old = value("old").filter(|old| *old != "-").map(str::to_owned);
-        Some(Self { owner, key, object, upload, is_active, parts, stored, tail, old })
+        Some(Self { owner, key, object, upload, is_active, keeps, parts, stored, tail, old })
     }
 }
 
@@ -145,6 +152,7 @@ pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
 pub(super) fn load(store: &Inner, found: &Found) -> Result<Option<Kept>, S3Error> {
     let note = &found.note;
     let listed = match &note.upload {
+        Some(_) if !note.keeps => return Ok(None),
         Some(upload) => {
             let upload = Multipart { key: note.key.clone(), upload: upload.clone() };
             match store.client.list_parts(&upload)? {
@@ -467,13 +475,15 @@ mod tests {
             object: "id".to_owned(),
             upload: Some("up/1+=".to_owned()),
             is_active: true,
+            keeps: false,
             parts: 3,
             stored: 30,
             tail: Some(("o0".to_owned(), 7)),
             old: Some("\"tag\" 7 id".to_owned()),
         };
         assert_eq!(Note::parse(&note.encode()).as_ref(), Some(&note));
-        (note.upload, note.tail, note.old, note.is_active) = (None, None, None, false);
+        (note.upload, note.tail, note.old) = (None, None, None);
+        (note.is_active, note.keeps) = (false, true);
         assert_eq!(Note::parse(&note.encode()).as_ref(), Some(&note));
         for wrong in ["", "x", TITLE, &note.encode().replace("cut", "eaten")] {
             assert_eq!(Note::parse(wrong), None, "{wrong}");

@@ -7,7 +7,7 @@ use super::inner::Inner;
 use super::objects::Object;
 use super::{S3Storage, identity, partial};
 use crate::storage::unfinished::Overtaken;
-use crate::storage::{StorageError, StorageErrorKind as Kind, Unfinished, VirtualPath};
+use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Unfinished, VirtualPath};
 
 /// The record that a running upload leaves if it does not end with success.
 #[derive(Clone)]
@@ -40,9 +40,9 @@ impl Record {
         (key, note_key): (&str, &str),
         user: Option<&[u8]>,
         old: Option<&Object>,
-        (keeps, has_rival): (bool, bool),
+        (keeps, has_rival, is_first): (bool, bool, bool),
     ) -> Self {
-        let overtaken = store.running.begin(user, key.as_bytes().to_vec());
+        let overtaken = store.running.begin(user, key.as_bytes().to_vec(), is_first);
         let run = Arc::new(Run { store: Arc::clone(store), overtaken });
         let old = old.map(Object::version);
         Self { note_key: note_key.to_owned(), old, keeps, has_rival, run }
@@ -50,6 +50,10 @@ impl Record {
 
     pub(super) fn is_overtaken(&self) -> bool {
         self.run.overtaken.get()
+    }
+
+    pub(super) fn leaves_nothing(&self, end: StreamEnd) -> bool {
+        self.run.overtaken.leaves_nothing(end)
     }
 }
 

@@ -72,6 +72,7 @@ impl Begun {
             object: self.id.clone(),
             upload: self.multipart.as_ref().map(|multipart| multipart.upload.clone()),
             is_active: true,
+            keeps: self.record.as_ref().is_some_and(|record| record.keeps),
             old: self.record.as_ref().and_then(|record| record.old.clone()),
             ..Note::default()
         })

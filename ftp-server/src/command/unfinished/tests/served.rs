@@ -113,33 +113,45 @@ impl<S: Storage + Clone + 'static> Served<S> {
         let (number, next) = (model.upload, model.upload + 1);
         let session = &mut self.session;
         let done = |code: u16| (code, Vec::new());
-        let cut = Some(StreamEnd::Cut);
+        let (cut, refused) = (Some(StreamEnd::Cut), Some(StreamEnd::Refused));
         match act {
-            Act::Stor | Act::StorCut | Act::StorCutEarly | Act::StorFailed => {
+            Act::Stor
+            | Act::StorCut
+            | Act::StorCutEarly
+            | Act::StorFailed
+            | Act::StorTextCut
+            | Act::StorRefused => {
                 let (length, end) = match act {
                     Act::Stor => (LENGTH, None),
-                    Act::StorCut => (CUT, cut),
+                    Act::StorCut | Act::StorTextCut => (CUT, cut),
                     Act::StorCutEarly => (1, cut),
+                    Act::StorRefused => (0, refused),
                     _ => (CUT, Some(StreamEnd::Failed)),
                 };
+                if act == Act::StorTextCut {
+                    session.transfer.representation = RepresentationType::Ascii;
+                }
                 let prepared = transfer::stor(session, name);
+                session.transfer.representation = RepresentationType::Image;
                 Self::upload(session, prepared, &bytes(next, 0, length), end)
             }
-            Act::RestStor | Act::RestStorCut => {
+            Act::RestStor | Act::RestStorCut | Act::RestStorRefused => {
                 let rest = model.rest();
                 let (to, end) = match act {
                     Act::RestStor => (LENGTH.max(rest + 3), None),
-                    _ => (rest + 2, cut),
+                    Act::RestStorCut => (rest + 2, cut),
+                    _ => (rest, refused),
                 };
                 transfer::rest(session, RestartMarker::new(rest as u64).unwrap());
                 let prepared = transfer::stor(session, name);
                 Self::upload(session, prepared, &bytes(number, rest, to), end)
             }
-            Act::Appe | Act::AppeCut => {
+            Act::Appe | Act::AppeCut | Act::AppeRefused => {
                 let from = model.end();
                 let (to, end) = match act {
                     Act::Appe => (LENGTH, None),
-                    _ => (from + 2, cut),
+                    Act::AppeCut => (from + 2, cut),
+                    _ => (from, refused),
                 };
                 let prepared = transfer::appe(session, name);
                 Self::upload(session, prepared, &bytes(number, from, to), end)

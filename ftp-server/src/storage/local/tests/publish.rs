@@ -70,7 +70,7 @@ fn check_events(tree: &Tree, directory: &str) {
     for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
         let storage = storage.clone().with(|config| config.sync = sync);
         let store = |mode, content: &[u8]| {
-            let mut upload = storage.write_as(&path("scan.pdf"), mode, USER).unwrap();
+            let mut upload = storage.write_as(&path("scan.pdf"), mode, USER, true).unwrap();
             while !upload.prepare().unwrap() {}
             upload.write_all(content).unwrap();
             upload.flush().unwrap();
@@ -85,7 +85,7 @@ fn check_events(tree: &Tree, directory: &str) {
         assert_eq!(store(WriteMode::Append, b" and more"), in_place, "{directory}");
         storage.remove(&path("scan.pdf")).unwrap();
         // An interrupted upload is no event of the file, and a resumed one is.
-        let mut cut = storage.write_as(&path("scan.pdf"), WriteMode::Replace, USER).unwrap();
+        let mut cut = storage.write_as(&path("scan.pdf"), WriteMode::Replace, USER, true).unwrap();
         cut.write_all(b"content").unwrap();
         drop(cut);
         let events = watcher.events_until_written(&hidden);
@@ -153,7 +153,7 @@ fn a_name_that_the_disk_refuses_is_refused_before_the_data_cm_105_fs_12() {
     }
     upload(&storage, "a-b.jpg", WriteMode::Replace, b"x");
     // Hidden names are matched regardless of case, as the disk matches them.
-    let mut cut = storage.write_as(&path("cut"), WriteMode::Replace, USER).unwrap();
+    let mut cut = storage.write_as(&path("cut"), WriteMode::Replace, USER, true).unwrap();
     cut.write_all(b"part").unwrap();
     drop(cut);
     let hidden = tree.names("")[0].clone();
@@ -336,9 +336,9 @@ fn a_planted_partial_file_is_not_used_hp_22_fs_15() {
     let plant = || as_user(65_534, &[], || tree.put(&hidden, "planted"));
     plant();
     assert_eq!(storage.unfinished(&path("f"), Some(USER)).unwrap(), None);
-    let resumed = storage.write_as(&path("f"), WriteMode::Resume(6), USER);
+    let resumed = storage.write_as(&path("f"), WriteMode::Resume(6), USER, true);
     assert_eq!(kind(resumed), Some(BadRestart));
-    let mut stored = storage.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
+    let mut stored = storage.write_as(&path("f"), WriteMode::Replace, USER, true).unwrap();
     stored.write_all(b"content").unwrap();
     stored.commit().unwrap();
     assert_eq!(tree.get("f"), b"content");

@@ -95,7 +95,7 @@ fn the_record_of_a_killed_server_loses_its_bytes_fs_14_fs_15() {
         let running = String::from_utf8(names.running).unwrap();
         tree.put(&running, "written");
         assert_eq!(kept(&storage, "f"), Some(0));
-        let resumed = storage.write_as(&path("f"), WriteMode::Resume(2), USER);
+        let resumed = storage.write_as(&path("f"), WriteMode::Resume(2), USER, true);
         assert_eq!(kind(resumed), Some(BadRestart));
         assert!(storage.tidy_up());
         assert_eq!((kept(&storage, "f"), tree.get(&running).len()), (Some(0), 0));

@@ -37,6 +37,22 @@ fn uploads_of_one_name_that_begin_at_once_do_not_take_each_others_file_fs_18() {
 }
 
 #[test]
+fn an_upload_discards_kept_bytes_although_another_one_has_the_usual_name_fs_15() {
+    let tree = Tree::new();
+    let storage = tree.storage().with(|config| config.sync = SyncPolicy::None);
+    let has_kept = || tree.names("").iter().any(|name| name.starts_with(".ftp-upload-kept-"));
+    let first = begin(&storage, "f", WriteMode::Replace, b"first");
+    cut(&storage, "f", WriteMode::Replace, b"0123");
+    assert!(has_kept());
+    let third = begin(&storage, "f", WriteMode::Replace, b"third");
+    assert!(!has_kept());
+    // An upload that ended a record leaves one, even if it is refused.
+    third.abort(StreamEnd::Refused);
+    first.abort(StreamEnd::Cut);
+    assert_eq!(kept(&storage, "f"), Some(0));
+}
+
+#[test]
 fn a_forgotten_record_is_gone_even_while_others_look_for_it_cm_109_fs_15() {
     let tree = Tree::new();
     let storage = tree.storage().with(|config| config.sync = SyncPolicy::None);
@@ -71,7 +87,7 @@ fn an_upload_leaves_its_record_in_a_directory_that_was_renamed_fs_15() {
         // It is found there to make room, and ends with the next file.
         storage.make_room(&path("/"), u64::MAX, RoomFor::More).unwrap();
         assert_eq!(kept(&storage, "e/f"), Some(0));
-        storage.write_as(&path("e/f"), WriteMode::Replace, b"bob").unwrap().commit().unwrap();
+        storage.write_as(&path("e/f"), WriteMode::Replace, b"bob", true).unwrap().commit().unwrap();
         assert_eq!(tree.names_with_records("e"), ["f"]);
         storage.remove(&path("e/f")).unwrap();
         storage.rename(&path("e"), &path("d"), false).unwrap();
@@ -86,7 +102,7 @@ fn records_end_through_any_root_fs_15() {
     for (one, name, other, same) in [(&outer, "d/f", &inner, "f"), (&inner, "f", &outer, "d/f")] {
         cut(one, name, WriteMode::Replace, b"0123");
         assert_eq!(kept(other, same), Some(4));
-        other.write_as(&path(same), WriteMode::Replace, b"bob").unwrap().commit().unwrap();
+        other.write_as(&path(same), WriteMode::Replace, b"bob", true).unwrap().commit().unwrap();
         other.remove(&path(same)).unwrap();
         assert_eq!((kept(one, name), tree.names_with_records("d")), (None, vec![]));
     }
@@ -99,7 +115,7 @@ fn an_append_ends_records_only_once_it_is_stored_fs_15_fs_16() {
         tree.put("f", "old content");
         cut(&storage, "f", WriteMode::Replace, b"0123");
         let append = || {
-            let mut append = storage.write_as(&path("f"), WriteMode::Append, b"bob").unwrap();
+            let mut append = storage.write_as(&path("f"), WriteMode::Append, b"bob", true).unwrap();
             append.write_all(b"+more").unwrap();
             append
         };

@@ -67,7 +67,7 @@ fn appends_and_restarts_copy_the_old_bytes_cm_107_cm_108() {
     ] {
         for added in [0, 1, new.len()] {
             fake.store("f", &old[..length]);
-            let mut upload = storage.write_as(&path("f"), mode, USER).unwrap();
+            let mut upload = storage.write_as(&path("f"), mode, USER, true).unwrap();
             while !upload.prepare().unwrap() {}
             upload.write_all(&new[..added]).unwrap();
             assert_eq!(fake.content("f").unwrap(), old[..length]);
@@ -112,7 +112,7 @@ fn an_append_is_not_ready_while_the_old_bytes_are_copied() {
         let storage = on(&fake);
         let old = content(length);
         fake.store("f", &old);
-        let mut upload = storage.write_as(&path("f"), WriteMode::Append, USER).unwrap();
+        let mut upload = storage.write_as(&path("f"), WriteMode::Append, USER, true).unwrap();
         fake.fail(operation, 0, 1, fake::Fault::Delay(Duration::from_secs(1)));
         assert!(!upload.ready().unwrap(), "{operation}");
         while !upload.ready().unwrap() {}

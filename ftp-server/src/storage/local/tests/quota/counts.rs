@@ -172,7 +172,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
     let begin = |name: &str, mode| {
         usage.forget();
         usage.seem_to_count(true);
-        let mut upload = storage.write_as(&path(name), mode, b"ann").unwrap();
+        let mut upload = storage.write_as(&path(name), mode, b"ann", true).unwrap();
         // The session can check on its client in between.
         assert!(!upload.prepare().unwrap(), "{name}");
         assert!(!upload.prepare().unwrap(), "{name}");

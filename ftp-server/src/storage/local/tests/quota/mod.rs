@@ -29,7 +29,7 @@ fn store(
     mode: WriteMode,
     length: usize,
 ) -> Result<(), StorageError> {
-    let mut upload = storage.write_as(&path(name), mode, b"ann")?;
+    let mut upload = storage.write_as(&path(name), mode, b"ann", true)?;
     let stored = (|| {
         while !upload.prepare()? {}
         for piece in vec![b'n'; length].chunks(100) {
@@ -53,7 +53,7 @@ fn kept(storage: &LocalStorage, name: &str) -> Option<u64> {
 
 /// Interrupts an upload of `length` bytes.
 fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) {
-    let mut upload = storage.write_as(&path(name), mode, b"ann").unwrap();
+    let mut upload = storage.write_as(&path(name), mode, b"ann", true).unwrap();
     upload.write_all(&vec![b'c'; length]).unwrap();
     upload.abort(StreamEnd::Cut);
 }
@@ -180,7 +180,7 @@ fn every_operation_keeps_the_quota_count_exact_hp_23() {
         storage.forget(&path("f"), Some(b"ann")).unwrap();
         check("forgotten");
         cut(&storage, "f", WriteMode::Replace, 70);
-        let upload = storage.write_as(&path("f"), WriteMode::Resume(60), b"ann").unwrap();
+        let upload = storage.write_as(&path("f"), WriteMode::Resume(60), b"ann", true).unwrap();
         upload.abort(StreamEnd::Failed);
         check("failed");
         cut(&storage, "f", WriteMode::Replace, 70);
@@ -288,7 +288,7 @@ fn each_replaced_file_is_credited_to_one_upload_hp_23() {
     let fill = |upload: &mut Box<dyn Upload>, length: usize| {
         kind(upload.write_all(&vec![b'n'; length]).map_err(StorageError::from))
     };
-    let begin = || storage.write_as(&path("f"), WriteMode::Replace, b"ann");
+    let begin = || storage.write_as(&path("f"), WriteMode::Replace, b"ann", true);
     tree.put("f", [b'o'; 7_000]);
     tree.put("filler", [b'f'; 3_000]);
     storage.files.root.usage().forget();

@@ -134,8 +134,15 @@ impl Fake {
 
     /// Makes all objects and uploads older by `seconds`.
     pub(super) fn age(&self, seconds: i64) {
-        for object in self.state().objects.values_mut() {
-            object.modified -= seconds;
+        self.age_below("", seconds);
+    }
+
+    /// Makes the objects whose keys have this prefix older by `seconds`.
+    pub(super) fn age_below(&self, prefix: &str, seconds: i64) {
+        for (key, object) in &mut self.state().objects {
+            if key.starts_with(prefix) {
+                object.modified -= seconds;
+            }
         }
     }
 
