@@ -173,7 +173,8 @@ impl Client {
     }
 
     /// Asks in one write for the size of the file that was just uploaded to `path`, for its new
-    /// modification time, and for the port of the next upload. The calls that follow
+    /// modification time, and for the port of the next upload unless it uses the same data connection.
+    /// The calls that follow
     /// ([`size`](Self::size), [`set_modified`](Self::set_modified), [`store`](Self::store)) then
     /// know the replies. Sends nothing if they must be sent one by one.
     ///
@@ -216,14 +217,19 @@ impl Client {
             return Ok(());
         }
         self.settle()?;
-        if self.kept.is_some() || self.mode()? != TransferMode::Stream {
-            return Ok(());
+        if self.kept.is_none() {
+            if self.mode()? != TransferMode::Stream {
+                return Ok(());
+            }
+            let setup = TransferSetup::new(transfer, self.config.rules);
+            match setup.step(&self.state) {
+                SetupStep::Send(Command::Epsv(EpsvArgument::All)) => return Ok(()),
+                SetupStep::Send(port @ (Command::Epsv(_) | Command::Pasv)) => commands.push(port),
+                _ => return Ok(()),
+            }
         }
-        let setup = TransferSetup::new(transfer, self.config.rules);
-        match setup.step(&self.state) {
-            SetupStep::Send(Command::Epsv(EpsvArgument::All)) => return Ok(()),
-            SetupStep::Send(command @ (Command::Epsv(_) | Command::Pasv)) => commands.push(command),
-            _ => return Ok(()),
+        if commands.len() < 2 {
+            return Ok(());
         }
         let lines = commands.iter().map(|command| Ok(command.encode()?.len()));
         if lines.sum::<Result<usize, Error>>()? > SEGMENT {

@@ -547,7 +547,7 @@ const FEW: usize = 32;
 
 /// The maximum length of the commands in one write, in bytes. A server that sends data does not
 /// read all commands at once, so they must fit into the buffers of a connection.
-pub(crate) const FLIGHT: usize = 4_096;
+const FLIGHT: usize = 4_096;
 
 /// The number of times that commands sent ahead are dropped before the client stops sending ahead.
 /// After that, each command waits for the reply to the one before.
@@ -584,6 +584,9 @@ impl Planned {
 }
 
 impl Plan {
+    /// The number of named downloads from which each flight is as long as it can be.
+    pub(crate) const DOWNLOADS: usize = 2 * MOST;
+
     /// Adds a download.
     pub(crate) fn add(&mut self, path: Pathname, with_time: bool) {
         self.planned.push_back(Planned { path, with_time });

@@ -260,7 +260,7 @@ impl<'a> Getter<'a, '_, '_> {
     fn fetch(
         &mut self,
         number: usize,
-        ahead: usize,
+        following: &[usize],
         fields: &(dyn Fn(Object) -> Object + Sync),
     ) -> Result<Done, Failure> {
         let item = self.item(number);
@@ -285,7 +285,7 @@ impl<'a> Getter<'a, '_, '_> {
             }
             let client = sessions.client(&item.url)?;
             if context.settings.only_retrieves() {
-                plan(client, items, number, ahead);
+                plan(client, items, number, following);
             }
             let done = download(context, client, &mut remote, &item.target, attempt);
             sessions.drop_ended(&item.url, &done);
@@ -294,22 +294,17 @@ impl<'a> Getter<'a, '_, '_> {
     }
 }
 
-/// Number of downloads to announce at a time. More are announced if fewer than `FEW` announced
-/// downloads are left.
-const NAMED: usize = 512;
-const FEW: usize = 128;
-
-/// Announces the download `number` and the `ahead` downloads that follow it. With `--reuse-data`, the
-/// client requests several files at once.
-fn plan(client: &mut Client, items: &[GetItem], number: usize, ahead: usize) {
-    let left = client.planned_downloads();
-    let Some(first) = items.get(number).filter(|_| left < FEW) else { return };
+/// Announces the download `number` and those that follow it. With `--reuse-data`, the client requests
+/// several files at once.
+fn plan(client: &mut Client, items: &[GetItem], number: usize, following: &[usize]) {
+    let planned = client.planned_downloads();
+    let Some(first) = items.get(number) else { return };
     let login = |item: &GetItem| (server(item), item.url.user().map(<[u8]>::to_vec));
     let is_alike = |item: &&GetItem| {
         login(item) == login(first) && item.representation == first.representation
     };
-    let own = items.iter().take(number + 1 + ahead);
-    let next = own.skip(number + left).take_while(is_alike).take(NAMED);
+    let own = [&[number], following].concat().into_iter().filter_map(|number| items.get(number));
+    let next = own.skip(planned).take_while(is_alike);
     client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
 }
 
@@ -372,11 +367,12 @@ impl Worker for Getter<'_, '_, '_> {
         self.sessions.any_client()
     }
 
-    fn goes_ahead(&self) -> bool {
-        self.context.settings.only_retrieves() && self.client().is_some_and(Client::goes_ahead)
+    fn ahead(&self) -> usize {
+        let client = self.client().filter(|_| self.context.settings.only_retrieves());
+        client.map_or(0, Client::downloads_ahead)
     }
 
-    fn act(&mut self, number: usize, ahead: usize, _: bool) -> Result<bool, Failure> {
+    fn act(&mut self, number: usize, following: &[usize], _: bool) -> Result<bool, Failure> {
         let item = self.item(number);
         if self.is_abandoned(item) {
             return Ok(false);
@@ -384,7 +380,7 @@ impl Worker for Getter<'_, '_, '_> {
         let fields = fields(item);
         let done = match self.is_skipped(item) {
             true => Done::skipped("exists"),
-            false => self.fetch(number, ahead, &fields)?,
+            false => self.fetch(number, following, &fields)?,
         };
         self.last = None;
         self.context.report(&done, &Escaped(item.url.path()), &item.target, &fields);

@@ -35,25 +35,17 @@ pub(crate) struct Down<'a> {
     pub(crate) rate_limit: Option<RateLimit>,
 }
 
-/// Number of downloads to announce at a time. More are announced if fewer than `FEW` announced
-/// downloads are left.
-const NAMED: usize = 512;
-const FEW: usize = 128;
-
 impl Down<'_> {
-    pub(super) fn plan(&mut self, plan: &Plan, number: usize, ahead: usize) {
+    /// Announces a copy and those that follow it.
+    pub(super) fn plan(&mut self, plan: &Plan, copies: &[&PlannedCopy]) {
         let Down { from, resume: Resume::Own, .. } = self else { return };
         let top = from.place.top;
         // If there is no connection, the copy itself reports the failure.
         let Ok(client) = from.hand.client() else { return };
-        let left = client.planned_downloads();
-        if left < FEW {
-            let all = plan.apart().iter().take(number + 1 + ahead);
-            let next = all.skip(number + left).take(NAMED);
-            client.plan_downloads(
-                next.map(|copy| (join(top, &plan.path_of(copy)), listed_time(copy).is_none())),
-            );
-        }
+        let next = copies.iter().skip(client.planned_downloads());
+        client.plan_downloads(
+            next.map(|copy| (join(top, &plan.path_of(copy)), listed_time(copy).is_none())),
+        );
     }
 
     pub(super) fn copy(

@@ -58,7 +58,7 @@ pub(super) fn copy_all<'a>(
             run: &run,
             settled,
             is_first: number == 0,
-            row: Vec::new(),
+            untimed: None,
             is_proven: false,
         });
     }
@@ -73,8 +73,8 @@ struct TreeWorker<'w, 'c, 'a> {
     settled: &'w HashSet<usize>,
     /// Whether this worker's connection is used after the copies.
     is_first: bool,
-    /// Consecutive copies whose times are still to be set.
-    row: Vec<(usize, Copied)>,
+    /// The copy before, whose time is set together with the end of the next one.
+    untimed: Option<(usize, Copied)>,
     /// Whether the connection has made a copy. A server may close it after a number of files.
     is_proven: bool,
 }
@@ -98,25 +98,34 @@ impl Worker for TreeWorker<'_, '_, '_> {
         true
     }
 
-    fn goes_ahead(&self) -> bool {
-        self.copier.goes_ahead()
+    fn ahead(&self) -> usize {
+        self.copier.ahead()
     }
 
-    fn act(&mut self, number: usize, ahead: usize, is_last: bool) -> Result<bool, TreeFault> {
+    fn act(
+        &mut self,
+        number: usize,
+        following: &[usize],
+        is_last: bool,
+    ) -> Result<bool, TreeFault> {
         let Run { plan, reporter, .. } = *lock(self.run);
         let Some(copy) = plan.apart().get(number) else { return Ok(false) };
         let Some(place) = plan.directories.get(copy.place) else { return Ok(false) };
         // Without its directory, or after the end, the copy counts as not tried.
-        let is_missing =
-            |copy: &PlannedCopy| lock(self.run).state(copy.place) == DirectoryState::Missing;
-        if lock(self.run).is_over() || is_missing(copy) || self.settled.contains(&number) {
+        let copies: Vec<_> = [&[number], following].concat();
+        let is_tried = |number: &usize, copy: &PlannedCopy| {
+            let is_missing = lock(self.run).state(copy.place) == DirectoryState::Missing;
+            !is_missing && !self.settled.contains(number)
+        };
+        if lock(self.run).is_over() || !is_tried(&number, copy) {
             return Ok(false);
         }
         let path = plan.path_of(copy);
         // A copy that will not be tried must not be announced.
-        let following = plan.apart().get(number + 1).filter(|_| ahead > 0);
-        let is_tried = following.is_none_or(|next| !is_missing(next));
-        self.copier.plan(plan, number, if is_tried { ahead } else { 0 });
+        let copies = copies
+            .iter()
+            .filter_map(|number| plan.apart().get(*number).filter(|copy| is_tried(number, copy)));
+        self.copier.plan(plan, &copies.collect::<Vec<_>>());
         self.copier.expect_more(!is_last);
         let is_proven = &mut self.is_proven;
         let copied = retried(self.copier, reporter, &path, is_out_of_step, |copier| {
@@ -131,11 +140,13 @@ impl Worker for TreeWorker<'_, '_, '_> {
             }
         });
         self.is_proven |= copied.is_ok();
-        let done = copied.map(|copied| self.row.push((number, copied)));
+        complete(self.untimed.take(), self.copier, self.run);
+        let copied = copied?;
+        self.untimed = Some((number, copied));
         if !self.copier.has_next() {
-            complete(&mut self.row, self.copier, self.run);
+            complete(self.untimed.take(), self.copier, self.run);
         }
-        done.map(|()| true)
+        Ok(true)
     }
 
     fn failed(&mut self, number: usize, failure: TreeFault) -> ControlFlow<()> {
@@ -144,7 +155,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
     }
 
     fn end(mut self) {
-        complete(&mut self.row, self.copier, self.run);
+        complete(self.untimed.take(), self.copier, self.run);
         if !self.is_first {
             let ended = lock(self.run).ended.as_ref().map(TreeFault::copy);
             self.copier.quit(ended.as_ref());
@@ -152,34 +163,24 @@ impl Worker for TreeWorker<'_, '_, '_> {
     }
 }
 
-/// Sets the missing times of consecutive copies, and counts the copies.
-fn complete(row: &mut Vec<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex<Run<'_>>) {
+/// Sets the missing time of a copy, and counts the copy.
+fn complete(copied: Option<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex<Run<'_>>) {
+    let Some((number, mut copied)) = copied else { return };
     let Run { plan, reporter, .. } = *lock(run);
-    let path_of = |number: usize| plan.copies.get(number).map(|copy| plan.path_of(copy));
-    let due: Vec<_> =
-        row.iter().filter_map(|(number, copied)| path_of(*number).zip(copied.due_time)).collect();
-    if !due.is_empty() && !lock(run).is_over() {
-        copier.plan_times(&due);
-    }
-    for (number, copied) in row.drain(..) {
-        let mut set = Ok(());
-        if let Some((path, time)) = path_of(number).zip(copied.due_time) {
-            // If the run is over, the time stays unset, and the next run copies the file again.
-            if lock(run).is_over() {
-                continue;
-            }
-            set = with_retries(copier, reporter, &path, |copier| copier.set_time(&path, time));
+    let path = plan.copies.get(number).map(|copy| plan.path_of(copy));
+    if let Some((path, time)) = path.zip(copied.due_time) {
+        // If the run is over, the time stays unset, and the next run copies the file again.
+        if lock(run).is_over() {
+            return;
         }
-        let counted = match set {
-            Err(failure) if !failure.ends_run() => {
-                let mut copied = copied;
-                copied.unset = Some(failure);
-                Ok(copied)
+        match with_retries(copier, reporter, &path, |copier| copier.set_time(&path, time)) {
+            Err(failure) if failure.ends_run() => {
+                return lock(run).count_copy(number, Err(failure));
             }
-            set => set.map(|()| copied),
-        };
-        lock(run).count_copy(number, counted);
+            set => copied.unset = set.err().or(copied.unset),
+        }
     }
+    lock(run).count_copy(number, Ok(copied));
 }
 
 impl Run<'_> {
