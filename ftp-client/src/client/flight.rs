@@ -24,6 +24,10 @@ const SEGMENT: usize = 1_200;
 /// servers read one command at a time, and drop what comes with it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The largest number of files that a caller removes together. If the connection is lost, any of them
+/// may have been removed.
+pub(crate) const TOGETHER: usize = 64;
+
 /// Whether the server answers flights, as far as the clients of a builder know. A client that does
 /// not know yet tests it with its first flight, one client at a time: only that one may then lose
 /// its connection.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Copier, DirectoryState, Run, is_below, with_retries};
+use crate::client::flight::TOGETHER;
 use crate::event::Event;
 use crate::tree::fault::TreeFault;
 use crate::tree::plan::{Removal, Removed};
@@ -128,9 +129,6 @@ impl Run<'_> {
         Sent { end, results, is_lost }
     }
 }
-
-/// Largest number of files that are removed together.
-const TOGETHER: usize = 64;
 
 /// Removals that were sent together.
 #[derive(Default)]
