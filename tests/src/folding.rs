@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -44,6 +45,8 @@ pub struct Kind {
     pub ignores_argument: bool,
     /// What happens to command lines that arrive in one packet.
     pub reads: Reads,
+    /// When a download is confirmed.
+    pub confirms: Confirms,
     /// The port of an `EPSV` that comes together with other commands is closed at once.
     pub closes_ports: bool,
     /// At most this number of connections at a time; further ones get 421.
@@ -65,6 +68,21 @@ pub enum Reads {
     First,
     /// It answers the first one, and each other one when another packet arrives.
     OnePerPacket,
+}
+
+/// When a server confirms a download. Except for the first, it waits for a moment whether further
+/// commands come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Confirms {
+    /// At the end of the data.
+    #[default]
+    AtOnce,
+    /// Before it answers further commands.
+    Late,
+    /// After it has answered further commands.
+    Last,
+    /// Later, and it drops further commands.
+    Alone,
 }
 
 /// A form of Unicode.
@@ -142,6 +160,8 @@ struct State {
     connections: usize,
     logins: usize,
     has_lost: bool,
+    /// Downloads before whose confirmation further commands came.
+    early: usize,
 }
 
 /// A running server. Its thread ends with the test program.
@@ -237,6 +257,12 @@ impl FoldingServer {
     #[must_use]
     pub fn seen(&self) -> Vec<String> {
         lock(&self.state).seen.clone()
+    }
+
+    /// Returns the number of downloads before whose late confirmation further commands came.
+    #[must_use]
+    pub fn early(&self) -> usize {
+        lock(&self.state).early
     }
 
     /// Returns the number of logins.
@@ -582,6 +608,21 @@ impl<'a> Session<'a> {
         self.say("150 data")?;
         self.connected()?.write_all(bytes)?;
         self.transfers += 1;
+        if self.kind.confirms != Confirms::AtOnce {
+            self.control.set_read_timeout(Some(Duration::from_millis(300)))?;
+            let has_come = self.control.peek(&mut [0]).is_ok_and(|count| count > 0);
+            self.control.set_read_timeout(None)?;
+            lock(self.state).early += usize::from(has_come);
+            if has_come && self.kind.confirms != Confirms::Late {
+                let mut packet = [0; 4_096];
+                let count = self.control.read(&mut packet)?;
+                let packet = String::from_utf8_lossy(packet.get(..count).unwrap_or_default());
+                for line in packet.lines().filter(|_| self.kind.confirms == Confirms::Last) {
+                    let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+                    self.act(verb, argument)?;
+                }
+            }
+        }
         self.say("226 done")
     }
 

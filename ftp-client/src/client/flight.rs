@@ -28,15 +28,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// may have been removed.
 pub(crate) const TOGETHER: usize = 64;
 
-/// Whether the server answers flights, as far as the clients of a builder know. A client that does
-/// not know yet tests it with its first flight, one client at a time: only that one may then lose
-/// its connection.
+/// Whether the server answers flights, or questions before the confirmation of a download, as far as
+/// the clients of a builder know. A client that does not know yet tests it, one client at a time: only
+/// that one may then lose its connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FlightTest(Arc<AtomicU8>);
 
 const OPEN: u8 = 0;
 const RUNNING: u8 = 1;
 const FAILED: u8 = 2;
+const PROVED: u8 = 3;
 
 impl FlightTest {
     fn begin(&self) -> bool {
@@ -50,6 +51,15 @@ impl FlightTest {
 
     fn fail(&self) {
         self.0.store(FAILED, Ordering::Relaxed);
+    }
+
+    /// Ends a test that all clients may rely on.
+    fn prove(&self) {
+        self.change(RUNNING, PROVED);
+    }
+
+    fn is_proved(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == PROVED
     }
 
     /// Returns whether a flight has failed.
@@ -207,36 +217,98 @@ impl Client {
         // With pipelining, the download itself sends these commands together with its own.
         let path = Pathname::new(path).ok().filter(|_| !self.config.rules.pipeline);
         let Some(path) = path else { return Ok(()) };
-        self.ask_ahead(vec![Command::Mdtm(path.clone())], Command::Retr(path))
+        let question = Command::Mdtm(path.clone());
+        if self.control.has_answer(&question) {
+            return Ok(());
+        }
+        self.ask_ahead(vec![question], Command::Retr(path))
+    }
+
+    /// Returns the commands that precede the download of the file at `path`, to be sent at the end of
+    /// the data of another one, before its confirmation: for the modification time, if it is asked for,
+    /// and for a port. A server that confirms late answers all at once. Until one has shown that it
+    /// answers in order, returns `NOOP`, which disturbs none. Returns nothing if the commands must wait
+    /// for the confirmation.
+    ///
+    /// # Errors
+    ///
+    /// Returns only errors of the control connection.
+    pub(crate) fn questions_at_end(
+        &mut self,
+        path: &[u8],
+        asks_time: bool,
+    ) -> Result<Vec<Command>, Error> {
+        let is_ready = self.kept.is_none() && !self.config.rules.pipeline;
+        let may_ask = is_ready && self.is_orderly && self.tests_flights;
+        let Some(path) = Pathname::new(path).ok().filter(|_| may_ask) else {
+            return Ok(Vec::new());
+        };
+        let time = asks_time.then(|| Command::Mdtm(path.clone()));
+        let mut commands = Vec::from_iter(time);
+        if !self.add_port(&mut commands, Command::Retr(path))? {
+            return Ok(Vec::new());
+        }
+        let is_proved = self.config.early.is_proved();
+        Ok(if is_proved { commands } else { vec![Command::Noop] })
+    }
+
+    /// Sends the questions at the end of a download, unless the server does not answer in order, or
+    /// another client is testing that. Returns those that were sent.
+    ///
+    /// # Errors
+    ///
+    /// Returns only errors of the control connection.
+    pub(crate) fn ask_at_end(&mut self, questions: Vec<Command>) -> Result<Vec<Command>, Error> {
+        let early = &self.config.early;
+        let may_ask = early.is_proved() || questions == [Command::Noop] && early.begin();
+        if !may_ask {
+            return Ok(Vec::new());
+        }
+        let deadline = self.control.reply_deadline();
+        self.control.send_more(&questions, deadline)?;
+        Ok(questions)
+    }
+
+    /// Keeps the replies to the questions at the end of a download, whose final reply has this code.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Desynchronised`] if a reply is not in its place: the download counts for
+    /// nothing then. The connection is closed, and no client of the same builder asks so early again.
+    /// Also returns the errors of the control connection.
+    pub(crate) fn answers_at_end(
+        &mut self,
+        questions: &[Command],
+        code: ReplyCode,
+    ) -> Result<(), Error> {
+        if questions.is_empty() {
+            return Ok(());
+        }
+        let is_confirmed =
+            matches!(code, ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY);
+        if code.severity() == Severity::Completion && !is_confirmed {
+            trace::note(format_args!("questions are answered early here: sending them later"));
+            self.config.early.fail();
+            self.control.close();
+            return Err(Error::Desynchronised);
+        }
+        let mut answers = Answers::default();
+        for question in questions {
+            let is_test = *question == Command::Noop;
+            match self.reply_of_flight(is_test, question) {
+                // The download is confirmed. The next call reports the end of the connection.
+                Err(Error::Closed | Error::ServiceClosing(_)) => return Ok(()),
+                Ok(_) if is_test => self.config.early.prove(),
+                reply => answers.add(question.clone(), reply?),
+            }
+        }
+        self.control.keep_answers(answers);
+        Ok(())
     }
 
     /// Sends `commands` and the one for the data connection of `transfer`, and keeps the replies.
     fn ask_ahead(&mut self, mut commands: Vec<Command>, transfer: Command) -> Result<(), Error> {
-        let is_agreed = |path: &Pathname| !self.needs_agreement(path.as_bytes());
-        let is_image = self.state.representation == Some(RepresentationType::Image);
-        if !is_image
-            || !self.plan.is_open()
-            || !matches!(&transfer, Command::Retr(path) | Command::Stor(path) if is_agreed(path))
-        {
-            return Ok(());
-        }
-        self.settle()?;
-        if self.kept.is_none() {
-            if self.mode()? != TransferMode::Stream {
-                return Ok(());
-            }
-            let setup = TransferSetup::new(transfer, self.config.rules);
-            match setup.step(&self.state) {
-                SetupStep::Send(Command::Epsv(EpsvArgument::All)) => return Ok(()),
-                SetupStep::Send(port @ (Command::Epsv(_) | Command::Pasv)) => commands.push(port),
-                _ => return Ok(()),
-            }
-        }
-        if commands.len() < 2 {
-            return Ok(());
-        }
-        let lines = commands.iter().map(|command| Ok(command.encode()?.len()));
-        if lines.sum::<Result<usize, Error>>()? > SEGMENT {
+        if !self.add_port(&mut commands, transfer)? || commands.len() < 2 {
             return Ok(());
         }
         let mut answers = Answers::default();
@@ -246,6 +318,33 @@ impl Client {
             Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
             flown => flown.map(drop),
         }
+    }
+
+    /// Adds the command for the data connection of `transfer` to `commands`, unless that is open.
+    /// Returns whether they can be sent together.
+    fn add_port(&mut self, commands: &mut Vec<Command>, transfer: Command) -> Result<bool, Error> {
+        let is_agreed = |path: &Pathname| !self.needs_agreement(path.as_bytes());
+        let is_image = self.state.representation == Some(RepresentationType::Image);
+        if !is_image
+            || !self.plan.is_open()
+            || !matches!(&transfer, Command::Retr(path) | Command::Stor(path) if is_agreed(path))
+        {
+            return Ok(false);
+        }
+        self.settle()?;
+        if self.kept.is_none() {
+            if self.mode()? != TransferMode::Stream {
+                return Ok(false);
+            }
+            let setup = TransferSetup::new(transfer, self.config.rules);
+            match setup.step(&self.state) {
+                SetupStep::Send(Command::Epsv(EpsvArgument::All)) => return Ok(false),
+                SetupStep::Send(port @ (Command::Epsv(_) | Command::Pasv)) => commands.push(port),
+                _ => return Ok(false),
+            }
+        }
+        let lines = commands.iter().map(|command| Ok(command.encode()?.len()));
+        Ok(lines.sum::<Result<usize, Error>>()? <= SEGMENT)
     }
 
     /// Sends commands in one write, and passes each with its reply to `read`. Returns `false`, and
@@ -270,7 +369,8 @@ impl Client {
         let sent = self.control.send_together(commands, deadline);
         let flown = sent.and_then(|()| {
             commands.iter().enumerate().try_for_each(|(number, command)| {
-                self.reply_of_flight(number > 0, command).map(|reply| read(command, reply))
+                let is_tested = number > 0 && !self.is_orderly;
+                self.reply_of_flight(is_tested, command).map(|reply| read(command, reply))
             })
         });
         if !self.is_orderly {
@@ -280,9 +380,8 @@ impl Client {
         flown.map(|()| true)
     }
 
-    /// Reads the next reply of a flight. `follows` tells whether an earlier one has arrived.
-    fn reply_of_flight(&mut self, follows: bool, command: &Command) -> Result<Reply, Error> {
-        let is_tested = follows && !self.is_orderly;
+    /// Reads the next reply of a flight. `is_tested` limits the wait for it.
+    fn reply_of_flight(&mut self, is_tested: bool, command: &Command) -> Result<Reply, Error> {
         let mut deadline = self.control.reply_deadline();
         if is_tested {
             deadline = deadline.or(Some(self.control.deadline(PATIENCE, Phase::Reply(None))));

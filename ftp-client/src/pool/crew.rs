@@ -37,8 +37,8 @@ pub trait Worker {
         false
     }
 
-    /// Returns how many items the worker takes besides the next one, to request them ahead.
-    fn ahead(&self) -> usize {
+    /// Returns how many items the worker takes besides this one, to request them ahead.
+    fn ahead(&self, _item: usize) -> usize {
         0
     }
 
@@ -232,7 +232,7 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         if !is_on_probation {
             taken.settle();
         }
-        queue.take_row(worker.ahead(), row);
+        queue.take_row(worker.ahead(taken.item), row);
         self.grow(worker);
         let began = Instant::now();
         let is_last = row.is_empty() && queue.lock().items.is_empty();

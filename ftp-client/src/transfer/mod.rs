@@ -396,7 +396,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         }
         let limit = self.client.config.timeouts.final_reply;
         let deadline = self.client.control.deadline(limit, Phase::FinalReply);
-        let mut cut = None;
+        let (mut cut, mut questions) = (None, Vec::new());
         let sent_at = SystemTime::now();
         if is_in_blocks {
             // The last block ends the file, and the server decides whether to close the connection.
@@ -406,6 +406,8 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             cut = self.end_sending(has_sent)?;
         } else if let Some(mut data) = self.data.take() {
             data.say_end();
+            questions = std::mem::take(&mut self.next);
+            questions = self.client.ask_at_end(questions)?;
         }
         evidence.data = self.coding.as_deref().map_or(DataEnd::Clean, Coding::end);
         let control = &mut self.client.control;
@@ -413,7 +415,8 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             Some(reply) => reply,
             None => control.final_reply(deadline)?,
         };
-        confirm(control, evidence, &reply)?;
+        self.client.answers_at_end(&questions, reply.code())?;
+        confirm(&mut self.client.control, evidence, &reply)?;
         if has_sent && !is_in_blocks && cut.is_none() {
             cut = self.failure_after_the_end();
         }

@@ -367,7 +367,7 @@ impl Worker for Getter<'_, '_, '_> {
         self.sessions.any_client()
     }
 
-    fn ahead(&self) -> usize {
+    fn ahead(&self, _: usize) -> usize {
         let client = self.client().filter(|_| self.context.settings.only_retrieves());
         client.map_or(0, Client::downloads_ahead)
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, thread};
 
-use ftp_tests::folding::{FoldingServer, Kind, Reads};
+use ftp_tests::folding::{Confirms, FoldingServer, Kind, Reads};
 use ftp_tests::root::TempRoot;
 
 use super::{age, mirror, shown};
@@ -151,6 +151,39 @@ fn removals_whose_replies_were_lost_together_are_judged_by_what_the_server_shows
     let ran = mirror(&options, shown(&here.join("up")), &server.url("t"));
     let case = format!("{ran:?} {:?}", server.seen());
     assert_eq!((ran.code(), server.files().len()), (Some(0), NAMES.len()), "{case}");
+}
+
+#[test]
+fn a_tree_is_complete_whatever_a_server_does_with_questions_before_a_confirmation_cl_79() {
+    thread::scope(|threads| {
+        // The number of downloads with early questions, and of logins.
+        for (confirms, early, logins) in [
+            (Confirms::AtOnce, 0, 1),
+            (Confirms::Late, NAMES.len() - 2, 1),
+            (Confirms::Last, 1, 2),
+            (Confirms::Alone, 1, 2),
+        ] {
+            threads.spawn(move || {
+                let kind = Kind { no_mlsd: true, confirms, ..Kind::default() };
+                let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+                server.mkdir("t");
+                for name in NAMES {
+                    server.write(&format!("t/{name}"), name.as_bytes());
+                }
+                let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
+                let case = format!("{confirms:?}: {ran:?} {:?}", server.seen());
+                assert_eq!(ran.code(), Some(0), "{case}");
+                assert_eq!((server.early(), server.logins()), (early, logins), "{case}");
+                for name in NAMES {
+                    let path = here.join("down").join(name);
+                    assert_eq!(fs::read(&path).unwrap(), name.as_bytes(), "{case}");
+                    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+                    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
+                    assert_eq!(modified.as_secs(), 1_767_225_600, "{case}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -148,14 +148,15 @@ impl Copier<'_> {
         }
     }
 
-    /// Returns how many announced copies are requested ahead, as far as known.
+    /// Returns how many announced copies are requested or asked for ahead, as far as known.
     pub(crate) fn ahead(&self) -> usize {
         match self {
-            Self::Down(Down { resume: Resume::Own, .. }) => {
-                self.client().map_or(0, Client::downloads_ahead)
+            Self::Down(Down { resume, .. }) => {
+                let own = self.client().filter(|_| *resume == Resume::Own);
+                own.map_or(0, Client::downloads_ahead).max(1)
             }
             Self::Up(up) => usize::from(up.goes_ahead()),
-            Self::Down(_) | Self::Across(_) => 0,
+            Self::Across(_) => 0,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::error::ErrorKind;
 use crate::pool::NotLent;
 use crate::pool::crew::{Worker, work};
+use crate::pool::growth::SMALL;
 use crate::tree::copy::{Copied, Copier, copy_together};
 use crate::tree::fault::TreeFault;
 use crate::tree::plan::PlannedCopy;
@@ -98,8 +99,11 @@ impl Worker for TreeWorker<'_, '_, '_> {
         true
     }
 
-    fn ahead(&self) -> usize {
-        self.copier.ahead()
+    fn ahead(&self, number: usize) -> usize {
+        // Other workers are free sooner than one that copies a large file.
+        let Run { plan, .. } = *lock(self.run);
+        let is_small = |copy: &PlannedCopy| copy.size.is_some_and(|size| size <= SMALL);
+        plan.apart().get(number).filter(|copy| is_small(copy)).map_or(0, |_| self.copier.ahead())
     }
 
     fn act(
