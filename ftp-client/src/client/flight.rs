@@ -20,9 +20,12 @@ use crate::trace;
 /// The maximum length of a flight in bytes. It fits into one segment, also under TLS.
 const SEGMENT: usize = 1_200;
 
-/// The longest wait for another reply of a server that has not yet answered a whole flight. Some
-/// servers read one command at a time, and drop what comes with it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The number of round trips to wait for another reply of a server that has not yet answered a whole
+/// flight. Some servers read one command at a time, and drop what comes with it.
+const PATIENCE: u32 = 4;
+
+/// The least wait for a reply, where going on without it costs the connection.
+const LEAST: Duration = Duration::from_secs(2);
 
 /// The largest number of files that a caller removes together. If the connection is lost, any of them
 /// may have been removed.
@@ -384,7 +387,8 @@ impl Client {
     fn reply_of_flight(&mut self, is_tested: bool, command: &Command) -> Result<Reply, Error> {
         let mut deadline = self.control.reply_deadline();
         if is_tested {
-            deadline = deadline.or(Some(self.control.deadline(PATIENCE, Phase::Reply(None))));
+            deadline =
+                deadline.or(Some(self.control.deadline(self.patience(LEAST), Phase::Reply(None))));
         }
         let reply = self.control.final_reply(deadline);
         let is_surprise = match &reply {
@@ -404,10 +408,17 @@ impl Client {
         Error::Desynchronised
     }
 
-    /// Makes this client send one command at a time, and those that its builder makes from now on.
+    /// Makes this client send one command at a time, and those that its builder makes from now on. This
+    /// also ends [`pipeline`](crate::ClientBuilder::pipeline), and what goes together with `PASS`.
     pub(crate) fn go_one_by_one(&mut self) {
-        trace::note(format_args!("flights do not work here: sending one command at a time"));
+        trace::note(format_args!("several commands at once fail: sending one at a time"));
         self.config.flights.fail();
+        self.config.rules.pipeline = false;
         self.is_orderly = false;
+    }
+
+    /// Returns how long to wait for the reply to a command that the server may have dropped.
+    pub(crate) fn patience(&self, least: Duration) -> Duration {
+        (PATIENCE * self.round_trip()).max(least)
     }
 }

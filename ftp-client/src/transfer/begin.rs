@@ -176,7 +176,7 @@ impl Setup<'_> {
         if let Err(Error::Refused(_, reply)) = &met
             && self.dialogue.refused(reply)
         {
-            one_by_one(self.client);
+            self.client.go_one_by_one();
             return Ok(Tried::Again);
         }
         if let Err(Error::Refused(_, reply)) = &met
@@ -325,12 +325,6 @@ pub(super) fn prepare(
     preparation.run(deadline)
 }
 
-/// Makes the client send one command at a time from now on.
-pub(crate) fn one_by_one(client: &mut Client) {
-    trace::note(format_args!("pipelining does not work: sending one command at a time"));
-    client.config.rules.pipeline = false;
-}
-
 struct Preparation<'a> {
     client: &'a mut Client,
     dialogue: &'a mut TransferSetup,
@@ -375,7 +369,7 @@ impl Preparation<'_> {
                     self.hear(&command, reply)?;
                 }
                 SetupStep::Abort => {
-                    one_by_one(self.client);
+                    self.client.go_one_by_one();
                     abort::resync(&mut self.client.control, None)?;
                     self.dialogue.again();
                 }

@@ -10,7 +10,7 @@ mod meet;
 mod secure;
 mod upload;
 
-pub(crate) use begin::{Begun, Plan, begin, begin_with_time, one_by_one};
+pub(crate) use begin::{Begun, Plan, begin, begin_with_time};
 pub use copy::{RateLimit, Source, Watch};
 pub use download::Download;
 pub(crate) use meet::Kept;
