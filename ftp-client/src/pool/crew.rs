@@ -42,18 +42,13 @@ pub trait Worker {
         0
     }
 
-    /// Handles an item. Those that follow are this worker's too, in this order; `is_last` says that no
-    /// item is left after these. Returns whether it took a transfer.
+    /// Handles an item. Those that follow are this worker's too, in this order. Returns whether it took a
+    /// transfer.
     ///
     /// # Errors
     ///
     /// Returns the reason if it fails.
-    fn act(
-        &mut self,
-        item: usize,
-        following: &[usize],
-        is_last: bool,
-    ) -> Result<bool, Self::Failure>;
+    fn act(&mut self, item: usize, following: &[usize]) -> Result<bool, Self::Failure>;
 
     /// Reports a failed item. Returns `Break` if no other item can succeed.
     fn failed(&mut self, item: usize, failure: Self::Failure) -> ControlFlow<()>;
@@ -235,9 +230,8 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         queue.take_row(worker.ahead(taken.item), row);
         self.grow(worker);
         let began = Instant::now();
-        let is_last = row.is_empty() && queue.lock().items.is_empty();
         let following: Vec<_> = row.iter().map(|taken| taken.item).collect();
-        match worker.act(taken.item, &following, is_last) {
+        match worker.act(taken.item, &following) {
             Ok(is_transfer) => {
                 if is_transfer {
                     queue.file_ended(began.elapsed());

@@ -372,7 +372,7 @@ impl Worker for Getter<'_, '_, '_> {
         client.map_or(0, Client::downloads_ahead)
     }
 
-    fn act(&mut self, number: usize, following: &[usize], _: bool) -> Result<bool, Failure> {
+    fn act(&mut self, number: usize, following: &[usize]) -> Result<bool, Failure> {
         let item = self.item(number);
         if self.is_abandoned(item) {
             return Ok(false);

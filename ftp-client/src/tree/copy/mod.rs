@@ -155,7 +155,7 @@ impl Copier<'_> {
                 let own = self.client().filter(|_| *resume == Resume::Own);
                 own.map_or(0, Client::downloads_ahead).max(1)
             }
-            Self::Up(up) => usize::from(up.goes_ahead()),
+            Self::Up(_) => 1,
             Self::Across(_) => 0,
         }
     }
@@ -166,13 +166,6 @@ impl Copier<'_> {
             Self::Down(Down { from: far, .. })
             | Self::Up(Up { to: far, .. })
             | Self::Across(Across { to: far, .. }) => far.hand.open(),
-        }
-    }
-
-    /// Announces whether another copy follows the next one over the same connection.
-    pub(crate) const fn expect_more(&mut self, has_more: bool) {
-        if let Self::Up(up) = self {
-            up.ahead.has_more = has_more;
         }
     }
 

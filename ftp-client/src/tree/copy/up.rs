@@ -52,7 +52,7 @@ pub(crate) struct Up<'a> {
 pub(crate) struct Ahead {
     is_on: bool,
     /// Whether another copy follows over the same connection.
-    pub(super) has_more: bool,
+    has_more: bool,
     /// Directory and name of the copy that follows the current one.
     following: Option<(Vec<u8>, Vec<u8>)>,
     /// The file of that copy. Only a readable file is requested ahead: a server may truncate the
@@ -90,12 +90,13 @@ const GRAIN: Duration = Duration::from_secs(2);
 
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
-    pub(super) fn goes_ahead(&self) -> bool {
+    fn goes_ahead(&self) -> bool {
         self.ahead.is_on && self.to.hand.open().is_some_and(Client::goes_ahead)
     }
 
     /// Announces the copy that follows the current one.
     pub(super) fn plan(&mut self, plan: &Plan, next: Option<&PlannedCopy>) {
+        self.ahead.has_more = next.is_some();
         let next = next.filter(|_| self.goes_ahead());
         self.ahead.following = next.and_then(|copy| {
             let place = plan.directories.get(copy.place)?;

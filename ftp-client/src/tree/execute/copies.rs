@@ -9,10 +9,9 @@ use crate::client::Client;
 use crate::error::ErrorKind;
 use crate::pool::NotLent;
 use crate::pool::crew::{Worker, work};
-use crate::pool::growth::SMALL;
 use crate::tree::copy::{Copied, Copier, copy_together};
 use crate::tree::fault::TreeFault;
-use crate::tree::plan::PlannedCopy;
+use crate::tree::plan::{LARGE, PlannedCopy};
 
 /// Copies the large files, one after the other, each over the connections of all jobs. Otherwise a
 /// large file could keep a single connection busy after all other files are done. Returns the
@@ -100,18 +99,13 @@ impl Worker for TreeWorker<'_, '_, '_> {
     }
 
     fn ahead(&self, number: usize) -> usize {
-        // Other workers are free sooner than one that copies a large file.
         let Run { plan, .. } = *lock(self.run);
-        let is_small = |copy: &PlannedCopy| copy.size.is_some_and(|size| size <= SMALL);
-        plan.apart().get(number).filter(|copy| is_small(copy)).map_or(0, |_| self.copier.ahead())
+        let size = plan.apart().get(number).and_then(|copy| copy.size);
+        // Other workers are free sooner than one that copies a large file.
+        if size.is_some_and(|size| size < LARGE) { self.copier.ahead() } else { 0 }
     }
 
-    fn act(
-        &mut self,
-        number: usize,
-        following: &[usize],
-        is_last: bool,
-    ) -> Result<bool, TreeFault> {
+    fn act(&mut self, number: usize, following: &[usize]) -> Result<bool, TreeFault> {
         let Run { plan, reporter, .. } = *lock(self.run);
         let Some(copy) = plan.apart().get(number) else { return Ok(false) };
         let Some(place) = plan.directories.get(copy.place) else { return Ok(false) };
@@ -130,7 +124,6 @@ impl Worker for TreeWorker<'_, '_, '_> {
             .iter()
             .filter_map(|number| plan.apart().get(*number).filter(|copy| is_tried(number, copy)));
         self.copier.plan(plan, &copies.collect::<Vec<_>>());
-        self.copier.expect_more(!is_last);
         let is_proven = &mut self.is_proven;
         let copied = retried(self.copier, reporter, &path, is_out_of_step, |copier| {
             let on = OfPath { on: reporter.on, path: &path };

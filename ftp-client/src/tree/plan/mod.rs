@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 pub(crate) use self::held::Twins;
 use self::held::{Targets, Weighed, find};
+pub(crate) use self::large::LARGE;
 use self::spellings::{Spelling, Spellings};
 use super::causes::Causes;
 use super::compare::{Difference, Rule};
