@@ -26,7 +26,6 @@ mod remote;
 mod report;
 mod transfer;
 
-pub use cmd::doctor::library::{Diagnosis, Finding, Problem, Undiagnosed, diagnose};
 pub use console::stdio::Stdio;
 
 use std::ffi::OsString;

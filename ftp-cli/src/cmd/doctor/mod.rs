@@ -21,7 +21,6 @@ mod diagnosis;
 mod dial;
 mod entry;
 mod finding;
-pub(crate) mod library;
 mod login;
 mod object;
 mod packets;
