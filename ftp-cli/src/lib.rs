@@ -24,6 +24,7 @@ mod options;
 mod random;
 mod remote;
 mod report;
+mod texts;
 mod transfer;
 
 pub use console::stdio::Stdio;

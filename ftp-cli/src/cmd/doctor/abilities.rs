@@ -263,7 +263,7 @@ mod tests {
     }
 
     fn names(seen: &AbilitiesSeen) -> Vec<&'static str> {
-        judge(seen).iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect()
+        judge(seen).iter().filter_map(|found| Some(found.diagnosis?.name())).collect()
     }
 
     #[test]

@@ -83,7 +83,7 @@ mod tests {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
             let offer = in_clear.then_some(Offer::Unknown);
             let found = refused(Escaped(b"me"), &Error::Refused(Verb::User, reply), offer);
-            assert_eq!(found.diagnosis.unwrap().row().name, want, "{code} {text}");
+            assert_eq!(found.diagnosis.unwrap().name(), want, "{code} {text}");
         }
         let closing =
             Reply::new(ReplyCode::SERVICE_CLOSING, "Sorry, cleartext sessions are not accepted");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::diagnosis::{Diagnosis, Explanation};
+use super::diagnosis::Diagnosis;
 use super::finding::{Finding, Grade};
 use crate::console::output::{self, Printable};
 use crate::console::stdio::Stdio;
@@ -93,7 +93,7 @@ impl<'a> Report<'a> {
         match failed.next() {
             None => Ok(()),
             Some(first) => {
-                let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.row().exit);
+                let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.exit());
                 let more = match failed.count() {
                     0 => String::new(),
                     count => format!(" (and {count} more)"),
@@ -120,15 +120,16 @@ pub(super) fn best(command: &str, stdio: &mut Stdio) -> Result<(), Failure> {
 
 /// Returns a finding as an event.
 pub(super) fn event(finding: &Finding) -> Object {
-    let row = finding.diagnosis.map(Diagnosis::row);
+    let explained = finding.diagnosis.map(|it| (it, it.explanation()));
+    let problem = explained.as_ref();
     Object::event("check")
         .text("name", finding.check.name())
         .text("result", finding.grade.name())
         .text("seen", &finding.seen)
-        .text_if("diagnosis", row.map(|row| row.name))
-        .text_if("means", row.map(|row| row.means))
-        .text_if("side", row.map(|row| row.side.name()))
-        .text_if("cure", row.map(|row| row.cure))
+        .text_if("diagnosis", problem.map(|(it, _)| it.name()))
+        .text_if("means", problem.map(|(_, (means, _))| means.as_str()))
+        .text_if("side", problem.map(|(it, _)| it.side().name()))
+        .text_if("cure", problem.map(|(_, (_, cure))| cure.as_str()))
 }
 
 /// Returns a finding as text; with `explain`, adds its meaning and cure.
@@ -136,11 +137,10 @@ pub(super) fn text(finding: &Finding, explain: bool) -> String {
     let head = format!("{:<6}{:<14}", finding.grade.name(), finding.check.name());
     let mut text = String::new();
     wrapped(&mut text, &head, &Printable(&finding.seen).to_string());
-    if let Some(Explanation { means, side, cure, .. }) = finding.diagnosis.map(Diagnosis::row)
-        && explain
-    {
+    if let Some(diagnosis) = finding.diagnosis.filter(|_| explain) {
+        let (means, cure) = diagnosis.explanation();
         wrapped(&mut text, "", &format!("means: {means}"));
-        wrapped(&mut text, "", &format!("do, {side}: {cure}."));
+        wrapped(&mut text, "", &format!("do, {}: {cure}.", diagnosis.side()));
     }
     text
 }

@@ -231,7 +231,7 @@ mod tests {
         let answers: Vec<_> =
             answers.iter().enumerate().map(|(at, answer)| (address(at), answer.clone())).collect();
         let findings = addresses(&answers, implicit);
-        findings.iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect()
+        findings.iter().filter_map(|found| Some(found.diagnosis?.name())).collect()
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
             (Some(Ok(vec![four; 20])), Ok(vec![four; 8])),
         ] {
             let (finding, wanted) = resolved("host", found, SocketAddr::is_ipv4, 8);
-            let name = finding.diagnosis.map(|diagnosis| diagnosis.row().name);
+            let name = finding.diagnosis.map(|diagnosis| diagnosis.name());
             assert_eq!(wanted.ok_or_else(|| name.unwrap()), want);
         }
     }

@@ -376,7 +376,7 @@ mod tests {
         for found in judge(seen).0 {
             let Some(diagnosis) = found.diagnosis else { continue };
             let mark = if found.grade == Grade::Fail { "!" } else { "" };
-            let name = format!("{mark}{}", diagnosis.row().name);
+            let name = format!("{mark}{}", diagnosis.name());
             if !names.contains(&name) {
                 names.push(name);
             }

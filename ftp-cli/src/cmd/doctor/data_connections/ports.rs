@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn name(learned: &Ports) -> Option<&'static str> {
-        judge(learned, Mode::Passive)?.diagnosis.map(|diagnosis| diagnosis.row().name)
+        judge(learned, Mode::Passive)?.diagnosis.map(|diagnosis| diagnosis.name())
     }
 
     #[test]

@@ -154,7 +154,7 @@ mod tests {
             let found = judge(&seen(outcome.clone()), demands, None);
             let names: Vec<_> = found
                 .iter()
-                .filter_map(|found| Some((found.diagnosis?.row().name, found.grade)))
+                .filter_map(|found| Some((found.diagnosis?.name(), found.grade)))
                 .collect();
             assert_eq!(names, want.into_iter().collect::<Vec<_>>(), "{outcome:?}");
         }
@@ -169,7 +169,7 @@ mod tests {
         let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
         for (features, want) in [(" AUTH TLS", Some("tls-broken")), (" UTF8", None)] {
             let found = judge(&seen(refused()), false, Some(&lists(features)));
-            let names = found.iter().find_map(|found| Some(found.diagnosis?.row().name));
+            let names = found.iter().find_map(|found| Some(found.diagnosis?.name()));
             assert_eq!(names, want, "{features}");
         }
     }
@@ -191,7 +191,7 @@ mod tests {
             (CertificateFault::Expired, of(true), "certificate-expired"),
             (CertificateFault::NotYetValid, of(false), "certificate-not-yet-valid"),
         ] {
-            assert_eq!(diagnosis(fault, shown).row().name, want, "{fault:?}");
+            assert_eq!(diagnosis(fault, shown).name(), want, "{fault:?}");
         }
     }
 }

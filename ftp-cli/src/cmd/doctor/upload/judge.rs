@@ -204,7 +204,7 @@ mod tests {
         ] {
             let found = judge(&seen);
             let names: Vec<_> =
-                found.iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect();
+                found.iter().filter_map(|found| Some(found.diagnosis?.name())).collect();
             assert_eq!(names, want, "{seen:?}");
         }
     }
