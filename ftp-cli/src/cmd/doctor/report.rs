@@ -172,11 +172,7 @@ mod tests {
 
     #[test]
     fn a_finding_is_explained_once_within_the_line_width() {
-        let found = Finding::warn(
-            Check::Pasv,
-            Diagnosis::PasvPrivateAddress,
-            format_args!("227 announces 10.0.0.5"),
-        );
+        let found = Check::Pasv.warn(Diagnosis::PasvPrivateAddress, "227 announces 10.0.0.5");
         let whole = text(&found, true);
         assert!(whole.starts_with("warn  pasv          227 announces 10.0.0.5\n"), "{whole}");
         assert!(
@@ -184,19 +180,18 @@ mod tests {
         );
         assert!(whole.lines().all(|line| line.chars().count() <= WIDTH), "{whole}");
         assert_eq!(text(&found, false).lines().count(), 1);
-        let odd = text(&Finding::ok(Check::List, format_args!("a\x1b[2Jb")), false);
+        let odd = text(&Check::List.ok("a\x1b[2Jb"), false);
         assert_eq!(odd, "ok    list          a\\x1b[2Jb\n");
     }
 
     #[test]
     fn a_check_event_has_every_field_of_its_finding() {
-        let found =
-            Finding::fail(Check::Epsv, Diagnosis::PassiveBlocked, format_args!("no answer"));
+        let found = Check::Epsv.fail(Diagnosis::PassiveBlocked, "no answer");
         let line = event(&found).into_line();
         let start = r#"{"v":1,"event":"check","name":"epsv","result":"fail","seen":"no answer","diagnosis":"passive-blocked","means":"#;
         assert!(line.starts_with(start), "{line}");
         assert!(line.contains(r#""side":"server","cure":""#), "{line}");
-        let fine = event(&Finding::ok(Check::List, format_args!("3 entries"))).into_line();
+        let fine = event(&Check::List.ok("3 entries")).into_line();
         assert_eq!(
             fine,
             "{\"v\":1,\"event\":\"check\",\"name\":\"list\",\"result\":\"ok\",\"seen\":\"3 entries\"}\n"

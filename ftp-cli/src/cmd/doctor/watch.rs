@@ -10,20 +10,9 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::display;
 use crate::exit::{Exit, Failure};
-use crate::options::{Options, values};
 
 /// Pause between two examinations.
-const PAUSE: Duration = Duration::from_secs(10);
-
-/// Returns the pause between examinations, if they are repeated.
-///
-/// # Errors
-///
-/// Returns `Usage` for an invalid value.
-pub(super) fn interval(options: &Options) -> Result<Option<Duration>, Failure> {
-    let given = options.parsed("watch", values::waiting_time)?;
-    Ok(options.has("watch").then(|| given.unwrap_or(PAUSE)))
-}
+pub(super) const PAUSE: Duration = Duration::from_secs(10);
 
 /// Returns whether an outcome may improve by itself. A refused login is not repeated, because the
 /// server might then ban the client.
@@ -131,11 +120,11 @@ mod tests {
     use super::*;
 
     fn ok(check: Check) -> Finding {
-        Finding::ok(check, format_args!("fine"))
+        check.ok("fine")
     }
 
     fn fail(check: Check, diagnosis: Diagnosis) -> Finding {
-        Finding::fail(check, diagnosis, format_args!("wrong"))
+        check.fail(diagnosis, "wrong")
     }
 
     #[test]

@@ -1,0 +1,167 @@
+//! The table of all probes, and what they have seen.
+//!
+//! A probe runs, which records observations in [`Seen`], and is judged afterwards, from the
+//! observations alone. The probes of a stage run side by side, as far as the server accepts several
+//! connections (`places`); their findings are reported in the order of the table.
+
+use std::panic::resume_unwind;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::thread::{Builder, scope};
+
+use ftp_client::Error;
+
+use super::addresses::{self, Answers, Lookup};
+use super::data_connections::ports::{self, FirstConnectionSeen};
+use super::data_connections::{self, MethodOutcome};
+use super::dial::{DataMethod, Dial};
+use super::finding::Finding;
+use super::login::LoginSeen;
+use super::packets::LargeTransfer;
+use super::path::PathSeen;
+use super::report::Report;
+use super::tls::TlsSeen;
+use super::upload::UploadSeen;
+use super::{login, packets, path, places, proxy, tls, upload};
+use crate::exit::Failure;
+
+/// A row of the table.
+struct Probe {
+    /// The name of its thread.
+    name: &'static str,
+    /// Records observations. Fails only for a reason that says nothing about the server: a signal,
+    /// the end of the time for the whole examination, or a fault of this computer.
+    run: fn(&Dial<'_>) -> Result<(), Failure>,
+    /// Returns the findings, none if nothing was seen. Fails like `run`.
+    judge: fn(&Dial<'_>) -> Result<Vec<Finding>, Failure>,
+}
+
+/// What the findings so far must allow before a stage begins.
+enum Needs {
+    NoFailure,
+    DataConnection,
+}
+
+const STAGES: &[(Needs, &[Probe])] = &[
+    (
+        Needs::NoFailure,
+        &[Probe { name: "bind", run: addresses::bind, judge: addresses::judge::bind }],
+    ),
+    (
+        Needs::NoFailure,
+        &[
+            Probe { name: "proxy", run: proxy::run, judge: proxy::judge },
+            Probe { name: "resolve", run: addresses::resolve, judge: addresses::judge::resolve },
+        ],
+    ),
+    (
+        Needs::NoFailure,
+        &[Probe { name: "connect", run: addresses::look, judge: addresses::judge::look }],
+    ),
+    (Needs::NoFailure, &[Probe { name: "tls", run: tls::demanded, judge: tls::judge_demanded }]),
+    (Needs::NoFailure, &[Probe { name: "login", run: login::run, judge: login::judge }]),
+    (
+        Needs::NoFailure,
+        &[
+            Probe { name: "tls offer", run: tls::offered, judge: tls::judge_offered },
+            Probe { name: "data", run: data_connections::run, judge: data_connections::judge },
+            Probe { name: "packets", run: packets::run, judge: packets::judge },
+            Probe { name: "ports", run: ports::run, judge: places::judge },
+        ],
+    ),
+    (
+        Needs::DataConnection,
+        &[
+            Probe { name: "data tls", run: tls::data::run, judge: tls::data::judge },
+            Probe { name: "path", run: path::run, judge: path::judge },
+            Probe { name: "upload", run: upload::run, judge: upload::judge },
+        ],
+    ),
+];
+
+/// What the probes have seen so far. Each field is set by at most one probe.
+#[derive(Default)]
+pub(super) struct Seen<'a> {
+    /// Whether this computer lacks the address of `--bind`.
+    pub(super) is_unbound: OnceLock<bool>,
+    /// The error of the first connection through the proxy, if it failed.
+    pub(super) proxy: OnceLock<Option<Error>>,
+    pub(super) lookup: OnceLock<Lookup>,
+    pub(super) answers: OnceLock<Answers>,
+    /// TLS, whether the options demand it or the server may offer it.
+    pub(super) tls: OnceLock<TlsSeen>,
+    /// The login, or the error of the connection for it.
+    pub(super) login: OnceLock<Result<LoginSeen<'a>, Error>>,
+    pub(super) first: OnceLock<FirstConnectionSeen>,
+    /// Outcomes in the order of [`DataMethod::ALL`].
+    pub(super) methods: OnceLock<[MethodOutcome; 4]>,
+    /// Whether a listing arrived, perhaps truncated.
+    pub(super) listed: AtomicBool,
+    /// Whether data under TLS ended without close_notify.
+    pub(super) truncated: AtomicBool,
+    pub(super) packets: OnceLock<LargeTransfer>,
+    /// The best method of data connections, which the last stage uses.
+    pub(super) way: OnceLock<DataMethod>,
+    /// Why a data connection fails that resumes no TLS session, if it does.
+    pub(super) without_resuming: OnceLock<Result<Option<String>, Error>>,
+    pub(super) path: OnceLock<PathSeen>,
+    /// The test upload, or the error of the login for it.
+    pub(super) upload: OnceLock<Result<UploadSeen, Error>>,
+}
+
+/// Runs all probes and reports their findings in order. Ends early if nothing more can be found.
+///
+/// # Errors
+///
+/// Returns the failure of standard output, `Interrupted` after a signal, or `Timeout` if the time
+/// for the whole examination is over. Also returns failures on this computer, such as an unreadable
+/// CA file. The findings of one probe are reported even if another probe fails.
+pub(super) fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<(), Failure> {
+    for (needs, probes) in STAGES {
+        let may_begin = match needs {
+            Needs::NoFailure => !report.has_failed(),
+            Needs::DataConnection => match data_connections::best(dial) {
+                Some(way) => dial.seen.way.set(way).is_ok(),
+                None => false,
+            },
+        };
+        if !may_begin {
+            return Ok(());
+        }
+        let mut failed = None;
+        let outcomes = side_by_side(probes.iter().map(|it| (it.name, it)), |it| (it.run)(dial))?;
+        for (probe, outcome) in probes.iter().zip(outcomes) {
+            match (probe.judge)(dial) {
+                Ok(findings) => report.all(findings)?,
+                Err(failure) => failed = failed.or(Some(failure)),
+            }
+            failed = failed.or(outcome.err());
+        }
+        failed.map_or(Ok(()), Err)?;
+        dial.in_time()?;
+    }
+    Ok(())
+}
+
+/// Does the same work for each item, in threads with these names, and returns the results in order.
+///
+/// # Errors
+///
+/// Returns `Local` if a thread cannot be started.
+pub(super) fn side_by_side<T: Send, R: Send>(
+    items: impl IntoIterator<Item = (&'static str, T)>,
+    work: impl Fn(T) -> R + Sync,
+) -> Result<Vec<R>, Failure> {
+    let work = &work;
+    scope(|scope| {
+        let start = |(name, item): (&str, T)| {
+            Builder::new().name(name.to_owned()).spawn_scoped(scope, move || work(item))
+        };
+        let started: Vec<_> = items.into_iter().map(start).collect();
+        let result = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, R>>| {
+            let thread = thread.map_err(|error| Failure::local("cannot start a thread", &error))?;
+            Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        };
+        started.into_iter().map(result).collect()
+    })
+}
