@@ -97,6 +97,17 @@ fn list_examples(text: &mut String, examples: impl Iterator<Item = (&'static str
     }
 }
 
+/// Writes options by group.
+fn list_options<R: Iterator<Item = &'static Row>>(text: &mut String, rows: impl Fn() -> R) {
+    for group in Group::ALL {
+        let mut rows = rows().filter(|row| row.group == *group).peekable();
+        if rows.peek().is_some() {
+            let _ = write!(text, "\n{}\n", group.title());
+        }
+        rows.for_each(|row| option(text, row));
+    }
+}
+
 fn program() -> String {
     let mut text = commands();
     text.push_str("\nOther names of commands\n");
@@ -108,15 +119,7 @@ fn program() -> String {
         "\nftp-cli help COMMAND lists all options of a command. The options below can stand\n\
          before or after the command.\n",
     );
-    for group in Group::ALL {
-        let mut rows = options::global_rows().filter(|row| row.group == *group).peekable();
-        if rows.peek().is_some() {
-            let _ = write!(text, "\n{}\n", group.title());
-        }
-        for row in rows {
-            option(&mut text, row);
-        }
-    }
+    list_options(&mut text, options::global_rows);
     text.push_str("\nExit codes\n");
     for (exit, meaning) in exit::TABLE {
         let _ = writeln!(text, "  {:>3}  {}", exit.code(), wrapped(meaning, 7));
@@ -131,15 +134,7 @@ fn about(command: Command) -> String {
     if !about.is_empty() {
         let _ = write!(text, "\n{about}\n");
     }
-    for group in Group::ALL {
-        let mut rows = command.rows().filter(|row| row.group == *group).peekable();
-        if rows.peek().is_some() {
-            let _ = write!(text, "\n{}\n", group.title());
-        }
-        for row in rows {
-            option(&mut text, row);
-        }
-    }
+    list_options(&mut text, || command.rows());
     list_examples(&mut text, examples.into_iter());
     if command == Command::Serve {
         settings(&mut text);

@@ -417,15 +417,15 @@ const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// The options and variables that name proxies, read before anything is done.
 #[derive(Clone)]
 pub(crate) struct Proxies {
-    ftp: Option<Named>,
-    ftps: Option<Named>,
+    ftp: Option<NamedProxy>,
+    ftps: Option<NamedProxy>,
     /// The variable with the exceptions, and its value.
     exceptions: Option<(&'static str, String)>,
 }
 
 /// The name and value of an option or variable.
 #[derive(Clone)]
-struct Named {
+struct NamedProxy {
     by: String,
     value: String,
 }
@@ -486,7 +486,7 @@ impl Proxies {
         let Some((option, by)) = option else {
             let of = |names| {
                 let found = variable(names).or_else(|| variable(OF_ALL));
-                found.map(|(by, value)| Named { by: by.to_owned(), value })
+                found.map(|(by, value)| NamedProxy { by: by.to_owned(), value })
             };
             return Ok(Self { ftp: of(OF_FTP), ftps: of(OF_FTPS), exceptions });
         };
@@ -494,7 +494,7 @@ impl Proxies {
         if NONE.contains(&value.as_str()) {
             return Ok(Self { ftp: None, ftps: None, exceptions });
         }
-        let named = Named { by, value };
+        let named = NamedProxy { by, value };
         named.parse()?;
         Ok(Self { ftp: Some(named.clone()), ftps: Some(named), exceptions })
     }
@@ -516,7 +516,7 @@ impl Proxies {
     }
 }
 
-impl Named {
+impl NamedProxy {
     fn parse(&self) -> Result<Proxy, Failure> {
         self.value.parse().map_err(|error: ftp_client::ParseError| {
             let by = &self.by;

@@ -120,7 +120,7 @@ fn copying(rest: &[String], arguments: &Placeholders) -> Command {
 }
 
 /// Result of getopts for the arguments before or after the command.
-struct Stage {
+struct ReadArguments {
     /// The options, in the order of the arguments.
     given: Vec<GivenOption>,
     /// Arguments that are not options.
@@ -133,7 +133,7 @@ fn read(
     texts: &[String],
     command: Option<Command>,
     stand_ins: &Placeholders,
-) -> Result<Stage, Fail> {
+) -> Result<ReadArguments, Fail> {
     let style = match command {
         None => ParsingStyle::StopAtFirstFree,
         Some(_) => ParsingStyle::FloatingFrees,
@@ -145,7 +145,7 @@ fn read(
     };
     // Registering all options with getopts takes time, so it is done only if there are options.
     if !has_options {
-        return Ok(Stage { given: Vec::new(), free: texts.to_vec() });
+        return Ok(ReadArguments { given: Vec::new(), free: texts.to_vec() });
     }
     let rows: Vec<&Row> = match command {
         None => global_rows().collect(),
@@ -175,7 +175,7 @@ fn read(
     }
     placed.sort_by_key(|(place, _)| *place);
     let given = placed.into_iter().map(|(_, given)| given).collect();
-    Ok(Stage { given, free: matches.free })
+    Ok(ReadArguments { given, free: matches.free })
 }
 
 impl Options {

@@ -62,14 +62,14 @@ pub(super) fn tell(
 ) -> Result<(), Failure> {
     let changes = changes(before, now);
     if stdio.events.is_on() {
-        for Change { finding, was } in changes {
+        for FindingChange { finding, was } in changes {
             let was = was.map(Grade::name);
             stdio.events.emit(|| report::event(finding).text_if("was", was));
         }
         return Ok(());
     }
     let mut text = String::new();
-    for Change { finding, was } in changes {
+    for FindingChange { finding, was } in changes {
         let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
         if quiet && !is_problem {
             continue;
@@ -87,7 +87,7 @@ pub(super) fn tell(
 
 /// A finding that differs from the earlier finding, or is new.
 #[derive(Debug, PartialEq)]
-struct Change<'a> {
+struct FindingChange<'a> {
     finding: &'a Finding,
     /// The earlier result; `None` if the check did not run before.
     was: Option<Grade>,
@@ -95,7 +95,7 @@ struct Change<'a> {
 
 /// Returns the findings whose result or problem has changed. A check that did not run before counts
 /// only if it finds a problem.
-fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<Change<'a>> {
+fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<FindingChange<'a>> {
     let mut changes = Vec::new();
     for (at, finding) in now.iter().enumerate() {
         let is_of = |other: &&Finding| other.check == finding.check;
@@ -107,7 +107,7 @@ fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<Change<'a>> {
             (was.grade, was.diagnosis) != (finding.grade, finding.diagnosis)
         });
         if is_change {
-            changes.push(Change { finding, was: was.map(|was| was.grade) });
+            changes.push(FindingChange { finding, was: was.map(|was| was.grade) });
         }
     }
     changes
