@@ -21,7 +21,6 @@ mod display;
 mod exit;
 mod lock;
 mod options;
-mod random;
 mod remote;
 mod report;
 mod texts;

@@ -13,7 +13,8 @@ use super::login::LoginSeen;
 use super::places::{Inside, Places};
 use super::probes::Seen;
 use crate::connect::credentials::Credentials;
-use crate::connect::dialler::{Chosen, Dialler};
+use crate::connect::dialler::Dialler;
+use crate::connect::proxies::Chosen;
 use crate::console::output::Messages;
 use crate::exit::{Exit, Failure};
 

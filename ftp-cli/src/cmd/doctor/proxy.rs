@@ -6,7 +6,7 @@ use ftp_proto::Escaped;
 use super::diagnosis::Diagnosis;
 use super::dial::Dial;
 use super::finding::{Check, Finding};
-use crate::connect::dialler::{Chosen, Route};
+use crate::connect::proxies::{Chosen, Route};
 use crate::exit::Failure;
 
 /// Returns the finding about a proxy that is not used for this server.
