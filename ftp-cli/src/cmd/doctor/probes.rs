@@ -36,47 +36,38 @@ struct Probe {
     judge: fn(&Dial<'_>) -> Result<Vec<Finding>, Failure>,
 }
 
-/// What the findings so far must allow before a stage begins.
-enum Needs {
-    NoFailure,
-    DataConnection,
+const fn probe(
+    name: &'static str,
+    run: fn(&Dial<'_>) -> Result<(), Failure>,
+    judge: fn(&Dial<'_>) -> Result<Vec<Finding>, Failure>,
+) -> Probe {
+    Probe { name, run, judge }
 }
 
-const STAGES: &[(Needs, &[Probe])] = &[
-    (
-        Needs::NoFailure,
-        &[Probe { name: "bind", run: addresses::bind, judge: addresses::judge::bind }],
-    ),
-    (
-        Needs::NoFailure,
-        &[
-            Probe { name: "proxy", run: proxy::run, judge: proxy::judge },
-            Probe { name: "resolve", run: addresses::resolve, judge: addresses::judge::resolve },
-        ],
-    ),
-    (
-        Needs::NoFailure,
-        &[Probe { name: "connect", run: addresses::look, judge: addresses::judge::look }],
-    ),
-    (Needs::NoFailure, &[Probe { name: "tls", run: tls::demanded, judge: tls::judge_demanded }]),
-    (Needs::NoFailure, &[Probe { name: "login", run: login::run, judge: login::judge }]),
-    (
-        Needs::NoFailure,
-        &[
-            Probe { name: "tls offer", run: tls::offered, judge: tls::judge_offered },
-            Probe { name: "data", run: data_connections::run, judge: data_connections::judge },
-            Probe { name: "packets", run: packets::run, judge: packets::judge },
-            Probe { name: "ports", run: ports::run, judge: places::judge },
-        ],
-    ),
-    (
-        Needs::DataConnection,
-        &[
-            Probe { name: "data tls", run: tls::data::run, judge: tls::data::judge },
-            Probe { name: "path", run: path::run, judge: path::judge },
-            Probe { name: "upload", run: upload::run, judge: upload::judge },
-        ],
-    ),
+/// The stages before a data connection is needed. The first problem that stops this client ends the
+/// examination after its stage, except in the last of these stages.
+const WITHOUT_DATA: [&[Probe]; 6] = [
+    &[probe("bind", addresses::bind, addresses::judge::bind)],
+    &[
+        probe("proxy", proxy::run, proxy::judge),
+        probe("resolve", addresses::resolve, addresses::judge::resolve),
+    ],
+    &[probe("connect", addresses::look, addresses::judge::look)],
+    &[probe("tls", tls::demanded, tls::judge_demanded)],
+    &[probe("login", login::run, login::judge)],
+    &[
+        probe("tls offer", tls::offered, tls::judge_offered),
+        probe("data", data_connections::run, data_connections::judge),
+        probe("packets", packets::run, packets::judge),
+        probe("ports", ports::run, places::judge),
+    ],
+];
+
+/// The last stage, which uses the best method of data connections.
+const WITH_DATA: &[Probe] = &[
+    probe("data tls", tls::data::run, tls::data::judge),
+    probe("path", path::run, path::judge),
+    probe("upload", upload::run, upload::judge),
 ];
 
 /// What the probes have seen so far. Each field is set by at most one probe.
@@ -117,30 +108,36 @@ pub(super) struct Seen<'a> {
 /// for the whole examination is over. Also returns failures on this computer, such as an unreadable
 /// CA file. The findings of one probe are reported even if another probe fails.
 pub(super) fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<(), Failure> {
-    for (needs, probes) in STAGES {
-        let may_begin = match needs {
-            Needs::NoFailure => !report.has_failed(),
-            Needs::DataConnection => match data_connections::best(dial) {
-                Some(way) => dial.seen.way.set(way).is_ok(),
-                None => false,
-            },
-        };
-        if !may_begin {
+    for probes in WITHOUT_DATA {
+        if report.has_failed() {
             return Ok(());
         }
-        let mut failed = None;
-        let outcomes = side_by_side(probes.iter().map(|it| (it.name, it)), |it| (it.run)(dial))?;
-        for (probe, outcome) in probes.iter().zip(outcomes) {
-            match (probe.judge)(dial) {
-                Ok(findings) => report.all(findings)?,
-                Err(failure) => failed = failed.or(Some(failure)),
-            }
-            failed = failed.or(outcome.err());
-        }
-        failed.map_or(Ok(()), Err)?;
-        dial.in_time()?;
+        examine_stage(probes, dial, report)?;
     }
-    Ok(())
+    match data_connections::best(dial) {
+        Some(way) => {
+            dial.seen.way.get_or_init(|| way);
+            examine_stage(WITH_DATA, dial, report)
+        }
+        None => Ok(()),
+    }
+}
+
+fn examine_stage(
+    probes: &[Probe],
+    dial: &Dial<'_>,
+    report: &mut Report<'_>,
+) -> Result<(), Failure> {
+    let mut failed = None;
+    let outcomes = side_by_side(probes.iter().map(|it| (it.name, it)), |it| (it.run)(dial))?;
+    for (probe, outcome) in probes.iter().zip(outcomes) {
+        match (probe.judge)(dial) {
+            Ok(findings) => report.all(findings)?,
+            Err(failure) => failed = failed.or(Some(failure)),
+        }
+        failed = failed.or(outcome.err());
+    }
+    failed.map_or_else(|| dial.in_time(), Err)
 }
 
 /// Does the same work for each item, in threads with these names, and returns the results in order.
