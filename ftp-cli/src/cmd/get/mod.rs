@@ -29,14 +29,15 @@ use crate::transfer::download::{self, download, in_segments};
 use crate::transfer::options::{Attempt, Context, RemoteFile, TransferOptions};
 use crate::transfer::target::Target;
 use ftp_server::daemon::json::Object;
-use requests::{Requests, Wanted};
+use requests::{GetArguments, Requests, Wanted};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if options.has("recursive") {
-        return tree(options, stdio);
+    let given = GetArguments::from_options(options);
+    if given.recursive {
+        return tree(options, &given, stdio);
     }
     let settings = TransferOptions::from_options(options)?;
-    let requests = Requests::from_options(options, &settings, &mut *stdio.input)?;
+    let requests = Requests::from_options(options, &given, &settings, &mut *stdio.input)?;
     let is_output = requests.is_output();
     let when = match When::from_options(options)? {
         // Progress would appear in the middle of the data.
@@ -102,8 +103,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// `get -r`: downloads a tree.
-fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let (url, local) = match (options.operands.as_slice(), options.value("directory")) {
+fn tree(options: &Options, given: &GetArguments<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
+    let (url, local) = match (options.operands.as_slice(), given.directory) {
         ([url], local) => (url, local),
         ([url, local], None) if !urls::is_url(local.as_bytes()) => (url, Some(local.as_os_str())),
         _ => return Err(Failure::usage("get -r takes one URL: ftp-cli get -r URL [DIR]")),
@@ -114,7 +115,7 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             return Err(Failure::usage("get -r cannot write to standard output; name a directory"));
         }
         // With --directory, the tree keeps its own name, as files do.
-        Some(local) if options.has("directory") => {
+        Some(local) if given.directory.is_some() => {
             Path::new(local).join(requests::name_of_tree(&url)?)
         }
         Some(local) => Path::new(local).to_owned(),
