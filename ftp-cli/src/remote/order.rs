@@ -1,6 +1,6 @@
 //! Sorts the entries of listings.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 
 use ftp_proto::Entry;
 
@@ -59,19 +59,16 @@ impl ListOrder {
     /// Sorts named entries. Entries without the fact to sort by come last, and equal entries are
     /// sorted by name, before `reverse` applies. Sorts in place: a stable sort would need more memory.
     pub(crate) fn sort(self, entries: &mut [(Vec<u8>, Entry)]) {
-        match self.key {
-            Key::Server => {}
-            Key::Name => entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other)),
-            // The keys borrow: copies of the names would double the memory.
-            Key::Time => {
-                let time = |entry: &Entry| Reverse(entry.modified.map(|modified| modified.time));
-                entries.sort_unstable_by(|(one, first), (other, second)| {
-                    (time(first), one).cmp(&(time(second), other))
-                });
-            }
-            Key::Size => entries.sort_unstable_by(|(one, first), (other, second)| {
-                (Reverse(first.size), one).cmp(&(Reverse(second.size), other))
-            }),
+        let time = |entry: &Entry| entry.modified.map(|modified| modified.time);
+        if self.key != Key::Server {
+            entries.sort_unstable_by(|(one, first), (other, second)| {
+                let by_fact = match self.key {
+                    Key::Time => time(second).cmp(&time(first)),
+                    Key::Size => second.size.cmp(&first.size),
+                    Key::Server | Key::Name => Ordering::Equal,
+                };
+                by_fact.then_with(|| one.cmp(other))
+            });
         }
         if self.reverse {
             entries.reverse();

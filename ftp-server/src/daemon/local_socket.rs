@@ -20,6 +20,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::logging::LOG;
 use crate::daemon::error::DaemonError;
+use crate::threads;
 
 /// Number of clients that a socket serves at a time.
 const AT_ONCE: usize = 4;
@@ -171,7 +172,7 @@ pub(super) fn start_serving(
                 }
             }
         };
-        let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work);
+        let thread = threads::start(Some(name), STACK, work);
         thread.map_err(|error| DaemonError::no_thread(name, &error))?;
     }
     Ok(())

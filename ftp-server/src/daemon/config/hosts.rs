@@ -38,7 +38,7 @@ pub(crate) struct Host {
 }
 
 #[rustfmt::skip]
-pub(crate) const HOST: &[Setting<Host>] = &[
+pub(crate) static HOST: &[Setting<Host>] = &[
     row!(Host, "certificate", FILE,  certificate, "PEM file of the host's certificate chain (empty: tls.certificate)."),
     row!(Host, "key",         FILE,  key,         "PEM file of the private key of the host's certificate."),
     row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted), and of the greeting under implicit TLS (empty: server.banner)."),

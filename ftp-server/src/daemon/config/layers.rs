@@ -115,7 +115,7 @@ impl UserLayers {
         let groups = own.groups.iter().rev().map(|group| Table::Group(group));
         for table in groups.chain([Table::Defaults]) {
             if let Some(layer) = self.get(table) {
-                USER.iter().for_each(|row| (row.inherit)(&mut user, layer, table));
+                USER.iter().for_each(|row| row.inherit(&mut user, layer, table));
             }
         }
         user.expand_roots(name);

@@ -5,6 +5,7 @@
 mod file;
 mod forms;
 mod hosts;
+pub(super) mod json;
 mod kind;
 mod layers;
 mod ledger;
@@ -33,12 +34,14 @@ pub(crate) use programs::HookSettings;
 pub(crate) use protection::Protection;
 pub use reference::{SettingHelp, settings};
 pub(crate) use root::{Objects, Root};
-use row::Origins;
+use row::Fields;
 pub(crate) use row::Setting;
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
 pub(crate) use table::{Environment, FIXED, Settings, TABLE};
 pub(crate) use user::{USER, User, is_name};
-pub(crate) use value::{Content, TomlEntry, TomlValue, ValueType};
+#[cfg(test)]
+use value::TomlValue;
+pub(crate) use value::{Content, TomlEntry, ValueType};
 
 use std::ffi::OsString;
 use std::fmt::{self, Write};
@@ -507,22 +510,22 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         let settings = &self.settings;
-        list(&mut text, "", TABLE.iter(), settings, &settings.origins);
+        list(&mut text, "", TABLE.iter(), settings);
         for (table, user) in settings.users.tables() {
             let is_set = |row: &&Setting<User>| user.origins.get(row.key).is_some();
             let rows = USER.iter().filter(is_set);
-            list(&mut text, &format!("{table}."), rows, user, &user.origins);
+            list(&mut text, &format!("{table}."), rows, user);
         }
         for (name, user) in settings.users.iter() {
             let table = format!("{}.", layers::Table::User(name));
-            list(&mut text, &table, USER.iter(), user, &user.origins);
+            list(&mut text, &table, USER.iter(), user);
         }
         for (name, host) in settings.hosts.iter() {
-            list(&mut text, &key_of(name, ""), HOST.iter(), host, &host.origins);
+            list(&mut text, &key_of(name, ""), HOST.iter(), host);
         }
         for (name, store) in settings.stores.iter() {
             let table = format!("{}.", key_of_store(name, ""));
-            list(&mut text, &table, STORE.iter(), store, &store.origins);
+            list(&mut text, &table, STORE.iter(), store);
         }
         for words in self.in_words() {
             let _ = writeln!(text, "# {}", Escaped(words.as_bytes()));
@@ -533,18 +536,17 @@ impl fmt::Display for Config {
 
 /// Adds a line for each key, with `table` before the key and the origin as a comment. A key that
 /// only a missing line can express gets no line.
-fn list<'a, T: 'static>(
+fn list<'a, T: Fields + 'static>(
     text: &mut String,
     table: &str,
     rows: impl Iterator<Item = &'a Setting<T>>,
-    values: &T,
-    origins: &Origins,
+    fields: &T,
 ) {
     for row in rows {
-        let value = (row.show)(values);
+        let value = (row.show)(fields);
         if value.content != Content::Unset {
             let line = format!("{table}{} = {value}", row.key);
-            let _ = writeln!(text, "{line:<COLUMN$} # {}", origins.of(row.key));
+            let _ = writeln!(text, "{line:<COLUMN$} # {}", fields.origins().of(row.key));
         }
     }
 }

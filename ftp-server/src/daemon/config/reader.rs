@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::hosts::{HOST, HOST_TABLES, Host, host_name};
 use super::layers::{DEFAULTS, GROUP_TABLES, Table, USER_TABLES};
-use super::row::{Origin, Setting};
+use super::row::{Fields, Origin, Setting};
 use super::stores::{ITSELF, STORE, STORE_TABLES, StoreSettings, key_of_store, objection_to_name};
 use super::table::{Settings, TABLE, suggestion};
 use super::user::{GROUPS, User};
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
 
     /// Reads keys into the fields of their rows. In messages, `prefix` precedes a key, and `unknown`
     /// says what is wrong with a key without a row.
-    fn keys<'v, T: 'static>(
+    fn keys<'v, T: Fields + 'static>(
         &mut self,
         values: &mut T,
         prefix: &str,
@@ -226,7 +226,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let origin = self.origin(entry.at, entry.value.at);
-            if let Err(objections) = (row.set)(values, &entry.value, origin) {
+            if let Err(objections) = row.set(values, &entry.value, origin) {
                 for Objection { at, below, why } in objections {
                     self.wrong(at, format_args!("{key}{below}"), why);
                 }

@@ -1,8 +1,12 @@
 //! Defines one key for the file reader, `--set`, `--check`, `help`, the man page and
 //! `dist/server.toml` alike.
 
+use super::hosts::Host;
 use super::kind::Kind;
 use super::layers::Table;
+use super::stores::StoreSettings;
+use super::table::Settings;
+use super::user::User;
 use super::value::{Checked, TomlValue};
 
 /// One key of a `T`: its help, and how the field is read and shown.
@@ -10,11 +14,52 @@ pub(crate) struct Setting<T: 'static> {
     pub(crate) key: &'static str,
     pub(crate) help: &'static str,
     pub(crate) kind: Kind,
-    /// Sets the field to a value with this origin.
-    pub(super) set: fn(&mut T, &TomlValue, Origin) -> Checked<()>,
-    /// Sets the field to that of this table, unless the field is set or that of the table is not.
-    pub(super) inherit: fn(&mut T, &T, Table<'_>),
+    /// Sets the field. [`set`](Self::set) also notes the origin.
+    pub(super) read: fn(&mut T, &TomlValue) -> Checked<()>,
+    /// Copies the field. [`inherit`](Self::inherit) decides whether to.
+    pub(super) copy: fn(&mut T, &T),
     pub(crate) show: fn(&T) -> TomlValue,
+}
+
+/// The fields of a table, and where their values come from.
+pub(crate) trait Fields {
+    fn origins(&self) -> &Origins;
+    fn origins_mut(&mut self) -> &mut Origins;
+}
+
+impl<T: Fields> Setting<T> {
+    /// Sets the field to a value with this origin.
+    pub(super) fn set(&self, fields: &mut T, value: &TomlValue, origin: Origin) -> Checked<()> {
+        (self.read)(fields, value)?;
+        fields.origins_mut().note(self.key, origin);
+        Ok(())
+    }
+
+    /// Sets the field to that of `table`, unless the field is set or that of the table is not.
+    pub(super) fn inherit(&self, fields: &mut T, from: &T, table: Table<'_>) {
+        if fields.origins().get(self.key).is_none()
+            && let Some(origin) = from.origins().get(self.key)
+        {
+            (self.copy)(fields, from);
+            fields.origins_mut().note(self.key, origin.in_table(table));
+        }
+    }
+
+    /// Sets the field to a value of `--set`. In messages, `table` precedes the key.
+    pub(super) fn assign(
+        &self,
+        fields: &mut T,
+        table: &str,
+        given: &Given<'_>,
+    ) -> Result<(), String> {
+        let named = |below: &str, why: &str| format!("{table}{}{below}: {why}", self.key);
+        let value = self.kind.given(given.value).map_err(|why| named("", &why))?;
+        let origin = Origin::new(given.source.to_owned(), None);
+        self.set(fields, &value, origin).map_err(|objections| {
+            let first = objections.first();
+            first.map(|objection| named(&objection.below, &objection.why)).unwrap_or_default()
+        })
+    }
 }
 
 impl<T> Setting<T> {
@@ -31,22 +76,6 @@ impl<T> Setting<T> {
     /// Returns the help, with the format of the value if neither the default nor the help shows it.
     pub(crate) fn meaning(&self) -> String {
         format!("{}{}", self.help, self.kind.form())
-    }
-
-    /// Sets the field to a value of `--set`. In messages, `table` precedes the key.
-    pub(super) fn assign(
-        &self,
-        values: &mut T,
-        table: &str,
-        given: &Given<'_>,
-    ) -> Result<(), String> {
-        let named = |below: &str, why: &str| format!("{table}{}{below}: {why}", self.key);
-        let value = self.kind.given(given.value).map_err(|why| named("", &why))?;
-        let origin = Origin::new(given.source.to_owned(), None);
-        (self.set)(values, &value, origin).map_err(|objections| {
-            let first = objections.first();
-            first.map(|objection| named(&objection.below, &objection.why)).unwrap_or_default()
-        })
     }
 }
 
@@ -96,22 +125,34 @@ macro_rules! row {
             key: $key,
             help: $help,
             kind: $form.kind(),
-            set: |values: &mut $of, value, origin| {
-                values.$($field).+ = $form.read(value)?;
-                values.origins.note($key, origin);
+            read: |fields: &mut $of, value| {
+                fields.$($field).+ = $form.read(value)?;
                 Ok(())
             },
-            inherit: |values: &mut $of, from: &$of, table| {
-                if let (None, Some(origin)) = (values.origins.get($key), from.origins.get($key)) {
-                    values.$($field).+ = from.$($field).+.clone();
-                    values.origins.note($key, origin.in_table(table));
-                }
+            copy: |fields: &mut $of, from: &$of| {
+                fields.$($field).+.clone_from(&from.$($field).+);
             },
-            show: |values: &$of| $form.show(&values.$($field).+),
+            show: |fields: &$of| $form.show(&fields.$($field).+),
         }
     };
 }
 pub(super) use row;
+
+/// Tells where the values of a table come from: its field `origins`.
+macro_rules! fields {
+    ($($of:ty),+) => {$(
+        impl Fields for $of {
+            fn origins(&self) -> &Origins {
+                &self.origins
+            }
+
+            fn origins_mut(&mut self) -> &mut Origins {
+                &mut self.origins
+            }
+        }
+    )+};
+}
+fields!(Host, Settings, StoreSettings, User);
 
 /// Origins of values that are not defaults.
 #[derive(Clone, Debug, Default)]

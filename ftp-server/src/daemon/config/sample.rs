@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    ABOUT, File, HOST, Host, Origins, Reading, STORE, Setting, Settings, StoreSettings, TABLE,
-    USER, User,
+    ABOUT, Fields, File, HOST, Host, Reading, STORE, Setting, Settings, StoreSettings, TABLE, USER,
+    User,
 };
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
@@ -86,15 +86,14 @@ fn list<T>(text: &mut String, rows: &[Setting<T>], defaults: &T, examples: &[(&s
 }
 
 /// Checks that the sample has every key, with its default unless there is an example.
-fn check<T>(
-    rows: &[Setting<T>],
-    found: &T,
-    origins: &Origins,
-    defaults: &T,
-    examples: &[(&str, &str)],
-) {
+fn check<T: Fields>(rows: &[Setting<T>], found: &T, defaults: &T, examples: &[(&str, &str)]) {
     for row in rows {
-        assert_ne!(origins.of(row.key), "default", "{} is missing from the sample", row.key);
+        assert_ne!(
+            found.origins().of(row.key),
+            "default",
+            "{} is missing from the sample",
+            row.key
+        );
         if !examples.iter().any(|(key, _)| *key == row.key) {
             assert_eq!((row.show)(found), (row.show)(defaults), "{}", row.key);
         }
@@ -156,9 +155,9 @@ fn the_user_of_the_sample_has_every_key_with_its_default() {
     file.apply(&mut settings).unwrap();
     let (name, host) = settings.hosts.iter().next().unwrap();
     assert_eq!(name.to_string(), "ftp.example.org");
-    check(HOST, host, &host.origins, &Host::default(), OF_HOSTS);
+    check(HOST, host, &Host::default(), OF_HOSTS);
     let (_, store) = settings.stores.iter().find(|(name, _)| *name == "main").unwrap();
-    check(STORE, store, &store.origins, &StoreSettings::default(), OF_STORES);
+    check(STORE, store, &StoreSettings::default(), OF_STORES);
     let (_, user) = settings.users.iter().find(|(name, _)| *name == "cam1").unwrap();
-    check(USER, user, &user.origins, &User::default(), OF_USERS);
+    check(USER, user, &User::default(), OF_USERS);
 }

@@ -84,7 +84,7 @@ impl Default for StoreSettings {
 }
 
 #[rustfmt::skip]
-pub(crate) const STORE: &[Setting<StoreSettings>] = &[
+pub(crate) static STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "endpoint",                ENDPOINT,     endpoint,                "URL of the store: https://HOST or https://HOST:PORT."),
     row!(StoreSettings, "bucket",                  BUCKET,       bucket,                  "Existing bucket for the files."),
     row!(StoreSettings, "region",                  REGION,       region,                  "Region of the bucket."),

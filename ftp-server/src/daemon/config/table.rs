@@ -154,7 +154,7 @@ impl Default for Settings {
 // There is no `server.name`: the greeting has only the banner, `HOST` uses `hosts.names`, and no
 // other reply names the server.
 #[rustfmt::skip]
-pub(crate) const TABLE: &[Setting<Settings>] = &[
+pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "listen.addresses",               ADDRESSES,    listen,                            "Listen on PORT (this computer only), :PORT (all addresses) or HOST:PORT."),
     row!(Settings, "listen.implicit_tls",            ADDRESSES,    implicit,                          "Listen for implicit TLS, usually on :990 (990 alone: this computer only)."),
     row!(Settings, "listen.freebind",                SWITCH,       freebind,                          "Listen on addresses that the computer does not have yet."),

@@ -369,7 +369,7 @@ fn a_file_and_set_read_each_value_that_check_prints() {
 }
 
 /// Reads a value of each row from a file and from `--set`, and returns the keys that accept it.
-fn accepting<T: Default>(
+fn accepting<T: Default + Fields>(
     rows: &'static [Setting<T>],
     value: impl Fn(Kind) -> String,
 ) -> Vec<&'static str> {
@@ -378,7 +378,7 @@ fn accepting<T: Default>(
         let parsed = TomlValue::from(&toml::de::DeValue::parse(&text).unwrap());
         let read = |value: &TomlValue| {
             let mut values = T::default();
-            let set = (row.set)(&mut values, value, Origin::new("x".to_owned(), None));
+            let set = row.set(&mut values, value, Origin::new("x".to_owned(), None));
             set.is_ok().then(|| (row.show)(&values))
         };
         let shown = read(&parsed);

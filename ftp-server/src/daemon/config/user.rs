@@ -96,7 +96,7 @@ impl User {
 }
 
 #[rustfmt::skip]
-pub(crate) const USER: &[Setting<User>] = &[
+pub(crate) static USER: &[Setting<User>] = &[
     row!(User, "groups",                         NAMES,        groups,                            "Groups whose settings the user inherits; if several groups set a key, the last group wins."),
     row!(User, "password",                       PASSWORD,     password,                          "Password hash that begins with $argon2id$, $y$, $2b$, $6$ or $5$; create one with ftp-cli passwd."),
     row!(User, "root",                           HOME,         root,                              "Directory or store:NAME/PREFIX that the user sees as /; %u is the user's name."),

@@ -11,13 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
-
 use super::STUCK;
 use super::dead_letters::DeadLetters;
 use super::event::HookEvent;
 use super::spool::Spool;
-use crate::daemon::config::{HookSettings, Settings};
+use crate::daemon::config::{Content, HookSettings, Settings, TomlEntry, json};
 use crate::daemon::logging::LOG;
 use crate::daemon::programs as process;
 use crate::daemon::programs::pool::{Job, ProgramPool};
@@ -157,7 +155,7 @@ pub(super) struct Notice {
     inode: Option<u64>,
     json: String,
     /// The fields of the JSON.
-    fields: Map<String, Value>,
+    fields: Vec<TomlEntry>,
     failures: AtomicU32,
 }
 
@@ -185,14 +183,21 @@ impl Notice {
         inode: Option<u64>,
         json: String,
     ) -> Option<Arc<Self>> {
-        let fields = serde_json::from_str(&json).ok()?;
+        let fields = json::object(json.as_bytes()).ok()?;
         let (hook, failures) = (Arc::clone(hook), AtomicU32::new(0));
         Some(Arc::new(Self { hook, name, inode, json, fields, failures }))
     }
 
-    /// Returns the escaped text of a field; empty if it is missing.
+    /// Returns a field, with a text as it is escaped; empty if the field is missing.
     fn text(&self, field: &str) -> &str {
-        self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
+        self.field(field).unwrap_or_default()
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        match &self.fields.iter().find(|field| field.name == name)?.value.content {
+            Content::Single(_, text) => Some(text),
+            _ => None,
+        }
     }
 
     /// Returns the name of the event's file until the upload, if any, is published.
@@ -316,11 +321,8 @@ impl Job for Notice {
             }
             Form::Environment => {
                 for (variable, field) in VARIABLES {
-                    let value = self.fields.get(field).map(|value| match value {
-                        Value::String(text) => unescaped(text),
-                        number => number.to_string().into_bytes(),
-                    });
-                    command.envs(value.map(|value| (variable, OsString::from_vec(value))));
+                    let value = self.field(field).map(unescaped).map(OsString::from_vec);
+                    command.envs(value.map(|value| (variable, value)));
                 }
             }
         }

@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 mod cache;
-mod json;
 mod question;
 
 use std::collections::BTreeSet;
@@ -18,7 +17,7 @@ use ftp_proto::Escaped;
 
 use self::cache::Cache;
 use self::question::{Asked, Question};
-use super::config::{Content, Settings, User, ValueType, is_name};
+use super::config::{Content, Settings, User, ValueType, is_name, json};
 use super::logging::LOG;
 use super::programs::pool::ProgramPool;
 use crate::daemon::toml_text;

@@ -51,10 +51,13 @@ impl<T> Form<T> {
         self.kind
     }
 
+    // Each row would contain a copy of this and the next function: 100 KB of the program.
+    #[inline(never)]
     pub(crate) fn read(&self, value: &TomlValue) -> Checked<T> {
         (self.read)(value)
     }
 
+    #[inline(never)]
     pub(crate) fn show(&self, field: &T) -> TomlValue {
         (self.show)(field)
     }
@@ -84,10 +87,12 @@ impl<T> Scalar<T> {
         self.kind
     }
 
+    #[inline(never)]
     pub(crate) fn read(&self, value: &TomlValue) -> Checked<T> {
         (self.read)(self.kind.text(value)?).map_err(|why| value.objection(why))
     }
 
+    #[inline(never)]
     pub(crate) fn show(&self, field: &T) -> TomlValue {
         self.kind.single((self.show)(field))
     }
@@ -105,6 +110,7 @@ impl<T> Optional<T> {
         self.0.kind
     }
 
+    #[inline(never)]
     pub(crate) fn read(&self, value: &TomlValue) -> Checked<Option<T>> {
         match self.0.kind.text(value)? {
             "" => Ok(None),
@@ -112,6 +118,7 @@ impl<T> Optional<T> {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn show(&self, field: &Option<T>) -> TomlValue {
         field.as_ref().map_or_else(|| TomlValue::text(""), |field| self.0.show(field))
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_core::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::daemon::config::{Content, TomlEntry, TomlValue, ValueType};
+use super::value::{Content, TomlEntry, TomlValue, ValueType};
 
 /// Reads one object, and accepts white space around it. No message shows a value, because it may be
 /// a password.
@@ -12,7 +12,7 @@ use crate::daemon::config::{Content, TomlEntry, TomlValue, ValueType};
 /// # Errors
 ///
 /// Returns a message; for a syntax error, with its position.
-pub(super) fn object(bytes: &[u8]) -> Result<Vec<TomlEntry>, String> {
+pub(in crate::daemon) fn object(bytes: &[u8]) -> Result<Vec<TomlEntry>, String> {
     if bytes.trim_ascii().is_empty() {
         return Err("the answer is empty".to_owned());
     }
