@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::wait::wait_until;
+
 /// Properties of a [`FoldingServer`]. The default keeps every name as it is, and supports `MLSD`,
 /// `MLST`, `SIZE`, `MDTM`, `MFMT` and `REST`.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +85,13 @@ pub enum Confirms {
     Last,
     /// Later, and it drops further commands.
     Alone,
+    /// With these lines, which also are its replies to the further commands.
+    With(&'static str),
+    /// Before the end of the data.
+    Early,
+    /// Before it answers further commands, the last one first. Other downloads wait until the client
+    /// has then logged in again.
+    Backwards,
 }
 
 /// A form of Unicode.
@@ -162,6 +171,8 @@ struct State {
     has_lost: bool,
     /// Downloads before whose confirmation further commands came.
     early: usize,
+    /// Held by the only download that may run.
+    turn: Arc<Mutex<()>>,
 }
 
 /// A running server. Its thread ends with the test program.
@@ -605,9 +616,17 @@ impl<'a> Session<'a> {
         if self.data.is_none() && self.peer.is_none() {
             return self.say("425 no port");
         }
+        let turn = Arc::clone(&lock(self.state).turn);
+        let waits = self.kind.confirms == Confirms::Backwards;
+        let _turn = waits.then(|| turn.lock().unwrap_or_else(PoisonError::into_inner));
         self.say("150 data")?;
-        self.connected()?.write_all(bytes)?;
+        let mut data = self.connected()?;
+        data.write_all(bytes)?;
         self.transfers += 1;
+        if self.kind.confirms == Confirms::Early {
+            return self.say("226 done");
+        }
+        drop(data);
         if self.kind.confirms != Confirms::AtOnce {
             self.control.set_read_timeout(Some(Duration::from_millis(300)))?;
             let has_come = self.control.peek(&mut [0]).is_ok_and(|count| count > 0);
@@ -617,6 +636,15 @@ impl<'a> Session<'a> {
                 let mut packet = [0; 4_096];
                 let count = self.control.read(&mut packet)?;
                 let packet = String::from_utf8_lossy(packet.get(..count).unwrap_or_default());
+                for line in packet.lines() {
+                    lock(self.state).seen.push(line.to_owned());
+                }
+                if let Confirms::With(lines) = self.kind.confirms {
+                    return self.say(lines);
+                }
+                if self.kind.confirms == Confirms::Backwards {
+                    return self.answer_backwards(&packet);
+                }
                 for line in packet.lines().filter(|_| self.kind.confirms == Confirms::Last) {
                     let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
                     self.act(verb, argument)?;
@@ -624,6 +652,21 @@ impl<'a> Session<'a> {
             }
         }
         self.say("226 done")
+    }
+
+    /// Confirms a download, and answers the commands that came before the confirmation.
+    fn answer_backwards(&mut self, packet: &str) -> io::Result<()> {
+        self.say("226 done")?;
+        for line in packet.lines().rev() {
+            let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+            self.act(verb, argument)?;
+        }
+        if packet.lines().count() > 1 {
+            let logins = lock(self.state).logins;
+            wait_until("the client logs in again", || lock(self.state).logins > logins);
+            return Err(OVER.into());
+        }
+        Ok(())
     }
 
     fn list(&mut self, verb: &str, argument: &str) -> io::Result<()> {

@@ -290,23 +290,34 @@ impl Client {
         let is_confirmed =
             matches!(code, ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY);
         if code.severity() == Severity::Completion && !is_confirmed {
-            trace::note(format_args!("questions are answered early here: sending them later"));
-            self.config.early.fail();
-            self.control.close();
-            return Err(Error::Desynchronised);
+            return Err(self.end_early());
         }
         let mut answers = Answers::default();
         for question in questions {
             let is_test = *question == Command::Noop;
             match self.reply_of_flight(is_test, question) {
-                // The download is confirmed. The next call reports the end of the connection.
+                // The next call reports the end of the connection.
                 Err(Error::Closed | Error::ServiceClosing(_)) => return Ok(()),
-                Ok(_) if is_test => self.config.early.prove(),
+                // Any other code can be the final reply of the download, after that of `NOOP`.
+                Ok(reply) if is_test && reply.code() != ReplyCode::OKAY => {
+                    return Err(self.end_early());
+                }
+                Ok(_) if is_test && is_confirmed => self.config.early.prove(),
+                Ok(_) if is_test => self.config.early.end(),
                 reply => answers.add(question.clone(), reply?),
             }
         }
         self.control.keep_answers(answers);
         Ok(())
+    }
+
+    /// Closes the connection because questions before the confirmation of a download are answered
+    /// before it, and returns the error.
+    fn end_early(&mut self) -> Error {
+        trace::note(format_args!("questions are answered early here: sending them later"));
+        self.config.early.fail();
+        self.control.close();
+        Error::Desynchronised
     }
 
     /// Sends `commands` and the one for the data connection of `transfer`, and keeps the replies.

@@ -156,12 +156,16 @@ fn removals_whose_replies_were_lost_together_are_judged_by_what_the_server_shows
 #[test]
 fn a_tree_is_complete_whatever_a_server_does_with_questions_before_a_confirmation_cl_79() {
     thread::scope(|threads| {
-        // The number of downloads with early questions, and of logins.
+        // The number of downloads with early questions, if the server waits for them, and of logins.
         for (confirms, early, logins) in [
-            (Confirms::AtOnce, 0, 1),
-            (Confirms::Late, NAMES.len() - 2, 1),
-            (Confirms::Last, 1, 2),
-            (Confirms::Alone, 1, 2),
+            (Confirms::AtOnce, None, 1),
+            (Confirms::Late, Some(NAMES.len() - 2), 1),
+            (Confirms::Last, Some(1), 2),
+            (Confirms::Alone, Some(1), 2),
+            // The reply to `NOOP` comes first, and looks like the end of the download.
+            (Confirms::With("503 no\r\n226 done"), Some(1), 2),
+            (Confirms::With("250 ok\r\n451 no"), Some(1), 2),
+            (Confirms::With("250 ok\r\n550 no"), Some(1), 2),
         ] {
             threads.spawn(move || {
                 let kind = Kind { no_mlsd: true, confirms, ..Kind::default() };
@@ -171,9 +175,17 @@ fn a_tree_is_complete_whatever_a_server_does_with_questions_before_a_confirmatio
                     server.write(&format!("t/{name}"), name.as_bytes());
                 }
                 let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
-                let case = format!("{confirms:?}: {ran:?} {:?}", server.seen());
-                assert_eq!(ran.code(), Some(0), "{case}");
-                assert_eq!((server.early(), server.logins()), (early, logins), "{case}");
+                let seen = server.seen();
+                let case = format!("{confirms:?}: {ran:?} {seen:?}");
+                assert_eq!((ran.code(), server.logins()), (Some(0), logins), "{case}");
+                if let Some(early) = early {
+                    assert_eq!(server.early(), early, "{case}");
+                }
+                // Each lost connection costs one download.
+                let asked = seen.iter().filter(|line| line.starts_with("RETR")).count();
+                assert_eq!(asked, NAMES.len() + logins - 1, "{case}");
+                let is_tested = seen.iter().any(|line| line == "NOOP");
+                assert!(!(is_tested && confirms == Confirms::Early), "{case}");
                 for name in NAMES {
                     let path = here.join("down").join(name);
                     assert_eq!(fs::read(&path).unwrap(), name.as_bytes(), "{case}");
@@ -184,6 +196,28 @@ fn a_tree_is_complete_whatever_a_server_does_with_questions_before_a_confirmatio
             });
         }
     });
+}
+
+#[test]
+fn a_refused_download_does_not_show_that_questions_are_answered_in_order_cl_79() {
+    let confirms = Confirms::With("451 no\r\n200 ok");
+    let kind = Kind { no_mlsd: true, confirms, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.mkdir("t");
+    for name in NAMES {
+        server.write(&format!("t/{name}"), name.as_bytes());
+    }
+    let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
+    let seen = server.seen();
+    let case = format!("{ran:?} {seen:?}");
+    assert_ne!(ran.code(), Some(0), "{case}");
+    assert!(case.contains("451 no"), "{case}");
+    // The first file comes before the first flight, and no other follows the last one.
+    let tests = NAMES.len() - 2;
+    assert_eq!((server.early(), server.logins()), (tests, 1), "{case}");
+    assert_eq!(seen.iter().filter(|line| *line == "NOOP").count(), tests, "{case}");
+    let copied = NAMES.map(|name| here.join("down").join(name).exists());
+    assert_eq!(copied, [true, false, false, false, true], "{case}");
 }
 
 #[test]
