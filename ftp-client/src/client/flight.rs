@@ -242,7 +242,7 @@ impl Client {
         asks_time: bool,
     ) -> Result<Vec<Command>, Error> {
         let is_ready = self.kept.is_none() && !self.config.rules.pipeline;
-        let may_ask = is_ready && self.is_orderly && self.tests_flights;
+        let may_ask = is_ready && self.may_fly() && self.tests_flights;
         let Some(path) = Pathname::new(path).ok().filter(|_| may_ask) else {
             return Ok(Vec::new());
         };
@@ -263,30 +263,44 @@ impl Client {
     /// Returns only errors of the control connection.
     pub(crate) fn ask_at_end(&mut self, questions: Vec<Command>) -> Result<Vec<Command>, Error> {
         let early = &self.config.early;
-        let may_ask = early.is_proved() || questions == [Command::Noop] && early.begin();
-        if !may_ask {
+        let may_ask = || early.is_proved() || questions == [Command::Noop] && early.begin();
+        if !(self.may_fly() && may_ask()) {
             return Ok(Vec::new());
         }
         let deadline = self.control.reply_deadline();
-        self.control.send_more(&questions, deadline)?;
-        Ok(questions)
+        let sent = self.control.send_more(&questions, deadline);
+        if sent.is_err() {
+            self.config.early.end();
+        }
+        sent.map(|()| questions)
     }
 
-    /// Keeps the replies to the questions at the end of a download, whose final reply has this code.
+    /// Returns the final reply of a download, and keeps those to the questions at its end.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Desynchronised`] if a reply is not in its place: the download counts for
     /// nothing then. The connection is closed, and no client of the same builder asks so early again.
-    /// Also returns the errors of the control connection.
+    /// Also returns the error of `reply`, and those of the control connection.
     pub(crate) fn answers_at_end(
         &mut self,
         questions: &[Command],
-        code: ReplyCode,
-    ) -> Result<(), Error> {
+        reply: Result<Reply, Error>,
+    ) -> Result<Reply, Error> {
         if questions.is_empty() {
-            return Ok(());
+            return reply;
         }
+        let judged =
+            reply.and_then(|reply| self.keep_at_end(questions, reply.code()).map(|()| reply));
+        // Neither proved nor failed: another client can begin the test.
+        if questions == [Command::Noop] {
+            self.config.early.end();
+        }
+        judged
+    }
+
+    /// Keeps the replies to the questions at the end of a download, whose final reply has this code.
+    fn keep_at_end(&mut self, questions: &[Command], code: ReplyCode) -> Result<(), Error> {
         let is_confirmed =
             matches!(code, ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY);
         if code.severity() == Severity::Completion && !is_confirmed {
@@ -303,7 +317,7 @@ impl Client {
                     return Err(self.end_early());
                 }
                 Ok(_) if is_test && is_confirmed => self.config.early.prove(),
-                Ok(_) if is_test => self.config.early.end(),
+                Ok(_) if is_test => {}
                 reply => answers.add(question.clone(), reply?),
             }
         }
@@ -375,8 +389,8 @@ impl Client {
         commands: &[Command],
         mut read: impl FnMut(&Command, Reply),
     ) -> Result<bool, Error> {
-        let may_test = || self.tests_flights && self.config.flights.begin();
-        if self.config.flights.has_failed() || !(self.is_orderly || may_test()) {
+        let may_test = || !self.is_orderly && self.tests_flights && self.config.flights.begin();
+        if !(self.may_fly() || may_test()) {
             return Ok(false);
         }
         let deadline = self.control.reply_deadline();
@@ -419,11 +433,17 @@ impl Client {
         Error::Desynchronised
     }
 
+    /// Returns whether the server is known to answer several commands in order.
+    fn may_fly(&self) -> bool {
+        self.is_orderly && !self.config.flights.has_failed()
+    }
+
     /// Makes this client send one command at a time, and those that its builder makes from now on. This
     /// also ends [`pipeline`](crate::ClientBuilder::pipeline), and what goes together with `PASS`.
     pub(crate) fn go_one_by_one(&mut self) {
         trace::note(format_args!("several commands at once fail: sending one at a time"));
         self.config.flights.fail();
+        self.config.early.fail();
         self.config.rules.pipeline = false;
         self.is_orderly = false;
     }

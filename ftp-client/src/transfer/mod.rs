@@ -412,10 +412,10 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         evidence.data = self.coding.as_deref().map_or(DataEnd::Clean, Coding::end);
         let control = &mut self.client.control;
         let reply = match self.ended.take() {
-            Some(reply) => reply,
-            None => control.final_reply(deadline)?,
+            Some(reply) => Ok(reply),
+            None => control.final_reply(deadline),
         };
-        self.client.answers_at_end(&questions, reply.code())?;
+        let reply = self.client.answers_at_end(&questions, reply)?;
         confirm(&mut self.client.control, evidence, &reply)?;
         if has_sent && !is_in_blocks && cut.is_none() {
             cut = self.failure_after_the_end();

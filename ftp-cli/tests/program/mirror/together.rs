@@ -221,6 +221,38 @@ fn a_refused_download_does_not_show_that_questions_are_answered_in_order_cl_79()
 }
 
 #[test]
+fn questions_that_fail_over_one_connection_are_not_asked_over_another_cl_79() {
+    let kind = Kind { no_mlsd: true, confirms: Confirms::Backwards, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    for number in 0..16 {
+        server.write(&format!("t/{number}"), b"content");
+    }
+    let ran = mirror(&["-j", "4"], &server.url("t"), shown(&here.join("down")));
+    let case = format!("{ran:?} {:?}", server.seen());
+    assert_eq!(ran.code(), Some(0), "{case}");
+    assert_eq!(fs::read_dir(here.join("down")).unwrap().count(), 16, "{case}");
+    // The test succeeds, and the first questions cost one connection.
+    let tests = server.seen().iter().filter(|line| *line == "NOOP").count();
+    assert_eq!(server.early(), tests + 1, "{case}");
+    assert!(server.logins() <= 5, "{case}");
+}
+
+#[test]
+fn a_test_of_early_questions_ends_with_its_connection_cl_79() {
+    let (confirms, closes_after) = (Confirms::Alone, Some(2));
+    let kind = Kind { no_mlsd: true, confirms, closes_after, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.mkdir("t");
+    for name in NAMES {
+        server.write(&format!("t/{name}"), name.as_bytes());
+    }
+    let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
+    let case = format!("{ran:?} {:?}", server.seen());
+    // Two connections end before `NOOP` is answered.
+    assert_eq!((ran.code(), server.early()), (Some(0), 2), "{case}");
+}
+
+#[test]
 fn a_refused_upload_keeps_the_old_file_and_its_time_cl_78() {
     let refuses = vec![("STOR t/c", "553 no")];
     let kind = Kind { no_mlsd: true, refuses, ..Kind::default() };
