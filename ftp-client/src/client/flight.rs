@@ -255,8 +255,8 @@ impl Client {
         Ok(if is_proved { commands } else { vec![Command::Noop] })
     }
 
-    /// Sends the questions at the end of a download, unless the server does not answer in order, or
-    /// another client is testing that. Returns those that were sent.
+    /// Sends the questions at the end of a download, unless its confirmation may have arrived, the
+    /// server does not answer in order, or another client is testing that. Returns those that were sent.
     ///
     /// # Errors
     ///
@@ -264,7 +264,9 @@ impl Client {
     pub(crate) fn ask_at_end(&mut self, questions: Vec<Command>) -> Result<Vec<Command>, Error> {
         let early = &self.config.early;
         let may_ask = || early.is_proved() || questions == [Command::Noop] && early.begin();
-        if !(self.may_fly() && may_ask()) {
+        // After the confirmation, the replies would prove nothing, and no round trip would be saved.
+        let is_early = self.control.is_outstanding() && self.control.is_silent();
+        if !(is_early && self.may_fly() && may_ask()) {
             return Ok(Vec::new());
         }
         let deadline = self.control.reply_deadline();

@@ -159,6 +159,7 @@ fn a_tree_is_complete_whatever_a_server_does_with_questions_before_a_confirmatio
         // The number of downloads with early questions, if the server waits for them, and of logins.
         for (confirms, early, logins) in [
             (Confirms::AtOnce, None, 1),
+            (Confirms::Early, None, 1),
             (Confirms::Late, Some(NAMES.len() - 2), 1),
             (Confirms::Last, Some(1), 2),
             (Confirms::Alone, Some(1), 2),
