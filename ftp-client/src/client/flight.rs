@@ -87,20 +87,25 @@ impl Client {
         &mut self,
         paths: &[Vec<u8>],
     ) -> Result<Option<Vec<Option<TimeVal>>>, Error> {
-        let replies = self.together(paths, Command::Mdtm)?;
         let time = |reply: Reply| {
             let is_told = reply.code().severity() == Severity::Completion;
             TimeVal::parse(reply.text().trim_ascii()).ok().filter(|_| is_told)
         };
-        Ok(replies.map(|replies| replies.into_iter().map(time).collect()))
+        let mut times = Vec::new();
+        while let Some(rest) = paths.get(times.len()..).filter(|rest| !rest.is_empty()) {
+            let Some(replies) = self.together(rest, Command::Mdtm)? else { return Ok(None) };
+            times.extend(replies.into_iter().map(time));
+        }
+        Ok(Some(times))
     }
 
-    /// Removes several files (`DELE`), and returns the result for each, in the order of the paths.
-    /// Returns `None`, and removes nothing, if the commands must be sent one by one.
+    /// Removes the first of several files (`DELE`), as many as fit into one flight, and returns the
+    /// result for each, in the order of the paths. Returns `None`, and removes nothing, if the commands
+    /// must be sent one by one.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`together`](Self::together). Any of the files may have been removed
+    /// Returns the errors of [`together`](Self::together). Any file of the flight may have been removed
     /// then.
     pub(crate) fn delete_together(
         &mut self,
@@ -114,8 +119,9 @@ impl Client {
         Ok(replies.map(|replies| replies.into_iter().map(result).collect()))
     }
 
-    /// Sends a command for each path, and returns the replies. `PWD` ends each flight. Returns
-    /// `None` if the server takes one command at a time, or a path cannot be sent.
+    /// Sends a command for each of the first paths, as many as fit into one flight with `PWD` at its
+    /// end, and returns the replies. Returns `None` if the server takes one command at a time, or a path
+    /// cannot be sent.
     ///
     /// # Errors
     ///
@@ -125,7 +131,7 @@ impl Client {
         paths: &[Vec<u8>],
         command: fn(Pathname) -> Command,
     ) -> Result<Option<Vec<Reply>>, Error> {
-        let mut flights = vec![(SEGMENT, Vec::new())];
+        let (mut left, mut flight) = (SEGMENT, Vec::new());
         for path in paths {
             let command = match self.pathname(path) {
                 Err(Error::Argument(_)) => return Ok(None),
@@ -133,36 +139,30 @@ impl Client {
             };
             // The command itself reports what is wrong.
             let Ok(line) = command.encode() else { return Ok(None) };
-            let length = line.len();
-            match flights.last_mut() {
-                Some((left, flight)) if *left >= length => {
-                    *left -= length;
-                    flight.push(command);
+            if line.len() > left && !flight.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(line.len());
+            flight.push(command);
+        }
+        let Some(verb) = flight.first().map(Command::verb) else { return Ok(None) };
+        self.make_ready_for(verb)?;
+        flight.push(Command::Pwd);
+        let mut replies = Vec::new();
+        match self.fly(&flight, |_, reply| replies.push(reply)) {
+            // Some servers close a connection after a number of commands.
+            Err(Error::Closed | Error::ServiceClosing(_)) if !replies.is_empty() => {
+                return Err(self.end_flights());
+            }
+            flown => {
+                if !flown? {
+                    return Ok(None);
                 }
-                _ => flights.push((SEGMENT.saturating_sub(length), vec![command])),
             }
         }
-        let mut replies = Vec::new();
-        for (_, mut flight) in flights {
-            let Some(verb) = flight.first().map(Command::verb) else { continue };
-            self.make_ready_for(verb)?;
-            flight.push(Command::Pwd);
-            let before = replies.len();
-            match self.fly(&flight, |_, reply| replies.push(reply)) {
-                // Some servers close a connection after a number of commands.
-                Err(Error::Closed | Error::ServiceClosing(_)) if replies.len() > before => {
-                    return Err(self.end_flights());
-                }
-                flown => {
-                    if !flown? {
-                        return Ok(None);
-                    }
-                }
-            }
-            match replies.pop() {
-                Some(here) if here.code() == ReplyCode::PATHNAME => self.check_directory(&here)?,
-                _ => return Err(self.end_flights()),
-            }
+        match replies.pop() {
+            Some(here) if here.code() == ReplyCode::PATHNAME => self.check_directory(&here)?,
+            _ => return Err(self.end_flights()),
         }
         Ok(Some(replies))
     }

@@ -293,15 +293,22 @@ impl Tree<'_> {
     /// Removes listed files, together if the server takes several commands at once. Returns whether all
     /// were removed.
     fn files(&mut self, paths: &mut Vec<Vec<u8>>) -> Result<bool, Error> {
-        let results = match paths.len() {
-            0 | 1 => None,
-            _ => self.client.delete_together(paths)?,
-        };
-        let mut results = results.into_iter().flatten();
         let mut all_gone = true;
+        while paths.len() > 1
+            && let Some(results) = self.client.delete_together(paths)?
+        {
+            // All that were removed are reported before the first error.
+            let mut ended = Ok(());
+            for (path, result) in paths.drain(..results.len()).zip(results) {
+                match self.after_delete(&path, None, result) {
+                    Ok(is_gone) => all_gone &= is_gone,
+                    Err(error) => ended = ended.and(Err(error)),
+                }
+            }
+            ended?;
+        }
         for path in paths.drain(..) {
-            let result = results.next().unwrap_or_else(|| self.client.delete(&path));
-            all_gone &= self.after_delete(&path, None, result)?;
+            all_gone &= self.entry(&path, None)?;
         }
         Ok(all_gone)
     }

@@ -273,9 +273,16 @@ fn reasons_to_keep_an_object_are_values() {
     assert!(whys.concat().contains("the server lists links as directories"), "{whys:?}");
 }
 
-/// Removes a tree with three files at a server that has answered several commands at once. `replies`
-/// are those to the removals.
-fn together(replies: &'static str) -> (Result<RemoveReport, Error>, Vec<String>) {
+/// The number of files with long names that are removed together.
+const FLIGHT: usize = 5;
+
+/// Removes a tree with files of these names at a server that has answered several commands at once.
+/// `flights` are the replies to the removals, of which the server gets so many.
+fn together(
+    names: &[String],
+    flights: &'static [&'static str],
+) -> (Result<RemoveReport, Error>, Vec<String>) {
+    let names = names.to_vec();
     let server = Server::start(move |mut peer| {
         peer.reply("220 ready");
         peer.answer("USER u", "331 password");
@@ -292,12 +299,19 @@ fn together(replies: &'static str) -> (Result<RemoveReport, Error>, Vec<String>)
         peer.answer("RMD t", "550 Directory not empty");
         peer.epsv();
         peer.answer("MLSD t", "150 list");
-        peer.send_data(b"type=file; a\r\ntype=file; b\r\ntype=file; c\r\n");
+        let list: String = names.iter().map(|name| format!("type=file; {name}\r\n")).collect();
+        peer.send_data(list.as_bytes());
         peer.reply("226 done");
         peer.answer("PWD", "257 \"/\"");
-        peer.expect_together(&["DELE t/a", "DELE t/b", "DELE t/c", "PWD"]);
-        peer.send(replies);
-        if replies.ends_with("257 \"/\"\r\n") && !replies.contains("550") {
+        for (number, replies) in flights.iter().enumerate() {
+            for name in names.iter().skip(number * FLIGHT).take(FLIGHT) {
+                peer.expect(format!("DELE t/{name}"));
+            }
+            peer.expect("PWD");
+            peer.send(replies);
+        }
+        let replies = flights.last().unwrap();
+        if replies.ends_with("257 \"/\"\r\n") && !replies.contains(" no") {
             peer.answer("RMD t", "250 gone");
         }
     });
@@ -319,18 +333,40 @@ fn together(replies: &'static str) -> (Result<RemoveReport, Error>, Vec<String>)
 
 #[test]
 fn files_of_a_tree_are_removed_together_by_a_server_that_takes_several_commands_cl_78() {
-    let (done, gone) = together("250 ok\r\n250 ok\r\n250 ok\r\n257 \"/\"\r\n");
+    let names = ["a", "b", "c"].map(str::to_owned);
+    let (done, gone) = together(&names, &["250 ok\r\n250 ok\r\n250 ok\r\n257 \"/\"\r\n"]);
     assert_eq!(done.unwrap(), RemoveReport::Tree { removed: 4, failed: 0 });
     assert_eq!(gone, ["t/a", "t/b", "t/c", "t"]);
     // One that is refused fails alone.
-    let (done, gone) = together("250 ok\r\n550 no\r\n250 ok\r\n257 \"/\"\r\n");
+    let (done, gone) = together(&names, &["250 ok\r\n550 no\r\n250 ok\r\n257 \"/\"\r\n"]);
     assert_eq!(done.unwrap(), RemoveReport::Tree { removed: 2, failed: 1 });
     assert_eq!(gone, ["t/a", "t/c"]);
+    // An error that ends the removal comes after the events of the others.
+    let (done, gone) = together(&names, &["250 ok\r\n530 no\r\n250 ok\r\n257 \"/\"\r\n"]);
+    assert!(matches!(done, Err(Error::Refused(..))), "{done:?}");
+    assert_eq!(gone, ["t/a", "t/c"]);
     // Replies that are not in their places count for none.
-    for replies in ["250 ok\r\n250 ok\r\n257 \"/\"\r\n250 ok\r\n", "250 ok\r\n"] {
-        let (done, gone) = together(replies);
+    for replies in [&["250 ok\r\n250 ok\r\n257 \"/\"\r\n250 ok\r\n"], &["250 ok\r\n"]] {
+        let (done, gone) = together(&names, replies);
         assert!(matches!(done, Err(Error::Desynchronised | Error::Unexpected(..))), "{done:?}");
         assert!(gone.is_empty(), "{gone:?}");
+    }
+}
+
+#[test]
+fn removals_of_one_flight_are_reported_if_the_next_one_is_lost_cl_78() {
+    const ALL: &str = "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n257 \"/\"\r\n";
+    const LOST: [&[&str]; 2] = [&[ALL, "250 ok\r\n"], &[ALL, ""]];
+    let names = Vec::from_iter((0..2 * FLIGHT).map(|number| format!("{number:0220}")));
+    let (done, gone) = together(&names, &[ALL, ALL]);
+    let removed = 2 * FLIGHT as u64 + 1;
+    assert_eq!(done.unwrap(), RemoveReport::Tree { removed, failed: 0 });
+    assert_eq!(gone.len(), 2 * FLIGHT + 1);
+    for flights in LOST {
+        let (done, gone) = together(&names, flights);
+        assert!(matches!(done, Err(Error::Desynchronised | Error::Closed)), "{done:?}");
+        let first = names.iter().take(FLIGHT).map(|name| format!("t/{name}"));
+        assert_eq!(gone, Vec::from_iter(first));
     }
 }
 

@@ -232,8 +232,9 @@ impl Copier<'_> {
         }
     }
 
-    /// Removes files of one directory of the target together. Returns the result for each, or
-    /// nothing if none was removed, so that each needs its own call of [`remove`](Self::remove).
+    /// Removes files of one directory of the target together: the first ones, as many as can be sent at
+    /// once. Returns the result for each of these, or nothing if none was removed, so that each needs its
+    /// own call of [`remove`](Self::remove).
     ///
     /// # Errors
     ///
