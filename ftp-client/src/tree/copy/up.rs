@@ -126,12 +126,15 @@ impl Up<'_> {
         on: &dyn Observer,
     ) -> Result<Copied, TreeFault> {
         let below = join(path, &copy.name);
+        // A failure before the upload leaves no time to send with a later one.
+        let due = self.ahead.due.take();
         self.to.place.check(&below)?;
         self.ahead.is_requested = false;
         let Opened { file, before, .. } = match self.ahead.opened.take() {
             Some(opened) if opened.below == below => opened,
             _ => self.open(path, &copy.name)?,
         };
+        self.ahead.due = due;
         let resumes = self.temporary.is_none() && before.len() > SMALL;
         let resume = if resumes { self.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
