@@ -49,7 +49,7 @@ const FAILED: u8 = 2;
 const PROVED: u8 = 3;
 
 impl FlightTest {
-    /// Goes on with the test of this server.
+    /// Uses the test of this server from now on.
     pub(crate) fn go_to(&mut self, server: &Server) {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         self.state = Arc::clone(states.entry(server.clone()).or_default());
