@@ -21,12 +21,11 @@ mod display;
 mod exit;
 mod lock;
 mod options;
-mod random;
 mod remote;
 mod report;
+mod texts;
 mod transfer;
 
-pub use cmd::doctor::library::{Diagnosis, Finding, Problem, Undiagnosed, diagnose};
 pub use console::stdio::Stdio;
 
 use std::ffi::OsString;

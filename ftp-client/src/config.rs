@@ -105,6 +105,9 @@ pub(crate) struct Config {
     pub(crate) first_transfer: Option<RepresentationType>,
     pub(crate) counts: Counts,
     pub(crate) flights: FlightTest,
+    /// Whether the server answers questions after the confirmation of a download, even if it got them
+    /// before.
+    pub(crate) early: FlightTest,
 }
 
 impl Config {
@@ -182,6 +185,7 @@ impl Default for Config {
             first_transfer: None,
             counts: Counts::default(),
             flights: FlightTest::default(),
+            early: FlightTest::default(),
             rules: DataRules::default(),
             allow_low_ports: false,
             active_ports: None,

@@ -7,8 +7,11 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use unicode_normalization::UnicodeNormalization;
+
+use crate::wait::wait_until;
 
 /// Properties of a [`FoldingServer`]. The default keeps every name as it is, and supports `MLSD`,
 /// `MLST`, `SIZE`, `MDTM`, `MFMT` and `REST`.
@@ -44,6 +47,8 @@ pub struct Kind {
     pub ignores_argument: bool,
     /// What happens to command lines that arrive in one packet.
     pub reads: Reads,
+    /// When a download is confirmed.
+    pub confirms: Confirms,
     /// The port of an `EPSV` that comes together with other commands is closed at once.
     pub closes_ports: bool,
     /// At most this number of connections at a time; further ones get 421.
@@ -65,6 +70,28 @@ pub enum Reads {
     First,
     /// It answers the first one, and each other one when another packet arrives.
     OnePerPacket,
+}
+
+/// When a server confirms a download. Except for the first, it waits for a moment whether further
+/// commands come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Confirms {
+    /// At the end of the data.
+    #[default]
+    AtOnce,
+    /// Before it answers further commands.
+    Late,
+    /// After it has answered further commands.
+    Last,
+    /// Later, and it drops further commands.
+    Alone,
+    /// With these lines, which also are its replies to the further commands.
+    With(&'static str),
+    /// Before the end of the data.
+    Early,
+    /// Before it answers further commands, the last one first. Other downloads wait until the client
+    /// has then logged in again.
+    Backwards,
 }
 
 /// A form of Unicode.
@@ -142,6 +169,10 @@ struct State {
     connections: usize,
     logins: usize,
     has_lost: bool,
+    /// Downloads before whose confirmation further commands came.
+    early: usize,
+    /// Held by the only download that may run.
+    turn: Arc<Mutex<()>>,
 }
 
 /// A running server. Its thread ends with the test program.
@@ -237,6 +268,12 @@ impl FoldingServer {
     #[must_use]
     pub fn seen(&self) -> Vec<String> {
         lock(&self.state).seen.clone()
+    }
+
+    /// Returns the number of downloads before whose late confirmation further commands came.
+    #[must_use]
+    pub fn early(&self) -> usize {
+        lock(&self.state).early
     }
 
     /// Returns the number of logins.
@@ -579,10 +616,57 @@ impl<'a> Session<'a> {
         if self.data.is_none() && self.peer.is_none() {
             return self.say("425 no port");
         }
+        let turn = Arc::clone(&lock(self.state).turn);
+        let waits = self.kind.confirms == Confirms::Backwards;
+        let _turn = waits.then(|| turn.lock().unwrap_or_else(PoisonError::into_inner));
         self.say("150 data")?;
-        self.connected()?.write_all(bytes)?;
+        let mut data = self.connected()?;
+        data.write_all(bytes)?;
         self.transfers += 1;
+        if self.kind.confirms == Confirms::Early {
+            return self.say("226 done");
+        }
+        drop(data);
+        if self.kind.confirms != Confirms::AtOnce {
+            self.control.set_read_timeout(Some(Duration::from_millis(300)))?;
+            let has_come = self.control.peek(&mut [0]).is_ok_and(|count| count > 0);
+            self.control.set_read_timeout(None)?;
+            lock(self.state).early += usize::from(has_come);
+            if has_come && self.kind.confirms != Confirms::Late {
+                let mut packet = [0; 4_096];
+                let count = self.control.read(&mut packet)?;
+                let packet = String::from_utf8_lossy(packet.get(..count).unwrap_or_default());
+                for line in packet.lines() {
+                    lock(self.state).seen.push(line.to_owned());
+                }
+                if let Confirms::With(lines) = self.kind.confirms {
+                    return self.say(lines);
+                }
+                if self.kind.confirms == Confirms::Backwards {
+                    return self.answer_backwards(&packet);
+                }
+                for line in packet.lines().filter(|_| self.kind.confirms == Confirms::Last) {
+                    let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+                    self.act(verb, argument)?;
+                }
+            }
+        }
         self.say("226 done")
+    }
+
+    /// Confirms a download, and answers the commands that came before the confirmation.
+    fn answer_backwards(&mut self, packet: &str) -> io::Result<()> {
+        self.say("226 done")?;
+        for line in packet.lines().rev() {
+            let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+            self.act(verb, argument)?;
+        }
+        if packet.lines().count() > 1 {
+            let logins = lock(self.state).logins;
+            wait_until("the client logs in again", || lock(self.state).logins > logins);
+            return Err(OVER.into());
+        }
+        Ok(())
     }
 
     fn list(&mut self, verb: &str, argument: &str) -> io::Result<()> {

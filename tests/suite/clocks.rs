@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// left, to recognise a directory, to check the dates of a certificate, to find whether a user
 /// has expired, to find the age of files to transfer, and to sign requests.
 const READERS: [&str; 39] = [
-    "ftp-cli/src/cmd/doctor/clock.rs",
+    "ftp-cli/src/cmd/doctor/tls/certificate.rs",
     "ftp-cli/src/console/output.rs",
     "ftp-cli/src/transfer/options.rs",
     "ftp-client/src/file/begin.rs",

@@ -9,21 +9,8 @@ use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::exit;
 use crate::exit::Failure;
-use crate::options::Command::{Batch, Doctor, Fxp, Get, Ls, Mirror, Put, Serve};
-use crate::options::{self, Command, Entry, Group, Options, Row, SYNONYMS};
-
-/// Formats of operands and options.
-pub(super) const URLS: &str = "\
-URL is ftp://[user[:password]@]host[:port]/path[;type=a|i|d], or ftpes:// for
-explicit TLS, or ftps:// for implicit TLS. The path is percent-encoded and
-relative to the login directory; /%2F begins an absolute path.
-
-A URL can also be [user@]host[:port]:path, whose path is used byte for byte. In
-the URL @NAME/path, NAME is a bookmark from the configuration file
-~/.config/ftp-cli/config.toml.
-
-If an option that is not repeatable is given twice, the last one wins. -- ends
-the options.";
+use crate::options::{self, Command, Group, Options, Row, SYNONYMS};
+use crate::texts::{CommandHelp, URLS};
 
 /// Number of examples that `-h` shows.
 const EXAMPLES: usize = 5;
@@ -77,60 +64,19 @@ fn commands() -> String {
          Usage: ftp-cli [OPTION]... COMMAND ...\n\nCommands\n",
     );
     for command in Command::ALL {
-        let Entry { name, summary, .. } = command.entry();
-        let _ = writeln!(text, "  {name:<12} {summary}");
+        let _ = writeln!(text, "  {:<12} {}", command.name(), command.help().summary);
     }
     text
 }
 
-/// Returns the options of a command that `-h` shows; an empty list means all that only this command
-/// or few others have, and those that are [used everywhere](USED_EVERYWHERE).
-#[rustfmt::skip]
-const fn used_most(command: Command) -> &'static [&'static str] {
-    match command {
-        Get => &[
-            "continue", "output", "directory", "recursive", "if-changed", "no-clobber", "preserve",
-            "user", "password-file", "tls", "retry",
-        ],
-        Put => &[
-            "continue", "append", "recursive", "temp", "if-changed", "no-clobber", "create-dirs",
-            "preserve", "user", "password-file", "tls", "retry",
-        ],
-        Ls => &[
-            "long", "human-readable", "recursive", "glob", "sort", "reverse", "all", "user",
-            "password-file", "tls", "retry",
-        ],
-        Mirror => &[
-            "delete", "max-delete", "dry-run", "include", "exclude", "continue", "jobs",
-            "create-dirs", "user", "password-file", "tls", "retry",
-        ],
-        Fxp => &[
-            "continue", "recursive", "delete", "dry-run", "temp", "verify", "create-dirs",
-            "password-file", "tls", "retry",
-        ],
-        Batch => &[
-            "continue", "stop-on-error", "no-clobber", "create-dirs", "preserve", "lock", "user",
-            "password-file", "tls", "retry",
-        ],
-        Doctor => &[
-            "upload-dir", "watch", "report", "user", "password-file", "active", "tls", "json",
-        ],
-        Serve => &[
-            "listen", "port", "user", "password-file", "anonymous", "write", "tls-self-signed",
-            "passive-ports", "passive-address", "config", "check",
-        ],
-        _ => &[],
-    }
-}
-
 fn brief(command: Command) -> String {
-    let Entry { name, usage, summary, examples, .. } = command.entry();
+    let CommandHelp { usage, summary, used_most, examples, .. } = command.help();
+    let name = command.name();
     let mut text = format!("ftp-cli {name}: {summary}\n\nUsage: ftp-cli {name} {usage}\n");
-    list_examples(&mut text, examples.iter().take(EXAMPLES));
-    let used_most = used_most(command);
-    let is_shown = |row: &&Row| match used_most {
-        [] => !row.group.is_global() || USED_EVERYWHERE.contains(&row.long),
-        _ => used_most.contains(&row.long),
+    list_examples(&mut text, examples.into_iter().take(EXAMPLES));
+    let is_shown = |row: &&Row| match used_most.is_empty() {
+        true => !row.group.is_global() || USED_EVERYWHERE.contains(&row.long),
+        false => used_most.contains(&row.long),
     };
     let mut rows = command.rows().filter(is_shown).peekable();
     if rows.peek().is_some() {
@@ -141,16 +87,24 @@ fn brief(command: Command) -> String {
     text
 }
 
-fn list_examples(
-    text: &mut String,
-    examples: impl Iterator<Item = &'static (&'static str, &'static str)>,
-) {
+fn list_examples(text: &mut String, examples: impl Iterator<Item = (&'static str, &'static str)>) {
     let mut examples = examples.peekable();
     if examples.peek().is_some() {
         text.push_str("\nExamples\n");
     }
     for (example, what) in examples {
-        let _ = writeln!(text, "  # {what}\n  ftp-cli {example}");
+        let _ = writeln!(text, "  # {what}\n  {example}");
+    }
+}
+
+/// Writes options by group.
+fn list_options<R: Iterator<Item = &'static Row>>(text: &mut String, rows: impl Fn() -> R) {
+    for group in Group::ALL {
+        let mut rows = rows().filter(|row| row.group == *group).peekable();
+        if rows.peek().is_some() {
+            let _ = write!(text, "\n{}\n", group.title());
+        }
+        rows.for_each(|row| option(text, row));
     }
 }
 
@@ -160,20 +114,12 @@ fn program() -> String {
     for synonym in SYNONYMS {
         let _ = writeln!(text, "  {:<12} {}", synonym.name, synonym.means);
     }
-    let _ = write!(text, "\n{URLS}\n");
+    let _ = write!(text, "\n{URLS}");
     text.push_str(
         "\nftp-cli help COMMAND lists all options of a command. The options below can stand\n\
          before or after the command.\n",
     );
-    for group in Group::ALL {
-        let mut rows = options::global_rows().filter(|row| row.group == *group).peekable();
-        if rows.peek().is_some() {
-            let _ = write!(text, "\n{}\n", group.title());
-        }
-        for row in rows {
-            option(&mut text, row);
-        }
-    }
+    list_options(&mut text, options::global_rows);
     text.push_str("\nExit codes\n");
     for (exit, meaning) in exit::TABLE {
         let _ = writeln!(text, "  {:>3}  {}", exit.code(), wrapped(meaning, 7));
@@ -182,22 +128,15 @@ fn program() -> String {
 }
 
 fn about(command: Command) -> String {
-    let Entry { name, usage, summary, about, examples, .. } = command.entry();
+    let CommandHelp { usage, summary, about, examples, .. } = command.help();
+    let name = command.name();
     let mut text = format!("ftp-cli {name}: {summary}\n\nUsage: ftp-cli {name} {usage}\n");
     if !about.is_empty() {
         let _ = write!(text, "\n{about}\n");
     }
-    for group in Group::ALL {
-        let mut rows = command.rows().filter(|row| row.group == *group).peekable();
-        if rows.peek().is_some() {
-            let _ = write!(text, "\n{}\n", group.title());
-        }
-        for row in rows {
-            option(&mut text, row);
-        }
-    }
-    list_examples(&mut text, examples.iter());
-    if command == Serve {
+    list_options(&mut text, || command.rows());
+    list_examples(&mut text, examples.into_iter());
+    if command == Command::Serve {
         settings(&mut text);
     }
     text
@@ -302,7 +241,7 @@ mod tests {
         for command in Command::ALL {
             let page = brief(*command);
             assert!(page.lines().count() <= 40, "{page}");
-            for name in used_most(*command) {
+            for name in command.help().used_most {
                 assert!(page.contains(&format!("--{name}")), "{name}: {page}");
             }
         }
@@ -318,7 +257,7 @@ mod tests {
             }
         }
         for command in Command::ALL {
-            assert!(program().contains(command.entry().summary), "{}", command.name());
+            assert!(program().contains(command.help().summary), "{}", command.name());
         }
     }
 }

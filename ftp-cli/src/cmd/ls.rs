@@ -17,7 +17,7 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::options::{Options, urls, values};
-use crate::remote::order::Order;
+use crate::remote::order::ListOrder;
 use crate::remote::pattern::{self, NO_MATCH};
 use crate::remote::show_entry;
 use crate::report::events::Events;
@@ -95,7 +95,7 @@ pub(super) struct LsOptions {
     pub(super) recursive: bool,
     /// Whether sizes are shown with units.
     pub(super) human: bool,
-    pub(super) order: Order,
+    pub(super) order: ListOrder,
 }
 
 impl LsOptions {
@@ -113,7 +113,7 @@ impl LsOptions {
                 "--listing nlst cannot be combined with -R: NLST does not mark directories";
             return Err(Failure::usage(message));
         }
-        let order = Order::from_options(options)?;
+        let order = ListOrder::from_options(options)?;
         if order.needs_facts() && form == ListingForm::Nlst {
             let message = "--listing nlst cannot be combined with sorting by time or size: NLST shows only names";
             return Err(Failure::usage(message));

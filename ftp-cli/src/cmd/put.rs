@@ -363,7 +363,7 @@ impl Worker for Putter<'_, '_, '_> {
         self.sessions.open_client(self.url)
     }
 
-    fn act(&mut self, number: usize, _: usize, _: bool) -> Result<bool, Failure> {
+    fn act(&mut self, number: usize, _: &[usize]) -> Result<bool, Failure> {
         let item = self.item(number);
         let fields: &(dyn Fn(Object) -> Object + Sync) = &item.fields(self.url);
         let opened;

@@ -65,7 +65,7 @@ fn remove_named(
         }
         Err(failure) => return Err(failure),
     };
-    let mut counts = Counts::default();
+    let mut counts = RemovalCounts::default();
     for name in invalid {
         counts.failed(url, &join(&directory, &name), pattern::invalid(&name), reporter);
     }
@@ -110,13 +110,13 @@ fn is_nothing(client: &mut Client, url: &FtpUrl, failure: &Failure) -> Result<bo
 
 /// Counts of removed objects and failures.
 #[derive(Default)]
-struct Counts {
+struct RemovalCounts {
     removed: usize,
     failures: usize,
     last: Option<Failure>,
 }
 
-impl Counts {
+impl RemovalCounts {
     /// Reports an object that could not be removed.
     fn failed(&mut self, url: &FtpUrl, path: &[u8], failure: Failure, reporter: &Reporter) {
         let mut failure = failure.context(Escaped(path));
@@ -156,7 +156,7 @@ pub(super) fn remove(
     reporter: &Reporter,
     repeat: &mut Repeat,
 ) -> Result<Outcome, Failure> {
-    let counts = Mutex::new(Counts::default());
+    let counts = Mutex::new(RemovalCounts::default());
     let on = |event: Event<'_>| match event {
         Event::Removed { path } => {
             lock(&counts).removed += 1;

@@ -42,7 +42,7 @@ pub(super) struct Choice {
     pub(super) of_host: Option<usize>,
 }
 
-type Key<'a> = Spanned<DeString<'a>>;
+type SpannedKey<'a> = Spanned<DeString<'a>>;
 type Item<'a> = Spanned<DeValue<'a>>;
 
 /// A mistake: its byte offset, and the message.
@@ -55,7 +55,7 @@ type Wrong = (usize, String);
 /// Returns `Usage` with line and column for the first mistake.
 pub(super) fn read(name: String, text: &str) -> Result<ConfigFile, Failure> {
     let lines = Lines::of(text);
-    let reader = Reader { name: &name, lines: &lines };
+    let reader = ConfigReader { name: &name, lines: &lines };
     let parsed = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(text.len(), |span| span.start);
         (at, error.message().to_owned())
@@ -66,12 +66,12 @@ pub(super) fn read(name: String, text: &str) -> Result<ConfigFile, Failure> {
     }
 }
 
-struct Reader<'a> {
+struct ConfigReader<'a> {
     name: &'a str,
     lines: &'a Lines<'a>,
 }
 
-impl Reader<'_> {
+impl ConfigReader<'_> {
     fn position(&self, at: usize) -> String {
         let (line, column) = self.lines.position(at);
         format!("{}:{line}:{column}", self.name)
@@ -121,7 +121,7 @@ impl Reader<'_> {
     }
 
     fn defaults(&self, table: &DeTable<'_>) -> Result<Vec<Choice>, Wrong> {
-        let is_of_login = |key: &Key<'_>| OF_LOGIN.iter().any(|long| key.get_ref() == long);
+        let is_of_login = |key: &SpannedKey<'_>| OF_LOGIN.iter().any(|long| key.get_ref() == long);
         let of_login = in_order(table).into_iter().find(|(key, _)| is_of_login(key));
         if let Some((key, _)) = of_login {
             let why = "not allowed in [defaults]; move it to [hosts.\"HOST\"]";
@@ -135,7 +135,7 @@ impl Reader<'_> {
         in_order(table).into_iter().map(choice).collect()
     }
 
-    fn choice(&self, key: &Key<'_>, value: &Item<'_>) -> Result<Choice, Wrong> {
+    fn choice(&self, key: &SpannedKey<'_>, value: &Item<'_>) -> Result<Choice, Wrong> {
         let at = key.span().start;
         let name: &str = key.get_ref();
         let Some(row) = rows().find(|row| row.long == name) else {
@@ -239,7 +239,7 @@ fn as_table<'t, 'a>(
 }
 
 /// Returns the entries of a table in the order of the file.
-fn in_order<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t Key<'a>, &'t Item<'a>)> {
+fn in_order<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t SpannedKey<'a>, &'t Item<'a>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries

@@ -49,7 +49,7 @@ pub(crate) struct Broken {
 impl Netrc {
     /// Parses a whole file. An error ends the parsing; earlier entries count.
     pub(crate) fn parse(text: &[u8]) -> Self {
-        let mut words = Words { rest: values::without_mark(text), line: 1 };
+        let mut words = NetrcWords { rest: values::without_mark(text), line: 1 };
         let mut this = Self { entries: Vec::new(), broken: None };
         if let Err(why) = this.read(&mut words) {
             this.broken = Some(Broken { line: words.line, why });
@@ -57,7 +57,7 @@ impl Netrc {
         this
     }
 
-    fn read(&mut self, words: &mut Words<'_>) -> Result<(), &'static str> {
+    fn read(&mut self, words: &mut NetrcWords<'_>) -> Result<(), &'static str> {
         while let Some(word) = words.keyword()? {
             match word.as_slice() {
                 b"machine" => {
@@ -126,12 +126,12 @@ impl Netrc {
 }
 
 /// Words of a file.
-struct Words<'a> {
+struct NetrcWords<'a> {
     rest: &'a [u8],
     line: usize,
 }
 
-impl Words<'_> {
+impl NetrcWords<'_> {
     fn take(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;

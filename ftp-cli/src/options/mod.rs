@@ -6,17 +6,15 @@
 //! Clusters of short options are split first, because getopts does not report the order of options
 //! within one argument.
 
-mod entries;
+mod command;
 mod hints;
 mod relations;
 mod table;
 pub(crate) mod urls;
 
-pub(crate) use entries::{MAN_PAGES, SHELLS};
+pub(crate) use command::{Command, MAN_PAGES, Operand, SHELLS, SYNONYMS, Synonym};
 pub(crate) use ftp_server::daemon::values;
-pub(crate) use table::{
-    Command, Completes, Entry, Group, Operand, Row, SYNONYMS, Synonym, TABLE, Value, global_rows,
-};
+pub(crate) use table::{Completes, Group, Row, TABLE, Value, global_rows};
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -81,7 +79,7 @@ pub(crate) fn parse(
     let name = arguments.restore(name);
     let synonym = Synonym::find(&name);
     let command = match synonym {
-        Some(synonym) if synonym.name == table::COPY => copying(rest, &arguments),
+        Some(synonym) if synonym.name == command::COPY => copying(rest, &arguments),
         _ => Command::find(&name)?,
     };
     let is_taken = |given: &&GivenOption| command.rows().any(|row| row.long == given.long);
@@ -122,7 +120,7 @@ fn copying(rest: &[String], arguments: &Placeholders) -> Command {
 }
 
 /// Result of getopts for the arguments before or after the command.
-struct Stage {
+struct ReadArguments {
     /// The options, in the order of the arguments.
     given: Vec<GivenOption>,
     /// Arguments that are not options.
@@ -135,7 +133,7 @@ fn read(
     texts: &[String],
     command: Option<Command>,
     stand_ins: &Placeholders,
-) -> Result<Stage, Fail> {
+) -> Result<ReadArguments, Fail> {
     let style = match command {
         None => ParsingStyle::StopAtFirstFree,
         Some(_) => ParsingStyle::FloatingFrees,
@@ -147,7 +145,7 @@ fn read(
     };
     // Registering all options with getopts takes time, so it is done only if there are options.
     if !has_options {
-        return Ok(Stage { given: Vec::new(), free: texts.to_vec() });
+        return Ok(ReadArguments { given: Vec::new(), free: texts.to_vec() });
     }
     let rows: Vec<&Row> = match command {
         None => global_rows().collect(),
@@ -177,7 +175,7 @@ fn read(
     }
     placed.sort_unstable_by_key(|(place, _)| *place);
     let given = placed.into_iter().map(|(_, given)| given).collect();
-    Ok(Stage { given, free: matches.free })
+    Ok(ReadArguments { given, free: matches.free })
 }
 
 impl Options {
@@ -388,7 +386,7 @@ fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) -> Vec<Stri
 fn respelled(text: &str, command: Option<Command>) -> String {
     let Some(option) = text.strip_prefix("--") else { return text.to_owned() };
     let name = option.split('=').next().unwrap_or_default();
-    match table::meant(name, command) {
+    match command::meant(name, command) {
         Some(long) => format!("--{long}{}", option.get(name.len()..).unwrap_or_default()),
         None => text.to_owned(),
     }
@@ -407,7 +405,7 @@ fn take_apart(
     loop {
         let option = rest.as_str();
         let Some(name) = rest.next() else { return false };
-        let meant = table::meant(name.encode_utf8(&mut [0; 4]), command);
+        let meant = command::meant(name.encode_utf8(&mut [0; 4]), command);
         let is_it = |row: &&&Row| row.short == Some(name) || meant == Some(row.long);
         let row = rows.iter().find(is_it);
         if let Some(row) = row.filter(|_| meant.is_some()) {

@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn options_of_trees_need_a_tree_in_fxp() {
-        let is_of_trees = |row: &&Row| row.group == Group::Mirror || row.commands == [Mirror, Fxp];
+        let is_of_trees = |row: &&Row| row.group == Group::Trees || row.commands == [Mirror, Fxp];
         let of_trees = |option: &str| {
             NEEDS
                 .iter()

@@ -1,22 +1,19 @@
-//! Commands, their synonyms, and options, as data: the parser, `--help`, the man page and completions
-//! are generated from it. A command is a variant, its place in [`Command::ALL`], and one [`Entry`] in
-//! `entries.rs`.
+//! Options as data: the parser, `--help`, the man page and completions are generated from them.
 
-use std::ffi::OsStr;
 use std::fmt;
 
-use Command::{
-    Batch, Chmod, Ctl, Demo, Doctor, Fxp, Get, Ls, Mkdir, Mv, Passwd, Put, Quote, Rm, Rmdir, Serve,
-    Stat,
+use super::command::Command::{
+    self, Batch, Chmod, Completions, Ctl, Demo, Doctor, Fxp, Get, Help, Ls, Man, Mirror, Mkdir, Mv,
+    Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
 };
-use Group::{Data, Listing, Login, Mirror, Output, Program, Robust, Server, Tls, Transfer};
+use Group::{Data, Listing, Login, Output, Program, Robust, Server, Tls, Transfer, Trees};
 use Value::{Needed, No, OneOf, WithEqualSign};
 
 /// The topic of an option. Options of a global group can also stand before the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Group {
     Transfer,
-    Mirror,
+    Trees,
     Listing,
     Server,
     Login,
@@ -30,7 +27,7 @@ pub(crate) enum Group {
 impl Group {
     /// All groups, in the order of `--help`.
     pub(crate) const ALL: &[Self] =
-        &[Transfer, Mirror, Listing, Server, Login, Data, Tls, Robust, Output, Program];
+        &[Transfer, Trees, Listing, Server, Login, Data, Tls, Robust, Output, Program];
 
     pub(crate) const fn is_global(self) -> bool {
         matches!(self, Login | Data | Tls | Robust | Output | Program)
@@ -39,7 +36,7 @@ impl Group {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Transfer => "Transfer",
-            Mirror => "Mirror",
+            Trees => "Mirror",
             Listing => "Listing",
             Server => "Server",
             Login => "Login",
@@ -140,24 +137,23 @@ const fn row(
     Row { group, short, long, value, commands, help }
 }
 
-const CLIENT: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror];
+const CLIENT: &[Command] = &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror];
 /// All commands that connect to servers, except fxp.
 const REMOTE: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Doctor];
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Doctor];
 const FILES: &[Command] = &[Get, Put];
 /// Commands that transfer named files.
 const MOVERS: &[Command] = &[Get, Put, Batch];
 const VERIFIERS: &[Command] = &[Get, Put, Fxp, Batch];
 const DIALOGUE: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor];
-const TREES: &[Command] = &[Command::Mirror, Fxp];
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Doctor];
+const TREES: &[Command] = &[Mirror, Fxp];
 /// Commands that copy between a server and this computer, except batch.
-const MIRRORS: &[Command] = &[Get, Put, Command::Mirror];
+const MIRRORS: &[Command] = &[Get, Put, Mirror];
 /// Commands that accept `--lock`, which allows only one run at a time.
-const LOCKERS: &[Command] = &[Get, Put, Rm, Batch, Command::Mirror, Fxp];
+const LOCKERS: &[Command] = &[Get, Put, Rm, Batch, Mirror, Fxp];
 /// Commands that select objects of a tree.
-const CHOOSERS: &[Command] = &[Command::Mirror, Fxp, Get, Put];
+const CHOOSERS: &[Command] = &[Mirror, Fxp, Get, Put];
 /// All commands whose `-h` shows help; for `ls`, `-h` means `--human-readable`.
 const HELPED: &[Command] = &[
     Get,
@@ -170,59 +166,28 @@ const HELPED: &[Command] = &[
     Chmod,
     Quote,
     Batch,
-    Command::Mirror,
+    Mirror,
     Fxp,
     Doctor,
     Serve,
     Ctl,
     Passwd,
     Demo,
-    Command::Help,
-    Command::Man,
-    Command::Completions,
+    Help,
+    Man,
+    Completions,
 ];
 /// Commands that transfer files and show progress.
-const CARRIERS: &[Command] = &[Get, Put, Batch, Command::Mirror];
+const CARRIERS: &[Command] = &[Get, Put, Batch, Mirror];
 /// Commands that retry transient failures. `quote` sends a raw command only once, because its
 /// effect is unknown.
-const STUBBORN: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Command::Mirror, Fxp];
+const STUBBORN: &[Command] = &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Mirror, Fxp];
 /// Commands that can print more than their result.
-const VERBOSE: &[Command] = &[
-    Get,
-    Put,
-    Ls,
-    Stat,
-    Rm,
-    Mkdir,
-    Rmdir,
-    Mv,
-    Chmod,
-    Quote,
-    Batch,
-    Command::Mirror,
-    Fxp,
-    Serve,
-    Demo,
-];
+const VERBOSE: &[Command] =
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Serve, Demo];
 /// Commands whose messages can be suppressed.
 const QUIET: &[Command] = &[
-    Get,
-    Put,
-    Ls,
-    Stat,
-    Rm,
-    Mkdir,
-    Rmdir,
-    Mv,
-    Chmod,
-    Quote,
-    Batch,
-    Command::Mirror,
-    Fxp,
-    Doctor,
-    Serve,
-    Demo,
+    Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Doctor, Serve, Demo,
 ];
 const ALL: &[Command] = Command::ALL;
 
@@ -240,7 +205,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "r", "recursive",        No,                            &[Get],   "download a directory tree as mirror does; keep extra local files"),
     row(Transfer, "r", "recursive",        No,                            &[Put],   "upload a directory tree as mirror does; keep the server's extra files"),
     row(Transfer, "",  "remove-source",    No,                            MIRRORS,  "remove each source file once its copy is complete"),
-    row(Transfer, "",  "temp",             WithEqualSign("PATTERN"),      &[Put, Command::Mirror, Fxp], "upload as PATTERN, then rename; * stands for the file name (default: .in.*)"),
+    row(Transfer, "",  "temp",             WithEqualSign("PATTERN"),      &[Put, Mirror, Fxp], "upload as PATTERN, then rename; * stands for the file name (default: .in.*)"),
     row(Transfer, "",  "newer",            No,                            FILES,    "skip files if the copy at the target is as new or newer"),
     row(Transfer, "",  "if-changed",       No,                            FILES,    "skip files whose size and time equal the target's (implies -p)"),
     row(Transfer, "",  "min-size",         Needed("SIZE"),                MIRRORS,  "skip files smaller than SIZE bytes, such as 500, 500K or 10M"),
@@ -269,22 +234,22 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "c", "continue",         No,                            &[Fxp],   "resume where the target's file ends"),
     row(Transfer, "",  "listen",           OneOf("MODE", "source|target"), &[Fxp],   "choose the server that listens: source or target (default: try both)"),
     row(Transfer, "r", "recursive",        No,                            &[Fxp],   "copy a directory tree, skipping files that are up to date in DST-URL"),
-    row(Transfer, "c", "continue",         No,                            &[Command::Mirror], "resume interrupted files; keep partial files on failure"),
-    row(Transfer, "j", "jobs",             Needed("N"),                   &[Command::Mirror], "transfer up to N files, or ranges of a large file, in parallel; auto (default): up to 4 files, as far as that saves time"),
+    row(Transfer, "c", "continue",         No,                            &[Mirror], "resume interrupted files; keep partial files on failure"),
+    row(Transfer, "j", "jobs",             Needed("N"),                   &[Mirror], "transfer up to N files, or ranges of a large file, in parallel; auto (default): up to 4 files, as far as that saves time"),
     row(Transfer, "j", "jobs",             Needed("N"),                   &[Fxp],   "transfer up to N files in parallel; auto (default): up to 4, as far as that saves time"),
     row(Transfer, "",  "create-dirs",      No,                            TREES,    "create missing parent directories of DST"),
-    row(Mirror,   "",  "delete",           No,                            TREES,    "remove files and directories from DST that SRC lacks"),
-    row(Mirror,   "",  "max-delete",       Needed("N"),                   TREES,    "do nothing if more than N objects would be removed"),
-    row(Mirror,   "",  "ignore-errors",    No,                            TREES,    "remove from directories that failures do not affect"),
-    row(Mirror,   "",  "include",          Needed("GLOB"),                CHOOSERS, "include matching names in a tree; the last matching GLOB wins (repeatable)"),
-    row(Mirror,   "",  "exclude",          Needed("GLOB"),                CHOOSERS, "skip matching names in a tree and never remove them (repeatable)"),
-    row(Mirror,   "",  "dry-run",          No,                            CHOOSERS, "print what would be done; change nothing"),
-    row(Mirror,   "",  "size-only",        No,                            TREES,    "compare files by size only, ignoring times"),
-    row(Mirror,   "",  "compare",          OneOf("MODE", "size|time|hash"), &[Command::Mirror], "compare files by size, time (size and time) or hash (HASH) (default: time)"),
-    row(Mirror,   "",  "perms",            No,                            &[Command::Mirror], "copy permission bits of files and directories (SITE CHMOD)"),
-    row(Mirror,   "",  "links",            OneOf("MODE", "keep|follow|skip"), &[Command::Mirror], "keep, follow or skip symbolic links of SRC (default: skip)"),
-    row(Mirror,   "",  "backup-dir",       Needed("DIR"),                 &[Command::Mirror], "move replaced and deleted files to DIR, on the same host as DST"),
-    row(Mirror,   "",  "stats",            No,                            TREES,    "print a table of what was done (default: on a terminal)"),
+    row(Trees,    "",  "delete",           No,                            TREES,    "remove files and directories from DST that SRC lacks"),
+    row(Trees,    "",  "max-delete",       Needed("N"),                   TREES,    "do nothing if more than N objects would be removed"),
+    row(Trees,    "",  "ignore-errors",    No,                            TREES,    "remove from directories that failures do not affect"),
+    row(Trees,    "",  "include",          Needed("GLOB"),                CHOOSERS, "include matching names in a tree; the last matching GLOB wins (repeatable)"),
+    row(Trees,    "",  "exclude",          Needed("GLOB"),                CHOOSERS, "skip matching names in a tree and never remove them (repeatable)"),
+    row(Trees,    "",  "dry-run",          No,                            CHOOSERS, "print what would be done; change nothing"),
+    row(Trees,    "",  "size-only",        No,                            TREES,    "compare files by size only, ignoring times"),
+    row(Trees,    "",  "compare",          OneOf("MODE", "size|time|hash"), &[Mirror], "compare files by size, time (size and time) or hash (HASH) (default: time)"),
+    row(Trees,    "",  "perms",            No,                            &[Mirror], "copy permission bits of files and directories (SITE CHMOD)"),
+    row(Trees,    "",  "links",            OneOf("MODE", "keep|follow|skip"), &[Mirror], "keep, follow or skip symbolic links of SRC (default: skip)"),
+    row(Trees,    "",  "backup-dir",       Needed("DIR"),                 &[Mirror], "move replaced and deleted files to DIR, on the same host as DST"),
+    row(Trees,    "",  "stats",            No,                            TREES,    "print a table of what was done (default: on a terminal)"),
     row(Transfer, "",  "stop-on-error",    No,                            &[Batch], "stop at the first line that fails"),
     row(Listing,  "r", "recursive",        No,                            &[Rm],    "remove directories and all that they contain"),
     row(Listing,  "f", "force",            No,                            &[Rm],    "ignore missing files"),
@@ -339,9 +304,9 @@ pub(crate) const TABLE: &[Row] = &[
     row(Data,     "",  "epsv",             OneOf("WHEN", "auto|always|never"), CLIENT,   "use EPSV rather than PASV: auto (with fallback), always or never (default: auto)"),
     row(Data,     "",  "eprt",             OneOf("WHEN", "auto|always|never"), CLIENT,   "use EPRT rather than PORT: auto (with fallback), always or never (default: auto)"),
     row(Data,     "",  "epsv-all",         No,                            CLIENT,   "use EPSV only, and announce that to the server (EPSV ALL)"),
-    row(Data,     "",  "pipeline",         No,                            &[Get, Ls, Command::Mirror], "send TYPE, EPSV and RETR or LIST in one packet; some servers reject it"),
-    row(Data,     "",  "compress",         No,                            &[Get, Put, Ls, Batch, Command::Mirror], "compress data if the server offers that (MODE Z); costs processor time"),
-    row(Data,     "",  "reuse-data",       No,                            &[Get, Put, Ls, Batch, Command::Mirror], "use one data connection for all files if the server offers it (MODE B)"),
+    row(Data,     "",  "pipeline",         No,                            &[Get, Ls, Mirror], "send TYPE, EPSV and RETR or LIST in one packet; some servers reject it"),
+    row(Data,     "",  "compress",         No,                            &[Get, Put, Ls, Batch, Mirror], "compress data if the server offers that (MODE Z); costs processor time"),
+    row(Data,     "",  "reuse-data",       No,                            &[Get, Put, Ls, Batch, Mirror], "use one data connection for all files if the server offers it (MODE B)"),
     row(Data,     "",  "passive-address",  OneOf("MODE", "peer|smart|reply"), CLIENT,   "use the PASV host never (peer), always (reply) or if plausible (smart) (default: peer)"),
     row(Data,     "",  "active-address",   Needed("ADDR"),                REMOTE,   "announce the NAT's public address or name in PORT and EPRT"),
     row(Data,     "",  "active-ports",     Needed("PORTS"),               REMOTE,   "listen on these ports in active mode, such as 50000-50099 (default: any)"),
@@ -393,189 +358,4 @@ pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
     };
     let global = |(_, row): &(usize, &Row)| row.group.is_global();
     TABLE.iter().enumerate().filter(global).filter(is_first).map(|(_, row)| row)
-}
-
-/// A command of the program.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Command {
-    Get,
-    Put,
-    Ls,
-    Stat,
-    Rm,
-    Mkdir,
-    Rmdir,
-    Mv,
-    Chmod,
-    Quote,
-    Batch,
-    Mirror,
-    Fxp,
-    Doctor,
-    Serve,
-    Ctl,
-    Passwd,
-    Demo,
-    Help,
-    Man,
-    Completions,
-}
-
-/// The kind of an operand, for completions.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Operand {
-    /// A local file or directory.
-    File,
-    /// A local directory.
-    Directory,
-    /// An object on a server, for which completions have no suggestions.
-    Url,
-    /// A command of this program.
-    Command,
-    /// One of these words, separated by `|`.
-    Words(&'static str),
-}
-
-/// The text of one command.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry {
-    pub(crate) name: &'static str,
-    /// Options and operands.
-    pub(crate) usage: &'static str,
-    /// An imperative of at most 50 characters, without a full stop.
-    pub(crate) summary: &'static str,
-    /// Paragraphs of at most 80 columns, separated by empty lines.
-    pub(crate) about: &'static str,
-    /// The kind of each operand; the last one applies to all that follow.
-    pub(crate) operands: &'static [Operand],
-    /// Command lines without the name of the program, and what each of them achieves.
-    pub(crate) examples: &'static [(&'static str, &'static str)],
-}
-
-impl Command {
-    pub(crate) const ALL: &[Self] = &[
-        Self::Get,
-        Self::Put,
-        Self::Ls,
-        Self::Stat,
-        Self::Rm,
-        Self::Mkdir,
-        Self::Rmdir,
-        Self::Mv,
-        Self::Chmod,
-        Self::Quote,
-        Self::Batch,
-        Self::Mirror,
-        Self::Fxp,
-        Self::Doctor,
-        Self::Serve,
-        Self::Ctl,
-        Self::Passwd,
-        Self::Demo,
-        Self::Help,
-        Self::Man,
-        Self::Completions,
-    ];
-}
-
-/// Another name of a command, and what it implies.
-#[derive(Debug)]
-pub(crate) struct Synonym {
-    pub(crate) name: &'static str,
-    /// The meaning: a command with options.
-    pub(crate) means: &'static str,
-    pub(crate) command: Command,
-    /// Long names of the implied options, with their values.
-    pub(super) implies: &'static [(&'static str, Option<&'static str>)],
-    /// The implied first operand.
-    pub(super) operand: Option<&'static str>,
-}
-
-const fn synonym(
-    name: &'static str,
-    means: &'static str,
-    command: Command,
-    implies: &'static [(&'static str, Option<&'static str>)],
-) -> Synonym {
-    Synonym { name, means, command, implies, operand: None }
-}
-
-/// Returns the name that a request to a running server has without `ctl`.
-const fn request(name: &'static str, means: &'static str) -> Synonym {
-    Synonym { name, means, command: Ctl, implies: &[], operand: Some(name) }
-}
-
-/// The name of the synonym whose command depends on its operands.
-pub(super) const COPY: &str = "cp";
-
-pub(crate) const SYNONYMS: &[Synonym] = &[
-    synonym("cat", "get -o -", Get, &[("output", Some("-"))]),
-    synonym(COPY, "get, put or fxp, depending on the operands", Get, &[]),
-    synonym("del", "rm", Rm, &[]),
-    synonym("dir", "ls -l", Ls, &[("long", None)]),
-    request("drain", "ctl drain"),
-    request("kick", "ctl kick"),
-    synonym("mget", "get -g", Get, &[("glob", None)]),
-    synonym("mput", "put", Put, &[]),
-    request("reload", "ctl reload"),
-    synonym("ren", "mv", Mv, &[]),
-    request("status", "ctl status"),
-    synonym("sync", "mirror", Command::Mirror, &[]),
-    request("unban", "ctl unban"),
-    request("who", "ctl who"),
-];
-
-impl Synonym {
-    /// Returns the synonym called `name`.
-    pub(super) fn find(name: &OsStr) -> Option<&'static Self> {
-        SYNONYMS.iter().find(|synonym| name == synonym.name)
-    }
-
-    /// Returns the names by which `command` is also known.
-    pub(crate) fn of(command: Command) -> impl Iterator<Item = &'static str> {
-        let of = move |synonym: &&Self| synonym.command == command;
-        SYNONYMS.iter().filter(of).map(|synonym| synonym.name)
-    }
-}
-
-/// Other spellings of options, with the long name and the commands that accept the spelling.
-const SPELLINGS: &[(&str, &str, &[Command])] =
-    &[("R", "recursive", &[Rm]), ("parallel", "jobs", &[Get, Put, Command::Mirror, Fxp])];
-
-/// Returns the long name of the option that `command` also accepts as `spelling`, a letter or a
-/// long name without dashes.
-pub(super) fn meant(spelling: &str, command: Option<Command>) -> Option<&'static str> {
-    let is_it = |(other, _, commands): &&(&str, &str, &[Command])| {
-        *other == spelling && command.is_some_and(|command| commands.contains(&command))
-    };
-    SPELLINGS.iter().find(is_it).map(|(_, long, _)| *long)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn synonyms_hide_no_command_and_imply_existing_options() {
-        for synonym in SYNONYMS {
-            assert!(Command::ALL.iter().all(|command| command.name() != synonym.name));
-            for (long, value) in synonym.implies {
-                let row = synonym.command.rows().find(|row| row.long == *long).unwrap();
-                assert_eq!(row.value.is_needed(), value.is_some(), "{long}");
-            }
-            assert_eq!(Synonym::find(OsStr::new(synonym.name)).unwrap().name, synonym.name);
-        }
-    }
-
-    #[test]
-    fn alternative_spellings_name_existing_options_and_hide_none() {
-        for (spelling, long, commands) in SPELLINGS {
-            for command in *commands {
-                assert!(command.rows().any(|row| row.long == *long), "{spelling}");
-                assert!(!command.rows().any(|row| row.is_called(spelling)), "{spelling}");
-                assert_eq!(meant(spelling, Some(*command)), Some(*long));
-            }
-            assert_eq!(meant(spelling, None), None);
-        }
-    }
 }

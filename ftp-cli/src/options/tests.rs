@@ -38,6 +38,48 @@ fn the_option_table_is_consistent() {
     }
 }
 
+/// Returns the names of options that a source looks up, and whether the look-up expects a value.
+fn looked_up(source: &str) -> Vec<(&str, bool)> {
+    let ways = [
+        ("options.has(\"", false),
+        ("options.shown(\"", false),
+        ("options.optional(\"", false),
+        ("options.value(\"", true),
+        ("options.parsed(\"", true),
+        ("options.typed(\"", true),
+        ("options.all(\"", true),
+    ];
+    let of = |(way, takes): (&'static str, bool)| {
+        let found = source.split(way).skip(1);
+        found.filter_map(move |rest| Some((rest.split_once('"')?.0, takes)))
+    };
+    ways.into_iter().flat_map(of).collect()
+}
+
+#[test]
+fn every_option_that_the_program_looks_up_is_in_the_table() {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let is_test = path.ends_with("tests.rs");
+            let code = text.split("#[cfg(test)]").next().filter(|_| !is_test).unwrap_or_default();
+            for (name, takes_value) in looked_up(code) {
+                let row = TABLE.iter().find(|row| row.long == name);
+                let row = row.unwrap_or_else(|| panic!("{}: --{name}", path.display()));
+                assert!(!takes_value || row.value != Value::No, "--{name}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 60, "only {count} look-ups");
+}
+
 #[test]
 fn options_are_parsed_before_and_after_the_command() {
     let line = "-q --user=a get --user b -u c URL -bvc --trace --trace=F - -- --x -y";

@@ -23,12 +23,12 @@ pub(crate) enum Key {
 
 /// Order of a listing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Order {
+pub(crate) struct ListOrder {
     pub(crate) key: Key,
     pub(crate) reverse: bool,
 }
 
-impl Order {
+impl ListOrder {
     /// Reads `-t`, `-S`, `--sort` and `-r`; the last key wins.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ mod tests {
             let entry = |line: &&[u8]| Entry::from(&Facts::parse(line).unwrap());
             let mut entries: Vec<_> =
                 lines.iter().map(entry).map(|entry| (entry.name.clone(), entry)).collect();
-            Order { key, reverse }.sort(&mut entries);
+            ListOrder { key, reverse }.sort(&mut entries);
             let names: Vec<u8> = entries.into_iter().flat_map(|(name, _)| name).collect();
             assert_eq!(names, want.as_bytes(), "{key:?} {reverse}");
         }

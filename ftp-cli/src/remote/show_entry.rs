@@ -13,9 +13,9 @@ pub(crate) fn event(name: &[u8], entry: &Entry) -> Object {
     let mut object = Object::event("entry").name("name", name);
     for (key, value) in fields(entry) {
         object = match value {
-            Value::Number(number) => object.number(key, number),
-            Value::Text(text) => object.text(key, &text),
-            Value::Name(name) => object.name(key, name),
+            FactValue::Number(number) => object.number(key, number),
+            FactValue::Text(text) => object.text(key, &text),
+            FactValue::Name(name) => object.name(key, name),
         };
     }
     object
@@ -26,14 +26,14 @@ pub(crate) fn lines(name: &[u8], entry: &Entry) -> Vec<Vec<u8>> {
     let line = |key: &str, value: &[u8]| [key.as_bytes(), b": ", value].concat();
     let mut lines = vec![line("name", name)];
     lines.extend(fields(entry).map(|(key, value)| match value {
-        Value::Number(number) => line(key, number.to_string().as_bytes()),
-        Value::Text(text) => line(key, text.as_bytes()),
-        Value::Name(name) => line(key, name),
+        FactValue::Number(number) => line(key, number.to_string().as_bytes()),
+        FactValue::Text(text) => line(key, text.as_bytes()),
+        FactValue::Name(name) => line(key, name),
     }));
     lines
 }
 
-enum Value<'a> {
+enum FactValue<'a> {
     Number(u64),
     Text(String),
     /// Bytes from the server.
@@ -41,7 +41,7 @@ enum Value<'a> {
 }
 
 /// Returns all known facts except for the name.
-fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, Value<'_>)> {
+fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, FactValue<'_>)> {
     let kind = entry.kind.map(|kind| match kind {
         EntryKind::File => "file",
         EntryKind::Directory => "dir",
@@ -57,12 +57,12 @@ fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, Value<'_>)> {
         None => (None, None),
     };
     [
-        ("type", kind.map(|kind| Value::Text(kind.to_owned()))),
-        ("size", entry.size.map(Value::Number)),
-        ("modified", modified.map(Value::Text)),
-        ("modified_local", local.map(Value::Text)),
-        ("permissions", entry.permissions.map(|mode| Value::Text(mode.to_string()))),
-        ("mode", entry.permissions.map(|mode| Value::Text(format!("{:04o}", mode.mode())))),
+        ("type", kind.map(|kind| FactValue::Text(kind.to_owned()))),
+        ("size", entry.size.map(FactValue::Number)),
+        ("modified", modified.map(FactValue::Text)),
+        ("modified_local", local.map(FactValue::Text)),
+        ("permissions", entry.permissions.map(|mode| FactValue::Text(mode.to_string()))),
+        ("mode", entry.permissions.map(|mode| FactValue::Text(format!("{:04o}", mode.mode())))),
         ("owner", name(entry.owner.as_ref())),
         ("group", name(entry.group.as_ref())),
         ("target", name(entry.target.as_ref())),
@@ -94,8 +94,8 @@ fn as_told(Modified { time, precision, .. }: Modified) -> String {
     }
 }
 
-fn name(bytes: Option<&Vec<u8>>) -> Option<Value<'_>> {
-    bytes.map(|bytes| Value::Name(bytes))
+fn name(bytes: Option<&Vec<u8>>) -> Option<FactValue<'_>> {
+    bytes.map(|bytes| FactValue::Name(bytes))
 }
 
 /// The date of a time, shown as `2024-02-29`.

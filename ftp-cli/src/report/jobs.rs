@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ftp_client::{Client, Entered, Error, Place, Repeat};
-use ftp_proto::FtpUrl;
+use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
 
 use super::events::Events;
@@ -183,6 +183,10 @@ pub(crate) fn for_each_url(
     output::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    if options.has("recursive") {
+        // A tree is listed.
+        sessions.expect_transfer(RepresentationType::Ascii);
+    }
     let reporter = Reporter::new(options, stdio);
     let witness = RetryObserver::new(options, stdio, &cleanup);
     let mut tally = Tally::new(urls.len(), what, &reporter.messages, &reporter.events);

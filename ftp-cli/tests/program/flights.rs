@@ -52,7 +52,8 @@ fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
     for (name, site, each) in &sites {
         for (options, want) in [(&[][..], *each), (&["--pipeline"], 1)] {
             let flown = |files| flights(site, files, options);
-            assert_eq!(flown(12) - flown(2), 10 * want, "{name} {options:?}");
+            // The second file also tests whether questions can come before a confirmation.
+            assert_eq!(flown(13) - flown(3), 10 * want, "{name} {options:?}");
         }
     }
 }

@@ -384,7 +384,7 @@ fn the_names_of_hostile_listings_take_bounded_memory() {
 }
 
 /// Returns the exit code of a program, and its largest resident memory in KiB.
-fn peak_of(program: &mut Command) -> (Option<i32>, u64) {
+pub(crate) fn peak_of(program: &mut Command) -> (Option<i32>, u64) {
     let mut child = program.spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;

@@ -22,6 +22,7 @@ use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
+use ftp_tests::wait::wait_until;
 
 use crate::json::told;
 use crate::{failed, ftp};
@@ -102,9 +103,7 @@ pub(crate) fn next_second(takes_times: bool) {
     let root = TempRoot::new();
     let second = || fs::metadata(root.write("probe", b"")).unwrap().mtime();
     let now = second();
-    while !takes_times && second() == now {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("the next second", || takes_times || second() != now);
 }
 
 /// Copies a tree to a server and back: both are equal, with equal times if the server sets them;

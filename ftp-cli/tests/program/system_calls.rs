@@ -17,7 +17,7 @@ use ftp_tests::process::Running;
 use ftp_tests::raw::{NoReply, RawReply, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{at_last, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_for_sweep};
@@ -164,23 +164,19 @@ impl Client {
         }
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let data = scope.spawn(|| {
-                loop {
-                    let is_last = over.load(Ordering::SeqCst);
-                    if let Ok((mut data, _)) = listener.accept() {
-                        let mut bytes = Vec::new();
-                        data.set_nonblocking(false).unwrap();
-                        data.set_read_timeout(Some(LIMIT)).unwrap();
-                        // The reply reports a broken connection.
-                        let _ = data.read_to_end(&mut bytes);
-                        return bytes;
-                    }
-                    if is_last {
-                        return Vec::new();
-                    }
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            });
+            let accepted = || {
+                let is_last = over.load(Ordering::SeqCst);
+                let Ok((mut data, _)) = listener.accept() else {
+                    return is_last.then(Vec::new);
+                };
+                let mut bytes = Vec::new();
+                data.set_nonblocking(false).unwrap();
+                data.set_read_timeout(Some(LIMIT)).unwrap();
+                // The reply reports a broken connection.
+                let _ = data.read_to_end(&mut bytes);
+                Some(bytes)
+            };
+            let data = scope.spawn(move || at_last("the data connection or the reply", accepted));
             let came = self.say(line);
             over.store(true, Ordering::SeqCst);
             (came, data.join().unwrap())

@@ -3,24 +3,18 @@
 
 use std::time::Duration;
 
-use ftp_proto::{
-    Command, Entry, Fact, Facts, OptsArgument, Pathname, Permissions, Reply, ReplyCode,
-};
+use ftp_proto::{Command, Entry, Fact, Facts, OptsArgument, Permissions, Reply, ReplyCode};
 use ftp_proto::{RepresentationType, Severity, SiteArgument, TimeVal};
 
 use super::{Client, is_unknown};
 use crate::error::{Error, Phase};
 use crate::event::{Event, Observer};
-use crate::transfer::FLIGHT;
 
 /// The first pause before a server that still receives an upload (450) is asked for the size again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// The maximum length of `MFMT` and its time, with the line ending, in bytes.
-const MFMT: usize = 32;
 
 impl Client {
     /// Returns the size of the file at `path` in bytes, as type image counts them (`SIZE`).
@@ -190,34 +184,6 @@ impl Client {
             }
             _ => Err(Error::Refused(command.verb(), reply)),
         }
-    }
-
-    /// Announces the times that you set next with [`set_modified`](Self::set_modified), in order.
-    ///
-    /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client sends
-    /// as many of the `MFMT` commands ahead as fit into one write. Otherwise, or while a dropped
-    /// transfer or other planned commands are pending, the call has no effect.
-    ///
-    /// # Errors
-    ///
-    /// Returns only errors of the control connection.
-    pub fn plan_times<P: AsRef<[u8]>>(
-        &mut self,
-        times: impl IntoIterator<Item = (P, TimeVal)>,
-    ) -> Result<(), Error> {
-        if !self.reuses || !self.plan.is_open() || self.control.is_outstanding() {
-            return Ok(());
-        }
-        self.come_back()?;
-        let mut left = FLIGHT;
-        let commands = times.into_iter().map_while(|(path, time)| {
-            // `set_modified` itself reports a path that cannot be sent.
-            let path = Pathname::new(path.as_ref()).ok()?;
-            left = left.checked_sub(path.as_bytes().len() + MFMT)?;
-            (!self.needs_agreement(path.as_bytes())).then_some(Command::Mfmt(time, path))
-        });
-        let commands = commands.collect();
-        self.send_ahead(commands)
     }
 
     /// Sets the permission bits of the object at `path` (`SITE CHMOD`).

@@ -159,9 +159,10 @@ impl ClientBuilder {
     /// requested.
     ///
     /// For uploads and transfers from an offset, the client sends one command at a time. After an
-    /// error reply that pipelining may have caused, the client starts the transfer again, and does
-    /// not use pipelining for the rest of the session. Leave pipelining off for a server that loses
-    /// commands sent together: the client would wait for replies that never come.
+    /// error reply that pipelining may have caused, the client starts the transfer again without it.
+    /// From then on, neither this client nor any later one of this builder and its clones uses
+    /// pipelining with this server. Leave pipelining off for a server that loses commands sent
+    /// together: the client would wait for replies that never come.
     /// [`connect`](Self::connect) rejects pipelining together with [`Mode::Active`] or
     /// [`Extended::Never`].
     pub const fn pipeline(mut self, on: bool) -> Self {

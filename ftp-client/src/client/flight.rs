@@ -2,8 +2,9 @@
 //! names neither its command nor its file. So the replies count only if all have arrived and each is
 //! in its place, which the last one proves by a code that can answer no other command.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ftp_proto::{
@@ -15,26 +16,45 @@ use super::Client;
 use crate::control::Answers;
 use crate::control::step::is_in_place;
 use crate::error::{Error, Phase};
+use crate::net::connect::Server;
 use crate::trace;
 
 /// The maximum length of a flight in bytes. It fits into one segment, also under TLS.
 const SEGMENT: usize = 1_200;
 
-/// The longest wait for another reply of a server that has not yet answered a whole flight. Some
-/// servers read one command at a time, and drop what comes with it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The number of round trips to wait for another reply of a server that has not yet answered a whole
+/// flight. Some servers read one command at a time, and drop what comes with it.
+const PATIENCE: u32 = 4;
 
-/// Whether the server answers flights, as far as the clients of a builder know. A client that does
-/// not know yet tests it with its first flight, one client at a time: only that one may then lose
-/// its connection.
+/// The least wait for a reply, where going on without it costs the connection.
+const LEAST: Duration = Duration::from_secs(2);
+
+/// The largest number of files that a caller removes together. If the connection is lost, any of them
+/// may have been removed.
+pub(crate) const TOGETHER: usize = 64;
+
+/// Whether the server answers flights, or questions before the confirmation of a download, as far as
+/// the clients of a builder and its clones know. A client that does not know yet tests it, one client at
+/// a time: only that one may then lose its connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FlightTest(Arc<AtomicU8>);
+pub(crate) struct FlightTest {
+    state: Arc<AtomicU8>,
+    /// The states of all servers to which the clones of a builder connect.
+    states: Arc<Mutex<HashMap<Server, Arc<AtomicU8>>>>,
+}
 
 const OPEN: u8 = 0;
 const RUNNING: u8 = 1;
 const FAILED: u8 = 2;
+const PROVED: u8 = 3;
 
 impl FlightTest {
+    /// Uses the test of this server from now on.
+    pub(crate) fn go_to(&mut self, server: &Server) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        self.state = Arc::clone(states.entry(server.clone()).or_default());
+    }
+
     fn begin(&self) -> bool {
         self.change(OPEN, RUNNING)
     }
@@ -45,16 +65,25 @@ impl FlightTest {
     }
 
     fn fail(&self) {
-        self.0.store(FAILED, Ordering::Relaxed);
+        self.state.store(FAILED, Ordering::Relaxed);
+    }
+
+    /// Ends a test that all clients may rely on.
+    fn prove(&self) {
+        self.change(RUNNING, PROVED);
+    }
+
+    fn is_proved(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == PROVED
     }
 
     /// Returns whether a flight has failed.
     pub(crate) fn has_failed(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == FAILED
+        self.state.load(Ordering::Relaxed) == FAILED
     }
 
     fn change(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -70,20 +99,25 @@ impl Client {
         &mut self,
         paths: &[Vec<u8>],
     ) -> Result<Option<Vec<Option<TimeVal>>>, Error> {
-        let replies = self.together(paths, Command::Mdtm)?;
         let time = |reply: Reply| {
             let is_told = reply.code().severity() == Severity::Completion;
             TimeVal::parse(reply.text().trim_ascii()).ok().filter(|_| is_told)
         };
-        Ok(replies.map(|replies| replies.into_iter().map(time).collect()))
+        let mut times = Vec::new();
+        while let Some(rest) = paths.get(times.len()..).filter(|rest| !rest.is_empty()) {
+            let Some(replies) = self.together(rest, Command::Mdtm)? else { return Ok(None) };
+            times.extend(replies.into_iter().map(time));
+        }
+        Ok(Some(times))
     }
 
-    /// Removes several files (`DELE`), and returns the result for each, in the order of the paths.
-    /// Returns `None`, and removes nothing, if the commands must be sent one by one.
+    /// Removes the first of several files (`DELE`), as many as fit into one flight, and returns the
+    /// result for each, in the order of the paths. Returns `None`, and removes nothing, if the commands
+    /// must be sent one by one.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`together`](Self::together). Any of the files may have been removed
+    /// Returns the errors of [`together`](Self::together). Any file of the flight may have been removed
     /// then.
     pub(crate) fn delete_together(
         &mut self,
@@ -97,8 +131,9 @@ impl Client {
         Ok(replies.map(|replies| replies.into_iter().map(result).collect()))
     }
 
-    /// Sends a command for each path, and returns the replies. `PWD` ends each flight. Returns
-    /// `None` if the server takes one command at a time, or a path cannot be sent.
+    /// Sends a command for each of the first paths, as many as fit into one flight with `PWD` at its
+    /// end, and returns the replies. Returns `None` if the server takes one command at a time, or a path
+    /// cannot be sent.
     ///
     /// # Errors
     ///
@@ -108,7 +143,7 @@ impl Client {
         paths: &[Vec<u8>],
         command: fn(Pathname) -> Command,
     ) -> Result<Option<Vec<Reply>>, Error> {
-        let mut flights = vec![(SEGMENT, Vec::new())];
+        let (mut left, mut flight) = (SEGMENT, Vec::new());
         for path in paths {
             let command = match self.pathname(path) {
                 Err(Error::Argument(_)) => return Ok(None),
@@ -116,36 +151,30 @@ impl Client {
             };
             // The command itself reports what is wrong.
             let Ok(line) = command.encode() else { return Ok(None) };
-            let length = line.len();
-            match flights.last_mut() {
-                Some((left, flight)) if *left >= length => {
-                    *left -= length;
-                    flight.push(command);
+            if line.len() > left && !flight.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(line.len());
+            flight.push(command);
+        }
+        let Some(verb) = flight.first().map(Command::verb) else { return Ok(None) };
+        self.make_ready_for(verb)?;
+        flight.push(Command::Pwd);
+        let mut replies = Vec::new();
+        match self.fly(&flight, |_, reply| replies.push(reply)) {
+            // Some servers close a connection after a number of commands.
+            Err(Error::Closed | Error::ServiceClosing(_)) if !replies.is_empty() => {
+                return Err(self.end_flights());
+            }
+            flown => {
+                if !flown? {
+                    return Ok(None);
                 }
-                _ => flights.push((SEGMENT.saturating_sub(length), vec![command])),
             }
         }
-        let mut replies = Vec::new();
-        for (_, mut flight) in flights {
-            let Some(verb) = flight.first().map(Command::verb) else { continue };
-            self.make_ready_for(verb)?;
-            flight.push(Command::Pwd);
-            let before = replies.len();
-            match self.fly(&flight, |_, reply| replies.push(reply)) {
-                // Some servers close a connection after a number of commands.
-                Err(Error::Closed | Error::ServiceClosing(_)) if replies.len() > before => {
-                    return Err(self.end_flights());
-                }
-                flown => {
-                    if !flown? {
-                        return Ok(None);
-                    }
-                }
-            }
-            match replies.pop() {
-                Some(here) if here.code() == ReplyCode::PATHNAME => self.check_directory(&here)?,
-                _ => return Err(self.end_flights()),
-            }
+        match replies.pop() {
+            Some(here) if here.code() == ReplyCode::PATHNAME => self.check_directory(&here)?,
+            _ => return Err(self.end_flights()),
         }
         Ok(Some(replies))
     }
@@ -173,7 +202,8 @@ impl Client {
     }
 
     /// Asks in one write for the size of the file that was just uploaded to `path`, for its new
-    /// modification time, and for the port of the next upload. The calls that follow
+    /// modification time, and for the port of the next upload unless it uses the same data connection.
+    /// The calls that follow
     /// ([`size`](Self::size), [`set_modified`](Self::set_modified), [`store`](Self::store)) then
     /// know the replies. Sends nothing if they must be sent one by one.
     ///
@@ -202,31 +232,125 @@ impl Client {
         // With pipelining, the download itself sends these commands together with its own.
         let path = Pathname::new(path).ok().filter(|_| !self.config.rules.pipeline);
         let Some(path) = path else { return Ok(()) };
-        self.ask_ahead(vec![Command::Mdtm(path.clone())], Command::Retr(path))
+        let question = Command::Mdtm(path.clone());
+        if self.control.has_answer(&question) {
+            return Ok(());
+        }
+        self.ask_ahead(vec![question], Command::Retr(path))
+    }
+
+    /// Returns the commands that precede the download of the file at `path`, to be sent at the end of
+    /// the data of another one, before its confirmation: for the modification time, if it is asked for,
+    /// and for a port. A server that confirms late answers all at once. Until one has shown that it
+    /// answers in order, returns `NOOP`, which disturbs none. Returns nothing if the commands must wait
+    /// for the confirmation.
+    ///
+    /// # Errors
+    ///
+    /// Returns only errors of the control connection.
+    pub(crate) fn questions_at_end(
+        &mut self,
+        path: &[u8],
+        asks_time: bool,
+    ) -> Result<Vec<Command>, Error> {
+        let is_ready = self.kept.is_none() && !self.config.rules.pipeline;
+        let may_ask = is_ready && self.may_fly() && self.tests_flights;
+        let Some(path) = Pathname::new(path).ok().filter(|_| may_ask) else {
+            return Ok(Vec::new());
+        };
+        let time = asks_time.then(|| Command::Mdtm(path.clone()));
+        let mut commands = Vec::from_iter(time);
+        if !self.add_port(&mut commands, Command::Retr(path))? {
+            return Ok(Vec::new());
+        }
+        let is_proved = self.config.early.is_proved();
+        Ok(if is_proved { commands } else { vec![Command::Noop] })
+    }
+
+    /// Sends the questions at the end of a download, unless its confirmation may have arrived, the
+    /// server does not answer in order, or another client is testing that. Returns those that were sent.
+    ///
+    /// # Errors
+    ///
+    /// Returns only errors of the control connection.
+    pub(crate) fn ask_at_end(&mut self, questions: Vec<Command>) -> Result<Vec<Command>, Error> {
+        let early = &self.config.early;
+        let may_ask = || early.is_proved() || questions == [Command::Noop] && early.begin();
+        // After the confirmation, the replies would prove nothing, and no round trip would be saved.
+        let is_early = self.control.is_outstanding() && self.control.is_silent();
+        if !(is_early && self.may_fly() && may_ask()) {
+            return Ok(Vec::new());
+        }
+        let deadline = self.control.reply_deadline();
+        let sent = self.control.send_more(&questions, deadline);
+        if sent.is_err() {
+            self.config.early.end();
+        }
+        sent.map(|()| questions)
+    }
+
+    /// Returns the final reply of a download, and keeps those to the questions at its end.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Desynchronised`] if a reply is not in its place: the download counts for
+    /// nothing then. The connection is closed, and no client of the same builder asks so early again.
+    /// Also returns the error of `reply`, and those of the control connection.
+    pub(crate) fn answers_at_end(
+        &mut self,
+        questions: &[Command],
+        reply: Result<Reply, Error>,
+    ) -> Result<Reply, Error> {
+        if questions.is_empty() {
+            return reply;
+        }
+        let judged =
+            reply.and_then(|reply| self.keep_at_end(questions, reply.code()).map(|()| reply));
+        // Neither proved nor failed: another client can begin the test.
+        if questions == [Command::Noop] {
+            self.config.early.end();
+        }
+        judged
+    }
+
+    /// Keeps the replies to the questions at the end of a download, whose final reply has this code.
+    fn keep_at_end(&mut self, questions: &[Command], code: ReplyCode) -> Result<(), Error> {
+        let is_confirmed =
+            matches!(code, ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY);
+        if code.severity() == Severity::Completion && !is_confirmed {
+            return Err(self.end_early());
+        }
+        let mut answers = Answers::default();
+        for question in questions {
+            let is_test = *question == Command::Noop;
+            match self.reply_of_flight(is_test, question) {
+                // The next call reports the end of the connection.
+                Err(Error::Closed | Error::ServiceClosing(_)) => return Ok(()),
+                // Any other code can be the final reply of the download, after that of `NOOP`.
+                Ok(reply) if is_test && reply.code() != ReplyCode::OKAY => {
+                    return Err(self.end_early());
+                }
+                Ok(_) if is_test && is_confirmed => self.config.early.prove(),
+                Ok(_) if is_test => {}
+                reply => answers.add(question.clone(), reply?),
+            }
+        }
+        self.control.keep_answers(answers);
+        Ok(())
+    }
+
+    /// Closes the connection because questions before the confirmation of a download are answered
+    /// before it, and returns the error.
+    fn end_early(&mut self) -> Error {
+        trace::note(format_args!("questions are answered early here: sending them later"));
+        self.config.early.fail();
+        self.control.close();
+        Error::Desynchronised
     }
 
     /// Sends `commands` and the one for the data connection of `transfer`, and keeps the replies.
     fn ask_ahead(&mut self, mut commands: Vec<Command>, transfer: Command) -> Result<(), Error> {
-        let is_agreed = |path: &Pathname| !self.needs_agreement(path.as_bytes());
-        let is_image = self.state.representation == Some(RepresentationType::Image);
-        if !is_image
-            || !self.plan.is_open()
-            || !matches!(&transfer, Command::Retr(path) | Command::Stor(path) if is_agreed(path))
-        {
-            return Ok(());
-        }
-        self.settle()?;
-        if self.kept.is_some() || self.mode()? != TransferMode::Stream {
-            return Ok(());
-        }
-        let setup = TransferSetup::new(transfer, self.config.rules);
-        match setup.step(&self.state) {
-            SetupStep::Send(Command::Epsv(EpsvArgument::All)) => return Ok(()),
-            SetupStep::Send(command @ (Command::Epsv(_) | Command::Pasv)) => commands.push(command),
-            _ => return Ok(()),
-        }
-        let lines = commands.iter().map(|command| Ok(command.encode()?.len()));
-        if lines.sum::<Result<usize, Error>>()? > SEGMENT {
+        if !self.add_port(&mut commands, transfer)? || commands.len() < 2 {
             return Ok(());
         }
         let mut answers = Answers::default();
@@ -236,6 +360,33 @@ impl Client {
             Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
             flown => flown.map(drop),
         }
+    }
+
+    /// Adds the command for the data connection of `transfer` to `commands`, unless that is open.
+    /// Returns whether they can be sent together.
+    fn add_port(&mut self, commands: &mut Vec<Command>, transfer: Command) -> Result<bool, Error> {
+        let is_agreed = |path: &Pathname| !self.needs_agreement(path.as_bytes());
+        let is_image = self.state.representation == Some(RepresentationType::Image);
+        if !is_image
+            || !self.plan.is_open()
+            || !matches!(&transfer, Command::Retr(path) | Command::Stor(path) if is_agreed(path))
+        {
+            return Ok(false);
+        }
+        self.settle()?;
+        if self.kept.is_none() {
+            if self.mode()? != TransferMode::Stream {
+                return Ok(false);
+            }
+            let setup = TransferSetup::new(transfer, self.config.rules);
+            match setup.step(&self.state) {
+                SetupStep::Send(Command::Epsv(EpsvArgument::All)) => return Ok(false),
+                SetupStep::Send(port @ (Command::Epsv(_) | Command::Pasv)) => commands.push(port),
+                _ => return Ok(false),
+            }
+        }
+        let lines = commands.iter().map(|command| Ok(command.encode()?.len()));
+        Ok(lines.sum::<Result<usize, Error>>()? <= SEGMENT)
     }
 
     /// Sends commands in one write, and passes each with its reply to `read`. Returns `false`, and
@@ -252,15 +403,16 @@ impl Client {
         commands: &[Command],
         mut read: impl FnMut(&Command, Reply),
     ) -> Result<bool, Error> {
-        let may_test = || self.tests_flights && self.config.flights.begin();
-        if self.config.flights.has_failed() || !(self.is_orderly || may_test()) {
+        let may_test = || !self.is_orderly && self.tests_flights && self.config.flights.begin();
+        if !(self.may_fly() || may_test()) {
             return Ok(false);
         }
         let deadline = self.control.reply_deadline();
         let sent = self.control.send_together(commands, deadline);
         let flown = sent.and_then(|()| {
             commands.iter().enumerate().try_for_each(|(number, command)| {
-                self.reply_of_flight(number > 0, command).map(|reply| read(command, reply))
+                let is_tested = number > 0 && !self.is_orderly;
+                self.reply_of_flight(is_tested, command).map(|reply| read(command, reply))
             })
         });
         if !self.is_orderly {
@@ -270,12 +422,12 @@ impl Client {
         flown.map(|()| true)
     }
 
-    /// Reads the next reply of a flight. `follows` tells whether an earlier one has arrived.
-    fn reply_of_flight(&mut self, follows: bool, command: &Command) -> Result<Reply, Error> {
-        let is_tested = follows && !self.is_orderly;
+    /// Reads the next reply of a flight. `is_tested` limits the wait for it.
+    fn reply_of_flight(&mut self, is_tested: bool, command: &Command) -> Result<Reply, Error> {
         let mut deadline = self.control.reply_deadline();
         if is_tested {
-            deadline = deadline.or(Some(self.control.deadline(PATIENCE, Phase::Reply(None))));
+            deadline =
+                deadline.or(Some(self.control.deadline(self.patience(LEAST), Phase::Reply(None))));
         }
         let reply = self.control.final_reply(deadline);
         let is_surprise = match &reply {
@@ -295,10 +447,23 @@ impl Client {
         Error::Desynchronised
     }
 
-    /// Makes this client send one command at a time, and those that its builder makes from now on.
+    /// Returns whether the server is known to answer several commands in order.
+    fn may_fly(&self) -> bool {
+        self.is_orderly && !self.config.flights.has_failed()
+    }
+
+    /// Makes this client send one command at a time, and those that its builder makes from now on. This
+    /// also ends [`pipeline`](crate::ClientBuilder::pipeline), and what goes together with `PASS`.
     pub(crate) fn go_one_by_one(&mut self) {
-        trace::note(format_args!("flights do not work here: sending one command at a time"));
+        trace::note(format_args!("several commands at once fail: sending one at a time"));
         self.config.flights.fail();
+        self.config.early.fail();
+        self.config.rules.pipeline = false;
         self.is_orderly = false;
+    }
+
+    /// Returns how long to wait for the reply to a command that the server may have dropped.
+    pub(crate) fn patience(&self, least: Duration) -> Duration {
+        (PATIENCE * self.round_trip()).max(least)
     }
 }

@@ -100,10 +100,17 @@ impl Client {
                 let listed = self.begin_with_flags(directory, first, is_inside);
                 let beginning = or_refusal(listed, &refusal)?;
                 if beginning.is_empty() {
-                    // An empty listing proves nothing if MLSD of the same directory was refused.
-                    return Err(refusal);
+                    // An empty listing proves nothing if MLSD of the same directory was refused,
+                    // unless CWD contradicts the refusal: 501 denies that it is a directory.
+                    let is_not_one = refusal
+                        .reply()
+                        .is_some_and(|reply| reply.code() == ReplyCode::BAD_ARGUMENT);
+                    if !(is_inside && is_not_one) {
+                        return Err(refusal);
+                    }
+                } else {
+                    self.no_mlsd = true;
                 }
-                self.no_mlsd = true;
                 trace::note(format_args!("MLSD was refused: using LIST"));
                 if is_inside {
                     return Ok(Entries::resume(self, beginning));

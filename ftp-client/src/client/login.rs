@@ -11,18 +11,13 @@ use super::builder::Login;
 use super::directory::Position;
 use crate::config::Config;
 use crate::control::Answers;
-use crate::control::login::{self, Ahead, LoggedIn};
+use crate::control::login::{self, Ahead};
 use crate::control::secure::Secured;
 use crate::error::Error;
 use crate::pool::growth::Pace;
-use crate::trace;
-use crate::transfer::one_by_one;
 
 /// The time to connect from which a round trip is worth saving.
 const FAR: Duration = Duration::from_millis(20);
-
-/// The number of round trips to wait for the replies to commands that the server may have dropped.
-const PATIENCE: u32 = 4;
 
 impl Client {
     /// Logs in with `USER` and, if the server asks for them, `PASS` and `ACCT`.
@@ -67,10 +62,9 @@ impl Client {
             return self.login(own, password);
         }
         match logged_in? {
-            LoggedIn::InOrder(replies) => self.take_ahead(&ahead.commands, replies)?,
-            LoggedIn::OutOfOrder => {
+            Some(replies) => self.take_ahead(&ahead.commands, replies)?,
+            None => {
                 self.config.counts.note_out_of_order();
-                one_by_one(self);
                 self.go_one_by_one();
             }
         }
@@ -106,17 +100,18 @@ impl Client {
             && !(rules.epsv_all || *compress || *reuse_data)
             && !self.state.no_epsv
             && !route.as_ref().is_some_and(|route| route.proxy.is_ftp());
-        let first = self.config.first_transfer.filter(|_| begins_with_epsv && self.is_far());
+        let may_fly = begins_with_epsv && self.is_far() && !self.config.flights.has_failed();
+        let first = self.config.first_transfer.filter(|_| may_fly);
         let Some(representation) = first else { return Ahead::default() };
         let mut commands = self.secured.as_ref().map(Secured::protection).unwrap_or_default();
         commands.push(Command::Type(representation.into()));
         commands.push(Command::Epsv(EpsvArgument::Default));
-        Ahead { commands, patience: PATIENCE * self.round_trip() }
+        Ahead { commands, patience: self.patience(Duration::ZERO) }
     }
 
     /// Takes the replies to the commands that were sent together with `PASS`.
     fn take_ahead(&mut self, commands: &[Command], replies: Vec<Reply>) -> Result<(), Error> {
-        self.is_orderly |= !replies.is_empty() && !self.config.flights.has_failed();
+        self.is_orderly |= !replies.is_empty();
         for (command, reply) in commands.iter().zip(replies) {
             match (command, &mut self.secured) {
                 (Command::Type(_), _) => {
@@ -146,12 +141,11 @@ impl Client {
 
     /// Connects again, to send one command at a time.
     fn reconnect(&mut self) -> Result<(), Error> {
-        trace::note(format_args!("commands sent together fail: connecting again"));
+        self.go_one_by_one();
         let overall = self.control.waiter().remaining()?;
-        let config = Config { overall, first_transfer: None, ..self.config.clone() };
+        let config = Config { overall, ..self.config.clone() };
         let again = Self::connect(config, self.control.server().clone())?;
         *self = Self { wanted: self.wanted, length_check: self.length_check, ..again };
-        one_by_one(self);
         Ok(())
     }
 

@@ -142,6 +142,9 @@ impl Client {
         let is_direct = !config.is_relayed();
         let addresses = is_direct.then(|| addresses_of(&stream)).transpose()?;
         config.rules.peer = addresses.map(|(_, peer)| peer);
+        config.flights.go_to(&server);
+        config.early.go_to(&server);
+        config.rules.pipeline &= !config.flights.has_failed();
         let reply_limit = config.timeouts.reply;
         let counts = config.counts.clone();
         let mut control =

@@ -11,7 +11,7 @@ use ftp_proto::{
 use super::Client;
 use crate::error::Error;
 use crate::trace;
-use crate::transfer::{self, Begun, Download, Transfer, Upload};
+use crate::transfer::{self, Begun, Download, Plan, Transfer, Upload};
 
 impl Client {
     /// Begins to download the file at `path` (`RETR`).
@@ -414,9 +414,15 @@ impl Client {
         self.goes_ahead()
     }
 
-    /// Returns whether [planned](Self::plan_downloads) downloads are requested ahead, as far as known.
+    /// Returns how many downloads to [plan](Self::plan_downloads): 0 if none is requested ahead, as far
+    /// as known.
     #[must_use]
-    pub const fn goes_ahead(&self) -> bool {
+    pub const fn downloads_ahead(&self) -> usize {
+        if self.goes_ahead() { Plan::DOWNLOADS } else { 0 }
+    }
+
+    /// Returns whether planned transfers are requested ahead, as far as known.
+    pub(crate) const fn goes_ahead(&self) -> bool {
         self.reuses && !self.state.no_blocks
     }
 

@@ -22,16 +22,9 @@ pub(crate) struct Ahead {
     pub(crate) patience: Duration,
 }
 
-/// The result of a login.
-pub(crate) enum LoggedIn {
-    /// The server has answered the commands sent ahead in order. There are no replies if none were
-    /// sent, or if the server dropped them.
-    InOrder(Vec<Reply>),
-    /// The replies to the commands sent ahead came before the reply to `PASS`.
-    OutOfOrder,
-}
-
-/// Logs in. Every argument is checked before any is sent.
+/// Logs in. Every argument is checked before any is sent. Returns the replies to the commands sent
+/// ahead: none if none were sent, or if the server dropped them. Returns `None` if they came before the
+/// reply to `PASS`.
 ///
 /// # Errors
 ///
@@ -43,7 +36,7 @@ pub(crate) fn login(
     password: &[u8],
     account: Option<&Password>,
     ahead: &Ahead,
-) -> Result<LoggedIn, Error> {
+) -> Result<Option<Vec<Reply>>, Error> {
     let user = Command::User(user.to_vec());
     let password = Command::Pass(Password(password.to_vec()));
     let account = account.cloned().map(Command::Acct);
@@ -52,10 +45,10 @@ pub(crate) fn login(
     }
     let mut last = &user;
     let mut reply = control.request(last)?;
-    let mut logged_in = LoggedIn::InOrder(Vec::new());
+    let mut replies = Some(Vec::new());
     if is_intermediate(&reply) && reply.code() != ReplyCode::NEED_ACCOUNT {
         last = &password;
-        (reply, logged_in) = send_with(control, last, ahead)?;
+        (reply, replies) = send_with(control, last, ahead)?;
     }
     if reply.code() == ReplyCode::NEED_ACCOUNT
         && let Some(account) = &account
@@ -63,10 +56,10 @@ pub(crate) fn login(
         last = account;
         reply = control.request(last)?;
         // What was sent ahead came before the login.
-        logged_in = LoggedIn::InOrder(Vec::new());
+        replies = Some(Vec::new());
     }
     match reply.code().severity() {
-        Severity::Completion => Ok(logged_in),
+        Severity::Completion => Ok(replies),
         _ => Err(Error::Refused(last.verb(), reply)),
     }
 }
@@ -94,14 +87,14 @@ fn is_intermediate(reply: &Reply) -> bool {
     reply.code().severity() == Severity::Intermediate
 }
 
-/// Sends `PASS` and the commands after it. Returns the reply to `PASS`.
+/// Sends `PASS` and the commands after it. Returns the reply to `PASS`, and the others as [`login`] does.
 fn send_with(
     control: &mut ControlConnection,
     password: &Command,
     ahead: &Ahead,
-) -> Result<(Reply, LoggedIn), Error> {
+) -> Result<(Reply, Option<Vec<Reply>>), Error> {
     if ahead.commands.is_empty() {
-        return Ok((control.request(password)?, LoggedIn::InOrder(Vec::new())));
+        return Ok((control.request(password)?, Some(Vec::new())));
     }
     let commands = [&[password.clone()][..], &ahead.commands].concat();
     let mut replies = control.exchange(&commands, ahead.patience).map_err(|error| match error {
@@ -124,9 +117,9 @@ fn send_with(
     }
     if !is_in_order {
         trace::note(format_args!("replies out of order: sending one command at a time"));
-        return Ok((reply, LoggedIn::OutOfOrder));
+        return Ok((reply, None));
     }
-    Ok((reply, LoggedIn::InOrder(replies)))
+    Ok((reply, Some(replies)))
 }
 
 /// Returns which of the replies to `PASS` and `count - 1` other commands, of which the last is `EPSV`,

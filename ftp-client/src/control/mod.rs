@@ -183,6 +183,11 @@ impl ControlConnection {
         self.outstanding.is_some()
     }
 
+    /// Returns whether commands were sent after the one that waits for its final reply.
+    pub(crate) fn has_following(&self) -> bool {
+        !self.following.is_empty()
+    }
+
     /// Returns the command that waits for its final reply.
     pub(crate) fn outstanding(&self) -> Option<Verb> {
         self.outstanding.as_ref().map(|(verb, _)| *verb)

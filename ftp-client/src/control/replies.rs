@@ -95,13 +95,16 @@ impl ControlConnection {
     /// Returns whether the connection is open, no reply is outstanding, and nothing waits to be
     /// read. Reads nothing.
     pub(crate) fn is_quiet(&self) -> bool {
+        self.outstanding.is_none() && self.is_silent()
+    }
+
+    /// Returns whether the connection is open, and nothing waits to be read. Reads nothing.
+    pub(crate) fn is_silent(&self) -> bool {
         let is_silent = |stream: &Stream| {
             !stream.has_unread()
                 && wait::is_ready(stream.as_fd(), PollFlags::IN).is_ok_and(|is_ready| !is_ready)
         };
-        self.outstanding.is_none()
-            && self.decoder.is_clear()
-            && self.stream.as_ref().is_some_and(is_silent)
+        self.decoder.is_clear() && self.stream.as_ref().is_some_and(is_silent)
     }
 
     /// Returns the next reply to the outstanding command.

@@ -271,6 +271,7 @@ impl ControlConnection {
     /// Records that the final reply to the outstanding command has arrived.
     pub(crate) fn settled(&mut self) {
         self.outstanding = None;
+        self.following.clear();
         self.has_begun = false;
         self.step.abort_transfer();
     }

@@ -279,6 +279,8 @@ pub(crate) struct InTree<'a> {
     /// Whether the modification time is asked for together with the file (`MDTM`, `RETR`), unless
     /// it was asked for before.
     pub(crate) asks_time: bool,
+    /// The path of the next file over the same connection, and whether its time is asked for.
+    pub(crate) next: Option<(&'a [u8], bool)>,
     /// The size and time that `SIZE` and `MDTM` would report, as far as the listing tells them.
     pub(crate) listed: Origin,
     /// Called with the complete file before it gets its name.

@@ -204,6 +204,9 @@ pub(crate) struct Following {
     /// The path of the next upload, if it can begin at once
     /// ([`Upload::plan_next`](crate::Upload::plan_next)).
     pub(crate) path: Option<Vec<u8>>,
+    /// The path and the time of an earlier upload, whose time the caller sets after this one
+    /// ([`Upload::plan_time`](crate::Upload::plan_time)).
+    pub(crate) due: Option<(Vec<u8>, TimeVal)>,
     /// The modification time that the caller sets before the next upload.
     pub(crate) time: Option<TimeVal>,
 }

@@ -118,13 +118,19 @@ impl Request<'_, '_, '_> {
         path: &[u8],
         from: u64,
     ) -> Result<Download<&'c mut Client>, Error> {
-        match self.asks_time && from == 0 {
-            true => {
-                client.ask_before_download(path)?;
-                client.retrieve_with_time(path)
-            }
-            false => client.retrieve_from(path, from),
+        let asks_time = self.asks_time && from == 0;
+        if asks_time {
+            client.ask_before_download(path)?;
         }
+        let next = self.job.in_tree.as_ref().and_then(|in_tree| in_tree.next);
+        let questions = next.map(|(next, asks_time)| client.questions_at_end(next, asks_time));
+        let questions = questions.transpose()?.unwrap_or_default();
+        let mut download = match asks_time {
+            true => client.retrieve_with_time(path)?,
+            false => client.retrieve_from(path, from)?,
+        };
+        download.ask_at_end(questions);
+        Ok(download)
     }
 
     fn is_image(&self) -> bool {

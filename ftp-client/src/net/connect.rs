@@ -31,7 +31,7 @@ const PORT: u16 = 21;
 const IMPLICIT_PORT: u16 = 990;
 
 /// A server as callers name it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Server {
     /// A name, or an address without brackets.
     pub(crate) host: String,

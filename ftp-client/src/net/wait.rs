@@ -46,10 +46,16 @@ thread_local! {
 ///
 /// A pool's `dial` is the caller's and takes no arguments, so the canceller belongs to the thread.
 pub(crate) fn attempt<T>(canceller: &Canceller, dial: impl FnOnce() -> T) -> T {
+    struct Ended;
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            ATTEMPT.set(None);
+        }
+    }
     ATTEMPT.set(Some(canceller.clone()));
-    let made = dial();
-    ATTEMPT.set(None);
-    made
+    // Also after a panic of `dial`, which a caller may catch.
+    let _ended = Ended;
+    dial()
 }
 
 /// Returns whether the [`attempt`] of this thread has been given up.
@@ -568,6 +574,15 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn an_attempt_that_panics_leaves_nothing_to_later_connections() {
+        let canceller = Canceller::new().unwrap();
+        canceller.cancel();
+        let dial = || attempt(&canceller, || panic!("a dial of the caller"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(dial)).is_err());
+        assert!(!is_given_up());
+    }
 
     #[test]
     fn the_earlier_deadline_counts() {

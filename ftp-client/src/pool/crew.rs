@@ -37,18 +37,18 @@ pub trait Worker {
         false
     }
 
-    /// Returns whether the connection requests files ahead. Then it takes several items in a row.
-    fn goes_ahead(&self) -> bool {
-        false
+    /// Returns how many items the worker takes besides this one, to request them ahead.
+    fn ahead(&self, _item: usize) -> usize {
+        0
     }
 
-    /// Handles an item. The next `ahead` items are this worker's too; `is_last` says that no item is left
-    /// after these. Returns whether it took a transfer.
+    /// Handles an item. Those that follow are this worker's too, in this order. Returns whether it took a
+    /// transfer.
     ///
     /// # Errors
     ///
     /// Returns the reason if it fails.
-    fn act(&mut self, item: usize, ahead: usize, is_last: bool) -> Result<bool, Self::Failure>;
+    fn act(&mut self, item: usize, following: &[usize]) -> Result<bool, Self::Failure>;
 
     /// Reports a failed item. Returns `Break` if no other item can succeed.
     fn failed(&mut self, item: usize, failure: Self::Failure) -> ControlFlow<()>;
@@ -227,13 +227,11 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         if !is_on_probation {
             taken.settle();
         }
-        if worker.goes_ahead() {
-            queue.take_row(taken.item, row);
-        }
+        queue.take_row(worker.ahead(taken.item), row);
         self.grow(worker);
         let began = Instant::now();
-        let is_last = row.is_empty() && queue.lock().items.is_empty();
-        match worker.act(taken.item, row.len(), is_last) {
+        let following: Vec<_> = row.iter().map(|taken| taken.item).collect();
+        match worker.act(taken.item, &following) {
             Ok(is_transfer) => {
                 if is_transfer {
                     queue.file_ended(began.elapsed());
@@ -326,21 +324,18 @@ impl Queue {
         }
     }
 
-    /// Adds to a row the items that follow `item` and the row, as many as leave something for the
-    /// other workers.
-    fn take_row<'q>(&'q self, item: usize, row: &mut VecDeque<Taken<'q>>) {
+    /// Adds items to a row, up to `most` and as many as leave something for the other workers.
+    fn take_row<'q>(&'q self, most: usize, row: &mut VecDeque<Taken<'q>>) {
         let mut state = self.lock();
         let left = state.items.len();
         let fair = match (state.workers, &state.growth) {
             (1, None) => left,
-            (workers, _) => left / (2 * workers),
+            (workers, _) => left.div_ceil(2 * workers),
         };
-        for next in (item + 1 + row.len()..).take(fair.saturating_sub(row.len())) {
-            if state.items.pop_if(|item| *item == next).is_none() {
-                break;
-            }
+        for _ in row.len()..fair.min(most) {
+            let Some(item) = state.items.pop() else { break };
             state.undecided += 1;
-            row.push_back(Taken { queue: self, item: next, is_settled: false });
+            row.push_back(Taken { queue: self, item, is_settled: false });
         }
     }
 

@@ -19,8 +19,8 @@ const GAIN: f64 = 1.15;
 const WEIGHT: f64 = 0.25;
 /// The round trips that a small file is expected to take before the first one has ended.
 const EXPECTED: f64 = 4.0;
-/// Largest size of a small file in bytes.
-const SMALL: u64 = 256 << 10;
+/// Largest size in bytes of a small file, which waits for replies longer than for its bytes.
+pub(crate) const SMALL: u64 = 256 << 10;
 
 /// What a connection has shown of the way to its server, and of the server.
 #[derive(Clone, Copy, Debug)]

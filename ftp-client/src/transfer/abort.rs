@@ -30,6 +30,11 @@ pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> R
     if !control.is_outstanding() {
         return Ok(());
     }
+    if control.has_following() {
+        // Nothing tells the replies to these commands from those to ABOR.
+        control.close();
+        return Err(Error::Closed);
+    }
     trace::note(format_args!("aborting the unfinished transfer"));
     control.send_abort(deadline)?;
     drop(data);
@@ -52,4 +57,36 @@ pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> R
     }
     control.settled();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use ftp_proto::{Command, Verb};
+
+    use super::*;
+    use crate::client::Client;
+
+    #[test]
+    fn a_transfer_before_other_commands_is_not_aborted_but_its_connection_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut control, _) = listener.accept().unwrap();
+            control.write_all(b"220 ready\r\n").unwrap();
+            let mut seen = String::new();
+            control.read_to_string(&mut seen).unwrap();
+            seen
+        });
+        let mut client = Client::builder().connect(&address.to_string()).unwrap();
+        let control = &mut client.control;
+        let deadline = control.reply_deadline();
+        control.send(Verb::Retr, b"RETR a\r\n", deadline).unwrap();
+        control.send_more(&[Command::Noop], deadline).unwrap();
+        assert!(matches!(resync(control, None), Err(Error::Closed)));
+        assert_eq!(server.join().unwrap(), "RETR a\r\nNOOP\r\n");
+    }
 }

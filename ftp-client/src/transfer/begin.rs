@@ -176,7 +176,7 @@ impl Setup<'_> {
         if let Err(Error::Refused(_, reply)) = &met
             && self.dialogue.refused(reply)
         {
-            one_by_one(self.client);
+            self.client.go_one_by_one();
             return Ok(Tried::Again);
         }
         if let Err(Error::Refused(_, reply)) = &met
@@ -325,12 +325,6 @@ pub(super) fn prepare(
     preparation.run(deadline)
 }
 
-/// Makes the client send one command at a time from now on.
-pub(crate) fn one_by_one(client: &mut Client) {
-    trace::note(format_args!("pipelining does not work: sending one command at a time"));
-    client.config.rules.pipeline = false;
-}
-
 struct Preparation<'a> {
     client: &'a mut Client,
     dialogue: &'a mut TransferSetup,
@@ -375,7 +369,7 @@ impl Preparation<'_> {
                     self.hear(&command, reply)?;
                 }
                 SetupStep::Abort => {
-                    one_by_one(self.client);
+                    self.client.go_one_by_one();
                     abort::resync(&mut self.client.control, None)?;
                     self.dialogue.again();
                 }
@@ -547,7 +541,7 @@ const FEW: usize = 32;
 
 /// The maximum length of the commands in one write, in bytes. A server that sends data does not
 /// read all commands at once, so they must fit into the buffers of a connection.
-pub(crate) const FLIGHT: usize = 4_096;
+const FLIGHT: usize = 4_096;
 
 /// The number of times that commands sent ahead are dropped before the client stops sending ahead.
 /// After that, each command waits for the reply to the one before.
@@ -584,6 +578,9 @@ impl Planned {
 }
 
 impl Plan {
+    /// The number of named downloads from which each flight is as long as it can be.
+    pub(crate) const DOWNLOADS: usize = 2 * MOST;
+
     /// Adds a download.
     pub(crate) fn add(&mut self, path: Pathname, with_time: bool) {
         self.planned.push_back(Planned { path, with_time });

@@ -4,7 +4,7 @@ use std::borrow::BorrowMut;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use ftp_proto::{AsciiDecoder, RepresentationType, TimeVal, TransferLength};
+use ftp_proto::{AsciiDecoder, Command, RepresentationType, TimeVal, TransferLength};
 
 use super::{Report, Transfer};
 use crate::client::Client;
@@ -250,6 +250,11 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// - The error of an earlier read that failed.
     pub fn finish(mut self) -> Result<Report, Error> {
         self.end()
+    }
+
+    /// Sends these commands once all data has arrived, before the confirmation.
+    pub(crate) fn ask_at_end(&mut self, questions: Vec<Command>) {
+        self.transfer.next = questions;
     }
 
     fn end(&mut self) -> Result<Report, Error> {

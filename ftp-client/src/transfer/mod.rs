@@ -10,7 +10,7 @@ mod meet;
 mod secure;
 mod upload;
 
-pub(crate) use begin::{Begun, FLIGHT, Plan, begin, begin_with_time, one_by_one};
+pub(crate) use begin::{Begun, Plan, begin, begin_with_time};
 pub use copy::{RateLimit, Source, Watch};
 pub use download::Download;
 pub(crate) use meet::Kept;
@@ -396,7 +396,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         }
         let limit = self.client.config.timeouts.final_reply;
         let deadline = self.client.control.deadline(limit, Phase::FinalReply);
-        let mut cut = None;
+        let (mut cut, mut questions) = (None, Vec::new());
         let sent_at = SystemTime::now();
         if is_in_blocks {
             // The last block ends the file, and the server decides whether to close the connection.
@@ -406,14 +406,17 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             cut = self.end_sending(has_sent)?;
         } else if let Some(mut data) = self.data.take() {
             data.say_end();
+            questions = std::mem::take(&mut self.next);
+            questions = self.client.ask_at_end(questions)?;
         }
         evidence.data = self.coding.as_deref().map_or(DataEnd::Clean, Coding::end);
         let control = &mut self.client.control;
         let reply = match self.ended.take() {
-            Some(reply) => reply,
-            None => control.final_reply(deadline)?,
+            Some(reply) => Ok(reply),
+            None => control.final_reply(deadline),
         };
-        confirm(control, evidence, &reply)?;
+        let reply = self.client.answers_at_end(&questions, reply)?;
+        confirm(&mut self.client.control, evidence, &reply)?;
         if has_sent && !is_in_blocks && cut.is_none() {
             cut = self.failure_after_the_end();
         }

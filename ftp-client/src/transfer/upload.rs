@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use ftp_proto::{AsciiEncoder, Command, Pathname, Reply, RepresentationType, TransferLength};
+use ftp_proto::{
+    AsciiEncoder, Command, Pathname, Reply, RepresentationType, TimeVal, TransferLength,
+};
 
 use super::{Report, Transfer, error_of};
 use crate::client::Client;
@@ -187,6 +189,19 @@ impl<'a> Upload<'a> {
         let next = Pathname::new(next.as_ref()).ok();
         if let Some(next) = next.filter(|next| self.transfer.may_go_ahead(next)) {
             self.transfer.next = vec![Command::Size(path), Command::Stor(next)];
+        }
+    }
+
+    /// Announces the modification time of an earlier upload, which you set after this one.
+    ///
+    /// If the next upload was [announced](Self::plan_next) and is requested together with the end of this
+    /// one, so is the time. After [`size`](crate::Client::size) for this file, you must then call
+    /// [`set_modified`](crate::Client::set_modified) with this path and time. Otherwise, `plan_time` has
+    /// no effect.
+    pub fn plan_time(&mut self, path: impl AsRef<[u8]>, time: TimeVal) {
+        let Ok(path) = Pathname::new(path.as_ref()) else { return };
+        if !self.transfer.next.is_empty() && self.transfer.may_go_ahead(&path) {
+            self.transfer.next.insert(1, Command::Mfmt(time, path));
         }
     }
 

@@ -24,6 +24,7 @@ use ftp_proto::{Entry, EntryKind, Verb};
 use super::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
 use super::path::{join, split, without_slash};
 use crate::client::Client;
+use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ListingCut, RemoveFault};
 use crate::event::{Event, Observer};
@@ -64,6 +65,10 @@ pub enum RemoveReport {
 /// Symbolic links are removed, but not followed: a listed directory that may be a link is kept. In
 /// a tree, each object has its event, [`Event::Removed`] or [`Event::Failed`], and a failure does
 /// not end the removal of the others.
+///
+/// If the login has shown that the server takes several commands at once
+/// ([`ClientBuilder::first_transfer`](crate::ClientBuilder::first_transfer)), files are removed
+/// together. If their replies are lost with the connection, they have no events.
 ///
 /// `repeat` remembers a command whose reply was lost: use one value for all attempts to remove one
 /// object.
@@ -263,7 +268,7 @@ impl Tree<'_> {
         let is_link = |entry: &Entry| listed.get(&*entry.name).is_some_and(|listed| listed.is_link);
         let directories = listing.entries.iter().filter(|entry| entry.is_dir());
         let proof = Proof::by_count(directories.filter(|entry| !is_link(entry)).count(), links);
-        let mut all_gone = true;
+        let (mut all_gone, mut files) = (true, Vec::new());
         let mut seen = HashSet::new();
         // A name that is listed twice is one object.
         for entry in listing.entries.iter().filter(|entry| seen.insert(&entry.name)) {
@@ -272,19 +277,56 @@ impl Tree<'_> {
             all_gone &= if !entry.is_safe_name() {
                 self.keep(&path, RemoveFault::UnsafeName)?
             } else if is_link(entry) || !may_be_directory(entry) {
-                self.entry(&path, None)?
+                files.push(path);
+                files.len() < TOGETHER || self.files(&mut files)?
             } else {
                 let links = listed.get(&*entry.name).map_or(entry.links, |listed| listed.links);
-                self.entry(&path, Some(Seen { depth: depth + 1, links, proof }))?
+                // What follows can end the run.
+                self.files(&mut files)?
+                    & self.entry(&path, Some(Seen { depth: depth + 1, links, proof }))?
             };
         }
         self.budget.release(held);
+        Ok(self.files(&mut files)? && all_gone)
+    }
+
+    /// Removes listed files, together if the server takes several commands at once. Returns whether all
+    /// were removed.
+    fn files(&mut self, paths: &mut Vec<Vec<u8>>) -> Result<bool, Error> {
+        let mut all_gone = true;
+        while paths.len() > 1
+            && let Some(results) = self.client.delete_together(paths)?
+        {
+            // All that were removed are reported before the first error.
+            let mut ended = Ok(());
+            for (path, result) in paths.drain(..results.len()).zip(results) {
+                match self.after_delete(&path, None, result) {
+                    Ok(is_gone) => all_gone &= is_gone,
+                    Err(error) => ended = ended.and(Err(error)),
+                }
+            }
+            ended?;
+        }
+        for path in paths.drain(..) {
+            all_gone &= self.entry(&path, None)?;
+        }
         Ok(all_gone)
     }
 
     /// Removes a listed entry, which may be a directory.
     fn entry(&mut self, path: &[u8], directory: Option<Seen>) -> Result<bool, Error> {
-        let error = match self.client.delete(path) {
+        let result = self.client.delete(path);
+        self.after_delete(path, directory, result)
+    }
+
+    /// Goes on after the reply to `DELE`.
+    fn after_delete(
+        &mut self,
+        path: &[u8],
+        directory: Option<Seen>,
+        result: Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let error = match result {
             Ok(()) => return Ok(self.gone(path)),
             Err(error) if is_refusal(&error) => error,
             Err(error) => return Err(error),

@@ -490,7 +490,7 @@ fn run_down(
         let from = RemoteSide::new(hand, RemoteTop::source(top, options.list));
         let (resume, rate_limit) = (options.resume, options.rate_limit.clone());
         let to = LocalSide::new(&ground, here, backup.as_ref());
-        Copier::Down(Down { from, to, resume, rate_limit })
+        Copier::Down(Down { from, to, resume, rate_limit, next: None })
     });
     // Files whose content is only in memory would be lost in a power failure. One sync for all is
     // fast enough even for thousands of small files.

@@ -201,6 +201,25 @@ fn an_unexpected_reply_ends_pipelining_and_mixes_up_no_reply_cl_14_hc_17() {
 }
 
 #[test]
+fn a_server_that_takes_one_command_at_a_time_says_nothing_about_another_one_cl_14() {
+    let builder = builder();
+    let (slow, mut client) = Server::logged_in_with(builder.clone(), |mut peer| {
+        peer.expect_together(&["TYPE I", "EPSV", "RETR a"]);
+        peer.send("200 ok\r\n502 what?\r\n425 no port\r\n");
+        one_by_one(&mut peer);
+    });
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    slow.end();
+    let (quick, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.expect_together(&["TYPE I", "EPSV", "RETR a"]);
+        peer.reply("200 ok");
+        both(&mut peer, b"hello");
+    });
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    quick.end();
+}
+
+#[test]
 fn a_missing_or_extra_reply_closes_the_session_cl_13_cl_14_hc_17() {
     for (answers, closes) in [
         ("200 ok\r\n", true),

@@ -642,3 +642,27 @@ fn a_directory_that_mlsd_and_cwd_refuse_costs_no_data_connection_ls_49() {
     client.noop().unwrap();
     server.end();
 }
+
+#[test]
+fn an_empty_directory_whose_mlsd_is_refused_with_501_is_listed_from_inside_ls_49() {
+    for (code, is_listed) in [(501, true), (550, false)] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            features(&mut peer, " MLST type*;\r\n");
+            peer.epsv();
+            peer.answer("MLSD d", &format!("{code} not a directory"));
+            peer.answer("PWD", "257 \"/home\"");
+            peer.answer("CWD d", "250 there");
+            listing(&mut peer, "LIST", b"");
+            peer.answer("CWD /home", "250 back");
+            peer.answer("NOOP", "200 ok");
+        });
+        let listed = client.list_directory("d", ListOptions::default());
+        let listed = listed.and_then(|entries| entries.gather(ListLimits::default()));
+        match is_listed {
+            true => assert!(listed.unwrap().entries.is_empty()),
+            false => assert!(matches!(listed, Err(Error::Refused(Verb::Mlsd, _)))),
+        }
+        client.noop().unwrap();
+        server.end();
+    }
+}

@@ -16,7 +16,7 @@ use ftp_tests::wait::patiently;
 use crate::peer::{Peer, get, timeouts};
 
 /// Connects to this computer as slowly as over a network that saves round trips.
-struct Far;
+pub(crate) struct Far;
 
 /// The time to connect over such a network.
 const ROUND_TRIP: Duration = Duration::from_millis(25);

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use ftp_client::tree::{RemoveOptions, RemoveReport, remove};
-use ftp_client::{Client, Error, ErrorKind, Event, Place, RemoveFault, Repeat};
+use ftp_client::{Client, Error, ErrorKind, Event, Place, RemoveFault, Repeat, RepresentationType};
 
-use crate::peer::{Peer, Server};
+use crate::logins::Far;
+use crate::peer::{Peer, Server, timeouts};
 
 /// How a server of the model behaves.
 #[derive(Clone, Copy, Debug)]
@@ -270,6 +271,103 @@ fn reasons_to_keep_an_object_are_values() {
     let (done, whys) = kept("550 Is a directory", "550 ENOTDIR: Not a directory");
     assert_eq!(done.unwrap(), tree);
     assert!(whys.concat().contains("the server lists links as directories"), "{whys:?}");
+}
+
+/// The number of files with long names that are removed together.
+const FLIGHT: usize = 5;
+
+/// Removes a tree with files of these names at a server that has answered several commands at once.
+/// `flights` are the replies to the removals, of which the server gets so many.
+fn together(
+    names: &[String],
+    flights: &'static [&'static str],
+) -> (Result<RemoveReport, Error>, Vec<String>) {
+    let names = names.to_vec();
+    let server = Server::start(move |mut peer| {
+        peer.reply("220 ready");
+        peer.answer("USER u", "331 password");
+        peer.expect_together(&["PASS p", "TYPE A", "EPSV"]);
+        peer.send("230 in\r\n200 ok\r\n425 later\r\n");
+        peer.answer("DELE t", "550 Is a directory");
+        peer.answer("FEAT", "211-have\r\n MLST type*;\r\n211 end");
+        peer.answer("MLST t", "250-it\r\n type=dir; t\r\n250 end");
+        peer.epsv();
+        peer.answer("LIST -a", "150 list");
+        peer.send_data(b"drwxr-xr-x 2 u g 0 Jan 2 2020 t\r\n");
+        peer.reply("226 done");
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("RMD t", "550 Directory not empty");
+        peer.epsv();
+        peer.answer("MLSD t", "150 list");
+        let list: String = names.iter().map(|name| format!("type=file; {name}\r\n")).collect();
+        peer.send_data(list.as_bytes());
+        peer.reply("226 done");
+        peer.answer("PWD", "257 \"/\"");
+        for (number, replies) in flights.iter().enumerate() {
+            for name in names.iter().skip(number * FLIGHT).take(FLIGHT) {
+                peer.expect(format!("DELE t/{name}"));
+            }
+            peer.expect("PWD");
+            peer.send(replies);
+        }
+        let replies = flights.last().unwrap();
+        if replies.ends_with("257 \"/\"\r\n") && !replies.contains(" no") {
+            peer.answer("RMD t", "250 gone");
+        }
+    });
+    let builder = Client::builder().timeouts(timeouts()).connector(Far);
+    let builder = builder.first_transfer(RepresentationType::Ascii);
+    let mut client = server.connect(builder).unwrap();
+    client.login("u", "p").unwrap();
+    let gone = Mutex::new(Vec::new());
+    let on = |event: Event<'_>| {
+        if let Event::Removed { path } = event {
+            gone.lock().unwrap().push(String::from_utf8(path.to_vec()).unwrap());
+        }
+    };
+    let options = RemoveOptions { recursive: true, ..RemoveOptions::default() };
+    let done = remove(&mut client, Place::at("t"), options, &mut Repeat::new(), &on);
+    server.end();
+    (done, gone.into_inner().unwrap())
+}
+
+#[test]
+fn files_of_a_tree_are_removed_together_by_a_server_that_takes_several_commands_cl_78() {
+    let names = ["a", "b", "c"].map(str::to_owned);
+    let (done, gone) = together(&names, &["250 ok\r\n250 ok\r\n250 ok\r\n257 \"/\"\r\n"]);
+    assert_eq!(done.unwrap(), RemoveReport::Tree { removed: 4, failed: 0 });
+    assert_eq!(gone, ["t/a", "t/b", "t/c", "t"]);
+    // One that is refused fails alone.
+    let (done, gone) = together(&names, &["250 ok\r\n550 no\r\n250 ok\r\n257 \"/\"\r\n"]);
+    assert_eq!(done.unwrap(), RemoveReport::Tree { removed: 2, failed: 1 });
+    assert_eq!(gone, ["t/a", "t/c"]);
+    // An error that ends the removal comes after the events of the others.
+    let (done, gone) = together(&names, &["250 ok\r\n530 no\r\n250 ok\r\n257 \"/\"\r\n"]);
+    assert!(matches!(done, Err(Error::Refused(..))), "{done:?}");
+    assert_eq!(gone, ["t/a", "t/c"]);
+    // Replies that are not in their places count for none.
+    for replies in [&["250 ok\r\n250 ok\r\n257 \"/\"\r\n250 ok\r\n"], &["250 ok\r\n"]] {
+        let (done, gone) = together(&names, replies);
+        assert!(matches!(done, Err(Error::Desynchronised | Error::Unexpected(..))), "{done:?}");
+        assert!(gone.is_empty(), "{gone:?}");
+    }
+}
+
+#[test]
+fn removals_of_one_flight_are_reported_if_the_next_one_is_lost_cl_78() {
+    const ALL: &str = "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n257 \"/\"\r\n";
+    const LOST: [&[&str]; 2] = [&[ALL, "250 ok\r\n"], &[ALL, ""]];
+    let names = Vec::from_iter((0..2 * FLIGHT).map(|number| format!("{number:0220}")));
+    let (done, gone) = together(&names, &[ALL, ALL]);
+    let removed = 2 * FLIGHT as u64 + 1;
+    assert_eq!(done.unwrap(), RemoveReport::Tree { removed, failed: 0 });
+    assert_eq!(gone.len(), 2 * FLIGHT + 1);
+    for flights in LOST {
+        let (done, gone) = together(&names, flights);
+        assert!(matches!(done, Err(Error::Desynchronised | Error::Closed)), "{done:?}");
+        let first = names.iter().take(FLIGHT).map(|name| format!("t/{name}"));
+        assert_eq!(gone, Vec::from_iter(first));
+    }
 }
 
 #[test]

@@ -79,23 +79,45 @@ fn an_upload_takes_one_round_trip_cl_76() {
         assert_eq!(read_file(&mut data), b"e");
         peer.reply("250 done");
         peer.answer("SIZE e", "213 1");
-        // Nothing has been confirmed too early, so the times can follow.
-        peer.expect_together(
-            &NAMES.map(|name| format!("MFMT 20200102030405 {name}")).each_ref().map(String::as_str),
-        );
-        peer.send("213 Modify=20200102030405; a\r\n550 no\r\n");
-        peer.send("213 Modify=20200102030405; c\r\n".repeat(3));
         peer.answer("NOOP", "200 ok");
     });
     assert!(put_all(&mut client).iter().all(Result::is_ok));
     assert!(!client.has_planned_upload());
-    let time = TimeVal::parse(b"20200102030405").unwrap();
-    client.plan_times(NAMES.map(|name| (name, time))).unwrap();
-    for name in NAMES {
-        let set = client.set_modified(name, time);
-        assert_eq!(set.is_ok(), name != "b", "{name}: {set:?}");
-    }
     client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn the_time_of_an_upload_is_set_together_with_the_end_of_the_next_one_cl_76() {
+    let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
+        let mut data = first(&mut peer);
+        for (before, name, next) in [("a", "b", "c"), ("b", "c", "d"), ("c", "d", "e")] {
+            assert_eq!(read_file(&mut data), name.as_bytes());
+            let (size, store) = (format!("SIZE {name}"), format!("STOR {next}"));
+            peer.expect_together(&[&size, &format!("MFMT 20200102030405 {before}"), &store]);
+            let set = if before == "b" { "550 no" } else { "213 Modify=20200102030405; x" };
+            peer.send(format!("250 done\r\n213 1\r\n{set}\r\n125 Go on\r\n"));
+        }
+        // Without a next upload, nothing goes ahead.
+        assert_eq!(read_file(&mut data), b"e");
+        peer.reply("250 done");
+        peer.answer("SIZE e", "213 1");
+        peer.answer("MFMT 20200102030405 d", "213 Modify=20200102030405; d");
+    });
+    let time = TimeVal::parse(b"20200102030405").unwrap();
+    put(&mut client, "a", Some("b")).unwrap();
+    for pair in NAMES.windows(2) {
+        let (before, name) = (pair[0], pair[1]);
+        let mut upload = client.store(name).unwrap();
+        if let Some(next) = NAMES.iter().skip_while(|next| **next != name).nth(1) {
+            upload.plan_next(next);
+        }
+        upload.plan_time(before, time);
+        upload.copy_from(&mut name.as_bytes()).unwrap();
+        assert_eq!(client.size(name).unwrap(), Some(1));
+        let set = client.set_modified(before, time);
+        assert_eq!(set.is_ok(), before != "b", "{before}: {set:?}");
+    }
     server.end();
 }
 

@@ -191,7 +191,7 @@ def _ncftp(at: Job, row: Row) -> list[str]:
 
 def programs(program: str) -> list[Program]:
     """Returns all clients, ours first, by default and at their best."""
-    our_ways = ([], ["-j", "4"], ["--pipeline"], ["--reuse-data"], ["--segments", "4"])
+    our_ways = ([], ["-j", "4"], ["-j", "16"], ["--pipeline"], ["--reuse-data"], ["--segments", "4"])
     others = [
         Program("curl", _curl()),
         Program("curl -Z, 4 at once", _curl("-Z", "--parallel-max", "4")),

@@ -143,7 +143,7 @@ impl Order {
             };
             return Err(Failure::item(Exit::Usage, format!("unknown command {name}; {hint}")));
         };
-        let mut words = Words { flags: Vec::new(), words: words.collect() };
+        let mut words = LineWords { flags: Vec::new(), words: words.collect() };
         if name != "quote" && words.words.iter().any(|word| crate::options::urls::is_url(word)) {
             let message = "expected a path on the server, not a URL";
             return Err(Failure::item(Exit::Usage, message));
@@ -172,12 +172,12 @@ pub(super) fn leads_to(command: &[u8]) -> Option<&[u8]> {
 }
 
 /// Words after the name of a command.
-struct Words {
+struct LineWords {
     flags: Vec<u8>,
     words: Vec<Vec<u8>>,
 }
 
-impl Words {
+impl LineWords {
     /// Moves the flags at the front of `words` to `flags`. Returns false for a flag that is not in
     /// `known`, and for a single `-`. `--` ends the flags. If `known` is empty, words that begin
     /// with `-` are operands.

@@ -76,7 +76,7 @@ pub(super) fn script() -> String {
     for command in Command::ALL {
         let rows: Vec<&Row> = command.rows().collect();
         let operands: Vec<_> =
-            command.entry().operands.iter().map(|operand| of_operand(*operand)).collect();
+            command.operands().iter().map(|operand| of_operand(*operand)).collect();
         case(&mut text, &names(*command).join("|"), &rows, &operands);
     }
     text.push_str(END);

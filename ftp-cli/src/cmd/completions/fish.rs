@@ -53,9 +53,8 @@ pub(super) fn script() -> String {
         option(&mut text, NONE, row);
     }
     for command in Command::ALL {
-        let entry = command.entry();
-        let summary = text_of(entry.summary);
-        let _ = writeln!(text, "complete -c ftp-cli -n '{NONE}' -a {} -d {summary}", entry.name);
+        let (name, summary) = (command.name(), text_of(command.help().summary));
+        let _ = writeln!(text, "complete -c ftp-cli -n '{NONE}' -a {name} -d {summary}");
     }
     for synonym in SYNONYMS {
         let means = text_of(synonym.means);
@@ -73,7 +72,7 @@ pub(super) fn script() -> String {
                 "complete -c ftp-cli -n '{condition}; and string match -q \"@*\" -- (commandline -ct)' -a '(__ftp_cli_bookmarks)'"
             );
         }
-        for operand in command.entry().operands {
+        for operand in command.operands() {
             let offered = offered(of_operand(*operand));
             if !offered.is_empty() {
                 let _ = writeln!(text, "complete -c ftp-cli -n '{condition}'{offered}");

@@ -53,7 +53,7 @@ pub(super) fn script() -> String {
         for row in command.rows() {
             option(&mut text, "                ", row);
         }
-        let operands = command.entry().operands;
+        let operands = command.operands();
         let mut specs = Vec::new();
         for (at, operand) in operands.iter().enumerate() {
             // The last operand can be repeated.
@@ -65,10 +65,7 @@ pub(super) fn script() -> String {
         let _ = writeln!(text, "                {}\n            ;;", specs.join(" "));
     }
     text.push_str(END);
-    let commands = Command::ALL.iter().map(|command| {
-        let entry = command.entry();
-        (entry.name, entry.summary)
-    });
+    let commands = Command::ALL.iter().map(|command| (command.name(), command.help().summary));
     let synonyms = SYNONYMS.iter().map(|synonym| (synonym.name, synonym.means));
     let commands: String = commands
         .chain(synonyms)

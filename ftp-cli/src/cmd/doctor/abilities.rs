@@ -155,74 +155,61 @@ pub(super) fn large(
 /// Returns the findings about the server's abilities.
 pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
     let AbilitiesSeen { features, mlsd, list, rest, size, utf8 } = seen;
-    let listed = |check, word: &str, without: &str| match features.parameters(word) {
-        Some(b"") => Finding::ok(check, format_args!("FEAT lists {word}")),
-        Some(parameters) => {
-            Finding::ok(check, format_args!("FEAT lists {word}: {}", Escaped(parameters)))
-        }
-        None => Finding::ok(check, format_args!("FEAT does not list {word}: {without}")),
+    let listed = |check: Check, word: &str, without: &str| match features.parameters(word) {
+        Some(b"") => check.ok(format_args!("FEAT lists {word}")),
+        Some(parameters) => check.ok(format_args!("FEAT lists {word}: {}", Escaped(parameters))),
+        None => check.ok(format_args!("FEAT does not list {word}: {without}")),
     };
     vec![
         match mlsd {
-            Some(Listing::Refused(reply)) => Finding::warn(
-                Check::Mlsd,
+            Some(Listing::Refused(reply)) => Check::Mlsd.warn(
                 Diagnosis::MlsdBroken,
                 format_args!("FEAT lists MLST, but MLSD is refused: {reply}"),
             ),
             Some(listing) => came(Check::Mlsd, listing, Diagnosis::MlsdBroken),
-            None => Finding::ok(
-                Check::Mlsd,
-                format_args!("FEAT does not list MLST: the client must parse the text of LIST"),
-            ),
+            None => {
+                Check::Mlsd.ok("FEAT does not list MLST: the client must parse the text of LIST")
+            }
         },
         came(Check::List, list, Diagnosis::ListingUnreadable),
         match utf8 {
-            Some(reply) => Finding::ok(Check::Utf8, format_args!("OPTS UTF8 ON: {reply}")),
+            Some(reply) => Check::Utf8.ok(format_args!("OPTS UTF8 ON: {reply}")),
             None => listed(Check::Utf8, "UTF8", "non-ASCII names are sent as raw bytes"),
         },
         match rest {
             Some(reply) if reply.code().severity() == Severity::Intermediate => {
-                Finding::ok(Check::Rest, format_args!("REST 0: {reply}"))
+                Check::Rest.ok(format_args!("REST 0: {reply}"))
             }
-            Some(reply) => {
-                Finding::warn(Check::Rest, Diagnosis::NoRestart, format_args!("REST 0: {reply}"))
-            }
-            None => Finding::skip(Check::Rest, format_args!("REST got no reply")),
+            Some(reply) => Check::Rest.warn(Diagnosis::NoRestart, format_args!("REST 0: {reply}")),
+            None => Check::Rest.skip("REST got no reply"),
         },
         match size {
-            Some(reply) if matches!(reply.code().value(), 500 | 502) => Finding::ok(
-                Check::Size,
-                format_args!("SIZE is not supported ({reply}): sizes are not verified"),
-            ),
-            Some(_) => Finding::ok(Check::Size, format_args!("SIZE is supported")),
-            None => Finding::skip(Check::Size, format_args!("SIZE got no reply")),
+            Some(reply) if matches!(reply.code().value(), 500 | 502) => Check::Size
+                .ok(format_args!("SIZE is not supported ({reply}): sizes are not verified")),
+            Some(_) => Check::Size.ok("SIZE is supported"),
+            None => Check::Size.skip("SIZE got no reply"),
         },
         listed(Check::Mfmt, "MFMT", "put -p cannot set modification times"),
         match hashes(features) {
-            hashes if hashes.is_empty() => Finding::ok(
-                Check::Hash,
-                format_args!("FEAT lists no digests: --verify hash is not available"),
-            ),
-            hashes => Finding::ok(Check::Hash, format_args!("digests: {}", hashes.join(", "))),
+            hashes if hashes.is_empty() => {
+                Check::Hash.ok("FEAT lists no digests: --verify hash is not available")
+            }
+            hashes => Check::Hash.ok(format_args!("digests: {}", hashes.join(", "))),
         },
     ]
 }
 
 fn came(check: Check, listing: &Listing, diagnosis: Diagnosis) -> Finding {
     match listing {
-        Listing::ListingContent(ListingContent { unreadable: Some(line), .. }) => Finding::warn(
-            check,
-            diagnosis,
-            format_args!("cannot parse a line of the listing: {line}"),
-        ),
+        Listing::ListingContent(ListingContent { unreadable: Some(line), .. }) => {
+            check.warn(diagnosis, format_args!("cannot parse a line of the listing: {line}"))
+        }
         Listing::ListingContent(ListingContent { entries, .. }) => {
-            Finding::ok(check, format_args!("{} read", counted(*entries, "entry")))
+            check.ok(format_args!("{} read", counted(*entries, "entry")))
         }
-        Listing::Refused(reply) => {
-            Finding::skip(check, format_args!("the listing was refused: {reply}"))
-        }
-        Listing::Stuck(diagnosis, why) => Finding::fail(check, *diagnosis, format_args!("{why}")),
-        Listing::Failed(why) => Finding::skip(check, format_args!("the listing failed: {why}")),
+        Listing::Refused(reply) => check.skip(format_args!("the listing was refused: {reply}")),
+        Listing::Stuck(diagnosis, why) => check.fail(*diagnosis, why),
+        Listing::Failed(why) => check.skip(format_args!("the listing failed: {why}")),
     }
 }
 
@@ -263,7 +250,7 @@ mod tests {
     }
 
     fn names(seen: &AbilitiesSeen) -> Vec<&'static str> {
-        judge(seen).iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect()
+        judge(seen).iter().filter_map(|found| Some(found.diagnosis?.name())).collect()
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Builds the best command line for a server from the findings.
 
 use ftp_client::Proxy;
+use ftp_proto::{FtpUrl, Scheme};
 
-use super::data_method::DataMethod;
+use super::addresses::judge::good_family;
+use super::dial::{DataMethod, Dial};
+use super::path::PathKind;
+use super::tls::{self, TlsOutcome, TlsSeen};
 use crate::options::Options;
 
 /// Parts of the advised command line.
@@ -79,6 +83,39 @@ pub(super) fn kept(options: &Options, way: DataMethod, reader: Reader) -> Vec<St
 }
 
 impl Advice {
+    /// Draws the advice from all observations. The advice lacks the options to keep.
+    pub(super) fn of(dial: &Dial<'_>) -> Self {
+        let url = dial.asked.url;
+        let is_secured = |seen: &TlsSeen| matches!(seen.outcome, TlsOutcome::Secured);
+        let scheme = match tls::offer(dial).is_some_and(is_secured) {
+            true => Some("ftpes"),
+            // Requested by --tls.
+            false if dial.is_protected() && url.scheme() == Scheme::Ftp => {
+                Some(if dial.asked.is_implicit { "ftps" } else { "ftpes" })
+            }
+            false => None,
+        };
+        let path = dial.seen.path.get();
+        let kind = path.and_then(|path| path.kind());
+        // The advice is not `put` for the URL of a file, because the upload would replace the file.
+        let may_not_list =
+            path.is_some_and(|path| path.may_not_list()) && kind != Some(&PathKind::File);
+        let url = match (kind, url.to_string()) {
+            (Some(PathKind::Missing(_)), _) => top(url),
+            // `put` needs a slash at the end of a directory's URL; `ls` does not.
+            (Some(PathKind::Directory), url) if may_not_list && !url.ends_with('/') => url + "/",
+            (_, url) => url,
+        };
+        Self {
+            url,
+            way: dial.seen.way.get().copied(),
+            family: dial.seen.answers.get().and_then(|answers| good_family(answers)),
+            scheme,
+            may_not_list,
+            kept: Vec::new(),
+        }
+    }
+
     /// Returns the whole command line, quoted for a shell.
     pub(super) fn command(&self) -> String {
         let mut words = vec!["ftp-cli".to_owned()];
@@ -102,6 +139,14 @@ impl Advice {
         add(&[&url]);
         words.join(" ")
     }
+}
+
+/// Returns the URL without its path.
+fn top(url: &FtpUrl) -> String {
+    let whole = url.to_string();
+    let host = whole.find("://").map_or(0, |at| at + 3);
+    let end = whole.get(host..).and_then(|rest| rest.find('/'));
+    end.and_then(|end| whole.get(..=host + end)).unwrap_or(&whole).to_owned()
 }
 
 /// Returns a word quoted for a shell.

@@ -3,39 +3,56 @@
 use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::AtomicBool;
+use std::path::Path;
 use std::time::Duration;
 
-use ftp_client::{AddressRule, Phase, Timeouts, Tls};
+use ftp_client::{AddressRule, Family, Mode, Phase, Timeouts, Tls};
 use ftp_proto::{FtpUrl, Scheme};
 
 use super::advice::{self, Advice, Reader};
 use super::dial::{self, Dial};
 use super::finding::Finding;
 use super::places::Places;
+use super::probes::{Seen, examine};
 use super::report::{Report, Shown};
-use super::{examine, proxy, secured};
+use super::{proxy, watch};
 use crate::connect::credentials::Credentials;
-use crate::connect::dialler::{self, Dialler, Route};
+use crate::connect::dialler::{self, Dialler};
+use crate::connect::proxies::Route;
 use crate::connect::tls_options::TlsOptions;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::options::Options;
+use crate::options::{Options, values};
 
 /// The server to examine, and the settings for each examination.
 pub(super) struct Asked<'a> {
     options: &'a Options,
-    url: &'a FtpUrl,
+    pub(super) url: &'a FtpUrl,
     /// URL of the same server with TLS, if `url` does not ask for TLS.
-    secure_url: Option<FtpUrl>,
+    pub(super) secure_url: Option<FtpUrl>,
     pub(super) dialler: Dialler,
-    tls: Option<Tls>,
-    offered: Option<Tls>,
-    timeouts: Timeouts,
-    rule: AddressRule,
-    bind: Option<IpAddr>,
-    way: Route,
+    /// TLS settings of connections, if the URL or the options ask for TLS.
+    pub(super) tls: Option<Tls>,
+    /// Whether plaintext is acceptable if the server refuses TLS.
+    pub(super) is_tried: bool,
+    /// Whether TLS begins with the first byte.
+    pub(super) is_implicit: bool,
+    /// TLS settings to probe with, if the URL does not ask for TLS.
+    pub(super) offered: Option<Tls>,
+    pub(super) timeouts: Timeouts,
+    /// Mode of data connections that the options ask for.
+    pub(super) wanted: Mode,
+    pub(super) family: Family,
+    pub(super) rule: AddressRule,
+    pub(super) bind: Option<IpAddr>,
+    pub(super) route: Route,
+    /// The directory for test uploads.
+    pub(super) upload: Option<&'a [u8]>,
+    /// The pause between examinations, if they are repeated.
+    pub(super) interval: Option<Duration>,
+    /// The file for the report.
+    pub(super) report: Option<&'a Path>,
 }
 
 /// The result of one examination.
@@ -60,16 +77,27 @@ impl<'a> Asked<'a> {
         // If the URL does not ask for TLS, the server's offer of TLS is examined anyway.
         let secure_url = secured(url);
         let offered = secure_url.as_ref().and_then(|url| protection.of(url).ok().flatten());
+        // A URL that asks for TLS overrides `tls` in a configuration file.
+        let is_open = url.scheme() == Scheme::Ftp;
+        let interval = options.parsed("watch", values::waiting_time)?;
+        let word = options.value("tls").and_then(OsStr::to_str).filter(|_| is_open);
         Ok(Self {
             options,
             url,
             tls: protection.of(url)?,
+            is_tried: word == Some("try"),
+            is_implicit: url.scheme() == Scheme::Ftps || word == Some("implicit"),
             offered,
             secure_url,
             timeouts: dialler::timeouts(options)?,
+            wanted: dialler::mode(options),
+            family: dialler::family(options),
             rule: dialler::address_rule(options)?.unwrap_or_default(),
             bind: dialler::bind(options)?,
-            way: dialler.way_to(url)?,
+            route: dialler.way_to(url)?,
+            upload: options.value("upload-dir").map(OsStr::as_bytes),
+            interval: options.has("watch").then(|| interval.unwrap_or(watch::PAUSE)),
+            report: options.value("report").map(Path::new),
             dialler,
         })
     }
@@ -87,15 +115,26 @@ impl<'a> Asked<'a> {
         shown: Shown,
     ) -> Result<Done, Failure> {
         let (options, url) = (self.options, self.url);
-        let mut dial = self.dial(credentials, cleanup, stdio);
+        let places = Places::new();
+        // The time limit starts here, after any password prompt.
+        let dialler = self.dialler.clone().within(dial::WHOLE);
+        let dial = Dial {
+            asked: self,
+            credentials,
+            calm: dialler.clone(),
+            dialler: dialler.stopped_by(cleanup),
+            messages: stdio.messages.clone(),
+            places: &places,
+            seen: Seen::default(),
+        };
         let mut report = Report::new(stdio, shown);
-        report.all(proxy::excepted(&self.way, url.host()))?;
-        let mut advice = Advice { url: url.to_string(), ..Advice::default() };
-        let unfinished = match examine(&mut dial, &mut report, &mut advice) {
+        report.all(proxy::excepted(&self.route, url.host()))?;
+        let unfinished = match examine(&dial, &mut report) {
             // The findings so far are worth reporting.
             Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
             examined => examined.map_err(|failure| failure.context(url)).map(|()| None)?,
         };
+        let mut advice = Advice::of(&dial);
         let mut command = |reader| {
             advice.way.map(|way| {
                 advice.kept = advice::kept(options, way, reader);
@@ -114,41 +153,10 @@ impl<'a> Asked<'a> {
         let outcome = outcome.map_err(|failure| failure.context(url));
         Ok(Done { findings: report.into_findings(), command, command_to_share, outcome })
     }
+}
 
-    fn dial<'d>(
-        &'d self,
-        credentials: &'d Credentials,
-        cleanup: &Cleanup,
-        stdio: &Stdio,
-    ) -> Dial<'d> {
-        let options = self.options;
-        // A URL that asks for TLS overrides `tls` in a configuration file.
-        let is_open = self.url.scheme() == Scheme::Ftp;
-        let word = options.value("tls").and_then(OsStr::to_str).filter(|_| is_open);
-        // The time limit starts here, after any password prompt.
-        let dialler = self.dialler.clone().within(dial::WHOLE);
-        Dial {
-            calm: dialler.clone(),
-            dialler: dialler.stopped_by(cleanup),
-            messages: stdio.messages.clone(),
-            url: self.url,
-            secure_url: self.secure_url.as_ref(),
-            offered: self.offered.clone(),
-            tls: self.tls.clone(),
-            is_tried: word == Some("try"),
-            is_implicit: self.url.scheme() == Scheme::Ftps || word == Some("implicit"),
-            listed: AtomicBool::new(false),
-            truncated: AtomicBool::new(false),
-            credentials,
-            timeouts: self.timeouts,
-            greeted: Duration::ZERO,
-            wanted: dialler::mode(options),
-            family: dialler::family(options),
-            bind: self.bind,
-            rule: self.rule,
-            proxy: self.way.chosen().cloned(),
-            upload: options.value("upload-dir").map(OsStr::as_bytes),
-            places: Places::new(),
-        }
-    }
+/// Returns the URL of the same server with TLS, or `None` if `url` asks for TLS already.
+fn secured(url: &FtpUrl) -> Option<FtpUrl> {
+    let secured = format!("ftpes://{}/", dial::server(url));
+    (url.scheme() == Scheme::Ftp).then(|| FtpUrl::parse(secured.as_bytes()).ok()).flatten()
 }

@@ -1,19 +1,20 @@
 //! Connects to the examined server, within the time limits of the examination.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use ftp_client::{
-    AddressRule, Client, ClientBuilder, Error, Family, Mode, Phase, RawCommand, Timeouts, Tls,
-};
+use ftp_client::{Client, ClientBuilder, Error, Extended, Mode, Phase, RawCommand, Timeouts, Tls};
 use ftp_proto::{Escaped, FtpUrl, Reply};
 
-use super::data_method::DataMethod;
+use super::addresses::judge::slowest;
+use super::asked::Asked;
 use super::diagnosis::Diagnosis;
+use super::login::LoginSeen;
 use super::places::{Inside, Places};
+use super::probes::Seen;
 use crate::connect::credentials::Credentials;
-use crate::connect::dialler::{Chosen, Dialler};
+use crate::connect::dialler::Dialler;
+use crate::connect::proxies::Chosen;
 use crate::console::output::Messages;
 use crate::exit::{Exit, Failure};
 
@@ -25,42 +26,24 @@ pub(super) const WHOLE: Duration = Duration::from_secs(30);
 const SHARE: u32 = 4;
 const SHORTEST: Duration = Duration::from_millis(2_500);
 
-/// Parameters for connecting to the examined server.
+/// One examination: how to connect to the server, and what was seen.
 pub(super) struct Dial<'a> {
+    pub(super) asked: &'a Asked<'a>,
+    pub(super) credentials: &'a Credentials,
     pub(super) dialler: Dialler,
     /// Dialler that signals do not cancel: for cleaning up after a signal.
     pub(super) calm: Dialler,
     pub(super) messages: Messages,
-    pub(super) url: &'a FtpUrl,
-    /// TLS settings of connections, if the URL or the options ask for TLS.
-    pub(super) tls: Option<Tls>,
-    /// Whether plaintext is acceptable if the server refuses TLS.
-    pub(super) is_tried: bool,
-    /// Whether TLS begins with the first byte.
-    pub(super) is_implicit: bool,
-    /// TLS settings to probe with, if the URL does not ask for TLS.
-    pub(super) offered: Option<Tls>,
-    pub(super) secure_url: Option<&'a FtpUrl>,
-    /// Whether a listing arrived, perhaps truncated.
-    pub(super) listed: AtomicBool,
-    /// Whether data under TLS ended without close_notify.
-    pub(super) truncated: AtomicBool,
-    pub(super) credentials: &'a Credentials,
-    pub(super) timeouts: Timeouts,
-    /// Time that the server took to greet.
-    pub(super) greeted: Duration,
-    /// Mode of data connections that the options ask for.
-    pub(super) wanted: Mode,
-    pub(super) family: Family,
-    pub(super) bind: Option<IpAddr>,
-    pub(super) rule: AddressRule,
-    /// The proxy that every connection goes through.
-    pub(super) proxy: Option<Chosen>,
-    pub(super) upload: Option<&'a [u8]>,
-    pub(super) places: Places,
+    pub(super) places: &'a Places,
+    pub(super) seen: Seen<'a>,
 }
 
-impl Dial<'_> {
+impl<'a> Dial<'a> {
+    /// Returns the proxy that every connection goes through.
+    pub(super) const fn proxy(&self) -> Option<&Chosen> {
+        self.asked.route.chosen()
+    }
+
     /// Returns a builder of clients whose overall timeout is the time left for the examination.
     fn builder(&self) -> ClientBuilder {
         self.complete(self.dialler.builder()).timeouts(self.timeouts())
@@ -71,11 +54,11 @@ impl Dial<'_> {
             Some(account) => builder.account(account.as_bytes()),
             None => builder,
         };
-        self.tls.iter().cloned().fold(self.by_proxy(builder), ClientBuilder::tls)
+        self.asked.tls.iter().cloned().fold(self.by_proxy(builder), ClientBuilder::tls)
     }
 
     fn by_proxy(&self, builder: ClientBuilder) -> ClientBuilder {
-        match &self.proxy {
+        match self.proxy() {
             Some(chosen) => builder.proxy(chosen.proxy.clone()),
             None => builder,
         }
@@ -107,6 +90,7 @@ impl Dial<'_> {
     /// timeout for a greeting can be longer, after a slow first greeting.
     pub(super) fn timeouts(&self) -> Timeouts {
         let most = self.patience();
+        let greeted = self.seen.answers.get().map_or(Duration::ZERO, |it| slowest(it));
         let Timeouts {
             resolve,
             connect,
@@ -116,12 +100,12 @@ impl Dial<'_> {
             data_connect,
             stall,
             final_reply,
-        } = self.timeouts;
+        } = self.asked.timeouts;
         Timeouts {
             resolve: resolve.min(most),
             connect: connect.min(most),
             // A server that looks up client names greets slowly on each connection.
-            greeting: greeting.min(most.max(self.greeted * 2)),
+            greeting: greeting.min(most.max(greeted * 2)),
             handshake: handshake.min(most),
             reply: reply.min(most),
             data_connect: data_connect.min(most),
@@ -132,7 +116,7 @@ impl Dial<'_> {
 
     /// Returns the timeouts for the first look, which may wait longer for a greeting.
     pub(super) fn timeouts_of_look(&self) -> Timeouts {
-        let greeting = self.timeouts.greeting.min((self.left() / 2).max(SHORTEST));
+        let greeting = self.asked.timeouts.greeting.min((self.left() / 2).max(SHORTEST));
         Timeouts { greeting, ..self.timeouts() }
     }
 
@@ -141,8 +125,8 @@ impl Dial<'_> {
     /// # Errors
     ///
     /// Returns the client's error.
-    pub(super) fn connect(&self) -> Result<Inside<'_, Client>, Error> {
-        self.enter(|| self.builder().connect_to(self.url))
+    pub(super) fn connect(&self) -> Result<Inside<'a, Client>, Error> {
+        self.enter(|| self.builder().connect_to(self.asked.url))
     }
 
     /// Connects with TLS, regardless of the URL, without logging in.
@@ -150,8 +134,13 @@ impl Dial<'_> {
     /// # Errors
     ///
     /// Returns the client's error.
-    pub(super) fn connect_by(&self, tls: &Tls) -> Result<Inside<'_, Client>, Error> {
-        let url = self.secure_url.filter(|_| self.tls.is_none()).unwrap_or(self.url);
+    pub(super) fn connect_by(&self, tls: &Tls) -> Result<Inside<'a, Client>, Error> {
+        let url = self
+            .asked
+            .secure_url
+            .as_ref()
+            .filter(|_| self.asked.tls.is_none())
+            .unwrap_or(self.asked.url);
         self.enter(|| self.builder().tls(tls.clone()).connect_to(url))
     }
 
@@ -160,8 +149,8 @@ impl Dial<'_> {
     /// # Errors
     ///
     /// Returns the client's error.
-    pub(super) fn connect_plainly(&self) -> Result<Inside<'_, Client>, Error> {
-        let server = server(self.url);
+    pub(super) fn connect_plainly(&self) -> Result<Inside<'a, Client>, Error> {
+        let server = server(self.asked.url);
         let builder = || self.by_proxy(self.dialler.builder()).timeouts(self.timeouts());
         self.enter(|| builder().connect(&server))
     }
@@ -171,7 +160,7 @@ impl Dial<'_> {
     /// # Errors
     ///
     /// Returns the client's error.
-    pub(super) fn client(&self, way: DataMethod) -> Result<Inside<'_, Client>, Error> {
+    pub(super) fn client(&self, way: DataMethod) -> Result<Inside<'a, Client>, Error> {
         self.client_by(way, |builder| builder)
     }
 
@@ -185,15 +174,15 @@ impl Dial<'_> {
         &self,
         way: DataMethod,
         change: impl Fn(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Inside<'_, Client>, Error> {
+    ) -> Result<Inside<'a, Client>, Error> {
         self.enter(|| {
-            let mut client = way.alone(change(self.builder())).connect_to(self.url)?;
+            let mut client = way.alone(change(self.builder())).connect_to(self.asked.url)?;
             self.login(&mut client)?;
             Ok(client)
         })
     }
 
-    fn enter<T>(&self, connect: impl Fn() -> Result<T, Error>) -> Result<Inside<'_, T>, Error> {
+    fn enter<T>(&self, connect: impl Fn() -> Result<T, Error>) -> Result<Inside<'a, T>, Error> {
         let left = self.dialler.left();
         let end = left.map(|left| Instant::now() + left);
         self.places.enter(end, || match left {
@@ -214,7 +203,7 @@ impl Dial<'_> {
     /// Returns the client's error.
     pub(super) fn undisturbed(&self, limit: Duration) -> Result<Client, Error> {
         let builder = self.complete(self.calm.builder()).overall(Some(limit));
-        let mut client = builder.connect_to(self.url)?;
+        let mut client = builder.connect_to(self.asked.url)?;
         self.login(&mut client)?;
         Ok(client)
     }
@@ -226,13 +215,28 @@ impl Dial<'_> {
         port: u16,
         peer: SocketAddr,
     ) -> SocketAddr {
-        let chosen = host.map(|host| self.rule.choose(host, peer.ip()).host);
+        let chosen = host.map(|host| self.asked.rule.choose(host, peer.ip()).host);
         let mut at = peer;
         at.set_port(port);
         if let Some(host) = chosen.filter(|host| *host != peer.ip().to_canonical()) {
             at.set_ip(host);
         }
         at
+    }
+
+    /// Returns what was seen of the login, if a connection for it was made.
+    pub(super) fn login_seen(&self) -> Option<&LoginSeen<'a>> {
+        self.seen.login.get()?.as_ref().ok()
+    }
+
+    /// Returns whether TLS protects the login.
+    pub(super) fn is_protected(&self) -> bool {
+        self.login_seen().is_some_and(|login| !login.is_plaintext)
+    }
+
+    /// Returns the best method of data connections. The last stage begins only if there is one.
+    pub(super) fn way(&self) -> DataMethod {
+        self.seen.way.get().copied().unwrap_or(DataMethod::Epsv)
     }
 
     pub(super) fn user(&self) -> Escaped<'_> {
@@ -268,4 +272,41 @@ pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String), Failur
 /// Sends a command unchanged. Returns `None` if no reply arrives.
 pub(super) fn say(client: &mut Client, command: &str) -> Option<Reply> {
     client.quote(&RawCommand::new(command).ok()?).ok()
+}
+
+/// A method of data connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum DataMethod {
+    Epsv,
+    Pasv,
+    Eprt,
+    Port,
+}
+
+impl DataMethod {
+    pub(super) const ALL: [Self; 4] = [Self::Epsv, Self::Pasv, Self::Eprt, Self::Port];
+
+    /// Returns a builder whose client uses only this method.
+    pub(super) fn alone(self, builder: ClientBuilder) -> ClientBuilder {
+        match self {
+            Self::Epsv => builder.mode(Mode::Passive).epsv(Extended::Always),
+            Self::Pasv => builder.mode(Mode::Passive).epsv(Extended::Never),
+            Self::Eprt => builder.mode(Mode::Active).eprt(Extended::Always),
+            Self::Port => builder.mode(Mode::Active).eprt(Extended::Never),
+        }
+    }
+
+    /// Returns the command of the method.
+    pub(super) const fn command(self) -> &'static str {
+        match self {
+            Self::Epsv => "EPSV",
+            Self::Pasv => "PASV",
+            Self::Eprt => "EPRT",
+            Self::Port => "PORT",
+        }
+    }
+
+    pub(super) const fn is_active(self) -> bool {
+        matches!(self, Self::Eprt | Self::Port)
+    }
 }

@@ -1,6 +1,6 @@
 //! Defines the checks and their findings: one line for users, one event for programs.
 
-use std::fmt::Arguments;
+use std::fmt::Display;
 
 use ftp_client::{Error, Phase};
 
@@ -8,86 +8,84 @@ use super::diagnosis::Diagnosis;
 use super::dial::refused_again;
 use crate::exit::Failure;
 
-/// A property that doctor examines.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Check {
-    Proxy,
-    Resolve,
-    Connect,
-    Protocol,
-    Greeting,
-    Features,
-    System,
-    Tls,
-    Certificate,
-    Protection,
-    Reuse,
-    CloseNotify,
-    Login,
-    Epsv,
-    Pasv,
-    Ports,
-    Eprt,
-    Port,
-    Families,
-    Packets,
-    Parallel,
-    Path,
-    Mlsd,
-    List,
-    Utf8,
-    Rest,
-    Size,
-    Mfmt,
-    Hash,
-    Put,
-    Append,
-    Resume,
-    Rename,
-    Delete,
-    Clock,
+/// Defines the enum and its names together.
+macro_rules! checks {
+    ($($variant:ident $name:literal)*) => {
+        /// A property that doctor examines.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(super) enum Check { $($variant),* }
+
+        impl Check {
+            /// Returns the lower-case name for programs.
+            pub(super) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+        }
+    };
+}
+
+checks! {
+    Proxy "proxy"
+    Resolve "resolve"
+    Connect "connect"
+    Protocol "protocol"
+    Greeting "greeting"
+    Features "feat"
+    System "syst"
+    Tls "tls"
+    Certificate "certificate"
+    Protection "protection"
+    Reuse "reuse"
+    CloseNotify "close-notify"
+    Login "login"
+    Epsv "epsv"
+    Pasv "pasv"
+    Ports "ports"
+    Eprt "eprt"
+    Port "port"
+    Families "families"
+    Packets "packets"
+    Parallel "parallel"
+    Path "path"
+    Mlsd "mlsd"
+    List "list"
+    Utf8 "utf8"
+    Rest "rest"
+    Size "size"
+    Mfmt "mfmt"
+    Hash "hash"
+    Put "put"
+    Append "append"
+    Resume "resume"
+    Rename "rename"
+    Delete "delete"
+    Clock "clock"
 }
 
 impl Check {
-    /// Returns the lower-case name for programs.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Proxy => "proxy",
-            Self::Resolve => "resolve",
-            Self::Connect => "connect",
-            Self::Protocol => "protocol",
-            Self::Greeting => "greeting",
-            Self::Features => "feat",
-            Self::System => "syst",
-            Self::Tls => "tls",
-            Self::Certificate => "certificate",
-            Self::Protection => "protection",
-            Self::Reuse => "reuse",
-            Self::CloseNotify => "close-notify",
-            Self::Login => "login",
-            Self::Epsv => "epsv",
-            Self::Pasv => "pasv",
-            Self::Ports => "ports",
-            Self::Eprt => "eprt",
-            Self::Port => "port",
-            Self::Families => "families",
-            Self::Packets => "packets",
-            Self::Parallel => "parallel",
-            Self::Path => "path",
-            Self::Mlsd => "mlsd",
-            Self::List => "list",
-            Self::Utf8 => "utf8",
-            Self::Rest => "rest",
-            Self::Size => "size",
-            Self::Mfmt => "mfmt",
-            Self::Hash => "hash",
-            Self::Put => "put",
-            Self::Append => "append",
-            Self::Resume => "resume",
-            Self::Rename => "rename",
-            Self::Delete => "delete",
-            Self::Clock => "clock",
-        }
+    /// Returns a finding without a problem.
+    pub(super) fn ok(self, seen: impl Display) -> Finding {
+        Finding { check: self, grade: Grade::Ok, seen: seen.to_string(), diagnosis: None }
+    }
+
+    /// Returns a finding for a check that could not run, with the reason.
+    pub(super) fn skip(self, seen: impl Display) -> Finding {
+        Finding { check: self, grade: Grade::Skip, seen: seen.to_string(), diagnosis: None }
+    }
+
+    /// Returns a finding for a problem that this client copes with.
+    pub(super) fn warn(self, diagnosis: Diagnosis, seen: impl Display) -> Finding {
+        self.wrong(Grade::Warn, diagnosis, seen)
+    }
+
+    /// Returns a finding for a problem that stops this client.
+    pub(super) fn fail(self, diagnosis: Diagnosis, seen: impl Display) -> Finding {
+        self.wrong(Grade::Fail, diagnosis, seen)
+    }
+
+    /// Returns a finding for a problem.
+    pub(super) fn wrong(self, grade: Grade, diagnosis: Diagnosis, seen: impl Display) -> Finding {
+        Finding { check: self, grade, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }
 }
 
@@ -126,28 +124,6 @@ pub(super) struct Finding {
     pub(super) diagnosis: Option<Diagnosis>,
 }
 
-impl Finding {
-    /// Returns a finding without a problem.
-    pub(super) fn ok(check: Check, seen: Arguments<'_>) -> Self {
-        Self { check, grade: Grade::Ok, seen: seen.to_string(), diagnosis: None }
-    }
-
-    /// Returns a finding for a check that could not run, with the reason.
-    pub(super) fn skip(check: Check, seen: Arguments<'_>) -> Self {
-        Self { check, grade: Grade::Skip, seen: seen.to_string(), diagnosis: None }
-    }
-
-    /// Returns a finding for a problem that this client copes with.
-    pub(super) fn warn(check: Check, diagnosis: Diagnosis, seen: Arguments<'_>) -> Self {
-        Self { check, grade: Grade::Warn, seen: seen.to_string(), diagnosis: Some(diagnosis) }
-    }
-
-    /// Returns a finding for a problem that stops this client.
-    pub(super) fn fail(check: Check, diagnosis: Diagnosis, seen: Arguments<'_>) -> Self {
-        Self { check, grade: Grade::Fail, seen: seen.to_string(), diagnosis: Some(diagnosis) }
-    }
-}
-
 /// Returns the finding for a connection that broke, or could not be opened again.
 ///
 /// # Errors
@@ -157,7 +133,7 @@ impl Finding {
 pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
     match error {
         Error::Cancelled | Error::Timeout(Phase::Overall) => Err(error.into()),
-        error => Ok(Finding::fail(check, Diagnosis::ConnectionLost, format_args!("{error}"))),
+        error => Ok(check.fail(Diagnosis::ConnectionLost, error)),
     }
 }
 
@@ -168,5 +144,5 @@ pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
 /// Returns the failure itself if it says nothing about the server.
 pub(super) fn not_again(check: Check, error: &Error) -> Result<Finding, Failure> {
     let (diagnosis, why) = refused_again(error)?;
-    Ok(Finding::fail(check, diagnosis, format_args!("{why}")))
+    Ok(check.fail(diagnosis, why))
 }

@@ -1,51 +1,180 @@
-//! Judges the login and the commands before it.
+//! Connects and logs in, and judges the login and the commands before it.
 
-use ftp_client::{Error, TlsError};
-use ftp_proto::{Escaped, Features, Severity};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use ftp_client::{Client, Error, TlsError};
+use ftp_proto::{AddressClass, Escaped, Features, Severity};
 
 use super::diagnosis::Diagnosis;
-use super::finding::{Check, Finding};
+use super::dial::Dial;
+use super::finding::{Check, Finding, lost, not_again};
+use super::places::Inside;
+use super::tls::{self, TlsOutcome};
+use crate::exit::Failure;
+
+/// Observations about a connection and its login.
+pub(super) struct LoginSeen<'a> {
+    /// The logged-in client, until a probe takes it.
+    pub(super) client: Mutex<Option<Inside<'a, Client>>>,
+    /// The local and the remote address, unless a proxy hides them.
+    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
+    pub(super) features: Features,
+    /// Whether the server listed its features before the login.
+    is_early: bool,
+    /// The answer to SYST, which is asked together with the features.
+    system: Option<Result<Vec<u8>, Error>>,
+    pub(super) is_plaintext: bool,
+    /// `None` if the examination ended during the login.
+    login: Option<Result<(), Error>>,
+}
+
+/// Connects and logs in. If that fails without TLS, asks whether the server offers TLS.
+///
+/// # Errors
+///
+/// Returns `Interrupted` after a signal, or `Timeout` if the time for the whole examination is
+/// over.
+pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
+    let mut inside = match dial.connect() {
+        Ok(inside) => inside,
+        Err(error) => {
+            dial.in_time()?;
+            dial.seen.login.get_or_init(|| Err(error));
+            return Ok(());
+        }
+    };
+    let client = &mut inside.it;
+    let addresses = match dial.proxy() {
+        None => client.local_addr().zip(client.peer_addr()),
+        // With a proxy, the connection has the proxy's addresses.
+        Some(_) => None,
+    };
+    let mut features = client.features().unwrap_or_default();
+    // Some servers list features only after the login.
+    let is_early = features.iter().next().is_some();
+    let mut system = is_early.then(|| client.system());
+    let is_plaintext = client.tls().is_none();
+    let login = dial.login(client);
+    let (mut kept, mut ended) = (None, Ok(()));
+    match &login {
+        Ok(()) => {
+            if !is_early {
+                features = client.features().unwrap_or_default();
+                system = Some(client.system());
+            }
+            kept = Some(inside);
+        }
+        Err(Error::Cancelled) => ended = Err(Error::Cancelled.into()),
+        Err(_) => {
+            ended = dial.in_time();
+            drop(inside);
+            ended = ended.and_then(|()| tls::offered(dial));
+        }
+    }
+    let login = ended.is_ok().then_some(login);
+    let client = Mutex::new(kept);
+    let seen = LoginSeen { client, addresses, features, is_early, system, is_plaintext, login };
+    dial.seen.login.get_or_init(|| Ok(seen));
+    ended
+}
+
+/// Judges the connection, the features and the login.
+///
+/// # Errors
+///
+/// Returns the client's failure if it says nothing about the server.
+pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    let seen = match dial.seen.login.get() {
+        None => return Ok(Vec::new()),
+        Some(Ok(seen)) => seen,
+        // The server accepted a connection a moment ago.
+        Some(Err(error @ (Error::ServiceClosing(_) | Error::Greeting(_)))) => {
+            return Ok(vec![not_again(Check::Connect, error)?]);
+        }
+        Some(Err(error)) => return Ok(vec![lost(Check::Connect, error)?]),
+    };
+    let mut described = vec![features(&seen.features)];
+    described.extend(seen.system.as_ref().map(system));
+    let (mut findings, after) = match seen.is_early {
+        true => (described, Vec::new()),
+        false => (Vec::new(), described),
+    };
+    findings.extend(exposed(dial, seen));
+    match &seen.login {
+        None => {}
+        Some(Ok(())) => {
+            findings.push(Check::Login.ok(format_args!("logged in as {}", dial.user())));
+            if !seen.is_plaintext {
+                findings.push(Check::Protection.ok("the server accepted PBSZ and PROT"));
+            }
+            findings.extend(after);
+        }
+        Some(Err(error)) => {
+            findings.extend(tls::judge_offered(dial)?);
+            let is_refused = |tls: &tls::TlsSeen| matches!(tls.outcome, TlsOutcome::Refused(_));
+            let offer = match tls::offer(dial).is_some_and(is_refused) {
+                true => Offer::Refused,
+                false => Offer::Unknown,
+            };
+            findings.push(refused(dial.user(), error, seen.is_plaintext.then_some(offer)));
+        }
+    }
+    Ok(findings)
+}
+
+/// Returns a warning if the login sends a password through a proxy or a public network without TLS.
+fn exposed(dial: &Dial<'_>, seen: &LoginSeen<'_>) -> Option<Finding> {
+    let place = match (dial.proxy(), seen.addresses) {
+        (Some(chosen), _) => chosen.proxy.to_string(),
+        (None, Some((_, peer))) if AddressClass::of(peer.ip()) == AddressClass::Public => {
+            peer.ip().to_string()
+        }
+        _ => return None,
+    };
+    let is_exposed = seen.is_plaintext && dial.credentials.is_personal;
+    let user = dial.user();
+    let words = format_args!("the password of {user} is sent to {place} unencrypted");
+    is_exposed.then(|| Check::Login.warn(Diagnosis::ClearPassword, words))
+}
 
 /// Returns the finding about the server's features.
-pub(super) fn features(features: &Features) -> Finding {
+fn features(features: &Features) -> Finding {
     let words: Vec<_> = features.iter().map(|(word, _)| Escaped(word).to_string()).collect();
     match words.as_slice() {
-        [] => Finding::ok(
-            Check::Features,
-            format_args!("FEAT lists no features: the client tries optional commands anyway"),
-        ),
-        words => Finding::ok(Check::Features, format_args!("{}", words.join(" "))),
+        [] => {
+            Check::Features.ok("FEAT lists no features: the client tries optional commands anyway")
+        }
+        words => Check::Features.ok(format_args!("{}", words.join(" "))),
     }
 }
 
 /// Returns the finding about the server's system type.
-pub(super) fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
+fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     match answer {
-        Ok(text) => Finding::ok(Check::System, format_args!("{}", Escaped(text))),
-        Err(error) => Finding::ok(Check::System, format_args!("SYST failed: {error}")),
+        Ok(text) => Check::System.ok(format_args!("{}", Escaped(text))),
+        Err(error) => Check::System.ok(format_args!("SYST failed: {error}")),
     }
 }
 
 /// Whether a server that was not asked for TLS offers TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Offer {
+enum Offer {
     Refused,
     /// TLS is offered, or it is unknown whether the server offers TLS.
     Unknown,
 }
 
 /// Returns the finding for a failed login. `offer` is `None` if TLS protected the login.
-pub(super) fn refused(user: Escaped<'_>, error: &Error, offer: Option<Offer>) -> Finding {
+fn refused(user: Escaped<'_>, error: &Error, offer: Option<Offer>) -> Finding {
     let diagnosis = match (error, offer) {
         (error, Some(Offer::Refused)) if error.demands_tls() => Diagnosis::LoginTlsMissing,
         (error, Some(_)) if error.demands_tls() => Diagnosis::LoginNeedsTls,
         (error, _) => of(error),
     };
     match diagnosis {
-        Diagnosis::ProtectionRefused => {
-            Finding::fail(Check::Protection, diagnosis, format_args!("{error}"))
-        }
-        _ => Finding::fail(Check::Login, diagnosis, format_args!("{user}: {error}")),
+        Diagnosis::ProtectionRefused => Check::Protection.fail(diagnosis, error),
+        _ => Check::Login.fail(diagnosis, format_args!("{user}: {error}")),
     }
 }
 
@@ -83,7 +212,7 @@ mod tests {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
             let offer = in_clear.then_some(Offer::Unknown);
             let found = refused(Escaped(b"me"), &Error::Refused(Verb::User, reply), offer);
-            assert_eq!(found.diagnosis.unwrap().row().name, want, "{code} {text}");
+            assert_eq!(found.diagnosis.unwrap().name(), want, "{code} {text}");
         }
         let closing =
             Reply::new(ReplyCode::SERVICE_CLOSING, "Sorry, cleartext sessions are not accepted");

@@ -7,9 +7,8 @@ use std::io::Read;
 use ftp_client::{Client, Error, Phase, RawCommand};
 use ftp_proto::Escaped;
 
-use super::data_method::DataMethod;
 use super::diagnosis::Diagnosis;
-use super::dial::Dial;
+use super::dial::{DataMethod, Dial};
 use super::finding::{Check, Finding};
 use crate::exit::Failure;
 
@@ -39,22 +38,27 @@ pub(super) enum LargeTransfer {
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal.
-pub(super) fn up(dial: &Dial<'_>) -> Result<LargeTransfer, Failure> {
-    let mut inside = match dial.client(DataMethod::Epsv) {
-        Ok(inside) => inside,
+pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
+    let passage = dial.client(DataMethod::Epsv).and_then(|mut inside| {
+        let passage = long_command(&mut inside.it);
+        if let Ok(LargeTransfer::Passed(_)) = passage {
+            inside.quit();
+        }
+        passage
+    });
+    let passage = match passage {
+        Ok(passage) => passage,
         Err(error @ Error::Cancelled) => return Err(error.into()),
-        // The next login reports what this error means.
-        Err(error) => return Ok(LargeTransfer::Unknown(error.to_string())),
+        // If the login failed, the next login reports what this error means.
+        Err(error) => LargeTransfer::Unknown(error.to_string()),
     };
-    let passage = long_command(&mut inside.it);
-    if let Ok(LargeTransfer::Passed(_)) = passage {
-        inside.quit();
-    }
-    match passage {
-        Err(error @ Error::Cancelled) => Err(error.into()),
-        Err(error) => Ok(LargeTransfer::Unknown(error.to_string())),
-        Ok(passage) => Ok(passage),
-    }
+    dial.seen.packets.get_or_init(|| passage);
+    Ok(())
+}
+
+/// Judges the long command.
+pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    Ok(dial.seen.packets.get().map(passed).into_iter().collect())
 }
 
 /// Sends a long NOOP. Any reply proves that the command arrived.
@@ -103,13 +107,13 @@ pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<LargeTransfer, Er
 }
 
 /// Returns the finding about one direction.
-pub(super) fn judge(passage: &LargeTransfer) -> Finding {
+pub(super) fn passed(passage: &LargeTransfer) -> Finding {
     match passage {
-        LargeTransfer::Passed(seen) => Finding::ok(Check::Packets, format_args!("{seen}")),
+        LargeTransfer::Passed(seen) => Check::Packets.ok(seen),
         LargeTransfer::Stalled(seen) => {
             let diagnosis = Diagnosis::BigPacketsLost;
-            Finding::fail(Check::Packets, diagnosis, format_args!("{seen}"))
+            Check::Packets.fail(diagnosis, seen)
         }
-        LargeTransfer::Unknown(why) => Finding::skip(Check::Packets, format_args!("{why}")),
+        LargeTransfer::Unknown(why) => Check::Packets.skip(why),
     }
 }

@@ -6,7 +6,7 @@ use ftp_proto::Escaped;
 use super::diagnosis::Diagnosis;
 use super::dial::Dial;
 use super::finding::{Check, Finding};
-use crate::connect::dialler::{Chosen, Route};
+use crate::connect::proxies::{Chosen, Route};
 use crate::exit::Failure;
 
 /// Returns the finding about a proxy that is not used for this server.
@@ -14,34 +14,45 @@ pub(super) fn excepted(way: &Route, host: &str) -> Option<Finding> {
     let Route::Excepted { variable, by } = way else { return None };
     let host = Escaped(host.as_bytes());
     let seen = format_args!("{variable} lists {host}: connecting without the proxy named by {by}");
-    Some(Finding::ok(Check::Proxy, seen))
+    Some(Check::Proxy.ok(seen))
 }
 
-/// Connects through the proxy once. The next checks find failures beyond the proxy.
+/// Connects through the proxy once. The next probes find failures beyond the proxy.
 ///
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal, or `Timeout` if the time for the whole examination is
 /// over.
-pub(super) fn look(dial: &Dial<'_>, chosen: &Chosen) -> Result<Finding, Failure> {
+pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
+    if dial.proxy().is_none() {
+        return Ok(());
+    }
     let connected = dial.connect();
     dial.in_time()?;
-    match connected {
+    let error = match connected {
         Ok(inside) => {
             inside.quit();
-            Ok(judge(chosen, None))
+            None
         }
-        Err(Error::Cancelled) => Err(Error::Cancelled.into()),
-        Err(error) => Ok(judge(chosen, Some(&error))),
-    }
+        Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
+        Err(error) => Some(error),
+    };
+    dial.seen.proxy.get_or_init(|| error);
+    Ok(())
+}
+
+/// Judges the proxy, if there is one.
+pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    let seen = dial.proxy().zip(dial.seen.proxy.get());
+    Ok(seen.map(|(chosen, error)| first_connection(chosen, error.as_ref())).into_iter().collect())
 }
 
 /// Judges the first connection through a proxy.
-fn judge(chosen: &Chosen, error: Option<&Error>) -> Finding {
+fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
     let Chosen { proxy, by } = chosen;
     let fail = |diagnosis, why: &dyn std::fmt::Display| {
         let seen = format_args!("{proxy}, named by {by}: {why}");
-        Finding::fail(Check::Proxy, diagnosis, seen)
+        Check::Proxy.fail(diagnosis, seen)
     };
     match error {
         Some(error @ Error::Timeout(Phase::Proxy)) => fail(Diagnosis::ProxySilent, error),
@@ -56,7 +67,7 @@ fn judge(chosen: &Chosen, error: Option<&Error>) -> Finding {
         }
         _ => {
             let seen = format_args!("connections go through {proxy}, named by {by}");
-            Finding::ok(Check::Proxy, seen)
+            Check::Proxy.ok(seen)
         }
     }
 }
@@ -69,12 +80,12 @@ mod tests {
     fn proxy_failures_are_distinguished_from_server_failures() {
         let chosen =
             Chosen { proxy: "socks5://u:geheim@h".parse().unwrap(), by: "all_proxy".to_owned() };
-        let found = judge(&chosen, Some(&Error::Timeout(Phase::Proxy)));
+        let found = first_connection(&chosen, Some(&Error::Timeout(Phase::Proxy)));
         assert_eq!(found.diagnosis, Some(Diagnosis::ProxySilent));
         assert!(!found.seen.contains("geheim"), "{found:?}");
         // The next checks judge the server itself.
         for error in [None, Some(&Error::Closed), Some(&Error::Timeout(Phase::Greeting))] {
-            let found = judge(&chosen, error);
+            let found = first_connection(&chosen, error);
             assert_eq!(found.seen, "connections go through socks5://h:1080, named by all_proxy");
             assert_eq!(found.diagnosis, None);
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::diagnosis::{Diagnosis, Explanation};
+use super::diagnosis::Diagnosis;
 use super::finding::{Finding, Grade};
 use crate::console::output::{self, Printable};
 use crate::console::stdio::Stdio;
@@ -93,7 +93,7 @@ impl<'a> Report<'a> {
         match failed.next() {
             None => Ok(()),
             Some(first) => {
-                let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.row().exit);
+                let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.exit());
                 let more = match failed.count() {
                     0 => String::new(),
                     count => format!(" (and {count} more)"),
@@ -120,15 +120,16 @@ pub(super) fn best(command: &str, stdio: &mut Stdio) -> Result<(), Failure> {
 
 /// Returns a finding as an event.
 pub(super) fn event(finding: &Finding) -> Object {
-    let row = finding.diagnosis.map(Diagnosis::row);
+    let explained = finding.diagnosis.map(|it| (it, it.explanation()));
+    let problem = explained.as_ref();
     Object::event("check")
         .text("name", finding.check.name())
         .text("result", finding.grade.name())
         .text("seen", &finding.seen)
-        .text_if("diagnosis", row.map(|row| row.name))
-        .text_if("means", row.map(|row| row.means))
-        .text_if("side", row.map(|row| row.side.name()))
-        .text_if("cure", row.map(|row| row.cure))
+        .text_if("diagnosis", problem.map(|(it, _)| it.name()))
+        .text_if("means", problem.map(|(_, (means, _))| means.as_str()))
+        .text_if("side", problem.map(|(it, _)| it.side().name()))
+        .text_if("cure", problem.map(|(_, (_, cure))| cure.as_str()))
 }
 
 /// Returns a finding as text; with `explain`, adds its meaning and cure.
@@ -136,11 +137,10 @@ pub(super) fn text(finding: &Finding, explain: bool) -> String {
     let head = format!("{:<6}{:<14}", finding.grade.name(), finding.check.name());
     let mut text = String::new();
     wrapped(&mut text, &head, &Printable(&finding.seen).to_string());
-    if let Some(Explanation { means, side, cure, .. }) = finding.diagnosis.map(Diagnosis::row)
-        && explain
-    {
+    if let Some(diagnosis) = finding.diagnosis.filter(|_| explain) {
+        let (means, cure) = diagnosis.explanation();
         wrapped(&mut text, "", &format!("means: {means}"));
-        wrapped(&mut text, "", &format!("do, {side}: {cure}."));
+        wrapped(&mut text, "", &format!("do, {}: {cure}.", diagnosis.side()));
     }
     text
 }
@@ -172,11 +172,7 @@ mod tests {
 
     #[test]
     fn a_finding_is_explained_once_within_the_line_width() {
-        let found = Finding::warn(
-            Check::Pasv,
-            Diagnosis::PasvPrivateAddress,
-            format_args!("227 announces 10.0.0.5"),
-        );
+        let found = Check::Pasv.warn(Diagnosis::PasvPrivateAddress, "227 announces 10.0.0.5");
         let whole = text(&found, true);
         assert!(whole.starts_with("warn  pasv          227 announces 10.0.0.5\n"), "{whole}");
         assert!(
@@ -184,19 +180,18 @@ mod tests {
         );
         assert!(whole.lines().all(|line| line.chars().count() <= WIDTH), "{whole}");
         assert_eq!(text(&found, false).lines().count(), 1);
-        let odd = text(&Finding::ok(Check::List, format_args!("a\x1b[2Jb")), false);
+        let odd = text(&Check::List.ok("a\x1b[2Jb"), false);
         assert_eq!(odd, "ok    list          a\\x1b[2Jb\n");
     }
 
     #[test]
     fn a_check_event_has_every_field_of_its_finding() {
-        let found =
-            Finding::fail(Check::Epsv, Diagnosis::PassiveBlocked, format_args!("no answer"));
+        let found = Check::Epsv.fail(Diagnosis::PassiveBlocked, "no answer");
         let line = event(&found).into_line();
         let start = r#"{"v":1,"event":"check","name":"epsv","result":"fail","seen":"no answer","diagnosis":"passive-blocked","means":"#;
         assert!(line.starts_with(start), "{line}");
         assert!(line.contains(r#""side":"server","cure":""#), "{line}");
-        let fine = event(&Finding::ok(Check::List, format_args!("3 entries"))).into_line();
+        let fine = event(&Check::List.ok("3 entries")).into_line();
         assert_eq!(
             fine,
             "{\"v\":1,\"event\":\"check\",\"name\":\"list\",\"result\":\"ok\",\"seen\":\"3 entries\"}\n"

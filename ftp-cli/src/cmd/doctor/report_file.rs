@@ -1,7 +1,6 @@
 //! `--report FILE`: writes the findings as text for the server's administrator, without passwords.
 
 use std::cmp::Reverse;
-use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -30,13 +29,12 @@ const MASK: &str = "****";
 ///
 /// Returns `Local` if the file cannot be written.
 pub(super) fn write(
-    path: &OsStr,
+    path: &Path,
     options: &Options,
     url: &FtpUrl,
     credentials: &Credentials,
     done: &Done,
 ) -> Result<(), Failure> {
-    let path = Path::new(path);
     let text = text(options, url, done, &Secrets::of(credentials));
     std::fs::write(path, text).map_err(|error| Failure::local(shown_path(path), &error))
 }

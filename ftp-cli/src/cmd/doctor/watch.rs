@@ -10,20 +10,9 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::display;
 use crate::exit::{Exit, Failure};
-use crate::options::{Options, values};
 
 /// Pause between two examinations.
-const PAUSE: Duration = Duration::from_secs(10);
-
-/// Returns the pause between examinations, if they are repeated.
-///
-/// # Errors
-///
-/// Returns `Usage` for an invalid value.
-pub(super) fn interval(options: &Options) -> Result<Option<Duration>, Failure> {
-    let given = options.parsed("watch", values::waiting_time)?;
-    Ok(options.has("watch").then(|| given.unwrap_or(PAUSE)))
-}
+pub(super) const PAUSE: Duration = Duration::from_secs(10);
 
 /// Returns whether an outcome may improve by itself. A refused login is not repeated, because the
 /// server might then ban the client.
@@ -73,14 +62,14 @@ pub(super) fn tell(
 ) -> Result<(), Failure> {
     let changes = changes(before, now);
     if stdio.events.is_on() {
-        for Change { finding, was } in changes {
+        for FindingChange { finding, was } in changes {
             let was = was.map(Grade::name);
             stdio.events.emit(|| report::event(finding).text_if("was", was));
         }
         return Ok(());
     }
     let mut text = String::new();
-    for Change { finding, was } in changes {
+    for FindingChange { finding, was } in changes {
         let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
         if quiet && !is_problem {
             continue;
@@ -98,7 +87,7 @@ pub(super) fn tell(
 
 /// A finding that differs from the earlier finding, or is new.
 #[derive(Debug, PartialEq)]
-struct Change<'a> {
+struct FindingChange<'a> {
     finding: &'a Finding,
     /// The earlier result; `None` if the check did not run before.
     was: Option<Grade>,
@@ -106,7 +95,7 @@ struct Change<'a> {
 
 /// Returns the findings whose result or problem has changed. A check that did not run before counts
 /// only if it finds a problem.
-fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<Change<'a>> {
+fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<FindingChange<'a>> {
     let mut changes = Vec::new();
     for (at, finding) in now.iter().enumerate() {
         let is_of = |other: &&Finding| other.check == finding.check;
@@ -118,7 +107,7 @@ fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<Change<'a>> {
             (was.grade, was.diagnosis) != (finding.grade, finding.diagnosis)
         });
         if is_change {
-            changes.push(Change { finding, was: was.map(|was| was.grade) });
+            changes.push(FindingChange { finding, was: was.map(|was| was.grade) });
         }
     }
     changes
@@ -131,11 +120,11 @@ mod tests {
     use super::*;
 
     fn ok(check: Check) -> Finding {
-        Finding::ok(check, format_args!("fine"))
+        check.ok("fine")
     }
 
     fn fail(check: Check, diagnosis: Diagnosis) -> Finding {
-        Finding::fail(check, diagnosis, format_args!("wrong"))
+        check.fail(diagnosis, "wrong")
     }
 
     #[test]

@@ -29,14 +29,15 @@ use crate::transfer::download::{self, download, in_segments};
 use crate::transfer::options::{Attempt, Context, RemoteFile, TransferOptions};
 use crate::transfer::target::Target;
 use ftp_server::daemon::json::Object;
-use requests::{Requests, Wanted};
+use requests::{GetArguments, Requests, Wanted};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if options.has("recursive") {
-        return tree(options, stdio);
+    let given = GetArguments::from_options(options);
+    if given.recursive {
+        return tree(options, &given, stdio);
     }
     let settings = TransferOptions::from_options(options)?;
-    let requests = Requests::from_options(options, &settings, &mut *stdio.input)?;
+    let requests = Requests::from_options(options, &given, &settings, &mut *stdio.input)?;
     let is_output = requests.is_output();
     let when = match When::from_options(options)? {
         // Progress would appear in the middle of the data.
@@ -102,8 +103,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// `get -r`: downloads a tree.
-fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let (url, local) = match (options.operands.as_slice(), options.value("directory")) {
+fn tree(options: &Options, given: &GetArguments<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
+    let (url, local) = match (options.operands.as_slice(), given.directory) {
         ([url], local) => (url, local),
         ([url, local], None) if !urls::is_url(local.as_bytes()) => (url, Some(local.as_os_str())),
         _ => return Err(Failure::usage("get -r takes one URL: ftp-cli get -r URL [DIR]")),
@@ -114,7 +115,7 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             return Err(Failure::usage("get -r cannot write to standard output; name a directory"));
         }
         // With --directory, the tree keeps its own name, as files do.
-        Some(local) if options.has("directory") => {
+        Some(local) if given.directory.is_some() => {
             Path::new(local).join(requests::name_of_tree(&url)?)
         }
         Some(local) => Path::new(local).to_owned(),
@@ -260,7 +261,7 @@ impl<'a> Getter<'a, '_, '_> {
     fn fetch(
         &mut self,
         number: usize,
-        ahead: usize,
+        following: &[usize],
         fields: &(dyn Fn(Object) -> Object + Sync),
     ) -> Result<Done, Failure> {
         let item = self.item(number);
@@ -285,7 +286,7 @@ impl<'a> Getter<'a, '_, '_> {
             }
             let client = sessions.client(&item.url)?;
             if context.settings.only_retrieves() {
-                plan(client, items, number, ahead);
+                plan(client, items, number, following);
             }
             let done = download(context, client, &mut remote, &item.target, attempt);
             sessions.drop_ended(&item.url, &done);
@@ -294,22 +295,17 @@ impl<'a> Getter<'a, '_, '_> {
     }
 }
 
-/// Number of downloads to announce at a time. More are announced if fewer than `FEW` announced
-/// downloads are left.
-const NAMED: usize = 512;
-const FEW: usize = 128;
-
-/// Announces the download `number` and the `ahead` downloads that follow it. With `--reuse-data`, the
-/// client requests several files at once.
-fn plan(client: &mut Client, items: &[GetItem], number: usize, ahead: usize) {
-    let left = client.planned_downloads();
-    let Some(first) = items.get(number).filter(|_| left < FEW) else { return };
+/// Announces the download `number` and those that follow it. With `--reuse-data`, the client requests
+/// several files at once.
+fn plan(client: &mut Client, items: &[GetItem], number: usize, following: &[usize]) {
+    let planned = client.planned_downloads();
+    let Some(first) = items.get(number) else { return };
     let login = |item: &GetItem| (server(item), item.url.user().map(<[u8]>::to_vec));
     let is_alike = |item: &&GetItem| {
         login(item) == login(first) && item.representation == first.representation
     };
-    let own = items.iter().take(number + 1 + ahead);
-    let next = own.skip(number + left).take_while(is_alike).take(NAMED);
+    let own = [&[number], following].concat().into_iter().filter_map(|number| items.get(number));
+    let next = own.skip(planned).take_while(is_alike);
     client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
 }
 
@@ -372,11 +368,12 @@ impl Worker for Getter<'_, '_, '_> {
         self.sessions.any_client()
     }
 
-    fn goes_ahead(&self) -> bool {
-        self.context.settings.only_retrieves() && self.client().is_some_and(Client::goes_ahead)
+    fn ahead(&self, _: usize) -> usize {
+        let client = self.client().filter(|_| self.context.settings.only_retrieves());
+        client.map_or(0, Client::downloads_ahead)
     }
 
-    fn act(&mut self, number: usize, ahead: usize, _: bool) -> Result<bool, Failure> {
+    fn act(&mut self, number: usize, following: &[usize]) -> Result<bool, Failure> {
         let item = self.item(number);
         if self.is_abandoned(item) {
             return Ok(false);
@@ -384,7 +381,7 @@ impl Worker for Getter<'_, '_, '_> {
         let fields = fields(item);
         let done = match self.is_skipped(item) {
             true => Done::skipped("exists"),
-            false => self.fetch(number, ahead, &fields)?,
+            false => self.fetch(number, following, &fields)?,
         };
         self.last = None;
         self.context.report(&done, &Escaped(item.url.path()), &item.target, &fields);

@@ -3,65 +3,9 @@
 use std::fmt::Write;
 
 use super::roff::{escaped, item, lines, paragraphs, section, title};
-use crate::cmd::help;
 use crate::exit::{self, Exit};
-use crate::options::{Command, Entry, Group, Row, SYNONYMS, TABLE, Value};
-
-/// Environment variables.
-const ENVIRONMENT: &[(&str, &str)] = &[
-    (
-        "FTP_CLI_CONFIG, XDG_CONFIG_HOME, HOME",
-        "The configuration file: FTP_CLI_CONFIG (empty: none), else $XDG_CONFIG_HOME/ftp-cli/config.toml, else ~/.config/ftp-cli/config.toml.",
-    ),
-    (
-        "FTP_CLI_CONTROL",
-        "The control socket for the commands who, status, kick, drain, reload and unban (default: /run/ftp-cli/control.sock).",
-    ),
-    ("FTP_PASSWORD", "The password, if neither an option nor the URL has one."),
-    ("HOME", "The directory of .netrc."),
-    (
-        "JOURNAL_STREAM",
-        "The journal's stream, set by systemd. If standard error is this stream, serve marks each log line with a priority.",
-    ),
-    (
-        "all_proxy, ALL_PROXY",
-        "The proxy for URLs to which neither ftp_proxy nor ftps_proxy applies, written as for --proxy; --proxy overrides it.",
-    ),
-    ("ftp_proxy, FTP_PROXY", "The proxy for ftp:// and ftpes:// URLs; --proxy overrides it."),
-    ("ftps_proxy, FTPS_PROXY", "The proxy for ftps:// URLs; --proxy overrides it."),
-    (
-        "no_proxy, NO_PROXY",
-        "Hosts to connect to without a proxy: names (subdomains included), addresses, networks such as 10.0.0.0/8, or * (all hosts).",
-    ),
-    (
-        "LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID",
-        "Sockets that the service manager opens for serve (socket activation).",
-    ),
-    (
-        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
-        "The service manager to which serve reports its state.",
-    ),
-    (
-        "STATE_DIRECTORY, XDG_STATE_HOME, HOME",
-        "The directory in which serve --tls-self-signed keeps its certificate: STATE_DIRECTORY, else $XDG_STATE_HOME/ftp-cli, else ~/.local/state/ftp-cli. In STATE_DIRECTORY, serve also keeps the events of hooks.",
-    ),
-    (
-        "TMPDIR",
-        "The directory for temporary files of demo, and of serve with hooks (default: /tmp).",
-    ),
-    ("SSL_CERT_FILE, SSL_CERT_DIR", "Trusted CA certificates, instead of the system's."),
-];
-
-/// Files that the program uses in addition to the files that options name.
-const FILES: &[(&str, &str)] = &[
-    (
-        "~/.config/ftp-cli/config.toml",
-        "Options and bookmarks. [defaults] holds options for all hosts, and [hosts.\"HOST\"] or [hosts.\"HOST:PORT\"] holds options for one host, such as retry = 3, pin = [\"sha256//...\"] or insecure = true. [bookmarks] holds URLs: nas = \"ftpes://me@nas.example/dir\" makes @nas/file a URL. Options on the command line replace those in the file. user, password-file and password-command are allowed only in [hosts]. For a local file called @nas, write ./@nas. The file must not hold passwords, and neither its group nor others may write to it (mode 0664 is refused).",
-    ),
-    ("~/.netrc", "Users and passwords, for URLs without a password."),
-    ("NAME.part", "Partial file of get --continue, which the next get --continue resumes."),
-    ("server.toml", "Settings and users of serve --config: see server.toml(5)."),
-];
+use crate::options::{Command, Group, Row, SYNONYMS, TABLE, Value};
+use crate::texts::{CommandHelp, ENVIRONMENT, FILES, URLS, terms};
 
 /// Schema of `--json`.
 const JSON: &str = include_str!("json.md");
@@ -72,11 +16,11 @@ pub(super) fn page() -> String {
     text.push_str("ftp\\-cli \\- transfer, list, copy and serve files by FTP\n");
     section(&mut text, "SYNOPSIS");
     for command in Command::ALL {
-        let Entry { name, usage, .. } = command.entry();
-        let _ = writeln!(text, "\\fBftp\\-cli {name}\\fR {}\n.br", escaped(usage));
+        let usage = escaped(command.help().usage);
+        let _ = writeln!(text, "\\fBftp\\-cli {}\\fR {usage}\n.br", command.name());
     }
     section(&mut text, "DESCRIPTION");
-    paragraphs(&mut text, help::URLS);
+    paragraphs(&mut text, URLS);
     section(&mut text, "COMMANDS");
     for command in Command::ALL {
         about(&mut text, *command);
@@ -106,16 +50,16 @@ pub(super) fn page() -> String {
     section(&mut text, "JSON LINES");
     schema(&mut text);
     section(&mut text, "ENVIRONMENT");
-    for (name, meaning) in ENVIRONMENT {
-        item(&mut text, name, meaning);
+    for (name, meaning) in terms(ENVIRONMENT) {
+        item(&mut text, name, &meaning);
     }
     section(&mut text, "FILES");
-    for (name, meaning) in FILES {
-        item(&mut text, name, meaning);
+    for (name, meaning) in terms(FILES) {
+        item(&mut text, name, &meaning);
     }
     section(&mut text, "EXAMPLES");
-    for (example, what) in Command::ALL.iter().flat_map(|command| command.entry().examples) {
-        item(&mut text, &format!("ftp-cli {example}"), what);
+    for (example, what) in Command::ALL.iter().flat_map(|command| command.help().examples) {
+        item(&mut text, example, what);
     }
     section(&mut text, "STANDARDS");
     text.push_str("RFC 959, 1123, 1738, 2228, 2389, 2428, 3659 and 4217.\n");
@@ -162,7 +106,8 @@ fn schema(text: &mut String) {
 
 /// Writes a command, with the options that can only follow it.
 fn about(text: &mut String, command: Command) {
-    let Entry { name, usage, summary, about, .. } = command.entry();
+    let CommandHelp { usage, summary, about, .. } = command.help();
+    let name = command.name();
     let _ = writeln!(text, ".SS {name}");
     let _ = writeln!(text, "\\fBftp\\-cli {name}\\fR {}", escaped(usage));
     paragraphs(text, &format!("{summary}."));
@@ -247,8 +192,8 @@ mod tests {
         names.retain(|name| name != "FTP_WRITE_DOCS");
         assert!(names.len() > 3, "{names:?}");
         for name in names {
-            let is_told = |(told, _): &(&str, &str)| told.split(", ").any(|told| told == name);
-            assert!(ENVIRONMENT.iter().any(is_told), "{name}");
+            let is_told = |(told, _): (&str, String)| told.split(", ").any(|told| told == name);
+            assert!(terms(ENVIRONMENT).any(is_told), "{name}");
         }
     }
 }

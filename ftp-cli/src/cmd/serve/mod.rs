@@ -16,7 +16,7 @@ use ftp_server::{EventLog, LogFormat};
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
-use self::options::Refusal;
+use self::options::{Refusal, ServeArguments};
 use self::privileges::{give_up_root, is_root};
 use self::sockets::Sockets;
 use self::urls::Listening;
@@ -32,14 +32,15 @@ use crate::report::events::Events;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let sockets = Sockets::passed()?;
-    let config = options::config(options, std::env::var_os(VARIABLE), &sockets);
+    let given = ServeArguments::from_options(options);
+    let config = options::config(&given, std::env::var_os(VARIABLE), &sockets);
     let config = config.map_err(|Refusal { lines, failure }| {
         lines.iter().for_each(|line| stdio.messages.line(line));
         failure
     })?;
-    if options.has("check") {
+    if given.check {
         output::start(options, &stdio.messages, LevelFilter::Info)?;
-        return print_check(&config, options, stdio);
+        return print_check(&config, &given, stdio);
     }
     let log = open_log(&config, options, &stdio.messages)?;
     let announcer = Announcer::new(&config, &log, options, &stdio.messages);
@@ -96,8 +97,12 @@ fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
 }
 
 /// Prints the settings as TOML, each with its origin as a comment, and the findings.
-fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let passwords = options.value("password-file").map(|path| (Path::new(path), "a password"));
+fn print_check(
+    config: &Config,
+    given: &ServeArguments<'_>,
+    stdio: &mut Stdio,
+) -> Result<(), Failure> {
+    let passwords = given.password_file.map(|path| (Path::new(path), "a password"));
     let report = check(config, passwords.as_slice(), || drop_privileges(config.run_as()));
     output::print(&mut stdio.output, display::plain(&report.text).as_bytes())?;
     let Some(kind) = report.kind else { return Ok(()) };

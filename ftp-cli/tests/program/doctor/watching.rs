@@ -1,8 +1,9 @@
 //! `--watch` and `--report`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
+use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use ftp_server::{Rights, Server};
@@ -137,20 +138,31 @@ fn the_best_line_shows_no_secret() {
     assert!(!text.contains("geheim") && !text.contains("secret"), "{text}");
 }
 
+/// Runs `doctor --json` in this process, and returns its exit code with its output.
+fn embedded(arguments: &[&str]) -> (ExitCode, String) {
+    let (output, mut read) = UnixStream::pair().unwrap();
+    let stdio = ftp_cli::Stdio::captured(io::empty(), output, io::sink());
+    let arguments = ["doctor", "--json", "--no-netrc"].iter().chain(arguments);
+    let exit = ftp_cli::run(arguments.map(Into::into), stdio);
+    let mut said = String::new();
+    read.read_to_string(&mut said).unwrap();
+    (exit, said)
+}
+
 #[test]
 fn an_embedding_program_gets_the_findings() {
     let ours = Ours::start("127.0.0.1:0");
-    let found = ftp_cli::diagnose(["--no-netrc", &ours.url()]).unwrap();
-    assert_eq!(found.failure, None);
-    assert!(found.command.unwrap().starts_with("ftp-cli ls -l "));
-    let epsv = found.findings.iter().find(|finding| finding.check == "epsv").unwrap();
-    assert_eq!((epsv.result, epsv.problem), ("ok", None));
+    let (exit, said) = embedded(&[&ours.url()]);
+    assert_eq!(exit, 0.into(), "{said}");
+    assert!(said.contains(r#""command":"ftp-cli ls -l "#), "{said}");
+    let epsv = said.lines().find(|line| line.contains(r#""name":"epsv""#)).unwrap();
+    assert!(epsv.contains(r#""result":"ok""#) && !epsv.contains("diagnosis"), "{epsv}");
 
     let closed = OwnPort::claim_closed();
     let url = format!("ftp://{}/", closed.address());
-    let found = ftp_cli::diagnose(["--no-netrc", "--timeout", "20", &url]).unwrap();
-    assert_eq!(found.failure.unwrap().exit, 4);
-    let problem = found.findings.iter().find_map(|finding| finding.problem).unwrap();
-    assert_eq!((problem.name, problem.side), ("port-closed", "server"));
-    assert_eq!(ftp_cli::diagnose(["--no-such-option"]).unwrap_err().exit, 2);
+    let (exit, said) = embedded(&["--timeout", "20", &url]);
+    assert_eq!(exit, 4.into(), "{said}");
+    let problem = said.lines().find(|line| line.contains(r#""diagnosis":"port-closed""#)).unwrap();
+    assert!(problem.contains(r#""side":"server""#), "{problem}");
+    assert_eq!(embedded(&["--no-such-option"]).0, 2.into());
 }

@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
 
 use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::root::TempRoot;
 
 use super::{mirror, shown};
+use crate::ls::peak_of;
 use crate::{failed, ftp};
 
 #[test]
@@ -272,27 +272,10 @@ fn the_names_of_a_hostile_tree_take_bounded_memory() {
             true => command.arg(&mine).arg(url),
             false => command.arg(url).arg(&mine),
         };
-        let (code, peak) = peak(command.stderr(std::process::Stdio::null()));
+        let (code, peak) = peak_of(command.stderr(std::process::Stdio::null()));
         let case = format!("{length} {deletes_there}: {code:?}, {peak} KiB");
         assert!(matches!(code, Some(11 | 12)), "{case}");
         assert!((1..150 << 10).contains(&peak), "{case}");
         assert!(here.join("mine/kept").exists(), "{case}");
-    }
-}
-
-/// Runs a command. Returns its exit code, and its peak of memory in KiB.
-fn peak(command: &mut std::process::Command) -> (Option<i32>, u64) {
-    let mut child = command.spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let now = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
-        peak = peak.max(now.unwrap_or(0_u64));
-        if let Some(status) = child.try_wait().unwrap() {
-            return (status.code(), peak);
-        }
-        std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, thread};
 
-use ftp_tests::folding::{FoldingServer, Kind, Reads};
+use ftp_tests::folding::{Confirms, FoldingServer, Kind, Reads};
 use ftp_tests::root::TempRoot;
 
 use super::{age, mirror, shown};
@@ -151,6 +151,106 @@ fn removals_whose_replies_were_lost_together_are_judged_by_what_the_server_shows
     let ran = mirror(&options, shown(&here.join("up")), &server.url("t"));
     let case = format!("{ran:?} {:?}", server.seen());
     assert_eq!((ran.code(), server.files().len()), (Some(0), NAMES.len()), "{case}");
+}
+
+#[test]
+fn a_tree_is_complete_whatever_a_server_does_with_questions_before_a_confirmation_cl_79() {
+    thread::scope(|threads| {
+        // The number of downloads with early questions, if the server waits for them, and of logins.
+        for (confirms, early, logins) in [
+            (Confirms::AtOnce, None, 1),
+            (Confirms::Early, None, 1),
+            (Confirms::Late, Some(NAMES.len() - 2), 1),
+            (Confirms::Last, Some(1), 2),
+            (Confirms::Alone, Some(1), 2),
+            // The reply to `NOOP` comes first, and looks like the end of the download.
+            (Confirms::With("503 no\r\n226 done"), Some(1), 2),
+            (Confirms::With("250 ok\r\n451 no"), Some(1), 2),
+            (Confirms::With("250 ok\r\n550 no"), Some(1), 2),
+        ] {
+            threads.spawn(move || {
+                let kind = Kind { no_mlsd: true, confirms, ..Kind::default() };
+                let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+                server.mkdir("t");
+                for name in NAMES {
+                    server.write(&format!("t/{name}"), name.as_bytes());
+                }
+                let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
+                let seen = server.seen();
+                let case = format!("{confirms:?}: {ran:?} {seen:?}");
+                assert_eq!((ran.code(), server.logins()), (Some(0), logins), "{case}");
+                if let Some(early) = early {
+                    assert_eq!(server.early(), early, "{case}");
+                }
+                // Each lost connection costs one download.
+                let asked = seen.iter().filter(|line| line.starts_with("RETR")).count();
+                assert_eq!(asked, NAMES.len() + logins - 1, "{case}");
+                let is_tested = seen.iter().any(|line| line == "NOOP");
+                assert!(!(is_tested && confirms == Confirms::Early), "{case}");
+                for name in NAMES {
+                    let path = here.join("down").join(name);
+                    assert_eq!(fs::read(&path).unwrap(), name.as_bytes(), "{case}");
+                    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+                    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
+                    assert_eq!(modified.as_secs(), 1_767_225_600, "{case}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_refused_download_does_not_show_that_questions_are_answered_in_order_cl_79() {
+    let confirms = Confirms::With("451 no\r\n200 ok");
+    let kind = Kind { no_mlsd: true, confirms, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.mkdir("t");
+    for name in NAMES {
+        server.write(&format!("t/{name}"), name.as_bytes());
+    }
+    let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
+    let seen = server.seen();
+    let case = format!("{ran:?} {seen:?}");
+    assert_ne!(ran.code(), Some(0), "{case}");
+    assert!(case.contains("451 no"), "{case}");
+    // The first file comes before the first flight, and no other follows the last one.
+    let tests = NAMES.len() - 2;
+    assert_eq!((server.early(), server.logins()), (tests, 1), "{case}");
+    assert_eq!(seen.iter().filter(|line| *line == "NOOP").count(), tests, "{case}");
+    let copied = NAMES.map(|name| here.join("down").join(name).exists());
+    assert_eq!(copied, [true, false, false, false, true], "{case}");
+}
+
+#[test]
+fn questions_that_fail_over_one_connection_are_not_asked_over_another_cl_79() {
+    let kind = Kind { no_mlsd: true, confirms: Confirms::Backwards, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    for number in 0..16 {
+        server.write(&format!("t/{number}"), b"content");
+    }
+    let ran = mirror(&["-j", "4"], &server.url("t"), shown(&here.join("down")));
+    let case = format!("{ran:?} {:?}", server.seen());
+    assert_eq!(ran.code(), Some(0), "{case}");
+    assert_eq!(fs::read_dir(here.join("down")).unwrap().count(), 16, "{case}");
+    // The test succeeds, and the first questions cost one connection.
+    let tests = server.seen().iter().filter(|line| *line == "NOOP").count();
+    assert_eq!(server.early(), tests + 1, "{case}");
+    assert!(server.logins() <= 5, "{case}");
+}
+
+#[test]
+fn a_test_of_early_questions_ends_with_its_connection_cl_79() {
+    let (confirms, closes_after) = (Confirms::Alone, Some(2));
+    let kind = Kind { no_mlsd: true, confirms, closes_after, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.mkdir("t");
+    for name in NAMES {
+        server.write(&format!("t/{name}"), name.as_bytes());
+    }
+    let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
+    let case = format!("{ran:?} {:?}", server.seen());
+    // Two connections end before `NOOP` is answered.
+    assert_eq!((ran.code(), server.early()), (Some(0), 2), "{case}");
 }
 
 #[test]

@@ -63,8 +63,11 @@ impl Job<'_> {
             let path = if is_nameless { b"" } else { self.place.path() };
             let error = match begin(client, path, &start) {
                 Ok(mut upload) => {
-                    if let Some(Following { path: Some(next), .. }) = &self.following {
+                    if let Some(Following { path: Some(next), due, .. }) = &self.following {
                         upload.plan_next(next);
+                        if let Some((path, time)) = due {
+                            upload.plan_time(path, *time);
+                        }
                     }
                     self.note_begun(on, source, &start);
                     let copied = match source {

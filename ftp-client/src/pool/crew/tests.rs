@@ -44,7 +44,7 @@ impl Worker for Hand<'_> {
         None
     }
 
-    fn act(&mut self, item: usize, _: usize, _: bool) -> Result<bool, Error> {
+    fn act(&mut self, item: usize, _: &[usize]) -> Result<bool, Error> {
         // A worker that begins alone connects here.
         if !self.has_place {
             self.connect(item).map_err(NotLent::into_failure)?;

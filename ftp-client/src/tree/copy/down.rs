@@ -33,27 +33,21 @@ pub(crate) struct Down<'a> {
     pub(crate) to: LocalSide<'a>,
     pub(crate) resume: Resume,
     pub(crate) rate_limit: Option<RateLimit>,
+    /// The path of the next file on the server, and whether its time must be asked for.
+    pub(crate) next: Option<(Vec<u8>, bool)>,
 }
 
-/// Number of downloads to announce at a time. More are announced if fewer than `FEW` announced
-/// downloads are left.
-const NAMED: usize = 512;
-const FEW: usize = 128;
-
 impl Down<'_> {
-    pub(super) fn plan(&mut self, plan: &Plan, number: usize, ahead: usize) {
+    /// Announces a copy and those that follow it.
+    pub(super) fn plan(&mut self, plan: &Plan, copies: &[&PlannedCopy]) {
+        let top = self.from.place.top;
+        let names =
+            |copy: &&PlannedCopy| (join(top, &plan.path_of(copy)), listed_time(copy).is_none());
+        self.next = copies.get(1).map(names);
         let Down { from, resume: Resume::Own, .. } = self else { return };
-        let top = from.place.top;
         // If there is no connection, the copy itself reports the failure.
         let Ok(client) = from.hand.client() else { return };
-        let left = client.planned_downloads();
-        if left < FEW {
-            let all = plan.apart().iter().take(number + 1 + ahead);
-            let next = all.skip(number + left).take(NAMED);
-            client.plan_downloads(
-                next.map(|copy| (join(top, &plan.path_of(copy)), listed_time(copy).is_none())),
-            );
-        }
+        client.plan_downloads(copies.iter().skip(client.planned_downloads()).map(names));
     }
 
     pub(super) fn copy(
@@ -66,7 +60,8 @@ impl Down<'_> {
         let backup = self.to.backup;
         let (directory, inside) = self.to.directory_and_path(path)?;
         let parts = part_of(&copy.name);
-        let target = CopyTarget { directory, inside, backup, path, copy, parts };
+        let next = self.next.as_ref().map(|(next, asks_time)| (&**next, *asks_time));
+        let target = CopyTarget { directory, inside, backup, path, copy, parts, next };
         let client = self.from.hand.client()?;
         let done = target.fetch(&there, self.resume, self.rate_limit.as_ref(), |job| {
             job.attempt(client, on).map_err(|error| (error, client.is_settled()))
@@ -109,6 +104,8 @@ pub(super) struct CopyTarget<'a> {
     pub(super) copy: &'a PlannedCopy,
     /// The name from which the names of partial files are derived.
     pub(super) parts: Vec<u8>,
+    /// As [`InTree::next`].
+    pub(super) next: Option<(&'a [u8], bool)>,
 }
 
 impl CopyTarget<'_> {
@@ -121,7 +118,7 @@ impl CopyTarget<'_> {
         rate_limit: Option<&RateLimit>,
         attempt: impl FnOnce(&mut Get<'_>) -> Result<Done, (Error, bool)>,
     ) -> Result<Done, TreeFault> {
-        let Self { directory, inside, backup, path, copy, .. } = *self;
+        let Self { directory, inside, backup, path, copy, next, .. } = *self;
         let below = join(path, &copy.name);
         // The plan refuses such names; this is the last line of defence.
         directory.check_name(&copy.name).map_err(|error| TreeFault::local(&below, &error))?;
@@ -145,7 +142,7 @@ impl CopyTarget<'_> {
         let mut job = Get::new(Place::at(there), Sink::Path(&target), &options)
             .listed(copy.size)
             .modified(known.map(system_time))
-            .in_tree(InTree { parts, asks_time, listed, before: &before });
+            .in_tree(InTree { parts, asks_time, next, listed, before: &before });
         let done = attempt(&mut job).map_err(|(error, is_settled)| {
             let fault = match error {
                 Error::Local(error) => {

@@ -138,25 +138,25 @@ impl Copier<'_> {
         }
     }
 
-    /// Announces the copy `number` and the `ahead` copies that follow it. With `--reuse-data`, the
-    /// client requests several downloads at once, and each upload before the previous upload is
-    /// confirmed.
-    pub(crate) fn plan(&mut self, plan: &Plan, number: usize, ahead: usize) {
+    /// Announces a copy and those that follow it. In mode B, the client requests several downloads at
+    /// once, and each upload before the previous upload is confirmed.
+    pub(crate) fn plan(&mut self, plan: &Plan, copies: &[&PlannedCopy]) {
         match self {
-            Self::Down(down) => down.plan(plan, number, ahead),
-            Self::Up(up) => up.plan(plan, number + 1, ahead),
+            Self::Down(down) => down.plan(plan, copies),
+            Self::Up(up) => up.plan(plan, copies.get(1).copied()),
             Self::Across(_) => {}
         }
     }
 
-    /// Returns whether announced copies are requested ahead, as far as known.
-    pub(crate) fn goes_ahead(&self) -> bool {
+    /// Returns how many announced copies are requested or asked for ahead, as far as known.
+    pub(crate) fn ahead(&self) -> usize {
         match self {
             Self::Down(Down { resume, .. }) => {
-                *resume == Resume::Own && self.client().is_some_and(Client::goes_ahead)
+                let own = self.client().filter(|_| *resume == Resume::Own);
+                own.map_or(0, Client::downloads_ahead).max(1)
             }
-            Self::Up(up) => up.goes_ahead(),
-            Self::Across(_) => false,
+            Self::Up(_) => 1,
+            Self::Across(_) => 0,
         }
     }
 
@@ -169,24 +169,10 @@ impl Copier<'_> {
         }
     }
 
-    /// Announces whether another copy follows the next one over the same connection.
-    pub(crate) const fn expect_more(&mut self, has_more: bool) {
-        if let Self::Up(up) = self {
-            up.ahead.has_more = has_more;
-        }
-    }
-
     /// Returns whether the server already waits for the next copy, so that no other command should
     /// be sent.
     pub(crate) fn has_next(&self) -> bool {
         matches!(self, Self::Up(up) if up.ahead.is_requested)
-    }
-
-    /// Announces the next calls of [`set_time`](Self::set_time), in the order of `times`.
-    pub(crate) fn plan_times(&mut self, times: &[(Vec<u8>, i64)]) {
-        if let Self::Up(Up { to, .. }) = self {
-            to.plan_times(times);
-        }
     }
 
     /// Sets the modification time of the copy at `path` of the target, in seconds since
@@ -246,8 +232,9 @@ impl Copier<'_> {
         }
     }
 
-    /// Removes files of one directory of the target together. Returns the result for each, or
-    /// nothing if none was removed, so that each needs its own call of [`remove`](Self::remove).
+    /// Removes files of one directory of the target together: the first ones, as many as can be sent at
+    /// once. Returns the result for each of these, or nothing if none was removed, so that each needs its
+    /// own call of [`remove`](Self::remove).
     ///
     /// # Errors
     ///

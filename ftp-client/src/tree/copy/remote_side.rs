@@ -236,16 +236,6 @@ impl<'a> RemoteSide<'a> {
         place.set_mode(hand.client()?, &path, mode)
     }
 
-    /// Announces the next calls of [`set_time`](Self::set_time), for paths relative to the top.
-    pub(super) fn plan_times(&mut self, times: &[(Vec<u8>, i64)]) {
-        let top = self.place.top;
-        let times = times.iter().filter_map(|(path, seconds)| {
-            TimeVal::from_unix_seconds(*seconds).map(|time| (join(top, path), time))
-        });
-        // If there is no connection, the calls themselves report the failure.
-        let _ = self.hand.client().map(|client| client.plan_times(times));
-    }
-
     /// Sets the modification time of the copy at `path` below the top.
     pub(super) fn set_time(&mut self, path: &[u8], seconds: i64) -> Result<(), TreeFault> {
         let Self { hand, place } = self;

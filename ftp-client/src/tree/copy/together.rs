@@ -33,7 +33,7 @@ pub(crate) fn copy_together(
         Copier::Down(down) => Some(down),
         Copier::Up(_) | Copier::Across(_) => None,
     });
-    let Some(Down { from, to, resume, rate_limit }) = sides.next() else { return Ok(None) };
+    let Some(Down { from, to, resume, rate_limit, .. }) = sides.next() else { return Ok(None) };
     let there = join(from.place.top, &join(path, &copy.name));
     let backup = to.backup;
     let (directory, inside) = to.directory_and_path(path)?;
@@ -48,7 +48,7 @@ pub(crate) fn copy_together(
     }
     let pool = from.hand.give_back();
     let parts = name_of_pieces(&copy.name);
-    let target = CopyTarget { directory, inside, backup, path, copy, parts };
+    let target = CopyTarget { directory, inside, backup, path, copy, parts, next: None };
     let done = target.fetch(&there, Resume::Own, rate_limit.as_ref(), |job| {
         job.attempt_over(pool, count, on).map_err(|error| (error, true))
     });

@@ -52,7 +52,7 @@ pub(crate) struct Up<'a> {
 pub(crate) struct Ahead {
     is_on: bool,
     /// Whether another copy follows over the same connection.
-    pub(super) has_more: bool,
+    has_more: bool,
     /// Directory and name of the copy that follows the current one.
     following: Option<(Vec<u8>, Vec<u8>)>,
     /// The file of that copy. Only a readable file is requested ahead: a server may truncate the
@@ -60,6 +60,8 @@ pub(crate) struct Ahead {
     opened: Option<Opened>,
     /// Whether the server already waits for that copy.
     pub(super) is_requested: bool,
+    /// Path and time of the copy before, which does not have its time yet.
+    due: Option<(Vec<u8>, TimeVal)>,
 }
 
 impl Ahead {
@@ -77,14 +79,10 @@ struct Opened {
     before: Metadata,
 }
 
-/// Largest number of consecutive uploads that are requested ahead. Their times are set after the
-/// last upload is confirmed. If an upload failed after its time was set, the old file would have
-/// the time of the new file, and look like a copy.
-const ROW: usize = 32;
-
 /// Largest size, in bytes, of a file after which the next upload is requested ahead, and which is
-/// sent again rather than resumed. After an interruption, the next run sends every file again whose
-/// time was not set, so only small files may wait for their times.
+/// sent again rather than resumed. Its time is set together with the end of that upload: before its own
+/// end is confirmed, the old file could get the time, and look like a copy. After an interruption, the
+/// next run sends every file again whose time was not set, so only small files may wait for their times.
 const SMALL: u64 = 64 * 1_024;
 
 /// Age from which a file cannot change without another time, also on disks that keep even seconds.
@@ -92,15 +90,15 @@ const GRAIN: Duration = Duration::from_secs(2);
 
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
-    pub(super) fn goes_ahead(&self) -> bool {
+    fn goes_ahead(&self) -> bool {
         self.ahead.is_on && self.to.hand.open().is_some_and(Client::goes_ahead)
     }
 
-    /// Announces the copy `next`, if it is among the `ahead` copies that follow the current one.
-    pub(super) fn plan(&mut self, plan: &Plan, next: usize, ahead: usize) {
-        let goes_ahead = ahead > 0 && !next.is_multiple_of(ROW) && self.goes_ahead();
-        let copy = plan.apart().get(next).filter(|_| goes_ahead);
-        self.ahead.following = copy.and_then(|copy| {
+    /// Announces the copy that follows the current one.
+    pub(super) fn plan(&mut self, plan: &Plan, next: Option<&PlannedCopy>) {
+        self.ahead.has_more = next.is_some();
+        let next = next.filter(|_| self.goes_ahead());
+        self.ahead.following = next.and_then(|copy| {
             let place = plan.directories.get(copy.place)?;
             Some((place.path.clone(), copy.name.clone()))
         });
@@ -128,12 +126,15 @@ impl Up<'_> {
         on: &dyn Observer,
     ) -> Result<Copied, TreeFault> {
         let below = join(path, &copy.name);
+        // A failure before the upload leaves no time to send with a later one.
+        let due = self.ahead.due.take();
         self.to.place.check(&below)?;
         self.ahead.is_requested = false;
         let Opened { file, before, .. } = match self.ahead.opened.take() {
             Some(opened) if opened.below == below => opened,
             _ => self.open(path, &copy.name)?,
         };
+        self.ahead.due = due;
         let resumes = self.temporary.is_none() && before.len() > SMALL;
         let resume = if resumes { self.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
@@ -156,6 +157,8 @@ impl Up<'_> {
         let source = Some(Identity::of(&before));
         if self.ahead.is_requested {
             let due_time = self.to.place.takes_times.then(|| before.mtime());
+            self.ahead.due =
+                due_time.and_then(TimeVal::from_unix_seconds).map(|time| (target, time));
             return Ok(Copied { bytes: sent.bytes, source, due_time, unset: None });
         }
         let unset = match sent.is_finished {
@@ -187,7 +190,8 @@ impl Up<'_> {
             before.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age >= GRAIN));
         let seconds = Some(before.mtime()).filter(|_| is_old && self.to.place.takes_times);
         let time = seconds.and_then(TimeVal::from_unix_seconds);
-        let following = has_more.then_some(Following { path: next, time });
+        let due = self.ahead.due.take();
+        let following = has_more.then_some(Following { path: next, due, time });
         let target = join(self.to.place.top, below);
         let local = self.local.join(OsStr::from_bytes(below));
         let options = FileOptions::new()

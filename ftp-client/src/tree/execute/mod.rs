@@ -2,27 +2,24 @@
 //! permissions. Files of the source are removed last.
 
 mod confirm;
+mod copies;
 mod removals;
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::copies::copy_all;
 use super::causes::Causes;
 use super::compare::Difference;
-use super::copy::{Copied, Copier, copy_together};
+use super::copy::{Copied, Copier};
 use super::fault::{Setting, TreeFault};
 use super::path::{join, split};
 use super::plan::{Plan, PlannedCopy, PlannedMode};
-use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::file::Verified;
 use crate::file::origin::TICK;
-use crate::pool::NotLent;
-use crate::pool::crew::{Worker, work};
 use crate::pool::patience::{Attempt, Patience, Recovery};
 
 /// What a run did.
@@ -399,38 +396,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Counts and reports the copy with this number.
-    fn count_copy(&mut self, number: usize, copied: Result<Copied, TreeFault>) {
-        let plan = self.plan;
-        let Some(copy) = plan.copies.get(number) else { return };
-        let path = plan.path_of(copy);
-        match copied {
-            Ok(mut copied) => {
-                if !copy.replaces() {
-                    let place = plan.directories.get(copy.place).map(|place| place.path.as_slice());
-                    self.note_written(place.unwrap_or_default(), &copy.name);
-                }
-                let unset = copied.unset.take();
-                self.done.copied += 1;
-                self.done.bytes += copied.bytes;
-                self.reporter.copied(&path, copied.bytes);
-                match unset {
-                    // The content is complete, but the source stays.
-                    Some(failure) => {
-                        self.fail_apart(copy.place, &path, failure, DirectoryState::Failed);
-                    }
-                    None => {
-                        self.done.done += 1;
-                        if plan.moves {
-                            self.copied.push((number, copied));
-                        }
-                    }
-                }
-            }
-            Err(failure) => self.fail(copy.place, &path, failure, DirectoryState::Failed),
-        }
-    }
-
     fn make_links(&mut self, copier: &mut Copier<'_>) {
         let plan = self.plan;
         for link in &plan.links {
@@ -503,170 +468,6 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
         || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
-/// Copies the large files, one after the other, each over the connections of all jobs. Otherwise a
-/// large file could keep a single connection busy after all other files are done. Returns the
-/// numbers of the copies that need no further attempt.
-fn copy_large(run: &mut Run<'_>, jobs: &mut [Copier<'_>]) -> HashSet<usize> {
-    let (plan, reporter) = (run.plan, run.reporter);
-    let mut settled = HashSet::new();
-    for number in plan.large.iter().copied() {
-        let Some(copy) = plan.copies.get(number) else { continue };
-        let Some(place) = plan.directories.get(copy.place) else { continue };
-        if run.is_over() || run.state(copy.place) == DirectoryState::Missing {
-            continue;
-        }
-        let path = plan.path_of(copy);
-        let on = OfPath { on: reporter.on, path: &path };
-        let copied =
-            reporter.persist(&path, &mut |_| false, || copy_together(jobs, &place.path, copy, &on));
-        if let Some(copied) = copied.transpose() {
-            run.count_copy(number, copied);
-            settled.insert(number);
-        }
-    }
-    settled
-}
-
-fn copy_all<'a>(mut run: Run<'a>, jobs: Option<usize>, copiers: &mut [Copier<'_>]) -> Run<'a> {
-    let settled = &copy_large(&mut run, copiers);
-    let plan = run.plan;
-    let sizes = plan.apart().iter().map(|copy| copy.size);
-    let largest = sizes.reduce(|one, other| Some(one?.max(other?))).flatten();
-    let run = Mutex::new(run);
-    if !lock(&run).is_over() {
-        let copiers: Vec<_> = copiers.iter_mut().map(|it| Mutex::new(Some(it))).collect();
-        work(jobs, plan.apart().len(), largest, |number| TreeWorker {
-            copier: copiers
-                .get(number)
-                .and_then(|it| lock(it).take())
-                .expect("one for each worker"),
-            run: &run,
-            settled,
-            is_first: number == 0,
-            row: Vec::new(),
-            is_proven: false,
-        });
-    }
-    run.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A worker that copies files.
-struct TreeWorker<'w, 'c, 'a> {
-    copier: &'w mut Copier<'c>,
-    run: &'w Mutex<Run<'a>>,
-    /// Copies that need no further attempt.
-    settled: &'w HashSet<usize>,
-    /// Whether this worker's connection is used after the copies.
-    is_first: bool,
-    /// Consecutive copies whose times are still to be set.
-    row: Vec<(usize, Copied)>,
-    /// Whether the connection has made a copy. A server may close it after a number of files.
-    is_proven: bool,
-}
-
-impl Worker for TreeWorker<'_, '_, '_> {
-    type Failure = TreeFault;
-
-    fn connect(&mut self, _: usize) -> Result<(), NotLent<TreeFault>> {
-        // The first worker's connection is needed after the copies, so its file has all attempts.
-        if self.is_first {
-            return Ok(());
-        }
-        self.copier.connect().map_err(NotLent::Fewer)
-    }
-
-    fn client(&self) -> Option<&Client> {
-        self.copier.client()
-    }
-
-    fn repeats(&self) -> bool {
-        true
-    }
-
-    fn goes_ahead(&self) -> bool {
-        self.copier.goes_ahead()
-    }
-
-    fn act(&mut self, number: usize, ahead: usize, is_last: bool) -> Result<bool, TreeFault> {
-        let Run { plan, reporter, .. } = *lock(self.run);
-        let Some(copy) = plan.apart().get(number) else { return Ok(false) };
-        let Some(place) = plan.directories.get(copy.place) else { return Ok(false) };
-        // Without its directory, or after the end, the copy counts as not tried.
-        let is_missing =
-            |copy: &PlannedCopy| lock(self.run).state(copy.place) == DirectoryState::Missing;
-        if lock(self.run).is_over() || is_missing(copy) || self.settled.contains(&number) {
-            return Ok(false);
-        }
-        let path = plan.path_of(copy);
-        // A copy that will not be tried must not be announced.
-        let following = plan.apart().get(number + 1).filter(|_| ahead > 0);
-        let is_tried = following.is_none_or(|next| !is_missing(next));
-        self.copier.plan(plan, number, if is_tried { ahead } else { 0 });
-        self.copier.expect_more(!is_last);
-        let is_proven = &mut self.is_proven;
-        let copied = retried(self.copier, reporter, &path, is_out_of_step, |copier| {
-            let on = OfPath { on: reporter.on, path: &path };
-            match copier.copy(&place.path, copy, &on) {
-                Err(failure) if failure.kind() == ErrorKind::Network && *is_proven => {
-                    *is_proven = false;
-                    copier.disconnect();
-                    copier.copy(&place.path, copy, &on)
-                }
-                copied => copied,
-            }
-        });
-        self.is_proven |= copied.is_ok();
-        let done = copied.map(|copied| self.row.push((number, copied)));
-        if !self.copier.has_next() {
-            complete(&mut self.row, self.copier, self.run);
-        }
-        done.map(|()| true)
-    }
-
-    fn failed(&mut self, number: usize, failure: TreeFault) -> ControlFlow<()> {
-        lock(self.run).count_copy(number, Err(failure));
-        ControlFlow::Continue(())
-    }
-
-    fn end(mut self) {
-        complete(&mut self.row, self.copier, self.run);
-        if !self.is_first {
-            let ended = lock(self.run).ended.as_ref().map(TreeFault::copy);
-            self.copier.quit(ended.as_ref());
-        }
-    }
-}
-
-/// Sets the missing times of consecutive copies, and counts the copies.
-fn complete(row: &mut Vec<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex<Run<'_>>) {
-    let Run { plan, reporter, .. } = *lock(run);
-    let path_of = |number: usize| plan.copies.get(number).map(|copy| plan.path_of(copy));
-    let due: Vec<_> =
-        row.iter().filter_map(|(number, copied)| path_of(*number).zip(copied.due_time)).collect();
-    if !due.is_empty() && !lock(run).is_over() {
-        copier.plan_times(&due);
-    }
-    for (number, copied) in row.drain(..) {
-        let mut set = Ok(());
-        if let Some((path, time)) = path_of(number).zip(copied.due_time) {
-            // If the run is over, the time stays unset, and the next run copies the file again.
-            if lock(run).is_over() {
-                continue;
-            }
-            set = with_retries(copier, reporter, &path, |copier| copier.set_time(&path, time));
-        }
-        let counted = match set {
-            Err(failure) if !failure.ends_run() => {
-                let mut copied = copied;
-                copied.unset = Some(failure);
-                Ok(copied)
-            }
-            set => set.map(|()| copied),
-        };
-        lock(run).count_copy(number, counted);
-    }
-}
-
 /// Runs one action on the object at `path`, which may be repeated, with retries of transient
 /// failures if requested.
 fn with_retries<T>(
@@ -704,8 +505,4 @@ fn retried<T>(
 /// its own rule for a lost connection.
 fn is_out_of_step(copier: &mut Copier<'_>, fault: &TreeFault) -> bool {
     fault.recovery() == Recovery::Reconnect && copier.replaces(fault)
-}
-
-fn lock<'m, T>(mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

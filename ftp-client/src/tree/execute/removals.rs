@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Copier, DirectoryState, Run, is_below, with_retries};
+use crate::client::flight::TOGETHER;
 use crate::event::Event;
 use crate::tree::fault::TreeFault;
 use crate::tree::plan::{Removal, Removed};
@@ -120,17 +121,16 @@ impl Run<'_> {
                 && !self.unconfirmed.contains(&next.place)
         };
         let files: Vec<_> = next.take_while(is_free).collect();
-        let end = number + files.len().max(1);
-        let (results, is_lost) = match copier.remove_together(&files) {
-            Ok(results) => (results.into(), false),
-            Err(failure) => (VecDeque::from([Err(failure)]), true),
+        let all = files.len().max(1);
+        let (sent, results, is_lost) = match copier.remove_together(&files) {
+            // The others are sent next.
+            Ok(results) if !results.is_empty() => (results.len(), results.into(), false),
+            Ok(_) => (all, VecDeque::new(), false),
+            Err(failure) => (all, VecDeque::from([Err(failure)]), true),
         };
-        Sent { end, results, is_lost }
+        Sent { end: number + sent, results, is_lost }
     }
 }
-
-/// Largest number of files that are removed together.
-const TOGETHER: usize = 64;
 
 /// Removals that were sent together.
 #[derive(Default)]

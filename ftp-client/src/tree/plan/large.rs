@@ -8,7 +8,7 @@ use crate::tree::entry::file_of_piece;
 use crate::tree::path::{join, split};
 
 /// Smallest size of a large file in bytes.
-const LARGE: u64 = 16 << 20;
+pub(crate) const LARGE: u64 = 16 << 20;
 
 impl Plan {
     /// Returns the numbers of the copies of large files. Over a single connection, such a file

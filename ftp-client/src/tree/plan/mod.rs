@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 pub(crate) use self::held::Twins;
 use self::held::{Targets, Weighed, find};
+pub(crate) use self::large::LARGE;
 use self::spellings::{Spelling, Spellings};
 use super::causes::Causes;
 use super::compare::{Difference, Rule};
@@ -28,15 +29,13 @@ use super::path::{join, split};
 use super::scan::{Contents, Links, Scan};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
+use crate::pool::growth::SMALL;
 
 /// Largest depth of a tree: a server can list an endless tree.
 const DEPTH: usize = 128;
 
 /// Largest number of objects in both trees, unless a lower limit is requested.
 pub(crate) const OBJECTS: usize = 1_000_000;
-
-/// Largest size of a small file in bytes.
-const SMALL: u64 = 256 << 10;
 
 /// Up to this number of small files, each has a data connection of its own.
 const FEW: usize = 7;

@@ -2,15 +2,21 @@
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use ftp_client::Family;
 use ftp_proto::{Escaped, Reply, Severity};
 
 use super::super::diagnosis::Diagnosis;
+use super::super::dial::Dial;
 use super::super::finding::{Check, Finding, Grade};
-use super::Answer;
 use super::banner::ServerProtocol;
+use super::{Answer, Lookup};
+use crate::exit::Failure;
+
+/// Largest number of addresses to examine.
+const MOST_ADDRESSES: usize = 8;
 
 /// Time after which a greeting counts as late.
 const LATE: Duration = Duration::from_secs(4);
@@ -18,27 +24,58 @@ const LATE: Duration = Duration::from_secs(4);
 /// Largest number of bytes that a finding quotes from a server that does not speak FTP.
 const SHOWN: usize = 60;
 
-/// Returns the finding that this computer lacks the local address of `--bind`.
-pub(crate) fn no_local_address(local: IpAddr) -> Finding {
-    let seen = format_args!("this computer does not have the address {local}");
-    Finding::fail(Check::Connect, Diagnosis::LocalAddressMissing, seen)
+/// Judges whether this computer has the address of `--bind`.
+pub(crate) fn bind(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    let missing = dial.asked.bind.filter(|_| dial.seen.is_unbound.get() == Some(&true));
+    let finding = missing.map(|local| {
+        let seen = format_args!("this computer does not have the address {local}");
+        Check::Connect.fail(Diagnosis::LocalAddressMissing, seen)
+    });
+    Ok(finding.into_iter().collect())
+}
+
+/// Judges the name lookup.
+pub(crate) fn resolve(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    Ok(resolved(dial).map(|(finding, _)| finding).into_iter().collect())
+}
+
+/// Judges the addresses.
+pub(crate) fn look(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    let answers = dial.seen.answers.get();
+    Ok(answers.map_or_else(Vec::new, |answers| addresses(answers, dial.asked.is_implicit)))
+}
+
+/// Returns the finding about the name lookup, and the addresses to look at. Returns `None` if no
+/// name was looked up.
+pub(crate) fn resolved(dial: &Dial<'_>) -> Option<(Finding, Option<Vec<SocketAddr>>)> {
+    let is_wanted = |address: &SocketAddr| {
+        let of_bind = dial.asked.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
+        of_bind
+            && match dial.asked.family {
+                Family::V4 => address.is_ipv4(),
+                Family::V6 => address.is_ipv6(),
+                _ => true,
+            }
+    };
+    let found = dial.seen.lookup.get()?;
+    Some(wanted(dial.asked.url.host(), found, is_wanted, MOST_ADDRESSES))
 }
 
 /// Returns the finding about the name lookup, and the first `most` addresses of the wanted family.
-pub(crate) fn resolved(
+fn wanted(
     host: &str,
-    found: Option<io::Result<Vec<SocketAddr>>>,
+    found: &Lookup,
     is_wanted: impl Fn(&SocketAddr) -> bool,
     most: usize,
 ) -> (Finding, Option<Vec<SocketAddr>>) {
     let host = Escaped(host.as_bytes());
     let fail = |diagnosis, seen: Arguments<'_>| {
-        let finding = Finding::fail(Check::Resolve, diagnosis, seen);
+        let finding = Check::Resolve.fail(diagnosis, seen);
         (finding, None)
     };
     let all = match found {
         None => return fail(Diagnosis::NameUnanswered, format_args!("{host}: no answer")),
-        Some(Err(error)) if is_of_resolver(&error) => {
+        Some(Err(error)) if is_of_resolver(error) => {
             return fail(Diagnosis::ResolverFailed, format_args!("{host}: {error}"));
         }
         Some(Err(error)) => return fail(Diagnosis::NameUnknown, format_args!("{host}: {error}")),
@@ -48,18 +85,17 @@ pub(crate) fn resolved(
         Some(Ok(all)) => all,
     };
     let shown: Vec<String> = all.iter().take(most).map(|at| at.ip().to_string()).collect();
-    let count = all.len();
     let shown = shown.join(", ");
-    let mut wanted: Vec<SocketAddr> = all.into_iter().filter(is_wanted).collect();
+    let mut wanted: Vec<SocketAddr> = all.iter().copied().filter(is_wanted).collect();
     if wanted.is_empty() {
         return fail(Diagnosis::NoAddressOfFamily, format_args!("{host} has only {shown}"));
     }
     wanted.truncate(most);
-    let finding = match count {
-        1 => Finding::ok(Check::Resolve, format_args!("{host} has the address {shown}")),
+    let finding = match all.len() {
+        1 => Check::Resolve.ok(format_args!("{host} has the address {shown}")),
         count => {
             let seen = format_args!("{host} has {count} addresses: {shown}");
-            Finding::ok(Check::Resolve, seen)
+            Check::Resolve.ok(seen)
         }
     };
     (finding, Some(wanted))
@@ -109,7 +145,7 @@ pub(crate) fn slowest(answers: &[(SocketAddr, Answer)]) -> Duration {
 
 /// Judges the addresses of a server. If at least one address works, problems of the others are only
 /// warnings.
-pub(crate) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec<Finding> {
+fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec<Finding> {
     let judged: Vec<Vec<Finding>> =
         answers.iter().map(|(address, answer)| one(*address, answer, implicit)).collect();
     let is_good =
@@ -127,39 +163,35 @@ pub(crate) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec
 }
 
 fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
-    let connected = || Finding::ok(Check::Connect, format_args!("{address} accepts connections"));
+    let connected = || Check::Connect.ok(format_args!("{address} accepts connections"));
     match answer {
         Answer::Failed(kind, why) => {
             let diagnosis = match kind {
                 ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Diagnosis::PortClosed,
                 _ => Diagnosis::HostUnreachable,
             };
-            vec![Finding::fail(Check::Connect, diagnosis, format_args!("{address}: {why}"))]
+            vec![Check::Connect.fail(diagnosis, format_args!("{address}: {why}"))]
         }
-        Answer::Unanswered => vec![Finding::fail(
-            Check::Connect,
-            Diagnosis::HostSilent,
-            format_args!("{address} does not answer"),
-        )],
+        Answer::Unanswered => vec![
+            Check::Connect.fail(Diagnosis::HostSilent, format_args!("{address} does not answer")),
+        ],
         Answer::Closed => vec![
             connected(),
-            Finding::fail(
-                Check::Greeting,
+            Check::Greeting.fail(
                 Diagnosis::ClosedUnspoken,
                 format_args!("{address} closed the connection without a greeting"),
             ),
         ],
         Answer::Silent(time) => vec![
             connected(),
-            Finding::fail(
-                Check::Greeting,
+            Check::Greeting.fail(
                 Diagnosis::GreetingNever,
                 format_args!("{address} sent nothing for {:.0} s", time.as_secs_f64()),
             ),
         ],
         Answer::Talks { talker: ServerProtocol::Ftp(reply), after, .. } if !implicit => vec![
             connected(),
-            Finding::ok(Check::Protocol, format_args!("{address} speaks FTP")),
+            Check::Protocol.ok(format_args!("{address} speaks FTP")),
             greeting(address, reply, *after),
         ],
         Answer::Talks { talker, first, asked, .. } => {
@@ -176,7 +208,7 @@ fn protocol(
     implicit: bool,
     asked: bool,
 ) -> Finding {
-    let fail = |diagnosis, seen: Arguments<'_>| Finding::fail(Check::Protocol, diagnosis, seen);
+    let fail = |diagnosis, seen: Arguments<'_>| Check::Protocol.fail(diagnosis, seen);
     let said = Escaped(first.get(..SHOWN).unwrap_or(first).trim_ascii_end());
     let other = |diagnosis, what| fail(diagnosis, format_args!("{address} speaks {what}: {said}"));
     match talker {
@@ -184,7 +216,7 @@ fn protocol(
             fail(Diagnosis::PlainOnTlsPort, format_args!("{address} greets unencrypted: {reply}"))
         }
         ServerProtocol::Tls if implicit => {
-            Finding::ok(Check::Protocol, format_args!("{address} starts with TLS"))
+            Check::Protocol.ok(format_args!("{address} starts with TLS"))
         }
         ServerProtocol::Tls => {
             fail(Diagnosis::TlsOnPlainPort, format_args!("{address} expects TLS first"))
@@ -193,8 +225,7 @@ fn protocol(
         ServerProtocol::Http => other(Diagnosis::HttpOnPort, "HTTP"),
         ServerProtocol::Mail(name) => other(Diagnosis::OtherProtocol, name),
         // The greeting started like FTP, but did not end.
-        ServerProtocol::Unfinished if !asked => Finding::fail(
-            Check::Greeting,
+        ServerProtocol::Unfinished if !asked => Check::Greeting.fail(
             Diagnosis::GreetingNever,
             format_args!("{address} sent an incomplete greeting: {said}"),
         ),
@@ -209,9 +240,9 @@ fn greeting(address: SocketAddr, reply: &Reply, after: Duration) -> Finding {
     let is_welcome =
         matches!(reply.code().severity(), Severity::Completion | Severity::Preliminary);
     let judge = |seen: Arguments<'_>| match is_welcome {
-        true if after >= LATE => Finding::warn(Check::Greeting, Diagnosis::GreetingLate, seen),
-        true => Finding::ok(Check::Greeting, seen),
-        false => Finding::fail(Check::Greeting, Diagnosis::GreetingRefused, seen),
+        true if after >= LATE => Check::Greeting.warn(Diagnosis::GreetingLate, seen),
+        true => Check::Greeting.ok(seen),
+        false => Check::Greeting.fail(Diagnosis::GreetingRefused, seen),
     };
     judge(format_args!("{address} greets after {seconds:.1} s: {reply}"))
 }
@@ -231,7 +262,7 @@ mod tests {
         let answers: Vec<_> =
             answers.iter().enumerate().map(|(at, answer)| (address(at), answer.clone())).collect();
         let findings = addresses(&answers, implicit);
-        findings.iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect()
+        findings.iter().filter_map(|found| Some(found.diagnosis?.name())).collect()
     }
 
     #[test]
@@ -296,8 +327,8 @@ mod tests {
             (Some(Ok(vec![six, four])), Ok(vec![four])),
             (Some(Ok(vec![four; 20])), Ok(vec![four; 8])),
         ] {
-            let (finding, wanted) = resolved("host", found, SocketAddr::is_ipv4, 8);
-            let name = finding.diagnosis.map(|diagnosis| diagnosis.row().name);
+            let (finding, wanted) = wanted("host", &found, SocketAddr::is_ipv4, 8);
+            let name = finding.diagnosis.map(|diagnosis| diagnosis.name());
             assert_eq!(wanted.ok_or_else(|| name.unwrap()), want);
         }
     }

@@ -14,6 +14,9 @@ use ftp_client::Timeouts;
 use socket2::{Domain, Socket, Type};
 
 use self::banner::{ServerProtocol, recognise};
+use super::dial::Dial;
+use super::probes::side_by_side;
+use crate::exit::Failure;
 
 /// Time for a greeting before a question is sent. FTP servers greet within this time, unless they
 /// look up the client's name first.
@@ -45,13 +48,51 @@ pub(super) enum Answer {
     Silent(Duration),
 }
 
-/// Returns the addresses of a name, in the system's order, or the system's error. Returns `None` if
-/// the lookup takes longer than `limit`.
-pub(super) fn resolve(
-    host: &str,
-    port: u16,
-    limit: Duration,
-) -> Option<io::Result<Vec<SocketAddr>>> {
+/// The addresses of a name, in the system's order, or the system's error; `None` if the lookup takes
+/// too long.
+pub(super) type Lookup = Option<io::Result<Vec<SocketAddr>>>;
+
+/// The first look at each address.
+pub(super) type Answers = Vec<(SocketAddr, Answer)>;
+
+/// Asks whether this computer has the address of `--bind`.
+pub(super) fn bind(dial: &Dial<'_>) -> Result<(), Failure> {
+    dial.seen.is_unbound.get_or_init(|| dial.asked.bind.is_some_and(is_missing));
+    Ok(())
+}
+
+/// Looks up the name, unless a proxy does.
+///
+/// # Errors
+///
+/// Returns `Timeout` if the time for the whole examination is over.
+pub(super) fn resolve(dial: &Dial<'_>) -> Result<(), Failure> {
+    if dial.proxy().is_none() {
+        let found = look_up(dial.asked.url.host(), dial.asked.url.port(), dial.timeouts().resolve);
+        dial.in_time()?;
+        dial.seen.lookup.get_or_init(|| found);
+    }
+    Ok(())
+}
+
+/// Takes the first look at all addresses in parallel.
+///
+/// # Errors
+///
+/// Returns `Timeout` if the time for the whole examination is over.
+pub(super) fn look(dial: &Dial<'_>) -> Result<(), Failure> {
+    let Some((_, Some(addresses))) = judge::resolved(dial) else { return Ok(()) };
+    let answers = side_by_side(addresses.into_iter().map(|it| ("address", it)), |address| {
+        let answer =
+            first_look(address, dial.asked.bind, &dial.timeouts_of_look(), dial.asked.is_implicit);
+        (address, answer)
+    })?;
+    dial.in_time()?;
+    dial.seen.answers.get_or_init(|| answers);
+    Ok(())
+}
+
+fn look_up(host: &str, port: u16, limit: Duration) -> Lookup {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Some(Ok(vec![SocketAddr::new(address, port)]));
     }
@@ -78,12 +119,12 @@ pub(super) fn resolve(
 }
 
 /// Returns whether this computer lacks the address `local`.
-pub(super) fn is_missing(local: IpAddr) -> bool {
+fn is_missing(local: IpAddr) -> bool {
     UdpSocket::bind((local, 0)).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 /// Connects to an address and recognises its protocol. With `implicit`, TLS is expected first.
-pub(super) fn look(
+fn first_look(
     address: SocketAddr,
     bind: Option<IpAddr>,
     timeouts: &Timeouts,

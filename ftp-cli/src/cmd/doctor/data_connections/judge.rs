@@ -8,25 +8,37 @@ use ftp_proto::{
     AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode, Severity,
 };
 
-use super::super::data_method::DataMethod;
 use super::super::diagnosis::Diagnosis;
+use super::super::dial::DataMethod;
 use super::super::finding::{Check, Finding, Grade};
-use super::ports;
-use super::seen::{MethodOutcome, MethodsSeen};
+use super::MethodOutcome;
+use super::ports::{self, Ports};
 
-/// Best method of data connections from this computer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Best(pub(crate) DataMethod);
+/// All observations about the methods of a server.
+#[derive(Debug)]
+pub(super) struct MethodsSeen {
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    /// Client address that the server reports, if it differs from the local one.
+    pub(super) seen_as: Option<IpAddr>,
+    pub(super) ports: Ports,
+    /// Reply to EPRT with a protocol number that does not exist.
+    pub(super) no_such_family: Option<Reply>,
+    /// Outcomes in the order of [`DataMethod::ALL`](DataMethod::ALL).
+    pub(super) outcomes: [MethodOutcome; 4],
+    /// Mode that the options ask for.
+    pub(super) wanted: Mode,
+}
 
 /// Judges the methods through a proxy, where no address is known. Active mode does not work through
 /// a proxy.
-pub(crate) fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<Best>) {
+pub(super) fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<DataMethod>) {
     let unknown = SocketAddr::from(([0; 4], 0));
     let (mut findings, best) = judge(&MethodsSeen {
         local: unknown,
         peer: unknown,
         seen_as: None,
-        ports: ports::Ports::default(),
+        ports: Ports::default(),
         no_such_family: None,
         outcomes,
         wanted: Mode::Passive,
@@ -37,7 +49,7 @@ pub(crate) fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Opti
 }
 
 /// Judges all methods. Returns the findings, and the best method if one works.
-pub(crate) fn judge(seen: &MethodsSeen) -> (Vec<Finding>, Option<Best>) {
+pub(super) fn judge(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
     let mut findings = vec![passive(tried(Check::Epsv, Mode::Passive, "EPSV", epsv, pasv))];
@@ -56,7 +68,7 @@ pub(crate) fn judge(seen: &MethodsSeen) -> (Vec<Finding>, Option<Best>) {
     // Methods of active mode come first with --active, and if passive ports fail at random.
     let wanted = seen.wanted == Mode::Active || is_partly;
     let best = works.clone().find(|(way, _)| way.is_active() == wanted).or_else(|| works.next());
-    (findings, best.map(|(way, _)| Best(way)))
+    (findings, best.map(|(way, _)| way))
 }
 
 const fn is_good(outcome: &MethodOutcome) -> bool {
@@ -103,9 +115,7 @@ fn passive(tried: Tried<'_>) -> Finding {
         (false, _) => Diagnosis::PassiveBlocked,
     };
     match this {
-        MethodOutcome::Works => {
-            Finding::ok(check, format_args!("data connections with {name} work"))
-        }
+        MethodOutcome::Works => check.ok(format_args!("data connections with {name} work")),
         MethodOutcome::Unreachable { closed, at } => {
             let what = if *closed { "is rejected" } else { "gets no answer" };
             let diagnosis = if *closed && blocked == Diagnosis::PassiveBlocked {
@@ -140,9 +150,7 @@ fn passive(tried: Tried<'_>) -> Finding {
             wrong(Diagnosis::ProxyBlocksData, format_args!("{name}: the proxy says: {why}"))
         }
         MethodOutcome::Refused(reply) => passive_refused(tried, reply),
-        MethodOutcome::NotTried(why) => {
-            Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
-        }
+        MethodOutcome::NotTried(why) => check.skip(format_args!("{name} cannot be tried: {why}")),
     }
 }
 
@@ -166,8 +174,7 @@ fn announced(seen: &MethodsSeen) -> Option<Finding> {
         HostReason::Unreachable(_) | HostReason::LocalOnly(_) => Diagnosis::PasvPrivateAddress,
         _ => Diagnosis::PasvOtherAddress,
     };
-    Some(Finding::warn(
-        Check::Pasv,
+    Some(Check::Pasv.warn(
         diagnosis,
         format_args!(
             "the 227 reply announces {other}, which is {class}, but the server's address is {peer}"
@@ -190,9 +197,9 @@ fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
         }
         MethodOutcome::NotTried(_) if is_epsv => tried.wrong(Diagnosis::EpsvUnsupported, words),
         // Only a warning: if PASV fails too, its own finding says so.
-        _ if is_epsv => Finding::warn(check, Diagnosis::EpsvUnsupported, words),
-        _ if tried.other_works() => Finding::ok(check, format_args!("{words}; EPSV works")),
-        _ => Finding::skip(check, words),
+        _ if is_epsv => check.warn(Diagnosis::EpsvUnsupported, words),
+        _ if tried.other_works() => check.ok(format_args!("{words}; EPSV works")),
+        _ => check.skip(words),
     }
 }
 
@@ -210,14 +217,10 @@ fn active(tried: Tried<'_>) -> Finding {
     match (this, outside) {
         (MethodOutcome::Works, Some(outside)) => {
             let diagnosis = Diagnosis::MiddleboxRewrites;
-            Finding::warn(
-                check,
-                diagnosis,
-                format_args!("{name} with {local} works, although {outside}"),
-            )
+            check.warn(diagnosis, format_args!("{name} with {local} works, although {outside}"))
         }
         (MethodOutcome::Works, None) => {
-            Finding::ok(check, format_args!("the server connected to {local} after {name}"))
+            check.ok(format_args!("the server connected to {local} after {name}"))
         }
         (MethodOutcome::NotAgain(diagnosis, why), _) => {
             wrong(*diagnosis, format_args!("{name}: {why}"))
@@ -235,14 +238,14 @@ fn active(tried: Tried<'_>) -> Finding {
         // about active mode.
         (MethodOutcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
             let seen = "cannot be judged: replies are missing in passive mode too";
-            Finding::skip(check, format_args!("{name} {seen}"))
+            check.skip(format_args!("{name} {seen}"))
         }
         (MethodOutcome::NotTried(why), _) => {
-            Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
+            check.skip(format_args!("{name} cannot be tried: {why}"))
         }
         (MethodOutcome::Refused(reply), _) if tried.other_works() => {
             let other = if check == Check::Eprt { "PORT" } else { "EPRT" };
-            Finding::ok(check, format_args!("{name} is refused: {reply}; {other} works"))
+            check.ok(format_args!("{name} is refused: {reply}; {other} works"))
         }
         (MethodOutcome::Refused(reply), Some(outside)) => {
             wrong(diagnosis, format_args!("{name} with {local} is refused: {reply}; {outside}"))
@@ -251,9 +254,7 @@ fn active(tried: Tried<'_>) -> Finding {
             let words = format!("{name} is refused: {reply}");
             match seen.wanted {
                 Mode::Active => wrong(Diagnosis::ActiveOff, format_args!("{words}")),
-                Mode::Passive => {
-                    Finding::ok(check, format_args!("{words}; passive mode does not need it"))
-                }
+                Mode::Passive => check.ok(format_args!("{words}; passive mode does not need it")),
             }
         }
         (outcome, outside) => {
@@ -301,17 +302,17 @@ const fn is_ipv4(address: IpAddr) -> bool {
 fn families(reply: Option<&Reply>) -> Finding {
     let check = Check::Families;
     let Some(reply) = reply else {
-        return Finding::skip(check, format_args!("EPRT with an unknown protocol got no reply"));
+        return check.skip("EPRT with an unknown protocol got no reply");
     };
     let list = NetworkProtocols::find(reply.text())
         .filter(|_| reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED);
     match list.map(|list| (list.ipv4, list.ipv6)) {
-        Some((true, true)) => Finding::ok(check, format_args!("the 522 reply lists IPv4 and IPv6")),
-        Some((true, false)) => Finding::ok(check, format_args!("the 522 reply lists IPv4")),
-        Some((false, true)) => Finding::ok(check, format_args!("the 522 reply lists IPv6")),
+        Some((true, true)) => check.ok("the 522 reply lists IPv4 and IPv6"),
+        Some((true, false)) => check.ok("the 522 reply lists IPv4"),
+        Some((false, true)) => check.ok("the 522 reply lists IPv6"),
         _ => {
             let seen = "the reply to EPRT with an unknown protocol lists no supported protocol";
-            Finding::ok(check, format_args!("{seen}: {reply}"))
+            check.ok(format_args!("{seen}: {reply}"))
         }
     }
 }
@@ -323,7 +324,7 @@ fn is_permanent(reply: &Reply) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ports::{Port, Ports};
+    use super::super::ports::Port;
     use super::*;
 
     const WORKS: MethodOutcome = MethodOutcome::Works;
@@ -376,7 +377,7 @@ mod tests {
         for found in judge(seen).0 {
             let Some(diagnosis) = found.diagnosis else { continue };
             let mark = if found.grade == Grade::Fail { "!" } else { "" };
-            let name = format!("{mark}{}", diagnosis.row().name);
+            let name = format!("{mark}{}", diagnosis.name());
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -507,7 +508,7 @@ mod tests {
             let mut want = want.to_vec();
             want.sort_unstable();
             assert_eq!(found, want, "{:?}", seen.outcomes);
-            assert_eq!(judge(&seen).1, Some(Best(best)), "{:?}", seen.outcomes);
+            assert_eq!(judge(&seen).1, Some(best), "{:?}", seen.outcomes);
         }
     }
 
@@ -537,7 +538,7 @@ mod tests {
         let best = |outcomes, wanted| {
             let mut seen = seen("198.51.100.2", "203.0.113.9", outcomes);
             seen.wanted = wanted;
-            judge(&seen).1.map(|Best(way)| way)
+            judge(&seen).1
         };
         for (outcomes, wanted, want) in [
             ([WORKS, WORKS, WORKS, WORKS], Mode::Passive, Some(DataMethod::Epsv)),

@@ -2,90 +2,90 @@
 //! disturbs the next.
 
 mod judge;
-pub(crate) mod ports;
-mod seen;
-
-pub(super) use judge::{Best, judge, through_proxy};
+pub(super) mod ports;
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use ftp_client::{
-    Client, ClientBuilder, Error, ListOptions, ListingForm, Phase, RawCommand, TlsError,
-};
+use ftp_client::{Client, Error, ListOptions, ListingForm, Phase, RawCommand, TlsError};
 use ftp_proto::{ExtendedAddress, HostPort, Reply};
 
-use self::seen::MethodOutcome;
-pub(super) use self::seen::MethodsSeen;
+use self::judge::MethodsSeen;
+use self::ports::FirstConnectionSeen;
 use super::addresses;
-use super::data_method::DataMethod;
 use super::diagnosis::Diagnosis;
-use super::dial::{Dial, refused_again, say};
+use super::dial::{DataMethod, Dial, refused_again, say};
+use super::finding::Finding;
+use super::probes::side_by_side;
 use crate::exit::Failure;
 
 /// Number of listing lines that prove that data flows.
 const ENOUGH: usize = 1_000;
 
-/// Returns the client address that the server reports, if it differs from the local one.
-pub(super) fn seen_as(client: &mut Client, local: SocketAddr, peer: SocketAddr) -> Option<IpAddr> {
-    address_of_ours(&say(client, "STAT")?, local.ip(), peer.ip())
+/// Outcome of trying one method.
+#[derive(Clone, Debug)]
+pub(in crate::cmd::doctor) enum MethodOutcome {
+    /// Data arrived.
+    Works,
+    /// The server refused the command.
+    Refused(Reply),
+    /// The command got no reply.
+    Unanswered,
+    /// The connection was rejected if `closed`; otherwise it timed out or failed.
+    Unreachable { closed: bool, at: Option<SocketAddr> },
+    /// The connection opened, but no data arrived.
+    Stalled,
+    /// The transfer did not start or did not end; the text names the missing reply.
+    Unfinished(&'static str),
+    /// The proxy did not open the connection, for this reason.
+    Proxy(String),
+    /// The server gave up on the connection (425, 426).
+    GaveUp(Reply),
+    /// The connection opened, but TLS on it failed.
+    Insecure(String),
+    /// The method cannot be tried, for this reason.
+    NotTried(String),
+    /// The control connection broke, for this reason.
+    Broken(String),
+    /// A login failed after earlier logins succeeded, or the server ended the session with 421.
+    NotAgain(Diagnosis, String),
 }
 
-/// Returns the reply to EPRT with a protocol number that does not exist.
-pub(super) fn no_such_family(client: &mut Client, local: SocketAddr) -> Option<Reply> {
-    say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()))
-}
-
-/// Returns the client address that a server names after "connected" in its STAT reply.
-fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> {
-    let mut lines = stat.lines().map(|line| String::from_utf8_lossy(line).into_owned());
-    let line = lines.find(|line| line.to_ascii_lowercase().contains("connected"))?;
-    let words = line.split(|char: char| !(char.is_ascii_hexdigit() || ".:".contains(char)));
-    let mut found = words.filter_map(|word| {
-        let word = word.trim_matches('.');
-        word.parse::<IpAddr>().or_else(|_| word.parse::<SocketAddr>().map(|at| at.ip())).ok()
-    });
-    let known = [local.to_canonical(), peer.to_canonical()];
-    let found = found.next()?.to_canonical();
-    (!known.contains(&found) && found.is_ipv4() == known.iter().all(IpAddr::is_ipv4))
-        .then_some(found)
-}
-
-/// Tries a listing over a data connection that resumes no TLS session. Returns the reason if the
-/// listing fails, otherwise `None`. The inner error means that the login failed or that the data
-/// connection never opened.
+/// Tries all methods in parallel.
 ///
 /// # Errors
 ///
-/// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
-/// over.
-pub(super) fn without_resuming(
-    dial: &Dial<'_>,
-    way: DataMethod,
-) -> Result<Result<Option<String>, Error>, Failure> {
-    let Some(tls) = &dial.tls else { return Ok(Ok(None)) };
-    let change = |builder: ClientBuilder| builder.tls(tls.clone().resume_sessions(false));
-    let mut inside = match dial.client_by(way, change) {
-        Ok(inside) => inside,
-        Err(error) => return Ok(Err(error)),
-    };
-    match listing(&mut inside.it) {
-        Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
-            inside.quit();
-            Ok(Ok(None))
-        }
-        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error.into()),
-        Err(error) if is_unreached(&error) => Ok(Err(error)),
-        Err(error) => Ok(Ok(Some(error.to_string()))),
-    }
+/// Returns `Interrupted` after a signal, and `Local` or `Usage` for a failure on this computer.
+pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
+    let peer = dial.login_seen().and_then(|login| login.addresses).map(|(_, peer)| peer);
+    let ways = DataMethod::ALL.map(|way| (way.command(), way));
+    let mut outcomes = side_by_side(ways, |way| attempt(dial, way, peer))?.into_iter();
+    let mut next = || outcomes.next().expect("one outcome for each method");
+    let outcomes = [next()?, next()?, next()?, next()?];
+    dial.seen.methods.get_or_init(|| outcomes);
+    Ok(())
 }
 
-/// Returns whether a data connection timed out before it opened, which has nothing to do with TLS.
-pub(super) fn is_unreached(error: &Error) -> bool {
-    let is_late = |error: &Error| matches!(error, Error::Timeout(Phase::DataConnect));
-    matches!(error, Error::DataConnection(attempts)
-        if attempts.iter().any(|attempt| is_late(&attempt.error)))
+/// Judges the methods and the passive ports.
+pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    Ok(judged(dial).0)
+}
+
+/// Returns the best method, if one works.
+pub(super) fn best(dial: &Dial<'_>) -> Option<DataMethod> {
+    judged(dial).1
+}
+
+fn judged(dial: &Dial<'_>) -> (Vec<Finding>, Option<DataMethod>) {
+    let Some(outcomes) = dial.seen.methods.get().cloned() else { return (Vec::new(), None) };
+    let addresses = dial.login_seen().and_then(|login| login.addresses);
+    let Some(((local, peer), first)) = addresses.zip(dial.seen.first.get().cloned()) else {
+        return judge::through_proxy(outcomes);
+    };
+    let FirstConnectionSeen { seen_as, no_such_family, ports } = first;
+    let wanted = dial.asked.wanted;
+    judge::judge(&MethodsSeen { local, peer, seen_as, ports, no_such_family, outcomes, wanted })
 }
 
 /// Tries one method.
@@ -93,12 +93,12 @@ pub(super) fn is_unreached(error: &Error) -> bool {
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal, and `Local` or `Usage` for a failure on this computer.
-pub(super) fn attempt(
+fn attempt(
     dial: &Dial<'_>,
     way: DataMethod,
     peer: Option<SocketAddr>,
 ) -> Result<MethodOutcome, Failure> {
-    if dial.proxy.is_some() && way.is_active() {
+    if dial.proxy().is_some() && way.is_active() {
         return Ok(MethodOutcome::NotTried("active mode does not work through a proxy".to_owned()));
     }
     let is_ipv6 = peer.is_some_and(|peer| peer.ip().to_canonical().is_ipv6());
@@ -120,7 +120,7 @@ pub(super) fn attempt(
     let client = &mut inside.it;
     match listing(client) {
         Ok(is_whole) => {
-            dial.listed.store(true, Ordering::Relaxed);
+            dial.seen.listed.store(true, Ordering::Relaxed);
             if is_whole {
                 inside.quit();
             }
@@ -128,12 +128,12 @@ pub(super) fn attempt(
         }
         // The listing arrived, but may be truncated.
         Err(Error::Tls(TlsError::TruncatedTls)) => {
-            dial.listed.store(true, Ordering::Relaxed);
-            dial.truncated.store(true, Ordering::Relaxed);
+            dial.seen.listed.store(true, Ordering::Relaxed);
+            dial.seen.truncated.store(true, Ordering::Relaxed);
             Ok(MethodOutcome::Works)
         }
         Err(Error::ListingCut(_)) => {
-            dial.listed.store(true, Ordering::Relaxed);
+            dial.seen.listed.store(true, Ordering::Relaxed);
             Ok(MethodOutcome::Works)
         }
         Err(error @ Error::Cancelled) => Err(error.into()),
@@ -176,7 +176,7 @@ fn is_command_answered(dial: &Dial<'_>, way: DataMethod) -> Result<bool, Failure
 }
 
 /// Reads a listing. Returns `false` if it has more than `ENOUGH` lines; the rest is not read.
-fn listing(client: &mut Client) -> Result<bool, Error> {
+pub(super) fn listing(client: &mut Client) -> Result<bool, Error> {
     let lines = client.list_lines("", ListOptions::by(ListingForm::List))?;
     for (count, line) in lines.enumerate() {
         line?;
@@ -204,7 +204,7 @@ fn connects(
             dial.data_address(Some(found.host.into()), found.port, peer)
         }
     };
-    let outcome = match addresses::connect(at, dial.bind, dial.timeouts().data_connect) {
+    let outcome = match addresses::connect(at, dial.asked.bind, dial.timeouts().data_connect) {
         Ok(_) => MethodOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
     };
@@ -264,33 +264,4 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
 const fn is_way(verb: ftp_client::Verb) -> bool {
     use ftp_client::Verb;
     matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port)
-}
-
-#[cfg(test)]
-mod tests {
-    use ftp_proto::ReplyCode;
-
-    use super::*;
-
-    #[test]
-    fn the_client_address_is_read_from_the_stat_reply() {
-        let local = IpAddr::from([192, 168, 1, 2]);
-        let peer = IpAddr::from([203, 0, 113, 9]);
-        for (text, want) in [
-            ("     Connected to 203.0.113.1", Some("203.0.113.1")),
-            ("     Connected to ::ffff:203.0.113.1", Some("203.0.113.1")),
-            (" Connected from 203.0.113.1", Some("203.0.113.1")),
-            ("Connected from gw.example.org (203.0.113.1)", Some("203.0.113.1")),
-            ("Connected from 203.0.113.1:40000.", Some("203.0.113.1")),
-            ("Connected from 192.168.1.2", None),
-            ("Connected to 203.0.113.9", None),
-            ("Connected from 2001:db8::1", None),
-            ("Version 1.2.3.4", None),
-            ("Connected", None),
-        ] {
-            let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Status:", [text], "End");
-            let found = address_of_ours(&reply, local, peer);
-            assert_eq!(found, want.map(|want| want.parse().unwrap()), "{text}");
-        }
-    }
 }

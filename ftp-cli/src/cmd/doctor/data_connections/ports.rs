@@ -7,12 +7,14 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ftp_client::{Client, Mode};
-use ftp_proto::{ExtendedAddress, HostPort, ReplyCode};
+use ftp_proto::{ExtendedAddress, HostPort, Reply, ReplyCode};
 
 use super::super::addresses;
 use super::super::diagnosis::Diagnosis;
 use super::super::dial::{Dial, say};
 use super::super::finding::{Check, Finding, Grade};
+use crate::exit::Failure;
+use crate::lock::lock;
 
 /// Number of times that the server is asked for a port.
 const TRIES: usize = 8;
@@ -22,31 +24,75 @@ const PATIENCE: Duration = Duration::from_millis(1_300);
 
 /// One port that the server named.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Port {
-    pub(crate) number: u16,
+pub(in crate::cmd::doctor) struct Port {
+    pub(in crate::cmd::doctor) number: u16,
     /// Whether a connection to the port succeeded.
-    pub(crate) is_reached: bool,
+    pub(in crate::cmd::doctor) is_reached: bool,
 }
 
 /// Observations about the passive ports.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ports {
+pub(in crate::cmd::doctor) struct Ports {
     /// Hosts of the 227 replies.
-    pub(crate) hosts: Vec<IpAddr>,
-    pub(crate) ports: Vec<Port>,
+    pub(in crate::cmd::doctor) hosts: Vec<IpAddr>,
+    pub(in crate::cmd::doctor) ports: Vec<Port>,
 }
 
 impl Ports {
     /// Returns whether only some of the ports can be reached.
-    pub(crate) fn is_partly(&self) -> bool {
+    pub(in crate::cmd::doctor) fn is_partly(&self) -> bool {
         let of = |is: bool| self.ports.iter().any(|port| port.is_reached == is);
         of(true) && of(false)
     }
 }
 
+/// Observations over the first logged-in connection, which need no data.
+#[derive(Clone, Debug)]
+pub(in crate::cmd::doctor) struct FirstConnectionSeen {
+    /// Client address that the server reports, if it differs from the local one.
+    pub(super) seen_as: Option<IpAddr>,
+    /// Reply to EPRT with a protocol number that does not exist.
+    pub(super) no_such_family: Option<Reply>,
+    pub(super) ports: Ports,
+}
+
+/// Examines the ports over the first connection, waits for the second one, and ends the first.
+pub(in crate::cmd::doctor) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
+    let Some(login) = dial.login_seen() else { return Ok(()) };
+    let Some(mut inside) = lock(&login.client).take() else { return Ok(()) };
+    let client = &mut inside.it;
+    // This connects to the ports directly, so it is left out with a proxy.
+    if let Some((local, peer)) = login.addresses {
+        let stat = say(client, "STAT");
+        let seen_as = stat.and_then(|stat| address_of_ours(&stat, local.ip(), peer.ip()));
+        let no_such_family = say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()));
+        let ports = ask(dial, client, peer);
+        let seen = FirstConnectionSeen { seen_as, no_such_family, ports };
+        dial.seen.first.get_or_init(|| seen);
+    }
+    dial.places.wait_for_second();
+    inside.quit();
+    Ok(())
+}
+
+/// Returns the client address that a server names after "connected" in its STAT reply.
+fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> {
+    let mut lines = stat.lines().map(|line| String::from_utf8_lossy(line).into_owned());
+    let line = lines.find(|line| line.to_ascii_lowercase().contains("connected"))?;
+    let words = line.split(|char: char| !(char.is_ascii_hexdigit() || ".:".contains(char)));
+    let mut found = words.filter_map(|word| {
+        let word = word.trim_matches('.');
+        word.parse::<IpAddr>().or_else(|_| word.parse::<SocketAddr>().map(|at| at.ip())).ok()
+    });
+    let known = [local.to_canonical(), peer.to_canonical()];
+    let found = found.next()?.to_canonical();
+    (!known.contains(&found) && found.is_ipv4() == known.iter().all(IpAddr::is_ipv4))
+        .then_some(found)
+}
+
 /// Asks for ports and connects to each. Stops if the server names no port; the checks of the
 /// methods find the reason.
-pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
+fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     let mut learned = Ports::default();
     let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
     for _ in 0..TRIES {
@@ -66,7 +112,7 @@ pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Por
         learned.hosts.extend(host);
         let at = dial.data_address(host, number, peer);
         let limit = PATIENCE.min(dial.timeouts().data_connect);
-        let is_reached = addresses::connect(at, dial.bind, limit).is_ok();
+        let is_reached = addresses::connect(at, dial.asked.bind, limit).is_ok();
         if dial.in_time().is_err() {
             // The time ran out, so it is unknown whether the port can be reached.
             break;
@@ -83,7 +129,7 @@ const NARROW: u16 = 16;
 const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
 
 /// Judges the range of ports that were named.
-pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
+pub(in crate::cmd::doctor) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let check = Check::Ports;
     let mut numbers: Vec<u16> = learned.ports.iter().map(|port| port.number).collect();
     let tries = numbers.len();
@@ -101,9 +147,8 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
             listed(learned, true),
             listed(learned, false)
         );
-        let diagnosis = Some(Diagnosis::PassivePartly);
         let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
-        return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
+        return Some(check.wrong(grade, Diagnosis::PassivePartly, seen));
     }
     // A kernel chooses from thousands of ports, so it rarely names only two neighbouring ports in
     // all tries. A single port from the kernel's range is not a narrow range: the server may keep
@@ -112,8 +157,8 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;
     Some(match is_few {
-        true => Finding::warn(check, Diagnosis::FewPorts, format_args!("{words}")),
-        false => Finding::ok(check, format_args!("{words}")),
+        true => check.warn(Diagnosis::FewPorts, words),
+        false => check.ok(words),
     })
 }
 
@@ -136,7 +181,7 @@ mod tests {
     }
 
     fn name(learned: &Ports) -> Option<&'static str> {
-        judge(learned, Mode::Passive)?.diagnosis.map(|diagnosis| diagnosis.row().name)
+        judge(learned, Mode::Passive)?.diagnosis.map(|diagnosis| diagnosis.name())
     }
 
     #[test]
@@ -167,5 +212,27 @@ mod tests {
         // If none is reached, the findings about the methods say so.
         assert_eq!(name(&of(&[(50_060, false), (50_070, false)])), None);
         assert!(judge(&of(&[]), Mode::Passive).is_none());
+    }
+
+    #[test]
+    fn the_client_address_is_read_from_the_stat_reply() {
+        let local = IpAddr::from([192, 168, 1, 2]);
+        let peer = IpAddr::from([203, 0, 113, 9]);
+        for (text, want) in [
+            ("     Connected to 203.0.113.1", Some("203.0.113.1")),
+            ("     Connected to ::ffff:203.0.113.1", Some("203.0.113.1")),
+            (" Connected from 203.0.113.1", Some("203.0.113.1")),
+            ("Connected from gw.example.org (203.0.113.1)", Some("203.0.113.1")),
+            ("Connected from 203.0.113.1:40000.", Some("203.0.113.1")),
+            ("Connected from 192.168.1.2", None),
+            ("Connected to 203.0.113.9", None),
+            ("Connected from 2001:db8::1", None),
+            ("Version 1.2.3.4", None),
+            ("Connected", None),
+        ] {
+            let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Status:", [text], "End");
+            let found = address_of_ours(&reply, local, peer);
+            assert_eq!(found, want.map(|want| want.parse().unwrap()), "{text}");
+        }
     }
 }

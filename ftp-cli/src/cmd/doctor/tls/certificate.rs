@@ -1,5 +1,7 @@
-//! Reads the dates and the issuer of a certificate (RFC 5280 §4.1). Does not decide whether to
-//! trust the certificate.
+//! Reads the dates and the issuer of a certificate (RFC 5280 §4.1), and the clock to compare them
+//! with. Does not decide whether to trust the certificate.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_proto::TimeVal;
 
@@ -37,6 +39,12 @@ impl Certificate {
 fn time_val(time: x509_cert::time::Time) -> Option<TimeVal> {
     let seconds = time.to_unix_duration().as_secs();
     TimeVal::from_unix_seconds(i64::try_from(seconds).ok()?)
+}
+
+/// Returns the current time in Unix seconds, to compare with file times and certificates.
+pub(in crate::cmd::doctor) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

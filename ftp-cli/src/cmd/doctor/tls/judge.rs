@@ -1,12 +1,14 @@
 //! Judges the observations about TLS.
 
+use std::fmt::Arguments;
+
 use ftp_client::{CertificateFault, TlsInfo};
 use ftp_proto::Features;
 
 use super::super::diagnosis::Diagnosis;
-use super::super::finding::{Check, Finding};
+use super::super::finding::{Check, Finding, Grade};
 use super::certificate::Certificate;
-use super::seen::{TlsOutcome, TlsSeen};
+use super::{TlsOutcome, TlsSeen};
 use crate::display::counted;
 
 /// Remaining validity, in days, below which renewal is advised.
@@ -15,14 +17,15 @@ const SOON: i64 = 14;
 /// Judges the observations. Problems are failures if the user `demands` TLS. Otherwise they are
 /// warnings, and a refusal is a problem only if the server lists TLS among its `features`.
 pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<Finding> {
-    let wrong = if demands { Finding::fail } else { Finding::warn };
+    let grade = if demands { Grade::Fail } else { Grade::Warn };
+    let wrong = |check: Check, diagnosis, seen: Arguments<'_>| check.wrong(grade, diagnosis, seen);
     let mut findings = Vec::new();
     if let Some(TlsInfo { version, cipher, .. }) = &seen.info {
         let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
-        findings.push(Finding::ok(
-            Check::Tls,
-            format_args!("{version} with {cipher}; the server offers {}", versions.join(" and ")),
-        ));
+        findings.push(Check::Tls.ok(format_args!(
+            "{version} with {cipher}; the server offers {}",
+            versions.join(" and ")
+        )));
     }
     findings.push(match &seen.outcome {
         TlsOutcome::Secured => certificate(seen),
@@ -38,10 +41,8 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
                 format_args!("FEAT lists AUTH, but AUTH TLS is refused: {reply}"),
             )
         }
-        TlsOutcome::Refused(reply) => {
-            Finding::ok(Check::Tls, format_args!("TLS is not offered: {reply}"))
-        }
-        TlsOutcome::Unable(why) => Finding::skip(Check::Tls, format_args!("{why}")),
+        TlsOutcome::Refused(reply) => Check::Tls.ok(format_args!("TLS is not offered: {reply}")),
+        TlsOutcome::Unable(why) => Check::Tls.skip(why),
         TlsOutcome::Unanswered(why) => {
             wrong(Check::Tls, Diagnosis::TlsBroken, format_args!("AUTH TLS: {why}"))
         }
@@ -95,7 +96,7 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
 fn certificate(seen: &TlsSeen) -> Finding {
     let check = Check::Certificate;
     let Some(Certificate { not_after, .. }) = shown(seen) else {
-        return Finding::ok(check, format_args!("accepted"));
+        return check.ok("accepted");
     };
     let days = (not_after.unix_seconds() - seen.now).div_euclid(86_400);
     let year = not_after.year();
@@ -104,14 +105,12 @@ fn certificate(seen: &TlsSeen) -> Finding {
     let date = format!("{year:04}-{month:02}-{day:02}");
     let words = format!("accepted; expires on {date}");
     match days {
-        days if days < 0 => {
-            Finding::ok(check, format_args!("accepted, although it expired on {date}"))
-        }
+        days if days < 0 => check.ok(format_args!("accepted, although it expired on {date}")),
         days if days < SOON => {
             let diagnosis = Diagnosis::CertificateEndsSoon;
-            Finding::warn(check, diagnosis, format_args!("{words}, in {}", counted(days, "day")))
+            check.warn(diagnosis, format_args!("{words}, in {}", counted(days, "day")))
         }
-        _ => Finding::ok(check, format_args!("{words}")),
+        _ => check.ok(words),
     }
 }
 
@@ -119,7 +118,6 @@ fn certificate(seen: &TlsSeen) -> Finding {
 mod tests {
     use ftp_proto::{Reply, ReplyCode};
 
-    use super::super::super::finding::Grade;
     use super::*;
 
     fn seen(outcome: TlsOutcome) -> TlsSeen {
@@ -154,7 +152,7 @@ mod tests {
             let found = judge(&seen(outcome.clone()), demands, None);
             let names: Vec<_> = found
                 .iter()
-                .filter_map(|found| Some((found.diagnosis?.row().name, found.grade)))
+                .filter_map(|found| Some((found.diagnosis?.name(), found.grade)))
                 .collect();
             assert_eq!(names, want.into_iter().collect::<Vec<_>>(), "{outcome:?}");
         }
@@ -169,7 +167,7 @@ mod tests {
         let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
         for (features, want) in [(" AUTH TLS", Some("tls-broken")), (" UTF8", None)] {
             let found = judge(&seen(refused()), false, Some(&lists(features)));
-            let names = found.iter().find_map(|found| Some(found.diagnosis?.row().name));
+            let names = found.iter().find_map(|found| Some(found.diagnosis?.name()));
             assert_eq!(names, want, "{features}");
         }
     }
@@ -191,7 +189,7 @@ mod tests {
             (CertificateFault::Expired, of(true), "certificate-expired"),
             (CertificateFault::NotYetValid, of(false), "certificate-not-yet-valid"),
         ] {
-            assert_eq!(diagnosis(fault, shown).row().name, want, "{fault:?}");
+            assert_eq!(diagnosis(fault, shown).name(), want, "{fault:?}");
         }
     }
 }

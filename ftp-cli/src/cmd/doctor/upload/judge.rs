@@ -6,7 +6,7 @@ use ftp_proto::{Reply, ReplyCode, Severity};
 
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding};
-use super::seen::{Step, UploadSeen};
+use super::{Step, UploadSeen};
 
 /// Largest harmless difference between the clocks, in seconds.
 const TOLERATED: i64 = 60;
@@ -35,28 +35,22 @@ pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
 fn put(seen: &UploadSeen) -> Finding {
     let directory = &seen.directory;
     match (&seen.put, &seen.back) {
-        (Step::Done, Step::Changed(how)) => {
-            Finding::fail(Check::Put, Diagnosis::UploadChanged, format_args!("{how}"))
-        }
-        (Step::Done, Step::Stalled(why)) => Finding::fail(
-            Check::Put,
+        (Step::Done, Step::Changed(how)) => Check::Put.fail(Diagnosis::UploadChanged, how),
+        (Step::Done, Step::Stalled(why)) => Check::Put.fail(
             Diagnosis::BigPacketsLost,
             format_args!("64 KiB were stored in {directory}, but reading them back failed: {why}"),
         ),
-        (Step::Done, Step::Done) => Finding::ok(
-            Check::Put,
-            format_args!("64 KiB were stored in {directory} and read back unchanged"),
-        ),
-        (Step::Done, _) => {
-            Finding::ok(Check::Put, format_args!("64 KiB were stored in {directory}"))
+        (Step::Done, Step::Done) => {
+            Check::Put.ok(format_args!("64 KiB were stored in {directory} and read back unchanged"))
         }
+        (Step::Done, _) => Check::Put.ok(format_args!("64 KiB were stored in {directory}")),
         (Step::Refused(reply), _) => {
             let diagnosis = match is_for_now(reply) {
                 true => Diagnosis::UploadFailed,
                 false if seen.is_missing => Diagnosis::UploadDirMissing,
                 false => Diagnosis::UploadRefused,
             };
-            Finding::fail(Check::Put, diagnosis, format_args!("storing in {directory}: {reply}"))
+            Check::Put.fail(diagnosis, format_args!("storing in {directory}: {reply}"))
         }
         (Step::Stalled(why), _) => {
             let (diagnosis, small) = match seen.small {
@@ -65,39 +59,35 @@ fn put(seen: &UploadSeen) -> Finding {
                 _ => (Diagnosis::UploadFailed, ""),
             };
             let seen = format_args!("storing 64 KiB in {directory}: {why}{small}");
-            Finding::fail(Check::Put, diagnosis, seen)
+            Check::Put.fail(diagnosis, seen)
         }
-        (Step::NoData(why), _) => {
-            Finding::skip(Check::Put, format_args!("storing in {directory}: {why}"))
-        }
+        (Step::NoData(why), _) => Check::Put.skip(format_args!("storing in {directory}: {why}")),
         (Step::Changed(why) | Step::Failed(why), _) => {
             let diagnosis = Diagnosis::UploadFailed;
-            Finding::fail(Check::Put, diagnosis, format_args!("storing in {directory}: {why}"))
+            Check::Put.fail(diagnosis, format_args!("storing in {directory}: {why}"))
         }
-        (Step::NotTried, _) => Finding::skip(Check::Put, format_args!("nothing could be stored")),
+        (Step::NotTried, _) => Check::Put.skip("nothing could be stored"),
     }
 }
 
 /// Judges a step that needs an existing file; `what` describes a success.
 fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Finding {
     match step {
-        Step::Done => Finding::ok(check, format_args!("{what}")),
-        Step::Refused(reply) => Finding::warn(check, diagnosis, format_args!("{reply}")),
-        Step::NoData(why) => Finding::skip(check, format_args!("{why}")),
-        Step::Failed(why) | Step::Stalled(why) => {
-            Finding::warn(check, diagnosis, format_args!("{why}"))
-        }
+        Step::Done => check.ok(what),
+        Step::Refused(reply) => check.warn(diagnosis, reply),
+        Step::NoData(why) => check.skip(why),
+        Step::Failed(why) | Step::Stalled(why) => check.warn(diagnosis, why),
         // A corrupted file is worse than a missing one.
-        Step::Changed(how) => Finding::fail(check, Diagnosis::UploadChanged, format_args!("{how}")),
-        Step::NotTried => Finding::skip(check, format_args!("there is no test file on the server")),
+        Step::Changed(how) => check.fail(Diagnosis::UploadChanged, how),
+        Step::NotTried => check.skip("there is no test file on the server"),
     }
 }
 
 /// Judges the removal of the test files.
 fn delete(seen: &UploadSeen) -> Finding {
     match (&seen.delete, seen.left.as_slice()) {
-        (Step::NotTried, []) => Finding::skip(Check::Delete, format_args!("no file to delete")),
-        (_, []) => Finding::ok(Check::Delete, format_args!("the test files were deleted")),
+        (Step::NotTried, []) => Check::Delete.skip("no file to delete"),
+        (_, []) => Check::Delete.ok("the test files were deleted"),
         (step, left) => {
             let why = match step {
                 Step::Refused(reply) => reply.to_string(),
@@ -106,8 +96,7 @@ fn delete(seen: &UploadSeen) -> Finding {
                 }
                 Step::Done | Step::NotTried => String::new(),
             };
-            Finding::warn(
-                Check::Delete,
+            Check::Delete.warn(
                 Diagnosis::DeleteRefused,
                 format_args!("still on the server: {}: {why}", left.join(", ")),
             )
@@ -124,11 +113,11 @@ fn is_for_now(reply: &Reply) -> bool {
 fn clock(skew: Option<(i64, i64)>) -> Finding {
     let Some((skew, exact)) = skew else {
         let seen = format_args!("MDTM did not return the modification time of a test file");
-        return Finding::skip(Check::Clock, seen);
+        return Check::Clock.skip(seen);
     };
     let judge = |words: Arguments<'_>| match skew.abs() {
-        skew if skew > TOLERATED => Finding::warn(Check::Clock, Diagnosis::ClockSkew, words),
-        _ => Finding::ok(Check::Clock, words),
+        skew if skew > TOLERATED => Check::Clock.warn(Diagnosis::ClockSkew, words),
+        _ => Check::Clock.ok(words),
     };
     match skew {
         0 => judge(format_args!("the clocks agree within {exact} s")),
@@ -204,7 +193,7 @@ mod tests {
         ] {
             let found = judge(&seen);
             let names: Vec<_> =
-                found.iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect();
+                found.iter().filter_map(|found| Some(found.diagnosis?.name())).collect();
             assert_eq!(names, want, "{seen:?}");
         }
     }

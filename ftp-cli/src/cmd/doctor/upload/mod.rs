@@ -2,19 +2,17 @@
 //! afterwards.
 
 mod judge;
-mod seen;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use ftp_client::{Client, Error, Phase};
+use ftp_proto::Reply;
 
-use self::seen::{Step, UploadSeen};
-use super::clock::now;
-use super::data_method::DataMethod;
 use super::dial::Dial;
 use super::finding::{Check, Finding, not_again};
+use super::tls::certificate::now;
 use crate::exit::Failure;
 
 /// Number of bytes that are stored, and number of bytes that are then appended.
@@ -28,21 +26,78 @@ const SMALL: usize = 256;
 /// a second left.
 const CLEANING: Duration = Duration::from_millis(450);
 
-/// Tries all steps in a directory, removes the stored files as far as possible, and judges the
-/// outcomes.
+/// Outcome of one step.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Done,
+    /// The server refused the step.
+    Refused(Reply),
+    /// The step succeeded, but the content is wrong.
+    Changed(String),
+    /// The transfer stalled, or its end was never confirmed.
+    Stalled(String),
+    /// There was no data connection, so nothing is known about the step.
+    NoData(String),
+    Failed(String),
+    /// Not tried, because an earlier step failed.
+    NotTried,
+}
+
+/// All observations about a test upload.
+#[derive(Debug)]
+pub(in crate::cmd::doctor) struct UploadSeen {
+    pub(super) directory: String,
+    /// Whether the server reports that the directory is missing.
+    pub(super) is_missing: bool,
+    /// Storing a small file, tried only if a large one stalled.
+    pub(super) small: Step,
+    pub(super) put: Step,
+    /// Reading the file back; only `Changed` and `Stalled` count against the upload.
+    pub(super) back: Step,
+    pub(super) append: Step,
+    pub(super) resume: Step,
+    pub(super) rename: Step,
+    pub(super) delete: Step,
+    /// Seconds by which the server's clock is ahead, and the uncertainty.
+    pub(super) clock: Option<(i64, i64)>,
+    /// Files that remain.
+    pub(super) left: Vec<String>,
+}
+
+impl UploadSeen {
+    /// Returns the observations before the first step.
+    pub(super) fn nothing(directory: String) -> Self {
+        Self {
+            directory,
+            is_missing: false,
+            small: Step::NotTried,
+            put: Step::NotTried,
+            back: Step::NotTried,
+            append: Step::NotTried,
+            resume: Step::NotTried,
+            rename: Step::NotTried,
+            delete: Step::NotTried,
+            clock: None,
+            left: Vec::new(),
+        }
+    }
+}
+
+/// Tries all steps in the directory of `--upload-dir`, and removes the stored files as far as
+/// possible.
 ///
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
 /// over. In both cases, a message names the files that could not be removed.
-pub(super) fn examine(
-    dial: &Dial<'_>,
-    way: DataMethod,
-    directory: &[u8],
-) -> Result<Vec<Finding>, Failure> {
-    let mut inside = match dial.client(way) {
+pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
+    let Some(directory) = dial.asked.upload else { return Ok(()) };
+    let mut inside = match dial.client(dial.way()) {
         Ok(inside) => inside,
-        Err(error) => return Ok(vec![not_again(Check::Put, &error)?]),
+        Err(error) => {
+            dial.seen.upload.get_or_init(|| Err(error));
+            return Ok(());
+        }
     };
     let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
     let path = |suffix: &str| match directory {
@@ -65,7 +120,7 @@ pub(super) fn examine(
     let is_stalled = matches!(seen.put, Step::Stalled(_)) && tried.is_ok();
     if is_stalled && dial.in_time().is_ok() {
         drop(client.take());
-        client = dial.client(way).ok();
+        client = dial.client(dial.way()).ok();
     }
     if let Some(inside) = client.as_mut().filter(|_| is_stalled) {
         let mut trial = UploadTest { client: &mut inside.it, there };
@@ -92,7 +147,25 @@ pub(super) fn examine(
     if is_over.is_err() && !seen.left.is_empty() {
         dial.messages.say(format_args!("test files still on the server: {}", seen.left.join(", ")));
     }
-    is_over.map(|()| judge::judge(&seen))
+    is_over?;
+    dial.seen.upload.get_or_init(|| Ok(seen));
+    Ok(())
+}
+
+/// Judges the steps.
+///
+/// # Errors
+///
+/// Returns the client's failure if it says nothing about the server.
+pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    Ok(match dial.seen.upload.get() {
+        Some(Ok(seen)) => judge::judge(seen),
+        Some(Err(error)) => vec![not_again(Check::Put, error)?],
+        None if dial.asked.upload.is_some() => Vec::new(),
+        None => {
+            vec![Check::Put.skip("uploads and the clock are checked only with --upload-dir DIR")]
+        }
+    })
 }
 
 /// The steps of a test upload, and the files that they may have left.

@@ -1,0 +1,221 @@
+//! Chooses the proxy for a server: `--proxy`, else the variables that curl reads.
+//!
+//! As in curl, `ftp_proxy` (`ftps_proxy` for ftps://) comes before `all_proxy`. Each name comes
+//! before the same name in capitals. An empty variable counts as unset. `no_proxy` lists
+//! exceptions, also for `--proxy`. `http_proxy` is not read: in a CGI program, a client can set
+//! `HTTP_PROXY` with a `Proxy` header.
+
+use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
+
+use ftp_client::{ParseErrorKind, Proxy};
+use ftp_proto::{FtpUrl, Scheme};
+
+use crate::exit::Failure;
+use crate::options::Options;
+
+/// The name of the option.
+const OPTION: &str = "--proxy";
+
+/// Values of the option for no proxy at all.
+const NONE: [&str; 2] = ["", "none"];
+
+/// Variables for each scheme, and for all schemes.
+const OF_FTP: [&str; 2] = ["ftp_proxy", "FTP_PROXY"];
+const OF_FTPS: [&str; 2] = ["ftps_proxy", "FTPS_PROXY"];
+const OF_ALL: [&str; 2] = ["all_proxy", "ALL_PROXY"];
+const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+/// The options and variables that name proxies, read before anything is done.
+#[derive(Clone)]
+pub(crate) struct Proxies {
+    ftp: Option<NamedProxy>,
+    ftps: Option<NamedProxy>,
+    /// The variable with the exceptions, and its value.
+    exceptions: Option<(&'static str, String)>,
+}
+
+/// The name and value of an option or variable.
+#[derive(Clone)]
+struct NamedProxy {
+    by: String,
+    value: String,
+}
+
+/// The proxy for one server, and what names it: an option, a line of the configuration file, or a
+/// variable.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) proxy: Proxy,
+    pub(crate) by: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Route {
+    /// No proxy is named.
+    Direct,
+    /// The environment variable `variable` excludes the server from the proxy that `by` names.
+    Excepted {
+        variable: &'static str,
+        by: String,
+    },
+    Through(Chosen),
+}
+
+impl Route {
+    /// Returns the proxy, if there is one.
+    pub(crate) const fn chosen(&self) -> Option<&Chosen> {
+        match self {
+            Self::Through(chosen) => Some(chosen),
+            _ => None,
+        }
+    }
+}
+
+impl Proxies {
+    /// Reads the environment, and `--proxy` from the command line or the configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid value of the option.
+    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let option = options.value("proxy").map(|value| (value, options.shown("proxy")));
+        Self::read(option, |name| std::env::var_os(name))
+    }
+
+    fn read(
+        option: Option<(&OsStr, String)>,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Failure> {
+        let variable = |names: [&'static str; 2]| {
+            names.into_iter().find_map(|by| {
+                let value = environment(by).filter(|value| !value.is_empty())?;
+                // A value that is not UTF-8 is invalid, but is rejected only if a proxy is needed.
+                Some((by, value.to_string_lossy().into_owned()))
+            })
+        };
+        let exceptions = variable(EXCEPTIONS);
+        let Some((option, by)) = option else {
+            let of = |names| {
+                let found = variable(names).or_else(|| variable(OF_ALL));
+                found.map(|(by, value)| NamedProxy { by: by.to_owned(), value })
+            };
+            return Ok(Self { ftp: of(OF_FTP), ftps: of(OF_FTPS), exceptions });
+        };
+        let value = option.to_string_lossy().into_owned();
+        if NONE.contains(&value.as_str()) {
+            return Ok(Self { ftp: None, ftps: None, exceptions });
+        }
+        let named = NamedProxy { by, value };
+        named.parse()?;
+        Ok(Self { ftp: Some(named.clone()), ftps: Some(named), exceptions })
+    }
+
+    /// Returns the route to the server of `url`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if a variable that applies has an invalid value.
+    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Route, Failure> {
+        let named = if url.scheme() == Scheme::Ftps { &self.ftps } else { &self.ftp };
+        let Some(named) = named else { return Ok(Route::Direct) };
+        match &self.exceptions {
+            Some((variable, list)) if is_listed(url.host(), list) => {
+                Ok(Route::Excepted { variable, by: named.by.clone() })
+            }
+            _ => Ok(Route::Through(Chosen { proxy: named.parse()?, by: named.by.clone() })),
+        }
+    }
+}
+
+impl NamedProxy {
+    fn parse(&self) -> Result<Proxy, Failure> {
+        self.value.parse().map_err(|error: ftp_client::ParseError| {
+            let by = &self.by;
+            // The value may hold a password.
+            Failure::usage(match error.kind {
+                ParseErrorKind::Unsupported => format!(
+                    "{by}: https, socks4 and socks4a proxies are not supported; use socks5, socks5h, \
+                     http or ftp"
+                ),
+                _ => format!(
+                    "{by}: invalid proxy: {}; expected socks5://[USER:PASSWORD@]HOST[:PORT], or \
+                     socks5h, http or ftp",
+                    error.kind
+                ),
+            })
+        })
+    }
+}
+
+impl Chosen {
+    /// Returns the end of a message about a proxy; empty if the proxy was typed.
+    pub(crate) fn hint(&self) -> String {
+        let by = &self.by;
+        let is_variable =
+            [OF_FTP, OF_FTPS, OF_ALL].as_flattened().iter().any(|variable| variable == by);
+        match by.as_str() {
+            OPTION => String::new(),
+            variable if is_variable => format!(
+                "; the variable {variable} names this proxy: use --proxy none to connect directly"
+            ),
+            line => format!("; {line} names this proxy: use --proxy none to connect directly"),
+        }
+    }
+}
+
+/// Returns whether a list of exceptions contains a host, by curl's rules. A `*` alone stands for
+/// every host. A name, with or without a leading dot, stands for itself and all names below it. An
+/// address stands for itself, or for a network if `/` and a number of bits follow. Commas and
+/// spaces separate the items.
+fn is_listed(host: &str, list: &str) -> bool {
+    if list.trim() == "*" {
+        return true;
+    }
+    let address: Option<IpAddr> = host.split('%').next().and_then(|host| host.parse().ok());
+    let name = host.strip_suffix('.').unwrap_or(host);
+    list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()).any(|entry| match address {
+        Some(address) => is_of_network(address, entry),
+        None => {
+            let entry = entry.strip_prefix('.').unwrap_or(entry);
+            let entry = entry.strip_suffix('.').unwrap_or(entry);
+            is_below(name, entry)
+        }
+    })
+}
+
+/// Returns whether `name` is `domain` or a name below it.
+fn is_below(name: &str, domain: &str) -> bool {
+    let start = name.len().checked_sub(domain.len());
+    let parts = start.and_then(|start| name.split_at_checked(start));
+    parts.is_some_and(|(head, tail)| {
+        !domain.is_empty()
+            && tail.eq_ignore_ascii_case(domain)
+            && (head.is_empty() || head.ends_with('.'))
+    })
+}
+
+/// Returns whether `entry` is this address, or a network that contains the address.
+fn is_of_network(address: IpAddr, entry: &str) -> bool {
+    let (text, bits) = match entry.split_once('/') {
+        Some((text, bits)) => (text, Some(bits)),
+        None => (entry, None),
+    };
+    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let Ok(network) = text.parse::<IpAddr>() else { return false };
+    let (length, difference) = match (address, network) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            (32, u128::from(one.to_bits() ^ other.to_bits()) << 96)
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => (128, one.to_bits() ^ other.to_bits()),
+        _ => return false,
+    };
+    match bits.map(str::parse::<u32>) {
+        None => difference == 0,
+        Some(Ok(bits)) if bits <= length => bits <= difference.leading_zeros(),
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
