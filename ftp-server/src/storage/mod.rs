@@ -182,7 +182,7 @@ pub trait Storage: Send + Sync {
     /// After an interruption, a storage may keep the received bytes for this user. The user then
     /// continues with [`WriteMode::Resume`]. Without `is_image`, the bytes are those of a text whose
     /// lines the server has converted. Their number then says nothing about the client's file, so a
-    /// storage must neither keep nor publish them; the record stays.
+    /// storage must not keep them for a resumption; the record stays.
     ///
     /// By default, a storage keeps nothing.
     ///

@@ -122,7 +122,7 @@ pub(crate) static USER: &[Setting<User>] = &[
     row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Maximum time without a command (empty: timeouts.idle)."),
     row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
     row!(User, "overwrite",                      OWN_SWITCH,   overwrite,                         "Let uploads and renames replace existing files (empty: transfer.overwrite)."),
-    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume keeps them hidden for 12 hours, publish keeps them under the final name, discard deletes them (empty: transfer.partial). Always deleted in drop boxes, with STOU and in TYPE A."),
+    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume keeps them hidden for 12 hours (in TYPE A, it deletes them), publish keeps them under the final name, discard deletes them (empty: transfer.partial). Always deleted in drop boxes and with STOU."),
     row!(User, "sync",                           OWN_SYNC,     sync,                              "Data synced to disk before replies 226, 250 and 257: none, file or file+dir (empty: transfer.sync)."),
 ];
 

@@ -317,7 +317,7 @@ impl Storage for LocalStorage {
         is_image: bool,
     ) -> Result<Box<dyn Upload>, StorageError> {
         let mut files = self.files.clone();
-        if !is_image {
+        if !is_image && files.config.partial == PartialPolicy::Resume {
             files.config.partial = PartialPolicy::Discard;
         }
         begin::begin(&files, path, mode, Some(user))

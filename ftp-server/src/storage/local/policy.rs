@@ -45,7 +45,7 @@ pub enum PartialPolicy {
     Discard,
     /// Publish the received bytes of a new file under its name, as other servers do. Readers cannot
     /// see that the file is incomplete. Of an upload that was to replace a file, discard them. As
-    /// with `Resume`, nothing is kept of an upload to a drop box, by `STOU`, in `TYPE A`, or of a
+    /// with `Resume`, nothing is kept of an upload to a drop box, by `STOU`, or of a
     /// [shared](crate::Login::is_shared) login, and `APPE` leaves the old file.
     Publish,
 }

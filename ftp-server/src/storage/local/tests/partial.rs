@@ -241,17 +241,17 @@ fn partial_files_are_discarded_or_published_by_policy_fs_15() {
             assert!(is_record(kept(&publishing, "f")) && is_whole());
             cut(&publishing, "f", WriteMode::Replace, b"");
             assert!(is_record(kept(&publishing, "f")) && is_whole());
-            // Nobody can resume a text by the number of its converted bytes.
-            let text = publishing.write_as(&path("f"), WriteMode::Replace, USER, false);
-            text.unwrap().write_all(b"part").unwrap();
-            assert!(is_record(kept(&publishing, "f")) && is_whole());
-            cut(&publishing, "f", WriteMode::Replace, b"part");
-            if old.is_none() {
-                assert_eq!((tree.get("f"), kept(&publishing, "f")), (b"part".to_vec(), None));
-                assert_eq!(tree.names_with_records(""), ["f"]);
-                storage.remove(&path("f")).unwrap();
-            } else {
-                assert!(is_record(kept(&publishing, "f")) && is_whole());
+            // A text, too, is published: many devices never send TYPE.
+            for is_image in [false, true] {
+                let upload = publishing.write_as(&path("f"), WriteMode::Replace, USER, is_image);
+                upload.unwrap().write_all(b"part").unwrap();
+                if old.is_none() {
+                    assert_eq!((tree.get("f"), kept(&publishing, "f")), (b"part".to_vec(), None));
+                    assert_eq!(tree.names_with_records(""), ["f"]);
+                    storage.remove(&path("f")).unwrap();
+                } else {
+                    assert!(is_record(kept(&publishing, "f")) && is_whole());
+                }
             }
             // A shared login has a record, but no bytes. All shared logins have the same one.
             for storage in [&storage, &publishing] {
