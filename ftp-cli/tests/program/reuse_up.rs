@@ -197,7 +197,8 @@ fn until(
 /// others are.
 fn complete(here: &TempRoot, root: &TempRoot, server: SocketAddr, sent: usize) {
     let (all, same) = compare(here, root);
-    assert!((sent - 2..=sent).contains(&same.len()), "{} of {sent}", same.len());
+    // Until it notices a signal, the client goes on.
+    assert!(same.len() >= sent - 2, "{} of {sent}", same.len());
     let relay = Relay::to(server);
     run(&mut mirror(here, "u:p", relay.address, &[])).exited(0);
     assert_eq!(relay.count("STOR"), all.len() - same.len());
