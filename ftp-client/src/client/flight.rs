@@ -203,9 +203,8 @@ impl Client {
 
     /// Asks in one write for the size of the file that was just uploaded to `path`, for its new
     /// modification time, and for the port of the next upload unless it uses the same data connection.
-    /// The calls that follow
-    /// ([`size`](Self::size), [`set_modified`](Self::set_modified), [`store`](Self::store)) then
-    /// know the replies. Sends nothing if they must be sent one by one.
+    /// The calls that follow ([`size`](Self::size), [`set_modified`](Self::set_modified),
+    /// [`store`](Self::store)) then know the replies. Sends nothing if they must be sent one by one.
     ///
     /// # Errors
     ///

@@ -277,7 +277,7 @@ fn reasons_to_keep_an_object_are_values() {
 const FLIGHT: usize = 5;
 
 /// Removes a tree with files of these names at a server that has answered several commands at once.
-/// `flights` are the replies to the removals, of which the server gets so many.
+/// Each of `flights` has the replies to the removals of the next [`FLIGHT`] files.
 fn together(
     names: &[String],
     flights: &'static [&'static str],

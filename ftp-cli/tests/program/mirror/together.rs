@@ -36,6 +36,16 @@ fn with_each(test: impl Fn(Kind, bool) + Sync) {
     });
 }
 
+/// Starts a server with small files in the directory `t`.
+fn serve_small_files(kind: Kind) -> FoldingServer {
+    let server = FoldingServer::start(kind);
+    server.mkdir("t");
+    for name in NAMES {
+        server.write(&format!("t/{name}"), name.as_bytes());
+    }
+    server
+}
+
 /// Writes files of one size, with the time that the server's files have.
 fn write(root: &TempRoot, content: &[u8]) {
     for name in NAMES {
@@ -170,11 +180,7 @@ fn a_tree_is_complete_whatever_a_server_does_with_questions_before_a_confirmatio
         ] {
             threads.spawn(move || {
                 let kind = Kind { no_mlsd: true, confirms, ..Kind::default() };
-                let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
-                server.mkdir("t");
-                for name in NAMES {
-                    server.write(&format!("t/{name}"), name.as_bytes());
-                }
+                let (here, server) = (TempRoot::new(), serve_small_files(kind));
                 let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
                 let seen = server.seen();
                 let case = format!("{confirms:?}: {ran:?} {seen:?}");
@@ -203,11 +209,7 @@ fn a_tree_is_complete_whatever_a_server_does_with_questions_before_a_confirmatio
 fn a_refused_download_does_not_show_that_questions_are_answered_in_order_cl_79() {
     let confirms = Confirms::With("451 no\r\n200 ok");
     let kind = Kind { no_mlsd: true, confirms, ..Kind::default() };
-    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
-    server.mkdir("t");
-    for name in NAMES {
-        server.write(&format!("t/{name}"), name.as_bytes());
-    }
+    let (here, server) = (TempRoot::new(), serve_small_files(kind));
     let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
     let seen = server.seen();
     let case = format!("{ran:?} {seen:?}");
@@ -242,11 +244,7 @@ fn questions_that_fail_over_one_connection_are_not_asked_over_another_cl_79() {
 fn a_test_of_early_questions_ends_with_its_connection_cl_79() {
     let (confirms, closes_after) = (Confirms::Alone, Some(2));
     let kind = Kind { no_mlsd: true, confirms, closes_after, ..Kind::default() };
-    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
-    server.mkdir("t");
-    for name in NAMES {
-        server.write(&format!("t/{name}"), name.as_bytes());
-    }
+    let (here, server) = (TempRoot::new(), serve_small_files(kind));
     let ran = mirror(&["-j", "1"], &server.url("t"), shown(&here.join("down")));
     let case = format!("{ran:?} {:?}", server.seen());
     // Two connections end before `NOOP` is answered.
