@@ -100,7 +100,7 @@ impl Client {
             && !(rules.epsv_all || *compress || *reuse_data)
             && !self.state.no_epsv
             && !route.as_ref().is_some_and(|route| route.proxy.is_ftp());
-        let may_fly = begins_with_epsv && self.is_far() && !self.config.flights.has_failed();
+        let may_fly = begins_with_epsv && self.may_save_trips();
         let first = self.config.first_transfer.filter(|_| may_fly);
         let Some(representation) = first else { return Ahead::default() };
         let mut commands = self.secured.as_ref().map(Secured::protection).unwrap_or_default();
@@ -152,6 +152,12 @@ impl Client {
     /// Returns whether the server is so far away that a round trip is worth saving.
     pub(crate) fn is_far(&self) -> bool {
         self.round_trip() >= FAR && !self.is_near()
+    }
+
+    /// Returns whether the client does not wait for a reply that it does not need yet: it saves much,
+    /// and has not failed at this server.
+    pub(crate) fn may_save_trips(&self) -> bool {
+        self.is_far() && !self.config.flights.has_failed()
     }
 
     /// Returns the time of a round trip to the server, measured when the client connected.

@@ -131,6 +131,15 @@ impl Client {
         self.store_from(path, 0)
     }
 
+    /// Begins to upload a file whose content is known, in type image, as [`store`](Self::store) does. If
+    /// possible, the content and its end are sent before the server's first reply
+    /// ([`Upload::is_sent`]), which saves a round trip.
+    pub(crate) fn store_whole(&mut self, path: &[u8], content: &[u8]) -> Result<Upload<'_>, Error> {
+        let path = self.pathname(path)?;
+        let begun = transfer::begin_whole(self, &Command::Stor(path.clone()), content)?;
+        Ok(self.upload(begun, 0, Some(path)))
+    }
+
     /// Begins to upload to the file at `path` from byte `offset` (`REST`, `STOR`).
     ///
     /// Write only the rest of the file. If `offset` is beyond the end of the server's file, most

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use ftp_proto::{
     Command, EpsvArgument, FileRange, Mode, NetworkProtocols, PassiveAddress, Pathname, Reply,
-    ReplyCode, RepresentationType, SetupEvent, SetupFault, SetupStep, TimeVal, TransferSetup, Verb,
+    ReplyCode, RepresentationType, SetupEvent, SetupFault, SetupStep, TimeVal, TransferMode,
+    TransferSetup, Verb,
 };
 
 use super::coding::Coding;
-use super::meet::{self, BeginOutcome, meet};
+use super::meet::{self, BeginOutcome, Delivered, meet};
 use super::{abort, secure};
 use crate::client::Client;
 use crate::data::active::{self, Listening};
@@ -27,6 +28,7 @@ use crate::trace;
 pub(crate) struct Begun {
     pub(super) verb: Verb,
     pub(super) data: Option<Stream>,
+    pub(super) delivered: Delivered,
     pub(super) coding: Option<Box<Coding>>,
     pub(super) first: Reply,
     pub(super) ended: Option<Reply>,
@@ -48,7 +50,7 @@ pub(crate) fn begin(
     } else if let Some(begun) = meet::begin(client, command, representation, false)? {
         return Ok(begun);
     }
-    begin_by(client, command, |dialogue| {
+    begin_by(client, command, None, |dialogue| {
         let dialogue = dialogue.with_range(range);
         match representation {
             Some(representation) => dialogue.with_representation(representation),
@@ -66,9 +68,25 @@ pub(crate) fn begin_with_time(
     if let Some(begun) = meet::begin(client, command, Some(representation), true)? {
         return Ok(begun);
     }
-    begin_by(client, command, |dialogue| {
+    begin_by(client, command, None, |dialogue| {
         let whole = dialogue.with_range(FileRange::default());
         whole.with_representation(representation).with_time()
+    })
+}
+
+/// Begins to upload a whole file in type image. Its `content` need not wait for the first reply, as
+/// [`meet`] describes, except in modes other than S and under TLS.
+pub(crate) fn begin_whole(
+    client: &mut Client,
+    command: &Command,
+    content: &[u8],
+) -> Result<Begun, Error> {
+    let representation = RepresentationType::Image;
+    if let Some(begun) = meet::begin(client, command, Some(representation), false)? {
+        return Ok(begun);
+    }
+    begin_by(client, command, Some(content), |dialogue| {
+        dialogue.with_range(FileRange::default()).with_representation(representation)
     })
 }
 
@@ -76,6 +94,7 @@ pub(crate) fn begin_with_time(
 fn begin_by(
     client: &mut Client,
     command: &Command,
+    content: Option<&[u8]>,
     shape: impl FnOnce(TransferSetup) -> TransferSetup,
 ) -> Result<Begun, Error> {
     let line = command.encode()?;
@@ -103,10 +122,13 @@ fn begin_by(
         dialogue.again();
     }
     let verb = command.verb();
+    let is_plain = mode == TransferMode::Stream && client.secured.is_none();
+    let content = content.filter(|_| is_plain);
     let mut setup = Setup {
         client,
         dialogue,
         verb,
+        content,
         line,
         started,
         deadline,
@@ -129,6 +151,8 @@ struct Setup<'a> {
     /// The commands up to the verb.
     dialogue: TransferSetup,
     verb: Verb,
+    /// The whole file, if it can be sent before the first reply.
+    content: Option<&'a [u8]>,
     /// The encoded command.
     line: Vec<u8>,
     /// The time when the verb was sent, and the deadline for its reply.
@@ -172,7 +196,7 @@ impl Setup<'_> {
         if !self.dialogue.is_ahead() {
             self.send()?;
         }
-        let met = meet(self.client, self.verb, opening, self.deadline);
+        let met = meet(self.client, self.verb, opening, self.content, self.deadline);
         if let Err(Error::Refused(_, reply)) = &met
             && self.dialogue.refused(reply)
         {
@@ -186,13 +210,15 @@ impl Setup<'_> {
             return Ok(Tried::Again);
         }
         match met? {
-            BeginOutcome::Begun { data, first, ended } => {
+            BeginOutcome::Begun { data, delivered, first, ended } => {
                 self.dialogue.begun(&mut self.client.state);
                 let verb = self.verb;
                 let started = self.started;
                 let modified = self.dialogue.modified();
                 let coding = Coding::new(self.client.state.mode, verb.is_upload());
-                self.protect(Begun { verb, data, coding, first, ended, started, modified })
+                let begun =
+                    Begun { verb, data, delivered, coding, first, ended, started, modified };
+                self.protect(begun)
             }
             BeginOutcome::NoData(error) => {
                 let is_usable = abort::resync(&mut self.client.control, None).is_ok();

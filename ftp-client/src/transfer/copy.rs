@@ -351,6 +351,17 @@ impl Upload<'_> {
         }
     }
 
+    /// Finishes an upload whose `content` [is sent](Self::is_sent).
+    pub(crate) fn finish_whole(
+        self,
+        content: &[u8],
+        watch: &mut Watch<'_>,
+    ) -> Result<Report, Error> {
+        watch.begin(Some(self.transferred()));
+        watch.pass(content);
+        self.finish()
+    }
+
     /// Sends a local file from its position to its end, as [`copy_from`](Self::copy_from) does, and
     /// returns the number of bytes.
     ///

@@ -30,17 +30,44 @@ const STRANGERS: Duration = Duration::from_secs(1);
 
 /// The result of waiting for a transfer to begin.
 pub(super) enum BeginOutcome {
-    Begun { data: Option<Stream>, first: Reply, ended: Option<Reply> },
+    Begun { data: Option<Stream>, delivered: Delivered, first: Reply, ended: Option<Reply> },
     NoData(Error),
+}
+
+/// What went over a data connection before its transfer had begun.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delivered {
+    /// The number of bytes.
+    pub(super) bytes: u64,
+    /// Whether these are all bytes of the file, and their end followed.
+    pub(super) is_whole: bool,
+}
+
+impl Delivered {
+    /// Sends a whole file and its end. A failure shows again when the transfer goes on.
+    fn send(data: &mut Stream, content: &[u8]) -> Self {
+        let mut rest = content;
+        while !rest.is_empty()
+            && let Ok(Some(count)) = data.write(rest)
+        {
+            rest = rest.get(count..).expect("a write takes no more than it is given");
+        }
+        let is_whole = rest.is_empty() && data.end_writing().is_ok();
+        Self { bytes: (content.len() - rest.len()) as u64, is_whole }
+    }
 }
 
 /// Waits for the data connection and for the first reply, in either order. A negative reply ends
 /// the wait. After a positive final reply, the transfer is already over, and only its data
 /// connection may still arrive.
+///
+/// `content` is a whole file to upload. In passive mode, it goes over the data connection as soon as
+/// that is open. A server that refuses the upload closes the connection, and the content is lost with it.
 pub(super) fn meet(
     client: &mut Client,
     verb: Verb,
     opening: Opening,
+    content: Option<&[u8]>,
     reply_deadline: Deadline,
 ) -> Result<BeginOutcome, Error> {
     let control = &mut client.control;
@@ -63,8 +90,10 @@ pub(super) fn meet(
         data_deadline,
         reply_deadline,
         start,
+        content: content.filter(|_| is_passive),
         opening: Some(opening),
         data: None,
+        delivered: Delivered::default(),
         failure: None,
     };
     meeting.run()
@@ -81,9 +110,11 @@ struct BeginWait<'a> {
     data_deadline: Deadline,
     reply_deadline: Deadline,
     start: TransferStart,
+    content: Option<&'a [u8]>,
     /// `None` once the data connection is open.
     opening: Option<Opening>,
     data: Option<Stream>,
+    delivered: Delivered,
     /// Why there is no data connection.
     failure: Option<Error>,
 }
@@ -106,7 +137,7 @@ impl BeginWait<'_> {
             return Ok(BeginOutcome::NoData(error));
         }
         let (first, ended) = self.start.into_replies().expect("data moves only after a reply");
-        Ok(BeginOutcome::Begun { data: self.data, first, ended })
+        Ok(BeginOutcome::Begun { data: self.data, delivered: self.delivered, first, ended })
     }
 
     fn hear(&mut self, reply: &Reply) -> Result<(), Error> {
@@ -123,11 +154,14 @@ impl BeginWait<'_> {
         Ok(())
     }
 
-    fn open(&mut self, stream: Stream) {
+    fn open(&mut self, mut stream: Stream) {
         if self.verb.is_upload() {
             stream.reset_when_closed();
             // Fails only on a socket that can no longer send.
             let _ = stream.send_at_once();
+        }
+        if let Some(content) = self.content.take() {
+            self.delivered = Delivered::send(&mut stream, content);
         }
         self.data = Some(stream);
         self.start.data_opened();
@@ -354,8 +388,9 @@ impl Client {
             // Fails only on a socket that can no longer send.
             let _ = data.send_at_once();
         }
-        let coding = Some(coding);
-        Ok(Begun { verb, data: Some(data), coding, first, ended, started, modified })
+        let (data, coding) = (Some(data), Some(coding));
+        let delivered = Delivered::default();
+        Ok(Begun { verb, data, delivered, coding, first, ended, started, modified })
     }
 
     fn first_reply(

@@ -10,7 +10,7 @@ mod meet;
 mod secure;
 mod upload;
 
-pub(crate) use begin::{Begun, Plan, begin, begin_with_time};
+pub(crate) use begin::{Begun, Plan, begin, begin_whole, begin_with_time};
 pub use copy::{RateLimit, Source, Watch};
 pub use download::Download;
 pub(crate) use meet::Kept;
@@ -35,6 +35,7 @@ use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::security::TlsError;
 use coding::{Coding, RawData};
+use meet::Delivered;
 use upload::name_in;
 
 /// How a successful transfer ended.
@@ -78,6 +79,8 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
     /// The data connection; `None` if the server ended the transfer without one, or once it is
     /// closed.
     data: Option<Stream>,
+    /// What the data connection took before the transfer began.
+    delivered: Delivered,
     /// The form of the data; `None` in mode S.
     coding: Option<Box<Coding>>,
     /// The first reply: 1xx, or the final reply if there was no 1xx.
@@ -97,11 +100,12 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
 
 impl<C: BorrowMut<Client>> Transfer<C> {
     pub(crate) fn new(client: C, begun: Begun) -> Self {
-        let Begun { verb, data, coding, first, ended, started, .. } = begun;
+        let Begun { verb, data, delivered, coding, first, ended, started, .. } = begun;
         Self {
             client: Held::new(client),
             verb,
             data,
+            delivered,
             coding,
             first,
             ended,
@@ -119,6 +123,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         Begun {
             verb: self.verb,
             data: self.data.take(),
+            delivered: self.delivered,
             coding: self.coding.take(),
             first: self.first.clone(),
             ended: self.ended.take(),
@@ -381,6 +386,13 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         // If data was sent, the server must not confirm the upload before it has seen the end of
         // the data.
         let has_sent = is_upload && (length.moved > 0 || self.coding.is_some());
+        // The end of the data may have gone ahead, so the confirmation may have arrived. Without a 1xx,
+        // it is not this upload's.
+        let is_whole = self.delivered.is_whole;
+        if has_sent && is_whole && self.is_over_at_once() {
+            return Err(error_of(TransferFault::Early, self.verb, &self.first));
+        }
+        let is_marked = is_in_blocks || is_whole;
         if has_sent && is_in_blocks {
             // The server may confirm the upload as soon as it has the last block.
             self.reject_early_reply()?;
@@ -391,14 +403,14 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             let next = std::mem::take(&mut self.next);
             self.client.send_ahead(next)?;
         }
-        if has_sent && !is_in_blocks {
+        if has_sent && !is_marked {
             self.reject_early_reply()?;
         }
         let limit = self.client.config.timeouts.final_reply;
         let deadline = self.client.control.deadline(limit, Phase::FinalReply);
         let (mut cut, mut questions) = (None, Vec::new());
         let sent_at = SystemTime::now();
-        if is_in_blocks {
+        if is_marked {
             // The last block ends the file, and the server decides whether to close the connection.
         } else if is_upload {
             // The connection stays open until the reply, because a server that sees a reset may

@@ -128,7 +128,8 @@ impl<'a> Upload<'a> {
             RepresentationType::Image => None,
             RepresentationType::Ascii => Some(AsciiOut::default()),
         };
-        Self { transfer, bytes: 0, offset, path, is_checked, text }
+        let bytes = transfer.delivered.bytes;
+        Self { transfer, bytes, offset, path, is_checked, text }
     }
 
     /// Returns the offset in the file at which the upload began, in bytes.
@@ -203,6 +204,12 @@ impl<'a> Upload<'a> {
         if !self.transfer.next.is_empty() && self.transfer.may_go_ahead(&path) {
             self.transfer.next.insert(1, Command::Mfmt(time, path));
         }
+    }
+
+    /// Returns whether the whole file and its end are sent ([`Client::store_whole`]), so that only
+    /// [`finish`](Self::finish) is left.
+    pub(crate) const fn is_sent(&self) -> bool {
+        self.transfer.delivered.is_whole
     }
 
     /// Ends the upload: marks the end of the data, and waits for the server's confirmation.

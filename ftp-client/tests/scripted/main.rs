@@ -35,6 +35,7 @@ mod step;
 mod trace;
 mod uploads;
 mod uploads_ahead;
+mod uploads_early;
 mod uploads_resumed;
 mod walks;
 mod watching;

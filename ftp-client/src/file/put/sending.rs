@@ -25,6 +25,10 @@ use crate::transfer::{Report, Source, Upload, Watch};
 use crate::tree::path::split;
 use crate::url_path::{Entered, Place};
 
+/// The largest file that is sent before the server's first reply, in bytes. It fits into the buffer of a
+/// new connection.
+const SMALL: u64 = 32_768;
+
 impl Job<'_> {
     /// Returns whether the size of the result is verified.
     pub(super) fn verifies_size(&self) -> bool {
@@ -53,6 +57,8 @@ impl Job<'_> {
         }
         // Whether the server alone chooses the name of a unique file.
         let mut is_nameless = false;
+        // Whether the whole file was sent before the server's first reply.
+        let mut went_ahead = false;
         let sent = loop {
             if start.mode == UploadMode::Nothing {
                 break Ok(None);
@@ -61,7 +67,8 @@ impl Job<'_> {
             self.note_sent(start.offset);
             self.past.is_final = matches!(self.store, StoreAs::Append | StoreAs::Unique);
             let path = if is_nameless { b"" } else { self.place.path() };
-            let error = match begin(client, path, &start) {
+            let whole = self.small_content(client, source, &start)?;
+            let error = match begin(client, path, &start, whole.as_deref()) {
                 Ok(mut upload) => {
                     if let Some(Following { path: Some(next), due, .. }) = &self.following {
                         upload.plan_next(next);
@@ -70,10 +77,15 @@ impl Job<'_> {
                         }
                     }
                     self.note_begun(on, source, &start);
+                    went_ahead = upload.is_sent();
                     let copied = match source {
+                        Opened::Regular { .. } if went_ahead => {
+                            upload.finish_whole(&whole.unwrap_or_default(), watch)
+                        }
                         Opened::Regular { file, path, .. } => {
                             let mut file: &File = file;
-                            match file.seek(SeekFrom::Start(start.offset)) {
+                            let at = start.offset + upload.transferred();
+                            match file.seek(SeekFrom::Start(at)) {
                                 Ok(_) => upload.copy_from_watched(file, watch),
                                 Err(error) => Err(upload.fail(named(path, &error))),
                             }
@@ -119,11 +131,41 @@ impl Job<'_> {
             report.reply
         });
         let finished = self.finish(client, on, source, &start, (&mut done, digest), reply.as_ref());
+        if let Err(Error::Incomplete { bytes, announced: Some(all) }) = &finished
+            && went_ahead
+            && bytes < all
+        {
+            let text =
+                "the server lost data that came before its first reply: sending the file again";
+            on.event(Event::Note { target: self.place.path(), text });
+            client.go_one_by_one();
+            return self.upload(client, on, watch, source);
+        }
         finished.and_then(|()| self.check_changed(client, source, old))?;
         if let Some(journal) = &start.journal {
             journal.remove();
         }
         Ok(done)
+    }
+
+    /// Reads a small file for a server that is far away, so that its content need not wait for a reply.
+    /// Only the size of the server's file then proves that the content arrived.
+    fn small_content(
+        &self,
+        client: &Client,
+        source: &Opened<'_>,
+        start: &Start,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Opened::Regular { file, path, facts } = source else { return Ok(None) };
+        let is_plain = start.mode == UploadMode::Store && self.options.rate_limit.is_none();
+        if !is_plain || facts.size > SMALL || !self.verifies_size() || !client.may_save_trips() {
+            return Ok(None);
+        }
+        let failed = |error| Error::Local(named(path, &error));
+        let (mut file, mut content): (&File, _) = (file, Vec::new());
+        file.rewind().map_err(failed)?;
+        file.take(SMALL + 1).read_to_end(&mut content).map_err(failed)?;
+        Ok(Some(content).filter(|content| content.len() as u64 == facts.size))
     }
 
     /// Records that the server has begun the upload.
@@ -485,10 +527,18 @@ impl Job<'_> {
     }
 }
 
-/// Asks the server to begin an upload.
-fn begin<'c>(client: &'c mut Client, path: &[u8], start: &Start) -> Result<Upload<'c>, Error> {
+/// Asks the server to begin an upload. `whole` is the content of a small file.
+fn begin<'c>(
+    client: &'c mut Client,
+    path: &[u8],
+    start: &Start,
+    whole: Option<&[u8]>,
+) -> Result<Upload<'c>, Error> {
     match start.mode {
-        UploadMode::Store | UploadMode::Nothing => client.store(path),
+        UploadMode::Store | UploadMode::Nothing => match whole {
+            Some(whole) => client.store_whole(path, whole),
+            None => client.store(path),
+        },
         UploadMode::Rest => client.store_from(path, start.offset),
         // APPE, as in curl, because some servers refuse REST before STOR.
         UploadMode::Append => client.append(path),

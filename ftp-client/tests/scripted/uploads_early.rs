@@ -1,0 +1,171 @@
+//! Small files that are sent to a server far away before its first reply.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Mutex;
+
+use ftp_client::{
+    Client, Error, Event, FileOptions, LocalSource, Observer, Place, Put, RateLimit, Verb,
+    Verified, Verify,
+};
+
+use crate::logins::Far;
+use crate::peer::{Peer, SHORT, Server, timeouts};
+
+/// The size of the largest file that is sent early.
+const SMALL: usize = 32_768;
+
+fn far(script: impl FnOnce(Peer) + Send + 'static) -> (Server, Client) {
+    Server::logged_in_with(Client::builder().timeouts(timeouts()).connector(Far), script)
+}
+
+/// Uploads a file of this content to `f`, and returns the notes too.
+fn put(
+    client: &mut Client,
+    content: &[u8],
+    options: &FileOptions,
+) -> (Result<Verified, Error>, Vec<String>) {
+    let local = tempfile::tempdir().unwrap();
+    let path = local.path().join("f");
+    fs::write(&path, content).unwrap();
+    let notes = Mutex::new(Vec::new());
+    let on = |event: Event<'_>| {
+        if let Event::Note { text, .. } = event {
+            notes.lock().unwrap().push(text.to_owned());
+        }
+    };
+    let done = put_file(client, &path, options, &on);
+    (done, notes.into_inner().unwrap())
+}
+
+fn put_file(
+    client: &mut Client,
+    path: &Path,
+    options: &FileOptions,
+    on: &dyn Observer,
+) -> Result<Verified, Error> {
+    let mut job = Put::new(LocalSource::Path(path), Place::at("f"), options);
+    job.attempt(client, on).map(|done| done.verified)
+}
+
+/// Reads a whole file before the 150, and confirms it.
+fn take_early(peer: &mut Peer, content: &[u8]) {
+    peer.expect("STOR f");
+    assert!(peer.read_data() == content, "the file and its end come before the 150");
+    peer.reply("150 send it");
+    peer.reply("226 done");
+}
+
+/// Checks that no content comes before the 150, reads it after that, and confirms it.
+fn take_late(peer: &mut Peer, length: u64) {
+    peer.expect("STOR f");
+    let data = peer.data();
+    data.set_read_timeout(Some(SHORT)).unwrap();
+    let early = data.peek(&mut [0]);
+    assert!(early.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{length} bytes");
+    data.set_read_timeout(None).unwrap();
+    peer.reply("150 send it");
+    assert_eq!(io::copy(&mut &data, &mut io::sink()).unwrap(), length);
+    drop(data);
+    peer.reply("226 done");
+}
+
+#[test]
+fn a_small_file_and_its_end_come_before_the_150_of_a_far_server_cl_80() {
+    for content in [vec![], b"hello".to_vec(), vec![b'x'; SMALL]] {
+        let length = content.len();
+        let (server, mut client) = far({
+            let content = content.clone();
+            move |mut peer| {
+                peer.image_epsv();
+                take_early(&mut peer, &content);
+                peer.answer("SIZE f", &format!("213 {length}"));
+            }
+        });
+        let (done, notes) = put(&mut client, &content, &FileOptions::new());
+        assert_eq!((done.unwrap(), notes), (Verified::Size, vec![]), "{length} bytes");
+        server.end();
+    }
+}
+
+#[test]
+fn other_uploads_wait_for_the_150_cl_80() {
+    let options = FileOptions::new;
+    let limit = RateLimit::new(1_000_000);
+    let cases: [(usize, FileOptions); 3] = [
+        (SMALL + 1, options()),
+        (5, options().verify(Verify::None)),
+        (5, options().rate_limit(Some(limit))),
+    ];
+    for (number, (length, options)) in cases.into_iter().enumerate() {
+        let is_asked = number != 1;
+        let (server, mut client) = far(move |mut peer| {
+            peer.image_epsv();
+            take_late(&mut peer, length as u64);
+            if is_asked {
+                peer.answer("SIZE f", &format!("213 {length}"));
+            }
+            peer.expect_end();
+        });
+        put(&mut client, &vec![b'x'; length], &options).0.unwrap();
+        drop(client);
+        server.end();
+    }
+}
+
+#[test]
+fn a_refused_upload_of_early_content_stores_nothing_and_says_why_cl_80() {
+    let (server, mut client) = far(|mut peer| {
+        peer.image_epsv();
+        peer.expect("STOR f");
+        assert_eq!(peer.read_data(), b"hello");
+        peer.reply("553 no");
+        // The next upload gets a data connection of its own.
+        peer.epsv();
+        take_early(&mut peer, b"other");
+        peer.answer("SIZE f", "213 5");
+    });
+    let refused = put(&mut client, b"hello", &FileOptions::new()).0.unwrap_err();
+    assert!(matches!(refused, Error::Refused(Verb::Stor, _)), "{refused}");
+    assert_eq!(put(&mut client, b"other", &FileOptions::new()).0.unwrap(), Verified::Size);
+    server.end();
+}
+
+#[test]
+fn a_226_without_a_150_confirms_no_early_content_cl_08_cl_80() {
+    let (server, mut client) = far(|mut peer| {
+        peer.image_epsv();
+        peer.expect("STOR f");
+        let data = peer.data();
+        peer.reply("226 done");
+        peer.drain();
+        drop(data);
+    });
+    let error = put(&mut client, b"hello", &FileOptions::new()).0.unwrap_err();
+    assert!(matches!(error, Error::Unexpected(Verb::Stor, _)), "{error}");
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn early_content_that_a_server_lost_is_sent_again_after_the_150_cl_80() {
+    let (server, mut client) = far(|mut peer| {
+        peer.image_epsv();
+        take_early(&mut peer, b"hello");
+        peer.answer("SIZE f", "213 0");
+        // This upload and later ones wait.
+        for _ in 0..2 {
+            peer.epsv();
+            take_late(&mut peer, 5);
+            peer.answer("SIZE f", "213 5");
+        }
+        peer.expect_end();
+    });
+    let (done, notes) = put(&mut client, b"hello", &FileOptions::new());
+    assert_eq!(done.unwrap(), Verified::Size);
+    assert!(notes.iter().any(|note| note.contains("sending the file again")), "{notes:?}");
+    put(&mut client, b"hello", &FileOptions::new()).0.unwrap();
+    drop(client);
+    server.end();
+}
