@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges, RepresentationType};
 
-use crate::client::flight::FlightTest;
+use crate::control::FlightTest;
 use crate::error::Error;
 use crate::event::Counts;
 use crate::net::proxy::{Proxy, Route};
@@ -103,6 +103,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     /// The type of the passive transfer that follows the login, if one does.
     pub(crate) first_transfer: Option<RepresentationType>,
+    /// Whether this transfer depends on the features.
+    pub(crate) lists_first: bool,
     pub(crate) counts: Counts,
     pub(crate) flights: FlightTest,
     /// Whether the server answers questions after the confirmation of a download, even if it got them
@@ -183,6 +185,7 @@ impl Default for Config {
             reuse_data: false,
             tls: None,
             first_transfer: None,
+            lists_first: false,
             counts: Counts::default(),
             flights: FlightTest::default(),
             early: FlightTest::default(),

@@ -40,7 +40,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     if urls.len() == 1 {
-        sessions.expect_transfer(RepresentationType::Ascii);
+        sessions.expect_listing(RepresentationType::Ascii);
     }
     let mut lister =
         Lister::new(how, stdio.lines(options), stdio.messages.clone(), stdio.events.clone());

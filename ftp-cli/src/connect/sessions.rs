@@ -113,6 +113,11 @@ impl<'a> Sessions<'a> {
         Arc::make_mut(&mut self.dialler).expect_transfer(representation);
     }
 
+    /// Announces a listing, as [`expect_transfer`](Self::expect_transfer) announces a transfer.
+    pub(crate) fn expect_listing(&mut self, representation: RepresentationType) {
+        Arc::make_mut(&mut self.dialler).expect_listing(representation);
+    }
+
     /// Sets the login for the server of `url`, so that it is not looked up. Also applies to
     /// sessions that [`another`](Self::another) returns later.
     pub(crate) fn log_in_as(&mut self, url: &FtpUrl, credentials: Credentials) {

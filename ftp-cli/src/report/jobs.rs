@@ -184,8 +184,7 @@ pub(crate) fn for_each_url(
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     if options.has("recursive") {
-        // A tree is listed.
-        sessions.expect_transfer(RepresentationType::Ascii);
+        sessions.expect_listing(RepresentationType::Ascii);
     }
     let reporter = Reporter::new(options, stdio);
     let witness = RetryObserver::new(options, stdio, &cleanup);

@@ -184,6 +184,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Announces a listing as the [first transfer](Self::first_transfer). The client then sends `FEAT`
+    /// too, since the kind of the listing depends on the features.
+    pub const fn first_listing(mut self, representation: RepresentationType) -> Self {
+        self.config.lists_first = true;
+        self.first_transfer(representation)
+    }
+
     /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists
     /// the mode (default: no).
     ///

@@ -2,9 +2,6 @@
 //! names neither its command nor its file. So the replies count only if all have arrived and each is
 //! in its place, which the last one proves by a code that can answer no other command.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ftp_proto::{
@@ -16,7 +13,6 @@ use super::Client;
 use crate::control::Answers;
 use crate::control::step::is_in_place;
 use crate::error::{Error, Phase};
-use crate::net::connect::Server;
 use crate::trace;
 
 /// The maximum length of a flight in bytes. It fits into one segment, also under TLS.
@@ -32,60 +28,6 @@ const LEAST: Duration = Duration::from_secs(2);
 /// The largest number of files that a caller removes together. If the connection is lost, any of them
 /// may have been removed.
 pub(crate) const TOGETHER: usize = 64;
-
-/// Whether the server answers flights, or questions before the confirmation of a download, as far as
-/// the clients of a builder and its clones know. A client that does not know yet tests it, one client at
-/// a time: only that one may then lose its connection.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FlightTest {
-    state: Arc<AtomicU8>,
-    /// The states of all servers to which the clones of a builder connect.
-    states: Arc<Mutex<HashMap<Server, Arc<AtomicU8>>>>,
-}
-
-const OPEN: u8 = 0;
-const RUNNING: u8 = 1;
-const FAILED: u8 = 2;
-const PROVED: u8 = 3;
-
-impl FlightTest {
-    /// Uses the test of this server from now on.
-    pub(crate) fn go_to(&mut self, server: &Server) {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        self.state = Arc::clone(states.entry(server.clone()).or_default());
-    }
-
-    fn begin(&self) -> bool {
-        self.change(OPEN, RUNNING)
-    }
-
-    /// Ends a test that has not failed, so that the next client can begin its own.
-    fn end(&self) {
-        self.change(RUNNING, OPEN);
-    }
-
-    fn fail(&self) {
-        self.state.store(FAILED, Ordering::Relaxed);
-    }
-
-    /// Ends a test that all clients may rely on.
-    fn prove(&self) {
-        self.change(RUNNING, PROVED);
-    }
-
-    fn is_proved(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == PROVED
-    }
-
-    /// Returns whether a flight has failed.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == FAILED
-    }
-
-    fn change(&self, from: u8, to: u8) -> bool {
-        self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-}
 
 impl Client {
     /// Returns the modification times of several files (`MDTM`), `None` for those that the server

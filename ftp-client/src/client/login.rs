@@ -6,9 +6,9 @@ use ftp_proto::{
     Command, EpsvArgument, Extended, Features, Mode, Password, Reply, ReplyCode, Severity,
 };
 
-use super::Client;
 use super::builder::Login;
 use super::directory::Position;
+use super::{Client, features_in};
 use crate::config::Config;
 use crate::control::Answers;
 use crate::control::login::{self, Ahead};
@@ -61,6 +61,8 @@ impl Client {
             self.reconnect()?;
             return self.login(own, password);
         }
+        // Some servers list more features after the login.
+        self.features = None;
         match logged_in? {
             Some(replies) => self.take_ahead(&ahead.commands, replies)?,
             None => {
@@ -71,8 +73,6 @@ impl Client {
         self.control.logged_in();
         self.identity = Some(Login::new(self.control.server(), own));
         self.protect()?;
-        // Some servers list more features after the login.
-        self.features = None;
         self.position = Position::default();
         self.login_time = began.elapsed();
         self.config.counts.note_login(self.login_time);
@@ -100,13 +100,22 @@ impl Client {
             && !(rules.epsv_all || *compress || *reuse_data)
             && !self.state.no_epsv
             && !route.as_ref().is_some_and(|route| route.proxy.is_ftp());
-        let may_fly = begins_with_epsv && self.may_save_trips();
+        let may_fly = begins_with_epsv && self.may_save_trips() && !self.waits_at_ports();
         let first = self.config.first_transfer.filter(|_| may_fly);
         let Some(representation) = first else { return Ahead::default() };
         let mut commands = self.secured.as_ref().map(Secured::protection).unwrap_or_default();
         commands.push(Command::Type(representation.into()));
+        if self.config.lists_first {
+            commands.push(Command::Feat);
+        }
         commands.push(Command::Epsv(EpsvArgument::Default));
         Ahead { commands, patience: self.patience(Duration::ZERO) }
+    }
+
+    /// Returns whether the server names itself Twisted. It answers no command between `EPSV` and the use
+    /// of the port for 10 s.
+    fn waits_at_ports(&self) -> bool {
+        self.welcome.lines().any(|line| line.windows(7).any(|part| part == b"Twisted"))
     }
 
     /// Takes the replies to the commands that were sent together with `PASS`.
@@ -127,6 +136,7 @@ impl Client {
                         self.control.keep_answers(answers);
                     }
                 }
+                (Command::Feat, _) => self.features = Some(features_in(&reply)),
                 (_, Some(secured)) => secured.agree(&mut self.control, command.verb(), reply)?,
                 (_, None) => {}
             }

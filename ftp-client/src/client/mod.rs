@@ -146,9 +146,9 @@ impl Client {
         config.early.go_to(&server);
         config.rules.pipeline &= !config.flights.has_failed();
         let reply_limit = config.timeouts.reply;
-        let counts = config.counts.clone();
+        let (counts, flights) = (config.counts.clone(), config.flights.clone());
         let mut control =
-            ControlConnection::new(stream, server, addresses, reply_limit, waiter, counts);
+            ControlConnection::new(stream, server, addresses, reply_limit, waiter, counts, flights);
         let limit = config.timeouts.handshake;
         let mut secured = None;
         let deadline = |control: &ControlConnection| control.deadline(limit, Phase::Handshake);
@@ -347,11 +347,7 @@ impl Client {
             return Ok(features.clone());
         }
         let reply = self.request(&Command::Feat)?;
-        let features = match reply.code() {
-            ReplyCode::SYSTEM_STATUS => Features::read(&reply),
-            _ => Features::default(),
-        };
-        Ok(self.features.insert(features).clone())
+        Ok(self.features.insert(features_in(&reply)).clone())
     }
 
     /// Removes a file (`DELE`).
@@ -652,6 +648,14 @@ fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), E
 }
 
 /// Returns whether a reply says that the server does not know the command.
+/// Returns the features in the reply to `FEAT`.
+fn features_in(reply: &Reply) -> Features {
+    match reply.code() {
+        ReplyCode::SYSTEM_STATUS => Features::read(reply),
+        _ => Features::default(),
+    }
+}
+
 fn is_unknown(reply: &Reply) -> bool {
     [ReplyCode::UNKNOWN_COMMAND, ReplyCode::NOT_IMPLEMENTED].contains(&reply.code())
 }

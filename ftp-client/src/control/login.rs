@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use ftp_proto::{Command, Password, Reply, ReplyCode, Severity};
+use ftp_proto::{Command, Password, Reply, ReplyCode, Severity, Verb};
 
 use super::{ControlConnection, step};
 use crate::error::{Error, Phase, ProxyFault};
@@ -102,7 +102,7 @@ fn send_with(
         Error::Closed => Error::Desynchronised,
         error => error,
     })?;
-    let (at, is_in_order) = judge(replies.iter().map(Reply::code), commands.len());
+    let (at, is_in_order) = judge(replies.iter().map(Reply::code), &commands);
     let is_whole = replies.len() == commands.len();
     let reply = replies.remove(at);
     if !is_whole {
@@ -122,12 +122,16 @@ fn send_with(
     Ok((reply, Some(replies)))
 }
 
-/// Returns which of the replies to `PASS` and `count - 1` other commands, of which the last is `EPSV`,
-/// is the reply to `PASS`, and whether the replies are in order.
-fn judge(codes: impl Iterator<Item = ReplyCode>, count: usize) -> (usize, bool) {
+/// Returns which of the replies to these commands, of which the first is `PASS`, is the reply to `PASS`,
+/// and whether the replies are in order.
+fn judge(codes: impl Iterator<Item = ReplyCode>, commands: &[Command]) -> (usize, bool) {
     let codes: Vec<u16> = codes.map(ReplyCode::value).collect();
-    let is_passive = |code: &u16| matches!(code, 227 | 229);
-    let early = codes.iter().take(count - 1).any(is_passive);
+    let is_misplaced = |(code, command): (&u16, &Command)| match code {
+        211 => *command != Command::Feat,
+        227 | 229 => command.verb() != Verb::Epsv,
+        _ => false,
+    };
+    let early = codes.iter().zip(commands).any(is_misplaced);
     match codes.iter().position(|code| matches!(code, 230 | 232)) {
         Some(at) => (at, at == 0 && !early),
         None if early => (codes.iter().position(|code| *code >= 300).unwrap_or(0), false),

@@ -1,6 +1,7 @@
 //! The control connection: the only writer of commands and the only reader of replies
 //! (RFC 959 §5.3, §5.4, §6).
 
+mod flight_test;
 pub(crate) mod login;
 mod replies;
 pub(crate) mod secure;
@@ -27,6 +28,7 @@ use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
 use crate::security::TlsError;
 use crate::trace;
+pub(crate) use flight_test::FlightTest;
 use step::Step;
 
 /// The number of bytes to read at a time: a few replies.
@@ -62,6 +64,7 @@ pub(crate) struct ControlConnection {
     /// Whether the server reads 0xFF as itself, and not as the start of a Telnet command.
     takes_bytes: bool,
     counts: Counts,
+    flights: FlightTest,
     /// When a single command was sent whose reply is due, and the shortest time to such a reply.
     sent: Option<Instant>,
     quickest: Option<Duration>,
@@ -79,6 +82,7 @@ impl ControlConnection {
         reply_limit: Duration,
         waiter: Waiter,
         counts: Counts,
+        flights: FlightTest,
     ) -> Self {
         Self {
             stream: Some(stream),
@@ -97,6 +101,7 @@ impl ControlConnection {
             waiter,
             takes_bytes: false,
             counts,
+            flights,
             sent: None,
             quickest: None,
         }
@@ -257,6 +262,10 @@ impl ControlConnection {
 
     /// Closes the connection because replies are out of step, and returns the error.
     pub(crate) fn out_of_step(&mut self, outstanding: Option<Verb>, reply: Reply) -> Error {
+        if self.answers.0.iter().any(|(asked, ..)| is_port(asked.verb())) {
+            // Some servers answer no command before a client uses the port.
+            self.flights.fail();
+        }
         let in_question = self.step.in_question(outstanding);
         self.close();
         in_question.map_or(Error::Desynchronised, |verb| Error::Unexpected(verb, reply))

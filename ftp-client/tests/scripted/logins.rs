@@ -13,7 +13,7 @@ use ftp_client::{
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
 
-use crate::peer::{Peer, get, timeouts};
+use crate::peer::{Peer, Server, get, timeouts};
 
 /// Connects to this computer as slowly as over a network that saves round trips.
 pub(crate) struct Far;
@@ -110,6 +110,68 @@ fn a_far_server_gets_type_and_epsv_together_with_pass_cl_01_cl_14() {
     });
     let mut client = server.log_in();
     assert_eq!(get(&mut client).unwrap(), b"hello");
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    server.end();
+}
+
+#[test]
+fn a_far_server_gets_feat_together_with_pass_if_a_listing_follows_cl_14() {
+    for (answer, has_mlst) in
+        [("211-Features:\r\n MLST type*;\r\n211 End", true), ("502 no", false)]
+    {
+        let server = Scripts::one(move |mut peer| {
+            peer.expect_together(&["PASS p", "TYPE A", "FEAT", "EPSV"]);
+            let port = peer.listen();
+            peer.send(format!("230 in\r\n200 ok\r\n{answer}\r\n229 (|||{port}|)\r\n"));
+            peer.expect(if has_mlst { "MLSD" } else { "LIST" });
+            peer.reply("150 here");
+            peer.send_data(b"");
+            peer.reply("226 done");
+        });
+        let builder = Client::builder().timeouts(timeouts()).connector(Far);
+        let builder = builder.first_listing(RepresentationType::Ascii);
+        let mut client = builder.connect(&server.host).unwrap();
+        client.login("u", "p").unwrap();
+        assert_eq!(client.features().unwrap().has("MLST"), has_mlst);
+        let listed = client.list("").map(Iterator::count);
+        assert!(listed.is_ok(), "{listed:?}");
+        server.end();
+    }
+}
+
+#[test]
+fn twisted_gets_nothing_together_with_pass_cl_14() {
+    let server = Server::start(|mut peer| {
+        peer.reply("220 Twisted 26.10.0 FTP Server");
+        peer.answer("USER u", "331 password");
+        one_by_one(peer);
+    });
+    let mut client = server.connect(builder().connector(Far)).unwrap();
+    client.login("u", "p").unwrap();
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    server.end();
+}
+
+#[test]
+fn a_server_that_waits_for_the_use_of_an_early_port_gets_one_command_at_a_time_cl_14() {
+    let server = Scripts::start(vec![
+        Box::new(|mut peer| {
+            let_in(&mut peer);
+            peer.expect("MDTM a");
+            // As Twisted does when nothing has used the port for 10 s.
+            peer.send("550 internal error\r\n213 20200101000000\r\n");
+            peer.drain();
+        }),
+        Box::new(one_by_one),
+    ]);
+    let builder = builder().connector(Far);
+    let mut client = builder.clone().connect(&server.host).unwrap();
+    client.login("u", "p").unwrap();
+    assert_eq!(client.modified("a").unwrap(), None);
+    let confused = client.noop().unwrap_err();
+    assert!(matches!(confused, Error::Desynchronised), "{confused}");
+    let mut client = builder.connect(&server.host).unwrap();
+    client.login("u", "p").unwrap();
     assert_eq!(get(&mut client).unwrap(), b"hello");
     server.end();
 }

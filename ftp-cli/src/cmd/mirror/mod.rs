@@ -191,7 +191,7 @@ impl<'a> Mirror<'a> {
             let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
             match logins.is_empty() {
                 // The listing comes first, and then the files.
-                true => sessions.expect_transfer(RepresentationType::Image),
+                true => sessions.expect_listing(RepresentationType::Image),
                 false => sessions.log_in_as(url, logins.remove(0)),
             }
             let pool = sessions.pool_of(url)?;
