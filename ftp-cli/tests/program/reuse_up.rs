@@ -201,7 +201,8 @@ fn complete(here: &TempRoot, root: &TempRoot, server: SocketAddr, sent: usize) {
     assert!(same.len() >= sent - 2, "{} of {sent}", same.len());
     let relay = Relay::to(server);
     run(&mut mirror(here, "u:p", relay.address, &[])).exited(0);
-    assert_eq!(relay.count("STOR"), all.len() - same.len());
+    // The server may still have completed a file after the comparison.
+    assert!(relay.count("STOR") <= all.len() - same.len(), "{} files", relay.count("STOR"));
     assert_eq!(tree(&root.join("www")), tree(&here.join("src")));
 }
 
