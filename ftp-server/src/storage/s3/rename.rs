@@ -125,7 +125,7 @@ fn move_file(
     }
     let is_whole = |copy: &Object| copy.size == object.size && copy.metadata(ID) == Some(&*id);
     let copy = store.client.head(to)?.filter(is_whole).ok_or(Kind::Busy)?;
-    match store.client.delete(from, &Condition::Is(object.tag.clone())) {
+    match store.delete_if(from, &object.tag) {
         // Another session has stored a newer file under the old name. The newer file stays.
         Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
         done => Ok(done.map(|()| copy)?),

@@ -280,6 +280,7 @@ fn files_are_renamed_by_copy_and_removal() {
     }
     // The copy failed silently, so the original stays.
     fake.fail("HeadObject", 2, 1, fake::Fault::Refuse(404, "NoSuchKey"));
+    fake.fail("GetObject", 1, 1, fake::Fault::Refuse(404, "NoSuchKey"));
     assert_eq!(kind(storage.rename(&path("b"), &path("z"), true)), Some(Kind::Busy));
     assert_eq!(fake.content("b").unwrap(), b"one");
 }
@@ -342,9 +343,8 @@ fn a_probe_reports_missing_features_of_the_store() {
     fake.ignore_conditions(true);
     fake.fail("CopyObject", 0, 1, fake::Fault::Refuse(501, "NotImplemented"));
     let features = store_at(&fake).probe().unwrap();
-    let [writes, completion, copies] =
-        [features.conditional_writes, features.conditional_completion, features.copies];
-    assert!(!writes && !completion && !copies);
+    let [writes, completion] = [features.conditional_writes, features.conditional_completion];
+    assert!(!writes && !completion && !features.conditional_removal && !features.copies);
     assert_eq!((fake.keys("").len(), fake.uploads()), (0, 0));
     for operation in ["PutObject", "GetObject", "ListObjectsV2", "UploadPart"] {
         fake.fail(operation, 0, 9, fake::Fault::Refuse(403, "AccessDenied"));

@@ -52,7 +52,6 @@ impl Asked {
         let has = |name| self.query(name).is_some();
         let copies = self.header("x-amz-copy-source").is_some();
         match &*self.method {
-            "HEAD" if self.key.is_empty() => "HeadBucket",
             "HEAD" => "HeadObject",
             "GET" if has("list-type") => "ListObjectsV2",
             "GET" if has("lifecycle") => "GetBucketLifecycleConfiguration",
