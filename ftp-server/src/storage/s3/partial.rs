@@ -449,8 +449,10 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
             None => Ok(()),
         }
     })?;
-    // Also removes old tails, which no note names any more, and the markers of earlier versions.
-    for prefix in [keys::tails(&store.hidden), keys::markers(&store.hidden)] {
+    // Also removes old tails, which no note names any more, those of failed moves of directories, and
+    // the markers of earlier versions.
+    let hidden = &store.hidden;
+    for prefix in [keys::tails(hidden), keys::tree_moves(hidden), keys::markers(hidden)] {
         store.each_key(&prefix, |listed| match listed.modified <= oldest {
             true => store.client.delete(&listed.key, &Condition::None),
             false => Ok(()),

@@ -29,6 +29,21 @@ fn works(engine: &ObjectStore) {
     keeps_files(engine);
     resumes_uploads(engine);
     keeps_odd_names(engine);
+    moves_made_directories(engine);
+}
+
+/// Checks that a directory that `MKD` has made is renamed with its content.
+fn moves_made_directories(engine: &ObjectStore) {
+    let storage = on_engine(engine, &Inner::unique().unwrap()).rename_trees(9);
+    storage.mkdir(&path("d")).unwrap();
+    storage.mkdir(&path("d/e")).unwrap();
+    put(&storage, "d/f", WriteMode::Create, b"bytes").unwrap();
+    storage.rename(&path("d"), &path("n"), false).unwrap();
+    assert_eq!(
+        (names(&storage, "/"), names(&storage, "n")),
+        (vec!["n".into()], vec!["e".into(), "f".into()])
+    );
+    assert_eq!(read(&storage, "n/f").unwrap(), b"bytes", "{}", engine.name);
 }
 
 /// Checks that another server reads the whole content of replaced, extended and resumed files.

@@ -301,6 +301,37 @@ fn directories_are_renamed_only_up_to_a_limit() {
 }
 
 #[test]
+fn a_directory_whose_move_failed_half_way_can_be_moved_again() {
+    let fake = Fake::start();
+    let storage = on(&fake).rename_trees(9);
+    storage.mkdir(&path("d")).unwrap();
+    storage.mkdir(&path("d/empty")).unwrap();
+    for name in ["d/1", "d/2", "d/e/3"] {
+        fake.store(name, name.as_bytes());
+    }
+    let rename = || kind(storage.rename(&path("d"), &path("n"), false));
+    // One file is copied but not removed, and another one is not copied.
+    fake.fail("DeleteObject", 2, 4, fake::Fault::Refuse(503, "SlowDown"));
+    assert_eq!(rename(), Some(Kind::Busy));
+    assert_eq!(fake.content("n/1"), fake.content("d/1"));
+    // A file that a client has stored meanwhile is no part of the failed move.
+    put(&storage, "n/x", WriteMode::Replace, b"of a client").unwrap();
+    assert_eq!(rename(), Some(Kind::Exists));
+    storage.remove(&path("n/x")).unwrap();
+    // A file that has changed since is copied again.
+    fake.store("d/1", b"new");
+    fake.fail("CopyObject", 1, 4, fake::Fault::Refuse(503, "SlowDown"));
+    assert_eq!(rename(), Some(Kind::Busy));
+    assert_eq!((fake.content("n/1").as_deref(), fake.content("d/1")), (Some(&b"new"[..]), None));
+    assert_eq!(rename(), None);
+    assert_eq!(fake.keys(""), ["n/", "n/1", "n/2", "n/e/3", "n/empty/"]);
+    assert_eq!(fake.content("n/2").unwrap(), b"d/2");
+    // The move has succeeded, so the next one does not join two directories.
+    storage.mkdir(&path("d")).unwrap();
+    assert_eq!(rename(), Some(Kind::Exists));
+}
+
+#[test]
 fn keep_times_stores_modification_times() {
     let fake = Fake::start();
     let storage = on(&fake).keep_times(true);
