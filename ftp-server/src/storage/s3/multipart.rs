@@ -1,6 +1,6 @@
 //! The S3 operations on multipart uploads.
 
-use super::encode::{Sum, sha256};
+use super::encode::{Sum, md5, sha256};
 use super::error::S3Error;
 use super::http::{Client, Request, Wait};
 use super::objects::{Condition, check_sum};
@@ -52,9 +52,9 @@ impl Client {
 
     /// Stores a part, or replaces the part with this number.
     ///
-    /// The signature contains the part's digest, which the store checks. The part has no other
-    /// checksum: the completion would have to repeat it, but some stores do not report it to a
-    /// server that resumes the upload.
+    /// The signature contains the part's digest, which the store checks. The part has no checksum of
+    /// S3: the completion would have to repeat it, but some stores do not report it to a server that
+    /// resumes the upload.
     pub(super) fn upload_part(
         &self,
         to: &Multipart,
@@ -68,6 +68,7 @@ impl Client {
             method: "PUT",
             key: Some(&to.key),
             query: vec![("partNumber", &*digits), ("uploadId", &*to.upload)],
+            headers: vec![("content-md5", md5(bytes))],
             body: Some(bytes),
             sum: Some(sum),
             ..Request::default()

@@ -3,7 +3,7 @@
 use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 
-use super::encode::{Sum, base64, http_time, now, percent_path, sha256};
+use super::encode::{Sum, base64, http_time, md5, now, percent_path, sha256};
 use super::error::S3Error;
 use super::http::{Answer, Client, Request, Retries, Wait, header, retried};
 
@@ -231,9 +231,10 @@ impl Client {
         let sum = sha256(bytes);
         let mut headers = vec![(ID, id.to_owned())];
         headers.extend(condition.header());
-        if checksums {
-            headers.push(("x-amz-checksum-sha256", base64(&sum)));
-        }
+        headers.push(match checksums {
+            true => ("x-amz-checksum-sha256", base64(&sum)),
+            false => ("content-md5", md5(bytes)),
+        });
         let request = Request {
             operation: "PutObject",
             method: "PUT",

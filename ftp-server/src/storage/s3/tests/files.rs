@@ -248,6 +248,20 @@ fn disabled_checksums_are_not_sent_to_the_store() {
 }
 
 #[test]
+fn files_of_several_parts_are_stored_in_a_bucket_with_object_lock() {
+    for checksums in [true, false] {
+        let fake = Fake::start();
+        fake.lock_objects();
+        let store = settings(&fake.endpoint()).checksums(checksums).build().unwrap();
+        let storage = store.storage("").unwrap();
+        for length in [10, PART + 9] {
+            put(&storage, "f", WriteMode::Replace, &content(length)).unwrap();
+            assert!(fake.content("f").unwrap() == content(length), "{checksums} {length}");
+        }
+    }
+}
+
+#[test]
 fn a_file_never_takes_the_name_of_a_directory() {
     let fake = Fake::start();
     let storage = on(&fake);

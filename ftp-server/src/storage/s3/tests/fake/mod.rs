@@ -183,6 +183,11 @@ impl Fake {
         self.state().ignores_conditions = ignore;
     }
 
+    /// Makes objects and parts without a digest fail, as a bucket with Object Lock does.
+    pub(super) fn lock_objects(&self) {
+        self.state().locks_objects = true;
+    }
+
     /// Limits the number of keys in a page of a listing.
     pub(super) fn limit_pages(&self, keys: usize) {
         self.state().page_size = Some(keys);

@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) ignores_conditions: bool,
     pub(super) ignores_ranges: bool,
     pub(super) refuses_checksums: bool,
+    /// Whether objects and parts need a digest, as in a bucket with Object Lock.
+    pub(super) locks_objects: bool,
     /// Whether `DeleteObject` ignores its condition.
     pub(super) removes_always: bool,
     /// Maximum number of keys in a page of a listing.
@@ -70,6 +72,10 @@ fn tag(bytes: &[u8]) -> String {
 
 impl State {
     pub(super) fn answer(&mut self, operation: &str, asked: &Asked) -> Answer {
+        let is_locked = self.locks_objects && matches!(operation, "PutObject" | "UploadPart");
+        if is_locked && !asked.is_lockable() {
+            return Answer::refusal(400, "InvalidRequest");
+        }
         match operation {
             "HeadObject" | "GetObject" => self.get(asked),
             "PutObject" => self.put(asked),
