@@ -301,6 +301,11 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
             "the store ignores conditions of CompleteMultipartUpload: if two clients store one new name \
              at once, in parts, both succeed",
         ),
+        (
+            features.conditional_removal,
+            "the store ignores conditions of DeleteObject: RNTO can lose a file that another server stores \
+             at the same moment; use one server for this bucket",
+        ),
         (features.copies, "the store lacks CopyObject: RNTO and MFMT fail"),
         (
             features.part_copies,

@@ -9,6 +9,8 @@
 
 mod count;
 mod hosts;
+#[cfg(feature = "redis")]
+mod lookup;
 mod memory;
 mod quota;
 mod record;

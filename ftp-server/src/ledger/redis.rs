@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use super::lookup::Lookup;
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::unpoisoned;
 
@@ -33,19 +34,31 @@ const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
 /// `GET`, `SET`, `TIME` and `EVAL`, also `AUTH` if the URL has a password, and `SELECT` if the URL
 /// has a database. It does not follow redirections of a cluster.
 ///
+/// The host name is looked up for each new connection. After a Redis server has said that it is a
+/// replica or loads its data, all connections are closed. So if the name or the address leads to
+/// another master, the next change reaches it.
+///
 /// A Redis server that keeps its data only in memory forgets the usage of quotas when it restarts.
 /// The files are then counted again.
 pub struct RedisLedger {
-    addresses: Vec<SocketAddr>,
+    host: Lookup,
     /// The commands at the beginning of each connection.
     greeting: Vec<Vec<Vec<u8>>>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Idle>,
 }
 
 impl fmt::Debug for RedisLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisLedger").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("RedisLedger").field("addresses", &self.host.known()).finish_non_exhaustive()
     }
+}
+
+/// The idle connections to the master.
+#[derive(Default)]
+struct Idle {
+    connections: Vec<Connection>,
+    /// The number of masters so far that are none any more.
+    masters: u64,
 }
 
 /// A reply of the server.
@@ -60,8 +73,7 @@ enum Reply {
 
 impl RedisLedger {
     /// Connects to `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` (default: port 6379, database
-    /// 0). Reserved characters in the user or password must be percent-encoded. The host name is
-    /// looked up only once, in this call.
+    /// 0). Reserved characters in the user or password must be percent-encoded.
     ///
     /// # Errors
     ///
@@ -81,18 +93,17 @@ impl RedisLedger {
     /// [`connect`](Self::connect), or if the host has no address.
     pub fn new(url: &str) -> Result<Self, LedgerError> {
         let place = Place::of(url)?;
-        let found = (&*place.host, place.port).to_socket_addrs();
-        let unknown = |reason: String| {
-            LedgerError::Unfit(format!(
-                "redis: cannot find the address of {}: {reason}",
-                place.host
-            ))
-        };
-        let addresses: Vec<_> = found.map_err(|error| unknown(error.to_string()))?.collect();
-        if addresses.is_empty() {
-            return Err(unknown("the name has none".to_owned()));
-        }
-        Ok(Self { addresses, greeting: place.greeting(), idle: Mutex::default() })
+        let (greeting, host, port) = (place.greeting(), place.host, place.port);
+        let name = host.clone();
+        let find = move || Ok((&*name, port).to_socket_addrs()?.collect());
+        let found = Lookup::start(find).map_err(|error| {
+            LedgerError::Unfit(format!("redis: cannot find the address of {host}: {error}"))
+        })?;
+        Ok(Self::of(found, greeting))
+    }
+
+    fn of(host: Lookup, greeting: Vec<Vec<Vec<u8>>>) -> Self {
+        Self { host, greeting, idle: Mutex::default() }
     }
 
     /// Verifies with a test record that the Redis server accepts all required commands. The check
@@ -120,33 +131,44 @@ impl RedisLedger {
         Place::parse(text).is_some()
     }
 
-    /// Sends commands, and returns their replies. If an idle connection is broken, tries once more
-    /// on a new one.
+    /// Sends commands, and returns their replies. If an idle connection is broken or does not lead
+    /// to the master, tries once more on a new one.
     fn call(&self, commands: &[Vec<Vec<u8>>]) -> Result<Vec<Reply>, LedgerError> {
-        let kept = unpoisoned(self.idle.lock()).pop();
-        if let Some(mut connection) = kept
-            && let Ok(replies) = connection.exchange(commands)
+        let kept = unpoisoned(self.idle.lock()).connections.pop();
+        if let Some(connection) = kept
+            && let Ok((replies, true)) = self.exchange(connection, commands)
         {
-            self.keep(connection);
             return checked(replies);
         }
-        let mut connection = self.dial()?;
-        let replies = connection.exchange(commands).map_err(|error| away(&error))?;
-        self.keep(connection);
-        checked(replies)
+        let replies = self.exchange(self.dial()?, commands).map_err(|error| away(&error))?;
+        checked(replies.0)
     }
 
-    fn keep(&self, connection: Connection) {
+    /// Sends commands, and returns their replies, and whether they come from a master. Keeps the
+    /// connection if they do, and otherwise closes all idle ones.
+    fn exchange(
+        &self,
+        mut connection: Connection,
+        commands: &[Vec<Vec<u8>>],
+    ) -> io::Result<(Vec<Reply>, bool)> {
+        let masters = unpoisoned(self.idle.lock()).masters;
+        let replies = connection.exchange(commands)?;
+        let is_master =
+            !replies.iter().any(|reply| is_error(reply, &["READONLY", "MASTERDOWN", "LOADING"]));
         let mut idle = unpoisoned(self.idle.lock());
-        if idle.len() < IDLE {
-            idle.push(connection);
+        if !is_master {
+            idle.masters += 1;
+            idle.connections.clear();
+        } else if idle.masters == masters && idle.connections.len() < IDLE {
+            idle.connections.push(connection);
         }
+        Ok((replies, is_master))
     }
 
     fn dial(&self) -> Result<Connection, LedgerError> {
         let mut last = io::ErrorKind::AddrNotAvailable.into();
-        for address in &self.addresses {
-            match Connection::open(*address) {
+        for address in self.host.again() {
+            match Connection::open(address) {
                 Ok(mut connection) => {
                     let replies = connection.exchange(&self.greeting);
                     checked(replies.map_err(|error| away(&error))?)?;
@@ -273,24 +295,29 @@ fn read_reply(from: &mut impl BufRead, depth: u32) -> io::Result<Reply> {
     }
 }
 
+/// Returns whether a reply is an error that begins with one of these words. Redis 6 puts another
+/// text before the error of a command in a script.
+fn is_error(reply: &Reply, words: &[&str]) -> bool {
+    let Reply::Error(text) = reply else { return false };
+    words.iter().any(|word| text.starts_with(word) || text.contains(&format!(" -{word} ")))
+}
+
 /// Returns the replies, unless one is an error.
 fn checked(replies: Vec<Reply>) -> Result<Vec<Reply>, LedgerError> {
-    match replies.iter().find_map(|reply| match reply {
-        Reply::Error(text) => Some(text),
-        _ => None,
-    }) {
-        // These errors can be temporary: the Redis server is loading its data, is full, or is now a
-        // replica, for example.
-        Some(text)
-            if ["LOADING", "BUSY", "OOM", "READONLY", "MISCONF", "MASTERDOWN"]
-                .iter()
-                .any(|word| text.starts_with(word)) =>
-        {
-            Err(LedgerError::Away(format!("redis: {text}")))
+    // These errors can be temporary: the Redis server is loading its data, is full, or is now a
+    // replica, for example.
+    const TEMPORARY: [&str; 7] =
+        ["LOADING", "BUSY", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "NOREPLICAS"];
+    for reply in &replies {
+        match reply {
+            Reply::Error(text) if is_error(reply, &TEMPORARY) => {
+                return Err(LedgerError::Away(format!("redis: {text}")));
+            }
+            Reply::Error(text) => return Err(LedgerError::Unfit(format!("redis: {text}"))),
+            _ => {}
         }
-        Some(text) => Err(LedgerError::Unfit(format!("redis: {text}"))),
-        None => Ok(replies),
     }
+    Ok(replies)
 }
 
 fn strange() -> LedgerError {
@@ -386,7 +413,36 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ftp_tests::peer::Redis;
+
     use super::*;
+
+    #[test]
+    fn a_failover_of_redis_leads_to_the_new_master_at_once() {
+        let (Some(old), Some(new)) = (Redis::start(), Redis::start()) else { return };
+        let current = Arc::new(Mutex::new(old.url()));
+        let find = Arc::clone(&current);
+        let host = Lookup::start(move || {
+            Ok(unpoisoned(find.lock()).trim_start_matches("redis://").to_socket_addrs()?.collect())
+        });
+        let ledger = RedisLedger::of(host.unwrap(), Vec::new());
+        ledger.prove().unwrap();
+        // Several idle connections lead to the old master.
+        let dialled: Vec<_> = (0..3).map(|_| ledger.dial().unwrap()).collect();
+        ledger.idle.lock().unwrap().connections.extend(dialled);
+        old.tell("REPLICAOF 127.0.0.1 1");
+        new.url().clone_into(&mut current.lock().unwrap());
+        assert!(ledger.replace("r", None, b"1").unwrap());
+        assert_eq!(ledger.idle.lock().unwrap().connections.len(), 1);
+        assert_eq!(ledger.read("r").unwrap().record.unwrap().content, b"1");
+        // Without a new master, the change fails, and no connection is kept.
+        new.tell("REPLICAOF 127.0.0.1 1");
+        let error = ledger.replace("r", Some(b"1"), b"2").unwrap_err();
+        assert!(matches!(&error, LedgerError::Away(text) if text.contains("READONLY")), "{error}");
+        assert!(ledger.idle.lock().unwrap().connections.is_empty());
+    }
 
     fn read(bytes: &[u8]) -> io::Result<Reply> {
         read_reply(&mut &*bytes, 0)

@@ -311,8 +311,11 @@ impl Inner {
         if has_waiting {
             self.signal.notify_all();
         }
-        self.remember(changed.as_ref().err());
-        changed
+        let changed = changed.map(|(done, is_written)| {
+            self.remember(None, is_written);
+            done
+        });
+        changed.inspect_err(|error| self.remember(Some(error), false))
     }
 
     fn try_change<T>(
@@ -320,7 +323,7 @@ impl Inner {
         name: &str,
         waiting: &[Later],
         mut act: impl FnMut(&mut Record, (Time, Time)) -> T,
-    ) -> Result<T, LedgerError> {
+    ) -> Result<(T, bool), LedgerError> {
         let begun = Instant::now();
         let mut tries = 0;
         loop {
@@ -332,8 +335,11 @@ impl Inner {
             waiting.iter().for_each(|later| record.apply(later, now));
             let done = act(&mut record, (now, now.saturating_add(lease)));
             let version = found.as_ref().map(|record| &*record.version);
-            if record == former || self.ledger.replace(name, version, record.encode().as_bytes())? {
-                return Ok(done);
+            if record == former {
+                return Ok((done, false));
+            }
+            if self.ledger.replace(name, version, record.encode().as_bytes())? {
+                return Ok((done, true));
             }
             if begun.elapsed() >= PATIENCE {
                 return Err(LedgerError::Contended(name.to_owned()));
@@ -346,8 +352,8 @@ impl Inner {
     }
 
     /// Remembers whether the ledger answers, and logs when that changes. Also logs errors of a
-    /// ledger that answers.
-    fn remember(&self, error: Option<&LedgerError>) {
+    /// ledger that answers. A ledger that can only be read, such as a replica, does not answer again.
+    fn remember(&self, error: Option<&LedgerError>, is_written: bool) {
         let mut failure = unpoisoned(self.failure.lock());
         match error {
             Some(error @ (LedgerError::Away(_) | LedgerError::Unfit(_))) => {
@@ -364,7 +370,7 @@ impl Inner {
             }
             Some(error) => log::warn!("{error}"),
             None => {
-                if failure.take().is_some() {
+                if is_written && failure.take().is_some() {
                     log::info!("the ledger answers again");
                 }
             }

@@ -7,6 +7,7 @@ use ftp_tests::raw::RawSession;
 use super::*;
 use crate::auth::Rights;
 use crate::config::ServerConfig;
+use crate::log::messages;
 use crate::server::Server;
 
 /// A ledger that can stop answering, at once or after some calls.
@@ -14,6 +15,8 @@ use crate::server::Server;
 struct Distant {
     ledger: MemoryLedger,
     is_away: AtomicBool,
+    /// Whether records can be read but not replaced.
+    is_replica: AtomicBool,
     /// If not 0, the number of the call from which on the ledger is away.
     leaves_at: usize,
     calls: AtomicUsize,
@@ -43,6 +46,9 @@ impl Ledger for Distant {
         content: &[u8],
     ) -> Result<bool, LedgerError> {
         self.check()?;
+        if self.is_replica.load(Ordering::SeqCst) {
+            return Err(LedgerError::Away("a replica".to_owned()));
+        }
         self.ledger.replace(name, version, content)
     }
 }
@@ -131,6 +137,24 @@ fn an_unreachable_ledger_permits_logins_and_uploads_with_allow() {
     assert_eq!(at_last("the count ends", counted), 552);
     assert_eq!(stored(&served.files), 700_000);
     wait_until("the record is right", || recorded(&[&served.state], &quota) == 700_000);
+}
+
+#[test]
+fn a_ledger_that_can_only_be_read_does_not_answer_again() {
+    let ledger = Arc::new(Distant::default());
+    ledger.is_replica.store(true, Ordering::SeqCst);
+    let state = SharedState::start(Arc::clone(&ledger), LONG, WithoutLedger::Refuse).unwrap();
+    let enter = || state.inner.change("r", |record, times| record.enter("id", 9, times)).ok();
+    let said = messages::of(log::Level::Info, || {
+        for _ in 0..2 {
+            assert_eq!(enter(), None);
+            at_last("the record is read", || state.inner.change("r", |_, _| ()).ok());
+        }
+        ledger.is_replica.store(false, Ordering::SeqCst);
+        at_last("the record is replaced", enter);
+    });
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("a replica") && said[1].contains("answers again"), "{said:?}");
 }
 
 #[test]

@@ -10,6 +10,11 @@ use sha2::{Digest, Sha256};
 /// A SHA-256 digest.
 pub(super) type Sum = [u8; 32];
 
+/// Returns the MD5 digest in base64. Buckets with Object Lock require it for each part.
+pub(super) fn md5(bytes: &[u8]) -> String {
+    base64(&md5::Md5::digest(bytes))
+}
+
 /// Returns the SHA-256 digest of `bytes`.
 pub(super) fn sha256(bytes: &[u8]) -> Sum {
     Sha256::digest(bytes).into()

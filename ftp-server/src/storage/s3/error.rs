@@ -34,7 +34,8 @@ pub enum S3Error {
         /// The message in the response, on one line.
         message: String,
     },
-    /// No complete response arrived: the connection failed, or a timeout expired.
+    /// No complete response of the store arrived: the connection failed, a timeout expired, or
+    /// another program responded, such as a proxy.
     #[error("{operation}: no response from {}: {reason}", server(.operation))]
     Lost {
         /// The operation.
@@ -91,7 +92,7 @@ impl S3Error {
 
     /// Returns whether the object or the upload is missing.
     pub(super) fn is_missing(&self) -> bool {
-        self.status() == Some(404) && self.code() != "NoSuchBucket"
+        self.status() == Some(404) && !matches!(self.code(), "" | "NoSuchBucket")
     }
 
     /// Returns whether the response can mean that temporary access keys have expired. Stores use
@@ -131,7 +132,9 @@ impl S3Error {
         match self {
             Self::Lost { .. } => true,
             Self::Refused { status, code, .. } => {
-                matches!(status, 500 | 502 | 504) || code == "InternalError"
+                matches!(status, 500 | 502 | 504)
+                    || code == "InternalError"
+                    || (*status == 503 && code.is_empty())
             }
             _ => false,
         }
@@ -146,12 +149,11 @@ impl S3Error {
             ("KeyTooLongError", _) => Kind::NameNotAllowed,
             ("EntityTooLarge", _) => Kind::OverQuota,
             ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::NoSpace,
-            // Only these codes, and a 403 without a code, become `Denied`. Other refusals with
-            // status 403 are the server's fault, for example because of wrong access keys or a
-            // wrong clock, and become `Io`.
-            ("AccessDenied" | "AllAccessDisabled", _) => Kind::Denied,
-            ("", 403) => Kind::Denied,
-            (_, 404) => Kind::NotFound,
+            // Only these codes become `Denied`. The third one means that the object is archived.
+            // Other refusals with status 403 are the server's fault, for example because of wrong
+            // access keys or a wrong clock, and become `Io`.
+            ("AccessDenied" | "AllAccessDisabled" | "InvalidObjectState", _) => Kind::Denied,
+            (code, 404) if !code.is_empty() => Kind::NotFound,
             (_, 409 | 412 | 429 | 503) => Kind::Busy,
             _ => Kind::Io,
         }
@@ -178,12 +180,13 @@ mod tests {
     fn s3_error_codes_map_to_storage_errors() {
         for (status, code, kind) in [
             (404, "NoSuchKey", Kind::NotFound),
-            (404, "", Kind::NotFound),
+            (404, "", Kind::Io),
             (404, "NoSuchBucket", Kind::Io),
             (404, "NoSuchUpload", Kind::Busy),
             (400, "InvalidPart", Kind::Busy),
             (403, "AccessDenied", Kind::Denied),
-            (403, "", Kind::Denied),
+            (403, "", Kind::Io),
+            (403, "InvalidObjectState", Kind::Denied),
             (403, "SignatureDoesNotMatch", Kind::Io),
             (403, "RequestTimeTooSkewed", Kind::Io),
             (503, "SlowDown", Kind::Busy),

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, Request as HttpRequest, Response};
 use ureq::{Agent, Body};
 
+use super::delete::Removals;
 use super::encode::{Sum, amz_time, hex, http_time, now, percent_path, sha256};
 use super::error::S3Error;
+use super::proof;
 use super::sign::{Credentials, Signed};
 use super::xml;
 use crate::lock::unpoisoned;
@@ -106,10 +108,22 @@ pub(super) struct Request<'a> {
     pub(super) wait: Wait,
 }
 
-/// A successful response with its whole body.
+/// A successful response with its whole body, which has its [`proof`].
 pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) body: String,
+}
+
+impl Answer {
+    /// Returns the entity tag in the headers.
+    pub(super) fn tag(&self) -> String {
+        header(&self.headers, "etag").unwrap_or_default().to_owned()
+    }
+
+    /// Returns the text of an element in the body.
+    pub(super) fn text(&self, name: &str) -> String {
+        xml::text(&self.body, name).unwrap_or_default()
+    }
 }
 
 /// The connections to a store, and the settings of all requests.
@@ -131,6 +145,7 @@ pub(super) struct Client {
     /// Seconds by which the store's clock is ahead of this computer's.
     pub(super) skew: AtomicI64,
     pub(super) timeouts: S3Timeouts,
+    pub(super) removals: Removals,
 }
 
 impl Client {
@@ -147,6 +162,7 @@ impl Client {
             "HEAD" => String::new(),
             _ => read_text(body, request.operation)?,
         };
+        proof::check_content(request.operation, &body)?;
         Ok(Answer { headers: parts.headers, body })
     }
 
@@ -190,13 +206,15 @@ impl Client {
         let response = sent.map_err(|error| (lost(operation, &error), None))?;
         let status = response.status().as_u16();
         if (200..300).contains(&status) {
-            return Ok(response);
+            let proved = proof::check_head(request, status, response.headers());
+            return proved.map(|()| response).map_err(|error| (error, None));
         }
         let date = header(response.headers(), "date").and_then(http_time);
         let location = header(response.headers(), "x-amz-bucket-region").map(str::to_owned);
         // If the reason cannot be read, the refusal is still reported.
         let text = read_text(response.into_body(), operation).unwrap_or_default();
-        Err((refused(operation, status, &text, location.as_deref()), date))
+        let refusal = refused(operation, status, &text, location.as_deref());
+        Err((proof::checked_refusal(request, refusal), date))
     }
 
     /// Returns the signed request without its body.
@@ -319,8 +337,9 @@ pub(super) fn refused(
     body: &str,
     region: Option<&str>,
 ) -> S3Error {
-    let code = xml::text(body, "Code").unwrap_or_default();
-    let mut message = xml::text(body, "Message").unwrap_or_default();
+    let error = xml::elements(body, "Error").first().copied().unwrap_or_default();
+    let code = xml::text(error, "Code").unwrap_or_default();
+    let mut message = xml::text(error, "Message").unwrap_or_default();
     if let (300..400, Some(region)) = (status, region) {
         message = format!("the bucket is in region {region}; configure this region");
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::error::S3Error;
 use super::http::Client;
 use super::names::Addresses;
-use super::objects::{ListQuery, Listed};
+use super::pages::{Listed, Pages};
 use super::partial::Lease;
 use super::pool::Pool;
 use crate::lock::unpoisoned;
@@ -57,18 +57,11 @@ impl Inner {
         prefix: &str,
         mut each: impl FnMut(Listed) -> Result<(), S3Error>,
     ) -> Result<(), S3Error> {
-        let mut token: Option<String> = None;
-        loop {
-            let token_of_page = token.as_deref();
-            let query =
-                ListQuery { prefix, by_directory: false, most: 1_000, token: token_of_page };
-            let page = self.client.list(&query)?;
+        let mut pages = Pages::of_keys(prefix, 1_000);
+        while let Some(page) = pages.next(&self.client)? {
             page.keys.into_iter().try_for_each(&mut each)?;
-            token = match page.next {
-                Some(next) => Some(next),
-                None => return Ok(()),
-            };
         }
+        Ok(())
     }
 
     /// Returns whether a directory with this prefix exists, that is, whether any key begins with
@@ -90,10 +83,7 @@ impl Inner {
 
     /// Returns whether there is a key that begins with `prefix`.
     pub(super) fn has_keys(&self, prefix: &str) -> Result<bool, S3Error> {
-        let query = ListQuery { prefix, by_directory: false, most: 1, token: None };
-        let page = self.client.list(&query)?;
-        // A page can have no keys and still not be the last page.
-        Ok(!page.keys.is_empty() || page.next.is_some())
+        Ok(Pages::of_keys(prefix, 1).next(&self.client)?.is_some())
     }
 
     /// Forgets the directories that were found: a removed object may have been the last one in any

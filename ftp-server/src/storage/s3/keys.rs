@@ -93,6 +93,16 @@ pub(super) fn markers(hidden: &str) -> String {
     format!("{hidden}replacing/")
 }
 
+/// Returns the prefix of the objects of moves of directories that have not succeeded.
+pub(super) fn tree_moves(hidden: &str) -> String {
+    format!("{hidden}moves/")
+}
+
+/// Returns the key of the object of a move of a directory.
+pub(super) fn tree_move(hidden: &str, (from, to): (&str, &str)) -> String {
+    tree_moves(hidden) + &short(format!("{from}\n{to}").as_bytes())
+}
+
 /// Returns the prefix of all notes.
 pub(super) fn notes(hidden: &str) -> String {
     format!("{hidden}partial/")

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::S3Error;
 use super::inner::Inner;
 use super::keys::Keys;
-use super::objects::{ListQuery, Page};
+use super::pages::{Page, Pages};
 use super::{directory_metadata, file_metadata};
 use crate::storage::{Entry, StorageError};
 
@@ -17,9 +17,8 @@ const PAGE: u32 = 1_000;
 pub(super) struct Listing {
     store: Arc<Inner>,
     keys: Keys,
-    prefix: String,
+    pages: Pages,
     page: VecDeque<Entry>,
-    next: Option<String>,
     /// Whether to request the metadata of each object, because the store's listing does not contain
     /// the times that clients have set.
     asks_times: bool,
@@ -30,11 +29,11 @@ impl Listing {
     pub(super) fn begin(
         store: Arc<Inner>,
         keys: Keys,
-        prefix: String,
+        prefix: &str,
         asks_times: bool,
     ) -> Result<Option<Self>, S3Error> {
-        let page = VecDeque::new();
-        let mut listing = Self { store, keys, prefix, page, next: None, asks_times };
+        let (pages, page) = (Pages::of_directory(prefix, PAGE), VecDeque::new());
+        let mut listing = Self { store, keys, pages, page, asks_times };
         let is_there = listing.turn()?;
         Ok(is_there.then_some(listing))
     }
@@ -44,29 +43,22 @@ impl Listing {
         Self {
             store: Arc::clone(store),
             keys: keys.clone(),
-            prefix: String::new(),
+            pages: Pages::none(),
             page: VecDeque::new(),
-            next: None,
             asks_times: false,
         }
     }
 
-    /// Reads the next page, and returns whether the page contains any key or directory.
+    /// Reads the next page with a key or a directory. Returns whether there is one.
     fn turn(&mut self) -> Result<bool, S3Error> {
-        let token = self.next.take();
-        let token = token.as_deref();
-        let prefix = &self.prefix;
-        let query = ListQuery { prefix, by_directory: true, most: PAGE, token };
-        let page = self.store.client.list(&query)?;
-        let is_there = !page.keys.is_empty() || !page.directories.is_empty();
+        let Some(page) = self.pages.next(&self.store.client)? else { return Ok(false) };
         self.page = self.entries(&page);
-        self.next = page.next;
-        Ok(is_there)
+        Ok(true)
     }
 
     fn entries(&self, page: &Page) -> VecDeque<Entry> {
         let name_of = |key: &'_ str| -> Option<String> {
-            let name = key.strip_prefix(&self.prefix)?;
+            let name = key.strip_prefix(&self.pages.prefix)?;
             // Skips the marker of the directory itself, whose name is empty, and names that no path
             // can have.
             let is_name = !matches!(name, "" | "." | "..") && !name.contains(['\0', '\r', '\n']);
@@ -100,7 +92,7 @@ impl Listing {
         if !self.asks_times || entry.metadata.kind != crate::storage::EntryKind::File {
             return Ok(Some(entry));
         }
-        let key = format!("{}{}", self.prefix, String::from_utf8_lossy(&entry.name));
+        let key = format!("{}{}", self.pages.prefix, String::from_utf8_lossy(&entry.name));
         let object = self.store.client.head(&key)?;
         let metadata = |object: super::objects::Object| {
             file_metadata(&self.store, &key, object.size, object.time())
@@ -121,9 +113,10 @@ impl Iterator for Listing {
                     Err(error) => return Some(Err(error.into())),
                 }
             }
-            self.next.as_ref()?;
-            if let Err(error) = self.turn() {
-                return Some(Err(error.into()));
+            match self.turn() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error.into())),
             }
         }
     }

@@ -5,6 +5,7 @@ mod buffer;
 mod closing;
 mod connection;
 mod copying;
+mod delete;
 mod encode;
 mod error;
 mod http;
@@ -15,9 +16,11 @@ mod listing;
 mod multipart;
 mod names;
 mod objects;
+mod pages;
 mod partial;
 mod pool;
 mod probe;
+mod proof;
 mod record;
 mod rename;
 mod sign;
@@ -44,7 +47,8 @@ use self::encode::sha256;
 use self::inner::Inner;
 use self::keys::Keys;
 use self::listing::Listing;
-use self::objects::{Condition, ID, ListQuery, MTIME, Object};
+use self::objects::{Condition, ID, MTIME, Object};
+use self::pages::Pages;
 use self::source::S3Source;
 use super::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Metadata, Names, Source, Storage,
@@ -84,11 +88,12 @@ use super::{
 ///
 /// A rename copies the object, checks the copy, and removes the original. Until the removal, both
 /// names exist; if the server dies, both stay. If the original changes in the meantime, it stays,
-/// and the rename fails with `Busy`. The copy may stay too.
+/// and the rename fails with `Busy`. The copy may stay too. If the store ignores the condition of a
+/// removal (see [`S3Store::probe`]), this holds only for changes by the same server.
 ///
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
 /// allows it. The storage moves the files one by one, so an error leaves some files at the old path
-/// and some at the new one. If a partial upload in the directory already has stored parts, it is
+/// and some at the new one. The same rename then moves the other files. If a partial upload in the directory already has stored parts, it is
 /// discarded.
 ///
 /// # Times
@@ -231,7 +236,7 @@ impl S3Storage {
     fn entries(&self, path: &VirtualPath, asks_times: bool) -> Result<Listing, StorageError> {
         let prefix = self.directory(path)?;
         let (store, keys) = (Arc::clone(&self.inner), self.keys.clone());
-        match Listing::begin(store, keys, prefix, asks_times)? {
+        match Listing::begin(store, keys, &prefix, asks_times)? {
             Some(listing) => Ok(listing),
             None if path.is_root() => Ok(Listing::empty(&self.inner, &self.keys)),
             None => Err(self.no_directory(path)?.into()),
@@ -358,13 +363,15 @@ impl Storage for S3Storage {
             return Err(Kind::Denied.into());
         }
         let prefix = &*self.directory(path)?;
-        let query = ListQuery { prefix, by_directory: false, most: 2, token: None };
-        let found = self.inner.client.list(&query)?.keys;
-        if found.is_empty() {
-            return Err(self.no_directory(path)?.into());
+        let (mut pages, mut is_there) = (Pages::of_keys(prefix, 2), false);
+        while let Some(page) = pages.next(&self.inner.client)? {
+            if page.keys.iter().any(|listed| listed.key != prefix) {
+                return Err(Kind::NotEmpty.into());
+            }
+            is_there = true;
         }
-        if found.iter().any(|listed| listed.key != prefix) {
-            return Err(Kind::NotEmpty.into());
+        if !is_there {
+            return Err(self.no_directory(path)?.into());
         }
         if self.inner.running.has_below(self.existing(path)?.as_bytes()) {
             return Err(Kind::Busy.into());

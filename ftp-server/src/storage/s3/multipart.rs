@@ -1,9 +1,9 @@
 //! The S3 operations on multipart uploads.
 
-use super::encode::{Sum, sha256};
+use super::encode::{Sum, md5, sha256};
 use super::error::S3Error;
-use super::http::{Client, Request, Wait, header, hidden_refusal};
-use super::objects::{Condition, check_sum, tag_of};
+use super::http::{Client, Request, Wait};
+use super::objects::{Condition, check_sum};
 use super::xml;
 
 /// A stored part of an upload.
@@ -35,10 +35,9 @@ impl Client {
         key: &str,
         metadata: &[(String, String)],
     ) -> Result<Multipart, S3Error> {
-        let operation = "CreateMultipartUpload";
         let headers = metadata.iter().map(|(name, value)| (&**name, value.clone()));
         let request = Request {
-            operation,
+            operation: "CreateMultipartUpload",
             method: "POST",
             key: Some(key),
             query: vec![("uploads", "")],
@@ -48,17 +47,14 @@ impl Client {
         };
         // If the response is lost, an empty upload may remain. Only a lifecycle rule removes it.
         let answer = self.call(&request)?;
-        match xml::text(&answer.body, "UploadId").filter(|upload| !upload.is_empty()) {
-            Some(upload) => Ok(Multipart { key: key.to_owned(), upload }),
-            None => Err(S3Error::Wrong { operation, reason: "no UploadId".to_owned() }),
-        }
+        Ok(Multipart { key: key.to_owned(), upload: answer.text("UploadId") })
     }
 
     /// Stores a part, or replaces the part with this number.
     ///
-    /// The signature contains the part's digest, which the store checks. The part has no other
-    /// checksum: the completion would have to repeat it, but some stores do not report it to a
-    /// server that resumes the upload.
+    /// The signature contains the part's digest, which the store checks. The part has no checksum of
+    /// S3: the completion would have to repeat it, but some stores do not report it to a server that
+    /// resumes the upload.
     pub(super) fn upload_part(
         &self,
         to: &Multipart,
@@ -72,13 +68,14 @@ impl Client {
             method: "PUT",
             key: Some(&to.key),
             query: vec![("partNumber", &*digits), ("uploadId", &*to.upload)],
+            headers: vec![("content-md5", md5(bytes))],
             body: Some(bytes),
             sum: Some(sum),
             ..Request::default()
         };
         let answer = self.call(&request)?;
         check_sum(&request, &answer)?;
-        Ok(Part { number, size: bytes.len() as u64, tag: tag_of(&answer) })
+        Ok(Part { number, size: bytes.len() as u64, tag: answer.tag() })
     }
 
     /// Lets the store copy a range of an object as a part, if the object still has this entity tag.
@@ -90,11 +87,10 @@ impl Client {
         tag: &str,
         range: std::ops::Range<u64>,
     ) -> Result<Part, S3Error> {
-        let operation = "UploadPartCopy";
         let digits = number.to_string();
         let last = range.end.saturating_sub(1);
         let request = Request {
-            operation,
+            operation: "UploadPartCopy",
             method: "PUT",
             key: Some(&to.key),
             query: vec![("partNumber", &*digits), ("uploadId", &*to.upload)],
@@ -107,10 +103,7 @@ impl Client {
             wait: Wait::Commit,
             ..Request::default()
         };
-        let answer = self.call(&request)?;
-        hidden_refusal(operation, &answer.body)?;
-        let tag = xml::text(&answer.body, "ETag")
-            .ok_or(S3Error::Wrong { operation, reason: "no ETag".to_owned() })?;
+        let tag = self.call(&request)?.text("ETag");
         Ok(Part { number, size: range.end - range.start, tag })
     }
 
@@ -123,32 +116,18 @@ impl Client {
         condition: &Condition,
         id: &str,
     ) -> Result<String, S3Error> {
-        let operation = "CompleteMultipartUpload";
         let body = complete_body(parts);
-        let condition = match condition {
-            Condition::None => None,
-            Condition::New => Some(("if-none-match", "*".to_owned())),
-            Condition::Is(tag) => Some(("if-match", tag.clone())),
-        };
         let request = Request {
-            operation,
+            operation: "CompleteMultipartUpload",
             method: "POST",
             key: Some(&upload.key),
             query: vec![("uploadId", &*upload.upload)],
-            headers: condition.into_iter().collect(),
+            headers: condition.header().into_iter().collect(),
             body: Some(body.as_bytes()),
             wait: Wait::Commit,
             ..Request::default()
         };
-        self.decided(&upload.key, id, || {
-            let answer = self.once(&request)?;
-            // The store can send the status 200 before it knows the result.
-            hidden_refusal(operation, &answer.body)?;
-            match xml::elements(&answer.body, "CompleteMultipartUploadResult").first() {
-                Some(result) => Ok(xml::text(result, "ETag").unwrap_or_default()),
-                None => Err(S3Error::Lost { operation, reason: "incomplete response".to_owned() }),
-            }
-        })
+        self.decided(&upload.key, id, || Ok(self.once(&request)?.text("ETag")))
     }
 
     /// Discards an upload and its parts.
@@ -210,14 +189,6 @@ impl Client {
             Err(error) if error.is_missing() => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Returns the store's time, from the response to a request without effect; `None` if the
-    /// response has no time.
-    pub(super) fn clock(&self) -> Result<Option<i64>, S3Error> {
-        let request = Request { operation: "HeadBucket", method: "HEAD", ..Request::default() };
-        let answer = self.call(&request)?;
-        Ok(header(&answer.headers, "date").and_then(super::encode::http_time))
     }
 }
 

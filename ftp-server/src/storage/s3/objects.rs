@@ -3,10 +3,9 @@
 use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 
-use super::encode::{Sum, base64, http_time, iso_time, now, percent_path, sha256};
+use super::encode::{Sum, base64, http_time, md5, now, percent_path, sha256};
 use super::error::S3Error;
-use super::http::{Answer, Client, Request, Retries, Wait, header, hidden_refusal, retried};
-use super::xml;
+use super::http::{Answer, Client, Request, Retries, Wait, header, retried};
 
 /// Metadata that identifies the upload or copy that made an object.
 pub(super) const ID: &str = "x-amz-meta-ftp-id";
@@ -25,7 +24,7 @@ pub(super) enum Condition {
 }
 
 impl Condition {
-    fn header(&self) -> Option<(&'static str, String)> {
+    pub(super) fn header(&self) -> Option<(&'static str, String)> {
         match self {
             Self::None => None,
             Self::New => Some(("if-none-match", "*".to_owned())),
@@ -113,7 +112,14 @@ impl Client {
             headers: vec![("x-amz-checksum-mode", "ENABLED".to_owned())],
             ..Request::default()
         };
-        match self.call(&request) {
+        let found = retried(self.timeouts.retries, || match self.once(&request) {
+            // A response to HEAD has no content, and so no reason: ask with GET.
+            Err(error) if matches!(error.status(), Some(400 | 403 | 404)) => {
+                Err(self.reason(key, &error))
+            }
+            found => found,
+        });
+        match found {
             Ok(answer) if length(&answer.headers).is_some() => {
                 Ok(Some(Object::new(&answer.headers)))
             }
@@ -122,18 +128,21 @@ impl Client {
                 Err(S3Error::Wrong { operation: request.operation, reason })
             }
             Err(error) if error.is_missing() => Ok(None),
-            // A response to HEAD has no body, and so no reason: ask again with GET.
-            Err(error) if error.status() == Some(403) => Err(self.reason(key).unwrap_or(error)),
             Err(error) => Err(error),
         }
     }
 
-    /// Returns the error that `GET` reports for an object, if any.
-    fn reason(&self, key: &str) -> Option<S3Error> {
+    /// Returns the error that `GET` reports for an object for which `HEAD` was refused. If `GET`
+    /// finds the object, returns an error after which `HEAD` is sent again.
+    fn reason(&self, key: &str, error: &S3Error) -> S3Error {
         let headers = vec![("range", "bytes=0-0".to_owned())];
         let (operation, method) = ("GetObject", "GET");
         let request = Request { operation, method, key: Some(key), headers, ..Request::default() };
-        self.send(&request).err()
+        match self.send(&request) {
+            // An empty object has no such range.
+            Err(reason) if reason.status() != Some(416) => reason,
+            _ => S3Error::Lost { operation: "HeadObject", reason: error.to_string() },
+        }
     }
 
     /// Returns the properties of an object and its content; `None` if the object is missing. The
@@ -168,12 +177,13 @@ impl Client {
         let request =
             Request { operation, method: "GET", key: Some(key), headers, ..Request::default() };
         let response = self.send(&request)?;
-        let range = header(response.headers(), "content-range").unwrap_or_default();
-        if from > 0 && !range.starts_with(&format!("bytes {from}-")) {
-            let reason = format!("expected bytes {from}-, found range {range:?}");
-            return Err(S3Error::Wrong { operation, reason });
+        match header(response.headers(), "etag") == Some(tag) {
+            true => Ok(response),
+            false => {
+                let reason = "the object changed during the download".to_owned();
+                Err(S3Error::Wrong { operation, reason })
+            }
         }
-        Ok(response)
     }
 
     /// Returns the properties and up to `most` bytes of a small object; `None` if the object is
@@ -221,9 +231,10 @@ impl Client {
         let sum = sha256(bytes);
         let mut headers = vec![(ID, id.to_owned())];
         headers.extend(condition.header());
-        if checksums {
-            headers.push(("x-amz-checksum-sha256", base64(&sum)));
-        }
+        headers.push(match checksums {
+            true => ("x-amz-checksum-sha256", base64(&sum)),
+            false => ("content-md5", md5(bytes)),
+        });
         let request = Request {
             operation: "PutObject",
             method: "PUT",
@@ -236,7 +247,7 @@ impl Client {
         self.decided(key, id, || {
             let answer = self.once(&request)?;
             check_sum(&request, &answer)?;
-            Ok(tag_of(&answer))
+            Ok(answer.tag())
         })
     }
 
@@ -250,6 +261,7 @@ impl Client {
         id: &str,
         change: impl Fn() -> Result<String, S3Error>,
     ) -> Result<String, S3Error> {
+        let _publishing = self.removals.publishing(key);
         let made = || -> Result<Option<String>, S3Error> {
             let object = self.head(key)?;
             Ok(object.filter(|object| object.metadata(ID) == Some(id)).map(|object| object.tag))
@@ -273,21 +285,6 @@ impl Client {
         }
     }
 
-    /// Removes an object. Stores that do not support `condition` ignore it.
-    pub(super) fn delete(&self, key: &str, condition: &Condition) -> Result<(), S3Error> {
-        let request = Request {
-            operation: "DeleteObject",
-            method: "DELETE",
-            key: Some(key),
-            headers: condition.header().into_iter().collect(),
-            ..Request::default()
-        };
-        match self.call(&request) {
-            Err(error) if !error.is_missing() => Err(error),
-            _ => Ok(()),
-        }
-    }
-
     /// Copies an object if it still has the entity tag `tag`, and gives the copy the metadata
     /// `headers`. Returns the entity tag of the copy.
     pub(super) fn copy(
@@ -306,9 +303,8 @@ impl Client {
         all.extend(condition.header());
         all.extend(headers.iter().map(|(name, value)| (&**name, value.clone())));
         let id = headers.iter().find(|(name, _)| name == ID).map(|(_, id)| id.clone());
-        let operation = "CopyObject";
         let request = Request {
-            operation,
+            operation: "CopyObject",
             method: "PUT",
             key: Some(to),
             headers: all,
@@ -316,104 +312,19 @@ impl Client {
             wait: Wait::Commit,
             ..Request::default()
         };
-        self.decided(to, &id.unwrap_or_default(), || {
-            let answer = self.once(&request)?;
-            hidden_refusal(operation, &answer.body)?;
-            xml::text(&answer.body, "ETag")
-                .ok_or(S3Error::Wrong { operation, reason: "no ETag".to_owned() })
-        })
+        let id = id.unwrap_or_default();
+        self.decided(to, &id, || Ok(self.once(&request)?.text("ETag")))
     }
 
     /// Returns the value of `x-amz-copy-source` for an object of this bucket.
     pub(super) fn source(&self, key: &str) -> String {
         format!("/{}/{}", percent_path(&self.bucket), percent_path(key))
     }
-
-    /// Returns a page of the keys that begin with the prefix of `query`.
-    pub(super) fn list(&self, query: &ListQuery<'_>) -> Result<Page, S3Error> {
-        let most = query.most.to_string();
-        let mut pairs = vec![
-            ("list-type", "2"),
-            ("encoding-type", "url"),
-            ("prefix", query.prefix),
-            ("max-keys", &*most),
-        ];
-        if query.by_directory {
-            pairs.push(("delimiter", "/"));
-        }
-        if let Some(token) = query.token {
-            pairs.push(("continuation-token", token));
-        }
-        let operation = "ListObjectsV2";
-        let request = Request { operation, method: "GET", query: pairs, ..Request::default() };
-        let answer = self.call(&request)?;
-        Page::read(&answer.body)
-            .ok_or_else(|| S3Error::Wrong { operation, reason: "expected a key list".to_owned() })
-    }
-}
-
-/// The parameters of a listing.
-pub(super) struct ListQuery<'a> {
-    pub(super) prefix: &'a str,
-    /// Whether to list a key with a `/` after the prefix only as a directory.
-    pub(super) by_directory: bool,
-    pub(super) most: u32,
-    pub(super) token: Option<&'a str>,
-}
-
-/// A page of a listing.
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) keys: Vec<Listed>,
-    /// Common prefixes, each ending in `/`.
-    pub(super) directories: Vec<String>,
-    /// The token of the next page.
-    pub(super) next: Option<String>,
-}
-
-/// An object in a listing.
-#[derive(Debug)]
-pub(super) struct Listed {
-    pub(super) key: String,
-    pub(super) size: u64,
-    pub(super) modified: i64,
-}
-
-impl Page {
-    fn read(body: &str) -> Option<Self> {
-        let result = xml::elements(body, "ListBucketResult").first().copied()?;
-        let is_encoded = xml::text(result, "EncodingType").as_deref() == Some("url");
-        let key_of = |text: String| match is_encoded {
-            true => String::from_utf8(super::encode::decoded(&text)?).ok(),
-            false => Some(text),
-        };
-        let mut page = Self::default();
-        for object in xml::elements(result, "Contents") {
-            let size = xml::text(object, "Size")?.trim().parse().ok()?;
-            let modified = iso_time(&xml::text(object, "LastModified")?)?;
-            // No path leads to a key that is not UTF-8.
-            if let Some(key) = key_of(xml::text(object, "Key")?) {
-                page.keys.push(Listed { key, size, modified });
-            }
-        }
-        for prefix in xml::elements(result, "CommonPrefixes") {
-            page.directories.extend(key_of(xml::text(prefix, "Prefix")?));
-        }
-        if xml::text(result, "IsTruncated").as_deref() == Some("true") {
-            page.next = Some(xml::text(result, "NextContinuationToken")?);
-        }
-        Some(page)
-    }
 }
 
 /// Returns the length of the body from the headers of a response; `None` if they do not contain it.
 fn length(headers: &HeaderMap) -> Option<u64> {
     header(headers, "content-length")?.parse().ok()
-}
-
-/// Returns the entity tag in the headers of a response.
-pub(super) fn tag_of(answer: &Answer) -> String {
-    header(&answer.headers, "etag").unwrap_or_default().to_owned()
 }
 
 /// Returns an error if the store reports a digest other than that of the sent body.
@@ -426,29 +337,5 @@ pub(super) fn check_sum(request: &Request<'_>, answer: &Answer) -> Result<(), S3
             reason: "the checksum differs from that of the sent bytes".to_owned(),
         }),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn incomplete_or_malformed_listing_pages_are_rejected() {
-        let body = "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true\
-            </IsTruncated><NextContinuationToken>t&amp;1</NextContinuationToken><Contents><Key>d/a%2Bb+c\
-            </Key><Size>5</Size><LastModified>2009-10-12T17:50:30.000Z</LastModified></Contents>\
-            <CommonPrefixes><Prefix>d/e/</Prefix></CommonPrefixes></ListBucketResult>";
-        let page = Page::read(body).unwrap();
-        assert_eq!((&*page.keys[0].key, page.keys[0].size), ("d/a+b c", 5));
-        assert_eq!(page.directories, ["d/e/"]);
-        assert_eq!(page.next.as_deref(), Some("t&1"));
-        for (cut, with) in [("<Size>5</Size>", ""), ("NextContinuationToken>t", "x"), ("5<", "x<")]
-        {
-            assert!(Page::read(&body.replace(cut, with)).is_none(), "{cut}");
-        }
-        // A truncated page must not look like an empty directory.
-        assert!(Page::read(&body[..body.len() - 5]).is_none());
-        assert!(Page::read("<html>").is_none());
     }
 }

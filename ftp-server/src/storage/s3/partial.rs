@@ -193,7 +193,7 @@ fn sum(parts: &[Part]) -> u64 {
 
 /// Removes a note and the bytes that it names. A newer note with the same key stays.
 pub(super) fn discard(store: &Inner, note_key: &str, found: &Found) -> Result<(), S3Error> {
-    match store.client.delete(note_key, &Condition::Is(found.tag.clone())) {
+    match store.delete_if(note_key, &found.tag) {
         Ok(()) => forget(store, &found.note),
         // Another session has resumed the upload or replaced the note.
         Err(error) if error.is_precondition() => Ok(()),
@@ -342,7 +342,7 @@ impl Lease {
     pub(super) fn end(&self, store: &Inner) -> Result<bool, S3Error> {
         let mut state = unpoisoned(self.state.lock());
         let Some(tag) = state.tag.take() else { return Ok(self.check().is_ok()) };
-        match store.client.delete(&self.note_key, &Condition::Is(tag)) {
+        match store.delete_if(&self.note_key, &tag) {
             Err(error) if error.is_precondition() => {
                 self.is_lost.store(true, Ordering::SeqCst);
                 return Ok(false);
@@ -426,7 +426,7 @@ pub(super) fn move_notes(
         }
         note.old = versions.map(|(_, after)| after.clone());
         write(store, &format!("{to}{name}"), &note, &Condition::None)?;
-        store.client.delete(&listed.key, &Condition::Is(found.tag))
+        store.delete_if(&listed.key, &found.tag)
     })
 }
 
@@ -442,15 +442,17 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
         let Some((object, bytes)) = store.client.get_small(&listed.key, LONGEST)? else {
             return Ok(());
         };
-        store.client.delete(&listed.key, &Condition::Is(object.tag))?;
+        store.delete_if(&listed.key, &object.tag)?;
         removed += 1;
         match str::from_utf8(&bytes).ok().and_then(Note::parse) {
             Some(note) => forget(store, &note),
             None => Ok(()),
         }
     })?;
-    // Also removes old tails, which no note names any more, and the markers of earlier versions.
-    for prefix in [keys::tails(&store.hidden), keys::markers(&store.hidden)] {
+    // Also removes old tails, which no note names any more, those of failed moves of directories, and
+    // the markers of earlier versions.
+    let hidden = &store.hidden;
+    for prefix in [keys::tails(hidden), keys::tree_moves(hidden), keys::markers(hidden)] {
         store.each_key(&prefix, |listed| match listed.modified <= oldest {
             true => store.client.delete(&listed.key, &Condition::None),
             false => Ok(()),

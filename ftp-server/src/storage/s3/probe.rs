@@ -5,7 +5,7 @@ use super::error::S3Error;
 use super::http::Request;
 use super::inner::Inner;
 use super::multipart::LEAST;
-use super::objects::{Condition, ID, ListQuery};
+use super::objects::{Condition, ID};
 
 /// The content of test objects.
 const CONTENT: &[u8] = b"a probe of ftp-server";
@@ -24,6 +24,9 @@ pub struct S3Features {
     /// The store checks such conditions when it completes a multipart upload, not only when it
     /// stores an object in one request.
     pub conditional_completion: bool,
+    /// The store removes an object only if a condition is met. Without this feature, `RNTO` can lose
+    /// a file that another server stores at the same moment.
+    pub conditional_removal: bool,
     /// The store copies objects, which `RNTO` and `MFMT` require.
     pub copies: bool,
     /// The store copies parts of objects, which `APPE` and `REST` before `STOR` require to keep 5
@@ -50,6 +53,7 @@ impl S3Features {
         [
             (self.conditional_writes, "conditional writes (If-Match, If-None-Match)"),
             (self.conditional_completion, "conditional CompleteMultipartUpload"),
+            (self.conditional_removal, "conditional DeleteObject"),
             (self.copies, "CopyObject"),
             (self.part_copies, "UploadPartCopy"),
             (self.checksums, "checks of x-amz-checksum-sha256"),
@@ -105,6 +109,24 @@ fn conditions(store: &Inner, key: &str, id: &str) -> Result<(bool, String), S3Er
     Ok((is_kept, tag))
 }
 
+/// Returns whether the store removes an object only if a condition is met, and then removes it.
+pub(super) fn checks_removals(store: &Inner) -> Result<bool, S3Error> {
+    let id = Inner::unique()?;
+    let key = format!("{}probe/{id}", store.hidden);
+    let client = &store.client;
+    let tag = client.put(&key, CONTENT, &Condition::New, &id, store.checksums)?;
+    let is_refused = match client.delete(&key, &Condition::Is(format!("\"{id}\""))) {
+        // The store may refuse any condition.
+        Err(error) if matches!(error.status(), Some(400 | 405 | 501)) => Ok(false),
+        done => is_refused(done),
+    };
+    let removed = client.delete(&key, &Condition::Is(tag));
+    if removed.is_err() {
+        client.delete(&key, &Condition::None)?;
+    }
+    Ok(is_refused? && removed.is_ok())
+}
+
 fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Error> {
     let client = &store.client;
     let (conditional_writes, tag) = conditions(store, key, id)?;
@@ -113,8 +135,12 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
         Some((_, bytes)) if bytes == CONTENT => {}
         _ => return Err(wrong("GetObject", "expected the stored bytes")),
     }
-    let query = ListQuery { prefix: key, by_directory: false, most: 10, token: None };
-    if !client.list(&query)?.keys.iter().any(|listed| listed.key == key) {
+    let mut is_listed = false;
+    store.each_key(key, |listed| {
+        is_listed |= listed.key == key;
+        Ok(())
+    })?;
+    if !is_listed {
         return Err(wrong("ListObjectsV2", "the object that was just stored is missing"));
     }
     let tag = match client.head(key)? {
@@ -128,6 +154,7 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
     Ok(S3Features {
         conditional_writes,
         conditional_completion,
+        conditional_removal: checks_removals(store)?,
         copies: is_supported(copied.map(drop))?,
         part_copies: part_copies(store, key, &tag)?,
         checksums: checksums(store, key)?,

@@ -1,15 +1,21 @@
 //! Renames objects by a copy and a removal, because stores have no rename.
 
-use super::S3Storage;
+use std::collections::BTreeSet;
+
 use super::error::S3Error;
 use super::inner::Inner;
 use super::multipart::PARTS;
 use super::objects::{Condition, ID, Object};
+use super::pages::Listed;
 use super::partial::{self, Moved};
+use super::{S3Storage, keys};
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath, check_rename};
 
 /// Maximum size of an object that one request can copy, in bytes.
 pub(super) const COPIED: u64 = 5 * 1024 * 1024 * 1024;
+
+/// Maximum length of the object that a move of a directory leaves until it has succeeded.
+const LONGEST: u64 = 64;
 
 impl S3Storage {
     pub(super) fn move_object(
@@ -33,21 +39,28 @@ impl S3Storage {
             return Err(Kind::Denied.into());
         }
         let target = self.inner.client.head(&to_key)?;
+        let mut failed = None;
         match (&target, replace) {
             (Some(_), false) => return Err(Kind::Exists.into()),
             (Some(_), true) if is_directory => return Err(Kind::NotDirectory.into()),
             (Some(_), true) => {}
             (None, _) if self.inner.has_directory(&self.directory(to)?)? => {
-                return Err(if replace { Kind::IsDirectory } else { Kind::Exists }.into());
+                if is_directory {
+                    failed = self.failed_move(&self.directory(from)?, &self.directory(to)?)?;
+                }
+                if failed.is_none() {
+                    return Err(if replace { Kind::IsDirectory } else { Kind::Exists }.into());
+                }
             }
             (None, _) => {}
         }
         let moved = match source {
             Some(source) => {
                 let condition = if replace { Condition::None } else { Condition::New };
-                move_file(&self.inner, &from_key, &source, &to_key, &condition).map(drop)
+                let keys = (&*from_key, &*to_key);
+                move_file(&self.inner, keys, &source, &condition, &Inner::unique()?).map(drop)
             }
-            None => self.move_tree(&self.directory(from)?, &self.directory(to)?),
+            None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),
         };
         self.inner.forget_directories();
         moved?;
@@ -56,63 +69,118 @@ impl S3Storage {
         self.end_records(if is_directory { &to_key } else { &from_key })
     }
 
-    /// Moves all objects of a directory. Fails with `Unsupported` if the directory contains more
-    /// than `rename_trees` objects.
-    fn move_tree(&self, from: &str, to: &str) -> Result<(), StorageError> {
+    /// Returns the id of an earlier move to the directory `to` that has failed; `None` if there was
+    /// none, or if the directory has other files too.
+    fn failed_move(&self, from: &str, to: &str) -> Result<Option<String>, StorageError> {
+        let client = &self.inner.client;
+        let key = keys::tree_move(&self.inner.hidden, (from, to));
+        let found = if self.rename_trees > 0 { client.get_small(&key, LONGEST)? } else { None };
+        let Some(id) = found.and_then(|(_, bytes)| String::from_utf8(bytes).ok()) else {
+            return Ok(None);
+        };
+        let mut is_own = true;
+        self.inner.each_key(to, |listed| {
+            let is_marker = listed.key.ends_with('/') && listed.size == 0;
+            if is_own && !is_marker {
+                let object = client.head(&listed.key)?;
+                is_own = object.is_none_or(|object| {
+                    object.metadata(ID).is_some_and(|copy| copy.starts_with(&id))
+                });
+            }
+            Ok(())
+        })?;
+        Ok(is_own.then_some(id))
+    }
+
+    /// Returns the objects of a directory. Fails with `Unsupported` if there are more than
+    /// `rename_trees`.
+    fn tree(&self, from: &str) -> Result<Vec<Listed>, StorageError> {
         let most = self.rename_trees;
-        let mut keys = Vec::new();
+        let mut found = Vec::new();
         if most > 0 {
             let listed = self.inner.each_key(from, |listed| {
-                keys.push(listed.key);
-                match keys.len() > most {
+                found.push(listed);
+                match found.len() > most {
                     true => Err(S3Error::Configuration("too many objects".to_owned())),
                     false => Ok(()),
                 }
             });
             match listed {
-                Err(S3Error::Configuration(_)) => keys.clear(),
+                Err(S3Error::Configuration(_)) => found.clear(),
                 listed => listed?,
             }
         }
-        if keys.is_empty() {
-            return Err(Kind::Unsupported.into());
-        }
+        if found.is_empty() { Err(Kind::Unsupported.into()) } else { Ok(found) }
+    }
+
+    /// Moves all objects of a directory, or those that are left if a move with the id `failed` has
+    /// failed.
+    fn move_tree(&self, from: &str, to: &str, failed: Option<String>) -> Result<(), StorageError> {
+        let (store, objects) = (&self.inner, self.tree(from)?);
+        let own_key = keys::tree_move(&store.hidden, (from, to));
+        let is_again = failed.is_some();
+        let id = match failed {
+            Some(id) => id,
+            None => {
+                let mut id = Inner::unique()?;
+                id.truncate(16);
+                let bytes = id.as_bytes();
+                store.client.put(&own_key, bytes, &Condition::None, &id, store.checksums)?;
+                id
+            }
+        };
         // The object of a directory is listed before its files, so the new directory exists first.
         let mut moved = Moved::new();
-        for key in &keys {
+        let (mut directories, mut markers) = (BTreeSet::new(), Vec::new());
+        for Listed { key, size, .. } in &objects {
             let Some(rest) = key.strip_prefix(from) else { continue };
-            // Another session may have removed the object.
-            if let Some(object) = self.inner.client.head(key)? {
-                let to = format!("{to}{rest}");
-                let copy = move_file(&self.inner, key, &object, &to, &Condition::New)?;
-                moved.insert(to, (object.version(), copy.version()));
+            let new = format!("{to}{rest}");
+            let slashes = key.match_indices('/').map(|(at, _)| at + 1);
+            directories
+                .extend(slashes.filter_map(|end| Some(key.get(from.len()..end)?.to_owned())));
+            if key.ends_with('/') && *size == 0 {
+                // Some stores cannot copy the object of a directory.
+                let unique = Inner::unique()?;
+                store.client.put(&new, &[], &Condition::None, &unique, store.checksums)?;
+                markers.push(key);
+                continue;
             }
+            // Another session may have removed the object.
+            let Some(object) = store.client.head(key)? else { continue };
+            let copied = if is_again { store.client.head(&new)? } else { None };
+            let condition = copied.map_or(Condition::New, |copied| Condition::Is(copied.tag));
+            let own = format!("{id}{}", Inner::unique()?.get(..16).unwrap_or_default());
+            let copy = move_file(store, (key, &new), &object, &condition, &own)?;
+            moved.insert(new, (object.version(), copy.version()));
         }
-        for key in keys.iter().filter(|key| key.ends_with('/')) {
-            let new = format!("{to}{}", key.strip_prefix(from).unwrap_or_default());
-            let notes = (&*self.keys.notes(key), &*self.keys.notes(&new));
-            partial::move_notes(&self.inner, notes, (from, to), &moved)?;
+        // SeaweedFS keeps a directory whose object is removed before its files.
+        for key in markers.into_iter().rev() {
+            store.client.delete(key, &Condition::None)?;
         }
-        Ok(())
+        for rest in directories {
+            let (old, new) = (format!("{from}{rest}"), format!("{to}{rest}"));
+            let notes = (&*self.keys.notes(&old), &*self.keys.notes(&new));
+            partial::move_notes(store, notes, (from, to), &moved)?;
+        }
+        Ok(store.client.delete(&own_key, &Condition::None)?)
     }
 }
 
-/// Copies an object, checks the copy, and removes the original if it has not changed. Returns the
-/// copy.
+/// Copies an object, checks the copy, which gets the metadata `id`, and removes the original if it
+/// has not changed. Returns the copy.
 fn move_file(
     store: &Inner,
-    from: &str,
+    (from, to): (&str, &str),
     object: &Object,
-    to: &str,
     condition: &Condition,
+    id: &str,
 ) -> Result<Object, StorageError> {
-    let id = Inner::unique()?;
     let mut metadata = object.kept.clone();
     metadata.retain(|(name, _)| name != ID);
-    metadata.push((ID.to_owned(), id.clone()));
+    metadata.push((ID.to_owned(), id.to_owned()));
     let copied = match object.size <= COPIED {
         true => store.client.copy(from, &object.tag, to, condition, &metadata).map(drop),
-        false => copy_parts(store, from, object, to, condition, &metadata, &id),
+        false => copy_parts(store, from, object, to, condition, &metadata, id),
     };
     match copied {
         Err(error) if error.is_precondition() && *condition == Condition::New => {
@@ -123,9 +191,9 @@ fn move_file(
         Err(error) if error.is_precondition() => return Err(Kind::Busy.into()),
         copied => copied?,
     }
-    let is_whole = |copy: &Object| copy.size == object.size && copy.metadata(ID) == Some(&*id);
+    let is_whole = |copy: &Object| copy.size == object.size && copy.metadata(ID) == Some(id);
     let copy = store.client.head(to)?.filter(is_whole).ok_or(Kind::Busy)?;
-    match store.client.delete(from, &Condition::Is(object.tag.clone())) {
+    match store.delete_if(from, &object.tag) {
         // Another session has stored a newer file under the old name. The newer file stays.
         Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
         done => Ok(done.map(|()| copy)?),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::S3Storage;
 use super::connection::{Connections, Place};
+use super::delete::Removals;
 use super::error::S3Error;
 use super::http::{Client, S3Timeouts};
 use super::inner::Inner;
@@ -339,6 +340,7 @@ impl S3StoreBuilder {
             are_expired: AtomicBool::new(false),
             skew: AtomicI64::new(0),
             timeouts,
+            removals: Removals::new(),
         };
         let hidden = format!("{}/", self.hidden.trim_matches('/'));
         let inner = Arc::new(Inner {

@@ -104,6 +104,22 @@ fn downloads_fail_with_the_error_of_the_store() {
 }
 
 #[test]
+fn a_refused_head_is_no_reason_if_get_finds_the_object() {
+    // The clock of the store has jumped, or a proxy had no store for a moment.
+    for (status, code) in [(403, "RequestTimeTooSkewed"), (403, ""), (404, ""), (400, "")] {
+        let fake = Fake::start();
+        for (key, bytes) in [("f", &b"bytes"[..]), ("empty", b"")] {
+            fake.store(key, bytes);
+            fake.fail("HeadObject", 0, 1, Fault::Refuse(status, code));
+            let size = on(&fake).stat(&path(key)).unwrap().size;
+            assert_eq!(size, bytes.len() as u64, "{status} {key}");
+        }
+        fake.fail("HeadObject", 0, 99, Fault::Refuse(status, code));
+        assert_eq!(kind(on(&fake).stat(&path("f"))), Some(Kind::Io), "{status}");
+    }
+}
+
+#[test]
 fn a_damaged_or_changed_object_fails_the_download() {
     let fake = Fake::start();
     let storage = on(&fake);

@@ -248,6 +248,20 @@ fn disabled_checksums_are_not_sent_to_the_store() {
 }
 
 #[test]
+fn files_of_several_parts_are_stored_in_a_bucket_with_object_lock() {
+    for checksums in [true, false] {
+        let fake = Fake::start();
+        fake.lock_objects();
+        let store = settings(&fake.endpoint()).checksums(checksums).build().unwrap();
+        let storage = store.storage("").unwrap();
+        for length in [10, PART + 9] {
+            put(&storage, "f", WriteMode::Replace, &content(length)).unwrap();
+            assert!(fake.content("f").unwrap() == content(length), "{checksums} {length}");
+        }
+    }
+}
+
+#[test]
 fn a_file_never_takes_the_name_of_a_directory() {
     let fake = Fake::start();
     let storage = on(&fake);
@@ -280,6 +294,7 @@ fn files_are_renamed_by_copy_and_removal() {
     }
     // The copy failed silently, so the original stays.
     fake.fail("HeadObject", 2, 1, fake::Fault::Refuse(404, "NoSuchKey"));
+    fake.fail("GetObject", 1, 1, fake::Fault::Refuse(404, "NoSuchKey"));
     assert_eq!(kind(storage.rename(&path("b"), &path("z"), true)), Some(Kind::Busy));
     assert_eq!(fake.content("b").unwrap(), b"one");
 }
@@ -297,6 +312,37 @@ fn directories_are_renamed_only_up_to_a_limit() {
     rename(3).unwrap();
     assert_eq!(fake.keys(""), ["n/", "n/a", "n/e/b"]);
     assert_eq!(fake.content("n/e/b").unwrap(), b"d/e/b");
+}
+
+#[test]
+fn a_directory_whose_move_failed_half_way_can_be_moved_again() {
+    let fake = Fake::start();
+    let storage = on(&fake).rename_trees(9);
+    storage.mkdir(&path("d")).unwrap();
+    storage.mkdir(&path("d/empty")).unwrap();
+    for name in ["d/1", "d/2", "d/e/3"] {
+        fake.store(name, name.as_bytes());
+    }
+    let rename = || kind(storage.rename(&path("d"), &path("n"), false));
+    // One file is copied but not removed, and another one is not copied.
+    fake.fail("DeleteObject", 2, 4, fake::Fault::Refuse(503, "SlowDown"));
+    assert_eq!(rename(), Some(Kind::Busy));
+    assert_eq!(fake.content("n/1"), fake.content("d/1"));
+    // A file that a client has stored meanwhile is no part of the failed move.
+    put(&storage, "n/x", WriteMode::Replace, b"of a client").unwrap();
+    assert_eq!(rename(), Some(Kind::Exists));
+    storage.remove(&path("n/x")).unwrap();
+    // A file that has changed since is copied again.
+    fake.store("d/1", b"new");
+    fake.fail("CopyObject", 1, 4, fake::Fault::Refuse(503, "SlowDown"));
+    assert_eq!(rename(), Some(Kind::Busy));
+    assert_eq!((fake.content("n/1").as_deref(), fake.content("d/1")), (Some(&b"new"[..]), None));
+    assert_eq!(rename(), None);
+    assert_eq!(fake.keys(""), ["n/", "n/1", "n/2", "n/e/3", "n/empty/"]);
+    assert_eq!(fake.content("n/2").unwrap(), b"d/2");
+    // The move has succeeded, so the next one does not join two directories.
+    storage.mkdir(&path("d")).unwrap();
+    assert_eq!(rename(), Some(Kind::Exists));
 }
 
 #[test]
@@ -342,9 +388,8 @@ fn a_probe_reports_missing_features_of_the_store() {
     fake.ignore_conditions(true);
     fake.fail("CopyObject", 0, 1, fake::Fault::Refuse(501, "NotImplemented"));
     let features = store_at(&fake).probe().unwrap();
-    let [writes, completion, copies] =
-        [features.conditional_writes, features.conditional_completion, features.copies];
-    assert!(!writes && !completion && !copies);
+    let [writes, completion] = [features.conditional_writes, features.conditional_completion];
+    assert!(!writes && !completion && !features.conditional_removal && !features.copies);
     assert_eq!((fake.keys("").len(), fake.uploads()), (0, 0));
     for operation in ["PutObject", "GetObject", "ListObjectsV2", "UploadPart"] {
         fake.fail(operation, 0, 9, fake::Fault::Refuse(403, "AccessDenied"));

@@ -7,7 +7,10 @@ mod files;
 mod identity;
 mod killed;
 mod ledger;
+mod listings;
 mod partial;
+mod proof;
+mod removals;
 mod sessions;
 
 use std::io::{Read as _, Write as _};

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::super::super::encode::{base64, decoded, hex, sha256};
+use super::super::super::encode::{base64, decoded, hex, md5, sha256};
 use super::state::http_date;
 
 /// A request.
@@ -52,7 +52,6 @@ impl Asked {
         let has = |name| self.query(name).is_some();
         let copies = self.header("x-amz-copy-source").is_some();
         match &*self.method {
-            "HEAD" if self.key.is_empty() => "HeadBucket",
             "HEAD" => "HeadObject",
             "GET" if has("list-type") => "ListObjectsV2",
             "GET" if has("lifecycle") => "GetBucketLifecycleConfiguration",
@@ -70,6 +69,11 @@ impl Asked {
         }
     }
 
+    /// Returns whether the request has a digest that a bucket with Object Lock accepts.
+    pub(super) fn is_lockable(&self) -> bool {
+        ["content-md5", "x-amz-checksum-sha256"].iter().any(|name| self.header(name).is_some())
+    }
+
     /// Returns the access key of the signature, and the session token.
     pub(super) fn keys(&self) -> Option<(&str, Option<&str>)> {
         let (_, rest) = self.header("authorization")?.split_once("Credential=")?;
@@ -85,7 +89,8 @@ impl Asked {
         let digest = sha256(&self.body);
         let signed = self.header("x-amz-content-sha256") == Some(&hex(&digest));
         let told = self.header("x-amz-checksum-sha256");
-        signed && told.is_none_or(|told| told == base64(&digest))
+        let md5 = self.header("content-md5").is_none_or(|told| told == md5(&self.body));
+        signed && md5 && told.is_none_or(|told| told == base64(&digest))
     }
 }
 

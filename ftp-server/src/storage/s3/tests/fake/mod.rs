@@ -40,6 +40,38 @@ pub(super) enum Fault {
     WrongSum,
     /// The response is delayed by this time.
     Delay(Duration),
+    /// The page of a listing has no keys, but another page follows.
+    EmptyPage,
+    /// The page of a listing is the first one, whichever was requested.
+    FirstPage,
+    /// The page of a listing has other keys than the requested ones.
+    OtherPrefix,
+    /// Another program answers with this status. If `is_late` is set, after the store has executed
+    /// the request.
+    Page { status: u16, page: Page, is_late: bool },
+}
+
+/// What another program sends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Page {
+    Html,
+    Empty,
+    /// A page whose end is missing.
+    Cut,
+    /// A page with an entity tag.
+    Tagged,
+}
+
+impl Page {
+    fn answer(self, status: u16) -> Answer {
+        let html = Answer { status, ..Answer::ok("<html><title>Welcome</title></html>") };
+        let html = html.with("content-type", "text/html; charset=utf-8");
+        match self {
+            Self::Html | Self::Cut => html,
+            Self::Empty => Answer { status, ..Answer::ok("") },
+            Self::Tagged => html.with("etag", "\"5f1-23\""),
+        }
+    }
 }
 
 /// The store. It accepts no more connections after this value is dropped.
@@ -151,6 +183,16 @@ impl Fake {
         self.state().ignores_conditions = ignore;
     }
 
+    /// Makes objects and parts without a digest fail, as a bucket with Object Lock does.
+    pub(super) fn lock_objects(&self) {
+        self.state().locks_objects = true;
+    }
+
+    /// Limits the number of keys in a page of a listing.
+    pub(super) fn limit_pages(&self, keys: usize) {
+        self.state().page_size = Some(keys);
+    }
+
     /// Makes each `GetObject` return the whole object.
     pub(super) fn ignore_ranges(&self) {
         self.state().ignores_ranges = true;
@@ -169,6 +211,11 @@ impl Fake {
     /// Makes all keys expire.
     pub(super) fn expire_keys(&self) {
         unpoisoned(self.shared.issued.lock()).expire();
+    }
+
+    /// Sets whether the conditions of removals are ignored.
+    pub(super) fn ignore_conditions_of_removals(&self, ignore: bool) {
+        self.state().removes_always = ignore;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -216,12 +263,21 @@ fn serve(shared: &Shared, stream: TcpStream) {
             }
             Some(Fault::Reset) => return connection.reset(),
             Some(Fault::Refuse(status, code)) => Answer::refusal(status, code),
+            Some(Fault::Page { status, page, is_late }) => {
+                if is_late {
+                    answer(shared, operation, &asked);
+                }
+                page.answer(status)
+            }
+            Some(fault @ (Fault::EmptyPage | Fault::FirstPage | Fault::OtherPrefix)) => {
+                unpoisoned(shared.state.lock()).list(&asked, Some(fault))
+            }
             Some(Fault::HiddenError(code)) => Answer { status: 200, ..Answer::refusal(500, code) },
             _ => answer(shared, operation, &asked),
         };
         let is_done = match fault {
             Some(Fault::LoseAnswer) => return connection.reset(),
-            Some(Fault::Half) => {
+            Some(Fault::Half | Fault::Page { page: Page::Cut, .. }) => {
                 connection.answer_half(&answer);
                 return;
             }

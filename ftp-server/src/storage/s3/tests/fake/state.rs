@@ -7,6 +7,7 @@ use ftp_proto::TimeVal;
 use super::super::super::encode::{base64, decoded, hex, now, percent_path, sha256};
 use super::super::super::multipart::LEAST;
 use super::super::super::xml;
+use super::Fault;
 use super::http::{Answer, Asked};
 
 pub(super) struct Object {
@@ -31,6 +32,12 @@ pub(super) struct State {
     pub(super) ignores_conditions: bool,
     pub(super) ignores_ranges: bool,
     pub(super) refuses_checksums: bool,
+    /// Whether objects and parts need a digest, as in a bucket with Object Lock.
+    pub(super) locks_objects: bool,
+    /// Whether `DeleteObject` ignores its condition.
+    pub(super) removes_always: bool,
+    /// Maximum number of keys in a page of a listing.
+    pub(super) page_size: Option<usize>,
     number: u64,
 }
 
@@ -65,13 +72,16 @@ fn tag(bytes: &[u8]) -> String {
 
 impl State {
     pub(super) fn answer(&mut self, operation: &str, asked: &Asked) -> Answer {
+        let is_locked = self.locks_objects && matches!(operation, "PutObject" | "UploadPart");
+        if is_locked && !asked.is_lockable() {
+            return Answer::refusal(400, "InvalidRequest");
+        }
         match operation {
-            "HeadBucket" => Answer::ok(""),
             "HeadObject" | "GetObject" => self.get(asked),
             "PutObject" => self.put(asked),
             "DeleteObject" => self.delete(asked),
             "CopyObject" => self.copy(asked),
-            "ListObjectsV2" => self.list(asked),
+            "ListObjectsV2" => self.list(asked, None),
             "GetBucketLifecycleConfiguration" => {
                 Answer::refusal(404, "NoSuchLifecycleConfiguration")
             }
@@ -152,7 +162,7 @@ impl State {
 
     fn delete(&mut self, asked: &Asked) -> Answer {
         match self.refusal(asked) {
-            Some(refusal) if refusal.status == 412 => return refusal,
+            Some(refusal) if refusal.status == 412 && !self.removes_always => return refusal,
             _ => self.objects.remove(&asked.key),
         };
         Answer { status: 204, ..Answer::ok("") }
@@ -185,10 +195,20 @@ impl State {
         ))
     }
 
-    fn list(&self, asked: &Asked) -> Answer {
+    pub(super) fn list(&self, asked: &Asked, fault: Option<Fault>) -> Answer {
         let prefix = asked.query("prefix").unwrap_or_default();
+        let prefix = if fault == Some(Fault::OtherPrefix) { "" } else { prefix };
         let most: usize = asked.query("max-keys").unwrap().parse().unwrap();
+        let most = self.page_size.map_or(most, |size| size.min(most));
         let after = asked.query("continuation-token").unwrap_or_default();
+        let after = if fault == Some(Fault::FirstPage) { "" } else { after };
+        if fault == Some(Fault::EmptyPage) {
+            return Answer::ok(format!(
+                "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>{}!\
+                 </NextContinuationToken></ListBucketResult>",
+                xml::escaped(after)
+            ));
+        }
         let by_directory = asked.query("delimiter").is_some();
         let (mut body, mut directories) = (String::new(), BTreeSet::new());
         let (mut count, mut last, mut is_cut) = (0, String::new(), false);
@@ -254,9 +274,13 @@ impl State {
             "UploadPart" | "UploadPartCopy" => {
                 let tag = tag(&bytes);
                 upload.parts.insert(number.unwrap(), bytes);
-                let text =
-                    format!("<CopyPartResult><ETag>{}</ETag></CopyPartResult>", xml::escaped(&tag));
-                Answer::ok(text).with("etag", tag)
+                match operation {
+                    "UploadPart" => Answer::ok("").with("etag", tag),
+                    _ => Answer::ok(format!(
+                        "<CopyPartResult><ETag>{}</ETag></CopyPartResult>",
+                        xml::escaped(&tag)
+                    )),
+                }
             }
             "ListParts" => upload.list(asked),
             "AbortMultipartUpload" => {

@@ -1,0 +1,76 @@
+//! The addresses of a host, which can change while the server runs. A thread looks them up, because
+//! a session that is confined to its root cannot read the files that this needs.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::lock::unpoisoned;
+use crate::threads;
+
+/// Maximum time to wait for a lookup. After that, the known addresses are used.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Stack size of the thread, in bytes: the system's name resolution may need a large stack.
+const STACK: usize = 2 * 1024 * 1024;
+
+/// The addresses of a host, and the thread that looks them up until this value is dropped.
+pub(super) struct Lookup {
+    known: Arc<Mutex<Vec<SocketAddr>>>,
+    asks: Mutex<Sender<SyncSender<()>>>,
+}
+
+impl Lookup {
+    /// Looks up a host with `find`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the lookup, `NotFound` if it finds no address, or an error of the system
+    /// if the thread cannot be started.
+    pub(super) fn start(
+        find: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    ) -> io::Result<Self> {
+        let found = find()?;
+        if found.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has none"));
+        }
+        let known = Arc::new(Mutex::new(found));
+        let (asks, asked) = mpsc::channel();
+        let own = Arc::clone(&known);
+        threads::start(Some("redis-host"), STACK, move || answer(&asked, &own, find))?;
+        Ok(Self { known, asks: Mutex::new(asks) })
+    }
+
+    /// Looks up the host again, and returns its addresses.
+    pub(super) fn again(&self) -> Vec<SocketAddr> {
+        let (done, is_done) = mpsc::sync_channel(1);
+        if unpoisoned(self.asks.lock()).send(done).is_ok() {
+            let _ = is_done.recv_timeout(WAIT);
+        }
+        self.known()
+    }
+
+    pub(super) fn known(&self) -> Vec<SocketAddr> {
+        unpoisoned(self.known.lock()).clone()
+    }
+}
+
+fn answer(
+    asked: &Receiver<SyncSender<()>>,
+    known: &Mutex<Vec<SocketAddr>>,
+    find: impl Fn() -> io::Result<Vec<SocketAddr>>,
+) {
+    while let Ok(first) = asked.recv() {
+        // On failure, the known addresses stay.
+        if let Ok(found) = find()
+            && !found.is_empty()
+        {
+            *unpoisoned(known.lock()) = found;
+        }
+        for done in std::iter::once(first).chain(asked.try_iter()) {
+            let _ = done.send(());
+        }
+    }
+}

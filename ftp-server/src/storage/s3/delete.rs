@@ -1,0 +1,103 @@
+//! Removals of objects that must not have changed. Some stores ignore the condition of a removal.
+//! With such a store, the server looks at the object right before the removal, and meanwhile no
+//! session of this process publishes an object under the same key.
+
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::sync::{OnceLock, RwLock, RwLockReadGuard};
+
+use super::error::S3Error;
+use super::http::{Client, Request};
+use super::inner::Inner;
+use super::objects::Condition;
+use super::probe;
+use crate::lock::unpoisoned;
+
+/// Number of locks. Keys share them.
+const LOCKS: usize = 64;
+
+/// What removals of a process know about the store, and about its other changes.
+pub(super) struct Removals {
+    /// Whether the store checks the condition of a removal, once a test has shown it.
+    is_checked: OnceLock<bool>,
+    /// Changes that publish an object share the lock of its key; a removal has it alone.
+    locks: [RwLock<()>; LOCKS],
+}
+
+impl Removals {
+    pub(super) const fn new() -> Self {
+        Self { is_checked: OnceLock::new(), locks: [const { RwLock::new(()) }; LOCKS] }
+    }
+
+    fn lock(&self, key: &str) -> Option<&RwLock<()>> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        self.locks.get(usize::try_from(hash % LOCKS as u64).unwrap_or_default())
+    }
+
+    /// Waits for the removal of the object at `key`, and keeps others from beginning until the
+    /// guard is dropped. Needs no guard if the store checks the condition of a removal.
+    pub(super) fn publishing(&self, key: &str) -> Option<RwLockReadGuard<'_, ()>> {
+        let is_checked = self.is_checked.get().is_some_and(|is_checked| *is_checked);
+        let lock = self.lock(key).filter(|_| !is_checked)?;
+        Some(unpoisoned(lock.read()))
+    }
+}
+
+impl Client {
+    /// Removes an object. A removal without proof counts if the object is then missing.
+    pub(super) fn delete(&self, key: &str, condition: &Condition) -> Result<(), S3Error> {
+        let request = Request {
+            operation: "DeleteObject",
+            method: "DELETE",
+            key: Some(key),
+            headers: condition.header().into_iter().collect(),
+            ..Request::default()
+        };
+        match self.call(&request) {
+            Err(error) if error.is_missing() => Ok(()),
+            // The effect of an earlier attempt can be the reason why the store refuses.
+            Err(error) if error.is_undecided() || error.is_precondition() => {
+                if self.head(key)?.is_none() { Ok(()) } else { Err(error) }
+            }
+            done => done.map(drop),
+        }
+    }
+}
+
+impl Inner {
+    /// Removes an object if it still has this entity tag.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for a condition that is not met if another session has replaced the object.
+    pub(super) fn delete_if(&self, key: &str, tag: &str) -> Result<(), S3Error> {
+        if self.checks_removals() {
+            return self.client.delete(key, &Condition::Is(tag.to_owned()));
+        }
+        let _alone = self.client.removals.lock(key).map(|lock| unpoisoned(lock.write()));
+        match self.client.head(key)? {
+            Some(object) if object.tag == tag => self.client.delete(key, &Condition::None),
+            Some(_) => Err(S3Error::Refused {
+                operation: "DeleteObject",
+                status: 412,
+                code: "PreconditionFailed".to_owned(),
+                message: "the object has changed".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns whether the store checks the condition of a removal. The first call tests it.
+    fn checks_removals(&self) -> bool {
+        let removals = &self.client.removals;
+        if let Some(is_checked) = removals.is_checked.get() {
+            return *is_checked;
+        }
+        match probe::checks_removals(self) {
+            Ok(is_checked) => *removals.is_checked.get_or_init(|| is_checked),
+            Err(error) => {
+                log::warn!("bucket {}: cannot test the store: {error}", self.client.bucket);
+                false
+            }
+        }
+    }
+}

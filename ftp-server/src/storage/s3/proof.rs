@@ -1,0 +1,150 @@
+//! The proof that a response comes from the store. Proxies, captive portals and block pages also
+//! respond, with any status: without its proof, a response counts as lost.
+
+use ureq::http::HeaderMap;
+
+use super::error::S3Error;
+use super::http::{Request, header, hidden_refusal};
+use super::xml;
+
+/// What a response to an operation must have, so that it proves success.
+struct Row {
+    operation: &'static str,
+    statuses: &'static [u16],
+    /// Whether the header `ETag` must have a value.
+    has_tag: bool,
+    content: Content,
+}
+
+/// The content that a response must have.
+#[derive(Clone, Copy)]
+enum Content {
+    Nothing,
+    /// The bytes of an object.
+    Object,
+    /// An XML element with one of these names, in which an element with the other name is not
+    /// empty. If the other name is empty, any content counts.
+    Element(&'static [&'static str], &'static str),
+}
+
+const fn row(
+    operation: &'static str,
+    statuses: &'static [u16],
+    has_tag: bool,
+    content: Content,
+) -> Row {
+    Row { operation, statuses, has_tag, content }
+}
+
+/// All operations that the server uses.
+const ROWS: [Row; 13] = [
+    row("HeadObject", &[200], true, Content::Object),
+    row("GetObject", &[200, 206], true, Content::Object),
+    row("PutObject", &[200], true, Content::Nothing),
+    row("DeleteObject", &[204], false, Content::Nothing),
+    row("CopyObject", &[200], false, Content::Element(&["CopyObjectResult"], "ETag")),
+    row("ListObjectsV2", &[200], false, Content::Element(&["ListBucketResult"], "")),
+    row(
+        "CreateMultipartUpload",
+        &[200],
+        false,
+        Content::Element(&["InitiateMultipartUploadResult"], "UploadId"),
+    ),
+    row("UploadPart", &[200], true, Content::Nothing),
+    row("UploadPartCopy", &[200], false, Content::Element(&["CopyPartResult"], "ETag")),
+    row(
+        "CompleteMultipartUpload",
+        &[200],
+        false,
+        Content::Element(&["CompleteMultipartUploadResult"], ""),
+    ),
+    row("AbortMultipartUpload", &[204], false, Content::Nothing),
+    // The test server moto uses the second name.
+    row(
+        "ListParts",
+        &[200],
+        false,
+        Content::Element(&["ListPartsResult", "ListPartsResponse"], ""),
+    ),
+    row(
+        "GetBucketLifecycleConfiguration",
+        &[200],
+        false,
+        Content::Element(&["LifecycleConfiguration"], ""),
+    ),
+];
+
+fn row_of(operation: &'static str) -> Result<&'static Row, S3Error> {
+    let row = ROWS.iter().find(|row| row.operation == operation);
+    row.ok_or_else(|| unproved(operation, "an operation without a known proof"))
+}
+
+fn unproved(operation: &'static str, found: &str) -> S3Error {
+    S3Error::Lost { operation, reason: format!("another program responded with {found}") }
+}
+
+/// Checks the status and the headers of a response with a status of success.
+pub(super) fn check_head(
+    request: &Request<'_>,
+    status: u16,
+    headers: &HeaderMap,
+) -> Result<(), S3Error> {
+    let operation = request.operation;
+    let row = row_of(operation)?;
+    if !row.statuses.contains(&status) {
+        return Err(unproved(operation, &format!("the status {status}")));
+    }
+    if row.has_tag && header(headers, "etag").is_none_or(str::is_empty) {
+        return Err(unproved(operation, "no ETag"));
+    }
+    // A web server adds an entity tag to its pages too, but not the headers of S3.
+    let is_html = header(headers, "content-type").is_some_and(|text| text.starts_with("text/html"));
+    let is_s3 = || headers.keys().any(|name| name.as_str().starts_with("x-amz-"));
+    if matches!(row.content, Content::Object) && is_html && !is_s3() {
+        return Err(unproved(operation, "a page"));
+    }
+    let asked = request.headers.iter().find(|(name, _)| *name == "range");
+    let from = asked.and_then(|(_, range)| range.strip_prefix("bytes=")?.split_once('-'));
+    let from = from.map_or("0", |(from, _)| from);
+    let range = header(headers, "content-range").unwrap_or_default();
+    if (from != "0" || status == 206) && !range.starts_with(&format!("bytes {from}-")) {
+        let reason = format!("expected bytes {from}-, found range {range:?}");
+        return Err(S3Error::Wrong { operation, reason });
+    }
+    Ok(())
+}
+
+/// Checks the content of a response with a status of success. Stores can send this status before
+/// they know the result, so the content can also be an error.
+pub(super) fn check_content(operation: &'static str, content: &str) -> Result<(), S3Error> {
+    match row_of(operation)?.content {
+        Content::Object => Ok(()),
+        Content::Nothing if content.trim().is_empty() => Ok(()),
+        Content::Nothing => Err(unproved(operation, "unexpected content")),
+        Content::Element(names, inside) => {
+            hidden_refusal(operation, content)?;
+            let found = names.iter().find_map(|name| xml::elements(content, name).first().copied());
+            let is_whole = |found: &str| {
+                inside.is_empty() || xml::text(found, inside).is_some_and(|text| !text.is_empty())
+            };
+            match found.is_some_and(is_whole) {
+                true => Ok(()),
+                false => Err(unproved(operation, "other content")),
+            }
+        }
+    }
+}
+
+/// Returns the error for a refusal. The statuses whose meaning decides what the client is told count
+/// only with an error code of S3. A response to `HEAD` has no content, so its caller must ask again.
+pub(super) fn checked_refusal(request: &Request<'_>, refusal: S3Error) -> S3Error {
+    match refusal.status() {
+        Some(status @ (403 | 404 | 409 | 412)) if refusal.code().is_empty() => {
+            match request.method {
+                "HEAD" => refusal,
+                _ => unproved(request.operation, &format!("the status {status}")),
+            }
+        }
+        _ => refusal,
+    }
+}

@@ -1,0 +1,74 @@
+//! Listings whose pages have fewer keys than they could, or that never end.
+
+use super::fake::Fault;
+use super::*;
+
+#[test]
+fn a_page_without_keys_is_neither_an_empty_directory_nor_the_last_page() {
+    for (skipped, size) in [(0, 1_000), (0, 1), (1, 1), (2, 1)] {
+        let fake = Fake::start();
+        for key in ["d/", "d/1", "d/2", "e/"] {
+            fake.store(key, b"bytes");
+        }
+        // The first page of a directory can have nothing but its marker.
+        fake.limit_pages(size);
+        let what = format!("{skipped} {size}");
+        let after_empty_pages = || {
+            fake.works();
+            fake.fail("ListObjectsV2", skipped, 3, Fault::EmptyPage);
+            on(&fake)
+        };
+        assert_eq!(names(&after_empty_pages(), "/"), ["d", "e"], "{what}");
+        assert_eq!(names(&after_empty_pages(), "d"), ["1", "2"], "{what}");
+        assert!(names(&after_empty_pages(), "e").is_empty(), "{what}");
+        after_empty_pages().check_directory(&path("d")).unwrap();
+        let begun = after_empty_pages().write(&path("d"), WriteMode::Replace);
+        assert_eq!(kind(begun), Some(Kind::IsDirectory), "{what}");
+        assert_eq!(kind(after_empty_pages().rmdir(&path("d"))), Some(Kind::NotEmpty), "{what}");
+        assert_eq!(kind(after_empty_pages().list(&path("x"))), Some(Kind::NotFound), "{what}");
+        let mut count = 0;
+        let counted = after_empty_pages().inner.each_key("d/", |_| {
+            count += 1;
+            Ok(())
+        });
+        counted.unwrap();
+        assert_eq!(count, 3, "{what}");
+        after_empty_pages().rename_trees(9).rename(&path("d"), &path("n"), false).unwrap();
+        after_empty_pages().rmdir(&path("e")).unwrap();
+        assert_eq!(fake.keys(""), ["n/", "n/1", "n/2"], "{what}");
+    }
+}
+
+#[test]
+fn a_listing_whose_pages_repeat_ends_with_an_error() {
+    for faults in [&[Fault::FirstPage][..], &[Fault::EmptyPage, Fault::FirstPage]] {
+        let fake = Fake::start();
+        (0..9).for_each(|number| fake.store(&format!("d/{number}"), b""));
+        fake.limit_pages(2);
+        let (storage, every) = (on(&fake), faults.len() as u64);
+        for at in 0..500 {
+            let fault = faults[usize::try_from(at % every).unwrap()];
+            fake.fail("ListObjectsV2", 1 + at, 1, fault);
+        }
+        let mut entries = storage.list(&path("d")).unwrap();
+        let error = entries.find_map(Result::err).expect("the listing is not whole");
+        assert_eq!(error.kind, Kind::Io);
+        assert!(entries.next().is_none(), "a listing ends with its error");
+        assert!(fake.count("ListObjectsV2") < 20);
+        let counted = storage.inner.each_key("d/", |_| Ok(()));
+        assert!(counted.unwrap_err().to_string().contains("follows again"));
+    }
+    let fake = Fake::start();
+    fake.store("d/f", b"");
+    fake.fail("ListObjectsV2", 0, 9_999, Fault::EmptyPage);
+    let error = on(&fake).check_directory(&path("d")).unwrap_err();
+    assert!(error.source.unwrap().to_string().contains("too many pages"));
+}
+
+#[test]
+fn a_key_without_the_prefix_is_no_key_of_a_listing() {
+    let fake = Fake::start();
+    fake.store("d/f", b"");
+    fake.fail("ListObjectsV2", 0, 1, Fault::OtherPrefix);
+    assert_eq!(kind(on(&fake).list(&path("x"))), Some(Kind::Io));
+}

@@ -1,0 +1,87 @@
+//! Removals of objects that other sessions replace at the same moment.
+
+use std::thread;
+
+use ftp_tests::wait::wait_until;
+
+use super::fake::Fault;
+use super::*;
+
+/// How long the store takes to answer the request during which another session stores the file.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Renames a file, and stores another one under its old name when the operation was requested as
+/// often as this. Returns the result of the rename.
+fn rename_meanwhile(fake: &Fake, operation: &'static str, times: u64) -> Option<Kind> {
+    fake.store("f", b"old");
+    let storage = on(fake);
+    // The first removal tests the store.
+    put(&storage, "other", WriteMode::Replace, b"").unwrap();
+    storage.rename(&path("other"), &path("another"), true).unwrap();
+    let from = fake.count(operation);
+    fake.fail(operation, times - 1, 1, Fault::Delay(SLOW));
+    let renamer = storage.clone();
+    let renamed = thread::spawn(move || kind(renamer.rename(&path("f"), &path("g"), true)));
+    wait_until("the request is there", || fake.count(operation) >= from + times);
+    put(&storage, "f", WriteMode::Replace, b"stored meanwhile").unwrap();
+    renamed.join().unwrap()
+}
+
+#[test]
+fn a_rename_keeps_a_file_that_is_stored_meanwhile_on_every_store() {
+    for is_ignored in [false, true] {
+        // The file is stored during the copy, or between the last look at it and its removal.
+        for (operation, times) in [("CopyObject", 1), ("HeadObject", 4)] {
+            let fake = Fake::start();
+            fake.ignore_conditions_of_removals(is_ignored);
+            if operation == "HeadObject" && !is_ignored {
+                continue;
+            }
+            let result = rename_meanwhile(&fake, operation, times);
+            let found = fake.content("f");
+            assert_eq!(found.as_deref(), Some(&b"stored meanwhile"[..]), "{operation}");
+            let want = (operation == "CopyObject").then_some(Kind::Busy);
+            assert_eq!(result, want, "{operation} {is_ignored}");
+            assert_eq!(fake.content("g").unwrap(), b"old");
+        }
+    }
+}
+
+#[test]
+fn the_note_of_another_session_stays_on_every_store_fs_18() {
+    for is_ignored in [false, true] {
+        let fake = Fake::start();
+        fake.ignore_conditions_of_removals(is_ignored);
+        let (one, other) = (on(&fake), on(&fake));
+        let bytes = content(2 * PART);
+        cut(&one, "f", WriteMode::Create, &bytes);
+        let note = fake.keys(".ftp-server/partial/").pop().unwrap();
+        let found = super::super::partial::find(&one.inner, &note).unwrap().unwrap();
+        let resumed = other.write_as(&path("f"), WriteMode::Resume(PART as u64), USER, true);
+        let mut resumed = resumed.unwrap();
+        super::super::partial::discard(&one.inner, &note, &found).unwrap();
+        assert!(fake.content(&note).is_some(), "{is_ignored}");
+        resumed.write_all(&bytes[PART..]).unwrap();
+        resumed.commit().unwrap();
+        assert!(fake.content("f").unwrap() == bytes, "{is_ignored}");
+    }
+}
+
+#[test]
+fn a_store_that_ignores_the_condition_of_a_removal_is_found() {
+    let fake = Fake::start();
+    fake.ignore_conditions_of_removals(true);
+    let features = store_at(&fake).probe().unwrap();
+    assert!(features.conditional_writes && !features.conditional_removal);
+    assert!(features.missing().contains(&"conditional DeleteObject"));
+    assert!(fake.keys("").is_empty());
+    // A store may refuse each removal with a condition.
+    fake.ignore_conditions_of_removals(false);
+    for fault in [Fault::Refuse(501, "NotImplemented"), Fault::Refuse(403, "AccessDenied")] {
+        let storage = on(&fake);
+        fake.store("f", b"");
+        fake.fail("DeleteObject", 0, 2, fault);
+        storage.rename(&path("f"), &path("g"), true).unwrap();
+        assert_eq!(fake.content("f"), None, "{fault:?}");
+    }
+}
