@@ -28,8 +28,8 @@ pub enum ConfinementPolicy {
 /// The mechanisms that keep a session below its root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct ConfinementStatus {
-    /// Whether the kernel keeps every path lookup below the root (`openat2`). Without it, paths are
-    /// walked one component at a time, and every symbolic link is refused.
+    /// Whether the kernel keeps every path lookup below the root (`openat2`). Without it, the server
+    /// opens one component of a path at a time.
     pub(crate) openat2: bool,
     /// Version of the Landlock ABI in use: 2, 3 or 5; `None` without Landlock. With Landlock, the
     /// session's thread cannot open anything outside the root, even if the server has a defect.
@@ -42,7 +42,7 @@ impl fmt::Display for ConfinementStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.openat2 {
             true => "openat2",
-            false => "path lookup that refuses symbolic links (no openat2)",
+            false => "path lookup by components (no openat2)",
         })?;
         match self.landlock {
             Some(2) => f.write_str(" and Landlock (ABI 2, which does not restrict truncate)"),
@@ -233,7 +233,7 @@ mod tests {
             (true, Some(5), "openat2 and Landlock (ABI 5)"),
             (true, Some(2), "openat2 and Landlock (ABI 2, which does not restrict truncate)"),
             (true, None, "openat2 without Landlock"),
-            (false, Some(3), "that refuses symbolic links (no openat2) and Landlock (ABI 3)"),
+            (false, Some(3), "path lookup by components (no openat2) and Landlock (ABI 3)"),
         ] {
             let shown = ConfinementStatus { openat2, landlock }.to_string();
             assert!(shown.ends_with(want), "{shown}");

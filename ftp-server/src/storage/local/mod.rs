@@ -3,7 +3,7 @@
 //! The root is held open. `openat2` resolves every path below the root, with `RESOLVE_BENEATH` and
 //! `RESOLVE_NO_MAGICLINKS`. The kernel follows symbolic links that stay in the tree. It refuses
 //! links that are absolute or lead out, even if other programs swap names during the lookup. On
-//! kernels without `openat2`, the storage refuses every symbolic link. In addition, Landlock
+//! kernels without `openat2`, [`walk`] does the same, one component at a time. In addition, Landlock
 //! confines the thread of a session to the root, if the kernel supports it.
 //!
 //! An append, and an upload that restarts at the end of the file, write in place. Other uploads
@@ -38,6 +38,7 @@ mod target;
 mod tests;
 mod usage;
 mod waiting;
+mod walk;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -69,9 +70,8 @@ use super::{
 
 /// Files below one directory of this machine.
 ///
-/// - If the kernel has `openat2`, the storage follows symbolic links that stay below the root;
-///   otherwise it refuses every link. An absolute link counts as leading out of the root, even if
-///   its target is in the tree.
+/// - The storage follows symbolic links that stay below the root. An absolute link counts as leading
+///   out of the root, even if its target is in the tree.
 /// - An upload that does not write in place goes to a temporary file in the directory of its
 ///   target. When complete, the file takes the target's name in one step. If the target is a
 ///   symbolic link, the upload replaces or creates the file that the link leads to, in that file's

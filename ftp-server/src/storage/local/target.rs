@@ -11,10 +11,8 @@ use super::directory::Directory;
 use super::failure::{self, creation, lookup, system};
 use super::name;
 use super::root::{self, Root};
+use super::walk::LINKS;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath, WriteMode};
-
-/// Maximum number of symbolic links to follow, as in the kernel.
-const LINKS: u32 = 40;
 
 /// The directory and name of a file to be written, after following symbolic links.
 #[derive(Clone, Debug)]
@@ -60,9 +58,6 @@ impl Target {
                 Some(_) if mode == WriteMode::Create => return Err(StorageErrorKind::Exists.into()),
                 Some(EntryKind::Symlink) => {}
                 _ => return Ok(Self { name: name.to_vec(), directory, existing, attributes }),
-            }
-            if !root.is_kernel_confined() {
-                return Err(system(Errno::LOOP));
             }
             let link = retry_on_intr(|| readlinkat(&directory, name, Vec::new()));
             let link = link.map_err(failure::existing)?.into_bytes();
