@@ -7,8 +7,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Statx, StatxAttributes, StatxFlags,
-    fstat, makedev, open, openat, openat2, statat, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Statx, StatxAttributes,
+    StatxFlags, copy_file_range, fstat, makedev, open, openat, openat2, renameat_with, statat,
+    statx,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -70,12 +71,44 @@ impl Root {
         self
     }
 
+    /// Returns the root as on a system where `/proc` is not mounted.
+    #[cfg(test)]
+    pub(super) const fn without_proc(mut self) -> Self {
+        self.proc = false;
+        self
+    }
+
     pub(super) const fn is_kernel_confined(&self) -> bool {
         self.kernel_confined
     }
 
     pub(super) const fn has_proc(&self) -> bool {
         self.proc
+    }
+
+    /// Returns what else the system lacks, with the cost. Kernels lack calls with ENOSYS, and filters
+    /// of system calls, as in containers, answer EPERM.
+    pub(super) fn lacks(&self) -> [Option<&'static str>; 4] {
+        let lacks = |errno| matches!(errno, Some(Errno::NOSYS | Errno::PERM));
+        // None of these calls succeeds or changes anything.
+        let flags = RenameFlags::NOREPLACE;
+        let looked = statx(self, "", AtFlags::EMPTY_PATH, FIELDS).err();
+        let renamed = renameat_with(self, "", self, "", flags).err();
+        let copied = copy_file_range(self, None, self, None, 0).err();
+        [
+            (lacks(looked), "statx (Linux 4.11), so protected files are refused late"),
+            (
+                lacks(renamed),
+                "renameat2 (Linux 3.15), so two uploads of one new name can both succeed",
+            ),
+            (lacks(copied), "copy_file_range (Linux 4.5), so REST before STOR copies slowly"),
+            (
+                !self.proc,
+                "/proc, so MFMT and SITE CHMOD need files that the server can read, and a \
+                replaced file loses its ACL and attributes",
+            ),
+        ]
+        .map(|(is_lacking, what)| is_lacking.then_some(what))
     }
 
     /// Returns `true` in the first call only.

@@ -48,7 +48,7 @@ impl Target {
             let found = match root::look_at(&directory, name, AtFlags::empty()) {
                 Ok(found) => Some(found),
                 Err(Errno::NOENT) => None,
-                Err(errno) => return Err(creation(errno)),
+                Err(errno) => return Err(creation(&directory, errno)),
             };
             // A running append may be rolled back, so the file is still the one before it.
             let existing = found.map(|(metadata, _)| root.usage().settled(metadata));

@@ -105,7 +105,7 @@ impl Tree {
 
     fn fifo(&self, name: &str) {
         let mode = Mode::from_raw_mode(0o600);
-        rustix::fs::mkfifoat(CWD, self.root.join(name), mode).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, self.root.join(name), mode).unwrap();
     }
 
     /// Returns all names in the root or a directory below it, in order. Includes hidden names,
