@@ -126,7 +126,7 @@ fn a_watcher_sees_each_stored_file_once_under_its_name_fs_12() {
 const FOREIGN: [(&str, &[&str], [&str; 4]); 3] = [
     ("mkfs.vfat", &[], ["-t", "vfat", "-o", "loop,utf8"]),
     ("mkntfs", &["-F", "-Q"], ["-t", "ntfs-3g", "-o", "windows_names"]),
-    ("mkfs.exfat", &[], ["-t", "exfat-fuse", "-o", "noatime"]),
+    ("mkfs.exfat", &[], ["-t", "exfat-fuse", "-o", "loop"]),
 ];
 
 /// Mounts each disk of another system that can be mounted here, and calls `check`.
