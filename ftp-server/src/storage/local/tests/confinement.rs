@@ -238,14 +238,20 @@ fn swapping_a_directory_for_a_symlink_exposes_nothing_outside_hp_03() {
     fs::create_dir(tree.root.join("d")).unwrap();
     tree.put("d/secret", "inside");
     tree.link("../outside", "other");
+    let exchange = || {
+        let (one, two) = (tree.root.join("d"), tree.root.join("other"));
+        renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE)
+    };
+    if exchange().is_err() {
+        println!("skipped: names cannot be exchanged here");
+        return;
+    }
     for storage in [tree.storage(), tree.deprived()] {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let one = tree.root.join("d");
-                let two = tree.root.join("other");
                 while !done.load(Ordering::Relaxed) {
-                    renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE).unwrap();
+                    exchange().unwrap();
                 }
             });
             for round in 0..400 {

@@ -301,6 +301,10 @@ fn what_only_the_rename_would_refuse_is_refused_before_the_data_cm_105_fs_12() {
         upload(&storage, "sticky/f", WriteMode::Append, b" and more");
     });
     upload(&storage, "sticky/f", WriteMode::Replace, b"the administrator may");
+    if storage.confinement_status().to_string().contains("lacks statx") {
+        println!("skipped: only statx shows mount points and flags");
+        return;
+    }
     // A file that is mounted alone, as in a container.
     for name in ["mounted", "source"] {
         tree.put(name, "old");
