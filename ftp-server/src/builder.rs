@@ -345,8 +345,7 @@ impl Parts {
             .configured(self.local)
             .map_err(|source| Error::Confinement { root: shown.clone(), source })?;
         let status = local.confinement_status();
-        let is_lacking = self.local.confine == ConfinementPolicy::BestEffort
-            && !(status.openat2 && status.landlock.is_some());
+        let is_lacking = self.local.confine == ConfinementPolicy::BestEffort && status.is_lacking();
         let level = if is_lacking { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "sessions are confined to {shown} by {status}");
         let all_rights = self.users.iter().map(|user| user.rights).chain(self.anonymous);

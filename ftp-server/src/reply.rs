@@ -70,8 +70,8 @@ pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
     let code = match error.kind {
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
-        // Another session has taken the name since the 150.
-        Kind::Exists => ReplyCode::NAME_NOT_ALLOWED,
+        // Another session has taken the name since the 150, or the file system refuses it only now.
+        Kind::Exists | Kind::NameNotAllowed => ReplyCode::NAME_NOT_ALLOWED,
         _ => ReplyCode::LOCAL_ERROR,
     };
     Reply::new(code, sentence(error.kind))

@@ -373,6 +373,9 @@ fn the_server_works_without_newer_system_calls_hf_18() {
         session.expect("RNFR file", 350);
         session.expect("RNTO made/other", 250);
         session.upload("STOR file", b"x");
+        std::os::unix::fs::symlink("made/other", root.path().join("link")).unwrap();
+        assert_eq!(session.download("RETR link"), b"new content");
+        session.expect("DELE link", 250);
         assert_eq!(session.download("RETR made/other"), b"new content");
         assert!(!session.download("MLSD made").is_empty());
         session.expect("DELE made/other", 250);

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::certificate::watch::Watch;
 use super::certificate::{Certificates, Dates, Loaded};
+use super::check::lacks_of_permission;
 use super::config::{Config, available, has_ipv6};
 use super::error::{DaemonError, DaemonErrorKind};
 use super::hooks::Hooks;
@@ -67,6 +68,9 @@ impl Draft {
     /// Returns the errors of [`Homes::look`] and [`Hooks::open`].
     pub(super) fn look(&self) -> Result<Option<ConfinementNote>, DaemonError> {
         let note = self.homes.look(self.config.has_file())?;
+        for lack in lacks_of_permission(&self.config) {
+            log::warn!(target: LOG, "{lack}");
+        }
         // A start that fails leaves no temporary directory.
         self.hooks.open(&self.config)?;
         Ok(note)

@@ -330,8 +330,7 @@ impl Homes {
         let Some((walls, shown)) = walls else {
             return failure.filter(|_| !is_usable).map_or(Ok(None), Err);
         };
-        let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
-            && !(walls.openat2 && walls.landlock.is_some());
+        let is_lacking = self.config.confine == ConfinementPolicy::BestEffort && walls.is_lacking();
         let level = if is_lacking { Level::Warn } else { Level::Info };
         let shown = if homes.len() == 1 { shown } else { "their roots".to_owned() };
         Ok(Some(ConfinementNote {

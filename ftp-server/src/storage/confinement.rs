@@ -28,27 +28,37 @@ pub enum ConfinementPolicy {
 /// The mechanisms that keep a session below its root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct ConfinementStatus {
-    /// Whether the kernel keeps every path lookup below the root (`openat2`). Without it, paths are
-    /// walked one component at a time, and every symbolic link is refused.
+    /// Whether the kernel keeps every path lookup below the root (`openat2`). Without it, the server
+    /// opens one component of a path at a time.
     pub(crate) openat2: bool,
     /// Version of the Landlock ABI in use: 2, 3 or 5; `None` without Landlock. With Landlock, the
     /// session's thread cannot open anything outside the root, even if the server has a defect.
     /// Version 2 (before Linux 6.2) does not prevent truncation by path (`truncate`), which the
     /// server never uses.
     pub(crate) landlock: Option<u8>,
+    /// What else the system lacks, and what that costs.
+    pub(crate) lacks: [Option<&'static str>; 4],
+}
+
+impl ConfinementStatus {
+    /// Returns whether the system lacks anything that the server would use.
+    pub(crate) fn is_lacking(&self) -> bool {
+        !self.openat2 || self.landlock.is_none() || self.lacks.iter().any(Option::is_some)
+    }
 }
 
 impl fmt::Display for ConfinementStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.openat2 {
             true => "openat2",
-            false => "path lookup that refuses symbolic links (no openat2)",
+            false => "path lookup by components (no openat2)",
         })?;
         match self.landlock {
             Some(2) => f.write_str(" and Landlock (ABI 2, which does not restrict truncate)"),
             Some(abi) => write!(f, " and Landlock (ABI {abi})"),
             None => f.write_str(" without Landlock"),
-        }
+        }?;
+        self.lacks.iter().flatten().try_for_each(|lack| write!(f, "; the system lacks {lack}"))
     }
 }
 
@@ -229,14 +239,20 @@ mod tests {
 
     #[test]
     fn the_status_names_the_mechanisms_fs_05() {
+        const NOTHING: [Option<&str>; 4] = [None; 4];
         for (openat2, landlock, want) in [
             (true, Some(5), "openat2 and Landlock (ABI 5)"),
             (true, Some(2), "openat2 and Landlock (ABI 2, which does not restrict truncate)"),
             (true, None, "openat2 without Landlock"),
-            (false, Some(3), "that refuses symbolic links (no openat2) and Landlock (ABI 3)"),
+            (false, Some(3), "path lookup by components (no openat2) and Landlock (ABI 3)"),
         ] {
-            let shown = ConfinementStatus { openat2, landlock }.to_string();
-            assert!(shown.ends_with(want), "{shown}");
+            let status = ConfinementStatus { openat2, landlock, lacks: NOTHING };
+            assert!(status.to_string().ends_with(want), "{status}");
+            assert_eq!(status.is_lacking(), !openat2 || landlock.is_none());
         }
+        let lacks = [None, Some("a, so b"), None, Some("c, so d")];
+        let status = ConfinementStatus { openat2: true, landlock: Some(5), lacks };
+        let want = "(ABI 5); the system lacks a, so b; the system lacks c, so d";
+        assert!(status.is_lacking() && status.to_string().ends_with(want), "{status}");
     }
 }

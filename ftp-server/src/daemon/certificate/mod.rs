@@ -336,11 +336,18 @@ fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
         let mut file = tempfile::NamedTempFile::new_in(&directory)?;
         file.write_all(pem.as_bytes())?;
         file.as_file().sync_all()?;
-        match file.persist_noclobber(&path) {
-            Ok(_) => fs::File::open(&directory)?.sync_all(),
+        let named = match file.persist_noclobber(&path) {
+            // A filter of system calls forbids renameat2.
+            Err(error) if error.error.kind() == ErrorKind::PermissionDenied => {
+                fs::hard_link(error.file.path(), &path)
+            }
+            named => named.map(drop).map_err(|error| error.error),
+        };
+        match named {
+            Ok(()) => fs::File::open(&directory)?.sync_all(),
             // Another process created the file first.
-            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error.error),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
         }
     };
     keep().and_then(|()| fs::read(&path)).map_err(|error| failed(&error))

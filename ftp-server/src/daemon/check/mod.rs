@@ -20,6 +20,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use self::sockets::RunningServer;
+pub(super) use self::users::lacks_of_permission;
 use self::users::{all_homes, directories, users};
 use super::certificate;
 use super::config::{Config, MISSING, Settings, is_missing, outgoing};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::{Findings, first_of};
 use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
@@ -204,21 +205,36 @@ fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
             return Some(format!("{error}; logins fail until the directory exists"));
         }
     }
-    let may = |access_to| access(root, access_to | Access::EXEC_OK).is_ok();
+    lack_of_permission(root, rights, who)
+}
+
+/// Returns one line for each directory that exists, and that the process cannot use as the users'
+/// rights require.
+pub(in crate::daemon) fn lacks_of_permission(config: &Config) -> Vec<String> {
+    let homes =
+        all_homes(config).into_iter().filter_map(|CheckedRoot { whose, root, rights, .. }| {
+            let root = root.directory().filter(|root| root.is_dir())?;
+            let lack = lack_of_permission(root, rights, "the server")?;
+            Some(format!("{whose}: {}: {lack}", shown_path(root)))
+        });
+    homes.collect()
+}
+
+fn lack_of_permission(root: &Path, rights: Rights, who: &str) -> Option<String> {
+    let may = |access_to| access(root, access_to | Access::EXEC_OK);
     let has = |one: &Rights| rights.contains(*one);
     let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
-    if reads && !may(Access::READ_OK) {
+    if reads && may(Access::READ_OK).is_err() {
         return Some(format!(
             "{who} cannot read it: fix the owner or mode of the directory and its parents"
         ));
     }
     let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
-    if changes && !may(Access::WRITE_OK) {
-        return Some(format!(
-            "{who} cannot write here: fix the owner or mode, or remove the rights to change files"
-        ));
-    }
-    None
+    let what_to_do = match may(Access::WRITE_OK).err().filter(|_| changes)? {
+        Errno::ROFS => "the file system is read-only; mount it for writing",
+        _ => "fix the owner or mode",
+    };
+    Some(format!("{who} cannot write here: {what_to_do}, or remove the rights to change files"))
 }
 
 /// Returns why the process cannot create a directory at the first login.

@@ -150,26 +150,31 @@ impl Directory {
     /// One call confirms the usual case, in which the root is as many levels up as before.
     /// Otherwise this method walks upwards.
     pub(super) fn check_beneath(&self) -> Result<()> {
-        let above = |levels: usize| {
-            let path = "../".repeat(levels);
-            root::metadata_at(self, path.as_str(), AtFlags::empty()).map(|above| above.identity)
-        };
-        if self.below.is_none() || above(depth(&self.path))? == self.root.identity() {
-            return Ok(());
+        let root = self.root.identity();
+        match self.below.is_none() || self.above(depth(&self.path))? == root || self.is_within(root)
+        {
+            true => Ok(()),
+            false => Err(Errno::NOENT),
         }
+    }
+
+    /// Returns whether this directory is the one with this identity, or is below it.
+    pub(super) fn is_within(&self, outer: (u64, u64)) -> bool {
         let mut below = None;
-        for levels in 1..=2 * limits::PATH_DEPTH {
-            let identity = Some(above(levels)?);
-            if identity == Some(self.root.identity()) {
-                return Ok(());
-            }
-            if identity == below {
-                // This is the top of all file systems.
-                break;
+        for levels in 0..=2 * limits::PATH_DEPTH {
+            let identity = self.above(levels).ok();
+            // At the top of all file systems, `..` is the same directory.
+            if identity == Some(outer) || identity == below {
+                return identity == Some(outer);
             }
             below = identity;
         }
-        Err(Errno::NOENT)
+        false
+    }
+
+    fn above(&self, levels: usize) -> Result<(u64, u64)> {
+        let path = format!("./{}", "../".repeat(levels));
+        root::metadata_at(self, path.as_str(), AtFlags::empty()).map(|above| above.identity)
     }
 }
 

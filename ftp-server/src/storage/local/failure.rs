@@ -2,7 +2,8 @@
 
 use rustix::io::Errno;
 
-use crate::storage::{EntryKind, StorageError, StorageErrorKind};
+use super::directory::Directory;
+use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
 /// Converts an error from any system call.
 pub(super) fn system(errno: Errno) -> StorageError {
@@ -38,22 +39,26 @@ pub(super) fn existing(errno: Errno) -> StorageError {
     }
 }
 
-/// Converts an error from creating a name. File systems with special rules (FAT, case folding)
-/// refuse names with EINVAL or EILSEQ.
-pub(super) fn creation(errno: Errno) -> StorageError {
-    match errno {
-        Errno::INVAL | Errno::ILSEQ => as_kind(StorageErrorKind::NameNotAllowed, errno),
-        _ => system(errno),
-    }
+/// Converts an error from creating a name in a directory. File systems with special rules (FAT, case
+/// folding) refuse names with EINVAL or EILSEQ; exfat-fuse refuses them with ENOENT, although the
+/// directory exists.
+pub(super) fn creation(at: &Directory, errno: Errno) -> StorageError {
+    let is_name = match errno {
+        Errno::INVAL | Errno::ILSEQ => true,
+        Errno::NOENT => at.look().is_ok_and(|(found, _)| found.links > 0),
+        _ => false,
+    };
+    if is_name { as_kind(StorageErrorKind::NameNotAllowed, errno) } else { system(errno) }
 }
 
-/// Converts an error from a rename. EINVAL means that a directory would move below itself.
-pub(super) fn rename_error(errno: Errno) -> StorageError {
+/// Converts an error from renaming an existing object to a name in the directory `to`. EINVAL also
+/// means that a directory would move below itself.
+pub(super) fn rename_error(errno: Errno, object: &Metadata, to: &Directory) -> StorageError {
     match errno {
-        Errno::INVAL => as_kind(StorageErrorKind::Denied, errno),
+        Errno::INVAL if to.is_within(object.identity) => as_kind(StorageErrorKind::Denied, errno),
         Errno::EXIST => as_kind(StorageErrorKind::NotEmpty, errno),
         Errno::XDEV => as_kind(StorageErrorKind::CrossesMounts, errno),
-        _ => creation(errno),
+        _ => creation(to, errno),
     }
 }
 

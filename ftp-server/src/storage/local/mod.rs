@@ -3,7 +3,7 @@
 //! The root is held open. `openat2` resolves every path below the root, with `RESOLVE_BENEATH` and
 //! `RESOLVE_NO_MAGICLINKS`. The kernel follows symbolic links that stay in the tree. It refuses
 //! links that are absolute or lead out, even if other programs swap names during the lookup. On
-//! kernels without `openat2`, the storage refuses every symbolic link. In addition, Landlock
+//! kernels without `openat2`, [`walk`] does the same, one component at a time. In addition, Landlock
 //! confines the thread of a session to the root, if the kernel supports it.
 //!
 //! An append, and an upload that restarts at the end of the file, write in place. Other uploads
@@ -38,6 +38,7 @@ mod target;
 mod tests;
 mod usage;
 mod waiting;
+mod walk;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -50,8 +51,7 @@ pub(crate) use self::{
     name::is_temporary as is_hidden_name,
 };
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, chmodat, statat, utimensat};
-use rustix::io::retry_on_intr;
+use rustix::fs::{Mode, OFlags};
 
 use self::changeable::Changeable;
 use self::entries::{DirectoryEntries, DirectoryNames};
@@ -69,9 +69,8 @@ use super::{
 
 /// Files below one directory of this machine.
 ///
-/// - If the kernel has `openat2`, the storage follows symbolic links that stay below the root;
-///   otherwise it refuses every link. An absolute link counts as leading out of the root, even if
-///   its target is in the tree.
+/// - The storage follows symbolic links that stay below the root. An absolute link counts as leading
+///   out of the root, even if its target is in the tree.
 /// - An upload that does not write in place goes to a temporary file in the directory of its
 ///   target. When complete, the file takes the target's name in one step. If the target is a
 ///   symbolic link, the upload replaces or creates the file that the link leads to, in that file's
@@ -251,7 +250,8 @@ impl LocalStorage {
     /// Returns the mechanisms that keep sessions below the root.
     pub(crate) fn confinement_status(&self) -> ConfinementStatus {
         let landlock = self.confinement.as_ref().map(|it| it.abi());
-        ConfinementStatus { openat2: self.files.root.is_kernel_confined(), landlock }
+        let openat2 = self.files.root.is_kernel_confined();
+        ConfinementStatus { openat2, landlock, lacks: self.files.root.lacks() }
     }
 }
 
@@ -265,11 +265,8 @@ impl Storage for LocalStorage {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let always = Capabilities::SPACE | Capabilities::DIGEST | Capabilities::QUOTA;
-        match self.files.root.has_proc() {
-            true => always | Capabilities::SET_TIMES | Capabilities::CHMOD,
-            false => always,
-        }
+        let changes = Capabilities::SET_TIMES | Capabilities::CHMOD;
+        changes | Capabilities::SPACE | Capabilities::DIGEST | Capabilities::QUOTA
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
@@ -363,15 +360,7 @@ impl Storage for LocalStorage {
     fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.files.root, path)?;
         self.files.config.check_links(&object.metadata)?;
-        let modified = Timespec { tv_sec: modified, tv_nsec: 0 };
-        // With libfuse 2, many file systems ignore a change of only one time, and report success.
-        let old = retry_on_intr(|| statat(CWD, &*object.link, AtFlags::empty())).map_err(system)?;
-        let accessed =
-            Timespec { tv_sec: old.st_atime, tv_nsec: old.st_atime_nsec.try_into().unwrap_or(0) };
-        let times = Timestamps { last_access: accessed, last_modification: modified };
-        retry_on_intr(|| utimensat(CWD, &*object.link, &times, AtFlags::empty()))
-            .map_err(system)?;
-        object.metadata_now()
+        object.set_times(modified)
     }
 
     fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
@@ -393,9 +382,7 @@ impl Storage for LocalStorage {
             EntryKind::Directory => object.metadata.mode & 0o7000,
             _ => 0,
         };
-        let mode = Mode::from_raw_mode(mode & 0o777 | kept);
-        retry_on_intr(|| chmodat(CWD, &*object.link, mode, AtFlags::empty())).map_err(system)?;
-        object.metadata_now()
+        object.chmod(Mode::from_raw_mode(mode & 0o777 | kept))
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {

@@ -61,7 +61,7 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     let mut charge = quota::begin(&files.root, files.config.limit(), Cost::DIRECTORY, None)?;
     let change = usage.change();
     let (bits, later) = inherit::mode_of_new(files.config.mask(), &directory, 0o777);
-    retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(creation)?;
+    retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(|no| creation(&directory, no))?;
     charge.keep();
     drop(change);
     if let Some(bits) = later {
@@ -88,6 +88,11 @@ pub(super) fn rename(
     let usage = files.root.usage();
     let change = usage.change();
     change.moves(|| from_directory.metadata(from_name).ok());
+    // The error does not say which name it is about.
+    let refuse = |errno| match from_directory.metadata(from_name) {
+        Ok(old) => rename_error(errno, &old, &to_directory),
+        Err(errno) => existing(errno),
+    };
     match from_directory.rename_new(from_name, &to_directory, to_name) {
         Err(Errno::EXIST) => {
             let old = from_directory.metadata(from_name).map_err(existing)?;
@@ -110,15 +115,10 @@ pub(super) fn rename(
                 false => change.cost_of(|| to_directory.metadata(to_name).ok()),
             };
             retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
-                .map_err(rename_error)?;
+                .map_err(refuse)?;
             change.freed(replaced);
         }
-        // The error does not say which name is too long; a missing old name is reported as such.
-        Err(errno @ Errno::NAMETOOLONG) => {
-            from_directory.metadata(from_name).map_err(existing)?;
-            return Err(rename_error(errno));
-        }
-        done => done.map_err(rename_error)?,
+        done => done.map_err(refuse)?,
     }
     usage.shelf().moved(from.relative(), to.relative());
     drop(change);

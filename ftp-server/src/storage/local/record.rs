@@ -8,7 +8,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, statat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
@@ -161,9 +161,8 @@ pub(super) fn find_at(
 /// Returns a number that differs from that of any earlier record with this name: an inode may be
 /// used again, but each upload changes its attributes, at least when it gets this name.
 fn number(directory: &Directory, name: &[u8], found: &Metadata) -> u64 {
-    let fields = StatxFlags::CTIME;
-    let found_now = retry_on_intr(|| statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, fields));
-    let changed = found_now.map(|now| (now.stx_ctime.tv_sec, now.stx_ctime.tv_nsec)).ok();
+    let found_now = retry_on_intr(|| statat(directory, name, AtFlags::SYMLINK_NOFOLLOW));
+    let changed = found_now.map(|now| (now.st_ctime, now.st_ctime_nsec)).ok();
     let mut hasher = DefaultHasher::new();
     (found.identity.1, found.size, changed).hash(&mut hasher);
     hasher.finish()

@@ -80,7 +80,8 @@ impl Replacement {
         let leaves_record = matches!(mode, WriteMode::Create | WriteMode::Replace);
         let running = leaves_record.then(|| name::of_record(user, &name, old.as_ref()).running);
         let Made { file, is_locked, metadata: made, hidden, is_first } =
-            make(&directory, &name, running.as_deref(), old.is_some(), config).map_err(creation)?;
+            make(&directory, &name, running.as_deref(), old.is_some(), config)
+                .map_err(|errno| creation(&directory, errno))?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
             directory,
@@ -270,7 +271,8 @@ impl Replacement {
     fn refuse(&self, errno: Errno) -> StorageError {
         match (errno, self.refusal) {
             (Errno::EXIST, Some(kind)) => as_kind(kind, errno),
-            _ => creation(errno),
+            (Errno::NOENT, _) => system(errno),
+            _ => creation(&self.directory, errno),
         }
     }
 

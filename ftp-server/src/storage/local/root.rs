@@ -7,12 +7,14 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Statx, StatxAttributes, StatxFlags,
-    fstat, makedev, open, openat, openat2, statat, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Statx, StatxAttributes,
+    StatxFlags, copy_file_range, fstat, makedev, open, openat, openat2, renameat_with, statat,
+    statx,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
 use super::usage::Usage;
+use super::walk;
 use crate::storage::{EntryKind, Metadata};
 
 /// Maximum number of attempts at a lookup that the kernel gives up because of a simultaneous
@@ -69,12 +71,44 @@ impl Root {
         self
     }
 
+    /// Returns the root as on a system where `/proc` is not mounted.
+    #[cfg(test)]
+    pub(super) const fn without_proc(mut self) -> Self {
+        self.proc = false;
+        self
+    }
+
     pub(super) const fn is_kernel_confined(&self) -> bool {
         self.kernel_confined
     }
 
     pub(super) const fn has_proc(&self) -> bool {
         self.proc
+    }
+
+    /// Returns what else the system lacks, with the cost. Kernels lack calls with ENOSYS, and filters
+    /// of system calls, as in containers, answer EPERM.
+    pub(super) fn lacks(&self) -> [Option<&'static str>; 4] {
+        let lacks = |errno| matches!(errno, Some(Errno::NOSYS | Errno::PERM));
+        // None of these calls succeeds or changes anything.
+        let flags = RenameFlags::NOREPLACE;
+        let looked = statx(self, "", AtFlags::EMPTY_PATH, FIELDS).err();
+        let renamed = renameat_with(self, "", self, "", flags).err();
+        let copied = copy_file_range(self, None, self, None, 0).err();
+        [
+            (lacks(looked), "statx (Linux 4.11), so protected files are refused late"),
+            (
+                lacks(renamed),
+                "renameat2 (Linux 3.15), so two uploads of one new name can both succeed",
+            ),
+            (lacks(copied), "copy_file_range (Linux 4.5), so REST before STOR copies slowly"),
+            (
+                !self.proc,
+                "/proc, so MFMT and SITE CHMOD need files that the server can read, and a \
+                replaced file loses its ACL and attributes",
+            ),
+        ]
+        .map(|(is_lacking, what)| is_lacking.then_some(what))
     }
 
     /// Returns `true` in the first call only.
@@ -107,13 +141,12 @@ impl Root {
     /// Opens the object at `path`, which is relative to the root. An empty path is the root itself.
     /// Never creates a file. The descriptor is closed on exec.
     ///
-    /// EXDEV means that the path leads out of the root. ELOOP means too many symbolic links or,
-    /// without `openat2`, any symbolic link.
+    /// EXDEV means that the path leads out of the root, ELOOP that it has too many symbolic links.
     pub(super) fn open_beneath(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         let flags = flags | OFlags::CLOEXEC;
         if !self.kernel_confined {
-            return self.walk(path, flags);
+            return walk::open_beneath(self.descriptor.as_fd(), path, flags);
         }
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..ATTEMPTS {
@@ -124,27 +157,6 @@ impl Root {
             }
         }
         Err(Errno::AGAIN)
-    }
-
-    /// Opens one component after the other, and refuses every symbolic link. The last component may
-    /// be a link if the flags request the link itself.
-    fn walk(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
-        let (parents, last) = split(path);
-        let mut directory = None;
-        for name in parents.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-            let at = directory.as_ref().map_or(self.descriptor.as_fd(), OwnedFd::as_fd);
-            directory = Some(open_component(at, name, OFlags::PATH | OFlags::DIRECTORY)?);
-        }
-        let at = directory.as_ref().map_or(self.descriptor.as_fd(), OwnedFd::as_fd);
-        let opened = open_component(at, last, flags)?;
-        // With `O_PATH`, `open_component` opens a link itself.
-        if flags.contains(OFlags::PATH)
-            && !flags.contains(OFlags::NOFOLLOW)
-            && metadata_of(&opened)?.kind == EntryKind::Symlink
-        {
-            return Err(Errno::LOOP);
-        }
-        Ok(opened)
     }
 
     /// Returns the metadata of the object at `path`. Follows a symbolic link if its target can be
@@ -170,22 +182,6 @@ impl AsFd for Root {
 pub(super) fn readable_or_not(open: impl Fn(OFlags) -> Result<OwnedFd>) -> Result<OwnedFd> {
     match open(OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK) {
         Err(Errno::ACCESS) => open(OFlags::PATH | OFlags::DIRECTORY),
-        opened => opened,
-    }
-}
-
-/// Opens a name in a directory, without following a symbolic link.
-fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
-    if name == b".." {
-        return Err(Errno::XDEV);
-    }
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match retry_on_intr(|| openat(at, name, flags, Mode::empty())) {
-        // With `O_DIRECTORY`, the kernel reports ENOTDIR for a link.
-        Err(Errno::NOTDIR) => match metadata_at(at, name, AtFlags::empty()) {
-            Ok(Metadata { kind: EntryKind::Symlink, .. }) => Err(Errno::LOOP),
-            _ => Err(Errno::NOTDIR),
-        },
         opened => opened,
     }
 }

@@ -11,10 +11,8 @@ use super::directory::Directory;
 use super::failure::{self, creation, lookup, system};
 use super::name;
 use super::root::{self, Root};
+use super::walk::LINKS;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath, WriteMode};
-
-/// Maximum number of symbolic links to follow, as in the kernel.
-const LINKS: u32 = 40;
 
 /// The directory and name of a file to be written, after following symbolic links.
 #[derive(Clone, Debug)]
@@ -50,7 +48,7 @@ impl Target {
             let found = match root::look_at(&directory, name, AtFlags::empty()) {
                 Ok(found) => Some(found),
                 Err(Errno::NOENT) => None,
-                Err(errno) => return Err(creation(errno)),
+                Err(errno) => return Err(creation(&directory, errno)),
             };
             // A running append may be rolled back, so the file is still the one before it.
             let existing = found.map(|(metadata, _)| root.usage().settled(metadata));
@@ -60,9 +58,6 @@ impl Target {
                 Some(_) if mode == WriteMode::Create => return Err(StorageErrorKind::Exists.into()),
                 Some(EntryKind::Symlink) => {}
                 _ => return Ok(Self { name: name.to_vec(), directory, existing, attributes }),
-            }
-            if !root.is_kernel_confined() {
-                return Err(system(Errno::LOOP));
             }
             let link = retry_on_intr(|| readlinkat(&directory, name, Vec::new()));
             let link = link.map_err(failure::existing)?.into_bytes();

@@ -3,6 +3,7 @@
 mod confinement;
 mod kept_attributes;
 mod killed;
+mod links;
 mod objects;
 mod partial;
 mod publish;
@@ -76,12 +77,10 @@ impl Tree {
 
     /// Opens the storage as on a system that lacks `openat2`.
     fn deprived(&self) -> LocalStorage {
-        let root = Root::open(&self.root).unwrap().deprived();
-        let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
-        LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
+        deprived(&self.root)
     }
 
-    /// Opens the storage with and without `openat2`.
+    /// Opens the storage with `openat2`, if the system has it, and without.
     fn storages(&self) -> [LocalStorage; 2] {
         [self.storage(), self.deprived()]
     }
@@ -106,7 +105,7 @@ impl Tree {
 
     fn fifo(&self, name: &str) {
         let mode = Mode::from_raw_mode(0o600);
-        rustix::fs::mkfifoat(CWD, self.root.join(name), mode).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, self.root.join(name), mode).unwrap();
     }
 
     /// Returns all names in the root or a directory below it, in order. Includes hidden names,
@@ -124,6 +123,13 @@ impl Tree {
         names.sort();
         names
     }
+}
+
+/// Opens a directory as on a system that lacks `openat2`.
+fn deprived(root: &Path) -> LocalStorage {
+    let root = Root::open(root).unwrap().deprived();
+    let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+    LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
 }
 
 /// A separate file system, if the tests may mount one.

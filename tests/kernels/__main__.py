@@ -1,0 +1,322 @@
+"""Runs the program on stand-ins for old kernels, and on file systems with special rules.
+
+    sudo python3 -B tests/kernels [--program FILE] [--verbose] [NAME]...
+
+A filter of system calls makes calls fail with ENOSYS, as on kernels before these calls, or with EPERM,
+as old profiles of containers do. On each stand-in, a server plays dialogues, and the client runs command
+lines. File systems are mounted, which needs root and FUSE; those that cannot be mounted are left out.
+
+NAME is the beginning of a case's name, such as 3.10, statx or exfat (default: all cases).
+
+--program  test this program (default: target/debug/ftp-cli)
+--verbose  print the messages of each server
+
+Exit status: 1 if a dialogue or command line fails, or with FTP_REQUIRE_PEERS=1 if a case is left out.
+"""
+
+import argparse
+import concurrent.futures
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import dialogues
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FILTER = os.path.join(HERE, "filtered.py")
+
+# Newer system calls, with the version of Linux that has them.
+CALLS = {
+    "O_TMPFILE": "3.11", "renameat2": "3.15", "getrandom": "3.17", "memfd_create": "3.17",
+    "execveat": "3.19", "membarrier": "4.3", "mlock2": "4.4", "copy_file_range": "4.5",
+    "preadv2": "4.6", "pwritev2": "4.6", "statx": "4.11", "rseq": "4.18", "pidfd_send_signal": "5.1",
+    "io_uring_setup": "5.1", "open_tree": "5.2", "clone3": "5.3", "pidfd_open": "5.3", "openat2": "5.6",
+    "pidfd_getfd": "5.6", "faccessat2": "5.8", "close_range": "5.9", "epoll_pwait2": "5.11",
+    "landlock_create_ruleset": "5.13", "landlock_add_rule": "5.13", "landlock_restrict_self": "5.13",
+    "futex_waitv": "5.16", "fchmodat2": "6.6",
+}
+KERNELS = ["3.10", "4.4", "4.19"]
+# What the server says at startup if it lacks a call.
+SAID = {
+    "openat2": "(no openat2)", "landlock_create_ruleset": "without Landlock", "statx": "lacks statx",
+    "renameat2": "lacks renameat2", "copy_file_range": "lacks copy_file_range",
+}
+NO_PROC = 'umount -l /proc && exec "$@"'
+
+
+def number(version):
+    return [int(part) for part in version.split(".")]
+
+
+def cases():
+    """Returns the missing calls of each case, by its name."""
+    found = {}
+    alone = [[name] for name in CALLS if not name.startswith("landlock")]
+    alone.append([name for name in CALLS if name.startswith("landlock")])
+    for code in (errno.ENOSYS, errno.EPERM):
+        word = errno.errorcode[code]
+        for kernel in KERNELS:
+            newer = [name for name in CALLS if number(CALLS[name]) > number(kernel)]
+            found[f"{kernel} {word}"] = (code, newer)
+        for calls in alone:
+            found[f"{calls[0]} {word}"] = (code, calls)
+    # O_TMPFILE is no call that a profile could forbid. If clone3 fails with EPERM, glibc starts no thread
+    # (docs/install.md).
+    for name in ("O_TMPFILE", "clone3"):
+        del found[f"{name} EPERM"]
+        for case, (code, calls) in found.items():
+            if code == errno.EPERM:
+                found[case] = (code, [call for call in calls if call != name])
+    return found
+
+
+def python():
+    """Returns a Python that has libseccomp's module."""
+    for directory in os.get_exec_path():
+        path = os.path.join(directory, "python3")
+        if os.access(path, os.X_OK):
+            command = [path, "-c", "import seccomp"]
+            if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                return path
+    return None
+
+
+class Served:
+    """A running server, whose command may begin with a program that deprives it of something."""
+
+    def __init__(self, prefix, program, top, root):
+        command = [*prefix, program, "serve", "--listen", "127.0.0.1:0", "-u", "u:p", "--write"]
+        command += ["--tls-self-signed", "--set", "transfer.sync=none", root]
+        environment = dict(os.environ, XDG_STATE_HOME=os.path.join(top, "state"))
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        self.said, self.port = "", None
+        for line in self.process.stderr:
+            self.said += line
+            if "listening on 127.0.0.1:" in line:
+                self.port = int(line.rsplit(":", 1)[1])
+            if " may read and write" in line:
+                break
+        if self.port is None:
+            self.process.wait()
+            raise AssertionError(f"the server does not start: {self.said.strip()}")
+        # The pipe must not become full.
+        threading.Thread(target=self.drain, daemon=True).start()
+
+    def drain(self):
+        for line in self.process.stderr:
+            self.said += line
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def fill(root):
+    """Empties the root, and fills it with the files of the dialogues."""
+    for name in os.listdir(root):
+        path = os.path.join(root, name)
+        is_tree = os.path.isdir(path) and not os.path.islink(path)
+        (shutil.rmtree if is_tree else os.remove)(path)
+    for name in "de":
+        os.mkdir(os.path.join(root, name))
+    dialogues.store(root, "f")
+    dialogues.store(root, "d/g", b"g")
+
+
+class Case:
+    """The dialogues and command lines on one stand-in."""
+
+    def __init__(self, name, program, is_verbose):
+        self.name, self.program, self.is_verbose = name, program, is_verbose
+        self.failed, self.passed = [], 0
+
+    def run(self, what, act):
+        try:
+            result = act()
+            self.passed += 1
+            return result
+        except Exception as error:  # any failure of a dialogue is a finding
+            self.failed.append(f"{self.name}: {what}: {error or type(error).__name__}")
+
+    def play(self, prefix, top, root, said=(), acts=dialogues.SERVER, client=None):
+        client = prefix if client is None else client
+
+        def dialogue(served, act):
+            fill(root)
+            session = dialogues.Session(served.port)
+            session.port = served.port
+            act(session, root)
+
+        def has_said(text):
+            assert text in served.said, f"not in the log: {text}: {served.said}"
+
+        try:
+            served = Served(prefix, self.program, top, root)
+        except AssertionError as error:
+            self.failed.append(f"{self.name}: {error}")
+            return
+        with served:
+            for text in said:
+                self.run("startup", lambda: has_said(text))
+            for act in acts:
+                self.run(act.__name__, lambda: dialogue(served, act))
+            fill(root)
+            here = os.path.join(top, "here")
+            os.makedirs(here, exist_ok=True)
+            for words, check in dialogues.CLIENT:
+                command = [*client, self.program]
+                ran = lambda: dialogues.run_client(command, served.port, here, root, words)
+                if self.run(words, ran) and check:
+                    self.run(words, lambda: check(here, root))
+            if self.is_verbose:
+                print(served.said)
+
+    def mirror_twice(self, top, root):
+        """Mirrors a tree to and from the root twice. The second run must copy nothing."""
+        source = os.path.join(top, "source")
+        os.makedirs(os.path.join(source, "d"))
+        for name, time_of_file in (("odd", 1_600_000_001), ("even", 1_600_000_000), ("d/now", time.time())):
+            dialogues.store(source, name)
+            os.utime(os.path.join(source, name), (time_of_file, time_of_file))
+        fill(root)
+        with Served([], self.program, top, root) as served:
+            for words in ("mirror -v HERE/source URL/tree", "mirror -v URL/tree HERE/target"):
+                for wanted in ("3 files copied", "3 files unchanged"):
+                    ran = lambda: dialogues.run_client([self.program], served.port, top, root, words)
+                    run = self.run(words, ran)
+                    if run:
+                        self.run(words, lambda: has(run.stdout + run.stderr, wanted))
+        # Then from the file system with special rules.
+        with Served([], self.program, top, source) as served:
+            for wanted in ("3 files copied", "3 files unchanged"):
+                words = "mirror -v URL/ HERE/root/again"
+                ran = lambda: dialogues.run_client([self.program], served.port, top, source, words)
+                run = self.run(words, ran)
+                if run:
+                    self.run(words, lambda: has(run.stdout + run.stderr, wanted))
+
+    def refused_if_required(self, prefix, root):
+        command = [*prefix, self.program, "serve", "--listen", "127.0.0.1:0", "--set", "security.confine=require"]
+        run = subprocess.run([*command, root], capture_output=True, text=True, timeout=20, check=False)
+        assert run.returncode == 3 and "cannot confine sessions" in run.stderr, run.stderr
+
+
+def has(text, wanted):
+    assert wanted in text, f"not {wanted}: {text.strip()}"
+
+
+# File systems with special rules: the commands that make and mount one, in the directory of the test, the
+# dialogues that cannot work there, and those that work only there.
+DISKS = {
+    "exfat-fuse": (
+        "truncate -s 1G disk && mkfs.exfat disk && mount -t exfat-fuse -o loop disk root",
+        [*dialogues.LINKS, dialogues.chmod],
+        [dialogues.illegal_names],
+    ),
+    "ntfs-3g": (
+        "truncate -s 1G disk && mkntfs -F -Q disk && mount -t ntfs-3g -o loop,windows_names disk root",
+        [dialogues.chmod],
+        [dialogues.illegal_names],
+    ),
+    "bindfs": ("mkdir real && bindfs real root", [], []),
+    "vfat": (
+        "truncate -s 1G disk && mkfs.vfat disk && mount -t vfat -o loop,utf8 disk root",
+        [*dialogues.LINKS, dialogues.chmod],
+        [dialogues.illegal_names],
+    ),
+}
+
+
+def places(top):
+    root = os.path.join(top, "root")
+    os.mkdir(root)
+    os.mkdir(os.path.join(top, "outside"))
+    dialogues.store(os.path.join(top, "outside"), "secret", b"secret")
+    return root
+
+
+def play_kernel(case, code, calls, interpreter):
+    with tempfile.TemporaryDirectory(prefix="ftp-kernels-") as top:
+        root = places(top)
+        prefix = [interpreter, FILTER, str(code), ",".join(calls)]
+        said = [text for call, text in SAID.items() if call in calls]
+        case.play(prefix, top, root, said)
+        if said[:1] and {"openat2", "landlock_create_ruleset"} & set(calls):
+            case.run("security.confine", lambda: case.refused_if_required(prefix, root))
+    return case
+
+
+def play_without_proc(case):
+    with tempfile.TemporaryDirectory(prefix="ftp-kernels-") as top:
+        root = places(top)
+        prefix = ["unshare", "--mount", "sh", "-c", NO_PROC, "sh"]
+        # Without /proc, the client writes no trees, and says so.
+        case.play(prefix, top, root, ["lacks /proc"], client=[])
+    return case
+
+
+def play_disk(case, make, without, more):
+    """Returns None if the file system cannot be mounted."""
+    with tempfile.TemporaryDirectory(prefix="ftp-kernels-") as top:
+        root = places(top)
+        made = subprocess.run(["sh", "-c", make], cwd=top, capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            print(f"skipped: {case.name}: {made.stderr.strip().splitlines()[-1:]}")
+            return None
+        try:
+            acts = [act for act in dialogues.SERVER if act not in without]
+            case.play([], top, root, acts=acts + more)
+            case.mirror_twice(top, root)
+        finally:
+            subprocess.run(["umount", root], check=False)
+    return case
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", default="target/debug/ftp-cli")
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args()
+    program = os.path.abspath(options.program)
+    is_wanted = lambda name: not options.names or any(name.startswith(one) for one in options.names)
+    case = lambda name: Case(name, program, options.verbose)
+    interpreter = python()
+    left_out, runs = [], []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        for name, (code, calls) in cases().items():
+            if is_wanted(name) and interpreter:
+                runs.append((name, pool.submit(play_kernel, case(name), code, calls, interpreter)))
+            elif is_wanted(name):
+                left_out.append(name)
+        if is_wanted("no /proc"):
+            runs.append(("no /proc", pool.submit(play_without_proc, case("no /proc"))))
+        for name, (make, without, more) in DISKS.items():
+            if is_wanted(name):
+                runs.append((name, pool.submit(play_disk, case(name), make, without, more)))
+        failed = []
+        for name, run in runs:
+            result = run.result()
+            if result is None:
+                left_out.append(name)
+                continue
+            failed += result.failed
+            print(f"{name:32} {result.passed:3} passed, {len(result.failed)} failed", flush=True)
+    for line in failed:
+        print(line)
+    # Kernels without FAT are common.
+    missing = [name for name in left_out if name != "vfat"]
+    if missing:
+        print(f"left out: {', '.join(missing)}")
+    return bool(failed or (missing and os.environ.get("FTP_REQUIRE_PEERS") == "1"))
+
+
+sys.exit(main())
