@@ -2,7 +2,6 @@
 //! file.
 
 use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use ftp_proto::TimeVal;
@@ -12,6 +11,7 @@ use super::get::Get;
 use super::options::Existing;
 use crate::client::Client;
 use crate::error::{DownloadFault, Error};
+use crate::system::MetadataExt;
 use crate::tree::path::split;
 
 impl Get<'_> {

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
-use crate::tree::entry::is_temporary;
+use crate::listing::ListLimits;
+use crate::tree::entry::{ObjectKind, TreeEntry, is_temporary};
 
 fn scene() -> (tempfile::TempDir, Directory) {
     let root = tempfile::tempdir().unwrap();
