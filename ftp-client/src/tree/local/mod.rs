@@ -118,6 +118,11 @@ impl Directory {
     }
 }
 
+/// Returns whether FAT can round the time `source` to `target`, an adjacent even second.
+pub(crate) const fn rounds_to(source: i64, target: i64) -> bool {
+    target % 2 == 0 && source.abs_diff(target) == 1
+}
+
 /// Returns the name from which the name of the partial file of `name` is derived.
 pub(crate) fn part_of(name: &[u8]) -> Vec<u8> {
     [TEMPORARY, b"part-", name].concat()
