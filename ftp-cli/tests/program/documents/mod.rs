@@ -29,6 +29,7 @@ const STAND_INS: [(&str, &str); 9] = [
     ("journalctl", "no systemd runs there"),
     ("mail", "nothing is to be sent"),
     ("podman", "images cannot be fetched; the entry point runs without a container"),
+    ("rustup", "targets are hundreds of megabytes; CI adds them"),
     ("sudo", "the reader of the tests is root already"),
     ("systemctl", "no systemd runs there: units are verified, and their commands started"),
     ("ufw", "the firewall of the machine is none of the tests' business"),
