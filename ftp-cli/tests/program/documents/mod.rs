@@ -22,7 +22,7 @@ use self::blocks::blocks;
 use crate::ftp;
 
 /// Programs that differ from those of a reader's machine, and why.
-const STAND_INS: [(&str, &str); 9] = [
+const STAND_INS: [(&str, &str); 10] = [
     ("apt-get", "the machine of the tests cannot reach Debian"),
     ("cargo", "a build takes minutes; CI runs these commands themselves"),
     ("certbot", "the machine of the tests cannot reach Let's Encrypt"),
