@@ -13,7 +13,14 @@
 //! assert_eq!(exit, 2.into());
 //! ```
 
+// The parts of one half that the other half shares are more than that half alone needs.
+#![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code, unused_imports))]
+
+#[cfg(not(any(feature = "client", feature = "server")))]
+compile_error!("ftp-cli needs the feature `client` or `server`");
+
 mod cmd;
+#[cfg(feature = "client")]
 mod config_file;
 mod connect;
 mod console;
@@ -21,9 +28,11 @@ mod display;
 mod exit;
 mod lock;
 mod options;
+#[cfg(feature = "client")]
 mod remote;
 mod report;
 mod texts;
+#[cfg(feature = "client")]
 mod transfer;
 
 pub use console::stdio::Stdio;

@@ -229,6 +229,7 @@
 //! - `sync`: make a directory of a server equal to a local one
 //! - `proxy`: connect through a SOCKS5, HTTP or FTP proxy
 //! - `client_test`: test a program that uploads files
+//! - `files`: copy files and trees, on any system
 //!
 //! # Security
 //!
@@ -257,6 +258,7 @@ mod listing;
 mod net;
 mod pool;
 mod security;
+mod system;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]

@@ -9,7 +9,7 @@ use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::exit;
 use crate::exit::Failure;
-use crate::options::{self, Command, Group, Options, Row, SYNONYMS};
+use crate::options::{self, Command, Group, Options, Row, Synonym};
 use crate::texts::{CommandHelp, URLS};
 
 /// Number of examples that `-h` shows.
@@ -111,10 +111,12 @@ fn list_options<R: Iterator<Item = &'static Row>>(text: &mut String, rows: impl 
 fn program() -> String {
     let mut text = commands();
     text.push_str("\nOther names of commands\n");
-    for synonym in SYNONYMS {
+    for synonym in Synonym::all() {
         let _ = writeln!(text, "  {:<12} {}", synonym.name, synonym.means);
     }
-    let _ = write!(text, "\n{URLS}");
+    if cfg!(feature = "client") {
+        let _ = write!(text, "\n{URLS}");
+    }
     text.push_str(
         "\nftp-cli help COMMAND lists all options of a command. The options below can stand\n\
          before or after the command.\n",
@@ -136,7 +138,7 @@ fn about(command: Command) -> String {
     }
     list_options(&mut text, || command.rows());
     list_examples(&mut text, examples.into_iter());
-    if command == Command::Serve {
+    if cfg!(feature = "server") && command == Command::Serve {
         settings(&mut text);
     }
     text

@@ -1,36 +1,55 @@
 //! The commands, one file each, and their dispatch.
 
+#[cfg(feature = "client")]
 pub(crate) mod batch;
+#[cfg(feature = "client")]
 pub(crate) mod chmod;
 pub(crate) mod completions;
+#[cfg(feature = "server")]
 pub(crate) mod control;
+#[cfg(all(feature = "client", feature = "server"))]
 pub(crate) mod demo;
+#[cfg(feature = "client")]
 pub(crate) mod doctor;
+#[cfg(feature = "client")]
 pub(crate) mod fxp;
+#[cfg(feature = "client")]
 pub(crate) mod get;
 pub(crate) mod help;
+#[cfg(feature = "client")]
 pub(crate) mod ls;
 pub(crate) mod man;
+#[cfg(feature = "client")]
 pub(crate) mod mirror;
+#[cfg(feature = "client")]
 pub(crate) mod mkdir;
+#[cfg(feature = "client")]
 pub(crate) mod mv;
+#[cfg(feature = "server")]
 pub(crate) mod passwd;
+#[cfg(feature = "client")]
 pub(crate) mod put;
+#[cfg(feature = "client")]
 pub(crate) mod quote;
+#[cfg(feature = "client")]
 pub(crate) mod rm;
+#[cfg(feature = "client")]
 pub(crate) mod rmdir;
+#[cfg(feature = "server")]
 pub(crate) mod serve;
+#[cfg(feature = "client")]
 pub(crate) mod stat;
 
 use std::ffi::OsString;
 
+#[cfg(feature = "client")]
 use crate::config_file;
 use crate::console::output::{self, Hidden};
 use crate::console::signals::start_watchdog;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::lock::hold;
-use crate::options::{self, Command};
+use crate::options::{self, Command, Options};
 use crate::report::events::Events;
 
 /// Parses the arguments, applies the configuration file and runs the command. Messages hide
@@ -45,9 +64,11 @@ pub(crate) fn run(
     stdio: &mut Stdio,
 ) -> Result<(), Failure> {
     let asks_for_all = arguments.iter().any(|argument| argument == "--help");
-    let (command, mut options) = options::parse(arguments)?;
-    let configured = config_file::apply(command, &mut options);
+    let (command, options) = options::parse(arguments)?;
+    #[cfg(feature = "client")]
+    let (options, configured) = config_file::apply(command, options);
     stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
+    #[cfg(feature = "client")]
     configured?;
     start_watchdog(command, &options, stdio)?;
     if let Some(path) = options.value("log-file") {
@@ -67,6 +88,32 @@ pub(crate) fn run(
     options.relate(command)?;
     let _held = hold(options)?;
     let done = match command {
+        Command::Help => help::run(options, stdio),
+        Command::Man => man::run(options, stdio),
+        Command::Completions => completions::run(options, stdio),
+        #[cfg(feature = "server")]
+        Command::Serve => serve::run(options, stdio),
+        #[cfg(feature = "server")]
+        Command::Ctl => control::run(options, stdio),
+        #[cfg(feature = "server")]
+        Command::Passwd => passwd::run(options, stdio),
+        #[cfg(all(feature = "client", feature = "server"))]
+        Command::Demo => demo::run(options, stdio),
+        #[cfg(feature = "client")]
+        command => of_client(command, options, stdio),
+        #[cfg(not(feature = "client"))]
+        command => command.built().map(drop),
+    };
+    let usage = stdio.messages.usage();
+    if options.is_verbose() && usage.counts.connections() > 0 {
+        stdio.messages.say(usage);
+    }
+    done.and_then(|()| stdio.messages.replies().check())
+}
+
+#[cfg(feature = "client")]
+fn of_client(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    match command {
         Command::Get => get::run(options, stdio),
         Command::Put => put::run(options, stdio),
         Command::Ls => ls::run(options, stdio),
@@ -81,17 +128,6 @@ pub(crate) fn run(
         Command::Batch => batch::run(options, stdio),
         Command::Fxp => fxp::run(options, stdio),
         Command::Doctor => doctor::run(options, stdio),
-        Command::Serve => serve::run(options, stdio),
-        Command::Ctl => control::run(options, stdio),
-        Command::Passwd => passwd::run(options, stdio),
-        Command::Demo => demo::run(options, stdio),
-        Command::Help => help::run(options, stdio),
-        Command::Man => man::run(options, stdio),
-        Command::Completions => completions::run(options, stdio),
-    };
-    let usage = stdio.messages.usage();
-    if options.is_verbose() && usage.counts.connections() > 0 {
-        stdio.messages.say(usage);
+        _ => command.built().map(drop),
     }
-    done.and_then(|()| stdio.messages.replies().check())
 }

@@ -66,7 +66,15 @@ impl Host {
 /// Returns `Local` if the file cannot be read or others may write to it, and `Usage` with line and
 /// column for a mistake in it. Also returns `Usage` for a bookmark that is also the name of a local
 /// file, and for URLs with different options.
-pub(crate) fn apply(command: Option<Command>, options: &mut Options) -> Result<(), Failure> {
+pub(crate) fn apply(
+    command: Option<Command>,
+    mut options: Options,
+) -> (Options, Result<(), Failure>) {
+    let applied = apply_to(&mut options, command);
+    (options, applied)
+}
+
+fn apply_to(options: &mut Options, command: Option<Command>) -> Result<(), Failure> {
     let Some(command) = command.filter(|command| command.rows().any(|row| row.long == SKIP)) else {
         return Ok(());
     };

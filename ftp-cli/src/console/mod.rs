@@ -2,6 +2,7 @@
 //! and progress.
 
 pub(crate) mod output;
+#[cfg(feature = "client")]
 pub(crate) mod progress;
 pub(crate) mod signals;
 pub(crate) mod stdio;

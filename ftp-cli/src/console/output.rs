@@ -23,7 +23,6 @@ use env_logger::{Builder, Target};
 use ftp_client::{Counts, Error};
 use ftp_proto::{Escaped, FtpUrl};
 use ftp_server::{EventLog, LogWriter};
-use indicatif::ProgressBar;
 use log::LevelFilter;
 
 use crate::display::{self, counted};
@@ -119,6 +118,9 @@ pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure>
     written.map_err(|error| Failure::output(&error))
 }
 
+/// Clears the progress bar, acts, and draws the bar again.
+pub(crate) type Suspend = Arc<dyn Fn(&dyn Fn()) + Send + Sync>;
+
 /// Standard error, shared by messages, progress and trace.
 #[derive(Clone)]
 pub(crate) struct Messages {
@@ -127,7 +129,7 @@ pub(crate) struct Messages {
     /// Queue for messages that must not block.
     queue: Arc<OnceLock<LogWriter>>,
     /// Progress bar that is cleared before messages.
-    bar: Arc<Mutex<Option<ProgressBar>>>,
+    bar: Arc<Mutex<Option<Suspend>>>,
     /// Arguments that are never shown.
     hidden: Arc<OnceLock<Hidden>>,
     /// The file of `--log-file`.
@@ -186,8 +188,8 @@ impl Messages {
         Ok(())
     }
 
-    /// Clears this bar, if any, before each later message, and redraws it afterwards.
-    pub(crate) fn share_with(&self, bar: Option<ProgressBar>) {
+    /// Writes each later message while `bar`, if there is one, is cleared.
+    pub(crate) fn share_with(&self, bar: Option<Suspend>) {
         *lock(&self.bar) = bar;
     }
 
@@ -266,7 +268,7 @@ impl Messages {
     pub(crate) fn write(&self, bytes: &[u8]) {
         let bar = lock(&self.bar).clone();
         match bar {
-            Some(bar) => bar.suspend(|| self.write_now(bytes)),
+            Some(suspend) => suspend(&|| self.write_now(bytes)),
             None => self.write_now(bytes),
         }
     }

@@ -190,7 +190,8 @@ impl Board {
         }
         bar.reset_eta();
         if self.messages.is_terminal() {
-            self.messages.share_with(Some(bar.clone()));
+            let shared = bar.clone();
+            self.messages.share_with(Some(Arc::new(move |act| shared.suspend(act))));
         }
         (bar, every)
     }

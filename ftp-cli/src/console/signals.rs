@@ -16,7 +16,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Canceller, Error, Phase};
+use ftp_client::{Canceller, Phase};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -127,7 +127,11 @@ impl Cause {
             Self::Interrupt => Failure::new(Exit::Interrupted, "interrupted"),
             Self::Termination => Failure::new(Exit::Terminated, "terminated"),
             Self::HangUp => Failure::new(Exit::HungUp, "hung up"),
-            Self::Timeout => Error::Timeout(Phase::Overall).into(),
+            // Not made of the library's error, whose texts a build with only the server does not need.
+            Self::Timeout => Failure {
+                phase: Some(Phase::Overall),
+                ..Failure::new(Exit::Timeout, format!("timed out {}", Phase::Overall))
+            },
         }
     }
 }

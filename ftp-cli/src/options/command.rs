@@ -10,7 +10,8 @@ use crate::texts::CommandHelp;
 pub(crate) const SHELLS: &str = "bash|zsh|fish";
 
 /// The pages of `man`.
-pub(crate) const MAN_PAGES: &str = "ftp-cli|server.toml";
+pub(crate) const MAN_PAGES: &str =
+    if cfg!(feature = "server") { "ftp-cli|server.toml" } else { "ftp-cli" };
 
 /// The kind of an operand, for completions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,62 +29,84 @@ pub(crate) enum Operand {
 }
 
 /// Defines the enum, the names, the operands and the help files together, so that no command lacks one.
+/// Each group begins with the features that its commands need.
 macro_rules! commands {
-    ($($variant:ident $name:literal [$($operand:expr),*] $file:expr;)*) => {
+    ($($built:meta { $($variant:ident $name:literal [$($operand:expr),*] $file:expr;)* })*) => {
         /// A command of the program.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub(crate) enum Command { $($variant),* }
+        pub(crate) enum Command { $($($variant),*),* }
 
         impl Command {
-            /// All commands, in the order of `--help`.
-            pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
+            /// All commands of this build, in the order of `--help`.
+            pub(crate) const ALL: &[Self] = &[$($(#[cfg($built)] Self::$variant,)*)*];
+
+            /// The commands of all builds.
+            pub(super) const OF_ALL_BUILDS: &[Self] = &[$($(Self::$variant),*),*];
 
             pub(crate) const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),* }
+                match self { $($(Self::$variant => $name),*),* }
             }
 
             /// Returns the kind of each operand; the last one applies to all that follow.
             pub(crate) const fn operands(self) -> &'static [Operand] {
-                match self { $(Self::$variant => &[$($operand),*]),* }
+                match self { $($(Self::$variant => &[$($operand),*]),*),* }
             }
 
-            /// Returns the text of the help file.
+            /// Returns the text of the help file, which is empty for a command that this build lacks.
             pub(crate) const fn file(self) -> &'static str {
-                match self { $(Self::$variant => $file),* }
+                match self {
+                    $($(#[cfg($built)] Self::$variant => $file,)*)*
+                    #[allow(unreachable_patterns, reason = "some builds lack no command")]
+                    _ => "",
+                }
             }
         }
     };
 }
 
 commands! {
-    Get "get" [Operand::Url, Operand::File] include_str!("../../help/get.txt");
-    Put "put" [Operand::File] include_str!("../../help/put.txt");
-    Ls "ls" [Operand::Url] include_str!("../../help/ls.txt");
-    Stat "stat" [Operand::Url] include_str!("../../help/stat.txt");
-    Rm "rm" [Operand::Url] include_str!("../../help/rm.txt");
-    Mkdir "mkdir" [Operand::Url] include_str!("../../help/mkdir.txt");
-    Rmdir "rmdir" [Operand::Url] include_str!("../../help/rmdir.txt");
-    Mv "mv" [Operand::Url] include_str!("../../help/mv.txt");
-    Chmod "chmod" [Operand::Words("644|755|600|700|u+w|go-rwx"), Operand::Url]
-        include_str!("../../help/chmod.txt");
-    Quote "quote" [Operand::Url] include_str!("../../help/quote.txt");
-    Batch "batch" [Operand::Url, Operand::File] include_str!("../../help/batch.txt");
-    Mirror "mirror" [Operand::Directory] include_str!("../../help/mirror.txt");
-    Fxp "fxp" [Operand::Url] include_str!("../../help/fxp.txt");
-    Doctor "doctor" [Operand::Url] include_str!("../../help/doctor.txt");
-    Serve "serve" [Operand::Directory] include_str!("../../help/serve.txt");
-    Ctl "ctl" [Operand::Words("who|status|drain|reload|kick|unban")]
-        include_str!("../../help/ctl.txt");
-    Passwd "passwd" [] include_str!("../../help/passwd.txt");
-    Demo "demo" [] include_str!("../../help/demo.txt");
-    Help "help" [Operand::Command] include_str!("../../help/help.txt");
-    Man "man" [Operand::Words(MAN_PAGES)] include_str!("../../help/man.txt");
-    Completions "completions" [Operand::Words(SHELLS)] include_str!("../../help/completions.txt");
+    feature = "client" {
+        Get "get" [Operand::Url, Operand::File] include_str!("../../help/get.txt");
+        Put "put" [Operand::File] include_str!("../../help/put.txt");
+        Ls "ls" [Operand::Url] include_str!("../../help/ls.txt");
+        Stat "stat" [Operand::Url] include_str!("../../help/stat.txt");
+        Rm "rm" [Operand::Url] include_str!("../../help/rm.txt");
+        Mkdir "mkdir" [Operand::Url] include_str!("../../help/mkdir.txt");
+        Rmdir "rmdir" [Operand::Url] include_str!("../../help/rmdir.txt");
+        Mv "mv" [Operand::Url] include_str!("../../help/mv.txt");
+        Chmod "chmod" [Operand::Words("644|755|600|700|u+w|go-rwx"), Operand::Url]
+            include_str!("../../help/chmod.txt");
+        Quote "quote" [Operand::Url] include_str!("../../help/quote.txt");
+        Batch "batch" [Operand::Url, Operand::File] include_str!("../../help/batch.txt");
+        Mirror "mirror" [Operand::Directory] include_str!("../../help/mirror.txt");
+        Fxp "fxp" [Operand::Url] include_str!("../../help/fxp.txt");
+        Doctor "doctor" [Operand::Url] include_str!("../../help/doctor.txt");
+    }
+    feature = "server" {
+        Serve "serve" [Operand::Directory] include_str!("../../help/serve.txt");
+        Ctl "ctl" [Operand::Words("who|status|drain|reload|kick|unban")]
+            include_str!("../../help/ctl.txt");
+        Passwd "passwd" [] include_str!("../../help/passwd.txt");
+    }
+    all(feature = "client", feature = "server") {
+        Demo "demo" [] include_str!("../../help/demo.txt");
+    }
+    all() {
+        Help "help" [Operand::Command] include_str!("../../help/help.txt");
+        Man "man" [Operand::Words(MAN_PAGES)] include_str!("../../help/man.txt");
+        Completions "completions" [Operand::Words(SHELLS)]
+            include_str!("../../help/completions.txt");
+    }
 }
 
 impl Command {
     pub(crate) fn help(self) -> CommandHelp {
         CommandHelp::read(self.name(), self.file())
+    }
+
+    /// Returns whether this build has the command.
+    pub(crate) fn is_built(self) -> bool {
+        Self::ALL.contains(&self)
     }
 }
 
@@ -117,7 +140,7 @@ const fn request(name: &'static str, means: &'static str) -> Synonym {
 /// The name of the synonym whose command depends on its operands.
 pub(super) const COPY: &str = "cp";
 
-pub(crate) const SYNONYMS: &[Synonym] = &[
+const SYNONYMS: &[Synonym] = &[
     synonym("cat", "get -o -", Get, &[("output", Some("-"))]),
     synonym(COPY, "get, put or fxp, depending on the operands", Get, &[]),
     synonym("del", "rm", Rm, &[]),
@@ -135,6 +158,11 @@ pub(crate) const SYNONYMS: &[Synonym] = &[
 ];
 
 impl Synonym {
+    /// Returns the other names of the commands of this build.
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
+        SYNONYMS.iter().filter(|synonym| synonym.command.is_built())
+    }
+
     /// Returns the synonym called `name`.
     pub(super) fn find(name: &OsStr) -> Option<&'static Self> {
         SYNONYMS.iter().find(|synonym| name == synonym.name)

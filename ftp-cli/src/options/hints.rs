@@ -3,7 +3,7 @@
 
 use getopts::Fail;
 
-use super::{Command, Group, Row, TABLE, Value, values};
+use super::{Command, Group, Row, Value, all_rows, values};
 use crate::exit::Failure;
 
 /// Explains an error of getopts, and says what to type instead. `command` is `None` for the options
@@ -15,7 +15,7 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
             format!("{object}unknown option {}; {}", dashed(name), hint(name, command))
         }
         Fail::ArgumentMissing(name) => {
-            let row = TABLE.iter().find(|row| row.is_called(name));
+            let row = all_rows().find(|row| row.is_called(name));
             let value = match row.map(|row| row.value) {
                 Some(Value::OneOf(_, words)) => words.replace('|', ", "),
                 Some(Value::Needed(name)) => name.to_owned(),
@@ -61,13 +61,13 @@ fn hint(name: &str, command: Option<Command>) -> String {
 }
 
 fn nearest(name: &str, is_known: impl Fn(&Row) -> bool) -> Option<&'static str> {
-    values::nearest(name, TABLE.iter().filter(|row| is_known(row)).map(|row| row.long))
+    values::nearest(name, all_rows().filter(|row| is_known(row)).map(|row| row.long))
 }
 
 /// Returns the commands that accept an option of this name, long or short: `get, put`. A short name
 /// may mean different options: `get (--preserve), mkdir (--parents)`.
 fn takers(name: &str) -> String {
-    let rows = || TABLE.iter().filter(|row| row.is_called(name));
+    let rows = || all_rows().filter(|row| row.is_called(name));
     let is_ambiguous = rows().any(|row| rows().any(|other| other.long != row.long));
     let of = |command: &Command| {
         let row = rows().find(|row| row.commands.contains(command))?;

@@ -12,9 +12,9 @@ mod relations;
 mod table;
 pub(crate) mod urls;
 
-pub(crate) use command::{Command, MAN_PAGES, Operand, SHELLS, SYNONYMS, Synonym};
+pub(crate) use command::{Command, MAN_PAGES, Operand, SHELLS, Synonym};
 pub(crate) use ftp_server::daemon::values;
-pub(crate) use table::{Completes, Group, Row, TABLE, Value, global_rows};
+pub(crate) use table::{Completes, Group, Row, TABLE, Value, all_rows, global_rows};
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -24,8 +24,9 @@ use std::time::Instant;
 use ftp_proto::FtpUrl;
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
+#[cfg(feature = "client")]
 use crate::config_file::Applied;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use hints::explain;
 
 /// The given options in order, and the operands.
@@ -36,6 +37,7 @@ pub(crate) struct Options {
     /// The synonym by which the command was called, if any.
     synonym: Option<&'static str>,
     /// The configuration file, if its options are applied.
+    #[cfg(feature = "client")]
     pub(crate) configured: Option<Arc<Applied>>,
     /// When the options were parsed: the time limit of the run begins then.
     begun: Option<Instant>,
@@ -79,7 +81,7 @@ pub(crate) fn parse(
     let name = arguments.restore(name);
     let synonym = Synonym::find(&name);
     let command = match synonym {
-        Some(synonym) if synonym.name == command::COPY => copying(rest, &arguments),
+        Some(synonym) if synonym.name == command::COPY => copying(rest, &arguments).built()?,
         _ => Command::find(&name)?,
     };
     let is_taken = |given: &&GivenOption| command.rows().any(|row| row.long == given.long);
@@ -101,7 +103,15 @@ pub(crate) fn parse(
     let given = implied.chain(before.given).chain(after.given).collect();
     let synonym = synonym.map(|synonym| synonym.name);
     let begun = Some(Instant::now());
-    Ok((Some(command), Options { given, operands, synonym, configured: None, begun }))
+    let options = Options {
+        given,
+        operands,
+        synonym,
+        #[cfg(feature = "client")]
+        configured: None,
+        begun,
+    };
+    Ok((Some(command), options))
 }
 
 /// Returns the command that `cp` stands for: it uploads to a URL, downloads from one, or copies
@@ -421,20 +431,35 @@ fn take_apart(
 }
 
 impl Command {
+    /// Returns the command, if this build has it.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` if the build has no such command.
+    pub(crate) fn built(self) -> Result<Self, Failure> {
+        match self.is_built() {
+            true => Ok(self),
+            false => {
+                let message = format!("{}: this build has {HALVES}", self.name());
+                Err(Failure::new(Exit::Unsupported, message))
+            }
+        }
+    }
+
     /// Returns the command with this name or synonym.
     ///
     /// # Errors
     ///
     /// Returns `Usage` if no command has this name; the message suggests a similar name, if there
-    /// is one.
+    /// is one. Returns `Unsupported` if this build lacks the command.
     pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
         let bytes = name.as_bytes();
         let name = name.to_string_lossy();
-        if let Some(command) = Self::ALL.iter().find(|command| command.name() == name) {
-            return Ok(*command);
+        if let Some(command) = Self::OF_ALL_BUILDS.iter().find(|command| command.name() == name) {
+            return command.built();
         }
         if let Some(synonym) = Synonym::find(name.as_ref().as_ref()) {
-            return Ok(synonym.command);
+            return synonym.command.built();
         }
         if let Some(failure) = lacking(bytes) {
             return Err(failure);
@@ -453,6 +478,13 @@ impl Command {
         Err(Failure::usage(format!("unknown command \"{name}\"; {hint}")))
     }
 }
+
+/// What this build has.
+const HALVES: &str = match (cfg!(feature = "client"), cfg!(feature = "server")) {
+    (true, false) => "only the client",
+    (false, true) => "only the server",
+    _ => "both client and server",
+};
 
 /// Returns the command of this program that corresponds to a command of another client.
 fn own_name(name: &str) -> Option<&'static str> {

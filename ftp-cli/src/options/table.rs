@@ -350,12 +350,17 @@ impl Command {
     }
 }
 
+/// Returns the options of this build.
+pub(crate) fn all_rows() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().filter(|row| row.commands.iter().any(|command| command.is_built()))
+}
+
 /// Returns the options that can precede the command, each once: if commands explain an option
 /// differently, the first row is used.
 pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
     let is_first = |(at, row): &(usize, &Row)| {
-        !TABLE.iter().take(*at).any(|other| other.long == row.long && other.group.is_global())
+        !all_rows().take(*at).any(|other| other.long == row.long && other.group.is_global())
     };
     let global = |(_, row): &(usize, &Row)| row.group.is_global();
-    TABLE.iter().enumerate().filter(global).filter(is_first).map(|(_, row)| row)
+    all_rows().enumerate().filter(global).filter(is_first).map(|(_, row)| row)
 }

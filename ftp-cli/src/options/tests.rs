@@ -1,7 +1,6 @@
 use std::os::unix::ffi::OsStringExt;
 
 use super::*;
-use crate::exit::Exit;
 
 fn parse_texts(line: &str) -> Result<(Option<Command>, Options), Failure> {
     parse(line.split_ascii_whitespace().map(OsString::from))

@@ -2,4 +2,5 @@
 //! programs, and as counts.
 
 pub(crate) mod events;
+#[cfg(feature = "client")]
 pub(crate) mod jobs;

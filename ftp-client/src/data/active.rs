@@ -1,12 +1,11 @@
 //! Active mode: `EPRT` (RFC 2428 §2), else `PORT` (RFC 959 §4.1.2). The client listens on the local
 //! address of the control connection, and accepts a connection only from the server's address.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use ftp_proto::{AddressClass, PortRanges, Verb};
-use rustix::io::retry_on_intr;
-use rustix::rand::{GetRandomFlags, getrandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
@@ -76,7 +75,7 @@ fn listen(local: SocketAddr, ports: Option<&PortRanges>) -> io::Result<(TcpListe
 /// Listens on the first free port of `ports`, starting at a random one.
 fn listen_in(local: SocketAddr, ports: &PortRanges) -> io::Result<TcpListener> {
     let mut forbidden = 0;
-    for port in ports.iter_from(random()?) {
+    for port in ports.iter_from(random()) {
         match listen_at(local, port) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}
             // Ports below 1024 need privileges.
@@ -113,11 +112,13 @@ fn listen_at(mut local: SocketAddr, port: u16) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Returns an unpredictable number, so that an attacker cannot predict the next port.
-fn random() -> io::Result<usize> {
-    let mut bytes = [0; size_of::<usize>()];
-    retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))?;
-    Ok(usize::from_ne_bytes(bytes))
+/// Returns an unpredictable number, so that an attacker cannot predict the next port. It is the hash
+/// of nothing with a random key; no hash tells the key.
+fn random() -> usize {
+    // On 32 bits, the lower half is enough for all ports.
+    (RandomState::new().build_hasher().finish() & u64::from(u32::MAX))
+        .try_into()
+        .unwrap_or_default()
 }
 
 /// Returns the current address of `name` in the family of `local`. With an address of the other
@@ -153,6 +154,7 @@ fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Res
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::net::TcpStream;
 

@@ -2,8 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -22,6 +20,7 @@ use super::verify::{self, Compared};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
+use crate::system::{FileExt, OsStrExt, share_content};
 
 /// The target of a download.
 pub enum Sink<'a> {
@@ -529,7 +528,7 @@ fn local_of(found: &FoundFile) -> io::Result<FoundFile> {
 fn copy_into(from: &File, length: u64, to: &mut LocalFile) -> io::Result<()> {
     let is_whole = from.metadata()?.len() == length;
     to.begin()?;
-    if !(is_whole && rustix::fs::ioctl_ficlone(to.file(), from).is_ok()) {
+    if !(is_whole && share_content(from, to.file())) {
         let mut block = vec![0; 256 * 1_024];
         let mut at = 0;
         while at < length {

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use sha2::Digest as _;
 
 use crate::client::Client;
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::Error;
+use crate::system::FileExt;
 
 /// The number of bytes to read from a file at a time.
 const BLOCK: usize = 256 * 1_024;

@@ -8,6 +8,7 @@ use ftp_proto::RepresentationType;
 use super::begin::{InTree, Left, Memory, Sink, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
+use super::growing::named;
 use super::local::Committed;
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions, Verify};
@@ -19,6 +20,7 @@ use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, MoveFault, Phase};
 use crate::event::{Event, Observer};
+use crate::system::check_path;
 use crate::transfer::Watch;
 use crate::url_path::Place;
 
@@ -182,6 +184,9 @@ impl<'a> Get<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
         self.job.past.left = Left::Nothing;
+        if let Sink::Path(target) | Sink::InPlace(target) = self.to {
+            check_path(target).map_err(|error| Error::Local(named(target, &error)))?;
+        }
         self.check_apart(client)?;
         match self.to {
             // An interrupted move continues before any file is skipped.

@@ -4,17 +4,14 @@
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ftp_proto::Escaped;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 use super::partial::PartialFile;
 use super::record::{Record, remove_sidecar};
 use crate::error::io_again;
+use crate::system::{MetadataExt, OpenOptionsExt, OsStrExt, appending, lock, lockable, unlock};
 
 /// A locked local file that a download extends.
 #[derive(Debug)]
@@ -56,10 +53,7 @@ impl Drop for Growing {
         if self.is_new {
             remove_empty(self.partial.file(), &self.path);
         }
-        // Closing the file does not always unlock it: a child process that another thread is
-        // starting shares the open file and its lock until it runs its program. Unlocking fails
-        // only on file systems without locks.
-        let _ = flock(self.partial.file(), FlockOperation::Unlock);
+        unlock(self.partial.file());
     }
 }
 
@@ -75,26 +69,26 @@ pub(super) fn remove_empty(file: &File, path: &Path) {
 /// would mix their bytes. `length` is the expected length. A new file gets `mode`, which the
 /// umask restricts. Also returns whether the file was created.
 fn open_alone(path: &Path, length: u64, mode: u32) -> io::Result<(File, bool)> {
-    let mut new = OpenOptions::new();
-    new.read(true).append(true).create_new(true).mode(mode);
-    let made = new.open(path);
+    let options = || {
+        let mut options = OpenOptions::new();
+        appending(lockable(&mut options));
+        options
+    };
+    let made = options().read(true).create_new(true).mode(mode).open(path);
     let is_new = made.is_ok();
     let opened = made.or_else(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => OpenOptions::new().read(true).append(true).open(path),
+        io::ErrorKind::AlreadyExists => options().read(true).open(path),
         _ => Err(error),
     });
     let file = opened.or_else(|error| match error.kind() {
         // The file may be writable but not readable. If it is neither, or if there is no file, the
         // first error says why.
-        io::ErrorKind::PermissionDenied => {
-            OpenOptions::new().append(true).open(path).map_err(|_| error)
-        }
+        io::ErrorKind::PermissionDenied => options().open(path).map_err(|_| error),
         _ => Err(error),
     });
     let file = file.map_err(|error| named(path, &error))?;
     // On file systems without locks, the length still shows whether the file has changed.
-    let is_locked = flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .is_err_and(|error| error == Errno::WOULDBLOCK);
+    let is_locked = lock(&file).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
     let is_same = file.metadata().is_ok_and(|metadata| metadata.len() == length);
     if is_locked || !is_same || !is_at(&file, path) {
         return Err(named(path, &io::Error::other("another program is writing to it")));

@@ -12,8 +12,6 @@
 use std::fmt::Write as _;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ftp_proto::{Severity, TimeVal};
@@ -28,6 +26,7 @@ use crate::client::Client;
 use crate::client::builder::Login;
 use crate::error::{Error, UploadFault};
 use crate::event::{Event, Observer};
+use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
 
 /// The end of the name of a journal: a dot and 16 hexadecimal digits come before it.
 pub(crate) const UPLOAD_JOURNAL: &str = ".ftp-cli-upload";

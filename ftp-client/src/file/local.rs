@@ -2,17 +2,14 @@
 
 use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-use rustix::fs::{CWD, Mode, RenameFlags, fchmod, renameat_with};
-use rustix::io::Errno;
 
 use super::growing::{Growing, is_at, named, remove_empty};
 use super::partial::PartialFile;
 use super::record::{Record, remove_sidecar};
 use super::temporary::Temporary;
+use crate::system::{OpenOptionsExt, check_path, lockable, rename_new, take_over};
 
 /// A local file that receives a download.
 ///
@@ -98,6 +95,7 @@ impl LocalFile {
         (length, offset): (u64, u64),
         record: Option<Record>,
     ) -> io::Result<Self> {
+        check_path(target)?;
         let old = fs::metadata(target).ok();
         let mode = mode_beside(old.as_ref());
         let growing = Growing::open(path, length, offset, mode, record)?;
@@ -348,21 +346,19 @@ pub(super) fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     if replaces {
         return fs::rename(from, to);
     }
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system supports this. A hard link has the same effect.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match fs::hard_link(from, to) {
-            Ok(()) => fs::remove_file(from),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-            Err(_) => rename_onto_own(from, to),
-        },
-        renamed => Ok(renamed?),
-    }
+    // A hard link has the same effect.
+    rename_new(from, to).unwrap_or_else(|| match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) => rename_onto_own(from, to),
+    })
 }
 
 /// Renames a file onto an empty one that this call creates, so that no file of another program is
 /// replaced, on a file system with neither `RENAME_NOREPLACE` nor hard links.
 fn rename_onto_own(from: &Path, to: &Path) -> io::Result<()> {
-    let own = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let mut options = OpenOptions::new();
+    let own = lockable(&mut options).write(true).create_new(true).mode(0o600).open(to)?;
     let is_free = own.metadata()?.len() == 0 && is_at(&own, to);
     let renamed = match is_free {
         true => fs::rename(from, to),
@@ -374,18 +370,8 @@ fn rename_onto_own(from: &Path, to: &Path) -> io::Result<()> {
     renamed
 }
 
-/// Copies the permissions of the file to be replaced and, if allowed, its owner. The set-user-ID
-/// and set-group-ID bits are left out: they would let the new content run with the rights of the
-/// old owner.
-pub(super) fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
-    let new = file.metadata()?;
-    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-        let _ = fchown(file, Some(old.uid()), Some(old.gid()));
-    }
-    Ok(fchmod(file, Mode::from_raw_mode(old.mode() & 0o777))?)
-}
-
 #[cfg(test)]
+#[cfg(unix)]
 pub(super) mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;

@@ -6,11 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::growing::named;
@@ -20,6 +17,7 @@ use super::origin::ServerFacts;
 use super::small;
 use crate::client::Client;
 use crate::error::{Error, MoveFault};
+use crate::system::{MetadataExt, lock, lockable, sync_directory};
 use crate::url_path::Place;
 
 /// The first line, which names the format of the lines after it.
@@ -171,12 +169,15 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
     let path = parent(local).join(format!(".ftp-cli-{id}.lock"));
     let failed = |error: &io::Error| Error::Local(named(&path, error));
     loop {
-        let opened = small::open(&path, OpenOptions::new().create(true).append(true));
+        let opened =
+            small::open(&path, lockable(&mut OpenOptions::new()).create(true).append(true));
         let file = opened.map_err(|error| failed(&error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match lock(&file) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(Error::Move(MoveFault::Locked(local.to_owned()))),
-            Err(error) => return Err(failed(&error.into())),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(Error::Move(MoveFault::Locked(local.to_owned())));
+            }
+            Err(error) => return Err(failed(&error)),
         }
         let held = file.metadata().map_err(|error| failed(&error))?;
         // The previous run may have removed this lock file, which then excludes no other run.
@@ -187,19 +188,6 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&error)),
             _ => {}
         }
-    }
-}
-
-/// Syncs the entries of a directory to disk.
-///
-/// # Errors
-///
-/// Returns the system's error if the directory cannot be opened or synced.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    match File::open(directory)?.sync_all() {
-        // Some file systems cannot sync directories.
-        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
-        synced => synced,
     }
 }
 
@@ -280,6 +268,7 @@ impl MoveJournal {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -3,8 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -14,6 +12,7 @@ use super::local::parent;
 use super::record::Record;
 use super::small;
 use super::targets::Targets;
+use crate::system::{MetadataExt, OsStrExt, OsStringExt};
 
 /// The number of names to try.
 const NAMES: u32 = 16;

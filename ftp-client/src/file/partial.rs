@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::record::Record;
+use crate::system::set_length;
 
 /// The number of received bytes after which they are written to disk and recorded.
 const FLUSH: u64 = 64 << 20;
@@ -65,7 +66,7 @@ impl PartialFile {
 
     /// Keeps only the first `length` bytes, which the download has received itself.
     pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)?;
+        set_length(&self.file, length)?;
         self.again(0);
         self.start = None;
         self.store_record(0);
@@ -94,7 +95,7 @@ impl PartialFile {
     /// Returns the system's error if the file cannot be truncated.
     pub(super) fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
-            self.file.set_len(start)?;
+            set_length(&self.file, start)?;
             let is_flushed = start > 0 && self.record.is_some() && self.file.sync_data().is_ok();
             self.store_record(if is_flushed { start } else { 0 });
             self.start = None;
@@ -106,7 +107,7 @@ impl PartialFile {
     pub(super) fn restore(&self) {
         if self.start.is_none() && self.offset > 0 {
             // If truncating fails, the next attempt truncates the file or finds it too long.
-            let _ = self.file.set_len(self.offset);
+            let _ = set_length(&self.file, self.offset);
         }
     }
 }

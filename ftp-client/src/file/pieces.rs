@@ -7,11 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide};
 use super::growing::named;
@@ -19,6 +15,7 @@ use super::local::{LocalFile, parent};
 use super::part::{self, FoundFile};
 use super::record::{Record, remove_sidecar};
 use super::targets::Targets;
+use crate::system::{OsStrExt, OsStringExt, lock, lockable};
 
 /// In the names of later pieces, the text between `NAME.part` and the position of the first byte.
 const SEGMENT: &str = ".segment-";
@@ -228,9 +225,10 @@ fn remove_from(first: &Path, least: u64) -> io::Result<()> {
             continue;
         }
         // The file is opened for writing, because some file systems lock only writable files.
-        let locked = OpenOptions::new().append(true).open(&path).map(|file| {
-            flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
-        });
+        let locked = lockable(&mut OpenOptions::new())
+            .append(true)
+            .open(&path)
+            .map(|file| lock(&file).is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
         if locked.map_err(|error| named(&path, &error))? {
             return Err(named(&path, &io::Error::other("another program is writing to it")));
         }

@@ -12,7 +12,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ftp_proto::TimeVal;
@@ -26,6 +25,7 @@ use super::targets::{NameTurn, RemoteTargets};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::{Event, Observer};
+use crate::system::OsStrExt;
 use crate::transfer::Watch;
 use crate::tree::path::{join, split};
 use crate::url_path::Place;

@@ -2,7 +2,6 @@
 //! again.
 
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use ftp_proto::{RepresentationType, TimeVal};
@@ -15,6 +14,7 @@ use super::options::Verify;
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
+use crate::system::FileExt;
 use crate::transfer::{Download, Watch};
 use crate::url_path::Entered;
 

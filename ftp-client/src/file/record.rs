@@ -9,13 +9,10 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ftp_proto::TimeVal;
-use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::{Fit, OVERLAP};
@@ -24,6 +21,7 @@ use super::origin::Origin;
 use super::small;
 use crate::client::Client;
 use crate::error::Error;
+use crate::system::{FileExt, MetadataExt, OsStrExt, attribute, remove_attribute, set_attribute};
 
 /// The name of the attribute.
 const ATTRIBUTE: &str = "user.ftp-cli.record";
@@ -168,12 +166,12 @@ impl Record {
         let Ok(metadata) = file.metadata() else { return };
         let state = State::Whole { length: metadata.len(), modified: written(&metadata) };
         let text = Self { state, ..self.clone() }.encode();
-        let _ = fsetxattr(file, ATTRIBUTE, text.as_bytes(), XattrFlags::empty());
+        let _ = set_attribute(file, ATTRIBUTE, text.as_bytes());
     }
 
     fn write(&self, file: &File, path: &Path) {
         let text = self.encode();
-        if fsetxattr(file, ATTRIBUTE, text.as_bytes(), XattrFlags::empty()).is_err() {
+        if set_attribute(file, ATTRIBUTE, text.as_bytes()).is_err() {
             let _ = small::replace(&sidecar(path), &text, false);
         }
     }
@@ -181,7 +179,7 @@ impl Record {
     /// Returns the record of the file at `path`, which is open as `file`.
     pub(crate) fn read(file: &File, path: &Path) -> Option<Self> {
         let mut value = [0; LONGEST];
-        let text = match fgetxattr(file, ATTRIBUTE, &mut value) {
+        let text = match attribute(file, ATTRIBUTE, &mut value) {
             Ok(length) => std::str::from_utf8(value.get(..length)?).ok()?.to_owned(),
             Err(_) => small::read(&sidecar(path), LONGEST).ok()??,
         };
@@ -190,7 +188,7 @@ impl Record {
 
     /// Removes the record of the file at `path`.
     pub(super) fn remove(file: &File, path: &Path) {
-        let _ = fremovexattr(file, ATTRIBUTE);
+        remove_attribute(file, ATTRIBUTE);
         remove_sidecar(path);
     }
 
@@ -295,6 +293,7 @@ pub(super) fn remove_sidecar(path: &Path) {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::io::Write as _;
 

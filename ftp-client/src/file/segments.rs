@@ -7,7 +7,6 @@
 //! from byte 0 nevertheless.
 
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -32,6 +31,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::pool::patience::Recovery;
 use crate::pool::{Lent, NotLent, Pool};
+use crate::system::OsStrExt;
 use crate::transfer::{Ended, Watch};
 
 /// The smallest range in bytes: a connection costs several round trips.

@@ -2,16 +2,18 @@
 //! file.
 
 use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use ftp_proto::TimeVal;
 
 use super::begin::Sink;
 use super::get::Get;
+use super::local::parent;
 use super::options::Existing;
 use crate::client::Client;
 use crate::error::{DownloadFault, Error};
+use crate::system::MetadataExt;
+use crate::tree::local::{Directory, rounds_to};
 use crate::tree::path::split;
 
 impl Get<'_> {
@@ -46,7 +48,13 @@ impl Get<'_> {
             return Ok(Some(why));
         }
         let Some((here, time)) = here.zip(time) else { return Ok(None) };
-        let is_same = here.mtime() == time && size == Some(here.len());
+        // As for trees: FAT stores only even seconds.
+        let is_coarse = |path: &Path| Directory::open(parent(path))?.is_coarse();
+        let is_rounded = || {
+            rounds_to(time, here.mtime())
+                && self.target().is_some_and(|path| is_coarse(path).unwrap_or(false))
+        };
+        let is_same = size == Some(here.len()) && (here.mtime() == time || is_rounded());
         Ok(match existing {
             Existing::ReplaceOlder => (here.mtime() >= time).then_some("not newer on the server"),
             _ => is_same.then_some("unchanged"),

@@ -3,16 +3,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use crate::system::{ALONE, OpenOptionsExt};
 
 /// The longest journal in bytes.
 pub(super) const JOURNAL: usize = 64 << 10;
-
-/// Flags with which opening neither follows a symbolic link nor waits for the other end of a FIFO.
-const ALONE: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
 
 /// Opens the regular file at `path`.
 ///
@@ -72,6 +68,7 @@ pub(super) fn replace(path: &Path, text: &str, syncs: bool) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::symlink;
 

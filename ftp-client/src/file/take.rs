@@ -21,7 +21,7 @@ use super::get::Get;
 use super::growing::named;
 use super::journal::LocalFacts;
 use super::local::{parent, rename};
-use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove, sync_directory};
+use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove};
 use super::options::Existing;
 use super::origin::{ServerFacts, TICK};
 use super::verify::prove_copy;
@@ -30,6 +30,7 @@ use crate::client::Client;
 use crate::error::{Error, MoveFault};
 use crate::event::Observer;
 use crate::listing::ListingForm;
+use crate::system::sync_directory;
 use crate::transfer::Watch;
 
 /// Age of a file, in seconds by this computer's clock, from which any later change gives it a

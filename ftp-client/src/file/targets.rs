@@ -6,8 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +17,7 @@ use super::moving::{MoveJournal, hold};
 use crate::client::Client;
 use crate::error::{Error, MoveFault, Phase, UploadFault};
 use crate::listing::ListOptions;
+use crate::system::{MetadataExt, OsStrExt};
 use crate::tree::local::Directory;
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
 use crate::tree::path::{join, split};
@@ -416,6 +415,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

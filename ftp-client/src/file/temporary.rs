@@ -5,16 +5,14 @@ use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
-use rustix::fs::{flock, linkat, openat};
-
-use super::local::{LocalFile, mode_beside, parent, rename, take_over};
+use super::local::{LocalFile, mode_beside, parent, rename};
+use crate::system::{
+    ALONE, MetadataExt, OpenOptionsExt, OsStrExt, lock, lockable, name_file, nameless, take_over,
+    unlock,
+};
 
 /// The number of temporary names to try.
 const NAMES: usize = 16;
@@ -35,8 +33,8 @@ impl Temporary {
     pub(super) fn make(target: &Path, like: &Path) -> io::Result<Self> {
         let old = fs::metadata(like).ok();
         let mode = mode_beside(old.as_ref());
-        let made = match Self::unnamed(target, mode) {
-            Some(made) => made,
+        let made = match nameless(parent(target), mode) {
+            Some(file) => Self::of(file, None, target),
             None => Self::named(target, mode)?,
         };
         if let Some(old) = &old {
@@ -49,18 +47,6 @@ impl Temporary {
         Self { file, path, target: target.to_owned() }
     }
 
-    /// Creates a file without a name, if the file system has such files and if `/proc` can give it
-    /// one later.
-    fn unnamed(target: &Path, mode: u32) -> Option<Self> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(mode);
-        let file = File::from(openat(CWD, parent(target), flags, mode).ok()?);
-        let known = fs::metadata(descriptor(&file)).ok()?;
-        let own = file.metadata().ok()?;
-        let is_same = (known.dev(), known.ino()) == (own.dev(), own.ino());
-        is_same.then(|| Self::of(file, None, target))
-    }
-
     fn named(target: &Path, mode: u32) -> io::Result<Self> {
         let directory = parent(target);
         clear(directory);
@@ -69,9 +55,10 @@ impl Temporary {
             let path = temporary_name(directory);
             // The umask restricts the mode.
             let mut options = OpenOptions::new();
-            match options.read(true).write(true).create_new(true).mode(mode).open(&path) {
+            lockable(&mut options).read(true).write(true).create_new(true).mode(mode);
+            match options.open(&path) {
                 Ok(file) => {
-                    lock(&file);
+                    hold(&file);
                     return Ok(Self::of(file, Some(path), target));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some(error),
@@ -85,14 +72,14 @@ impl Temporary {
     pub(super) fn publish(&mut self, replaces: bool) -> io::Result<()> {
         if self.path.is_none() {
             // `linkat` never replaces a file.
-            match self.link(&self.target) {
+            match name_file(&self.file, &self.target) {
                 Err(error) if replaces && error.kind() == io::ErrorKind::AlreadyExists => {}
                 linked => return linked,
             }
-            lock(&self.file);
+            hold(&self.file);
             let mut name = temporary_name(parent(&self.target));
             for _ in 0..NAMES {
-                match self.link(&name) {
+                match name_file(&self.file, &name) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         name = temporary_name(parent(&self.target));
                     }
@@ -109,11 +96,6 @@ impl Temporary {
         self.path = None;
         Ok(())
     }
-
-    fn link(&self, name: &Path) -> io::Result<()> {
-        let from = descriptor(&self.file);
-        Ok(linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
-    }
 }
 
 impl Drop for Temporary {
@@ -121,25 +103,19 @@ impl Drop for Temporary {
         if let Some(path) = &self.path {
             let _ = fs::remove_file(path);
         }
-        // As in `Growing`: closing the file does not always unlock it.
-        let _ = flock(&self.file, FlockOperation::Unlock);
+        unlock(&self.file);
     }
 }
 
 /// Locks a temporary file, which shows other programs that it is in use. Locking fails only on file
 /// systems without locks.
-fn lock(file: &File) {
-    let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
+fn hold(file: &File) {
+    let _ = lock(file);
 }
 
 fn temporary_name(directory: &Path) -> PathBuf {
     let number = RandomState::new().build_hasher().finish();
     directory.join(format!("{}{number:016x}", LocalFile::TEMPORARY))
-}
-
-/// Returns the path that leads to an open file, whatever its name.
-fn descriptor(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Removes the temporary files that killed processes left in a directory: those that no process
@@ -160,16 +136,18 @@ fn clear(directory: &Path) {
         if digits.len() != 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
             continue;
         }
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = openat(CWD, &path, flags, Mode::empty()).map(File::from) else { continue };
+        let mut options = OpenOptions::new();
+        let opened = lockable(&mut options).write(true).custom_flags(ALONE).open(&path);
+        let Ok(file) = opened else { continue };
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-        if is_file && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if is_file && lock(&file).is_ok() {
             let _ = fs::remove_file(&path);
         }
     }
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::io::Write;
 
@@ -190,7 +168,8 @@ mod tests {
         assert!(used.path.as_ref().is_some_and(|path| path.exists()));
         drop(used);
         // Without a name: there is nothing to leave.
-        let Some(mut unnamed) = Temporary::unnamed(&path, 0o600) else { return };
+        let Some(file) = nameless(root.path(), 0o600) else { return };
+        let mut unnamed = Temporary::of(file, None, &path);
         unnamed.file.write_all(b"new").unwrap();
         assert_eq!(names_in(root.path()), [".ftp-client-of-another-program"]);
         fs::write(&path, "old").unwrap();

@@ -60,7 +60,6 @@ impl Stream {
     }
 
     /// Returns the TCP socket, if bytes go through it unchanged.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn plain_tcp(&self) -> Option<&TcpStream> {
         self.socket.as_tcp().filter(|_| self.broken.is_none() && self.tls.is_none())
     }
@@ -86,7 +85,6 @@ impl Stream {
         let Some((idle, tcp)) = idle.zip(self.socket.as_tcp()) else { return Ok(()) };
         let idle = idle.clamp(LEAST_IDLE, MOST_IDLE);
         let keepalive = TcpKeepalive::new().with_time(idle).with_interval(PROBE_INTERVAL);
-        #[cfg(not(windows))]
         let keepalive = keepalive.with_retries(PROBES);
         SockRef::from(tcp).set_tcp_keepalive(&keepalive)
     }

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,6 +21,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use socket2::SockRef;
 
 use crate::error::{Error, Phase};
+use crate::system::{Waker, Woken, bell};
 
 /// The longest single `poll`; the deadline is checked after each one.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
@@ -352,11 +354,11 @@ fn poll_for(fds: &mut [PollFd<'_>], limit: Duration) -> Result<bool, Error> {
 
 /// A descriptor that becomes readable when woken, and stays so because nothing reads from it.
 #[derive(Debug)]
-pub(crate) struct Wakeup((io::PipeReader, io::PipeWriter));
+pub(crate) struct Wakeup((Woken, Waker));
 
 impl Wakeup {
     pub(crate) fn new() -> io::Result<Self> {
-        io::pipe().map(Self)
+        bell().map(Self)
     }
 
     pub(crate) fn wake(&self) {
@@ -559,6 +561,7 @@ impl Transport for TcpStream {
     }
 }
 
+#[cfg(unix)]
 impl Transport for UnixStream {
     fn set_nonblocking(&self) -> io::Result<()> {
         Self::set_nonblocking(self, true)
@@ -570,6 +573,7 @@ impl Transport for UnixStream {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::sync::mpsc;
 

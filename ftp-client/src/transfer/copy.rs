@@ -17,6 +17,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
+use crate::system::send_file;
 
 /// The number of bytes to copy at first: a small file should not cost a large buffer.
 const FIRST: usize = 16 * 1_024;
@@ -413,7 +414,7 @@ fn send(
                 Err(error) => break Err(error),
             };
             let begun = Instant::now();
-            match rustix::fs::sendfile(tcp, file, None, steps.size) {
+            match send_file(tcp, file, steps.size) {
                 Ok(0) => break Ok(true),
                 Ok(count) => {
                     upload.bytes += count as u64;

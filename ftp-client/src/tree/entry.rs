@@ -1,7 +1,6 @@
 //! Describes objects of a directory, local or remote, for the comparison of both sides.
 
 use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
-use rustix::fs::{FileType, Stat};
 
 use crate::file::journal::UPLOAD_JOURNAL;
 use crate::file::local::LocalFile;
@@ -163,26 +162,6 @@ pub(crate) fn sort(items: &mut [TreeEntry]) {
 }
 
 impl TreeEntry {
-    /// Returns the entry of a local object.
-    pub(crate) fn local(name: &[u8], stat: &Stat) -> Self {
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => ObjectKind::File,
-            FileType::Directory => ObjectKind::Directory,
-            FileType::Symlink => ObjectKind::Link,
-            _ => ObjectKind::Special,
-        };
-        Self {
-            name: name.to_vec(),
-            kind,
-            size: u64::try_from(stat.st_size).ok(),
-            stamp: Some(Stamp::at(stat.st_mtime)),
-            changed: Some(stat.st_ctime),
-            unique: None,
-            mode: u16::try_from(stat.st_mode & u32::from(MODE)).ok(),
-            target: None,
-        }
-    }
-
     /// Returns the memory usage of the entry in bytes.
     pub(crate) fn weight(&self) -> usize {
         let length = |text: &Option<Vec<u8>>| text.as_ref().map_or(0, Vec::len);

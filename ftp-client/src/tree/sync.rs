@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path, PathBuf};
 
 use super::compare::{Difference, Rule};
@@ -25,6 +24,7 @@ use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
 use crate::pool::Pool;
 use crate::pool::growth::MOST;
+use crate::system::OsStrExt;
 
 /// One end of a synchronization: a directory of this computer or of a server.
 #[derive(Clone, Debug)]

@@ -1,4 +1,5 @@
 //! The programs in `examples/`, and trees as other programs use them, run with our server.
+#![cfg(target_os = "linux")]
 #![allow(dead_code, reason = "their main functions are for people who try them")]
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 
@@ -31,6 +32,8 @@ mod client_test;
 mod download;
 #[path = "../../examples/errors.rs"]
 mod errors;
+#[path = "../../examples/files.rs"]
+mod files;
 #[path = "../../examples/fxp.rs"]
 mod fxp;
 #[path = "../../examples/get_put.rs"]
@@ -281,6 +284,20 @@ fn queue_shows_why_and_when_the_next_attempt_follows() {
     queue::download(queue, &["a.bin".to_owned()], bench.here.path()).unwrap();
     let said = said.lock().unwrap();
     assert!(matches!(&said[..], [only] if only.contains("attempt: 2") && only.contains("450")));
+}
+
+#[test]
+fn files_copies_files_and_trees_both_ways() {
+    let bench = Bench::with_a_file();
+    let run =
+        |action, local, path| files::run(action, &bench.local(local), &bench.url(path)).unwrap();
+    assert_eq!(run("get", "b.bin", "a.bin"), "300001 bytes, 0 from an earlier run");
+    assert_eq!(run("put", "b.bin", "c.bin"), "300001 bytes, 0 from an earlier run");
+    assert_eq!(bench.server.root.read("c.bin"), bench.content);
+    bench.server.root.write("tree/b.bin", &bench.content);
+    assert_eq!(run("down", "copy", "tree"), "1 files copied");
+    assert_eq!(run("up", "copy", "second"), "1 files copied");
+    assert_eq!(bench.server.root.read("second/b.bin"), bench.content);
 }
 
 #[test]

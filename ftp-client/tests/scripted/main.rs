@@ -1,6 +1,7 @@
 //! The client with a scripted peer: each test holds both sides of one dialogue. The ids in the
 //! names are those of the conformance and hostile-input lists.
 
+#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 
 mod ahead;

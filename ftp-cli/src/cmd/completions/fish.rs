@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::words::{BOOKMARKS, all_names, names, of_operand, quoted, spellings, takes_bookmarks};
-use crate::options::{self, Command, Completes, Row, SYNONYMS};
+use crate::options::{self, Command, Completes, Row, Synonym};
 
 /// Start of the script. `__ftp_cli_command` prints the command on the line, and fails if the line
 /// has no command.
@@ -56,7 +56,7 @@ pub(super) fn script() -> String {
         let (name, summary) = (command.name(), text_of(command.help().summary));
         let _ = writeln!(text, "complete -c ftp-cli -n '{NONE}' -a {name} -d {summary}");
     }
-    for synonym in SYNONYMS {
+    for synonym in Synonym::all() {
         let means = text_of(synonym.means);
         let _ = writeln!(text, "complete -c ftp-cli -n '{NONE}' -a {} -d {means}", synonym.name);
     }

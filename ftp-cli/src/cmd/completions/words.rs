@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use crate::options::{Command, Completes, Operand, Row, SYNONYMS, Synonym};
+use crate::options::{Command, Completes, Operand, Row, Synonym};
 
 /// Returns all names of a command, its own name first.
 pub(super) fn names(command: Command) -> Vec<&'static str> {
@@ -12,7 +12,7 @@ pub(super) fn names(command: Command) -> Vec<&'static str> {
 /// Returns all names of all commands.
 pub(super) fn all_names() -> Vec<&'static str> {
     let commands = Command::ALL.iter().map(|command| command.name());
-    commands.chain(SYNONYMS.iter().map(|synonym| synonym.name)).collect()
+    commands.chain(Synonym::all().map(|synonym| synonym.name)).collect()
 }
 
 /// Program for sed that prints the bookmarks of a configuration file, each as `@NAME/`.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::words::{BOOKMARKS, names, of_operand, quoted, spellings, takes_bookmarks};
-use crate::options::{self, Command, Completes, Operand, Row, SYNONYMS, Value};
+use crate::options::{self, Command, Completes, Operand, Row, Synonym, Value};
 
 /// Text before the options that can precede a command.
 const BEGIN: &str = r#"#compdef ftp-cli
@@ -66,7 +66,7 @@ pub(super) fn script() -> String {
     }
     text.push_str(END);
     let commands = Command::ALL.iter().map(|command| (command.name(), command.help().summary));
-    let synonyms = SYNONYMS.iter().map(|synonym| (synonym.name, synonym.means));
+    let synonyms = Synonym::all().map(|synonym| (synonym.name, synonym.means));
     let commands: String = commands
         .chain(synonyms)
         .map(|(name, summary)| {

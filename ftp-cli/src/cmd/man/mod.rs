@@ -15,9 +15,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         [name] => name.to_string_lossy(),
         _ => return Err(Failure::usage(format!("man takes one page: {MAN_PAGES}"))),
     };
-    let pages: [(_, fn() -> String); 2] =
-        [("ftp-cli", program::page), ("server.toml", settings::page)];
+    let pages: &[(_, fn() -> String)] = &[
+        ("ftp-cli", program::page),
+        #[cfg(feature = "server")]
+        ("server.toml", settings::page),
+    ];
     let page =
-        values::word(&name, &pages).map_err(|wrong| Failure::usage(format!("man: {wrong}")))?;
+        values::word(&name, pages).map_err(|wrong| Failure::usage(format!("man: {wrong}")))?;
     output::print(&mut stdio.output, page().as_bytes())
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::roff::{escaped, item, lines, paragraphs, section, title};
 use crate::exit::{self, Exit};
-use crate::options::{Command, Group, Row, SYNONYMS, TABLE, Value};
+use crate::options::{Command, Group, Row, Synonym, Value, all_rows};
 use crate::texts::{CommandHelp, ENVIRONMENT, FILES, URLS, terms};
 
 /// Schema of `--json`.
@@ -19,14 +19,16 @@ pub(super) fn page() -> String {
         let usage = escaped(command.help().usage);
         let _ = writeln!(text, "\\fBftp\\-cli {}\\fR {usage}\n.br", command.name());
     }
-    section(&mut text, "DESCRIPTION");
-    paragraphs(&mut text, URLS);
+    if cfg!(feature = "client") {
+        section(&mut text, "DESCRIPTION");
+        paragraphs(&mut text, URLS);
+    }
     section(&mut text, "COMMANDS");
     for command in Command::ALL {
         about(&mut text, *command);
     }
     text.push_str(".SS Other names of commands\n");
-    for synonym in SYNONYMS {
+    for synonym in Synonym::all() {
         item(&mut text, synonym.name, synonym.means);
     }
     section(&mut text, "OPTIONS");
@@ -47,8 +49,10 @@ pub(super) fn page() -> String {
         let meaning = format!("{meaning}{}", kind.unwrap_or_default());
         item(&mut text, &exit.code().to_string(), &meaning);
     }
-    section(&mut text, "JSON LINES");
-    schema(&mut text);
+    if cfg!(feature = "client") {
+        section(&mut text, "JSON LINES");
+        schema(&mut text);
+    }
     section(&mut text, "ENVIRONMENT");
     for (name, meaning) in terms(ENVIRONMENT) {
         item(&mut text, name, &meaning);
@@ -71,7 +75,7 @@ pub(super) fn page() -> String {
 /// Writes the options that can stand before the command, by group.
 fn global_options(text: &mut String) {
     for group in Group::ALL.iter().filter(|group| group.is_global()) {
-        let rows: Vec<&Row> = TABLE.iter().filter(|row| row.group == *group).collect();
+        let rows: Vec<&Row> = all_rows().filter(|row| row.group == *group).collect();
         if !rows.is_empty() {
             let _ = writeln!(text, ".SS {}", escaped(group.title()));
         }
@@ -132,7 +136,8 @@ fn option(text: &mut String, row: &Row, names_commands: bool) {
     let _ = writeln!(text, ".TP\n{short}\\fB\\-\\-{}\\fR{value}", escaped(row.long));
     let _ = write!(text, "{}", lines(row.help));
     if names_commands {
-        let names: Vec<&str> = row.commands.iter().map(|command| command.name()).collect();
+        let built = row.commands.iter().filter(|command| command.is_built());
+        let names: Vec<&str> = built.map(|command| command.name()).collect();
         let _ = writeln!(text, "({})", names.join(", "));
     }
 }
@@ -140,6 +145,7 @@ fn option(text: &mut String, row: &Row, names_commands: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::TABLE;
     use std::fs;
     use std::path::PathBuf;
 

@@ -22,13 +22,14 @@ use self::blocks::blocks;
 use crate::ftp;
 
 /// Programs that differ from those of a reader's machine, and why.
-const STAND_INS: [(&str, &str); 9] = [
+const STAND_INS: [(&str, &str); 10] = [
     ("apt-get", "the machine of the tests cannot reach Debian"),
     ("cargo", "a build takes minutes; CI runs these commands themselves"),
     ("certbot", "the machine of the tests cannot reach Let's Encrypt"),
     ("journalctl", "no systemd runs there"),
     ("mail", "nothing is to be sent"),
     ("podman", "images cannot be fetched; the entry point runs without a container"),
+    ("rustup", "targets are hundreds of megabytes; CI adds them"),
     ("sudo", "the reader of the tests is root already"),
     ("systemctl", "no systemd runs there: units are verified, and their commands started"),
     ("ufw", "the firewall of the machine is none of the tests' business"),

@@ -16,7 +16,6 @@
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,10 +27,11 @@ use crate::file::evidence::Why;
 use crate::file::growing::named;
 use crate::file::journal::{LocalFacts, hex};
 use crate::file::local::parent;
-use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, hold, sync_directory};
+use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, hold};
 use crate::file::origin::ServerFacts;
 use crate::file::targets::MovedSource;
 use crate::file::{Done, Verified};
+use crate::system::{MetadataExt, sync_directory};
 use crate::url_path::Place;
 
 /// A move in progress.

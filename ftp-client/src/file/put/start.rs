@@ -2,8 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ftp_proto::{Pathname, RepresentationType};
@@ -17,6 +15,7 @@ use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
 use crate::file::local::parent;
 use crate::file::options::Existing;
 use crate::file::verify::compare_first;
+use crate::system::{FileExt, MetadataExt, OsStrExt};
 use crate::tree::local::Directory;
 use crate::tree::path::{join, split};
 use crate::tree::probe::with_probe;

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +19,7 @@ use crate::file::get::Get;
 use crate::file::growing::unnamed;
 use crate::file::options::{Existing, FileOptions};
 use crate::file::origin::Origin;
+use crate::system::OsStrExt;
 use crate::transfer::RateLimit;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::{TreeFault, shown};

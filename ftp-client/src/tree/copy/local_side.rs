@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::system::{MetadataExt, OsStrExt};
 use crate::tree::entry::may_be_partial;
 use crate::tree::fault::TreeFault;
 use crate::tree::local::{Backup, Directory};

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
-use std::os::unix::fs::MetadataExt;
 
 use ftp_proto::{Permissions, TimeVal};
 
@@ -14,6 +13,7 @@ use crate::file::checksum::Checksum;
 use crate::file::verify::{compare_digest, prove_copy};
 use crate::listing::ListOptions;
 use crate::pool::patience::Recovery;
+use crate::system::MetadataExt;
 use crate::tree::encoding::{Names, is_text};
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::hand::Hand;

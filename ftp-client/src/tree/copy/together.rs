@@ -2,7 +2,6 @@
 //! [`Get::attempt_over`] does.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
 use super::down::{CopyTarget, Down};
 use super::{Copied, Copier};
@@ -11,6 +10,7 @@ use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::pieces::remove_pieces;
 use crate::pool::patience::Recovery;
+use crate::system::OsStrExt;
 use crate::tree::entry::name_of_pieces;
 use crate::tree::fault::TreeFault;
 use crate::tree::path::join;

@@ -3,8 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +17,7 @@ use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, LocalSource, Put, PutPast, StoreAs, TemporaryName};
+use crate::system::{MetadataExt, OsStrExt};
 use crate::transfer::RateLimit;
 use crate::tree::compare::Difference;
 use crate::tree::encoding::is_text;

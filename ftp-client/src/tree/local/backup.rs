@@ -2,13 +2,12 @@
 
 use std::io::{self, ErrorKind};
 
-use rustix::fs::{AtFlags, RenameFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::{Directory, os};
-
-/// Largest number of backups of one name.
-const COPIES: usize = 10_000;
+use super::unix::os;
+use super::{Directory, ELSEWHERE, names};
+use crate::system::rename_new_at;
 
 /// A directory for replaced and deleted files, which keep their relative paths in it.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ impl Backup {
                 Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::NOSYS) => {
                     return self.take(directory, path, name);
                 }
-                linked => return linked.map_err(other_file_system),
+                linked => return linked.map_err(|error| other_file_system(error.into())),
             }
         }
         Err(ErrorKind::AlreadyExists.into())
@@ -56,17 +55,15 @@ impl Backup {
         let place = self.place(path)?;
         let (from, own) = (&directory.descriptor, os(name)?);
         for kept in names(name) {
-            let free = RenameFlags::NOREPLACE;
             let at = &place.descriptor;
-            match rustix::fs::renameat_with(from, own, at, os(&kept)?, free) {
-                Err(Errno::EXIST) => {}
-                // Some file systems do not support `RENAME_NOREPLACE`.
-                Err(Errno::INVAL | Errno::NOSYS) => {
-                    if place.found(&kept)?.is_none() {
-                        let moved = rustix::fs::renameat(from, own, at, os(&kept)?);
-                        return moved.map_err(other_file_system);
-                    }
-                }
+            let to = os(&kept)?;
+            let moved = match rename_new_at((from, own), (at, to)) {
+                Some(moved) => moved,
+                None if place.found(&kept)?.is_some() => continue,
+                None => rustix::fs::renameat(from, own, at, to).map_err(io::Error::from),
+            };
+            match moved {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 moved => return moved.map_err(other_file_system),
             }
         }
@@ -84,17 +81,10 @@ impl Backup {
     }
 }
 
-/// Returns the names to try for a kept file: its own, then those of `cp --backup=numbered`.
-fn names(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    let numbered =
-        (1..COPIES).map(move |number| [name, format!(".~{number}~").as_bytes()].concat());
-    std::iter::once(name.to_vec()).chain(numbered)
-}
-
-fn other_file_system(error: Errno) -> io::Error {
-    match error {
-        Errno::XDEV => io::Error::other("the backup must be on the same file system as the target"),
-        error => error.into(),
+fn other_file_system(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::CrossesDevices => io::Error::other(ELSEWHERE),
+        _ => error,
     }
 }
 

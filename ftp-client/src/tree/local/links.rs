@@ -4,14 +4,15 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
-use super::{Directory, MADE, bits, os};
+use super::unix::{bits, os};
+use super::{Directory, MADE};
 use crate::tree::entry::{ObjectKind, TEMPORARY, TreeEntry};
 
 /// Mode bits other than the nine permission bits.
-const SPECIAL: u32 = 0o7000;
+const SPECIAL: RawMode = 0o7000;
 
 impl Directory {
     /// Returns the entry of the object `name`, whose status is `stat`. If the object is a link,

@@ -2,31 +2,35 @@
 //! symbolic link only in a source with `--links follow`. So neither a server nor a local user who
 //! changes the tree can make a mirror leave the tree (CVE-2014-4877).
 
+#[cfg(unix)]
 mod backup;
+#[cfg(unix)]
 mod links;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
-use std::collections::HashSet;
-use std::ffi::{CStr, OsStr};
-use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::flock;
-use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat};
-use rustix::io::Errno;
-
+#[cfg(unix)]
 pub(crate) use backup::Backup;
+#[cfg(unix)]
+pub(crate) use unix::Directory;
+#[cfg(unix)]
+use unix::os;
+#[cfg(windows)]
+use windows::os;
+#[cfg(windows)]
+pub(crate) use windows::{Backup, Directory};
 
-use super::entry::{MODE, ObjectKind, TEMPORARY, TreeEntry};
+use super::entry::TEMPORARY;
 use super::names::{Answer, Relation, relation};
 use super::path::split;
 use crate::file::local::set_modified;
-use crate::listing::{Budget, ListLimits};
+use crate::system::MetadataExt;
 
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -34,129 +38,16 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 /// Reason to keep a temporary file.
 const IN_USE: &str = "another program may be writing to it";
 
+/// Largest number of backups of one name.
+const COPIES: usize = 10_000;
+
+/// Reason to refuse a backup on another file system.
+const ELSEWHERE: &str = "the backup must be on the same file system as the target";
+
 /// A time that FAT cannot store.
 pub(crate) const ODD_TIME: i64 = 1_000_000_001;
 
-/// Flags for opening a directory.
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
-
-/// An open directory.
-#[derive(Debug)]
-pub(crate) struct Directory {
-    descriptor: OwnedFd,
-    /// Whether symbolic links in the directory are followed (`--links follow`).
-    follows: bool,
-}
-
 impl Directory {
-    /// Opens the directory that the user named, through symbolic links if necessary.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let descriptor = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
-        Ok(Self { descriptor, follows: false })
-    }
-
-    /// Sets whether symbolic links in and below the directory are followed. Only sources may follow
-    /// them.
-    pub(crate) fn following(self, follows: bool) -> Self {
-        Self { follows, ..self }
-    }
-
-    /// Returns the flags for opening objects in this directory.
-    fn of_objects(&self) -> OFlags {
-        if self.follows { OFlags::empty() } else { OFlags::NOFOLLOW }
-    }
-
-    /// Opens a directory in this one.
-    fn enter(&self, name: &[u8]) -> io::Result<Self> {
-        let flags = DIRECTORY.union(self.of_objects());
-        let descriptor = rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?;
-        Ok(Self { descriptor, follows: self.follows })
-    }
-
-    /// Opens the directory at `path`, relative to this directory. `path` consists of names
-    /// separated by `/`. If `path` is empty, opens this directory itself.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors. Unless links are followed, fails if a part of the path is a
-    /// symbolic link.
-    pub(crate) fn below(&self, path: &[u8]) -> io::Result<Self> {
-        let mut directory =
-            Self { descriptor: self.descriptor.try_clone()?, follows: self.follows };
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            directory = directory.enter(name)?;
-        }
-        Ok(directory)
-    }
-
-    /// Returns the entries of this directory.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors, even if only part of the directory is unreadable. Returns
-    /// `QuotaExceeded` if the directory exceeds `limits`.
-    pub(crate) fn items(&self, limits: ListLimits) -> io::Result<Vec<TreeEntry>> {
-        let (mut items, mut held) = (Vec::new(), 0);
-        for entry in Dir::read_from(&self.descriptor)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            held += size_of::<TreeEntry>() + Budget::weight_of_name(name.to_bytes());
-            if items.len() >= limits.entries || held > limits.bytes {
-                return Err(ErrorKind::QuotaExceeded.into());
-            }
-            match self.stat(name) {
-                Ok(stat) => items.push(self.entry(name, &stat)),
-                // The object was removed in the meantime.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(items)
-    }
-
-    /// Returns the names in this directory that `wants` accepts.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn names(&self, wants: impl Fn(&[u8]) -> bool) -> io::Result<HashSet<Vec<u8>>> {
-        let mut names = HashSet::new();
-        for entry in Dir::read_from(&self.descriptor)? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if wants(name) {
-                names.insert(name.to_vec());
-            }
-        }
-        Ok(names)
-    }
-
-    fn stat(&self, name: &CStr) -> io::Result<Stat> {
-        if self.follows
-            && let Ok(stat) = rustix::fs::statat(&self.descriptor, name, AtFlags::empty())
-        {
-            return Ok(stat);
-        }
-        Ok(rustix::fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-
-    /// Returns the status of the object with this name, if the object exists.
-    fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
-        match rustix::fs::statat(&self.descriptor, os(name)?, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Returns whether `unlisted` is the object `listed`. Both are paths in one directory.
     ///
     /// # Errors
@@ -176,104 +67,6 @@ impl Directory {
             && directory.lists(name)?
             && directory.lists(split(listed).1)?;
         Ok(if are_two { Relation::Two } else { relation })
-    }
-
-    /// Returns whether a listing shows exactly this name.
-    fn lists(&self, name: &[u8]) -> io::Result<bool> {
-        for entry in Dir::read_from(&self.descriptor)? {
-            if entry?.file_name().to_bytes() == name {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Creates a directory in this one. Accepts an existing directory.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
-        match rustix::fs::mkdirat(&self.descriptor, os(name)?, Mode::from_raw_mode(0o777)) {
-            Err(Errno::EXIST) => self.enter(name).map(drop),
-            made => Ok(made?),
-        }
-    }
-
-    /// Creates an empty file, which is locked until the result is dropped.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors, such as `EEXIST` if the name exists.
-    pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let made =
-            rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::from_raw_mode(0o666));
-        let file = File::from(made?);
-        // The lock keeps other runs from removing the file as a leftover, as in `Draft::new`.
-        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        Ok(file)
-    }
-
-    /// Opens a regular file in this directory for reading.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors, and an error for anything but a regular file.
-    pub(crate) fn read(&self, name: &[u8]) -> io::Result<File> {
-        // With `NONBLOCK`, opening a FIFO does not wait for a writer.
-        let flags = OFlags::RDONLY | self.of_objects() | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file =
-            File::from(rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?);
-        match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(io::Error::other("is no longer a regular file")),
-        }
-    }
-
-    /// Removes an object. A directory must be empty. If the object is a symbolic link, removes the
-    /// link itself.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn remove(&self, name: &[u8], is_directory: bool) -> io::Result<()> {
-        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        Ok(rustix::fs::unlinkat(&self.descriptor, os(name)?, flags)?)
-    }
-
-    /// Locks a temporary file until the result is dropped, so that no other run writes to it.
-    /// Returns `None` if the object is missing or not a regular file.
-    ///
-    /// # Errors
-    ///
-    /// Returns `WouldBlock` if the file cannot be locked, because another program has the lock or
-    /// the file system has no locks. Also returns the system's errors.
-    pub(crate) fn hold(&self, name: &[u8]) -> io::Result<Option<File>> {
-        let is_file = |stat: Stat| TreeEntry::local(name, &stat).kind == ObjectKind::File;
-        if !self.found(name)?.is_some_and(is_file) {
-            return Ok(None);
-        }
-        let name = os(name)?;
-        let open = |access| {
-            let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            rustix::fs::openat(&self.descriptor, name, flags, Mode::empty())
-        };
-        // Some network file systems lock only files that are open for writing.
-        let opened = match open(OFlags::WRONLY) {
-            Err(Errno::ACCESS | Errno::ROFS) => open(OFlags::RDONLY),
-            opened => opened,
-        };
-        let file = match opened {
-            Ok(file) => File::from(file),
-            // In the meantime, another run may have renamed or removed the file.
-            Err(Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            Err(_) => Err(io::Error::new(ErrorKind::WouldBlock, IN_USE)),
-        }
     }
 
     /// Removes a temporary file of a killed run, if no process holds its lock. Returns whether the
@@ -308,16 +101,6 @@ impl Directory {
         Ok(time? != ODD_TIME)
     }
 
-    /// Returns a path that leads to this directory while it is open, even if it is moved and its
-    /// old name is reused. Returns `None` without `/proc`.
-    pub(crate) fn path(&self) -> Option<PathBuf> {
-        let path = PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()));
-        let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
-        let own = rustix::fs::fstat(&self.descriptor).ok()?;
-        let found = fs::metadata(&path).ok().map(id)?;
-        (found == (own.st_dev, own.st_ino)).then_some(path)
-    }
-
     /// Returns whether an earlier run kept the first bytes of a file, under [`part_of`] its name.
     pub(crate) fn has_part(&self, name: &[u8]) -> bool {
         let part = [&part_of(name), b".part".as_slice()].concat();
@@ -333,34 +116,11 @@ impl Directory {
     pub(crate) fn check_name(&self, name: &[u8]) -> io::Result<()> {
         os(name).map(drop)
     }
+}
 
-    /// Prepares the complete `file` for the name `name`: checks that it replaces nothing but a
-    /// regular file, and sets the permission bits `mode`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors, and `AlreadyExists` if the name belongs to anything but a
-    /// regular file, since a server's names never replace other objects of the user.
-    pub(crate) fn prepare(&self, file: &File, name: &[u8], mode: Option<u16>) -> io::Result<()> {
-        if let Some(old) = self.found(name)?
-            && TreeEntry::local(name, &old).kind != ObjectKind::File
-        {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
-        match mode {
-            Some(mode) => Ok(rustix::fs::fchmod(file, bits(mode))?),
-            None => Ok(()),
-        }
-    }
-
-    /// Syncs everything written to this file system to the disk.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.descriptor)?)
-    }
+/// Returns whether FAT can round the time `source` to `target`, an adjacent even second.
+pub(crate) const fn rounds_to(source: i64, target: i64) -> bool {
+    target % 2 == 0 && source.abs_diff(target) == 1
 }
 
 /// Returns the name from which the name of the partial file of `name` is derived.
@@ -368,23 +128,14 @@ pub(crate) fn part_of(name: &[u8]) -> Vec<u8> {
     [TEMPORARY, b"part-", name].concat()
 }
 
-/// Returns permission bits for system calls.
-fn bits(mode: u16) -> Mode {
-    Mode::from_raw_mode(u32::from(mode & MODE))
-}
-
-/// Returns a name for system calls.
-///
-/// # Errors
-///
-/// Returns `InvalidInput` for a name that would escape the directory. Such names are rejected
-/// earlier; this is the last line of defence.
-fn os(name: &[u8]) -> io::Result<&OsStr> {
-    if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
-        return Err(ErrorKind::InvalidInput.into());
-    }
-    Ok(OsStr::from_bytes(name))
+/// Returns the names to try for a file that is kept in a backup: its own, then those of
+/// `cp --backup=numbered`.
+fn names(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let numbered =
+        (1..COPIES).map(move |number| [name, format!(".~{number}~").as_bytes()].concat());
+    std::iter::once(name.to_vec()).chain(numbered)
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
-use crate::tree::entry::is_temporary;
+use crate::listing::ListLimits;
+use crate::tree::entry::{ObjectKind, TreeEntry, is_temporary};
 
 fn scene() -> (tempfile::TempDir, Directory) {
     let root = tempfile::tempdir().unwrap();
@@ -141,4 +142,13 @@ fn names_that_a_listing_shows_apart_are_two_objects() {
 
 fn most(entries: usize) -> ListLimits {
     ListLimits { entries, ..ListLimits::default() }
+}
+
+#[test]
+fn fat_rounds_an_odd_second_to_an_even_one_beside_it() {
+    for (source, target, want) in
+        [(3, 2, true), (3, 4, true), (2, 3, false), (3, 3, false), (3, 6, false), (-3, -4, true)]
+    {
+        assert_eq!(rounds_to(source, target), want, "{source} {target}");
+    }
 }

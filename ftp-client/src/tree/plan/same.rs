@@ -6,6 +6,7 @@ use crate::error::ErrorKind;
 use crate::tree::compare::{Difference, Rule, Verdict, compare};
 use crate::tree::entry::{Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::TreeFault;
+use crate::tree::local::rounds_to;
 use crate::tree::path::{join, split};
 use crate::tree::scan::Scan;
 
@@ -268,13 +269,10 @@ impl Planner<'_> {
     }
 }
 
-/// Returns whether the target's time is the source's time, rounded by FAT to an adjacent even
-/// second.
+/// Returns whether the target's time can be the source's time, rounded by FAT.
 fn is_rounded(source: &TreeEntry, target: &TreeEntry) -> bool {
     let exact = |item: &TreeEntry| item.stamp.and_then(Stamp::exact);
-    exact(source).zip(exact(target)).is_some_and(|(of_source, of_target)| {
-        of_target % 2 == 0 && of_source.abs_diff(of_target) == 1
-    })
+    exact(source).zip(exact(target)).is_some_and(|(source, target)| rounds_to(source, target))
 }
 
 /// Returns a message if the server's clock differs from the local clock by a minute or more.

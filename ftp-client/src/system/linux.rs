@@ -1,0 +1,107 @@
+//! Linux: what other systems lack.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::fs::{fgetxattr, fremovexattr, fsetxattr, linkat, openat, renameat_with};
+use rustix::io::Errno;
+
+use super::unix::is_at;
+
+/// Sets an extended attribute of a file.
+///
+/// # Errors
+///
+/// Returns the system's error, also if the file system has no attributes.
+pub(crate) fn set_attribute(file: &File, name: &str, value: &[u8]) -> io::Result<()> {
+    Ok(fsetxattr(file, name, value, XattrFlags::empty())?)
+}
+
+/// Reads an extended attribute of a file into `value`; returns its length.
+///
+/// # Errors
+///
+/// Returns the system's error, also if the file lacks the attribute.
+pub(crate) fn attribute(file: &File, name: &str, value: &mut [u8]) -> io::Result<usize> {
+    Ok(fgetxattr(file, name, value)?)
+}
+
+/// Removes an extended attribute of a file, if there is one.
+pub(crate) fn remove_attribute(file: &File, name: &str) {
+    let _ = fremovexattr(file, name);
+}
+
+/// Renames a file, unless another object has the name `to`. Returns `None` if the system or the
+/// file system has no such call.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> Option<io::Result<()>> {
+    rename_new_at((CWD, from.as_os_str()), (CWD, to.as_os_str()))
+}
+
+/// As [`rename_new`], for names in open directories.
+pub(crate) fn rename_new_at(
+    (from_in, from): (impl AsFd, &OsStr),
+    (to_in, to): (impl AsFd, &OsStr),
+) -> Option<io::Result<()>> {
+    match renameat_with(from_in, from, to_in, to, RenameFlags::NOREPLACE) {
+        // Some container profiles answer EPERM to calls that they do not know.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => None,
+        renamed => Some(renamed.map_err(Into::into)),
+    }
+}
+
+/// Makes `to` share the content of `from`. Returns whether the file system can do that.
+pub(crate) fn share_content(from: &File, to: &File) -> bool {
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
+/// Lets the kernel send up to `size` bytes of a file, from its position on. Returns their number.
+///
+/// # Errors
+///
+/// Returns the system's error; `NOSYS` if the system has no such call.
+pub(crate) fn send_file(to: &TcpStream, from: &File, size: usize) -> Result<usize, Errno> {
+    rustix::fs::sendfile(to, from, None, size)
+}
+
+/// Creates a file without a name, if the file system has such files and if `/proc` can give it
+/// one later.
+pub(crate) fn nameless(directory: &Path, mode: u32) -> Option<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = File::from(openat(CWD, directory, flags, Mode::from_raw_mode(mode)).ok()?);
+    is_at(&file, &path_of(&file)).then_some(file)
+}
+
+/// Gives a file without a name a name.
+///
+/// # Errors
+///
+/// Returns the system's error; `AlreadyExists` if another object has the name.
+pub(crate) fn name_file(file: &File, name: &Path) -> io::Result<()> {
+    Ok(linkat(CWD, path_of(file), CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Returns a path that leads to an open directory, even if it is moved and its old name is reused.
+/// Returns `None` without `/proc`. The path by which the directory was opened is not used.
+pub(crate) fn path_of_directory(directory: &OwnedFd, _: &Path) -> Option<PathBuf> {
+    let path = path_of(directory);
+    is_at(directory, &path).then_some(path)
+}
+
+/// Syncs everything written to the file system of an open directory to the disk.
+///
+/// # Errors
+///
+/// Returns the system's error.
+pub(crate) fn sync_file_system(directory: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(directory)?)
+}
+
+/// Returns the path that leads to an open file, whatever its name.
+fn path_of(file: &impl AsRawFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}

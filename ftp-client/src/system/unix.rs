@@ -1,0 +1,113 @@
+//! Unix, Linux included.
+
+pub(crate) use std::os::unix::ffi::{OsStrExt, OsStringExt};
+pub(crate) use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::fchown;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, Mode, OFlags, RawMode, fchmod, flock};
+
+/// Reads the descriptor that [`Waker`] wakes.
+pub(crate) type Woken = io::PipeReader;
+
+/// Wakes a thread that waits for a descriptor.
+pub(crate) type Waker = io::PipeWriter;
+
+/// Returns a descriptor that becomes readable when a byte is written to the other end.
+///
+/// # Errors
+///
+/// Returns the system's error.
+pub(crate) fn bell() -> io::Result<(Woken, Waker)> {
+    io::pipe()
+}
+
+/// Flags with which opening neither follows a symbolic link nor waits for the other end of a FIFO.
+#[expect(clippy::cast_possible_wrap, reason = "the flags of all systems are small")]
+pub(crate) const ALONE: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
+
+/// Locks a file for this program. Some file systems lock only files that are open for writing.
+///
+/// # Errors
+///
+/// Returns `WouldBlock` if another program has the lock, and other errors on file systems without
+/// locks.
+pub(crate) fn lock(file: &File) -> io::Result<()> {
+    Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
+}
+
+/// Unlocks a file. Closing the file does not always do that: a child process that another thread is
+/// starting shares the open file and its lock until it runs its program. Fails only on file systems
+/// without locks.
+pub(crate) fn unlock(file: &File) {
+    let _ = flock(file, FlockOperation::Unlock);
+}
+
+/// Sets that the file is opened so that a later [`lock`] can keep other programs from writing to it.
+pub(crate) const fn lockable(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+/// Sets that the file is opened for writing at its end.
+pub(crate) fn appending(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.append(true)
+}
+
+/// Sets the length of a file that was opened with [`appending`]. Writing goes on at its end.
+///
+/// # Errors
+///
+/// Returns the system's error.
+pub(crate) fn set_length(file: &File, length: u64) -> io::Result<()> {
+    file.set_len(length)
+}
+
+/// Copies the permissions of the file to be replaced and, if allowed, its owner. The set-user-ID
+/// and set-group-ID bits are left out: they would let the new content run with the rights of the
+/// old owner.
+///
+/// # Errors
+///
+/// Returns the system's error if the permissions cannot be set.
+pub(crate) fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        let _ = fchown(file, Some(old.uid()), Some(old.gid()));
+    }
+    let bits = RawMode::try_from(old.mode() & 0o777).unwrap_or(0o600);
+    Ok(fchmod(file, Mode::from_raw_mode(bits))?)
+}
+
+/// Checks that a local file can have this path.
+///
+/// # Errors
+///
+/// Returns `InvalidInput` if the system would store the file under another name, or not as a file.
+#[expect(clippy::unnecessary_wraps, reason = "other systems refuse names")]
+pub(crate) const fn check_path(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Returns whether `path` leads to an open file or directory.
+pub(super) fn is_at(file: &impl AsFd, path: &Path) -> bool {
+    let own = rustix::fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+    let found = rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino));
+    own.is_ok() && own == found
+}
+
+/// Syncs the entries of a directory to disk.
+///
+/// # Errors
+///
+/// Returns the system's error if the directory cannot be opened or synced.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    match File::open(directory)?.sync_all() {
+        // Some file systems cannot sync directories.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
+}

@@ -1,0 +1,313 @@
+//! A tree on Unix: everything is opened by its name in an open directory.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
+use rustix::io::Errno;
+
+use super::IN_USE;
+use crate::listing::{Budget, ListLimits};
+use crate::system::{OsStrExt, lock, path_of_directory, sync_file_system};
+use crate::tree::entry::{MODE, ObjectKind, Stamp, TreeEntry};
+
+/// Flags for opening a directory.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// An open directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(super) descriptor: OwnedFd,
+    /// The path by which the directory was opened.
+    place: PathBuf,
+    /// Whether symbolic links in the directory are followed (`--links follow`).
+    pub(super) follows: bool,
+}
+
+impl Directory {
+    /// Opens the directory that the user named, through symbolic links if necessary.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let descriptor = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
+        Ok(Self { descriptor, place: path.to_owned(), follows: false })
+    }
+
+    /// Sets whether symbolic links in and below the directory are followed. Only sources may follow
+    /// them.
+    pub(crate) fn following(self, follows: bool) -> Self {
+        Self { follows, ..self }
+    }
+
+    /// Returns the flags for opening objects in this directory.
+    fn of_objects(&self) -> OFlags {
+        if self.follows { OFlags::empty() } else { OFlags::NOFOLLOW }
+    }
+
+    /// Opens a directory in this one.
+    pub(super) fn enter(&self, name: &[u8]) -> io::Result<Self> {
+        let flags = DIRECTORY.union(self.of_objects());
+        let descriptor = rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?;
+        let place = self.place.join(OsStr::from_bytes(name));
+        Ok(Self { descriptor, place, follows: self.follows })
+    }
+
+    /// Opens the directory at `path`, relative to this directory. `path` consists of names
+    /// separated by `/`. If `path` is empty, opens this directory itself.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors. Unless links are followed, fails if a part of the path is a
+    /// symbolic link.
+    pub(crate) fn below(&self, path: &[u8]) -> io::Result<Self> {
+        let (descriptor, place) = (self.descriptor.try_clone()?, self.place.clone());
+        let mut directory = Self { descriptor, place, follows: self.follows };
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            directory = directory.enter(name)?;
+        }
+        Ok(directory)
+    }
+
+    /// Returns the entries of this directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, even if only part of the directory is unreadable. Returns
+    /// `QuotaExceeded` if the directory exceeds `limits`.
+    pub(crate) fn items(&self, limits: ListLimits) -> io::Result<Vec<TreeEntry>> {
+        let (mut items, mut held) = (Vec::new(), 0);
+        for entry in Dir::read_from(&self.descriptor)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            held += size_of::<TreeEntry>() + Budget::weight_of_name(name.to_bytes());
+            if items.len() >= limits.entries || held > limits.bytes {
+                return Err(ErrorKind::QuotaExceeded.into());
+            }
+            match self.stat(name) {
+                Ok(stat) => items.push(self.entry(name, &stat)),
+                // The object was removed in the meantime.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(items)
+    }
+
+    /// Returns the names in this directory that `wants` accepts.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn names(&self, wants: impl Fn(&[u8]) -> bool) -> io::Result<HashSet<Vec<u8>>> {
+        let mut names = HashSet::new();
+        for entry in Dir::read_from(&self.descriptor)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if wants(name) {
+                names.insert(name.to_vec());
+            }
+        }
+        Ok(names)
+    }
+
+    fn stat(&self, name: &CStr) -> io::Result<Stat> {
+        if self.follows
+            && let Ok(stat) = rustix::fs::statat(&self.descriptor, name, AtFlags::empty())
+        {
+            return Ok(stat);
+        }
+        Ok(rustix::fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Returns the status of the object with this name, if the object exists.
+    pub(super) fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        match rustix::fs::statat(&self.descriptor, os(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns whether a listing shows exactly this name.
+    pub(super) fn lists(&self, name: &[u8]) -> io::Result<bool> {
+        for entry in Dir::read_from(&self.descriptor)? {
+            if entry?.file_name().to_bytes() == name {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Creates a directory in this one. Accepts an existing directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
+        match rustix::fs::mkdirat(&self.descriptor, os(name)?, Mode::from_raw_mode(0o777)) {
+            Err(Errno::EXIST) => self.enter(name).map(drop),
+            made => Ok(made?),
+        }
+    }
+
+    /// Creates an empty file, which is locked until the result is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, such as `EEXIST` if the name exists.
+    pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let made =
+            rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::from_raw_mode(0o666));
+        let file = File::from(made?);
+        // The lock keeps other runs from removing the file as a leftover, as in `Draft::new`.
+        let _ = lock(&file);
+        Ok(file)
+    }
+
+    /// Opens a regular file in this directory for reading.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, and an error for anything but a regular file.
+    pub(crate) fn read(&self, name: &[u8]) -> io::Result<File> {
+        // With `NONBLOCK`, opening a FIFO does not wait for a writer.
+        let flags = OFlags::RDONLY | self.of_objects() | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file =
+            File::from(rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?);
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other("is no longer a regular file")),
+        }
+    }
+
+    /// Removes an object. A directory must be empty. If the object is a symbolic link, removes the
+    /// link itself.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn remove(&self, name: &[u8], is_directory: bool) -> io::Result<()> {
+        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        Ok(rustix::fs::unlinkat(&self.descriptor, os(name)?, flags)?)
+    }
+
+    /// Locks a temporary file until the result is dropped, so that no other run writes to it.
+    /// Returns `None` if the object is missing or not a regular file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `WouldBlock` if the file cannot be locked, because another program has the lock or
+    /// the file system has no locks. Also returns the system's errors.
+    pub(crate) fn hold(&self, name: &[u8]) -> io::Result<Option<File>> {
+        let is_file = |stat: Stat| TreeEntry::local(name, &stat).kind == ObjectKind::File;
+        if !self.found(name)?.is_some_and(is_file) {
+            return Ok(None);
+        }
+        let name = os(name)?;
+        let open = |access| {
+            let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            rustix::fs::openat(&self.descriptor, name, flags, Mode::empty())
+        };
+        // Some network file systems lock only files that are open for writing.
+        let opened = match open(OFlags::WRONLY) {
+            Err(Errno::ACCESS | Errno::ROFS) => open(OFlags::RDONLY),
+            opened => opened,
+        };
+        let file = match opened {
+            Ok(file) => File::from(file),
+            // In the meantime, another run may have renamed or removed the file.
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match lock(&file) {
+            Ok(()) => Ok(Some(file)),
+            Err(_) => Err(io::Error::new(ErrorKind::WouldBlock, IN_USE)),
+        }
+    }
+
+    /// Returns a path that leads to this directory, on Linux even if it is moved and its old name is
+    /// reused. Returns `None` on Linux without `/proc`, and on other systems if the directory was
+    /// moved.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        path_of_directory(&self.descriptor, &self.place)
+    }
+
+    /// Prepares the complete `file` for the name `name`: checks that it replaces nothing but a
+    /// regular file, and sets the permission bits `mode`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, and `AlreadyExists` if the name belongs to anything but a
+    /// regular file, since a server's names never replace other objects of the user.
+    pub(crate) fn prepare(&self, file: &File, name: &[u8], mode: Option<u16>) -> io::Result<()> {
+        if let Some(old) = self.found(name)?
+            && TreeEntry::local(name, &old).kind != ObjectKind::File
+        {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        match mode {
+            Some(mode) => Ok(rustix::fs::fchmod(file, bits(mode))?),
+            None => Ok(()),
+        }
+    }
+
+    /// Syncs everything written to this file system to the disk.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        sync_file_system(&self.descriptor)
+    }
+}
+
+impl TreeEntry {
+    /// Returns the entry of a local object.
+    pub(super) fn local(name: &[u8], stat: &Stat) -> Self {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => ObjectKind::File,
+            FileType::Directory => ObjectKind::Directory,
+            FileType::Symlink => ObjectKind::Link,
+            _ => ObjectKind::Special,
+        };
+        Self {
+            name: name.to_vec(),
+            kind,
+            size: u64::try_from(stat.st_size).ok(),
+            stamp: Some(Stamp::at(stat.st_mtime)),
+            changed: Some(stat.st_ctime),
+            unique: None,
+            mode: u16::try_from(stat.st_mode & RawMode::from(MODE)).ok(),
+            target: None,
+        }
+    }
+}
+
+/// Returns permission bits for system calls.
+pub(super) fn bits(mode: u16) -> Mode {
+    Mode::from_raw_mode(RawMode::from(mode & MODE))
+}
+
+/// Returns a name for system calls.
+///
+/// # Errors
+///
+/// Returns `InvalidInput` for a name that would escape the directory. Such names are rejected
+/// earlier; this is the last line of defence.
+pub(super) fn os(name: &[u8]) -> io::Result<&OsStr> {
+    if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    Ok(OsStr::from_bytes(name))
+}

@@ -1,0 +1,284 @@
+//! A tree on Windows. Without `unsafe` code, nothing can be opened by its name in an open
+//! directory, so each step looks at the path first: a user who can change the tree meanwhile can
+//! replace a directory by a link between the two. A server cannot.
+
+use std::collections::HashSet;
+use std::fs::{self, DirEntry, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::windows::fs::{FileTypeExt as _, symlink_file};
+use std::path::{Path, PathBuf};
+
+use super::IN_USE;
+use super::{ELSEWHERE, names};
+use crate::listing::{Budget, ListLimits};
+use crate::system::{
+    ALONE, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, check_path,
+    lockable,
+};
+use crate::tree::entry::{MODE, ObjectKind, Stamp, TreeEntry};
+
+/// `ERROR_SHARING_VIOLATION`: another program has the file open.
+const SHARED: i32 = 32;
+
+/// A directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    place: PathBuf,
+    follows: bool,
+}
+
+impl Directory {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        match fs::metadata(path)?.is_dir() {
+            true => Ok(Self { place: std::path::absolute(path)?, follows: false }),
+            false => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    pub(crate) fn following(self, follows: bool) -> Self {
+        Self { follows, ..self }
+    }
+
+    fn enter(&self, name: &[u8]) -> io::Result<Self> {
+        let place = self.at(name)?;
+        match self.stat(&place)?.is_dir() {
+            true => Ok(Self { place, follows: self.follows }),
+            false => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    pub(crate) fn below(&self, path: &[u8]) -> io::Result<Self> {
+        let mut directory = Self { place: self.place.clone(), follows: self.follows };
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            directory = directory.enter(name)?;
+        }
+        Ok(directory)
+    }
+
+    pub(crate) fn items(&self, limits: ListLimits) -> io::Result<Vec<TreeEntry>> {
+        let (mut items, mut held) = (Vec::new(), 0);
+        for entry in fs::read_dir(&self.place)? {
+            let entry = entry?;
+            let name = name_of(&entry);
+            held += size_of::<TreeEntry>() + Budget::weight_of_name(&name);
+            if items.len() >= limits.entries || held > limits.bytes {
+                return Err(ErrorKind::QuotaExceeded.into());
+            }
+            match self.stat(&entry.path()) {
+                Ok(found) => items.push(self.entry(&name, &entry.path(), &found)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(items)
+    }
+
+    fn entry(&self, name: &[u8], path: &Path, found: &Metadata) -> TreeEntry {
+        let mut entry = TreeEntry::local(name, found);
+        match entry.kind {
+            ObjectKind::Link => {
+                let target = fs::read_link(path).ok();
+                entry.target = target.map(|target| target.into_os_string().into_vec());
+            }
+            ObjectKind::Directory if self.follows => entry.unique = identifier(path),
+            _ => {}
+        }
+        entry
+    }
+
+    pub(crate) fn identity(&self) -> Option<Vec<u8>> {
+        self.follows.then(|| identifier(&self.place)).flatten()
+    }
+
+    pub(crate) fn names(&self, wants: impl Fn(&[u8]) -> bool) -> io::Result<HashSet<Vec<u8>>> {
+        let mut names = HashSet::new();
+        for entry in fs::read_dir(&self.place)? {
+            let name = name_of(&entry?);
+            if wants(&name) {
+                names.insert(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Metadata> {
+        if self.follows
+            && let Ok(found) = fs::metadata(path)
+        {
+            return Ok(found);
+        }
+        fs::symlink_metadata(path)
+    }
+
+    /// Returns the path of the object with this name.
+    fn at(&self, name: &[u8]) -> io::Result<PathBuf> {
+        os(name).map(|name| self.place.join(name))
+    }
+
+    pub(super) fn found(&self, name: &[u8]) -> io::Result<Option<Metadata>> {
+        match fs::symlink_metadata(self.at(name)?) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn lists(&self, name: &[u8]) -> io::Result<bool> {
+        Ok(!self.names(|listed| listed == name)?.is_empty())
+    }
+
+    pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
+        match fs::create_dir(self.at(name)?) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.enter(name).map(drop),
+            made => made,
+        }
+    }
+
+    pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
+        lockable(&mut OpenOptions::new()).write(true).create_new(true).open(self.at(name)?)
+    }
+
+    pub(crate) fn read(&self, name: &[u8]) -> io::Result<File> {
+        let flags = if self.follows { 0 } else { ALONE };
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.at(name)?)?;
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other("is no longer a regular file")),
+        }
+    }
+
+    pub(crate) fn remove(&self, name: &[u8], is_directory: bool) -> io::Result<()> {
+        let path = self.at(name)?;
+        let kind = fs::symlink_metadata(&path)?.file_type();
+        match is_directory || kind.is_symlink_dir() {
+            true => fs::remove_dir(path),
+            false => fs::remove_file(path),
+        }
+    }
+
+    pub(crate) fn hold(&self, name: &[u8]) -> io::Result<Option<File>> {
+        if !self.found(name)?.is_some_and(|found| found.is_file()) {
+            return Ok(None);
+        }
+        let mut options = OpenOptions::new();
+        let opened = lockable(&mut options).append(true).custom_flags(ALONE).open(self.at(name)?);
+        match opened {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.raw_os_error() == Some(SHARED) => {
+                Err(io::Error::new(ErrorKind::WouldBlock, IN_USE))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        Some(self.place.clone())
+    }
+
+    pub(crate) fn prepare(&self, _: &File, name: &[u8], _: Option<u16>) -> io::Result<()> {
+        match self.found(name)? {
+            Some(old) if !old.is_file() => Err(ErrorKind::AlreadyExists.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Links are to files: Windows has another kind for directories, and no server tells which.
+    pub(crate) fn link(&self, name: &[u8], target: &[u8], replaces: bool) -> io::Result<()> {
+        match self.found(name)? {
+            Some(found) if replaces && found.is_symlink() => self.remove(name, false)?,
+            Some(_) => return Err(ErrorKind::AlreadyExists.into()),
+            None => {}
+        }
+        symlink_file(std::ffi::OsStr::from_bytes(target), self.at(name)?)
+    }
+
+    /// Windows has only a bit that forbids writing, which would keep the next run from replacing
+    /// the file.
+    pub(crate) fn set_mode(&self, name: &[u8], _: u16) -> io::Result<()> {
+        self.at(name).map(drop)
+    }
+
+    /// Does nothing: each file is synced by itself.
+    #[expect(clippy::unused_self, reason = "other systems sync the file system of a directory")]
+    pub(crate) const fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A directory for replaced and deleted files, which keep their relative paths in it.
+#[derive(Debug)]
+pub(crate) struct Backup(pub(crate) Directory);
+
+impl Backup {
+    /// Moves the object: an upload of its successor then finds the name free.
+    pub(crate) fn keep(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
+        match directory.found(name)? {
+            Some(_) => self.take(directory, path, name),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn take(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
+        let mut place = self.0.below(b"")?;
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            place.make(name)?;
+            place = place.enter(name)?;
+        }
+        for kept in names(name) {
+            if place.found(&kept)?.is_none() {
+                let moved = fs::rename(directory.at(name)?, place.at(&kept)?);
+                return moved.map_err(|error| match error.kind() {
+                    ErrorKind::CrossesDevices => io::Error::other(ELSEWHERE),
+                    _ => error,
+                });
+            }
+        }
+        Err(ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl TreeEntry {
+    fn local(name: &[u8], found: &Metadata) -> Self {
+        let kind = match found.file_type() {
+            kind if kind.is_file() => ObjectKind::File,
+            kind if kind.is_dir() => ObjectKind::Directory,
+            kind if kind.is_symlink() => ObjectKind::Link,
+            _ => ObjectKind::Special,
+        };
+        Self {
+            name: name.to_vec(),
+            kind,
+            size: Some(found.len()),
+            stamp: Some(Stamp::at(found.mtime())),
+            changed: Some(found.ctime()),
+            unique: None,
+            mode: u16::try_from(found.mode() & u32::from(MODE)).ok(),
+            target: None,
+        }
+    }
+}
+
+/// Returns the name of an entry. A name that is not valid UTF-16 has no form on a server.
+fn name_of(entry: &DirEntry) -> Vec<u8> {
+    entry.file_name().into_vec()
+}
+
+/// Returns the identifier of a directory: its path without links.
+fn identifier(path: &Path) -> Option<Vec<u8>> {
+    fs::canonicalize(path).ok().map(|path| path.into_os_string().into_vec())
+}
+
+/// Returns a name for system calls.
+///
+/// # Errors
+///
+/// Returns `InvalidInput` for a name that would escape the directory, or that Windows would change.
+pub(super) fn os(name: &[u8]) -> io::Result<&Path> {
+    let path = Path::new(std::ffi::OsStr::from_bytes(name));
+    check_path(path)?;
+    match path.file_name() == Some(path.as_os_str()) {
+        true => Ok(path),
+        false => Err(ErrorKind::InvalidInput.into()),
+    }
+}
