@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use ftp_proto::Escaped;
 use rustix::fs::{
-    FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, fcntl_lock, flock, fstat, ftruncate,
-    futimens, openat,
+    FlockOperation, Mode, Nsecs, OFlags, Stat, Timespec, Timestamps, fcntl_lock, flock, fstat,
+    ftruncate, futimens, openat,
 };
 use rustix::io::{Errno, retry_on_intr};
 
@@ -146,10 +146,9 @@ fn size_of(found: &Stat) -> u64 {
 
 fn times_of(found: &Stat) -> Timestamps {
     // The types of these fields differ between processors.
-    let time = |seconds: i64, nanoseconds: u64| Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds.try_into().unwrap_or_default(),
-    };
+    fn time(seconds: i64, nanoseconds: impl TryInto<Nsecs>) -> Timespec {
+        Timespec { tv_sec: seconds, tv_nsec: nanoseconds.try_into().unwrap_or_default() }
+    }
     Timestamps {
         last_access: time(found.st_atime, found.st_atime_nsec),
         last_modification: time(found.st_mtime, found.st_mtime_nsec),
