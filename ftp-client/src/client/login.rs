@@ -121,22 +121,24 @@ impl Client {
     /// Takes the replies to the commands that were sent together with `PASS`.
     fn take_ahead(&mut self, commands: &[Command], replies: Vec<Reply>) -> Result<(), Error> {
         self.is_orderly |= !replies.is_empty();
+        let is_final = |reply: &Reply| {
+            reply.code().severity() != Severity::Transient
+                && reply.code() != ReplyCode::NOT_LOGGED_IN
+        };
         for (command, reply) in commands.iter().zip(replies) {
             match (command, &mut self.secured) {
                 (Command::Type(_), _) => {
                     let is_done = reply.code().severity() == Severity::Completion;
                     self.state.representation = self.config.first_transfer.filter(|_| is_done);
                 }
-                (Command::Epsv(_), _) => {
-                    let is_final = reply.code().severity() != Severity::Transient
-                        && reply.code() != ReplyCode::NOT_LOGGED_IN;
-                    if is_final {
-                        let mut answers = Answers::default();
-                        answers.add(command.clone(), reply);
-                        self.control.keep_answers(answers);
-                    }
+                (Command::Epsv(_), _) if is_final(&reply) => {
+                    let mut answers = Answers::default();
+                    answers.add(command.clone(), reply);
+                    self.control.keep_answers(answers);
                 }
-                (Command::Feat, _) => self.features = Some(features_in(&reply)),
+                (Command::Epsv(_), _) => {}
+                (Command::Feat, _) if is_final(&reply) => self.features = Some(features_in(&reply)),
+                (Command::Feat, _) => {}
                 (_, Some(secured)) => secured.agree(&mut self.control, command.verb(), reply)?,
                 (_, None) => {}
             }
@@ -168,6 +170,14 @@ impl Client {
     /// and has not failed at this server.
     pub(crate) fn may_save_trips(&self) -> bool {
         self.is_far() && !self.config.flights.has_failed()
+    }
+
+    /// Returns whether the content of an upload may be sent before the first reply, as far as it depends
+    /// on the server and not on the port.
+    pub(crate) fn may_send_early(&self) -> bool {
+        let Config { rules, compress, .. } = &self.config;
+        let is_plain = self.secured.is_none() && !compress && !self.goes_ahead();
+        is_plain && rules.mode == Mode::Passive && self.tells_sizes && self.may_save_trips()
     }
 
     /// Returns the time of a round trip to the server, measured when the client connected.

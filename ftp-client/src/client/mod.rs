@@ -107,6 +107,11 @@ pub struct Client {
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
+    /// Whether the server has answered `SIZE` with a size.
+    tells_sizes: bool,
+    /// The last passive port, and the one at which content of a failed upload may still wait.
+    pub(crate) last_port: Option<u16>,
+    pub(crate) spoiled_port: Option<u16>,
     /// Whether the server has answered commands that were sent in one write.
     is_orderly: bool,
     /// Whether somebody connects again if the test of flights costs the connection.
@@ -191,6 +196,9 @@ impl Client {
             no_nlst: false,
             no_flags: false,
             no_range: false,
+            tells_sizes: false,
+            last_port: None,
+            spoiled_port: None,
             is_orderly: false,
             tests_flights: false,
             x_forms: Vec::new(),
@@ -647,7 +655,6 @@ fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), E
     Err(Error::Refused(Verb::Host, reply))
 }
 
-/// Returns whether a reply says that the server does not know the command.
 /// Returns the features in the reply to `FEAT`.
 fn features_in(reply: &Reply) -> Features {
     match reply.code() {
@@ -656,6 +663,7 @@ fn features_in(reply: &Reply) -> Features {
     }
 }
 
+/// Returns whether a reply says that the server does not know the command.
 fn is_unknown(reply: &Reply) -> bool {
     [ReplyCode::UNKNOWN_COMMAND, ReplyCode::NOT_IMPLEMENTED].contains(&reply.code())
 }

@@ -133,7 +133,7 @@ impl Client {
 
     /// Begins to upload a file whose content is known, in type image, as [`store`](Self::store) does. If
     /// possible, the content and its end are sent before the server's first reply
-    /// ([`Upload::is_sent`]), which saves a round trip.
+    /// ([`Upload::was_early`]), which saves a round trip.
     pub(crate) fn store_whole(&mut self, path: &[u8], content: &[u8]) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path)?;
         let begun = transfer::begin_whole(self, &Command::Stor(path.clone()), content)?;

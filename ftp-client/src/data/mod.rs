@@ -32,6 +32,8 @@ pub(crate) struct Prepared {
     /// Whether the server has begun to listen before the client needed it. Its port may be closed
     /// by now.
     pub(crate) is_early: bool,
+    /// Whether the server listens at another port than for the transfer before, if there was one.
+    pub(crate) is_other_port: bool,
 }
 
 /// The agreement with the server.

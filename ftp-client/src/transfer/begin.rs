@@ -75,7 +75,8 @@ pub(crate) fn begin_with_time(
 }
 
 /// Begins to upload a whole file in type image. Its `content` need not wait for the first reply, as
-/// [`meet`] describes, except in modes other than S and under TLS.
+/// [`meet`] describes, if the caller [may send it](Client::may_send_early) and the server opens another
+/// port for each transfer.
 pub(crate) fn begin_whole(
     client: &mut Client,
     command: &Command,
@@ -122,8 +123,7 @@ fn begin_by(
         dialogue.again();
     }
     let verb = command.verb();
-    let is_plain = mode == TransferMode::Stream && client.secured.is_none();
-    let content = content.filter(|_| is_plain);
+    let content = content.filter(|_| mode == TransferMode::Stream);
     let mut setup = Setup {
         client,
         dialogue,
@@ -185,7 +185,7 @@ impl Setup<'_> {
         let Some(prepared) = prepare(client, dialogue, attempts, *deadline)? else {
             return self.reuse();
         };
-        let Prepared { agreed, opening, is_early } = prepared;
+        let Prepared { agreed, opening, is_early, is_other_port } = prepared;
         let opening = match opening {
             Ok(opening) => opening,
             Err(_) if self.may_ask_again(is_early) => return Ok(Tried::Again),
@@ -196,7 +196,13 @@ impl Setup<'_> {
         if !self.dialogue.is_ahead() {
             self.send()?;
         }
-        let met = meet(self.client, self.verb, opening, self.content, self.deadline);
+        // A server with one port for all transfers would take what a refused upload left there for the
+        // next one.
+        let content = self.content.filter(|_| is_other_port);
+        let met = meet(self.client, self.verb, opening, content, self.deadline);
+        if content.is_some() && met.is_err() {
+            self.client.spoiled_port = self.client.last_port;
+        }
         if let Err(Error::Refused(_, reply)) = &met
             && self.dialogue.refused(reply)
         {
@@ -205,7 +211,7 @@ impl Setup<'_> {
         }
         if let Err(Error::Refused(_, reply)) = &met
             && matches!(reply.code().value(), 425 | 426 | 503)
-            && self.may_ask_again(is_early)
+            && self.may_ask_again(is_early || content.is_some())
         {
             return Ok(Tried::Again);
         }
@@ -231,10 +237,11 @@ impl Setup<'_> {
     }
 
     /// Returns whether a data connection may have failed because the server closed a port that it
-    /// had opened early. The server then opens each port when it is needed.
+    /// had opened early, or a connection with early content. From now on, nothing is early.
     fn may_ask_again(&mut self, is_early: bool) -> bool {
         let may_ask = is_early && self.verb != Verb::Stou;
         if may_ask {
+            self.content = None;
             self.client.go_one_by_one();
         }
         may_ask
@@ -347,6 +354,7 @@ pub(super) fn prepare(
         opening: None,
         listening: None,
         is_early: false,
+        is_other_port: false,
     };
     preparation.run(deadline)
 }
@@ -358,8 +366,9 @@ struct Preparation<'a> {
     agreed: Option<Agreed>,
     opening: Option<Opening>,
     listening: Option<Listening>,
-    /// As [`Prepared::is_early`].
+    /// As in [`Prepared`].
     is_early: bool,
+    is_other_port: bool,
 }
 
 impl Preparation<'_> {
@@ -401,6 +410,16 @@ impl Preparation<'_> {
                 }
                 SetupStep::Listen(way) => self.listen(way)?,
                 SetupStep::Connect(place) => {
+                    let port = Some(place.port);
+                    if self.client.spoiled_port == port {
+                        trace::note(format_args!(
+                            "a failed upload may have left data at this port"
+                        ));
+                        self.client.control.close();
+                        return Err(Error::Closed);
+                    }
+                    let last = std::mem::replace(&mut self.client.last_port, port);
+                    self.is_other_port = last.is_some() && last != port;
                     if let Err(error) = self.connect(&place) {
                         return Ok(Some(self.end(Err(error))));
                     }
@@ -516,7 +535,8 @@ impl Preparation<'_> {
 
     fn end(self, opening: Result<Opening, Error>) -> Prepared {
         let agreed = self.agreed.expect("the dialogue has agreed on a way");
-        Prepared { agreed, opening, is_early: self.is_early }
+        let Self { is_early, is_other_port, .. } = self;
+        Prepared { agreed, opening, is_early, is_other_port }
     }
 }
 

@@ -123,6 +123,11 @@ impl<'a> Watch<'a> {
         self.moved
     }
 
+    /// Returns whether copies are limited to a rate.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.rate.is_some()
+    }
+
     const fn is_idle(&self) -> bool {
         self.rate.is_none() && self.meter.is_none() && self.progress.is_none()
     }
@@ -352,13 +357,18 @@ impl Upload<'_> {
         }
     }
 
-    /// Finishes an upload whose `content` [is sent](Self::is_sent).
+    /// Sends what is left of a whole `content` ([`Client::store_whole`]), and finishes the upload.
     pub(crate) fn finish_whole(
-        self,
+        mut self,
         content: &[u8],
         watch: &mut Watch<'_>,
     ) -> Result<Report, Error> {
-        watch.begin(Some(self.transferred()));
+        watch.begin(Some(content.len() as u64));
+        let sent = usize::try_from(self.transferred()).unwrap_or(content.len());
+        if let Err(error) = self.write_all(content.get(sent..).unwrap_or_default()) {
+            watch.moved = self.transferred();
+            return Err(self.fail(error));
+        }
         watch.pass(content);
         self.finish()
     }

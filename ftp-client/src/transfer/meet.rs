@@ -62,7 +62,7 @@ impl Delivered {
 /// connection may still arrive.
 ///
 /// `content` is a whole file to upload. In passive mode, it goes over the data connection as soon as
-/// that is open. A server that refuses the upload closes the connection, and the content is lost with it.
+/// that is open. A server that refuses the upload closes the port, and the content is lost with it.
 pub(super) fn meet(
     client: &mut Client,
     verb: Verb,
@@ -216,6 +216,12 @@ impl BeginWait<'_> {
                 went_on.or_else(|error| self.give_up(error))
             }
             Ok(Advance::Open(stream)) => {
+                if self.content.is_some()
+                    && let Some((_, reply)) = self.control.poll_reply()?
+                {
+                    // The server may have refused the upload already.
+                    self.hear(&reply)?;
+                }
                 self.open(stream);
                 Ok(())
             }

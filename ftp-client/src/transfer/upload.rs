@@ -206,10 +206,9 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Returns whether the whole file and its end are sent ([`Client::store_whole`]), so that only
-    /// [`finish`](Self::finish) is left.
-    pub(crate) const fn is_sent(&self) -> bool {
-        self.transfer.delivered.is_whole
+    /// Returns whether content was sent before the first reply ([`Client::store_whole`]).
+    pub(crate) const fn was_early(&self) -> bool {
+        self.transfer.delivered.bytes > 0
     }
 
     /// Ends the upload: marks the end of the data, and waits for the server's confirmation.

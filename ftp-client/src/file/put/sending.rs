@@ -57,8 +57,8 @@ impl Job<'_> {
         }
         // Whether the server alone chooses the name of a unique file.
         let mut is_nameless = false;
-        // Whether the whole file was sent before the server's first reply.
-        let mut went_ahead = false;
+        // Whether content was sent before the server's first reply.
+        let mut was_early = false;
         let sent = loop {
             if start.mode == UploadMode::Nothing {
                 break Ok(None);
@@ -67,7 +67,7 @@ impl Job<'_> {
             self.note_sent(start.offset);
             self.past.is_final = matches!(self.store, StoreAs::Append | StoreAs::Unique);
             let path = if is_nameless { b"" } else { self.place.path() };
-            let whole = self.small_content(client, source, &start)?;
+            let whole = self.small_content(client, source, &start, watch)?;
             let error = match begin(client, path, &start, whole.as_deref()) {
                 Ok(mut upload) => {
                     if let Some(Following { path: Some(next), due, .. }) = &self.following {
@@ -77,24 +77,21 @@ impl Job<'_> {
                         }
                     }
                     self.note_begun(on, source, &start);
-                    went_ahead = upload.is_sent();
-                    let copied = match source {
-                        Opened::Regular { .. } if went_ahead => {
-                            upload.finish_whole(&whole.unwrap_or_default(), watch)
-                        }
-                        Opened::Regular { file, path, .. } => {
+                    was_early = upload.was_early();
+                    let copied = match (&mut *source, whole) {
+                        (_, Some(whole)) => upload.finish_whole(&whole, watch),
+                        (Opened::Regular { file, path, .. }, None) => {
                             let mut file: &File = file;
-                            let at = start.offset + upload.transferred();
-                            match file.seek(SeekFrom::Start(at)) {
+                            match file.seek(SeekFrom::Start(start.offset)) {
                                 Ok(_) => upload.copy_from_watched(file, watch),
                                 Err(error) => Err(upload.fail(named(path, &error))),
                             }
                         }
-                        Opened::Pipe { file, .. } => {
+                        (Opened::Pipe { file, .. }, None) => {
                             let mut file: &File = file;
                             self.copy_once(upload, &mut file, watch, &mut digest)
                         }
-                        Opened::Stream(stream) => {
+                        (Opened::Stream(stream), None) => {
                             self.copy_once(upload, &mut **stream, watch, &mut digest)
                         }
                     };
@@ -112,6 +109,11 @@ impl Job<'_> {
                 break Err(error);
             }
         };
+        let is_cut = matches!(&sent, Err(Error::Refused(_, reply)) if reply.code() == ReplyCode::TRANSFER_ABORTED);
+        if was_early && is_cut {
+            // The server may take the early end of the data for a broken connection.
+            client.go_one_by_one();
+        }
         let report = sent.map_err(|error| self.described(error, &start))?;
         let (bytes, duration) =
             report.as_ref().map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
@@ -132,13 +134,18 @@ impl Job<'_> {
         });
         let finished = self.finish(client, on, source, &start, (&mut done, digest), reply.as_ref());
         if let Err(Error::Incomplete { bytes, announced: Some(all) }) = &finished
-            && went_ahead
+            && was_early
             && bytes < all
         {
             let text =
                 "the server lost data that came before its first reply: sending the file again";
             on.event(Event::Note { target: self.place.path(), text });
             client.go_one_by_one();
+            // The bytes that are there need not be the first ones.
+            self.past.from_start = true;
+            if let Some(journal) = &start.journal {
+                journal.remove();
+            }
             return self.upload(client, on, watch, source);
         }
         finished.and_then(|()| self.check_changed(client, source, old))?;
@@ -155,10 +162,12 @@ impl Job<'_> {
         client: &Client,
         source: &Opened<'_>,
         start: &Start,
+        watch: &Watch<'_>,
     ) -> Result<Option<Vec<u8>>, Error> {
         let Opened::Regular { file, path, facts } = source else { return Ok(None) };
-        let is_plain = start.mode == UploadMode::Store && self.options.rate_limit.is_none();
-        if !is_plain || facts.size > SMALL || !self.verifies_size() || !client.may_save_trips() {
+        let is_plain = start.mode == UploadMode::Store && !watch.is_limited();
+        let is_small = (1..=SMALL).contains(&facts.size);
+        if !is_plain || !is_small || !self.verifies_size() || !client.may_send_early() {
             return Ok(None);
         }
         let failed = |error| Error::Local(named(path, &error));
