@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// The files that read the wall clock, and why: to show the time of a file, a message, an event or a
 /// login, to find the missing year of a listed date, to find the age of files that an earlier server
 /// left, to recognise a directory, to check the dates of a certificate, to find whether a user
-/// has expired, to find the age of files to transfer, and to sign requests.
-const READERS: [&str; 39] = [
+/// has expired, to find the age of files to transfer, to sign requests, and to tell files of Windows apart.
+const READERS: [&str; 40] = [
     "ftp-cli/src/cmd/doctor/tls/certificate.rs",
     "ftp-cli/src/console/output.rs",
     "ftp-cli/src/transfer/options.rs",
@@ -18,6 +18,7 @@ const READERS: [&str; 39] = [
     "ftp-client/src/file/segments.rs",
     "ftp-client/src/file/take.rs",
     "ftp-client/src/listing/entries.rs",
+    "ftp-client/src/system/windows.rs",
     "ftp-client/src/transfer/mod.rs",
     "ftp-client/src/tree/copy/down.rs",
     "ftp-client/src/tree/local/mod.rs",

@@ -11,7 +11,7 @@ use std::time::UNIX_EPOCH;
 
 use super::names::is_valid;
 
-/// What a file system returns for a name that is no valid text. No object can have this name.
+/// What a file system returns for a name that is not valid text. No object can have this name.
 const NO_NAME: &str = "\0";
 
 /// Names as bytes.
