@@ -119,12 +119,26 @@ class Served:
         self.process.wait()
 
 
+def remove(by, path):
+    """Removes an object. FUSE keeps a hidden name for a removed file as long as a session has it open."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            return by(path)
+        except OSError:
+            if not os.path.lexists(path):
+                return None
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
 def fill(root):
     """Empties the root, and fills it with the files of the dialogues."""
     for name in os.listdir(root):
         path = os.path.join(root, name)
         is_tree = os.path.isdir(path) and not os.path.islink(path)
-        (shutil.rmtree if is_tree else os.remove)(path)
+        remove(shutil.rmtree if is_tree else os.remove, path)
     for name in "de":
         os.mkdir(os.path.join(root, name))
     dialogues.store(root, "f")
