@@ -7,13 +7,15 @@ mod coding;
 mod copy;
 mod download;
 mod meet;
+mod plan;
 mod secure;
 mod upload;
 
-pub(crate) use begin::{Begun, Plan, begin, begin_whole, begin_with_time};
+pub(crate) use begin::{Begun, begin, begin_whole, begin_with_time};
 pub use copy::{RateLimit, Source, Watch};
 pub use download::Download;
 pub(crate) use meet::Kept;
+pub(crate) use plan::Plan;
 pub use upload::Upload;
 
 use std::borrow::{Borrow, BorrowMut};
