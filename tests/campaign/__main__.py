@@ -22,7 +22,7 @@ months   fakes the server's clock: a camera uploads a picture per minute for som
          the clock passes dates such as the end of summer time and of 32 bits.
 differences
          runs the dialogues of the reply matrix with our server and four others, prints every difference in
-         reply codes, and fails if a difference has no verdict. --write updates docs/differences.md.
+         reply codes, and fails if a difference has no verdict. --write updates docs/dev/differences.md.
 
 --minutes  duration of the run (default: 3); with 0, watch only tests its fixed promises
 --days     days of the camera (default: {days})

@@ -19,7 +19,7 @@ from findings import Findings, say
 from verdicts import ALL, Answers, Row, Verdict
 
 MATRIX = place.TOP / "tests/suite/server/matrix.txt"
-DOCUMENT = place.TOP / "docs/differences.md"
+DOCUMENT = place.TOP / "docs/dev/differences.md"
 BEGIN, END = "<!-- measured: tests/campaign differences --write -->", "<!-- end -->"
 STATES = {"G": "greeted", "L": "logged in", "PV": "after PASV"}
 NAMES = ("ours", "vsftpd", "ProFTPD", "Pure-FTPd", "pyftpdlib")

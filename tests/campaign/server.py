@@ -19,7 +19,7 @@ from typing import Optional
 from place import CONTROL, HOST, IMPLICIT, Place, Unavailable
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
-# The prefix of the names of unfinished uploads; docs/conformance.md specifies it.
+# The prefix of the names of unfinished uploads; docs/dev/conformance.md specifies it.
 HIDDEN = ".ftp-upload-"
 # The prefixes of what an interrupted upload leaves: its bytes, or only a record of a killed server.
 KEPT = (".ftp-upload-kept-", ".ftp-upload-running-")

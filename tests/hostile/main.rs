@@ -20,7 +20,7 @@ use ftp_tests::wait::try_patiently;
 
 use crate::calls::Outcome;
 
-/// Lines of `docs/hostile.md` that this library does not prove: those about local files and a
+/// Lines of `docs/dev/hostile.md` that this library does not prove: those about local files and a
 /// terminal belong to the command line, HC-02 to server-to-server copies, HC-26 to TLS, and HC-33
 /// to connectors.
 const ELSEWHERE: [&str; 6] = ["HC-02", "HC-06", "HC-07", "HC-08", "HC-26", "HC-33"];

@@ -15,7 +15,7 @@ const PREFIXES: [&str; 23] = [
     "HP", "HO", "HF", "HT", "HC", "HL", "GO",
 ];
 
-const DOCUMENTS: [&str; 2] = ["docs/conformance.md", "docs/hostile.md"];
+const DOCUMENTS: [&str; 2] = ["docs/dev/conformance.md", "docs/dev/hostile.md"];
 
 /// The directories of sources and tests, and the tables that tests read.
 const SOURCES: [&str; 10] = [

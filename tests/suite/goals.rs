@@ -1,4 +1,4 @@
-//! Goals of `docs/hostile.md` that concern the project's files.
+//! Goals of `docs/dev/hostile.md` that concern the project's files.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -21,7 +21,7 @@ fn covered() -> Vec<PathBuf> {
             .to_vec();
     let crates = ["ftp-proto", "ftp-client", "ftp-server", "ftp-cli"];
     paths.extend(crates.map(|name| root().join(name).join("README.md")));
-    for (folder, extension) in [("docs", "md"), ("ftp-cli/help", "txt")] {
+    for (folder, extension) in [("docs", "md"), ("docs/dev", "md"), ("ftp-cli/help", "txt")] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             paths.extend(Some(path).filter(|it| it.extension().is_some_and(|it| it == extension)));

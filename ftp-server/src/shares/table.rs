@@ -1,4 +1,4 @@
-//! All things that are scarce, one row each. `docs/hostile.md` has the same table.
+//! All things that are scarce, one row each. `docs/dev/hostile.md` has the same table.
 
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_documentation_lists_every_scarce_thing() {
-        let page = document("docs/hostile.md");
+        let page = document("docs/dev/hostile.md");
         let mut lines = page.lines().skip_while(|line| !line.starts_with("| scarce | "));
         let rows: Vec<_> = lines.by_ref().skip(2).take_while(|line| !line.is_empty()).collect();
         assert_eq!(rows, ALL.map(documented));

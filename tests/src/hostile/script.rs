@@ -9,7 +9,7 @@ pub struct Behaviour {
     /// The name of the table, and the name of the behaviour in it; with `/1`, `/2` and so on if
     /// there are several values.
     pub name: String,
-    /// The lines of `docs/hostile.md` that the behaviour proves.
+    /// The lines of `docs/dev/hostile.md` that the behaviour proves.
     pub ids: Vec<String>,
     /// Whether the server connects for data, so that the client uses active mode.
     pub active: bool,

@@ -1,6 +1,6 @@
 //! Dialogues of devices and clients and those in RFCs, played to the server: one file in `devices`
 //! for each, with its source in the first lines. The files in `hostile` are dialogues of attackers.
-//! The codes are those of `docs/conformance.md`.
+//! The codes are those of `docs/dev/conformance.md`.
 //!
 //! | line | meaning |
 //! | --- | --- |

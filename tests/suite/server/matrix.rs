@@ -2,7 +2,7 @@
 //! tested with a server over a socket.
 //!
 //! Every cell has its own connection, root and user, so that cells are independent. The codes in
-//! the table are derived from `docs/conformance.md`, not from a server.
+//! the table are derived from `docs/dev/conformance.md`, not from a server.
 
 mod scene;
 mod table;
