@@ -35,8 +35,11 @@ pub use self::values::{facts, file_digest, time_val};
 
 use crate::random::mix;
 
+/// A function of this module.
+pub type Check = fn(&[u8]);
+
 /// The targets of the fuzzer, each with its function. `tests/fuzz/corpus` has a folder for each.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Check)] = &[
     ("argument", argument),
     ("argument_of_names", argument_of_names),
     ("argument_of_numbers", argument_of_numbers),
