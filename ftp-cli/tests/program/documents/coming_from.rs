@@ -355,7 +355,7 @@ fn tables() -> String {
     let mut text = String::new();
     let code = |line: &str| format!("`{}`", line.replace('|', "\\|"));
     for (program, lines) in TABLES {
-        let _ = write!(text, "\n## {program}\n\n| {program} | ftp-cli |\n| --- | --- |\n");
+        let _ = write!(text, "\n## {program}\n\n| {program} | ftp-cli |\n|---|---|\n");
         let mut above = String::new();
         for (theirs, tried, here, _) in lines {
             let row = match here {
@@ -366,6 +366,8 @@ fn tables() -> String {
                 Absent(why, _) => format!("–: {why}"),
             };
             if row != above {
+                let theirs = theirs.strip_prefix(program).unwrap_or(theirs).trim_start();
+                let theirs = theirs.strip_suffix(" -O").unwrap_or(theirs);
                 let _ = writeln!(text, "| {} | {row} |", code(theirs));
             }
             above = row;
