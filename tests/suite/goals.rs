@@ -49,7 +49,7 @@ fn no_input_of_a_corpus_breaks_an_invariant_go_01() {
 #[test]
 fn the_check_runs_a_soak_and_its_longest_duration_is_published_go_14() {
     assert!(read(".ci/run").contains("tests/campaign soak --minutes "));
-    assert!(read("docs/reliability.md").contains("| soak, seed 20261125 | 60 min |"));
+    assert!(read("docs/dev/testing.md").contains("| soak, seed 20261125 | 60 min |"));
 }
 
 #[test]
