@@ -112,7 +112,7 @@ impl Balancer {
     pub(super) fn start(haproxy: &Peer, option: &str) -> Self {
         let root = TempRoot::new();
         let socket = root.path().join("admin.sock");
-        let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/server.md");
+        let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scale.md");
         let document = fs::read_to_string(document).unwrap();
         let printed = document.split("```text /etc/haproxy/haproxy.cfg\n").nth(1).unwrap();
         let printed = printed.split("```").next().unwrap();

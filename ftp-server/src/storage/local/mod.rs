@@ -47,6 +47,7 @@ use std::sync::Arc;
 pub use self::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
 pub(crate) use self::{
+    directory::rename_new,
     hidden::{lock, unlock},
     name::is_temporary as is_hidden_name,
 };

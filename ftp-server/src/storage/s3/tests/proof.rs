@@ -192,7 +192,7 @@ fn a_page_of_another_program_is_neither_a_success_nor_a_refusal() {
             .filter(move |count| *count == 99 || once)
             .map(move |count| (operation, page, count))
     });
-    at_once(8, all.collect::<Vec<_>>(), |(operation, page, count)| {
+    at_once(32, all.collect::<Vec<_>>(), |(operation, page, count)| {
         doubt(operation, count, page, &large);
     });
 }
