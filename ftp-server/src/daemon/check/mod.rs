@@ -68,7 +68,7 @@ pub fn check(
     let stores = Stores::open(settings, None);
     config.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
     if let Err(error) = once_bound() {
-        let words = format_args!("security.run_as: {error}");
+        let words = format!("security.run_as: {error}");
         findings.fail(DaemonErrorKind::Configuration, words);
     }
     config.lost().iter().for_each(|line| findings.warn(format_args!("{line}")));
@@ -80,7 +80,7 @@ pub fn check(
         || !settings.auth.program.is_empty();
     if let Some(why) = lack_of_walls(settings.local).filter(|_| is_on_disk) {
         let cure = "use a newer kernel, or \"best-effort\"";
-        let words = format_args!("security.confine: {why}; {cure}");
+        let words = format!("security.confine: {why}; {cure}");
         findings.fail(DaemonErrorKind::Local, words);
     }
     directories(config, &mut findings);
@@ -141,7 +141,7 @@ fn addresses(settings: &Settings, running: Option<&RunningServer>, findings: &mu
             Err(error) => {
                 let running = running.filter(|running| running.listens_on(address));
                 if let Some(RunningServer { process, .. }) = running.filter(|_| is_in_use(&error)) {
-                    let who = format_args!("the running server (process {process})");
+                    let who = format!("the running server (process {process})");
                     findings.ok(format_args!("{address}: {who} listens here"));
                     continue;
                 }
@@ -249,7 +249,7 @@ fn logs(settings: &Settings, findings: &mut Findings) {
             Ok(_) => findings.ok(format_args!("log.target: {SYSLOG} exists")),
             Err(error) => {
                 let what_to_do = "start a syslog daemon, or use another target";
-                let words = format_args!("log.target: {SYSLOG}: {error}; {what_to_do}");
+                let words = format!("log.target: {SYSLOG}: {error}; {what_to_do}");
                 findings.fail(DaemonErrorKind::Local, words);
             }
         }
@@ -270,7 +270,7 @@ fn logs(settings: &Settings, findings: &mut Findings) {
                     Errno::NOENT => "create its directory",
                     _ => "fix the owner or mode, or use another file",
                 };
-                let words = format_args!("{key}: cannot write {shown}: {error}; {what_to_do}");
+                let words = format!("{key}: cannot write {shown}: {error}; {what_to_do}");
                 findings.fail(DaemonErrorKind::Local, words);
             }
         }
