@@ -24,8 +24,9 @@ use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::fault::{Setting, TreeFault};
 
-/// Largest size of a list in bytes. Its names take about as much memory again.
-pub(crate) const LARGEST: usize = 32 << 20;
+/// Largest size of a list in bytes. A run holds the text and two lists, each of which takes about as
+/// much memory.
+pub(crate) const LARGEST: usize = 16 << 20;
 
 /// The size and the content of a local file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -134,7 +135,7 @@ pub(crate) enum Distrust {
     Foreign,
     #[error("was written by a newer version")]
     Newer,
-    #[error("is larger than 32 MiB")]
+    #[error("is larger than 16 MiB")]
     TooLarge,
 }
 
@@ -280,7 +281,8 @@ impl Deploy {
 
     /// Returns the list that is true at the end: what was not confirmed stays pending.
     pub(crate) fn ended(&mut self) -> Manifest {
-        let (files, mut pending) = (self.list.files.clone(), self.list.pending.clone());
+        let files = std::mem::take(&mut self.list.files);
+        let mut pending = std::mem::take(&mut self.list.pending);
         pending.append(&mut self.sent);
         Manifest { generation: random(), files, pending }
     }

@@ -54,7 +54,8 @@ impl Manifest {
         text.extend_from_slice(PENDING);
         write_records(&mut text, &self.pending);
         let digest = hex(&sha256(&text));
-        [text.as_slice(), END, digest.as_bytes(), CLOSE].concat()
+        [END, digest.as_bytes(), CLOSE].iter().for_each(|part| text.extend_from_slice(part));
+        text
     }
 
     /// Reads a text.

@@ -16,7 +16,8 @@ impl Planner<'_> {
     /// Counts the list's memory, and says what it proves.
     pub(super) fn begin_deploy(&mut self) -> Result<(), TreeFault> {
         let Some(deploy) = &self.plan.deploy else { return Ok(()) };
-        let weight = deploy.list.weight();
+        // A second list is written before the copies.
+        let weight = 2 * deploy.list.weight();
         let (name, unsure) = (shown(&deploy.name), deploy.list.pending.len());
         let note = match (deploy.distrust, unsure) {
             (Some(why), _) => {
