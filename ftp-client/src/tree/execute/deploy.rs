@@ -111,7 +111,8 @@ impl<'a> Run<'a> {
     fn touched(&self) -> impl Iterator<Item = (Vec<u8>, Record)> {
         self.plan.copies.iter().filter_map(|copy| {
             let sum = copy.sum.as_ref()?;
-            let record = Record { size: sum.size, digest: sum.digest, modified: None };
+            let (size, digest) = (sum.size, sum.digest);
+            let record = Record { size, digest, modified: None, is_new: false };
             Some((self.plan.path_of(copy), record))
         })
     }

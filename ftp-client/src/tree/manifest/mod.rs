@@ -47,6 +47,8 @@ pub(crate) struct Record {
     /// The range of the modification time that the server listed after the upload, or that the
     /// upload is to get, in seconds since 1970-01-01T00:00:00Z.
     pub(crate) modified: Option<(i64, i64)>,
+    /// Of a pending file, for a server that sets no times: the target had no file of this name.
+    pub(crate) is_new: bool,
 }
 
 impl Record {
@@ -189,11 +191,13 @@ impl Deploy {
         let Some(file) = there else { return (claim, source, There::Missing) };
         let was_stored = stored.is_some_and(|stored| stored.is_of(file));
         let target = match (pending, record) {
-            // The time proves that the upload has ended, unless the old file had it too.
+            // The time proves that the upload has ended, unless the old file had it too. Without
+            // times, the size of a file that was missing does.
             (Some(pending), _) => {
                 let is_timed = pending.modified.is_some() && file.stamp.is_some();
+                let is_proved = is_timed || pending.is_new && source != Here::Absent;
                 match () {
-                    () if pending.is_of(file) && is_timed && !was_stored => There::AsListed,
+                    () if pending.is_of(file) && is_proved && !was_stored => There::AsListed,
                     // What was not begun is still the old file.
                     () if was_stored && source == Here::Absent => There::AsListed,
                     () if was_stored || file.size <= Some(pending.size) => There::OtherTime,
@@ -212,7 +216,7 @@ impl Deploy {
         let known = self.list.files.get(&path).filter(|known| known.is_of(file));
         let listed = file.stamp.map(range);
         let modified = known.and_then(|known| known.modified).or(listed);
-        let record = Record { size: sum.size, digest: sum.digest, modified };
+        let record = Record { size: sum.size, digest: sum.digest, modified, is_new: false };
         let was_pending = self.list.pending.remove(&path).is_some();
         let before = self.list.files.insert(path, record);
         self.has_changed |= was_pending || before != Some(record);
@@ -263,7 +267,7 @@ impl Deploy {
     pub(crate) fn stored(&mut self, path: &[u8], modified: Option<Stamp>) {
         if let Some(record) = self.sent.remove(path) {
             self.list.pending.remove(path);
-            let record = Record { modified: modified.map(range), ..record };
+            let record = Record { modified: modified.map(range), is_new: false, ..record };
             self.list.files.insert(path.to_vec(), record);
             self.has_changed = true;
         }

@@ -185,10 +185,12 @@ impl Plan {
         for copy in &self.copies {
             let Some(sum) = &copy.sum else { continue };
             let time = copy.stamp.and_then(Stamp::exact).filter(|_| deploy.takes_times);
+            let is_upload = copy.from.is_none();
             let record = Record {
                 size: sum.size,
                 digest: sum.digest,
-                modified: time.filter(|_| copy.from.is_none()).map(|time| (time, time)),
+                modified: time.filter(|_| is_upload).map(|time| (time, time)),
+                is_new: is_upload && !deploy.takes_times && !copy.replaces(),
             };
             deploy.sent.insert(self.path_of(copy), record);
         }
