@@ -11,6 +11,7 @@ use ftp_proto::Escaped;
 use super::config::{MountPoint, Root, User};
 use super::home::{Home, Role};
 use super::logging::LOG;
+use super::privileges::{FileGroup, FileOwner};
 use crate::{LocalConfig, MountedStorage, Storage, StorageError, VirtualPath};
 
 /// The directories of a user.
@@ -38,6 +39,10 @@ impl UserTree {
             config.quota = user.quota;
             config.max_files = user.max_files;
             config.umask = user.umask.unwrap_or(config.umask);
+            config.owner = user.owner.as_ref().map(FileOwner::id);
+            config.group = user.group.as_ref().map(FileGroup::id);
+            config.file_mode = user.file_mode;
+            config.directory_mode = user.directory_mode;
             config.partial = user.partial.unwrap_or(config.partial);
             config.sync = user.sync.unwrap_or(config.sync);
         });

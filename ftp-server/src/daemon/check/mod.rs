@@ -4,6 +4,7 @@
 //! Follows the steps of `serve`: steps that need root come first, then privileges are dropped, and
 //! the rest is checked as the final user. The first failure gives the exit code.
 
+mod owners;
 mod programs;
 mod sockets;
 mod users;
@@ -19,6 +20,7 @@ use ftp_proto::AddressClass;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+pub(super) use self::owners::{locked_out, unable};
 use self::sockets::RunningServer;
 pub(super) use self::users::lacks_of_permission;
 use self::users::{all_homes, directories, users};
@@ -85,6 +87,7 @@ pub fn check(
     }
     directories(config, &mut findings);
     users(config, &mut findings);
+    owners::check(config, &mut findings);
     rates(settings, &mut findings);
     balancers(settings, &mut findings);
     programs::check(config, &mut findings);
