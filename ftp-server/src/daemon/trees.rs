@@ -35,23 +35,19 @@ impl UserTree {
         of_all: LocalConfig,
         home: impl Fn(&Root, LocalConfig, Role) -> Arc<Home>,
     ) -> Self {
-        let config = of_all.with(|config| {
-            config.quota = user.quota;
-            config.max_files = user.max_files;
-            config.umask = user.umask.unwrap_or(config.umask);
-            config.owner = user.owner.as_ref().map(FileOwner::id);
-            config.group = user.group.as_ref().map(FileGroup::id);
-            config.file_mode = user.file_mode;
-            config.directory_mode = user.directory_mode;
-            config.partial = user.partial.unwrap_or(config.partial);
-            config.sync = user.sync.unwrap_or(config.sync);
-        });
+        let config = of_all
+            .quota(user.quota)
+            .max_files(user.max_files)
+            .umask(user.umask.unwrap_or(of_all.umask))
+            .owner(user.owner.as_ref().map(FileOwner::id))
+            .group(user.group.as_ref().map(FileGroup::id))
+            .file_mode(user.file_mode)
+            .directory_mode(user.directory_mode)
+            .partial(user.partial.unwrap_or(of_all.partial))
+            .sync(user.sync.unwrap_or(of_all.sync));
         let role = if user.create_home { Role::MadeRoot } else { Role::Root };
         let root = home(&user.root, config, role);
-        let config = config.with(|config| {
-            config.quota = 0;
-            config.max_files = 0;
-        });
+        let config = config.quota(0).max_files(0);
         let mounts = user.mounts.iter().map(|MountPoint { path, root }| MountedHome {
             path: path.clone(),
             home: home(root, config, Role::Mounted),

@@ -413,7 +413,7 @@ fn an_exact_mode_is_the_mask_of_an_acl_and_set_group_id_is_passed_on_fs_21() {
 #[test]
 fn only_an_empty_new_directory_is_given_away_fs_21() {
     let Some(tree) = open_tree() else { return };
-    let config = LocalConfig::default().with(|config| config.owner = Some(OWNER));
+    let config = LocalConfig::default().owner(Some(OWNER));
     let storage = tree.storage();
     let (parent, _) = storage.files.parent(&path("d")).unwrap();
     let found = tree.root.join("d");
