@@ -15,7 +15,7 @@ use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
 use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::toml_text::shown;
 use crate::daemon::values::shown_path;
-use crate::storage::server_rights::ignores_modes;
+use crate::storage::server_rights::exceeds_access;
 use crate::{PartialPolicy, Rights, VirtualPath};
 
 /// A root that users log in to.
@@ -223,8 +223,7 @@ pub(in crate::daemon) fn lacks_of_permission(config: &Config) -> Vec<String> {
 
 fn lack_of_permission(root: &Path, rights: Rights, who: &str) -> Option<String> {
     let may = |access_to| match access(root, access_to | Access::EXEC_OK) {
-        // The call does not consider capabilities.
-        Err(Errno::ACCESS) if ignores_modes() => Ok(()),
+        Err(Errno::ACCESS) if exceeds_access() => Ok(()),
         looked => looked,
     };
     let has = |one: &Rights| rights.contains(*one);

@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 
 use super::directory::Directory;
 use super::policy::{LocalConfig, Umask};
-use super::server_rights::{ignores_modes, may_give_to_group, may_give_to_user};
+use super::server_rights::{exceeds_access, may_give_to_group, may_give_to_user};
 use super::{root, sweep};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
@@ -103,8 +103,7 @@ impl Given {
     ) -> Result<()> {
         let is_own = self.owner.is_some_and(|owner| old.user_id() == Some(owner.as_raw()));
         match retry_on_intr(|| accessat(directory, name, Access::WRITE_OK, AtFlags::empty())) {
-            // The call does not consider capabilities.
-            Err(Errno::ACCESS) if is_own && old.mode & 0o200 != 0 || ignores_modes() => Ok(()),
+            Err(Errno::ACCESS) if is_own && old.mode & 0o200 != 0 || exceeds_access() => Ok(()),
             Err(errno) if errno != Errno::NOENT => Err(errno),
             _ => Ok(()),
         }
@@ -146,7 +145,8 @@ impl Given {
         if let Some(bits) = mode {
             // A directory keeps the bits that its parent has passed on. A filter of system calls may
             // forbid to set them again.
-            let all = bits | Mode::from_raw_mode(now.mode & 0o7000);
+            let kept = if now.kind == EntryKind::Directory { now.mode & 0o7000 } else { 0 };
+            let all = bits | Mode::from_raw_mode(kept);
             let is_set = set_mode(&file, now, all)? || set_mode(&file, now, bits)?;
             if !is_set && self.mode.is_some() {
                 report("set the mode of the file", Errno::PERM, directory, name);

@@ -2,7 +2,7 @@
 //! its own; all threads of a server have the same.
 
 use rustix::fs::Gid;
-use rustix::process::{getegid, geteuid, getgroups};
+use rustix::process::{getegid, geteuid, getgroups, getuid};
 use rustix::thread::{CapabilitySet, capabilities};
 
 fn has(capability: CapabilitySet) -> bool {
@@ -15,8 +15,14 @@ pub(crate) fn owns_all_files() -> bool {
 }
 
 /// Returns whether the server may read and write every file, whatever its mode.
-pub(crate) fn ignores_modes() -> bool {
+fn ignores_modes() -> bool {
     has(CapabilitySet::DAC_OVERRIDE)
+}
+
+/// Returns whether the server may do more than access(2) says: the call does not consider capabilities
+/// of users other than root.
+pub(crate) fn exceeds_access() -> bool {
+    !getuid().is_root() && ignores_modes()
 }
 
 /// Returns whether the server may give its files to a user.

@@ -446,3 +446,19 @@ fn a_server_killed_after_it_gave_a_file_away_leaves_a_record_fs_21() {
         assert_eq!(found.map(|it| it.kept), is_record.then_some(0), "{owner} {in_settings:?}");
     }
 }
+
+#[test]
+fn a_resumed_file_gets_no_set_id_bits_fs_21() {
+    let Some(tree) = open_tree() else { return };
+    let kept = name::of_record(Some(USER), b"f", None).kept;
+    let storage = tree.storage().with(|config| config.file_mode = Some(0o640));
+    let write = |mode, content: &[u8]| {
+        let mut upload = storage.write_as(&path("f"), mode, USER, true).unwrap();
+        upload.write_all(content).unwrap();
+        upload
+    };
+    drop(write(WriteMode::Replace, b"new"));
+    set_mode(&tree.root.join(std::ffi::OsStr::from_bytes(&kept)), 0o6755);
+    write(WriteMode::Resume(2), b"w").commit().unwrap();
+    assert_eq!((rights(tree.root.join("f")).2, tree.get("f")), (0o640, b"new".to_vec()));
+}
