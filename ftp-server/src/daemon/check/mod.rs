@@ -10,7 +10,7 @@ mod programs;
 mod sockets;
 mod users;
 
-use std::fmt::{Arguments, Write};
+use std::fmt::{Arguments, Display, Write};
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
@@ -162,7 +162,7 @@ impl Findings {
     }
 
     /// Adds a failure, for which a daemon would not start or not work.
-    pub(super) fn fail(&mut self, kind: DaemonErrorKind, words: Arguments<'_>) {
+    pub(super) fn fail(&mut self, kind: DaemonErrorKind, words: impl Display) {
         self.all.push((Severity::Fail, words.to_string()));
         self.kind.get_or_insert(kind);
     }

@@ -1,6 +1,6 @@
 //! Judges the outcomes of all methods of data connections together.
 
-use std::fmt::Arguments;
+use std::fmt::{Arguments, Display};
 use std::net::{IpAddr, SocketAddr};
 
 use ftp_client::Mode;
@@ -94,7 +94,7 @@ impl Tried<'_> {
 
     /// Returns the finding for a problem of this method. The finding is a failure if the user wants
     /// this mode and no command of the mode works, otherwise a warning.
-    fn wrong(self, diagnosis: Diagnosis, words: Arguments<'_>) -> Finding {
+    fn wrong(self, diagnosis: Diagnosis, words: impl Display) -> Finding {
         let stops = self.seen.wanted == self.mode && !self.other_works();
         let grade = if stops { Grade::Fail } else { Grade::Warn };
         let seen = words.to_string();
