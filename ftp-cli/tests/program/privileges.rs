@@ -35,7 +35,7 @@ fn with_groups(setpriv: &Peer, program: &Command) -> Command {
 
 /// Returns a copy of the program that other users can run, in a directory that they can enter: they
 /// may not reach the directory of the build.
-fn world_executable_copy(root: &TempRoot) -> PathBuf {
+pub(crate) fn world_executable_copy(root: &TempRoot) -> PathBuf {
     let program = root.path().join("ftp-cli");
     // Copied by another process: a child of another test would inherit the descriptor for writing,
     // and the file would be busy (ETXTBSY).

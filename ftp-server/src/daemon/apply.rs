@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::certificate::watch::Watch;
 use super::certificate::{Certificates, Dates, Loaded};
-use super::check::{lacks_of_permission, overlaps};
+use super::check::{lacks_of_permission, locked_out, overlaps, unable};
 use super::config::{Config, available, has_ipv6};
 use super::error::{DaemonError, DaemonErrorKind};
 use super::hooks::Hooks;
@@ -68,10 +68,15 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Homes::look`] and [`Hooks::open`].
+    /// Returns `Configuration` if the server cannot give files to an owner or a group in the settings,
+    /// or the errors of [`Homes::look`] and [`Hooks::open`].
     pub(super) fn look(&self) -> Result<Option<ConfinementNote>, DaemonError> {
+        if let Some(why) = unable(&self.config).into_iter().next() {
+            return Err(DaemonError::configuration(why));
+        }
         let note = self.homes.look(self.config.has_file())?;
-        for lack in lacks_of_permission(&self.config).into_iter().chain(overlaps(&self.config)) {
+        let lacks = lacks_of_permission(&self.config).into_iter();
+        for lack in lacks.chain(overlaps(&self.config)).chain(locked_out(&self.config)) {
             log::warn!(target: LOG, "{lack}");
         }
         // A start that fails leaves no temporary directory.

@@ -5,6 +5,7 @@
 //! the rest is checked as the final user. The first failure gives the exit code.
 
 mod exposure;
+mod owners;
 mod programs;
 mod sockets;
 mod users;
@@ -22,6 +23,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 pub(super) use self::exposure::overlaps;
+pub(super) use self::owners::{locked_out, unable};
 use self::sockets::RunningServer;
 use self::users::{all_homes, directories, users};
 pub(super) use self::users::{all_places, lacks_of_permission};
@@ -113,6 +115,7 @@ pub fn check(
     directories(config, &mut findings);
     users(config, &mut findings);
     exposure::check(config, &mut findings);
+    owners::check(config, &mut findings);
     rates(settings, &mut findings);
     balancers(settings, &mut findings);
     programs::check(config, &mut findings);

@@ -15,6 +15,7 @@ use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
 use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::toml_text::shown;
 use crate::daemon::values::shown_path;
+use crate::storage::server_rights::exceeds_access;
 use crate::{PartialPolicy, Rights, VirtualPath};
 
 /// A root that users log in to.
@@ -247,7 +248,10 @@ pub(in crate::daemon) fn lacks_of_permission(config: &Config) -> Vec<String> {
 }
 
 fn lack_of_permission(root: &Path, rights: Rights, who: &str) -> Option<String> {
-    let may = |access_to| access(root, access_to | Access::EXEC_OK);
+    let may = |access_to| match access(root, access_to | Access::EXEC_OK) {
+        Err(Errno::ACCESS) if exceeds_access() => Ok(()),
+        looked => looked,
+    };
     let has = |one: &Rights| rights.contains(*one);
     let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
     if reads && may(Access::READ_OK).is_err() {
@@ -319,7 +323,8 @@ pub(super) fn users(config: &Config, findings: &mut Findings) {
 /// Warns about settings that apply only to files on disk, for users whose root is in a store.
 fn in_stores(users: &[(&String, &User)], findings: &mut Findings) {
     for (name, user) in users.iter().filter(|(_, user)| user.root.objects().is_some()) {
-        for key in ["create_home", "umask", "sync"] {
+        for key in ["create_home", "umask", "sync", "owner", "group", "file_mode", "directory_mode"]
+        {
             if user.origins.of(key) != "default" {
                 let (name, root) = (shown(name), user.root.shown());
                 findings
