@@ -31,6 +31,7 @@ mod record;
 mod replacement;
 mod root;
 mod root_confinement;
+pub(crate) mod server_rights;
 mod source;
 mod sweep;
 mod target;
@@ -163,7 +164,7 @@ impl LocalStorage {
     /// };
     ///
     /// # let root = tempfile::tempdir()?;
-    /// let config = LocalConfig::default().with(|config| config.quota = 8);
+    /// let config = LocalConfig::new().quota(8);
     /// let storage = LocalStorage::open(root.path())?.configured(config)?;
     /// let path = VirtualPath::root().join(b"file");
     /// let mut upload = storage.write(&path, WriteMode::Replace)?;
