@@ -49,6 +49,7 @@ mod neighbours;
 mod objects;
 mod order;
 mod passwords;
+mod patterns;
 mod peer;
 mod privileges;
 mod proxies;

@@ -11,6 +11,7 @@ mod control;
 mod data;
 mod listing;
 mod names;
+mod pattern;
 mod server;
 mod url;
 mod values;
@@ -29,6 +30,7 @@ pub use self::control::{
 pub use self::data::{ascii, block, deflate};
 pub use self::listing::{listing, listing_eplf, listing_names};
 pub use self::names::{escaped, quoted_pathname, virtual_path};
+pub use self::pattern::pattern;
 pub use self::server::server_dialogue;
 pub use self::url::url;
 pub use self::values::{facts, file_digest, time_val};
