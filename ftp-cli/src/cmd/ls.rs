@@ -118,7 +118,7 @@ impl LsOptions {
             let message = "--listing nlst cannot be combined with sorting by time or size: NLST shows only names";
             return Err(Failure::usage(message));
         }
-        let list = ListOptions { all: options.has("all"), form };
+        let list = ListOptions::new().all(options.has("all")).form(form);
         let human = options.has("human-readable");
         Ok(Self { list, long: options.has("long"), recursive, human, order })
     }
@@ -329,7 +329,7 @@ impl Lister {
         client: &mut Client,
         directory: &[u8],
     ) -> Result<Result<(), Failure>, Error> {
-        let options = WalkOptions { list: self.how.list, ..WalkOptions::default() };
+        let options = WalkOptions::new().list(self.how.list);
         let mut is_first = true;
         let mut walk = client.walk(directory, options);
         while let Some(walked) = walk.next() {

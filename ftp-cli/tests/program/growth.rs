@@ -6,7 +6,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use ftp_server::testing::{Faults, ProtocolFault, Recorded, Recorder};
-use ftp_server::{Server, ServerConfig, Verb};
+use ftp_server::{Limits, Server, ServerConfig, Verb};
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
@@ -120,7 +120,7 @@ fn few_files_of_a_near_server_need_one_connection_cl_77() {
 #[test]
 fn a_server_that_wants_fewer_is_asked_for_one_too_many_at_most_once_cl_77() {
     for limit in [1, 2, 3] {
-        let config = ServerConfig::default().with(|config| config.limits.per_user = limit);
+        let config = ServerConfig::new().limits(Limits::new().per_user(limit));
         let slow = Slow::new(config, Faults::new());
         each_way(&slow.server, |way, ran| {
             let (accepted, refused) = slow.sessions();

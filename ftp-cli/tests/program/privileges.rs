@@ -271,6 +271,35 @@ fn the_run_as_user_has_its_supplementary_groups() {
 }
 
 #[test]
+fn a_read_only_file_system_is_named_at_startup_and_by_the_check() {
+    let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
+    let root = TempRoot::new();
+    let serve = |more: &[&str]| {
+        let mut command = unshare.command();
+        let script = "mount -t tmpfs -o ro none \"$1\" && shift && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(root.path());
+        command.arg(env!("CARGO_BIN_EXE_ftp-cli")).args(["serve", "--listen", "127.0.0.1:0"]);
+        command.args(["--user", "u:p"]).args(more).arg(root.path());
+        command
+    };
+    let lack = "cannot write here: the file system is read-only; mount it for writing, or remove \
+                the rights to change files";
+    let checked = run(&mut serve(&["--write", "--check"]));
+    let findings = String::from_utf8_lossy(&checked.stdout);
+    let words = format!("\nfail  DIR: {}: the server's user {lack}", root.path().display());
+    assert!(checked.code() == Some(3) && findings.contains(&words), "{findings}");
+    let served = Served::of(&mut serve(&["--write"]));
+    let words = format!(" DIR: {}: the server {lack}\n", root.path().display());
+    assert!(served.said().contains(&words), "{}", served.said());
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect("MKD d", 550);
+    // Downloads need no writing.
+    let checked = run(&mut serve(&["--check"]));
+    let findings = String::from_utf8_lossy(&checked.stdout);
+    assert!(findings.contains("sufficient permissions: 1"), "{findings}");
+}
+
+#[test]
 fn running_as_root_without_run_as_causes_one_warning() {
     if !is_root() {
         return;

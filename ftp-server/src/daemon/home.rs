@@ -213,7 +213,7 @@ mod tests {
         let place = Root::from(&*root);
         let places = Places::new(Arc::default());
         let home = |config| places.home(&place, config, Role::Root, true);
-        let limited = home(LocalConfig::default().with(|config| config.quota = QUOTA));
+        let limited = home(LocalConfig::new().quota(QUOTA));
         let free = home(LocalConfig::default());
         let left = |home: &Home| {
             let quota = home.open().unwrap().storage.quota(&VirtualPath::root());

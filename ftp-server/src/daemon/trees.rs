@@ -34,19 +34,15 @@ impl UserTree {
         of_all: LocalConfig,
         home: impl Fn(&Root, LocalConfig, Role) -> Arc<Home>,
     ) -> Self {
-        let config = of_all.with(|config| {
-            config.quota = user.quota;
-            config.max_files = user.max_files;
-            config.umask = user.umask.unwrap_or(config.umask);
-            config.partial = user.partial.unwrap_or(config.partial);
-            config.sync = user.sync.unwrap_or(config.sync);
-        });
+        let config = of_all
+            .quota(user.quota)
+            .max_files(user.max_files)
+            .umask(user.umask.unwrap_or(of_all.umask))
+            .partial(user.partial.unwrap_or(of_all.partial))
+            .sync(user.sync.unwrap_or(of_all.sync));
         let role = if user.create_home { Role::MadeRoot } else { Role::Root };
         let root = home(&user.root, config, role);
-        let config = config.with(|config| {
-            config.quota = 0;
-            config.max_files = 0;
-        });
+        let config = config.quota(0).max_files(0);
         let mounts = user.mounts.iter().map(|MountPoint { path, root }| MountedHome {
             path: path.clone(),
             home: home(root, config, Role::Mounted),

@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn a_user_may_have_another_sync_policy() {
         let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
-        let of_all = LocalConfig::default().with(|config| config.sync = SyncPolicy::File);
+        let of_all = LocalConfig::new().sync(SyncPolicy::File);
         let root = tempfile::tempdir().unwrap();
         for (own, want) in [(None, SyncPolicy::File), (Some(SyncPolicy::None), SyncPolicy::None)] {
             let password = Some(hash.parse().unwrap());

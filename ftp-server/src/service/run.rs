@@ -669,7 +669,7 @@ mod tests {
             begun.elapsed()
         };
         // Half of the processors pay this debt beyond the credit in 0.4 s.
-        let processors = u32::try_from(std::thread::available_parallelism().unwrap().get());
+        let processors = u32::try_from(crate::budget::processors());
         let debt = Duration::from_secs(1) + processors.unwrap() * Duration::from_millis(200);
         context.processor.pay_time(peer.ip(), debt);
         took(Verb::User, b"u");

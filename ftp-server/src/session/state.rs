@@ -503,8 +503,7 @@ mod tests {
     /// Returns a session of a user between these addresses.
     fn session(peer: &str, rights: Rights, networks: &[&str]) -> Session {
         let networks = networks.iter().map(|text| Network::parse(text.as_bytes()).unwrap());
-        let config =
-            ServerConfig::default().with(|config| config.fxp_networks = networks.collect());
+        let config = ServerConfig::new().fxp_networks(Vec::from_iter(networks));
         let context = Context::new(config, Arc::new(UserTable::new()), Admission::new(1, 0));
         let peer = SocketAddr::new(peer.parse().unwrap(), 1_024);
         let mut session =

@@ -38,29 +38,38 @@ impl Mirror<'_> {
     /// Prints the plan: one line per object, in the order of execution.
     pub(super) fn print(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
         let mut text = Vec::new();
-        for PlannedStep { action, path, size, why, .. } in sync.steps() {
+        for PlannedStep { action, path, size, why, from, .. } in sync.steps() {
             let what = match action {
                 Action::Make => "make",
                 Action::Copy => "copy",
                 Action::Link => "link",
                 Action::Delete => "delete",
+                Action::Rename => "rename",
                 _ => "chmod",
             };
             if self.events.is_on() {
                 let why = why.map(|why| why.to_string());
                 self.events.emit(|| {
                     let entry = Object::event("entry").name("name", &path).text("action", what);
+                    let entry = match &from {
+                        Some(from) => entry.name("from", from),
+                        None => entry,
+                    };
                     entry.text_if("why", why.as_deref()).number_if("size", size)
                 });
                 continue;
             }
             let path = if path.is_empty() { b".".to_vec() } else { path };
-            text.extend_from_slice(what.as_bytes());
-            text.push(b' ');
-            match stdio.output_is_terminal() {
-                true => text.extend_from_slice(shown(&path).as_bytes()),
-                false => text.extend_from_slice(&path),
+            let mut add = |path: &[u8]| match stdio.output_is_terminal() {
+                true => text.extend_from_slice(shown(path).as_bytes()),
+                false => text.extend_from_slice(path),
+            };
+            add(format!("{what} ").as_bytes());
+            if let Some(from) = &from {
+                add(from);
+                add(b" to ");
             }
+            add(&path);
             if let Some(why) = why.filter(|_| self.is_talkative) {
                 let _ = write!(text, " ({why})");
             }
@@ -105,12 +114,23 @@ impl Mirror<'_> {
 /// unchanged and failures.
 fn table(done: &Summary, unselected: usize, time: Duration) -> Vec<String> {
     let Summary {
-        copied, bytes, made, removed, moved: sources, links, modes, failed, same, ..
+        copied,
+        bytes,
+        renamed,
+        made,
+        removed,
+        moved: sources,
+        links,
+        modes,
+        failed,
+        same,
+        ..
     } = *done;
     let rows = [
         ("files copied", copied, true),
         ("files unchanged", same, true),
         ("files not selected", unselected, false),
+        ("files renamed", renamed, false),
         ("directories created", made, false),
         ("links created", links, false),
         ("permissions set", modes, false),

@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_proto::HostName;
+use rustix::fs::CWD;
 
 use self::watch::in_days;
 use super::check::Findings;
 use super::config::{Config, Host, Protection, Settings, key_of, outgoing};
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::values::{in_full, shown_path};
+use crate::storage::rename_new;
 use crate::{PassiveAddress, Tls, TlsError};
 
 /// File of the self-signed certificate and its key, in the state directory.
@@ -336,12 +338,12 @@ fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
         let mut file = tempfile::NamedTempFile::new_in(&directory)?;
         file.write_all(pem.as_bytes())?;
         file.as_file().sync_all()?;
-        let named = match file.persist_noclobber(&path) {
-            // A filter of system calls forbids renameat2.
-            Err(error) if error.error.kind() == ErrorKind::PermissionDenied => {
-                fs::hard_link(error.file.path(), &path)
+        let named = match fs::hard_link(file.path(), &path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                // The file system has no hard links.
+                rename_new((CWD, file.path()), (CWD, &*path)).map_err(Into::into)
             }
-            named => named.map(drop).map_err(|error| error.error),
+            named => named,
         };
         match named {
             Ok(()) => fs::File::open(&directory)?.sync_all(),
