@@ -48,6 +48,7 @@ mod moves;
 mod neighbours;
 mod objects;
 mod order;
+mod owners;
 mod passwords;
 mod patterns;
 mod peer;

@@ -309,13 +309,13 @@ fn play(served: &Served, trial: &mut Trial<'_>, call: &str) {
 }
 
 /// A running server with strace, which makes calls fail until it is detached.
-struct Injection {
+pub(crate) struct Injection {
     strace: Running,
     output: PathBuf,
 }
 
 impl Injection {
-    fn start(strace: &Peer, process: u32, output: PathBuf, what: &[String]) -> Self {
+    pub(crate) fn start(strace: &Peer, process: u32, output: PathBuf, what: &[String]) -> Self {
         let mut command = strace.command();
         command.args(["-f", "-qq", "-o"]).arg(&output).args(what);
         command.args(["-p", &process.to_string()]).stderr(Stdio::null());
@@ -333,7 +333,7 @@ impl Injection {
     }
 
     /// Detaches strace; returns the number of failed calls.
-    fn stop(mut self) -> usize {
+    pub(crate) fn stop(mut self) -> usize {
         kill_process(Pid::from_child(&self.strace.child), Signal::TERM).unwrap();
         assert!(self.strace.wait(Instant::now() + LIMIT).is_some(), "strace does not end");
         std::fs::read_to_string(&self.output).unwrap().matches("(INJECTED)").count()

@@ -1,4 +1,4 @@
-//! The user and the group that a server runs as, and the owners of the files that it creates.
+//! The user and the group that a server runs as, and the owners of files.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -7,7 +7,9 @@ use std::io;
 use std::os::unix::fs::{fchown, lchown};
 use std::path::Path;
 
-use nix::unistd::{Gid, Group, Uid, User, getgroups};
+use nix::unistd::{Gid, Group, Uid, User};
+
+use crate::storage::server_rights;
 
 /// A user and a group of this system, which `security.run_as` names.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,16 +34,9 @@ impl RunAs {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        let unknown = || format!("unknown user \"{user}\"");
-        let (id, known) = match user.parse() {
-            Ok(id) => (Uid::from_raw(id), User::from_uid(Uid::from_raw(id)).ok().flatten()),
-            Err(_) => {
-                let known = User::from_name(user).ok().flatten().ok_or_else(unknown)?;
-                (known.uid, Some(known))
-            }
-        };
+        let (id, known) = find_user(user)?;
         let group = match group {
-            None => known.as_ref().ok_or_else(unknown)?.gid,
+            None => known.as_ref().ok_or_else(|| unknown("user", user))?.gid,
             Some(group) => group_id(group)?,
         };
         if id.is_root() || group.as_raw() == 0 {
@@ -49,6 +44,15 @@ impl RunAs {
         }
         let name = known.and_then(|known| CString::new(known.name).ok());
         Ok(Self { text: text.to_owned(), user: id, name, group })
+    }
+
+    /// Returns the user of this system whose primary group is `group` and has the user's name, unless
+    /// it is root.
+    pub(crate) fn of_group(group: u32) -> Option<Self> {
+        let group = Group::from_gid(Gid::from_raw(group)).ok().flatten()?;
+        let user =
+            User::from_name(&group.name).ok().flatten().filter(|user| user.gid == group.gid)?;
+        Self::parse(&user.name).ok()
     }
 
     /// Returns the user's number.
@@ -97,7 +101,30 @@ impl RunAs {
     }
 }
 
-/// The group for a file that the process creates.
+/// The owner of files that users store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct FileOwner {
+    /// The text that was parsed.
+    text: String,
+    id: Uid,
+}
+
+impl FileOwner {
+    /// Reads the name or number of a user.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the user is unknown.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self { text: text.to_owned(), id: find_user(text)?.0 })
+    }
+
+    pub(crate) const fn id(&self) -> u32 {
+        self.id.as_raw()
+    }
+}
+
+/// The group of files that users store or that the process creates.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct FileGroup {
     /// The text that was parsed.
@@ -121,8 +148,13 @@ impl FileGroup {
 
     /// Returns whether this process may give its files to the group.
     pub(crate) fn is_ours(&self) -> bool {
-        let has_group = || getgroups().is_ok_and(|groups| groups.contains(&self.id));
-        is_root() || Gid::effective() == self.id || has_group()
+        server_rights::may_give_to_group(self.id())
+    }
+}
+
+impl fmt::Display for FileOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -132,13 +164,33 @@ impl fmt::Display for FileGroup {
     }
 }
 
+/// Returns the id of a user by its name or number, and what the system knows about the user.
+fn find_user(user: &str) -> Result<(Uid, Option<User>), String> {
+    if let Some(id) = number(user) {
+        let id = Uid::from_raw(id);
+        return Ok((id, User::from_uid(id).ok().flatten()));
+    }
+    let known = User::from_name(user).ok().flatten().ok_or_else(|| unknown("user", user))?;
+    Ok((known.uid, Some(known)))
+}
+
 /// Returns the id of a group by its name or number.
 fn group_id(group: &str) -> Result<Gid, String> {
-    if let Ok(id) = group.parse() {
+    if let Some(id) = number(group) {
         return Ok(Gid::from_raw(id));
     }
     let known = Group::from_name(group).ok().flatten();
-    known.map(|known| known.gid).ok_or_else(|| format!("unknown group \"{group}\""))
+    known.map(|known| known.gid).ok_or_else(|| unknown("group", group))
+}
+
+/// Returns the number of a user or group. The largest number is none: to the system, it means no
+/// change.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
+}
+
+fn unknown(what: &str, name: &str) -> String {
+    format!("unknown {what} \"{name}\"")
 }
 
 impl fmt::Display for RunAs {

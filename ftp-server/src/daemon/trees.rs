@@ -11,6 +11,7 @@ use ftp_proto::Escaped;
 use super::config::{MountPoint, Root, User};
 use super::home::{Home, Role};
 use super::logging::LOG;
+use super::privileges::{FileGroup, FileOwner};
 use crate::{LocalConfig, MountedStorage, Storage, StorageError, VirtualPath};
 
 /// The directories of a user.
@@ -38,6 +39,10 @@ impl UserTree {
             .quota(user.quota)
             .max_files(user.max_files)
             .umask(user.umask.unwrap_or(of_all.umask))
+            .owner(user.owner.as_ref().map(FileOwner::id))
+            .group(user.group.as_ref().map(FileGroup::id))
+            .file_mode(user.file_mode)
+            .directory_mode(user.directory_mode)
             .partial(user.partial.unwrap_or(of_all.partial))
             .sync(user.sync.unwrap_or(of_all.sync));
         let role = if user.create_home { Role::MadeRoot } else { Role::Root };
@@ -58,6 +63,13 @@ impl UserTree {
         let mounted = mounts.find_map(|mount| Some((&mount.home, path.relative_to(&mount.path)?)));
         let (home, below) = mounted.unwrap_or_else(|| (&self.root, path.clone()));
         Some(home.root().directory()?.join(OsStr::from_bytes(below.relative())))
+    }
+
+    /// Returns why no user may have this tree: one of its directories leads to a file of the server.
+    /// Checked at each login, because links and login programs can change what a root is.
+    pub(super) fn objection(&self) -> Option<String> {
+        let mounted = self.mounts.iter().map(|mount| &mount.home);
+        [&self.root].into_iter().chain(mounted).find_map(|home| home.objection())
     }
 
     /// Opens the tree for a login of `user`. A mounted directory that cannot be opened is logged,

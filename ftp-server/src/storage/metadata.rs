@@ -61,6 +61,16 @@ pub enum EntryKind {
 }
 
 impl Metadata {
+    /// Returns the owner's id, if the storage has it.
+    pub(crate) fn user_id(&self) -> Option<u32> {
+        self.ids.map(|(user, _)| user)
+    }
+
+    /// Returns the id of the group, if the storage has it.
+    pub(crate) fn group_id(&self) -> Option<u32> {
+        self.ids.map(|(_, group)| group)
+    }
+
     /// Returns metadata of an empty object of this kind. The modification time is
     /// 1970-01-01T00:00:00Z. The object has one name, no known owner and the identity (0, 0). The
     /// mode is `0o755` for a directory, otherwise `0o644`.

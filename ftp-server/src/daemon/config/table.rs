@@ -9,10 +9,11 @@ use std::time::Duration;
 use ftp_proto::HostName;
 
 use super::forms::{
-    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, EVENTS, FILE, FILES, GROUP,
-    HOSTS, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER, ON_FAILURE,
-    OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PINS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS,
-    ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
+    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY_MODE, EVENTS, FILE,
+    FILE_MODE, FILES, GROUP, HOSTS, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, METRICS, MODE,
+    NETWORKS, NUMBER, ON_FAILURE, OVERRIDES, OWN_COUNT, OWNER, PARTIAL, PATTERNS, PINS, PORTS,
+    PROCESSES, PROGRAM, RATE, REUSE, RIGHTS, ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK,
+    VERSION, WAITING_TIME,
 };
 use super::hosts::{HOST, HOST_TABLES, Host};
 use super::kind::Kind;
@@ -246,6 +247,10 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "Rights of anonymous users: read, full, drop-box, or a list of rights"),
     row!(Settings, "anonymous.quota",                SIZE,         anonymous.quota,                   "Maximum bytes below the anonymous root (0: unlimited)."),
     row!(Settings, "anonymous.max_files",            FILES,        anonymous.max_files,               "Maximum files and directories below the anonymous root (0: unlimited)."),
+    row!(Settings, "anonymous.owner",                OWNER,        anonymous.owner,                   "User, by name or number, to whom anonymous uploads belong; needs CAP_CHOWN (empty: the server's user)."),
+    row!(Settings, "anonymous.group",                GROUP,        anonymous.group,                   "Group, by name or number, of anonymous uploads; needs membership or CAP_CHOWN (empty: the server's, or that of the parent directory)."),
+    row!(Settings, "anonymous.file_mode",            FILE_MODE,    anonymous.file_mode,               "Exact permissions of files that anonymous users store, such as 0640 (empty: those that transfer.umask leaves)."),
+    row!(Settings, "anonymous.directory_mode",       DIRECTORY_MODE, anonymous.directory_mode,        "Exact permissions of directories that anonymous users make, such as 0750 (empty: those that transfer.umask leaves)."),
     row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "Maximum anonymous sessions in total (empty: limits.per_user; 0: unlimited)."),
     row!(Settings, "anonymous.rate_per_session",     RATE,         anonymous.limits.rate_per_session, "Maximum bytes per second of an anonymous session (empty: transfer.rate_per_session; 0: unlimited)."),
     row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "Maximum bytes per second of all anonymous sessions (empty: transfer.rate_per_user; 0: unlimited)."),
@@ -335,6 +340,11 @@ impl Settings {
     /// Returns all addresses to listen on, in plaintext and with implicit TLS.
     pub(crate) fn all_listen(&self) -> Vec<SocketAddr> {
         available(&[&self.listen[..], &self.implicit].concat(), has_ipv6)
+    }
+
+    /// Returns all addresses for connections without implicit TLS.
+    pub(crate) fn plaintext(&self) -> Vec<SocketAddr> {
+        available(&self.listen, has_ipv6)
     }
 
     /// Returns the server's configuration.

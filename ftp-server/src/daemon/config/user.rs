@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::Network;
 
 use super::forms::{
-    DIRECTORIES, EXPIRY, Expiry, FILES, HOME, MOUNTS, MountPoint, NAMES, NETWORKS, OWN_COUNT,
-    OWN_IDLE_TIME, OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE,
-    SPEED, SWITCH, TLS, TYPE,
+    DIRECTORIES, DIRECTORY_MODE, EXPIRY, Expiry, FILE_MODE, FILES, GROUP, HOME, MOUNTS, MountPoint,
+    NAMES, NETWORKS, OWN_COUNT, OWN_IDLE_TIME, OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, OWN_UMASK, OWNER,
+    PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS, TYPE,
 };
 use super::root::Root;
 use super::row::{Origins, Setting, row};
+use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::{
     DirectoryRights, Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
     SyncPolicy, TlsPolicy, UserLimits, VirtualPath,
@@ -51,6 +52,10 @@ pub(crate) struct User {
     // If one of these is `None`, the setting for all users applies.
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) umask: Option<u32>,
+    pub(crate) owner: Option<FileOwner>,
+    pub(crate) group: Option<FileGroup>,
+    pub(crate) file_mode: Option<u32>,
+    pub(crate) directory_mode: Option<u32>,
     pub(crate) overwrite: Option<bool>,
     pub(crate) partial: Option<PartialPolicy>,
     pub(crate) sync: Option<SyncPolicy>,
@@ -80,6 +85,10 @@ impl Default for User {
             networks: Vec::new(),
             idle_timeout: None,
             umask: None,
+            owner: None,
+            group: None,
+            file_mode: None,
+            directory_mode: None,
             overwrite: None,
             partial: None,
             sync: None,
@@ -121,6 +130,10 @@ pub(crate) static USER: &[Setting<User>] = &[
     row!(User, "networks",                       NETWORKS,     networks,                          "Networks that the user may log in from (empty: any)."),
     row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Maximum time without a command (empty: timeouts.idle)."),
     row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
+    row!(User, "owner",                          OWNER,        owner,                             "User, by name or number, to whom new files and directories belong; needs CAP_CHOWN (empty: the server's user)."),
+    row!(User, "group",                          GROUP,        group,                             "Group, by name or number, of new files and directories; needs membership or CAP_CHOWN (empty: the server's, or that of the parent directory)."),
+    row!(User, "file_mode",                      FILE_MODE,    file_mode,                         "Exact permissions of new files, such as 0640 (empty: those that umask leaves)."),
+    row!(User, "directory_mode",                 DIRECTORY_MODE, directory_mode,                  "Exact permissions of new directories, such as 0750 (empty: those that umask leaves)."),
     row!(User, "overwrite",                      OWN_SWITCH,   overwrite,                         "Let uploads and renames replace existing files (empty: transfer.overwrite)."),
     row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume keeps them hidden for 12 hours (in TYPE A, it deletes them), publish keeps them under the final name, discard deletes them (empty: transfer.partial). Always deleted in drop boxes and with STOU."),
     row!(User, "sync",                           OWN_SYNC,     sync,                              "Data synced to disk before replies 226, 250 and 257: none, file or file+dir (empty: transfer.sync)."),

@@ -262,12 +262,14 @@ mod tests {
             "cam",
             "{\"ok\":true,\"groups\":[\"cameras\"],\"root\":\"/cams/%u\",\"quota\":\"1 GiB\",\
              \"idle_timeout\":300,\"create_home\":true,\"overwrite\":false,\"umask\":null,\
+             \"owner\":\"2000\",\"file_mode\":\"0640\",\
              \"networks\":[\"192.0.2.0/24\"],\"directories\":{\"/pub\":[\"list\",\"read\"]}}",
         );
         assert_eq!(more.root.shown(), "/cams/cam");
         assert_eq!((more.rights, more.quota), (Rights::DROP_BOX, 1 << 30));
         assert_eq!(more.idle_timeout, Some(Duration::from_secs(300)));
         assert_eq!((more.create_home, more.overwrite), (true, Some(false)));
+        assert_eq!((more.owner.unwrap().id(), more.file_mode), (2_000, Some(0o640)));
         assert_eq!((more.networks.len(), more.directories.len()), (1, 1));
         // A user of the file is not a user of `auth.program`.
         assert_eq!(user("carl", "{\"ok\":true}").root.shown(), "/srv/carl");

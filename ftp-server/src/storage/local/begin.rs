@@ -76,7 +76,9 @@ fn begin_at(
     if let Some(old) = target.existing {
         needs_file(old.kind)?;
     }
+    let given = files.config.for_files();
     if let WriteMode::Resume(from) = mode {
+        target.check_replaceable(given)?;
         return Ok(Box::new(Replacement::resume(target, from, files.config, user)?));
     }
     let size = target.existing.map_or(0, |old| files.root.usage().settled(old).size);
@@ -85,7 +87,7 @@ fn begin_at(
     }
     let is_in_place = is_in_place(files, &target, mode);
     if !is_in_place {
-        target.check_replaceable()?;
+        target.check_replaceable(given)?;
     }
     let old = target.existing.filter(|_| !is_in_place);
     let begin = || quota::begin(&files.root, files.config.limit(), name_of(&target), old.as_ref());

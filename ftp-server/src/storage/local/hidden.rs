@@ -50,7 +50,7 @@ pub(crate) fn unlock(file: impl AsFd) {
 /// file of an upload.
 pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
     let (file, found) = open_for(OFlags::WRONLY | OFlags::APPEND, directory, name)?;
-    match is_of_server(directory, &found, None) {
+    match is_of_server(directory, &found, &[]) {
         true => Ok((file, found)),
         false => {
             unlock(&file);
@@ -102,21 +102,20 @@ fn is_plain(found: &Metadata) -> bool {
 ///
 /// File systems that show one owner for all files may show another one. There, and in a directory of
 /// another user, a file of the directory's owner will do: the owner can replace every file in it. The
-/// same is true of the owner of the file `old` that the upload replaces: a server that is killed
-/// after it has given the new file to that owner leaves it without its name.
-fn is_of_server(directory: BorrowedFd<'_>, found: &Metadata, old: Option<&Metadata>) -> bool {
-    let owner = |found: &Metadata| found.ids.map(|(user, _)| user);
+/// same is true of the owners to whom the server gives its complete files, `heirs`: a server that is
+/// killed after it has given the new file to its owner leaves it without its name.
+fn is_of_server(directory: BorrowedFd<'_>, found: &Metadata, heirs: &[Option<u32>]) -> bool {
     is_plain(found)
-        && (owner(found) == Some(geteuid().as_raw())
-            || old.is_some_and(|old| owner(old) == owner(found))
-            || root::metadata_of(directory).is_ok_and(|it| owner(&it) == owner(found)))
+        && (found.user_id() == Some(geteuid().as_raw())
+            || heirs.iter().any(|heir| heir.is_some() && *heir == found.user_id())
+            || root::metadata_of(directory).is_ok_and(|it| it.user_id() == found.user_id()))
 }
 
 /// Returns the metadata of a hidden file; `None` if the file is missing, too old, or not a file of
-/// an upload that was to replace `old`.
-pub(super) fn kept(directory: &Directory, name: &[u8], old: Option<&Metadata>) -> Option<Metadata> {
+/// an upload that was to get one of these owners.
+pub(super) fn kept(directory: &Directory, name: &[u8], heirs: &[Option<u32>]) -> Option<Metadata> {
     let found = directory.metadata(name).ok()?;
-    (is_of_server(directory.as_fd(), &found, old) && !is_old(&found)).then_some(found)
+    (is_of_server(directory.as_fd(), &found, heirs) && !is_old(&found)).then_some(found)
 }
 
 /// Returns whether a hidden file is too old to be resumed.

@@ -1,18 +1,22 @@
-//! What a new file or directory takes over: from the file that it replaces, and from its directory.
+//! What a new file or directory gets: by the settings, from the file that it replaces, and from its
+//! directory. What the settings give prevails.
 
 use std::os::fd::AsFd;
 
 use ftp_proto::Escaped;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    Gid, Mode, Uid, XattrFlags, fchmod, fchown, fremovexattr, fsetxattr, getxattr, lgetxattr,
-    llistxattr,
+    Access, AtFlags, Gid, Mode, OFlags, Uid, XattrFlags, accessat, fchmod, fchown, fremovexattr,
+    fsetxattr, getxattr, lgetxattr, llistxattr, openat,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
+use rustix::process::geteuid;
 
 use super::directory::Directory;
-use super::policy::Umask;
-use crate::storage::{EntryKind, Metadata};
+use super::policy::{LocalConfig, Umask};
+use super::server_rights::{exceeds_access, may_give_to_group, may_give_to_user};
+use super::{root, sweep};
+use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
 const ACL: &str = "system.posix_acl_access";
 const DEFAULT_ACL: &str = "system.posix_acl_default";
@@ -42,23 +46,183 @@ pub(super) fn mode_of_new(umask: Umask, directory: &Directory, all: u32) -> (Mod
 /// file would be given to another owner, to another group and to the entries of a default ACL.
 pub(super) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Gives a complete file what the file `old` with this name has: extended attributes of users,
-/// group, ACL and mode. `new` is the metadata of the file. Returns the owner that the file is to get
-/// by [`give_to`], if it differs.
+/// The owner, group and mode that the settings give to new files or to new directories.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    owner: Option<Uid>,
+    group: Option<Gid>,
+    mode: Option<Mode>,
+}
+
+/// The owner that a complete file is to get by [`give_to`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heir {
+    user: Uid,
+    /// Whether the settings name the owner, and not only the replaced file had it.
+    is_given: bool,
+}
+
+impl Given {
+    pub(super) fn new(config: LocalConfig, mode: Option<u32>) -> Self {
+        // The largest number stands for no change.
+        let id = |id: Option<u32>| id.filter(|id| *id != u32::MAX);
+        Self {
+            owner: id(config.owner).map(Uid::from_raw),
+            group: id(config.group).map(Gid::from_raw),
+            mode: mode.map(|bits| Mode::from_raw_mode(bits & 0o777)),
+        }
+    }
+
+    /// Returns whether the owner is another user than the server's.
+    pub(super) fn gives_away(self) -> bool {
+        self.owner.is_some_and(|owner| owner != geteuid())
+    }
+
+    /// Returns `Fixed` with the reason if the server may not give its objects to the owner or the
+    /// group, so that the client learns it before it sends a file.
+    pub(super) fn check(self) -> std::result::Result<(), StorageError> {
+        let reason = if !self.owner.is_none_or(|owner| may_give_to_user(owner.as_raw())) {
+            "the server may not give files to their owner"
+        } else if !self.group.is_none_or(|group| may_give_to_group(group.as_raw())) {
+            "the server may not give files to their group"
+        } else {
+            return Ok(());
+        };
+        log::error!("{reason} in the settings: it lacks CAP_CHOWN");
+        Err(StorageErrorKind::Fixed(reason).into())
+    }
+
+    /// Checks whether the server may replace the content of an existing file, even if it may write to
+    /// the directory. A file of the owner in the settings counts as the server's own, because a user's
+    /// earlier uploads belong to that owner.
+    pub(super) fn check_writable(
+        self,
+        directory: &Directory,
+        name: &[u8],
+        old: &Metadata,
+    ) -> Result<()> {
+        let is_own = self.owner.is_some_and(|owner| old.user_id() == Some(owner.as_raw()));
+        match retry_on_intr(|| accessat(directory, name, Access::WRITE_OK, AtFlags::empty())) {
+            Err(Errno::ACCESS) if is_own && old.mode & 0o200 != 0 || exceeds_access() => Ok(()),
+            Err(errno) if errno != Errno::NOENT => Err(errno),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the mode that a new file gets when it is complete; `None` if it has its mode from the
+    /// beginning. The server's group must not read a file that another group is to get. `is_private` is
+    /// whether the file is an earlier upload that may have been begun with other settings.
+    pub(super) fn mode_of_complete(
+        self,
+        umask: Umask,
+        directory: &Directory,
+        is_private: bool,
+    ) -> Option<Mode> {
+        let is_later = self.mode.is_none() && (self.group.is_some() || is_private);
+        match is_later && !has_default_acl(directory) {
+            true => Some(umask.apply(0o666)),
+            false => self.mode,
+        }
+    }
+
+    /// Gives a complete new file its group and this mode. `now` is the metadata of the file, and
+    /// changes with it. Returns the owner that the file is to get by [`give_to`].
+    ///
+    /// # Errors
+    ///
+    /// Returns EDQUOT if the quota of the file system does not permit the group, and another error if
+    /// the group or the mode cannot be set.
+    pub(super) fn furnish(
+        self,
+        file: impl AsFd,
+        now: &mut Metadata,
+        mode: Option<Mode>,
+        (directory, name): (&Directory, &[u8]),
+    ) -> Result<Option<Heir>> {
+        if let Some(group) = self.group {
+            set_group(&file, now, group).map_err(|errno| refused("group", errno, name))?;
+        }
+        if let Some(bits) = mode {
+            // A directory keeps the bits that its parent has passed on. A filter of system calls may
+            // forbid to set them again.
+            let kept = if now.kind == EntryKind::Directory { now.mode & 0o7000 } else { 0 };
+            let all = bits | Mode::from_raw_mode(kept);
+            let is_set = set_mode(&file, now, all)? || set_mode(&file, now, bits)?;
+            if !is_set && self.mode.is_some() {
+                report("set the mode of the file", Errno::PERM, directory, name);
+            }
+        }
+        Ok(self.heir(now))
+    }
+
+    /// Returns the mode with which to create a directory, and the mode to set afterwards, if that is
+    /// necessary.
+    pub(super) fn modes_of_directory(
+        self,
+        umask: Umask,
+        directory: &Directory,
+    ) -> (Mode, Option<Mode>) {
+        self.mode.map_or_else(|| mode_of_new(umask, directory, 0o777), |bits| (bits, Some(bits)))
+    }
+
+    fn heir(self, now: &Metadata) -> Option<Heir> {
+        let user = self.owner.filter(|owner| now.user_id() != Some(owner.as_raw()));
+        user.map(|user| Heir { user, is_given: true })
+    }
+
+    /// Gives a new directory its group, the mode `later` if there is one, and its owner.
+    ///
+    /// # Errors
+    ///
+    /// Returns EDQUOT if the quota of the file system does not permit the owner or the group, and
+    /// another error if one of them or the mode cannot be set.
+    pub(super) fn furnish_directory(
+        self,
+        later: Option<Mode>,
+        directory: &Directory,
+        name: &[u8],
+    ) -> Result<()> {
+        if later.is_none() && self.owner.is_none() && self.group.is_none() {
+            return Ok(());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = retry_on_intr(|| openat(directory, name, flags, Mode::empty()))?;
+        let mut now = root::metadata_of(&made)?;
+        let has_group = self.group.is_none_or(|group| now.group_id() == Some(group.as_raw()));
+        if !has_group || self.heir(&now).is_some() {
+            // Another user who may write to the parent could have moved a directory here.
+            let is_new = now.user_id() == Some(geteuid().as_raw())
+                && sweep::all_names(&made, Errno::NOTEMPTY, &|_| false).is_ok();
+            if !is_new {
+                return Err(refused("owner", Errno::NOTEMPTY, name));
+            }
+        }
+        match self.furnish(&made, &mut now, later, (directory, name))? {
+            Some(heir) => give_to(heir, &made, directory, name),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Gives a complete file what the file `old` with this name has, unless the settings give something
+/// else: extended attributes of users, group, ACL and mode. `new` is the metadata of the file, and
+/// changes with it. Returns the owner that the file is to get by [`give_to`], if it differs.
 ///
 /// What the server may not or the file system cannot set stays as it is, which is logged once. If
 /// the group or the ACL cannot be kept, the file's group gets no more rights than all other users.
 ///
 /// # Errors
 ///
-/// Returns EDQUOT if the quota of the file system does not permit the group.
+/// Returns EDQUOT if the quota of the file system does not permit the group, and another error if the
+/// group or the mode in the settings cannot be set.
 pub(super) fn take_over(
+    given: Given,
     file: impl AsFd,
-    new: &Metadata,
+    new: &mut Metadata,
     directory: &Directory,
     name: &[u8],
     old: &Metadata,
-) -> Result<Option<Uid>> {
+) -> Result<Option<Heir>> {
     let file = file.as_fd();
     let mut lost = Vec::new();
     // If the file has vanished by now, or another object has its name, only the mode is known.
@@ -86,19 +250,24 @@ pub(super) fn take_over(
         }
     }
     let (user, group) = old.ids.unwrap_or_default();
-    let (user_now, group_now) = new.ids.unwrap_or_default();
-    let mut is_group_kept = group == group_now;
-    if !is_group_kept {
-        match retry_on_intr(|| fchown(file, None, Some(Gid::from_raw(group)))) {
-            Ok(()) => is_group_kept = true,
-            Err(Errno::DQUOT) => return Err(Errno::DQUOT),
-            Err(errno) => lost.push(("group", errno)),
+    let mut is_group_kept = true;
+    match set_group(file, new, given.group.unwrap_or(Gid::from_raw(group))) {
+        Err(errno) if given.group.is_some() || errno == Errno::DQUOT => {
+            return Err(refused("group", errno, name));
         }
+        Err(errno) => {
+            is_group_kept = false;
+            lost.push(("group", errno));
+        }
+        Ok(()) => {}
     }
     let mut is_acl_kept = false;
     if has_old_acl && is_group_kept {
         match copy(ACL.as_bytes()) {
-            Ok(()) => is_acl_kept = true,
+            Ok(()) => {
+                is_acl_kept = true;
+                new.mode = old.mode & 0o777;
+            }
             Err(errno) => lost.push(("ACL", errno)),
         }
     }
@@ -114,52 +283,74 @@ pub(super) fn take_over(
         true => old.mode & 0o777,
         false => old.mode & 0o707 | (old.mode & 0o007) << 3,
     };
-    set_mode(file, new.mode, Mode::from_raw_mode(bits))?;
     if let Some((what, errno)) = lost.first() {
-        report(what, *errno, directory, name);
+        report(&format!("keep the {what} of the replaced file"), *errno, directory, name);
     }
-    Ok((user != user_now).then(|| Uid::from_raw(user)))
+    let mode = given.mode.unwrap_or(Mode::from_raw_mode(bits));
+    let heir = given.furnish(file, new, Some(mode), (directory, name))?;
+    let is_other = given.owner.is_none() && new.user_id() != Some(user);
+    Ok(heir.or(is_other.then(|| Heir { user: Uid::from_raw(user), is_given: false })))
 }
 
-/// Gives a file to the owner of the file that it replaces, if the server may do so. This is the last
-/// step before the file gets its name: only then can the server not use the file any more, because a
-/// hidden file of another owner could be a stranger's.
+/// Gives a complete file or directory to its owner: to the one in the settings, or to that of the
+/// file that it replaces, if the server may do so. This is the last step before the file gets its
+/// name: only then can the server not use the file any more, because a hidden file of another owner
+/// could be a stranger's.
 ///
 /// # Errors
 ///
-/// Returns EDQUOT if the quota of the file system does not permit the owner.
-pub(super) fn give_to(owner: Uid, file: impl AsFd, at: &Directory, name: &[u8]) -> Result<()> {
-    match retry_on_intr(|| fchown(&file, Some(owner), None)) {
-        Err(errno) if errno != Errno::DQUOT => {
-            report("owner", errno, at, name);
+/// Returns EDQUOT if the quota of the file system does not permit the owner, and another error if the
+/// owner in the settings cannot be set.
+pub(super) fn give_to(heir: Heir, file: impl AsFd, at: &Directory, name: &[u8]) -> Result<()> {
+    match retry_on_intr(|| fchown(&file, Some(heir.user), None)) {
+        Err(errno) if heir.is_given || errno == Errno::DQUOT => Err(refused("owner", errno, name)),
+        Err(errno) => {
+            report("keep the owner of the replaced file", errno, at, name);
             Ok(())
         }
-        given => given,
+        Ok(()) => Ok(()),
     }
 }
 
-/// Logs once what a replaced file loses.
+/// Logs that a file or directory cannot get what the settings give, and returns the error.
+fn refused(what: &str, errno: Errno, name: &[u8]) -> Errno {
+    if errno != Errno::DQUOT {
+        log::error!("{}: cannot set the {what} in the settings: {errno}", Escaped(name));
+    }
+    // Elsewhere, this error is about the name. Here, the number is unknown in a container.
+    if errno == Errno::INVAL { Errno::PERM } else { errno }
+}
+
+/// Logs once what a file does not get.
 fn report(what: &str, errno: Errno, directory: &Directory, name: &[u8]) {
     if directory.root().reports_loss() {
-        log::warn!(
-            "{}: cannot keep the {what} of the replaced file: {errno}; the next replaced files are \
-             not logged",
-            Escaped(name)
-        );
+        log::warn!("{}: cannot {what}: {errno}; the next files are not logged", Escaped(name));
     }
 }
 
-/// Sets the permission bits of an open file or directory, if they differ from `now`. File systems
-/// without permission bits, or with one owner for all files, may refuse. The object then keeps its
-/// bits.
-pub(super) fn set_mode(object: impl AsFd, now: u32, bits: Mode) -> Result<()> {
-    if now == bits.as_raw_mode() {
-        return Ok(());
+/// Sets the group of an open file or directory, if it differs from that in `now`.
+fn set_group(object: impl AsFd, now: &mut Metadata, group: Gid) -> Result<()> {
+    let (user, group_now) = now.ids.unwrap_or_default();
+    if group_now != group.as_raw() {
+        retry_on_intr(|| fchown(&object, None, Some(group)))?;
+        now.ids = Some((user, group.as_raw()));
+    }
+    Ok(())
+}
+
+/// Sets the permission bits of an open file or directory, if they differ from those in `now`. Returns
+/// `false` if the object keeps its bits, as on file systems without permission bits, or with one
+/// owner for all files.
+pub(super) fn set_mode(object: impl AsFd, now: &mut Metadata, bits: Mode) -> Result<bool> {
+    if now.mode == bits.as_raw_mode() {
+        return Ok(true);
     }
     match retry_on_intr(|| fchmod(&object, bits)) {
-        Err(Errno::PERM | Errno::OPNOTSUPP) => Ok(()),
-        changed => changed,
+        Err(Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
+        changed => changed?,
     }
+    now.mode = bits.as_raw_mode();
+    Ok(true)
 }
 
 /// Fills a buffer with attributes. A second, larger buffer is used if the first one is too small.

@@ -31,6 +31,7 @@ mod record;
 mod replacement;
 mod root;
 mod root_confinement;
+pub(crate) mod server_rights;
 mod source;
 mod sweep;
 mod target;

@@ -1,13 +1,13 @@
 //! Commands that change names: `MKD`, `RNFR` and `RNTO`, `DELE` and `RMD`. If the policy requires
 //! it, the change is on disk before the client gets the reply.
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, mkdirat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::failure::{creation, existing, rename_error, system, unsynced};
 use super::files::Files;
 use super::usage::{Cost, Leaving};
-use super::{inherit, name, quota, record, root, sweep};
+use super::{name, quota, record, sweep};
 use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath, check_rename};
 
 pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
@@ -57,22 +57,22 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     if directory.metadata(name).is_ok() {
         return Err(StorageErrorKind::Exists.into());
     }
+    let given = files.config.for_directories();
+    given.check().map_err(|_| StorageErrorKind::Denied)?;
     let usage = files.root.usage();
     let mut charge = quota::begin(&files.root, files.config.limit(), Cost::DIRECTORY, None)?;
     let change = usage.change();
-    let (bits, later) = inherit::mode_of_new(files.config.mask(), &directory, 0o777);
+    let (bits, later) = given.modes_of_directory(files.config.mask(), &directory);
     retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(|no| creation(&directory, no))?;
     charge.keep();
+    given.furnish_directory(later, &directory, name).map_err(|errno| {
+        // The client gets an error, so the directory must not stay. It stays if it is not empty.
+        if retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)).is_ok() {
+            change.freed(Cost::DIRECTORY);
+        }
+        system(errno)
+    })?;
     drop(change);
-    if let Some(bits) = later {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = retry_on_intr(|| openat(&directory, name, flags, Mode::empty()));
-        let made = made.map_err(existing)?;
-        // Keeps the bits that the parent directory passed on.
-        let now = root::metadata_of(&made).map_err(system)?.mode;
-        let bits = bits | Mode::from_raw_mode(now & 0o7000);
-        inherit::set_mode(&made, now, bits).map_err(system)?;
-    }
     directory.sync(files.config.sync).map_err(unsynced)
 }
 

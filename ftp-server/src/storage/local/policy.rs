@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use rustix::fs::Mode;
 
 use super::failure::needs_file;
+use super::inherit::Given;
 use super::usage::Cost;
 use crate::limits;
 use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageError, StorageErrorKind};
@@ -84,6 +85,25 @@ pub struct LocalConfig {
     /// Umask of new files and directories, applied to `0o666` and `0o777` (default: `0o022`).
     /// The process's umask has no effect. A default ACL of the parent directory replaces this umask.
     pub umask: u32,
+    /// Owner of new files and directories, as a number of a user (default: `None`, the server's
+    /// user). The server needs the capability `CAP_CHOWN`, unless this is its own user. Without it,
+    /// uploads fail with `Fixed`, and [`mkdir`](crate::Storage::mkdir) fails with `Denied`.
+    ///
+    /// With this field and the next three, a new file is private to the server's user until it is
+    /// complete, and gets its owner directly before its name. They also apply to a file that replaces
+    /// another one, and then prevail over what the replaced file had. An append to an existing file
+    /// does not change these attributes.
+    pub owner: Option<u32>,
+    /// Group of new files and directories, as a number (default: `None`, the server's group or that
+    /// of the parent directory). The server must be a member of the group, or have the capability
+    /// `CAP_CHOWN`; otherwise, the calls fail as with [`owner`](Self::owner).
+    pub group: Option<u32>,
+    /// Exact permission bits of new files (default: `None`, those that the umask leaves). If the
+    /// directory has a default ACL, the bits of the group are the mask of the file's ACL.
+    pub file_mode: Option<u32>,
+    /// Exact permission bits of new directories (default: `None`, those that the umask leaves). A
+    /// directory also takes over the set-group-ID bit of its parent.
+    pub directory_mode: Option<u32>,
     /// Maximum bytes of all files below the root (default: 0, unlimited). Exceeding it fails with
     /// `OverQuota` (552).
     ///
@@ -132,6 +152,10 @@ ftp_proto::settings! {
         partial_files: usize = limits::PARTIAL_FILES,
         partial_bytes: u64 = limits::PARTIAL_BYTES,
         umask: u32 = 0o022,
+        owner: Option<u32> = None,
+        group: Option<u32> = None,
+        file_mode: Option<u32> = None,
+        directory_mode: Option<u32> = None,
         quota: u64 = 0,
         max_files: u64 = 0,
     }
@@ -160,6 +184,16 @@ impl LocalConfig {
     /// Returns the umask of new objects.
     pub(super) const fn mask(self) -> Umask {
         Umask::new(self.umask)
+    }
+
+    /// Returns what the settings give to new files.
+    pub(super) fn for_files(self) -> Given {
+        Given::new(self, self.file_mode)
+    }
+
+    /// Returns what the settings give to new directories.
+    pub(super) fn for_directories(self) -> Given {
+        Given::new(self, self.directory_mode)
     }
 
     /// Returns the limits on bytes and files; `None` if neither is limited.

@@ -137,9 +137,9 @@ pub(super) fn find_at(
     }
     let names = name::of_record(user, &target.name, target.existing.as_ref());
     let keeps = keeps_bytes(config, user);
-    let old = target.existing.as_ref();
-    for (name, keeps, old) in [(&names.kept, keeps, None), (&names.running, false, old)] {
-        let Some(found) = hidden::kept(&target.directory, name, old) else { continue };
+    let heirs = [config.owner, target.existing.and_then(|old| old.user_id())];
+    for (name, keeps, heirs) in [(&names.kept, keeps, &[][..]), (&names.running, false, &heirs)] {
+        let Some(found) = hidden::kept(&target.directory, name, heirs) else { continue };
         match hidden::check_left(target.directory.as_fd(), name) {
             // Another process is writing to the file.
             Err(Errno::WOULDBLOCK) => return Ok(Some(running)),

@@ -5,14 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use ftp_proto::Escaped;
-use rustix::fs::{
-    Access, AtFlags, Mode, OFlags, Uid, accessat, fchown, ftruncate, openat, renameat, unlinkat,
-};
+use rustix::fs::{AtFlags, Mode, OFlags, Uid, fchown, ftruncate, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::copying::Copying;
 use super::directory::Directory;
 use super::failure::{as_kind, creation, existing, system, unsynced};
+use super::inherit::{Given, Heir};
 use super::kept_uploads::Part;
 use super::name::RecordNames;
 use super::output::Output;
@@ -46,8 +45,12 @@ pub(super) struct Replacement {
     made: Metadata,
     /// Whether the file is locked, so that no other process takes it for an abandoned one.
     is_locked: bool,
-    /// The owner of the replaced file, if the new file is to get it.
-    heir: Option<Uid>,
+    /// What the settings give to the file.
+    given: Given,
+    /// The mode of a new file when it is complete, if it is private until then.
+    wider: Option<Mode>,
+    /// The owner that the complete file is to get.
+    heir: Option<Heir>,
     /// The record to leave if the upload does not end with success; `None` if it leaves nothing.
     record: Option<Record>,
     /// The file that had the final name when the upload began.
@@ -74,13 +77,16 @@ impl Replacement {
         charge: Charge,
     ) -> Result<Self, StorageError> {
         let Target { directory, name, existing: old, .. } = target.clone();
-        if old.is_some() {
-            check_writable(&directory, &name)?;
+        let given = config.for_files();
+        if let Some(old) = &old {
+            given.check_writable(&directory, &name, old).map_err(existing)?;
         }
+        let wider = old.is_none().then(|| given.mode_of_complete(config.mask(), &directory, false));
+        let wider = wider.flatten();
         let leaves_record = matches!(mode, WriteMode::Create | WriteMode::Replace);
         let running = leaves_record.then(|| name::of_record(user, &name, old.as_ref()).running);
         let Made { file, is_locked, metadata: made, hidden, is_first } =
-            make(&directory, &name, running.as_deref(), old.is_some(), config)
+            make(&directory, &name, running.as_deref(), old.is_some() || wider.is_some(), config)
                 .map_err(|errno| creation(&directory, errno))?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
@@ -91,6 +97,8 @@ impl Replacement {
             hidden: Some(hidden),
             made,
             is_locked,
+            given,
+            wider,
             heir: None,
             record: None,
             old,
@@ -155,7 +163,11 @@ impl Replacement {
         usage.shelf().take(metadata.identity);
         drop(change);
         let Target { directory, name, existing: old, .. } = target;
+        let given = config.for_files();
+        let is_private = metadata.mode == inherit::PRIVATE.as_raw_mode();
         Ok(Self {
+            given,
+            wider: given.mode_of_complete(config.mask(), &directory, is_private),
             directory,
             name,
             output: Output::new(file, length, config.sync, charge),
@@ -219,28 +231,31 @@ impl Replacement {
         Ok(())
     }
 
-    /// Gives the new file what the replaced file has, except its owner.
-    fn take_over(&mut self, old: &Metadata) -> Result<(), Errno> {
-        let Self { output, made, directory, name, .. } = self;
-        self.heir = inherit::take_over(output, made, directory, name, old)?;
+    /// Gives the complete file what it is to have, except its owner: by the settings, and from the
+    /// file `old` that it replaces.
+    fn furnish(&mut self, old: Option<&Metadata>) -> Result<(), Errno> {
+        let Self { given, wider, output, made, directory, name, .. } = self;
+        self.heir = match old {
+            Some(old) => inherit::take_over(*given, output, made, directory, name, old)?,
+            None => given.furnish(output, made, *wider, (directory, name))?,
+        };
         Ok(())
     }
 
-    /// Replaces the file that has the name, and gives the new file to its owner.
-    fn replace(&self, hidden: &[u8]) -> Result<(), Errno> {
-        let Self { directory, name, .. } = self;
+    /// Gives the file to its owner, and renames it.
+    fn name_with(&self, rename: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
         if let Some(heir) = self.heir {
-            inherit::give_to(heir, &self.output, directory, name)?;
+            inherit::give_to(heir, &self.output, &self.directory, &self.name)?;
         }
-        let replaced = retry_on_intr(|| renameat(directory, hidden, directory, &**name));
-        if replaced.is_err()
+        let named = rename();
+        if named.is_err()
             && self.heir.is_some()
             && let Some((user, _)) = self.made.ids
         {
             // Only a file of the server can be kept. If this fails, its record remains useless.
             let _ = retry_on_intr(|| fchown(&self.output, Some(Uid::from_raw(user)), None));
         }
-        replaced
+        named
     }
 
     fn give_name(&mut self) -> Result<(), Errno> {
@@ -249,17 +264,20 @@ impl Replacement {
         let hidden = self.hidden.clone().ok_or(Errno::NOENT)?;
         let mut given = Err(Errno::EXIST);
         if self.old.is_none() {
-            given = self.directory.rename_new(&hidden, &self.directory, &self.name);
+            given =
+                self.name_with(|| self.directory.rename_new(&hidden, &self.directory, &self.name));
         }
         if given == Err(Errno::EXIST) && self.refusal.is_none() {
             if self.old.is_none() {
                 // Another upload or program has taken the name since this upload began.
                 let found = self.directory.metadata(&self.name)?;
                 if found.kind == EntryKind::File {
-                    self.take_over(&found)?;
+                    self.furnish(Some(&found))?;
                 }
             }
-            given = self.replace(&hidden);
+            given = self.name_with(|| {
+                retry_on_intr(|| renameat(&self.directory, &*hidden, &self.directory, &*self.name))
+            });
         }
         given?;
         self.hidden = None;
@@ -286,6 +304,7 @@ impl Replacement {
         let (when_cut, kept, above) = (record.when_cut, record.names.kept.clone(), record.place.0);
         if when_cut == WhenCut::Publish && self.end == StreamEnd::Cut && self.output.position() > 0
         {
+            self.furnish(None)?;
             self.output.sync()?;
             self.refusal = Some(StorageErrorKind::Exists);
             return self.publish().map(|()| true);
@@ -380,9 +399,8 @@ impl Upload for Replacement {
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.end = StreamEnd::Failed;
         self.finish_copying()?;
-        if let Some(old) = self.old {
-            self.take_over(&old).map_err(system)?;
-        }
+        let old = self.old;
+        self.furnish(old.as_ref()).map_err(system)?;
         self.output.sync().map_err(system)?;
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
@@ -439,15 +457,6 @@ const fn refusal(mode: WriteMode) -> Option<StorageErrorKind> {
     }
 }
 
-/// Returns an error if the server may not write to an existing file, even if it may write to the
-/// directory.
-fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError> {
-    match retry_on_intr(|| accessat(directory, name, Access::WRITE_OK, AtFlags::empty())) {
-        Err(errno) if errno != Errno::NOENT => Err(existing(errno)),
-        _ => Ok(()),
-    }
-}
-
 /// A new file with a hidden name.
 pub(super) struct Made {
     file: OwnedFd,
@@ -464,10 +473,10 @@ fn make(
     directory: &Directory,
     name: &[u8],
     first: Option<&[u8]>,
-    replaces: bool,
+    is_private: bool,
     config: LocalConfig,
 ) -> Result<Made, Errno> {
-    let (mode, later) = match replaces {
+    let (mode, later) = match is_private {
         true => (inherit::PRIVATE, None),
         false => inherit::mode_of_new(config.mask(), directory, 0o666),
     };
@@ -489,7 +498,7 @@ fn make(
             Ok(mut made) => {
                 made.is_first = attempt == 0;
                 if let Some(bits) = later {
-                    inherit::set_mode(&made.file, made.metadata.mode, bits)?;
+                    inherit::set_mode(&made.file, &mut made.metadata, bits)?;
                 }
                 return Ok(made);
             }

@@ -359,24 +359,32 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
     let directory = directory.map_err(|_| Errno::NOTEMPTY)?;
     let usage = parent.root().usage();
     // The first two passes remove nothing, so that no file is removed if any entry would stay.
-    let all = |failure: Errno, wanted: &dyn Fn(&[u8]) -> bool| {
-        let mut buffer = Vec::with_capacity(BUFFER);
-        seek(&directory, SeekFrom::Start(0))?;
-        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") && !wanted(name) {
-                return Err(failure);
-            }
-        }
-        Ok(())
-    };
-    all(Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
-    all(Errno::BUSY, &|name| {
+    all_names(&directory, Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
+    all_names(&directory, Errno::BUSY, &|name| {
         !matches!(hidden::check_left(directory.as_fd(), name), Err(Errno::WOULDBLOCK))
     })?;
-    all(Errno::BUSY, &|name| hidden::remove(usage, directory.as_fd(), name).unwrap_or(false))
+    all_names(&directory, Errno::BUSY, &|name| {
+        hidden::remove(usage, directory.as_fd(), name).unwrap_or(false)
+    })
+}
+
+/// Returns `failure` unless all names in a directory are as `wanted`.
+pub(super) fn all_names(
+    directory: &OwnedFd,
+    failure: Errno,
+    wanted: &dyn Fn(&[u8]) -> bool,
+) -> Result<(), Errno> {
+    let mut buffer = Vec::with_capacity(BUFFER);
+    seek(directory, SeekFrom::Start(0))?;
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") && !wanted(name) {
+            return Err(failure);
+        }
+    }
+    Ok(())
 }
 
 /// An open directory with its device and inode.

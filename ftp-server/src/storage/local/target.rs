@@ -5,12 +5,13 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, readlinkat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::geteuid;
-use rustix::thread::{CapabilitySet, capabilities};
 
 use super::directory::Directory;
 use super::failure::{self, creation, lookup, system};
+use super::inherit::Given;
 use super::name;
 use super::root::{self, Root};
+use super::server_rights::owns_all_files;
 use super::walk::LINKS;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
@@ -75,14 +76,14 @@ impl Target {
         Err(system(Errno::LOOP))
     }
 
-    /// Returns `Fixed` with the reason if no new file can take the name, so that the client learns
-    /// it before it sends the file.
-    pub(super) fn check_replaceable(&self) -> Result<(), StorageError> {
+    /// Returns `Fixed` with the reason if no new file, which is to get what is `given`, can take the
+    /// name, so that the client learns it before it sends the file.
+    pub(super) fn check_replaceable(&self, given: Given) -> Result<(), StorageError> {
+        given.check()?;
         let (above, attributes) = self.directory.look().map_err(system)?;
-        let is_owned_by_other = |old: Metadata| {
-            let user = Some(geteuid().as_raw());
-            [old, above].iter().all(|it| it.ids.map(|(user, _)| user) != user)
-        };
+        let is_of_other = |it: Metadata| it.user_id() != Some(geteuid().as_raw());
+        // The kernel lets neither the old file go nor the new one take its name.
+        let is_kept = self.existing.is_some_and(is_of_other) || given.gives_away();
         let reasons = [
             (attributes.contains(StatxAttributes::IMMUTABLE), "the directory is immutable"),
             (attributes.contains(StatxAttributes::APPEND), "the directory is append-only"),
@@ -91,7 +92,8 @@ impl Target {
             (self.attributes.contains(StatxAttributes::MOUNT_ROOT), "the file is a mount point"),
             (
                 above.mode & Mode::SVTX.as_raw_mode() != 0
-                    && self.existing.is_some_and(is_owned_by_other)
+                    && is_of_other(above)
+                    && is_kept
                     && !owns_all_files(),
                 "the file of another user is in a sticky directory",
             ),
@@ -101,10 +103,4 @@ impl Target {
             None => Ok(()),
         }
     }
-}
-
-/// Returns whether the server has the rights of the owner of every file.
-fn owns_all_files() -> bool {
-    let mine = capabilities(None);
-    mine.is_ok_and(|mine| mine.effective.contains(CapabilitySet::FOWNER))
 }

@@ -115,9 +115,9 @@ fn add(rest: &mut Vec<Vec<u8>>, flags: &mut OFlags, path: &[u8]) -> Result<()> {
 /// of the directory, as the kernel does (`fs.protected_symlinks`).
 fn check_owner(directory: BorrowedFd<'_>, link: &OwnedFd) -> Result<()> {
     let (above, link) = (metadata_of(directory)?, metadata_of(link)?);
-    let owner = link.ids.map(|(user, _)| user);
+    let owner = link.user_id();
     let is_trusted = above.mode & STICKY != STICKY
         || owner == Some(geteuid().as_raw())
-        || owner == above.ids.map(|(user, _)| user);
+        || owner == above.user_id();
     if is_trusted { Ok(()) } else { Err(Errno::ACCESS) }
 }

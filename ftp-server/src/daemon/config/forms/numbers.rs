@@ -83,6 +83,31 @@ pub(crate) const MODE: Scalar<u32> = Scalar::new(
     |mode| format!("{mode:04o}"),
 );
 
+/// Permissions of new files, with which their owner can use them. Empty: those that the umask leaves.
+pub(crate) const FILE_MODE: Optional<u32> = Optional::new(
+    Kind::Text,
+    |text| usable(text, 0o600).ok_or_else(|| unusable(text, "0600", "read and write")),
+    |mode| format!("{mode:04o}"),
+);
+
+/// Permissions of new directories, with which their owner can use them. Empty: those that the umask
+/// leaves.
+pub(crate) const DIRECTORY_MODE: Optional<u32> = Optional::new(
+    Kind::Text,
+    |text| usable(text, 0o700).ok_or_else(|| unusable(text, "0700", "read, write and enter")),
+    |mode| format!("{mode:04o}"),
+);
+
+fn usable(text: &str, needed: u32) -> Option<u32> {
+    permissions(text).filter(|bits| bits & needed == needed)
+}
+
+fn unusable(text: &str, least: &str, uses: &str) -> String {
+    format!(
+        "invalid mode \"{text}\": expected {least} to 0777 in octal, with which the owner can {uses}"
+    )
+}
+
 fn permissions(text: &str) -> Option<u32> {
     let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
     u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777)

@@ -11,7 +11,7 @@ use crate::daemon::config::kind::Kind;
 use crate::daemon::config::root::{Objects, Root, is_bucket};
 use crate::daemon::logging::LogTarget;
 use crate::daemon::metrics::MetricsAddress;
-use crate::daemon::privileges::{FileGroup, RunAs};
+use crate::daemon::privileges::{FileGroup, FileOwner, RunAs};
 use crate::daemon::values;
 use crate::{PassiveAddress, PasswordHash, PasswordHashError};
 
@@ -152,7 +152,11 @@ pub(super) const PASSIVE_ADDRESS: Scalar<PassiveAddress> = Scalar::new(
 pub(crate) const RUN_AS: Optional<RunAs> =
     Optional::new(Kind::Text, RunAs::parse, RunAs::to_string);
 
-/// Group of a file. Empty: the group of the process.
+/// Owner of files. Empty: the user of the process.
+pub(crate) const OWNER: Optional<FileOwner> =
+    Optional::new(Kind::Text, FileOwner::parse, FileOwner::to_string);
+
+/// Group of files. Empty: the group of the process.
 pub(crate) const GROUP: Optional<FileGroup> =
     Optional::new(Kind::Text, FileGroup::parse, FileGroup::to_string);
 

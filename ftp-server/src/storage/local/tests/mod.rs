@@ -5,6 +5,7 @@ mod kept_attributes;
 mod killed;
 mod links;
 mod objects;
+mod owners;
 mod partial;
 mod publish;
 mod quota;
