@@ -128,6 +128,20 @@ fn relative_links_lead_to_existing_files_and_headings() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
+/// The user pages can be read in an hour or two: what is said elsewhere, or in server.toml(5), is cut.
+#[test]
+fn user_pages_are_short() {
+    let is_page = |path: &PathBuf| {
+        let folder = path.parent().unwrap();
+        folder.ends_with("docs") || path.ends_with("../README.md")
+    };
+    let pages: Vec<PathBuf> = covered().into_iter().filter(is_page).collect();
+    assert!(pages.len() > 15, "{pages:?}");
+    let words = |path: &PathBuf| fs::read_to_string(path).unwrap().split_whitespace().count();
+    let words: usize = pages.iter().map(words).sum();
+    assert!(words > 10_000 && words <= 23_000, "{words} words");
+}
+
 #[test]
 fn forbidden_words_are_found_outside_code_and_exceptions() {
     assert_eq!(

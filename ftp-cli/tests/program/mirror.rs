@@ -4,6 +4,7 @@
 mod choices;
 mod dangers;
 mod deletions;
+mod deploy;
 mod interrupted;
 mod large;
 mod lost;

@@ -65,6 +65,13 @@ impl UserTree {
         Some(home.root().directory()?.join(OsStr::from_bytes(below.relative())))
     }
 
+    /// Returns why no user may have this tree: one of its directories leads to a file of the server.
+    /// Checked at each login, because links and login programs can change what a root is.
+    pub(super) fn objection(&self) -> Option<String> {
+        let mounted = self.mounts.iter().map(|mount| &mount.home);
+        [&self.root].into_iter().chain(mounted).find_map(|home| home.objection())
+    }
+
     /// Opens the tree for a login of `user`. A mounted directory that cannot be opened is logged,
     /// and is unavailable in this session.
     ///

@@ -25,8 +25,19 @@ impl<'a> Run<'a> {
             return false;
         }
         let path = self.plan.path_of(copy);
-        match copier.rename(from, &path) {
-            Ok(false) => return false,
+        let mut tries = 0;
+        let renamed = with_retries(copier, self.reporter, &path, |copier| {
+            tries += 1;
+            copier.rename(from, &path)
+        });
+        match renamed {
+            Ok(false) => {
+                // A rename whose reply was lost may have taken the file: this run leaves it.
+                if tries > 1 {
+                    self.renamed.insert(from);
+                }
+                return false;
+            }
             Ok(true) => {
                 self.done.done += 1;
                 self.done.renamed += 1;
@@ -39,7 +50,7 @@ impl<'a> Run<'a> {
                 self.renamed.insert(from);
                 self.reporter.on.event(Event::Renamed { from, path: &path });
             }
-            // The next run sends what it does not find.
+            // The file stays uncertain, so the next run sends it.
             Err(failure) => self.fail(copy.place, &path, failure, super::DirectoryState::Failed),
         }
         true
@@ -111,7 +122,8 @@ impl<'a> Run<'a> {
     fn touched(&self) -> impl Iterator<Item = (Vec<u8>, Record)> {
         self.plan.copies.iter().filter_map(|copy| {
             let sum = copy.sum.as_ref()?;
-            let record = Record { size: sum.size, digest: sum.digest, modified: None };
+            let (size, digest) = (sum.size, sum.digest);
+            let record = Record { size, digest, modified: None, is_new: false };
             Some((self.plan.path_of(copy), record))
         })
     }

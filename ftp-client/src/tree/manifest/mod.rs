@@ -24,8 +24,9 @@ use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::fault::{Setting, TreeFault};
 
-/// Largest size of a list in bytes. Its names take about as much memory again.
-pub(crate) const LARGEST: usize = 32 << 20;
+/// Largest size of a list in bytes. A run holds the text and two lists, each of which takes about as
+/// much memory.
+pub(crate) const LARGEST: usize = 16 << 20;
 
 /// The size and the content of a local file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,6 +48,8 @@ pub(crate) struct Record {
     /// The range of the modification time that the server listed after the upload, or that the
     /// upload is to get, in seconds since 1970-01-01T00:00:00Z.
     pub(crate) modified: Option<(i64, i64)>,
+    /// Of a pending file, for a server that sets no times: the target had no file of this name.
+    pub(crate) is_new: bool,
 }
 
 impl Record {
@@ -132,7 +135,7 @@ pub(crate) enum Distrust {
     Foreign,
     #[error("was written by a newer version")]
     Newer,
-    #[error("is larger than 32 MiB")]
+    #[error("is larger than 16 MiB")]
     TooLarge,
 }
 
@@ -189,11 +192,13 @@ impl Deploy {
         let Some(file) = there else { return (claim, source, There::Missing) };
         let was_stored = stored.is_some_and(|stored| stored.is_of(file));
         let target = match (pending, record) {
-            // The time proves that the upload has ended, unless the old file had it too.
+            // The time proves that the upload has ended, unless the old file had it too. Without
+            // times, the size of a file that was missing does.
             (Some(pending), _) => {
                 let is_timed = pending.modified.is_some() && file.stamp.is_some();
+                let is_proved = is_timed || pending.is_new && source != Here::Absent;
                 match () {
-                    () if pending.is_of(file) && is_timed && !was_stored => There::AsListed,
+                    () if pending.is_of(file) && is_proved && !was_stored => There::AsListed,
                     // What was not begun is still the old file.
                     () if was_stored && source == Here::Absent => There::AsListed,
                     () if was_stored || file.size <= Some(pending.size) => There::OtherTime,
@@ -212,7 +217,7 @@ impl Deploy {
         let known = self.list.files.get(&path).filter(|known| known.is_of(file));
         let listed = file.stamp.map(range);
         let modified = known.and_then(|known| known.modified).or(listed);
-        let record = Record { size: sum.size, digest: sum.digest, modified };
+        let record = Record { size: sum.size, digest: sum.digest, modified, is_new: false };
         let was_pending = self.list.pending.remove(&path).is_some();
         let before = self.list.files.insert(path, record);
         self.has_changed |= was_pending || before != Some(record);
@@ -263,7 +268,7 @@ impl Deploy {
     pub(crate) fn stored(&mut self, path: &[u8], modified: Option<Stamp>) {
         if let Some(record) = self.sent.remove(path) {
             self.list.pending.remove(path);
-            let record = Record { modified: modified.map(range), ..record };
+            let record = Record { modified: modified.map(range), is_new: false, ..record };
             self.list.files.insert(path.to_vec(), record);
             self.has_changed = true;
         }
@@ -276,7 +281,8 @@ impl Deploy {
 
     /// Returns the list that is true at the end: what was not confirmed stays pending.
     pub(crate) fn ended(&mut self) -> Manifest {
-        let (files, mut pending) = (self.list.files.clone(), self.list.pending.clone());
+        let files = std::mem::take(&mut self.list.files);
+        let mut pending = std::mem::take(&mut self.list.pending);
         pending.append(&mut self.sent);
         Manifest { generation: random(), files, pending }
     }

@@ -41,7 +41,8 @@ impl Deploy {
     ///
     /// # Errors
     ///
-    /// Returns errors that end the connection.
+    /// Returns `Usage` if the target has another file of this name. Also returns errors that end
+    /// the connection.
     pub(crate) fn read(
         target: &mut RemoteTree<'_, '_>,
         name: &str,
@@ -54,6 +55,12 @@ impl Deploy {
             false => target.hand.ask(|client| read(client, &path))?,
         };
         let distrust = found.as_ref().err().copied();
+        if distrust == Some(Distrust::Foreign) {
+            // Somebody needs that file.
+            let text = "exists in DST, and is not a list of this program; choose another name";
+            let fault = TreeFault::new(ErrorKind::Usage, text).about(name.as_bytes());
+            return Err(fault.of(Setting::Manifest));
+        }
         let compares = options.compare.is_some()
             || distrust.is_some()
                 && target.hand.ask(|client| Ok(Checksum::for_server(client)?.is_some()))?;
@@ -109,7 +116,7 @@ impl Deploy {
 ///
 /// # Errors
 ///
-/// Returns errors that end the connection.
+/// Returns errors that end the connection, and those that may pass.
 pub(crate) fn read(
     client: &mut Client,
     path: &[u8],
@@ -136,6 +143,7 @@ fn fetch(client: &mut Client, path: &[u8]) -> Result<Result<Manifest, Distrust>,
         Err(Error::Refused(_, reply)) if reply.code().value() == 550 => Ok(Err(Distrust::Missing)),
         Err(error) => match TreeFault::from(error).about(path) {
             fault if fault.ends_run() => Err(fault),
+            fault if fault.kind() == ErrorKind::Temporary => Err(fault.ending(true)),
             _ => Ok(Err(Distrust::Unread)),
         },
     }

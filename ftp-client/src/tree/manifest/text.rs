@@ -54,7 +54,8 @@ impl Manifest {
         text.extend_from_slice(PENDING);
         write_records(&mut text, &self.pending);
         let digest = hex(&sha256(&text));
-        [text.as_slice(), END, digest.as_bytes(), CLOSE].concat()
+        [END, digest.as_bytes(), CLOSE].iter().for_each(|part| text.extend_from_slice(part));
+        text
     }
 
     /// Reads a text.
@@ -63,10 +64,13 @@ impl Manifest {
     ///
     /// Returns the reason if it is not a whole list of this version.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, Distrust> {
+        let Some(rest) = text.strip_prefix(HEAD) else {
+            return Err(if HEAD.starts_with(text) { Distrust::Cut } else { Distrust::Foreign });
+        };
         if text.len() > LARGEST {
             return Err(Distrust::TooLarge);
         }
-        let mut head = Rest(text.strip_prefix(HEAD).ok_or(Distrust::Foreign)?);
+        let mut head = Rest(rest);
         if head.number::<u64>().ok_or(Distrust::Cut)? != VERSION {
             return Err(Distrust::Newer);
         }
@@ -101,12 +105,12 @@ fn write_records(text: &mut Vec<u8>, records: &Records) {
             Ok(path) => write_text(&mut line, path),
             Err(_) => _ = write!(line, "\"path_b64\":\"{}\"", Base64(path)),
         }
-        let Record { size, digest, modified } = record;
+        let Record { size, digest, modified, is_new } = record;
         let _ = write!(line, ",\"size\":{size},\"sha256\":\"{}\"", hex(digest));
         if let Some((earliest, latest)) = modified {
             let _ = write!(line, ",\"modified\":[{earliest},{latest}]");
         }
-        line.push('}');
+        line.push_str(if *is_new { ",\"new\":true}" } else { "}" });
         text.extend_from_slice(line.as_bytes());
     }
     text.extend_from_slice(if records.is_empty() { b"" } else { b"\n" });
@@ -195,8 +199,9 @@ impl<'t> Rest<'t> {
             modified = Some((earliest, self.number()?));
             self.skip(b"]")?;
         }
+        let is_new = self.skip(b",\"new\":true").is_some();
         self.skip(b"}")?;
-        Some((path, Record { size, digest, modified }))
+        Some((path, Record { size, digest, modified, is_new }))
     }
 
     /// Reads the rest of a text in quotes.

@@ -16,7 +16,8 @@ impl Planner<'_> {
     /// Counts the list's memory, and says what it proves.
     pub(super) fn begin_deploy(&mut self) -> Result<(), TreeFault> {
         let Some(deploy) = &self.plan.deploy else { return Ok(()) };
-        let weight = deploy.list.weight();
+        // A second list is written before the copies.
+        let weight = 2 * deploy.list.weight();
         let (name, unsure) = (shown(&deploy.name), deploy.list.pending.len());
         let note = match (deploy.distrust, unsure) {
             (Some(why), _) => {
@@ -185,10 +186,12 @@ impl Plan {
         for copy in &self.copies {
             let Some(sum) = &copy.sum else { continue };
             let time = copy.stamp.and_then(Stamp::exact).filter(|_| deploy.takes_times);
+            let is_upload = copy.from.is_none();
             let record = Record {
                 size: sum.size,
                 digest: sum.digest,
-                modified: time.filter(|_| copy.from.is_none()).map(|time| (time, time)),
+                modified: time.filter(|_| is_upload).map(|time| (time, time)),
+                is_new: is_upload && !deploy.takes_times && !copy.replaces(),
             };
             deploy.sent.insert(self.path_of(copy), record);
         }

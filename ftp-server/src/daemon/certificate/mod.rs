@@ -319,6 +319,16 @@ fn state_directory(settings: &Settings) -> Result<PathBuf, DaemonError> {
     })
 }
 
+/// Returns the state directory of the service, and the file of the self-signed certificate if it is
+/// used or was created before, each with the setting or variable that names it.
+pub(super) fn state_files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
+    let own = state_directory(settings).ok().map(|directory| directory.join(OWN));
+    let own = own.filter(|path| settings.tls.self_signed || path.exists());
+    let by_service = settings.environment.state_directory();
+    let by_service = by_service.map(|directory| ("STATE_DIRECTORY", directory));
+    own.map(|path| ("tls.self_signed", path)).into_iter().chain(by_service).collect()
+}
+
 /// Returns the self-signed certificate and its key. Creates them if they are missing.
 fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
     let directory = state_directory(settings)?;

@@ -342,6 +342,11 @@ impl Settings {
         available(&[&self.listen[..], &self.implicit].concat(), has_ipv6)
     }
 
+    /// Returns all addresses for connections without implicit TLS.
+    pub(crate) fn plaintext(&self) -> Vec<SocketAddr> {
+        available(&self.listen, has_ipv6)
+    }
+
     /// Returns the server's configuration.
     pub(crate) fn server(&self) -> ServerConfig {
         let limits = self.server.limits.rate_per_session(self.rate_per_session.unwrap_or(0));
