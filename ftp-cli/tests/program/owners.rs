@@ -108,10 +108,12 @@ fn the_server_gives_files_away_with_cap_chown_alone_or_does_not_start_fs_21() {
         let code = |code| if may_use { code } else { 550 };
         session.expect("MFMT 20200101000000 f", code(213));
         session.expect("SITE CHMOD 600 f", code(200));
-        session.passive();
-        session.expect("RETR f", code(150));
-        if may_use {
-            session.expect_reply(226);
+        match may_use {
+            true => assert_eq!(session.download("RETR f"), b"content"),
+            false => {
+                session.passive();
+                session.expect("RETR f", 550);
+            }
         }
         session.expect("RNFR f", 350);
         session.expect("RNTO e", 250);
