@@ -38,7 +38,7 @@ fn table() -> (String, Vec<String>, Vec<Row>) {
 }
 
 /// Returns a cell: the files of the tree that are not among those that a program takes.
-fn left_out<'t>(tree: &'t [String], takes: impl Fn(&str) -> bool) -> String {
+fn left_out(tree: &[String], takes: impl Fn(&str) -> bool) -> String {
     let left: Vec<&str> = tree.iter().map(String::as_str).filter(|path| !takes(path)).collect();
     match left.len() {
         0 => "-".to_owned(),
