@@ -18,6 +18,9 @@ pub(crate) const DIAGNOSES: &str = include_str!("../help/diagnoses.txt");
 /// Formats of operands and options.
 pub(crate) const URLS: &str = include_str!("../help/urls.txt");
 
+/// Patterns of names and paths.
+pub(crate) const PATTERNS: &str = include_str!("../help/patterns.txt");
+
 /// The text of one command.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandHelp {

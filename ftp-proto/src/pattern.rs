@@ -1,187 +1,521 @@
-//! Name patterns with `*`, `?` and `[..]` in the argument of `LIST` and `NLST`. No RFC defines
-//! them. They are a simple form of shell patterns: they match names in one directory, and matching
-//! takes polynomial time.
+//! Patterns of names and paths. No RFC defines them; the syntax is that of shells and of gitignore.
 
-/// A pattern that matches the names in one directory as bytes.
+use crate::error::{ParseError, ParseErrorKind};
+
+/// A pattern of names, or of paths of objects in a tree.
 ///
-/// - `*` matches any number of bytes, including none; `?` matches one byte.
-/// - `[abc]` and `[a-z]` match one of these bytes, `[!abc]` and `[^abc]` any other byte. A `]` as
-///   the first member of a set matches itself, as does an unclosed `[`.
-/// - Everything else matches itself, including `\`, `{a,b}`, `~` and two or more `*` in sequence.
+/// - `*` matches any number of characters, including none; `?` matches one character. In a path,
+///   neither matches `/`.
+/// - `[abc]` and `[a-z]` match one of these characters, `[!abc]` and `[^abc]` any other one. A `]`
+///   as the first member matches itself. `[[:alpha:]]` and the other classes of POSIX match
+///   characters of ASCII.
+/// - `{a,b}` matches what `a` or `b` matches. An alternative can be empty, and can contain braces.
+/// - In a path, `**/` matches any number of directories, and `/**` at the end matches everything
+///   below a directory. In a name, `**` is `*`.
+/// - `\` makes the next character match itself.
 ///
-/// Unlike in a shell, `*` and `?` match a leading dot, since FTP listings include names that begin
-/// with a dot.
+/// Each byte of a name that is not UTF-8 counts as one character. Unlike in a shell, `*` and `?`
+/// match a leading dot, since FTP listings include names that begin with a dot.
+///
+/// The number of steps of a match grows at most with the length of the name times that of the
+/// pattern, whatever both are.
 ///
 /// ```
 /// use ftp_proto::Pattern;
 ///
-/// assert!(Pattern::of(b"*.tx?").matches(b"a.txt"));
-/// assert!(!Pattern::of(b"[a-c]*").matches(b"d"));
+/// assert!(Pattern::parse_name(b"*.{jpg,tx?}")?.matches(b"a.txt"));
+/// assert!(Pattern::parse_path(b"src/**/*.o")?.matches(b"src/a/b/c.o"));
+/// assert!(Pattern::parse_path(b"*.o")?.matches(b"src/a/b/c.o"));
+/// assert!(Pattern::parse_name(b"{a,b").is_err());
+/// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Pattern(Vec<Token>);
+pub struct Pattern {
+    steps: Vec<Step>,
+    scope: Scope,
+    ignores_case: bool,
+}
 
+/// What a pattern is compared with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Scope {
+    /// A name, in which `/` is a character like any other: servers send such names, which must be
+    /// found to be reported.
+    Name,
+    /// The last part of a path.
+    LastPart,
+    /// A path from the top of the tree.
+    Path,
+}
+
+/// A step of a match. A match follows all ways through the steps at once, one character of the name
+/// after the other, so that it tries no way twice.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Token {
-    Byte(u8),
-    One,
+enum Step {
+    /// Takes this character.
+    One(u32),
+    /// Takes any character.
+    Any,
+    /// Takes any number of characters.
     Many,
     Set(Set),
+    /// Continues both with the next step and with this one.
+    Fork(usize),
+    Jump(usize),
+}
+
+/// Added to bytes that are not UTF-8, to tell them from characters.
+const RAW: u32 = 1 << 31;
+const SLASH: u32 = b'/' as u32;
+
+/// Returns the characters of a name or pattern.
+fn characters(text: &[u8]) -> impl Iterator<Item = u32> {
+    text.utf8_chunks().flat_map(|chunk| {
+        let raw = chunk.invalid().iter().map(|&byte| RAW | u32::from(byte));
+        chunk.valid().chars().map(u32::from).chain(raw)
+    })
 }
 
 impl Pattern {
-    /// Parses the last component of a path; `None` if it is a plain name.
-    #[must_use]
-    pub fn parse(component: &[u8]) -> Option<Self> {
-        let pattern = Self::of(component);
-        let is_pattern = pattern.0.iter().any(|token| !matches!(token, Token::Byte(_)));
-        is_pattern.then_some(pattern)
+    /// Parses a pattern of names. A plain name matches only itself.
+    ///
+    /// # Errors
+    ///
+    /// Returns what makes the pattern invalid, and where:
+    ///
+    /// - `UnexpectedEnd`: a `[` or `{` that is not closed, or a `\` at the end.
+    /// - `UnexpectedByte`: a `}` without a `{`, or a `\` before a `/`.
+    /// - `Unsupported`: braces without a comma, or `[=` or `[.` in a set.
+    /// - `UnknownWord`: a class that POSIX does not have.
+    /// - `BadNumber`: a range such as `z-a`.
+    pub fn parse_name(pattern: &[u8]) -> Result<Self, ParseError> {
+        let all: Vec<u32> = characters(pattern).collect();
+        let parser = Parser::new(&all, Scope::Name).read();
+        parser.map(Parser::finish).map_err(|fault| error(&all, fault))
     }
 
-    /// Parses a pattern; a plain name matches only itself.
-    #[must_use]
-    pub fn of(component: &[u8]) -> Self {
-        let mut tokens = Vec::with_capacity(component.len());
-        let mut rest = component;
-        // If one set is unclosed, so are all later ones: searching for the end of each would take
-        // quadratic time.
-        let mut sets_close = true;
-        while let Some((&byte, after)) = rest.split_first() {
-            rest = after;
-            match byte {
-                b'*' => {
-                    let more = after.iter().take_while(|&&byte| byte == b'*').count();
-                    if more == 0 {
-                        tokens.push(Token::Many);
-                    } else {
-                        tokens.extend(std::iter::repeat_n(Token::Byte(b'*'), more + 1));
-                        (_, rest) = after.split_at(more);
-                    }
-                }
-                b'?' => tokens.push(Token::One),
-                b'[' if sets_close => match Set::parse(after) {
-                    Some((set, after)) => {
-                        tokens.push(Token::Set(set));
-                        rest = after;
-                    }
-                    None => {
-                        tokens.push(Token::Byte(b'['));
-                        sets_close = false;
-                    }
-                },
-                _ => tokens.push(Token::Byte(byte)),
+    /// Parses a pattern of paths, which have no `/` at the beginning and at the end.
+    ///
+    /// A pattern without `/` matches the last part of a path, and so names at any depth. A pattern
+    /// that contains a `/` or begins with one matches whole paths. A `/` at the end is an error: a
+    /// path does not show whether an object is a directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`parse_name`](Self::parse_name), and:
+    ///
+    /// - `UnexpectedEnd`: an empty pattern.
+    /// - `UnexpectedByte`: a `/` beside an empty part, or in braces if no `/` is outside braces.
+    /// - `Unsupported`: a `**` in a part with other characters, if the pattern has a `/`.
+    pub fn parse_path(pattern: &[u8]) -> Result<Self, ParseError> {
+        let all: Vec<u32> = characters(pattern).collect();
+        Self::path(&all).map_err(|fault| error(&all, fault))
+    }
+
+    fn path(all: &[u32]) -> Result<Self, Fault> {
+        let name = Parser::new(all, Scope::LastPart).read()?;
+        match name.slash {
+            None if all.is_empty() => return Err((0, ParseErrorKind::UnexpectedEnd)),
+            None => return Ok(name.finish()),
+            // The alternatives would have different scopes.
+            Some((at, true)) => return Err((at, ParseErrorKind::UnexpectedByte)),
+            Some((_, false)) => {}
+        }
+        let mut parser = Parser::new(all, Scope::Path);
+        parser.at = usize::from(all.first() == Some(&SLASH));
+        let mut parser = parser.read()?;
+        let limits = std::mem::take(&mut parser.limits);
+        let path = parser.finish();
+        for limit in limits {
+            let mut reached = Reached::new(&path);
+            reached.add(&path, limit.step, 1, false, &mut || {});
+            let is_met = reached.list.iter().all(|&step| match path.steps.get(step) {
+                None => limit.is_end,
+                Some(Step::One(SLASH)) => false,
+                Some(_) => !limit.is_end,
+            });
+            if !is_met && limit.is_end {
+                return Err((limit.at, ParseErrorKind::Unsupported));
+            }
+            if !is_met {
+                return Err((limit.at, ParseErrorKind::UnexpectedByte));
             }
         }
-        Self(tokens)
+        Ok(path)
     }
 
-    /// Returns whether the pattern matches all of `name`.
-    ///
-    /// After a mismatch, only the last `*` needs to take one more byte: whatever an earlier `*`
-    /// could take, the last one can take too. The number of steps grows at most with the length of
-    /// the name times that of the pattern.
+    /// Makes the pattern ignore the case of ASCII letters.
+    #[must_use]
+    pub fn ignoring_case(self) -> Self {
+        Self { ignores_case: true, ..self }
+    }
+
+    /// Returns whether a name looks like a pattern: it contains `*` or `?`, or it is a valid
+    /// pattern with `[..]` or `{..}`.
+    #[must_use]
+    pub fn is_in(name: &[u8]) -> bool {
+        let has = |wanted: &[u8]| name.iter().any(|byte| wanted.contains(byte));
+        has(b"*?") || has(b"[{") && Self::parse_name(name).is_ok()
+    }
+
+    /// Returns whether the pattern matches all of a name or path.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
-        let mut tokens = self.0.as_slice();
-        let mut rest = name;
-        // The tokens after the last `*`, and the bytes that it has not taken yet.
-        let mut retry: Option<(&[Token], &[u8])> = None;
-        loop {
-            match (tokens.split_first(), rest.split_first()) {
-                (Some((Token::Many, after)), _) => {
-                    retry = Some((after, rest));
-                    tokens = after;
+        self.run(name, &mut || {})
+    }
+
+    /// Matches, and calls `count` for each step that it looks at.
+    fn run(&self, name: &[u8], count: &mut impl FnMut()) -> bool {
+        let name = match self.scope {
+            Scope::LastPart => name.rsplit(|&byte| byte == b'/').next().unwrap_or_default(),
+            Scope::Name | Scope::Path => name,
+        };
+        let mut reached = Reached::new(self);
+        reached.add(self, 0, 1, true, count);
+        let mut now = Vec::new();
+        for (character, mark) in characters(name).zip(2..) {
+            std::mem::swap(&mut now, &mut reached.list);
+            if now.is_empty() {
+                return false;
+            }
+            for at in now.drain(..) {
+                match self.steps.get(at) {
+                    Some(step) if self.takes(step, character) => {
+                        let next = at + usize::from(*step != Step::Many);
+                        reached.add(self, next, mark, true, count);
+                    }
+                    _ => {}
                 }
-                (Some((token, after)), Some((&byte, others))) if token.matches(byte) => {
-                    tokens = after;
-                    rest = others;
-                }
-                (None, None) => return true,
-                _ => {
-                    let Some((after, [_taken, others @ ..])) = retry else { return false };
-                    retry = Some((after, others));
-                    tokens = after;
-                    rest = others;
+            }
+        }
+        reached.list.contains(&self.steps.len())
+    }
+
+    fn takes(&self, step: &Step, character: u32) -> bool {
+        if character == SLASH && self.scope == Scope::Path {
+            return *step == Step::One(SLASH);
+        }
+        let is_letter = u8::try_from(character).is_ok_and(|byte| byte.is_ascii_alphabetic());
+        let cases = [character, character ^ (u32::from(self.ignores_case && is_letter) << 5)];
+        match step {
+            Step::One(this) => cases.contains(this),
+            Step::Any | Step::Many => true,
+            Step::Set(set) => {
+                let has = |&(first, last): &(u32, u32)| {
+                    cases.iter().any(|character| (first..=last).contains(character))
+                };
+                set.ranges.iter().any(has) != set.is_negated
+            }
+            Step::Fork(_) | Step::Jump(_) => false,
+        }
+    }
+}
+
+/// The steps that a match has reached: those that take a character, and the end.
+struct Reached {
+    list: Vec<usize>,
+    /// For each step and the end, the mark with which it was added last.
+    marks: Vec<usize>,
+    waiting: Vec<usize>,
+}
+
+impl Reached {
+    fn new(pattern: &Pattern) -> Self {
+        let marks = vec![0; pattern.steps.len() + 1];
+        Self { list: Vec::new(), marks, waiting: Vec::new() }
+    }
+
+    /// Adds a step and those that follow it without a character, unless they were added with this
+    /// mark before. What follows a `*` is added only if `passes_stars` is set.
+    fn add(
+        &mut self,
+        pattern: &Pattern,
+        step: usize,
+        mark: usize,
+        passes_stars: bool,
+        count: &mut impl FnMut(),
+    ) {
+        self.waiting.push(step);
+        while let Some(at) = self.waiting.pop() {
+            count();
+            match self.marks.get_mut(at) {
+                Some(last) if *last != mark => *last = mark,
+                _ => continue,
+            }
+            match pattern.steps.get(at) {
+                Some(Step::Jump(to)) => self.waiting.push(*to),
+                Some(Step::Fork(other)) => self.waiting.extend([*other, at + 1]),
+                step => {
+                    self.list.push(at);
+                    if passes_stars && step == Some(&Step::Many) {
+                        self.waiting.push(at + 1);
+                    }
                 }
             }
         }
     }
 }
 
-impl Token {
-    fn matches(&self, byte: u8) -> bool {
-        match self {
-            Self::Byte(this) => *this == byte,
-            Self::One | Self::Many => true,
-            Self::Set(set) => set.has(byte),
+/// The index of a character in a pattern, and what is wrong there.
+type Fault = (usize, ParseErrorKind);
+
+fn error(all: &[u32], (at, kind): Fault) -> ParseError {
+    let length = |&one: &u32| char::from_u32(one).map_or(1, char::len_utf8);
+    ParseError::new("pattern", all.iter().take(at).map(length).sum(), kind)
+}
+
+/// Reads a pattern into steps.
+struct Parser<'p> {
+    all: &'p [u32],
+    at: usize,
+    scope: Scope,
+    steps: Vec<Step>,
+    /// Index of a `/`, and whether it is in braces: the first one outside braces, if there is one.
+    slash: Option<(usize, bool)>,
+    limits: Vec<Limit>,
+}
+
+/// A limit to what can follow in a pattern of paths, for the character `at`.
+struct Limit {
+    at: usize,
+    step: usize,
+    /// Only the end can follow; otherwise, only a part that is not empty.
+    is_end: bool,
+}
+
+/// Braces that are not closed.
+struct Braces {
+    at: usize,
+    /// The fork to the next alternative.
+    fork: usize,
+    /// The jumps to the end, one from each alternative except the last.
+    jumps: Vec<usize>,
+    begins_part: bool,
+}
+
+impl<'p> Parser<'p> {
+    fn new(all: &'p [u32], scope: Scope) -> Self {
+        let limits = vec![Limit { at: 0, step: 0, is_end: false }];
+        Self { all, at: 0, scope, steps: Vec::new(), slash: None, limits }
+    }
+
+    fn finish(self) -> Pattern {
+        Pattern { steps: self.steps, scope: self.scope, ignores_case: false }
+    }
+
+    /// Returns the character that is `ahead` characters after the next one.
+    fn peek(&self, ahead: usize) -> Option<char> {
+        self.all.get(self.at + ahead).and_then(|&one| char::from_u32(one))
+    }
+
+    fn next(&mut self) -> Option<u32> {
+        let next = self.all.get(self.at).copied();
+        self.at += usize::from(next.is_some());
+        next
+    }
+
+    /// Reads the character after a `\`.
+    fn escaped(&mut self) -> Result<u32, Fault> {
+        let begin = self.at - 1;
+        match self.next() {
+            None => Err((begin, ParseErrorKind::UnexpectedEnd)),
+            Some(SLASH) => Err((begin, ParseErrorKind::UnexpectedByte)),
+            Some(character) => Ok(character),
         }
     }
-}
 
-/// A set of byte values.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Set {
-    low: u128,
-    high: u128,
-}
+    fn patch(&mut self, at: usize, step: Step) {
+        if let Some(patched) = self.steps.get_mut(at) {
+            *patched = step;
+        }
+    }
 
-impl Set {
-    /// Parses the text after a `[`; returns the set and the text after its `]`, or `None` without a
-    /// `]`.
-    fn parse(input: &[u8]) -> Option<(Self, &[u8])> {
-        let negated = matches!(input, [b'!' | b'^', ..]);
-        let members = input.get(usize::from(negated)..)?;
-        // The first member may be a `]`.
-        let end = members.iter().skip(1).position(|&byte| byte == b']')? + 1;
-        let (mut members, from_bracket) = members.split_at(end);
-        let after = from_bracket.strip_prefix(b"]")?;
-        let mut set = Self { low: 0, high: 0 };
+    fn read(mut self) -> Result<Self, Fault> {
+        let mut open: Vec<Braces> = Vec::new();
+        let mut begins_part = true;
+        while let Some(character) = self.next() {
+            let (begin, next) = (self.at - 1, self.steps.len());
+            let began_part = std::mem::take(&mut begins_part);
+            match (char::from_u32(character), open.last_mut()) {
+                (Some('\\'), _) => {
+                    let escaped = self.escaped()?;
+                    self.steps.push(Step::One(escaped));
+                }
+                (Some('?'), _) => self.steps.push(Step::Any),
+                (Some('*'), _) => begins_part = self.stars(began_part)?,
+                (Some('['), _) => {
+                    let set = self.set()?;
+                    self.steps.push(Step::Set(set));
+                }
+                (Some('{'), _) => {
+                    begins_part = began_part;
+                    open.push(Braces { at: begin, fork: next, jumps: Vec::new(), begins_part });
+                    self.steps.push(Step::Fork(0));
+                }
+                (Some(','), Some(braces)) => {
+                    begins_part = braces.begins_part;
+                    braces.jumps.push(next);
+                    let fork = std::mem::replace(&mut braces.fork, next + 1);
+                    self.patch(fork, Step::Fork(next + 1));
+                    self.steps.extend([Step::Jump(0), Step::Fork(0)]);
+                }
+                (Some('}'), Some(braces)) => {
+                    if braces.jumps.is_empty() {
+                        return Err((braces.at, ParseErrorKind::Unsupported));
+                    }
+                    self.patch(braces.fork, Step::Jump(braces.fork + 1));
+                    for &jump in &braces.jumps {
+                        self.patch(jump, Step::Jump(next));
+                    }
+                    open.pop();
+                }
+                (Some('}'), None) => return Err((begin, ParseErrorKind::UnexpectedByte)),
+                (Some('/'), braces) => {
+                    if self.slash.is_none_or(|(_, in_braces)| in_braces) {
+                        self.slash = Some((begin, braces.is_some()));
+                    }
+                    begins_part = true;
+                    self.steps.push(Step::One(SLASH));
+                    self.limits.push(Limit { at: begin, step: next + 1, is_end: false });
+                }
+                _ => self.steps.push(Step::One(character)),
+            }
+        }
+        match open.last() {
+            Some(braces) => Err((braces.at, ParseErrorKind::UnexpectedEnd)),
+            None => Ok(self),
+        }
+    }
+
+    /// Reads the stars after the first one; returns whether a part begins after them.
+    fn stars(&mut self, began_part: bool) -> Result<bool, Fault> {
+        let (begin, next) = (self.at - 1, self.steps.len());
+        while self.peek(0) == Some('*') {
+            self.at += 1;
+        }
+        let count = self.at - begin;
+        if count == 1 || self.scope != Scope::Path {
+            self.steps.push(Step::Many);
+            return Ok(false);
+        }
+        if count > 2 || !began_part {
+            return Err((begin, ParseErrorKind::Unsupported));
+        }
+        // Any number of names with a `/` after each.
+        self.steps.extend([Step::Fork(next + 4), Step::Many, Step::One(SLASH), Step::Jump(next)]);
+        let begins_part = self.peek(0) == Some('/');
+        if begins_part {
+            self.at += 1;
+        } else {
+            self.steps.extend([Step::Any, Step::Many]);
+        }
+        self.limits.push(Limit { at: begin, step: self.steps.len(), is_end: !begins_part });
+        Ok(begins_part)
+    }
+
+    /// Reads a set after its `[`.
+    fn set(&mut self) -> Result<Set, Fault> {
+        let begin = self.at - 1;
+        let is_negated = matches!(self.peek(0), Some('!' | '^'));
+        self.at += usize::from(is_negated);
+        let mut set = Set { ranges: Vec::new(), is_negated };
+        let first = self.at;
         loop {
-            members = match members {
-                [] => break,
-                &[first, b'-', last, ref others @ ..] => {
-                    (first..=last).for_each(|byte| set.add(byte));
-                    others
+            let at = self.at;
+            match (self.peek(0), self.peek(1)) {
+                (Some(']'), _) if at > first => {
+                    self.at += 1;
+                    return Ok(set);
                 }
-                &[byte, ref others @ ..] => {
-                    set.add(byte);
-                    others
-                }
-            };
+                (Some('['), Some('=' | '.')) => return Err((at, ParseErrorKind::Unsupported)),
+                (Some('['), Some(':')) if self.class(&mut set)? => continue,
+                _ => {}
+            }
+            let low = self.member(begin)?;
+            let is_last = self.at + 1 >= self.all.len() || self.peek(1) == Some(']');
+            let is_range = self.peek(0) == Some('-') && !is_last;
+            self.at += usize::from(is_range);
+            let high = if is_range { self.member(begin)? } else { low };
+            if low > high {
+                return Err((at, ParseErrorKind::BadNumber));
+            }
+            set.ranges.push((low, high));
         }
-        if negated {
-            set = Self { low: !set.low, high: !set.high };
-        }
-        Some((set, after))
     }
 
-    const fn add(&mut self, byte: u8) {
-        let half = if byte < 128 { &mut self.low } else { &mut self.high };
-        *half |= 1 << (byte % 128);
+    /// Reads a member of the set that begins at `begin`.
+    fn member(&mut self, begin: usize) -> Result<u32, Fault> {
+        match self.next() {
+            None => Err((begin, ParseErrorKind::UnexpectedEnd)),
+            Some(character) if character == u32::from('\\') => self.escaped(),
+            Some(character) => Ok(character),
+        }
     }
 
-    const fn has(self, byte: u8) -> bool {
-        let half = if byte < 128 { self.low } else { self.high };
-        half >> (byte % 128) & 1 != 0
+    /// Reads `[:class:]`; returns whether there is one.
+    fn class(&mut self, set: &mut Set) -> Result<bool, Fault> {
+        let name = self.all.get(self.at + 2..).unwrap_or_default();
+        let is_letter = |&one: &u32| char::from_u32(one).is_some_and(|c| c.is_ascii_alphabetic());
+        let length = name.iter().take_while(|one| is_letter(one)).count();
+        if (self.peek(length + 2), self.peek(length + 3)) != (Some(':'), Some(']')) {
+            return Ok(false);
+        }
+        let is_it = |(class, _): &&(&str, &[u8])| {
+            class.len() == length
+                && class.bytes().map(u32::from).eq(name.iter().take(length).copied())
+        };
+        let (_, ends) = CLASSES.iter().find(is_it).ok_or((self.at, ParseErrorKind::UnknownWord))?;
+        set.ranges.extend(ends.chunks_exact(2).filter_map(|ends| match *ends {
+            [low, high] => Some((u32::from(low), u32::from(high))),
+            _ => None,
+        }));
+        self.at += length + 4;
+        Ok(true)
     }
 }
+
+/// A set of characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Set {
+    ranges: Vec<(u32, u32)>,
+    is_negated: bool,
+}
+
+/// The classes of POSIX, with the ends of their ranges in ASCII.
+const CLASSES: [(&str, &[u8]); 12] = [
+    ("alnum", b"09AZaz"),
+    ("alpha", b"AZaz"),
+    ("blank", b"  \t\t"),
+    ("cntrl", b"\0\x1f\x7f\x7f"),
+    ("digit", b"09"),
+    ("graph", b"!~"),
+    ("lower", b"az"),
+    ("print", b" ~"),
+    ("punct", b"!/:@[`{~"),
+    ("space", b"  \t\r"),
+    ("upper", b"AZ"),
+    ("xdigit", b"09AFaf"),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ParseErrorKind::{BadNumber, UnexpectedByte, UnexpectedEnd, UnknownWord, Unsupported};
 
     #[test]
     fn matches_as_a_shell_does_ls_27() {
         for (pattern, yes, no) in [
-            ("*", &["a", "", ".hidden", "a b", "*"][..], &[][..]),
-            ("?", &["a", ".", "?"], &["", "ab"]),
+            ("", &[""][..], &["a"][..]),
+            ("*", &["a", "", ".hidden", "a b", "*", "a/b"], &[]),
+            ("**", &["a", "", "a/b"], &[]),
+            ("?", &["a", ".", "?", "\u{e9}", "\u{1f600}"], &["", "ab"]),
             ("*.txt", &["a.txt", ".txt", "a.txt.txt"], &["a.txt ", "a.tx", "atxt", ""]),
             ("a*", &["a", "ab"], &["b", "ba", "A", ""]),
             ("a*b*c", &["abc", "aXbXc", "abbcc", "abcbc"], &["acb", "ab", "abcX"]),
             ("*a?", &["ab", "aab", "xaa"], &["a", "ba", "axx"]),
             ("[abc]", &["a", "b", "c"], &["d", "", "ab", "[abc]"]),
             ("[a-c]x", &["ax", "bx", "cx"], &["dx", "-x", "x"]),
-            ("[!a-c]", &["d", "!", "]", "-"], &["a", "b", ""]),
+            ("[!a-c]", &["d", "!", "]", "-", "\u{e9}"], &["a", "b", ""]),
             ("[^a]", &["b", "^"], &["a"]),
             ("[a^]", &["a", "^"], &["b"]),
             ("[a!]", &["a", "!"], &["b"]),
@@ -191,19 +525,26 @@ mod tests {
             ("[a-]", &["a", "-"], &["b"]),
             ("[-a]", &["a", "-"], &["b"]),
             ("[--/]", &["-", ".", "/"], &["0", ","]),
-            ("[c-a]", &[], &["a", "b", "c", "-"]),
             ("[a-c-e]", &["a", "b", "c", "-", "e"], &["d"]),
             ("[[]", &["["], &["]"]),
-            ("[[:alpha:]]", &["[]", "a]", ":]"], &["b", "a"]),
+            ("[[:]", &["[", ":"], &["a"]),
+            ("[[:alpha:]_]", &["b", "Z", "_"], &["1", ":", "\u{e9}"]),
+            ("[![:space:][:punct:]]", &["a", "1"], &[" ", "\t", "-", "~"]),
+            ("[\\]\\\\-a]", &["]", "\\", "a", "^"], &["[", "b"]),
+            ("[\u{e4}\u{3b1}-\u{3c9}]", &["\u{e4}", "\u{3b2}"], &["a", "\u{e5}"]),
             ("[*?]", &["*", "?"], &["a"]),
-            ("?[", &["a[", "[["], &["a", "["]),
-            ("*[", &["[", "a["], &["a", ""]),
             ("[a]*[b]", &["ab", "aXb"], &["a", "b", "ba"]),
-            ("\\*", &["\\", "\\a"], &["*", "a"]),
-            ("{a,b}*", &["{a,b}", "{a,b}x"], &["a", "b", "ax"]),
+            ("\\*\\a", &["*a"], &["\\*a", "ba"]),
+            ("{a,b}*", &["a", "b", "ax"], &["{a,b}", "c"]),
+            ("a{,.gz}", &["a", "a.gz"], &["agz"]),
+            ("{a{b,c{d,e}},f}", &["ab", "acd", "ace", "f"], &["a", "ac", "acf"]),
+            ("{*.a,[xy]{1,2}}", &["q.a", "x1", "y2"], &["x", "x3"]),
+            ("{\\,,\\}}", &[",", "}"], &["\\", ""]),
+            ("{,}", &[""], &["a", ","]),
+            ("a,b]", &["a,b]"], &["a"]),
             ("~*", &["~", "~root"], &["root"]),
         ] {
-            let parsed = Pattern::parse(pattern.as_bytes()).unwrap();
+            let parsed = Pattern::parse_name(pattern.as_bytes()).unwrap();
             for name in yes {
                 assert!(parsed.matches(name.as_bytes()), "{pattern} {name}");
             }
@@ -214,85 +555,150 @@ mod tests {
     }
 
     #[test]
+    fn paths_match_as_in_gitignore() {
+        for (pattern, yes, no) in [
+            ("*.o", &["a.o", "d/a.o", "d/.o"][..], &["a.o/b", "a.c"][..]),
+            ("**", &["a", "d/a"], &[]),
+            ("**.o", &["a.o", "d/a.o"], &["a.o/b"]),
+            ("/a", &["a"], &["d/a", "ab"]),
+            ("d/*", &["d/a"], &["d", "d/a/b", "x/d/a"]),
+            ("d/[!x]", &["d/a"], &["d/", "d/x"]),
+            ("d?a", &["x/d-a"], &["d/a"]),
+            ("**/a", &["a", "d/a", "d/e/a"], &["ba", "d/ba"]),
+            ("d/**", &["d/a", "d/a/b"], &["d", "x/d/a"]),
+            ("d/**/b", &["d/b", "d/a/b", "d/a/c/b"], &["db", "d/ab", "d/b/c"]),
+            ("/**/b/**", &["b/c", "a/b/c", "b/b/b"], &["b", "a/b"]),
+            ("d/{a,b/c}", &["d/a", "d/b/c"], &["d/b", "a"]),
+            ("/x{,/**}", &["x", "x/a", "x/a/b"], &["y/x", "xa"]),
+            ("/{src/,}main", &["main", "src/main"], &["srcmain"]),
+            ("{**/,}a/b", &["a/b", "x/a/b"], &["x/b"]),
+            ("**/{a,**}", &["a", "b/c"], &[]),
+        ] {
+            let parsed = Pattern::parse_path(pattern.as_bytes()).unwrap();
+            for name in yes {
+                assert!(parsed.matches(name.as_bytes()), "{pattern} {name}");
+            }
+            for name in no {
+                assert!(!parsed.matches(name.as_bytes()), "{pattern} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn invalid_patterns_are_errors_and_not_literals() {
+        let of_name = Pattern::parse_name as fn(&[u8]) -> _;
+        let of_path = Pattern::parse_path as fn(&[u8]) -> _;
+        for (parse, pattern, at, kind) in [
+            (of_name, "a[b", 1, UnexpectedEnd),
+            (of_name, "[]", 0, UnexpectedEnd),
+            (of_name, "[!]", 0, UnexpectedEnd),
+            (of_name, "[a-", 0, UnexpectedEnd),
+            (of_name, "\u{e9}{a,{b}", 5, Unsupported),
+            (of_name, "\u{e9}{a,{b,c}", 2, UnexpectedEnd),
+            (of_name, "{}", 0, Unsupported),
+            (of_name, "*{guid}", 1, Unsupported),
+            (of_name, "a}", 1, UnexpectedByte),
+            (of_name, "a\\", 1, UnexpectedEnd),
+            (of_name, "[a\\", 2, UnexpectedEnd),
+            (of_name, "a\\/", 1, UnexpectedByte),
+            (of_name, "[z-a]", 1, BadNumber),
+            (of_name, "[[:letter:]]", 1, UnknownWord),
+            (of_name, "[[=a=]]", 1, Unsupported),
+            (of_path, "", 0, UnexpectedEnd),
+            (of_path, "/", 0, UnexpectedByte),
+            (of_path, "a/", 1, UnexpectedByte),
+            (of_path, "a//b", 1, UnexpectedByte),
+            (of_path, "//a", 0, UnexpectedByte),
+            (of_path, "{a,b/c}", 4, UnexpectedByte),
+            (of_path, "x{,/**}", 3, UnexpectedByte),
+            (of_path, "/{/a,b}", 0, UnexpectedByte),
+            (of_path, "a/{b,/c}", 1, UnexpectedByte),
+            (of_path, "a/{b/,c}", 4, UnexpectedByte),
+            (of_path, "d/**.o", 2, Unsupported),
+            (of_path, "d/a**", 3, Unsupported),
+            (of_path, "d/***", 2, Unsupported),
+            (of_path, "/{a,**}b", 4, Unsupported),
+            (of_path, "/a{**,b}", 3, Unsupported),
+            (of_path, "**//a", 0, UnexpectedByte),
+        ] {
+            let want = ParseError::new("pattern", at, kind);
+            assert_eq!(parse(pattern.as_bytes()), Err(want), "{pattern}");
+        }
+    }
+
+    #[test]
     fn plain_names_are_not_patterns_ls_28() {
         for name in
-            ["", "name", "a b", "{a,b}", "~", "\\", "[", "[[[[[", "[]", "[!]", "a]", "**", "a***"]
+            ["", "name", "a b", "~", "\\", "[", "[[[[[", "[]", "[!]", "a]", "{guid}", "{", "a,b"]
         {
-            assert_eq!(Pattern::parse(name.as_bytes()), None, "{name}");
+            assert!(!Pattern::is_in(name.as_bytes()), "{name}");
         }
-        let doubled = Pattern::parse(b"**/?").unwrap();
-        assert!(doubled.matches(b"**/a"));
-        assert!(!doubled.matches(b"b/a"));
+        for name in ["*", "a?", "[a]", "{a,b}", "{guid}*", "[*"] {
+            assert!(Pattern::is_in(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]
-    fn patterns_match_bytes_and_not_characters() {
-        let one = Pattern::parse(b"?").unwrap();
-        assert!(one.matches(b"\xff"));
-        assert!(!one.matches("\u{e9}".as_bytes()));
-        assert!(Pattern::parse(b"[\x80-\xff]*").unwrap().matches("\u{e9}".as_bytes()));
-        assert!(Pattern::parse(b"[\0-\xff]").unwrap().matches(b"\0"));
+    fn bytes_that_are_not_utf_8_are_one_character_each() {
+        let matches = |pattern: &[u8], name: &[u8]| {
+            let pattern = Pattern::parse_name(pattern).unwrap();
+            pattern.matches(name)
+        };
+        assert!(matches(b"?", b"\xff") && !matches(b"?", b"\xff\xfe"));
+        assert!(matches(b"\xe9*", b"\xe9t\xe9") && !matches(b"\xe9*", "\u{e9}".as_bytes()));
+        assert!(matches(b"[!a]", b"\xe9") && matches(b"[\xe0-\xef]", b"\xe9"));
+        assert!(!matches(b"[\0-\x7f]", b"\xe9") && matches(b"[\0-\x7f]", b"\0"));
     }
 
     #[test]
-    fn pattern_bombs_match_in_bounded_time_hp_13() {
-        let name = [b'a'; 255];
-        let begun = std::time::Instant::now();
-        for pattern in [
-            "a*".repeat(7) + "b",
+    fn the_case_of_ascii_letters_can_be_ignored() {
+        for (pattern, name, want) in [
+            ("A[b-d]e", "aCE", true),
+            ("[[:upper:]]", "a", true),
+            ("[!a]", "A", false),
+            ("[!a]", "b", true),
+            ("\u{e9}", "\u{c9}", false),
+            ("[@]", "`", false),
+        ] {
+            let pattern = Pattern::parse_name(pattern.as_bytes()).unwrap().ignoring_case();
+            assert_eq!(pattern.matches(name.as_bytes()), want, "{pattern:?} {name}");
+        }
+    }
+
+    #[test]
+    fn pattern_bombs_match_in_bounded_steps_hp_13() {
+        let names = ["a".repeat(255), "a/".repeat(2_000), "{".repeat(255)];
+        let bombs = [
             "a*".repeat(127) + "b",
             "*a".repeat(127) + "b",
             "*?".repeat(127) + "b",
             "?*".repeat(127) + "b",
             "[a-z]*".repeat(42) + "b",
             "*".to_owned() + &"a".repeat(126) + "b",
-        ] {
-            let pattern = Pattern::parse(pattern.as_bytes()).unwrap();
-            for _ in 0..10 {
-                assert!(!pattern.matches(&name));
-            }
-        }
-        for pattern in ["[".repeat(4_000) + "*", "[!".repeat(2_000) + "?"] {
-            assert!(!Pattern::parse(pattern.as_bytes()).unwrap().matches(&name));
-        }
-        assert!(begun.elapsed().as_secs() < 5, "this is not linear");
-    }
-
-    /// Compares with the simplest possible matcher, over all short patterns and names.
-    #[test]
-    fn agrees_with_an_exhaustive_matcher() {
-        fn plain(pattern: &[u8], name: &[u8]) -> bool {
-            match (pattern.split_first(), name.split_first()) {
-                (None, None) => true,
-                (Some((b'*', after)), _) => {
-                    (0..=name.len()).any(|taken| plain(after, &name[taken..]))
-                }
-                (Some((&token, after)), Some((&byte, rest))) => {
-                    (token == b'?' || token == byte) && plain(after, rest)
-                }
-                _ => false,
-            }
-        }
-        let words = |alphabet: &[u8], longest: u32| {
-            let mut words = vec![Vec::new()];
-            for length in 1..=longest {
-                for number in 0..alphabet.len().pow(length) {
-                    let digit =
-                        |place| alphabet[number / alphabet.len().pow(place) % alphabet.len()];
-                    words.push((0..length).map(digit).collect());
-                }
-            }
-            words
-        };
-        let names = words(b"ab", 5);
-        for pattern in words(b"ab*?", 5) {
-            if pattern.windows(2).any(|two| two == b"**") {
-                continue;
-            }
-            let Some(parsed) = Pattern::parse(&pattern) else { continue };
+            "{a,a}".repeat(100) + "b",
+            "{*,*}a".repeat(60) + "b",
+            "{a,b}*".repeat(100) + "c",
+            "{,a}".repeat(255) + "b",
+            "{{{*,a},*},a}".repeat(40) + "b",
+            "{,".repeat(500) + "*a" + &"}".repeat(500) + "b",
+            "**/a/".repeat(100) + "b",
+            "**/{a,*}/".repeat(60) + "b",
+        ];
+        for bomb in bombs {
+            let parsed = Pattern::parse_path(bomb.as_bytes()).unwrap();
+            assert!(parsed.steps.len() <= bomb.len() * 2, "{bomb}: {}", parsed.steps.len());
             for name in &names {
-                assert_eq!(parsed.matches(name), plain(&pattern, name), "{pattern:?} {name:?}");
+                let mut steps = 0;
+                assert!(!parsed.run(name.as_bytes(), &mut || steps += 1));
+                // A step adds at most two others to the steps that wait.
+                let most = (name.len() + 1) * (parsed.steps.len() + 1) * 3;
+                assert!(steps <= most, "{bomb}: {steps} of {most}");
             }
+        }
+        for bomb in
+            ["[".repeat(4_000) + "*", "[!".repeat(2_000), "{".repeat(4_000), "{,".repeat(2_000)]
+        {
+            assert!(Pattern::parse_name(bomb.as_bytes()).is_err());
         }
     }
 }

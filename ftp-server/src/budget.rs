@@ -27,6 +27,9 @@ const SPACE_IN_USE: u64 = 128 * 1024;
 /// Address space in bytes that is left to the server itself.
 const SPACE_RESERVE: u64 = 12 * 1024 * 1024;
 
+/// Memory in bytes that a password hash leaves to the sessions that run meanwhile.
+const MEMORY_RESERVE: u64 = 1024 * 1024;
+
 /// The limits of the address space that this process was started with. Most processes have none,
 /// and then no thread needs to ask again.
 static SPACE_LIMITS: LazyLock<Vec<Resource>> = LazyLock::new(|| {
@@ -99,6 +102,16 @@ pub(crate) fn check_room_for_thread(stack: usize) -> io::Result<()> {
     if room >= needed { Ok(()) } else { Err(ErrorKind::OutOfMemory.into()) }
 }
 
+/// Checks that `bytes` of memory are free for a moment: where a control group or the machine has
+/// less, the kernel would kill the process.
+///
+/// # Errors
+///
+/// Returns an error with both numbers if there is less.
+pub(crate) fn check_memory(bytes: u64) -> io::Result<()> {
+    SYSTEM.check_memory(bytes)
+}
+
 /// Returns the number of sessions that `bytes` of unused memory allow. A quarter is in reserve, for
 /// large buffers, password hashes, and sockets.
 const fn sessions_in(bytes: u64) -> u64 {
@@ -167,6 +180,19 @@ impl System<'_> {
     fn commit_room(self) -> Option<u64> {
         let info = |key| self.info("proc/meminfo", key).filter(|_| self.is_commit_limited());
         Some(info("CommitLimit:")?.saturating_sub(info("Committed_AS:")?))
+    }
+
+    fn check_memory(self, bytes: u64) -> io::Result<()> {
+        let info = |key| self.info("proc/meminfo", key);
+        let machine = info("MemAvailable:").map(|free| free + info("SwapFree:").unwrap_or(0));
+        let Some(free) = machine.into_iter().chain(self.group_room("memory")).min() else {
+            return Ok(());
+        };
+        if bytes + MEMORY_RESERVE <= free {
+            return Ok(());
+        }
+        let (needed, free) = (bytes.div_ceil(1 << 20), free >> 20);
+        Err(io::Error::other(format!("it needs {needed} MiB of memory, and {free} MiB are free")))
     }
 
     /// Returns the directories of this process's control group on a controller, and of all groups
@@ -314,6 +340,26 @@ mod tests {
         }
         // Half of these sessions can be handshakes without a login.
         assert_eq!(sessions_in(56 * MIB), 448);
+    }
+
+    #[test]
+    fn a_hash_that_exceeds_the_free_memory_is_refused_ho_01() {
+        let group = "sys/fs/cgroup/memory.max";
+        type Files<'a> = &'a [(&'a str, &'a str)];
+        #[rustfmt::skip]
+        let cases: [(Files<'_>, u64, bool); 6] = [
+            (&[("proc/self/cgroup", "0::/\n"), (group, "16777216\n")], 15, true),
+            (&[("proc/self/cgroup", "0::/\n"), (group, "16777216\n")], 16, false),
+            (&[("proc/meminfo", "MemAvailable: 8192 kB\n")], 7, true),
+            (&[("proc/meminfo", "MemAvailable: 8192 kB\n")], 8, false),
+            (&[("proc/meminfo", "MemAvailable: 8192 kB\nSwapFree: 4096 kB\n")], 11, true),
+            (&[], 1_000_000, true),
+        ];
+        for (files, mib, fits) in cases {
+            let root = system(files);
+            let checked = System(root.path().to_str().unwrap()).check_memory(mib * MIB);
+            assert_eq!(checked.is_ok(), fits, "{mib} {files:?} {checked:?}");
+        }
     }
 
     #[test]

@@ -6,12 +6,8 @@ use ftp_proto::{ParseError, ParseErrorKind, Pattern};
 
 /// A pattern for names of files and directories.
 ///
-/// - `*` matches any number of bytes, and `?` any one byte.
-/// - `[abc]` and `[a-z]` match one of these bytes; `[!abc]` and `[^abc]` match one byte that is not
-///   in the list.
-/// - Everything else matches itself.
-///
-/// The case of ASCII letters does not matter, because other programs that use the files, such as
+/// The syntax is that of [`Pattern`]: `*`, `?`, `[a-z]`, `[!a-z]` and `{a,b}`; a `\` before such a
+/// character makes it match itself. The case of ASCII letters does not matter, because other programs that use the files, such as
 /// web servers, often ignore case.
 ///
 /// ```
@@ -25,7 +21,6 @@ use ftp_proto::{ParseError, ParseErrorKind, Pattern};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NamePattern {
     text: Vec<u8>,
-    /// The text in lower case.
     pattern: Pattern,
 }
 
@@ -36,8 +31,9 @@ impl NamePattern {
     ///
     /// Returns `UnexpectedEnd` if the pattern is empty, and `UnexpectedByte` if it contains `/`.
     /// Returns `LineBreak` if it contains CR, LF or NUL, which a name in a command cannot contain.
+    /// Returns the errors of [`Pattern::parse_name`].
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
-        let error = |at, kind| ParseError::new("pattern of names", at, kind);
+        let error = |at, kind| ParseError::new("pattern", at, kind);
         if input.is_empty() {
             return Err(error(0, ParseErrorKind::UnexpectedEnd));
         }
@@ -49,14 +45,14 @@ impl NamePattern {
                 if slash { ParseErrorKind::UnexpectedByte } else { ParseErrorKind::LineBreak };
             return Err(error(at, kind));
         }
-        let pattern = Pattern::of(&input.to_ascii_lowercase());
+        let pattern = Pattern::parse_name(input)?.ignoring_case();
         Ok(Self { text: input.to_vec(), pattern })
     }
 
     /// Returns whether the pattern matches `name`, which has no directory part.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
-        self.pattern.matches(&name.to_ascii_lowercase())
+        self.pattern.matches(name)
     }
 }
 
@@ -69,11 +65,7 @@ impl fmt::Display for NamePattern {
 
 /// Returns whether any of `patterns` matches `name`.
 pub(crate) fn is_denied(patterns: &[NamePattern], name: &[u8]) -> bool {
-    if patterns.is_empty() {
-        return false;
-    }
-    let folded = name.to_ascii_lowercase();
-    patterns.iter().any(|denied| denied.pattern.matches(&folded))
+    patterns.iter().any(|denied| denied.matches(name))
 }
 
 #[cfg(test)]
@@ -89,7 +81,8 @@ mod tests {
             ("[A-C]?", &["ax", "CX"], &["d1", "a", "abc"]),
             ("core", &["core", "CORE"], &["core.1"]),
             ("\u{e9}*", &["\u{e9}a"], &["\u{c9}a"]),
-            ("[", &["["], &["a"]),
+            ("*.{exe,C[ou]m}", &["a.EXE", "a.com", "a.cUM"], &["a.bat"]),
+            ("\\[[[:upper:]]", &["[a", "[A"], &["a", "[1"]),
         ] {
             let pattern = NamePattern::parse(pattern.as_bytes()).unwrap();
             for name in yes {
@@ -102,15 +95,17 @@ mod tests {
     }
 
     #[test]
-    fn name_patterns_reject_slashes_line_breaks_and_empty_text() {
+    fn name_patterns_reject_slashes_line_breaks_and_invalid_text() {
         use ParseErrorKind::{LineBreak, UnexpectedByte, UnexpectedEnd};
         for (text, at, kind) in [
             ("", 0, UnexpectedEnd),
             ("a/b", 1, UnexpectedByte),
             ("a\n", 1, LineBreak),
             ("\0", 0, LineBreak),
+            ("a[b", 1, UnexpectedEnd),
+            ("{b}", 0, ParseErrorKind::Unsupported),
         ] {
-            let want = ParseError::new("pattern of names", at, kind);
+            let want = ParseError::new("pattern", at, kind);
             assert_eq!(NamePattern::parse(text.as_bytes()), Err(want), "{text:?}");
         }
     }

@@ -270,7 +270,7 @@ impl Demo<'_> {
         client.login("demo", password)?;
         let version = client.tls().map(|info| info.version.to_string());
         let under = version.as_deref().unwrap_or("nothing");
-        let what = format_args!("the control connection uses {under}");
+        let what = format!("the control connection uses {under}");
         self.check(version.is_some(), &what)?;
         self.licence(&mut client)?;
         client.quit()?;
@@ -331,7 +331,7 @@ impl Demo<'_> {
         let moved = display::transferred(report.bytes, report.duration);
         let from = if offset > 0 { format!(" from byte {offset}") } else { String::new() };
         let whole = report.bytes == length;
-        let what = format_args!("get {name}{from}: {moved}, identical byte for byte");
+        let what = format!("get {name}{from}: {moved}, identical byte for byte");
         self.check(same && whole, &what)
     }
 
@@ -346,7 +346,7 @@ impl Demo<'_> {
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| Failure::from(&error))?;
         let moved = display::transferred(LENGTH, report.duration);
-        let what = format_args!("copy 64 MiB.bin to {name}: {moved}, directly between the servers");
+        let what = format!("copy 64 MiB.bin to {name}: {moved}, directly between the servers");
         self.check(report.size == Some(LENGTH), &what)
     }
 
@@ -364,7 +364,7 @@ impl Demo<'_> {
         let moved = display::transferred(report.bytes, report.duration);
         let size = client.size(name)?;
         let is_whole = report.bytes == LENGTH - offset && size == Some(LENGTH);
-        let what = format_args!("put {name} from byte {offset}: {moved}, {LENGTH} bytes in total");
+        let what = format!("put {name} from byte {offset}: {moved}, {LENGTH} bytes in total");
         self.check(is_whole, &what)
     }
 
@@ -386,7 +386,7 @@ impl Demo<'_> {
         upload.finish()?;
         let stored = fs::read(self.root.join("text"));
         let stored = stored.map_err(|error| Failure::local("temporary directory", &error))?;
-        let what = format_args!("put text: {lines} lines, stored unchanged");
+        let what = format!("put text: {lines} lines, stored unchanged");
         self.check(stored == TEXT, &what)?;
         let content = as_read(client, RepresentationType::Ascii)?;
         self.check(content == TEXT, &"get text: identical lines")?;

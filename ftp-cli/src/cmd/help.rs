@@ -10,7 +10,7 @@ use crate::console::stdio::Stdio;
 use crate::exit;
 use crate::exit::Failure;
 use crate::options::{self, Command, Group, Options, Row, Synonym};
-use crate::texts::{CommandHelp, URLS};
+use crate::texts::{CommandHelp, PATTERNS, URLS};
 
 /// Number of examples that `-h` shows.
 const EXAMPLES: usize = 5;
@@ -27,6 +27,7 @@ const WIDTH: usize = 80;
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     match options.operands.as_slice() {
         [] => print(None, true, stdio),
+        [name] if name == "patterns" => output::print(&mut stdio.output, PATTERNS.as_bytes()),
         [name] => print(Some(Command::find(name)?), true, stdio),
         _ => Err(Failure::usage("help takes one command: ftp-cli help [COMMAND]")),
     }

@@ -174,11 +174,8 @@ impl Lister {
             Ok(client.look(place.path(), ListingForm::Auto)?.is_some())
         };
         let is_guess = !globs && pattern::is_pattern(url) && !is_literal(client)?;
-        if is_guess {
-            pattern::is_understood(place.path())?;
-        }
-        let name = path::split(place.path()).1;
-        self.pattern = (globs || is_guess).then(|| Pattern::of(name));
+        let is_meant = globs || is_guess;
+        self.pattern = is_meant.then(|| pattern::of_last_part(place.path())).transpose()?;
         let before = self.shown;
         let listed = self.list(client, &mut place);
         let is_empty = self.shown == before && self.held.is_empty();

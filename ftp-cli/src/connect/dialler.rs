@@ -246,7 +246,7 @@ impl Dialler {
         if let Route::Excepted { variable, by } = &way {
             let host = url.host();
             let note =
-                format_args!("{variable} lists {host}: connecting without the proxy named by {by}");
+                format!("{variable} lists {host}: connecting without the proxy named by {by}");
             messages.say_if(options.is_verbose(), note);
         }
         let is_plain = self.protection.of(url)?.is_none();

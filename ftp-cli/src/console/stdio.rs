@@ -5,9 +5,12 @@
 //! lost without an error, and input from it is empty. In `main`, the stream looks like a
 //! `/dev/null` that was passed on purpose, so `look` runs earlier.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +20,8 @@ use rustix::stdio;
 
 use super::output::{Messages, Output, ResultLines};
 use super::signals::{Cleanup, Ending};
+use crate::display::shown_path;
+use crate::exit::Failure;
 use crate::options::Options;
 use crate::report::events::Events;
 
@@ -93,6 +98,25 @@ impl Stdio {
         let escapes = !options.has("raw-names") && self.output_is_terminal();
         ResultLines::new(self.shared_output.clone(), escapes)
     }
+}
+
+/// Reads a file that an option names, or standard input for `-`. Returns its name for messages too.
+///
+/// # Errors
+///
+/// Returns `Local` if it cannot be read.
+pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8>), Failure> {
+    let name = match file == "-" {
+        true => "standard input".to_owned(),
+        false => shown_path(Path::new(file)),
+    };
+    let mut text = Vec::new();
+    let read = match file == "-" {
+        true => input.read_to_end(&mut text),
+        false => File::open(file).and_then(|mut file| file.read_to_end(&mut text)),
+    };
+    read.map_err(|error| Failure::local(&name, &error))?;
+    Ok((name, text))
 }
 
 /// Standard input of the process. Not [`io::stdin`], which takes an unreadable descriptor for the

@@ -126,6 +126,7 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["ftp-user", "username"], "--user"),
     (&["accept", "A", "include-glob"], "--include"),
     (&["reject", "R", "exclude-glob", "X"], "--exclude"),
+    (&["filter-from", "ignore-file", "exclude-glob-from", "X"], "--exclude-from"),
     (&["x"], "--proxy (curl) or --exclude (lftp)"),
     (&["socks5", "socks5-hostname", "proxytunnel", "proxy-user"], "--proxy"),
     (&["no-proxy", "noproxy"], "--proxy none"),

@@ -52,8 +52,8 @@ const EXCLUSIONS: &[Exclusion] = &[
 /// Options, and the option without which they have no effect in these commands.
 #[rustfmt::skip]
 const NEEDS: &[(&[Command], &[&str], &str)] = &[
-    (&[Get, Put], &["include", "exclude", "dry-run"], "recursive"),
-    (&[Fxp], &["jobs", "create-dirs", "include", "exclude", "dry-run", "size-only", "listing", "delete",
+    (&[Get, Put], &["include", "exclude", "exclude-from", "dry-run"], "recursive"),
+    (&[Fxp], &["jobs", "create-dirs", "include", "exclude", "exclude-from", "dry-run", "size-only", "listing", "delete",
         "max-delete", "ignore-errors", "stats"], "recursive"),
     (&[Mirror], &["force"], "manifest"),
     (&[Mirror, Fxp], &["max-delete", "ignore-errors"], "delete"),

@@ -243,6 +243,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Trees,    "",  "ignore-errors",    No,                            TREES,    "remove from directories that failures do not affect"),
     row(Trees,    "",  "include",          Needed("GLOB"),                CHOOSERS, "include matching names in a tree; the last matching GLOB wins (repeatable)"),
     row(Trees,    "",  "exclude",          Needed("GLOB"),                CHOOSERS, "skip matching names in a tree and never remove them (repeatable)"),
+    row(Trees,    "",  "exclude-from",     Needed("FILE"),                CHOOSERS, "read GLOBs to skip from FILE, as in .gitignore (-: standard input) (repeatable)"),
     row(Trees,    "",  "dry-run",          No,                            CHOOSERS, "print what would be done; change nothing"),
     row(Trees,    "",  "size-only",        No,                            TREES,    "compare files by size only, ignoring times"),
     row(Trees,    "",  "compare",          OneOf("MODE", "size|time|hash"), &[Mirror], "compare files by size, time (size and time) or hash (HASH) (default: time)"),

@@ -1,7 +1,7 @@
 //! Finds the objects in a directory that match a pattern, which is the last part of a URL.
 
 use ftp_client::{Client, Entered, Error, ListLimits, ListOptions, Listing, ListingForm, Place};
-use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
+use ftp_proto::{Entry, Escaped, FtpUrl, ParseError, ParseErrorKind, Pattern};
 
 use crate::exit::{Exit, Failure};
 use ftp_client::tree::path;
@@ -32,72 +32,67 @@ pub(crate) enum Named {
 
 /// Returns whether the last part of a URL can be a pattern.
 pub(crate) fn is_pattern(url: &FtpUrl) -> bool {
-    !url.is_directory() && Pattern::parse(path::split(url.path()).1).is_some()
+    !url.is_directory() && Pattern::is_in(path::split(url.path()).1)
 }
 
-/// Checks that a URL ends in a pattern that this program understands, for `--glob`.
+/// Checks that a URL ends in a valid pattern, for `--glob`.
 ///
 /// # Errors
 ///
-/// Returns `Usage` if the URL has no last part, or if it uses other syntax of shells.
+/// Returns `Usage` if the URL has no last part, or if that is invalid.
 pub(crate) fn is_usable(url: &FtpUrl) -> Result<(), Failure> {
     match url.is_directory() {
         true => Err(Failure::usage(format!("{url}: --glob needs a pattern at the end of the URL"))),
-        false => is_understood(url.path()).map_err(|failure| failure.context(url)),
+        false => of_last_part(url.path()).map(drop).map_err(|failure| failure.context(url)),
     }
 }
 
-/// Checks that a path that is meant as a pattern has no syntax that shells know and this program
-/// does not: it would be taken literally, and match nothing, or other names.
+/// Returns the pattern in the last part of a path.
 ///
 /// # Errors
 ///
-/// Returns `Usage` with the syntax.
-pub(crate) fn is_understood(path: &[u8]) -> Result<(), Failure> {
+/// Returns `Usage` for an invalid pattern, and for a pattern that is meant for several directories:
+/// taken for the last part alone, it would match nothing, or other names.
+pub(crate) fn of_last_part(path: &[u8]) -> Result<Pattern, Failure> {
     let (directory, name) = path::split(path);
-    // Brackets and question marks are usual in the names of directories.
-    let found = match directory.contains(&b'*') {
-        true => Some("* in the name of a directory"),
-        false => foreign_syntax(name),
+    let pattern = match Pattern::parse_name(name) {
+        // Brackets and question marks are usual in the names of directories.
+        _ if directory.contains(&b'*') => Err("* in the name of a directory".to_owned()),
+        Ok(_) if name.windows(2).any(|two| two == b"**") => Err("** in a URL".to_owned()),
+        Ok(pattern) => return Ok(pattern),
+        Err(error) => Err(explained(name, error)),
     };
-    match found {
-        Some(syntax) => {
-            let form = "expected *, ?, [abc] or [!abc] in the last part; [*] is a literal *";
-            Err(Failure::item(Exit::Usage, format!("pattern: {syntax} is not supported: {form}")))
-        }
-        None => Ok(()),
-    }
+    pattern.map_err(|why| {
+        let form = "expected a pattern of names as the last part, such as *.txt or *.{jpg,png}";
+        Failure::item(Exit::Usage, format!("pattern: {why}: {form}"))
+    })
 }
 
-/// Returns the first syntax in a pattern that only shells know. In a set, each character stands for
-/// itself.
-fn foreign_syntax(pattern: &[u8]) -> Option<&'static str> {
-    let mut rest = pattern;
-    loop {
-        rest = match rest {
-            [] => return None,
-            [b'\\', ..] => return Some("\\"),
-            [b'*', b'*', ..] => return Some("**"),
-            [b'{', after @ ..] => {
-                let inner = after.split(|byte| *byte == b'}').next().unwrap_or_default();
-                match inner.len() < after.len() && inner.contains(&b',') {
-                    true => return Some("{a,b}"),
-                    false => after,
-                }
-            }
-            [b'[', b'[', b':', ..] => return Some("[[:class:]]"),
-            [b'[', after @ ..] => {
-                let after = after.strip_prefix(b"!").or(after.strip_prefix(b"^")).unwrap_or(after);
-                // The first member may be a `]`.
-                let end = after.iter().skip(1).position(|byte| *byte == b']');
-                match end.and_then(|end| after.get(end + 2..)) {
-                    Some(after) => after,
-                    None => return Some("[ without ]"),
-                }
-            }
-            [_, after @ ..] => after,
-        };
-    }
+/// Returns what is wrong with a pattern, and what to write instead.
+pub(crate) fn explained(pattern: &[u8], error: ParseError) -> String {
+    let why = match (error.kind, pattern.get(error.at)) {
+        (ParseErrorKind::UnexpectedEnd, Some(b'\\')) => {
+            "\\ at the end; write \\\\ for the character"
+        }
+        (ParseErrorKind::UnexpectedEnd, Some(b'[')) => "[ without ]; write \\[ for the character",
+        (ParseErrorKind::UnexpectedEnd, Some(b'{')) => "{ without }; write \\{ for the character",
+        (ParseErrorKind::UnexpectedEnd, _) => "expected a pattern",
+        (ParseErrorKind::UnexpectedByte, Some(b'}')) => "} without {; write \\} for the character",
+        (ParseErrorKind::UnexpectedByte, Some(b'\\')) => "\\ before /",
+        (ParseErrorKind::UnexpectedByte, _) => {
+            "an empty part, or a / only in braces; write / or **/ before the braces"
+        }
+        (ParseErrorKind::Unsupported, Some(b'*')) => {
+            "** beside other characters; expected **/, /**/ or /**"
+        }
+        (ParseErrorKind::Unsupported, Some(b'{')) => {
+            "braces without a comma; expected {a,b}, or write \\{ for the character"
+        }
+        (ParseErrorKind::UnknownWord, _) => "unknown class; expected one such as [[:alpha:]]",
+        (ParseErrorKind::BadNumber, _) => "a range that ends before its beginning",
+        _ => "[= or [. in a set; write \\[ for the character",
+    };
+    why.to_owned()
 }
 
 /// Returns the objects that a URL stands for. Unless `--glob` is given (`is_asked`), an object
@@ -113,10 +108,9 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
     if !is_asked && client.look(place.path(), ListingForm::Auto)?.is_some() {
         return Ok(Named::Itself);
     }
-    is_understood(place.path())?;
+    let pattern = of_last_part(place.path())?;
     loop {
         let (directory, name) = path::split(place.path());
-        let pattern = Pattern::of(name);
         let all = name.starts_with(b".");
         let options = ListOptions::new().all(all);
         let listed = match list(client, directory, options) {
@@ -182,28 +176,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unsupported_syntax_is_not_taken_literally() {
+    fn invalid_patterns_are_not_taken_literally() {
         for (path, want) in [
             ("a*", None),
             ("d/a?b[!c-e]*", None),
             ("[2024]/who?/a*", None),
             ("[*]", None),
-            ("[]]*", None),
-            ("[\\]*", None),
-            ("[{]a,b}*", None),
-            ("{guid}*", None),
-            ("{a", None),
-            ("**", Some("**")),
-            ("a**b", Some("**")),
-            ("*.{jpg,png}", Some("{a,b}")),
-            ("a\\*", Some("\\")),
-            ("[a", Some("[ without ]")),
-            ("[!]", Some("[ without ]")),
-            ("[[:alpha:]]*", Some("[[:class:]]")),
+            ("\\[a\\*", None),
+            ("*.{jpg,png}", None),
+            ("[[:alpha:]]*", None),
+            ("{guid}*", Some("braces without a comma")),
+            ("{a*", Some("{ without }")),
+            ("{a/b,c}*", Some("} without {")),
+            ("**", Some("** in a URL")),
+            ("a**b", Some("** in a URL")),
+            ("[a*", Some("[ without ]")),
+            ("*[!]", Some("[ without ]")),
+            ("[[:letter:]]*", Some("unknown class")),
             ("d*/a", Some("directory")),
             ("*/a*", Some("directory")),
         ] {
-            let failure = is_understood(path.as_bytes()).err();
+            let failure = of_last_part(path.as_bytes()).err();
             assert_eq!(failure.is_some(), want.is_some(), "{path}");
             if let (Some(failure), Some(want)) = (failure, want) {
                 assert_eq!(failure.exit, Exit::Usage);

@@ -449,10 +449,20 @@ fn patterns_that_match_nothing_cause_a_warning() {
     let ran = in_directory(&here, &["mirror", "-q", "--exclude", "*.tmp", &url, "to"]);
     assert!(ran.stderr.is_empty(), "{ran:?}");
     ran.exited(0);
-    for pattern in ["{a,b}.jpg", "d/**"] {
+    for (pattern, why) in [("{a}.jpg", "braces without a comma"), ("d/a**", "** beside other")] {
         let ran = in_directory(&here, &["mirror", "--include", pattern, &url, "to"]);
-        failed(&ran, 2, &format!("--include: \"{pattern}\": patterns support only"));
+        failed(&ran, 2, &format!("--include: \"{pattern}\": {why}"));
     }
+    here.write("list", b"*.tmp");
+    let listed =
+        ["mirror", "--dry-run", "--exclude-from", "list", "--json", "--exclude", "no", &url, "to"];
+    let ran = in_directory(&here, &listed);
+    let messages = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(messages.contains("--exclude no: matches no name") && !messages.contains("tmp"));
+    let events = String::from_utf8(ran.succeeded()).unwrap();
+    assert!(events.contains("\"message\":\"--exclude no: matches no name\""), "{events}");
+    let ran = in_directory(&here, &[&listed[..], &["-v"]].concat());
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("list:1: *.tmp: matches no name"));
 }
 
 #[test]

@@ -165,8 +165,11 @@ fn a_tree_is_listed_and_filtered_by_patterns() {
     failed(&run(&mut ftp(&["ls", "-R", &format!("{root}missing")])), 8, "550");
     failed(&run(&mut ftp(&["ls", "-g", &root])), 2, "needs a pattern");
     let braces = format!("{root}d/*.%7Btxt,bin%7D");
+    assert_eq!(sorted(&["ls", "-R"], &braces), ["a.txt", "e/b.txt", "e/c.bin"]);
+    assert_eq!(run(ftp(&["get", "-o", "-"]).arg(&braces)).succeeded(), b"1");
+    let invalid = format!("{root}d/*.%7Btxt%7D");
     for arguments in [&["ls", "-g"][..], &["ls"], &["get", "-o", "-"], &["rm"], &["rm", "-g"]] {
-        failed(&run(ftp(arguments).arg(&braces)), 2, "{a,b} is not supported");
+        failed(&run(ftp(arguments).arg(&invalid)), 2, "braces without a comma");
     }
     failed(
         &run(&mut ftp(&["ls", "-R", "--listing", "nlst", &root])),

@@ -50,6 +50,7 @@ mod objects;
 mod order;
 mod owners;
 mod passwords;
+mod patterns;
 mod peer;
 mod privileges;
 mod proxies;

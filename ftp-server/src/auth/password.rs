@@ -10,8 +10,8 @@ use base64ct::{Base64ShaCrypt, Base64Unpadded, Encoding};
 use super::bcrypt::{self, Bcrypt};
 use super::equal_in_constant_time;
 use super::yescrypt::{self, Yescrypt};
-use crate::limits;
 use crate::net::random;
+use crate::{budget, limits};
 
 /// Cost of a new hash, as OWASP recommends for small hosts: the memory in KiB, and the number of
 /// passes.
@@ -120,6 +120,7 @@ impl PasswordHash {
     ///
     /// Returns an error if the system has too little memory.
     pub fn verify(&self, password: &[u8]) -> io::Result<bool> {
+        budget::check_memory(self.memory())?;
         let hashed = password.get(..limits::PASSWORD).unwrap_or(password);
         let computed = self.function.compute(hashed, &self.salt, self.hash.len())?;
         // For bcrypt, `a` NUL `a` would have the same hash as `a`. Other programs cannot hash a

@@ -59,6 +59,10 @@ impl Listed for Vec<u8> {
     }
 }
 
+/// Length of the longest pattern in bytes. A longer one is plain text: names have at most 255 bytes,
+/// and the time for each of them grows with the length of the pattern.
+const LONGEST_PATTERN: usize = 512;
+
 /// The target of a `LIST`, `NLST` or `STAT`.
 struct ListingTarget<T> {
     path: VirtualPath,
@@ -280,7 +284,10 @@ fn matching<T: Listed>(
 ) -> Result<Option<ListingTarget<T>>, StorageError> {
     let start = text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let (prefix, last) = text.split_at_checked(start).unwrap_or((&[], text));
-    let Some(pattern) = Pattern::parse(last) else { return Ok(None) };
+    if last.len() > LONGEST_PATTERN || !Pattern::is_in(last) {
+        return Ok(None);
+    }
+    let Ok(pattern) = Pattern::parse_name(last) else { return Ok(None) };
     let directory = Pathname::new(prefix).ok();
     let path = session.resolve_or_here(directory.as_ref());
     check_right(session, &path)?;

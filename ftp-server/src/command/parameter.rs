@@ -133,7 +133,7 @@ pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
 
 fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
     let refuse = |text| {
-        let detail = format_args!("to {host} port {port}");
+        let detail = format!("to {host} port {port}");
         session.peer.complaints.warn("data connection refused", &detail);
         Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into()
     };

@@ -228,8 +228,7 @@ impl Store {
                     _ => "check endpoint, bucket, region and keys",
                 };
                 let error = in_full(&error);
-                let words =
-                    format_args!("{key}: bucket {bucket} of {endpoint}: {error}; {what_to_do}");
+                let words = format!("{key}: bucket {bucket} of {endpoint}: {error}; {what_to_do}");
                 return findings.fail(DaemonErrorKind::Network, words);
             }
         };

@@ -11,6 +11,7 @@ mod control;
 mod data;
 mod listing;
 mod names;
+mod pattern;
 mod server;
 mod url;
 mod values;
@@ -29,6 +30,7 @@ pub use self::control::{
 pub use self::data::{ascii, block, deflate};
 pub use self::listing::{listing, listing_eplf, listing_names};
 pub use self::names::{escaped, quoted_pathname, virtual_path};
+pub use self::pattern::pattern;
 pub use self::server::server_dialogue;
 pub use self::url::url;
 pub use self::values::{facts, file_digest, time_val};
@@ -62,6 +64,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("listing_names", listing_names),
     ("listing_unix", listing),
     ("network_protocols", network_protocols),
+    ("pattern", pattern),
     ("port_ranges", port_ranges),
     ("proxy_header", proxy_header),
     ("quoted_pathname", quoted_pathname),

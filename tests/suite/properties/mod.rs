@@ -6,7 +6,7 @@ mod make;
 use ftp_proto::{
     AuthMechanism, BlockHeader, Command, DeflateEncoder, DeflateLevel, Escaped, ExtendedAddress,
     Facts, FileDigest, HostName, HostPort, LanguageTag, LineDecoder, LineEvent, ListLine, Pathname,
-    PortRanges, ProtectionLevel, ReplyDecoder, RestartMarker, TimeVal, Verb,
+    Pattern, PortRanges, ProtectionLevel, ReplyDecoder, RestartMarker, TimeVal, Verb,
 };
 use ftp_tests::check;
 use ftp_tests::random::Random;
@@ -47,6 +47,59 @@ fn each(seed: u64, mut make: impl FnMut(&mut Random) -> Vec<u8>, check: impl Fn(
         check(&broken(&mut random, &written));
         check(&broken(&mut random, &written));
     }
+}
+
+#[test]
+fn patterns_match_what_the_simplest_matcher_matches() {
+    const PIECES: [&str; 32] = [
+        "a",
+        "b",
+        "a",
+        "/",
+        "/",
+        ".",
+        "*",
+        "*",
+        "?",
+        "**",
+        "**/",
+        "/**",
+        "/**/",
+        "[ab]",
+        "[!a]",
+        "[^/]",
+        "[a-c]",
+        "[]b]",
+        "[\\]]",
+        "\\*",
+        "\\{",
+        "{a,b}",
+        "{,a}",
+        "{a,b/}",
+        "{**/,}",
+        "{,/**}",
+        "{a{,b},*}",
+        "{",
+        ",",
+        "}",
+        "\u{e9}",
+        "[\u{e9}a]",
+    ];
+    let mut random = Random::new(29);
+    let (mut valid, mut matched) = (0, 0);
+    for _ in 0..VALUES * 200 {
+        let pieces = |random: &mut Random, pieces: &[&str], most: usize| -> String {
+            (0..random.below(most)).map(|_| *random.choose(pieces)).collect()
+        };
+        let pattern = pieces(&mut random, &PIECES, 6);
+        let name = pieces(&mut random, &["a", "b", "a", "/", "/", ".", "*", "{", "\u{e9}"], 7);
+        check::pattern(format!("{pattern}\n{name}").as_bytes());
+        if let Ok(pattern) = Pattern::parse_path(pattern.as_bytes()) {
+            valid += 1;
+            matched += usize::from(pattern.matches(name.as_bytes()));
+        }
+    }
+    assert!(valid > VALUES * 50 && matched > VALUES, "{valid} valid, {matched} matched");
 }
 
 #[test]

@@ -153,7 +153,9 @@ fn ls_27_ls_28_ls_29_patterns() {
     assert_eq!(lines(&session.download("NLST star*")), ["star*"], "a name comes first");
     assert_eq!(lines(&session.download("NLST [ad]*")), ["a b", "dir"]);
     assert_eq!(lines(&session.download("LIST dir/?.d*")).len(), 1);
-    for line in ["NLST *.nothing", "LIST d*/x.txt", "NLST {a,b}", "LIST nowhere"] {
+    assert_eq!(lines(&session.download("NLST dir/{q,x}.{txt,}")), ["dir/x.txt"]);
+    assert_eq!(lines(&session.download("NLST star\\*")), ["star*"]);
+    for line in ["NLST *.nothing", "LIST d*/x.txt", "NLST {a,b}", "NLST *{a}", "LIST nowhere"] {
         session.expect("PASV", 227);
         session.expect(line, 550);
     }

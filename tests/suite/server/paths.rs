@@ -375,6 +375,9 @@ fn hostile_patterns_finish_in_bounded_time_hp_13_hp_14_ls_27_ls_28() {
     let braces = format!("LIST {}", "{a,b}".repeat(100));
     let stars = format!("NLST {}b", "a*".repeat(120));
     let brackets = format!("LIST {}*", "[".repeat(4_000));
+    let long = format!("NLST {}", "*".repeat(513));
+    session.expect("PASV", 227);
+    session.expect(&long, 550);
     for line in ["LIST */../*/../*/..", &braces, &stars, &brackets, "LIST *a*a*a*a*a*a*a*b"] {
         session.expect("PASV", 227);
         let code = session.ask(line).code;

@@ -134,7 +134,7 @@ fn exposed(dial: &Dial<'_>, seen: &LoginSeen<'_>) -> Option<Finding> {
     };
     let is_exposed = seen.is_plaintext && dial.credentials.is_personal;
     let user = dial.user();
-    let words = format_args!("the password of {user} is sent to {place} unencrypted");
+    let words = format!("the password of {user} is sent to {place} unencrypted");
     is_exposed.then(|| Check::Login.warn(Diagnosis::ClearPassword, words))
 }
 

@@ -13,7 +13,7 @@ use crate::exit::Failure;
 pub(super) fn excepted(way: &Route, host: &str) -> Option<Finding> {
     let Route::Excepted { variable, by } = way else { return None };
     let host = Escaped(host.as_bytes());
-    let seen = format_args!("{variable} lists {host}: connecting without the proxy named by {by}");
+    let seen = format!("{variable} lists {host}: connecting without the proxy named by {by}");
     Some(Check::Proxy.ok(seen))
 }
 
@@ -51,7 +51,7 @@ pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
 fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
     let Chosen { proxy, by } = chosen;
     let fail = |diagnosis, why: &dyn std::fmt::Display| {
-        let seen = format_args!("{proxy}, named by {by}: {why}");
+        let seen = format!("{proxy}, named by {by}: {why}");
         Check::Proxy.fail(diagnosis, seen)
     };
     match error {
@@ -66,7 +66,7 @@ fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
             fail(diagnosis, &error.fault)
         }
         _ => {
-            let seen = format_args!("connections go through {proxy}, named by {by}");
+            let seen = format!("connections go through {proxy}, named by {by}");
             Check::Proxy.ok(seen)
         }
     }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use ftp_proto::{EntryKind, FtpUrl, RepresentationType};
 
 use super::GetItem;
 use crate::config_file;
+use crate::console::stdio;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
@@ -253,17 +254,7 @@ fn listed(
     file: &OsStr,
     input: &mut dyn Read,
 ) -> Result<impl Iterator<Item = Result<FtpUrl, Failure>> + use<>, Failure> {
-    let name = match file == "-" {
-        true => "standard input".to_owned(),
-        false => shown_path(Path::new(file)),
-    };
-    let failed = |error: io::Error| Failure::local(&name, &error);
-    let mut text = Vec::new();
-    match file == "-" {
-        true => input.read_to_end(&mut text),
-        false => File::open(file).and_then(|mut file| file.read_to_end(&mut text)),
-    }
-    .map_err(failed)?;
+    let (name, text) = stdio::read(file, input)?;
     let lines: Vec<(usize, Vec<u8>)> = values::without_mark(&text)
         .split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)

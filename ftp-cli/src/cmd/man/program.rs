@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::roff::{escaped, item, lines, paragraphs, section, title};
 use crate::exit::{self, Exit};
 use crate::options::{Command, Group, Row, Synonym, Value, all_rows};
-use crate::texts::{CommandHelp, ENVIRONMENT, FILES, URLS, terms};
+use crate::texts::{CommandHelp, ENVIRONMENT, FILES, PATTERNS, URLS, terms};
 
 /// Schema of `--json`.
 const JSON: &str = include_str!("json.md");
@@ -23,6 +23,8 @@ pub(super) fn page() -> String {
         section(&mut text, "DESCRIPTION");
         paragraphs(&mut text, URLS);
     }
+    section(&mut text, "PATTERNS");
+    paragraphs(&mut text, PATTERNS);
     section(&mut text, "COMMANDS");
     for command in Command::ALL {
         about(&mut text, *command);

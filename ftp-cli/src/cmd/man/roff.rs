@@ -19,7 +19,9 @@ pub(super) fn item(text: &mut String, term: &str, meaning: &str) {
 
 pub(super) fn paragraphs(text: &mut String, plain: &str) {
     for paragraph in plain.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
-        let _ = write!(text, ".PP\n{}", lines(paragraph));
+        // Indented lines are a table.
+        let (begin, end) = if paragraph.starts_with(' ') { (".nf\n", ".fi\n") } else { ("", "") };
+        let _ = write!(text, ".PP\n{begin}{}{end}", lines(paragraph));
     }
 }
 
@@ -29,7 +31,7 @@ pub(super) fn lines(plain: &str) -> String {
         let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
         format!("{guard}{}\n", escaped(line))
     };
-    plain.trim().lines().map(line).collect()
+    plain.trim_matches('\n').lines().map(line).collect()
 }
 
 pub(super) fn escaped(text: &str) -> String {

@@ -157,7 +157,7 @@ impl<'a> MirrorDisplay<'a> {
         };
         self.observer.events.done(event, 0);
         let is_said = !self.observer.quiet;
-        let message = format_args!("{}: renamed to {}", shown(from), shown(path));
+        let message = format!("{}: renamed to {}", shown(from), shown(path));
         self.observer.messages.say_if(is_said, message);
     }
 

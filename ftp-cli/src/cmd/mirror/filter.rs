@@ -1,59 +1,117 @@
-//! Selects objects of a tree: `--include GLOB` and `--exclude GLOB`.
+//! Selects objects of a tree: `--include GLOB`, `--exclude GLOB`, `--exclude-from FILE`, and the
+//! ignore file of a local source.
 
 use std::ffi::OsStr;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ftp_client::Selection;
 use ftp_client::tree::Choice;
 use ftp_proto::Pattern;
 
+use crate::console::stdio;
+use crate::display::{shown, shown_path};
 use crate::exit::Failure;
-use crate::options::Options;
+use crate::options::{Options, values};
+use crate::remote::pattern::explained;
 use crate::transfer::options;
+
+/// The ignore file, at the top of a tree that is uploaded.
+const IGNORE_FILE: &str = ".ftpignore";
 
 /// Patterns in the order of the command line; the last pattern that matches decides.
 ///
-/// A pattern that ends in `/` matches only directories. A pattern without any other `/` matches
-/// names at any depth. All other patterns match whole paths from the top of the tree, and their `*`
-/// and `?` do not match `/`. Excluded directories are not entered. Objects that match no pattern
-/// are included, unless the first pattern is an `--include`: then directories are still entered,
-/// but other objects are left out.
+/// A pattern that ends in `/` matches only directories. Excluded directories are not entered.
+/// Objects that match no pattern are included, unless the first pattern is an `--include`: then
+/// directories are still entered, but other objects are left out.
+///
+/// Objects that the ignore file excludes are left out whatever these patterns say: `--include
+/// '*.json'` must not publish a file that the tree keeps private.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     globs: Vec<Glob>,
+    needs_include: bool,
+    ignored: Option<Ignored>,
     selection: Selection,
+}
+
+/// What the ignore file of a local source excludes.
+#[derive(Debug)]
+struct Ignored {
+    top: PathBuf,
+    globs: Vec<Glob>,
+    /// Path of an ignore file that is not at the top.
+    elsewhere: OnceLock<Vec<u8>>,
 }
 
 #[derive(Debug)]
 struct Glob {
-    /// The pattern as typed.
+    /// The option or the file that has the pattern, and the pattern as typed.
     text: String,
+    /// Whether a file has the pattern.
+    is_listed: bool,
     /// Whether the pattern has matched a name.
     is_met: AtomicBool,
     includes: bool,
     only_directories: bool,
-    /// One pattern for each part of a path; a name has only one part.
-    segments: Vec<Pattern>,
-    is_path: bool,
+    pattern: Pattern,
 }
 
 impl Filter {
-    /// Reads the options.
+    /// Reads the options, and the ignore file at the `top` of a local source.
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for a pattern that cannot match anything, or for an invalid size or age.
-    pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
-        let given = options.in_order(&["include", "exclude"]);
-        let globs = given.map(|(long, text)| Glob::read(long, text)).collect::<Result<_, _>>()?;
-        Ok(Self { globs, selection: options::selection(options)? })
+    /// Returns `Usage` for an invalid pattern, size or age, and `Local` for a file that cannot be
+    /// read.
+    pub(super) fn from_options(
+        options: &Options,
+        top: Option<&Path>,
+        input: &mut dyn Read,
+    ) -> Result<Self, Failure> {
+        let mut globs = Vec::new();
+        for (long, text) in options.in_order(&["include", "exclude", "exclude-from"]) {
+            if long == "exclude-from" {
+                let (name, lines) = stdio::read(text, input)?;
+                globs.extend(listed(&name, &lines)?);
+                continue;
+            }
+            let glob = Glob::read(format!("--{long} {}", shown(text.as_bytes())), text.as_bytes());
+            let failed =
+                |why| Failure::usage(format!("--{long}: \"{}\": {why}", shown(text.as_bytes())));
+            globs.push(Glob { includes: long == "include", ..glob.map_err(failed)? });
+        }
+        let needs_include = globs.first().is_some_and(|glob| glob.includes && !glob.is_listed);
+        let ignored = top.map(Ignored::at).transpose()?;
+        Ok(Self { globs, needs_include, ignored, selection: options::selection(options)? })
     }
 
-    /// Returns the patterns that matched no name, as typed.
-    pub(super) fn unmet(&self) -> impl Iterator<Item = &str> {
-        let unmet = self.globs.iter().filter(|glob| !glob.is_met.load(Ordering::Relaxed));
+    /// Returns the patterns that matched no name, as typed: those of options, or those of files.
+    /// Lists in files are often made for several trees.
+    pub(super) fn unmet(&self, of_files: bool) -> impl Iterator<Item = &str> {
+        let ignored = self.ignored.iter().flat_map(|ignored| &ignored.globs);
+        let unmet = ignored
+            .chain(&self.globs)
+            .filter(move |glob| glob.is_listed == of_files && !glob.is_met.load(Ordering::Relaxed));
         unmet.map(|glob| glob.text.as_str())
+    }
+
+    /// Checks that the tree has no ignore file that was not read.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if there is one below the top: what it excludes would be copied.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self.ignored.as_ref().and_then(|ignored| ignored.elsewhere.get()) {
+            None => Ok(()),
+            Some(path) => Err(Failure::usage(format!(
+                "{}: expected {IGNORE_FILE} only at the top of SRC; move its patterns there, or exclude the file with --exclude",
+                shown(path)
+            ))),
+        }
     }
 }
 
@@ -67,81 +125,117 @@ impl Choice for Filter {
     }
 
     fn takes(&self, path: &[u8], is_directory: bool) -> bool {
-        let mut last = None;
-        // Every pattern is tried, to find the patterns that match nothing.
-        for glob in self.globs.iter().filter(|glob| glob.matches(path, is_directory)) {
-            glob.is_met.store(true, Ordering::Relaxed);
-            last = Some(glob);
-        }
-        match (last, self.globs.first()) {
-            (Some(glob), _) => glob.includes,
-            (None, Some(first)) => is_directory || !first.includes,
-            (None, None) => true,
-        }
+        let decided = last_match(&self.globs, path, is_directory);
+        let is_taken = decided.unwrap_or(is_directory || !self.needs_include);
+        let is_ignored =
+            self.ignored.as_ref().is_some_and(|ignored| ignored.has(path, is_directory, is_taken));
+        is_taken && !is_ignored
     }
+}
+
+/// Returns whether the last pattern that matches includes the object.
+fn last_match(globs: &[Glob], path: &[u8], is_directory: bool) -> Option<bool> {
+    let mut last = None;
+    // Every pattern is tried, to find the patterns that match nothing.
+    for glob in globs.iter().filter(|glob| glob.matches(path, is_directory)) {
+        glob.is_met.store(true, Ordering::Relaxed);
+        last = Some(glob.includes);
+    }
+    last
+}
+
+impl Ignored {
+    /// Reads the ignore file in a directory, if there is one.
+    fn at(top: &Path) -> Result<Self, Failure> {
+        let file = top.join(IGNORE_FILE);
+        let globs = match std::fs::read(&file) {
+            Ok(text) => listed(&shown_path(&file), &text)?,
+            // A source that is not a directory fails later.
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound if file.symlink_metadata().is_err() => Vec::new(),
+                io::ErrorKind::NotADirectory => Vec::new(),
+                _ => return Err(Failure::local(shown_path(&file), &error)),
+            },
+        };
+        Ok(Self { top: top.to_owned(), globs, elsewhere: OnceLock::new() })
+    }
+
+    /// Returns whether an object is left out. Ignore files always are: they name private files.
+    fn has(&self, path: &[u8], is_directory: bool, is_taken: bool) -> bool {
+        let is_excluded = last_match(&self.globs, path, is_directory) == Some(false);
+        let is_named_so = path.rsplit(|&byte| byte == b'/').next() == Some(IGNORE_FILE.as_bytes());
+        if is_named_so && is_taken && !is_excluded && path.contains(&b'/') {
+            // The path can be that of an object in the target.
+            let here = self.top.join(OsStr::from_bytes(path));
+            if here.symlink_metadata().is_ok() {
+                let _ = self.elsewhere.set(here.into_os_string().as_bytes().to_vec());
+            }
+        }
+        is_named_so || is_excluded
+    }
+}
+
+/// Reads the patterns in a file, one per line, as in `.gitignore`: they exclude, `!` before a
+/// pattern includes, lines that begin with `#` are comments, and blanks at the end do not count.
+///
+/// # Errors
+///
+/// Returns `Usage`, with the number of the line, for an invalid pattern.
+fn listed(name: &str, text: &[u8]) -> Result<Vec<Glob>, Failure> {
+    let mut globs = Vec::new();
+    for (line, number) in values::without_mark(text).split(|&byte| byte == b'\n').zip(1..) {
+        let failed =
+            |why: &str| Failure::usage(format!("{name}:{number}: \"{}\": {why}", shown(line)));
+        let mut rest = line.trim_ascii_end();
+        if rest.ends_with(b"\\") && rest.len() < line.strip_suffix(b"\r").unwrap_or(line).len() {
+            rest = line.get(..=rest.len()).unwrap_or(rest);
+        }
+        if rest.is_empty() || rest.starts_with(b"#") {
+            continue;
+        }
+        // Rules of rsync would be names that nothing has, and exclude nothing.
+        if matches!(rest, [b'+' | b'-' | b';', b' ', ..]) {
+            return Err(failed(
+                "expected a pattern, ! and a pattern, or # and a comment; write \\ before a first character that belongs to the name",
+            ));
+        }
+        let pattern = rest.strip_prefix(b"!").unwrap_or(rest);
+        let text = format!("{name}:{number}: {}", shown(rest));
+        let glob = Glob::read(text, pattern).map_err(|why| failed(&why))?;
+        globs.push(Glob { includes: pattern.len() < rest.len(), is_listed: true, ..glob });
+    }
+    Ok(globs)
 }
 
 impl Glob {
-    fn read(long: &str, text: &OsStr) -> Result<Self, Failure> {
-        let bytes = text.as_bytes();
-        let inner = bytes.strip_suffix(b"/").unwrap_or(bytes);
-        let only_directories = inner.len() < bytes.len();
-        let path = inner.strip_prefix(b"/").unwrap_or(inner);
-        let is_path = path.len() < inner.len() || path.contains(&b'/');
-        if path.split(|byte| *byte == b'/').any(|segment| matches!(segment, b"" | b"." | b"..")) {
-            let text = crate::display::shown(bytes);
-            let why = "matches no name; remove empty parts and the parts \".\" and \"..\"";
-            return Err(Failure::usage(format!("--{long}: \"{text}\" {why}")));
+    /// Reads a pattern that excludes.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the pattern is invalid or matches nothing, and what to write.
+    fn read(text: String, bytes: &[u8]) -> Result<Self, String> {
+        let path = bytes.strip_suffix(b"/").unwrap_or(bytes);
+        if bytes.contains(&0) {
+            return Err("expected text without NUL characters, such as UTF-8".to_owned());
         }
-        if path.windows(2).any(|pair| pair == b"**") || has_braces(path) {
-            let text = crate::display::shown(bytes);
-            let message = format!(
-                "--{long}: \"{text}\": patterns support only *, ? and [a-z]: without a /, a pattern matches names at any depth; for {{a,b}}, repeat --{long}; for the character itself, write [*] or [{{]"
-            );
-            return Err(Failure::usage(message));
+        if path.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b"..")) {
+            let why = "matches no name; remove the parts \".\" and \"..\"";
+            return Err(why.to_owned());
         }
-        let segments = path.split(|byte| *byte == b'/').map(Pattern::of).collect();
-        let text = format!("--{long} {}", crate::display::shown(bytes));
-        let (includes, is_met) = (long == "include", AtomicBool::new(false));
-        Ok(Self { text, is_met, includes, only_directories, segments, is_path })
+        let pattern = Pattern::parse_path(path).map_err(|error| explained(path, error))?;
+        Ok(Self {
+            text,
+            is_listed: false,
+            is_met: AtomicBool::new(false),
+            includes: false,
+            only_directories: path.len() < bytes.len(),
+            pattern,
+        })
     }
 
     fn matches(&self, path: &[u8], is_directory: bool) -> bool {
-        if self.only_directories && !is_directory {
-            return false;
-        }
-        let mut names = path.split(|byte| *byte == b'/');
-        if !self.is_path {
-            let name = names.next_back();
-            let pattern = self.segments.first();
-            return name.zip(pattern).is_some_and(|(name, pattern)| pattern.matches(name));
-        }
-        let mut segments = self.segments.iter();
-        loop {
-            match (names.next(), segments.next()) {
-                (Some(name), Some(segment)) if segment.matches(name) => {}
-                (None, None) => return true,
-                _ => return false,
-            }
-        }
+        (is_directory || !self.only_directories) && self.pattern.matches(path)
     }
-}
-
-/// Returns whether a pattern has `{`, apart from a set such as `[{]`.
-fn has_braces(path: &[u8]) -> bool {
-    let mut rest = path;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = match byte {
-            b'{' => return true,
-            // The first byte of a set is a member, even `]`.
-            b'[' => match after.iter().skip(1).position(|byte| *byte == b']') {
-                Some(at) => after.get(at + 2..).unwrap_or_default(),
-                None => after,
-            },
-            _ => after,
-        };
-    }
-    false
 }
 
 #[cfg(test)]
@@ -151,10 +245,14 @@ mod tests {
     fn choice(words: &str) -> Filter {
         let globs = words.split_whitespace().map(|word| {
             let (sign, text) = word.split_at(1);
-            let long = if sign == "+" { "include" } else { "exclude" };
-            Glob::read(long, OsStr::new(text)).unwrap()
+            let glob = Glob::read(word.to_owned(), text.as_bytes()).unwrap();
+            Glob { includes: sign == "+", ..glob }
         });
-        Filter { globs: globs.collect(), selection: Selection::default() }
+        Filter {
+            globs: globs.collect(),
+            needs_include: words.starts_with('+'),
+            ..Filter::default()
+        }
     }
 
     #[test]
@@ -171,6 +269,8 @@ mod tests {
             ("-d/*", &["d/", "d/a/b", "x/d/a", "a"], &["d/a", "d/a/"]),
             ("-d/*/c", &["d/c", "d/a/b/c", "x/d/a/c"], &["d/b/c"]),
             ("-[a-c]?", &["d1", "a", "abc"], &["a1", "x/c2"]),
+            ("-**/.env -/b/** +/b/c/", &["env", "b/", "b/c/"], &[".env", "a/.env", "b/d", "b/c"]),
+            ("-*.{o,a}", &["a.c"], &["a.o", "d/a.a"]),
         ] {
             let choice = choice(words);
             let takes = |path: &str| {
@@ -188,15 +288,46 @@ mod tests {
 
     #[test]
     fn patterns_that_matched_nothing_are_reported() {
-        let choice = choice("-*.tmp +keep.tmp -x/y -[{]a,b}");
-        assert!(!choice.takes(b"a.tmp", false) && choice.takes(b"d/keep.tmp", false));
-        assert!(choice.unmet().eq(["--exclude x/y", "--exclude [{]a,b}"]));
+        let mut choice = choice("-*.tmp +keep.tmp -x/y -[{]a,b\\}");
+        choice.globs.extend(listed("list", b"# all\r\n\n*.tmp  \r\n!k\\ \nx\\#").unwrap());
+        assert!(!choice.takes(b"a.tmp", false) && !choice.takes(b"d/keep.tmp", false));
+        assert!(choice.unmet(false).eq(["-x/y", "-[{]a,b\\}"]));
+        assert!(choice.unmet(true).eq(["list:4: !k\\\\ ", "list:5: x\\\\#"]));
+    }
+
+    #[test]
+    fn lists_are_read_as_git_reads_them() {
+        let list = b"\xef\xbb\xbf*.o\r\n# *.c\n\n!keep.o   \nlast\\ \n\\!a\n\\#b\nd/";
+        let globs = listed("list", list).unwrap();
+        for (path, is_directory, want) in [
+            ("a.o", false, Some(false)),
+            ("a.c", false, None),
+            ("keep.o", false, Some(true)),
+            ("last ", false, Some(false)),
+            ("last", false, None),
+            ("!a", false, Some(false)),
+            ("#b", false, Some(false)),
+            ("x/d", true, Some(false)),
+            ("d", false, None),
+        ] {
+            assert_eq!(last_match(&globs, path.as_bytes(), is_directory), want, "{path}");
+        }
+        for (list, want) in [
+            (&b"a\n- *.o"[..], "list:2: \"- *.o\": expected a pattern"),
+            (b"; x", "expected a pattern"),
+            (b"!", "expected"),
+            (b"a\0b\0", "NUL"),
+            (b"ok\n[a", "list:2: \"[a\": [ without ]"),
+        ] {
+            let failure = listed("list", list).unwrap_err();
+            assert!(failure.message.contains(want), "{}", failure.message);
+        }
     }
 
     #[test]
     fn patterns_that_cannot_match_are_refused() {
-        for text in ["", "/", "a//b", "../a", "a/..", ".", "//", "**/x", "a**", "{a,b}", "[a]{b}"] {
-            assert!(Glob::read("exclude", OsStr::new(text)).is_err(), "{text:?}");
+        for text in ["", "/", "a//b", "../a", "a/..", ".", "//", "a/b**", "{a}", "[a", "{a,b/c}"] {
+            assert!(Glob::read(String::new(), text.as_bytes()).is_err(), "{text:?}");
         }
     }
 }

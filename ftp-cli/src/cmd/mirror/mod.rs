@@ -59,7 +59,7 @@ pub(super) fn down(
     url: &FtpUrl,
     here: &Path,
 ) -> Result<(), Failure> {
-    let done = Mirror::new(options, stdio, &[url])
+    let done = Mirror::new(options, stdio, &[url], None)
         .and_then(|mirror| mirror.between(&End::Remote(url), &End::Local(here), None, stdio));
     report_failure(done, [url.to_string().as_bytes(), here.as_os_str().as_bytes()], stdio)
 }
@@ -71,7 +71,7 @@ pub(super) fn up(
     here: &Path,
     url: &FtpUrl,
 ) -> Result<(), Failure> {
-    let done = Mirror::new(options, stdio, &[url])
+    let done = Mirror::new(options, stdio, &[url], Some(here))
         .and_then(|mirror| mirror.between(&End::Local(here), &End::Remote(url), None, stdio));
     report_failure(done, [here.as_os_str().as_bytes(), url.to_string().as_bytes()], stdio)
 }
@@ -83,7 +83,7 @@ pub(super) fn across(
     [source, target]: [&FtpUrl; 2],
     choice: fxp::Options,
 ) -> Result<(), Failure> {
-    let done = Mirror::new(options, stdio, &[source, target]).and_then(|mirror| {
+    let done = Mirror::new(options, stdio, &[source, target], None).and_then(|mirror| {
         mirror.between(&End::Remote(source), &End::Remote(target), Some(choice), stdio)
     });
     let [source, target] = [source, target].map(ToString::to_string);
@@ -141,7 +141,12 @@ struct Mirror<'a> {
 }
 
 impl<'a> Mirror<'a> {
-    fn new(options: &'a Options, stdio: &Stdio, urls: &[&FtpUrl]) -> Result<Self, Failure> {
+    fn new(
+        options: &'a Options,
+        stdio: &mut Stdio,
+        urls: &[&FtpUrl],
+        source: Option<&Path>,
+    ) -> Result<Self, Failure> {
         for url in urls {
             if url.representation() == Some(RepresentationType::Ascii) {
                 let message =
@@ -149,7 +154,7 @@ impl<'a> Mirror<'a> {
                 return Err(Failure::usage(message));
             }
         }
-        let wanted = MirrorOptions::from_options(options)?;
+        let wanted = MirrorOptions::from_options(options, source, &mut *stdio.input)?;
         if options.synonym() == Some("sync") && !wanted.deletes && !options.is_quiet() {
             stdio
                 .messages
@@ -300,6 +305,7 @@ impl<'a> Mirror<'a> {
             }
             _ => {}
         }
+        self.wanted.filter.check()?;
         self.warn_of_patterns(sync, stdio);
         if self.is_talkative {
             sync.spellings().for_each(|message| stdio.messages.say(message));

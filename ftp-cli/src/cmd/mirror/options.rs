@@ -1,6 +1,8 @@
 //! The parsed options of trees.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::path::Path;
 
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 use ftp_client::{ListingForm, Resume, fxp};
@@ -41,13 +43,17 @@ pub(super) struct MirrorOptions {
 }
 
 impl MirrorOptions {
-    /// Reads the options.
+    /// Reads the options; `source` is a local SRC.
     ///
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value, and for options that contradict each other or have no
-    /// effect.
-    pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
+    /// effect. Returns `Local` if a file of patterns cannot be read.
+    pub(super) fn from_options(
+        options: &Options,
+        source: Option<&Path>,
+        input: &mut dyn Read,
+    ) -> Result<Self, Failure> {
         let forms =
             [("auto", ListingForm::Auto), ("mlsd", ListingForm::Mlsd), ("list", ListingForm::List)];
         let form = options.parsed("listing", |text| values::word(text, &forms))?;
@@ -87,7 +93,7 @@ impl MirrorOptions {
             Some(None) => Err(Failure::usage("--manifest: expected a NAME in UTF-8")),
         });
         Ok(Self {
-            filter: Filter::from_options(options)?,
+            filter: Filter::from_options(options, source, input)?,
             listing: form.unwrap_or_default(),
             comparison,
             manifest: manifest.transpose()?,

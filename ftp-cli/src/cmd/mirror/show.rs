@@ -24,8 +24,14 @@ impl Mirror<'_> {
                 sync.unselected()
             ));
         }
-        for unmet in self.wanted.filter.unmet() {
+        for unmet in self.wanted.filter.unmet(false) {
             stdio.messages.say(format_args!("{unmet}: matches no name"));
+            let note =
+                || Object::event("note").text("message", &format!("{unmet}: matches no name"));
+            self.events.emit(note);
+        }
+        for unmet in self.wanted.filter.unmet(true) {
+            stdio.messages.say_if(self.is_talkative, format_args!("{unmet}: matches no name"));
         }
     }
 

@@ -145,14 +145,14 @@ fn a_link_that_cannot_be_followed_fails_and_holds_back_deletions() {
 }
 
 #[test]
-fn patterns_in_a_foreign_syntax_are_errors_and_unmatched_ones_are_named() {
+fn invalid_patterns_are_errors_and_unmatched_ones_are_named() {
     let (here, server) = (TempRoot::new(), FoldingServer::start(Kind::default()));
     server.mkdir("t");
     here.write("up/a", b"a");
     let up = here.join("up");
-    for pattern in ["**/x", "*.{o,a}"] {
+    for pattern in ["a/**x", "*.{o}", "[a", "./x/"] {
         let ran = mirror(&["--exclude", pattern], shown(&up), &server.url("t"));
-        failed(&ran, 2, "patterns support only *, ? and [a-z]");
+        failed(&ran, 2, &format!("--exclude: \"{pattern}\": "));
     }
     let ran = mirror(&["--exclude", "*.o"], shown(&up), &server.url("t"));
     ran.exited(0);

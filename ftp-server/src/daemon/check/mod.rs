@@ -77,7 +77,7 @@ pub fn check(
     let mut once_bound = Some(once_bound);
     let mut switch = |user: Option<&RunAs>, findings: &mut Findings| {
         if let Some(Err(error)) = once_bound.take().map(|act| act(user)) {
-            let words = format_args!("security.run_as: {error}");
+            let words = format!("security.run_as: {error}");
             findings.fail(DaemonErrorKind::Configuration, words);
         }
     };
@@ -109,7 +109,7 @@ pub fn check(
         || !settings.auth.program.is_empty();
     if let Some(why) = lack_of_walls(settings.local).filter(|_| is_on_disk) {
         let cure = "use a newer kernel, or \"best-effort\"";
-        let words = format_args!("security.confine: {why}; {cure}");
+        let words = format!("security.confine: {why}; {cure}");
         findings.fail(DaemonErrorKind::Local, words);
     }
     directories(config, &mut findings);
@@ -211,7 +211,7 @@ fn addresses(settings: &Settings, running: Option<&RunningServer>, findings: &mu
             Err(error) => {
                 let running = running.filter(|running| running.listens_on(address));
                 if let Some(RunningServer { process, .. }) = running.filter(|_| is_in_use(&error)) {
-                    let who = format_args!("the running server (process {process})");
+                    let who = format!("the running server (process {process})");
                     findings.ok(format_args!("{address}: {who} listens here"));
                     continue;
                 }
@@ -305,7 +305,7 @@ fn logs(settings: &Settings, findings: &mut Findings) {
             Ok(_) => findings.ok(format_args!("log.target: {SYSLOG} exists")),
             Err(error) => {
                 let what_to_do = "start a syslog daemon, or use another target";
-                let words = format_args!("log.target: {SYSLOG}: {error}; {what_to_do}");
+                let words = format!("log.target: {SYSLOG}: {error}; {what_to_do}");
                 findings.fail(DaemonErrorKind::Local, words);
             }
         }
@@ -326,7 +326,7 @@ fn logs(settings: &Settings, findings: &mut Findings) {
                     Errno::NOENT => "create its directory",
                     _ => "fix the owner or mode, or use another file",
                 };
-                let words = format_args!("{key}: cannot write {shown}: {error}; {what_to_do}");
+                let words = format!("{key}: cannot write {shown}: {error}; {what_to_do}");
                 findings.fail(DaemonErrorKind::Local, words);
             }
         }

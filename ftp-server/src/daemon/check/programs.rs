@@ -64,7 +64,7 @@ fn directory(key: &str, path: &Path, findings: &mut Findings) {
         }
         Err(error) => {
             let what_to_do = "create it, or fix its owner or mode";
-            let words = format_args!("{key}: cannot read and write {shown}: {error}; {what_to_do}");
+            let words = format!("{key}: cannot read and write {shown}: {error}; {what_to_do}");
             findings.fail(DaemonErrorKind::Local, words);
         }
     }
@@ -85,7 +85,7 @@ fn check_program(key: &str, path: &Path, findings: &mut Findings) {
         }
         Err(error) => {
             let what_to_do = "fix its owner or mode, or use another program";
-            let words = format_args!("{key}: cannot start {shown}: {error}; {what_to_do}");
+            let words = format!("{key}: cannot start {shown}: {error}; {what_to_do}");
             findings.fail(DaemonErrorKind::Local, words);
         }
     }

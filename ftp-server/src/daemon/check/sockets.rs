@@ -31,9 +31,8 @@ pub(super) fn check(settings: &Settings, running: Option<&RunningServer>, findin
         && !group.is_ours()
     {
         let what_to_do = "add the user to the group, or use another group";
-        let words = format_args!(
-            "control.group: the server's user is not in group \"{group}\"; {what_to_do}"
-        );
+        let words =
+            format!("control.group: the server's user is not in group \"{group}\"; {what_to_do}");
         findings.fail(DaemonErrorKind::Local, words);
     }
     if let Some(address) = settings.metrics.as_ref().and_then(MetricsAddress::tcp) {
@@ -54,7 +53,7 @@ fn file(key: &str, path: &Path, running: Option<&RunningServer>, findings: &mut 
         if let Some(running) = running.filter(|_| is_in_use(&error)) {
             return in_use(key, &shown, running, findings);
         }
-        let words = format_args!("{key}: {shown}: {error}; use another path");
+        let words = format!("{key}: {shown}: {error}; use another path");
         return findings.fail(DaemonErrorKind::Local, words);
     }
     let mut fail = |why: &str, what_to_do: &str| {
@@ -92,7 +91,7 @@ fn metrics(
                 return in_use("metrics.listen", &address, running, findings);
             }
             let why = reason(&error);
-            let words = format_args!("metrics.listen: {address}: cannot listen: {why}");
+            let words = format!("metrics.listen: {address}: cannot listen: {why}");
             findings.fail(DaemonErrorKind::Network, words);
         }
     }

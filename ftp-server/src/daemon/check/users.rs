@@ -120,7 +120,7 @@ pub(super) fn directories(config: &Config, findings: &mut Findings) {
         match lack {
             None => good += 1,
             Some(lack) => {
-                let words = format_args!("{whose}: {}: {lack}", shown_path(root));
+                let words = format!("{whose}: {}: {lack}", shown_path(root));
                 findings.fail(DaemonErrorKind::Local, words);
             }
         }

@@ -28,7 +28,7 @@ const SHOWN: usize = 60;
 pub(crate) fn bind(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
     let missing = dial.asked.bind.filter(|_| dial.seen.is_unbound.get() == Some(&true));
     let finding = missing.map(|local| {
-        let seen = format_args!("this computer does not have the address {local}");
+        let seen = format!("this computer does not have the address {local}");
         Check::Connect.fail(Diagnosis::LocalAddressMissing, seen)
     });
     Ok(finding.into_iter().collect())
@@ -94,7 +94,7 @@ fn wanted(
     let finding = match all.len() {
         1 => Check::Resolve.ok(format_args!("{host} has the address {shown}")),
         count => {
-            let seen = format_args!("{host} has {count} addresses: {shown}");
+            let seen = format!("{host} has {count} addresses: {shown}");
             Check::Resolve.ok(seen)
         }
     };

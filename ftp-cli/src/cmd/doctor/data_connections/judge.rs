@@ -186,7 +186,7 @@ fn announced(seen: &MethodsSeen) -> Option<Finding> {
 fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
     let Tried { check, name, other, .. } = tried;
     let is_epsv = check == Check::Epsv;
-    let words = format_args!("{name} is refused: {reply}");
+    let words = format!("{name} is refused: {reply}");
     match other {
         _ if reply.code() == ReplyCode::NO_DATA_CONNECTION => {
             tried.wrong(Diagnosis::FewPorts, words)

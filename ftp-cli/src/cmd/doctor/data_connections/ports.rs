@@ -142,7 +142,7 @@ pub(in crate::cmd::doctor) fn judge(learned: &Ports, wanted: Mode) -> Option<Fin
         count => format!("{tries} tries: {count} different ports from {low} to {high}"),
     };
     if learned.is_partly() {
-        let seen = format_args!(
+        let seen = format!(
             "{words}; reachable: {}; unreachable: {}",
             listed(learned, true),
             listed(learned, false)

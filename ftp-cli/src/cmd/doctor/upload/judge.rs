@@ -58,7 +58,7 @@ fn put(seen: &UploadSeen) -> Finding {
                 Step::Stalled(_) => (Diagnosis::FinalReplyNever, "; a small file stalls too"),
                 _ => (Diagnosis::UploadFailed, ""),
             };
-            let seen = format_args!("storing 64 KiB in {directory}: {why}{small}");
+            let seen = format!("storing 64 KiB in {directory}: {why}{small}");
             Check::Put.fail(diagnosis, seen)
         }
         (Step::NoData(why), _) => Check::Put.skip(format_args!("storing in {directory}: {why}")),
