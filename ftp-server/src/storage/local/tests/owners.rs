@@ -462,3 +462,22 @@ fn a_resumed_file_gets_no_set_id_bits_fs_21() {
     write(WriteMode::Resume(2), b"w").commit().unwrap();
     assert_eq!((rights(tree.root.join("f")).2, tree.get("f")), (0o640, b"new".to_vec()));
 }
+
+#[test]
+fn a_private_file_that_takes_the_name_meanwhile_stays_private_fs_17_fs_21() {
+    let Some(tree) = open_tree() else { return };
+    let file = tree.root.join("f");
+    for (file_mode, mode) in [(None, 0o600), (Some(0o640), 0o640)] {
+        let storage = tree.storage().with(|config| {
+            (config.owner, config.group, config.file_mode) = (Some(OWNER), Some(GROUP), file_mode);
+        });
+        let mut upload = storage.write(&path("f"), WriteMode::Replace).unwrap();
+        upload.write_all(b"new").unwrap();
+        // Another program stores a file that only its owner may read.
+        fs::write(&file, "other").unwrap();
+        set_mode(&file, 0o600);
+        upload.commit().unwrap();
+        assert_eq!((rights(&file), tree.get("f")), ((OWNER, GROUP, mode), b"new".to_vec()));
+        fs::remove_file(&file).unwrap();
+    }
+}
