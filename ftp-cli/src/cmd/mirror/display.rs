@@ -145,8 +145,14 @@ impl<'a> MirrorDisplay<'a> {
         };
         self.observer.events.done(event, bytes);
         // Each removal is printed, with or without a terminal.
-        let is_said = self.each || what == "removed" && !self.observer.quiet;
-        self.observer.messages.say_if(is_said, format_args!("{}: {what}", shown(path)));
+        let is_said = self.each || what.ends_with("removed") && !self.observer.quiet;
+        // The plan of `--dry-run` has the same verbs.
+        let verb = match what {
+            "mode set" => "set mode of",
+            "source removed" => "removed source",
+            verb => verb,
+        };
+        self.observer.messages.say_if(is_said, format_args!("{verb} {}", shown(path)));
     }
 
     /// Says why existing bytes of the target are not used.
