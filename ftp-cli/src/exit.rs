@@ -396,8 +396,10 @@ impl From<&TreeFault> for Failure {
         }
         let (before, hint) = match fault.setting() {
             Some(Setting::Backup) => ("--backup-dir: ", ""),
+            Some(Setting::Changed) => ("", "; use --force to take the state of SRC"),
             Some(Setting::Compare) => ("--compare hash: ", ""),
             Some(Setting::Deletions) => ("", "; see --ignore-errors"),
+            Some(Setting::Manifest) => ("--manifest: ", ""),
             Some(Setting::Moves) => ("--remove-source: ", ""),
             Some(Setting::Parents) => ("", CREATE_DIRECTORIES),
             Some(Setting::Permissions) => ("--perms: ", ""),

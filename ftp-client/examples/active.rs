@@ -1,7 +1,7 @@
 //! Downloads a file in active mode from behind a NAT that forwards some ports to this host. The
 //! server connects to one of these ports at the NAT's external address.
 //!
-//! `cargo run -p ftp-client --example active -- ftp://ftp.example.org/a.bin a.bin 50000-50099
+//! `cargo run -p ftp-toolkit-client --example active -- ftp://ftp.example.org/a.bin a.bin 50000-50099
 //! nat.example.org`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

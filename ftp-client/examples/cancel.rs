@@ -1,6 +1,6 @@
 //! Downloads a file and cancels the transfer from another thread after a timeout.
 //!
-//! `cargo run -p ftp-client --example cancel -- ftp://ftp.example.org/pub/large.bin 10`
+//! `cargo run -p ftp-toolkit-client --example cancel -- ftp://ftp.example.org/pub/large.bin 10`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;

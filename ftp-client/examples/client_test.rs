@@ -1,7 +1,7 @@
 //! Tests a program that uploads reports by FTP. The server runs in the same process, with a
 //! self-signed certificate, files in memory, and a fault that the program must survive.
 //!
-//! `cargo run -p ftp-client --example client_test`
+//! `cargo run -p ftp-toolkit-client --example client_test`
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Downloads a file. The local file appears under its name only when it is complete.
 //!
-//! `cargo run -p ftp-client --example download -- ftp://ftp.example.org/pub/a.bin a.bin`
+//! `cargo run -p ftp-toolkit-client --example download -- ftp://ftp.example.org/pub/a.bin a.bin`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;

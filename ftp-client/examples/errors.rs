@@ -1,6 +1,6 @@
 //! Decides what to do after an error: try again, ask the user, or give up.
 //!
-//! `cargo run -p ftp-client --example errors -- ftp://me:secret@ftp.example.org/a.bin a.bin`
+//! `cargo run -p ftp-toolkit-client --example errors -- ftp://me:secret@ftp.example.org/a.bin a.bin`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::fs::File;

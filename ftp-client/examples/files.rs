@@ -1,6 +1,6 @@
 //! Whole files and trees, on any system: what was interrupted is resumed.
 //!
-//! `cargo run -p ftp-client --example files get|put|down|up LOCAL URL`: `get` and `put` copy a file,
+//! `cargo run -p ftp-toolkit-client --example files get|put|down|up LOCAL URL`: `get` and `put` copy a file,
 //! `down` and `up` make one tree like the other.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints its result")]
 

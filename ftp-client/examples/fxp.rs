@@ -1,6 +1,6 @@
 //! Copies a file directly from one server to another. The target gets its name when it is complete.
 //!
-//! `cargo run -p ftp-client --example fxp -- ftp://me:secret@one.example.org/a.bin
+//! `cargo run -p ftp-toolkit-client --example fxp -- ftp://me:secret@one.example.org/a.bin
 //! ftp://me:secret@two.example.org/a.bin`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

@@ -1,6 +1,6 @@
 //! Copies a file between two servers through memory, with one call for each server.
 //!
-//! `cargo run -p ftp-client --example get_put -- ftp://ftp.example.org/a.txt
+//! `cargo run -p ftp-toolkit-client --example get_put -- ftp://ftp.example.org/a.txt
 //! ftp://me:secret@two.example.org/a.txt`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

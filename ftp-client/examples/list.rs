@@ -1,6 +1,6 @@
 //! Lists everything below a directory of a server.
 //!
-//! `cargo run -p ftp-client --example list -- ftp://ftp.example.org/pub/`
+//! `cargo run -p ftp-toolkit-client --example list -- ftp://ftp.example.org/pub/`
 
 use std::error::Error;
 use std::io::{self, Write};

@@ -1,6 +1,6 @@
 //! Keeps a running download in a struct, which hashes what it reads. Enter cancels it.
 //!
-//! `cargo run -p ftp-client --example owned -- ftp://ftp.example.org/pub/a.bin`
+//! `cargo run -p ftp-toolkit-client --example owned -- ftp://ftp.example.org/pub/a.bin`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 use std::{error, io};
 

@@ -1,6 +1,6 @@
 //! Downloads several files over up to four connections, or over fewer if the server accepts fewer.
 //!
-//! `cargo run -p ftp-client --example pool -- ftp.example.org me secret a.bin b.bin c.bin`
+//! `cargo run -p ftp-toolkit-client --example pool -- ftp.example.org me secret a.bin b.bin c.bin`
 
 use std::error::Error;
 use std::path::Path;

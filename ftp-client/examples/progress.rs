@@ -1,6 +1,6 @@
 //! Uploads a file and shows the progress.
 //!
-//! `cargo run -p ftp-client --example progress -- a.bin ftp://me:secret@ftp.example.org/a.bin`
+//! `cargo run -p ftp-toolkit-client --example progress -- a.bin ftp://me:secret@ftp.example.org/a.bin`
 #![expect(clippy::print_stderr, reason = "an example prints its result")]
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! Downloads a file through a proxy, which also carries the data connections.
 //!
-//! `cargo run -p ftp-client --example proxy -- socks5h://proxy.example.org:1080
+//! `cargo run -p ftp-toolkit-client --example proxy -- socks5h://proxy.example.org:1080
 //! ftp://ftp.example.org/pub/a.bin a.bin`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

@@ -1,7 +1,7 @@
 //! Downloads several files over one connection, reconnecting when it breaks, and shows each
 //! further attempt. A download resumes where an earlier attempt stopped.
 //!
-//! `cargo run -p ftp-client --example queue -- ftp.example.org me secret a.bin b.bin`
+//! `cargo run -p ftp-toolkit-client --example queue -- ftp.example.org me secret a.bin b.bin`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;

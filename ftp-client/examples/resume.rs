@@ -1,6 +1,6 @@
 //! Resumes a download where an earlier one stopped.
 //!
-//! `cargo run -p ftp-client --example resume -- ftp://ftp.example.org/pub/a.bin a.bin`
+//! `cargo run -p ftp-toolkit-client --example resume -- ftp://ftp.example.org/pub/a.bin a.bin`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;

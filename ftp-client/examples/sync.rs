@@ -1,7 +1,7 @@
 //! Makes a directory of a server equal to a local one: uploads what differs, and deletes what only
 //! the server has.
 //!
-//! `cargo run -p ftp-client --example sync -- site ftp.example.org me secret www`
+//! `cargo run -p ftp-toolkit-client --example sync -- site ftp.example.org me secret www`
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints its result")]
 
 use std::error::Error;

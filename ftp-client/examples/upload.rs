@@ -1,6 +1,6 @@
 //! Uploads standard input, or any other reader, to a file on a server.
 //!
-//! `cargo run -p ftp-client --example upload -- ftp://me:secret@ftp.example.org/log.txt`
+//! `cargo run -p ftp-toolkit-client --example upload -- ftp://me:secret@ftp.example.org/log.txt`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;

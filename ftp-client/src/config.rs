@@ -22,10 +22,11 @@ use crate::security::Tls;
 /// use std::time::Duration;
 /// use ftp_client::Timeouts;
 ///
-/// let timeouts = Timeouts { reply: Duration::from_secs(20), ..Timeouts::default() };
+/// let timeouts = Timeouts::new().reply(Duration::from_secs(20));
 /// assert_eq!(timeouts.connect, Duration::from_secs(10));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// Looking up the server's name (default: 10 s).
     pub resolve: Duration,
@@ -49,18 +50,16 @@ pub struct Timeouts {
     pub final_reply: Duration,
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            resolve: Duration::from_secs(10),
-            connect: Duration::from_secs(10),
-            greeting: Duration::from_secs(60),
-            handshake: Duration::from_secs(10),
-            reply: Duration::from_secs(60),
-            data_connect: Duration::from_secs(10),
-            stall: Duration::from_secs(60),
-            final_reply: Duration::from_secs(300),
-        }
+ftp_proto::settings! {
+    Timeouts {
+        resolve: Duration = Duration::from_secs(10),
+        connect: Duration = Duration::from_secs(10),
+        greeting: Duration = Duration::from_secs(60),
+        handshake: Duration = Duration::from_secs(10),
+        reply: Duration = Duration::from_secs(60),
+        data_connect: Duration = Duration::from_secs(10),
+        stall: Duration = Duration::from_secs(60),
+        final_reply: Duration = Duration::from_secs(300),
     }
 }
 

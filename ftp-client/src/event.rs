@@ -171,6 +171,13 @@ pub enum Event<'a> {
         /// The path of the object, from the top of the tree.
         path: &'a [u8],
     },
+    /// A file of the target was renamed, because it has the content of a file of the source.
+    Renamed {
+        /// The former path, from the top of the tree.
+        from: &'a [u8],
+        /// The path of the file, from the top of the tree.
+        path: &'a [u8],
+    },
     /// A file of the source was removed, since the target has it.
     SourceRemoved {
         /// The path of the file, from the top of the tree.

@@ -198,7 +198,7 @@
 //! use std::time::Duration;
 //! use ftp_client::{Client, Error, Timeouts};
 //!
-//! let timeouts = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
+//! let timeouts = Timeouts::new().connect(Duration::from_secs(3));
 //! match Client::builder().timeouts(timeouts).connect("ftp.example.org") {
 //!     Ok(client) => println!("{}", client.welcome()),
 //!     Err(error) if error.is_transient() => println!("{error}; trying again later"),

@@ -5,6 +5,7 @@
 /// `Display` writes one line, such as `invalid host-port: malformed or out of range`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("invalid {what}: {kind}")]
+#[non_exhaustive]
 pub struct ParseError {
     /// The value that was parsed or encoded, such as `host-port`, `pathname` or `reply`.
     pub what: &'static str,

@@ -129,6 +129,37 @@ pub use verb::{OtherVerb, Verb};
 
 use std::str::FromStr;
 
+/// Implements `Default`, `new` and a method for each field that sets it, from a list of all fields
+/// with their defaults.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! settings {
+    ($($type:ident { $($field:ident: $value:ty = $default:expr,)* })*) => {$(
+        impl Default for $type {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl $type {
+            /// Returns the defaults.
+            #[must_use]
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](field@Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $field(mut self, $field: $value) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+        }
+    )*};
+}
+
 /// Implements `FromStr` and `TryFrom<&[u8]>` with the function that parses bytes.
 macro_rules! read_by {
     ($($type:ident::$parse:ident,)*) => {$(

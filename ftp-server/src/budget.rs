@@ -7,6 +7,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -68,8 +69,19 @@ pub(crate) fn system_cap() -> (usize, &'static str) {
 /// Returns the maximum memory of this process in bytes: the machine's memory, or the limit of a
 /// control group if that is less; `None` if it is unknown.
 pub(crate) fn memory_in_all() -> Option<u64> {
-    let limits = SYSTEM.group_limits("memory").map(|(_, limit)| limit);
-    SYSTEM.info("proc/meminfo", "MemTotal:").into_iter().chain(limits).min()
+    static MEMORY: LazyLock<Option<u64>> = LazyLock::new(|| {
+        let limits = SYSTEM.group_limits("memory").map(|(_, limit)| limit);
+        SYSTEM.info("proc/meminfo", "MemTotal:").into_iter().chain(limits).min()
+    });
+    *MEMORY
+}
+
+/// Returns the number of processors that this process may use, at least 1. It is asked for once,
+/// because the answer takes some twenty files of control groups.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: LazyLock<usize> =
+        LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+    *PROCESSORS
 }
 
 /// Checks that the address space has room for one more thread with a stack of `stack` bytes, and

@@ -14,12 +14,11 @@ use crate::name_pattern::NamePattern;
 /// ```
 /// use std::time::Duration;
 ///
-/// use ftp_server::ServerConfig;
+/// use ftp_server::{Limits, ServerConfig, Timeouts};
 ///
-/// let config = ServerConfig::default().with(|config| {
-///     config.timeouts.idle = Duration::from_secs(60);
-///     config.limits.per_user = 4;
-/// });
+/// let config = ServerConfig::new()
+///     .timeouts(Timeouts::new().idle(Duration::from_secs(60)))
+///     .limits(Limits::new().per_user(4));
 /// assert_eq!(config.limits.per_address, 0);
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,11 +63,11 @@ pub struct ServerConfig {
     ///
     /// use ftp_server::{MemoryStorage, Network, Rights, Server, ServerConfig};
     ///
-    /// let balancers = vec![Network::parse(b"127.0.0.1/32")?];
+    /// let balancers = [Network::parse(b"127.0.0.1/32")?];
     /// let server = Server::builder()
     ///     .user("u", "p", Rights::FULL)
     ///     .storage(MemoryStorage::new())
-    ///     .config(ServerConfig::default().with(|config| config.proxy_protocol = balancers))
+    ///     .config(ServerConfig::new().proxy_protocol(balancers))
     ///     .bind("127.0.0.1:0")?;
     /// // A balancer passes on a connection from 203.0.113.7 to 192.0.2.1.
     /// let mut stream = TcpStream::connect(server.local_addr())?;
@@ -165,9 +164,9 @@ pub struct ServerConfig {
 /// }
 ///
 /// let name = HostName::parse(b"a.example.org")?;
-/// let hosts = vec![VirtualHost::new(name).banner("Files of Anna")];
+/// let hosts = [VirtualHost::new(name).banner("Files of Anna")];
 /// let server = Server::builder()
-///     .config(ServerConfig::default().with(|config| config.hosts = hosts))
+///     .config(ServerConfig::new().hosts(hosts))
 ///     .authenticator(Users)
 ///     .bind("127.0.0.1:0")?;
 /// let mut stream = BufReader::new(TcpStream::connect(server.local_addr())?);
@@ -317,14 +316,68 @@ pub struct ActivePolicy {
     pub source_port: bool,
 }
 
-impl ServerConfig {
-    /// Returns the settings after `change` has changed them.
-    #[must_use]
-    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
-        change(&mut self);
-        self
+ftp_proto::settings! {
+    ServerConfig {
+        banner: impl Into<String> = "Service ready".to_owned(),
+        timeouts: Timeouts = Timeouts::default(),
+        limits: Limits = Limits::default(),
+        logins: LoginPolicy = LoginPolicy::default(),
+        allow: impl Into<Vec<Network>> = Vec::new(),
+        deny: impl Into<Vec<Network>> = Vec::new(),
+        proxy_protocol: impl Into<Vec<Network>> = Vec::new(),
+        hosts: impl Into<Vec<VirtualHost>> = Vec::new(),
+        passive: PassivePolicy = PassivePolicy::default(),
+        active: ActivePolicy = ActivePolicy::default(),
+        fxp_networks: impl Into<Vec<Network>> = Vec::new(),
+        overwrite: bool = true,
+        deny_names: impl Into<Vec<NamePattern>> = Vec::new(),
+        block_mode: bool = true,
+        compression: bool = false,
+        show_ids: bool = false,
+        dash_password: bool = false,
+        strict_crlf: bool = false,
     }
 
+    Timeouts {
+        login: Duration = Duration::from_secs(60),
+        idle: Duration = Duration::from_secs(300),
+        data_connect: Duration = Duration::from_secs(30),
+        tls_handshake: Duration = Duration::from_secs(10),
+        stall: Duration = Duration::from_secs(60),
+    }
+
+    Limits {
+        sessions: usize = 0,
+        per_address: usize = 0,
+        per_user: usize = 0,
+        buffers: u64 = 64 * 1024 * 1024,
+        rate_per_session: u64 = 0,
+        rate_per_user: u64 = 0,
+        min_free: u64 = 0,
+    }
+
+    LoginPolicy {
+        failures: u32 = 3,
+        delay: Duration = Duration::from_secs(1),
+        ban_after: u32 = 20,
+        ban_window: Duration = Duration::from_secs(600),
+        ban_for: Duration = Duration::from_secs(600),
+    }
+
+    PassivePolicy {
+        enabled: bool = true,
+        ports: impl Into<Option<PortRanges>> = None,
+        address: impl Into<Option<PassiveAddress>> = None,
+        overrides: impl Into<Vec<PassiveOverride>> = Vec::new(),
+    }
+
+    ActivePolicy {
+        enabled: bool = true,
+        source_port: bool = false,
+    }
+}
+
+impl ServerConfig {
     /// Returns the virtual host with this name, if there is one.
     pub(crate) fn host(&self, name: &HostName) -> Option<&VirtualHost> {
         self.hosts.iter().find(|host| host.name == *name)
@@ -345,11 +398,20 @@ pub enum PassiveAddress {
 
 /// Address in PASV replies (227) for clients in certain networks.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub struct PassiveOverride {
     /// Networks of the clients that get this address.
     pub clients: Vec<Network>,
     /// Address for those clients.
     pub address: PassiveAddress,
+}
+
+impl PassiveOverride {
+    /// Sets the address for clients in these networks.
+    #[must_use]
+    pub fn new(clients: impl Into<Vec<Network>>, address: PassiveAddress) -> Self {
+        Self { clients: clients.into(), address }
+    }
 }
 
 impl PassiveAddress {
@@ -385,81 +447,6 @@ impl fmt::Display for PassiveAddress {
             Self::Address(address) => address.fmt(f),
             Self::Name(name) => f.write_str(name),
         }
-    }
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            banner: "Service ready".to_owned(),
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            logins: LoginPolicy::default(),
-            allow: Vec::new(),
-            deny: Vec::new(),
-            proxy_protocol: Vec::new(),
-            hosts: Vec::new(),
-            passive: PassivePolicy::default(),
-            active: ActivePolicy::default(),
-            fxp_networks: Vec::new(),
-            overwrite: true,
-            deny_names: Vec::new(),
-            block_mode: true,
-            compression: false,
-            show_ids: false,
-            dash_password: false,
-            strict_crlf: false,
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            login: Duration::from_secs(60),
-            idle: Duration::from_secs(300),
-            data_connect: Duration::from_secs(30),
-            tls_handshake: Duration::from_secs(10),
-            stall: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            sessions: 0,
-            per_address: 0,
-            per_user: 0,
-            buffers: 64 * 1024 * 1024,
-            rate_per_session: 0,
-            rate_per_user: 0,
-            min_free: 0,
-        }
-    }
-}
-
-impl Default for LoginPolicy {
-    fn default() -> Self {
-        Self {
-            failures: 3,
-            delay: Duration::from_secs(1),
-            ban_after: 20,
-            ban_window: Duration::from_secs(600),
-            ban_for: Duration::from_secs(600),
-        }
-    }
-}
-
-impl Default for PassivePolicy {
-    fn default() -> Self {
-        Self { enabled: true, ports: None, address: None, overrides: Vec::new() }
-    }
-}
-
-impl Default for ActivePolicy {
-    fn default() -> Self {
-        Self { enabled: true, source_port: false }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Replies that several commands share, and the reply codes of storage errors. Only MLSD uses a
 //! different code for one error: 501 for a path that is not a directory (RFC 3659 §7.2.1).
 
+use std::cell::Cell;
+
 use ftp_proto::{Pathname, Reply, ReplyCode};
+use rustix::io::Errno;
 
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
 
@@ -20,8 +23,30 @@ pub(crate) enum Purpose {
     NewName,
 }
 
+thread_local! {
+    /// What the log says about the last storage error that a reply of this thread tells a client. The
+    /// reply itself does not say it: a client cannot change it, and need not know it.
+    static CAUSE: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Returns why the system forbade what the last command of this thread needed, and forgets it;
+/// `None` if the user's rights or the storage itself refused the command.
+pub(crate) fn take_cause() -> Option<&'static str> {
+    CAUSE.take()
+}
+
+fn note_cause(error: &StorageError) {
+    let errno = error.source.as_ref().and_then(Errno::from_io_error);
+    CAUSE.set(match errno {
+        Some(Errno::ACCESS | Errno::PERM) => Some("permission of the server's user"),
+        Some(Errno::ROFS) => Some("read-only file system"),
+        _ => None,
+    });
+}
+
 /// Returns the reply to a command that the storage refused.
 pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
+    note_cause(error);
     let makes = !matches!(purpose, Purpose::Existing | Purpose::Digest);
     let code = match error.kind {
         Kind::NameNotAllowed if makes => ReplyCode::NAME_NOT_ALLOWED,
@@ -49,6 +74,7 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
 /// is. A name that may not be created, and errors such as a full disk, get their usual reply. All
 /// other errors get "Permission denied".
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
+    note_cause(error);
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {
         Kind::Exists | Kind::IsDirectory | Kind::NotFile | Kind::Busy if makes => {
@@ -67,6 +93,7 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
 
 /// Returns the final reply of a transfer whose storage failed after the 150.
 pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
+    note_cause(error);
     let code = match error.kind {
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,

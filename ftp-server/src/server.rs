@@ -227,7 +227,7 @@ impl Server {
     /// let root = tempfile::tempdir()?;
     /// let server =
     ///     Server::builder().root(root.path()).user("u", "p", Rights::READ).bind("127.0.0.1:0")?;
-    /// let config = server.config().with(|config| config.banner = "Closed for today".to_owned());
+    /// let config = server.config().banner("Closed for today");
     /// server.reconfigure(config, UserTable::new())?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -18,7 +18,7 @@ from proxy import Plan, Proxy, reset
 TIMEOUT, LONGEST, SOON = 3, 40.0, 15.0
 # How often a promise is tested at most if the machine stands still meanwhile.
 TRIES = 3
-# Bytes of a quota that an empty file or a directory uses, according to docs/server.md.
+# Bytes of a quota that an empty file or a directory uses, according to docs/faq.md.
 COST = 4096
 
 

@@ -144,16 +144,15 @@ fn builder(behaviour: &Behaviour, want: &Want, soon: Duration) -> ftp_client::Cl
     let waited = waited.map(|(_, phase)| phase.trim_end_matches(')'));
     let short: Vec<&str> = behaviour.short.iter().map(String::as_str).chain(waited).collect();
     let limit = |phase| if short.contains(&phase) { soon } else { LONG };
-    let timeouts = Timeouts {
-        resolve: LONG,
-        connect: LONG,
-        greeting: limit("greeting"),
-        handshake: limit("handshake"),
-        reply: limit("reply"),
-        data_connect: limit("data-connect"),
-        stall: limit("stall"),
-        final_reply: limit("final-reply"),
-    };
+    let timeouts = Timeouts::new()
+        .resolve(LONG)
+        .connect(LONG)
+        .greeting(limit("greeting"))
+        .handshake(limit("handshake"))
+        .reply(limit("reply"))
+        .data_connect(limit("data-connect"))
+        .stall(limit("stall"))
+        .final_reply(limit("final-reply"));
     let extended = if behaviour.old { Extended::Never } else { Extended::Auto };
     let mode = if behaviour.active { Mode::Active } else { Mode::Passive };
     Client::builder().timeouts(timeouts).mode(mode).epsv(extended).eprt(extended)

@@ -4,7 +4,8 @@
 
 A filter of system calls makes calls fail with ENOSYS, as on kernels before these calls, or with EPERM,
 as old profiles of containers do. On each stand-in, a server plays dialogues, and the client runs command
-lines. File systems are mounted, which needs root and FUSE; those that cannot be mounted are left out.
+lines. File systems are mounted, which needs root and FUSE; those that cannot be mounted are left out. There,
+the options for times and existing files are tried too, once with the server and once with the client on it.
 
 NAME is the beginning of a case's name, such as 3.10, statx or exfat (default: all cases).
 
@@ -193,6 +194,21 @@ class Case:
             if self.is_verbose:
                 print(served.said)
 
+    def play_options(self, top, root):
+        """The options of files that depend on the file system, on both sides."""
+        plain = os.path.join(top, "plain")
+        os.mkdir(plain)
+        for served, here in ((root, plain), (plain, root)):
+            with Served([], self.program, top, served) as server:
+                client = lambda words: dialogues.said(
+                    dialogues.run_client([self.program], server.port, here, served, words)
+                )
+                for act in dialogues.OPTIONS:
+                    fill(served)
+                    fill(here)
+                    side = "server" if served is root else "client"
+                    self.run(f"{act.__name__} ({side})", lambda: act(client, here, served))
+
     def mirror_twice(self, top, root):
         """Mirrors a tree to and from the root twice. The second run must copy nothing."""
         source = os.path.join(top, "source")
@@ -207,7 +223,7 @@ class Case:
                     ran = lambda: dialogues.run_client([self.program], served.port, top, root, words)
                     run = self.run(words, ran)
                     if run:
-                        self.run(words, lambda: has(run.stdout + run.stderr, wanted))
+                        self.run(words, lambda: has(dialogues.said(run), wanted))
         # Then from the file system with special rules.
         with Served([], self.program, top, source) as served:
             for wanted in ("3 files copied", "3 files unchanged"):
@@ -215,7 +231,7 @@ class Case:
                 ran = lambda: dialogues.run_client([self.program], served.port, top, source, words)
                 run = self.run(words, ran)
                 if run:
-                    self.run(words, lambda: has(run.stdout + run.stderr, wanted))
+                    self.run(words, lambda: has(dialogues.said(run), wanted))
 
     def refused_if_required(self, prefix, root):
         command = [*prefix, self.program, "serve", "--listen", "127.0.0.1:0", "--set", "security.confine=require"]
@@ -247,6 +263,10 @@ DISKS = {
         [dialogues.illegal_names],
     ),
 }
+
+
+# Cases for the kernel of tests/kernels/uml: they run only if they are named.
+NAMED = {"nfs": ("mount -t nfs4 127.0.0.1:/ root", [], [])}
 
 
 def places(top):
@@ -288,6 +308,7 @@ def play_disk(case, make, without, more):
         try:
             acts = [act for act in dialogues.SERVER if act not in without]
             case.play([], top, root, acts=acts + more)
+            case.play_options(top, root)
             case.mirror_twice(top, root)
         finally:
             subprocess.run(["umount", root], check=False)
@@ -313,8 +334,8 @@ def main():
                 left_out.append(name)
         if is_wanted("no /proc"):
             runs.append(("no /proc", pool.submit(play_without_proc, case("no /proc"))))
-        for name, (make, without, more) in DISKS.items():
-            if is_wanted(name):
+        for name, (make, without, more) in [*DISKS.items(), *NAMED.items()]:
+            if is_wanted(name) and (options.names or name not in NAMED):
                 runs.append((name, pool.submit(play_disk, case(name), make, without, more)))
         failed = []
         for name, run in runs:

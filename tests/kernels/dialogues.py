@@ -408,8 +408,69 @@ CLIENT = [
 ]
 
 
+# Options that depend on what a file system can do. Each function gets a call that runs the client and
+# returns its messages, and the directories of both sides, which hold `f`.
+
+
+def preserved(client, here, root):
+    for words, source, target in (("get -p URL/f -o HERE/p", root, here), ("put -p HERE/f URL/p", here, root)):
+        for seconds in (1_600_000_000, 1_600_000_001):
+            seconds = stored_time(source, "f", seconds)
+            client(words)
+            equals(content_of(target, "p"), CONTENT)
+            found = int(os.stat(os.path.join(target, "p")).st_mtime)
+            wanted = stored_time(target, "grain", seconds)
+            assert found == wanted, f"{words}: the time is {found}, not {wanted}"
+
+
+def if_changed(client, here, root):
+    for words, source in (("get URL/f -o HERE/c", root), ("put HERE/f URL/c", here)):
+        # The new content has the old size.
+        for seconds, content in ((1_600_000_000, CONTENT), (1_600_000_003, CONTENT[::-1])):
+            store(source, "f", content)
+            stored_time(source, "f", seconds)
+            target = here if source is root else root
+            client(f"{words} --if-changed")
+            equals(content_of(target, "c"), content)
+            for option in ("--if-changed", "--newer"):
+                said = client(f"{words} -v {option}")
+                assert "unchanged" in said or "not newer" in said, f"{words} {option}: {said}"
+        store(source, "f")
+
+
+def no_clobber(client, here, root):
+    for words, target in (("get -n URL/f -o HERE/n", here), ("put -n HERE/f URL/n", root)):
+        client(words)
+        equals(content_of(target, "n"), CONTENT)
+        store(target, "n", b"mine")
+        said = client(f"{words} -v")
+        assert "exists" in said, said
+        equals(content_of(target, "n"), b"mine")
+    store(root, "gone")
+    client("get -n --remove-source URL/gone -o HERE/moved")
+    equals(content_of(here, "moved"), CONTENT)
+    assert not os.path.exists(os.path.join(root, "gone"))
+    assert not [name for name in os.listdir(here) if "taken" in name], os.listdir(here)
+
+
+OPTIONS = [preserved, if_changed, no_clobber]
+
+
+def stored_time(directory, name, seconds):
+    """Sets the time of a file, and returns what the file system made of it."""
+    path = os.path.join(directory, name)
+    with open(path, "ab"):
+        pass
+    os.utime(path, (seconds, seconds))
+    return int(os.stat(path).st_mtime)
+
+
 def run_client(command, port, here, root, words):
     words = words.replace("URL", f"ftp://u:p@127.0.0.1:{port}").replace("HERE", here).split()
     run = subprocess.run([*command, *words], capture_output=True, text=True, timeout=3 * LIMIT, check=False)
     assert run.returncode == 0, f"exit {run.returncode}: {run.stderr.strip()}"
     return run
+
+
+def said(run):
+    return run.stdout + run.stderr

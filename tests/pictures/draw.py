@@ -13,7 +13,7 @@ import sys
 HERE = pathlib.Path(__file__).parent
 INK, PAPER, FAINT, LINE = "#1f2328", "#ffffff", "#59636e", "#d1d9e0"
 GOOD, FAIR, BAD = "#d2f4d9", "#fff3c4", "#ffd7d5"
-OURS, OTHERS = "#1a7f37", "#8c959f"
+OURS, OTHERS = "#0969da", "#8c959f"
 SANS = "font-family='Segoe UI,Helvetica,Arial,sans-serif' font-size='12'"
 
 
@@ -110,54 +110,6 @@ def figures():
     chart(300, "Mirror of 10,000 small files", "seconds", small)
     height = max(below.values()) - 14
     return svg(580, height, "Processor time, memory, small files", ". ".join(spoken) + ".", body)
-
-
-def peers(name, title):
-    """How far each goal of the benchmark is met: a bar from 0, up to the line and past it."""
-    heads, rows = table(name)
-    high, top, line, wide = 17, 66, 420, 640
-    at_goal = 240
-    body = [text(16, 28, title, 16, weight="bold"), text(16, 48, "Up to the line: the goal is met. Ratios are to the best peer.", 12, FAINT)]
-    spoken = []
-    for at, cells in enumerate(rows):
-        row = dict(zip(heads, cells))
-        y, share = top + at * high, min(1.6, float(row["share"]))
-        x, length = line - at_goal, at_goal * share
-        ratio = f"{row['ratio']} of {row['best peer']}" if row["ratio"] != "–" else row["ours"]
-        body.append(f"<rect x='{x}' y='{y}' width='{length:.0f}' height='12' fill='{OURS if row[''] == 'met' else OTHERS}'/>")
-        body.append(text(16, y + 10, f"{row['row']}, {row['unit']}", 11))
-        body.append(text(line + at_goal * 0.6 + 8, y + 10, f"{row['ours']} ({ratio})", 11))
-        spoken.append(f"{row['what']}, {row['unit']}: {row['ours']}, goal {row['goal']} {row['']}")
-    body.append(f"<path d='M{line} {top - 4}V{top + len(rows) * high}' stroke='{INK}'/>")
-    return svg(wide + 110, top + len(rows) * high + 14, title, "; ".join(spoken) + ".", body)
-
-
-def growth():
-    """What a unit costs at one, ten and a hundred times the size: a line for each, from 0 up."""
-    heads, rows = table("peers-growth.tsv")
-    sizes = [at for at, head in enumerate(heads) if head.startswith("×") and "/" not in head]
-    wide, left, top, high = 196, 24, 88, 120
-    body = [text(16, 28, "Growth: what a unit costs", 16, weight="bold")]
-    body.append(text(16, 48, "A flat line: the cost does not depend on the size. Each axis begins at 0.", 12, FAINT))
-    spoken = []
-    for at, row in enumerate(rows):
-        x, costs = left + at * wide, [row[size] for size in sizes]
-        most = max(map(number, costs)) * 1.2
-        points = [(x + 18 + 60 * step, top + high * (1 - number(cost) / most)) for step, cost in enumerate(costs)]
-        body.append(text(x - 8, top - 10, f"{row[0].partition('-')[2]}, {row[2]}", 12, weight="bold"))
-        body.append(f"<path d='M{x - 8} {top}V{top + high}H{x + wide - 32}' fill='none' stroke='{LINE}'/>")
-        line = "L".join(f"{across} {down:.1f}" for across, down in points)
-        body.append(f"<path d='M{line}' fill='none' stroke='{OURS}' stroke-width='2'/>")
-        for size, cost, (across, down) in zip(sizes, costs, points):
-            body.append(f"<circle cx='{across}' cy='{down:.1f}' r='3' fill='{OURS}'/>")
-            body.append(text(across, down - 8, cost, 11, anchor="middle"))
-            body.append(text(across, top + high + 16, heads[size], 11, FAINT, "middle"))
-        spoken.append(f"{row[1]}: {', '.join(costs)} {row[2]}")
-    return svg(left + wide * len(rows), top + high + 32, "Growth", "; ".join(spoken) + ".", body)
-
-
-def number(words):
-    return float(words.replace(",", ""))
 
 
 def upload():
@@ -262,12 +214,6 @@ def main():
         "figures": figures(),
         "upload": upload(),
     }
-    for name, title in [("peers-servers", "Servers, beside the best peer"), ("peers-clients", "Clients, beside the best peer")]:
-        # There are tables after the first run of tests/bench/peers --write.
-        if (HERE / f"{name}.tsv").exists():
-            pictures[name] = peers(f"{name}.tsv", title)
-    if (HERE / "peers-growth.tsv").exists():
-        pictures["peers-growth"] = growth()
     for name, picture in pictures.items():
         (place / f"{name}.svg").write_text(picture)
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::time::Duration;
 
-use ftp_server::{Rights, Server, ServerBuilder, ServerConfig};
+use ftp_server::{LoginPolicy, Rights, Server, ServerBuilder, ServerConfig};
 
 use crate::names::percent;
 use crate::raw::RawSession;
@@ -76,7 +76,7 @@ impl OurServer {
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
-        Self::with(ServerConfig::default().with(|config| config.logins.delay = Duration::ZERO))
+        Self::with(ServerConfig::new().logins(LoginPolicy::new().delay(Duration::ZERO)))
     }
 
     /// Starts a server with these settings.

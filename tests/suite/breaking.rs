@@ -99,13 +99,15 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
     // the command, or the last one: all bytes fit into the buffers of this machine, so the client
     // may have sent them before the reset.
     let soon = Duration::from_secs(5);
-    let timeouts = Timeouts { reply: soon, final_reply: soon, ..Timeouts::default() };
+    let timeouts = Timeouts::new().reply(soon).final_reply(soon);
     let builder =
         Client::builder().timeouts(timeouts).overall(Some(limit)).connector(Arc::clone(cutting));
     Retry::new(builder, site.address.to_string())
         .login(site.user, site.password)
         .attempts(200)
-        .backoff(Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(500) })
+        .backoff(
+            Backoff::new().first(Duration::from_millis(20)).longest(Duration::from_millis(500)),
+        )
 }
 
 /// A download, an upload to a new name, and a replacement.

@@ -158,7 +158,7 @@ fn a_tree_is_walked_ls_48() {
     let mut client = client(&server);
     for form in [ListingForm::Auto, ListingForm::List] {
         let list = ListOptions::by(form);
-        let options = WalkOptions { list, depth: 10, ..WalkOptions::default() };
+        let options = WalkOptions::new().list(list).depth(10);
         let mut paths = Vec::new();
         for walked in client.walk("", options) {
             if let Walked::Entry { path, .. } = walked.unwrap() {
@@ -200,7 +200,7 @@ fn meet(site: &Site, what: &str) {
         let file = listing.entries.iter().find(|entry| entry.name == b"a b").unwrap();
         assert_eq!((file.kind, file.size), (Some(EntryKind::File), Some(3_000_000)), "{what}");
         let mut paths = Vec::new();
-        for walked in client.walk("", WalkOptions { list, ..WalkOptions::default() }) {
+        for walked in client.walk("", WalkOptions::new().list(list)) {
             match walked.unwrap() {
                 Walked::Entry { path, .. } => paths.push(String::from_utf8(path).unwrap()),
                 Walked::Skipped { why, .. } => panic!("{what}: {why}"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ftp_client::{Client, fxp};
 use ftp_server::{
     Fault, FaultStorage, LocalStorage, Rights, Server, ServerConfig, Storage, StorageCall,
-    VirtualPath,
+    Timeouts, VirtualPath,
 };
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
@@ -37,8 +37,7 @@ impl Watched {
     fn start() -> Self {
         let root = TempRoot::new();
         let storage = FaultStorage::new(LocalStorage::open(root.path()).expect("a storage"));
-        let short =
-            ServerConfig::default().with(|config| config.timeouts.stall = Duration::from_secs(2));
+        let short = ServerConfig::new().timeouts(Timeouts::new().stall(Duration::from_secs(2)));
         let start = |config| {
             let server = Server::builder().config(config).storage(storage.clone());
             server.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
@@ -379,8 +378,7 @@ fn fxp_resumes_an_upload_after_a_lost_226_fs_15_fx_12() {
             assert!(!target.root.names().contains(&b"there".to_vec()), "it is not published");
 
             let (mut from, mut to) = (client(&source).unwrap(), client(&target).unwrap());
-            let options =
-                fxp::Options { direction, resume: fxp::Resume::Trust, ..fxp::Options::default() };
+            let options = fxp::Options::new().direction(direction).resume(fxp::Resume::Trust);
             let what = format!("{count} bytes, {direction:?}");
             let report = fxp::transfer(&mut from, "file", &mut to, "there", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));

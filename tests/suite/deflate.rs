@@ -16,7 +16,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
 fn ours(recorder: &Recorder) -> OurServer {
-    let config = ServerConfig::default().with(|config| config.compression = true);
+    let config = ServerConfig::new().compression(true);
     OurServer::built(Server::builder().config(config).recorder(recorder))
 }
 

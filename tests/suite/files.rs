@@ -20,7 +20,7 @@ const DATA: [(Mode, Extended); 4] = [
 ];
 
 fn client(site: &Site, mode: Mode, extended: Extended) -> Client {
-    let timeouts = Timeouts { reply: Duration::from_secs(60), ..Timeouts::default() };
+    let timeouts = Timeouts::new().reply(Duration::from_secs(60));
     let builder = Client::builder().timeouts(timeouts).mode(mode).epsv(extended).eprt(extended);
     let mut client = builder.connect(&site.address.to_string()).unwrap();
     client.login(site.user, site.password).unwrap();

@@ -1,8 +1,10 @@
 //! Goals of `docs/dev/hostile.md` that concern the project's files.
 
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+use ftp_tests::check::TARGETS;
 use ftp_tests::hostile::behaviours;
 
 fn root() -> PathBuf {
@@ -25,21 +27,29 @@ fn names(directory: &str) -> Vec<String> {
 
 #[test]
 fn the_check_runs_each_fuzz_target_from_a_corpus_go_01() {
-    let targets = names("tests/fuzz/fuzz_targets");
-    let targets: Vec<_> = targets.iter().filter_map(|name| name.strip_suffix(".rs")).collect();
+    let targets: Vec<_> = TARGETS.iter().map(|(name, _)| *name).collect();
     assert!(targets.len() >= 16, "{targets:?}");
     assert_eq!(names("tests/fuzz/corpus"), targets);
-    let manifest = read("tests/fuzz/Cargo.toml");
-    for target in targets {
-        assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
-    }
     assert!(read(".ci/run").contains("run bash tests/fuzz/run all "));
+}
+
+/// What the fuzzer once found stays fixed, in every run of the tests.
+#[test]
+fn no_input_of_a_corpus_breaks_an_invariant_go_01() {
+    for (target, check) in TARGETS {
+        let folder = format!("tests/fuzz/corpus/{target}");
+        for name in names(&folder) {
+            let input = fs::read(root().join(&folder).join(&name)).unwrap();
+            let outcome = catch_unwind(|| check(&input));
+            assert!(outcome.is_ok(), "{folder}/{name}");
+        }
+    }
 }
 
 #[test]
 fn the_check_runs_a_soak_and_its_longest_duration_is_published_go_14() {
     assert!(read(".ci/run").contains("tests/campaign soak --minutes "));
-    assert!(read("docs/reliability.md").contains("| soak, seed 20261125 | 60 min |"));
+    assert!(read("docs/dev/testing.md").contains("| soak, seed 20261125 | 60 min |"));
 }
 
 #[test]

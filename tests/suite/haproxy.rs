@@ -9,7 +9,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use ftp_server::{
-    Event, EventKind, Network, Observer, PassiveAddress, PortRanges, Rights, Server, ServerConfig,
+    Event, EventKind, LoginPolicy, Network, Observer, PassiveAddress, PassivePolicy, PortRanges,
+    Rights, Server, ServerConfig,
 };
 use ftp_tests::network::in_own_network;
 use ftp_tests::peer::Peer;
@@ -69,11 +70,12 @@ struct Node {
 
 impl Node {
     fn start(host: &str, ports: &str, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        let config = config(ports);
+        let mut config = config(ports);
+        change(&mut config);
         let (root, clients) = (TempRoot::new(), Clients::default());
         let server = Server::builder()
             .root(root.path())
-            .config(config.with(change))
+            .config(config)
             .user("u", "p", Rights::FULL)
             .observer(clients.clone());
         #[cfg(feature = "tls")]
@@ -85,12 +87,10 @@ impl Node {
 
 /// The configuration of a server with these passive ports.
 pub(super) fn config(ports: &str) -> ServerConfig {
-    ServerConfig::default().with(|config| {
-        config.proxy_protocol = vec![Network::parse(b"10.0.0.1").unwrap()];
-        config.passive.ports = Some(PortRanges::parse(ports.as_bytes()).unwrap());
-        config.logins.ban_after = 2;
-        config.logins.delay = std::time::Duration::ZERO;
-    })
+    ServerConfig::new()
+        .proxy_protocol(vec![Network::parse(b"10.0.0.1").unwrap()])
+        .passive(PassivePolicy::new().ports(Some(PortRanges::parse(ports.as_bytes()).unwrap())))
+        .logins(LoginPolicy::new().ban_after(2).delay(std::time::Duration::ZERO))
 }
 
 #[cfg(feature = "tls")]
@@ -112,7 +112,7 @@ impl Balancer {
     pub(super) fn start(haproxy: &Peer, option: &str) -> Self {
         let root = TempRoot::new();
         let socket = root.path().join("admin.sock");
-        let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/server.md");
+        let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scale.md");
         let document = fs::read_to_string(document).unwrap();
         let printed = document.split("```text /etc/haproxy/haproxy.cfg\n").nth(1).unwrap();
         let printed = printed.split("```").next().unwrap();

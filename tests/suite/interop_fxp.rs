@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ftp_proto::Network;
-use ftp_server::{Rights, Server, ServerConfig};
+use ftp_server::{Rights, Server, ServerConfig, Timeouts};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::{SIZES, binary};
 use ftp_tests::peer::{Peer, RealServer};
@@ -32,11 +32,10 @@ pub(crate) fn ours(host: Ipv4Addr, networks: &[&str]) -> OurServer {
 /// The same with this timeout for data connections.
 pub(crate) fn ours_waiting(host: Ipv4Addr, networks: &[&str], data_connect: Duration) -> OurServer {
     let network = |text: &&str| Network::parse(text.as_bytes()).expect("a network");
-    let fxp_networks = networks.iter().map(network).collect();
-    let config = ServerConfig::default().with(|config| {
-        config.fxp_networks = fxp_networks;
-        config.timeouts.data_connect = data_connect;
-    });
+    let fxp_networks = Vec::from_iter(networks.iter().map(network));
+    let config = ServerConfig::new()
+        .fxp_networks(fxp_networks)
+        .timeouts(Timeouts::new().data_connect(data_connect));
     OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ftp_client::fxp::{self, Direction, Options, Resume, Side};
 use ftp_client::{Client, Error, Timeouts, Verb};
-use ftp_server::{Rights, Server, ServerConfig};
+use ftp_server::{PassivePolicy, Rights, Server, ServerConfig};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::{SIZES, binary};
 use ftp_tests::peer::RealServer;
@@ -32,7 +32,7 @@ fn client_with(site: &Site, timeouts: Timeouts) -> Client {
 }
 
 fn to(direction: Direction) -> Options {
-    Options { direction, ..Options::default() }
+    Options::new().direction(direction)
 }
 
 /// The number of copies with the target listening, and with the source listening, which costs half
@@ -70,7 +70,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
             (Direction::SourceListens, 60_000),
         ] {
             target.root.write("copy", &content[..there]);
-            let options = Options { resume: Resume::Trust, ..to(direction) };
+            let options = to(direction).resume(Resume::Trust);
             let what = format!("from {there} on, to {}, {direction:?}", target.address);
             let report = fxp::transfer(&mut from, "file", &mut at, "copy", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -122,7 +122,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
 /// connection.
 #[track_caller]
 fn is_refused_by_the_target(source: &Site, target: &Site, direction: Direction, reply: Duration) {
-    let mut hasty = client_with(source, Timeouts { reply, ..Timeouts::default() });
+    let mut hasty = client_with(source, Timeouts::new().reply(reply));
     let mut at = client(target);
     let copied = fxp::transfer(&mut hasty, "file", &mut at, "no/such/file", to(direction));
     let error = copied.unwrap_err();
@@ -197,10 +197,9 @@ fn direction_found(source: &Site, target: &Site) -> Direction {
 fn the_source_listens_where_the_target_refuses_to_fx_08() {
     let no_passive = |host| {
         let fxp_networks = vec![ftp_proto::Network::parse(b"127.0.0.0/8").unwrap()];
-        let config = ServerConfig::default().with(|config| {
-            config.passive.enabled = false;
-            config.fxp_networks = fxp_networks;
-        });
+        let config = ServerConfig::new()
+            .passive(PassivePolicy::new().enabled(false))
+            .fxp_networks(fxp_networks);
         OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
     };
     let open = ours(OTHER, &["127.0.0.11"]);

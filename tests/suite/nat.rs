@@ -144,7 +144,7 @@ fn a_server_behind_nat_that_announces_a_private_address_cl_25_cl_26_cl_27() {
         meeting.moves_bytes(pasv(AddressRule::Smart));
         // vsftpd reads no command while it waits for a data connection.
         let said = patiently(Duration::from_secs(4), |reply| {
-            let timeouts = Timeouts { data_connect: SHORT, reply, ..Timeouts::default() };
+            let timeouts = Timeouts::new().data_connect(SHORT).reply(reply);
             meeting.fails(pasv(AddressRule::Reply).timeouts(timeouts)).to_string()
         });
         let why = "(the server announced 10.0.0.5: private, but the server's address is public; \
@@ -198,7 +198,7 @@ fn active_mode_through_a_forwarded_address_and_ports_cl_22_cl_32_cl_33() {
     // The address alone and the ports alone are not enough.
     let inner = at_ours.fails(active().active_ports(ports("50000-50001")));
     assert!(matches!(&inner, Error::DataConnection(attempts) if attempts.len() == 1), "{inner}");
-    let timeouts = Timeouts { data_connect: SHORT, ..Timeouts::default() };
+    let timeouts = Timeouts::new().data_connect(SHORT);
     let unforwarded = active().active_address("203.0.113.1").active_ports(ports("50002-50005"));
     let missed = at_ours.fails(unforwarded.timeouts(timeouts));
     assert!(matches!(missed, Error::DataConnection(_) | Error::Refused(..)), "{missed}");

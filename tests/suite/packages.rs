@@ -18,9 +18,36 @@ fn each_package_has_licences_and_a_readme() {
             assert_eq!(found, fs::read(root().join(licence)).unwrap(), "{name}/{licence}");
         }
         let readme = fs::read_to_string(root().join(name).join("README.md")).unwrap();
-        assert!(readme.starts_with(&format!("# {name}\n")), "{readme}");
+        assert!(readme.starts_with(&format!("# {}\n", package(name))), "{readme}");
         // Relative links lead nowhere in a registry.
         assert!(!readme.contains("]("), "{readme}");
+    }
+}
+
+/// The package of a crate's directory. Another project has the name `ftp-client` in the registry.
+fn package(name: &str) -> &str {
+    if name == "ftp-client" { "ftp-toolkit-client" } else { name }
+}
+
+#[test]
+fn each_package_says_what_it_is_and_where_its_sources_and_documentation_are() {
+    for name in CRATES {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
+        let about = manifest.split("\n[").next().unwrap();
+        let package = package(name);
+        for line in [
+            format!("name = \"{package}\""),
+            format!("documentation = \"https://docs.rs/{package}\""),
+            "repository.workspace = true".to_owned(),
+            "rust-version.workspace = true".to_owned(),
+            "license.workspace = true".to_owned(),
+            "readme = \"README.md\"".to_owned(),
+        ] {
+            assert!(about.lines().any(|it| it == line), "{name}: {line}");
+        }
+        for key in ["description", "keywords", "categories"] {
+            assert!(about.contains(&format!("\n{key} = ")), "{name}: {key}");
+        }
     }
 }
 

@@ -93,15 +93,34 @@ fn comments_and_literals_are_extracted_from_a_source() {
     assert_eq!(literals, "\n\n three \n  four\". \n");
 }
 
+/// Returns the anchors of a document's headings, as GitHub derives them.
+fn anchors(document: &str) -> Vec<String> {
+    let headings = document.lines().filter(|line| line.starts_with('#'));
+    let slug = |heading: &str| -> String {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
+        kept.map(|char| if char == ' ' { '-' } else { char }).collect()
+    };
+    headings.map(slug).collect()
+}
+
 #[test]
-fn relative_links_lead_to_existing_files() {
+fn relative_links_lead_to_existing_files_and_headings() {
     let mut broken = Vec::new();
     for path in covered().into_iter().chain([root().join("CONTRIBUTING.md")]) {
         let text = fs::read_to_string(&path).unwrap();
         for (_, rest) in text.match_indices("](").map(|(at, _)| text.split_at(at + 2)) {
-            let target = rest.split([')', '#']).next().unwrap();
-            let is_here = !target.is_empty() && !target.contains(':');
-            if is_here && !path.parent().unwrap().join(target).exists() {
+            let target = rest.split(')').next().unwrap();
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            if file.contains(':') {
+                continue;
+            }
+            let leads_to =
+                if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let is_there = heading.is_empty() && leads_to.exists()
+                || fs::read_to_string(leads_to)
+                    .is_ok_and(|text| anchors(&text).contains(&heading.to_owned()));
+            if !is_there {
                 broken.push(format!("{}: {target}", path.display()));
             }
         }

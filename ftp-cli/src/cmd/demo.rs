@@ -111,8 +111,8 @@ fn connect(
 
 /// Starts a server without TLS that permits copies to and from other servers.
 fn serve(host: &str, directory: &Path, password: &[u8]) -> Result<Server, Failure> {
-    let fxp_networks = Network::parse(b"127.0.0.0/8").into_iter().collect();
-    let config = ServerConfig::default().with(|config| config.fxp_networks = fxp_networks);
+    let loopback = Network::parse(b"127.0.0.0/8").into_iter();
+    let config = ServerConfig::new().fxp_networks(Vec::from_iter(loopback));
     let rights = Rights::FULL | Rights::FXP;
     let builder = Server::builder().config(config).root(directory);
     let server = builder.user("demo", password, rights).bind((host, 0));
@@ -342,7 +342,7 @@ impl Demo<'_> {
         direction: fxp::Direction,
         name: &str,
     ) -> Result<(), Failure> {
-        let options = fxp::Options { direction, ..fxp::Options::default() };
+        let options = fxp::Options::new().direction(direction);
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| Failure::from(&error))?;
         let moved = display::transferred(LENGTH, report.duration);

@@ -64,16 +64,15 @@ impl FxpOptions {
         let direction = options.parsed("listen", |text| values::word(text, &listeners))?;
         let address = dialler::address_rule(options)?;
         let transfer = TransferOptions::from_options(options)?;
-        let choice = fxp::Options {
-            direction: direction.unwrap_or_default(),
-            resume: match (transfer.resume, transfer.verify) {
+        let choice = fxp::Options::new()
+            .direction(direction.unwrap_or_default())
+            .resume(match (transfer.resume, transfer.verify) {
                 (false, _) => Resume::No,
                 (true, Verify::None) => Resume::Trust,
                 (true, _) => Resume::Find,
-            },
-            address: address.unwrap_or_default(),
-            compare_sizes: transfer.verify != Verify::None,
-        };
+            })
+            .address(address.unwrap_or_default())
+            .compare_sizes(transfer.verify != Verify::None);
         Ok(Self { source, target, recursive, choice, transfer })
     }
 

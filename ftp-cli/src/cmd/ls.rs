@@ -119,7 +119,7 @@ impl LsOptions {
             let message = "--listing nlst cannot be combined with sorting by time or size: NLST shows only names";
             return Err(Failure::usage(message));
         }
-        let list = ListOptions { all: options.has("all"), form };
+        let list = ListOptions::new().all(options.has("all")).form(form);
         let human = options.has("human-readable");
         let (long, quiet) = (options.has("long"), options.is_quiet());
         Ok(Self { list, long, recursive, human, order, quiet })
@@ -345,7 +345,7 @@ impl Lister {
         client: &mut Client,
         directory: &[u8],
     ) -> Result<Result<(), Failure>, Error> {
-        let options = WalkOptions { list: self.how.list, ..WalkOptions::default() };
+        let options = WalkOptions::new().list(self.how.list);
         let mut is_first = true;
         let mut walk = client.walk(directory, options);
         while let Some(walked) = walk.next() {
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_sorted_as_far_as_memory_allows_li_15() {
+    fn names_are_sorted_as_far_as_memory_allows_li_17() {
         let one = Budget::weight_of_name(b"d") + Budget::weight_of(&Entry::new(""));
         for (room, want) in [(4, "abcd"), (3, "bcda"), (1, "dbca"), (0, "dbca")] {
             let (kept, said) = (Kept::default(), Kept::default());

@@ -36,7 +36,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         "objects removed",
         |client, url, reporter, repeat| {
             let is_directory = url.is_directory();
-            let how = RemoveOptions { recursive, ignore_missing: force, is_directory };
+            let how = RemoveOptions::new()
+                .recursive(recursive)
+                .ignore_missing(force)
+                .is_directory(is_directory);
             match globs || pattern::is_pattern(url) {
                 true => remove_named(client, url, globs, how, reporter, repeat),
                 false => {

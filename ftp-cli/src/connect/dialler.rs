@@ -326,16 +326,15 @@ pub(crate) fn timeouts(options: &Options) -> Result<Timeouts, Failure> {
     let limit = |long| options.parsed(long, values::waiting_time);
     let connect = limit("connect-timeout")?;
     let reply = limit("reply-timeout")?;
-    Ok(Timeouts {
-        resolve: connect.unwrap_or(default.resolve),
-        connect: connect.unwrap_or(default.connect),
-        data_connect: connect.unwrap_or(default.data_connect),
-        handshake: connect.unwrap_or(default.handshake),
-        greeting: reply.unwrap_or(default.greeting),
-        reply: reply.unwrap_or(default.reply),
-        stall: limit("stall-timeout")?.unwrap_or(default.stall),
-        final_reply: limit("final-timeout")?.unwrap_or(default.final_reply),
-    })
+    Ok(Timeouts::new()
+        .resolve(connect.unwrap_or(default.resolve))
+        .connect(connect.unwrap_or(default.connect))
+        .data_connect(connect.unwrap_or(default.data_connect))
+        .handshake(connect.unwrap_or(default.handshake))
+        .greeting(reply.unwrap_or(default.greeting))
+        .reply(reply.unwrap_or(default.reply))
+        .stall(limit("stall-timeout")?.unwrap_or(default.stall))
+        .final_reply(limit("final-timeout")?.unwrap_or(default.final_reply)))
 }
 
 /// Reads the mode of data connections.

@@ -450,7 +450,7 @@ impl Retrying {
 
     /// Returns the pauses before retries.
     fn backoff(self) -> Backoff {
-        self.delay.map_or_else(Backoff::default, |delay| Backoff { first: delay, longest: delay })
+        self.delay.map_or_else(Backoff::default, |delay| Backoff::new().first(delay).longest(delay))
     }
 
     /// Reports the next attempt: its number, the failure before it, and the pause.

@@ -37,7 +37,7 @@ const EXCLUSIONS: &[Exclusion] = &[
     exclusion(ANY, "segments", &["ascii", "continue", "in-place", "jobs", "remove-source"], ""),
     exclusion(ANY, "remove-source", &["append", "continue", "in-place", "unique"],
         "nothing would prove that the target is the source"),
-    exclusion(ANY, "remove-source", &["delete"], ""),
+    exclusion(ANY, "remove-source", &["delete", "manifest"], ""),
     exclusion(&[Put], "remove-source", &["if-changed", "newer"], "a skipped source would never be removed"),
     exclusion(&[Get], "recursive", &["ascii", "glob", "if-changed", "in-place", "input-file", "newer",
         "no-clobber", "output", "preserve", "segments", "verify"], ""),
@@ -55,6 +55,7 @@ const NEEDS: &[(&[Command], &[&str], &str)] = &[
     (&[Get, Put], &["include", "exclude", "dry-run"], "recursive"),
     (&[Fxp], &["jobs", "create-dirs", "include", "exclude", "dry-run", "size-only", "listing", "delete",
         "max-delete", "ignore-errors", "stats"], "recursive"),
+    (&[Mirror], &["force"], "manifest"),
     (&[Mirror, Fxp], &["max-delete", "ignore-errors"], "delete"),
     (ANY, &["retry-delay"], "retry"),
 ];

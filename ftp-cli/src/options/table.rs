@@ -246,6 +246,8 @@ pub(crate) const TABLE: &[Row] = &[
     row(Trees,    "",  "dry-run",          No,                            CHOOSERS, "print what would be done; change nothing"),
     row(Trees,    "",  "size-only",        No,                            TREES,    "compare files by size only, ignoring times"),
     row(Trees,    "",  "compare",          OneOf("MODE", "size|time|hash"), &[Mirror], "compare files by size, time (size and time) or hash (HASH) (default: time)"),
+    row(Trees,    "",  "manifest",         WithEqualSign("NAME"),         &[Mirror], "upload by content, and keep a list of what was uploaded in NAME in DST (default: .ftp-cli-manifest.json)"),
+    row(Trees,    "f", "force",            No,                            &[Mirror], "with --manifest, replace and remove files that changed on the server"),
     row(Trees,    "",  "perms",            No,                            &[Mirror], "copy permission bits of files and directories (SITE CHMOD)"),
     row(Trees,    "",  "links",            OneOf("MODE", "keep|follow|skip"), &[Mirror], "keep, follow or skip symbolic links of SRC (default: skip)"),
     row(Trees,    "",  "backup-dir",       Needed("DIR"),                 &[Mirror], "move replaced and deleted files to DIR, on the same host as DST"),

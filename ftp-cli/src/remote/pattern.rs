@@ -118,11 +118,11 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
         let (directory, name) = path::split(place.path());
         let pattern = Pattern::of(name);
         let all = name.starts_with(b".");
-        let options = ListOptions { all, ..ListOptions::default() };
+        let options = ListOptions::new().all(all);
         let listed = match list(client, directory, options) {
             // The names of NLST are enough, and need no parsing.
             Ok(listing) if !listing.unparsed.is_empty() && listing.form == ListingForm::List => {
-                let names = ListOptions { form: ListingForm::Nlst, ..options };
+                let names = options.form(ListingForm::Nlst);
                 match list(client, directory, names) {
                     Ok(names) if names.unparsed.is_empty() => Ok(names),
                     Ok(_) => Ok(listing),

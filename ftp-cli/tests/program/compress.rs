@@ -24,7 +24,7 @@ struct Scene {
 
 impl Scene {
     fn new(scheme: &'static str, pair: &Pair) -> Self {
-        let config = ServerConfig::default().with(|config| config.compression = true);
+        let config = ServerConfig::new().compression(true);
         let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
         let tls = Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
         let recorder = Recorder::default();

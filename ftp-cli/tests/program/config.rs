@@ -49,7 +49,7 @@ impl Configured {
     }
 
     fn check(&self, arguments: &[&str]) -> Ran {
-        run(self.command(&["--check"]).args(arguments))
+        run(self.command(&["--check", "-v"]).args(arguments))
     }
 
     pub(crate) fn serve(&self) -> Served {
@@ -175,7 +175,8 @@ rights = \"full\"
     let ran = configured.check(&options);
     assert!(ran.stderr.is_empty(), "{ran:?}");
     let said = String::from_utf8(ran.succeeded()).unwrap();
-    let (settings, findings) = said.split_once("\n\n").unwrap();
+    let (findings, settings) = said.split_once("\n\n").unwrap();
+    let (settings, confirmed) = settings.split_once("\n\n").unwrap();
     for want in [
         "timeouts.idle = \"10 min\" # server.toml:3",
         "timeouts.stall = \"90 s\" # server.toml:4",
@@ -193,7 +194,7 @@ rights = \"full\"
         let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(settings.lines().any(|line| squeezed(line) == want), "no {want} in\n{settings}");
     }
-    assert!(findings.lines().any(|line| line.starts_with("ok    127.0.0.1:0: ")), "{findings}");
+    assert!(confirmed.lines().any(|line| line.starts_with("ok    127.0.0.1:0: ")), "{confirmed}");
     assert!(findings.lines().all(|line| !line.starts_with("fail")), "{findings}");
 
     // The printed configuration can be read again, with the same result.
@@ -205,7 +206,8 @@ rights = \"full\"
         text.lines().filter_map(value).collect()
     };
     let said = String::from_utf8(again.check(&[]).succeeded()).unwrap();
-    assert_eq!(values(&said), values(settings));
+    let (_, said) = said.split_once("\n\n").unwrap();
+    assert_eq!(values(said), values(settings));
 }
 
 #[test]
@@ -238,15 +240,14 @@ root = \"/proc/none/a\"
 /// Returns the `warn` and `fail` lines of `--check`, without their prefix.
 fn found(ran: Ran) -> Vec<String> {
     let said = String::from_utf8(ran.stdout).unwrap();
-    let (_, findings) = said.split_once("\n\n").unwrap();
     // Free ports depend on the machine.
-    let is_odd = |line: &&str| !line.starts_with("ok") && !line.contains(" available");
-    let lines = findings.lines().filter(is_odd);
+    let is_found = |line: &&str| line.starts_with("fail ") || line.starts_with("warn ");
+    let lines = said.lines().filter(|line| is_found(line) && !line.contains(" available"));
     lines.map(str::to_owned).collect()
 }
 
 #[test]
-fn a_transfer_log_inside_a_user_directory_causes_a_warning() {
+fn a_transfer_log_inside_a_user_directory_is_refused_hp_27() {
     let configured = Configured::new(
         "
 [users.a]
@@ -268,30 +269,31 @@ root = \"ROOT/d\"
     for (log, holds) in [
         (elsewhere.join("log"), None),
         (root.with_extension("log"), None),
-        (root.join("log"), Some(shown(root))),
-        (root.join("link"), Some(shown(root))),
-        (root.join("d/log"), Some(format!("{} and others", shown(root)))),
-        (elsewhere.join("link/log"), Some(format!("{} and others", shown(root)))),
-        (anyone.join("log"), Some(shown(&anyone))),
+        (root.join("log"), Some(("user a", shown(root)))),
+        (root.join("link"), Some(("user a", shown(root)))),
+        (root.join("d/log"), Some(("user a", shown(root)))),
+        (elsewhere.join("link/log"), Some(("user a", shown(root)))),
+        (anyone.join("log"), Some(("anonymous", shown(&anyone)))),
     ] {
         let set = format!("log.transfers={}", log.display());
         let mut check = configured.command(&["--check", "--listen", "127.0.0.1:0"]);
         check.args(["--set", "anonymous.enabled=true", "--set", &set]);
         check.args(["--set", &format!("anonymous.root={}", anyone.display())]);
         let found = found(run(&mut check));
-        let want = holds.map(|holds| {
+        let want = holds.map(|(whose, holds)| {
             format!(
-                "warn  log.transfers: {} is in {holds}, whose users could read or change it; use another place",
+                "fail  {whose}: {holds} contains a file of the server, {} (log.transfers); use \
+                 another directory, or move the file",
                 log.display()
             )
         });
-        let said: Vec<_> = found.iter().filter(|line| line.contains("log.transfers")).collect();
-        assert_eq!(said, want.iter().collect::<Vec<_>>(), "{}", log.display());
+        let said = found.iter().find(|line| line.contains("log.transfers"));
+        assert_eq!(said, want.as_ref(), "{}", log.display());
     }
 }
 
 #[test]
-fn a_program_that_users_can_overwrite_causes_a_warning() {
+fn a_program_that_users_can_overwrite_is_refused_hp_27() {
     let configured = Configured::new("[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
     let (root, path) = (configured.root.path().display(), configured.root.join("program"));
     fs::copy("/bin/true", &path).unwrap();
@@ -306,7 +308,8 @@ fn a_program_that_users_can_overwrite_causes_a_warning() {
         check.args(["--set", &format!("{key}={value}")]);
         check.args(more.iter().flat_map(|more| ["--set", more]));
         let want = format!(
-            "warn  {key}: {shown} is in {root}, whose users could read or change it; use another place"
+            "fail  user a: {root} contains a file of the server, {shown} ({key}); use another \
+             directory, or move the file"
         );
         assert!(found(run(&mut check)).contains(&want), "{want}");
     }

@@ -266,7 +266,7 @@ fn check_beside_the_running_server_reports_no_port_in_use() {
     let server = Controlled::new(USERS);
     let check = |address: std::net::SocketAddr| {
         let listen = address.to_string();
-        run(&mut server.configured.command(&["--check", "--listen", &listen]))
+        run(&mut server.configured.command(&["--check", "-v", "--listen", &listen]))
     };
     let own = server.served.address;
     let said = String::from_utf8(check(own).succeeded()).unwrap();
@@ -280,6 +280,30 @@ fn check_beside_the_running_server_reports_no_port_in_use() {
     let ran = check(other.local_addr().unwrap());
     ran.exited(4);
     assert!(String::from_utf8_lossy(&ran.stdout).contains("another program uses this port"));
+}
+
+#[test]
+fn check_finds_the_running_server_without_a_control_socket_li_14() {
+    let configured = Configured::new("[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
+    let served = configured.serve();
+    let listen = served.address.to_string();
+    let check = || run(&mut configured.command(&["--check", "-v", "--listen", &listen]));
+    let process = served.running.child.id();
+    let said = String::from_utf8(check().succeeded()).unwrap();
+    let line = format!("ok    {listen}: the running server (process {process}) listens here\n");
+    assert!(said.contains(&line), "{said}");
+    // A server of another file is a problem.
+    let other = Configured::new("[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
+    let ran = run(&mut other.command(&["--check", "--listen", &listen]));
+    ran.exited(4);
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let why = format!("fail  {listen}: cannot listen: another program uses this port");
+    assert!(said.starts_with(&why), "{said}");
+    // After the problems come the values that differ from the defaults, and no others.
+    let (_, changed) = said.split_once("\n\n").unwrap();
+    let keys: Vec<_> = changed.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(keys, ["listen.addresses", "users.u.password", "users.u.root"], "{said}");
+    assert!(!said.contains("\nok "), "{said}");
 }
 
 #[test]

@@ -197,9 +197,9 @@ fn signals_exit_with_130_and_143_li_06_li_10() {
     }
 }
 
-/// The codes in `help` and in the README are the actual ones.
+/// The codes in `help` and in the documents are the actual ones.
 #[test]
-fn help_and_readme_list_the_exit_codes_li_06() {
+fn help_and_documents_list_the_exit_codes_li_06() {
     let help = String::from_utf8(run(&mut ftp(&["help"])).succeeded()).unwrap();
     let table = help.split("\nExit codes\n").nth(1).unwrap();
     let codes = |line: &str| line.split_whitespace().next()?.parse::<i32>().ok();
@@ -207,10 +207,10 @@ fn help_and_readme_list_the_exit_codes_li_06() {
     let table = table.lines().take_while(|line| !line.is_empty());
     let codes: Vec<i32> = table.filter_map(codes).collect();
     assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 130, 143]);
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/scripts.md");
+    let scripts = std::fs::read_to_string(scripts).unwrap();
     for code in codes {
-        assert!(readme.contains(&format!("\n| {code} | ")), "README lacks {code}");
+        assert!(scripts.contains(&format!("\n| {code} | ")), "docs/scripts.md lacks {code}");
     }
 }
 

@@ -33,7 +33,7 @@ fn flights(site: &Site, files: usize, options: &[&str]) -> usize {
 #[test]
 fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
     let host = Ipv4Addr::LOCALHOST;
-    let stream = ServerConfig::default().with(|config| config.block_mode = false);
+    let stream = ServerConfig::new().block_mode(false);
     let stream = OurServer::with(stream);
     let mut sites: Vec<(&str, Box<dyn Deref<Target = Site>>, usize)> =
         vec![("ours", Box::new(stream), 2)];

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use ftp_proto::Network;
-use ftp_server::{Rights, Server, ServerConfig};
+use ftp_server::{PassivePolicy, Rights, Server, ServerConfig};
 use ftp_tests::process::{LIMIT, Ran, Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -26,10 +26,9 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 /// Starts our server for a user who may use FXP with `networks`.
 fn ours(host: Ipv4Addr, passive: bool, networks: &str) -> OurServer {
     let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];
-    let config = ServerConfig::default().with(|config| {
-        config.passive.enabled = passive;
-        config.fxp_networks = fxp_networks;
-    });
+    let config = ServerConfig::new()
+        .passive(PassivePolicy::new().enabled(passive))
+        .fxp_networks(fxp_networks);
     OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
 }
 

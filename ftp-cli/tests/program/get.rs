@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
-use ftp_server::ServerConfig;
+use ftp_server::{Limits, ServerConfig};
 use ftp_tests::port::OwnPort;
 use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::root::TempRoot;
@@ -317,10 +317,7 @@ fn verbose_ends_with_what_the_run_cost() {
     ran.exited(8);
     assert!(String::from_utf8_lossy(&ran.stderr).contains(", 1 connection, login "), "{ran:?}");
 
-    let config = ServerConfig::default().with(|config| {
-        config.limits.per_user = 1;
-        config.limits.rate_per_session = 100_000;
-    });
+    let config = ServerConfig::new().limits(Limits::new().per_user(1).rate_per_session(100_000));
     let server = OurServer::with(config);
     let urls = ["a", "b", "c"].map(|name| {
         server.root.write(name, &[b'x'; 50_000]);

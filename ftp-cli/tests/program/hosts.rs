@@ -406,7 +406,8 @@ fn a_hanging_certificate_read_does_not_block_the_server() {
 fn check_reports_problems_of_virtual_hosts() {
     let hosted = Hosted::new();
     let check = |arguments: &[&str]| {
-        let ran = run(hosted.configured.command(&["--check", "--listen", "0"]).args(arguments));
+        let ran =
+            run(hosted.configured.command(&["--check", "-v", "--listen", "0"]).args(arguments));
         (ran.code(), String::from_utf8(ran.stdout).unwrap())
     };
     let file = |name: &str| hosted.configured.here.join(name).display().to_string();

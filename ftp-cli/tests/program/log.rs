@@ -74,8 +74,8 @@ fn an_unread_log_pipe_blocks_no_session_hf_14() {
 
 #[test]
 fn a_log_on_a_full_disk_stops_no_session_hf_14() {
-    let root = TempRoot::new();
-    let log = root.join("transfers");
+    let (root, logs) = (TempRoot::new(), TempRoot::new());
+    let log = logs.join("transfers");
     std::os::unix::fs::symlink("/dev/full", &log).unwrap();
     let set = format!("log.transfers={}", log.display());
     let mut served = Served::start(&root, &["--user", "u:p", "--write", "--set", &set]);
@@ -124,7 +124,11 @@ fn transfers_are_appended_to_the_transfer_log() {
 #[test]
 fn an_unopenable_transfer_log_is_a_local_error() {
     let set = "log.transfers=/proc/none/xferlog";
-    failed(&run(&mut ftp(&["serve", "--listen", "0", "--set", set, "/"])), 3, "/proc/none/xferlog");
+    failed(
+        &run(&mut ftp(&["serve", "--listen", "0", "--set", set, "/usr"])),
+        3,
+        "/proc/none/xferlog",
+    );
 }
 
 #[test]

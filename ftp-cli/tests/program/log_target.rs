@@ -118,14 +118,14 @@ fn root_follows_no_log_symlink_in_another_users_directory() {
     if !is_root() {
         return;
     }
-    let (here, target) = (TempRoot::new(), TempRoot::new());
+    let (here, target, root) = (TempRoot::new(), TempRoot::new(), TempRoot::new());
     let victim = target.join("victim");
     std::os::unix::fs::symlink(&victim, here.join("log")).unwrap();
     let set = format!("log.target=file:{}", here.join("log").display());
     let start = || {
         let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = taken.local_addr().unwrap().to_string();
-        run(ftp(&["serve", "--listen", &address, "--set", &set]).arg(target.path()))
+        run(ftp(&["serve", "--listen", &address, "--set", &set]).arg(root.path()))
     };
     for there_is_one in [false, true] {
         if there_is_one {
@@ -149,11 +149,11 @@ fn umask() -> u32 {
 
 #[test]
 fn a_failed_start_is_reported_on_stderr_and_in_the_log_file() {
-    let here = TempRoot::new();
+    let (here, root) = (TempRoot::new(), TempRoot::new());
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let target = format!("log.target=file:{}", here.join("log").display());
-    let ran = run(ftp(&["serve", "--listen", &address, "--set", &target]).arg(here.path()));
+    let ran = run(ftp(&["serve", "--listen", &address, "--set", &target]).arg(root.path()));
     failed(&ran, 4, "Address already in use");
     let log = fs::read_to_string(here.join("log")).unwrap();
     assert!(log.contains("Address already in use"), "{log}");

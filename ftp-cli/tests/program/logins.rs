@@ -134,7 +134,7 @@ fn an_auth_program_accepts_and_refuses_users() {
 #[test]
 fn configured_and_anonymous_users_take_precedence_over_the_program() {
     let script = "read -r line; printf '%s\\n' \"$line\" >>seen; \
-                  echo '{\"ok\":true,\"root\":\"/\",\"rights\":\"full\"}'";
+                  echo '{\"ok\":true,\"root\":\"/usr\",\"rights\":\"full\"}'";
     let asking = Asking::start(
         script,
         "anonymous.enabled = true\nanonymous.root = \"ROOT\"\n\
@@ -246,7 +246,7 @@ fn the_program_runs_as_the_servers_user() {
     let here = TempRoot::new();
     chown(here.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let script = "cat >/dev/null; { id -u; id -G; } >>seen; echo '{\"ok\":true,\"root\":\"ROOT\"}'";
-    let script = script.replace("ROOT", "/");
+    let script = script.replace("ROOT", "/usr");
     let more = "auth.cache = 0\nsecurity.run_as = \"nobody\"\n";
     let asking = Asking::with(here, &script, more);
     // The thread of the first session is confined.
@@ -279,14 +279,14 @@ fn check_reports_on_the_auth_program() {
         ),
     ] {
         configured.write(&format!("[listen]\naddresses = [\"127.0.0.1:0\"]\n[auth]\n{keys}"));
-        let ran = run(&mut configured.command(&["--check"]));
+        let ran = run(&mut configured.command(&["--check", "-v"]));
         let stdout = String::from_utf8(ran.stdout.clone()).unwrap();
         assert!(stdout.contains(&words), "{stdout}");
         assert!(stdout.contains("other users may log in if "), "{stdout}");
         ran.exited(code);
     }
     let set = format!("auth.program={path}");
-    let mut command = ftp(&["serve", "--check", "--listen", "0", "--set", &set]);
+    let mut command = ftp(&["serve", "--check", "-v", "--listen", "0", "--set", &set]);
     let stdout = String::from_utf8(run(&mut command).stdout).unwrap();
     assert!(stdout.contains(&format!("auth.program = \"{path}\"")), "{stdout}");
     assert!(!stdout.contains("anyone (anonymous)"), "{stdout}");

@@ -4,6 +4,7 @@
 mod choices;
 mod dangers;
 mod deletions;
+mod deploy;
 mod interrupted;
 mod large;
 mod lost;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::Network;
-use ftp_server::{Rights, Server, ServerConfig};
+use ftp_server::{ActivePolicy, Limits, Rights, Server, ServerConfig};
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
@@ -364,10 +365,8 @@ fn unsendable_files_are_reported_and_the_rest_is_uploaded() {
 /// Starts our server for a user who may use FXP with `networks`.
 fn promiscuous(host: Ipv4Addr, active: bool, networks: &str) -> OurServer {
     let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];
-    let config = ServerConfig::default().with(|config| {
-        config.active.enabled = active;
-        config.fxp_networks = fxp_networks;
-    });
+    let config =
+        ServerConfig::new().active(ActivePolicy::new().enabled(active)).fxp_networks(fxp_networks);
     OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
 }
 
@@ -451,7 +450,7 @@ fn progress_and_rate_limit_lose_no_data() {
 
 #[test]
 fn a_mirror_succeeds_with_more_jobs_than_the_server_allows() {
-    let server = OurServer::with(ServerConfig::default().with(|config| config.limits.per_user = 2));
+    let server = OurServer::with(ServerConfig::new().limits(Limits::new().per_user(2)));
     fill(&server.root, "tree");
     let here = TempRoot::new();
     mirror(&["-j", "5"], &server.url("tree"), shown(&here.join("a"))).exited(0);

@@ -452,6 +452,40 @@ fn a_server_with_two_second_timestamps_gets_a_file_once() {
 }
 
 #[test]
+fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
+    let here = TempRoot::new();
+    let file = here.write("f", b"123456");
+    let odd = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_801);
+    File::options().write(true).open(&file).unwrap().set_modified(odd).unwrap();
+    let (coarse, fine) = ("213 20010909014640", "213 20010909014641");
+    for (option, size, there, probed, skips) in [
+        ("--if-changed", "213 6", "213 20200101000000", coarse, true),
+        ("--if-changed", "213 6", "213 20200101000002", coarse, true),
+        ("--newer", "213 6", "213 20200101000000", coarse, true),
+        // The file system has odd seconds, so the file has changed.
+        ("--if-changed", "213 6", "213 20200101000000", fine, false),
+        ("--newer", "213 6", "213 20200101000000", fine, false),
+        ("--if-changed", "213 5", "213 20200101000000", coarse, false),
+        ("--if-changed", "213 6", "213 20200101000004", coarse, false),
+    ] {
+        let peer = Peer::start(&[
+            ("FEAT", Act::Say("211-have\r\n MDTM\r\n MFMT\r\n SIZE\r\n211 end")),
+            ("MDTM t/f", Act::Say(there)),
+            ("MDTM t/.ftp-cli-clock.tmp", Act::Say(probed)),
+            ("SIZE", Act::Say(size)),
+            ("STOR t/.ftp-cli-clock.tmp", Act::Take("150 go", "226 all of it")),
+            ("STOR t/f", Act::Take("150 go", "226 all of it")),
+            ("SIZE", Act::Say("213 6")),
+            ("MFMT", Act::Say("213 Modify=20200101000001; x")),
+            ("DELE", Act::Say("250 gone")),
+        ]);
+        run(&mut ftp(&["put", option, shown(&file), &peer.url("t/f")])).exited(0);
+        let seen = peer.seen();
+        assert_eq!(!seen.contains("STOR t/f"), skips, "{option} {size} {there} {probed}: {seen}");
+    }
+}
+
+#[test]
 fn an_error_of_the_whole_run_names_source_and_target() {
     let here = TempRoot::new();
     let (tree, missing) = (here.mkdir("tree"), here.join("missing"));

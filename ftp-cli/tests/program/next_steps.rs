@@ -11,7 +11,7 @@ use ftp_tests::site::OurServer;
 use crate::{failed, ftp, with_servers};
 
 #[test]
-fn a_refused_path_names_the_command_line_that_works_li_14() {
+fn a_refused_path_names_the_command_line_that_works_li_16() {
     with_servers(|server, site| {
         let here = TempRoot::new();
         let file = here.write("file", b"content");

@@ -14,7 +14,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind};
 use ftp_tests::wait::wait_until;
 
-use crate::config::log_until;
+use crate::config::{Configured, log_until};
 use crate::serve::Served;
 use crate::{failed, ftp, ftp_with_hangup};
 
@@ -111,9 +111,9 @@ fn only_root_can_switch_to_another_user_hp_25() {
 fn the_control_socket_answers_only_members_of_its_group() {
     const GROUP: u32 = 4_321;
     let Some(setpriv) = Peer::find("setpriv").filter(|_| is_root()) else { return };
-    let root = TempRoot::new();
-    let program = world_executable_copy(&root);
-    let socket = root.path().join("control");
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let program = world_executable_copy(&here);
+    let socket = here.path().join("control");
     let setting = format!("control.socket={}", socket.display());
     let group = format!("control.group={GROUP}");
     let serve = ["--set", &setting, "--set", &group];
@@ -138,6 +138,169 @@ fn the_control_socket_answers_only_members_of_its_group() {
 }
 
 #[test]
+fn the_log_tells_the_permissions_of_the_server_from_the_rights_of_the_user_li_15() {
+    if !is_root() {
+        return;
+    }
+    let configured = Configured::new(
+        "security.run_as = \"nobody\"\n\
+         [users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n\
+         [users.v]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = [\"list\"]\n",
+    );
+    let root = &configured.root;
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // All of them belong to root.
+    mode(root.path(), 0o755);
+    mode(&root.mkdir("open"), 0o755);
+    mode(&root.mkdir("closed"), 0o700);
+    root.write("open/file", b"x");
+    root.write("closed/file", b"x");
+    mode(&root.write("secret", b"x"), 0o600);
+    let served = configured.serve();
+    let refused = |commands: &[&str], verb: &str| {
+        // The log has a limited number of such lines of a session.
+        let mut session = RawSession::login(served.address, "u", "p");
+        let (last, first) = commands.split_last().unwrap();
+        first.iter().for_each(|command| drop(session.ask(command)));
+        session.expect(last, 550);
+        log_until(&served, &format!(" verb={verb} ")).pop().unwrap()
+    };
+    let cause = " cause=\"permission of the server's user\"";
+    for (commands, verb) in [
+        (&["EPSV", "STOR new"][..], "STOR"),
+        (&["EPSV", "STOR open/file"], "STOR"),
+        (&["EPSV", "APPE open/file"], "APPE"),
+        (&["EPSV", "STOU"], "STOU"),
+        (&["EPSV", "RETR secret"], "RETR"),
+        (&["EPSV", "RETR closed/file"], "RETR"),
+        (&["EPSV", "LIST closed"], "LIST"),
+        (&["EPSV", "NLST closed"], "NLST"),
+        (&["EPSV", "MLSD closed"], "MLSD"),
+        (&["CWD closed"], "CWD"),
+        (&["MKD new"], "MKD"),
+        (&["RMD open"], "RMD"),
+        (&["DELE open/file"], "DELE"),
+        (&["RNFR open/file", "RNTO open/new"], "RNTO"),
+        (&["SIZE closed/file"], "SIZE"),
+        (&["MDTM closed/file"], "MDTM"),
+        (&["MFMT 20200101000000 open/file"], "MFMT"),
+        (&["MLST closed/file"], "MLST"),
+    ] {
+        let line = refused(commands, verb);
+        assert!(line.ends_with(cause), "{commands:?}: {line}");
+    }
+    // Other reasons have no cause, also after one that has.
+    let line = refused(&["MKD new", "CWD missing"], "CWD");
+    assert!(!line.contains("cause="), "{line}");
+    let mut other = RawSession::login(served.address, "v", "p");
+    other.expect("MKD new", 550);
+    let line = log_until(&served, " user=\"v\" verb=MKD ").pop().unwrap();
+    assert!(!line.contains("cause="), "{line}");
+}
+
+#[test]
+fn check_as_root_tests_the_user_whose_group_reads_the_configuration_li_14() {
+    if !is_root() {
+        return;
+    }
+    let configured =
+        Configured::new("[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n");
+    let file = configured.here.join("server.toml");
+    // The user daemon and its group are on each Debian, with these ids.
+    chown(&file, Some(0), Some(1)).unwrap();
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(configured.here.path(), 0o755);
+    mode(configured.root.path(), 0o755);
+    let check = |more: &[&str]| {
+        let listen = ["--check", "--listen", "0"];
+        let ran = run(configured.command(&listen).args(more));
+        (ran.code(), String::from_utf8(ran.stdout).unwrap())
+    };
+    let fault = format!(
+        "fail  user u: {}: the server's user cannot write here",
+        configured.root.path().display()
+    );
+    mode(&file, 0o640);
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.starts_with(&fault), "{said}");
+    assert!(said.contains("\nnote  checked as user \"daemon\", "), "{said}");
+    chown(configured.root.path(), Some(1), None).unwrap();
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.starts_with("ok    no problems found\nnote  checked as user \"daemon\", "),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 2, "{said}");
+    // `security.run_as` says it itself. Without it, and without such a group, root is meant.
+    let (code, said) = check(&["--set", "security.run_as=nobody"]);
+    assert_eq!((code, said.contains("checked as")), (Some(3), false), "{said}");
+    mode(&file, 0o600);
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        said,
+        "ok    no problems found\nnote  checked as root; if the server runs as another user, add --set security.run_as=USER\n"
+    );
+}
+
+#[test]
+fn a_bind_mount_to_a_file_of_the_server_is_refused_at_start_reload_and_check_hp_27() {
+    let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
+    let text = |root: &str| {
+        format!("[users.u]\npassword = \"HASH\"\nroot = \"ROOT/{root}\"\nrights = \"full\"\n")
+    };
+    let configured = Configured::new(&text("safe"));
+    for name in ["safe", "top/mounted", "direct"] {
+        std::fs::create_dir_all(configured.root.join(name)).unwrap();
+    }
+    configured.root.write("top/file", b"");
+    let command = |arguments: &[&str]| {
+        let mut command = unshare.command();
+        let script = "mount --bind \"$1\" \"$2/top/mounted\" && mount --bind \"$1\" \"$2/direct\" && \
+                      mount --bind \"$1/server.toml\" \"$2/top/file\" && shift 2 && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh"]);
+        command.args([configured.here.path(), configured.root.path()]);
+        command.arg(env!("CARGO_BIN_EXE_ftp-cli")).args(["serve", "--config", "server.toml"]);
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        command.current_dir(configured.here.path());
+        command
+    };
+    let mut served = Served::of(&mut command(&[]));
+    for root in ["top", "direct", "direct/../top"] {
+        configured.write(&text(root));
+        let why = format!("{root} contains a file of the server, server.toml (--config)");
+        served.signal("HUP");
+        let said = log_until(&served, "; configuration unchanged").pop().unwrap();
+        assert!(said.contains(&why), "{said}");
+        failed(&run(&mut command(&[])), 2, &why);
+        let check = run(&mut command(&["--check"]));
+        assert_eq!(check.code(), Some(2), "{check:?}");
+        assert!(String::from_utf8_lossy(&check.stdout).contains(&why), "{check:?}");
+    }
+    // The former root is still served.
+    RawSession::login(served.address, "u", "p").upload("STOR file", b"x");
+    // A root can change after the start: the login is refused, and the log says why.
+    std::fs::remove_file(configured.root.join("safe/file")).unwrap();
+    std::fs::remove_dir(configured.root.join("safe")).unwrap();
+    std::os::unix::fs::symlink(configured.here.path(), configured.root.join("safe")).unwrap();
+    let mut session = RawSession::greeted(served.address);
+    session.expect("USER u", 331);
+    session.expect("PASS p", 530);
+    let said = log_until(&served, "safe contains a file of the server, server.toml (--config); ");
+    assert!(said.last().unwrap().contains("u: "), "{said:?}");
+    log_until(&served, "reason=no-home");
+    served.signal("TERM");
+    let status = served.running.wait(std::time::Instant::now() + DEADLINE).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
 fn check_tests_directories_as_the_run_as_user() {
     if !is_root() {
         return;
@@ -148,11 +311,11 @@ fn check_tests_directories_as_the_run_as_user() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     let check = |more: &[&str]| {
-        let mut check = ftp(&["serve", "--check", "--listen", "0"]);
+        let mut check = ftp(&["serve", "--check", "-v", "--listen", "0"]);
         check.args(["--set", "security.run_as=nobody"]).args(more).arg(&inner);
         let ran = run(&mut check);
         let said = String::from_utf8(ran.stdout.clone()).unwrap();
-        ran.exited(if said.contains("\nfail ") { 3 } else { 0 });
+        ran.exited(if said.contains("fail  ") { 3 } else { 0 });
         said
     };
     mode(root.path(), 0o755);
@@ -176,11 +339,11 @@ fn check_tests_directories_as_the_run_as_user() {
 fn check_exits_with_the_status_of_serve() {
     let (root, taken) = (TempRoot::new(), TcpListener::bind("127.0.0.1:0").unwrap());
     let taken = taken.local_addr().unwrap().to_string();
-    let log = format!("log.transfers={}", root.join("none/log").display());
+    let log = "log.transfers=/proc/none/log";
     let root = root.path().to_str().unwrap();
     for (arguments, code) in [
         (&["--listen", &taken, root][..], 4),
-        (&["--listen", "127.0.0.1:0", "--set", &log, root], 3),
+        (&["--listen", "127.0.0.1:0", "--set", log, root], 3),
         (&["--listen", "127.0.0.1:0", "/proc/none"], 3),
         #[cfg(feature = "tls")]
         (&["--listen", "127.0.0.1:0", "--tls-cert", "/no", "--tls-key", "/no", root], 2),
@@ -202,14 +365,14 @@ fn check_tests_ports_as_the_run_as_user() {
     let low = *ports.numbers().start();
     let mode = |mode| std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(root.path(), mode(0o755)).unwrap();
-    let mut check = ftp(&["serve", "--check", "--listen", &format!("127.0.0.1:{}", low + 1)]);
+    let mut check = ftp(&["serve", "--check", "-v", "--listen", &format!("127.0.0.1:{}", low + 1)]);
     check.args(["--set", "active.source_port=true", "--passive-ports", &format!("{low}")]);
     check.args(["--set", "security.run_as=nobody"]).arg(root.path());
     let ran = run(&mut check);
     ran.exited(4);
     let said = String::from_utf8(ran.stdout).unwrap();
     assert!(said.contains("\nok    127.0.0.1:"), "root listens: {said}");
-    assert!(said.contains("\nfail  passive.ports: 0 of 1 ports are available"), "{said}");
+    assert!(said.contains("fail  passive.ports: 0 of 1 ports are available"), "{said}");
     let source = format!("\nwarn  active.source_port: user \"nobody\" cannot use port {low}");
     assert!(said.contains(&source), "{said}");
 }
@@ -242,7 +405,7 @@ fn files_unreadable_after_dropping_root_cause_a_warning() {
         std::fs::set_permissions(&pair.key, std::fs::Permissions::from_mode(mode)).unwrap();
         let words = format!("tls.key: user \"nobody\" cannot read {}", pair.key.display());
         let (check, served) = said();
-        assert_eq!(check.contains(&format!("\nwarn  {words}")), is_lost, "{check}");
+        assert_eq!(check.contains(&format!("warn  {words}")), is_lost, "{check}");
         assert_eq!(served.contains(&format!("warning: {words}")), is_lost, "{served}");
     }
 }
@@ -268,6 +431,35 @@ fn the_run_as_user_has_its_supplementary_groups() {
     let served = Served::of(&mut command);
     let mut session = RawSession::login(served.address, "anonymous", "me");
     assert_eq!(session.download("RETR shared"), b"x");
+}
+
+#[test]
+fn a_read_only_file_system_is_named_at_startup_and_by_the_check() {
+    let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
+    let root = TempRoot::new();
+    let serve = |more: &[&str]| {
+        let mut command = unshare.command();
+        let script = "mount -t tmpfs -o ro none \"$1\" && shift && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(root.path());
+        command.arg(env!("CARGO_BIN_EXE_ftp-cli")).args(["serve", "--listen", "127.0.0.1:0"]);
+        command.args(["--user", "u:p"]).args(more).arg(root.path());
+        command
+    };
+    let lack = "cannot write here: the file system is read-only; mount it for writing, or remove \
+                the rights to change files";
+    let checked = run(&mut serve(&["--write", "--check"]));
+    let findings = String::from_utf8_lossy(&checked.stdout);
+    let words = format!("\nfail  DIR: {}: the server's user {lack}", root.path().display());
+    assert!(checked.code() == Some(3) && findings.contains(&words), "{findings}");
+    let served = Served::of(&mut serve(&["--write"]));
+    let words = format!(" DIR: {}: the server {lack}\n", root.path().display());
+    assert!(served.said().contains(&words), "{}", served.said());
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect("MKD d", 550);
+    // Downloads need no writing.
+    let checked = run(&mut serve(&["--check"]));
+    let findings = String::from_utf8_lossy(&checked.stdout);
+    assert!(findings.contains("sufficient permissions: 1"), "{findings}");
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn a_mirror_resumes_after_each_interruption_cl_74_cl_75() {
 
 #[test]
 fn reuse_data_falls_back_without_mode_b_cl_73() {
-    let server = OurServer::with(ServerConfig::default().with(|config| config.block_mode = false));
+    let server = OurServer::with(ServerConfig::new().block_mode(false));
     let here = TempRoot::new();
     server.root.write("a", b"content");
     let ran = in_directory(&here, &["get", "--reuse-data", &server.url("a")]);

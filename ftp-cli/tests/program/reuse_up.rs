@@ -102,8 +102,7 @@ fn an_upload_with_its_time_costs_one_flight_cl_76() {
 
 #[test]
 fn one_bad_file_among_many_fails_alone_cl_76() {
-    let config = ServerConfig::default()
-        .with(|config| config.deny_names = vec![NamePattern::parse(b"*.exe").unwrap()]);
+    let config = ServerConfig::new().deny_names(vec![NamePattern::parse(b"*.exe").unwrap()]);
     let server = OurServer::built(Server::builder().config(config));
     let here = TempRoot::new();
     fill(&here, FILES);

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftp_server::{Rights, Server, ServerConfig};
+use ftp_server::{Limits, Rights, Server, ServerConfig};
 use ftp_tests::process::{LIMIT, Running};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -67,7 +67,7 @@ fn a_file_is_downloaded_in_ranges_from_every_server() {
 
 #[test]
 fn a_connection_limit_of_the_server_fails_no_transfer() {
-    let config = ServerConfig::default().with(|config| config.limits.per_user = 3);
+    let config = ServerConfig::new().limits(Limits::new().per_user(3));
     let server = OurServer::at(
         std::net::Ipv4Addr::LOCALHOST,
         Server::builder().config(config),
@@ -83,7 +83,7 @@ fn a_connection_limit_of_the_server_fails_no_transfer() {
 
 #[test]
 fn a_killed_download_resumes_with_the_ranges_it_has() {
-    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 400_000);
+    let config = ServerConfig::new().limits(Limits::new().rate_per_session(400_000));
     let server = OurServer::with(config);
     let bytes = content(4_000_000);
     server.root.write("big", &bytes);
@@ -175,7 +175,7 @@ fn a_server_that_ignores_rest_is_noticed() {
     assert!(pieces(&here).is_empty());
     // Of several hosts with one name, some ignore it: no byte of theirs is kept. The file is
     // limited to one connection that sends slowly, so that the others are used.
-    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 250_000);
+    let config = ServerConfig::new().limits(Limits::new().rate_per_session(250_000));
     let server = OurServer::with(config);
     server.root.write("big", &bytes);
     let there = server.url("big");
@@ -275,7 +275,7 @@ fn kept_bytes_of_another_version_of_same_size_and_time_are_not_joined_as_09() {
 
 #[test]
 fn a_time_limit_or_a_signal_keeps_the_ranges_for_the_next_run_li_10() {
-    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 100_000);
+    let config = ServerConfig::new().limits(Limits::new().rate_per_session(100_000));
     let server = OurServer::with(config);
     let bytes = content(1_200_000);
     server.root.write("big", &bytes);

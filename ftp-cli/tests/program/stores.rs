@@ -43,9 +43,9 @@ ftp.rmd('python')
 ftp.quit()
 ";
 
-/// Returns the first example of a section of docs/server.md.
+/// Returns the first example of a section of docs/scale.md.
 pub(crate) fn printed(section: &str) -> String {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/server.md");
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scale.md");
     let document = fs::read_to_string(document).unwrap();
     let section = document.split(&format!("\n## {section}\n")).nth(1).unwrap();
     section.split("```text\n").nth(1).unwrap().split("```").next().unwrap().to_owned()

@@ -357,10 +357,16 @@ fn the_server_works_without_newer_system_calls_hf_18() {
     let Some(python) = Peer::python("seccomp") else { return };
     let newer = "statx,renameat2,getrandom,openat2,faccessat2,copy_file_range,close_range";
     for (errno, calls) in [(1, "statx"), (38, "statx"), (1, newer), (38, newer)] {
-        let root = TempRoot::new();
+        let (root, state) = (TempRoot::new(), TempRoot::new());
+        // On another file system than the spool.
+        let letters = TempRoot::in_memory();
         let mut command = python.command();
+        command.env("STATE_DIRECTORY", state.path());
         command.args(["-c", WITHOUT, &errno.to_string(), calls, env!("CARGO_BIN_EXE_ftp-cli")]);
         command.args(["serve", "--listen", "127.0.0.1:0", "--user", "u:p", "--write"]);
+        command.args(["--tls-self-signed", "--set", "hooks.program=/bin/false"]);
+        command.args(["--set", "hooks.events=made", "--set", "hooks.retries=0"]);
+        command.arg("--set").arg(format!("hooks.dead_letters={}", letters.path().display()));
         let served = Served::of(command.arg(root.path()));
         let mut session = RawSession::login(served.address, "u", "p");
         session.expect("TYPE I", 200);
@@ -370,6 +376,9 @@ fn the_server_works_without_newer_system_calls_hf_18() {
         session.expect("MFMT 20200101000000 file", 213);
         assert_eq!(session.expect("MDTM file", 213).text(), "213 20200101000000");
         session.expect("MKD made", 257);
+        let is_kept = |name: &Vec<u8>| name.ends_with(b".json");
+        wait_until("the event is kept", || letters.names().iter().any(is_kept));
+        assert_eq!(letters.names().len(), 1, "no temporary file is left");
         session.expect("RNFR file", 350);
         session.expect("RNTO made/other", 250);
         session.upload("STOR file", b"x");

@@ -26,7 +26,9 @@ fn text(path: &Path) -> &str {
 }
 
 /// Returns `serve` with the state directory `home`.
+/// `served` in the current directory is the place for files.
 fn serve(home: &TempRoot, arguments: &[&str]) -> Command {
+    fs::create_dir_all(home.join("served")).unwrap();
     let mut command = ftp(&["serve", "--listen", "127.0.0.1:0"]);
     command.args(arguments).env_remove("STATE_DIRECTORY").env_remove("XDG_STATE_HOME");
     command.env("HOME", home.path()).current_dir(home.path());
@@ -89,7 +91,8 @@ fn an_invalid_certificate_or_key_is_refused_with_file_and_reason() {
         (certificate, &broken_key, &broken_key, "cannot use"),
     ] {
         let ran =
-            run(serve(&home, &["--tls-cert", text(certificate), "--tls-key", text(key)]).arg("."));
+            run(serve(&home, &["--tls-cert", text(certificate), "--tls-key", text(key)])
+                .arg("served"));
         let what = format!("{} {}", certificate.display(), key.display());
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         assert!(said.contains(text(culprit)) && said.contains(reason), "{what}: {said}");
@@ -97,7 +100,7 @@ fn an_invalid_certificate_or_key_is_refused_with_file_and_reason() {
         failed(&ran, 2, "TLS: ");
         // The same with --check.
         let check = ["--check", "--tls-cert", text(certificate), "--tls-key", text(key)];
-        let ran = run(serve(&home, &check).arg("."));
+        let ran = run(serve(&home, &check).arg("served"));
         ran.exited(2);
         let said = String::from_utf8(ran.stdout).unwrap();
         let line = said.lines().find(|line| line.starts_with("fail  TLS: "));
@@ -109,7 +112,7 @@ fn an_invalid_certificate_or_key_is_refused_with_file_and_reason() {
     if fs::read(&unreadable.key).is_err() {
         let pair =
             ["--tls-cert", text(&unreadable.certificate), "--tls-key", text(&unreadable.key)];
-        failed(&run(serve(&home, &pair).arg(".")), 2, "unreadable.key: Permission denied");
+        failed(&run(serve(&home, &pair).arg("served")), 2, "unreadable.key: Permission denied");
     }
     // Half a pair, or two pairs.
     for (arguments, words) in [
@@ -121,7 +124,7 @@ fn an_invalid_certificate_or_key_is_refused_with_file_and_reason() {
         ),
         (&["--listen-tls", "0"], "listen.implicit_tls: needs tls.certificate"),
     ] {
-        failed(&run(serve(&home, arguments).arg(".")), 2, words);
+        failed(&run(serve(&home, arguments).arg("served")), 2, words);
     }
 }
 
@@ -132,9 +135,9 @@ fn check_reports_doubtful_certificates_and_keys() {
         let pair = authority.issue(kind);
         let files = pair.write(&home, "server");
         fs::set_permissions(&files.key, fs::Permissions::from_mode(0o604)).unwrap();
-        let mut command = serve(&home, &["--check", "--tls-cert", "server.crt"]);
+        let mut command = serve(&home, &["--check", "-v", "--tls-cert", "server.crt"]);
         command.args(["--tls-key", "server.key"]).args(more);
-        let said = String::from_utf8(run(command.arg(".")).succeeded()).unwrap();
+        let said = String::from_utf8(run(command.arg("served")).succeeded()).unwrap();
         (pair.pin(), said)
     };
     let at = home.join("server.crt");
@@ -177,7 +180,7 @@ fn check_reports_doubtful_certificates_and_keys() {
     let issuer = fs::read(authority.write(&home, "issuer")).unwrap();
     fs::write(&at, [fs::read(own).unwrap(), issuer].concat()).unwrap();
     let mut command = serve(&home, &["--check", "--tls-cert", "server.crt"]);
-    let said = run(command.args(["--tls-key", "server.key", "."])).succeeded();
+    let said = run(command.args(["--tls-key", "server.key", "served"])).succeeded();
     assert!(!String::from_utf8(said).unwrap().contains(&lacks));
 }
 
@@ -191,7 +194,7 @@ fn a_self_signed_certificate_is_generated_once_and_kept() {
     };
     // The check creates nothing.
     let check = || {
-        let ran = run(serve(&home, &["--check", "--tls-self-signed"]).arg(root.path()));
+        let ran = run(serve(&home, &["--check", "-v", "--tls-self-signed"]).arg(root.path()));
         String::from_utf8(ran.succeeded()).unwrap()
     };
     let said = check();
@@ -238,12 +241,12 @@ fn a_self_signed_certificate_is_generated_once_and_kept() {
 fn check_warns_of_an_expiring_host_certificate_with_tls_self_signed() {
     let (home, authority) = (TempRoot::new(), Authority::new());
     let pair = authority.issue(Kind::EndsSoon).write(&home, "host");
-    drop(Served::of(serve(&home, &["--tls-self-signed"]).arg(".")));
+    drop(Served::of(serve(&home, &["--tls-self-signed"]).arg("served")));
     let mut check = serve(&home, &["--check", "--tls-self-signed"]);
     for (key, path) in [("certificate", &pair.certificate), ("key", &pair.key)] {
         check.args(["--set", &format!("hosts.localhost.{key}={}", path.display())]);
     }
-    let said = String::from_utf8(run(check.arg(".")).succeeded()).unwrap();
+    let said = String::from_utf8(run(check.arg("served")).succeeded()).unwrap();
     let soon = format!("warn  {} expires in ", pair.certificate.display());
     assert!(said.contains(&soon), "{said}");
     assert_eq!(said.matches(" expires in ").count(), 1, "{said}");

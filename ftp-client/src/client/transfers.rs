@@ -116,6 +116,7 @@ impl Client {
 
     /// Returns whether the client has sent the command of an upload that has not begun
     /// ([`Upload::plan_next`]).
+    #[doc(hidden)]
     #[must_use]
     pub fn has_planned_upload(&self) -> bool {
         self.plan.is_upload_requested()
@@ -472,6 +473,7 @@ impl Client {
     ///
     /// By default, the client decides from the greeting and `FEAT`. It sends 0xFF once to vsftpd,
     /// Pure-FTPd and pyftpdlib, which read each byte as itself, and twice to other servers.
+    #[doc(hidden)]
     pub const fn double_telnet_byte(&mut self, doubles: bool) {
         self.knows_iac = true;
         self.control.take_bytes(!doubles);

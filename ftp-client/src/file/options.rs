@@ -177,6 +177,7 @@ impl FileOptions {
 ///
 /// [`Retry`](crate::Retry) shortens these pauses at random, as [`scattered`](Self::scattered) does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Backoff {
     /// The pause before the second attempt (default: 1 s).
     pub first: Duration,
@@ -184,9 +185,10 @@ pub struct Backoff {
     pub longest: Duration,
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
+ftp_proto::settings! {
+    Backoff {
+        first: Duration = Duration::from_secs(1),
+        longest: Duration = Duration::from_secs(60),
     }
 }
 

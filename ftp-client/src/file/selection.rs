@@ -56,7 +56,7 @@ impl Get<'_> {
         };
         let is_same = size == Some(here.len()) && (here.mtime() == time || is_rounded());
         Ok(match existing {
-            Existing::ReplaceOlder => (here.mtime() >= time).then_some("not newer on the server"),
+            Existing::ReplaceOlder if here.mtime() >= time => Some("not newer on the server"),
             _ => is_same.then_some("unchanged"),
         })
     }

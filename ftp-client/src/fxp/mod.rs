@@ -9,7 +9,7 @@
 //! let mut target = Client::builder().connect("two.example.org")?;
 //! source.login("user", "password")?;
 //! target.login("other", "password")?;
-//! let options = fxp::Options { resume: fxp::Resume::Find, ..fxp::Options::default() };
+//! let options = fxp::Options::new().resume(fxp::Resume::Find);
 //! let report = fxp::transfer(&mut source, "a.bin", &mut target, "copy of a.bin", options)?;
 //! println!("size: {:?}, time: {:?}", report.size, report.duration);
 //! # Ok(())
@@ -68,6 +68,7 @@ pub enum Resume {
 
 /// Options of a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
     /// Which server listens (default: [`Auto`](Direction::Auto)).
     pub direction: Direction,
@@ -88,14 +89,12 @@ pub struct Options {
     pub compare_sizes: bool,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            direction: Direction::Auto,
-            resume: Resume::No,
-            address: AddressRule::Peer,
-            compare_sizes: true,
-        }
+ftp_proto::settings! {
+    Options {
+        direction: Direction = Direction::Auto,
+        resume: Resume = Resume::No,
+        address: AddressRule = AddressRule::Peer,
+        compare_sizes: bool = true,
     }
 }
 

@@ -393,6 +393,7 @@ pub struct Listing {
 
 /// The largest listing to collect in memory: a server may send a listing without end.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub struct ListLimits {
     /// The maximum number of entries and unknown lines (default: 1,000,000).
     pub entries: usize,
@@ -400,9 +401,10 @@ pub struct ListLimits {
     pub bytes: usize,
 }
 
-impl Default for ListLimits {
-    fn default() -> Self {
-        Self { entries: 1_000_000, bytes: Budget::BYTES }
+ftp_proto::settings! {
+    ListLimits {
+        entries: usize = 1_000_000,
+        bytes: usize = Budget::BYTES,
     }
 }
 

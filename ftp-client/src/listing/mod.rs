@@ -34,7 +34,8 @@ pub enum ListingForm {
 }
 
 /// Options of a listing.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub struct ListOptions {
     /// Whether to ask for names that begin with a dot, with `-a` in `LIST` and `NLST` (default:
     /// false).
@@ -44,6 +45,13 @@ pub struct ListOptions {
     pub all: bool,
     /// The command to use (default: [`Auto`](ListingForm::Auto)).
     pub form: ListingForm,
+}
+
+ftp_proto::settings! {
+    ListOptions {
+        all: bool = false,
+        form: ListingForm = ListingForm::Auto,
+    }
 }
 
 impl ListOptions {

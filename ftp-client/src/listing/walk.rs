@@ -14,6 +14,7 @@ use crate::tree::path::join;
 
 /// Options of a walk.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub struct WalkOptions {
     /// How each directory is listed (default: with names that begin with a dot).
     ///
@@ -31,10 +32,11 @@ pub struct WalkOptions {
     pub limits: ListLimits,
 }
 
-impl Default for WalkOptions {
-    fn default() -> Self {
-        let list = ListOptions { all: true, ..ListOptions::default() };
-        Self { list, depth: 128, limits: ListLimits::default() }
+ftp_proto::settings! {
+    WalkOptions {
+        list: ListOptions = ListOptions::new().all(true),
+        depth: usize = 128,
+        limits: ListLimits = ListLimits::default(),
     }
 }
 

@@ -244,10 +244,8 @@ impl Patience {
     /// use ftp_client::{Attempted, Error, Patience};
     ///
     /// let mut failures = [Error::Cancelled, Error::Closed].into_iter();
-    /// let patience = Patience::new().attempts(9).backoff(ftp_client::Backoff {
-    ///     first: std::time::Duration::ZERO,
-    ///     longest: std::time::Duration::ZERO,
-    /// });
+    /// let at_once = ftp_client::Backoff::new().longest(std::time::Duration::ZERO);
+    /// let patience = Patience::new().attempts(9).backoff(at_once);
     /// let done: Result<(), Error> = patience.run(&mut |_| {}, |attempt| {
     ///     assert!(attempt.number() < 3);
     ///     Err(failures.next_back().expect("cancelled is never retried"))

@@ -33,12 +33,16 @@ pub struct TreeFault {
 pub enum Setting {
     /// [`backup`](super::SyncOptions::backup).
     Backup,
+    /// [`replaces_changed`](super::SyncOptions::replaces_changed).
+    Changed,
     /// [`compare`](super::SyncOptions::compare).
     Compare,
     /// [`deletes`](super::SyncOptions::deletes): what holds back deletions.
     Deletions,
     /// [`links`](super::SyncOptions::links).
     Links,
+    /// [`manifest`](super::SyncOptions::manifest).
+    Manifest,
     /// [`moves`](super::SyncOptions::moves).
     Moves,
     /// [`creates_parents`](super::SyncOptions::creates_parents).

@@ -28,6 +28,7 @@ mod hand;
 #[doc(hidden)]
 pub mod links;
 pub(crate) mod local;
+mod manifest;
 pub(crate) mod names;
 mod options;
 pub mod path;
@@ -35,6 +36,7 @@ mod plan;
 pub(crate) mod probe;
 mod remove;
 mod scan;
+mod steps;
 mod sync;
 
 pub use causes::Causes;
@@ -44,4 +46,5 @@ pub use fault::{Setting, TreeFault};
 pub use names::{Answer, Relation, fold, look, relation};
 pub use options::{Choice, Compare, LinkChoice, SyncOptions};
 pub use remove::{RemoveOptions, RemoveReport, remove};
-pub use sync::{Action, Excess, PlannedStep, TreeSide, TreeSync};
+pub use steps::{Action, Excess, PlannedStep};
+pub use sync::{TreeSide, TreeSync};

@@ -63,7 +63,9 @@ impl Choice for () {}
 #[derive(Clone)]
 #[must_use]
 pub struct SyncOptions<'a> {
-    pub(crate) compare: Compare,
+    pub(crate) compare: Option<Compare>,
+    pub(crate) manifest: Option<String>,
+    pub(crate) replaces_changed: bool,
     pub(crate) deletes: bool,
     pub(crate) most_deletions: Option<usize>,
     pub(crate) ignores_errors: bool,
@@ -87,7 +89,9 @@ pub struct SyncOptions<'a> {
 impl Default for SyncOptions<'_> {
     fn default() -> Self {
         Self {
-            compare: Compare::Time,
+            compare: None,
+            manifest: None,
+            replaces_changed: false,
             deletes: false,
             most_deletions: None,
             ignores_errors: false,
@@ -116,9 +120,31 @@ impl<'a> SyncOptions<'a> {
         Self::default()
     }
 
-    /// Sets how files are compared (default: [`Compare::Time`]).
+    /// Sets how files are compared (default: [`Compare::Time`]; with a
+    /// [`manifest`](Self::manifest) that proves nothing: by digest if the server computes one,
+    /// otherwise files are sent again).
     pub const fn compare(mut self, compare: Compare) -> Self {
-        self.compare = compare;
+        self.compare = Some(compare);
+        self
+    }
+
+    /// Sets the name of a file in the target's top that lists what these runs have stored there,
+    /// with SHA-256 of each file (default: none). Only for uploads.
+    ///
+    /// With it, files are compared by content, without help of the server, and only files are
+    /// deleted that the list names and that are still as an earlier run left them. A file that
+    /// changed on the server, or that the list does not name, is not replaced, which is a failure.
+    /// A list that is missing, incomplete or not of this program proves nothing: then all files
+    /// are compared with the server's, and nothing is deleted.
+    pub fn manifest(mut self, name: Option<String>) -> Self {
+        self.manifest = name;
+        self
+    }
+
+    /// Sets whether files that changed on the server since the [manifest](Self::manifest) was
+    /// written are replaced, and deleted if the source lacks them (default: no).
+    pub const fn replaces_changed(mut self, on: bool) -> Self {
+        self.replaces_changed = on;
         self
     }
 

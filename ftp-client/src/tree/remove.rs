@@ -32,7 +32,8 @@ use crate::listing::{Budget, ListLimits, ListOptions, Listed, Listing, ListingFo
 use crate::url_path::{Entered, Place};
 
 /// Options of a removal.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct RemoveOptions {
     /// Whether to remove a directory with its content (default: false).
     pub recursive: bool,
@@ -41,6 +42,14 @@ pub struct RemoveOptions {
     /// Whether the caller knows that the object is a directory, not a link to one (default: false).
     /// The server's listings can still contradict that.
     pub is_directory: bool,
+}
+
+ftp_proto::settings! {
+    RemoveOptions {
+        recursive: bool = false,
+        ignore_missing: bool = false,
+        is_directory: bool = false,
+    }
 }
 
 /// What [`remove`] has done.
@@ -78,7 +87,7 @@ pub enum RemoveReport {
 /// use ftp_client::tree::{RemoveOptions, remove};
 /// use ftp_client::{Event, Place, Repeat};
 ///
-/// let options = RemoveOptions { recursive: true, ..RemoveOptions::default() };
+/// let options = RemoveOptions::new().recursive(true);
 /// let show = |event: Event<'_>| {
 ///     if let Event::Failed { path, why } = event {
 ///         eprintln!("{}: {why}", String::from_utf8_lossy(path));

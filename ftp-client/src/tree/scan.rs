@@ -1,21 +1,24 @@
 //! Lists the two sides of a mirror for a plan.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
 use std::io;
 
 use ftp_proto::{Escaped, Fact};
 
+use super::copy::Identity;
 use super::entry::{self, Clock, ObjectKind, TreeEntry};
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::links::{Proof, by_list};
 use super::local::Directory;
+use super::manifest::{Sum, first_32};
 use super::names::{Relation, look};
 use super::path::{join, split};
 use super::plan::OBJECTS;
 use super::probe;
 use crate::client::Client;
-use crate::digest::Digest;
+use crate::digest::{Digest, HashAlgorithm};
 use crate::error::{Error, ErrorKind};
 use crate::file::checksum::Checksum;
 use crate::listing::{Budget, ListLimits, ListOptions, Listing, ListingForm};
@@ -208,6 +211,15 @@ pub(crate) trait Scan {
         Err(without_digest())
     }
 
+    /// Returns the size and SHA-256 of a local file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be read, and `Integrity` if it changes meanwhile.
+    fn sum(&mut self, _path: &[u8]) -> Result<Sum, TreeFault> {
+        Err(without_digest())
+    }
+
     /// Returns whether the file at `path` on the server has this digest.
     ///
     /// # Errors
@@ -273,14 +285,36 @@ impl Scan for LocalTree<'_> {
         Ok(directory.is_some_and(|directory| directory.is_coarse().unwrap_or(false)))
     }
 
-    fn digest(&mut self, path: &[u8], mut checksum: Checksum) -> Result<Digest, TreeFault> {
+    fn digest(&mut self, path: &[u8], checksum: Checksum) -> Result<Digest, TreeFault> {
+        self.digest_of(path, checksum).map(|(digest, _)| digest)
+    }
+
+    fn sum(&mut self, path: &[u8]) -> Result<Sum, TreeFault> {
+        let checksum = Checksum::new(HashAlgorithm::Sha256).ok_or_else(without_digest)?;
+        let (digest, [before, after]) = self.digest_of(path, checksum)?;
+        let identity = Identity::of(&before);
+        if identity != Identity::of(&after) {
+            let text = "changed while it was read";
+            return Err(TreeFault::item(ErrorKind::Integrity, text).about(path));
+        }
+        Ok(Sum { size: before.len(), digest: first_32(&digest.bytes), identity })
+    }
+}
+
+impl LocalTree<'_> {
+    /// Returns the digest of a file, and its facts before and after it was read.
+    fn digest_of(
+        &self,
+        path: &[u8],
+        mut checksum: Checksum,
+    ) -> Result<(Digest, [Metadata; 2]), TreeFault> {
         let here = |error: io::Error| TreeFault::local(path, &error);
         let top = self.0.ok_or_else(|| here(io::ErrorKind::NotFound.into()))?;
         let (above, name) = split(path);
         let file = top.below(above).and_then(|directory| directory.read(name)).map_err(here)?;
-        let length = file.metadata().map_err(here)?.len();
-        checksum.update_from(&file, length).map_err(here)?;
-        Ok(checksum.finish())
+        let before = file.metadata().map_err(here)?;
+        checksum.update_from(&file, before.len()).map_err(here)?;
+        Ok((checksum.finish(), [before, file.metadata().map_err(here)?]))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::{self, Path, PathBuf};
 
-use super::compare::{Difference, Rule};
+use super::compare::Rule;
 use super::copy::{
     Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, no_local_side,
     no_remote_links, overlaps,
@@ -14,10 +14,12 @@ use super::execute::{Reporter, Summary, act};
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::local::{Backup, Directory};
+use super::manifest::Deploy;
 use super::options::{Compare, LinkChoice, SyncOptions};
-use super::path::{join, split, without_slash};
+use super::path::{split, without_slash};
 use super::plan::{OBJECTS, Plan, PlanOptions};
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
+use super::steps::Excess;
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
@@ -53,54 +55,6 @@ impl<'p> TreeSide<'p> {
     }
 }
 
-/// What happens to an object of a [plan](TreeSync::steps).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Action {
-    /// A directory is created.
-    Make,
-    /// A file is copied.
-    Copy,
-    /// A symbolic link is created.
-    Link,
-    /// An object of the target is removed.
-    Delete,
-    /// Permission bits are set.
-    SetMode,
-}
-
-/// One step of a [plan](TreeSync::steps).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PlannedStep {
-    /// What happens.
-    pub action: Action,
-    /// The path of the object, from the top; empty for the top itself.
-    pub path: Vec<u8>,
-    /// The size of a copied file in bytes, if it is known.
-    pub size: Option<u64>,
-    /// The reason for a copy.
-    pub why: Option<Difference>,
-}
-
-/// Why a plan is refused: it would delete more than the options allow.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Excess {
-    /// More objects would be deleted than [`SyncOptions::most_deletions`] allows.
-    TooMany {
-        /// The number of objects.
-        planned: usize,
-        /// The largest number that is allowed.
-        most: usize,
-    },
-    /// The source has no files, so it may be the wrong one, and there is no such limit.
-    EmptySource {
-        /// The number of objects that would be deleted.
-        planned: usize,
-    },
-}
-
 /// A planned synchronization of two trees.
 ///
 /// Both trees are listed first. Then directories are created, files copied, and links created;
@@ -128,8 +82,8 @@ pub enum Excess {
 /// ```
 #[must_use = "nothing happens until run is called"]
 pub struct TreeSync<'s> {
-    options: SyncOptions<'s>,
-    plan: Plan,
+    pub(super) options: SyncOptions<'s>,
+    pub(super) plan: Plan,
     ends: Ends<'s>,
 }
 
@@ -219,93 +173,12 @@ impl<'s> TreeSync<'s> {
         Ok(Self { options, plan, ends })
     }
 
-    /// Returns the steps, in the order in which they are carried out.
-    pub fn steps(&self) -> impl Iterator<Item = PlannedStep> + '_ {
-        let plan = &self.plan;
-        let step = |action, path| PlannedStep { action, path, size: None, why: None };
-        let made = plan.directories.iter().filter(|place| place.is_new);
-        let made = made.map(move |place| step(Action::Make, place.path.clone()));
-        let copies = plan.copies.iter().map(|copy| PlannedStep {
-            action: Action::Copy,
-            path: plan.path_of(copy),
-            size: copy.size,
-            why: Some(copy.why),
-        });
-        let links = plan.links.iter().map(move |link| {
-            let place = plan.directories.get(link.place).map_or(&[][..], |place| &place.path);
-            step(Action::Link, join(place, &link.name))
-        });
-        let modes = plan.modes.iter().map(move |mode| step(Action::SetMode, mode.path.clone()));
-        let removed = plan.removed().map(move |removal| step(Action::Delete, removal.path.clone()));
-        made.chain(copies).chain(links).chain(removed).chain(modes)
-    }
-
-    /// Returns the objects that cannot be synchronized.
-    pub fn failures(&self) -> impl Iterator<Item = &TreeFault> {
-        self.plan.failures.iter()
-    }
-
-    /// Returns the first of the [failures](Self::failures) that hold back deletions: all of them, or
-    /// with [`SyncOptions::ignores_errors`] some.
-    #[must_use]
-    pub fn withheld(&self) -> Option<&str> {
-        self.plan.causes.first().filter(|_| self.plan.is_withheld)
-    }
-
-    /// Returns messages about objects that are left out on purpose, and about limits of the
-    /// comparison.
-    pub fn notes(&self) -> impl Iterator<Item = &str> {
-        self.plan.left_out.iter().map(String::as_str)
-    }
-
-    /// Returns messages about names that the target spells in another way.
-    pub fn spellings(&self) -> impl Iterator<Item = &str> {
-        self.plan.spelled.iter().map(String::as_str)
-    }
-
-    /// Returns the number of files to copy.
-    #[must_use]
-    pub const fn copies(&self) -> usize {
-        self.plan.copies.len()
-    }
-
-    /// Returns the total size of all copies in bytes, as far as sizes are known.
-    #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.plan.bytes
-    }
-
-    /// Returns the number of files and links that are equal on both sides.
-    #[must_use]
-    pub const fn same(&self) -> usize {
-        self.plan.same
-    }
-
-    /// Returns the number of files of the source that the [choice](SyncOptions::choice) leaves out.
-    #[must_use]
-    pub const fn unselected(&self) -> usize {
-        self.plan.unselected
-    }
-
     /// Returns whether the target exists already.
     #[must_use]
     pub const fn target_exists(&self) -> bool {
         match &self.ends {
             Ends::Down { found, .. } => found.is_some(),
             Ends::Up { seen, .. } | Ends::Across { seen, .. } => !seen.is_new,
-        }
-    }
-
-    /// Returns why [`run`](Self::run) would refuse the plan, if it would.
-    #[must_use]
-    pub fn excess(&self) -> Option<Excess> {
-        let planned = self.plan.removed().count();
-        match self.options.most_deletions {
-            Some(most) if planned > most => Some(Excess::TooMany { planned, most }),
-            None if self.plan.has_empty_source && planned > 0 => {
-                Some(Excess::EmptySource { planned })
-            }
-            _ => None,
         }
     }
 
@@ -362,6 +235,7 @@ fn plan_down<'s>(
     reporter: &Reporter<'_>,
 ) -> Planned<'s> {
     check_local_backup(options, here)?;
+    check_no_list(options)?;
     if options.temporary.is_some() {
         let text = "temporary names apply only to uploads";
         return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Temporary));
@@ -380,7 +254,7 @@ fn plan_down<'s>(
         let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
         look_at(&mut source, 0)?;
         let mut target = LocalTree(found.as_ref());
-        Plan::make(&mut source, &mut target, found.is_none(), &wish)
+        Plan::make(&mut source, &mut target, found.is_none(), &wish, None)
     })?;
     Ok((plan, Ends::Down { from, here, found }))
 }
@@ -392,6 +266,7 @@ fn plan_up<'s>(
     reporter: &Reporter<'_>,
 ) -> Planned<'s> {
     check_links(options)?;
+    Deploy::check(options)?;
     let backup = options.backup.as_ref().map(|backup| {
         let path = without_slash(backup.as_os_str().as_bytes());
         RemoteBackup::new(path, options.patience.repeats())
@@ -412,10 +287,17 @@ fn plan_up<'s>(
         to.hand.shows_modes = options.permissions;
         let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
         let seen = look_for(&mut target)?;
-        let rule = rule(options, seen.takes_times);
+        let name = options.manifest.as_deref();
+        let deploy =
+            name.map(|name| Deploy::read(&mut target, name, &seen, options)).transpose()?;
+        let rule = match &deploy {
+            Some(Deploy { distrust: None, .. }) => Rule::SameHash,
+            Some(_) if options.compare.is_none() => Rule::SameHash,
+            _ => rule(options, seen.takes_times),
+        };
         let wish = PlanOptions { options, rule, objects: OBJECTS };
         let mut source = LocalTree(Some(&ground));
-        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
+        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, deploy)?;
         Ok((plan, seen))
     })?;
     Ok((plan, Ends::Up { ground, here, to, seen, backup }))
@@ -428,6 +310,7 @@ fn plan_across<'s>(
     reporter: &Reporter<'_>,
 ) -> Planned<'s> {
     check_links(options)?;
+    check_no_list(options)?;
     if options.backup.is_some() {
         let text = "there is no backup for copies between servers";
         return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Backup));
@@ -445,14 +328,14 @@ fn plan_across<'s>(
         look_at(&mut source, target.kept())?;
         let rule = rule(options, seen.takes_times);
         let wish = PlanOptions { options, rule, objects: OBJECTS };
-        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
+        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, None)?;
         Ok((plan, seen))
     })?;
     Ok((plan, Ends::Across { from, to, seen }))
 }
 
-const fn rule(options: &SyncOptions<'_>, takes_times: bool) -> Rule {
-    match options.compare {
+fn rule(options: &SyncOptions<'_>, takes_times: bool) -> Rule {
+    match options.compare.unwrap_or_default() {
         Compare::Size => Rule::SizeOnly,
         Compare::Digest => Rule::SameHash,
         Compare::Time if takes_times => Rule::SameTime,
@@ -495,7 +378,7 @@ fn run_down(
     // Files whose content is only in memory would be lost in a power failure. One sync for all is
     // fast enough even for thousands of small files.
     let sync = || ground.sync().map_err(|error| local(here, &error));
-    Ok(finish(jobs, copiers.collect(), &plan, reporter, &sync))
+    Ok(finish(jobs, copiers.collect(), &plan, reporter, &sync, None))
 }
 
 fn run_up(
@@ -509,6 +392,10 @@ fn run_up(
 ) -> Finished {
     make_top(&mut plan, &mut to, seen, options, reporter)?;
     let names = learn_names(&mut to.hand, to.top, &plan)?;
+    let mut deploy = plan.deploy.take().map(|deploy| *deploy);
+    if let Some(deploy) = &mut deploy {
+        deploy.announce((&mut to.hand, to.pool, to.top), reporter)?;
+    }
     let temporary = options.temporary.as_ref();
     // With a temporary name, permissions or a resume, other commands come between two uploads.
     let is_plain = temporary.is_none() && !options.permissions && options.resume == Resume::Own;
@@ -538,7 +425,7 @@ fn run_up(
             ahead,
         })
     });
-    Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(())))
+    Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(()), deploy))
 }
 
 fn run_across(
@@ -562,7 +449,7 @@ fn run_across(
         let resume = options.resume;
         Copier::Across(Across { from, to, options: options.relay, resume, temporary })
     });
-    Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(())))
+    Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(()), None))
 }
 
 /// Carries out the plan, and ends the sessions.
@@ -572,8 +459,9 @@ fn finish(
     plan: &Plan,
     reporter: &Reporter<'_>,
     sync: &dyn Fn() -> Result<(), TreeFault>,
+    deploy: Option<Deploy>,
 ) -> (Summary, Result<(), TreeFault>) {
-    let (summary, ended) = act(plan, jobs, &mut copiers, reporter, sync);
+    let (summary, ended) = act(plan, jobs, &mut copiers, reporter, sync, deploy);
     for mut copier in copiers {
         copier.quit(ended.as_ref().err());
     }
@@ -652,6 +540,17 @@ fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
     for path in leftovers {
         let (above, name) = split(path);
         let _ = ground.below(above).and_then(|directory| directory.clear(name));
+    }
+}
+
+/// Checks that no list is wanted.
+fn check_no_list(options: &SyncOptions<'_>) -> Result<(), TreeFault> {
+    match options.manifest {
+        Some(_) => {
+            let fault = TreeFault::new(ErrorKind::Usage, "lists are only for uploads");
+            Err(fault.of(Setting::Manifest))
+        }
+        None => Ok(()),
     }
 }
 

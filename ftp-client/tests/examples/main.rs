@@ -13,7 +13,7 @@ use std::time::Duration;
 use ftp_client::{
     Backoff, Canceller, Checksum, Client, Error, Event, FtpUrl, HashAlgorithm, Pool, Retry, get,
 };
-use ftp_server::{Fault, FaultStorage, MemoryStorage, Rights, Server, ServerConfig};
+use ftp_server::{Fault, FaultStorage, Limits, MemoryStorage, Rights, Server, ServerConfig};
 use ftp_server::{StorageCall, StorageErrorKind};
 use ftp_tests::content::binary;
 use ftp_tests::port::OwnPort;
@@ -174,7 +174,7 @@ fn fxp_copies_between_two_servers() {
 #[test]
 fn cancel_ends_a_download_that_takes_too_long() {
     // The download would take minutes.
-    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 1_000);
+    let config = ServerConfig::new().limits(Limits::new().rate_per_session(1_000));
     let bench = Bench { server: OurServer::with(config), ..Bench::new() };
     bench.server.root.write("a.bin", &bench.content);
     let url = bench.url("a.bin");
@@ -198,7 +198,7 @@ fn owned_hashes_while_it_reads_and_is_cancelled_from_another_thread() {
     assert_eq!(file.finish().unwrap(), checksum.finish());
 
     // The rest would take minutes.
-    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 1_000);
+    let config = ServerConfig::new().limits(Limits::new().rate_per_session(1_000));
     let slow = Bench { server: OurServer::with(config), ..Bench::new() };
     slow.server.root.write("a.bin", &slow.content);
     let canceller = Canceller::new().unwrap();
@@ -278,7 +278,7 @@ fn queue_shows_why_and_when_the_next_attempt_follows() {
     let pause = Duration::from_millis(1);
     let mut queue = Retry::new(Client::builder(), server.local_addr().to_string())
         .login("u", "p")
-        .backoff(Backoff { first: pause, longest: pause })
+        .backoff(Backoff::new().first(pause).longest(pause))
         .observer(move |event: Event<'_>| told.lock().unwrap().push(format!("{event:?}")));
     queue.run(|client| client.store("a.bin")?.finish().map(drop)).unwrap();
     queue::download(queue, &["a.bin".to_owned()], bench.here.path()).unwrap();
@@ -317,9 +317,7 @@ fn sync_makes_a_directory_of_a_server_equal_to_a_local_one() {
 #[test]
 fn pool_downloads_over_as_many_connections_as_the_server_accepts() {
     for most in [1, 2, 9] {
-        let config = ServerConfig::default().with(|config| {
-            config.limits.per_user = most;
-        });
+        let config = ServerConfig::new().limits(Limits::new().per_user(most));
         let bench = Bench { server: OurServer::with(config), ..Bench::new() };
         let names: Vec<String> = (0..20).map(|number| format!("f{number}")).collect();
         for name in &names {

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use ftp_client::{
-    Client, Entry, EntryKind, Error, Fact, HashAlgorithm, Permissions, Phase, TimeVal, Timeouts,
-    Verb,
+    Client, Entry, EntryKind, Error, Fact, HashAlgorithm, Permissions, Phase, TimeVal, Verb,
 };
 
 use crate::peer::{Server, timeouts};
@@ -215,7 +214,7 @@ fn digests_by_the_older_commands_hc_21() {
 #[test]
 fn quit_does_not_wait_long_for_a_silent_server() {
     let long = Duration::from_secs(600);
-    let builder = Client::builder().timeouts(Timeouts { reply: long, ..timeouts() });
+    let builder = Client::builder().timeouts(timeouts().reply(long));
     let (server, client) = Server::logged_in_with(builder, |mut peer| {
         peer.expect("QUIT");
         peer.expect_end();

@@ -10,9 +10,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use ftp_client::{
-    Client, Connector, Error, Family, Mode, Phase, Purpose, Target, Timeouts, Transport,
-};
+use ftp_client::{Client, Connector, Error, Family, Mode, Phase, Purpose, Target, Transport};
 use ftp_tests::wait::wait_until;
 
 use crate::peer::{Peer, SHORT, SOON, Server, timeouts};
@@ -325,7 +323,7 @@ fn active_mode_with_a_connector_is_unsupported() {
 #[test]
 fn a_hanging_connector_times_out_and_a_failing_one_is_an_io_error() {
     let (connector, _asked, give) = pairs();
-    let timeouts = Timeouts { connect: SHORT, ..timeouts() };
+    let timeouts = timeouts().connect(SHORT);
     let begin = Instant::now();
     let error = builder().timeouts(timeouts).connector(connector).connect("a").unwrap_err();
     assert!(matches!(error, Error::Timeout(Phase::Connect)), "{error}");

@@ -86,7 +86,7 @@ fn an_endless_greeting_is_a_protocol_error_hc_12_hc_13() {
 
 #[test]
 fn a_slow_greeting_times_out_as_a_whole_hc_18_hc_12() {
-    let timeouts = Timeouts { greeting: SHORT, ..timeouts() };
+    let timeouts = timeouts().greeting(SHORT);
     let server = Server::start(|mut peer| {
         peer.send("220-");
         // Each byte arrives well within the timeout, but all of them together do not.
@@ -101,7 +101,7 @@ fn a_slow_greeting_times_out_as_a_whole_hc_18_hc_12() {
 
 #[test]
 fn a_reply_timeout_closes_the_connection() {
-    let timeouts = Timeouts { reply: SHORT, ..timeouts() };
+    let timeouts = timeouts().reply(SHORT);
     let server = Server::start(|mut peer| {
         peer.reply("220 ready");
         peer.expect("NOOP");

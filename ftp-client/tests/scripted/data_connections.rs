@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use ftp_client::{
     AddressRule, Client, EpsvArgument, Error, ErrorKind, Extended, HostReason, ListOptions,
-    ListingForm, Mode, PortRanges, Timeouts, Verb,
+    ListingForm, Mode, PortRanges, Verb,
 };
 use ftp_tests::port::OwnPort;
 
@@ -187,7 +187,7 @@ fn stranger(to: SocketAddr) -> TcpStream {
 
 #[test]
 fn an_unresponsive_epsv_port_falls_back_to_pasv_cl_21() {
-    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
+    let timeouts = timeouts().data_connect(SHORT);
     let builder = Client::builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         // A listener with a full queue does not answer new connections.

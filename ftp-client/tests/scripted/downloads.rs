@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Download, Error, Phase, RepresentationType, Timeouts, Verb, Watch};
+use ftp_client::{Client, Download, Error, Phase, RepresentationType, Verb, Watch};
 use ftp_tests::wait::patiently;
 
 use crate::peer::{SHORT, SOON, Server, reset, timeouts};
@@ -128,7 +128,7 @@ fn a_reply_of_another_command_does_not_end_a_transfer_hc_17() {
 #[test]
 fn a_226_without_a_150_and_without_data_is_an_error_cl_08() {
     patiently(SHORT, |data_connect| {
-        let builder = Client::builder().timeouts(Timeouts { data_connect, ..timeouts() });
+        let builder = Client::builder().timeouts(timeouts().data_connect(data_connect));
         let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
             peer.image_epsv();
             // Silent: the peer continues to listen.
@@ -266,7 +266,7 @@ fn the_servers_refusal_takes_precedence_over_a_reset_hc_20() {
 
 #[test]
 fn a_missing_final_reply_times_out_cl_12_hc_20() {
-    let timeouts = Timeouts { final_reply: SHORT, ..timeouts() };
+    let timeouts = timeouts().final_reply(SHORT);
     let builder = Client::builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.image_epsv();
@@ -326,7 +326,7 @@ fn a_421_is_reported_at_any_stage_of_a_download_cl_10() {
 #[test]
 fn stalled_data_times_out_cl_12_hc_19() {
     patiently(SHORT, |stall| {
-        let builder = Client::builder().timeouts(Timeouts { stall, ..timeouts() });
+        let builder = Client::builder().timeouts(timeouts().stall(stall));
         let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
             peer.image_epsv();
             peer.answer("RETR a", "150 Opening");
@@ -510,7 +510,7 @@ fn abort_cl_15() {
 #[test]
 fn an_unanswered_abort_closes_the_connection_cl_11() {
     patiently(SHORT, |reply| {
-        let builder = Client::builder().timeouts(Timeouts { reply, ..timeouts() });
+        let builder = Client::builder().timeouts(timeouts().reply(reply));
         let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
             peer.image_epsv();
             peer.answer("RETR a", "150 Opening");

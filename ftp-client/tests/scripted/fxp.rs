@@ -142,7 +142,7 @@ fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then
 }
 
 fn only(direction: Direction) -> Options {
-    Options { direction, compare_sizes: false, ..Options::default() }
+    Options::new().direction(direction).compare_sizes(false)
 }
 
 /// Both are in type image.
@@ -391,7 +391,7 @@ fn different_sizes_are_an_error() {
 
 #[test]
 fn resuming_sends_rest_to_both_right_before_the_transfer_fx_12() {
-    let options = Options { resume: Resume::From(7), ..only(Direction::Auto) };
+    let options = only(Direction::Auto).resume(Resume::From(7));
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
     let script = [TYPES, TARGET_LISTENS, rest, BEGUN, last].concat();
@@ -407,7 +407,7 @@ fn resuming_sends_rest_to_both_right_before_the_transfer_fx_12() {
         [TYPES, TARGET_LISTENS, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
     fails(&script, options, Side::Target, &["REST refused: 451 no"], [Usable, Usable]);
     // Beyond the highest offset: nothing is sent.
-    let far = Options { resume: Resume::From(u64::MAX), ..options };
+    let far = options.resume(Resume::From(u64::MAX));
     fails("", far, Side::Source, &["not sent"], [Usable, Usable]);
 }
 
@@ -421,7 +421,7 @@ fn an_unused_rest_is_sent_again_fx_12_as_10() {
     let again = "s> REST 7\n s< 350 ok\n s> RETR a\n s< 550 none";
     let script = format!("{script}s> EPSV\n s< 229 (|||{port}|)\n {again}");
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
-    let options = Options { resume: Resume::From(7), ..only(Direction::TargetListens) };
+    let options = only(Direction::TargetListens).resume(Resume::From(7));
     meeting.copy(options).unwrap_err();
     drop(meeting.source.retrieve_from("a", 7));
     meeting.end("told again", [Usable, Usable]);
@@ -429,7 +429,7 @@ fn an_unused_rest_is_sent_again_fx_12_as_10() {
 
 #[test]
 fn resuming_starts_at_the_size_of_the_target_fx_12_as_09() {
-    let options = Options { resume: Resume::Trust, ..only(Direction::TargetListens) };
+    let options = only(Direction::TargetListens).resume(Resume::Trust);
     let sizes = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
@@ -467,7 +467,7 @@ fn resuming_starts_at_the_size_of_the_target_fx_12_as_09() {
 
 #[test]
 fn only_equal_digests_prove_the_bytes_of_the_target_fx_12_as_09() {
-    let options = Options { resume: Resume::Find, ..only(Direction::TargetListens) };
+    let options = only(Direction::TargetListens).resume(Resume::Find);
     let sizes = |there: u64| format!("t> SIZE b\n t< 213 {there}\n s> SIZE a\n s< 213 9\n");
     let none = "t> FEAT\n t< 502 what\n s> FEAT\n s< 502 what\n";
     let crc = "t> FEAT\n t< 211-so\n t<  XCRC\n t< 211 end\n \
@@ -496,7 +496,7 @@ fn only_equal_digests_prove_the_bytes_of_the_target_fx_12_as_09() {
 #[test]
 fn a_size_without_a_file_is_not_a_complete_copy_fx_12_as_09() {
     // A server that keeps an interrupted upload reports its size, although the file does not exist.
-    let options = Options { resume: Resume::Trust, ..only(Direction::TargetListens) };
+    let options = only(Direction::TargetListens).resume(Resume::Trust);
     let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 9\n s< 350 ok\n t> REST 9\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
@@ -546,7 +546,7 @@ fn the_reply_rule_uses_the_announced_host_fx_05() {
     let address = AddressRule::Reply;
     let there = "t> PASV\n t< 227 (203,0,113,9,200,1)\n s> PORT 203,0,113,9,200,1\n s< 200 ok\n";
     let script = [TYPES, there, BEGUN, "s< 226\n t< 226\n"].concat();
-    succeeds(&script, Options { address, ..only(Direction::TargetListens) });
+    succeeds(&script, only(Direction::TargetListens).address(address));
 }
 
 #[test]
@@ -591,7 +591,7 @@ fn epsv_all_rules_out_port_at_the_target_cl_34() {
         peer.answer("TYPE I", "200 ok");
         peer.expect_end();
     });
-    let options = Options { direction: Direction::SourceListens, ..Options::default() };
+    let options = Options::new().direction(Direction::SourceListens);
     let error = fxp::transfer(&mut source, "a", &mut target, "b", options).unwrap_err();
     assert!(error.to_string().contains("EPSV ALL"), "{error}");
     drop((source, target));

@@ -11,9 +11,9 @@ use ftp_client::{
 
 use crate::peer::{Peer, Server};
 
-const NAMES: ListOptions = ListOptions { all: false, form: ListingForm::Nlst };
-const LINES: ListOptions = ListOptions { all: false, form: ListingForm::List };
-const FACTS: ListOptions = ListOptions { all: false, form: ListingForm::Mlsd };
+const NAMES: ListOptions = ListOptions::by(ListingForm::Nlst);
+const LINES: ListOptions = ListOptions::by(ListingForm::List);
+const FACTS: ListOptions = ListOptions::by(ListingForm::Mlsd);
 
 /// Answers one listing with this data.
 fn listing(peer: &mut Peer, command: &str, data: &[u8]) {
@@ -104,7 +104,7 @@ fn entries_are_read_with_mlsd_if_mlst_is_listed_ls_49() {
     for (directory, form) in
         [("", ListingForm::Auto), ("", ListingForm::List), ("-d", ListingForm::Nlst)]
     {
-        let options = ListOptions { all: true, form };
+        let options = ListOptions::new().all(true).form(form);
         assert_eq!(names(&gather(&mut client, directory, options)), [b".hidden"], "{form:?}");
     }
     server.end();
@@ -252,15 +252,13 @@ fn collecting_stops_at_its_limit_hc_14() {
     });
     let default = ListLimits::default();
     assert_eq!((default.entries, default.bytes), (1_000_000, 104_857_600));
-    for limits in
-        [ListLimits { entries: 1_000, ..default }, ListLimits { bytes: 1_000_000, ..default }]
-    {
+    for limits in [default.entries(1_000), default.bytes(1_000_000)] {
         match client.list_with("", NAMES).unwrap().gather(limits) {
             Err(Error::ListingCut(why)) => assert_eq!(why, ListingCut::TooLong),
             other => panic!("{:?}", other.map(|listing| listing.entries.len())),
         }
     }
-    let two = ListLimits { entries: 2, ..default };
+    let two = default.entries(2);
     assert_eq!(client.list_with("", NAMES).unwrap().gather(two).unwrap().entries.len(), 2);
     client.noop().unwrap();
     server.end();
@@ -553,7 +551,7 @@ fn listings_are_sent_as_text() {
 #[test]
 fn list_a_is_used_only_if_the_server_supports_it() {
     const A: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n";
-    let all = ListOptions { all: true, ..LINES };
+    let all = LINES.all(true);
     let (server, mut client) = Server::logged_in(|mut peer| {
         // The server takes the flag for a name: it lists nothing, later refuses, and does not get
         // the flag again.
@@ -634,7 +632,7 @@ fn a_directory_that_mlsd_and_cwd_refuse_costs_no_data_connection_ls_49() {
         peer.answer("CWD /home", "250 back");
         peer.answer("NOOP", "200 ok");
     });
-    let all = ListOptions { all: true, form: ListingForm::Auto };
+    let all = ListOptions::new().all(true).form(ListingForm::Auto);
     let refused = client.list_directory("gone", all).map(drop);
     assert!(matches!(refused, Err(Error::Refused(Verb::Mlsd, _))), "{refused:?}");
     let listed = client.list_directory("d", all).unwrap().gather(ListLimits::default()).unwrap();

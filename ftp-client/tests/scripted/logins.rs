@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ftp_client::{
     Client, ClientBuilder, Connector, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
-    Purpose, RawCommand, RepresentationType, Sink, Target, Timeouts, Transport, Verb, Verify,
+    Purpose, RawCommand, RepresentationType, Sink, Target, Transport, Verb, Verify,
 };
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
@@ -331,7 +331,7 @@ fn replies_that_are_out_of_order_and_incomplete_end_the_connection() {
             peer.expect_end();
         });
         let server = Scripts::start(vec![script, Box::new(one_by_one)]);
-        let builder = builder().timeouts(Timeouts { reply, ..timeouts() });
+        let builder = builder().timeouts(timeouts().reply(reply));
         let mut client = builder.connector(Far).connect(&server.host).unwrap();
         client.login("u", "p").unwrap();
         assert_eq!(get(&mut client).unwrap(), b"hello");

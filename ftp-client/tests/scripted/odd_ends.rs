@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Error, Extended, Timeouts, Verb};
+use ftp_client::{Client, Error, Extended, Verb};
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
 
@@ -12,7 +12,7 @@ use crate::peer::{SHORT, SOON, Server, timeouts};
 #[test]
 fn endless_150_replies_do_not_delay_an_abort_hc_12() {
     patiently(SHORT, |reply| {
-        let builder = Client::builder().timeouts(Timeouts { reply, ..timeouts() });
+        let builder = Client::builder().timeouts(timeouts().reply(reply));
         let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
             peer.image_epsv();
             peer.answer("RETR a", "150 go");

@@ -76,16 +76,15 @@ impl Server {
 
 /// Timeouts that other tests never reach.
 pub(crate) fn timeouts() -> Timeouts {
-    Timeouts {
-        resolve: LIMIT,
-        connect: LIMIT,
-        greeting: LIMIT,
-        handshake: LIMIT,
-        reply: LIMIT,
-        data_connect: LIMIT,
-        stall: LIMIT,
-        final_reply: LIMIT,
-    }
+    Timeouts::new()
+        .resolve(LIMIT)
+        .connect(LIMIT)
+        .greeting(LIMIT)
+        .handshake(LIMIT)
+        .reply(LIMIT)
+        .data_connect(LIMIT)
+        .stall(LIMIT)
+        .final_reply(LIMIT)
 }
 
 /// Downloads the file `a`.

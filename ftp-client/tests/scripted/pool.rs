@@ -65,7 +65,7 @@ impl Crowd {
             client.login("u", "p").map(|()| client)
         };
         let first = Duration::from_millis(2);
-        Pool::new(dial).size(size).backoff(Backoff { first, longest: 4 * first })
+        Pool::new(dial).size(size).backoff(Backoff::new().first(first).longest(4 * first))
     }
 
     fn asked(&self) -> usize {
@@ -254,7 +254,7 @@ fn a_command_between_transfers_is_retried_and_each_attempt_is_an_event() {
     let builder = Client::builder().timeouts(timeouts());
     let mut queue = Retry::new(builder, server.address.to_string())
         .login("u", "p")
-        .backoff(Backoff { first, longest: first })
+        .backoff(Backoff::new().first(first).longest(first))
         .observer(move |event: Event<'_>| {
             if let Event::Retry { attempt, why, pause } = event {
                 assert!(pause <= first);

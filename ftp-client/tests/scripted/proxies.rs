@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ftp_client::{
     AddressRule, Canceller, Client, ClientBuilder, Connector, Error, ErrorKind, Mode, Phase, Proxy,
-    ProxyFault, Target, Timeouts, Tls, Transport,
+    ProxyFault, Target, Tls, Transport,
 };
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
@@ -321,7 +321,7 @@ fn the_connect_timeout_applies_in_every_proxy_phase() {
     for (scheme, bytes) in PHASES {
         patiently(SHORT, |connect| {
             let (at, said) = silent_after(bytes);
-            let limits = Timeouts { connect, ..timeouts() };
+            let limits = timeouts().connect(connect);
             let begin = Instant::now();
             let builder = builder(&format!("{scheme}://u:p@{at}")).timeouts(limits);
             let error = builder.connect("inside.invalid").unwrap_err();
@@ -361,7 +361,7 @@ fn trickled_bytes_do_not_extend_the_proxy_timeout() {
             thread::sleep(Duration::from_millis(20));
         }
     });
-    let limits = Timeouts { connect: SHORT, ..timeouts() };
+    let limits = timeouts().connect(SHORT);
     let error = builder(&format!("http://{at}")).timeouts(limits).connect("h").unwrap_err();
     assert!(matches!(error, Error::Timeout(Phase::Proxy)), "{error}");
     trickle.join().unwrap();

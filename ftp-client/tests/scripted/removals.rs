@@ -203,8 +203,7 @@ fn a_tree_goes_and_what_a_link_leads_to_stays() {
                 }
                 other => panic!("{other:?}"),
             };
-            let options =
-                RemoveOptions { recursive: true, is_directory, ..RemoveOptions::default() };
+            let options = RemoveOptions::new().recursive(true).is_directory(is_directory);
             let done = remove(&mut client, Place::at("t"), options, &mut Repeat::single(), &on);
             client.noop().unwrap();
             server.end();
@@ -255,7 +254,7 @@ fn kept(dele: &'static str, rmd: &'static str) -> (Result<RemoveReport, Error>, 
             whys.lock().unwrap().push(why.to_string());
         }
     };
-    let options = RemoveOptions { recursive: true, ..RemoveOptions::default() };
+    let options = RemoveOptions::new().recursive(true);
     let done = remove(&mut client, Place::at("t"), options, &mut Repeat::single(), &on);
     client.noop().unwrap();
     server.end();
@@ -325,7 +324,7 @@ fn together(
             gone.lock().unwrap().push(String::from_utf8(path.to_vec()).unwrap());
         }
     };
-    let options = RemoveOptions { recursive: true, ..RemoveOptions::default() };
+    let options = RemoveOptions::new().recursive(true);
     let done = remove(&mut client, Place::at("t"), options, &mut Repeat::new(), &on);
     server.end();
     (done, gone.into_inner().unwrap())
@@ -396,7 +395,7 @@ fn a_missing_object_is_an_error_unless_it_may_be_missing() {
             }
             peer.answer("NOOP", "200 ok");
         });
-        let options = RemoveOptions { ignore_missing, ..RemoveOptions::default() };
+        let options = RemoveOptions::new().ignore_missing(ignore_missing);
         let done = remove(&mut client, Place::at("t/"), options, &mut Repeat::single(), &());
         match want {
             Some(report) => assert_eq!(done.unwrap(), report),

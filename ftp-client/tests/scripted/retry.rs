@@ -50,7 +50,7 @@ impl Server {
 
     fn queue_with(&self, builder: ClientBuilder) -> Retry {
         let first = Duration::from_millis(2);
-        let backoff = Backoff { first, longest: 4 * first };
+        let backoff = Backoff::new().first(first).longest(4 * first);
         Retry::new(builder, self.address.to_string()).login("u", "p").backoff(backoff)
     }
 
@@ -429,7 +429,7 @@ fn the_overall_timeout_includes_pauses_and_connections() {
         cut(peer);
     })]);
     let mut queue =
-        server.queue_with(builder()).backoff(Backoff { first: 4 * limit, longest: 4 * limit });
+        server.queue_with(builder()).backoff(Backoff::new().first(4 * limit).longest(4 * limit));
     let failed = Local::new().download(&mut queue);
     assert!(matches!(failed, Err(Error::Closed)), "{failed:?}");
     server.end();
@@ -471,7 +471,7 @@ fn a_pause_can_be_cancelled() {
     })]);
     let builder = Client::builder().timeouts(timeouts()).canceller(canceller);
     let long = 10 * SOON;
-    let mut queue = server.queue_with(builder).backoff(Backoff { first: long, longest: long });
+    let mut queue = server.queue_with(builder).backoff(Backoff::new().first(long).longest(long));
     let begin = Instant::now();
     let failed = Local::new().download(&mut queue);
     assert!(matches!(failed, Err(Error::Cancelled)), "{failed:?}");

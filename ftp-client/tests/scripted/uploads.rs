@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 
-use ftp_client::{Client, Error, Phase, RepresentationType, Timeouts, Verb};
+use ftp_client::{Client, Error, Phase, RepresentationType, Verb};
 
 use crate::peer::{SHORT, Server, reset, timeouts, was_reset};
 
@@ -104,7 +104,7 @@ fn an_unread_upload_times_out_or_fails_with_the_servers_reply() {
     for reply in [None, Some("452 disk full")] {
         // Only a server that is silent is waited for.
         let stall = if reply.is_some() { timeouts().stall } else { SHORT };
-        let builder = Client::builder().timeouts(Timeouts { stall, ..timeouts() });
+        let builder = Client::builder().timeouts(timeouts().stall(stall));
         let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
             peer.image_epsv();
             peer.answer("STOR a", "150 ok");

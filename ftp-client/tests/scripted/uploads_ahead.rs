@@ -3,7 +3,7 @@
 
 use std::net::TcpStream;
 
-use ftp_client::{Client, Error, Phase, TimeVal, Timeouts, Verb};
+use ftp_client::{Client, Error, Phase, TimeVal, Verb};
 use ftp_tests::wait::patiently;
 
 use crate::blocks::{begin, builder, read_file};
@@ -255,7 +255,7 @@ fn replies_out_of_order_close_the_connection_cl_76() {
 #[test]
 fn an_upload_without_a_final_reply_times_out_cl_76() {
     patiently(SHORT, |final_reply| {
-        let builder = builder().timeouts(Timeouts { final_reply, ..timeouts() });
+        let builder = builder().timeouts(timeouts().final_reply(final_reply));
         let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
             let mut data = first(&mut peer);
             take(&mut peer, &mut data, "b", "c");

@@ -31,7 +31,7 @@ fn walk(client: &mut Client, directory: &str, options: WalkOptions) -> Vec<Strin
 
 fn by(form: ListingForm) -> WalkOptions {
     let list = ListOptions::by(form);
-    WalkOptions { list, ..WalkOptions::default() }
+    WalkOptions::new().list(list)
 }
 
 #[test]
@@ -123,11 +123,11 @@ fn a_walk_stops_at_its_limits_hc_14() {
         peer.answer("NOOP", "200 ok");
     });
     // Without unique identifiers, a server can list without end.
-    let options = WalkOptions { depth: 3, ..by(ListingForm::Mlsd) };
+    let options = by(ListingForm::Mlsd).depth(3);
     let want = ["0 d", "1 d/d", "2 d/d/d", "d/d/d: too deep"];
     assert_eq!(walk(&mut client, "", options), want);
-    let limits = ListLimits { entries: 5, ..ListLimits::default() };
-    let got = walk(&mut client, "", WalkOptions { limits, ..by(ListingForm::Mlsd) });
+    let limits = ListLimits::new().entries(5);
+    let got = walk(&mut client, "", by(ListingForm::Mlsd).limits(limits));
     assert_eq!(&got[..3], ["0 a", "0 b", "0 d"]);
     assert!(got[3].starts_with("! ") && got.len() == 4, "{got:?}");
     client.noop().unwrap();
@@ -152,8 +152,8 @@ fn the_paths_of_a_walk_count_towards_its_limit_hc_14() {
         peer.allow_abort();
         peer.answer("NOOP", "200 ok");
     });
-    let limits = ListLimits { entries: 1_000, bytes: 35_000 };
-    let mut walked = client.walk("", WalkOptions { limits, ..by(ListingForm::Mlsd) });
+    let limits = ListLimits::new().entries(1_000).bytes(35_000);
+    let mut walked = client.walk("", by(ListingForm::Mlsd).limits(limits));
     let end = walked.by_ref().find_map(Result::err).unwrap();
     assert!(matches!(end, Error::ListingCut(ListingCut::TooLong)), "{end}");
     assert!(walked.next().is_none());
@@ -344,8 +344,8 @@ fn one_number_bounds_the_names_of_a_walk_and_of_its_caller_hc_14() {
             mlsd(&mut peer, "", &lines);
             peer.drain();
         });
-        let limits = ListLimits { bytes, ..ListLimits::default() };
-        let mut walk = client.walk("", WalkOptions { limits, ..by(ListingForm::Mlsd) });
+        let limits = ListLimits::new().bytes(bytes);
+        let mut walk = client.walk("", by(ListingForm::Mlsd).limits(limits));
         walk.budget().hold(held).unwrap();
         let mut ended = None;
         for seen in 0..100 {

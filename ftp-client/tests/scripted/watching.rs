@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
-use ftp_client::{Client, Error, Phase, Severity, Timeouts, Verb};
+use ftp_client::{Client, Error, Phase, Severity, Verb};
 
 use crate::peer::{Peer, SHORT, SOON, Server, timeouts};
 
@@ -173,7 +173,7 @@ fn a_confirmation_may_arrive_before_the_data_ends_cl_08() {
 
 #[test]
 fn a_stall_after_the_confirmation_times_out_hc_19() {
-    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
+    let timeouts = timeouts().data_connect(SHORT);
     let builder = Client::builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.image_epsv();

@@ -364,7 +364,7 @@ mod tests {
             (b"size=5; x", ListForm::Facts),
         ] {
             parser.parse(line);
-            assert_eq!(parser.form(), Some(want), "{}", crate::Escaped(line));
+            assert_eq!(parser.form(), Some(want), "{}", Escaped(line));
         }
     }
 

@@ -47,11 +47,10 @@ pub enum Extended {
 /// ```
 /// use ftp_proto::{DataRules, Extended, Mode};
 ///
-/// let mut rules = DataRules::default();
-/// rules.mode = Mode::Active;
-/// rules.eprt = Extended::Never;
+/// let rules = DataRules::new().mode(Mode::Active).eprt(Extended::Never);
+/// assert!(!rules.pipeline);
 /// ```
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DataRules {
     /// Which side opens data connections (default: passive).
@@ -70,6 +69,18 @@ pub struct DataRules {
     /// The server's address on the control connection. If it is `None`, an IPv4 address is assumed,
     /// and only the ports in replies are used.
     pub peer: Option<SocketAddr>,
+}
+
+crate::settings! {
+    DataRules {
+        mode: Mode = Mode::Passive,
+        epsv: Extended = Extended::Auto,
+        eprt: Extended = Extended::Auto,
+        epsv_all: bool = false,
+        passive_address: AddressRule = AddressRule::Peer,
+        pipeline: bool = false,
+        peer: impl Into<Option<SocketAddr>> = None,
+    }
 }
 
 impl DataRules {

@@ -160,10 +160,10 @@ pub struct Login {
 /// use ftp_server::UserLimits;
 ///
 /// // At most 2 sessions, uploads of 1 MiB/s each, and files of 1 GiB.
-/// let limits = UserLimits::default().sessions(2).rate_up(1 << 20).file_size(1 << 30);
+/// let limits = UserLimits::new().sessions(2).rate_up(1 << 20).file_size(1 << 30);
 /// assert_eq!(limits.rate_down, 0);
 /// ```
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UserLimits {
     /// Maximum sessions at a time (0: unlimited). `None`: [`per_user`](crate::Limits::per_user).
@@ -187,41 +187,14 @@ pub struct UserLimits {
     pub file_size: u64,
 }
 
-impl UserLimits {
-    /// Limits the uploads of each session to `bytes` per second (0: unlimited).
-    #[must_use]
-    pub const fn rate_up(self, bytes: u64) -> Self {
-        Self { rate_up: bytes, ..self }
-    }
-
-    /// Limits the downloads of each session to `bytes` per second (0: unlimited).
-    #[must_use]
-    pub const fn rate_down(self, bytes: u64) -> Self {
-        Self { rate_down: bytes, ..self }
-    }
-
-    /// Limits the size of each stored file, in bytes (0: unlimited).
-    #[must_use]
-    pub const fn file_size(self, bytes: u64) -> Self {
-        Self { file_size: bytes, ..self }
-    }
-
-    /// Limits the number of the user's sessions at a time (0: unlimited).
-    #[must_use]
-    pub const fn sessions(self, sessions: usize) -> Self {
-        Self { sessions: Some(sessions), ..self }
-    }
-
-    /// Limits each session to `bytes` per second, both directions together (0: unlimited).
-    #[must_use]
-    pub const fn rate_per_session(self, bytes: u64) -> Self {
-        Self { rate_per_session: Some(bytes), ..self }
-    }
-
-    /// Limits all sessions of the user together to `bytes` per second (0: unlimited).
-    #[must_use]
-    pub const fn rate_per_user(self, bytes: u64) -> Self {
-        Self { rate_per_user: Some(bytes), ..self }
+ftp_proto::settings! {
+    UserLimits {
+        sessions: impl Into<Option<usize>> = None,
+        rate_per_session: impl Into<Option<u64>> = None,
+        rate_per_user: impl Into<Option<u64>> = None,
+        rate_up: u64 = 0,
+        rate_down: u64 = 0,
+        file_size: u64 = 0,
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
-use std::thread;
 use std::time::Instant;
 
 use crate::shares::{Shares, table};
@@ -11,8 +10,7 @@ use crate::{budget, limits};
 
 /// The slots of this process, shared by all its servers.
 pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    Slots::new(processors.min(limits::HASHES), budget::memory_in_all().unwrap_or(0) / 16)
+    Slots::new(budget::processors().min(limits::HASHES), budget::memory_in_all().unwrap_or(0) / 16)
 });
 
 /// The turns of the programs that authenticators of this process start.
@@ -55,6 +53,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
     use std::time::Duration;
 
     use super::*;

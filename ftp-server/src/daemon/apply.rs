@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::certificate::watch::Watch;
 use super::certificate::{Certificates, Dates, Loaded};
-use super::check::lacks_of_permission;
+use super::check::{lacks_of_permission, overlaps};
 use super::config::{Config, available, has_ipv6};
 use super::error::{DaemonError, DaemonErrorKind};
 use super::hooks::Hooks;
@@ -14,6 +14,7 @@ use super::logging;
 use super::logging::{LOG, Transfers};
 use super::logins::{LoginProgram, Logins};
 use super::metrics::Metrics;
+use super::own_files::OwnFiles;
 use super::setup::Sockets;
 use super::stores::Stores;
 use super::sweeper::Sweeper;
@@ -35,6 +36,8 @@ pub(super) struct Parts {
     pub(super) stores: Arc<Stores>,
     /// Confinement of sessions to their directories.
     pub(super) kept: Option<ConfinementNote>,
+    /// Files that no root may contain.
+    own: Arc<OwnFiles>,
     pub(super) sweeper: Option<Sweeper>,
     pub(super) transfers: Arc<Transfers>,
     pub(super) hooks: Arc<Hooks>,
@@ -68,7 +71,7 @@ impl Draft {
     /// Returns the errors of [`Homes::look`] and [`Hooks::open`].
     pub(super) fn look(&self) -> Result<Option<ConfinementNote>, DaemonError> {
         let note = self.homes.look(self.config.has_file())?;
-        for lack in lacks_of_permission(&self.config) {
+        for lack in lacks_of_permission(&self.config).into_iter().chain(overlaps(&self.config)) {
             log::warn!(target: LOG, "{lack}");
         }
         // A start that fails leaves no temporary directory.
@@ -91,12 +94,13 @@ impl Parts {
     pub(super) fn new() -> Self {
         let config = Config::default();
         Self {
-            users: Arc::new(Users::new(config.homes(&Arc::default()))),
+            users: Arc::new(Users::new(config.homes(&Arc::default(), &Arc::default()))),
             certificates: Certificates::default(),
             tls: Loaded::default(),
             watch: Watch::of(&config.settings),
             stores: Arc::default(),
             kept: None,
+            own: Arc::default(),
             sweeper: None,
             transfers: Arc::default(),
             hooks: Arc::new(Hooks::new()),
@@ -121,6 +125,9 @@ impl Parts {
     ) -> Result<T, DaemonError> {
         let config = Arc::new(config);
         let settings = &config.settings;
+        // Before the server creates any file.
+        let own = Arc::new(OwnFiles::of(&config, &self.own));
+        own.check(&config)?;
         let dates = if self.is_running { Dates::Required } else { config.dates() };
         // Before the files are loaded, so that a change in the meantime is detected.
         let watch = Watch::of(settings);
@@ -129,7 +136,7 @@ impl Parts {
         let program = self.logins.prepare(settings);
         let program = program.map_err(|error| DaemonError::no_thread("logins", &error))?;
         let stores = Stores::open(settings, self.is_running.then_some(&*self.stores))?;
-        let homes = Arc::new(config.homes(&stores).asking(program.clone()));
+        let homes = Arc::new(config.homes(&stores, &own).asking(program.clone()));
         let draft = Draft {
             config: Arc::clone(&config),
             homes: Arc::clone(&homes),
@@ -149,7 +156,7 @@ impl Parts {
         self.watch = watch.after(&self.watch);
         self.metrics.set_certificates(tls.ends());
         (self.config, self.tls, self.stores) = (config, tls, stores);
-        self.kept = kept;
+        (self.kept, self.own) = (kept, own);
         self.is_running = true;
         Ok(served)
     }
@@ -235,7 +242,7 @@ mod tests {
 
     fn config(user: &str, log: &str) -> Config {
         let mut config = Config::new();
-        config.share("/", Rights::READ);
+        config.share("/usr", Rights::READ);
         config.add_user(user, "p");
         config.set("log.transfers", log).unwrap();
         config

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::config::{Root, User};
 use super::logging::LOG;
+use super::own_files::OwnFiles;
 use super::stores::Stores;
 use super::user_storage::{self, Identity, UserStorage};
 use super::values::shown_path;
@@ -18,6 +19,7 @@ use crate::{Capabilities, LocalConfig, Storage, StorageError};
 pub(super) struct Home {
     root: Root,
     stores: Arc<Stores>,
+    own: Arc<OwnFiles>,
     pub(super) config: LocalConfig,
     pub(super) role: Role,
     /// The directory that was last opened.
@@ -31,10 +33,13 @@ pub(super) struct Home {
 
 /// All homes, by root. Several homes of one root have different settings, and share what is known
 /// about the root.
+#[derive(Default)]
 pub(super) struct Places {
     homes: Mutex<BTreeMap<Root, Vec<Arc<Home>>>>,
     /// The object stores that roots name.
     stores: Arc<Stores>,
+    /// The files of the server, which no root may contain.
+    own: Arc<OwnFiles>,
 }
 
 /// Largest number of roots that are remembered although no session uses them. Roots of users of the
@@ -54,8 +59,8 @@ pub(super) fn written() -> BTreeSet<PathBuf> {
 }
 
 impl Places {
-    pub(super) fn new(stores: Arc<Stores>) -> Self {
-        Self { homes: Mutex::default(), stores }
+    pub(super) fn new(stores: Arc<Stores>, own: Arc<OwnFiles>) -> Self {
+        Self { homes: Mutex::default(), stores, own }
     }
 
     /// Notes where a user of `auth.program` may store files.
@@ -96,6 +101,7 @@ impl Places {
         let home = Arc::new(Home {
             root: root.clone(),
             stores: Arc::clone(&self.stores),
+            own: Arc::clone(&self.own),
             config,
             role,
             found: Mutex::default(),
@@ -158,6 +164,11 @@ impl Home {
         self.capabilities.get().copied()
     }
 
+    /// Returns why no user may have this home: it leads to a file of the server.
+    pub(super) fn objection(&self) -> Option<String> {
+        self.own.objection(&self.root)
+    }
+
     /// Creates the directory if it is missing and its role allows that.
     pub(super) fn make(&self) -> Result<(), StorageError> {
         if self.role == Role::MadeRoot
@@ -211,9 +222,9 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("file"), [b'f'; 1_000]).unwrap();
         let place = Root::from(&*root);
-        let places = Places::new(Arc::default());
+        let places = Places::default();
         let home = |config| places.home(&place, config, Role::Root, true);
-        let limited = home(LocalConfig::default().with(|config| config.quota = QUOTA));
+        let limited = home(LocalConfig::new().quota(QUOTA));
         let free = home(LocalConfig::default());
         let left = |home: &Home| {
             let quota = home.open().unwrap().storage.quota(&VirtualPath::root());

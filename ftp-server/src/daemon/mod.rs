@@ -28,6 +28,7 @@ mod local_socket;
 mod logging;
 mod logins;
 mod metrics;
+mod own_files;
 mod privileges;
 mod programs;
 mod run;

@@ -51,6 +51,15 @@ impl RunAs {
         Ok(Self { text: text.to_owned(), user: id, name, group })
     }
 
+    /// Returns the user of this system whose primary group is `group` and has the user's name, unless
+    /// it is root.
+    pub(crate) fn of_group(group: u32) -> Option<Self> {
+        let group = Group::from_gid(Gid::from_raw(group)).ok().flatten()?;
+        let user =
+            User::from_name(&group.name).ok().flatten().filter(|user| user.gid == group.gid)?;
+        Self::parse(&user.name).ok()
+    }
+
     /// Returns the user's number.
     #[must_use]
     pub fn user_id(&self) -> u32 {

@@ -343,8 +343,8 @@ mod tests {
 
     #[test]
     fn a_program_sees_and_ends_the_sessions_of_its_daemon() {
-        let root = TempRoot::new();
-        let log = root.join("log");
+        let (root, logs) = (TempRoot::new(), TempRoot::new());
+        let log = logs.join("log");
         let mut config = Config::new();
         config.share(root.path(), Rights::FULL);
         config.add_user("u", "p");

@@ -85,12 +85,13 @@ mod tests {
 
     use super::*;
     use crate::daemon::config::User;
+    use crate::daemon::home::Places;
 
     #[test]
     fn a_sweeper_matches_only_the_same_directories() {
         let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let homes = |roots: &[(&tempfile::TempDir, u64)]| {
-            let mut homes = Homes::new(LocalConfig::default(), Arc::default());
+            let mut homes = Homes::new(LocalConfig::default(), Places::default());
             for (number, (root, quota)) in roots.iter().enumerate() {
                 let password = Some(
                     "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5".parse().unwrap(),
@@ -110,7 +111,7 @@ mod tests {
         assert!(!sweeper.is_for(&homes(&[(first, 0), (second, 0)])));
         assert!(!sweeper.is_for(&homes(&[(second, 0)])));
         // If no user stores files, disks can stay in standby.
-        let none = Homes::new(LocalConfig::default(), Arc::default());
+        let none = Homes::new(LocalConfig::default(), Places::default());
         let root = second.path().into();
         let read = none.anonymous(User { root, rights: Rights::READ, ..User::default() });
         assert!(Sweeper::start(&read).unwrap().paths.is_empty());

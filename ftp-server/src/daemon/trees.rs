@@ -34,19 +34,15 @@ impl UserTree {
         of_all: LocalConfig,
         home: impl Fn(&Root, LocalConfig, Role) -> Arc<Home>,
     ) -> Self {
-        let config = of_all.with(|config| {
-            config.quota = user.quota;
-            config.max_files = user.max_files;
-            config.umask = user.umask.unwrap_or(config.umask);
-            config.partial = user.partial.unwrap_or(config.partial);
-            config.sync = user.sync.unwrap_or(config.sync);
-        });
+        let config = of_all
+            .quota(user.quota)
+            .max_files(user.max_files)
+            .umask(user.umask.unwrap_or(of_all.umask))
+            .partial(user.partial.unwrap_or(of_all.partial))
+            .sync(user.sync.unwrap_or(of_all.sync));
         let role = if user.create_home { Role::MadeRoot } else { Role::Root };
         let root = home(&user.root, config, role);
-        let config = config.with(|config| {
-            config.quota = 0;
-            config.max_files = 0;
-        });
+        let config = config.quota(0).max_files(0);
         let mounts = user.mounts.iter().map(|MountPoint { path, root }| MountedHome {
             path: path.clone(),
             home: home(root, config, Role::Mounted),
@@ -62,6 +58,13 @@ impl UserTree {
         let mounted = mounts.find_map(|mount| Some((&mount.home, path.relative_to(&mount.path)?)));
         let (home, below) = mounted.unwrap_or_else(|| (&self.root, path.clone()));
         Some(home.root().directory()?.join(OsStr::from_bytes(below.relative())))
+    }
+
+    /// Returns why no user may have this tree: one of its directories leads to a file of the server.
+    /// Checked at each login, because links and login programs can change what a root is.
+    pub(super) fn objection(&self) -> Option<String> {
+        let mounted = self.mounts.iter().map(|mount| &mount.home);
+        [&self.root].into_iter().chain(mounted).find_map(|home| home.objection())
     }
 
     /// Opens the tree for a login of `user`. A mounted directory that cannot be opened is logged,

@@ -16,7 +16,6 @@ use super::error::{DaemonError, DaemonErrorKind};
 use super::home::{Home, Open, Places, Role};
 use super::logging::LOG;
 use super::logins::LoginProgram;
-use super::stores::Stores;
 use super::trees::{UserTree, reason};
 use super::user_storage::lack_of_walls;
 use super::values::in_full;
@@ -62,11 +61,9 @@ pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
 const KEPT: usize = 64;
 
 impl Homes {
-    /// Returns an empty list of users; `config` applies to all directories, and roots can name
-    /// `stores`.
-    pub(super) fn new(config: LocalConfig, stores: Arc<Stores>) -> Self {
+    /// Returns an empty list of users; `config` applies to all directories.
+    pub(super) fn new(config: LocalConfig, places: Places) -> Self {
         let (accounts, written, hosts, kept) = Default::default();
-        let places = Places::new(stores);
         let nowhere = Arc::new(MemoryStorage::new());
         Self { accounts, config, written, places, hosts, program: None, kept, nowhere }
     }
@@ -230,6 +227,11 @@ impl Homes {
             self.places.note_written(&user);
         }
         let tree = self.tree(&user, is_listed);
+        if let Some(objection) = tree.objection() {
+            let user = Escaped(attempt.user);
+            log::error!(target: LOG, "{user}: {objection}");
+            return Err(AuthError::NoHome);
+        }
         login.storage = tree.open(attempt.user).map_err(|error| {
             let user = Escaped(attempt.user);
             log::error!(target: LOG, "{user}: {}: {error}", tree.root.shown());
@@ -398,12 +400,12 @@ mod tests {
     #[test]
     fn a_user_may_have_another_sync_policy() {
         let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
-        let of_all = LocalConfig::default().with(|config| config.sync = SyncPolicy::File);
+        let of_all = LocalConfig::new().sync(SyncPolicy::File);
         let root = tempfile::tempdir().unwrap();
         for (own, want) in [(None, SyncPolicy::File), (Some(SyncPolicy::None), SyncPolicy::None)] {
             let password = Some(hash.parse().unwrap());
             let user = User { password, root: root.path().into(), sync: own, ..User::default() };
-            let homes = Homes::new(of_all, Arc::default()).user("u", &user);
+            let homes = Homes::new(of_all, Places::default()).user("u", &user);
             assert_eq!(homes.all_homes()[0].config.sync, want);
         }
     }

@@ -157,6 +157,7 @@ fn addresses_of(name: &str) -> io::Result<Vec<IpAddr>> {
 mod tests {
     use super::*;
     use crate::config::PassiveOverride;
+    use crate::config::PassivePolicy;
 
     const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 
@@ -166,10 +167,9 @@ mod tests {
             clients: vec![Network::parse(network.as_bytes()).unwrap()],
             address: address(text),
         });
-        Announcer::new(&ServerConfig::default().with(|config| {
-            config.passive.address = general.map(address);
-            config.passive.overrides = overrides.collect();
-        }))
+        Announcer::new(&ServerConfig::new().passive(
+            PassivePolicy::new().address(general.map(address)).overrides(Vec::from_iter(overrides)),
+        ))
     }
 
     fn told(announcer: &Announcer, peer: &str) -> String {

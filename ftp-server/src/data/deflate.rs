@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateLevel};
@@ -33,7 +32,7 @@ pub(crate) struct Deflating {
 
 impl Default for Deflating {
     fn default() -> Self {
-        let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
+        let processors = budget::processors() as u64;
         let memory = budget::memory_in_all().unwrap_or(u64::MAX) / 16;
         Self {
             turns: Shares::new(&table::TURNS, processors.div_ceil(2)),
@@ -176,6 +175,8 @@ pub(crate) struct Encoding {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     struct Nothing;

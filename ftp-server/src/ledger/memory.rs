@@ -30,7 +30,7 @@ impl Ledger for MemoryLedger {
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
         static START: OnceLock<Instant> = OnceLock::new();
         let record = self.records().get(name).cloned();
-        Ok(LedgerAnswer { record, time: START.get_or_init(Instant::now).elapsed() })
+        Ok(LedgerAnswer::new(record, START.get_or_init(Instant::now).elapsed()))
     }
 
     fn replace(
@@ -43,7 +43,7 @@ impl Ledger for MemoryLedger {
         if records.get(name).map(|record| &*record.version) != version {
             return Ok(false);
         }
-        let record = LedgerRecord { content: content.to_vec(), version: content.to_vec() };
+        let record = LedgerRecord::new(content.to_vec(), content.to_vec());
         records.insert(name.to_owned(), record);
         Ok(true)
     }

@@ -85,6 +85,7 @@ impl<T: Ledger + ?Sized> Ledger for Arc<T> {
 
 /// The answer of a [`Ledger`].
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct LedgerAnswer {
     /// The record; `None` if it does not exist.
     pub record: Option<LedgerRecord>,
@@ -93,13 +94,30 @@ pub struct LedgerAnswer {
     pub time: Duration,
 }
 
+impl LedgerAnswer {
+    /// Returns an answer with these fields.
+    #[must_use]
+    pub fn new(record: Option<LedgerRecord>, time: Duration) -> Self {
+        Self { record, time }
+    }
+}
+
 /// A record of a [`Ledger`].
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct LedgerRecord {
     /// The content.
     pub content: Vec<u8>,
     /// A value that is different for different contents.
     pub version: Vec<u8>,
+}
+
+impl LedgerRecord {
+    /// Returns a record with these fields.
+    #[must_use]
+    pub fn new(content: Vec<u8>, version: Vec<u8>) -> Self {
+        Self { content, version }
+    }
 }
 
 /// Error of a [`Ledger`]. The text never contains a secret.

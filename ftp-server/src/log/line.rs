@@ -48,6 +48,7 @@ impl Line {
         if unsaid > 0 {
             line.number("unsaid", unsaid);
         }
+        event.cause.into_iter().for_each(|cause| line.bytes("cause", cause.as_bytes()));
         event.host.into_iter().for_each(|host| line.word("host", host));
         line
     }

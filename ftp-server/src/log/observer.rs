@@ -81,6 +81,9 @@ pub struct Event<'a> {
     pub host: Option<&'a HostName>,
     /// Kind and details of the event.
     pub kind: EventKind<'a>,
+    /// Why the system forbade a refused command or a failed transfer, such as "permission of the
+    /// server's user"; `None` if the user's rights or the storage itself refused it.
+    pub cause: Option<&'static str>,
     /// Number of similar events that the log has left out since its last line about such an event;
     /// `None` if it leaves out this event too.
     pub(crate) unsaid: Option<u64>,
@@ -90,7 +93,8 @@ impl<'a> Event<'a> {
     /// Returns an event that belongs to no session, so no session's limit of log lines applies to
     /// it.
     pub(crate) const fn of_peer(peer: SocketAddr, kind: EventKind<'a>) -> Self {
-        Self { session: None, peer, user: None, tls: None, host: None, kind, unsaid: Some(0) }
+        let (session, user, tls, host, cause) = (None, None, None, None, None);
+        Self { session, peer, user, tls, host, kind, cause, unsaid: Some(0) }
     }
 }
 

@@ -181,6 +181,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::config::LoginPolicy;
     use crate::ledger::{MemoryLedger, WithoutLedger};
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -189,11 +190,9 @@ mod tests {
         let ban_window = 10 * MINUTE;
         let ban_for = 5 * MINUTE;
         Bans::new(
-            &ServerConfig::default().with(|config| {
-                config.logins.ban_after = ban_after;
-                config.logins.ban_window = ban_window;
-                config.logins.ban_for = ban_for;
-            }),
+            &ServerConfig::new().logins(
+                LoginPolicy::new().ban_after(ban_after).ban_window(ban_window).ban_for(ban_for),
+            ),
             None,
         )
     }
@@ -248,19 +247,15 @@ mod tests {
     #[test]
     fn zero_failures_or_zero_duration_disables_bans_hs_28() {
         let now = Instant::now();
-        let zero = ServerConfig::default().with(|config| {
-            config.logins.ban_for = Duration::ZERO;
-            config.logins.ban_after = 1;
-        });
+        let zero =
+            ServerConfig::new().logins(LoginPolicy::new().ban_for(Duration::ZERO).ban_after(1));
         for bans in [bans(0), Bans::new(&zero, None)] {
             assert!(!note(&bans, address("192.0.2.1"), now));
             assert!(!bans.is_banned(address("192.0.2.1"), now));
             assert!(bans.hosts().is_empty());
         }
-        let forever = zero.with(|config| {
-            config.logins.ban_for = Duration::MAX;
-            config.logins.ban_after = 1;
-        });
+        let forever =
+            ServerConfig::new().logins(LoginPolicy::new().ban_for(Duration::MAX).ban_after(1));
         let bans = Bans::new(&forever, None);
         assert!(note(&bans, address("192.0.2.1"), now));
         assert!(bans.is_banned(address("192.0.2.1"), now + 100_000 * MINUTE));

@@ -20,6 +20,7 @@ use crate::log::{Event, EventKind, Refusal, SessionEnd};
 use crate::net::admission::Permit;
 use crate::net::balancer::Ends;
 use crate::net::socket;
+use crate::reply;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::StorageError;
 use crate::testing::ProtocolFault;
@@ -439,6 +440,7 @@ impl Runner {
         });
         let is_measured = self.is_heavy || self.is_in_debt;
         let clock = had_user.then(|| ProcessorClock::start(is_measured));
+        reply::take_cause();
         let outcome = command::dispatch(&mut self.session, verb, argument);
         if let Some(clock) = clock {
             // From its first heavy command on, a session is measured. Until then, the time that has
@@ -669,7 +671,7 @@ mod tests {
             begun.elapsed()
         };
         // Half of the processors pay this debt beyond the credit in 0.4 s.
-        let processors = u32::try_from(std::thread::available_parallelism().unwrap().get());
+        let processors = u32::try_from(crate::budget::processors());
         let debt = Duration::from_secs(1) + processors.unwrap() * Duration::from_millis(200);
         context.processor.pay_time(peer.ip(), debt);
         took(Verb::User, b"u");

@@ -24,6 +24,7 @@ use crate::log::{Event, EventKind};
 use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
 use crate::rate::{Rate, Throttle};
+use crate::reply;
 use crate::storage::{Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy};
 
@@ -379,8 +380,12 @@ impl Session {
         let peer = self.peer.address;
         let tls = self.tls();
         let host = self.shown_host();
+        let cause = match kind {
+            EventKind::Transferred(_) | EventKind::CommandRefused { .. } => reply::take_cause(),
+            _ => None,
+        };
         let unsaid = self.unsaid(&kind);
-        Event { session, peer, user, tls, host, kind, unsaid }
+        Event { session, peer, user, tls, host, kind, cause, unsaid }
     }
 
     /// Returns [`Event::unsaid`] for an event. Logs leave out frequent refusals, because refusals
@@ -503,8 +508,7 @@ mod tests {
     /// Returns a session of a user between these addresses.
     fn session(peer: &str, rights: Rights, networks: &[&str]) -> Session {
         let networks = networks.iter().map(|text| Network::parse(text.as_bytes()).unwrap());
-        let config =
-            ServerConfig::default().with(|config| config.fxp_networks = networks.collect());
+        let config = ServerConfig::new().fxp_networks(Vec::from_iter(networks));
         let context = Context::new(config, Arc::new(UserTable::new()), Admission::new(1, 0));
         let peer = SocketAddr::new(peer.parse().unwrap(), 1_024);
         let mut session =

@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::network::{Networks, Prefix};
 use super::table::{self, Scarce};
-use crate::limits;
 use crate::lock::unpoisoned;
+use crate::{budget, limits};
 
 /// The debts of all networks for one scarce thing.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ impl Debts {
 
     /// Returns the books for processor time in nanoseconds.
     pub(crate) fn of_processors() -> Arc<Self> {
-        let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
+        let processors = budget::processors() as u64;
         Self::new(&table::PROCESSOR, processors * SECOND / 2, SECOND)
     }
 

@@ -28,7 +28,7 @@ pub use error::{StorageError, StorageErrorKind};
 pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
-pub(crate) use local::{Tally, is_hidden_name, lock, unlock};
+pub(crate) use local::{Tally, is_hidden_name, lock, rename_new, unlock};
 pub use memory::MemoryStorage;
 #[cfg(test)]
 pub(crate) use memory::tests::{Numbers, assert_same_as_memory};

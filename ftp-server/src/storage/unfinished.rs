@@ -27,6 +27,7 @@ pub(crate) const REMEMBERED: Duration = Duration::from_secs(12 * 60 * 60);
 /// - when the directory is removed (the record moves together with its directory);
 /// - after 12 hours.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Unfinished {
     /// Number of received bytes that are kept, from the beginning of the file; 0 if none are.
     pub kept: u64,

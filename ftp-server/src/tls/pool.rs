@@ -9,11 +9,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
 use std::time::Instant;
 
 use crate::lock::unpoisoned;
-use crate::{limits, threads};
+use crate::{budget, limits, threads};
 
 /// Stack of a pool thread, in bytes. It is more than four times the stack of a session, so that the
 /// C library does not reuse the stack of an ended pool thread, with all touched pages, for a
@@ -63,8 +62,7 @@ impl Pool {
     pub(super) fn start() -> io::Result<Self> {
         let (queue, work) = channel::<Task>();
         let work = Arc::new(Mutex::new(work));
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..processors.min(THREADS) {
+        for _ in 0..budget::processors().min(THREADS) {
             let work = Arc::clone(&work);
             threads::start(Some("ftp-tls"), STACK, move || serve(&work))?;
         }
@@ -113,6 +111,7 @@ fn serve(queue: &Mutex<Receiver<Task>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
     use std::time::Duration;
 
     use super::*;

@@ -199,7 +199,7 @@ impl Tls {
     /// let server = Server::builder()
     ///     .storage(MemoryStorage::new())
     ///     .user("u", "p", Rights::FULL)
-    ///     .config(ServerConfig::default().with(|config| config.hosts = hosts))
+    ///     .config(ServerConfig::new().hosts(hosts))
     ///     .tls(tls)
     ///     .bind("127.0.0.1:0")?;
     /// # drop(server);

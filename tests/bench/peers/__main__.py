@@ -12,7 +12,7 @@ A peer that is not installed or lacks a feature is left out. After two rounds, a
 the best peer by a factor of more than 1.5 is left out of the other rounds. A message names these peers.
 
 --quick    run one round with small files, to test the benchmark; the figures mean nothing
---write    also write the tables and pictures of docs/figures.md; needs all rows and at least seven rounds
+--write    also write the tables of tests/bench/goals.md and the pictures; needs all rows and at least seven rounds
 --verbose  print the seconds that each measurement took
 --bounds   measure only our program, and only the rows that have a bound in rows.py
 --program  measure this release build of ftp-cli (default: cargo builds one)
@@ -36,7 +36,7 @@ import servers
 from place import QUICK, Place, Sizes
 
 INSIDE, PROGRAM = "FTP_BENCH_INSIDE", "FTP_BENCH_PROGRAM"
-# Number of rounds in which all peers take part, and of rounds that docs/figures.md needs.
+# Number of rounds in which all peers take part, and of rounds that --write needs.
 ALL_TAKE_PART, KEPT = 2, 7
 
 

@@ -10,7 +10,7 @@ import servers
 
 LOOPBACK = "loopback"
 PICTURES = servers.TOP / "tests/pictures"
-FIGURES = servers.TOP / "docs/figures.md"
+GOALS = servers.TOP / "tests/bench/goals.md"
 HEADS = ["row", "what", "unit", "ours", "spread", "best peer", "its figure", "ratio", "its spread"]
 HEADS += ["goal", "", LOOPBACK]
 OF_BOUNDS = {"row", "what", "unit", "ours", "goal", ""}
@@ -20,13 +20,8 @@ HEADS_OF_GROWTH = ["row", "what", "unit", *SIZES, f"{SIZES[-1]} / {SIZES[0]}", "
 WORDS = {"row", "what", "unit", "best peer", ""}
 # A peer that differs from the best peer by a larger factor counts as far from it.
 FAR = 1.5
-PICTURE_OF = {
-    "servers": "![Bars: how far each goal is met by the server](pictures/peers-servers.svg)",
-    "clients": "![Bars: how far each goal is met by the client](pictures/peers-clients.svg)",
-    "growth": "![Lines: what a session, an entry and a byte cost at three sizes](pictures/peers-growth.svg)",
-}
-# Tables of other pictures: the heading of each further column, and the row with its figures.
-OTHERS = {
+# Tables of pictures: the heading of each further column, and the row with its figures.
+OF_PICTURES = {
     "tls.tsv": {"RETR": "tls-retr-cpu", "STOR": "tls-stor-cpu"},
     "idle.tsv": {"KiB a session": "idle"},
 }
@@ -94,13 +89,6 @@ class Verdict(NamedTuple):
             return self.median <= self.row.bound
         found, goal = self.compared(), self.row.goal
         return found is None or (found >= goal if self.row.better == "higher" else found <= goal)
-
-    def share(self):
-        """Returns the share of the goal that is reached: 1 or more if the goal is met."""
-        found, goal = self.compared() or 0, self.row.goal
-        if self.row.better == "higher":
-            return found / goal
-        return goal / found if found else 0
 
 
 def verdict(row, own, results, ceiling):
@@ -170,7 +158,7 @@ def printed(title, verdicts, results, bounds=False):
 
 
 def markdown(title, verdicts, results):
-    """Formats a table for docs/figures.md: a spread is in parentheses, and a peer stands beside its figure."""
+    """Formats a table for goals.md: a spread is in parentheses, and a peer stands beside its figure."""
     if title == "growth":
         heads = ["what", *HEADS_OF_GROWTH[3:7], "goal", ""]
     else:
@@ -197,25 +185,16 @@ def tsv(lines):
 
 
 def write(verdicts, results):
-    """Writes the tables for the pictures, draws the pictures, and puts the tables into docs/figures.md."""
-    text = FIGURES.read_text()
+    """Puts the tables into goals.md, writes those of the pictures, and draws the pictures."""
+    text = GOALS.read_text()
     for title, found in verdicts.items():
         begin, end = f"<!-- {title}: tests/bench/peers --write -->\n", f"\n<!-- end of {title} -->"
         head, _, rest = text.partition(begin)
-        picture = ""
-        if title in PICTURE_OF:
-            picture = f"{PICTURE_OF[title]}\n\n"
-            (PICTURES / f"peers-{title}.tsv").write_text(tsv(with_shares(found, lines_of(title, found, results))))
-        text = f"{head}{begin}\n{picture}{markdown(title, found, results)}\n{end}{rest.partition(end)[2]}"
-    FIGURES.write_text(text)
-    for name, columns in OTHERS.items():
+        text = f"{head}{begin}\n{markdown(title, found, results)}\n{end}{rest.partition(end)[2]}"
+    GOALS.write_text(text)
+    for name, columns in OF_PICTURES.items():
         (PICTURES / name).write_text(tsv(other(columns, results)))
     subprocess.run(["bash", str(PICTURES / "run")], check=True)
-
-
-def with_shares(verdicts, lines):
-    shares = ["share", *(f"{verdict.share():.3f}" for verdict in verdicts)]
-    return [[*line, share] for line, share in zip(lines, shares)]
 
 
 def other(columns, results):

@@ -159,16 +159,15 @@ type Step = fn(&mut Client, &[u8]) -> Result<(), Error>;
 /// Performs some actions of a client one after the other; the length of the data chooses the first
 /// action.
 fn drive(port: u16, first: usize, content: &[u8]) {
-    let timeouts = Timeouts {
-        resolve: PHASE,
-        connect: PHASE,
-        greeting: PHASE,
-        handshake: PHASE,
-        reply: PHASE,
-        data_connect: PHASE,
-        stall: PHASE,
-        final_reply: PHASE,
-    };
+    let timeouts = Timeouts::new()
+        .resolve(PHASE)
+        .connect(PHASE)
+        .greeting(PHASE)
+        .handshake(PHASE)
+        .reply(PHASE)
+        .data_connect(PHASE)
+        .stall(PHASE)
+        .final_reply(PHASE);
     let builder = Client::builder().timeouts(timeouts).overall(Some(END / 4));
     let Some(mut client) = told(builder.connect(&format!("{HOST}:{port}"))) else { return };
     assert_shown(&client.welcome().to_string());
@@ -192,7 +191,7 @@ fn drive(port: u16, first: usize, content: &[u8]) {
         |client, _| list(client, "", ListingForm::Nlst),
         |client, _| list(client, "", ListingForm::Auto),
         |client, _| {
-            let options = WalkOptions { depth: 3, ..WalkOptions::default() };
+            let options = WalkOptions::new().depth(3);
             for walked in client.walk("", options) {
                 if let Walked::Skipped { why, .. } = walked? {
                     assert_shown(&why.to_string());

@@ -1,7 +1,7 @@
 //! Invariants for any bytes: one function for each kind of input, which takes the bytes of a peer
 //! and panics if an invariant is broken.
 //!
-//! The property tests call these functions with generated input, the fuzz targets with input from
+//! The property tests call these functions with generated input, the fuzzer with input from
 //! libFuzzer. Where possible, the result of the toolkit is compared with the result of a few plain
 //! lines here, which are slow, hold everything in memory and share no code with the toolkit.
 
@@ -34,6 +34,43 @@ pub use self::url::url;
 pub use self::values::{facts, file_digest, time_val};
 
 use crate::random::mix;
+
+/// A function of this module.
+pub type Check = fn(&[u8]);
+
+/// The targets of the fuzzer, each with its function. `tests/fuzz/corpus` has a folder for each.
+pub const TARGETS: &[(&str, Check)] = &[
+    ("argument", argument),
+    ("argument_of_names", argument_of_names),
+    ("argument_of_numbers", argument_of_numbers),
+    ("argument_of_words", argument_of_words),
+    ("ascii", ascii),
+    ("block", block),
+    ("client_dialogue", client_dialogue),
+    ("command_line", command_line),
+    ("deflate", deflate),
+    ("escaped", escaped),
+    ("extended_address", extended_address),
+    ("facts", facts),
+    ("features", features),
+    ("file_digest", file_digest),
+    ("host_name", host_name),
+    ("host_port", host_port),
+    ("language_tag", language_tag),
+    ("listing_dos", listing),
+    ("listing_eplf", listing_eplf),
+    ("listing_names", listing_names),
+    ("listing_unix", listing),
+    ("network_protocols", network_protocols),
+    ("port_ranges", port_ranges),
+    ("proxy_header", proxy_header),
+    ("quoted_pathname", quoted_pathname),
+    ("reply", reply),
+    ("server_dialogue", server_dialogue),
+    ("time_val", time_val),
+    ("url", url),
+    ("virtual_path", virtual_path),
+];
 
 /// Returns the result of `decode` for `input`, which must be the same for the whole, for each byte
 /// alone, and for pieces whose lengths depend on the bytes.

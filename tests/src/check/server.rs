@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use ftp_proto::{
     ExtendedAddress, HostPort, LineDecoder, LineEvent, Reply, ReplyCode, ReplyDecoder, Severity,
 };
-use ftp_server::{LocalConfig, Server, ServerConfig, SyncPolicy};
+use ftp_server::{
+    ActivePolicy, LocalConfig, LoginPolicy, Server, ServerConfig, SyncPolicy, Timeouts,
+};
 
 use super::assert_shown;
 use crate::site::OurServer;
@@ -25,16 +27,17 @@ const PATIENCE: Duration = Duration::from_secs(4);
 fn server() -> &'static Mutex<OurServer> {
     static SERVER: OnceLock<Mutex<OurServer>> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let config = ServerConfig::default().with(|config| {
+        let timeouts = Timeouts::new()
+            .data_connect(Duration::from_millis(40))
+            .stall(Duration::from_millis(80))
+            .idle(Duration::from_secs(8))
+            .login(Duration::from_secs(8));
+        let config = ServerConfig::new()
             // The server must not connect to ports of other programs.
-            config.active.enabled = false;
-            config.timeouts.data_connect = Duration::from_millis(40);
-            config.timeouts.stall = Duration::from_millis(80);
-            config.timeouts.idle = Duration::from_secs(8);
-            config.timeouts.login = Duration::from_secs(8);
-            config.logins.delay = Duration::ZERO;
-        });
-        let local = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+            .active(ActivePolicy::new().enabled(false))
+            .timeouts(timeouts)
+            .logins(LoginPolicy::new().delay(Duration::ZERO));
+        let local = LocalConfig::new().sync(SyncPolicy::None);
         Mutex::new(OurServer::built(Server::builder().config(config).local_config(local)))
     })
 }

@@ -62,13 +62,7 @@ impl Session {
 
     fn with(site: &Site, builder: ClientBuilder) -> Result<Self, Error> {
         let limit = Duration::from_secs(60);
-        let timeouts = Timeouts {
-            greeting: limit,
-            reply: limit,
-            stall: limit,
-            final_reply: limit,
-            ..Timeouts::default()
-        };
+        let timeouts = Timeouts::new().greeting(limit).reply(limit).stall(limit).final_reply(limit);
         let address: SocketAddr = site.address;
         let mut client = builder.timeouts(timeouts).connect(&address.to_string())?;
         client.login(site.user, site.password)?;
@@ -157,7 +151,7 @@ impl Session {
     pub(super) fn walk(&mut self, form: ListingForm) -> Result<Vec<Vec<u8>>, Error> {
         let mut paths = Vec::new();
         let options = WalkOptions::default();
-        let options = WalkOptions { list: ListOptions { form, ..options.list }, ..options };
+        let options = options.list(options.list.form(form));
         for walked in self.client.walk("", options) {
             if let Walked::Entry { path, .. } = walked? {
                 paths.push(path);

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ftp_server::{Rights, Server, ServerConfig};
+use ftp_server::{LoginPolicy, Rights, Server, ServerConfig};
 use ftp_tests::peer::RealServer;
 use ftp_tests::site::OurServer;
 
@@ -19,7 +19,7 @@ use super::{Daemon, Lack, Running, lack};
 #[test]
 fn ours() {
     let start = |host: IpAddr| {
-        let config = ServerConfig::default().with(|config| config.logins.delay = Duration::ZERO);
+        let config = ServerConfig::new().logins(LoginPolicy::new().delay(Duration::ZERO));
         let builder = Server::builder().config(config);
         Some(Running::Ours(OurServer::at(host, builder, Rights::FULL)))
     };

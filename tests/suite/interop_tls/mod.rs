@@ -19,7 +19,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ftp_server::{Event, EventKind, Observer, Server, ServerConfig, SessionReuse, Tls, TlsPolicy};
+use ftp_server::{
+    ActivePolicy, Event, EventKind, Observer, PassivePolicy, Server, ServerConfig, SessionReuse,
+    Tls, TlsPolicy,
+};
 use ftp_tests::at_once::at_once;
 use ftp_tests::content::binary;
 use ftp_tests::peer::Peer;
@@ -189,10 +192,9 @@ impl Meeting {
         let tls =
             tls.session_reuse(cell.reuse).control(TlsPolicy::Required).data(TlsPolicy::Required);
         // Only the tested kind of data connection is enabled.
-        let config = ServerConfig::default().with(|config| {
-            config.active.enabled = cell.active;
-            config.passive.enabled = !cell.active;
-        });
+        let config = ServerConfig::new()
+            .active(ActivePolicy::new().enabled(cell.active))
+            .passive(PassivePolicy::new().enabled(!cell.active));
         let reuse = Arc::new(Reuse::default());
         let builder = Server::builder().config(config).tls(tls).observer(Arc::clone(&reuse));
         let server = OurServer::built(builder.implicit_tls((Ipv4Addr::LOCALHOST, 0).into()));

@@ -42,7 +42,7 @@ fn exhausted_passive_ports_fail_with_425_and_are_released_cm_37_dc_02_dc_04_hd_0
     let own = OwnPorts::claim(4);
     let passive_ports = Some(own.ranges());
     let fixture =
-        Fixture::configured(super::quick().with(|config| config.passive.ports = passive_ports));
+        Fixture::configured(super::quick_with(|config| config.passive.ports = passive_ports));
     fixture.write("a", "a");
     let address = fixture.server.local_addr();
     let from = |last| RawSession::login_from([127, 0, 0, last].into(), address, "u", "p");
@@ -74,7 +74,7 @@ fn a_flood_of_pasv_never_holds_more_than_one_port_hd_10_st_07() {
     let own = OwnPorts::claim(1);
     let passive_ports = Some(own.ranges());
     let fixture =
-        Fixture::configured(super::quick().with(|config| config.passive.ports = passive_ports));
+        Fixture::configured(super::quick_with(|config| config.passive.ports = passive_ports));
     fixture.write("a", "a");
     let mut session = fixture.session();
     // With only one port, holding a second one would get 425. So does a port that cannot be opened
@@ -99,7 +99,7 @@ fn a_passive_port_listens_only_on_the_control_connection_address_dc_01_dc_08() {
     let root = tempfile::tempdir().expect("a directory");
     let own = OwnPorts::claim(1);
     let passive_ports = Some(own.ranges());
-    let config = super::quick().with(|config| config.passive.ports = passive_ports);
+    let config = super::quick_with(|config| config.passive.ports = passive_ports);
     let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
     let server = server.bind("0.0.0.0:0").expect("a server on all addresses");
     let local = SocketAddr::new(ELSEWHERE.into(), server.local_addr().port());
@@ -125,11 +125,11 @@ fn a_passive_port_listens_only_on_the_control_connection_address_dc_01_dc_08() {
 #[test]
 fn the_227_address_depends_on_the_client_network_dc_05_dc_06() {
     let address = |text: &str| PassiveAddress::parse(text.as_bytes()).expect("an address");
-    let fixture = Fixture::configured(super::quick().with(|config| {
+    let fixture = Fixture::configured(super::quick_with(|config| {
         config.passive.address = Some(address("198.51.100.1"));
         config.passive.overrides = vec![
-            PassiveOverride { clients: vec![network("127.0.0.2")], address: address("192.0.2.7") },
-            PassiveOverride { clients: vec![network("127.0.0.3")], address: address("localhost") },
+            PassiveOverride::new([network("127.0.0.2")], address("192.0.2.7")),
+            PassiveOverride::new([network("127.0.0.3")], address("localhost")),
         ];
     }));
     fixture.write("a", "a");
@@ -155,7 +155,7 @@ fn addresses_and_limits_of_non_loopback_clients_dc_06_cm_44_cm_45_hd_03_hd_04_st
     }
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "a").expect("a file");
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.passive.address = Some(PassiveAddress::Address([198, 51, 100, 1].into()));
         config.fxp_networks = vec![network("0.0.0.0/0"), network("::/0")];
         config.limits.per_address = 2;
@@ -208,8 +208,7 @@ fn a_third_host_needs_both_the_right_and_the_network_hd_01_hd_02_hd_04_cm_43_cm_
     let networks = vec![network("127.0.0.0/8")];
     // The right without a network, and the network without the right.
     for (user, fxp_networks) in [("fxp", vec![]), ("u", networks)] {
-        let fixture =
-            Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks));
+        let fixture = Fixture::configured(super::quick().fxp_networks(fxp_networks));
         fixture.write("a", "secret");
         let mut session = RawSession::login(fixture.server.local_addr(), user, "p");
         let victim = TcpListener::bind((ELSEWHERE, 0)).expect("a listener elsewhere");
@@ -241,8 +240,7 @@ fn a_third_host_needs_both_the_right_and_the_network_hd_01_hd_02_hd_04_cm_43_cm_
 #[test]
 fn third_hosts_get_data_with_the_right_and_the_network_dc_30_dc_31_cm_48_cm_50() {
     let fxp_networks = vec![network("127.0.0.2"), network("::1")];
-    let fixture =
-        Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks));
+    let fixture = Fixture::configured(super::quick().fxp_networks(fxp_networks));
     let want = content(100_000);
     fixture.write("a", &want);
     let mut session = RawSession::login(fixture.server.local_addr(), "fxp", "p");
@@ -284,8 +282,8 @@ fn third_hosts_get_data_with_the_right_and_the_network_dc_30_dc_31_cm_48_cm_50()
 #[test]
 fn a_522_reply_lists_only_usable_protocols_cm_48_cm_50() {
     let server = |networks: &[&str]| {
-        let fxp_networks = networks.iter().map(|text| network(text)).collect();
-        Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks))
+        let fxp_networks: Vec<_> = networks.iter().map(|text| network(text)).collect();
+        Fixture::configured(super::quick().fxp_networks(fxp_networks))
     };
     for (networks, user, other, unknown) in [
         (&["127.0.0.0/8"][..], "fxp", "use (1)", "use (1)"),
@@ -306,8 +304,7 @@ fn a_522_reply_lists_only_usable_protocols_cm_48_cm_50() {
 #[test]
 fn a_server_transfers_to_itself_hd_22_dc_30() {
     let fxp_networks = vec![network("127.0.0.0/8")];
-    let fixture =
-        Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks));
+    let fixture = Fixture::configured(super::quick().fxp_networks(fxp_networks));
     let want = content(3 << 20);
     fixture.write("a", &want);
     let address = fixture.server.local_addr();
@@ -331,7 +328,7 @@ fn a_server_transfers_to_itself_hd_22_dc_30() {
 fn active_connections_use_the_port_below_the_control_port_if_free_dc_21() {
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "a").expect("a file");
-    let config = super::quick().with(|config| config.active.source_port = true);
+    let config = super::quick_with(|config| config.active.source_port = true);
     let own = OwnPorts::claim(2);
     let (below, port) = own.numbers().into_inner();
     let builder = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
@@ -363,7 +360,7 @@ fn active_connections_use_the_port_below_the_control_port_if_free_dc_21() {
 #[test]
 fn an_unresponsive_active_address_fails_with_425_and_can_be_aborted_hd_12_dc_22_dc_42() {
     let config =
-        super::quick().with(|config| config.timeouts.data_connect = Duration::from_millis(500));
+        super::quick_with(|config| config.timeouts.data_connect = Duration::from_millis(500));
     // A listener with a full queue does not answer new connections.
     let hole = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
@@ -380,9 +377,9 @@ fn an_unresponsive_active_address_fails_with_425_and_can_be_aborted_hd_12_dc_22_
         session.expect_in_step();
     }
     assert_eq!(fixture.published(), ["a"], "DC-55");
-    let fixture = Fixture::configured(
-        super::quick().with(|config| config.timeouts.data_connect = Duration::MAX),
-    );
+    let fixture = Fixture::configured(super::quick_with(|config| {
+        config.timeouts.data_connect = Duration::MAX;
+    }));
     let mut session = fixture.session();
     session.expect(port_command(address), 200);
     session.expect("STOR b", 150);

@@ -252,8 +252,7 @@ fn avbl_reports_the_free_space_cm_128() {
 
 #[test]
 fn space_reserved_by_min_free_is_not_available_cm_54_cm_105_cm_109_cm_128() {
-    let fixture =
-        Fixture::configured(super::quick().with(|config| config.limits.min_free = 1 << 60));
+    let fixture = Fixture::configured(super::quick_with(|config| config.limits.min_free = 1 << 60));
     fixture.write("a", "old");
     let mut session = fixture.session();
     assert_eq!(session.expect("AVBL", 213).bytes, b"213 0\r\n");

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
 use ftp_server::{
-    Event, EventKind, Observer, PassiveAddress, Refusal, Rights, Server, ServerConfig, UserTable,
+    Event, EventKind, Limits, Observer, PassiveAddress, PassivePolicy, Refusal, Rights, Server,
+    ServerConfig, UserTable,
 };
 use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
@@ -28,7 +29,7 @@ fn network(text: &str) -> Network {
 }
 
 fn balanced() -> ServerConfig {
-    super::quick().with(|config| config.proxy_protocol = vec![network("127.0.0.2/32")])
+    super::quick().proxy_protocol([network("127.0.0.2/32")])
 }
 
 /// Returns a header of version 1 for a client that connected to 198.51.100.1.
@@ -209,7 +210,8 @@ fn port_probes_without_a_proxy_header_are_not_logged() {
 
 #[test]
 fn failed_logins_ban_the_client_not_the_balancer() {
-    let fixture = Fixture::configured(balanced().with(|config| config.logins.ban_after = 2));
+    let logins = balanced().logins.ban_after(2);
+    let fixture = Fixture::configured(balanced().logins(logins));
     let mut guessing = through(&fixture, named("192.0.2.7"));
     guessing.expect_reply(220);
     for code in [530, 530] {
@@ -229,11 +231,12 @@ fn failed_logins_ban_the_client_not_the_balancer() {
 
 #[test]
 fn limits_and_allow_lists_apply_to_the_client_not_the_balancer() {
-    let fixture = Fixture::configured(balanced().with(|config| {
-        config.limits.per_address = 1;
-        config.allow = vec![network("192.0.2.0/24"), network("2001:db8::/32")];
-        config.deny = vec![network("192.0.2.66")];
-    }));
+    let fixture = Fixture::configured(
+        balanced()
+            .limits(Limits::new().per_address(1))
+            .allow([network("192.0.2.0/24"), network("2001:db8::/32")])
+            .deny([network("192.0.2.66")]),
+    );
     let first = logged_in(&fixture, named("192.0.2.7"));
     let second = logged_in(&fixture, named("192.0.2.8"));
     through(&fixture, named("192.0.2.7")).expect_reply(421);
@@ -327,9 +330,8 @@ fn a_transfer_that_waits_for_a_data_header_can_be_aborted() {
 #[test]
 fn pasv_uses_the_configured_address_and_the_family_of_the_client() {
     let address = PassiveAddress::Address([203, 0, 113, 9].into());
-    let passive_address = Some(address);
-    let fixture =
-        Fixture::configured(balanced().with(|config| config.passive.address = passive_address));
+    let passive = PassivePolicy::new().address(address);
+    let fixture = Fixture::configured(balanced().passive(passive));
     let mut session = logged_in(&fixture, named("192.0.2.7"));
     let reply = session.expect("PASV", 227).text();
     assert!(reply.contains("(203,0,113,9,"), "{reply}");
@@ -347,10 +349,7 @@ fn pasv_uses_the_configured_address_and_the_family_of_the_client() {
 #[test]
 fn a_balancer_is_exempt_from_the_connection_limits_of_a_host() {
     let root = tempfile::tempdir().unwrap();
-    let config = balanced().with(|config| {
-        config.limits.sessions = 24;
-        config.limits.per_address = 2;
-    });
+    let config = balanced().limits(Limits::new().sessions(24).per_address(2));
     let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::READ);
     let server = server.bind("127.0.0.1:0").unwrap();
     let connect = |header: &str| {
@@ -385,10 +384,7 @@ fn a_balancer_is_exempt_from_the_connection_limits_of_a_host() {
 
 /// Returns a server for eight sessions, four of them without a login and two of these from a host.
 fn small(seen: &Seen) -> Fixture {
-    let config = balanced().with(|config| {
-        config.limits.sessions = 8;
-        config.deny = vec![network("192.0.2.66")];
-    });
+    let config = balanced().limits(Limits::new().sessions(8)).deny([network("192.0.2.66")]);
     Fixture::with(|builder| builder.config(config).observer(seen.clone()))
 }
 

@@ -102,7 +102,7 @@ fn mode_b_is_served_unless_the_configuration_forbids_it_cm_34_cm_137() {
     play(&mut session, &[("USER u", 331), ("PASS p", 230)]);
     assert!(session.expect("STAT", 211).text().contains("MODE S"));
 
-    let fixture = Fixture::configured(quick().with(|config| config.block_mode = false));
+    let fixture = Fixture::configured(quick().block_mode(false));
     let mut session = fixture.session();
     assert!(!session.expect("FEAT", 211).text().contains("MODE"));
     play(&mut session, &[("MODE B", 504), ("MODE S", 200)]);

@@ -48,7 +48,7 @@ fn a_flood_from_one_address_does_not_lock_out_others_at_scale_ho_08() {
     let count = scale::count(2_000, 50_000);
     let root = tempfile::tempdir().expect("a directory");
     let login = Duration::from_secs(600);
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.limits.per_address = 64;
         config.timeouts.login = login;
     });
@@ -95,7 +95,7 @@ fn connections_without_a_login_do_not_lock_out_users_at_scale_ho_09() {
     let sessions = scale::count(100, 4_000);
     let root = tempfile::tempdir().expect("a directory");
     let login = Duration::from_secs(600);
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.limits.sessions = sessions;
         config.timeouts.login = login;
     });
@@ -147,7 +147,7 @@ fn silent_connections_of_one_host_do_not_lock_out_users_st_12_ho_09() {
     }
     let root = tempfile::tempdir().expect("a directory");
     let login = Duration::from_secs(600);
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.limits.sessions = 64;
         config.limits.per_address = 64;
         config.timeouts.login = login;
@@ -196,7 +196,7 @@ fn shut_down_with_many_sessions() -> Option<()> {
     middling.set_len(1 << 24).expect("more than sockets hold");
     let small = vec![b'x'; 100_000];
     // Endless transfers must not end as stalled either.
-    let config = super::quick().with(|config| config.timeouts.stall = 20 * grace);
+    let config = super::quick_with(|config| config.timeouts.stall = 20 * grace);
     let server = Server::builder().root(root.path()).config(config);
     let server = server.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
     let log_in = |_| {

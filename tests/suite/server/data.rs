@@ -350,7 +350,7 @@ fn dc_09_hd_07_too_many_rejected_data_connections_fail_with_425() {
 #[test]
 fn dc_11_hd_11_a_missing_passive_connection_times_out_with_425() {
     let config =
-        super::quick().with(|config| config.timeouts.data_connect = Duration::from_millis(300));
+        super::quick_with(|config| config.timeouts.data_connect = Duration::from_millis(300));
     let fixture = Fixture::configured(config);
     fixture.write("a", "a");
     let mut session = fixture.session();
@@ -426,7 +426,7 @@ fn as_05_restart_offsets_beyond_4_gib() {
 #[test]
 fn a_slow_upload_is_not_a_stall_and_ends_at_shutdown_hd_14_st_09_st_13() {
     let stall = Duration::from_secs(1);
-    let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.stall = stall));
+    let fixture = Fixture::configured(super::quick_with(|config| config.timeouts.stall = stall));
     // A busy machine may let more time than that pass between two bytes.
     at_last("an upload drips", || {
         let mut session = fixture.session();
@@ -542,7 +542,7 @@ fn a_download_completes_even_if_the_client_sends_data_dc_50_dc_52_dc_54() {
 fn transfers_without_a_large_buffer_are_complete() {
     for buffers in [0, 256 * 1024] {
         let fixture =
-            Fixture::configured(super::quick().with(|config| config.limits.buffers = buffers));
+            Fixture::configured(super::quick_with(|config| config.limits.buffers = buffers));
         let content = content(1_000_000);
         let lines = b"a line of some length, as people write them\r\n".repeat(20_000);
         std::thread::scope(|scope| {

@@ -27,7 +27,7 @@ pub(super) fn inflated(data: &[u8]) -> Vec<u8> {
 }
 
 fn serving() -> Fixture {
-    Fixture::configured(quick().with(|config| config.compression = true))
+    Fixture::configured(quick().compression(true))
 }
 
 /// Returns a session in type image and mode Z.
@@ -182,7 +182,7 @@ fn limits_count_decompressed_bytes_cm_54_hd_24() {
     assert!(bomb.len() < 30_000);
     let root = tempfile::tempdir().expect("a directory");
     let storage = |quota| {
-        let config = LocalConfig::default().with(|config| config.quota = quota);
+        let config = LocalConfig::new().quota(quota);
         let storage = LocalStorage::open(root.path()).expect("a root");
         Arc::new(storage.configured(config).expect("a storage"))
     };
@@ -192,7 +192,7 @@ fn limits_count_decompressed_bytes_cm_54_hd_24() {
         .user("sized", "p", sized)
         .user("quota", "p", Login::new(storage(1_000_000), Rights::FULL))
         .user("free", "p", Login::new(storage(0), Rights::FULL));
-    let config = quick().with(|config| config.compression = true);
+    let config = quick().compression(true);
     let server = Server::builder().config(config).authenticator(table).bind("127.0.0.1:0");
     let server = server.expect("a server");
     for (user, code) in [("sized", 552), ("quota", 552), ("free", 226)] {

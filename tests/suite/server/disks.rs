@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use ftp_server::{LocalStorage, Login, Rights, Server, SyncPolicy, UserTable};
+use ftp_server::{LocalConfig, LocalStorage, Login, Rights, Server, SyncPolicy, UserTable};
 use ftp_tests::peer::{Peer, impossible, skipped};
 use ftp_tests::raw::RawSession;
 use ftp_tests::wait::wait_until;
@@ -123,7 +123,7 @@ fn uploads(old: usize) -> [(Option<usize>, &'static str); 6] {
 #[test]
 fn a_file_system_quota_fails_with_552_and_keeps_the_old_file_cm_106_hf_03() {
     for sync in [SyncPolicy::None, SyncPolicy::File] {
-        let fixture = Fixture::keeping(|config| config.sync = sync);
+        let fixture = Fixture::keeping(LocalConfig::new().sync(sync));
         let Some(btrfs) = Peer::find("btrfs") else { return };
         let Some(disk) = Disk::over(&fixture, "btrfs", &[], 128) else { return };
         let limited = disk.directory.join("limited");
@@ -163,7 +163,7 @@ fn a_file_system_quota_fails_with_552_and_keeps_the_old_file_cm_106_hf_03() {
 
 #[test]
 fn a_disk_error_fails_with_451_and_keeps_the_old_file_cm_102_cm_106_hf_04() {
-    let fixture = Fixture::keeping(|config| config.sync = SyncPolicy::File);
+    let fixture = Fixture::keeping(LocalConfig::new().sync(SyncPolicy::File));
     let options = ["-F", "-b", "4096", "-O", "^has_journal"];
     let Some(disk) = Disk::over(&fixture, "ext4", &options, 16) else { return };
     let old = vec![b'o'; 400_000];
@@ -202,7 +202,7 @@ fn a_disk_error_fails_with_451_and_keeps_the_old_file_cm_102_cm_106_hf_04() {
 #[test]
 fn a_disk_that_becomes_read_only_fails_with_451_then_550_cm_105_cm_106_hf_05() {
     for command in ["STOR new", "STOR old", "STOU"] {
-        let fixture = Fixture::keeping(|config| config.sync = SyncPolicy::File);
+        let fixture = Fixture::keeping(LocalConfig::new().sync(SyncPolicy::File));
         let Some(disk) = Disk::over(&fixture, "ext4", &["-F"], 16) else { return };
         std::fs::write(disk.directory.join("old"), "old").expect("a file");
         sync();
@@ -316,7 +316,7 @@ fn confirmed_changes_survive_a_power_failure_fs_12_hf_07() {
 
 #[test]
 fn uploads_overwrite_files_on_a_disk_that_refuses_chmod_cm_105_fs_17() {
-    let fixture = Fixture::keeping(|config| config.umask = 0);
+    let fixture = Fixture::keeping(LocalConfig::new().umask(0));
     let Some(bindfs) = Peer::find("bindfs") else { return };
     let (below, directory) = (fixture.path("below"), fixture.path("disk"));
     std::fs::create_dir(&below).expect("a directory");

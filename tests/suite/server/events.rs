@@ -240,7 +240,7 @@ fn the_log_tells_how_each_transfer_ended() {
     wait_until("the end is logged", || log.lines().iter().any(is_told));
     drop(data);
     // A separate server with short timeouts. A busy machine must not exceed them before.
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.timeouts.stall = Duration::from_millis(300);
         config.timeouts.data_connect = Duration::from_millis(300);
     });
@@ -343,7 +343,7 @@ fn changes_that_were_not_synced_are_told_as_made() {
 fn refused_commands_are_logged_with_the_reason() {
     for (format, mark) in [(LogFormat::Text, " verb="), (LogFormat::Json, ",\"verb\":")] {
         let log = Log::new();
-        let config = super::quick().with(|config| config.overwrite = false);
+        let config = super::quick().overwrite(false);
         let with = |builder: ServerBuilder| builder.config(config).observer(log.in_format(format));
         let fixture = Fixture::with(with);
         fixture.write("a", "1");
@@ -411,7 +411,7 @@ fn refused_commands_are_logged_with_the_reason() {
 #[test]
 fn refused_connections_are_logged_at_most_once_per_second_ho_06() {
     let log = Log::new();
-    let config = super::quick().with(|config| config.limits.sessions = 3);
+    let config = super::quick_with(|config| config.limits.sessions = 3);
     let fixture =
         Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
     let address = fixture.server.local_addr();
@@ -441,10 +441,7 @@ fn reconfiguring_keeps_the_observers() {
     let old = fixture.session();
     change(super::quick());
     let new = RawSession::login(fixture.server.local_addr(), "new", "p");
-    change(
-        super::quick()
-            .with(|config| config.deny = vec![Network::parse(b"127.0.0.0/8").expect("a network")]),
-    );
+    change(super::quick().deny([Network::parse(b"127.0.0.0/8").expect("a network")]));
     let mut denied = RawSession::connect(fixture.server.local_addr());
     denied.expect_reply(421);
     let peers = [address(&old), address(&new), address(&denied)];
@@ -462,7 +459,7 @@ fn reconfiguring_keeps_the_observers() {
 #[test]
 fn a_login_beyond_the_session_limit_is_logged_as_too_many() {
     let log = Log::new();
-    let config = super::quick().with(|config| config.limits.per_user = 1);
+    let config = super::quick_with(|config| config.limits.per_user = 1);
     let fixture =
         Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
     let _first = fixture.session();
@@ -555,7 +552,7 @@ fn a_panicking_observer_ends_only_its_session_st_16() {
     };
     let words = Words { said: Arc::clone(&said), panics_at };
     let second = Words { said: Arc::clone(&said), panics_at: |_| false };
-    let config = super::quick().with(|config| config.limits.sessions = 4);
+    let config = super::quick_with(|config| config.limits.sessions = 4);
     let fixture = Fixture::with(|builder| builder.config(config).observer(words).observer(second));
     let mut other = fixture.session();
     let mut session = fixture.session();

@@ -65,7 +65,7 @@ fn fail2ban_finds_only_hosts_with_failed_logins_hs_18() {
     for format in [LogFormat::Text, LogFormat::Json] {
         let log = Log::new();
         let host = HostName::parse(b"ftp.example.org").expect("a host name");
-        let config = super::quick().with(|config| {
+        let config = super::quick_with(|config| {
             config.limits.per_user = 1;
             config.hosts = vec![VirtualHost::new(host)];
         });

@@ -227,10 +227,7 @@ fn a_pattern_search_can_be_aborted_dc_45_fr_26_ls_27() {
 fn planned(plan: impl FnOnce(FaultStorage) -> FaultStorage) -> Fixture {
     let root = tempfile::tempdir().expect("a directory");
     let local = LocalStorage::open(root.path()).expect("a storage");
-    let config = LocalConfig::default().with(|config| {
-        config.sync = SyncPolicy::None;
-        config.partial = PartialPolicy::Discard;
-    });
+    let config = LocalConfig::new().sync(SyncPolicy::None).partial(PartialPolicy::Discard);
     let local = local.configured(config).expect("a storage");
     let builder = Server::builder().config(super::quick()).storage(plan(FaultStorage::new(local)));
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");

@@ -42,8 +42,7 @@ fn fr_02_hs_08_single_bytes_give_the_same_replies() {
 #[test]
 fn a_bare_lf_separates_commands_except_in_strict_mode_fr_03_hs_11() {
     for strict_crlf in [false, true] {
-        let fixture =
-            Fixture::configured(super::quick().with(|config| config.strict_crlf = strict_crlf));
+        let fixture = Fixture::configured(super::quick().strict_crlf(strict_crlf));
         fixture.write("b", "b");
         let mut session = fixture.session();
         session.expect("PASV", 227);
@@ -400,7 +399,7 @@ fn rp_07_rp_08_rp_10_each_transfer_gets_one_150_before_226() {
 
 #[test]
 fn rp_09_st_08_cx_07_an_idle_session_gets_an_unsolicited_421() {
-    let config = super::quick().with(|config| config.timeouts.idle = Duration::from_millis(500));
+    let config = super::quick_with(|config| config.timeouts.idle = Duration::from_millis(500));
     let fixture = Fixture::configured(config);
     let mut session = RawSession::login_in_time(fixture.server.local_addr(), "u", "p");
     session.expect_reply(421);
@@ -447,7 +446,7 @@ fn rp_11_rp_14_the_greeting_does_not_identify_the_software() {
 #[test]
 fn rp_12_rp_14_a_full_server_refuses_with_421() {
     // One of the three is for another host.
-    let fixture = Fixture::configured(super::quick().with(|config| config.limits.sessions = 3));
+    let fixture = Fixture::configured(super::quick_with(|config| config.limits.sessions = 3));
     let mut first = fixture.session();
     let second = fixture.session();
     let mut third = RawSession::connect(fixture.server.local_addr());

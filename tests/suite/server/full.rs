@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use ftp_server::{MemoryStorage, Rights, Server, Storage, SyncPolicy, VirtualPath};
+use ftp_server::{LocalConfig, MemoryStorage, Rights, Server, Storage, SyncPolicy, VirtualPath};
 use ftp_tests::peer::skipped;
 use ftp_tests::raw::RawSession;
 use ftp_tests::wait::wait_until;
@@ -37,7 +37,7 @@ impl Drop for Mount {
 #[test]
 fn a_full_disk_fails_with_452_and_keeps_the_old_file_cm_86_cm_106_hf_01_hf_02() {
     for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
-        let fixture = Fixture::keeping(|config| config.sync = sync);
+        let fixture = Fixture::keeping(LocalConfig::new().sync(sync));
         let Some(mount) = Mount::over(&fixture, "size=1m,nr_inodes=16") else { return };
         let (old, more) = (vec![b'o'; 400_000], vec![b'n'; 900_000]);
         std::fs::write(mount.0.join("old"), &old).expect("a file");
@@ -91,7 +91,7 @@ pub(super) fn free(mount: &Mount) -> u64 {
 #[test]
 fn running_uploads_leave_the_min_free_reserve_untouched_cm_54_cm_105_cm_106() {
     const KEEP: u64 = 1 << 20;
-    let fixture = Fixture::configured(super::quick().with(|config| config.limits.min_free = KEEP));
+    let fixture = Fixture::configured(super::quick_with(|config| config.limits.min_free = KEEP));
     let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
     let old = vec![b'o'; 1_000_000];
     std::fs::write(mount.0.join("old"), &old).expect("a file");

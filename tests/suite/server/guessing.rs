@@ -33,7 +33,7 @@ fn time_of(session: &mut RawSession, line: &str, code: u16) -> Duration {
 fn each_failed_login_doubles_the_delay_cm_12() {
     let login_delay = Duration::from_millis(300);
     let fixture =
-        Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
+        Fixture::configured(super::quick_with(|config| config.logins.delay = login_delay));
     std::thread::scope(|scope| {
         for user in ["u", "unknown", "anonymous"] {
             let mut session = fixture.greeted();
@@ -50,7 +50,7 @@ fn each_failed_login_doubles_the_delay_cm_12() {
     // The right password is answered at once, compared with 10 minutes.
     let login_delay = Duration::from_secs(600);
     let fixture =
-        Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
+        Fixture::configured(super::quick_with(|config| config.logins.delay = login_delay));
     drop(fixture.session());
 }
 
@@ -58,7 +58,7 @@ fn each_failed_login_doubles_the_delay_cm_12() {
 fn commands_during_the_login_delay_are_answered_after_it_cm_12_fr_26() {
     let login_delay = Duration::from_millis(300);
     let fixture =
-        Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
+        Fixture::configured(super::quick_with(|config| config.logins.delay = login_delay));
     let mut session = fixture.greeted();
     let begun = Instant::now();
     session.send("USER u\r\nPASS wrong\r\nABOR\r\nSTAT\r\nNO");
@@ -90,7 +90,7 @@ fn commands_during_the_login_delay_are_answered_after_it_cm_12_fr_26() {
 
 #[test]
 fn a_disconnect_ends_the_login_delay_cm_12() {
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.logins.delay = Duration::from_secs(600);
         config.timeouts.login = Duration::from_secs(600);
     });
@@ -111,7 +111,7 @@ fn a_disconnect_ends_the_login_delay_cm_12() {
 
 #[test]
 fn a_shutdown_does_not_wait_for_login_delays_cm_12_st_13() {
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.logins.delay = Duration::from_secs(600);
         config.timeouts.login = Duration::from_secs(600);
     });
@@ -127,7 +127,7 @@ fn a_shutdown_does_not_wait_for_login_delays_cm_12_st_13() {
 
 #[test]
 fn the_login_timeout_runs_during_the_login_delay_cm_12_st_10() {
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.logins.delay = Duration::from_secs(50);
         config.timeouts.login = Duration::from_millis(500);
     });
@@ -159,7 +159,7 @@ fn fail(session: &mut RawSession, code: u16) {
 #[test]
 fn the_login_timeout_does_not_end_logged_in_sessions() {
     let limit = Duration::from_secs(1);
-    let config = super::quick().with(|config| config.timeouts.login = limit);
+    let config = super::quick_with(|config| config.timeouts.login = limit);
     let fixture = Fixture::configured(config);
     let mut session = RawSession::login_in_time(fixture.server.local_addr(), "u", "p");
     let start = Instant::now();
@@ -181,7 +181,7 @@ fn a_host_with_too_many_failed_logins_is_banned_for_a_time_hs_28_hs_29() {
     let root = tempfile::tempdir().expect("a directory");
     let (log, ban_for) = (Log::new(), Duration::from_secs(1));
     let config = |seconds| {
-        super::quick().with(|config| {
+        super::quick_with(|config| {
             config.logins.ban_after = 7;
             config.logins.ban_for = seconds;
         })
@@ -285,7 +285,7 @@ fn open_connections_of_a_banned_host_get_no_further_guesses_hs_28() {
     let asked = Arc::new(Counting(AtomicUsize::new(0)));
     let log = Log::new();
     let ban_for = Duration::from_secs(600);
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.logins.ban_after = 5;
         config.logins.ban_for = ban_for;
     });
@@ -318,7 +318,7 @@ fn removed_bans_are_logged_as_ended_hs_28() {
     }
     let root = tempfile::tempdir().expect("a directory");
     let log = Log::new();
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.logins.ban_after = 1;
         config.logins.ban_for = Duration::MAX;
     });
@@ -329,7 +329,8 @@ fn removed_bans_are_logged_as_ended_hs_28() {
         (RawSession::greeted(server.local_addr()), RawSession::greeted(server.local_addr()));
     fail(&mut guest, 530);
     assert_eq!(RawSession::connect(server.local_addr()).reply().code, 421);
-    let config = config.with(|config| config.logins.ban_for = Duration::from_secs(600));
+    let logins = config.logins.ban_for(Duration::from_secs(600));
+    let config = config.logins(logins);
     server.reconfigure(config, UserTable::new()).expect("a change");
     let ended = format!(" ban-ended peer=192.0.2.1 port={} network=192.0.2.1/32", port_of(&guest));
     wait_until("the end of the ban is logged", || {
@@ -355,7 +356,7 @@ fn removed_bans_are_logged_as_ended_hs_28() {
 
 #[test]
 fn failed_logins_lock_out_no_user_and_loopback_is_exempt_hs_29() {
-    let fixture = Fixture::configured(super::quick().with(|config| config.logins.ban_after = 2));
+    let fixture = Fixture::configured(super::quick_with(|config| config.logins.ban_after = 2));
     for _ in 0..4 {
         let mut session = fixture.greeted();
         [530, 530, 421].into_iter().for_each(|code| fail(&mut session, code));
@@ -379,10 +380,7 @@ fn allow_and_deny_lists_decide_which_hosts_may_connect() {
         (&["10.0.0.0/8"], &[], [421, 421, 421]),
         (&["0.0.0.0/0"], &["0.0.0.0/0"], [421, 421, 421]),
     ] {
-        let config = super::quick().with(|config| {
-            config.allow = networks(allow);
-            config.deny = networks(deny);
-        });
+        let config = super::quick().allow(networks(allow)).deny(networks(deny));
         let fixture = Fixture::configured(config);
         for (last, want) in (1_u8..).zip(want) {
             let from = IpAddr::from([127, 0, 0, last]);
@@ -410,7 +408,7 @@ fn hashed(hash: PasswordHash, config: ServerConfig) -> (tempfile::TempDir, Serve
 fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
     // Everything happens in one dialogue without a login.
     let login = Duration::from_secs(900);
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.timeouts.login = login;
         config.logins.failures = u32::MAX;
     });
@@ -449,7 +447,7 @@ fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
 fn many_huge_passwords_do_not_block_other_logins_hs_32() {
     let hash = PasswordHash::new(b"p").expect("a hash");
     let login = Duration::from_secs(900);
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.timeouts.login = login;
         config.logins.failures = u32::MAX;
     });
@@ -497,7 +495,7 @@ fn a_hanging_authenticator_blocks_only_one_session_hf_13() {
     let (may_go_on, release) = mpsc::channel();
     let login = Duration::from_secs(1);
     let config = |login| {
-        super::quick().with(|config| {
+        super::quick_with(|config| {
             config.timeouts.login = login;
             config.limits.sessions = 5;
             config.limits.per_user = 3;

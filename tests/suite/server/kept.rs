@@ -13,7 +13,7 @@ use ftp_tests::wait::{at_last, wait_until};
 
 use super::full::{Mount, free};
 use super::partial::moved;
-use super::{Fixture, KEPT, names_in, play, quick};
+use super::{Fixture, KEPT, names_in, play, quick, quick_with};
 
 /// The duration of the first sync of a [`slow`] server.
 const SYNC: Duration = Duration::from_millis(500);
@@ -298,7 +298,7 @@ fn a_new_file_under_the_replaced_name_can_be_resumed_fs_15() {
 fn restarting_an_upload_removes_its_partial_file_fs_15_hp_23() {
     let fixture = Fixture::new();
     let storage = LocalStorage::open(fixture.root.path()).expect("a storage");
-    let limited = LocalConfig::default().with(|config| config.quota = 10_000);
+    let limited = LocalConfig::new().quota(10_000);
     let storage = storage.configured(limited).expect("a storage");
     let server = Server::builder().config(quick()).storage(storage).user("u", "p", Rights::FULL);
     let fixture = Fixture { server: server.bind("127.0.0.1:0").expect("a server"), ..fixture };
@@ -322,7 +322,7 @@ fn restarting_an_upload_removes_its_partial_file_fs_15_hp_23() {
 #[test]
 fn the_oldest_partial_files_are_removed_to_free_space_fs_15_cm_105_cm_106() {
     const KEEP: u64 = 1 << 20;
-    let config = quick().with(|config| config.limits.min_free = KEEP);
+    let config = quick_with(|config| config.limits.min_free = KEEP);
     let fixture = Fixture::configured(config);
     let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
     for name in ["a", "b", "c"] {
@@ -350,7 +350,7 @@ fn the_oldest_partial_files_are_removed_to_free_space_fs_15_cm_105_cm_106() {
 #[test]
 fn a_partial_file_is_not_removed_while_it_is_resumed_fs_15_cm_106() {
     const KEEP: u64 = 1 << 20;
-    let config = quick().with(|config| config.limits.min_free = KEEP);
+    let config = quick_with(|config| config.limits.min_free = KEEP);
     let fixture = Fixture::configured(config);
     let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
     cut(&fixture, "full/older", &vec![b'o'; 300_000]);
@@ -374,7 +374,7 @@ fn min_free_reserves_inodes_too_cm_86_cm_105() {
     // 16 objects take 64 KiB at least. 1 MiB is more than all 64 take: a quarter of them stays
     // free.
     for min_free in [64 << 10, 1 << 20] {
-        let config = quick().with(|config| config.limits.min_free = min_free);
+        let config = quick_with(|config| config.limits.min_free = min_free);
         let fixture = Fixture::configured(config);
         let Some(_mount) = Mount::over(&fixture, "size=8m,nr_inodes=64") else { return };
         assert_a_quarter_of_64_inodes_is_reserved(&fixture);

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
 use ftp_server::{
-    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, Storage, UserTable,
+    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, PassivePolicy, Rights, Server,
+    Storage, UserTable,
 };
 use ftp_tests::network::in_own_network;
 use ftp_tests::peer::Peer;
@@ -21,7 +22,7 @@ use super::{CUT, DRAIN_STALL, Fixture};
 #[test]
 fn st_08_hs_06_incomplete_commands_do_not_extend_the_idle_timeout() {
     let idle = Duration::from_millis(1_500);
-    let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.idle = idle));
+    let fixture = Fixture::configured(super::quick_with(|config| config.timeouts.idle = idle));
     let login = || RawSession::login_in_time(fixture.server.local_addr(), "u", "p");
     let mut silent = login();
     let start = Instant::now();
@@ -38,7 +39,7 @@ fn st_08_hs_06_incomplete_commands_do_not_extend_the_idle_timeout() {
 #[test]
 fn st_10_hs_05_hs_35_a_session_without_a_login_times_out() {
     let login = Duration::from_millis(1_500);
-    let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.login = login));
+    let fixture = Fixture::configured(super::quick_with(|config| config.timeouts.login = login));
     let mut silent = RawSession::connect(fixture.server.local_addr());
     let mut busy = fixture.greeted();
     wait_until("the session ends", || {
@@ -60,7 +61,7 @@ fn queued_commands_do_not_extend_the_login_timeout() {
             Err(AuthError::Refused)
         }
     }
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.timeouts.login = Duration::from_millis(700);
         config.logins.failures = u32::MAX;
     });
@@ -141,11 +142,12 @@ fn new_settings_apply_to_new_sessions_and_after_rein_cm_17() {
 
     let storage = LocalStorage::open(fixture.root.path()).expect("the root");
     let users = UserTable::new().user("new", "q", Login::new(Arc::new(storage), Rights::READ));
-    let config = fixture.server.config().with(|config| {
-        config.banner = "Anew".to_owned();
-        config.overwrite = false;
-        config.passive.enabled = false;
-    });
+    let config = fixture
+        .server
+        .config()
+        .banner("Anew")
+        .overwrite(false)
+        .passive(PassivePolicy::new().enabled(false));
     fixture.server.reconfigure(config.clone(), users).expect("a change");
     assert_eq!(fixture.server.config(), config);
 
@@ -173,8 +175,7 @@ fn new_settings_apply_to_new_sessions_and_after_rein_cm_17() {
         session.expect("PASV", 502);
     }
     // REIN fails from an address that may not connect any more.
-    let deny = vec![Network::parse(b"127.0.0.2").expect("a network")];
-    let config = config.with(|config| config.deny = deny);
+    let config = config.deny([Network::parse(b"127.0.0.2").expect("a network")]);
     fixture.server.reconfigure(config, UserTable::new()).expect("a change");
     other.expect("USER u", 331);
     assert_eq!(other.expect("REIN", 421).text(), "421 Not available to your address");
@@ -285,7 +286,7 @@ fn two_hundred_sessions_are_served_at_once_and_end() {
 #[test]
 fn clients_without_a_login_do_not_lock_out_users_ho_09_ho_10_hs_05() {
     let config = |login| {
-        super::quick().with(|config| {
+        super::quick_with(|config| {
             config.limits.sessions = 40;
             config.timeouts.login = Duration::from_secs(login);
         })

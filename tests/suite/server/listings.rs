@@ -49,7 +49,7 @@ fn ls_20_ls_21_ls_22_list_has_nine_fields() {
 
 #[test]
 fn show_ids_lists_numeric_owners_and_groups_ls_21() {
-    let fixture = Fixture::configured(super::quick().with(|config| config.show_ids = true));
+    let fixture = Fixture::configured(super::quick().show_ids(true));
     fixture.write("a", "");
     let metadata = std::fs::metadata(fixture.path("a")).expect("it is there");
     let want = [metadata.uid().to_string(), metadata.gid().to_string()];
@@ -407,7 +407,7 @@ fn ls_09_each_perm_letter_stands_for_an_allowed_command() {
     ];
     for overwrite in [true, false] {
         for right in each {
-            let config = super::quick().with(|config| config.overwrite = overwrite);
+            let config = super::quick().overwrite(overwrite);
             let fixture = Fixture::with(|builder| {
                 builder.config(config).user("one", "p", Rights::LIST | right)
             });

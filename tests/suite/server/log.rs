@@ -9,7 +9,7 @@ use ftp_tests::raw::{RawData, RawSession};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::data::passive_address;
-use super::{Fixture, events, quick};
+use super::{Fixture, events, quick_with};
 
 /// The client whose log records are kept. Other tests run in this process too, and a port of theirs
 /// may be the same, but no other test has this address.
@@ -113,7 +113,7 @@ fn hostile_names_are_logged_without_control_characters_hs_18() {
 #[test]
 fn refused_logins_do_not_fill_the_log_ho_06() {
     let log = events::Log::new();
-    let config = quick().with(|config| {
+    let config = quick_with(|config| {
         (config.logins.delay, config.logins.failures) = (Duration::ZERO, u32::MAX);
         config.logins.ban_after = 0;
     });

@@ -119,7 +119,7 @@ fn unavailable_user_stores_and_missing_login_directories_cm_13_cm_14() {
 #[test]
 fn an_unavailable_user_store_delays_each_attempt_cm_12_cm_13() {
     let delay = Duration::from_millis(300);
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.logins.delay = delay;
         config.logins.failures = 2;
     });
@@ -153,7 +153,7 @@ fn dash_password_strips_a_leading_dash_dv_26_cm_11() {
     for (dash_password, refused, taken) in
         [(false, ["-p", "--p", "-"], "p"), (true, ["--p", "p-", "-"], "-p")]
     {
-        let config = super::quick().with(|config| {
+        let config = super::quick_with(|config| {
             config.dash_password = dash_password;
             config.logins.failures = 9;
         });
@@ -229,7 +229,7 @@ fn rein_does_not_reset_the_failed_login_count_cm_17() {
 #[test]
 fn rein_restarts_the_login_timeout_only_after_a_login_cm_17_st_10() {
     let login = Duration::from_millis(500);
-    let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.login = login));
+    let fixture = Fixture::configured(super::quick_with(|config| config.timeouts.login = login));
     let address = fixture.server.local_addr();
     // A busy machine may exceed the timeout in the second login too.
     at_last("a second login within the timeout", || {
@@ -291,7 +291,7 @@ fn configured_hosts_reach_the_authenticator_cm_23_cm_24() {
     let mut hosts = ["ftp.example.org", "192.0.2.1"].map(|name| VirtualHost::new(host(name)));
     hosts[0].banner = Some("Files of the example".to_owned());
     let wanted = host("ftp.example.org");
-    let config = super::quick().with(|config| config.hosts = hosts.into());
+    let config = super::quick().hosts(hosts);
     let (_root, server) = server(config, move |attempt| match attempt.host {
         Some(host) if *host == wanted => Ok(()),
         _ => Err(AuthError::OtherHost),
@@ -380,7 +380,7 @@ fn tls_commands_are_refused_without_tls_cm_62_cm_67_cm_68_cm_71_cm_72_cm_73() {
 
 #[test]
 fn the_sessions_of_a_user_are_limited_cm_15() {
-    let fixture = Fixture::configured(super::quick().with(|config| config.limits.per_user = 2));
+    let fixture = Fixture::configured(super::quick_with(|config| config.limits.per_user = 2));
     let mut first = fixture.session();
     let mut second = fixture.session();
     let mut third = fixture.greeted();
@@ -418,7 +418,7 @@ fn a_user_can_have_a_custom_session_limit_cm_15() {
         .user("as-all", "p", login(None))
         .user("one", "p", login(Some(1)))
         .user("any", "p", login(Some(0)));
-    let config = super::quick().with(|config| config.limits.per_user = 2);
+    let config = super::quick_with(|config| config.limits.per_user = 2);
     let server = Server::builder().config(config).authenticator(table).bind("127.0.0.1:0");
     let server = server.unwrap();
     for (user, most) in [("as-all", Some(2)), ("one", Some(1)), ("any", None)] {
@@ -434,7 +434,7 @@ fn a_user_can_have_a_custom_session_limit_cm_15() {
 #[test]
 fn a_session_frees_its_place_before_its_last_reply_cm_15_cm_21_st_12() {
     let config = |per_user, sessions| {
-        super::quick().with(|config| {
+        super::quick_with(|config| {
             config.limits.per_user = per_user;
             config.limits.sessions = sessions;
         })
@@ -460,7 +460,7 @@ fn a_session_frees_its_place_before_its_last_reply_cm_15_cm_21_st_12() {
 fn the_session_limit_counts_anonymous_aliases_as_one_user_cm_15() {
     let fixture = Fixture::with(|builder| {
         builder
-            .config(super::quick().with(|config| config.limits.per_user = 1))
+            .config(super::quick_with(|config| config.limits.per_user = 1))
             .user("U", "p", Rights::READ)
             .anonymous(Rights::READ)
     });
@@ -528,7 +528,7 @@ fn a_user_can_begin_with_type_image_cm_32() {
 
 #[test]
 fn known_and_unknown_names_get_the_same_replies_hs_30() {
-    let config = super::quick().with(|config| config.logins.failures = u32::MAX);
+    let config = super::quick_with(|config| config.logins.failures = u32::MAX);
     let fixture = Fixture::with(|builder| {
         let known = (0..500).map(|number| format!("known{number}"));
         known.fold(builder.config(config), |builder, name| builder.user(name, "p", Rights::READ))

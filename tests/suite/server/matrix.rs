@@ -258,7 +258,7 @@ impl Field {
             let base = self.base.path().to_owned();
             // While many sessions wait for their turn, their transfers stall.
             let stall = Duration::from_secs(600);
-            let config = super::quick().with(|config| config.timeouts.stall = stall);
+            let config = super::quick_with(|config| config.timeouts.stall = stall);
             Server::builder().config(config).authenticator(OneEach { base }).bind(address)
         };
         let ipv4 = start("127.0.0.1:0").unwrap();
@@ -336,7 +336,7 @@ impl Authenticator for OneEach {
             Some(_) => return Err(AuthError::Refused),
         }
         let storage = LocalStorage::open(&root).map_err(|_| AuthError::NoHome)?;
-        let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+        let config = LocalConfig::new().sync(SyncPolicy::None);
         let storage = Arc::new(storage.configured(config).map_err(|_| AuthError::NoHome)?);
         let rights = if name.starts_with("reader") { Rights::READ } else { Rights::FULL };
         Ok(Login::new(storage, rights))

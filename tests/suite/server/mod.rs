@@ -47,7 +47,9 @@ mod unique;
 use std::path::Path;
 use std::time::Duration;
 
-use ftp_server::{LocalConfig, Rights, Server, ServerBuilder, ServerConfig, SyncPolicy};
+use ftp_server::{
+    LocalConfig, LoginPolicy, Rights, Server, ServerBuilder, ServerConfig, SyncPolicy, Timeouts,
+};
 use ftp_tests::raw::RawSession;
 use tempfile::TempDir;
 
@@ -79,8 +81,8 @@ impl Fixture {
     }
 
     /// Starts it with other settings for the files of the root.
-    fn keeping(change: impl FnOnce(&mut LocalConfig)) -> Self {
-        Self::with(|builder| builder.local_config(LocalConfig::default().with(change)))
+    fn keeping(local: LocalConfig) -> Self {
+        Self::with(|builder| builder.local_config(local))
     }
 
     fn with(adjust: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
@@ -88,7 +90,7 @@ impl Fixture {
         let builder = Server::builder()
             .root(root.path())
             .config(quick())
-            .local_config(LocalConfig::default().with(|config| config.sync = SyncPolicy::None))
+            .local_config(LocalConfig::new().sync(SyncPolicy::None))
             .user("u", "p", Rights::FULL)
             .user("fxp", "p", Rights::FULL | Rights::FXP)
             .user("reader", "p", Rights::READ);
@@ -156,9 +158,16 @@ fn published_in(directory: &Path) -> Vec<String> {
 /// Returns settings without a delay after a wrong password, and with timeouts that no transfer of a
 /// busy machine exceeds.
 fn quick() -> ServerConfig {
-    ServerConfig::default().with(|config| {
-        config.timeouts.data_connect = Duration::from_secs(60);
-        config.timeouts.stall = Duration::from_secs(60);
-        config.logins.delay = Duration::ZERO;
-    })
+    ServerConfig::new()
+        .timeouts(
+            Timeouts::new().data_connect(Duration::from_secs(60)).stall(Duration::from_secs(60)),
+        )
+        .logins(LoginPolicy::new().delay(Duration::ZERO))
+}
+
+/// Returns the settings of [`quick`] after a change.
+fn quick_with(change: impl FnOnce(&mut ServerConfig)) -> ServerConfig {
+    let mut config = quick();
+    change(&mut config);
+    config
 }

@@ -36,10 +36,7 @@ impl Mounted {
         symlink(away.path(), shared.join("out")).expect("a link");
         symlink("../pub", own.join("pub/round")).expect("a link");
         let local = |root: &TempRoot, quota| {
-            let config = LocalConfig::default().with(|config| {
-                config.sync = SyncPolicy::None;
-                config.quota = quota;
-            });
+            let config = LocalConfig::new().sync(SyncPolicy::None).quota(quota);
             let storage = LocalStorage::open(root.path()).expect("it opens");
             storage.configured(config).expect("a storage")
         };

@@ -53,7 +53,7 @@ fn barred_users_are_refused_like_a_wrong_password_hs_30() {
         .iter()
         .fold(UserTable::new(), |table, (name, login, _)| table.user(*name, "p", login.clone()));
     let reasons = Arc::new(Reasons::default());
-    let config = super::quick().with(|config| config.logins.failures = 3);
+    let config = super::quick_with(|config| config.logins.failures = 3);
     let builder = Server::builder().config(config).observer(Arc::clone(&reasons));
     let server = builder.authenticator(table).bind("127.0.0.1:0").expect("a server");
     for (name, _, refusal) in &users {
@@ -84,7 +84,7 @@ fn a_user_can_have_a_custom_idle_timeout_st_08() {
         "p",
         login(Rights::READ).idle(Duration::from_secs(300)),
     );
-    let config = super::quick().with(|config| config.timeouts.idle = idle);
+    let config = super::quick_with(|config| config.timeouts.idle = idle);
     let server = |config| {
         let builder = Server::builder().config(config).authenticator(table.clone());
         builder.bind("127.0.0.1:0").expect("a server")
@@ -110,7 +110,7 @@ fn a_user_can_have_a_custom_overwrite_setting() {
     ] {
         let mut login = login(Rights::FULL);
         login.overwrite = of_user;
-        let config = super::quick().with(|config| config.overwrite = of_server);
+        let config = super::quick().overwrite(of_server);
         let builder = Server::builder().config(config);
         let builder = builder.authenticator(UserTable::new().user("u", "p", login));
         let server = builder.bind("127.0.0.1:0").expect("a server");

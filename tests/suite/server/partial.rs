@@ -135,7 +135,7 @@ fn an_interrupted_upload_keeps_the_existing_file_fs_15_hf_17() {
 fn partial_files_of_a_shared_identity_are_never_kept_fs_15() {
     for partial in [PartialPolicy::Resume, PartialPolicy::Publish] {
         let fixture = Fixture::with(|builder| {
-            let config = LocalConfig::default().with(|config| config.partial = partial);
+            let config = LocalConfig::new().partial(partial);
             builder.local_config(config).anonymous(Rights::FULL)
         });
         for (user, kept) in [("anonymous", 0), ("u", 1)] {

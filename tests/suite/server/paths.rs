@@ -151,8 +151,8 @@ fn special_files_never_block_a_command_fs_11_hp_07() {
 #[test]
 fn denied_names_cannot_be_created_by_any_verb_fs_06_cm_86_cm_93_cm_105_cm_111_ls_09() {
     let deny_names = ["*.exe", ".ht*", "con"].map(|text| NamePattern::parse(text.as_bytes()));
-    let deny_names = deny_names.into_iter().collect::<Result<_, _>>().expect("patterns");
-    let fixture = Fixture::configured(super::quick().with(|config| config.deny_names = deny_names));
+    let deny_names: Vec<_> = deny_names.into_iter().collect::<Result<_, _>>().expect("patterns");
+    let fixture = Fixture::configured(super::quick().deny_names(deny_names));
     std::fs::create_dir(fixture.path("dir.exe")).expect("a directory");
     fixture.write("old.exe", "old");
     fixture.write("plain", "p");

@@ -30,11 +30,8 @@ fn limited_to(bytes: u64, files: u64) -> Fixture {
     Fixture::with(|builder| builder).with_users(|root| {
         let storage = LocalStorage::open(root).expect("a root");
         let login = |quota, max_files| {
-            let config = LocalConfig::default().with(|config| {
-                config.sync = SyncPolicy::None;
-                config.quota = quota;
-                config.max_files = max_files;
-            });
+            let config =
+                LocalConfig::new().sync(SyncPolicy::None).quota(quota).max_files(max_files);
             let storage = storage.clone().configured(config).expect("a storage");
             Login::new(Arc::new(storage), Rights::FULL)
         };
@@ -288,7 +285,7 @@ fn hard_links_fail_with_550_if_denied_hp_08() {
     let theirs = others.path().join("protected");
     for deny_hardlinks in [false, true] {
         std::fs::write(&theirs, "protected").expect("a file");
-        let fixture = Fixture::keeping(|config| config.deny_hardlinks = deny_hardlinks);
+        let fixture = Fixture::keeping(LocalConfig::new().deny_hardlinks(deny_hardlinks));
         std::fs::hard_link(&theirs, fixture.path("f")).expect("a link");
         fixture.write("plain", "plain");
         let mut session = fixture.session();

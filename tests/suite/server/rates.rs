@@ -23,7 +23,7 @@ fn content(seconds: u64) -> Vec<u8> {
 
 #[test]
 fn each_session_is_limited_to_its_rate() {
-    let config = super::quick().with(|config| config.limits.rate_per_session = RATE);
+    let config = super::quick_with(|config| config.limits.rate_per_session = RATE);
     let fixture = Fixture::configured(config);
     fixture.write("file", content(1));
     fixture.write("half", vec![b'\n'; content(1).len() / 2]);
@@ -58,7 +58,7 @@ fn each_session_is_limited_to_its_rate() {
 
 #[test]
 fn all_sessions_of_a_user_share_one_rate_limit() {
-    let config = super::quick().with(|config| config.limits.rate_per_user = RATE);
+    let config = super::quick_with(|config| config.limits.rate_per_user = RATE);
     let fixture = Fixture::with(|builder| {
         builder.config(config).user("v", "p", Rights::FULL).anonymous(Rights::READ)
     });
@@ -88,7 +88,7 @@ fn all_sessions_of_a_user_share_one_rate_limit() {
 #[test]
 fn a_user_can_have_custom_rate_limits() {
     // So slow that no transfer ends within a test.
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.limits.rate_per_session = 1;
         config.limits.rate_per_user = 1;
     });
@@ -123,7 +123,7 @@ fn a_user_can_have_custom_rate_limits() {
 fn abor_and_stat_are_served_during_a_rate_limited_transfer_cm_133_dc_45() {
     patiently(CUT, |_| {
         let stall = Duration::from_millis(200);
-        let config = super::quick().with(|config| {
+        let config = super::quick_with(|config| {
             config.limits.rate_per_session = 2;
             config.timeouts.stall = stall;
         });

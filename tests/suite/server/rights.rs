@@ -294,7 +294,7 @@ fn mkdir_parents_creates_missing_directories_for_uploads_cm_105() {
         .user("box", "p", login(Rights::DROP_BOX).mkdir_parents(true))
         .user("writer", "p", login(Rights::WRITE | Rights::LIST).mkdir_parents(true));
     let deny_names = vec![NamePattern::parse(b"*.exe").expect("a pattern")];
-    let config = super::quick().with(|config| config.deny_names = deny_names);
+    let config = super::quick().deny_names(deny_names);
     let builder = Server::builder().config(config).authenticator(table);
     let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
     let ask = |user: &str, line: &str| {
@@ -346,7 +346,7 @@ fn no_directories_are_created_for_a_file_that_does_not_fit_cm_105() {
     fs::create_dir(root.path().join("dir")).expect("a directory");
     let login = Login::new(storage(root.path()), Rights::FULL).mkdir_parents(true);
     let table = UserTable::new().user("camera", "p", login);
-    let config = super::quick().with(|config| config.limits.min_free = 1 << 60);
+    let config = super::quick_with(|config| config.limits.min_free = 1 << 60);
     let builder = Server::builder().config(config).authenticator(table);
     let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
     let mut session = RawSession::login(server.local_addr(), "camera", "p");

@@ -117,7 +117,7 @@ fn stop_listening_keeps_existing_sessions() {
 
 #[test]
 fn a_session_kicked_while_it_waits_gets_421_st_13() {
-    let config = super::quick().with(|config| {
+    let config = super::quick_with(|config| {
         config.logins.delay = Duration::from_secs(300);
         config.timeouts.login = Duration::from_secs(600);
         config.limits.rate_per_session = 1;

@@ -33,7 +33,7 @@ struct Balanced {
 /// Returns a server with few of everything, behind a balancer.
 fn balanced() -> Balanced {
     let ports = OwnPorts::claim(10);
-    let config: ServerConfig = super::quick().with(|config| {
+    let config: ServerConfig = super::quick_with(|config| {
         config.proxy_protocol = vec![Network::parse(b"127.0.0.2/32").expect("a network")];
         config.passive.ports = Some(ports.ranges());
         config.limits.sessions = 40;

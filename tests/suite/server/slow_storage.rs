@@ -124,7 +124,7 @@ fn a_slow_storage_does_not_count_as_a_client_stall_st_13() {
         StorageCall::SourceReady,
     ] {
         let storage = memory();
-        let config = super::quick().with(|config| config.timeouts.stall = stall);
+        let config = super::quick_with(|config| config.timeouts.stall = stall);
         let server = Server::builder()
             .config(config)
             .storage(late(storage.clone(), call))

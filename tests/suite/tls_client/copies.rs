@@ -61,7 +61,7 @@ fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report,
 }
 
 fn only(direction: Direction) -> Options {
-    Options { direction, compare_sizes: false, ..Options::default() }
+    Options::new().direction(direction).compare_sizes(false)
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_protected_copy_fails_without_equal_sizes_fx_11() {
         for compare_sizes in [false, true] {
             let source = [&[IMAGE, FEATURES, LISTENS, SENDS], of_source].concat().leak();
             let target = [&[IMAGE, NO_SSCN, CONNECTS, STORES], of_target].concat().leak();
-            let options = Options { compare_sizes, ..only(Direction::SourceListens) };
+            let options = only(Direction::SourceListens).compare_sizes(compare_sizes);
             let error = copy(source, target, options).unwrap_err();
             match (&error.last().unwrap().error, want) {
                 (Error::Incomplete { bytes, announced }, Some((there, wanted))) => {

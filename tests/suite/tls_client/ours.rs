@@ -9,7 +9,7 @@ use ftp_client::{
     Watch,
 };
 use ftp_client::{RawCommand, fxp};
-use ftp_server::{Rights, ServerBuilder, ServerConfig, SessionReuse};
+use ftp_server::{Limits, LoginPolicy, Rights, ServerBuilder, ServerConfig, SessionReuse};
 use ftp_tests::content::{binary, large};
 use ftp_tests::peer::RealServer;
 use ftp_tests::site::OurServer;
@@ -31,7 +31,7 @@ impl Ours {
         let pair = authority.issue(Kind::Good);
         let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
         let tls = ftp_server::Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
-        let config = config.with(|config| config.logins.delay = Duration::ZERO);
+        let config = config.logins(LoginPolicy::new().delay(Duration::ZERO));
         let builder: ServerBuilder = ftp_server::Server::builder().config(config);
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let builder = builder.tls(tls.session_reuse(reuse)).implicit_tls(any);
@@ -109,7 +109,7 @@ fn a_hundred_uploads_resume_tls_sessions_when_required_ht_16() {
 #[test]
 fn aborted_tls_transfers_leave_the_session_usable() {
     // The transfer would take a minute.
-    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 100_000);
+    let config = ServerConfig::new().limits(Limits::new().rate_per_session(100_000));
     let ours = Ours::with(SessionReuse::Observe, config);
     ours.server.root.write("file", &binary(6_000_000, 1));
     let mut client = ours.client();
@@ -303,7 +303,7 @@ fn a_protected_copy_needs_a_server_that_starts_the_handshake_fx_11() {
     let connect = |site| super::session::connect(site, &authority, Mode::Passive, false).unwrap();
     let (mut source, mut target) = (connect(&one), connect(&two));
     for direction in [fxp::Direction::TargetListens, fxp::Direction::SourceListens] {
-        let options = fxp::Options { direction, ..fxp::Options::default() };
+        let options = fxp::Options::new().direction(direction);
         fxp::transfer(&mut source, "file", &mut target, "copy", options)
             .unwrap_or_else(|error| panic!("{direction:?}: {error}"));
         assert!(two.root.read("copy") == content, "{direction:?}");

@@ -14,16 +14,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Timeouts that other tests never reach.
 pub(super) fn timeouts() -> Timeouts {
-    Timeouts {
-        resolve: LIMIT,
-        connect: LIMIT,
-        greeting: LIMIT,
-        handshake: LIMIT,
-        reply: LIMIT,
-        data_connect: LIMIT,
-        stall: LIMIT,
-        final_reply: LIMIT,
-    }
+    Timeouts::new()
+        .resolve(LIMIT)
+        .connect(LIMIT)
+        .greeting(LIMIT)
+        .handshake(LIMIT)
+        .reply(LIMIT)
+        .data_connect(LIMIT)
+        .stall(LIMIT)
+        .final_reply(LIMIT)
 }
 
 /// The certificate of a sound server, and its authority.

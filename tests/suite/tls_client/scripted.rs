@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ftp_client::{CertificateFault, Client, Error, Phase, Timeouts, Tls, TlsError, TlsVersion};
+use ftp_client::{CertificateFault, Client, Error, Phase, Tls, TlsError, TlsVersion};
 use ftp_tests::tls::{Authority, Kind, TlsServer, Version};
 use ftp_tests::wait::patiently;
 
@@ -134,7 +134,7 @@ fn no_login_is_sent_unless_auth_succeeds_tl_20_ht_03_ht_04() {
         });
         let limits = match hangs_up {
             true => timeouts(),
-            false => Timeouts { reply: Duration::from_millis(150), ..timeouts() },
+            false => timeouts().reply(Duration::from_millis(150)),
         };
         let builder = Client::builder().timeouts(limits);
         match server.connect_with(builder, explicit(&authority)).unwrap_err() {
@@ -362,7 +362,7 @@ fn a_server_that_stops_reading_under_tls_causes_a_timeout_hc_19() {
         peer.answer("NOOP", "200 ok");
     });
     let stall = Duration::from_millis(150);
-    let builder = Client::builder().timeouts(Timeouts { stall, ..timeouts() });
+    let builder = Client::builder().timeouts(timeouts().stall(stall));
     let mut client = server.connect_with(builder, explicit(&authority)).unwrap();
     client.login("u", "p").unwrap();
     let mut file = client.store("a").unwrap();
@@ -443,7 +443,7 @@ fn a_refusal_during_the_data_handshake_is_reported() {
 
 #[test]
 fn a_stalled_handshake_times_out() {
-    let limits = Timeouts { handshake: Duration::from_millis(150), ..timeouts() };
+    let limits = timeouts().handshake(Duration::from_millis(150));
     let (authority, _, tls) = sound();
     let server = Server::start(|mut peer| {
         peer.reply("220 ready");
@@ -465,7 +465,7 @@ fn a_stalled_handshake_times_out() {
             peer.answer("NOOP", "200 ok");
             peer.expect_end();
         });
-        let builder = Client::builder().timeouts(Timeouts { handshake, ..timeouts() });
+        let builder = Client::builder().timeouts(timeouts().handshake(handshake));
         let mut client = server.connect_with(builder, explicit(&authority)).unwrap();
         client.login("u", "p").unwrap();
         let error = get(&mut client).unwrap_err();

@@ -19,14 +19,12 @@ pub(super) fn connect(
     let tls = if implicit { Tls::implicit() } else { Tls::explicit() };
     let tls = tls.roots([authority.certificate().to_vec()]);
     let limit = Duration::from_secs(60);
-    let timeouts = Timeouts {
-        greeting: limit,
-        reply: limit,
-        handshake: limit,
-        stall: limit,
-        final_reply: limit,
-        ..Timeouts::default()
-    };
+    let timeouts = Timeouts::new()
+        .greeting(limit)
+        .reply(limit)
+        .handshake(limit)
+        .stall(limit)
+        .final_reply(limit);
     let builder = Client::builder().timeouts(timeouts).mode(mode).tls(tls);
     let mut client = builder.connect(&site.address.to_string())?;
     client.login(site.user, site.password)?;

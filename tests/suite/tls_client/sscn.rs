@@ -29,12 +29,12 @@ fn ours(host: Ipv4Addr, authority: &Authority, adjust: impl FnOnce(Tls) -> Tls) 
     let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
     let tls = adjust(Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
     let networks = vec![Network::parse(b"127.0.0.0/8").unwrap()];
-    let config = ServerConfig::default().with(|config| config.fxp_networks = networks);
+    let config = ServerConfig::new().fxp_networks(networks);
     OurServer::at(host, Server::builder().config(config).tls(tls), Rights::FULL | Rights::FXP)
 }
 
 fn to(direction: Direction) -> fxp::Options {
-    fxp::Options { direction, ..fxp::Options::default() }
+    fxp::Options::new().direction(direction)
 }
 
 /// Returns clients of both.

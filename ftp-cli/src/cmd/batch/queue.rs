@@ -124,7 +124,7 @@ impl<'a> Queue<'a> {
             Order::Get { remote, local } => self.get(number, remote, local.as_deref()),
             Order::Put { local, remote } => self.put(number, local, remote.as_deref()),
             Order::Ls { long, all, recursive, path } => {
-                let list = ListOptions { all: *all, ..ListOptions::default() };
+                let list = ListOptions::new().all(*all);
                 let how = ls::LsOptions {
                     list,
                     long: *long,
@@ -137,11 +137,10 @@ impl<'a> Queue<'a> {
             Order::Rm { recursive, force, paths } => {
                 self.each(number, paths, &mut |queue, path, repeat| {
                     is_named(path)?;
-                    let how = RemoveOptions {
-                        recursive: *recursive,
-                        ignore_missing: *force,
-                        is_directory: path.ends_with(b"/"),
-                    };
+                    let how = RemoveOptions::new()
+                        .recursive(*recursive)
+                        .ignore_missing(*force)
+                        .is_directory(path.ends_with(b"/"));
                     let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
                     let (url, place) = (queue.url, Place::at(path));
                     rm::remove(client, url, place, how, &queue.reporter, repeat)

@@ -91,33 +91,23 @@ impl<'a> Dial<'a> {
     pub(super) fn timeouts(&self) -> Timeouts {
         let most = self.patience();
         let greeted = self.seen.answers.get().map_or(Duration::ZERO, |it| slowest(it));
-        let Timeouts {
-            resolve,
-            connect,
-            greeting,
-            handshake,
-            reply,
-            data_connect,
-            stall,
-            final_reply,
-        } = self.asked.timeouts;
-        Timeouts {
-            resolve: resolve.min(most),
-            connect: connect.min(most),
+        let asked = self.asked.timeouts;
+        asked
+            .resolve(asked.resolve.min(most))
+            .connect(asked.connect.min(most))
             // A server that looks up client names greets slowly on each connection.
-            greeting: greeting.min(most.max(greeted * 2)),
-            handshake: handshake.min(most),
-            reply: reply.min(most),
-            data_connect: data_connect.min(most),
-            stall: stall.min(most),
-            final_reply: final_reply.min(most),
-        }
+            .greeting(asked.greeting.min(most.max(greeted * 2)))
+            .handshake(asked.handshake.min(most))
+            .reply(asked.reply.min(most))
+            .data_connect(asked.data_connect.min(most))
+            .stall(asked.stall.min(most))
+            .final_reply(asked.final_reply.min(most))
     }
 
     /// Returns the timeouts for the first look, which may wait longer for a greeting.
     pub(super) fn timeouts_of_look(&self) -> Timeouts {
         let greeting = self.asked.timeouts.greeting.min((self.left() / 2).max(SHORTEST));
-        Timeouts { greeting, ..self.timeouts() }
+        self.timeouts().greeting(greeting)
     }
 
     /// Connects without logging in.

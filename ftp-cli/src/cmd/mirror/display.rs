@@ -155,6 +155,18 @@ impl<'a> MirrorDisplay<'a> {
         self.observer.messages.say_if(is_said, format_args!("{verb} {}", shown(path)));
     }
 
+    /// Reports a file of the target that got another name.
+    fn renamed(&self, from: &[u8], path: &[u8]) {
+        let event = || {
+            let event = self.naming.add(Object::event("done"), path).text("action", "renamed");
+            event.name("from", &(self.naming.target)(from)).number("bytes", 0)
+        };
+        self.observer.events.done(event, 0);
+        let is_said = !self.observer.quiet;
+        let message = format_args!("renamed {} to {}", shown(from), shown(path));
+        self.observer.messages.say_if(is_said, message);
+    }
+
     /// Says why existing bytes of the target are not used.
     fn begins_again(&self, path: &[u8], why: Why) {
         match self.is_upload {
@@ -229,6 +241,7 @@ impl Observer for MirrorDisplay<'_> {
             Event::Made { path } => self.changed(path, "made", 0),
             Event::Linked { path } => self.changed(path, "linked", 0),
             Event::ModeSet { path } => self.changed(path, "mode set", 0),
+            Event::Renamed { from, path } => self.renamed(from, path),
             Event::Removed { path } => self.changed(path, "removed", 0),
             Event::SourceRemoved { path } => self.changed(path, "source removed", 0),
             Event::Failed { path, why } => {

@@ -178,6 +178,8 @@ impl<'a> Mirror<'a> {
             self.wanted.check_upload()?;
         } else if self.wanted.transfer.temporary.is_some() {
             return Err(Failure::usage("--temp applies only to uploads"));
+        } else if self.wanted.manifest.is_some() {
+            return Err(Failure::usage("--manifest applies only to uploads"));
         }
         let mut logins = match (source, target) {
             (End::Remote(from), End::Remote(to)) => {

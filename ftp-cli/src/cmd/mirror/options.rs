@@ -11,11 +11,19 @@ use crate::exit::Failure;
 use crate::options::{Options, values};
 use crate::transfer::options::{TransferOptions, Verify, journals};
 
+/// The list of a deploy, unless `--manifest` has a name.
+const MANIFEST: &str = ".ftp-cli-manifest.json";
+
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
     pub(super) filter: Filter,
     listing: ListingForm,
-    comparison: Compare,
+    /// `--compare` or `--size-only`, if given.
+    comparison: Option<Compare>,
+    /// `--manifest`.
+    pub(super) manifest: Option<String>,
+    /// `--force`.
+    replaces_changed: bool,
     pub(super) deletes: bool,
     /// `--ignore-errors`.
     pub(super) ignores_errors: bool,
@@ -52,10 +60,10 @@ impl MirrorOptions {
         let modes = [("size", Compare::Size), ("time", Compare::Time), ("hash", Compare::Digest)];
         let named = options.parsed("compare", |text| values::word(text, &modes))?;
         let comparison = match options.last_of(&["size-only", "compare"]) {
-            Some("size-only") => Compare::Size,
-            _ => named.unwrap_or(Compare::Time),
+            Some("size-only") => Some(Compare::Size),
+            _ => named,
         };
-        if options.has("remove-source") && comparison == Compare::Size {
+        if options.has("remove-source") && comparison == Some(Compare::Size) {
             return Err(Failure::usage("--remove-source needs --compare time or --compare hash"));
         }
         let choices = [
@@ -73,10 +81,17 @@ impl MirrorOptions {
         if backup.as_ref().is_some_and(|backup| backup.is_empty()) {
             return Err(Failure::usage("--backup-dir: expected a directory"));
         }
+        let manifest = options.optional("manifest").map(|name| match name.map(OsStr::to_str) {
+            None => Ok(MANIFEST.to_owned()),
+            Some(Some(name)) => Ok(name.to_owned()),
+            Some(None) => Err(Failure::usage("--manifest: expected a NAME in UTF-8")),
+        });
         Ok(Self {
             filter: Filter::from_options(options)?,
             listing: form.unwrap_or_default(),
             comparison,
+            manifest: manifest.transpose()?,
+            replaces_changed: options.has("force"),
             deletes,
             ignores_errors: options.has("ignore-errors"),
             max_delete,
@@ -119,8 +134,14 @@ impl MirrorOptions {
             (true, Verify::None) => Resume::Trusted,
             (true, _) => Resume::Proven,
         };
-        SyncOptions::new()
-            .compare(self.comparison)
+        let options = SyncOptions::new();
+        let options = match self.comparison {
+            Some(comparison) => options.compare(comparison),
+            None => options,
+        };
+        options
+            .manifest(self.manifest.clone())
+            .replaces_changed(self.replaces_changed)
             .deletes(self.deletes)
             .most_deletions(self.max_delete)
             .ignores_errors(self.ignores_errors)

@@ -32,12 +32,13 @@ impl Mirror<'_> {
     /// Prints the plan: one line per object, in the order of execution.
     pub(super) fn print(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
         let mut text = Vec::new();
-        for PlannedStep { action, path, size, why, .. } in sync.steps() {
+        for PlannedStep { action, path, size, why, from, .. } in sync.steps() {
             let what = match action {
                 Action::Make => "make",
                 Action::Copy => "copy",
                 Action::Link => "link",
                 Action::Delete => "delete",
+                Action::Rename => "rename",
                 _ => "chmod",
             };
             // A program reads the words of `--json`, a person those of the run.
@@ -50,17 +51,25 @@ impl Mirror<'_> {
                 let why = why.map(|why| why.to_string());
                 self.events.emit(|| {
                     let entry = Object::event("entry").name("name", &path).text("action", what);
+                    let entry = match &from {
+                        Some(from) => entry.name("from", from),
+                        None => entry,
+                    };
                     entry.text_if("why", why.as_deref()).number_if("size", size)
                 });
                 continue;
             }
             let path = if path.is_empty() { b".".to_vec() } else { path };
-            text.extend_from_slice(said.as_bytes());
-            text.push(b' ');
-            match stdio.output_is_terminal() {
-                true => text.extend_from_slice(shown(&path).as_bytes()),
-                false => text.extend_from_slice(&path),
+            let mut add = |path: &[u8]| match stdio.output_is_terminal() {
+                true => text.extend_from_slice(shown(path).as_bytes()),
+                false => text.extend_from_slice(path),
+            };
+            add(format!("{said} ").as_bytes());
+            if let Some(from) = &from {
+                add(from);
+                add(b" to ");
             }
+            add(&path);
             if let Some(why) = why.filter(|_| self.is_talkative) {
                 let _ = write!(text, " ({why})");
             }
@@ -98,12 +107,13 @@ struct Total {
 
 /// Returns the totals, files copied first and failures last.
 fn counts(done: &Summary, unselected: usize) -> Vec<Total> {
-    let Summary { copied, made, removed, moved, links, modes, failed, same, .. } = *done;
+    let Summary { copied, renamed, made, removed, moved, links, modes, failed, same, .. } = *done;
     let total = |noun, what, count, always| Total { noun, what, count, always };
     vec![
         total("file", "copied", copied, true),
         total("file", "unchanged", same, true),
         total("file", "not selected", unselected, false),
+        total("file", "renamed", renamed, false),
         total("directory", "made", made, false),
         total("link", "made", links, false),
         total("mode", "set", modes, false),

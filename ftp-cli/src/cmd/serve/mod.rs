@@ -8,7 +8,6 @@ mod sockets;
 mod urls;
 
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup, check};
@@ -40,7 +39,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })?;
     if given.check {
         output::start(options, &stdio.messages, LevelFilter::Info)?;
-        return print_check(&config, &given, stdio);
+        return print_check(&config, options, stdio);
     }
     let log = open_log(&config, options, &stdio.messages)?;
     let announcer = Announcer::new(&config, &log, options, &stdio.messages);
@@ -96,15 +95,11 @@ fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
     run_as.map_or(Ok(()), give_up_root)
 }
 
-/// Prints the settings as TOML, each with its origin as a comment, and the findings.
-fn print_check(
-    config: &Config,
-    given: &ServeArguments<'_>,
-    stdio: &mut Stdio,
-) -> Result<(), Failure> {
-    let passwords = given.password_file.map(|path| (Path::new(path), "a password"));
-    let report = check(config, passwords.as_slice(), || drop_privileges(config.run_as()));
-    output::print(&mut stdio.output, display::plain(&report.text).as_bytes())?;
+/// Prints what to correct, and the settings as TOML, each with its origin as a comment.
+fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let report = check(config, drop_privileges);
+    let text = if options.is_verbose() { &report.details } else { &report.text };
+    output::print(&mut stdio.output, display::plain(text).as_bytes())?;
     let Some(kind) = report.kind else { return Ok(()) };
     let found = match report.problems {
         1 => "1 problem found".to_owned(),

@@ -36,7 +36,7 @@ pub(super) struct ServeArguments<'o> {
     /// Each `--set`.
     assignments: Vec<&'o OsStr>,
     users: Vec<&'o OsStr>,
-    pub(super) password_file: Option<&'o OsStr>,
+    password_file: Option<&'o OsStr>,
     anonymous: bool,
     write: bool,
     drop_box: bool,
@@ -201,6 +201,9 @@ fn share(
         (false, false) => Rights::READ,
     };
     let users = users(given, environment)?;
+    if let Some(path) = given.password_file {
+        config.add_password_file("--password-file", path);
+    }
     let anonymous = match (users.is_empty(), given.anonymous) {
         (true, _) => Some(rights),
         // A drop box must not be readable by everyone.

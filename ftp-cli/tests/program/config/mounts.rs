@@ -83,10 +83,10 @@ fn a_user_has_several_directories_in_one_tree() {
     let check = ["--listen", "127.0.0.1:0", "--set", set];
     let ran = mounted.configured.check(&check);
     ran.exited(2);
-    let set = "users.u.mounts=/pub=/tmp;/c=/tmp/a=b";
+    let set = "users.u.mounts=/pub=/usr;/c=/tmp/a=b";
     let check = mounted.configured.check(&["--listen", "127.0.0.1:0", "--set", set]).succeeded();
     let said = String::from_utf8(check).unwrap();
-    let want = "users.u.mounts = { \"/c\" = \"/tmp/a=b\", \"/pub\" = \"/tmp\" } # --set";
+    let want = "users.u.mounts = { \"/c\" = \"/tmp/a=b\", \"/pub\" = \"/usr\" } # --set";
     assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
 
     let served = mounted.configured.serve();
@@ -120,12 +120,15 @@ fn overlapping_mounts_cause_a_warning() {
                 directories = { \"/team\" = \"read\", \"/usb/sub\" = \"read\" }";
     let mounted = Mounted::new(more);
     let configured = &mounted.configured;
-    let root = configured.root.path().to_str().unwrap();
-    let above = configured.root.path().parent().unwrap().to_str().unwrap();
-    fs::create_dir(configured.root.join("in")).unwrap();
+    let elsewhere = TempRoot::new();
+    let above = elsewhere.path().to_str().unwrap();
+    let root = elsewhere.mkdir("root");
+    let root = root.to_str().unwrap();
+    let set_root = format!("users.u.root={root}");
+    fs::create_dir(elsewhere.join("root/in")).unwrap();
     let mounts = format!("users.u.mounts=/same={root};/above={above};/in={root}/in;/usb=/no/usb");
-    let check = configured.check(&["--listen", "127.0.0.1:0", "--set", &mounts]).succeeded();
-    let said = String::from_utf8(check).unwrap();
+    let check = ["--listen", "127.0.0.1:0", "--set", &set_root, "--set", &mounts];
+    let said = String::from_utf8(configured.check(&check).succeeded()).unwrap();
     let late = "overlaps the root: files stored through the mount count towards the quota only \
                 after the next daily count";
     let renamed = "clients can rename the inner directory; \
@@ -152,8 +155,10 @@ fn serving_the_whole_disk_causes_a_warning() {
         ("users.u.mounts=/disk=/", "warn  user u: mounts: \"/disk\": / is the whole disk: "),
         ("users.u.root=/", "warn  user u: / is the whole disk: "),
     ] {
-        let said = configured.check(&[&check[..], &[set]].concat()).succeeded();
-        let said = String::from_utf8(said).unwrap();
+        let ran = configured.check(&[&check[..], &[set]].concat());
+        // The file with the settings is there too.
+        ran.exited(2);
+        let said = String::from_utf8(ran.stdout).unwrap();
         let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         let want = squeezed(want);
         assert!(said.lines().any(|line| squeezed(line).starts_with(&want)), "{want}\n{said}");

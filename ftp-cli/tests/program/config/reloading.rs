@@ -240,7 +240,7 @@ fn sighup_without_a_configuration_file_reopens_the_transfer_log() {
 #[test]
 fn sighup_reloads_the_configuration_even_under_nohup() {
     let text = |banner| {
-        format!("server.banner = {banner:?}\nanonymous.enabled = true\nanonymous.root = \"/\"\n")
+        format!("server.banner = {banner:?}\nanonymous.enabled = true\nanonymous.root = \"/usr\"\n")
     };
     let configured = Configured::new(&text("first"));
     let mut shell = Command::new("/bin/sh");

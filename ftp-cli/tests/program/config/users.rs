@@ -25,7 +25,7 @@ rate_per_session = 0
 rate_per_user = \"0 MiB/s\"
 [anonymous]
 enabled = true
-root = \"ROOT/a file\"
+root = \"/etc/passwd\"
 [users.ftp]
 password = \"HASH\"
 root = \"ROOT\"
@@ -38,7 +38,7 @@ mkdir_parents = true
 mkdir_existing_ok = true
 [users.box]
 password = \"HASH\"
-root = \"ROOT\"
+root = \"ROOT/box\"
 rights = \"drop-box\"
 [users.add]
 password = \"HASH\"
@@ -51,26 +51,25 @@ root = \"/proc/none/gone\"
 stored = [\"/proc/none/hook\", \"x\"]
 ",
     );
-    configured.root.write("a file", b"");
     let root = configured.root.path().display();
     let toml = configured.here.join("server.toml");
     fs::set_permissions(&toml, fs::Permissions::from_mode(0o644)).unwrap();
     let password = configured.here.write("password", b"p\n");
     fs::set_permissions(&password, fs::Permissions::from_mode(0o604)).unwrap();
+    configured.root.mkdir("box");
     let elsewhere = TempRoot::new();
     let options =
         ["--check", "--user", "u", "--password-file", "password", "--listen", "127.0.0.1:0"];
     let check = || run(configured.command(&options).arg(elsewhere.path()));
-    let want = [
+    let mut want = vec![
         "warn  server.toml: all users of this computer can read the password hashes; use chmod o-r"
             .to_owned(),
         "warn  password: all users of this computer can read a password; use chmod o-r".to_owned(),
         "fail  user gone: /proc/none/gone: No such file or directory; logins fail until the \
          directory exists"
             .to_owned(),
-        format!(
-            "fail  anonymous: {root}/a file: not a directory; correct the path, because logins fail"
-        ),
+        "fail  anonymous: /etc/passwd: not a directory; correct the path, because logins fail"
+            .to_owned(),
         "warn  user \"a b\": mkdir_parents has no effect: the rights lack mkdir; add mkdir \
          to the rights"
             .to_owned(),
@@ -84,6 +83,14 @@ stored = [\"/proc/none/hook\", \"x\"]
             "warn  users \"a b\", add, ftp share {root}: only the user who started an interrupted \
              upload can resume it (transfer.partial)"
         ),
+        format!(
+            "warn  user add: {root} is a drop box: user \"a b\" has the same root, and can replace or \
+             delete the files; use another root, or give the other user only the rights list and read"
+        ),
+        format!(
+            "warn  user add: {root} is a drop box: user ftp has the same root, and can replace or \
+             delete the files; use another root, or give the other user only the rights list and read"
+        ),
         "warn  transfer.rate_per_session: 0 means unlimited; to make that clear, leave the value \
          empty"
             .to_owned(),
@@ -96,6 +103,8 @@ stored = [\"/proc/none/hook\", \"x\"]
          free port, transfers fail with 425; widen the range"
             .to_owned(),
     ];
+    // The worst come first.
+    want.sort_by_key(|line| !line.starts_with("fail "));
     let ran = check();
     // The exit code is that of the first problem, as with `serve`.
     ran.exited(3);
@@ -107,10 +116,12 @@ stored = [\"/proc/none/hook\", \"x\"]
     fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
     let text = fs::read_to_string(&toml).unwrap();
     let text = text.replace("50003", "50099").replace("[\"write\"]", "[\"write\", \"mkdir\"]");
+    let text = text.replace("[\"create\"", "[\"list\", \"create\"");
     let text = text.replace("rate_per", "# ").replace("users.ftp", "users.f");
     let text = text.replace("/proc/none/gone", elsewhere.path().to_str().unwrap());
     let text = text.replace("/proc/none/hook", "/bin/sh");
-    let text = text.replace("/a file", "") + "[transfer]\npartial = \"discard\"\n";
+    let text = text.replace("/etc/passwd", elsewhere.path().to_str().unwrap());
+    let text = text + "[transfer]\npartial = \"discard\"\n";
     let text = text.replacen("[transfer]\n", "", 1);
     configured.here.write("server.toml", text.as_bytes());
     let ran = check();

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ftp_server::ServerConfig;
+use ftp_server::{Limits, PassivePolicy, ServerConfig};
 use ftp_tests::at_once::at_once;
 use ftp_tests::network::{Host, in_own_network};
 use ftp_tests::peer::{Peer, RealServer, impossible};
@@ -65,7 +65,7 @@ const HELPER: &str = "ct helper ftp {
 
 fn ports(text: &str) -> ServerConfig {
     let ports = ftp_proto::PortRanges::parse(text.as_bytes()).unwrap();
-    ServerConfig::default().with(|config| config.passive.ports = Some(ports))
+    ServerConfig::new().passive(PassivePolicy::new().ports(Some(ports)))
 }
 
 fn healthy() -> Row {
@@ -305,7 +305,7 @@ fn half_of_the_ports() -> Row {
 
 fn one_connection() -> Row {
     let (client, server) = direct();
-    let config = ServerConfig::default().with(|config| config.limits.per_address = 1);
+    let config = ServerConfig::new().limits(Limits::new().per_address(1));
     let ours = Ours::at(&server, SERVER, config);
     let found = client.at(|| examined(&["--upload-dir", "in", &ours.url()]));
     let (seen, wrong) = (("parallel", "the server accepted only 1 of"), &["few-connections"]);

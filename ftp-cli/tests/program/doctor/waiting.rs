@@ -1,7 +1,7 @@
 //! Servers and networks that make everything wait: `doctor` ends in 30 s by default, and its
 //! findings are still right.
 
-use ftp_server::ServerConfig;
+use ftp_server::{Limits, ServerConfig};
 use ftp_tests::at_once::at_once;
 use ftp_tests::network::{Host, in_own_network};
 use ftp_tests::peer::Peer;
@@ -34,7 +34,7 @@ fn dropping(what: &str) -> (Host, Host) {
 /// Neither mode works, with a server that accepts this many connections at a time.
 fn nothing_but_the_dialogue(per_address: usize) -> (Found, &'static [&'static str], i32) {
     let (client, server) = dropping("drop");
-    let config = ServerConfig::default().with(|config| config.limits.per_address = per_address);
+    let config = ServerConfig::new().limits(Limits::new().per_address(per_address));
     let ours = Ours::at(&server, SERVER, config);
     let found = client.at(|| examined_by_default(&[&ours.url()]));
     match per_address {

@@ -349,29 +349,48 @@ fn command_lines_of_other_programs_have_the_documented_effect() {
     }
 }
 
-/// Returns the tables of the document.
+/// Returns the tables of the document. A line needs no row if its command and options are the same
+/// here, or if the row above it names the same line.
 fn tables() -> String {
     let mut text = String::new();
     let code = |line: &str| format!("`{}`", line.replace('|', "\\|"));
     for (program, lines) in TABLES {
-        let _ =
-            write!(text, "\n## {program}\n\n| {program} | here | result |\n| --- | --- | --- |\n");
+        let _ = write!(text, "\n## {program}\n\n| {program} | ftp-cli |\n|---|---|\n");
+        let mut above = String::new();
         for (theirs, tried, here, _) in lines {
-            let (line, result) = match here {
-                Same => (code(&format!("ftp-cli {tried}")), "the same".to_owned()),
-                Noted(words) => {
-                    (code(&format!("ftp-cli {tried}")), format!("the same; prints “{words}”"))
-                }
-                Told(words, line) | ToldOnly(words, line) => {
-                    let tried = code(tried);
-                    (code(&format!("ftp-cli {line}")), format!("{tried} prints “{words}”"))
-                }
-                Absent(why, words) => ("–".to_owned(), format!("{why}; prints “{words}”")),
+            let row = match here {
+                Same if is_typed_alike(program, theirs, tried) => continue,
+                Same => code(tried),
+                Noted(words) => format!("{}; prints “{words}”", code(tried)),
+                Told(_, line) | ToldOnly(_, line) => code(line),
+                Absent(why, _) => format!("–: {why}"),
             };
-            let _ = writeln!(text, "| {} | {line} | {result} |", code(theirs));
+            if row != above {
+                let theirs = theirs.strip_prefix(program).unwrap_or(theirs).trim_start();
+                let theirs = theirs.strip_suffix(" -O").unwrap_or(theirs);
+                let _ = writeln!(text, "| {} | {row} |", code(theirs));
+            }
+            above = row;
         }
     }
     text
+}
+
+/// Returns whether a line has the same command and the same options here. What lftp runs is between
+/// quotes, `copy` of rclone is `mirror`, and curl's `-O` is the default.
+fn is_typed_alike(program: &str, theirs: &str, tried: &str) -> bool {
+    let rest = theirs.strip_prefix(program).unwrap_or_default();
+    let line = match program {
+        "lftp" => rest.split('\'').nth(1).unwrap_or_default().to_owned(),
+        "rclone" => rest.replace(" copy ", " mirror "),
+        _ => format!("get{rest}"),
+    };
+    let words = |line: &str| -> Vec<String> {
+        let words = line.split_whitespace().enumerate().filter(|(_, word)| *word != "-O");
+        let words = words.filter(|(at, word)| *at == 0 || word.starts_with('-'));
+        words.map(|(_, word)| word.to_owned()).collect()
+    };
+    !line.contains(';') && words(&line) == words(tried)
 }
 
 #[test]

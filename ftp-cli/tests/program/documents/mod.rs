@@ -119,9 +119,12 @@ fn installation_does_what_it_says() {
     runs(&["docs/install.md"], Needs::Root);
 }
 
+/// The pages that begin with an installed server.
 #[test]
-fn server_configurations_do_what_they_say() {
-    runs(&["docs/install.md#Firewall", "docs/server.md"], Needs::Root);
+fn server_pages_do_what_they_say() {
+    for page in ["first-server", "server", "scale", "from-vsftpd"] {
+        runs(&["docs/install.md#Files", &format!("docs/{page}.md")], Needs::Root);
+    }
 }
 
 #[test]
@@ -131,11 +134,52 @@ fn scripts_do_what_they_say() {
 
 #[test]
 fn other_documents_do_what_they_say() {
-    let others = ["faq", "hooks", "log", "json", "protocols", "figures", "embedding"];
+    let others = ["faq", "hooks", "log", "json", "figures", "embedding"];
     let others = others.map(|name| format!("docs/{name}.md"));
     let mut others: Vec<&str> = others.iter().map(String::as_str).collect();
     others.push("SECURITY.md");
     runs(&others, Needs::Sites);
+}
+
+/// The settings that the documents name as `section.key` exist.
+#[test]
+fn settings_in_the_documents_exist() {
+    let sample = fs::read_to_string(root().join("dist/server.toml")).unwrap();
+    let mut sections = BTreeSet::new();
+    let mut keys = BTreeSet::new();
+    let mut section = "";
+    for line in sample.lines().map(|line| line.trim_start_matches('#')) {
+        if let Some((name, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            section = name.split('.').next().unwrap();
+            sections.insert(section);
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' '))
+        {
+            keys.insert(format!("{section}.{key}"));
+        }
+    }
+    assert!(keys.len() > 120 && keys.contains("users.quota"), "{keys:?}");
+    let mut unknown = Vec::new();
+    let mut found = 0;
+    let pages = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|it| it == "md"));
+    for page in pages.chain(["README.md", "SECURITY.md"].map(|name| root().join(name))) {
+        let text = fs::read_to_string(&page).unwrap();
+        for line in text.lines() {
+            for code in line.split('`').skip(1).step_by(2) {
+                let word = code.split([' ', '=', ',']).next().unwrap_or_default();
+                let Some((section, key)) = word.split_once('.') else { continue };
+                let is_key = key.chars().all(|char| char.is_ascii_lowercase() || char == '_');
+                if sections.contains(section) && is_key && key != "toml" {
+                    found += 1;
+                    if !keys.contains(word) {
+                        unknown.push(format!("{}: {word}", page.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(found > 150, "{found}");
+    assert!(unknown.is_empty(), "\n{}", unknown.join("\n"));
 }
 
 #[test]

@@ -188,7 +188,7 @@ fn a_spool_that_others_use_is_refused() {
     for (spool, why, is_checked) in [
         (&foreign, "can be changed by other users of this computer; use chmod 700", false),
         (&spool, "is in use by another server; use another directory", false),
-        (&in_root, "whose users could read or change it; use another place", true),
+        (&in_root, "(hooks.spool); use another directory, or move the file", true),
         (&open, "can be changed by other users of this computer; use chmod 700", true),
     ]
     .into_iter()
@@ -219,7 +219,7 @@ fn a_temporary_spool_that_users_would_see_is_refused_at_start_and_reload() {
         )
     };
     let write = |root: &Path| here.write("server.toml", text(root).as_bytes());
-    let why = "whose users could read or change it; use another place";
+    let why = "(hooks.spool); use another directory, or move the file";
     let serve = || {
         let mut serve = ftp(&["serve", "--config", "server.toml", "--listen", "0"]);
         serve.current_dir(here.path()).env("TMPDIR", here.join("top"));

@@ -11,7 +11,7 @@ use crate::hooks::notices::program;
 /// A script that compares with the line of the file `password`.
 const COMPARES: &str = "read -r line; echo asked >>seen; read -r right <password
 case $line in
-*'\"password\":\"'\"$right\"'\"'*) echo '{\"ok\":true,\"root\":\"/\"}' ;;
+*'\"password\":\"'\"$right\"'\"'*) echo '{\"ok\":true,\"root\":\"/usr\"}' ;;
 *) echo '{\"ok\":false}' ;;
 esac";
 
@@ -83,7 +83,7 @@ fn a_reload_changes_the_program() {
     let (mut anna, code) = asking.login("anna", "secret");
     assert_eq!((code, asking.code("carl", "secret")), (230, 530));
     let other = ftp_tests::root::TempRoot::new();
-    let path = program(&other, "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/\"}'");
+    let path = program(&other, "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/usr\"}'");
     let all =
         format!("auth.program = [\"{}\", \"x\"]\nauth.workers = 1\n{PATIENT}", path.display());
     asking.reload(&all, "changed: auth.program, auth.workers");
@@ -121,7 +121,7 @@ fn a_reload_changes_the_program() {
 fn the_program_decides_about_removed_users_over_older_connections_too() {
     let users = "[users.eve]\npassword = \"HASH\"\nroot = \"ROOT\"\n\
                  [users.fred]\npassword = \"HASH\"\nroot = \"ROOT\"\n";
-    let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/\"}'";
+    let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/usr\"}'";
     let asking = Asking::start(script, users);
     let mut before = [asking.session(), asking.session()];
     let program = format!("auth.program = \"{}\"\n{PATIENT}", asking.here.join("hook").display());
@@ -143,7 +143,7 @@ fn the_program_decides_about_removed_users_over_older_connections_too() {
 #[test]
 fn anonymous_sessions_do_not_become_sessions_of_program_users() {
     let anonymous = "[anonymous]\nenabled = true\nroot = \"ROOT\"\n";
-    let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/\"}'";
+    let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/usr\"}'";
     let asking = Asking::start(script, anonymous);
     let (mut former, code) = asking.login("FTP", "me@");
     assert_eq!(code, 230);

@@ -12,21 +12,21 @@ use crate::config::log_until;
 /// A script that reads from the user's name what to do.
 const TROUBLE: &str = "read -r line
 case $line in
-*'\"user\":\"fails\"'*) echo '{\"ok\":true,\"root\":\"/\"}'; exit 3 ;;
+*'\"user\":\"fails\"'*) echo '{\"ok\":true,\"root\":\"/usr\"}'; exit 3 ;;
 *'\"user\":\"dies\"'*) kill -9 $$ ;;
 *'\"user\":\"silent\"'*) ;;
 *'\"user\":\"floods\"'*) yes ;;
 *'\"user\":\"long\"'*) head -c 70000 /dev/zero | tr '\\0' ' ' ;;
 *'\"user\":\"rubbish\"'*) echo ok ;;
-*'\"user\":\"two\"'*) echo '{\"ok\":false}'; echo '{\"ok\":true,\"root\":\"/\"}' ;;
-*'\"user\":\"key\"'*) echo '{\"ok\":true,\"root\":\"/\",\"right\":\"full\"}' ;;
+*'\"user\":\"two\"'*) echo '{\"ok\":false}'; echo '{\"ok\":true,\"root\":\"/usr\"}' ;;
+*'\"user\":\"key\"'*) echo '{\"ok\":true,\"root\":\"/usr\",\"right\":\"full\"}' ;;
 *'\"user\":\"value\"'*) echo '{\"ok\":true,\"root\":\"srv\"}' ;;
 *'\"user\":\"echo\"'*) echo \"{\\\"ok\\\":true,\\\"root\\\":\\\"g3heim\\\"}\" ;;
-*'\"user\":\"group\"'*) echo '{\"ok\":true,\"root\":\"/\",\"groups\":[\"x\"]}' ;;
+*'\"user\":\"group\"'*) echo '{\"ok\":true,\"root\":\"/usr\",\"groups\":[\"x\"]}' ;;
 *'\"user\":\"rootless\"'*) echo '{\"ok\":true}' ;;
 *'\"user\":\"missing\"'*) echo '{\"ok\":true,\"root\":\"/proc/none/x\"}' ;;
 *'\"user\":\"file\"'*) echo '{\"ok\":true,\"root\":\"/etc/passwd\"}' ;;
-*) echo '{\"ok\":true,\"root\":\"/\"}' ;;
+*) echo '{\"ok\":true,\"root\":\"/usr\"}' ;;
 esac";
 
 #[test]
@@ -121,7 +121,7 @@ case $user in
 alone*) mkdir lock || echo overlap >>seen; sleep 0.1; rmdir lock ;;
 *) : >\"$user.started\"; while [ -e hook ] && ! { [ -e x.started ] && [ -e y.started ]; }; do sleep 0.05; done ;;
 esac
-echo '{\"ok\":true,\"root\":\"/\"}'";
+echo '{\"ok\":true,\"root\":\"/usr\"}'";
     let one = "auth.workers = 1\n";
     let asking = Asking::start(script, one);
     let begin = |user: &str| {

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_server::{Server, ServerConfig, Tls};
+use ftp_server::{Limits, Server, ServerConfig, Tls};
 use ftp_tests::process::{LIMIT, Running};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -26,9 +26,7 @@ const LARGE: usize = 17 << 20;
 /// Returns a server that gives each connection this many bytes per second, so that others get their
 /// share of a file, with a tree of a large file and small ones.
 fn site(rate: u64) -> (OurServer, Vec<u8>) {
-    let server = OurServer::with(
-        ServerConfig::default().with(|config| config.limits.rate_per_session = rate),
-    );
+    let server = OurServer::with(ServerConfig::new().limits(Limits::new().rate_per_session(rate)));
     let bytes = content(LARGE);
     age(&server.root.write("tree/sub/large", &bytes), 48);
     for name in ["tree/a", "tree/sub/b", "tree/z"] {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ftp_server::ServerConfig;
+use ftp_server::{Limits, ServerConfig};
 use ftp_tests::process::{LIMIT, run, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -183,7 +183,7 @@ fn a_connection_limit_of_the_server_fails_no_transfer() {
     let here = TempRoot::new();
     let names: Vec<String> = (0..20).map(|number| format!("file{number}")).collect();
     for sessions in [1, 3, 0] {
-        let config = ServerConfig::default().with(|config| config.limits.sessions = sessions);
+        let config = ServerConfig::new().limits(Limits::new().sessions(sessions));
         let server = OurServer::with(config);
         let locals: Vec<String> =
             names.iter().map(|name| text(&here.write(name, name.as_bytes()))).collect();

@@ -16,9 +16,9 @@ use crate::file::local::parent;
 use crate::file::options::Existing;
 use crate::file::verify::compare_first;
 use crate::system::{FileExt, MetadataExt, OsStrExt};
-use crate::tree::local::Directory;
+use crate::tree::local::{Directory, rounds_to};
 use crate::tree::path::{join, split};
-use crate::tree::probe::with_probe;
+use crate::tree::probe::{is_coarse, with_probe};
 
 /// The command of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -375,11 +375,15 @@ impl Job<'_> {
             return Err(Error::Unsupported("the server does not report the modification time"));
         };
         let (there, here_time) = (time.unix_seconds(), here.modified_seconds());
-        Ok(match self.options.existing {
-            Existing::ReplaceOlder => (there >= here_time).then_some("not newer here"),
-            _ if there != here_time => None,
-            _ => (client.size(path)? == Some(here.size)).then_some("unchanged"),
-        })
+        if self.options.existing == Existing::ReplaceOlder && there >= here_time {
+            return Ok(Some("not newer here"));
+        }
+        let is_rounded = there != here_time;
+        if is_rounded && !rounds_to(here_time, there) || client.size(path)? != Some(here.size) {
+            return Ok(None);
+        }
+        // As for trees: FAT stores only even seconds.
+        Ok((!is_rounded || is_coarse(client, split(path).0)?).then_some("unchanged"))
     }
 
     /// Returns whether the server's file can be the incomplete file of an earlier attempt. A

@@ -10,7 +10,7 @@ mod up;
 
 pub(crate) use across::Across;
 pub(crate) use down::Down;
-pub(crate) use local_side::LocalSide;
+pub(crate) use local_side::{Identity, LocalSide};
 pub(crate) use remote_backup::{RemoteBackup, overlaps};
 pub(crate) use remote_side::{RemoteSide, RemoteTop};
 pub(crate) use together::copy_together;
@@ -20,18 +20,19 @@ use std::collections::HashSet;
 
 use ftp_proto::Verb;
 
-use self::local_side::Identity;
 use super::fault::{Setting, TreeFault};
 use super::names::{Relation, ShownNames};
 use super::path::join;
-use super::plan::{Plan, PlannedCopy, PlannedLink, Removal};
+use super::plan::{OBJECTS, Plan, PlannedCopy, PlannedLink, Removal};
 use super::probe::with_probe;
+use super::scan::{Contents, RemoteTree, Scan};
 use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::ErrorKind;
 use crate::event::Observer;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::Resume;
+use crate::listing::Budget;
 
 /// Result of a copy.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub(crate) struct Copied {
     /// Transferred bytes; between servers, the size of the file.
     pub(crate) bytes: u64,
     /// Identity of the source's file, if it is local.
-    source: Option<Identity>,
+    pub(crate) source: Option<Identity>,
     /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
     pub(crate) due_time: Option<i64>,
     /// The failure to set the time or the permissions of the complete copy.
@@ -247,6 +248,55 @@ impl Copier<'_> {
         match self {
             Self::Down(_) => Ok(Vec::new()),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove_together(files),
+        }
+    }
+
+    /// Lists a directory of the target, with its entries sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure, which is fatal unless it concerns only this directory.
+    pub(crate) fn list(&mut self, path: &[u8]) -> Result<Contents, TreeFault> {
+        match self {
+            Self::Up(Up { to: far, .. })
+            | Self::Across(Across { to: far, .. })
+            | Self::Down(Down { from: far, .. }) => {
+                let RemoteSide { hand, place } = far;
+                let limits = Budget::default().limits(OBJECTS);
+                RemoteTree::new(hand, place.top, place.list).list(path, limits)
+            }
+        }
+    }
+
+    /// Renames a file of the target, and returns whether the server did that.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure, unless the server refuses.
+    pub(crate) fn rename(&mut self, from: &[u8], path: &[u8]) -> Result<bool, TreeFault> {
+        match self {
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.rename(from, path),
+            Self::Down(_) => Ok(false),
+        }
+    }
+
+    /// Calls `act` with the connection to the target and the target's top. If the connection is
+    /// lost, calls `act` once more with a new one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of `act`, and of the connection.
+    pub(crate) fn on_target<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Client, &RemoteTop<'_>) -> Result<T, TreeFault>,
+    ) -> Result<T, TreeFault> {
+        match self {
+            Self::Up(Up { to: far, .. })
+            | Self::Across(Across { to: far, .. })
+            | Self::Down(Down { from: far, .. }) => {
+                let RemoteSide { hand, place } = far;
+                hand.ask(|client| act(client, place))
+            }
         }
     }
 

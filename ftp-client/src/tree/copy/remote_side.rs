@@ -190,6 +190,17 @@ impl<'a> RemoteSide<'a> {
         Ok(gone.collect())
     }
 
+    /// Renames a file, as [`Copier::rename`](super::Copier::rename) does.
+    pub(super) fn rename(&mut self, from: &[u8], path: &[u8]) -> Result<bool, TreeFault> {
+        self.place.check(path)?;
+        let (from, to) = (join(self.place.top, from), join(self.place.top, path));
+        match self.hand.client()?.rename(&from, &to) {
+            Ok(()) => Ok(true),
+            Err(Error::Refused(..)) => Ok(false),
+            Err(error) => Err(TreeFault::from(error).about(&to)),
+        }
+    }
+
     /// Remembers that the object of a removal may have been removed.
     pub(super) fn lose_removal(&self, removal: &Removal, repeat: &mut Repeat) {
         repeat.lose_removal(&join(self.place.top, &removal.path));

@@ -69,12 +69,15 @@ impl<'a> Run<'a> {
         Ok(unclear)
     }
 
-    /// Makes the copies with twins, in turn.
+    /// Makes the copies with twins and those that are renames, in turn.
     pub(crate) fn copy_twins(&mut self, copier: &mut Copier<'_>) {
         let (plan, reporter) = (self.plan, self.reporter);
         for (number, copy) in plan.copies.iter().enumerate().skip(plan.apart().len()) {
             let Some(place) = plan.directories.get(copy.place) else { continue };
             if self.is_over() || self.state(copy.place) == DirectoryState::Missing {
+                continue;
+            }
+            if self.rename(copier, number, copy) {
                 continue;
             }
             let path = plan.path_of(copy);

@@ -11,6 +11,7 @@ use crate::pool::NotLent;
 use crate::pool::crew::{Worker, work};
 use crate::tree::copy::{Copied, Copier, copy_together};
 use crate::tree::fault::TreeFault;
+use crate::tree::manifest::Sum;
 use crate::tree::plan::{LARGE, PlannedCopy};
 
 /// Copies the large files, one after the other, each over the connections of all jobs. Otherwise a
@@ -191,6 +192,11 @@ impl Run<'_> {
                 if !copy.replaces() {
                     let place = plan.directories.get(copy.place).map(|place| place.path.as_slice());
                     self.note_written(place.unwrap_or_default(), &copy.name);
+                }
+                // What changed since it was read is not what the list would say.
+                let is_known = |sum: &Sum| copied.source == Some(sum.identity);
+                if copy.sum.as_deref().is_some_and(is_known) {
+                    self.stored.push(number);
                 }
                 let unset = copied.unset.take();
                 self.done.copied += 1;

@@ -3,6 +3,7 @@
 
 mod confirm;
 mod copies;
+mod deploy;
 mod removals;
 
 use std::collections::{HashMap, HashSet};
@@ -13,6 +14,7 @@ use super::causes::Causes;
 use super::compare::Difference;
 use super::copy::{Copied, Copier};
 use super::fault::{Setting, TreeFault};
+use super::manifest::Deploy;
 use super::path::{join, split};
 use super::plan::{Plan, PlannedCopy, PlannedMode};
 use crate::client::repeat::Repeat;
@@ -30,6 +32,8 @@ pub struct Summary {
     pub copied: usize,
     /// Number of transferred bytes.
     pub bytes: u64,
+    /// Number of files of the target that were renamed instead of sent.
+    pub renamed: usize,
     /// Number of directories that were created.
     pub made: usize,
     /// Number of objects that were removed from the target.
@@ -231,7 +235,8 @@ fn prepare_copies(
 }
 
 /// Executes `plan` with `jobs` of the copiers; with `None`, with as many as help. Returns the totals and the result. `sync` writes copies to disk.
-/// If the plan has copies, it is called once: at the end, but before any source is removed.
+/// If the plan has copies, it is called once: at the end, but before any source is removed. `deploy`
+/// has the list that is written after the last step.
 ///
 /// Removes only what the causes of the plan and of the run permit. After a fatal failure, removes
 /// nothing at all.
@@ -241,6 +246,7 @@ pub(crate) fn act(
     copiers: &mut [Copier<'_>],
     reporter: &Reporter<'_>,
     sync: &dyn Fn() -> Result<(), TreeFault>,
+    deploy: Option<Deploy>,
 ) -> (Summary, Result<(), TreeFault>) {
     if let Some(first) = copiers.first_mut() {
         let checked = match plan.moves {
@@ -276,6 +282,9 @@ pub(crate) fn act(
         written,
         notes_names,
         unconfirmed,
+        deploy,
+        stored: Vec::new(),
+        renamed: HashSet::new(),
     };
     for fault in &plan.failures {
         run.report(b"", fault.copy());
@@ -290,6 +299,7 @@ pub(crate) fn act(
         run.confirm_names(first);
         run.remove_all(first);
         run.set_modes(first);
+        run.write_list(first);
     }
     let synced = if plan.copies.is_empty() { Ok(()) } else { sync() };
     if let (Some(first), true, Ok(())) = (copiers.first_mut(), plan.moves, &synced) {
@@ -321,6 +331,12 @@ struct Run<'a> {
     /// Directories that do not show all of those names: nothing is deleted there, and no source of
     /// theirs is removed.
     unconfirmed: HashSet<usize>,
+    /// The list of a deploy.
+    deploy: Option<Deploy>,
+    /// Numbers of the copies whose content the target has now.
+    stored: Vec<usize>,
+    /// Files of the target that got another name.
+    renamed: HashSet<&'a [u8]>,
 }
 
 impl<'a> Run<'a> {

@@ -55,6 +55,9 @@ impl Run<'_> {
             if self.is_over() && sent.results.is_empty() {
                 return;
             }
+            if self.renamed.contains(removal.path.as_slice()) {
+                continue;
+            }
             // The object counts as not tried.
             if !self.is_permitted(removal) {
                 is_withheld = true;
@@ -85,6 +88,9 @@ impl Run<'_> {
             match done {
                 Ok(false) => {}
                 Ok(true) => {
+                    if let Some(deploy) = &mut self.deploy {
+                        deploy.forget(path);
+                    }
                     match is_counted {
                         true => self.done.done += 1,
                         // The object was a link or an empty directory; the step that removes the
@@ -117,6 +123,7 @@ impl Run<'_> {
         let next = self.plan.removals.iter().skip(number).take(TOGETHER);
         let is_free = |next: &&Removal| {
             next.what == Removed::Entry
+                && !self.renamed.contains(next.path.as_slice())
                 && self.is_permitted(next)
                 && !self.unconfirmed.contains(&next.place)
         };

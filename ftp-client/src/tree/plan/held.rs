@@ -8,6 +8,7 @@ use crate::listing::{Budget, ListLimits};
 use crate::tree::copy::Copied;
 use crate::tree::entry::{self, TreeEntry};
 use crate::tree::fault::TreeFault;
+use crate::tree::manifest::weight_of;
 use crate::tree::scan::{Contents, Links};
 
 /// Numbers of the plan's steps and messages that are counted in the budget.
@@ -60,7 +61,13 @@ impl Planner<'_> {
         // The result of a copy is kept until its source is removed.
         let result = if plan.moves { size_of::<(usize, Copied)>() } else { 0 };
         let copy = |copy: &PlannedCopy| {
-            size_of::<PlannedCopy>() + name(&copy.name) + result + copy.twins.weight()
+            // The content is noted in the list that is written before the copies, and after them.
+            let place = plan.directories.get(copy.place).map_or(0, |place| place.path.len());
+            let sum = copy
+                .sum
+                .as_ref()
+                .map_or(0, |sum| size_of_val(&**sum) + 3 * (weight_of(&copy.name) + place));
+            size_of::<PlannedCopy>() + name(&copy.name) + result + copy.twins.weight() + sum
         };
         // Names that are written are remembered by their address.
         let directory = |place: &PlannedDirectory| {

@@ -53,6 +53,8 @@ mod tests {
             mode: None,
             is_spelled: false,
             twins: Twins::default(),
+            sum: None,
+            from: None,
         };
         let top = PlannedDirectory {
             path: b"d".to_vec(),

@@ -1,6 +1,7 @@
 //! Plans a mirror by listing both trees before any change. So `--dry-run` can show the plan,
 //! `--max-delete` is checked before any removal, and the progress display knows the total.
 
+mod deploy;
 mod held;
 mod large;
 mod links;
@@ -15,6 +16,7 @@ use std::rc::Rc;
 pub(crate) use self::held::Twins;
 use self::held::{Targets, Weighed, find};
 pub(crate) use self::large::LARGE;
+pub(crate) use self::removals::{Removal, Removed};
 use self::spellings::{Spelling, Spellings};
 use super::causes::Causes;
 use super::compare::{Difference, Rule};
@@ -24,6 +26,7 @@ use super::entry::{
 };
 use super::fault::{Setting, TreeFault, shown};
 use super::links::Proof;
+use super::manifest::{Deploy, Sum};
 use super::options::SyncOptions;
 use super::path::{join, split};
 use super::scan::{Contents, Links, Scan};
@@ -76,8 +79,8 @@ pub(crate) struct Plan {
     pub(crate) is_withheld: bool,
     /// Messages about names that the target spells in another way.
     pub(crate) spelled: Vec<String>,
-    /// Number of the first copy with [`twins`](PlannedCopy::twins): those are the last ones, and
-    /// one job makes them in turn.
+    /// Number of the first copy with [`twins`](PlannedCopy::twins), or that is a rename: those are
+    /// the last ones, and one job makes them in turn.
     pub(crate) first_twin: usize,
     /// Messages about objects that are left out on purpose, and about limits of the comparison.
     pub(crate) left_out: Vec<String>,
@@ -93,6 +96,8 @@ pub(crate) struct Plan {
     pub(crate) moves: bool,
     /// Total size of all copies in bytes, as far as sizes are known.
     pub(crate) bytes: u64,
+    /// With a manifest, what is known of the target.
+    pub(crate) deploy: Option<Box<Deploy>>,
 }
 
 /// A directory to mirror.
@@ -124,6 +129,10 @@ pub(crate) struct PlannedCopy {
     /// Other names of this run in the directory that the target may take for the file's name, or
     /// for its temporary name.
     pub(crate) twins: Twins,
+    /// With a manifest, the content.
+    pub(crate) sum: Option<Box<Sum>>,
+    /// The path of the target's file of this content, which is renamed instead of removed.
+    pub(crate) from: Option<Vec<u8>>,
 }
 
 /// A symbolic link to create.
@@ -153,39 +162,14 @@ impl PlannedCopy {
     fn of(place: usize, item: TreeEntry, why: Difference) -> Self {
         let TreeEntry { name, size, stamp, mode, .. } = item;
         let (is_spelled, twins) = (false, Twins::default());
-        Self { place, name, size, stamp, why, mode, is_spelled, twins }
+        let (sum, from) = (None, None);
+        Self { place, name, size, stamp, why, mode, is_spelled, twins, sum, from }
     }
 
     /// Returns whether the target already has a file of the same name.
     pub(crate) fn replaces(&self) -> bool {
         self.why != Difference::New
     }
-}
-
-/// An object to remove from the target.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Removal {
-    /// Index of the planned directory that contains the object, directly or in a subdirectory. If
-    /// anything in that directory fails, the object stays.
-    pub(crate) place: usize,
-    /// Path from the top.
-    pub(crate) path: Vec<u8>,
-    pub(crate) what: Removed,
-}
-
-/// An object to remove, or a check before a removal.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Removed {
-    /// A file or a link.
-    Entry,
-    /// A directory; its entries are removed first.
-    Directory,
-    /// No removal, but a check that this is a directory, before its entries are removed. Servers
-    /// list links to directories as directories, and the target of a link must never be touched.
-    Below {
-        /// Whether listings prove that the object is a directory.
-        proof: Proof,
-    },
 }
 
 impl Plan {
@@ -200,6 +184,7 @@ impl Plan {
         target: &mut dyn Scan,
         top_is_new: bool,
         wish: &PlanOptions<'_>,
+        deploy: Option<Deploy>,
     ) -> Result<Self, TreeFault> {
         let top = source.identity();
         let mut planner = Planner {
@@ -209,6 +194,7 @@ impl Plan {
             plan: Self {
                 moves: wish.options.moves,
                 ignores_errors: wish.options.ignores_errors,
+                deploy: deploy.map(Box::new),
                 ..Self::default()
             },
             seen: 0,
@@ -223,13 +209,19 @@ impl Plan {
             coarse: None,
             lacks_modes: false,
         };
+        planner.begin_deploy()?;
         planner.enter(&[], top_is_new, Twins::default())?;
         planner.check_modes();
         let mut plan = planner.plan;
         plan.withhold();
+        if wish.options.backup.is_none() && !wish.options.permissions {
+            plan.pair_renames();
+        }
+        plan.note_sent();
         // Stable: the order of all other copies stays.
-        plan.copies.sort_by_key(|copy| !copy.twins.is_empty());
-        plan.first_twin = plan.copies.partition_point(|copy| copy.twins.is_empty());
+        let is_apart = |copy: &PlannedCopy| copy.twins.is_empty() && copy.from.is_none();
+        plan.copies.sort_by_key(|copy| !is_apart(copy));
+        plan.first_twin = plan.copies.partition_point(is_apart);
         plan.has_empty_source = plan.copies.is_empty() && plan.same == 0 && plan.unselected == 0;
         Ok(plan)
     }
@@ -263,14 +255,15 @@ impl Plan {
         self.apart().iter().filter(small).nth(FEW).is_some()
     }
 
-    /// Returns the copies without twins, which jobs can make in parallel.
+    /// Returns the copies without twins that are no renames, which jobs can make in parallel.
     pub(crate) fn apart(&self) -> &[PlannedCopy] {
         self.copies.get(..self.first_twin).unwrap_or(&self.copies)
     }
 
     /// Returns the objects to remove.
     pub(crate) fn removed(&self) -> impl Iterator<Item = &Removal> {
-        self.removals.iter().filter(|removal| !matches!(removal.what, Removed::Below { .. }))
+        let is_check = |removal: &Removal| matches!(removal.what, Removed::Below { .. });
+        self.removals.iter().filter(move |removal| !is_check(removal) && !removal.is_renamed)
     }
 
     /// Returns the path of a copy, from the top.
@@ -403,6 +396,9 @@ impl Planner<'_> {
         let first = self.plan.copies.len();
         let mut subdirectories = Vec::new();
         let temporary = self.wish.options.temporary.as_ref();
+        if there.doubt.is_none() {
+            self.forget_missing(path, &items, &targets, there.hides);
+        }
         let mut spellings = Spellings::new(&items, &targets, temporary, &mut self.budget)?;
         let mut timed = 0;
         for (number, item) in items.iter().enumerate() {
@@ -456,6 +452,9 @@ impl Planner<'_> {
         let mut item = item;
         let is_link = item.kind == ObjectKind::Link;
         let its_path = join(path, &item.name);
+        if self.plan.deploy.as_ref().is_some_and(|deploy| deploy.is_own(&its_path)) {
+            return Ok(None);
+        }
         if is_unfinished(&item.name) {
             // A journal is hidden, and the upload of its file goes on.
             if !is_journal(&item.name) {
@@ -498,6 +497,13 @@ impl Planner<'_> {
         let kind_there = other.map(|other| other.kind);
         let mode = self.wanted_mode(&item, other);
         match (item.kind, kind_there) {
+            (ObjectKind::File, None | Some(ObjectKind::File)) if self.plan.deploy.is_some() => {
+                let before = self.plan.copies.len();
+                let other = targets.take(&name_there);
+                self.deploy_file(place, its_path, mode, item, other)?;
+                let copies = self.plan.copies.get_mut(before..).unwrap_or_default();
+                copies.iter_mut().for_each(|copy| copy.is_spelled = is_spelled);
+            }
             (ObjectKind::File, None) => self.copy(place, item, Difference::New),
             (ObjectKind::File, Some(ObjectKind::File)) => {
                 if let Some(other) = targets.take(&name_there) {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::held::within;
-use super::{DEPTH, Planner, Removal, Removed, name_of};
+use super::{DEPTH, Planner, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
@@ -11,6 +11,34 @@ use crate::tree::fault::{TreeFault, shown};
 use crate::tree::links::Proof;
 use crate::tree::path::{join, split};
 use crate::tree::scan::Links;
+
+/// An object to remove from the target.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Removal {
+    /// Index of the planned directory that contains the object, directly or in a subdirectory. If
+    /// anything in that directory fails, the object stays.
+    pub(crate) place: usize,
+    /// Path from the top.
+    pub(crate) path: Vec<u8>,
+    pub(crate) what: Removed,
+    /// Whether a copy renames the object instead.
+    pub(crate) is_renamed: bool,
+}
+
+/// An object to remove, or a check before a removal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Removed {
+    /// A file or a link.
+    Entry,
+    /// A directory; its entries are removed first.
+    Directory,
+    /// No removal, but a check that this is a directory, before its entries are removed. Servers
+    /// list links to directories as directories, and the target of a link must never be touched.
+    Below {
+        /// Whether listings prove that the object is a directory.
+        proof: Proof,
+    },
+}
 
 impl Planner<'_> {
     /// Keeps objects of the target that the source may have but does not list.
@@ -47,6 +75,7 @@ impl Planner<'_> {
             let path = join(path, &item.name);
             self.wish.options.choice.takes(&path, item.kind == ObjectKind::Directory)
         });
+        self.keep_unowned(path, &mut extra);
         if extra.is_empty() {
             return Ok(());
         }
@@ -73,6 +102,11 @@ impl Planner<'_> {
         mut items: Vec<TreeEntry>,
         depth: usize,
     ) -> Result<bool, TreeFault> {
+        let all = items.len();
+        if depth > 1 {
+            self.keep_unowned(path, &mut items);
+        }
+        let mut all_go = items.len() == all;
         entry::sort(&mut items);
         let links = match items.iter().any(|item| item.kind == ObjectKind::Directory) {
             true => self.links(path),
@@ -86,7 +120,6 @@ impl Planner<'_> {
                 return Ok(false);
             }
         };
-        let mut all_go = true;
         for item in items {
             all_go &= self.remove_item(path, place, &item, &links, depth)?;
             self.weigh()?;
@@ -138,7 +171,7 @@ impl Planner<'_> {
             }
             ObjectKind::File | ObjectKind::Link | ObjectKind::Special => Removed::Entry,
         };
-        self.plan.removals.push(Removal { place, path: its_path, what });
+        self.plan.removals.push(Removal { place, path: its_path, what, is_renamed: false });
         Ok(true)
     }
 
@@ -164,7 +197,8 @@ impl Planner<'_> {
             return Ok(false);
         }
         let what = Removed::Below { proof };
-        self.plan.removals.push(Removal { place, path: path.to_vec(), what });
+        let (path_there, is_renamed) = (path.to_vec(), false);
+        self.plan.removals.push(Removal { place, path: path_there, what, is_renamed });
         let held = below.weight();
         self.hold(held)?;
         self.weigh()?;

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ftp_client::{Client, Error, Extended, Phase, PortRanges, Timeouts};
+use ftp_client::{Client, Error, Extended, Phase, PortRanges};
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
 
@@ -102,7 +102,7 @@ fn a_started_transfer_without_a_data_connection_fails_hc_17_hc_19() {
     hole.listen(0).unwrap();
     let silent = hole.local_addr().unwrap().as_socket().unwrap();
     let _first = TcpStream::connect(silent).unwrap();
-    let timeouts = Timeouts { data_connect: Duration::from_millis(500), ..timeouts() };
+    let timeouts = timeouts().data_connect(Duration::from_millis(500));
     let passive = Client::builder().timeouts(timeouts).epsv(Extended::Always);
     for (builder, is_active) in [(active_builder().timeouts(timeouts), true), (passive, false)] {
         let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
@@ -134,7 +134,7 @@ fn endless_150_replies_do_not_prevent_the_data_timeout_hc_12_hc_19() {
     let silent = hole.local_addr().unwrap().as_socket().unwrap();
     let _first = TcpStream::connect(silent).unwrap();
     let gives_up = |is_active: bool, limit| {
-        let timeouts = Timeouts { data_connect: limit, reply: limit, ..timeouts() };
+        let timeouts = timeouts().data_connect(limit).reply(limit);
         let builder = match is_active {
             true => active_builder(),
             false => Client::builder().epsv(Extended::Always),
@@ -185,7 +185,7 @@ fn a_425_in_active_mode_is_reported() {
 
 #[test]
 fn a_server_that_does_not_connect_times_out_hc_19() {
-    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
+    let timeouts = timeouts().data_connect(SHORT);
     let builder = active_builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.answer("TYPE I", "200 ok");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ftp_client::fxp::{Direction, Options, Side};
-use ftp_client::{Canceller, Error, Phase, Timeouts, Verb};
+use ftp_client::{Canceller, Error, Phase, Verb};
 use ftp_tests::wait::patiently;
 
 use super::Then::{Closed, Usable};
@@ -197,7 +197,7 @@ fn a_reply_flood_does_not_hide_the_other_servers_error_fx_07_hc_17() {
         let script = [TYPES, TARGET_LISTENS, BEGUN, who, "~\n", says].concat();
         let then = if who == "s" { [Closed, Usable] } else { [Usable, Closed] };
         patiently(PATIENCE, |reply| {
-            let soon = Timeouts { reply, ..timeouts() };
+            let soon = timeouts().reply(reply);
             let limits = [(soon, None, None), (soon, None, None)];
             let mut meeting = Meeting::with(&script, then, limits, "127.0.0.1:0");
             let error = meeting.copy(only(Direction::TargetListens)).unwrap_err();

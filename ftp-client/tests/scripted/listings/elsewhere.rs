@@ -46,7 +46,7 @@ fn a_directory_listed_as_itself_is_listed_again_after_cwd() {
     assert!(matches!(end, Error::ListingCut(ListingCut::Reply(_))), "{end}");
     assert_eq!(names(&gather(&mut client, "sub", LINES)), [b"sub"]);
     assert!(matches!(client.list_with("gone", LINES), Err(Error::Refused(Verb::Cwd, _))));
-    let all = ListOptions { all: true, ..LINES };
+    let all = LINES.all(true);
     assert_eq!(names(&gather(&mut client, "t/sub", all)), [b"sub"]);
     assert_eq!(names(&gather(&mut client, "sub", LINES)), [b"sub"]);
     assert!(matches!(client.list_directory("sub", LINES), Err(Error::Refused(..))));

@@ -496,7 +496,7 @@ pub(crate) fn check_random<S: Storage + Clone + 'static>(
 fn on_disk(root: &tempfile::TempDir, number: usize) -> LocalStorage {
     let root = root.path().join(number.to_string());
     std::fs::create_dir(&root).unwrap();
-    let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+    let config = LocalConfig::new().sync(SyncPolicy::None);
     LocalStorage::open(root).unwrap().configured(config).unwrap()
 }
 

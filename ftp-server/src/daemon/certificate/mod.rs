@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_proto::HostName;
+use rustix::fs::CWD;
 
 use self::watch::in_days;
 use super::check::Findings;
 use super::config::{Config, Host, Protection, Settings, key_of, outgoing};
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::values::{in_full, shown_path};
+use crate::storage::rename_new;
 use crate::{PassiveAddress, Tls, TlsError};
 
 /// File of the self-signed certificate and its key, in the state directory.
@@ -317,6 +319,16 @@ fn state_directory(settings: &Settings) -> Result<PathBuf, DaemonError> {
     })
 }
 
+/// Returns the state directory of the service, and the file of the self-signed certificate if it is
+/// used or was created before, each with the setting or variable that names it.
+pub(super) fn state_files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
+    let own = state_directory(settings).ok().map(|directory| directory.join(OWN));
+    let own = own.filter(|path| settings.tls.self_signed || path.exists());
+    let by_service = settings.environment.state_directory();
+    let by_service = by_service.map(|directory| ("STATE_DIRECTORY", directory));
+    own.map(|path| ("tls.self_signed", path)).into_iter().chain(by_service).collect()
+}
+
 /// Returns the self-signed certificate and its key. Creates them if they are missing.
 fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
     let directory = state_directory(settings)?;
@@ -336,12 +348,12 @@ fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
         let mut file = tempfile::NamedTempFile::new_in(&directory)?;
         file.write_all(pem.as_bytes())?;
         file.as_file().sync_all()?;
-        let named = match file.persist_noclobber(&path) {
-            // A filter of system calls forbids renameat2.
-            Err(error) if error.error.kind() == ErrorKind::PermissionDenied => {
-                fs::hard_link(error.file.path(), &path)
+        let named = match fs::hard_link(file.path(), &path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                // The file system has no hard links.
+                rename_new((CWD, file.path()), (CWD, &*path)).map_err(Into::into)
             }
-            named => named.map(drop).map_err(|error| error.error),
+            named => named,
         };
         match named {
             Ok(()) => fs::File::open(&directory)?.sync_all(),

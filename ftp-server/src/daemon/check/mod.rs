@@ -1,9 +1,10 @@
-//! `--check`: prints the effective settings with their origins, then the findings: confirmations
-//! and problems.
+//! `--check`: what would not work, what an administrator should know, and the settings with their
+//! origins.
 //!
 //! Follows the steps of `serve`: steps that need root come first, then privileges are dropped, and
 //! the rest is checked as the final user. The first failure gives the exit code.
 
+mod exposure;
 mod programs;
 mod sockets;
 mod users;
@@ -12,19 +13,23 @@ use std::fmt::{Arguments, Write};
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ftp_proto::AddressClass;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+pub(super) use self::exposure::overlaps;
 use self::sockets::RunningServer;
-pub(super) use self::users::lacks_of_permission;
 use self::users::{all_homes, directories, users};
+pub(super) use self::users::{all_places, lacks_of_permission};
 use super::certificate;
 use super::config::{Config, MISSING, Settings, is_missing, outgoing};
 use super::logging::{LogTarget, SYSLOG};
+use super::own_files::{OwnFile, OwnFiles, own_files};
+use super::privileges::{RunAs, is_root};
 use super::stores::Stores;
 use super::user_storage::lack_of_walls;
 use crate::PassiveAddress;
@@ -38,9 +43,12 @@ const NAMED: usize = 5;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CheckReport {
-    /// The settings as TOML, each with its origin as a comment; then one line for each finding,
-    /// which begins with `ok`, `warn` or `fail`.
+    /// What needs attention: lines that begin with `fail`, `warn` or `note`, the worst first; then
+    /// the values that differ from the defaults. One line that begins with `ok` if there is nothing
+    /// to correct.
     pub text: String,
+    /// The same lines, all values with their origins, and the confirmations, which begin with `ok`.
+    pub details: String,
     /// The number of lines that begin with `fail`.
     pub problems: usize,
     /// The kind of the first problem.
@@ -48,29 +56,48 @@ pub struct CheckReport {
 }
 
 /// Checks whether a daemon would work with this configuration. Binds the addresses for a moment,
-/// and tests object stores with test objects. `secrets` are further files that only the server
-/// should be able to read, each with its content, such as `a password`. Calls `once_bound` after
-/// the steps for which a daemon needs root, as [`Setup::once_bound`](super::Setup::once_bound) does.
+/// and tests object stores with test objects. Calls `once_bound` after the steps for which a daemon
+/// needs root, as [`Setup::once_bound`](super::Setup::once_bound) does, with the user to switch to:
+/// that of [`Config::run_as`]. If there is none and the process is root, this is the user whose
+/// group may read the configuration file, as that of a service usually can; then only the addresses
+/// are checked before the switch.
 pub fn check(
     config: &Config,
-    secrets: &[(&Path, &str)],
-    once_bound: impl FnOnce() -> io::Result<()>,
+    once_bound: impl FnOnce(Option<&RunAs>) -> io::Result<()>,
 ) -> CheckReport {
-    let mut findings = Findings::below(format!("{config}\n"));
+    let mut findings = Findings::default();
     let settings = &config.settings;
+    for objection in OwnFiles::of(config, &OwnFiles::default()).objections(config) {
+        findings.fail(DaemonErrorKind::Configuration, format_args!("{objection}"));
+    }
+    let running = RunningServer::find(config);
+    addresses(settings, running.as_ref(), &mut findings);
+    let mut once_bound = Some(once_bound);
+    let mut switch = |user: Option<&RunAs>, findings: &mut Findings| {
+        if let Some(Err(error)) = once_bound.take().map(|act| act(user)) {
+            let words = format_args!("security.run_as: {error}");
+            findings.fail(DaemonErrorKind::Configuration, words);
+        }
+    };
+    match config.service_user() {
+        Some(user) => {
+            switch(Some(&user), &mut findings);
+            let why = "whose group may read the configuration file";
+            findings.note(format_args!("checked as user \"{user}\", {why}"));
+        }
+        None if config.has_file() && config.run_as().is_none() && is_root() => {
+            let what_to_do = "if the server runs as another user, add --set security.run_as=USER";
+            findings.note(format_args!("checked as root; {what_to_do}"));
+        }
+        None => {}
+    }
     certificate::check(config, &mut findings);
     logs(settings, &mut findings);
-    files_in_reach(config, &mut findings);
-    readable(config, secrets, &mut findings);
-    let running = RunningServer::find(settings);
-    addresses(settings, running.as_ref(), &mut findings);
+    readable(config, &mut findings);
     sockets::check(settings, running.as_ref(), &mut findings);
     let stores = Stores::open(settings, None);
     config.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
-    if let Err(error) = once_bound() {
-        let words = format_args!("security.run_as: {error}");
-        findings.fail(DaemonErrorKind::Configuration, words);
-    }
+    switch(config.run_as(), &mut findings);
     config.lost().iter().for_each(|line| findings.warn(format_args!("{line}")));
     match stores {
         Ok(stores) => stores.check(&mut findings),
@@ -85,6 +112,7 @@ pub fn check(
     }
     directories(config, &mut findings);
     users(config, &mut findings);
+    exposure::check(config, &mut findings);
     rates(settings, &mut findings);
     balancers(settings, &mut findings);
     programs::check(config, &mut findings);
@@ -93,40 +121,79 @@ pub fn check(
         too_few_ports(settings, &mut findings);
         announced(settings, &mut findings);
     }
-    CheckReport { text: findings.text, problems: findings.problems, kind: findings.kind }
+    findings.report(config)
 }
 
-/// Findings: lines of `ok`, `warn` or `fail`, each with a sentence.
+/// How much a finding matters; also the order of the lines.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Severity {
+    /// A daemon would not start or not work.
+    Fail,
+    /// Something will not work as the configuration suggests.
+    Warn,
+    /// Something that the administrator should know.
+    Note,
+    /// A confirmation.
+    Ok,
+}
+
+/// Findings, each with a sentence.
+#[derive(Default)]
 pub(super) struct Findings {
-    text: String,
-    problems: usize,
+    all: Vec<(Severity, String)>,
     /// Kind of the first failure.
     kind: Option<DaemonErrorKind>,
 }
 
 impl Findings {
-    /// Returns an empty list of findings that will follow `text`.
-    fn below(text: String) -> Self {
-        Self { text, problems: 0, kind: None }
+    pub(super) fn ok(&mut self, words: Arguments<'_>) {
+        self.all.push((Severity::Ok, words.to_string()));
     }
 
-    pub(super) fn ok(&mut self, words: Arguments<'_>) {
-        self.push("ok", words);
+    pub(super) fn note(&mut self, words: Arguments<'_>) {
+        self.all.push((Severity::Note, words.to_string()));
     }
 
     pub(super) fn warn(&mut self, words: Arguments<'_>) {
-        self.push("warn", words);
+        self.all.push((Severity::Warn, words.to_string()));
     }
 
     /// Adds a failure, for which a daemon would not start or not work.
     pub(super) fn fail(&mut self, kind: DaemonErrorKind, words: Arguments<'_>) {
-        self.push("fail", words);
-        self.problems += 1;
+        self.all.push((Severity::Fail, words.to_string()));
         self.kind.get_or_insert(kind);
     }
 
-    fn push(&mut self, kind: &str, words: Arguments<'_>) {
-        let _ = writeln!(self.text, "{kind:<5} {words}");
+    /// Returns the findings of some severities as lines, the worst first.
+    fn lines(&self, severities: RangeInclusive<Severity>) -> String {
+        let mut lines: Vec<_> =
+            self.all.iter().filter(|(severity, _)| severities.contains(severity)).collect();
+        lines.sort_by_key(|(severity, _)| *severity);
+        let mut text = String::new();
+        for (severity, words) in lines {
+            let word = match severity {
+                Severity::Fail => "fail",
+                Severity::Warn => "warn",
+                Severity::Note => "note",
+                Severity::Ok => "ok",
+            };
+            let _ = writeln!(text, "{word:<5} {words}");
+        }
+        text
+    }
+
+    fn report(self, config: &Config) -> CheckReport {
+        let attention = self.lines(Severity::Fail..=Severity::Note);
+        let (settings, confirmed) = (config.to_string(), self.lines(Severity::Ok..=Severity::Ok));
+        let text = match self.lines(Severity::Fail..=Severity::Warn).is_empty() {
+            true => format!("ok    no problems found\n{attention}"),
+            false => format!("{attention}\n{}", config.changed()),
+        };
+        let gap = if attention.is_empty() { "" } else { "\n" };
+        let details = format!("{attention}{gap}{settings}\n{confirmed}");
+        let is_problem = |(severity, _): &&(Severity, String)| *severity == Severity::Fail;
+        let problems = self.all.iter().filter(is_problem).count();
+        CheckReport { text, details, problems, kind: self.kind }
     }
 }
 
@@ -184,25 +251,11 @@ fn first_of(all: &[String]) -> String {
 }
 
 /// Checks whether all local users can read a secret file.
-fn readable(config: &Config, secrets: &[(&Path, &str)], findings: &mut Findings) {
-    let file = config.file().filter(|_| !config.settings.users.is_empty());
-    let of_hosts = config.settings.hosts.values().map(|host| &host.key);
-    let keys = [&config.settings.tls.key].into_iter().chain(of_hosts).flatten();
-    let file = file.map(|path| (path, "the password hashes"));
-    let secrets = file.into_iter().chain(secrets.iter().copied());
-    let of_stores =
-        config.settings.stores.values().flat_map(|store| {
-            [store.secret_key_file.as_deref(), store.session_token_file.as_deref()]
-        });
-    let of_stores = of_stores.flatten().map(|path| (path, "the credentials of an object store"));
-    let of_ledger = config.settings.ledger.password_file.as_deref();
-    let of_ledger = of_ledger.map(|path| (path, "the password of the ledger"));
-    // A web identity token is left out: Kubernetes sets its mode, and lets all users read it.
-    let keys = keys.map(|key| (key.as_path(), "the private key"));
-    for (path, what) in secrets.chain(keys).chain(of_stores).chain(of_ledger) {
+fn readable(config: &Config, findings: &mut Findings) {
+    for OwnFile { path, secret, .. } in own_files(config) {
         let is_open = |metadata: Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
-        if path.metadata().is_ok_and(is_open) {
-            let path = shown_path(path);
+        if let Some(what) = secret.filter(|_| path.metadata().is_ok_and(is_open)) {
+            let path = shown_path(&path);
             let what_to_do = "use chmod o-r";
             findings.warn(format_args!(
                 "{path}: all users of this computer can read {what}; {what_to_do}"
@@ -284,51 +337,6 @@ fn log_files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)>
     events.into_iter().chain(transfers)
 }
 
-/// Checks that no user's directory contains a log, undelivered events, a program or a socket.
-fn files_in_reach(config: &Config, findings: &mut Findings) {
-    let letters = config.settings.hooks.dead_letters.as_deref();
-    let letters = letters.map(|path| ("hooks.dead_letters", path));
-    let programs = [
-        ("auth.program", config.settings.auth.program.first().map(Path::new)),
-        ("hooks.stored", config.settings.hooks.stored.first().map(Path::new)),
-        ("hooks.program", config.settings.hooks.program.as_deref()),
-    ];
-    let programs = programs.into_iter().filter_map(|(key, path)| Some((key, path?)));
-    let sockets = sockets::files(&config.settings);
-    for (key, path) in log_files(&config.settings).chain(letters).chain(programs).chain(sockets) {
-        in_reach(config, key, path, findings);
-    }
-}
-
-fn in_reach(config: &Config, key: &str, path: &Path, findings: &mut Findings) {
-    if let Some(why) = exposure(config, path) {
-        findings.warn(format_args!("{key}: {} {why}", shown_path(path)));
-    }
-}
-
-/// Returns in which users' directory a file is, and what to do; `None` if it is in none.
-pub(super) fn exposure(config: &Config, path: &Path) -> Option<String> {
-    let in_full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let found = match (path.canonicalize(), path.parent(), path.file_name()) {
-        (Ok(found), ..) => found,
-        (Err(_), Some(parent), Some(name)) => in_full(parent).join(name),
-        (Err(_), ..) => path.to_owned(),
-    };
-    // If the path is a symbolic link, users with access to its directory could replace the link.
-    let places = [found, path.parent().map_or_else(PathBuf::new, in_full)];
-    let holds = |root: &Path| {
-        let root = in_full(root);
-        places.iter().any(|place| place.starts_with(&root))
-    };
-    let mut roots = all_homes(config);
-    roots.retain(|home| home.root.directory().is_some_and(holds));
-    let root = roots.first().map(|home| &home.root)?;
-    let more = if roots.iter().any(|home| home.root != *root) { " and others" } else { "" };
-    let root = root.shown();
-    let what_to_do = "whose users could read or change it; use another place";
-    Some(format!("is in {root}{more}, {what_to_do}"))
-}
-
 /// Checks how many passive ports are available; without a range, names the kernel's range.
 fn ports(settings: &Settings, is_running: bool, findings: &mut Findings) {
     let Some(ranges) = settings.server.passive.ports.as_ref() else {
@@ -347,7 +355,10 @@ fn ports(settings: &Settings, is_running: bool, findings: &mut Findings) {
     match (free, taken.is_empty()) {
         (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} ports are available")),
         // The running server uses ports for its transfers.
-        (0, false) if !is_running => findings.fail(
+        (_, false) if is_running => findings.note(format_args!(
+            "passive.ports: {free} of {all} ports are available while the server runs"
+        )),
+        (0, false) => findings.fail(
             DaemonErrorKind::Network,
             format_args!("passive.ports: 0 of {all} ports are available: {named}; use other ports"),
         ),
@@ -369,7 +380,7 @@ fn any_port(settings: &Settings, findings: &mut Findings) {
     let low = low.trim();
     let high = high.trim();
     let why = "a firewall or NAT must open all of these ports; set a smaller range";
-    findings.ok(format_args!(
+    findings.note(format_args!(
         "passive.ports: not set, so the kernel's range applies, {low} to {high}: {why}"
     ));
 }
@@ -393,10 +404,14 @@ fn announced(settings: &Settings, findings: &mut Findings) {
         },
         None => {
             let hosts = settings.all_listen().into_iter().map(|at| at.ip().to_canonical());
-            match hosts.filter(|host| !host.is_loopback()).find_map(local) {
+            let outside: Vec<IpAddr> = hosts.filter(|host| !host.is_loopback()).collect();
+            match outside.iter().copied().find_map(local) {
                 Some(address) => reach(address, "PASV", findings),
-                None => findings.ok(format_args!(
-                    "PASV can work only for clients on this computer: the server has only loopback IPv4 addresses"
+                None if outside.is_empty() => {
+                    findings.ok(format_args!("PASV announces a loopback address, as the server listens on"));
+                }
+                None => findings.note(format_args!(
+                    "PASV fails for other computers: the server has only loopback IPv4 addresses"
                 )),
             }
         }
@@ -470,10 +485,10 @@ mod tests {
 
     /// Returns the findings, each with its kind and its sentence.
     fn found(look: impl FnOnce(&mut Findings)) -> Vec<(String, String)> {
-        let mut findings = Findings::below(String::new());
+        let mut findings = Findings::default();
         look(&mut findings);
-        let lines = findings.text.lines().map(|line| line.split_once(' ').unwrap());
-        lines.map(|(kind, words)| (kind.to_owned(), words.trim().to_owned())).collect()
+        let word = |severity: Severity| format!("{severity:?}").to_lowercase();
+        findings.all.into_iter().map(|(severity, words)| (word(severity), words)).collect()
     }
 
     #[test]
@@ -505,7 +520,7 @@ mod tests {
         wait_until("the port is free", || at(&format!("passive.ports={port}")) == free);
         assert_eq!(at("listen.addresses=127.0.0.1:21").0, "");
         let (kind, words) = at("listen.addresses=192.168.0.9:21");
-        assert!(kind == "ok" && words.contains("must open all of these ports"), "{kind} {words}");
+        assert!(kind == "note" && words.contains("must open all of these ports"), "{kind} {words}");
     }
 
     #[test]
@@ -515,7 +530,8 @@ mod tests {
             (&["passive.address=8.8.8.8"], "ok", "8.8.8.8, which is public"),
             (&["passive.address=localhost"], "warn", "localhost announces 127.0.0.1"),
             (&["passive.address=x.invalid"], "fail", "x.invalid"),
-            (&["listen.addresses=127.0.0.1:21,[::1]:21"], "ok", "on this computer"),
+            (&["listen.addresses=127.0.0.1:21,[::1]:21"], "ok", "a loopback address"),
+            (&["listen.addresses=127.0.0.1:21,[2001:db8::1]:21"], "note", "fails for other"),
             (&["listen.addresses=192.168.0.9:21"], "warn", "PASV announces 192.168.0.9"),
             (&["listen.addresses=8.8.8.8:21"], "ok", "PASV announces 8.8.8.8"),
         ] {
@@ -551,16 +567,10 @@ mod tests {
 
     #[test]
     fn proxy_protocol_from_everywhere_or_without_ports_is_reported() {
-        let found = |assignments: &[&str]| {
-            let mut settings = Settings::default();
-            assignments.iter().for_each(|assignment| settings.assign(assignment).unwrap());
-            let mut findings = Findings::below(String::new());
-            balancers(&settings, &mut findings);
-            findings.text
-        };
+        let found =
+            |assignments: &[&str]| found(|findings| balancers(&settings(assignments), findings));
         let kinds = |assignments: &[&str]| -> Vec<String> {
-            let text = found(assignments);
-            text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+            found(assignments).into_iter().map(|(kind, _)| kind).collect()
         };
         let one = "network.proxy_protocol=10.0.0.1";
         let ports = "passive.ports=50000-50099";
@@ -570,7 +580,7 @@ mod tests {
         assert_eq!(kinds(&[one]), ["ok", "warn"]);
         let everywhere = "network.proxy_protocol=10.0.0.1,0.0.0.0/0,::/0";
         assert_eq!(kinds(&[everywhere, ports]), ["ok", "warn", "warn"]);
-        let text = found(&[one, ports]);
-        assert!(text.contains("each connection from 10.0.0.1/32 must begin"), "{text}");
+        let words = &found(&[one, ports])[0].1;
+        assert!(words.contains("each connection from 10.0.0.1/32 must begin"), "{words}");
     }
 }

@@ -38,7 +38,7 @@ fn check_hooks(config: &Config, findings: &mut Findings) {
         directory("hooks.dead_letters", path, findings);
     }
     let has_hook = settings.program.is_some() || !settings.stored.is_empty();
-    if let Some(why) = hooks::flaw(config).filter(|_| has_hook) {
+    if let Some(why) = hooks::flaw(&config.settings).filter(|_| has_hook) {
         findings.fail(DaemonErrorKind::Configuration, format_args!("{why}"));
     }
     let Some(spool) = hooks::spool_directory(&config.settings).filter(|_| has_hook) else { return };
@@ -104,13 +104,13 @@ mod tests {
         let is_root = rustix::process::geteuid().is_root();
         for (mode, is_enough) in [(0o700, true), (0o300, is_root), (0o500, is_root)] {
             set_permissions(here.path(), Permissions::from_mode(mode)).unwrap();
-            let mut findings = Findings::below(String::new());
+            let mut findings = Findings::default();
             directory("hooks.dead_letters", here.path(), &mut findings);
-            assert_eq!(findings.kind.is_none(), is_enough, "{mode:o}: {}", findings.text);
+            assert_eq!(findings.kind.is_none(), is_enough, "{mode:o}: {:?}", findings.all);
         }
         set_permissions(here.path(), Permissions::from_mode(0o700)).unwrap();
-        let mut findings = Findings::below(String::new());
+        let mut findings = Findings::default();
         directory("hooks.dead_letters", &here.path().join("missing"), &mut findings);
-        assert!(findings.text.contains("cannot read and write "), "{}", findings.text);
+        assert!(findings.all[0].1.contains("cannot read and write "), "{:?}", findings.all);
     }
 }

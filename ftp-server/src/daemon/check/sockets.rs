@@ -1,7 +1,10 @@
 //! Checks the control socket and the address of the metrics for `--check`.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
-use std::net::{SocketAddr, TcpListener};
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use rustix::io::Errno;
 
 use super::Findings;
 use super::{is_in_use, reason};
-use crate::daemon::config::{MISSING, Settings, is_missing};
+use crate::daemon::config::{Config, MISSING, Settings, is_missing};
 use crate::daemon::control::{ControlRequest, ControlStyle, ask};
 use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::local_socket::is_stale;
@@ -98,21 +101,47 @@ fn metrics(
 /// Time limit for the answer of the running server.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// A server that answers on the control socket of the settings.
+/// A server that uses the configuration now.
 pub(super) struct RunningServer {
     pub(super) process: String,
     addresses: Vec<SocketAddr>,
 }
 
 impl RunningServer {
-    /// Asks the control socket; `None` without an answer.
-    pub(super) fn find(settings: &Settings) -> Option<Self> {
+    /// Asks the control socket; without an answer, looks for a process that listens and has the
+    /// configuration file as an argument. A process of another user is found only by root.
+    pub(super) fn find(config: &Config) -> Option<Self> {
+        Self::by_socket(&config.settings).or_else(|| Self::by_file(config.file()?))
+    }
+
+    fn by_socket(settings: &Settings) -> Option<Self> {
         let path = settings.control_socket.as_deref()?;
         let answer = ask(path, &ControlRequest::Status(ControlStyle::Text), LIMIT).ok()?;
         let text = answer.outcome.ok()?;
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let addresses = field("addresses: ")?.split(' ').filter_map(|it| it.parse().ok());
         Some(Self { process: field("process: ")?.to_owned(), addresses: addresses.collect() })
+    }
+
+    fn by_file(file: &Path) -> Option<Self> {
+        let file = file.canonicalize().ok()?;
+        let listening: Vec<(String, SocketAddr)> = ["/proc/net/tcp", "/proc/net/tcp6"]
+            .iter()
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .flat_map(|text| text.lines().filter_map(listener).collect::<Vec<_>>())
+            .collect();
+        let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+        let mut servers = processes.filter(|entry| names_file(&entry.path(), &file));
+        servers.find_map(|entry| {
+            let process = entry.file_name().into_string().ok()?;
+            let open = fs::read_dir(entry.path().join("fd")).ok()?.filter_map(Result::ok);
+            let open: Vec<_> = open.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+            let is_its = |(socket, _): &&(String, SocketAddr)| {
+                open.iter().any(|link| link.as_os_str() == socket.as_str())
+            };
+            let addresses: Vec<_> = listening.iter().filter(is_its).map(|(_, at)| *at).collect();
+            (!addresses.is_empty()).then_some(Self { process, addresses })
+        })
     }
 
     /// Returns whether the server listens on an address, or on all addresses with the same port.
@@ -127,18 +156,50 @@ impl RunningServer {
     }
 }
 
+/// Returns whether a process has the configuration file as an argument.
+fn names_file(process: &Path, file: &Path) -> bool {
+    let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
+    arguments.split(|&byte| byte == 0).any(|argument| {
+        let value = argument.strip_prefix(b"--config=").unwrap_or(argument);
+        let named = process.join("cwd").join(OsStr::from_bytes(value));
+        !value.is_empty() && named.canonicalize().is_ok_and(|named| named == file)
+    })
+}
+
+/// Reads a line of `/proc/net/tcp` or `/proc/net/tcp6` (proc_pid_net(5)): a listening socket as
+/// `/proc/PID/fd` shows it, with its address. The kernel writes addresses as numbers in the byte
+/// order of the machine.
+fn listener(line: &str) -> Option<(String, SocketAddr)> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (address, state, inode) = (*fields.get(1)?, *fields.get(3)?, *fields.get(9)?);
+    let (host, port) = address.split_once(':').filter(|_| state == LISTEN)?;
+    let words = host
+        .as_bytes()
+        .chunks(8)
+        .map(|word| Some(u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok()?.to_ne_bytes()));
+    let bytes = words.collect::<Option<Vec<_>>>()?.concat();
+    let host = match <[u8; 4]>::try_from(&*bytes) {
+        Ok(octets) => IpAddr::from(octets),
+        Err(_) => IpAddr::from(<[u8; 16]>::try_from(&*bytes).ok()?),
+    };
+    let port = u16::from_str_radix(port, 16).ok()?;
+    Some((format!("socket:[{inode}]"), SocketAddr::new(host, port)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use super::super::Severity;
     use super::*;
 
     fn found(assignments: &[String]) -> Vec<String> {
         let mut settings = Settings::default();
         assignments.iter().for_each(|assignment| settings.assign(assignment).unwrap());
-        let mut findings = Findings::below(String::new());
+        let mut findings = Findings::default();
         check(&settings, None, &mut findings);
-        findings.text.lines().map(str::to_owned).collect()
+        findings.lines(Severity::Fail..=Severity::Ok).lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -146,7 +207,7 @@ mod tests {
         let here = tempfile::tempdir().unwrap();
         let path = |name: &str| here.path().join(name).display().to_string();
         assert!(found(&[]).is_empty());
-        std::fs::write(path("file"), "content").unwrap();
+        fs::write(path("file"), "content").unwrap();
         let live = UnixListener::bind(path("live")).unwrap();
         drop(UnixListener::bind(path("stale")).unwrap());
         for key in ["control.socket=", "metrics.listen=unix:"] {

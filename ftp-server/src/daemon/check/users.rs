@@ -20,34 +20,54 @@ use crate::{PartialPolicy, Rights, VirtualPath};
 /// A root that users log in to.
 pub(super) struct CheckedRoot {
     /// The user or setting that the root belongs to, as messages name it.
-    whose: String,
+    pub(super) whose: String,
     pub(super) root: Root,
     /// Rights of the users in the root.
-    rights: Rights,
+    pub(super) rights: Rights,
     /// Whether the directory is created at the first login.
     is_made: bool,
+    /// Whether anonymous users log in to it.
+    pub(super) is_anonymous: bool,
+    /// The setting by which several users share the root on purpose.
+    pub(super) shared_by: Option<String>,
+}
+
+impl CheckedRoot {
+    fn of(whose: String, root: &Root, rights: Rights) -> Self {
+        let root = root.clone();
+        Self { whose, root, rights, is_made: false, is_anonymous: false, shared_by: None }
+    }
 }
 
 pub(super) fn all_homes(config: &Config) -> Vec<CheckedRoot> {
     let mut all = Vec::new();
     for (name, user) in config.users_of_file() {
-        all.push(CheckedRoot {
-            whose: format!("user {}", shown(name)),
-            root: user.root.clone(),
-            rights: user.all_rights(),
-            is_made: user.create_home,
-        });
+        let home = CheckedRoot::of(format!("user {}", shown(name)), &user.root, user.all_rights());
+        all.push(CheckedRoot { is_made: user.create_home, ..home });
     }
     if let Some((root, rights)) = config.anonymous() {
-        let (whose, root) = (ANONYMOUS.to_owned(), root.clone());
-        all.push(CheckedRoot { whose, root, rights, is_made: false });
+        let home = CheckedRoot::of(ANONYMOUS.to_owned(), root, rights);
+        all.push(CheckedRoot { is_anonymous: true, ..home });
     }
     all.extend(homes_at_hosts(config));
     if let Some(quick) = &config.quick {
-        let (whose, root) = ("DIR".to_owned(), Root::from(&*quick.root));
-        all.push(CheckedRoot { whose, root, rights: quick.rights, is_made: false });
+        let home = CheckedRoot::of("DIR".to_owned(), &Root::from(&*quick.root), quick.rights);
+        all.push(CheckedRoot { is_anonymous: quick.anonymous.is_some(), ..home });
     }
     all
+}
+
+/// Returns all roots that logins of the configuration reach, those of mounts included, each with its
+/// owner as messages name it.
+pub(in crate::daemon) fn all_places(config: &Config) -> Vec<(String, Root)> {
+    let homes = all_homes(config).into_iter().map(|home| (home.whose, home.root));
+    let users = config.users_of_file().into_iter();
+    let mounts = users.flat_map(|(name, user)| {
+        let whose =
+            |mount: &MountPoint| format!("user {}: mounts: \"{}\"", shown(name), mount.path);
+        user.mounts.iter().map(move |mount| (whose(mount), mount.root.clone()))
+    });
+    homes.chain(mounts).collect()
 }
 
 /// Returns each user's root at the virtual hosts that set one.
@@ -55,18 +75,24 @@ fn homes_at_hosts(config: &Config) -> Vec<CheckedRoot> {
     let mut all = Vec::new();
     let mut known = BTreeSet::new();
     for (name, host) in config.settings.hosts.iter() {
-        let mut add = |user: &str, rights, is_made| {
+        let key = key_of(name, "root");
+        let mut add = |user: &str, rights, is_made, is_anonymous| {
             let Ok(Some(root)) = host.root_of(user) else { return };
             if host.admits(user) && known.insert((root.clone(), user.to_owned())) {
-                let whose = format!("{} (user {})", key_of(name, "root"), shown(user));
-                all.push(CheckedRoot { whose, root, rights, is_made });
+                let home = CheckedRoot::of(format!("{key} (user {})", shown(user)), &root, rights);
+                all.push(CheckedRoot {
+                    is_made,
+                    is_anonymous,
+                    shared_by: Some(key.clone()),
+                    ..home
+                });
             }
         };
         for (user, settings) in config.users_of_file() {
-            add(user, settings.all_rights(), settings.create_home);
+            add(user, settings.all_rights(), settings.create_home, false);
         }
         if let Some((_, rights)) = config.anonymous() {
-            add(ANONYMOUS, rights, false);
+            add(ANONYMOUS, rights, false, true);
         }
     }
     all

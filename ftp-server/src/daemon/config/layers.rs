@@ -139,6 +139,11 @@ impl UserLayers {
         self.groups.keys().filter(move |name| !is_used(name))
     }
 
+    /// Returns the users' own tables, with the keys that are set there.
+    pub(crate) fn own_tables(&self) -> impl Iterator<Item = (Table<'_>, &User)> {
+        self.own.iter().map(|(name, own)| (Table::User(name), own))
+    }
+
     /// Returns the tables that users inherit from, with the keys that are set there.
     pub(crate) fn tables(&self) -> impl Iterator<Item = (Table<'_>, &User)> {
         let groups = self.groups.iter().map(|(name, layer)| (Table::Group(name), layer));

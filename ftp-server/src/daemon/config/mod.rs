@@ -48,6 +48,7 @@ use std::fmt::{self, Write};
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -56,8 +57,10 @@ use ftp_proto::Escaped;
 
 use super::certificate::Dates;
 use super::error::DaemonError;
+use super::home::Places;
 use super::logging::LogTarget;
-use super::privileges::RunAs;
+use super::own_files::OwnFiles;
+use super::privileges::{RunAs, is_root};
 use super::stores::Stores;
 use super::toml_text::shown;
 use super::users::Homes;
@@ -86,6 +89,8 @@ pub struct Config {
     assignments: Vec<Assignment>,
     /// The directory and users that the program has given. Unchanged by reloads.
     pub(crate) quick: Option<Arc<Quick>>,
+    /// Files from which the program has read passwords, each with the option that names it.
+    password_files: Vec<(String, PathBuf)>,
 }
 
 /// A value of [`Config::set`] or its relatives.
@@ -167,7 +172,8 @@ impl Config {
     pub fn again(&self) -> Result<Self, DaemonError> {
         let (file, quick) = (self.file.clone(), self.quick.clone());
         let settings = Settings { environment: self.settings.environment, ..Settings::default() };
-        let mut config = Self { settings, file, assignments: Vec::new(), quick };
+        let password_files = self.password_files.clone();
+        let mut config = Self { settings, file, quick, password_files, ..Self::default() };
         if let Some(path) = &self.file {
             File::open(path.as_os_str(), Reading::Again)?.apply(&mut config.settings)?;
         }
@@ -266,6 +272,17 @@ impl Config {
         }
     }
 
+    /// Names a file from which the program has read a password, and the option that names the file. A
+    /// daemon refuses roots that contain the file; [`check`](super::check) also warns if other users
+    /// of the computer can read it.
+    pub fn add_password_file(&mut self, origin: &str, path: impl Into<PathBuf>) {
+        self.password_files.push((origin.to_owned(), path.into()));
+    }
+
+    pub(crate) fn password_files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.password_files.iter().map(|(origin, path)| (&**origin, &**path))
+    }
+
     /// Checks that the settings do not contradict each other, and that some user can log in.
     ///
     /// # Errors
@@ -295,6 +312,16 @@ impl Config {
     #[must_use]
     pub fn run_as(&self) -> Option<&RunAs> {
         self.settings.run_as.as_ref()
+    }
+
+    /// Returns the user as whom a service manager probably starts the server, if this process is root
+    /// and `security.run_as` is empty: the user whose group may read the configuration file.
+    pub(crate) fn service_user(&self) -> Option<RunAs> {
+        if self.run_as().is_some() || !is_root() {
+            return None;
+        }
+        let found = fs::metadata(self.file()?).ok().filter(|found| found.mode() & 0o040 != 0)?;
+        RunAs::of_group(found.gid())
     }
 
     /// Returns whether a reload can change anything: there is a configuration file, a certificate or
@@ -436,9 +463,10 @@ impl Config {
         by_options || self.settings.anonymous.enabled
     }
 
-    /// Returns the users and their homes; roots can name `stores`.
-    pub(in crate::daemon) fn homes(&self, stores: &Arc<Stores>) -> Homes {
-        let mut homes = Homes::new(self.settings.local, Arc::clone(stores));
+    /// Returns the users and their homes; roots can name `stores`, and must not lead to `own` files.
+    pub(in crate::daemon) fn homes(&self, stores: &Arc<Stores>, own: &Arc<OwnFiles>) -> Homes {
+        let places = Places::new(Arc::clone(stores), Arc::clone(own));
+        let mut homes = Homes::new(self.settings.local, places);
         for (name, user) in self.users_of_file() {
             homes = homes.user(name, user);
         }
@@ -505,6 +533,25 @@ impl Config {
 /// Column of the comments after values.
 const COLUMN: usize = 48;
 
+impl Config {
+    /// Returns the values that differ from the defaults as TOML, each with its origin as a comment.
+    pub(in crate::daemon) fn changed(&self) -> String {
+        let mut text = String::new();
+        let settings = &self.settings;
+        changed(&mut text, "", TABLE, settings);
+        for (table, user) in settings.users.tables().chain(settings.users.own_tables()) {
+            changed(&mut text, &format!("{table}."), USER, user);
+        }
+        for (name, host) in settings.hosts.iter() {
+            changed(&mut text, &key_of(name, ""), HOST, host);
+        }
+        for (name, store) in settings.stores.iter() {
+            changed(&mut text, &format!("{}.", key_of_store(name, "")), STORE, store);
+        }
+        text
+    }
+}
+
 /// Shows the settings as TOML, each with its origin as a comment, and a summary of the users.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -532,6 +579,21 @@ impl fmt::Display for Config {
         }
         f.write_str(&text)
     }
+}
+
+/// Adds a line for each key that was set to another value than its default, as [`list`] does.
+fn changed<T: Fields + Default + 'static>(
+    text: &mut String,
+    table: &str,
+    rows: &'static [Setting<T>],
+    fields: &T,
+) {
+    let default = T::default();
+    let is_changed = |row: &&Setting<T>| {
+        let is_set = fields.origins().get(row.key).is_some();
+        is_set && (row.show)(fields) != (row.show)(&default)
+    };
+    list(text, table, rows.iter().filter(is_changed), fields);
 }
 
 /// Adds a line for each key, with `table` before the key and the origin as a comment. A key that
@@ -565,10 +627,12 @@ unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or are numbers of bytes. Paths are absol
 
 Command-line options, --set KEY=VALUE included, override this file. --set takes values as in this
 file, or without quotes and with commas between the items of a list. ftp-cli serve --check prints
-each value with its origin, and settings that will not work. SIGHUP reloads the file; the user that
-the server runs as must be able to read it. A valid file applies to new sessions; a file with
-errors changes nothing. Changes to [listen], [control], [metrics], [ledger], limits.sessions,
+settings that will not work, and with -v each value with its origin. SIGHUP reloads the file; the
+user that the server runs as must be able to read it. A valid file applies to new sessions; a file
+with errors changes nothing. Changes to [listen], [control], [metrics], [ledger], limits.sessions,
 log.target and security.run_as need a restart.
+
+No root may contain a file that the server itself uses, such as this file, tls.key or a log.
 ";
 
 #[cfg(test)]

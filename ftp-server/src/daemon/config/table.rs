@@ -30,7 +30,7 @@ use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::toml_text::shown;
 use crate::daemon::values;
-use crate::{LocalConfig, LogFormat, PartialPolicy, ServerConfig, TlsPolicy};
+use crate::{Limits, LocalConfig, LogFormat, PartialPolicy, ServerConfig, TlsPolicy};
 
 /// Settings of a server, without the directory and the users on the command line.
 #[derive(Clone, Debug)]
@@ -114,10 +114,7 @@ impl Environment {
 impl Default for Settings {
     fn default() -> Self {
         let min_free = 64 * 1024 * 1024;
-        let server = ServerConfig::default().with(|config| {
-            config.limits.per_address = 64;
-            config.limits.min_free = min_free;
-        });
+        let server = ServerConfig::new().limits(Limits::new().per_address(64).min_free(min_free));
         Self {
             listen: vec![Listen::default()],
             implicit: Vec::new(),
@@ -340,15 +337,16 @@ impl Settings {
         available(&[&self.listen[..], &self.implicit].concat(), has_ipv6)
     }
 
+    /// Returns all addresses for connections without implicit TLS.
+    pub(crate) fn plaintext(&self) -> Vec<SocketAddr> {
+        available(&self.listen, has_ipv6)
+    }
+
     /// Returns the server's configuration.
     pub(crate) fn server(&self) -> ServerConfig {
-        let rate_per_session = self.rate_per_session.unwrap_or(0);
-        let rate_per_user = self.rate_per_user.unwrap_or(0);
-        self.server.clone().with(|config| {
-            config.limits.rate_per_session = rate_per_session;
-            config.limits.rate_per_user = rate_per_user;
-            config.hosts = self.virtual_hosts();
-        })
+        let limits = self.server.limits.rate_per_session(self.rate_per_session.unwrap_or(0));
+        let limits = limits.rate_per_user(self.rate_per_user.unwrap_or(0));
+        self.server.clone().limits(limits).hosts(self.virtual_hosts())
     }
 
     /// Returns all contradictions, each with its origin.

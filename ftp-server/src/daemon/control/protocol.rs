@@ -135,6 +135,7 @@ impl fmt::Display for SessionTarget {
 
 /// The answer to a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct ControlAnswer {
     /// The output of the command, or the reason for the refusal.
     pub outcome: Result<String, String>,

@@ -102,6 +102,7 @@ fn rate(bytes: u64, elapsed: Duration) -> u64 {
 
 /// The facts that `status` shows.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Status {
     /// Time of the start.
     pub since: SystemTime,

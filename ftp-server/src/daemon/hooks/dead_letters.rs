@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use rustix::fs::CWD;
+
 use crate::daemon::values::shown_path;
 use crate::lock::unpoisoned;
+use crate::storage::rename_new;
 
 /// Limits on the files in the directory: their number, and their bytes in total. They are needed
 /// because clients can cause many events.
@@ -88,7 +91,7 @@ fn write(from: &Path, directory: &Path, name: &str, json: &str) -> io::Result<Pa
             let mut file = tempfile::Builder::new().prefix(".event-").tempfile_in(directory)?;
             file.write_all(json.as_bytes())?;
             file.as_file().sync_data()?;
-            file.persist_noclobber(&path)?;
+            rename_new((CWD, file.path()), (CWD, &*path))?;
         }
         renamed => renamed.and_then(|()| File::open(&path)?.sync_data())?,
     }

@@ -19,7 +19,7 @@ use crate::{Event, EventKind, Observer};
 pub(crate) use self::event::HookEvent;
 use self::notice::{Form, Hook, Notice, new_id};
 use self::spool::Spool;
-pub(super) use self::spool::{flaw, spool_directory};
+pub(super) use self::spool::{flaw, spool_directory, spool_files};
 use super::config::{Config, Settings};
 use super::error::DaemonError;
 use super::logging::LOG;
@@ -70,19 +70,15 @@ impl Hooks {
     ///
     /// # Errors
     ///
-    /// Returns why the spool would be in reach of users, also of those whom a reload adds; the errors of
-    /// [`Spool::open`]; or why a thread cannot be started.
+    /// Returns why other users of the computer can change the spool, the errors of [`Spool::open`], or
+    /// why a thread cannot be started.
     pub(super) fn open(&self, config: &Config) -> Result<(), DaemonError> {
         let hooks = &config.settings.hooks;
-        // An open spool stays open, whatever the new settings say about hooks.
-        if let Some(why) = self.spool.get().and_then(|spool| spool.flaw(config)) {
-            return Err(DaemonError::configuration(why));
-        }
         for Runner { form, pool, .. } in &self.runners {
             if form.command(hooks).is_none() {
                 continue;
             }
-            if let Some(why) = flaw(config) {
+            if let Some(why) = flaw(&config.settings) {
                 return Err(DaemonError::configuration(why));
             }
             if self.spool.get().is_none() {

@@ -16,7 +16,6 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::SyncPolicy;
-use crate::daemon::check::exposure;
 use crate::daemon::config::{Config, Settings};
 use crate::daemon::error::DaemonError;
 use crate::daemon::logging::LOG;
@@ -129,11 +128,6 @@ impl Spool {
             late,
             syncing,
         })
-    }
-
-    /// Returns why the spool cannot stay where it is, because of who would have access to it.
-    pub(super) fn flaw(&self, config: &Config) -> Option<String> {
-        flaw_of(config, &self.path)
     }
 
     /// Returns the directory for events that were not handled, if it lasts.
@@ -284,21 +278,23 @@ fn parent_of_temporary(settings: &Settings) -> PathBuf {
 
 const BY_OTHERS: &str = "can be changed by other users of this computer; use chmod 700";
 
-/// Returns why the spool cannot be where these settings put it, because of who has access to it.
-pub(in crate::daemon) fn flaw(config: &Config) -> Option<String> {
-    let Some(path) = spool_directory(&config.settings) else {
-        // A directory with a name of its own will be created.
-        let path = parent_of_temporary(&config.settings).join(TEMPORARY);
-        return exposure(config, &path).map(|why| said_of(&path, &why));
-    };
-    flaw_of(config, &path)
+/// Returns the directories of the spool, if a hook is configured.
+pub(in crate::daemon) fn spool_files(settings: &Settings) -> Vec<PathBuf> {
+    let hooks = &settings.hooks;
+    if hooks.program.is_none() && hooks.stored.is_empty() {
+        return Vec::new();
+    }
+    // A temporary directory gets a name of its own.
+    let temporary = || parent_of_temporary(settings).join(TEMPORARY);
+    let spool = spool_directory(settings).unwrap_or_else(temporary);
+    vec![spool.join(FAILED), spool]
 }
 
-/// As [`flaw`], for a directory.
-fn flaw_of(config: &Config, path: &Path) -> Option<String> {
+/// Returns why the spool cannot be where these settings put it: other users can change it.
+pub(in crate::daemon) fn flaw(settings: &Settings) -> Option<String> {
+    let path = spool_directory(settings)?;
     let is_open = path.metadata().is_ok_and(|found| found.mode() & 0o022 != 0);
-    let why = exposure(config, path).or_else(|| is_open.then(|| BY_OTHERS.to_owned()))?;
-    Some(said_of(path, &why))
+    is_open.then(|| said_of(&path, BY_OTHERS))
 }
 
 fn said_of(path: &Path, why: &str) -> String {

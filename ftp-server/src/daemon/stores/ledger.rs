@@ -162,10 +162,7 @@ impl Ledger {
 /// Returns the settings of the ledger's client.
 fn client(store: &Store) -> Result<crate::S3StoreBuilder, DaemonError> {
     const WAIT: Duration = Duration::from_secs(5);
-    let timeouts = S3Timeouts::default().with(|times| {
-        (times.connect, times.idle) = (WAIT, WAIT);
-        (times.answer, times.retries) = (WAIT, 2 * WAIT);
-    });
+    let timeouts = S3Timeouts::new().connect(WAIT).idle(WAIT).answer(WAIT).retries(2 * WAIT);
     Ok(builder(&store.name, &store.settings, &store.keys)?.timeouts(timeouts))
 }
 

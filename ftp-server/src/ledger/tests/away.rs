@@ -6,7 +6,7 @@ use ftp_tests::raw::RawSession;
 
 use super::*;
 use crate::auth::Rights;
-use crate::config::ServerConfig;
+use crate::config::{Limits, ServerConfig};
 use crate::log::messages;
 use crate::server::Server;
 
@@ -66,10 +66,7 @@ fn serve(without: WithoutLedger) -> Served {
     let files = Arc::new(MemoryStorage::new());
     let state = SharedState::start(Arc::clone(&ledger), LONG, without).unwrap();
     let storage = state.quota(Arc::clone(&files), "files").max_bytes(LIMIT);
-    let config = ServerConfig::default().with(|config| {
-        config.limits.per_user = 2;
-        config.limits.min_free = 0;
-    });
+    let config = ServerConfig::new().limits(Limits::new().per_user(2).min_free(0));
     let builder = Server::builder().config(config).storage(storage).shared_state(state.clone());
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap();
     Served { ledger, files, state, server }

@@ -8,6 +8,7 @@ use rustix::fs::{
     renameat_with, syncfs,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
+use rustix::path::Arg;
 
 use super::policy::SyncPolicy;
 use super::root::{self, Root};
@@ -127,22 +128,9 @@ impl Directory {
         retry_on_intr(|| syncfs(&unnamed))
     }
 
-    /// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except
-    /// on file systems without `RENAME_NOREPLACE`, such as some FUSE file systems, and under a
-    /// filter that forbids the call. There, this method first looks up the new name.
+    /// As [`rename_new`], into another directory below the root.
     pub(super) fn rename_new(&self, from: &[u8], to_directory: &Self, to: &[u8]) -> Result<()> {
-        let flags = RenameFlags::NOREPLACE;
-        match retry_on_intr(|| renameat_with(self, from, to_directory, to, flags)) {
-            // A filter of system calls answers EPERM to calls that it does not know.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-                match to_directory.metadata(to) {
-                    Ok(_) => Err(Errno::EXIST),
-                    Err(Errno::NOENT) => retry_on_intr(|| renameat(self, from, to_directory, to)),
-                    Err(errno) => Err(errno),
-                }
-            }
-            done => done,
-        }
+        rename_new((self, from), (to_directory, to))
     }
 
     /// Returns ENOENT if another program has moved this directory out of the root.
@@ -175,6 +163,26 @@ impl Directory {
     fn above(&self, levels: usize) -> Result<(u64, u64)> {
         let path = format!("./{}", "../".repeat(levels));
         root::metadata_at(self, path.as_str(), AtFlags::empty()).map(|above| above.identity)
+    }
+}
+
+/// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except on
+/// file systems without `RENAME_NOREPLACE`, such as some FUSE file systems, and under a filter that
+/// forbids the call. There, this function first looks up the new name.
+pub(crate) fn rename_new(
+    (from_in, from): (impl AsFd, impl Arg + Copy),
+    (to_in, to): (impl AsFd, impl Arg + Copy),
+) -> Result<()> {
+    match retry_on_intr(|| renameat_with(&from_in, from, &to_in, to, RenameFlags::NOREPLACE)) {
+        // A filter of system calls answers EPERM to calls that it does not know.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+            match root::metadata_at(&to_in, to, AtFlags::empty()) {
+                Ok(_) => Err(Errno::EXIST),
+                Err(Errno::NOENT) => retry_on_intr(|| renameat(&from_in, from, &to_in, to)),
+                Err(errno) => Err(errno),
+            }
+        }
+        done => done,
     }
 }
 

@@ -47,6 +47,7 @@ use std::sync::Arc;
 pub use self::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
 pub(crate) use self::{
+    directory::rename_new,
     hidden::{lock, unlock},
     name::is_temporary as is_hidden_name,
 };
@@ -162,7 +163,7 @@ impl LocalStorage {
     /// };
     ///
     /// # let root = tempfile::tempdir()?;
-    /// let config = LocalConfig::default().with(|config| config.quota = 8);
+    /// let config = LocalConfig::new().quota(8);
     /// let storage = LocalStorage::open(root.path())?.configured(config)?;
     /// let path = VirtualPath::root().join(b"file");
     /// let mut upload = storage.write(&path, WriteMode::Replace)?;

@@ -56,7 +56,7 @@ pub enum PartialPolicy {
 /// ```
 /// use ftp_server::{LocalConfig, SyncPolicy};
 ///
-/// let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::File);
+/// let config = LocalConfig::new().sync(SyncPolicy::File);
 /// assert_eq!(config.umask, 0o022);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -123,19 +123,17 @@ pub struct LocalConfig {
     pub max_files: u64,
 }
 
-impl Default for LocalConfig {
-    fn default() -> Self {
-        Self {
-            sync: SyncPolicy::default(),
-            confine: ConfinementPolicy::default(),
-            deny_hardlinks: false,
-            partial: PartialPolicy::default(),
-            partial_files: limits::PARTIAL_FILES,
-            partial_bytes: limits::PARTIAL_BYTES,
-            umask: 0o022,
-            quota: 0,
-            max_files: 0,
-        }
+ftp_proto::settings! {
+    LocalConfig {
+        sync: SyncPolicy = SyncPolicy::default(),
+        confine: ConfinementPolicy = ConfinementPolicy::default(),
+        deny_hardlinks: bool = false,
+        partial: PartialPolicy = PartialPolicy::default(),
+        partial_files: usize = limits::PARTIAL_FILES,
+        partial_bytes: u64 = limits::PARTIAL_BYTES,
+        umask: u32 = 0o022,
+        quota: u64 = 0,
+        max_files: u64 = 0,
     }
 }
 
@@ -154,13 +152,6 @@ impl Bounds {
 }
 
 impl LocalConfig {
-    /// Returns these settings with `change` applied.
-    #[must_use]
-    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
-        change(&mut self);
-        self
-    }
-
     /// Returns the limits of a user's kept partial uploads.
     pub(super) const fn bounds(self) -> Bounds {
         Bounds { files: self.partial_files, bytes: self.partial_bytes }

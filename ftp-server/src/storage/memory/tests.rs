@@ -145,15 +145,7 @@ fn memory_storage_behaves_like_local_storage_fs_15_fs_16_cm_107_cm_108() {
     assert_same_as_memory(1..=200, || {
         let root = tempfile::tempdir().unwrap();
         let local = LocalStorage::open(root.path()).unwrap();
-        (
-            local
-                .configured(
-                    crate::storage::LocalConfig::default()
-                        .with(|config| config.sync = SyncPolicy::None),
-                )
-                .unwrap(),
-            root,
-        )
+        (local.configured(crate::storage::LocalConfig::new().sync(SyncPolicy::None)).unwrap(), root)
     });
 }
 

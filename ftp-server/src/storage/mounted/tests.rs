@@ -276,7 +276,7 @@ fn a_session_is_confined_to_all_its_roots_hp_02_hp_06() {
     let top = directories();
     let top = top.path();
     let local = |name: &str, confine| {
-        let config = LocalConfig::default().with(|config| config.confine = confine);
+        let config = LocalConfig::new().confine(confine);
         LocalStorage::open(top.join(name)).unwrap().configured(config).unwrap()
     };
     for confine in [ConfinementPolicy::BestEffort, ConfinementPolicy::Off] {

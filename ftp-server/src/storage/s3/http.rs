@@ -50,34 +50,14 @@ pub struct S3Timeouts {
     pub memory: Duration,
 }
 
-impl Default for S3Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            idle: Duration::from_secs(30),
-            answer: Duration::from_secs(30),
-            commit: Duration::from_secs(600),
-            retries: Duration::from_secs(60),
-            memory: Duration::from_secs(60),
-        }
-    }
-}
-
-impl S3Timeouts {
-    /// Returns the timeouts after `change` has modified them.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use ftp_server::S3Timeouts;
-    ///
-    /// let timeouts = S3Timeouts::default().with(|times| times.idle = Duration::from_secs(5));
-    /// assert_eq!(timeouts.idle.as_secs(), 5);
-    /// ```
-    #[must_use]
-    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
-        change(&mut self);
-        self
+ftp_proto::settings! {
+    S3Timeouts {
+        connect: Duration = Duration::from_secs(10),
+        idle: Duration = Duration::from_secs(30),
+        answer: Duration = Duration::from_secs(30),
+        commit: Duration = Duration::from_secs(600),
+        retries: Duration = Duration::from_secs(60),
+        memory: Duration = Duration::from_secs(60),
     }
 }
 

@@ -143,8 +143,7 @@ fn hs_23_st_05_commands_between_rnfr_and_rnto_cancel_the_rename() {
 
 #[test]
 fn cm_93_an_existing_target_fails_with_553_without_overwrite() {
-    let fixture =
-        Fixture::configured(crate::server::quick().with(|config| config.overwrite = false));
+    let fixture = Fixture::configured(crate::server::quick().overwrite(false));
     fixture.write("a", "a");
     fixture.write("b", "b");
     let mut session = fixture.session();
@@ -157,8 +156,7 @@ fn cm_93_an_existing_target_fails_with_553_without_overwrite() {
 
 #[test]
 fn rest_does_not_bypass_disabled_overwrite() {
-    let fixture =
-        Fixture::configured(crate::server::quick().with(|config| config.overwrite = false));
+    let fixture = Fixture::configured(crate::server::quick().overwrite(false));
     fixture.write("a", "0123");
     let mut session = fixture.session();
     session.expect("TYPE I", 200);

@@ -40,7 +40,7 @@ fn a_lost_control_connection_is_noticed_after_a_command_flood() {
     // A stall would not end the transfer.
     let stall = Duration::MAX;
     let fixture =
-        Fixture::configured(crate::server::quick().with(|config| config.timeouts.stall = stall));
+        Fixture::configured(crate::server::quick_with(|config| config.timeouts.stall = stall));
     for flood in ["NOOP\r\n".repeat(300), format!("CWD {}\r\n", "a".repeat(8_000)).repeat(4)] {
         let mut session = fixture.session();
         let mut data = session.passive();
@@ -93,9 +93,9 @@ fn dc_53_hd_15_a_data_reset_fails_with_426_and_publishes_nothing() {
 
 #[test]
 fn st_09_hd_13_a_stalled_transfer_fails_with_426() {
-    let fixture = Fixture::configured(
-        crate::server::quick().with(|config| config.timeouts.stall = Duration::from_millis(300)),
-    );
+    let fixture = Fixture::configured(crate::server::quick_with(|config| {
+        config.timeouts.stall = Duration::from_millis(300);
+    }));
     sparse(&fixture, "large", 64 << 20);
     let mut session = fixture.session();
     let _data = session.passive();
@@ -112,7 +112,7 @@ fn st_09_hd_13_a_stalled_transfer_fails_with_426() {
 
 #[test]
 fn unlimited_timeouts_do_not_end_the_session() {
-    let fixture = Fixture::configured(crate::server::quick().with(|config| {
+    let fixture = Fixture::configured(crate::server::quick_with(|config| {
         config.timeouts.login = Duration::MAX;
         config.timeouts.idle = Duration::MAX;
         config.timeouts.data_connect = Duration::MAX;
@@ -132,7 +132,7 @@ fn unlimited_timeouts_do_not_end_the_session() {
 fn a_flood_of_commands_does_not_keep_a_stalled_transfer_alive() {
     let stall = Duration::from_millis(300);
     let fixture =
-        Fixture::configured(crate::server::quick().with(|config| config.timeouts.stall = stall));
+        Fixture::configured(crate::server::quick_with(|config| config.timeouts.stall = stall));
     for flood in [&b"STAT\r\n"[..], b"\xff\xf1"] {
         let mut session = fixture.session();
         let _data = session.passive();

@@ -127,7 +127,7 @@ fn a_new_certificate_applies_to_new_sessions_only_tl_26_ht_23() {
     secure.fixture.server.reconfigure(config, ftp_server::UserTable::new()).unwrap();
     assert_eq!(shown(&secure, &client), renewed.certificate().to_vec());
     // Settings and certificate in one step.
-    let config = secure.fixture.server.config().with(|config| config.banner = "Of now".to_owned());
+    let config = secure.fixture.server.config().banner("Of now");
     let other = secure.authority.issue(Kind::Good);
     let (users, tls) = (ftp_server::UserTable::new(), Some(tls_of(&other)));
     secure.fixture.server.reconfigure_with_tls(config, users, tls).unwrap();
@@ -147,7 +147,7 @@ fn settings_and_certificates_can_change_at_the_same_time() {
     for round in 0..100 {
         let (banner, has_tls) = (format!("Round {round}"), round % 2 == 0);
         let tls = has_tls.then(|| tls_of(&secure.authority.issue(Kind::Good)));
-        let config = server.config().with(|config| config.banner.clone_from(&banner));
+        let config = server.config().banner(&banner);
         let both = Barrier::new(2);
         std::thread::scope(|threads| {
             threads.spawn(|| {

@@ -522,7 +522,7 @@ fn implicit_listeners_use_tls_from_the_start_tl_03_rp_13() {
     assert_eq!(session.download("RETR f"), b"content");
     // A refused client gets no reply in plaintext.
     let config = secure.fixture.server.config();
-    let denied = config.with(|config| config.deny = vec![Network::parse(b"127.0.0.0/8").unwrap()]);
+    let denied = config.deny([Network::parse(b"127.0.0.0/8").unwrap()]);
     secure.fixture.server.reconfigure(denied, UserTable::new()).unwrap();
     let mut said = Vec::new();
     let _ = TcpStream::connect(address).unwrap().read_to_end(&mut said);
@@ -549,8 +549,7 @@ fn host_must_match_the_tls_server_name_cm_25() {
 
 #[test]
 fn third_host_addresses_are_refused_under_prot_p_dc_32() {
-    let config = super::super::quick()
-        .with(|config| config.fxp_networks = vec![Network::parse(b"127.0.0.0/8").unwrap()]);
+    let config = super::super::quick().fxp_networks([Network::parse(b"127.0.0.0/8").unwrap()]);
     let secure = Secure::built(|tls| tls, |builder| builder.config(config));
     let mut session = secure.greeted(&secure.client());
     play(&mut session, &[("USER fxp", 331), ("PASS p", 230), ("PORT 127,0,0,9,200,200", 200)]);

@@ -389,7 +389,7 @@ fn many_transfers_share_one_tls_data_connection_cm_147() {
 #[test]
 fn mode_z_works_under_tls_cm_142_cm_143() {
     for version in Version::ALL {
-        let config = quick().with(|config| config.compression = true);
+        let config = quick().compression(true);
         let secure = Secure::built(|tls| tls, |builder| builder.config(config));
         let client = secure.client().version(version);
         let mut session = secure.session(&client);

@@ -11,7 +11,7 @@ use ftp_tests::scale;
 use ftp_tests::tls::{End, Version};
 use ftp_tests::wait::{at_last, patiently, wait_until};
 
-use super::super::{CUT, play, quick};
+use super::super::{CUT, play, quick_with};
 use super::Secure;
 
 /// Passes on the bytes of client and server, and keeps those of the server.
@@ -98,7 +98,7 @@ fn no_reply_is_sent_in_plaintext_under_tls_ht_19() {
         session.expect_closed();
         assert!(tap.records() > 20);
         // A late login, a kicked session, and a server that shuts down.
-        let config = quick().with(|config| config.timeouts.login = Duration::from_secs(1));
+        let config = quick_with(|config| config.timeouts.login = Duration::from_secs(1));
         let hasty = Secure::built(|tls| tls, |builder| builder.config(config));
         // A busy machine may be late for the handshake too.
         let mut late = at_last("a handshake in time", || {
@@ -196,7 +196,7 @@ fn auth_waits_for_the_end_of_a_transfer_cm_65() {
 
 #[test]
 fn a_stalled_tls_transfer_fails_with_426_hd_01_st_09() {
-    let config = quick().with(|config| config.timeouts.stall = Duration::from_millis(700));
+    let config = quick_with(|config| config.timeouts.stall = Duration::from_millis(700));
     let secure = Secure::built(|tls| tls, |builder| builder.config(config));
     secure.fixture.write("f", vec![b'x'; 64 << 20]);
     let client = secure.client();
@@ -278,7 +278,7 @@ fn stalled_handshakes_do_not_delay_logins_at_scale_ht_11_go_07() {
     let count = scale::count(100, 500);
     // None of them ends within the test.
     let long = Duration::from_secs(600);
-    let config = quick().with(|config| {
+    let config = quick_with(|config| {
         config.timeouts.login = long;
         config.timeouts.tls_handshake = long;
     });

@@ -44,7 +44,7 @@ impl Hosts {
             [Kind::Good, Kind::Named(A), Kind::Named(B)].map(|kind| authority.issue(kind));
         let tls = tls_of(&own).host(name(A), &tls_of(&a)).host(name(B), &tls_of(&b));
         let hosts = vec![VirtualHost::new(name(A)).banner("This is A"), VirtualHost::new(name(B))];
-        let config = super::super::quick().with(|config| config.hosts = hosts);
+        let config = super::super::quick().hosts(hosts);
         let server = Server::builder()
             .config(config)
             .authenticator(Anybody)

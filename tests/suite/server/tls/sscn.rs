@@ -25,10 +25,8 @@ fn server_with(
     adjust: impl FnOnce(&mut ServerConfig),
 ) -> OurServer {
     let networks = networks.iter().map(|text| Network::parse(text.as_bytes()).unwrap());
-    let config = ServerConfig::default().with(|config| {
-        config.fxp_networks = networks.collect();
-        adjust(config);
-    });
+    let mut config = ServerConfig::new().fxp_networks(Vec::from_iter(networks));
+    adjust(&mut config);
     OurServer::at(Ipv4Addr::LOCALHOST, Server::builder().config(config).tls(tls), rights)
 }
 

@@ -62,7 +62,7 @@ fn say(word: &str) {
 fn serves_until_it_is_killed() {
     let root = std::env::var_os(ROOT).expect("the other test starts it");
     phase::LISTENER.set(stand).expect("it is set once");
-    let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::FileAndDirectory);
+    let config = LocalConfig::new().sync(SyncPolicy::FileAndDirectory);
     let builder = Server::builder().local_config(config).root(root).user("u", "p", Rights::FULL);
     let server = builder.bind("127.0.0.1:0").unwrap();
     say(&server.local_addr().to_string());

@@ -128,7 +128,7 @@ impl Tree {
 /// Opens a directory as on a system that lacks `openat2`.
 fn deprived(root: &Path) -> LocalStorage {
     let root = Root::open(root).unwrap().deprived();
-    let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+    let config = LocalConfig::new().sync(SyncPolicy::None);
     LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
 }
 

@@ -78,7 +78,7 @@ fn downloads_survive_transient_faults() {
 #[test]
 fn a_request_that_keeps_failing_is_sent_four_times() {
     let fake = Fake::start();
-    let timeouts = S3Timeouts::default().with(|times| times.retries = BOUND);
+    let timeouts = S3Timeouts::new().retries(BOUND);
     let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
     fake.fail("HeadObject", 0, 99, Fault::Refuse(503, "SlowDown"));
     let found = store.storage("").unwrap().stat(&path("f"));
@@ -291,10 +291,10 @@ fn listings_fail_with_the_error_of_the_store() {
 #[test]
 fn no_error_shows_a_secret() {
     let fake = Fake::start();
-    let timeouts = S3Timeouts::default().with(|times| {
-        (times.idle, times.answer) = (Duration::from_secs(1), Duration::from_secs(1));
-        times.retries = Duration::from_secs(12);
-    });
+    let timeouts = S3Timeouts::new()
+        .idle(Duration::from_secs(1))
+        .answer(Duration::from_secs(1))
+        .retries(Duration::from_secs(12));
     let store = settings(&fake.endpoint())
         .timeouts(timeouts)
         .credentials("the-account", "the-hidden-key")
@@ -313,7 +313,7 @@ fn no_error_shows_a_secret() {
 #[test]
 fn uploads_wait_for_memory_until_a_timeout() {
     let fake = Fake::start();
-    let timeouts = S3Timeouts::default().with(|times| times.memory = Duration::from_secs(1));
+    let timeouts = S3Timeouts::new().memory(Duration::from_secs(1));
     let store = settings(&fake.endpoint()).memory(2 * PART as u64).timeouts(timeouts);
     let storage = store.build().unwrap().storage("").unwrap();
     let begin = |name: &str| storage.write(&path(name), WriteMode::Replace).unwrap();

@@ -101,8 +101,7 @@ fn missing_access_keys_are_explained_and_obtained_later() {
             token_file: file.to_owned(),
             endpoint: Some(fake.endpoint()),
         };
-        let timeouts =
-            S3Timeouts::default().with(|times| (times.answer, times.connect) = (answer, answer));
+        let timeouts = S3Timeouts::new().answer(answer).connect(answer);
         let issuer = Issuer::new(&identity, "us-east-1", timeouts, None).unwrap();
         first(&issuer).0.unwrap_err()
     };

@@ -35,7 +35,7 @@ fn kind<T>(result: Result<T, StorageError>) -> Option<Kind> {
 
 /// Returns settings for a store that always responds, on a computer that may be busy.
 fn settings(endpoint: &str) -> S3StoreBuilder {
-    let timeouts = S3Timeouts::default().with(|times| times.retries = Duration::from_secs(12));
+    let timeouts = S3Timeouts::new().retries(Duration::from_secs(12));
     S3Store::builder(endpoint, "bucket")
         .credentials("key", "secret")
         .timeouts(timeouts)
@@ -46,11 +46,12 @@ fn settings(endpoint: &str) -> S3StoreBuilder {
 
 /// Returns a storage for a store that may not respond; `limit` scales the timeouts.
 fn hasty(fake: &Fake, limit: Duration) -> S3Storage {
-    let timeouts = S3Timeouts::default().with(|times| {
-        (times.connect, times.idle) = (5 * limit, limit);
-        (times.answer, times.commit) = (limit, 2 * limit);
-        times.retries = 12 * limit;
-    });
+    let timeouts = S3Timeouts::new()
+        .connect(5 * limit)
+        .idle(limit)
+        .answer(limit)
+        .commit(2 * limit)
+        .retries(12 * limit);
     settings(&fake.endpoint()).timeouts(timeouts).build().unwrap().storage("").unwrap()
 }
 

@@ -42,7 +42,7 @@ fn pages() -> impl Iterator<Item = Fault> {
 
 /// Serves a store; a request is repeated for this time.
 fn serve(fake: &Fake, retries: Duration) -> Server {
-    let timeouts = S3Timeouts::default().with(|times| times.retries = retries);
+    let timeouts = S3Timeouts::new().retries(retries);
     let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
     let builder = Server::builder().storage(store.storage("").unwrap());
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap()
@@ -192,7 +192,7 @@ fn a_page_of_another_program_is_neither_a_success_nor_a_refusal() {
             .filter(move |count| *count == 99 || once)
             .map(move |count| (operation, page, count))
     });
-    at_once(8, all.collect::<Vec<_>>(), |(operation, page, count)| {
+    at_once(32, all.collect::<Vec<_>>(), |(operation, page, count)| {
         doubt(operation, count, page, &large);
     });
 }
@@ -201,7 +201,7 @@ fn a_page_of_another_program_is_neither_a_success_nor_a_refusal() {
 fn a_page_of_another_program_is_no_record_of_a_ledger() {
     for fault in pages() {
         let fake = Fake::start();
-        let timeouts = S3Timeouts::default().with(|times| times.retries = Duration::from_millis(1));
+        let timeouts = S3Timeouts::new().retries(Duration::from_millis(1));
         let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
         let ledger = S3Ledger::open(&store, "").unwrap();
         assert!(ledger.replace("r", None, b"1").unwrap());

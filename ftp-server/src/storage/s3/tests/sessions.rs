@@ -14,9 +14,7 @@ use crate::server::Server;
 /// Serves a store that may send nothing for minutes.
 fn serve(fake: &Fake) -> Server {
     let patient = Duration::from_secs(120);
-    let timeouts = S3Timeouts::default().with(|times| {
-        (times.idle, times.answer) = (patient, patient);
-    });
+    let timeouts = S3Timeouts::new().idle(patient).answer(patient);
     let settings = settings(&fake.endpoint()).timeouts(timeouts).patience(PATIENCE);
     let builder = Server::builder().storage(settings.build().unwrap().storage("").unwrap());
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap()
@@ -124,7 +122,7 @@ fn confined_sessions_store_and_read_and_open_no_file() {
 fn store_errors_map_to_reply_codes_cm_105() {
     let fake = Fake::start();
     fake.store("f", &content(1_000));
-    let timeouts = S3Timeouts::default().with(|times| times.retries = Duration::ZERO);
+    let timeouts = S3Timeouts::new().retries(Duration::ZERO);
     let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
     let builder = Server::builder().storage(store.storage("").unwrap());
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,119 @@
+//! Renames instead of uploads, and the list of a deploy after its last step.
+
+use std::collections::BTreeMap;
+
+use super::{Copier, Run, with_retries};
+use crate::error::ErrorKind;
+use crate::event::Event;
+use crate::tree::fault::{Setting, TreeFault};
+use crate::tree::manifest::{Deploy, Record, remote};
+use crate::tree::path::{join, split};
+use crate::tree::plan::PlannedCopy;
+
+impl<'a> Run<'a> {
+    /// Gives a file of the target, which would be removed, the name of a copy. Returns whether the
+    /// copy needs no upload any more.
+    pub(super) fn rename(
+        &mut self,
+        copier: &mut Copier<'_>,
+        number: usize,
+        copy: &'a PlannedCopy,
+    ) -> bool {
+        let Some(from) = copy.from.as_deref() else { return false };
+        // A rename removes a name.
+        if !self.causes.permit(split(from).0, self.plan.ignores_errors) {
+            return false;
+        }
+        let path = self.plan.path_of(copy);
+        match copier.rename(from, &path) {
+            Ok(false) => return false,
+            Ok(true) => {
+                self.done.done += 1;
+                self.done.renamed += 1;
+                let place = self.plan.directories.get(copy.place);
+                self.note_written(place.map_or(&[], |place| &place.path), &copy.name);
+                if let Some(deploy) = &mut self.deploy {
+                    deploy.forget(from);
+                }
+                self.stored.push(number);
+                self.renamed.insert(from);
+                self.reporter.on.event(Event::Renamed { from, path: &path });
+            }
+            // The next run sends what it does not find.
+            Err(failure) => self.fail(copy.place, &path, failure, super::DirectoryState::Failed),
+        }
+        true
+    }
+
+    /// Writes the list that is true from now on, unless it is as before. After a failure that ended
+    /// the run, the list stays that says which files are uncertain.
+    pub(super) fn write_list(&mut self, copier: &mut Copier<'_>) {
+        let Some(mut deploy) = self.deploy.take().filter(|_| !self.is_over()) else { return };
+        let written = self.note_stored(copier, &mut deploy).and_then(|()| {
+            if !deploy.has_changed {
+                return Ok(());
+            }
+            let list = deploy.ended();
+            list.check_size()?;
+            let name = deploy.name.as_slice();
+            with_retries(copier, self.reporter, name, |copier| {
+                copier.on_target(|client, place| {
+                    let path = join(place.top, name);
+                    let theirs = match remote::read(client, &path)? {
+                        // The reply to an earlier attempt was lost.
+                        Ok(now) if now.generation == list.generation => return Ok(()),
+                        Ok(now) if deploy.is_expected(&now) => None,
+                        Ok(now) => Some(now),
+                        Err(_) => None,
+                    };
+                    let Some(theirs) = theirs else { return remote::write(client, &path, &list) };
+                    remote::write(client, &path, &theirs.after_both(self.touched()))?;
+                    let text = "another run has changed DST meanwhile; run this command again once no other run is left";
+                    Err(TreeFault::item(ErrorKind::Integrity, text).about(name).never_retried())
+                })
+            })
+        });
+        if let Err(failure) = written {
+            self.report(&deploy.name, failure.of(Setting::Manifest));
+        }
+    }
+
+    /// Notes the files that this run has stored, with the times that the server lists now.
+    fn note_stored(&self, copier: &mut Copier<'_>, deploy: &mut Deploy) -> Result<(), TreeFault> {
+        let mut places: BTreeMap<usize, Vec<&PlannedCopy>> = BTreeMap::new();
+        for copy in self.stored.iter().filter_map(|number| self.plan.copies.get(*number)) {
+            places.entry(copy.place).or_default().push(copy);
+        }
+        for (place, copies) in places {
+            let Some(place) = self.plan.directories.get(place) else { continue };
+            let listed =
+                with_retries(copier, self.reporter, &place.path, |copier| copier.list(&place.path));
+            let items = match listed {
+                Ok(contents) => contents.items,
+                Err(failure) if failure.ends_run() => return Err(failure),
+                Err(_) => Vec::new(),
+            };
+            for copy in copies {
+                let found = items.binary_search_by(|item| item.name.cmp(&copy.name));
+                let found = found.ok().and_then(|at| items.get(at));
+                let size = copy.sum.as_ref().map(|sum| sum.size);
+                // A file that changed already stays uncertain.
+                if found.is_none_or(|found| found.size == size) {
+                    let stamp = found.and_then(|found| found.stamp);
+                    deploy.stored(&self.plan.path_of(copy), stamp);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the files that this run may have sent.
+    fn touched(&self) -> impl Iterator<Item = (Vec<u8>, Record)> {
+        self.plan.copies.iter().filter_map(|copy| {
+            let sum = copy.sum.as_ref()?;
+            let (size, digest) = (sum.size, sum.digest);
+            let record = Record { size, digest, modified: None, is_new: false };
+            Some((self.plan.path_of(copy), record))
+        })
+    }
+}

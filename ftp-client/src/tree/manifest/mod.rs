@@ -1,0 +1,305 @@
+//! The list of a deploy: a file in the target's top that names what earlier runs stored there, so
+//! that the content decides, and only what a run stored is deleted.
+//!
+//! The list is true at every moment, whenever a run is killed: before the first copy, a run writes a
+//! list that names the files which it is about to send as pending, and at the end a list without
+//! them. It is replaced by a rename, and ends with its own digest, so that a part of it is never
+//! believed. `decide` has the decisions as a table.
+
+pub(crate) mod decide;
+pub(crate) mod remote;
+mod text;
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::ops::Bound;
+
+pub(crate) use self::text::first_32;
+
+use self::decide::{Claim, Here, There};
+use super::copy::Identity;
+use super::entry::{Stamp, TreeEntry};
+use crate::error::ErrorKind;
+use crate::listing::Budget;
+use crate::tree::fault::{Setting, TreeFault};
+
+/// Largest size of a list in bytes. Its names take about as much memory again.
+pub(crate) const LARGEST: usize = 32 << 20;
+
+/// The size and the content of a local file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Sum {
+    pub(crate) size: u64,
+    /// SHA-256.
+    pub(crate) digest: [u8; 32],
+    /// What shows that the file is unchanged since.
+    pub(crate) identity: Identity,
+}
+
+/// What a list says of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Record {
+    /// Size in bytes.
+    pub(crate) size: u64,
+    /// SHA-256 of the content.
+    pub(crate) digest: [u8; 32],
+    /// The range of the modification time that the server listed after the upload, or that the
+    /// upload is to get, in seconds since 1970-01-01T00:00:00Z.
+    pub(crate) modified: Option<(i64, i64)>,
+    /// Of a pending file, for a server that sets no times: the target had no file of this name.
+    pub(crate) is_new: bool,
+}
+
+impl Record {
+    /// Returns whether a file of the server is as recorded, as far as its facts are known.
+    fn is_of(&self, file: &TreeEntry) -> bool {
+        file.size == Some(self.size) && self.has_time_of(file)
+    }
+
+    /// Returns whether the times do not contradict each other. A listing shows the same time less
+    /// precisely once the file is old.
+    fn has_time_of(&self, file: &TreeEntry) -> bool {
+        let contains =
+            |outer: (i64, i64), inner: (i64, i64)| outer.0 <= inner.0 && inner.1 <= outer.1;
+        match (self.modified, file.stamp.map(range)) {
+            (Some(then), Some(now)) => contains(then, now) || contains(now, then),
+            _ => true,
+        }
+    }
+}
+
+const fn range(stamp: Stamp) -> (i64, i64) {
+    (stamp.earliest, stamp.latest)
+}
+
+/// Files by their paths from the top.
+pub(crate) type Records = BTreeMap<Vec<u8>, Record>;
+
+/// A whole list.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Manifest {
+    /// A random number, which tells whether another run has written the list.
+    pub(crate) generation: u64,
+    /// The files that are stored.
+    pub(crate) files: Records,
+    /// The files that a run was about to send: the target may have the old file, a part or the new
+    /// file.
+    pub(crate) pending: Records,
+}
+
+impl Manifest {
+    /// Returns the list after two runs at the same time, of which the other one has written this
+    /// list: both may have sent the files that this run has `touched`.
+    pub(crate) fn after_both(mut self, touched: impl Iterator<Item = (Vec<u8>, Record)>) -> Self {
+        self.pending.extend(touched);
+        self.generation = random();
+        self
+    }
+
+    /// Checks that the next run can read the list.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Integrity` if it is too large.
+    pub(crate) fn check_size(&self) -> Result<(), TreeFault> {
+        if self.encode().len() <= LARGEST {
+            return Ok(());
+        }
+        let text = "too many files for one list; mirror the directories one by one";
+        Err(TreeFault::new(ErrorKind::Integrity, text).never_retried().of(Setting::Manifest))
+    }
+
+    /// Returns the memory of the list in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.files.keys().chain(self.pending.keys()).map(|path| weight_of(path)).sum()
+    }
+}
+
+/// Returns the memory of a record of the file at `path`.
+pub(crate) fn weight_of(path: &[u8]) -> usize {
+    size_of::<Record>() + Budget::weight_of_name(path)
+}
+
+/// Why a list proves nothing. `Display` continues a sentence that begins with its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum Distrust {
+    #[error("does not exist yet")]
+    Missing,
+    #[error("cannot be read")]
+    Unread,
+    #[error("is incomplete or was changed")]
+    Cut,
+    #[error("is not a list of this program")]
+    Foreign,
+    #[error("was written by a newer version")]
+    Newer,
+    #[error("is larger than 32 MiB")]
+    TooLarge,
+}
+
+/// A deploy: what is known of the target, and what the list will say of it.
+#[derive(Debug)]
+pub(crate) struct Deploy {
+    /// The name of the list in the top.
+    pub(crate) name: Vec<u8>,
+    /// The list as it is to be written; with the generation that the target's list has now.
+    pub(crate) list: Manifest,
+    /// Why the target's list proves nothing, if it does not.
+    pub(crate) distrust: Option<Distrust>,
+    /// Whether files that changed on the server are replaced and deleted too.
+    pub(crate) replaces_changed: bool,
+    /// Whether the caller's comparison proves that a file which is not listed has the same content.
+    pub(crate) compares: bool,
+    /// Whether the server sets modification times.
+    pub(crate) takes_times: bool,
+    /// Whether the list differs from the target's.
+    pub(crate) has_changed: bool,
+    /// The files that this run is about to send.
+    pub(crate) sent: Records,
+}
+
+impl Deploy {
+    /// Returns whether `path` is that of the list itself, or of its next version.
+    pub(crate) fn is_own(&self, path: &[u8]) -> bool {
+        path.strip_prefix(self.name.as_slice()).is_some_and(|rest| rest.is_empty() || rest == NEW)
+    }
+
+    /// Returns the facts that decide about the file at `path`: `here` is the source's content,
+    /// `there` the target's file.
+    pub(crate) fn facts(
+        &self,
+        path: &[u8],
+        here: Option<&Sum>,
+        there: Option<&TreeEntry>,
+    ) -> (Claim, Here, There) {
+        let (stored, pending) = (self.list.files.get(path), self.list.pending.get(path));
+        let claim = match (self.distrust, stored, pending) {
+            (Some(_), ..) => Claim::Unknown,
+            (None, _, Some(_)) => Claim::Pending,
+            (None, Some(_), None) => Claim::Stored,
+            (None, None, None) => Claim::None,
+        };
+        let record = pending.or(stored);
+        let source = match (here, record) {
+            (None, _) => Here::Absent,
+            (Some(sum), Some(record)) if (sum.size, sum.digest) == (record.size, record.digest) => {
+                Here::Same
+            }
+            (Some(_), _) => Here::Other,
+        };
+        let Some(file) = there else { return (claim, source, There::Missing) };
+        let was_stored = stored.is_some_and(|stored| stored.is_of(file));
+        let target = match (pending, record) {
+            // The time proves that the upload has ended, unless the old file had it too. Without
+            // times, the size of a file that was missing does.
+            (Some(pending), _) => {
+                let is_timed = pending.modified.is_some() && file.stamp.is_some();
+                let is_proved = is_timed || pending.is_new && source != Here::Absent;
+                match () {
+                    () if pending.is_of(file) && is_proved && !was_stored => There::AsListed,
+                    // What was not begun is still the old file.
+                    () if was_stored && source == Here::Absent => There::AsListed,
+                    () if was_stored || file.size <= Some(pending.size) => There::OtherTime,
+                    () => There::OtherSize,
+                }
+            }
+            (None, Some(record)) if record.is_of(file) => There::AsListed,
+            (None, Some(record)) if file.size == Some(record.size) => There::OtherTime,
+            (None, _) => There::OtherSize,
+        };
+        (claim, source, target)
+    }
+
+    /// Records that the target has a file with this content.
+    pub(crate) fn keep(&mut self, path: Vec<u8>, sum: &Sum, file: &TreeEntry) {
+        let known = self.list.files.get(&path).filter(|known| known.is_of(file));
+        let listed = file.stamp.map(range);
+        let modified = known.and_then(|known| known.modified).or(listed);
+        let record = Record { size: sum.size, digest: sum.digest, modified, is_new: false };
+        let was_pending = self.list.pending.remove(&path).is_some();
+        let before = self.list.files.insert(path, record);
+        self.has_changed |= was_pending || before != Some(record);
+    }
+
+    /// Removes what is at `path` and below it from the list.
+    pub(crate) fn forget(&mut self, path: &[u8]) {
+        for records in [&mut self.list.files, &mut self.list.pending] {
+            let gone: Vec<_> = below(records, path).map(|(path, _)| path.clone()).collect();
+            for path in &gone {
+                records.remove(path);
+            }
+            self.has_changed |= !gone.is_empty() | records.remove(path).is_some();
+        }
+    }
+
+    /// Forgets the files that neither side has, from the names in the directory at `path`.
+    pub(crate) fn forget_missing(&mut self, path: &[u8], is_there: impl Fn(&[u8]) -> bool) {
+        let mut gone: Vec<Vec<u8>> = Vec::new();
+        for records in [&self.list.files, &self.list.pending] {
+            for (listed, _) in below(records, path) {
+                let rest = listed.get(path.len() + usize::from(!path.is_empty())..);
+                let name = rest.and_then(|rest| rest.split(|byte| *byte == b'/').next());
+                if name.is_some_and(|name| !is_there(name)) {
+                    gone.push(listed.clone());
+                }
+            }
+        }
+        gone.iter().for_each(|path| self.forget(path));
+    }
+
+    /// Returns whether the list has a file below the directory at `path`.
+    pub(crate) fn owns_below(&self, path: &[u8]) -> bool {
+        self.distrust.is_none()
+            && [&self.list.files, &self.list.pending]
+                .iter()
+                .any(|records| below(records, path).next().is_some())
+    }
+
+    /// Returns the list that is true while the files of this run are sent.
+    pub(crate) fn announced(&self) -> Manifest {
+        let mut list = Manifest { generation: random(), ..self.list.clone() };
+        list.pending.extend(self.sent.iter().map(|(path, record)| (path.clone(), *record)));
+        list
+    }
+
+    /// Records that a file is complete; `modified` is the time that the server lists.
+    pub(crate) fn stored(&mut self, path: &[u8], modified: Option<Stamp>) {
+        if let Some(record) = self.sent.remove(path) {
+            self.list.pending.remove(path);
+            let record = Record { modified: modified.map(range), is_new: false, ..record };
+            self.list.files.insert(path.to_vec(), record);
+            self.has_changed = true;
+        }
+    }
+
+    /// Returns whether the target's list is the one that this run has read or written.
+    pub(crate) fn is_expected(&self, now: &Manifest) -> bool {
+        self.distrust.is_none() && self.list.generation == now.generation
+    }
+
+    /// Returns the list that is true at the end: what was not confirmed stays pending.
+    pub(crate) fn ended(&mut self) -> Manifest {
+        let (files, mut pending) = (self.list.files.clone(), self.list.pending.clone());
+        pending.append(&mut self.sent);
+        Manifest { generation: random(), files, pending }
+    }
+}
+
+/// What follows the name of the list in the name of its next version.
+pub(crate) const NEW: &[u8] = b".new";
+
+/// Returns the records below the directory at `path`.
+fn below<'r>(records: &'r Records, path: &[u8]) -> impl Iterator<Item = (&'r Vec<u8>, &'r Record)> {
+    let first = if path.is_empty() { Vec::new() } else { [path, b"/"].concat() };
+    let start = Bound::Included(first.clone());
+    let range = records.range((start, Bound::Unbounded));
+    range.take_while(move |(path, _)| path.starts_with(&first))
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Reads the list from a server, and replaces it there.
+
+use std::io::{self, Read, Write};
+
+use ftp_proto::Verb;
+
+use super::{Deploy, Distrust, LARGEST, Manifest, NEW, Records};
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+use crate::file::checksum::Checksum;
+use crate::pool::Pool;
+use crate::tree::entry::check_name;
+use crate::tree::execute::Reporter;
+use crate::tree::fault::{Setting, TreeFault};
+use crate::tree::hand::Hand;
+use crate::tree::options::SyncOptions;
+use crate::tree::path::join;
+use crate::tree::scan::{RemoteTree, TargetSeen};
+
+impl Deploy {
+    /// Checks the name of the list, and the options beside it.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` unless the name is that of a file in the top, in UTF-8, and if sources are
+    /// to be removed.
+    pub(crate) fn check(options: &SyncOptions<'_>) -> Result<(), TreeFault> {
+        let Some(name) = &options.manifest else { return Ok(()) };
+        let checked = match check_name(name.as_bytes()) {
+            Ok(()) if options.moves => Err("removed sources and a list of them exclude each other"),
+            Ok(()) if name.len() + NEW.len() > 255 => Err("is too long"),
+            checked => checked,
+        };
+        checked.map_err(|why| {
+            let fault = TreeFault::new(ErrorKind::Usage, why).about(name.as_bytes());
+            fault.of(Setting::Manifest)
+        })
+    }
+
+    /// Reads the list of earlier deploys.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if the target has another file of this name. Also returns errors that end
+    /// the connection.
+    pub(crate) fn read(
+        target: &mut RemoteTree<'_, '_>,
+        name: &str,
+        seen: &TargetSeen,
+        options: &SyncOptions<'_>,
+    ) -> Result<Self, TreeFault> {
+        let path = join(target.top, name.as_bytes());
+        let found = match seen.is_new && seen.is_sure {
+            true => Ok(Manifest::default()),
+            false => target.hand.ask(|client| read(client, &path))?,
+        };
+        let distrust = found.as_ref().err().copied();
+        if distrust == Some(Distrust::Foreign) {
+            // Somebody needs that file.
+            let text = "exists in DST, and is not a list of this program; choose another name";
+            let fault = TreeFault::new(ErrorKind::Usage, text).about(name.as_bytes());
+            return Err(fault.of(Setting::Manifest));
+        }
+        let compares = options.compare.is_some()
+            || distrust.is_some()
+                && target.hand.ask(|client| Ok(Checksum::for_server(client)?.is_some()))?;
+        Ok(Self {
+            name: name.as_bytes().to_vec(),
+            list: found.unwrap_or_default(),
+            distrust,
+            replaces_changed: options.replaces_changed,
+            compares,
+            takes_times: seen.takes_times,
+            has_changed: distrust.is_some(),
+            sent: Records::new(),
+        })
+    }
+
+    /// Announces the files that are about to be sent: whatever happens from now on, the next run
+    /// knows which of them are uncertain.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of a step. Returns `Limit` if another run has written the list since it
+    /// was read: the plan is then outdated.
+    pub(crate) fn announce<'p>(
+        &mut self,
+        (hand, pool, top): (&mut Hand<'p>, &Pool<'p>, &[u8]),
+        reporter: &Reporter<'_>,
+    ) -> Result<(), TreeFault> {
+        if self.sent.is_empty() {
+            return Ok(());
+        }
+        let (list, path) = (self.announced(), join(top, &self.name));
+        list.check_size()?;
+        let announced = reporter.persist(&path, &mut |fault| pool.replaces(fault), || {
+            hand.ask(|client| match read(client, &path)? {
+                // The reply to an earlier attempt was lost.
+                Ok(now) if now.generation == list.generation => Ok(()),
+                Ok(now) if !self.is_expected(&now) => {
+                    let text = "another run has changed DST since this run began; nothing was done";
+                    Err(TreeFault::new(ErrorKind::Limit, text).about(&path))
+                }
+                _ => write(client, &path, &list),
+            })
+        });
+        announced.map_err(|fault| fault.ending(true).of(Setting::Manifest))?;
+        (self.list.generation, self.distrust) = (list.generation, None);
+        self.has_changed = true;
+        Ok(())
+    }
+}
+
+/// Reads the list at `path`, or its next version if that list is missing or cut: a run that was
+/// killed while it replaced the list may have left only that.
+///
+/// # Errors
+///
+/// Returns errors that end the connection, and those that may pass.
+pub(crate) fn read(
+    client: &mut Client,
+    path: &[u8],
+) -> Result<Result<Manifest, Distrust>, TreeFault> {
+    let first = fetch(client, path)?;
+    if !matches!(first, Err(Distrust::Missing | Distrust::Cut)) {
+        return Ok(first);
+    }
+    let next = fetch(client, &[path, NEW].concat())?;
+    Ok(if next.is_ok() { next } else { first })
+}
+
+/// Reads a list, up to the first byte too many.
+fn fetch(client: &mut Client, path: &[u8]) -> Result<Result<Manifest, Distrust>, TreeFault> {
+    let mut text = Vec::new();
+    let mut receive = || -> Result<(), Error> {
+        let mut download = client.retrieve(path)?;
+        let read = download.by_ref().take(LARGEST as u64 + 1).read_to_end(&mut text);
+        read.map_err(recovered)?;
+        if text.len() <= LARGEST { download.finish().map(drop) } else { Ok(()) }
+    };
+    match receive() {
+        Ok(()) => Ok(Manifest::parse(&text)),
+        Err(Error::Refused(_, reply)) if reply.code().value() == 550 => Ok(Err(Distrust::Missing)),
+        Err(error) => match TreeFault::from(error).about(path) {
+            fault if fault.ends_run() => Err(fault),
+            fault if fault.kind() == ErrorKind::Temporary => Err(fault.ending(true)),
+            _ => Ok(Err(Distrust::Unread)),
+        },
+    }
+}
+
+/// Replaces the list at `path`, so that the server has a whole one at every moment.
+///
+/// # Errors
+///
+/// Returns the failure of a step.
+pub(crate) fn write(client: &mut Client, path: &[u8], list: &Manifest) -> Result<(), TreeFault> {
+    let (new, text) = ([path, NEW].concat(), list.encode());
+    let mut replace = || {
+        store(client, &new, &text)?;
+        let renamed = match client.rename(&new, path) {
+            // Some servers give no file a name that exists. After a kill between these two
+            // commands, the next run finds the new list.
+            Err(Error::Refused(Verb::Rnto, _)) => {
+                match client.delete(path) {
+                    Ok(()) | Err(Error::Refused(..)) => {}
+                    Err(error) => return Err(error),
+                }
+                client.rename(&new, path)
+            }
+            renamed => renamed,
+        };
+        match renamed {
+            // After a kill meanwhile, the next run finds a cut list, and the new one.
+            Err(Error::Refused(..)) => store(client, path, &text),
+            renamed => renamed,
+        }
+    };
+    replace().map_err(|error| TreeFault::from(error).about(path))
+}
+
+fn store(client: &mut Client, path: &[u8], text: &[u8]) -> Result<(), Error> {
+    let mut upload = client.store(path)?;
+    upload.write_all(text).map_err(recovered)?;
+    upload.finish().map(drop)
+}
+
+fn recovered(error: io::Error) -> Error {
+    Error::recover(error).unwrap_or_else(Error::Io)
+}

@@ -1,0 +1,199 @@
+//! Plans a deploy: the list of the target decides about each file.
+
+use std::collections::HashMap;
+
+use super::held::{Targets, find};
+use super::{Plan, PlannedMode, Planner, Removed};
+use crate::error::ErrorKind;
+use crate::tree::compare::Difference;
+use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
+use crate::tree::fault::{Setting, TreeFault, shown};
+use crate::tree::manifest::decide::{Claim, Step, step};
+use crate::tree::manifest::{Record, Sum};
+use crate::tree::path::join;
+
+impl Planner<'_> {
+    /// Counts the list's memory, and says what it proves.
+    pub(super) fn begin_deploy(&mut self) -> Result<(), TreeFault> {
+        let Some(deploy) = &self.plan.deploy else { return Ok(()) };
+        let weight = deploy.list.weight();
+        let (name, unsure) = (shown(&deploy.name), deploy.list.pending.len());
+        let note = match (deploy.distrust, unsure) {
+            (Some(why), _) => {
+                Some(format!("{name} {why}: files are compared without it, and none is deleted"))
+            }
+            (None, 0) => None,
+            (None, _) => Some(format!(
+                "{name}: another run was interrupted, or still runs; {unsure} of its files are checked or sent again"
+            )),
+        };
+        self.plan.left_out.extend(note);
+        self.hold(weight)
+    }
+
+    /// Decides about a file that the source has, and perhaps the target.
+    pub(super) fn deploy_file(
+        &mut self,
+        place: usize,
+        path: Vec<u8>,
+        mode: Option<u16>,
+        mut item: TreeEntry,
+        other: Option<TreeEntry>,
+    ) -> Result<(), TreeFault> {
+        let sum = match self.source.sum(&path) {
+            Ok(sum) => sum,
+            Err(failure) if failure.ends_run() => return Err(failure),
+            Err(failure) => {
+                self.fail_with(place, failure);
+                return Ok(());
+            }
+        };
+        item.size = Some(sum.size);
+        let Some(deploy) = &mut self.plan.deploy else { return Ok(()) };
+        let facts = deploy.facts(&path, Some(&sum), other.as_ref());
+        let compares = deploy.compares;
+        match (step(facts, false, deploy.replaces_changed), other) {
+            (Step::Keep, Some(other)) => {
+                deploy.keep(path.clone(), &sum, &other);
+                self.plan.same += 1;
+                let planned = mode.map(|mode| PlannedMode { place, path, mode });
+                self.plan.modes.extend(planned);
+            }
+            (Step::Compare, Some(other)) if compares => {
+                let before = (self.plan.copies.len(), self.plan.failures.len());
+                self.compare_both(place, path.clone(), mode, [item, other.clone()])?;
+                self.add_sum(before.0, &sum);
+                let is_same = before == (self.plan.copies.len(), self.plan.failures.len());
+                if let Some(deploy) = self.plan.deploy.as_mut().filter(|_| is_same) {
+                    deploy.keep(path, &sum, &other);
+                }
+            }
+            (Step::Tell, _) => {
+                let why = match facts.0 {
+                    Claim::None => {
+                        "not copied: the server has a file of this name that no earlier deploy stored"
+                    }
+                    _ => "not copied: changed on the server since it was deployed",
+                };
+                let failure = TreeFault::item(ErrorKind::Integrity, why).about(&path);
+                self.fail_with(place, failure.of(Setting::Changed));
+            }
+            (_, other) => {
+                if other.is_none() && facts.0 == Claim::Stored {
+                    let what = "missing on the server: copied again";
+                    self.plan.left_out.push(format!("{}: {what}", shown(&path)));
+                }
+                let why = match other.map(|other| other.size) {
+                    None => Difference::New,
+                    Some(size) if size != Some(sum.size) => Difference::Size,
+                    Some(_) if facts.0 == Claim::Stored => Difference::Content,
+                    Some(_) => Difference::Doubt,
+                };
+                let first = self.plan.copies.len();
+                self.copy(place, item, why);
+                self.add_sum(first, &sum);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the content of a file to its copy, if one was planned.
+    fn add_sum(&mut self, first: usize, sum: &Sum) {
+        let copies = self.plan.copies.get_mut(first..).unwrap_or_default();
+        copies.iter_mut().for_each(|copy| copy.sum = Some(Box::new(*sum)));
+    }
+
+    /// Removes from `extra` what the list does not name, and what changed on the server.
+    pub(super) fn keep_unowned(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
+        let Some(deploy) = &mut self.plan.deploy else { return };
+        let mut failures = Vec::new();
+        extra.retain(|item| {
+            let path = join(path, &item.name);
+            if item.kind == ObjectKind::Directory {
+                return deploy.owns_below(&path);
+            }
+            if item.kind != ObjectKind::File || deploy.is_own(&path) {
+                return false;
+            }
+            let facts = deploy.facts(&path, None, Some(item));
+            match step(facts, true, deploy.replaces_changed) {
+                Step::Remove => true,
+                Step::Spare => {
+                    let failure = |why| TreeFault::item(ErrorKind::Integrity, why).about(&path);
+                    if facts.0 == Claim::Pending {
+                        // Since the interruption, another program may have taken the name.
+                        deploy.forget(&path);
+                        let why = "not deleted: an interrupted run may have written it, or another program; delete it yourself";
+                        failures.push(failure(why));
+                    } else {
+                        let why = "not deleted: changed on the server since it was deployed";
+                        failures.push(failure(why).of(Setting::Changed));
+                    }
+                    false
+                }
+                _ => false,
+            }
+        });
+        self.plan.failures.append(&mut failures);
+    }
+
+    /// Forgets listed files in and below a directory that neither side has.
+    pub(super) fn forget_missing(
+        &mut self,
+        path: &[u8],
+        items: &[TreeEntry],
+        targets: &Targets,
+        hides: bool,
+    ) {
+        let Some(deploy) = &mut self.plan.deploy else { return };
+        deploy.forget_missing(path, |name| {
+            find(items, name).is_some() || targets.had(name) || hides && name.first() == Some(&b'.')
+        });
+    }
+}
+
+impl Plan {
+    /// Plans a rename instead of a removal and a copy of the same content.
+    pub(super) fn pair_renames(&mut self) {
+        let Some(deploy) = &self.deploy else { return };
+        let mut free: HashMap<_, Vec<usize>> = HashMap::new();
+        for (number, removal) in self.removals.iter().enumerate() {
+            let record = deploy.list.files.get(&removal.path);
+            if let (Removed::Entry, Some(Record { size: 1.., digest, .. })) = (removal.what, record)
+                && !deploy.list.pending.contains_key(&removal.path)
+            {
+                free.entry(*digest).or_default().push(number);
+            }
+        }
+        let is_new = |copy: &&mut super::PlannedCopy| {
+            copy.why == Difference::New && copy.twins.is_empty() && !copy.is_spelled
+        };
+        for copy in self.copies.iter_mut().filter(is_new) {
+            let Some(sum) = &copy.sum else { continue };
+            let number = free.get_mut(&sum.digest).and_then(Vec::pop);
+            if let Some(removal) = number.and_then(|number| self.removals.get_mut(number)) {
+                removal.is_renamed = true;
+                copy.from = Some(removal.path.clone());
+                self.bytes = self.bytes.saturating_sub(sum.size);
+            }
+        }
+    }
+
+    /// Notes what the copies will store.
+    pub(super) fn note_sent(&mut self) {
+        let Some(mut deploy) = self.deploy.take() else { return };
+        for copy in &self.copies {
+            let Some(sum) = &copy.sum else { continue };
+            let time = copy.stamp.and_then(Stamp::exact).filter(|_| deploy.takes_times);
+            let is_upload = copy.from.is_none();
+            let record = Record {
+                size: sum.size,
+                digest: sum.digest,
+                modified: time.filter(|_| is_upload).map(|time| (time, time)),
+                is_new: is_upload && !deploy.takes_times && !copy.replaces(),
+            };
+            deploy.sent.insert(self.path_of(copy), record);
+        }
+        self.deploy = Some(deploy);
+    }
+}

@@ -1,0 +1,142 @@
+//! What a plan shows its caller before it is carried out.
+
+use super::compare::Difference;
+use super::fault::TreeFault;
+use super::path::join;
+use super::sync::TreeSync;
+
+/// What happens to an object of a [plan](TreeSync::steps).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// A directory is created.
+    Make,
+    /// A file is copied.
+    Copy,
+    /// A symbolic link is created.
+    Link,
+    /// An object of the target is removed.
+    Delete,
+    /// Permission bits are set.
+    SetMode,
+    /// A file of the target gets another name.
+    Rename,
+}
+
+/// One step of a [plan](TreeSync::steps).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PlannedStep {
+    /// What happens.
+    pub action: Action,
+    /// The path of the object, from the top; empty for the top itself.
+    pub path: Vec<u8>,
+    /// The size of a copied file in bytes, if it is known.
+    pub size: Option<u64>,
+    /// The reason for a copy.
+    pub why: Option<Difference>,
+    /// The path of a file that is renamed, from the top.
+    pub from: Option<Vec<u8>>,
+}
+
+/// Why a plan is refused: it would delete more than the options allow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Excess {
+    /// More objects would be deleted than [`SyncOptions::most_deletions`] allows.
+    TooMany {
+        /// The number of objects.
+        planned: usize,
+        /// The largest number that is allowed.
+        most: usize,
+    },
+    /// The source has no files, so it may be the wrong one, and there is no such limit.
+    EmptySource {
+        /// The number of objects that would be deleted.
+        planned: usize,
+    },
+}
+
+impl TreeSync<'_> {
+    /// Returns the steps, in the order in which they are carried out.
+    pub fn steps(&self) -> impl Iterator<Item = PlannedStep> + '_ {
+        let plan = &self.plan;
+        let step = |action, path| PlannedStep { action, path, size: None, why: None, from: None };
+        let made = plan.directories.iter().filter(|place| place.is_new);
+        let made = made.map(move |place| step(Action::Make, place.path.clone()));
+        let copies = plan.copies.iter().map(|copy| PlannedStep {
+            action: if copy.from.is_some() { Action::Rename } else { Action::Copy },
+            path: plan.path_of(copy),
+            size: copy.size,
+            why: Some(copy.why).filter(|_| copy.from.is_none()),
+            from: copy.from.clone(),
+        });
+        let links = plan.links.iter().map(move |link| {
+            let place = plan.directories.get(link.place).map_or(&[][..], |place| &place.path);
+            step(Action::Link, join(place, &link.name))
+        });
+        let modes = plan.modes.iter().map(move |mode| step(Action::SetMode, mode.path.clone()));
+        let removed = plan.removed().map(move |removal| step(Action::Delete, removal.path.clone()));
+        made.chain(copies).chain(links).chain(removed).chain(modes)
+    }
+
+    /// Returns the objects that cannot be synchronized.
+    pub fn failures(&self) -> impl Iterator<Item = &TreeFault> {
+        self.plan.failures.iter()
+    }
+
+    /// Returns the first of the [failures](Self::failures) that hold back deletions: all of them, or
+    /// with [`SyncOptions::ignores_errors`] some.
+    #[must_use]
+    pub fn withheld(&self) -> Option<&str> {
+        self.plan.causes.first().filter(|_| self.plan.is_withheld)
+    }
+
+    /// Returns messages about objects that are left out on purpose, and about limits of the
+    /// comparison.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.plan.left_out.iter().map(String::as_str)
+    }
+
+    /// Returns messages about names that the target spells in another way.
+    pub fn spellings(&self) -> impl Iterator<Item = &str> {
+        self.plan.spelled.iter().map(String::as_str)
+    }
+
+    /// Returns the number of files to copy.
+    #[must_use]
+    pub fn copies(&self) -> usize {
+        self.plan.copies.iter().filter(|copy| copy.from.is_none()).count()
+    }
+
+    /// Returns the total size of all copies in bytes, as far as sizes are known.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.plan.bytes
+    }
+
+    /// Returns the number of files and links that are equal on both sides.
+    #[must_use]
+    pub const fn same(&self) -> usize {
+        self.plan.same
+    }
+
+    /// Returns the number of files of the source that the [choice](SyncOptions::choice) leaves out.
+    #[must_use]
+    pub const fn unselected(&self) -> usize {
+        self.plan.unselected
+    }
+
+    /// Returns why [`run`](Self::run) would refuse the plan, if it would.
+    #[must_use]
+    pub fn excess(&self) -> Option<Excess> {
+        let planned = self.plan.removed().count();
+        match self.options.most_deletions {
+            Some(most) if planned > most => Some(Excess::TooMany { planned, most }),
+            None if self.plan.has_empty_source && planned > 0 => {
+                Some(Excess::EmptySource { planned })
+            }
+            _ => None,
+        }
+    }
+}
