@@ -108,7 +108,7 @@ fn a_wrong_command_line_names_the_right_one() {
         (&["get", "--retrys", "1", &url], 2, "did you mean --retry?"),
         (&["get", "127.0.0.1/d"], 2, "missing scheme; did you mean ftp://127.0.0.1/d?"),
         (&["put", "none", &url], 3, "none: No such file or directory"),
-        (&["put", ".", &url], 3, "use ftp-cli put -r"),
+        (&["put", ".", &url], 2, "use ftp-cli put -r"),
         (&["mirror", ".", "."], 2, "write SRC or DST as ftp://HOST/DIR"),
         (&["ls"], 2, "ls needs a URL: ftp-cli ls [-l] URL..."),
         (&["ls", "--pasive", &url], 2, "did you mean --passive?"),

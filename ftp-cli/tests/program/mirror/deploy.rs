@@ -476,7 +476,8 @@ fn a_server_that_renames_onto_no_file_or_none_at_all_always_has_a_list_cl_81() {
             let files = server.files().into_iter().filter(|(name, _)| !name.starts_with(LIST));
             let mut there: Vec<String> = files.map(|(_, content)| content).collect();
             let mut want = want.clone();
-            (there.sort(), want.sort());
+            there.sort();
+            want.sort();
             assert_eq!(there, want, "{shown}");
             let ran = deploy(&["--delete"], &source, &url);
             assert_eq!(ran.code(), Some(0), "{shown}");
