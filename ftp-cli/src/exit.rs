@@ -191,6 +191,8 @@ pub(crate) struct Failure {
     pub(crate) reported: bool,
     /// Whether the message names its server.
     pub(crate) names_server: bool,
+    /// Whether the message says what to do about the cause.
+    pub(crate) is_explained: bool,
 }
 
 /// Each attempt of `--retry` asks this, and several callers can share a connection.
@@ -219,12 +221,19 @@ impl Failure {
             },
             reported: false,
             names_server: false,
+            is_explained: false,
         }
     }
 
     /// Returns a failure of one file or line, which does not affect the next one.
     pub(crate) fn item(exit: Exit, message: impl Into<String>) -> Self {
         Self { fatal: false, ..Self::new(exit, message) }
+    }
+
+    /// Adds what to do about the cause; nothing if `hint` is empty.
+    pub(crate) fn hinted(self, hint: &str) -> Self {
+        let is_explained = self.is_explained || !hint.is_empty();
+        Self { message: format!("{}{hint}", self.message), is_explained, ..self }
     }
 
     /// Marks the failure as not to be retried.

@@ -1,7 +1,10 @@
 //! The facts about an object: one entry of an `MLST` or `MLSD` reply (RFC 3659 §7.2).
 
+use std::fmt;
+
 use crate::bytes::{self, split_once};
 use crate::error::{ParseError, ParseErrorKind};
+use crate::pathname::Escaped;
 use crate::time_val::TimeVal;
 
 /// The value of the fact `type` (RFC 3659 §7.5.1).
@@ -124,12 +127,19 @@ impl Fact {
 /// assert_eq!(facts.name(), b"a name");
 /// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Facts {
     /// The facts, each with its `;`, then SP and the name.
     line: Vec<u8>,
     /// The position of that SP.
     space: usize,
+}
+
+/// Shows the line as text.
+impl fmt::Debug for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Facts").field(&Escaped(&self.line)).finish()
+    }
 }
 
 impl Facts {

@@ -1,6 +1,9 @@
 //! The feature list of `FEAT` (RFC 2389 §3.2).
 
+use std::fmt;
+
 use crate::bytes::split_or_all;
+use crate::pathname::Escaped;
 use crate::reply::Reply;
 
 /// The features that a server lists: words with parameters.
@@ -16,8 +19,15 @@ use crate::reply::Reply;
 /// assert!(!features.has("MD5"));
 /// assert_eq!(features.iter().count(), 2);
 /// ```
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Features(Vec<Vec<u8>>);
+
+/// Shows the lines as text.
+impl fmt::Debug for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|line| Escaped(line))).finish()
+    }
+}
 
 impl Features {
     /// Reads the lines between the first and the last line of a 211 reply.
@@ -106,6 +116,7 @@ mod tests {
         let lines = [" SIZE", "MDTM", "", " AUTH TLS", " REST STREAM"];
         let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", lines, "End");
         let features = Features::read(&reply);
+        assert_eq!(format!("{features:?}"), r#"["SIZE", "MDTM", "AUTH TLS", "REST STREAM"]"#);
         for (word, want) in [
             ("size", Some("")),
             ("MDTM", Some("")),

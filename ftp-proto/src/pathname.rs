@@ -131,7 +131,7 @@ impl fmt::Display for Pathname {
 
 impl fmt::Debug for Pathname {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", Escaped(self.as_bytes()))
+        fmt::Debug::fmt(&Escaped(self.as_bytes()), f)
     }
 }
 
@@ -145,8 +145,15 @@ impl fmt::Debug for Pathname {
 ///
 /// assert_eq!(Escaped(b"a\x1b[2J\xff\xc3\xa9").to_string(), "a\\x1b[2J\\xff\u{e9}");
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Escaped<'a>(pub &'a [u8]);
+
+/// Adds quotation marks.
+impl fmt::Debug for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

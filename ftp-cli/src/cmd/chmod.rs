@@ -7,13 +7,16 @@ use ftp_proto::Permissions;
 
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
-use crate::options::Options;
+use crate::options::{Options, urls};
 use crate::report::jobs::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((mode, urls @ [_, ..])) = options.operands.split_first() else {
         return Err(Failure::usage("chmod needs a mode and a URL: ftp-cli chmod MODE URL..."));
     };
+    if urls::is_remote(mode) {
+        return Err(Failure::usage("chmod takes the mode first: ftp-cli chmod MODE URL..."));
+    }
     let mode = Mode::read(mode.as_bytes())?;
     for_each_url(options, stdio, urls, "modes set", |client, url, _, _| {
         outcome(jobs::at(client, url, |client, path| mode.set(client, path))?)

@@ -96,6 +96,7 @@ pub(super) struct LsOptions {
     /// Whether sizes are shown with units.
     pub(super) human: bool,
     pub(super) order: ListOrder,
+    pub(super) quiet: bool,
 }
 
 impl LsOptions {
@@ -120,9 +121,13 @@ impl LsOptions {
         }
         let list = ListOptions::new().all(options.has("all")).form(form);
         let human = options.has("human-readable");
-        Ok(Self { list, long: options.has("long"), recursive, human, order })
+        let (long, quiet) = (options.has("long"), options.is_quiet());
+        Ok(Self { list, long, recursive, human, order, quiet })
     }
 }
+
+/// The memory for the names of a listing that is sorted by default: about 100,000 names.
+const SORTED: usize = 32 << 20;
 
 /// State of a run that lists one directory after the other.
 pub(super) struct Lister {
@@ -137,6 +142,8 @@ pub(super) struct Lister {
     left_out: Option<Failure>,
     /// Entries that are sorted at the end.
     held: Vec<(Vec<u8>, Entry)>,
+    /// The memory for them in the default order; `None` once it was too little.
+    room: Option<Budget>,
     /// URL of the directory that is being listed, if there are several.
     source: Option<String>,
 }
@@ -150,7 +157,8 @@ impl Lister {
     ) -> Self {
         let (pattern, left_out, source) = (None, None, None);
         let held = Vec::new();
-        Self { how, pattern, lines, messages, events, shown: 0, left_out, held, source }
+        let (shown, room) = (0, None);
+        Self { how, pattern, lines, messages, events, shown, left_out, held, room, source }
     }
 
     /// Sets the URL of the next listing. Without `--json`, prints it as a heading.
@@ -218,6 +226,7 @@ impl Lister {
     /// reports entries that were left out.
     pub(super) fn list(&mut self, client: &mut Client, place: &mut Place) -> Result<(), Failure> {
         self.held.clear();
+        self.room = Some(Budget::new(SORTED));
         loop {
             let path = place.path().to_vec();
             let directory = match self.pattern {
@@ -253,10 +262,7 @@ impl Lister {
         listed: Result<(), Failure>,
         what: &dyn std::fmt::Display,
     ) -> Result<(), Failure> {
-        let mut held = std::mem::take(&mut self.held);
-        self.how.order.sort(&mut held);
-        let printed = held.iter().try_for_each(|(name, entry)| self.show(name, entry));
-        let flushed = printed.and_then(|()| self.lines.flush());
+        let flushed = self.show_held().and_then(|()| self.lines.flush());
         self.shown = 0;
         let left_out = self.left_out.take();
         listed?;
@@ -266,6 +272,13 @@ impl Lister {
         }
         self.events.done(|| Object::event("done").text("source", &what.to_string()), 0);
         Ok(())
+    }
+
+    /// Prints the entries that were held for sorting.
+    fn show_held(&mut self) -> Result<(), Failure> {
+        let mut held = std::mem::take(&mut self.held);
+        self.how.order.sort(&mut held);
+        held.iter().try_for_each(|(name, entry)| self.show(name, entry))
     }
 
     /// Lists in one attempt. Returns `Err` if the listing could not begin or the directory is
@@ -383,14 +396,23 @@ impl Lister {
         {
             return Ok(());
         }
-        if self.how.order.is_of_server() {
+        let order = self.how.order;
+        if order.is_of_server() || order.is_default && self.room.is_none() {
             return self.show(name, entry);
         }
         // The name is held once; in a tree it is a path.
         let mut entry = entry.clone();
         entry.name = Vec::new();
         let weight = Budget::weight_of_name(name) + Budget::weight_of(&entry);
-        if budget.hold(weight).is_err() {
+        if order.is_default {
+            if self.room.as_mut().is_none_or(|room| room.hold(weight).is_err()) {
+                self.room = None;
+                self.show_held()?;
+                let message = "too many names to sort: the others follow in the server's order";
+                self.messages.say_if(!self.how.quiet, message);
+                return self.show(name, &entry);
+            }
+        } else if budget.hold(weight).is_err() {
             let most = Budget::BYTES >> 20;
             let message = format!(
                 "the names need more than {most} MiB of memory for sorting; use --sort none"
@@ -441,6 +463,7 @@ mod tests {
     use super::*;
     use crate::console::output::Output;
     use crate::console::output::tests::Kept;
+    use crate::remote::order::Key;
 
     #[test]
     fn names_lose_their_directory_and_keep_their_bytes_li_04_li_05() {
@@ -451,13 +474,35 @@ mod tests {
             let kept = Kept::default();
             let lines_out = ResultLines::new(Output::new(kept.clone()), escapes);
             let messages = Messages::new(io::sink(), false);
-            let mut lister =
-                Lister::new(LsOptions::default(), lines_out, messages, Events::default());
+            let order = ListOrder { key: Key::Server, ..ListOrder::default() };
+            let how = LsOptions { order, ..LsOptions::default() };
+            let mut lister = Lister::new(how, lines_out, messages, Events::default());
             for line in lines {
                 lister.name(&Entry::new(line), &mut Budget::default()).unwrap();
             }
             lister.lines.flush().unwrap();
             assert_eq!(kept.bytes(), want);
+        }
+    }
+
+    #[test]
+    fn names_are_sorted_as_far_as_memory_allows_li_17() {
+        let one = Budget::weight_of_name(b"d") + Budget::weight_of(&Entry::new(""));
+        for (room, want) in [(4, "abcd"), (3, "bcda"), (1, "dbca"), (0, "dbca")] {
+            let (kept, said) = (Kept::default(), Kept::default());
+            let lines_out = ResultLines::new(Output::new(kept.clone()), false);
+            let messages = Messages::new(said.clone(), false);
+            let mut lister =
+                Lister::new(LsOptions::default(), lines_out, messages.clone(), Events::default());
+            lister.room = Some(Budget::new(room * one));
+            for name in ["d", "b", "c", "a"] {
+                lister.entry(name.as_bytes(), &Entry::new(name), &mut Budget::new(0)).unwrap();
+            }
+            lister.finish(Ok(()), &"x").unwrap();
+            messages.settle();
+            assert_eq!(String::from_utf8(kept.bytes()).unwrap().replace('\n', ""), want, "{room}");
+            let said = String::from_utf8(said.bytes()).unwrap();
+            assert_eq!(said.contains("too many names"), room < 4, "{room} {said}");
         }
     }
 }

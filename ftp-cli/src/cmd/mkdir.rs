@@ -5,6 +5,7 @@ use ftp_client::{Client, Error, Repeat};
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::remote::refusal;
 use crate::report::jobs::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -14,7 +15,19 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     jobs::are_named(&options.operands)?;
     let parents = options.has("parents");
     for_each_url(options, stdio, &options.operands, "directories made", |client, url, _, repeat| {
-        jobs::at(client, url, |client, path| make(client, path, parents, repeat))
+        let made = jobs::at(client, url, |client, path| make(client, path, parents, repeat));
+        made.map_err(|failure| match parents {
+            true => failure,
+            false => {
+                refusal::explained(failure, client, url, |is_directory| match is_directory(true) {
+                    Some(false) => "; use -p to create missing parents",
+                    _ if is_directory(false) == Some(true) => {
+                        "; use -p to accept an existing directory"
+                    }
+                    _ => "",
+                })
+            }
+        })
     })
 }
 

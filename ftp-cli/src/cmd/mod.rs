@@ -1,6 +1,8 @@
 //! The commands, one file each, and their dispatch.
 
 #[cfg(feature = "client")]
+pub(crate) mod advice;
+#[cfg(feature = "client")]
 pub(crate) mod batch;
 #[cfg(feature = "client")]
 pub(crate) mod chmod;
@@ -85,6 +87,13 @@ pub(crate) fn run(
     let Some(command) = command else {
         return Err(Failure::usage("missing command; ftp-cli -h lists the commands"));
     };
+    if command == Command::Ls
+        && options.operands.is_empty()
+        && options.names().eq(["human-readable"])
+    {
+        // Whoever types `ls -h` without a URL expects what `-h` means elsewhere.
+        return help::print(Some(command), false, stdio);
+    }
     options.relate(command)?;
     let _held = hold(options)?;
     let done = match command {
@@ -108,6 +117,8 @@ pub(crate) fn run(
     if options.is_verbose() && usage.counts.connections() > 0 {
         stdio.messages.say(usage);
     }
+    #[cfg(feature = "client")]
+    let done = done.map_err(|failure| advice::advised(failure, command, options, &stdio.messages));
     done.and_then(|()| stdio.messages.replies().check())
 }
 

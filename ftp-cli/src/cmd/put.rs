@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
     };
     if locals.iter().any(|local| urls::is_url(local.as_bytes())) {
-        let message = "put takes local files and then one URL: ftp-cli put LOCAL... URL";
+        let message = "put takes local files and then one URL: ftp-cli put LOCAL... URL; to download, use ftp-cli get URL LOCAL";
         return Err(Failure::usage(message));
     }
     let url = urls::parse(url)?;
@@ -81,7 +81,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let sizes: Option<Vec<u64>> = items.iter().map(PutItem::size).collect();
     let total = sizes.as_ref().map(|sizes| sizes.iter().sum());
     let board = Board::new(when, stdio, items.len(), total);
-    let context = Context::new(options, stdio, &settings, &cleanup, board);
+    let mut context = Context::new(options, stdio, &settings, &cleanup, board);
+    context.is_of_one = !url.is_directory();
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
     let escapes = stdio.output_is_terminal();
     // A single file has no other one that it could replace.
@@ -195,7 +196,9 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
         }
         let Some(name) = Path::new(local).file_name() else {
             let local = shown_path(Path::new(local));
-            return Err(Failure::usage(format!("\"{local}\" does not end in a file name")));
+            return Err(Failure::usage(format!(
+                "\"{local}\" does not end in a file name; use ftp-cli put -r to upload a directory"
+            )));
         };
         Ok([directory.as_slice(), name.as_bytes()].concat())
     };

@@ -14,6 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::options::{Options, urls};
 use crate::remote::pattern::{self, NO_MATCH, Named};
+use crate::remote::refusal;
 use crate::report::jobs::{self, Outcome, Reporter, for_each_url};
 use ftp_server::daemon::json::Object;
 
@@ -41,7 +42,18 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 .is_directory(is_directory);
             match globs || pattern::is_pattern(url) {
                 true => remove_named(client, url, globs, how, reporter, repeat),
-                false => remove(client, url, Place::of(url), how, reporter, repeat),
+                false => {
+                    let removed = remove(client, url, Place::of(url), how, reporter, repeat);
+                    removed.map_err(|failure| match recursive {
+                        true => failure,
+                        false => refusal::explained(failure, client, url, |is_directory| {
+                            match is_directory(false) {
+                                Some(true) => "; use ftp-cli rm -r to remove a directory",
+                                _ => "",
+                            }
+                        }),
+                    })
+                }
             }
         },
     )

@@ -3,6 +3,7 @@
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::remote::refusal;
 use crate::report::jobs::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -16,8 +17,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         &options.operands,
         "directories removed",
         |client, url, _, repeat| {
-            jobs::at(client, url, |client, path| repeat.rmdir(client, path))?;
-            Ok(Outcome::Done("removed"))
+            let removed = jobs::at(client, url, |client, path| repeat.rmdir(client, path));
+            removed.map(|()| Outcome::Done("removed")).map_err(|failure| {
+                refusal::explained(failure, client, url, |is_directory| match is_directory(false) {
+                    Some(true) => "; to remove it with its content, use ftp-cli rm -r",
+                    _ => "",
+                })
+            })
         },
     )
 }

@@ -11,6 +11,7 @@ use ftp_proto::{AddressClass, FtpUrl, RepresentationType};
 use super::credentials::{Credentials, VARIABLE};
 use super::proxies::{Chosen, Proxies, Route};
 use super::tls_options::{self, TlsOptions};
+use crate::cmd::advice::ANONYMOUS;
 use crate::console::output::Messages;
 use crate::console::signals::Cleanup;
 use crate::exit::Failure;
@@ -282,9 +283,15 @@ impl Dialler {
             if client.tls().is_none() {
                 failure = tls_options::without_tls(&error, failure);
             }
+            if credentials.is_default && failure.is_refused_login() {
+                failure = failure.hinted(ANONYMOUS);
+            }
             // With an FTP proxy, the refusal may be the proxy's.
             Failure { message: failure.message + &about_proxy(&error, &way), ..failure }
         })?;
+        if credentials.is_default {
+            messages.usage().note_anonymous();
+        }
         if options.has("compress") && !client.compresses()? {
             let note = "the server does not offer MODE Z: data is not compressed";
             messages.say_if(!options.is_quiet(), note);

@@ -538,6 +538,8 @@ pub(crate) struct Usage {
     pub(crate) counts: Counts,
     files: AtomicU64,
     bytes: AtomicU64,
+    /// Whether a login was anonymous because nothing has named a user.
+    anonymous: AtomicBool,
     /// The least number of connections that a server allows, if one has refused a connection.
     allowed: Mutex<Option<usize>>,
 }
@@ -546,6 +548,14 @@ impl Usage {
     pub(crate) fn add(&self, files: u64, bytes: u64) {
         self.files.fetch_add(files, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_anonymous(&self) {
+        self.anonymous.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.anonymous.load(Ordering::Relaxed)
     }
 
     pub(crate) fn note_allowed(&self, connections: Option<usize>) {

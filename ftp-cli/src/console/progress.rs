@@ -4,6 +4,7 @@
 //! narrower, these lines wrap, and the wrapped parts are never cleared. So the progress line is
 //! shortened to the width of the terminal, and drawn without padding.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -75,9 +76,11 @@ struct BoardState {
     drawn: Option<Instant>,
     /// Number of bytes that this run has transferred, over all files.
     moved: u64,
-    /// Number of bytes that were transferred before: where resumed files begin. They count as done,
-    /// but not for the rate and the remaining time.
-    kept: u64,
+    /// Number of bytes that were transferred before, minus those of attempts that were given up: they
+    /// count as done, but not for the rate and the remaining time.
+    kept: i64,
+    /// The bytes of each file whose last attempt has not ended with its last byte.
+    unfinished: HashMap<String, u64>,
     /// Total size of all files, if known.
     total: Option<u64>,
     /// Number of files started so far.
@@ -143,15 +146,12 @@ impl Board {
             let bar = is_first.then(|| self.bar());
             let mut state = self.state();
             state.begun += 1;
-            match self.files {
-                // A single file may begin again after a failed attempt: `done` replaces the count.
-                1 => {
-                    state.total = total;
-                    state.moved = if done < state.moved { 0 } else { state.moved };
-                    state.kept = done - state.moved;
-                }
-                _ => state.kept += done,
+            if self.files == 1 {
+                state.total = total;
             }
+            // A file may begin again after a failed attempt: `done` replaces its bytes.
+            let before = state.unfinished.remove(&meter.name).unwrap_or_default();
+            state.kept += done.cast_signed() - before.cast_signed();
             state.line = meter.line(state.begun);
             if let Some(bar) = bar {
                 state.bar.get_or_insert(bar);
@@ -236,6 +236,9 @@ impl Drop for Meter<'_> {
         if self.is_shown {
             let mut state = self.board.state();
             state.line = self.line(state.begun);
+            if self.board.files == 1 || self.total != Some(self.done) {
+                state.unfinished.insert(self.name.clone(), self.done);
+            }
         }
     }
 }
@@ -374,8 +377,8 @@ impl Line {
 
 /// Returns the transferred bytes, the total, the rate, and the remaining or elapsed time. `kept` is
 /// the number of bytes that were transferred before this run, which `progress` does not count.
-fn figures(progress: &ProgressState, kept: u64, total: Option<u64>) -> String {
-    let done = kept + progress.pos();
+fn figures(progress: &ProgressState, kept: i64, total: Option<u64>) -> String {
+    let done = progress.pos().saturating_add_signed(kept);
     let speed = progress.per_sec();
     #[expect(
         clippy::cast_possible_truncation,
@@ -530,12 +533,16 @@ mod tests {
     fn a_file_that_begins_again_shows_its_own_bytes() {
         let kept = Kept::default();
         let stdio = Stdio::captured(io::empty(), io::sink(), kept.clone());
-        let board = Board::new(When::Always, &stdio, 1, None);
-        let fields = |object| object;
-        for (done, moved) in [(100, 50), (150, 10), (0, 30)] {
-            board.begin(b"file", done, Some(1_000), fields).add(moved);
-            let state = board.state();
-            assert_eq!(state.kept + state.moved, done + moved);
+        for files in [1, 2] {
+            let board = Board::new(When::Always, &stdio, files, None);
+            let fields = |object| object;
+            for (done, moved) in [(100, 50), (150, 10), (0, 30), (30, 970)] {
+                board.begin(b"file", done, Some(1_000), fields).add(moved);
+                let state = board.state();
+                assert_eq!(state.moved.saturating_add_signed(state.kept), done + moved);
+            }
+            // Only the bytes of this run count for the rate.
+            assert_eq!(board.state().moved, 1_060);
         }
     }
 

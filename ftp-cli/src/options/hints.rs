@@ -81,7 +81,7 @@ fn takers(name: &str) -> String {
 
 /// Returns whether the name looks like an option for a password.
 fn is_password(name: &str) -> bool {
-    name.starts_with("pas") && !name.starts_with("passi")
+    name.starts_with("pas") && !["passi", "pasi", "pasv"].iter().any(|it| name.starts_with(it))
 }
 
 /// Names without dashes, and the option or the command line to use instead. The first entry whose

@@ -20,6 +20,16 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
              %40 for an @ in PATH, and use --password-file",
         ));
     }
+    if let Some((head, rest)) = split_at_colon(bytes)
+        && has_scheme(head)
+        && rest.starts_with(b"\\")
+    {
+        let message = "not an FTP URL: a URL has / instead of \\: write ftp://HOST/PATH";
+        return Err(Failure::usage(message));
+    }
+    if QUOTES.iter().any(|quote| bytes.starts_with(quote)) {
+        return Err(Failure::usage("not an FTP URL: remove the quotation marks around it"));
+    }
     FtpUrl::parse(bytes).map_err(|error| {
         if let Some(name) = bookmark(bytes) {
             return Failure::usage(format!(
@@ -40,9 +50,56 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
             let message = format!("\"{operand}\": missing scheme; did you mean ftp://{operand}?");
             return Failure::usage(message);
         }
+        if let Some(why) = of_other_protocol(bytes) {
+            return Failure::usage(format!("not an FTP URL: {why}"));
+        }
         let reason = reason(bytes, error);
         Failure::usage(format!("not an FTP URL: {reason}; expected {form}"))
     })
+}
+
+/// Quotation marks, which texts and terminals put around what is copied from them.
+const QUOTES: [&[u8]; 4] = [b"'", b"\"", "\u{201c}".as_bytes(), "\u{2018}".as_bytes()];
+
+/// Returns what to use for a URL of another protocol.
+fn of_other_protocol(operand: &[u8]) -> Option<String> {
+    let (scheme, _) = split_at_colon(operand).filter(|(_, rest)| rest.starts_with(b"//"))?;
+    let is = |names: &[&str]| names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(scheme));
+    if SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        return None;
+    }
+    let shown = Escaped(scheme);
+    Some(if is(&["sftp", "scp", "ssh"]) {
+        format!("{shown} is SSH, not FTP; use sftp or scp, or ftpes:// if the server offers FTP")
+    } else if is(&["http", "https"]) {
+        format!("{shown} is not FTP; use curl, or ftp:// if the server offers FTP")
+    } else {
+        format!("unknown scheme \"{shown}\"; expected ftp, ftpes (TLS) or ftps (implicit TLS)")
+    })
+}
+
+/// Returns a hint about an operand that is valid, but perhaps not what the user means. Ask only after
+/// a failure.
+pub(crate) fn meant(operand: &OsStr) -> Option<String> {
+    let bytes = operand.as_bytes();
+    if !is_remote(operand) {
+        return None;
+    }
+    if !is_url(bytes) {
+        let (host, path) = split_at_colon(bytes)?;
+        let port = path.split(|byte| *byte == b'/').next()?;
+        let is_port = std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+        let slash: &[u8] = if path == port { b"/" } else { b"" };
+        let url = FtpUrl::parse(&[b"ftp://", host, b":", path, slash].concat()).ok()?;
+        return is_port.then(|| format!("; did you mean {url}?"));
+    }
+    match bytes.last() {
+        Some(last) if last.is_ascii_whitespace() => Some("; the URL ends in a blank".to_owned()),
+        _ if bytes.contains(&b'\\') => {
+            Some("; the URL has a backslash: directories are separated by /".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// Returns the name in `@NAME` or `@NAME/PATH`.
@@ -55,7 +112,6 @@ fn bookmark(operand: &[u8]) -> Option<&[u8]> {
 /// Returns a message about an invalid URL.
 fn reason(bytes: &[u8], error: ParseError) -> &'static str {
     match (error.kind, bytes.get(error.at)) {
-        (ParseErrorKind::UnknownWord, _) if error.at == 0 => "unsupported scheme",
         (ParseErrorKind::UnknownWord, _) => "unknown ;type",
         (ParseErrorKind::LineBreak, _) => "CR, LF and NUL are not allowed",
         (_, Some(b'%')) => "expected two hexadecimal digits after %",

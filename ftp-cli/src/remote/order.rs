@@ -9,10 +9,9 @@ use crate::options::Options;
 use crate::options::values;
 
 /// Sort key.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Key {
     /// The server's order.
-    #[default]
     Server,
     Name,
     /// Newest first.
@@ -22,10 +21,18 @@ pub(crate) enum Key {
 }
 
 /// Order of a listing.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ListOrder {
     pub(crate) key: Key,
     pub(crate) reverse: bool,
+    /// Whether no option has set the key: a listing that is too long to sort is then printed unsorted.
+    pub(crate) is_default: bool,
+}
+
+impl Default for ListOrder {
+    fn default() -> Self {
+        Self { key: Key::Name, reverse: false, is_default: true }
+    }
 }
 
 impl ListOrder {
@@ -38,17 +45,18 @@ impl ListOrder {
         let keys =
             [("none", Key::Server), ("name", Key::Name), ("time", Key::Time), ("size", Key::Size)];
         let named = options.parsed("sort", |text| values::word(text, &keys))?;
-        let key = match options.last_of(&["sort", "newest-first", "largest-first"]) {
+        let last = options.last_of(&["sort", "newest-first", "largest-first"]);
+        let key = match last {
             Some("newest-first") => Key::Time,
             Some("largest-first") => Key::Size,
-            _ => named.unwrap_or_default(),
+            _ => named.unwrap_or(Key::Name),
         };
-        Ok(Self { key, reverse: options.has("reverse") })
+        Ok(Self { key, reverse: options.has("reverse"), is_default: last.is_none() })
     }
 
     /// Returns whether entries can be printed as they arrive.
     pub(crate) const fn is_of_server(self) -> bool {
-        matches!(self, Self { key: Key::Server, reverse: false })
+        matches!(self, Self { key: Key::Server, reverse: false, .. })
     }
 
     /// Returns whether sorting needs more than the names.
@@ -57,7 +65,8 @@ impl ListOrder {
     }
 
     /// Sorts named entries. Entries without the fact to sort by come last, and equal entries are
-    /// sorted by name, before `reverse` applies. Sorts in place: a stable sort would need more memory.
+    /// sorted by name, before `reverse` applies. Paths are sorted part by part: the content of a
+    /// directory follows its name. Sorts in place: a stable sort would need more memory.
     pub(crate) fn sort(self, entries: &mut [(Vec<u8>, Entry)]) {
         let time = |entry: &Entry| entry.modified.map(|modified| modified.time);
         if self.key != Key::Server {
@@ -67,13 +76,18 @@ impl ListOrder {
                     Key::Size => second.size.cmp(&first.size),
                     Key::Server | Key::Name => Ordering::Equal,
                 };
-                by_fact.then_with(|| one.cmp(other))
+                by_fact.then_with(|| parts(one).cmp(parts(other)))
             });
         }
         if self.reverse {
             entries.reverse();
         }
     }
+}
+
+/// Returns the parts of a path.
+fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.split(|byte| *byte == b'/')
 }
 
 #[cfg(test)]
@@ -102,9 +116,19 @@ mod tests {
             let entry = |line: &&[u8]| Entry::from(&Facts::parse(line).unwrap());
             let mut entries: Vec<_> =
                 lines.iter().map(entry).map(|entry| (entry.name.clone(), entry)).collect();
-            ListOrder { key, reverse }.sort(&mut entries);
+            ListOrder { key, reverse, is_default: false }.sort(&mut entries);
             let names: Vec<u8> = entries.into_iter().flat_map(|(name, _)| name).collect();
             assert_eq!(names, want.as_bytes(), "{key:?} {reverse}");
         }
+    }
+
+    #[test]
+    fn the_content_of_a_directory_follows_its_name() {
+        let names = ["a-b", "a/c", "a", "a/b/d", "a.b"];
+        let entry = |name: &&str| (name.as_bytes().to_vec(), Entry::new(""));
+        let mut entries: Vec<_> = names.iter().map(entry).collect();
+        ListOrder::default().sort(&mut entries);
+        let names: Vec<_> = entries.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
+        assert_eq!(names, ["a", "a/b/d", "a/c", "a-b", "a.b"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Downloads one file to a local target, completely or not at all.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,6 +17,7 @@ use crate::console::progress::Meter;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
+use crate::remote::refusal;
 use ftp_server::daemon::json::Object;
 
 /// Downloads a file. If the attempt must start from byte 0, does not resume a partial file.
@@ -31,8 +33,26 @@ pub(crate) fn download<'j>(
     target: &'j Target,
     attempt: Attempt<'_, 'j>,
 ) -> Result<Done, Failure> {
-    run(context, remote, target, attempt, |job, show| job.attempt(client, show))
-        .map_err(|failure| failure.context(remote.name))
+    let is_directory = Cell::new(false);
+    let done = run(context, remote, target, attempt, |job, show| {
+        job.attempt(client, show).inspect_err(|error| {
+            let is_refused = matches!(error, Error::Refused(Verb::Retr | Verb::Size, _))
+                && refusal::is_about_name(error);
+            // Several files may be missing, and each question takes round trips.
+            is_directory.set(
+                is_refused
+                    && context.is_of_one
+                    && refusal::is_directory(client, job.place().path()) == Some(true),
+            );
+        })
+    });
+    done.map_err(|failure| {
+        let hint = match is_directory.get() {
+            true => "; use ftp-cli get -r to download a directory",
+            false => "",
+        };
+        failure.context(remote.name).hinted(hint)
+    })
 }
 
 /// `--segments`: downloads a file over several connections.

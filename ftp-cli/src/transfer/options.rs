@@ -275,6 +275,8 @@ pub(crate) struct Context<'a> {
     pub(crate) quiet: bool,
     /// Whether to print successes.
     talkative: bool,
+    /// Whether the user has named one remote file, so that its refusal is worth more questions.
+    pub(crate) is_of_one: bool,
 }
 
 impl<'a> Context<'a> {
@@ -296,6 +298,7 @@ impl<'a> Context<'a> {
             targets: Targets::default(),
             quiet: options.is_quiet(),
             talkative: is_talkative(options, stdio),
+            is_of_one: false,
         }
     }
 

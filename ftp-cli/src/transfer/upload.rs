@@ -18,6 +18,7 @@ use crate::console::signals::Cleanup;
 use crate::display;
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure};
 use crate::lock::lock;
+use crate::remote::refusal;
 use ftp_server::daemon::json::Object;
 
 /// The least number of bytes whose digest takes seconds, so that a message announces it.
@@ -26,18 +27,29 @@ pub(crate) const LONG: u64 = 64 << 20;
 /// Function that adds the fields of a transfer to its events.
 type Fields<'a> = &'a (dyn Fn(Object) -> Object + Sync);
 
-/// Returns whether the server refused an upload because its directory is missing. Asks only after a
-/// refusal that can mean this; without an answer, the refusal says enough.
-fn lacks_directory(client: &mut Client, put: &Put<'_>, error: &Error) -> bool {
-    let is_about_the_name = matches!(error, Error::Refused(Verb::Stor | Verb::Appe, reply)
-        if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
-    if !is_about_the_name || put.left_directory() {
+/// Returns a hint if the server refused an upload because its directory is missing, or because the
+/// target is a directory.
+fn hint(client: &mut Client, put: &Put<'_>, error: &Error, context: &Context<'_>) -> &'static str {
+    let creates = context.settings.create_directories;
+    let is_refused = match error {
+        // For the name of a directory, servers refuse a rename with many codes.
+        Error::Upload(UploadFault::NotRenamed { cause, .. }) => cause.reply().is_some(),
+        Error::Refused(Verb::Stor | Verb::Appe, _) => refusal::is_about_name(error),
+        _ => false,
+    };
+    let path = put.place().path();
+    match (is_refused, creates) {
+        (false, _) => "",
         // A directory of the path was refused after others were entered.
-        return is_about_the_name;
-    }
-    match split(put.place().path()).0 {
-        b"" | b"/" => false,
-        directory => client.is_directory(directory).is_ok_and(|is_there| !is_there),
+        (true, false) if put.left_directory() => CREATE_DIRECTORIES,
+        (true, true) if put.left_directory() => "",
+        (true, false) if refusal::is_directory(client, split(path).0) == Some(false) => {
+            CREATE_DIRECTORIES
+        }
+        (true, _) if context.is_of_one && refusal::is_directory(client, path) == Some(true) => {
+            "; the target is a directory: end it with / to upload into it"
+        }
+        (true, _) => "",
     }
 }
 
@@ -72,13 +84,12 @@ impl<'a> UploadObserver<'a> {
     /// if the server lacks what an option needs, and `Limit` if another run is moving the file. Also
     /// returns the failures of the transfer, of its verification, and of the removal of the source.
     pub(crate) fn failed(self, client: &mut Client, put: &Put<'_>, error: &Error) -> Failure {
-        let settings = self.context.settings;
+        let context = self.context;
+        let settings = context.settings;
         drop(self);
         let sent = settings.temporary.as_ref().map(|name| name.of(put.place().path()));
-        let mut failure = failure_of(settings, client, &sent.unwrap_or_default(), error);
-        if !settings.create_directories && lacks_directory(client, put, error) {
-            failure.message.push_str(CREATE_DIRECTORIES);
-        }
+        let failure = failure_of(settings, client, &sent.unwrap_or_default(), error);
+        let failure = failure.hinted(hint(client, put, error, context));
         let failure = if put.is_final() { failure.never_retried() } else { failure };
         Failure { fatal: failure.fatal || put.left_directory(), ..failure }
     }

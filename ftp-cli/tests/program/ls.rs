@@ -43,15 +43,16 @@ fn a_pipe_gets_names_unchanged_and_in_server_order_li_05_ls_49() {
     let list = |lines: &[u8]| Act::Send("150 names", lines.to_vec(), "226 done");
     for (arguments, acts, want) in [
         (
-            &["ls"][..],
+            &["ls", "--sort", "none"][..],
             vec![("NLST", list(b"b\r\n./a\r\nx/c\x1b\xff\r\n.\r\n..\r\n"))],
             &b"b\na\nc\x1b\xff\n"[..],
         ),
         (
-            &["ls"],
+            &["ls", "--sort", "none"],
             vec![("FEAT", FEAT), ("MLSD", list(b"type=cdir; .\r\ntype=dir; b\r\n a\r\n"))],
             b"b\na\n",
         ),
+        (&["ls"], vec![("NLST", list(b"b\r\nc\r\na\r\n"))], b"a\nb\nc\n"),
         (
             &["ls", "--listing", "list", "-a"],
             vec![
@@ -206,7 +207,8 @@ fn json_lists_all_known_facts_and_exact_names_li_05_hl_08() {
         b"-rw-r--r-- 1 u g 5 Jan 2 2020 -rf\r\nlrwxrwxrwx 1 u g 5 Jan 2 2020 y\xff -> z\r\n\
         -rw-r--r-- 1 u g 5 Jan 2 2020 \x1b[2J\r\n";
     let peer = Peer::start(&[("LIST", list(lines))]);
-    let json = run(&mut ftp(&["ls", "--json", &peer.url("")])).succeeded();
+    let ran = run(&mut ftp(&["ls", "--json", "--sort", "none", &peer.url("")]));
+    let json = ran.succeeded();
     let json = String::from_utf8(json).unwrap();
     let lines: Vec<&str> = json.lines().collect();
     assert_eq!(lines.len(), 5, "{json}");
@@ -239,7 +241,8 @@ fn a_terminal_gets_escaped_names_or_raw_names_on_request_li_04_li_05_hl_08() {
     let start = |option: &[&str]| {
         let nlst = Act::Send("150 names", names.to_vec(), "226 done");
         let peer = Peer::start(&[("NLST", nlst)]);
-        let mut terminal = Terminal::start(ftp(&["ls", "-q"]).args(option).arg(peer.url("")));
+        let mut terminal =
+            Terminal::start(ftp(&["ls", "-q", "--sort=none"]).args(option).arg(peer.url("")));
         let (status, shown) = terminal.end();
         assert!(status.success(), "{shown:?}");
         shown.replace("\r\n", "\n")
@@ -259,9 +262,13 @@ fn a_partly_printed_listing_is_not_retried() {
     let cut = Act::Send("150 list", b"a\r\nb\r\n".to_vec(), "426 cut");
     let whole = Act::Send("150 list", b"a\r\nb\r\n".to_vec(), "226 done");
     let empty = Act::Send("150 list", Vec::new(), "426 cut");
-    for (first, code, want) in [(cut, 9, "a\nb\n"), (empty, 0, "a\nb\n")] {
+    // To sort a listing, the program holds it until its end.
+    for (first, order, code) in
+        [(cut.clone(), "none", 9), (cut, "name", 0), (empty.clone(), "none", 0), (empty, "name", 0)]
+    {
+        let want = "a\nb\n";
         let peer = Peer::start(&[("NLST", first), ("NLST", whole.clone())]);
-        let retry = ["ls", "--retry", "3", "--retry-delay", "0s"];
+        let retry = ["ls", "--sort", order, "--retry", "3", "--retry-delay", "0s"];
         let ran = run(ftp(&retry).arg(peer.url("")));
         ran.exited(code);
         assert_eq!(String::from_utf8_lossy(&ran.stdout), want, "{}", peer.seen());
@@ -302,7 +309,7 @@ fn directories_that_a_server_marks_are_listed_without_the_mark() {
     ] {
         let peer = Peer::start(&acts);
         let listed = run(&mut ftp(&["ls", &peer.url("")])).succeeded();
-        assert_eq!(String::from_utf8(listed).unwrap(), "sub\na\n");
+        assert_eq!(String::from_utf8(listed).unwrap(), "a\nsub\n");
     }
 }
 

@@ -46,6 +46,7 @@ mod mirror;
 mod mirror_field;
 mod moves;
 mod neighbours;
+mod next_steps;
 mod objects;
 mod order;
 mod owners;

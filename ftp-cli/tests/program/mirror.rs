@@ -258,7 +258,7 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
     ran.exited(0);
     let text = String::from_utf8(ran.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    for line in ["make sub/deep/er", "copy a.txt", "copy sub/b.bin", "delete sub/old"] {
+    for line in ["make sub/deep/er", "copy a.txt", "copy sub/b.bin", "remove sub/old"] {
         assert!(lines.contains(&line), "no {line:?} in {lines:?}");
     }
     // 5 directories, 7 files and the removed one.

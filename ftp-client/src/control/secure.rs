@@ -27,6 +27,8 @@ pub(crate) struct Secured {
     /// Whether the server begins the handshakes of data connections, for a server-to-server copy.
     pub(crate) server_begins: bool,
     pub(crate) demand: Demand,
+    /// What was last said of a data connection.
+    told: String,
 }
 
 /// Whether the server refuses data connections that do not resume a TLS session.
@@ -67,6 +69,7 @@ impl Secured {
             before_login: settings.before_login,
             server_begins: false,
             demand: Demand::Unknown,
+            told: String::new(),
         })
     }
 
@@ -173,7 +176,11 @@ impl Secured {
         let how = if is_resumed { "session resumed" } else { "new session" };
         let what = format!("data connection: {}, {how}", session.version());
         trace::note(format_args!("{what}"));
-        log::info!("{what}");
+        // All are alike, unless something is wrong: then each change is told.
+        if self.told != what {
+            log::info!("{what}");
+            self.told = what;
+        }
     }
 }
 

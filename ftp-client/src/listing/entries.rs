@@ -1,9 +1,10 @@
 //! Entries parsed from the lines of a listing.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::SystemTime;
 
-use ftp_proto::{Entry, ListForm, ListLine, ListParser, Role, TimeVal};
+use ftp_proto::{Entry, Escaped, ListForm, ListLine, ListParser, Role, TimeVal};
 
 use super::budget::{Budget, too_long};
 use super::lines::Rest;
@@ -12,7 +13,7 @@ use crate::client::Client;
 use crate::error::Error;
 
 /// One item of a listing.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub enum Listed {
     /// An object in the directory, as the server names it. If [`is_safe_name`](Entry::is_safe_name)
     /// returns false, the name must not become part of a local path.
@@ -20,6 +21,15 @@ pub enum Listed {
     /// A line in no known form, as received: a message, or an object that cannot be parsed. If a
     /// listing has such a line, do not delete files that the listing lacks.
     Unparsed(Vec<u8>),
+}
+
+impl fmt::Debug for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(entry) => entry.fmt(f),
+            Self::Unparsed(line) => f.debug_tuple("Unparsed").field(&Escaped(line)).finish(),
+        }
+    }
 }
 
 /// The entries of a directory, read line by line.

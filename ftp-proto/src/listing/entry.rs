@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::bytes;
 use crate::fact::{FactType, Facts};
+use crate::pathname::Escaped;
 use crate::time_val::TimeVal;
 
 /// One object of a listing.
@@ -15,7 +16,7 @@ use crate::time_val::TimeVal;
 /// All fields come from the server. A name may contain any byte but LF, and a hostile server may
 /// send `../../etc/passwd`: check [`is_safe_name`](Self::is_safe_name) before you use a name in a
 /// path.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Entry {
     /// The name, byte for byte, as commands expect it. Leading, inner and trailing SP belong to it;
@@ -44,6 +45,31 @@ pub struct Entry {
     /// The server's identifier for the object: two entries of one server with the same identifier
     /// are one object under two names (RFC 3659 §7.5.2).
     pub unique: Option<Vec<u8>>,
+}
+
+/// Shows names as text, and what is known.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut entry = f.debug_struct("Entry");
+        entry.field("name", &Escaped(&self.name)).field("role", &self.role);
+        let mut known = |name: &str, value: Option<&dyn fmt::Debug>| {
+            if let Some(value) = value {
+                entry.field(name, value);
+            }
+        };
+        known("kind", self.kind.as_ref().map(|it| it as _));
+        known("size", self.size.as_ref().map(|it| it as _));
+        known("size_overflows", self.size_overflows.then_some(&true as _));
+        known("modified", self.modified.as_ref().map(|it| it as _));
+        known("permissions", self.permissions.as_ref().map(|it| it as _));
+        known("links", self.links.as_ref().map(|it| it as _));
+        let texts = [&self.owner, &self.group, &self.target, &self.unique];
+        for (name, text) in ["owner", "group", "target", "unique"].into_iter().zip(texts) {
+            let text = text.as_deref().map(Escaped);
+            known(name, text.as_ref().map(|it| it as _));
+        }
+        entry.finish()
+    }
 }
 
 /// The type of an object.
@@ -354,6 +380,16 @@ fn link_target(kind: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_shows_names_as_text() {
+        let facts = Facts::parse(b"type=file;size=5;unix.owner=0; a\xff\"b").unwrap();
+        let entry = Entry::from(&facts);
+        let want = r#"Entry { name: "a\xff"b", role: Member, kind: File, size: 5, owner: "0" }"#;
+        assert_eq!(format!("{entry:?}"), want);
+        let listed = super::super::ListLine::Unparsed(b"total".to_vec());
+        assert_eq!(format!("{listed:?}"), r#"Unparsed("total")"#);
+    }
 
     #[test]
     fn permissions_are_parsed_and_displayed() {

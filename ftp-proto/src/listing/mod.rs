@@ -21,11 +21,14 @@ mod words;
 pub use entry::{Entry, EntryKind, Modified, Permissions, Precision, Role, Zone};
 pub use reader::{ListEvent, ListReader};
 
+use std::fmt;
+
 use crate::fact::Facts;
+use crate::pathname::Escaped;
 use crate::time_val::TimeVal;
 
 /// The result for one line of a listing.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ListLine {
     /// An object.
@@ -35,6 +38,16 @@ pub enum ListLine {
     /// A line in no known form, unchanged. Often it is a message such as `ftpd: .: Permission
     /// denied`.
     Unparsed(Vec<u8>),
+}
+
+impl fmt::Debug for ListLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(entry) => entry.fmt(f),
+            Self::Skipped => f.write_str("Skipped"),
+            Self::Unparsed(line) => f.debug_tuple("Unparsed").field(&Escaped(line)).finish(),
+        }
+    }
 }
 
 /// The line formats that [`ListParser`] knows.
@@ -351,7 +364,7 @@ mod tests {
             (b"size=5; x", ListForm::Facts),
         ] {
             parser.parse(line);
-            assert_eq!(parser.form(), Some(want), "{}", crate::Escaped(line));
+            assert_eq!(parser.form(), Some(want), "{}", Escaped(line));
         }
     }
 

@@ -59,6 +59,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let count = items.len() + failed.len() + left;
     let board = Board::new(when, stdio, count, None);
     let mut context = Context::new(options, stdio, &settings, &cleanup, board);
+    context.is_of_one = items.len() == 1;
     let targets = items.iter().filter_map(|item| match &item.target {
         Target::File(path) => Some(path.clone()),
         _ => None,
@@ -282,7 +283,7 @@ impl<'a> Getter<'a, '_, '_> {
             if context.settings.segments > 1 {
                 let file = (&remote, &item.target);
                 let done = in_segments(context, sessions, &item.url, file, attempt);
-                return done.map_err(|failure| with_hint(failure.context_unless_named(&item.url)));
+                return done.map_err(|failure| failure.context_unless_named(&item.url));
             }
             let client = sessions.client(&item.url)?;
             if context.settings.only_retrieves() {
@@ -290,7 +291,7 @@ impl<'a> Getter<'a, '_, '_> {
             }
             let done = download(context, client, &mut remote, &item.target, attempt);
             sessions.drop_ended(&item.url, &done);
-            done.map_err(with_hint)
+            done
         })
     }
 }
@@ -307,16 +308,6 @@ fn plan(client: &mut Client, items: &[GetItem], number: usize, following: &[usiz
     let own = [&[number], following].concat().into_iter().filter_map(|number| items.get(number));
     let next = own.skip(planned).take_while(is_alike);
     client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
-}
-
-/// Adds a hint if the server's reply says that the object is a directory.
-fn with_hint(mut failure: Failure) -> Failure {
-    let signs = ["s a directory", "egular file", "plain file"];
-    let is_directory = signs.iter().any(|sign| failure.message.contains(sign));
-    if failure.exit == Exit::Refused && is_directory {
-        failure.message.push_str("; use ftp-cli get -r to download a directory");
-    }
-    failure
 }
 
 /// Largest number of sizes that are requested ahead; each takes a command and its reply.

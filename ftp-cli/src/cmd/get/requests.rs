@@ -230,6 +230,9 @@ fn operands<'o>(given: &GetArguments<'o>) -> Result<(&'o [OsString], Destination
         (None, None) => match operands {
             [_] => Ok((operands, Destination::Here)),
             _ if are_urls(operands) => Ok((operands, Destination::Here)),
+            [first, second] if urls::is_url(second.as_bytes()) && !urls::is_remote(first) => {
+                Err(Failure::usage("get takes the URL first; to upload, use ftp-cli put LOCAL URL"))
+            }
             [_, second] if FtpUrl::parse(second.as_bytes()).is_ok() => Err(Failure::usage(
                 "LOCAL looks like a URL: write ./NAME for a local name with a colon, or ftp:// before each URL",
             )),

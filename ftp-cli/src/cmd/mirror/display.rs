@@ -145,8 +145,14 @@ impl<'a> MirrorDisplay<'a> {
         };
         self.observer.events.done(event, bytes);
         // Each removal is printed, with or without a terminal.
-        let is_said = self.each || what == "removed" && !self.observer.quiet;
-        self.observer.messages.say_if(is_said, format_args!("{}: {what}", shown(path)));
+        let is_said = self.each || what.ends_with("removed") && !self.observer.quiet;
+        // The plan of `--dry-run` has the same verbs.
+        let verb = match what {
+            "mode set" => "set mode of",
+            "source removed" => "removed source",
+            verb => verb,
+        };
+        self.observer.messages.say_if(is_said, format_args!("{verb} {}", shown(path)));
     }
 
     /// Reports a file of the target that got another name.
@@ -157,7 +163,7 @@ impl<'a> MirrorDisplay<'a> {
         };
         self.observer.events.done(event, 0);
         let is_said = !self.observer.quiet;
-        let message = format!("{}: renamed to {}", shown(from), shown(path));
+        let message = format!("renamed {} to {}", shown(from), shown(path));
         self.observer.messages.say_if(is_said, message);
     }
 

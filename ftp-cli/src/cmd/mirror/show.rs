@@ -47,6 +47,12 @@ impl Mirror<'_> {
                 Action::Rename => "rename",
                 _ => "chmod",
             };
+            // A program reads the words of `--json`, a person those of the run.
+            let said = match action {
+                Action::Delete => "remove",
+                Action::SetMode => "set mode of",
+                _ => what,
+            };
             if self.events.is_on() {
                 let why = why.map(|why| why.to_string());
                 self.events.emit(|| {
@@ -64,7 +70,7 @@ impl Mirror<'_> {
                 true => text.extend_from_slice(shown(path).as_bytes()),
                 false => text.extend_from_slice(path),
             };
-            add(format!("{what} ").as_bytes());
+            add(format!("{said} ").as_bytes());
             if let Some(from) = &from {
                 add(from);
                 add(b" to ");
@@ -78,72 +84,73 @@ impl Mirror<'_> {
         output::print(&mut stdio.output, &text)
     }
 
-    /// Prints the totals: as a table with `--stats` or on a terminal, otherwise as one line with
-    /// `--verbose` or if objects were removed. With `--json`, the line replaces the table.
+    /// Prints the totals: as one line, or with `--stats` as a table.
     pub(super) fn sum_up(&self, done: &Summary, unselected: usize, time: Duration, stdio: &Stdio) {
         stdio.messages.usage().add(done.copied as u64, done.bytes);
-        let is_shown = stdio.messages.is_terminal() && !self.options.is_quiet();
-        if (self.wanted.stats || is_shown) && !self.events.is_on() {
-            for line in table(done, unselected, time) {
+        let counts = counts(done, unselected);
+        let moved = display::transferred(done.bytes, time);
+        if self.wanted.stats && !self.events.is_on() {
+            for line in table(&counts, &moved) {
                 stdio.messages.say(line);
             }
             return;
         }
-        let Summary { copied, bytes, made, removed, moved: sources, same, .. } = *done;
-        let moved = display::transferred(bytes, time);
-        let taken = match self.wanted.transfer.removes_source {
-            true => format!(", {} removed", counted(sources, "source file")),
-            false => String::new(),
-        };
-        // Without a terminal too, a run that removed objects says so.
-        let is_said = self.is_talkative || removed > 0 && !self.options.is_quiet();
-        stdio.messages.say_if(
-            is_said,
-            format_args!(
-                "{} copied, {moved}; {} created, {} deleted, {} unchanged{taken}",
-                counted(copied, "file"),
-                counted(made, "directory"),
-                counted(removed, "object"),
-                counted(same, "file"),
-            ),
-        );
+        // Without a terminal too; `--json` has an event for this.
+        let is_said = !self.options.is_quiet() && (self.is_talkative || !self.events.is_on());
+        stdio.messages.say_if(is_said, line(&counts, &moved));
     }
 }
 
-/// Returns the lines of the table. Counts of 0 are omitted, except those of files copied, files
-/// unchanged and failures.
-fn table(done: &Summary, unselected: usize, time: Duration) -> Vec<String> {
-    let Summary {
-        copied,
-        bytes,
-        renamed,
-        made,
-        removed,
-        moved: sources,
-        links,
-        modes,
-        failed,
-        same,
-        ..
-    } = *done;
-    let rows = [
-        ("files copied", copied, true),
-        ("files unchanged", same, true),
-        ("files not selected", unselected, false),
-        ("files renamed", renamed, false),
-        ("directories created", made, false),
-        ("links created", links, false),
-        ("permissions set", modes, false),
-        ("objects deleted", removed, false),
-        ("source files removed", sources, false),
-        ("failed", failed, true),
-    ];
-    let shown = rows.into_iter().filter(|(_, count, always)| *always || *count > 0);
-    let mut lines: Vec<String> =
-        shown.map(|(what, count, _)| format!("{what:<20} {count:>9}")).collect();
+/// A total of a run.
+struct Total {
+    /// The singular of what is counted, and what happened to it.
+    noun: &'static str,
+    what: &'static str,
+    count: usize,
+    /// Whether a count of 0 is printed.
+    always: bool,
+}
+
+/// Returns the totals, files copied first and failures last.
+fn counts(done: &Summary, unselected: usize) -> Vec<Total> {
+    let Summary { copied, renamed, made, removed, moved, links, modes, failed, same, .. } = *done;
+    let total = |noun, what, count, always| Total { noun, what, count, always };
+    vec![
+        total("file", "copied", copied, true),
+        total("file", "unchanged", same, true),
+        total("file", "not selected", unselected, false),
+        total("file", "renamed", renamed, false),
+        total("directory", "made", made, false),
+        total("link", "made", links, false),
+        total("mode", "set", modes, false),
+        total("object", "removed", removed, false),
+        total("source file", "removed", moved, false),
+        total("object", "failed", failed, false),
+    ]
+}
+
+/// Returns the totals as one line. Omits counts of 0, except the first two.
+fn line(counts: &[Total], moved: &str) -> String {
+    let shown = counts.iter().filter(|total| total.always || total.count > 0);
+    let mut parts =
+        shown.map(|total| format!("{} {}", counted(total.count, total.noun), total.what));
+    let first = parts.next().unwrap_or_default();
+    format!("{first}, {moved}; {}", parts.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns the lines of the table. Omits counts of 0, except those of files copied, files unchanged
+/// and failures.
+fn table(counts: &[Total], moved: &str) -> Vec<String> {
+    let shown = counts.iter().filter(|it| it.always || it.count > 0 || it.what == "failed");
+    let row = |total: &Total| {
+        let nouns = counted(0, total.noun);
+        let nouns = nouns.trim_start_matches("0 ");
+        format!("{:<20} {:>9}", format!("{nouns} {}", total.what), total.count)
+    };
+    let mut lines: Vec<String> = shown.map(row).collect();
     if let Some(first) = lines.first_mut() {
         first.push_str("  ");
-        first.push_str(&display::transferred(bytes, time));
+        first.push_str(moved);
     }
     lines
 }
@@ -153,15 +160,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_table_shows_all_totals() {
+    fn the_summary_shows_all_totals() {
         let mut done = Summary::default();
         (done.same, done.copied, done.bytes, done.removed) = (12_000, 2, 1_048_576, 1);
+        let (counts, moved) = (counts(&done, 0), "1.0 MiB in 0.50 s (2.0 MiB/s)");
         let want = [
             "files copied                 2  1.0 MiB in 0.50 s (2.0 MiB/s)",
             "files unchanged          12000",
-            "objects deleted              1",
-            "failed                       0",
+            "objects removed              1",
+            "objects failed               0",
         ];
-        assert_eq!(table(&done, 0, Duration::from_millis(500)), want);
+        assert_eq!(table(&counts, moved), want);
+        let want = "2 files copied, 1.0 MiB in 0.50 s (2.0 MiB/s); 12000 files unchanged, 1 object \
+                    removed";
+        assert_eq!(line(&counts, moved), want);
     }
 }

@@ -2,7 +2,8 @@
 //! itself.
 //!
 //! The first source wins. The order is: an option, the URL, the environment, netrc, a prompt on the
-//! terminal.
+//! terminal. The environment names a user only together with a password: the programs of a server's
+//! hooks have a variable of the same name, and no password.
 //!
 //! Passwords from a file, a descriptor or a command are one a line.
 
@@ -34,6 +35,9 @@ use crate::options::Options;
 /// Environment variable with the password.
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
 
+/// Environment variable with the user for [`VARIABLE`].
+const USER: &str = "FTP_USER";
+
 /// A user with a password.
 #[derive(Clone)]
 pub(crate) struct Credentials {
@@ -45,12 +49,14 @@ pub(crate) struct Credentials {
     pub(crate) from_url: bool,
     /// Whether the user is named, not anonymous.
     pub(crate) is_personal: bool,
+    /// Whether the login is anonymous because nothing names a user.
+    pub(crate) is_default: bool,
 }
 
 /// A user at a host and port.
 type Account = (String, u16, Option<Vec<u8>>);
 
-/// Finder of users (`--user`, the URL, netrc, else anonymous) and their passwords.
+/// Finder of users (`--user`, the URL, the environment, netrc, else anonymous) and their passwords.
 ///
 /// A password in the URL belongs to the URL's user. The password source that an option names
 /// supplies one line per named user. The environment supplies the password of one user. No password
@@ -62,6 +68,8 @@ pub(crate) struct Finder<'a> {
     messages: Messages,
     /// Value of [`VARIABLE`], until an account has used it.
     environment: Option<OsString>,
+    /// Value of [`USER`], if the environment has a password.
+    environment_user: Option<OsString>,
     home: Option<OsString>,
     /// The password source that an option names, opened when the first account needs it.
     given: Option<PasswordSource>,
@@ -71,10 +79,19 @@ pub(crate) struct Finder<'a> {
 impl<'a> Finder<'a> {
     /// Returns a finder for the options and the environment of this process.
     pub(crate) fn new(options: &'a Options, messages: &Messages) -> Self {
-        let environment = std::env::var_os(VARIABLE);
         let home = std::env::var_os("HOME");
         let messages = messages.clone();
-        Self { options, messages, environment, home, given: None, found: Vec::new() }
+        let (given, found) = (None, Vec::new());
+        let (environment, environment_user) = (None, None);
+        let mut this =
+            Self { options, messages, environment, environment_user, home, given, found };
+        this.set_environment(std::env::var_os(VARIABLE), std::env::var_os(USER));
+        this
+    }
+
+    fn set_environment(&mut self, password: Option<OsString>, user: Option<OsString>) {
+        self.environment = password.filter(|password| !password.is_empty());
+        self.environment_user = user.filter(|user| !user.is_empty() && self.environment.is_some());
     }
 
     /// Finds the login for the server of `url`.
@@ -90,16 +107,18 @@ impl<'a> Finder<'a> {
         // USER:PASSWORD as in curl, or USER,PASSWORD as in lftp.
         if named.is_some_and(|user| user.iter().any(|byte| b":,".contains(byte))) {
             return Err(Failure::usage(
-                "--user: expected a name without colon or comma (not shown: it may hold a \
-                 password); use --password-file, or %3A and %2C in ftp://NAME@HOST/PATH",
+                "--user: expected a name without a password (not shown); set FTP_PASSWORD, or use \
+                 --password-file; for a : or , in a name, use %3A or %2C in ftp://NAME@HOST/PATH",
             ));
         }
-        let user = named.or(url.user());
-        if let (None, Some(option)) = (user, option(self.options)) {
+        let user = named.or(url.user()).map(<[u8]>::to_vec);
+        if let (None, Some(option)) = (&user, option(self.options)) {
             let message = format!("--{option} needs a user: use --user, or ftp://USER@HOST/PATH");
             return Err(Failure::usage(message));
         }
-        self.find_as(user, url, true)
+        let of_environment = || self.environment_user.as_ref().map(|user| user.as_bytes().to_vec());
+        let user = user.or_else(of_environment);
+        self.find_as(user.as_deref(), url, true)
     }
 
     /// Finds the logins for two servers. A user with a password in the URL, or an anonymous user,
@@ -171,6 +190,7 @@ impl<'a> Finder<'a> {
         let entry = self.of_netrc(url.host(), user)?;
         let (login, password, account) =
             entry.map_or((None, None, None), |entry| (entry.login, entry.password, entry.account));
+        let is_default = user.is_none() && login.is_none();
         let user = user.or(login.as_deref()).unwrap_or(ANONYMOUS);
         let password = match password {
             Some(password) => password,
@@ -182,7 +202,7 @@ impl<'a> Finder<'a> {
                 None => self.ask(user, url)?,
             },
         };
-        Ok(Credentials { account, ..Credentials::of(user, password) })
+        Ok(Credentials { account, is_default, ..Credentials::of(user, password) })
     }
 
     /// Returns the next line of an option's source, if there is one.
@@ -199,8 +219,7 @@ impl<'a> Finder<'a> {
     /// Returns the password from the environment. Only the first call returns it, because it is for
     /// one account.
     fn of_environment(&mut self) -> Option<Secret> {
-        let password = self.environment.take().filter(|password| !password.is_empty())?;
-        Some(Secret::new(password.into_vec()))
+        self.environment.take().map(|password| Secret::new(password.into_vec()))
     }
 
     /// Returns the entry in the option's netrc file, or in ~/.netrc. Other programs use ~/.netrc
@@ -279,7 +298,8 @@ impl<'a> Finder<'a> {
 impl Credentials {
     fn of(user: &[u8], password: Secret) -> Self {
         let is_personal = !is_anonymous(user);
-        Self { user: user.to_vec(), password, account: None, from_url: false, is_personal }
+        let (user, account, from_url, is_default) = (user.to_vec(), None, false, false);
+        Self { user, password, account, from_url, is_personal, is_default }
     }
 }
 

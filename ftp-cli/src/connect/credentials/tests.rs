@@ -17,7 +17,7 @@ fn with<T>(
     let urls: Vec<_> = urls.collect();
     let messages = Messages::new(io::sink(), false);
     let mut finder = Finder::new(&options, &messages);
-    finder.environment = environment.map(OsString::from);
+    finder.set_environment(environment.map(OsString::from), None);
     finder.home = home.map(OsString::from);
     find(&mut finder, &urls).map_err(|failure| failure.exit)
 }
@@ -97,6 +97,29 @@ fn a_url_without_a_user_means_an_anonymous_login_cl_64() {
         let want: &[u8] = if text.contains(":p@") { b"p" } else { b"anonymous@" };
         assert_eq!(found.password.as_bytes(), want, "{text}");
         assert!(!found.is_personal && !found.from_url, "{text}");
+    }
+}
+
+#[test]
+fn the_environment_names_a_user_only_with_its_password_li_01() {
+    for (line, user, password, want) in [
+        ("ls ftp://h/x", Some("ci"), Some("env"), Ok("ci env")),
+        ("ls ftp://u@h/x", Some("ci"), Some("env"), Ok("u env")),
+        ("ls -u v ftp://h/x", Some("ci"), Some("env"), Ok("v env")),
+        ("ls ftp://u:p@h/x", Some("ci"), Some("env"), Ok("!u p")),
+        // The password goes to one account, and no login becomes anonymous for want of it.
+        ("ls ftp://h/x ftp://h/y", Some("ci"), Some("env"), Ok("ci env, ci env")),
+        ("ls ftp://h/x ftp://i/x", Some("ci"), Some("env"), Err(Exit::Login)),
+        // In the program of a hook, the user is that of the server's client.
+        ("ls ftp://h/x", Some("ci"), None, Ok("anonymous anonymous@")),
+        ("ls ftp://h/x", None, Some("env"), Ok("anonymous anonymous@")),
+    ] {
+        let found = with(line, password, None, |finder, urls| {
+            finder.set_environment(password.map(OsString::from), user.map(OsString::from));
+            let found = urls.iter().map(|url| Ok(text(&finder.find(url)?)));
+            Ok(found.collect::<Result<Vec<_>, Failure>>()?.join(", "))
+        });
+        assert_eq!(found, want.map(str::to_owned), "{line}");
     }
 }
 

@@ -218,7 +218,7 @@ const RCLONE: &[Line] = &[
     ("rclone copy --retries 3 host:pub pub", "mirror --retries 3 ftp://host/pub pub", Told("--retry", "mirror --retry 3 ftp://host/pub pub"), Came("pub/a.iso", "pub/a.iso")),
     ("rclone copy --contimeout 10s host:pub pub", "mirror --contimeout 10s ftp://host/pub pub", Told("--connect-timeout", "mirror --connect-timeout 10s ftp://host/pub pub"), Came("pub/a.iso", "pub/a.iso")),
     ("rclone copy --log-file log host:pub pub", "mirror --log-file log ftp://host/pub pub", Same, Came("pub/a.iso", "pub/a.iso")),
-    ("rclone copy -v host:pub pub", "mirror -v ftp://host/pub pub", Same, Says("a.iso: copied")),
+    ("rclone copy -v host:pub pub", "mirror -v ftp://host/pub pub", Same, Says("copied a.iso")),
     ("rclone copyto --multi-thread-streams 4 host:pub/a.iso a.iso", "get --multi-thread-streams=4 ftp://host/pub/a.iso a.iso", Told("--segments", "get --segments=4 ftp://host/pub/a.iso a.iso"), A),
     ("rclone copy --checksum host:pub pub", "mirror --checksum ftp://host/pub pub", Told("--compare hash", "mirror --compare hash ftp://host/pub pub"), Came("pub/a.iso", "pub/a.iso")),
     ("rclone copy --filter '- *.iso' host:pub pub", "mirror --filter '- *.iso' ftp://host/pub pub", Absent("use `--include` and `--exclude`; here the last match wins", "unknown option --filter"), Nothing),

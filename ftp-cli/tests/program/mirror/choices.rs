@@ -168,8 +168,8 @@ fn a_dry_run_prints_exactly_what_the_run_does() {
             let verb = match line.text("action") {
                 "made" => "make",
                 "copied" => "copy",
-                "mode set" => "chmod",
-                "removed" => "delete",
+                "mode set" => "set mode of",
+                "removed" => "remove",
                 other => panic!("{other}"),
             };
             // The password of the URL is not shown.
@@ -188,8 +188,8 @@ fn a_dry_run_prints_exactly_what_the_run_does() {
     }
     let (site, url) = (here.join("site"), server.url("www"));
     let up = [&options[..], &["kept"]].concat();
-    let want = "chmod d, chmod d/e, chmod mode, copy changed, copy d/e/f, copy fresh, \
-                delete gone, delete old, delete old/deep, make d, make d/e";
+    let want = "copy changed, copy d/e/f, copy fresh, make d, make d/e, remove gone, remove old, \
+                remove old/deep, set mode of d, set mode of d/e, set mode of mode";
     let done = run(&up, shown(&site), &url, &here, "site");
     assert_eq!(done, want);
     for file in extra {
@@ -445,7 +445,7 @@ fn stats_prints_a_table_of_actions() {
     ran.exited(0);
     let said = String::from_utf8_lossy(&ran.stderr);
     for line in
-        ["files copied                 2  6 B in", "directories created          1", "failed "]
+        ["files copied                 2  6 B in", "directories made             1", "failed "]
     {
         assert!(said.contains(line), "{line}: {said}");
     }

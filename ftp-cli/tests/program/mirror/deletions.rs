@@ -122,14 +122,16 @@ fn each_removal_is_printed_and_a_summary_ends_the_run() {
         let ran = mirror(options, shown(&up), &server.url("t"));
         ran.exited(0);
         let said = String::from_utf8_lossy(&ran.stderr);
-        assert_eq!(said.contains("old/x: removed"), is_said, "{said}");
+        assert_eq!(said.contains("removed old/x"), is_said, "{said}");
         let last = said.lines().last().unwrap_or_default();
-        assert_eq!(last.contains("2 objects deleted"), is_said, "{said}");
+        assert_eq!(last.contains("2 objects removed"), is_said, "{said}");
     }
-    // A night without removals prints nothing.
+    // A run that changes nothing says so in one line.
     let ran = mirror(&["--delete"], shown(&up), &server.url("t"));
     ran.exited(0);
-    assert!(ran.stderr.is_empty(), "{ran:?}");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.starts_with("ftp-cli: 0 files copied, 0 B in "), "{said}");
+    assert!(said.ends_with("; 1 file unchanged\n") && said.lines().count() == 1, "{said}");
 }
 
 #[test]

@@ -113,12 +113,12 @@ fn a_checkout_sends_what_changed_and_deletes_only_what_a_deploy_stored_cl_81() {
         dry.exited(0);
         let dry = String::from_utf8(dry.stdout).unwrap();
         assert!(dry.contains("rename d05/f0005 to moved/here\n"), "{dry}");
-        assert_eq!(dry.matches("delete d04/f").count(), 50, "{dry}");
+        assert_eq!(dry.matches("remove d04/f").count(), 50, "{dry}");
         assert!(!dry.contains("comment") && !dry.contains("photo") && !dry.contains("mine"));
         let ran = deploy(&["--delete"], &source, &url);
         ran.exited(0);
         assert_eq!(uploads(&ran), [""; 0]);
-        assert!(has(&ran, "d05/f0005: renamed to moved/here"), "{ran:?}");
+        assert!(has(&ran, "renamed d05/f0005 to moved/here"), "{ran:?}");
         for name in ["uploads/photo", "d03/comment", "d04/mine"] {
             want.insert(name.to_owned(), "not deployed".to_owned());
         }

@@ -260,3 +260,24 @@ fn an_interrupted_file_is_resumed_with_continue() {
     assert_eq!((sent(&ran, "APPE"), sent(&ran, "STOR")), (0, 1), "{ran:?}");
     assert_eq!(server.root.read("up/g"), whole);
 }
+
+#[test]
+fn an_interrupted_upload_is_resumed_with_and_without_a_temporary_name_as_09() {
+    let (here, server) = (TempRoot::new(), OurServer::start());
+    let whole = binary(2_000_000, 9);
+    age(&here.write("up/sub/file", &whole), 5);
+    let up = here.join("up");
+    for (number, temp) in [&[][..], &["--temp"]].into_iter().enumerate() {
+        let url = server.url(format!("t{number}"));
+        let run = |options: &[&str]| mirror(&[&["-c"], temp, options].concat(), shown(&up), &url);
+        let cut = run(&["--limit-rate", "500K", "--timeout", "1s"]);
+        assert_ne!(cut.code(), Some(0), "{temp:?} {cut:?}");
+        let ran = run(&["--trace"]);
+        ran.exited(0);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let all = " 1.9 MiB in ";
+        assert!(!said.contains(all) && said.contains("1 file copied"), "{temp:?} {said}");
+        assert_eq!(server.root.read(format!("t{number}/sub/file")), whole, "{temp:?}");
+        assert_eq!(tree(&server.root.join(format!("t{number}"))), tree(&up), "{temp:?}");
+    }
+}

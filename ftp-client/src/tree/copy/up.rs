@@ -134,8 +134,7 @@ impl Up<'_> {
             _ => self.open(path, &copy.name)?,
         };
         self.ahead.due = due;
-        let resumes = self.temporary.is_none() && before.len() > SMALL;
-        let resume = if resumes { self.resume } else { Resume::Own };
+        let resume = if before.len() > SMALL { self.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
             // What the server has cannot be the beginning.
             Err(Error::Upload(UploadFault::Longer { .. })) => {

@@ -1,0 +1,155 @@
+//! What a user types next after a refusal: the message names it, whatever the server's text says.
+
+use std::fs;
+use std::process::Command;
+
+use ftp_server::{Rights, Server, ServerBuilder};
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+
+use crate::{failed, ftp, with_servers};
+
+#[test]
+fn a_refused_path_names_the_command_line_that_works_li_16() {
+    with_servers(|server, site| {
+        let here = TempRoot::new();
+        let file = here.write("file", b"content");
+        fs::create_dir(here.join("tree")).unwrap();
+        site.root.mkdir("dir/full");
+        site.root.write("dir/full/file", b"content");
+        for (command, path, hint) in [
+            (
+                &["put"][..],
+                "dir/full",
+                "; the target is a directory: end it with / to upload into it",
+            ),
+            (
+                &["put", "--temp"],
+                "dir",
+                "; the target is a directory: end it with / to upload into it",
+            ),
+            (&["put"], "no/such", "; use --create-dirs to create directories"),
+            (&["put"], "no/such/", "; use --create-dirs to create directories"),
+            (&["get"], "dir", "; use ftp-cli get -r to download a directory"),
+            (&["get"], "dir/full", "; use ftp-cli get -r to download a directory"),
+            (&["mirror"], "a/b/c", "; use --create-dirs to create directories"),
+            (&["put", "-r"], "a/b", "; use --create-dirs to create directories"),
+            (&["rm"], "dir", "; use ftp-cli rm -r to remove a directory"),
+            (&["rmdir"], "dir/full", "; to remove it with its content, use ftp-cli rm -r"),
+            (&["mkdir"], "a/b/c", "; use -p to create missing parents"),
+            (&["mkdir"], "dir/full", "; use -p to accept an existing directory"),
+            // Nothing is wrong with the path but that it leads nowhere.
+            (&["get"], "dir/none", ""),
+            (&["rm"], "dir/none", ""),
+            (&["rmdir"], "dir/full/file", ""),
+        ] {
+            let mut ftp = ftp(command);
+            match command {
+                ["put", "-r"] | ["mirror"] => ftp.arg(here.join("tree")),
+                ["put", ..] => ftp.arg(&file),
+                _ => &mut ftp,
+            };
+            let ran = run(ftp.arg(site.url(path)).current_dir(here.path()));
+            let said = String::from_utf8_lossy(&ran.stderr);
+            // Pure-FTPd refuses a rename onto a directory with 451.
+            let codes = if command.contains(&"--temp") { &[8, 9][..] } else { &[8] };
+            let is_right = ran.code().is_some_and(|code| codes.contains(&code));
+            assert!(is_right, "{server} {command:?} {path}: {ran:?}");
+            let is_hinted = said.trim_end().ends_with(hint);
+            let has_none = !hint.is_empty() || !said.contains("; ");
+            assert!(is_hinted && has_none, "{server} {command:?} {path}: {said}");
+        }
+        // Each hint is right.
+        let url = |path: &str| site.url(path);
+        for (command, operands) in [
+            (&["put"][..], [file.to_str().unwrap().to_owned(), url("dir/full/")]),
+            (&["put", "--create-dirs"], [file.to_str().unwrap().to_owned(), url("no/such/")]),
+            (
+                &["mirror", "--create-dirs"],
+                [here.join("tree").to_str().unwrap().to_owned(), url("a/b/c")],
+            ),
+        ] {
+            run(ftp(command).args(operands)).exited(0);
+        }
+        run(&mut ftp(&["mkdir", "-p", &url("dir/full")])).exited(0);
+        run(&mut ftp(&["mkdir", "-p", &url("x/y/z")])).exited(0);
+        if server == "ours" {
+            run(&mut ftp(&["rm", "-r", &url("dir")])).exited(0);
+        }
+    });
+}
+
+#[test]
+fn a_wrong_command_line_names_the_right_one() {
+    let server = OurServer::start();
+    server.root.mkdir("d");
+    let (here, url) = (TempRoot::new(), server.url(""));
+    here.write("f", b"content");
+    let digits = "127.0.0.77:2121";
+    let blank = format!("{url}f ");
+    let slashed = format!("{url}d\\f");
+    for (arguments, code, words) in [
+        (&["get", "sftp://h/x"][..], 2, "sftp is SSH, not FTP; use sftp or scp, or ftpes://"),
+        (&["get", "HTTPS://h/x"], 2, "HTTPS is not FTP; use curl, or ftp://"),
+        (&["ls", "ftpe://h/x"], 2, "unknown scheme \"ftpe\"; expected ftp, ftpes (TLS) or ftps"),
+        (&["ls", "ftp:\\\\h\\x"], 2, "a URL has / instead of \\: write ftp://HOST/PATH"),
+        (&["ls", "\"ftp://h/x\""], 2, "remove the quotation marks"),
+        (&["ls", "\u{201c}ftp://h/x\u{201d}"], 2, "remove the quotation marks"),
+        (&["get", "f", &url], 2, "get takes the URL first; to upload, use ftp-cli put LOCAL URL"),
+        (&["put", &url, "f"], 2, "to download, use ftp-cli get URL LOCAL"),
+        (&["chmod", &url, "755"], 2, "chmod takes the mode first: ftp-cli chmod MODE URL..."),
+        (&["ls", "-u", "u:geheim", &url], 2, "set FTP_PASSWORD, or use --password-file"),
+        (&["ls", digits], 4, "; did you mean ftp://127.0.0.77:2121/?"),
+        (&["get", &blank], 8, "; the URL ends in a blank"),
+        (&["get", &slashed], 8, "; the URL has a backslash: directories are separated by /"),
+        (&["ftp://h/x"], 2, "missing command before the URL; to download it, use ftp-cli get"),
+        (&["gte", &url], 2, "did you mean \"get\"?"),
+        (&["get", "--retrys", "1", &url], 2, "did you mean --retry?"),
+        (&["get", "127.0.0.1/d"], 2, "missing scheme; did you mean ftp://127.0.0.1/d?"),
+        (&["put", "none", &url], 3, "none: No such file or directory"),
+        (&["put", ".", &url], 2, "use ftp-cli put -r"),
+        (&["mirror", ".", "."], 2, "write SRC or DST as ftp://HOST/DIR"),
+        (&["ls"], 2, "ls needs a URL: ftp-cli ls [-l] URL..."),
+        (&["ls", "--pasive", &url], 2, "did you mean --passive?"),
+    ] {
+        let ran = run(ftp(arguments).current_dir(here.path()));
+        failed(&ran, code, words);
+        assert!(!String::from_utf8_lossy(&ran.stderr).contains("geheim"), "{ran:?}");
+    }
+    let helped = run(&mut ftp(&["ls", "-h"])).succeeded();
+    assert!(helped.starts_with(b"ftp-cli ls: List directories\n"));
+}
+
+#[test]
+fn a_login_without_a_user_says_that_it_is_anonymous() {
+    const HINT: &str = "; this login is anonymous: to name a user, use ftp://USER@HOST/ or -u";
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    root.write("file", b"content");
+    here.write("f", b"content");
+    let server = |builder: ServerBuilder| builder.root(root.path()).bind("127.0.0.1:0").unwrap();
+    let open = server(Server::builder().anonymous(Rights::READ));
+    let closed = server(Server::builder().user("u", "p", Rights::FULL));
+    let in_here = |command: &mut Command| run(command.current_dir(here.path()));
+    let url = |server: &Server, user: &str| format!("ftp://{user}{}/", server.local_addr());
+    for (arguments, code, is_hinted) in [
+        (["ls", "-q", &url(&closed, "")], 6, true),
+        (["put", "f", &url(&closed, "")], 6, true),
+        (["put", "f", &url(&open, "")], 8, true),
+        (["rm", "-q", &format!("{}file", url(&open, ""))], 8, true),
+        (["mirror", ".", &format!("{}new", url(&open, ""))], 8, true),
+        // The user has named it.
+        (["put", "f", &url(&open, "anonymous@")], 8, false),
+        (["put", "f", &url(&closed, "u:wrong@")], 6, false),
+        (["get", "-q", &format!("{}none", url(&open, ""))], 8, false),
+    ] {
+        let ran = in_here(&mut ftp(&arguments));
+        ran.exited(code);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(said.contains(HINT), is_hinted, "{arguments:?} {said}");
+    }
+    // The environment names one.
+    let mut put = ftp(&["put", "f", &url(&closed, "")]);
+    in_here(put.env("FTP_USER", "u").env("FTP_PASSWORD", "p")).exited(0);
+    assert_eq!(root.read("f"), b"content");
+}
