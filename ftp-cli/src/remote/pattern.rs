@@ -79,9 +79,10 @@ pub(crate) fn explained(pattern: &[u8], error: ParseError) -> String {
         (ParseErrorKind::UnexpectedEnd, _) => "expected a pattern",
         (ParseErrorKind::UnexpectedByte, Some(b'}')) => "} without {; write \\} for the character",
         (ParseErrorKind::UnexpectedByte, Some(b'\\')) => "\\ before /",
-        (ParseErrorKind::UnexpectedByte, _) => {
+        (ParseErrorKind::UnexpectedByte, _) if pattern.contains(&b'{') => {
             "an empty part, or a / only in braces; write / or **/ before the braces"
         }
+        (ParseErrorKind::UnexpectedByte, _) => "an empty part, which matches no name; remove a /",
         (ParseErrorKind::Unsupported, Some(b'*')) => {
             "** beside other characters; expected **/, /**/ or /**"
         }
