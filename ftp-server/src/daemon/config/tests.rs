@@ -462,8 +462,10 @@ fn odd_names_work_in_a_file_in_set_and_as_printed() {
             "anonymous.root",
         ];
         let found = accepting(TABLE, value);
-        let missing: Vec<_> = paths.iter().filter(|key| !found.contains(key)).collect();
-        assert!(missing.is_empty(), "{odd}: {missing:?}");
+        let missing: Vec<_> = paths.into_iter().filter(|key| !found.contains(key)).collect();
+        // This is no pattern: its braces have no comma.
+        let refused = if odd == "{a}" { &["security.deny_names"][..] } else { &[] };
+        assert_eq!(missing, refused, "{odd}");
         let found = accepting(USER, value);
         assert_eq!(found, ["groups", "root", "directories", "mounts"], "{odd}");
         let found = accepting(HOST, value);
