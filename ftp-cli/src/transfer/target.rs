@@ -127,16 +127,17 @@ impl Target {
                 Ok(metadata) if metadata.is_file() => return Ok(Self::File(path)),
                 Ok(_) => return Ok(Self::Direct(path)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    if path.as_os_str().as_bytes().ends_with(b"/") {
-                        return Err(fail(&ErrorKind::NotADirectory.into()));
-                    }
-                    let parent = fs::metadata(parent(&path)).map_err(|error| {
-                        let mut failure = fail(&error);
+                    let missing = |error: &io::Error| {
+                        let mut failure = fail(error);
                         if error.kind() == ErrorKind::NotFound {
                             failure.message.push_str(CREATE_DIRECTORIES);
                         }
                         failure
-                    })?;
+                    };
+                    if path.as_os_str().as_bytes().ends_with(b"/") {
+                        return Err(missing(&error));
+                    }
+                    let parent = fs::metadata(parent(&path)).map_err(|error| missing(&error))?;
                     return match parent.is_dir() {
                         true => Ok(Self::File(path)),
                         false => Err(fail(&ErrorKind::NotADirectory.into())),

@@ -43,7 +43,7 @@ pub struct PlannedStep {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Excess {
-    /// More objects would be deleted than [`SyncOptions::most_deletions`] allows.
+    /// More objects would be deleted than [`SyncOptions::most_deletions`](super::SyncOptions::most_deletions) allows.
     TooMany {
         /// The number of objects.
         planned: usize,
@@ -86,7 +86,7 @@ impl TreeSync<'_> {
     }
 
     /// Returns the first of the [failures](Self::failures) that hold back deletions: all of them, or
-    /// with [`SyncOptions::ignores_errors`] some.
+    /// with [`SyncOptions::ignores_errors`](super::SyncOptions::ignores_errors) some.
     #[must_use]
     pub fn withheld(&self) -> Option<&str> {
         self.plan.causes.first().filter(|_| self.plan.is_withheld)
@@ -121,7 +121,7 @@ impl TreeSync<'_> {
         self.plan.same
     }
 
-    /// Returns the number of files of the source that the [choice](SyncOptions::choice) leaves out.
+    /// Returns the number of files of the source that the [choice](super::SyncOptions::choice) leaves out.
     #[must_use]
     pub const fn unselected(&self) -> usize {
         self.plan.unselected
