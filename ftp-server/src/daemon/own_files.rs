@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Component, Path, PathBuf, absolute};
 
 use rustix::fs::{major, minor};
 
@@ -70,8 +70,16 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     add("control.socket", settings.control_socket.as_deref(), None);
     let metrics = settings.metrics.as_ref().and_then(MetricsAddress::path);
     add("metrics.listen", metrics, None);
-    add("auth.program", settings.auth.program.first().map(Path::new), None);
-    add("hooks.stored", settings.hooks.stored.first().map(Path::new), None);
+    for (key, command) in
+        [("auth.program", &settings.auth.program), ("hooks.stored", &settings.hooks.stored)]
+    {
+        let mut words = command.iter().map(Path::new);
+        add(key, words.next(), None);
+        // A script is an argument of its interpreter. Directories may be what the program works on.
+        words
+            .filter(|path| path.is_absolute() && path.is_file())
+            .for_each(|path| add(key, Some(path), None));
+    }
     add("hooks.program", settings.hooks.program.as_deref(), None);
     add("hooks.dead_letters", settings.hooks.dead_letters.as_deref(), None);
     for path in hooks::spool_files(settings) {
@@ -111,7 +119,8 @@ impl OwnFiles {
     /// those of bind mounts.
     fn follow(&mut self, index: usize, mounts: &[Mount]) {
         let Some(file) = self.files.get(index) else { return };
-        let mut next = vec![absolute(&file.path).unwrap_or_else(|_| file.path.clone())];
+        let path = absolute(&file.path).unwrap_or_else(|_| file.path.clone());
+        let mut next = vec![without_dots(&path)];
         let mut seen = BTreeSet::new();
         while let Some(path) = next.pop() {
             if seen.len() >= MOST || !seen.insert(path.clone()) {
@@ -130,7 +139,7 @@ impl OwnFiles {
                     Err(_) => {}
                 }
                 if let (Ok(target), Some(parent)) = (fs::read_link(place), place.parent()) {
-                    next.push(parent.join(target));
+                    next.push(without_dots(&parent.join(target)));
                 }
             }
             // A mount point on another device leads elsewhere, and could be a server that is down.
@@ -147,13 +156,13 @@ impl OwnFiles {
     /// none. The cost is that of one stat.
     pub(super) fn objection(&self, root: &Root) -> Option<String> {
         let directory = root.directory().filter(|_| !self.files.is_empty())?;
-        let index = match fs::metadata(directory) {
-            Ok(found) => self.reached.get(&(found.dev(), found.ino())),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.missing.get(&in_full(directory))
-            }
-            Err(_) => None,
-        };
+        let found = fs::metadata(directory).ok();
+        let index = found.and_then(|found| self.reached.get(&(found.dev(), found.ino())));
+        // What was missing may have been created since, such as the directory of the own certificate.
+        let index = index.or_else(|| {
+            let missing = Some(&self.missing).filter(|missing| !missing.is_empty())?;
+            missing.get(&in_full(directory))
+        });
         let OwnFile { key, path, .. } = self.files.get(*index?)?;
         let what_to_do = match directory == Path::new("/") {
             true => "list other directories in [users.NAME.mounts], or use one as the root",
@@ -185,6 +194,21 @@ impl OwnFiles {
         };
         Err(DaemonError::configuration(format!("{first}{more}")))
     }
+}
+
+/// Returns a path without `..`: the directory that `..` leaves does not lead to the file.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                found = in_full(&found);
+                found.pop();
+            }
+            part => found.push(part),
+        }
+    }
+    found
 }
 
 /// Returns the canonical form of a path whose last components may be missing.
@@ -371,6 +395,39 @@ mod tests {
             assert_eq!(config(&at("elsewhere")), 1, "{key}");
             let is_followed = usize::from(*key != "tls.self_signed");
             assert_eq!(config(&at("ftp-keys")), is_followed, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_the_start_creates_is_protected_at_once_hp_27() {
+        let base = tempfile::tempdir().unwrap();
+        let state = base.path().join("state");
+        let mut config = Config::new();
+        set(&mut config, &format!("log.target=file:{}", state.join("log").display()));
+        let found = OwnFiles::of(&config, &OwnFiles::default());
+        fs::create_dir(&state).unwrap();
+        fs::write(state.join("log"), "").unwrap();
+        assert!(found.objection(&state.as_path().into()).is_some());
+    }
+
+    #[test]
+    fn a_script_is_a_file_of_the_server_and_a_directory_left_by_dots_is_not_hp_27() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        for name in ["ftp", "scripts", "data"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("scripts/login.sh"), "").unwrap();
+        let mut config = Config::new();
+        let (script, data) = (at("scripts/login.sh"), at("data"));
+        let program = format!("[\"/bin/sh\", \"{}\", \"{}\"]", script.display(), data.display());
+        set(&mut config, &format!("auth.program={program}"));
+        let log = at("ftp/../scripts/log");
+        set(&mut config, &format!("log.transfers={}", log.display()));
+        let found = OwnFiles::of(&config, &OwnFiles::default());
+        for (name, is_refused) in [("scripts", true), ("data", false), ("ftp", false)] {
+            let objection = found.objection(&at(name).as_path().into());
+            assert_eq!(objection.is_some(), is_refused, "{name}: {objection:?}");
         }
     }
 

@@ -189,13 +189,12 @@ impl Given {
         let made = retry_on_intr(|| openat(directory, name, flags, Mode::empty()))?;
         let mut now = root::metadata_of(&made)?;
         let has_group = self.group.is_none_or(|group| now.group_id() == Some(group.as_raw()));
-        if !has_group || self.heir(&now).is_some() {
-            // Another user who may write to the parent could have moved a directory here.
-            let is_new = now.user_id() == Some(geteuid().as_raw())
-                && sweep::all_names(&made, Errno::NOTEMPTY, &|_| false).is_ok();
-            if !is_new {
-                return Err(refused("owner", Errno::NOTEMPTY, name));
-            }
+        let is_given = !has_group || self.heir(&now).is_some();
+        // Another user who may write to the parent could have moved a directory here. Some file
+        // systems show the same owner for all files, so a mode alone asks only for an empty one.
+        let is_own = !is_given || now.user_id() == Some(geteuid().as_raw());
+        if !is_own || sweep::all_names(&made, Errno::NOTEMPTY, &|_| false).is_err() {
+            return Err(refused("owner or mode", Errno::NOTEMPTY, name));
         }
         match self.furnish(&made, &mut now, later, (directory, name))? {
             Some(heir) => give_to(heir, &made, directory, name),
@@ -235,7 +234,10 @@ pub(super) fn take_over(
     let copy = |attribute: &[u8]| {
         let read =
             |buffer: &mut Vec<u8>| lgetxattr(&*path, attribute, spare_capacity(buffer)).map(drop);
-        let value = with_buffer(read)?;
+        let mut value = with_buffer(read)?;
+        if let Some(mode) = given.mode.filter(|_| attribute == ACL.as_bytes()) {
+            restrict(&mut value, mode);
+        }
         retry_on_intr(|| fsetxattr(file, attribute, &value, XattrFlags::empty()))
     };
     let mut has_old_acl = false;
@@ -266,7 +268,7 @@ pub(super) fn take_over(
         match copy(ACL.as_bytes()) {
             Ok(()) => {
                 is_acl_kept = true;
-                new.mode = old.mode & 0o777;
+                new.mode = given.mode.map_or(old.mode & 0o777, |mode| mode.as_raw_mode());
             }
             Err(errno) => lost.push(("ACL", errno)),
         }
@@ -309,6 +311,28 @@ pub(super) fn give_to(heir: Heir, file: impl AsFd, at: &Directory, name: &[u8]) 
             Ok(())
         }
         Ok(()) => Ok(()),
+    }
+}
+
+/// Sets the bits of a mode in an ACL, so that the file is never open to more users than with them:
+/// the kernel takes the mode of the file from the ACL (xattr of acl(5): a version, then entries of
+/// tag, permissions and id).
+pub(super) fn restrict(acl: &mut [u8], mode: Mode) {
+    const OWNER: u8 = 0x01;
+    const GROUP: u8 = 0x04;
+    const MASK: u8 = 0x10;
+    const OTHER: u8 = 0x20;
+    let (entries, _) = acl.get_mut(4..).unwrap_or_default().as_chunks_mut::<8>();
+    let has_mask = entries.iter().any(|entry| entry[0] == MASK);
+    for entry in entries {
+        let shift = match entry[0] {
+            OWNER => 6,
+            GROUP if !has_mask => 3,
+            MASK => 3,
+            OTHER => 0,
+            _ => continue,
+        };
+        entry[2] = u8::try_from(mode.as_raw_mode() >> shift & 7).unwrap_or(0);
     }
 }
 

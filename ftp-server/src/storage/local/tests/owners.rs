@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use rustix::fs::{XattrFlags, getxattr, setxattr};
+use rustix::fs::{Mode, XattrFlags, getxattr, setxattr};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities};
 
+use super::super::inherit::restrict;
 use super::StorageErrorKind::{Denied, Fixed};
 use super::kept_attributes::acl;
 use super::*;
@@ -411,6 +412,23 @@ fn an_exact_mode_is_the_mask_of_an_acl_and_set_group_id_is_passed_on_fs_21() {
 }
 
 #[test]
+fn an_acl_never_opens_a_file_beyond_its_mode_fs_21() {
+    for (old, new) in [
+        (
+            &[(1, 7, !0), (2, 7, 77), (4, 5, !0), (16, 7, !0), (32, 6, !0)][..],
+            &[(1, 6, !0), (2, 7, 77), (4, 5, !0), (16, 4, !0), (32, 0, !0)][..],
+        ),
+        (&[(1, 7, !0), (4, 7, !0), (32, 7, !0)], &[(1, 6, !0), (4, 4, !0), (32, 0, !0)]),
+        (&[], &[]),
+    ] {
+        let mut found = acl(old);
+        restrict(&mut found, Mode::from_raw_mode(0o640));
+        assert_eq!(found, acl(new));
+    }
+    restrict(&mut [1, 0], Mode::empty());
+}
+
+#[test]
 fn only_an_empty_new_directory_is_given_away_fs_21() {
     let Some(tree) = open_tree() else { return };
     let config = LocalConfig::default().owner(Some(OWNER));
@@ -426,6 +444,20 @@ fn only_an_empty_new_directory_is_given_away_fs_21() {
         assert_eq!(
             (given.is_ok(), rights(&found).0),
             (is_given, if is_given { OWNER } else { owner })
+        );
+        fs::remove_dir_all(&found).unwrap();
+    }
+    // A mode alone must not open a directory of the server's that was moved here.
+    for (content, is_given) in [(None, true), (Some("f"), false)] {
+        fs::create_dir(&found).unwrap();
+        set_mode(&found, 0o700);
+        content.inspect(|name| fs::write(found.join(name), "x").unwrap());
+        let config = LocalConfig::default().directory_mode(Some(0o777));
+        let mode = Some(Mode::from_raw_mode(0o777));
+        let given = config.for_directories().furnish_directory(mode, &parent, b"d");
+        assert_eq!(
+            (given.is_ok(), rights(&found).2),
+            (is_given, if is_given { 0o777 } else { 0o700 })
         );
         fs::remove_dir_all(&found).unwrap();
     }
