@@ -108,10 +108,14 @@ impl<'a> Run<'a> {
                 let found = items.binary_search_by(|item| item.name.cmp(&copy.name));
                 let found = found.ok().and_then(|at| items.get(at));
                 let size = copy.sum.as_ref().map(|sum| sum.size);
-                // A file that changed already stays uncertain.
+                let path = self.plan.path_of(copy);
                 if found.is_none_or(|found| found.size == size) {
-                    let stamp = found.and_then(|found| found.stamp);
-                    deploy.stored(&self.plan.path_of(copy), stamp);
+                    deploy.stored(&path, found.and_then(|found| found.stamp));
+                } else if let Some(record) = deploy.sent.get_mut(&path) {
+                    // The source changed after it was hashed, or another program has changed the
+                    // file: it stays uncertain, up to this size.
+                    let size = found.and_then(|found| found.size).unwrap_or_default();
+                    *record = Record { size: size.max(record.size), ..record.uncertain() };
                 }
             }
         }

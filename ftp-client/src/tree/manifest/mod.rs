@@ -58,6 +58,11 @@ impl Record {
         file.size == Some(self.size) && self.has_time_of(file)
     }
 
+    /// Returns the record without what could prove that a file is the recorded one.
+    pub(crate) fn uncertain(self) -> Self {
+        Self { modified: None, is_new: false, ..self }
+    }
+
     /// Returns whether the times do not contradict each other. A listing shows the same time less
     /// precisely once the file is old.
     fn has_time_of(&self, file: &TreeEntry) -> bool {
@@ -93,7 +98,11 @@ impl Manifest {
     /// Returns the list after two runs at the same time, of which the other one has written this
     /// list: both may have sent the files that this run has `touched`.
     pub(crate) fn after_both(mut self, touched: impl Iterator<Item = (Vec<u8>, Record)>) -> Self {
-        self.pending.extend(touched);
+        for (path, record) in touched {
+            let theirs = self.pending.get(&path).or(self.files.get(&path)).map(|it| it.size);
+            let size = record.size.max(theirs.unwrap_or_default());
+            self.pending.insert(path, Record { size, ..record.uncertain() });
+        }
         self.generation = random();
         self
     }
@@ -234,19 +243,21 @@ impl Deploy {
         }
     }
 
-    /// Forgets the files that neither side has, from the names in the directory at `path`.
+    /// Forgets the files that neither side has, from the names in the directory at `path`. A file
+    /// that is pending stays in the list: another run may be about to send it.
     pub(crate) fn forget_missing(&mut self, path: &[u8], is_there: impl Fn(&[u8]) -> bool) {
         let mut gone: Vec<Vec<u8>> = Vec::new();
-        for records in [&self.list.files, &self.list.pending] {
-            for (listed, _) in below(records, path) {
-                let rest = listed.get(path.len() + usize::from(!path.is_empty())..);
-                let name = rest.and_then(|rest| rest.split(|byte| *byte == b'/').next());
-                if name.is_some_and(|name| !is_there(name)) {
-                    gone.push(listed.clone());
-                }
+        for (listed, _) in below(&self.list.files, path) {
+            let rest = listed.get(path.len() + usize::from(!path.is_empty())..);
+            let name = rest.and_then(|rest| rest.split(|byte| *byte == b'/').next());
+            if name.is_some_and(|name| !is_there(name)) {
+                gone.push(listed.clone());
             }
         }
-        gone.iter().for_each(|path| self.forget(path));
+        self.has_changed |= !gone.is_empty();
+        for path in &gone {
+            self.list.files.remove(path);
+        }
     }
 
     /// Returns whether the list has a file below the directory at `path`.

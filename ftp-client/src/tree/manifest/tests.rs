@@ -248,3 +248,15 @@ fn what_neither_side_has_is_forgotten_and_only_that_cl_81() {
     assert!(deploy.has_changed && deploy.owns_below(b"z"));
     assert!(deploy.is_own(b"l") && deploy.is_own(b"l.new") && !deploy.is_own(b"l.newer"));
 }
+
+#[test]
+fn two_runs_at_once_leave_what_both_sent_uncertain_cl_81() {
+    let theirs = list(&[(b"f", record(5, Some((1, 1))))], &[(b"g", record(9, Some((1, 1))))]);
+    let ours = [(b"f".to_vec(), record(200, Some((2, 2)))), (b"g".to_vec(), record(2, None))];
+    let both = theirs.after_both(ours.into_iter());
+    // Either run may have stored its content last, so no size or time is a proof.
+    for (path, size) in [(b"f", 200), (b"g", 9)] {
+        let found = both.pending[&path[..]];
+        assert_eq!((found.size, found.modified), (size, None));
+    }
+}

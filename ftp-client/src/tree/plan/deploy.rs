@@ -187,13 +187,18 @@ impl Plan {
             let Some(sum) = &copy.sum else { continue };
             let time = copy.stamp.and_then(Stamp::exact).filter(|_| deploy.takes_times);
             let is_upload = copy.from.is_none();
+            let path = self.path_of(copy);
+            // The old file may have the size and the time that the upload is to get. Only if the
+            // list has its facts can a later run tell the two apart.
+            let is_old_known = !deploy.replaces_changed && deploy.list.files.contains_key(&path);
+            let is_told = is_upload && (is_old_known || !copy.replaces());
             let record = Record {
                 size: sum.size,
                 digest: sum.digest,
-                modified: time.filter(|_| is_upload).map(|time| (time, time)),
+                modified: time.filter(|_| is_told).map(|time| (time, time)),
                 is_new: is_upload && !deploy.takes_times && !copy.replaces(),
             };
-            deploy.sent.insert(self.path_of(copy), record);
+            deploy.sent.insert(path, record);
         }
         self.deploy = Some(deploy);
     }
