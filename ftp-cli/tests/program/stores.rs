@@ -81,7 +81,7 @@ pub(crate) fn configured(endpoint: &str) -> Configured {
 }
 
 pub(crate) fn check(configured: &Configured) -> Ran {
-    run(&mut configured.command(&["--listen", "127.0.0.1:0", "--check"]))
+    run(&mut configured.command(&["--listen", "127.0.0.1:0", "--check", "-v"]))
 }
 
 /// Calls `test` with a server of each store that is installed, and what the check said of it.
