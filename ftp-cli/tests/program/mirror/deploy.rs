@@ -252,6 +252,10 @@ fn excluded_files_are_neither_sent_nor_deleted_and_the_list_is_never_copied_cl_8
     let ran = mirror(&["--manifest=package.json"], shown(&source), &url);
     failed(&ran, 2, "--manifest: package.json: exists in DST, and is not a list of this program");
     assert_eq!(fs::read(other).unwrap(), b"{}");
+    let next = server.root.write("www/mine.new", b"precious");
+    let ran = mirror(&["--manifest=mine"], shown(&source), &url);
+    failed(&ran, 2, "--manifest: mine.new: exists in DST, and is not a list of this program");
+    assert_eq!(fs::read(next).unwrap(), b"precious");
     assert!(!server.root.join("www/c").exists());
     // What makes no sense is refused before anything is sent.
     let down = mirror(&["--manifest"], &url, shown(&here.join("down")));

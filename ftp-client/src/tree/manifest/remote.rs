@@ -8,6 +8,7 @@ use super::{Deploy, Distrust, LARGEST, Manifest, NEW, Records};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::file::checksum::Checksum;
+use crate::listing::ListingForm;
 use crate::pool::Pool;
 use crate::tree::entry::check_name;
 use crate::tree::execute::Reporter;
@@ -52,15 +53,24 @@ impl Deploy {
         let path = join(target.top, name.as_bytes());
         let found = match seen.is_new && seen.is_sure {
             true => Ok(Manifest::default()),
-            false => target.hand.ask(|client| read(client, &path))?,
+            false => {
+                let new = [&path, NEW].concat();
+                let (first, next) =
+                    target.hand.ask(|client| Ok((shown(client, &path)?, shown(client, &new)?)))?;
+                for (end, found) in [(&b""[..], &first), (NEW, &next)] {
+                    use Distrust::{Foreign, TooLarge, Unread};
+                    if matches!(found, Err(Foreign | TooLarge | Unread)) {
+                        // Somebody needs that file.
+                        let text = "exists in DST, and is not a list of this program, or cannot be read; choose another name";
+                        let fault = TreeFault::new(ErrorKind::Usage, text)
+                            .about(&[name.as_bytes(), end].concat());
+                        return Err(fault.of(Setting::Manifest));
+                    }
+                }
+                first_of(first, next)
+            }
         };
         let distrust = found.as_ref().err().copied();
-        if distrust == Some(Distrust::Foreign) {
-            // Somebody needs that file.
-            let text = "exists in DST, and is not a list of this program; choose another name";
-            let fault = TreeFault::new(ErrorKind::Usage, text).about(name.as_bytes());
-            return Err(fault.of(Setting::Manifest));
-        }
         let compares = options.compare.is_some()
             || distrust.is_some()
                 && target.hand.ask(|client| Ok(Checksum::for_server(client)?.is_some()))?;
@@ -126,7 +136,28 @@ pub(crate) fn read(
         return Ok(first);
     }
     let next = fetch(client, &[path, NEW].concat())?;
-    Ok(if next.is_ok() { next } else { first })
+    Ok(first_of(first, next))
+}
+
+/// Returns the list, or its next version if only that is whole.
+fn first_of(
+    first: Result<Manifest, Distrust>,
+    next: Result<Manifest, Distrust>,
+) -> Result<Manifest, Distrust> {
+    match &first {
+        Err(Distrust::Missing | Distrust::Cut) if next.is_ok() => next,
+        _ => first,
+    }
+}
+
+/// Reads a list. A file that the server shows and does not send is not missing.
+fn shown(client: &mut Client, path: &[u8]) -> Result<Result<Manifest, Distrust>, TreeFault> {
+    let found = fetch(client, path)?;
+    if found == Err(Distrust::Missing) {
+        let is_there = client.look(path, ListingForm::Auto).map_err(TreeFault::from)?.is_some();
+        return Ok(Err(if is_there { Distrust::Unread } else { Distrust::Missing }));
+    }
+    Ok(found)
 }
 
 /// Reads a list, up to the first byte too many.
