@@ -91,7 +91,7 @@ pub(crate) fn run(
         && options.operands.is_empty()
         && options.names().eq(["human-readable"])
     {
-        // Whoever types `ls -h` without a URL expects what `-h` means elsewhere.
+        // A user who types `ls -h` without a URL expects what `-h` means elsewhere.
         return help::print(Some(command), false, stdio);
     }
     options.relate(command)?;

@@ -67,7 +67,7 @@ impl Deploy {
                         return Err(fault.of(Setting::Manifest));
                     }
                 }
-                first_of(first, next)
+                first_of(first, || Ok(next))?
             }
         };
         let distrust = found.as_ref().err().copied();
@@ -132,21 +132,17 @@ pub(crate) fn read(
     path: &[u8],
 ) -> Result<Result<Manifest, Distrust>, TreeFault> {
     let first = fetch(client, path)?;
-    if !matches!(first, Err(Distrust::Missing | Distrust::Cut)) {
-        return Ok(first);
-    }
-    let next = fetch(client, &[path, NEW].concat())?;
-    Ok(first_of(first, next))
+    first_of(first, || fetch(client, &[path, NEW].concat()))
 }
 
 /// Returns the list, or its next version if only that is whole.
 fn first_of(
     first: Result<Manifest, Distrust>,
-    next: Result<Manifest, Distrust>,
-) -> Result<Manifest, Distrust> {
-    match &first {
-        Err(Distrust::Missing | Distrust::Cut) if next.is_ok() => next,
-        _ => first,
+    next: impl FnOnce() -> Result<Result<Manifest, Distrust>, TreeFault>,
+) -> Result<Result<Manifest, Distrust>, TreeFault> {
+    match first {
+        Err(distrust @ (Distrust::Missing | Distrust::Cut)) => Ok(next()?.map_err(|_| distrust)),
+        _ => Ok(first),
     }
 }
 

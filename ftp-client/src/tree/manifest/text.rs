@@ -1,7 +1,7 @@
 //! The text of a list: JSON, one file a line, in exactly one form. It ends with its own digest, so
 //! that a part of a list, or an edited one, is not a list.
 //!
-//! Whoever can write to the target can write any text: a list is bounded, and names no path that
+//! A user who can write to the target can write any text: a list is bounded, and names no path that
 //! leads out of the tree.
 
 use std::fmt::Write;
