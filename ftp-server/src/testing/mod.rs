@@ -9,6 +9,8 @@
 //! - `Tls::self_signed`, with the feature `self-signed`, creates a certificate in one call; clients
 //!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!
+//! [`storage_contract`] and [`racing`] test your own [`Storage`](crate::Storage).
+//!
 //! In a server without these fixtures, their only cost is a check for a recorder or fault at each
 //! command. The example `client_test` of ftp-client uses all of them except `FaultStorage`.
 //!
@@ -38,13 +40,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod contract;
 mod cut;
 mod faults;
 mod recorder;
 
+pub use contract::{racing, storage_contract};
 pub use faults::{Faults, ProtocolFault};
 pub use recorder::{NotRecorded, Record, Recorded, Recorder};
 
+#[cfg(test)]
+pub(crate) use contract::Numbers;
 pub(crate) use cut::{CutOutgoing, CutUpload};
 
 /// The recorders and faults that the builder was given.

@@ -484,7 +484,7 @@ pub(crate) fn check_random<S: Storage + Clone + 'static>(
     mut storage: impl FnMut(usize) -> S,
 ) {
     let acts: Vec<_> = ACTS.iter().copied().filter(|act| is_possible(*act)).collect();
-    let mut numbers = crate::storage::Numbers(1);
+    let mut numbers = crate::testing::Numbers(1);
     for round in 0..rounds {
         let length = 3 + round % 6;
         let acts: Vec<Act> = (0..length).map(|_| numbers.one_of(&acts)).collect();

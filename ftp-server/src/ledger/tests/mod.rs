@@ -10,12 +10,12 @@ use ftp_tests::at_once::at_once;
 use ftp_tests::wait::{at_last, wait_until};
 
 use super::*;
-use crate::storage::assert_same_as_memory;
 use crate::storage::cost::Cost;
 use crate::storage::{
     MemoryStorage, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, VirtualPath,
     WriteMode,
 };
+use crate::testing::{racing, storage_contract};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(600);
@@ -226,10 +226,13 @@ fn the_redis_ledger_meets_the_ledger_contract() {
 
 #[test]
 fn a_storage_with_quota_behaves_like_the_wrapped_storage() {
-    assert_same_as_memory(1..=4, || {
+    let make = || {
         let node = node(MemoryLedger::new(), LONG);
         (node.quota(MemoryStorage::new(), "files"), node)
-    });
+    };
+    storage_contract(1..=4, make).unwrap();
+    let (storage, _node) = make();
+    racing(&storage, 4).unwrap();
 }
 
 #[test]

@@ -1,21 +1,8 @@
-//! Equal calls of a local and a memory storage have equal results.
+//! Memory storage, and what it shares with local storage.
 
 use super::*;
-use crate::storage::{LocalStorage, StorageErrorKind, StreamEnd, SyncPolicy};
-
-/// Pseudorandom numbers, the same in each run.
-pub(crate) struct Numbers(pub(crate) u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        usize::try_from(self.0 >> 33).unwrap() % limit
-    }
-
-    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-}
+use crate::storage::{LocalStorage, SyncPolicy};
+use crate::testing::{racing, storage_contract};
 
 fn path(text: &str) -> VirtualPath {
     text.split('/')
@@ -28,125 +15,16 @@ fn kept(storage: &dyn Storage, name: &str) -> Option<u64> {
     storage.unfinished(&path(name), Some(b"ann")).unwrap().map(|found| found.kept)
 }
 
-const PATHS: [&str; 10] = ["/", "a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "e", "a/b"];
-
-/// Returns the result of a call, without values that differ between any two storages.
-fn outcome<T>(
-    result: Result<T, StorageError>,
-    shown: impl FnOnce(T) -> String,
-) -> Result<String, StorageErrorKind> {
-    result.map(shown).map_err(|error| error.kind)
-}
-
-fn facts(metadata: &Metadata) -> String {
-    match metadata.kind {
-        EntryKind::File => format!("file {} {:o}", metadata.size, metadata.mode),
-        other => format!("{other:?}"),
-    }
-}
-
-/// Returns the number of kept bytes.
-fn shown(found: Option<Unfinished>) -> String {
-    found.map_or_else(|| "none".to_owned(), |found| format!("{} {}", found.kept, found.is_running))
-}
-
-/// Makes one random call, and returns its result.
-fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageErrorKind> {
-    let (one, other) = (path(numbers.one_of(&PATHS)), path(numbers.one_of(&PATHS)));
-    let nothing = |()| String::new();
-    match numbers.below(15) {
-        0 => outcome(storage.stat(&one), |metadata| facts(&metadata)),
-        1 => outcome(storage.check_directory(&one), nothing),
-        2 => outcome(storage.list(&one), |entries| {
-            let mut lines: Vec<String> = entries
-                .map(Result::unwrap)
-                .map(|entry| format!("{} {}", entry.name.escape_ascii(), facts(&entry.metadata)))
-                .collect();
-            lines.sort();
-            lines.join("\n")
-        }),
-        3 => {
-            let offset = numbers.one_of(&[0, 2, 9]);
-            outcome(storage.read(&one), |mut source| {
-                let mut content = Vec::new();
-                let sought = source.seek_to(offset).map_err(|error| error.kind);
-                source.read_to_end(&mut content).unwrap();
-                format!("{} {sought:?} {content:?}", source.size())
-            })
-        }
-        4..=8 => {
-            let from = numbers.one_of(&[1, 3, 4, 7]);
-            let mode = numbers.one_of(&[
-                WriteMode::Create,
-                WriteMode::Replace,
-                WriteMode::Append,
-                WriteMode::From(from),
-                WriteMode::Resume(from),
-            ]);
-            let content = numbers.one_of(&[&b""[..], b"x", b"abc", b"0123456"]);
-            let user = numbers.one_of(&[None, Some(&b"ann"[..]), Some(b"bob")]);
-            let end = numbers.one_of(&[
-                None,
-                None,
-                Some(StreamEnd::Cut),
-                Some(StreamEnd::Cut),
-                Some(StreamEnd::Failed),
-            ]);
-            let begun = match user {
-                Some(user) => storage.write_as(&one, mode, user, true),
-                None => storage.write(&one, mode),
-            };
-            let ended = begun.and_then(|mut upload| {
-                upload.write_all(content)?;
-                match end {
-                    None => upload.commit(),
-                    Some(end) => {
-                        upload.abort(end);
-                        Ok(())
-                    }
-                }
-            });
-            outcome(ended, |()| format!("{mode:?} {content:?} {end:?}"))
-        }
-        9 => outcome(storage.unfinished(&one, Some(b"ann")), shown),
-        10 => outcome(storage.remove(&one), nothing),
-        11 => outcome(storage.rmdir(&one), nothing),
-        12 => outcome(storage.mkdir(&one), nothing),
-        13 => outcome(storage.forget(&one, Some(b"ann")), shown),
-        _ => {
-            let replace = numbers.one_of(&[true, false]);
-            // Which of several errors the kernel reports depends on the order of its checks.
-            outcome(storage.rename(&one, &other, replace), nothing).map_err(|_| Kind::Unsupported)
-        }
-    }
-}
-
-/// Makes the same random calls to a memory storage and to another one, and compares the results.
-/// For each seed, `make` returns the other storage, and a value that must live as long as that
-/// storage.
-pub(crate) fn assert_same_as_memory<S: Storage, K>(
-    seeds: impl IntoIterator<Item = u64>,
-    make: impl Fn() -> (S, K),
-) {
-    for seed in seeds {
-        let (other, kept) = make();
-        let memory = MemoryStorage::new();
-        let (mut first, mut second) = (Numbers(seed), Numbers(seed));
-        for step in 0..60 {
-            let (want, got) = (act(&other, &mut first), act(&memory, &mut second));
-            assert_eq!(got, want, "seed {seed}, step {step}");
-        }
-        drop(kept);
-    }
-}
-
 #[test]
 fn memory_storage_behaves_like_local_storage_fs_15_fs_16_cm_107_cm_108() {
-    assert_same_as_memory(1..=200, || {
+    let local = || {
         let root = tempfile::tempdir().unwrap();
         let local = LocalStorage::open(root.path()).unwrap();
         (local.configured(crate::storage::LocalConfig::new().sync(SyncPolicy::None)).unwrap(), root)
-    });
+    };
+    storage_contract(1..=200, local).unwrap();
+    racing(&local().0, 4).unwrap();
+    racing(&MemoryStorage::new(), 4).unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use ftp_tests::peer::ObjectStore;
 use ftp_tests::wait::at_last;
 
 use super::*;
-use crate::storage::memory::tests::assert_same_as_memory;
+use crate::testing::{racing, storage_contract};
 
 /// Returns a storage below the prefix, for a store that may be busy.
 pub(super) fn on_engine(engine: &ObjectStore, prefix: &str) -> S3Storage {
@@ -22,10 +22,9 @@ pub(super) fn on_engine(engine: &ObjectStore, prefix: &str) -> S3Storage {
 
 /// Checks that the storage behaves like a memory storage, and that servers can share it.
 fn works(engine: &ObjectStore) {
-    assert_same_as_memory(1..=4, || {
-        let prefix = Inner::unique().unwrap();
-        (on_engine(engine, &prefix).rename_trees(100), ())
-    });
+    let make = || (on_engine(engine, &Inner::unique().unwrap()).rename_trees(100), ());
+    storage_contract(1..=4, make).unwrap();
+    racing(&make().0, 4).unwrap();
     keeps_files(engine);
     resumes_uploads(engine);
     keeps_odd_names(engine);

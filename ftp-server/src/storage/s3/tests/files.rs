@@ -1,16 +1,19 @@
 //! Files and directories, on the fake store.
 
 use super::*;
-use crate::storage::memory::tests::assert_same_as_memory;
 use crate::storage::{EntryKind, MemoryStorage};
+use crate::testing::{racing, storage_contract};
 
 #[test]
 fn s3_storage_behaves_like_memory_storage_fs_15_fs_16_cm_107_cm_108() {
-    assert_same_as_memory(1..=40, || {
+    let make = || {
         let fake = Fake::start();
         let storage = on(&fake).rename_trees(100);
         (storage, fake)
-    });
+    };
+    storage_contract(1..=40, make).unwrap();
+    let (storage, _fake) = make();
+    racing(&storage, 4).unwrap();
 }
 
 #[test]
