@@ -34,7 +34,7 @@ impl Storage for Inbox {
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         self.check_directory(path)?;
-        Ok(Box::new(std::iter::empty()))
+        Ok(Entries::new(std::iter::empty()))
     }
 
     fn read(&self, _path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

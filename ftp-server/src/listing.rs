@@ -221,7 +221,7 @@ pub(crate) fn mlsx_facts(
         out.extend_from_slice(perm.as_bytes());
         out.push(b';');
     }
-    if selection.has(Fact::Unique) {
+    if selection.has(Fact::Unique) && (device, inode) != (0, 0) {
         // The letter separates the device and the inode.
         out.extend_from_slice(b"unique=");
         number::<16>(device, 1, b'0', out);

@@ -60,8 +60,8 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
         Kind::BadRestart => ReplyCode::BAD_RESTART,
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
-        Kind::Busy => ReplyCode::FILE_BUSY,
-        Kind::Io | Kind::Unsynced => ReplyCode::LOCAL_ERROR,
+        Kind::Busy | Kind::Unavailable => ReplyCode::FILE_BUSY,
+        Kind::Io | Kind::Unknown | Kind::Unsynced => ReplyCode::LOCAL_ERROR,
         Kind::Unsupported => ReplyCode::NOT_IMPLEMENTED,
         _ => ReplyCode::FILE_UNAVAILABLE,
     };
@@ -85,6 +85,7 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
         | Kind::OverQuota
         | Kind::Uncounted
         | Kind::Io
+        | Kind::Unknown
         | Kind::Unsynced
         | Kind::Unsupported => storage_failure(error, purpose),
         _ => no_right(),
@@ -168,6 +169,7 @@ mod tests {
             (Existing, Kind::NameNotAllowed, 550),
             (Existing, Kind::Busy, 450),
             (Existing, Kind::Io, 451),
+            (Existing, Kind::Unknown, 451),
             (NewName, Kind::Unsynced, 451),
             (Existing, Kind::Unsupported, 502),
             (Existing, Kind::IsDirectory, 550),
@@ -189,9 +191,9 @@ mod tests {
             (NewName, Kind::IsDirectory, 550),
             (NewName, Kind::NotEmpty, 550),
             (NewName, Kind::CrossesMounts, 550),
-            (NewName, Kind::Unavailable, 550),
-            (MakeFile, Kind::Unavailable, 550),
-            (Existing, Kind::Unavailable, 550),
+            (NewName, Kind::Unavailable, 450),
+            (MakeFile, Kind::Unavailable, 450),
+            (Existing, Kind::Unavailable, 450),
         ] {
             let reply = storage_failure(&kind.into(), purpose);
             assert_eq!(reply.code().value(), code, "{purpose:?} {kind:?}");

@@ -1,6 +1,7 @@
 //! Starts the threads of the server.
 
 use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,52 @@ pub(crate) fn start(
     // One type for all threads: the standard library's code for each type takes 2 KB.
     let work: Box<dyn FnOnce() + Send> = Box::new(work);
     builder.spawn(work)
+}
+
+/// Stack size of a thread that calls a store, in bytes. It is enough for TLS in a debug build.
+pub(crate) const JOB_STACK: usize = 512 * 1024;
+
+/// Work in a thread of its own, and its result.
+pub(crate) struct Job<T> {
+    result: Receiver<T>,
+}
+
+impl<T: Send + 'static> Job<T> {
+    /// Starts work in a thread. The work must end by itself, as requests do because of
+    /// their timeouts: dropping the job does not end it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`start`].
+    pub(crate) fn begin(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
+        let (sender, result) = mpsc::sync_channel(1);
+        let work = move || {
+            // Fails if the job was dropped.
+            let _ = sender.send(work());
+        };
+        start(Some("storage"), JOB_STACK, work)?;
+        Ok(Self { result })
+    }
+
+    /// Returns the result if it is available within `limit`, otherwise `None`. The result is an
+    /// error if the work panicked.
+    pub(crate) fn wait(&self, limit: Duration) -> Option<io::Result<T>> {
+        match self.result.recv_timeout(limit) {
+            Ok(result) => Some(Ok(result)),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Err(panicked())),
+        }
+    }
+
+    /// Waits for the result, which is an error if the work panicked.
+    #[cfg(feature = "s3")]
+    pub(crate) fn finish(self) -> io::Result<T> {
+        self.result.recv().map_err(|_| panicked())
+    }
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("the thread of a call to the storage panicked")
 }
 
 /// Maximum time that work without a measurement counts for: the work may have waited for a disk.

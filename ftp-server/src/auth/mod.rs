@@ -429,6 +429,10 @@ pub enum AuthError {
     /// [`Refused`](Self::Refused).
     #[error("account needed")]
     NeedAccount,
+    /// The user has too many sessions, or has tried too often: 421, and the connection closes. The
+    /// attempt does not count as a failed login.
+    #[error("too many sessions or attempts")]
+    TooMany,
     /// The login cannot be checked at the moment: 451, after
     /// [`LoginPolicy::delay`](crate::LoginPolicy::delay). The attempt does not count as a failed
     /// login.

@@ -12,6 +12,7 @@ use crate::deadline;
 use crate::log::{EventKind, LoginRefusal, Refusal};
 use crate::session::{Access, Outcome, Session, User};
 use crate::shares::host_of;
+use crate::storage::RemoteStorage;
 use crate::tls::{AskedName, TlsPolicy};
 
 /// Maximum bytes of a client program's name that are logged.
@@ -104,12 +105,14 @@ fn login(
             session.login.access = Access::Unaccounted { name, password };
             return Reply::new(ReplyCode::NEED_ACCOUNT, "Account required").into();
         }
+        Err(AuthError::TooMany) => return refuse_more(session, &name),
         Err(error) => error,
     };
     let reason = match error {
         AuthError::Refused | AuthError::NeedAccount => LoginRefusal::Credentials,
         AuthError::OtherHost => LoginRefusal::Host,
         AuthError::NoHome => LoginRefusal::NoHome,
+        AuthError::TooMany => LoginRefusal::TooMany,
         AuthError::Unavailable => LoginRefusal::Unavailable,
     };
     refuse(session, &name, error, reason, start)
@@ -154,7 +157,7 @@ fn refuse(
             return Outcome::Late { reply, at, closes: false };
         }
         // The server is at fault, so the failure does not count towards a ban.
-        AuthError::NoHome => {}
+        AuthError::NoHome | AuthError::TooMany => {}
         AuthError::NeedAccount | AuthError::OtherHost | AuthError::Refused => {
             // The current settings apply, even if the session began with older ones.
             let Context { bans, watchdog, .. } = &*session.peer.current.get();
@@ -212,7 +215,12 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         }
     }
     session.transfer.representation = login.representation;
-    session.login.access = Access::User(User::new(config, name, login, counted, present));
+    let mut user = User::new(config, name, login, counted, present);
+    if user.storage.is_remote() {
+        let away = Arc::clone(session.peer.away.get_or_insert_default());
+        user.storage = Arc::new(RemoteStorage::new(user.storage, away));
+    }
+    session.login.access = Access::User(user);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }
 

@@ -8,7 +8,7 @@ use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 use super::unfinished;
 use crate::auth::{DirectoryRights, Rights, holds_rules, rule_for};
 use crate::context::Context;
-use crate::data::{Items, ListingOutgoing};
+use crate::data::ListingOutgoing;
 use crate::limits;
 use crate::listing::{self, FactSelection};
 use crate::name_pattern::is_denied;
@@ -16,14 +16,15 @@ use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
-    DirectoryUse, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
+    DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind,
+    VirtualPath,
 };
 
 /// An item of a listing: an entry with its metadata, or only a name, which the storage can get with
 /// less work.
-trait Listed: Sized {
+trait Listed: Send + Sized {
     /// Returns the items of a directory.
-    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Items<Self>, StorageError>;
+    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Entries<Self>, StorageError>;
 
     /// Returns the item of a single object.
     fn single(name: &[u8], metadata: Metadata) -> Self;
@@ -32,7 +33,7 @@ trait Listed: Sized {
 }
 
 impl Listed for Entry {
-    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Items<Self>, StorageError> {
+    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Entries<Self>, StorageError> {
         storage.list(path)
     }
 
@@ -46,7 +47,7 @@ impl Listed for Entry {
 }
 
 impl Listed for Vec<u8> {
-    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Items<Self>, StorageError> {
+    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Entries<Self>, StorageError> {
         storage.list_names(path)
     }
 
@@ -71,7 +72,7 @@ struct ListingTarget<T> {
     /// The directory part of the argument, which `NLST` puts before each name so that RETR accepts
     /// the line.
     prefix: Vec<u8>,
-    items: Items<T>,
+    items: Entries<T>,
     /// The pattern that items must match to be shown; the listing fails if none matches. `None`:
     /// all items are shown.
     pattern: Option<Pattern>,
@@ -160,6 +161,9 @@ impl StatListing {
     fn take_entry(&mut self) -> Result<bool, Reply> {
         if self.begun.elapsed() >= limits::PREPARE {
             return Err(reply::too_much_to_prepare());
+        }
+        if !self.target.items.is_ready(limits::TICK) {
+            return Ok(false);
         }
         let entry = match self.target.items.next() {
             Some(Ok(entry)) => entry,
@@ -257,7 +261,7 @@ fn look_up<T: Listed + 'static>(
             Ok(ListingTarget { path, is_single: false, prefix, items, pattern: None })
         }
         Ok(metadata) => {
-            let items = Box::new(std::iter::once(Ok(T::single(text, metadata))));
+            let items = Entries::new(std::iter::once(Ok(T::single(text, metadata))));
             Ok(ListingTarget { path, is_single: true, prefix: Vec::new(), items, pattern: None })
         }
         Err(error) if error.kind == StorageErrorKind::NotFound => {

@@ -18,7 +18,7 @@ pub(crate) use block::{BlockOutgoing, Blocks, DataConnection, DataFault, IdleCon
 pub(crate) use buffers::Buffers;
 pub(crate) use deflate::{DeflateOutgoing, Deflating, Encoding, Inflating};
 pub(crate) use opening::DataChannel;
-pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, Items, ListingOutgoing, Outgoing};
+pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
 pub(crate) use peer::DataPeer;
 pub(crate) use ports::PassivePorts;
 pub(crate) use pump::{PumpEnd, PumpLimits, receive, send};

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::AsciiEncoder;
 
+use crate::limits;
 use crate::pace::{before_asking_again, for_a_tick};
-use crate::storage::{Source, StorageError, StorageErrorKind};
+use crate::storage::{Entries, Source, StorageError, StorageErrorKind};
 
 /// Maximum bytes of a file to convert at a time; the result has at most twice as many.
 const CONVERT: usize = 16 * 1024;
@@ -219,24 +220,21 @@ fn read_some(
     }
 }
 
-/// The items of a listing: entries, or names alone.
-pub(crate) type Items<T> = Box<dyn Iterator<Item = Result<T, StorageError>>>;
-
 /// A function that appends the line of an item, if the item has a line.
 pub(crate) type WriteLine<T> = Box<dyn Fn(&T, &mut Vec<u8>)>;
 
 /// The lines of a listing, one for each item that has a line.
 pub(crate) struct ListingOutgoing<T> {
     head: Vec<u8>,
-    items: Items<T>,
+    items: Entries<T>,
     line: WriteLine<T>,
     /// Whether a listing without lines is an error.
     needs_line: bool,
 }
 
-impl<T> ListingOutgoing<T> {
+impl<T: Send + 'static> ListingOutgoing<T> {
     /// Returns a listing with the lines that `line` appends for `items`.
-    pub(crate) fn new(items: Items<T>, line: WriteLine<T>) -> Self {
+    pub(crate) fn new(items: Entries<T>, line: WriteLine<T>) -> Self {
         Self { head: Vec::new(), items, line, needs_line: false }
     }
 
@@ -248,11 +246,14 @@ impl<T> ListingOutgoing<T> {
     }
 }
 
-impl<T> Outgoing for ListingOutgoing<T> {
+impl<T: Send + 'static> Outgoing for ListingOutgoing<T> {
     fn prepare(&mut self) -> Result<bool, StorageError> {
         for_a_tick(|| {
             if !self.needs_line || !self.head.is_empty() {
                 return Ok(true);
+            }
+            if !self.items.is_ready(limits::TICK) {
+                return Ok(false);
             }
             let Some(item) = self.items.next() else {
                 return Err(StorageErrorKind::NotFound.into());
@@ -267,6 +268,10 @@ impl<T> Outgoing for ListingOutgoing<T> {
         let before = out.len();
         out.append(&mut self.head);
         while out.len() - before < room && start.elapsed() < GATHER {
+            // If there are no lines yet, the pump checks the control connection and calls again.
+            if !self.items.is_ready(GATHER) {
+                break;
+            }
             let Some(item) = self.items.next() else { return Ok(false) };
             (self.line)(&item?, out);
         }

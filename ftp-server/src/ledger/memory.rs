@@ -27,6 +27,10 @@ impl MemoryLedger {
 }
 
 impl Ledger for MemoryLedger {
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
         static START: OnceLock<Instant> = OnceLock::new();
         let record = self.records().get(name).cloned();

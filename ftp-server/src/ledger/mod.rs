@@ -41,6 +41,12 @@ use std::time::Duration;
 /// So an implementation needs only one atomic operation: compare and replace. All calls block, and
 /// must return within a few seconds.
 pub trait Ledger: fmt::Debug + Send + Sync {
+    /// Returns whether a call can wait, for example for a network (default: `true`). A storage with a
+    /// [`quota`](SharedState::quota) then is [remote](crate::Storage::is_remote).
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     /// Returns a record and the ledger's time.
     ///
     /// # Errors
@@ -69,6 +75,10 @@ pub trait Ledger: fmt::Debug + Send + Sync {
 }
 
 impl<T: Ledger + ?Sized> Ledger for Arc<T> {
+    fn is_remote(&self) -> bool {
+        (**self).is_remote()
+    }
+
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
         (**self).read(name)
     }

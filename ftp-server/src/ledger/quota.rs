@@ -9,9 +9,8 @@ use super::shared::{Inner, SharedState, digest, record_name};
 use super::upload::QuotaUpload;
 use crate::storage::cost::Cost;
 use crate::storage::{
-    Capabilities, DirectoryUse, Entries, EntryKind, Metadata, Names as FileNames, Quota, RoomFor,
-    Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
-    WriteMode,
+    Capabilities, DirectoryUse, Entries, EntryKind, Metadata, Quota, RoomFor, Source, Storage,
+    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
@@ -193,6 +192,10 @@ impl Storage for SharedQuota {
         self.inner().fixed_names(directory)
     }
 
+    fn is_remote(&self) -> bool {
+        self.account.shared().ledger.is_remote() || self.inner().is_remote()
+    }
+
     fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
         self.inner().directory_use(directory)
     }
@@ -209,7 +212,7 @@ impl Storage for SharedQuota {
         self.inner().list(path)
     }
 
-    fn list_names(&self, path: &VirtualPath) -> Result<FileNames, StorageError> {
+    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
         self.inner().list_names(path)
     }
 

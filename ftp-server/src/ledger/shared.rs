@@ -93,7 +93,7 @@ pub struct SharedState {
 
 /// The part of a [`SharedState`] that all clones share.
 pub(super) struct Inner {
-    ledger: Box<dyn Ledger>,
+    pub(super) ledger: Box<dyn Ledger>,
     lease: Duration,
     without: WithoutLedger,
     turns: [Mutex<()>; TURNS],

@@ -1,6 +1,7 @@
 //! Running sessions: their loop, control connection and transfers, and the register through which
 //! other threads see and end them.
 
+mod away;
 mod control;
 pub(crate) mod login_watchdog;
 pub(crate) mod register;
@@ -12,5 +13,6 @@ pub(crate) mod session_list;
 mod transfer;
 mod transfer_watch;
 
+pub(crate) use away::Away;
 pub(crate) use run::{Greeting, run};
 pub use session_list::{Activity, SessionInfo};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
 
+use super::away::Interrupted;
 use super::control::{Arrival, Control};
 use super::login_watchdog::LoginWatch;
 use super::register::Registration;
@@ -241,13 +242,20 @@ impl Runner {
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
         // The client may reconnect as soon as it sees the last reply or the end. By then, its passive
         // port must be free, and it must no longer count as a session of its user or as a connection.
+        let behind = session.peer.away.clone().filter(|away| away.is_behind());
         drop(session);
-        permit.leave();
+        if behind.is_none() {
+            permit.leave();
+        }
         if served.is_ok() && last.is_none_or(|reply| control.send(&reply).is_ok()) {
             control.hang_up();
         }
         // The session leaves the register last: until then, other threads can wake and cut it.
         drop(registration);
+        // A call that goes on costs as much as a session, so it keeps the place.
+        if let Some(away) = behind {
+            away.catch_up();
+        }
     }
 
     /// Serves the client until the end, or until another thread must continue.
@@ -397,10 +405,18 @@ impl Runner {
             }
             return Ok(Next::End);
         }
-        match self.decide(verb, argument)? {
-            Some(outcome) => self.act(verb, argument, outcome, start),
-            None => Ok(Next::End),
+        let next = match self.decide(verb, argument)? {
+            Some((outcome, None)) => self.act(verb, argument, outcome, start)?,
+            Some((outcome, Some(interrupted))) => {
+                self.give_up_command(verb, argument, outcome, interrupted, start)?
+            }
+            None => Next::End,
+        };
+        if next == Next::Continue && self.control.is_flooded() {
+            self.close("Too many commands during another command")?;
+            return Ok(Next::End);
         }
+        Ok(next)
     }
 
     /// Waits while the commands of the client's network have cost more processor time than their
@@ -425,7 +441,11 @@ impl Runner {
 
     /// Decides the outcome of a command, and records which user is logged in after it. Returns
     /// `None` if the session must end.
-    fn decide(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Option<Outcome>> {
+    fn decide(
+        &mut self,
+        verb: Verb,
+        argument: &[u8],
+    ) -> io::Result<Option<(Outcome, Option<Interrupted>)>> {
         let had_user = self.session.user().is_some();
         // Once a user is logged in, the login timeout no longer applies.
         let deciding = (!had_user && command::decides_login(verb)).then(|| {
@@ -441,7 +461,12 @@ impl Runner {
         let is_measured = self.is_heavy || self.is_in_debt;
         let clock = had_user.then(|| ProcessorClock::start(is_measured));
         reply::take_cause();
-        let outcome = command::dispatch(&mut self.session, verb, argument);
+        let away = self.session.peer.away.clone();
+        let mut dispatch = || command::dispatch(&mut self.session, verb, argument);
+        let (outcome, interrupted) = match away {
+            Some(away) => away.attend(&mut self.control, dispatch),
+            None => (dispatch(), None),
+        };
         if let Some(clock) = clock {
             // From its first heavy command on, a session is measured. Until then, the time that has
             // passed is enough, as long as even that makes no debt to speak of.
@@ -473,7 +498,7 @@ impl Runner {
             self.close("Service not available")?;
             return Ok(None);
         }
-        Ok(Some(outcome))
+        Ok(Some((outcome, interrupted)))
     }
 
     /// Carries out the outcome of a command. Its frame, with those of transfers and of TLS, is never

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use ftp_proto::{BlockFault, DeflateFault, Pathname, Reply, ReplyCode, Severity, Verb};
 
+use super::away::Interrupted;
 use super::run::{Next, Runner};
 use super::script;
 use super::transfer_watch::{TransferResult, TransferWatch};
@@ -14,7 +15,7 @@ use crate::context::Context;
 use crate::data::{DataChannel, DataFault, Interruption, Monitor, PumpEnd};
 use crate::log::{Direction, EventKind, Transfer, TransferEnd};
 use crate::reply;
-use crate::session::{Payload, Place, PreparedTransfer, Session, Working};
+use crate::session::{Outcome, Payload, Place, PreparedTransfer, Session, Working};
 use crate::storage::{StorageErrorKind, VirtualPath};
 use crate::testing::ProtocolFault;
 use crate::threads::ProcessorClock;
@@ -160,6 +161,48 @@ impl Runner {
         self.finish(&subject, done, None, conclusion, failed)
     }
 
+    /// Ends a command that was interrupted while the storage did not answer. If the command has
+    /// succeeded all the same, its reply says so.
+    #[inline(never)]
+    pub(super) fn give_up_command(
+        &mut self,
+        verb: Verb,
+        argument: &[u8],
+        outcome: Outcome,
+        interrupted: Interrupted,
+        start: Instant,
+    ) -> io::Result<Next> {
+        let text = match interrupted.is_undecided {
+            true => "Aborted; the change may still be made",
+            false => "Aborted",
+        };
+        if interrupted.why == Interruption::Abort {
+            self.session.record(b"ABOR");
+        }
+        self.session.transfer.channel = None;
+        let Conclusion { mut replies, next, .. } = self.conclude_interrupted(interrupted.why, text);
+        // Dropping a transfer aborts it.
+        if let (Outcome::Reply(made), Some(first)) = (outcome, replies.first_mut())
+            && made.code().severity() == Severity::Completion
+        {
+            *first = made;
+        }
+        if let Some(reply) = replies.first() {
+            self.session.tell_of_refusal(verb, argument, reply, start);
+        }
+        self.send_all(&replies)?;
+        Ok(next)
+    }
+
+    /// Sends replies in one piece.
+    fn send_all(&mut self, replies: &[Reply]) -> io::Result<()> {
+        if replies.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = replies.iter().flat_map(Reply::encode).collect();
+        self.control.send_bytes(&bytes)
+    }
+
     /// Reports a long command and sends its last replies, unless an earlier reply could not be
     /// written.
     fn finish(
@@ -178,14 +221,7 @@ impl Runner {
         if let Some(error) = failed {
             return Err(error);
         }
-        if !replies.is_empty() {
-            let bytes: Vec<u8> = replies.iter().flat_map(Reply::encode).collect();
-            self.control.send_bytes(&bytes)?;
-        }
-        if next == Next::Continue && self.control.is_flooded() {
-            self.close("Too many commands during a transfer")?;
-            return Ok(Next::End);
-        }
+        self.send_all(&replies)?;
         Ok(next)
     }
 

@@ -22,7 +22,7 @@ use crate::reply::Purpose;
 use crate::session::{Payload, PreparedTransfer, Session, User};
 use crate::shares::Share;
 use crate::storage::{StorageError, StreamEnd, Upload};
-use crate::threads::ProcessorClock;
+use crate::threads::{Job, ProcessorClock};
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
 
@@ -208,7 +208,7 @@ impl<'a> TransferWatch<'a> {
         match end {
             PumpEnd::Complete => {
                 self.proved_size = upload.published_size();
-                upload.commit().map_or_else(PumpEnd::Storage, |()| PumpEnd::Complete)
+                self.commit(upload)
             }
             end => {
                 upload.abort(stream_end(&end));
@@ -282,6 +282,24 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
+    /// Publishes an upload.
+    fn commit(&mut self, upload: Box<dyn Upload>) -> PumpEnd {
+        let Some(away) = &self.session.peer.away else { return published(upload.commit()) };
+        let job = match Job::begin(move || upload.commit()) {
+            Ok(job) => job,
+            Err(error) => return PumpEnd::Storage(error.into()),
+        };
+        loop {
+            if let Some(done) = job.wait(limits::TICK) {
+                return published(done.unwrap_or_else(|error| Err(error.into())));
+            }
+            if let Some(interruption) = self.look(self.moved) {
+                away.give_up(job);
+                return PumpEnd::Undecided(interruption);
+            }
+        }
+    }
+
     /// Does the slow work before the 150. Examples are finding a restart offset in converted data,
     /// finding names that match a pattern, and copying the beginning of a file.
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
@@ -293,14 +311,22 @@ impl<'a> TransferWatch<'a> {
         loop {
             // Most transfers are prepared in one step, which is not worth the calls.
             let clock = (!std::mem::take(&mut is_first)).then(|| ProcessorClock::start(true));
-            let is_prepared = match payload {
+            let mut prepare = || match payload {
                 Payload::Send(outgoing) => outgoing
                     .prepare()
-                    .map_err(|error| TransferResult::Refused(error, Purpose::Existing))?,
+                    .map_err(|error| TransferResult::Refused(error, Purpose::Existing)),
                 Payload::Receive(upload, _) => upload
                     .prepare()
-                    .map_err(|error| TransferResult::Refused(error, Purpose::MakeFile))?,
+                    .map_err(|error| TransferResult::Refused(error, Purpose::MakeFile)),
             };
+            let (is_prepared, interrupted) = match &self.session.peer.away {
+                Some(away) => away.attend(self.control, prepare),
+                None => (prepare(), None),
+            };
+            if let Some(interrupted) = interrupted {
+                return Err(interrupted.why.into());
+            }
+            let is_prepared = is_prepared?;
             let cost = clock.map_or(Duration::ZERO, |clock| clock.elapsed());
             let is_upload = matches!(payload, Payload::Receive(..));
             if cost >= limits::PROCESSOR_STEP && share.is_none() {
@@ -347,6 +373,11 @@ impl<'a> TransferWatch<'a> {
         }
         Ok(true)
     }
+}
+
+/// Returns the end of an upload whose publication has this result.
+fn published(done: Result<(), StorageError>) -> PumpEnd {
+    done.map_or_else(PumpEnd::Storage, |()| PumpEnd::Complete)
 }
 
 /// Returns the 125 in place of a 150.

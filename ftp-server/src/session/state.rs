@@ -25,6 +25,7 @@ use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
 use crate::rate::{Rate, Throttle};
 use crate::reply;
+use crate::service::Away;
 use crate::storage::{Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy};
 
@@ -63,6 +64,8 @@ pub(crate) struct Peer {
     pub(crate) login_failures: u32,
     /// Whether `CLNT` was sent.
     pub(crate) is_client_known: bool,
+    /// The calls of storages that can wait for long; `None` if the session has had no such storage.
+    pub(crate) away: Option<Arc<Away>>,
     /// Rate limits of the log messages that this client can repeat.
     pub(crate) complaints: SessionComplaints,
 }
@@ -253,6 +256,7 @@ impl Session {
                 logged_out_since: Instant::now(),
                 login_failures: 0,
                 is_client_known: false,
+                away: None,
                 complaints: SessionComplaints::new(address),
             },
             login: SessionLogin::default(),

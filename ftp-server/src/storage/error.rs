@@ -74,6 +74,9 @@ pub enum StorageErrorKind {
     /// The change is made, but it could not be synced: a power failure can undo it.
     #[error("done, but not safely on the disk")]
     Unsynced,
+    /// The storage has not answered. The change may be made already, or be made later.
+    #[error("no answer from the storage; the change may still be made")]
+    Unknown,
     /// Another error.
     #[error("local error")]
     Io,

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Capabilities, DirectoryUse, Entries, Metadata, Names, Quota, RoomFor, Source, Storage,
-    StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
+    StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A method of a storage, or of an object that a storage returned.
@@ -256,6 +256,12 @@ impl Storage for FaultStorage {
         self.inner.capabilities()
     }
 
+    /// Storages that are delayed count as remote.
+    fn is_remote(&self) -> bool {
+        let is_late = |rule: &Rule| matches!(rule.fault, Fault::Delay(_));
+        self.plan.rules.iter().any(is_late) || self.inner.is_remote()
+    }
+
     fn enter(&self) -> Result<(), StorageError> {
         self.call(StorageCall::Enter)?;
         self.inner.enter()
@@ -285,12 +291,12 @@ impl Storage for FaultStorage {
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         self.call(StorageCall::List)?;
-        Ok(Box::new(Faulty { inner: self.inner.list(path)?, plan: self.plan.clone() }))
+        Ok(Entries::new(Faulty { inner: self.inner.list(path)?, plan: self.plan.clone() }))
     }
 
-    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
         self.call(StorageCall::List)?;
-        Ok(Box::new(Faulty { inner: self.inner.list_names(path)?, plan: self.plan.clone() }))
+        Ok(Entries::new(Faulty { inner: self.inner.list_names(path)?, plan: self.plan.clone() }))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
@@ -394,7 +400,7 @@ struct Faulty<T> {
     plan: Plan,
 }
 
-impl<T> Iterator for Faulty<Box<dyn Iterator<Item = Result<T, StorageError>>>> {
+impl<T: Send + 'static> Iterator for Faulty<Entries<T>> {
     type Item = Result<T, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -41,7 +41,8 @@ pub struct Metadata {
     pub links: u64,
     /// User and group id, if the storage has them.
     pub ids: Option<(u32, u32)>,
-    /// Device and inode number, or another pair of numbers that no other object has.
+    /// Device and inode number, or another pair of numbers that no other object has: the `unique` fact
+    /// of `MLSD`. With (0, 0), the object has no such fact.
     pub identity: (u64, u64),
 }
 

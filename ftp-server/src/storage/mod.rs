@@ -8,6 +8,7 @@
 
 mod confinement;
 pub(crate) mod cost;
+mod entries;
 mod error;
 mod fault;
 mod local;
@@ -16,6 +17,7 @@ mod metadata;
 mod mounted;
 mod path;
 mod quota;
+mod remote;
 #[cfg(feature = "s3")]
 mod s3;
 mod shared;
@@ -23,6 +25,7 @@ pub(crate) mod unfinished;
 
 pub(crate) use confinement::ConfinementStatus;
 pub use confinement::{Confinement, ConfinementPolicy};
+pub use entries::Entries;
 pub(crate) use error::is_made;
 pub use error::{StorageError, StorageErrorKind};
 pub use fault::{Fault, FaultStorage, StorageCall};
@@ -30,12 +33,11 @@ pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
 pub(crate) use local::{Tally, is_hidden_name, lock, rename_new, server_rights, unlock};
 pub use memory::MemoryStorage;
-#[cfg(test)]
-pub(crate) use memory::tests::{Numbers, assert_same_as_memory};
 pub use metadata::{Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
 pub use path::VirtualPath;
 pub use quota::Quota;
+pub(crate) use remote::RemoteStorage;
 #[cfg(feature = "s3")]
 pub use s3::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};
 pub use unfinished::Unfinished;
@@ -47,10 +49,37 @@ use std::os::fd::BorrowedFd;
 /// The files that a session reads and writes. The authenticator chooses a storage at login, and
 /// sessions may share a storage. All calls block.
 ///
-/// The server checks rights before it calls a method, so a storage need not check them. Optional
-/// methods return `Unsupported` by default, unless their documentation says otherwise; the client
-/// then gets 502. [`StorageErrorKind`] describes the errors. A storage must implement only
-/// [`stat`](Self::stat), [`list`](Self::list), [`read`](Self::read) and [`write`](Self::write).
+/// A storage must implement only [`stat`](Self::stat), [`list`](Self::list), [`read`](Self::read)
+/// and [`write`](Self::write). Other methods return `Unsupported` by default, unless their
+/// documentation says otherwise; the client then gets 502.
+///
+/// # Promises
+///
+/// The server promises that each path is absolute and normalized, and that the user has the right to
+/// the call. Sessions call a storage from their own threads, at the same time also for one path; the
+/// storage decides the order. A storage promises:
+///
+/// - After an error nothing has changed, except after `Unknown` (nobody knows) and `Unsynced` (it has).
+/// - After success, each later call of any session sees the change.
+/// - `NotFound` means that the object is proved to be absent, for example not that a disk or a server
+///   does not answer. A client may remove its own copy.
+/// - A call that can wait for a network [says so](Self::is_remote).
+///
+/// [`testing::storage_contract`](crate::testing::storage_contract) and
+/// [`testing::racing`](crate::testing::racing) check most of this.
+///
+/// # Errors and replies
+///
+/// | [`StorageErrorKind`] | reply |
+/// |---|---|
+/// | `NotFound`, `Denied`, `NotDirectory`, `NotEmpty`, `CrossesMounts` | 550 |
+/// | `Exists`, `IsDirectory`, `NotFile`, `NameNotAllowed` | 553 if the command makes this name, otherwise 550 |
+/// | `Busy`, `Unavailable` | 450; 451 after a 150 |
+/// | `Io`, `Unknown`, `Unsynced` | 451 |
+/// | `NoSpace`, `Uncounted` | 452 |
+/// | `OverQuota` | 552 |
+/// | `BadRestart` | 554 |
+/// | `Unsupported` | 502 |
 ///
 /// # Objects in place of files
 ///
@@ -59,14 +88,24 @@ use std::os::fd::BorrowedFd;
 /// of keys. An upload is a multipart upload, which `commit` completes. Leave out the methods that
 /// your store does not support.
 ///
-/// Do slow work in the methods that a session calls repeatedly: `prepare`, `ready`,
-/// `prepare_commit`, reads and writes. Between these calls, the session checks whether its client
-/// is still connected.
+/// If calls wait for a network, say so with [`is_remote`](Self::is_remote). Uploads and downloads do
+/// slow work in the methods that a session calls repeatedly: `prepare`, `ready`, `prepare_commit`,
+/// reads and writes. Between these calls, the session checks whether its client is still connected.
 pub trait Storage: Send + Sync {
     /// Returns the optional abilities of this storage (default: none). The server refuses commands
     /// that need another ability, and `FEAT` does not list them.
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
+    }
+
+    /// Returns whether a call can wait for long, for example for a network (default: `false`). The
+    /// server then calls each method that returns a `Result`, except [`enter`](Self::enter), in a
+    /// thread of its own, and each step of a listing. While the call waits, the session answers
+    /// `ABOR`, and notices that its client has gone or that the server is shutting down. The session
+    /// then gives up the call, which goes on alone: its change may still happen. The session's next
+    /// call begins when that one has ended. The connection counts until then.
+    fn is_remote(&self) -> bool {
+        false
     }
 
     /// Prepares the session's thread, once after a login and before all other calls. A storage can
@@ -128,7 +167,7 @@ pub trait Storage: Send + Sync {
 
     /// Returns the entries of the directory at `path`, in any order. Omits `.`, `..` and hidden
     /// files of the storage, such as unfinished uploads. Skips entries that vanish during the
-    /// listing. The iterator holds a bounded number of entries.
+    /// listing. Holds a bounded number of entries.
     ///
     /// # Errors
     ///
@@ -145,8 +184,8 @@ pub trait Storage: Send + Sync {
     /// # Errors
     ///
     /// Returns an error of [`list`](Self::list).
-    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
-        Ok(Box::new(self.list(path)?.map(|entry| entry.map(|entry| entry.name))))
+    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
+        Ok(Entries::new(self.list(path)?.map(|entry| entry.map(|entry| entry.name))))
     }
 
     /// Opens the regular file at `path`. Never blocks on a FIFO or device.
@@ -410,15 +449,9 @@ impl BitOr for Capabilities {
     }
 }
 
-/// Iterator over the entries of a directory. After an error there are no more items.
-pub type Entries = Box<dyn Iterator<Item = Result<Entry, StorageError>>>;
-
-/// Iterator over the names in a directory. After an error there are no more items.
-pub type Names = Box<dyn Iterator<Item = Result<Vec<u8>, StorageError>>>;
-
 /// A file that is being read, from its beginning or from the offset given to
 /// [`seek_to`](Source::seek_to).
-pub trait Source: io::Read {
+pub trait Source: io::Read + Send {
     /// Returns the size of the file when it was opened, in bytes.
     fn size(&self) -> u64;
 
@@ -451,6 +484,21 @@ pub trait Source: io::Read {
     }
 }
 
+/// A file in memory.
+impl<T: AsRef<[u8]> + Send> Source for io::Cursor<T> {
+    fn size(&self) -> u64 {
+        self.get_ref().as_ref().len() as u64
+    }
+
+    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+        if offset > self.size() {
+            return Err(StorageErrorKind::BadRestart.into());
+        }
+        self.set_position(offset);
+        Ok(())
+    }
+}
+
 /// An upload in progress. Dropping an upload must have the effect of [`abort`](Upload::abort) with
 /// [`StreamEnd::Cut`].
 ///
@@ -465,7 +513,7 @@ pub trait Source: io::Read {
 /// `false`, the session waits 2 ms before the next call.
 ///
 /// To convert an error of [`io::Write`], use [`StorageError::from`].
-pub trait Upload: io::Write {
+pub trait Upload: io::Write + Send {
     /// Does part of the work that precedes the first byte, for a fraction of a second. Examples are
     /// copying old content and checking the free space. Returns whether all of this work is done. A
     /// session calls this method repeatedly, and checks on its client in between. Without these

@@ -4,14 +4,18 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, DirectoryUse, Entries, Metadata, Names, Quota, RoomFor, Source, Storage,
-    StorageError, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
+    Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// Forwards every call to the inner storage, so that you can keep a handle to it.
 impl<T: Storage + ?Sized> Storage for Arc<T> {
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()
+    }
+
+    fn is_remote(&self) -> bool {
+        (**self).is_remote()
     }
 
     fn enter(&self) -> Result<(), StorageError> {
@@ -42,7 +46,7 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).list(path)
     }
 
-    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
         (**self).list_names(path)
     }
 

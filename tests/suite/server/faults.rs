@@ -40,9 +40,9 @@ impl Storage for Faulty {
         let entries = self.0.list(path)?;
         Ok(match path.name() {
             Some(b"unreadable") => {
-                Box::new(entries.take(1).chain([Err(StorageErrorKind::Io.into())]))
+                Entries::new(entries.take(1).chain([Err(StorageErrorKind::Io.into())]))
             }
-            Some(b"endless") => Box::new(endless(self.0.stat(path)?)),
+            Some(b"endless") => Entries::new(endless(self.0.stat(path)?)),
             _ => entries,
         })
     }

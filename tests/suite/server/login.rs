@@ -98,6 +98,7 @@ fn unavailable_user_stores_and_missing_login_directories_cm_13_cm_14() {
     let (_root, server) = server(super::quick(), |attempt| match attempt.user {
         b"store" => Err(AuthError::Unavailable),
         b"home" => Err(AuthError::NoHome),
+        b"busy" => Err(AuthError::TooMany),
         _ => Ok(()),
     });
     let mut session = RawSession::greeted(server.local_addr());
@@ -110,10 +111,13 @@ fn unavailable_user_stores_and_missing_login_directories_cm_13_cm_14() {
             ("USER home", 331),
             ("PASS p", 530),
             ("PWD", 530),
-            ("USER u", 331),
-            ("PASS p", 230),
+            ("USER busy", 331),
         ],
     );
+    session.expect("PASS p", 421);
+    session.expect_closed();
+    let mut session = RawSession::greeted(server.local_addr());
+    play(&mut session, &[("USER u", 331), ("PASS p", 230)]);
 }
 
 #[test]

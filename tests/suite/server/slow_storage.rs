@@ -154,23 +154,33 @@ fn a_slow_storage_does_not_count_as_a_client_stall_st_13() {
 
 #[test]
 fn an_abort_during_publication_says_the_file_may_be_stored_dc_46() {
+    let steps = never(memory(), StorageCall::UploadPrepareCommit, 1);
+    let call =
+        FaultStorage::new(memory()).from(StorageCall::UploadCommit, 1, Fault::Delay(STALLED));
+    for (storage, call) in
+        [(steps, StorageCall::UploadPrepareCommit), (call, StorageCall::UploadCommit)]
+    {
+        an_abort_is_undecided(&storage, call);
+    }
+}
+
+fn an_abort_is_undecided(storage: &FaultStorage, call: StorageCall) {
     patiently(CUT, |_| {
-        let storage = never(memory(), StorageCall::UploadPrepareCommit, 1);
         let server = serve(storage.clone());
-        let mut session = session(&server);
         let publish = |session: &mut RawSession| {
-            let before = storage.count(StorageCall::UploadPrepareCommit);
+            let before = storage.count(call);
             upload(session, "STOR f").close();
             // An abort before this point would prevent the publication.
-            wait_until("the file is being published", || {
-                storage.count(StorageCall::UploadPrepareCommit) > before
-            });
+            wait_until("the file is being published", || storage.count(call) > before);
         };
+        let mut session = session(&server);
         publish(&mut session);
         assert!(abort(&mut session).contains("may have been stored"));
+        // The session's next call would wait for the one that does not return.
+        let mut session = self::session(&server);
         publish(&mut session);
         let report = server.shutdown(Duration::from_millis(100));
-        assert_eq!((report.drained, report.cut, report.stuck), (0, 1, 0));
+        assert_eq!((report.cut, report.stuck), (1, 0));
         let cut = session.expect_reply(426).text();
         assert!(cut.contains("may have been stored"), "{cut}");
         session.expect_reply(421);
@@ -259,6 +269,98 @@ fn downloads_can_be_aborted_while_the_storage_is_not_ready_dc_45() {
         session.expect_reply(426);
         session.expect_reply(421);
     });
+}
+
+/// Commands, each with the call of the storage that does not return, and the commands before it.
+const STALLS: [(StorageCall, &[&str], &str); 27] = [
+    (StorageCall::Stat, &[], "SIZE old"),
+    (StorageCall::Stat, &[], "MDTM old"),
+    (StorageCall::Stat, &[], "MLST old"),
+    (StorageCall::Stat, &[], "STAT old"),
+    (StorageCall::Stat, &[], "RNFR old"),
+    (StorageCall::Stat, &["PASV"], "LIST old"),
+    (StorageCall::Stat, &["PASV"], "MLSD"),
+    (StorageCall::CheckDirectory, &[], "CWD d"),
+    (StorageCall::CheckDirectory, &[], "CDUP"),
+    (StorageCall::List, &["PASV"], "LIST"),
+    (StorageCall::List, &["PASV"], "NLST"),
+    (StorageCall::List, &["PASV"], "MLSD"),
+    (StorageCall::List, &[], "STAT /"),
+    (StorageCall::NextEntry, &[], "STAT /"),
+    (StorageCall::NextEntry, &["PASV"], "NLST o*"),
+    (StorageCall::Read, &["TYPE I", "PASV"], "RETR old"),
+    (StorageCall::Read, &[], "HASH old"),
+    (StorageCall::Write, &["PASV"], "STOR new"),
+    (StorageCall::Write, &["PASV"], "APPE new"),
+    (StorageCall::Write, &["PASV"], "STOU"),
+    (StorageCall::Unfinished, &[], "SIZE new"),
+    (StorageCall::Remove, &[], "DELE old"),
+    (StorageCall::Forget, &[], "DELE old"),
+    (StorageCall::Rmdir, &[], "RMD d"),
+    (StorageCall::Mkdir, &[], "MKD e"),
+    (StorageCall::Rename, &["RNFR old"], "RNTO new"),
+    (StorageCall::SetTimes, &[], "MFMT 20200101000000 old"),
+];
+
+/// How long a call does not return.
+const STALLED: Duration = Duration::from_secs(120);
+
+/// Starts a server whose storage does not return from the first `call`, and begins a session.
+fn stalled(call: StorageCall, before: &[&str]) -> (FaultStorage, Server, RawSession) {
+    let storage = memory();
+    storage.mkdir(&"/d".into()).expect("a directory");
+    let storage = FaultStorage::new(storage).at(call, 1, Fault::Delay(STALLED));
+    let server = serve(storage.clone());
+    let mut session = session(&server);
+    for command in before {
+        session.send(format!("{command}\r\n"));
+        assert!(session.reply().code < 400, "{command}");
+    }
+    (storage, server, session)
+}
+
+#[test]
+fn every_command_can_be_aborted_while_the_storage_does_not_answer_dc_45() {
+    for (call, before, command) in STALLS {
+        let (storage, _server, mut session) = stalled(call, before);
+        session.send(format!("{command}\r\n"));
+        wait_until(command, || storage.count(call) > 0);
+        let start = Instant::now();
+        session.send("ABOR\r\n");
+        let first = session.reply();
+        // A change may have succeeded before the call that does not return.
+        let is_made = (call, command) == (StorageCall::Forget, "DELE old");
+        assert!(first.code == 426 || is_made && first.code == 250, "{call:?} {command}: {first:?}");
+        session.expect_reply(226);
+        session.expect_in_step();
+        assert!(start.elapsed() < STALLED / 2, "{call:?} {command}");
+    }
+}
+
+#[test]
+fn a_client_that_vanishes_while_the_storage_does_not_answer_ends_its_session_st_15() {
+    for (call, before, command) in STALLS {
+        let (storage, server, mut session) = stalled(call, before);
+        session.send(format!("{command}\r\n"));
+        wait_until(command, || storage.count(call) > 0);
+        drop(session);
+        let start = Instant::now();
+        wait_until("the session ends", || server.sessions().is_empty());
+        assert!(start.elapsed() < STALLED / 2, "{call:?} {command}");
+    }
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_storage_that_does_not_answer_st_13() {
+    for (call, before, command) in STALLS {
+        let (storage, server, mut session) = stalled(call, before);
+        session.send(format!("{command}\r\n"));
+        wait_until(command, || storage.count(call) > 0);
+        let start = Instant::now();
+        let report = server.shutdown(Duration::from_secs(1));
+        assert_eq!(report.stuck, 0, "{call:?} {command}");
+        assert!(start.elapsed() < STALLED / 2, "{call:?} {command}");
+    }
 }
 
 /// A storage that takes for ever to store the last bytes of an upload.

@@ -105,6 +105,11 @@ impl Control {
         }
     }
 
+    /// Returns a value to take the place of this one for a while.
+    pub(super) fn stand_in(&self) -> Self {
+        Self::new(Arc::clone(&self.line), false)
+    }
+
     /// Waits for the next event until `limit` has passed since `start`. Parts of a line do not
     /// extend the limit, nor do lines that have already arrived.
     pub(super) fn next(&mut self, start: Instant, limit: Duration) -> Arrival {

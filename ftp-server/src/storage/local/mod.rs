@@ -64,7 +64,7 @@ use self::root_confinement::RootConfinement;
 use self::source::LocalSource;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::{
-    Capabilities, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata, Names, Quota,
+    Capabilities, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata, Quota,
     RoomFor, Source, Storage, StorageError, StorageErrorKind, Unfinished, Upload, VirtualPath,
     WriteMode,
 };
@@ -284,14 +284,14 @@ impl Storage for LocalStorage {
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         name::check_existing(path)?;
         let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        Ok(Box::new(DirectoryEntries::new(&self.files.root, path, directory)))
+        Ok(Entries::new(DirectoryEntries::new(&self.files.root, path, directory)))
     }
 
-    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
         name::check_existing(path)?;
         let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
         let entries = DirectoryEntries::new(&self.files.root, path, directory);
-        Ok(Box::new(DirectoryNames(entries)))
+        Ok(Entries::new(DirectoryNames(entries)))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

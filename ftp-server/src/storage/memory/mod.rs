@@ -6,6 +6,7 @@ pub(super) mod tests;
 mod tree;
 mod upload;
 
+use std::io::Cursor;
 use std::ops::Bound;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::room::{Charge, Content, Room};
 use self::tree::{Directory, Node, Object, Tree, now, user_path};
-use self::upload::{MemorySource, MemoryUpload, UnfinishedUpload};
+use self::upload::{MemoryUpload, Opened, UnfinishedUpload};
 use super::unfinished::RunningUploads;
 use super::{
     Capabilities, Entries, Entry, EntryKind, Metadata, RoomFor, Source, Storage, StorageError,
@@ -245,14 +246,12 @@ impl Storage for MemoryStorage {
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         self.tree().directory(path)?;
         let listing = Listing { storage: self.clone(), path: path.clone(), last: Bound::Unbounded };
-        Ok(Box::new(listing))
+        Ok(Entries::new(listing))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         match &self.tree().object(path)?.node {
-            Node::File(content) => {
-                Ok(Box::new(MemorySource { content: Arc::clone(content), position: 0 }))
-            }
+            Node::File(content) => Ok(Box::new(Cursor::new(Opened(Arc::clone(content))))),
             Node::Directory(_) => Err(Kind::IsDirectory.into()),
         }
     }

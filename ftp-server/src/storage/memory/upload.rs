@@ -8,35 +8,15 @@ use super::room::Content;
 use super::tree::{Node, Object, UserPath, now};
 use crate::storage::unfinished::Overtaken;
 use crate::storage::{
-    Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
+    StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
-/// A file as it was when it was opened.
-pub(super) struct MemorySource {
-    pub(super) content: Arc<Content>,
-    pub(super) position: usize,
-}
+/// The content of a file as it was when it was opened.
+pub(super) struct Opened(pub(super) Arc<Content>);
 
-impl io::Read for MemorySource {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut rest = self.content.bytes.get(self.position..).unwrap_or_default();
-        let count = rest.read(buffer)?;
-        self.position += count;
-        Ok(count)
-    }
-}
-
-impl Source for MemorySource {
-    fn size(&self) -> u64 {
-        self.content.bytes.len() as u64
-    }
-
-    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
-        if offset > self.size() {
-            return Err(Kind::BadRestart.into());
-        }
-        self.position = usize::try_from(offset).unwrap_or(usize::MAX);
-        Ok(())
+impl AsRef<[u8]> for Opened {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes
     }
 }
 

@@ -9,9 +9,9 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Confinement, DirectoryUse, Entries, Entry, EntryKind, Metadata, Names, Quota,
-    RoomFor, Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload,
-    VirtualPath, WriteMode,
+    Capabilities, Confinement, DirectoryUse, Entries, Entry, EntryKind, Metadata, Quota, RoomFor,
+    Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
+    WriteMode,
 };
 
 /// Several storages in one tree: the first one at `/`, the others mounted at directories below it.
@@ -239,6 +239,10 @@ impl Storage for MountedStorage {
         all.fold(self.root.capabilities(), |sum, one| sum | one)
     }
 
+    fn is_remote(&self) -> bool {
+        self.all().any(|storage| storage.is_remote())
+    }
+
     fn enter(&self) -> Result<(), StorageError> {
         match self.confinement_roots() {
             // No storage needs a directory. The thread is not confined, because the embedder may
@@ -294,7 +298,7 @@ impl Storage for MountedStorage {
         let names = self.names_of_mounts(path);
         let mounted = self.entries_of_mounts(path, &names).into_iter().map(Ok);
         if self.is_made_up(path)? {
-            return Ok(Box::new(mounted));
+            return Ok(Entries::new(mounted));
         }
         let Place { storage, path: inner, .. } = self.place(path)?;
         if names.is_empty() {
@@ -304,14 +308,14 @@ impl Storage for MountedStorage {
             let entry = entry.as_ref();
             entry.map_or(true, |entry| !names.contains(&entry.name))
         });
-        Ok(Box::new(mounted.chain(others)))
+        Ok(Entries::new(mounted.chain(others)))
     }
 
-    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
         let names = self.names_of_mounts(path);
         let mounted = names.clone().into_iter().map(Ok);
         if self.is_made_up(path)? {
-            return Ok(Box::new(mounted));
+            return Ok(Entries::new(mounted));
         }
         let Place { storage, path: inner, .. } = self.place(path)?;
         if names.is_empty() {
@@ -320,7 +324,7 @@ impl Storage for MountedStorage {
         let others = storage
             .list_names(&inner)?
             .filter(move |name| name.as_ref().map_or(true, |name| !names.contains(name)));
-        Ok(Box::new(mounted.chain(others)))
+        Ok(Entries::new(mounted.chain(others)))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

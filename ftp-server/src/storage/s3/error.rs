@@ -57,7 +57,7 @@ pub enum S3Error {
     NoKeys(String),
     /// The system cannot provide a thread or memory for the request.
     #[error("cannot start a request: {0}")]
-    Local(#[source] io::Error),
+    Local(#[from] io::Error),
 }
 
 fn server(operation: &str) -> &'static str {

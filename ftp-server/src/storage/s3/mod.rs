@@ -51,8 +51,8 @@ use self::objects::{Condition, ID, MTIME, Object};
 use self::pages::Pages;
 use self::source::S3Source;
 use super::{
-    Capabilities, Confinement, ConfinementPolicy, Entries, Metadata, Names, Source, Storage,
-    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, Entries, Metadata, Source, Storage, StorageError,
+    StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// The objects of an [`S3Store`] below a prefix, as files and directories.
@@ -270,6 +270,10 @@ impl Storage for S3Storage {
         Capabilities::DIGEST | times
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn enter(&self) -> Result<(), StorageError> {
         self.confinement.as_ref().map_or(Ok(()), |confinement| confinement.enter())
     }
@@ -306,12 +310,12 @@ impl Storage for S3Storage {
     }
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        Ok(Box::new(self.entries(path, self.keeps_times)?))
+        Ok(Entries::new(self.entries(path, self.keeps_times)?))
     }
 
-    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
         let entries = self.entries(path, false)?;
-        Ok(Box::new(entries.map(|entry| entry.map(|entry| entry.name))))
+        Ok(Entries::new(entries.map(|entry| entry.map(|entry| entry.name))))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

@@ -69,6 +69,42 @@ fn abor_and_shutdown_end_a_stalled_s3_upload_dc_46_dc_47() {
 }
 
 #[test]
+fn abor_ends_a_command_whose_request_stalls_dc_45() {
+    for (operation, command) in [
+        ("HeadObject", "SIZE f"),
+        ("HeadObject", "MDTM f"),
+        ("HeadObject", "DELE f"),
+        ("DeleteObject", "DELE f"),
+        ("PutObject", "MKD d"),
+        ("ListObjectsV2", "CWD d"),
+        ("ListObjectsV2", "RMD d"),
+        ("ListObjectsV2", "STAT /"),
+        ("CopyObject", "RNTO g"),
+        ("GetObject", "RETR f"),
+        ("ListObjectsV2", "MLSD"),
+        ("ListObjectsV2", "NLST"),
+    ] {
+        let fake = Fake::start();
+        fake.store("f", b"content");
+        let server = serve(&fake);
+        let mut session = login(&server);
+        let _data = ["RETR f", "MLSD", "NLST"].contains(&command).then(|| session.passive());
+        if command.starts_with("RNTO") {
+            session.expect("RNFR f", 350);
+        }
+        fake.fail(operation, 0, 99, Fault::Stall);
+        session.send(format!("{command}\r\n"));
+        wait_until(&format!("{operation} {command}"), || fake.count(operation) > 0);
+        session.send("ABOR\r\n");
+        session.expect_reply(426);
+        session.expect_reply(226);
+        session.expect_in_step();
+        drop(session);
+        wait_until("the session has ended", || server.sessions().is_empty());
+    }
+}
+
+#[test]
 fn abor_and_shutdown_end_a_stalled_s3_download_dc_45() {
     let fake = Fake::start();
     fake.store("f", &content(PART));

@@ -1,0 +1,162 @@
+//! Calls of a storage that can wait for long: each is made in a thread of its own, while the session
+//! watches its client.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::control::{Control, Notice, ReadBudget};
+use crate::data::Interruption;
+use crate::limits;
+use crate::lock::unpoisoned;
+use crate::storage::{StorageError, StorageErrorKind};
+use crate::threads::Job;
+
+/// The calls of one session.
+#[derive(Default)]
+pub(crate) struct Away {
+    state: Mutex<State>,
+}
+
+/// An interruption of a command.
+#[derive(Clone, Copy)]
+pub(super) struct Interrupted {
+    pub(super) why: Interruption,
+    /// Whether the change that the command asked for may still be made.
+    pub(super) is_undecided: bool,
+}
+
+#[derive(Default)]
+struct State {
+    /// The control connection, lent while a command is decided.
+    control: Option<Control>,
+    /// Why the command must end, with the time at which that was noticed.
+    interruption: Option<(Interruption, Instant)>,
+    /// Whether the command was interrupted in a call that may still change something.
+    is_undecided: bool,
+    /// A call for which the session no longer waits. It returns whether the call has ended within a
+    /// limit.
+    given_up: Option<Box<dyn FnMut(Duration) -> bool + Send>>,
+}
+
+impl Away {
+    /// Runs `act` with the control connection at hand, so that the calls in it can be interrupted.
+    pub(super) fn attend<T>(
+        &self,
+        control: &mut Control,
+        act: impl FnOnce() -> T,
+    ) -> (T, Option<Interrupted>) {
+        let stand_in = control.stand_in();
+        self.state().control = Some(std::mem::replace(control, stand_in));
+        let result = act();
+        let mut state = self.state();
+        if let Some(lent) = state.control.take() {
+            *control = lent;
+        }
+        let is_undecided = std::mem::take(&mut state.is_undecided);
+        let interruption = state.interruption.take();
+        (result, interruption.map(|(why, _)| Interrupted { why, is_undecided }))
+    }
+
+    /// Makes a call, unless the command has been interrupted. `changes` tells whether the call may
+    /// change something.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the call. If the command is interrupted before the call has ended, returns
+    /// `Unknown` if the call may change something, otherwise `Busy`.
+    pub(crate) fn call<T: Send + 'static>(
+        &self,
+        changes: bool,
+        work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let given_up = self.state().given_up.take();
+        if let Some(mut has_ended) = given_up {
+            let ended = self.wait(false, |limit| has_ended(limit).then_some(()));
+            if ended.is_err() {
+                self.state().given_up = Some(has_ended);
+            }
+            ended?;
+        }
+        if self.state().interruption.is_some() {
+            return Err(StorageErrorKind::Busy.into());
+        }
+        let job = Job::begin(work)?;
+        match self.wait(changes, |limit| job.wait(limit)) {
+            Ok(result) => result?,
+            Err(error) => {
+                self.give_up(job);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits no longer for a call, except before the next one.
+    pub(super) fn give_up<T: Send + 'static>(&self, job: Job<T>) {
+        self.state().given_up = Some(Box::new(move |limit| job.wait(limit).is_some()));
+    }
+
+    /// Waits until `get` returns a value, and looks at the client meanwhile. The argument of `get` is
+    /// how long it may wait.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`call`](Self::call).
+    pub(crate) fn wait<T>(
+        &self,
+        changes: bool,
+        mut get: impl FnMut(Duration) -> Option<T>,
+    ) -> Result<T, StorageError> {
+        loop {
+            if let Some(value) = get(limits::TICK) {
+                return Ok(value);
+            }
+            let mut state = self.state();
+            if state.must_end() {
+                state.is_undecided |= changes;
+                return Err(match changes {
+                    true => StorageErrorKind::Unknown.into(),
+                    false => StorageErrorKind::Busy.into(),
+                });
+            }
+        }
+    }
+
+    /// Returns whether a call goes on for which the session no longer waits.
+    pub(super) fn is_behind(&self) -> bool {
+        self.state().given_up.is_some()
+    }
+
+    /// Waits for the end of that call.
+    pub(super) fn catch_up(&self) {
+        let given_up = self.state().given_up.take();
+        if let Some(mut has_ended) = given_up {
+            while !has_ended(limits::TICK) {}
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        unpoisoned(self.state.lock())
+    }
+}
+
+impl State {
+    /// Looks at the client, and returns whether the command must end. If the connection has ended,
+    /// the call has a moment left: the client may have sent its last command.
+    fn must_end(&mut self) -> bool {
+        if self.interruption.is_none()
+            && let Some(control) = &mut self.control
+        {
+            // An answer to `STAT` would look like the reply to the command.
+            let notice = control.look(&mut ReadBudget::new(false));
+            self.interruption = notice.map(|notice| match notice {
+                Notice::Abort => (Interruption::Abort, Instant::now()),
+                Notice::Ended | Notice::Status => (Interruption::ControlLost, Instant::now()),
+            });
+        }
+        match self.interruption {
+            None => false,
+            Some((Interruption::Abort, _)) => true,
+            Some((Interruption::ControlLost, since)) => since.elapsed() >= limits::LAST_CALL,
+        }
+    }
+}

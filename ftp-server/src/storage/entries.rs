@@ -1,0 +1,64 @@
+//! The entries of a directory, in the order in which a storage finds them.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::remote::RemoteEntries;
+use super::{Entry, StorageError};
+
+/// The entries of a directory, or only their names (`Entries<Vec<u8>>`). After an error there are no
+/// more items.
+///
+/// ```
+/// use ftp_server::{Entries, Entry, Metadata, StorageError};
+///
+/// let entry = Entry { name: b"readme".to_vec(), metadata: Metadata::file(9) };
+/// let mut entries = Entries::new(std::iter::once(Ok(entry)));
+/// assert_eq!(entries.next().expect("an entry")?.name, b"readme");
+/// assert!(entries.next().is_none());
+/// # Ok::<(), StorageError>(())
+/// ```
+pub struct Entries<T = Entry>(Items<T>);
+
+enum Items<T> {
+    Here(Box<dyn Iterator<Item = Result<T, StorageError>> + Send>),
+    Remote(Box<RemoteEntries<T>>),
+}
+
+impl<T> fmt::Debug for Entries<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").finish_non_exhaustive()
+    }
+}
+
+impl<T> Entries<T> {
+    /// Wraps an iterator, whose calls may block.
+    pub fn new(items: impl Iterator<Item = Result<T, StorageError>> + Send + 'static) -> Self {
+        Self(Items::Here(Box::new(items)))
+    }
+}
+
+impl<T: Send + 'static> Entries<T> {
+    pub(super) fn remote(items: RemoteEntries<T>) -> Self {
+        Self(Items::Remote(Box::new(items)))
+    }
+
+    /// Waits at most `limit` for the next item, and returns whether it can be had without a wait.
+    pub(crate) fn is_ready(&mut self, limit: Duration) -> bool {
+        match &mut self.0 {
+            Items::Here(_) => true,
+            Items::Remote(items) => items.is_ready(limit),
+        }
+    }
+}
+
+impl<T: Send + 'static> Iterator for Entries<T> {
+    type Item = Result<T, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Items::Here(items) => items.next(),
+            Items::Remote(items) => items.next(),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! A storage whose calls can wait for long, as a session uses it: each call is made in a thread of
+//! its own.
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    Capabilities, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
+    Unfinished, Upload, VirtualPath, WriteMode,
+};
+use crate::service::Away;
+use crate::threads::Job;
+
+/// Maximum number of entries that a listing gets in one call.
+const BATCH: usize = 1_000;
+
+/// A storage of a session, with the calls that this session makes away from its own thread.
+pub(crate) struct RemoteStorage {
+    inner: Arc<dyn Storage>,
+    away: Arc<Away>,
+}
+
+impl RemoteStorage {
+    pub(crate) fn new(inner: Arc<dyn Storage>, away: Arc<Away>) -> Self {
+        Self { inner, away }
+    }
+
+    /// Makes a call that changes nothing.
+    fn ask<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Storage) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let inner = Arc::clone(&self.inner);
+        self.away.call(false, move || call(&*inner))
+    }
+
+    /// Makes a call that may change something.
+    fn change<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Storage) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let inner = Arc::clone(&self.inner);
+        self.away.call(true, move || call(&*inner))
+    }
+
+    fn entries<T: Send + 'static>(&self, entries: Entries<T>) -> Entries<T> {
+        Entries::remote(RemoteEntries {
+            batch: VecDeque::new(),
+            rest: Rest::Here(entries),
+            away: Arc::clone(&self.away),
+        })
+    }
+}
+
+impl Storage for RemoteStorage {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn enter(&self) -> Result<(), StorageError> {
+        self.inner.enter()
+    }
+
+    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
+        self.inner.confinement_roots()
+    }
+
+    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
+        self.inner.fixed_names(directory)
+    }
+
+    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
+        self.inner.directory_use(directory)
+    }
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        let path = path.clone();
+        self.ask(move |inner| inner.stat(&path))
+    }
+
+    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let path = path.clone();
+        self.ask(move |inner| inner.check_directory(&path))
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        let path = path.clone();
+        Ok(self.entries(self.ask(move |inner| inner.list(&path))?))
+    }
+
+    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
+        let path = path.clone();
+        Ok(self.entries(self.ask(move |inner| inner.list_names(&path))?))
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        let path = path.clone();
+        self.ask(move |inner| inner.read(&path))
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        let path = path.clone();
+        self.ask(move |inner| inner.write(&path, mode))
+    }
+
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: &[u8],
+        is_image: bool,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        let (path, user) = (path.clone(), user.to_vec());
+        self.ask(move |inner| inner.write_as(&path, mode, &user, is_image))
+    }
+
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        let (path, user) = (path.clone(), user.map(<[u8]>::to_vec));
+        self.ask(move |inner| inner.unfinished(&path, user.as_deref()))
+    }
+
+    fn forget(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        let (path, user) = (path.clone(), user.map(<[u8]>::to_vec));
+        self.change(move |inner| inner.forget(&path, user.as_deref()))
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let path = path.clone();
+        self.change(move |inner| inner.remove(&path))
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let path = path.clone();
+        self.change(move |inner| inner.rmdir(&path))
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let path = path.clone();
+        self.change(move |inner| inner.mkdir(&path))
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        let (from, to) = (from.clone(), to.clone());
+        self.change(move |inner| inner.rename(&from, &to, replace))
+    }
+
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+        let path = path.clone();
+        self.change(move |inner| inner.set_times(&path, modified))
+    }
+
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
+        let path = path.clone();
+        self.change(move |inner| inner.chmod(&path, mode))
+    }
+
+    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+        let path = path.clone();
+        self.ask(move |inner| inner.space(&path))
+    }
+
+    fn make_room(
+        &self,
+        path: &VirtualPath,
+        wanted: u64,
+        purpose: RoomFor,
+    ) -> Result<u64, StorageError> {
+        let path = path.clone();
+        self.ask(move |inner| inner.make_room(&path, wanted, purpose))
+    }
+
+    fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
+        let path = path.clone();
+        self.ask(move |inner| inner.quota(&path))
+    }
+}
+
+/// Entries that a thread gets from the storage, many at a time.
+pub(super) struct RemoteEntries<T> {
+    batch: VecDeque<Result<T, StorageError>>,
+    rest: Rest<T>,
+    away: Arc<Away>,
+}
+
+type Batch<T> = (VecDeque<Result<T, StorageError>>, Option<Entries<T>>);
+
+enum Rest<T> {
+    Here(Entries<T>),
+    /// A thread is getting the next batch.
+    Away(Job<Batch<T>>),
+    End,
+}
+
+impl<T: Send + 'static> RemoteEntries<T> {
+    pub(super) fn is_ready(&mut self, limit: Duration) -> bool {
+        loop {
+            if !self.batch.is_empty() {
+                return true;
+            }
+            self.rest = match std::mem::replace(&mut self.rest, Rest::End) {
+                Rest::End => return true,
+                Rest::Here(entries) => match Job::begin(move || next_batch(entries)) {
+                    Ok(job) => Rest::Away(job),
+                    Err(error) => {
+                        self.batch.push_back(Err(error.into()));
+                        Rest::End
+                    }
+                },
+                Rest::Away(job) => match job.wait(limit) {
+                    None => {
+                        self.rest = Rest::Away(job);
+                        return false;
+                    }
+                    Some(Ok((batch, rest))) => {
+                        self.batch = batch;
+                        rest.map_or(Rest::End, Rest::Here)
+                    }
+                    Some(Err(error)) => {
+                        self.batch.push_back(Err(error.into()));
+                        Rest::End
+                    }
+                },
+            };
+        }
+    }
+}
+
+fn next_batch<T: Send + 'static>(mut entries: Entries<T>) -> Batch<T> {
+    let batch: VecDeque<_> = entries.by_ref().take(BATCH).collect();
+    let goes_on = batch.len() == BATCH && batch.back().is_some_and(Result::is_ok);
+    (batch, goes_on.then_some(entries))
+}
+
+impl<T: Send + 'static> Iterator for RemoteEntries<T> {
+    type Item = Result<T, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let away = Arc::clone(&self.away);
+        if let Err(error) = away.wait(false, |limit| self.is_ready(limit).then_some(())) {
+            return Some(Err(error));
+        }
+        self.batch.pop_front()
+    }
+}
