@@ -79,7 +79,7 @@ impl fmt::Display for HashAlgorithm {
 
 /// A digest of a file, computed by the server or from local data. `Display` writes it in
 /// hexadecimal.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Digest {
     /// The algorithm.
@@ -91,5 +91,11 @@ pub struct Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({} {self})", self.algorithm)
     }
 }

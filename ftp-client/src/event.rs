@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use ftp_proto::Escaped;
+
 use crate::error::Error;
 use crate::file::Verified;
 use crate::file::evidence::Why;
@@ -82,7 +84,6 @@ fn micros(duration: Duration) -> u64 {
 /// One event of a transfer, a tree or a pool, reported when it happens.
 ///
 /// Paths are bytes as the caller or the server wrote them.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A transfer begins.
@@ -199,6 +200,25 @@ pub enum Event<'a> {
     },
 }
 
+ftp_proto::debug_fields! { Event<'_>:
+    Begun { source: Escaped(source), target: Escaped(target), at, total }
+    Moved { bytes }
+    FromZero { target: Escaped(target), why }
+    Comparing { target: Escaped(target), bytes }
+    Retry { attempt, why, pause }
+    Done { source: Escaped(source), target: Escaped(target), bytes, verified }
+    Note { target: Escaped(target), text }
+    Of { path: Escaped(path), event }
+    Made { path: Escaped(path) }
+    Linked { path: Escaped(path) }
+    ModeSet { path: Escaped(path) }
+    Removed { path: Escaped(path) }
+    Renamed { from: Escaped(from), path: Escaped(path) }
+    SourceRemoved { path: Escaped(path) }
+    Failed { path: Escaped(path), why }
+    Withheld { first, ignores_errors }
+}
+
 /// A receiver of events. It can be called from several threads at once.
 ///
 /// `()` ignores all events, and every closure `Fn(Event<'_>) + Sync` receives them:
@@ -229,5 +249,38 @@ impl Observer for () {
 impl<F: Fn(Event<'_>) + Sync> Observer for F {
     fn event(&self, event: Event<'_>) {
         self(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::Entry;
+
+    use super::*;
+    use crate::tree::{Action, PlannedStep};
+    use crate::{Digest, HashAlgorithm, Place, Walked};
+
+    #[test]
+    fn debug_shows_names_as_text() {
+        let event = Event::Made { path: b"a\x1b" };
+        let of = Event::Of { path: b"d", event: &event };
+        assert_eq!(format!("{of:?}"), r#"Of { path: "d", event: Made { path: "a\x1b" } }"#);
+        let step = PlannedStep {
+            action: Action::Rename,
+            path: b"to".to_vec(),
+            size: None,
+            why: None,
+            from: Some(b"from".to_vec()),
+        };
+        let [step, place] = [format!("{step:?}"), format!("{:?}", Place::at("a/b"))];
+        assert!(step.contains(r#"path: "to""#) && step.contains(r#"from: Some("from")"#), "{step}");
+        assert!(
+            place.starts_with(r#"Place { path: "a/b", "#) && place.ends_with(" .. }"),
+            "{place}"
+        );
+        let digest = Digest { algorithm: HashAlgorithm::Crc32, bytes: vec![0xde, 0xad, 0, 1] };
+        assert_eq!(format!("{digest:?}"), "Digest(CRC32 dead0001)");
+        let walked = Walked::Entry { path: b"p".to_vec(), depth: 0, entry: Entry::default() };
+        assert!(format!("{walked:?}").starts_with(r#"Entry { path: "p", depth: 0, entry: "#));
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! # Transferring one file
 //!
-//! [`get`] downloads a URL to any writer; [`put`] uploads from any reader. Add `ftp-client` to your
-//! dependencies, then write:
+//! [`get`] downloads a URL to any writer; [`put`] uploads from any reader. Add the package
+//! `ftp-toolkit-client` to your dependencies, then write:
 //!
 //! ```no_run
 //! let mut bytes = Vec::new();

@@ -1,7 +1,7 @@
 //! The place of a URL's object on its server: the path as a whole, or part by part (RFC 1738
 //! §3.2.2).
 
-use ftp_proto::{FtpUrl, ReplyCode};
+use ftp_proto::{Escaped, FtpUrl, ReplyCode};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -33,7 +33,7 @@ use crate::error::Error;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Place {
     /// The part of the whole path before the name.
     before: Vec<u8>,
@@ -44,6 +44,8 @@ pub struct Place {
     path: Vec<u8>,
     entered: Entered,
 }
+
+ftp_proto::debug_fields!(Place { path: Escaped(path), entered }..);
 
 /// The result of [`Place::enter`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

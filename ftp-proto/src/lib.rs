@@ -160,6 +160,37 @@ macro_rules! settings {
     )*};
 }
 
+/// Implements `Debug` for a struct, or for an enum with named fields. `field: value` shows another
+/// value, such as the text of bytes; `..` after a struct leaves out its other fields.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! debug_fields {
+    (= $field:ident) => { $field };
+    (= $field:ident, $value:expr) => { &$value };
+    (@ $type:ty, $($end:ident [$($rest:tt)*] $name:ident $path:path {
+        $($field:ident $(: $value:expr)?),* $(,)?
+    })*) => {
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match self {$(
+                    $path { $($field,)* $($rest)* } => f.debug_struct(stringify!($name))
+                        $(.field(stringify!($field), $crate::debug_fields!(= $field $(, $value)?)))*
+                        .$end(),
+                )*}
+            }
+        }
+    };
+    ($type:ident $(<$life:lifetime>)? { $($fields:tt)* }) => {
+        $crate::debug_fields!(@ $type $(<$life>)?, finish [] $type Self { $($fields)* });
+    };
+    ($type:ident $(<$life:lifetime>)? { $($fields:tt)* } ..) => {
+        $crate::debug_fields!(@ $type $(<$life>)?, finish_non_exhaustive [..] $type Self { $($fields)* });
+    };
+    ($type:ident $(<$life:lifetime>)?: $($variant:ident $fields:tt)*) => {
+        $crate::debug_fields!(@ $type $(<$life>)?, $(finish [] $variant Self::$variant $fields)*);
+    };
+}
+
 /// Implements `FromStr` and `TryFrom<&[u8]>` with the function that parses bytes.
 macro_rules! read_by {
     ($($type:ident::$parse:ident,)*) => {$(

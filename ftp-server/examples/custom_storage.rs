@@ -1,68 +1,134 @@
-//! A custom storage without a disk: complete uploads go to the program that embeds the server, and
-//! are stored nowhere else. Cameras and scanners can deliver to it.
+//! A custom storage: files without directories, as rows of a table. A map stands for the table; in
+//! your program, it can be that of a database.
 //!
 //! `cargo run -p ftp-server --example custom_storage`
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Mutex;
-use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_server::{
-    Entries, Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind, StreamEnd,
-    Upload, VirtualPath, WriteMode,
+    Entries, Entry, Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind,
+    StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
-/// Maximum size of an upload in bytes: each upload is held in memory.
+/// Maximum size of a file in bytes: each upload is held in memory.
 const MOST: usize = 16 * 1024 * 1024;
 
-/// The name and the content of an upload.
-type Delivery = (Vec<u8>, Vec<u8>);
+/// A table of files by name. Clones share the rows.
+#[derive(Clone, Default)]
+struct Table(Arc<Mutex<BTreeMap<Vec<u8>, Row>>>);
 
-/// One empty directory. Uploads to it arrive at the other end of the channel.
-struct Inbox(Mutex<Sender<Delivery>>);
+#[derive(Clone)]
+struct Row {
+    /// A number that no other row has, so that clients can tell files from links.
+    id: u64,
+    modified: i64,
+    content: Arc<[u8]>,
+}
 
-impl Storage for Inbox {
+impl Row {
+    fn metadata(&self) -> Metadata {
+        let size = self.content.len() as u64;
+        Metadata::file(size).modified(self.modified).identity(1, self.id)
+    }
+}
+
+impl Table {
+    fn rows(&self) -> Result<MutexGuard<'_, BTreeMap<Vec<u8>, Row>>, StorageError> {
+        self.0.lock().map_err(|_| StorageErrorKind::Io.into())
+    }
+
+    fn row(&self, path: &VirtualPath) -> Result<Row, StorageError> {
+        let row = self.rows()?.get(name(path)?).cloned();
+        row.ok_or_else(|| StorageErrorKind::NotFound.into())
+    }
+}
+
+/// Returns the name of a file. There are no directories but the root.
+fn name(path: &VirtualPath) -> Result<&[u8], StorageError> {
+    match (path.name(), path.parent()) {
+        (Some(name), Some(parent)) if parent.is_root() => Ok(name),
+        (None, _) => Err(StorageErrorKind::IsDirectory.into()),
+        _ => Err(StorageErrorKind::NotFound.into()),
+    }
+}
+
+impl Storage for Table {
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        if !path.is_root() {
-            return Err(StorageErrorKind::NotFound.into());
+        match path.is_root() {
+            true => Ok(Metadata::directory()),
+            false => Ok(self.row(path)?.metadata()),
         }
-        Ok(Metadata::directory().mode(0o300))
     }
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         self.check_directory(path)?;
-        Ok(Entries::new(std::iter::empty()))
+        let rows = self.rows()?;
+        let entry = |(name, row): (&Vec<u8>, &Row)| Ok(Entry::new(name.clone(), row.metadata()));
+        let entries: Vec<_> = rows.iter().map(entry).collect();
+        Ok(Entries::new(entries.into_iter()))
     }
 
-    fn read(&self, _path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        Ok(Box::new(Cursor::new(self.row(path)?.content)))
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        // There are no stored files to append to.
-        if matches!(mode, WriteMode::From(_)) {
-            return Err(StorageErrorKind::BadRestart.into());
-        }
-        let (Some(name), Some(true)) = (path.name(), path.parent().map(|parent| parent.is_root()))
-        else {
-            return Err(StorageErrorKind::NotFound.into());
+        let name = name(path)?.to_vec();
+        let old = match self.row(path) {
+            Ok(row) => Some(row.content),
+            Err(error) if error.kind == StorageErrorKind::NotFound => None,
+            Err(error) => return Err(error),
         };
-        let inbox = self.0.lock().map_err(|_| StorageErrorKind::Io)?.clone();
-        Ok(Box::new(Letter { inbox, name: name.to_vec(), content: Vec::new() }))
+        let content = match (mode, &old) {
+            (WriteMode::Create, Some(_)) => return Err(StorageErrorKind::Exists.into()),
+            (WriteMode::Create | WriteMode::Replace | WriteMode::Append, _) => Vec::new(),
+            (WriteMode::From(from), Some(old)) => {
+                let first = usize::try_from(from).ok().and_then(|from| old.get(..from));
+                first.ok_or(StorageErrorKind::BadRestart)?.to_vec()
+            }
+            // Nothing is kept of an interrupted upload, so the client has to send all of it.
+            _ => return Err(StorageErrorKind::BadRestart.into()),
+        };
+        Ok(Box::new(Sent { table: self.clone(), name, mode, content }))
+    }
+
+    // Without these methods, `DELE` and `RNTO` are refused with 502.
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let removed = self.rows()?.remove(name(path)?);
+        removed.map(drop).ok_or_else(|| StorageErrorKind::NotFound.into())
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        let mut rows = self.rows()?;
+        let (from, to) = (name(from)?, name(to)?);
+        if rows.contains_key(to) && from != to && !replace {
+            return Err(StorageErrorKind::Exists.into());
+        }
+        let row = rows.remove(from).ok_or(StorageErrorKind::NotFound)?;
+        rows.insert(to.to_vec(), row);
+        Ok(())
     }
 }
 
-/// An upload. The receiver gets it only when it is complete.
-struct Letter {
-    inbox: Sender<Delivery>,
+/// An upload. The table gets its row only when it is complete.
+struct Sent {
+    table: Table,
     name: Vec<u8>,
+    mode: WriteMode,
     content: Vec<u8>,
 }
 
-impl Write for Letter {
+impl Write for Sent {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.content.len() + bytes.len() > MOST {
             // The client gets 552.
@@ -77,37 +143,57 @@ impl Write for Letter {
     }
 }
 
-impl Upload for Letter {
+impl Upload for Sent {
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        // The client gets 226 only if the receiver has the upload.
-        let Self { inbox, name, content } = *self;
-        inbox.send((name, content)).map_err(|_| StorageErrorKind::Io.into())
+        // The client gets 226 only if this returns `Ok`.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let modified = now.map_or(0, |time| time.as_secs().cast_signed());
+        let Self { table, name, mode, mut content } = *self;
+        let mut rows = table.rows()?;
+        // Another session may have stored the file since the upload began.
+        match (mode, rows.get(&name)) {
+            (WriteMode::Create, Some(_)) => return Err(StorageErrorKind::Exists.into()),
+            (WriteMode::Append, Some(old)) => content = [&old.content, &*content].concat(),
+            _ => {}
+        }
+        let id = rows.values().map(|row| row.id).max().unwrap_or_default() + 1;
+        rows.insert(name, Row { id, modified, content: content.into() });
+        Ok(())
     }
 
     fn abort(self: Box<Self>, _end: StreamEnd) {}
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (sender, deliveries) = channel();
+    let table = Table::default();
     let server = Server::builder()
-        .storage(Inbox(Mutex::new(sender)))
-        .user("camera", "secret", Rights::WRITE)
+        .storage(table.clone())
+        .user("camera", "secret", Rights::FULL)
         .bind("127.0.0.1:0")?;
 
-    let reply = deliver(server.local_addr(), "0001.jpg", b"a picture")?;
+    let reply = transfer(server.local_addr(), "STOR 0001.jpg", b"a picture", &mut Vec::new())?;
     assert!(reply.starts_with("226"), "{reply}");
-    let (name, content) = deliveries.recv_timeout(Duration::from_secs(30))?;
-    assert_eq!((&*name, &*content), (&b"0001.jpg"[..], &b"a picture"[..]));
+    assert_eq!(&*table.row(&VirtualPath::root().join(b"0001.jpg"))?.content, b"a picture");
+    for (command, want) in [("NLST", "0001.jpg\r\n"), ("RETR 0001.jpg", "a picture")] {
+        let mut data = Vec::new();
+        let reply = transfer(server.local_addr(), command, b"", &mut data)?;
+        assert!(reply.starts_with("226") && data == want.as_bytes(), "{command}: {reply}");
+    }
 
-    // A client that got 552 has delivered nothing.
-    let reply = deliver(server.local_addr(), "0002.jpg", &vec![0; MOST + 1])?;
+    // A client that got 552 has stored nothing.
+    let reply = transfer(server.local_addr(), "STOR 2", &vec![0; MOST + 1], &mut Vec::new())?;
     assert!(reply.starts_with("552"), "{reply}");
-    assert!(deliveries.try_recv().is_err());
+    assert_eq!(table.rows()?.len(), 1);
     Ok(())
 }
 
-/// Uploads a file as a camera does. Returns the last reply.
-fn deliver(server: SocketAddr, name: &str, content: &[u8]) -> Result<String, Box<dyn Error>> {
+/// Transfers a file as a camera does. Returns the last reply.
+fn transfer(
+    server: SocketAddr,
+    command: &str,
+    send: &[u8],
+    receive: &mut Vec<u8>,
+) -> Result<String, Box<dyn Error>> {
     let mut control = BufReader::new(TcpStream::connect(server)?);
     let mut ask = |line: &str| {
         control.get_mut().write_all(line.as_bytes())?;
@@ -121,16 +207,24 @@ fn deliver(server: SocketAddr, name: &str, content: &[u8]) -> Result<String, Box
     let reply = ask("EPSV\r\n")?;
     let port = reply.split('|').nth(3).ok_or("no port in the reply")?.parse()?;
     let mut data = TcpStream::connect((server.ip(), port))?;
-    ask(&format!("STOR {name}\r\n"))?;
+    ask(&format!("{command}\r\n"))?;
     // The server may close the data connection early; its reply then says why.
-    if data.write_all(content).is_ok() {
+    if data.write_all(send).is_ok() {
         data.shutdown(std::net::Shutdown::Write)?;
     }
-    let _ = data.read(&mut [0]);
+    let _ = data.read_to_end(receive);
     Ok(ask("")?)
 }
 
 #[test]
 fn the_custom_storage_example_runs() {
     main().unwrap();
+}
+
+#[test]
+fn the_custom_storage_keeps_the_promises_of_a_storage() {
+    use ftp_server::testing;
+
+    testing::storage_contract(1..=100, || (Table::default(), ())).unwrap();
+    testing::racing(&Table::default(), 4).unwrap();
 }

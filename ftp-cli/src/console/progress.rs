@@ -297,11 +297,7 @@ pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
 /// line.
 struct PlainLines(Messages);
 
-impl fmt::Debug for PlainLines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lines")
-    }
-}
+ftp_proto::debug_fields!(PlainLines {}..);
 
 impl TermLike for PlainLines {
     fn width(&self) -> u16 {

@@ -6,7 +6,6 @@
 //! `/dev/null` that was passed on purpose, so `look` runs earlier.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -176,11 +175,7 @@ fn when_ready<T>(
     }
 }
 
-impl fmt::Debug for Stdio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stdio").field("is_process", &self.is_process).finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(Stdio { is_process }..);
 
 static INPUT: AtomicBool = AtomicBool::new(false);
 static OUTPUT: AtomicBool = AtomicBool::new(false);

@@ -440,7 +440,7 @@ fn patterns_that_match_nothing_cause_a_warning() {
     let rsync = ["--include", "*/", "--include", "*.jpg", "--exclude", "*"];
     for (options, words) in [
         (&rsync[..], "no file is selected"),
-        (&["--exclude", "*.tmp"], "--exclude *.tmp: matches no name"),
+        (&["--exclude", "*.tmp"], "--exclude \"*.tmp\": matches no name"),
     ] {
         let ran = in_directory(&here, &[&["mirror"], options, &[&url, "to"]].concat());
         assert!(String::from_utf8_lossy(&ran.stderr).contains(words), "{words}: {ran:?}");
@@ -458,11 +458,11 @@ fn patterns_that_match_nothing_cause_a_warning() {
         ["mirror", "--dry-run", "--exclude-from", "list", "--json", "--exclude", "no", &url, "to"];
     let ran = in_directory(&here, &listed);
     let messages = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(messages.contains("--exclude no: matches no name") && !messages.contains("tmp"));
+    assert!(messages.contains("--exclude \"no\": matches no name") && !messages.contains("tmp"));
     let events = String::from_utf8(ran.succeeded()).unwrap();
-    assert!(events.contains("\"message\":\"--exclude no: matches no name\""), "{events}");
+    assert!(events.contains(r#""message":"--exclude \"no\": matches no name""#), "{events}");
     let ran = in_directory(&here, &[&listed[..], &["-v"]].concat());
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("list:1: *.tmp: matches no name"));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("list:1: \"*.tmp\": matches no name"));
 }
 
 #[test]

@@ -358,7 +358,7 @@ fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
 ///
 /// Two sessions with equal values see the same files under the same names. Another name of the same
 /// host is another value, because it can lead to another host later.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Login {
     /// The host as passed to [`ClientBuilder::connect`](crate::ClientBuilder::connect): a name, or
@@ -370,6 +370,8 @@ pub struct Login {
     /// The user name as passed to [`Client::login`].
     pub user: Vec<u8>,
 }
+
+ftp_proto::debug_fields!(Login { host, port, user: ftp_proto::Escaped(user) });
 
 impl Login {
     pub(super) fn new(server: &Server, user: &[u8]) -> Self {

@@ -9,7 +9,6 @@ pub(crate) mod step;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -525,17 +524,8 @@ impl ControlConnection {
     }
 }
 
-/// Leaves out the buffer, which is too long for a log.
-impl fmt::Debug for ControlConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, addresses, outstanding, .. } = self;
-        f.debug_struct("ControlConnection")
-            .field("server", server)
-            .field("addresses", addresses)
-            .field("outstanding", outstanding)
-            .finish_non_exhaustive()
-    }
-}
+// Leaves out the buffer, which is too long for a log.
+ftp_proto::debug_fields!(ControlConnection { server, addresses, outstanding }..);
 
 /// The time for which a reply to a command of a flight counts. Meanwhile, a file on the server can
 /// change, and the server can close a port to which no client connects.

@@ -1,6 +1,5 @@
 //! Digests of local data, for comparison with digests that a server computes.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 
@@ -111,11 +110,7 @@ impl Checksum {
     }
 }
 
-impl fmt::Debug for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checksum").field("algorithm", &self.algorithm).finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(Checksum { algorithm }..);
 
 #[cfg(test)]
 mod tests {

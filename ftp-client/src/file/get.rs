@@ -434,12 +434,4 @@ fn is_digest_equal(
     verify::compare_digest(client, path, checksum.finish())?.proves(false)
 }
 
-impl std::fmt::Debug for Get<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Get")
-            .field("place", &self.job.place)
-            .field("options", &self.job.options)
-            .field("past", &self.job.past)
-            .finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(Get<'_> { job: job.place } ..);

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ftp_proto::RepresentationType;
+use ftp_proto::{Escaped, RepresentationType};
 
 use super::evidence::Resume;
 use crate::transfer::RateLimit;
@@ -290,7 +290,7 @@ pub enum Verified {
 }
 
 /// The result of a job that transfers one file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Done {
     /// The number of attempts; 1 without a [`Retry`](crate::Retry).
@@ -311,6 +311,17 @@ pub struct Done {
     /// The name that the server chose, if it chose one.
     pub name: Option<Vec<u8>>,
 }
+
+ftp_proto::debug_fields!(Done {
+    attempts,
+    size,
+    resumed,
+    bytes,
+    duration,
+    verified,
+    skipped,
+    name: name.as_deref().map(Escaped),
+});
 
 impl Done {
     /// Returns the result of a transfer of `bytes` bytes after `resumed` earlier ones.

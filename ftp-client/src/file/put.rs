@@ -220,14 +220,7 @@ impl fmt::Debug for LocalSource<'_> {
     }
 }
 
-impl fmt::Debug for Put<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Put")
-            .field("from", &self.from)
-            .field("to", &self.job.place)
-            .finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(Put<'_> { from, job: job.place } ..);
 
 impl<'a> Put<'a> {
     /// Returns the upload of `from` to `to`.

@@ -5,8 +5,6 @@
 //! other connections, resumes only bytes that this job copied, or that digests of both servers
 //! prove.
 
-use std::fmt;
-
 use ftp_proto::{AddressRule, TimeVal, Verb};
 
 use super::evidence::{self, Why};
@@ -73,14 +71,7 @@ struct RelayPast {
     stored: Option<Stored>,
 }
 
-impl fmt::Debug for Relay<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relay")
-            .field("from", &self.from)
-            .field("to", &self.to)
-            .finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(Relay<'_> { from, to } ..);
 
 impl<'a> Relay<'a> {
     /// Returns the copy of the file at `from` on one server to `to` on another, or on the same.

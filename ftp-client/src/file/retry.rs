@@ -1,6 +1,5 @@
 //! `Retry`: several transfers over one control connection, which is opened again when it breaks.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -267,11 +266,7 @@ impl Retry {
     }
 }
 
-impl fmt::Debug for Retry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Retry").field("pool", &self.pool).field("lent", &self.lent).finish()
-    }
-}
+ftp_proto::debug_fields!(Retry { pool, lent }..);
 
 fn lock(account: &Mutex<Account>) -> MutexGuard<'_, Account> {
     account.lock().unwrap_or_else(PoisonError::into_inner)

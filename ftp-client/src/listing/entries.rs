@@ -375,7 +375,7 @@ impl Iterator for Entries<'_> {
 }
 
 /// A complete listing.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Listing {
     /// The entries of the directory, in the server's order.
@@ -390,6 +390,14 @@ pub struct Listing {
     /// Whether names that begin with a dot are known to be included: see [`Entries::shows_hidden`].
     pub shows_hidden: bool,
 }
+
+ftp_proto::debug_fields!(Listing {
+    entries,
+    unparsed: unparsed.iter().map(|line| Escaped(line)).collect::<Vec<_>>(),
+    itself,
+    form,
+    shows_hidden,
+});
 
 /// The largest listing to collect in memory: a server may send a listing without end.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -41,7 +41,6 @@ ftp_proto::settings! {
 }
 
 /// An item of a walk.
-#[derive(Debug)]
 pub enum Walked {
     /// An object. The entries of a directory follow later.
     Entry {
@@ -63,8 +62,12 @@ pub enum Walked {
     },
 }
 
+ftp_proto::debug_fields! { Walked:
+    Entry { path: Escaped(path), depth, entry }
+    Skipped { directory: Escaped(directory), why }
+}
+
 /// Why a walk leaves something out. `Display` explains it.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Skipped {
     /// An entry whose name [is not safe](Entry::is_safe_name).
@@ -92,6 +95,12 @@ impl fmt::Display for Skipped {
             Self::TooDeep => f.write_str("too deep"),
             Self::Loop => f.write_str("contains itself"),
         }
+    }
+}
+
+impl fmt::Debug for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Skipped({self})")
     }
 }
 

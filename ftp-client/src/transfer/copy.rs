@@ -154,17 +154,13 @@ impl<'a> Watch<'a> {
     }
 }
 
-impl fmt::Debug for Watch<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch")
-            .field("rate", &self.rate)
-            .field("has_meter", &self.meter.is_some())
-            .field("has_progress", &self.progress.is_some())
-            .field("moved", &self.moved)
-            .field("total", &self.total)
-            .finish()
-    }
-}
+ftp_proto::debug_fields!(Watch<'_> {
+    rate,
+    meter: meter.is_some(),
+    progress: progress.is_some(),
+    moved,
+    total,
+} ..);
 
 /// A buffer that starts small and grows to `most` bytes after a read has filled it.
 struct Block {

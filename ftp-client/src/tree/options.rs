@@ -270,12 +270,4 @@ impl<'a> SyncOptions<'a> {
     }
 }
 
-impl std::fmt::Debug for SyncOptions<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SyncOptions")
-            .field("compare", &self.compare)
-            .field("deletes", &self.deletes)
-            .field("links", &self.links)
-            .finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(SyncOptions<'_> { compare, deletes, links } ..);

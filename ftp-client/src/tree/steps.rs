@@ -1,5 +1,7 @@
 //! What a plan shows its caller before it is carried out.
 
+use ftp_proto::Escaped;
+
 use super::compare::Difference;
 use super::fault::TreeFault;
 use super::path::join;
@@ -24,7 +26,7 @@ pub enum Action {
 }
 
 /// One step of a [plan](TreeSync::steps).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct PlannedStep {
     /// What happens.
@@ -38,6 +40,14 @@ pub struct PlannedStep {
     /// The path of a file that is renamed, from the top.
     pub from: Option<Vec<u8>>,
 }
+
+ftp_proto::debug_fields!(PlannedStep {
+    action,
+    path: Escaped(path),
+    size,
+    why,
+    from: from.as_deref().map(Escaped),
+});
 
 /// Why a plan is refused: it would delete more than the options allow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

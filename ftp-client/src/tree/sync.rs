@@ -219,11 +219,7 @@ impl<'s> TreeSync<'s> {
     }
 }
 
-impl std::fmt::Debug for TreeSync<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TreeSync").field("plan", &self.plan).finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(TreeSync<'_> { plan } ..);
 
 type Planned<'s> = Result<(Plan, Ends<'s>), TreeFault>;
 type Finished = Result<(Summary, Result<(), TreeFault>), TreeFault>;

@@ -83,7 +83,7 @@ pub enum SiteArgument {
 /// assert_eq!(command.encode()?, b"PORT 10,0,0,5,195,84\r\n");
 /// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Command {
     /// `USER name`, 1 to 512 bytes.
@@ -305,12 +305,23 @@ impl RawCommand {
     }
 }
 
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show_line(f, "Command", self.verb(), &self.line())
+    }
+}
+
 impl fmt::Debug for RawCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.verb {
-            Verb::Pass | Verb::Acct => write!(f, "RawCommand({} ****)", self.verb),
-            _ => write!(f, "RawCommand({})", crate::Escaped(&self.line)),
-        }
+        show_line(f, "RawCommand", self.verb, &self.line)
+    }
+}
+
+/// Shows a line as text, without a password.
+fn show_line(f: &mut fmt::Formatter<'_>, name: &str, verb: Verb, line: &[u8]) -> fmt::Result {
+    match verb {
+        Verb::Pass | Verb::Acct => write!(f, "{name}({verb} ****)"),
+        _ => write!(f, "{name}({})", crate::Escaped(line)),
     }
 }
 

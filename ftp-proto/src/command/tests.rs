@@ -7,7 +7,13 @@ use crate::verb::Verb;
 
 #[test]
 fn debug_hides_only_secrets_li_12() {
-    for (line, want) in [("PASS geheim", "Pass(****)"), ("ACCT geheim", "Acct(****)")] {
+    for (line, want) in [
+        ("PASS geheim", "Command(PASS ****)"),
+        ("ACCT geheim", "Command(ACCT ****)"),
+        ("user me", "Command(USER me)"),
+        ("XCRC a\x1b", "Command(XCRC a\\x1b)"),
+        ("OPTS x y", "Command(OPTS x y)"),
+    ] {
         assert_eq!(format!("{:?}", Command::parse_line(line.as_bytes()).unwrap()), want);
     }
     for (line, want) in [

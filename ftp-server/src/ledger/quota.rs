@@ -34,13 +34,7 @@ pub struct SharedQuota {
     limit: Quota,
 }
 
-impl std::fmt::Debug for SharedQuota {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = f.debug_struct("SharedQuota");
-        shown.field("record", &self.account.record).field("limit", &self.limit);
-        shown.finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(SharedQuota { account: account.record, limit }..);
 
 /// A quota and its record.
 #[derive(Clone)]

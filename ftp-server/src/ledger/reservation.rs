@@ -1,6 +1,5 @@
 //! Reservations: the bytes and paths that a change of a storage needs.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::LedgerError;
@@ -27,11 +26,7 @@ pub(super) struct Reservation {
     is_over: bool,
 }
 
-impl fmt::Debug for Reservation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").field("cost", &self.cost).finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(Reservation { cost }..);
 
 impl Reservation {
     /// Creates an empty reservation.

@@ -226,11 +226,7 @@ pub(crate) struct Presence {
     id: String,
 }
 
-impl fmt::Debug for Presence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presence").field("record", &self.record).finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(Presence { record }..);
 
 impl Drop for Presence {
     fn drop(&mut self) {

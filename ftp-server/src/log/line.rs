@@ -196,6 +196,13 @@ impl fmt::Display for Line {
     }
 }
 
+/// Shows the event as in a log.
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Event({})", Line::of(self, 0))
+    }
+}
+
 /// The end of a shortened name. It is unambiguous: in an escaped name, no dot follows a single
 /// backslash.
 const MARK: &str = r"\...";
@@ -554,6 +561,21 @@ mod tests {
         let peer = "[2001:db8::1]:21".parse().unwrap();
         let line = Line::of(&Event::of_peer(peer, EventKind::LoggedIn), 0);
         assert_eq!(line.to_string(), "login peer=2001:db8::1 port=21");
+    }
+
+    #[test]
+    fn debug_shows_names_as_text() {
+        use crate::Entry;
+        use crate::storage::Metadata;
+        use crate::testing::Recorded;
+
+        let kind = EventKind::LoginRefused { user: b"u\x1b", reason: LoginRefusal::Host };
+        let event = format!("{:?}", Event::of_peer(SocketAddr::from(([192, 0, 2, 9], 1)), kind));
+        assert_eq!(event, r#"Event(login-refused peer=192.0.2.9 port=1 user="u\x1b" reason=host)"#);
+        let recorded = Recorded::LoggedIn { user: b"u".to_vec() };
+        assert_eq!(format!("{recorded:?}"), "Recorded(logged in as u)");
+        let entry = format!("{:?}", Entry::new("a.txt", Metadata::directory()));
+        assert!(entry.starts_with(r#"Entry { name: "a.txt", metadata: "#), "{entry}");
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl<T: Observer + ?Sized> Observer for Arc<T> {
 }
 
 /// An event of a server. No event holds a password.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
     /// Number of the session, from 1, unique for this server; `None` for a refused connection and

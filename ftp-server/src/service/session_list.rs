@@ -5,14 +5,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ftp_proto::{HostName, Verb};
+use ftp_proto::{Escaped, HostName, Verb};
 
 use crate::lock::unpoisoned;
 use crate::storage::VirtualPath;
 use crate::tls::TlsVersion;
 
 /// A session at the time of [`Server::sessions`](crate::Server::sessions).
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// Number of the session, counted from 1: the number in events and log lines, and the argument
@@ -35,6 +35,17 @@ pub struct SessionInfo {
     /// Current activity.
     pub activity: Activity,
 }
+
+ftp_proto::debug_fields!(SessionInfo {
+    number,
+    peer,
+    user: user.as_deref().map(Escaped),
+    host,
+    since,
+    tls,
+    idle,
+    activity,
+});
 
 /// Activity of a session.
 #[derive(Clone, Debug, Eq, PartialEq)]

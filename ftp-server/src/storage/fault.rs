@@ -1,6 +1,5 @@
 //! A storage that fails on demand, for tests.
 
-use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -151,11 +150,7 @@ struct Rule {
     fault: Fault,
 }
 
-impl fmt::Debug for FaultStorage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultStorage").field("plan", &self.plan).finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(FaultStorage { plan }..);
 
 impl FaultStorage {
     /// Wraps `storage`, without faults.

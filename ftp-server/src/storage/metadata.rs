@@ -1,7 +1,7 @@
 //! Metadata of objects in a storage.
 
 /// One entry of a directory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Entry {
     /// The name, without a directory part.
@@ -9,6 +9,8 @@ pub struct Entry {
     /// The metadata of the object.
     pub metadata: Metadata,
 }
+
+ftp_proto::debug_fields!(Entry { name: ftp_proto::Escaped(name), metadata });
 
 impl Entry {
     /// Returns an entry named `name`, which must have no directory part.

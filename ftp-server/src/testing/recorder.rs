@@ -38,7 +38,7 @@ pub struct Record {
 }
 
 /// A command or event.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Recorded {
     /// A command line. During a transfer, only `ABOR` and a `STAT` without argument are recorded at
@@ -312,6 +312,12 @@ impl fmt::Display for Recorded {
             Self::Ended => f.write_str("session ended"),
             Self::Other(event) => f.write_str(event),
         }
+    }
+}
+
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recorded({self})")
     }
 }
 

@@ -1,7 +1,6 @@
 //! The start of TLS on connections, and the TLS state that a control connection shares with its
 //! data connections.
 
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -254,11 +253,7 @@ impl Named {
     }
 }
 
-impl fmt::Debug for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Named").field("host", &self.host).finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(Named { host }..);
 
 impl ResolvesServerCert for Named {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {

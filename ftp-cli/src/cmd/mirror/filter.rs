@@ -51,6 +51,8 @@ struct Ignored {
 struct Glob {
     /// The option or the file that has the pattern, and the pattern as typed.
     text: String,
+    /// What the pattern probably means, in case that it matches nothing.
+    hint: &'static str,
     /// Whether a file has the pattern.
     is_listed: bool,
     /// Whether the pattern has matched a name.
@@ -79,7 +81,8 @@ impl Filter {
                 globs.extend(listed(&name, &lines)?);
                 continue;
             }
-            let glob = Glob::read(format!("--{long} {}", shown(text.as_bytes())), text.as_bytes());
+            let typed = format!("--{long} \"{}\"", shown(text.as_bytes()));
+            let glob = Glob::read(typed, text.as_bytes());
             let failed =
                 |why| Failure::usage(format!("--{long}: \"{}\": {why}", shown(text.as_bytes())));
             globs.push(Glob { includes: long == "include", ..glob.map_err(failed)? });
@@ -89,14 +92,14 @@ impl Filter {
         Ok(Self { globs, needs_include, ignored, selection: options::selection(options)? })
     }
 
-    /// Returns the patterns that matched no name, as typed: those of options, or those of files.
+    /// Returns a message for each pattern that matched no name: those of options, or those of files.
     /// Lists in files are often made for several trees.
-    pub(super) fn unmet(&self, of_files: bool) -> impl Iterator<Item = &str> {
+    pub(super) fn unmet(&self, of_files: bool) -> impl Iterator<Item = String> {
         let ignored = self.ignored.iter().flat_map(|ignored| &ignored.globs);
         let unmet = ignored
             .chain(&self.globs)
             .filter(move |glob| glob.is_listed == of_files && !glob.is_met.load(Ordering::Relaxed));
-        unmet.map(|glob| glob.text.as_str())
+        unmet.map(|glob| format!("{}: matches no name{}", glob.text, glob.hint))
     }
 
     /// Checks that the tree has no ignore file that was not read.
@@ -200,7 +203,7 @@ fn listed(name: &str, text: &[u8]) -> Result<Vec<Glob>, Failure> {
             ));
         }
         let pattern = rest.strip_prefix(b"!").unwrap_or(rest);
-        let text = format!("{name}:{number}: {}", shown(rest));
+        let text = format!("{name}:{number}: \"{}\"", shown(rest));
         let glob = Glob::read(text, pattern).map_err(|why| failed(&why))?;
         globs.push(Glob { includes: pattern.len() < rest.len(), is_listed: true, ..glob });
     }
@@ -223,8 +226,19 @@ impl Glob {
             return Err(why.to_owned());
         }
         let pattern = Pattern::parse_path(path).map_err(|error| explained(path, error))?;
+        let hint = match bytes {
+            [b'!', ..] => "; ! is part of the name here: use --include",
+            _ if bytes.contains(&b',') && !bytes.contains(&b'{') => {
+                "; a comma is part of the name: use one option per pattern, or {a,b}"
+            }
+            _ if bytes.contains(&b' ') => {
+                "; a blank is part of the name: use one option per pattern"
+            }
+            _ => "",
+        };
         Ok(Self {
             text,
+            hint,
             is_listed: false,
             is_met: AtomicBool::new(false),
             includes: false,
@@ -291,8 +305,24 @@ mod tests {
         let mut choice = choice("-*.tmp +keep.tmp -x/y -[{]a,b\\}");
         choice.globs.extend(listed("list", b"# all\r\n\n*.tmp  \r\n!k\\ \nx\\#").unwrap());
         assert!(!choice.takes(b"a.tmp", false) && !choice.takes(b"d/keep.tmp", false));
-        assert!(choice.unmet(false).eq(["-x/y", "-[{]a,b\\}"]));
-        assert!(choice.unmet(true).eq(["list:4: !k\\\\ ", "list:5: x\\\\#"]));
+        let unmet = |of_files| choice.unmet(of_files).collect::<Vec<_>>().join("|");
+        assert_eq!(unmet(false), "-x/y: matches no name|-[{]a,b\\}: matches no name");
+        assert!(unmet(true).starts_with(r#"list:4: "!k\\ ": matches no name; a blank"#));
+        assert!(unmet(true).ends_with(r#"|list:5: "x\\#": matches no name"#), "{}", unmet(true));
+    }
+
+    #[test]
+    fn a_pattern_that_matched_nothing_gets_a_hint() {
+        for (text, want) in [
+            ("*.o,*.a", "a comma is part of the name: use one option per pattern, or {a,b}"),
+            ("*.o *.a", "a blank is part of the name: use one option per pattern"),
+            ("!keep.o", "! is part of the name here: use --include"),
+            ("*.{o,a}", "matches no name"),
+        ] {
+            let globs = vec![Glob::read(text.to_owned(), text.as_bytes()).unwrap()];
+            let unmet = Filter { globs, ..Filter::default() }.unmet(false).next().unwrap();
+            assert!(unmet.starts_with(text) && unmet.ends_with(want), "{unmet}");
+        }
     }
 
     #[test]

@@ -25,13 +25,11 @@ impl Mirror<'_> {
             ));
         }
         for unmet in self.wanted.filter.unmet(false) {
-            stdio.messages.say(format_args!("{unmet}: matches no name"));
-            let note =
-                || Object::event("note").text("message", &format!("{unmet}: matches no name"));
-            self.events.emit(note);
+            stdio.messages.say(&unmet);
+            self.events.emit(|| Object::event("note").text("message", &unmet));
         }
         for unmet in self.wanted.filter.unmet(true) {
-            stdio.messages.say_if(self.is_talkative, format_args!("{unmet}: matches no name"));
+            stdio.messages.say_if(self.is_talkative, unmet);
         }
     }
 

@@ -230,6 +230,8 @@ fn users(
     given: &ServeArguments<'_>,
     environment: Option<OsString>,
 ) -> Result<Vec<NameAndPassword>, Failure> {
+    let is_empty = environment.as_ref().is_some_and(|password| password.is_empty());
+    let lacks = if is_empty { "FTP_PASSWORD is empty; " } else { "" };
     let mut elsewhere = match given.password_file {
         Some(file) => Some(secret::read_file(file)?),
         None => environment
@@ -261,7 +263,7 @@ fn users(
             }
             None => elsewhere.take().ok_or_else(|| {
                 Failure::usage(format!(
-                    "no password for user {shown}: set {VARIABLE} or use --password-file; each holds the \
+                    "no password for user {shown}: {lacks}set {VARIABLE} or use --password-file; each holds the \
                      password of one user"
                 ))
             })?,
@@ -416,5 +418,7 @@ mod tests {
             assert_eq!(failure.exit, exit, "{line}: {}", failure.message);
             assert!(failure.message.contains(want), "{line}: {}", failure.message);
         }
+        let Err(failure) = plan("serve -u a /", Some("")) else { panic!("an empty password") };
+        assert!(failure.message.contains("a: FTP_PASSWORD is empty; set"), "{}", failure.message);
     }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Finder<'a> {
     environment: Option<OsString>,
     /// Value of [`USER`], if the environment has a password.
     environment_user: Option<OsString>,
+    /// The part of a login that the environment lacks, if it has the other part or an empty value.
+    lacks: Option<&'static str>,
     home: Option<OsString>,
     /// The password source that an option names, opened when the first account needs it.
     given: Option<PasswordSource>,
@@ -82,14 +84,24 @@ impl<'a> Finder<'a> {
         let home = std::env::var_os("HOME");
         let messages = messages.clone();
         let (given, found) = (None, Vec::new());
-        let (environment, environment_user) = (None, None);
+        let (environment, environment_user, lacks) = (None, None, None);
         let mut this =
-            Self { options, messages, environment, environment_user, home, given, found };
+            Self { options, messages, environment, environment_user, lacks, home, given, found };
         this.set_environment(std::env::var_os(VARIABLE), std::env::var_os(USER));
         this
     }
 
     fn set_environment(&mut self, password: Option<OsString>, user: Option<OsString>) {
+        let is_empty = |value: &Option<OsString>| value.as_ref().map(|value| value.is_empty());
+        self.lacks = match (is_empty(&user), is_empty(&password)) {
+            (_, Some(true)) => Some("FTP_PASSWORD is empty"),
+            (Some(true), _) => Some("FTP_USER is empty"),
+            // A hook of a server has the name of the server's user.
+            (Some(false), None) if std::env::var_os("FTP_PEER").is_none() => {
+                Some("FTP_USER is set, but FTP_PASSWORD is not")
+            }
+            _ => None,
+        };
         self.environment = password.filter(|password| !password.is_empty());
         self.environment_user = user.filter(|user| !user.is_empty() && self.environment.is_some());
     }
@@ -188,9 +200,17 @@ impl<'a> Finder<'a> {
             return Ok(Credentials::of(user, password));
         }
         let entry = self.of_netrc(url.host(), user)?;
+        let has_entry = entry.is_some();
         let (login, password, account) =
             entry.map_or((None, None, None), |entry| (entry.login, entry.password, entry.account));
         let is_default = user.is_none() && login.is_none();
+        let lacks = match has_entry && password.is_none() {
+            true => Some("the entry in netrc has no password"),
+            false => self.lacks,
+        };
+        if let Some(lacks) = lacks.filter(|_| is_default) {
+            self.note(format_args!("{lacks}: this login is anonymous"));
+        }
         let user = user.or(login.as_deref()).unwrap_or(ANONYMOUS);
         let password = match password {
             Some(password) => password,
@@ -199,7 +219,7 @@ impl<'a> Finder<'a> {
             // If only netrc names the user, the environment can still supply the password.
             None => match self.of_environment() {
                 Some(password) => password,
-                None => self.ask(user, url)?,
+                None => self.ask(user, url, lacks)?,
             },
         };
         Ok(Credentials { account, is_default, ..Credentials::of(user, password) })
@@ -279,7 +299,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Asks for the password on the terminal. Fails if messages do not appear there.
-    fn ask(&self, user: &[u8], url: &FtpUrl) -> Result<Secret, Failure> {
+    fn ask(&self, user: &[u8], url: &FtpUrl, lacks: Option<&str>) -> Result<Secret, Failure> {
         let name = Escaped(user);
         let host = url.host();
         let terminal = self.messages.is_terminal().then(Terminal::find);
@@ -288,7 +308,8 @@ impl<'a> Finder<'a> {
                 true => "use --password-file with one line per user".to_owned(),
                 false => format!("set {VARIABLE}, or use .netrc or --password-file"),
             };
-            let message = format!("no password for user {name} at {host}: {hint}");
+            let lacks = lacks.map(|lacks| format!("{lacks}; ")).unwrap_or_default();
+            let message = format!("no password for user {name} at {host}: {lacks}{hint}");
             return Err(Failure::new(Exit::Login, message));
         };
         terminal.ask(&format!("Password for {name} at {host}: "))

@@ -124,6 +124,43 @@ fn the_environment_names_a_user_only_with_its_password_li_01() {
 }
 
 #[test]
+fn half_a_login_is_named_li_01() {
+    let home = tempfile::tempdir().unwrap();
+    let netrc = home.path().join(".netrc");
+    fs::write(&netrc, "machine n login m\n").unwrap();
+    fs::set_permissions(&netrc, Permissions::from_mode(0o600)).unwrap();
+    for (url, user, password, want) in [
+        (
+            "ftp://h/",
+            Some("ci"),
+            Some(""),
+            "warning: FTP_PASSWORD is empty: this login is anonymous",
+        ),
+        ("ftp://h/", Some(""), Some(""), "warning: FTP_PASSWORD is empty: this login"),
+        ("ftp://h/", Some(""), Some("p"), "warning: FTP_USER is empty: this login"),
+        ("ftp://h/", Some("ci"), None, "warning: FTP_USER is set, but FTP_PASSWORD is not: this"),
+        ("ftp://u@h/", None, Some(""), "for user u at h: FTP_PASSWORD is empty; set FTP_PASSWORD"),
+        ("ftp://n/", None, None, "m at n: the entry in netrc has no password; set FTP_PASSWORD"),
+        ("ftp://h/", None, None, ""),
+        ("ftp://u@h/", Some(""), Some("p"), ""),
+    ] {
+        let output = tempfile::NamedTempFile::new().unwrap();
+        let messages = Messages::new(output.reopen().unwrap(), false);
+        let (_, options) = options::parse(["ls", url].map(OsString::from)).unwrap();
+        let mut finder = Finder::new(&options, &messages);
+        finder.set_environment(password.map(OsString::from), user.map(OsString::from));
+        finder.home = Some(home.path().into());
+        let found = finder.find(&FtpUrl::parse(url.as_bytes()).unwrap());
+        let failure = found.err().map(|failure| failure.message).unwrap_or_default();
+        let said = fs::read_to_string(output.path()).unwrap() + &failure;
+        assert!(
+            if want.is_empty() { said.is_empty() } else { said.contains(want) },
+            "{url}: {said}"
+        );
+    }
+}
+
+#[test]
 fn each_server_gets_its_own_password() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "first\nsecond\n").unwrap();

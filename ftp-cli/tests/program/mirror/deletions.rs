@@ -158,7 +158,7 @@ fn invalid_patterns_are_errors_and_unmatched_ones_are_named() {
     }
     let ran = mirror(&["--exclude", "*.o"], shown(&up), &server.url("t"));
     ran.exited(0);
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("--exclude *.o: matches no name"));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("--exclude \"*.o\": matches no name"));
 }
 
 #[test]

@@ -39,7 +39,6 @@ pub use ledger::S3Ledger;
 pub use probe::S3Features;
 pub use store::{S3Store, S3StoreBuilder};
 
-use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -115,16 +114,9 @@ pub struct S3Storage {
     confinement: Option<Arc<Confinement>>,
 }
 
-impl fmt::Debug for S3Storage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3Storage")
-            .field("bucket", &self.inner.client.bucket)
-            .field("keys", &self.keys)
-            .field("rename_trees", &self.rename_trees)
-            .field("keeps_times", &self.keeps_times)
-            .finish_non_exhaustive()
-    }
-}
+ftp_proto::debug_fields!(
+    S3Storage { inner: inner.client.bucket, keys, rename_trees, keeps_times }..
+);
 
 impl S3Storage {
     const fn new(inner: Arc<Inner>, keys: Keys) -> Self {
