@@ -475,7 +475,11 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 /// unless the server created it.
 fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings: &mut Findings) {
     let pin = tls.pin().unwrap_or_default();
-    findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));
+    let words = format!("{shown} is valid; clients can use --pin {pin}");
+    match is_created {
+        true => findings.note(format_args!("{words}")),
+        false => findings.ok(format_args!("{words}")),
+    }
     if !tls.has_issuer() {
         let why = "clients refuse it unless they trust its issuer itself";
         let what_to_do = "install the whole chain, such as fullchain.pem";

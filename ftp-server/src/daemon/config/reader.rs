@@ -186,7 +186,10 @@ impl<'a> Reader<'a> {
     ) {
         let unknown = |entry: &TomlEntry| match &*entry.name {
             GROUPS => "only users have groups".to_owned(),
-            name => unknown_key(name, table.rows()),
+            name => match unknown_key(name, table.rows()) {
+                plain if !plain.contains(';') => plain + &suggestion(name),
+                hint => hint,
+            },
         };
         self.keys(user, prefix, entries.iter(), &table.rows(), unknown);
     }

@@ -183,6 +183,9 @@ fn set_refuses_invalid_settings() {
     for (assignment, want) in [
         ("limits.session=1", "did you mean limits.sessions?"),
         ("idle=1", "did you mean timeouts.idle?"),
+        ("listen.address=1", "did you mean listen.addresses?"),
+        ("transfer.owner=x", "owner belongs into [users.NAME], [groups.NAME] or [defaults]"),
+        ("timeout.idle=1", "did you mean timeouts.idle?"),
         ("colour=red", "run ftp-cli help serve to list the settings"),
         ("timeouts.idle=0", "greater than 0"),
         ("timeouts.idle=soon", "invalid time"),
