@@ -216,7 +216,7 @@ fn check_reports_settings_that_cannot_work() {
     let address = taken.local_addr().unwrap();
     let configured = Configured::new(&format!(
         "listen.addresses = [\"{address}\"]
-passive.address = \"10.0.0.5\"
+passive.address = \"127.0.0.5\"
 passive.ports = \"{}\"
 [users.a]
 password = \"HASH\"
@@ -231,7 +231,7 @@ root = \"/proc/none/a\"
         &format!("fail  {address}: cannot listen: another program uses this port"),
         "fail  user a: /proc/none/a: No such file or directory",
         "fail  passive.ports: 0 of 1 ports are available",
-        "warn  passive.address announces 10.0.0.5, which no client on the internet can reach",
+        "warn  passive.address announces 127.0.0.5, which no client on the internet can reach",
     ] {
         assert!(said.lines().any(|line| line.starts_with(want)), "no {want} in\n{said}");
     }

@@ -323,7 +323,7 @@ fn the_source_of_a_bind_mount_and_later_mounts_are_refused_hp_27() {
     let why = format!("data contains a file of the server, {} (log.transfers)", log.display());
     failed(&run(&mut command(&["--set", &root])), 2, &why);
     let mut served = Served::of(&mut command(&[]));
-    RawSession::login(served.address, "u", "p");
+    let _session = RawSession::login(served.address, "u", "p");
     let mut mount = nsenter.command();
     mount.args(["--mount", "--target", &served.running.child.id().to_string(), "mount", "--bind"]);
     mount.arg(configured.root.join("data")).arg(configured.root.join("safe/later"));
