@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf, absolute};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{major, minor};
@@ -103,11 +103,11 @@ pub(super) struct OwnFiles {
     files: Vec<OwnFile>,
     /// `/proc/self/mountinfo`, if `/proc` is mounted.
     mounts: Option<File>,
-    ways: Mutex<Ways>,
+    ways: Mutex<Arc<Ways>>,
 }
 
 /// What leads to the files of the server, each with the index of the file.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Ways {
     /// Device and inode of each file, and of each directory from which it can be reached.
     reached: BTreeMap<(u64, u64), usize>,
@@ -127,9 +127,8 @@ impl OwnFiles {
         // Opened before it is read, so that a mount in the meantime is detected.
         let mounts = File::open("/proc/self/mountinfo").ok();
         let found = Self { files, mounts, ways: Mutex::default() };
-        let known = unpoisoned(former.ways.lock()).clone();
-        let ways = found.look(&former.files, &known);
-        *unpoisoned(found.ways.lock()) = ways;
+        let known = Arc::clone(&*unpoisoned(former.ways.lock()));
+        *unpoisoned(found.ways.lock()) = Arc::new(found.look(&former.files, &known));
         found
     }
 
@@ -149,6 +148,15 @@ impl OwnFiles {
         ways
     }
 
+    /// Returns the ways as they are now.
+    fn ways(&self) -> Arc<Ways> {
+        let mut ways = unpoisoned(self.ways.lock());
+        if self.has_new_mounts() {
+            *ways = Arc::new(self.look(&self.files, &ways));
+        }
+        Arc::clone(&ways)
+    }
+
     /// Returns whether something was mounted or unmounted since the last call.
     fn has_new_mounts(&self) -> bool {
         let Some(mounts) = &self.mounts else { return false };
@@ -160,10 +168,8 @@ impl OwnFiles {
     /// none. Usually the cost is that of two system calls.
     pub(super) fn objection(&self, root: &Root) -> Option<String> {
         let directory = root.directory().filter(|_| !self.files.is_empty())?;
-        let mut ways = unpoisoned(self.ways.lock());
-        if self.has_new_mounts() {
-            *ways = self.look(&self.files, &ways);
-        }
+        // Not locked here: the disk with the root may not answer.
+        let ways = self.ways();
         if let Some(OwnFile { key, path, .. }) = ways.endless.and_then(|at| self.files.get(at)) {
             let (root, path) = (root.shown(), shown_path(path));
             let why = "too many links and mounts lead to it to know whether the root does";
@@ -263,12 +269,9 @@ impl Ways {
             // A mount point on another device leads elsewhere, and could be a server that is down.
             for mount in mounts.iter().filter(|mount| devices.contains(&mount.device)) {
                 next.extend(nearest.and_then(|nearest| nearest.elsewhere(&path, mount)));
-                let found = identity(&mount.point);
-                next.extend(
-                    found
-                        .filter(|found| self.reached.contains_key(found))
-                        .map(|_| mount.point.clone()),
-                );
+                let is_way = |found| self.reached.contains_key(&found);
+                let leads_here = identity(&mount.point).is_some_and(is_way);
+                next.extend(leads_here.then(|| mount.point.clone()));
             }
         }
         is_hidden
