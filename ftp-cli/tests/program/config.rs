@@ -216,7 +216,7 @@ fn check_reports_settings_that_cannot_work() {
     let address = taken.local_addr().unwrap();
     let configured = Configured::new(&format!(
         "listen.addresses = [\"{address}\"]
-passive.address = \"10.0.0.5\"
+passive.address = \"127.0.0.5\"
 passive.ports = \"{}\"
 [users.a]
 password = \"HASH\"
@@ -231,7 +231,7 @@ root = \"/proc/none/a\"
         &format!("fail  {address}: cannot listen: another program uses this port"),
         "fail  user a: /proc/none/a: No such file or directory",
         "fail  passive.ports: 0 of 1 ports are available",
-        "warn  passive.address announces 10.0.0.5, which no client on the internet can reach",
+        "warn  passive.address announces 127.0.0.5, which no client on the internet can reach",
     ] {
         assert!(said.lines().any(|line| line.starts_with(want)), "no {want} in\n{said}");
     }
@@ -370,7 +370,7 @@ fn a_configuration_can_come_from_a_pipe_and_start_with_a_bom() {
     let text = "\u{feff}# a mark\r\n[timeouts]\r\nidle = \"10 min\"\r\n";
     configured.here.write("text", text.as_bytes());
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "cat text | \"$0\" serve --check --config /dev/stdin /"]);
+    shell.args(["-c", "cat text | \"$0\" serve --check -v --config /dev/stdin /usr"]);
     shell.arg(env!("CARGO_BIN_EXE_ftp-cli")).current_dir(configured.here.path());
     let said = String::from_utf8(run(shell.stderr(Stdio::piped())).succeeded()).unwrap();
     assert!(said.contains("# /dev/stdin:3\n"), "{said}");

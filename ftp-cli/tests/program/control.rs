@@ -292,8 +292,14 @@ fn check_finds_the_running_server_without_a_control_socket_li_14() {
     let said = String::from_utf8(check().succeeded()).unwrap();
     let line = format!("ok    {listen}: the running server (process {process}) listens here\n");
     assert!(said.contains(&line), "{said}");
-    // A server of another file is a problem.
+    // A draft can replace the file of the server.
     let other = Configured::new("[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
+    let said = run(&mut other.command(&["--check", "--listen", &listen])).succeeded();
+    let said = String::from_utf8(said).unwrap();
+    let line = format!("note  {listen}: the running server (process {process}) listens here, with");
+    assert!(said.contains(&line), "{said}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
     let ran = run(&mut other.command(&["--check", "--listen", &listen]));
     ran.exited(4);
     let said = String::from_utf8(ran.stdout).unwrap();

@@ -81,6 +81,16 @@ fn the_server_gives_files_away_with_cap_chown_alone_or_does_not_start_fs_21() {
     assert!(check(chown).1.contains(lack), "{}", check(chown).1);
     assert!(!check(&whole).1.contains("warn  user u: owner"), "{}", check(&whole).1);
 
+    // A new root would be closed to the owner of what it holds.
+    let missing = ["--set", "users.u.root=/no/home", "--set", "users.u.create_home=true"];
+    let said = run(serve(&setpriv, &program, &configured, chown).arg("--check").args(missing));
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains("warn  user u: create_home: the new root belongs to"), "{said}");
+    // No capability survives the switch to another user.
+    let mut as_nobody = configured.command(&["--check", "--set", "security.run_as=nobody"]);
+    let said = String::from_utf8(run(&mut as_nobody).stdout).unwrap();
+    assert!(said.contains("user \"2000\"; leave security.run_as empty"), "{said}");
+
     // What users store.
     let root = &configured.root;
     for (extra, may_use) in [(chown, false), (&whole[..], true)] {

@@ -301,6 +301,43 @@ fn a_bind_mount_to_a_file_of_the_server_is_refused_at_start_reload_and_check_hp_
 }
 
 #[test]
+fn the_source_of_a_bind_mount_and_later_mounts_are_refused_hp_27() {
+    let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
+    let Some(nsenter) = Peer::find("nsenter") else { return };
+    let configured = Configured::new("[users.u]\npassword = \"HASH\"\nroot = \"ROOT/safe\"\n");
+    for name in ["safe/later", "data/source", "target"] {
+        std::fs::create_dir_all(configured.root.join(name)).unwrap();
+    }
+    let log = configured.root.join("target/log");
+    let command = |more: &[&str]| {
+        let mut command = unshare.command();
+        let script = "mount --bind \"$1/data/source\" \"$1/target\" && shift && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(configured.root.path());
+        command.arg(env!("CARGO_BIN_EXE_ftp-cli")).args(["serve", "--config", "server.toml"]);
+        command.args(["--listen", "127.0.0.1:0", "--set"]);
+        command.arg(format!("log.transfers={}", log.display())).args(more);
+        command.current_dir(configured.here.path());
+        command
+    };
+    let root = format!("users.u.root={}", configured.root.join("data").display());
+    let why = format!("data contains a file of the server, {} (log.transfers)", log.display());
+    failed(&run(&mut command(&["--set", &root])), 2, &why);
+    let mut served = Served::of(&mut command(&[]));
+    let _session = RawSession::login(served.address, "u", "p");
+    let mut mount = nsenter.command();
+    mount.args(["--mount", "--target", &served.running.child.id().to_string(), "mount", "--bind"]);
+    mount.arg(configured.root.join("data")).arg(configured.root.join("safe/later"));
+    run(&mut mount).exited(0);
+    let mut session = RawSession::greeted(served.address);
+    session.expect("USER u", 331);
+    session.expect("PASS p", 530);
+    log_until(&served, "safe contains a file of the server, ");
+    served.signal("TERM");
+    let status = served.running.wait(std::time::Instant::now() + DEADLINE).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
 fn check_tests_directories_as_the_run_as_user() {
     if !is_root() {
         return;

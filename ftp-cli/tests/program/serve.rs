@@ -253,7 +253,7 @@ fn clnt_is_logged_once_and_truncated_cm_28_ho_06() {
 fn an_address_in_use_is_a_network_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    failed(&run(&mut ftp(&["serve", "-q", "--listen", &address, "/"])), 4, &address);
+    failed(&run(&mut ftp(&["serve", "-q", "--listen", &address, "/usr"])), 4, &address);
     failed(&run(&mut ftp(&["serve", "/proc/none"])), 3, "/proc/none");
 }
 

@@ -2,11 +2,13 @@
 //! reload, `--check` and each login use the same table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf, absolute};
+use std::sync::{Arc, Mutex};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{major, minor};
 
 use super::check::all_places;
@@ -15,9 +17,14 @@ use super::error::DaemonError;
 use super::metrics::MetricsAddress;
 use super::{certificate, hooks};
 use crate::daemon::values::{counted, shown_path};
+use crate::lock::unpoisoned;
 
-/// Maximum number of paths on the way to one file: more are a loop of links or of mounts.
-const MOST: usize = 64;
+/// Maximum number of paths on the way to one file: more are a loop of links or of mounts, and no
+/// directory is served.
+const MOST: usize = 256;
+
+/// Files that hold secrets or lines of all users, besides those with [`OwnFile::secret`].
+const PRIVATE: &[&str] = &["tls.self_signed", "log.target", "log.transfers"];
 
 /// A file or directory of the server.
 #[derive(Clone, Debug)]
@@ -85,6 +92,8 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     for path in hooks::spool_files(settings) {
         add("hooks.spool", Some(&path), None);
     }
+    // It has what the server has read, and the variables that a password can be in.
+    add("the server's memory", Some(Path::new("/proc/self/mem")), None);
     all
 }
 
@@ -92,11 +101,20 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
 #[derive(Default)]
 pub(super) struct OwnFiles {
     files: Vec<OwnFile>,
-    /// Device and inode of each file, and of each directory from which it can be reached, with the
-    /// index of the file.
+    /// `/proc/self/mountinfo`, if `/proc` is mounted.
+    mounts: Option<File>,
+    ways: Mutex<Arc<Ways>>,
+}
+
+/// What leads to the files of the server, each with the index of the file.
+#[derive(Default)]
+struct Ways {
+    /// Device and inode of each file, and of each directory from which it can be reached.
     reached: BTreeMap<(u64, u64), usize>,
     /// Full paths of files and directories on the way that do not exist yet.
     missing: BTreeMap<PathBuf, usize>,
+    /// A file to which more than [`MOST`] paths lead, so that some of them are unknown.
+    endless: Option<usize>,
 }
 
 impl OwnFiles {
@@ -106,61 +124,62 @@ impl OwnFiles {
         let mut files = own_files(config);
         let stays = |file: &&OwnFile| FIXED.contains(&&*file.key);
         files.extend(former.files.iter().filter(stays).cloned());
-        let (reached, missing) = Default::default();
-        let mut found = Self { files, reached, missing };
-        let mounts = if found.files.is_empty() { Vec::new() } else { Mount::all() };
-        for index in 0..found.files.len() {
-            found.follow(index, &mounts);
-        }
+        // Opened before it is read, so that a mount in the meantime is detected.
+        let mounts = File::open("/proc/self/mountinfo").ok();
+        let found = Self { files, mounts, ways: Mutex::default() };
+        let known = Arc::clone(&*unpoisoned(former.ways.lock()));
+        *unpoisoned(found.ways.lock()) = Arc::new(found.look(&former.files, &known));
         found
     }
 
-    /// Notes each directory that leads to a file: its parents, the parents of links on the way, and
-    /// those of bind mounts.
-    fn follow(&mut self, index: usize, mounts: &[Mount]) {
-        let Some(file) = self.files.get(index) else { return };
-        let path = absolute(&file.path).unwrap_or_else(|_| file.path.clone());
-        let mut next = vec![without_dots(&path)];
-        let mut seen = BTreeSet::new();
-        while let Some(path) = next.pop() {
-            if seen.len() >= MOST || !seen.insert(path.clone()) {
-                continue;
-            }
-            let mut devices = Mount::device_of(mounts, &in_full(&path));
-            for place in path.ancestors() {
-                match fs::metadata(place) {
-                    Ok(found) => {
-                        devices.insert(format!("{}:{}", major(found.dev()), minor(found.dev())));
-                        self.reached.entry((found.dev(), found.ino())).or_insert(index);
-                    }
-                    Err(error) if error.kind() == ErrorKind::NotFound => {
-                        self.missing.entry(in_full(place)).or_insert(index);
-                    }
-                    Err(_) => {}
-                }
-                if let (Ok(target), Some(parent)) = (fs::read_link(place), place.parent()) {
-                    next.push(without_dots(&parent.join(target)));
+    /// Looks for all ways to the files. Where the process has given up the right to look, those that
+    /// it has found before still count.
+    fn look(&self, known: &[OwnFile], former: &Ways) -> Ways {
+        let mounts = self.mounts.as_ref().map(Mount::all).unwrap_or_default();
+        let mut ways = Ways::default();
+        for (index, OwnFile { path, .. }) in self.files.iter().enumerate() {
+            if ways.follow(index, path, &mounts) {
+                let is_same = |at: &usize| known.get(*at).is_some_and(|file| file.path == *path);
+                for (found, _) in former.reached.iter().filter(|(_, at)| is_same(at)) {
+                    ways.reached.entry(*found).or_insert(index);
                 }
             }
-            // A mount point on another device leads elsewhere, and could be a server that is down.
-            let same = mounts.iter().filter(|mount| devices.contains(&mount.device));
-            let leads_here = |mount: &&Mount| {
-                let found = fs::metadata(&mount.point);
-                found.is_ok_and(|found| self.reached.contains_key(&(found.dev(), found.ino())))
-            };
-            next.extend(same.filter(leads_here).map(|mount| mount.point.clone()));
         }
+        ways
+    }
+
+    /// Returns the ways as they are now.
+    fn ways(&self) -> Arc<Ways> {
+        let mut ways = unpoisoned(self.ways.lock());
+        if self.has_new_mounts() {
+            *ways = Arc::new(self.look(&self.files, &ways));
+        }
+        Arc::clone(&ways)
+    }
+
+    /// Returns whether something was mounted or unmounted since the last call.
+    fn has_new_mounts(&self) -> bool {
+        let Some(mounts) = &self.mounts else { return false };
+        let mut watched = [PollFd::new(mounts, PollFlags::PRI)];
+        !matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0))
     }
 
     /// Returns the file to which this root leads, and what to do about it; `None` if it leads to
-    /// none. The cost is that of one stat.
+    /// none. Usually the cost is that of two system calls.
     pub(super) fn objection(&self, root: &Root) -> Option<String> {
         let directory = root.directory().filter(|_| !self.files.is_empty())?;
+        // Not locked here: the disk with the root may not answer.
+        let ways = self.ways();
+        if let Some(OwnFile { key, path, .. }) = ways.endless.and_then(|at| self.files.get(at)) {
+            let (root, path) = (root.shown(), shown_path(path));
+            let why = "too many links and mounts lead to it to know whether the root does";
+            return Some(format!("{root}: {path} ({key}): {why}; use another path"));
+        }
         let found = fs::metadata(directory).ok();
-        let index = found.and_then(|found| self.reached.get(&(found.dev(), found.ino())));
+        let index = found.and_then(|found| ways.reached.get(&(found.dev(), found.ino())));
         // What was missing may have been created since, such as the directory of the own certificate.
         let index = index.or_else(|| {
-            let missing = Some(&self.missing).filter(|missing| !missing.is_empty())?;
+            let missing = Some(&ways.missing).filter(|missing| !missing.is_empty())?;
             missing.get(&in_full(directory))
         });
         let OwnFile { key, path, .. } = self.files.get(*index?)?;
@@ -177,7 +196,23 @@ impl OwnFiles {
         let objection = |(whose, root): (String, Root)| {
             self.objection(&root).map(|objection| format!("{whose}: {objection}"))
         };
-        all_places(config).into_iter().filter_map(objection).collect()
+        all_places(config).into_iter().filter_map(objection).chain(self.linked(config)).collect()
+    }
+
+    /// Returns one line for each private file that has another name, which could be below a root.
+    fn linked(&self, config: &Config) -> Vec<String> {
+        let is_private = |file: &&OwnFile| file.secret.is_some() || PRIVATE.contains(&&*file.key);
+        let is_linked = |file: &&OwnFile| {
+            fs::metadata(&file.path).is_ok_and(|found| found.is_file() && found.nlink() > 1)
+        };
+        let all = self.files.iter().filter(|_| !config.settings.local.deny_hardlinks);
+        let linked =
+            all.filter(is_private).filter(is_linked).map(|OwnFile { key, path, .. }| {
+                let path = shown_path(path);
+                let why = "has a second name (hard link), which a root could contain";
+                format!("{key}: {path} {why}; copy the file, or set security.deny_hardlinks")
+            });
+        linked.collect()
     }
 
     /// Checks the roots of a configuration.
@@ -194,6 +229,58 @@ impl OwnFiles {
         };
         Err(DaemonError::configuration(format!("{first}{more}")))
     }
+}
+
+impl Ways {
+    /// Notes each directory that leads to a file: its parents, the parents of links on the way, and
+    /// those of other mounts of the same directory. Returns whether some of them could not be looked
+    /// at.
+    fn follow(&mut self, index: usize, file: &Path, mounts: &[Mount]) -> bool {
+        let path = absolute(file).unwrap_or_else(|_| file.to_owned());
+        let mut next = vec![without_dots(&path)];
+        let (mut seen, mut is_hidden) = (BTreeSet::new(), false);
+        while let Some(path) = next.pop() {
+            if !seen.insert(path.clone()) {
+                continue;
+            }
+            if seen.len() > MOST {
+                self.endless.get_or_insert(index);
+                break;
+            }
+            let mut devices = BTreeSet::new();
+            for place in path.ancestors() {
+                match fs::metadata(place) {
+                    Ok(found) => {
+                        devices.insert(format!("{}:{}", major(found.dev()), minor(found.dev())));
+                        self.reached.entry((found.dev(), found.ino())).or_insert(index);
+                    }
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        self.missing.entry(in_full(place)).or_insert(index);
+                    }
+                    Err(_) => is_hidden = true,
+                }
+                if let (Ok(target), Some(parent)) = (fs::read_link(place), place.parent()) {
+                    next.push(without_dots(&parent.join(target)));
+                }
+            }
+            let path = in_full(&path);
+            let nearest = Mount::of(mounts, &path);
+            devices.extend(nearest.map(|mount| mount.device.clone()));
+            // A mount point on another device leads elsewhere, and could be a server that is down.
+            for mount in mounts.iter().filter(|mount| devices.contains(&mount.device)) {
+                next.extend(nearest.and_then(|nearest| nearest.elsewhere(&path, mount)));
+                let is_way = |found| self.reached.contains_key(&found);
+                let leads_here = identity(&mount.point).is_some_and(is_way);
+                next.extend(leads_here.then(|| mount.point.clone()));
+            }
+        }
+        is_hidden
+    }
+}
+
+/// Returns the device and inode of what has a path, if it exists and can be looked at.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Returns a path without `..`: the directory that `..` leaves does not lead to the file.
@@ -224,31 +311,48 @@ fn in_full(path: &Path) -> PathBuf {
 struct Mount {
     /// Numbers of the device. Those of a file differ from them on some file systems, such as btrfs.
     device: String,
+    /// The directory of the file system that is mounted.
+    top: PathBuf,
     point: PathBuf,
 }
 
 impl Mount {
-    /// Returns all mounts; none if `/proc` is missing.
-    fn all() -> Vec<Self> {
-        let text = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    fn all(mut file: &File) -> Vec<Self> {
+        let mut text = Vec::new();
+        // Without the mounts, the parents of the files are still known.
+        let _ = file.rewind().and_then(|()| file.read_to_end(&mut text));
         String::from_utf8_lossy(&text).lines().filter_map(Self::parse).collect()
     }
 
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split(' ').skip(2);
-        let (device, point) = (fields.next()?.to_owned(), fields.nth(1)?.to_owned());
         // The kernel escapes what would end the field or the line.
         let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-        let point = escapes.iter().fold(point, |all, (from, to)| all.replace(from, to)).into();
-        Some(Self { device, point })
+        let mut field = || {
+            let text = fields.next()?.to_owned();
+            Some(escapes.iter().fold(text, |all, (from, to)| all.replace(from, to)))
+        };
+        Some(Self { device: field()?, top: field()?.into(), point: field()?.into() })
     }
 
-    /// Returns the device of the mount that contains a full path.
-    fn device_of(mounts: &[Self], path: &Path) -> BTreeSet<String> {
+    /// Returns the mount that contains a full path.
+    fn of<'m>(mounts: &'m [Self], path: &Path) -> Option<&'m Self> {
         let holds = |mount: &&Self| path.starts_with(&mount.point);
         // Of several mounts at one point, the last covers the others.
-        let nearest = mounts.iter().filter(holds).max_by_key(|it| it.point.as_os_str().len());
-        nearest.into_iter().map(|mount| mount.device.clone()).collect()
+        mounts.iter().filter(holds).max_by_key(|mount| mount.point.as_os_str().len())
+    }
+
+    /// Returns the path by which the object at `path` in this mount is found in another mount of its
+    /// file system, unless that mount does not contain it or is covered there. If the object is
+    /// missing, the nearest existing directory above it decides.
+    fn elsewhere(&self, path: &Path, other: &Self) -> Option<PathBuf> {
+        let alias = |path: &Path| {
+            let below = self.top.join(path.strip_prefix(&self.point).ok()?);
+            Some(other.point.join(below.strip_prefix(&other.top).ok()?))
+        };
+        let there = path.ancestors().find_map(|place| Some((place, identity(place)?)));
+        let (place, found) = there?;
+        (identity(&alias(place)?) == Some(found)).then(|| alias(path)).flatten()
     }
 }
 
@@ -444,8 +548,68 @@ mod tests {
         let former = OwnFiles::of(&with("log"), &OwnFiles::default());
         let found = OwnFiles::of(&Config::new(), &former);
         let keys: Vec<&str> = found.files.iter().map(|file| &*file.key).collect();
-        assert_eq!(keys, ["log.target"]);
+        assert_eq!(keys, ["the server's memory", "log.target"]);
         assert!(found.objection(&base.path().into()).is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_again_stays_protected_hp_27() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        fs::create_dir(at("real")).unwrap();
+        symlink("real", at("link")).unwrap();
+        let mut config = Config::new();
+        set(&mut config, &format!("log.transfers={}", at("link/log").display()));
+        let former = OwnFiles::of(&config, &OwnFiles::default());
+        fs::remove_file(at("link")).unwrap();
+        symlink("link", at("link")).unwrap();
+        for (former, is_known) in [(former, true), (OwnFiles::default(), false)] {
+            let found = OwnFiles::of(&config, &former);
+            assert_eq!(found.objection(&at("real").as_path().into()).is_some(), is_known);
+        }
+    }
+
+    #[test]
+    fn no_directory_is_served_if_too_much_leads_to_a_file_hp_27() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |number: usize| base.path().join(number.to_string());
+        (1..=MOST).for_each(|number| symlink(at(number + 1), at(number)).unwrap());
+        let mut config = Config::new();
+        for (first, is_endless) in [(MOST - 9, false), (1, true)] {
+            set(&mut config, &format!("log.transfers={}", at(first).display()));
+            let found = OwnFiles::of(&config, &OwnFiles::default());
+            let objection = found.objection(&Path::new("/usr").into());
+            assert_eq!(objection.is_some_and(|it| it.contains("too many links")), is_endless);
+        }
+    }
+
+    #[test]
+    fn a_private_file_has_no_second_name_hp_27() {
+        let base = tempfile::tempdir().unwrap();
+        let key = base.path().join("key");
+        fs::write(&key, "").unwrap();
+        fs::hard_link(&key, base.path().join("other")).unwrap();
+        let mut config = Config::new();
+        set(&mut config, &format!("tls.client_ca={}", key.display()));
+        assert_eq!(objections(&config), [""; 0], "it has no secret");
+        set(&mut config, &format!("tls.key={}", key.display()));
+        let found = objections(&config);
+        assert!(found[0].starts_with("tls.key: ") && found[0].contains("hard link"), "{found:?}");
+        set(&mut config, "security.deny_hardlinks=true");
+        assert_eq!(objections(&config), [""; 0], "clients cannot read it");
+    }
+
+    #[test]
+    fn roots_of_a_login_programs_users_are_checked_at_startup_hp_27() {
+        let mut config = Config::new();
+        set(&mut config, "defaults.root=/etc");
+        set(&mut config, "groups.g.mounts=/m=/etc");
+        set(&mut config, "log.transfers=/etc/log");
+        assert_eq!(objections(&config), [""; 0], "no user has them");
+        set(&mut config, "auth.program=/bin/true");
+        let found = objections(&config);
+        assert!(found[0].starts_with("defaults: /etc contains"), "{found:?}");
+        assert!(found[1].starts_with("groups.g: mounts: \"/m\": /etc contains"), "{found:?}");
     }
 
     #[test]
@@ -457,8 +621,9 @@ mod tests {
         let mounts: Vec<Mount> = text.lines().filter_map(Mount::parse).collect();
         assert_eq!(mounts.len(), 3);
         for (path, device) in [("/srv/a b/key", "8:3"), ("/srv/a", "8:1"), ("/", "8:1")] {
-            let found = Mount::device_of(&mounts, Path::new(path));
-            assert_eq!(found.into_iter().collect::<Vec<_>>(), [device], "{path}");
+            let found = Mount::of(&mounts, Path::new(path)).unwrap();
+            assert_eq!(found.device, device, "{path}");
         }
+        assert_eq!(mounts[1].top, Path::new("/var/lib"));
     }
 }

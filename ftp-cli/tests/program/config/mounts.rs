@@ -11,6 +11,7 @@ use ftp_tests::wait::wait_until;
 
 use super::{Configured, log_until};
 use crate::serve::Served;
+use crate::{failed, ftp};
 
 /// A server directory whose user `u` has the directory `shared` at `/pub`, a directory named after
 /// the user at `/mine`, and one that is missing at `/usb`.
@@ -148,21 +149,25 @@ fn overlapping_mounts_cause_a_warning() {
 }
 
 #[test]
-fn serving_the_whole_disk_causes_a_warning() {
+fn serving_the_whole_disk_is_refused_hp_27() {
     let configured = Mounted::new("").configured;
     let check = ["--listen", "127.0.0.1:0", "--set", "users.u.rights=read", "--set"];
     for (set, want) in [
-        ("users.u.mounts=/disk=/", "warn  user u: mounts: \"/disk\": / is the whole disk: "),
-        ("users.u.root=/", "warn  user u: / is the whole disk: "),
+        (
+            "users.u.mounts=/disk=/",
+            "fail user u: mounts: \"/disk\": / contains a file of the server, ",
+        ),
+        ("users.u.root=/", "fail user u: / contains a file of the server, "),
     ] {
         let ran = configured.check(&[&check[..], &[set]].concat());
-        // The file with the settings is there too.
         ran.exited(2);
         let said = String::from_utf8(ran.stdout).unwrap();
         let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        let want = squeezed(want);
-        assert!(said.lines().any(|line| squeezed(line).starts_with(&want)), "{want}\n{said}");
+        assert!(said.lines().any(|line| squeezed(line).starts_with(want)), "{want}\n{said}");
     }
+    // Its memory is there even if no file of the server is.
+    let ran = run(&mut ftp(&["serve", "--listen", "127.0.0.1:0", "/"]));
+    failed(&ran, 2, "/ contains a file of the server, /proc/self/mem (the server's memory)");
 }
 
 #[test]

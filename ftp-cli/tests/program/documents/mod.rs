@@ -182,6 +182,32 @@ fn settings_in_the_documents_exist() {
     assert!(unknown.is_empty(), "\n{}", unknown.join("\n"));
 }
 
+/// The page for administrators of other servers covers what they use, and names keys that exist.
+#[test]
+fn keys_of_other_servers_have_counterparts_that_exist() {
+    let sample = fs::read_to_string(root().join("dist/server.toml")).unwrap();
+    let page = fs::read_to_string(root().join("docs/from-vsftpd.md")).unwrap();
+    let others = ["append", "chmod", "fxp", "list", "read", "serve"];
+    let is_word = |word: &&str| {
+        !word.is_empty() && word.chars().all(|char| char.is_ascii_lowercase() || char == '_')
+    };
+    let codes = |cell: &str| -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    for server in ["vsftpd", "ProFTPD", "Pure-FTPd"] {
+        let (_, table) = page.split_once(&format!("\n## {server}\n")).unwrap();
+        let table = table.split("\n## ").next().unwrap();
+        let rows: Vec<_> = table.lines().filter_map(|line| line.split_once(" | ")).collect();
+        let keys: Vec<_> = rows.iter().flat_map(|(theirs, _)| codes(theirs)).collect();
+        assert!(keys.len() > 50, "{server}: {keys:?}");
+        for code in rows.iter().flat_map(|(_, ours)| codes(ours)) {
+            let word = code.split([' ', '=']).next().unwrap_or_default();
+            let is_key = sample.contains(&format!("\n#{word} = ")) || others.contains(&word);
+            assert!(!is_word(&word) || is_key, "{server}: {code}");
+        }
+    }
+}
+
 #[test]
 fn readme_has_the_two_commands() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();

@@ -475,7 +475,11 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 /// unless the server created it.
 fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings: &mut Findings) {
     let pin = tls.pin().unwrap_or_default();
-    findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));
+    let words = format!("{shown} is valid; clients can use --pin {pin}");
+    match is_created {
+        true => findings.note(format_args!("{words}")),
+        false => findings.ok(format_args!("{words}")),
+    }
     if !tls.has_issuer() {
         let why = "clients refuse it unless they trust its issuer itself";
         let what_to_do = "install the whole chain, such as fullchain.pem";
@@ -512,7 +516,14 @@ fn misfits_host(tls: &Tls, path: &Path, host: &HostName, findings: &mut Findings
 
 /// Adds a finding if the server's own certificate lacks names that the settings require.
 fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings) {
-    let counts = |name: &String| name.parse::<IpAddr>().map_or(true, |host| !host.is_loopback());
+    // Clients in the same network connect by a name or address that the settings need not contain.
+    let announced = match settings.server.passive.address {
+        Some(PassiveAddress::Address(address)) if address.is_private() => Some(address.into()),
+        _ => None,
+    };
+    let counts = |name: &String| {
+        name.parse::<IpAddr>().map_or(true, |at| !at.is_loopback() && Some(at) != announced)
+    };
     let mut misfits = wanted(settings);
     misfits.retain(|name| counts(name) && !tls.is_for(name));
     if misfits.is_empty() {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::users::{CheckedRoot, all_homes};
 use super::{Findings, NAMED};
 use crate::daemon::config::{Config, Root};
+use crate::daemon::toml_text::shown;
 use crate::daemon::values::counted;
 use crate::{Rights, TlsPolicy};
 
@@ -14,9 +15,20 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     if let Some(address) = in_plaintext(config) {
         let what_to_do = "set tls.control = \"required\", with tls.self_signed = true, or with \
                           tls.certificate and tls.key";
+        let why = match config.users_of_file().iter().any(|(_, user)| !is_open(user.tls)) {
+            true => ", because the tls of a user is checked only after the password",
+            false => "",
+        };
         findings.warn(format_args!(
-            "{address}: passwords can cross the network in plaintext; {what_to_do}"
+            "{address}: passwords can cross the network in plaintext{why}; {what_to_do}"
         ));
+    }
+    let settings = &config.settings;
+    let is_always = !is_open(settings.tls.control) && settings.tls.exempt.is_empty();
+    let users = config.users_of_file().into_iter();
+    for (name, _) in users.filter(|(_, user)| is_always && user.tls == TlsPolicy::Off) {
+        let why = "tls = \"off\" refuses TLS, and tls.control requires it: logins fail";
+        findings.warn(format_args!("user {}: {why}; remove one of them", shown(name)));
     }
     overlaps(config).iter().for_each(|line| findings.warn(format_args!("{line}")));
 }
@@ -24,13 +36,16 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 /// Returns an address beyond this computer at which users can send passwords without TLS.
 fn in_plaintext(config: &Config) -> Option<SocketAddr> {
     let settings = &config.settings;
-    let is_open = |policy| policy != TlsPolicy::Required;
-    let of_file = config.users_of_file().iter().any(|(_, user)| is_open(user.tls));
     let of_options = config.quick.as_ref().is_some_and(|quick| !quick.users.is_empty());
+    let of_file = !config.users_of_file().is_empty();
     let has_passwords = of_file || of_options || !settings.auth.program.is_empty();
     let is_outside = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
     let outside = settings.plaintext().into_iter().find(is_outside);
     outside.filter(|_| has_passwords && is_open(settings.tls.control))
+}
+
+fn is_open(policy: TlsPolicy) -> bool {
+    policy != TlsPolicy::Required
 }
 
 /// Returns one line for each two roots through which more users reach files than the rights suggest:
@@ -133,7 +148,8 @@ mod tests {
             (&["listen.addresses=[::1]:21"], false),
             (&["listen.addresses=", "listen.implicit_tls=:990"], false),
             (&[all, "tls.control=required"], false),
-            (&[all, "users.a.tls=required"], false),
+            // It is checked only after the password.
+            (&[all, "users.a.tls=required"], true),
             (&[all, "users.a.tls=required", "auth.program=/bin/true"], true),
         ] {
             let found = in_plaintext(&config(&[&user[..], more].concat()));
@@ -141,6 +157,22 @@ mod tests {
         }
         let anyone = ["anonymous.enabled=true", "anonymous.root=/srv", all];
         assert_eq!(in_plaintext(&config(&anyone)), None, "there is no password");
+    }
+
+    #[test]
+    fn a_user_who_can_never_log_in_because_of_tls_causes_a_warning() {
+        let user = [&*format!("users.a.password={HASH}"), "users.a.root=/srv/a", "users.a.tls=off"];
+        let required = ["tls.self_signed=true", "tls.control=required"];
+        for (more, is_locked_out) in [
+            (&[][..], false),
+            (&required, true),
+            (&[required[0], required[1], "tls.exempt=192.0.2.1"], false),
+        ] {
+            let mut findings = Findings::default();
+            check(&config(&[&user[..], more].concat()), &mut findings);
+            let found = findings.all.iter().any(|(_, words)| words.contains("logins fail"));
+            assert_eq!(found, is_locked_out, "{more:?}");
+        }
     }
 
     #[test]

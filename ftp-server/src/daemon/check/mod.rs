@@ -81,9 +81,10 @@ pub fn check(
             findings.fail(DaemonErrorKind::Configuration, words);
         }
     };
-    match config.service_user() {
+    let service = config.service_user();
+    match &service {
         Some(user) => {
-            switch(Some(&user), &mut findings);
+            switch(Some(user), &mut findings);
             let why = "whose group may read the configuration file";
             findings.note(format_args!("checked as user \"{user}\", {why}"));
         }
@@ -115,7 +116,7 @@ pub fn check(
     directories(config, &mut findings);
     users(config, &mut findings);
     exposure::check(config, &mut findings);
-    owners::check(config, &mut findings);
+    owners::check(config, service.is_some(), &mut findings);
     rates(settings, &mut findings);
     balancers(settings, &mut findings);
     programs::check(config, &mut findings);
@@ -210,9 +211,13 @@ fn addresses(settings: &Settings, running: Option<&RunningServer>, findings: &mu
             }
             Err(error) => {
                 let running = running.filter(|running| running.listens_on(address));
-                if let Some(RunningServer { process, .. }) = running.filter(|_| is_in_use(&error)) {
-                    let who = format!("the running server (process {process})");
-                    findings.ok(format_args!("{address}: {who} listens here"));
+                if let Some(running) = running.filter(|_| is_in_use(&error)) {
+                    let RunningServer { process, is_other_file, .. } = running;
+                    let who = format!("the running server (process {process}) listens here");
+                    match is_other_file {
+                        true => findings.note(format_args!("{address}: {who}, with another file")),
+                        false => findings.ok(format_args!("{address}: {who}")),
+                    }
                     continue;
                 }
                 let why = reason(&error);
@@ -233,7 +238,9 @@ fn is_in_use(error: &io::Error) -> bool {
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => {
-            "another program uses this port; stop it, or use another port".to_owned()
+            let is_it = "; if it is this server, run the check as root";
+            let hint = if is_root() { "" } else { is_it };
+            format!("another program uses this port; stop it, or use another port{hint}")
         }
         ErrorKind::PermissionDenied => {
             "ports below 1024 need root, or CAP_NET_BIND_SERVICE from a systemd unit; run the check as root, or use another port".to_owned()
@@ -391,9 +398,13 @@ fn any_port(settings: &Settings, findings: &mut Findings) {
 /// Checks that outside clients can reach the address that PASV announces.
 fn announced(settings: &Settings, findings: &mut Findings) {
     match &settings.server.passive.address {
-        Some(PassiveAddress::Address(address)) => reach(*address, "passive.address", findings),
+        Some(PassiveAddress::Address(address)) => {
+            reach(*address, "passive.address", true, findings);
+        }
         Some(PassiveAddress::Name(name)) => match look_up(name) {
-            Ok(Some(address)) => reach(address, &format!("passive.address {name}"), findings),
+            Ok(Some(address)) => {
+                reach(address, &format!("passive.address {name}"), true, findings);
+            }
             Ok(None) => findings.fail(
                 DaemonErrorKind::Network,
                 format_args!("passive.address: {name} has no IPv4 address; use a name that has one"),
@@ -409,7 +420,7 @@ fn announced(settings: &Settings, findings: &mut Findings) {
             let hosts = settings.all_listen().into_iter().map(|at| at.ip().to_canonical());
             let outside: Vec<IpAddr> = hosts.filter(|host| !host.is_loopback()).collect();
             match outside.iter().copied().find_map(local) {
-                Some(address) => reach(address, "PASV", findings),
+                Some(address) => reach(address, "PASV", false, findings),
                 None if outside.is_empty() => {
                     findings.ok(format_args!("PASV announces a loopback address, as the server listens on"));
                 }
@@ -422,11 +433,16 @@ fn announced(settings: &Settings, findings: &mut Findings) {
 }
 
 /// Checks that outside clients can reach an address; `whose` names in messages what announces it.
-fn reach(address: Ipv4Addr, whose: &str, findings: &mut Findings) {
+/// If the settings give it, a private address is meant for clients in the same network.
+fn reach(address: Ipv4Addr, whose: &str, is_given: bool, findings: &mut Findings) {
     if AddressClass::of(address.into()) == AddressClass::Public {
         return findings.ok(format_args!("{whose} announces {address}, which is public"));
     }
-    let what_to_do = "set passive.address to the public address or name of the NAT";
+    if is_given && !address.is_loopback() {
+        return findings.ok(format_args!("{whose} announces {address}, which is not public"));
+    }
+    let what_to_do = "set passive.address to the public address or name of the NAT; if no client \
+                      is there, set it to this computer's address or name";
     findings.warn(format_args!(
         "{whose} announces {address}, which no client on the internet can reach; {what_to_do}"
     ));
@@ -529,7 +545,7 @@ mod tests {
     #[test]
     fn an_unreachable_announced_address_is_reported() {
         for (assignments, want, words) in [
-            (&["passive.address=10.0.0.5"][..], "warn", "10.0.0.5, which no client"),
+            (&["passive.address=10.0.0.5"][..], "ok", "10.0.0.5, which is not public"),
             (&["passive.address=8.8.8.8"], "ok", "8.8.8.8, which is public"),
             (&["passive.address=localhost"], "warn", "localhost announces 127.0.0.1"),
             (&["passive.address=x.invalid"], "fail", "x.invalid"),

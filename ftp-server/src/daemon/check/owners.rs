@@ -6,14 +6,28 @@ use rustix::process::geteuid;
 use super::{Findings, first_of};
 use crate::daemon::config::{ANONYMOUS, Config, User};
 use crate::daemon::error::DaemonErrorKind;
-use crate::daemon::privileges::FileGroup;
+use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::daemon::toml_text::shown;
 use crate::storage::server_rights::{may_access, may_give_to_user, owns_all_files};
 use crate::{LocalConfig, Rights};
 
-pub(super) fn check(config: &Config, findings: &mut Findings) {
+/// `is_service` is whether the process has switched to the user of a service, whose capabilities it
+/// does not have.
+pub(super) fn check(config: &Config, is_service: bool, findings: &mut Findings) {
     for line in unable(config) {
-        findings.fail(DaemonErrorKind::Configuration, format_args!("{line}"));
+        match is_service {
+            true => findings.note(format_args!("{line}; this check cannot see if the unit does")),
+            false => findings.fail(DaemonErrorKind::Configuration, format_args!("{line}")),
+        }
+    }
+    let is_missing = |user: &User| user.root.directory().is_some_and(|root| !root.exists());
+    let made = |(_, user): &&(String, &User)| user.create_home && is_missing(user);
+    for (whose, user) in on_disk(config).iter().filter(made) {
+        let is_other = |owner: &&FileOwner| owner.id() != geteuid().as_raw();
+        let Some(owner) = user.owner.as_ref().filter(is_other) else { continue };
+        let why = format!("the new root belongs to the server's user, with mode 0700: {owner}");
+        let what_to_do = "cannot enter it; create the roots yourself, or remove owner";
+        findings.warn(format_args!("{whose}: create_home: {why} {what_to_do}"));
     }
     for line in locked_out(config) {
         findings.warn(format_args!("{line}"));
@@ -22,12 +36,17 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 
 /// Returns one line for each owner and group in the settings to whom the server cannot give files.
 pub(in crate::daemon) fn unable(config: &Config) -> Vec<String> {
+    let cure = match config.run_as() {
+        Some(_) => "leave security.run_as empty, and start it as its user with CAP_CHOWN",
+        None => "give it CAP_CHOWN",
+    };
     let lines = on_disk(config).into_iter().flat_map(|(whose, user)| {
         let owner = user.owner.as_ref().filter(|owner| !may_give_to_user(owner.id()));
         let owner = owner.map(|owner| {
             format!(
-                "owner: the server's user cannot give files to user \"{owner}\"; give it CAP_CHOWN \
-                 (AmbientCapabilities of a systemd unit), or run the server as that user"
+                "owner: the server's user cannot give files to user \"{owner}\"; {cure} \
+                 (AmbientCapabilities of a systemd unit, or setpriv --ambient-caps), or run the \
+                 server as that user"
             )
         });
         let group = user.group.as_ref().filter(|group| !group.is_ours());

@@ -103,14 +103,26 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// A server that uses the configuration now.
 pub(super) struct RunningServer {
     pub(super) process: String,
+    /// Whether the server uses another configuration file.
+    pub(super) is_other_file: bool,
     addresses: Vec<SocketAddr>,
 }
 
 impl RunningServer {
     /// Asks the control socket; without an answer, looks for a process that listens and has the
-    /// configuration file as an argument. A process of another user is found only by root.
+    /// configuration file as an argument, or else for one of this program that listens on one of the
+    /// addresses. A process of another user is found only by root.
     pub(super) fn find(config: &Config) -> Option<Self> {
-        Self::by_socket(&config.settings).or_else(|| Self::by_file(config.file()?))
+        let file = config.file().and_then(|file| file.canonicalize().ok());
+        let wanted = config.settings.all_listen();
+        let is_meant = |server: &Self| {
+            !server.is_other_file || wanted.iter().any(|address| server.listens_on(*address))
+        };
+        let by_process = || {
+            let all = Self::all(file.as_deref()).into_iter();
+            all.filter(is_meant).min_by_key(|server| server.is_other_file)
+        };
+        Self::by_socket(&config.settings).or_else(by_process)
     }
 
     fn by_socket(settings: &Settings) -> Option<Self> {
@@ -119,19 +131,23 @@ impl RunningServer {
         let text = answer.outcome.ok()?;
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let addresses = field("addresses: ")?.split(' ').filter_map(|it| it.parse().ok());
-        Some(Self { process: field("process: ")?.to_owned(), addresses: addresses.collect() })
+        let process = field("process: ")?.to_owned();
+        Some(Self { process, is_other_file: false, addresses: addresses.collect() })
     }
 
-    fn by_file(file: &Path) -> Option<Self> {
-        let file = file.canonicalize().ok()?;
+    /// Returns the listening processes that have the file as an argument, and those of this program.
+    fn all(file: Option<&Path>) -> Vec<Self> {
         let listening: Vec<(String, SocketAddr)> = ["/proc/net/tcp", "/proc/net/tcp6"]
             .iter()
             .filter_map(|path| fs::read_to_string(path).ok())
             .flat_map(|text| text.lines().filter_map(listener).collect::<Vec<_>>())
             .collect();
-        let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
-        let mut servers = processes.filter(|entry| names_file(&entry.path(), &file));
-        servers.find_map(|entry| {
+        let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+        let servers = processes.filter_map(|entry| {
+            let is_other_file = !file.is_some_and(|file| names_file(&entry.path(), file));
+            if is_other_file && !serves(&entry.path()) {
+                return None;
+            }
             let process = entry.file_name().into_string().ok()?;
             let open = fs::read_dir(entry.path().join("fd")).ok()?.filter_map(Result::ok);
             let open: Vec<_> = open.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
@@ -139,8 +155,9 @@ impl RunningServer {
                 open.iter().any(|link| link.as_os_str() == socket.as_str())
             };
             let addresses: Vec<_> = listening.iter().filter(is_its).map(|(_, at)| *at).collect();
-            (!addresses.is_empty()).then_some(Self { process, addresses })
-        })
+            (!addresses.is_empty()).then_some(Self { process, is_other_file, addresses })
+        });
+        servers.collect()
     }
 
     /// Returns whether the server listens on an address, or on all addresses with the same port.
@@ -155,10 +172,20 @@ impl RunningServer {
     }
 }
 
+fn arguments(process: &Path) -> Vec<u8> {
+    fs::read(process.join("cmdline")).unwrap_or_default()
+}
+
+/// Returns whether a process is this program, and serves.
+fn serves(process: &Path) -> bool {
+    let name = |process: &Path| fs::read(process.join("comm")).ok();
+    let is_this = name(process).is_some_and(|it| name(Path::new("/proc/self")) == Some(it));
+    is_this && arguments(process).split(|&byte| byte == 0).any(|argument| argument == b"serve")
+}
+
 /// Returns whether a process has the configuration file as an argument.
 fn names_file(process: &Path, file: &Path) -> bool {
-    let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
-    arguments.split(|&byte| byte == 0).any(|argument| {
+    arguments(process).split(|&byte| byte == 0).any(|argument| {
         let value = argument.strip_prefix(b"--config=").unwrap_or(argument);
         let named = process.join("cwd").join(OsStr::from_bytes(value));
         !value.is_empty() && named.canonicalize().is_ok_and(|named| named == file)

@@ -59,16 +59,20 @@ pub(super) fn all_homes(config: &Config) -> Vec<CheckedRoot> {
 }
 
 /// Returns all roots that logins of the configuration reach, those of mounts included, each with its
-/// owner as messages name it.
+/// owner as messages name it. Users of `auth.program` can have the roots of `[defaults]` and groups.
 pub(in crate::daemon) fn all_places(config: &Config) -> Vec<(String, Root)> {
     let homes = all_homes(config).into_iter().map(|home| (home.whose, home.root));
     let users = config.users_of_file().into_iter();
-    let mounts = users.flat_map(|(name, user)| {
-        let whose =
-            |mount: &MountPoint| format!("user {}: mounts: \"{}\"", shown(name), mount.path);
+    let users = users.map(|(name, user)| (format!("user {}", shown(name)), user));
+    let tables = config.settings.users.tables().map(|(table, user)| (table.to_string(), user));
+    let tables: Vec<_> = tables.filter(|_| !config.settings.auth.program.is_empty()).collect();
+    let roots = tables.iter().map(|(table, user)| (table.clone(), user.root.clone()));
+    let roots: Vec<_> = homes.chain(roots).collect();
+    let mounts = users.chain(tables).flat_map(|(whose, user)| {
+        let whose = move |mount: &MountPoint| format!("{whose}: mounts: \"{}\"", mount.path);
         user.mounts.iter().map(move |mount| (whose(mount), mount.root.clone()))
     });
-    homes.chain(mounts).collect()
+    roots.into_iter().chain(mounts).collect()
 }
 
 /// Returns each user's root at the virtual hosts that set one.
@@ -109,7 +113,6 @@ pub(super) fn directories(config: &Config, findings: &mut Findings) {
     let made: BTreeSet<&Path> = made.collect();
     let mut good = 0;
     mounts(&config.users_of_file(), &who, findings);
-    whole_disk(&homes, &config.users_of_file(), findings);
     for CheckedRoot { whose, root, rights, .. } in &homes {
         // The check of the stores covers objects.
         let Some(root) = root.directory() else { continue };
@@ -153,23 +156,6 @@ fn mounts(users: &[(&String, &User)], who: &str, findings: &mut Findings) {
             findings.warn(format_args!("{whose}: {shown}: {until}; clients get 550 there"));
         }
         overlaps(name, user, findings);
-    }
-}
-
-/// Checks for users whose tree contains the whole disk.
-fn whole_disk(homes: &[CheckedRoot], users: &[(&String, &User)], findings: &mut Findings) {
-    let is_top = |root: &Root| {
-        let directory = root.directory().and_then(|path| path.canonicalize().ok());
-        directory.is_some_and(|path| path == Path::new("/"))
-    };
-    let roots = homes.iter().filter(|home| is_top(&home.root)).map(|home| home.whose.clone());
-    let mounts = users.iter().flat_map(|(name, user)| {
-        let mounts = user.mounts.iter().filter(|mount| is_top(&mount.root));
-        mounts.map(|mount| format!("user {}: mounts: \"{}\"", shown(name), mount.path))
-    });
-    for whose in roots.chain(mounts) {
-        let why = "the whole disk: clients reach all files that the server can read; use another directory";
-        findings.warn(format_args!("{whose}: / is {why}"));
     }
 }
 

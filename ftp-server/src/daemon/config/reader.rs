@@ -186,6 +186,9 @@ impl<'a> Reader<'a> {
     ) {
         let unknown = |entry: &TomlEntry| match &*entry.name {
             GROUPS => "only users have groups".to_owned(),
+            name if TABLE.iter().any(|row| row.name() == name) => {
+                format!("unknown key{}", suggestion(name))
+            }
             name => unknown_key(name, table.rows()),
         };
         self.keys(user, prefix, entries.iter(), &table.rows(), unknown);

@@ -15,7 +15,7 @@ use super::forms::{
     PROCESSES, PROGRAM, RATE, REUSE, RIGHTS, ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK,
     VERSION, WAITING_TIME,
 };
-use super::hosts::{HOST, HOST_TABLES, Host};
+use super::hosts::{ANONYMOUS, HOST, HOST_TABLES, Host};
 use super::kind::Kind;
 use super::layers::{DEFAULTS, GROUP_TABLES, Table, USER_TABLES, UserLayers};
 use super::ledger::LedgerSettings;
@@ -220,7 +220,7 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "Data synced to disk before replies 226, 250 and 257: none, file or file+dir."),
     row!(Settings, "log.format",                     LOG,          log_format,                        "Format of log lines: text or json."),
     row!(Settings, "log.target",                     LOG_TARGET,   log_target,                        "Target of the event log: stderr, file:/PATH, syslog or syslog-5424."),
-    row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format (empty: none)."),
+    row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format, with times in UTC (empty: none)."),
     row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for ftp-cli ctl who, kick, reload and other control commands (empty: none)."),
     row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
     row!(Settings, "control.mode",                   MODE,         control_mode,                      "Permissions of the control socket."),
@@ -461,12 +461,21 @@ fn in_named_table(key: &str) -> Option<(&str, &str, &str)> {
     is_named.then_some((tables, name, key))
 }
 
-/// Returns a hint to the key that the user may have meant: a similar key, or a key with the same
-/// last word. Returns nothing if there is no such key.
+/// Returns a hint to the key that the user may have meant: a similar key of the same section, a key
+/// with the same last word, a key of users, or a similar key. Returns nothing if there is none.
 pub(super) fn suggestion(key: &str) -> String {
-    let keys = || TABLE.iter().map(|row| row.key);
-    let last = key.rsplit('.').next().unwrap_or_default();
-    let is_last = |known: &&str| known.rsplit('.').next() == Some(last);
-    let near = values::nearest(key, keys()).or_else(|| keys().find(is_last));
-    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
+    let (section, last) = key.rsplit_once('.').unwrap_or(("", key));
+    let rows = || TABLE.iter();
+    let here = rows().filter(|row| row.table() == section);
+    let near = values::nearest(last, here.map(Setting::name));
+    let near =
+        near.and_then(|near| rows().find(|row| row.table() == section && row.name() == near));
+    let is_same = |row: &&Setting<Settings>| row.name() == last && row.table() != ANONYMOUS;
+    if let Some(row) = near.or_else(|| rows().find(is_same)) {
+        return format!("; did you mean {}?", row.key);
+    }
+    match USER.iter().any(|row| row.key == last) {
+        true => format!("; {last} belongs into [users.NAME], [groups.NAME] or [defaults]"),
+        false => values::did_you_mean(key, rows().map(|row| row.key)),
+    }
 }

@@ -179,10 +179,28 @@ fn set_changes_the_named_setting() {
 }
 
 #[test]
+fn a_stray_key_is_followed_by_the_table_that_has_it() {
+    let text = "[users.a]\nbanner = 1\nper_address = 1\nquoat = 1\n[transfer]\nroot = 1\n";
+    let wrong = Config::from_toml(text).unwrap_err();
+    let wants = [
+        "users.a.banner: unknown key; did you mean server.banner?",
+        "users.a.per_address: unknown key; did you mean limits.per_address?",
+        "users.a.quoat: unknown key; did you mean quota?",
+        "transfer.root: unknown key; root belongs into [users.NAME], [groups.NAME] or [defaults]",
+    ];
+    for want in wants {
+        assert!(wrong.lines().iter().any(|line| line.ends_with(want)), "{want}: {wrong:?}");
+    }
+}
+
+#[test]
 fn set_refuses_invalid_settings() {
     for (assignment, want) in [
         ("limits.session=1", "did you mean limits.sessions?"),
         ("idle=1", "did you mean timeouts.idle?"),
+        ("listen.address=1", "did you mean listen.addresses?"),
+        ("transfer.owner=x", "owner belongs into [users.NAME], [groups.NAME] or [defaults]"),
+        ("timeout.idle=1", "did you mean timeouts.idle?"),
         ("colour=red", "run ftp-cli help serve to list the settings"),
         ("timeouts.idle=0", "greater than 0"),
         ("timeouts.idle=soon", "invalid time"),

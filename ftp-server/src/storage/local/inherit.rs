@@ -21,6 +21,12 @@ use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 const ACL: &str = "system.posix_acl_access";
 const DEFAULT_ACL: &str = "system.posix_acl_default";
 
+/// Tags of the entries of an ACL that correspond to the bits of a mode. A mask stands for the group.
+const OWNER: u8 = 0x01;
+const GROUP: u8 = 0x04;
+const MASK: u8 = 0x10;
+const OTHER: u8 = 0x20;
+
 /// Size of the first buffer for attributes, and the largest one that Linux fills, in bytes.
 const ATTRIBUTES: usize = 1024;
 const ATTRIBUTES_MAX: usize = 64 * 1024;
@@ -40,6 +46,24 @@ pub(super) fn mode_of_new(umask: Umask, directory: &Directory, all: u32) -> (Mod
     }
     let bits = umask.apply(all);
     (bits, umask.is_looser_than_process().then_some(bits))
+}
+
+/// Returns the mode that an object created with fewer rights would have had by the default ACL of the
+/// directory, as the kernel computes it, or else by the umask.
+fn mode_later(umask: Umask, directory: &Directory, all: u32) -> Mode {
+    let path = directory.path_of(b"");
+    let read =
+        |buffer: &mut Vec<u8>| getxattr(&*path, DEFAULT_ACL, spare_capacity(buffer)).map(drop);
+    let acl = with_buffer(read).unwrap_or_default();
+    let (entries, _) = acl.get(4..).unwrap_or_default().as_chunks::<8>();
+    let rights =
+        |tag| entries.iter().find(|entry| entry[0] == tag).map(|entry| u32::from(entry[2]));
+    match (rights(OWNER), rights(MASK).or_else(|| rights(GROUP)), rights(OTHER)) {
+        (Some(owner), Some(group), Some(other)) => {
+            Mode::from_raw_mode(all & (owner << 6 | group << 3 | other))
+        }
+        _ => umask.apply(all),
+    }
 }
 
 /// The mode of a file that will replace another one, until it is complete. The rights of the old
@@ -118,9 +142,8 @@ impl Given {
         directory: &Directory,
         is_private: bool,
     ) -> Option<Mode> {
-        let is_later = self.mode.is_none() && (self.group.is_some() || is_private);
-        match is_later && !has_default_acl(directory) {
-            true => Some(umask.apply(0o666)),
+        match self.mode.is_none() && (self.group.is_some() || is_private) {
+            true => Some(mode_later(umask, directory, 0o666)),
             false => self.mode,
         }
     }
@@ -162,6 +185,10 @@ impl Given {
         umask: Umask,
         directory: &Directory,
     ) -> (Mode, Option<Mode>) {
+        // Until it has its owner and group, the server's group must not use it.
+        if self.owner.is_some() || self.group.is_some() {
+            return (Mode::RWXU, self.mode.or_else(|| Some(mode_later(umask, directory, 0o777))));
+        }
         self.mode.map_or_else(|| mode_of_new(umask, directory, 0o777), |bits| (bits, Some(bits)))
     }
 
@@ -264,7 +291,9 @@ pub(super) fn take_over(
         Ok(()) => {}
     }
     let mut is_acl_kept = false;
-    if has_old_acl && is_group_kept {
+    // Whoever owned the old file had chosen its ACL: it says nothing about files of another owner.
+    let is_stranger = given.owner.is_some_and(|owner| owner.as_raw() != user);
+    if has_old_acl && is_group_kept && !is_stranger {
         match copy(ACL.as_bytes()) {
             Ok(()) => {
                 is_acl_kept = true;
@@ -318,10 +347,6 @@ pub(super) fn give_to(heir: Heir, file: impl AsFd, at: &Directory, name: &[u8]) 
 /// the kernel takes the mode of the file from the ACL (xattr of acl(5): a version, then entries of
 /// tag, permissions and id).
 pub(super) fn restrict(acl: &mut [u8], mode: Mode) {
-    const OWNER: u8 = 0x01;
-    const GROUP: u8 = 0x04;
-    const MASK: u8 = 0x10;
-    const OTHER: u8 = 0x20;
     let (entries, _) = acl.get_mut(4..).unwrap_or_default().as_chunks_mut::<8>();
     let has_mask = entries.iter().any(|entry| entry[0] == MASK);
     for entry in entries {

@@ -429,6 +429,56 @@ fn an_acl_never_opens_a_file_beyond_its_mode_fs_21() {
 }
 
 #[test]
+fn what_is_given_to_a_group_is_private_until_it_has_the_group_fs_21() {
+    let Some(tree) = open_tree() else { return };
+    let default = acl(&[(1, 7, !0), (2, 7, 77), (4, 7, !0), (16, 7, !0), (32, 5, !0)]);
+    for has_acl in [false, true] {
+        if has_acl {
+            let name = "system.posix_acl_default";
+            if setxattr(&tree.root, name, &default, XattrFlags::empty()).is_err() {
+                return println!("skipped: the disk has no ACLs");
+            }
+        }
+        let storage = tree.storage().with(|config| config.group = Some(GROUP));
+        let mut file = storage.write(&path("f"), WriteMode::Create).unwrap();
+        file.write_all(b"x").unwrap();
+        let hidden = fs::read_dir(&tree.root).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(rights(hidden).2, 0o600, "{has_acl}");
+        file.commit().unwrap();
+        let config = storage.files.config;
+        let (parent, _) = storage.files.parent(&path("d")).unwrap();
+        let (mode, _) = config.for_directories().modes_of_directory(config.mask(), &parent);
+        assert_eq!(mode.as_raw_mode(), 0o700, "{has_acl}");
+        storage.mkdir(&path("d")).unwrap();
+        let want = if has_acl { [0o664, 0o775] } else { [0o644, 0o755] };
+        let found = ["f", "d"].map(|name| rights(tree.root.join(name)));
+        assert_eq!(found.map(|(_, group, mode)| (group, mode)), want.map(|mode| (GROUP, mode)));
+        storage.remove(&path("f")).unwrap();
+        storage.rmdir(&path("d")).unwrap();
+    }
+}
+
+#[test]
+fn the_acl_of_a_strangers_file_does_not_stay_with_the_owner_in_the_settings_fs_21() {
+    let Some(tree) = open_tree() else { return };
+    let (file, name) = (tree.root.join("f"), "system.posix_acl_access");
+    let of_user = acl(&[(1, 6, !0), (2, 6, 77), (4, 4, !0), (16, 6, !0), (32, 0, !0)]);
+    for (user, is_kept) in [(OWNER, true), (77, false)] {
+        fs::write(&file, "old").unwrap();
+        chown(&file, Some(user), None).unwrap();
+        if setxattr(&file, name, &of_user, XattrFlags::empty()).is_err() {
+            return println!("skipped: the disk has no ACLs");
+        }
+        let storage = tree.storage().with(|config| config.owner = Some(OWNER));
+        upload(&storage, "f", WriteMode::Replace, b"new");
+        assert_eq!(getxattr(&file, name, &mut [0; 100]).is_ok(), is_kept, "{user}");
+        let (owner, _, mode) = rights(&file);
+        assert_eq!((owner, mode), (OWNER, if is_kept { 0o660 } else { 0o600 }), "{user}");
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
 fn only_an_empty_new_directory_is_given_away_fs_21() {
     let Some(tree) = open_tree() else { return };
     let config = LocalConfig::default().owner(Some(OWNER));
