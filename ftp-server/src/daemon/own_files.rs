@@ -196,11 +196,12 @@ impl OwnFiles {
         let objection = |(whose, root): (String, Root)| {
             self.objection(&root).map(|objection| format!("{whose}: {objection}"))
         };
-        all_places(config).into_iter().filter_map(objection).chain(self.linked(config)).collect()
+        all_places(config).into_iter().filter_map(objection).collect()
     }
 
-    /// Returns one line for each private file that has another name, which could be below a root.
-    fn linked(&self, config: &Config) -> Vec<String> {
+    /// Returns one line for each private file that has another name, which could be below a root. It
+    /// may as well be that of a backup, so this is no reason not to start.
+    pub(super) fn linked(&self, config: &Config) -> Vec<String> {
         let is_private = |file: &&OwnFile| file.secret.is_some() || PRIVATE.contains(&&*file.key);
         let is_linked = |file: &&OwnFile| {
             fs::metadata(&file.path).is_ok_and(|found| found.is_file() && found.nlink() > 1)
@@ -221,6 +222,7 @@ impl OwnFiles {
     ///
     /// Returns `Configuration` if one of them leads to a file.
     pub(super) fn check(&self, config: &Config) -> Result<(), DaemonError> {
+        self.linked(config).iter().for_each(|line| log::warn!("{line}"));
         let all = self.objections(config);
         let Some(first) = all.first() else { return Ok(()) };
         let more = match all.len() {
@@ -584,19 +586,21 @@ mod tests {
     }
 
     #[test]
-    fn a_private_file_has_no_second_name_hp_27() {
+    fn a_second_name_of_a_private_file_is_told_hp_27() {
         let base = tempfile::tempdir().unwrap();
         let key = base.path().join("key");
         fs::write(&key, "").unwrap();
         fs::hard_link(&key, base.path().join("other")).unwrap();
         let mut config = Config::new();
         set(&mut config, &format!("tls.client_ca={}", key.display()));
-        assert_eq!(objections(&config), [""; 0], "it has no secret");
+        let linked = |config: &Config| OwnFiles::of(config, &OwnFiles::default()).linked(config);
+        assert_eq!(linked(&config), [""; 0], "it has no secret");
         set(&mut config, &format!("tls.key={}", key.display()));
-        let found = objections(&config);
+        assert_eq!(objections(&config), [""; 0], "the other name may be that of a backup");
+        let found = linked(&config);
         assert!(found[0].starts_with("tls.key: ") && found[0].contains("hard link"), "{found:?}");
         set(&mut config, "security.deny_hardlinks=true");
-        assert_eq!(objections(&config), [""; 0], "clients cannot read it");
+        assert_eq!(linked(&config), [""; 0], "clients cannot read it");
     }
 
     #[test]

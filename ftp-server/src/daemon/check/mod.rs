@@ -69,9 +69,11 @@ pub fn check(
 ) -> CheckReport {
     let mut findings = Findings::default();
     let settings = &config.settings;
-    for objection in OwnFiles::of(config, &OwnFiles::default()).objections(config) {
+    let own = OwnFiles::of(config, &OwnFiles::default());
+    for objection in own.objections(config) {
         findings.fail(DaemonErrorKind::Configuration, format_args!("{objection}"));
     }
+    own.linked(config).iter().for_each(|line| findings.warn(format_args!("{line}")));
     let running = RunningServer::find(config);
     addresses(settings, running.as_ref(), &mut findings);
     let mut once_bound = Some(once_bound);
