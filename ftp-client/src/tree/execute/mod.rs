@@ -15,7 +15,7 @@ use super::compare::Difference;
 use super::copy::{Copied, Copier};
 use super::fault::{Setting, TreeFault};
 use super::manifest::Deploy;
-use super::path::{join, split};
+use super::path::{is_below, join, split};
 use super::plan::{Plan, PlannedCopy, PlannedMode};
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
@@ -476,12 +476,6 @@ impl<'a> Run<'a> {
             .take_while(|(place, _)| is_below(&place.path, &top.path))
             .all(|(_, state)| *state == DirectoryState::Fine)
     }
-}
-
-/// Returns whether `path` is `directory`, or is below it.
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    directory.is_empty()
-        || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 /// Runs one action on the object at `path`, which may be repeated, with retries of transient

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::{Copier, DirectoryState, Run, is_below, with_retries};
+use super::{Copier, DirectoryState, Run, with_retries};
 use crate::client::flight::TOGETHER;
 use crate::event::Event;
 use crate::tree::fault::TreeFault;
+use crate::tree::path::is_below;
 use crate::tree::plan::{Removal, Removed};
 
 impl Run<'_> {

@@ -148,17 +148,24 @@ fn file(size: u64, time: (i64, i64)) -> TreeEntry {
     }
 }
 
-fn deploy(list: Manifest) -> Deploy {
-    Deploy {
-        name: b"l".to_vec(),
-        list,
-        distrust: None,
-        replaces_changed: false,
-        compares: false,
-        takes_times: true,
-        has_changed: false,
-        sent: Records::new(),
+impl Deploy {
+    /// Returns a deploy of a whole list, whose name is `l`.
+    pub(crate) fn of(list: Manifest) -> Self {
+        Self {
+            name: b"l".to_vec(),
+            list,
+            distrust: None,
+            replaces_changed: false,
+            compares: false,
+            takes_times: true,
+            has_changed: false,
+            sent: Records::new(),
+        }
     }
+}
+
+fn deploy(list: Manifest) -> Deploy {
+    Deploy::of(list)
 }
 
 #[test]

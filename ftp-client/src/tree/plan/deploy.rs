@@ -10,7 +10,7 @@ use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::manifest::decide::{Claim, Step, step};
 use crate::tree::manifest::{Record, Sum};
-use crate::tree::path::join;
+use crate::tree::path::{is_below, join};
 
 impl Planner<'_> {
     /// Counts the list's memory, and says what it proves.
@@ -158,12 +158,20 @@ impl Plan {
     pub(super) fn pair_renames(&mut self) {
         let Some(deploy) = &self.deploy else { return };
         let mut free: HashMap<_, Vec<usize>> = HashMap::new();
+        // Only the removals show that a directory is not a symbolic link, and they come last.
+        let mut unproved: Option<&[u8]> = None;
         for (number, removal) in self.removals.iter().enumerate() {
+            let is_inside = unproved.is_some_and(|above| is_below(&removal.path, above));
             let record = deploy.list.files.get(&removal.path);
-            if let (Removed::Entry, Some(Record { size: 1.., digest, .. })) = (removal.what, record)
-                && !deploy.list.pending.contains_key(&removal.path)
-            {
-                free.entry(*digest).or_default().push(number);
+            match (removal.what, record) {
+                _ if is_inside => {}
+                (Removed::Below { .. }, _) => unproved = Some(&removal.path),
+                (Removed::Entry, Some(Record { size: 1.., digest, .. }))
+                    if !deploy.list.pending.contains_key(&removal.path) =>
+                {
+                    free.entry(*digest).or_default().push(number);
+                }
+                _ => {}
             }
         }
         let is_new = |copy: &&mut super::PlannedCopy| {

@@ -1,0 +1,76 @@
+//! Tests plans of deploys. The content of a file is told by its size.
+
+use std::fs;
+
+use super::*;
+use crate::tree::copy::Identity;
+use crate::tree::manifest::{Manifest, Record};
+
+/// Returns the size, the time and the content of a file as text.
+fn facts(text: &str) -> (&[u8], Sum, i64) {
+    let (path, facts) = text.split_once('=').unwrap();
+    let (size, time) = facts.split_once('@').unwrap();
+    let size: u64 = size.parse().unwrap();
+    let digest = [u8::try_from(size).unwrap(); 32];
+    let identity = Identity::of(&fs::metadata(".").unwrap());
+    (path.as_bytes(), Sum { size, digest, identity }, time.parse().unwrap())
+}
+
+impl Tree {
+    pub(super) fn sum_of(&self, path: &[u8]) -> Sum {
+        let mut files = self.paths.iter().filter(|text| text.contains('='));
+        let (name, mut sum, _) =
+            files.find_map(|text| Some(facts(text)).filter(|it| it.0 == path)).unwrap();
+        if self.changed.iter().any(|changed| changed.as_bytes() == name) {
+            sum.digest[0] ^= 0x80;
+        }
+        sum
+    }
+}
+
+/// Returns a deploy of a list with these files, of which those that begin with `!` are pending.
+fn deploy(files: &[&str]) -> Deploy {
+    let mut list = Manifest { generation: 7, ..Manifest::default() };
+    for text in files {
+        let (path, Sum { size, digest, .. }, time) = facts(text.trim_start_matches('!'));
+        let record = Record { size, digest, modified: Some((time, time)), is_new: false };
+        let records = if text.starts_with('!') { &mut list.pending } else { &mut list.files };
+        records.insert(path.to_vec(), record);
+    }
+    Deploy::of(list)
+}
+
+fn make_deploy(
+    source: &mut Tree,
+    target: &mut Tree,
+    files: &[&str],
+    options: &SyncOptions<'_>,
+) -> Plan {
+    let wish = PlanOptions { options, rule: Rule::SameHash, objects: 5_000 };
+    Plan::make(source, target, false, &wish, Some(deploy(files))).unwrap()
+}
+
+/// Returns the renames of a plan.
+fn renames(plan: &Plan) -> Vec<String> {
+    let renamed = plan.copies.iter().filter_map(|copy| {
+        let from = String::from_utf8(copy.from.clone()?).unwrap();
+        Some(format!("{from} {}", String::from_utf8(plan.path_of(copy)).unwrap()))
+    });
+    renamed.collect()
+}
+
+#[test]
+fn no_file_is_renamed_out_of_a_directory_that_may_be_a_link_cl_81_hc_08() {
+    let options = SyncOptions::new().deletes(true);
+    let files = ["d/a=1@1", "d/e/b=2@1", "e=3@1", "kept/c=4@1", "kept/x=9@1"];
+    let there =
+        ["d/", "d/a=1@1", "d/e/", "d/e/b=2@1", "e=3@1", "kept/", "kept/c=4@1", "kept/x=9@1"];
+    let here = ["n/", "n/a=1@5", "n/b=2@5", "n/e=3@5", "n/c=4@5", "kept/", "kept/x=9@1"];
+    for proof in [Proof::Directory, Proof::None] {
+        let mut target = Tree { proof, ..tree(&there, false) };
+        let plan = make_deploy(&mut tree(&here, true), &mut target, &files, &options);
+        // The directory that stays was compared with the source's.
+        assert_eq!(renames(&plan), ["kept/c n/c", "e n/e"], "{proof:?}");
+        assert_eq!(summary(&plan), "+n/ n/a n/b n/c n/e -d/a -d/e/b -d/e -d", "{proof:?}");
+    }
+}
