@@ -394,7 +394,8 @@ fn run_up(
     let names = learn_names(&mut to.hand, to.top, &plan)?;
     let mut deploy = plan.deploy.take().map(|deploy| *deploy);
     if let Some(deploy) = &mut deploy {
-        deploy.announce((&mut to.hand, to.pool, to.top), reporter)?;
+        let deletes = plan.removed().next().is_some();
+        deploy.announce((&mut to.hand, to.pool, to.top), deletes, reporter)?;
     }
     let temporary = options.temporary.as_ref();
     // With a temporary name, permissions or a resume, other commands come between two uploads.

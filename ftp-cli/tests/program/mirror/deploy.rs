@@ -538,3 +538,38 @@ fn two_deploys_at_once_notice_each_other_and_lose_nothing_cl_81() {
     }
     assert!(noticed > 5, "{noticed}");
 }
+
+#[test]
+fn a_deploy_that_only_deletes_stops_if_another_one_has_begun_cl_81() {
+    let (site, here) = (OurServer::start(), TempRoot::new());
+    for name in ["a", "old"] {
+        age(&here.write(format!("one/{name}"), b"first"), 9);
+        age(&here.write(format!("three/{name}"), b"third"), 3);
+    }
+    age(&here.write("two/a", b"first"), 9);
+    deploy_base(&site, &here);
+    let mut stopped = 0;
+    for number in 1.. {
+        let top = format!("hold{number}");
+        copy_base(&site, &top);
+        let gate = Gate::start(site.address, number, Stop::Hold);
+        let mut running = start(&gate, site.address, &here.join("two"), &site.url(&top));
+        if running.wait_until(ENOUGH, || gate.stopped.try_recv().ok()).is_err() {
+            break;
+        }
+        let other = deploy(&["--delete"], &here.join("three"), &site.url(&top));
+        gate.go.send(()).unwrap();
+        let status = running.wait(Instant::now() + ENOUGH).unwrap();
+        let there = contents(&site.root.join(&top));
+        match status.code() {
+            Some(15) => {
+                stopped += 1;
+                other.exited(0);
+                assert_eq!(there["old"], "third", "{number}");
+            }
+            // Held before it has read the list, or after it has announced itself.
+            code => assert!(matches!(code, Some(0 | 12)), "{number}: {status}"),
+        }
+    }
+    assert!(stopped > 2, "{stopped}");
+}

@@ -87,7 +87,7 @@ impl Deploy {
     }
 
     /// Announces the files that are about to be sent: whatever happens from now on, the next run
-    /// knows which of them are uncertain.
+    /// knows which of them are uncertain. A run that only `deletes` is noticed by other runs too.
     ///
     /// # Errors
     ///
@@ -96,9 +96,10 @@ impl Deploy {
     pub(crate) fn announce<'p>(
         &mut self,
         (hand, pool, top): (&mut Hand<'p>, &Pool<'p>, &[u8]),
+        deletes: bool,
         reporter: &Reporter<'_>,
     ) -> Result<(), TreeFault> {
-        if self.sent.is_empty() {
+        if self.sent.is_empty() && !deletes {
             return Ok(());
         }
         let (list, path) = (self.announced(), join(top, &self.name));
