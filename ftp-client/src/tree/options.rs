@@ -157,8 +157,9 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets the largest number of deletions; a plan with more is refused (default: none). A source
-    /// without files deletes only if there is such a number.
+    /// Sets the largest number of deletions; a plan with more is refused (default: none). A rename
+    /// counts as one: the server may refuse it. A source without files deletes only if there is such
+    /// a number.
     pub const fn most_deletions(mut self, most: Option<usize>) -> Self {
         self.most_deletions = most;
         self

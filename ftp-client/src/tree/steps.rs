@@ -45,7 +45,7 @@ pub struct PlannedStep {
 pub enum Excess {
     /// More objects would be deleted than [`SyncOptions::most_deletions`](super::SyncOptions::most_deletions) allows.
     TooMany {
-        /// The number of objects.
+        /// The number of objects, with those that are renamed.
         planned: usize,
         /// The largest number that is allowed.
         most: usize,
@@ -130,7 +130,7 @@ impl TreeSync<'_> {
     /// Returns why [`run`](Self::run) would refuse the plan, if it would.
     #[must_use]
     pub fn excess(&self) -> Option<Excess> {
-        let planned = self.plan.removed().count();
+        let planned = self.plan.most_removed();
         match self.options.most_deletions {
             Some(most) if planned > most => Some(Excess::TooMany { planned, most }),
             None if self.plan.has_empty_source && planned > 0 => {

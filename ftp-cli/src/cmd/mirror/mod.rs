@@ -290,8 +290,10 @@ impl<'a> Mirror<'a> {
     ) -> Result<bool, Failure> {
         match sync.excess() {
             Some(Excess::TooMany { planned, most }) => {
+                let is_renamed = sync.steps().any(|step| step.action == Action::Rename);
+                let what = if is_renamed { "deleted or renamed" } else { "deleted" };
                 let message = format!(
-                    "{} would be deleted, but --max-delete is {most}; nothing was done; raise --max-delete to delete them",
+                    "{} would be {what}, but --max-delete is {most}; nothing was done; raise --max-delete to do it",
                     counted(planned, "object")
                 );
                 return Err(Failure::new(Exit::Limit, message));

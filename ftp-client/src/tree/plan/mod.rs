@@ -266,6 +266,13 @@ impl Plan {
         self.removals.iter().filter(move |removal| !is_check(removal) && !removal.is_renamed)
     }
 
+    /// Returns the largest number of objects that may be removed: if the server refuses a rename, the
+    /// file is sent, and its old name removed.
+    pub(crate) fn most_removed(&self) -> usize {
+        let renamed = self.copies.iter().filter(|copy| copy.from.is_some());
+        self.removed().count() + renamed.count()
+    }
+
     /// Returns the path of a copy, from the top.
     pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
         let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);

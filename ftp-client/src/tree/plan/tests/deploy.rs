@@ -74,3 +74,12 @@ fn no_file_is_renamed_out_of_a_directory_that_may_be_a_link_cl_81_hc_08() {
         assert_eq!(summary(&plan), "+n/ n/a n/b n/c n/e -d/a -d/e/b -d/e -d", "{proof:?}");
     }
 }
+
+#[test]
+fn a_rename_counts_as_a_deletion_cl_81() {
+    let options = SyncOptions::new().deletes(true);
+    let (here, there) = (["x=1@5", "y=2@5"], ["a=1@1", "b=2@1", "c=3@1"]);
+    let plan = make_deploy(&mut tree(&here, true), &mut tree(&there, false), &there, &options);
+    assert_eq!(renames(&plan), ["a x", "b y"]);
+    assert_eq!((plan.removed().count(), plan.most_removed()), (1, 3));
+}
