@@ -134,8 +134,8 @@ impl<'a> SyncOptions<'a> {
     /// With it, files are compared by content, without help of the server, and only files are
     /// deleted that the list names and that are still as an earlier run left them. A file that
     /// changed on the server, or that the list does not name, is not replaced, which is a failure.
-    /// A list that is missing, incomplete or not of this program proves nothing: then all files
-    /// are compared with the server's, and nothing is deleted.
+    /// A list that is missing or incomplete proves nothing: then all files are compared with the
+    /// server's, and nothing is deleted. A source with a file of this name is refused.
     pub fn manifest(mut self, name: Option<String>) -> Self {
         self.manifest = name;
         self

@@ -226,13 +226,22 @@ fn a_list_that_is_not_whole_deletes_nothing_and_proves_nothing_cl_81() {
 }
 
 #[test]
-fn excluded_files_are_neither_sent_nor_deleted_and_the_list_is_never_copied_cl_81() {
+fn excluded_files_are_neither_sent_nor_deleted_and_no_source_takes_the_name_of_the_list_cl_81() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let (source, url) = (here.join("tree"), server.url("www"));
-    for name in ["a", "b", "logs/x", "list.json", "list.json.new"] {
+    for name in ["a", "b", "logs/x"] {
         here.write(format!("tree/{name}"), b"deployed");
     }
     let options = ["--manifest=list.json", "--delete"];
+    for name in ["list.json", "list.json.new", "list.json/x"] {
+        let path = here.write(format!("tree/{name}"), b"deployed");
+        let ran = mirror(&options, shown(&source), &url);
+        failed(&ran, 2, ": exists in SRC, but is the name of the list in DST; choose another name");
+        mirror(&[&options[..], &["--exclude", "list.json*"]].concat(), shown(&source), &url)
+            .exited(0);
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_dir(source.join("list.json")).unwrap();
     mirror(&options, shown(&source), &url).exited(0);
     let list = String::from_utf8(server.root.read("www/list.json")).unwrap();
     assert!(list.contains("\"path\":\"logs/x\"") && !list.contains("list.json"), "{list}");

@@ -61,7 +61,8 @@ impl Deploy {
                     use Distrust::{Foreign, TooLarge, Unread};
                     if matches!(found, Err(Foreign | TooLarge | Unread)) {
                         // Somebody needs that file.
-                        let text = "exists in DST, and is not a list of this program, or cannot be read; choose another name";
+                        let text =
+                            "exists in DST, and is not a list of this program, or cannot be read";
                         let fault = TreeFault::new(ErrorKind::Usage, text)
                             .about(&[name.as_bytes(), end].concat());
                         return Err(fault.of(Setting::Manifest));

@@ -459,9 +459,6 @@ impl Planner<'_> {
         let mut item = item;
         let is_link = item.kind == ObjectKind::Link;
         let its_path = join(path, &item.name);
-        if self.plan.deploy.as_ref().is_some_and(|deploy| deploy.is_own(&its_path)) {
-            return Ok(None);
-        }
         if is_unfinished(&item.name) {
             // A journal is hidden, and the upload of its file goes on.
             if !is_journal(&item.name) {
@@ -481,6 +478,11 @@ impl Planner<'_> {
         if !is_chosen || is_file && !self.takes_file(&item) {
             self.plan.unselected += usize::from(is_file);
             return Ok(None);
+        }
+        if self.plan.deploy.as_ref().is_some_and(|deploy| deploy.is_own(&its_path)) {
+            let text = "exists in SRC, but is the name of the list in DST";
+            let fault = TreeFault::new(ErrorKind::Usage, text).about(&its_path);
+            return Err(fault.of(Setting::Manifest));
         }
         let spelling = match self.is_written(&item) {
             true => self.spelling(path, place, (&item.name, item.kind), targets, spellings)?,
