@@ -20,6 +20,7 @@ pub(crate) use self::text::first_32;
 use self::decide::{Claim, Here, There};
 use super::copy::Identity;
 use super::entry::{Stamp, TreeEntry};
+use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::fault::{Setting, TreeFault};
@@ -56,6 +57,11 @@ impl Record {
     /// Returns whether a file of the server is as recorded, as far as its facts are known.
     fn is_of(&self, file: &TreeEntry) -> bool {
         file.size == Some(self.size) && self.has_time_of(file)
+    }
+
+    /// Returns the digest of the content.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest { algorithm: HashAlgorithm::Sha256, bytes: self.digest.to_vec() }
     }
 
     /// Returns the record without what could prove that a file is the recorded one.
@@ -175,6 +181,11 @@ impl Deploy {
         path.strip_prefix(self.name.as_slice()).is_some_and(|rest| rest.is_empty() || rest == NEW)
     }
 
+    /// Returns what the list says of the file at `path`.
+    pub(crate) fn record(&self, path: &[u8]) -> Option<Record> {
+        self.list.pending.get(path).or(self.list.files.get(path)).copied()
+    }
+
     /// Returns the facts that decide about the file at `path`: `here` is the source's content,
     /// `there` the target's file.
     pub(crate) fn facts(
@@ -190,7 +201,7 @@ impl Deploy {
             (None, Some(_), None) => Claim::Stored,
             (None, None, None) => Claim::None,
         };
-        let record = pending.or(stored);
+        let record = self.record(path);
         let source = match (here, record) {
             (None, _) => Here::Absent,
             (Some(sum), Some(record)) if (sum.size, sum.digest) == (record.size, record.digest) => {

@@ -8,8 +8,9 @@ use crate::error::ErrorKind;
 use crate::tree::compare::Difference;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};
-use crate::tree::manifest::decide::{Claim, Step, step};
+use crate::tree::manifest::decide::{Claim, Here, Step, There, step};
 use crate::tree::manifest::{Record, Sum};
+use crate::tree::options::Compare;
 use crate::tree::path::{is_below, join};
 
 impl Planner<'_> {
@@ -41,8 +42,10 @@ impl Planner<'_> {
         mut item: TreeEntry,
         other: Option<TreeEntry>,
     ) -> Result<(), TreeFault> {
-        let sum = match self.source.sum(&path) {
-            Ok(sum) => sum,
+        let known = self.source.sum(&path);
+        let known = known.and_then(|sum| Ok((sum, self.facts(&path, Some(&sum), other.as_ref())?)));
+        let (sum, facts) = match known {
+            Ok(known) => known,
             Err(failure) if failure.ends_run() => return Err(failure),
             Err(failure) => {
                 self.fail_with(place, failure);
@@ -51,7 +54,6 @@ impl Planner<'_> {
         };
         item.size = Some(sum.size);
         let Some(deploy) = &mut self.plan.deploy else { return Ok(()) };
-        let facts = deploy.facts(&path, Some(&sum), other.as_ref());
         let compares = deploy.compares;
         match (step(facts, false, deploy.replaces_changed), other) {
             (Step::Keep, Some(other)) => {
@@ -104,38 +106,69 @@ impl Planner<'_> {
         copies.iter_mut().for_each(|copy| copy.sum = Some(Box::new(*sum)));
     }
 
+    /// Returns the facts that decide about the file at `path`. If the caller wants digests, that of
+    /// the server shows a change that its listing does not.
+    fn facts(
+        &mut self,
+        path: &[u8],
+        here: Option<&Sum>,
+        there: Option<&TreeEntry>,
+    ) -> Result<(Claim, Here, There), TreeFault> {
+        let nothing = (Claim::Unknown, Here::Absent, There::Missing);
+        let Some(deploy) = &self.plan.deploy else { return Ok(nothing) };
+        let mut facts = deploy.facts(path, here, there);
+        let is_asked =
+            facts.2 == There::AsListed && self.wish.options.compare == Some(Compare::Digest);
+        if let Some(record) = deploy.record(path).filter(|_| is_asked)
+            && !self.target.has_digest(path, &record.digest())?
+        {
+            facts.2 = There::OtherTime;
+        }
+        Ok(facts)
+    }
+
     /// Removes from `extra` what the list does not name, and what changed on the server.
-    pub(super) fn keep_unowned(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
-        let Some(deploy) = &mut self.plan.deploy else { return };
-        let mut failures = Vec::new();
-        extra.retain(|item| {
-            let path = join(path, &item.name);
-            if item.kind == ObjectKind::Directory {
-                return deploy.owns_below(&path);
+    pub(super) fn keep_unowned(
+        &mut self,
+        path: &[u8],
+        extra: &mut Vec<TreeEntry>,
+    ) -> Result<(), TreeFault> {
+        for item in std::mem::take(extra) {
+            match self.is_owned(&join(path, &item.name), &item) {
+                Ok(true) => extra.push(item),
+                Ok(false) => {}
+                Err(failure) if failure.ends_run() => return Err(failure),
+                Err(failure) => self.plan.failures.push(failure),
             }
-            if item.kind != ObjectKind::File || deploy.is_own(&path) {
-                return false;
+        }
+        Ok(())
+    }
+
+    /// Returns whether an extra of the target may be removed, or the failure that keeps it.
+    fn is_owned(&mut self, path: &[u8], item: &TreeEntry) -> Result<bool, TreeFault> {
+        let Some(deploy) = &self.plan.deploy else { return Ok(true) };
+        if item.kind == ObjectKind::Directory {
+            return Ok(deploy.owns_below(path));
+        }
+        if item.kind != ObjectKind::File || deploy.is_own(path) {
+            return Ok(false);
+        }
+        let facts = self.facts(path, None, Some(item))?;
+        let Some(deploy) = &mut self.plan.deploy else { return Ok(true) };
+        let failure = |why| Err(TreeFault::item(ErrorKind::Integrity, why).about(path));
+        match step(facts, true, deploy.replaces_changed) {
+            Step::Remove => Ok(true),
+            Step::Spare if facts.0 == Claim::Pending => {
+                // Since the interruption, another program may have taken the name.
+                deploy.forget(path);
+                failure(
+                    "not deleted: an interrupted run may have written it, or another program; delete it yourself",
+                )
             }
-            let facts = deploy.facts(&path, None, Some(item));
-            match step(facts, true, deploy.replaces_changed) {
-                Step::Remove => true,
-                Step::Spare => {
-                    let failure = |why| TreeFault::item(ErrorKind::Integrity, why).about(&path);
-                    if facts.0 == Claim::Pending {
-                        // Since the interruption, another program may have taken the name.
-                        deploy.forget(&path);
-                        let why = "not deleted: an interrupted run may have written it, or another program; delete it yourself";
-                        failures.push(failure(why));
-                    } else {
-                        let why = "not deleted: changed on the server since it was deployed";
-                        failures.push(failure(why).of(Setting::Changed));
-                    }
-                    false
-                }
-                _ => false,
-            }
-        });
-        self.plan.failures.append(&mut failures);
+            Step::Spare => failure("not deleted: changed on the server since it was deployed")
+                .map_err(|failure| failure.of(Setting::Changed)),
+            _ => Ok(false),
+        }
     }
 
     /// Forgets listed files in and below a directory that neither side has.

@@ -75,7 +75,7 @@ impl Planner<'_> {
             let path = join(path, &item.name);
             self.wish.options.choice.takes(&path, item.kind == ObjectKind::Directory)
         });
-        self.keep_unowned(path, &mut extra);
+        self.keep_unowned(path, &mut extra)?;
         if extra.is_empty() {
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl Planner<'_> {
     ) -> Result<bool, TreeFault> {
         let all = items.len();
         if depth > 1 {
-            self.keep_unowned(path, &mut items);
+            self.keep_unowned(path, &mut items)?;
         }
         let mut all_go = items.len() == all;
         entry::sort(&mut items);

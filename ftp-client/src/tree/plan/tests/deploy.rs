@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::tree::Compare;
 use crate::tree::copy::Identity;
 use crate::tree::manifest::{Manifest, Record};
 
@@ -82,4 +83,28 @@ fn a_rename_counts_as_a_deletion_cl_81() {
     let plan = make_deploy(&mut tree(&here, true), &mut tree(&there, false), &there, &options);
     assert_eq!(renames(&plan), ["a x", "b y"]);
     assert_eq!((plan.removed().count(), plan.most_removed()), (1, 3));
+}
+
+#[test]
+fn a_wanted_digest_of_the_server_shows_what_its_listing_hides_cl_81() {
+    let there = ["a=1@1", "b=2@1", "c=3@1", "d=4@1", "e=5@1", "f=6@1"];
+    // `a` and `b` are the same, `c` and `d` changed, `e` and `f` gone.
+    let here = ["a=1@9", "b=2@9", "c=7@9", "d=8@9"];
+    for (compare, force, want) in [
+        (Compare::Time, false, "c d -e -f"),
+        // A failure in their directory keeps `e` and `f`.
+        (Compare::Digest, false, "c !3"),
+        (Compare::Digest, true, "b c d -e -f"),
+    ] {
+        let options = SyncOptions::new().deletes(true).ignores_errors(true).compare(compare);
+        let mut target = Tree { changed: vec!["b", "d", "f"], ..tree(&there, false) };
+        let mut deploy = deploy(&there);
+        deploy.replaces_changed = force;
+        let mut source = tree(&here, true);
+        let wish = PlanOptions { options: &options, rule: Rule::SameHash, objects: 99 };
+        let plan = Plan::make(&mut source, &mut target, false, &wish, Some(deploy)).unwrap();
+        let is_told = |fault: &&TreeFault| fault.setting() == Some(Setting::Changed);
+        assert_eq!(plan.failures.iter().filter(is_told).count(), plan.failures.len());
+        assert_eq!(summary(&plan), want, "{compare:?} {force}");
+    }
 }
