@@ -582,3 +582,29 @@ fn a_deploy_that_only_deletes_stops_if_another_one_has_begun_cl_81() {
     }
     assert!(stopped > 2, "{stopped}");
 }
+
+#[test]
+fn the_list_names_what_was_sent_although_it_changed_after_it_was_read_cl_81() {
+    let (site, here) = (OurServer::start(), TempRoot::new());
+    let (source, mut changed) = (here.join("tree"), 0);
+    for number in 1.. {
+        age(&here.write("tree/a", b"as planned"), 9);
+        let url = site.url(format!("www{number}"));
+        let gate = Gate::start(site.address, number, Stop::Hold);
+        let mut running = start(&gate, site.address, &source, &url);
+        if running.wait_until(ENOUGH, || gate.stopped.try_recv().ok()).is_err() {
+            break;
+        }
+        here.write("tree/a", b"and changed before it was sent");
+        gate.go.send(()).unwrap();
+        let status = running.wait(Instant::now() + ENOUGH).unwrap();
+        let there = fs::read_to_string(site.root.join(format!("www{number}/a")));
+        changed += usize::from(there.is_ok_and(|there| there.starts_with("and")));
+        let ran = deploy(&["--delete"], &source, &url);
+        assert_eq!(ran.code(), Some(0), "{number}: {status} {ran:?}");
+        let ran = deploy(&["--delete"], &source, &url);
+        assert!(!has(&ran, "> STOR"), "{number}: {status} {ran:?}");
+        assert_eq!(contents(&source), contents(&site.root.join(format!("www{number}"))));
+    }
+    assert!(changed > 10, "{changed}");
+}

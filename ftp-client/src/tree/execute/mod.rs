@@ -12,7 +12,7 @@ use std::time::Duration;
 use self::copies::copy_all;
 use super::causes::Causes;
 use super::compare::Difference;
-use super::copy::{Copied, Copier};
+use super::copy::{Copied, Copier, Identity};
 use super::fault::{Setting, TreeFault};
 use super::manifest::Deploy;
 use super::path::{is_below, join, split};
@@ -333,8 +333,9 @@ struct Run<'a> {
     unconfirmed: HashSet<usize>,
     /// The list of a deploy.
     deploy: Option<Deploy>,
-    /// Numbers of the copies whose content the target has now.
-    stored: Vec<usize>,
+    /// Numbers of the copies whose content the target has now, and the identity of what was sent; `None`
+    /// if it changed meanwhile.
+    stored: Vec<(usize, Option<Identity>)>,
     /// Files of the target that got another name.
     renamed: HashSet<&'a [u8]>,
 }
