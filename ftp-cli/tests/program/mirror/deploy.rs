@@ -608,3 +608,32 @@ fn the_list_names_what_was_sent_although_it_changed_after_it_was_read_cl_81() {
     }
     assert!(changed > 10, "{changed}");
 }
+
+#[test]
+fn a_name_that_changes_only_in_case_loses_nothing_where_case_makes_no_difference_cl_81() {
+    for (shown, kind) in Kind::folding().into_iter().filter(|(_, kind)| kind.no_case) {
+        let (server, here) = (FoldingServer::start(kind), TempRoot::new());
+        let (source, url) = (here.join("tree"), server.url("www"));
+        for name in ["Readme", "Sub/File", "Sub/changed"] {
+            age(&here.write(format!("tree/{name}"), name.as_bytes()), 9);
+        }
+        deploy(&[], &source, &url).exited(0);
+        fs::remove_dir_all(&source).unwrap();
+        for (name, content) in
+            [("README", "Readme"), ("sub/file", "Sub/File"), ("sub/CHANGED", "changed here")]
+        {
+            age(&here.write(format!("tree/{name}"), content.as_bytes()), 9);
+        }
+        for run in 0..3 {
+            let ran = deploy(&["--delete"], &source, &url);
+            let shown = format!("{shown} {run} {ran:?}");
+            for name in ["README", "sub/file"] {
+                let there = server.read(&format!("www/{name}"));
+                assert_eq!(there.unwrap(), here.read(format!("tree/{name}")), "{shown}");
+            }
+            assert!(ran.code() == Some(0) || shown.contains("cut"), "{shown}");
+            // The second run learns the time that the server lists.
+            assert!(run < 2 || !has(&ran, "> STOR") || shown.contains("cut"), "{shown}");
+        }
+    }
+}

@@ -245,13 +245,35 @@ impl Deploy {
 
     /// Removes what is at `path` and below it from the list.
     pub(crate) fn forget(&mut self, path: &[u8]) {
-        for records in [&mut self.list.files, &mut self.list.pending] {
-            let gone: Vec<_> = below(records, path).map(|(path, _)| path.clone()).collect();
-            for path in &gone {
-                records.remove(path);
-            }
-            self.has_changed |= !gone.is_empty() | records.remove(path).is_some();
+        self.take(path);
+    }
+
+    /// Gives what is at `old` and below it the path `new`, which the target takes for the same one.
+    pub(crate) fn respell(&mut self, old: &[u8], new: &[u8]) {
+        let moved = self.take(old);
+        for (records, moved) in
+            [&mut self.list.files, &mut self.list.pending].into_iter().zip(moved)
+        {
+            records.extend(moved.into_iter().map(|(path, record)| {
+                (
+                    path.strip_prefix(old)
+                        .map_or_else(|| path.clone(), |rest| [new, rest].concat()),
+                    record,
+                )
+            }));
         }
+    }
+
+    /// Takes what is at `path` and below it out of the list.
+    fn take(&mut self, path: &[u8]) -> [Records; 2] {
+        [&mut self.list.files, &mut self.list.pending].map(|records| {
+            let inside = below(records, path).map(|(path, _)| path.clone());
+            let paths: Vec<_> = inside.chain([path.to_vec()]).collect();
+            let gone = paths.into_iter().filter_map(|path| records.remove_entry(&path));
+            let gone: Records = gone.collect();
+            self.has_changed |= !gone.is_empty();
+            gone
+        })
     }
 
     /// Forgets the files that neither side has, from the names in the directory at `path`. A file

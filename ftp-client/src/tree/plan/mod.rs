@@ -502,6 +502,9 @@ impl Planner<'_> {
             }
         }
         let is_spelled = name_there != item.name;
+        if let Some(deploy) = self.plan.deploy.as_mut().filter(|_| is_spelled) {
+            deploy.respell(&join(path, &name_there), &its_path);
+        }
         let other = targets.get(&name_there);
         let kind_there = other.map(|other| other.kind);
         let mode = self.wanted_mode(&item, other);
