@@ -49,6 +49,8 @@ pub enum Setting {
     Parents,
     /// [`permissions`](super::SyncOptions::permissions).
     Permissions,
+    /// [`deletes`](super::SyncOptions::deletes): what an object of another type would replace.
+    Replaced,
     /// The source itself.
     Source,
     /// [`temporary`](super::SyncOptions::temporary).

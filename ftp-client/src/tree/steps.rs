@@ -76,8 +76,11 @@ impl TreeSync<'_> {
             step(Action::Link, join(place, &link.name))
         });
         let modes = plan.modes.iter().map(move |mode| step(Action::SetMode, mode.path.clone()));
-        let removed = plan.removed().map(move |removal| step(Action::Delete, removal.path.clone()));
-        made.chain(copies).chain(links).chain(removed).chain(modes)
+        let removed = move |first| {
+            let removed = plan.removed().filter(move |removal| removal.is_first == first);
+            removed.map(move |removal| step(Action::Delete, removal.path.clone()))
+        };
+        removed(true).chain(made).chain(copies).chain(links).chain(removed(false)).chain(modes)
     }
 
     /// Returns the objects that cannot be synchronized.

@@ -381,7 +381,7 @@ fn start(gate: &Gate, server: SocketAddr, source: &Path, url: &str) -> Running {
 
 const ENOUGH: Duration = Duration::from_secs(60);
 
-/// Writes two versions of a source.
+/// Writes two versions of a source, between which a file becomes a directory and the reverse.
 fn two_versions(here: &TempRoot) {
     let first = [
         ("a", "first a"),
@@ -389,6 +389,8 @@ fn two_versions(here: &TempRoot) {
         ("sub/longer", "short"),
         ("gone/x", "is removed"),
         ("moved/m", "has a content of its own"),
+        ("kind", "was a file"),
+        ("other/kind", "was in a directory"),
     ];
     let second = [
         ("a", "other a"),
@@ -396,6 +398,8 @@ fn two_versions(here: &TempRoot) {
         ("sub/longer", "this is longer now"),
         ("new/m2", "has a content of its own"),
         ("new/n", "is new"),
+        ("kind/file", "is in a directory"),
+        ("other", "is a file"),
     ];
     for (top, files) in [("one", first), ("two", second)] {
         for (number, (name, content)) in files.iter().enumerate() {
@@ -507,7 +511,7 @@ fn two_deploys_at_once_notice_each_other_and_lose_nothing_cl_81() {
     deploy_base(&site, &here);
     // The other source has files of the same names and sizes, and one more.
     for (name, content) in
-        [("a", "third a"), ("sub/same", "the SAME"), ("new/n", "is old"), ("other", "too")]
+        [("a", "third a"), ("sub/same", "the SAME"), ("new/n", "is old"), ("more", "too")]
     {
         age(&here.write(format!("three/{name}"), content.as_bytes()), 3);
     }
@@ -538,7 +542,7 @@ fn two_deploys_at_once_notice_each_other_and_lose_nothing_cl_81() {
         }
         assert_eq!(ran.code(), Some(0), "{shown}: {ran:?}");
         let mut there = contents(&site.root.join(&top));
-        there.remove("other");
+        there.remove("more");
         assert_eq!(there, wanted(&mine), "{shown}: {ran:?}");
         let ran = deploy(&["--delete"], &mine, &site.url(&top));
         assert_eq!(ran.code(), Some(0), "{shown}: {ran:?}");

@@ -290,6 +290,7 @@ pub(crate) fn act(
         run.report(b"", fault.copy());
     }
     if let Some(first) = copiers.first_mut() {
+        run.remove_all(first, true);
         run.make_directories(first);
     }
     run = copy_all(run, jobs, copiers);
@@ -297,7 +298,7 @@ pub(crate) fn act(
         run.copy_twins(first);
         run.make_links(first);
         run.confirm_names(first);
-        run.remove_all(first);
+        run.remove_all(first, false);
         run.set_modes(first);
         run.write_list(first);
     }

@@ -293,6 +293,11 @@ impl Deploy {
         }
     }
 
+    /// Returns whether the list has a file at `path`, or below it.
+    pub(crate) fn owns(&self, path: &[u8]) -> bool {
+        self.record(path).is_some() || self.owns_below(path)
+    }
+
     /// Returns whether the list has a file below the directory at `path`.
     pub(crate) fn owns_below(&self, path: &[u8]) -> bool {
         self.distrust.is_none()

@@ -144,6 +144,24 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// Plans to remove an object that earlier deploys have stored, before one of another type takes
+    /// its name. Returns whether all of it goes.
+    pub(super) fn makes_way(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        other: Option<TreeEntry>,
+        doubt: Option<String>,
+    ) -> Result<bool, TreeFault> {
+        let may_go = self.plan.deploy.is_some() && self.wish.options.deletes;
+        let Some(other) = other.filter(|_| may_go) else { return Ok(false) };
+        let first = self.plan.removals.len();
+        let goes = self.remove_extra(path, place, vec![other], doubt, false)?;
+        let removals = self.plan.removals.get_mut(first..).unwrap_or_default();
+        removals.iter_mut().for_each(|removal| removal.is_first = goes);
+        Ok(goes)
+    }
+
     /// Returns whether an extra of the target may be removed, or the failure that keeps it.
     fn is_owned(&mut self, path: &[u8], item: &TreeEntry) -> Result<bool, TreeFault> {
         let Some(deploy) = &self.plan.deploy else { return Ok(true) };
@@ -200,7 +218,7 @@ impl Plan {
                 _ if is_inside => {}
                 (Removed::Below { .. }, _) => unproved = Some(&removal.path),
                 (Removed::Entry, Some(Record { size: 1.., digest, .. }))
-                    if !deploy.list.pending.contains_key(&removal.path) =>
+                    if !removal.is_first && !deploy.list.pending.contains_key(&removal.path) =>
                 {
                     free.entry(*digest).or_default().push(number);
                 }

@@ -399,7 +399,7 @@ impl Planner<'_> {
         if let Some(doubt) = &doubt {
             self.doubt(path, doubt);
         }
-        let mut targets = Targets::new(there.items);
+        let mut targets = Targets::new(there.items, there.doubt.clone());
         let first = self.plan.copies.len();
         let mut subdirectories = Vec::new();
         let temporary = self.wish.options.temporary.as_ref();
@@ -535,14 +535,28 @@ impl Planner<'_> {
             }
             (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
                 // What the target has there is not an extra.
-                targets.take(&name_there);
-                let exit = self.side_of_target();
-                self.fail(
-                    place,
-                    &its_path,
-                    exit,
-                    "the target has an object of another type with this name",
-                );
+                let other = targets.take(&name_there).filter(|_| !is_spelled);
+                if self.makes_way(path, place, other, targets.doubt.clone())? {
+                    if item.kind == ObjectKind::File {
+                        self.deploy_file(place, its_path, mode, item, None)?;
+                        return Ok(None);
+                    }
+                    let (name, unique, twins) = (item.name, item.unique, Twins::default());
+                    return Ok(Some(Subdirectory {
+                        name,
+                        is_new: true,
+                        unique,
+                        mode,
+                        twins,
+                        is_link,
+                    }));
+                }
+                let why = "the target has an object of another type with this name";
+                let failure = TreeFault::item(self.side_of_target(), why).about(&its_path);
+                let is_owned = self.plan.deploy.as_ref().is_some_and(|it| it.owns(&its_path));
+                let is_spared = is_owned && !self.wish.options.deletes;
+                let failure = if is_spared { failure.of(Setting::Replaced) } else { failure };
+                self.fail_with(place, failure);
             }
             (ObjectKind::Link, _) => {
                 self.plan_link(place, &its_path, item, &name_there, targets);

@@ -23,6 +23,14 @@ pub(crate) struct Removal {
     pub(crate) what: Removed,
     /// Whether a copy renames the object instead.
     pub(crate) is_renamed: bool,
+    /// Whether the object goes before anything is written: an object of another type takes its name.
+    pub(crate) is_first: bool,
+}
+
+impl Removal {
+    const fn of(place: usize, path: Vec<u8>, what: Removed) -> Self {
+        Self { place, path, what, is_renamed: false, is_first: false }
+    }
 }
 
 /// An object to remove, or a check before a removal.
@@ -62,7 +70,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Plans the removal of objects that only the target has.
+    /// Plans the removal of objects that only the target has. Returns whether all of them can be
+    /// removed.
     pub(crate) fn remove_extra(
         &mut self,
         path: &[u8],
@@ -70,14 +79,16 @@ impl Planner<'_> {
         mut extra: Vec<TreeEntry>,
         doubt: Option<String>,
         source_is_empty: bool,
-    ) -> Result<(), TreeFault> {
+    ) -> Result<bool, TreeFault> {
+        let all = extra.len();
         extra.retain(|item| {
             let path = join(path, &item.name);
             self.wish.options.choice.takes(&path, item.kind == ObjectKind::Directory)
         });
         self.keep_unowned(path, &mut extra)?;
+        let are_all = extra.len() == all;
         if extra.is_empty() {
-            return Ok(());
+            return Ok(are_all);
         }
         if source_is_empty && !self.source.is_empty(path)? {
             self.doubt(path, "the listing of the source is empty, so the source may be missing");
@@ -89,9 +100,9 @@ impl Planner<'_> {
         if let Some(doubt) = doubt {
             let message = format!("{}: nothing deleted there: {doubt}", name_of(path));
             self.plan.failures.push(TreeFault::item(ErrorKind::Protocol, message));
-            return Ok(());
+            return Ok(false);
         }
-        self.remove_all(path, place, extra, 1).map(drop)
+        Ok(self.remove_all(path, place, extra, 1)? && are_all)
     }
 
     /// Plans the removal of several objects. Returns whether all of them can be removed.
@@ -171,7 +182,7 @@ impl Planner<'_> {
             }
             ObjectKind::File | ObjectKind::Link | ObjectKind::Special => Removed::Entry,
         };
-        self.plan.removals.push(Removal { place, path: its_path, what, is_renamed: false });
+        self.plan.removals.push(Removal::of(place, its_path, what));
         Ok(true)
     }
 
@@ -197,8 +208,7 @@ impl Planner<'_> {
             return Ok(false);
         }
         let what = Removed::Below { proof };
-        let (path_there, is_renamed) = (path.to_vec(), false);
-        self.plan.removals.push(Removal { place, path: path_there, what, is_renamed });
+        self.plan.removals.push(Removal::of(place, path.to_vec(), what));
         let held = below.weight();
         self.hold(held)?;
         self.weigh()?;

@@ -108,3 +108,28 @@ fn a_wanted_digest_of_the_server_shows_what_its_listing_hides_cl_81() {
         assert_eq!(summary(&plan), want, "{compare:?} {force}");
     }
 }
+
+#[test]
+fn a_listed_file_makes_way_for_a_directory_and_the_reverse_cl_81() {
+    let (file, directory) = (["a=1@1", "x=9@1"], ["a/", "a/b=2@1", "a/c/", "a/c/d=3@1", "x=9@1"]);
+    let listed = ["a=1@1", "x=9@1", "a/b=2@1", "a/c/d=3@1"];
+    let way = |plan: &Plan| plan.removals.iter().filter(|it| it.is_first).count();
+    let planned = |here: &[&'static str], there: &[&'static str], files: &[&str], deletes| {
+        let options = SyncOptions::new().deletes(deletes);
+        let mut target = tree(there, false);
+        let plan = make_deploy(&mut tree(here, true), &mut target, files, &options);
+        let is_cured = plan.failures.iter().any(|it| it.setting() == Some(Setting::Replaced));
+        (summary(&plan), way(&plan), is_cured)
+    };
+    let of = |text: &str, way, is_cured| (text.to_owned(), way, is_cured);
+    assert_eq!(planned(&directory, &file, &listed, true), of("+a/ +a/c/ a/b a/c/d -a", 1, false));
+    assert_eq!(planned(&file, &directory, &listed, true), of("a -a/b -a/c/d -a/c -a", 6, false));
+    for (here, there) in [(&directory[..], &file[..]), (&file, &directory)] {
+        // Without deletions, the cure is told; what others have stored stays.
+        assert_eq!(planned(here, there, &listed, false), of("!1", 0, true));
+        assert_eq!(planned(here, there, &["x=9@1"], true), of("!1", 0, false));
+        assert_eq!(planned(here, there, &["x=9@1"], false), of("!1", 0, false));
+    }
+    let others = ["a/", "a/b=2@1", "a/c/", "a/c/d=3@1", "a/c/photo=4@1", "x=9@1"];
+    assert_eq!(planned(&file, &others, &listed, true), of("!1", 0, false));
+}
