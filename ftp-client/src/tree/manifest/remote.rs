@@ -51,12 +51,14 @@ impl Deploy {
         options: &SyncOptions<'_>,
     ) -> Result<Self, TreeFault> {
         let path = join(target.top, name.as_bytes());
+        let mut is_left = false;
         let found = match seen.is_new && seen.is_sure {
             true => Ok(Manifest::default()),
             false => {
                 let new = [&path, NEW].concat();
                 let (first, next) =
                     target.hand.ask(|client| Ok((shown(client, &path)?, shown(client, &new)?)))?;
+                is_left = next != Err(Distrust::Missing);
                 for (end, found) in [(&b""[..], &first), (NEW, &next)] {
                     use Distrust::{Foreign, TooLarge, Unread};
                     if matches!(found, Err(Foreign | TooLarge | Unread)) {
@@ -82,7 +84,8 @@ impl Deploy {
             replaces_changed: options.replaces_changed,
             compares,
             takes_times: seen.takes_times,
-            has_changed: distrust.is_some(),
+            // Writing the list takes away a next version that a killed run has left.
+            has_changed: distrust.is_some() || is_left,
             sent: Records::new(),
         })
     }
@@ -201,7 +204,13 @@ pub(crate) fn write(client: &mut Client, path: &[u8], list: &Manifest) -> Result
         };
         match renamed {
             // After a kill meanwhile, the next run finds a cut list, and the new one.
-            Err(Error::Refused(..)) => store(client, path, &text),
+            Err(Error::Refused(..)) => {
+                store(client, path, &text)?;
+                match client.delete(&new) {
+                    Err(Error::Refused(..)) => Ok(()),
+                    gone => gone,
+                }
+            }
             renamed => renamed,
         }
     };

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use super::held::{Targets, find};
-use super::{Plan, PlannedMode, Planner, Removed};
+use super::{Plan, PlannedCopy, PlannedMode, Planner, Removed};
 use crate::error::ErrorKind;
+use crate::file::put::TemporaryName;
 use crate::tree::compare::Difference;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::manifest::decide::{Claim, Here, Step, There, step};
-use crate::tree::manifest::{Record, Sum};
+use crate::tree::manifest::{Deploy, Record, Sum};
 use crate::tree::options::Compare;
-use crate::tree::path::{is_below, join};
+use crate::tree::path::{is_below, join, split};
 
 impl Planner<'_> {
     /// Counts the list's memory, and says what it proves.
@@ -171,6 +172,9 @@ impl Planner<'_> {
         if item.kind != ObjectKind::File || deploy.is_own(path) {
             return Ok(false);
         }
+        if self.is_leftover(deploy, path, item) {
+            return Ok(true);
+        }
         let facts = self.facts(path, None, Some(item))?;
         let Some(deploy) = &mut self.plan.deploy else { return Ok(true) };
         let failure = |why| Err(TreeFault::item(ErrorKind::Integrity, why).about(path));
@@ -187,6 +191,22 @@ impl Planner<'_> {
                 .map_err(|failure| failure.of(Setting::Changed)),
             _ => Ok(false),
         }
+    }
+
+    /// Returns whether an extra is the temporary file of an upload that was interrupted, and that this
+    /// run does not replace.
+    fn is_leftover(&self, deploy: &Deploy, path: &[u8], item: &TreeEntry) -> bool {
+        let (above, name) = split(path);
+        let chosen = self.wish.options.temporary.as_ref();
+        let temporary = chosen.cloned().unwrap_or_else(TemporaryName::standard);
+        let Some(name) = temporary.file_of(name) else { return false };
+        let pending = deploy.list.pending.get(&join(above, name));
+        let is_sent = |copy: &PlannedCopy| {
+            let place = self.plan.directories.get(copy.place);
+            copy.name == name && place.is_some_and(|place| place.path == above)
+        };
+        pending.is_some_and(|pending| item.size <= Some(pending.size))
+            && !(chosen.is_some() && self.plan.copies.iter().any(is_sent))
     }
 
     /// Forgets listed files in and below a directory that neither side has.
@@ -225,7 +245,7 @@ impl Plan {
                 _ => {}
             }
         }
-        let is_new = |copy: &&mut super::PlannedCopy| {
+        let is_new = |copy: &&mut PlannedCopy| {
             copy.why == Difference::New && copy.twins.is_empty() && !copy.is_spelled
         };
         for copy in self.copies.iter_mut().filter(is_new) {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::file::put::TemporaryName;
 use crate::tree::Compare;
 use crate::tree::copy::Identity;
 use crate::tree::manifest::{Manifest, Record};
@@ -132,4 +133,25 @@ fn a_listed_file_makes_way_for_a_directory_and_the_reverse_cl_81() {
     }
     let others = ["a/", "a/b=2@1", "a/c/", "a/c/d=3@1", "a/c/photo=4@1", "x=9@1"];
     assert_eq!(planned(&file, &others, &listed, true), of("!1", 0, false));
+}
+
+#[test]
+fn the_temporary_file_of_an_interrupted_upload_is_replaced_or_removed_cl_81() {
+    let temporary = |is_on: bool| is_on.then(TemporaryName::standard);
+    for (here, there, is_on, want) in [
+        (&["a=5@9", "x=9@1"][..], ".in.a=3@2", false, "a -.in.a"),
+        // The upload takes the same name.
+        (&["a=5@9", "x=9@1"], ".in.a=3@2", true, "a"),
+        (&["x=9@1"], ".in.a=3@2", false, "-.in.a"),
+        (&["x=9@1"], ".in.a=3@2", true, "-.in.a"),
+        // What no deploy can have left stays.
+        (&["a=5@9", "x=9@1"], ".in.a=6@2", false, "a"),
+        (&["a=5@9", "x=9@1"], ".in.b=3@2", false, "a"),
+    ] {
+        let options = SyncOptions::new().deletes(true).temporary(temporary(is_on));
+        let mut target = tree(&[there, "x=9@1"], false);
+        let files = ["!a=5@9", "x=9@1"];
+        let plan = make_deploy(&mut tree(here, true), &mut target, &files, &options);
+        assert_eq!(summary(&plan), want, "{here:?} {there} {is_on}");
+    }
 }
