@@ -10,7 +10,7 @@ use super::Mirror;
 use crate::connect::sessions::{RetryObserver, Retrying};
 use crate::console::progress::{Board, Meter};
 use crate::display::{self, shown};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::report::jobs::Tally;
 use crate::transfer::upload::LONG;
@@ -87,6 +87,8 @@ pub(super) struct MirrorDisplay<'a> {
     each: bool,
     /// Whether the target is on a server.
     is_upload: bool,
+    /// Whether the target has a list of what was deployed.
+    is_deploy: bool,
     tally: Mutex<Tally<'a>>,
     /// The running transfers, by path.
     meters: Mutex<HashMap<Vec<u8>, Meter<'a>>>,
@@ -112,6 +114,7 @@ impl<'a> MirrorDisplay<'a> {
             board,
             each: mirror.options.is_verbose(),
             is_upload,
+            is_deploy: mirror.wanted.manifest.is_some(),
             tally: Mutex::new(tally),
             meters: Mutex::default(),
             refusals: Mutex::default(),
@@ -133,7 +136,11 @@ impl<'a> MirrorDisplay<'a> {
         tally.done_of(summary.done);
         match result {
             Err(error) if tally.fatal().is_none() => Err(Failure::from(&error)),
-            _ => tally.finish(),
+            // Each file of a deploy that others have changed is one that failed.
+            _ => tally.finish().map_err(|failure| match failure.exit {
+                Exit::Integrity if self.is_deploy => Failure { exit: Exit::Partial, ..failure },
+                _ => failure,
+            }),
         }
     }
 

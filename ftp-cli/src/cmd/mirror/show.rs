@@ -18,7 +18,8 @@ impl Mirror<'_> {
         if self.options.is_quiet() {
             return;
         }
-        if sync.unselected() > 0 && sync.copies() == 0 && sync.same() == 0 {
+        let has_files = sync.copies() + sync.same() + sync.failures().count() > 0;
+        if sync.unselected() > 0 && !has_files {
             stdio.messages.say(format_args!(
                 "no file is selected: {} left out; if several patterns match, the last of them decides",
                 sync.unselected()

@@ -641,3 +641,25 @@ fn a_name_that_changes_only_in_case_loses_nothing_where_case_makes_no_difference
         }
     }
 }
+
+#[test]
+fn files_that_all_differ_are_told_as_such_and_exit_with_12_cl_81() {
+    for (names, options) in
+        [(&["a"][..], &[][..]), (&["a", "b"], &["--exclude", "c"]), (&["a", "b"], &["--dry-run"])]
+    {
+        let (server, here) = (OurServer::start(), TempRoot::new());
+        for name in ["a", "b", "c"] {
+            here.write(format!("tree/{name}"), b"of SRC");
+        }
+        for name in names {
+            server.root.write(format!("www/{name}"), b"of somebody");
+        }
+        let source = here.join("tree");
+        deploy(&["--exclude", "*"], &source, &server.url("www")).exited(0);
+        let keep = if names.len() == 1 { &["--include", "a"][..] } else { &["--exclude", "c"] };
+        let ran = deploy(&[options, keep].concat(), &source, &server.url("www"));
+        ran.exited(12);
+        assert!(!has(&ran, "no file is selected"), "{ran:?}");
+        assert!(has(&ran, "a: not copied: the server has a file of this name"), "{ran:?}");
+    }
+}
