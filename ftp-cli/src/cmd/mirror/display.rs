@@ -17,12 +17,17 @@ use crate::transfer::upload::LONG;
 use crate::transfer::{download, upload};
 use ftp_server::daemon::json::Object;
 
-/// Returns the message about deletions that did not take place.
-pub(super) fn withheld(first: &str, ignores_errors: bool) -> String {
+/// Returns the message about deletions that did not take place. In a deploy, each failure says what
+/// cures it.
+pub(super) fn withheld(first: &str, ignores_errors: bool, is_deploy: bool) -> String {
+    let hint = match is_deploy {
+        true => "",
+        false => "; use --ignore-errors to delete in unaffected directories",
+    };
     match ignores_errors {
         true => format!("nothing deleted where objects failed; first failure: {first}"),
         false => format!(
-            "nothing deleted, because objects of SRC may be missing in DST; first failure: {first}; use --ignore-errors to delete in unaffected directories"
+            "nothing deleted, because objects of SRC may be missing in DST; first failure: {first}{hint}"
         ),
     }
 }
@@ -263,7 +268,7 @@ impl Observer for MirrorDisplay<'_> {
                 let _ = lock(&self.tally).failed(failure, fields);
             }
             Event::Withheld { first, ignores_errors } => {
-                self.observer.messages.say(withheld(first, ignores_errors));
+                self.observer.messages.say(withheld(first, ignores_errors, self.is_deploy));
             }
             _ => {}
         }

@@ -314,9 +314,6 @@ impl<'a> Mirror<'a> {
         }
         if !self.options.is_quiet() {
             sync.notes().for_each(|note| stdio.messages.say(note));
-            if let Some(first) = sync.withheld() {
-                stdio.messages.say(display::withheld(first, self.wanted.ignores_errors));
-            }
         }
         if !self.wanted.is_dry {
             return Ok(false);
@@ -330,6 +327,12 @@ impl<'a> Mirror<'a> {
             self.events.failed(&failure, |error| error);
             last = Some(failure);
             count += 1;
+        }
+        if let Some(first) = sync.withheld() {
+            let wanted = &self.wanted;
+            let message =
+                display::withheld(first, wanted.ignores_errors, wanted.manifest.is_some());
+            stdio.messages.say(message);
         }
         match last {
             None => Ok(true),

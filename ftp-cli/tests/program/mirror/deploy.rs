@@ -158,6 +158,13 @@ fn what_changed_on_the_server_is_told_and_stays_cl_81() {
         let read = |name: &str| String::from_utf8(site.root.read(format!("www/{name}"))).unwrap();
         assert_eq!([read("size"), read("time")], ["changed by hand", "DEPLOYED"]);
         assert_eq!([read("new"), read("gone")], ["of somebody", "deployed"]);
+        // The cause comes first, with its cure.
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let (before, after) = said.split_once("nothing deleted").unwrap();
+        assert!(
+            before.contains("size: not copied") && !after.contains("--ignore-errors"),
+            "{said}"
+        );
         // Something of SRC was not copied, so what it lacks stays too.
         assert_eq!(read("old"), "deployed");
         // The next run says the same.

@@ -289,6 +289,9 @@ pub(crate) fn act(
     for fault in &plan.failures {
         run.report(b"", fault.copy());
     }
+    if plan.is_withheld {
+        reporter.withheld(plan, &plan.causes);
+    }
     if let Some(first) = copiers.first_mut() {
         run.remove_all(first, true);
         run.make_directories(first);
