@@ -261,6 +261,9 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
     for line in ["make sub/deep/er", "copy a.txt", "copy sub/b.bin", "remove sub/old"] {
         assert!(lines.contains(&line), "no {line:?} in {lines:?}");
     }
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert!(said.contains("dry run, nothing changed: 7 files copied, "), "{said}");
+    assert!(said.contains("; 0 files unchanged, 5 directories made, 1 object removed"), "{said}");
     // 5 directories, 7 files and the removed one.
     assert_eq!(lines.len(), 13, "{lines:?}");
     assert_eq!(here.tree(), before);

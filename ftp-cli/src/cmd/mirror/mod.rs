@@ -334,6 +334,7 @@ impl<'a> Mirror<'a> {
                 display::withheld(first, wanted.ignores_errors, wanted.manifest.is_some());
             stdio.messages.say(message);
         }
+        self.sum_up_plan(sync, stdio);
         match last {
             None => Ok(true),
             Some(last) => {
