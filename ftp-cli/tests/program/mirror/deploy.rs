@@ -257,6 +257,14 @@ fn excluded_files_are_neither_sent_nor_deleted_and_no_source_takes_the_name_of_t
     fs::remove_file(source.join("a")).unwrap();
     mirror(&[&options[..], &["--exclude", "logs/"]].concat(), shown(&source), &url).exited(0);
     assert_eq!(server.root.read("www/logs/x"), b"deployed");
+    // Which is told, as is a history that anybody may read.
+    server.root.write("www/b.d/.git/HEAD", b"ref: refs/heads/main");
+    here.mkdir("tree/b.d");
+    let ran = mirror(&[&options[..], &["--exclude", "logs/"]].concat(), shown(&source), &url);
+    ran.exited(0);
+    for words in ["logs: is still in DST: left out now", "b.d/.git: is still in DST: others may"] {
+        assert!(has(&ran, words), "{words}: {ran:?}");
+    }
     assert!(!server.root.join("www/a").exists() && server.root.join("www/list.json").exists());
     // The deploy still owns what it stored there.
     fs::remove_dir_all(source.join("logs")).unwrap();

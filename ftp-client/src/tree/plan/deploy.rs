@@ -209,6 +209,26 @@ impl Planner<'_> {
             && !(chosen.is_some() && self.plan.copies.iter().any(is_sent))
     }
 
+    /// Notes what others can still read: what earlier deploys have stored, and is left out now, and the
+    /// history of a site.
+    pub(super) fn note_exposed(&mut self, path: &[u8], targets: &Targets) {
+        let Some(deploy) = &self.plan.deploy else { return };
+        for item in targets.items() {
+            let (its_path, is_directory) =
+                (join(path, &item.name), item.kind == ObjectKind::Directory);
+            let is_left_out = !self.wish.options.choice.takes(&its_path, is_directory);
+            let what = match () {
+                () if is_directory && item.name == b".git" => "others may read the history in it",
+                () if is_left_out && deploy.owns(&its_path) => {
+                    "left out now, but earlier deploys have stored it"
+                }
+                () => continue,
+            };
+            let note = format!("{}: is still in DST: {what}; remove it yourself", shown(&its_path));
+            self.plan.left_out.push(note);
+        }
+    }
+
     /// Forgets listed files in and below a directory that neither side has.
     pub(super) fn forget_missing(
         &mut self,

@@ -159,6 +159,11 @@ impl Targets {
         Self { items, is_taken, doubt }
     }
 
+    /// Returns all entries.
+    pub(super) fn items(&self) -> &[TreeEntry] {
+        &self.items
+    }
+
     /// Returns the names of all entries.
     pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.items.iter().map(|item| item.name.as_slice())

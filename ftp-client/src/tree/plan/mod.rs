@@ -406,6 +406,7 @@ impl Planner<'_> {
         if there.doubt.is_none() {
             self.forget_missing(path, &items, &targets, there.hides);
         }
+        self.note_exposed(path, &targets);
         let mut spellings = Spellings::new(&items, &targets, temporary, &mut self.budget)?;
         let mut timed = 0;
         for (number, item) in items.iter().enumerate() {
