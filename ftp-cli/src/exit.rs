@@ -399,6 +399,9 @@ impl From<&TreeFault> for Failure {
             Some(Setting::Changed) => ("", "; use --force to take the state of SRC"),
             Some(Setting::Compare) => ("--compare hash: ", ""),
             Some(Setting::Deletions) => ("", "; see --ignore-errors"),
+            Some(Setting::Deployed) => {
+                ("", "; use --manifest, or exclude the list to delete all that SRC lacks")
+            }
             Some(Setting::Manifest) if fault.kind() == ErrorKind::Usage => {
                 ("--manifest: ", "; choose another name with --manifest=NAME")
             }

@@ -115,6 +115,10 @@ impl Default for SyncOptions<'_> {
 }
 
 impl<'a> SyncOptions<'a> {
+    /// The usual name of a [`manifest`](Self::manifest). Without one, a run that would delete a file of
+    /// this name from a server is refused.
+    pub const MANIFEST: &'static str = ".ftp-cli-manifest.json";
+
     /// Returns the default options.
     pub fn new() -> Self {
         Self::default()

@@ -678,3 +678,21 @@ fn files_that_all_differ_are_told_as_such_and_exit_with_12_cl_81() {
         assert!(has(&ran, "a: not copied: the server has a file of this name"), "{ran:?}");
     }
 }
+
+#[test]
+fn a_mirror_that_would_delete_the_list_of_a_deploy_is_refused_cl_81() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    here.write("tree/a", b"deployed");
+    let (source, url) = (here.join("tree"), server.url("www"));
+    deploy(&[], &source, &url).exited(0);
+    server.root.write("www/photo", b"of a user");
+    for options in [&["--delete", "--dry-run"][..], &["--delete"]] {
+        let ran = mirror(options, shown(&source), &url);
+        failed(&ran, 2, "manifest.json: is the list of a deploy, which spares the files of others");
+    }
+    assert!(server.root.join("www/photo").exists());
+    deploy(&["--delete"], &source, &url).exited(0);
+    assert!(server.root.join("www/photo").exists());
+    mirror(&["--delete", "--exclude", LIST], shown(&source), &url).exited(0);
+    assert!(!server.root.join("www/photo").exists() && server.root.join("www").join(LIST).exists());
+}

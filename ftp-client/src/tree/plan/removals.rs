@@ -7,8 +7,9 @@ use super::{DEPTH, Planner, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
-use crate::tree::fault::{TreeFault, shown};
+use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::links::Proof;
+use crate::tree::options::SyncOptions;
 use crate::tree::path::{join, split};
 use crate::tree::scan::Links;
 
@@ -155,6 +156,15 @@ impl Planner<'_> {
             || kind == ObjectKind::File && !self.takes_file(item)
         {
             return Ok(false);
+        }
+        if its_path == SyncOptions::MANIFEST.as_bytes()
+            && self.plan.deploy.is_none()
+            && !self.target.is_local()
+        {
+            let text =
+                "is the list of a deploy, which spares the files of others; nothing was done";
+            let fault = TreeFault::new(ErrorKind::Usage, text).about(&its_path);
+            return Err(fault.of(Setting::Deployed));
         }
         if let Some(why) = self.target.needed(&its_path, item) {
             self.plan.left_out.push(format!("{}: not deleted: {why}", shown(&its_path)));
