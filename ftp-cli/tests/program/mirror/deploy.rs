@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -695,4 +696,26 @@ fn a_mirror_that_would_delete_the_list_of_a_deploy_is_refused_cl_81() {
     assert!(server.root.join("www/photo").exists());
     mirror(&["--delete", "--exclude", LIST], shown(&source), &url).exited(0);
     assert!(!server.root.join("www/photo").exists() && server.root.join("www").join(LIST).exists());
+}
+
+#[test]
+fn nothing_is_taken_from_where_a_link_of_the_server_leads_cl_81_hc_08() {
+    with_servers(|site| {
+        let here = TempRoot::new();
+        let (source, url) = (here.join("tree"), site.url("www"));
+        for name in ["kept", "d/a", "d/e/b"] {
+            here.write(format!("tree/{name}"), name.as_bytes());
+        }
+        deploy(&[], &source, &url).exited(0);
+        // Somebody moves the directory to another disk.
+        fs::rename(site.root.join("www/d"), site.root.join("elsewhere")).unwrap();
+        symlink("../elsewhere", site.root.join("www/d")).unwrap();
+        fs::rename(source.join("d"), source.join("n")).unwrap();
+        let ran = deploy(&["--delete"], &source, &url);
+        assert!(matches!(ran.code(), Some(0 | 8 | 12)), "{ran:?}");
+        for (name, content) in [("elsewhere/a", "d/a"), ("elsewhere/e/b", "d/e/b")] {
+            assert_eq!(site.root.read(name), content.as_bytes(), "{ran:?}");
+        }
+        assert_eq!(site.root.read("www/n/a"), b"d/a");
+    });
 }
