@@ -399,10 +399,17 @@ impl From<&TreeFault> for Failure {
             Some(Setting::Changed) => ("", "; use --force to take the state of SRC"),
             Some(Setting::Compare) => ("--compare hash: ", ""),
             Some(Setting::Deletions) => ("", "; see --ignore-errors"),
+            Some(Setting::Deployed) => {
+                ("", "; use --manifest, or exclude the list to delete all that SRC lacks")
+            }
+            Some(Setting::Manifest) if fault.kind() == ErrorKind::Usage => {
+                ("--manifest: ", "; choose another name with --manifest=NAME")
+            }
             Some(Setting::Manifest) => ("--manifest: ", ""),
             Some(Setting::Moves) => ("--remove-source: ", ""),
             Some(Setting::Parents) => ("", CREATE_DIRECTORIES),
             Some(Setting::Permissions) => ("--perms: ", ""),
+            Some(Setting::Replaced) => ("", "; use --delete to replace it"),
             Some(Setting::Source) => ("", "; use ftp-cli get, or fxp without -r"),
             Some(Setting::Temporary) => ("--temp: ", ""),
             _ => ("", ""),

@@ -261,6 +261,9 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
     for line in ["make sub/deep/er", "copy a.txt", "copy sub/b.bin", "remove sub/old"] {
         assert!(lines.contains(&line), "no {line:?} in {lines:?}");
     }
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert!(said.contains("dry run, nothing changed: 7 files copied, "), "{said}");
+    assert!(said.contains("; 0 files unchanged, 5 directories made, 1 object removed"), "{said}");
     // 5 directories, 7 files and the removed one.
     assert_eq!(lines.len(), 13, "{lines:?}");
     assert_eq!(here.tree(), before);
@@ -274,6 +277,16 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
     let ran = mirror(&["--dry-run"], shown(&target), &server.url("none"));
     assert_eq!(ran.succeeded(), b"make .\nmake sub\ncopy sub/old\n");
     assert!(!server.root.join("none").exists());
+    // What the run would refuse, with its exit status.
+    let (up, down) = (server.url("no/parent"), here.join("no/parent"));
+    for (source, target, code) in
+        [(shown(&target), &*up, 8), (&server.url("tree"), shown(&down), 3)]
+    {
+        for options in [&["--dry-run"][..], &[]] {
+            failed(&mirror(options, source, target), code, "use --create-dirs");
+        }
+        mirror(&["--dry-run", "--create-dirs"], source, target).exited(0);
+    }
     // Every server gets the QUIT.
     let (from, to) = (server.url("tree"), server.url("none"));
     for (command, source, target, servers) in [

@@ -87,6 +87,11 @@ impl TemporaryName {
         let (directory, name) = split(path);
         join(directory, &[&self.before, name, &self.after].concat())
     }
+
+    /// Returns the name of the file whose temporary name this is, if it is one.
+    pub(crate) fn file_of<'n>(&self, temporary: &'n [u8]) -> Option<&'n [u8]> {
+        temporary.strip_prefix(&*self.before)?.strip_suffix(&*self.after)
+    }
 }
 
 /// The upload of one file: a job that can be attempted several times.

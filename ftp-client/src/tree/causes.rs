@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::path::is_below;
+
 /// Largest size in bytes of the paths of directories that are told apart. Beyond it, a failure
 /// counts for the whole tree, so that a hostile server cannot fill the memory.
 const PATHS: usize = 1 << 20;
@@ -67,12 +69,6 @@ impl Causes {
             false => self.directories.is_empty(),
         }
     }
-}
-
-/// Returns whether `path` is `directory`, or is below it.
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    directory.is_empty()
-        || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 #[cfg(test)]

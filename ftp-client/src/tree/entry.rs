@@ -68,6 +68,16 @@ impl Stamp {
         Self { earliest, latest, is_listed: false }
     }
 
+    /// Returns whether a listing can show this range: a day in an unknown time zone at most.
+    pub(crate) const fn may_be((earliest, latest): (i64, i64)) -> bool {
+        // The year 9999 and more.
+        const FAR: i64 = 1 << 38;
+        -FAR < earliest
+            && earliest <= latest
+            && latest < FAR
+            && latest - earliest <= AHEAD + 86_399 + BEHIND
+    }
+
     /// Returns the time if it is known to the second.
     pub(crate) fn exact(self) -> Option<i64> {
         (self.earliest == self.latest).then_some(self.earliest)

@@ -39,6 +39,8 @@ pub enum Setting {
     Compare,
     /// [`deletes`](super::SyncOptions::deletes): what holds back deletions.
     Deletions,
+    /// A [`manifest`](super::SyncOptions::manifest) that this run does not use.
+    Deployed,
     /// [`links`](super::SyncOptions::links).
     Links,
     /// [`manifest`](super::SyncOptions::manifest).
@@ -49,6 +51,8 @@ pub enum Setting {
     Parents,
     /// [`permissions`](super::SyncOptions::permissions).
     Permissions,
+    /// [`deletes`](super::SyncOptions::deletes): what an object of another type would replace.
+    Replaced,
     /// The source itself.
     Source,
     /// [`temporary`](super::SyncOptions::temporary).

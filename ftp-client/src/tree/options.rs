@@ -115,6 +115,10 @@ impl Default for SyncOptions<'_> {
 }
 
 impl<'a> SyncOptions<'a> {
+    /// The usual name of a [`manifest`](Self::manifest). Without one, a run that would delete a file of
+    /// this name from a server is refused.
+    pub const MANIFEST: &'static str = ".ftp-cli-manifest.json";
+
     /// Returns the default options.
     pub fn new() -> Self {
         Self::default()
@@ -134,8 +138,8 @@ impl<'a> SyncOptions<'a> {
     /// With it, files are compared by content, without help of the server, and only files are
     /// deleted that the list names and that are still as an earlier run left them. A file that
     /// changed on the server, or that the list does not name, is not replaced, which is a failure.
-    /// A list that is missing, incomplete or not of this program proves nothing: then all files
-    /// are compared with the server's, and nothing is deleted.
+    /// A list that is missing or incomplete proves nothing: then all files are compared with the
+    /// server's, and nothing is deleted. A source with a file of this name is refused.
     pub fn manifest(mut self, name: Option<String>) -> Self {
         self.manifest = name;
         self
@@ -157,8 +161,9 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets the largest number of deletions; a plan with more is refused (default: none). A source
-    /// without files deletes only if there is such a number.
+    /// Sets the largest number of deletions; a plan with more is refused (default: none). A rename
+    /// counts as one: the server may refuse it. A source without files deletes only if there is such
+    /// a number.
     pub const fn most_deletions(mut self, most: Option<usize>) -> Self {
         self.most_deletions = most;
         self

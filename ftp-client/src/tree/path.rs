@@ -36,6 +36,12 @@ pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Returns whether `path` is `directory`, or is below it.
+pub(crate) fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty()
+        || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
 /// Returns the names from the server's root to an object. Returns `None` if the path is relative
 /// and the server does not report the current directory.
 pub fn absolute(client: &mut Client, path: &[u8]) -> Option<Vec<Vec<u8>>> {

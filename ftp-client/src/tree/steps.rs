@@ -55,7 +55,7 @@ ftp_proto::debug_fields!(PlannedStep {
 pub enum Excess {
     /// More objects would be deleted than [`SyncOptions::most_deletions`](super::SyncOptions::most_deletions) allows.
     TooMany {
-        /// The number of objects.
+        /// The number of objects, with those that are renamed.
         planned: usize,
         /// The largest number that is allowed.
         most: usize,
@@ -86,8 +86,11 @@ impl TreeSync<'_> {
             step(Action::Link, join(place, &link.name))
         });
         let modes = plan.modes.iter().map(move |mode| step(Action::SetMode, mode.path.clone()));
-        let removed = plan.removed().map(move |removal| step(Action::Delete, removal.path.clone()));
-        made.chain(copies).chain(links).chain(removed).chain(modes)
+        let removed = move |first| {
+            let removed = plan.removed().filter(move |removal| removal.is_first == first);
+            removed.map(move |removal| step(Action::Delete, removal.path.clone()))
+        };
+        removed(true).chain(made).chain(copies).chain(links).chain(removed(false)).chain(modes)
     }
 
     /// Returns the objects that cannot be synchronized.
@@ -140,7 +143,7 @@ impl TreeSync<'_> {
     /// Returns why [`run`](Self::run) would refuse the plan, if it would.
     #[must_use]
     pub fn excess(&self) -> Option<Excess> {
-        let planned = self.plan.removed().count();
+        let planned = self.plan.most_removed();
         match self.options.most_deletions {
             Some(most) if planned > most => Some(Excess::TooMany { planned, most }),
             None if self.plan.has_empty_source && planned > 0 => {

@@ -238,7 +238,13 @@ fn plan_down<'s>(
     }
     let found = match Directory::open(here) {
         Ok(ground) => Some(ground),
-        Err(error) if error.kind() == IoErrorKind::NotFound => None,
+        Err(error) if error.kind() == IoErrorKind::NotFound => {
+            let is_missing = |above: &Path| !above.as_os_str().is_empty() && !above.is_dir();
+            if options.is_dry && !options.creates_parents && here.parent().is_some_and(is_missing) {
+                return Err(local(here, &error).of(Setting::Parents));
+            }
+            None
+        }
         Err(error) => return Err(local(here, &error)),
     };
     let wish = PlanOptions { options, rule: rule(options, true), objects: OBJECTS };
@@ -283,6 +289,7 @@ fn plan_up<'s>(
         to.hand.shows_modes = options.permissions;
         let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
         let seen = look_for(&mut target)?;
+        check_parent(&mut target, &seen, options)?;
         let name = options.manifest.as_deref();
         let deploy =
             name.map(|name| Deploy::read(&mut target, name, &seen, options)).transpose()?;
@@ -319,6 +326,7 @@ fn plan_across<'s>(
         to.hand.client()?;
         let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
         let seen = look_for(&mut target)?;
+        check_parent(&mut target, &seen, options)?;
         from.hand.client()?;
         let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
         look_at(&mut source, target.kept())?;
@@ -390,7 +398,8 @@ fn run_up(
     let names = learn_names(&mut to.hand, to.top, &plan)?;
     let mut deploy = plan.deploy.take().map(|deploy| *deploy);
     if let Some(deploy) = &mut deploy {
-        deploy.announce((&mut to.hand, to.pool, to.top), reporter)?;
+        let deletes = plan.removed().next().is_some();
+        deploy.announce((&mut to.hand, to.pool, to.top), deletes, reporter)?;
     }
     let temporary = options.temporary.as_ref();
     // With a temporary name, permissions or a resume, other commands come between two uploads.
@@ -514,6 +523,24 @@ fn make_top(
         };
         reporter.next(&mut attempt, b"", fault, &mut |fault| hand.replaces(fault))?;
     }
+}
+
+/// In a dry run, checks that the top could be created.
+fn check_parent(
+    target: &mut RemoteTree<'_, '_>,
+    seen: &TargetSeen,
+    options: &SyncOptions<'_>,
+) -> Result<(), TreeFault> {
+    let (above, _) = split(target.top);
+    let is_asked = options.is_dry && !options.creates_parents && seen.is_new && seen.is_sure;
+    if is_asked
+        && !above.is_empty()
+        && target.hand.ask(|client| Ok(client.shows_directory(above)?))? == Some(false)
+    {
+        let fault = TreeFault::new(ErrorKind::Refused, "the parent directory does not exist");
+        return Err(fault.about(target.top).of(Setting::Parents));
+    }
+    Ok(())
 }
 
 /// Creates the local top, and its parents if requested.

@@ -10,19 +10,24 @@ use super::Mirror;
 use crate::connect::sessions::{RetryObserver, Retrying};
 use crate::console::progress::{Board, Meter};
 use crate::display::{self, shown};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::report::jobs::Tally;
 use crate::transfer::upload::LONG;
 use crate::transfer::{download, upload};
 use ftp_server::daemon::json::Object;
 
-/// Returns the message about deletions that did not take place.
-pub(super) fn withheld(first: &str, ignores_errors: bool) -> String {
+/// Returns the message about deletions that did not take place. In a deploy, each failure says what
+/// cures it.
+pub(super) fn withheld(first: &str, ignores_errors: bool, is_deploy: bool) -> String {
+    let hint = match is_deploy {
+        true => "",
+        false => "; use --ignore-errors to delete in unaffected directories",
+    };
     match ignores_errors {
         true => format!("nothing deleted where objects failed; first failure: {first}"),
         false => format!(
-            "nothing deleted, because objects of SRC may be missing in DST; first failure: {first}; use --ignore-errors to delete in unaffected directories"
+            "nothing deleted, because objects of SRC may be missing in DST; first failure: {first}{hint}"
         ),
     }
 }
@@ -87,6 +92,8 @@ pub(super) struct MirrorDisplay<'a> {
     each: bool,
     /// Whether the target is on a server.
     is_upload: bool,
+    /// Whether the target has a list of what was deployed.
+    is_deploy: bool,
     tally: Mutex<Tally<'a>>,
     /// The running transfers, by path.
     meters: Mutex<HashMap<Vec<u8>, Meter<'a>>>,
@@ -112,6 +119,7 @@ impl<'a> MirrorDisplay<'a> {
             board,
             each: mirror.options.is_verbose(),
             is_upload,
+            is_deploy: mirror.wanted.manifest.is_some(),
             tally: Mutex::new(tally),
             meters: Mutex::default(),
             refusals: Mutex::default(),
@@ -133,7 +141,11 @@ impl<'a> MirrorDisplay<'a> {
         tally.done_of(summary.done);
         match result {
             Err(error) if tally.fatal().is_none() => Err(Failure::from(&error)),
-            _ => tally.finish(),
+            // Each file of a deploy that others have changed is one that failed.
+            _ => tally.finish().map_err(|failure| match failure.exit {
+                Exit::Integrity if self.is_deploy => Failure { exit: Exit::Partial, ..failure },
+                _ => failure,
+            }),
         }
     }
 
@@ -256,7 +268,7 @@ impl Observer for MirrorDisplay<'_> {
                 let _ = lock(&self.tally).failed(failure, fields);
             }
             Event::Withheld { first, ignores_errors } => {
-                self.observer.messages.say(withheld(first, ignores_errors));
+                self.observer.messages.say(withheld(first, ignores_errors, self.is_deploy));
             }
             _ => {}
         }

@@ -290,8 +290,10 @@ impl<'a> Mirror<'a> {
     ) -> Result<bool, Failure> {
         match sync.excess() {
             Some(Excess::TooMany { planned, most }) => {
+                let is_renamed = sync.steps().any(|step| step.action == Action::Rename);
+                let what = if is_renamed { "deleted or renamed" } else { "deleted" };
                 let message = format!(
-                    "{} would be deleted, but --max-delete is {most}; nothing was done; raise --max-delete to delete them",
+                    "{} would be {what}, but --max-delete is {most}; nothing was done; raise --max-delete to do it",
                     counted(planned, "object")
                 );
                 return Err(Failure::new(Exit::Limit, message));
@@ -312,9 +314,6 @@ impl<'a> Mirror<'a> {
         }
         if !self.options.is_quiet() {
             sync.notes().for_each(|note| stdio.messages.say(note));
-            if let Some(first) = sync.withheld() {
-                stdio.messages.say(display::withheld(first, self.wanted.ignores_errors));
-            }
         }
         if !self.wanted.is_dry {
             return Ok(false);
@@ -329,6 +328,13 @@ impl<'a> Mirror<'a> {
             last = Some(failure);
             count += 1;
         }
+        if let Some(first) = sync.withheld() {
+            let wanted = &self.wanted;
+            let message =
+                display::withheld(first, wanted.ignores_errors, wanted.manifest.is_some());
+            stdio.messages.say(message);
+        }
+        self.sum_up_plan(sync, stdio);
         match last {
             None => Ok(true),
             Some(last) => {

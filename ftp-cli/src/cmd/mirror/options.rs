@@ -13,9 +13,6 @@ use crate::exit::Failure;
 use crate::options::{Options, values};
 use crate::transfer::options::{TransferOptions, Verify, journals};
 
-/// The list of a deploy, unless `--manifest` has a name.
-const MANIFEST: &str = ".ftp-cli-manifest.json";
-
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
     pub(super) filter: Filter,
@@ -88,7 +85,7 @@ impl MirrorOptions {
             return Err(Failure::usage("--backup-dir: expected a directory"));
         }
         let manifest = options.optional("manifest").map(|name| match name.map(OsStr::to_str) {
-            None => Ok(MANIFEST.to_owned()),
+            None => Ok(SyncOptions::MANIFEST.to_owned()),
             Some(Some(name)) => Ok(name.to_owned()),
             Some(None) => Err(Failure::usage("--manifest: expected a NAME in UTF-8")),
         });

@@ -18,7 +18,8 @@ impl Mirror<'_> {
         if self.options.is_quiet() {
             return;
         }
-        if sync.unselected() > 0 && sync.copies() == 0 && sync.same() == 0 {
+        let has_files = sync.copies() + sync.same() + sync.failures().count() > 0;
+        if sync.unselected() > 0 && !has_files {
             stdio.messages.say(format_args!(
                 "no file is selected: {} left out; if several patterns match, the last of them decides",
                 sync.unselected()
@@ -82,20 +83,43 @@ impl Mirror<'_> {
         output::print(&mut stdio.output, &text)
     }
 
-    /// Prints the totals: as one line, or with `--stats` as a table.
+    /// Prints the totals of a dry run, which are those of the run if nothing fails.
+    pub(super) fn sum_up_plan(&self, sync: &TreeSync<'_>, stdio: &Stdio) {
+        let mut done = Summary::default();
+        // The top is not counted.
+        for step in sync.steps().filter(|step| !step.path.is_empty()) {
+            *match step.action {
+                Action::Make => &mut done.made,
+                Action::Copy => &mut done.copied,
+                Action::Link => &mut done.links,
+                Action::Delete => &mut done.removed,
+                Action::Rename => &mut done.renamed,
+                _ => &mut done.modes,
+            } += 1;
+        }
+        (done.same, done.failed) = (sync.same(), sync.failures().count());
+        let counts = counts(&done, sync.unselected());
+        self.say_totals("dry run, nothing changed: ", &counts, &display::size(sync.bytes()), stdio);
+    }
+
+    /// Prints the totals of a run.
     pub(super) fn sum_up(&self, done: &Summary, unselected: usize, time: Duration, stdio: &Stdio) {
         stdio.messages.usage().add(done.copied as u64, done.bytes);
-        let counts = counts(done, unselected);
         let moved = display::transferred(done.bytes, time);
+        self.say_totals("", &counts(done, unselected), &moved, stdio);
+    }
+
+    /// Prints totals as one line, or with `--stats` as a table.
+    fn say_totals(&self, before: &str, counts: &[Total], moved: &str, stdio: &Stdio) {
         if self.wanted.stats && !self.events.is_on() {
-            for line in table(&counts, &moved) {
+            for line in table(counts, moved) {
                 stdio.messages.say(line);
             }
             return;
         }
         // Without a terminal too; `--json` has an event for this.
         let is_said = !self.options.is_quiet() && (self.is_talkative || !self.events.is_on());
-        stdio.messages.say_if(is_said, line(&counts, &moved));
+        stdio.messages.say_if(is_said, format_args!("{before}{}", line(counts, moved)));
     }
 }
 

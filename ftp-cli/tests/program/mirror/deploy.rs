@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -158,6 +159,13 @@ fn what_changed_on_the_server_is_told_and_stays_cl_81() {
         let read = |name: &str| String::from_utf8(site.root.read(format!("www/{name}"))).unwrap();
         assert_eq!([read("size"), read("time")], ["changed by hand", "DEPLOYED"]);
         assert_eq!([read("new"), read("gone")], ["of somebody", "deployed"]);
+        // The cause comes first, with its cure.
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let (before, after) = said.split_once("nothing deleted").unwrap();
+        assert!(
+            before.contains("size: not copied") && !after.contains("--ignore-errors"),
+            "{said}"
+        );
         // Something of SRC was not copied, so what it lacks stays too.
         assert_eq!(read("old"), "deployed");
         // The next run says the same.
@@ -226,13 +234,22 @@ fn a_list_that_is_not_whole_deletes_nothing_and_proves_nothing_cl_81() {
 }
 
 #[test]
-fn excluded_files_are_neither_sent_nor_deleted_and_the_list_is_never_copied_cl_81() {
+fn excluded_files_are_neither_sent_nor_deleted_and_no_source_takes_the_name_of_the_list_cl_81() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let (source, url) = (here.join("tree"), server.url("www"));
-    for name in ["a", "b", "logs/x", "list.json", "list.json.new"] {
+    for name in ["a", "b", "logs/x"] {
         here.write(format!("tree/{name}"), b"deployed");
     }
     let options = ["--manifest=list.json", "--delete"];
+    for name in ["list.json", "list.json.new", "list.json/x"] {
+        let path = here.write(format!("tree/{name}"), b"deployed");
+        let ran = mirror(&options, shown(&source), &url);
+        failed(&ran, 2, ": exists in SRC, but is the name of the list in DST; choose another name");
+        mirror(&[&options[..], &["--exclude", "list.json*"]].concat(), shown(&source), &url)
+            .exited(0);
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_dir(source.join("list.json")).unwrap();
     mirror(&options, shown(&source), &url).exited(0);
     let list = String::from_utf8(server.root.read("www/list.json")).unwrap();
     assert!(list.contains("\"path\":\"logs/x\"") && !list.contains("list.json"), "{list}");
@@ -241,6 +258,14 @@ fn excluded_files_are_neither_sent_nor_deleted_and_the_list_is_never_copied_cl_8
     fs::remove_file(source.join("a")).unwrap();
     mirror(&[&options[..], &["--exclude", "logs/"]].concat(), shown(&source), &url).exited(0);
     assert_eq!(server.root.read("www/logs/x"), b"deployed");
+    // Which is told, as is a history that anybody may read.
+    server.root.write("www/b.d/.git/HEAD", b"ref: refs/heads/main");
+    here.mkdir("tree/b.d");
+    let ran = mirror(&[&options[..], &["--exclude", "logs/"]].concat(), shown(&source), &url);
+    ran.exited(0);
+    for words in ["logs: is still in DST: left out now", "b.d/.git: is still in DST: others may"] {
+        assert!(has(&ran, words), "{words}: {ran:?}");
+    }
     assert!(!server.root.join("www/a").exists() && server.root.join("www/list.json").exists());
     // The deploy still owns what it stored there.
     fs::remove_dir_all(source.join("logs")).unwrap();
@@ -372,7 +397,7 @@ fn start(gate: &Gate, server: SocketAddr, source: &Path, url: &str) -> Running {
 
 const ENOUGH: Duration = Duration::from_secs(60);
 
-/// Writes two versions of a source.
+/// Writes two versions of a source, between which a file becomes a directory and the reverse.
 fn two_versions(here: &TempRoot) {
     let first = [
         ("a", "first a"),
@@ -380,6 +405,8 @@ fn two_versions(here: &TempRoot) {
         ("sub/longer", "short"),
         ("gone/x", "is removed"),
         ("moved/m", "has a content of its own"),
+        ("kind", "was a file"),
+        ("other/kind", "was in a directory"),
     ];
     let second = [
         ("a", "other a"),
@@ -387,6 +414,8 @@ fn two_versions(here: &TempRoot) {
         ("sub/longer", "this is longer now"),
         ("new/m2", "has a content of its own"),
         ("new/n", "is new"),
+        ("kind/file", "is in a directory"),
+        ("other", "is a file"),
     ];
     for (top, files) in [("one", first), ("two", second)] {
         for (number, (name, content)) in files.iter().enumerate() {
@@ -498,7 +527,7 @@ fn two_deploys_at_once_notice_each_other_and_lose_nothing_cl_81() {
     deploy_base(&site, &here);
     // The other source has files of the same names and sizes, and one more.
     for (name, content) in
-        [("a", "third a"), ("sub/same", "the SAME"), ("new/n", "is old"), ("other", "too")]
+        [("a", "third a"), ("sub/same", "the SAME"), ("new/n", "is old"), ("more", "too")]
     {
         age(&here.write(format!("three/{name}"), content.as_bytes()), 3);
     }
@@ -529,7 +558,7 @@ fn two_deploys_at_once_notice_each_other_and_lose_nothing_cl_81() {
         }
         assert_eq!(ran.code(), Some(0), "{shown}: {ran:?}");
         let mut there = contents(&site.root.join(&top));
-        there.remove("other");
+        there.remove("more");
         assert_eq!(there, wanted(&mine), "{shown}: {ran:?}");
         let ran = deploy(&["--delete"], &mine, &site.url(&top));
         assert_eq!(ran.code(), Some(0), "{shown}: {ran:?}");
@@ -537,4 +566,156 @@ fn two_deploys_at_once_notice_each_other_and_lose_nothing_cl_81() {
         fs::remove_dir_all(site.root.join(&top)).unwrap();
     }
     assert!(noticed > 5, "{noticed}");
+}
+
+#[test]
+fn a_deploy_that_only_deletes_stops_if_another_one_has_begun_cl_81() {
+    let (site, here) = (OurServer::start(), TempRoot::new());
+    for name in ["a", "old"] {
+        age(&here.write(format!("one/{name}"), b"first"), 9);
+        age(&here.write(format!("three/{name}"), b"third"), 3);
+    }
+    age(&here.write("two/a", b"first"), 9);
+    deploy_base(&site, &here);
+    let mut stopped = 0;
+    for number in 1.. {
+        let top = format!("hold{number}");
+        copy_base(&site, &top);
+        let gate = Gate::start(site.address, number, Stop::Hold);
+        let mut running = start(&gate, site.address, &here.join("two"), &site.url(&top));
+        if running.wait_until(ENOUGH, || gate.stopped.try_recv().ok()).is_err() {
+            break;
+        }
+        let other = deploy(&["--delete"], &here.join("three"), &site.url(&top));
+        gate.go.send(()).unwrap();
+        let status = running.wait(Instant::now() + ENOUGH).unwrap();
+        let there = contents(&site.root.join(&top));
+        match status.code() {
+            Some(15) => {
+                stopped += 1;
+                other.exited(0);
+                assert_eq!(there["old"], "third", "{number}");
+            }
+            // Held before it has read the list, or after it has announced itself.
+            code => assert!(matches!(code, Some(0 | 12)), "{number}: {status}"),
+        }
+    }
+    assert!(stopped > 2, "{stopped}");
+}
+
+#[test]
+fn the_list_names_what_was_sent_although_it_changed_after_it_was_read_cl_81() {
+    let (site, here) = (OurServer::start(), TempRoot::new());
+    let (source, mut changed) = (here.join("tree"), 0);
+    for number in 1.. {
+        age(&here.write("tree/a", b"as planned"), 9);
+        let url = site.url(format!("www{number}"));
+        let gate = Gate::start(site.address, number, Stop::Hold);
+        let mut running = start(&gate, site.address, &source, &url);
+        if running.wait_until(ENOUGH, || gate.stopped.try_recv().ok()).is_err() {
+            break;
+        }
+        here.write("tree/a", b"and changed before it was sent");
+        gate.go.send(()).unwrap();
+        let status = running.wait(Instant::now() + ENOUGH).unwrap();
+        let there = fs::read_to_string(site.root.join(format!("www{number}/a")));
+        changed += usize::from(there.is_ok_and(|there| there.starts_with("and")));
+        let ran = deploy(&["--delete"], &source, &url);
+        assert_eq!(ran.code(), Some(0), "{number}: {status} {ran:?}");
+        let ran = deploy(&["--delete"], &source, &url);
+        assert!(!has(&ran, "> STOR"), "{number}: {status} {ran:?}");
+        assert_eq!(contents(&source), contents(&site.root.join(format!("www{number}"))));
+    }
+    assert!(changed > 10, "{changed}");
+}
+
+#[test]
+fn a_name_that_changes_only_in_case_loses_nothing_where_case_makes_no_difference_cl_81() {
+    for (shown, kind) in Kind::folding().into_iter().filter(|(_, kind)| kind.no_case) {
+        let (server, here) = (FoldingServer::start(kind), TempRoot::new());
+        let (source, url) = (here.join("tree"), server.url("www"));
+        for name in ["Readme", "Sub/File", "Sub/changed"] {
+            age(&here.write(format!("tree/{name}"), name.as_bytes()), 9);
+        }
+        deploy(&[], &source, &url).exited(0);
+        fs::remove_dir_all(&source).unwrap();
+        for (name, content) in
+            [("README", "Readme"), ("sub/file", "Sub/File"), ("sub/CHANGED", "changed here")]
+        {
+            age(&here.write(format!("tree/{name}"), content.as_bytes()), 9);
+        }
+        for run in 0..3 {
+            let ran = deploy(&["--delete"], &source, &url);
+            let shown = format!("{shown} {run} {ran:?}");
+            for name in ["README", "sub/file"] {
+                let there = server.read(&format!("www/{name}"));
+                assert_eq!(there.unwrap(), here.read(format!("tree/{name}")), "{shown}");
+            }
+            assert!(ran.code() == Some(0) || shown.contains("cut"), "{shown}");
+            // The second run learns the time that the server lists.
+            assert!(run < 2 || !has(&ran, "> STOR") || shown.contains("cut"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn files_that_all_differ_are_told_as_such_and_exit_with_12_cl_81() {
+    for (names, options) in
+        [(&["a"][..], &[][..]), (&["a", "b"], &["--exclude", "c"]), (&["a", "b"], &["--dry-run"])]
+    {
+        let (server, here) = (OurServer::start(), TempRoot::new());
+        for name in ["a", "b", "c"] {
+            here.write(format!("tree/{name}"), b"of SRC");
+        }
+        for name in names {
+            server.root.write(format!("www/{name}"), b"of somebody");
+        }
+        let source = here.join("tree");
+        deploy(&["--exclude", "*"], &source, &server.url("www")).exited(0);
+        let keep = if names.len() == 1 { &["--include", "a"][..] } else { &["--exclude", "c"] };
+        let ran = deploy(&[options, keep].concat(), &source, &server.url("www"));
+        ran.exited(12);
+        assert!(!has(&ran, "no file is selected"), "{ran:?}");
+        assert!(has(&ran, "a: not copied: the server has a file of this name"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_mirror_that_would_delete_the_list_of_a_deploy_is_refused_cl_81() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    here.write("tree/a", b"deployed");
+    let (source, url) = (here.join("tree"), server.url("www"));
+    deploy(&[], &source, &url).exited(0);
+    server.root.write("www/photo", b"of a user");
+    for options in [&["--delete", "--dry-run"][..], &["--delete"]] {
+        let ran = mirror(options, shown(&source), &url);
+        failed(&ran, 2, "manifest.json: is the list of a deploy, which spares the files of others");
+    }
+    assert!(server.root.join("www/photo").exists());
+    deploy(&["--delete"], &source, &url).exited(0);
+    assert!(server.root.join("www/photo").exists());
+    mirror(&["--delete", "--exclude", LIST], shown(&source), &url).exited(0);
+    assert!(!server.root.join("www/photo").exists() && server.root.join("www").join(LIST).exists());
+}
+
+#[test]
+fn nothing_is_taken_from_where_a_link_of_the_server_leads_cl_81_hc_08() {
+    with_servers(|site| {
+        let here = TempRoot::new();
+        let (source, url) = (here.join("tree"), site.url("www"));
+        for name in ["kept", "d/a", "d/e/b"] {
+            here.write(format!("tree/{name}"), name.as_bytes());
+        }
+        deploy(&[], &source, &url).exited(0);
+        // Somebody moves the directory to another disk.
+        fs::rename(site.root.join("www/d"), site.root.join("elsewhere")).unwrap();
+        symlink("../elsewhere", site.root.join("www/d")).unwrap();
+        fs::rename(source.join("d"), source.join("n")).unwrap();
+        let ran = deploy(&["--delete"], &source, &url);
+        assert!(matches!(ran.code(), Some(0 | 8 | 12)), "{ran:?}");
+        for (name, content) in [("elsewhere/a", "d/a"), ("elsewhere/e/b", "d/e/b")] {
+            assert_eq!(site.root.read(name), content.as_bytes(), "{ran:?}");
+        }
+        assert_eq!(site.root.read("www/n/a"), b"d/a");
+    });
 }

@@ -21,7 +21,7 @@ type Held = (Vec<u8>, Directory, Option<PathBuf>);
 
 /// A local tree.
 pub(crate) struct LocalSide<'a> {
-    top: &'a Directory,
+    pub(super) top: &'a Directory,
     /// The backup, if this is the target.
     pub(crate) backup: Option<&'a Backup>,
     /// The path of the tree as the caller wrote it.

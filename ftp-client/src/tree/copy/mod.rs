@@ -21,11 +21,12 @@ use std::collections::HashSet;
 use ftp_proto::Verb;
 
 use super::fault::{Setting, TreeFault};
+use super::manifest::Sum;
 use super::names::{Relation, ShownNames};
 use super::path::join;
 use super::plan::{OBJECTS, Plan, PlannedCopy, PlannedLink, Removal};
 use super::probe::with_probe;
-use super::scan::{Contents, RemoteTree, Scan};
+use super::scan::{Contents, LocalTree, RemoteTree, Scan};
 use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::ErrorKind;
@@ -265,6 +266,18 @@ impl Copier<'_> {
                 let limits = Budget::default().limits(OBJECTS);
                 RemoteTree::new(hand, place.top, place.list).list(path, limits)
             }
+        }
+    }
+
+    /// Returns the content of a file of a local source.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be read, and `Integrity` if it changes meanwhile.
+    pub(crate) fn sum(&self, path: &[u8]) -> Result<Sum, TreeFault> {
+        match self {
+            Self::Up(Up { from, .. }) => LocalTree(Some(from.top)).sum(path),
+            Self::Down(_) | Self::Across(_) => Err(no_local_side()),
         }
     }
 

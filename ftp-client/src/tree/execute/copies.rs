@@ -6,12 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::client::Client;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind, UploadFault};
 use crate::pool::NotLent;
 use crate::pool::crew::{Worker, work};
 use crate::tree::copy::{Copied, Copier, copy_together};
 use crate::tree::fault::TreeFault;
-use crate::tree::manifest::Sum;
 use crate::tree::plan::{LARGE, PlannedCopy};
 
 /// Copies the large files, one after the other, each over the connections of all jobs. Otherwise a
@@ -193,10 +192,8 @@ impl Run<'_> {
                     let place = plan.directories.get(copy.place).map(|place| place.path.as_slice());
                     self.note_written(place.unwrap_or_default(), &copy.name);
                 }
-                // What changed since it was read is not what the list would say.
-                let is_known = |sum: &Sum| copied.source == Some(sum.identity);
-                if copy.sum.as_deref().is_some_and(is_known) {
-                    self.stored.push(number);
+                if copy.sum.is_some() {
+                    self.stored.push((number, copied.source));
                 }
                 let unset = copied.unset.take();
                 self.done.copied += 1;
@@ -215,7 +212,14 @@ impl Run<'_> {
                     }
                 }
             }
-            Err(failure) => self.fail(copy.place, &path, failure, DirectoryState::Failed),
+            Err(failure) => {
+                let cause = failure.cause();
+                let is_changed = matches!(cause, Some(Error::Upload(UploadFault::LocalChanged)));
+                if copy.sum.is_some() && is_changed {
+                    self.stored.push((number, None));
+                }
+                self.fail(copy.place, &path, failure, DirectoryState::Failed);
+            }
         }
     }
 }

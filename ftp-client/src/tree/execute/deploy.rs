@@ -46,7 +46,7 @@ impl<'a> Run<'a> {
                 if let Some(deploy) = &mut self.deploy {
                     deploy.forget(from);
                 }
-                self.stored.push(number);
+                self.stored.push((number, copy.sum.as_ref().map(|sum| sum.identity)));
                 self.renamed.insert(from);
                 self.reporter.on.event(Event::Renamed { from, path: &path });
             }
@@ -91,9 +91,10 @@ impl<'a> Run<'a> {
 
     /// Notes the files that this run has stored, with the times that the server lists now.
     fn note_stored(&self, copier: &mut Copier<'_>, deploy: &mut Deploy) -> Result<(), TreeFault> {
-        let mut places: BTreeMap<usize, Vec<&PlannedCopy>> = BTreeMap::new();
-        for copy in self.stored.iter().filter_map(|number| self.plan.copies.get(*number)) {
-            places.entry(copy.place).or_default().push(copy);
+        let mut places: BTreeMap<usize, Vec<(&PlannedCopy, _)>> = BTreeMap::new();
+        for (number, sent) in &self.stored {
+            let Some(copy) = self.plan.copies.get(*number) else { continue };
+            places.entry(copy.place).or_default().push((copy, *sent));
         }
         for (place, copies) in places {
             let Some(place) = self.plan.directories.get(place) else { continue };
@@ -104,18 +105,25 @@ impl<'a> Run<'a> {
                 Err(failure) if failure.ends_run() => return Err(failure),
                 Err(_) => Vec::new(),
             };
-            for copy in copies {
+            for (copy, sent) in copies {
                 let found = items.binary_search_by(|item| item.name.cmp(&copy.name));
                 let found = found.ok().and_then(|at| items.get(at));
-                let size = copy.sum.as_ref().map(|sum| sum.size);
                 let path = self.plan.path_of(copy);
-                if found.is_none_or(|found| found.size == size) {
+                let Some(record) = deploy.sent.get_mut(&path) else { continue };
+                // What changed before it was sent is read again: the upload has ended unchanged.
+                let sum = match copy.sum.as_deref() {
+                    Some(sum) if Some(sum.identity) == sent => Some(*sum),
+                    _ => copier.sum(&path).ok().filter(|now| Some(now.identity) == sent),
+                };
+                let size = found.and_then(|found| found.size);
+                if let Some(sum) = sum.filter(|sum| found.is_none() || size == Some(sum.size)) {
+                    *record = Record { size: sum.size, digest: sum.digest, ..*record };
                     deploy.stored(&path, found.and_then(|found| found.stamp));
-                } else if let Some(record) = deploy.sent.get_mut(&path) {
-                    // The source changed after it was hashed, or another program has changed the
-                    // file: it stays uncertain, up to this size.
-                    let size = found.and_then(|found| found.size).unwrap_or_default();
-                    *record = Record { size: size.max(record.size), ..record.uncertain() };
+                } else {
+                    // The source changed while it was sent or since, or another program has changed
+                    // the file: it stays uncertain, up to this size.
+                    let size = size.unwrap_or_default().max(record.size);
+                    *record = Record { size, ..record.uncertain() };
                 }
             }
         }

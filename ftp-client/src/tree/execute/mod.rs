@@ -12,10 +12,10 @@ use std::time::Duration;
 use self::copies::copy_all;
 use super::causes::Causes;
 use super::compare::Difference;
-use super::copy::{Copied, Copier};
+use super::copy::{Copied, Copier, Identity};
 use super::fault::{Setting, TreeFault};
 use super::manifest::Deploy;
-use super::path::{join, split};
+use super::path::{is_below, join, split};
 use super::plan::{Plan, PlannedCopy, PlannedMode};
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
@@ -289,7 +289,11 @@ pub(crate) fn act(
     for fault in &plan.failures {
         run.report(b"", fault.copy());
     }
+    if plan.is_withheld {
+        reporter.withheld(plan, &plan.causes);
+    }
     if let Some(first) = copiers.first_mut() {
+        run.remove_all(first, true);
         run.make_directories(first);
     }
     run = copy_all(run, jobs, copiers);
@@ -297,7 +301,7 @@ pub(crate) fn act(
         run.copy_twins(first);
         run.make_links(first);
         run.confirm_names(first);
-        run.remove_all(first);
+        run.remove_all(first, false);
         run.set_modes(first);
         run.write_list(first);
     }
@@ -333,8 +337,9 @@ struct Run<'a> {
     unconfirmed: HashSet<usize>,
     /// The list of a deploy.
     deploy: Option<Deploy>,
-    /// Numbers of the copies whose content the target has now.
-    stored: Vec<usize>,
+    /// Numbers of the copies whose content the target has now, and the identity of what was sent; `None`
+    /// if it changed meanwhile.
+    stored: Vec<(usize, Option<Identity>)>,
     /// Files of the target that got another name.
     renamed: HashSet<&'a [u8]>,
 }
@@ -476,12 +481,6 @@ impl<'a> Run<'a> {
             .take_while(|(place, _)| is_below(&place.path, &top.path))
             .all(|(_, state)| *state == DirectoryState::Fine)
     }
-}
-
-/// Returns whether `path` is `directory`, or is below it.
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    directory.is_empty()
-        || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 /// Runs one action on the object at `path`, which may be repeated, with retries of transient

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::{Copier, DirectoryState, Run, is_below, with_retries};
+use super::{Copier, DirectoryState, Run, with_retries};
 use crate::client::flight::TOGETHER;
 use crate::event::Event;
 use crate::tree::fault::TreeFault;
+use crate::tree::path::is_below;
 use crate::tree::plan::{Removal, Removed};
 
 impl Run<'_> {
@@ -41,8 +42,8 @@ impl Run<'_> {
         }
     }
 
-    /// Removes the extras, unless a failure holds them back.
-    pub(super) fn remove_all(&mut self, copier: &mut Copier<'_>) {
+    /// Removes the extras that go first, or all others, unless a failure holds them back.
+    pub(super) fn remove_all(&mut self, copier: &mut Copier<'_>, first: bool) {
         let plan = self.plan;
         // The last listed directory that turned out to be a link or empty, and was removed.
         let mut gone: Option<&[u8]> = None;
@@ -55,7 +56,7 @@ impl Run<'_> {
             if self.is_over() && sent.results.is_empty() {
                 return;
             }
-            if self.renamed.contains(removal.path.as_slice()) {
+            if removal.is_first != first || self.renamed.contains(removal.path.as_slice()) {
                 continue;
             }
             // The object counts as not tried.
@@ -123,6 +124,7 @@ impl Run<'_> {
         let next = self.plan.removals.iter().skip(number).take(TOGETHER);
         let is_free = |next: &&Removal| {
             next.what == Removed::Entry
+                && next.is_first == self.plan.removals.get(number).is_some_and(|it| it.is_first)
                 && !self.renamed.contains(next.path.as_slice())
                 && self.is_permitted(next)
                 && !self.unconfirmed.contains(&next.place)

@@ -20,6 +20,7 @@ pub(crate) use self::text::first_32;
 use self::decide::{Claim, Here, There};
 use super::copy::Identity;
 use super::entry::{Stamp, TreeEntry};
+use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::fault::{Setting, TreeFault};
@@ -56,6 +57,11 @@ impl Record {
     /// Returns whether a file of the server is as recorded, as far as its facts are known.
     fn is_of(&self, file: &TreeEntry) -> bool {
         file.size == Some(self.size) && self.has_time_of(file)
+    }
+
+    /// Returns the digest of the content.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest { algorithm: HashAlgorithm::Sha256, bytes: self.digest.to_vec() }
     }
 
     /// Returns the record without what could prove that a file is the recorded one.
@@ -175,6 +181,11 @@ impl Deploy {
         path.strip_prefix(self.name.as_slice()).is_some_and(|rest| rest.is_empty() || rest == NEW)
     }
 
+    /// Returns what the list says of the file at `path`.
+    pub(crate) fn record(&self, path: &[u8]) -> Option<Record> {
+        self.list.pending.get(path).or(self.list.files.get(path)).copied()
+    }
+
     /// Returns the facts that decide about the file at `path`: `here` is the source's content,
     /// `there` the target's file.
     pub(crate) fn facts(
@@ -190,7 +201,7 @@ impl Deploy {
             (None, Some(_), None) => Claim::Stored,
             (None, None, None) => Claim::None,
         };
-        let record = pending.or(stored);
+        let record = self.record(path);
         let source = match (here, record) {
             (None, _) => Here::Absent,
             (Some(sum), Some(record)) if (sum.size, sum.digest) == (record.size, record.digest) => {
@@ -234,13 +245,35 @@ impl Deploy {
 
     /// Removes what is at `path` and below it from the list.
     pub(crate) fn forget(&mut self, path: &[u8]) {
-        for records in [&mut self.list.files, &mut self.list.pending] {
-            let gone: Vec<_> = below(records, path).map(|(path, _)| path.clone()).collect();
-            for path in &gone {
-                records.remove(path);
-            }
-            self.has_changed |= !gone.is_empty() | records.remove(path).is_some();
+        self.take(path);
+    }
+
+    /// Gives what is at `old` and below it the path `new`, which the target takes for the same one.
+    pub(crate) fn respell(&mut self, old: &[u8], new: &[u8]) {
+        let moved = self.take(old);
+        for (records, moved) in
+            [&mut self.list.files, &mut self.list.pending].into_iter().zip(moved)
+        {
+            records.extend(moved.into_iter().map(|(path, record)| {
+                (
+                    path.strip_prefix(old)
+                        .map_or_else(|| path.clone(), |rest| [new, rest].concat()),
+                    record,
+                )
+            }));
         }
+    }
+
+    /// Takes what is at `path` and below it out of the list.
+    fn take(&mut self, path: &[u8]) -> [Records; 2] {
+        [&mut self.list.files, &mut self.list.pending].map(|records| {
+            let inside = below(records, path).map(|(path, _)| path.clone());
+            let paths: Vec<_> = inside.chain([path.to_vec()]).collect();
+            let gone = paths.into_iter().filter_map(|path| records.remove_entry(&path));
+            let gone: Records = gone.collect();
+            self.has_changed |= !gone.is_empty();
+            gone
+        })
     }
 
     /// Forgets the files that neither side has, from the names in the directory at `path`. A file
@@ -258,6 +291,11 @@ impl Deploy {
         for path in &gone {
             self.list.files.remove(path);
         }
+    }
+
+    /// Returns whether the list has a file at `path`, or below it.
+    pub(crate) fn owns(&self, path: &[u8]) -> bool {
+        self.record(path).is_some() || self.owns_below(path)
     }
 
     /// Returns whether the list has a file below the directory at `path`.

@@ -51,17 +51,20 @@ impl Deploy {
         options: &SyncOptions<'_>,
     ) -> Result<Self, TreeFault> {
         let path = join(target.top, name.as_bytes());
+        let mut is_left = false;
         let found = match seen.is_new && seen.is_sure {
             true => Ok(Manifest::default()),
             false => {
                 let new = [&path, NEW].concat();
                 let (first, next) =
                     target.hand.ask(|client| Ok((shown(client, &path)?, shown(client, &new)?)))?;
+                is_left = next != Err(Distrust::Missing);
                 for (end, found) in [(&b""[..], &first), (NEW, &next)] {
                     use Distrust::{Foreign, TooLarge, Unread};
                     if matches!(found, Err(Foreign | TooLarge | Unread)) {
                         // Somebody needs that file.
-                        let text = "exists in DST, and is not a list of this program, or cannot be read; choose another name";
+                        let text =
+                            "exists in DST, and is not a list of this program, or cannot be read";
                         let fault = TreeFault::new(ErrorKind::Usage, text)
                             .about(&[name.as_bytes(), end].concat());
                         return Err(fault.of(Setting::Manifest));
@@ -81,13 +84,14 @@ impl Deploy {
             replaces_changed: options.replaces_changed,
             compares,
             takes_times: seen.takes_times,
-            has_changed: distrust.is_some(),
+            // Writing the list takes away a next version that a killed run has left.
+            has_changed: distrust.is_some() || is_left,
             sent: Records::new(),
         })
     }
 
     /// Announces the files that are about to be sent: whatever happens from now on, the next run
-    /// knows which of them are uncertain.
+    /// knows which of them are uncertain. A run that only `deletes` is noticed by other runs too.
     ///
     /// # Errors
     ///
@@ -96,9 +100,10 @@ impl Deploy {
     pub(crate) fn announce<'p>(
         &mut self,
         (hand, pool, top): (&mut Hand<'p>, &Pool<'p>, &[u8]),
+        deletes: bool,
         reporter: &Reporter<'_>,
     ) -> Result<(), TreeFault> {
-        if self.sent.is_empty() {
+        if self.sent.is_empty() && !deletes {
             return Ok(());
         }
         let (list, path) = (self.announced(), join(top, &self.name));
@@ -199,7 +204,13 @@ pub(crate) fn write(client: &mut Client, path: &[u8], list: &Manifest) -> Result
         };
         match renamed {
             // After a kill meanwhile, the next run finds a cut list, and the new one.
-            Err(Error::Refused(..)) => store(client, path, &text),
+            Err(Error::Refused(..)) => {
+                store(client, path, &text)?;
+                match client.delete(&new) {
+                    Err(Error::Refused(..)) => Ok(()),
+                    gone => gone,
+                }
+            }
             renamed => renamed,
         }
     };

@@ -19,7 +19,7 @@ fn sample() -> Manifest {
     list(
         &[
             (b"a \"quoted\\\" \x01\x7f.html", record(5, Some((-1, 60)))),
-            (b"latin\xff/1/b", record(u64::MAX, Some((i64::MIN, i64::MAX)))),
+            (b"latin\xff/1/b", record(u64::MAX, Some((-62_167_219_200, -62_167_039_201)))),
             (b"\xff", record(0, None)),
             ("stra\u{df}e/\u{1f980}".as_bytes(), record(70_000, Some((1, 1)))),
         ],
@@ -65,7 +65,7 @@ fn a_part_of_a_list_or_an_edited_one_is_never_believed_cl_81() {
 }
 
 #[test]
-fn a_hostile_list_names_no_path_outside_of_the_tree_cl_81_hc_08() {
+fn a_hostile_list_names_no_path_outside_of_the_tree_and_no_time_for_all_cl_81_hc_08() {
     let long = vec![b'a'; 256];
     let deep = b"d/".repeat(128);
     let deep = [deep.as_slice(), b"f"].concat();
@@ -84,6 +84,18 @@ fn a_hostile_list_names_no_path_outside_of_the_tree_cl_81_hc_08() {
     ] {
         let text = list(&[(path, record(1, None))], &[]).encode();
         assert_eq!(Manifest::parse(&text), Err(Distrust::Cut), "{}", path.escape_ascii());
+    }
+    for (modified, is_read) in [
+        ((5, 5), true),
+        ((0, 179_999), true),
+        ((0, 180_000), false),
+        ((6, 5), false),
+        ((i64::MIN, i64::MAX), false),
+        ((i64::MIN, i64::MIN), false),
+        ((i64::MAX, i64::MAX), false),
+    ] {
+        let text = list(&[(b"a", record(1, Some(modified)))], &[]).encode();
+        assert_eq!(Manifest::parse(&text).is_ok(), is_read, "{modified:?}");
     }
     // The same path twice, in both spellings that JSON knows.
     let twice = list(&[(b"a", record(1, None)), (b"b", record(1, None))], &[]).encode();
@@ -148,17 +160,24 @@ fn file(size: u64, time: (i64, i64)) -> TreeEntry {
     }
 }
 
-fn deploy(list: Manifest) -> Deploy {
-    Deploy {
-        name: b"l".to_vec(),
-        list,
-        distrust: None,
-        replaces_changed: false,
-        compares: false,
-        takes_times: true,
-        has_changed: false,
-        sent: Records::new(),
+impl Deploy {
+    /// Returns a deploy of a whole list, whose name is `l`.
+    pub(crate) fn of(list: Manifest) -> Self {
+        Self {
+            name: b"l".to_vec(),
+            list,
+            distrust: None,
+            replaces_changed: false,
+            compares: false,
+            takes_times: true,
+            has_changed: false,
+            sent: Records::new(),
+        }
     }
+}
+
+fn deploy(list: Manifest) -> Deploy {
+    Deploy::of(list)
 }
 
 #[test]

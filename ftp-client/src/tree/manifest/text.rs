@@ -10,7 +10,7 @@ use super::{Distrust, LARGEST, Manifest, Record, Records};
 use crate::base64::{Base64, LETTERS};
 use crate::digest::{Digest, HashAlgorithm};
 use crate::file::checksum::Checksum;
-use crate::tree::entry::check_name;
+use crate::tree::entry::{Stamp, check_name};
 
 /// The version of the form, which changes with it.
 const VERSION: u64 = 1;
@@ -196,8 +196,8 @@ impl<'t> Rest<'t> {
         if self.skip(b",\"modified\":[").is_some() {
             let earliest = self.number()?;
             self.skip(b",")?;
-            modified = Some((earliest, self.number()?));
-            self.skip(b"]")?;
+            modified = Some((earliest, self.number()?)).filter(|range| Stamp::may_be(*range));
+            self.skip(b"]").and(modified)?;
         }
         let is_new = self.skip(b",\"new\":true").is_some();
         self.skip(b"}")?;

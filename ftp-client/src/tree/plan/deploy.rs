@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use super::held::{Targets, find};
-use super::{Plan, PlannedMode, Planner, Removed};
+use super::{Plan, PlannedCopy, PlannedMode, Planner, Removed};
 use crate::error::ErrorKind;
+use crate::file::put::TemporaryName;
 use crate::tree::compare::Difference;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};
-use crate::tree::manifest::decide::{Claim, Step, step};
-use crate::tree::manifest::{Record, Sum};
-use crate::tree::path::join;
+use crate::tree::manifest::decide::{Claim, Here, Step, There, step};
+use crate::tree::manifest::{Deploy, Record, Sum};
+use crate::tree::options::Compare;
+use crate::tree::path::{is_below, join, split};
 
 impl Planner<'_> {
     /// Counts the list's memory, and says what it proves.
@@ -41,8 +43,10 @@ impl Planner<'_> {
         mut item: TreeEntry,
         other: Option<TreeEntry>,
     ) -> Result<(), TreeFault> {
-        let sum = match self.source.sum(&path) {
-            Ok(sum) => sum,
+        let known = self.source.sum(&path);
+        let known = known.and_then(|sum| Ok((sum, self.facts(&path, Some(&sum), other.as_ref())?)));
+        let (sum, facts) = match known {
+            Ok(known) => known,
             Err(failure) if failure.ends_run() => return Err(failure),
             Err(failure) => {
                 self.fail_with(place, failure);
@@ -51,7 +55,6 @@ impl Planner<'_> {
         };
         item.size = Some(sum.size);
         let Some(deploy) = &mut self.plan.deploy else { return Ok(()) };
-        let facts = deploy.facts(&path, Some(&sum), other.as_ref());
         let compares = deploy.compares;
         match (step(facts, false, deploy.replaces_changed), other) {
             (Step::Keep, Some(other)) => {
@@ -104,38 +107,126 @@ impl Planner<'_> {
         copies.iter_mut().for_each(|copy| copy.sum = Some(Box::new(*sum)));
     }
 
+    /// Returns the facts that decide about the file at `path`. If the caller wants digests, that of
+    /// the server shows a change that its listing does not.
+    fn facts(
+        &mut self,
+        path: &[u8],
+        here: Option<&Sum>,
+        there: Option<&TreeEntry>,
+    ) -> Result<(Claim, Here, There), TreeFault> {
+        let nothing = (Claim::Unknown, Here::Absent, There::Missing);
+        let Some(deploy) = &self.plan.deploy else { return Ok(nothing) };
+        let mut facts = deploy.facts(path, here, there);
+        let is_asked =
+            facts.2 == There::AsListed && self.wish.options.compare == Some(Compare::Digest);
+        if let Some(record) = deploy.record(path).filter(|_| is_asked)
+            && !self.target.has_digest(path, &record.digest())?
+        {
+            facts.2 = There::OtherTime;
+        }
+        Ok(facts)
+    }
+
     /// Removes from `extra` what the list does not name, and what changed on the server.
-    pub(super) fn keep_unowned(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
-        let Some(deploy) = &mut self.plan.deploy else { return };
-        let mut failures = Vec::new();
-        extra.retain(|item| {
-            let path = join(path, &item.name);
-            if item.kind == ObjectKind::Directory {
-                return deploy.owns_below(&path);
+    pub(super) fn keep_unowned(
+        &mut self,
+        path: &[u8],
+        extra: &mut Vec<TreeEntry>,
+    ) -> Result<(), TreeFault> {
+        for item in std::mem::take(extra) {
+            match self.is_owned(&join(path, &item.name), &item) {
+                Ok(true) => extra.push(item),
+                Ok(false) => {}
+                Err(failure) if failure.ends_run() => return Err(failure),
+                Err(failure) => self.plan.failures.push(failure),
             }
-            if item.kind != ObjectKind::File || deploy.is_own(&path) {
-                return false;
+        }
+        Ok(())
+    }
+
+    /// Plans to remove an object that earlier deploys have stored, before one of another type takes
+    /// its name. Returns whether all of it goes.
+    pub(super) fn makes_way(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        other: Option<TreeEntry>,
+        doubt: Option<String>,
+    ) -> Result<bool, TreeFault> {
+        let may_go = self.plan.deploy.is_some() && self.wish.options.deletes;
+        let Some(other) = other.filter(|_| may_go) else { return Ok(false) };
+        let first = self.plan.removals.len();
+        let goes = self.remove_extra(path, place, vec![other], doubt, false)?;
+        let removals = self.plan.removals.get_mut(first..).unwrap_or_default();
+        removals.iter_mut().for_each(|removal| removal.is_first = goes);
+        Ok(goes)
+    }
+
+    /// Returns whether an extra of the target may be removed, or the failure that keeps it.
+    fn is_owned(&mut self, path: &[u8], item: &TreeEntry) -> Result<bool, TreeFault> {
+        let Some(deploy) = &self.plan.deploy else { return Ok(true) };
+        if item.kind == ObjectKind::Directory {
+            return Ok(deploy.owns_below(path));
+        }
+        if item.kind != ObjectKind::File || deploy.is_own(path) {
+            return Ok(false);
+        }
+        if self.is_leftover(deploy, path, item) {
+            return Ok(true);
+        }
+        let facts = self.facts(path, None, Some(item))?;
+        let Some(deploy) = &mut self.plan.deploy else { return Ok(true) };
+        let failure = |why| Err(TreeFault::item(ErrorKind::Integrity, why).about(path));
+        match step(facts, true, deploy.replaces_changed) {
+            Step::Remove => Ok(true),
+            Step::Spare if facts.0 == Claim::Pending => {
+                // Since the interruption, another program may have taken the name.
+                deploy.forget(path);
+                failure(
+                    "not deleted: an interrupted run may have written it, or another program; delete it yourself",
+                )
             }
-            let facts = deploy.facts(&path, None, Some(item));
-            match step(facts, true, deploy.replaces_changed) {
-                Step::Remove => true,
-                Step::Spare => {
-                    let failure = |why| TreeFault::item(ErrorKind::Integrity, why).about(&path);
-                    if facts.0 == Claim::Pending {
-                        // Since the interruption, another program may have taken the name.
-                        deploy.forget(&path);
-                        let why = "not deleted: an interrupted run may have written it, or another program; delete it yourself";
-                        failures.push(failure(why));
-                    } else {
-                        let why = "not deleted: changed on the server since it was deployed";
-                        failures.push(failure(why).of(Setting::Changed));
-                    }
-                    false
+            Step::Spare => failure("not deleted: changed on the server since it was deployed")
+                .map_err(|failure| failure.of(Setting::Changed)),
+            _ => Ok(false),
+        }
+    }
+
+    /// Returns whether an extra is the temporary file of an upload that was interrupted, and that this
+    /// run does not replace.
+    fn is_leftover(&self, deploy: &Deploy, path: &[u8], item: &TreeEntry) -> bool {
+        let (above, name) = split(path);
+        let chosen = self.wish.options.temporary.as_ref();
+        let temporary = chosen.cloned().unwrap_or_else(TemporaryName::standard);
+        let Some(name) = temporary.file_of(name) else { return false };
+        let pending = deploy.list.pending.get(&join(above, name));
+        let is_sent = |copy: &PlannedCopy| {
+            let place = self.plan.directories.get(copy.place);
+            copy.name == name && place.is_some_and(|place| place.path == above)
+        };
+        pending.is_some_and(|pending| item.size <= Some(pending.size))
+            && !(chosen.is_some() && self.plan.copies.iter().any(is_sent))
+    }
+
+    /// Notes what others can still read: what earlier deploys have stored, and is left out now, and the
+    /// history of a site.
+    pub(super) fn note_exposed(&mut self, path: &[u8], targets: &Targets) {
+        let Some(deploy) = &self.plan.deploy else { return };
+        for item in targets.items() {
+            let (its_path, is_directory) =
+                (join(path, &item.name), item.kind == ObjectKind::Directory);
+            let is_left_out = !self.wish.options.choice.takes(&its_path, is_directory);
+            let what = match () {
+                () if is_directory && item.name == b".git" => "others may read the history in it",
+                () if is_left_out && deploy.owns(&its_path) => {
+                    "left out now, but earlier deploys have stored it"
                 }
-                _ => false,
-            }
-        });
-        self.plan.failures.append(&mut failures);
+                () => continue,
+            };
+            let note = format!("{}: is still in DST: {what}; remove it yourself", shown(&its_path));
+            self.plan.left_out.push(note);
+        }
     }
 
     /// Forgets listed files in and below a directory that neither side has.
@@ -158,15 +249,23 @@ impl Plan {
     pub(super) fn pair_renames(&mut self) {
         let Some(deploy) = &self.deploy else { return };
         let mut free: HashMap<_, Vec<usize>> = HashMap::new();
+        // Only the removals show that a directory is not a symbolic link, and they come last.
+        let mut unproved: Option<&[u8]> = None;
         for (number, removal) in self.removals.iter().enumerate() {
+            let is_inside = unproved.is_some_and(|above| is_below(&removal.path, above));
             let record = deploy.list.files.get(&removal.path);
-            if let (Removed::Entry, Some(Record { size: 1.., digest, .. })) = (removal.what, record)
-                && !deploy.list.pending.contains_key(&removal.path)
-            {
-                free.entry(*digest).or_default().push(number);
+            match (removal.what, record) {
+                _ if is_inside => {}
+                (Removed::Below { .. }, _) => unproved = Some(&removal.path),
+                (Removed::Entry, Some(Record { size: 1.., digest, .. }))
+                    if !removal.is_first && !deploy.list.pending.contains_key(&removal.path) =>
+                {
+                    free.entry(*digest).or_default().push(number);
+                }
+                _ => {}
             }
         }
-        let is_new = |copy: &&mut super::PlannedCopy| {
+        let is_new = |copy: &&mut PlannedCopy| {
             copy.why == Difference::New && copy.twins.is_empty() && !copy.is_spelled
         };
         for copy in self.copies.iter_mut().filter(is_new) {

@@ -148,13 +148,20 @@ pub(crate) struct Targets {
     /// All entries, sorted by name.
     items: Vec<TreeEntry>,
     is_taken: Vec<bool>,
+    /// The doubt on the listing.
+    pub(super) doubt: Option<String>,
 }
 
 impl Targets {
     /// Returns the entries, which must be sorted.
-    pub(super) fn new(items: Vec<TreeEntry>) -> Self {
+    pub(super) fn new(items: Vec<TreeEntry>, doubt: Option<String>) -> Self {
         let is_taken = vec![false; items.len()];
-        Self { items, is_taken }
+        Self { items, is_taken, doubt }
+    }
+
+    /// Returns all entries.
+    pub(super) fn items(&self) -> &[TreeEntry] {
+        &self.items
     }
 
     /// Returns the names of all entries.
@@ -184,7 +191,7 @@ impl Targets {
 
     /// Returns the entries that were not taken out, and that `keeps` accepts.
     pub(super) fn into_rest(self, keeps: impl Fn(&TreeEntry) -> bool) -> Vec<TreeEntry> {
-        let Self { mut items, is_taken } = self;
+        let Self { mut items, is_taken, .. } = self;
         let mut taken = is_taken.into_iter();
         items.retain(|item| taken.next() == Some(false) && keeps(item));
         items

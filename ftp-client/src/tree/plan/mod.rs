@@ -266,6 +266,13 @@ impl Plan {
         self.removals.iter().filter(move |removal| !is_check(removal) && !removal.is_renamed)
     }
 
+    /// Returns the largest number of objects that may be removed: if the server refuses a rename, the
+    /// file is sent, and its old name removed.
+    pub(crate) fn most_removed(&self) -> usize {
+        let renamed = self.copies.iter().filter(|copy| copy.from.is_some());
+        self.removed().count() + renamed.count()
+    }
+
     /// Returns the path of a copy, from the top.
     pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
         let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
@@ -392,13 +399,14 @@ impl Planner<'_> {
         if let Some(doubt) = &doubt {
             self.doubt(path, doubt);
         }
-        let mut targets = Targets::new(there.items);
+        let mut targets = Targets::new(there.items, there.doubt.clone());
         let first = self.plan.copies.len();
         let mut subdirectories = Vec::new();
         let temporary = self.wish.options.temporary.as_ref();
         if there.doubt.is_none() {
             self.forget_missing(path, &items, &targets, there.hides);
         }
+        self.note_exposed(path, &targets);
         let mut spellings = Spellings::new(&items, &targets, temporary, &mut self.budget)?;
         let mut timed = 0;
         for (number, item) in items.iter().enumerate() {
@@ -452,9 +460,6 @@ impl Planner<'_> {
         let mut item = item;
         let is_link = item.kind == ObjectKind::Link;
         let its_path = join(path, &item.name);
-        if self.plan.deploy.as_ref().is_some_and(|deploy| deploy.is_own(&its_path)) {
-            return Ok(None);
-        }
         if is_unfinished(&item.name) {
             // A journal is hidden, and the upload of its file goes on.
             if !is_journal(&item.name) {
@@ -475,6 +480,11 @@ impl Planner<'_> {
             self.plan.unselected += usize::from(is_file);
             return Ok(None);
         }
+        if self.plan.deploy.as_ref().is_some_and(|deploy| deploy.is_own(&its_path)) {
+            let text = "exists in SRC, but is the name of the list in DST";
+            let fault = TreeFault::new(ErrorKind::Usage, text).about(&its_path);
+            return Err(fault.of(Setting::Manifest));
+        }
         let spelling = match self.is_written(&item) {
             true => self.spelling(path, place, (&item.name, item.kind), targets, spellings)?,
             false => Spelling::Own,
@@ -493,6 +503,9 @@ impl Planner<'_> {
             }
         }
         let is_spelled = name_there != item.name;
+        if let Some(deploy) = self.plan.deploy.as_mut().filter(|_| is_spelled) {
+            deploy.respell(&join(path, &name_there), &its_path);
+        }
         let other = targets.get(&name_there);
         let kind_there = other.map(|other| other.kind);
         let mode = self.wanted_mode(&item, other);
@@ -523,14 +536,28 @@ impl Planner<'_> {
             }
             (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
                 // What the target has there is not an extra.
-                targets.take(&name_there);
-                let exit = self.side_of_target();
-                self.fail(
-                    place,
-                    &its_path,
-                    exit,
-                    "the target has an object of another type with this name",
-                );
+                let other = targets.take(&name_there).filter(|_| !is_spelled);
+                if self.makes_way(path, place, other, targets.doubt.clone())? {
+                    if item.kind == ObjectKind::File {
+                        self.deploy_file(place, its_path, mode, item, None)?;
+                        return Ok(None);
+                    }
+                    let (name, unique, twins) = (item.name, item.unique, Twins::default());
+                    return Ok(Some(Subdirectory {
+                        name,
+                        is_new: true,
+                        unique,
+                        mode,
+                        twins,
+                        is_link,
+                    }));
+                }
+                let why = "the target has an object of another type with this name";
+                let failure = TreeFault::item(self.side_of_target(), why).about(&its_path);
+                let is_owned = self.plan.deploy.as_ref().is_some_and(|it| it.owns(&its_path));
+                let is_spared = is_owned && !self.wish.options.deletes;
+                let failure = if is_spared { failure.of(Setting::Replaced) } else { failure };
+                self.fail_with(place, failure);
             }
             (ObjectKind::Link, _) => {
                 self.plan_link(place, &its_path, item, &name_there, targets);

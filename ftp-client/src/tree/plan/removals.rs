@@ -7,8 +7,9 @@ use super::{DEPTH, Planner, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
-use crate::tree::fault::{TreeFault, shown};
+use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::links::Proof;
+use crate::tree::options::SyncOptions;
 use crate::tree::path::{join, split};
 use crate::tree::scan::Links;
 
@@ -23,6 +24,14 @@ pub(crate) struct Removal {
     pub(crate) what: Removed,
     /// Whether a copy renames the object instead.
     pub(crate) is_renamed: bool,
+    /// Whether the object goes before anything is written: an object of another type takes its name.
+    pub(crate) is_first: bool,
+}
+
+impl Removal {
+    const fn of(place: usize, path: Vec<u8>, what: Removed) -> Self {
+        Self { place, path, what, is_renamed: false, is_first: false }
+    }
 }
 
 /// An object to remove, or a check before a removal.
@@ -62,7 +71,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Plans the removal of objects that only the target has.
+    /// Plans the removal of objects that only the target has. Returns whether all of them can be
+    /// removed.
     pub(crate) fn remove_extra(
         &mut self,
         path: &[u8],
@@ -70,14 +80,16 @@ impl Planner<'_> {
         mut extra: Vec<TreeEntry>,
         doubt: Option<String>,
         source_is_empty: bool,
-    ) -> Result<(), TreeFault> {
+    ) -> Result<bool, TreeFault> {
+        let all = extra.len();
         extra.retain(|item| {
             let path = join(path, &item.name);
             self.wish.options.choice.takes(&path, item.kind == ObjectKind::Directory)
         });
-        self.keep_unowned(path, &mut extra);
+        self.keep_unowned(path, &mut extra)?;
+        let are_all = extra.len() == all;
         if extra.is_empty() {
-            return Ok(());
+            return Ok(are_all);
         }
         if source_is_empty && !self.source.is_empty(path)? {
             self.doubt(path, "the listing of the source is empty, so the source may be missing");
@@ -89,9 +101,9 @@ impl Planner<'_> {
         if let Some(doubt) = doubt {
             let message = format!("{}: nothing deleted there: {doubt}", name_of(path));
             self.plan.failures.push(TreeFault::item(ErrorKind::Protocol, message));
-            return Ok(());
+            return Ok(false);
         }
-        self.remove_all(path, place, extra, 1).map(drop)
+        Ok(self.remove_all(path, place, extra, 1)? && are_all)
     }
 
     /// Plans the removal of several objects. Returns whether all of them can be removed.
@@ -104,7 +116,7 @@ impl Planner<'_> {
     ) -> Result<bool, TreeFault> {
         let all = items.len();
         if depth > 1 {
-            self.keep_unowned(path, &mut items);
+            self.keep_unowned(path, &mut items)?;
         }
         let mut all_go = items.len() == all;
         entry::sort(&mut items);
@@ -145,6 +157,15 @@ impl Planner<'_> {
         {
             return Ok(false);
         }
+        if its_path == SyncOptions::MANIFEST.as_bytes()
+            && self.plan.deploy.is_none()
+            && !self.target.is_local()
+        {
+            let text =
+                "is the list of a deploy, which spares the files of others; nothing was done";
+            let fault = TreeFault::new(ErrorKind::Usage, text).about(&its_path);
+            return Err(fault.of(Setting::Deployed));
+        }
         if let Some(why) = self.target.needed(&its_path, item) {
             self.plan.left_out.push(format!("{}: not deleted: {why}", shown(&its_path)));
             return Ok(false);
@@ -171,7 +192,7 @@ impl Planner<'_> {
             }
             ObjectKind::File | ObjectKind::Link | ObjectKind::Special => Removed::Entry,
         };
-        self.plan.removals.push(Removal { place, path: its_path, what, is_renamed: false });
+        self.plan.removals.push(Removal::of(place, its_path, what));
         Ok(true)
     }
 
@@ -197,8 +218,7 @@ impl Planner<'_> {
             return Ok(false);
         }
         let what = Removed::Below { proof };
-        let (path_there, is_renamed) = (path.to_vec(), false);
-        self.plan.removals.push(Removal { place, path: path_there, what, is_renamed });
+        self.plan.removals.push(Removal::of(place, path.to_vec(), what));
         let held = below.weight();
         self.hold(held)?;
         self.weigh()?;

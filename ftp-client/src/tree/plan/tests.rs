@@ -1,7 +1,10 @@
 //! Tests plans for mirrors of two trees that are written as text.
 
 use super::*;
+use crate::digest::Digest;
 use crate::listing::ListLimits;
+
+mod deploy;
 
 /// A tree as text: `d/` is a directory, `f=5@100` a file of size 5 and time 100, `l>` a link, `?x`
 /// an object of unknown type.
@@ -19,6 +22,8 @@ struct Tree {
     cut: Option<&'static str>,
     clock: Option<Clock>,
     is_coarse: bool,
+    /// Files whose content is not that of their size.
+    changed: Vec<&'static str>,
 }
 
 fn tree(paths: &[&'static str], is_local: bool) -> Tree {
@@ -46,6 +51,7 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
         cut,
         clock,
         is_coarse,
+        changed: Vec::new(),
     }
 }
 
@@ -125,6 +131,15 @@ impl Scan for Tree {
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         self.asked.push(format!("coarse {}", String::from_utf8_lossy(path)));
         Ok(self.is_coarse)
+    }
+
+    fn sum(&mut self, path: &[u8]) -> Result<Sum, TreeFault> {
+        Ok(self.sum_of(path))
+    }
+
+    fn has_digest(&mut self, path: &[u8], digest: &Digest) -> Result<bool, TreeFault> {
+        self.asked.push(format!("digest {}", String::from_utf8_lossy(path)));
+        Ok(self.sum_of(path).digest[..] == digest.bytes)
     }
 }
 

@@ -1,0 +1,157 @@
+//! Tests plans of deploys. The content of a file is told by its size.
+
+use std::fs;
+
+use super::*;
+use crate::file::put::TemporaryName;
+use crate::tree::Compare;
+use crate::tree::copy::Identity;
+use crate::tree::manifest::{Manifest, Record};
+
+/// Returns the size, the time and the content of a file as text.
+fn facts(text: &str) -> (&[u8], Sum, i64) {
+    let (path, facts) = text.split_once('=').unwrap();
+    let (size, time) = facts.split_once('@').unwrap();
+    let size: u64 = size.parse().unwrap();
+    let digest = [u8::try_from(size).unwrap(); 32];
+    let identity = Identity::of(&fs::metadata(".").unwrap());
+    (path.as_bytes(), Sum { size, digest, identity }, time.parse().unwrap())
+}
+
+impl Tree {
+    pub(super) fn sum_of(&self, path: &[u8]) -> Sum {
+        let mut files = self.paths.iter().filter(|text| text.contains('='));
+        let (name, mut sum, _) =
+            files.find_map(|text| Some(facts(text)).filter(|it| it.0 == path)).unwrap();
+        if self.changed.iter().any(|changed| changed.as_bytes() == name) {
+            sum.digest[0] ^= 0x80;
+        }
+        sum
+    }
+}
+
+/// Returns a deploy of a list with these files, of which those that begin with `!` are pending.
+fn deploy(files: &[&str]) -> Deploy {
+    let mut list = Manifest { generation: 7, ..Manifest::default() };
+    for text in files {
+        let (path, Sum { size, digest, .. }, time) = facts(text.trim_start_matches('!'));
+        let record = Record { size, digest, modified: Some((time, time)), is_new: false };
+        let records = if text.starts_with('!') { &mut list.pending } else { &mut list.files };
+        records.insert(path.to_vec(), record);
+    }
+    Deploy::of(list)
+}
+
+fn make_deploy(
+    source: &mut Tree,
+    target: &mut Tree,
+    files: &[&str],
+    options: &SyncOptions<'_>,
+) -> Plan {
+    let wish = PlanOptions { options, rule: Rule::SameHash, objects: 5_000 };
+    Plan::make(source, target, false, &wish, Some(deploy(files))).unwrap()
+}
+
+/// Returns the renames of a plan.
+fn renames(plan: &Plan) -> Vec<String> {
+    let renamed = plan.copies.iter().filter_map(|copy| {
+        let from = String::from_utf8(copy.from.clone()?).unwrap();
+        Some(format!("{from} {}", String::from_utf8(plan.path_of(copy)).unwrap()))
+    });
+    renamed.collect()
+}
+
+#[test]
+fn no_file_is_renamed_out_of_a_directory_that_may_be_a_link_cl_81_hc_08() {
+    let options = SyncOptions::new().deletes(true);
+    let files = ["d/a=1@1", "d/e/b=2@1", "e=3@1", "kept/c=4@1", "kept/x=9@1"];
+    let there =
+        ["d/", "d/a=1@1", "d/e/", "d/e/b=2@1", "e=3@1", "kept/", "kept/c=4@1", "kept/x=9@1"];
+    let here = ["n/", "n/a=1@5", "n/b=2@5", "n/e=3@5", "n/c=4@5", "kept/", "kept/x=9@1"];
+    for proof in [Proof::Directory, Proof::None] {
+        let mut target = Tree { proof, ..tree(&there, false) };
+        let plan = make_deploy(&mut tree(&here, true), &mut target, &files, &options);
+        // The directory that stays was compared with the source's.
+        assert_eq!(renames(&plan), ["kept/c n/c", "e n/e"], "{proof:?}");
+        assert_eq!(summary(&plan), "+n/ n/a n/b n/c n/e -d/a -d/e/b -d/e -d", "{proof:?}");
+    }
+}
+
+#[test]
+fn a_rename_counts_as_a_deletion_cl_81() {
+    let options = SyncOptions::new().deletes(true);
+    let (here, there) = (["x=1@5", "y=2@5"], ["a=1@1", "b=2@1", "c=3@1"]);
+    let plan = make_deploy(&mut tree(&here, true), &mut tree(&there, false), &there, &options);
+    assert_eq!(renames(&plan), ["a x", "b y"]);
+    assert_eq!((plan.removed().count(), plan.most_removed()), (1, 3));
+}
+
+#[test]
+fn a_wanted_digest_of_the_server_shows_what_its_listing_hides_cl_81() {
+    let there = ["a=1@1", "b=2@1", "c=3@1", "d=4@1", "e=5@1", "f=6@1"];
+    // `a` and `b` are the same, `c` and `d` changed, `e` and `f` gone.
+    let here = ["a=1@9", "b=2@9", "c=7@9", "d=8@9"];
+    for (compare, force, want) in [
+        (Compare::Time, false, "c d -e -f"),
+        // A failure in their directory keeps `e` and `f`.
+        (Compare::Digest, false, "c !3"),
+        (Compare::Digest, true, "b c d -e -f"),
+    ] {
+        let options = SyncOptions::new().deletes(true).ignores_errors(true).compare(compare);
+        let mut target = Tree { changed: vec!["b", "d", "f"], ..tree(&there, false) };
+        let mut deploy = deploy(&there);
+        deploy.replaces_changed = force;
+        let mut source = tree(&here, true);
+        let wish = PlanOptions { options: &options, rule: Rule::SameHash, objects: 99 };
+        let plan = Plan::make(&mut source, &mut target, false, &wish, Some(deploy)).unwrap();
+        let is_told = |fault: &&TreeFault| fault.setting() == Some(Setting::Changed);
+        assert_eq!(plan.failures.iter().filter(is_told).count(), plan.failures.len());
+        assert_eq!(summary(&plan), want, "{compare:?} {force}");
+    }
+}
+
+#[test]
+fn a_listed_file_makes_way_for_a_directory_and_the_reverse_cl_81() {
+    let (file, directory) = (["a=1@1", "x=9@1"], ["a/", "a/b=2@1", "a/c/", "a/c/d=3@1", "x=9@1"]);
+    let listed = ["a=1@1", "x=9@1", "a/b=2@1", "a/c/d=3@1"];
+    let way = |plan: &Plan| plan.removals.iter().filter(|it| it.is_first).count();
+    let planned = |here: &[&'static str], there: &[&'static str], files: &[&str], deletes| {
+        let options = SyncOptions::new().deletes(deletes);
+        let mut target = tree(there, false);
+        let plan = make_deploy(&mut tree(here, true), &mut target, files, &options);
+        let is_cured = plan.failures.iter().any(|it| it.setting() == Some(Setting::Replaced));
+        (summary(&plan), way(&plan), is_cured)
+    };
+    let of = |text: &str, way, is_cured| (text.to_owned(), way, is_cured);
+    assert_eq!(planned(&directory, &file, &listed, true), of("+a/ +a/c/ a/b a/c/d -a", 1, false));
+    assert_eq!(planned(&file, &directory, &listed, true), of("a -a/b -a/c/d -a/c -a", 6, false));
+    for (here, there) in [(&directory[..], &file[..]), (&file, &directory)] {
+        // Without deletions, the cure is told; what others have stored stays.
+        assert_eq!(planned(here, there, &listed, false), of("!1", 0, true));
+        assert_eq!(planned(here, there, &["x=9@1"], true), of("!1", 0, false));
+        assert_eq!(planned(here, there, &["x=9@1"], false), of("!1", 0, false));
+    }
+    let others = ["a/", "a/b=2@1", "a/c/", "a/c/d=3@1", "a/c/photo=4@1", "x=9@1"];
+    assert_eq!(planned(&file, &others, &listed, true), of("!1", 0, false));
+}
+
+#[test]
+fn the_temporary_file_of_an_interrupted_upload_is_replaced_or_removed_cl_81() {
+    let temporary = |is_on: bool| is_on.then(TemporaryName::standard);
+    for (here, there, is_on, want) in [
+        (&["a=5@9", "x=9@1"][..], ".in.a=3@2", false, "a -.in.a"),
+        // The upload takes the same name.
+        (&["a=5@9", "x=9@1"], ".in.a=3@2", true, "a"),
+        (&["x=9@1"], ".in.a=3@2", false, "-.in.a"),
+        (&["x=9@1"], ".in.a=3@2", true, "-.in.a"),
+        // What no deploy can have left stays.
+        (&["a=5@9", "x=9@1"], ".in.a=6@2", false, "a"),
+        (&["a=5@9", "x=9@1"], ".in.b=3@2", false, "a"),
+    ] {
+        let options = SyncOptions::new().deletes(true).temporary(temporary(is_on));
+        let mut target = tree(&[there, "x=9@1"], false);
+        let files = ["!a=5@9", "x=9@1"];
+        let plan = make_deploy(&mut tree(here, true), &mut target, &files, &options);
+        assert_eq!(summary(&plan), want, "{here:?} {there} {is_on}");
+    }
+}
