@@ -200,7 +200,7 @@ impl OwnFiles {
     }
 
     /// Returns one line for each private file that has another name, which could be below a root. It
-    /// may as well be that of a backup, so this is no reason not to start.
+    /// may as well be that of a backup, so the server starts all the same.
     pub(super) fn linked(&self, config: &Config) -> Vec<String> {
         let is_private = |file: &&OwnFile| file.secret.is_some() || PRIVATE.contains(&&*file.key);
         let is_linked = |file: &&OwnFile| {

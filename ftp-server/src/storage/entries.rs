@@ -43,7 +43,7 @@ impl<T: Send + 'static> Entries<T> {
         Self(Items::Remote(Box::new(items)))
     }
 
-    /// Waits at most `limit` for the next item, and returns whether it can be had without a wait.
+    /// Waits at most `limit` for the next item, and returns whether it is available without a wait.
     pub(crate) fn is_ready(&mut self, limit: Duration) -> bool {
         match &mut self.0 {
             Items::Here(_) => true,

@@ -247,7 +247,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `Io` or `Busy` if the storage fails. A missing parent directory is no error.
+    /// Returns `Io` or `Busy` if the storage fails. A missing parent directory is not an error.
     fn unfinished(
         &self,
         _path: &VirtualPath,
