@@ -1,5 +1,6 @@
 //! Starts the threads of the server.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{Builder, JoinHandle};
@@ -37,6 +38,24 @@ pub(crate) const JOB_STACK: usize = 512 * 1024;
 /// Work in a thread of its own, and its result.
 pub(crate) struct Job<T> {
     result: Receiver<T>,
+    end: JobEnd,
+}
+
+/// The end of a thread whose result nobody wants.
+pub(crate) struct JobEnd(Receiver<Infallible>);
+
+impl JobEnd {
+    /// Returns whether the work has ended within `limit`.
+    pub(crate) fn has_come(&self, limit: Duration) -> bool {
+        matches!(self.0.recv_timeout(limit), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+impl<T> Job<T> {
+    /// Gives up the result, which is dropped as soon as the work has ended.
+    pub(crate) fn give_up(self) -> JobEnd {
+        self.end
+    }
 }
 
 impl<T: Send + 'static> Job<T> {
@@ -48,12 +67,15 @@ impl<T: Send + 'static> Job<T> {
     /// Returns an error of [`start`].
     pub(crate) fn begin(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
         let (sender, result) = mpsc::sync_channel(1);
+        let (ending, end) = mpsc::channel();
         let work = move || {
+            // Dropped last, also by a panic.
+            let _ending = ending;
             // Fails if the job was dropped.
-            let _ = sender.send(work());
+            drop(sender.send(work()));
         };
         start(Some("storage"), JOB_STACK, work)?;
-        Ok(Self { result })
+        Ok(Self { result, end: JobEnd(end) })
     }
 
     /// Returns the result if it is available within `limit`, otherwise `None`. The result is an

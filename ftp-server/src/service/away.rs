@@ -9,7 +9,7 @@ use crate::data::Interruption;
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::storage::{StorageError, StorageErrorKind};
-use crate::threads::Job;
+use crate::threads::{Job, JobEnd};
 
 /// The calls of one session.
 #[derive(Default)]
@@ -33,9 +33,8 @@ struct State {
     interruption: Option<(Interruption, Instant)>,
     /// Whether the command was interrupted in a call that may still change something.
     is_undecided: bool,
-    /// A call for which the session no longer waits. It returns whether the call has ended within a
-    /// limit.
-    given_up: Option<Box<dyn FnMut(Duration) -> bool + Send>>,
+    /// Calls for which the session no longer waits.
+    given_up: Vec<JobEnd>,
 }
 
 impl Away {
@@ -69,30 +68,24 @@ impl Away {
         changes: bool,
         work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let given_up = self.state().given_up.take();
-        if let Some(mut has_ended) = given_up {
-            let ended = self.wait(false, |limit| has_ended(limit).then_some(()));
-            if ended.is_err() {
-                self.state().given_up = Some(has_ended);
-            }
-            ended?;
-        }
+        // Checked first: a command may make many calls.
         if self.state().interruption.is_some() {
             return Err(StorageErrorKind::Busy.into());
         }
+        self.wait(false, |limit| (!self.is_behind(limit)).then_some(()))?;
         let job = Job::begin(work)?;
         match self.wait(changes, |limit| job.wait(limit)) {
             Ok(result) => result?,
             Err(error) => {
-                self.give_up(job);
+                self.give_up(job.give_up());
                 Err(error)
             }
         }
     }
 
     /// Waits no longer for a call, except before the next one.
-    pub(super) fn give_up<T: Send + 'static>(&self, job: Job<T>) {
-        self.state().given_up = Some(Box::new(move |limit| job.wait(limit).is_some()));
+    pub(crate) fn give_up(&self, end: JobEnd) {
+        self.state().given_up.push(end);
     }
 
     /// Waits until `get` returns a value, and looks at the client meanwhile. The argument of `get` is
@@ -121,17 +114,16 @@ impl Away {
         }
     }
 
-    /// Returns whether a call goes on for which the session no longer waits.
-    pub(super) fn is_behind(&self) -> bool {
-        self.state().given_up.is_some()
+    /// Returns whether a call for which the session no longer waits goes on for at least `limit`.
+    pub(super) fn is_behind(&self, limit: Duration) -> bool {
+        let mut state = self.state();
+        state.given_up.retain(|end| !end.has_come(limit));
+        !state.given_up.is_empty()
     }
 
-    /// Waits for the end of that call.
+    /// Waits for the end of those calls.
     pub(super) fn catch_up(&self) {
-        let given_up = self.state().given_up.take();
-        if let Some(mut has_ended) = given_up {
-            while !has_ended(limits::TICK) {}
-        }
+        while self.is_behind(limits::TICK) {}
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -147,7 +139,7 @@ impl State {
             && let Some(control) = &mut self.control
         {
             // An answer to `STAT` would look like the reply to the command.
-            let notice = control.look(&mut ReadBudget::new(false));
+            let notice = control.look(&mut ReadBudget::patient());
             self.interruption = notice.map(|notice| match notice {
                 Notice::Abort => (Interruption::Abort, Instant::now()),
                 Notice::Ended | Notice::Status => (Interruption::ControlLost, Instant::now()),

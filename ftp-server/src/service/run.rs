@@ -1,6 +1,7 @@
 //! The loop of a session, which carries out the decisions of handlers.
 
 use std::io;
+use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -242,13 +243,17 @@ impl Runner {
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
         // The client may reconnect as soon as it sees the last reply or the end. By then, its passive
         // port must be free, and it must no longer count as a session of its user or as a connection.
-        let behind = session.peer.away.clone().filter(|away| away.is_behind());
+        let behind = session.peer.away.clone().filter(|away| away.is_behind(Duration::ZERO));
         drop(session);
         if behind.is_none() {
             permit.leave();
         }
         if served.is_ok() && last.is_none_or(|reply| control.send(&reply).is_ok()) {
             control.hang_up();
+        }
+        if behind.is_some() {
+            // The place holds the socket, too.
+            let _ = registration.line.stream.shutdown(Shutdown::Both);
         }
         // The session leaves the register last: until then, other threads can wake and cut it.
         drop(registration);

@@ -294,7 +294,7 @@ impl<'a> TransferWatch<'a> {
                 return published(done.unwrap_or_else(|error| Err(error.into())));
             }
             if let Some(interruption) = self.look(self.moved) {
-                away.give_up(job);
+                away.give_up(job.give_up());
                 return PumpEnd::Undecided(interruption);
             }
         }

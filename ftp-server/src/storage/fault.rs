@@ -88,7 +88,7 @@ pub enum Fault {
     /// `UploadWrite` and `UploadFlush`. Other calls fail with `Io`, except `UploadAbort`, which
     /// takes place.
     Interrupt,
-    /// Delays the call.
+    /// Delays the call. A storage with such a fault counts as [remote](Storage::is_remote).
     Delay(Duration),
     /// Limits a `SourceRead` or `UploadWrite` to N bytes. Has no effect on other calls.
     Short(usize),
@@ -251,7 +251,6 @@ impl Storage for FaultStorage {
         self.inner.capabilities()
     }
 
-    /// Storages that are delayed count as remote.
     fn is_remote(&self) -> bool {
         let is_late = |rule: &Rule| matches!(rule.fault, Fault::Delay(_));
         self.plan.rules.iter().any(is_late) || self.inner.is_remote()

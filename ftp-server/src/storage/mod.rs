@@ -59,7 +59,8 @@ use std::os::fd::BorrowedFd;
 /// the call. Sessions call a storage from their own threads, at the same time also for one path; the
 /// storage decides the order. A storage promises:
 ///
-/// - After an error nothing has changed, except after `Unknown` (nobody knows) and `Unsynced` (it has).
+/// - After an error nothing has changed, except after `Unsynced`. After `Unknown`, `Io` and `Busy` the
+///   server makes no assumption: the change may be made.
 /// - After success, each later call of any session sees the change.
 /// - `NotFound` means that the object is proved to be absent, for example not that a disk or a server
 ///   does not answer. A client may remove its own copy.
@@ -72,14 +73,19 @@ use std::os::fd::BorrowedFd;
 ///
 /// | [`StorageErrorKind`] | reply |
 /// |---|---|
-/// | `NotFound`, `Denied`, `NotDirectory`, `NotEmpty`, `CrossesMounts` | 550 |
-/// | `Exists`, `IsDirectory`, `NotFile`, `NameNotAllowed` | 553 if the command makes this name, otherwise 550 |
-/// | `Busy`, `Unavailable` | 450; 451 after a 150 |
+/// | `NotFound`, `Denied`, `Fixed`, `NotDirectory`, `NotEmpty`, `CrossesMounts` | 550 |
+/// | `NameNotAllowed` | 553 if the command makes this name, otherwise 550 |
+/// | `Exists` | 553 for uploads and `RNTO`, 550 for `MKD` |
+/// | `IsDirectory`, `NotFile` | 553 for uploads (a directory also for `HASH`), otherwise 550 |
+/// | `Busy`, `Unavailable` | 450 |
 /// | `Io`, `Unknown`, `Unsynced` | 451 |
 /// | `NoSpace`, `Uncounted` | 452 |
 /// | `OverQuota` | 552 |
 /// | `BadRestart` | 554 |
 /// | `Unsupported` | 502 |
+///
+/// After the 150 of a transfer, only the rows with 452, 552 and 553 have their codes; all others are
+/// 451.
 ///
 /// # Objects in place of files
 ///
@@ -102,8 +108,11 @@ pub trait Storage: Send + Sync {
     /// server then calls each method that returns a `Result`, except [`enter`](Self::enter), in a
     /// thread of its own, and each step of a listing. While the call waits, the session answers
     /// `ABOR`, and notices that its client has gone or that the server is shutting down. The session
-    /// then gives up the call, which goes on alone: its change may still happen. The session's next
-    /// call begins when that one has ended. The connection counts until then.
+    /// then gives up the call, which goes on alone: its change may still happen, without an event.
+    /// The session's next call begins when that one has ended. The connection counts until then.
+    ///
+    /// Calls of a [`Source`] or an [`Upload`] stay in the session's thread, except
+    /// [`Upload::commit`]; let their `prepare` and `ready` return in time.
     fn is_remote(&self) -> bool {
         false
     }

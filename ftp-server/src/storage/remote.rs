@@ -4,12 +4,13 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     Capabilities, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
     Unfinished, Upload, VirtualPath, WriteMode,
 };
+use crate::limits;
 use crate::service::Away;
 use crate::threads::Job;
 
@@ -244,10 +245,27 @@ impl<T: Send + 'static> RemoteEntries<T> {
     }
 }
 
+impl<T> Drop for RemoteEntries<T> {
+    fn drop(&mut self) {
+        if let Rest::Away(job) = std::mem::replace(&mut self.rest, Rest::End) {
+            self.away.give_up(job.give_up());
+        }
+    }
+}
+
 fn next_batch<T: Send + 'static>(mut entries: Entries<T>) -> Batch<T> {
-    let batch: VecDeque<_> = entries.by_ref().take(BATCH).collect();
-    let goes_on = batch.len() == BATCH && batch.back().is_some_and(Result::is_ok);
-    (batch, goes_on.then_some(entries))
+    let start = Instant::now();
+    let mut batch = VecDeque::new();
+    // Slow entries are passed on as they come.
+    while batch.is_empty() || batch.len() < BATCH && start.elapsed() < limits::TICK {
+        let Some(item) = entries.next() else { return (batch, None) };
+        let is_last = item.is_err();
+        batch.push_back(item);
+        if is_last {
+            return (batch, None);
+        }
+    }
+    (batch, Some(entries))
 }
 
 impl<T: Send + 'static> Iterator for RemoteEntries<T> {

@@ -36,7 +36,7 @@ impl Numbers {
 /// new, empty storage for each of the `seeds`, and a value that must live as long as the storage,
 /// such as its temporary directory; otherwise `()`.
 ///
-/// A call that the storage does not support is made to neither. A storage without records of
+/// An optional call that the storage does not support is made to neither. A storage without records of
 /// unfinished uploads is tested without them. Times, modes and the order of
 /// listings are not compared, nor which of several errors a rename reports.
 ///
@@ -93,6 +93,11 @@ fn shown(found: Option<Unfinished>) -> String {
     found.map_or_else(|| "none".to_owned(), |found| format!("{} {}", found.kept, found.is_running))
 }
 
+/// Makes `Unsupported` a difference.
+fn required(outcome: Result<String, Kind>) -> Result<String, Kind> {
+    outcome.map_err(|kind| if kind == Kind::Unsupported { Kind::Io } else { kind })
+}
+
 /// Returns whether a storage has a record of an upload that was cut off.
 fn keeps_records(storage: &dyn Storage) -> bool {
     let path = VirtualPath::from("/a");
@@ -108,10 +113,10 @@ fn act(storage: &dyn Storage, has_records: bool, numbers: &mut Numbers) -> Resul
     let (one, other) = (numbers.one_of(&PATHS).into(), numbers.one_of(&PATHS).into());
     let nothing = |()| String::new();
     match numbers.one_of(&[0, 1, 2, 3, 4, 4, 4, 4, 4, 5, 6, 7, 8, 9, 10]) {
-        0 => outcome(storage.stat(&one), |metadata| facts(&metadata)),
+        0 => required(outcome(storage.stat(&one), |metadata| facts(&metadata))),
         1 => outcome(storage.check_directory(&one), nothing),
-        2 => outcome(list(storage, &one), |lines| lines.join("\n")),
-        3 => outcome(read(storage, &one, numbers.one_of(&[0, 2, 9])), |read| read),
+        2 => required(outcome(list(storage, &one), |lines| lines.join("\n"))),
+        3 => required(outcome(read(storage, &one, numbers.one_of(&[0, 2, 9])), |read| read)),
         4 => upload(storage, &one, has_records, numbers),
         5 | 9 if !has_records => Err(Kind::Unsupported),
         5 => outcome(storage.unfinished(&one, Some(b"ann")), shown),
@@ -138,7 +143,12 @@ fn list(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, Storag
         lines.push(format!("{} {}", entry.name.escape_ascii(), facts(&entry.metadata)));
     }
     lines.sort();
-    Ok(lines)
+    let names: Result<Vec<_>, _> = storage.list_names(path)?.collect();
+    let mut names: Vec<_> = names?.iter().map(|name| name.escape_ascii().to_string()).collect();
+    names.sort();
+    let is_same = names.len() == lines.len()
+        && names.iter().zip(&lines).all(|(name, line)| line.starts_with(&format!("{name} ")));
+    if is_same { Ok(lines) } else { Err(Kind::Io.into()) }
 }
 
 fn read(storage: &dyn Storage, path: &VirtualPath, offset: u64) -> Result<String, StorageError> {
@@ -193,7 +203,7 @@ fn missing_parent(kind: Kind) -> Kind {
     if kind == Kind::NotDirectory { Kind::NotFound } else { kind }
 }
 
-/// Lets several sessions use one name at the same time: `writers` threads replace a file, others
+/// Lets several sessions use one name of an empty storage at the same time: `writers` threads replace a file, others
 /// read it, list its directory, and create another name. Each reader must see one whole upload, the
 /// name must never be missing, one of the creators must win, and no other file may be left.
 ///

@@ -50,13 +50,20 @@ pub(super) struct ReadBudget {
     reads: u32,
     /// Whether to answer `STAT` at once.
     status: bool,
+    /// Whether too many lines end the session. Otherwise they stay unread.
+    floods: bool,
 }
 
 impl ReadBudget {
     /// Starts a check. If `status` is set, the check reports a `STAT` at once; otherwise `STAT`
     /// waits for its turn.
     pub(super) const fn new(status: bool) -> Self {
-        Self { reads: READS_A_LOOK, status }
+        Self { reads: READS_A_LOOK, status, floods: true }
+    }
+
+    /// Starts a check that leaves unread what the queue has no room for.
+    pub(super) const fn patient() -> Self {
+        Self { reads: READS_A_LOOK, status: false, floods: false }
     }
 }
 
@@ -398,7 +405,13 @@ impl Control {
     /// cannot wait. Call it again with the same `look` until it returns `None`.
     pub(super) fn look(&mut self, look: &mut ReadBudget) -> Option<Notice> {
         loop {
-            while let Some(event) = self.decoder.next().map(LineEvent::into_owned) {
+            let is_queue_full = loop {
+                if !look.floods && self.waiting.len() >= limits::WAITING_LINES {
+                    break true;
+                }
+                let Some(event) = self.decoder.next().map(LineEvent::into_owned) else {
+                    break false;
+                };
                 match verb_of(&event) {
                     Some((Verb::Abor, b"")) => return Some(Notice::Abort),
                     Some((Verb::Stat, b"")) if look.status => return Some(Notice::Status),
@@ -408,14 +421,17 @@ impl Control {
                     }
                     _ => self.flooded = true,
                 }
-            }
-            if !self.is_full() && self.decode_more() {
+            };
+            if !is_queue_full && !self.is_full() && self.decode_more() {
                 continue;
             }
-            if self.line.is_cut() || self.ended && !self.is_quitting() {
+            // A client may close its side after its last command.
+            let is_expecting =
+                if look.floods { self.is_quitting() } else { !self.waiting.is_empty() };
+            if self.line.is_cut() || self.ended && !is_expecting {
                 return Some(Notice::Ended);
             }
-            if !self.has_room() {
+            if is_queue_full || !self.has_room() {
                 // Unread bytes must not hide that the peer has disconnected.
                 if self.ended || !self.is_hung_up() {
                     return None;
