@@ -51,7 +51,8 @@ const SYSTEM: System<'_> = System("/");
 /// connection and a file. Most of the computed maximums leave a reserve: a failed mapping at the
 /// start of a thread would abort the whole process.
 pub(crate) fn system_cap() -> (usize, &'static str) {
-    let space = |room: Option<u64>| Some(room?.saturating_sub(SPACE_RESERVE) / SESSION_SPACE);
+    // The space of 48 sessions, 18 MiB, is for the server itself and its threads, which start later.
+    let space = |room: Option<u64>| Some((room? / SESSION_SPACE).saturating_sub(48));
     let limits = [
         (descriptors(), "RLIMIT_NOFILE"),
         (SYSTEM.mappings(), "vm.max_map_count"),

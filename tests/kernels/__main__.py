@@ -1,15 +1,18 @@
 """Runs the program on stand-ins for old kernels, and on file systems with special rules.
 
-    sudo python3 -B tests/kernels [--program FILE] [--verbose] [NAME]...
+    sudo python3 -B tests/kernels [--program FILE] [--under COMMAND] [--no-tls] [--verbose] [NAME]...
 
 A filter of system calls makes calls fail with ENOSYS, as on kernels before these calls, or with EPERM,
 as old profiles of containers do. On each stand-in, a server plays dialogues, and the client runs command
 lines. File systems are mounted, which needs root and FUSE; those that cannot be mounted are left out. There,
 the options for times and existing files are tried too, once with the server and once with the client on it.
 
-NAME is the beginning of a case's name, such as 3.10, statx or exfat (default: all cases).
+NAME is the beginning of a case's name, such as 3.10, statx or exfat (default: all cases). The case "plain",
+which runs only if it is named, lacks nothing.
 
 --program  test this program (default: target/debug/ftp-cli)
+--under    run the program under this command, such as an emulator
+--no-tls   the program was built without TLS
 --verbose  print the messages of each server
 
 Exit status: 1 if a dialogue or command line fails, or with FTP_REQUIRE_PEERS=1 if a case is left out.
@@ -90,9 +93,9 @@ def python():
 class Served:
     """A running server, whose command may begin with a program that deprives it of something."""
 
-    def __init__(self, prefix, program, top, root):
-        command = [*prefix, program, "serve", "--listen", "127.0.0.1:0", "-u", "u:p", "--write"]
-        command += ["--tls-self-signed", "--set", "transfer.sync=none", root]
+    def __init__(self, command, has_tls, top, root):
+        command = [*command, "serve", "--listen", "127.0.0.1:0", "-u", "u:p", "--write"]
+        command += ["--tls-self-signed"] * has_tls + ["--set", "transfer.sync=none", root]
         environment = dict(os.environ, XDG_STATE_HOME=os.path.join(top, "state"))
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         self.said, self.port = "", None
@@ -149,9 +152,14 @@ def fill(root):
 class Case:
     """The dialogues and command lines on one stand-in."""
 
-    def __init__(self, name, program, is_verbose):
-        self.name, self.program, self.is_verbose = name, program, is_verbose
+    def __init__(self, name, options):
+        self.name, self.is_verbose, self.has_tls = name, options.verbose, not options.no_tls
+        self.is_emulated = bool(options.under)
+        self.program = [*options.under.split(), os.path.abspath(options.program)]
         self.failed, self.passed = [], 0
+
+    def served(self, prefix, top, root):
+        return Served([*prefix, *self.program], self.has_tls, top, root)
 
     def run(self, what, act):
         try:
@@ -174,7 +182,7 @@ class Case:
             assert text in served.said, f"not in the log: {text}: {served.said}"
 
         try:
-            served = Served(prefix, self.program, top, root)
+            served = self.served(prefix, top, root)
         except AssertionError as error:
             self.failed.append(f"{self.name}: {error}")
             return
@@ -182,15 +190,17 @@ class Case:
             for text in said:
                 self.run("startup", lambda: has_said(text))
             for act in acts:
-                self.run(act.__name__, lambda: dialogue(served, act))
+                if self.has_tls or act is not dialogues.secured:
+                    self.run(act.__name__, lambda: dialogue(served, act))
             fill(root)
             here = os.path.join(top, "here")
             os.makedirs(here, exist_ok=True)
-            for words, check in dialogues.CLIENT:
-                command = [*client, self.program]
+            for words, check in dialogues.CLIENT[: None if self.has_tls else -1]:
+                command = [*client, *self.program]
                 ran = lambda: dialogues.run_client(command, served.port, here, root, words)
                 if self.run(words, ran) and check:
                     self.run(words, lambda: check(here, root))
+            self.run("resumed", lambda: dialogues.resumed([*client, *self.program], served.port, here, root))
             if self.is_verbose:
                 print(served.said)
 
@@ -199,9 +209,9 @@ class Case:
         plain = os.path.join(top, "plain")
         os.mkdir(plain)
         for served, here in ((root, plain), (plain, root)):
-            with Served([], self.program, top, served) as server:
+            with self.served([], top, served) as server:
                 client = lambda words: dialogues.said(
-                    dialogues.run_client([self.program], server.port, here, served, words)
+                    dialogues.run_client(self.program, server.port, here, served, words)
                 )
                 for act in dialogues.OPTIONS:
                     fill(served)
@@ -217,24 +227,24 @@ class Case:
             dialogues.store(source, name)
             os.utime(os.path.join(source, name), (time_of_file, time_of_file))
         fill(root)
-        with Served([], self.program, top, root) as served:
+        with self.served([], top, root) as served:
             for words in ("mirror -v HERE/source URL/tree", "mirror -v URL/tree HERE/target"):
                 for wanted in ("3 files copied", "3 files unchanged"):
-                    ran = lambda: dialogues.run_client([self.program], served.port, top, root, words)
+                    ran = lambda: dialogues.run_client(self.program, served.port, top, root, words)
                     run = self.run(words, ran)
                     if run:
                         self.run(words, lambda: has(dialogues.said(run), wanted))
         # Then from the file system with special rules.
-        with Served([], self.program, top, source) as served:
+        with self.served([], top, source) as served:
             for wanted in ("3 files copied", "3 files unchanged"):
                 words = "mirror -v URL/ HERE/root/again"
-                ran = lambda: dialogues.run_client([self.program], served.port, top, source, words)
+                ran = lambda: dialogues.run_client(self.program, served.port, top, source, words)
                 run = self.run(words, ran)
                 if run:
                     self.run(words, lambda: has(dialogues.said(run), wanted))
 
     def refused_if_required(self, prefix, root):
-        command = [*prefix, self.program, "serve", "--listen", "127.0.0.1:0", "--set", "security.confine=require"]
+        command = [*prefix, *self.program, "serve", "--listen", "127.0.0.1:0", "--set", "security.confine=require"]
         run = subprocess.run([*command, root], capture_output=True, text=True, timeout=20, check=False)
         assert run.returncode == 3 and "cannot confine sessions" in run.stderr, run.stderr
 
@@ -280,8 +290,9 @@ def places(top):
 def play_kernel(case, code, calls, interpreter):
     with tempfile.TemporaryDirectory(prefix="ftp-kernels-") as top:
         root = places(top)
-        prefix = [interpreter, FILTER, str(code), ",".join(calls)]
-        said = [text for call, text in SAID.items() if call in calls]
+        prefix = [interpreter, FILTER, str(code), ",".join(calls)] if calls else []
+        # An emulator makes some calls otherwise than the program.
+        said = [text for call, text in SAID.items() if call in calls and not case.is_emulated]
         case.play(prefix, top, root, said)
         if said[:1] and {"openat2", "landlock_create_ruleset"} & set(calls):
             case.run("security.confine", lambda: case.refused_if_required(prefix, root))
@@ -318,12 +329,13 @@ def play_disk(case, make, without, more):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="target/debug/ftp-cli")
+    parser.add_argument("--under", default="")
+    parser.add_argument("--no-tls", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
-    program = os.path.abspath(options.program)
     is_wanted = lambda name: not options.names or any(name.startswith(one) for one in options.names)
-    case = lambda name: Case(name, program, options.verbose)
+    case = lambda name: Case(name, options)
     interpreter = python()
     left_out, runs = [], []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
@@ -332,6 +344,8 @@ def main():
                 runs.append((name, pool.submit(play_kernel, case(name), code, calls, interpreter)))
             elif is_wanted(name):
                 left_out.append(name)
+        if "plain" in options.names:
+            runs.append(("plain", pool.submit(play_kernel, case("plain"), 0, [], interpreter)))
         if is_wanted("no /proc"):
             runs.append(("no /proc", pool.submit(play_without_proc, case("no /proc"))))
         for name, (make, without, more) in [*DISKS.items(), *NAMED.items()]:

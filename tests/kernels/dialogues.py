@@ -323,32 +323,36 @@ def stor_through_link(session, root):
     equals(content_of(root, "d/made"), b"made")
 
 
-def escape_up(session, root):
-    link(root, "..", "l")
+def escape(session, root):
+    """Tries each way out of the root with each command."""
+    outside = os.path.join(os.path.dirname(root), "outside")
+    ways = {
+        "l": ("..", "outside"), "u": ("../outside", ""), "x": (outside, ""), "d/l": ("../..", "outside"),
+        "r": ("d/l/outside", ""), "y": ("e/../../outside", ""), "z": ("./x", ""),
+        "e/l": (os.path.dirname(root), "outside"),
+    }
+    for name, (target, _) in ways.items():
+        link(root, target, name)
     link(root, "../outside/secret", "s")
-    for line in ("RETR l/outside/secret", "RETR s", "STOR l/new", "MLSD l", "MLSD l/outside"):
-        session.refused(line, 501, 550, 553)
-    session.expect("CWD l", 550)
-    session.expect("DELE l/outside/secret", 550)
-
-
-def escape_absolute(session, root):
-    link(root, os.path.join(os.path.dirname(root), "outside"), "l")
-    link(root, "/etc/passwd", "p")
-    for line in ("RETR l/secret", "RETR p", "STOR l/new", "STOR p"):
-        session.refused(line, 550, 553)
-    session.expect("MFMT 20200102030406 p", 550)
-    session.expect("SITE CHMOD 666 p", 550)
-
-
-def escape_roundabout(session, root):
-    link(root, "../..", "d/l")
-    link(root, "d/l/outside", "r")
+    link(root, os.path.join(outside, "secret"), "t")
     link(root, "loop", "loop")
-    for line in ("RETR d/l/outside/secret", "RETR r/secret", "RETR loop", "MLSD r"):
-        session.refused(line, 501, 550)
-    session.expect("MKD r/made", 550)
-    session.expect("RNFR r/secret", 550)
+    before = os.stat(os.path.join(outside, "secret"))
+    directories = [os.path.join(name, below).rstrip("/") for name, (_, below) in ways.items()]
+    for way in directories:
+        for line in (f"RETR {way}/secret", f"STOR {way}/new", f"APPE {way}/secret", f"MLSD {way}"):
+            session.refused(line, 501, 550, 553)
+        for line in ("CWD {}", "MKD {}/made", "DELE {}/secret", "RNFR {}/secret", "SIZE {}/secret", "HASH {}/secret"):
+            session.expect(line.format(way), 550)
+        for line in ("MFMT 20200102030406 {}/secret", "SITE CHMOD 666 {}/secret"):
+            session.expect(line.format(way), 550)
+    for name in ("s", "t", "loop"):
+        for line in (f"RETR {name}", f"STOR {name}", f"APPE {name}"):
+            session.refused(line, 550, 553)
+        session.expect(f"MFMT 20200102030406 {name}", 550)
+        session.expect(f"SITE CHMOD 666 {name}", 550)
+    after = os.stat(os.path.join(outside, "secret"))
+    equals(content_of(outside, "secret"), b"secret")
+    assert os.listdir(outside) == ["secret"] and before.st_mode == after.st_mode and before.st_mtime == after.st_mtime
 
 
 def secured(session, root):
@@ -382,7 +386,7 @@ def quit_session(session, root):
     session.expect("QUIT", 221)
 
 
-LINKS = [linked_file, linked_directory, stor_through_link, escape_up, escape_absolute, escape_roundabout]
+LINKS = [linked_file, linked_directory, stor_through_link, escape]
 SERVER = [
     wrong_password, features, working_directory, retr, retr_missing, retr_from, retr_text, retr_active,
     stor, stor_again, stor_inside, stor_at_the_end, stor_beyond, appe, appe_new, stou, stor_resumed,
@@ -406,6 +410,20 @@ CLIENT = [
     ("mirror HERE/down URL/up", lambda here, root: equals(content_of(root, "up/g"), b"g")),
     ("get --tls explicit --insecure URL/f -o HERE/tls", lambda here, root: equals(content_of(here, "tls"), CONTENT)),
 ]
+
+
+def resumed(command, port, here, root):
+    """Interrupts a download and an upload, and continues them."""
+    sizes = lambda place: [os.stat(os.path.join(place, name)).st_size for name in os.listdir(place) if "cut" in name]
+    for words in ("get -c URL/f -o HERE/cut", "put -c HERE/got URL/cut"):
+        slow = f"{words} --limit-rate 200K".replace("URL", f"ftp://u:p@127.0.0.1:{port}").replace("HERE", here)
+        with subprocess.Popen([*command, *slow.split()], stderr=subprocess.DEVNULL) as process:
+            place = here if words.startswith("get") else root
+            until(f"{words} has begun", lambda: sum(sizes(place)) >= 100_000 or process.poll() is not None)
+            process.terminate()
+        text = said(run_client(command, port, here, root, f"{words} -v"))
+        assert "resumed after" in text, f"{words}: {text}"
+        equals(content_of(place, "cut"), CONTENT)
 
 
 # Options that depend on what a file system can do. Each function gets a call that runs the client and

@@ -25,7 +25,7 @@ def main():
             continue
         filter.add_rule(seccomp.ERRNO(int(code)), NUMBERS.get(name, name))
     filter.load()
-    os.execv(command[0], command)
+    os.execvp(command[0], command)
 
 
 main()

@@ -171,12 +171,9 @@ impl Certificates {
                     Some(pem) => pem,
                     None => own(settings)?,
                 };
-                let loaded = Tls::from_pem(&pem, &pem);
-                if let Err(error) = &loaded {
-                    return Err(damaged(settings, error));
-                }
+                let tls = Tls::from_pem(&pem, &pem).map_err(|error| damaged(settings, error))?;
                 self.own = Some(pem);
-                loaded.map(|tls| Usable { tls, fault: None })
+                Ok(Usable { tls, fault: None })
             }
             _ => return Ok(None),
         };
@@ -295,13 +292,14 @@ fn unusable(error: TlsError) -> DaemonError {
 
 /// Returns the failure for a damaged self-signed certificate. The server does not replace the
 /// certificate automatically, because clients may have pinned its key.
-fn damaged(settings: &Settings, error: &TlsError) -> DaemonError {
+fn damaged(settings: &Settings, error: TlsError) -> DaemonError {
     let path = match state_directory(settings) {
+        _ if matches!(error, TlsError::Absent) => return unusable(error),
         Ok(directory) => shown_path(&directory.join(OWN)),
         Err(failure) => return failure,
     };
     let what_to_do = "delete it to create a new one with another key";
-    DaemonError::configuration(format!("TLS: {path} is damaged: {}; {what_to_do}", in_full(error)))
+    DaemonError::configuration(format!("TLS: {path} is damaged: {}; {what_to_do}", in_full(&error)))
 }
 
 /// Returns the directory where the server keeps files that it creates for itself.
