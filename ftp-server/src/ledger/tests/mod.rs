@@ -1,6 +1,7 @@
 //! Requirements of every ledger, tested with two servers.
 
 mod away;
+mod paused;
 
 use std::io::Write as _;
 use std::sync::{Arc, Barrier, mpsc};
