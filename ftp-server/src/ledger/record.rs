@@ -21,8 +21,8 @@ const OLD: Time = 24 * 60 * 60 * 1_000;
 /// Age from which an exact count no longer justifies a refusal.
 const OLD_FOR_REFUSAL: Time = 10 * 60 * 1_000;
 
-/// Maximum number of remembered failed logins and bans.
-const MOST_HOSTS: usize = 4_096;
+/// Maximum number of failed logins and bans in a record, which then has about 20 kB.
+const MOST_HOSTS: usize = 256;
 
 /// The suffix of the id of a ban.
 const BAN: &str = "#ban";
