@@ -320,6 +320,12 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
             "the bucket has no lifecycle rule AbortIncompleteMultipartUpload: each hour, the server removes \
              partial uploads that are older than 12 hours; add the rule for those that the server cannot find",
         ),
+        (
+            features.removes_old_versions,
+            "the bucket keeps old versions: each upload leaves up to 3 of the server's own objects, and each \
+             login and lease with a ledger in this bucket one more; add a lifecycle rule \
+             NoncurrentVersionExpiration for .ftp-server/",
+        ),
     ]
     .into_iter()
     .filter_map(|(is_there, lack)| (!is_there).then_some(lack))

@@ -37,7 +37,7 @@ const fn row(
 }
 
 /// All operations that the server uses.
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 14] = [
     row("HeadObject", &[200], true, Content::Object),
     row("GetObject", &[200, 206], true, Content::Object),
     row("PutObject", &[200], true, Content::Nothing),
@@ -72,6 +72,7 @@ const ROWS: [Row; 13] = [
         false,
         Content::Element(&["LifecycleConfiguration"], ""),
     ),
+    row("GetBucketVersioning", &[200], false, Content::Element(&["VersioningConfiguration"], "")),
 ];
 
 fn row_of(operation: &'static str) -> Result<&'static Row, S3Error> {

@@ -401,6 +401,35 @@ fn a_probe_reports_missing_features_of_the_store() {
 }
 
 #[test]
+fn a_probe_finds_a_bucket_that_keeps_old_versions_of_own_objects() {
+    let rule = |status: &str, filter: &str, action: &str| {
+        format!("<Rule><Filter>{filter}</Filter><Status>{status}</Status><{action}/></Rule>")
+    };
+    let (on, action) = ("Enabled", "NoncurrentVersionExpiration");
+    for (rules, want) in [
+        (rule(on, "<Prefix>.ftp-server/</Prefix>", action), true),
+        (rule(on, "<Prefix></Prefix>", action), true),
+        (rule(on, "", action), true),
+        (rule("Disabled", "", action), false),
+        (rule(on, "<Prefix>users/</Prefix>", action), false),
+        (rule(on, "<And><Prefix/><Tag><Key>a</Key></Tag></And>", action), false),
+        (rule(on, "", "Expiration"), false),
+        (rule(on, "", "Expiration") + &rule(on, "", action), true),
+        (String::new(), false),
+    ] {
+        let fake = Fake::start();
+        fake.keep_versions(&rules);
+        let features = store_at(&fake).probe().unwrap();
+        assert_eq!(features.removes_old_versions, want, "{rules}");
+        let missing = features.missing();
+        let name = "a lifecycle rule NoncurrentVersionExpiration";
+        assert_eq!(missing.contains(&name), !want, "{missing:?}");
+        fake.fail("GetBucketVersioning", 0, 1, fake::Fault::Refuse(403, "AccessDenied"));
+        assert!(store_at(&fake).probe().unwrap().removes_old_versions, "the right is missing");
+    }
+}
+
+#[test]
 fn objects_of_different_stores_have_different_identities() {
     let (one, other) = (Fake::start(), Fake::start());
     one.store("f", b"");

@@ -218,6 +218,13 @@ impl Fake {
         self.state().removes_always = ignore;
     }
 
+    /// Makes the bucket keep old versions, with these lifecycle rules.
+    pub(super) fn keep_versions(&self, rules: &str) {
+        let mut state = self.state();
+        state.keeps_versions = true;
+        state.rules = Some(rules.to_owned());
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         unpoisoned(self.shared.state.lock())
     }
