@@ -356,6 +356,7 @@ impl S3StoreBuilder {
             leases: Mutex::default(),
             running: RunningUploads::new(),
             seen: Mutex::default(),
+            told: Mutex::default(),
         });
         let weak = Arc::downgrade(&inner);
         let tick = (self.lease / 3).min(LONGEST_TICK);
