@@ -317,6 +317,7 @@ const OF_TABLES: &[&str] = &[
     "STORE.secret_key_file=/s",
     "STORE.session_token_file=/t",
     "STORE.role_arn=r",
+    "STORE.instance_keys=true",
     "STORE.web_identity_token_file=/w",
     "STORE.sts_endpoint=https://h",
     "STORE.path_style=false",

@@ -18,6 +18,7 @@ mod names;
 mod objects;
 mod pages;
 mod partial;
+mod platform;
 mod pool;
 mod probe;
 mod proof;
