@@ -59,7 +59,7 @@ const ROWS: [Row; 14] = [
         Content::Element(&["CompleteMultipartUploadResult"], ""),
     ),
     row("AbortMultipartUpload", &[204], false, Content::Nothing),
-    // The test server moto uses the second name.
+    // Here and below, the test server moto uses the second name.
     row(
         "ListParts",
         &[200],
@@ -72,7 +72,12 @@ const ROWS: [Row; 14] = [
         false,
         Content::Element(&["LifecycleConfiguration"], ""),
     ),
-    row("GetBucketVersioning", &[200], false, Content::Element(&["VersioningConfiguration"], "")),
+    row(
+        "GetBucketVersioning",
+        &[200],
+        false,
+        Content::Element(&["VersioningConfiguration", "GetBucketVersioningResponse"], ""),
+    ),
 ];
 
 fn row_of(operation: &'static str) -> Result<&'static Row, S3Error> {
