@@ -67,9 +67,10 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
             add(&key_of_store(name, key), path.as_deref(), secret);
         }
     }
-    let token = settings.environment.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(PathBuf::from);
-    let token = token.filter(|_| !settings.stores.is_empty());
-    add("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_deref(), None);
+    for name in ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] {
+        let token = settings.environment.get(name).map(PathBuf::from);
+        add(name, token.filter(|_| !settings.stores.is_empty()).as_deref(), None);
+    }
     let password = Some("the password of the ledger");
     add("ledger.password_file", settings.ledger.password_file.as_deref(), password);
     add("log.target", settings.log_target.path(), None);

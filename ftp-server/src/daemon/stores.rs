@@ -48,6 +48,10 @@ enum Keys {
         arn: String,
         token_file: PathBuf,
     },
+    /// Amazon EC2 offers the keys at this URL, or if it is empty, at the usual one.
+    Instance(String),
+    /// Amazon ECS or EKS offers the keys at this URI, for the token in this file.
+    Container(String, Option<PathBuf>),
 }
 
 impl Stores {
@@ -197,7 +201,10 @@ impl Store {
     /// Returns a message if the current user of the process cannot read the token of the role. Root
     /// may have read the token at startup, but each renewal of the keys reads the token again.
     fn unreadable_token(&self, key: &str) -> Option<String> {
-        let Keys::Role { token_file, .. } = &self.keys else { return None };
+        let (Keys::Role { token_file, .. } | Keys::Container(_, Some(token_file))) = &self.keys
+        else {
+            return None;
+        };
         let error = fs::File::open(token_file).err()?;
         let what = format!("{key}: {}: cannot read the token", shown_path(token_file));
         let what_to_do = "let the system user that runs the server read the file";
@@ -221,8 +228,12 @@ impl Store {
         let features = match self.client.probe() {
             Ok(features) => features,
             Err(error) => {
-                let what_to_do = match &error {
-                    S3Error::NoKeys(_) => {
+                let what_to_do = match (&error, &self.keys) {
+                    (S3Error::NoKeys(_), Keys::Instance(_)) => {
+                        "check the role of the instance, and in a container its hop limit"
+                    }
+                    (S3Error::NoKeys(_), Keys::Container(..)) => "check the role of the container",
+                    (S3Error::NoKeys(_), _) => {
                         "check role_arn, web_identity_token_file and sts_endpoint"
                     }
                     _ => "check endpoint, bucket, region and keys",
@@ -275,6 +286,8 @@ fn builder(
                 endpoint => builder.sts_endpoint(endpoint),
             }
         }
+        Keys::Instance(endpoint) => builder.instance_keys(endpoint),
+        Keys::Container(uri, token_file) => builder.container_keys(uri, token_file.clone()),
     };
     if let Some(path) = &settings.ca_file {
         let key = key_of_store(name, "ca_file");
@@ -320,6 +333,12 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
             "the bucket has no lifecycle rule AbortIncompleteMultipartUpload: each hour, the server removes \
              partial uploads that are older than 12 hours; add the rule for those that the server cannot find",
         ),
+        (
+            features.removes_old_versions,
+            "the bucket keeps old versions: each upload leaves up to 3 of the server's own objects, and each \
+             login and lease with a ledger in this bucket one more; add a lifecycle rule \
+             NoncurrentVersionExpiration for .ftp-server/",
+        ),
     ]
     .into_iter()
     .filter_map(|(is_there, lack)| (!is_there).then_some(lack))
@@ -358,6 +377,9 @@ fn first_line(key: &str, path: &Path) -> Result<String, DaemonError> {
     }
 }
 
+/// The environment variable with the file whose token a container sends for its keys.
+const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+
 /// Longest line of a secret, in bytes; a longer one means the wrong file.
 const LONGEST_SECRET: u64 = 4_096;
 
@@ -381,6 +403,11 @@ impl Keys {
         if let Some(token_file) = &settings.web_identity_token_file {
             let (arn, token_file) = (settings.role_arn.clone(), token_file.clone());
             return Ok(Self::Role { arn, token_file });
+        }
+        if settings.instance_keys {
+            let endpoint = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+            let endpoint = endpoint.and_then(|endpoint| endpoint.into_string().ok());
+            return Ok(Self::Instance(endpoint.unwrap_or_default()));
         }
         let Some(secret) = secret_key_file else {
             return Self::of_environment(name, environment);
@@ -413,10 +440,18 @@ impl Keys {
             let session_token = value("AWS_SESSION_TOKEN");
             return Ok(Self::Known { access_key, secret_key, session_token });
         }
-        match (value("AWS_ROLE_ARN"), value("AWS_WEB_IDENTITY_TOKEN_FILE")) {
-            (Some(arn), Some(file)) => Ok(Self::Role { arn, token_file: file.into() }),
-            _ => Err(DaemonError::configuration(format!(
-                "{}: no access keys: set access_key and secret_key_file, or role_arn, or \
+        if let (Some(arn), Some(file)) =
+            (value("AWS_ROLE_ARN"), value("AWS_WEB_IDENTITY_TOKEN_FILE"))
+        {
+            return Ok(Self::Role { arn, token_file: file.into() });
+        }
+        let of_container = ["RELATIVE", "FULL"];
+        let mut uris =
+            of_container.map(|it| format!("AWS_CONTAINER_CREDENTIALS_{it}_URI")).into_iter();
+        match uris.find_map(|name| value(&name)) {
+            Some(uri) => Ok(Self::Container(uri, value(CONTAINER_TOKEN).map(PathBuf::from))),
+            None => Err(DaemonError::configuration(format!(
+                "{}: no access keys: set access_key and secret_key_file, role_arn or instance_keys, or \
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
                 key_of_store(name, "")
             ))),

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use super::LedgerError;
 use super::record::{Later, Time};
-use super::shared::{SharedState, unique};
+use super::shared::{SharedState, digest, unique};
 
-/// Name of the only record for all hosts. With a record for each host, a host that failed once
-/// would leave a record forever.
-const RECORD: &str = "hosts";
+/// Returns the name of the record of a host, one of 256. With a record for each host, a host that
+/// failed once would leave a record forever. With one for all, each login would read the failures
+/// of all hosts.
+fn record_of(host: IpAddr) -> String {
+    let digest = digest(host.to_string().as_bytes());
+    format!("hosts/{}", digest.get(..2).unwrap_or_default())
+}
 
 /// The conditions of a ban, and its duration.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +40,7 @@ impl SharedState {
     ) -> Result<Option<Duration>, LedgerError> {
         let id = unique()?;
         let ends = (millis(policy.window), millis(policy.lasting));
-        self.inner.change(RECORD, |record, (now, _)| {
+        self.inner.change(&record_of(host), |record, (now, _)| {
             let until = record.fail(&host.to_string(), &id, policy.after, (now, ends))?;
             Some(Duration::from_millis(until.saturating_sub(now)))
         })
@@ -48,7 +52,7 @@ impl SharedState {
     ///
     /// Returns the error of the ledger if the record cannot be read or replaced.
     pub(crate) fn ban_of(&self, host: IpAddr) -> Result<Option<Duration>, LedgerError> {
-        self.inner.change(RECORD, |record, (now, _)| {
+        self.inner.change(&record_of(host), |record, (now, _)| {
             let until = record.ban_of(&host.to_string(), now)?;
             Some(Duration::from_millis(until.saturating_sub(now)))
         })
@@ -57,7 +61,7 @@ impl SharedState {
     /// Removes the failed logins and the ban of a host from the ledger, without waiting for the
     /// ledger.
     pub(crate) fn forgive(&self, host: IpAddr) {
-        self.inner.later(RECORD, Later::Forgive { host: host.to_string() });
+        self.inner.later(&record_of(host), Later::Forgive { host: host.to_string() });
     }
 }
 

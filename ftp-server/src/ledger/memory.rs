@@ -21,6 +21,12 @@ impl MemoryLedger {
         Self::default()
     }
 
+    /// Loses all records, as a Redis server without persistence does.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.records().clear();
+    }
+
     fn records(&self) -> MutexGuard<'_, HashMap<String, LedgerRecord>> {
         unpoisoned(self.records.lock())
     }

@@ -17,7 +17,8 @@ use crate::storage::{
 ///
 /// The server reserves bytes in steps before it stores them, and records the size of the file after
 /// the upload. If a server dies, its reserved bytes count until its lease has expired and the files
-/// are counted again. So uploads never exceed the quota, except with
+/// are counted again. If a server was only paused, it reserves the bytes of its upload again before
+/// it publishes the file. So uploads never exceed the quota, except with
 /// [`WithoutLedger::Allow`](crate::WithoutLedger::Allow).
 ///
 /// Files stored by other programs, or by servers without this quota, are included from the next
@@ -144,15 +145,11 @@ impl SharedQuota {
 }
 
 impl Names {
-    /// If the file exists, claims it until the reservation ends, so that no other session changes
-    /// it. Returns the cost of the file.
+    /// Claims the file until the reservation ends, so that no other session changes or creates it.
+    /// Returns the cost of the file.
     pub(super) fn claim(&self, reservation: &mut Reservation) -> Result<Cost, StorageError> {
-        let storage = &*self.account.storage;
-        if size_of(storage, &self.path).is_none() {
-            return Ok(Cost::default());
-        }
         reservation.claim(vec![digest(self.path.as_bytes())])?;
-        Ok(cost_of(storage, &self.path))
+        Ok(cost_of(&*self.account.storage, &self.path))
     }
 }
 

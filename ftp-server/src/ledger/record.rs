@@ -21,8 +21,8 @@ const OLD: Time = 24 * 60 * 60 * 1_000;
 /// Age from which an exact count no longer justifies a refusal.
 const OLD_FOR_REFUSAL: Time = 10 * 60 * 1_000;
 
-/// Maximum number of remembered failed logins and bans.
-const MOST_HOSTS: usize = 4_096;
+/// Maximum number of failed logins and bans in a record, which then has about 20 kB.
+const MOST_HOSTS: usize = 256;
 
 /// The suffix of the id of a ban.
 const BAN: &str = "#ban";
@@ -154,9 +154,23 @@ impl Record {
         true
     }
 
-    /// Renews a lease of this server. Restores the lease if it was removed in the meantime.
-    pub(super) fn renew(&mut self, id: &str, lease: Lease) {
-        self.leases.insert(id.to_owned(), lease);
+    /// Renews a lease of this server. Restores the lease if it was removed in the meantime, unless
+    /// `limit` no longer permits it, because other servers have used its bytes.
+    pub(super) fn renew(&mut self, id: &str, lease: Lease, limit: Cost) {
+        let is_kept = self.leases.contains_key(id);
+        if is_kept || self.total().is_none_or(|total| limit.permits(lease.cost, total)) {
+            self.leases.insert(id.to_owned(), lease);
+        }
+    }
+
+    /// Returns whether the lease still has this cost. If it does not, removes the rest of it.
+    pub(super) fn has_reserved(&mut self, id: &str, cost: Cost) -> bool {
+        let found = self.leases.get(id).map(|lease| lease.cost).unwrap_or_default();
+        let is_kept = found.at_least(cost) == found;
+        if !is_kept {
+            self.leases.remove(id);
+        }
+        is_kept
     }
 
     /// Renews a count of this server.

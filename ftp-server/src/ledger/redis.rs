@@ -2,14 +2,18 @@
 //! with a byte for its type. <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls_pki_types::ServerName;
 
 use super::lookup::Lookup;
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::unpoisoned;
+use crate::tls;
 
 /// Timeout for connecting, and for each read and write. Sessions wait meanwhile.
 const WAIT: Duration = Duration::from_secs(4);
@@ -30,9 +34,10 @@ const PREFIX: &str = "ftp-server:";
 const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
                        redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0";
 
-/// A [`Ledger`] in a Redis server, reached over connections without TLS. It needs the commands
-/// `GET`, `SET`, `TIME` and `EVAL`, also `AUTH` if the URL has a password, and `SELECT` if the URL
-/// has a database. It does not follow redirections of a cluster.
+/// A [`Ledger`] in a Redis server. It needs the commands `GET`, `SET`, `TIME` and `EVAL`, also
+/// `AUTH` if the URL has a password, and `SELECT` if the URL has a database. It does not follow
+/// redirections of a cluster. With the scheme `rediss`, connections use TLS, and the certificate of
+/// the Redis server is checked; the ledger itself has no client certificate.
 ///
 /// The host name is looked up for each new connection. After a Redis server has said that it is a
 /// replica or loads its data, all connections are closed. So if the name or the address leads to
@@ -42,6 +47,8 @@ const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
 /// The files are then counted again.
 pub struct RedisLedger {
     host: Lookup,
+    /// The settings of TLS and the name in the certificate; `None` without TLS.
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// The commands at the beginning of each connection.
     greeting: Vec<Vec<Vec<u8>>>,
     idle: Mutex<Idle>,
@@ -73,37 +80,35 @@ enum Reply {
 
 impl RedisLedger {
     /// Connects to `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` (default: port 6379, database
-    /// 0). Reserved characters in the user or password must be percent-encoded.
+    /// 0), or with TLS to `rediss://...`, trusting the system's CAs. Reserved characters in the user
+    /// or password must be percent-encoded.
     ///
     /// # Errors
     ///
     /// Returns the errors of [`new`](Self::new) and [`prove`](Self::prove).
     pub fn connect(url: &str) -> Result<Self, LedgerError> {
-        let ledger = Self::new(url)?;
+        let ledger = Self::new(url, None)?;
         ledger.prove()?;
         Ok(ledger)
     }
 
     /// Returns a ledger as [`connect`](Self::connect) does, but only looks up the host name and
-    /// does not connect yet.
+    /// does not connect yet. `ca_pem` contains the trusted CAs in PEM (default: the system's CAs).
     ///
     /// # Errors
     ///
     /// Returns [`LedgerError::Unfit`] if the URL does not have the form of
-    /// [`connect`](Self::connect), or if the host has no address.
-    pub fn new(url: &str) -> Result<Self, LedgerError> {
+    /// [`connect`](Self::connect), if the host has no address, or if no CA can be read.
+    pub fn new(url: &str, ca_pem: Option<&[u8]>) -> Result<Self, LedgerError> {
         let place = Place::of(url)?;
+        let tls = if place.is_tls { Some(secure(&place.host, ca_pem)?) } else { None };
         let (greeting, host, port) = (place.greeting(), place.host, place.port);
         let name = host.clone();
         let find = move || Ok((&*name, port).to_socket_addrs()?.collect());
         let found = Lookup::start(find).map_err(|error| {
             LedgerError::Unfit(format!("redis: cannot find the address of {host}: {error}"))
         })?;
-        Ok(Self::of(found, greeting))
-    }
-
-    fn of(host: Lookup, greeting: Vec<Vec<Vec<u8>>>) -> Self {
-        Self { host, greeting, idle: Mutex::default() }
+        Ok(Self { host: found, tls, greeting, idle: Mutex::default() })
     }
 
     /// Verifies with a test record that the Redis server accepts all required commands. The check
@@ -168,7 +173,7 @@ impl RedisLedger {
     fn dial(&self) -> Result<Connection, LedgerError> {
         let mut last = io::ErrorKind::AddrNotAvailable.into();
         for address in self.host.again() {
-            match Connection::open(address) {
+            match Connection::open(address, self.tls.clone()) {
                 Ok(mut connection) => {
                     let replies = connection.exchange(&self.greeting);
                     checked(replies.map_err(|error| away(&error))?)?;
@@ -215,17 +220,47 @@ impl Ledger for RedisLedger {
     }
 }
 
+/// Returns the settings of TLS to a host, and the name in its certificate.
+fn secure(
+    host: &str,
+    ca_pem: Option<&[u8]>,
+) -> Result<(Arc<ClientConfig>, ServerName<'static>), LedgerError> {
+    let unfit = |error: String| LedgerError::Unfit(format!("redis: {error}"));
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| unfit(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(tls::trusted(ca_pem).map_err(unfit)?);
+    let config =
+        ClientConfig::builder_with_provider(tls::ring()).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| unfit(error.to_string()))?;
+    Ok((Arc::new(config.with_root_certificates(roots).with_no_client_auth()), name))
+}
+
+/// A TCP connection, with or without TLS.
+trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
 /// A connection on which every reply so far was read completely.
 struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
 
 impl Connection {
-    fn open(address: SocketAddr) -> io::Result<Self> {
+    fn open(
+        address: SocketAddr,
+        tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    ) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, WAIT)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(WAIT))?;
         stream.set_write_timeout(Some(WAIT))?;
+        let stream: Box<dyn Stream> = match tls {
+            Some((config, name)) => {
+                let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+                Box::new(StreamOwned::new(session, stream))
+            }
+            None => Box::new(stream),
+        };
         Ok(Self { stream: BufReader::new(stream) })
     }
 
@@ -236,6 +271,7 @@ impl Connection {
             encode(command, &mut bytes);
         }
         self.stream.get_mut().write_all(&bytes)?;
+        self.stream.get_mut().flush()?;
         commands.iter().map(|_| read_reply(&mut self.stream, 0)).collect()
     }
 }
@@ -330,6 +366,7 @@ fn away(error: &io::Error) -> LedgerError {
 
 /// The parts of a URL.
 struct Place {
+    is_tls: bool,
     host: String,
     port: u16,
     user: Option<Vec<u8>>,
@@ -342,13 +379,17 @@ impl Place {
         // The error does not show the URL, which could contain a password.
         Self::parse(url).ok_or_else(|| {
             let text =
-                "invalid URL of Redis: expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]";
+                "invalid URL of Redis: expected redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]";
             LedgerError::Unfit(text.to_owned())
         })
     }
 
     fn parse(url: &str) -> Option<Self> {
-        let rest = url.strip_prefix("redis://")?;
+        let (is_tls, rest) = match url.split_once("://")? {
+            ("redis", rest) => (false, rest),
+            ("rediss", rest) => (true, rest),
+            _ => return None,
+        };
         let (authority, database) = match rest.split_once('/') {
             Some((authority, "")) => (authority, None),
             Some((authority, database)) => (authority, Some(database.parse().ok()?)),
@@ -377,7 +418,7 @@ impl Place {
         if host.is_empty() || !host.bytes().all(is_good) {
             return None;
         }
-        Some(Self { host: host.to_owned(), port, user, password, database })
+        Some(Self { is_tls, host: host.to_owned(), port, user, password, database })
     }
 
     /// Returns the commands to send at the beginning of a connection.
@@ -427,7 +468,8 @@ mod tests {
         let host = Lookup::start(move || {
             Ok(unpoisoned(find.lock()).trim_start_matches("redis://").to_socket_addrs()?.collect())
         });
-        let ledger = RedisLedger::of(host.unwrap(), Vec::new());
+        let (host, idle) = (host.unwrap(), Mutex::default());
+        let ledger = RedisLedger { host, tls: None, greeting: Vec::new(), idle };
         ledger.prove().unwrap();
         // Several idle connections lead to the old master.
         let dialled: Vec<_> = (0..3).map(|_| ledger.dial().unwrap()).collect();
@@ -442,6 +484,36 @@ mod tests {
         let error = ledger.replace("r", Some(b"1"), b"2").unwrap_err();
         assert!(matches!(&error, LedgerError::Away(text) if text.contains("READONLY")), "{error}");
         assert!(ledger.idle.lock().unwrap().connections.is_empty());
+    }
+
+    #[test]
+    fn a_redis_ledger_uses_tls_and_checks_the_certificate() {
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let pem = own.cert.pem();
+        let Some(server) = Redis::start_tls(&pem, &own.signing_key.serialize_pem()) else { return };
+        let (url, pem) = (server.tls_url(), Some(pem.as_bytes()));
+        let ledger = RedisLedger::new(&url, pem).unwrap();
+        ledger.prove().unwrap();
+        // More than one TLS record.
+        let content = vec![b'x'; 100_000];
+        assert!(ledger.replace("r", None, &content).unwrap());
+        assert_eq!(ledger.read("r").unwrap().record.unwrap().content, content);
+        let refused = |url: &str, pem: Option<&[u8]>| match RedisLedger::new(url, pem) {
+            Ok(ledger) => ledger.prove().unwrap_err(),
+            Err(error) => error,
+        };
+        for (url, pem, want) in [
+            (&*url, Some(other.cert.pem()), "invalid peer certificate"),
+            (&url, None, "redis: "),
+            (&url.replace("127.0.0.1", "localhost"), Some(own.cert.pem()), "not valid for name"),
+            (&url.replace("rediss", "redis"), None, "redis: "),
+            (&server.url().replace("redis", "rediss"), Some(own.cert.pem()), "redis: "),
+            (&url, Some(String::new()), "no certificate found"),
+        ] {
+            let error = refused(url, pem.as_ref().map(String::as_bytes)).to_string();
+            assert!(error.contains(want), "{url} {error}");
+        }
     }
 
     fn read(bytes: &[u8]) -> io::Result<Reply> {
@@ -480,9 +552,11 @@ mod tests {
         assert_eq!(place.greeting(), words);
         let place = Place::parse("redis://:secret@h:1/").unwrap();
         assert_eq!(place.greeting(), [command(&["AUTH", "secret"])]);
+        let is_tls = |url| Place::parse(url).unwrap().is_tls;
+        assert!(is_tls("rediss://h") && !is_tls("redis://h"));
         for wrong in [
             "redis://",
-            "rediss://h",
+            "redisss://h",
             "redis://h:x",
             "redis://u@h",
             "redis://h/x",

@@ -110,24 +110,37 @@ impl Reservation {
         Ok(())
     }
 
-    /// Claims these paths, so that no other session on any server changes them.
+    /// Claims these paths, so that no other session on any server changes them. Proves that the
+    /// bytes are still reserved: if this process was paused for longer than the lease, other servers
+    /// may have used them. Then reserves them again.
     ///
     /// # Errors
     ///
     /// Returns `Busy` if another session is changing one of them, or `Uncounted` if the ledger
-    /// fails and [`WithoutLedger::Refuse`] is set.
+    /// fails and [`WithoutLedger::Refuse`] is set. Also returns the errors of [`add`](Self::add).
     pub(super) fn claim(&mut self, names: Vec<String>) -> Result<(), StorageError> {
-        let shared = self.account.shared();
-        let claimed = shared
-            .change(&self.account.record, |record, times| record.claim(&self.id, &names, times));
-        match claimed {
-            Ok(true) => {}
-            Ok(false) => return Err(Kind::Busy.into()),
-            Err(error) => self.without(error)?,
+        let account = Arc::clone(&self.account);
+        let (shared, record) = (account.shared(), &account.record);
+        loop {
+            let claimed = shared.change(record, |record, times| {
+                let is_kept = record.has_reserved(&self.id, self.cost);
+                is_kept.then(|| record.claim(&self.id, &names, times))
+            });
+            match claimed {
+                Ok(Some(true)) => {}
+                Ok(Some(false)) => return Err(Kind::Busy.into()),
+                Ok(None) => {
+                    shared.give_up(record, &self.id);
+                    let cost = std::mem::take(&mut self.cost);
+                    self.add(cost).inspect_err(|_| self.cost = cost)?;
+                    continue;
+                }
+                Err(error) => self.without(error)?,
+            }
+            self.names = names;
+            self.hold();
+            return Ok(());
         }
-        self.names = names;
-        self.hold();
-        Ok(())
     }
 
     /// Continues without the ledger if [`WithoutLedger::Allow`] is set.
@@ -153,7 +166,8 @@ impl Reservation {
     }
 
     fn hold(&self) {
-        let held = Held::Lease { cost: self.cost, names: self.names.clone() };
+        let limit = self.account.limit;
+        let held = Held::Lease { cost: self.cost, names: self.names.clone(), limit };
         self.account.shared().hold(&self.account.record, &self.id, held);
     }
 

@@ -117,7 +117,12 @@ struct LedgerAccount {
 /// A lease of this server.
 #[derive(Clone, Debug)]
 pub(super) enum Held {
-    Lease { cost: Cost, names: Vec<String> },
+    /// Its cost must stay within `limit`.
+    Lease {
+        cost: Cost,
+        names: Vec<String>,
+        limit: Cost,
+    },
     Count,
 }
 
@@ -214,7 +219,8 @@ impl SharedState {
                 }
             }
         }
-        shared.hold(&record, &id, Held::Lease { cost: Cost::default(), names: Vec::new() });
+        let cost = Cost::default();
+        shared.hold(&record, &id, Held::Lease { cost, names: Vec::new(), limit: cost });
         Ok(Some(Presence { state: self.clone(), record, id }))
     }
 }
@@ -374,13 +380,15 @@ impl Inner {
     }
 
     /// Renews the leases of this server in a record.
-    fn renew(&self, name: &str) -> Result<(), LedgerError> {
+    pub(super) fn renew(&self, name: &str) -> Result<(), LedgerError> {
         self.change(name, |record, (_, until)| {
             let books = self.books();
             for (id, held) in books.held.get(name).into_iter().flatten() {
                 match held.clone() {
                     Held::Count => record.renew_count(id, until),
-                    Held::Lease { cost, names } => record.renew(id, Lease { until, cost, names }),
+                    Held::Lease { cost, names, limit } => {
+                        record.renew(id, Lease { until, cost, names }, limit);
+                    }
                 }
             }
         })

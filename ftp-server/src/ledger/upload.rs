@@ -67,8 +67,8 @@ impl QuotaUpload {
         self.inner.as_mut().ok_or_else(|| Kind::Io.into())
     }
 
-    /// Determines the cost of the replaced file before the new one is published. Returns `false` if
-    /// the upload must wait, because another session changes the file.
+    /// Proves the reservation, and determines the cost of the replaced file, before the new one is
+    /// published. Returns `false` if the upload must wait, because another session changes the file.
     fn begin_to_publish(&mut self) -> Result<bool, StorageError> {
         if self.phase == Phase::Writing
             && let Some(reservation) = &mut self.reservation

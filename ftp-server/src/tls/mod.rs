@@ -33,6 +33,8 @@ mod self_signed;
 mod settings;
 #[cfg(feature = "tls")]
 mod steps;
+#[cfg(any(feature = "redis", feature = "s3"))]
+mod trusted;
 
 pub(crate) use asked_name::AskedName;
 pub(crate) use policy::Resumed;
@@ -50,9 +52,11 @@ pub(crate) use acceptor::{Acceptor, Secured};
 pub(crate) use connection::{Connection, RECORD, size_of_records};
 #[cfg(feature = "tls")]
 pub(crate) use handshake::Handshake;
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "redis", feature = "s3"))]
 pub(crate) use provider::ring;
 #[cfg(all(feature = "daemon", feature = "self-signed"))]
 pub(crate) use self_signed::pem as self_signed_pem;
 #[cfg(feature = "tls")]
 pub use settings::Tls;
+#[cfg(any(feature = "redis", feature = "s3"))]
+pub(crate) use trusted::trusted;

@@ -17,6 +17,7 @@ const OTHER_BUILD: &str =
 pub(crate) struct LedgerSettings {
     pub(crate) url: LedgerUrl,
     pub(crate) password_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) on_failure: WithoutLedger,
     pub(crate) lease: Duration,
 }
@@ -26,6 +27,7 @@ impl Default for LedgerSettings {
         Self {
             url: LedgerUrl::None,
             password_file: None,
+            ca_file: None,
             on_failure: WithoutLedger::Refuse,
             lease: Duration::from_secs(60),
         }
@@ -33,7 +35,7 @@ impl Default for LedgerSettings {
 }
 
 /// Message with the form of a Redis URL.
-const REDIS: &str = "expected redis://[USER@]HOST[:PORT][/DATABASE]";
+const REDIS: &str = "expected redis[s]://[USER@]HOST[:PORT][/DATABASE]";
 
 /// Returns whether the URL, which names no password, is valid.
 #[cfg(all(feature = "s3", feature = "redis"))]
@@ -55,8 +57,12 @@ impl Settings {
 
     /// Returns a contradiction in the keys of the ledger: the wrong key, and the reason.
     pub(super) fn contradiction_of_ledger(&self) -> Option<(&'static str, String)> {
-        let LedgerSettings { url, password_file, .. } = &self.ledger;
+        let LedgerSettings { url, password_file, ca_file, .. } = &self.ledger;
+        let is_tls = matches!(url, LedgerUrl::Redis(url) if url.starts_with("rediss:"));
         match url {
+            _ if ca_file.is_some() && !is_tls => {
+                Some(("ledger.ca_file", "needs ledger.url = \"rediss://HOST\"".to_owned()))
+            }
             LedgerUrl::None if password_file.is_some() => {
                 Some(("ledger.password_file", "needs ledger.url".to_owned()))
             }
@@ -100,7 +106,8 @@ impl LedgerUrl {
     ///
     /// Returns a message if the text does not name a ledger, or contains a password.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if let Some(rest) = text.strip_prefix("redis://") {
+        let schemes = ["redis://", "rediss://"];
+        if let Some(rest) = schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) {
             let login = rest.rsplit_once('@').map_or("", |(login, _)| login);
             // Other users may be able to read the settings, so the password is in its own file.
             return match login.contains(':') {
@@ -112,7 +119,7 @@ impl LedgerUrl {
             _ if text.is_empty() => Ok(Self::None),
             Some(objects) => objects.map(Self::Objects),
             None => Err(format!(
-                "invalid ledger \"{text}\": expected store:NAME/PREFIX or redis://HOST"
+                "invalid ledger \"{text}\": expected store:NAME/PREFIX, redis://HOST or rediss://HOST"
             )),
         }
     }
@@ -143,15 +150,18 @@ mod tests {
             found(&["ledger.password_file=/p"]),
             "--set: ledger.password_file: needs ledger.url"
         );
+        let wrong = "--set: ledger.ca_file: needs ledger.url = \"rediss://HOST\"";
+        assert_eq!(found(&["ledger.url=redis://h", "ledger.ca_file=/c"]), wrong);
         let redis = ["ledger.url=redis://h", "ledger.password_file=/p"];
         let store = ["ledger.url=store:main", "ledger.password_file=/p"];
         if IS_BUILT {
             assert_eq!(found(&redis), "");
+            assert_eq!(found(&["ledger.url=rediss://h", "ledger.ca_file=/c"]), "");
             assert_eq!(found(&store), "--set: ledger.url: unknown store \"main\"");
             let user = "--set: ledger.url: a user name in the Redis URL needs ledger.password_file";
             assert_eq!(found(&["ledger.url=redis://u@h"]), user);
             assert_eq!(found(&["ledger.url=redis://u@h", redis[1]]), "");
-            for wrong in ["redis://", "redis://h:x", "redis://u@h/x"] {
+            for wrong in ["redis://", "redis://h:x", "rediss://u@h/x"] {
                 let want = format!("--set: ledger.url: invalid ledger \"{wrong}\": {REDIS}");
                 assert_eq!(found(&[&format!("ledger.url={wrong}"), redis[1]]), want);
             }
@@ -167,14 +177,16 @@ mod tests_of_ledger_url {
 
     #[test]
     fn ledger_urls_name_a_store_or_redis() {
-        for text in ["", "store:main/state", "s3://files", "redis://h", "redis://u@[::1]:7/3"] {
+        for text in
+            ["", "store:main/state", "s3://files", "redis://h", "rediss://h", "redis://u@[::1]:7/3"]
+        {
             assert_eq!(LedgerUrl::parse(text).unwrap().text(), text);
         }
         for (text, want) in [
             ("redis://:secret@h", "use ledger.password_file"),
-            ("redis://u:secret@h", "use ledger.password_file"),
-            ("rediss://h", "expected store:NAME/PREFIX or redis://HOST"),
-            ("/srv", "expected store:NAME/PREFIX or redis://HOST"),
+            ("rediss://u:secret@h", "use ledger.password_file"),
+            ("redisss://h", "expected store:NAME/PREFIX, redis://HOST or rediss://HOST"),
+            ("/srv", "expected store:NAME/PREFIX, redis://HOST"),
             ("store:main//x", "invalid prefix"),
         ] {
             let why = LedgerUrl::parse(text).unwrap_err();

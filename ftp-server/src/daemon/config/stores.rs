@@ -42,6 +42,7 @@ pub(crate) struct StoreSettings {
     /// The name of a role. Empty: none, or the role in the environment.
     pub(crate) role_arn: String,
     pub(crate) web_identity_token_file: Option<PathBuf>,
+    pub(crate) instance_keys: bool,
     /// Endpoint of STS. Empty: the endpoint of the region.
     pub(crate) sts_endpoint: String,
     pub(crate) path_style: bool,
@@ -69,6 +70,7 @@ impl Default for StoreSettings {
             session_token_file: None,
             role_arn: String::new(),
             web_identity_token_file: None,
+            instance_keys: false,
             sts_endpoint: String::new(),
             path_style: true,
             ca_file: None,
@@ -88,11 +90,12 @@ pub(crate) static STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "endpoint",                ENDPOINT,     endpoint,                "URL of the store: https://HOST or https://HOST:PORT."),
     row!(StoreSettings, "bucket",                  BUCKET,       bucket,                  "Existing bucket for the files."),
     row!(StoreSettings, "region",                  REGION,       region,                  "Region of the bucket."),
-    row!(StoreSettings, "access_key",              ACCESS_KEY,   access_key,              "ID of the access key (empty: use role_arn, or the environment variables AWS_...)."),
+    row!(StoreSettings, "access_key",              ACCESS_KEY,   access_key,              "ID of the access key (empty: use role_arn, instance_keys, or the environment variables AWS_...)."),
     row!(StoreSettings, "secret_key_file",         FILE,         secret_key_file,         "File whose first line is the secret of access_key; read before privileges are dropped."),
     row!(StoreSettings, "session_token_file",      FILE,         session_token_file,      "File with the session token of a temporary access key (empty: none)."),
     row!(StoreSettings, "role_arn",                ROLE,         role_arn,                "Role to get temporary access keys for, such as arn:aws:iam::123456789012:role/ftp."),
     row!(StoreSettings, "web_identity_token_file", FILE,         web_identity_token_file, "File with the token that proves the right to use role_arn; read again each time the keys are renewed."),
+    row!(StoreSettings, "instance_keys",           SWITCH,       instance_keys,           "Use the keys that Amazon EC2 offers for the role of the instance (IMDSv2); in a container, the hop limit must be 2."),
     row!(StoreSettings, "sts_endpoint",            ENDPOINT,     sts_endpoint,            "URL of the token service that issues the keys for role_arn (empty: https://sts.REGION.amazonaws.com)."),
     row!(StoreSettings, "path_style",              SWITCH,       path_style,              "Use https://HOST/BUCKET instead of https://BUCKET.HOST."),
     row!(StoreSettings, "ca_file",                 FILE,         ca_file,                 "PEM file of the CAs that may issue the store's certificate (empty: the system's)."),
@@ -133,12 +136,15 @@ impl StoreSettings {
         needs("role_arn", has_role, token_file.is_some(), "web_identity_token_file");
         needs("web_identity_token_file", token_file.is_some(), has_role, "role_arn");
         // The environment may name the role.
-        needs("sts_endpoint", !self.sts_endpoint.is_empty(), !has_key, "role_arn");
+        let has_other = has_key || self.instance_keys;
+        needs("sts_endpoint", !self.sts_endpoint.is_empty(), !has_other, "role_arn");
+        let remove = "remove one of them";
         if has_key && has_role {
-            wrong.push((
-                "role_arn",
-                "cannot be combined with access_key; remove one of them".to_owned(),
-            ));
+            wrong.push(("role_arn", format!("cannot be combined with access_key; {remove}")));
+        }
+        if self.instance_keys && (has_key || has_role) {
+            let other = if has_key { "access_key" } else { "role_arn" };
+            wrong.push(("instance_keys", format!("cannot be combined with {other}; {remove}")));
         }
         if self.part_size < LEAST_PART {
             wrong.push(("part_size", "expected at least 5 MiB".to_owned()));
@@ -316,6 +322,14 @@ mod tests {
                     "stores.main.web_identity_token_file=/t",
                 ],
                 "stores.main.role_arn: cannot be combined with access_key",
+            ),
+            (
+                &[keys[0], keys[1], "stores.main.instance_keys=true"],
+                "stores.main.instance_keys: cannot be combined with access_key",
+            ),
+            (
+                &["stores.main.instance_keys=true", "stores.main.sts_endpoint=https://sts"],
+                "stores.main.sts_endpoint: needs role_arn",
             ),
             (&["stores.main.part_size=1 MiB"], "stores.main.part_size: expected at least 5 MiB"),
             (&["stores.main.memory=15 MiB"], "stores.main.memory: expected at least twice"),

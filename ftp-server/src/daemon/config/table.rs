@@ -238,8 +238,9 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time for which the same login is accepted again without running auth.program (0: run it for each login)."),
     row!(Settings, "auth.timeout",                   WAITING_TIME, auth.timeout,                      "Time after which auth.program is killed."),
     row!(Settings, "auth.workers",                   PROCESSES,    auth.workers,                      "Maximum processes of auth.program at once; further logins wait."),
-    row!(Settings, "ledger.url",                     LEDGER,       ledger.url,                        "Ledger that several servers share to count sessions, quotas and bans: store:NAME/PREFIX or redis://HOST (empty: none)."),
+    row!(Settings, "ledger.url",                     LEDGER,       ledger.url,                        "Ledger that several servers share to count sessions, quotas and bans: store:NAME/PREFIX, redis://HOST or rediss://HOST (empty: none)."),
     row!(Settings, "ledger.password_file",           FILE,         ledger.password_file,              "File whose first line is the password of Redis; read before privileges are dropped (empty: none)."),
+    row!(Settings, "ledger.ca_file",                 FILE,         ledger.ca_file,                    "PEM file of the CAs that may issue the certificate of Redis at rediss://HOST (empty: the system's)."),
     row!(Settings, "ledger.on_failure",              ON_FAILURE,   ledger.on_failure,                 "While the ledger does not answer: refuse logins (421) and changes (452) that it must count, or allow them."),
     row!(Settings, "ledger.lease",                   WAITING_TIME, ledger.lease,                      "Time after which the sessions and quota reservations of a dead server end; must be equal on all servers."),
     row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
@@ -271,6 +272,7 @@ pub(crate) const FIXED: &[&str] = &[
     "hooks.spool",
     "ledger.url",
     "ledger.password_file",
+    "ledger.ca_file",
     "ledger.on_failure",
     "ledger.lease",
 ];

@@ -155,6 +155,7 @@ const VALUES: &[(&str, &str)] = &[
     ("auth.workers=1", "1"),
     ("ledger.url=redis://u@h", "\"redis://u@h\""),
     ("ledger.password_file=/p", "\"/p\""),
+    ("ledger.ca_file=/c", "\"/c\""),
     ("ledger.on_failure=allow", "\"allow\""),
     ("ledger.lease=5", "\"5 s\""),
     ("anonymous.quota=1 MiB", "\"1 MiB\""),
@@ -334,6 +335,7 @@ const OF_TABLES: &[&str] = &[
     "STORE.secret_key_file=/s",
     "STORE.session_token_file=/t",
     "STORE.role_arn=r",
+    "STORE.instance_keys=true",
     "STORE.web_identity_token_file=/w",
     "STORE.sts_endpoint=https://h",
     "STORE.path_style=false",
@@ -477,6 +479,7 @@ fn odd_names_work_in_a_file_in_set_and_as_printed() {
             "hooks.dead_letters",
             "auth.program",
             "ledger.password_file",
+            "ledger.ca_file",
             "anonymous.root",
         ];
         let found = accepting(TABLE, value);

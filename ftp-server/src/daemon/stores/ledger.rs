@@ -1,5 +1,6 @@
 //! The ledger of the configuration. A reload can change only the ledger's access keys.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::daemon::check::Findings;
 use crate::daemon::config::{LedgerUrl, Settings};
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::logging::LOG;
-use crate::daemon::values::in_full;
+use crate::daemon::values::{in_full, shown_path};
 use crate::{
     LedgerError, LocalConfig, RedisLedger, S3Ledger, S3Store, S3Timeouts, SharedState, Storage,
     WithoutLedger,
@@ -67,7 +68,17 @@ impl Ledger {
                     Some(path) => with_password(url, &first_line("ledger.password_file", path)?),
                     None => url.clone(),
                 };
-                let opened = RedisLedger::new(&url).map_err(|error| failed(in_full(&error)))?;
+                let ca = ledger.ca_file.as_ref().map(|path| {
+                    let failed = |error| {
+                        DaemonError::local(
+                            format_args!("ledger.ca_file: {}", shown_path(path)),
+                            &error,
+                        )
+                    };
+                    fs::read(path).map_err(failed)
+                });
+                let opened = RedisLedger::new(&url, ca.transpose()?.as_deref());
+                let opened = opened.map_err(|error| failed(in_full(&error)))?;
                 Engine::Redis(Arc::new(opened))
             }
         };
@@ -175,10 +186,10 @@ const fn kind(error: &LedgerError) -> DaemonErrorKind {
 
 /// Returns the URL of Redis with the password, which is percent-encoded.
 fn with_password(url: &str, password: &str) -> String {
-    let rest = url.strip_prefix("redis://").unwrap_or(url);
+    let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
     let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
     let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    format!("redis://{user}:{encoded}@{place}")
+    format!("{scheme}://{user}:{encoded}@{place}")
 }
 
 #[cfg(test)]
@@ -187,9 +198,10 @@ mod tests {
 
     #[test]
     fn passwords_are_encoded() {
-        for (url, want) in
-            [("redis://h", "redis://:%61%40@h"), ("redis://ann@h:7/3", "redis://ann:%61%40@h:7/3")]
-        {
+        for (url, want) in [
+            ("redis://h", "redis://:%61%40@h"),
+            ("rediss://ann@h:7/3", "rediss://ann:%61%40@h:7/3"),
+        ] {
             assert_eq!(with_password(url, "a@"), want);
             assert!(RedisLedger::is_url(want));
         }

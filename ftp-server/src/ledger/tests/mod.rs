@@ -1,6 +1,7 @@
 //! Requirements of every ledger, tested with two servers.
 
 mod away;
+mod paused;
 
 use std::io::Write as _;
 use std::sync::{Arc, Barrier, mpsc};
@@ -328,6 +329,29 @@ fn a_flush_waits_for_a_delayed_change_in_progress() {
         assert!(early.is_err(), "the change is not made yet");
         returned.recv().unwrap();
     });
+}
+
+#[test]
+fn failed_logins_of_other_hosts_are_not_read_at_each_login_hs_28() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let (one, other) = (node(Arc::clone(&ledger), LONG), node(Arc::clone(&ledger), LONG));
+    let policy = BanPolicy { after: 3, window: LONG, lasting: LONG };
+    let host = |number: u16| std::net::IpAddr::from([0x2001, 0xdb8, 0, number, 0, 0, 0, 0]);
+    for number in 0..900 {
+        assert_eq!(one.fail(host(number), policy).unwrap(), None);
+    }
+    let sizes = (0..256).filter_map(|record| {
+        let found = ledger.read(&format!("hosts/{record:02x}")).unwrap().record;
+        found.map(|record| record.content.len())
+    });
+    let sizes: Vec<_> = sizes.collect();
+    // All of them together have about 67,000 bytes.
+    assert!(sizes.len() > 200 && sizes.iter().all(|size| *size < 2_000), "{sizes:?}");
+    assert_eq!(other.fail(host(7), policy).unwrap(), None);
+    assert!(one.fail(host(7), policy).unwrap().is_some());
+    assert!(other.ban_of(host(7)).unwrap().is_some() && other.ban_of(host(8)).unwrap().is_none());
+    other.forgive(host(7));
+    at_last("the ban ends", || one.ban_of(host(7)).unwrap().is_none().then_some(()));
 }
 
 #[test]

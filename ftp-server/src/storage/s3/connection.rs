@@ -1,7 +1,5 @@
 //! The address of a server, and connections to it.
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::unversioned::transport::DefaultConnector;
@@ -9,10 +7,6 @@ use ureq::unversioned::transport::DefaultConnector;
 use super::error::S3Error;
 use super::http::S3Timeouts;
 use super::names::Addresses;
-
-/// Files in which distributions keep the certificates of trusted CAs.
-const BUNDLES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// The connections to one server, whose name is resolved in advance.
 pub(super) struct Connections {
@@ -100,18 +94,7 @@ fn tls(scheme: &str, ca: Option<&[u8]>) -> Result<TlsConfig, S3Error> {
     if scheme == "http" {
         return Ok(builder.build());
     }
-    let refuse = |text: String| S3Error::Configuration(text);
-    let pem = match ca {
-        Some(pem) => pem.to_vec(),
-        None => BUNDLES.iter().find_map(|file| std::fs::read(file).ok()).ok_or_else(|| {
-            refuse("no system CAs found; set ca_file (ca_pem in Rust)".to_owned())
-        })?,
-    };
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let roots = roots.map_err(|error| refuse(format!("invalid CA certificates: {error}")))?;
-    if roots.is_empty() {
-        return Err(refuse("invalid CA certificates: no certificate found".to_owned()));
-    }
+    let roots = crate::tls::trusted(ca).map_err(S3Error::Configuration)?;
     let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     Ok(builder.root_certs(RootCerts::new_with_certs(&roots)).build())
 }

@@ -7,6 +7,9 @@ use crate::storage::{StorageError, StorageErrorKind as Kind};
 /// The operation of the Security Token Service (STS). All other operations are those of the store.
 pub(super) const STS_OPERATION: &str = "AssumeRoleWithWebIdentity";
 
+/// The name of requests for the keys that a platform offers.
+pub(super) const PLATFORM_OPERATION: &str = "GetCredentials";
+
 /// Error of an object store. It never contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,7 +25,7 @@ pub enum S3Error {
         /// The reason that the system reports.
         source: io::Error,
     },
-    /// The store, or the Security Token Service (STS), refused the request.
+    /// The store, or a service that issues access keys, refused the request.
     #[error("{operation}: {} responds with {status}{}", server(.operation), detail(.code, .message))]
     Refused {
         /// The operation, such as `PutObject`.
@@ -51,8 +54,8 @@ pub enum S3Error {
         /// Description of the defect.
         reason: String,
     },
-    /// No access keys are available: the request for the keys of a
-    /// [role](crate::S3StoreBuilder::web_identity) failed. The string is the reason.
+    /// No access keys are available: the request for temporary keys, such as those of a
+    /// [role](crate::S3StoreBuilder::web_identity), failed. The string is the reason.
     #[error("no access keys: {0}")]
     NoKeys(String),
     /// The system cannot provide a thread or memory for the request.
@@ -61,7 +64,11 @@ pub enum S3Error {
 }
 
 fn server(operation: &str) -> &'static str {
-    if operation == STS_OPERATION { "STS" } else { "the store" }
+    match operation {
+        STS_OPERATION => "STS",
+        PLATFORM_OPERATION => "the platform",
+        _ => "the store",
+    }
 }
 
 fn detail(code: &str, message: &str) -> String {
@@ -213,7 +220,8 @@ mod tests {
 
     #[test]
     fn errors_name_sts_or_the_store() {
-        for (operation, server) in [("PutObject", "the store"), (STS_OPERATION, "STS")] {
+        let servers = [(STS_OPERATION, "STS"), (PLATFORM_OPERATION, "the platform")];
+        for (operation, server) in [("PutObject", "the store")].into_iter().chain(servers) {
             let lost = S3Error::Lost { operation, reason: "reset".to_owned() };
             assert_eq!(lost.to_string(), format!("{operation}: no response from {server}: reset"));
         }

@@ -1,11 +1,12 @@
 //! The state that the clones of a store share: connections, memory, leases and known directories.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::error::S3Error;
 use super::http::Client;
+use super::keys::Keys;
 use super::names::Addresses;
 use super::pages::{Listed, Pages};
 use super::partial::Lease;
@@ -19,6 +20,9 @@ const SEEN: Duration = Duration::from_secs(5);
 
 /// Maximum number of directories to remember.
 const MOST_SEEN: usize = 1_024;
+
+/// Maximum number of log lines about directories with objects without a path.
+const MOST_TOLD: usize = 64;
 
 pub(super) struct Inner {
     pub(super) client: Client,
@@ -37,6 +41,8 @@ pub(super) struct Inner {
     pub(super) running: RunningUploads<Vec<u8>>,
     /// Directories that were found, with the time of each check.
     pub(super) seen: Mutex<HashMap<String, Instant>>,
+    /// Directories with objects without a path, which were logged.
+    pub(super) told: Mutex<HashSet<String>>,
 }
 
 impl Inner {
@@ -90,6 +96,18 @@ impl Inner {
     /// of them.
     pub(super) fn forget_directories(&self) {
         unpoisoned(self.seen.lock()).clear();
+    }
+
+    /// Logs once that a directory holds an object without a path, unless it is one of the server's.
+    pub(super) fn tell_pathless(&self, keys: &Keys, directory: &str, key: &str) {
+        let mut told = unpoisoned(self.told.lock());
+        if !keys.is_hidden(key) && told.len() < MOST_TOLD && told.insert(directory.to_owned()) {
+            log::warn!(
+                "bucket {}: {directory:?} holds objects without a path, such as {key:?}; clients can \
+                 neither see nor remove them",
+                self.client.bucket
+            );
+        }
     }
 
     fn leases(&self) -> Vec<Arc<Lease>> {

@@ -20,8 +20,7 @@ impl Keys {
     /// Returns `None` if the prefix is invalid.
     pub(super) fn new(prefix: &str, hidden: &str) -> Option<Self> {
         let prefix = prefix.trim_matches('/');
-        let is_good = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(is_control);
-        if !prefix.is_empty() && !prefix.split('/').all(is_good) {
+        if !prefix.is_empty() && !prefix.split('/').all(is_name) {
             return None;
         }
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
@@ -40,11 +39,17 @@ impl Keys {
         }
         let relative = str::from_utf8(path.relative()).map_err(|_| Kind::NameNotAllowed)?;
         let key = format!("{}{relative}", self.prefix);
+        if self.has_path(&key) { Ok(key) } else { Err(Kind::NameNotAllowed.into()) }
+    }
+
+    /// Returns whether a path leads to this key of a file, or to this prefix of a directory without
+    /// the `/` at its end. Other programs can store objects without a path.
+    pub(super) fn has_path(&self, key: &str) -> bool {
+        let names = key.strip_prefix(&*self.prefix);
         // The key of a directory of this name is one byte longer.
-        if key.len() >= LONGEST || relative.contains(is_control) || self.is_hidden(&key) {
-            return Err(Kind::NameNotAllowed.into());
-        }
-        Ok(key)
+        key.len() < LONGEST
+            && !self.is_hidden(key)
+            && names.is_some_and(|names| names.split('/').all(is_name))
     }
 
     /// Returns the prefix of all keys in a directory, which is also the key of the object that
@@ -119,8 +124,9 @@ pub(super) fn tails(hidden: &str) -> String {
     format!("{hidden}tails/")
 }
 
-const fn is_control(character: char) -> bool {
-    character.is_ascii_control()
+fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
+        && !name.contains(|character: char| character.is_ascii_control())
 }
 
 #[cfg(test)]

@@ -57,16 +57,18 @@ impl Listing {
     }
 
     fn entries(&self, page: &Page) -> VecDeque<Entry> {
+        let directory = &*self.pages.prefix;
         let name_of = |key: &'_ str| -> Option<String> {
-            let name = key.strip_prefix(&self.pages.prefix)?;
-            // Skips the marker of the directory itself, whose name is empty, and names that no path
-            // can have.
-            let is_name = !matches!(name, "" | "." | "..") && !name.contains(['\0', '\r', '\n']);
-            (is_name && !self.keys.is_hidden(key)).then(|| name.to_owned())
+            if !self.keys.has_path(key) {
+                self.store.tell_pathless(&self.keys, directory, key);
+                return None;
+            }
+            key.strip_prefix(directory).map(str::to_owned)
         };
         let mut names = HashSet::new();
         let mut entries = VecDeque::new();
-        for object in &page.keys {
+        // The object of the directory itself has no name.
+        for object in page.keys.iter().filter(|object| object.key != directory) {
             let Some(name) = name_of(&object.key) else { continue };
             let metadata = file_metadata(&self.store, &object.key, object.size, object.modified);
             entries.push_back(Entry::new(&*name, metadata));

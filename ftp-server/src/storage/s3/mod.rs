@@ -18,6 +18,7 @@ mod names;
 mod objects;
 mod pages;
 mod partial;
+mod platform;
 mod pool;
 mod probe;
 mod proof;
@@ -361,7 +362,10 @@ impl Storage for S3Storage {
         let prefix = &*self.directory(path)?;
         let (mut pages, mut is_there) = (Pages::of_keys(prefix, 2), false);
         while let Some(page) = pages.next(&self.inner.client)? {
-            if page.keys.iter().any(|listed| listed.key != prefix) {
+            if let Some(listed) = page.keys.iter().find(|listed| listed.key != prefix) {
+                if !self.keys.has_path(&listed.key) {
+                    self.inner.tell_pathless(&self.keys, prefix, &listed.key);
+                }
                 return Err(Kind::NotEmpty.into());
             }
             is_there = true;

@@ -175,21 +175,6 @@ impl Client {
         parts.sort_by_key(|part| part.number);
         Ok(Some(parts))
     }
-
-    /// Returns whether the bucket has a lifecycle rule that removes abandoned uploads.
-    pub(super) fn removes_abandoned(&self) -> Result<bool, S3Error> {
-        let request = Request {
-            operation: "GetBucketLifecycleConfiguration",
-            method: "GET",
-            query: vec![("lifecycle", "")],
-            ..Request::default()
-        };
-        match self.call(&request) {
-            Ok(answer) => Ok(answer.body.contains("AbortIncompleteMultipartUpload")),
-            Err(error) if error.is_missing() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 fn complete_body(parts: &[Part]) -> String {

@@ -2,10 +2,11 @@
 
 use super::encode::base64;
 use super::error::S3Error;
-use super::http::Request;
+use super::http::{Client, Request};
 use super::inner::Inner;
 use super::multipart::LEAST;
 use super::objects::{Condition, ID};
+use super::xml;
 
 /// The content of test objects.
 const CONTENT: &[u8] = b"a probe of ftp-server";
@@ -36,6 +37,9 @@ pub struct S3Features {
     pub checksums: bool,
     /// The bucket has a lifecycle rule that removes abandoned multipart uploads.
     pub removes_abandoned: bool,
+    /// The bucket keeps no old versions, or a lifecycle rule removes those of the server's own
+    /// objects. Otherwise each upload and each change of a ledger leaves versions for ever.
+    pub removes_old_versions: bool,
 }
 
 impl S3Features {
@@ -58,6 +62,7 @@ impl S3Features {
             (self.part_copies, "UploadPartCopy"),
             (self.checksums, "checks of x-amz-checksum-sha256"),
             (self.removes_abandoned, "a lifecycle rule AbortIncompleteMultipartUpload"),
+            (self.removes_old_versions, "a lifecycle rule NoncurrentVersionExpiration"),
         ]
         .into_iter()
         .filter_map(|(is_there, name)| (!is_there).then_some(name))
@@ -151,6 +156,8 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
     let metadata = [(ID.to_owned(), Inner::unique()?)];
     let to = format!("{key}-copy");
     let copied = client.copy(key, &tag, &to, &Condition::None, &metadata);
+    let rules = client.setting("GetBucketLifecycleConfiguration", "lifecycle")?;
+    let versioning = client.setting("GetBucketVersioning", "versioning")?;
     Ok(S3Features {
         conditional_writes,
         conditional_completion,
@@ -158,12 +165,37 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
         copies: is_supported(copied.map(drop))?,
         part_copies: part_copies(store, key, &tag)?,
         checksums: checksums(store, key)?,
-        removes_abandoned: client.removes_abandoned().or_else(|error| match error.status() {
-            // An account may have access to the bucket without the right to read the bucket's
-            // rules.
-            Some(403 | 501) => Ok(false),
-            _ => Err(error),
-        })?,
+        removes_abandoned: rules.contains("AbortIncompleteMultipartUpload"),
+        removes_old_versions: xml::text(&versioning, "Status").as_deref() != Some("Enabled")
+            || removes_old_versions(&rules, &store.hidden),
+    })
+}
+
+impl Client {
+    /// Returns a setting of the bucket, which is empty if the bucket or the store has none. An
+    /// account may have access to the bucket without the right to read its settings.
+    fn setting(&self, operation: &'static str, name: &str) -> Result<String, S3Error> {
+        let query = vec![(name, "")];
+        match self.call(&Request { operation, method: "GET", query, ..Request::default() }) {
+            Ok(answer) => Ok(answer.body),
+            Err(error) if error.is_missing() || matches!(error.status(), Some(403 | 405 | 501)) => {
+                Ok(String::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Returns whether a lifecycle rule removes old versions of all objects with this prefix.
+fn removes_old_versions(rules: &str, prefix: &str) -> bool {
+    let has = |rule: &str, name| !xml::elements(rule, name).is_empty();
+    xml::elements(rules, "Rule").into_iter().any(|rule| {
+        let is_for_all = prefix.starts_with(&xml::text(rule, "Prefix").unwrap_or_default())
+            && !["Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan"]
+                .iter()
+                .any(|it| has(rule, it));
+        let is_on = xml::text(rule, "Status").as_deref() == Some("Enabled");
+        is_on && is_for_all && has(rule, "NoncurrentVersionExpiration")
     })
 }
 

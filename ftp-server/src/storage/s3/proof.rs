@@ -37,7 +37,7 @@ const fn row(
 }
 
 /// All operations that the server uses.
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 14] = [
     row("HeadObject", &[200], true, Content::Object),
     row("GetObject", &[200, 206], true, Content::Object),
     row("PutObject", &[200], true, Content::Nothing),
@@ -59,7 +59,7 @@ const ROWS: [Row; 13] = [
         Content::Element(&["CompleteMultipartUploadResult"], ""),
     ),
     row("AbortMultipartUpload", &[204], false, Content::Nothing),
-    // The test server moto uses the second name.
+    // Here and below, the test server moto uses the second name.
     row(
         "ListParts",
         &[200],
@@ -71,6 +71,12 @@ const ROWS: [Row; 13] = [
         &[200],
         false,
         Content::Element(&["LifecycleConfiguration"], ""),
+    ),
+    row(
+        "GetBucketVersioning",
+        &[200],
+        false,
+        Content::Element(&["VersioningConfiguration", "GetBucketVersioningResponse"], ""),
     ),
 ];
 

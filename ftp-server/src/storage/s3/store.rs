@@ -15,10 +15,11 @@ use super::inner::Inner;
 use super::keys::Keys;
 use super::multipart::LEAST;
 use super::partial;
+use super::platform::Platform;
 use super::pool::Pool;
 use super::probe::{self, S3Features};
 use super::sign::Credentials;
-use super::web_identity::{self, Issuer, WebIdentity};
+use super::web_identity::{self, Issuer, KeySource, WebIdentity};
 use crate::lock::unpoisoned;
 use crate::storage::unfinished::RunningUploads;
 use crate::threads;
@@ -84,7 +85,7 @@ pub struct S3StoreBuilder {
     bucket: String,
     region: String,
     credentials: Credentials,
-    web_identity: Option<WebIdentity>,
+    key_source: Option<KeySource>,
     path_style: bool,
     ca: Option<Vec<u8>>,
     timeouts: S3Timeouts,
@@ -117,7 +118,7 @@ impl S3Store {
             bucket: bucket.into(),
             region: "us-east-1".to_owned(),
             credentials: Credentials::default(),
-            web_identity: None,
+            key_source: None,
             path_style: true,
             ca: None,
             timeouts: S3Timeouts::default(),
@@ -219,11 +220,29 @@ impl S3StoreBuilder {
         role_arn: impl Into<String>,
         token_file: impl Into<PathBuf>,
     ) -> Self {
-        self.web_identity = Some(WebIdentity {
-            role: role_arn.into(),
-            token_file: token_file.into(),
-            endpoint: None,
-        });
+        let (role, token_file) = (role_arn.into(), token_file.into());
+        self.key_source = Some(KeySource::Role(WebIdentity { role, token_file, endpoint: None }));
+        self
+    }
+
+    /// Uses the temporary access keys that Amazon EC2 offers for the role of the instance, instead of
+    /// [`credentials`](Self::credentials) (default: no). `endpoint` is the URL of the metadata
+    /// service; if it is empty, `http://169.254.169.254`. Only IMDSv2 is used. In a container, the
+    /// instance needs a hop limit of 2. The keys are renewed as those of
+    /// [`web_identity`](Self::web_identity).
+    pub fn instance_keys(mut self, endpoint: impl Into<String>) -> Self {
+        self.key_source = Some(KeySource::Platform(Platform::Instance(endpoint.into())));
+        self
+    }
+
+    /// Uses the temporary access keys that Amazon ECS or EKS Pod Identity offers a container, instead
+    /// of [`credentials`](Self::credentials) (default: no). `uri` is
+    /// `AWS_CONTAINER_CREDENTIALS_FULL_URI` or `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` of the
+    /// container, `token_file` its `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`. The keys are renewed as
+    /// those of [`web_identity`](Self::web_identity).
+    pub fn container_keys(mut self, uri: impl Into<String>, token_file: Option<PathBuf>) -> Self {
+        let platform = Platform::Container(uri.into(), token_file);
+        self.key_source = Some(KeySource::Platform(platform));
         self
     }
 
@@ -231,7 +250,7 @@ impl S3StoreBuilder {
     /// (default: `https://sts.REGION.amazonaws.com`, or `https://sts.REGION.amazonaws.com.cn` for
     /// regions in China). Call this method after `web_identity`.
     pub fn sts_endpoint(mut self, endpoint: impl Into<String>) -> Self {
-        if let Some(identity) = &mut self.web_identity {
+        if let Some(KeySource::Role(identity)) = &mut self.key_source {
             identity.endpoint = Some(endpoint.into());
         }
         self
@@ -304,7 +323,8 @@ impl S3StoreBuilder {
 
     /// Checks the settings, and resolves the endpoint. Sends no request to the store.
     ///
-    /// With [`web_identity`](Self::web_identity), this method also requests the first access keys.
+    /// With [`web_identity`](Self::web_identity), [`instance_keys`](Self::instance_keys) or
+    /// [`container_keys`](Self::container_keys), this method also requests the first access keys.
     /// If that fails, a thread keeps trying. Until the thread succeeds, requests to the store fail
     /// with [`S3Error::NoKeys`].
     ///
@@ -320,9 +340,9 @@ impl S3StoreBuilder {
         let (timeouts, ca) = (self.timeouts, self.ca.as_deref());
         let Connections { agent, scheme, authority, addresses } =
             Connections::to(&place, timeouts, ca)?;
-        let (credentials, renewal) = match &self.web_identity {
-            Some(identity) => {
-                let issuer = Issuer::new(identity, &self.region, timeouts, ca)?;
+        let (credentials, renewal) = match &self.key_source {
+            Some(source) => {
+                let issuer = Issuer::new(source, &self.region, timeouts, ca)?;
                 let (credentials, due) = web_identity::first(&issuer);
                 (credentials, Some((issuer, due)))
             }
@@ -356,6 +376,7 @@ impl S3StoreBuilder {
             leases: Mutex::default(),
             running: RunningUploads::new(),
             seen: Mutex::default(),
+            told: Mutex::default(),
         });
         let weak = Arc::downgrade(&inner);
         let tick = (self.lease / 3).min(LONGEST_TICK);

@@ -1,5 +1,6 @@
-//! Temporary access keys for a token that the platform keeps in a file: `AssumeRoleWithWebIdentity`
-//! of the AWS Security Token Service (STS).
+//! Temporary access keys, and their renewal. They are issued for a token that the platform keeps in a
+//! file, by `AssumeRoleWithWebIdentity` of the AWS Security Token Service (STS), or offered by the
+//! [`platform`](super::platform) itself.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -15,6 +16,7 @@ use super::encode::{http_time, iso_time, now, percent};
 use super::error::{S3Error, STS_OPERATION};
 use super::http::{S3Timeouts, header, lost, read_text, refused, retried};
 use super::inner::Inner;
+use super::platform::Platform;
 use super::sign::Credentials;
 use super::xml;
 use crate::lock::unpoisoned;
@@ -42,32 +44,74 @@ pub(super) struct WebIdentity {
     pub(super) endpoint: Option<String>,
 }
 
-/// The service that issues keys for a role.
+/// The source of temporary keys.
+#[derive(Clone, Debug)]
+pub(super) enum KeySource {
+    Role(WebIdentity),
+    Platform(Platform),
+}
+
+/// The service that issues keys.
 pub(super) struct Issuer {
-    identity: WebIdentity,
+    source: KeySource,
     connections: Connections,
     timeouts: S3Timeouts,
 }
 
 /// Keys, and the time for which they are valid.
-struct Issued {
+pub(super) struct Issued {
     credentials: Credentials,
     lifetime: Duration,
 }
 
 impl Issuer {
     pub(super) fn new(
-        identity: &WebIdentity,
+        source: &KeySource,
         region: &str,
         timeouts: S3Timeouts,
         ca: Option<&[u8]>,
     ) -> Result<Self, S3Error> {
-        let role = &identity.role;
+        let connections = match source {
+            KeySource::Role(identity) => identity.connect(region, timeouts, ca)?,
+            KeySource::Platform(platform) => platform.connect()?,
+        };
+        Ok(Self { source: source.clone(), connections, timeouts })
+    }
+
+    /// Requests keys, and retries after transient failures within `limit`.
+    fn issue(&self, limit: Duration) -> Result<Issued, S3Error> {
+        retried(limit, || match &self.source {
+            KeySource::Role(identity) => identity.issue(&self.connections, self.timeouts),
+            KeySource::Platform(platform) => platform.issue(&self.connections),
+        })
+    }
+
+    /// Logs the reason why there are no new keys, and returns it.
+    fn reason(&self, error: S3Error) -> String {
+        match &self.source {
+            KeySource::Role(identity) => log::warn!("role {}: {error}", identity.role),
+            KeySource::Platform(_) => log::warn!("{error}"),
+        }
+        match error {
+            S3Error::NoKeys(reason) => reason,
+            other => other.to_string(),
+        }
+    }
+}
+
+impl WebIdentity {
+    fn connect(
+        &self,
+        region: &str,
+        timeouts: S3Timeouts,
+        ca: Option<&[u8]>,
+    ) -> Result<Connections, S3Error> {
+        let role = &self.role;
         if role.is_empty() || !role.bytes().all(|byte| byte.is_ascii_graphic()) {
             let text = "invalid role: expected a name such as arn:aws:iam::123456789012:role/ftp";
             return Err(S3Error::Configuration(text.to_owned()));
         }
-        let (place, ca) = match &identity.endpoint {
+        let (place, ca) = match &self.endpoint {
             Some(endpoint) => (Place::of(endpoint)?, ca),
             None => {
                 // The regions in China have their own domain.
@@ -75,21 +119,12 @@ impl Issuer {
                 (Place::of(&format!("https://sts.{region}.amazonaws.com{end}"))?, None)
             }
         };
-        let connections = Connections::to(&place, timeouts, ca)?;
-        Ok(Self { identity: identity.clone(), connections, timeouts })
+        Connections::to(&place, timeouts, ca)
     }
 
-    /// Requests keys, and retries after transient failures within `limit`.
-    fn issue(&self, limit: Duration) -> Result<Issued, S3Error> {
-        retried(limit, || self.once())
-    }
-
-    fn once(&self) -> Result<Issued, S3Error> {
-        let Self { identity, connections, .. } = self;
-        let WebIdentity { role, token_file, .. } = identity;
-        let token = read_token(token_file).map_err(|error| {
-            S3Error::NoKeys(format!("{}: cannot read the token: {error}", token_file.display()))
-        })?;
+    fn issue(&self, connections: &Connections, timeouts: S3Timeouts) -> Result<Issued, S3Error> {
+        let Self { role, token_file, .. } = self;
+        let token = read_token(token_file)?;
         let form = format!(
             "Action={STS_OPERATION}&Version=2011-06-15&RoleSessionName=ftp-server&RoleArn={}\
              &WebIdentityToken={}",
@@ -100,8 +135,8 @@ impl Issuer {
         let request = Request::post(uri)
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form)
-            .map_err(|error| wrong(&error.to_string()))?;
-        let timeout = self.timeouts.connect + self.timeouts.answer;
+            .map_err(|error| wrong(STS_OPERATION, &error.to_string()))?;
+        let timeout = timeouts.connect + timeouts.answer;
         let request = connections.agent.configure_request(request).timeout_global(Some(timeout));
         let response = connections.agent.run(request.build());
         let response = response.map_err(|error| lost(STS_OPERATION, &error))?;
@@ -109,45 +144,53 @@ impl Issuer {
         let date = header(response.headers(), "date").and_then(http_time);
         let body = read_text(response.into_body(), STS_OPERATION)?;
         match status {
-            200 => issued(&body, date.unwrap_or_else(now)),
+            200 => {
+                let text = |name: &str| xml::text(&body, name);
+                issued(STS_OPERATION, "SessionToken", date.unwrap_or_else(now), text)
+            }
             _ => Err(refused(STS_OPERATION, status, &body, None)),
         }
     }
-
-    /// Logs the reason why there are no new keys, and returns it.
-    fn reason(&self, error: S3Error) -> String {
-        log::warn!("role {}: {error}", self.identity.role);
-        match error {
-            S3Error::NoKeys(reason) => reason,
-            other => other.to_string(),
-        }
-    }
 }
 
-/// Returns the keys in a response. `date` is the time of the response by the service's clock, in
-/// seconds since 1970.
-fn issued(body: &str, date: i64) -> Result<Issued, S3Error> {
-    let text = |name| xml::text(body, name).filter(|text| !text.is_empty());
-    let missing = |name: &str| wrong(&format!("{name} is missing"));
+/// Returns the keys in a response, whose fields `text` returns. `token` is the name of the session
+/// token. `date` is the time of the response by the service's clock, in seconds since 1970.
+pub(super) fn issued(
+    operation: &'static str,
+    token: &str,
+    date: i64,
+    text: impl Fn(&str) -> Option<String>,
+) -> Result<Issued, S3Error> {
+    let wanted = |name: &str| {
+        let found = text(name).filter(|text| !text.is_empty());
+        found.ok_or_else(|| wrong(operation, &format!("{name} is missing")))
+    };
     let credentials = Credentials {
-        access_key: text("AccessKeyId").ok_or_else(|| missing("AccessKeyId"))?,
-        secret_key: text("SecretAccessKey").ok_or_else(|| missing("SecretAccessKey"))?,
-        session_token: Some(text("SessionToken").ok_or_else(|| missing("SessionToken"))?),
+        access_key: wanted("AccessKeyId")?,
+        secret_key: wanted("SecretAccessKey")?,
+        session_token: Some(wanted(token)?),
     };
     if !credentials.is_sendable() {
-        return Err(wrong("the keys are not printable ASCII"));
+        return Err(wrong(operation, "the keys are not printable ASCII"));
     }
-    let expiration = text("Expiration").and_then(|text| iso_time(&text));
-    let left = expiration.ok_or_else(|| missing("Expiration"))?.saturating_sub(date);
-    let lifetime = Duration::from_secs(u64::try_from(left).unwrap_or_default());
-    Ok(Issued { credentials, lifetime })
+    let expiration = iso_time(&wanted("Expiration")?);
+    let left = expiration.ok_or_else(|| wrong(operation, "Expiration is malformed"))?;
+    let left = u64::try_from(left.saturating_sub(date)).unwrap_or_default();
+    Ok(Issued { credentials, lifetime: Duration::from_secs(left) })
 }
 
-fn wrong(reason: &str) -> S3Error {
-    S3Error::Wrong { operation: STS_OPERATION, reason: reason.to_owned() }
+fn wrong(operation: &'static str, reason: &str) -> S3Error {
+    S3Error::Wrong { operation, reason: reason.to_owned() }
 }
 
-fn read_token(path: &Path) -> io::Result<String> {
+/// Reads the token of a platform.
+pub(super) fn read_token(path: &Path) -> Result<String, S3Error> {
+    read_file(path).map_err(|error| {
+        S3Error::NoKeys(format!("{}: cannot read the token: {error}", path.display()))
+    })
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     // Opening a FIFO would wait for a writer.
     if !fs::metadata(path)?.is_file() {

@@ -223,6 +223,45 @@ fn foreign_keys_are_listed_once_or_hidden() {
 }
 
 #[test]
+fn objects_without_a_path_are_not_listed_and_logged_once() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    let longest = "x".repeat(1_023);
+    let pathless =
+        ["t\tab", "del\x7f", "c\x01/f", &format!("{longest}x"), "a//b", "e/../f", "h/./i"];
+    for key in pathless {
+        fake.store(key, b"1");
+    }
+    fake.store("good", b"1");
+    fake.store(&longest, b"1");
+    let said = crate::log::messages::of(log::Level::Warn, || {
+        for _ in 0..2 {
+            assert_eq!(names(&storage, "/"), ["a", "e", "good", "h", &longest]);
+            for name in names(&storage, "/") {
+                // Whatever is listed can be used.
+                let found = storage.stat(&path(&name)).unwrap().kind;
+                match found {
+                    EntryKind::File => assert_eq!(read(&storage, &name).unwrap(), b"1"),
+                    _ => assert!(names(&storage, &name).is_empty(), "{name}"),
+                }
+            }
+            for name in ["a", "e", "h"] {
+                assert_eq!(kind(storage.rmdir(&path(name))), Some(Kind::NotEmpty));
+            }
+        }
+    });
+    assert_eq!(said.len(), 4, "{said:?}");
+    for (line, key) in said.iter().zip(["\"del\\u{7f}\"", "\"a/", "\"e/", "\"h/"]) {
+        assert!(line.contains("holds objects without a path") && line.contains(key), "{line}");
+    }
+    assert_eq!(fake.keys("").len(), 9, "nothing is removed");
+    // Without these objects, the directory can be removed.
+    storage.mkdir(&path("a/d")).unwrap();
+    storage.rmdir(&path("a/d")).unwrap();
+    assert_eq!(names(&storage, "a"), [""; 0]);
+}
+
+#[test]
 fn long_listings_come_page_by_page() {
     let fake = Fake::start();
     let storage = on(&fake);
@@ -400,6 +439,35 @@ fn a_probe_reports_missing_features_of_the_store() {
         assert!(error.contains(operation) && error.contains("AccessDenied"), "{error}");
         assert!(!error.contains("secret"), "{error}");
         fake.works();
+    }
+}
+
+#[test]
+fn a_probe_finds_a_bucket_that_keeps_old_versions_of_own_objects() {
+    let rule = |status: &str, filter: &str, action: &str| {
+        format!("<Rule><Filter>{filter}</Filter><Status>{status}</Status><{action}/></Rule>")
+    };
+    let (on, action) = ("Enabled", "NoncurrentVersionExpiration");
+    for (rules, want) in [
+        (rule(on, "<Prefix>.ftp-server/</Prefix>", action), true),
+        (rule(on, "<Prefix></Prefix>", action), true),
+        (rule(on, "", action), true),
+        (rule("Disabled", "", action), false),
+        (rule(on, "<Prefix>users/</Prefix>", action), false),
+        (rule(on, "<And><Prefix/><Tag><Key>a</Key></Tag></And>", action), false),
+        (rule(on, "", "Expiration"), false),
+        (rule(on, "", "Expiration") + &rule(on, "", action), true),
+        (String::new(), false),
+    ] {
+        let fake = Fake::start();
+        fake.keep_versions(&rules);
+        let features = store_at(&fake).probe().unwrap();
+        assert_eq!(features.removes_old_versions, want, "{rules}");
+        let missing = features.missing();
+        let name = "a lifecycle rule NoncurrentVersionExpiration";
+        assert_eq!(missing.contains(&name), !want, "{missing:?}");
+        fake.fail("GetBucketVersioning", 0, 1, fake::Fault::Refuse(403, "AccessDenied"));
+        assert!(store_at(&fake).probe().unwrap().removes_old_versions, "the right is missing");
     }
 }
 

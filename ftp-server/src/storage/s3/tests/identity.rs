@@ -9,7 +9,7 @@ use ftp_tests::peer::ObjectStore;
 use ftp_tests::wait::wait_until;
 use tempfile::TempDir;
 
-use super::super::web_identity::{Issuer, WebIdentity, first, keep_valid};
+use super::super::web_identity::{Issuer, KeySource, WebIdentity, first, keep_valid};
 use super::fake::Fault;
 use super::*;
 
@@ -55,11 +55,11 @@ fn access_keys_are_renewed_early_and_kept_if_renewal_fails() {
     let fake = Fake::start();
     let (_directory, file) = token_file("good");
     let store = store_at(&fake);
-    let identity = WebIdentity {
+    let identity = KeySource::Role(WebIdentity {
         role: ROLE.to_owned(),
         token_file: file.clone(),
         endpoint: Some(fake.endpoint()),
-    };
+    });
     let issuer = || Issuer::new(&identity, "us-east-1", S3Timeouts::default(), None).unwrap();
     let (_, due) = first(&issuer());
     let left = due.duration_since(Instant::now()).as_secs();
@@ -96,11 +96,11 @@ fn missing_access_keys_are_explained_and_obtained_later() {
 
     // Checks the reasons without a thread that could get keys meanwhile.
     let reason_within = |file: &Path, answer| {
-        let identity = WebIdentity {
+        let identity = KeySource::Role(WebIdentity {
             role: ROLE.to_owned(),
             token_file: file.to_owned(),
             endpoint: Some(fake.endpoint()),
-        };
+        });
         let timeouts = S3Timeouts::new().answer(answer).connect(answer);
         let issuer = Issuer::new(&identity, "us-east-1", timeouts, None).unwrap();
         first(&issuer).0.unwrap_err()

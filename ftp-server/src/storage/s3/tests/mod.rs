@@ -9,6 +9,7 @@ mod killed;
 mod ledger;
 mod listings;
 mod partial;
+mod platform;
 mod proof;
 mod removals;
 mod sessions;

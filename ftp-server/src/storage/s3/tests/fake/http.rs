@@ -55,6 +55,7 @@ impl Asked {
             "HEAD" => "HeadObject",
             "GET" if has("list-type") => "ListObjectsV2",
             "GET" if has("lifecycle") => "GetBucketLifecycleConfiguration",
+            "GET" if has("versioning") => "GetBucketVersioning",
             "GET" if has("uploadId") => "ListParts",
             "GET" => "GetObject",
             "PUT" if has("uploadId") && copies => "UploadPartCopy",

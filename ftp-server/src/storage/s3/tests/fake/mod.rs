@@ -74,6 +74,11 @@ impl Page {
     }
 }
 
+/// Returns a time, in seconds since 1970, in the format of listings.
+pub(super) fn iso(seconds: i64) -> String {
+    state::iso(seconds)
+}
+
 /// The store. It accepts no more connections after this value is dropped.
 pub(super) struct Fake {
     address: SocketAddr,
@@ -83,6 +88,8 @@ pub(super) struct Fake {
 struct Shared {
     state: Mutex<State>,
     issued: Mutex<Issued>,
+    /// The access key and the session token of the last request.
+    keys: Mutex<Option<(String, Option<String>)>>,
     faults: Mutex<Vec<(&'static str, u64, u64, Fault)>>,
     counts: Mutex<Vec<(&'static str, u64)>>,
     is_over: AtomicBool,
@@ -95,6 +102,7 @@ impl Fake {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             issued: Mutex::default(),
+            keys: Mutex::default(),
             faults: Mutex::default(),
             counts: Mutex::default(),
             is_over: AtomicBool::new(false),
@@ -208,6 +216,11 @@ impl Fake {
         unpoisoned(self.shared.issued.lock()).tokens.clone()
     }
 
+    /// Returns the access key and the session token of the last request.
+    pub(super) fn last_keys(&self) -> Option<(String, Option<String>)> {
+        unpoisoned(self.shared.keys.lock()).clone()
+    }
+
     /// Makes all keys expire.
     pub(super) fn expire_keys(&self) {
         unpoisoned(self.shared.issued.lock()).expire();
@@ -216,6 +229,13 @@ impl Fake {
     /// Sets whether the conditions of removals are ignored.
     pub(super) fn ignore_conditions_of_removals(&self, ignore: bool) {
         self.state().removes_always = ignore;
+    }
+
+    /// Makes the bucket keep old versions, with these lifecycle rules.
+    pub(super) fn keep_versions(&self, rules: &str) {
+        let mut state = self.state();
+        state.keeps_versions = true;
+        state.rules = Some(rules.to_owned());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -296,6 +316,8 @@ fn serve(shared: &Shared, stream: TcpStream) {
 }
 
 fn answer(shared: &Shared, operation: &'static str, asked: &Asked) -> Answer {
+    *unpoisoned(shared.keys.lock()) =
+        asked.keys().map(|(key, token)| (key.to_owned(), token.map(str::to_owned)));
     let mut issued = unpoisoned(shared.issued.lock());
     if operation == "AssumeRoleWithWebIdentity" {
         return issued.answer(asked);

@@ -36,6 +36,10 @@ pub(super) struct State {
     pub(super) locks_objects: bool,
     /// Whether `DeleteObject` ignores its condition.
     pub(super) removes_always: bool,
+    /// Whether the bucket keeps old versions.
+    pub(super) keeps_versions: bool,
+    /// The lifecycle rules of the bucket.
+    pub(super) rules: Option<String>,
     /// Maximum number of keys in a page of a listing.
     pub(super) page_size: Option<usize>,
     number: u64,
@@ -82,9 +86,16 @@ impl State {
             "DeleteObject" => self.delete(asked),
             "CopyObject" => self.copy(asked),
             "ListObjectsV2" => self.list(asked, None),
-            "GetBucketLifecycleConfiguration" => {
-                Answer::refusal(404, "NoSuchLifecycleConfiguration")
-            }
+            "GetBucketLifecycleConfiguration" => match &self.rules {
+                Some(rules) => {
+                    Answer::ok(format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>"))
+                }
+                None => Answer::refusal(404, "NoSuchLifecycleConfiguration"),
+            },
+            "GetBucketVersioning" if self.keeps_versions => Answer::ok(
+                "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>",
+            ),
+            "GetBucketVersioning" => Answer::ok("<VersioningConfiguration/>"),
             "CreateMultipartUpload" => self.create(asked),
             _ => self.in_upload(operation, asked),
         }

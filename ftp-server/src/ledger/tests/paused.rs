@@ -1,0 +1,83 @@
+//! Uploads of a server that was paused for longer than its lease, and uploads of one name at once.
+
+use super::*;
+use crate::ledger::shared::record_name;
+use crate::storage::Upload;
+
+/// Begins an upload, and writes all of its bytes.
+fn begin(storage: &SharedQuota, name: &str, length: usize) -> Box<dyn Upload> {
+    let mut upload = storage.write(&path(name), WriteMode::Replace).unwrap();
+    upload.write_all(&vec![b'x'; length]).unwrap();
+    upload.flush().unwrap();
+    upload
+}
+
+#[test]
+fn an_upload_of_a_paused_server_stays_within_the_quota() {
+    // The bytes that another server stores during the pause, whether the paused server renews its
+    // leases before it continues the upload, and the result of this upload.
+    for (other_bytes, is_renewed, want) in [
+        (700_000, false, Some(Kind::OverQuota)),
+        (700_000, true, Some(Kind::OverQuota)),
+        (200_000, false, None),
+        (200_000, true, None),
+    ] {
+        let what = format!("{other_bytes} {is_renewed}");
+        let (ledger, files) = (Arc::new(MemoryLedger::new()), Arc::new(MemoryStorage::new()));
+        let paused = node(Arc::clone(&ledger), Duration::from_millis(100));
+        let other = node(Arc::clone(&ledger), LONG);
+        let on = |node: &SharedState| node.quota(Arc::clone(&files), "files").max_bytes(LIMIT);
+        let (one, two) = (on(&paused), on(&other));
+        paused.die();
+        let upload = begin(&one, "f", 700_000);
+        at_last("the reservation ends", || {
+            put(&two, "g", WriteMode::Create, 0).ok()?;
+            other.flush();
+            let reserved = |record: &mut record::Record, _| record.total().unwrap().bytes;
+            let total = other.inner.change("quota/files", reserved).unwrap();
+            two.remove(&path("g")).unwrap();
+            (total < 700_000).then_some(())
+        });
+        put(&two, "other", WriteMode::Create, other_bytes).unwrap();
+        if is_renewed {
+            paused.inner.renew(&record_name("quota", b"files")).unwrap();
+        }
+        assert_eq!(kind(upload.commit()), want, "{what}");
+        let all = other_bytes as u64 + if want.is_none() { 700_000 } else { 0 };
+        assert_eq!(stored(&files), all, "{what}");
+        paused.inner.change("quota/files", |_, _| ()).unwrap();
+        assert_eq!(recorded(&[&other], &two), all, "{what}");
+    }
+}
+
+#[test]
+fn a_reservation_survives_the_loss_of_all_records() {
+    let (ledger, files) = (Arc::new(MemoryLedger::new()), Arc::new(MemoryStorage::new()));
+    let node = node(Arc::clone(&ledger), LONG);
+    let storage = node.quota(Arc::clone(&files), "files").max_bytes(LIMIT);
+    put(&storage, "old", WriteMode::Create, 300_000).unwrap();
+    let upload = begin(&storage, "f", 600_000);
+    ledger.forget();
+    upload.commit().unwrap();
+    assert_eq!((recorded(&[&node], &storage), stored(&files)), (900_000, 900_000));
+}
+
+#[test]
+fn a_new_name_that_two_sessions_store_at_once_counts_once() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let files = Arc::new(MemoryStorage::new());
+    let nodes = [node(Arc::clone(&ledger), LONG), node(Arc::clone(&ledger), LONG)];
+    let on = |node: &SharedState| node.quota(Arc::clone(&files), "files").max_bytes(LIMIT);
+    let [one, other] = nodes.each_ref().map(on);
+    let (first, mut second) = (begin(&one, "f", 400_000), begin(&other, "f", 400_001));
+    // The first upload is between the look at the replaced file and its publication.
+    let mut first = first;
+    while !first.prepare_commit().unwrap() {}
+    assert!(!second.prepare_commit().unwrap());
+    first.commit().unwrap();
+    nodes[0].flush();
+    while !second.prepare_commit().unwrap() {}
+    second.commit().unwrap();
+    assert_eq!((recorded(&nodes.each_ref(), &one), stored(&files)), (400_001, 400_001));
+    put(&one, "g", WriteMode::Create, 599_999).unwrap();
+}
