@@ -49,8 +49,12 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
             Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into()
         }
         (Ok(_), RepresentationType::Ascii) => {
-            let source = storage.read(&path);
-            match source.and_then(|source| AsciiOutgoing::count(source, limits::ASCII_SIZE)) {
+            let count = |source| AsciiOutgoing::count(source, limits::ASCII_SIZE);
+            let counted = storage.read(&path).and_then(|source| match &session.peer.away {
+                Some(away) => away.call(false, move || count(source)),
+                None => count(source),
+            });
+            match counted {
                 Ok(Some(size)) => Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into(),
                 Ok(None) => {
                     let text = "Too large to count in type ASCII, use TYPE I";

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    Entries, Fault, FaultStorage, MemoryStorage, Metadata, Rights, Server, Source, Storage,
-    StorageCall, StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
+    Entries, Fault, FaultStorage, LocalStorage, MemoryStorage, Metadata, Rights, Server, Source,
+    Storage, StorageCall, StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::wait::{patiently, wait_until};
@@ -272,7 +272,7 @@ fn downloads_can_be_aborted_while_the_storage_is_not_ready_dc_45() {
 }
 
 /// Commands, each with the call of the storage that does not return, and the commands before it.
-const STALLS: [(StorageCall, &[&str], &str); 27] = [
+const STALLS: [(StorageCall, &[&str], &str); 28] = [
     (StorageCall::Stat, &[], "SIZE old"),
     (StorageCall::Stat, &[], "MDTM old"),
     (StorageCall::Stat, &[], "MLST old"),
@@ -290,6 +290,7 @@ const STALLS: [(StorageCall, &[&str], &str); 27] = [
     (StorageCall::NextEntry, &["PASV"], "NLST o*"),
     (StorageCall::Read, &["TYPE I", "PASV"], "RETR old"),
     (StorageCall::Read, &[], "HASH old"),
+    (StorageCall::SourceRead, &["TYPE A"], "SIZE old"),
     (StorageCall::Write, &["PASV"], "STOR new"),
     (StorageCall::Write, &["PASV"], "APPE new"),
     (StorageCall::Write, &["PASV"], "STOU"),
@@ -361,6 +362,73 @@ fn a_shutdown_does_not_wait_for_a_storage_that_does_not_answer_st_13() {
         assert_eq!(report.stuck, 0, "{call:?} {command}");
         assert!(start.elapsed() < STALLED / 2, "{call:?} {command}");
     }
+}
+
+#[test]
+fn lines_that_follow_a_slow_call_are_answered_dc_47() {
+    let slow = || {
+        let delay = Fault::Delay(Duration::from_millis(900));
+        FaultStorage::new(memory()).at(StorageCall::Stat, 1, delay)
+    };
+    // More lines than the server queues.
+    let server = serve(slow());
+    let mut session = session(&server);
+    session.send("SIZE old\r\n".repeat(1_000));
+    (0..1_000).for_each(|_| drop(session.expect_reply(213)));
+    // The client closes its side after its last line.
+    let server = serve(slow());
+    let mut session = self::session(&server);
+    session.send("SIZE old\r\nMKD a\r\nMKD b\r\n");
+    session.stream().shutdown(std::net::Shutdown::Write).expect("a connection");
+    [213, 257, 257].into_iter().for_each(|code| drop(session.expect_reply(code)));
+}
+
+#[test]
+fn calls_that_were_given_up_hold_nothing_dc_46() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::write(root.path().join("f"), "old").expect("a file");
+    let local = LocalStorage::open(root.path()).expect("a root");
+    let delay = Fault::Delay(Duration::from_millis(900));
+    let storage = FaultStorage::new(local).at(StorageCall::Write, 1, delay);
+    let server = serve(storage.clone());
+    let mut given_up = session(&server);
+    let _data = given_up.passive();
+    given_up.send("APPE f\r\n");
+    wait_until("the storage is asked", || storage.count(StorageCall::Write) > 0);
+    given_up.send("ABOR\r\n");
+    given_up.expect_reply(426);
+    given_up.expect_reply(226);
+    // Once the call has ended, another session can append, although the first one does nothing.
+    let mut session = session(&server);
+    wait_until("the file is free", || {
+        let data = session.passive();
+        session.send("APPE f\r\n");
+        let is_free = session.reply().code == 150;
+        if is_free {
+            data.close();
+            session.expect_reply(226);
+        }
+        is_free
+    });
+}
+
+#[test]
+fn a_session_has_one_call_that_was_given_up_at_a_time_ho_01() {
+    let delay = Fault::Delay(Duration::from_millis(700));
+    let storage = FaultStorage::new(memory()).from(StorageCall::NextEntry, 1, delay);
+    let server = serve(storage.clone());
+    let mut session = session(&server);
+    let start = Instant::now();
+    for number in 1..=4 {
+        let _data = session.passive();
+        session.expect("MLSD", 150);
+        wait_until("the entry is asked for", || storage.count(StorageCall::NextEntry) >= number);
+        session.send("ABOR\r\n");
+        session.expect_reply(426);
+        session.expect_reply(226);
+    }
+    // Each listing began after the call of the one before it had ended.
+    assert!(start.elapsed() >= Duration::from_millis(700) * 3);
 }
 
 /// A storage that takes for ever to store the last bytes of an upload.

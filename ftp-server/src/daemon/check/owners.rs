@@ -30,7 +30,10 @@ pub(super) fn check(config: &Config, is_service: bool, findings: &mut Findings) 
         findings.warn(format_args!("{whose}: create_home: {why} {what_to_do}"));
     }
     for line in locked_out(config) {
-        findings.warn(format_args!("{line}"));
+        match is_service {
+            true => findings.note(format_args!("{line}; this check cannot see if the unit does")),
+            false => findings.warn(format_args!("{line}")),
+        }
     }
 }
 
@@ -79,6 +82,14 @@ fn lack_of_use(user: &User, local: LocalConfig) -> Option<String> {
     let may_use_directory = may(user.directory_mode, 0o777, 0o7);
     let is_owner = owns_all_files() || geteuid().as_raw() == owner.id();
     let rights = user.all_rights();
+    let uses_all = may_use_directory && may_use_file(0o4) && may_use_file(0o2);
+    let what_to_do = match uses_all {
+        true => "give it CAP_FOWNER",
+        false => {
+            "set group, file_mode and directory_mode to what its groups can use, or give it \
+             CAP_DAC_OVERRIDE and CAP_FOWNER"
+        }
+    };
     let lacks = [
         (Rights::MKDIR, may_use_directory, "use new directories"),
         (Rights::RETRIEVE, may_use_file(0o4), "read new files"),
@@ -94,8 +105,7 @@ fn lack_of_use(user: &User, local: LocalConfig) -> Option<String> {
     (!lacks.is_empty()).then(|| {
         format!(
             "owner: the files will belong to user \"{owner}\", so the server's user cannot {}, \
-             unless an ACL permits it: clients get 550; give it CAP_DAC_OVERRIDE and CAP_FOWNER, or \
-             set group, file_mode and directory_mode to what its groups can use",
+             unless an ACL permits it: clients get 550; {what_to_do}",
             lacks.join(", ")
         )
     })

@@ -153,7 +153,7 @@ fn mounts(users: &[(&String, &User)], who: &str, findings: &mut Findings) {
                     continue;
                 }
             };
-            findings.warn(format_args!("{whose}: {shown}: {until}; clients get 550 there"));
+            findings.warn(format_args!("{whose}: {shown}: {until}; clients get 450 there"));
         }
         overlaps(name, user, findings);
     }
