@@ -115,7 +115,7 @@ fn act(storage: &dyn Storage, has_records: bool, numbers: &mut Numbers) -> Resul
     match numbers.one_of(&[0, 1, 2, 3, 4, 4, 4, 4, 4, 5, 6, 7, 8, 9, 10]) {
         0 => required(outcome(storage.stat(&one), |metadata| facts(&metadata))),
         1 => outcome(storage.check_directory(&one), nothing),
-        2 => required(outcome(list(storage, &one), |lines| lines.join("\n"))),
+        2 => required(outcome(list_twice(storage, &one), |lines| lines.join("\n"))),
         3 => required(outcome(read(storage, &one, numbers.one_of(&[0, 2, 9])), |read| read)),
         4 => upload(storage, &one, has_records, numbers),
         5 | 9 if !has_records => Err(Kind::Unsupported),
@@ -143,6 +143,12 @@ fn list(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, Storag
         lines.push(format!("{} {}", entry.name.escape_ascii(), facts(&entry.metadata)));
     }
     lines.sort();
+    Ok(lines)
+}
+
+/// Returns the lines of a directory, if `list_names` has the same names.
+fn list_twice(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, StorageError> {
+    let lines = list(storage, path)?;
     let names: Result<Vec<_>, _> = storage.list_names(path)?.collect();
     let mut names: Vec<_> = names?.iter().map(|name| name.escape_ascii().to_string()).collect();
     names.sort();

@@ -98,7 +98,7 @@ const CURL: &[Line] = &[
     ("curl --cacert ca.pem ftps://host/pub/a.iso -O", "get --cacert ca.pem ftps://host/pub/a.iso", ToldOnly("--ca-file", "get --ca-file ca.pem ftps://host/pub/a.iso"), A),
     ("curl --pinnedpubkey sha256//... ftps://host/pub/a.iso", "get --pinnedpubkey sha256//x ftps://host/pub/a.iso", ToldOnly("--pin", "get --pin sha256//... ftps://host/pub/a.iso"), A),
     ("curl -r 0-99 ftp://host/pub/a.iso", "get -r 0-99 ftp://host/pub/a.iso", Absent("files are transferred whole; `-r` means a directory tree", "takes one URL"), Nothing),
-    ("curl --range 0-99 ftp://host/pub/a.iso", "get --range 0-99 ftp://host/pub/a.iso", Absent("files are transferred whole", "unknown option --range"), Nothing),
+    ("curl --range 0-99 ftp://host/pub/a.iso", "get --range 0-99 ftp://host/pub/a.iso", Absent("files are transferred whole; `-r` means a directory tree", "unknown option --range"), Nothing),
 ];
 
 #[rustfmt::skip]
@@ -350,7 +350,7 @@ fn command_lines_of_other_programs_have_the_documented_effect() {
 }
 
 /// Returns the tables of the document. A line needs no row if its command and options are the same
-/// here, or if the row above it names the same line.
+/// here, or if the row above it names the same line. One URL at the end of both is left out.
 fn tables() -> String {
     let mut text = String::new();
     let code = |line: &str| format!("`{}`", line.replace('|', "\\|"));
@@ -368,6 +368,12 @@ fn tables() -> String {
             if row != above {
                 let theirs = theirs.strip_prefix(program).unwrap_or(theirs).trim_start();
                 let theirs = theirs.strip_suffix(" -O").unwrap_or(theirs);
+                let alike = theirs.rsplit_once(' ').and_then(|(theirs, url)| {
+                    let row = row.strip_suffix(&format!(" {url}`"))?;
+                    let is_one = url.starts_with("ftp") && !theirs.contains("://");
+                    is_one.then(|| (theirs, format!("{row}`")))
+                });
+                let (theirs, row) = alike.unwrap_or_else(|| (theirs, row.clone()));
                 let _ = writeln!(text, "| {} | {row} |", code(theirs));
             }
             above = row;
