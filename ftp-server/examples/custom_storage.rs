@@ -24,7 +24,7 @@ struct Table(Arc<Mutex<BTreeMap<Vec<u8>, Row>>>);
 
 #[derive(Clone)]
 struct Row {
-    /// A number that no other row has, so that clients can tell files from links.
+    /// A number that no other row has. It is optional: with it, clients can tell files from links.
     id: u64,
     modified: i64,
     content: Arc<[u8]>,

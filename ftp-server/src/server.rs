@@ -326,6 +326,7 @@ impl Server {
     /// there. Clients can still connect to it, and wait until that process accepts the connection.
     ///
     /// Returns when all sessions have ended, or at the latest a few seconds after the deadline.
+    /// Observers have got all events of the sessions that have ended.
     pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
         self.stop(deadline)
     }
