@@ -139,7 +139,7 @@ fn user_pages_are_short() {
     assert!(pages.len() > 15, "{pages:?}");
     let words = |path: &PathBuf| fs::read_to_string(path).unwrap().split_whitespace().count();
     let words: usize = pages.iter().map(words).sum();
-    assert!(words > 10_000 && words <= 23_000, "{words} words");
+    assert!(words > 10_000 && words <= 22_000, "{words} words");
 }
 
 #[test]
