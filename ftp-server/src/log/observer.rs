@@ -25,7 +25,7 @@ use crate::tls::TlsInfo;
 ///
 /// use ftp_server::{Event, EventKind, Observer};
 ///
-/// /// Number of bytes received.
+/// /// Number of bytes in complete uploads.
 /// #[derive(Default)]
 /// struct Received(AtomicU64);
 ///
@@ -33,6 +33,7 @@ use crate::tls::TlsInfo;
 ///     fn observe(&self, event: &Event<'_>) {
 ///         if let EventKind::Transferred(transfer) = &event.kind
 ///             && transfer.direction == ftp_server::Direction::Received
+///             && transfer.end.is_whole()
 ///         {
 ///             self.0.fetch_add(transfer.bytes, Ordering::Relaxed);
 ///         }

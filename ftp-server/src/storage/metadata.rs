@@ -86,7 +86,7 @@ impl Metadata {
         Self { kind, size: 0, modified: 0, mode, links: 1, ids: None, identity: (0, 0) }
     }
 
-    /// Returns metadata of a file of `size` bytes.
+    /// Returns metadata of a file of `size` bytes, otherwise like [`new`](Self::new).
     #[must_use]
     pub const fn file(size: u64) -> Self {
         Self::new(EntryKind::File).size(size)
