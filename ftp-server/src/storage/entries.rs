@@ -12,7 +12,7 @@ use super::{Entry, StorageError};
 /// ```
 /// use ftp_server::{Entries, Entry, Metadata, StorageError};
 ///
-/// let entry = Entry { name: b"readme".to_vec(), metadata: Metadata::file(9) };
+/// let entry = Entry::new("readme", Metadata::file(9));
 /// let mut entries = Entries::new(std::iter::once(Ok(entry)));
 /// assert_eq!(entries.next().expect("an entry")?.name, b"readme");
 /// assert!(entries.next().is_none());

@@ -213,7 +213,8 @@ fn share(
         (false, false) => None,
     };
     let root = root.canonicalize().map_err(|error| Failure::local(shown_path(&root), &error))?;
-    if !root.is_dir() {
+    let is_directory = root.metadata().map(|metadata| metadata.is_dir());
+    if !is_directory.map_err(|error| Failure::local(shown_path(&root), &error))? {
         return Err(Failure::local(shown_path(&root), &ErrorKind::NotADirectory.into()));
     }
     config.share(root, rights);
