@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::budget;
+use crate::lock::unpoisoned;
 
 /// Starts a thread with a stack of `stack` bytes. Without a name, the thread inherits the name of
 /// its parent thread.
@@ -37,7 +39,8 @@ pub(crate) const JOB_STACK: usize = 512 * 1024;
 
 /// Work in a thread of its own, and its result.
 pub(crate) struct Job<T> {
-    result: Receiver<T>,
+    /// The result, once the work has ended. A channel for each type would take 25 KB of code.
+    result: Arc<Mutex<Option<T>>>,
     end: JobEnd,
 }
 
@@ -66,13 +69,16 @@ impl<T: Send + 'static> Job<T> {
     ///
     /// Returns an error of [`start`].
     pub(crate) fn begin(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
-        let (sender, result) = mpsc::sync_channel(1);
+        let result = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&result);
         let (ending, end) = mpsc::channel();
         let work = move || {
             // Dropped last, also by a panic.
             let _ending = ending;
-            // Fails if the job was dropped.
-            drop(sender.send(work()));
+            let done = work();
+            *unpoisoned(slot.lock()) = Some(done);
+            // If the job was given up, this drops the result.
+            drop(slot);
         };
         start(Some("storage"), JOB_STACK, work)?;
         Ok(Self { result, end: JobEnd(end) })
@@ -81,17 +87,19 @@ impl<T: Send + 'static> Job<T> {
     /// Returns the result if it is available within `limit`, otherwise `None`. The result is an
     /// error if the work panicked.
     pub(crate) fn wait(&self, limit: Duration) -> Option<io::Result<T>> {
-        match self.result.recv_timeout(limit) {
-            Ok(result) => Some(Ok(result)),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Err(panicked())),
-        }
+        self.end.has_come(limit).then(|| self.take())
     }
 
     /// Waits for the result, which is an error if the work panicked.
     #[cfg(feature = "s3")]
     pub(crate) fn finish(self) -> io::Result<T> {
-        self.result.recv().map_err(|_| panicked())
+        // The channel never has a message, so this waits for its end.
+        let _ = self.end.0.recv();
+        self.take()
+    }
+
+    fn take(&self) -> io::Result<T> {
+        unpoisoned(self.result.lock()).take().ok_or_else(panicked)
     }
 }
 
