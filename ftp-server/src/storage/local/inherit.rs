@@ -291,7 +291,7 @@ pub(super) fn take_over(
         Ok(()) => {}
     }
     let mut is_acl_kept = false;
-    // Whoever owned the old file had chosen its ACL: it says nothing about files of another owner.
+    // The owner of the old file had chosen its ACL, which says nothing about files of another owner.
     let is_stranger = given.owner.is_some_and(|owner| owner.as_raw() != user);
     if has_old_acl && is_group_kept && !is_stranger {
         match copy(ACL.as_bytes()) {
