@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::LedgerError;
 use super::quota::Account;
+use super::record::{Record, Time};
 use super::reservation::unknown;
 use super::shared::{Held, unique};
 use crate::storage::cost::Cost;
@@ -47,7 +48,8 @@ impl From<CountError> for StorageError {
     }
 }
 
-/// Starts a thread that counts the files. If another count is running, the thread ends at once.
+/// Starts a thread that counts the files. If another count is running or has made this one needless,
+/// the thread ends at once.
 ///
 /// # Errors
 ///
@@ -55,7 +57,7 @@ impl From<CountError> for StorageError {
 pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
     let account = Arc::clone(account);
     start(move || {
-        if let Err(error) = count(&account).map_err(StorageError::from) {
+        if let Err(error) = count(&account, Record::needs_count).map_err(StorageError::from) {
             log::warn!("cannot count the files for a quota: {error}");
         }
     })
@@ -73,7 +75,7 @@ pub(super) fn wait(account: &Arc<Account>) -> Result<(), CountError> {
     let (sender, result) = mpsc::sync_channel(1);
     start(move || {
         // The session may no longer be waiting.
-        let _ = sender.send(count(&account));
+        let _ = sender.send(count(&account, |_, _| true));
     })?;
     match result.recv_timeout(WAIT) {
         Ok(Ok(true)) => Ok(()),
@@ -88,12 +90,16 @@ fn start(work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
     threads::start(Some("count"), STACK, work).map(drop).map_err(StorageError::from)
 }
 
-/// Counts the files. Returns whether the result was recorded; `false` means that another count is
-/// running or has replaced this one.
-fn count(account: &Account) -> Result<bool, CountError> {
+/// Counts the files if `is_needed` by the record at this time. Returns whether the result was
+/// recorded; `false` means that no count is needed, or that another one is running or has replaced
+/// this one.
+fn count(account: &Account, is_needed: impl Fn(&Record, Time) -> bool) -> Result<bool, CountError> {
     let (shared, record) = (account.shared(), &account.record);
     let id = unique()?;
-    if !shared.change(record, |record, times| record.begin_count(&id, times))? {
+    let begun = shared.change(record, |record, times| {
+        is_needed(record, times.0) && record.begin_count(&id, times)
+    });
+    if !begun? {
         return Ok(false);
     }
     shared.hold(record, &id, Held::Count);
