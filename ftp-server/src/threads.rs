@@ -39,15 +39,59 @@ pub(crate) const JOB_STACK: usize = 512 * 1024;
 
 /// Work in a thread of its own, and its result.
 pub(crate) struct Job<T> {
-    /// The result, once the work has ended. A channel for each type would take 25 KB of code.
-    result: Arc<Mutex<Option<T>>>,
+    result: Slot<T>,
     end: JobEnd,
 }
 
-/// The end of a thread whose result nobody wants.
+/// A place for the result of work in another thread. A channel for each type would take 25 KB of
+/// code.
+pub(crate) struct Slot<T>(Arc<Mutex<Option<T>>>);
+
+/// Returns the work as one that needs no result, and the slot for its result.
+pub(crate) fn slot<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> (Box<dyn FnOnce() + Send>, Slot<T>) {
+    let result = Arc::new(Mutex::new(None));
+    let slot = Slot(Arc::clone(&result));
+    let fill = move || {
+        let done = work();
+        *unpoisoned(result.lock()) = Some(done);
+    };
+    (Box::new(fill), slot)
+}
+
+impl<T> Slot<T> {
+    /// Returns the result once the work has ended.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the work panicked.
+    pub(crate) fn take(&self) -> io::Result<T> {
+        unpoisoned(self.0.lock()).take().ok_or_else(panicked)
+    }
+}
+
+/// The end of a thread.
 pub(crate) struct JobEnd(Receiver<Infallible>);
 
 impl JobEnd {
+    /// Starts work in a thread. The work must end by itself, as requests do because of their
+    /// timeouts.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`start`].
+    pub(crate) fn begin(work: Box<dyn FnOnce() + Send>) -> io::Result<Self> {
+        let (ending, end) = mpsc::channel();
+        let work = move || {
+            // Dropped last, also by a panic.
+            let _ending = ending;
+            work();
+        };
+        start(Some("storage"), JOB_STACK, work)?;
+        Ok(Self(end))
+    }
+
     /// Returns whether the work has ended within `limit`.
     pub(crate) fn has_come(&self, limit: Duration) -> bool {
         matches!(self.0.recv_timeout(limit), Err(RecvTimeoutError::Disconnected))
@@ -59,35 +103,11 @@ impl<T> Job<T> {
     pub(crate) fn give_up(self) -> JobEnd {
         self.end
     }
-}
-
-impl<T: Send + 'static> Job<T> {
-    /// Starts work in a thread. The work must end by itself, as requests do because of
-    /// their timeouts: dropping the job does not end it.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error of [`start`].
-    pub(crate) fn begin(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
-        let result = Arc::new(Mutex::new(None));
-        let slot = Arc::clone(&result);
-        let (ending, end) = mpsc::channel();
-        let work = move || {
-            // Dropped last, also by a panic.
-            let _ending = ending;
-            let done = work();
-            *unpoisoned(slot.lock()) = Some(done);
-            // If the job was given up, this drops the result.
-            drop(slot);
-        };
-        start(Some("storage"), JOB_STACK, work)?;
-        Ok(Self { result, end: JobEnd(end) })
-    }
 
     /// Returns the result if it is available within `limit`, otherwise `None`. The result is an
     /// error if the work panicked.
     pub(crate) fn wait(&self, limit: Duration) -> Option<io::Result<T>> {
-        self.end.has_come(limit).then(|| self.take())
+        self.end.has_come(limit).then(|| self.result.take())
     }
 
     /// Waits for the result, which is an error if the work panicked.
@@ -95,11 +115,19 @@ impl<T: Send + 'static> Job<T> {
     pub(crate) fn finish(self) -> io::Result<T> {
         // The channel never has a message, so this waits for its end.
         let _ = self.end.0.recv();
-        self.take()
+        self.result.take()
     }
+}
 
-    fn take(&self) -> io::Result<T> {
-        unpoisoned(self.result.lock()).take().ok_or_else(panicked)
+impl<T: Send + 'static> Job<T> {
+    /// Starts work in a thread: see [`JobEnd::begin`]. Dropping the job does not end the work.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`start`].
+    pub(crate) fn begin(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
+        let (fill, result) = slot(work);
+        Ok(Self { result, end: JobEnd::begin(fill)? })
     }
 }
 

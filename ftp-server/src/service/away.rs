@@ -9,7 +9,7 @@ use crate::data::Interruption;
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::storage::{StorageError, StorageErrorKind};
-use crate::threads::{Job, JobEnd};
+use crate::threads::{JobEnd, slot};
 
 /// The calls of one session.
 #[derive(Default)]
@@ -68,19 +68,22 @@ impl Away {
         changes: bool,
         work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
+        let (fill, slot) = slot(work);
+        self.run(changes, fill)?;
+        slot.take()?
+    }
+
+    /// Makes the call that fills a slot. One body for all types of results: a body for each would
+    /// take 60 KB.
+    fn run(&self, changes: bool, fill: Box<dyn FnOnce() + Send>) -> Result<(), StorageError> {
         // Checked first: a command may make many calls.
         if self.state().interruption.is_some() {
             return Err(StorageErrorKind::Busy.into());
         }
-        self.wait(false, |limit| (!self.is_behind(limit)).then_some(()))?;
-        let job = Job::begin(work)?;
-        match self.wait(changes, |limit| job.wait(limit)) {
-            Ok(result) => result?,
-            Err(error) => {
-                self.give_up(job.give_up());
-                Err(error)
-            }
-        }
+        self.wait_for(false, &mut |limit| !self.is_behind(limit))?;
+        let end = JobEnd::begin(fill)?;
+        let waited = self.wait_for(changes, &mut |limit| end.has_come(limit));
+        waited.inspect_err(|_| self.give_up(end))
     }
 
     /// Waits no longer for a call, except before the next one.
@@ -88,20 +91,20 @@ impl Away {
         self.state().given_up.push(end);
     }
 
-    /// Waits until `get` returns a value, and looks at the client meanwhile. The argument of `get` is
-    /// how long it may wait.
+    /// Waits until `is_over` returns true, and looks at the client meanwhile. The argument of
+    /// `is_over` is how long it may wait.
     ///
     /// # Errors
     ///
     /// Returns an error of [`call`](Self::call).
-    pub(crate) fn wait<T>(
+    pub(crate) fn wait_for(
         &self,
         changes: bool,
-        mut get: impl FnMut(Duration) -> Option<T>,
-    ) -> Result<T, StorageError> {
+        is_over: &mut dyn FnMut(Duration) -> bool,
+    ) -> Result<(), StorageError> {
         loop {
-            if let Some(value) = get(limits::TICK) {
-                return Ok(value);
+            if is_over(limits::TICK) {
+                return Ok(());
             }
             let mut state = self.state();
             if state.must_end() {

@@ -273,7 +273,7 @@ impl<T: Send + 'static> Iterator for RemoteEntries<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let away = Arc::clone(&self.away);
-        if let Err(error) = away.wait(false, |limit| self.is_ready(limit).then_some(())) {
+        if let Err(error) = away.wait_for(false, &mut |limit| self.is_ready(limit)) {
             return Some(Err(error));
         }
         self.batch.pop_front()
