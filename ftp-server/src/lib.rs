@@ -100,8 +100,8 @@ pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
-    Capabilities, Confinement, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind, Fault,
-    FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage,
+    Capabilities, Change, Confinement, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind,
+    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage,
     PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind,
     StreamEnd, SyncPolicy, Unfinished, Upload, VirtualPath, WriteMode,
 };

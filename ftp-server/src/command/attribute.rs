@@ -8,7 +8,7 @@ use crate::auth::Rights;
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
-use crate::storage::Capabilities;
+use crate::storage::{Capabilities, Change};
 
 /// The attributes to change.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -77,10 +77,11 @@ impl AttributeChange {
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
         }
         let failed = |error| reply::storage_failure(&error, Purpose::Existing);
+        let set = |change| storage.set(&path, change);
         // The mode is set first, because a storage that can set times may refuse modes. If the mode
         // is refused, nothing has changed.
-        let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose().map_err(failed)?;
-        let time = self.modified.map(|modified| storage.set_times(&path, modified)).transpose();
+        let bits = self.mode.map(|mode| set(Change::Mode(mode))).transpose().map_err(failed)?;
+        let time = self.modified.map(|time| set(Change::Modified(time))).transpose();
         let now = time.as_ref().ok().copied().flatten();
         let modified = now.map(|now| now.modified);
         let mode = bits.map(|now| now.mode);

@@ -9,8 +9,8 @@ use super::shared::{Inner, SharedState, digest, record_name};
 use super::upload::QuotaUpload;
 use crate::storage::cost::Cost;
 use crate::storage::{
-    Capabilities, DirectoryUse, Entries, EntryKind, Metadata, Quota, RoomFor, Source, Storage,
-    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, DirectoryUse, Entries, EntryKind, Metadata, Quota, RoomFor, Source,
+    Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
@@ -275,12 +275,8 @@ impl Storage for SharedQuota {
         self.change(&[from, to], freed, || self.inner().rename(from, to, replace))
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
-        self.inner().set_times(path, modified)
-    }
-
-    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        self.inner().chmod(path, mode)
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+        self.inner().set(path, change)
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Capabilities, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
-    StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage,
+    StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A method of a storage, or of an object that a storage returned.
@@ -64,10 +64,8 @@ pub enum StorageCall {
     Mkdir,
     /// [`Storage::rename`].
     Rename,
-    /// [`Storage::set_times`].
-    SetTimes,
-    /// [`Storage::chmod`].
-    Chmod,
+    /// [`Storage::set`].
+    Set,
     /// [`Storage::space`] and [`Storage::make_room`].
     Space,
     /// [`Storage::quota`].
@@ -367,14 +365,9 @@ impl Storage for FaultStorage {
         self.inner.rename(from, to, replace)
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
-        self.call(StorageCall::SetTimes)?;
-        self.inner.set_times(path, modified)
-    }
-
-    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        self.call(StorageCall::Chmod)?;
-        self.inner.chmod(path, mode)
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+        self.call(StorageCall::Set)?;
+        self.inner.set(path, change)
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {

@@ -348,29 +348,15 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Sets the modification time of the file or directory at `path`, in seconds since
-    /// 1970-01-01T00:00:00Z. A storage with coarser timestamps stores the nearest time. Returns the
-    /// new metadata of the changed object itself, because `path` may lead to another object by
-    /// then. Needs [`Capabilities::SET_TIMES`].
+    /// Changes an attribute of the file or directory at `path`. Returns the new metadata of the
+    /// changed object itself, because `path` may lead to another object by then.
     ///
     /// # Errors
     ///
-    /// Returns `NotFound` if there is no object, `NotFile` if its time cannot be set, `Denied` if
-    /// the change is forbidden, or `Io` if the storage fails.
-    fn set_times(&self, _path: &VirtualPath, _modified: i64) -> Result<Metadata, StorageError> {
-        Err(StorageErrorKind::Unsupported.into())
-    }
-
-    /// Sets the permission bits of the file or directory at `path`, 0 to `0o777`. Returns the new
-    /// metadata of the changed object, as [`set_times`](Self::set_times) does. Needs
-    /// [`Capabilities::CHMOD`].
-    ///
-    /// # Errors
-    ///
-    /// Returns `NotFound` if there is no object, `NotFile` if it is neither a file nor a directory,
-    /// or `Io` if the storage fails. Returns `Denied` if the change is forbidden, and always for
-    /// the root directory: without the right to search it, no client could undo the change.
-    fn chmod(&self, _path: &VirtualPath, _mode: u32) -> Result<Metadata, StorageError> {
+    /// Returns `NotFound` if there is no object, `NotFile` if this attribute of it cannot be changed,
+    /// `Denied` if the change is forbidden, or `Io` if the storage fails. Returns `Denied` for the
+    /// mode of the root directory: without the right to search it, no client could undo the change.
+    fn set(&self, _path: &VirtualPath, _change: Change) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
@@ -430,9 +416,9 @@ pub struct Capabilities(u8);
 impl Capabilities {
     /// No abilities beyond listing, reading and writing.
     pub const NONE: Self = Self(0);
-    /// [`Storage::set_times`]: `MFMT`, and `Modify` of `MFF`.
+    /// [`Change::Modified`]: `MFMT`, and `Modify` of `MFF`.
     pub const SET_TIMES: Self = Self(1);
-    /// [`Storage::chmod`]: `SITE CHMOD`, and `UNIX.mode` of `MFF`.
+    /// [`Change::Mode`]: `SITE CHMOD`, and `UNIX.mode` of `MFF`.
     pub const CHMOD: Self = Self(1 << 1);
     /// [`Storage::space`]: `AVBL`, and the check of `ALLO`.
     pub const SPACE: Self = Self(1 << 2);
@@ -597,6 +583,17 @@ pub trait Upload: io::Write + Send {
 
     /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.
     fn abort(self: Box<Self>, end: StreamEnd);
+}
+
+/// A change of an attribute: see [`Storage::set`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The modification time in seconds since 1970-01-01T00:00:00Z. A storage with coarser timestamps
+    /// stores the nearest time. Needs [`Capabilities::SET_TIMES`].
+    Modified(i64),
+    /// The permission bits, 0 to `0o777`. Needs [`Capabilities::CHMOD`].
+    Mode(u32),
 }
 
 /// Purpose of free space.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Capabilities, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
-    Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage,
+    StorageError, Unfinished, Upload, VirtualPath, WriteMode,
 };
 use crate::limits;
 use crate::service::Away;
@@ -164,14 +164,9 @@ impl Storage for RemoteStorage {
         self.change(move |inner| inner.rename(&from, &to, replace))
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
         let path = path.clone();
-        self.change(move |inner| inner.set_times(&path, modified))
-    }
-
-    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        let path = path.clone();
-        self.change(move |inner| inner.chmod(&path, mode))
+        self.change(move |inner| inner.set(&path, change))
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {

@@ -4,8 +4,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
-    Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage,
+    StorageError, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// Forwards every call to the inner storage, so that you can keep a handle to it.
@@ -105,12 +105,8 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).rename(from, to, replace)
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
-        (**self).set_times(path, modified)
-    }
-
-    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        (**self).chmod(path, mode)
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+        (**self).set(path, change)
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, Entries, Entry, Fault, FaultStorage, LocalConfig,
-    LocalStorage, Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server, Source, Storage,
-    StorageCall, StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode,
+    AuthError, Authenticator, Capabilities, Change, Entries, Entry, Fault, FaultStorage,
+    LocalConfig, LocalStorage, Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server,
+    Source, Storage, StorageCall, StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath,
+    WriteMode,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::wait::{at_last, wait_until};
@@ -57,12 +58,8 @@ impl Storage for Faulty {
         })
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
-        self.0.set_times(path, modified)
-    }
-
-    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        self.0.chmod(path, mode)
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+        self.0.set(path, change)
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
@@ -452,8 +449,8 @@ fn a_panic_in_any_storage_call_ends_only_its_session_st_16_hf_12() {
         (Call::Rmdir, "RMD d"),
         (Call::Mkdir, "MKD e"),
         (Call::Rename, "RNTO g"),
-        (Call::SetTimes, "MFMT 19990929003355 f"),
-        (Call::Chmod, "SITE CHMOD 600 f"),
+        (Call::Set, "MFMT 19990929003355 f"),
+        (Call::Set, "SITE CHMOD 600 f"),
         (Call::Space, "AVBL"),
     ] {
         let fixture = planned(|storage| storage.at(call, 1, Fault::Panic));

@@ -300,7 +300,7 @@ const STALLS: [(StorageCall, &[&str], &str); 28] = [
     (StorageCall::Rmdir, &[], "RMD d"),
     (StorageCall::Mkdir, &[], "MKD e"),
     (StorageCall::Rename, &["RNFR old"], "RNTO new"),
-    (StorageCall::SetTimes, &[], "MFMT 20200101000000 old"),
+    (StorageCall::Set, &[], "MFMT 20200101000000 old"),
 ];
 
 /// How long a call does not return.

@@ -48,7 +48,7 @@ impl Changeable {
     /// # Errors
     ///
     /// Returns `Io` if the file system reports success, and has not stored the time.
-    pub(super) fn set_times(&self, modified: i64) -> Result<Metadata, StorageError> {
+    pub(super) fn set_modified(&self, modified: i64) -> Result<Metadata, StorageError> {
         // With libfuse 2, many file systems ignore a change of only one time, and report success.
         let old = retry_on_intr(|| fstat(&self.descriptor)).map_err(system)?;
         let accessed =
@@ -70,8 +70,28 @@ impl Changeable {
         }
     }
 
-    /// Sets the permission bits, and returns the new metadata.
-    pub(super) fn chmod(&self, mode: Mode) -> Result<Metadata, StorageError> {
+    /// Sets the permission bits, and returns the new metadata. `is_limited` tells whether the storage
+    /// has a quota.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Denied` for the root, and if a quota could no longer count what is in a directory.
+    pub(super) fn set_mode(
+        &self,
+        mode: u32,
+        root: &Root,
+        is_limited: bool,
+    ) -> Result<Metadata, StorageError> {
+        let is_directory = self.metadata.kind == EntryKind::Directory;
+        // Compares identities instead of paths, because a symbolic link can lead to the root.
+        if self.metadata.identity == root.identity()
+            || is_limited && is_directory && mode & 0o500 != 0o500
+        {
+            return Err(StorageErrorKind::Denied.into());
+        }
+        // Clients must not change the set-id and sticky bits of a directory.
+        let kept = if is_directory { self.metadata.mode & 0o7000 } else { 0 };
+        let mode = Mode::from_raw_mode(mode & 0o777 | kept);
         retry_on_intr(|| match &self.link {
             Some(link) => chmodat(CWD, link.as_str(), mode, AtFlags::empty()),
             None => fchmod(&self.descriptor, mode),

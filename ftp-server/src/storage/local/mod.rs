@@ -53,7 +53,7 @@ pub(crate) use self::{
     name::is_temporary as is_hidden_name,
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 
 use self::changeable::Changeable;
 use self::entries::{DirectoryEntries, DirectoryNames};
@@ -64,9 +64,8 @@ use self::root_confinement::RootConfinement;
 use self::source::LocalSource;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::{
-    Capabilities, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata, Quota,
-    RoomFor, Source, Storage, StorageError, StorageErrorKind, Unfinished, Upload, VirtualPath,
-    WriteMode,
+    Capabilities, Change, ConfinementPolicy, ConfinementStatus, Entries, Metadata, Quota, RoomFor,
+    Source, Storage, StorageError, StorageErrorKind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// Files below one directory of this machine.
@@ -359,32 +358,16 @@ impl Storage for LocalStorage {
         names::rename(&self.files, from, to, replace)
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.files.root, path)?;
         self.files.config.check_links(&object.metadata)?;
-        object.set_times(modified)
-    }
-
-    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        let object = Changeable::find(&self.files.root, path)?;
-        self.files.config.check_links(&object.metadata)?;
-        // Compares identities instead of paths, because a symbolic link can lead to the root.
-        if object.metadata.identity == self.files.root.identity() {
-            return Err(StorageErrorKind::Denied.into());
+        match change {
+            Change::Modified(time) => object.set_modified(time),
+            Change::Mode(mode) => {
+                let is_limited = self.files.config.limit().is_some();
+                object.set_mode(mode, &self.files.root, is_limited)
+            }
         }
-        // The quota could not count the objects in a directory that the server cannot read.
-        if self.files.config.limit().is_some()
-            && object.metadata.kind == EntryKind::Directory
-            && mode & 0o500 != 0o500
-        {
-            return Err(StorageErrorKind::Denied.into());
-        }
-        // Clients must not change the set-id and sticky bits of a directory.
-        let kept = match object.metadata.kind {
-            EntryKind::Directory => object.metadata.mode & 0o7000,
-            _ => 0,
-        };
-        object.chmod(Mode::from_raw_mode(mode & 0o777 | kept))
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {

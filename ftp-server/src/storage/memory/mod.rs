@@ -17,8 +17,9 @@ use self::tree::{Directory, Node, Object, Tree, now, user_path};
 use self::upload::{MemoryUpload, Opened, UnfinishedUpload};
 use super::unfinished::RunningUploads;
 use super::{
-    Capabilities, Entries, Entry, EntryKind, Metadata, RoomFor, Source, Storage, StorageError,
-    StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode, check_rename,
+    Capabilities, Change, Entries, Entry, EntryKind, Metadata, RoomFor, Source, Storage,
+    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
+    check_rename,
 };
 
 /// Default limit in bytes.
@@ -362,20 +363,14 @@ impl Storage for MemoryStorage {
         tree.put(to, object)
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
         let mut tree = self.tree();
         let object = tree.object_mut(path)?;
-        object.modified = modified;
-        Ok(object.metadata())
-    }
-
-    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        if path.is_root() {
-            return Err(Kind::Denied.into());
+        match change {
+            Change::Modified(time) => object.modified = time,
+            Change::Mode(_) if path.is_root() => return Err(Kind::Denied.into()),
+            Change::Mode(mode) => object.mode = mode & 0o777,
         }
-        let mut tree = self.tree();
-        let object = tree.object_mut(path)?;
-        object.mode = mode & 0o777;
         Ok(object.metadata())
     }
 

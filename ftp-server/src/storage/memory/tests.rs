@@ -73,11 +73,11 @@ fn writing_to_a_newer_file_discards_the_partial_file_fs_15() {
 fn attributes_are_kept() {
     let storage = MemoryStorage::new();
     storage.put(path("d/f"), "content").unwrap();
-    let changed = storage.set_times(&path("d/f"), 938_565_235).unwrap();
+    let changed = storage.set(&path("d/f"), Change::Modified(938_565_235)).unwrap();
     assert_eq!((changed.modified, changed.size, changed.links), (938_565_235, 7, 1));
-    assert_eq!(storage.chmod(&path("d/f"), 0o4600).unwrap().mode, 0o600);
-    assert_eq!(storage.chmod(&path("d"), 0o700).unwrap().mode, 0o700);
-    assert_eq!(storage.chmod(&path("/"), 0).unwrap_err().kind, Kind::Denied);
+    assert_eq!(storage.set(&path("d/f"), Change::Mode(0o4600)).unwrap().mode, 0o600);
+    assert_eq!(storage.set(&path("d"), Change::Mode(0o700)).unwrap().mode, 0o700);
+    assert_eq!(storage.set(&path("/"), Change::Mode(0)).unwrap_err().kind, Kind::Denied);
     let replaced = storage.put(path("d/f"), "other").and_then(|()| storage.stat(&path("d/f")));
     assert_eq!(replaced.unwrap().mode, 0o600);
     assert_eq!(storage.stat(&path("d/f")).unwrap().identity, changed.identity);

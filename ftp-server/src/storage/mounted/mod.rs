@@ -9,9 +9,9 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Confinement, DirectoryUse, Entries, Entry, EntryKind, Metadata, Quota, RoomFor,
-    Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
-    WriteMode,
+    Capabilities, Change, Confinement, DirectoryUse, Entries, Entry, EntryKind, Metadata, Quota,
+    RoomFor, Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload,
+    VirtualPath, WriteMode,
 };
 
 /// Several storages in one tree: the first one at `/`, the others mounted at directories below it.
@@ -408,14 +408,9 @@ impl Storage for MountedStorage {
         renamed.map_err(|error| self.refused(to, error))
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
         let Place { storage, path, .. } = self.existing(path)?;
-        storage.set_times(&path, modified)
-    }
-
-    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        let Place { storage, path, .. } = self.existing(path)?;
-        storage.chmod(&path, mode)
+        storage.set(&path, change)
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {

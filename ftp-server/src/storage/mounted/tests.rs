@@ -165,7 +165,7 @@ fn mount_points_cannot_be_removed_or_crossed_by_renames() {
         ("store /far/new", kind(store(&tree, "/far/new")), Kind::Denied),
         ("mkdir /x/y/new", kind(tree.mkdir(&path("/x/y/new"))), Kind::Denied),
         ("read /far", kind(tree.read(&path("/far"))), Kind::IsDirectory),
-        ("chmod /far", kind(tree.chmod(&path("/far"), 0o700)), Kind::Denied),
+        ("chmod /far", kind(tree.set(&path("/far"), Change::Mode(0o700))), Kind::Denied),
     ] {
         assert_eq!(refused, Some(want), "{what}");
     }

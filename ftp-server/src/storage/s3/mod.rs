@@ -51,8 +51,8 @@ use self::objects::{Condition, ID, MTIME, Object};
 use self::pages::Pages;
 use self::source::S3Source;
 use super::{
-    Capabilities, Confinement, ConfinementPolicy, Entries, Metadata, Source, Storage, StorageError,
-    StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, Confinement, ConfinementPolicy, Entries, Metadata, Source, Storage,
+    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// The objects of an [`S3Store`] below a prefix, as files and directories.
@@ -409,7 +409,8 @@ impl Storage for S3Storage {
         self.move_object(from, to, replace)
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+        let Change::Modified(modified) = change else { return Err(Kind::Unsupported.into()) };
         if !self.keeps_times {
             return Err(Kind::Unsupported.into());
         }

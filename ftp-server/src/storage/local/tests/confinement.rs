@@ -27,8 +27,8 @@ fn assert_everything_is_denied(storage: &LocalStorage, way: &str) {
     assert_eq!(kind(storage.remove(&secret)), Some(Denied), "remove {way}");
     assert_eq!(kind(storage.rmdir(&secret)), Some(Denied), "rmdir {way}");
     assert_eq!(kind(storage.mkdir(&new)), Some(Denied), "mkdir {way}");
-    assert_eq!(kind(storage.set_times(&secret, 0)), Some(Denied), "set_times {way}");
-    assert_eq!(kind(storage.chmod(&secret, 0o600)), Some(Denied), "chmod {way}");
+    assert_eq!(kind(storage.set(&secret, Change::Modified(0))), Some(Denied), "set_times {way}");
+    assert_eq!(kind(storage.set(&secret, Change::Mode(0o600))), Some(Denied), "chmod {way}");
     assert_eq!(kind(storage.space(&path(way))), Some(Denied), "space {way}");
     assert_eq!(kind(storage.rename(&secret, &path("x"), true)), Some(Denied), "rename {way}");
     assert_eq!(kind(storage.rename(&path("f"), &new, true)), Some(Denied), "rename {way}");
@@ -71,8 +71,8 @@ fn a_link_to_a_file_outside_is_neither_read_nor_changed_hp_02_cm_140() {
             let refused = kind(storage.write(&path(name), WriteMode::Create));
             assert_eq!(refused, Some(Exists), "{name}");
             assert_eq!(kind(storage.mkdir(&path(name))), Some(Exists), "{name}");
-            assert_eq!(kind(storage.set_times(&path(name), 0)), Some(Denied), "{name}");
-            assert_eq!(kind(storage.chmod(&path(name), 0o600)), Some(Denied), "{name}");
+            assert_eq!(kind(storage.set(&path(name), Change::Modified(0))), Some(Denied), "{name}");
+            assert_eq!(kind(storage.set(&path(name), Change::Mode(0o600))), Some(Denied), "{name}");
             assert_eq!(storage.stat(&path(name)).unwrap().kind, EntryKind::Symlink, "{name}");
         }
         let kinds = list(&storage, "/").into_iter().map(|(_name, metadata)| metadata.kind);

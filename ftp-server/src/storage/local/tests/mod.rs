@@ -26,6 +26,7 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::*;
+use crate::storage::EntryKind;
 
 /// A temporary directory for one test: `root` is served, `outside` is not.
 struct Tree {
@@ -105,7 +106,7 @@ impl Tree {
     }
 
     fn fifo(&self, name: &str) {
-        let mode = Mode::from_raw_mode(0o600);
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mkfifoat(rustix::fs::CWD, self.root.join(name), mode).unwrap();
     }
 

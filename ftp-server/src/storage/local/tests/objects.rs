@@ -437,11 +437,11 @@ fn times_and_modes_of_readable_objects_can_be_set_without_proc_cm_123() {
     assert!(storage.capabilities().contains(Capabilities::SET_TIMES | Capabilities::CHMOD));
     assert!(storage.confinement_status().to_string().contains("lacks /proc"));
     for name in ["f", "d"] {
-        assert_eq!(storage.set_times(&path(name), 5).unwrap().modified, 5, "{name}");
-        assert_eq!(storage.chmod(&path(name), 0o711).unwrap().mode, 0o711, "{name}");
+        assert_eq!(storage.set(&path(name), Change::Modified(5)).unwrap().modified, 5, "{name}");
+        assert_eq!(storage.set(&path(name), Change::Mode(0o711)).unwrap().mode, 0o711, "{name}");
         assert_eq!(storage.stat(&path(name)).unwrap().modified, 5, "{name}");
     }
-    assert_eq!(kind(storage.set_times(&path("pipe"), 0)), Some(NotFile));
+    assert_eq!(kind(storage.set(&path("pipe"), Change::Modified(0))), Some(NotFile));
 }
 
 #[test]
@@ -462,8 +462,14 @@ fn a_time_that_the_disk_does_not_store_is_an_error_cm_123() {
     };
     tree.put("f", "f");
     for storage in tree.storages() {
-        assert_eq!(storage.set_times(&path("f"), 2_000_000_000).unwrap().modified, 2_000_000_000);
-        assert_eq!(kind(storage.set_times(&path("f"), 2_200_000_000)), Some(StorageErrorKind::Io));
+        assert_eq!(
+            storage.set(&path("f"), Change::Modified(2_000_000_000)).unwrap().modified,
+            2_000_000_000
+        );
+        assert_eq!(
+            kind(storage.set(&path("f"), Change::Modified(2_200_000_000))),
+            Some(StorageErrorKind::Io)
+        );
     }
 }
 
@@ -476,17 +482,21 @@ fn stat_returns_the_time_set_by_set_times_cm_123() {
     for storage in tree.storages() {
         for (name, time) in [("f", 938_565_235), ("d", 0), ("/", 951_782_400)] {
             let accessed = fs::metadata(tree.root.join("f")).unwrap().atime_nsec();
-            assert_eq!(storage.set_times(&path(name), time).unwrap().modified, time, "{name}");
+            assert_eq!(
+                storage.set(&path(name), Change::Modified(time)).unwrap().modified,
+                time,
+                "{name}"
+            );
             assert_eq!(storage.stat(&path(name)).unwrap().modified, time, "{name}");
             assert_eq!(fs::metadata(tree.root.join("f")).unwrap().atime_nsec(), accessed);
         }
-        assert_eq!(kind(storage.set_times(&path("missing"), 0)), Some(NotFound));
-        assert_eq!(kind(storage.set_times(&path(".ftp-upload-0"), 0)), Some(NotFound));
+        assert_eq!(kind(storage.set(&path("missing"), Change::Modified(0))), Some(NotFound));
+        assert_eq!(kind(storage.set(&path(".ftp-upload-0"), Change::Modified(0))), Some(NotFound));
     }
-    tree.storage().set_times(&path("link"), 5).unwrap();
+    tree.storage().set(&path("link"), Change::Modified(5)).unwrap();
     assert_eq!(fs::metadata(tree.root.join("f")).unwrap().mtime(), 5, "what the link leads to");
     tree.fifo("pipe");
-    assert_eq!(kind(tree.storage().set_times(&path("pipe"), 0)), Some(NotFile));
+    assert_eq!(kind(tree.storage().set(&path("pipe"), Change::Modified(0))), Some(NotFile));
 }
 
 #[test]
@@ -502,21 +512,21 @@ fn chmod_sets_only_permission_bits_cm_140() {
         fs::set_permissions(tree.root.join("f"), set_gid).unwrap();
         // This also works for a file that the server may not read.
         for bits in [0o000, 0o640] {
-            assert_eq!(storage.chmod(&path("f"), bits).unwrap().mode, bits);
+            assert_eq!(storage.set(&path("f"), Change::Mode(bits)).unwrap().mode, bits);
             assert_eq!(mode("f"), bits);
         }
-        storage.chmod(&path("f"), 0o7604).unwrap();
+        storage.set(&path("f"), Change::Mode(0o7604)).unwrap();
         assert_eq!(mode("f"), 0o604);
-        assert_eq!(storage.chmod(&path("d"), 0o700).unwrap().mode, 0o2700);
+        assert_eq!(storage.set(&path("d"), Change::Mode(0o700)).unwrap().mode, 0o2700);
         assert_eq!(mode("d"), 0o2700);
-        assert_eq!(kind(storage.chmod(&path("missing"), 0o600)), Some(NotFound));
-        assert_eq!(kind(storage.chmod(&path(".ftp-upload-0"), 0o600)), Some(NotFound));
-        assert_eq!(kind(storage.chmod(&path("/"), 0o700)), Some(Denied));
+        assert_eq!(kind(storage.set(&path("missing"), Change::Mode(0o600))), Some(NotFound));
+        assert_eq!(kind(storage.set(&path(".ftp-upload-0"), Change::Mode(0o600))), Some(NotFound));
+        assert_eq!(kind(storage.set(&path("/"), Change::Mode(0o700))), Some(Denied));
     }
-    tree.storage().chmod(&path("link"), 0o444).unwrap();
+    tree.storage().set(&path("link"), Change::Mode(0o444)).unwrap();
     assert_eq!(mode("f"), 0o444, "what the link leads to");
     tree.fifo("pipe");
-    assert_eq!(kind(tree.storage().chmod(&path("pipe"), 0o600)), Some(NotFile));
+    assert_eq!(kind(tree.storage().set(&path("pipe"), Change::Mode(0o600))), Some(NotFile));
 }
 
 #[test]
@@ -585,8 +595,8 @@ fn omitted_storage_operations_are_unsupported() {
         kind(least.rmdir(&d)),
         kind(least.mkdir(&new)),
         kind(least.rename(&f, &new, true)),
-        kind(least.set_times(&f, 0)),
-        kind(least.chmod(&f, 0o600)),
+        kind(least.set(&f, Change::Modified(0))),
+        kind(least.set(&f, Change::Mode(0o600))),
         kind(least.space(&d)),
     ] {
         assert_eq!(refused, Some(Unsupported));

@@ -317,8 +317,8 @@ fn what_a_server_can_do_with_files_that_it_gave_away_fs_21() {
         ("APPE",          |all| put(all, "f", WriteMode::Append),                   &[MODES]),
         ("REST and STOR", |all| put(all, "f", WriteMode::From(1)),                  &[MODES]),
         ("STOR in it",    |all| put(all, "d/f", WriteMode::Create),                 &[MODES]),
-        ("MFMT",          |all| all.set_times(&path("f"), 1_000_000_000).map(drop), &[OWNS]),
-        ("SITE CHMOD",    |all| all.chmod(&path("f"), 0o600).map(drop),             &[OWNS]),
+        ("MFMT",          |all| all.set(&path("f"), Change::Modified(1_000_000_000)).map(drop), &[OWNS]),
+        ("SITE CHMOD",    |all| all.set(&path("f"), Change::Mode(0o600)).map(drop),             &[OWNS]),
     ];
     for mine in [CHOWN, CHOWN | OWNS, CHOWN | MODES, CHOWN | OWNS | MODES] {
         for (name, act, needed) in acts {

@@ -486,7 +486,7 @@ fn a_record_stays_until_the_file_changes_fs_13_fs_15() {
             assert_eq!(read(&storage, "f").ok(), old.map(|old| old.as_bytes().to_vec()));
             // Neither a change of its rights nor an upload that fails makes another file of it.
             if old.is_some() {
-                storage.chmod(&path("f"), 0o600).unwrap();
+                storage.set(&path("f"), Change::Mode(0o600)).unwrap();
             }
             drop(bob(WriteMode::Replace));
             assert_eq!(kept(&storage, "f"), Some(4));

@@ -124,14 +124,17 @@ fn a_quota_forbids_making_a_directory_unreadable_hp_23_cm_140() {
     for storage in tree.storages() {
         let limited = storage.clone().with(|config| config.quota = 100_000);
         for mode in [0o000, 0o300, 0o077, 0o600] {
-            assert_eq!(kind(limited.chmod(&path("d"), mode)), Some(StorageErrorKind::Denied));
+            assert_eq!(
+                kind(limited.set(&path("d"), Change::Mode(mode))),
+                Some(StorageErrorKind::Denied)
+            );
         }
         for mode in [0o500, 0o700, 0o755] {
-            limited.chmod(&path("d"), mode).unwrap();
+            limited.set(&path("d"), Change::Mode(mode)).unwrap();
         }
-        limited.chmod(&path("f"), 0o200).unwrap();
-        storage.chmod(&path("d"), 0o300).unwrap();
-        storage.chmod(&path("d"), 0o755).unwrap();
+        limited.set(&path("f"), Change::Mode(0o200)).unwrap();
+        storage.set(&path("d"), Change::Mode(0o300)).unwrap();
+        storage.set(&path("d"), Change::Mode(0o755)).unwrap();
     }
 }
 

@@ -67,7 +67,7 @@ fn keeps_files(engine: &ObjectStore) {
     put(&one, "f", WriteMode::From(PART as u64 + 3), b"end").unwrap();
     assert!(read(&other, "f").unwrap() == [&bytes[..PART + 3], b"end"].concat(), "{name}");
     let timed = one.clone().keep_times(true);
-    assert_eq!(timed.set_times(&path("f"), 938_565_235).unwrap().modified, 938_565_235);
+    assert_eq!(timed.set(&path("f"), Change::Modified(938_565_235)).unwrap().modified, 938_565_235);
     assert_eq!(timed.stat(&path("f")).unwrap().modified, 938_565_235, "{name}");
     assert_eq!(hidden(), before, "{name}");
 }

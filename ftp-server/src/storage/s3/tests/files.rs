@@ -393,15 +393,15 @@ fn keep_times_stores_modification_times() {
     let storage = on(&fake).keep_times(true);
     fake.store("f", b"content");
     assert!(storage.capabilities().contains(Capabilities::SET_TIMES));
-    let changed = storage.set_times(&path("f"), 938_565_235).unwrap();
+    let changed = storage.set(&path("f"), Change::Modified(938_565_235)).unwrap();
     assert_eq!((changed.modified, changed.size), (938_565_235, 7));
     assert_eq!(storage.stat(&path("f")).unwrap(), changed);
     let listed = storage.list(&path("/")).unwrap().next().unwrap().unwrap();
     assert_eq!(listed.metadata, changed);
-    assert_eq!(kind(storage.set_times(&path("x"), 1)), Some(Kind::NotFound));
+    assert_eq!(kind(storage.set(&path("x"), Change::Modified(1))), Some(Kind::NotFound));
     let without = on(&fake);
     assert!(!without.capabilities().contains(Capabilities::SET_TIMES));
-    assert_eq!(kind(without.set_times(&path("f"), 1)), Some(Kind::Unsupported));
+    assert_eq!(kind(without.set(&path("f"), Change::Modified(1))), Some(Kind::Unsupported));
     // A new upload has a new time.
     put(&storage, "f", WriteMode::Replace, b"new").unwrap();
     assert!(storage.stat(&path("f")).unwrap().modified > 938_565_235);
@@ -411,7 +411,7 @@ fn keep_times_stores_modification_times() {
 fn without_keep_times_a_file_has_the_same_time_everywhere() {
     let fake = Fake::start();
     fake.store("f", b"content");
-    on(&fake).keep_times(true).set_times(&path("f"), 938_565_235).unwrap();
+    on(&fake).keep_times(true).set(&path("f"), Change::Modified(938_565_235)).unwrap();
     let storage = on(&fake);
     let found = storage.stat(&path("f")).unwrap();
     assert!(found.modified > 938_565_235, "{found:?}");

@@ -146,8 +146,8 @@ fn every_operation_keeps_the_quota_count_exact_hp_23() {
         }
         store(&storage, "a", WriteMode::From(700), 30).unwrap();
         check("at the end");
-        storage.chmod(&path("a"), 0o600).unwrap();
-        storage.set_times(&path("a"), 1_000_000_000).unwrap();
+        storage.set(&path("a"), Change::Mode(0o600)).unwrap();
+        storage.set(&path("a"), Change::Modified(1_000_000_000)).unwrap();
         storage.mkdir(&path("e")).unwrap();
         check("attributes and directories");
         store(&storage, "b", WriteMode::Create, 300).unwrap();
@@ -412,9 +412,15 @@ fn deny_hardlinks_refuses_files_with_several_names_hp_08() {
             let begun = denies.write(&path("f"), mode);
             assert_eq!(kind(begun), Some(StorageErrorKind::Denied), "{mode:?}");
         }
-        assert_eq!(kind(denies.chmod(&path("f"), 0o666)), Some(StorageErrorKind::Denied));
-        assert_eq!(kind(denies.set_times(&path("f"), 0)), Some(StorageErrorKind::Denied));
-        assert_eq!(kind(denies.chmod(&path("d"), 0o755)), None);
+        assert_eq!(
+            kind(denies.set(&path("f"), Change::Mode(0o666))),
+            Some(StorageErrorKind::Denied)
+        );
+        assert_eq!(
+            kind(denies.set(&path("f"), Change::Modified(0))),
+            Some(StorageErrorKind::Denied)
+        );
+        assert_eq!(kind(denies.set(&path("d"), Change::Mode(0o755))), None);
         assert_eq!(kind(denies.read(&path("plain"))), None);
         assert_eq!(kind(storage.read(&path("f"))), None);
         for mode in append {
