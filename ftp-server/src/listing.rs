@@ -280,15 +280,8 @@ mod tests {
     /// 2024-03-05T14:03:09Z.
     const NOW: i64 = 1_709_647_389;
 
-    const FILE: Metadata = Metadata {
-        kind: EntryKind::File,
-        size: 1_234,
-        modified: NOW,
-        mode: 0o644,
-        links: 1,
-        ids: Some((1000, 4_294_967_294)),
-        identity: (0xfd01, 0x2a),
-    };
+    const FILE: Metadata =
+        Metadata::file(1_234).modified(NOW).owner(1000, 4_294_967_294).identity(0xfd01, 0x2a);
 
     fn line(name: &[u8], metadata: Metadata) -> String {
         let mut out = Vec::new();

@@ -128,10 +128,8 @@ pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     let Some(storage) = session.storage_at(&path, Rights::RENAME) else {
         return reply::no_right().into();
     };
-    if session.is_fixed(&path) {
-        return reply::no_right().into();
-    }
     match storage.stat(&path) {
+        Ok(found) if found.is_fixed || path.is_root() => reply::no_right().into(),
         Ok(_) => {
             session.login.rename_from = Some(path);
             Reply::new(ReplyCode::PENDING, "Ready for RNTO").into()

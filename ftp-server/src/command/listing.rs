@@ -347,10 +347,8 @@ pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Outcome {
             let mut line = b" ".to_vec();
             let shown = ShownFacts::of(session, path.clone());
             let rights = session.rights_at(&path);
-            let is_fixed = session.is_fixed(&path) || session.holds_rules(&path);
-            let within = storage.directory_use(&path);
-            let bounds = Bounds { is_fixed, within };
-            shown.about(path.as_bytes(), &metadata, rights, bounds, &mut line);
+            let is_fixed = path.is_root() || session.holds_rules(&path);
+            shown.about(path.as_bytes(), &metadata, rights, is_fixed, &mut line);
             if metadata.kind == EntryKind::File {
                 unfinished::tell_file(session, &path);
             }
@@ -372,21 +370,9 @@ struct ShownFacts {
     rights: Rights,
     /// Rules that give the user separate rights in the listed directory or in directories below it.
     rules: Vec<DirectoryRights>,
-    /// Names of directories that users cannot rename or remove, with the operations that the
-    /// storage allows in each.
-    fixed: Vec<(Vec<u8>, DirectoryUse)>,
     /// Whether files may be replaced if the rights allow it.
     may_overwrite: bool,
     context: Arc<Context>,
-}
-
-/// Limits on the use of an object that apply whatever the user's rights are.
-#[derive(Clone, Copy)]
-struct Bounds {
-    /// Whether the object cannot be renamed and, if it is a directory, cannot be removed.
-    is_fixed: bool,
-    /// The operations that the storage allows in the object, if it is a directory.
-    within: DirectoryUse,
 }
 
 impl ShownFacts {
@@ -400,7 +386,6 @@ impl ShownFacts {
                 .filter(|rule| rule.path.is_at_or_below(&directory))
                 .cloned()
                 .collect(),
-            fixed: session.storage().map_or_else(Vec::new, |storage| fixed(storage, &directory)),
             directory,
             may_overwrite: session.may_overwrite(),
             context: Arc::clone(&session.context),
@@ -410,42 +395,39 @@ impl ShownFacts {
     /// Writes the facts of an entry of the directory.
     fn about_entry(&self, entry: &Entry, out: &mut Vec<u8>) {
         let Entry { name, metadata, .. } = entry;
-        let fixed = self.fixed.iter().find(|(fixed, _)| fixed == name);
-        let within = fixed.map_or_else(DirectoryUse::default, |(_, within)| *within);
-        let mut bounds = Bounds { is_fixed: fixed.is_some(), within };
         if self.rules.is_empty() {
-            return self.about(name, metadata, self.rights, bounds, out);
+            return self.about(name, metadata, self.rights, false, out);
         }
         let path = self.directory.join(name);
         let rights = rule_for(&self.rules, &path).map_or(self.rights, |rule| rule.rights);
-        bounds.is_fixed |= holds_rules(&self.rules, &path);
-        self.about(name, metadata, rights, bounds, out);
+        self.about(name, metadata, rights, holds_rules(&self.rules, &path), out);
     }
 
-    /// Writes the facts of an object.
+    /// Writes the facts of an object. `is_fixed` tells whether rules forbid to rename it and, if it is
+    /// a directory, to remove it.
     fn about(
         &self,
         name: &[u8],
         metadata: &Metadata,
         rights: Rights,
-        bounds: Bounds,
+        is_fixed: bool,
         out: &mut Vec<u8>,
     ) {
-        let perm = self.letters(name, metadata.kind, rights, bounds);
+        let perm = self.letters(name, metadata, rights, is_fixed);
         listing::mlsx_facts(name, metadata, &perm, self.facts, out);
     }
 
     /// Returns the letters of `perm`, one for each allowed kind of command. `name` may have a
     /// directory part.
-    fn letters(&self, name: &[u8], kind: EntryKind, rights: Rights, bounds: Bounds) -> String {
-        let Bounds { is_fixed, within } = bounds;
-        let opens = within != DirectoryUse::Unavailable;
-        let changes = within == DirectoryUse::Full;
+    fn letters(&self, name: &[u8], found: &Metadata, rights: Rights, is_fixed: bool) -> String {
+        let is_fixed = is_fixed || found.is_fixed;
+        let opens = found.directory_use != DirectoryUse::Unavailable;
+        let changes = found.directory_use == DirectoryUse::Full;
         let config = &self.context.config;
         let may = |right| rights.contains(right);
         let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
         let may_store = !is_denied(&config.deny_names, last);
-        let letters: &[(char, bool)] = match kind {
+        let letters: &[(char, bool)] = match found.kind {
             EntryKind::Directory => &[
                 ('c', may(Rights::CREATE) && changes),
                 ('d', may(Rights::DELETE) && !is_fixed),
@@ -468,17 +450,6 @@ impl ShownFacts {
         };
         letters.iter().filter(|(_, allowed)| *allowed).map(|(letter, _)| *letter).collect()
     }
-}
-
-/// Returns the fixed names in a directory, which users cannot rename or remove, with the operations
-/// that the storage allows in each.
-fn fixed(storage: &dyn Storage, directory: &VirtualPath) -> Vec<(Vec<u8>, DirectoryUse)> {
-    let names = storage.fixed_names(directory).into_iter();
-    let fixed = names.map(|name| {
-        let within = storage.directory_use(&directory.join(&name));
-        (name, within)
-    });
-    fixed.collect()
 }
 
 /// Returns the current time in seconds since 1970-01-01T00:00:00Z. The date format of LIST depends

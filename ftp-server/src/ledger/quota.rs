@@ -9,8 +9,8 @@ use super::shared::{Inner, SharedState, digest, record_name};
 use super::upload::QuotaUpload;
 use crate::storage::cost::Cost;
 use crate::storage::{
-    Capabilities, Change, DirectoryUse, Entries, EntryKind, Metadata, Quota, RoomFor, Source,
-    Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, Entries, EntryKind, Metadata, Quota, RoomFor, Source, Storage,
+    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
@@ -179,16 +179,8 @@ impl Storage for SharedQuota {
         self.inner().confinement_roots()
     }
 
-    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
-        self.inner().fixed_names(directory)
-    }
-
     fn is_remote(&self) -> bool {
         self.account.shared().ledger.is_remote() || self.inner().is_remote()
-    }
-
-    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
-        self.inner().directory_use(directory)
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {

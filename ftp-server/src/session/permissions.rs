@@ -56,13 +56,6 @@ impl Session {
         self.user().is_some_and(|user| holds_rules(&user.directories, path))
     }
 
-    /// Returns whether the storage forbids renaming and removing the object at this path.
-    pub(crate) fn is_fixed(&self, path: &VirtualPath) -> bool {
-        let Some(parent) = path.parent() else { return true };
-        let fixed = self.storage().map(|storage| storage.fixed_names(&parent));
-        fixed.unwrap_or_default().iter().any(|name| Some(&**name) == path.name())
-    }
-
     /// Returns whether the user's rights allow a rename. A rename needs the right `RENAME` at both
     /// paths, and no rule may be at or below either path. If different rules apply to the two
     /// paths, the rename also needs:

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Capabilities, Change, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage,
-    StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
+    StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A method of a storage, or of an object that a storage returned.
@@ -261,14 +261,6 @@ impl Storage for FaultStorage {
 
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
         self.inner.confinement_roots()
-    }
-
-    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
-        self.inner.fixed_names(directory)
-    }
-
-    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
-        self.inner.directory_use(directory)
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {

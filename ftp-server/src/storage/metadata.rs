@@ -46,6 +46,24 @@ pub struct Metadata {
     /// Device and inode number, or another pair of numbers that no other object has: the `unique` fact
     /// of `MLSD`. With (0, 0), the object has no such fact.
     pub identity: (u64, u64),
+    /// Whether the object cannot be renamed or, if it is a directory, removed, whatever rights the user
+    /// has. `RNFR` refuses it, and its `perm` fact shows that.
+    pub is_fixed: bool,
+    /// The operations that the storage allows in a directory, which its `perm` fact shows.
+    pub directory_use: DirectoryUse,
+}
+
+/// The operations that a storage allows in a directory, whatever rights the client has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DirectoryUse {
+    /// All operations that the client's rights allow.
+    #[default]
+    Full,
+    /// Clients can enter and list the directory, but not create or remove anything in it.
+    Browse,
+    /// No operation.
+    Unavailable,
 }
 
 /// Kind of an object.
@@ -75,15 +93,26 @@ impl Metadata {
     }
 
     /// Returns metadata of an empty object of this kind. The modification time is
-    /// 1970-01-01T00:00:00Z. The object has one name, no known owner and the identity (0, 0). The
-    /// mode is `0o755` for a directory, otherwise `0o644`.
+    /// 1970-01-01T00:00:00Z. The object has one name, no known owner and the identity (0, 0), and all
+    /// operations are allowed. The mode is `0o755` for a directory, otherwise `0o644`.
     #[must_use]
     pub const fn new(kind: EntryKind) -> Self {
         let mode = match kind {
             EntryKind::Directory => 0o755,
             EntryKind::File | EntryKind::Symlink | EntryKind::Special => 0o644,
         };
-        Self { kind, size: 0, modified: 0, mode, links: 1, ids: None, identity: (0, 0) }
+        let directory_use = DirectoryUse::Full;
+        Self {
+            kind,
+            size: 0,
+            modified: 0,
+            mode,
+            links: 1,
+            ids: None,
+            identity: (0, 0),
+            is_fixed: false,
+            directory_use,
+        }
     }
 
     /// Returns metadata of a file of `size` bytes, otherwise like [`new`](Self::new).
@@ -137,6 +166,14 @@ impl Metadata {
     #[must_use]
     pub const fn identity(mut self, device: u64, inode: u64) -> Self {
         self.identity = (device, inode);
+        self
+    }
+
+    /// Forbids to rename the object, and limits the operations in it if it is a directory.
+    #[must_use]
+    pub const fn fixed(mut self, within: DirectoryUse) -> Self {
+        self.is_fixed = true;
+        self.directory_use = within;
         self
     }
 }

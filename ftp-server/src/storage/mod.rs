@@ -33,7 +33,7 @@ pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
 pub(crate) use local::{Tally, is_hidden_name, lock, rename_new, server_rights, unlock};
 pub use memory::MemoryStorage;
-pub use metadata::{Entry, EntryKind, Metadata};
+pub use metadata::{DirectoryUse, Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
 pub use path::VirtualPath;
 pub use quota::Quota;
@@ -136,19 +136,6 @@ pub trait Storage: Send + Sync {
     /// storages at once.
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
         None
-    }
-
-    /// Returns the names in `directory` that cannot be renamed or removed, whatever rights the user
-    /// has (default: none). `RNFR` refuses these names, and the `perm` fact of `MLSD` shows that.
-    fn fixed_names(&self, _directory: &VirtualPath) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-
-    /// Returns the operations that the storage allows in a directory, whatever rights the client
-    /// has (default: [`DirectoryUse::Full`]). `MLST` shows this in its `perm` fact; `MLSD` does so
-    /// only for [`fixed_names`](Self::fixed_names).
-    fn directory_use(&self, _directory: &VirtualPath) -> DirectoryUse {
-        DirectoryUse::Full
     }
 
     /// Returns the metadata of the object at `path`. Follows a symbolic link if its target exists
@@ -604,19 +591,6 @@ pub enum RoomFor {
     New,
     /// More bytes for an existing object.
     More,
-}
-
-/// The operations that a storage allows in a directory, whatever rights the client has.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum DirectoryUse {
-    /// All operations that the client's rights allow.
-    #[default]
-    Full,
-    /// Clients can enter and list the directory, but not create or remove anything in it.
-    Browse,
-    /// No operation.
-    Unavailable,
 }
 
 /// Reason for the end of an incomplete upload.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Capabilities, Change, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage,
-    StorageError, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
+    Unfinished, Upload, VirtualPath, WriteMode,
 };
 use crate::limits;
 use crate::service::Away;
@@ -70,14 +70,6 @@ impl Storage for RemoteStorage {
 
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
         self.inner.confinement_roots()
-    }
-
-    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
-        self.inner.fixed_names(directory)
-    }
-
-    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
-        self.inner.directory_use(directory)
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {

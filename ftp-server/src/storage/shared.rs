@@ -4,8 +4,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Change, DirectoryUse, Entries, Metadata, Quota, RoomFor, Source, Storage,
-    StorageError, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
+    Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// Forwards every call to the inner storage, so that you can keep a handle to it.
@@ -24,14 +24,6 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
 
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
         (**self).confinement_roots()
-    }
-
-    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
-        (**self).fixed_names(directory)
-    }
-
-    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
-        (**self).directory_use(directory)
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {

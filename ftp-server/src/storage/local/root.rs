@@ -249,27 +249,24 @@ const fn kind_of(mode: u32) -> EntryKind {
 }
 
 fn metadata_of_stat(stat: Stat) -> Metadata {
-    Metadata {
-        kind: kind_of(stat.st_mode),
-        size: u64::try_from(stat.st_size).unwrap_or_default(),
-        modified: stat.st_mtime,
-        mode: stat.st_mode & 0o7777,
-        #[allow(clippy::useless_conversion, reason = "its type differs between architectures")]
-        links: stat.st_nlink.into(),
-        ids: Some((stat.st_uid, stat.st_gid)),
-        identity: (stat.st_dev, stat.st_ino),
-    }
+    #[allow(clippy::useless_conversion, reason = "its type differs between architectures")]
+    let links = stat.st_nlink.into();
+    Metadata::new(kind_of(stat.st_mode))
+        .size(u64::try_from(stat.st_size).unwrap_or_default())
+        .modified(stat.st_mtime)
+        .mode(stat.st_mode & 0o7777)
+        .links(links)
+        .owner(stat.st_uid, stat.st_gid)
+        .identity(stat.st_dev, stat.st_ino)
 }
 
 fn metadata(statx: Statx) -> Metadata {
     let mode = u32::from(statx.stx_mode);
-    Metadata {
-        kind: kind_of(mode),
-        size: statx.stx_size,
-        modified: statx.stx_mtime.tv_sec,
-        mode: mode & 0o7777,
-        links: statx.stx_nlink.into(),
-        ids: Some((statx.stx_uid, statx.stx_gid)),
-        identity: (makedev(statx.stx_dev_major, statx.stx_dev_minor), statx.stx_ino),
-    }
+    Metadata::new(kind_of(mode))
+        .size(statx.stx_size)
+        .modified(statx.stx_mtime.tv_sec)
+        .mode(mode & 0o7777)
+        .links(statx.stx_nlink.into())
+        .owner(statx.stx_uid, statx.stx_gid)
+        .identity(makedev(statx.stx_dev_major, statx.stx_dev_minor), statx.stx_ino)
 }

@@ -213,8 +213,8 @@ impl Object {
             Node::File(content) => (EntryKind::File, content.bytes.len() as u64, 1),
             Node::Directory(_) => (EntryKind::Directory, 0, 2),
         };
-        let Self { modified, mode, number, .. } = *self;
-        Metadata { kind, size, modified, mode, links, identity: (0, number), ids: None }
+        let found = Metadata::new(kind).size(size).links(links).mode(self.mode);
+        found.modified(self.modified).identity(0, self.number)
     }
 }
 

@@ -209,8 +209,9 @@ impl MountedStorage {
     /// Returns the entries of `directory` that are mount points or have one below them.
     fn entries_of_mounts(&self, directory: &VirtualPath, names: &BTreeSet<Vec<u8>>) -> Vec<Entry> {
         let entry = |name: &Vec<u8>| {
-            let metadata = self.stat(&directory.join(name));
-            Entry::new(&**name, metadata.unwrap_or_else(|_| Metadata::directory()))
+            let failed = || Metadata::directory().fixed(DirectoryUse::Unavailable);
+            let metadata = self.stat(&directory.join(name)).unwrap_or_else(|_| failed());
+            Entry::new(&**name, metadata)
         };
         names.iter().map(entry).collect()
     }
@@ -223,7 +224,11 @@ impl MountedStorage {
         let number = self.mounts.iter().position(|mount| mount.path.is_at_or_below(path));
         let depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
         let [number, depth] = [number.unwrap_or_default(), depth].map(|it| it as u64);
-        Metadata::directory().mode(0o555).identity(u64::MAX - depth, number)
+        let within = match self.is_mount_point(path) {
+            true => DirectoryUse::Unavailable,
+            false => DirectoryUse::Browse,
+        };
+        Metadata::directory().mode(0o555).identity(u64::MAX - depth, number).fixed(within)
     }
 }
 
@@ -259,31 +264,21 @@ impl Storage for MountedStorage {
         each.map(|each| each.concat())
     }
 
-    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
-        let mut names = self.names_of_mounts(directory);
-        if let Ok(Place { storage, path, .. }) = self.place(directory) {
-            names.extend(storage.fixed_names(&path));
-        }
-        names.into_iter().collect()
-    }
-
-    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
-        match (self.is_made_up(directory), self.place(directory)) {
-            (Ok(true), _) => DirectoryUse::Browse,
-            (Ok(false), Ok(Place { storage, path, .. })) => storage.directory_use(&path),
-            (Err(_), _) | (_, Err(_)) => DirectoryUse::Unavailable,
-        }
-    }
-
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
         let found = self.place(path).and_then(|place| place.storage.stat(&place.path));
+        if !self.holds_mounts(path) {
+            return found;
+        }
         let is_made_up = match &found {
             Ok(found) => found.kind != EntryKind::Directory,
             // A failing disk must not look like an empty directory.
             Err(error) if self.is_mount_point(path) => error.kind == Kind::Unavailable,
             Err(error) => is_missing(error),
         };
-        if is_made_up && self.holds_mounts(path) { Ok(self.made_up(path)) } else { found }
+        match (is_made_up, found) {
+            (true, _) => Ok(self.made_up(path)),
+            (false, found) => found.map(|found| found.fixed(found.directory_use)),
+        }
     }
 
     fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
