@@ -65,7 +65,7 @@ impl GuardedUpload {
     fn look(&mut self) -> Result<(), StorageError> {
         let Some(directory) = &self.directory else { return Ok(()) };
         let wanted = self.min_free.saturating_add(1);
-        self.step = match self.storage.make_room(directory, wanted, RoomFor::More) {
+        self.step = match self.storage.space(directory, RoomFor::More(wanted)) {
             Ok(free) if free <= self.min_free => return Err(Kind::NoSpace.into()),
             Ok(free) => step_of(free - self.min_free),
             // The free space is unknown, for example because the directory was removed or moved.
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn copying_before_an_upload_respects_min_free_cm_106() {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-        let free = storage.space(&VirtualPath::root()).unwrap();
+        let free = storage.space(&VirtualPath::root(), RoomFor::More(0)).unwrap();
         for (min_free, steps, want) in [
             (free - 1, 2, Ok(false)),
             (free, 2, Err(Kind::NoSpace)),

@@ -35,7 +35,7 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
 fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> Result<u64, StorageError> {
     let mut nearest = directory.clone();
     loop {
-        match (storage.space(&nearest), nearest.parent()) {
+        match (storage.space(&nearest, RoomFor::More(0)), nearest.parent()) {
             (Err(error), Some(parent))
                 if matches!(error.kind, Kind::NotFound | Kind::NotDirectory) =>
             {
@@ -55,7 +55,7 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
         return reply::no_right().into();
     };
-    let free = storage.space(&path).and_then(|free| {
+    let free = storage.space(&path, RoomFor::More(0)).and_then(|free| {
         let free = free.saturating_sub(session.context.config.limits.min_free);
         let left = storage.quota(&path)?.and_then(Quota::bytes_left);
         Ok(left.map_or(free, |left| left.min(free)))
@@ -92,7 +92,7 @@ pub(super) fn check(
     if min_free == 0 {
         return Ok(None);
     }
-    match storage.make_room(&directory, min_free, RoomFor::New) {
+    match storage.space(&directory, RoomFor::New(min_free)) {
         Ok(free) if free < min_free => Err(no_space()),
         Ok(free) => Ok(Some(SpareRoom { directory, left: free - min_free })),
         Err(_) => Ok(None),
@@ -121,8 +121,11 @@ mod tests {
             .and_then(|tree| tree.unavailable("/gone"))
             .unwrap();
         let free = |path: &str| free_near(&tree, &path.into()).map_err(|error| error.kind);
-        assert_eq!(free("/pub/no/longer"), Ok(tree.space(&"/pub".into()).unwrap()));
-        assert_eq!(free("/no/longer"), Ok(tree.space(&"/".into()).unwrap()));
+        assert_eq!(
+            free("/pub/no/longer"),
+            Ok(tree.space(&"/pub".into(), RoomFor::More(0)).unwrap())
+        );
+        assert_eq!(free("/no/longer"), Ok(tree.space(&"/".into(), RoomFor::More(0)).unwrap()));
         assert_ne!(free("/pub"), free("/"));
         assert_eq!(free("/gone/no/longer"), Err(Kind::Unavailable));
     }

@@ -271,17 +271,8 @@ impl Storage for SharedQuota {
         self.inner().set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
-        self.inner().space(path)
-    }
-
-    fn make_room(
-        &self,
-        path: &VirtualPath,
-        wanted: u64,
-        purpose: RoomFor,
-    ) -> Result<u64, StorageError> {
-        self.inner().make_room(path, wanted, purpose)
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
+        self.inner().space(path, room)
     }
 
     fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {

@@ -66,7 +66,7 @@ pub enum StorageCall {
     Rename,
     /// [`Storage::set`].
     Set,
-    /// [`Storage::space`] and [`Storage::make_room`].
+    /// [`Storage::space`].
     Space,
     /// [`Storage::quota`].
     Quota,
@@ -322,16 +322,6 @@ impl Storage for FaultStorage {
         self.inner.forget(path, user)
     }
 
-    fn make_room(
-        &self,
-        path: &VirtualPath,
-        wanted: u64,
-        purpose: RoomFor,
-    ) -> Result<u64, StorageError> {
-        self.call(StorageCall::Space)?;
-        self.inner.make_room(path, wanted, purpose)
-    }
-
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         self.call(StorageCall::Remove)?;
         self.inner.remove(path)
@@ -362,9 +352,9 @@ impl Storage for FaultStorage {
         self.inner.set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
         self.call(StorageCall::Space)?;
-        self.inner.space(path)
+        self.inner.space(path, room)
     }
 
     fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {

@@ -347,31 +347,16 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Returns the number of free bytes in the directory at `path`, regardless of quotas. Needs
-    /// [`Capabilities::SPACE`].
+    /// Returns the number of free bytes in the directory at `path`, regardless of quotas. If less than
+    /// `room` is free, discards partial uploads first, the oldest first. Returns a lower number if the
+    /// file system cannot create enough objects. Needs [`Capabilities::SPACE`].
     ///
     /// # Errors
     ///
     /// Returns an error of [`check_directory`](Self::check_directory), or `Unsupported` if the free
     /// space is unknown.
-    fn space(&self, _path: &VirtualPath) -> Result<u64, StorageError> {
+    fn space(&self, _path: &VirtualPath, _room: RoomFor) -> Result<u64, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
-    }
-
-    /// Discards partial uploads, the oldest first, until `wanted` bytes are free in the directory
-    /// at `path`. Returns the free bytes, or a lower number if the file system cannot create enough
-    /// objects for `wanted` bytes. The default discards nothing and returns [`space`](Self::space).
-    ///
-    /// # Errors
-    ///
-    /// Returns an error of [`space`](Self::space).
-    fn make_room(
-        &self,
-        path: &VirtualPath,
-        _wanted: u64,
-        _purpose: RoomFor,
-    ) -> Result<u64, StorageError> {
-        self.space(path)
     }
 
     /// Returns the usage and limits of the user's quota for the directory at `path`, regardless of
@@ -583,14 +568,14 @@ pub enum Change {
     Mode(u32),
 }
 
-/// Purpose of free space.
+/// The room that an operation needs, in bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RoomFor {
-    /// A new object.
-    New,
-    /// More bytes for an existing object.
-    More,
+    /// New objects.
+    New(u64),
+    /// More bytes for an existing object; 0 only asks for the free space.
+    More(u64),
 }
 
 /// Reason for the end of an incomplete upload.

@@ -161,19 +161,9 @@ impl Storage for RemoteStorage {
         self.change(move |inner| inner.set(&path, change))
     }
 
-    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
         let path = path.clone();
-        self.ask(move |inner| inner.space(&path))
-    }
-
-    fn make_room(
-        &self,
-        path: &VirtualPath,
-        wanted: u64,
-        purpose: RoomFor,
-    ) -> Result<u64, StorageError> {
-        let path = path.clone();
-        self.ask(move |inner| inner.make_room(&path, wanted, purpose))
+        self.ask(move |inner| inner.space(&path, room))
     }
 
     fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {

@@ -101,17 +101,8 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
-        (**self).space(path)
-    }
-
-    fn make_room(
-        &self,
-        path: &VirtualPath,
-        wanted: u64,
-        purpose: RoomFor,
-    ) -> Result<u64, StorageError> {
-        (**self).make_room(path, wanted, purpose)
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
+        (**self).space(path, room)
     }
 
     fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use ftp_server::{LocalConfig, MemoryStorage, Rights, Server, Storage, SyncPolicy, VirtualPath};
+use ftp_server::{
+    LocalConfig, MemoryStorage, Rights, RoomFor, Server, Storage, SyncPolicy, VirtualPath,
+};
 use ftp_tests::peer::skipped;
 use ftp_tests::raw::RawSession;
 use ftp_tests::wait::wait_until;
@@ -194,7 +196,7 @@ fn parallel_uploads_do_not_exceed_the_storage_limit_hp_23_cm_106() {
     let builder = Server::builder().config(super::quick()).storage(storage.clone());
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
     let address = server.local_addr();
-    let used = || LIMIT - storage.space(&VirtualPath::root()).expect("it tells");
+    let used = || LIMIT - storage.space(&VirtualPath::root(), RoomFor::More(0)).expect("it tells");
     let codes: Vec<u16> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|number| {

@@ -370,25 +370,16 @@ impl Storage for LocalStorage {
         }
     }
 
-    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
         name::check_existing(path)?;
-        Ok(free_bytes(&self.files.file_system(path)?))
-    }
-
-    fn make_room(
-        &self,
-        path: &VirtualPath,
-        wanted: u64,
-        purpose: RoomFor,
-    ) -> Result<u64, StorageError> {
-        name::check_existing(path)?;
+        let (RoomFor::New(wanted) | RoomFor::More(wanted)) = room;
         let free = || {
             let found = self.files.file_system(path)?;
             let bytes = free_bytes(&found);
             // On a file system with a fixed number of inodes, each new object takes one.
-            let inodes = match purpose {
-                RoomFor::New => lack_of_inodes(&found, wanted),
-                RoomFor::More => None,
+            let inodes = match room {
+                RoomFor::New(_) => lack_of_inodes(&found, wanted),
+                RoomFor::More(_) => None,
             };
             Ok(inodes.map_or(bytes, |inodes| inodes.saturating_mul(OBJECT).min(bytes)))
         };

@@ -374,19 +374,11 @@ impl Storage for MemoryStorage {
         Ok(object.metadata())
     }
 
-    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
+        let (RoomFor::New(wanted) | RoomFor::More(wanted)) = room;
         self.tree().directory(path)?;
-        Ok(self.room.limit.saturating_sub(self.room.used.load(Ordering::SeqCst)))
-    }
-
-    fn make_room(
-        &self,
-        path: &VirtualPath,
-        wanted: u64,
-        _purpose: RoomFor,
-    ) -> Result<u64, StorageError> {
         loop {
-            let free = self.space(path)?;
+            let free = self.room.limit.saturating_sub(self.room.used.load(Ordering::SeqCst));
             if free >= wanted || !self.tree().drop_oldest(None) {
                 return Ok(free);
             }

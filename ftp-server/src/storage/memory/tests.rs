@@ -90,7 +90,7 @@ fn attributes_are_kept() {
 #[test]
 fn a_limited_memory_storage_runs_full_hf_01() {
     let storage = MemoryStorage::limited(10_000);
-    let left = || storage.space(&VirtualPath::root()).unwrap();
+    let left = || storage.space(&VirtualPath::root(), RoomFor::More(0)).unwrap();
     storage.put(path("f"), vec![b'o'; 4_000]).unwrap();
     assert_eq!(left(), 10_000 - 4_000 - OBJECT - 1);
     let before = left();

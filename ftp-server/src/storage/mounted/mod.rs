@@ -408,19 +408,9 @@ impl Storage for MountedStorage {
         storage.set(&path, change)
     }
 
-    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
         let Place { storage, path, .. } = self.existing(path)?;
-        storage.space(&path)
-    }
-
-    fn make_room(
-        &self,
-        path: &VirtualPath,
-        wanted: u64,
-        purpose: RoomFor,
-    ) -> Result<u64, StorageError> {
-        let Place { storage, path, .. } = self.place(path)?;
-        storage.make_room(&path, wanted, purpose)
+        storage.space(&path, room)
     }
 
     fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {

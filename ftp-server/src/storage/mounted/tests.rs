@@ -108,7 +108,7 @@ fn an_unavailable_mount_is_listed_and_fails() {
             ("mkdir", kind(tree.mkdir(&below))),
             ("remove", kind(tree.remove(&below))),
             ("rename", kind(tree.rename(&path("/own"), &below, true))),
-            ("space", kind(tree.space(&path(mount)))),
+            ("space", kind(tree.space(&path(mount), RoomFor::More(0)))),
         ] {
             assert_eq!(refused, Some(Kind::Unavailable), "{mount} {what}");
         }
@@ -133,7 +133,7 @@ fn an_unreadable_directory_above_a_mount_fails_and_is_not_empty() {
                 ("list", kind(tree.list(&path(place)))),
                 ("names", kind(tree.list_names(&path(place)))),
                 ("read", kind(tree.read(&path(place)))),
-                ("space", kind(tree.space(&path(place)))),
+                ("space", kind(tree.space(&path(place), RoomFor::More(0)))),
             ] {
                 assert_eq!(refused, Some(want), "{place} {what}");
             }
@@ -235,8 +235,8 @@ fn each_storage_has_its_own_partial_uploads_and_space() {
     drop(tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann", true).unwrap());
     assert!(tree.forget(&path("/pub/f"), Some(b"ann")).unwrap().is_some());
     assert_eq!(kept(&shared, "/f"), None);
-    assert!(tree.space(&path("/pub")).unwrap() < 1_000_000);
-    assert!(tree.space(&path("/")).unwrap() > 1_000_000);
+    assert!(tree.space(&path("/pub"), RoomFor::More(0)).unwrap() < 1_000_000);
+    assert!(tree.space(&path("/"), RoomFor::More(0)).unwrap() > 1_000_000);
 }
 
 /// Directories on disk: `own`, `shared`, and `secret` outside of both.

@@ -29,7 +29,7 @@ fn assert_everything_is_denied(storage: &LocalStorage, way: &str) {
     assert_eq!(kind(storage.mkdir(&new)), Some(Denied), "mkdir {way}");
     assert_eq!(kind(storage.set(&secret, Change::Modified(0))), Some(Denied), "set_times {way}");
     assert_eq!(kind(storage.set(&secret, Change::Mode(0o600))), Some(Denied), "chmod {way}");
-    assert_eq!(kind(storage.space(&path(way))), Some(Denied), "space {way}");
+    assert_eq!(kind(storage.space(&path(way), RoomFor::More(0))), Some(Denied), "space {way}");
     assert_eq!(kind(storage.rename(&secret, &path("x"), true)), Some(Denied), "rename {way}");
     assert_eq!(kind(storage.rename(&path("f"), &new, true)), Some(Denied), "rename {way}");
 }

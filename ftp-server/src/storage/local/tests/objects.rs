@@ -541,21 +541,24 @@ fn space_is_the_free_space_of_the_file_system_cm_54_cm_128() {
         };
         // Other programs write to the same file system at the same time.
         let before = free();
-        let told = storage.space(&path("d")).unwrap();
+        let told = storage.space(&path("d"), RoomFor::More(0)).unwrap();
         let after = free();
         let slack = 1 << 30;
         let least = before.min(after);
         let most = before.max(after);
         assert!(least.saturating_sub(slack) <= told && told <= most + slack, "{told}");
-        assert!(storage.space(&path("/")).unwrap() > 0);
-        assert_eq!(kind(storage.space(&path("f"))), Some(NotDirectory));
-        assert_eq!(kind(storage.space(&path("missing"))), Some(NotFound));
+        assert!(storage.space(&path("/"), RoomFor::More(0)).unwrap() > 0);
+        assert_eq!(kind(storage.space(&path("f"), RoomFor::More(0))), Some(NotDirectory));
+        assert_eq!(kind(storage.space(&path("missing"), RoomFor::More(0))), Some(NotFound));
     }
 }
 
 #[test]
 fn space_is_unsupported_on_a_file_system_without_a_size_cm_54() {
-    assert_eq!(kind(LocalStorage::open("/proc").unwrap().space(&path("/"))), Some(Unsupported));
+    assert_eq!(
+        kind(LocalStorage::open("/proc").unwrap().space(&path("/"), RoomFor::More(0))),
+        Some(Unsupported)
+    );
 }
 
 /// A storage with only the required methods.
@@ -597,7 +600,7 @@ fn omitted_storage_operations_are_unsupported() {
         kind(least.rename(&f, &new, true)),
         kind(least.set(&f, Change::Modified(0))),
         kind(least.set(&f, Change::Mode(0o600))),
-        kind(least.space(&d)),
+        kind(least.space(&d, RoomFor::More(0))),
     ] {
         assert_eq!(refused, Some(Unsupported));
     }

@@ -141,7 +141,7 @@ fn an_expired_partial_file_can_be_evicted_before_it_is_swept_fs_15() {
         let [given_up, left] = ["a", "b"].map(shown);
         cut(&storage, "ann", "c", 10);
         assert_eq!((given_up.exists(), left.exists()), (false, true));
-        let given_up = storage.make_room(&path("/"), u64::MAX, RoomFor::More);
+        let given_up = storage.space(&path("/"), RoomFor::More(u64::MAX));
         assert!(given_up.is_ok() && kept(&storage, "ann", &["b", "c"]).is_empty());
         let _ = ["b", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
         assert!(tree.names("").is_empty());
@@ -184,7 +184,7 @@ fn externally_removed_partial_files_no_longer_count_fs_15() {
         fs::remove_dir(tree.root.join("d")).unwrap();
         cut(&storage, "ann", "c", 15);
         assert_eq!(kept(&storage, "ann", &["b", "c"]), ["b", "c"]);
-        let _ = storage.make_room(&path("/"), u64::MAX, RoomFor::More);
+        let _ = storage.space(&path("/"), RoomFor::More(u64::MAX));
         let _ = ["b", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
         fs::create_dir(tree.root.join("d")).unwrap();
         assert_eq!(tree.names(""), ["d"]);
@@ -207,7 +207,7 @@ fn a_partial_file_being_resumed_is_not_evicted_fs_15() {
         assert_eq!(size(&storage, "ann", "a"), Some(11));
         // A lack of space does not evict the resumed upload.
         let resumed = storage.write_as(&path("a"), WriteMode::Resume(11), b"ann", true).unwrap();
-        let free = storage.make_room(&path("/"), u64::MAX, RoomFor::More).unwrap();
+        let free = storage.space(&path("/"), RoomFor::More(u64::MAX)).unwrap();
         assert!(free < u64::MAX);
         assert_eq!(size(&storage, "ann", "c"), Some(0));
         resumed.abort(StreamEnd::Failed);

@@ -85,7 +85,7 @@ fn an_upload_leaves_its_record_in_a_directory_that_was_renamed_fs_15() {
         begun.abort(StreamEnd::Cut);
         assert_eq!(kept(&storage, "e/f"), Some(4));
         // It is found there to make room, and ends with the next file.
-        storage.make_room(&path("/"), u64::MAX, RoomFor::More).unwrap();
+        storage.space(&path("/"), RoomFor::More(u64::MAX)).unwrap();
         assert_eq!(kept(&storage, "e/f"), Some(0));
         storage.write_as(&path("e/f"), WriteMode::Replace, b"bob", true).unwrap().commit().unwrap();
         assert_eq!(tree.names_with_records("e"), ["f"]);
