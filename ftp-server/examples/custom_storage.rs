@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_server::{
-    Entries, Entry, Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind,
-    StreamEnd, Upload, VirtualPath, WriteMode,
+    Entries, Entry, Keep, Metadata, Rights, Server, Source, Storage, StorageError,
+    StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
 /// Maximum size of a file in bytes: each upload is held in memory.
@@ -77,7 +77,12 @@ impl Storage for Table {
         Ok(Box::new(Cursor::new(self.row(path)?.content)))
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
         let name = name(path)?.to_vec();
         let old = match self.row(path) {
             Ok(row) => Some(row.content),

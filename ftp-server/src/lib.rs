@@ -101,7 +101,7 @@ pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
     Capabilities, Change, Confinement, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind,
-    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage,
+    Fault, FaultStorage, Keep, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage,
     PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind,
     StreamEnd, SyncPolicy, Unfinished, Upload, VirtualPath, WriteMode,
 };

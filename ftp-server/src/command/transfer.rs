@@ -11,7 +11,9 @@ use crate::data::{AsciiOutgoing, BlockOutgoing, DeflateOutgoing, ImageOutgoing};
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Payload, PreparedTransfer, Session, TransferState};
-use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode, is_made};
+use crate::storage::{
+    Keep, Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode, is_made,
+};
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
 /// transfer.
@@ -130,10 +132,7 @@ fn receive(
     };
     let begin = || {
         session.check_new_name(&path)?;
-        match session.owner(&path) {
-            Some(owner) => storage.write_as(&path, mode, owner, !is_ascii),
-            None => storage.write(&path, mode),
-        }
+        storage.write(&path, mode, Keep::new(session.owner(&path), !is_ascii))
     };
     // The partial upload to resume must not be removed to make room for itself.
     let resumed = matches!(mode, WriteMode::Resume(_)).then(begin);

@@ -10,7 +10,7 @@ use crate::auth::Rights;
 use crate::net::random;
 use crate::reply::{self, Purpose};
 use crate::session::{PreparedTransfer, Session};
-use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
+use crate::storage::{Keep, StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
 
 /// Prefix of the names if the client sends none.
 const PREFIX: &[u8] = b"stou";
@@ -41,7 +41,7 @@ pub(super) fn stou(
     let room = space::check(session, storage, session.login.directory.clone())?;
     let begin = |path: &VirtualPath| {
         session.check_new_name(path)?;
-        let upload = storage.write(path, WriteMode::Create)?;
+        let upload = storage.write(path, WriteMode::Create, Keep::Nothing)?;
         // Nobody resumes an upload under a random name, so it needs no record.
         storage.forget(path, None)?;
         Ok(upload)

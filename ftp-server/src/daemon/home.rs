@@ -12,7 +12,7 @@ use super::user_storage::{self, Identity, UserStorage};
 use super::values::shown_path;
 use crate::lock::unpoisoned;
 use crate::storage::{ConfinementStatus, Tally};
-use crate::{Capabilities, LocalConfig, Storage, StorageError};
+use crate::{Capabilities, Keep, LocalConfig, Storage, StorageError};
 
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
 /// store.
@@ -240,7 +240,7 @@ mod tests {
         // Files of users without a limit count too.
         let path = VirtualPath::root().join(b"more");
         let storage = free.open().unwrap().storage;
-        let mut upload = storage.write(&path, WriteMode::Create).unwrap();
+        let mut upload = storage.write(&path, WriteMode::Create, Keep::Nothing).unwrap();
         upload.write_all(&[b'm'; 70]).unwrap();
         upload.commit().unwrap();
         drop(storage);

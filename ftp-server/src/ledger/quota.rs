@@ -9,7 +9,7 @@ use super::shared::{Inner, SharedState, digest, record_name};
 use super::upload::QuotaUpload;
 use crate::storage::cost::Cost;
 use crate::storage::{
-    Capabilities, Change, Entries, EntryKind, Metadata, Quota, RoomFor, Source, Storage,
+    Capabilities, Change, Entries, EntryKind, Keep, Metadata, Quota, RoomFor, Source, Storage,
     StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
@@ -203,18 +203,13 @@ impl Storage for SharedQuota {
         self.inner().read(path)
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, || self.inner().write(path, mode))
-    }
-
-    fn write_as(
+    fn write(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        user: &[u8],
-        is_image: bool,
+        keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, || self.inner().write_as(path, mode, user, is_image))
+        self.begin(path, mode, || self.inner().write(path, mode, keep))
     }
 
     fn unfinished(

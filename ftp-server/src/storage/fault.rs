@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Capabilities, Change, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
+    Capabilities, Change, Entries, Keep, Metadata, Quota, RoomFor, Source, Storage, StorageError,
     StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
@@ -35,7 +35,7 @@ pub enum StorageCall {
     SourceReady,
     /// [`Source::seek_to`].
     SourceSeek,
-    /// [`Storage::write`] and [`Storage::write_as`].
+    /// [`Storage::write`].
     Write,
     /// [`Storage::unfinished`].
     Unfinished,
@@ -118,7 +118,7 @@ pub enum Fault {
 ///     3,
 ///     Fault::Fail(StorageErrorKind::NoSpace),
 /// );
-/// let mut upload = storage.write(&VirtualPath::root().join(b"file"), WriteMode::Create)?;
+/// let mut upload = storage.write(&VirtualPath::root().join(b"file"), WriteMode::Create, Keep::Nothing)?;
 /// upload.write_all(b"one")?;
 /// upload.write_all(b"two")?;
 /// let full = upload.write_all(b"three").unwrap_err();
@@ -288,20 +288,14 @@ impl Storage for FaultStorage {
         Ok(Box::new(Faulty { inner: self.inner.read(path)?, plan: self.plan.clone() }))
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.call(StorageCall::Write)?;
-        self.inner.write(path, mode).map(|upload| self.upload(upload))
-    }
-
-    fn write_as(
+    fn write(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        user: &[u8],
-        is_image: bool,
+        keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
         self.call(StorageCall::Write)?;
-        self.inner.write_as(path, mode, user, is_image).map(|upload| self.upload(upload))
+        self.inner.write(path, mode, keep).map(|upload| self.upload(upload))
     }
 
     fn unfinished(

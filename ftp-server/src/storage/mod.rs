@@ -197,7 +197,8 @@ pub trait Storage: Send + Sync {
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError>;
 
     /// Begins an upload to `path`. The new content appears only at the end, in
-    /// [`Upload::prepare_commit`] or [`Upload::commit`]. [`WriteMode::Append`] may write in place.
+    /// [`Upload::prepare_commit`] or [`Upload::commit`]. [`WriteMode::Append`] may write in place. A
+    /// storage that keeps nothing of interrupted uploads ignores `keep`.
     ///
     /// # Errors
     ///
@@ -211,28 +212,12 @@ pub trait Storage: Send + Sync {
     /// - `Denied` if writing is forbidden, or `Busy` if another session writes to the file;
     /// - `NoSpace` or `OverQuota` if there is no room;
     /// - `Io` if the storage fails.
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError>;
-
-    /// Begins an upload as [`write`](Self::write) does, for a user who does not share the login.
-    /// After an interruption, a storage may keep the received bytes for this user. The user then
-    /// continues with [`WriteMode::Resume`]. Without `is_image`, the bytes are those of a text whose
-    /// lines the server has converted. Their number then says nothing about the client's file, so a
-    /// storage must not keep them for a resumption; the record stays.
-    ///
-    /// By default, a storage keeps nothing.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error of [`write`](Self::write).
-    fn write_as(
+    fn write(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        _user: &[u8],
-        _is_image: bool,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        self.write(path, mode)
-    }
+        keep: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError>;
 
     /// Returns the record of `user`'s unfinished upload to `path`; `user` is `None` for all shared
     /// logins together. Other users' records have no effect.
@@ -591,6 +576,40 @@ pub enum StreamEnd {
     /// The server refused the upload before the client could send a byte. It leaves no record, as
     /// if it had never begun, unless it ended the record of an earlier upload.
     Refused,
+}
+
+/// What a storage may keep of an upload that is interrupted, and for which user.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Keep<'a> {
+    /// Nothing: several people share the login.
+    Nothing,
+    /// Only the [record](Storage::unfinished): the bytes are those of a text whose lines the server has
+    /// converted, so their number says nothing about the client's file.
+    Record(&'a [u8]),
+    /// The record and the received bytes, after which this user goes on with [`WriteMode::Resume`].
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Keep<'a> {
+    pub(crate) fn new(user: Option<&'a [u8]>, is_image: bool) -> Self {
+        match user {
+            Some(user) if is_image => Self::Bytes(user),
+            Some(user) => Self::Record(user),
+            None => Self::Nothing,
+        }
+    }
+
+    pub(crate) const fn user(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Nothing => None,
+            Self::Record(user) | Self::Bytes(user) => Some(user),
+        }
+    }
+
+    pub(crate) const fn has_bytes(self) -> bool {
+        matches!(self, Self::Bytes(_))
+    }
 }
 
 /// Effect of an upload on an existing file.

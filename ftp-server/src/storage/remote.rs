@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Capabilities, Change, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
+    Capabilities, Change, Entries, Keep, Metadata, Quota, RoomFor, Source, Storage, StorageError,
     Unfinished, Upload, VirtualPath, WriteMode,
 };
 use crate::limits;
@@ -97,20 +97,15 @@ impl Storage for RemoteStorage {
         self.ask(move |inner| inner.read(&path))
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        let path = path.clone();
-        self.ask(move |inner| inner.write(&path, mode))
-    }
-
-    fn write_as(
+    fn write(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        user: &[u8],
-        is_image: bool,
+        keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        let (path, user) = (path.clone(), user.to_vec());
-        self.ask(move |inner| inner.write_as(&path, mode, &user, is_image))
+        let (path, user) = (path.clone(), keep.user().map(<[u8]>::to_vec));
+        let has_bytes = keep.has_bytes();
+        self.ask(move |inner| inner.write(&path, mode, Keep::new(user.as_deref(), has_bytes)))
     }
 
     fn unfinished(

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Change, Entries, Metadata, Quota, RoomFor, Source, Storage, StorageError,
+    Capabilities, Change, Entries, Keep, Metadata, Quota, RoomFor, Source, Storage, StorageError,
     Unfinished, Upload, VirtualPath, WriteMode,
 };
 
@@ -46,18 +46,13 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).read(path)
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        (**self).write(path, mode)
-    }
-
-    fn write_as(
+    fn write(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        user: &[u8],
-        is_image: bool,
+        keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        (**self).write_as(path, mode, user, is_image)
+        (**self).write(path, mode, keep)
     }
 
     fn unfinished(

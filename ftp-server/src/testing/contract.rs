@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::storage::{
-    EntryKind, MemoryStorage, Metadata, Storage, StorageError, StorageErrorKind as Kind, StreamEnd,
-    Unfinished, VirtualPath, WriteMode,
+    EntryKind, Keep, MemoryStorage, Metadata, Storage, StorageError, StorageErrorKind as Kind,
+    StreamEnd, Unfinished, VirtualPath, WriteMode,
 };
 
 /// Paths of the random calls. They are few, so that calls often concern the same object.
@@ -101,7 +101,7 @@ fn required(outcome: Result<String, Kind>) -> Result<String, Kind> {
 /// Returns whether a storage has a record of an upload that was cut off.
 fn keeps_records(storage: &dyn Storage) -> bool {
     let path = VirtualPath::from("/a");
-    if let Ok(mut upload) = storage.write_as(&path, WriteMode::Replace, b"ann", true) {
+    if let Ok(mut upload) = storage.write(&path, WriteMode::Replace, Keep::Bytes(b"ann")) {
         let _ = upload.write_all(b"x");
         upload.abort(StreamEnd::Cut);
     }
@@ -187,11 +187,7 @@ fn upload(
     let user = numbers.one_of(&[None, Some(&b"ann"[..]), Some(b"bob")]);
     let (cut, failed) = (Some(StreamEnd::Cut), Some(StreamEnd::Failed));
     let end = numbers.one_of(&[None, None, cut, cut, failed]);
-    let begun = match user {
-        Some(user) => storage.write_as(path, mode, user, true),
-        None => storage.write(path, mode),
-    };
-    let ended = begun.and_then(|mut upload| {
+    let ended = storage.write(path, mode, Keep::new(user, true)).and_then(|mut upload| {
         upload.write_all(content)?;
         match end {
             None => upload.commit(),
@@ -283,7 +279,7 @@ fn store(
     mode: WriteMode,
     byte: u8,
 ) -> Result<(), StorageError> {
-    let mut upload = storage.write(path, mode)?;
+    let mut upload = storage.write(path, mode, Keep::Nothing)?;
     for _ in 0..4 {
         upload.write_all(&[byte; LENGTH / 4])?;
         thread::yield_now();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_server::{
-    Entries, Entry, EntryKind, Metadata, Rights, Server, Source, Storage, StorageError,
+    Entries, Entry, EntryKind, Keep, Metadata, Rights, Server, Source, Storage, StorageError,
     StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
@@ -118,7 +118,12 @@ impl Storage for Database {
         Ok(Box::new(Cursor::new(content.map_err(failed)?)))
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
         let (database, path, mut content) = (self.clone(), path.clone(), Vec::new());
         match (self.place(&path)?, mode) {
             (Some(EntryKind::Directory), _) => return Err(Kind::IsDirectory.into()),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use ftp_server::{
-    AuthError, Authenticator, Confinement, Entries, LocalStorage, Login, LoginAttempt, Metadata,
-    Rights, Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
+    AuthError, Authenticator, Confinement, Entries, Keep, LocalStorage, Login, LoginAttempt,
+    Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
     WriteMode,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
@@ -53,8 +53,13 @@ impl Storage for Careless {
         Ok(Box::new(Whole(File::open(path.to_string())?)))
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.local.write(path, mode)
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.local.write(path, mode, Keep::Nothing)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    Activity, Capabilities, Entries, LocalStorage, Metadata, Rights, Server, Source, Storage,
+    Activity, Capabilities, Entries, Keep, LocalStorage, Metadata, Rights, Server, Source, Storage,
     StorageError, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
@@ -96,8 +96,13 @@ impl Storage for Slow {
         Ok(if is_slow { Box::new(Unready(source)) } else { source })
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode)
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.0.write(path, mode, Keep::Nothing)
     }
 }
 

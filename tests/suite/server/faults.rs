@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, Change, Entries, Entry, Fault, FaultStorage,
+    AuthError, Authenticator, Capabilities, Change, Entries, Entry, Fault, FaultStorage, Keep,
     LocalConfig, LocalStorage, Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server,
     Source, Storage, StorageCall, StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath,
     WriteMode,
@@ -62,9 +62,14 @@ impl Storage for Faulty {
         self.0.set(path, change)
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");
-        self.0.write(path, mode)
+        self.0.write(path, mode, Keep::Nothing)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {

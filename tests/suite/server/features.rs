@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ftp_server::{
-    Entries, LocalStorage, Login, Metadata, Rights, Server, Source, Storage, StorageError, Upload,
-    UserTable, VirtualPath, WriteMode,
+    Entries, Keep, LocalStorage, Login, Metadata, Rights, Server, Source, Storage, StorageError,
+    Upload, UserTable, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -26,8 +26,13 @@ impl Storage for Least {
         self.0.read(path)
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode)
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.0.write(path, mode, Keep::Nothing)
     }
 }
 

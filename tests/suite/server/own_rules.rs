@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::Network;
 use ftp_server::{
-    Capabilities, Entries, Event, EventKind, Login, LoginRefusal, MemoryStorage, Metadata,
+    Capabilities, Entries, Event, EventKind, Keep, Login, LoginRefusal, MemoryStorage, Metadata,
     Observer, Rights, Server, Source, Storage, StorageError, Upload, UserLimits, UserTable,
     VirtualPath, WriteMode,
 };
@@ -244,13 +244,18 @@ impl Storage for Overtaken {
         self.0.read(path)
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
         if mode == WriteMode::Append {
-            let mut other = self.0.write(path, mode)?;
+            let mut other = self.0.write(path, mode, Keep::Nothing)?;
             other.write_all(&[b'o'; 600])?;
             other.commit()?;
         }
-        self.0.write(path, mode)
+        self.0.write(path, mode, Keep::Nothing)
     }
 }
 

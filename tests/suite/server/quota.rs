@@ -9,8 +9,9 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use ftp_server::{
-    Entries, LocalConfig, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server, Source,
-    Storage, StorageError, StreamEnd, SyncPolicy, Upload, UserTable, VirtualPath, WriteMode,
+    Entries, Keep, LocalConfig, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server,
+    Source, Storage, StorageError, StreamEnd, SyncPolicy, Upload, UserTable, VirtualPath,
+    WriteMode,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::wait::wait_until;
@@ -341,7 +342,12 @@ impl Storage for NeverReady {
         self.0.read(path)
     }
 
-    fn write(&self, _: &VirtualPath, _: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+    fn write(
+        &self,
+        _: &VirtualPath,
+        _: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
         Ok(Box::new(Unready(self.1.clone())))
     }
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ftp_server::{
-    AuthError, Authenticator, Entries, Entry, EntryKind, Login, LoginAttempt, Metadata, Rights,
-    Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode,
+    AuthError, Authenticator, Entries, Entry, EntryKind, Keep, Login, LoginAttempt, Metadata,
+    Rights, Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
+    WriteMode,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 
@@ -42,7 +43,12 @@ impl Storage for Endless {
         Ok(Box::new(EndlessFile(Arc::clone(&self.0))))
     }
 
-    fn write(&self, _: &VirtualPath, _: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+    fn write(
+        &self,
+        _: &VirtualPath,
+        _: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
         Err(StorageErrorKind::Denied.into())
     }
 }

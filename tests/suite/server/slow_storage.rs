@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    Entries, Fault, FaultStorage, LocalStorage, MemoryStorage, Metadata, Rights, Server, Source,
-    Storage, StorageCall, StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
+    Entries, Fault, FaultStorage, Keep, LocalStorage, MemoryStorage, Metadata, Rights, Server,
+    Source, Storage, StorageCall, StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::wait::{patiently, wait_until};
@@ -447,8 +447,16 @@ impl Storage for Unfinished {
         self.0.read(path)
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        Ok(Box::new(WithoutEnd { upload: self.0.write(path, mode)?, is_flushed: false }))
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        Ok(Box::new(WithoutEnd {
+            upload: self.0.write(path, mode, Keep::Nothing)?,
+            is_flushed: false,
+        }))
     }
 }
 

@@ -64,8 +64,9 @@ use self::root_confinement::RootConfinement;
 use self::source::LocalSource;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::{
-    Capabilities, Change, ConfinementPolicy, ConfinementStatus, Entries, Metadata, Quota, RoomFor,
-    Source, Storage, StorageError, StorageErrorKind, Unfinished, Upload, VirtualPath, WriteMode,
+    Capabilities, Change, ConfinementPolicy, ConfinementStatus, Entries, Keep, Metadata, Quota,
+    RoomFor, Source, Storage, StorageError, StorageErrorKind, Unfinished, Upload, VirtualPath,
+    WriteMode,
 };
 
 /// Files below one directory of this machine.
@@ -104,7 +105,7 @@ use super::{
 /// # std::fs::create_dir_all(&directory)?;
 /// let storage = LocalStorage::open(&directory)?;
 /// let path = VirtualPath::root().join(b"greeting");
-/// let mut upload = storage.write(&path, WriteMode::Replace)?;
+/// let mut upload = storage.write(&path, WriteMode::Replace, Keep::Nothing)?;
 /// upload.write_all(b"hello")?;
 /// assert!(storage.stat(&path).is_err());
 /// upload.commit()?;
@@ -166,7 +167,7 @@ impl LocalStorage {
     /// let config = LocalConfig::new().quota(8);
     /// let storage = LocalStorage::open(root.path())?.configured(config)?;
     /// let path = VirtualPath::root().join(b"file");
-    /// let mut upload = storage.write(&path, WriteMode::Replace)?;
+    /// let mut upload = storage.write(&path, WriteMode::Replace, Keep::Nothing)?;
     /// upload.write_all(b"12345")?;
     /// let quota = storage.quota(&path)?.expect("there is a quota");
     /// assert_eq!(quota.bytes_left(), Some(3));
@@ -303,22 +304,17 @@ impl Storage for LocalStorage {
         Ok(Box::new(LocalSource::new(file, metadata.size, former)))
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        begin::begin(&self.files, path, mode, None)
-    }
-
-    fn write_as(
+    fn write(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        user: &[u8],
-        is_image: bool,
+        keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
         let mut files = self.files.clone();
-        if !is_image && files.config.partial == PartialPolicy::Resume {
+        if !keep.has_bytes() && files.config.partial == PartialPolicy::Resume {
             files.config.partial = PartialPolicy::Discard;
         }
-        begin::begin(&files, path, mode, Some(user))
+        begin::begin(&files, path, mode, keep.user())
     }
 
     fn unfinished(

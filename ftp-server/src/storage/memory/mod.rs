@@ -17,7 +17,7 @@ use self::tree::{Directory, Node, Object, Tree, now, user_path};
 use self::upload::{MemoryUpload, Opened, UnfinishedUpload};
 use super::unfinished::RunningUploads;
 use super::{
-    Capabilities, Change, Entries, Entry, EntryKind, Metadata, RoomFor, Source, Storage,
+    Capabilities, Change, Entries, Entry, EntryKind, Keep, Metadata, RoomFor, Source, Storage,
     StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
     check_rename,
 };
@@ -125,7 +125,7 @@ impl MemoryStorage {
         for path in missing.iter().rev() {
             self.mkdir(path)?;
         }
-        let mut upload = self.write(&path, WriteMode::Replace)?;
+        let mut upload = self.write(&path, WriteMode::Replace, Keep::Nothing)?;
         upload.write_all(content.as_ref())?;
         upload.commit()
     }
@@ -257,18 +257,13 @@ impl Storage for MemoryStorage {
         }
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, None, false)
-    }
-
-    fn write_as(
+    fn write(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        user: &[u8],
-        is_image: bool,
+        keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, Some(user), is_image)
+        self.begin(path, mode, keep.user(), keep.has_bytes())
     }
 
     fn unfinished(

@@ -37,7 +37,7 @@ fn partial_files_move_and_vanish_with_their_directory_fs_15_cm_87() {
             storage.mkdir(&path(name)).unwrap();
         }
         let cut = |name| {
-            let upload = storage.write_as(&path(name), WriteMode::Replace, b"ann", true);
+            let upload = storage.write(&path(name), WriteMode::Replace, Keep::Bytes(b"ann"));
             upload.unwrap().write_all(b"0123").unwrap();
         };
         let size = |name| kept(storage, name);
@@ -60,7 +60,7 @@ fn partial_files_move_and_vanish_with_their_directory_fs_15_cm_87() {
 fn writing_to_a_newer_file_discards_the_partial_file_fs_15() {
     let storage = MemoryStorage::new();
     let file = path("f");
-    let begin = |mode| storage.write_as(&file, mode, b"ann", true).unwrap();
+    let begin = |mode| storage.write(&file, mode, Keep::Bytes(b"ann")).unwrap();
     begin(WriteMode::Replace).write_all(b"0123456789").unwrap();
     assert_eq!(kept(&storage, "f"), Some(10));
     storage.put(&file, "other").unwrap();
@@ -95,7 +95,7 @@ fn a_limited_memory_storage_runs_full_hf_01() {
     assert_eq!(left(), 10_000 - 4_000 - OBJECT - 1);
     let before = left();
     for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(2_000)] {
-        let mut upload = storage.write(&path("f"), mode).unwrap();
+        let mut upload = storage.write(&path("f"), mode, Keep::Nothing).unwrap();
         let full = (0..100).find_map(|_| upload.write_all(&[b'n'; 100]).err()).unwrap();
         assert_eq!(StorageError::from(full).kind, Kind::NoSpace, "{mode:?}");
         assert!(left() < 100);

@@ -9,8 +9,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Change, Confinement, DirectoryUse, Entries, Entry, EntryKind, Metadata, Quota,
-    RoomFor, Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload,
+    Capabilities, Change, Confinement, DirectoryUse, Entries, Entry, EntryKind, Keep, Metadata,
+    Quota, RoomFor, Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload,
     VirtualPath, WriteMode,
 };
 
@@ -330,22 +330,15 @@ impl Storage for MountedStorage {
         storage.read(&path)
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        let Place { storage, path: inner, .. } = self.place(path)?;
-        self.check_new(path, Kind::IsDirectory)?;
-        storage.write(&inner, mode).map_err(|error| self.refused(path, error))
-    }
-
-    fn write_as(
+    fn write(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        user: &[u8],
-        is_image: bool,
+        keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
         let Place { storage, path: inner, .. } = self.place(path)?;
         self.check_new(path, Kind::IsDirectory)?;
-        storage.write_as(&inner, mode, user, is_image).map_err(|error| self.refused(path, error))
+        storage.write(&inner, mode, keep).map_err(|error| self.refused(path, error))
     }
 
     fn unfinished(

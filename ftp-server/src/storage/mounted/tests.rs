@@ -28,7 +28,7 @@ fn names(storage: &dyn Storage, directory: &str) -> Vec<String> {
 }
 
 fn store(storage: &dyn Storage, name: &str) -> Result<(), StorageError> {
-    let mut upload = storage.write_as(&path(name), WriteMode::Replace, b"ann", true)?;
+    let mut upload = storage.write(&path(name), WriteMode::Replace, Keep::Bytes(b"ann"))?;
     upload.write_all(name.as_bytes())?;
     upload.commit()
 }
@@ -104,7 +104,7 @@ fn an_unavailable_mount_is_listed_and_fails() {
             ("names", kind(tree.list_names(&path(mount)))),
             ("stat", kind(tree.stat(&below))),
             ("read", kind(tree.read(&below))),
-            ("write", kind(tree.write(&below, WriteMode::Replace))),
+            ("write", kind(tree.write(&below, WriteMode::Replace, Keep::Nothing))),
             ("mkdir", kind(tree.mkdir(&below))),
             ("remove", kind(tree.remove(&below))),
             ("rename", kind(tree.rename(&path("/own"), &below, true))),
@@ -218,7 +218,7 @@ fn mount_points_must_be_unique_and_not_the_root() {
 fn each_storage_has_its_own_partial_uploads_and_space() {
     let shared = MemoryStorage::limited(1_000_000);
     let tree = MountedStorage::new(MemoryStorage::new()).mount("/pub", shared.clone()).unwrap();
-    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann", true).unwrap();
+    let mut upload = tree.write(&path("/pub/f"), WriteMode::Replace, Keep::Bytes(b"ann")).unwrap();
     upload.write_all(b"0123456789").unwrap();
     drop(upload);
     let kept = |storage: &dyn Storage, name: &str| {
@@ -228,11 +228,12 @@ fn each_storage_has_its_own_partial_uploads_and_space() {
     assert_eq!(kept(&shared, "/f"), Some(10));
     assert_eq!(kept(&tree, "/f"), None);
     assert_eq!(tree.forget(&path("/f"), Some(b"ann")).unwrap(), None);
-    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::Resume(9), b"ann", true).unwrap();
+    let mut upload =
+        tree.write(&path("/pub/f"), WriteMode::Resume(9), Keep::Bytes(b"ann")).unwrap();
     upload.write_all(b"9").unwrap();
     upload.commit().unwrap();
     assert_eq!(shared.get("/f").as_deref(), Some(&b"0123456789"[..]));
-    drop(tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann", true).unwrap());
+    drop(tree.write(&path("/pub/f"), WriteMode::Replace, Keep::Bytes(b"ann")).unwrap());
     assert!(tree.forget(&path("/pub/f"), Some(b"ann")).unwrap().is_some());
     assert_eq!(kept(&shared, "/f"), None);
     assert!(tree.space(&path("/pub"), RoomFor::More(0)).unwrap() < 1_000_000);
@@ -268,8 +269,13 @@ impl Storage for Anywhere {
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         self.0.read(path)
     }
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode)
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.0.write(path, mode, Keep::Nothing)
     }
 }
 

@@ -51,7 +51,7 @@ use self::objects::{Condition, ID, MTIME, Object};
 use self::pages::Pages;
 use self::source::S3Source;
 use super::{
-    Capabilities, Change, Confinement, ConfinementPolicy, Entries, Metadata, Source, Storage,
+    Capabilities, Change, Confinement, ConfinementPolicy, Entries, Keep, Metadata, Source, Storage,
     StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
@@ -318,18 +318,13 @@ impl Storage for S3Storage {
         }
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, None, false)
-    }
-
-    fn write_as(
+    fn write(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        user: &[u8],
-        is_image: bool,
+        keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, Some(user), is_image)
+        self.begin(path, mode, keep.user(), keep.has_bytes())
     }
 
     fn unfinished(

@@ -4,7 +4,8 @@ use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex};
 
 use ftp_server::{
-    Entries, LocalStorage, Metadata, Source, Storage, StorageError, Upload, VirtualPath, WriteMode,
+    Entries, Keep, LocalStorage, Metadata, Source, Storage, StorageError, Upload, VirtualPath,
+    WriteMode,
 };
 use ftp_tests::raw::DEADLINE;
 use ftp_tests::tls::Version;
@@ -51,8 +52,13 @@ impl Storage for Late {
         Ok(Box::new(LateEnd { source, closed }))
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.inner.write(path, mode)
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.inner.write(path, mode, Keep::Nothing)
     }
 }
 

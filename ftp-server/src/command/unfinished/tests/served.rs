@@ -13,7 +13,7 @@ use crate::context::{Context, Current};
 use crate::net::admission::Admission;
 use crate::net::balancer::Ends;
 use crate::session::{Access, Outcome, Payload, PreparedTransfer, User};
-use crate::storage::Upload;
+use crate::storage::{Keep, Upload};
 
 pub(super) struct Served<S> {
     storage: S,
@@ -175,8 +175,10 @@ impl<S: Storage + Clone + 'static> Served<S> {
             Act::Dele => done(code(&file::dele(session, name))),
             Act::RenameAway => done(self.rename(FILE, OTHER_FILE)),
             Act::RenameOnto => {
-                let mut upload =
-                    self.storage.write(&OTHER_FILE.into(), WriteMode::Replace).unwrap();
+                let mut upload = self
+                    .storage
+                    .write(&OTHER_FILE.into(), WriteMode::Replace, Keep::Nothing)
+                    .unwrap();
                 upload.write_all(b"another").unwrap();
                 upload.commit().unwrap();
                 done(self.rename(OTHER_FILE, FILE))

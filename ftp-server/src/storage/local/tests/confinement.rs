@@ -21,8 +21,12 @@ fn assert_everything_is_denied(storage: &LocalStorage, way: &str) {
         WriteMode::From(0),
         WriteMode::From(6),
     ] {
-        assert_eq!(kind(storage.write(&secret, mode)), Some(Denied), "{mode:?} {way}");
-        assert_eq!(kind(storage.write(&new, mode)), Some(Denied), "{mode:?} {way}");
+        assert_eq!(
+            kind(storage.write(&secret, mode, Keep::Nothing)),
+            Some(Denied),
+            "{mode:?} {way}"
+        );
+        assert_eq!(kind(storage.write(&new, mode, Keep::Nothing)), Some(Denied), "{mode:?} {way}");
     }
     assert_eq!(kind(storage.remove(&secret)), Some(Denied), "remove {way}");
     assert_eq!(kind(storage.rmdir(&secret)), Some(Denied), "rmdir {way}");
@@ -66,9 +70,13 @@ fn a_link_to_a_file_outside_is_neither_read_nor_changed_hp_02_cm_140() {
         for name in ["relative", "absolute", "dangling", "up"] {
             assert_eq!(kind(storage.read(&path(name))), Some(Denied), "{name}");
             for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(6)] {
-                assert_eq!(kind(storage.write(&path(name), mode)), Some(Denied), "{name}");
+                assert_eq!(
+                    kind(storage.write(&path(name), mode, Keep::Nothing)),
+                    Some(Denied),
+                    "{name}"
+                );
             }
-            let refused = kind(storage.write(&path(name), WriteMode::Create));
+            let refused = kind(storage.write(&path(name), WriteMode::Create, Keep::Nothing));
             assert_eq!(refused, Some(Exists), "{name}");
             assert_eq!(kind(storage.mkdir(&path(name))), Some(Exists), "{name}");
             assert_eq!(kind(storage.set(&path(name), Change::Modified(0))), Some(Denied), "{name}");
@@ -101,7 +109,7 @@ fn dot_components_in_a_storage_path_are_refused_hp_01() {
             assert_eq!(kind(storage.rmdir(&path)), Some(NotFound), "{name}");
             assert_eq!(kind(storage.rename(&path, &super::path("x"), true)), Some(NotFound));
             assert_eq!(kind(storage.mkdir(&path)), Some(NameNotAllowed), "{name}");
-            let written = storage.write(&path, WriteMode::Replace);
+            let written = storage.write(&path, WriteMode::Replace, Keep::Nothing);
             assert_eq!(kind(written), Some(NameNotAllowed), "{name}");
             let renamed = storage.rename(&super::path("f"), &path, true);
             assert_eq!(kind(renamed), Some(NameNotAllowed), "{name}");
@@ -180,7 +188,11 @@ fn uploads_through_symlinks_write_to_the_target() {
             ("hidden", NameNotAllowed),
             ("loop", Denied),
         ] {
-            assert_eq!(kind(storage.write(&path(name), WriteMode::Replace)), Some(want), "{name}");
+            assert_eq!(
+                kind(storage.write(&path(name), WriteMode::Replace, Keep::Nothing)),
+                Some(want),
+                "{name}"
+            );
         }
     }
     assert!(fs::symlink_metadata(tree.root.join("second")).unwrap().is_symlink());
@@ -197,7 +209,10 @@ fn procfs_magic_links_are_refused_hp_05() {
             // The text of the link to a pipe is the name of a missing file.
             let is_refused = |it| it == Some(Denied) || name == pipe && it == Some(NotFound);
             assert!(is_refused(read), "{name}: {read:?}");
-            assert!(storage.write(&path(name), WriteMode::Replace).is_err(), "{name}");
+            assert!(
+                storage.write(&path(name), WriteMode::Replace, Keep::Nothing).is_err(),
+                "{name}"
+            );
         }
         assert_eq!(kind(storage.list(&path("root"))), Some(Denied));
         assert_eq!(storage.stat(&path("root")).unwrap().kind, EntryKind::Symlink);
@@ -220,9 +235,17 @@ fn special_files_are_refused_without_blocking_fs_11_hp_07() {
     ] {
         assert_eq!(kind(storage.read(&path(name))), Some(NotFile), "{name}");
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(0)] {
-            assert_eq!(kind(storage.write(&path(name), mode)), Some(NotFile), "{name}");
+            assert_eq!(
+                kind(storage.write(&path(name), mode, Keep::Nothing)),
+                Some(NotFile),
+                "{name}"
+            );
         }
-        assert_eq!(kind(storage.write(&path(name), WriteMode::Create)), Some(Exists), "{name}");
+        assert_eq!(
+            kind(storage.write(&path(name), WriteMode::Create, Keep::Nothing)),
+            Some(Exists),
+            "{name}"
+        );
         assert_eq!(storage.stat(&path(name)).unwrap().kind, EntryKind::Special, "{name}");
         assert_eq!(kind(storage.list(&path(name))), Some(StorageErrorKind::NotDirectory));
     }
@@ -255,7 +278,7 @@ fn swapping_a_directory_for_a_symlink_exposes_nothing_outside_hp_03() {
                 return Some("content");
             }
             let name = path(format!("d/{round}"));
-            if let Ok(mut upload) = storage.write(&name, WriteMode::Replace) {
+            if let Ok(mut upload) = storage.write(&name, WriteMode::Replace, Keep::Nothing) {
                 let _ = upload.write_all(b"x").map_err(StorageError::from);
                 let _ = upload.commit();
             }
@@ -293,7 +316,8 @@ fn identity(path: &Path) -> (u64, u64) {
 fn an_upload_does_not_follow_its_directory_out_of_the_root_hp_04() {
     let tree = Tree::new();
     fs::create_dir_all(tree.root.join("a/b")).unwrap();
-    let mut upload = tree.storage().write(&path("a/b/f"), WriteMode::Replace).unwrap();
+    let mut upload =
+        tree.storage().write(&path("a/b/f"), WriteMode::Replace, Keep::Nothing).unwrap();
     upload.write_all(b"x").unwrap();
     fs::rename(tree.root.join("a"), tree.outside.join("a")).unwrap();
     assert_eq!(kind(upload.commit()), Some(NotFound));
@@ -307,7 +331,8 @@ fn an_upload_follows_its_directory_within_the_root() {
     fs::create_dir_all(tree.root.join("x/y/z")).unwrap();
     let storage = tree.storage();
     for (from, to) in [("a/b/c", "c"), ("c", "x/y/z/c"), ("x/y/z/c", "a/b/c")] {
-        let mut upload = storage.write(&path(from).join(b"f"), WriteMode::Replace).unwrap();
+        let mut upload =
+            storage.write(&path(from).join(b"f"), WriteMode::Replace, Keep::Nothing).unwrap();
         upload.write_all(from.as_bytes()).unwrap();
         storage.rename(&path(from), &path(to), false).unwrap();
         upload.commit().unwrap();

@@ -286,7 +286,7 @@ fn a_server_killed_during_a_resumed_upload_leaves_a_record_without_bytes_fs_14_f
             None => drop(fs::remove_file(tree.root.join("target"))),
         }
         let mut upload =
-            tree.storage().write_as(&path("target"), WriteMode::Replace, b"u", true).unwrap();
+            tree.storage().write(&path("target"), WriteMode::Replace, Keep::Bytes(b"u")).unwrap();
         upload.write_all(&whole[..100_000]).unwrap();
         drop(upload);
         let mut served = Served::start(&tree.root, Some(Phase::Data));

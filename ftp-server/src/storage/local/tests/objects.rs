@@ -577,8 +577,13 @@ impl Storage for Least {
         self.0.read(path)
     }
 
-    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode)
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.0.write(path, mode, Keep::Nothing)
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn begin(
     mode: WriteMode,
     content: &[u8],
 ) -> Box<dyn Upload> {
-    let mut upload = storage.write_as(&path(name), mode, USER, true).unwrap();
+    let mut upload = storage.write(&path(name), mode, Keep::Bytes(USER)).unwrap();
     upload.write_all(content).unwrap();
     upload
 }
@@ -99,7 +99,7 @@ fn a_user_can_resume_an_interrupted_upload_fs_15_fs_16_hf_17() {
                 assert_eq!(kept(&storage, name), Some(10));
                 assert_eq!(kept_for(&storage, name, Some(b"bob")), None);
                 assert_eq!(kept_for(&storage, name, None), None);
-                let others = storage.write_as(&path(name), WriteMode::Resume(2), b"bob", true);
+                let others = storage.write(&path(name), WriteMode::Resume(2), Keep::Bytes(b"bob"));
                 assert_eq!(kind(others), Some(BadRestart));
                 finish(&storage, name, gone_on, b"new");
                 assert_eq!(tree.get(name), want.as_bytes(), "{old:?} {gone_on:?}");
@@ -126,7 +126,7 @@ fn a_partial_file_grows_with_each_attempt_fs_15() {
             // No byte arrived: the kept bytes stay.
             cut(&storage, "f", WriteMode::Resume(6), b"");
             assert_eq!(kept(&storage, "f"), Some(6));
-            let beyond = storage.write_as(&path("f"), WriteMode::Resume(7), USER, true);
+            let beyond = storage.write(&path("f"), WriteMode::Resume(7), Keep::Bytes(USER));
             assert_eq!(kind(beyond), Some(BadRestart));
             assert_eq!((kept(&storage, "f"), fs::read(record(&tree)).unwrap().len()), (Some(6), 6));
             // The newer upload replaces the kept one.
@@ -234,7 +234,7 @@ fn partial_files_are_discarded_or_published_by_policy_fs_15() {
             // Bytes that an earlier server kept do not count, and cannot be resumed.
             cut(&storage, "f", WriteMode::Replace, b"part");
             assert_eq!(kept(&discarding, "f"), Some(0));
-            let resumed = discarding.write_as(&path("f"), WriteMode::Resume(2), USER, true);
+            let resumed = discarding.write(&path("f"), WriteMode::Resume(2), Keep::Bytes(USER));
             assert_eq!(kind(resumed), Some(BadRestart));
             let publishing = with(PartialPolicy::Publish);
             fail(&publishing, "f", WriteMode::Replace, b"part");
@@ -243,7 +243,11 @@ fn partial_files_are_discarded_or_published_by_policy_fs_15() {
             assert!(is_record(kept(&publishing, "f")) && is_whole());
             // A text, too, is published: many devices never send TYPE.
             for is_image in [false, true] {
-                let upload = publishing.write_as(&path("f"), WriteMode::Replace, USER, is_image);
+                let upload = publishing.write(
+                    &path("f"),
+                    WriteMode::Replace,
+                    Keep::new(Some(USER), is_image),
+                );
                 upload.unwrap().write_all(b"part").unwrap();
                 if old.is_none() {
                     assert_eq!((tree.get("f"), kept(&publishing, "f")), (b"part".to_vec(), None));
@@ -256,7 +260,8 @@ fn partial_files_are_discarded_or_published_by_policy_fs_15() {
             // A shared login has a record, but no bytes. All shared logins have the same one.
             for storage in [&storage, &publishing] {
                 storage.forget(&path("f"), Some(USER)).unwrap();
-                let mut upload = storage.write(&path("f"), WriteMode::Replace).unwrap();
+                let mut upload =
+                    storage.write(&path("f"), WriteMode::Replace, Keep::Nothing).unwrap();
                 upload.write_all(b"part").unwrap();
                 drop(upload);
                 assert!(is_record(kept_for(storage, "f", None)) && is_whole());
@@ -277,7 +282,7 @@ fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
         cut(&storage, "f", WriteMode::Replace, b"0123");
         let first = resume(4, b"");
         assert!(is_running(&storage, "f"));
-        let second = storage.write_as(&path("f"), WriteMode::Resume(2), USER, true);
+        let second = storage.write(&path("f"), WriteMode::Resume(2), Keep::Bytes(USER));
         assert_eq!(kind(second), Some(Busy));
         // The refused one has not ended the first one.
         drop(first);
@@ -315,7 +320,7 @@ fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
 fn overtaken_uploads_leave_nothing_fs_15_fs_18() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        let bob = |mode| storage.write_as(&path("f"), mode, b"bob", true).unwrap();
+        let bob = |mode| storage.write(&path("f"), mode, Keep::Bytes(b"bob")).unwrap();
         for (old, change) in [
             (None, &(|| bob(WriteMode::Create).commit().unwrap()) as &dyn Fn()),
             (Some("old"), &|| bob(WriteMode::Replace).commit().unwrap()),
@@ -377,7 +382,7 @@ fn partial_files_expire_after_twelve_hours_fs_15() {
                 assert!((11 * 3_600..11 * 3_600 + 60).contains(&age), "{age}");
                 set_age(&record, 12);
                 assert_eq!(kept(&storage, "f"), None);
-                let resumed = storage.write_as(&path("f"), WriteMode::Resume(4), USER, true);
+                let resumed = storage.write(&path("f"), WriteMode::Resume(4), Keep::Bytes(USER));
                 assert_eq!(kind(resumed), Some(BadRestart));
             }
             finish(&storage, "f", WriteMode::Replace, b"new");
@@ -409,7 +414,7 @@ fn a_foreign_file_with_the_name_of_a_partial_file_is_untouched_fs_15_hp_22() {
             for hidden in [&kept_name, &running] {
                 make(hidden);
                 assert_eq!(kept(&storage, "f"), None);
-                let beyond = storage.write_as(&path("f"), WriteMode::Resume(6), USER, true);
+                let beyond = storage.write(&path("f"), WriteMode::Resume(6), Keep::Bytes(USER));
                 assert_eq!(kind(beyond), Some(BadRestart));
                 finish(&storage, "f", WriteMode::Replace, b"new");
                 assert_eq!(tree.get("f"), b"new");
@@ -439,7 +444,7 @@ fn bytes_that_another_user_of_the_computer_has_written_are_not_used_fs_15_hp_22(
         let record = record(&tree);
         std::os::unix::fs::chown(&record, Some(65_534), None).unwrap();
         assert_eq!(kept(&storage, "f").unwrap_or_default(), 0);
-        let resumed = storage.write_as(&path("f"), WriteMode::Resume(2), USER, true);
+        let resumed = storage.write(&path("f"), WriteMode::Resume(2), Keep::Bytes(USER));
         assert_eq!(kind(resumed), Some(BadRestart));
         finish(&storage, "f", WriteMode::Replace, b"new");
         assert_eq!(tree.get("f"), b"new");
@@ -453,7 +458,7 @@ fn a_record_stays_until_the_file_changes_fs_13_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
         let bob = |mode| {
-            let mut upload = storage.write_as(&path("f"), mode, b"bob", true).unwrap();
+            let mut upload = storage.write(&path("f"), mode, Keep::Bytes(b"bob")).unwrap();
             upload.write_all(b"content of bob").unwrap();
             upload
         };
@@ -493,7 +498,7 @@ fn a_record_stays_until_the_file_changes_fs_13_fs_15() {
             change();
             assert_eq!(kept(&storage, "f"), None);
             // What is under the name then is no beginning of it.
-            let resumed = storage.write_as(&path("f"), WriteMode::Resume(2), USER, true);
+            let resumed = storage.write(&path("f"), WriteMode::Resume(2), Keep::Bytes(USER));
             assert_eq!(kind(resumed), Some(BadRestart));
             storage.forget(&path("f"), Some(USER)).unwrap();
             storage.forget(&path("f"), Some(b"bob")).unwrap();
@@ -605,7 +610,7 @@ fn a_refused_rmdir_keeps_the_partial_files_in_the_directory_fs_15_cm_87() {
         storage.mkdir(&path("d")).unwrap();
         let names: Vec<String> = (0..20).map(|number| format!("d/{number}")).collect();
         names.iter().for_each(|name| cut(&storage, name, WriteMode::Create, b"01234"));
-        let upload = storage.write_as(&path("d/7"), WriteMode::Resume(5), USER, true).unwrap();
+        let upload = storage.write(&path("d/7"), WriteMode::Resume(5), Keep::Bytes(USER)).unwrap();
         assert_eq!(kind(storage.rmdir(&path("d"))), Some(Busy));
         upload.abort(StreamEnd::Cut);
         assert!(names.iter().all(|name| kept(&storage, name) == Some(5)));
@@ -625,7 +630,7 @@ fn a_resumed_upload_does_not_overwrite_a_newer_file_fs_15_fs_18() {
                 } else if old.is_some() {
                     continue;
                 }
-                let upload = storage.write_as(&path("f"), mode, USER, true).unwrap();
+                let upload = storage.write(&path("f"), mode, Keep::Bytes(USER)).unwrap();
                 tree.put("f", "other");
                 assert_eq!(kind(upload.commit()), Some(want));
                 assert_eq!(

@@ -70,7 +70,7 @@ fn check_events(tree: &Tree, directory: &str) {
     for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
         let storage = storage.clone().with(|config| config.sync = sync);
         let store = |mode, content: &[u8]| {
-            let mut upload = storage.write_as(&path("scan.pdf"), mode, USER, true).unwrap();
+            let mut upload = storage.write(&path("scan.pdf"), mode, Keep::Bytes(USER)).unwrap();
             while !upload.prepare().unwrap() {}
             upload.write_all(content).unwrap();
             upload.flush().unwrap();
@@ -85,7 +85,8 @@ fn check_events(tree: &Tree, directory: &str) {
         assert_eq!(store(WriteMode::Append, b" and more"), in_place, "{directory}");
         storage.remove(&path("scan.pdf")).unwrap();
         // An interrupted upload is no event of the file, and a resumed one is.
-        let mut cut = storage.write_as(&path("scan.pdf"), WriteMode::Replace, USER, true).unwrap();
+        let mut cut =
+            storage.write(&path("scan.pdf"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
         cut.write_all(b"content").unwrap();
         drop(cut);
         let events = watcher.events_until_written(&hidden);
@@ -155,7 +156,7 @@ fn names_are_refused(tree: &Tree) {
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
     for name in ["a:b.jpg", "what?", "<x>"] {
-        let refused = kind(storage.write(&path(name), WriteMode::Replace));
+        let refused = kind(storage.write(&path(name), WriteMode::Replace, Keep::Nothing));
         assert_eq!(refused, Some(NameNotAllowed), "{name}");
         assert_eq!(kind(storage.mkdir(&path(name))), Some(NameNotAllowed), "{name}");
         for from in ["f", "d"] {
@@ -167,7 +168,7 @@ fn names_are_refused(tree: &Tree) {
     fs::remove_dir(tree.root.join("d")).unwrap();
     upload(&storage, "a-b.jpg", WriteMode::Replace, b"x");
     // Hidden names are matched regardless of case, as the disk matches them.
-    let mut cut = storage.write_as(&path("cut"), WriteMode::Replace, USER, true).unwrap();
+    let mut cut = storage.write(&path("cut"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
     cut.write_all(b"part").unwrap();
     drop(cut);
     let hidden = tree.names("")[0].clone();
@@ -255,7 +256,7 @@ fn removing_empty_directories_does_not_harm_uploads_fs_14_cm_87() {
             let mut upload = (0..1_000)
                 .find_map(|_| {
                     let _ = storage.mkdir(&path(round.to_string()));
-                    storage.write(&path(&name), WriteMode::Create).ok()
+                    storage.write(&path(&name), WriteMode::Create, Keep::Nothing).ok()
                 })
                 .expect("the upload begins before the directory is removed");
             upload.write_all(b"con").unwrap();
@@ -284,7 +285,11 @@ fn what_only_the_rename_would_refuse_is_refused_before_the_data_cm_105_fs_12() {
     let modes = [WriteMode::Replace, WriteMode::From(0), WriteMode::From(1)];
     let check = |name: &str, reason: &'static str| {
         for mode in modes {
-            assert_eq!(kind(storage.write(&path(name), mode)), Some(Fixed(reason)), "{mode:?}");
+            assert_eq!(
+                kind(storage.write(&path(name), mode, Keep::Nothing)),
+                Some(Fixed(reason)),
+                "{mode:?}"
+            );
         }
         assert_eq!(tree.get(name), b"old");
     };
@@ -333,7 +338,7 @@ fn what_only_the_rename_would_refuse_is_refused_before_the_data_cm_105_fs_12() {
         }
         check("d/f", reason);
         if name == "d" {
-            let refused = kind(storage.write(&path("d/new"), WriteMode::Create));
+            let refused = kind(storage.write(&path("d/new"), WriteMode::Create, Keep::Nothing));
             assert_eq!(refused, Some(Fixed(reason)));
         }
         ioctl_setflags(&object, IFlags::empty()).unwrap();
@@ -354,9 +359,9 @@ fn a_planted_partial_file_is_not_used_hp_22_fs_15() {
     let plant = || as_user(65_534, &[], || tree.put(&hidden, "planted"));
     plant();
     assert_eq!(storage.unfinished(&path("f"), Some(USER)).unwrap(), None);
-    let resumed = storage.write_as(&path("f"), WriteMode::Resume(6), USER, true);
+    let resumed = storage.write(&path("f"), WriteMode::Resume(6), Keep::Bytes(USER));
     assert_eq!(kind(resumed), Some(BadRestart));
-    let mut stored = storage.write_as(&path("f"), WriteMode::Replace, USER, true).unwrap();
+    let mut stored = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
     stored.write_all(b"content").unwrap();
     stored.commit().unwrap();
     assert_eq!(tree.get("f"), b"content");
@@ -376,9 +381,9 @@ fn a_shared_lock_of_a_reader_does_not_block_an_append_fs_16() {
     let reader = fs::File::open(tree.root.join("f")).unwrap();
     reader.lock_shared().unwrap();
     for storage in tree.storages() {
-        let mut first = storage.write(&path("f"), WriteMode::Append).unwrap();
+        let mut first = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
         for other in tree.storages() {
-            assert_eq!(kind(other.write(&path("f"), WriteMode::Append)), Some(Busy));
+            assert_eq!(kind(other.write(&path("f"), WriteMode::Append, Keep::Nothing)), Some(Busy));
         }
         first.write_all(b"+new").unwrap();
         first.commit().unwrap();
@@ -387,7 +392,10 @@ fn a_shared_lock_of_a_reader_does_not_block_an_append_fs_16() {
     // Another process that appends has the lock alone.
     reader.unlock().unwrap();
     reader.lock().unwrap();
-    assert_eq!(kind(tree.storage().write(&path("f"), WriteMode::Append)), Some(Busy));
+    assert_eq!(
+        kind(tree.storage().write(&path("f"), WriteMode::Append, Keep::Nothing)),
+        Some(Busy)
+    );
     reader.unlock().unwrap();
-    drop(tree.storage().write(&path("f"), WriteMode::Append).unwrap());
+    drop(tree.storage().write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap());
 }

@@ -13,7 +13,7 @@ use crate::storage::{RoomFor, StreamEnd};
 /// Interrupts an upload of `length` bytes.
 fn cut(storage: &LocalStorage, user: &str, name: &str, length: usize) {
     let mut upload =
-        storage.write_as(&path(name), WriteMode::Replace, user.as_bytes(), true).unwrap();
+        storage.write(&path(name), WriteMode::Replace, Keep::Bytes(user.as_bytes())).unwrap();
     upload.write_all(&vec![b'c'; length]).unwrap();
 }
 
@@ -77,13 +77,13 @@ fn a_partial_file_over_the_limit_keeps_its_beginning_fs_15() {
         // A partial upload stays even if more of it arrives than fits.
         for length in [1, 2, 300] {
             let mut resumed =
-                storage.write_as(&path("f"), WriteMode::Resume(249), b"ann", true).unwrap();
+                storage.write(&path("f"), WriteMode::Resume(249), Keep::Bytes(b"ann")).unwrap();
             resumed.write_all(&vec![b'r'; length]).unwrap();
             drop(resumed);
             assert_eq!((size("f"), storage.left().unwrap()), (Some(250), Some(10_000 - 250)));
         }
         let mut resumed =
-            storage.write_as(&path("f"), WriteMode::Resume(249), b"ann", true).unwrap();
+            storage.write(&path("f"), WriteMode::Resume(249), Keep::Bytes(b"ann")).unwrap();
         resumed.write_all(&[b'e'; 300]).unwrap();
         resumed.commit().unwrap();
         assert_eq!(tree.get("f"), [[b'c'; 249].as_slice(), &[b'e'; 300]].concat());
@@ -113,7 +113,8 @@ fn partial_files_stay_limited_after_their_directory_moves_fs_15() {
     assert_eq!(kept(&storage, "ann", &["f/b", "c", "g"]).len(), 2);
     // A completed partial upload is no longer kept, and one that was moved is not found.
     let left = kept(&storage, "ann", &["f/b", "c"]);
-    let mut resumed = storage.write_as(&path(left[0]), WriteMode::Resume(9), b"ann", true).unwrap();
+    let mut resumed =
+        storage.write(&path(left[0]), WriteMode::Resume(9), Keep::Bytes(b"ann")).unwrap();
     resumed.write_all(b"!").unwrap();
     resumed.commit().unwrap();
     cut(&storage, "ann", "h", 10);
@@ -197,7 +198,8 @@ fn a_partial_file_being_resumed_is_not_evicted_fs_15() {
     for storage in tree.storages() {
         let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
         ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
-        let mut resumed = storage.write_as(&path("a"), WriteMode::Resume(9), b"ann", true).unwrap();
+        let mut resumed =
+            storage.write(&path("a"), WriteMode::Resume(9), Keep::Bytes(b"ann")).unwrap();
         cut(&storage, "ann", "c", 10);
         assert_eq!(["b", "c"].map(|name| size(&storage, "ann", name)), [Some(10), Some(10)]);
         resumed.write_all(b"!!").unwrap();
@@ -206,7 +208,8 @@ fn a_partial_file_being_resumed_is_not_evicted_fs_15() {
         assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a", "c"]);
         assert_eq!(size(&storage, "ann", "a"), Some(11));
         // A lack of space does not evict the resumed upload.
-        let resumed = storage.write_as(&path("a"), WriteMode::Resume(11), b"ann", true).unwrap();
+        let resumed =
+            storage.write(&path("a"), WriteMode::Resume(11), Keep::Bytes(b"ann")).unwrap();
         let free = storage.space(&path("/"), RoomFor::More(u64::MAX)).unwrap();
         assert!(free < u64::MAX);
         assert_eq!(size(&storage, "ann", "c"), Some(0));

@@ -30,7 +30,8 @@ fn temporary_files_of_a_killed_server_are_removed_at_startup_fs_14() {
         tree.put(&format!("{directory}/file"), "file");
     }
     // A file that this or another server is writing is locked.
-    let mut running = tree.storage().write(&path("a/b/new"), WriteMode::Create).unwrap();
+    let mut running =
+        tree.storage().write(&path("a/b/new"), WriteMode::Create, Keep::Nothing).unwrap();
     running.write_all(b"con").unwrap();
     cut(&tree.storage(), "young", WriteMode::Replace, b"young");
     cut(&tree.storage(), "old", WriteMode::Replace, b"old");
@@ -95,7 +96,7 @@ fn the_record_of_a_killed_server_loses_its_bytes_fs_14_fs_15() {
         let running = String::from_utf8(names.running).unwrap();
         tree.put(&running, "written");
         assert_eq!(kept(&storage, "f"), Some(0));
-        let resumed = storage.write_as(&path("f"), WriteMode::Resume(2), USER, true);
+        let resumed = storage.write(&path("f"), WriteMode::Resume(2), Keep::Bytes(USER));
         assert_eq!(kind(resumed), Some(BadRestart));
         assert!(storage.tidy_up());
         assert_eq!((kept(&storage, "f"), tree.get(&running).len()), (Some(0), 0));

@@ -87,7 +87,11 @@ fn an_upload_leaves_its_record_in_a_directory_that_was_renamed_fs_15() {
         // It is found there to make room, and ends with the next file.
         storage.space(&path("/"), RoomFor::More(u64::MAX)).unwrap();
         assert_eq!(kept(&storage, "e/f"), Some(0));
-        storage.write_as(&path("e/f"), WriteMode::Replace, b"bob", true).unwrap().commit().unwrap();
+        storage
+            .write(&path("e/f"), WriteMode::Replace, Keep::Bytes(b"bob"))
+            .unwrap()
+            .commit()
+            .unwrap();
         assert_eq!(tree.names_with_records("e"), ["f"]);
         storage.remove(&path("e/f")).unwrap();
         storage.rename(&path("e"), &path("d"), false).unwrap();
@@ -102,7 +106,11 @@ fn records_end_through_any_root_fs_15() {
     for (one, name, other, same) in [(&outer, "d/f", &inner, "f"), (&inner, "f", &outer, "d/f")] {
         cut(one, name, WriteMode::Replace, b"0123");
         assert_eq!(kept(other, same), Some(4));
-        other.write_as(&path(same), WriteMode::Replace, b"bob", true).unwrap().commit().unwrap();
+        other
+            .write(&path(same), WriteMode::Replace, Keep::Bytes(b"bob"))
+            .unwrap()
+            .commit()
+            .unwrap();
         other.remove(&path(same)).unwrap();
         assert_eq!((kept(one, name), tree.names_with_records("d")), (None, vec![]));
     }
@@ -115,7 +123,8 @@ fn an_append_ends_records_only_once_it_is_stored_fs_15_fs_16() {
         tree.put("f", "old content");
         cut(&storage, "f", WriteMode::Replace, b"0123");
         let append = || {
-            let mut append = storage.write_as(&path("f"), WriteMode::Append, b"bob", true).unwrap();
+            let mut append =
+                storage.write(&path("f"), WriteMode::Append, Keep::Bytes(b"bob")).unwrap();
             append.write_all(b"+more").unwrap();
             append
         };

@@ -182,7 +182,7 @@ fn garage_supports_the_storage_contract_with_a_killed_node() {
     works(&engine);
     let storage = on_engine(&engine, "");
     let bytes = content(2 * PART + 9);
-    let mut upload = storage.write_as(&path("running"), WriteMode::Create, USER, true).unwrap();
+    let mut upload = storage.write(&path("running"), WriteMode::Create, Keep::Bytes(USER)).unwrap();
     upload.write_all(&bytes[..PART + 3]).unwrap();
     engine.kill_a_node();
     upload.write_all(&bytes[PART + 3..]).unwrap();

@@ -98,7 +98,7 @@ fn fill(storage: &SharedQuota, round: usize) -> Option<Kind> {
     for number in 0.. {
         let put = || {
             let name = path(&format!("b{round}-{number}"));
-            let mut upload = storage.write_as(&name, WriteMode::Replace, USER, true)?;
+            let mut upload = storage.write(&name, WriteMode::Replace, Keep::Bytes(USER))?;
             upload.write_all(&content(LENGTH))?;
             upload.commit()
         };

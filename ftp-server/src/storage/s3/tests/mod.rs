@@ -76,14 +76,14 @@ fn read(storage: &S3Storage, name: &str) -> Result<Vec<u8>, StorageError> {
 }
 
 fn put(storage: &S3Storage, name: &str, mode: WriteMode, bytes: &[u8]) -> Result<(), StorageError> {
-    let mut upload = storage.write_as(&path(name), mode, USER, true)?;
+    let mut upload = storage.write(&path(name), mode, Keep::Bytes(USER))?;
     upload.write_all(bytes)?;
     upload.commit()
 }
 
 /// Interrupts an upload after these bytes.
 fn cut(storage: &S3Storage, name: &str, mode: WriteMode, bytes: &[u8]) {
-    let mut upload = storage.write_as(&path(name), mode, USER, true).unwrap();
+    let mut upload = storage.write(&path(name), mode, Keep::Bytes(USER)).unwrap();
     upload.write_all(bytes).unwrap();
     upload.abort(StreamEnd::Cut);
 }

@@ -50,7 +50,7 @@ fn the_reported_partial_size_is_always_below_the_file_size_fs_15() {
     let storage = on(&fake);
     let bytes = content(2 * PART);
     // All bytes have arrived and the last part is stored, but the file is not published.
-    let mut upload = storage.write_as(&path("f"), WriteMode::Create, USER, true).unwrap();
+    let mut upload = storage.write(&path("f"), WriteMode::Create, Keep::Bytes(USER)).unwrap();
     upload.write_all(&bytes).unwrap();
     upload.flush().unwrap();
     while !upload.ready().unwrap() {}
@@ -64,7 +64,7 @@ fn the_reported_partial_size_is_always_below_the_file_size_fs_15() {
 
 /// Writes bytes to a new file, and waits until the store has `parts` parts of it.
 fn write(storage: &S3Storage, fake: &Fake, bytes: &[u8], parts: usize) -> Box<dyn Upload> {
-    let mut upload = storage.write_as(&path("f"), WriteMode::Replace, USER, true).unwrap();
+    let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
     upload.write_all(bytes).unwrap();
     wait_until("the parts are stored", || upload.ready().unwrap() && fake.parts() == parts);
     upload
@@ -82,7 +82,7 @@ fn the_note_of_a_running_upload_is_renewed_fs_18() {
         fake.age(9);
         let before = fake.last_change(".ftp-server/");
         wait_until("the note is renewed", || fake.last_change(".ftp-server/") > before);
-        let refused = other.write_as(&path("f"), WriteMode::Resume(PART as u64), USER, true);
+        let refused = other.write(&path("f"), WriteMode::Resume(PART as u64), Keep::Bytes(USER));
         assert_eq!(kind(refused), Some(Kind::Busy));
     }
     upload.abort(StreamEnd::Cut);
@@ -101,7 +101,7 @@ fn complete_parts_of_a_dead_server_can_be_resumed_fs_15() {
     // The last stored part could be the end of the file.
     let size = told(&other, "f").unwrap();
     assert_eq!(size, 2 * PART as u64);
-    let inside = other.write_as(&path("f"), WriteMode::Resume(size - 1), USER, true);
+    let inside = other.write(&path("f"), WriteMode::Resume(size - 1), Keep::Bytes(USER));
     assert_eq!(kind(inside), Some(Kind::BadRestart));
     let rest = &bytes[usize::try_from(size).unwrap()..];
     put(&other, "f", WriteMode::Resume(size), rest).unwrap();
@@ -115,14 +115,14 @@ fn a_text_of_a_dead_server_is_not_resumed_as_an_image_fs_15() {
     let (one, other) = (on(&fake), on(&fake));
     put(&one, "f", WriteMode::Replace, b"old").unwrap();
     let bytes = content(3 * PART + 9);
-    let mut upload = one.write_as(&path("f"), WriteMode::Replace, USER, false).unwrap();
+    let mut upload = one.write(&path("f"), WriteMode::Replace, Keep::Record(USER)).unwrap();
     upload.write_all(&bytes).unwrap();
     wait_until("the parts are stored", || upload.ready().unwrap() && fake.parts() == 3);
     // Simulates the death of the server: nothing ends the upload.
     std::mem::forget(upload);
     fake.age_below(".ftp-server/", 100);
     assert_eq!(unfinished(&other, Some(USER)).map(|found| found.kept), Some(0));
-    let resumed = other.write_as(&path("f"), WriteMode::Resume(5), USER, true);
+    let resumed = other.write(&path("f"), WriteMode::Resume(5), Keep::Bytes(USER));
     assert_eq!(kind(resumed), Some(Kind::BadRestart));
     put(&other, "f", WriteMode::Replace, &bytes).unwrap();
     assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 0));
@@ -159,7 +159,7 @@ fn a_server_notices_that_its_upload_was_taken_over_fs_18() {
     wait_until("the other server takes the upload up", || {
         // As if the server had not renewed its notes for a while.
         fake.age(100);
-        resumed = other.write_as(&path("f"), WriteMode::Resume(PART as u64), USER, true).ok();
+        resumed = other.write(&path("f"), WriteMode::Resume(PART as u64), Keep::Bytes(USER)).ok();
         resumed.is_some()
     });
     wait_until("the first one notices", || kind(first.ready()) == Some(Kind::Busy));
@@ -179,7 +179,7 @@ fn two_sessions_of_one_upload_never_mix_their_bytes_fs_18() {
     let mut first = write(&one, &fake, &bytes[..2 * PART + 1], 2);
     fake.age(100);
     let mut second =
-        other.write_as(&path("f"), WriteMode::Resume(PART as u64), USER, true).unwrap();
+        other.write(&path("f"), WriteMode::Resume(PART as u64), Keep::Bytes(USER)).unwrap();
     let changed: Vec<u8> = bytes.iter().map(|byte| byte ^ 1).collect();
     second.write_all(&changed[PART..3 * PART + 1]).unwrap();
     while !second.ready().unwrap() {}
@@ -227,7 +227,7 @@ fn partial_files_are_removed_with_their_file_or_directory_fs_15_cm_87() {
         kept(length);
         fake.age(12 * 3_600);
         assert_eq!(told(&storage, "f"), None);
-        let refused = storage.write_as(&path("f"), WriteMode::Resume(4), USER, true);
+        let refused = storage.write(&path("f"), WriteMode::Resume(4), Keep::Bytes(USER));
         assert_eq!(kind(refused), Some(Kind::BadRestart));
         // After a while, the store sweeps by itself.
         assert!(store_at(&fake).sweep().unwrap() <= 1);
@@ -286,8 +286,8 @@ fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
     for length in [10, PART + 10] {
         let size = length as u64;
         cut(&storage, "f", WriteMode::Replace, &content(length));
-        let first = storage.write_as(&path("f"), WriteMode::Resume(size), USER, true).unwrap();
-        let second = storage.write_as(&path("f"), WriteMode::Resume(size), USER, true);
+        let first = storage.write(&path("f"), WriteMode::Resume(size), Keep::Bytes(USER)).unwrap();
+        let second = storage.write(&path("f"), WriteMode::Resume(size), Keep::Bytes(USER));
         assert_eq!(kind(second), Some(Kind::Busy));
         assert!(unfinished(&storage, Some(USER)).unwrap().is_running);
         // A third upload starts from the beginning and completes first.
@@ -313,7 +313,7 @@ fn a_failed_upload_keeps_only_bytes_of_earlier_ones_fs_15_hf_17() {
         let mode = if former > 0 { WriteMode::Resume(former as u64) } else { WriteMode::Replace };
         for operation in ["CompleteMultipartUpload", "UploadPart"] {
             fake.fail(operation, 0, 99, Fault::Refuse(503, "SlowDown"));
-            let mut upload = storage.write_as(&path("f"), mode, USER, true).unwrap();
+            let mut upload = storage.write(&path("f"), mode, Keep::Bytes(USER)).unwrap();
             match upload.write_all(&bytes[former..]).and_then(|()| upload.flush()) {
                 Ok(()) => assert_eq!(kind(upload.commit()), Some(Kind::Busy)),
                 Err(_) => upload.abort(StreamEnd::Failed),
@@ -346,7 +346,7 @@ fn an_interrupted_replacement_can_be_resumed_at_every_server_fs_13_fs_15() {
         // Another program stores a file, before and after the upload is resumed.
         cut(&one, "f", WriteMode::Replace, &bytes[..length]);
         let mut upload =
-            one.write_as(&path("f"), WriteMode::Resume(length as u64), USER, true).unwrap();
+            one.write(&path("f"), WriteMode::Resume(length as u64), Keep::Bytes(USER)).unwrap();
         upload.write_all(b"more").unwrap();
         fake.store("f", b"other");
         assert_eq!(kind(upload.commit()), Some(Kind::Exists));
@@ -385,7 +385,7 @@ fn an_overtaken_upload_is_stored_but_leaves_no_record_fs_15_fs_18() {
     let bytes = content(2 * PART + 9);
     for is_cut in [true, false] {
         let mut first = write(&storage, &fake, &bytes[..PART + 1], 1);
-        let mut second = storage.write_as(&path("f"), WriteMode::Replace, USER, true).unwrap();
+        let mut second = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
         second.write_all(b"second").unwrap();
         second.commit().unwrap();
         if is_cut {

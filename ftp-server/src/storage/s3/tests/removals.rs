@@ -57,7 +57,7 @@ fn the_note_of_another_session_stays_on_every_store_fs_18() {
         cut(&one, "f", WriteMode::Create, &bytes);
         let note = fake.keys(".ftp-server/partial/").pop().unwrap();
         let found = super::super::partial::find(&one.inner, &note).unwrap().unwrap();
-        let resumed = other.write_as(&path("f"), WriteMode::Resume(PART as u64), USER, true);
+        let resumed = other.write(&path("f"), WriteMode::Resume(PART as u64), Keep::Bytes(USER));
         let mut resumed = resumed.unwrap();
         super::super::partial::discard(&one.inner, &note, &found).unwrap();
         assert!(fake.content(&note).is_some(), "{is_ignored}");

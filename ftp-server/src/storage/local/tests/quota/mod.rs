@@ -29,7 +29,7 @@ fn store(
     mode: WriteMode,
     length: usize,
 ) -> Result<(), StorageError> {
-    let mut upload = storage.write_as(&path(name), mode, b"ann", true)?;
+    let mut upload = storage.write(&path(name), mode, Keep::Bytes(b"ann"))?;
     let stored = (|| {
         while !upload.prepare()? {}
         for piece in vec![b'n'; length].chunks(100) {
@@ -53,7 +53,7 @@ fn kept(storage: &LocalStorage, name: &str) -> Option<u64> {
 
 /// Interrupts an upload of `length` bytes.
 fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) {
-    let mut upload = storage.write_as(&path(name), mode, b"ann", true).unwrap();
+    let mut upload = storage.write(&path(name), mode, Keep::Bytes(b"ann")).unwrap();
     upload.write_all(&vec![b'c'; length]).unwrap();
     upload.abort(StreamEnd::Cut);
 }
@@ -180,7 +180,7 @@ fn every_operation_keeps_the_quota_count_exact_hp_23() {
         storage.forget(&path("f"), Some(b"ann")).unwrap();
         check("forgotten");
         cut(&storage, "f", WriteMode::Replace, 70);
-        let upload = storage.write_as(&path("f"), WriteMode::Resume(60), b"ann", true).unwrap();
+        let upload = storage.write(&path("f"), WriteMode::Resume(60), Keep::Bytes(b"ann")).unwrap();
         upload.abort(StreamEnd::Failed);
         check("failed");
         cut(&storage, "f", WriteMode::Replace, 70);
@@ -288,7 +288,7 @@ fn each_replaced_file_is_credited_to_one_upload_hp_23() {
     let fill = |upload: &mut Box<dyn Upload>, length: usize| {
         kind(upload.write_all(&vec![b'n'; length]).map_err(StorageError::from))
     };
-    let begin = || storage.write_as(&path("f"), WriteMode::Replace, b"ann", true);
+    let begin = || storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"ann"));
     tree.put("f", [b'o'; 7_000]);
     tree.put("filler", [b'f'; 3_000]);
     storage.files.root.usage().forget();
@@ -409,7 +409,7 @@ fn deny_hardlinks_refuses_files_with_several_names_hp_08() {
         let append = [WriteMode::Append, WriteMode::From(6)];
         assert_eq!(kind(denies.read(&path("f"))), Some(StorageErrorKind::Denied));
         for mode in append.into_iter().chain([WriteMode::From(3)]) {
-            let begun = denies.write(&path("f"), mode);
+            let begun = denies.write(&path("f"), mode, Keep::Nothing);
             assert_eq!(kind(begun), Some(StorageErrorKind::Denied), "{mode:?}");
         }
         assert_eq!(
@@ -424,7 +424,7 @@ fn deny_hardlinks_refuses_files_with_several_names_hp_08() {
         assert_eq!(kind(denies.read(&path("plain"))), None);
         assert_eq!(kind(storage.read(&path("f"))), None);
         for mode in append {
-            drop(storage.write(&path("f"), mode).unwrap());
+            drop(storage.write(&path("f"), mode, Keep::Nothing).unwrap());
         }
         assert_eq!(tree.get("f"), b"secret");
     }
