@@ -474,7 +474,7 @@ fn advice(error: &Error) -> &'static str {
              to confirm the new pin, then use it with --pin"
         }
         Error::Tls(TlsError::Certificate { pin: Some(_), .. }) => {
-            "; use --pin sha256//… to accept this key"
+            "; ask the server's operator to confirm this pin, then use it with --pin"
         }
         Error::Tls(TlsError::DataProtectionRefused(..)) => {
             "; use --tls-data clear to continue without data encryption"
