@@ -122,6 +122,25 @@ fn a_wrong_command_line_names_the_right_one() {
 }
 
 #[test]
+fn a_missing_source_is_named_first_and_nothing_is_sent() {
+    let here = TempRoot::new();
+    here.write("file", b"");
+    // Nothing listens there, and a password is missing.
+    let url = "ftp://u@127.0.0.1:1/dir/";
+    for command in
+        [&["put"][..], &["put", "-c"], &["put", "-r"], &["mirror"], &["mirror", "--dry-run"]]
+    {
+        let ran = run(ftp(command).args(["none", url]).current_dir(here.path()));
+        failed(&ran, 3, "");
+        assert_eq!(ran.stderr, b"ftp-cli: none: No such file or directory\n", "{command:?}");
+    }
+    // A local object of the plan is named alone, too.
+    let ran = run(ftp(&["put", "-r", "file", "ftp://127.0.0.1:1/"]).current_dir(here.path()));
+    failed(&ran, 3, "");
+    assert_eq!(ran.stderr, b"ftp-cli: file: Not a directory\n");
+}
+
+#[test]
 fn a_login_without_a_user_says_that_it_is_anonymous() {
     const HINT: &str = "; this login is anonymous: to name a user, use ftp://USER@HOST/ or -u";
     let (root, here) = (TempRoot::new(), TempRoot::new());
