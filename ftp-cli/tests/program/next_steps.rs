@@ -167,6 +167,16 @@ fn a_login_without_a_user_says_that_it_is_anonymous() {
         let said = String::from_utf8_lossy(&ran.stderr);
         assert_eq!(said.contains(HINT), is_hinted, "{arguments:?} {said}");
     }
+    // The environment names one, and lacks the password.
+    for (command, there, code) in [("ls", &closed, 6), ("put", &open, 8)] {
+        let mut command = ftp(&[command, "-q"]);
+        command.args(["f"].iter().filter(|_| code == 8)).arg(url(there, ""));
+        let ran = in_here(command.env("FTP_USER", "u").env("FTP_PASSWORD", ""));
+        ran.exited(code);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let hint = "; this login is anonymous: FTP_USER is set, but FTP_PASSWORD is empty";
+        assert!(said.contains(hint) && !said.contains("to name a user"), "{said}");
+    }
     // The environment names one.
     let mut put = ftp(&["put", "f", &url(&closed, "")]);
     in_here(put.env("FTP_USER", "u").env("FTP_PASSWORD", "p")).exited(0);
