@@ -189,8 +189,8 @@ pub(crate) struct Failure {
     /// Whether events of `--json` have already reported the failure, or the failures that it sums
     /// up.
     pub(crate) reported: bool,
-    /// Whether the message names its server.
-    pub(crate) names_server: bool,
+    /// Whether the message names its server, or a local object that it is about.
+    pub(crate) is_named: bool,
     /// Whether the message says what to do about the cause.
     pub(crate) is_explained: bool,
 }
@@ -220,7 +220,7 @@ impl Failure {
                 _ => Recovery::Impossible,
             },
             reported: false,
-            names_server: false,
+            is_named: false,
             is_explained: false,
         }
     }
@@ -254,12 +254,12 @@ impl Failure {
 
     /// Prefixes the message with its URL, which names the server.
     pub(crate) fn context_url(self, url: &FtpUrl) -> Self {
-        Self { names_server: true, ..self.context(url) }
+        Self { is_named: true, ..self.context(url) }
     }
 
     /// Prefixes the message with its object, unless the message already names a server.
     pub(crate) fn context_unless_named(self, what: impl std::fmt::Display) -> Self {
-        if self.names_server { self } else { self.context(what) }
+        if self.is_named { self } else { self.context(what) }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -417,7 +417,8 @@ impl From<&TreeFault> for Failure {
         let (objects, after) = (fault.objects(), fault.after());
         let message = format!("{before}{objects}{}{after}{hint}", failure.message);
         let (fatal, recovery) = (fault.ends_run(), fault.recovery());
-        Self { message, fatal, recovery, ..failure }
+        let is_named = failure.is_named || failure.exit == Exit::Local;
+        Self { message, fatal, recovery, is_named, ..failure }
     }
 }
 
@@ -474,7 +475,7 @@ fn advice(error: &Error) -> &'static str {
              to confirm the new pin, then use it with --pin"
         }
         Error::Tls(TlsError::Certificate { pin: Some(_), .. }) => {
-            "; use --pin sha256//… to accept this key"
+            "; ask the server's operator to confirm this pin, then use it with --pin"
         }
         Error::Tls(TlsError::DataProtectionRefused(..)) => {
             "; use --tls-data clear to continue without data encryption"

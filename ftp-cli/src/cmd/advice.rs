@@ -4,9 +4,10 @@ use crate::console::output::Messages;
 use crate::exit::{Exit, Failure};
 use crate::options::{Command, Options, urls};
 
-/// What to do if nothing has named a user.
-pub(crate) const ANONYMOUS: &str =
-    "; this login is anonymous: to name a user, use ftp://USER@HOST/ or -u";
+/// Returns the hint for a login that is anonymous for want of a user or a password.
+pub(crate) fn anonymous(why: &str) -> String {
+    format!("; this login is anonymous: {why}")
+}
 
 /// Commands that change a server.
 const WRITERS: [Command; 8] = [
@@ -43,9 +44,9 @@ pub(super) fn advised(
         && changes
         && failure.exit != Exit::Login
         && !failure.is_explained
-        && messages.usage().is_anonymous()
+        && let Some(why) = messages.usage().anonymous()
     {
-        hint.push_str(ANONYMOUS);
+        hint.push_str(&anonymous(why));
     }
     Failure { message: failure.message + &hint, ..failure }
 }

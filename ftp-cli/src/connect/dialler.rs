@@ -11,7 +11,7 @@ use ftp_proto::{AddressClass, FtpUrl, RepresentationType};
 use super::credentials::{Credentials, VARIABLE};
 use super::proxies::{Chosen, Proxies, Route};
 use super::tls_options::{self, TlsOptions};
-use crate::cmd::advice::ANONYMOUS;
+use crate::cmd::advice::anonymous;
 use crate::console::output::Messages;
 use crate::console::signals::Cleanup;
 use crate::exit::Failure;
@@ -283,14 +283,14 @@ impl Dialler {
             if client.tls().is_none() {
                 failure = tls_options::without_tls(&error, failure);
             }
-            if credentials.is_default && failure.is_refused_login() {
-                failure = failure.hinted(ANONYMOUS);
+            if let Some(why) = credentials.unnamed.filter(|_| failure.is_refused_login()) {
+                failure = failure.hinted(&anonymous(why));
             }
             // With an FTP proxy, the refusal may be the proxy's.
             Failure { message: failure.message + &about_proxy(&error, &way), ..failure }
         })?;
-        if credentials.is_default {
-            messages.usage().note_anonymous();
+        if let Some(why) = credentials.unnamed {
+            messages.usage().note_anonymous(why);
         }
         if options.has("compress") && !client.compresses()? {
             let note = "the server does not offer MODE Z: data is not compressed";

@@ -538,8 +538,8 @@ pub(crate) struct Usage {
     pub(crate) counts: Counts,
     files: AtomicU64,
     bytes: AtomicU64,
-    /// Whether a login was anonymous because nothing has named a user.
-    anonymous: AtomicBool,
+    /// Why a login was anonymous, if nothing has named a user.
+    anonymous: OnceLock<&'static str>,
     /// The least number of connections that a server allows, if one has refused a connection.
     allowed: Mutex<Option<usize>>,
 }
@@ -550,12 +550,12 @@ impl Usage {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_anonymous(&self) {
-        self.anonymous.store(true, Ordering::Relaxed);
+    pub(crate) fn note_anonymous(&self, why: &'static str) {
+        let _ = self.anonymous.set(why);
     }
 
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.anonymous.load(Ordering::Relaxed)
+    pub(crate) fn anonymous(&self) -> Option<&'static str> {
+        self.anonymous.get().copied()
     }
 
     pub(crate) fn note_allowed(&self, connections: Option<usize>) {

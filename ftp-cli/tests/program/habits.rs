@@ -418,11 +418,15 @@ fn an_empty_source_deletes_files_only_with_max_delete() {
     for arguments in [
         &["mirror", "--delete", "unmounted", &url][..],
         &["mirror", "--delete", &none, "mine"],
-        &["mirror", "--delete", "--dry-run", "unmounted", &url],
         &["mirror", "--delete", "only-links", &url],
     ] {
         failed(&in_directory(&here, arguments), 15, "the source has no file");
     }
+    let ran = in_directory(&here, &["mirror", "--delete", "--dry-run", "unmounted", &url]);
+    ran.exited(15);
+    assert_eq!(ran.stdout, b"remove a\nremove b\n");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("the run would do nothing: the source has no files"), "{said}");
     assert_eq!(
         (server.root.read("www/a"), here.read("mine/a")),
         (b"www/a".to_vec(), b"mine/a".to_vec())

@@ -241,6 +241,13 @@ fn exceeding_max_delete_deletes_nothing() {
     let url = server.url("tree");
     let ran = mirror(&["--delete", "--max-delete", "3"], &url, shown(&target));
     failed(&ran, 15, "4 objects would be deleted, but --max-delete is 3; nothing was done");
+    // A dry run says the same, after each object.
+    let ran = mirror(&["--dry-run", "--delete", "--max-delete", "3"], &url, shown(&target));
+    ran.exited(15);
+    assert_eq!(ran.stdout, b"copy new\nremove a\nremove b\nremove d/c\nremove d\n");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    let limit = ": 4 objects would be deleted, but --max-delete is 3; the run would do nothing; ";
+    assert!(said.contains("dry run, nothing changed: ") && said.contains(limit), "{said}");
     assert_eq!(here.tree().len(), 5);
     mirror(&["--delete", "--max-delete", "4"], &url, shown(&target)).exited(0);
     assert_eq!(here.tree().len(), 2);

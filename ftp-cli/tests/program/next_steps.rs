@@ -122,6 +122,25 @@ fn a_wrong_command_line_names_the_right_one() {
 }
 
 #[test]
+fn a_missing_source_is_named_first_and_nothing_is_sent() {
+    let here = TempRoot::new();
+    here.write("file", b"");
+    // Nothing listens there, and a password is missing.
+    let url = "ftp://u@127.0.0.1:1/dir/";
+    for command in
+        [&["put"][..], &["put", "-c"], &["put", "-r"], &["mirror"], &["mirror", "--dry-run"]]
+    {
+        let ran = run(ftp(command).args(["none", url]).current_dir(here.path()));
+        failed(&ran, 3, "");
+        assert_eq!(ran.stderr, b"ftp-cli: none: No such file or directory\n", "{command:?}");
+    }
+    // A local object of the plan is named alone, too.
+    let ran = run(ftp(&["put", "-r", "file", "ftp://127.0.0.1:1/"]).current_dir(here.path()));
+    failed(&ran, 3, "");
+    assert_eq!(ran.stderr, b"ftp-cli: file: Not a directory\n");
+}
+
+#[test]
 fn a_login_without_a_user_says_that_it_is_anonymous() {
     const HINT: &str = "; this login is anonymous: to name a user, use ftp://USER@HOST/ or -u";
     let (root, here) = (TempRoot::new(), TempRoot::new());
@@ -147,6 +166,16 @@ fn a_login_without_a_user_says_that_it_is_anonymous() {
         ran.exited(code);
         let said = String::from_utf8_lossy(&ran.stderr);
         assert_eq!(said.contains(HINT), is_hinted, "{arguments:?} {said}");
+    }
+    // The environment names one, and lacks the password.
+    for (command, there, code) in [("ls", &closed, 6), ("put", &open, 8)] {
+        let mut command = ftp(&[command, "-q"]);
+        command.args(["f"].iter().filter(|_| code == 8)).arg(url(there, ""));
+        let ran = in_here(command.env("FTP_USER", "u").env("FTP_PASSWORD", ""));
+        ran.exited(code);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let hint = "; this login is anonymous: FTP_USER is set, but FTP_PASSWORD is empty";
+        assert!(said.contains(hint) && !said.contains("to name a user"), "{said}");
     }
     // The environment names one.
     let mut put = ftp(&["put", "f", &url(&closed, "")]);

@@ -149,7 +149,14 @@ fn last_match(globs: &[Glob], path: &[u8], is_directory: bool) -> Option<bool> {
 
 impl Ignored {
     /// Reads the ignore file in a directory, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid pattern, and `Local` if the directory or the file cannot be
+    /// read.
     fn at(top: &Path) -> Result<Self, Failure> {
+        // A missing source fails before a prompt for a password.
+        std::fs::metadata(top).map_err(|error| Failure::local(shown_path(top), &error))?;
         let file = top.join(IGNORE_FILE);
         let globs = match std::fs::read(&file) {
             Ok(text) => listed(&shown_path(&file), &text)?,

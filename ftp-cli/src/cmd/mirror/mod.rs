@@ -13,15 +13,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
-use ftp_client::tree::{Action, Excess, PlannedStep, SyncOptions, TreeSide};
+use ftp_client::tree::{Action, Excess, PlannedStep, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
 use log::LevelFilter;
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
 use self::options::MirrorOptions;
 use crate::connect::credentials::Finder;
-use crate::connect::sessions::RetryObserver;
-use crate::connect::sessions::Sessions;
+use crate::connect::sessions::{RetryObserver, Sessions};
 use crate::console::output as trace;
 use crate::console::progress::{Board, When, is_talkative};
 use crate::console::signals::Cleanup;
@@ -235,7 +234,7 @@ impl<'a> Mirror<'a> {
         let observer = self.observer(stdio);
         let retrying = self.wanted.transfer.retrying;
         let planning = PlanDisplay::new(url, retrying, &observer);
-        let sync = ftp_client::tree::TreeSync::plan(from, to, options, &planning);
+        let sync = TreeSync::plan(from, to, options, &planning);
         let sync = sync.map_err(|error| planning.failure(&error).context_unless_named(url))?;
         // The system's `cp -r` creates a directory with the source's name in an existing target.
         let is_cp = self.options.synonym() == Some("cp");
@@ -275,38 +274,14 @@ impl<'a> Mirror<'a> {
         RetryObserver::new(self.options, stdio, &self.cleanup)
     }
 
-    /// Checks the limits of the plan. With `--dry-run`, prints the plan and returns true: the run
-    /// is complete.
+    /// Checks the limits of the plan. With `--dry-run`, prints the plan first and returns true: the
+    /// run is complete.
     ///
     /// # Errors
     ///
-    /// Returns `Limit` if more objects would be removed than `--max-delete` allows. Without
-    /// `--max-delete`, returns `Limit` if objects would be removed although the source has no
-    /// files. With `--dry-run`, returns `Partial` if objects cannot be mirrored.
-    fn is_decided(
-        &self,
-        sync: &ftp_client::tree::TreeSync<'_>,
-        stdio: &mut Stdio,
-    ) -> Result<bool, Failure> {
-        match sync.excess() {
-            Some(Excess::TooMany { planned, most }) => {
-                let is_renamed = sync.steps().any(|step| step.action == Action::Rename);
-                let what = if is_renamed { "deleted or renamed" } else { "deleted" };
-                let message = format!(
-                    "{} would be {what}, but --max-delete is {most}; nothing was done; raise --max-delete to do it",
-                    counted(planned, "object")
-                );
-                return Err(Failure::new(Exit::Limit, message));
-            }
-            Some(Excess::EmptySource { planned }) => {
-                let message = format!(
-                    "nothing was done: the source has no files, and {} would be deleted; to delete them, add --max-delete {planned}",
-                    counted(planned, "object")
-                );
-                return Err(Failure::new(Exit::Limit, message));
-            }
-            _ => {}
-        }
+    /// Returns the failure of [`limit`](Self::limit). With `--dry-run`, returns `Partial` if objects
+    /// cannot be mirrored.
+    fn is_decided(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result<bool, Failure> {
         self.wanted.filter.check()?;
         self.warn_of_patterns(sync, stdio);
         if self.is_talkative {
@@ -315,18 +290,17 @@ impl<'a> Mirror<'a> {
         if !self.options.is_quiet() {
             sync.notes().for_each(|note| stdio.messages.say(note));
         }
+        let limit = self.limit(sync);
         if !self.wanted.is_dry {
-            return Ok(false);
+            return limit.map_or(Ok(false), Err);
         }
         self.print(sync, stdio)?;
         let mut last = None;
-        let mut count = 0;
         for fault in sync.failures() {
             let failure = Failure::from(fault);
             stdio.messages.say(&failure.message);
             self.events.failed(&failure, |error| error);
             last = Some(failure);
-            count += 1;
         }
         if let Some(first) = sync.withheld() {
             let wanted = &self.wanted;
@@ -335,12 +309,35 @@ impl<'a> Mirror<'a> {
             stdio.messages.say(message);
         }
         self.sum_up_plan(sync, stdio);
-        match last {
-            None => Ok(true),
-            Some(last) => {
-                let message = format!("{} cannot be mirrored", counted(count, "object"));
-                Err(Failure { exit: Exit::Partial, message, reported: true, ..last })
+        let Some(last) = last.filter(|_| limit.is_none()) else {
+            return limit.map_or(Ok(true), Err);
+        };
+        let message = format!("{} cannot be mirrored", counted(sync.failures().count(), "object"));
+        Err(Failure { exit: Exit::Partial, message, reported: true, ..last })
+    }
+
+    /// Returns the failure `Limit` if more objects would be removed than `--max-delete` allows, or
+    /// any without `--max-delete` although the source has no files.
+    fn limit(&self, sync: &TreeSync<'_>) -> Option<Failure> {
+        let is_dry = self.wanted.is_dry;
+        let nothing = if is_dry { "the run would do nothing" } else { "nothing was done" };
+        let message = match sync.excess()? {
+            Excess::TooMany { planned, most } => {
+                let is_renamed = sync.steps().any(|step| step.action == Action::Rename);
+                let what = if is_renamed { "deleted or renamed" } else { "deleted" };
+                let objects = counted(planned, "object");
+                format!(
+                    "{objects} would be {what}, but --max-delete is {most}; {nothing}; raise --max-delete to do it"
+                )
             }
-        }
+            Excess::EmptySource { planned } => {
+                let objects = counted(planned, "object");
+                format!(
+                    "{nothing}: the source has no files, and {objects} would be deleted; to delete them, add --max-delete {planned}"
+                )
+            }
+            _ => return None,
+        };
+        Some(Failure::item(Exit::Limit, message))
     }
 }

@@ -23,9 +23,8 @@ use rustix::fs::OFlags;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
 use rustix::termios::tcgetattr;
 
-use super::netrc;
+use super::netrc::{self, NetrcEntry, unfit};
 use super::secret::{Secret, read_line};
-use crate::connect::netrc::unfit;
 use crate::console::output::{Messages, Printable};
 use crate::console::signals::{EchoOff, Running, watch};
 use crate::display::{shown, shown_path};
@@ -49,8 +48,8 @@ pub(crate) struct Credentials {
     pub(crate) from_url: bool,
     /// Whether the user is named, not anonymous.
     pub(crate) is_personal: bool,
-    /// Whether the login is anonymous because nothing names a user.
-    pub(crate) is_default: bool,
+    /// If the login is anonymous because nothing names a user: what is missing, or what to do.
+    pub(crate) unnamed: Option<&'static str>,
 }
 
 /// A user at a host and port.
@@ -70,8 +69,9 @@ pub(crate) struct Finder<'a> {
     environment: Option<OsString>,
     /// Value of [`USER`], if the environment has a password.
     environment_user: Option<OsString>,
-    /// The part of a login that the environment lacks, if it has the other part or an empty value.
-    lacks: Option<&'static str>,
+    /// The part of a login that the environment lacks, if it has the other part or an empty value;
+    /// and what its password lacks, for another user.
+    lacks: (Option<&'static str>, Option<&'static str>),
     home: Option<OsString>,
     /// The password source that an option names, opened when the first account needs it.
     given: Option<PasswordSource>,
@@ -84,7 +84,7 @@ impl<'a> Finder<'a> {
         let home = std::env::var_os("HOME");
         let messages = messages.clone();
         let (given, found) = (None, Vec::new());
-        let (environment, environment_user, lacks) = (None, None, None);
+        let (environment, environment_user, lacks) = (None, None, (None, None));
         let mut this =
             Self { options, messages, environment, environment_user, lacks, home, given, found };
         this.set_environment(std::env::var_os(VARIABLE), std::env::var_os(USER));
@@ -93,8 +93,10 @@ impl<'a> Finder<'a> {
 
     fn set_environment(&mut self, password: Option<OsString>, user: Option<OsString>) {
         let is_empty = |value: &Option<OsString>| value.as_ref().map(|value| value.is_empty());
-        self.lacks = match (is_empty(&user), is_empty(&password)) {
-            (_, Some(true)) => Some("FTP_PASSWORD is empty"),
+        let lacks = match (is_empty(&user), is_empty(&password)) {
+            (Some(false), Some(true)) => Some("FTP_USER is set, but FTP_PASSWORD is empty"),
+            (Some(true), Some(true)) => Some("FTP_USER and FTP_PASSWORD are empty"),
+            (None, Some(true)) => Some("FTP_PASSWORD is empty, and nothing names a user"),
             (Some(true), _) => Some("FTP_USER is empty"),
             // A hook of a server has the name of the server's user.
             (Some(false), None) if std::env::var_os("FTP_PEER").is_none() => {
@@ -102,6 +104,8 @@ impl<'a> Finder<'a> {
             }
             _ => None,
         };
+        let is_vain = is_empty(&password) == Some(true);
+        self.lacks = (lacks, is_vain.then_some("FTP_PASSWORD is empty"));
         self.environment = password.filter(|password| !password.is_empty());
         self.environment_user = user.filter(|user| !user.is_empty() && self.environment.is_some());
     }
@@ -177,7 +181,8 @@ impl<'a> Finder<'a> {
         Ok(found)
     }
 
-    /// Tries the sources in order.
+    /// Tries the sources in order. `takes_line` is false for a copy between servers, if the URL has a
+    /// password or no user.
     fn look_for(
         &mut self,
         user: Option<&[u8]>,
@@ -190,9 +195,15 @@ impl<'a> Finder<'a> {
         {
             return Ok(Credentials::of(user, password));
         }
+        // Copies between servers have neither -u nor a user of the environment.
+        let (lacks, to_name) = match takes_line {
+            true => (self.lacks.0, "to name a user, use ftp://USER@HOST/ or -u"),
+            false => (None, "to name a user, use ftp://USER@HOST/"),
+        };
         if let Some(password) = of_url {
             let found = Credentials::of(user.unwrap_or(ANONYMOUS), Secret::new(password));
-            return Ok(Credentials { from_url: found.is_personal, ..found });
+            let unnamed = user.is_none().then_some(to_name);
+            return Ok(Credentials { from_url: found.is_personal, unnamed, ..found });
         }
         if let Some(user) = user.filter(|user| !is_anonymous(user))
             && let Some(password) = self.of_environment()
@@ -200,15 +211,14 @@ impl<'a> Finder<'a> {
             return Ok(Credentials::of(user, password));
         }
         let entry = self.of_netrc(url.host(), user)?;
-        let has_entry = entry.is_some();
+        let lacks_password = match &entry {
+            Some(_) => Some("the entry in netrc has no password"),
+            None => self.lacks.1,
+        };
         let (login, password, account) =
             entry.map_or((None, None, None), |entry| (entry.login, entry.password, entry.account));
-        let is_default = user.is_none() && login.is_none();
-        let lacks = match has_entry && password.is_none() {
-            true => Some("the entry in netrc has no password"),
-            false => self.lacks,
-        };
-        if let Some(lacks) = lacks.filter(|_| is_default) {
+        let unnamed = user.or(login.as_deref()).is_none().then_some(lacks.unwrap_or(to_name));
+        if let Some(lacks) = lacks.filter(|_| unnamed.is_some()) {
             self.note(format_args!("{lacks}: this login is anonymous"));
         }
         let user = user.or(login.as_deref()).unwrap_or(ANONYMOUS);
@@ -219,10 +229,10 @@ impl<'a> Finder<'a> {
             // If only netrc names the user, the environment can still supply the password.
             None => match self.of_environment() {
                 Some(password) => password,
-                None => self.ask(user, url, lacks)?,
+                None => self.ask(user, url, lacks_password)?,
             },
         };
-        Ok(Credentials { account, is_default, ..Credentials::of(user, password) })
+        Ok(Credentials { account, unnamed, ..Credentials::of(user, password) })
     }
 
     /// Returns the next line of an option's source, if there is one.
@@ -244,11 +254,7 @@ impl<'a> Finder<'a> {
 
     /// Returns the entry in the option's netrc file, or in ~/.netrc. Other programs use ~/.netrc
     /// too, so its only error is a password that other users can access.
-    fn of_netrc(
-        &self,
-        host: &str,
-        user: Option<&[u8]>,
-    ) -> Result<Option<netrc::NetrcEntry>, Failure> {
+    fn of_netrc(&self, host: &str, user: Option<&[u8]>) -> Result<Option<NetrcEntry>, Failure> {
         let named = match self.options.last_of(&["no-netrc", "netrc-file"]) {
             Some("no-netrc") => return Ok(None),
             Some(_) => self.options.value("netrc-file").map(PathBuf::from),
@@ -281,8 +287,7 @@ impl<'a> Finder<'a> {
             }
             _ => {}
         }
-        let has_secret =
-            |entry: &netrc::NetrcEntry| entry.password.is_some() || entry.account.is_some();
+        let has_secret = |entry: &NetrcEntry| entry.password.is_some() || entry.account.is_some();
         match unfit.filter(|_| found.as_ref().is_some_and(has_secret)) {
             Some(why) => {
                 let message = format!("{name}: password for {host} ignored: {why}");
@@ -319,8 +324,8 @@ impl<'a> Finder<'a> {
 impl Credentials {
     fn of(user: &[u8], password: Secret) -> Self {
         let is_personal = !is_anonymous(user);
-        let (user, account, from_url, is_default) = (user.to_vec(), None, false, false);
-        Self { user, password, account, from_url, is_personal, is_default }
+        let (user, account, from_url, unnamed) = (user.to_vec(), None, false, None);
+        Self { user, password, account, from_url, is_personal, unnamed }
     }
 }
 

@@ -125,38 +125,83 @@ fn the_environment_names_a_user_only_with_its_password_li_01() {
 
 #[test]
 fn half_a_login_is_named_li_01() {
+    const NAME: &str = "to name a user, use ftp://USER@HOST/ or -u";
     let home = tempfile::tempdir().unwrap();
     let netrc = home.path().join(".netrc");
-    fs::write(&netrc, "machine n login m\n").unwrap();
+    fs::write(&netrc, "machine n login m\nmachine w login m password q\nmachine y password z")
+        .unwrap();
     fs::set_permissions(&netrc, Permissions::from_mode(0o600)).unwrap();
-    for (url, user, password, want) in [
-        (
-            "ftp://h/",
-            Some("ci"),
-            Some(""),
-            "warning: FTP_PASSWORD is empty: this login is anonymous",
-        ),
-        ("ftp://h/", Some(""), Some(""), "warning: FTP_PASSWORD is empty: this login"),
-        ("ftp://h/", Some(""), Some("p"), "warning: FTP_USER is empty: this login"),
-        ("ftp://h/", Some("ci"), None, "warning: FTP_USER is set, but FTP_PASSWORD is not: this"),
-        ("ftp://u@h/", None, Some(""), "for user u at h: FTP_PASSWORD is empty; set FTP_PASSWORD"),
-        ("ftp://n/", None, None, "m at n: the entry in netrc has no password; set FTP_PASSWORD"),
-        ("ftp://h/", None, None, ""),
-        ("ftp://u@h/", Some(""), Some("p"), ""),
+    // What a refused anonymous login lacks; or the failure before a connection, after "no
+    // password"; or nothing, for a login with a name and a password, or an anonymous one by choice.
+    for (line, user, password, want) in [
+        // Nothing but the environment can name a user.
+        ("ls ftp://h/", None, None, NAME),
+        ("ls ftp://h/", None, Some(""), "FTP_PASSWORD is empty, and nothing names a user"),
+        ("ls ftp://h/", None, Some("p"), NAME),
+        ("ls ftp://h/", Some(""), None, "FTP_USER is empty"),
+        ("ls ftp://h/", Some(""), Some(""), "FTP_USER and FTP_PASSWORD are empty"),
+        ("ls ftp://h/", Some(""), Some("p"), "FTP_USER is empty"),
+        ("ls ftp://h/", Some("ci"), None, "FTP_USER is set, but FTP_PASSWORD is not"),
+        ("ls ftp://h/", Some("ci"), Some(""), "FTP_USER is set, but FTP_PASSWORD is empty"),
+        ("ls ftp://h/", Some("ci"), Some("p"), ""),
+        // netrc has no user for this host.
+        ("ls ftp://y/", None, None, NAME),
+        ("ls ftp://y/", Some("ci"), Some(""), "FTP_USER is set, but FTP_PASSWORD is empty"),
+        // The URL or -u names a user.
+        ("ls ftp://u@h/", None, None, "no password for user u at h: set FTP_PASSWORD, or"),
+        ("ls -u u ftp://h/", None, None, "no password for user u at h: set FTP_PASSWORD, or"),
+        ("ls ftp://u@h/", None, Some(""), "for user u at h: FTP_PASSWORD is empty; set FTP_"),
+        ("ls ftp://u@h/", None, Some("p"), ""),
+        ("ls ftp://u@h/", Some(""), None, "no password for user u at h: set FTP_PASSWORD, or"),
+        ("ls ftp://u@h/", Some(""), Some("p"), ""),
+        ("ls ftp://u@h/", Some("ci"), None, "no password for user u at h: set FTP_PASSWORD, or"),
+        ("ls ftp://u@h/", Some("ci"), Some(""), "u at h: FTP_PASSWORD is empty; set FTP_"),
+        ("ls ftp://u@y/", None, None, ""),
+        ("ls ftp://anonymous@h/", Some("ci"), Some(""), ""),
+        // The URL has a password.
+        ("ls ftp://u:p@h/", Some("ci"), Some(""), ""),
+        ("ls ftp://:p@h/", None, None, NAME),
+        ("ls ftp://:p@h/", Some("ci"), Some(""), NAME),
+        ("ls -u v ftp://u:p@h/", None, None, "no password for user v at h: set FTP_PASSWORD, or"),
+        // netrc names a user.
+        ("ls ftp://n/", None, None, "m at n: the entry in netrc has no password; set FTP_PASSWORD"),
+        ("ls ftp://n/", Some("ci"), Some(""), "m at n: the entry in netrc has no password; set"),
+        ("ls ftp://n/", None, Some("p"), ""),
+        ("ls ftp://w/", Some("ci"), Some(""), ""),
+        ("ls --no-netrc ftp://w/", None, None, NAME),
+        // A copy between servers has no -u, and takes no user from the environment.
+        ("fxp ftp://h/ ftp://w/", Some("ci"), Some(""), "to name a user, use ftp://USER@HOST/"),
+        ("fxp ftp://h/ ftp://w/", Some("ci"), Some("p"), "to name a user, use ftp://USER@HOST/"),
+        ("fxp ftp://u@h/ ftp://w/", Some("ci"), Some(""), "u at h: FTP_PASSWORD is empty; set"),
     ] {
         let output = tempfile::NamedTempFile::new().unwrap();
         let messages = Messages::new(output.reopen().unwrap(), false);
-        let (_, options) = options::parse(["ls", url].map(OsString::from)).unwrap();
+        let (_, options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
         let mut finder = Finder::new(&options, &messages);
         finder.set_environment(password.map(OsString::from), user.map(OsString::from));
         finder.home = Some(home.path().into());
-        let found = finder.find(&FtpUrl::parse(url.as_bytes()).unwrap());
-        let failure = found.err().map(|failure| failure.message).unwrap_or_default();
-        let said = fs::read_to_string(output.path()).unwrap() + &failure;
-        assert!(
-            if want.is_empty() { said.is_empty() } else { said.contains(want) },
-            "{url}: {said}"
-        );
+        let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
+        let found = match urls.collect::<Vec<_>>().as_slice() {
+            [url] => finder.find(url),
+            [one, other] => finder.find_both([one, other]).map(|[found, _]| found),
+            urls => unreachable!("{urls:?}"),
+        };
+        let context = format!("{line} {user:?} {password:?}");
+        let said = fs::read_to_string(output.path()).unwrap();
+        match found {
+            Ok(found) => {
+                assert_eq!(found.unnamed.unwrap_or_default(), want, "{context}");
+                // It is said before the login, too.
+                let is_warned = want.starts_with("FTP_");
+                let warning = format!("warning: {want}: this login is anonymous");
+                assert_eq!(said.contains(&warning), is_warned, "{context}: {said}");
+                assert!(is_warned || said.is_empty(), "{context}: {said}");
+            }
+            Err(failure) => {
+                assert!(failure.message.contains(want), "{context}: {}", failure.message);
+                assert!(!want.is_empty() && said.is_empty(), "{context}: {}", failure.message);
+            }
+        }
     }
 }
 
