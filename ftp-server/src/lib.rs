@@ -17,7 +17,7 @@
 //!
 //! A [`Storage`] holds the files. [`LocalStorage`] keeps them below one directory,
 //! [`MemoryStorage`] in memory, and `S3Storage` (feature `s3`) in an object store.
-//! [`MountedStorage`] joins several storages in one tree. In tests, [`FaultStorage`] makes any
+//! [`MountedStorage`] joins several storages in one tree. In tests, [`FaultStorage`](testing::FaultStorage) makes any
 //! storage fail.
 //!
 //! An [`Authenticator`] accepts or refuses each login, and chooses the user's storage and rights.
@@ -101,9 +101,9 @@ pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
     Capabilities, Change, Confinement, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind,
-    Fault, FaultStorage, Keep, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage,
-    PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind,
-    StreamEnd, SyncPolicy, Unfinished, Upload, VirtualPath, WriteMode,
+    Keep, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage, PartialPolicy, Quota,
+    RoomFor, Source, Storage, StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Unfinished,
+    Upload, VirtualPath, WriteMode,
 };
 #[cfg(feature = "s3")]
 pub use storage::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};

@@ -5,10 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use ftp_client::{Client, fxp};
-use ftp_server::{
-    Fault, FaultStorage, LocalStorage, Rights, Server, ServerConfig, Storage, StorageCall,
-    Timeouts, VirtualPath,
-};
+use ftp_server::testing::{Fault, FaultStorage, StorageCall};
+use ftp_server::{LocalStorage, Rights, Server, ServerConfig, Storage, Timeouts, VirtualPath};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::Peer;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use ftp_client::{
     Backoff, Canceller, Checksum, Client, Error, Event, FtpUrl, HashAlgorithm, Pool, Retry, get,
 };
-use ftp_server::{Fault, FaultStorage, Limits, MemoryStorage, Rights, Server, ServerConfig};
-use ftp_server::{StorageCall, StorageErrorKind};
+use ftp_server::testing::{Fault, FaultStorage, StorageCall};
+use ftp_server::{Limits, MemoryStorage, Rights, Server, ServerConfig, StorageErrorKind};
 use ftp_tests::content::binary;
 use ftp_tests::port::OwnPort;
 use ftp_tests::root::TempRoot;

@@ -12,7 +12,7 @@ use super::user_storage::{self, Identity, UserStorage};
 use super::values::shown_path;
 use crate::lock::unpoisoned;
 use crate::storage::{ConfinementStatus, Tally};
-use crate::{Capabilities, Keep, LocalConfig, Storage, StorageError};
+use crate::{Capabilities, LocalConfig, Storage, StorageError};
 
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
 /// store.
@@ -213,6 +213,7 @@ mod tests {
     use crate::{VirtualPath, WriteMode};
 
     use super::*;
+    use crate::storage::Keep;
 
     #[test]
     fn quota_usage_is_remembered_between_sessions_hp_23() {

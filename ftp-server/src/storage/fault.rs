@@ -107,10 +107,8 @@ pub enum Fault {
 /// ```
 /// use std::io::Write;
 ///
-/// use ftp_server::{
-///     Fault, FaultStorage, MemoryStorage, Storage, StorageCall, StorageErrorKind, VirtualPath,
-///     WriteMode,
-/// };
+/// use ftp_server::testing::{FaultStorage, StorageCall};
+/// use ftp_server::{///     Fault, MemoryStorage, Storage, StorageErrorKind, VirtualPath, ///     WriteMode, ///};
 ///
 /// // A disk that is full from the third write on.
 /// let storage = FaultStorage::new(MemoryStorage::new()).from(

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Network, ReplyCode};
+use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    Activity, Event, EventKind, EventLog, Fault, FaultStorage, LocalStorage, LogFormat, LogWriter,
-    Login, MemoryStorage, Observer, Refusal, Rights, Server, ServerBuilder, SessionEnd,
-    StorageCall, StorageErrorKind, UserTable, Xferlog,
+    Activity, Event, EventKind, EventLog, LocalStorage, LogFormat, LogWriter, Login, MemoryStorage,
+    Observer, Refusal, Rights, Server, ServerBuilder, SessionEnd, StorageErrorKind, UserTable,
+    Xferlog,
 };
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};

@@ -5,11 +5,11 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, Change, Entries, Entry, Fault, FaultStorage, Keep,
-    LocalConfig, LocalStorage, Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server,
-    Source, Storage, StorageCall, StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath,
-    WriteMode,
+    AuthError, Authenticator, Capabilities, Change, Entries, Entry, Keep, LocalConfig,
+    LocalStorage, Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server, Source, Storage,
+    StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::wait::{at_last, wait_until};

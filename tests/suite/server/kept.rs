@@ -4,10 +4,8 @@
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use ftp_server::{
-    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Rights, Server, Storage,
-    StorageCall, VirtualPath,
-};
+use ftp_server::testing::{Fault, FaultStorage, StorageCall};
+use ftp_server::{LocalConfig, LocalStorage, MemoryStorage, Rights, Server, Storage, VirtualPath};
 use ftp_tests::raw::RawSession;
 use ftp_tests::wait::{at_last, wait_until};
 

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    Entries, Fault, FaultStorage, Keep, LocalStorage, MemoryStorage, Metadata, Rights, Server,
-    Source, Storage, StorageCall, StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
+    Entries, Keep, LocalStorage, MemoryStorage, Metadata, Rights, Server, Source, Storage,
+    StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::wait::{patiently, wait_until};
