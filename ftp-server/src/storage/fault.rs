@@ -107,8 +107,8 @@ pub enum Fault {
 /// ```
 /// use std::io::Write;
 ///
-/// use ftp_server::testing::{FaultStorage, StorageCall};
-/// use ftp_server::{///     Fault, MemoryStorage, Storage, StorageErrorKind, VirtualPath, ///     WriteMode, ///};
+/// use ftp_server::testing::{Fault, FaultStorage, StorageCall};
+/// use ftp_server::{Keep, MemoryStorage, Storage, StorageErrorKind, VirtualPath, WriteMode};
 ///
 /// // A disk that is full from the third write on.
 /// let storage = FaultStorage::new(MemoryStorage::new()).from(
@@ -116,7 +116,8 @@ pub enum Fault {
 ///     3,
 ///     Fault::Fail(StorageErrorKind::NoSpace),
 /// );
-/// let mut upload = storage.write(&VirtualPath::root().join(b"file"), WriteMode::Create, Keep::Nothing)?;
+/// let file = VirtualPath::root().join(b"file");
+/// let mut upload = storage.write(&file, WriteMode::Create, Keep::Nothing)?;
 /// upload.write_all(b"one")?;
 /// upload.write_all(b"two")?;
 /// let full = upload.write_all(b"three").unwrap_err();

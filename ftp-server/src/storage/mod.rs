@@ -587,7 +587,7 @@ pub enum Keep<'a> {
     /// Only the [record](Storage::unfinished): the bytes are those of a text whose lines the server has
     /// converted, so their number says nothing about the client's file.
     Record(&'a [u8]),
-    /// The record and the received bytes, after which this user goes on with [`WriteMode::Resume`].
+    /// The record and the received bytes, after which this user resumes with [`WriteMode::Resume`].
     Bytes(&'a [u8]),
 }
 

@@ -99,7 +99,7 @@ use super::{
 /// ```
 /// use std::io::Read;
 ///
-/// use ftp_server::{LocalStorage, Storage, VirtualPath, WriteMode};
+/// use ftp_server::{Keep, LocalStorage, Storage, VirtualPath, WriteMode};
 ///
 /// # let directory = std::env::temp_dir().join(format!("ftp-local-{}", std::process::id()));
 /// # std::fs::create_dir_all(&directory)?;
@@ -160,7 +160,8 @@ impl LocalStorage {
     ///
     /// ```
     /// use ftp_server::{
-    ///     LocalConfig, LocalStorage, Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode,
+    ///     Keep, LocalConfig, LocalStorage, Storage, StorageError, StorageErrorKind, VirtualPath,
+    ///     WriteMode,
     /// };
     ///
     /// # let root = tempfile::tempdir()?;
