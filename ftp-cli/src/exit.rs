@@ -257,7 +257,7 @@ impl Failure {
         Self { is_named: true, ..self.context(url) }
     }
 
-    /// Prefixes the message with its object, unless the message already names a server.
+    /// Prefixes the message with its object, unless the message already names it.
     pub(crate) fn context_unless_named(self, what: impl std::fmt::Display) -> Self {
         if self.is_named { self } else { self.context(what) }
     }

@@ -17,8 +17,8 @@
 //!
 //! A [`Storage`] holds the files. [`LocalStorage`] keeps them below one directory,
 //! [`MemoryStorage`] in memory, and `S3Storage` (feature `s3`) in an object store.
-//! [`MountedStorage`] joins several storages in one tree. In tests, [`FaultStorage`](testing::FaultStorage) makes any
-//! storage fail.
+//! [`MountedStorage`] joins several storages in one tree. In tests,
+//! [`FaultStorage`](testing::FaultStorage) makes any storage fail.
 //!
 //! An [`Authenticator`] accepts or refuses each login, and chooses the user's storage and rights.
 //! [`UserTable`] is a fixed table of users with passwords, in plaintext or as a [`PasswordHash`].

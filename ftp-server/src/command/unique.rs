@@ -41,7 +41,7 @@ pub(super) fn stou(
     let room = space::check(session, storage, session.login.directory.clone())?;
     let begin = |path: &VirtualPath| {
         session.check_new_name(path)?;
-        let upload = storage.write(path, WriteMode::Create, Keep::Nothing)?;
+        let upload = storage.write(path, WriteMode::Create, Keep::Shared)?;
         // Nobody resumes an upload under a random name, so it needs no record.
         storage.forget(path, None)?;
         Ok(upload)

@@ -241,7 +241,7 @@ mod tests {
         // Files of users without a limit count too.
         let path = VirtualPath::root().join(b"more");
         let storage = free.open().unwrap().storage;
-        let mut upload = storage.write(&path, WriteMode::Create, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path, WriteMode::Create, Keep::Shared).unwrap();
         upload.write_all(&[b'm'; 70]).unwrap();
         upload.commit().unwrap();
         drop(storage);

@@ -117,7 +117,7 @@ pub enum Fault {
 ///     Fault::Fail(StorageErrorKind::NoSpace),
 /// );
 /// let file = VirtualPath::root().join(b"file");
-/// let mut upload = storage.write(&file, WriteMode::Create, Keep::Nothing)?;
+/// let mut upload = storage.write(&file, WriteMode::Create, Keep::Shared)?;
 /// upload.write_all(b"one")?;
 /// upload.write_all(b"two")?;
 /// let full = upload.write_all(b"three").unwrap_err();

@@ -198,7 +198,7 @@ pub trait Storage: Send + Sync {
 
     /// Begins an upload to `path`. The new content appears only at the end, in
     /// [`Upload::prepare_commit`] or [`Upload::commit`]. [`WriteMode::Append`] may write in place. A
-    /// storage that keeps nothing of interrupted uploads ignores `keep`.
+    /// storage that shows received bytes immediately can ignore `keep`.
     ///
     /// # Errors
     ///
@@ -582,9 +582,9 @@ pub enum StreamEnd {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Keep<'a> {
-    /// Nothing: several people share the login.
-    Nothing,
-    /// Only the [record](Storage::unfinished): the bytes are those of a text whose lines the server has
+    /// Only the record, that of all shared logins together: several people share the login.
+    Shared,
+    /// Only this user's [record](Storage::unfinished): the bytes are those of a text whose lines the server has
     /// converted, so their number says nothing about the client's file.
     Record(&'a [u8]),
     /// The record and the received bytes, after which this user resumes with [`WriteMode::Resume`].
@@ -596,13 +596,13 @@ impl<'a> Keep<'a> {
         match user {
             Some(user) if is_image => Self::Bytes(user),
             Some(user) => Self::Record(user),
-            None => Self::Nothing,
+            None => Self::Shared,
         }
     }
 
     pub(crate) const fn user(self) -> Option<&'a [u8]> {
         match self {
-            Self::Nothing => None,
+            Self::Shared => None,
             Self::Record(user) | Self::Bytes(user) => Some(user),
         }
     }

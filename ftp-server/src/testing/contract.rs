@@ -279,7 +279,7 @@ fn store(
     mode: WriteMode,
     byte: u8,
 ) -> Result<(), StorageError> {
-    let mut upload = storage.write(path, mode, Keep::Nothing)?;
+    let mut upload = storage.write(path, mode, Keep::Shared)?;
     for _ in 0..4 {
         upload.write_all(&[byte; LENGTH / 4])?;
         thread::yield_now();

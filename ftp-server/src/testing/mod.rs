@@ -4,8 +4,8 @@
 //! - [`Faults`] breaks chosen commands: 421, 426 after some bytes, no reply, a delay.
 //! - [`MemoryStorage`](crate::MemoryStorage) provides files and shows received ones
 //!   ([`put`](crate::MemoryStorage::put), [`get`](crate::MemoryStorage::get),
-//!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`] makes storage calls
-//!   fail.
+//!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`] makes
+//!   storage calls fail.
 //! - `Tls::self_signed`, with the feature `self-signed`, creates a certificate in one call; clients
 //!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!

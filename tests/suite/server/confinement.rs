@@ -59,7 +59,7 @@ impl Storage for Careless {
         mode: WriteMode,
         _: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.local.write(path, mode, Keep::Nothing)
+        self.local.write(path, mode, Keep::Shared)
     }
 }
 

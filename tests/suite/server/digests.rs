@@ -102,7 +102,7 @@ impl Storage for Slow {
         mode: WriteMode,
         _: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode, Keep::Nothing)
+        self.0.write(path, mode, Keep::Shared)
     }
 }
 

@@ -43,7 +43,7 @@ fn the_embedder_and_the_server_share_a_storage() {
     session.upload("STOR a", b"from the client");
     let path = VirtualPath::root().join(b"a");
     assert_eq!(storage.stat(&path).expect("it is there").size, 15);
-    let mut upload = storage.write(&path, WriteMode::Replace, Keep::Nothing).expect("an upload");
+    let mut upload = storage.write(&path, WriteMode::Replace, Keep::Shared).expect("an upload");
     upload.write_all(b"from here").expect("room");
     upload.commit().expect("it is stored");
     assert_eq!(session.download("RETR a"), b"from here");

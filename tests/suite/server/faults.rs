@@ -69,7 +69,7 @@ impl Storage for Faulty {
         _: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");
-        self.0.write(path, mode, Keep::Nothing)
+        self.0.write(path, mode, Keep::Shared)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {

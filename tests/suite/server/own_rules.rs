@@ -251,11 +251,11 @@ impl Storage for Overtaken {
         _: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
         if mode == WriteMode::Append {
-            let mut other = self.0.write(path, mode, Keep::Nothing)?;
+            let mut other = self.0.write(path, mode, Keep::Shared)?;
             other.write_all(&[b'o'; 600])?;
             other.commit()?;
         }
-        self.0.write(path, mode, Keep::Nothing)
+        self.0.write(path, mode, Keep::Shared)
     }
 }
 

@@ -455,7 +455,7 @@ impl Storage for Unfinished {
         _: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
         Ok(Box::new(WithoutEnd {
-            upload: self.0.write(path, mode, Keep::Nothing)?,
+            upload: self.0.write(path, mode, Keep::Shared)?,
             is_flushed: false,
         }))
     }

@@ -94,14 +94,13 @@ impl<'a> Finder<'a> {
     fn set_environment(&mut self, password: Option<OsString>, user: Option<OsString>) {
         let is_empty = |value: &Option<OsString>| value.as_ref().map(|value| value.is_empty());
         let lacks = match (is_empty(&user), is_empty(&password)) {
-            (Some(false), Some(true)) => Some("FTP_USER is set, but FTP_PASSWORD is empty"),
             (Some(true), Some(true)) => Some("FTP_USER and FTP_PASSWORD are empty"),
             (None, Some(true)) => Some("FTP_PASSWORD is empty, and nothing names a user"),
             (Some(true), _) => Some("FTP_USER is empty"),
             // A hook of a server has the name of the server's user.
-            (Some(false), None) if std::env::var_os("FTP_PEER").is_none() => {
-                Some("FTP_USER is set, but FTP_PASSWORD is not")
-            }
+            (Some(false), _) if std::env::var_os("FTP_PEER").is_some() => None,
+            (Some(false), Some(true)) => Some("FTP_USER is set, but FTP_PASSWORD is empty"),
+            (Some(false), None) => Some("FTP_USER is set, but FTP_PASSWORD is not"),
             _ => None,
         };
         let is_vain = is_empty(&password) == Some(true);

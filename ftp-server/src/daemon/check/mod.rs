@@ -115,7 +115,7 @@ pub fn check(
         let words = format!("security.confine: {why}; {cure}");
         findings.fail(DaemonErrorKind::Local, words);
     }
-    directories(config, &mut findings);
+    directories(config, service.is_some(), &mut findings);
     users(config, &mut findings);
     exposure::check(config, &mut findings);
     owners::check(config, service.is_some(), &mut findings);

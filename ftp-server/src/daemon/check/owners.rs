@@ -112,7 +112,7 @@ fn lack_of_use(user: &User, local: LocalConfig) -> Option<String> {
 }
 
 /// Returns the users who may store files on disk, with their names for messages.
-fn on_disk(config: &Config) -> Vec<(String, &User)> {
+pub(super) fn on_disk(config: &Config) -> Vec<(String, &User)> {
     let users = config.users_of_file().into_iter();
     let mut all: Vec<_> =
         users.map(|(name, user)| (format!("user {}", shown(name)), user)).collect();

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::{Findings, first_of};
+use super::{Findings, first_of, owners};
 use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
 use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::toml_text::shown;
@@ -103,8 +103,12 @@ fn homes_at_hosts(config: &Config) -> Vec<CheckedRoot> {
     all
 }
 
-/// Checks that the process can use each user's directory as the user's rights require.
-pub(super) fn directories(config: &Config, findings: &mut Findings) {
+/// Checks that the process can use each user's directory as the user's rights require. `is_service`
+/// is whether it has switched to the user of a service, whose capabilities it does not have.
+pub(super) fn directories(config: &Config, is_service: bool, findings: &mut Findings) {
+    // A server with `owner` may have been given CAP_DAC_OVERRIDE.
+    let may_exceed =
+        is_service && owners::on_disk(config).iter().any(|(_, user)| user.owner.is_some());
     let run_as = config.settings.run_as.as_ref();
     let who =
         run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""));
@@ -122,6 +126,11 @@ pub(super) fn directories(config: &Config, findings: &mut Findings) {
         };
         match lack {
             None => good += 1,
+            Some(lack) if may_exceed && root.is_dir() => {
+                let words = format!("{whose}: {}: {lack}", shown_path(root));
+                let unseen = "this check cannot see if the unit gives CAP_DAC_OVERRIDE";
+                findings.note(format_args!("{words}; {unseen}"));
+            }
             Some(lack) => {
                 let words = format!("{whose}: {}: {lack}", shown_path(root));
                 findings.fail(DaemonErrorKind::Local, words);

@@ -186,7 +186,7 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "Maximum sessions per user (0: unlimited)."),
     row!(Settings, "limits.login_failures",          ATTEMPTS,     server.logins.failures,            "Failed logins after which the server closes the connection."),
     row!(Settings, "limits.login_delay",             TIME,         server.logins.delay,               "Delay of the reply to the first failed login; doubled for the second, quadrupled for all later ones."),
-    row!(Settings, "limits.ban_after",               NUMBER,       server.logins.ban_after,           "Failed logins per IPv4 address or IPv6 /64 within limits.ban_window that lead to a ban (0: no bans)."),
+    row!(Settings, "limits.ban_after",               NUMBER,       server.logins.ban_after,           "Failed logins per IPv4 address or IPv6 /64 within limits.ban_window that lead to a ban (0: no bans); never of loopback."),
     row!(Settings, "limits.ban_window",              WAITING_TIME, server.logins.ban_window,          "Period in which failed logins count towards limits.ban_after."),
     row!(Settings, "limits.ban_for",                 TIME,         server.logins.ban_for,             "Duration of a ban; during the ban, each connection from the address gets 421 (0: no bans)."),
     row!(Settings, "limits.buffers",                 SIZE,         server.limits.buffers,             "Maximum memory for the large buffers of all transfers together, at most an eighth of the memory; when it is used up, further transfers use small buffers."),

@@ -44,7 +44,7 @@ fn put(
     mode: WriteMode,
     length: usize,
 ) -> Result<(), StorageError> {
-    let mut upload = storage.write(&path(name), mode, Keep::Nothing)?;
+    let mut upload = storage.write(&path(name), mode, Keep::Shared)?;
     upload.write_all(&vec![b'x'; length])?;
     upload.flush()?;
     while !upload.prepare_commit()? {}
@@ -179,7 +179,7 @@ fn outlives_a_server<L: Ledger + 'static>(open: &impl Fn() -> L) {
         std::mem::forget(dead.enter(name.as_bytes(), 1).unwrap().unwrap());
         dead.die();
         let storage = on(&dead);
-        let mut upload = storage.write(&path("lost"), WriteMode::Create, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("lost"), WriteMode::Create, Keep::Shared).unwrap();
         upload.write_all(&[b'x'; 500_000]).unwrap();
         std::mem::forget(upload);
         put(&storage, "stored", WriteMode::Create, 300_000).unwrap();
@@ -241,13 +241,13 @@ fn interrupted_uploads_release_their_reservations() {
     let node = node(MemoryLedger::new(), LONG);
     let storage = node.quota(MemoryStorage::new(), "files").max_bytes(LIMIT).max_files(2);
     for end in [StreamEnd::Cut, StreamEnd::Failed] {
-        let mut upload = storage.write(&path("f"), WriteMode::Create, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Create, Keep::Shared).unwrap();
         upload.write_all(&[b'x'; 900_000]).unwrap();
         assert!(recorded(&[&node], &storage) >= 900_000);
         upload.abort(end);
         assert_eq!(recorded(&[&node], &storage), 0);
     }
-    drop(storage.write(&path("f"), WriteMode::Create, Keep::Nothing).unwrap());
+    drop(storage.write(&path("f"), WriteMode::Create, Keep::Shared).unwrap());
     put(&storage, "a", WriteMode::Create, 0).unwrap();
     put(&storage, "b", WriteMode::Create, 1).unwrap();
     assert_eq!(kind(put(&storage, "c", WriteMode::Create, 1)), Some(Kind::OverQuota));

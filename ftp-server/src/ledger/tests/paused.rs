@@ -6,7 +6,7 @@ use crate::storage::{Keep, Upload};
 
 /// Begins an upload, and writes all of its bytes.
 fn begin(storage: &SharedQuota, name: &str, length: usize) -> Box<dyn Upload> {
-    let mut upload = storage.write(&path(name), WriteMode::Replace, Keep::Nothing).unwrap();
+    let mut upload = storage.write(&path(name), WriteMode::Replace, Keep::Shared).unwrap();
     upload.write_all(&vec![b'x'; length]).unwrap();
     upload.flush().unwrap();
     upload
@@ -32,7 +32,7 @@ fn an_upload_of_a_paused_server_stays_within_the_quota() {
         let upload = begin(&one, "f", 700_000);
         wait_until("the reservation ends", || {
             // Begins a count, and stores nothing: a file that is stored during a count may count twice.
-            drop(two.write(&path("g"), WriteMode::Create, Keep::Nothing));
+            drop(two.write(&path("g"), WriteMode::Create, Keep::Shared));
             recorded(&[&other], &two) < 700_000
         });
         put(&two, "other", WriteMode::Create, other_bytes).unwrap();

@@ -105,7 +105,7 @@ use super::{
 /// # std::fs::create_dir_all(&directory)?;
 /// let storage = LocalStorage::open(&directory)?;
 /// let path = VirtualPath::root().join(b"greeting");
-/// let mut upload = storage.write(&path, WriteMode::Replace, Keep::Nothing)?;
+/// let mut upload = storage.write(&path, WriteMode::Replace, Keep::Shared)?;
 /// upload.write_all(b"hello")?;
 /// assert!(storage.stat(&path).is_err());
 /// upload.commit()?;
@@ -168,7 +168,7 @@ impl LocalStorage {
     /// let config = LocalConfig::new().quota(8);
     /// let storage = LocalStorage::open(root.path())?.configured(config)?;
     /// let path = VirtualPath::root().join(b"file");
-    /// let mut upload = storage.write(&path, WriteMode::Replace, Keep::Nothing)?;
+    /// let mut upload = storage.write(&path, WriteMode::Replace, Keep::Shared)?;
     /// upload.write_all(b"12345")?;
     /// let quota = storage.quota(&path)?.expect("there is a quota");
     /// assert_eq!(quota.bytes_left(), Some(3));

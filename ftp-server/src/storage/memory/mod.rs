@@ -125,7 +125,7 @@ impl MemoryStorage {
         for path in missing.iter().rev() {
             self.mkdir(path)?;
         }
-        let mut upload = self.write(&path, WriteMode::Replace, Keep::Nothing)?;
+        let mut upload = self.write(&path, WriteMode::Replace, Keep::Shared)?;
         upload.write_all(content.as_ref())?;
         upload.commit()
     }

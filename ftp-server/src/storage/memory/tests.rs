@@ -95,7 +95,7 @@ fn a_limited_memory_storage_runs_full_hf_01() {
     assert_eq!(left(), 10_000 - 4_000 - OBJECT - 1);
     let before = left();
     for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(2_000)] {
-        let mut upload = storage.write(&path("f"), mode, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), mode, Keep::Shared).unwrap();
         let full = (0..100).find_map(|_| upload.write_all(&[b'n'; 100]).err()).unwrap();
         assert_eq!(StorageError::from(full).kind, Kind::NoSpace, "{mode:?}");
         assert!(left() < 100);

@@ -96,7 +96,9 @@ fn paths_lead_to_the_storage_of_the_longest_mount_point() {
 fn an_unavailable_mount_is_listed_and_fails() {
     let tree = Storages::new().tree();
     for mount in ["/gone", "/far/off"] {
-        assert_eq!(tree.stat(&path(mount)).unwrap().kind, EntryKind::Directory);
+        let shown = tree.stat(&path(mount)).unwrap();
+        assert_eq!(shown.kind, EntryKind::Directory);
+        assert_eq!((shown.is_fixed, shown.directory_use), (true, DirectoryUse::Unavailable));
         let below = path(mount).join(b"file");
         for (what, refused) in [
             ("check", kind(tree.check_directory(&path(mount)))),
@@ -104,13 +106,28 @@ fn an_unavailable_mount_is_listed_and_fails() {
             ("names", kind(tree.list_names(&path(mount)))),
             ("stat", kind(tree.stat(&below))),
             ("read", kind(tree.read(&below))),
-            ("write", kind(tree.write(&below, WriteMode::Replace, Keep::Nothing))),
+            ("write", kind(tree.write(&below, WriteMode::Replace, Keep::Shared))),
             ("mkdir", kind(tree.mkdir(&below))),
             ("remove", kind(tree.remove(&below))),
             ("rename", kind(tree.rename(&path("/own"), &below, true))),
             ("space", kind(tree.space(&path(mount), RoomFor::More(0)))),
         ] {
             assert_eq!(refused, Some(Kind::Unavailable), "{mount} {what}");
+        }
+    }
+}
+
+#[test]
+fn a_mount_that_cannot_be_examined_is_listed_without_operations() {
+    for fault in [Kind::Io, Kind::Busy, Kind::Unavailable] {
+        let far = FaultStorage::new(MemoryStorage::new());
+        let far = far.from(StorageCall::Stat, 1, Fault::Fail(fault));
+        let tree = MountedStorage::new(MemoryStorage::new()).mount("/far/in", far).unwrap();
+        for (directory, want) in [("/", DirectoryUse::Browse), ("/far", DirectoryUse::Unavailable)]
+        {
+            let shown = tree.list(&path(directory)).unwrap().next().unwrap().unwrap().metadata;
+            assert!(shown.is_fixed);
+            assert_eq!(shown.directory_use, want, "{directory} {fault:?}");
         }
     }
 }
@@ -275,7 +292,7 @@ impl Storage for Anywhere {
         mode: WriteMode,
         _: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode, Keep::Nothing)
+        self.0.write(path, mode, Keep::Shared)
     }
 }
 

@@ -58,7 +58,7 @@ impl Storage for Late {
         mode: WriteMode,
         _: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.inner.write(path, mode, Keep::Nothing)
+        self.inner.write(path, mode, Keep::Shared)
     }
 }
 

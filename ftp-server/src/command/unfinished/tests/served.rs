@@ -177,7 +177,7 @@ impl<S: Storage + Clone + 'static> Served<S> {
             Act::RenameOnto => {
                 let mut upload = self
                     .storage
-                    .write(&OTHER_FILE.into(), WriteMode::Replace, Keep::Nothing)
+                    .write(&OTHER_FILE.into(), WriteMode::Replace, Keep::Shared)
                     .unwrap();
                 upload.write_all(b"another").unwrap();
                 upload.commit().unwrap();

@@ -22,16 +22,16 @@ fn assert_everything_is_denied(storage: &LocalStorage, way: &str) {
         WriteMode::From(6),
     ] {
         assert_eq!(
-            kind(storage.write(&secret, mode, Keep::Nothing)),
+            kind(storage.write(&secret, mode, Keep::Shared)),
             Some(Denied),
             "{mode:?} {way}"
         );
-        assert_eq!(kind(storage.write(&new, mode, Keep::Nothing)), Some(Denied), "{mode:?} {way}");
+        assert_eq!(kind(storage.write(&new, mode, Keep::Shared)), Some(Denied), "{mode:?} {way}");
     }
     assert_eq!(kind(storage.remove(&secret)), Some(Denied), "remove {way}");
     assert_eq!(kind(storage.rmdir(&secret)), Some(Denied), "rmdir {way}");
     assert_eq!(kind(storage.mkdir(&new)), Some(Denied), "mkdir {way}");
-    assert_eq!(kind(storage.set(&secret, Change::Modified(0))), Some(Denied), "set_times {way}");
+    assert_eq!(kind(storage.set(&secret, Change::Modified(0))), Some(Denied), "set {way}");
     assert_eq!(kind(storage.set(&secret, Change::Mode(0o600))), Some(Denied), "chmod {way}");
     assert_eq!(kind(storage.space(&path(way), RoomFor::More(0))), Some(Denied), "space {way}");
     assert_eq!(kind(storage.rename(&secret, &path("x"), true)), Some(Denied), "rename {way}");
@@ -71,12 +71,12 @@ fn a_link_to_a_file_outside_is_neither_read_nor_changed_hp_02_cm_140() {
             assert_eq!(kind(storage.read(&path(name))), Some(Denied), "{name}");
             for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(6)] {
                 assert_eq!(
-                    kind(storage.write(&path(name), mode, Keep::Nothing)),
+                    kind(storage.write(&path(name), mode, Keep::Shared)),
                     Some(Denied),
                     "{name}"
                 );
             }
-            let refused = kind(storage.write(&path(name), WriteMode::Create, Keep::Nothing));
+            let refused = kind(storage.write(&path(name), WriteMode::Create, Keep::Shared));
             assert_eq!(refused, Some(Exists), "{name}");
             assert_eq!(kind(storage.mkdir(&path(name))), Some(Exists), "{name}");
             assert_eq!(kind(storage.set(&path(name), Change::Modified(0))), Some(Denied), "{name}");
@@ -109,7 +109,7 @@ fn dot_components_in_a_storage_path_are_refused_hp_01() {
             assert_eq!(kind(storage.rmdir(&path)), Some(NotFound), "{name}");
             assert_eq!(kind(storage.rename(&path, &super::path("x"), true)), Some(NotFound));
             assert_eq!(kind(storage.mkdir(&path)), Some(NameNotAllowed), "{name}");
-            let written = storage.write(&path, WriteMode::Replace, Keep::Nothing);
+            let written = storage.write(&path, WriteMode::Replace, Keep::Shared);
             assert_eq!(kind(written), Some(NameNotAllowed), "{name}");
             let renamed = storage.rename(&super::path("f"), &path, true);
             assert_eq!(kind(renamed), Some(NameNotAllowed), "{name}");
@@ -189,7 +189,7 @@ fn uploads_through_symlinks_write_to_the_target() {
             ("loop", Denied),
         ] {
             assert_eq!(
-                kind(storage.write(&path(name), WriteMode::Replace, Keep::Nothing)),
+                kind(storage.write(&path(name), WriteMode::Replace, Keep::Shared)),
                 Some(want),
                 "{name}"
             );
@@ -210,7 +210,7 @@ fn procfs_magic_links_are_refused_hp_05() {
             let is_refused = |it| it == Some(Denied) || name == pipe && it == Some(NotFound);
             assert!(is_refused(read), "{name}: {read:?}");
             assert!(
-                storage.write(&path(name), WriteMode::Replace, Keep::Nothing).is_err(),
+                storage.write(&path(name), WriteMode::Replace, Keep::Shared).is_err(),
                 "{name}"
             );
         }
@@ -236,13 +236,13 @@ fn special_files_are_refused_without_blocking_fs_11_hp_07() {
         assert_eq!(kind(storage.read(&path(name))), Some(NotFile), "{name}");
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(0)] {
             assert_eq!(
-                kind(storage.write(&path(name), mode, Keep::Nothing)),
+                kind(storage.write(&path(name), mode, Keep::Shared)),
                 Some(NotFile),
                 "{name}"
             );
         }
         assert_eq!(
-            kind(storage.write(&path(name), WriteMode::Create, Keep::Nothing)),
+            kind(storage.write(&path(name), WriteMode::Create, Keep::Shared)),
             Some(Exists),
             "{name}"
         );
@@ -278,7 +278,7 @@ fn swapping_a_directory_for_a_symlink_exposes_nothing_outside_hp_03() {
                 return Some("content");
             }
             let name = path(format!("d/{round}"));
-            if let Ok(mut upload) = storage.write(&name, WriteMode::Replace, Keep::Nothing) {
+            if let Ok(mut upload) = storage.write(&name, WriteMode::Replace, Keep::Shared) {
                 let _ = upload.write_all(b"x").map_err(StorageError::from);
                 let _ = upload.commit();
             }
@@ -317,7 +317,7 @@ fn an_upload_does_not_follow_its_directory_out_of_the_root_hp_04() {
     let tree = Tree::new();
     fs::create_dir_all(tree.root.join("a/b")).unwrap();
     let mut upload =
-        tree.storage().write(&path("a/b/f"), WriteMode::Replace, Keep::Nothing).unwrap();
+        tree.storage().write(&path("a/b/f"), WriteMode::Replace, Keep::Shared).unwrap();
     upload.write_all(b"x").unwrap();
     fs::rename(tree.root.join("a"), tree.outside.join("a")).unwrap();
     assert_eq!(kind(upload.commit()), Some(NotFound));
@@ -332,7 +332,7 @@ fn an_upload_follows_its_directory_within_the_root() {
     let storage = tree.storage();
     for (from, to) in [("a/b/c", "c"), ("c", "x/y/z/c"), ("x/y/z/c", "a/b/c")] {
         let mut upload =
-            storage.write(&path(from).join(b"f"), WriteMode::Replace, Keep::Nothing).unwrap();
+            storage.write(&path(from).join(b"f"), WriteMode::Replace, Keep::Shared).unwrap();
         upload.write_all(from.as_bytes()).unwrap();
         storage.rename(&path(from), &path(to), false).unwrap();
         upload.commit().unwrap();

@@ -187,7 +187,7 @@ fn kind<T>(result: Result<T, StorageError>) -> Option<StorageErrorKind> {
 }
 
 fn upload(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
-    let mut upload = storage.write(&path(name), mode, Keep::Nothing).unwrap();
+    let mut upload = storage.write(&path(name), mode, Keep::Shared).unwrap();
     upload.write_all(content).unwrap();
     upload.commit().unwrap();
 }

@@ -474,7 +474,7 @@ fn a_time_that_the_disk_does_not_store_is_an_error_cm_123() {
 }
 
 #[test]
-fn stat_returns_the_time_set_by_set_times_cm_123() {
+fn stat_returns_the_time_that_was_set_cm_123() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -583,7 +583,7 @@ impl Storage for Least {
         mode: WriteMode,
         _: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode, Keep::Nothing)
+        self.0.write(path, mode, Keep::Shared)
     }
 }
 

@@ -299,7 +299,7 @@ fn what_a_server_can_do_with_files_that_it_gave_away_fs_21() {
     const OWNS: CapabilitySet = CapabilitySet::FOWNER;
     type Act = fn(&LocalStorage) -> Result<(), StorageError>;
     fn put(storage: &LocalStorage, name: &str, mode: WriteMode) -> Result<(), StorageError> {
-        let mut upload = storage.write(&path(name), mode, Keep::Nothing)?;
+        let mut upload = storage.write(&path(name), mode, Keep::Shared)?;
         while !upload.prepare()? {}
         upload.write_all(b"more")?;
         upload.commit()
@@ -356,7 +356,7 @@ fn what_a_server_can_do_with_files_that_it_gave_away_fs_21() {
 fn a_file_to_give_away_is_refused_in_a_sticky_directory_of_another_user_fs_21() {
     let Some(tree) = open_tree() else { return };
     let storage = tree.storage().with(|config| config.owner = Some(OWNER));
-    let store = || kind(storage.write(&path("f"), WriteMode::Create, Keep::Nothing).map(drop));
+    let store = || kind(storage.write(&path("f"), WriteMode::Create, Keep::Shared).map(drop));
     let refused = Some(Fixed("the file of another user is in a sticky directory"));
     let chown_alone = Who::With(CapabilitySet::CHOWN);
     for (mode, owner, who, want) in [
@@ -440,7 +440,7 @@ fn what_is_given_to_a_group_is_private_until_it_has_the_group_fs_21() {
             }
         }
         let storage = tree.storage().with(|config| config.group = Some(GROUP));
-        let mut file = storage.write(&path("f"), WriteMode::Create, Keep::Nothing).unwrap();
+        let mut file = storage.write(&path("f"), WriteMode::Create, Keep::Shared).unwrap();
         file.write_all(b"x").unwrap();
         let hidden = fs::read_dir(&tree.root).unwrap().next().unwrap().unwrap().path();
         assert_eq!(rights(hidden).2, 0o600, "{has_acl}");
@@ -553,7 +553,7 @@ fn a_private_file_that_takes_the_name_meanwhile_stays_private_fs_17_fs_21() {
         let storage = tree.storage().with(|config| {
             (config.owner, config.group, config.file_mode) = (Some(OWNER), Some(GROUP), file_mode);
         });
-        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
         upload.write_all(b"new").unwrap();
         // Another program stores a file that only its owner may read.
         fs::write(&file, "other").unwrap();

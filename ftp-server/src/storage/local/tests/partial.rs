@@ -261,7 +261,7 @@ fn partial_files_are_discarded_or_published_by_policy_fs_15() {
             for storage in [&storage, &publishing] {
                 storage.forget(&path("f"), Some(USER)).unwrap();
                 let mut upload =
-                    storage.write(&path("f"), WriteMode::Replace, Keep::Nothing).unwrap();
+                    storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
                 upload.write_all(b"part").unwrap();
                 drop(upload);
                 assert!(is_record(kept_for(storage, "f", None)) && is_whole());

@@ -156,7 +156,7 @@ fn names_are_refused(tree: &Tree) {
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
     for name in ["a:b.jpg", "what?", "<x>"] {
-        let refused = kind(storage.write(&path(name), WriteMode::Replace, Keep::Nothing));
+        let refused = kind(storage.write(&path(name), WriteMode::Replace, Keep::Shared));
         assert_eq!(refused, Some(NameNotAllowed), "{name}");
         assert_eq!(kind(storage.mkdir(&path(name))), Some(NameNotAllowed), "{name}");
         for from in ["f", "d"] {
@@ -256,7 +256,7 @@ fn removing_empty_directories_does_not_harm_uploads_fs_14_cm_87() {
             let mut upload = (0..1_000)
                 .find_map(|_| {
                     let _ = storage.mkdir(&path(round.to_string()));
-                    storage.write(&path(&name), WriteMode::Create, Keep::Nothing).ok()
+                    storage.write(&path(&name), WriteMode::Create, Keep::Shared).ok()
                 })
                 .expect("the upload begins before the directory is removed");
             upload.write_all(b"con").unwrap();
@@ -286,7 +286,7 @@ fn what_only_the_rename_would_refuse_is_refused_before_the_data_cm_105_fs_12() {
     let check = |name: &str, reason: &'static str| {
         for mode in modes {
             assert_eq!(
-                kind(storage.write(&path(name), mode, Keep::Nothing)),
+                kind(storage.write(&path(name), mode, Keep::Shared)),
                 Some(Fixed(reason)),
                 "{mode:?}"
             );
@@ -338,7 +338,7 @@ fn what_only_the_rename_would_refuse_is_refused_before_the_data_cm_105_fs_12() {
         }
         check("d/f", reason);
         if name == "d" {
-            let refused = kind(storage.write(&path("d/new"), WriteMode::Create, Keep::Nothing));
+            let refused = kind(storage.write(&path("d/new"), WriteMode::Create, Keep::Shared));
             assert_eq!(refused, Some(Fixed(reason)));
         }
         ioctl_setflags(&object, IFlags::empty()).unwrap();
@@ -381,9 +381,9 @@ fn a_shared_lock_of_a_reader_does_not_block_an_append_fs_16() {
     let reader = fs::File::open(tree.root.join("f")).unwrap();
     reader.lock_shared().unwrap();
     for storage in tree.storages() {
-        let mut first = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
+        let mut first = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
         for other in tree.storages() {
-            assert_eq!(kind(other.write(&path("f"), WriteMode::Append, Keep::Nothing)), Some(Busy));
+            assert_eq!(kind(other.write(&path("f"), WriteMode::Append, Keep::Shared)), Some(Busy));
         }
         first.write_all(b"+new").unwrap();
         first.commit().unwrap();
@@ -392,10 +392,7 @@ fn a_shared_lock_of_a_reader_does_not_block_an_append_fs_16() {
     // Another process that appends has the lock alone.
     reader.unlock().unwrap();
     reader.lock().unwrap();
-    assert_eq!(
-        kind(tree.storage().write(&path("f"), WriteMode::Append, Keep::Nothing)),
-        Some(Busy)
-    );
+    assert_eq!(kind(tree.storage().write(&path("f"), WriteMode::Append, Keep::Shared)), Some(Busy));
     reader.unlock().unwrap();
-    drop(tree.storage().write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap());
+    drop(tree.storage().write(&path("f"), WriteMode::Append, Keep::Shared).unwrap());
 }

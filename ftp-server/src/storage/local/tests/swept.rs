@@ -31,7 +31,7 @@ fn temporary_files_of_a_killed_server_are_removed_at_startup_fs_14() {
     }
     // A file that this or another server is writing is locked.
     let mut running =
-        tree.storage().write(&path("a/b/new"), WriteMode::Create, Keep::Nothing).unwrap();
+        tree.storage().write(&path("a/b/new"), WriteMode::Create, Keep::Shared).unwrap();
     running.write_all(b"con").unwrap();
     cut(&tree.storage(), "young", WriteMode::Replace, b"young");
     cut(&tree.storage(), "old", WriteMode::Replace, b"old");

@@ -28,7 +28,7 @@ fn a_tree_deeper_than_any_path_still_counts_hp_23() {
     };
     let upper = deep("u", 120);
     let lower = deep("l", 120);
-    let mut upload = storage.write(&lower.join(b"f"), WriteMode::Create, Keep::Nothing).unwrap();
+    let mut upload = storage.write(&lower.join(b"f"), WriteMode::Create, Keep::Shared).unwrap();
     upload.write_all(&[b'f'; 500_000]).unwrap();
     upload.commit().unwrap();
     let before = counted(&storage, LIMIT);
@@ -63,7 +63,7 @@ fn rolling_back_an_append_waits_for_running_removals_hp_23_fs_16() {
     thread::scope(|scope| {
         let storage = &storage;
         let cut = scope.spawn(move || {
-            let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
+            let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
             upload.write_all(&[b'a'; 1_000]).unwrap();
             ready.send(()).unwrap();
             may_go.recv().unwrap();
@@ -91,7 +91,7 @@ fn an_open_removed_file_with_a_hidden_name_is_counted_correctly_hp_23_fs_16() {
     tree.put("g", [b'g'; 5_000]);
     let storage = tree.storage().with(|config| config.quota = LIMIT);
     assert_eq!(counted(&storage, LIMIT), 5_500);
-    let mut cut = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
+    let mut cut = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
     cut.write_all(&[b'a'; 1_000]).unwrap();
     // NFS and FUSE keep such a hidden name until the file is closed.
     fs::hard_link(tree.root.join("f"), tree.root.join(".nfs0001")).unwrap();
@@ -158,7 +158,7 @@ fn directories_and_empty_files_use_quota_hp_23_cm_86() {
         storage.mkdir(&path("f")).unwrap();
         assert_eq!(kind(storage.mkdir(&path("g"))), over);
         assert_eq!(kind(storage.mkdir(&path("f"))), Some(StorageErrorKind::Exists));
-        let another = storage.write(&path("another"), WriteMode::Create, Keep::Nothing).unwrap();
+        let another = storage.write(&path("another"), WriteMode::Create, Keep::Shared).unwrap();
         assert_eq!(kind(another.commit()), over);
         storage.files.root.usage().forget();
         assert_eq!(counted(&storage, LIMIT), 4 * 4_096);

@@ -27,7 +27,7 @@ fn a_new_file_becomes_visible_only_on_commit_fs_12_fs_13() {
     for storage in tree.storages().iter().flat_map(policies) {
         for mode in MODES {
             for name in ["f", "d/f"] {
-                let mut upload = storage.write(&path(name), mode, Keep::Nothing).unwrap();
+                let mut upload = storage.write(&path(name), mode, Keep::Shared).unwrap();
                 upload.write_all(b"con").unwrap();
                 upload.write_all(b"tent").unwrap();
                 upload.flush().unwrap();
@@ -49,7 +49,7 @@ fn an_empty_upload_makes_an_empty_file() {
     let tree = Tree::new();
     for storage in tree.storages() {
         for mode in MODES {
-            storage.write(&path("f"), mode, Keep::Nothing).unwrap().commit().unwrap();
+            storage.write(&path("f"), mode, Keep::Shared).unwrap().commit().unwrap();
             assert_eq!(tree.get("f"), b"");
             fs::remove_file(tree.root.join("f")).unwrap();
         }
@@ -63,7 +63,7 @@ fn the_old_content_stays_until_commit_and_for_its_readers_fs_13_fs_19() {
         tree.put("f", "old");
         fs::hard_link(tree.root.join("f"), tree.root.join("other name")).unwrap();
         let mut reader = storage.read(&path("f")).unwrap();
-        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
         upload.write_all(b"the new content").unwrap();
         assert_eq!(read(&storage, "f").unwrap(), b"old");
         upload.commit().unwrap();
@@ -85,7 +85,7 @@ fn an_upload_that_is_not_committed_leaves_nothing_dc_55_hf_17() {
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(0), WriteMode::From(2)]
         {
             for end in [Some(StreamEnd::Cut), Some(StreamEnd::Failed), None] {
-                let mut upload = storage.write(&path("old"), mode, Keep::Nothing).unwrap();
+                let mut upload = storage.write(&path("old"), mode, Keep::Shared).unwrap();
                 upload.write_all(b"part").unwrap();
                 match end {
                     Some(end) => upload.abort(end),
@@ -96,7 +96,7 @@ fn an_upload_that_is_not_committed_leaves_nothing_dc_55_hf_17() {
             }
         }
         for mode in MODES {
-            let mut upload = storage.write(&path("new"), mode, Keep::Nothing).unwrap();
+            let mut upload = storage.write(&path("new"), mode, Keep::Shared).unwrap();
             upload.write_all(b"part").unwrap();
             drop(upload);
             assert_eq!(tree.names(""), ["old"], "{mode:?}");
@@ -109,10 +109,10 @@ fn create_never_replaces_cm_105_cm_109() {
     let tree = Tree::new();
     for storage in tree.storages() {
         tree.put("f", "old");
-        assert_eq!(kind(storage.write(&path("f"), WriteMode::Create, Keep::Nothing)), Some(Exists));
+        assert_eq!(kind(storage.write(&path("f"), WriteMode::Create, Keep::Shared)), Some(Exists));
         fs::remove_file(tree.root.join("f")).unwrap();
         // A file that appeared during the upload is not replaced either.
-        let mut upload = storage.write(&path("f"), WriteMode::Create, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Create, Keep::Shared).unwrap();
         upload.write_all(b"late").unwrap();
         tree.put("f", "early");
         assert_eq!(kind(upload.commit()), Some(Exists));
@@ -132,14 +132,14 @@ fn replace_handles_files_created_or_removed_meanwhile() {
                 false => drop(fs::remove_file(&file)),
             };
             set(before);
-            let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Nothing).unwrap();
+            let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
             upload.write_all(b"mine").unwrap();
             set(after);
             upload.commit().unwrap();
             assert_eq!(tree.get("f"), b"mine", "{before} {after}");
             fs::remove_file(&file).unwrap();
         }
-        let upload = storage.write(&path("f"), WriteMode::Replace, Keep::Nothing).unwrap();
+        let upload = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
         fs::create_dir(tree.root.join("f")).unwrap();
         assert_eq!(kind(upload.commit()), Some(IsDirectory));
         fs::remove_dir(tree.root.join("f")).unwrap();
@@ -152,7 +152,7 @@ fn an_upload_into_a_removed_directory_is_refused() {
     let tree = Tree::new();
     for storage in tree.storages() {
         fs::create_dir(tree.root.join("d")).unwrap();
-        let mut upload = storage.write(&path("d/f"), WriteMode::Replace, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("d/f"), WriteMode::Replace, Keep::Shared).unwrap();
         upload.write_all(b"x").unwrap();
         fs::remove_dir_all(tree.root.join("d")).unwrap();
         assert_eq!(kind(upload.commit()), Some(NotFound));
@@ -170,7 +170,7 @@ fn append_writes_in_place_and_rolls_back_on_interruption_fs_16() {
         upload(&storage, "f", WriteMode::From(7), b"+er");
         assert_eq!(tree.get("f"), b"old+new+er");
         assert_eq!(storage.stat(&path("f")).unwrap().identity, before);
-        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
         upload.write_all(b"part").unwrap();
         assert_eq!(tree.get("f"), b"old+new+erpart");
         drop(upload);
@@ -182,7 +182,7 @@ fn append_writes_in_place_and_rolls_back_on_interruption_fs_16() {
 fn rolling_back_an_append_never_lengthens_the_file() {
     let tree = Tree::new();
     tree.put("f", "0123456789");
-    let mut upload = tree.storage().write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
+    let mut upload = tree.storage().write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
     upload.write_all(b"part").unwrap();
     fs::OpenOptions::new().write(true).open(tree.root.join("f")).unwrap().set_len(3).unwrap();
     upload.abort(StreamEnd::Cut);
@@ -196,7 +196,7 @@ fn an_append_to_a_removed_or_renamed_file_fails() {
     tree.put("f", "old");
     tree.put("g", "old");
     let begin = |name| {
-        let mut upload = storage.write(&path(name), WriteMode::Append, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path(name), WriteMode::Append, Keep::Shared).unwrap();
         upload.write_all(b"+new").unwrap();
         upload
     };
@@ -221,11 +221,11 @@ fn only_one_append_to_a_file_runs_at_a_time() {
     let tree = Tree::new();
     tree.put("f", "old");
     for storage in tree.storages() {
-        let first = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
-        assert_eq!(kind(storage.write(&path("f"), WriteMode::Append, Keep::Nothing)), Some(Busy));
-        assert_eq!(kind(storage.write(&path("f"), WriteMode::From(3), Keep::Nothing)), Some(Busy));
+        let first = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+        assert_eq!(kind(storage.write(&path("f"), WriteMode::Append, Keep::Shared)), Some(Busy));
+        assert_eq!(kind(storage.write(&path("f"), WriteMode::From(3), Keep::Shared)), Some(Busy));
         drop(first);
-        drop(storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap());
+        drop(storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap());
     }
 }
 
@@ -233,7 +233,7 @@ fn only_one_append_to_a_file_runs_at_a_time() {
 fn parallel_appends_to_a_missing_file_lose_no_upload() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        let mut first = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
+        let mut first = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
         first.write_all(b"first").unwrap();
         upload(&storage, "f", WriteMode::Append, b"second");
         assert_eq!(kind(first.commit()), Some(Busy));
@@ -261,11 +261,11 @@ fn from_keeps_the_first_bytes_cm_107_hp_24() {
         }
         tree.put("f", "0123456789");
         for from in [11, 1 << 62, u64::MAX] {
-            let refused = kind(storage.write(&path("f"), WriteMode::From(from), Keep::Nothing));
+            let refused = kind(storage.write(&path("f"), WriteMode::From(from), Keep::Shared));
             assert_eq!(refused, Some(BadRestart), "{from}");
         }
         assert_eq!(
-            kind(storage.write(&path("missing"), WriteMode::From(1), Keep::Nothing)),
+            kind(storage.write(&path("missing"), WriteMode::From(1), Keep::Shared)),
             Some(BadRestart)
         );
         tree.put("empty", "");
@@ -316,7 +316,7 @@ fn a_file_that_may_not_be_written_is_not_replaced() {
     fs::set_permissions(tree.root.join("f"), fs::Permissions::from_mode(0o444)).unwrap();
     for storage in tree.storages() {
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
-            assert_eq!(kind(storage.write(&path("f"), mode, Keep::Nothing)), Some(Denied));
+            assert_eq!(kind(storage.write(&path("f"), mode, Keep::Shared)), Some(Denied));
         }
     }
 }
@@ -343,7 +343,7 @@ fn names_and_places_that_are_refused_cm_105_fs_06_fs_14_hp_09_hp_22() {
                 (&"d/".repeat(129), NameNotAllowed),
             ] {
                 assert_eq!(
-                    kind(storage.write(&path(name), mode, Keep::Nothing)),
+                    kind(storage.write(&path(name), mode, Keep::Shared)),
                     Some(want),
                     "{name} {mode:?}"
                 );
@@ -356,7 +356,7 @@ fn names_and_places_that_are_refused_cm_105_fs_06_fs_14_hp_09_hp_22() {
     }
     for name in [&b"\xff\xfe"[..], b" ", b"-rf", b"\"", b"\x1b[2J"] {
         let mut upload =
-            tree.storage().write(&path(name), WriteMode::Create, Keep::Nothing).unwrap();
+            tree.storage().write(&path(name), WriteMode::Create, Keep::Shared).unwrap();
         upload.write_all(name).unwrap();
         upload.commit().unwrap();
         assert_eq!(read(&tree.storage(), name).unwrap(), name);
@@ -376,7 +376,7 @@ fn concurrent_uploads_to_one_name_are_never_mixed_fs_18_hp_18() {
                 scope.spawn(move || {
                     for _ in 0..4 {
                         let mut upload =
-                            storage.write(&path("f"), WriteMode::Replace, Keep::Nothing).unwrap();
+                            storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
                         for chunk in [byte; LENGTH].chunks(8_192) {
                             upload.write_all(chunk).unwrap();
                         }
@@ -399,7 +399,7 @@ fn one_of_many_creators_wins_hp_17() {
     for storage in tree.storages() {
         let won: usize = std::thread::scope(|scope| {
             let create = || {
-                let upload = storage.write(&path("f"), WriteMode::Create, Keep::Nothing);
+                let upload = storage.write(&path("f"), WriteMode::Create, Keep::Shared);
                 usize::from(upload.and_then(|upload| upload.commit()).is_ok())
             };
             let threads: Vec<_> = (0..16).map(|_| scope.spawn(create)).collect();
@@ -415,7 +415,7 @@ fn one_of_many_creators_wins_hp_17() {
 fn a_long_upload_with_file_sync_has_the_right_content() {
     let tree = Tree::new();
     let storage = tree.storage().with(|config| config.sync = SyncPolicy::File);
-    let mut upload = storage.write(&path("f"), WriteMode::Create, Keep::Nothing).unwrap();
+    let mut upload = storage.write(&path("f"), WriteMode::Create, Keep::Shared).unwrap();
     let chunk: Vec<u8> = (0..=u8::MAX).cycle().take(1 << 20).collect();
     for _ in 0..70 {
         upload.write_all(&chunk).unwrap();
@@ -442,7 +442,7 @@ fn a_full_disk_keeps_existing_files_cm_86_cm_106_hf_01() {
     for storage in tree.storages() {
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(200_000)] {
             tree.put_when_it_fits("f", &old);
-            let mut upload = storage.write(&path("f"), mode, Keep::Nothing).unwrap();
+            let mut upload = storage.write(&path("f"), mode, Keep::Shared).unwrap();
             let error = (0..200).find_map(|_| upload.write_all(&chunk).err()).unwrap();
             assert_eq!(StorageError::from(error).kind, NoSpace, "{mode:?}");
             upload.abort(StreamEnd::Failed);
@@ -451,8 +451,7 @@ fn a_full_disk_keeps_existing_files_cm_86_cm_106_hf_01() {
         }
         // The copy of the old content does not fit either.
         tree.put_when_it_fits("f", &[b'o'; 700_000]);
-        let mut upload =
-            storage.write(&path("f"), WriteMode::From(699_999), Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::From(699_999), Keep::Shared).unwrap();
         let refused = std::iter::repeat_with(|| upload.prepare()).find_map(Result::err).unwrap();
         assert_eq!(refused.kind, NoSpace);
         drop(upload);
@@ -461,7 +460,7 @@ fn a_full_disk_keeps_existing_files_cm_86_cm_106_hf_01() {
     let storage = tree.storage();
     let refused = (0..32).find_map(|number| kind(storage.mkdir(&path(number.to_string()))));
     assert_eq!(refused, Some(NoSpace));
-    assert_eq!(kind(storage.write(&path("new"), WriteMode::Create, Keep::Nothing)), Some(NoSpace));
+    assert_eq!(kind(storage.write(&path("new"), WriteMode::Create, Keep::Shared)), Some(NoSpace));
 }
 
 #[test]
@@ -482,13 +481,13 @@ fn a_disk_remounted_read_only_refuses_changes_hf_05() {
     for storage in storages {
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
             assert_eq!(
-                kind(storage.write(&path("f"), mode, Keep::Nothing)),
+                kind(storage.write(&path("f"), mode, Keep::Shared)),
                 Some(Denied),
                 "{mode:?}"
             );
         }
         assert_eq!(
-            kind(storage.write(&path("new"), WriteMode::Create, Keep::Nothing)),
+            kind(storage.write(&path("new"), WriteMode::Create, Keep::Shared)),
             Some(Denied)
         );
         assert_eq!(kind(storage.mkdir(&path("new"))), Some(Denied));

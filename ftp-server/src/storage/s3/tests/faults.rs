@@ -248,7 +248,7 @@ fn after_a_lost_response_the_stored_object_decides() {
         assert!(fake.content("f").unwrap() == bytes);
         // Here, another program has stored the existing file.
         storage.remove(&path("f")).unwrap();
-        let mut upload = storage.write(&path("f"), WriteMode::Create, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Create, Keep::Shared).unwrap();
         upload.write_all(&bytes).unwrap();
         fake.store("f", b"other");
         fake.fail(operation, 0, 1, Fault::Reset);
@@ -316,7 +316,7 @@ fn uploads_wait_for_memory_until_a_timeout() {
     let timeouts = S3Timeouts::new().memory(Duration::from_secs(1));
     let store = settings(&fake.endpoint()).memory(2 * PART as u64).timeouts(timeouts);
     let storage = store.build().unwrap().storage("").unwrap();
-    let begin = |name: &str| storage.write(&path(name), WriteMode::Replace, Keep::Nothing).unwrap();
+    let begin = |name: &str| storage.write(&path(name), WriteMode::Replace, Keep::Shared).unwrap();
     let two_mebibytes = content(2 << 20);
     let mut holding = [begin("a"), begin("b")];
     holding.iter_mut().for_each(|upload| upload.write_all(&two_mebibytes).unwrap());

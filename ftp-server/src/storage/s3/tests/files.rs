@@ -80,20 +80,20 @@ fn appends_and_restarts_copy_the_old_bytes_cm_107_cm_108() {
         }
     }
     assert_eq!(
-        kind(storage.write(&path("f"), WriteMode::From(1 << 40), Keep::Nothing)),
+        kind(storage.write(&path("f"), WriteMode::From(1 << 40), Keep::Shared)),
         Some(Kind::BadRestart)
     );
     // Another session has changed the file.
     for length in [10, 2 * PART] {
         fake.store("f", &old[..length]);
-        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
         upload.write_all(b"more").unwrap();
         fake.store("f", b"other");
         assert_eq!(kind(upload.commit()), Some(Kind::Busy));
         assert_eq!(fake.content("f").unwrap(), b"other");
         // The same, but before the old bytes are copied.
         fake.store("f", &old[..length]);
-        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
         fake.store("f", b"other");
         let written = upload.write_all(b"more").map_err(StorageError::from);
         assert_eq!(kind(written), Some(Kind::Busy), "{length}");
@@ -101,7 +101,7 @@ fn appends_and_restarts_copy_the_old_bytes_cm_107_cm_108() {
         assert_eq!(fake.content("f").unwrap(), b"other");
         // The object was removed.
         fake.store("f", &old[..length]);
-        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
         storage.remove(&path("f")).unwrap();
         let written = upload.write_all(b"more").map_err(StorageError::from);
         assert_eq!(kind(written), Some(Kind::Busy), "{length}");
@@ -134,7 +134,7 @@ fn only_one_of_two_concurrent_creates_succeeds() {
     let storage = on(&fake);
     for length in [3, PART + 1] {
         let begin = |mode| {
-            let mut upload = storage.write(&path("f"), mode, Keep::Nothing).unwrap();
+            let mut upload = storage.write(&path("f"), mode, Keep::Shared).unwrap();
             upload.write_all(&content(length)).unwrap();
             upload
         };
@@ -158,7 +158,7 @@ fn cut_uploads_of_shared_logins_and_appends_leave_no_bytes() {
         for length in [3, PART + 3, 2 * PART + 3] {
             for mode in [WriteMode::Replace, WriteMode::Append] {
                 fake.store("old", b"old");
-                let mut upload = storage.write(&path(name), mode, Keep::Nothing).unwrap();
+                let mut upload = storage.write(&path(name), mode, Keep::Shared).unwrap();
                 upload.write_all(&content(length)).unwrap();
                 upload.abort(StreamEnd::Cut);
                 let found = storage.unfinished(&path(name), None).unwrap();
@@ -215,7 +215,7 @@ fn foreign_keys_are_listed_once_or_hidden() {
     assert_eq!(read(&storage, "+ %&<é>").unwrap(), b"1");
     for name in [".ftp-server", ".ftp-server/partial/x"] {
         assert_eq!(kind(storage.stat(&path(name))), Some(Kind::NotFound));
-        let refused = kind(storage.write(&path(name), WriteMode::Replace, Keep::Nothing));
+        let refused = kind(storage.write(&path(name), WriteMode::Replace, Keep::Shared));
         assert_eq!(refused, Some(Kind::NameNotAllowed));
     }
     // A storage below a prefix does not reach other keys.

@@ -22,7 +22,7 @@ fn a_page_without_keys_is_neither_an_empty_directory_nor_the_last_page() {
         assert_eq!(names(&after_empty_pages(), "d"), ["1", "2"], "{what}");
         assert!(names(&after_empty_pages(), "e").is_empty(), "{what}");
         after_empty_pages().check_directory(&path("d")).unwrap();
-        let begun = after_empty_pages().write(&path("d"), WriteMode::Replace, Keep::Nothing);
+        let begun = after_empty_pages().write(&path("d"), WriteMode::Replace, Keep::Shared);
         assert_eq!(kind(begun), Some(Kind::IsDirectory), "{what}");
         assert_eq!(kind(after_empty_pages().rmdir(&path("d"))), Some(Kind::NotEmpty), "{what}");
         assert_eq!(kind(after_empty_pages().list(&path("x"))), Some(Kind::NotFound), "{what}");

@@ -138,7 +138,7 @@ fn operations_that_need_no_count_do_not_wait_for_it_hp_23() {
     let storage = tree.storage().with(|config| config.quota = LIMIT);
     let usage = storage.files.root.usage();
     // An append runs during the walk, so the count is uncertain.
-    let upload = storage.write(&path("a"), WriteMode::Append, Keep::Nothing).unwrap();
+    let upload = storage.write(&path("a"), WriteMode::Append, Keep::Shared).unwrap();
     usage.forget();
     tree.check(&storage, LIMIT, "before");
     drop(upload);
@@ -180,7 +180,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
     };
     // Errors that do not depend on the count are reported at once.
     usage.seem_to_count(true);
-    let missing = storage.write(&path("no/where"), WriteMode::Create, Keep::Nothing);
+    let missing = storage.write(&path("no/where"), WriteMode::Create, Keep::Shared);
     assert_eq!(kind(missing), Some(StorageErrorKind::NotFound));
     // After an abort, no file was created.
     begin("new", WriteMode::Create).abort(StreamEnd::Failed);
@@ -233,7 +233,7 @@ fn an_unreliable_count_is_repeated_hp_23() {
     let limited = tree.storage().with(|config| config.quota = LIMIT);
     // The count runs while a storage without a limit appends to a file in place.
     for end in [None, Some(StreamEnd::Cut)] {
-        let mut upload = free.write(&path("a"), WriteMode::Append, Keep::Nothing).unwrap();
+        let mut upload = free.write(&path("a"), WriteMode::Append, Keep::Shared).unwrap();
         upload.write_all(&[b'a'; 300]).unwrap();
         limited.files.root.usage().forget();
         // The walk counts the appended bytes, and so does the writer: the count is too high rather
@@ -250,8 +250,8 @@ fn an_unreliable_count_is_repeated_hp_23() {
         tree.put("b", [b'b'; 1_000]);
         limited.files.root.usage().forget();
         tree.check(&limited, LIMIT, "before");
-        let mut other = limited.write(&path("other"), WriteMode::Create, Keep::Nothing).unwrap();
-        let mut upload = limited.write(&path("b"), WriteMode::Append, Keep::Nothing).unwrap();
+        let mut other = limited.write(&path("other"), WriteMode::Create, Keep::Shared).unwrap();
+        let mut upload = limited.write(&path("b"), WriteMode::Append, Keep::Shared).unwrap();
         upload.write_all(&[b'b'; 300]).unwrap();
         limited.remove(&path("b")).unwrap();
         match adds {

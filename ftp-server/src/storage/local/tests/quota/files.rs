@@ -16,7 +16,7 @@ fn files_are_limited_in_number_hp_23_cm_86_cm_105_cm_106() {
         storage.files.root.usage().forget();
         store(&storage, "new", WriteMode::Create, 10).unwrap();
         // A running upload of a new file takes the last place.
-        let upload = storage.write(&path("running"), WriteMode::Create, Keep::Nothing).unwrap();
+        let upload = storage.write(&path("running"), WriteMode::Create, Keep::Shared).unwrap();
         assert_eq!(kind(store(&storage, "more", WriteMode::Create, 0)), over);
         assert_eq!(kind(storage.mkdir(&path("d"))), over);
         drop(upload);
@@ -89,11 +89,11 @@ fn at_the_file_limit_only_new_files_wait_for_a_new_count_hp_23() {
     usage.seem_to_count(true);
     assert_eq!(storage.quota(&path("")).unwrap().unwrap().files_left(), Some(0));
     for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
-        let mut upload = storage.write(&path("a"), mode, Keep::Nothing).unwrap();
+        let mut upload = storage.write(&path("a"), mode, Keep::Shared).unwrap();
         upload.write_all(b"more").unwrap();
         upload.commit().unwrap();
     }
-    let mut upload = storage.write(&path("new"), WriteMode::Create, Keep::Nothing).unwrap();
+    let mut upload = storage.write(&path("new"), WriteMode::Create, Keep::Shared).unwrap();
     assert!(!upload.prepare().unwrap(), "it waits");
     drop(upload);
     usage.seem_to_count(false);
@@ -111,8 +111,8 @@ fn a_file_removed_during_its_replacement_frees_no_file_quota_hp_23() {
         });
         let names = ["a", "b"];
         names.iter().for_each(|name| store(&storage, name, WriteMode::Create, 10).unwrap());
-        let mut uploads = names
-            .map(|name| storage.write(&path(name), WriteMode::Replace, Keep::Nothing).unwrap());
+        let mut uploads =
+            names.map(|name| storage.write(&path(name), WriteMode::Replace, Keep::Shared).unwrap());
         uploads.iter_mut().for_each(|upload| upload.write_all(b"replaced").unwrap());
         names.iter().for_each(|name| storage.remove(&path(name)).unwrap());
         store(&storage, "c", WriteMode::Create, 10).unwrap();

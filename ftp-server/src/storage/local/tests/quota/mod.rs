@@ -409,7 +409,7 @@ fn deny_hardlinks_refuses_files_with_several_names_hp_08() {
         let append = [WriteMode::Append, WriteMode::From(6)];
         assert_eq!(kind(denies.read(&path("f"))), Some(StorageErrorKind::Denied));
         for mode in append.into_iter().chain([WriteMode::From(3)]) {
-            let begun = denies.write(&path("f"), mode, Keep::Nothing);
+            let begun = denies.write(&path("f"), mode, Keep::Shared);
             assert_eq!(kind(begun), Some(StorageErrorKind::Denied), "{mode:?}");
         }
         assert_eq!(
@@ -424,7 +424,7 @@ fn deny_hardlinks_refuses_files_with_several_names_hp_08() {
         assert_eq!(kind(denies.read(&path("plain"))), None);
         assert_eq!(kind(storage.read(&path("f"))), None);
         for mode in append {
-            drop(storage.write(&path("f"), mode, Keep::Nothing).unwrap());
+            drop(storage.write(&path("f"), mode, Keep::Shared).unwrap());
         }
         assert_eq!(tree.get("f"), b"secret");
     }
