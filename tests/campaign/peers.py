@@ -1,6 +1,8 @@
 """Servers in addition to those of tests/bench/peers: GNU inetutils and BusyBox, started for each connection."""
 
+import json
 import os
+import pathlib
 import shutil
 import sys
 
@@ -31,6 +33,16 @@ def ours(program: str, password: str, *more: str) -> Kind:
     short = ["timeouts.idle=15 s", "timeouts.stall=3 s", "timeouts.data_connect=5 s", *more]
     words = [word for setting in short for word in ("--set", setting)]
     return Kind("ours", program, servers.ours(*words), password=password)
+
+
+def world(**switches) -> Kind:
+    """Returns a server whose names, commands and replies are as these switches of world_server.py say."""
+    script = pathlib.Path(__file__).with_name("world_server.py")
+
+    def command(server: Server) -> list[str]:
+        return [server.kind.program, str(script), server.host, str(server.port), str(server.root), json.dumps(switches)]
+
+    return Kind("world", servers.python_with("pyftpdlib.handlers"), command, password="pass word")
 
 
 def all_servers(program: str, password: str) -> list[Kind]:

@@ -113,13 +113,19 @@ def wait(process: subprocess.Popen, seconds: float) -> tuple[int, str]:
             return KILLED, found
 
 
-def run(words: list[str], seconds: float, environment: dict[str, str], directory: pathlib.Path) -> Ended:
-    """Runs a program without input, for a limited time."""
+def run(
+    words: list[str], seconds: float, environment: dict[str, str], directory: pathlib.Path, given: bytes = b""
+) -> Ended:
+    """Runs a program for a limited time, with a pipe that holds at most 64 KiB as its input."""
     begin = time.monotonic()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        reader, writer = os.pipe()
+        os.write(writer, given)
+        os.close(writer)
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=directory, env={**os.environ, **environment}
+            words, stdin=reader, stdout=out, stderr=err, cwd=directory, env={**os.environ, **environment}
         )
+        os.close(reader)
         try:
             code, found = wait(process, seconds)
         finally:

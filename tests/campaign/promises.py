@@ -10,6 +10,7 @@ from typing import Callable, Optional
 
 import peers
 import programs
+import worlds
 from findings import Findings, say
 from place import Place
 from proxy import Plan, Proxy, reset
@@ -32,15 +33,17 @@ class Scene:
     def ours(self, *settings: str) -> peers.Server:
         return peers.Server(peers.ours(self.program, self.password, *settings), tls=False)
 
-    def client(self, server: peers.Server, *words: str, proxy: Optional[Proxy] = None) -> tuple[int, bytes]:
-        """Runs our client, with the server's URL for `{url}`. Returns its exit status and its output."""
+    def client(
+        self, server: peers.Server, *words: str, proxy: Optional[Proxy] = None, given: bytes = b""
+    ) -> tuple[int, bytes]:
+        """Runs our client with an input, and with the server's URL for `{url}`. Returns its exit status and its output."""
         port = proxy.port if proxy else server.port
         limits = [f"--{name}-timeout={TIMEOUT}" for name in ("connect", "reply", "stall", "final")]
         words = tuple(word.replace("{url}", f"ftp://127.0.0.1:{port}") for word in words)
         login = ["-u", server.user, "--no-netrc", *limits]
         command = [self.program, words[0], *(login if words[0] != "fxp" else ["--no-netrc"]), *words[1:]]
         environment = {"FTP_PASSWORD": server.password, "HOME": str(self.local)}
-        ended = programs.run(command, LONGEST, environment, self.local)
+        ended = programs.run(command, LONGEST, environment, self.local, given)
         if ended.evidence:
             dialogue = "\n".join(proxy.dialogue) if proxy else "no proxy"
             say(f"{words} still ran after {LONGEST:.0f} s:\n{dialogue}\n{ended.evidence}")
@@ -379,7 +382,7 @@ def secrets_stay(scene: Scene) -> Optional[str]:
 
 ALL: list[Callable[[Scene], Optional[str]]] = [
     resume_of_another_file, listing_that_is_not_confirmed, names_with_a_dot, copy_that_cannot_begin,
-    mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, syncs, secrets_stay, deadlines,
+    mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, syncs, secrets_stay, *worlds.ALL, deadlines,
 ]  # fmt: skip
 
 

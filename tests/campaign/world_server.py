@@ -1,0 +1,82 @@
+"""A pyftpdlib server in a world that is not tame: world_server.py HOST PORT ROOT SWITCHES
+
+SWITCHES is a JSON object:
+
+    fold    how names are one: "case", "normal" (NFC and NFD), "dots" (dots and blanks at the end), or "cut" (8 characters)
+    lacks   commands that the server does not have
+    fails   replies to the first uses of commands, {"RNTO": ["450 Not now"]}; each is used once in the life of the server
+    loses   commands whose first use is executed, but the connection ends in place of the reply
+    sealed  names of directories that cannot be listed
+    late    seconds after which a second success follows each 226
+"""
+
+import json
+import os
+import pathlib
+import sys
+import unicodedata
+
+from pyftpdlib import filesystems, handlers
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.servers import FTPServer
+
+host, port, root, switches = sys.argv[1:]
+SWITCHES = json.loads(switches)
+FOLDS = {
+    "": lambda name: name,
+    "case": str.casefold,
+    "normal": lambda name: unicodedata.normalize("NFC", name),
+    "dots": lambda name: name.rstrip(". "),
+    "cut": lambda name: name[:8],
+}
+fold = FOLDS[SWITCHES.get("fold", "")]
+
+
+class Folding(filesystems.AbstractedFS):
+    """A file system that takes two spellings for one name."""
+
+    def ftp2fs(self, path):
+        found = pathlib.Path(self.root)
+        for name in self.ftpnorm(path).strip("/").split("/"):
+            if not name:
+                continue
+            there = os.listdir(found) if found.is_dir() else []
+            # A new name is stored as given where the file system only compares in another way.
+            new = fold(name) if SWITCHES.get("fold") in ("dots", "cut") else name
+            found /= next((one for one in there if fold(one) == fold(name)), new)
+        return str(found)
+
+    def listdir(self, path):
+        if os.path.basename(path) in SWITCHES.get("sealed", ()):
+            raise PermissionError(13, "Permission denied")
+        return super().listdir(path)
+
+
+class Handler(handlers.FTPHandler):
+    authorizer = DummyAuthorizer()
+    abstracted_fs = Folding
+    proto_cmds = {
+        verb: about for verb, about in handlers.FTPHandler.proto_cmds.items() if verb not in SWITCHES.get("lacks", ())
+    }
+
+    is_lost = False
+
+    def pre_process_command(self, line, cmd, arg):
+        replies = SWITCHES.get("fails", {}).get(cmd)
+        if replies:
+            return self.respond(replies.pop(0))
+        if cmd in SWITCHES.get("loses", ()):
+            SWITCHES["loses"].remove(cmd)
+            self.is_lost = True
+        return super().pre_process_command(line, cmd, arg)
+
+    def respond(self, resp, logfun=handlers.logger.debug):
+        if self.is_lost:
+            return self.close()
+        super().respond(resp, logfun)
+        if "late" in SWITCHES and resp.startswith("226"):
+            self.ioloop.call_later(SWITCHES["late"], self.push, "250 Done, and said again.\r\n")
+
+
+Handler.authorizer.add_user("user", "pass word", root, perm="elradfmwMT")
+FTPServer((host, int(port)), Handler).serve_forever()

@@ -1,0 +1,253 @@
+"""Promises that show only in a world that is not tame: a function for each. See world_server.py for the worlds."""
+
+import os
+import pathlib
+import time
+import unicodedata
+from typing import TYPE_CHECKING, Callable, Optional
+
+import peers
+from proxy import Plan, Proxy, reset
+
+if TYPE_CHECKING:
+    from promises import Scene
+
+# Pairs of names that a world takes for one, by its fold.
+PAIRS = {
+    "case": [("Read me", "read ME"), ("STRASSE", "straße")],
+    "normal": [(unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café"))],
+    "dots": [("report", "report."), ("a.txt", "a.txt ")],
+    "cut": [("12345678-one", "12345678-two")],
+}
+# Bytes at the end of a partial file that a resume compares.
+TAIL = 65_536
+# Seconds within which our server must notice that a client has gone.
+SOON = 15.0
+
+
+def world(**switches) -> peers.Server:
+    return peers.Server(peers.world(**switches), tls=False)
+
+
+def contents(top: pathlib.Path) -> list[bytes]:
+    return [path.read_bytes() for path in top.rglob("*") if path.is_file()]
+
+
+def tree(scene: "Scene", name: str, files: dict[str, bytes]) -> pathlib.Path:
+    """Makes a local directory with these files."""
+    top = scene.local / name
+    for path, content in files.items():
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_bytes(content)
+    return top
+
+
+def names_that_are_one(scene: "Scene") -> Optional[str]:
+    """A move loses no content where the target takes two names for one, and exit 0 means that all are there. A copy
+    does not notice names that are cut: it lists nothing again."""
+    move = "--remove-source"
+    for fold, pairs in PAIRS.items():
+        for options in ([move], [move, "--temp"], [move, "-j", "4"], *([[]] if fold != "cut" else [])):
+            with world(fold=fold) as server:
+                files = {f"{part}/{name}": scene.bytes(10, 5_000) for part, pair in enumerate(pairs) for name in pair}
+                top = tree(scene, f"names {fold} {options}", files)
+                code, said = scene.client(server, "mirror", *options, str(top), "{url}/")
+                there = contents(server.root)
+                lost = [name for name, content in files.items() if content not in there + contents(top)]
+                if lost:
+                    return f"{fold} {options}: exit {code}, and nobody has {lost}: {said!r}"
+                if code == 0 and any(content not in there for content in files.values()):
+                    return f"{fold} {options}: exit 0, and the target lacks a file: {said!r}"
+    return None
+
+
+def another_spelling_is_no_extra(scene: "Scene") -> Optional[str]:
+    """A mirror with deletions does not delete the file that it stores, if the target has it in another spelling."""
+    for fold in ("case", "normal", "dots"):
+        for one, other in PAIRS[fold]:
+            with world(fold=fold) as server:
+                (server.root / one).write_bytes(scene.bytes(10, 5_000))
+                new = scene.bytes(5_001, 9_000)
+                top = tree(scene, f"spelling {fold} {one}", {other: new})
+                code, said = scene.client(server, "mirror", "--delete", str(top), "{url}/")
+                if not contents(server.root) or code == 0 and contents(server.root) != [new]:
+                    return f"{fold} {one!r} {other!r}: exit {code}, left {len(contents(server.root))} files: {said!r}"
+    return None
+
+
+def late_replies(scene: "Scene") -> Optional[str]:
+    """A second, late success after a transfer does not pass for the success of a later command."""
+    for check, late in (("none", 0), ("none", 0.01), ("size", 0), ("size", 0.01)):
+        for lines in (["cd missing", "rm b"], ["rm a", "cd missing", "rm b"], ["cd sub", "cd missing", "rm b"]):
+            with world(late=late) as server:
+                (server.root / "sub").mkdir()
+                content = scene.bytes(10, 1_000)
+                for name in ("a", "b", "sub/b"):
+                    (server.root / name).write_bytes(content)
+                up = scene.file("up", content)
+                script = scene.file("script", "\n".join([f"put {up} one", *lines]).encode())
+                code, said = scene.client(server, "batch", "--verify", check, "{url}/", str(script))
+                left = [name for name in ("b", "sub/b") if (server.root / name).exists()]
+                if left != ["b", "sub/b"]:
+                    return f"{lines} --verify {check}: exit {code}, and only {left} is left: {said!r}"
+    return None
+
+
+def input_that_is_read_once(scene: "Scene") -> Optional[str]:
+    """Standard input is not stored a second time, when it is empty: exit 0 means that all of it is there."""
+    for fails in ({"RNTO": ["450 Not now"]}, {"STOR": ["426 Not now"]}, {"SIZE": ["450 Not now"] * 9}):
+        for options in ([], ["--temp"]):
+            with world(fails=fails) as server:
+                content = scene.bytes(1_000, 60_000)
+                words = ["put", "--retry", "3", "--retry-delay", "0s", *options, "-", "{url}/f"]
+                code, said = scene.client(server, *words, given=content)
+                if code == 0 and (server.root / "f").read_bytes() != content:
+                    return f"{fails} {options}: exit 0, and {(server.root / 'f').stat().st_size} bytes: {said!r}"
+    return None
+
+
+def uploads_of_others(scene: "Scene") -> Optional[str]:
+    """put -c does not go on with bytes that another host has stored."""
+    for first in (False, True):
+        with world() as server:
+            content, target = scene.bytes(200_000, 300_000), server.root / "f"
+            up = scene.file("up", content)
+            old = time.time() - 100
+            os.utime(up, (old, old))
+            if first:
+                with Proxy(server.port, Plan("reset", 100_000, 0, b"STOR")) as proxy:
+                    scene.client(server, "put", "-c", str(up), "{url}/f", proxy=proxy)
+            for length in (150_000, len(content)):
+                # Images and archives can end alike.
+                target.write_bytes(scene.random.randbytes(length - TAIL) + content[length - TAIL : length])
+                code, said = scene.client(server, "put", "-c", str(up), "{url}/f")
+                if code == 0 and target.read_bytes() != content:
+                    return f"{length} bytes of another host, after an own upload {first}: exit 0, mixed: {said!r}"
+    return None
+
+
+def parts_of_others(scene: "Scene") -> Optional[str]:
+    """A file NAME.part that is not ours is neither completed nor changed by a download of NAME."""
+    with scene.ours() as server:
+        for words in (["get"], ["get", "-c"], ["mirror"], ["get", "--segments", "4"]):
+            content, foreign = scene.bytes(2 << 20, 3 << 20), scene.random.randbytes(1 << 20)
+            (server.root / "d").mkdir(exist_ok=True)
+            (server.root / "d/f").write_bytes(content)
+            top = tree(scene, f"parts {words}", {"f.part": foreign})
+            paths = ["{url}/d", str(top)] if words[0] == "mirror" else ["{url}/d/f", str(top / "f")]
+            code, said = scene.client(server, *words, *paths)
+            if (top / "f.part").read_bytes() != foreign:
+                return f"{words}: exit {code}, and the foreign f.part was changed: {said!r}"
+            if code == 0 and (top / "f").read_bytes() != content:
+                return f"{words}: exit 0, and f is another file: {said!r}"
+    return None
+
+
+def deletions_after_a_failure(scene: "Scene") -> Optional[str]:
+    """A mirror deletes nothing if it could not read a directory of the source."""
+    with world(sealed=["in"]) as server:
+        for path in ("a", "in/b", "out/c"):
+            (server.root / path).parent.mkdir(exist_ok=True)
+            (server.root / path).write_bytes(scene.bytes(10, 1_000))
+        extras = {path: scene.bytes(10, 1_000) for path in ("in/b", "out/extra", "extra")}
+        for options in ([], ["-j", "3"]):
+            top = tree(scene, f"deletions {options[:1]}", extras)
+            code, said = scene.client(server, "mirror", "--delete", *options, "{url}/", str(top))
+            gone = [path for path, content in extras.items() if (top / path).read_bytes() != content]
+            gone = [path for path in extras if not (top / path).exists()] or gone
+            if code == 0 or gone:
+                return f"mirror --delete {options}: exit {code}, gone or changed {gone}: {said!r}"
+    return None
+
+
+def lost_replies(scene: "Scene") -> Optional[str]:
+    """With --retry, a change whose reply was lost counts as done only if that is proved; mkdir never does."""
+    retry = ["--retry", "2", "--retry-delay", "0s"]
+    with world(loses=["MKD", "DELE", "RNTO"]) as server:
+        content = scene.bytes(10, 1_000)
+        (server.root / "f").write_bytes(content)
+        (server.root / "g").write_bytes(content)
+        code, said = scene.client(server, "mkdir", *retry, "{url}/lock")
+        if code == 0 or not (server.root / "lock").is_dir():
+            return f"mkdir of a lock that may have two owners: exit {code}: {said!r}"
+        code, said = scene.client(server, "rm", *retry, "{url}/g")
+        if code or (server.root / "g").exists():
+            return f"rm: exit {code}: {said!r}"
+        code, said = scene.client(server, "mv", *retry, "{url}/f", "h")
+        if (server.root / "f").exists() or (server.root / "h").read_bytes() != content:
+            return f"mv: exit {code}, and the file is lost: {said!r}"
+    return None
+
+
+def one_story(scene: "Scene") -> Optional[str]:
+    """A session that was told that a file is missing hears that again, whatever is kept of its upload."""
+    with scene.ours() as server:
+        session = server.session()
+        session.say("TYPE I")
+        data = session.begin("STOR f")
+        data.sendall(scene.bytes())
+        time.sleep(0.2)
+        reset(data)
+        session.close()
+        end = time.monotonic() + SOON
+        asking = server.session()
+        asking.say("TYPE I")
+        while not asking.say("SIZE f").startswith("213"):
+            if time.monotonic() > end:
+                return "no partial upload was kept"
+            time.sleep(0.1)
+        for first in ("MDTM f", "MLST f"):
+            told = server.session()
+            told.say("TYPE I")
+            said = [told.say(first), told.say("SIZE f")]
+            if not all(reply.startswith("550") for reply in said):
+                return f"{first}, SIZE f: {said}"
+    return None
+
+
+def upload_that_runs(scene: "Scene") -> Optional[str]:
+    """While an upload runs, its user hears "later" from another session: from SIZE, and from what would continue it."""
+    with scene.ours() as server:
+        session, other = server.session(), server.session()
+        session.say("TYPE I")
+        other.say("TYPE I")
+        data = session.begin("STOR f")
+        data.sendall(scene.bytes())
+        time.sleep(0.2)
+        said = [other.say("SIZE f")]
+        for command in ("APPE f", "STOR f"):
+            if command == "STOR f":
+                other.say("REST 1000")
+            other.say("EPSV")
+            said.append(other.say(command))
+        data.close()
+        if not all(reply.startswith("450") for reply in said):
+            return f"SIZE, APPE, REST and STOR beside a running upload: {said}"
+        return None if session.reply().startswith("226") else "the upload failed"
+
+
+def private_uploads(scene: "Scene") -> Optional[str]:
+    """The upload that replaces a private file is private from its first byte on."""
+    with scene.ours() as server:
+        target = server.root / "f"
+        target.write_bytes(b"old")
+        target.chmod(0o600)
+        session = server.session()
+        session.say("TYPE I")
+        data = session.begin("STOR f")
+        data.sendall(scene.bytes())
+        time.sleep(0.2)
+        modes = {path.name: path.stat().st_mode & 0o077 for path in server.root.iterdir()}
+        data.close()
+        said = session.reply()
+        if any(modes.values()) or len(modes) < 2:
+            return f"others can read the upload of a private file: {modes}"
+        if not said.startswith("226") or target.stat().st_mode & 0o777 != 0o600:
+            return f"the private file has the mode {target.stat().st_mode:o} after {said}"
+    return None
+
+
+ALL: list[Callable[["Scene"], Optional[str]]] = [
+    names_that_are_one, another_spelling_is_no_extra, late_replies, input_that_is_read_once, uploads_of_others,
+    parts_of_others, deletions_after_a_failure, lost_replies, one_story, upload_that_runs, private_uploads,
+]  # fmt: skip
