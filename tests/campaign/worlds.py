@@ -1,12 +1,18 @@
 """Promises that show only in a world that is not tame: a function for each. See world_server.py for the worlds."""
 
+import itertools
 import os
 import pathlib
+import shutil
+import subprocess
+import threading
 import time
 import unicodedata
 from typing import TYPE_CHECKING, Callable, Optional
 
 import peers
+import programs
+from model import describe
 from proxy import Plan, Proxy, reset
 
 if TYPE_CHECKING:
@@ -160,6 +166,35 @@ def deletions_after_a_failure(scene: "Scene") -> Optional[str]:
     return None
 
 
+def second_runs(scene: "Scene") -> Optional[str]:
+    """Whatever commands a server lacks, a second mirror finds everything unchanged, and a changed file is found."""
+    worlds = [[], ["MFMT"], ["MLSD", "MLST"], ["MLSD", "MLST", "MFMT"], ["SIZE"], ["MDTM"], ["MDTM", "SIZE", "MFMT"]]
+    files = {f"d{number % 3}/f {number}": scene.bytes(10, 5_000) for number in range(9)}
+    tops = [tree(scene, f"second {lacks}", files) for lacks in worlds]
+    old = time.time() - 400_000
+    for top, path in itertools.product(tops, files):
+        os.utime(top / path, (old, old))
+    # Where times cannot be set, a file is unchanged if it was stored after its source came: not in the same second.
+    time.sleep(2.1)
+    for top, lacks in zip(tops, worlds):
+        with world(lacks=lacks) as server:
+            down = scene.local / f"down {lacks}"
+            for words in (["mirror", str(top), "{url}/t"], ["mirror", "{url}/t", str(down)]):
+                code, said = scene.client(server, *words)
+                if code or sorted(contents(server.root if words[1] == str(top) else down)) != sorted(files.values()):
+                    return f"without {lacks}: {words[1:]} first: exit {code}: {said!r}"
+                code, said = scene.client(server, *words)
+                # Without any time of the server, mirror says that it copies recent files again.
+                if code or b"0 files copied" not in said and b"cannot measure the server's clock" not in said:
+                    return f"without {lacks}: {words[1:]} again: exit {code}: {said!r}"
+            changed = next(iter(files))
+            (top / changed).write_bytes(b"changed")
+            code, said = scene.client(server, "mirror", str(top), "{url}/t")
+            if code or (server.root / "t" / changed).read_bytes() != b"changed":
+                return f"without {lacks}: a changed file was not copied: exit {code}: {said!r}"
+    return None
+
+
 def lost_replies(scene: "Scene") -> Optional[str]:
     """With --retry, a change whose reply was lost counts as done only if that is proved; mkdir never does."""
     retry = ["--retry", "2", "--retry-delay", "0s"]
@@ -226,6 +261,139 @@ def upload_that_runs(scene: "Scene") -> Optional[str]:
         return None if session.reply().startswith("226") else "the upload failed"
 
 
+def cut_upload(server: peers.Server, name: str, content: bytes) -> None:
+    """Begins an upload, and loses the connection after half of it. Returns once the server has noticed that."""
+    session = server.session()
+    session.say("TYPE I")
+    data = session.begin(f"STOR {name}")
+    data.sendall(content[: len(content) // 2])
+    time.sleep(0.2)
+    reset(data)
+    session.close()
+    end = time.monotonic() + SOON
+    asking = server.session()
+    asking.say("TYPE I")
+    while asking.say(f"SIZE {name}").startswith("450") and time.monotonic() < end:
+        time.sleep(0.1)
+    asking.close()
+
+
+def resumers(scene: "Scene") -> Optional[str]:
+    """Whatever a client goes by when it resumes an upload that was cut: if it reports success, the file is its file."""
+    content = scene.bytes(200_000, 300_000)
+    up = scene.file("up", content)
+    half = len(content) // 2
+    for old in (None, scene.bytes(1_000, 2_000)):
+        for count in (half // 2, half - 1, half):
+            with scene.ours() as server:
+                url, login = f"ftp://127.0.0.1:{server.port}/f", f"{server.user}:{server.password}"
+                host = ["-u", server.user, "-p", server.password, "-P", str(server.port), "127.0.0.1"]
+                put = f"set net:max-retries 2; set net:reconnect-interval-base 0; put -c {up} -o f"
+                for words in (
+                    ["curl", "-sS", "-u", login, "-T", str(up), "-C", str(count), url],
+                    ["curl", "-sS", "-u", login, "-T", str(up), "-C", "-", url],
+                    ["lftp", "-p", str(server.port), "-u", login.replace(":", ","), "-e", f"{put}; bye", "127.0.0.1"],
+                    ["ncftpput", "-z", *host, "/", str(up)],
+                ):
+                    if not shutil.which(words[0]):
+                        continue
+                    name = "up" if words[0] == "ncftpput" else "f"
+                    (server.root / name).unlink(missing_ok=True)
+                    if old:
+                        (server.root / name).write_bytes(old)
+                    cut_upload(server, name, content)
+                    ended = programs.run(words, 60, {"HOME": str(scene.local)}, scene.local)
+                    found = (server.root / name).read_bytes() if (server.root / name).exists() else None
+                    if ended.code == 0 and found != content:
+                        return f"{words[:1]} from {count}, old {old and len(old)}: exit 0, {describe(found)}: {ended.said!r}"
+                    if ended.code and found not in (old, content):
+                        return f"{words[:1]} from {count}: exit {ended.code}, and {describe(found)} is there: {ended.said!r}"
+    return None
+
+
+def watched_files(scene: "Scene") -> Optional[str]:
+    """Whoever reads or moves a file as soon as it has its name gets a whole one, and the client has no failure."""
+    with scene.ours() as server:
+        inbox, done = server.root / "in", server.root.parent / "done"
+        inbox.mkdir()
+        done.mkdir()
+        sent, seen, ended = [], [], threading.Event()
+
+        def take() -> None:
+            while not ended.is_set():
+                for path in list(inbox.iterdir()):
+                    if not path.name.startswith("."):
+                        seen.append(path.read_bytes())
+                        path.rename(done / f"{len(seen)}")
+
+        mover = threading.Thread(target=take)
+        mover.start()
+        try:
+            for number in range(12):
+                sent.append(scene.bytes(0, 2_000_000))
+                options = scene.random.choice([[], ["--temp"], ["-c"], ["--verify", "none"]])
+                code, said = scene.client(server, "put", *options, str(scene.file("up", sent[-1])), "{url}/in/f")
+                if code:
+                    return f"put {options} to a directory whose files are moved away: exit {code}: {said!r}"
+        finally:
+            time.sleep(0.2)
+            ended.set()
+            mover.join()
+        strange = [describe(one) for one in seen if one not in sent]
+        if strange or len(seen) < len(sent):
+            return f"{len(sent)} files were sent, {len(seen)} seen, of these not whole: {strange}"
+        # A replaced file is the old or the new one at each moment.
+        target, ended = server.root / "f", threading.Event()
+        versions = [scene.bytes(500_000, 2_000_000) for _ in range(6)]
+        target.write_bytes(versions[0])
+        read: list[bytes] = []
+
+        def view() -> None:
+            while not ended.is_set():
+                found = target.read_bytes()
+                if not read or read[-1] != found:
+                    read.append(found)
+
+        viewer = threading.Thread(target=view)
+        viewer.start()
+        try:
+            for version in versions[1:]:
+                code, said = scene.client(server, "put", str(scene.file("up", version)), "{url}/f")
+                if code:
+                    return f"put of a file that others read: exit {code}: {said!r}"
+        finally:
+            ended.set()
+            viewer.join()
+        strange = [describe(one) for one in read if one not in versions]
+        return f"a reader saw neither the old nor the new file: {strange}" if strange else None
+
+
+def killed_downloads(scene: "Scene") -> Optional[str]:
+    """A download that is killed again and again, while the file changes, ends with the file of the server."""
+    with scene.ours() as server:
+        target, source = scene.local / "f", server.root / "f"
+        for turn in range(4):
+            target.unlink(missing_ok=True)
+            size, now = scene.random.randint(1 << 20, 3 << 20), time.time() - 50_000
+            for attempt in range(5):
+                if attempt == 0 or scene.random.random() < 0.4:
+                    source.write_bytes(scene.random.randbytes(size))
+                    os.utime(source, (now + 10 * attempt,) * 2)
+                words = ["get", "-c", "-u", server.user, "--no-netrc", "--limit-rate", "4M"]
+                command = [scene.program, *words, f"ftp://127.0.0.1:{server.port}/f", str(target)]
+                environment = {**os.environ, "FTP_PASSWORD": server.password, "HOME": str(scene.local)}
+                running = subprocess.Popen(
+                    command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+                time.sleep(scene.random.uniform(0.02, 0.4))
+                running.kill()
+                running.wait()
+            code, said = scene.client(server, "get", "-c", "{url}/f", str(target))
+            if code or target.read_bytes() != source.read_bytes():
+                return f"after five kills, get -c ends with {code}, and the file is another one: {said!r}"
+    return None
+
+
 def private_uploads(scene: "Scene") -> Optional[str]:
     """The upload that replaces a private file is private from its first byte on."""
     with scene.ours() as server:
@@ -249,5 +417,6 @@ def private_uploads(scene: "Scene") -> Optional[str]:
 
 ALL: list[Callable[["Scene"], Optional[str]]] = [
     names_that_are_one, another_spelling_is_no_extra, late_replies, input_that_is_read_once, uploads_of_others,
-    parts_of_others, deletions_after_a_failure, lost_replies, one_story, upload_that_runs, private_uploads,
+    parts_of_others, deletions_after_a_failure, second_runs, lost_replies, one_story, upload_that_runs, private_uploads, resumers,
+    watched_files, killed_downloads,
 ]  # fmt: skip
