@@ -130,9 +130,8 @@ pub struct LocalConfig {
     ///   none (the upload then waits);
     /// - when a limit is first checked after the last storage of the root was dropped.
     ///
-    /// While a directory cannot be read, a new count is never lower than the old one. So
-    /// [`chmod`](crate::Storage::chmod) fails with `Denied` if it would make a directory unreadable
-    /// for the server.
+    /// While a directory cannot be read, a new count is never lower than the old one. So a change of
+    /// the mode fails with `Denied` if it would make a directory unreadable for the server.
     pub quota: u64,
     /// Maximum number of files and directories below the root (default: 0, unlimited). Exceeding it
     /// fails with `OverQuota` (552).
