@@ -39,6 +39,11 @@ def contents(top: pathlib.Path) -> list[bytes]:
     return [path.read_bytes() for path in top.rglob("*") if path.is_file()]
 
 
+def held(path: pathlib.Path) -> Optional[bytes]:
+    """Returns the content of a file; None if there is none."""
+    return path.read_bytes() if path.is_file() else None
+
+
 def tree(scene: "Scene", name: str, files: dict[str, bytes]) -> pathlib.Path:
     """Makes a local directory with these files."""
     top = scene.local / name
@@ -55,8 +60,12 @@ def names_that_are_one(scene: "Scene") -> Optional[str]:
     for fold, pairs in PAIRS.items():
         for options in ([move], [move, "--temp"], [move, "-j", "4"], *([[]] if fold != "cut" else [])):
             with world(fold=fold) as server:
-                files = {f"{part}/{name}": scene.bytes(10, 5_000) for part, pair in enumerate(pairs) for name in pair}
+                # Files of one size and time: nothing but their names and bytes tells them apart.
+                names = [f"{part}/{name}" for part, pair in enumerate(pairs) for name in pair]
+                files = {name: scene.random.randbytes(1_000) for name in names}
                 top = tree(scene, f"names {fold} {options}", files)
+                for name in names:
+                    os.utime(top / name, (1_700_000_000, 1_700_000_000))
                 code, said = scene.client(server, "mirror", *options, str(top), "{url}/")
                 there = contents(server.root)
                 lost = [name for name, content in files.items() if content not in there + contents(top)]
@@ -107,8 +116,8 @@ def input_that_is_read_once(scene: "Scene") -> Optional[str]:
                 content = scene.bytes(1_000, 60_000)
                 words = ["put", "--retry", "3", "--retry-delay", "0s", *options, "-", "{url}/f"]
                 code, said = scene.client(server, *words, given=content)
-                if code == 0 and (server.root / "f").read_bytes() != content:
-                    return f"{fails} {options}: exit 0, and {(server.root / 'f').stat().st_size} bytes: {said!r}"
+                if code == 0 and held(server.root / "f") != content:
+                    return f"{fails} {options}: exit 0, and {describe(held(server.root / 'f'))}: {said!r}"
     return None
 
 
@@ -142,9 +151,9 @@ def parts_of_others(scene: "Scene") -> Optional[str]:
             top = tree(scene, f"parts {words}", {"f.part": foreign})
             paths = ["{url}/d", str(top)] if words[0] == "mirror" else ["{url}/d/f", str(top / "f")]
             code, said = scene.client(server, *words, *paths)
-            if (top / "f.part").read_bytes() != foreign:
+            if held(top / "f.part") != foreign:
                 return f"{words}: exit {code}, and the foreign f.part was changed: {said!r}"
-            if code == 0 and (top / "f").read_bytes() != content:
+            if code == 0 and held(top / "f") != content:
                 return f"{words}: exit 0, and f is another file: {said!r}"
     return None
 
@@ -159,8 +168,7 @@ def deletions_after_a_failure(scene: "Scene") -> Optional[str]:
         for options in ([], ["-j", "3"]):
             top = tree(scene, f"deletions {options[:1]}", extras)
             code, said = scene.client(server, "mirror", "--delete", *options, "{url}/", str(top))
-            gone = [path for path, content in extras.items() if (top / path).read_bytes() != content]
-            gone = [path for path in extras if not (top / path).exists()] or gone
+            gone = [path for path, content in extras.items() if held(top / path) != content]
             if code == 0 or gone:
                 return f"mirror --delete {options}: exit {code}, gone or changed {gone}: {said!r}"
     return None
@@ -190,7 +198,7 @@ def second_runs(scene: "Scene") -> Optional[str]:
             changed = next(iter(files))
             (top / changed).write_bytes(b"changed")
             code, said = scene.client(server, "mirror", str(top), "{url}/t")
-            if code or (server.root / "t" / changed).read_bytes() != b"changed":
+            if code or held(server.root / "t" / changed) != b"changed":
                 return f"without {lacks}: a changed file was not copied: exit {code}: {said!r}"
     return None
 
@@ -209,7 +217,7 @@ def lost_replies(scene: "Scene") -> Optional[str]:
         if code or (server.root / "g").exists():
             return f"rm: exit {code}: {said!r}"
         code, said = scene.client(server, "mv", *retry, "{url}/f", "h")
-        if (server.root / "f").exists() or (server.root / "h").read_bytes() != content:
+        if (server.root / "f").exists() or held(server.root / "h") != content:
             return f"mv: exit {code}, and the file is lost: {said!r}"
     return None
 
@@ -303,7 +311,7 @@ def resumers(scene: "Scene") -> Optional[str]:
                         (server.root / name).write_bytes(old)
                     cut_upload(server, name, content)
                     ended = programs.run(words, 60, {"HOME": str(scene.local)}, scene.local)
-                    found = (server.root / name).read_bytes() if (server.root / name).exists() else None
+                    found = held(server.root / name)
                     if ended.code == 0 and found != content:
                         return f"{words[:1]} from {count}, old {old and len(old)}: exit 0, {describe(found)}: {ended.said!r}"
                     if ended.code and found not in (old, content):
@@ -389,7 +397,7 @@ def killed_downloads(scene: "Scene") -> Optional[str]:
                 running.kill()
                 running.wait()
             code, said = scene.client(server, "get", "-c", "{url}/f", str(target))
-            if code or target.read_bytes() != source.read_bytes():
+            if code or held(target) != source.read_bytes():
                 return f"after five kills, get -c ends with {code}, and the file is another one: {said!r}"
     return None
 
