@@ -96,7 +96,7 @@ fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<Control
         let (exit, why) = match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
                 Exit::Network,
-                "no server is listening there; start it, or name its control.socket with --control"
+                "no server is listening there; start it with this control.socket, or use --control"
                     .to_owned(),
             ),
             ErrorKind::PermissionDenied => (
