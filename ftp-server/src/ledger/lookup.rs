@@ -63,14 +63,37 @@ fn answer(
     find: impl Fn() -> io::Result<Vec<SocketAddr>>,
 ) {
     while let Ok(first) = asked.recv() {
+        // Not those that ask later: this lookup may already have its answer by then.
+        let waiting: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
         // On failure, the known addresses stay.
         if let Ok(found) = find()
             && !found.is_empty()
         {
             *unpoisoned(known.lock()) = found;
         }
-        for done in std::iter::once(first).chain(asked.try_iter()) {
+        for done in waiting {
             let _ = done.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn each_question_is_answered_by_a_lookup_that_began_after_it() {
+        let count = Arc::new(AtomicU16::new(0));
+        let number = Arc::clone(&count);
+        let host = Lookup::start(move || {
+            Ok(vec![([127, 0, 0, 1], number.fetch_add(1, Ordering::SeqCst)).into()])
+        });
+        let host = host.unwrap();
+        for _ in 0..5_000 {
+            let before = count.load(Ordering::SeqCst);
+            assert!(host.again()[0].port() >= before);
         }
     }
 }
