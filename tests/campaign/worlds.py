@@ -222,23 +222,31 @@ def lost_replies(scene: "Scene") -> Optional[str]:
     return None
 
 
+def cut_upload(server: peers.Server, name: str, content: bytes) -> None:
+    """Begins an upload, and loses the connection after half of it. Returns once the server has noticed that."""
+    session = server.session()
+    session.say("TYPE I")
+    data = session.begin(f"STOR {name}")
+    data.sendall(content[: len(content) // 2])
+    time.sleep(0.2)
+    reset(data)
+    session.close()
+    end = time.monotonic() + SOON
+    asking = server.session()
+    asking.say("TYPE I")
+    while asking.say(f"SIZE {name}").startswith("450") and time.monotonic() < end:
+        time.sleep(0.1)
+    asking.close()
+
+
 def one_story(scene: "Scene") -> Optional[str]:
     """A session that was told that a file is missing hears that again, whatever is kept of its upload."""
     with scene.ours() as server:
-        session = server.session()
-        session.say("TYPE I")
-        data = session.begin("STOR f")
-        data.sendall(scene.bytes())
-        time.sleep(0.2)
-        reset(data)
-        session.close()
-        end = time.monotonic() + SOON
+        cut_upload(server, "f", scene.bytes())
         asking = server.session()
         asking.say("TYPE I")
-        while not asking.say("SIZE f").startswith("213"):
-            if time.monotonic() > end:
-                return "no partial upload was kept"
-            time.sleep(0.1)
+        if not asking.say("SIZE f").startswith("213"):
+            return "no partial upload was kept"
         for first in ("MDTM f", "MLST f"):
             told = server.session()
             told.say("TYPE I")
@@ -267,23 +275,6 @@ def upload_that_runs(scene: "Scene") -> Optional[str]:
         if not all(reply.startswith("450") for reply in said):
             return f"SIZE, APPE, REST and STOR beside a running upload: {said}"
         return None if session.reply().startswith("226") else "the upload failed"
-
-
-def cut_upload(server: peers.Server, name: str, content: bytes) -> None:
-    """Begins an upload, and loses the connection after half of it. Returns once the server has noticed that."""
-    session = server.session()
-    session.say("TYPE I")
-    data = session.begin(f"STOR {name}")
-    data.sendall(content[: len(content) // 2])
-    time.sleep(0.2)
-    reset(data)
-    session.close()
-    end = time.monotonic() + SOON
-    asking = server.session()
-    asking.say("TYPE I")
-    while asking.say(f"SIZE {name}").startswith("450") and time.monotonic() < end:
-        time.sleep(0.1)
-    asking.close()
 
 
 def resumers(scene: "Scene") -> Optional[str]:
