@@ -488,6 +488,7 @@ fn refused_commands_of_listings_fall_back_to_list() {
         peer.answer("MLSD d", "550 no");
         // Afterwards, the directory is listed from inside.
         listing(&mut peer, "LIST d", A);
+        peer.allow_abort();
         enter(&mut peer, "d");
         listing(&mut peer, "LIST", A);
         peer.answer("CWD /home/e", "250 there");

@@ -32,6 +32,8 @@ struct State {
     reads: bool,
     /// Whether the next upload is cut after [`CUT`] bytes.
     cuts: bool,
+    /// Whether the server hangs up at the next download that it refuses.
+    hangs_up: bool,
 }
 
 /// A server that keeps its state across connections.
@@ -123,6 +125,9 @@ fn serve(mut control: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             }
             ("RETR", _) => {
                 offset = 0;
+                if std::mem::take(&mut state.hangs_up) {
+                    return control.write_all(b"550 no\r\n421 bye\r\n");
+                }
                 "550 no".to_owned()
             }
             ("QUIT", _) => "221 bye".to_owned(),
@@ -279,4 +284,21 @@ fn prepare(store: &Store, local: &Path, journal: Journal) -> Vec<u8> {
         file.set_modified(before).unwrap();
     }
     ours
+}
+
+#[test]
+fn a_refused_comparison_on_a_lost_connection_ends_only_the_attempt() {
+    let store = Store::start();
+    let root = tempfile::tempdir().unwrap();
+    let local = root.path().join("a");
+    let ours = prepare(&store, &local, Journal::Fits);
+    {
+        let mut state = store.state.lock().unwrap();
+        (state.appends, state.hangs_up) = (true, true);
+        state.files.insert("b".to_owned(), ours[..CUT].to_vec());
+    }
+    let lost = store.put(&local, "b", Resume::Proven).unwrap_err();
+    assert!(lost.is_transient(), "{lost}");
+    store.put(&local, "b", Resume::Proven).unwrap();
+    assert_eq!(store.state.lock().unwrap().files.get("b"), Some(&ours));
 }

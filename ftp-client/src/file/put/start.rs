@@ -229,10 +229,11 @@ impl Job<'_> {
         let there = match read_end(client, self.place.path(), (from, compare)) {
             Ok(there) => there,
             Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
-            Err(error) => {
+            Err(_) => {
                 self.past.is_mute = true;
-                // Without a connection, the next attempt goes on.
-                return if client.is_ready() { Ok(true) } else { Err(error) };
+                // Without a connection, the next attempt goes on: the error of the question is not
+                // that of the upload.
+                return client.make_ready().map(|()| true);
             }
         };
         let mut here = vec![0; usize::try_from(compare).unwrap_or(0)];
