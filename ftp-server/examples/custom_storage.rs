@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_server::{
-    Entries, Entry, Keep, Metadata, Rights, Server, Source, Storage, StorageError,
+    Ask, Entries, Entry, Keep, Metadata, Rights, Server, Source, Storage, StorageError,
     StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
@@ -58,15 +58,15 @@ fn name(path: &VirtualPath) -> Result<&[u8], StorageError> {
 }
 
 impl Storage for Table {
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, _: Ask) -> Result<Metadata, StorageError> {
         match path.is_root() {
             true => Ok(Metadata::directory()),
             false => Ok(self.row(path)?.metadata()),
         }
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.check_directory(path)?;
+    fn list(&self, path: &VirtualPath, _: Ask) -> Result<Entries, StorageError> {
+        self.stat(path, Ask::Directory)?.check_directory()?;
         let rows = self.rows()?;
         let entry = |(name, row): (&Vec<u8>, &Row)| Ok(Entry::new(name.clone(), row.metadata()));
         let entries: Vec<_> = rows.iter().map(entry).collect();

@@ -100,10 +100,10 @@ pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
-    Capabilities, Change, Confinement, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind,
-    Keep, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage, PartialPolicy, Quota,
-    RoomFor, Source, Storage, StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Unfinished,
-    Upload, VirtualPath, WriteMode,
+    Ask, Capabilities, Change, Confine, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind,
+    Keep, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage, PartialPolicy,
+    RoomFor, Source, Space, Storage, StorageError, StorageErrorKind, StreamEnd, SyncPolicy,
+    Unfinished, Upload, VirtualPath, WriteMode,
 };
 #[cfg(feature = "s3")]
 pub use storage::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};

@@ -196,8 +196,11 @@ fn lftp_replaces_completely(peer: &Peer, old: &[u8], content: &[u8]) -> bool {
     }
     begun.expect("an upload goes on");
     kill_process_group(group, Signal::CONT).expect("it runs");
-    // It asks for SIZE, and resumes.
-    let end = client.wait(Instant::now() + LIMIT).expect("an end");
+    // It asks for SIZE, and resumes. lftp 4.9.2 sometimes does nothing more after the 226.
+    let Some(end) = client.wait(Instant::now() + LIMIT) else {
+        assert!(is_stored(), "the upload was not completed");
+        return false;
+    };
     assert!(end.success(), "{end}");
     let stored = watched.root.read("there");
     if let Some(at) = stored.iter().zip(content).position(|(one, other)| one != other) {

@@ -12,7 +12,7 @@ use crate::deadline;
 use crate::log::{EventKind, LoginRefusal, Refusal};
 use crate::session::{Access, Outcome, Session, User};
 use crate::shares::host_of;
-use crate::storage::RemoteStorage;
+use crate::storage::{Capabilities, RemoteStorage};
 use crate::tls::{AskedName, TlsPolicy};
 
 /// Maximum bytes of a client program's name that are logged.
@@ -216,7 +216,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     }
     session.transfer.representation = login.representation;
     let mut user = User::new(config, name, login, counted, present);
-    if user.storage.is_remote() {
+    if user.storage.capabilities().contains(Capabilities::REMOTE) {
         let away = Arc::clone(session.peer.away.get_or_insert_default());
         user.storage = Arc::new(RemoteStorage::new(user.storage, away));
     }

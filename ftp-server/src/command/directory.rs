@@ -7,7 +7,7 @@ use crate::auth::Rights;
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
-use crate::storage::{StorageErrorKind, VirtualPath, is_made};
+use crate::storage::{Ask, StorageErrorKind, VirtualPath, check_directory, is_made};
 
 /// `CWD <directory>`: 250, or 550 if it is not an accessible directory.
 pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Outcome {
@@ -25,7 +25,7 @@ fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
     let Some(storage) = session.storage().filter(|_| session.may_enter(&path)) else {
         return reply::no_right().into();
     };
-    match storage.check_directory(&path) {
+    match check_directory(storage, &path) {
         Ok(()) => {
             session.login.directory = path;
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory changed").into()
@@ -49,7 +49,7 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     let existing_ok = session.user().is_some_and(|user| user.mkdir_existing_ok);
     let room = space::check(session, storage, path.parent().unwrap_or_default());
     if let Err(refusal) = room
-        && storage.stat(&path).is_err()
+        && storage.stat(&path, Ask::Facts).is_err()
     {
         return refusal.into();
     }
@@ -62,7 +62,7 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
         Err(error)
             if existing_ok
                 && error.kind == StorageErrorKind::Exists
-                && storage.check_directory(&path).is_ok() =>
+                && check_directory(storage, &path).is_ok() =>
         {
             reply::pathname(&path, " exists").into()
         }

@@ -12,7 +12,7 @@ use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{
-    EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath, is_made,
+    Ask, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath, is_made,
 };
 
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
@@ -86,7 +86,7 @@ pub(super) fn mdtm(session: &mut Session, path: &Pathname) -> Outcome {
 }
 
 fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, StorageError> {
-    let metadata = storage.stat(path)?;
+    let metadata = storage.stat(path, Ask::Facts)?;
     match metadata.kind {
         EntryKind::File => Ok(metadata),
         EntryKind::Directory => Err(StorageErrorKind::IsDirectory.into()),
@@ -128,7 +128,7 @@ pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     let Some(storage) = session.storage_at(&path, Rights::RENAME) else {
         return reply::no_right().into();
     };
-    match storage.stat(&path) {
+    match storage.stat(&path, Ask::Facts) {
         Ok(found) if found.is_fixed || path.is_root() => reply::no_right().into(),
         Ok(_) => {
             session.login.rename_from = Some(path);

@@ -4,10 +4,10 @@
 use std::io;
 use std::sync::Arc;
 
-use super::space::SpareRoom;
+use super::space::{SpareRoom, free_at};
 use crate::session::Session;
 use crate::storage::{
-    RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
+    Ask, RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
 };
 
 /// Minimum bytes that an upload may store before the free space is checked again. An upload may
@@ -65,7 +65,7 @@ impl GuardedUpload {
     fn look(&mut self) -> Result<(), StorageError> {
         let Some(directory) = &self.directory else { return Ok(()) };
         let wanted = self.min_free.saturating_add(1);
-        self.step = match self.storage.space(directory, RoomFor::More(wanted)) {
+        self.step = match free_at(&*self.storage, directory, RoomFor::More(wanted)) {
             Ok(free) if free <= self.min_free => return Err(Kind::NoSpace.into()),
             Ok(free) => step_of(free - self.min_free),
             // The free space is unknown, for example because the directory was removed or moved.
@@ -109,7 +109,7 @@ impl Upload for GuardedUpload {
             // after each step.
             self.look()?;
         } else if let Some(path) = self.grows.take()
-            && let Ok(file) = self.storage.stat(&path)
+            && let Ok(file) = self.storage.stat(&path, Ask::Facts)
         {
             // Other sessions may have appended before this upload locked the file.
             self.left = self.most.saturating_sub(file.size);
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn copying_before_an_upload_respects_min_free_cm_106() {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-        let free = storage.space(&VirtualPath::root(), RoomFor::More(0)).unwrap();
+        let free = free_at(&storage, &VirtualPath::root(), RoomFor::More(0)).unwrap();
         for (min_free, steps, want) in [
             (free - 1, 2, Ok(false)),
             (free, 2, Err(Kind::NoSpace)),

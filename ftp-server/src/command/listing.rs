@@ -16,63 +16,23 @@ use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
-    DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind,
-    VirtualPath,
+    Ask, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageError,
+    StorageErrorKind, VirtualPath,
 };
-
-/// An item of a listing: an entry with its metadata, or only a name, which the storage can get with
-/// less work.
-trait Listed: Send + Sized {
-    /// Returns the items of a directory.
-    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Entries<Self>, StorageError>;
-
-    /// Returns the item of a single object.
-    fn single(name: &[u8], metadata: Metadata) -> Self;
-
-    fn name(&self) -> &[u8];
-}
-
-impl Listed for Entry {
-    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Entries<Self>, StorageError> {
-        storage.list(path)
-    }
-
-    fn single(name: &[u8], metadata: Metadata) -> Self {
-        Self { name: name.to_vec(), metadata }
-    }
-
-    fn name(&self) -> &[u8] {
-        &self.name
-    }
-}
-
-impl Listed for Vec<u8> {
-    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Entries<Self>, StorageError> {
-        storage.list_names(path)
-    }
-
-    fn single(name: &[u8], _metadata: Metadata) -> Self {
-        name.to_vec()
-    }
-
-    fn name(&self) -> &[u8] {
-        self
-    }
-}
 
 /// Length of the longest pattern in bytes. A longer one is plain text: names have at most 255 bytes,
 /// and the time for each of them grows with the length of the pattern.
 const LONGEST_PATTERN: usize = 512;
 
 /// The target of a `LIST`, `NLST` or `STAT`.
-struct ListingTarget<T> {
+struct ListingTarget {
     path: VirtualPath,
     /// Whether the argument names a single object that is not a directory.
     is_single: bool,
     /// The directory part of the argument, which `NLST` puts before each name so that RETR accepts
     /// the line.
     prefix: Vec<u8>,
-    items: Entries<T>,
+    items: Entries,
     /// The pattern that items must match to be shown; the listing fails if none matches. `None`:
     /// all items are shown.
     pattern: Option<Pattern>,
@@ -85,34 +45,35 @@ pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     let line = move |entry: &Entry, _prefix: &[u8], out: &mut Vec<u8>| {
         listing::list_line(&entry.name, &entry.metadata, now, show_ids, out);
     };
-    show(session, path, Box::new(line))
+    show(session, path, Ask::Facts, Box::new(line))
 }
 
 /// `NLST [<path>]`: sends the names, in a form that RETR accepts (RFC 1123 §4.1.2.7).
 pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
-    let line = |name: &Vec<u8>, prefix: &[u8], out: &mut Vec<u8>| {
+    let line = |entry: &Entry, prefix: &[u8], out: &mut Vec<u8>| {
         out.extend_from_slice(prefix);
-        out.extend_from_slice(name);
+        out.extend_from_slice(&entry.name);
         out.extend_from_slice(b"\r\n");
     };
-    show(session, path, Box::new(line))
+    show(session, path, Ask::Names, Box::new(line))
 }
 
-/// A function that appends the line of an item; the second argument goes before the item's name.
-type LineWriter<T> = Box<dyn Fn(&T, &[u8], &mut Vec<u8>)>;
+/// A function that appends the line of an entry; the second argument goes before the entry's name.
+type LineWriter = Box<dyn Fn(&Entry, &[u8], &mut Vec<u8>)>;
 
-fn show<T: Listed + 'static>(
+fn show(
     session: &Session,
     path: Option<&Pathname>,
-    write_line: LineWriter<T>,
+    ask: Ask,
+    write_line: LineWriter,
 ) -> Result<PreparedTransfer, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
-    let ListingTarget { path, prefix, items, pattern, .. } = target(session, storage, path)
+    let ListingTarget { path, prefix, items, pattern, .. } = target(session, storage, path, ask)
         .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
     let is_pattern = pattern.is_some();
-    let line = move |item: &T, out: &mut Vec<u8>| {
-        if is_shown(item.name(), pattern.as_ref()) {
-            write_line(item, &prefix, out);
+    let line = move |entry: &Entry, out: &mut Vec<u8>| {
+        if is_shown(&entry.name, pattern.as_ref()) {
+            write_line(entry, &prefix, out);
         }
     };
     let outgoing = ListingOutgoing::new(items, Box::new(line));
@@ -124,7 +85,7 @@ fn show<T: Listed + 'static>(
 /// directory, 213 for a file.
 pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
     let Some(storage) = session.storage() else { return reply::no_right().into() };
-    let target = match target(session, storage, Some(path)) {
+    let target = match target(session, storage, Some(path), Ask::Facts) {
         Ok(target) => target,
         Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
     };
@@ -145,7 +106,7 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
 /// A `STAT <path>` in progress. The session checks on its client between steps, because a search
 /// for few matching entries in a large directory can take a long time.
 struct StatListing {
-    target: ListingTarget<Entry>,
+    target: ListingTarget,
     show_ids: bool,
     begun: Instant,
     /// The current time, in seconds since 1970-01-01T00:00:00Z.
@@ -213,16 +174,17 @@ impl Work for StatListing {
 
 /// Finds the target of an argument, without the flags for `ls`. A second word of flags counts as a
 /// name if such an object exists, otherwise as flags: some clients pass on `-l -a` unchanged.
-fn target<T: Listed + 'static>(
+fn target(
     session: &Session,
     storage: &dyn Storage,
     argument: Option<&Pathname>,
-) -> Result<ListingTarget<T>, StorageError> {
+    ask: Ask,
+) -> Result<ListingTarget, StorageError> {
     let text = listing::strip_flags(argument.map_or(&[], Pathname::as_bytes));
-    match look_up(session, storage, text) {
+    match look_up(session, storage, text, ask) {
         Err(error) if error.kind == StorageErrorKind::NotFound => {
             match listing::strip_all_flags(text) {
-                rest if rest.len() < text.len() => look_up(session, storage, rest),
+                rest if rest.len() < text.len() => look_up(session, storage, rest, ask),
                 _ => Err(error),
             }
         }
@@ -232,15 +194,16 @@ fn target<T: Listed + 'static>(
 
 /// Finds the object that `text` names, or the current directory if `text` is empty. A name takes
 /// precedence over a pattern.
-fn look_up<T: Listed + 'static>(
+fn look_up(
     session: &Session,
     storage: &dyn Storage,
     text: &[u8],
-) -> Result<ListingTarget<T>, StorageError> {
+    ask: Ask,
+) -> Result<ListingTarget, StorageError> {
     let Ok(named) = Pathname::new(text) else {
         let path = session.login.directory.clone();
         check_right(session, &path)?;
-        let items = T::all(storage, &path)?;
+        let items = storage.list(&path, ask)?;
         return Ok(ListingTarget {
             path,
             is_single: false,
@@ -251,9 +214,9 @@ fn look_up<T: Listed + 'static>(
     };
     let path = session.resolve(&named);
     check_right(session, &path)?;
-    match storage.stat(&path) {
+    match storage.stat(&path, Ask::Facts) {
         Ok(metadata) if metadata.kind == EntryKind::Directory => {
-            let items = T::all(storage, &path)?;
+            let items = storage.list(&path, ask)?;
             let mut prefix = text.to_vec();
             if !prefix.ends_with(b"/") {
                 prefix.push(b'/');
@@ -261,11 +224,11 @@ fn look_up<T: Listed + 'static>(
             Ok(ListingTarget { path, is_single: false, prefix, items, pattern: None })
         }
         Ok(metadata) => {
-            let items = Entries::new(std::iter::once(Ok(T::single(text, metadata))));
+            let items = Entries::new(std::iter::once(Ok(Entry::new(text, metadata))));
             Ok(ListingTarget { path, is_single: true, prefix: Vec::new(), items, pattern: None })
         }
         Err(error) if error.kind == StorageErrorKind::NotFound => {
-            matching(session, storage, text)?.ok_or(error)
+            matching(session, storage, text, ask)?.ok_or(error)
         }
         Err(error) => Err(error),
     }
@@ -281,11 +244,12 @@ fn check_right(session: &Session, path: &VirtualPath) -> Result<(), StorageError
 
 /// Returns the entries of a directory that match the last component of `text`, or `None` if that
 /// component is not a pattern.
-fn matching<T: Listed>(
+fn matching(
     session: &Session,
     storage: &dyn Storage,
     text: &[u8],
-) -> Result<Option<ListingTarget<T>>, StorageError> {
+    ask: Ask,
+) -> Result<Option<ListingTarget>, StorageError> {
     let start = text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let (prefix, last) = text.split_at_checked(start).unwrap_or((&[], text));
     if last.len() > LONGEST_PATTERN || !Pattern::is_in(last) {
@@ -295,7 +259,7 @@ fn matching<T: Listed>(
     let directory = Pathname::new(prefix).ok();
     let path = session.resolve_or_here(directory.as_ref());
     check_right(session, &path)?;
-    let items = T::all(storage, &path)?;
+    let items = storage.list(&path, ask)?;
     Ok(Some(ListingTarget {
         path,
         is_single: false,
@@ -316,8 +280,8 @@ fn is_shown(name: &[u8], pattern: Option<&Pattern>) -> bool {
 pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve_or_here(path);
     let storage = session.storage_at(&path, Rights::LIST).ok_or_else(reply::no_right)?;
-    let listed = storage.stat(&path).and_then(|metadata| match metadata.kind {
-        EntryKind::Directory => storage.list(&path),
+    let listed = storage.stat(&path, Ask::Facts).and_then(|metadata| match metadata.kind {
+        EntryKind::Directory => storage.list(&path, Ask::Facts),
         // If the link leads to a directory, that directory is outside the root.
         EntryKind::Symlink => Err(StorageErrorKind::Denied.into()),
         _ => Err(StorageErrorKind::NotDirectory.into()),
@@ -342,7 +306,7 @@ pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Outcome {
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
         return reply::no_right().into();
     };
-    match storage.stat(&path) {
+    match storage.stat(&path, Ask::Facts) {
         Ok(metadata) => {
             let mut line = b" ".to_vec();
             let shown = ShownFacts::of(session, path.clone());

@@ -7,7 +7,7 @@ use crate::auth::{Offer, Rights};
 use crate::reply::{self, Purpose};
 use crate::session::{Access, Outcome, Session};
 use crate::site_commands::SiteRequest;
-use crate::storage::Capabilities;
+use crate::storage::{Capabilities, RoomFor, Space};
 
 /// The help entry of a `SITE` command that the server handles itself.
 struct SiteWord {
@@ -107,13 +107,15 @@ fn quota(session: &Session) -> Outcome {
         let most = most.map_or_else(|| "unlimited".to_owned(), |most| most.to_string());
         format!(" {what}: {used} of {most}")
     };
-    match storage.quota(path) {
-        Ok(Some(quota)) => {
-            let bytes = line("Bytes", quota.bytes, quota.max_bytes);
-            let files = line("Files", quota.files, quota.max_files);
+    match storage.space(path, RoomFor::User) {
+        Ok(Space { max_bytes: None, max_files: None, .. }) => {
+            Reply::new(ReplyCode::OKAY, "No quota here").into()
+        }
+        Ok(used) => {
+            let bytes = line("Bytes", used.bytes, used.max_bytes);
+            let files = line("Files", used.files, used.max_files);
             Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Quota:", [bytes, files], "End").into()
         }
-        Ok(None) => Reply::new(ReplyCode::OKAY, "No quota here").into(),
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
     }
 }

@@ -7,7 +7,7 @@ use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{
-    Quota, RoomFor, Storage, StorageError, StorageErrorKind as Kind, VirtualPath,
+    RoomFor, Space, Storage, StorageError, StorageErrorKind as Kind, VirtualPath,
 };
 
 /// `ALLO <size> [R <size>]`: 200, without a reservation. 552 if the size exceeds the user's size
@@ -19,7 +19,7 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
         && let Some(storage) = session.storage()
     {
         let directory = &session.login.directory;
-        let left = storage.quota(directory).ok().flatten().and_then(Quota::bytes_left);
+        let left = storage.space(directory, RoomFor::User).ok().and_then(Space::bytes_left);
         if !allows_size(session, size) || left.is_some_and(|left| left < size) {
             return reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile).into();
         }
@@ -31,11 +31,24 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     Reply::new(ReplyCode::OKAY, "No reservation is needed").into()
 }
 
+/// Returns the free space in bytes at a directory.
+///
+/// # Errors
+///
+/// Returns `Unsupported` if it is unknown, or an error of [`Storage::space`].
+pub(super) fn free_at(
+    storage: &dyn Storage,
+    directory: &VirtualPath,
+    room: RoomFor,
+) -> Result<u64, StorageError> {
+    storage.space(directory, room)?.free.ok_or(Kind::Unsupported.into())
+}
+
 /// Returns the free space in bytes at a directory, or at its nearest existing parent.
 fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> Result<u64, StorageError> {
     let mut nearest = directory.clone();
     loop {
-        match (storage.space(&nearest, RoomFor::More(0)), nearest.parent()) {
+        match (free_at(storage, &nearest, RoomFor::More(0)), nearest.parent()) {
             (Err(error), Some(parent))
                 if matches!(error.kind, Kind::NotFound | Kind::NotDirectory) =>
             {
@@ -55,9 +68,9 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
         return reply::no_right().into();
     };
-    let free = storage.space(&path, RoomFor::More(0)).and_then(|free| {
+    let free = free_at(storage, &path, RoomFor::More(0)).and_then(|free| {
         let free = free.saturating_sub(session.context.config.limits.min_free);
-        let left = storage.quota(&path)?.and_then(Quota::bytes_left);
+        let left = storage.space(&path, RoomFor::User)?.bytes_left();
         Ok(left.map_or(free, |left| left.min(free)))
     });
     match free {
@@ -92,7 +105,7 @@ pub(super) fn check(
     if min_free == 0 {
         return Ok(None);
     }
-    match storage.space(&directory, RoomFor::New(min_free)) {
+    match free_at(storage, &directory, RoomFor::New(min_free)) {
         Ok(free) if free < min_free => Err(no_space()),
         Ok(free) => Ok(Some(SpareRoom { directory, left: free - min_free })),
         Err(_) => Ok(None),
@@ -121,11 +134,9 @@ mod tests {
             .and_then(|tree| tree.unavailable("/gone"))
             .unwrap();
         let free = |path: &str| free_near(&tree, &path.into()).map_err(|error| error.kind);
-        assert_eq!(
-            free("/pub/no/longer"),
-            Ok(tree.space(&"/pub".into(), RoomFor::More(0)).unwrap())
-        );
-        assert_eq!(free("/no/longer"), Ok(tree.space(&"/".into(), RoomFor::More(0)).unwrap()));
+        let told = |path: &str| free_at(&tree, &path.into(), RoomFor::More(0)).unwrap();
+        assert_eq!(free("/pub/no/longer"), Ok(told("/pub")));
+        assert_eq!(free("/no/longer"), Ok(told("/")));
         assert_ne!(free("/pub"), free("/"));
         assert_eq!(free("/gone/no/longer"), Err(Kind::Unavailable));
     }

@@ -12,7 +12,8 @@ use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Payload, PreparedTransfer, Session, TransferState};
 use crate::storage::{
-    Keep, Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode, is_made,
+    Ask, Keep, Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode, check_directory,
+    is_made,
 };
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
@@ -118,7 +119,7 @@ fn receive(
     let present = match mode {
         WriteMode::Create | WriteMode::Replace => 0,
         WriteMode::From(offset) | WriteMode::Resume(offset) => offset,
-        WriteMode::Append => storage.stat(&path).map_or(0, |file| file.size),
+        WriteMode::Append => storage.stat(&path, Ask::Facts).map_or(0, |file| file.size),
     };
     if !allows_size(session, present) {
         let error = StorageError::from(StorageErrorKind::OverQuota);
@@ -165,14 +166,14 @@ fn check_name(
         WriteMode::From(_) | WriteMode::Resume(_) => !session.may_overwrite(),
         WriteMode::Replace | WriteMode::Append => false,
     };
-    if must_be_new && storage.stat(path).is_ok() {
+    if must_be_new && storage.stat(path, Ask::Facts).is_ok() {
         let error = StorageError::from(StorageErrorKind::Exists);
         return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
     // The right to append does not include the right to create.
     let must_exist = mode == WriteMode::Append && !session.may(path, Rights::CREATE);
     let is_missing = |error: StorageError| error.kind == StorageErrorKind::NotFound;
-    if must_exist && storage.stat(path).is_err_and(is_missing) {
+    if must_exist && storage.stat(path, Ask::Facts).is_err_and(is_missing) {
         return Err(reply::no_right());
     }
     Ok(())
@@ -183,7 +184,7 @@ fn check_name(
 fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualPath {
     let mut nearest = directory.clone();
     while let Some(parent) = nearest.parent()
-        && storage.check_directory(&nearest).is_err()
+        && check_directory(storage, &nearest).is_err()
     {
         nearest = parent;
     }
@@ -209,7 +210,7 @@ fn make_all(
         false => Err(StorageErrorKind::Denied.into()),
     };
     let make = |directory: &VirtualPath| match check(directory) {
-        Err(denied) if storage.check_directory(directory).is_err() => Err(denied),
+        Err(denied) if check_directory(storage, directory).is_err() => Err(denied),
         _ => {
             let made = storage.mkdir(directory);
             if is_made(&made) {

@@ -20,7 +20,9 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::reply::{self, Purpose};
 use crate::session::Session;
-use crate::storage::{Storage, StorageError, StorageErrorKind, Unfinished, VirtualPath, WriteMode};
+use crate::storage::{
+    Ask, Storage, StorageError, StorageErrorKind, Unfinished, VirtualPath, WriteMode,
+};
 
 /// Number of received bytes from which an upload can be resumed. `SIZE` tells one byte less than
 /// was received, so that a client that has sent everything still has a byte to send. A 0 would tell
@@ -247,7 +249,9 @@ pub(super) fn upload_mode(
         (Answer::OnKept, _) => Ok(WriteMode::Resume(told_length)),
         (Answer::FromStart, _) => Err(from_start()),
         // Without a file, nothing of the client's bytes is left to be continued.
-        (Answer::Later, WriteMode::From(_)) if record.is_none() && storage.stat(path).is_err() => {
+        (Answer::Later, WriteMode::From(_))
+            if record.is_none() && storage.stat(path, Ask::Facts).is_err() =>
+        {
             Err(from_start())
         }
         (Answer::Later, _) => Err(failed(StorageErrorKind::Busy.into())),

@@ -213,7 +213,7 @@ mod tests {
     use crate::{VirtualPath, WriteMode};
 
     use super::*;
-    use crate::storage::Keep;
+    use crate::storage::{Keep, RoomFor};
 
     #[test]
     fn quota_usage_is_remembered_between_sessions_hp_23() {
@@ -228,8 +228,8 @@ mod tests {
         let limited = home(LocalConfig::new().quota(QUOTA));
         let free = home(LocalConfig::default());
         let left = |home: &Home| {
-            let quota = home.open().unwrap().storage.quota(&VirtualPath::root());
-            quota.unwrap().unwrap().bytes_left()
+            let storage = home.open().unwrap().storage;
+            storage.space(&VirtualPath::root(), RoomFor::User).unwrap().bytes_left()
         };
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
         // No session has the directory open. A second walk would find the new file.

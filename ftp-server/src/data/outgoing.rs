@@ -8,7 +8,7 @@ use ftp_proto::AsciiEncoder;
 
 use crate::limits;
 use crate::pace::{before_asking_again, for_a_tick};
-use crate::storage::{Entries, Source, StorageError, StorageErrorKind};
+use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
 
 /// Maximum bytes of a file to convert at a time; the result has at most twice as many.
 const CONVERT: usize = 16 * 1024;
@@ -220,21 +220,21 @@ fn read_some(
     }
 }
 
-/// A function that appends the line of an item, if the item has a line.
-pub(crate) type WriteLine<T> = Box<dyn Fn(&T, &mut Vec<u8>)>;
+/// A function that appends the line of an entry, if it has a line.
+pub(crate) type WriteLine = Box<dyn Fn(&Entry, &mut Vec<u8>)>;
 
-/// The lines of a listing, one for each item that has a line.
-pub(crate) struct ListingOutgoing<T> {
+/// The lines of a listing, one for each entry that has a line.
+pub(crate) struct ListingOutgoing {
     head: Vec<u8>,
-    items: Entries<T>,
-    line: WriteLine<T>,
+    items: Entries,
+    line: WriteLine,
     /// Whether a listing without lines is an error.
     needs_line: bool,
 }
 
-impl<T: Send + 'static> ListingOutgoing<T> {
+impl ListingOutgoing {
     /// Returns a listing with the lines that `line` appends for `items`.
-    pub(crate) fn new(items: Entries<T>, line: WriteLine<T>) -> Self {
+    pub(crate) fn new(items: Entries, line: WriteLine) -> Self {
         Self { head: Vec::new(), items, line, needs_line: false }
     }
 
@@ -246,7 +246,7 @@ impl<T: Send + 'static> ListingOutgoing<T> {
     }
 }
 
-impl<T: Send + 'static> Outgoing for ListingOutgoing<T> {
+impl Outgoing for ListingOutgoing {
     fn prepare(&mut self) -> Result<bool, StorageError> {
         for_a_tick(|| {
             if !self.needs_line || !self.head.is_empty() {

@@ -10,7 +10,9 @@ use super::record::{Record, Time};
 use super::reservation::unknown;
 use super::shared::{Held, unique};
 use crate::storage::cost::Cost;
-use crate::storage::{EntryKind, Storage, StorageError, StorageErrorKind as Kind, VirtualPath};
+use crate::storage::{
+    Ask, EntryKind, Storage, StorageError, StorageErrorKind as Kind, VirtualPath,
+};
 use crate::threads;
 
 /// Maximum time that a session waits for a count. Meanwhile, the session does not check on its
@@ -116,7 +118,7 @@ fn walk(storage: &dyn Storage) -> Result<Cost, StorageError> {
     let mut total = Cost::default();
     let mut waiting = vec![VirtualPath::root()];
     while let Some(directory) = waiting.pop() {
-        let entries = match storage.list(&directory) {
+        let entries = match storage.list(&directory, Ask::Facts) {
             Ok(entries) => entries,
             // The directory was removed meanwhile.
             Err(error) if error.kind == Kind::NotFound && !directory.is_root() => continue,

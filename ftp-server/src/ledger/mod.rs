@@ -42,7 +42,7 @@ use std::time::Duration;
 /// must return within a few seconds.
 pub trait Ledger: fmt::Debug + Send + Sync {
     /// Returns whether a call can wait, for example for a network (default: `true`). A storage with a
-    /// [`quota`](SharedState::quota) then is [remote](crate::Storage::is_remote).
+    /// [`quota`](SharedState::quota) then is [remote](crate::Capabilities::REMOTE).
     fn is_remote(&self) -> bool {
         true
     }

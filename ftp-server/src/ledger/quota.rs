@@ -1,6 +1,5 @@
 //! A storage with a quota that several servers share.
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::count;
@@ -9,8 +8,8 @@ use super::shared::{Inner, SharedState, digest, record_name};
 use super::upload::QuotaUpload;
 use crate::storage::cost::Cost;
 use crate::storage::{
-    Capabilities, Change, Entries, EntryKind, Keep, Metadata, Quota, RoomFor, Source, Storage,
-    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
+    Ask, Capabilities, Change, Confine, Entries, EntryKind, Keep, Metadata, RoomFor, Source, Space,
+    Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
@@ -32,7 +31,7 @@ use crate::storage::{
 #[derive(Clone)]
 pub struct SharedQuota {
     account: Arc<Account>,
-    limit: Quota,
+    limit: Space,
 }
 
 ftp_proto::debug_fields!(SharedQuota { account: account.record, limit }..);
@@ -73,7 +72,7 @@ impl SharedState {
             record: record_name("quota", account.as_ref()),
             limit: Cost { bytes: u64::MAX, files: u64::MAX },
         };
-        SharedQuota { account: Arc::new(account), limit: Quota::used(0, 0) }
+        SharedQuota { account: Arc::new(account), limit: Space::used(0, 0) }
     }
 }
 
@@ -156,7 +155,7 @@ impl Names {
 /// Returns the size of a file in bytes; `None` if there is no file, or if it cannot be examined. In
 /// these cases, the storage decides whether the change fails, and nothing counts as freed.
 fn size_of(storage: &dyn Storage, path: &VirtualPath) -> Option<u64> {
-    let found = storage.stat(path).ok()?;
+    let found = storage.stat(path, Ask::Facts).ok()?;
     (found.kind == EntryKind::File).then_some(found.size)
 }
 
@@ -168,35 +167,23 @@ fn cost_of(storage: &dyn Storage, path: &VirtualPath) -> Cost {
 /// Counts changes, and forwards all other calls to the inner storage.
 impl Storage for SharedQuota {
     fn capabilities(&self) -> Capabilities {
-        self.inner().capabilities() | Capabilities::QUOTA
+        let distance = match self.account.shared().ledger.is_remote() {
+            true => Capabilities::REMOTE,
+            false => Capabilities::NONE,
+        };
+        self.inner().capabilities() | Capabilities::QUOTA | distance
     }
 
-    fn enter(&self) -> Result<(), StorageError> {
-        self.inner().enter()
+    fn confine(&self) -> Confine<'_> {
+        self.inner().confine()
     }
 
-    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        self.inner().confinement_roots()
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.inner().stat(path, ask)
     }
 
-    fn is_remote(&self) -> bool {
-        self.account.shared().ledger.is_remote() || self.inner().is_remote()
-    }
-
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.inner().stat(path)
-    }
-
-    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        self.inner().check_directory(path)
-    }
-
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.inner().list(path)
-    }
-
-    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
-        self.inner().list_names(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.inner().list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
@@ -266,11 +253,10 @@ impl Storage for SharedQuota {
         self.inner().set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
-        self.inner().space(path, room)
-    }
-
-    fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+        if room != RoomFor::User {
+            return self.inner().space(path, room);
+        }
         let (shared, record) = (self.account.shared(), &self.account.record);
         let total = || shared.change(record, |record, _| record.total()).map_err(unknown);
         let used = match total()? {
@@ -280,6 +266,6 @@ impl Storage for SharedQuota {
                 total()?.ok_or(Kind::Busy)?
             }
         };
-        Ok(Some(Quota { bytes: used.bytes, files: used.files, ..self.limit }))
+        Ok(Space { bytes: used.bytes, files: used.files, ..self.limit })
     }
 }

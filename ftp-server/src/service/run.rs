@@ -24,7 +24,7 @@ use crate::net::balancer::Ends;
 use crate::net::socket;
 use crate::reply;
 use crate::session::{Access, Outcome, Session};
-use crate::storage::StorageError;
+use crate::storage::{StorageError, confine};
 use crate::testing::ProtocolFault;
 use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
@@ -573,7 +573,7 @@ impl Runner {
     /// Enters the storage of the logged-in user, unless the session has already entered it.
     fn enter(&mut self) -> Result<(), StorageError> {
         match self.session.user() {
-            Some(user) if !self.is_inside => user.storage.enter()?,
+            Some(user) if !self.is_inside => confine(&*user.storage)?,
             _ => return Ok(()),
         }
         self.is_inside = true;

@@ -9,7 +9,7 @@ use super::state::Session;
 use crate::auth::{Rights, holds_rules, rule_for};
 use crate::name_pattern::is_denied;
 use crate::reply::{self, Purpose};
-use crate::storage::{EntryKind, Storage, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{Ask, EntryKind, Storage, StorageError, StorageErrorKind, VirtualPath};
 
 impl Session {
     /// Returns the user's storage. The caller must check the user's rights.
@@ -81,7 +81,7 @@ impl Session {
         if !self.may(from, Rights::DELETE | shown) || !self.may(to, Rights::CREATE) {
             return false;
         }
-        let stat = || user.storage.stat(from);
+        let stat = || user.storage.stat(from, Ask::Facts);
         self.may(to, Rights::MKDIR) || stat().is_ok_and(|it| it.kind != EntryKind::Directory)
     }
 

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, make_bitflags,
 };
 
-use super::{StorageError, StorageErrorKind};
+use super::{Storage, StorageError, StorageErrorKind};
 
 /// Policy of a storage for confining the threads of its sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,63 +62,67 @@ impl fmt::Display for ConfinementStatus {
     }
 }
 
+/// The files on disk that the sessions of a [`Storage`](super::Storage) need, to which the server
+/// confines their threads.
+///
+/// A confined thread cannot open, create, remove or rename anything else, and cannot run programs.
+/// Open files stay open, and sockets are unaffected. The confinement of a thread, and of the threads
+/// that it starts, cannot be undone.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Confine<'a> {
+    /// Sessions may need any file. Their threads are not confined, even if other storages are
+    /// [mounted](super::MountedStorage) beside this one.
+    No,
+    /// Sessions need no files. Alone, their threads are not confined, because your own code may use
+    /// them; beside other mounted storages, they are confined to what the others need.
+    Neutral,
+    /// Sessions need only what is below these open directories; a descriptor opened with `O_PATH` is
+    /// enough. Needs Linux 5.19 or later with Landlock: without it, the session ends with 421.
+    Beneath(Vec<BorrowedFd<'a>>),
+}
+
+impl Confine<'_> {
+    /// Returns what sessions of two storages need together.
+    #[must_use]
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Neutral, other) | (other, Self::Neutral) => other,
+            (Self::Beneath(some), Self::Beneath(more)) => Self::Beneath([some, more].concat()),
+        }
+    }
+}
+
+/// Confines the calling thread to the files that sessions of a storage need.
+///
+/// # Errors
+///
+/// Returns an error of [`Confinement::beneath_all`] or [`Confinement::enter`].
+pub(crate) fn confine(storage: &dyn Storage) -> Result<(), StorageError> {
+    match storage.confine() {
+        Confine::No | Confine::Neutral => Ok(()),
+        Confine::Beneath(directories) => Confinement::beneath_all(&directories)?.enter(),
+    }
+}
+
 /// A confinement of threads to one or more directories.
-///
-/// A confined thread cannot open, create, remove or rename anything outside the directories, and
-/// cannot run programs. Open files stay open, and sockets are unaffected. The confinement of a
-/// thread, and of the threads that it starts, cannot be undone.
-///
-/// A custom [`Storage`](super::Storage) can call [`enter`](Self::enter) in its
-/// [`Storage::enter`](super::Storage::enter). [`LocalStorage`](super::LocalStorage) already does
-/// so.
-///
-/// ```
-/// use std::fs::{self, File};
-///
-/// use ftp_server::Confinement;
-///
-/// # let directory = std::env::temp_dir();
-/// # let mark = directory.join(format!("ftp-confined-{}", std::process::id()));
-/// # fs::write(&mark, "x")?;
-/// let Ok(confinement) = Confinement::beneath(File::open(&directory)?) else {
-///     return Ok(()); // a kernel without Landlock
-/// };
-/// let session = std::thread::spawn(move || {
-///     confinement.enter()?;
-///     assert!(fs::read(mark).is_ok());
-///     assert!(fs::read("/etc/passwd").is_err());
-///     Ok::<(), ftp_server::StorageError>(())
-/// });
-/// session.join().expect("nothing panics")?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Debug)]
-pub struct Confinement {
+pub(crate) struct Confinement {
     ruleset: RulesetCreated,
     abi: u8,
 }
 
 impl Confinement {
-    /// Prepares to confine threads to an open directory. A descriptor opened with `O_PATH` is
-    /// enough.
+    /// Prepares to confine threads to open directories. Do not confine a thread to one directory
+    /// after another: each confinement excludes all other directories.
     ///
     /// # Errors
     ///
     /// Returns `Unsupported` if Landlock is missing, disabled, or available only in its first
     /// version, which forbids renames between directories. Returns `Io` if anything else fails, for
     /// example if no file descriptor is left.
-    pub fn beneath(directory: impl AsFd) -> Result<Self, StorageError> {
-        Self::beneath_all(&[directory.as_fd()])
-    }
-
-    /// Prepares to confine threads to several open directories, as [`beneath`](Self::beneath) does
-    /// to one. Do not confine a thread to one directory after another: each confinement excludes
-    /// all other directories.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error of [`beneath`](Self::beneath).
-    pub fn beneath_all(directories: &[BorrowedFd<'_>]) -> Result<Self, StorageError> {
+    pub(super) fn beneath_all(directories: &[BorrowedFd<'_>]) -> Result<Self, StorageError> {
         // The rights of the second version are required. Rights of later versions are left out if
         // the kernel does not know them.
         let ruleset = Ruleset::default()
@@ -148,8 +152,31 @@ impl Confinement {
     }
 
     /// Returns the version of the Landlock ABI in use, as in [`ConfinementStatus::landlock`].
-    pub(crate) const fn abi(&self) -> u8 {
+    pub(super) const fn abi(&self) -> u8 {
         self.abi
+    }
+
+    /// Returns that version after a test whether threads can be confined to `directories`; `None` if
+    /// the policy permits to go without.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`beneath_all`](Self::beneath_all).
+    pub(super) fn check(
+        policy: ConfinementPolicy,
+        directories: &[BorrowedFd<'_>],
+    ) -> Result<Option<u8>, StorageError> {
+        if policy == ConfinementPolicy::Off {
+            return Ok(None);
+        }
+        match Self::beneath_all(directories) {
+            Err(StorageError { kind: StorageErrorKind::Unsupported, .. })
+                if policy == ConfinementPolicy::BestEffort =>
+            {
+                Ok(None)
+            }
+            made => made.map(|made| Some(made.abi())),
+        }
     }
 
     /// Confines the calling thread permanently.
@@ -158,9 +185,8 @@ impl Confinement {
     ///
     /// Returns `Io` if the kernel refuses, for example if the thread is already confined 16 times.
     /// Returns `Denied` if the kernel did not confine the thread.
-    pub fn enter(&self) -> Result<(), StorageError> {
-        let ruleset = self.ruleset.try_clone()?;
-        let status = ruleset.restrict_self().map_err(io::Error::other)?;
+    fn enter(self) -> Result<(), StorageError> {
+        let status = self.ruleset.restrict_self().map_err(io::Error::other)?;
         match status.ruleset {
             RulesetStatus::NotEnforced => Err(StorageErrorKind::Denied.into()),
             RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
@@ -177,13 +203,15 @@ const ALLOWED: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File, OpenOptions};
+    use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
 
     use super::*;
 
     /// Runs `work` in a thread confined to `directory`.
     fn inside<T: Send>(directory: &std::path::Path, work: impl FnOnce() -> T + Send) -> T {
-        let confinement = Confinement::beneath(File::open(directory).unwrap()).unwrap();
+        let directory = File::open(directory).unwrap();
+        let confinement = Confinement::beneath_all(&[directory.as_fd()]).unwrap();
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 confinement.enter().unwrap();
@@ -202,7 +230,7 @@ mod tests {
         symlink("../secret", root.join("out")).unwrap();
         let root = root.as_path();
         let outside = outer.path();
-        if Confinement::beneath(File::open(root).unwrap()).is_err() {
+        if Confinement::beneath_all(&[File::open(root).unwrap().as_fd()]).is_err() {
             println!("skipped: no Landlock");
             return;
         }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::remote::RemoteEntries;
 use super::{Entry, StorageError};
 
-/// The entries of a directory, or only their names (`Entries<Vec<u8>>`). After an error there are no
-/// more items.
+/// The entries of a directory. After an error there are no more items.
 ///
 /// ```
 /// use ftp_server::{Entries, Entry, Metadata, StorageError};
@@ -18,28 +17,26 @@ use super::{Entry, StorageError};
 /// assert!(entries.next().is_none());
 /// # Ok::<(), StorageError>(())
 /// ```
-pub struct Entries<T = Entry>(Items<T>);
+pub struct Entries(Items);
 
-enum Items<T> {
-    Here(Box<dyn Iterator<Item = Result<T, StorageError>> + Send>),
-    Remote(Box<RemoteEntries<T>>),
+enum Items {
+    Here(Box<dyn Iterator<Item = Result<Entry, StorageError>> + Send>),
+    Remote(Box<RemoteEntries>),
 }
 
-impl<T> fmt::Debug for Entries<T> {
+impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entries").finish_non_exhaustive()
     }
 }
 
-impl<T> Entries<T> {
+impl Entries {
     /// Wraps an iterator, whose calls may block.
-    pub fn new(items: impl Iterator<Item = Result<T, StorageError>> + Send + 'static) -> Self {
+    pub fn new(items: impl Iterator<Item = Result<Entry, StorageError>> + Send + 'static) -> Self {
         Self(Items::Here(Box::new(items)))
     }
-}
 
-impl<T: Send + 'static> Entries<T> {
-    pub(super) fn remote(items: RemoteEntries<T>) -> Self {
+    pub(super) fn remote(items: RemoteEntries) -> Self {
         Self(Items::Remote(Box::new(items)))
     }
 
@@ -52,8 +49,8 @@ impl<T: Send + 'static> Entries<T> {
     }
 }
 
-impl<T: Send + 'static> Iterator for Entries<T> {
-    type Item = Result<T, StorageError>;
+impl Iterator for Entries {
+    type Item = Result<Entry, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {

@@ -7,21 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Capabilities, Change, Entries, Keep, Metadata, Quota, RoomFor, Source, Storage, StorageError,
-    StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
+    Ask, Capabilities, Change, Confine, Entries, Entry, Keep, Metadata, RoomFor, Source, Space,
+    Storage, StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A method of a storage, or of an object that a storage returned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StorageCall {
-    /// [`Storage::enter`].
-    Enter,
     /// [`Storage::stat`].
     Stat,
-    /// [`Storage::check_directory`].
-    CheckDirectory,
-    /// [`Storage::list`] and [`Storage::list_names`].
+    /// [`Storage::list`].
     List,
     /// The next entry of a listing, or its end.
     NextEntry,
@@ -68,12 +64,10 @@ pub enum StorageCall {
     Set,
     /// [`Storage::space`].
     Space,
-    /// [`Storage::quota`].
-    Quota,
 }
 
 /// Number of kinds of calls.
-const CALLS: usize = StorageCall::Quota as usize + 1;
+const CALLS: usize = StorageCall::Space as usize + 1;
 
 /// Effect of a fault on a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,7 +80,7 @@ pub enum Fault {
     /// `UploadWrite` and `UploadFlush`. Other calls fail with `Io`, except `UploadAbort`, which
     /// takes place.
     Interrupt,
-    /// Delays the call. A storage with such a fault counts as [remote](Storage::is_remote).
+    /// Delays the call. A storage with such a fault counts as [remote](Capabilities::REMOTE).
     Delay(Duration),
     /// Limits a `SourceRead` or `UploadWrite` to N bytes. Has no effect on other calls.
     Short(usize),
@@ -245,41 +239,26 @@ impl Rule {
 
 impl Storage for FaultStorage {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn is_remote(&self) -> bool {
         let is_late = |rule: &Rule| matches!(rule.fault, Fault::Delay(_));
-        self.plan.rules.iter().any(is_late) || self.inner.is_remote()
+        let distance = match self.plan.rules.iter().any(is_late) {
+            true => Capabilities::REMOTE,
+            false => Capabilities::NONE,
+        };
+        self.inner.capabilities() | distance
     }
 
-    fn enter(&self) -> Result<(), StorageError> {
-        self.call(StorageCall::Enter)?;
-        self.inner.enter()
+    fn confine(&self) -> Confine<'_> {
+        self.inner.confine()
     }
 
-    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        self.inner.confinement_roots()
-    }
-
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
         self.call(StorageCall::Stat)?;
-        self.inner.stat(path)
+        self.inner.stat(path, ask)
     }
 
-    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        self.call(StorageCall::CheckDirectory)?;
-        self.inner.check_directory(path)
-    }
-
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
         self.call(StorageCall::List)?;
-        Ok(Entries::new(Faulty { inner: self.inner.list(path)?, plan: self.plan.clone() }))
-    }
-
-    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
-        self.call(StorageCall::List)?;
-        Ok(Entries::new(Faulty { inner: self.inner.list_names(path)?, plan: self.plan.clone() }))
+        Ok(Entries::new(Faulty { inner: self.inner.list(path, ask)?, plan: self.plan.clone() }))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
@@ -345,14 +324,9 @@ impl Storage for FaultStorage {
         self.inner.set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
         self.call(StorageCall::Space)?;
         self.inner.space(path, room)
-    }
-
-    fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
-        self.call(StorageCall::Quota)?;
-        self.inner.quota(path)
     }
 }
 
@@ -362,8 +336,8 @@ struct Faulty<T> {
     plan: Plan,
 }
 
-impl<T: Send + 'static> Iterator for Faulty<Entries<T>> {
-    type Item = Result<T, StorageError>;
+impl Iterator for Faulty<Entries> {
+    type Item = Result<Entry, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.plan.call(StorageCall::NextEntry, 0) {

@@ -1,5 +1,7 @@
 //! Metadata of objects in a storage.
 
+use super::{StorageError, StorageErrorKind};
+
 /// One entry of a directory.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -167,6 +169,18 @@ impl Metadata {
     pub const fn identity(mut self, device: u64, inode: u64) -> Self {
         self.identity = (device, inode);
         self
+    }
+
+    /// Checks that the object is a directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NotDirectory` if it is not.
+    pub fn check_directory(&self) -> Result<(), StorageError> {
+        match self.kind {
+            EntryKind::Directory => Ok(()),
+            _ => Err(StorageErrorKind::NotDirectory.into()),
+        }
     }
 
     /// Forbids to rename the object, and limits the operations in it if it is a directory.

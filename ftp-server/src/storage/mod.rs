@@ -16,15 +16,15 @@ mod memory;
 mod metadata;
 mod mounted;
 mod path;
-mod quota;
 mod remote;
 #[cfg(feature = "s3")]
 mod s3;
 mod shared;
+mod space;
 pub(crate) mod unfinished;
 
-pub(crate) use confinement::ConfinementStatus;
-pub use confinement::{Confinement, ConfinementPolicy};
+pub use confinement::{Confine, ConfinementPolicy};
+pub(crate) use confinement::{ConfinementStatus, confine};
 pub use entries::Entries;
 pub(crate) use error::is_made;
 pub use error::{StorageError, StorageErrorKind};
@@ -36,10 +36,10 @@ pub use memory::MemoryStorage;
 pub use metadata::{DirectoryUse, Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
 pub use path::VirtualPath;
-pub use quota::Quota;
 pub(crate) use remote::RemoteStorage;
 #[cfg(feature = "s3")]
 pub use s3::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};
+pub use space::Space;
 pub use unfinished::Unfinished;
 
 use std::io;
@@ -64,7 +64,7 @@ use std::os::fd::BorrowedFd;
 /// - After success, each later call of any session sees the change.
 /// - `NotFound` means that the object is proved to be absent, for example not that a disk or a server
 ///   does not answer. A client may remove its own copy.
-/// - A call that can wait for a network [says so](Self::is_remote).
+/// - A storage whose calls can wait for a network [says so](Capabilities::REMOTE).
 ///
 /// [`testing::storage_contract`](crate::testing::storage_contract) and
 /// [`testing::racing`](crate::testing::racing) check most of this.
@@ -94,8 +94,7 @@ use std::os::fd::BorrowedFd;
 /// of keys. An upload is a multipart upload, which `commit` completes. Leave out the methods that
 /// your store does not support.
 ///
-/// If calls wait for a network, say so with [`is_remote`](Self::is_remote). Uploads and downloads do
-/// slow work in the methods that a session calls repeatedly: `prepare`, `ready`, `prepare_commit`,
+/// If calls wait for a network, say so with [`Capabilities::REMOTE`]. Uploads and downloads do slow work in the methods that a session calls repeatedly: `prepare`, `ready`, `prepare_commit`,
 /// reads and writes. Between these calls, the session checks whether its client is still connected.
 pub trait Storage: Send + Sync {
     /// Returns the optional abilities of this storage (default: none). The server refuses commands
@@ -104,38 +103,12 @@ pub trait Storage: Send + Sync {
         Capabilities::NONE
     }
 
-    /// Returns whether a call can wait for long, for example for a network (default: `false`). The
-    /// server then calls each method that returns a `Result`, except [`enter`](Self::enter), in a
-    /// thread of its own, and each step of a listing. While the call waits, the session answers
-    /// `ABOR`, and notices that its client has gone or that the server is shutting down. The session
-    /// then gives up the call, which goes on alone: its change may still happen, without an event.
-    /// The session's next call begins when that one has ended. The connection counts until then.
-    ///
-    /// Calls of a [`Source`] or an [`Upload`] stay in the session's thread, except
-    /// [`Upload::commit`]; let their `prepare` and `ready` return in time.
-    fn is_remote(&self) -> bool {
-        false
-    }
-
-    /// Prepares the session's thread, once after a login and before all other calls. A storage can
-    /// confine the thread permanently here. The thread serves no other user afterwards; after
-    /// `REIN`, the session continues in another thread. The default does nothing.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the thread cannot be prepared. Any error ends the session with 421.
-    fn enter(&self) -> Result<(), StorageError> {
-        Ok(())
-    }
-
-    /// Returns the directories on disk to which [`enter`](Self::enter) confines a session's thread;
-    /// empty if sessions need no directory. Returns `None` (default) if sessions may need other
-    /// directories, if their threads should not be confined, or if `enter` does anything else.
-    ///
-    /// [`MountedStorage`] uses this method to confine a thread to the directories of several
-    /// storages at once.
-    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        None
+    /// Returns the files on disk that sessions need (default: [`Confine::No`]). Once after a login,
+    /// the server confines the session's thread to them for good. The thread serves no other user
+    /// afterwards; after `REIN`, the session continues in another thread. If the thread cannot be
+    /// confined, the session ends with 421.
+    fn confine(&self) -> Confine<'_> {
+        Confine::No
     }
 
     /// Returns the metadata of the object at `path`. Follows a symbolic link if its target exists
@@ -144,45 +117,21 @@ pub trait Storage: Send + Sync {
     /// # Errors
     ///
     /// Returns `NotFound` if there is no object, `Denied` if access is forbidden, or `Io` if the
-    /// storage fails.
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError>;
-
-    /// Checks that the directory at `path` can be the current directory. By default, any existing
-    /// directory can.
-    ///
-    /// # Errors
-    ///
-    /// Returns `NotFound` if there is no object, `NotDirectory` if it is not a directory, `Denied`
-    /// if access is forbidden, or `Io` if the storage fails.
-    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        match self.stat(path)?.kind {
-            EntryKind::Directory => Ok(()),
-            _ => Err(StorageErrorKind::NotDirectory.into()),
-        }
-    }
+    /// storage fails. If `ask` is [`Ask::Directory`], the error for another object can be
+    /// `NotDirectory`; the server checks the kind in any case.
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError>;
 
     /// Returns the entries of the directory at `path`, in any order. Omits `.`, `..` and hidden
     /// files of the storage, such as unfinished uploads. Skips entries that vanish during the
-    /// listing. Holds a bounded number of entries.
+    /// listing, and holds a bounded number of entries. If `ask` is [`Ask::Names`], the entries may
+    /// include objects whose metadata the storage cannot read.
     ///
     /// # Errors
     ///
     /// Returns `NotFound` if there is no object, `NotDirectory` if it is not a directory, `Denied`
     /// if listing is forbidden, or `Io` if the storage fails. An item of the iterator that is an
     /// error ends the listing.
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError>;
-
-    /// Returns the names in a directory, like [`list`](Self::list) without the metadata. The
-    /// default calls [`list`](Self::list). Implement this method if the storage can read names
-    /// without metadata. The result may then include objects whose metadata the storage cannot
-    /// read.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error of [`list`](Self::list).
-    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
-        Ok(Entries::new(self.list(path)?.map(|entry| entry.map(|entry| entry.name))))
-    }
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError>;
 
     /// Opens the regular file at `path`. Never blocks on a FIFO or device.
     ///
@@ -332,29 +281,47 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Returns the number of free bytes in the directory at `path`, regardless of quotas. If less than
-    /// `room` is free, discards partial uploads first, the oldest first. Returns a lower number if the
-    /// file system cannot create enough objects. Needs [`Capabilities::SPACE`].
+    /// Returns the space in the directory at `path` (default: nothing is known).
+    ///
+    /// - For [`RoomFor::New`] and [`RoomFor::More`], only the number of free bytes, regardless of
+    ///   quotas. If less than that room is free, discards partial uploads first, the oldest first.
+    ///   The number is lower if the file system cannot create enough objects. Needs
+    ///   [`Capabilities::SPACE`].
+    /// - For [`RoomFor::User`], only the usage and limits of the user's quota, for `ALLO`, `AVBL` and
+    ///   `SITE QUOTA`. The storage itself must refuse uploads that exceed the quota, with
+    ///   `OverQuota`. Needs [`Capabilities::QUOTA`].
     ///
     /// # Errors
     ///
-    /// Returns an error of [`check_directory`](Self::check_directory), or `Unsupported` if the free
-    /// space is unknown.
-    fn space(&self, _path: &VirtualPath, _room: RoomFor) -> Result<u64, StorageError> {
-        Err(StorageErrorKind::Unsupported.into())
+    /// Returns the errors of [`stat`](Self::stat) of a directory. For the quota, returns `Busy` if
+    /// the usage is not known yet, or `Uncounted` if it cannot be determined now.
+    fn space(&self, _path: &VirtualPath, _room: RoomFor) -> Result<Space, StorageError> {
+        Ok(Space::default())
     }
+}
 
-    /// Returns the usage and limits of the user's quota for the directory at `path`, regardless of
-    /// free space; `None` without a quota (default). Only `ALLO`, `AVBL` and `SITE QUOTA` use this
-    /// method. The storage itself must refuse uploads that exceed the quota, with `OverQuota`.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Busy` if the usage is not known yet, `Uncounted` if it cannot be determined now, or
-    /// `Io` if the storage fails.
-    fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
-        Ok(None)
-    }
+/// Checks that the directory at `path` can be the current directory.
+///
+/// # Errors
+///
+/// Returns `NotDirectory` if the object is not a directory, or an error of [`Storage::stat`].
+pub(crate) fn check_directory(
+    storage: &dyn Storage,
+    path: &VirtualPath,
+) -> Result<(), StorageError> {
+    storage.stat(path, Ask::Directory)?.check_directory()
+}
+
+/// What the server needs to know of an object. A storage may leave out the rest, or ignore this.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Ask {
+    /// All metadata.
+    Facts,
+    /// Whether the object is a directory that can be the current directory.
+    Directory,
+    /// The names of entries, without their metadata.
+    Names,
 }
 
 /// A set of abilities beyond listing, reading and writing.
@@ -377,14 +344,24 @@ impl Capabilities {
     pub const SET_TIMES: Self = Self(1);
     /// [`Change::Mode`]: `SITE CHMOD`, and `UNIX.mode` of `MFF`.
     pub const CHMOD: Self = Self(1 << 1);
-    /// [`Storage::space`]: `AVBL`, and the check of `ALLO`.
+    /// [`Storage::space`] for an amount: `AVBL`, and the check of `ALLO`.
     pub const SPACE: Self = Self(1 << 2);
     /// Reading a whole file only to compute its digest is acceptable: `HASH`.
     pub const DIGEST: Self = Self(1 << 3);
-    /// [`Storage::quota`]: `SITE QUOTA`.
+    /// [`Storage::space`] for [`RoomFor::User`]: `SITE QUOTA`.
     pub const QUOTA: Self = Self(1 << 4);
     /// All abilities.
     pub const ALL: Self = Self((1 << 5) - 1);
+    /// No ability: calls can wait for long, for example for a network. The server then makes each
+    /// call of the storage that returns a `Result` in a thread of its own, and each step of a
+    /// listing. While the call waits, the session answers `ABOR`, and notices that its client has
+    /// gone or that the server is shutting down. The session then gives up the call, which goes on
+    /// alone: its change may still happen, without an event. The session's next call begins when
+    /// that one has ended. The connection counts until then.
+    ///
+    /// Calls of a [`Source`] or an [`Upload`] stay in the session's thread, except
+    /// [`Upload::commit`]; let their `prepare` and `ready` return in time.
+    pub const REMOTE: Self = Self(1 << 5);
 
     /// Returns whether the set contains all of `capabilities`.
     #[must_use]
@@ -553,10 +530,12 @@ pub enum Change {
     Mode(u32),
 }
 
-/// The room that an operation needs, in bytes.
+/// The room that an operation needs, in bytes, or the question what the user has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RoomFor {
+    /// The user's quota.
+    User,
     /// New objects.
     New(u64),
     /// More bytes for an existing object; 0 only asks for the free space.

@@ -2,13 +2,12 @@
 //! its own.
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Capabilities, Change, Entries, Keep, Metadata, Quota, RoomFor, Source, Storage, StorageError,
-    Unfinished, Upload, VirtualPath, WriteMode,
+    Ask, Capabilities, Change, Confine, Entries, Entry, Keep, Metadata, RoomFor, Source, Space,
+    Storage, StorageError, Unfinished, Upload, VirtualPath, WriteMode,
 };
 use crate::limits;
 use crate::service::Away;
@@ -46,7 +45,7 @@ impl RemoteStorage {
         self.away.call(true, move || call(&*inner))
     }
 
-    fn entries<T: Send + 'static>(&self, entries: Entries<T>) -> Entries<T> {
+    fn entries(&self, entries: Entries) -> Entries {
         Entries::remote(RemoteEntries {
             batch: VecDeque::new(),
             rest: Rest::Here(entries),
@@ -60,36 +59,18 @@ impl Storage for RemoteStorage {
         self.inner.capabilities()
     }
 
-    fn is_remote(&self) -> bool {
-        true
+    fn confine(&self) -> Confine<'_> {
+        self.inner.confine()
     }
 
-    fn enter(&self) -> Result<(), StorageError> {
-        self.inner.enter()
-    }
-
-    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        self.inner.confinement_roots()
-    }
-
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
         let path = path.clone();
-        self.ask(move |inner| inner.stat(&path))
+        self.ask(move |inner| inner.stat(&path, ask))
     }
 
-    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
         let path = path.clone();
-        self.ask(move |inner| inner.check_directory(&path))
-    }
-
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        let path = path.clone();
-        Ok(self.entries(self.ask(move |inner| inner.list(&path))?))
-    }
-
-    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
-        let path = path.clone();
-        Ok(self.entries(self.ask(move |inner| inner.list_names(&path))?))
+        Ok(self.entries(self.ask(move |inner| inner.list(&path, ask))?))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
@@ -156,34 +137,29 @@ impl Storage for RemoteStorage {
         self.change(move |inner| inner.set(&path, change))
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
         let path = path.clone();
         self.ask(move |inner| inner.space(&path, room))
-    }
-
-    fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
-        let path = path.clone();
-        self.ask(move |inner| inner.quota(&path))
     }
 }
 
 /// Entries that a thread gets from the storage, many at a time.
-pub(super) struct RemoteEntries<T> {
-    batch: VecDeque<Result<T, StorageError>>,
-    rest: Rest<T>,
+pub(super) struct RemoteEntries {
+    batch: VecDeque<Result<Entry, StorageError>>,
+    rest: Rest,
     away: Arc<Away>,
 }
 
-type Batch<T> = (VecDeque<Result<T, StorageError>>, Option<Entries<T>>);
+type Batch = (VecDeque<Result<Entry, StorageError>>, Option<Entries>);
 
-enum Rest<T> {
-    Here(Entries<T>),
+enum Rest {
+    Here(Entries),
     /// A thread is getting the next batch.
-    Away(Job<Batch<T>>),
+    Away(Job<Batch>),
     End,
 }
 
-impl<T: Send + 'static> RemoteEntries<T> {
+impl RemoteEntries {
     pub(super) fn is_ready(&mut self, limit: Duration) -> bool {
         loop {
             if !self.batch.is_empty() {
@@ -217,7 +193,7 @@ impl<T: Send + 'static> RemoteEntries<T> {
     }
 }
 
-impl<T> Drop for RemoteEntries<T> {
+impl Drop for RemoteEntries {
     fn drop(&mut self) {
         if let Rest::Away(job) = std::mem::replace(&mut self.rest, Rest::End) {
             self.away.give_up(job.give_up());
@@ -225,7 +201,7 @@ impl<T> Drop for RemoteEntries<T> {
     }
 }
 
-fn next_batch<T: Send + 'static>(mut entries: Entries<T>) -> Batch<T> {
+fn next_batch(mut entries: Entries) -> Batch {
     let start = Instant::now();
     let mut batch = VecDeque::new();
     // Slow entries are passed on as they come.
@@ -240,8 +216,8 @@ fn next_batch<T: Send + 'static>(mut entries: Entries<T>) -> Batch<T> {
     (batch, Some(entries))
 }
 
-impl<T: Send + 'static> Iterator for RemoteEntries<T> {
-    type Item = Result<T, StorageError>;
+impl Iterator for RemoteEntries {
+    type Item = Result<Entry, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let away = Arc::clone(&self.away);

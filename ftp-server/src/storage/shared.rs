@@ -1,11 +1,10 @@
 //! A storage in an `Arc`.
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Change, Entries, Keep, Metadata, Quota, RoomFor, Source, Storage, StorageError,
-    Unfinished, Upload, VirtualPath, WriteMode,
+    Ask, Capabilities, Change, Confine, Entries, Keep, Metadata, RoomFor, Source, Space, Storage,
+    StorageError, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// Forwards every call to the inner storage, so that you can keep a handle to it.
@@ -14,32 +13,16 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).capabilities()
     }
 
-    fn is_remote(&self) -> bool {
-        (**self).is_remote()
+    fn confine(&self) -> Confine<'_> {
+        (**self).confine()
     }
 
-    fn enter(&self) -> Result<(), StorageError> {
-        (**self).enter()
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        (**self).stat(path, ask)
     }
 
-    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        (**self).confinement_roots()
-    }
-
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        (**self).stat(path)
-    }
-
-    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        (**self).check_directory(path)
-    }
-
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        (**self).list(path)
-    }
-
-    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
-        (**self).list_names(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        (**self).list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
@@ -96,11 +79,7 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
         (**self).space(path, room)
-    }
-
-    fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
-        (**self).quota(path)
     }
 }

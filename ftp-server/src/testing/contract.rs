@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::storage::{
-    EntryKind, Keep, MemoryStorage, Metadata, Storage, StorageError, StorageErrorKind as Kind,
-    StreamEnd, Unfinished, VirtualPath, WriteMode,
+    Ask, EntryKind, Keep, MemoryStorage, Metadata, Storage, StorageError, StorageErrorKind as Kind,
+    StreamEnd, Unfinished, VirtualPath, WriteMode, check_directory,
 };
 
 /// Paths of the random calls. They are few, so that calls often concern the same object.
@@ -113,8 +113,8 @@ fn act(storage: &dyn Storage, has_records: bool, numbers: &mut Numbers) -> Resul
     let (one, other) = (numbers.one_of(&PATHS).into(), numbers.one_of(&PATHS).into());
     let nothing = |()| String::new();
     match numbers.one_of(&[0, 1, 2, 3, 4, 4, 4, 4, 4, 5, 6, 7, 8, 9, 10]) {
-        0 => required(outcome(storage.stat(&one), |metadata| facts(&metadata))),
-        1 => outcome(storage.check_directory(&one), nothing),
+        0 => required(outcome(storage.stat(&one, Ask::Facts), |metadata| facts(&metadata))),
+        1 => outcome(check_directory(storage, &one), nothing),
         2 => required(outcome(list_twice(storage, &one), |lines| lines.join("\n"))),
         3 => required(outcome(read(storage, &one, numbers.one_of(&[0, 2, 9])), |read| read)),
         4 => upload(storage, &one, has_records, numbers),
@@ -138,7 +138,7 @@ fn act(storage: &dyn Storage, has_records: bool, numbers: &mut Numbers) -> Resul
 
 fn list(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, StorageError> {
     let mut lines = Vec::new();
-    for entry in storage.list(path)? {
+    for entry in storage.list(path, Ask::Facts)? {
         let entry = entry?;
         lines.push(format!("{} {}", entry.name.escape_ascii(), facts(&entry.metadata)));
     }
@@ -146,11 +146,11 @@ fn list(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, Storag
     Ok(lines)
 }
 
-/// Returns the lines of a directory, if `list_names` has the same names.
+/// Returns the lines of a directory, if a listing of names only has the same names.
 fn list_twice(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, StorageError> {
     let lines = list(storage, path)?;
-    let names: Result<Vec<_>, _> = storage.list_names(path)?.collect();
-    let mut names: Vec<_> = names?.iter().map(|name| name.escape_ascii().to_string()).collect();
+    let named: Result<Vec<_>, _> = storage.list(path, Ask::Names)?.collect();
+    let mut names: Vec<_> = named?.iter().map(|it| it.name.escape_ascii().to_string()).collect();
     names.sort();
     let is_same = names.len() == lines.len()
         && names.iter().zip(&lines).all(|(name, line)| line.starts_with(&format!("{name} ")));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_server::{
-    Entries, Entry, EntryKind, Keep, Metadata, Rights, Server, Source, Storage, StorageError,
+    Ask, Entries, Entry, EntryKind, Keep, Metadata, Rights, Server, Source, Storage, StorageError,
     StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
@@ -76,8 +76,8 @@ impl Database {
 
     /// Returns the kind of the object at `path`, and checks that an object can be there.
     fn place(&self, path: &VirtualPath) -> Result<Option<EntryKind>, StorageError> {
-        self.check_directory(&path.parent().unwrap_or_default())?;
-        match self.stat(path) {
+        self.stat(&path.parent().unwrap_or_default(), Ask::Directory)?.check_directory()?;
+        match self.stat(path, Ask::Facts) {
             Ok(found) => Ok(Some(found.kind)),
             Err(error) if error.kind == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -86,7 +86,7 @@ impl Database {
 }
 
 impl Storage for Database {
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, _: Ask) -> Result<Metadata, StorageError> {
         if path.is_root() {
             return Ok(Metadata::directory());
         }
@@ -95,8 +95,8 @@ impl Storage for Database {
         found.map_err(failed)?.ok_or(Kind::NotFound.into())
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.check_directory(path)?;
+    fn list(&self, path: &VirtualPath, _: Ask) -> Result<Entries, StorageError> {
+        self.stat(path, Ask::Directory)?.check_directory()?;
         let sql = "SELECT path, length(content) AS size, modified FROM objects WHERE parent = ?1";
         let entry = |row: &Row<'_>| {
             let path = VirtualPath::root().join(&row.get::<_, Vec<u8>>("path")?[1..]);
@@ -110,7 +110,7 @@ impl Storage for Database {
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        if self.stat(path)?.kind == EntryKind::Directory {
+        if self.stat(path, Ask::Facts)?.kind == EntryKind::Directory {
             return Err(Kind::IsDirectory.into());
         }
         let sql = "SELECT content FROM objects WHERE path = ?1";
@@ -144,7 +144,7 @@ impl Storage for Database {
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        if self.stat(path)?.kind == EntryKind::Directory {
+        if self.stat(path, Ask::Facts)?.kind == EntryKind::Directory {
             return Err(Kind::IsDirectory.into());
         }
         let sql = "DELETE FROM objects WHERE path = ?1 AND content IS NOT NULL";
@@ -158,7 +158,7 @@ impl Storage for Database {
         if path.is_root() {
             return Err(Kind::Denied.into());
         }
-        self.check_directory(path)?;
+        self.stat(path, Ask::Directory)?.check_directory()?;
         let sql = "DELETE FROM objects WHERE path = ?1 AND content IS NULL \
              AND NOT EXISTS (SELECT 1 FROM objects WHERE parent = ?1)";
         match self.lock().execute(sql, [path.as_bytes()]).map_err(failed)? {

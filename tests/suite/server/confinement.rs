@@ -1,12 +1,13 @@
 //! The second barrier: what the thread of a session can still reach.
 
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use ftp_server::{
-    AuthError, Authenticator, Confinement, Entries, Keep, LocalStorage, Login, LoginAttempt,
+    Ask, AuthError, Authenticator, Confine, Entries, Keep, LocalStorage, Login, LoginAttempt,
     Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
     WriteMode,
 };
@@ -15,7 +16,7 @@ use ftp_tests::raw::{DEADLINE, RawSession};
 /// A storage that opens any path, as if it had a defect.
 struct Careless {
     local: LocalStorage,
-    confinement: Confinement,
+    root: File,
 }
 
 struct Whole(File);
@@ -37,16 +38,16 @@ impl std::io::Read for Whole {
 }
 
 impl Storage for Careless {
-    fn enter(&self) -> Result<(), StorageError> {
-        self.confinement.enter()
+    fn confine(&self) -> Confine<'_> {
+        Confine::Beneath(vec![self.root.as_fd()])
     }
 
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.local.stat(path)
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.local.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.local.list(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.local.list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
@@ -72,8 +73,7 @@ fn a_careless_storage_is_still_confined_to_the_root_hp_06() {
     fs::write(root.join("file"), "inside").expect("a file");
     let storage = || Careless {
         local: LocalStorage::open(&root).expect("it opens"),
-        confinement: Confinement::beneath(File::open(&root).expect("it opens"))
-            .expect("this kernel has Landlock"),
+        root: File::open(&root).expect("it opens"),
     };
     let secret = format!("{}/secret", outer.path().display());
     let outside = VirtualPath::root().join(secret.trim_start_matches('/').as_bytes());

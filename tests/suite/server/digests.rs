@@ -4,8 +4,8 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    Activity, Capabilities, Entries, Keep, LocalStorage, Metadata, Rights, Server, Source, Storage,
-    StorageError, Upload, VirtualPath, WriteMode,
+    Activity, Ask, Capabilities, Entries, Keep, LocalStorage, Metadata, Rights, Server, Source,
+    Storage, StorageError, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 use ftp_tests::wait::{patiently, wait_until};
@@ -82,12 +82,12 @@ impl Storage for Slow {
         self.0.capabilities()
     }
 
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.0.stat(path)
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.0.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.0.list(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.0.list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

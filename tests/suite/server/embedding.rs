@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use ftp_server::{
-    Keep, MemoryStorage, Reply, ReplyCode, Rights, Server, ServerBuilder, SiteRequest, Storage,
-    VirtualPath, WriteMode,
+    Ask, Keep, MemoryStorage, Reply, ReplyCode, Rights, Server, ServerBuilder, SiteRequest,
+    Storage, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -42,7 +42,7 @@ fn the_embedder_and_the_server_share_a_storage() {
     session.expect("TYPE I", 200);
     session.upload("STOR a", b"from the client");
     let path = VirtualPath::root().join(b"a");
-    assert_eq!(storage.stat(&path).expect("it is there").size, 15);
+    assert_eq!(storage.stat(&path, Ask::Facts).expect("it is there").size, 15);
     let mut upload = storage.write(&path, WriteMode::Replace, Keep::Shared).expect("an upload");
     upload.write_all(b"from here").expect("room");
     upload.commit().expect("it is stored");

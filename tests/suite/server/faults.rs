@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, Change, Entries, Entry, Keep, LocalConfig,
+    Ask, AuthError, Authenticator, Capabilities, Change, Entries, Entry, Keep, LocalConfig,
     LocalStorage, Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server, Source, Storage,
     StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode,
 };
@@ -28,22 +28,22 @@ impl Storage for Faulty {
         self.0.capabilities()
     }
 
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");
         if is(path, "unseen") {
             return Err(StorageErrorKind::Denied.into());
         }
-        let metadata = self.0.stat(path)?;
+        let metadata = self.0.stat(path, ask)?;
         Ok(if is(path, "grown") { metadata.size(5) } else { metadata })
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        let entries = self.0.list(path)?;
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        let entries = self.0.list(path, ask)?;
         Ok(match path.name() {
             Some(b"unreadable") => {
                 Entries::new(entries.take(1).chain([Err(StorageErrorKind::Io.into())]))
             }
-            Some(b"endless") => Entries::new(endless(self.0.stat(path)?)),
+            Some(b"endless") => Entries::new(endless(self.0.stat(path, Ask::Facts)?)),
             _ => entries,
         })
     }
@@ -439,7 +439,7 @@ fn a_panic_in_any_storage_call_ends_only_its_session_st_16_hf_12() {
     use StorageCall as Call;
     for (call, line) in [
         (Call::Stat, "SIZE f"),
-        (Call::CheckDirectory, "CWD d"),
+        (Call::Stat, "CWD d"),
         (Call::List, "MLSD"),
         (Call::NextEntry, "MLSD"),
         (Call::Read, "RETR f"),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ftp_server::{
-    Entries, Keep, LocalStorage, Login, Metadata, Rights, Server, Source, Storage, StorageError,
-    Upload, UserTable, VirtualPath, WriteMode,
+    Ask, Entries, Keep, LocalStorage, Login, Metadata, Rights, Server, Source, Storage,
+    StorageError, Upload, UserTable, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -14,12 +14,12 @@ use super::{Fixture, play};
 struct Least(LocalStorage);
 
 impl Storage for Least {
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.0.stat(path)
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.0.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.0.list(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.0.list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::Network;
 use ftp_server::{
-    Capabilities, Entries, Event, EventKind, Keep, Login, LoginRefusal, MemoryStorage, Metadata,
-    Observer, Rights, Server, Source, Storage, StorageError, Upload, UserLimits, UserTable,
-    VirtualPath, WriteMode,
+    Ask, Capabilities, Entries, Event, EventKind, Keep, Login, LoginRefusal, MemoryStorage,
+    Metadata, Observer, Rights, Server, Source, Storage, StorageError, Upload, UserLimits,
+    UserTable, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -232,12 +232,12 @@ impl Storage for Overtaken {
         self.0.capabilities()
     }
 
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.0.stat(path)
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.0.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.0.list(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.0.list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use ftp_server::{
-    Entries, Keep, LocalConfig, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server,
+    Ask, Entries, Keep, LocalConfig, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server,
     Source, Storage, StorageError, StreamEnd, SyncPolicy, Upload, UserTable, VirtualPath,
     WriteMode,
 };
@@ -330,12 +330,12 @@ struct NeverReady(MemoryStorage, Sender<StreamEnd>);
 struct Unready(Sender<StreamEnd>);
 
 impl Storage for NeverReady {
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.0.stat(path)
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.0.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.0.list(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.0.list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ftp_server::{
-    AuthError, Authenticator, Entries, Entry, EntryKind, Keep, Login, LoginAttempt, Metadata,
+    Ask, AuthError, Authenticator, Entries, Entry, EntryKind, Keep, Login, LoginAttempt, Metadata,
     Rights, Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
     WriteMode,
 };
@@ -23,7 +23,7 @@ fn metadata(kind: EntryKind) -> Metadata {
 }
 
 impl Storage for Endless {
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, _: Ask) -> Result<Metadata, StorageError> {
         if path.name().is_some_and(|name| name.starts_with(b"*")) {
             return Err(StorageErrorKind::NotFound.into());
         }
@@ -31,7 +31,7 @@ impl Storage for Endless {
         Ok(metadata(if is_root { EntryKind::Directory } else { EntryKind::File }))
     }
 
-    fn list(&self, _path: &VirtualPath) -> Result<Entries, StorageError> {
+    fn list(&self, _path: &VirtualPath, _: Ask) -> Result<Entries, StorageError> {
         let reads = Arc::clone(&self.0);
         Ok(Entries::new((0_u64..).map(move |_| {
             reads.fetch_add(1, Ordering::SeqCst);

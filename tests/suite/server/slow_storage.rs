@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    Entries, Keep, LocalStorage, MemoryStorage, Metadata, Rights, Server, Source, Storage,
+    Ask, Entries, Keep, LocalStorage, MemoryStorage, Metadata, Rights, Server, Source, Storage,
     StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::{RawData, RawSession};
@@ -281,8 +281,8 @@ const STALLS: [(StorageCall, &[&str], &str); 28] = [
     (StorageCall::Stat, &[], "RNFR old"),
     (StorageCall::Stat, &["PASV"], "LIST old"),
     (StorageCall::Stat, &["PASV"], "MLSD"),
-    (StorageCall::CheckDirectory, &[], "CWD d"),
-    (StorageCall::CheckDirectory, &[], "CDUP"),
+    (StorageCall::Stat, &[], "CWD d"),
+    (StorageCall::Stat, &[], "CDUP"),
     (StorageCall::List, &["PASV"], "LIST"),
     (StorageCall::List, &["PASV"], "NLST"),
     (StorageCall::List, &["PASV"], "MLSD"),
@@ -436,12 +436,12 @@ fn a_session_has_one_call_that_was_given_up_at_a_time_ho_01() {
 struct Unfinished(MemoryStorage);
 
 impl Storage for Unfinished {
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.0.stat(path)
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.0.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.0.list(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.0.list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

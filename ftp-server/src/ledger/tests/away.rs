@@ -127,7 +127,7 @@ fn an_unreachable_ledger_permits_logins_and_uploads_with_allow() {
     other.expect("DELE f", 250);
     served.ledger.is_away.store(false, Ordering::SeqCst);
     let quota = served.state.quota(Arc::clone(&served.files), "files");
-    wait_until("the ledger answers", || quota.quota(&VirtualPath::root()).is_ok());
+    wait_until("the ledger answers", || quota.space(&VirtualPath::root(), RoomFor::User).is_ok());
     // The files are counted again.
     // A session that comes during the count gets 451.
     let counted = || Some(store(&mut session, "h", 700_000)).filter(|code| *code != 451);

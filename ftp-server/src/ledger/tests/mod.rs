@@ -13,8 +13,8 @@ use ftp_tests::wait::{at_last, wait_until};
 use super::*;
 use crate::storage::cost::Cost;
 use crate::storage::{
-    Keep, MemoryStorage, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, VirtualPath,
-    WriteMode,
+    Keep, MemoryStorage, RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd,
+    VirtualPath, WriteMode,
 };
 use crate::testing::{racing, storage_contract};
 
@@ -59,7 +59,7 @@ fn stored(files: &MemoryStorage) -> u64 {
 /// Returns the bytes that the record has, once all changes are made.
 fn recorded(nodes: &[&SharedState], storage: &SharedQuota) -> u64 {
     nodes.iter().for_each(|node| node.flush());
-    storage.quota(&VirtualPath::root()).unwrap().unwrap().bytes
+    storage.space(&VirtualPath::root(), RoomFor::User).unwrap().bytes
 }
 
 /// Tests all requirements of a ledger. Each call to `open` stands for another server.

@@ -149,7 +149,7 @@ impl Iterator for DirectoryEntries {
 }
 
 impl Iterator for DirectoryNames {
-    type Item = std::result::Result<Vec<u8>, StorageError>;
+    type Item = std::result::Result<Entry, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let Self(entries) = self;
@@ -161,10 +161,11 @@ impl Iterator for DirectoryNames {
                 // names. Some file systems report no kinds.
                 let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
                 let is_listed = !needs_look || entries.metadata(name)?.is_some();
-                Ok(is_listed.then(|| name.to_bytes().to_vec()))
+                // Nothing but the name is asked for.
+                Ok(is_listed.then(|| Entry::new(name.to_bytes(), Metadata::file(0))))
             });
             match listed {
-                Ok(Some(name)) => return Some(Ok(name)),
+                Ok(Some(entry)) => return Some(Ok(entry)),
                 Ok(None) => {}
                 Err(errno) => return Some(Err(entries.end(errno))),
             }

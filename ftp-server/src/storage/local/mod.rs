@@ -30,7 +30,6 @@ mod quota;
 mod record;
 mod replacement;
 mod root;
-mod root_confinement;
 pub(crate) mod server_rights;
 mod source;
 mod sweep;
@@ -41,7 +40,7 @@ mod usage;
 mod waiting;
 mod walk;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,13 +59,13 @@ use self::entries::{DirectoryEntries, DirectoryNames};
 use self::failure::{lookup, system};
 use self::files::{Files, free_bytes, lack_of_inodes};
 use self::root::Root;
-use self::root_confinement::RootConfinement;
 use self::source::LocalSource;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
+use super::confinement::Confinement;
 use super::{
-    Capabilities, Change, ConfinementPolicy, ConfinementStatus, Entries, Keep, Metadata, Quota,
-    RoomFor, Source, Storage, StorageError, StorageErrorKind, Unfinished, Upload, VirtualPath,
-    WriteMode,
+    Ask, Capabilities, Change, Confine, ConfinementPolicy, ConfinementStatus, Entries, Keep,
+    Metadata, RoomFor, Source, Space, Storage, StorageError, StorageErrorKind, Unfinished, Upload,
+    VirtualPath, WriteMode,
 };
 
 /// Files below one directory of this machine.
@@ -99,7 +98,7 @@ use super::{
 /// ```
 /// use std::io::Read;
 ///
-/// use ftp_server::{Keep, LocalStorage, Storage, VirtualPath, WriteMode};
+/// use ftp_server::{Ask, Keep, LocalStorage, Storage, VirtualPath, WriteMode};
 ///
 /// # let directory = std::env::temp_dir().join(format!("ftp-local-{}", std::process::id()));
 /// # std::fs::create_dir_all(&directory)?;
@@ -107,7 +106,7 @@ use super::{
 /// let path = VirtualPath::root().join(b"greeting");
 /// let mut upload = storage.write(&path, WriteMode::Replace, Keep::Shared)?;
 /// upload.write_all(b"hello")?;
-/// assert!(storage.stat(&path).is_err());
+/// assert!(storage.stat(&path, Ask::Facts).is_err());
 /// upload.commit()?;
 ///
 /// let mut text = String::new();
@@ -119,7 +118,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct LocalStorage {
     files: Files,
-    confinement: Option<Arc<RootConfinement>>,
+    /// The version of the Landlock ABI to which sessions are confined; `None` if they are not.
+    landlock: Option<u8>,
 }
 
 /// The quota count of a root, from [`LocalStorage::tally`].
@@ -151,17 +151,17 @@ impl LocalStorage {
         let root = Root::open(root.as_ref()).map_err(system)?;
         // Reads the umask now, because a confined thread cannot.
         policy::mask_of_process();
-        let confinement = RootConfinement::if_any(&root)?.map(Arc::new);
+        let landlock = Confinement::check(ConfinementPolicy::BestEffort, &[root.as_fd()])?;
         let files = Files { root: Arc::new(root), config: LocalConfig::default() };
-        Ok(Self { files, confinement })
+        Ok(Self { files, landlock })
     }
 
     /// Returns this storage with other settings.
     ///
     /// ```
     /// use ftp_server::{
-    ///     Keep, LocalConfig, LocalStorage, Storage, StorageError, StorageErrorKind, VirtualPath,
-    ///     WriteMode,
+    ///     Keep, LocalConfig, LocalStorage, RoomFor, Storage, StorageError, StorageErrorKind,
+    ///     VirtualPath, WriteMode,
     /// };
     ///
     /// # let root = tempfile::tempdir()?;
@@ -170,8 +170,7 @@ impl LocalStorage {
     /// let path = VirtualPath::root().join(b"file");
     /// let mut upload = storage.write(&path, WriteMode::Replace, Keep::Shared)?;
     /// upload.write_all(b"12345")?;
-    /// let quota = storage.quota(&path)?.expect("there is a quota");
-    /// assert_eq!(quota.bytes_left(), Some(3));
+    /// assert_eq!(storage.space(&path, RoomFor::User)?.bytes_left(), Some(3));
     /// let error = StorageError::from(upload.write_all(b"6789").unwrap_err());
     /// assert_eq!(error.kind, StorageErrorKind::OverQuota);
     /// drop(upload);
@@ -184,25 +183,15 @@ impl LocalStorage {
     /// Returns `Unsupported` if [`ConfinementPolicy::Require`] is set and the system lacks
     /// `openat2` or Landlock, or `Io` if the kernel refuses the confinement.
     pub fn configured(self, config: LocalConfig) -> Result<Self, StorageError> {
-        let confinement = match config.confine {
-            ConfinementPolicy::Off => None,
-            ConfinementPolicy::BestEffort if self.confinement.is_some() => self.confinement,
-            ConfinementPolicy::BestEffort => {
-                RootConfinement::if_any(&self.files.root)?.map(Arc::new)
-            }
-            ConfinementPolicy::Require if !self.files.root.is_kernel_confined() => {
-                let source = std::io::Error::other(
-                    "this system has no openat2; it needs Linux 5.6 or later",
-                );
-                return Err(StorageError {
-                    kind: StorageErrorKind::Unsupported,
-                    source: Some(source),
-                });
-            }
-            ConfinementPolicy::Require => Some(Arc::new(RootConfinement::of(&self.files.root)?)),
-        };
+        let root = &self.files.root;
+        if config.confine == ConfinementPolicy::Require && !root.is_kernel_confined() {
+            let source =
+                std::io::Error::other("this system has no openat2; it needs Linux 5.6 or later");
+            return Err(StorageError::caused_by(StorageErrorKind::Unsupported, source));
+        }
+        let landlock = Confinement::check(config.confine, &[root.as_fd()])?;
         let files = Files { config, ..self.files };
-        Ok(Self { files, confinement })
+        Ok(Self { files, landlock })
     }
 
     /// Returns the settings.
@@ -252,19 +241,14 @@ impl LocalStorage {
 
     /// Returns the mechanisms that keep sessions below the root.
     pub(crate) fn confinement_status(&self) -> ConfinementStatus {
-        let landlock = self.confinement.as_ref().map(|it| it.abi());
         let openat2 = self.files.root.is_kernel_confined();
-        ConfinementStatus { openat2, landlock, lacks: self.files.root.lacks() }
+        ConfinementStatus { openat2, landlock: self.landlock, lacks: self.files.root.lacks() }
     }
 }
 
 impl Storage for LocalStorage {
-    fn enter(&self) -> Result<(), StorageError> {
-        self.confinement.as_ref().map_or(Ok(()), |it| it.enter(&self.files.root))
-    }
-
-    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        self.confinement.as_ref().map(|_| vec![self.files.root.as_fd()])
+    fn confine(&self) -> Confine<'_> {
+        self.landlock.map_or(Confine::No, |_| Confine::Beneath(vec![self.files.root.as_fd()]))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -272,27 +256,25 @@ impl Storage for LocalStorage {
         changes | Capabilities::SPACE | Capabilities::DIGEST | Capabilities::QUOTA
     }
 
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
         name::check_existing(path)?;
-        self.files.root.stat(path.relative()).map_err(lookup)
+        match ask {
+            // Opened, because a directory that may not be searched has metadata too.
+            Ask::Directory => {
+                self.files.open_directory(path, OFlags::PATH).map(|_| Metadata::directory())
+            }
+            _ => self.files.root.stat(path.relative()).map_err(lookup),
+        }
     }
 
-    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        name::check_existing(path)?;
-        self.files.open_directory(path, OFlags::PATH).map(drop)
-    }
-
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        name::check_existing(path)?;
-        let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        Ok(Entries::new(DirectoryEntries::new(&self.files.root, path, directory)))
-    }
-
-    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
         name::check_existing(path)?;
         let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
         let entries = DirectoryEntries::new(&self.files.root, path, directory);
-        Ok(Entries::new(DirectoryNames(entries)))
+        Ok(match ask {
+            Ask::Names => Entries::new(DirectoryNames(entries)),
+            _ => Entries::new(entries),
+        })
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
@@ -367,33 +349,38 @@ impl Storage for LocalStorage {
         }
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+        let (RoomFor::New(wanted) | RoomFor::More(wanted)) = room else {
+            return self.quota();
+        };
         name::check_existing(path)?;
-        let (RoomFor::New(wanted) | RoomFor::More(wanted)) = room;
-        let free = || {
+        let free = || -> Result<u64, StorageError> {
             let found = self.files.file_system(path)?;
             let bytes = free_bytes(&found);
             // On a file system with a fixed number of inodes, each new object takes one.
             let inodes = match room {
                 RoomFor::New(_) => lack_of_inodes(&found, wanted),
-                RoomFor::More(_) => None,
+                _ => None,
             };
             Ok(inodes.map_or(bytes, |inodes| inodes.saturating_mul(OBJECT).min(bytes)))
         };
         let before = free()?;
         if before >= wanted {
-            return Ok(before);
+            return Ok(Space::free(before));
         }
         let given_up =
             eviction::give_up(&self.files.root, || free().is_ok_and(|free| free >= wanted));
-        if given_up > 0 { free() } else { Ok(before) }
+        let after = if given_up > 0 { free()? } else { before };
+        Ok(Space::free(after))
     }
+}
 
-    fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
+impl LocalStorage {
+    fn quota(&self) -> Result<Space, StorageError> {
         let config = self.files.config;
-        let Some(limit) = config.limit() else { return Ok(None) };
-        let Cost { bytes, files } = quota::used(&self.files.root, limit, Cost::BYTE)?;
-        let max_bytes = config.most_bytes();
-        Ok(Some(Quota { bytes, max_bytes, files, max_files: config.most_files() }))
+        let Some(limit) = config.limit() else { return Ok(Space::default()) };
+        let used = quota::used(&self.files.root, limit, Cost::BYTE)?;
+        let (max_bytes, max_files) = (config.most_bytes(), config.most_files());
+        Ok(Space { max_bytes, max_files, ..Space::used(used.bytes, used.files) })
     }
 }

@@ -116,7 +116,7 @@ pub struct LocalConfig {
     /// All storages of one root in a process share the count, whatever their limits. The count
     /// begins with a walk through the tree when a limit is first checked; a million files take a
     /// few seconds. During the walk, an upload waits in [`prepare`](crate::Upload::prepare) for up
-    /// to 20 s, and then fails with `Busy`. [`quota`](crate::Storage::quota) and
+    /// to 20 s, and then fails with `Busy`. The quota and
     /// [`mkdir`](crate::Storage::mkdir) wait for up to 5 s, and then fail with `Busy`. The walk
     /// continues, and nothing else waits. Objects that are created, removed or moved during the
     /// walk may count too often until the next walk, but are never missed.

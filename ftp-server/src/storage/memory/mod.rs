@@ -8,7 +8,6 @@ mod upload;
 
 use std::io::Cursor;
 use std::ops::Bound;
-use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,9 +16,9 @@ use self::tree::{Directory, Node, Object, Tree, now, user_path};
 use self::upload::{MemoryUpload, Opened, UnfinishedUpload};
 use super::unfinished::RunningUploads;
 use super::{
-    Capabilities, Change, Entries, Entry, EntryKind, Keep, Metadata, RoomFor, Source, Storage,
-    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
-    check_rename,
+    Ask, Capabilities, Change, Confine, Entries, Entry, EntryKind, Keep, Metadata, RoomFor, Source,
+    Space, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
+    WriteMode, check_rename,
 };
 
 /// Default limit in bytes.
@@ -113,7 +112,7 @@ impl MemoryStorage {
         let mut missing = Vec::new();
         let mut directory = path.parent();
         while let Some(path) = directory {
-            match self.stat(&path) {
+            match self.stat(&path, Ask::Facts) {
                 Ok(Metadata { kind: EntryKind::Directory, .. }) => break,
                 Ok(_) => return Err(Kind::NotDirectory.into()),
                 Err(_) => {
@@ -236,15 +235,15 @@ impl Storage for MemoryStorage {
         Capabilities::ALL
     }
 
-    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        Some(Vec::new())
+    fn confine(&self) -> Confine<'_> {
+        Confine::Neutral
     }
 
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, _ask: Ask) -> Result<Metadata, StorageError> {
         self.tree().object(path).map(Object::metadata)
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, _ask: Ask) -> Result<Entries, StorageError> {
         self.tree().directory(path)?;
         let listing = Listing { storage: self.clone(), path: path.clone(), last: Bound::Unbounded };
         Ok(Entries::new(listing))
@@ -369,13 +368,15 @@ impl Storage for MemoryStorage {
         Ok(object.metadata())
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
-        let (RoomFor::New(wanted) | RoomFor::More(wanted)) = room;
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+        let (RoomFor::New(wanted) | RoomFor::More(wanted)) = room else {
+            return Ok(Space::default());
+        };
         self.tree().directory(path)?;
         loop {
             let free = self.room.limit.saturating_sub(self.room.used.load(Ordering::SeqCst));
             if free >= wanted || !self.tree().drop_oldest(None) {
-                return Ok(free);
+                return Ok(Space::free(free));
             }
         }
     }

@@ -5,12 +5,11 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Change, Confinement, DirectoryUse, Entries, Entry, EntryKind, Keep, Metadata,
-    Quota, RoomFor, Source, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload,
+    Ask, Capabilities, Change, Confine, DirectoryUse, Entries, Entry, EntryKind, Keep, Metadata,
+    RoomFor, Source, Space, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload,
     VirtualPath, WriteMode,
 };
 
@@ -25,27 +24,24 @@ use super::{
 ///   Missing directories above a mount point appear in listings, but nothing can be stored in them.
 /// - A mount point and the directories above it can be neither renamed nor removed. Renaming from
 ///   one storage to another fails with `CrossesMounts`.
-/// - Each storage has its own free space, and its own [`quota`](Storage::quota) or none.
+/// - Each storage has its own [`space`](Storage::space): free bytes, and a quota or none.
 /// - A mount point whose storage is [`unavailable`](Self::unavailable) is still listed. Access to
 ///   its files fails with `Unavailable`, so that no client concludes that the files were removed.
 ///
-/// If all storages return their [`confinement_roots`](Storage::confinement_roots), the thread of a
-/// session is confined to the roots of all storages together. Otherwise the thread is not confined,
-/// because confining it to one storage would exclude the others. The [`enter`](Storage::enter)
-/// method of the storages in the tree is never called. A storage that wraps another must forward
-/// `confinement_roots`.
+/// The thread of a session is confined to what all storages need together, unless one of them says
+/// [`Confine::No`]. A storage that wraps another must forward [`confine`](Storage::confine).
 ///
 /// ```
-/// use ftp_server::{MemoryStorage, MountedStorage, Rights, Server, Storage, VirtualPath};
+/// use ftp_server::{Ask, MemoryStorage, MountedStorage, Rights, Server, Storage, VirtualPath};
 ///
 /// let own = MemoryStorage::new();
 /// let shared = MemoryStorage::new();
 /// shared.put("/manual.txt", "how to")?;
 ///
 /// let tree = MountedStorage::new(own).mount("/team/pub", shared)?;
-/// assert_eq!(tree.stat(&VirtualPath::from("/team/pub/manual.txt"))?.size, 6);
-/// let names: Vec<_> = tree.list_names(&VirtualPath::root())?.collect::<Result<_, _>>()?;
-/// assert_eq!(names, [b"team"]);
+/// assert_eq!(tree.stat(&VirtualPath::from("/team/pub/manual.txt"), Ask::Facts)?.size, 6);
+/// let mut names = tree.list(&VirtualPath::root(), Ask::Names)?;
+/// assert_eq!(names.next().expect("the mount")?.name, b"team");
 ///
 /// let server = Server::builder().storage(tree).user("u", "p", Rights::FULL).bind("127.0.0.1:0")?;
 /// # server.shutdown(std::time::Duration::ZERO);
@@ -179,7 +175,7 @@ impl MountedStorage {
             return Ok(false);
         }
         let Place { storage, path, .. } = self.place(path)?;
-        match storage.stat(&path) {
+        match storage.stat(&path, Ask::Facts) {
             Ok(found) => Ok(found.kind != EntryKind::Directory),
             Err(error) if is_missing(&error) => Ok(true),
             Err(error) => Err(error),
@@ -210,7 +206,8 @@ impl MountedStorage {
     fn entries_of_mounts(&self, directory: &VirtualPath, names: &BTreeSet<Vec<u8>>) -> Vec<Entry> {
         let entry = |name: &Vec<u8>| {
             let failed = || Metadata::directory().fixed(DirectoryUse::Unavailable);
-            let metadata = self.stat(&directory.join(name)).unwrap_or_else(|_| failed());
+            let metadata =
+                self.stat(&directory.join(name), Ask::Facts).unwrap_or_else(|_| failed());
             Entry::new(&**name, metadata)
         };
         names.iter().map(entry).collect()
@@ -244,35 +241,21 @@ impl Storage for MountedStorage {
         all.fold(self.root.capabilities(), |sum, one| sum | one)
     }
 
-    fn is_remote(&self) -> bool {
-        self.all().any(|storage| storage.is_remote())
+    fn confine(&self) -> Confine<'_> {
+        self.all().fold(Confine::Neutral, |needed, storage| needed.and(storage.confine()))
     }
 
-    fn enter(&self) -> Result<(), StorageError> {
-        match self.confinement_roots() {
-            // No storage needs a directory. The thread is not confined, because the embedder may
-            // use it for other work.
-            Some(directories) if directories.is_empty() => Ok(()),
-            Some(directories) => Confinement::beneath_all(&directories)?.enter(),
-            // Confining the thread to one storage would exclude the others.
-            None => Ok(()),
-        }
-    }
-
-    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        let each: Option<Vec<_>> = self.all().map(|storage| storage.confinement_roots()).collect();
-        each.map(|each| each.concat())
-    }
-
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        let found = self.place(path).and_then(|place| place.storage.stat(&place.path));
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        let found = self.place(path).and_then(|place| place.storage.stat(&place.path, ask));
         if !self.holds_mounts(path) {
             return found;
         }
         let is_made_up = match &found {
             Ok(found) => found.kind != EntryKind::Directory,
             // A failing disk must not look like an empty directory.
-            Err(error) if self.is_mount_point(path) => error.kind == Kind::Unavailable,
+            Err(error) if self.is_mount_point(path) => {
+                error.kind == Kind::Unavailable && ask != Ask::Directory
+            }
             Err(error) => is_missing(error),
         };
         match (is_made_up, found) {
@@ -281,15 +264,7 @@ impl Storage for MountedStorage {
         }
     }
 
-    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        if self.is_made_up(path)? {
-            return Ok(());
-        }
-        let Place { storage, path, .. } = self.place(path)?;
-        storage.check_directory(&path)
-    }
-
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
         let names = self.names_of_mounts(path);
         let mounted = self.entries_of_mounts(path, &names).into_iter().map(Ok);
         if self.is_made_up(path)? {
@@ -297,28 +272,12 @@ impl Storage for MountedStorage {
         }
         let Place { storage, path: inner, .. } = self.place(path)?;
         if names.is_empty() {
-            return storage.list(&inner);
+            return storage.list(&inner, ask);
         }
-        let others = storage.list(&inner)?.filter(move |entry| {
+        let others = storage.list(&inner, ask)?.filter(move |entry| {
             let entry = entry.as_ref();
             entry.map_or(true, |entry| !names.contains(&entry.name))
         });
-        Ok(Entries::new(mounted.chain(others)))
-    }
-
-    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
-        let names = self.names_of_mounts(path);
-        let mounted = names.clone().into_iter().map(Ok);
-        if self.is_made_up(path)? {
-            return Ok(Entries::new(mounted));
-        }
-        let Place { storage, path: inner, .. } = self.place(path)?;
-        if names.is_empty() {
-            return storage.list_names(&inner);
-        }
-        let others = storage
-            .list_names(&inner)?
-            .filter(move |name| name.as_ref().map_or(true, |name| !names.contains(name)));
         Ok(Entries::new(mounted.chain(others)))
     }
 
@@ -401,14 +360,9 @@ impl Storage for MountedStorage {
         storage.set(&path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<u64, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
         let Place { storage, path, .. } = self.existing(path)?;
         storage.space(&path, room)
-    }
-
-    fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
-        let Place { storage, path, .. } = self.existing(path)?;
-        storage.quota(&path)
     }
 }
 

@@ -17,9 +17,11 @@ fn kind<T>(result: Result<T, StorageError>) -> Option<Kind> {
 
 fn names(storage: &dyn Storage, directory: &str) -> Vec<String> {
     let text = |name: Vec<u8>| String::from_utf8(name).unwrap();
-    let names = storage.list_names(&path(directory)).unwrap().map(|name| text(name.unwrap()));
+    let names =
+        storage.list(&path(directory), Ask::Names).unwrap().map(|entry| text(entry.unwrap().name));
     let mut names: Vec<_> = names.collect();
-    let entries = storage.list(&path(directory)).unwrap().map(|entry| text(entry.unwrap().name));
+    let entries =
+        storage.list(&path(directory), Ask::Facts).unwrap().map(|entry| text(entry.unwrap().name));
     let mut entries: Vec<_> = entries.collect();
     names.sort();
     entries.sort();
@@ -78,16 +80,16 @@ fn paths_lead_to_the_storage_of_the_longest_mount_point() {
         ("/far", &["off"]),
     ] {
         assert_eq!(names(&tree, directory), want, "{directory}");
-        tree.check_directory(&path(directory)).unwrap();
-        assert_eq!(tree.stat(&path(directory)).unwrap().kind, EntryKind::Directory);
+        tree.stat(&path(directory), Ask::Directory).unwrap();
+        assert_eq!(tree.stat(&path(directory), Ask::Facts).unwrap().kind, EntryKind::Directory);
     }
     for (file, size) in [("/own", 3), ("/pub/a", 6), ("/pub/in/c", 5), ("/x/y/deep/c", 5)] {
-        assert_eq!(tree.stat(&path(file)).unwrap().size, size);
+        assert_eq!(tree.stat(&path(file), Ask::Facts).unwrap().size, size);
         assert_eq!(tree.read(&path(file)).unwrap().size(), size);
     }
-    assert_eq!(kind(tree.stat(&path("/pub/hidden"))), Some(Kind::NotFound));
-    assert_eq!(kind(tree.stat(&path("/publ"))), Some(Kind::NotFound));
-    let identity = |place: &str| tree.stat(&path(place)).unwrap().identity;
+    assert_eq!(kind(tree.stat(&path("/pub/hidden"), Ask::Facts)), Some(Kind::NotFound));
+    assert_eq!(kind(tree.stat(&path("/publ"), Ask::Facts)), Some(Kind::NotFound));
+    let identity = |place: &str| tree.stat(&path(place), Ask::Facts).unwrap().identity;
     assert_ne!(identity("/x/y"), identity("/gone"));
     assert_ne!(identity("/far"), identity("/far/off"));
 }
@@ -96,15 +98,15 @@ fn paths_lead_to_the_storage_of_the_longest_mount_point() {
 fn an_unavailable_mount_is_listed_and_fails() {
     let tree = Storages::new().tree();
     for mount in ["/gone", "/far/off"] {
-        let shown = tree.stat(&path(mount)).unwrap();
+        let shown = tree.stat(&path(mount), Ask::Facts).unwrap();
         assert_eq!(shown.kind, EntryKind::Directory);
         assert_eq!((shown.is_fixed, shown.directory_use), (true, DirectoryUse::Unavailable));
         let below = path(mount).join(b"file");
         for (what, refused) in [
-            ("check", kind(tree.check_directory(&path(mount)))),
-            ("list", kind(tree.list(&path(mount)))),
-            ("names", kind(tree.list_names(&path(mount)))),
-            ("stat", kind(tree.stat(&below))),
+            ("check", kind(tree.stat(&path(mount), Ask::Directory))),
+            ("list", kind(tree.list(&path(mount), Ask::Facts))),
+            ("names", kind(tree.list(&path(mount), Ask::Names))),
+            ("stat", kind(tree.stat(&below, Ask::Facts))),
             ("read", kind(tree.read(&below))),
             ("write", kind(tree.write(&below, WriteMode::Replace, Keep::Shared))),
             ("mkdir", kind(tree.mkdir(&below))),
@@ -125,7 +127,8 @@ fn a_mount_that_cannot_be_examined_is_listed_without_operations() {
         let tree = MountedStorage::new(MemoryStorage::new()).mount("/far/in", far).unwrap();
         for (directory, want) in [("/", DirectoryUse::Browse), ("/far", DirectoryUse::Unavailable)]
         {
-            let shown = tree.list(&path(directory)).unwrap().next().unwrap().unwrap().metadata;
+            let shown =
+                tree.list(&path(directory), Ask::Facts).unwrap().next().unwrap().unwrap().metadata;
             assert!(shown.is_fixed);
             assert_eq!(shown.directory_use, want, "{directory} {fault:?}");
         }
@@ -145,10 +148,10 @@ fn an_unreadable_directory_above_a_mount_fails_and_is_not_empty() {
             .unwrap();
         for (place, want) in [("/a", fault), ("/gone/more", Kind::Unavailable)] {
             for (what, refused) in [
-                ("stat", kind(tree.stat(&path(place)))),
-                ("check", kind(tree.check_directory(&path(place)))),
-                ("list", kind(tree.list(&path(place)))),
-                ("names", kind(tree.list_names(&path(place)))),
+                ("stat", kind(tree.stat(&path(place), Ask::Facts))),
+                ("check", kind(tree.stat(&path(place), Ask::Directory))),
+                ("list", kind(tree.list(&path(place), Ask::Facts))),
+                ("names", kind(tree.list(&path(place), Ask::Names))),
                 ("read", kind(tree.read(&path(place)))),
                 ("space", kind(tree.space(&path(place), RoomFor::More(0)))),
             ] {
@@ -202,7 +205,7 @@ fn mount_points_cannot_be_removed_or_crossed_by_renames() {
         assert_eq!(rename(from, to), Some(want), "{from} {to}");
     }
     for (directory, want) in [("/", 4), ("/pub", 1), ("/x", 1), ("/x/y", 1), ("/pub/in", 0)] {
-        let entries = tree.list(&path(directory)).unwrap();
+        let entries = tree.list(&path(directory), Ask::Facts).unwrap();
         let fixed = entries.filter(|entry| entry.as_ref().unwrap().metadata.is_fixed).count();
         assert_eq!(fixed, want, "{directory}");
     }
@@ -253,8 +256,8 @@ fn each_storage_has_its_own_partial_uploads_and_space() {
     drop(tree.write(&path("/pub/f"), WriteMode::Replace, Keep::Bytes(b"ann")).unwrap());
     assert!(tree.forget(&path("/pub/f"), Some(b"ann")).unwrap().is_some());
     assert_eq!(kept(&shared, "/f"), None);
-    assert!(tree.space(&path("/pub"), RoomFor::More(0)).unwrap() < 1_000_000);
-    assert!(tree.space(&path("/"), RoomFor::More(0)).unwrap() > 1_000_000);
+    assert!(tree.space(&path("/pub"), RoomFor::More(0)).unwrap().free.unwrap() < 1_000_000);
+    assert!(tree.space(&path("/"), RoomFor::More(0)).unwrap().free.unwrap() > 1_000_000);
 }
 
 /// Directories on disk: `own`, `shared`, and `secret` outside of both.
@@ -270,18 +273,15 @@ fn directories() -> tempfile::TempDir {
     top
 }
 
-/// A storage that may need any directory; it forwards `enter` and the required methods.
+/// A storage that may need any directory; it forwards the required methods.
 struct Anywhere(Box<dyn Storage>);
 
 impl Storage for Anywhere {
-    fn enter(&self) -> Result<(), StorageError> {
-        self.0.enter()
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.0.stat(path, ask)
     }
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.0.stat(path)
-    }
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.0.list(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.0.list(path, ask)
     }
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         self.0.read(path)
@@ -314,7 +314,7 @@ fn a_session_is_confined_to_all_its_roots_hp_02_hp_06() {
             .unwrap();
         std::thread::scope(|scope| {
             let session = scope.spawn(|| {
-                tree.enter().unwrap();
+                crate::storage::confine(&tree).unwrap();
                 for file in ["/file", "/pub/file", "/pub/in"] {
                     assert!(tree.read(&path(file)).is_ok(), "{file}");
                 }
@@ -340,7 +340,7 @@ fn a_session_is_confined_to_all_its_roots_hp_02_hp_06() {
     for tree in [of_anything.unwrap(), of_wrapper.unwrap()] {
         std::thread::scope(|scope| {
             let session = scope.spawn(|| {
-                tree.enter().unwrap();
+                crate::storage::confine(&tree).unwrap();
                 assert!(fs::read(top.join("secret/file")).is_ok());
                 assert!(tree.read(&path("/file")).is_ok());
                 store(&tree, "/pub/new").unwrap();

@@ -40,7 +40,6 @@ pub use ledger::S3Ledger;
 pub use probe::S3Features;
 pub use store::{S3Store, S3StoreBuilder};
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use self::encode::sha256;
@@ -50,9 +49,10 @@ use self::listing::Listing;
 use self::objects::{Condition, ID, MTIME, Object};
 use self::pages::Pages;
 use self::source::S3Source;
+use super::confinement::Confinement;
 use super::{
-    Capabilities, Change, Confinement, ConfinementPolicy, Entries, Keep, Metadata, Source, Storage,
-    StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
+    Ask, Capabilities, Change, Confine, ConfinementPolicy, Entries, Keep, Metadata, Source,
+    Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// The objects of an [`S3Store`] below a prefix, as files and directories.
@@ -111,8 +111,8 @@ pub struct S3Storage {
     keeps_partials: bool,
     /// Policy for confining the threads of sessions.
     policy: ConfinementPolicy,
-    /// The confinement that [`Storage::enter`] applies, if any.
-    confinement: Option<Arc<Confinement>>,
+    /// Whether the threads of its own sessions are confined.
+    is_confined: bool,
 }
 
 ftp_proto::debug_fields!(
@@ -128,7 +128,7 @@ impl S3Storage {
             keeps_times: false,
             keeps_partials: true,
             policy: ConfinementPolicy::BestEffort,
-            confinement: None,
+            is_confined: false,
         }
     }
 
@@ -167,12 +167,7 @@ impl S3Storage {
     /// Landlock, or `Io` if the system refuses for another reason.
     pub fn confine(mut self, policy: ConfinementPolicy) -> Result<Self, StorageError> {
         self.policy = policy;
-        self.confinement = match (policy, Confinement::beneath_all(&[])) {
-            (ConfinementPolicy::Off, _) => None,
-            (_, Ok(confinement)) => Some(Arc::new(confinement)),
-            (ConfinementPolicy::BestEffort, Err(error)) if error.kind == Kind::Unsupported => None,
-            (_, Err(error)) => return Err(error),
-        };
+        self.is_confined = Confinement::check(policy, &[])?.is_some();
         Ok(self)
     }
 
@@ -260,24 +255,26 @@ fn directory_metadata(store: &Inner, prefix: &str) -> Metadata {
 impl Storage for S3Storage {
     fn capabilities(&self) -> Capabilities {
         let times = if self.keeps_times { Capabilities::SET_TIMES } else { Capabilities::NONE };
-        Capabilities::DIGEST | times
+        Capabilities::DIGEST | Capabilities::REMOTE | times
     }
 
-    fn is_remote(&self) -> bool {
-        true
+    /// Sessions need no files on disk: the endpoint is resolved in advance.
+    fn confine(&self) -> Confine<'_> {
+        match self.policy {
+            ConfinementPolicy::Off => Confine::No,
+            _ if self.is_confined => Confine::Beneath(Vec::new()),
+            _ => Confine::Neutral,
+        }
     }
 
-    fn enter(&self) -> Result<(), StorageError> {
-        self.confinement.as_ref().map_or(Ok(()), |confinement| confinement.enter())
-    }
-
-    /// Returns no directories, because sessions need no files on disk: the endpoint is resolved in
-    /// advance. Returns `None` if the policy is [`ConfinementPolicy::Off`].
-    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        (self.policy != ConfinementPolicy::Off).then(Vec::new)
-    }
-
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        if ask == Ask::Directory && !path.is_root() {
+            let prefix = self.directory(path)?;
+            return match self.inner.has_directory(&prefix)? {
+                true => Ok(directory_metadata(&self.inner, &prefix)),
+                false => Err(self.no_directory(path)?.into()),
+            };
+        }
         if path.is_root() {
             return Ok(directory_metadata(&self.inner, &self.directory(path)?));
         }
@@ -294,21 +291,8 @@ impl Storage for S3Storage {
         }
     }
 
-    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        if path.is_root() || self.inner.has_directory(&self.directory(path)?)? {
-            Ok(())
-        } else {
-            Err(self.no_directory(path)?.into())
-        }
-    }
-
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        Ok(Entries::new(self.entries(path, self.keeps_times)?))
-    }
-
-    fn list_names(&self, path: &VirtualPath) -> Result<Entries<Vec<u8>>, StorageError> {
-        let entries = self.entries(path, false)?;
-        Ok(Entries::new(entries.map(|entry| entry.map(|entry| entry.name))))
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        Ok(Entries::new(self.entries(path, self.keeps_times && ask == Ask::Facts)?))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

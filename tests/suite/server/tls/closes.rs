@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex};
 
 use ftp_server::{
-    Entries, Keep, LocalStorage, Metadata, Source, Storage, StorageError, Upload, VirtualPath,
+    Ask, Entries, Keep, LocalStorage, Metadata, Source, Storage, StorageError, Upload, VirtualPath,
     WriteMode,
 };
 use ftp_tests::raw::DEADLINE;
@@ -39,12 +39,12 @@ impl Closed {
 }
 
 impl Storage for Late {
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.inner.stat(path)
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.inner.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.inner.list(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.inner.list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

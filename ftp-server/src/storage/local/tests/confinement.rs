@@ -11,8 +11,8 @@ use super::*;
 fn assert_everything_is_denied(storage: &LocalStorage, way: &str) {
     let secret = path(way).join(b"secret");
     let new = path(way).join(b"new");
-    assert_eq!(kind(storage.stat(&secret)), Some(Denied), "stat {way}");
-    assert_eq!(kind(storage.list(&path(way))), Some(Denied), "list {way}");
+    assert_eq!(kind(storage.stat(&secret, Ask::Facts)), Some(Denied), "stat {way}");
+    assert_eq!(kind(storage.list(&path(way), Ask::Facts)), Some(Denied), "list {way}");
     assert_eq!(kind(storage.read(&secret)), Some(Denied), "read {way}");
     for mode in [
         WriteMode::Create,
@@ -52,7 +52,11 @@ fn symlinks_out_of_the_root_are_refused_fs_04_hp_02() {
     for storage in tree.storages() {
         for way in ["absolute", "relative", "twice", "d/below", "around"] {
             assert_everything_is_denied(&storage, way);
-            assert_eq!(storage.stat(&path(way)).unwrap().kind, EntryKind::Symlink, "{way}");
+            assert_eq!(
+                storage.stat(&path(way), Ask::Facts).unwrap().kind,
+                EntryKind::Symlink,
+                "{way}"
+            );
         }
     }
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
@@ -81,7 +85,11 @@ fn a_link_to_a_file_outside_is_neither_read_nor_changed_hp_02_cm_140() {
             assert_eq!(kind(storage.mkdir(&path(name))), Some(Exists), "{name}");
             assert_eq!(kind(storage.set(&path(name), Change::Modified(0))), Some(Denied), "{name}");
             assert_eq!(kind(storage.set(&path(name), Change::Mode(0o600))), Some(Denied), "{name}");
-            assert_eq!(storage.stat(&path(name)).unwrap().kind, EntryKind::Symlink, "{name}");
+            assert_eq!(
+                storage.stat(&path(name), Ask::Facts).unwrap().kind,
+                EntryKind::Symlink,
+                "{name}"
+            );
         }
         let kinds = list(&storage, "/").into_iter().map(|(_name, metadata)| metadata.kind);
         assert_eq!(kinds.collect::<Vec<_>>(), [EntryKind::Symlink; 4]);
@@ -102,8 +110,8 @@ fn dot_components_in_a_storage_path_are_refused_hp_01() {
     for storage in tree.storages() {
         for name in ["../outside/secret", "..", ".", "a/../../outside/secret", "f\0"] {
             let path = path(name);
-            assert_eq!(kind(storage.stat(&path)), Some(NotFound), "{name}");
-            assert_eq!(kind(storage.list(&path)), Some(NotFound), "{name}");
+            assert_eq!(kind(storage.stat(&path, Ask::Facts)), Some(NotFound), "{name}");
+            assert_eq!(kind(storage.list(&path, Ask::Facts)), Some(NotFound), "{name}");
             assert_eq!(kind(storage.read(&path)), Some(NotFound), "{name}");
             assert_eq!(kind(storage.remove(&path)), Some(NotFound), "{name}");
             assert_eq!(kind(storage.rmdir(&path)), Some(NotFound), "{name}");
@@ -129,9 +137,9 @@ fn links_that_stay_in_the_tree_are_followed() {
     tree.link("nowhere", "dangling");
     tree.link("loop", "loop");
     for storage in tree.storages() {
-        let file = storage.stat(&path("d/f")).unwrap();
+        let file = storage.stat(&path("d/f"), Ask::Facts).unwrap();
         for name in ["to-file", "to-directory/f", "d/e/up", "to-directory/e/up"] {
-            assert_eq!(storage.stat(&path(name)).unwrap(), file, "{name}");
+            assert_eq!(storage.stat(&path(name), Ask::Facts).unwrap(), file, "{name}");
             assert_eq!(read(&storage, name).unwrap(), b"content", "{name}");
         }
         for (name, kind) in [
@@ -139,11 +147,11 @@ fn links_that_stay_in_the_tree_are_followed() {
             ("dangling", EntryKind::Symlink),
             ("loop", EntryKind::Symlink),
         ] {
-            assert_eq!(storage.stat(&path(name)).unwrap().kind, kind, "{name}");
+            assert_eq!(storage.stat(&path(name), Ask::Facts).unwrap().kind, kind, "{name}");
         }
         assert_eq!(kind(storage.read(&path("dangling"))), Some(NotFound));
         assert_eq!(kind(storage.read(&path("loop"))), Some(Denied));
-        assert_eq!(kind(storage.stat(&path("loop/x"))), Some(Denied));
+        assert_eq!(kind(storage.stat(&path("loop/x"), Ask::Facts)), Some(Denied));
         let shown = list(&storage, "/").into_iter().map(|(_name, metadata)| metadata.kind);
         let want = [
             EntryKind::Directory,
@@ -214,8 +222,8 @@ fn procfs_magic_links_are_refused_hp_05() {
                 "{name}"
             );
         }
-        assert_eq!(kind(storage.list(&path("root"))), Some(Denied));
-        assert_eq!(storage.stat(&path("root")).unwrap().kind, EntryKind::Symlink);
+        assert_eq!(kind(storage.list(&path("root"), Ask::Facts)), Some(Denied));
+        assert_eq!(storage.stat(&path("root"), Ask::Facts).unwrap().kind, EntryKind::Symlink);
     }
 }
 
@@ -246,8 +254,15 @@ fn special_files_are_refused_without_blocking_fs_11_hp_07() {
             Some(Exists),
             "{name}"
         );
-        assert_eq!(storage.stat(&path(name)).unwrap().kind, EntryKind::Special, "{name}");
-        assert_eq!(kind(storage.list(&path(name))), Some(StorageErrorKind::NotDirectory));
+        assert_eq!(
+            storage.stat(&path(name), Ask::Facts).unwrap().kind,
+            EntryKind::Special,
+            "{name}"
+        );
+        assert_eq!(
+            kind(storage.list(&path(name), Ask::Facts)),
+            Some(StorageErrorKind::NotDirectory)
+        );
     }
     let shown = list(&tree.storage(), "/");
     assert!(shown.iter().all(|(_name, metadata)| metadata.kind == EntryKind::Special));
@@ -284,10 +299,13 @@ fn swapping_a_directory_for_a_symlink_exposes_nothing_outside_hp_03() {
             }
             let _ = storage.mkdir(&path(format!("d/dir{round}")));
             let _ = storage.remove(&name);
-            if storage.stat(&path("d/secret")).is_ok_and(|metadata| metadata.identity == secret) {
+            if storage
+                .stat(&path("d/secret"), Ask::Facts)
+                .is_ok_and(|metadata| metadata.identity == secret)
+            {
                 return Some("metadata");
             }
-            let mut entries = storage.list(&path("d")).into_iter().flatten().flatten();
+            let mut entries = storage.list(&path("d"), Ask::Facts).into_iter().flatten().flatten();
             entries.any(|entry| entry.metadata.identity == secret).then_some("entry")
         };
         let escaped = std::thread::scope(|scope| {

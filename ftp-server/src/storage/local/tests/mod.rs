@@ -44,7 +44,7 @@ impl LocalStorage {
 
     /// Returns the bytes that the quota leaves.
     fn left(&self) -> Result<Option<u64>, StorageError> {
-        Ok(self.quota(&VirtualPath::root())?.and_then(Quota::bytes_left))
+        Ok(self.quota()?.bytes_left())
     }
 }
 
@@ -131,7 +131,7 @@ impl Tree {
 fn deprived(root: &Path) -> LocalStorage {
     let root = Root::open(root).unwrap().deprived();
     let config = LocalConfig::new().sync(SyncPolicy::None);
-    LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
+    LocalStorage { files: Files { root: Arc::new(root), config }, landlock: None }
 }
 
 /// A separate file system, if the tests may mount one.
@@ -199,11 +199,11 @@ fn read(storage: &LocalStorage, name: impl AsRef<[u8]>) -> Result<Vec<u8>, Stora
 }
 
 fn list(storage: &LocalStorage, name: &str) -> Vec<(Vec<u8>, Metadata)> {
-    let entries = storage.list(&path(name)).unwrap().map(Result::unwrap);
+    let entries = storage.list(&path(name), Ask::Facts).unwrap().map(Result::unwrap);
     let mut entries: Vec<_> = entries.map(|entry| (entry.name, entry.metadata)).collect();
     entries.sort_by(|first, second| first.0.cmp(&second.0));
-    let names = storage.list_names(&path(name)).unwrap().map(Result::unwrap);
-    let mut names: Vec<_> = names.collect();
+    let named = storage.list(&path(name), Ask::Names).unwrap();
+    let mut names: Vec<_> = named.map(|entry| entry.unwrap().name).collect();
     names.sort();
     assert!(names.iter().eq(entries.iter().map(|(name, _)| name)), "{names:?}");
     entries

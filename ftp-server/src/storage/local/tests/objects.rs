@@ -43,7 +43,7 @@ fn stat_matches_the_metadata_of_the_system() {
     for storage in tree.storages() {
         for (name, kind) in [("f", EntryKind::File), ("d", EntryKind::Directory)] {
             let want = fs::metadata(tree.root.join(name)).unwrap();
-            let metadata = storage.stat(&path(name)).unwrap();
+            let metadata = storage.stat(&path(name), Ask::Facts).unwrap();
             assert_eq!(metadata.kind, kind);
             assert_eq!(metadata.size, want.len());
             assert_eq!(metadata.modified, want.mtime());
@@ -51,12 +51,12 @@ fn stat_matches_the_metadata_of_the_system() {
             assert_eq!(metadata.links, want.nlink());
             assert_eq!(metadata.identity, (want.dev(), want.ino()));
         }
-        assert_eq!(storage.stat(&path("/")).unwrap().kind, EntryKind::Directory);
-        let [f, g] = ["f", "g"].map(|name| storage.stat(&path(name)).unwrap());
+        assert_eq!(storage.stat(&path("/"), Ask::Facts).unwrap().kind, EntryKind::Directory);
+        let [f, g] = ["f", "g"].map(|name| storage.stat(&path(name), Ask::Facts).unwrap());
         assert_eq!(f, g);
-        assert_ne!(f.identity, storage.stat(&path("d")).unwrap().identity);
+        assert_ne!(f.identity, storage.stat(&path("d"), Ask::Facts).unwrap().identity);
         for name in ["missing", "f/below", "d/missing", "missing/below", &"x".repeat(256)] {
-            assert_eq!(kind(storage.stat(&path(name))), Some(NotFound), "{name}");
+            assert_eq!(kind(storage.stat(&path(name), Ask::Facts)), Some(NotFound), "{name}");
         }
     }
 }
@@ -135,7 +135,7 @@ fn list_returns_every_name_except_reserved_ones_fs_09_fs_14_hp_10() {
         for (name, metadata) in &shown {
             assert_eq!(metadata.kind, EntryKind::File);
             assert_eq!(metadata.size, name.len() as u64);
-            assert_eq!(storage.stat(&path(name)).unwrap(), *metadata, "{name:?}");
+            assert_eq!(storage.stat(&path(name), Ask::Facts).unwrap(), *metadata, "{name:?}");
             assert_eq!(read(&storage, name).unwrap(), *name);
         }
     }
@@ -157,7 +157,7 @@ fn list_of_a_non_directory_fails() {
             ("missing/below", NotFound),
             (".ftp-upload-1", NotFound),
         ] {
-            assert_eq!(kind(storage.list(&path(name))), Some(want), "{name}");
+            assert_eq!(kind(storage.list(&path(name), Ask::Facts)), Some(want), "{name}");
         }
     }
 }
@@ -170,7 +170,7 @@ fn list_returns_each_of_ten_thousand_entries_once_ls_30_hp_15() {
     }
     let storage = tree.storage();
     let mut seen = vec![false; 10_000];
-    for entry in storage.list(&path("/")).unwrap() {
+    for entry in storage.list(&path("/"), Ask::Facts).unwrap() {
         let name = String::from_utf8(entry.unwrap().name).unwrap();
         let number: usize = name.rsplit_once(' ').unwrap().1.parse().unwrap();
         assert!(!seen[number], "{name} twice");
@@ -187,12 +187,12 @@ fn entries_that_vanish_are_passed_over_ls_31_hp_16_hp_21() {
         tree.put(&format!("d/{number}"), "");
     }
     let storage = tree.storage();
-    let mut entries = storage.list(&path("d")).unwrap();
+    let mut entries = storage.list(&path("d"), Ask::Facts).unwrap();
     let first = entries.next().unwrap().unwrap();
     fs::remove_dir_all(tree.root.join("d")).unwrap();
     assert_eq!(entries.count(), 0);
     assert!(!first.name.is_empty());
-    assert_eq!(kind(storage.list(&path("d"))), Some(NotFound));
+    assert_eq!(kind(storage.list(&path("d"), Ask::Facts)), Some(NotFound));
 }
 
 #[test]
@@ -389,18 +389,18 @@ fn an_unsearchable_directory_cannot_be_entered_or_listed_cm_80_cm_112() {
     fs::set_permissions(closed, fs::Permissions::from_mode(0o644)).unwrap();
     for storage in tree.storages() {
         for name in ["/", "open"] {
-            storage.check_directory(&path(name)).unwrap();
+            storage.stat(&path(name), Ask::Directory).unwrap();
         }
-        storage.check_directory(&path("link")).unwrap();
-        assert_eq!(kind(storage.check_directory(&path("f"))), Some(NotDirectory));
-        assert_eq!(kind(storage.check_directory(&path("f").join(b"g"))), Some(NotFound));
-        assert_eq!(kind(storage.check_directory(&path("missing"))), Some(NotFound));
-        assert_eq!(kind(storage.check_directory(&path("out"))), Some(Denied));
+        storage.stat(&path("link"), Ask::Directory).unwrap();
+        assert_eq!(kind(storage.stat(&path("f"), Ask::Directory)), Some(NotDirectory));
+        assert_eq!(kind(storage.stat(&path("f").join(b"g"), Ask::Directory)), Some(NotFound));
+        assert_eq!(kind(storage.stat(&path("missing"), Ask::Directory)), Some(NotFound));
+        assert_eq!(kind(storage.stat(&path("out"), Ask::Directory)), Some(Denied));
         if is_privileged() {
             println!("skipped in part: mode bits do not bind whoever runs this");
         } else {
-            assert_eq!(kind(storage.check_directory(&path("closed"))), Some(Denied));
-            assert_eq!(kind(storage.list(&path("closed"))), Some(Denied));
+            assert_eq!(kind(storage.stat(&path("closed"), Ask::Directory)), Some(Denied));
+            assert_eq!(kind(storage.list(&path("closed"), Ask::Facts)), Some(Denied));
         }
     }
 }
@@ -419,8 +419,8 @@ fn file_permissions_of_the_system_are_respected() {
     }
     let storage = tree.storage();
     assert_eq!(kind(storage.read(&path("f"))), Some(Denied));
-    assert_eq!(kind(storage.list(&path("d"))), Some(Denied));
-    assert_eq!(kind(storage.stat(&path("d/x"))), Some(Denied));
+    assert_eq!(kind(storage.list(&path("d"), Ask::Facts)), Some(Denied));
+    assert_eq!(kind(storage.stat(&path("d/x"), Ask::Facts)), Some(Denied));
     assert_eq!(kind(storage.mkdir(&path("d/x"))), Some(Denied));
     fs::set_permissions(tree.root.join("d"), fs::Permissions::from_mode(0o700)).unwrap();
 }
@@ -433,13 +433,13 @@ fn times_and_modes_of_readable_objects_can_be_set_without_proc_cm_123() {
     tree.fifo("pipe");
     let root = Root::open(&tree.root).unwrap().without_proc();
     let files = Files { root: Arc::new(root), config: LocalConfig::default() };
-    let storage = LocalStorage { files, confinement: None };
+    let storage = LocalStorage { files, landlock: None };
     assert!(storage.capabilities().contains(Capabilities::SET_TIMES | Capabilities::CHMOD));
     assert!(storage.confinement_status().to_string().contains("lacks /proc"));
     for name in ["f", "d"] {
         assert_eq!(storage.set(&path(name), Change::Modified(5)).unwrap().modified, 5, "{name}");
         assert_eq!(storage.set(&path(name), Change::Mode(0o711)).unwrap().mode, 0o711, "{name}");
-        assert_eq!(storage.stat(&path(name)).unwrap().modified, 5, "{name}");
+        assert_eq!(storage.stat(&path(name), Ask::Facts).unwrap().modified, 5, "{name}");
     }
     assert_eq!(kind(storage.set(&path("pipe"), Change::Modified(0))), Some(NotFile));
 }
@@ -487,7 +487,7 @@ fn stat_returns_the_time_that_was_set_cm_123() {
                 time,
                 "{name}"
             );
-            assert_eq!(storage.stat(&path(name)).unwrap().modified, time, "{name}");
+            assert_eq!(storage.stat(&path(name), Ask::Facts).unwrap().modified, time, "{name}");
             assert_eq!(fs::metadata(tree.root.join("f")).unwrap().atime_nsec(), accessed);
         }
         assert_eq!(kind(storage.set(&path("missing"), Change::Modified(0))), Some(NotFound));
@@ -541,13 +541,13 @@ fn space_is_the_free_space_of_the_file_system_cm_54_cm_128() {
         };
         // Other programs write to the same file system at the same time.
         let before = free();
-        let told = storage.space(&path("d"), RoomFor::More(0)).unwrap();
+        let told = storage.space(&path("d"), RoomFor::More(0)).unwrap().free.unwrap();
         let after = free();
         let slack = 1 << 30;
         let least = before.min(after);
         let most = before.max(after);
         assert!(least.saturating_sub(slack) <= told && told <= most + slack, "{told}");
-        assert!(storage.space(&path("/"), RoomFor::More(0)).unwrap() > 0);
+        assert!(storage.space(&path("/"), RoomFor::More(0)).unwrap().free > Some(0));
         assert_eq!(kind(storage.space(&path("f"), RoomFor::More(0))), Some(NotDirectory));
         assert_eq!(kind(storage.space(&path("missing"), RoomFor::More(0))), Some(NotFound));
     }
@@ -565,12 +565,12 @@ fn space_is_unsupported_on_a_file_system_without_a_size_cm_54() {
 struct Least(LocalStorage);
 
 impl Storage for Least {
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        self.0.stat(path)
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.0.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.0.list(path)
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.0.list(path, ask)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
@@ -605,10 +605,10 @@ fn omitted_storage_operations_are_unsupported() {
         kind(least.rename(&f, &new, true)),
         kind(least.set(&f, Change::Modified(0))),
         kind(least.set(&f, Change::Mode(0o600))),
-        kind(least.space(&d, RoomFor::More(0))),
     ] {
         assert_eq!(refused, Some(Unsupported));
     }
-    least.check_directory(&d).unwrap();
+    assert_eq!(least.space(&d, RoomFor::More(0)).unwrap(), Space::default());
+    least.stat(&d, Ask::Directory).unwrap().check_directory().unwrap();
     assert_eq!(tree.names(""), ["d", "f"]);
 }

@@ -91,7 +91,7 @@ fn the_record_of_a_killed_server_loses_its_bytes_fs_14_fs_15() {
     for old in [None, Some("old")] {
         set(&tree, "f", old);
         let storage = tree.storage();
-        let existing = storage.stat(&path("f")).ok();
+        let existing = storage.stat(&path("f"), Ask::Facts).ok();
         let names = name::of_record(Some(USER), b"f", existing.as_ref());
         let running = String::from_utf8(names.running).unwrap();
         tree.put(&running, "written");

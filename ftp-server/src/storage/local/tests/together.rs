@@ -151,7 +151,7 @@ fn a_server_killed_before_the_last_step_leaves_the_record_of_a_file_of_another_o
         fs::create_dir(tree.root.join("d")).unwrap();
         tree.put("d/f", "old content");
         std::os::unix::fs::chown(tree.root.join("d/f"), Some(1_000), None).unwrap();
-        let old = storage.stat(&path("d/f")).unwrap();
+        let old = storage.stat(&path("d/f"), Ask::Facts).unwrap();
         let hidden = name::of_record(Some(USER), b"f", Some(&old)).running;
         let hidden = format!("d/{}", String::from_utf8(hidden).unwrap());
         tree.put(&hidden, "new");

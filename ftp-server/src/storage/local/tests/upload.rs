@@ -31,7 +31,7 @@ fn a_new_file_becomes_visible_only_on_commit_fs_12_fs_13() {
                 upload.write_all(b"con").unwrap();
                 upload.write_all(b"tent").unwrap();
                 upload.flush().unwrap();
-                assert_eq!(kind(storage.stat(&path(name))), Some(NotFound));
+                assert_eq!(kind(storage.stat(&path(name), Ask::Facts)), Some(NotFound));
                 assert_eq!(kind(storage.read(&path(name))), Some(NotFound));
                 assert!(list(&storage, "d").is_empty());
                 upload.commit().unwrap();
@@ -164,12 +164,12 @@ fn append_writes_in_place_and_rolls_back_on_interruption_fs_16() {
     let tree = Tree::new();
     for storage in tree.storages().iter().flat_map(policies) {
         tree.put("f", "old");
-        let before = storage.stat(&path("f")).unwrap().identity;
+        let before = storage.stat(&path("f"), Ask::Facts).unwrap().identity;
         upload(&storage, "f", WriteMode::Append, b"+new");
         assert_eq!(tree.get("f"), b"old+new");
         upload(&storage, "f", WriteMode::From(7), b"+er");
         assert_eq!(tree.get("f"), b"old+new+er");
-        assert_eq!(storage.stat(&path("f")).unwrap().identity, before);
+        assert_eq!(storage.stat(&path("f"), Ask::Facts).unwrap().identity, before);
         let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
         upload.write_all(b"part").unwrap();
         assert_eq!(tree.get("f"), b"old+new+erpart");

@@ -68,7 +68,7 @@ fn keeps_files(engine: &ObjectStore) {
     assert!(read(&other, "f").unwrap() == [&bytes[..PART + 3], b"end"].concat(), "{name}");
     let timed = one.clone().keep_times(true);
     assert_eq!(timed.set(&path("f"), Change::Modified(938_565_235)).unwrap().modified, 938_565_235);
-    assert_eq!(timed.stat(&path("f")).unwrap().modified, 938_565_235, "{name}");
+    assert_eq!(timed.stat(&path("f"), Ask::Facts).unwrap().modified, 938_565_235, "{name}");
     assert_eq!(hidden(), before, "{name}");
 }
 
@@ -78,7 +78,7 @@ fn resumes_uploads(engine: &ObjectStore) {
     let (name, bytes) = (engine.name, content(3 * PART + 77));
     for (first, second) in [(10, PART + 10), (2 * PART + 9, 2 * PART + 20)] {
         cut(&one, "g", WriteMode::Create, &bytes[..first]);
-        assert_eq!(kind(other.stat(&path("g"))), Some(Kind::NotFound));
+        assert_eq!(kind(other.stat(&path("g"), Ask::Facts)), Some(Kind::NotFound));
         let kept = other.unfinished(&path("g"), Some(USER)).unwrap().map(|found| found.kept);
         assert_eq!(kept, Some(first as u64), "{name}");
         let size = first as u64 - 1;

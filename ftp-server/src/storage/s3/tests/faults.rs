@@ -62,7 +62,7 @@ fn downloads_survive_transient_faults() {
             assert!(read(&with(&fake, fault, limit), "f").unwrap() == bytes, "{fault:?}");
             if fault != Fault::Half {
                 fake.fail("HeadObject", 0, 2, fault);
-                let size = with(&fake, fault, limit).stat(&path("f")).unwrap().size;
+                let size = with(&fake, fault, limit).stat(&path("f"), Ask::Facts).unwrap().size;
                 assert_eq!(size, bytes.len() as u64, "{fault:?}");
             }
         });
@@ -81,7 +81,7 @@ fn a_request_that_keeps_failing_is_sent_four_times() {
     let timeouts = S3Timeouts::new().retries(BOUND);
     let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
     fake.fail("HeadObject", 0, 99, Fault::Refuse(503, "SlowDown"));
-    let found = store.storage("").unwrap().stat(&path("f"));
+    let found = store.storage("").unwrap().stat(&path("f"), Ask::Facts);
     assert_eq!((kind(found), fake.count("HeadObject")), (Some(Kind::Busy), 4));
 }
 
@@ -97,7 +97,11 @@ fn downloads_fail_with_the_error_of_the_store() {
             assert_eq!(kind(read(&with(&fake, fault, limit), "f")), Some(want), "{fault:?}");
             // The reason for a refused HEAD is in the response to GET.
             fake.fail("HeadObject", 0, 99, fault);
-            assert_eq!(kind(with(&fake, fault, limit).stat(&path("f"))), Some(want), "{fault:?}");
+            assert_eq!(
+                kind(with(&fake, fault, limit).stat(&path("f"), Ask::Facts)),
+                Some(want),
+                "{fault:?}"
+            );
             assert!(begun.elapsed() < BOUND.max(60 * limit));
         });
     });
@@ -111,11 +115,11 @@ fn a_refused_head_is_no_reason_if_get_finds_the_object() {
         for (key, bytes) in [("f", &b"bytes"[..]), ("empty", b"")] {
             fake.store(key, bytes);
             fake.fail("HeadObject", 0, 1, Fault::Refuse(status, code));
-            let size = on(&fake).stat(&path(key)).unwrap().size;
+            let size = on(&fake).stat(&path(key), Ask::Facts).unwrap().size;
             assert_eq!(size, bytes.len() as u64, "{status} {key}");
         }
         fake.fail("HeadObject", 0, 99, Fault::Refuse(status, code));
-        assert_eq!(kind(on(&fake).stat(&path("f"))), Some(Kind::Io), "{status}");
+        assert_eq!(kind(on(&fake).stat(&path("f"), Ask::Facts)), Some(Kind::Io), "{status}");
     }
 }
 
@@ -278,7 +282,7 @@ fn listings_fail_with_the_error_of_the_store() {
             for number in 0..1_500 {
                 fake.store(&format!("{number:04}"), b"");
             }
-            let mut entries = with(&fake, fault, limit).list(&path("/")).unwrap();
+            let mut entries = with(&fake, fault, limit).list(&path("/"), Ask::Facts).unwrap();
             assert!(entries.by_ref().take(1_000).all(|entry| entry.is_ok()));
             fake.fail("ListObjectsV2", 0, 99, fault);
             let error = entries.next().unwrap().map(|entry| entry.name);
@@ -302,7 +306,7 @@ fn no_error_shows_a_secret() {
     let storage = store.build().unwrap().storage("").unwrap();
     for fault in [Fault::Refuse(403, "SignatureDoesNotMatch"), Fault::Reset, Fault::Stall] {
         fake.fail("HeadObject", 0, 99, fault);
-        let error = storage.stat(&path("f")).unwrap_err();
+        let error = storage.stat(&path("f"), Ask::Facts).unwrap_err();
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("the-hidden"), "{shown}");
         fake.works();

@@ -21,11 +21,15 @@ fn a_page_without_keys_is_neither_an_empty_directory_nor_the_last_page() {
         assert_eq!(names(&after_empty_pages(), "/"), ["d", "e"], "{what}");
         assert_eq!(names(&after_empty_pages(), "d"), ["1", "2"], "{what}");
         assert!(names(&after_empty_pages(), "e").is_empty(), "{what}");
-        after_empty_pages().check_directory(&path("d")).unwrap();
+        after_empty_pages().stat(&path("d"), Ask::Directory).unwrap();
         let begun = after_empty_pages().write(&path("d"), WriteMode::Replace, Keep::Shared);
         assert_eq!(kind(begun), Some(Kind::IsDirectory), "{what}");
         assert_eq!(kind(after_empty_pages().rmdir(&path("d"))), Some(Kind::NotEmpty), "{what}");
-        assert_eq!(kind(after_empty_pages().list(&path("x"))), Some(Kind::NotFound), "{what}");
+        assert_eq!(
+            kind(after_empty_pages().list(&path("x"), Ask::Facts)),
+            Some(Kind::NotFound),
+            "{what}"
+        );
         let mut count = 0;
         let counted = after_empty_pages().inner.each_key("d/", |_| {
             count += 1;
@@ -50,7 +54,7 @@ fn a_listing_whose_pages_repeat_ends_with_an_error() {
             let fault = faults[usize::try_from(at % every).unwrap()];
             fake.fail("ListObjectsV2", 1 + at, 1, fault);
         }
-        let mut entries = storage.list(&path("d")).unwrap();
+        let mut entries = storage.list(&path("d"), Ask::Facts).unwrap();
         let error = entries.find_map(Result::err).expect("the listing is not whole");
         assert_eq!(error.kind, Kind::Io);
         assert!(entries.next().is_none(), "a listing ends with its error");
@@ -61,7 +65,7 @@ fn a_listing_whose_pages_repeat_ends_with_an_error() {
     let fake = Fake::start();
     fake.store("d/f", b"");
     fake.fail("ListObjectsV2", 0, 9_999, Fault::EmptyPage);
-    let error = on(&fake).check_directory(&path("d")).unwrap_err();
+    let error = on(&fake).stat(&path("d"), Ask::Directory).unwrap_err();
     assert!(error.source.unwrap().to_string().contains("too many pages"));
 }
 
@@ -70,5 +74,5 @@ fn a_key_without_the_prefix_is_no_key_of_a_listing() {
     let fake = Fake::start();
     fake.store("d/f", b"");
     fake.fail("ListObjectsV2", 0, 1, Fault::OtherPrefix);
-    assert_eq!(kind(on(&fake).list(&path("x"))), Some(Kind::Io));
+    assert_eq!(kind(on(&fake).list(&path("x"), Ask::Facts)), Some(Kind::Io));
 }

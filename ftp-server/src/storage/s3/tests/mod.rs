@@ -90,8 +90,11 @@ fn cut(storage: &S3Storage, name: &str, mode: WriteMode, bytes: &[u8]) {
 
 fn names(storage: &S3Storage, directory: &str) -> Vec<String> {
     let text = |name: Vec<u8>| String::from_utf8(name).unwrap();
-    let mut names: Vec<_> =
-        storage.list_names(&path(directory)).unwrap().map(|name| text(name.unwrap())).collect();
+    let mut names: Vec<_> = storage
+        .list(&path(directory), Ask::Names)
+        .unwrap()
+        .map(|it| text(it.unwrap().name))
+        .collect();
     names.sort();
     names
 }

@@ -27,7 +27,7 @@ fn another_server_can_resume_an_interrupted_upload_fs_15_fs_16_hf_17() {
     for length in [2, 1_000, PART, PART + 1, 2 * PART + 9] {
         let (one, other) = (on(&fake), on(&fake));
         cut(&one, "f", WriteMode::Replace, &bytes[..length]);
-        assert_eq!(kind(other.stat(&path("f"))), Some(Kind::NotFound));
+        assert_eq!(kind(other.stat(&path("f"), Ask::Facts)), Some(Kind::NotFound));
         assert_eq!(names(&other, "/"), [""; 0]);
         let size = told(&other, "f").unwrap();
         assert_eq!(size, length as u64 - 1);

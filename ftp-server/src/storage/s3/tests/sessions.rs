@@ -136,11 +136,11 @@ fn abor_and_shutdown_end_a_stalled_s3_download_dc_45() {
 fn confined_sessions_store_and_read_and_open_no_file() {
     let fake = Fake::start();
     let storage = on(&fake).confine(ConfinementPolicy::BestEffort).unwrap();
-    assert_eq!(storage.confinement_roots().map(|roots| roots.len()), Some(0));
-    let is_confined = storage.confinement.is_some();
+    let is_confined =
+        matches!(Storage::confine(&storage), Confine::Beneath(roots) if roots.is_empty());
     let confined = storage.clone();
     let session = std::thread::spawn(move || {
-        confined.enter().unwrap();
+        crate::storage::confine(&confined).unwrap();
         std::fs::read("/proc/self/stat").is_err()
     });
     assert_eq!(session.join().unwrap(), is_confined);
@@ -151,7 +151,7 @@ fn confined_sessions_store_and_read_and_open_no_file() {
     session.upload("STOR f", &bytes);
     assert!(session.download("RETR f") == bytes);
     let free = on(&fake).confine(ConfinementPolicy::Off).unwrap();
-    assert!(free.confinement_roots().is_none() && free.confinement.is_none());
+    assert!(matches!(Storage::confine(&free), Confine::No));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn an_exceeded_file_limit_still_permits_writes_to_existing_files_hp_23_fs_15() {
         assert_eq!(kind(store(&storage, "new", WriteMode::Create, 0)), over);
         assert_eq!(kind(storage.mkdir(&path("d"))), over);
         store(&storage, "kept", WriteMode::Resume(49), 10).unwrap();
-        assert_eq!(storage.stat(&path("kept")).unwrap().size, 59);
+        assert_eq!(storage.stat(&path("kept"), Ask::Facts).unwrap().size, 59);
         tree.check(&storage, LIMIT, "after");
         ["a", "b", "c", "kept"].iter().for_each(|name| storage.remove(&path(name)).unwrap());
     }
@@ -87,7 +87,7 @@ fn at_the_file_limit_only_new_files_wait_for_a_new_count_hp_23() {
     }
     // Simulates a count that never ends.
     usage.seem_to_count(true);
-    assert_eq!(storage.quota(&path("")).unwrap().unwrap().files_left(), Some(0));
+    assert_eq!(storage.quota().unwrap().files_left(), Some(0));
     for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
         let mut upload = storage.write(&path("a"), mode, Keep::Shared).unwrap();
         upload.write_all(b"more").unwrap();

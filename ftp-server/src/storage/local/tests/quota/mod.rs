@@ -84,7 +84,7 @@ impl Tree {
         // If the count is uncertain, it is repeated in the background.
         storage.left().unwrap();
         storage.files.root.usage().settle();
-        let quota = storage.quota(&path("")).unwrap().unwrap();
+        let quota = storage.quota().unwrap();
         assert_eq!(quota.max_bytes, Some(limit));
         let counted = Cost { bytes: quota.bytes, files: quota.files };
         assert_eq!(counted, self.cost(), "{what}: {:?}", self.names(""));
@@ -110,7 +110,7 @@ fn an_interrupted_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
         assert_eq!(storage.left().unwrap(), Some(0));
         // The user sends the last byte again, because `SIZE` reported one byte less.
         store(&storage, "f", WriteMode::Resume(999), 1).unwrap();
-        assert_eq!(storage.stat(&path("f")).unwrap().size, 1_000);
+        assert_eq!(storage.stat(&path("f"), Ask::Facts).unwrap().size, 1_000);
         tree.check(&storage, 1_000, "resumed");
         storage.remove(&path("f")).unwrap();
         cut(&storage, "f", WriteMode::Replace, 1_000);
@@ -122,7 +122,7 @@ fn an_interrupted_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
         assert_eq!(kept(&storage, "f"), Some(999));
         let storage = storage.with(|config| config.quota = 2_000);
         store(&storage, "f", WriteMode::Resume(998), 3).unwrap();
-        assert_eq!(storage.stat(&path("f")).unwrap().size, 1_001);
+        assert_eq!(storage.stat(&path("f"), Ask::Facts).unwrap().size, 1_001);
         storage.remove(&path("f")).unwrap();
     }
 }
@@ -170,7 +170,7 @@ fn every_operation_keeps_the_quota_count_exact_hp_23() {
         check("kept again");
         store(&storage, "f", WriteMode::Resume(40), 60).unwrap();
         check("resumed to the end");
-        assert_eq!(storage.stat(&path("f")).unwrap().size, 100);
+        assert_eq!(storage.stat(&path("f"), Ask::Facts).unwrap().size, 100);
         storage.remove(&path("f")).unwrap();
         cut(&storage, "f", WriteMode::Replace, 70);
         store(&storage, "f", WriteMode::Replace, 20).unwrap();

@@ -1,18 +1,22 @@
-//! The usage and limits of a user's quota.
+//! The space that a user has.
 
-/// Usage and limits of a user, in bytes and in the number of files and directories.
+/// The free space of a directory, or the usage and limits of a user in bytes and in the number of
+/// files and directories.
 ///
 /// ```
-/// use ftp_server::Quota;
+/// use ftp_server::Space;
 ///
 /// // 3 files and directories with 5,000 bytes in total. 4,096 bytes and any number of files are
 /// // allowed.
-/// let quota = Quota::used(5_000, 3).max_bytes(4_096);
-/// assert_eq!((quota.bytes_left(), quota.files_left()), (Some(0), None));
+/// let space = Space::used(5_000, 3).max_bytes(4_096);
+/// assert_eq!((space.bytes_left(), space.files_left()), (Some(0), None));
+/// assert_eq!(Space::free(7).free, Some(7));
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Quota {
+pub struct Space {
+    /// Free bytes, regardless of the limits; `None`: unknown.
+    pub free: Option<u64>,
     /// Bytes in use, including running uploads.
     pub bytes: u64,
     /// Maximum of `bytes`; `None`: unlimited.
@@ -23,11 +27,17 @@ pub struct Quota {
     pub max_files: Option<u64>,
 }
 
-impl Quota {
-    /// Returns an unlimited quota with this usage.
+impl Space {
+    /// Returns a number of free bytes, without limits.
+    #[must_use]
+    pub const fn free(bytes: u64) -> Self {
+        Self { free: Some(bytes), ..Self::used(0, 0) }
+    }
+
+    /// Returns this usage, without limits.
     #[must_use]
     pub const fn used(bytes: u64, files: u64) -> Self {
-        Self { bytes, max_bytes: None, files, max_files: None }
+        Self { free: None, bytes, max_bytes: None, files, max_files: None }
     }
 
     /// Sets the maximum of `bytes`.
@@ -42,7 +52,7 @@ impl Quota {
         Self { max_files: Some(files), ..self }
     }
 
-    /// Returns the number of bytes left; `None` if bytes are unlimited.
+    /// Returns the number of bytes that the limits leave; `None` if bytes are unlimited.
     #[must_use]
     pub fn bytes_left(self) -> Option<u64> {
         self.max_bytes.map(|most| most.saturating_sub(self.bytes))
