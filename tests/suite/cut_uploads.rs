@@ -197,7 +197,7 @@ fn lftp_replaces_completely(peer: &Peer, old: &[u8], content: &[u8]) -> bool {
     begun.expect("an upload goes on");
     kill_process_group(group, Signal::CONT).expect("it runs");
     // It asks for SIZE, and resumes. lftp 4.9.2 sometimes does nothing more after the 226.
-    let Some(end) = client.wait(Instant::now() + LIMIT) else {
+    let Some(end) = client.wait(Instant::now() + LIMIT / 4) else {
         assert!(is_stored(), "the upload was not completed");
         return false;
     };
