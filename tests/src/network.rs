@@ -59,6 +59,9 @@ pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
     if scale::is_full() {
         command.env("FTP_SCALE", "1");
     }
+    if let Some(engines) = std::env::var_os("FTP_ENGINES") {
+        command.env("FTP_ENGINES", engines);
+    }
     let ran = run_with(&mut command, &[], WHOLE_TEST);
     assert!(ran.code() == Some(0), "{ran:?}");
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();

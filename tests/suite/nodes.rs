@@ -14,14 +14,14 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
 use super::haproxy::{ADDRESSES, Balancer, CLIENTS, Clients, FRONT, SERVERS, config};
-use super::stores::storage_at;
+use super::stores::{place, storage_at};
 
 const LENGTH: usize = 17 << 20;
 
 /// A server of the bucket, and the clients that logged in to it.
-fn node(endpoint: &str, host: &str, ports: &str) -> (Server, Clients) {
+fn node(place: &str, host: &str, ports: &str) -> (Server, Clients) {
     let clients = Clients::default();
-    let builder = Server::builder().storage(storage_at(endpoint)).config(config(ports));
+    let builder = Server::builder().storage(storage_at(place)).config(config(ports));
     let builder = builder.user("u", "p", Rights::FULL).observer(clients.clone());
     (builder.bind((host, 21)).expect("a server in a network of its own"), clients)
 }
@@ -34,14 +34,31 @@ fn curl(peer: &Peer, client: &str, root: &TempRoot) -> Command {
 }
 
 #[test]
-fn two_servers_share_a_bucket_and_one_resumes_uploads_of_the_other() {
-    let test = "nodes::two_servers_share_a_bucket_and_one_resumes_uploads_of_the_other";
+fn two_servers_share_a_bucket_of_moto_and_one_resumes_uploads_of_the_other() {
+    let test = "nodes::two_servers_share_a_bucket_of_moto_and_one_resumes_uploads_of_the_other";
+    share_a_bucket(test, ObjectStore::moto);
+}
+
+#[test]
+fn two_servers_share_a_bucket_of_seaweedfs_and_one_resumes_uploads_of_the_other() {
+    let test =
+        "nodes::two_servers_share_a_bucket_of_seaweedfs_and_one_resumes_uploads_of_the_other";
+    share_a_bucket(test, ObjectStore::seaweedfs);
+}
+
+#[test]
+fn two_servers_share_a_bucket_of_garage_and_one_resumes_uploads_of_the_other() {
+    let test = "nodes::two_servers_share_a_bucket_of_garage_and_one_resumes_uploads_of_the_other";
+    share_a_bucket(test, ObjectStore::garage);
+}
+
+fn share_a_bucket(test: &str, start: fn() -> Option<ObjectStore>) {
     if !in_own_network(test, &ADDRESSES) {
         return;
     }
     let (Some(haproxy), Some(peer)) = (Peer::find("haproxy"), Peer::find("curl")) else { return };
-    let Some(store) = ObjectStore::moto() else { return };
-    let mut nodes = SERVERS.map(|(host, ports)| Some(node(&store.endpoint(), host, ports)));
+    let Some(store) = start() else { return };
+    let mut nodes = SERVERS.map(|(host, ports)| Some(node(&place(&store), host, ports)));
     let _balancer = Balancer::start(&haproxy, "send-proxy-v2");
     let root = TempRoot::new();
     let content = binary(LENGTH, 9);

@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::interop_curl::curl;
 
 /// The variable that names the store to another process of this program.
-const ENDPOINT: &str = "FTP_TEST_STORE";
+const PLACE: &str = "FTP_TEST_STORE";
 
 /// Time after which another server may resume a partial upload of a dead server.
 const LEASE: Duration = Duration::from_secs(2);
@@ -29,9 +29,17 @@ const LEASE: Duration = Duration::from_secs(2);
 /// The length of a file of several parts, of which the last is not full.
 const LENGTH: usize = 17 << 20;
 
-pub(super) fn storage_at(endpoint: &str) -> S3Storage {
+/// Returns the endpoint and the keys of a store, as text.
+pub(super) fn place(store: &ObjectStore) -> String {
+    [&store.endpoint(), store.access_key, store.secret_key].join(" ")
+}
+
+pub(super) fn storage_at(place: &str) -> S3Storage {
+    let [endpoint, access_key, secret_key] = *place.split(' ').collect::<Vec<_>>() else {
+        panic!("{place} is no place");
+    };
     let store = S3Store::builder(endpoint, "bucket")
-        .credentials("key", "secret")
+        .credentials(access_key, secret_key)
         .timeouts(S3Timeouts::default())
         .part_size(5 << 20)
         .lease(LEASE);
@@ -41,15 +49,17 @@ pub(super) fn storage_at(endpoint: &str) -> S3Storage {
 }
 
 /// A server in this process.
-fn serve(endpoint: &str) -> Server {
-    let builder = Server::builder().storage(storage_at(endpoint));
+fn serve(place: &str) -> Server {
+    let builder = Server::builder().storage(storage_at(place));
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
 }
 
 /// Calls `test` once for each installed store, with a server and its address.
 fn meets(test: impl Fn(&Server, SocketAddr)) {
-    for store in [ObjectStore::seaweedfs(), ObjectStore::moto()].into_iter().flatten() {
-        let server = serve(&store.endpoint());
+    for store in
+        [ObjectStore::seaweedfs(), ObjectStore::moto(), ObjectStore::garage()].into_iter().flatten()
+    {
+        let server = serve(&place(&store));
         test(&server, server.local_addr());
     }
 }
@@ -197,8 +207,8 @@ fn our_client_stores_reads_and_resumes() {
 #[test]
 #[ignore = "it is the server that another test starts and kills"]
 fn serves_an_object_store_until_killed() {
-    let endpoint = std::env::var(ENDPOINT).expect("the other test starts it");
-    let server = serve(&endpoint);
+    let place = std::env::var(PLACE).expect("the other test starts it");
+    let server = serve(&place);
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "\nsaid {}", server.local_addr()).unwrap();
     stdout.flush().unwrap();
@@ -213,11 +223,11 @@ struct Served {
 }
 
 impl Served {
-    fn start(endpoint: &str) -> Self {
+    fn start(place: &str) -> Self {
         let name = "stores::serves_an_object_store_until_killed";
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
-        command.env(ENDPOINT, endpoint).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.env(PLACE, place).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let address = lines.find_map(|line| line.strip_prefix("said ")?.parse().ok());
@@ -265,8 +275,8 @@ fn kill_at(moment: &Moment, served: Served, content: &[u8]) {
 
 /// Kills servers during uploads, and resumes the uploads on another server of the bucket.
 fn kills(store: &ObjectStore, rounds: u64) {
-    let endpoint = store.endpoint();
-    let other = serve(&endpoint);
+    let place = place(store);
+    let other = serve(&place);
     let address = other.local_addr();
     let content = binary(LENGTH, 5);
     let mut random = Random::new(5);
@@ -278,7 +288,7 @@ fn kills(store: &ObjectStore, rounds: u64) {
             _ => Moment::After(random.below(LENGTH)),
         };
         let is_whole = matches!(moment, Moment::Whole(_));
-        kill_at(&moment, Served::start(&endpoint), &content);
+        kill_at(&moment, Served::start(&place), &content);
         let mut session = login(address);
         // The dead server's lease has to expire, and the store to finish its last request.
         wait_until("the file is there, or its upload is resumed", || {
@@ -321,6 +331,13 @@ fn kills(store: &ObjectStore, rounds: u64) {
 fn killed_servers_leave_no_torn_files_and_others_resume() {
     let Some(store) = ObjectStore::seaweedfs() else { return };
     kills(&store, 6);
+}
+
+#[test]
+fn killed_servers_leave_no_torn_files_on_moto_and_garage() {
+    for store in [ObjectStore::moto(), ObjectStore::garage()].into_iter().flatten() {
+        kills(&store, 6);
+    }
 }
 
 #[test]
