@@ -4,6 +4,8 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use ftp_proto::{Reply, ReplyCode, Verb};
+
 use super::control::{Control, Notice, ReadBudget};
 use crate::data::Interruption;
 use crate::limits;
@@ -27,8 +29,8 @@ pub(super) struct Interrupted {
 
 #[derive(Default)]
 struct State {
-    /// The control connection, lent while a command is decided.
-    control: Option<Control>,
+    /// The control connection, lent while a command is decided, and the command with its beginning.
+    lent: Option<(Control, Verb, Instant)>,
     /// Why the command must end, with the time at which that was noticed.
     interruption: Option<(Interruption, Instant)>,
     /// Whether the command was interrupted in a call that may still change something.
@@ -42,13 +44,15 @@ impl Away {
     pub(super) fn attend<T>(
         &self,
         control: &mut Control,
+        verb: Verb,
         act: impl FnOnce() -> T,
     ) -> (T, Option<Interrupted>) {
         let stand_in = control.stand_in();
-        self.state().control = Some(std::mem::replace(control, stand_in));
+        let lent = std::mem::replace(control, stand_in);
+        self.state().lent = Some((lent, verb, Instant::now()));
         let result = act();
         let mut state = self.state();
-        if let Some(lent) = state.control.take() {
+        if let Some((lent, ..)) = state.lent.take() {
             *control = lent;
         }
         let is_undecided = std::mem::take(&mut state.is_undecided);
@@ -139,14 +143,24 @@ impl State {
     /// the call has a moment left: the client may have sent its last command.
     fn must_end(&mut self) -> bool {
         if self.interruption.is_none()
-            && let Some(control) = &mut self.control
+            && let Some((control, verb, since)) = &mut self.lent
         {
-            // An answer to `STAT` would look like the reply to the command.
-            let notice = control.look(&mut ReadBudget::patient());
-            self.interruption = notice.map(|notice| match notice {
-                Notice::Abort => (Interruption::Abort, Instant::now()),
-                Notice::Ended | Notice::Status => (Interruption::ControlLost, Instant::now()),
-            });
+            let mut look = ReadBudget::patient();
+            let why = loop {
+                match control.look(&mut look) {
+                    None => break None,
+                    Some(Notice::Abort) => break Some(Interruption::Abort),
+                    Some(Notice::Ended) => break Some(Interruption::ControlLost),
+                    Some(Notice::Status) => {
+                        let seconds = since.elapsed().as_secs();
+                        let text = format!("{verb} has waited {seconds} s for the storage");
+                        if control.send(&Reply::new(ReplyCode::SYSTEM_STATUS, text)).is_err() {
+                            break Some(Interruption::ControlLost);
+                        }
+                    }
+                }
+            };
+            self.interruption = why.map(|why| (why, Instant::now()));
         }
         match self.interruption {
             None => false,

@@ -469,7 +469,7 @@ impl Runner {
         let away = self.session.peer.away.clone();
         let mut dispatch = || command::dispatch(&mut self.session, verb, argument);
         let (outcome, interrupted) = match away {
-            Some(away) => away.attend(&mut self.control, dispatch),
+            Some(away) => away.attend(&mut self.control, verb, dispatch),
             None => (dispatch(), None),
         };
         if let Some(clock) = clock {

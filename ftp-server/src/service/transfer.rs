@@ -23,7 +23,7 @@ use crate::tls::TlsInfo;
 
 /// A long command, for events.
 pub(super) struct Subject {
-    verb: Verb,
+    pub(super) verb: Verb,
     path: VirtualPath,
     direction: Direction,
     start: Instant,
