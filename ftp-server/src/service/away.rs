@@ -1,17 +1,18 @@
 //! Calls of a storage that can wait for long: each is made in a thread of its own, while the session
 //! watches its client.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Reply, ReplyCode, Verb};
 
 use super::control::{Control, Notice, ReadBudget};
+use super::late::{LateEvent, LateTeller};
 use crate::data::Interruption;
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::storage::{StorageError, StorageErrorKind};
-use crate::threads::{JobEnd, slot};
+use crate::threads::{Job, JobEnd, Late, slot};
 
 /// The calls of one session.
 #[derive(Default)]
@@ -37,6 +38,8 @@ struct State {
     is_undecided: bool,
     /// Calls for which the session no longer waits.
     given_up: Vec<JobEnd>,
+    /// What the current login needs to tell of the changes among them.
+    teller: Option<Arc<LateTeller>>,
 }
 
 impl Away {
@@ -60,8 +63,13 @@ impl Away {
         (result, interruption.map(|(why, _)| Interrupted { why, is_undecided }))
     }
 
-    /// Makes a call, unless the command has been interrupted. `changes` tells whether the call may
-    /// change something.
+    /// Begins a login.
+    pub(crate) fn log_in(&self, teller: LateTeller) {
+        self.state().teller = Some(Arc::new(teller));
+    }
+
+    /// Makes a call, unless the command has been interrupted. If the call may change something,
+    /// `late` has the event of the change, which is told if the session gives up the call.
     ///
     /// # Errors
     ///
@@ -69,12 +77,28 @@ impl Away {
     /// `Unknown` if the call may change something, otherwise `Busy`.
     pub(crate) fn call<T: Send + 'static>(
         &self,
-        changes: bool,
+        late: Option<LateEvent>,
         work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let (fill, slot) = slot(work);
-        self.run(changes, fill)?;
-        slot.take()?
+        let Err(error) = self.run(late.is_some(), fill) else { return slot.take()? };
+        late.into_iter().for_each(|late| slot.leave(self.late(late)));
+        Err(error)
+    }
+
+    /// Waits no longer for the publication of a file, except before the next call.
+    pub(super) fn leave(&self, job: Job<Result<(), StorageError>>, late: LateEvent) {
+        self.give_up(job.leave(self.late(late)));
+    }
+
+    /// Returns a function that tells of the end of a change.
+    fn late<T>(&self, late: LateEvent) -> Late<Result<T, StorageError>> {
+        let teller = self.state().teller.clone();
+        Box::new(move |done| {
+            if let Some(teller) = teller {
+                teller.conclude(late, &done.map(drop));
+            }
+        })
     }
 
     /// Makes the call that fills a slot. One body for all types of results: a body for each would

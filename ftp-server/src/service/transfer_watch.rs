@@ -76,6 +76,8 @@ pub(super) struct TransferWatch<'a> {
     pub(super) refused: Option<(TcpStream, Duration)>,
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
+    /// The publication of an upload that was interrupted.
+    pub(super) publishing: Option<Job<Result<(), StorageError>>>,
     /// The error of a reply that could not be written.
     pub(super) failed: Option<io::Error>,
 }
@@ -92,6 +94,7 @@ impl<'a> TransferWatch<'a> {
             is_end_confirmed: false,
             refused: None,
             open: None,
+            publishing: None,
             failed: None,
         }
     }
@@ -263,7 +266,8 @@ impl<'a> TransferWatch<'a> {
         let reply = Some(code_of_success(stays_open));
         let (bytes, end, tls) = (self.moved, self.whole(), self.tls);
         let summary = TransferSummary { bytes, end, reply, tls };
-        let event = self.session.event(self.session.transferred(subject, &summary));
+        let representation = self.session.transfer.representation;
+        let event = self.session.event(subject.event(representation, &summary));
         self.session.context.observers.before_publication(&event, upload.inode());
     }
 
@@ -284,7 +288,7 @@ impl<'a> TransferWatch<'a> {
 
     /// Publishes an upload.
     fn commit(&mut self, upload: Box<dyn Upload>) -> PumpEnd {
-        let Some(away) = &self.session.peer.away else { return published(upload.commit()) };
+        let Some(_) = &self.session.peer.away else { return published(upload.commit()) };
         let job = match Job::begin(move || upload.commit()) {
             Ok(job) => job,
             Err(error) => return PumpEnd::Storage(error.into()),
@@ -294,7 +298,7 @@ impl<'a> TransferWatch<'a> {
                 return published(done.unwrap_or_else(|error| Err(error.into())));
             }
             if let Some(interruption) = self.look(self.moved) {
-                away.give_up(job.give_up());
+                self.publishing = Some(job);
                 return PumpEnd::Undecided(interruption);
             }
         }

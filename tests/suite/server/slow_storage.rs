@@ -1,13 +1,14 @@
 //! Storages that wait for a slow store: the session answers its client and ends with the server.
 
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_server::testing::{Fault, FaultStorage, StorageCall};
+use ftp_proto::Verb;
+use ftp_server::testing::{Fault, FaultStorage, Record, Recorded, Recorder, StorageCall};
 use ftp_server::{
-    Entries, Keep, LocalStorage, MemoryStorage, Metadata, Rights, Server, Source, Storage,
-    StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
+    Entries, Keep, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server, Source, Storage,
+    StorageError, StorageErrorKind, StreamEnd, Upload, UserTable, VirtualPath, WriteMode,
 };
 use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
@@ -440,6 +441,82 @@ fn a_shutdown_does_not_wait_for_a_storage_that_does_not_answer_st_13() {
         let is_transfer = before.contains(&"PASV") || *call == StorageCall::NextEntry;
         let report = server.shutdown(if is_transfer { Duration::ZERO } else { CUT * 10 });
         assert_eq!(report.stuck, 0, "{call:?} {command}");
+    });
+}
+
+/// Changes, each with its call and the beginning of its record.
+const CHANGES: [(StorageCall, &str, &str); 8] = [
+    (StorageCall::Remove, "DELE old", "deleted /old"),
+    (StorageCall::Rmdir, "RMD d", "directory removed /d"),
+    (StorageCall::Mkdir, "MKD e", "directory made /e"),
+    (StorageCall::Mkdir, "STOR e/f", "directory made /e"),
+    (StorageCall::Set, "MFMT 20200101000000 old", "changed /old"),
+    (StorageCall::Set, "SITE CHMOD 600 old", "changed /old"),
+    (StorageCall::Rename, "RNTO new", "renamed /old to /new"),
+    (StorageCall::UploadCommit, "STOR new", "transferred STOR /new: 0 bytes, fin"),
+];
+
+/// Lets sessions give up each change, and calls `check` with the record that it is about. The call
+/// of the change then has the effect of `fault`.
+fn give_up_changes(fault: Option<Fault>, check: impl Fn(&Recorder, &str) + Sync) {
+    let cases = CHANGES.iter().flat_map(|change| [(change, false), (change, true)]);
+    at_once(8, cases, |((call, command, want), vanishes)| {
+        let storage = memory();
+        storage.mkdir(&"/d".into()).expect("a directory");
+        let delay = Fault::Delay(Duration::from_millis(1_500));
+        let mut storage = FaultStorage::new(storage).at(*call, 1, delay);
+        if let Some(fault) = fault {
+            storage = storage.at(*call, 1, fault);
+        }
+        let recorder = Recorder::new();
+        let login = Login::new(Arc::new(storage.clone()), Rights::FULL).mkdir_parents(true);
+        let server = Server::builder()
+            .config(super::quick())
+            .authenticator(UserTable::new().user("u", "p", login))
+            .recorder(&recorder)
+            .bind("127.0.0.1:0")
+            .expect("a server");
+        let mut session = session(&server);
+        if command.starts_with("RNTO") {
+            session.expect("RNFR old", 350);
+        }
+        if command.starts_with("STOR") {
+            session.passive().close();
+        }
+        session.line(command);
+        wait_until(command, || storage.count(*call) > 0);
+        if vanishes {
+            drop(session);
+            let is_end = |record: &Record| record.what == Recorded::Ended;
+            recorder.wait_for(STALLED, is_end).expect("an end");
+        } else {
+            session.line("ABOR");
+            while session.reply().code != 226 {}
+            // This call waits for the one that was given up.
+            session.expect("SIZE none", 550);
+        }
+        check(&recorder, want);
+    });
+}
+
+#[test]
+fn a_change_that_was_given_up_is_told_once_it_is_made_dc_45_st_15() {
+    give_up_changes(None, |recorder, want| {
+        let is_it = |record: &Record| record.what.to_string().starts_with(want);
+        recorder.wait_for(STALLED, is_it).expect("the event");
+        let records = recorder.records();
+        let transfers = records.iter().filter(|record| record.is_transfer(Verb::Stor, "/new"));
+        // The interruption of the upload was told before.
+        let is_upload = want.starts_with("transferred");
+        assert_eq!(transfers.count(), if is_upload { 2 } else { 0 }, "{records:?}");
+    });
+}
+
+#[test]
+fn a_change_that_was_given_up_and_fails_is_not_told_dc_45() {
+    give_up_changes(Some(Fault::Fail(StorageErrorKind::Denied)), |recorder, want| {
+        let is_it = |record: &Record| record.what.to_string().starts_with(want);
+        assert!(recorder.wait_for(Duration::from_secs(2), is_it).is_err(), "{want}");
     });
 }
 
