@@ -1,7 +1,7 @@
 //! Storages that wait for a slow store: the session answers its client and ends with the server.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::Verb;
@@ -347,7 +347,6 @@ const AT_MOST: Duration = Duration::from_secs(1);
 /// Sends each command to a server of its own. Once the call has begun that does not return, calls
 /// `act`, which returns when the session has done what is wanted.
 fn in_each_stall(what: &str, act: impl Fn(Server, RawSession, &Stall) + Sync) {
-    let longest = Mutex::new(Duration::ZERO);
     at_once(8, STALLS, |stall| {
         let (call, before, command) = stall;
         patiently(AT_MOST, |limit| {
@@ -373,11 +372,8 @@ fn in_each_stall(what: &str, act: impl Fn(Server, RawSession, &Stall) + Sync) {
             let took = start.elapsed();
             assert!(took < limit, "{what} {call:?} {command}: {took:?}");
             drop(data);
-            let mut longest = longest.lock().expect("no panic");
-            *longest = took.max(*longest);
         });
     });
-    println!("{what}: {} stalls, at most {:?}", STALLS.len(), longest.lock().expect("no panic"));
 }
 
 #[test]
