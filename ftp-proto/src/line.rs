@@ -16,6 +16,8 @@ const WILL: u8 = 251;
 /// Subnegotiation, up to `IAC SE`.
 const SB: u8 = 250;
 const SE: u8 = 240;
+/// Interrupt Process.
+const IP: u8 = 244;
 
 /// The next event of a [`LineDecoder`].
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -106,6 +108,8 @@ pub struct LineDecoder {
     malformed: Option<ParseError>,
     telnet: Telnet,
     last: Last,
+    /// Whether an IP was read since the last call of [`take_interrupt`](Self::take_interrupt).
+    is_interrupt: bool,
     answers_left: u32,
 }
 
@@ -127,6 +131,7 @@ impl LineDecoder {
             malformed: None,
             telnet: Telnet::Data,
             last: Last::Other,
+            is_interrupt: false,
             answers_left: limits::TELNET_ANSWERS,
         }
     }
@@ -163,8 +168,16 @@ impl LineDecoder {
 
     /// Discards all bytes that were pushed but not yet returned as a line.
     pub fn discard(&mut self) {
-        let answers_left = self.answers_left;
-        *self = Self { strict: self.strict, answers_left, ..Self::new() };
+        *self = Self { strict: self.strict, answers_left: self.answers_left, ..Self::new() };
+    }
+
+    /// Returns whether a Telnet Interrupt Process (IP) has come since the last call.
+    ///
+    /// RFC 959 §4.1.3 asks clients to send it before an `ABOR` or a `STAT` that must not wait for
+    /// the running command. So call this method after each line: without an IP, a `STAT` may just
+    /// have been sent before the reply to the command before it.
+    pub fn take_interrupt(&mut self) -> bool {
+        std::mem::take(&mut self.is_interrupt)
     }
 
     /// Returns the next event, or `None` until more bytes are pushed.
@@ -254,6 +267,7 @@ impl LineDecoder {
                     return self.take_data(IAC);
                 }
                 self.input.take(1);
+                self.is_interrupt |= byte == IP;
                 if byte == IAC { self.take_data(IAC) } else { None }
             }
             Telnet::Option(request) => {
@@ -291,9 +305,7 @@ impl LineDecoder {
                 self.refuse();
             }
             (Last::CrNul, b'\n') | (_, 0) => self.refuse(),
-            (Last::Other, b'\n') => {
-                self.refuse_with(ParseErrorKind::UnexpectedByte);
-            }
+            (Last::Other, b'\n') => self.refuse_with(ParseErrorKind::UnexpectedByte),
             (Last::Cr, b'\r') => {
                 self.refuse();
                 self.last = Last::Cr;
@@ -325,21 +337,16 @@ impl LineDecoder {
         self.length += 1;
         if self.length == limits::COMMAND_LINE + 1 {
             self.line = Vec::new();
-            Some(LineEvent::TooLong)
-        } else if self.length == limits::UNTERMINATED {
-            Some(LineEvent::Unterminated)
-        } else {
-            None
+            return Some(LineEvent::TooLong);
         }
+        (self.length == limits::UNTERMINATED).then_some(LineEvent::Unterminated)
     }
 
     fn end_line(&mut self) -> Option<LineEvent<'static>> {
         let line = std::mem::take(&mut self.line);
         let malformed = self.malformed.take();
-        if std::mem::take(&mut self.length) > limits::COMMAND_LINE {
-            return None;
-        }
-        Some(malformed.map_or(LineEvent::Line(line.into()), LineEvent::Malformed))
+        let fits = std::mem::take(&mut self.length) <= limits::COMMAND_LINE;
+        fits.then(|| malformed.map_or(LineEvent::Line(line.into()), LineEvent::Malformed))
     }
 }
 
@@ -458,6 +465,22 @@ mod tests {
             let _ = decoder.push(b"\r\nNOOP\r\n");
             assert_eq!(decoder.next(), None, "nothing comes after the end");
         }
+    }
+
+    #[test]
+    fn a_telnet_interrupt_is_reported_with_its_line_fr_23() {
+        let input = b"NOOP\r\n\xff\xf4\xff\xf2STAT\r\nSTAT\r\nAB\xff\xf4OR\r\n";
+        let decode = |pieces: &[&[u8]]| {
+            let (mut decoder, mut seen) = (LineDecoder::new(), Vec::new());
+            for piece in pieces {
+                assert_eq!(decoder.push(piece), piece.len());
+                while decoder.next().is_some() {
+                    seen.push(decoder.take_interrupt());
+                }
+            }
+            seen
+        };
+        any_chunking(input, decode, &vec![false, true, false, true]);
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub const PATH_DEPTH: usize = 128;
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// Maximum time that a command waits for a call to the storage after the control connection has
-/// ended or a shutdown has begun.
-pub(crate) const LAST_CALL: Duration = Duration::from_millis(750);
+/// ended or a shutdown has begun. With two [`TICK`]s, one before and one after it, this is a second.
+pub(crate) const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// Pause before a session retries a call to a storage that was not ready. Most such storages wait
 /// before they answer, usually longer than this pause. A storage that answers at once must not keep

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -45,17 +45,29 @@ pub(crate) struct Job<T> {
 
 /// A place for the result of work in another thread. A channel for each type would take 25 KB of
 /// code.
-pub(crate) struct Slot<T>(Arc<Mutex<Option<T>>>);
+pub(crate) struct Slot<T>(Arc<Mutex<SlotState<T>>>);
+
+/// The result, and the function that gets it if no thread waits for it.
+type SlotState<T> = (Option<T>, Option<Late<T>>);
+
+/// A function that gets a result in the thread of the work.
+pub(crate) type Late<T> = Box<dyn FnOnce(T) + Send>;
 
 /// Returns the work as one that needs no result, and the slot for its result.
 pub(crate) fn slot<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> (Box<dyn FnOnce() + Send>, Slot<T>) {
-    let result = Arc::new(Mutex::new(None));
+    let result = Arc::new(Mutex::new((None, None)));
     let slot = Slot(Arc::clone(&result));
     let fill = move || {
         let done = work();
-        *unpoisoned(result.lock()) = Some(done);
+        let mut state: MutexGuard<'_, SlotState<T>> = unpoisoned(result.lock());
+        let Some(late) = state.1.take() else {
+            state.0 = Some(done);
+            return;
+        };
+        drop(state);
+        late(done);
     };
     (Box::new(fill), slot)
 }
@@ -67,7 +79,18 @@ impl<T> Slot<T> {
     ///
     /// Returns an error if the work panicked.
     pub(crate) fn take(&self) -> io::Result<T> {
-        unpoisoned(self.0.lock()).take().ok_or_else(panicked)
+        unpoisoned(self.0.lock()).0.take().ok_or_else(panicked)
+    }
+
+    /// Passes the result to `late`: at once if the work has ended, otherwise in its thread.
+    pub(crate) fn leave(&self, late: Late<T>) {
+        let mut state = unpoisoned(self.0.lock());
+        let Some(result) = state.0.take() else {
+            state.1 = Some(late);
+            return;
+        };
+        drop(state);
+        late(result);
     }
 }
 
@@ -101,6 +124,12 @@ impl JobEnd {
 impl<T> Job<T> {
     /// Gives up the result, which is dropped as soon as the work has ended.
     pub(crate) fn give_up(self) -> JobEnd {
+        self.end
+    }
+
+    /// Passes the result to `late`: see [`Slot::leave`].
+    pub(crate) fn leave(self, late: Late<T>) -> JobEnd {
+        self.result.leave(late);
         self.end
     }
 

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ftp_proto::{HostName, Network, RepresentationType};
 
 use crate::log::LoginRefusal;
+use crate::shares::Share;
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{TlsInfo, TlsPolicy};
 use crate::{deadline, limits};
@@ -51,18 +52,19 @@ pub struct LoginAttempt<'a> {
     pub tls: Option<TlsInfo>,
     /// The time at which the session ends without a login; a later decision is useless.
     pub deadline: Instant,
-    /// The check whether the client has gone; `None` if the server cannot tell.
+    /// The check whether a decision is useless; `None` if the server cannot tell.
     pub(crate) is_client_gone: Option<&'a IsClientGone>,
 }
 
-/// A function that returns whether the client of a login has closed its connection.
+/// A function that returns whether the decision about a login is useless.
 pub(crate) type IsClientGone = dyn Fn() -> bool + Send + Sync;
 
 impl LoginAttempt<'_> {
-    /// Returns whether the client has closed its connection; if so, a decision is useless. Returns
-    /// `false` if the server cannot tell, for example because unread commands remain. An
-    /// authenticator that waits for another program can call this method from time to time: it
-    /// makes at most two system calls.
+    /// Returns whether a decision is useless, because the client has closed its connection or the
+    /// server ends the session, for example at a shutdown. Returns `false` if the server cannot tell
+    /// whether the client has gone, for example because unread commands remain. An authenticator that
+    /// waits for another program should call this method from time to time: it makes at most two
+    /// system calls.
     #[must_use]
     pub fn is_client_gone(&self) -> bool {
         self.is_client_gone.is_some_and(|is_gone| is_gone())
@@ -78,13 +80,19 @@ impl LoginAttempt<'_> {
     pub fn in_turn<T>(&self, at_once: usize, work: impl FnOnce() -> T) -> Option<T> {
         slots::PROGRAMS.set_total(at_once.max(1) as u64);
         let mut share = slots::PROGRAMS.claim(self.peer.ip(), 1);
+        self.wait_for(&mut share).then(work)
+    }
+
+    /// Waits for the turn of a claim. Returns `false` if it does not come before the deadline, or if
+    /// a decision is useless.
+    fn wait_for(&self, share: &mut Share) -> bool {
         loop {
             let until = self.deadline.min(deadline::after(Instant::now(), limits::TICK));
             if share.wait(until) {
-                return Some(work());
+                return true;
             }
             if until == self.deadline || self.is_client_gone() {
-                return None;
+                return false;
             }
         }
     }

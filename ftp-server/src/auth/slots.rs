@@ -1,10 +1,9 @@
 //! Turns for checking passwords. A hash occupies a processor and up to 256 MiB of memory for a
 //! moment, a program of the authenticator a process, and any client can make the server start one.
 
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
 
+use super::LoginAttempt;
 use crate::shares::{Shares, table};
 use crate::{budget, limits};
 
@@ -34,19 +33,18 @@ impl Slots {
         Self { shares: Shares::new(&table::HASHES, least.saturating_mul(most)), least }
     }
 
-    /// Runs `work` in a slot with `memory` bytes, when it is the turn of `peer`.
+    /// Runs `work` in a slot with `memory` bytes, when it is the turn of the client of `attempt`.
     ///
-    /// Returns `None` without running `work` if `peer` gets no slot by `deadline`. Work that needs
-    /// more memory than the limit of all slots runs alone.
+    /// Returns `None` without running `work` if the client gets no slot by the deadline, or if it has
+    /// gone. Work that needs more memory than the limit of all slots runs alone.
     pub(super) fn run<T>(
         &self,
-        peer: IpAddr,
+        attempt: &LoginAttempt<'_>,
         memory: u64,
-        deadline: Instant,
         work: impl FnOnce() -> T,
     ) -> Option<T> {
-        let mut share = self.shares.claim(peer, memory.max(self.least));
-        share.wait(deadline).then(work)
+        let mut share = self.shares.claim(attempt.peer.ip(), memory.max(self.least));
+        attempt.wait_for(&mut share).then(work)
     }
 }
 
@@ -54,11 +52,22 @@ impl Slots {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
-    const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    fn attempt() -> LoginAttempt<'static> {
+        LoginAttempt {
+            user: b"u",
+            password: b"p",
+            account: None,
+            host: None,
+            peer: ([127, 0, 0, 1], 1).into(),
+            tls: None,
+            deadline: Instant::now() + Duration::from_secs(60),
+            is_client_gone: None,
+        }
+    }
 
     /// Returns how many of 24 jobs ran at a time, with this memory each; the first ones wait until
     /// `want` of them run.
@@ -77,7 +86,7 @@ mod tests {
                         thread::yield_now();
                         now.fetch_sub(1, Ordering::SeqCst);
                     };
-                    assert!(slots.run(HOST, memory, deadline, work).is_some());
+                    assert!(slots.run(&attempt(), memory, work).is_some());
                 });
             }
         });
@@ -96,11 +105,18 @@ mod tests {
     #[test]
     fn a_panic_releases_its_slot() {
         let slots = Slots::new(1, 0);
-        let far = Instant::now() + Duration::from_secs(60);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            slots.run(HOST, 0, far, || panic!("as the test wants"))
+            slots.run(&attempt(), 0, || panic!("as the test wants"))
         }));
         assert!(panicked.is_err());
-        assert_eq!(slots.run(HOST, 0, far, || 1), Some(1));
+        assert_eq!(slots.run(&attempt(), 0, || 1), Some(1));
+    }
+
+    #[test]
+    fn a_login_whose_client_has_gone_is_not_hashed_hs_32() {
+        let slots = Slots::new(1, 0);
+        let gone = LoginAttempt { is_client_gone: Some(&|| true), ..attempt() };
+        let waited = slots.run(&attempt(), 0, || slots.run(&gone, 0, || 1));
+        assert_eq!(waited, Some(None));
     }
 }

@@ -186,12 +186,13 @@ impl Secret {
             Self::Hash(hash) => hash,
         };
         let verify = || hash.verify(attempt.password);
-        match SLOTS.run(attempt.peer.ip(), hash.memory(), attempt.deadline, verify) {
+        match SLOTS.run(attempt, hash.memory(), verify) {
             Some(Ok(is_right)) => Ok(is_right),
             Some(Err(error)) => {
                 log::error!("cannot verify the password of a login: {error}");
                 Err(AuthError::Unavailable)
             }
+            None if attempt.is_client_gone() => Err(AuthError::Unavailable),
             None => {
                 log::warn!(
                     "too many logins at a time: one timed out before its password was checked"
@@ -328,9 +329,8 @@ mod tests {
         let hash = PasswordHash::new(b"p").unwrap();
         let login = Login::new(storage, Rights::FULL);
         let table = UserTable::new().user_with_hash("u", hash, login);
-        let far = std::time::Instant::now() + std::time::Duration::from_secs(60);
         // Takes all memory, so that no other test gets a slot at the same time.
-        let refused = SLOTS.run([127, 0, 0, 1].into(), u64::MAX / 2, far, || {
+        let refused = SLOTS.run(&attempt("u", "p"), u64::MAX / 2, || {
             let deadline = std::time::Instant::now();
             ["u", "unknown"]
                 .map(|user| table.login(&LoginAttempt { deadline, ..attempt(user, "p") }).err())

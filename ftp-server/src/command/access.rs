@@ -10,6 +10,7 @@ use crate::auth::{AuthError, Login, LoginAttempt};
 use crate::context::Context;
 use crate::deadline;
 use crate::log::{EventKind, LoginRefusal, Refusal};
+use crate::service::LateTeller;
 use crate::session::{Access, Outcome, Session, User};
 use crate::shares::host_of;
 use crate::storage::{Capabilities, RemoteStorage};
@@ -217,7 +218,9 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     session.transfer.representation = login.representation;
     let mut user = User::new(config, name, login, counted, present);
     if user.storage.capabilities().contains(Capabilities::REMOTE) {
+        let teller = LateTeller::new(session, &user.name);
         let away = Arc::clone(session.peer.away.get_or_insert_default());
+        away.log_in(teller);
         user.storage = Arc::new(RemoteStorage::new(user.storage, away));
     }
     session.login.access = Access::User(user);

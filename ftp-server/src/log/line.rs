@@ -10,7 +10,7 @@ use crate::limits;
 use crate::log::{Event, EventKind, SessionEnd, Transfer};
 
 /// A log line without its time. [`Display`](fmt::Display) gives the text form.
-pub(super) struct Line {
+pub(crate) struct Line {
     event: &'static str,
     fields: Vec<(&'static str, Value)>,
 }
@@ -31,7 +31,7 @@ enum Value {
 impl Line {
     /// Returns the line of an event. `unsaid` is the number of similar earlier events without a
     /// line.
-    pub(super) fn of(event: &Event<'_>, unsaid: u64) -> Self {
+    pub(crate) fn of(event: &Event<'_>, unsaid: u64) -> Self {
         // This capacity is enough for a login. It is not larger, because the session's thread keeps
         // freed memory while it waits for the client.
         let mut line = Self { event: word(&event.kind), fields: Vec::with_capacity(5) };

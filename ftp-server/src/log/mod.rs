@@ -10,6 +10,7 @@ mod writer;
 mod xferlog;
 
 pub use event_log::{EventLog, LogFormat};
+pub(crate) use line::Line;
 #[cfg(feature = "daemon")]
 pub(crate) use line::unescaped;
 pub use observer::{

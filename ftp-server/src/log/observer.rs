@@ -18,6 +18,10 @@ use crate::tls::TlsInfo;
 /// accepts connections calls `observe`, and new clients wait until it returns. Another thread
 /// reports the end of bans.
 ///
+/// If a session gives up a change for which it waits for a slow storage, and the change is made all
+/// the same, the thread of that call reports it, maybe after the session's end. For an upload, this
+/// is a second event, with a complete [`end`](Transfer::end).
+///
 /// A panic in `observe` ends at most the session that the event is about.
 ///
 /// ```

@@ -1,15 +1,18 @@
 //! Calls of a storage that can wait for long: each is made in a thread of its own, while the session
 //! watches its client.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use ftp_proto::{Reply, ReplyCode, Verb};
+
 use super::control::{Control, Notice, ReadBudget};
+use super::late::{LateEvent, LateTeller};
 use crate::data::Interruption;
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::storage::{StorageError, StorageErrorKind};
-use crate::threads::{JobEnd, slot};
+use crate::threads::{Job, JobEnd, Late, slot};
 
 /// The calls of one session.
 #[derive(Default)]
@@ -27,14 +30,16 @@ pub(super) struct Interrupted {
 
 #[derive(Default)]
 struct State {
-    /// The control connection, lent while a command is decided.
-    control: Option<Control>,
+    /// The control connection, lent while a command is decided, and the command with its beginning.
+    lent: Option<(Control, Verb, Instant)>,
     /// Why the command must end, with the time at which that was noticed.
     interruption: Option<(Interruption, Instant)>,
     /// Whether the command was interrupted in a call that may still change something.
     is_undecided: bool,
     /// Calls for which the session no longer waits.
     given_up: Vec<JobEnd>,
+    /// What the current login needs to tell of the changes among them.
+    teller: Option<Arc<LateTeller>>,
 }
 
 impl Away {
@@ -42,13 +47,15 @@ impl Away {
     pub(super) fn attend<T>(
         &self,
         control: &mut Control,
+        verb: Verb,
         act: impl FnOnce() -> T,
     ) -> (T, Option<Interrupted>) {
         let stand_in = control.stand_in();
-        self.state().control = Some(std::mem::replace(control, stand_in));
+        let lent = std::mem::replace(control, stand_in);
+        self.state().lent = Some((lent, verb, Instant::now()));
         let result = act();
         let mut state = self.state();
-        if let Some(lent) = state.control.take() {
+        if let Some((lent, ..)) = state.lent.take() {
             *control = lent;
         }
         let is_undecided = std::mem::take(&mut state.is_undecided);
@@ -56,8 +63,13 @@ impl Away {
         (result, interruption.map(|(why, _)| Interrupted { why, is_undecided }))
     }
 
-    /// Makes a call, unless the command has been interrupted. `changes` tells whether the call may
-    /// change something.
+    /// Begins a login.
+    pub(crate) fn log_in(&self, teller: LateTeller) {
+        self.state().teller = Some(Arc::new(teller));
+    }
+
+    /// Makes a call, unless the command has been interrupted. If the call may change something,
+    /// `late` has the event of the change, which is told if the session gives up the call.
     ///
     /// # Errors
     ///
@@ -65,12 +77,28 @@ impl Away {
     /// `Unknown` if the call may change something, otherwise `Busy`.
     pub(crate) fn call<T: Send + 'static>(
         &self,
-        changes: bool,
+        late: Option<LateEvent>,
         work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let (fill, slot) = slot(work);
-        self.run(changes, fill)?;
-        slot.take()?
+        let Err(error) = self.run(late.is_some(), fill) else { return slot.take()? };
+        late.into_iter().for_each(|late| slot.leave(self.late(late)));
+        Err(error)
+    }
+
+    /// Waits no longer for the publication of a file, except before the next call.
+    pub(super) fn leave(&self, job: Job<Result<(), StorageError>>, late: LateEvent) {
+        self.give_up(job.leave(self.late(late)));
+    }
+
+    /// Returns a function that tells of the end of a change.
+    fn late<T>(&self, late: LateEvent) -> Late<Result<T, StorageError>> {
+        let teller = self.state().teller.clone();
+        Box::new(move |done| {
+            if let Some(teller) = teller {
+                teller.conclude(late, &done.map(drop));
+            }
+        })
     }
 
     /// Makes the call that fills a slot. One body for all types of results: a body for each would
@@ -139,14 +167,24 @@ impl State {
     /// the call has a moment left: the client may have sent its last command.
     fn must_end(&mut self) -> bool {
         if self.interruption.is_none()
-            && let Some(control) = &mut self.control
+            && let Some((control, verb, since)) = &mut self.lent
         {
-            // An answer to `STAT` would look like the reply to the command.
-            let notice = control.look(&mut ReadBudget::patient());
-            self.interruption = notice.map(|notice| match notice {
-                Notice::Abort => (Interruption::Abort, Instant::now()),
-                Notice::Ended | Notice::Status => (Interruption::ControlLost, Instant::now()),
-            });
+            let mut look = ReadBudget::patient();
+            let why = loop {
+                match control.look(&mut look) {
+                    None => break None,
+                    Some(Notice::Abort) => break Some(Interruption::Abort),
+                    Some(Notice::Ended) => break Some(Interruption::ControlLost),
+                    Some(Notice::Status) => {
+                        let seconds = since.elapsed().as_secs();
+                        let text = format!("{verb} has waited {seconds} s for the storage");
+                        if control.send(&Reply::new(ReplyCode::SYSTEM_STATUS, text)).is_err() {
+                            break Some(Interruption::ControlLost);
+                        }
+                    }
+                }
+            };
+            self.interruption = why.map(|why| (why, Instant::now()));
         }
         match self.interruption {
             None => false,

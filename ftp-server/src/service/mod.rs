@@ -3,6 +3,7 @@
 
 mod away;
 mod control;
+mod late;
 pub(crate) mod login_watchdog;
 pub(crate) mod register;
 pub(crate) mod relay;
@@ -14,5 +15,6 @@ mod transfer;
 mod transfer_watch;
 
 pub(crate) use away::Away;
+pub(crate) use late::{LateObserver, LateTeller};
 pub(crate) use run::{Greeting, run};
 pub use session_list::{Activity, SessionInfo};

@@ -312,8 +312,7 @@ impl Runner {
 
     /// Returns whether the server ends the session.
     pub(super) fn is_closing(&self) -> bool {
-        let line = self.line();
-        self.session.context.is_draining() || line.is_cut() || line.is_dismissed()
+        self.line().must_end(&self.session.context)
     }
 
     /// Waits for the next event until `limit` has passed since `start`. Closes a passive port that
@@ -457,10 +456,10 @@ impl Runner {
             let deadline = self.session.login_deadline();
             // If commands are waiting, a client that has closed its side still expects their
             // replies.
-            if !self.control.has_input() {
-                let line = Arc::clone(self.line());
-                self.session.login.is_client_gone = Some(Box::new(move || line.is_left()));
-            }
+            let has_more = self.control.has_input();
+            let (line, context) = (Arc::clone(self.line()), Arc::clone(&self.session.context));
+            let is_useless = move || line.must_end(&context) || !has_more && line.is_left();
+            self.session.login.is_client_gone = Some(Box::new(is_useless));
             self.session.context.watchdog.watch(self.line(), deadline)
         });
         let is_measured = self.is_heavy || self.is_in_debt;
@@ -469,7 +468,7 @@ impl Runner {
         let away = self.session.peer.away.clone();
         let mut dispatch = || command::dispatch(&mut self.session, verb, argument);
         let (outcome, interrupted) = match away {
-            Some(away) => away.attend(&mut self.control, dispatch),
+            Some(away) => away.attend(&mut self.control, verb, dispatch),
             None => (dispatch(), None),
         };
         if let Some(clock) = clock {

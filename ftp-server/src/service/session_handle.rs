@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv};
 
 use super::session_list::Shown;
+use crate::context::Context;
 use crate::log::Refusal;
 
 /// Flag of a session that carries out a command.
@@ -107,6 +108,11 @@ impl SessionHandle {
     /// Returns whether the session must end as soon as no command runs.
     pub(crate) fn is_dismissed(&self) -> bool {
         self.turn.load(Ordering::SeqCst) & DISMISSED != 0
+    }
+
+    /// Returns whether the server ends the session.
+    pub(super) fn must_end(&self, context: &Context) -> bool {
+        context.is_draining() || self.is_cut() || self.is_dismissed()
     }
 
     /// Ends the session: after the running command if there is one, otherwise at once. Returns

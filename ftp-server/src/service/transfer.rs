@@ -4,7 +4,9 @@
 use std::io;
 use std::time::Instant;
 
-use ftp_proto::{BlockFault, DeflateFault, Pathname, Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{
+    BlockFault, DeflateFault, Pathname, Reply, ReplyCode, RepresentationType, Severity, Verb,
+};
 
 use super::away::Interrupted;
 use super::run::{Next, Runner};
@@ -23,10 +25,31 @@ use crate::tls::TlsInfo;
 
 /// A long command, for events.
 pub(super) struct Subject {
-    verb: Verb,
+    pub(super) verb: Verb,
     path: VirtualPath,
     direction: Direction,
     start: Instant,
+}
+
+impl Subject {
+    /// Returns the event of the command.
+    pub(super) fn event(
+        &self,
+        representation: RepresentationType,
+        course: &TransferSummary,
+    ) -> EventKind<'_> {
+        EventKind::Transferred(Transfer {
+            verb: self.verb,
+            path: &self.path,
+            direction: self.direction,
+            representation,
+            bytes: course.bytes,
+            duration: self.start.elapsed(),
+            end: course.end,
+            reply: course.reply,
+            tls: course.tls,
+        })
+    }
 }
 
 /// The result of a long command.
@@ -86,7 +109,7 @@ impl Runner {
         let refused = watch.refused;
         // If a test has cut the data, the data connection cannot stay open.
         let open = watch.open.filter(|_| fault.is_none());
-        let failed = watch.failed;
+        let (failed, publishing) = (watch.failed, watch.publishing);
         let result = match fault {
             Some(_) => script::cut(result),
             None => result,
@@ -104,7 +127,14 @@ impl Runner {
         if matches!(fault, Some(ProtocolFault::Silence { .. })) {
             conclusion.replies.clear();
         }
-        self.finish(&subject, bytes, tls, conclusion, failed)
+        let reply = conclusion.replies.first().map(Reply::code);
+        let finished = self.finish(&subject, bytes, tls, conclusion, failed);
+        if let (Some(job), Some(away)) = (publishing, &self.session.peer.away) {
+            let representation = self.session.transfer.representation;
+            let summary = TransferSummary { bytes, end: whole, reply, tls };
+            away.leave(job, Box::new(move |tell| tell(subject.event(representation, &summary))));
+        }
+        finished
     }
 
     /// Carries out long work in steps. Between steps, checks for `ABOR` and for the end of the
@@ -280,8 +310,7 @@ impl Runner {
             }
             PumpEnd::Stalled => Conclusion::aborted(TransferEnd::Stall, "Data connection stalled"),
             PumpEnd::Storage(error) => {
-                let why = error.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
-                self.session.peer.complaints.warn("storage", &format_args!("{error}{why}"));
+                self.session.peer.complaints.warn("storage", &error.in_full());
                 // A file that could not be synced is published all the same.
                 let end = match error.kind {
                     StorageErrorKind::Unsynced => TransferEnd::Fin,
@@ -339,26 +368,7 @@ pub(super) const fn code_of_success(is_open: bool) -> ReplyCode {
 
 impl Session {
     fn tell_of_transfer(&self, subject: &Subject, course: &TransferSummary) {
-        self.tell(self.transferred(subject, course));
-    }
-
-    /// Returns the event of a transfer.
-    pub(super) fn transferred<'a>(
-        &self,
-        subject: &'a Subject,
-        course: &TransferSummary,
-    ) -> EventKind<'a> {
-        EventKind::Transferred(Transfer {
-            verb: subject.verb,
-            path: &subject.path,
-            direction: subject.direction,
-            representation: self.transfer.representation,
-            bytes: course.bytes,
-            duration: subject.start.elapsed(),
-            end: course.end,
-            reply: course.reply,
-            tls: course.tls,
-        })
+        self.tell(subject.event(self.transfer.representation, course));
     }
 
     /// Reports a refused file transfer. Does nothing if the command does not transfer files, or if

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{BlockMarker, Reply, ReplyCode};
+use ftp_proto::{BlockMarker, Reply, ReplyCode, Verb};
 
 use super::control::{Control, Notice, ReadBudget};
 use super::transfer::{Subject, TransferSummary, code_of_success};
@@ -60,8 +60,8 @@ impl From<OpenError> for TransferResult {
 pub(super) struct TransferWatch<'a> {
     control: &'a mut Control,
     session: &'a Session,
-    /// Whether the 150 was sent, so that a transfer is running. Before the 150, an answer to `STAT`
-    /// would look like the reply to the command.
+    /// Whether the 150 was sent, so that a transfer is running. Before the 150, an answer to a `STAT`
+    /// without a Telnet Interrupt Process would look like the reply to the command.
     running: bool,
     /// Bytes that the transfer has moved, set when its data ends.
     pub(super) moved: u64,
@@ -76,6 +76,8 @@ pub(super) struct TransferWatch<'a> {
     pub(super) refused: Option<(TcpStream, Duration)>,
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
+    /// The publication of an upload that was interrupted.
+    pub(super) publishing: Option<Job<Result<(), StorageError>>>,
     /// The error of a reply that could not be written.
     pub(super) failed: Option<io::Error>,
 }
@@ -92,6 +94,7 @@ impl<'a> TransferWatch<'a> {
             is_end_confirmed: false,
             refused: None,
             open: None,
+            publishing: None,
             failed: None,
         }
     }
@@ -107,7 +110,7 @@ impl<'a> TransferWatch<'a> {
     ) -> TransferResult {
         let PreparedTransfer { announcement, mut payload, stays_open, .. } = transfer;
         let is_upload = matches!(payload, Payload::Receive(..));
-        if let Err(result) = self.prepare(&mut payload) {
+        if let Err(result) = self.prepare(subject.verb, &mut payload) {
             payload.abort(&result, false);
             // The data of a refused upload may still arrive, and must not go into the next upload.
             let is_refused = !matches!(result, TransferResult::Pumped(_));
@@ -263,7 +266,8 @@ impl<'a> TransferWatch<'a> {
         let reply = Some(code_of_success(stays_open));
         let (bytes, end, tls) = (self.moved, self.whole(), self.tls);
         let summary = TransferSummary { bytes, end, reply, tls };
-        let event = self.session.event(self.session.transferred(subject, &summary));
+        let representation = self.session.transfer.representation;
+        let event = self.session.event(subject.event(representation, &summary));
         self.session.context.observers.before_publication(&event, upload.inode());
     }
 
@@ -284,7 +288,7 @@ impl<'a> TransferWatch<'a> {
 
     /// Publishes an upload.
     fn commit(&mut self, upload: Box<dyn Upload>) -> PumpEnd {
-        let Some(away) = &self.session.peer.away else { return published(upload.commit()) };
+        let Some(_) = &self.session.peer.away else { return published(upload.commit()) };
         let job = match Job::begin(move || upload.commit()) {
             Ok(job) => job,
             Err(error) => return PumpEnd::Storage(error.into()),
@@ -294,7 +298,7 @@ impl<'a> TransferWatch<'a> {
                 return published(done.unwrap_or_else(|error| Err(error.into())));
             }
             if let Some(interruption) = self.look(self.moved) {
-                away.give_up(job.give_up());
+                self.publishing = Some(job);
                 return PumpEnd::Undecided(interruption);
             }
         }
@@ -302,7 +306,7 @@ impl<'a> TransferWatch<'a> {
 
     /// Does the slow work before the 150. Examples are finding a restart offset in converted data,
     /// finding names that match a pattern, and copying the beginning of a file.
-    fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
+    fn prepare(&mut self, verb: Verb, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
         let mut share = None;
         let peer = self.session.peer.ip();
@@ -320,7 +324,7 @@ impl<'a> TransferWatch<'a> {
                     .map_err(|error| TransferResult::Refused(error, Purpose::MakeFile)),
             };
             let (is_prepared, interrupted) = match &self.session.peer.away {
-                Some(away) => away.attend(self.control, prepare),
+                Some(away) => away.attend(self.control, verb, prepare),
                 None => (prepare(), None),
             };
             if let Some(interrupted) = interrupted {

@@ -74,7 +74,7 @@ pub(crate) struct Peer {
 #[derive(Default)]
 pub(crate) struct SessionLogin {
     pub(crate) access: Access,
-    /// During a login, a function that returns whether the client has gone.
+    /// During a login, a function that returns whether the decision about it is useless.
     pub(crate) is_client_gone: Option<Box<IsClientGone>>,
     /// Whether observers know that a login was refused because TLS is required.
     pub(crate) has_been_told_of_tls: bool,

@@ -103,6 +103,12 @@ impl StorageError {
     pub const fn caused_by(kind: StorageErrorKind, source: io::Error) -> Self {
         Self { kind, source: Some(source) }
     }
+
+    /// Returns the error and its underlying error for a log line.
+    pub(crate) fn in_full(&self) -> String {
+        let why = self.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        format!("{self}{why}")
+    }
 }
 
 impl From<StorageErrorKind> for StorageError {

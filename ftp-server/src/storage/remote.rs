@@ -10,7 +10,8 @@ use super::{
     Storage, StorageError, Unfinished, Upload, VirtualPath, WriteMode,
 };
 use crate::limits;
-use crate::service::Away;
+use crate::log::EventKind;
+use crate::service::{Away, LateObserver};
 use crate::threads::Job;
 
 /// Maximum number of entries that a listing gets in one call.
@@ -33,16 +34,17 @@ impl RemoteStorage {
         call: impl FnOnce(&dyn Storage) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let inner = Arc::clone(&self.inner);
-        self.away.call(false, move || call(&*inner))
+        self.away.call(None, move || call(&*inner))
     }
 
-    /// Makes a call that may change something.
+    /// Makes a call that may change something. `late` has the event of the change.
     fn change<T: Send + 'static>(
         &self,
+        late: impl FnOnce(LateObserver<'_>) + Send + 'static,
         call: impl FnOnce(&dyn Storage) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let inner = Arc::clone(&self.inner);
-        self.away.call(true, move || call(&*inner))
+        self.away.call(Some(Box::new(late)), move || call(&*inner))
     }
 
     fn entries(&self, entries: Entries) -> Entries {
@@ -104,22 +106,25 @@ impl Storage for RemoteStorage {
         user: Option<&[u8]>,
     ) -> Result<Option<Unfinished>, StorageError> {
         let (path, user) = (path.clone(), user.map(<[u8]>::to_vec));
-        self.change(move |inner| inner.forget(&path, user.as_deref()))
+        self.change(|_| {}, move |inner| inner.forget(&path, user.as_deref()))
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        let path = path.clone();
-        self.change(move |inner| inner.remove(&path))
+        let [path, at] = [path.clone(), path.clone()];
+        let late = move |tell: LateObserver<'_>| tell(EventKind::Deleted { path: &at });
+        self.change(late, move |inner| inner.remove(&path))
     }
 
     fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        let path = path.clone();
-        self.change(move |inner| inner.rmdir(&path))
+        let [path, at] = [path.clone(), path.clone()];
+        let late = move |tell: LateObserver<'_>| tell(EventKind::DirectoryRemoved { path: &at });
+        self.change(late, move |inner| inner.rmdir(&path))
     }
 
     fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        let path = path.clone();
-        self.change(move |inner| inner.mkdir(&path))
+        let [path, at] = [path.clone(), path.clone()];
+        let late = move |tell: LateObserver<'_>| tell(EventKind::DirectoryMade { path: &at });
+        self.change(late, move |inner| inner.mkdir(&path))
     }
 
     fn rename(
@@ -128,13 +133,20 @@ impl Storage for RemoteStorage {
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), StorageError> {
-        let (from, to) = (from.clone(), to.clone());
-        self.change(move |inner| inner.rename(&from, &to, replace))
+        let [(from, to), (old, new)] = [(); 2].map(|()| (from.clone(), to.clone()));
+        let late = move |tell: LateObserver<'_>| tell(EventKind::Renamed { from: &old, to: &new });
+        self.change(late, move |inner| inner.rename(&from, &to, replace))
     }
 
     fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
-        let path = path.clone();
-        self.change(move |inner| inner.set(&path, change))
+        let [path, at] = [path.clone(), path.clone()];
+        let (modified, mode) = match change {
+            Change::Modified(time) => (Some(time), None),
+            Change::Mode(mode) => (None, Some(mode)),
+        };
+        let late =
+            move |tell: LateObserver<'_>| tell(EventKind::Changed { path: &at, modified, mode });
+        self.change(late, move |inner| inner.set(&path, change))
     }
 
     fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {

@@ -14,7 +14,7 @@ use ftp_server::{
 use ftp_tests::network::in_own_network;
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::scale;
-use ftp_tests::wait::{at_last, wait_until};
+use ftp_tests::wait::{at_last, patiently, wait_until};
 
 use super::events::Log;
 use super::{Fixture, play};
@@ -485,6 +485,63 @@ impl Authenticator for Stuck {
             b"p" => Ok(Login::new(self.storage.clone(), Rights::FULL)),
             _ => Err(AuthError::Refused),
         }
+    }
+}
+
+/// Decides nothing before the decision is useless. Counts its beginnings and ends.
+#[derive(Default)]
+struct Patient([AtomicUsize; 2]);
+
+impl Authenticator for Patient {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        self.0[0].fetch_add(1, Ordering::SeqCst);
+        while !attempt.is_client_gone() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.0[1].fetch_add(1, Ordering::SeqCst);
+        Err(AuthError::Unavailable)
+    }
+}
+
+#[test]
+fn a_waiting_authenticator_learns_that_its_decision_is_useless_hf_13_st_13() {
+    type End = fn(Server, &mut Option<RawSession>) -> Option<Server>;
+    let vanish: End = |server, session| {
+        *session = None;
+        Some(server)
+    };
+    let shut_down: End = |server, _session| {
+        let report = server.shutdown(DEADLINE);
+        assert_eq!((report.drained, report.cut, report.stuck), (1, 0, 0));
+        None
+    };
+    let kick: End = |server, _session| {
+        assert!(server.kick(1));
+        Some(server)
+    };
+    for (end, what) in [
+        (vanish, "PASS p\r\n"),
+        (shut_down, "PASS p\r\n"),
+        // A client that closed its side would still expect the reply to the last command.
+        (shut_down, "PASS p\r\nNOOP\r\n"),
+        (kick, "PASS p\r\nNOOP\r\n"),
+    ] {
+        patiently(Duration::from_secs(1), |limit| {
+            let authenticator = Arc::new(Patient::default());
+            let builder = Server::builder().config(super::quick());
+            let builder = builder.authenticator(Arc::clone(&authenticator));
+            let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
+            let mut session = RawSession::greeted(server.local_addr());
+            session.expect("USER u", 331);
+            session.send(what);
+            let count = |at: usize| authenticator.0[at].load(Ordering::SeqCst);
+            wait_until("the password is asked for", || count(0) > 0);
+            let start = Instant::now();
+            let mut session = Some(session);
+            let _server = end(server, &mut session);
+            wait_until("the authenticator returns", || count(1) > 0);
+            assert!(start.elapsed() < limit, "{what:?}: {:?}", start.elapsed());
+        });
     }
 }
 

@@ -1,13 +1,16 @@
 //! Storages that wait for a slow store: the session answers its client and ends with the server.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_server::testing::{Fault, FaultStorage, StorageCall};
+use ftp_proto::Verb;
+use ftp_server::testing::{Fault, FaultStorage, Record, Recorded, Recorder, StorageCall};
 use ftp_server::{
-    Ask, Entries, Keep, LocalStorage, MemoryStorage, Metadata, Rights, Server, Source, Storage,
-    StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
+    Ask, Entries, Keep, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server, Source,
+    Storage, StorageError, StorageErrorKind, StreamEnd, Upload, UserTable, VirtualPath, WriteMode,
 };
+use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::wait::{patiently, wait_until};
 
@@ -272,97 +275,243 @@ fn downloads_can_be_aborted_while_the_storage_is_not_ready_dc_45() {
     });
 }
 
-/// Commands, each with the call of the storage that does not return, and the commands before it.
-const STALLS: [(StorageCall, &[&str], &str); 28] = [
+/// A command, with the call of the storage that does not return and the commands before it.
+type Stall = (StorageCall, &'static [&'static str], &'static str);
+
+const PASV: &[&str] = &["PASV"];
+
+/// Every command that asks the storage, with each of its calls.
+const STALLS: [Stall; 52] = [
     (StorageCall::Stat, &[], "SIZE old"),
+    (StorageCall::Unfinished, &[], "SIZE new"),
+    (StorageCall::Read, &["TYPE A"], "SIZE old"),
+    (StorageCall::SourceRead, &["TYPE A"], "SIZE old"),
     (StorageCall::Stat, &[], "MDTM old"),
     (StorageCall::Stat, &[], "MLST old"),
-    (StorageCall::Stat, &[], "STAT old"),
     (StorageCall::Stat, &[], "RNFR old"),
-    (StorageCall::Stat, &["PASV"], "LIST old"),
-    (StorageCall::Stat, &["PASV"], "MLSD"),
-    (StorageCall::Stat, &[], "CWD d"),
-    (StorageCall::Stat, &[], "CDUP"),
-    (StorageCall::List, &["PASV"], "LIST"),
-    (StorageCall::List, &["PASV"], "NLST"),
-    (StorageCall::List, &["PASV"], "MLSD"),
+    (StorageCall::Stat, &[], "STAT old"),
+    (StorageCall::Stat, &[], "STAT /"),
     (StorageCall::List, &[], "STAT /"),
     (StorageCall::NextEntry, &[], "STAT /"),
-    (StorageCall::NextEntry, &["PASV"], "NLST o*"),
+    (StorageCall::Stat, &[], "CWD d"),
+    (StorageCall::Stat, &[], "XCWD d"),
+    (StorageCall::Stat, &[], "CDUP"),
+    (StorageCall::Stat, PASV, "LIST old"),
+    (StorageCall::List, PASV, "LIST"),
+    (StorageCall::NextEntry, PASV, "LIST"),
+    (StorageCall::NextEntry, PASV, "LIST o*"),
+    (StorageCall::List, PASV, "NLST"),
+    (StorageCall::NextEntry, PASV, "NLST"),
+    (StorageCall::NextEntry, PASV, "NLST o*"),
+    (StorageCall::Stat, PASV, "MLSD"),
+    (StorageCall::List, PASV, "MLSD"),
+    (StorageCall::NextEntry, PASV, "MLSD"),
     (StorageCall::Read, &["TYPE I", "PASV"], "RETR old"),
+    (StorageCall::Read, &["TYPE I", "REST 5", "PASV"], "RETR old"),
     (StorageCall::Read, &[], "HASH old"),
-    (StorageCall::SourceRead, &["TYPE A"], "SIZE old"),
-    (StorageCall::Write, &["PASV"], "STOR new"),
-    (StorageCall::Write, &["PASV"], "APPE new"),
-    (StorageCall::Write, &["PASV"], "STOU"),
-    (StorageCall::Unfinished, &[], "SIZE new"),
+    (StorageCall::Write, PASV, "STOR new"),
+    (StorageCall::Write, &["TYPE I", "REST 5", "PASV"], "STOR old"),
+    (StorageCall::UploadCommit, PASV, "STOR new"),
+    (StorageCall::Write, PASV, "APPE new"),
+    (StorageCall::Stat, PASV, "APPE old"),
+    (StorageCall::UploadCommit, PASV, "APPE new"),
+    (StorageCall::Write, PASV, "STOU"),
+    (StorageCall::Forget, PASV, "STOU"),
+    (StorageCall::UploadCommit, PASV, "STOU"),
+    (StorageCall::Space, &[], "ALLO 5"),
+    (StorageCall::Space, &[], "AVBL"),
+    (StorageCall::Space, &[], "SITE QUOTA"),
     (StorageCall::Remove, &[], "DELE old"),
     (StorageCall::Forget, &[], "DELE old"),
     (StorageCall::Rmdir, &[], "RMD d"),
+    (StorageCall::Rmdir, &[], "XRMD d"),
     (StorageCall::Mkdir, &[], "MKD e"),
+    (StorageCall::Mkdir, &[], "XMKD e"),
     (StorageCall::Rename, &["RNFR old"], "RNTO new"),
+    (StorageCall::Forget, &["RNFR old"], "RNTO new"),
     (StorageCall::Set, &[], "MFMT 20200101000000 old"),
+    (StorageCall::Set, &[], "MFF Modify=20200101000000; old"),
+    (StorageCall::Set, &[], "MFF UNIX.mode=600; old"),
+    (StorageCall::Set, &[], "SITE CHMOD 600 old"),
+    (StorageCall::Unfinished, &["TYPE I"], "SIZE new"),
 ];
 
 /// How long a call does not return.
 const STALLED: Duration = Duration::from_secs(120);
 
-/// Starts a server whose storage does not return from the first `call`, and begins a session.
-fn stalled(call: StorageCall, before: &[&str]) -> (FaultStorage, Server, RawSession) {
-    let storage = memory();
-    storage.mkdir(&"/d".into()).expect("a directory");
-    let storage = FaultStorage::new(storage).at(call, 1, Fault::Delay(STALLED));
-    let server = serve(storage.clone());
-    let mut session = session(&server);
-    for command in before {
-        session.send(format!("{command}\r\n"));
-        assert!(session.reply().code < 400, "{command}");
-    }
-    (storage, server, session)
+/// In what time a session acts while the storage does not answer.
+const AT_MOST: Duration = Duration::from_secs(1);
+
+/// Sends each command to a server of its own. Once the call has begun that does not return, calls
+/// `act`, which returns when the session has done what is wanted.
+fn in_each_stall(what: &str, act: impl Fn(Server, RawSession, &Stall) + Sync) {
+    at_once(8, STALLS, |stall| {
+        let (call, before, command) = stall;
+        patiently(AT_MOST, |limit| {
+            let storage = memory();
+            storage.mkdir(&"/d".into()).expect("a directory");
+            let storage = FaultStorage::new(storage).at(call, 1, Fault::Delay(STALLED));
+            let server = serve(storage.clone());
+            let mut session = session(&server);
+            let mut data = None;
+            for command in before {
+                let reply = session.ask(command);
+                assert!(reply.code < 400, "{command}");
+                data = (*command == "PASV").then(|| session.connect_to(&reply));
+            }
+            if call == StorageCall::UploadCommit {
+                // The data of an upload ends before the command, so that no reply is awaited.
+                data.take().into_iter().for_each(RawData::close);
+            }
+            session.line(command);
+            wait_until(command, || storage.count(call) > 0);
+            let start = Instant::now();
+            act(server, session, &stall);
+            let took = start.elapsed();
+            assert!(took < limit, "{what} {call:?} {command}: {took:?}");
+            drop(data);
+        });
+    });
 }
 
 #[test]
 fn every_command_can_be_aborted_while_the_storage_does_not_answer_dc_45() {
-    for (call, before, command) in STALLS {
-        let (storage, _server, mut session) = stalled(call, before);
-        session.send(format!("{command}\r\n"));
-        wait_until(command, || storage.count(call) > 0);
-        let start = Instant::now();
-        session.send("ABOR\r\n");
-        let first = session.reply();
-        // A change may have succeeded before the call that does not return.
-        let is_made = (call, command) == (StorageCall::Forget, "DELE old");
-        assert!(first.code == 426 || is_made && first.code == 250, "{call:?} {command}: {first:?}");
+    in_each_stall("ABOR", |_server, mut session, (call, _, command)| {
+        session.line("ABOR");
+        let mut first = session.reply();
+        if first.code == 150 {
+            first = session.reply();
+        }
+        // A command may have succeeded before the call that does not return, or without it.
+        let is_made = *call == StorageCall::Forget || command.starts_with("ALLO");
+        assert!(first.code == 426 || is_made && first.code < 300, "{call:?} {command}: {first:?}");
         session.expect_reply(226);
         session.expect_in_step();
-        assert!(start.elapsed() < STALLED / 2, "{call:?} {command}");
-    }
+    });
+}
+
+#[test]
+fn a_telnet_interrupt_has_stat_answered_while_the_storage_does_not_cm_133() {
+    in_each_stall("STAT", |_server, mut session, (call, _, command)| {
+        // Without the signal, `STAT` is a command that waits for its turn.
+        session.line("STAT");
+        session.send(b"\xff\xf4");
+        session.send_urgent(b"\xff\xf2");
+        session.line("STAT");
+        let mut status = session.reply();
+        let is_running = status.code == 150;
+        if is_running {
+            // During a transfer, both are answered.
+            session.expect_reply(211);
+            status = session.expect_reply(211);
+        }
+        let (verb, _) = command.split_once(' ').unwrap_or((command, ""));
+        let want = format!("{} has waited 0 s for the storage", verb.trim_start_matches('X'));
+        let said = status.text();
+        let is_told = said.contains(&want) || said.contains("Transfer in progress");
+        assert!(is_told, "{call:?} {command}: {said}");
+        session.line("ABOR");
+        session.reply();
+        session.expect_reply(226);
+        if !is_running {
+            assert!(session.expect_reply(211).text().contains("Status:"));
+        }
+        session.expect_in_step();
+    });
 }
 
 #[test]
 fn a_client_that_vanishes_while_the_storage_does_not_answer_ends_its_session_st_15() {
-    for (call, before, command) in STALLS {
-        let (storage, server, mut session) = stalled(call, before);
-        session.send(format!("{command}\r\n"));
-        wait_until(command, || storage.count(call) > 0);
+    in_each_stall("vanished", |server, session, _| {
         drop(session);
-        let start = Instant::now();
         wait_until("the session ends", || server.sessions().is_empty());
-        assert!(start.elapsed() < STALLED / 2, "{call:?} {command}");
-    }
+    });
 }
 
 #[test]
 fn a_shutdown_does_not_wait_for_a_storage_that_does_not_answer_st_13() {
-    for (call, before, command) in STALLS {
-        let (storage, server, mut session) = stalled(call, before);
-        session.send(format!("{command}\r\n"));
-        wait_until(command, || storage.count(call) > 0);
-        let start = Instant::now();
-        let report = server.shutdown(Duration::from_secs(1));
+    in_each_stall("shutdown", |server, _session, (call, before, command)| {
+        // Only transfers have time to end, and a listing counts as one.
+        let is_transfer = before.contains(&"PASV") || *call == StorageCall::NextEntry;
+        let report = server.shutdown(if is_transfer { Duration::ZERO } else { CUT * 10 });
         assert_eq!(report.stuck, 0, "{call:?} {command}");
-        assert!(start.elapsed() < STALLED / 2, "{call:?} {command}");
-    }
+    });
+}
+
+/// Changes, each with its call and the beginning of its record.
+const CHANGES: [(StorageCall, &str, &str); 8] = [
+    (StorageCall::Remove, "DELE old", "deleted /old"),
+    (StorageCall::Rmdir, "RMD d", "directory removed /d"),
+    (StorageCall::Mkdir, "MKD e", "directory made /e"),
+    (StorageCall::Mkdir, "STOR e/f", "directory made /e"),
+    (StorageCall::Set, "MFMT 20200101000000 old", "changed /old"),
+    (StorageCall::Set, "SITE CHMOD 600 old", "changed /old"),
+    (StorageCall::Rename, "RNTO new", "renamed /old to /new"),
+    (StorageCall::UploadCommit, "STOR new", "transferred STOR /new: 0 bytes, fin"),
+];
+
+/// Lets sessions give up each change, and calls `check` with the record that it is about. The call
+/// of the change then has the effect of `fault`.
+fn give_up_changes(fault: Option<Fault>, check: impl Fn(&Recorder, &str) + Sync) {
+    let cases = CHANGES.iter().flat_map(|change| [(change, false), (change, true)]);
+    at_once(8, cases, |((call, command, want), vanishes)| {
+        let storage = memory();
+        storage.mkdir(&"/d".into()).expect("a directory");
+        let delay = Fault::Delay(Duration::from_millis(1_500));
+        let mut storage = FaultStorage::new(storage).at(*call, 1, delay);
+        if let Some(fault) = fault {
+            storage = storage.at(*call, 1, fault);
+        }
+        let recorder = Recorder::new();
+        let login = Login::new(Arc::new(storage.clone()), Rights::FULL).mkdir_parents(true);
+        let server = Server::builder()
+            .config(super::quick())
+            .authenticator(UserTable::new().user("u", "p", login))
+            .recorder(&recorder)
+            .bind("127.0.0.1:0")
+            .expect("a server");
+        let mut session = session(&server);
+        if command.starts_with("RNTO") {
+            session.expect("RNFR old", 350);
+        }
+        if command.starts_with("STOR") {
+            session.passive().close();
+        }
+        session.line(command);
+        wait_until(command, || storage.count(*call) > 0);
+        if vanishes {
+            drop(session);
+            let is_end = |record: &Record| record.what == Recorded::Ended;
+            recorder.wait_for(STALLED, is_end).expect("an end");
+        } else {
+            session.line("ABOR");
+            while session.reply().code != 226 {}
+            // This call waits for the one that was given up.
+            session.expect("SIZE none", 550);
+        }
+        check(&recorder, want);
+    });
+}
+
+#[test]
+fn a_change_that_was_given_up_is_told_once_it_is_made_dc_45_st_15() {
+    give_up_changes(None, |recorder, want| {
+        let is_it = |record: &Record| record.what.to_string().starts_with(want);
+        recorder.wait_for(STALLED, is_it).expect("the event");
+        let records = recorder.records();
+        let transfers = records.iter().filter(|record| record.is_transfer(Verb::Stor, "/new"));
+        // The interruption of the upload was told before.
+        let is_upload = want.starts_with("transferred");
+        assert_eq!(transfers.count(), if is_upload { 2 } else { 0 }, "{records:?}");
+    });
+}
+
+#[test]
+fn a_change_that_was_given_up_and_fails_is_not_told_dc_45() {
+    give_up_changes(Some(Fault::Fail(StorageErrorKind::Denied)), |recorder, want| {
+        let is_it = |record: &Record| record.what.to_string().starts_with(want);
+        assert!(recorder.wait_for(Duration::from_secs(2), is_it).is_err(), "{want}");
+    });
 }
 
 #[test]
@@ -376,6 +525,11 @@ fn lines_that_follow_a_slow_call_are_answered_dc_47() {
     let mut session = session(&server);
     session.send("SIZE old\r\n".repeat(1_000));
     (0..1_000).for_each(|_| drop(session.expect_reply(213)));
+    // A `STAT` that is no interrupt is answered in its turn.
+    let server = serve(slow());
+    let mut session = self::session(&server);
+    session.send("SIZE old\r\nSTAT\r\n");
+    [213, 211].into_iter().for_each(|code| drop(session.expect_reply(code)));
     // The client closes its side after its last line.
     let server = serve(slow());
     let mut session = self::session(&server);

@@ -39,7 +39,7 @@ pub(super) enum Arrival {
 pub(super) enum Notice {
     /// `ABOR`: abort the transfer.
     Abort,
-    /// `STAT` without argument: report the progress.
+    /// `STAT` without argument: report the progress at once.
     Status,
     /// The peer has disconnected.
     Ended,
@@ -48,15 +48,15 @@ pub(super) enum Notice {
 /// The remaining reads of one check of the control connection.
 pub(super) struct ReadBudget {
     reads: u32,
-    /// Whether to answer `STAT` at once.
+    /// Whether to report every `STAT` at once, not only one after a Telnet Interrupt Process.
     status: bool,
     /// Whether too many lines end the session. Otherwise they stay unread.
     floods: bool,
 }
 
 impl ReadBudget {
-    /// Starts a check. If `status` is set, the check reports a `STAT` at once; otherwise `STAT`
-    /// waits for its turn.
+    /// Starts a check. If `status` is set, the check reports a `STAT` at once. Otherwise a `STAT`
+    /// waits for its turn, unless a Telnet Interrupt Process says that it must not.
     pub(super) const fn new(status: bool) -> Self {
         Self { reads: READS_A_LOOK, status, floods: true }
     }
@@ -129,8 +129,8 @@ impl Control {
             return Arrival::Event(event);
         }
         loop {
-            if let Some(event) = self.decoder.next() {
-                return Arrival::Event(event.into_owned());
+            if let Some((event, _)) = self.decoded() {
+                return Arrival::Event(event);
             }
             if self.decode_more() {
                 continue;
@@ -173,6 +173,13 @@ impl Control {
             self.timeout = Some(timeout);
         }
         Ok(())
+    }
+
+    /// Returns the next complete line or other event, and whether a Telnet Interrupt Process came
+    /// before it.
+    fn decoded(&mut self) -> Option<(LineEvent<'static>, bool)> {
+        let event = self.decoder.next()?.into_owned();
+        Some((event, self.decoder.take_interrupt()))
     }
 
     fn fill(&mut self) -> io::Result<()> {
@@ -218,7 +225,7 @@ impl Control {
                 if self.waiting.len() >= limits::WAITING_LINES || self.waiting_bytes >= READ_AHEAD {
                     break false;
                 }
-                let Some(event) = self.decoder.next().map(LineEvent::into_owned) else {
+                let Some((event, _)) = self.decoded() else {
                     if self.decode_more() {
                         continue;
                     }
@@ -409,12 +416,12 @@ impl Control {
                 if !look.floods && self.waiting.len() >= limits::WAITING_LINES {
                     break true;
                 }
-                let Some(event) = self.decoder.next().map(LineEvent::into_owned) else {
-                    break false;
-                };
+                let Some((event, is_interrupt)) = self.decoded() else { break false };
                 match verb_of(&event) {
                     Some((Verb::Abor, b"")) => return Some(Notice::Abort),
-                    Some((Verb::Stat, b"")) if look.status => return Some(Notice::Status),
+                    Some((Verb::Stat, b"")) if look.status || is_interrupt => {
+                        return Some(Notice::Status);
+                    }
                     _ if self.waiting.len() < limits::WAITING_LINES => {
                         self.waiting_bytes += cost_of(&event);
                         self.waiting.push_back(event);

@@ -53,6 +53,7 @@ impl Closing {
         if let Some(committing) = self.committing.take()
             && matches!(committing.finish(), Ok(Ok(())))
         {
+            log::warn!("{:?}: given up by its session: the file is stored", self.begun.key);
             return Ok(());
         }
         // These bytes follow the bytes of the part that is being stored.

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::{OnceLock, RwLock, RwLockReadGuard};
 
 use super::error::S3Error;
-use super::http::{Client, Request};
+use super::http::{Client, Request, retried};
 use super::inner::Inner;
 use super::objects::Condition;
 use super::probe;
@@ -52,12 +52,18 @@ impl Client {
             headers: condition.header().into_iter().collect(),
             ..Request::default()
         };
-        match self.call(&request) {
+        let mut is_undecided = false;
+        let done = retried(self.timeouts.retries, || {
+            self.once(&request).inspect_err(|error| is_undecided |= error.is_undecided())
+        });
+        match done {
             Err(error) if error.is_missing() => Ok(()),
             // The effect of an earlier attempt can be the reason why the store refuses.
-            Err(error) if error.is_undecided() || error.is_precondition() => {
-                if self.head(key)?.is_none() { Ok(()) } else { Err(error) }
-            }
+            Err(error) if is_undecided || error.is_precondition() => match self.head(key) {
+                Ok(None) => Ok(()),
+                Err(_) if is_undecided => Err(S3Error::Undecided(Box::new(error))),
+                found => found.and(Err(error)),
+            },
             done => done.map(drop),
         }
     }

@@ -37,6 +37,14 @@ pub enum S3Error {
         /// The message in the response, on one line.
         message: String,
     },
+    /// The request was not sent, because no connection could be made.
+    #[error("{operation}: no connection to {}: {reason}", server(.operation))]
+    Unsent {
+        /// The operation.
+        operation: &'static str,
+        /// The reason, such as a refused connection.
+        reason: String,
+    },
     /// No complete response of the store arrived: the connection failed, a timeout expired, or
     /// another program responded, such as a proxy.
     #[error("{operation}: no response from {}: {reason}", server(.operation))]
@@ -54,6 +62,10 @@ pub enum S3Error {
         /// Description of the defect.
         reason: String,
     },
+    /// The request to change something had this error, and the store did not tell whether the
+    /// change was made.
+    #[error("{0}; the change may still be made")]
+    Undecided(Box<Self>),
     /// No access keys are available: the request for temporary keys, such as those of a
     /// [role](crate::S3StoreBuilder::web_identity), failed. The string is the reason.
     #[error("no access keys: {0}")]
@@ -117,7 +129,7 @@ impl S3Error {
     /// Returns whether the same request may succeed a moment later.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Lost { .. } => true,
+            Self::Lost { .. } | Self::Unsent { .. } => true,
             Self::Refused { status, code, .. } => {
                 matches!(status, 429 | 500 | 502 | 503 | 504)
                     || matches!(
@@ -147,8 +159,17 @@ impl S3Error {
         }
     }
 
+    /// Returns the error of a change that is made, but not with all that belongs to it.
+    pub(super) fn after_change(error: impl Into<StorageError>) -> StorageError {
+        StorageError { kind: Kind::Unknown, ..error.into() }
+    }
+
     fn kind(&self) -> Kind {
-        let Self::Refused { status, code, .. } = self else { return Kind::Io };
+        let (status, code) = match self {
+            Self::Refused { status, code, .. } => (status, code),
+            Self::Undecided(_) => return Kind::Unknown,
+            _ => return Kind::Io,
+        };
         match (&**code, status) {
             ("NoSuchBucket", _) => Kind::Io,
             // Another session has ended or changed the upload, or the store is overloaded.

@@ -1,13 +1,13 @@
 //! Sends requests to an object store: signed, with a timeout for each phase, and retried if that is
 //! safe.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Request as HttpRequest, Response};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Error, Timeout};
 
 use super::delete::Removals;
 use super::encode::{Sum, amz_time, hex, http_time, now, percent_path, sha256};
@@ -307,8 +307,19 @@ pub(super) fn read_text(mut body: Body, operation: &'static str) -> Result<Strin
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-pub(super) fn lost(operation: &'static str, error: &ureq::Error) -> S3Error {
-    S3Error::Lost { operation, reason: error.to_string() }
+/// Returns the error of a request without a response.
+pub(super) fn lost(operation: &'static str, error: &Error) -> S3Error {
+    let reason = error.to_string();
+    let is_unsent = match error {
+        Error::HostNotFound | Error::ConnectionFailed => true,
+        Error::Timeout(timeout) => matches!(timeout, Timeout::Resolve | Timeout::Connect),
+        Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
+        _ => false,
+    };
+    match is_unsent {
+        true => S3Error::Unsent { operation, reason },
+        false => S3Error::Lost { operation, reason },
+    }
 }
 
 pub(super) fn refused(

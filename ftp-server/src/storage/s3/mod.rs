@@ -331,7 +331,7 @@ impl Storage for S3Storage {
         let (key, _) = self.object(path)?;
         self.inner.client.delete(&key, &Condition::None)?;
         self.inner.forget_directories();
-        self.end_records(&key)
+        self.end_records(&key).map_err(S3Error::after_change)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -358,7 +358,8 @@ impl Storage for S3Storage {
         // A file that another session stores at this moment stays, and so does the directory.
         self.inner.client.delete(prefix, &Condition::None)?;
         self.inner.forget_directories();
-        Ok(partial::discard_all(&self.inner, &self.keys.notes(prefix), |_| true)?)
+        let ended = partial::discard_all(&self.inner, &self.keys.notes(prefix), |_| true);
+        ended.map_err(S3Error::after_change)
     }
 
     fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {

@@ -275,8 +275,10 @@ impl Client {
             };
             is_undecided |= error.is_undecided();
             // A refusal after a lost response can be the effect of the first attempt.
-            if is_undecided && let Some(tag) = made()? {
-                return Ok(tag);
+            match if is_undecided { made() } else { Ok(None) } {
+                Ok(Some(tag)) => return Ok(tag),
+                Ok(None) => {}
+                Err(_) => return Err(S3Error::Undecided(Box::new(error))),
             }
             match error.is_transient() {
                 true => retries.again(error)?,

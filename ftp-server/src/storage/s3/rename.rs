@@ -66,7 +66,8 @@ impl S3Storage {
         moved?;
         self.inner.running.changed(&to_key.as_bytes().to_vec());
         // The records of the other name remember that there was no file, or another one.
-        self.end_records(if is_directory { &to_key } else { &from_key })
+        let key = if is_directory { &to_key } else { &from_key };
+        self.end_records(key).map_err(S3Error::after_change)
     }
 
     /// Returns the id of an earlier move to the directory `to` that has failed; `None` if there was
@@ -225,8 +226,8 @@ fn copy_parts(
         }
         client.complete(&upload, &parts, condition, id).map(drop)
     };
-    copy().or_else(|error| {
-        client.abort_upload(&upload)?;
-        Err(error)
+    copy().inspect_err(|_| {
+        // If the store keeps the parts, its lifecycle rule removes them.
+        let _ = client.abort_upload(&upload);
     })
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use ftp_tests::at_once::at_once;
 use ftp_tests::wait::patiently;
 
+use super::super::http::lost;
 use super::fake::Fault;
 use super::*;
 
@@ -259,6 +260,91 @@ fn after_a_lost_response_the_stored_object_decides() {
         assert_eq!(kind(upload.commit()), Some(Kind::Exists));
         assert_eq!(fake.content("f").unwrap(), b"other");
         storage.remove(&path("f")).unwrap();
+    }
+}
+
+/// Makes a change whose responses are lost, at a store that answers only so many requests for the
+/// state of an object. Returns how often the change was made, failed, and is in doubt.
+fn doubt(
+    operation: &'static str,
+    change: impl Fn(&S3Storage) -> Result<(), StorageError>,
+    is_made: impl Fn(&Fake) -> bool,
+) -> [u32; 3] {
+    let mut ends = [0; 3];
+    for (answered, fault) in (0..8).flat_map(|n| [(n, Fault::LoseAnswer), (n, Fault::Reset)]) {
+        let fake = Fake::start();
+        let timeouts = S3Timeouts::new().retries(Duration::from_millis(1));
+        let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
+        let storage = store.storage("").unwrap();
+        for key in ["f", "from", "first"] {
+            fake.store(key, b"bytes");
+        }
+        fake.store("e/", b"");
+        // The first rename tests the store.
+        storage.rename(&path("first"), &path("second"), true).unwrap();
+        fake.fail(operation, 0, 99, fault);
+        ["HeadObject", "GetObject"]
+            .iter()
+            .for_each(|name| fake.fail(name, answered, 99, Fault::Reset));
+        let end = kind(change(&storage));
+        let end = match (end, is_made(&fake)) {
+            (None, true) => 0,
+            (Some(Kind::Unknown), _) => 2,
+            (Some(Kind::Io), false) => 1,
+            end => panic!("{operation} {answered} {fault:?}: {end:?}"),
+        };
+        ends[end] += 1;
+    }
+    ends
+}
+
+#[test]
+fn a_change_in_doubt_is_neither_a_success_nor_a_failure_cm_106() {
+    let stored = |bytes: Vec<u8>| {
+        let is_made = bytes.clone();
+        let change = move |storage: &S3Storage| put(storage, "f", WriteMode::Replace, &bytes);
+        (change, move |fake: &Fake| fake.content("f").unwrap() == is_made)
+    };
+    let (put, is_put) = stored(content(9));
+    let (complete, is_complete) = stored(content(PART + 9));
+    let gone = |key: &'static str| move |fake: &Fake| fake.content(key).is_none();
+    for (what, [made, failed, in_doubt]) in [
+        ("put", doubt("PutObject", put, is_put)),
+        ("complete", doubt("CompleteMultipartUpload", complete, is_complete)),
+        ("mkdir", doubt("PutObject", |it| it.mkdir(&path("d")), |it| it.content("d/").is_some())),
+        ("remove", doubt("DeleteObject", |it| it.remove(&path("f")), gone("f"))),
+        ("rmdir", doubt("DeleteObject", |it| it.rmdir(&path("e")), gone("e/"))),
+        (
+            "copy",
+            doubt("CopyObject", |it| it.rename(&path("from"), &path("to"), true), gone("from")),
+        ),
+        (
+            "rename",
+            doubt("DeleteObject", |it| it.rename(&path("from"), &path("to"), true), gone("from")),
+        ),
+    ] {
+        assert!(made > 0 && failed > 0 && in_doubt > 0, "{what}: {made} {failed} {in_doubt}");
+    }
+}
+
+#[test]
+fn a_request_that_was_not_sent_leaves_no_doubt() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let timeouts = S3Timeouts::new().retries(Duration::from_millis(1));
+    let store = settings(&format!("http://{closed}")).timeouts(timeouts).build().unwrap();
+    let error = store.storage("").unwrap().stat(&path("f"), Ask::Facts).unwrap_err();
+    let said = error.source.unwrap().to_string();
+    assert!(said.contains("no connection to the store"), "{said}");
+    for (error, is_undecided) in [
+        (ureq::Error::Io(std::io::ErrorKind::ConnectionRefused.into()), false),
+        (ureq::Error::Timeout(ureq::Timeout::Connect), false),
+        (ureq::Error::HostNotFound, false),
+        (ureq::Error::Io(std::io::ErrorKind::ConnectionReset.into()), true),
+        (ureq::Error::Timeout(ureq::Timeout::SendBody), true),
+        (ureq::Error::Timeout(ureq::Timeout::RecvResponse), true),
+    ] {
+        let error = lost("PutObject", &error);
+        assert!(error.is_transient() && error.is_undecided() == is_undecided, "{error}");
     }
 }
 
