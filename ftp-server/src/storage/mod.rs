@@ -16,7 +16,9 @@ mod memory;
 mod metadata;
 mod mounted;
 mod path;
+mod records;
 mod remote;
+mod room;
 #[cfg(feature = "s3")]
 mod s3;
 mod shared;

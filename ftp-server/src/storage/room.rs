@@ -1,33 +1,39 @@
-//! Contents of files, and the limit of their total size.
+//! Contents in memory, and the limit of their total size.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::storage::{StorageError, StorageErrorKind};
 
-/// The limit of a tree and its bytes in use.
+/// A limit in bytes, and the bytes in use.
 #[derive(Debug)]
-pub(super) struct Room {
-    pub(super) limit: u64,
-    pub(super) used: AtomicU64,
+pub(crate) struct Room {
+    pub(crate) limit: u64,
+    pub(crate) used: AtomicU64,
+}
+
+impl Room {
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicU64::new(0) })
+    }
 }
 
 /// Reserved bytes of a [`Room`], released on drop.
 #[derive(Debug)]
-pub(super) struct Charge {
-    pub(super) room: Arc<Room>,
-    pub(super) bytes: u64,
+pub(crate) struct Charge {
+    pub(crate) room: Arc<Room>,
+    pub(crate) bytes: u64,
 }
 
-/// The content of a file.
+/// The content of a file, or its first bytes.
 #[derive(Debug)]
-pub(super) struct Content {
-    pub(super) bytes: Vec<u8>,
-    pub(super) charge: Charge,
+pub(crate) struct Content {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) charge: Charge,
 }
 
 impl Charge {
-    pub(super) fn grow(&mut self, bytes: u64) -> Result<(), StorageError> {
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), StorageError> {
         let Room { limit, used } = &*self.room;
         let add = |used: u64| used.checked_add(bytes).filter(|used| used <= limit);
         match used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add) {
@@ -53,13 +59,17 @@ impl Drop for Charge {
 }
 
 impl Content {
-    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+    pub(crate) const fn empty(room: Arc<Room>) -> Self {
+        Self { bytes: Vec::new(), charge: Charge { room, bytes: 0 } }
+    }
+
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.charge.grow(bytes.len() as u64)?;
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
-    pub(super) fn truncate(&mut self, length: usize) {
+    pub(crate) fn truncate(&mut self, length: usize) {
         let gone = self.bytes.len().saturating_sub(length);
         self.bytes.truncate(length);
         self.charge.give_back(gone as u64);
