@@ -72,6 +72,27 @@ impl Content {
     pub(crate) fn truncate(&mut self, length: usize) {
         let gone = self.bytes.len().saturating_sub(length);
         self.bytes.truncate(length);
+        // What is given back must be free.
+        if self.bytes.capacity() / 2 > length {
+            self.bytes.shrink_to_fit();
+        }
         self.charge.give_back(gone as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_given_back_are_free() {
+        let room = Room::new(10_000);
+        let mut content = Content::empty(Arc::clone(&room));
+        content.add(&[0; 8_000]).unwrap();
+        for length in [7_999, 2_000, 1, 0] {
+            content.truncate(length);
+            assert_eq!(room.used.load(Ordering::SeqCst), length as u64);
+            assert!(content.bytes.capacity() <= 2 * length + 1);
+        }
     }
 }
