@@ -148,6 +148,12 @@ impl<V: PartialEq> MemoryRecords<V> {
         self.running.has_below(directory.as_bytes())
     }
 
+    /// Returns whether there may be a record of a user's upload to a path.
+    pub(crate) fn may_have(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
+        let key = user_path(user, path);
+        self.kept.contains_key(&key) || self.running.has(user, &key.1)
+    }
+
     /// Returns a user's unfinished upload to a path; `None` if there is none. `now` is the version
     /// of the file at `path`. Drops the records of all users that are too old.
     pub(crate) fn unfinished(

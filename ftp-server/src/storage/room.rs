@@ -8,13 +8,17 @@ use crate::storage::{StorageError, StorageErrorKind};
 /// A limit in bytes, and the bytes in use.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) limit: u64,
-    pub(crate) used: AtomicU64,
+    limit: u64,
+    used: AtomicU64,
 }
 
 impl Room {
     pub(crate) fn new(limit: u64) -> Arc<Self> {
         Arc::new(Self { limit, used: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn free(&self) -> u64 {
+        self.limit.saturating_sub(self.used.load(Ordering::SeqCst))
     }
 }
 

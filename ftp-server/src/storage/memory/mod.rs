@@ -7,7 +7,6 @@ mod upload;
 
 use std::io::Cursor;
 use std::ops::Bound;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::tree::{Directory, Node, Object, Tree};
@@ -341,7 +340,7 @@ impl Storage for MemoryStorage {
         };
         self.tree().directory(path)?;
         loop {
-            let free = self.room.limit.saturating_sub(self.room.used.load(Ordering::SeqCst));
+            let free = self.room.free();
             if free >= wanted || !self.tree().records.drop_oldest() {
                 return Ok(Space::free(free));
             }
