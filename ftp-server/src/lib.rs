@@ -17,7 +17,8 @@
 //!
 //! A [`Storage`] holds the files. [`LocalStorage`] keeps them below one directory,
 //! [`MemoryStorage`] in memory, and `S3Storage` (feature `s3`) in an object store.
-//! [`MountedStorage`] joins several storages in one tree. In tests,
+//! [`MountedStorage`] joins several storages in one tree, and [`Partials`] lets users resume uploads
+//! to any storage. In tests,
 //! [`FaultStorage`](testing::FaultStorage) makes any storage fail.
 //!
 //! An [`Authenticator`] accepts or refuses each login, and chooses the user's storage and rights.
@@ -102,8 +103,8 @@ pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
     Ask, Capabilities, Change, Confine, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind,
     Keep, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage, PartialPolicy,
-    RoomFor, Source, Space, Storage, StorageError, StorageErrorKind, StreamEnd, SyncPolicy,
-    Unfinished, Upload, VirtualPath, WriteMode,
+    Partials, RoomFor, Source, Space, Storage, StorageError, StorageErrorKind, StreamEnd,
+    SyncPolicy, Unfinished, Upload, VirtualPath, WriteMode,
 };
 #[cfg(feature = "s3")]
 pub use storage::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};

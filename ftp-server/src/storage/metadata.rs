@@ -83,7 +83,18 @@ pub enum EntryKind {
     Special,
 }
 
+/// What differs between two contents of a file, as far as its metadata shows: the identity without
+/// the device, the size and the time.
+pub(crate) type Version = (u64, u64, i64);
+
 impl Metadata {
+    /// Returns the version of a file's content. The device does not count, because a restart may
+    /// change it, nor does the time of the last change of its attributes: a change of owner or mode
+    /// does not make another file of it.
+    pub(crate) fn version(&self) -> Version {
+        (self.identity.1, self.size, self.modified)
+    }
+
     /// Returns the owner's id, if the storage has it.
     pub(crate) fn user_id(&self) -> Option<u32> {
         self.ids.map(|(user, _)| user)

@@ -4,6 +4,7 @@
 //! - [`MemoryStorage`] keeps files in memory.
 //! - `S3Storage`, with the feature `s3`, keeps files in an object store.
 //! - [`MountedStorage`] joins several storages in one tree.
+//! - [`Partials`] lets users resume uploads to any storage.
 //! - [`FaultStorage`] fails on demand, for tests.
 
 mod confinement;
@@ -15,8 +16,11 @@ mod local;
 mod memory;
 mod metadata;
 mod mounted;
+mod partials;
 mod path;
+mod records;
 mod remote;
+mod room;
 #[cfg(feature = "s3")]
 mod s3;
 mod shared;
@@ -35,6 +39,7 @@ pub(crate) use local::{Tally, is_hidden_name, lock, rename_new, server_rights, u
 pub use memory::MemoryStorage;
 pub use metadata::{DirectoryUse, Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
+pub use partials::Partials;
 pub use path::VirtualPath;
 pub(crate) use remote::RemoteStorage;
 #[cfg(feature = "s3")]
@@ -172,8 +177,9 @@ pub trait Storage: Send + Sync {
     /// logins together. Other users' records have no effect.
     ///
     /// By default, there is no record, which is correct for a storage that shows received bytes
-    /// immediately. A storage that publishes a file in one step must return a record. Otherwise a
-    /// client that resumes an upload could continue the old file, or take it for complete.
+    /// immediately. A storage that publishes a file in one step must return a record, or be wrapped
+    /// in [`Partials`]. Otherwise a client that resumes an upload could continue the old file, or take
+    /// it for complete.
     ///
     /// # Errors
     ///
@@ -517,6 +523,56 @@ pub trait Upload: io::Write + Send {
 
     /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.
     fn abort(self: Box<Self>, end: StreamEnd);
+}
+
+impl dyn Upload {
+    /// Returns an upload that is received in memory, for storages that store a file as one value. At
+    /// the end, `store` publishes `content` and the received bytes after it. Limit the size of files
+    /// with [`UserLimits::file_size`](crate::UserLimits::file_size).
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// use ftp_server::{StorageError, Upload};
+    ///
+    /// let mut upload = <dyn Upload>::in_memory(b"first ".to_vec(), |bytes| {
+    ///     assert_eq!(bytes, b"first and last");
+    ///     Ok(())
+    /// });
+    /// upload.write_all(b"and last")?;
+    /// upload.commit()?;
+    /// # Ok::<(), StorageError>(())
+    /// ```
+    #[must_use]
+    pub fn in_memory(
+        content: Vec<u8>,
+        store: impl FnOnce(Vec<u8>) -> Result<(), StorageError> + Send + 'static,
+    ) -> Box<Self> {
+        Box::new(UploadInMemory { content, store })
+    }
+}
+
+struct UploadInMemory<F> {
+    content: Vec<u8>,
+    store: F,
+}
+
+impl<F> io::Write for UploadInMemory<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.content.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: FnOnce(Vec<u8>) -> Result<(), StorageError> + Send> Upload for UploadInMemory<F> {
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        (self.store)(self.content)
+    }
+
+    fn abort(self: Box<Self>, _: StreamEnd) {}
 }
 
 /// A change of an attribute: see [`Storage::set`].

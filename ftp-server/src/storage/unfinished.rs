@@ -50,7 +50,16 @@ pub(crate) struct RunningUploads<P>(Mutex<Vec<Run<P>>>);
 struct Run<P> {
     user: Vec<u8>,
     place: P,
-    is_overtaken: Arc<AtomicBool>,
+    signs: Arc<Signs>,
+}
+
+/// What has happened since an upload began.
+#[derive(Debug, Default)]
+struct Signs {
+    /// The upload leaves no record any more.
+    is_overtaken: AtomicBool,
+    /// A file was stored at its place, or the file there was renamed or removed.
+    is_changed: AtomicBool,
 }
 
 impl<P> Default for RunningUploads<P> {
@@ -71,7 +80,7 @@ impl<P> RunningUploads<P> {
     /// Marks the uploads to these places as overtaken.
     fn overtake(&self, is_place: impl Fn(&Run<P>) -> bool) {
         for run in self.runs().iter().filter(|run| is_place(run)) {
-            run.is_overtaken.store(true, Ordering::SeqCst);
+            run.signs.is_overtaken.store(true, Ordering::SeqCst);
         }
     }
 }
@@ -83,10 +92,10 @@ impl<P: PartialEq> RunningUploads<P> {
         let is_first = is_first && !self.has(user, &place);
         self.forget(user, &place);
         let user = user.unwrap_or_default();
-        let is_overtaken = Arc::default();
-        let run = Run { user: user.to_vec(), place, is_overtaken: Arc::clone(&is_overtaken) };
+        let signs = Arc::default();
+        let run = Run { user: user.to_vec(), place, signs: Arc::clone(&signs) };
         self.runs().push(run);
-        Overtaken { is_overtaken, is_first }
+        Overtaken { signs, is_first }
     }
 
     /// Lets the uploads of this user to this place that are running leave no record.
@@ -95,15 +104,21 @@ impl<P: PartialEq> RunningUploads<P> {
         self.overtake(|run| run.user == user && run.place == *place);
     }
 
-    /// Ends an upload.
-    pub(crate) fn end(&self, upload: &Overtaken) {
-        self.runs().retain(|run| !Arc::ptr_eq(&run.is_overtaken, &upload.is_overtaken));
+    /// Ends an upload. Returns where it was going, which changes when its directory is renamed.
+    pub(crate) fn end(&self, upload: &Overtaken) -> Option<P> {
+        let mut runs = self.runs();
+        let at = runs.iter().position(|run| Arc::ptr_eq(&run.signs, &upload.signs))?;
+        Some(runs.remove(at).place)
     }
 
     /// Records that a file was stored, renamed or removed. The uploads to this place that are
     /// running leave no record any more.
     pub(crate) fn changed(&self, place: &P) {
-        self.overtake(|run| run.place == *place);
+        let is_here = |run: &Run<P>| run.place == *place;
+        self.overtake(is_here);
+        for run in self.runs().iter().filter(|run| is_here(run)) {
+            run.signs.is_changed.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Returns whether an upload of this user to this place is running.
@@ -139,14 +154,19 @@ pub(crate) fn below<'a>(path: &'a [u8], directory: &[u8]) -> Option<&'a [u8]> {
 /// file, or the same user began another upload. It then leaves no record.
 #[derive(Debug)]
 pub(crate) struct Overtaken {
-    is_overtaken: Arc<AtomicBool>,
+    signs: Arc<Signs>,
     /// Whether there was no unfinished upload of the same user when this one began.
     pub(crate) is_first: bool,
 }
 
 impl Overtaken {
     pub(crate) fn get(&self) -> bool {
-        self.is_overtaken.load(Ordering::SeqCst)
+        self.signs.is_overtaken.load(Ordering::SeqCst)
+    }
+
+    /// Returns whether a file was stored at the place of the upload, or renamed or removed.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.signs.is_changed.load(Ordering::SeqCst)
     }
 
     /// Returns whether an upload that ended like this leaves neither a record nor bytes.

@@ -1,26 +1,39 @@
 //! An FTP server whose files are in an SQLite database: `cargo run -- FILE.db`, then
-//! `ftp-cli ls ftp://u:p@127.0.0.1:2121/`.
+//! `ftp-cli ls ftp://u:p@127.0.0.1:2121/`. Users can resume uploads.
 
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ftp_server::{
-    Ask, Entries, Entry, EntryKind, Keep, Metadata, Rights, Server, Source, Storage, StorageError,
-    StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
+    Ask, Entries, Entry, EntryKind, Keep, MemoryLedger, Metadata, Partials, Rights, Server,
+    SharedQuota, SharedState, Source, Storage, StorageError, StorageErrorKind as Kind, Upload,
+    VirtualPath, WithoutLedger, WriteMode,
 };
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-/// The objects, except the root. A directory has no content.
+type Result<T, E = StorageError> = std::result::Result<T, E>;
+
+/// The objects. A directory has no content, and the root has no parent.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS objects \
-     (path BLOB PRIMARY KEY, parent BLOB NOT NULL, content BLOB, modified INTEGER NOT NULL)";
+     (path BLOB PRIMARY KEY, parent BLOB, content BLOB, modified INTEGER NOT NULL); \
+     INSERT OR IGNORE INTO objects VALUES (X'2F', NULL, NULL, unixepoch())";
+
+/// Stores ?3 at the path ?1 if its parent ?2 is a directory. ?4: appends it to a file that is there.
+/// ?5: replaces such a file.
+const STORE: &str = "INSERT INTO objects SELECT ?1, ?2, ?3, unixepoch() \
+     WHERE EXISTS (SELECT 1 FROM objects WHERE path = ?2 AND content IS NULL) \
+     AND (NOT ?4 OR EXISTS (SELECT 1 FROM objects WHERE path = ?1)) \
+     ON CONFLICT DO UPDATE SET modified = excluded.modified, \
+     content = CAST(iif(?4, content, X'') || excluded.content AS BLOB) \
+     WHERE content IS NOT NULL AND (?4 OR ?5)";
 
 #[derive(Clone)]
 struct Database(Arc<Mutex<Connection>>);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = std::env::args_os().nth(1).ok_or("usage: sqlite-storage FILE.db")?;
-    let storage = Database::new(Connection::open(file)?)?;
+    let storage = served(Database::new(Connection::open(file)?)?)?;
     let builder = Server::builder().storage(storage).user("u", "p", Rights::FULL);
     let server = builder.bind("127.0.0.1:2121")?;
     println!("{}", server.local_addr());
@@ -28,16 +41,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Returns the storage that is served: users can resume uploads, and all files may have 1 GiB.
+fn served(database: Database) -> io::Result<SharedQuota> {
+    let lease = Duration::from_secs(60);
+    let state = SharedState::start(MemoryLedger::new(), lease, WithoutLedger::Refuse)?;
+    Ok(state.quota(Partials::new(database), "all").max_bytes(1 << 30))
+}
+
 fn failed(error: rusqlite::Error) -> StorageError {
     StorageError::caused_by(Kind::Io, io::Error::other(error))
 }
 
 fn metadata(row: &Row<'_>) -> rusqlite::Result<Metadata> {
-    let modified = row.get("modified")?;
-    Ok(match row.get::<_, Option<u64>>("size")? {
-        Some(size) => Metadata::file(size).modified(modified),
-        None => Metadata::directory().modified(modified),
-    })
+    let size: Option<u64> = row.get("size")?;
+    Ok(size.map_or(Metadata::directory(), Metadata::file).modified(row.get("modified")?))
 }
 
 impl Database {
@@ -50,52 +67,29 @@ impl Database {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes an object, if its directory still exists; `or` is what happens to an older one.
-    fn store(
-        &self,
-        path: &VirtualPath,
-        content: Option<&[u8]>,
-        or: &str,
-    ) -> Result<(), StorageError> {
-        let parent = path.parent().unwrap_or_default();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let values = (path.as_bytes(), parent.as_bytes(), content, now.cast_signed());
-        let sql = format!(
-            "INSERT INTO objects SELECT ?1, ?2, ?3, ?4 WHERE ?2 = X'2F' \
-             OR EXISTS (SELECT 1 FROM objects WHERE path = ?2 AND content IS NULL) {or}"
-        );
-        match self.lock().execute(&sql, values) {
-            Ok(0) => Err(Kind::NotFound.into()),
-            Ok(_) => Ok(()),
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                Err(Kind::Exists.into())
-            }
-            Err(error) => Err(failed(error)),
-        }
+    /// Changes the object at `path`. Fails with `or` if there is one that the statement excludes.
+    fn change(&self, sql: &str, path: &VirtualPath, values: impl Params, or: Kind) -> Result<()> {
+        let changed = self.lock().execute(sql, values).map_err(failed)?;
+        if changed > 0 { Ok(()) } else { self.stat(path, Ask::Facts).and(Err(or.into())) }
     }
 
-    /// Returns the kind of the object at `path`, and checks that an object can be there.
-    fn place(&self, path: &VirtualPath) -> Result<Option<EntryKind>, StorageError> {
-        self.stat(&path.parent().unwrap_or_default(), Ask::Directory)?.check_directory()?;
-        match self.stat(path, Ask::Facts) {
-            Ok(found) => Ok(Some(found.kind)),
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Stores a file, or a directory if there is no content.
+    fn store(&self, path: &VirtualPath, content: Option<&[u8]>, mode: WriteMode) -> Result<()> {
+        let parent = path.parent().unwrap_or_default();
+        let (appends, replaces) = (mode == WriteMode::Append, mode != WriteMode::Create);
+        let values = (path.as_bytes(), parent.as_bytes(), content, appends, replaces);
+        self.change(STORE, path, values, Kind::Exists)
     }
 }
 
 impl Storage for Database {
-    fn stat(&self, path: &VirtualPath, _: Ask) -> Result<Metadata, StorageError> {
-        if path.is_root() {
-            return Ok(Metadata::directory());
-        }
+    fn stat(&self, path: &VirtualPath, _: Ask) -> Result<Metadata> {
         let sql = "SELECT length(content) AS size, modified FROM objects WHERE path = ?1";
         let found = self.lock().query_row(sql, [path.as_bytes()], metadata).optional();
         found.map_err(failed)?.ok_or(Kind::NotFound.into())
     }
 
-    fn list(&self, path: &VirtualPath, _: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, _: Ask) -> Result<Entries> {
         self.stat(path, Ask::Directory)?.check_directory()?;
         let sql = "SELECT path, length(content) AS size, modified FROM objects WHERE parent = ?1";
         let entry = |row: &Row<'_>| {
@@ -109,107 +103,48 @@ impl Storage for Database {
         Ok(Entries::new(entries.into_iter()))
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        if self.stat(path, Ask::Facts)?.kind == EntryKind::Directory {
-            return Err(Kind::IsDirectory.into());
-        }
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>> {
+        self.stat(path, Ask::Facts)?;
         let sql = "SELECT content FROM objects WHERE path = ?1";
-        let content = self.lock().query_row(sql, [path.as_bytes()], |row| row.get::<_, Vec<u8>>(0));
-        Ok(Box::new(Cursor::new(content.map_err(failed)?)))
+        let content = self.lock().query_row(sql, [path.as_bytes()], |row| row.get(0));
+        let content: Option<Vec<u8>> = content.map_err(failed)?;
+        Ok(Box::new(Cursor::new(content.ok_or(Kind::IsDirectory)?)))
     }
 
-    fn write(
-        &self,
-        path: &VirtualPath,
-        mode: WriteMode,
-        _: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        let (database, path, mut content) = (self.clone(), path.clone(), Vec::new());
-        match (self.place(&path)?, mode) {
-            (Some(EntryKind::Directory), _) => return Err(Kind::IsDirectory.into()),
-            (Some(_), WriteMode::Create) => return Err(Kind::Exists.into()),
-            (None, WriteMode::From(_)) | (_, WriteMode::Resume(_)) => {
-                return Err(Kind::BadRestart.into());
+    fn write(&self, path: &VirtualPath, mode: WriteMode, _: Keep<'_>) -> Result<Box<dyn Upload>> {
+        self.stat(&path.parent().unwrap_or_default(), Ask::Directory)?.check_directory()?;
+        let (mut mode, mut content) = (mode, Vec::new());
+        match (mode, self.stat(path, Ask::Facts)) {
+            (_, Ok(old)) if old.kind == EntryKind::Directory => Err(Kind::IsDirectory)?,
+            (WriteMode::Create, Ok(_)) => Err(Kind::Exists)?,
+            (WriteMode::From(from), Ok(old)) if from <= old.size => {
+                self.read(path)?.take(from).read_to_end(&mut content)?;
             }
-            (Some(_), WriteMode::From(_)) => {
-                self.read(&path)?.read_to_end(&mut content)?;
-            }
+            (WriteMode::From(_) | WriteMode::Resume(_), _) => Err(Kind::BadRestart)?,
+            (WriteMode::Append, Err(_)) => mode = WriteMode::Create,
             _ => {}
         }
-        if let WriteMode::From(from) = mode {
-            let from = usize::try_from(from).ok().filter(|from| *from <= content.len());
-            content.truncate(from.ok_or(Kind::BadRestart)?);
-        }
-        Ok(Box::new(Receiving { database, path, mode, content }))
+        let (database, path) = (self.clone(), path.clone());
+        let store = move |content: Vec<u8>| database.store(&path, Some(&content), mode);
+        Ok(<dyn Upload>::in_memory(content, store))
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        if self.stat(path, Ask::Facts)?.kind == EntryKind::Directory {
-            return Err(Kind::IsDirectory.into());
-        }
+    fn remove(&self, path: &VirtualPath) -> Result<()> {
         let sql = "DELETE FROM objects WHERE path = ?1 AND content IS NOT NULL";
-        match self.lock().execute(sql, [path.as_bytes()]).map_err(failed)? {
-            0 => Err(Kind::NotFound.into()),
-            _ => Ok(()),
-        }
+        self.change(sql, path, [path.as_bytes()], Kind::IsDirectory)
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        if path.is_root() {
-            return Err(Kind::Denied.into());
-        }
+    fn rmdir(&self, path: &VirtualPath) -> Result<()> {
         self.stat(path, Ask::Directory)?.check_directory()?;
-        let sql = "DELETE FROM objects WHERE path = ?1 AND content IS NULL \
+        let sql = "DELETE FROM objects WHERE path = ?1 AND content IS NULL AND parent IS NOT NULL \
              AND NOT EXISTS (SELECT 1 FROM objects WHERE parent = ?1)";
-        match self.lock().execute(sql, [path.as_bytes()]).map_err(failed)? {
-            0 => Err(Kind::NotEmpty.into()),
-            _ => Ok(()),
-        }
+        let or = if path.is_root() { Kind::Denied } else { Kind::NotEmpty };
+        self.change(sql, path, [path.as_bytes()], or)
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        match self.place(path)? {
-            Some(_) => Err(Kind::Exists.into()),
-            None => self.store(path, None, ""),
-        }
+    fn mkdir(&self, path: &VirtualPath) -> Result<()> {
+        self.store(path, None, WriteMode::Create)
     }
-}
-
-/// An upload, in memory until its end.
-struct Receiving {
-    database: Database,
-    path: VirtualPath,
-    mode: WriteMode,
-    content: Vec<u8>,
-}
-
-impl Write for Receiving {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.content.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Upload for Receiving {
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        let or = match self.mode {
-            WriteMode::Create => "",
-            WriteMode::Append => {
-                "ON CONFLICT DO UPDATE SET content = CAST(content || excluded.content AS BLOB), \
-                 modified = excluded.modified WHERE content IS NOT NULL"
-            }
-            _ => {
-                "ON CONFLICT DO UPDATE SET content = excluded.content, \
-                 modified = excluded.modified WHERE content IS NOT NULL"
-            }
-        };
-        self.database.store(&self.path, Some(&self.content), or)
-    }
-
-    fn abort(self: Box<Self>, _: StreamEnd) {}
 }
 
 #[cfg(test)]
@@ -225,10 +160,12 @@ mod tests {
     #[test]
     fn the_database_behaves_like_other_storages() {
         testing::storage_contract(1..=200, || (empty(), ())).unwrap();
+        testing::storage_contract(1..=200, || (served(empty()).unwrap(), ())).unwrap();
     }
 
     #[test]
     fn sessions_can_race() {
         testing::racing(&empty(), 4).unwrap();
+        testing::racing(&served(empty()).unwrap(), 4).unwrap();
     }
 }

@@ -455,15 +455,18 @@ fn sequence(mut number: usize, length: usize) -> Vec<Act> {
     digits.collect()
 }
 
-/// Checks all sequences of a length in memory.
-fn check_all(length: u32) {
+/// Checks all sequences of a length, each on a new storage.
+pub(crate) fn check_all<S: Storage + Clone + 'static>(
+    length: u32,
+    storage: impl Fn() -> S + Copy + Send,
+) {
     let all = ACTS.len().pow(length);
     let threads = 2;
     std::thread::scope(|scope| {
         for thread in 0..threads {
             scope.spawn(move || {
                 for number in (thread..all).step_by(threads) {
-                    check(MemoryStorage::new(), &sequence(number, length as usize));
+                    check(storage(), &sequence(number, length as usize));
                 }
             });
         }
@@ -474,7 +477,7 @@ fn check_all(length: u32) {
 fn every_sequence_of_commands_ends_as_promised_fs_15() {
     // A longer run also finds what needs five commands: millions of sequences, in minutes.
     let length = if std::env::var_os("FTP_LARGE").is_some() { 5 } else { 4 };
-    check_all(length);
+    check_all(length, MemoryStorage::new);
 }
 
 /// Carries out random sequences of these commands, each on a new storage.

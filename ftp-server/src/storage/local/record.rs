@@ -105,12 +105,9 @@ pub(super) fn keeps_bytes(config: LocalConfig, user: Option<&[u8]>) -> bool {
     user.is_some() && config.partial == PartialPolicy::Resume
 }
 
-/// Returns whether both are the same file with the same content, as far as its metadata shows.
-/// Neither the device nor the time of the last change of its attributes counts: a restart may
-/// change the former, and a change of owner or mode does not make another file of it.
+/// Returns whether both are the same file with the same content.
 fn is_same(one: Option<&Metadata>, other: Option<&Metadata>) -> bool {
-    let content = |file: &Metadata| (file.identity.1, file.size, file.modified);
-    one.map(content) == other.map(content)
+    one.map(Metadata::version) == other.map(Metadata::version)
 }
 
 /// Returns the record of `user`'s upload to `path`.

@@ -1,6 +1,5 @@
 //! Files in memory, for tests and short-lived data.
 
-mod room;
 #[cfg(test)]
 pub(super) mod tests;
 mod tree;
@@ -8,13 +7,12 @@ mod upload;
 
 use std::io::Cursor;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::room::{Charge, Content, Room};
-use self::tree::{Directory, Node, Object, Tree, now, user_path};
-use self::upload::{MemoryUpload, Opened, UnfinishedUpload};
-use super::unfinished::RunningUploads;
+use self::tree::{Directory, Node, Object, Tree};
+use self::upload::{MemoryUpload, Opened};
+use super::records::{MemoryRecords, now};
+use super::room::{Charge, Content, Room};
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Entry, EntryKind, Keep, Metadata, RoomFor, Source,
     Space, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
@@ -81,16 +79,14 @@ impl MemoryStorage {
             version: 0,
             _charge: None,
         };
-        let tree = Tree { root, next: 2, kept: Default::default(), running: RunningUploads::new() };
-        let room = Room { limit: LIMIT, used: AtomicU64::new(0) };
-        Self { tree: Arc::new(Mutex::new(tree)), room: Arc::new(room) }
+        let tree = Tree { root, next: 2, records: MemoryRecords::default() };
+        Self { tree: Arc::new(Mutex::new(tree)), room: Room::new(LIMIT) }
     }
 
     /// Returns an empty tree of at most `bytes` bytes.
     #[must_use]
     pub fn limited(bytes: u64) -> Self {
-        let room = Room { limit: bytes, used: AtomicU64::new(0) };
-        Self { room: Arc::new(room), ..Self::new() }
+        Self { room: Room::new(bytes), ..Self::new() }
     }
 
     /// Creates or replaces a file, and creates missing parent directories.
@@ -168,15 +164,14 @@ impl MemoryStorage {
     }
 
     fn no_content(&self) -> Content {
-        Content { bytes: Vec::new(), charge: Charge { room: Arc::clone(&self.room), bytes: 0 } }
+        Content::empty(Arc::clone(&self.room))
     }
 
     fn begin(
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        user: Option<&[u8]>,
-        keeps: bool,
+        keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
         if path.is_root() {
             return Err(Kind::IsDirectory.into());
@@ -190,39 +185,14 @@ impl MemoryStorage {
             Ok(Object { node: Node::File(content), .. }) => Some(Arc::clone(content)),
             Err(_) => None,
         };
-        let key = user_path(user, path);
         let mut content = self.no_content();
-        let (mut former, mut is_first) = (0, false);
-        match mode {
-            WriteMode::Create | WriteMode::Replace => {
-                // The bytes of an earlier upload cannot be resumed after this one.
-                is_first = tree.kept.remove(&key).is_none();
-            }
-            WriteMode::Resume(from) => {
-                let kept = tree.unfinished(path, user).filter(|kept| kept.kept >= from);
-                if kept.is_some_and(|kept| kept.is_running) {
-                    return Err(Kind::Busy.into());
-                }
-                let kept = kept.and_then(|_| tree.kept.remove(&key)).ok_or(Kind::BadRestart)?;
-                content = kept.content;
-                content.truncate(usize::try_from(from).unwrap_or(usize::MAX));
-                former = content.bytes.len();
-            }
-            WriteMode::From(from) => {
-                let old = old.as_ref().map_or(&[][..], |old| &old.bytes);
-                let first = usize::try_from(from).ok().and_then(|count| old.get(..count));
-                content.add(first.ok_or(Kind::BadRestart)?)?;
-            }
-            WriteMode::Append => {}
+        let version = tree.version(path);
+        let unfinished = tree.records.begin(path, mode, keep, version, &mut content)?;
+        if let WriteMode::From(from) = mode {
+            let old = old.as_ref().map_or(&[][..], |old| &old.bytes);
+            let first = usize::try_from(from).ok().and_then(|count| old.get(..count));
+            content.add(first.ok_or(Kind::BadRestart)?)?;
         }
-        let leaves_record = !matches!(mode, WriteMode::From(_) | WriteMode::Append);
-        let unfinished = leaves_record.then(|| UnfinishedUpload {
-            key,
-            keeps,
-            former,
-            old: tree.version(path),
-            overtaken: tree.running.begin(user, path.as_bytes().to_vec(), is_first),
-        });
         let existed = old.is_some();
         let (storage, path) = (self.clone(), path.clone());
         let content = Some(content);
@@ -262,7 +232,7 @@ impl Storage for MemoryStorage {
         mode: WriteMode,
         keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, keep.user(), keep.has_bytes())
+        self.begin(path, mode, keep)
     }
 
     fn unfinished(
@@ -270,7 +240,9 @@ impl Storage for MemoryStorage {
         path: &VirtualPath,
         user: Option<&[u8]>,
     ) -> Result<Option<Unfinished>, StorageError> {
-        Ok(self.tree().unfinished(path, user))
+        let mut tree = self.tree();
+        let version = tree.version(path);
+        Ok(tree.records.unfinished(path, user, version.as_ref()))
     }
 
     fn forget(
@@ -279,10 +251,8 @@ impl Storage for MemoryStorage {
         user: Option<&[u8]>,
     ) -> Result<Option<Unfinished>, StorageError> {
         let mut tree = self.tree();
-        let found = tree.unfinished(path, user);
-        tree.running.forget(user, &path.as_bytes().to_vec());
-        tree.kept.remove(&user_path(user, path));
-        Ok(found)
+        let version = tree.version(path);
+        Ok(tree.records.forget(path, user, version.as_ref()))
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -291,7 +261,7 @@ impl Storage for MemoryStorage {
             Node::Directory(_) => Err(Kind::IsDirectory.into()),
             Node::File(_) => {
                 tree.take(path)?;
-                tree.changed(path);
+                tree.records.changed(path);
                 Ok(())
             }
         }
@@ -302,9 +272,9 @@ impl Storage for MemoryStorage {
         match tree.directory(path) {
             _ if path.is_root() => Err(Kind::Denied.into()),
             Ok(entries) if !entries.is_empty() => Err(Kind::NotEmpty.into()),
-            Ok(_) if tree.running.has_below(path.as_bytes()) => Err(Kind::Busy.into()),
+            Ok(_) if tree.records.is_running_below(path) => Err(Kind::Busy.into()),
             Ok(_) => {
-                tree.move_kept(path, None);
+                tree.records.removed_directory(path);
                 tree.take(path).map(drop)
             }
             Err(error) => Err(error),
@@ -348,11 +318,7 @@ impl Storage for MemoryStorage {
             Ok(_) if is_directory => return Err(Kind::NotDirectory.into()),
             Ok(_) | Err(_) => {}
         }
-        match is_directory {
-            true => tree.move_kept(from, Some(to)),
-            false => tree.changed(from),
-        }
-        tree.changed(to);
+        tree.records.renamed(from, to);
         let object = tree.take(from)?;
         tree.put(to, object)
     }
@@ -374,8 +340,8 @@ impl Storage for MemoryStorage {
         };
         self.tree().directory(path)?;
         loop {
-            let free = self.room.limit.saturating_sub(self.room.used.load(Ordering::SeqCst));
-            if free >= wanted || !self.tree().drop_oldest(None) {
+            let free = self.room.free();
+            if free >= wanted || !self.tree().records.drop_oldest() {
                 return Ok(Space::free(free));
             }
         }

@@ -1,7 +1,7 @@
 //! Memory storage, and what it shares with local storage.
 
 use super::*;
-use crate::storage::{LocalStorage, SyncPolicy};
+use crate::storage::{LocalStorage, Partials, SyncPolicy};
 use crate::testing::{racing, storage_contract};
 
 fn path(text: &str) -> VirtualPath {
@@ -32,7 +32,8 @@ fn partial_files_move_and_vanish_with_their_directory_fs_15_cm_87() {
     let root = tempfile::tempdir().unwrap();
     let local = LocalStorage::open(root.path()).unwrap();
     let memory = MemoryStorage::new();
-    for storage in [&local as &dyn Storage, &memory] {
+    let layered = Partials::new(MemoryStorage::new());
+    for storage in [&local as &dyn Storage, &memory, &layered] {
         for name in ["d", "d/e", "dd"] {
             storage.mkdir(&path(name)).unwrap();
         }
@@ -118,6 +119,15 @@ fn a_limited_memory_storage_runs_full_hf_01() {
     }
     storage.remove(&path("f")).unwrap();
     assert_eq!(left(), 10_000);
+}
+
+#[test]
+fn bytes_that_make_room_leave_their_record_fs_15() {
+    let storage = MemoryStorage::limited(1_000);
+    let begin = || storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"ann")).unwrap();
+    begin().write_all(&[b'o'; 900]).unwrap();
+    assert_eq!(storage.space(&VirtualPath::root(), RoomFor::More(500)).unwrap().free, Some(1_000));
+    assert_eq!(kept(&storage, "f"), Some(0));
 }
 
 #[test]

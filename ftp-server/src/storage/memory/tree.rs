@@ -2,17 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::room::{Charge, Content};
-use crate::limits;
-use crate::storage::unfinished::{REMEMBERED, RunningUploads, below};
-use crate::storage::{
-    EntryKind, Metadata, StorageError, StorageErrorKind as Kind, Unfinished, VirtualPath,
-};
-
-/// The name of a user (empty for shared logins), and a path.
-pub(super) type UserPath = (Vec<u8>, Vec<u8>);
+use crate::storage::records::{MemoryRecords, now};
+use crate::storage::room::{Charge, Content};
+use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind, VirtualPath};
 
 pub(super) type Directory = BTreeMap<Vec<u8>, Object>;
 
@@ -21,22 +14,8 @@ pub(super) struct Tree {
     pub(super) root: Object,
     /// The number of the next object.
     pub(super) next: u64,
-    /// The records of uploads that were interrupted.
-    pub(super) kept: BTreeMap<UserPath, KeptUpload>,
-    /// The running uploads, by their paths.
-    pub(super) running: RunningUploads<Vec<u8>>,
-}
-
-/// The record of an interrupted upload.
-#[derive(Debug)]
-pub(super) struct KeptUpload {
-    pub(super) content: Content,
-    /// The version of the file that the upload was going to replace; `None` if there was none.
-    pub(super) old: Option<u64>,
-    /// Number of this record.
-    pub(super) number: u64,
-    ended: Instant,
-    when: i64,
+    /// The unfinished uploads, which know the files to be replaced by their versions.
+    pub(super) records: MemoryRecords<u64>,
 }
 
 #[derive(Debug)]
@@ -125,7 +104,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Returns a number that no object, version or record has yet.
+    /// Returns a number that no object or version has yet.
     pub(super) fn number(&mut self) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -136,75 +115,6 @@ impl Tree {
     pub(super) fn version(&self, path: &VirtualPath) -> Option<u64> {
         self.object(path).ok().map(|object| object.version)
     }
-
-    /// Records that the object at `path` was stored, renamed or removed: no unfinished upload to it
-    /// can be resumed.
-    pub(super) fn changed(&mut self, path: &VirtualPath) {
-        let path = path.as_bytes().to_vec();
-        self.running.changed(&path);
-        self.kept.retain(|key, _| key.1 != path);
-    }
-
-    /// Moves the unfinished uploads below `from` to the directory `to`; removes them if `to` is
-    /// `None`.
-    pub(super) fn move_kept(&mut self, from: &VirtualPath, to: Option<&VirtualPath>) {
-        let from = from.as_bytes();
-        let is_below = |key: &&UserPath| below(&key.1, from).is_some();
-        let moved: Vec<UserPath> = self.kept.keys().filter(is_below).cloned().collect();
-        for key in moved {
-            let kept = self.kept.remove(&key);
-            let (user, path) = key;
-            if let (Some(kept), Some(to)) = (kept, to) {
-                let rest = below(&path, from).unwrap_or_default();
-                self.kept.insert((user, [to.as_bytes(), rest].concat()), kept);
-            }
-        }
-        if let Some(to) = to {
-            self.running.moved(from, to.as_bytes());
-        }
-    }
-
-    /// Drops the oldest record of `user`, or the oldest one of all users if `user` is `None`.
-    /// Returns `false` if there is none.
-    pub(super) fn drop_oldest(&mut self, user: Option<&[u8]>) -> bool {
-        let of_user = |key: &UserPath| user.is_none_or(|user| user == key.0);
-        let kept = self.kept.iter().filter(|(key, _)| of_user(key));
-        let oldest = kept.min_by_key(|(_, kept)| kept.ended).map(|(key, _)| key.clone());
-        oldest.is_some_and(|key| self.kept.remove(&key).is_some())
-    }
-
-    /// Keeps the record of an interrupted upload. If its user then has too many, drops the user's
-    /// oldest one.
-    pub(super) fn keep(&mut self, key: UserPath, content: Content, old: Option<u64>) {
-        let user = key.0.clone();
-        let number = self.number();
-        let (ended, when) = (Instant::now(), now());
-        self.kept.insert(key, KeptUpload { content, old, number, ended, when });
-        if self.kept.keys().filter(|key| key.0 == user).count() > limits::PARTIAL_FILES {
-            self.drop_oldest(Some(&user));
-        }
-    }
-
-    /// Returns a user's unfinished upload to a path; `None` if there is none. Drops the records of
-    /// all users that are too old.
-    pub(super) fn unfinished(
-        &mut self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Option<Unfinished> {
-        if self.running.has(user, &path.as_bytes().to_vec()) {
-            return Some(Unfinished { is_running: true, ..Unfinished::default() });
-        }
-        self.kept.retain(|_, kept| kept.ended.elapsed() < REMEMBERED);
-        let version = self.version(path);
-        let kept = self.kept.get(&user_path(user, path)).filter(|kept| kept.old == version)?;
-        let (number, when) = (kept.number, kept.when);
-        Some(Unfinished { kept: kept.content.bytes.len() as u64, number, when, is_running: false })
-    }
-}
-
-pub(super) fn user_path(user: Option<&[u8]>, path: &VirtualPath) -> UserPath {
-    (user.unwrap_or_default().to_vec(), path.as_bytes().to_vec())
 }
 
 impl Object {
@@ -220,10 +130,4 @@ impl Object {
 
 fn components(path: &VirtualPath) -> impl Iterator<Item = &[u8]> {
     path.relative().split(|&byte| byte == b'/').filter(|name| !name.is_empty())
-}
-
-/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
-pub(super) fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }

@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::MemoryStorage;
-use super::room::Content;
-use super::tree::{Node, Object, UserPath, now};
-use crate::storage::unfinished::Overtaken;
+use super::tree::{Node, Object};
+use crate::storage::records::{RecordedUpload, now};
+use crate::storage::room::Content;
 use crate::storage::{
     StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
@@ -28,21 +28,9 @@ pub(super) struct MemoryUpload {
     /// Whether the file existed when the upload began.
     pub(super) existed: bool,
     /// What the upload leaves if it is interrupted; `None` if that is nothing.
-    pub(super) unfinished: Option<UnfinishedUpload>,
+    pub(super) unfinished: Option<RecordedUpload<u64>>,
     /// The received content; `None` once the upload has ended.
     pub(super) content: Option<Content>,
-}
-
-/// The record that an upload leaves if it is interrupted.
-pub(super) struct UnfinishedUpload {
-    pub(super) key: UserPath,
-    /// Whether the received bytes are kept.
-    pub(super) keeps: bool,
-    /// The number of bytes of earlier uploads with which this one goes on.
-    pub(super) former: usize,
-    /// The version of the file to be replaced; `None` if there was none.
-    pub(super) old: Option<u64>,
-    pub(super) overtaken: Overtaken,
 }
 
 impl io::Write for MemoryUpload {
@@ -62,17 +50,13 @@ impl Upload for MemoryUpload {
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         let published = self.publish();
         if published.is_err() {
-            self.drop_new_bytes();
+            self.cut(StreamEnd::Failed);
         }
         published
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {
-        match &self.unfinished {
-            Some(unfinished) if unfinished.overtaken.leaves_nothing(end) => self.content = None,
-            _ if end == StreamEnd::Cut => {}
-            _ => self.drop_new_bytes(),
-        }
+        self.cut(end);
     }
 }
 
@@ -81,21 +65,16 @@ impl MemoryUpload {
         let storage = self.storage.clone();
         let mut tree = storage.tree();
         let appends = self.mode == WriteMode::Append;
-        let is_changed = match &self.unfinished {
-            Some(UnfinishedUpload { old, .. }) => tree.version(&self.path) != *old,
-            None => false,
-        };
         match tree.object(&self.path) {
             Err(_) if appends && self.existed => return Err(Kind::NotFound.into()),
             Err(_) => {}
             Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
             Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
             Ok(_) if appends && !self.existed => return Err(Kind::Busy.into()),
-            // A file that was stored since must not be lost to an upload that began before it.
-            Ok(_) if matches!(self.mode, WriteMode::Resume(_)) && is_changed => {
-                return Err(Kind::Exists.into());
-            }
             Ok(_) => {}
+        }
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.check_loss(|| Ok(tree.version(&self.path)))?;
         }
         let content = match &mut self.content {
             Some(content) => std::mem::replace(content, storage.no_content()),
@@ -117,33 +96,21 @@ impl MemoryUpload {
             }
         }
         self.content = None;
-        tree.changed(&self.path);
+        tree.records.changed(&self.path);
         Ok(())
     }
 
-    /// Drops all bytes but those of earlier uploads.
-    fn drop_new_bytes(&mut self) {
-        let former = self.unfinished.as_ref().map_or(0, |unfinished| unfinished.former);
-        if let Some(content) = &mut self.content {
-            content.truncate(former);
+    fn cut(&mut self, end: StreamEnd) {
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.cut(&mut self.content, end);
         }
     }
 }
 
 impl Drop for MemoryUpload {
     fn drop(&mut self) {
-        let Some(unfinished) = self.unfinished.take() else { return };
-        let UnfinishedUpload { key, keeps, old, overtaken, .. } = unfinished;
-        let mut tree = self.storage.tree();
-        tree.running.end(&overtaken);
-        if let Some(mut content) = self.content.take()
-            && !overtaken.get()
-            && tree.version(&self.path) == old
-        {
-            if !keeps {
-                content.truncate(0);
-            }
-            tree.keep(key, content, old);
+        if let Some(unfinished) = self.unfinished.take() {
+            self.storage.tree().records.end(unfinished, self.content.take());
         }
     }
 }

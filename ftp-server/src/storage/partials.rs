@@ -1,0 +1,388 @@
+//! Resumable uploads for any storage.
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::metadata::Version;
+use super::records::{MemoryRecords, RecordedUpload};
+use super::room::{Content, Room};
+use super::{
+    Ask, Capabilities, Change, Confine, Entries, Keep, Metadata, RoomFor, Source, Space, Storage,
+    StorageError, StorageErrorKind as Kind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
+    is_made,
+};
+use crate::lock::unpoisoned;
+
+/// Default limit of the kept bytes.
+const LIMIT: u64 = 64 * 1024 * 1024;
+
+/// Maximum number of kept bytes that are stored again between two checks on the client.
+const STEP: usize = 1024 * 1024;
+
+/// A storage whose users can resume unfinished uploads for 12 hours, even if the wrapped storage
+/// only publishes whole files. That storage then needs neither [`unfinished`](Storage::unfinished)
+/// nor [`WriteMode::Resume`]; it never gets `Keep::Bytes`.
+///
+/// A copy of the received bytes is kept in memory, for all users at most 64 MiB or
+/// [`max_bytes`](Self::max_bytes). The bytes of running uploads count too. To make room, the oldest
+/// bytes are dropped. Of an upload that has no room all the same, only the beginning is kept. Memory
+/// that grows may take twice its size. Nothing survives the end of the process.
+///
+/// A resumed upload stores the kept bytes again, then the new ones. All changes that other programs
+/// make end a record if the size, the time or the identity of the old file shows them. Therefore,
+/// each upload needs one further [`stat`](Storage::stat). Wrap a storage once, and share the clones:
+/// each clone has the same records.
+///
+/// ```
+/// use std::io::Write;
+///
+/// use ftp_server::{Ask, Keep, MemoryStorage, Partials, Storage, StreamEnd, WriteMode};
+///
+/// let storage = Partials::new(MemoryStorage::new()).max_bytes(16 * 1024 * 1024);
+/// let mut upload = storage.write(&"/a".into(), WriteMode::Create, Keep::Bytes(b"ann"))?;
+/// upload.write_all(b"first ")?;
+/// upload.abort(StreamEnd::Cut);
+///
+/// let kept = storage.unfinished(&"/a".into(), Some(b"ann"))?.map_or(0, |found| found.kept);
+/// let mut upload = storage.write(&"/a".into(), WriteMode::Resume(kept), Keep::Bytes(b"ann"))?;
+/// upload.write_all(b"and last")?;
+/// upload.commit()?;
+/// assert_eq!(storage.stat(&"/a".into(), Ask::Facts)?.size, 14);
+/// # Ok::<(), ftp_server::StorageError>(())
+/// ```
+#[derive(Clone)]
+pub struct Partials {
+    inner: Arc<dyn Storage>,
+    records: Arc<Mutex<MemoryRecords<Version>>>,
+    room: Arc<Room>,
+}
+
+ftp_proto::debug_fields!(Partials { room }..);
+
+impl Partials {
+    /// Wraps `storage`.
+    #[must_use]
+    pub fn new(storage: impl Storage + 'static) -> Self {
+        let records = Arc::new(Mutex::new(MemoryRecords::default()));
+        Self { inner: Arc::new(storage), records, room: Room::new(LIMIT) }
+    }
+
+    /// Limits the kept bytes of all users together (default: 64 MiB). Call it before the first
+    /// upload.
+    #[must_use]
+    pub fn max_bytes(self, bytes: u64) -> Self {
+        Self { room: Room::new(bytes), ..self }
+    }
+
+    fn records(&self) -> MutexGuard<'_, MemoryRecords<Version>> {
+        unpoisoned(self.records.lock())
+    }
+
+    /// Returns the version of the file at `path`; `None` if there can be none.
+    fn version(&self, path: &VirtualPath) -> Result<Option<Version>, StorageError> {
+        match self.inner.stat(path, Ask::Facts) {
+            Ok(found) => Ok(Some(found.version())),
+            Err(error) => match error.kind {
+                Kind::NotFound | Kind::NotDirectory | Kind::NameNotAllowed | Kind::Denied => {
+                    Ok(None)
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn record(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+        find: impl FnOnce(&mut MemoryRecords<Version>, Option<&Version>) -> Option<Unfinished>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        if !self.records().may_have(path, user) {
+            return Ok(None);
+        }
+        let version = self.version(path)?;
+        Ok(find(&mut self.records(), version.as_ref()))
+    }
+}
+
+impl Storage for Partials {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn confine(&self) -> Confine<'_> {
+        self.inner.confine()
+    }
+
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.inner.stat(path, ask)
+    }
+
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.inner.list(path, ask)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.inner.read(path)
+    }
+
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        keep: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        // The version from before the upload: if the file is changed meanwhile, no record is left.
+        let old = match mode {
+            WriteMode::From(_) | WriteMode::Append => None,
+            _ => self.version(path)?,
+        };
+        let inner_mode = match mode {
+            WriteMode::Resume(_) if old.is_some() => WriteMode::Replace,
+            WriteMode::Resume(_) => WriteMode::Create,
+            mode => mode,
+        };
+        let inner = self.inner.write(path, inner_mode, Keep::Shared)?;
+        let mut content = Content::empty(Arc::clone(&self.room));
+        let begun = self.records().begin(path, mode, keep, old, &mut content);
+        match begun {
+            Ok(record) => Ok(Box::new(PartialsUpload {
+                partials: self.clone(),
+                path: path.clone(),
+                inner: Some(inner),
+                record,
+                content: Some(content),
+                stored: 0,
+                is_full: false,
+                is_prepared: false,
+                is_checked: false,
+            })),
+            Err(error) => {
+                inner.abort(StreamEnd::Refused);
+                Err(error)
+            }
+        }
+    }
+
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        self.record(path, user, |records, now| records.unfinished(path, user, now))
+    }
+
+    fn forget(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        self.record(path, user, |records, now| records.forget(path, user, now))
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let removed = self.inner.remove(path);
+        if is_made(&removed) {
+            self.records().changed(path);
+        }
+        removed
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let is_running = self.records().is_running_below(path);
+        if is_running && self.inner.list(path, Ask::Names)?.next().is_none() {
+            return Err(Kind::Busy.into());
+        }
+        let removed = self.inner.rmdir(path);
+        if is_made(&removed) {
+            self.records().removed_directory(path);
+        }
+        removed
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.inner.mkdir(path)
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        let renamed = self.inner.rename(from, to, replace);
+        if is_made(&renamed) && from != to {
+            self.records().renamed(from, to);
+        }
+        renamed
+    }
+
+    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+        self.inner.set(path, change)
+    }
+
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+        self.inner.space(path, room)
+    }
+}
+
+/// An upload whose bytes are kept if it is interrupted.
+struct PartialsUpload {
+    partials: Partials,
+    path: VirtualPath,
+    /// `None` once it has ended.
+    inner: Option<Box<dyn Upload>>,
+    /// What the upload leaves if it is interrupted; `None` if that is nothing.
+    record: Option<RecordedUpload<Version>>,
+    /// A copy of the received bytes; `None` once the upload leaves nothing.
+    content: Option<Content>,
+    /// Number of bytes of earlier uploads that were stored again.
+    stored: usize,
+    /// Whether there was no room for more bytes.
+    is_full: bool,
+    /// Whether the inner upload has done what precedes its first byte.
+    is_prepared: bool,
+    /// Whether the upload loses no file that was stored since.
+    is_checked: bool,
+}
+
+impl PartialsUpload {
+    fn inner(&mut self) -> Result<&mut Box<dyn Upload>, StorageError> {
+        self.inner.as_mut().ok_or_else(|| Kind::Io.into())
+    }
+
+    /// Stores bytes of earlier uploads again. Returns whether all are stored.
+    fn store_again(&mut self) -> Result<bool, StorageError> {
+        let former = self.record.as_ref().map_or(0, RecordedUpload::former);
+        let kept = self.content.as_ref().and_then(|content| content.bytes.get(self.stored..former));
+        let (Some(kept @ [_, ..]), Some(inner)) = (kept, &mut self.inner) else { return Ok(true) };
+        if !inner.ready()? {
+            return Ok(false);
+        }
+        match inner.write(kept.get(..STEP).unwrap_or(kept)) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+            Ok(count) => self.stored += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(self.stored == former)
+    }
+
+    fn store_all_again(&mut self) -> Result<(), StorageError> {
+        while !self.store_again()? {}
+        Ok(())
+    }
+
+    /// Adds received bytes to the kept ones, as many as there is room for.
+    fn keep(&mut self, bytes: &[u8]) {
+        let keeps = self.record.as_ref().is_some_and(|record| record.keeps);
+        let Some(content) = self.content.as_mut().filter(|_| keeps && !self.is_full) else {
+            return;
+        };
+        while content.add(bytes).is_err() {
+            if !self.partials.records().drop_oldest() {
+                self.is_full = true;
+                let free = usize::try_from(self.partials.room.free()).unwrap_or(usize::MAX);
+                // If another upload takes the room at this moment, fewer bytes are kept.
+                let _ = content.add(bytes.get(..free).unwrap_or_default());
+                return;
+            }
+        }
+    }
+
+    /// Does what must precede the publication.
+    fn check(&mut self) -> Result<(), StorageError> {
+        self.store_all_again()?;
+        if let Some(record) = self.record.as_ref().filter(|_| !self.is_checked) {
+            record.check_loss(|| self.partials.version(&self.path))?;
+        }
+        self.is_checked = true;
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Result<(), StorageError> {
+        if let Err(error) = self.check() {
+            self.end_inner(StreamEnd::Failed);
+            return Err(error);
+        }
+        self.inner.take().ok_or(Kind::Io)?.commit()
+    }
+
+    fn end_inner(&mut self, end: StreamEnd) {
+        if let Some(inner) = self.inner.take() {
+            inner.abort(end);
+        }
+    }
+
+    fn cut(&mut self, end: StreamEnd) {
+        self.end_inner(end);
+        if let Some(record) = &self.record {
+            record.cut(&mut self.content, end);
+        }
+    }
+}
+
+impl io::Write for PartialsUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.store_all_again()?;
+        let count = self.inner()?.write(bytes)?;
+        self.keep(bytes.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.store_all_again()?;
+        self.inner()?.flush()
+    }
+}
+
+impl Upload for PartialsUpload {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        self.is_prepared = self.is_prepared || self.inner()?.prepare()?;
+        Ok(self.is_prepared && self.store_again()?)
+    }
+
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        self.inner()?.ready()
+    }
+
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        self.check()?;
+        self.inner()?.prepare_commit()
+    }
+
+    fn published_size(&self) -> Option<u64> {
+        self.inner.as_ref().and_then(|upload| upload.published_size())
+    }
+
+    fn inode(&self) -> Option<u64> {
+        self.inner.as_ref().and_then(|upload| upload.inode())
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        let published = self.publish();
+        if is_made(&published) {
+            self.content = None;
+            self.partials.records().changed(&self.path);
+        } else {
+            self.cut(StreamEnd::Failed);
+        }
+        published
+    }
+
+    fn abort(mut self: Box<Self>, end: StreamEnd) {
+        self.cut(end);
+    }
+}
+
+impl Drop for PartialsUpload {
+    fn drop(&mut self) {
+        self.end_inner(StreamEnd::Cut);
+        if let Some(record) = self.record.take() {
+            self.partials.records().end(record, self.content.take());
+        }
+    }
+}

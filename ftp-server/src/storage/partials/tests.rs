@@ -1,0 +1,214 @@
+//! Kept bytes above storages that keep none.
+
+use std::io::Write as _;
+
+use super::*;
+use crate::command::unfinished::tests::check_all;
+use crate::storage::{Fault, FaultStorage, MemoryStorage, StorageCall};
+use crate::testing::{racing, storage_contract};
+
+/// Files that are stored in one step when an upload is complete, by a storage that knows nothing of
+/// unfinished uploads. Only the size and the time tell two contents of a file apart.
+#[derive(Clone)]
+struct OneStep(MemoryStorage);
+
+impl Storage for OneStep {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.0.stat(path, ask).map(|found| found.identity(0, 0))
+    }
+
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.0.list(path, ask)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.0.read(path)
+    }
+
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        keep: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        assert_eq!((keep, matches!(mode, WriteMode::Resume(_))), (Keep::Shared, false));
+        self.0.write(path, mode, keep)?.abort(StreamEnd::Refused);
+        let (files, path) = (self.0.clone(), path.clone());
+        Ok(<dyn Upload>::in_memory(Vec::new(), move |bytes| {
+            let mut upload = files.write(&path, mode, Keep::Shared)?;
+            upload.write_all(&bytes)?;
+            upload.commit()
+        }))
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.0.remove(path)
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.0.rmdir(path)
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.0.mkdir(path)
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        self.0.rename(from, to, replace)
+    }
+}
+
+fn one_step() -> Partials {
+    Partials::new(OneStep(MemoryStorage::new()))
+}
+
+fn begin(storage: &Partials, name: &str, mode: WriteMode) -> Box<dyn Upload> {
+    storage.write(&name.into(), mode, Keep::Bytes(b"ann")).unwrap()
+}
+
+fn cut(storage: &Partials, name: &str, bytes: &[u8]) {
+    begin(storage, name, WriteMode::Replace).write_all(bytes).unwrap();
+}
+
+/// Returns the number of bytes that are kept for the user `ann`.
+fn kept(storage: &Partials, name: &str) -> Option<u64> {
+    storage.unfinished(&name.into(), Some(b"ann")).unwrap().map(|found| found.kept)
+}
+
+#[test]
+fn every_sequence_of_commands_ends_as_promised_above_other_storages_fs_15() {
+    let length = if std::env::var_os("FTP_LARGE").is_some() { 4 } else { 3 };
+    check_all(length, one_step);
+    check_all(length, || Partials::new(MemoryStorage::new()));
+}
+
+#[test]
+fn partials_keep_the_promises_of_a_storage() {
+    storage_contract(1..=200, || (one_step(), ())).unwrap();
+    storage_contract(1..=200, || (Partials::new(MemoryStorage::new()), ())).unwrap();
+    racing(&one_step(), 4).unwrap();
+    racing(&Partials::new(MemoryStorage::new()), 4).unwrap();
+}
+
+#[test]
+fn the_oldest_bytes_make_room_and_of_a_longer_upload_the_beginning_is_kept_fs_15() {
+    let storage = one_step().max_bytes(10);
+    let all_kept = || ["/a", "/b", "/c"].map(|name| kept(&storage, name));
+    cut(&storage, "/a", b"01234");
+    cut(&storage, "/b", b"01234");
+    assert_eq!(all_kept(), [Some(5), Some(5), None]);
+    // The record stays: without it, the client would take the old file for its own.
+    cut(&storage, "/c", b"0");
+    assert_eq!(all_kept(), [Some(0), Some(5), Some(1)]);
+    let mut upload = begin(&storage, "/c", WriteMode::Create);
+    for bytes in [&b"01234567"[..], b"89xy", b"z"] {
+        upload.write_all(bytes).unwrap();
+    }
+    upload.abort(StreamEnd::Cut);
+    assert_eq!(all_kept(), [Some(0), Some(0), Some(10)]);
+    let mut upload = begin(&storage, "/c", WriteMode::Resume(9));
+    upload.write_all(b"9xyz").unwrap();
+    // There is no room besides a running upload.
+    cut(&storage, "/a", b"01234");
+    upload.commit().unwrap();
+    assert_eq!(all_kept(), [Some(0), Some(0), None]);
+    assert_eq!(storage.stat(&"/c".into(), Ask::Facts).unwrap().size, 13);
+    assert_eq!(storage.room.free(), 10);
+}
+
+#[test]
+fn changes_behind_the_back_of_the_layer_end_a_record_fs_15() {
+    let files = MemoryStorage::new();
+    let storage = Partials::new(OneStep(files.clone()));
+    for change in ["put", "remove", "put"] {
+        cut(&storage, "/a", b"01234");
+        assert_eq!(kept(&storage, "/a"), Some(5));
+        match change {
+            "put" => files.put("/a", "another").unwrap(),
+            _ => files.remove(&"/a".into()).unwrap(),
+        }
+        assert_eq!(kept(&storage, "/a"), None);
+        let resumed = storage.write(&"/a".into(), WriteMode::Resume(2), Keep::Bytes(b"ann"));
+        assert_eq!(resumed.err().map(|error| error.kind), Some(Kind::BadRestart));
+    }
+}
+
+#[test]
+fn a_resumed_upload_replaces_no_file_that_was_stored_since_fs_15() {
+    let storage = one_step();
+    let store = |bytes: &[u8]| {
+        let mut upload = begin(&storage, "/a", WriteMode::Replace);
+        upload.write_all(bytes).unwrap();
+        upload.commit().unwrap();
+    };
+    // Neither the size nor the time shows that the file is another one.
+    for old in [None, Some(b"old")] {
+        if let Some(old) = old {
+            store(old);
+        }
+        cut(&storage, "/a", b"01234");
+        let mut resumed = begin(&storage, "/a", WriteMode::Resume(4));
+        store(b"new");
+        resumed.write_all(b"4").unwrap();
+        assert_eq!(resumed.commit().unwrap_err().kind, Kind::Exists);
+        assert_eq!(kept(&storage, "/a"), None);
+        let mut content = String::new();
+        io::Read::read_to_string(&mut storage.read(&"/a".into()).unwrap(), &mut content).unwrap();
+        assert_eq!(content, "new");
+        storage.remove(&"/a".into()).unwrap();
+    }
+}
+
+#[test]
+fn kept_bytes_are_stored_again_in_steps_whatever_the_storage_does_fs_15() {
+    let files = MemoryStorage::new();
+    let faulty = FaultStorage::new(files.clone())
+        .at(StorageCall::UploadPrepare, 1, Fault::NotYet)
+        .every(StorageCall::UploadReady, 2, Fault::NotYet)
+        .every(StorageCall::UploadWrite, 3, Fault::Interrupt)
+        .from(StorageCall::UploadWrite, 2, Fault::Short(2));
+    let storage = Partials::new(faulty.clone());
+    for prepares in [true, false] {
+        cut(&storage, "/a", b"0123456789");
+        let mut upload = begin(&storage, "/a", WriteMode::Resume(9));
+        while prepares && !upload.prepare().unwrap() {}
+        upload.write_all(b"x").unwrap();
+        upload.flush().unwrap();
+        while !upload.prepare_commit().unwrap() {}
+        upload.commit().unwrap();
+        assert_eq!(files.get("/a").unwrap(), b"012345678x");
+    }
+    // After an error of the storage, the bytes of the first attempt stay.
+    let full =
+        FaultStorage::new(files).from(StorageCall::UploadWrite, 2, Fault::Fail(Kind::OverQuota));
+    let storage = Partials::new(full);
+    cut(&storage, "/b", b"0123456789");
+    let mut upload = begin(&storage, "/b", WriteMode::Resume(9));
+    assert_eq!(StorageError::from(upload.write_all(b"x").unwrap_err()).kind, Kind::OverQuota);
+    upload.abort(StreamEnd::Failed);
+    assert_eq!(kept(&storage, "/b"), Some(9));
+}
+
+#[test]
+fn a_record_follows_its_upload_into_a_renamed_directory_fs_15() {
+    for storage in [&one_step() as &dyn Storage, &MemoryStorage::new()] {
+        let kept = |name: &str| {
+            storage.unfinished(&name.into(), Some(b"ann")).unwrap().map(|found| found.kept)
+        };
+        storage.mkdir(&"/d".into()).unwrap();
+        let mut upload =
+            storage.write(&"/d/a".into(), WriteMode::Create, Keep::Bytes(b"ann")).unwrap();
+        upload.write_all(b"01234").unwrap();
+        assert_eq!(storage.rmdir(&"/d".into()).unwrap_err().kind, Kind::Busy);
+        storage.rename(&"/d".into(), &"/e".into(), false).unwrap();
+        upload.abort(StreamEnd::Cut);
+        assert_eq!((kept("/d/a"), kept("/e/a")), (None, Some(5)));
+        storage.rmdir(&"/e".into()).unwrap();
+        assert_eq!(kept("/e/a"), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! The records of unfinished uploads in memory, by user and path.
+
+use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::room::Content;
+use super::unfinished::{Overtaken, REMEMBERED, RunningUploads, below};
+use super::{
+    Keep, StorageError, StorageErrorKind as Kind, StreamEnd, Unfinished, VirtualPath, WriteMode,
+};
+use crate::limits;
+
+/// The name of a user (empty for shared logins), and a path.
+type UserPath = (Vec<u8>, Vec<u8>);
+
+/// The unfinished uploads of a storage, and the kept bytes. Two different contents of a file have
+/// two different versions `V`.
+#[derive(Debug)]
+pub(crate) struct MemoryRecords<V> {
+    kept: BTreeMap<UserPath, KeptUpload<V>>,
+    /// The running uploads, by their paths.
+    running: RunningUploads<Vec<u8>>,
+    /// The number of the latest record.
+    latest: u64,
+}
+
+/// The record of an interrupted upload.
+#[derive(Debug)]
+struct KeptUpload<V> {
+    content: Content,
+    /// The version of the file that the upload was going to replace; `None` if there was none.
+    old: Option<V>,
+    number: u64,
+    ended: Instant,
+    when: i64,
+}
+
+/// A running upload that leaves a record if it does not end with success.
+#[derive(Debug)]
+pub(crate) struct RecordedUpload<V> {
+    user: Vec<u8>,
+    /// Whether the received bytes are kept.
+    pub(crate) keeps: bool,
+    /// The number of bytes of earlier uploads with which this one goes on; `None` if it begins at
+    /// byte 0.
+    former: Option<usize>,
+    /// The version of the file to be replaced; `None` if there was none.
+    old: Option<V>,
+    overtaken: Overtaken,
+}
+
+impl<V> Default for MemoryRecords<V> {
+    fn default() -> Self {
+        Self { kept: BTreeMap::new(), running: RunningUploads::new(), latest: 0 }
+    }
+}
+
+impl<V: PartialEq> MemoryRecords<V> {
+    /// Begins an upload. `old` is the version of the file at `path`. Returns what the upload leaves
+    /// if it is interrupted; `None` if that is nothing. If it resumes an earlier upload, `content`
+    /// gets the bytes of that one.
+    pub(crate) fn begin(
+        &mut self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        keep: Keep<'_>,
+        old: Option<V>,
+        content: &mut Content,
+    ) -> Result<Option<RecordedUpload<V>>, StorageError> {
+        let user = keep.user();
+        let key = user_path(user, path);
+        let (former, is_first) = match mode {
+            // The bytes of an earlier upload cannot be resumed after this one.
+            WriteMode::Create | WriteMode::Replace => (None, self.kept.remove(&key).is_none()),
+            WriteMode::Resume(from) => {
+                let found = self.unfinished(path, user, old.as_ref());
+                if found.is_some_and(|found| found.is_running) {
+                    return Err(Kind::Busy.into());
+                }
+                let kept = found.filter(|found| found.kept >= from);
+                let kept = kept.and_then(|_| self.kept.remove(&key)).ok_or(Kind::BadRestart)?;
+                *content = kept.content;
+                content.truncate(usize::try_from(from).unwrap_or(usize::MAX));
+                (Some(content.bytes.len()), false)
+            }
+            WriteMode::From(_) | WriteMode::Append => return Ok(None),
+        };
+        let overtaken = self.running.begin(user, path.as_bytes().to_vec(), is_first);
+        let (user, _) = key;
+        Ok(Some(RecordedUpload { user, keeps: keep.has_bytes(), former, old, overtaken }))
+    }
+
+    /// Ends an upload. Leaves its record, unless it was overtaken or `content` is `None`.
+    pub(crate) fn end(&mut self, upload: RecordedUpload<V>, content: Option<Content>) {
+        let RecordedUpload { user, keeps, old, overtaken, .. } = upload;
+        let path = self.running.end(&overtaken);
+        let content = content.filter(|_| !overtaken.get());
+        let (Some(path), Some(mut content)) = (path, content) else { return };
+        if !keeps {
+            content.truncate(0);
+        }
+        self.latest += 1;
+        let (ended, when) = (Instant::now(), now());
+        let kept = KeptUpload { content, old, number: self.latest, ended, when };
+        self.kept.insert((user.clone(), path), kept);
+        let of_user = |key: &UserPath| key.0 == user;
+        if self.kept.keys().filter(|key| of_user(key)).count() > limits::PARTIAL_FILES
+            && let Some(key) = self.oldest(|key, _| of_user(key))
+        {
+            self.kept.remove(&key);
+        }
+    }
+
+    /// Records that the object at `path` was stored, renamed or removed: no unfinished upload to it
+    /// can be resumed.
+    pub(crate) fn changed(&mut self, path: &VirtualPath) {
+        let path = path.as_bytes().to_vec();
+        self.running.changed(&path);
+        self.kept.retain(|key, _| key.1 != path);
+    }
+
+    /// Records that an object was renamed. The unfinished uploads below a directory move with it.
+    pub(crate) fn renamed(&mut self, from: &VirtualPath, to: &VirtualPath) {
+        for ((user, path), kept) in self.take_below(from) {
+            let rest = below(&path, from.as_bytes()).unwrap_or_default();
+            self.kept.insert((user, [to.as_bytes(), rest].concat()), kept);
+        }
+        self.running.moved(from.as_bytes(), to.as_bytes());
+        self.changed(from);
+        self.changed(to);
+    }
+
+    /// Records that a directory was removed.
+    pub(crate) fn removed_directory(&mut self, path: &VirtualPath) {
+        self.take_below(path);
+    }
+
+    fn take_below(&mut self, directory: &VirtualPath) -> BTreeMap<UserPath, KeptUpload<V>> {
+        let is_below = |(_, path): &UserPath| below(path, directory.as_bytes()).is_some();
+        let all = std::mem::take(&mut self.kept);
+        let (taken, left) = all.into_iter().partition(|(key, _)| is_below(key));
+        self.kept = left;
+        taken
+    }
+
+    /// Returns whether an upload to a path below this directory is running.
+    pub(crate) fn is_running_below(&self, directory: &VirtualPath) -> bool {
+        self.running.has_below(directory.as_bytes())
+    }
+
+    /// Returns whether there may be a record of a user's upload to a path.
+    pub(crate) fn may_have(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
+        let key = user_path(user, path);
+        self.kept.contains_key(&key) || self.running.has(user, &key.1)
+    }
+
+    /// Returns a user's unfinished upload to a path; `None` if there is none. `now` is the version
+    /// of the file at `path`. Drops the records of all users that are too old.
+    pub(crate) fn unfinished(
+        &mut self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+        now: Option<&V>,
+    ) -> Option<Unfinished> {
+        let key = user_path(user, path);
+        if self.running.has(user, &key.1) {
+            return Some(Unfinished { is_running: true, ..Unfinished::default() });
+        }
+        self.kept.retain(|_, kept| kept.ended.elapsed() < REMEMBERED);
+        let kept = self.kept.get(&key).filter(|kept| kept.old.as_ref() == now)?;
+        let (number, when) = (kept.number, kept.when);
+        Some(Unfinished { kept: kept.content.bytes.len() as u64, number, when, is_running: false })
+    }
+
+    /// As [`unfinished`](Self::unfinished), and discards the record. The user's running uploads to
+    /// `path` leave none any more.
+    pub(crate) fn forget(
+        &mut self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+        now: Option<&V>,
+    ) -> Option<Unfinished> {
+        let found = self.unfinished(path, user, now);
+        let key = user_path(user, path);
+        self.running.forget(user, &key.1);
+        self.kept.remove(&key);
+        found
+    }
+
+    fn oldest(&self, is_one: impl Fn(&UserPath, &KeptUpload<V>) -> bool) -> Option<UserPath> {
+        let kept = self.kept.iter().filter(|(key, kept)| is_one(key, kept));
+        kept.min_by_key(|(_, kept)| kept.ended).map(|(key, _)| key.clone())
+    }
+
+    /// Drops the oldest kept bytes. Their record stays, so that the client is told to send the file
+    /// from the start. Returns `false` if no bytes are kept.
+    pub(crate) fn drop_oldest(&mut self) -> bool {
+        let oldest = self.oldest(|_, kept| !kept.content.bytes.is_empty());
+        let oldest = oldest.and_then(|key| self.kept.get_mut(&key));
+        oldest.map(|kept| kept.content.truncate(0)).is_some()
+    }
+}
+
+impl<V: PartialEq> RecordedUpload<V> {
+    /// Returns the number of bytes of earlier uploads with which this one goes on.
+    pub(crate) fn former(&self) -> usize {
+        self.former.unwrap_or(0)
+    }
+
+    /// Returns `Exists` if an upload that resumes an earlier one would replace a file that was
+    /// stored since. `now` returns the version of the file.
+    pub(crate) fn check_loss(
+        &self,
+        now: impl FnOnce() -> Result<Option<V>, StorageError>,
+    ) -> Result<(), StorageError> {
+        if self.former.is_none() {
+            return Ok(());
+        }
+        match now()? {
+            now @ Some(_) if self.overtaken.is_changed() || now != self.old => {
+                Err(Kind::Exists.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Drops the bytes that an upload that ended like this does not leave.
+    pub(crate) fn cut(&self, content: &mut Option<Content>, end: StreamEnd) {
+        match content {
+            _ if self.overtaken.leaves_nothing(end) => *content = None,
+            Some(content) if end != StreamEnd::Cut => content.truncate(self.former()),
+            _ => {}
+        }
+    }
+}
+
+fn user_path(user: Option<&[u8]>, path: &VirtualPath) -> UserPath {
+    (user.unwrap_or_default().to_vec(), path.as_bytes().to_vec())
+}
+
+/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
+pub(crate) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
