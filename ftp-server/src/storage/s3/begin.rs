@@ -26,6 +26,7 @@ impl S3Storage {
         let store = &self.inner;
         let note_key = self.keys.note(&key, user.unwrap_or_default());
         let leaves_record = !matches!(mode, WriteMode::Append | WriteMode::From(_));
+        let watch = (mode != WriteMode::Replace).then(|| store.rivals.watch(&key));
         let find_old = || self.old(path, &key, mode);
         let (old, found) = match leaves_record && self.keeps(user) {
             true => work::both(find_old, || partial::find(store, &note_key))?,
@@ -75,7 +76,7 @@ impl S3Storage {
         });
         let (id, store) = (Inner::unique()?, Arc::clone(store));
         let begun = Begun { store, key, id, multipart: None, record, lease: None };
-        let upload = S3Upload::new(begun, Publishing { condition, refusal });
+        let upload = S3Upload::new(begun, Publishing { condition, watch, refusal });
         Ok(Box::new(match (resumed, old) {
             (Some(resumed), _) => upload.resumed(resumed),
             (None, Some(old)) if copied > 0 => upload.after(Copying::new(old.tag, copied)),

@@ -11,6 +11,7 @@ use super::names::Addresses;
 use super::pages::{Listed, Pages};
 use super::partial::Lease;
 use super::pool::Pool;
+use super::rivals::Rivals;
 use crate::lock::unpoisoned;
 use crate::net::random;
 use crate::storage::unfinished::RunningUploads;
@@ -39,6 +40,8 @@ pub(super) struct Inner {
     pub(super) leases: Mutex<Vec<Weak<Lease>>>,
     /// The uploads of this process that leave a record, by their keys.
     pub(super) running: RunningUploads<Vec<u8>>,
+    /// Sessions of this process that publish under the same key.
+    pub(super) rivals: Rivals,
     /// Directories that were found, with the time of each check.
     pub(super) seen: Mutex<HashMap<String, Instant>>,
     /// Directories with objects without a path, which were logged.

@@ -24,6 +24,7 @@ mod probe;
 mod proof;
 mod record;
 mod rename;
+mod rivals;
 mod sign;
 mod source;
 mod store;
@@ -69,9 +70,10 @@ use super::{
 /// stays. Files larger than one [part](S3StoreBuilder::part_size) are stored in parts while they
 /// arrive.
 ///
-/// - [`WriteMode::Create`] fails if another session has created the file first. This is reliable if
-///   the store supports conditional requests (see [`S3Store::probe`]). For files of several parts,
-///   many stores let both sessions succeed if they finish at the same moment.
+/// - [`WriteMode::Create`] fails if another session has created the file first: always among the
+///   sessions of one server, and between servers if the store supports conditional requests (see
+///   [`S3Store::probe`]). For files of several parts, many stores let two servers succeed if they
+///   finish at the same moment.
 /// - [`WriteMode::Append`] and [`WriteMode::From`] copy the old bytes to a new object, because
 ///   objects cannot grow. The store itself copies 5 MiB or more; the server copies smaller amounts.
 ///   Both modes fail with `Busy` if the object changes in the meantime.

@@ -38,6 +38,7 @@ impl S3Storage {
         if to.is_at_or_below(from) {
             return Err(Kind::Denied.into());
         }
+        let watch = (!replace).then(|| self.inner.rivals.watch(&to_key));
         let target = self.inner.client.head(&to_key)?;
         let mut failed = None;
         match (&target, replace) {
@@ -58,6 +59,9 @@ impl S3Storage {
             Some(source) => {
                 let condition = if replace { Condition::None } else { Condition::New };
                 let keys = (&*from_key, &*to_key);
+                if !self.inner.rivals.begin(&to_key, watch.as_ref()) {
+                    return Err(Kind::Exists.into());
+                }
                 move_file(&self.inner, keys, &source, &condition, &Inner::unique()?).map(drop)
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),

@@ -18,6 +18,7 @@ use super::partial;
 use super::platform::Platform;
 use super::pool::Pool;
 use super::probe::{self, S3Features};
+use super::rivals::Rivals;
 use super::sign::Credentials;
 use super::web_identity::{self, Issuer, KeySource, WebIdentity};
 use crate::lock::unpoisoned;
@@ -375,6 +376,7 @@ impl S3StoreBuilder {
             checksums: self.checksums,
             leases: Mutex::default(),
             running: RunningUploads::new(),
+            rivals: Rivals::default(),
             seen: Mutex::default(),
             told: Mutex::default(),
         });

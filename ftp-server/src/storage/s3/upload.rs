@@ -19,6 +19,7 @@ use super::multipart::{Multipart, PARTS, Part};
 use super::objects::{Condition, ID};
 use super::partial::{self, Lease, Note};
 use super::record::Record;
+use super::rivals::Watch;
 use super::work::{Job, STEP};
 use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Upload};
 
@@ -114,8 +115,11 @@ pub(super) struct Sent {
 }
 
 /// The conditions under which a file is published.
+#[derive(Clone)]
 pub(super) struct Publishing {
     pub(super) condition: Condition,
+    /// Whether another session has published since; `None` if there is no condition.
+    pub(super) watch: Option<Watch>,
     /// The error if the condition is not met.
     pub(super) refusal: Kind,
 }
@@ -273,10 +277,9 @@ impl S3Upload {
             Some(_) => parts.iter().map(|part| part.size).sum(),
             None => buffer.bytes().len() as u64,
         };
-        let Publishing { condition, refusal } = &self.publishing;
-        let (condition, refusal) = (condition.clone(), *refusal);
+        let publishing = self.publishing.clone();
         self.committing =
-            Some(Job::begin(move || publish(&begun, &parts, buffer.bytes(), &condition, refusal))?);
+            Some(Job::begin(move || publish(&begun, &parts, buffer.bytes(), &publishing))?);
         Ok(())
     }
 
@@ -347,18 +350,20 @@ fn publish(
     begun: &Begun,
     parts: &[Part],
     bytes: &[u8],
-    condition: &Condition,
-    refusal: Kind,
+    Publishing { condition, watch, refusal }: &Publishing,
 ) -> Result<(), StorageError> {
     let Begun { store, key, id, multipart, lease, .. } = begun;
     begun.prove()?;
+    if !store.rivals.begin(key, watch.as_ref()) {
+        return Err((*refusal).into());
+    }
     let published = match multipart {
         Some(multipart) => store.client.complete(multipart, parts, condition, id),
         None => store.client.put(key, bytes, condition, id, store.checksums),
     };
     match published {
         Ok(_) => {}
-        Err(error) if error.is_precondition() => return Err(refusal.into()),
+        Err(error) if error.is_precondition() => return Err((*refusal).into()),
         Err(error) if error.is_missing() => return Err(Kind::Busy.into()),
         Err(error) => return Err(error.into()),
     }

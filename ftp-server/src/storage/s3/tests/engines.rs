@@ -191,8 +191,9 @@ fn garage_supports_the_storage_contract_with_a_killed_node() {
     works(&engine);
     let features = S3Store { inner: storage.inner }.probe().unwrap();
     let missing = features.missing();
-    let [writes, completion, rule] = missing[..] else { panic!("{missing:?}") };
+    let [writes, completion, removal, rule] = missing[..] else { panic!("{missing:?}") };
     assert!(writes.starts_with("conditional writes"), "{missing:?}");
     assert!(completion.starts_with("conditional CompleteMultipartUpload"), "{missing:?}");
+    assert!(removal.starts_with("conditional DeleteObject"), "{missing:?}");
     assert!(rule.starts_with("a lifecycle rule"), "{missing:?}");
 }

@@ -17,6 +17,36 @@ fn s3_storage_behaves_like_memory_storage_fs_15_fs_16_cm_107_cm_108() {
 }
 
 #[test]
+fn sessions_of_one_server_do_not_race_even_if_the_store_ignores_conditions() {
+    let careless = || {
+        let fake = Fake::start();
+        fake.ignore_conditions(true);
+        fake
+    };
+    for _ in 0..3 {
+        racing(&on(&careless()), 4).unwrap();
+    }
+    let fake = careless();
+    let storage = on(&fake);
+    put(&storage, "f", WriteMode::Create, b"old").unwrap();
+    let begin = |mode, bytes: &[u8]| {
+        let mut upload = storage.write(&path("f"), mode, Keep::Shared).unwrap();
+        upload.write_all(bytes).unwrap();
+        upload
+    };
+    // Of two that append to the same object, one would lose its bytes.
+    let (one, other) = (begin(WriteMode::Append, b" one"), begin(WriteMode::Append, b" other"));
+    one.commit().unwrap();
+    assert_eq!(kind(other.commit()), Some(Kind::Busy));
+    assert_eq!(read(&storage, "f").unwrap(), b"old one");
+    let (appended, replaced) = (begin(WriteMode::Append, b"!"), begin(WriteMode::Replace, b"new"));
+    replaced.commit().unwrap();
+    assert_eq!(kind(appended.commit()), Some(Kind::Busy));
+    put(&storage, "f", WriteMode::Append, b"er").unwrap();
+    assert_eq!(read(&storage, "f").unwrap(), b"newer");
+}
+
+#[test]
 fn files_of_all_sizes_are_stored_and_read_whole() {
     let fake = Fake::start();
     let storage = on(&fake);
