@@ -8,11 +8,12 @@ import subprocess
 import time
 from typing import Callable, Optional
 
+import machines
 import peers
 import programs
 import worlds
 from findings import Findings, say
-from place import Place
+from place import Place, Unavailable
 from proxy import Plan, Proxy, reset
 
 # Seconds for each timeout of our client, for a whole run, and for the server to notice an event.
@@ -24,24 +25,26 @@ COST = 4096
 
 
 class Scene:
-    """Our program, a directory for local files, and a random generator."""
+    """Our program, the machines of its server and its client, a directory for local files, and a random generator."""
 
-    def __init__(self, program: str, place: Place, chance: random.Random) -> None:
-        self.program, self.local, self.random = program, place.local, chance
+    def __init__(self, program: str, place: Place, chance: random.Random, stands: machines.Machines) -> None:
+        self.program, self.local, self.random, self.machines = program, place.local, chance, stands
+        self.server_on, self.client_on = stands.draw(chance, "server"), stands.draw(chance, "client")
         self.password = f"secret-{chance.getrandbits(48):x}"
 
     def ours(self, *settings: str) -> peers.Server:
-        return peers.Server(peers.ours(self.program, self.password, *settings), tls=False)
+        return peers.Server(peers.ours(self.program, self.password, *settings, prefix=self.server_on.prefix), tls=False)
 
     def client(
         self, server: peers.Server, *words: str, proxy: Optional[Proxy] = None, given: bytes = b""
     ) -> tuple[int, bytes]:
         """Runs our client with an input, and with the server's URL for `{url}`. Returns its exit status and its output."""
-        port = proxy.port if proxy else server.port
+        host, port = (proxy.host, proxy.port) if proxy else (server.host, server.port)
         limits = [f"--{name}-timeout={TIMEOUT}" for name in ("connect", "reply", "stall", "final")]
-        words = tuple(word.replace("{url}", f"ftp://127.0.0.1:{port}") for word in words)
+        words = tuple(word.replace("{url}", f"ftp://{host}:{port}") for word in words)
         login = ["-u", server.user, "--no-netrc", *limits]
-        command = [self.program, words[0], *(login if words[0] != "fxp" else ["--no-netrc"]), *words[1:]]
+        options = login if words[0] != "fxp" else ["--no-netrc"]
+        command = [*self.client_on.prefix, self.program, words[0], *options, *words[1:]]
         environment = {"FTP_PASSWORD": server.password, "HOME": str(self.local)}
         ended = programs.run(command, LONGEST, environment, self.local, given)
         if ended.evidence:
@@ -386,16 +389,30 @@ ALL: list[Callable[[Scene], Optional[str]]] = [
 ]  # fmt: skip
 
 
-def check_all(program: str, place: Place, chance: random.Random, findings: Findings) -> None:
-    """Tests each promise once."""
-    for promise in ALL:
+def check_worlds(program: str, place: Place, seed: int, stops: bool, names: list[str]) -> Findings:
+    """Tests the promises with these names once; by default those of worlds that are not tame."""
+    unknown = set(names) - {promise.__name__ for promise in ALL}
+    if unknown:
+        raise Unavailable(f"no such promise: {', '.join(sorted(unknown))}")
+    findings, stands = Findings("worlds", stops), machines.Machines()
+    check_all(program, place, random.Random(f"{seed}/worlds"), stands, findings, names or [one.__name__ for one in worlds.ALL])
+    stands.check(findings)
+    return findings
+
+
+def check_all(
+    program: str, place: Place, chance: random.Random, stands: machines.Machines, findings: Findings, names: list[str] = ()
+) -> None:
+    """Tests each promise once, or those with these names."""
+    for promise in [promise for promise in ALL if not names or promise.__name__ in names]:
         if findings.is_over():
             return
         for again in range(TRIES, 0, -1):
             clean(place.local)
             begin = time.monotonic()
+            scene = Scene(program, place, chance, stands)
             try:
-                problem = promise(Scene(program, place, chance))
+                problem = promise(scene)
             except OSError as error:
                 problem = f"{type(error).__name__}: {error}"
             paused = programs.WITNESS.paused(begin)
@@ -404,8 +421,10 @@ def check_all(program: str, place: Place, chance: random.Random, findings: Findi
             why = f"the machine stood still for {paused:.1f} s"
             findings.excuse("pause", f"{promise.__name__} is repeated: {problem}; {why}")
         findings.count(promise.__name__)
+        where = f"client on {scene.client_on.name}, server on {scene.server_on.name}"
+        say(f"{promise.__name__}: {time.monotonic() - begin:.1f} s, {where}")
         if problem:
-            findings.add(f"{promise.__name__}: {problem}")
+            findings.add(f"{promise.__name__}: {problem}; {where}")
     clean(place.local)
 
 
