@@ -1,5 +1,6 @@
 """Promises that random runs rarely test: a function for each, with random contents and offsets."""
 
+import itertools
 import os
 import pathlib
 import random
@@ -9,6 +10,7 @@ import time
 from typing import Callable, Optional
 
 import machines
+import odd_hosts
 import peers
 import programs
 import worlds
@@ -31,9 +33,15 @@ class Scene:
         self.program, self.local, self.random, self.machines = program, place.local, chance, stands
         self.server_on, self.client_on = stands.draw(chance, "server"), stands.draw(chance, "client")
         self.password = f"secret-{chance.getrandbits(48):x}"
+        # The usual directory for local files. The directory for the servers' files, if they must be on a certain disk.
+        self.home, self.disk, self._servers = self.local, None, itertools.count()
 
     def ours(self, *settings: str) -> peers.Server:
-        return peers.Server(peers.ours(self.program, self.password, *settings, prefix=self.server_on.prefix), tls=False)
+        kind = peers.ours(self.program, self.password, *settings, prefix=self.server_on.prefix)
+        root = self.disk and self.disk / str(next(self._servers)) / "root"
+        if root:
+            root.mkdir(parents=True)
+        return peers.Server(kind, root, tls=False)
 
     def client(
         self, server: peers.Server, *words: str, proxy: Optional[Proxy] = None, given: bytes = b""
@@ -383,9 +391,10 @@ def secrets_stay(scene: Scene) -> Optional[str]:
     return None
 
 
+WORLDS = [*worlds.ALL, *odd_hosts.ALL]
 ALL: list[Callable[[Scene], Optional[str]]] = [
     resume_of_another_file, listing_that_is_not_confirmed, names_with_a_dot, copy_that_cannot_begin,
-    mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, syncs, secrets_stay, *worlds.ALL, deadlines,
+    mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, syncs, secrets_stay, *WORLDS, deadlines,
 ]  # fmt: skip
 
 
@@ -395,7 +404,7 @@ def check_worlds(program: str, place: Place, seed: int, stops: bool, names: list
     if unknown:
         raise Unavailable(f"no such promise: {', '.join(sorted(unknown))}")
     findings, stands = Findings("worlds", stops), machines.Machines()
-    check_all(program, place, random.Random(f"{seed}/worlds"), stands, findings, names or [one.__name__ for one in worlds.ALL])
+    check_all(program, place, random.Random(f"{seed}/worlds"), stands, findings, names or [one.__name__ for one in WORLDS])
     stands.check(findings)
     return findings
 

@@ -37,6 +37,8 @@ VERBS = ("get", "resume", "put", "continue", "list", "rename", "delete", "mirror
 PEER_VERBS = ("get", "put", "rename", "delete")
 # Where the command of our client has the proxy's address.
 PLACE = "{place}"
+# Maximum minutes until all servers start again.
+MINUTES = 6
 # Minimum number of turns of each server.
 TURNS = 3
 # The files of a mirrored tree.
@@ -401,14 +403,15 @@ class Watch:
         turns = itertools.cycle(clients)
         end = time.monotonic() + self.minutes * 60
         while time.monotonic() < end and not self.findings.is_over():
-            # Our server gets half of the time, and our client the other half. Our server is started twice for the
-            # first half, so that even a short run has it on two machines.
+            # Our server gets half of the time, and our client the other half. All servers start again and again, because
+            # each start of ours draws another machine.
+            half = min(self.minutes, MINUTES) * 30
             for _ in range(2):
                 with self.watched(kinds[0]) as eyes:
-                    self.some(lambda: eyes.act_as(next(turns)), self.minutes * 15, end)
+                    self.some(lambda: eyes.act_as(next(turns)), half / 2, end)
             for kind in kinds:
                 with self.watched(kind) as eyes:
-                    self.some(eyes.act, self.minutes * 30 / len(kinds), end)
+                    self.some(eyes.act, half / len(kinds), end)
         self.machines.check(self.findings)
         if not self.minutes:
             return self.findings

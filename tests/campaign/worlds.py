@@ -53,6 +53,16 @@ def tree(scene: "Scene", name: str, files: dict[str, bytes]) -> pathlib.Path:
     return top
 
 
+def remove(top: pathlib.Path) -> None:
+    """Removes a directory. FUSE keeps a hidden name for a removed file as long as a session has it open."""
+    for _ in range(100):
+        shutil.rmtree(top, ignore_errors=True)
+        if not top.exists():
+            return
+        time.sleep(0.05)
+    raise OSError(f"cannot remove {sorted(os.listdir(top))}")
+
+
 def names_that_are_one(scene: "Scene") -> Optional[str]:
     """A move loses no content where the target takes two names for one, and exit 0 means that all are there. A copy
     does not notice names that are cut: it lists nothing again."""
@@ -277,6 +287,25 @@ def upload_that_runs(scene: "Scene") -> Optional[str]:
         return None if session.reply().startswith("226") else "the upload failed"
 
 
+def uploads_that_are_resumed(scene: "Scene") -> Optional[str]:
+    """put -c completes an upload that was cut, with exactly the bytes of its file, whether it is new or replaces another."""
+    with scene.ours() as server:
+        for old in (None, scene.bytes(1_000, 2_000)):
+            content = scene.bytes(200_000, 300_000)
+            up, target = scene.file("up", content), server.root / "f"
+            target.unlink(missing_ok=True)
+            if old:
+                target.write_bytes(old)
+            with Proxy(server.port, Plan("reset", len(content) // 2, 0, b"STOR")) as proxy:
+                code, said = scene.client(server, "put", "-c", str(up), "{url}/f", proxy=proxy)
+            if code == 0 or held(target) not in (old, content):
+                return f"put -c, old {old and len(old)}: exit {code}, {describe(held(target))}: {said!r}"
+            code, said = scene.client(server, "put", "-c", "--retry", "3", "--retry-delay", "1", str(up), "{url}/f")
+            if code or held(target) != content:
+                return f"put -c again, old {old and len(old)}: exit {code}, {describe(held(target))}: {said!r}"
+    return None
+
+
 def resumers(scene: "Scene") -> Optional[str]:
     """Whatever a client goes by when it resumes an upload that was cut: if it reports success, the file is its file."""
     content = scene.bytes(200_000, 300_000)
@@ -345,11 +374,16 @@ def watched_files(scene: "Scene") -> Optional[str]:
         target, ended = server.root / "f", threading.Event()
         versions = [scene.bytes(500_000, 2_000_000) for _ in range(6)]
         target.write_bytes(versions[0])
-        read: list[bytes] = []
+        read: list[Optional[bytes]] = []
 
         def view() -> None:
+            found = None
             while not ended.is_set():
-                found = target.read_bytes()
+                try:
+                    found = target.read_bytes()
+                except FileNotFoundError:
+                    # FUSE gives another name to a file that is open, before it is replaced.
+                    found = found if scene.disk else None
                 if not read or read[-1] != found:
                     read.append(found)
 
@@ -417,5 +451,5 @@ def private_uploads(scene: "Scene") -> Optional[str]:
 ALL: list[Callable[["Scene"], Optional[str]]] = [
     names_that_are_one, another_spelling_is_no_extra, late_replies, input_that_is_read_once, uploads_of_others,
     parts_of_others, deletions_after_a_failure, second_runs, lost_replies, one_story, upload_that_runs, private_uploads, resumers,
-    watched_files, killed_downloads,
+    uploads_that_are_resumed, watched_files, killed_downloads,
 ]  # fmt: skip
