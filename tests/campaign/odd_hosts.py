@@ -57,6 +57,8 @@ def there_and_back(scene: "Scene", server: peers.Server, size: int, names: tuple
                 return f"{words}: exit {code}, {describe(held(here))}: {said!r}"
             if here != server.root / "f":
                 here.unlink()
+        if not names:
+            return None
         files = {name: scene.bytes(0, 5_000) for name in names}
         for path, one in files.items():
             (top / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ def slow_networks(scene: "Scene") -> Optional[str]:
                 return None
             with peers.Server(peers.ours(scene.program, scene.password), tls=False, host=network.host) as server:
                 with network.far():
-                    if problem := there_and_back(scene, server, SMALL, TREE[:1] if rtt > 0.1 else TREE):
+                    if problem := there_and_back(scene, server, SMALL, TREE if rtt < 0.1 else ()):
                         return f"{network.line}: {problem}"
     return None
 
@@ -240,7 +242,7 @@ def zones(scene: "Scene") -> Optional[str]:
     """
     lists = ["MLSD", "MLST"]
     lacks = [lists, [*lists, "MFMT"], [*lists, "MDTM", "MFMT"]]
-    cases = [{"zone": zone, "lacks": one} for zone in scene.random.sample(ZONES, 2) for one in lacks]
+    cases = [{"zone": zone, "lacks": one} for zone in scene.random.sample(ZONES, 1) for one in lacks]
     cases += [{"untimed": True, "lacks": one} for one in ([], lists)] + [{"untimed": True, "zone": ZONES[0], "lacks": lists}]
     days = int(time.time()) - 5 * 86_400
     files = {f"d{number % 2}/f{number}": scene.bytes(10, 5_000) for number in range(4)}

@@ -5,10 +5,12 @@ import os
 import pathlib
 import random
 import re
+import signal
 import subprocess
 import time
 from typing import Callable, Optional
 
+import actors
 import machines
 import odd_hosts
 import peers
@@ -47,18 +49,43 @@ class Scene:
         self, server: peers.Server, *words: str, proxy: Optional[Proxy] = None, given: bytes = b""
     ) -> tuple[int, bytes]:
         """Runs our client with an input, and with the server's URL for `{url}`. Returns its exit status and its output."""
-        host, port = (proxy.host, proxy.port) if proxy else (server.host, server.port)
-        limits = [f"--{name}-timeout={TIMEOUT}" for name in ("connect", "reply", "stall", "final")]
-        words = tuple(word.replace("{url}", f"ftp://{host}:{port}") for word in words)
-        login = ["-u", server.user, "--no-netrc", *limits]
-        options = login if words[0] != "fxp" else ["--no-netrc"]
-        command = [*self.client_on.prefix, self.program, words[0], *options, *words[1:]]
-        environment = {"FTP_PASSWORD": server.password, "HOME": str(self.local)}
+        command, environment = self.command(server, words, proxy)
         ended = programs.run(command, LONGEST, environment, self.local, given)
         if ended.evidence:
             dialogue = "\n".join(proxy.dialogue) if proxy else "no proxy"
             say(f"{words} still ran after {LONGEST:.0f} s:\n{dialogue}\n{ended.evidence}")
         return ended.code, ended.said
+
+    def command(
+        self, server: peers.Server, words: tuple[str, ...], proxy: Optional[Proxy] = None
+    ) -> tuple[list[str], dict[str, str]]:
+        """Returns a command line of our client, and its additions to the environment."""
+        host, port = (proxy.host, proxy.port) if proxy else (server.host, server.port)
+        limits = [f"--{name}-timeout={TIMEOUT}" for name in ("connect", "reply", "stall", "final")]
+        words = tuple(word.replace("{url}", f"ftp://{host}:{port}") for word in words)
+        login = ["-u", server.user, "--no-netrc", *limits]
+        options = login if words[0] != "fxp" else ["--no-netrc"]
+        environment = {"FTP_PASSWORD": server.password, "HOME": str(self.local)}
+        return [*self.client_on.prefix, self.program, words[0], *options, *words[1:]], environment
+
+    def interrupt(self, server: peers.Server, *words: str, after: float) -> None:
+        """Runs our client, and kills it after some seconds."""
+        command, environment = self.command(server, words)
+        self.stop(command, after, signal.SIGKILL, environment)
+
+    def stop(self, command: list[str], after: float, by: int, environment: dict[str, str] = {}) -> None:
+        """Runs a program, and sends it a signal after some seconds."""
+        nothing = subprocess.DEVNULL
+        running = subprocess.Popen(
+            command, env={**os.environ, **environment}, cwd=self.local, stdin=nothing, stdout=nothing, stderr=nothing
+        )
+        try:
+            time.sleep(after)
+            running.send_signal(by)
+            running.wait(LONGEST)
+        finally:
+            running.kill()
+            running.wait()
 
     def bytes(self, least: int = 100_000, most: int = 300_000) -> bytes:
         return self.random.randbytes(self.random.randint(least, most))
@@ -391,7 +418,7 @@ def secrets_stay(scene: Scene) -> Optional[str]:
     return None
 
 
-WORLDS = [*worlds.ALL, *odd_hosts.ALL]
+WORLDS = [*worlds.ALL, *odd_hosts.ALL, *actors.ALL]
 ALL: list[Callable[[Scene], Optional[str]]] = [
     resume_of_another_file, listing_that_is_not_confirmed, names_with_a_dot, copy_that_cannot_begin,
     mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, syncs, secrets_stay, *WORLDS, deadlines,

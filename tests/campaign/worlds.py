@@ -4,7 +4,6 @@ import itertools
 import os
 import pathlib
 import shutil
-import subprocess
 import threading
 import time
 import unicodedata
@@ -412,15 +411,8 @@ def killed_downloads(scene: "Scene") -> Optional[str]:
                 if attempt == 0 or scene.random.random() < 0.4:
                     source.write_bytes(scene.random.randbytes(size))
                     os.utime(source, (now + 10 * attempt,) * 2)
-                words = ["get", "-c", "-u", server.user, "--no-netrc", "--limit-rate", "4M"]
-                command = [scene.program, *words, f"ftp://127.0.0.1:{server.port}/f", str(target)]
-                environment = {**os.environ, "FTP_PASSWORD": server.password, "HOME": str(scene.local)}
-                running = subprocess.Popen(
-                    command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                )
-                time.sleep(scene.random.uniform(0.02, 0.4))
-                running.kill()
-                running.wait()
+                words = ["get", "-c", "--limit-rate", "4M", "{url}/f", str(target)]
+                scene.interrupt(server, *words, after=scene.random.uniform(0.02, 0.4))
             code, said = scene.client(server, "get", "-c", "{url}/f", str(target))
             if code or held(target) != source.read_bytes():
                 return f"after five kills, get -c ends with {code}, and the file is another one: {said!r}"
