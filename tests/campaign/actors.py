@@ -83,7 +83,8 @@ def killed_embedders(scene: "Scene") -> Optional[str]:
     if not program.exists():
         say(f"skipped: killed_embedders: no {program}; run cargo build -p ftp-toolkit-client --examples")
         return None
-    with scene.ours() as server:
+    # Slow enough to be interrupted.
+    with scene.ours("transfer.rate_per_session=4 MiB") as server:
         url = f"ftp://{server.user}:{server.password}@{server.host}:{server.port}"
         tops = {"here": scene.local / "embedded", "there": server.root / "embedded"}
         for action in ("put", "get", "up", "down"):
@@ -102,11 +103,11 @@ def killed_embedders(scene: "Scene") -> Optional[str]:
                         path = source / name
                         path.parent.mkdir(parents=True, exist_ok=True)
                         # Of one size, and seconds apart.
-                        path.write_bytes(scene.random.randbytes(3 << 20))
+                        path.write_bytes(scene.random.randbytes(1 << 20))
                         os.utime(path, (1_700_000_000 + 10 * turn,) * 2)
                         ever[name].add(path.read_bytes())
                 by = scene.random.choice([signal.SIGKILL, signal.SIGINT])
-                scene.stop(words, scene.random.uniform(0.01, 0.15), by)
+                scene.stop(words, scene.random.uniform(0.01, 0.3), by)
                 torn = [name for name in files if held(target / name) not in (None, *ever[name])]
                 if torn:
                     return f"files {action}, ended by {by.name}: {torn} are neither old nor new"
@@ -157,6 +158,12 @@ def uploads_of_several(scene: "Scene") -> Optional[str]:
             elif kind == "user":
                 whom, wanted = other, files[1]
                 up.write_bytes(wanted)
+                session = other.session()
+                session.say("TYPE I")
+                said = session.say("SIZE f")
+                session.close()
+                if not said.startswith("550"):
+                    return f"SIZE tells a user about the upload of another one: {said}"
             elif kind == "edited":
                 # In place, in its first part, and with the old time.
                 before, wanted = up.stat(), b"edited" + files[0][6:]

@@ -6,6 +6,8 @@ the first finding:
 
     Search: soak 1
     Finding: rename .*: done, but found
+
+`Search: watch 0` tests all promises, and `Search: worlds NAME` only that one.
 """
 
 import os
@@ -29,7 +31,7 @@ FOUND = re.compile(r"^FOUND after [0-9.]+ s: (.*)$", re.M)
 
 
 class Search(NamedTuple):
-    """How to search for a fault. With 0 minutes, watch only tests its fixed promises; worlds tests the one that is named."""
+    """How to search for a fault: for some minutes, or, with worlds, by the promise with this name."""
 
     part: str
     minutes: float = 0
@@ -59,10 +61,11 @@ def ran(words: list[str], **options) -> subprocess.CompletedProcess:
 
 
 def build(top: str) -> str:
-    """Builds the program of a copy of the sources, and returns its path."""
+    """Builds the program of a copy of the sources, with an example that embeds the client, and returns its path."""
     target = TOP / "target/planted"
     cargo = os.environ.get("CARGO", "cargo")
-    command = [cargo, "build", "--quiet", "--locked", "-p", "ftp-cli", "--manifest-path", f"{top}/Cargo.toml"]
+    command = [cargo, "build", "--quiet", "--locked", "-p", "ftp-cli", "-p", "ftp-toolkit-client", "--bins"]
+    command += ["--example", "files", "--manifest-path", f"{top}/Cargo.toml"]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target), "CARGO_PROFILE_DEV_DEBUG": "0"}
     built = ran(command, env=environment)
     if built.returncode:
