@@ -13,7 +13,7 @@ import peers
 from findings import say
 from model import describe
 from proxy import Plan, Proxy
-from worlds import contents, held, remove
+from worlds import held, remove, resumed
 
 if TYPE_CHECKING:
     from promises import Scene
@@ -149,37 +149,39 @@ def uploads_of_several(scene: "Scene") -> Optional[str]:
             up.write_bytes(files[0])
             with Proxy(server.port, Plan("reset", scene.random.randint(80_000, 250_000), 0, b"STOR")) as proxy:
                 code, said = scene.client(server, "put", "-c", str(up), "{url}/f", proxy=proxy)
-            if code == 0 or target.exists():
-                return f"exit {code} after {proxy.struck}, or a part of the file is there: {said!r}"
-            whom, options, wanted = server, [], files[0]
-            kind = ("address", "user", "edited", "replaced")[turn % 4]
-            if kind == "address":
-                options = ["--bind", "127.0.0.2"]
-            elif kind == "user":
-                whom, wanted = other, files[1]
-                up.write_bytes(wanted)
-                session = other.session()
-                session.say("TYPE I")
-                said = session.say("SIZE f")
-                session.close()
-                if not said.startswith("550"):
-                    return f"SIZE tells a user about the upload of another one: {said}"
-            elif kind == "edited":
-                # In place, in its first part, and with the old time.
-                before, wanted = up.stat(), b"edited" + files[0][6:]
-                with open(up, "r+b") as file:
-                    file.write(b"edited")
-                if turn > 4:
-                    os.utime(up, ns=(before.st_atime_ns, before.st_mtime_ns))
-            else:
-                wanted = files[1]
-                new = scene.file("new", wanted)
-                shutil.copystat(up, new)
-                new.rename(up)
-            words = ["put", "-c", "--retry", "3", "--retry-delay", "1", *options, str(up), "{url}/f"]
-            code, said = scene.client(whom, *words)
+                if code == 0 or target.exists():
+                    return f"exit {code} after {proxy.struck}, or a part of the file is there: {said!r}"
+                whom, options, wanted = server, [], files[0]
+                kind = ("address", "user", "edited", "replaced")[turn % 4]
+                if kind == "address":
+                    options = ["--bind", "127.0.0.2"]
+                elif kind == "user":
+                    whom, wanted = other, files[1]
+                    up.write_bytes(wanted)
+                    session = other.session()
+                    session.say("TYPE I")
+                    told = session.say("SIZE f")
+                    session.close()
+                    if not told.startswith("550"):
+                        return f"SIZE tells a user about the upload of another one: {told}"
+                elif kind == "edited":
+                    # In place, in its first part, and with the old time.
+                    before, wanted = up.stat(), b"edited" + files[0][6:]
+                    with open(up, "r+b") as file:
+                        file.write(b"edited")
+                    if turn > 4:
+                        os.utime(up, ns=(before.st_atime_ns, before.st_mtime_ns))
+                else:
+                    wanted = files[1]
+                    new = scene.file("new", wanted)
+                    shutil.copystat(up, new)
+                    new.rename(up)
+                words, sent = ["put", "-c", "--retry", "3", "--retry-delay", "1", *options], len(proxy.lines)
+                code, said = scene.client(whom, *words, str(up), "{url}/f", proxy=proxy)
             if code or held(target) != wanted:
                 return f"{kind}, turn {turn}: exit {code}, {describe(held(target))}, must be {describe(wanted)}: {said!r}"
+            if kind == "address" and not resumed(proxy.lines[sent:]):
+                return f"another address of the client sent the whole file again: {proxy.lines[sent:]}"
             # The first user's upload is over, too.
             if kind == "user":
                 up.write_bytes(files[0])

@@ -25,7 +25,7 @@ LARGE, SMALL = 80 << 20, 150_000
 TREE = ("a", "b/c", "b/d", ".e")
 # The time of all files whose time does not matter: an even number of seconds, as disks like FAT have.
 OLD = 1_700_000_000
-# Disks with rules of their own. Names without case, times with grains of 10 ms, 2 s and 100 ns.
+# Disks with rules of their own: no case in names, or times of two seconds.
 DISKS = ("exfat-fuse", "ntfs-3g", "vfat")
 # Hours between the time of a server's LIST and UTC.
 ZONES = (-9.5, 5.75, 13)
@@ -47,12 +47,12 @@ def there_and_back(scene: "Scene", server: peers.Server, size: int, names: tuple
             (["put", "-c", str(up), "{url}/g"], b"STOR", server.root / "g"),
             (["get", "-c", "{url}/f", str(top / "again")], b"RETR", top / "again"),
         ):
-            if "-c" in words:
-                with Proxy(server.port, Plan("reset", half, 0, verb), at=server.host) as proxy:
+            with Proxy(server.port, Plan("reset", half, 0, verb), at=server.host) as proxy:
+                if "-c" in words:
                     code, said = scene.client(server, *words, proxy=proxy)
-                if code == 0:
-                    return f"{words} ended with 0 after {proxy.struck}: {said!r}"
-            code, said = scene.client(server, *words)
+                    if code == 0:
+                        return f"{words} ended with 0 after {proxy.struck}: {said!r}"
+                code, said = scene.client(server, *words, proxy=proxy if "-c" in words else None)
             if code or held(here) != content:
                 return f"{words}: exit {code}, {describe(held(here))}: {said!r}"
             if here != server.root / "f":
@@ -206,6 +206,33 @@ def times_on_a_disk(scene: "Scene") -> Optional[str]:
     return None
 
 
+def times_of_two_seconds(scene: "Scene") -> Optional[str]:
+    """As times_on_a_disk, with a server whose times are even seconds, as on FAT."""
+    with tempfile.TemporaryDirectory() as top, world(grain=2) as server:
+        near, far = pathlib.Path(top), server.root / "t"
+        files = {f"d{number % 2}/f{number}": scene.bytes(10, 5_000) for number in range(6)}
+        for number, (path, content) in enumerate(files.items()):
+            (near / path).parent.mkdir(parents=True, exist_ok=True)
+            (near / path).write_bytes(content)
+            os.utime(near / path, (OLD + number, OLD + number))
+        changed = next(iter(files))
+        for words, source, target in (
+            ([str(near), "{url}/t"], near, far), (["{url}/t", str(scene.local / "even")], far, scene.local / "even")
+        ):  # fmt: skip
+            if problem := mirrored_twice(scene, server, words, target, files, False):
+                return problem
+            new = scene.random.randbytes(len(files[changed]))
+            (source / changed).write_bytes(new)
+            # More than a grain after all earlier times.
+            later = OLD + 13 if source == near else OLD + 23
+            os.utime(source / changed, (later, later))
+            code, said = scene.client(server, "mirror", *words)
+            if code or held(target / changed) != new:
+                return f"mirror {words}: a changed file was not copied: exit {code}: {said!r}"
+            files[changed] = new
+    return None
+
+
 def deploys(scene: "Scene") -> Optional[str]:
     """mirror --manifest uploads by content, whatever the times of the checkout, and leaves the files of others alone."""
     with tempfile.TemporaryDirectory() as name, scene.ours() as server:
@@ -257,7 +284,7 @@ def zones(scene: "Scene") -> Optional[str]:
             there, down = server.root / "t", top.with_name(f"{top.name} down")
             for source, target, words in ((top, there, [str(top), "{url}/t"]), (there, down, ["{url}/t", str(down)])):
                 may_repeat = "untimed" in case if source == top else "MDTM" in case["lacks"]
-                if problem := mirrored_twice(scene, server, words, source, target, files, may_repeat):
+                if problem := mirrored_twice(scene, server, words, target, files, may_repeat):
                     return f"{case}: {problem}"
                 changed, shift = source / next(iter(files)), abs(case.get("zone", 2)) * 3_600
                 for later in (shift, -shift):
@@ -283,7 +310,7 @@ def zones(scene: "Scene") -> Optional[str]:
 
 
 def mirrored_twice(
-    scene: "Scene", server: peers.Server, words: list[str], source: pathlib.Path, target: pathlib.Path,
+    scene: "Scene", server: peers.Server, words: list[str], target: pathlib.Path,
     files: dict[str, bytes], may_repeat: bool,
 ) -> Optional[str]:  # fmt: skip
     """Mirrors files, and again, when nothing is copied."""
@@ -309,5 +336,5 @@ def client_on_odd_disks(scene: "Scene") -> Optional[str]:
 
 
 ALL: list[Callable[["Scene"], Optional[str]]] = [
-    small_machines, slow_networks, zones, server_on_odd_disks, client_on_odd_disks, deploys,
+    small_machines, slow_networks, zones, times_of_two_seconds, server_on_odd_disks, client_on_odd_disks, deploys,
 ]  # fmt: skip

@@ -67,7 +67,8 @@ def again() -> NoReturn:
 def end_groups() -> None:
     """Removes the control groups of the inner program, whose programs have ended."""
     for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/ftp-memory-{os.getpid()}-*"):
-        path.rmdir()
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def worker_address(number: int) -> str:

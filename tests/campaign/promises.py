@@ -115,16 +115,17 @@ def resume_of_another_file(scene: Scene) -> Optional[str]:
         target = scene.file("f")
         with Proxy(server.port, Plan("error", len(old) // 2, 0, b"RETR")) as proxy:
             code, said = scene.client(server, "get", "-c", "{url}/f", str(target), proxy=proxy)
-        if code == 0:
-            return f"the broken download ended with 0: {said!r}"
-        part = target.with_name("f.part")
-        if not part.exists() or part.read_bytes() != old[: len(old) // 2]:
-            return "the received part was not kept"
-        new = scene.random.randbytes(len(old))
-        (server.root / "f").write_bytes(new)
-        later = time.time() + 5
-        os.utime(server.root / "f", (later, later))
-        code, said = scene.client(server, "get", "-c", "{url}/f", str(target))
+            if code == 0:
+                return f"the broken download ended with 0: {said!r}"
+            part = target.with_name("f.part")
+            if not part.exists() or part.read_bytes() != old[: len(old) // 2]:
+                return "the received part was not kept"
+            new = scene.random.randbytes(len(old))
+            (server.root / "f").write_bytes(new)
+            later = time.time() + 5
+            os.utime(server.root / "f", (later, later))
+            # Another port would be another server.
+            code, said = scene.client(server, "get", "-c", "{url}/f", str(target), proxy=proxy)
         if code or target.read_bytes() != new:
             return f"the file was mixed, or exit {code}: {said!r}"
     return None

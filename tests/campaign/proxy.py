@@ -61,11 +61,12 @@ class Proxy:
     """Listens on its own port. `with` closes all connections at the end."""
 
     def __init__(
-        self, port: int, plan: Plan, silent_after: Optional[bytes] = None, at: str = HOST, host: str = HOST
+        self, port: int, plan: Plan, silent_after: Optional[bytes] = None, at: str = HOST, host: str = HOST, own: int = 0
     ) -> None:
         """`silent_after`: the command from which on the server sends no replies; empty: not even a greeting.
 
-        `at` is the server's address, and `host` that of the proxy.
+        `at` is the server's address; `host` and `own` are the address and the port of the proxy. Our client resumes only
+        what it has sent to the same port.
         """
         self.target, self.plan, self.silent_after, self.host = (at, port), plan, silent_after, host
         self.struck: Optional[Struck] = None
@@ -77,7 +78,7 @@ class Proxy:
         self.uploads = 0
         self.confirmed: Optional[bytes] = None
         self._turns, self._began = 0, time.monotonic()
-        self._listener = socket.create_server((host, 0))
+        self._listener = socket.create_server((host, own))
         self._open: list[socket.socket] = [self._listener]
         self._lock = threading.Lock()
 
@@ -105,9 +106,14 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client = self._keep(self._listener.accept()[0])
-                server = self._keep(socket.create_connection(self.target, timeout=10))
+                server = self.connect(client, self.target[1])
                 session = Session(self, client, server)
                 threading.Thread(target=session.run, daemon=True).start()
+
+    def connect(self, client: socket.socket, port: int) -> socket.socket:
+        """Connects to a port of the server, from the client's address if that is one of this host."""
+        source = (client.getpeername()[0], 0) if self.target[0] == self.host else None
+        return self._keep(socket.create_connection((self.target[0], port), 10, source))
 
     def note(self, what: str) -> None:
         """Adds a line to the dialogue."""
@@ -206,7 +212,7 @@ class Session:
             with contextlib.suppress(OSError):
                 near = self.proxy._keep(listener.accept()[0])
                 listener.close()
-                far = self.proxy._keep(socket.create_connection((self.proxy.target[0], port), timeout=10))
+                far = self.proxy.connect(near, port)
                 self.carry(near, far)
         finally:
             self.carried.set()

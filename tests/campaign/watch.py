@@ -83,6 +83,8 @@ class Eyes:
         self, watch: "Watch", kind: peers.Kind, server: peers.Server, network: machines.Near, server_on: machines.Machine
     ) -> None:
         self.watch, self.kind, self.server, self.random = watch, kind, server, watch.random
+        # The port of the last proxy.
+        self.port = 0
         self.network, self.is_slow, self.machine, self.server_on = network, False, machines.PLAIN, server_on
         self.up = server.root / "up"
         self.up.mkdir(exist_ok=True)
@@ -92,7 +94,7 @@ class Eyes:
 
     # Running programs.
 
-    def run(self, plan: Plan, is_ours: bool, command: Callable[[Proxy], Command]) -> Ran:
+    def run(self, plan: Plan, is_ours: bool, command: Callable[[Proxy], Command], port: int = 0) -> Ran:
         """Runs a client, whose command depends on the proxy. The slow network is between the client and our server, but
         on that side of the proxy where our program is.
         """
@@ -100,7 +102,9 @@ class Eyes:
         with contextlib.ExitStack() as stack:
             if self.is_slow and not is_ours:
                 stack.enter_context(self.network.far())
-            proxy = stack.enter_context(Proxy(self.server.port, plan, at=at, host=at if self.is_slow and is_ours else HOST))
+            host = at if self.is_slow and is_ours else HOST
+            proxy = stack.enter_context(Proxy(self.server.port, plan, at=at, host=host, own=port))
+            self.port = proxy.port
             if self.is_slow and is_ours:
                 stack.enter_context(self.network.far())
             longest *= machines.PATIENCE if self.is_slow else 1
@@ -178,7 +182,7 @@ class Eyes:
         verb = self.random.choice(VERBS)
         getattr(self, "_" + verb.replace(" ", "_"))()
 
-    def ours(self, words: list[str], plan: Plan) -> Ran:
+    def ours(self, words: list[str], plan: Plan, port: int = 0) -> Ran:
         environment = {"FTP_PASSWORD": self.server.password}
         return self.run(
             plan, True,
@@ -210,7 +214,7 @@ class Eyes:
             put(self.up / name, content)
             later = time.time() + 5
             os.utime(self.up / name, (later, later))
-        second = self.ours(words, Plan())
+        second = self.ours(words, Plan(), self.port)
         wanted = [content] if second.ended.is_proof else [None, content]
         self.judge(f"get -c again '{name}'", second, [wrong("local file", held(target), wanted)])
         put(self.local / "down.part", None)
@@ -251,7 +255,7 @@ class Eyes:
         first = self.ours(words, self.plan(b"STOR"))
         self.judge_upload(f"put -c '{name}'", first, name, None, new)
         self.settle()
-        second = self.ours(words + ["--retry", "3", "--retry-delay", "1"], Plan())
+        second = self.ours(words + ["--retry", "3", "--retry-delay", "1"], Plan(), self.port)
         done = second.code == 0
         problem = wrong("remote file", held(self.up / name), [new]) if done else None
         # Our client may refuse to resume a part that is not provably of this file.

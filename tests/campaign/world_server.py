@@ -9,6 +9,7 @@ SWITCHES is a JSON object:
     sealed  names of directories that cannot be listed
     late    seconds after which a second success follows each 226
     zone    hours between UTC and the times in replies to LIST; other times are in UTC
+    grain   seconds to which all times are rounded down, as on FAT
     untimed true: MFMT reports success, and sets no time
 """
 
@@ -40,6 +41,11 @@ if "zone" in SWITCHES:
     time.tzset()
 
 
+def rounded(found):
+    grain = SWITCHES.get("grain")
+    return os.stat_result((*found[:8], found[8] // grain * grain, found[9])) if grain else found
+
+
 class Folding(filesystems.AbstractedFS):
     """A file system that takes two spellings for one name."""
 
@@ -67,6 +73,15 @@ class Folding(filesystems.AbstractedFS):
     def format_mlsx(self, *rest, **more):
         self.cmd_channel.use_gmt_times = True
         yield from super().format_mlsx(*rest, **more)
+
+    def stat(self, path):
+        return rounded(super().stat(path))
+
+    def lstat(self, path):
+        return rounded(super().lstat(path))
+
+    def getmtime(self, path):
+        return self.stat(path).st_mtime
 
     def utime(self, path, timeval):
         if not SWITCHES.get("untimed"):
