@@ -13,7 +13,7 @@ import peers
 from findings import say
 from model import describe
 from proxy import Plan, Proxy
-from worlds import held, remove, resumed, world
+from worlds import held, remove, sent_again, world
 
 if TYPE_CHECKING:
     from promises import Scene
@@ -184,12 +184,12 @@ def several(scene: "Scene", server: peers.Server) -> Optional[str]:
                     new = scene.file("new", wanted)
                     shutil.copystat(up, new)
                     new.rename(up)
-                words, sent = ["put", "-c", "--retry", "3", "--retry-delay", "1", *options], len(proxy.lines)
+                words, begin = ["put", "-c", "--retry", "3", "--retry-delay", "1", *options], len(proxy.dialogue)
                 code, said = scene.client(whom, *words, str(up), "{url}/f", proxy=proxy)
             if code or held(target) != wanted:
                 return f"{kind}, {server.name}, turn {turn}: exit {code}, {describe(held(target))}, must be {describe(wanted)}: {said!r}"
-            if kind == "address" and not resumed(proxy.lines[sent:]):
-                return f"another address of the client sent the whole file again: {proxy.lines[sent:]}"
+            if kind == "address" and sent_again(proxy.dialogue[begin:]):
+                return f"another address of the client sent the whole file again: {proxy.dialogue[begin:]}"
             # The first user's upload is over, too.
             if kind == "user":
                 up.write_bytes(files[0])

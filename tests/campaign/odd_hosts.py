@@ -32,7 +32,10 @@ ZONES = (-9.5, 5.75, 13)
 
 
 def there_and_back(scene: "Scene", server: peers.Server, size: int, names: tuple[str, ...] = TREE) -> Optional[str]:
-    """Moves a file and a tree in both directions, with an interruption and a second run, and compares all bytes."""
+    """Moves a file and a tree in both directions, with an interruption and a second run, and compares all bytes.
+
+    Without names of a tree, only a file is moved, and nothing is interrupted.
+    """
     block = scene.random.randbytes(min(size, 1 << 20))
     content = block * (size // len(block))
     # Not in memory, which would count as memory of the client.
@@ -46,7 +49,7 @@ def there_and_back(scene: "Scene", server: peers.Server, size: int, names: tuple
             (["get", "{url}/f", str(down)], b"RETR", down),
             (["put", "-c", str(up), "{url}/g"], b"STOR", server.root / "g"),
             (["get", "-c", "{url}/f", str(top / "again")], b"RETR", top / "again"),
-        ):
+        )[: None if names else 2]:
             with Proxy(server.port, Plan("reset", half, 0, verb), at=server.host) as proxy:
                 if "-c" in words:
                     code, said = scene.client(server, *words, proxy=proxy)

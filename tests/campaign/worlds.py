@@ -3,6 +3,7 @@
 import itertools
 import os
 import pathlib
+import re
 import shutil
 import threading
 import time
@@ -289,9 +290,13 @@ def upload_that_runs(scene: "Scene") -> Optional[str]:
         return None if session.reply().startswith("226") else "the upload failed"
 
 
-def resumed(lines: list[bytes]) -> bool:
-    """Returns whether a client's commands continue a file."""
-    return any(line.startswith((b"REST ", b"APPE ")) and line != b"REST 0\r\n" for line in lines)
+def sent_again(dialogue: list[str]) -> bool:
+    """Returns whether a client sent a file from byte 0 although the server had told how many bytes of it were there."""
+    lines = [line.split(" ", 1)[1] for line in dialogue]
+    begin = next((at for at, line in enumerate(lines) if line.startswith(("> STOR", "> APPE"))), len(lines))
+    commands = [line for line in lines[: begin + 1] if line.startswith("> ") and line != "> EPSV"]
+    is_told = any(re.match(r"< 213 [1-9]\d*$", line) for line in lines[:begin])
+    return is_told and commands[-1].startswith("> STOR") and not re.match("> REST [1-9]", commands[-2])
 
 
 def uploads_that_are_resumed(scene: "Scene") -> Optional[str]:
@@ -307,12 +312,12 @@ def uploads_that_are_resumed(scene: "Scene") -> Optional[str]:
                 code, said = scene.client(server, "put", "-c", str(up), "{url}/f", proxy=proxy)
                 if code == 0 or held(target) not in (old, content):
                     return f"put -c, old {old and len(old)}: exit {code}, {describe(held(target))}: {said!r}"
-                words, sent = ["put", "-c", "--retry", "3", "--retry-delay", "1"], len(proxy.lines)
+                words, begin = ["put", "-c", "--retry", "3", "--retry-delay", "1"], len(proxy.dialogue)
                 code, said = scene.client(server, *words, str(up), "{url}/f", proxy=proxy)
             if code or held(target) != content:
                 return f"put -c again, old {old and len(old)}: exit {code}, {describe(held(target))}: {said!r}"
-            if not resumed(proxy.lines[sent:]):
-                return f"put -c again, old {old and len(old)}, sent the whole file: {proxy.lines[sent:]}"
+            if sent_again(proxy.dialogue[begin:]):
+                return f"put -c again, old {old and len(old)}, sent the whole file: {proxy.dialogue[begin:]}"
     return None
 
 
