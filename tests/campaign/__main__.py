@@ -3,6 +3,7 @@
     sudo python3 -B tests/campaign soak [--minutes N] [--seed N] [--first] [--program FILE]
          [--actions LIST] [--clients LIST] [--faults LIST] [--every N] [--workers N]
     sudo python3 -B tests/campaign watch [--minutes N] [--seed N] [--first] [--program FILE]
+    sudo python3 -B tests/campaign worlds [--seed N] [--first] [--program FILE] [NAME]...
     sudo python3 -B tests/campaign planted [--seed N] [NAME]...
     sudo python3 -B tests/campaign power [--seed N] [--program FILE]
     sudo python3 -B tests/campaign months [--days N] [--program FILE]
@@ -14,8 +15,10 @@ soak     runs all kinds of clients against our server, while one action in ten g
 watch    runs our client with all installed servers, and all installed clients with our server, through a
          proxy that breaks transfers. After exit 0 the file must be complete; after a failure it must be the
          old or the new file.
+worlds   tests only the promises of worlds.py: odd servers and disks, small machines, other programs that are killed.
+         NAME selects promises.
 planted  applies each patch of tests/campaign/planted to a copy of the sources, builds it, and fails if
-         soak or watch does not find what the head of the patch names. NAME selects patches.
+         soak, watch or worlds does not find what the head of the patch names. NAME selects patches.
 power    stores files on a disk that records its writes, cuts the power at each flush, and compares the files
          with what the server confirmed.
 months   fakes the server's clock: a camera uploads a picture per minute for some days, a certificate ends, and
@@ -57,6 +60,7 @@ import months
 import place
 import planted
 import power
+import promises
 import soak
 import watch
 from findings import Findings, say
@@ -95,7 +99,7 @@ def up_to(most: int) -> Callable[[str], int]:
 def arguments() -> argparse.Namespace:
     shown = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in ALL._asdict().items()}
     parser = argparse.ArgumentParser(description=__doc__.format(**shown, days=DAYS), formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["soak", "watch", "planted", "differences", "power", "months"])
+    parser.add_argument("part", choices=["soak", "watch", "worlds", "planted", "differences", "power", "months"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--days", type=up_to(99))
@@ -110,8 +114,8 @@ def arguments() -> argparse.Namespace:
     wanted.scope = soak.Scope(**{name: getattr(wanted, name) for name in ALL._fields})
     if wanted.part != "soak" and wanted.scope != ALL:
         parser.error(f"only for soak: {', '.join('--' + name for name in ALL._fields)}")
-    if wanted.names and wanted.part != "planted":
-        parser.error("names are for planted")
+    if wanted.names and wanted.part not in ("planted", "worlds"):
+        parser.error("names are for planted and worlds")
     if wanted.days is not None and wanted.part != "months":
         parser.error("--days is for months")
     wanted.days = wanted.days or DAYS
@@ -137,6 +141,8 @@ def run(wanted: argparse.Namespace) -> Findings:
         return power.Power(program, place.Place(), wanted.seed).run()
     if wanted.part == "months":
         return months.Months(program, place.Place(), wanted.days).run()
+    if wanted.part == "worlds":
+        return promises.check_worlds(program, place.Place(), wanted.seed, wanted.first, wanted.names)
     common = (program, place.Place(), wanted.seed, wanted.minutes, wanted.first)
     return soak.Soak(*common, wanted.scope).run() if wanted.part == "soak" else watch.Watch(*common).run()
 
@@ -164,6 +170,8 @@ def main() -> None:
         again = ["--minutes", f"{wanted.minutes:g}", "--seed", str(wanted.seed), *options(wanted.scope)]
         if wanted.part == "months":
             again = ["--days", str(wanted.days)]
+        if wanted.part == "worlds":
+            again = ["--seed", str(wanted.seed), *wanted.names]
         print(f"to repeat: python3 -B tests/campaign {wanted.part} {shlex.join(again)}")
     sys.exit(status)
 

@@ -25,6 +25,7 @@ class Connection(NamedTuple):
     active: bool = False
     authority: str = ""
     port: int = CONTROL
+    host: str = HOST
 
     @property
     def is_tls(self) -> bool:
@@ -82,7 +83,7 @@ class Ours:
     def url(self, connection: Connection, path: str) -> str:
         scheme = {"plain": "ftp", "explicit": "ftpes", "implicit": "ftps"}[connection.security]
         port = IMPLICIT if connection.security == "implicit" else connection.port
-        return f"{scheme}://{HOST}:{port}{quoted(path)}"
+        return f"{scheme}://{connection.host}:{port}{quoted(path)}"
 
     def command(self, connection: Connection, order: Order) -> Command:
         url = self.url(connection, order.path)
@@ -112,7 +113,7 @@ class Curl:
 
     def command(self, connection: Connection, order: Order) -> Command:
         scheme, port = ("ftps", IMPLICIT) if connection.security == "implicit" else ("ftp", connection.port)
-        base = f"{scheme}://{HOST}:{port}"
+        base = f"{scheme}://{connection.host}:{port}"
         words = ["curl", "-q", "-sS", "--interface", connection.address, "--connect-timeout", str(CONNECT)]
         words += ["--user", f"{connection.user}:{connection.password}", "--max-time", "50"]
         if connection.is_tls:
@@ -182,7 +183,7 @@ class Lftp:
             settings["ssl:check-hostname"] = "no"
         script = "".join(f"set {name} {value}; " for name, value in settings.items())
         login = f"{word(connection.user)},{word(connection.password)}"
-        script += f"open -u {login} {scheme}://{HOST}:{port}; {commands[order.verb]}"
+        script += f"open -u {login} {scheme}://{connection.host}:{port}; {commands[order.verb]}"
         return Command(["lftp", "--norc", "-c", script])
 
 
@@ -198,7 +199,7 @@ class Ftplib:
         if connection.security == "implicit":
             return None
         script = pathlib.Path(__file__).with_name("ftplib_client.py")
-        words = [sys.executable, "-B", str(script), HOST, str(connection.port), connection.address, connection.user]
+        words = [sys.executable, "-B", str(script), connection.host, str(connection.port), connection.address, connection.user]
         words += [connection.authority if connection.is_tls else "", "active" if connection.active else "passive"]
         words += [order.verb, order.path, order.to, order.local, str(order.rate)]
         return Command(words, {"FTP_PASSWORD": connection.password})
@@ -225,7 +226,7 @@ class Rclone:
         if order.verb not in words or connection.is_tls or connection.active:
             return None
         hidden = subprocess.run(["rclone", "obscure", "-"], input=connection.password, capture_output=True, text=True)
-        settings = {"TYPE": "ftp", "HOST": HOST, "PORT": str(connection.port), "USER": connection.user}
+        settings = {"TYPE": "ftp", "HOST": connection.host, "PORT": str(connection.port), "USER": connection.user}
         settings |= {"PASS": hidden.stdout.strip(), "DISABLE_TLS13": "false"}
         environment = {f"RCLONE_CONFIG_THERE_{name}": value for name, value in settings.items()}
         options = ["--config", "/dev/null", "--retries", "1", "--low-level-retries", "1", "--timeout", "10s"]

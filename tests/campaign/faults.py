@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional, Protocol
 
 import server as servers
 from findings import Findings
-from place import CERTIFICATES, CONTROL, IMPLICIT, Place, full_disk, run, worker_address
+from place import CERTIFICATES, CONTROL, IMPLICIT, Place, full_disk, run
 
 TABLE = "campaign"
 PORTS = f"{{ {CONTROL}, {IMPLICIT} }}"
@@ -40,13 +40,14 @@ class Chosen(Protocol):
     """The part of a soak's scope that is about faults."""
 
     faults: tuple[str, ...]
-    workers: int
 
 
 class Faults:
     """All faults of a run. Faults of the server happen one at a time."""
 
-    def __init__(self, place: Place, server: servers.Server, seed: int, scope: Chosen, findings: Findings) -> None:
+    def __init__(
+        self, place: Place, server: servers.Server, seed: int, scope: Chosen, addresses: list[str], findings: Findings
+    ) -> None:
         self.place, self.server, self.findings = place, server, findings
         self.random = random.Random(f"{seed}/faults")
         self.kinds, self.counts = scope.faults, dict.fromkeys(scope.faults, 0)
@@ -58,13 +59,12 @@ class Faults:
         self._deck: list[str] = []
         # The certificate and the greeting that the server must show.
         self._certificate, self._banner = 0, "Service ready"
-        self._make_table(scope.workers)
+        self._make_table(addresses)
 
-    def _make_table(self, workers: int) -> None:
+    def _make_table(self, addresses: list[str]) -> None:
         run("nft", f"add table ip {TABLE}")
         run("nft", f"add chain ip {TABLE} input {{ type filter hook input priority 0; }}")
-        for number in range(workers):
-            address = worker_address(number)
+        for address in addresses:
             run("nft", f"add chain ip {TABLE} {_chain(address)}")
             for side in ("saddr", "daddr"):
                 run("nft", f"add rule ip {TABLE} input ip {side} {address} jump {_chain(address)}")
@@ -181,4 +181,4 @@ class Faults:
 
 
 def _chain(address: str) -> str:
-    return "w" + address.rpartition(".")[2]
+    return "w" + address.replace(".", "-")

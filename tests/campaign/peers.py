@@ -13,7 +13,7 @@ Server, Kind = servers.Server, servers.Kind
 
 
 def busybox(server: Server) -> list[str]:
-    serve = ["busybox-ftpd", "tcpsvd", "127.0.0.1", str(server.port)]
+    serve = ["busybox-ftpd", "tcpsvd", server.host, str(server.port)]
     return [*serve, server.kind.program, "ftpd", "-w", "-A", str(server.root)]
 
 
@@ -23,16 +23,17 @@ def inetutils(server: Server) -> list[str]:
     user = f"user:{servers.CHEAP_HASH}:0:0::{server.root}:/bin/sh\n"
     passwd.write_text(f"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n{user}")
     passwd.chmod(0o600)
-    serve = f"exec busybox-ftpd tcpsvd 127.0.0.1 {server.port} {server.kind.program} --auth=default"
+    serve = f"exec busybox-ftpd tcpsvd {server.host} {server.port} {server.kind.program} --auth=default"
     script = f"mount --bind {passwd} /etc/passwd && {serve}"
     return ["unshare", "--mount", "--", "sh", "-c", script]
 
 
-def ours(program: str, password: str, *more: str) -> Kind:
-    """Returns our server, with short timeouts."""
+def ours(program: str, password: str, *more: str, prefix: tuple[str, ...] = ()) -> Kind:
+    """Returns our server, with short timeouts. Its command begins with `prefix`."""
     short = ["timeouts.idle=15 s", "timeouts.stall=3 s", "timeouts.data_connect=5 s", *more]
     words = [word for setting in short for word in ("--set", setting)]
-    return Kind("ours", program, servers.ours(*words), password=password)
+    plain = servers.ours(*words)
+    return Kind("ours", program, lambda server: [*prefix, *plain(server)], password=password)
 
 
 def world(**switches) -> Kind:

@@ -10,7 +10,8 @@ from typing import Iterator, NoReturn
 
 INSIDE = "FTP_CAMPAIGN_INSIDE"
 MEMORY = pathlib.Path("/dev/shm")
-HOST = "127.0.0.1"
+# The server, and its address for clients at the other end of a slow network: that of tests/bench/wan.
+HOST, FAR_HOST = "127.0.0.1", "10.77.0.2"
 # Ports for explicit and for implicit TLS.
 CONTROL, IMPLICIT = 2121, 2990
 # Size of the server's disk, in MiB.
@@ -53,13 +54,21 @@ def again() -> NoReturn:
     with tempfile.TemporaryDirectory(prefix="ftp-campaign-", ignore_cleanup_errors=True) as scratch:
         # Servers run as other users, who must be able to read it.
         os.chmod(scratch, 0o755)
-        inner = subprocess.Popen(command, env={**os.environ, INSIDE: "1", "TMPDIR": scratch})
+        inner = subprocess.Popen(command, env={**os.environ, INSIDE: str(os.getpid()), "TMPDIR": scratch})
         try:
             status = inner.wait()
         finally:
             inner.kill()
             inner.wait()
+            end_groups()
     sys.exit(status if status >= 0 else 2)
+
+
+def end_groups() -> None:
+    """Removes the control groups of the inner program, whose programs have ended."""
+    for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/ftp-memory-{os.getpid()}-*"):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def worker_address(number: int) -> str:
@@ -76,7 +85,7 @@ class Authority:
         """Makes the authority's own certificate in `file`, and its key beside it."""
         self.file, self._key = file, file.with_suffix(".key")
         self._names = file.with_suffix(".cnf")
-        self._names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        self._names.write_text(f"subjectAltName=DNS:localhost,IP:{HOST},IP:{FAR_HOST}\n")
         self._openssl(begin, "req", "-x509", *self._NEW, "-days", str(days), "-subj", "/CN=Campaign",
             "-keyout", str(self._key), "-out", str(file))  # fmt: skip
 
@@ -93,6 +102,18 @@ class Authority:
             "-out", str(certificate))  # fmt: skip
 
 
+def mount(file: pathlib.Path, path: pathlib.Path) -> None:
+    """Mounts the ext4 in a file. The loop device ends with the mount, even if this program is killed."""
+    ran = subprocess.run(["losetup", "--find", "--show", str(file)], capture_output=True, text=True)
+    if ran.returncode:
+        raise Unavailable(f"losetup: {ran.stderr.strip()}")
+    device = ran.stdout.strip()
+    try:
+        run("mount", "-t", "ext4", device, str(path))
+    finally:
+        run("losetup", "--detach", device)
+
+
 class Place:
     """A directory in memory with the files of a run."""
 
@@ -104,9 +125,19 @@ class Place:
         self.local = self.path / "local"
         self.disk.mkdir()
         self.local.mkdir()
-        run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0755", "tmpfs", str(self.disk))
+        # Files in a tmpfs would count as memory of the server, which may have little. Those of this image are ours.
+        image = self.path / "image"
+        with open(image, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, DISK_MIB << 20)
+        run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", str(image))
+        mount(image, self.disk)
         self.root.mkdir()
         self._make_certificates()
+
+    @property
+    def log(self) -> pathlib.Path:
+        """Returns the path of the server's log, which can become larger than its memory."""
+        return pathlib.Path(tempfile.gettempdir()) / "server.log"
 
     @property
     def authority(self) -> pathlib.Path:

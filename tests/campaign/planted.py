@@ -6,6 +6,8 @@ the first finding:
 
     Search: soak 1
     Finding: rename .*: done, but found
+
+`Search: watch 0` tests all promises, and `Search: worlds NAME` only that one.
 """
 
 import os
@@ -24,15 +26,16 @@ PATCHES = pathlib.Path(__file__).with_name("planted")
 
 
 # The beginnings of the two lines in the head of a patch, and of a finding in the output of the campaign.
-HEAD = re.compile(r"^Search: (soak|watch) ([0-9.]+)\nFinding: (.+)$", re.M)
+HEAD = re.compile(r"^Search: (?:(soak|watch) ([0-9.]+)|worlds (\w+))\nFinding: (.+)$", re.M)
 FOUND = re.compile(r"^FOUND after [0-9.]+ s: (.*)$", re.M)
 
 
 class Search(NamedTuple):
-    """How to search for a fault. With 0 minutes, watch only tests its fixed promises."""
+    """How to search for a fault: for some minutes, or, with worlds, by the promise with this name."""
 
     part: str
-    minutes: float
+    minutes: float = 0
+    name: str = ""
 
 
 def head(path: pathlib.Path) -> tuple[Search, str]:
@@ -40,7 +43,7 @@ def head(path: pathlib.Path) -> tuple[Search, str]:
     said = HEAD.search(path.read_text().partition("\ndiff ")[0])
     if not said:
         raise Unavailable(f"{path.name}: missing Search and Finding")
-    return Search(said[1], float(said[2])), said[3]
+    return Search("worlds", name=said[3]) if said[3] else Search(said[1], float(said[2])), said[4]
 
 
 def ran(words: list[str], **options) -> subprocess.CompletedProcess:
@@ -58,10 +61,11 @@ def ran(words: list[str], **options) -> subprocess.CompletedProcess:
 
 
 def build(top: str) -> str:
-    """Builds the program of a copy of the sources, and returns its path."""
+    """Builds the program of a copy of the sources, with an example that embeds the client, and returns its path."""
     target = TOP / "target/planted"
     cargo = os.environ.get("CARGO", "cargo")
-    command = [cargo, "build", "--quiet", "--locked", "-p", "ftp-cli", "--manifest-path", f"{top}/Cargo.toml"]
+    command = [cargo, "build", "--quiet", "--locked", "-p", "ftp-cli", "-p", "ftp-toolkit-client", "--bins"]
+    command += ["--example", "files", "--manifest-path", f"{top}/Cargo.toml"]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target), "CARGO_PROFILE_DEV_DEBUG": "0"}
     built = ran(command, env=environment)
     if built.returncode:
@@ -79,7 +83,7 @@ def apply(top: str, path: pathlib.Path, *options: str) -> None:
 def search(program: str, how: Search, seed: int) -> tuple[int, str]:
     """Runs a part of the campaign. Returns its exit status, and its first finding or the reason for its failure."""
     words = [sys.executable, "-B", str(TOP / "tests/campaign"), how.part, "--minutes", f"{how.minutes:g}"]
-    words += ["--seed", str(seed), "--program", program, "--first"]
+    words += ["--seed", str(seed), "--program", program, "--first", *filter(None, [how.name])]
     searched = ran(words)
     first = FOUND.search(searched.stdout)
     return searched.returncode, first[1] if first else searched.stderr[-500:]

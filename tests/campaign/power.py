@@ -15,7 +15,7 @@ import place
 from findings import Findings, say
 from model import State, described
 from promises import store
-from recorder import Recording, entries, mount
+from recorder import Recording, entries
 
 SIZE_MIB, ACTIONS = 48, 200
 NAMES = [f"f{number}" for number in range(12)]
@@ -94,7 +94,7 @@ def files_of(cut: Cut, top: pathlib.Path) -> State:
     image, root = top / "cut", top / "restored"
     image.write_bytes(cut.content)
     root.mkdir(exist_ok=True)
-    mount(image, root)
+    place.mount(image, root)
     try:
         found = [path for path in (root / "root").iterdir() if not path.name.startswith(HIDDEN)]
         return {path.name: path.read_bytes() for path in found}

@@ -1,18 +1,23 @@
 """Promises that random runs rarely test: a function for each, with random contents and offsets."""
 
+import itertools
 import os
 import pathlib
 import random
 import re
+import signal
 import subprocess
 import time
 from typing import Callable, Optional
 
+import actors
+import machines
+import odd_hosts
 import peers
 import programs
 import worlds
 from findings import Findings, say
-from place import Place
+from place import Place, Unavailable
 from proxy import Plan, Proxy, reset
 
 # Seconds for each timeout of our client, for a whole run, and for the server to notice an event.
@@ -24,30 +29,63 @@ COST = 4096
 
 
 class Scene:
-    """Our program, a directory for local files, and a random generator."""
+    """Our program, the machines of its server and its client, a directory for local files, and a random generator."""
 
-    def __init__(self, program: str, place: Place, chance: random.Random) -> None:
-        self.program, self.local, self.random = program, place.local, chance
+    def __init__(self, program: str, place: Place, chance: random.Random, stands: machines.Machines) -> None:
+        self.program, self.local, self.random, self.machines = program, place.local, chance, stands
+        self.server_on, self.client_on = stands.draw(chance, "server"), stands.draw(chance, "client")
         self.password = f"secret-{chance.getrandbits(48):x}"
+        # The usual directory for local files. The directory for the servers' files, if they must be on a certain disk.
+        self.home, self.disk, self._servers = self.local, None, itertools.count()
 
     def ours(self, *settings: str) -> peers.Server:
-        return peers.Server(peers.ours(self.program, self.password, *settings), tls=False)
+        kind = peers.ours(self.program, self.password, *settings, prefix=self.server_on.prefix)
+        root = self.disk and self.disk / str(next(self._servers)) / "root"
+        if root:
+            root.mkdir(parents=True)
+        return peers.Server(kind, root, tls=False)
 
     def client(
         self, server: peers.Server, *words: str, proxy: Optional[Proxy] = None, given: bytes = b""
     ) -> tuple[int, bytes]:
         """Runs our client with an input, and with the server's URL for `{url}`. Returns its exit status and its output."""
-        port = proxy.port if proxy else server.port
-        limits = [f"--{name}-timeout={TIMEOUT}" for name in ("connect", "reply", "stall", "final")]
-        words = tuple(word.replace("{url}", f"ftp://127.0.0.1:{port}") for word in words)
-        login = ["-u", server.user, "--no-netrc", *limits]
-        command = [self.program, words[0], *(login if words[0] != "fxp" else ["--no-netrc"]), *words[1:]]
-        environment = {"FTP_PASSWORD": server.password, "HOME": str(self.local)}
+        command, environment = self.command(server, words, proxy)
         ended = programs.run(command, LONGEST, environment, self.local, given)
         if ended.evidence:
             dialogue = "\n".join(proxy.dialogue) if proxy else "no proxy"
             say(f"{words} still ran after {LONGEST:.0f} s:\n{dialogue}\n{ended.evidence}")
         return ended.code, ended.said
+
+    def command(
+        self, server: peers.Server, words: tuple[str, ...], proxy: Optional[Proxy] = None
+    ) -> tuple[list[str], dict[str, str]]:
+        """Returns a command line of our client, and its additions to the environment."""
+        host, port = (proxy.host, proxy.port) if proxy else (server.host, server.port)
+        limits = [f"--{name}-timeout={TIMEOUT}" for name in ("connect", "reply", "stall", "final")]
+        words = tuple(word.replace("{url}", f"ftp://{host}:{port}") for word in words)
+        login = ["-u", server.user, "--no-netrc", *limits]
+        options = login if words[0] != "fxp" else ["--no-netrc"]
+        environment = {"FTP_PASSWORD": server.password, "HOME": str(self.local)}
+        return [*self.client_on.prefix, self.program, words[0], *options, *words[1:]], environment
+
+    def interrupt(self, server: peers.Server, *words: str, after: float) -> None:
+        """Runs our client, and kills it after some seconds."""
+        command, environment = self.command(server, words)
+        self.stop(command, after, signal.SIGKILL, environment)
+
+    def stop(self, command: list[str], after: float, by: int, environment: dict[str, str] = {}) -> None:
+        """Runs a program, and sends it a signal after some seconds."""
+        nothing = subprocess.DEVNULL
+        running = subprocess.Popen(
+            command, env={**os.environ, **environment}, cwd=self.local, stdin=nothing, stdout=nothing, stderr=nothing
+        )
+        try:
+            time.sleep(after)
+            running.send_signal(by)
+            running.wait(LONGEST)
+        finally:
+            running.kill()
+            running.wait()
 
     def bytes(self, least: int = 100_000, most: int = 300_000) -> bytes:
         return self.random.randbytes(self.random.randint(least, most))
@@ -71,24 +109,30 @@ def store(session, name: str, content: bytes, verb: str = "STOR") -> str:
 
 def resume_of_another_file(scene: Scene) -> Optional[str]:
     """A partial download is not completed by the rest of another file of the same length."""
-    with scene.ours() as server:
+    # The second server has no digests, which would reveal a mixture afterwards.
+    return changed_download(scene, scene.ours()) or changed_download(scene, worlds.world())
+
+
+def changed_download(scene: Scene, server: peers.Server) -> Optional[str]:
+    with server:
         old = scene.bytes()
         (server.root / "f").write_bytes(old)
         target = scene.file("f")
         with Proxy(server.port, Plan("error", len(old) // 2, 0, b"RETR")) as proxy:
             code, said = scene.client(server, "get", "-c", "{url}/f", str(target), proxy=proxy)
-        if code == 0:
-            return f"the broken download ended with 0: {said!r}"
-        part = target.with_name("f.part")
-        if not part.exists() or part.read_bytes() != old[: len(old) // 2]:
-            return "the received part was not kept"
-        new = scene.random.randbytes(len(old))
-        (server.root / "f").write_bytes(new)
-        later = time.time() + 5
-        os.utime(server.root / "f", (later, later))
-        code, said = scene.client(server, "get", "-c", "{url}/f", str(target))
+            if code == 0:
+                return f"the broken download ended with 0: {said!r}"
+            part = target.with_name("f.part")
+            if not part.exists() or part.read_bytes() != old[: len(old) // 2]:
+                return "the received part was not kept"
+            new = scene.random.randbytes(len(old))
+            (server.root / "f").write_bytes(new)
+            later = time.time() + 5
+            os.utime(server.root / "f", (later, later))
+            # Another port would be another server.
+            code, said = scene.client(server, "get", "-c", "{url}/f", str(target), proxy=proxy)
         if code or target.read_bytes() != new:
-            return f"the file was mixed, or exit {code}: {said!r}"
+            return f"{server.name}: the file was mixed, or exit {code}: {said!r}"
     return None
 
 
@@ -380,22 +424,37 @@ def secrets_stay(scene: Scene) -> Optional[str]:
     return None
 
 
+WORLDS = [*worlds.ALL, *odd_hosts.ALL, *actors.ALL]
 ALL: list[Callable[[Scene], Optional[str]]] = [
     resume_of_another_file, listing_that_is_not_confirmed, names_with_a_dot, copy_that_cannot_begin,
-    mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, syncs, secrets_stay, *worlds.ALL, deadlines,
+    mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, syncs, secrets_stay, *WORLDS, deadlines,
 ]  # fmt: skip
 
 
-def check_all(program: str, place: Place, chance: random.Random, findings: Findings) -> None:
-    """Tests each promise once."""
-    for promise in ALL:
+def check_worlds(program: str, place: Place, seed: int, stops: bool, names: list[str]) -> Findings:
+    """Tests the promises with these names once; by default those of worlds that are not tame."""
+    unknown = set(names) - {promise.__name__ for promise in ALL}
+    if unknown:
+        raise Unavailable(f"no such promise: {', '.join(sorted(unknown))}")
+    findings, stands = Findings("worlds", stops), machines.Machines()
+    check_all(program, place, random.Random(f"{seed}/worlds"), stands, findings, names or [one.__name__ for one in WORLDS])
+    stands.check(findings)
+    return findings
+
+
+def check_all(
+    program: str, place: Place, chance: random.Random, stands: machines.Machines, findings: Findings, names: list[str] = ()
+) -> None:
+    """Tests each promise once, or those with these names."""
+    for promise in [promise for promise in ALL if not names or promise.__name__ in names]:
         if findings.is_over():
             return
         for again in range(TRIES, 0, -1):
             clean(place.local)
             begin = time.monotonic()
+            scene = Scene(program, place, chance, stands)
             try:
-                problem = promise(Scene(program, place, chance))
+                problem = promise(scene)
             except OSError as error:
                 problem = f"{type(error).__name__}: {error}"
             paused = programs.WITNESS.paused(begin)
@@ -404,8 +463,10 @@ def check_all(program: str, place: Place, chance: random.Random, findings: Findi
             why = f"the machine stood still for {paused:.1f} s"
             findings.excuse("pause", f"{promise.__name__} is repeated: {problem}; {why}")
         findings.count(promise.__name__)
+        where = f"client on {scene.client_on.name}, server on {scene.server_on.name}"
+        say(f"{promise.__name__}: {time.monotonic() - begin:.1f} s, {where}")
         if problem:
-            findings.add(f"{promise.__name__}: {problem}")
+            findings.add(f"{promise.__name__}: {problem}; {where}")
     clean(place.local)
 
 

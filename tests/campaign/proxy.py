@@ -60,9 +60,15 @@ def reset(connection: socket.socket) -> None:
 class Proxy:
     """Listens on its own port. `with` closes all connections at the end."""
 
-    def __init__(self, port: int, plan: Plan, silent_after: Optional[bytes] = None) -> None:
-        """`silent_after`: the command from which on the server sends no replies; empty: not even a greeting."""
-        self.target, self.plan, self.silent_after = port, plan, silent_after
+    def __init__(
+        self, port: int, plan: Plan, silent_after: Optional[bytes] = None, at: str = HOST, host: str = HOST, own: int = 0
+    ) -> None:
+        """`silent_after`: the command from which on the server sends no replies; empty: not even a greeting.
+
+        `at` is the server's address; `host` and `own` are the address and the port of the proxy. Our client resumes only
+        what it has sent to the same port.
+        """
+        self.target, self.plan, self.silent_after, self.host = (at, port), plan, silent_after, host
         self.struck: Optional[Struck] = None
         self.lines: list[bytes] = []
         # Commands, replies and transfers, each with the seconds since the proxy's start.
@@ -72,7 +78,7 @@ class Proxy:
         self.uploads = 0
         self.confirmed: Optional[bytes] = None
         self._turns, self._began = 0, time.monotonic()
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.create_server((host, own))
         self._open: list[socket.socket] = [self._listener]
         self._lock = threading.Lock()
 
@@ -100,9 +106,14 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client = self._keep(self._listener.accept()[0])
-                server = self._keep(socket.create_connection((HOST, self.target), timeout=10))
+                server = self.connect(client, self.target[1])
                 session = Session(self, client, server)
                 threading.Thread(target=session.run, daemon=True).start()
+
+    def connect(self, client: socket.socket, port: int) -> socket.socket:
+        """Connects to a port of the server, from the client's address if that is one of this host."""
+        source = (client.getpeername()[0], 0) if self.target[0] == self.host else None
+        return self._keep(socket.create_connection((self.target[0], port), 10, source))
 
     def note(self, what: str) -> None:
         """Adds a line to the dialogue."""
@@ -185,14 +196,15 @@ class Session:
         if not passive and not extended:
             return line
         port = int(extended[1]) if extended else int(passive[5]) * 256 + int(passive[6])
-        listener = self.proxy._keep(socket.create_server((HOST, 0)))
+        listener = self.proxy._keep(socket.create_server((self.proxy.host, 0)))
         self.carried.clear()
         self.received = bytearray()
         threading.Thread(target=self.data, args=(listener, port), daemon=True).start()
         own = listener.getsockname()[1]
         if extended:
             return b"229 Extended passive (|||%d|)\r\n" % own
-        return b"227 Passive (127,0,0,1,%d,%d)\r\n" % (own // 256, own % 256)
+        host = self.proxy.host.replace(".", ",").encode()
+        return b"227 Passive (%s,%d,%d)\r\n" % (host, own // 256, own % 256)
 
     def data(self, listener: socket.socket, port: int) -> None:
         """Relays the bytes of one transfer."""
@@ -200,7 +212,7 @@ class Session:
             with contextlib.suppress(OSError):
                 near = self.proxy._keep(listener.accept()[0])
                 listener.close()
-                far = self.proxy._keep(socket.create_connection((HOST, port), timeout=10))
+                far = self.proxy.connect(near, port)
                 self.carry(near, far)
         finally:
             self.carried.set()

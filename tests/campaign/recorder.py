@@ -9,11 +9,10 @@ import errno
 import os
 import pathlib
 import struct
-import subprocess
 from multiprocessing import Process
 from typing import Iterator, NamedTuple, Optional
 
-from place import Unavailable, run
+from place import Unavailable, mount, run
 
 # Opcodes of <linux/fuse.h>.
 LOOKUP, FORGET, GETATTR, SETATTR, OPEN, READ, WRITE, STATFS = 1, 2, 3, 4, 14, 15, 16, 17
@@ -106,18 +105,6 @@ class Disk:
         if opcode in DONE:
             return bytes(16) if opcode == OPENDIR else b""
         return errno.ENOENT if opcode == LOOKUP else errno.ENOSYS
-
-
-def mount(file: pathlib.Path, path: pathlib.Path) -> None:
-    """Mounts the ext4 in a file. The loop device ends with the mount, even if this program is killed."""
-    ran = subprocess.run(["losetup", "--find", "--show", str(file)], capture_output=True, text=True)
-    if ran.returncode:
-        raise Unavailable(f"losetup: {ran.stderr.strip()}")
-    device = ran.stdout.strip()
-    try:
-        run("mount", "-t", "ext4", device, str(path))
-    finally:
-        run("losetup", "--detach", device)
 
 
 class Recording:

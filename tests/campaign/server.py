@@ -14,7 +14,7 @@ import socket
 import ssl
 import subprocess
 import time
-from typing import Optional
+from typing import Callable, Optional, Sequence
 
 from place import CONTROL, HOST, IMPLICIT, Place, Unavailable
 
@@ -29,8 +29,8 @@ RELOAD_LIMIT = 20.0
 
 CONFIGURATION = """
 [listen]
-addresses = ["{host}:{control}"]
-implicit_tls = ["{host}:{implicit}"]
+addresses = {control}
+implicit_tls = {implicit}
 
 [tls]
 certificate = "{place}/server.pem"
@@ -54,7 +54,7 @@ ban_after = 0
 min_free = 0
 
 [log]
-target = "file:{place}/server.log"
+target = "file:{log}"
 """
 USER = """
 [users.{name}]
@@ -100,9 +100,14 @@ class Server:
         seed: int,
         settings: tuple[str, ...] = (),
         environment: Optional[dict[str, str]] = None,
+        prefix: Callable[[], Sequence[str]] = tuple,
+        hosts: Sequence[str] = (HOST,),
     ) -> None:
-        """`users` maps each name to the setting for interrupted uploads: resume or discard."""
-        self.program, self.place, self.users = program, place, users
+        """`users` maps each name to the setting for interrupted uploads: resume or discard. `prefix` returns the
+        beginning of the command for each start.
+        """
+        self.program, self.place, self.users, self._prefix = program, place, users, prefix
+        self._hosts = dict.fromkeys(hosts)
         self._settings, self._environment = settings, environment or {}
         self.passwords = {name: f"secret-{seed}-{secrets.token_hex(6)}" for name in users}
         self.process: Optional[subprocess.Popen] = None
@@ -115,12 +120,13 @@ class Server:
 
     @property
     def log(self) -> pathlib.Path:
-        return self.place.path / "server.log"
+        return self.place.log
 
     def configure(self, banner: str, extra: str = "") -> None:
         """Writes the configuration; a reload reads it."""
         text = CONFIGURATION.format(
-            host=HOST, control=CONTROL, implicit=IMPLICIT, place=self.place.path, banner=banner
+            control=[f"{host}:{CONTROL}" for host in self._hosts], implicit=[f"{host}:{IMPLICIT}" for host in self._hosts],
+            place=self.place.path, log=self.log, banner=banner
         )
         for name, partial in self.users.items():
             text += USER.format(name=name, password=self._hashes[name], root=self.place.root, partial=partial)
@@ -156,13 +162,15 @@ class Server:
             written.rename(self.place.path / name)
 
     def start(self) -> None:
-        environment = {**os.environ, **self.faketime(), **self._environment}
-        command = [self.program, "serve", "-v", "--config", str(self.place.path / "server.toml")]
+        # The prefix itself has the machine's clock: faketime starts only one program of each process identifier.
+        variables = [f"{name}={value}" for name, value in {**self.faketime(), **self._environment}.items()]
+        command = [*self._prefix(), "env", *variables, self.program, "serve", "-v"]
+        command += ["--config", str(self.place.path / "server.toml")]
         for setting in self._settings:
             command += ["--set", setting]
         with open(self.place.path / "server.stderr", "ab") as file:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
         self.starts += 1
         end = time.monotonic() + START_LIMIT

@@ -5,6 +5,7 @@ done, the worker compares the files on disk with the required state. After a fai
 has no socket for the worker's address. Then the files must be in the state before or after the action.
 """
 
+import contextlib
 import os
 import pathlib
 import random
@@ -15,13 +16,14 @@ import time
 from typing import NamedTuple, Optional
 
 import faults
+import machines
 import programs
 import server as servers
 from actions import DIRECTORIES, NAMES, SHARED, VERBS, Action, Maker
 from clients import CLIENTS, Client, Connection, all_clients
 from findings import Findings, indented, say, shown
 from model import Content, State, Torn, Tree, described, verdict
-from place import Place, Unavailable, worker_address
+from place import HOST, Place, Unavailable, worker_address
 
 # Maximum seconds of a program: the sum of its timeouts, with a margin for a busy machine.
 LONGEST = 90.0
@@ -73,9 +75,9 @@ class Ran(NamedTuple):
 class Worker:
     """One user with one directory, who carries out one action at a time."""
 
-    def __init__(self, soak: "Soak", number: int, user: str) -> None:
+    def __init__(self, soak: "Soak", number: int, user: str, address: str) -> None:
         self.soak, self.user, self.number = soak, user, number
-        self.address, self.base = worker_address(number), f"/w{number}"
+        self.address, self.base, self.is_far = address, f"/w{number}", address == machines.Far.address
         self.random = random.Random(f"{soak.seed}/{number}")
         self.tree = Tree()
         self.local = soak.place.local / f"w{number}"
@@ -105,7 +107,8 @@ class Worker:
         security = self.random.choice(["plain", "explicit", "explicit", "implicit"])
         active = self.random.random() < 0.3
         password, authority = server.passwords[self.user], str(self.soak.place.authority)
-        return Connection(self.address, self.user, password, security, active, authority)
+        host = self.soak.network.host if self.is_far else HOST
+        return Connection(self.address, self.user, password, security, active, authority, host=host)
 
     def act(self) -> None:
         """Carries out the next action."""
@@ -123,6 +126,11 @@ class Worker:
         if command is None:
             client = self.soak.ours
             command = client.command(connection, action.order)
+        machine = machines.PLAIN
+        if client is self.soak.ours:
+            machine = self.soak.machines.draw(self.random, "client")
+            command = command._replace(words=[*machine.prefix, *command.words])
+            self.soak.findings.count(f"client on {machine.name}")
         names = set(action.after)
         before = self.tree.state(names)
         self.remember(action)
@@ -132,6 +140,10 @@ class Worker:
         if action.order.to:
             title += f" to {action.order.to!r}"
         title += f", {connection.security}, {'active' if connection.active else 'passive'}, fault {ran.fault}"
+        if self.is_far:
+            self.soak.findings.count("over the slow network")
+        title += f", client on {machine.name}, server on {self.soak.server_on.name}"
+        title += f", over {self.soak.network.line}" if self.is_far else ""
         title += f", exit {ran.code} after {ran.end - ran.begin:.1f} s"
         problem = self.judge(client, action, ran, before)
         if problem:
@@ -144,10 +156,11 @@ class Worker:
         begin, struck = time.monotonic(), False
         output = self.local / "output"
         with open(output, "wb") as file:
-            process = subprocess.Popen(
-                command.words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=self.local,
-                env={**os.environ, "HOME": str(self.soak.home), **command.environment},
-            )  # fmt: skip
+            with self.soak.network.far() if self.is_far else contextlib.nullcontext():
+                process = subprocess.Popen(
+                    command.words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=self.local,
+                    env={**os.environ, "HOME": str(self.soak.home), **command.environment},
+                )  # fmt: skip
             if kind:
                 delay = self.random.uniform(0, 0.8)
                 length = self.random.choice([0.5, 1.0, 2.0, 7.0])
@@ -325,17 +338,32 @@ class Soak:
         (place.root / "shared").mkdir()
         # A confined session cannot read the file with the faked clock, so every second seed does without.
         settings = ("security.confine=off",) if seed % 2 else ()
-        self.server = servers.Server(program, place, users, seed, settings)
+        self.machines, self.random, self.server_on = machines.Machines(), random.Random(f"{seed}/machines"), machines.PLAIN
+        # One worker of several is at the other end of a slow network. All others, and the server, share this one.
+        self._end = contextlib.ExitStack()
+        self.network = self._end.enter_context(machines.network(self.random.choice(machines.TRIPS)))
+        addresses = [worker_address(number) for number in range(scope.workers)]
+        if self.network.line and scope.workers > 1:
+            addresses[-1] = self.network.address
+        hosts = (HOST, self.network.host)
+        self.server = servers.Server(program, place, users, seed, settings, prefix=self.next_machine, hosts=hosts)
         self.secrets = [password.encode() for password in self.server.passwords.values()]
-        self.faults = faults.Faults(place, self.server, seed, scope, self.findings)
-        self.workers = [Worker(self, number, user) for number, user in enumerate(users)]
+        self.faults = faults.Faults(place, self.server, seed, scope, addresses, self.findings)
+        self.workers = [Worker(self, *one) for one in zip(range(scope.workers), users, addresses)]
         # The shared names that some client has stored.
         self.stored: set[str] = set()
         self.warm: Optional[servers.Figures] = None
         self.last: Optional[servers.Figures] = None
 
+    def next_machine(self) -> tuple[str, ...]:
+        """Draws the machine on which the server starts."""
+        self.server_on = self.machines.draw(self.random, "server")
+        self.findings.count(f"server on {self.server_on.name}")
+        return self.server_on.prefix
+
     def run(self) -> Findings:
         say(f"soak: {self.minutes:g} min, seed {self.seed}, clients {', '.join(c.name for c in self.clients)}")
+        say(f"slow network: {self.network.line}")
         self.server.start()
         try:
             # In the last third, the server is not killed, so one process serves all of it.
@@ -350,6 +378,8 @@ class Soak:
         finally:
             if self.server.process and self.server.process.poll() is None:
                 self.server.stop()
+            self._end.close()
+        self.machines.check(self.findings)
         self.check_shared()
         self.check_log()
         self.check_counts()

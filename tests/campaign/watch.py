@@ -5,6 +5,7 @@ the files of both sides. After exit 0 the target file must be complete; after a 
 new file. No program may wait longer than its timeouts, and no output may contain the password.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -12,8 +13,9 @@ import random
 import secrets
 import shutil
 import time
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
 
+import machines
 import peers
 import programs
 import promises
@@ -21,7 +23,7 @@ from clients import Command, Connection, Curl, Ftplib, Lftp, Order, Rclone
 from findings import Findings, say
 from model import Content, describe
 from outcomes import Ran, is_second_try, judge_peer, mirrored, wrong
-from place import Place
+from place import HOST, Place
 from proxy import KINDS, Plan, Proxy
 from server import KEPT
 
@@ -33,6 +35,10 @@ TIMEOUTS = {"connect": 3, "reply": 3, "stall": 3, "final": 4}
 LONGEST, LONGEST_OF_OTHERS = 60.0, 120.0
 VERBS = ("get", "resume", "put", "continue", "list", "rename", "delete", "mirror down", "mirror up")
 PEER_VERBS = ("get", "put", "rename", "delete")
+# Where the command of our client has the proxy's address.
+PLACE = "{place}"
+# Maximum minutes until all servers start again.
+MINUTES = 6
 # Minimum number of turns of each server.
 TURNS = 3
 # The files of a mirrored tree.
@@ -73,8 +79,13 @@ def tree(top: pathlib.Path) -> dict[str, bytes]:
 class Eyes:
     """Watches one program with one server."""
 
-    def __init__(self, watch: "Watch", kind: peers.Kind, server: peers.Server) -> None:
+    def __init__(
+        self, watch: "Watch", kind: peers.Kind, server: peers.Server, network: machines.Near, server_on: machines.Machine
+    ) -> None:
         self.watch, self.kind, self.server, self.random = watch, kind, server, watch.random
+        # The port of the last proxy.
+        self.port = 0
+        self.network, self.is_slow, self.machine, self.server_on = network, False, machines.PLAIN, server_on
         self.up = server.root / "up"
         self.up.mkdir(exist_ok=True)
         self.up.chmod(0o777)
@@ -83,10 +94,21 @@ class Eyes:
 
     # Running programs.
 
-    def run(self, plan: Plan, longest: float, command: Callable[[int], Command]) -> Ran:
-        """Runs a client, whose command depends on the proxy's port."""
-        with Proxy(self.server.port, plan) as proxy:
-            words, environment = command(proxy.port)
+    def run(self, plan: Plan, is_ours: bool, command: Callable[[Proxy], Command], port: int = 0) -> Ran:
+        """Runs a client, whose command depends on the proxy. The slow network is between the client and our server, but
+        on that side of the proxy where our program is.
+        """
+        at, longest = self.server.host, LONGEST if is_ours else LONGEST_OF_OTHERS
+        with contextlib.ExitStack() as stack:
+            if self.is_slow and not is_ours:
+                stack.enter_context(self.network.far())
+            host = at if self.is_slow and is_ours else HOST
+            proxy = stack.enter_context(Proxy(self.server.port, plan, at=at, host=host, own=port))
+            self.port = proxy.port
+            if self.is_slow and is_ours:
+                stack.enter_context(self.network.far())
+            longest *= machines.PATIENCE if self.is_slow else 1
+            words, environment = command(proxy)
             environment = {"HOME": str(self.watch.home), **environment}
             ended = programs.run(words, longest, environment, self.local)
             if ended.paused:
@@ -96,12 +118,14 @@ class Eyes:
 
     def words(self, *words: str) -> list[str]:
         """Returns a command line of our client."""
-        limits = [word for name, seconds in TIMEOUTS.items() for word in (f"--{name}-timeout", str(seconds))]
-        return [self.watch.program, words[0], "-u", self.server.user, "--no-netrc", *limits, *words[1:]]
+        times = machines.PATIENCE if self.is_slow else 1
+        limits = [word for name, seconds in TIMEOUTS.items() for word in (f"--{name}-timeout", str(seconds * times))]
+        login = ["-u", self.server.user, "--no-netrc"]
+        return [*self.machine.prefix, self.watch.program, words[0], *login, *limits, *words[1:]]
 
     def url(self, name: str) -> str:
         # Paths are relative to the login directory, because some servers show the whole disk.
-        return "ftp://127.0.0.1:{port}/up/" + name.replace(" ", "%20")
+        return f"ftp://{PLACE}/up/" + name.replace(" ", "%20")
 
     def plan(self, verb: bytes = b"", turns: int = 1) -> Plan:
         if self.random.random() < 0.4:
@@ -134,20 +158,35 @@ class Eyes:
         self.watch.findings.count(title.split(" '")[0], self.kind.name, "done" if ran.code == 0 else "failed")
         if ran.struck:
             self.watch.findings.count(ran.struck.kind)
-        what = f"{title} with {self.kind.name}, {ran.struck}, exit {ran.code} after {ran.ended.seconds:.1f} s"
+        where = f"{self.kind.name}, {self.where()}"
+        what = f"{title} with {where}, {ran.struck}, exit {ran.code} after {ran.ended.seconds:.1f} s"
         self.report(what, ran, found)
+
+    def draw(self) -> None:
+        """Draws whether the next action goes over the slow network."""
+        self.is_slow = self.network.line is not None and self.random.randrange(machines.SLOW) == 0
+        if self.is_slow:
+            self.watch.findings.count(f"over {self.network.line.rtt * 1e3:.0f} ms")
+
+    def where(self) -> str:
+        way = f"over {self.network.line}" if self.is_slow else "here"
+        return f"client on {self.machine.name} {way}, server on {self.server_on.name}"
 
     # Our client.
 
     def act(self) -> None:
         """Carries out one action with our client."""
+        self.draw()
+        self.machine = self.watch.machines.draw(self.random, "client")
+        self.watch.findings.count(f"client on {self.machine.name}")
         verb = self.random.choice(VERBS)
         getattr(self, "_" + verb.replace(" ", "_"))()
 
-    def ours(self, words: list[str], plan: Plan) -> Ran:
+    def ours(self, words: list[str], plan: Plan, port: int = 0) -> Ran:
         environment = {"FTP_PASSWORD": self.server.password}
         return self.run(
-            plan, LONGEST, lambda port: Command([word.replace("{port}", str(port)) for word in words], environment)
+            plan, True,
+            lambda proxy: Command([word.replace(PLACE, f"{proxy.host}:{proxy.port}") for word in words], environment),
         )
 
     def _get(self) -> None:
@@ -175,7 +214,7 @@ class Eyes:
             put(self.up / name, content)
             later = time.time() + 5
             os.utime(self.up / name, (later, later))
-        second = self.ours(words, Plan())
+        second = self.ours(words, Plan(), self.port)
         wanted = [content] if second.ended.is_proof else [None, content]
         self.judge(f"get -c again '{name}'", second, [wrong("local file", held(target), wanted)])
         put(self.local / "down.part", None)
@@ -216,7 +255,7 @@ class Eyes:
         first = self.ours(words, self.plan(b"STOR"))
         self.judge_upload(f"put -c '{name}'", first, name, None, new)
         self.settle()
-        second = self.ours(words + ["--retry", "3", "--retry-delay", "1"], Plan())
+        second = self.ours(words + ["--retry", "3", "--retry-delay", "1"], Plan(), self.port)
         done = second.code == 0
         problem = wrong("remote file", held(self.up / name), [new]) if done else None
         # Our client may refuse to resume a part that is not provably of this file.
@@ -308,6 +347,7 @@ class Eyes:
 
     def act_as(self, client) -> None:
         """Lets another client carry out one action with our server."""
+        self.draw()
         verb, name = self.random.choice(PEER_VERBS), self.random.choice(NAMES)
         old, new = self.random.choice([None, self.content()]), self.content()
         if verb in ("get", "rename", "delete"):
@@ -322,13 +362,13 @@ class Eyes:
         plan = self.plan(b"STOR" if verb == "put" else b"RETR")
         user, password = self.server.user, self.server.password
         ran = self.run(
-            plan, LONGEST_OF_OTHERS,
-            lambda port: client.command(Connection("127.0.0.1", user, password, port=port), order),
+            plan, False,
+            lambda proxy: client.command(Connection(HOST, user, password, port=proxy.port), order),
         )  # fmt: skip
         left = self.settle()
         found, moved = held(self.up / name), held(self.up / to)
         files = (old, new), (found, moved), held(self.local / "down")
-        what = f"{client.name} {verb} '{name}' with ours, {ran.struck}, exit {ran.code}"
+        what = f"{client.name} {verb} '{name}' with ours, {self.where()}, {ran.struck}, exit {ran.code}"
         problem = judge_peer(client.name, verb, ran.code, ran.struck, *files)
         if problem and client.name == "lftp" and is_second_try(ran, found):
             self.watch.findings.excuse("second try of lftp", f"{what}: {problem}{ran.shown()}")
@@ -354,6 +394,7 @@ class Watch:
         self.program, self.place, self.seed, self.minutes = program, place, seed, minutes
         self.random = random.Random(f"{seed}/watch")
         self.findings = Findings("watch", stops)
+        self.machines = machines.Machines()
         self.home = place.path / "home"
         self.home.mkdir()
         self.secret = f"secret-{seed}-{secrets.token_hex(6)}"
@@ -362,18 +403,20 @@ class Watch:
         kinds = peers.all_servers(self.program, self.secret)
         clients = [client for client in (Curl(), Lftp(), Rclone(), Ftplib()) if client.is_installed()]
         say(f"watch: {self.minutes:g} min, seed {self.seed}, servers {', '.join(kind.name for kind in kinds)}")
-        promises.check_all(self.program, self.place, self.random, self.findings)
+        promises.check_all(self.program, self.place, self.random, self.machines, self.findings)
         turns = itertools.cycle(clients)
         end = time.monotonic() + self.minutes * 60
         while time.monotonic() < end and not self.findings.is_over():
-            # Our server gets half of the time, and our client the other half.
-            with peers.Server(kinds[0], tls=False) as server:
-                eyes = Eyes(self, kinds[0], server)
-                self.some(lambda: eyes.act_as(next(turns)), self.minutes * 30, end)
+            # Our server gets half of the time, and our client the other half. All servers start again and again, because
+            # each start of ours draws another machine.
+            half = min(self.minutes, MINUTES) * 30
+            for _ in range(2):
+                with self.watched(kinds[0]) as eyes:
+                    self.some(lambda: eyes.act_as(next(turns)), half / 2, end)
             for kind in kinds:
-                with peers.Server(kind, tls=False) as server:
-                    eyes = Eyes(self, kind, server)
-                    self.some(eyes.act, self.minutes * 30 / len(kinds), end)
+                with self.watched(kind) as eyes:
+                    self.some(eyes.act, half / len(kinds), end)
+        self.machines.check(self.findings)
         if not self.minutes:
             return self.findings
         counts = ", ".join(f"{name} {count}" for name, count in sorted(self.findings.counts.items()))
@@ -384,6 +427,18 @@ class Watch:
         self.findings.least([client.name for client in clients], least, "client")
         self.findings.least(KINDS, least, "fault")
         return self.findings
+
+    @contextlib.contextmanager
+    def watched(self, kind: peers.Kind) -> Iterator[Eyes]:
+        """Runs a server, with a slow network to a part of its clients. Ours runs on a random machine."""
+        machine = machines.PLAIN
+        if kind.name == "ours":
+            machine = self.machines.draw(self.random, "server")
+            kind = peers.ours(self.program, self.secret, prefix=machine.prefix)
+            self.findings.count(f"server on {machine.name}")
+        with machines.network(self.random.choice(machines.TRIPS)) as network:
+            with peers.Server(kind, tls=False, host=network.host) as server:
+                yield Eyes(self, kind, server, network, machine)
 
     def some(self, act, seconds: float, end: float) -> None:
         until, count = min(end, time.monotonic() + seconds), 0

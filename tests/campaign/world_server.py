@@ -8,12 +8,16 @@ SWITCHES is a JSON object:
     loses   commands whose first use is executed, but the connection ends in place of the reply
     sealed  names of directories that cannot be listed
     late    seconds after which a second success follows each 226
+    zone    hours between UTC and the times in replies to LIST; other times are in UTC
+    grain   seconds to which all times are rounded down, as on FAT
+    untimed true: MFMT reports success, and sets no time
 """
 
 import json
 import os
 import pathlib
 import sys
+import time
 import unicodedata
 
 from pyftpdlib import filesystems, handlers
@@ -30,6 +34,16 @@ FOLDS = {
     "cut": lambda name: name[:8],
 }
 fold = FOLDS[SWITCHES.get("fold", "")]
+if "zone" in SWITCHES:
+    # POSIX counts west of Greenwich as positive.
+    minutes = round(abs(SWITCHES["zone"]) * 60)
+    os.environ["TZ"] = f"<here>{'-' if SWITCHES['zone'] > 0 else ''}{minutes // 60}:{minutes % 60:02}"
+    time.tzset()
+
+
+def rounded(found):
+    grain = SWITCHES.get("grain")
+    return os.stat_result((*found[:8], found[8] // grain * grain, found[9])) if grain else found
 
 
 class Folding(filesystems.AbstractedFS):
@@ -51,6 +65,28 @@ class Folding(filesystems.AbstractedFS):
             raise PermissionError(13, "Permission denied")
         return super().listdir(path)
 
+    def format_list(self, basedir, listing, ignore_err=True):
+        # The first line decides for all.
+        self.cmd_channel.use_gmt_times = "zone" not in SWITCHES
+        yield from super().format_list(basedir, listing, ignore_err)
+
+    def format_mlsx(self, *rest, **more):
+        self.cmd_channel.use_gmt_times = True
+        yield from super().format_mlsx(*rest, **more)
+
+    def stat(self, path):
+        return rounded(super().stat(path))
+
+    def lstat(self, path):
+        return rounded(super().lstat(path))
+
+    def getmtime(self, path):
+        return self.stat(path).st_mtime
+
+    def utime(self, path, timeval):
+        if not SWITCHES.get("untimed"):
+            super().utime(path, timeval)
+
 
 class Handler(handlers.FTPHandler):
     authorizer = DummyAuthorizer()
@@ -62,6 +98,7 @@ class Handler(handlers.FTPHandler):
     is_lost = False
 
     def pre_process_command(self, line, cmd, arg):
+        self.use_gmt_times = True
         replies = SWITCHES.get("fails", {}).get(cmd)
         if replies:
             return self.respond(replies.pop(0))

@@ -3,8 +3,8 @@
 import itertools
 import os
 import pathlib
+import re
 import shutil
-import subprocess
 import threading
 import time
 import unicodedata
@@ -51,6 +51,16 @@ def tree(scene: "Scene", name: str, files: dict[str, bytes]) -> pathlib.Path:
         (top / path).parent.mkdir(parents=True, exist_ok=True)
         (top / path).write_bytes(content)
     return top
+
+
+def remove(top: pathlib.Path) -> None:
+    """Removes a directory. FUSE keeps a hidden name for a removed file as long as a session has it open."""
+    for _ in range(100):
+        shutil.rmtree(top, ignore_errors=True)
+        if not top.exists():
+            return
+        time.sleep(0.05)
+    raise OSError(f"cannot remove {sorted(os.listdir(top))}")
 
 
 def names_that_are_one(scene: "Scene") -> Optional[str]:
@@ -129,15 +139,18 @@ def uploads_of_others(scene: "Scene") -> Optional[str]:
             up = scene.file("up", content)
             old = time.time() - 100
             os.utime(up, (old, old))
-            if first:
-                with Proxy(server.port, Plan("reset", 100_000, 0, b"STOR")) as proxy:
+            # Another port would be another server.
+            with Proxy(server.port, Plan("reset", 100_000, 0, b"STOR") if first else Plan()) as proxy:
+                if first:
                     scene.client(server, "put", "-c", str(up), "{url}/f", proxy=proxy)
-            for length in (150_000, len(content)):
-                # Images and archives can end alike.
-                target.write_bytes(scene.random.randbytes(length - TAIL) + content[length - TAIL : length])
-                code, said = scene.client(server, "put", "-c", str(up), "{url}/f")
-                if code == 0 and target.read_bytes() != content:
-                    return f"{length} bytes of another host, after an own upload {first}: exit 0, mixed: {said!r}"
+                for length in (150_000, len(content)):
+                    # Images and archives can end alike. But after an own upload, a shorter file with the same end counts
+                    # as its bytes: the journal says only that as many bytes were sent.
+                    end = 0 if first and length < len(content) else TAIL
+                    target.write_bytes(scene.random.randbytes(length - end) + content[length - end : length])
+                    code, said = scene.client(server, "put", "-c", str(up), "{url}/f", proxy=proxy)
+                    if code == 0 and target.read_bytes() != content:
+                        return f"{length} bytes of another host, after an own upload {first}: exit 0, mixed: {said!r}"
     return None
 
 
@@ -277,6 +290,37 @@ def upload_that_runs(scene: "Scene") -> Optional[str]:
         return None if session.reply().startswith("226") else "the upload failed"
 
 
+def sent_again(dialogue: list[str]) -> bool:
+    """Returns whether a client sent a file from byte 0 although the server had told how many bytes of it were there."""
+    lines = [line.split(" ", 1)[1] for line in dialogue]
+    begin = next((at for at, line in enumerate(lines) if line.startswith(("> STOR", "> APPE"))), len(lines))
+    commands = [line for line in lines[: begin + 1] if line.startswith("> ") and line != "> EPSV"]
+    is_told = any(re.match(r"< 213 [1-9]\d*$", line) for line in lines[:begin])
+    return is_told and commands[-1].startswith("> STOR") and not re.match("> REST [1-9]", commands[-2])
+
+
+def uploads_that_are_resumed(scene: "Scene") -> Optional[str]:
+    """put -c completes an upload that was cut, with exactly the bytes of its file, whether it is new or replaces another."""
+    with scene.ours() as server:
+        for old in (None, scene.bytes(1_000, 2_000)):
+            content = scene.bytes(200_000, 300_000)
+            up, target = scene.file("up", content), server.root / "f"
+            target.unlink(missing_ok=True)
+            if old:
+                target.write_bytes(old)
+            with Proxy(server.port, Plan("reset", len(content) // 2, 0, b"STOR")) as proxy:
+                code, said = scene.client(server, "put", "-c", str(up), "{url}/f", proxy=proxy)
+                if code == 0 or held(target) not in (old, content):
+                    return f"put -c, old {old and len(old)}: exit {code}, {describe(held(target))}: {said!r}"
+                words, begin = ["put", "-c", "--retry", "3", "--retry-delay", "1"], len(proxy.dialogue)
+                code, said = scene.client(server, *words, str(up), "{url}/f", proxy=proxy)
+            if code or held(target) != content:
+                return f"put -c again, old {old and len(old)}: exit {code}, {describe(held(target))}: {said!r}"
+            if sent_again(proxy.dialogue[begin:]):
+                return f"put -c again, old {old and len(old)}, sent the whole file: {proxy.dialogue[begin:]}"
+    return None
+
+
 def resumers(scene: "Scene") -> Optional[str]:
     """Whatever a client goes by when it resumes an upload that was cut: if it reports success, the file is its file."""
     content = scene.bytes(200_000, 300_000)
@@ -345,11 +389,16 @@ def watched_files(scene: "Scene") -> Optional[str]:
         target, ended = server.root / "f", threading.Event()
         versions = [scene.bytes(500_000, 2_000_000) for _ in range(6)]
         target.write_bytes(versions[0])
-        read: list[bytes] = []
+        read: list[Optional[bytes]] = []
 
         def view() -> None:
+            found = None
             while not ended.is_set():
-                found = target.read_bytes()
+                try:
+                    found = target.read_bytes()
+                except FileNotFoundError:
+                    # FUSE gives another name to a file that is open, before it is replaced.
+                    found = found if scene.disk else None
                 if not read or read[-1] != found:
                     read.append(found)
 
@@ -378,15 +427,8 @@ def killed_downloads(scene: "Scene") -> Optional[str]:
                 if attempt == 0 or scene.random.random() < 0.4:
                     source.write_bytes(scene.random.randbytes(size))
                     os.utime(source, (now + 10 * attempt,) * 2)
-                words = ["get", "-c", "-u", server.user, "--no-netrc", "--limit-rate", "4M"]
-                command = [scene.program, *words, f"ftp://127.0.0.1:{server.port}/f", str(target)]
-                environment = {**os.environ, "FTP_PASSWORD": server.password, "HOME": str(scene.local)}
-                running = subprocess.Popen(
-                    command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                )
-                time.sleep(scene.random.uniform(0.02, 0.4))
-                running.kill()
-                running.wait()
+                words = ["get", "-c", "--limit-rate", "4M", "{url}/f", str(target)]
+                scene.interrupt(server, *words, after=scene.random.uniform(0.02, 0.4))
             code, said = scene.client(server, "get", "-c", "{url}/f", str(target))
             if code or held(target) != source.read_bytes():
                 return f"after five kills, get -c ends with {code}, and the file is another one: {said!r}"
@@ -417,5 +459,5 @@ def private_uploads(scene: "Scene") -> Optional[str]:
 ALL: list[Callable[["Scene"], Optional[str]]] = [
     names_that_are_one, another_spelling_is_no_extra, late_replies, input_that_is_read_once, uploads_of_others,
     parts_of_others, deletions_after_a_failure, second_runs, lost_replies, one_story, upload_that_runs, private_uploads, resumers,
-    watched_files, killed_downloads,
+    uploads_that_are_resumed, watched_files, killed_downloads,
 ]  # fmt: skip

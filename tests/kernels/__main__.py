@@ -20,7 +20,6 @@ Exit status: 1 if a dialogue or command line fails, or with FTP_REQUIRE_PEERS=1 
 
 import argparse
 import concurrent.futures
-import errno
 import os
 import shutil
 import subprocess
@@ -30,64 +29,14 @@ import threading
 import time
 
 import dialogues
+import standins
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-FILTER = os.path.join(HERE, "filtered.py")
-
-# Newer system calls, with the version of Linux that has them.
-CALLS = {
-    "O_TMPFILE": "3.11", "renameat2": "3.15", "getrandom": "3.17", "memfd_create": "3.17",
-    "execveat": "3.19", "membarrier": "4.3", "mlock2": "4.4", "copy_file_range": "4.5",
-    "preadv2": "4.6", "pwritev2": "4.6", "statx": "4.11", "rseq": "4.18", "pidfd_send_signal": "5.1",
-    "io_uring_setup": "5.1", "open_tree": "5.2", "clone3": "5.3", "pidfd_open": "5.3", "openat2": "5.6",
-    "pidfd_getfd": "5.6", "faccessat2": "5.8", "close_range": "5.9", "epoll_pwait2": "5.11",
-    "landlock_create_ruleset": "5.13", "landlock_add_rule": "5.13", "landlock_restrict_self": "5.13",
-    "futex_waitv": "5.16", "fchmodat2": "6.6",
-}
-KERNELS = ["3.10", "4.4", "4.19"]
 # What the server says at startup if it lacks a call.
 SAID = {
     "openat2": "(no openat2)", "landlock_create_ruleset": "without Landlock", "statx": "lacks statx",
     "renameat2": "lacks renameat2", "copy_file_range": "lacks copy_file_range",
 }
 NO_PROC = 'umount -l /proc && exec "$@"'
-
-
-def number(version):
-    return [int(part) for part in version.split(".")]
-
-
-def cases():
-    """Returns the missing calls of each case, by its name."""
-    found = {}
-    alone = [[name] for name in CALLS if not name.startswith("landlock")]
-    alone.append([name for name in CALLS if name.startswith("landlock")])
-    for code in (errno.ENOSYS, errno.EPERM):
-        word = errno.errorcode[code]
-        for kernel in KERNELS:
-            newer = [name for name in CALLS if number(CALLS[name]) > number(kernel)]
-            found[f"{kernel} {word}"] = (code, newer)
-        for calls in alone:
-            found[f"{calls[0]} {word}"] = (code, calls)
-    # O_TMPFILE is no call that a profile could forbid. If clone3 fails with EPERM, glibc starts no thread
-    # (docs/install.md).
-    for name in ("O_TMPFILE", "clone3"):
-        del found[f"{name} EPERM"]
-        for case, (code, calls) in found.items():
-            if code == errno.EPERM:
-                found[case] = (code, [call for call in calls if call != name])
-    return found
-
-
-def python():
-    """Returns a Python that has libseccomp's module."""
-    for directory in os.get_exec_path():
-        path = os.path.join(directory, "python3")
-        if os.access(path, os.X_OK):
-            command = [path, "-c", "import seccomp"]
-            if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-                return path
-    return None
 
 
 class Served:
@@ -253,30 +202,15 @@ def has(text, wanted):
     assert wanted in text, f"not {wanted}: {text.strip()}"
 
 
-# File systems with special rules: the commands that make and mount one, in the directory of the test, the
-# dialogues that cannot work there, and those that work only there.
+# The dialogues that cannot work on a file system with special rules, and those that work only there.
 DISKS = {
-    "exfat-fuse": (
-        "truncate -s 1G disk && mkfs.exfat disk && mount -t exfat-fuse -o loop disk root",
-        [*dialogues.LINKS, dialogues.chmod],
-        [dialogues.illegal_names],
-    ),
-    "ntfs-3g": (
-        "truncate -s 1G disk && mkntfs -F -Q disk && mount -t ntfs-3g -o loop,windows_names disk root",
-        [dialogues.chmod],
-        [dialogues.illegal_names],
-    ),
-    "bindfs": ("mkdir real && bindfs real root", [], []),
-    "vfat": (
-        "truncate -s 1G disk && mkfs.vfat disk && mount -t vfat -o loop,utf8 disk root",
-        [*dialogues.LINKS, dialogues.chmod],
-        [dialogues.illegal_names],
-    ),
+    "exfat-fuse": ([*dialogues.LINKS, dialogues.chmod], [dialogues.illegal_names]),
+    "ntfs-3g": ([dialogues.chmod], [dialogues.illegal_names]),
+    "bindfs": ([], []),
+    "vfat": ([*dialogues.LINKS, dialogues.chmod], [dialogues.illegal_names]),
 }
-
-
 # Cases for the kernel of tests/kernels/uml: they run only if they are named.
-NAMED = {"nfs": ("mount -t nfs4 127.0.0.1:/ root", [], [])}
+NAMED = {"nfs": ([], [])}
 
 
 def places(top):
@@ -290,7 +224,7 @@ def places(top):
 def play_kernel(case, code, calls, interpreter):
     with tempfile.TemporaryDirectory(prefix="ftp-kernels-") as top:
         root = places(top)
-        prefix = [interpreter, FILTER, str(code), ",".join(calls)] if calls else []
+        prefix = standins.without(code, calls, interpreter) if calls else []
         # An emulator makes some calls otherwise than the program.
         said = [text for call, text in SAID.items() if call in calls and not case.is_emulated]
         case.play(prefix, top, root, said)
@@ -308,21 +242,19 @@ def play_without_proc(case):
     return case
 
 
-def play_disk(case, make, without, more):
+def play_disk(case, without, more):
     """Returns None if the file system cannot be mounted."""
     with tempfile.TemporaryDirectory(prefix="ftp-kernels-") as top:
         root = places(top)
-        made = subprocess.run(["sh", "-c", make], cwd=top, capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            print(f"skipped: {case.name}: {made.stderr.strip().splitlines()[-1:]}")
-            return None
         try:
-            acts = [act for act in dialogues.SERVER if act not in without]
-            case.play([], top, root, acts=acts + more)
-            case.play_options(top, root)
-            case.mirror_twice(top, root)
-        finally:
-            subprocess.run(["umount", root], check=False)
+            with standins.mounted(case.name, top):
+                acts = [act for act in dialogues.SERVER if act not in without]
+                case.play([], top, root, acts=acts + more)
+                case.play_options(top, root)
+                case.mirror_twice(top, root)
+        except standins.Unmountable as error:
+            print(f"skipped: {case.name}: {error}")
+            return None
     return case
 
 
@@ -336,10 +268,10 @@ def main():
     options = parser.parse_args()
     is_wanted = lambda name: not options.names or any(name.startswith(one) for one in options.names)
     case = lambda name: Case(name, options)
-    interpreter = python()
+    interpreter = standins.python()
     left_out, runs = [], []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        for name, (code, calls) in cases().items():
+        for name, (code, calls) in standins.cases().items():
             if is_wanted(name) and interpreter:
                 runs.append((name, pool.submit(play_kernel, case(name), code, calls, interpreter)))
             elif is_wanted(name):
@@ -348,9 +280,9 @@ def main():
             runs.append(("plain", pool.submit(play_kernel, case("plain"), 0, [], interpreter)))
         if is_wanted("no /proc"):
             runs.append(("no /proc", pool.submit(play_without_proc, case("no /proc"))))
-        for name, (make, without, more) in [*DISKS.items(), *NAMED.items()]:
+        for name, (without, more) in [*DISKS.items(), *NAMED.items()]:
             if is_wanted(name) and (options.names or name not in NAMED):
-                runs.append((name, pool.submit(play_disk, case(name), make, without, more)))
+                runs.append((name, pool.submit(play_disk, case(name), without, more)))
         failed = []
         for name, run in runs:
             result = run.result()

@@ -22,9 +22,9 @@ import tempfile
 import threading
 
 import dialogues
+import standins
 
 MIB = 1024 * 1024
-TOP = "/sys/fs/cgroup"
 # The password is `p`: a hash of `ftp-cli passwd`, and one of 64 MiB.
 CONFIGURATION = """
 [listen]
@@ -50,38 +50,6 @@ rights = "full"
 """
 
 
-class Group:
-    """A control group with a limit of memory."""
-
-    def __init__(self, limit):
-        self.is_v1 = os.path.exists(f"{TOP}/memory/memory.limit_in_bytes")
-        self.path = os.path.join(TOP, "memory" if self.is_v1 else "", f"ftp-memory-{os.getpid()}")
-        os.mkdir(self.path)
-        names = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] if self.is_v1 else ["memory.max"]
-        for name in names:
-            self.write(name, limit)
-        if not self.is_v1:
-            self.write("memory.swap.max", 0)
-
-    def write(self, name, value):
-        with open(os.path.join(self.path, name), "w", encoding="ascii") as file:
-            file.write(str(value))
-
-    def field(self, name, key=None):
-        with open(os.path.join(self.path, name), encoding="ascii") as file:
-            text = file.read()
-        return int(re.search(rf"^{key} (\d+)$", text, re.MULTILINE)[1] if key else text)
-
-    def killed(self):
-        return self.field("memory.oom_control" if self.is_v1 else "memory.events", "oom_kill")
-
-    def used(self):
-        """Returns the bytes that are not a cache of files."""
-        keys = ("total_inactive_file", "total_active_file") if self.is_v1 else ("inactive_file", "active_file")
-        used = self.field("memory.usage_in_bytes" if self.is_v1 else "memory.current")
-        return used - sum(self.field("memory.stat", key) for key in keys)
-
-
 def refused(port, secure):
     """Logs in; returns the session, or None if the server refuses it with 421."""
     try:
@@ -104,7 +72,7 @@ def play(program, name, top):
     run = lambda *words: subprocess.run(words, input="p\n", capture_output=True, text=True, check=True).stdout.strip()
     usual = run(program, "passwd")
     quick = run("openssl", "passwd", "-6", "-salt", "saltsalt", "p")
-    group = Group(int(name) * MIB) if name.isdigit() else None
+    group = standins.Group(int(name) * MIB) if name.isdigit() else None
     path = os.path.join(top, "server.toml")
     # A right hash is not needed where the hash does not fit.
     large = "$argon2id$v=19$m=65536,t=3,p=1$c2FsdHNhbHQ$" + "A" * 43

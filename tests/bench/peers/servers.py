@@ -3,6 +3,7 @@
 To add a server, add an entry to `kinds`. The pictures of tests/pictures use the same table.
 """
 
+import functools
 import os
 import pathlib
 import shutil
@@ -251,6 +252,7 @@ def libunftp(server):
     return [server.kind.program, f"{server.host}:{server.port}", str(server.root), *tls]
 
 
+@functools.cache
 def python_with(modules):
     """Returns a Python in PATH that has these modules; None if there is none."""
     for directory in os.environ["PATH"].split(":"):

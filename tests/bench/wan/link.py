@@ -123,11 +123,13 @@ class Link:
     @contextlib.contextmanager
     def at(self, side: int) -> Iterator[None]:
         """Moves this thread, and so the programs that it starts, to a side."""
-        self._enter(self._networks[1 + side])
+        before = _namespace()
         try:
+            self._enter(self._networks[1 + side])
             yield
         finally:
-            self._enter(self._networks[1 + CLIENT])
+            self._enter(before)
+            os.close(before)
 
     def begin(self) -> None:
         """Waits until no packet is under way, and begins to count trips."""
