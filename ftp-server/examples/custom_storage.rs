@@ -5,18 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_server::{
-    Ask, Entries, Entry, Keep, Metadata, Rights, Server, Source, Storage, StorageError,
-    StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
+    Ask, Entries, Entry, Keep, Login, Metadata, Partials, Rights, Server, Source, Storage,
+    StorageError, StorageErrorKind, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
 };
 
 /// Maximum size of a file in bytes: each upload is held in memory.
-const MOST: usize = 16 * 1024 * 1024;
+const MOST: u64 = 16 * 1024 * 1024;
 
 /// A table of files by name. Clones share the rows.
 #[derive(Clone, Default)]
@@ -45,6 +45,27 @@ impl Table {
     fn row(&self, path: &VirtualPath) -> Result<Row, StorageError> {
         let row = self.rows()?.get(name(path)?).cloned();
         row.ok_or_else(|| StorageErrorKind::NotFound.into())
+    }
+
+    /// Stores a file. The client gets 226 only if this returns `Ok`.
+    fn store(
+        &self,
+        name: Vec<u8>,
+        mode: WriteMode,
+        mut content: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let modified = now.map_or(0, |time| time.as_secs().cast_signed());
+        let mut rows = self.rows()?;
+        // Another session may have stored the file since the upload began.
+        match (mode, rows.get(&name)) {
+            (WriteMode::Create, Some(_)) => return Err(StorageErrorKind::Exists.into()),
+            (WriteMode::Append, Some(old)) => content = [&old.content, &*content].concat(),
+            _ => {}
+        }
+        let id = rows.values().map(|row| row.id).max().unwrap_or_default() + 1;
+        rows.insert(name, Row { id, modified, content: content.into() });
+        Ok(())
     }
 }
 
@@ -96,10 +117,12 @@ impl Storage for Table {
                 let first = usize::try_from(from).ok().and_then(|from| old.get(..from));
                 first.ok_or(StorageErrorKind::BadRestart)?.to_vec()
             }
-            // Nothing is kept of an interrupted upload, so the client has to send all of it.
+            // `Partials` resumes uploads.
             _ => return Err(StorageErrorKind::BadRestart.into()),
         };
-        Ok(Box::new(Sent { table: self.clone(), name, mode, content }))
+        // The table gets its row only when the upload is complete.
+        let table = self.clone();
+        Ok(<dyn Upload>::in_memory(content, move |content| table.store(name, mode, content)))
     }
 
     // Without these methods, `DELE` and `RNTO` are refused with 502.
@@ -125,56 +148,13 @@ impl Storage for Table {
     }
 }
 
-/// An upload. The table gets its row only when it is complete.
-struct Sent {
-    table: Table,
-    name: Vec<u8>,
-    mode: WriteMode,
-    content: Vec<u8>,
-}
-
-impl Write for Sent {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.content.len() + bytes.len() > MOST {
-            // The client gets 552.
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        }
-        self.content.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Upload for Sent {
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        // The client gets 226 only if this returns `Ok`.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let modified = now.map_or(0, |time| time.as_secs().cast_signed());
-        let Self { table, name, mode, mut content } = *self;
-        let mut rows = table.rows()?;
-        // Another session may have stored the file since the upload began.
-        match (mode, rows.get(&name)) {
-            (WriteMode::Create, Some(_)) => return Err(StorageErrorKind::Exists.into()),
-            (WriteMode::Append, Some(old)) => content = [&old.content, &*content].concat(),
-            _ => {}
-        }
-        let id = rows.values().map(|row| row.id).max().unwrap_or_default() + 1;
-        rows.insert(name, Row { id, modified, content: content.into() });
-        Ok(())
-    }
-
-    fn abort(self: Box<Self>, _end: StreamEnd) {}
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let table = Table::default();
-    let server = Server::builder()
-        .storage(table.clone())
-        .user("camera", "secret", Rights::FULL)
-        .bind("127.0.0.1:0")?;
+    // Users can resume their uploads: `Partials` keeps what arrived.
+    let storage = Arc::new(Partials::new(table.clone()));
+    let login = Login::new(storage, Rights::FULL).limits(UserLimits::default().file_size(MOST));
+    let users = UserTable::new().user("camera", "secret", login);
+    let server = Server::builder().authenticator(users).bind("127.0.0.1:0")?;
 
     let reply = transfer(server.local_addr(), "STOR 0001.jpg", b"a picture", &mut Vec::new())?;
     assert!(reply.starts_with("226"), "{reply}");
@@ -186,7 +166,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // A client that got 552 has stored nothing.
-    let reply = transfer(server.local_addr(), "STOR 2", &vec![0; MOST + 1], &mut Vec::new())?;
+    let reply = transfer(
+        server.local_addr(),
+        "STOR 2",
+        &vec![0; usize::try_from(MOST)? + 1],
+        &mut Vec::new(),
+    )?;
     assert!(reply.starts_with("552"), "{reply}");
     assert_eq!(table.rows()?.len(), 1);
     Ok(())
