@@ -32,8 +32,9 @@ const PART: u64 = 8 * 1024 * 1024;
 const MEMORY: u64 = 128 * 1024 * 1024;
 
 /// Maximum time that a session waits while its interrupted upload is saved or discarded. So if the
-/// store is fast, a client that reconnects at once finds its partial upload.
-pub(super) const PATIENCE: Duration = Duration::from_millis(900);
+/// store is fast, a client that reconnects at once finds its partial upload. With the time in which
+/// the session notices the interruption, this is less than a second.
+pub(super) const PATIENCE: Duration = Duration::from_millis(600);
 
 /// Interval at which the background thread resolves the endpoint.
 const LOOK_UP: Duration = Duration::from_secs(300);

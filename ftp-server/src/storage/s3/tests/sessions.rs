@@ -1,7 +1,9 @@
 //! Sessions on a store that stalls. They reply to their client, and end with the server.
 
 use std::net::Shutdown;
+use std::time::Instant;
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::wait::{patiently, wait_until};
 
@@ -11,12 +13,17 @@ use super::*;
 use crate::auth::Rights;
 use crate::server::Server;
 
-/// Serves a store that may send nothing for minutes.
 fn serve(fake: &Fake) -> Server {
+    serve_with(fake, false)
+}
+
+/// Serves a store that may send nothing for minutes.
+fn serve_with(fake: &Fake, keeps_times: bool) -> Server {
     let patient = Duration::from_secs(120);
     let timeouts = S3Timeouts::new().idle(patient).answer(patient);
     let settings = settings(&fake.endpoint()).timeouts(timeouts).patience(PATIENCE);
-    let builder = Server::builder().storage(settings.build().unwrap().storage("").unwrap());
+    let storage = settings.build().unwrap().storage("").unwrap().keep_times(keeps_times);
+    let builder = Server::builder().storage(storage);
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap()
 }
 
@@ -68,40 +75,146 @@ fn abor_and_shutdown_end_a_stalled_s3_upload_dc_46_dc_47() {
     }
 }
 
-#[test]
-fn abor_ends_a_command_whose_request_stalls_dc_45() {
-    for (operation, command) in [
-        ("HeadObject", "SIZE f"),
-        ("HeadObject", "MDTM f"),
-        ("HeadObject", "DELE f"),
-        ("DeleteObject", "DELE f"),
-        ("PutObject", "MKD d"),
-        ("ListObjectsV2", "CWD d"),
-        ("ListObjectsV2", "RMD d"),
-        ("ListObjectsV2", "STAT /"),
-        ("CopyObject", "RNTO g"),
-        ("GetObject", "RETR f"),
-        ("ListObjectsV2", "MLSD"),
-        ("ListObjectsV2", "NLST"),
-    ] {
-        let fake = Fake::start();
-        fake.store("f", b"content");
-        let server = serve(&fake);
-        let mut session = login(&server);
-        let _data = ["RETR f", "MLSD", "NLST"].contains(&command).then(|| session.passive());
-        if command.starts_with("RNTO") {
-            session.expect("RNFR f", 350);
-        }
-        fake.fail(operation, 0, 99, Fault::Stall);
-        session.send(format!("{command}\r\n"));
-        wait_until(&format!("{operation} {command}"), || fake.count(operation) > 0);
-        session.send("ABOR\r\n");
-        session.expect_reply(426);
-        session.expect_reply(226);
-        session.expect_in_step();
-        drop(session);
-        wait_until("the session has ended", || server.sessions().is_empty());
+/// A command: the commands before it, and the length of the file that it uploads.
+type Case = (&'static [&'static str], &'static str, usize);
+
+/// Commands that send requests. A transfer has `PASV` before it.
+const CASES: [Case; 29] = [
+    (&[], "SIZE f", 0),
+    (&["TYPE A"], "SIZE f", 0),
+    (&[], "MDTM f", 0),
+    (&[], "MLST f", 0),
+    (&[], "STAT f", 0),
+    (&[], "STAT e", 0),
+    (&[], "HASH f", 0),
+    (&[], "CWD e", 0),
+    (&["CWD e/i"], "CDUP", 0),
+    (&[], "MKD d", 0),
+    (&[], "MKD e/d", 0),
+    (&[], "RMD empty", 0),
+    (&[], "DELE f", 0),
+    (&[], "RNFR f", 0),
+    (&["RNFR f"], "RNTO g", 0),
+    (&["RNFR f"], "RNTO e/f", 0),
+    (&[], "MFMT 20200101000000 f", 0),
+    (&["PASV"], "RETR f", 0),
+    (&["REST 1", "PASV"], "RETR f", 0),
+    (&["PASV"], "MLSD e", 0),
+    (&["PASV"], "LIST e", 0),
+    (&["PASV"], "NLST", 0),
+    (&["PASV"], "STOR new", 9),
+    (&["PASV"], "STOR e/f", 9),
+    (&["PASV"], "STOR new", PART + 100_000),
+    (&["PASV"], "APPE f", 9),
+    (&["PASV"], "APPE large", 9),
+    (&["REST 1", "PASV"], "STOR f", 9),
+    (&["PASV"], "STOU", 9),
+];
+
+const OPERATIONS: [&str; 11] = [
+    "HeadObject",
+    "GetObject",
+    "PutObject",
+    "DeleteObject",
+    "CopyObject",
+    "ListObjectsV2",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "UploadPartCopy",
+    "CompleteMultipartUpload",
+    "ListParts",
+];
+
+/// Starts a store and a server, and a session that can send the command of the case.
+fn prepared((before, command, length): &Case) -> (Fake, Server, RawSession) {
+    let fake = Fake::start();
+    for (key, length) in [("f", 1_000), ("e/f", 1), ("e/i/f", 1), ("first", 0)] {
+        fake.store(key, &content(length));
     }
+    if command.ends_with("large") {
+        fake.store("large", &content(2 * PART));
+    }
+    fake.store("empty/", b"");
+    let server = serve_with(&fake, true);
+    let mut session = login(&server);
+    // The first removal with a condition tests the store.
+    session.expect("RNFR first", 350);
+    session.expect("RNTO last", 250);
+    for before in *before {
+        let reply = session.ask(before);
+        assert!(reply.code < 400, "{before}");
+        if *before == "PASV" {
+            let (data, is_upload) = (session.connect_to(&reply), *length > 0);
+            let bytes = content(*length);
+            // Ends with the transfer, whatever its end is.
+            std::thread::spawn(move || match is_upload {
+                true => drop(std::io::Write::write_all(&mut data.stream(), &bytes)),
+                false => drop(std::io::copy(&mut data.stream(), &mut std::io::sink())),
+            });
+        }
+    }
+    (fake, server, session)
+}
+
+/// Returns the replies up to the one to a `NOOP`.
+fn replies(session: &mut RawSession) -> Vec<u16> {
+    let mut codes = Vec::new();
+    while codes.last() != Some(&200) {
+        codes.push(session.reply().code);
+    }
+    codes
+}
+
+/// Returns each request of a command: its operation, and the number of requests for it before.
+fn requests_of(case: &Case) -> Vec<(&'static str, u64)> {
+    let (fake, _server, mut session) = prepared(case);
+    let before = OPERATIONS.map(|operation| (operation, fake.count(operation)));
+    session.send(format!("{}\r\nNOOP\r\n", case.1));
+    let codes = replies(&mut session);
+    assert!(codes.iter().all(|code| *code < 400), "{case:?}: {codes:?}");
+    let each = before.into_iter().flat_map(|(operation, count)| {
+        (count..fake.count(operation)).map(move |at| (operation, at))
+    });
+    each.collect()
+}
+
+#[test]
+fn every_request_of_every_command_may_stall_dc_45_cm_133_st_13_st_15() {
+    const ACTS: [&str; 4] = ["ABOR", "STAT", "shutdown", "end of the client"];
+    let requests = at_once(8, CASES, |case| {
+        requests_of(&case).into_iter().map(|request| (case, request)).collect::<Vec<_>>()
+    });
+    let requests = requests.concat();
+    assert!(requests.len() > 90, "{requests:?}");
+    let stalls = requests.iter().flat_map(|request| ACTS.map(|act| (request, act)));
+    at_once(16, stalls, |((case, (operation, at)), act)| {
+        let what = format!("{act} {case:?} {operation} {at}");
+        patiently(Duration::from_secs(1), |limit| {
+            let (fake, server, mut session) = prepared(case);
+            fake.fail(operation, at - fake.count(operation), 1, Fault::Stall);
+            session.line(case.1);
+            wait_until(&what, || fake.count(operation) > *at);
+            let start = Instant::now();
+            match act {
+                "ABOR" => {
+                    session.send("ABOR\r\nNOOP\r\n");
+                    let codes = replies(&mut session);
+                    let count = codes.iter().filter(|code| **code != 150).count();
+                    assert_eq!(count, 3, "{what}: {codes:?}");
+                }
+                "STAT" => {
+                    session.send(b"\xff\xf4\xff\xf2STAT\r\n");
+                    while session.reply().code != 211 {}
+                }
+                "shutdown" => assert_eq!(server.shutdown(Duration::ZERO).stuck, 0, "{what}"),
+                _ => {
+                    drop(session);
+                    wait_until(&what, || server.sessions().is_empty());
+                }
+            }
+            assert!(start.elapsed() < limit, "{what}: {:?}", start.elapsed());
+        });
+    });
 }
 
 #[test]
