@@ -111,8 +111,8 @@ class Proxy:
                 threading.Thread(target=session.run, daemon=True).start()
 
     def connect(self, client: socket.socket, port: int) -> socket.socket:
-        """Connects to a port of the server, from the client's address if that is one of this host."""
-        source = (client.getpeername()[0], 0) if self.target[0] == self.host else None
+        """Connects to a port of the server, from the client's address if that is a loopback address."""
+        source = (client.getpeername()[0], 0) if self.target[0] == self.host == HOST else None
         return self._keep(socket.create_connection((self.target[0], port), 10, source))
 
     def note(self, what: str) -> None:

@@ -421,8 +421,8 @@ class Watch:
             return self.findings
         counts = ", ".join(f"{name} {count}" for name, count in sorted(self.findings.counts.items()))
         say(f"counts: {counts}")
-        # A short run is mostly spent waiting for timeouts.
-        least = int(self.minutes / 3)
+        # A short run is mostly spent waiting for timeouts and for the slow network.
+        least = int(self.minutes / 5)
         self.findings.least([kind.name for kind in kinds], least, "server")
         self.findings.least([client.name for client in clients], least, "client")
         self.findings.least(KINDS, least, "fault")
