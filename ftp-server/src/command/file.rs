@@ -51,7 +51,7 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
         (Ok(_), RepresentationType::Ascii) => {
             let count = |source| AsciiOutgoing::count(source, limits::ASCII_SIZE);
             let counted = storage.read(&path).and_then(|source| match &session.peer.away {
-                Some(away) => away.call(None, move || count(source)),
+                Some(away) => away.ask(move || count(source)),
                 None => count(source),
             });
             match counted {

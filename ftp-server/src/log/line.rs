@@ -163,7 +163,7 @@ impl Line {
             let _ = write!(json, ",\"{name}\":");
             let _ = match value {
                 Value::Number(number) => write!(json, "{number}"),
-                Value::Seconds(seconds) => write!(json, "{:.3}", seconds.as_secs_f64()),
+                Value::Seconds(time) => write!(json, "{}", seconds(*time)),
                 Value::Word(word) => write!(json, "\"{word}\""),
                 // The text has no control characters left, so only its quotes and backslashes need
                 // escapes in JSON.
@@ -185,7 +185,7 @@ impl fmt::Display for Line {
             write!(f, " {name}=")?;
             match value {
                 Value::Number(number) => write!(f, "{number}")?,
-                Value::Seconds(seconds) => write!(f, "{:.3}", seconds.as_secs_f64())?,
+                Value::Seconds(time) => f.write_str(&seconds(*time))?,
                 Value::Word(word) => f.write_str(word)?,
                 // Backslashes are doubled already, so a backslash before a quote is unambiguous.
                 Value::Quoted(text) => write!(f, "\"{}\"", cut(text, r#"""#, limits::LOG_NAME))?,
@@ -201,6 +201,13 @@ impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Event({})", Line::of(self, 0))
     }
+}
+
+/// Returns a time in seconds, with three digits after the point. The conversion of floating-point
+/// numbers would take 13 KB of a small program.
+fn seconds(time: Duration) -> String {
+    let thousandths = u64::from(time.subsec_micros() + 500) / 1_000;
+    format!("{}.{:03}", time.as_secs().saturating_add(thousandths / 1_000), thousandths % 1_000)
 }
 
 /// The end of a shortened name. It is unambiguous: in an escaped name, no dot follows a single

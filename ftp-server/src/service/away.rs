@@ -68,21 +68,36 @@ impl Away {
         self.state().teller = Some(Arc::new(teller));
     }
 
-    /// Makes a call, unless the command has been interrupted. If the call may change something,
-    /// `late` has the event of the change, which is told if the session gives up the call.
+    /// Makes a call that changes nothing, unless the command has been interrupted.
     ///
     /// # Errors
     ///
-    /// Returns an error of the call. If the command is interrupted before the call has ended, returns
-    /// `Unknown` if the call may change something, otherwise `Busy`.
-    pub(crate) fn call<T: Send + 'static>(
+    /// Returns an error of the call, or `Busy` if the command is interrupted before the call has
+    /// ended.
+    pub(crate) fn ask<T: Send + 'static>(
         &self,
-        late: Option<LateEvent>,
         work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let (fill, slot) = slot(work);
-        let Err(error) = self.run(late.is_some(), fill) else { return slot.take()? };
-        late.into_iter().for_each(|late| slot.leave(self.late(late)));
+        self.run(false, fill)?;
+        slot.take()?
+    }
+
+    /// Makes a call that may change something, unless the command has been interrupted. `late` has
+    /// the event of the change, which is told if the session gives up the call.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the call, or `Unknown` if the command is interrupted before the call has
+    /// ended.
+    pub(crate) fn change<T: Send + 'static>(
+        &self,
+        late: LateEvent,
+        work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let (fill, slot) = slot(work);
+        let Err(error) = self.run(true, fill) else { return slot.take()? };
+        slot.leave(self.late(late));
         Err(error)
     }
 
@@ -124,7 +139,7 @@ impl Away {
     ///
     /// # Errors
     ///
-    /// Returns an error of [`call`](Self::call).
+    /// Returns an error of [`change`](Self::change).
     pub(crate) fn wait_for(
         &self,
         changes: bool,

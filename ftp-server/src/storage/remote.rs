@@ -34,7 +34,7 @@ impl RemoteStorage {
         call: impl FnOnce(&dyn Storage) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let inner = Arc::clone(&self.inner);
-        self.away.call(None, move || call(&*inner))
+        self.away.ask(move || call(&*inner))
     }
 
     /// Makes a call that may change something. `late` has the event of the change.
@@ -44,7 +44,7 @@ impl RemoteStorage {
         call: impl FnOnce(&dyn Storage) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let inner = Arc::clone(&self.inner);
-        self.away.call(Some(Box::new(late)), move || call(&*inner))
+        self.away.change(Box::new(late), move || call(&*inner))
     }
 
     fn entries(&self, entries: Entries) -> Entries {
