@@ -32,8 +32,8 @@ struct State {
     reads: bool,
     /// Whether the next upload is cut after [`CUT`] bytes.
     cuts: bool,
-    /// Whether the server hangs up at the next download that it refuses.
-    hangs_up: bool,
+    /// What the server sends at the next download that it refuses, before it hangs up.
+    last_words: Option<&'static str>,
 }
 
 /// A server that keeps its state across connections.
@@ -125,8 +125,8 @@ fn serve(mut control: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             }
             ("RETR", _) => {
                 offset = 0;
-                if std::mem::take(&mut state.hangs_up) {
-                    return control.write_all(b"550 no\r\n421 bye\r\n");
+                if let Some(last) = state.last_words.take() {
+                    return control.write_all(last.as_bytes());
                 }
                 "550 no".to_owned()
             }
@@ -287,18 +287,22 @@ fn prepare(store: &Store, local: &Path, journal: Journal) -> Vec<u8> {
 }
 
 #[test]
-fn a_refused_comparison_on_a_lost_connection_ends_only_the_attempt() {
+fn a_lost_connection_during_the_comparison_ends_only_the_attempt() {
     let store = Store::start();
     let root = tempfile::tempdir().unwrap();
     let local = root.path().join("a");
-    let ours = prepare(&store, &local, Journal::Fits);
-    {
-        let mut state = store.state.lock().unwrap();
-        (state.appends, state.hangs_up) = (true, true);
-        state.files.insert("b".to_owned(), ours[..CUT].to_vec());
+    // The second one is the answer to another command.
+    for (last, is_out_of_step) in [("550 no\r\n421 bye\r\n", false), ("257 \"/\" here\r\n", true)] {
+        let ours = prepare(&store, &local, Journal::Fits);
+        {
+            let mut state = store.state.lock().unwrap();
+            (state.appends, state.last_words) = (true, Some(last));
+            state.files.insert("b".to_owned(), ours[..CUT].to_vec());
+        }
+        let lost = store.put(&local, "b", Resume::Proven).unwrap_err();
+        assert!(lost.is_out_of_step() == is_out_of_step, "{lost}");
+        assert!(is_out_of_step || lost.is_transient(), "{lost}");
+        store.put(&local, "b", Resume::Proven).unwrap();
+        assert_eq!(store.state.lock().unwrap().files.get("b"), Some(&ours));
     }
-    let lost = store.put(&local, "b", Resume::Proven).unwrap_err();
-    assert!(lost.is_transient(), "{lost}");
-    store.put(&local, "b", Resume::Proven).unwrap();
-    assert_eq!(store.state.lock().unwrap().files.get("b"), Some(&ours));
 }

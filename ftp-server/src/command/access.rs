@@ -217,10 +217,13 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     }
     session.transfer.representation = login.representation;
     let mut user = User::new(config, name, login, counted, present);
-    if user.storage.capabilities().contains(Capabilities::REMOTE) {
+    let is_remote = user.storage.capabilities().contains(Capabilities::REMOTE);
+    // After a login to a remote storage, uploads to every storage can be given up.
+    if is_remote || session.peer.away.is_some() {
         let teller = LateTeller::new(session, &user.name);
-        let away = Arc::clone(session.peer.away.get_or_insert_default());
-        away.log_in(teller);
+        session.peer.away.get_or_insert_default().log_in(teller);
+    }
+    if let Some(away) = session.peer.away.clone().filter(|_| is_remote) {
         user.storage = Arc::new(RemoteStorage::new(user.storage, away));
     }
     session.login.access = Access::User(user);

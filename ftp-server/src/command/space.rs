@@ -19,7 +19,7 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
         && let Some(storage) = session.storage()
     {
         let directory = &session.login.directory;
-        let left = storage.space(directory, RoomFor::User).ok().and_then(Space::bytes_left);
+        let left = quota_left(storage, directory).ok().flatten();
         if !allows_size(session, size) || left.is_some_and(|left| left < size) {
             return reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile).into();
         }
@@ -42,6 +42,14 @@ pub(super) fn free_at(
     room: RoomFor,
 ) -> Result<u64, StorageError> {
     storage.space(directory, room)?.free.ok_or(Kind::Unsupported.into())
+}
+
+/// Returns the number of bytes that the user's quota leaves; `None` without a quota.
+fn quota_left(storage: &dyn Storage, path: &VirtualPath) -> Result<Option<u64>, StorageError> {
+    match storage.space(path, RoomFor::User) {
+        Err(error) if error.kind == Kind::Unsupported => Ok(None),
+        told => told.map(Space::bytes_left),
+    }
 }
 
 /// Returns the free space in bytes at a directory, or at its nearest existing parent.
@@ -70,7 +78,7 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     };
     let free = free_at(storage, &path, RoomFor::More(0)).and_then(|free| {
         let free = free.saturating_sub(session.context.config.limits.min_free);
-        let left = storage.space(&path, RoomFor::User)?.bytes_left();
+        let left = quota_left(storage, &path)?;
         Ok(left.map_or(free, |left| left.min(free)))
     });
     match free {

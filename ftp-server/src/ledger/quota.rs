@@ -61,7 +61,8 @@ impl SharedState {
     /// Returns a storage with a quota that all servers share. The record of `account` keeps the
     /// usage. All servers must use the same account for the same files. Other files need another
     /// account, because each server counts files by listing the storage. Set the limits with
-    /// [`SharedQuota::max_bytes`] and [`SharedQuota::max_files`].
+    /// [`SharedQuota::max_bytes`] and [`SharedQuota::max_files`]; without one, `SITE QUOTA` says that
+    /// there is no quota.
     ///
     /// The storage itself must have no quota.
     #[must_use]

@@ -20,7 +20,7 @@ use crate::tls::TlsInfo;
 ///
 /// If a session gives up a change for which it waits for a slow storage, and the change is made all
 /// the same, the thread of that call reports it, maybe after the session's end. For an upload, this
-/// is a second event, with a complete [`end`](Transfer::end).
+/// is a second event, with a complete [`end`](Transfer::end); uploads to an object store have none.
 ///
 /// A panic in `observe` ends at most the session that the event is about.
 ///

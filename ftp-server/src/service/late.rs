@@ -44,8 +44,8 @@ impl LateTeller {
         }
     }
 
-    /// Tells how a change has ended: the observers if it is made, and always the log, because the
-    /// client was told that it may be made.
+    /// Tells how a change has ended: the observers if it is made, and the log, because the client was
+    /// told that it may be made. The log gets at most one line a second.
     pub(super) fn conclude(&self, late: LateEvent, ended: &Result<(), StorageError>) {
         late(&mut |kind| {
             let (user, tls, host) = (Some(&*self.user), self.tls, self.host.as_ref());

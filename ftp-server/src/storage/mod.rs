@@ -362,8 +362,8 @@ impl Capabilities {
     /// call of the storage that returns a `Result` in a thread of its own, and each step of a
     /// listing. While the call waits, the session answers `ABOR`, and notices that its client has
     /// gone or that the server is shutting down. The session then gives up the call, which goes on
-    /// alone: its change may still happen, without an event. The session's next call begins when
-    /// that one has ended. The connection counts until then.
+    /// alone: its change may still happen, and its event comes then. The session's next call begins
+    /// when that one has ended. The connection counts until then.
     ///
     /// Calls of a [`Source`] or an [`Upload`] stay in the session's thread, except
     /// [`Upload::commit`]; let their `prepare` and `ready` return in time.
@@ -517,8 +517,9 @@ pub trait Upload: io::Write + Send {
     ///
     /// # Errors
     ///
-    /// Returns `Unsynced` if the content is published, but its name could not be synced. After an
-    /// error of any other kind, the content is not published; the old file, if any, still exists.
+    /// Returns `Unsynced` if the content is published, but its name could not be synced. After
+    /// `Unknown`, `Io` and `Busy`, it may be published. After an error of any other kind, it is not;
+    /// the old file, if any, still exists.
     fn commit(self: Box<Self>) -> Result<(), StorageError>;
 
     /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.

@@ -1,14 +1,15 @@
 //! Storages that wait for a slow store: the session answers its client and ends with the server.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ftp_proto::Verb;
 use ftp_server::testing::{Fault, FaultStorage, Record, Recorded, Recorder, StorageCall};
 use ftp_server::{
-    Ask, Entries, Keep, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server, Source,
-    Storage, StorageError, StorageErrorKind, StreamEnd, Upload, UserTable, VirtualPath, WriteMode,
+    Ask, Entries, Event, EventKind, Keep, LocalStorage, Login, MemoryStorage, Metadata, Observer,
+    Rights, Server, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Upload, UserTable,
+    VirtualPath, WriteMode,
 };
 use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
@@ -512,6 +513,68 @@ fn a_change_that_was_given_up_and_fails_is_not_told_dc_45() {
         let is_it = |record: &Record| record.what.to_string().starts_with(want);
         assert!(recorder.wait_for(Duration::from_secs(2), is_it).is_err(), "{want}");
     });
+}
+
+/// A storage that does not say that its calls can wait.
+struct Near(FaultStorage);
+
+impl Storage for Near {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.0.stat(path, ask)
+    }
+
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.0.list(path, ask)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.0.read(path)
+    }
+
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        keep: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.0.write(path, mode, keep)
+    }
+}
+
+/// Collects the users of transfers.
+struct Users(Arc<Mutex<Vec<Option<Vec<u8>>>>>);
+
+impl Observer for Users {
+    fn observe(&self, event: &Event<'_>) {
+        if matches!(event.kind, EventKind::Transferred(_)) {
+            self.0.lock().unwrap().push(event.user.map(<[u8]>::to_vec));
+        }
+    }
+}
+
+#[test]
+fn after_rein_an_upload_that_was_given_up_is_told_of_its_own_user_dc_45() {
+    let delay = Fault::Delay(Duration::from_millis(700));
+    let slow = FaultStorage::new(memory()).at(StorageCall::UploadCommit, 1, delay);
+    let users = UserTable::new()
+        .user("far", "p", Login::new(Arc::new(late(memory(), StorageCall::Space)), Rights::FULL))
+        .user("near", "p", Login::new(Arc::new(Near(slow.clone())), Rights::FULL));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let server = Server::builder()
+        .authenticator(users)
+        .observer(Users(Arc::clone(&told)))
+        .bind("127.0.0.1:0")
+        .expect("a server");
+    let mut session = RawSession::login(server.local_addr(), "far", "p");
+    session.expect("REIN", 220);
+    session.expect("USER near", 331);
+    session.expect("PASS p", 230);
+    upload(&mut session, "STOR f").close();
+    wait_until("the file is being published", || slow.count(StorageCall::UploadCommit) > 0);
+    session.line("ABOR");
+    while session.reply().code != 226 {}
+    wait_until("the upload is told twice", || told.lock().unwrap().len() == 2);
+    assert_eq!(*told.lock().unwrap(), [Some(b"near".to_vec()), Some(b"near".to_vec())]);
 }
 
 #[test]

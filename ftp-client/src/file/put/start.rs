@@ -229,6 +229,7 @@ impl Job<'_> {
         let there = match read_end(client, self.place.path(), (from, compare)) {
             Ok(there) => there,
             Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
+            Err(error) if error.is_out_of_step() => return Err(error),
             Err(_) => {
                 self.past.is_mute = true;
                 // Without a connection, the next attempt goes on: the error of the question is not

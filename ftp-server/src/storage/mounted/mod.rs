@@ -203,11 +203,18 @@ impl MountedStorage {
     }
 
     /// Returns the entries of `directory` that are mount points or have one below them.
-    fn entries_of_mounts(&self, directory: &VirtualPath, names: &BTreeSet<Vec<u8>>) -> Vec<Entry> {
+    fn entries_of_mounts(
+        &self,
+        directory: &VirtualPath,
+        names: &BTreeSet<Vec<u8>>,
+        ask: Ask,
+    ) -> Vec<Entry> {
         let entry = |name: &Vec<u8>| {
             let failed = || Metadata::directory().fixed(DirectoryUse::Unavailable);
-            let metadata =
-                self.stat(&directory.join(name), Ask::Facts).unwrap_or_else(|_| failed());
+            let metadata = match ask {
+                Ask::Names => Metadata::directory(),
+                _ => self.stat(&directory.join(name), ask).unwrap_or_else(|_| failed()),
+            };
             Entry::new(&**name, metadata)
         };
         names.iter().map(entry).collect()
@@ -246,6 +253,10 @@ impl Storage for MountedStorage {
     }
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        // For a link to the outside, the two kinds of questions have different answers.
+        if ask == Ask::Directory && self.is_made_up(path)? {
+            return Ok(self.made_up(path));
+        }
         let found = self.place(path).and_then(|place| place.storage.stat(&place.path, ask));
         if !self.holds_mounts(path) {
             return found;
@@ -266,7 +277,7 @@ impl Storage for MountedStorage {
 
     fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
         let names = self.names_of_mounts(path);
-        let mounted = self.entries_of_mounts(path, &names).into_iter().map(Ok);
+        let mounted = self.entries_of_mounts(path, &names, ask).into_iter().map(Ok);
         if self.is_made_up(path)? {
             return Ok(Entries::new(mounted));
         }

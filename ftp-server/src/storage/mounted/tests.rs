@@ -349,3 +349,20 @@ fn a_session_is_confined_to_all_its_roots_hp_02_hp_06() {
         });
     }
 }
+
+#[test]
+fn a_directory_above_a_mount_can_be_entered_whatever_the_link_that_it_hides() {
+    let root = tempfile::tempdir().unwrap();
+    symlink("/etc", root.path().join("team")).unwrap();
+    symlink("/nowhere", root.path().join("gone")).unwrap();
+    let mut tree = MountedStorage::new(LocalStorage::open(root.path()).unwrap());
+    for mount in ["/team/pub", "/gone/pub"] {
+        tree = tree.mount(mount, MemoryStorage::new()).unwrap();
+    }
+    for directory in ["/team", "/gone"] {
+        for ask in [Ask::Facts, Ask::Directory] {
+            let found = tree.stat(&path(directory), ask).unwrap();
+            assert_eq!(found.kind, EntryKind::Directory, "{directory} {ask:?}");
+        }
+    }
+}

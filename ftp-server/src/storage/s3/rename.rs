@@ -59,10 +59,9 @@ impl S3Storage {
             Some(source) => {
                 let condition = if replace { Condition::None } else { Condition::New };
                 let keys = (&*from_key, &*to_key);
-                if !self.inner.rivals.begin(&to_key, watch.as_ref()) {
-                    return Err(Kind::Exists.into());
-                }
-                move_file(&self.inner, keys, &source, &condition, &Inner::unique()?).map(drop)
+                let id = Inner::unique()?;
+                let moves = || move_file(&self.inner, keys, &source, &condition, &id).map(drop);
+                self.inner.rivals.publish(&to_key, watch.as_ref(), Kind::Exists, moves)
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),
         };

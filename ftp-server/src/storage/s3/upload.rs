@@ -354,19 +354,17 @@ fn publish(
 ) -> Result<(), StorageError> {
     let Begun { store, key, id, multipart, lease, .. } = begun;
     begun.prove()?;
-    if !store.rivals.begin(key, watch.as_ref()) {
-        return Err((*refusal).into());
-    }
-    let published = match multipart {
-        Some(multipart) => store.client.complete(multipart, parts, condition, id),
-        None => store.client.put(key, bytes, condition, id, store.checksums),
-    };
-    match published {
-        Ok(_) => {}
-        Err(error) if error.is_precondition() => return Err((*refusal).into()),
-        Err(error) if error.is_missing() => return Err(Kind::Busy.into()),
-        Err(error) => return Err(error.into()),
-    }
+    store.rivals.publish(key, watch.as_ref(), *refusal, || {
+        let published = match multipart {
+            Some(multipart) => store.client.complete(multipart, parts, condition, id),
+            None => store.client.put(key, bytes, condition, id, store.checksums),
+        };
+        published.map(drop).map_err(|error| match error.is_precondition() {
+            true => (*refusal).into(),
+            false if error.is_missing() => Kind::Busy.into(),
+            false => error.into(),
+        })
+    })?;
     store.running.changed(&key.as_bytes().to_vec());
     let ended = lease.as_ref().map_or(Ok(()), |lease| lease.end(store).map(drop));
     if let Err(error) = ended.and_then(|()| begun.supersede()) {

@@ -44,6 +44,28 @@ fn sessions_of_one_server_do_not_race_even_if_the_store_ignores_conditions() {
     assert_eq!(kind(appended.commit()), Some(Kind::Busy));
     put(&storage, "f", WriteMode::Append, b"er").unwrap();
     assert_eq!(read(&storage, "f").unwrap(), b"newer");
+
+    // Some requests are refused at first, so that other sessions begin meanwhile.
+    for round in 0..4 {
+        fake.fail("PutObject", round, 2, fake::Fault::Refuse(503, "SlowDown"));
+        let append = || put(&storage, "f", WriteMode::Append, b"+").is_ok();
+        let appended = std::thread::scope(|scope| {
+            let sessions = [0; 4].map(|_| scope.spawn(append));
+            sessions.map(|session| session.join().unwrap()).into_iter().filter(|it| *it).count()
+        });
+        fake.works();
+        let content = read(&storage, "f").unwrap();
+        assert!(appended > 0 && content.len() == "newer".len() + appended, "{content:?}");
+        put(&storage, "f", WriteMode::Replace, b"newer").unwrap();
+    }
+    // A session whose publication certainly failed is in nobody's way.
+    storage.remove(&path("f")).unwrap();
+    let (denied, other) = (begin(WriteMode::Create, b"one"), begin(WriteMode::Create, b"other"));
+    fake.fail("PutObject", 0, 1, fake::Fault::Refuse(403, "AccessDenied"));
+    denied.commit().unwrap_err();
+    fake.works();
+    other.commit().unwrap();
+    assert_eq!(read(&storage, "f").unwrap(), b"other");
 }
 
 #[test]
