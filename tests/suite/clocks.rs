@@ -45,7 +45,7 @@ const READERS: [&str; 40] = [
     "ftp-server/src/log/xferlog.rs",
     "ftp-server/src/service/session_list.rs",
     "ftp-server/src/storage/local/hidden.rs",
-    "ftp-server/src/storage/memory/tree.rs",
+    "ftp-server/src/storage/records.rs",
     "ftp-server/src/storage/s3/encode.rs",
     // The processor time of a thread, not the time of day.
     "ftp-server/src/threads.rs",
