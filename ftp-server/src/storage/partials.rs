@@ -158,7 +158,7 @@ impl Storage for Partials {
                 stored: 0,
                 is_full: false,
                 is_prepared: false,
-                is_checked: false,
+                latest: None,
             })),
             Err(error) => {
                 inner.abort(StreamEnd::Refused);
@@ -184,9 +184,10 @@ impl Storage for Partials {
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let latest = self.records().latest();
         let removed = self.inner.remove(path);
         if is_made(&removed) {
-            self.records().changed(path);
+            self.records().changed(path, latest);
         }
         removed
     }
@@ -213,9 +214,10 @@ impl Storage for Partials {
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), StorageError> {
+        let latest = self.records().latest();
         let renamed = self.inner.rename(from, to, replace);
         if is_made(&renamed) && from != to {
-            self.records().renamed(from, to);
+            self.records().renamed(from, to, latest);
         }
         renamed
     }
@@ -245,8 +247,8 @@ struct PartialsUpload {
     is_full: bool,
     /// Whether the inner upload has done what precedes its first byte.
     is_prepared: bool,
-    /// Whether the upload loses no file that was stored since.
-    is_checked: bool,
+    /// The latest upload that began before this one could be published; `None` while it cannot.
+    latest: Option<u64>,
 }
 
 impl PartialsUpload {
@@ -293,22 +295,19 @@ impl PartialsUpload {
         }
     }
 
-    /// Does what must precede the publication.
-    fn check(&mut self) -> Result<(), StorageError> {
+    /// Stores the rest, checks that no file is lost that was stored since, and publishes.
+    fn publish(&mut self) -> Result<(), StorageError> {
         self.store_all_again()?;
-        if let Some(record) = self.record.as_ref().filter(|_| !self.is_checked) {
+        if let Some(record) = &self.record {
             record.check_loss(|| self.partials.version(&self.path))?;
         }
-        self.is_checked = true;
-        Ok(())
-    }
-
-    fn publish(&mut self) -> Result<(), StorageError> {
-        if let Err(error) = self.check() {
-            self.end_inner(StreamEnd::Failed);
-            return Err(error);
+        let latest = self.latest.unwrap_or_else(|| self.partials.records().latest());
+        let published = self.inner.take().ok_or(Kind::Io)?.commit();
+        if is_made(&published) {
+            self.content = None;
+            self.partials.records().changed(&self.path, latest);
         }
-        self.inner.take().ok_or(Kind::Io)?.commit()
+        published
     }
 
     fn end_inner(&mut self, end: StreamEnd) {
@@ -350,8 +349,20 @@ impl Upload for PartialsUpload {
     }
 
     fn prepare_commit(&mut self) -> Result<bool, StorageError> {
-        self.check()?;
-        self.inner()?.prepare_commit()
+        if !self.store_again()? {
+            return Ok(false);
+        }
+        // The check asks the storage, which may take long. And nothing may come between the check
+        // and the publication, which the inner upload may do here.
+        if self.record.as_ref().is_some_and(RecordedUpload::must_check_loss) {
+            return Ok(true);
+        }
+        let latest = self.partials.records().latest();
+        let is_prepared = self.inner()?.prepare_commit()?;
+        if is_prepared {
+            self.latest.get_or_insert(latest);
+        }
+        Ok(is_prepared)
     }
 
     fn published_size(&self) -> Option<u64> {
@@ -364,10 +375,7 @@ impl Upload for PartialsUpload {
 
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         let published = self.publish();
-        if is_made(&published) {
-            self.content = None;
-            self.partials.records().changed(&self.path);
-        } else {
+        if !is_made(&published) {
             self.cut(StreamEnd::Failed);
         }
         published

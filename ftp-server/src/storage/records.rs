@@ -20,7 +20,7 @@ pub(crate) struct MemoryRecords<V> {
     kept: BTreeMap<UserPath, KeptUpload<V>>,
     /// The running uploads, by their paths.
     running: RunningUploads<Vec<u8>>,
-    /// The number of the latest record.
+    /// The number of the latest record or beginning of an upload.
     latest: u64,
 }
 
@@ -30,6 +30,8 @@ struct KeptUpload<V> {
     content: Content,
     /// The version of the file that the upload was going to replace; `None` if there was none.
     old: Option<V>,
+    /// The number of the beginning of the first upload whose bytes are kept.
+    begun: u64,
     number: u64,
     ended: Instant,
     when: i64,
@@ -46,6 +48,8 @@ pub(crate) struct RecordedUpload<V> {
     former: Option<usize>,
     /// The version of the file to be replaced; `None` if there was none.
     old: Option<V>,
+    /// The number of its beginning, or of that of the earliest upload with which it goes on.
+    begun: u64,
     overtaken: Overtaken,
 }
 
@@ -69,9 +73,12 @@ impl<V: PartialEq> MemoryRecords<V> {
     ) -> Result<Option<RecordedUpload<V>>, StorageError> {
         let user = keep.user();
         let key = user_path(user, path);
-        let (former, is_first) = match mode {
+        let next = self.latest + 1;
+        let (former, is_first, begun) = match mode {
             // The bytes of an earlier upload cannot be resumed after this one.
-            WriteMode::Create | WriteMode::Replace => (None, self.kept.remove(&key).is_none()),
+            WriteMode::Create | WriteMode::Replace => {
+                (None, self.kept.remove(&key).is_none(), next)
+            }
             WriteMode::Resume(from) => {
                 let found = self.unfinished(path, user, old.as_ref());
                 if found.is_some_and(|found| found.is_running) {
@@ -81,18 +88,20 @@ impl<V: PartialEq> MemoryRecords<V> {
                 let kept = kept.and_then(|_| self.kept.remove(&key)).ok_or(Kind::BadRestart)?;
                 *content = kept.content;
                 content.truncate(usize::try_from(from).unwrap_or(usize::MAX));
-                (Some(content.bytes.len()), false)
+                (Some(content.bytes.len()), false, kept.begun)
             }
             WriteMode::From(_) | WriteMode::Append => return Ok(None),
         };
-        let overtaken = self.running.begin(user, path.as_bytes().to_vec(), is_first);
+        self.latest = next;
+        let place = path.as_bytes().to_vec();
+        let overtaken = self.running.begin_numbered(user, place, is_first, begun);
         let (user, _) = key;
-        Ok(Some(RecordedUpload { user, keeps: keep.has_bytes(), former, old, overtaken }))
+        Ok(Some(RecordedUpload { user, keeps: keep.has_bytes(), former, old, begun, overtaken }))
     }
 
     /// Ends an upload. Leaves its record, unless it was overtaken or `content` is `None`.
     pub(crate) fn end(&mut self, upload: RecordedUpload<V>, content: Option<Content>) {
-        let RecordedUpload { user, keeps, old, overtaken, .. } = upload;
+        let RecordedUpload { user, keeps, old, begun, overtaken, .. } = upload;
         let path = self.running.end(&overtaken);
         let content = content.filter(|_| !overtaken.get());
         let (Some(path), Some(mut content)) = (path, content) else { return };
@@ -101,7 +110,7 @@ impl<V: PartialEq> MemoryRecords<V> {
         }
         self.latest += 1;
         let (ended, when) = (Instant::now(), now());
-        let kept = KeptUpload { content, old, number: self.latest, ended, when };
+        let kept = KeptUpload { content, old, begun, number: self.latest, ended, when };
         self.kept.insert((user.clone(), path), kept);
         let of_user = |key: &UserPath| key.0 == user;
         if self.kept.keys().filter(|key| of_user(key)).count() > limits::PARTIAL_FILES
@@ -111,23 +120,32 @@ impl<V: PartialEq> MemoryRecords<V> {
         }
     }
 
+    /// Returns a number for [`changed`](Self::changed): uploads that begin from now on have higher
+    /// ones.
+    pub(crate) const fn latest(&self) -> u64 {
+        self.latest
+    }
+
     /// Records that the object at `path` was stored, renamed or removed: no unfinished upload to it
-    /// can be resumed.
-    pub(crate) fn changed(&mut self, path: &VirtualPath) {
+    /// that began with the number `latest` or earlier can be resumed. Later uploads may have begun
+    /// when the change was visible, so that only the version of the file tells whether it concerns
+    /// them.
+    pub(crate) fn changed(&mut self, path: &VirtualPath, latest: u64) {
         let path = path.as_bytes().to_vec();
-        self.running.changed(&path);
-        self.kept.retain(|key, _| key.1 != path);
+        self.running.changed_until(&path, latest);
+        self.kept.retain(|key, kept| key.1 != path || kept.begun > latest);
     }
 
     /// Records that an object was renamed. The unfinished uploads below a directory move with it.
-    pub(crate) fn renamed(&mut self, from: &VirtualPath, to: &VirtualPath) {
+    /// `latest` is as for [`changed`](Self::changed).
+    pub(crate) fn renamed(&mut self, from: &VirtualPath, to: &VirtualPath, latest: u64) {
         for ((user, path), kept) in self.take_below(from) {
             let rest = below(&path, from.as_bytes()).unwrap_or_default();
             self.kept.insert((user, [to.as_bytes(), rest].concat()), kept);
         }
         self.running.moved(from.as_bytes(), to.as_bytes());
-        self.changed(from);
-        self.changed(to);
+        self.changed(from, latest);
+        self.changed(to, latest);
     }
 
     /// Records that a directory was removed.
@@ -207,20 +225,27 @@ impl<V: PartialEq> RecordedUpload<V> {
         self.former.unwrap_or(0)
     }
 
+    /// Returns whether [`check_loss`](Self::check_loss) has anything to check.
+    pub(crate) const fn must_check_loss(&self) -> bool {
+        self.former.is_some()
+    }
+
     /// Returns `Exists` if an upload that resumes an earlier one would replace a file that was
     /// stored since. `now` returns the version of the file.
     pub(crate) fn check_loss(
         &self,
         now: impl FnOnce() -> Result<Option<V>, StorageError>,
     ) -> Result<(), StorageError> {
-        if self.former.is_none() {
+        if !self.must_check_loss() {
             return Ok(());
         }
-        match now()? {
-            now @ Some(_) if self.overtaken.is_changed() || now != self.old => {
-                Err(Kind::Exists.into())
-            }
-            _ => Ok(()),
+        let before = self.overtaken.changes();
+        let now = now()?;
+        // What happened during the question may be later than the answer.
+        let changes = self.overtaken.changes();
+        match changes != before || now.is_some() && (changes > 0 || now != self.old) {
+            true => Err(Kind::Exists.into()),
+            false => Ok(()),
         }
     }
 

@@ -6,7 +6,7 @@
 //! leaves one record of each unfinished upload. The server answers `SIZE`, `REST` and `APPE` by
 //! that record.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub(crate) struct RunningUploads<P>(Mutex<Vec<Run<P>>>);
 struct Run<P> {
     user: Vec<u8>,
     place: P,
+    /// Grows from upload to upload, if the storage numbers them.
+    begun: u64,
     signs: Arc<Signs>,
 }
 
@@ -58,8 +60,8 @@ struct Run<P> {
 struct Signs {
     /// The upload leaves no record any more.
     is_overtaken: AtomicBool,
-    /// A file was stored at its place, or the file there was renamed or removed.
-    is_changed: AtomicBool,
+    /// How often a file was stored at its place, or the file there was renamed or removed.
+    changes: AtomicU64,
 }
 
 impl<P> Default for RunningUploads<P> {
@@ -89,11 +91,22 @@ impl<P: PartialEq> RunningUploads<P> {
     /// Begins an upload. Earlier uploads of this user to the same place leave no record any more.
     /// `is_first` is whether this upload neither ends nor resumes a record.
     pub(crate) fn begin(&self, user: Option<&[u8]>, place: P, is_first: bool) -> Overtaken {
+        self.begin_numbered(user, place, is_first, 0)
+    }
+
+    /// As [`begin`](Self::begin). `begun` is the number for [`changed_until`](Self::changed_until).
+    pub(crate) fn begin_numbered(
+        &self,
+        user: Option<&[u8]>,
+        place: P,
+        is_first: bool,
+        begun: u64,
+    ) -> Overtaken {
         let is_first = is_first && !self.has(user, &place);
         self.forget(user, &place);
         let user = user.unwrap_or_default();
         let signs = Arc::default();
-        let run = Run { user: user.to_vec(), place, signs: Arc::clone(&signs) };
+        let run = Run { user: user.to_vec(), place, begun, signs: Arc::clone(&signs) };
         self.runs().push(run);
         Overtaken { signs, is_first }
     }
@@ -114,10 +127,15 @@ impl<P: PartialEq> RunningUploads<P> {
     /// Records that a file was stored, renamed or removed. The uploads to this place that are
     /// running leave no record any more.
     pub(crate) fn changed(&self, place: &P) {
-        let is_here = |run: &Run<P>| run.place == *place;
+        self.changed_until(place, u64::MAX);
+    }
+
+    /// As [`changed`](Self::changed), but only for uploads that began with this number or earlier.
+    pub(crate) fn changed_until(&self, place: &P, latest: u64) {
+        let is_here = |run: &Run<P>| run.place == *place && run.begun <= latest;
         self.overtake(is_here);
         for run in self.runs().iter().filter(|run| is_here(run)) {
-            run.signs.is_changed.store(true, Ordering::SeqCst);
+            run.signs.changes.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -164,9 +182,9 @@ impl Overtaken {
         self.signs.is_overtaken.load(Ordering::SeqCst)
     }
 
-    /// Returns whether a file was stored at the place of the upload, or renamed or removed.
-    pub(crate) fn is_changed(&self) -> bool {
-        self.signs.is_changed.load(Ordering::SeqCst)
+    /// Returns how often a file was stored at the place of the upload, or renamed or removed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.signs.changes.load(Ordering::SeqCst)
     }
 
     /// Returns whether an upload that ended like this leaves neither a record nor bytes.

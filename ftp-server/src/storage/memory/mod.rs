@@ -261,7 +261,8 @@ impl Storage for MemoryStorage {
             Node::Directory(_) => Err(Kind::IsDirectory.into()),
             Node::File(_) => {
                 tree.take(path)?;
-                tree.records.changed(path);
+                let latest = tree.records.latest();
+                tree.records.changed(path, latest);
                 Ok(())
             }
         }
@@ -290,7 +291,8 @@ impl Storage for MemoryStorage {
         if tree.object(path).is_ok() {
             return Err(Kind::Exists.into());
         }
-        self.make(&mut tree, path, Node::Directory(Directory::new()), 0o755)
+        let charge = self.room_for_object(&tree, path)?;
+        Self::make(&mut tree, path, Node::Directory(Directory::new()), 0o755, charge)
     }
 
     fn rename(
@@ -318,7 +320,8 @@ impl Storage for MemoryStorage {
             Ok(_) if is_directory => return Err(Kind::NotDirectory.into()),
             Ok(_) | Err(_) => {}
         }
-        tree.records.renamed(from, to);
+        let latest = tree.records.latest();
+        tree.records.renamed(from, to, latest);
         let object = tree.take(from)?;
         tree.put(to, object)
     }
@@ -349,16 +352,20 @@ impl Storage for MemoryStorage {
 }
 
 impl MemoryStorage {
+    /// Checks that an object can be created at `path`, and reserves the room for it.
+    fn room_for_object(&self, tree: &Tree, path: &VirtualPath) -> Result<Charge, StorageError> {
+        tree.directory(&path.parent().unwrap_or_default()).map_err(|_| Kind::NotFound)?;
+        self.charge(OBJECT.saturating_add(path.name().unwrap_or_default().len() as u64))
+    }
+
     /// Creates an object. The caller has checked that the name is free.
     fn make(
-        &self,
         tree: &mut Tree,
         path: &VirtualPath,
         node: Node,
         mode: u32,
+        charge: Charge,
     ) -> Result<(), StorageError> {
-        let name = path.name().unwrap_or_default();
-        let charge = self.charge(OBJECT.saturating_add(name.len() as u64))?;
         let (number, version) = (tree.number(), tree.number());
         let _charge = Some(charge);
         tree.put(path, Object { node, modified: now(), mode, number, version, _charge })

@@ -147,3 +147,29 @@ fn a_listing_continues_while_entries_are_added_and_removed_ls_31_hp_16() {
     }
     assert_eq!(next(), None);
 }
+
+#[test]
+fn a_failed_publication_leaves_the_earlier_bytes_fs_15() {
+    for expected in [Kind::NotFound, Kind::NoSpace] {
+        let storage = MemoryStorage::limited(1_000);
+        storage.mkdir(&path("d")).unwrap();
+        let begin = |mode| storage.write(&path("d/f"), mode, Keep::Bytes(b"ann")).unwrap();
+        begin(WriteMode::Create).write_all(b"01234").unwrap();
+        let mut resumed = begin(WriteMode::Resume(5));
+        resumed.write_all(b"567").unwrap();
+        let mut filler = storage.write(&path("filler"), WriteMode::Create, Keep::Shared).unwrap();
+        let name = match expected {
+            Kind::NoSpace => {
+                let free = usize::try_from(storage.room.free()).unwrap();
+                filler.write_all(&vec![0; free]).unwrap();
+                "d/f"
+            }
+            _ => {
+                storage.rename(&path("d"), &path("e"), false).unwrap();
+                "e/f"
+            }
+        };
+        assert_eq!(resumed.commit().unwrap_err().kind, expected);
+        assert_eq!(kept(&storage, name), Some(5), "{expected:?}");
+    }
+}

@@ -76,6 +76,11 @@ impl MemoryUpload {
         if let Some(unfinished) = &self.unfinished {
             unfinished.check_loss(|| Ok(tree.version(&self.path)))?;
         }
+        // After this, only an append can fail, which leaves no record.
+        let charge = match tree.object(&self.path) {
+            Ok(_) => None,
+            Err(_) => Some(storage.room_for_object(&tree, &self.path)?),
+        };
         let content = match &mut self.content {
             Some(content) => std::mem::replace(content, storage.no_content()),
             None => return Ok(()),
@@ -92,11 +97,13 @@ impl MemoryUpload {
             }
             _ => {
                 let file = Node::File(Arc::new(content));
-                storage.make(&mut tree, &self.path, file, 0o644)?;
+                let charge = charge.ok_or(Kind::Io)?;
+                MemoryStorage::make(&mut tree, &self.path, file, 0o644, charge)?;
             }
         }
         self.content = None;
-        tree.records.changed(&self.path);
+        let latest = tree.records.latest();
+        tree.records.changed(&self.path, latest);
         Ok(())
     }
 

@@ -212,3 +212,175 @@ fn a_record_follows_its_upload_into_a_renamed_directory_fs_15() {
         assert_eq!(kept("/e/a"), None);
     }
 }
+
+/// Files whose storage answers late: something else happens between a change and its answer.
+#[derive(Clone)]
+struct Late {
+    files: OneStep,
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+}
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+impl Late {
+    fn new(files: &MemoryStorage) -> Self {
+        Self { files: OneStep(files.clone()), meanwhile: Arc::default() }
+    }
+
+    fn at_next_answer(&self, then: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(then));
+    }
+
+    fn answer<T>(&self, answer: T) -> T {
+        let then = self.meanwhile.lock().unwrap().take();
+        if let Some(then) = then {
+            then();
+        }
+        answer
+    }
+}
+
+impl Storage for Late {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+        self.answer(self.files.stat(path, ask))
+    }
+
+    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+        self.files.list(path, ask)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.files.read(path)
+    }
+
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        keep: Keep<'_>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        let (late, mut upload) = (self.clone(), self.files.write(path, mode, keep)?);
+        Ok(<dyn Upload>::in_memory(Vec::new(), move |bytes| {
+            upload.write_all(&bytes)?;
+            late.answer(upload.commit())
+        }))
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.answer(self.files.remove(path))
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        self.answer(self.files.rename(from, to, replace))
+    }
+}
+
+fn bobs_upload(storage: &Partials) -> Box<dyn Upload> {
+    let mut upload = storage.write(&"/a".into(), WriteMode::Replace, Keep::Bytes(b"bob")).unwrap();
+    upload.write_all(b"bobs").unwrap();
+    upload
+}
+
+#[test]
+fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_fs_15() {
+    for change in ["store", "remove", "rename from", "rename to"] {
+        for is_cut_before_the_answer in [true, false] {
+            let files = MemoryStorage::new();
+            files.put("/a", "old").unwrap();
+            files.put("/b", "other").unwrap();
+            let late = Late::new(&files);
+            let storage = Partials::new(late.clone());
+            let mut bob = Some(bobs_upload(&storage));
+            let running = Arc::new(Mutex::new(None));
+            let (anns, of_ann) = (storage.clone(), Arc::clone(&running));
+            late.at_next_answer(move || {
+                let mut upload = begin(&anns, "/a", WriteMode::Replace);
+                upload.write_all(b"0123456789").unwrap();
+                *of_ann.lock().unwrap() = Some(upload).filter(|_| !is_cut_before_the_answer);
+            });
+            match change {
+                "store" => bob.take().unwrap().commit().unwrap(),
+                "remove" => storage.remove(&"/a".into()).unwrap(),
+                "rename from" => storage.rename(&"/a".into(), &"/c".into(), false).unwrap(),
+                _ => storage.rename(&"/b".into(), &"/a".into(), true).unwrap(),
+            }
+            drop((running.lock().unwrap().take(), bob));
+            assert_eq!(kept(&storage, "/a"), Some(10), "{change} {is_cut_before_the_answer}");
+            assert_eq!(storage.unfinished(&"/a".into(), Some(b"bob")).unwrap(), None, "{change}");
+        }
+    }
+}
+
+#[test]
+fn a_change_ends_resumed_uploads_and_prepared_changes_count_from_their_preparation_fs_15() {
+    let files = MemoryStorage::new();
+    let date = |files: &MemoryStorage| {
+        files.set(&"/a".into(), Change::Modified(1)).unwrap();
+    };
+    files.put("/a", "olds").unwrap();
+    date(&files);
+    let late = Late::new(&files);
+    let storage = Partials::new(late.clone());
+    // The kept bytes are older than the file, though they are resumed after it is visible.
+    cut(&storage, "/a", b"0123456789");
+    let bob = bobs_upload(&storage);
+    let resumed = Arc::new(Mutex::new(None));
+    let (anns, of_ann, same) = (storage.clone(), Arc::clone(&resumed), files.clone());
+    late.at_next_answer(move || {
+        date(&same);
+        *of_ann.lock().unwrap() = Some(begin(&anns, "/a", WriteMode::Resume(10)));
+    });
+    bob.commit().unwrap();
+    let resumed = resumed.lock().unwrap().take().unwrap();
+    assert_eq!(resumed.commit().unwrap_err().kind, Kind::Exists);
+    assert_eq!(kept(&storage, "/a"), None);
+    // A storage can publish when it prepares.
+    let mut bob = bobs_upload(&storage);
+    assert!(bob.prepare_commit().unwrap());
+    cut(&storage, "/a", b"0123456789");
+    bob.commit().unwrap();
+    date(&files);
+    assert_eq!(kept(&storage, "/a"), Some(10));
+}
+
+#[test]
+fn a_resumed_upload_asks_the_storage_directly_before_it_is_published_fs_15() {
+    let files = FaultStorage::new(OneStep(MemoryStorage::new()));
+    let storage = Partials::new(files.clone());
+    cut(&storage, "/a", b"01234");
+    let users = [&b"ann"[..], b"bob"];
+    drop(bobs_upload(&storage));
+    // The session makes these calls in its own thread, however long the storage takes.
+    let [ann, bob] = users.map(|user| {
+        let mut upload =
+            storage.write(&"/a".into(), WriteMode::Resume(4), Keep::Bytes(user)).unwrap();
+        let asked = files.count(StorageCall::Stat);
+        upload.write_all(user).unwrap();
+        while !upload.prepare_commit().unwrap() {}
+        assert_eq!(files.count(StorageCall::Stat), asked);
+        upload
+    });
+    ann.commit().unwrap();
+    assert_eq!(bob.commit().unwrap_err().kind, Kind::Exists);
+    assert_eq!(storage.stat(&"/a".into(), Ask::Facts).unwrap().size, 7);
+}
+
+#[test]
+fn a_file_that_is_stored_during_the_check_is_not_replaced_fs_15() {
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    let late = Late::new(&files);
+    let storage = Partials::new(late.clone());
+    cut(&storage, "/a", b"01234");
+    let resumed = begin(&storage, "/a", WriteMode::Resume(5));
+    storage.remove(&"/a".into()).unwrap();
+    let bob = bobs_upload(&storage);
+    late.at_next_answer(|| bob.commit().unwrap());
+    assert_eq!(resumed.commit().unwrap_err().kind, Kind::Exists);
+    assert_eq!(files.get("/a").unwrap(), b"bobs");
+}
