@@ -572,7 +572,7 @@ impl Runner {
     /// Enters the storage of the logged-in user, unless the session has already entered it.
     fn enter(&mut self) -> Result<(), StorageError> {
         match self.session.user() {
-            Some(user) if !self.is_inside => confine(&*user.storage)?,
+            Some(user) if !self.is_inside => confine(&user.storage)?,
             _ => return Ok(()),
         }
         self.is_inside = true;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::ptr::addr_eq;
+use std::sync::{Arc, Mutex, Weak};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
@@ -10,6 +12,7 @@ use landlock::{
 };
 
 use super::{Storage, StorageError, StorageErrorKind};
+use crate::lock::unpoisoned;
 
 /// Policy of a storage for confining the threads of its sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -94,16 +97,31 @@ impl Confine<'_> {
     }
 }
 
+/// The confinements of the storages that are in use. Each occupies a file descriptor; to make one
+/// takes several system calls.
+static MADE: Mutex<Vec<(Weak<dyn Storage>, Arc<Confinement>)>> = Mutex::new(Vec::new());
+
 /// Confines the calling thread to the files that sessions of a storage need.
 ///
 /// # Errors
 ///
 /// Returns an error of [`Confinement::beneath_all`] or [`Confinement::enter`].
-pub(crate) fn confine(storage: &dyn Storage) -> Result<(), StorageError> {
-    match storage.confine() {
-        Confine::No | Confine::Neutral => Ok(()),
-        Confine::Beneath(directories) => Confinement::beneath_all(&directories)?.enter(),
+pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
+    let made = {
+        let mut made = unpoisoned(MADE.lock());
+        made.retain(|(of, _)| of.strong_count() > 0);
+        let own = made.iter().find(|(of, _)| addr_eq(of.as_ptr(), Arc::as_ptr(storage)));
+        own.map(|(_, made)| Arc::clone(made))
+    };
+    if let Some(made) = made {
+        return made.enter();
     }
+    let Confine::Beneath(directories) = storage.confine() else { return Ok(()) };
+    let confinement = Arc::new(Confinement::beneath_all(&directories)?);
+    confinement.enter()?;
+    // If another session was faster, both stay until the storage is closed.
+    unpoisoned(MADE.lock()).push((Arc::downgrade(storage), confinement));
+    Ok(())
 }
 
 /// A confinement of threads to one or more directories.
@@ -185,8 +203,8 @@ impl Confinement {
     ///
     /// Returns `Io` if the kernel refuses, for example if the thread is already confined 16 times.
     /// Returns `Denied` if the kernel did not confine the thread.
-    fn enter(self) -> Result<(), StorageError> {
-        let status = self.ruleset.restrict_self().map_err(io::Error::other)?;
+    fn enter(&self) -> Result<(), StorageError> {
+        let status = self.ruleset.try_clone()?.restrict_self().map_err(io::Error::other)?;
         match status.ruleset {
             RulesetStatus::NotEnforced => Err(StorageErrorKind::Denied.into()),
             RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),

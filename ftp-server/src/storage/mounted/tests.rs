@@ -314,6 +314,7 @@ fn a_session_is_confined_to_all_its_roots_hp_02_hp_06() {
             .unwrap();
         std::thread::scope(|scope| {
             let session = scope.spawn(|| {
+                let tree: Arc<dyn Storage> = Arc::new(tree.clone());
                 crate::storage::confine(&tree).unwrap();
                 for file in ["/file", "/pub/file", "/pub/in"] {
                     assert!(tree.read(&path(file)).is_ok(), "{file}");
@@ -340,6 +341,7 @@ fn a_session_is_confined_to_all_its_roots_hp_02_hp_06() {
     for tree in [of_anything.unwrap(), of_wrapper.unwrap()] {
         std::thread::scope(|scope| {
             let session = scope.spawn(|| {
+                let tree: Arc<dyn Storage> = Arc::new(tree.clone());
                 crate::storage::confine(&tree).unwrap();
                 assert!(fs::read(top.join("secret/file")).is_ok());
                 assert!(tree.read(&path("/file")).is_ok());

@@ -251,7 +251,7 @@ fn confined_sessions_store_and_read_and_open_no_file() {
     let storage = on(&fake).confine(ConfinementPolicy::BestEffort).unwrap();
     let is_confined =
         matches!(Storage::confine(&storage), Confine::Beneath(roots) if roots.is_empty());
-    let confined = storage.clone();
+    let confined: Arc<dyn Storage> = Arc::new(storage.clone());
     let session = std::thread::spawn(move || {
         crate::storage::confine(&confined).unwrap();
         std::fs::read("/proc/self/stat").is_err()
