@@ -99,7 +99,10 @@ impl Confine<'_> {
 
 /// The confinements of the storages that are in use. Each occupies a file descriptor; to make one
 /// takes several system calls.
-static MADE: Mutex<Vec<(Weak<dyn Storage>, Arc<Confinement>)>> = Mutex::new(Vec::new());
+static MADE: Mutex<Vec<Made>> = Mutex::new(Vec::new());
+
+/// A storage, and the confinement of its sessions.
+type Made = (Weak<dyn Storage>, Arc<Confinement>);
 
 /// Confines the calling thread to the files that sessions of a storage need.
 ///
