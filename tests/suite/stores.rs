@@ -16,7 +16,7 @@ use ftp_tests::random::Random;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::interop_curl::curl;
 
@@ -234,6 +234,10 @@ impl Served {
         Self { child, address: address.expect("it tells where it is") }
     }
 
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
     /// Kills the process with SIGKILL, and waits for its end.
     fn kill(mut self) {
         self.child.kill().unwrap();
@@ -325,6 +329,53 @@ fn kills(store: &ObjectStore, rounds: u64) {
         session.expect("DELE f", 250);
     }
     assert!(resumed > 0, "nothing was resumed, though parts were stored");
+}
+
+/// Pauses a server during an upload until another one has resumed and completed it.
+fn pauses(store: &ObjectStore) {
+    let place = place(store);
+    let other = serve(&place);
+    let address = other.local_addr();
+    let content = binary(LENGTH, 6);
+    let paused = Served::start(&place);
+    let mut session = login(paused.address);
+    let data = session.passive();
+    session.expect("STOR f", 150);
+    data.stream().write_all(&content[..LENGTH - 1]).unwrap();
+    // The time to store its parts.
+    std::thread::sleep(Duration::from_secs(2));
+    paused.signal(Signal::STOP);
+    let mut resumed = login(address);
+    wait_until("the other server resumes the upload", || {
+        let (code, Some(size @ 1..)) = size(address, "f") else { return false };
+        assert_eq!(code, 213);
+        let data = resumed.passive();
+        resumed.expect(format!("REST {size}"), 350);
+        if resumed.ask("STOR f").code != 150 {
+            return false;
+        }
+        data.stream().write_all(&content[usize::try_from(size).unwrap()..]).unwrap();
+        data.close();
+        resumed.expect_reply(226);
+        true
+    });
+    paused.signal(Signal::CONT);
+    // The client of the paused server goes on, and ends differently.
+    let _ = data.stream().write_all(b"other bytes");
+    data.close();
+    let reply = session.reply();
+    assert!([450, 451].contains(&reply.code), "{}: {reply:?}", store.name);
+    expect_content(address, "f", &content);
+    paused.kill();
+}
+
+#[test]
+fn a_paused_server_does_not_replace_what_another_has_completed() {
+    for store in
+        [ObjectStore::seaweedfs(), ObjectStore::moto(), ObjectStore::garage()].into_iter().flatten()
+    {
+        pauses(&store);
+    }
 }
 
 #[test]
