@@ -11,7 +11,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, make_bitflags,
 };
 
-use super::{Storage, StorageError, StorageErrorKind};
+use super::{Capabilities, Storage, StorageError, StorageErrorKind};
 use crate::lock::unpoisoned;
 
 /// Policy of a storage for confining the threads of its sessions.
@@ -122,8 +122,11 @@ pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
     let Confine::Beneath(directories) = storage.confine() else { return Ok(()) };
     let confinement = Arc::new(Confinement::beneath_all(&directories)?);
     confinement.enter()?;
-    // If another session was faster, both stay until the storage is closed.
-    unpoisoned(MADE.lock()).push((Arc::downgrade(storage), confinement));
+    // A remote storage is wrapped anew for each session, so no other session would find it.
+    if !storage.capabilities().contains(Capabilities::REMOTE) {
+        // If another session was faster, both stay until the storage is closed.
+        unpoisoned(MADE.lock()).push((Arc::downgrade(storage), confinement));
+    }
     Ok(())
 }
 

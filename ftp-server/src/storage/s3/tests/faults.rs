@@ -263,7 +263,7 @@ fn after_a_lost_response_the_stored_object_decides() {
     }
 }
 
-/// Makes a change whose responses are lost, at a store that answers only so many requests for the
+/// Makes a change whose responses are lost, at a store that answers only a number of requests for the
 /// state of an object. Returns how often the change was made, failed, and is in doubt.
 fn doubt(
     operation: &'static str,
