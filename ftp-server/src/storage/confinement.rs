@@ -122,7 +122,7 @@ pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
     let Confine::Beneath(directories) = storage.confine() else { return Ok(()) };
     let confinement = Arc::new(Confinement::beneath_all(&directories)?);
     confinement.enter()?;
-    // A remote storage is wrapped anew for each session, so no other session would find it.
+    // A remote storage is wrapped again for each session, so no other session would find it.
     if !storage.capabilities().contains(Capabilities::REMOTE) {
         // If another session was faster, both stay until the storage is closed.
         unpoisoned(MADE.lock()).push((Arc::downgrade(storage), confinement));
