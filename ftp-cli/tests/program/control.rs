@@ -256,7 +256,8 @@ fn silent_clients_of_both_sockets_delay_no_others() {
     let mut answer = String::new();
     scrape.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // Four at a time, 24 silent ones would keep each socket for 30 s if they had their full time.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     drop((silent, served));
 }
 

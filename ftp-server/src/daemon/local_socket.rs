@@ -331,7 +331,7 @@ mod tests {
         let silent: Vec<_> = (0..5 * AT_ONCE).map(|_| connect()).collect();
         let begun = Instant::now();
         answer(connect()).unwrap();
-        assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < 4 * LIMIT, "{:?}", begun.elapsed());
         let ended = silent.into_iter().map(answer).filter(Result::is_err).count();
         assert!(ended >= 4 * AT_ONCE, "{ended}");
     }

@@ -168,7 +168,7 @@ fn oversized_and_excess_digests_are_refused_cm_126_hs_37() {
     let mut third = RawSession::login_from([127, 0, 0, 3].into(), address, "u", "p");
     let begun = Instant::now();
     third.expect("HASH small", 213);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     // One digest is aborted by its client, the other loses its client.
     let mut aborted = busy.pop().expect("two of them");
     aborted.expect("ABOR", 426);
