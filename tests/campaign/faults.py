@@ -24,8 +24,8 @@ KINDS = LOCAL + GLOBAL
 RELOADS = {"reload": "reloaded", "bad reload": "unchanged", "certificate": "reloaded", "bad certificate": "unchanged"}
 INVALID = '\n[transfer]\nsync = "sometimes"\n'
 # The clock is set forward or back by at most this number of seconds: certificates stay valid, and so do
-# interrupted uploads, which the server keeps for a day. The file system's clock does not change.
-CLOCK_STEPS = 20 * 3_600
+# interrupted uploads, which the server keeps for 12 hours. The file system's clock does not change.
+CLOCK_STEPS = 5 * 3_600
 
 
 class Window(NamedTuple):
