@@ -58,11 +58,15 @@ def put(path: pathlib.Path, content: Content) -> None:
         path.chmod(0o666)
 
 
-def sessions(port: int) -> int:
-    """Returns the number of connections that a server still holds at its port, from the kernel's table."""
-    fields = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+def sessions(port: int) -> list[str]:
+    """Returns the connections that a server still holds at its port, as the kernel shows them."""
+    lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
     # Neither listening nor in TIME_WAIT, and held by a program.
-    return sum(one[1].endswith(f":{port:04X}") and one[3] not in ("0A", "06") and one[9] != "0" for one in fields)
+    return [
+        line.strip() for line, one in zip(lines, fields)
+        if one[1].endswith(f":{port:04X}") and one[3] not in ("0A", "06") and one[9] != "0"
+    ]  # fmt: skip
 
 
 def held(path: pathlib.Path) -> Content:
@@ -240,9 +244,9 @@ class Eyes:
     def settle(self) -> Optional[str]:
         """Waits until the server has ended all sessions. Returns what is wrong if it does not."""
         limit = programs.Limit(SETTLED)
-        while sessions(self.server.port):
+        while held_on := sessions(self.server.port):
             if limit.is_over():
-                return f"sessions of the server are left after {SETTLED:.0f} s"
+                return f"sessions of the server are left after {SETTLED:.0f} s: {held_on}"
             time.sleep(0.01)
         return None
 
