@@ -26,11 +26,11 @@ fn names(directory: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_check_runs_each_fuzz_target_from_a_corpus_go_01() {
+fn each_fuzz_target_has_a_corpus_and_runs_each_night_go_01() {
     let targets: Vec<_> = TARGETS.iter().map(|(name, _)| *name).collect();
     assert!(targets.len() >= 16, "{targets:?}");
     assert_eq!(names("tests/fuzz/corpus"), targets);
-    assert!(read(".ci/run").contains("run bash tests/fuzz/run all "));
+    assert!(read(".ci/nightly").contains("try bash tests/fuzz/run all "));
 }
 
 /// What the fuzzer once found stays fixed, in every run of the tests.
