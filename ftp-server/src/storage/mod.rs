@@ -374,6 +374,11 @@ impl Capabilities {
     pub const fn contains(self, capabilities: Self) -> bool {
         self.0 & capabilities.0 == capabilities.0
     }
+
+    /// Returns the set if `is_true` is set, otherwise no abilities.
+    pub(crate) const fn only_if(self, is_true: bool) -> Self {
+        if is_true { self } else { Self::NONE }
+    }
 }
 
 impl BitOr for Capabilities {

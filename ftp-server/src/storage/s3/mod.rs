@@ -256,7 +256,7 @@ fn directory_metadata(store: &Inner, prefix: &str) -> Metadata {
 
 impl Storage for S3Storage {
     fn capabilities(&self) -> Capabilities {
-        let times = if self.keeps_times { Capabilities::SET_TIMES } else { Capabilities::NONE };
+        let times = Capabilities::SET_TIMES.only_if(self.keeps_times);
         Capabilities::DIGEST | Capabilities::REMOTE | times
     }
 
