@@ -168,11 +168,8 @@ fn cost_of(storage: &dyn Storage, path: &VirtualPath) -> Cost {
 /// Counts changes, and forwards all other calls to the inner storage.
 impl Storage for SharedQuota {
     fn capabilities(&self) -> Capabilities {
-        let distance = match self.account.shared().ledger.is_remote() {
-            true => Capabilities::REMOTE,
-            false => Capabilities::NONE,
-        };
-        self.inner().capabilities() | Capabilities::QUOTA | distance
+        let is_remote = self.account.shared().ledger.is_remote();
+        self.inner().capabilities() | Capabilities::QUOTA | Capabilities::REMOTE.only_if(is_remote)
     }
 
     fn confine(&self) -> Confine<'_> {

@@ -240,11 +240,8 @@ impl Rule {
 impl Storage for FaultStorage {
     fn capabilities(&self) -> Capabilities {
         let is_late = |rule: &Rule| matches!(rule.fault, Fault::Delay(_));
-        let distance = match self.plan.rules.iter().any(is_late) {
-            true => Capabilities::REMOTE,
-            false => Capabilities::NONE,
-        };
-        self.inner.capabilities() | distance
+        let is_remote = self.plan.rules.iter().any(is_late);
+        self.inner.capabilities() | Capabilities::REMOTE.only_if(is_remote)
     }
 
     fn confine(&self) -> Confine<'_> {

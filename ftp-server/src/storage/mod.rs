@@ -99,8 +99,9 @@ use std::os::fd::BorrowedFd;
 /// of keys. An upload is a multipart upload, which `commit` completes. Leave out the methods that
 /// your store does not support.
 ///
-/// If calls wait for a network, say so with [`Capabilities::REMOTE`]. Uploads and downloads do slow work in the methods that a session calls repeatedly: `prepare`, `ready`, `prepare_commit`,
-/// reads and writes. Between these calls, the session checks whether its client is still connected.
+/// If calls wait for a network, say so with [`Capabilities::REMOTE`]. Uploads and downloads do slow
+/// work in the methods that a session calls repeatedly: `prepare`, `ready`, `prepare_commit`, reads
+/// and writes. Between these calls, the session checks whether its client is still connected.
 pub trait Storage: Send + Sync {
     /// Returns the optional abilities of this storage (default: none). The server refuses commands
     /// that need another ability, and `FEAT` does not list them.
@@ -193,8 +194,8 @@ pub trait Storage: Send + Sync {
     }
 
     /// Discards the record of `user`'s unfinished upload to `path`, and the kept bytes. The user's
-    /// uploads to `path` that are running leave no record any more. Returns the record. The server calls this
-    /// method when the user removes `path`, even if there is no file.
+    /// uploads to `path` that are running leave no record any more. Returns the record. The server
+    /// calls this method when the user removes `path`, even if there is no file.
     ///
     /// By default, there is no record.
     ///
@@ -373,6 +374,11 @@ impl Capabilities {
     #[must_use]
     pub const fn contains(self, capabilities: Self) -> bool {
         self.0 & capabilities.0 == capabilities.0
+    }
+
+    /// Returns the set if `is_true` is set, otherwise no abilities.
+    pub(crate) const fn only_if(self, is_true: bool) -> Self {
+        if is_true { self } else { Self::NONE }
     }
 }
 
@@ -620,8 +626,8 @@ pub enum StreamEnd {
 pub enum Keep<'a> {
     /// Only the record, that of all shared logins together: several people share the login.
     Shared,
-    /// Only this user's [record](Storage::unfinished): the bytes are those of a text whose lines the server has
-    /// converted, so their number says nothing about the client's file.
+    /// Only this user's [record](Storage::unfinished): the bytes are those of a text whose lines the
+    /// server has converted, so their number says nothing about the client's file.
     Record(&'a [u8]),
     /// The record and the received bytes, after which this user resumes with [`WriteMode::Resume`].
     Bytes(&'a [u8]),

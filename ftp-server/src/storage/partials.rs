@@ -31,10 +31,11 @@ const STEP: usize = 1024 * 1024;
 /// bytes are dropped. Of an upload that has no room all the same, only the beginning is kept. Memory
 /// that grows may take twice its size. Nothing survives the end of the process.
 ///
-/// A resumed upload stores the kept bytes again, then the new ones. All changes that other programs
-/// make end a record if the size, the time or the identity of the old file shows them. Therefore,
-/// each upload needs one further [`stat`](Storage::stat). Wrap a storage once, and share the clones:
-/// each clone has the same records.
+/// A resumed upload stores the kept bytes again, then the new ones. It fails with `Exists` if another
+/// file was stored since it began, but may replace one that is stored while it is being published.
+/// All changes that other programs make end a record if the size, the time or the identity of the
+/// old file shows them. Therefore, each upload needs one further [`stat`](Storage::stat). Wrap a
+/// storage once, and share the clones: each clone has the same records.
 ///
 /// ```
 /// use std::io::Write;

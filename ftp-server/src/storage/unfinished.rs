@@ -5,6 +5,10 @@
 //! It would then send only the rest, and the new file would begin with old content. So a storage
 //! leaves one record of each unfinished upload. The server answers `SIZE`, `REST` and `APPE` by
 //! that record.
+//!
+//! Running uploads notice that a file was stored, renamed or removed at their place, but only once
+//! that is certain, and they never wait. `s3::rivals` is separate: it orders all publications under
+//! a key, those without a record too, and counts one with an unknown outcome.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

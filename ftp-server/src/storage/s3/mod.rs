@@ -95,8 +95,8 @@ use super::{
 ///
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
 /// allows it. The storage moves the files one by one, so an error leaves some files at the old path
-/// and some at the new one. The same rename then moves the other files. If a partial upload in the directory already has stored parts, it is
-/// discarded.
+/// and some at the new one. The same rename then moves the other files. If a partial upload in the
+/// directory already has stored parts, it is discarded.
 ///
 /// # Times
 ///
@@ -256,7 +256,7 @@ fn directory_metadata(store: &Inner, prefix: &str) -> Metadata {
 
 impl Storage for S3Storage {
     fn capabilities(&self) -> Capabilities {
-        let times = if self.keeps_times { Capabilities::SET_TIMES } else { Capabilities::NONE };
+        let times = Capabilities::SET_TIMES.only_if(self.keeps_times);
         Capabilities::DIGEST | Capabilities::REMOTE | times
     }
 

@@ -2,9 +2,9 @@
 //! only one session at a time resumes it.
 //!
 //! A note names the multipart upload at the store, and the object with the last bytes, which are
-//! too few for a part. It also names the version of the object that the upload is to replace. A session that writes renews its note. Another session can take over the
-//! upload when the age of the note, by the store's clock, exceeds the lease. The servers' own
-//! clocks do not matter.
+//! too few for a part. It also names the version of the object that the upload is to replace. A
+//! session that writes renews its note. Another session can take over the upload when the age of the
+//! note, by the store's clock, exceeds the lease. The servers' own clocks do not matter.
 //!
 //! Parts are stored one after the other. So all listed parts except the last are complete and
 //! belong together. The last part can be the end of the file. If `SIZE` counted that part, the

@@ -23,6 +23,22 @@ use crate::storage::StreamEnd;
 
 const USER: &[u8] = b"ann";
 
+/// The requests to a store, in three groups: those at the higher price; HEAD and GET; DELETE.
+const OPERATIONS: [&[&str]; 3] = [
+    &[
+        "PutObject",
+        "CopyObject",
+        "ListObjectsV2",
+        "ListParts",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "UploadPartCopy",
+        "CompleteMultipartUpload",
+    ],
+    &["HeadObject", "GetObject"],
+    &["DeleteObject", "AbortMultipartUpload"],
+];
+
 /// Minimum size of a part in an upload of several parts, in bytes.
 const PART: usize = 5 * 1024 * 1024;
 
