@@ -191,6 +191,7 @@ class Eyes:
         return self.run(
             plan, True,
             lambda proxy: Command([word.replace(PLACE, f"{proxy.host}:{proxy.port}") for word in words], environment),
+            port,
         )
 
     def _get(self) -> None:
@@ -262,7 +263,7 @@ class Eyes:
         second = self.ours(words + ["--retry", "3", "--retry-delay", "1"], Plan(), self.port)
         done = second.code == 0
         # After a failure, its journal stays for the next try.
-        left = self.left()
+        left = self.left("down")
         problem = (wrong("remote file", held(self.up / name), [new]) or left) if done else None
         # Our client may refuse to resume a part that is not provably of this file.
         paused = first.ended.paused + second.ended.paused
