@@ -24,7 +24,7 @@ use crate::net::balancer::Ends;
 use crate::net::socket;
 use crate::reply;
 use crate::session::{Access, Outcome, Session};
-use crate::storage::{StorageError, confine};
+use crate::storage::{StorageError, close_confinements, confine};
 use crate::testing::ProtocolFault;
 use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
@@ -245,6 +245,7 @@ impl Runner {
         // port must be free, and it must no longer count as a session of its user or as a connection.
         let behind = session.peer.away.clone().filter(|away| away.is_behind(Duration::ZERO));
         drop(session);
+        close_confinements();
         if behind.is_none() {
             permit.leave();
         }

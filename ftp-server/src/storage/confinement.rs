@@ -110,12 +110,8 @@ type Made = (Weak<dyn Storage>, Arc<Confinement>);
 ///
 /// Returns an error of [`Confinement::beneath_all`] or [`Confinement::enter`].
 pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
-    let made = {
-        let mut made = unpoisoned(MADE.lock());
-        made.retain(|(of, _)| of.strong_count() > 0);
-        let own = made.iter().find(|(of, _)| addr_eq(of.as_ptr(), Arc::as_ptr(storage)));
-        own.map(|(_, made)| Arc::clone(made))
-    };
+    let is_of = |(of, _): &&Made| addr_eq(of.as_ptr(), Arc::as_ptr(storage));
+    let made = unpoisoned(MADE.lock()).iter().find(is_of).map(|(_, made)| Arc::clone(made));
     if let Some(made) = made {
         return made.enter();
     }
@@ -124,10 +120,19 @@ pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
     confinement.enter()?;
     // A remote storage is wrapped again for each session, so no other session would find it.
     if !storage.capabilities().contains(Capabilities::REMOTE) {
-        // If another session was faster, both stay until the storage is closed.
-        unpoisoned(MADE.lock()).push((Arc::downgrade(storage), confinement));
+        let mut made = unpoisoned(MADE.lock());
+        // Another session can have been faster.
+        if made.iter().find(is_of).is_none() {
+            made.push((Arc::downgrade(storage), confinement));
+        }
     }
     Ok(())
+}
+
+/// Gives back the confinements of closed storages. Call this at the end of a session: a reload may have
+/// left it the last one of its storage.
+pub(crate) fn close_confinements() {
+    unpoisoned(MADE.lock()).retain(|(of, _)| of.strong_count() > 0);
 }
 
 /// A confinement of threads to one or more directories.

@@ -28,7 +28,7 @@ mod space;
 pub(crate) mod unfinished;
 
 pub use confinement::{Confine, ConfinementPolicy};
-pub(crate) use confinement::{ConfinementStatus, confine};
+pub(crate) use confinement::{ConfinementStatus, close_confinements, confine};
 pub use entries::Entries;
 pub(crate) use error::is_made;
 pub use error::{StorageError, StorageErrorKind};
