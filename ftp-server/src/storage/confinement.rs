@@ -11,7 +11,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, make_bitflags,
 };
 
-use super::{Capabilities, Storage, StorageError, StorageErrorKind};
+use super::{Storage, StorageError, StorageErrorKind};
 use crate::lock::unpoisoned;
 
 /// Policy of a storage for confining the threads of its sessions.
@@ -118,8 +118,8 @@ pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
     let Confine::Beneath(directories) = storage.confine() else { return Ok(()) };
     let confinement = Arc::new(Confinement::beneath_all(&directories)?);
     confinement.enter()?;
-    // A remote storage is wrapped again for each session, so no other session would find it.
-    if !storage.capabilities().contains(Capabilities::REMOTE) {
+    // What was made for this login alone, nobody else can find.
+    if Arc::strong_count(storage) > 1 || Arc::weak_count(storage) > 0 {
         let mut made = unpoisoned(MADE.lock());
         // Another session can have been faster.
         if made.iter().find(is_of).is_none() {
@@ -236,6 +236,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::storage::LocalStorage;
 
     /// Runs `work` in a thread confined to `directory`.
     fn inside<T: Send>(directory: &std::path::Path, work: impl FnOnce() -> T + Send) -> T {
@@ -248,6 +249,34 @@ mod tests {
             });
             thread.join().unwrap()
         })
+    }
+
+    #[test]
+    fn one_confinement_is_kept_of_a_storage_that_others_can_find() {
+        let root = tempfile::tempdir().unwrap();
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(root.path()).unwrap());
+        let address = Arc::as_ptr(&storage);
+        let kept = || {
+            let made = unpoisoned(MADE.lock());
+            made.iter().filter(|(of, _)| addr_eq(of.as_ptr(), address)).count()
+        };
+        let confined = |storage: &Arc<dyn Storage>| {
+            std::thread::scope(|scope| scope.spawn(|| confine(storage).is_ok()).join().unwrap())
+        };
+        if !confined(&storage) {
+            println!("skipped: no Landlock");
+            return;
+        }
+        assert_eq!(kept(), 0, "made for one login");
+        let other = Arc::clone(&storage);
+        assert!(confined(&storage) && confined(&other));
+        assert_eq!(kept(), 1);
+        drop(storage);
+        close_confinements();
+        assert_eq!(kept(), 1);
+        drop(other);
+        close_confinements();
+        assert_eq!(kept(), 0);
     }
 
     #[test]

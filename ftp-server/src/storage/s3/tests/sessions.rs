@@ -176,7 +176,8 @@ fn every_request_of_every_command_may_stall_dc_45_cm_133_st_13_st_15() {
     let stalls = requests.iter().flat_map(|request| ACTS.map(|act| (request, act)));
     at_once(16, stalls, |((case, (operation, at)), act)| {
         let what = format!("{act} {case:?} {operation} {at}");
-        patiently(Duration::from_secs(1), |limit| {
+        // Three attempts, because other tests run, too. What waits for the request takes 5 s and more.
+        let is_soon = (0..3).any(|_| {
             let (fake, server, mut session) = prepared(case);
             fake.fail(operation, at - fake.count(operation), 1, Fault::Stall);
             session.line(case.1);
@@ -199,8 +200,9 @@ fn every_request_of_every_command_may_stall_dc_45_cm_133_st_13_st_15() {
                     wait_until(&what, || server.sessions().is_empty());
                 }
             }
-            assert!(start.elapsed() < limit, "{what}: {:?}", start.elapsed());
+            start.elapsed() < Duration::from_secs(3)
         });
+        assert!(is_soon, "{what}");
     });
 }
 
