@@ -259,11 +259,8 @@ impl Storage for Late {
         mode: WriteMode,
         keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        let (late, mut upload) = (self.clone(), self.files.write(path, mode, keep)?);
-        Ok(<dyn Upload>::in_memory(Vec::new(), move |bytes| {
-            upload.write_all(&bytes)?;
-            late.answer(upload.commit())
-        }))
+        let upload = Some(self.files.write(path, mode, keep)?);
+        Ok(Box::new(LateUpload { late: self.clone(), upload }))
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -278,6 +275,37 @@ impl Storage for Late {
     ) -> Result<(), StorageError> {
         self.answer(self.files.rename(from, to, replace))
     }
+}
+
+/// An upload that is visible after the first of two calls of `prepare_commit`.
+struct LateUpload {
+    late: Late,
+    /// `None` once it is visible.
+    upload: Option<Box<dyn Upload>>,
+}
+
+impl io::Write for LateUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.upload.as_mut().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for LateUpload {
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        let Some(upload) = self.upload.take() else { return Ok(true) };
+        self.late.answer(upload.commit())?;
+        Ok(false)
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        self.prepare_commit().map(drop)
+    }
+
+    fn abort(self: Box<Self>, _: StreamEnd) {}
 }
 
 fn bobs_upload(storage: &Partials) -> Box<dyn Upload> {
@@ -339,12 +367,12 @@ fn a_change_ends_resumed_uploads_and_prepared_changes_count_from_their_preparati
     let resumed = resumed.lock().unwrap().take().unwrap();
     assert_eq!(resumed.commit().unwrap_err().kind, Kind::Exists);
     assert_eq!(kept(&storage, "/a"), None);
-    // A storage can publish when it prepares.
+    // A storage can publish when it prepares, even before it says that it is prepared.
     let mut bob = bobs_upload(&storage);
-    assert!(bob.prepare_commit().unwrap());
+    assert!(!bob.prepare_commit().unwrap());
     cut(&storage, "/a", b"0123456789");
+    assert!(bob.prepare_commit().unwrap());
     bob.commit().unwrap();
-    date(&files);
     assert_eq!(kept(&storage, "/a"), Some(10));
 }
 
