@@ -198,9 +198,10 @@ impl Storage for Partials {
         if is_running && self.inner.list(path, Ask::Names)?.next().is_none() {
             return Err(Kind::Busy.into());
         }
+        let latest = self.records().latest();
         let removed = self.inner.rmdir(path);
         if is_made(&removed) {
-            self.records().removed_directory(path);
+            self.records().removed_directory(path, latest);
         }
         removed
     }

@@ -267,6 +267,14 @@ impl Storage for Late {
         self.answer(self.files.remove(path))
     }
 
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.answer(self.files.rmdir(path))
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.files.mkdir(path)
+    }
+
     fn rename(
         &self,
         from: &VirtualPath,
@@ -374,6 +382,43 @@ fn a_change_ends_resumed_uploads_and_prepared_changes_count_from_their_preparati
     assert!(bob.prepare_commit().unwrap());
     bob.commit().unwrap();
     assert_eq!(kept(&storage, "/a"), Some(10));
+}
+
+#[test]
+fn a_change_of_a_directory_concerns_no_upload_that_began_when_it_was_visible_fs_15() {
+    let late = Late::new(&MemoryStorage::new());
+    let storage = Partials::new(late.clone());
+    let all_kept =
+        |names: &[&str]| -> Vec<_> { names.iter().map(|name| kept(&storage, name)).collect() };
+    storage.mkdir(&"/d".into()).unwrap();
+    cut(&storage, "/d/cut", b"old");
+    cut(&storage, "/d/moved", b"old");
+    let mut older = begin(&storage, "/d/running", WriteMode::Replace);
+    older.write_all(b"old").unwrap();
+    let newer = Arc::new(Mutex::new(None));
+    let (anns, of_ann) = (storage.clone(), Arc::clone(&newer));
+    late.at_next_answer(move || {
+        cut(&anns, "/e/cut", b"newer");
+        cut(&anns, "/e/running", b"newer");
+        anns.mkdir(&"/d".into()).unwrap();
+        cut(&anns, "/d/later", b"newer");
+        let mut upload = begin(&anns, "/d/new", WriteMode::Replace);
+        upload.write_all(b"newer").unwrap();
+        *of_ann.lock().unwrap() = Some(upload);
+    });
+    storage.rename(&"/d".into(), &"/e".into(), false).unwrap();
+    drop((older, newer.lock().unwrap().take()));
+    let moved = ["/e/cut", "/e/running", "/e/moved", "/e/later", "/e/new"];
+    assert_eq!(all_kept(&moved), [Some(5), Some(5), Some(3), None, None]);
+    let old = ["/d/cut", "/d/running", "/d/moved", "/d/later", "/d/new"];
+    assert_eq!(all_kept(&old), [None, None, None, Some(5), Some(5)]);
+    let anns = storage.clone();
+    late.at_next_answer(move || {
+        anns.mkdir(&"/d".into()).unwrap();
+        cut(&anns, "/d/new", b"newest");
+    });
+    storage.rmdir(&"/d".into()).unwrap();
+    assert_eq!(all_kept(&old), [None, None, None, None, Some(6)]);
 }
 
 #[test]
