@@ -112,7 +112,8 @@ pub trait Storage: Send + Sync {
     /// Returns the files on disk that sessions need (default: [`Confine::No`]). Once after a login,
     /// the server confines the session's thread to them for good. The thread serves no other user
     /// afterwards; after `REIN`, the session continues in another thread. If the thread cannot be
-    /// confined, the session ends with 421.
+    /// confined, the session ends with 421. The server keeps the answer for the life of the storage
+    /// object, so a storage that opens its directory again must be a new object.
     fn confine(&self) -> Confine<'_> {
         Confine::No
     }

@@ -198,9 +198,10 @@ impl Storage for Partials {
         if is_running && self.inner.list(path, Ask::Names)?.next().is_none() {
             return Err(Kind::Busy.into());
         }
+        let latest = self.records().latest();
         let removed = self.inner.rmdir(path);
         if is_made(&removed) {
-            self.records().removed_directory(path);
+            self.records().removed_directory(path, latest);
         }
         removed
     }
@@ -358,12 +359,9 @@ impl Upload for PartialsUpload {
         if self.record.as_ref().is_some_and(RecordedUpload::must_check_loss) {
             return Ok(true);
         }
-        let latest = self.partials.records().latest();
-        let is_prepared = self.inner()?.prepare_commit()?;
-        if is_prepared {
-            self.latest.get_or_insert(latest);
-        }
-        Ok(is_prepared)
+        // The first call may already make the file visible, even if it returns `false`.
+        self.latest.get_or_insert_with(|| self.partials.records().latest());
+        self.inner()?.prepare_commit()
     }
 
     fn published_size(&self) -> Option<u64> {

@@ -12,12 +12,13 @@ use crate::limits;
 
 /// The name of a user (empty for shared logins), and a path.
 type UserPath = (Vec<u8>, Vec<u8>);
+type KeptUploads<V> = BTreeMap<UserPath, KeptUpload<V>>;
 
 /// The unfinished uploads of a storage, and the kept bytes. Two different contents of a file have
 /// two different versions `V`.
 #[derive(Debug)]
 pub(crate) struct MemoryRecords<V> {
-    kept: BTreeMap<UserPath, KeptUpload<V>>,
+    kept: KeptUploads<V>,
     /// The running uploads, by their paths.
     running: RunningUploads<Vec<u8>>,
     /// The number of the latest record or beginning of an upload.
@@ -111,12 +112,20 @@ impl<V: PartialEq> MemoryRecords<V> {
         self.latest += 1;
         let (ended, when) = (Instant::now(), now());
         let kept = KeptUpload { content, old, begun, number: self.latest, ended, when };
-        self.kept.insert((user.clone(), path), kept);
+        self.insert((user.clone(), path), kept);
         let of_user = |key: &UserPath| key.0 == user;
         if self.kept.keys().filter(|key| of_user(key)).count() > limits::PARTIAL_FILES
             && let Some(key) = self.oldest(|key, _| of_user(key))
         {
             self.kept.remove(&key);
+        }
+    }
+
+    /// Adds a record, unless there is one of an upload that began later: a rename is recorded only
+    /// after it is visible, so that the user may have begun an upload to the new path before.
+    fn insert(&mut self, key: UserPath, kept: KeptUpload<V>) {
+        if self.kept.get(&key).is_none_or(|other| other.begun <= kept.begun) {
+            self.kept.insert(key, kept);
         }
     }
 
@@ -139,24 +148,26 @@ impl<V: PartialEq> MemoryRecords<V> {
     /// Records that an object was renamed. The unfinished uploads below a directory move with it.
     /// `latest` is as for [`changed`](Self::changed).
     pub(crate) fn renamed(&mut self, from: &VirtualPath, to: &VirtualPath, latest: u64) {
-        for ((user, path), kept) in self.take_below(from) {
+        for ((user, path), kept) in self.take_below(from, latest) {
             let rest = below(&path, from.as_bytes()).unwrap_or_default();
-            self.kept.insert((user, [to.as_bytes(), rest].concat()), kept);
+            self.insert((user, [to.as_bytes(), rest].concat()), kept);
         }
-        self.running.moved(from.as_bytes(), to.as_bytes());
+        self.running.moved(from.as_bytes(), to.as_bytes(), latest);
         self.changed(from, latest);
         self.changed(to, latest);
     }
 
-    /// Records that a directory was removed.
-    pub(crate) fn removed_directory(&mut self, path: &VirtualPath) {
-        self.take_below(path);
+    /// Records that a directory was removed. `latest` is as for [`changed`](Self::changed).
+    pub(crate) fn removed_directory(&mut self, path: &VirtualPath, latest: u64) {
+        self.take_below(path, latest);
     }
 
-    fn take_below(&mut self, directory: &VirtualPath) -> BTreeMap<UserPath, KeptUpload<V>> {
+    /// Takes the records below a directory. Those of later uploads than `latest` stay: they may be
+    /// in a new directory with its name.
+    fn take_below(&mut self, directory: &VirtualPath, latest: u64) -> KeptUploads<V> {
         let is_below = |(_, path): &UserPath| below(path, directory.as_bytes()).is_some();
-        let all = std::mem::take(&mut self.kept);
-        let (taken, left) = all.into_iter().partition(|(key, _)| is_below(key));
+        let is_taken = |(key, kept): &(_, KeptUpload<V>)| kept.begun <= latest && is_below(key);
+        let (taken, left) = std::mem::take(&mut self.kept).into_iter().partition(is_taken);
         self.kept = left;
         taken
     }

@@ -156,9 +156,10 @@ impl RunningUploads<Vec<u8>> {
         self.runs().iter().any(|run| below(&run.place, directory).is_some())
     }
 
-    /// Moves the uploads to paths below a directory that was renamed.
-    pub(crate) fn moved(&self, from: &[u8], to: &[u8]) {
-        for run in self.runs().iter_mut() {
+    /// Moves the uploads to paths below a directory that was renamed, if they began with the number
+    /// `latest` or earlier.
+    pub(crate) fn moved(&self, from: &[u8], to: &[u8], latest: u64) {
+        for run in self.runs().iter_mut().filter(|run| run.begun <= latest) {
             if let Some(rest) = below(&run.place, from) {
                 run.place = [to, rest].concat();
             }

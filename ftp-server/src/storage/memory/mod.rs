@@ -275,7 +275,7 @@ impl Storage for MemoryStorage {
             Ok(entries) if !entries.is_empty() => Err(Kind::NotEmpty.into()),
             Ok(_) if tree.records.is_running_below(path) => Err(Kind::Busy.into()),
             Ok(_) => {
-                tree.records.removed_directory(path);
+                tree.records.removed_directory(path, u64::MAX);
                 tree.take(path).map(drop)
             }
             Err(error) => Err(error),

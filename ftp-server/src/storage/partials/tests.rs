@@ -259,15 +259,20 @@ impl Storage for Late {
         mode: WriteMode,
         keep: Keep<'_>,
     ) -> Result<Box<dyn Upload>, StorageError> {
-        let (late, mut upload) = (self.clone(), self.files.write(path, mode, keep)?);
-        Ok(<dyn Upload>::in_memory(Vec::new(), move |bytes| {
-            upload.write_all(&bytes)?;
-            late.answer(upload.commit())
-        }))
+        let upload = Some(self.files.write(path, mode, keep)?);
+        Ok(Box::new(LateUpload { late: self.clone(), upload }))
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         self.answer(self.files.remove(path))
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.answer(self.files.rmdir(path))
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.files.mkdir(path)
     }
 
     fn rename(
@@ -278,6 +283,37 @@ impl Storage for Late {
     ) -> Result<(), StorageError> {
         self.answer(self.files.rename(from, to, replace))
     }
+}
+
+/// An upload that is visible after the first of two calls of `prepare_commit`.
+struct LateUpload {
+    late: Late,
+    /// `None` once it is visible.
+    upload: Option<Box<dyn Upload>>,
+}
+
+impl io::Write for LateUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.upload.as_mut().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for LateUpload {
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        let Some(upload) = self.upload.take() else { return Ok(true) };
+        self.late.answer(upload.commit())?;
+        Ok(false)
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        self.prepare_commit().map(drop)
+    }
+
+    fn abort(self: Box<Self>, _: StreamEnd) {}
 }
 
 fn bobs_upload(storage: &Partials) -> Box<dyn Upload> {
@@ -339,13 +375,50 @@ fn a_change_ends_resumed_uploads_and_prepared_changes_count_from_their_preparati
     let resumed = resumed.lock().unwrap().take().unwrap();
     assert_eq!(resumed.commit().unwrap_err().kind, Kind::Exists);
     assert_eq!(kept(&storage, "/a"), None);
-    // A storage can publish when it prepares.
+    // A storage can publish when it prepares, even before it says that it is prepared.
     let mut bob = bobs_upload(&storage);
-    assert!(bob.prepare_commit().unwrap());
+    assert!(!bob.prepare_commit().unwrap());
     cut(&storage, "/a", b"0123456789");
+    assert!(bob.prepare_commit().unwrap());
     bob.commit().unwrap();
-    date(&files);
     assert_eq!(kept(&storage, "/a"), Some(10));
+}
+
+#[test]
+fn a_change_of_a_directory_concerns_no_upload_that_began_when_it_was_visible_fs_15() {
+    let late = Late::new(&MemoryStorage::new());
+    let storage = Partials::new(late.clone());
+    let all_kept =
+        |names: &[&str]| -> Vec<_> { names.iter().map(|name| kept(&storage, name)).collect() };
+    storage.mkdir(&"/d".into()).unwrap();
+    cut(&storage, "/d/cut", b"old");
+    cut(&storage, "/d/moved", b"old");
+    let mut older = begin(&storage, "/d/running", WriteMode::Replace);
+    older.write_all(b"old").unwrap();
+    let newer = Arc::new(Mutex::new(None));
+    let (anns, of_ann) = (storage.clone(), Arc::clone(&newer));
+    late.at_next_answer(move || {
+        cut(&anns, "/e/cut", b"newer");
+        cut(&anns, "/e/running", b"newer");
+        anns.mkdir(&"/d".into()).unwrap();
+        cut(&anns, "/d/later", b"newer");
+        let mut upload = begin(&anns, "/d/new", WriteMode::Replace);
+        upload.write_all(b"newer").unwrap();
+        *of_ann.lock().unwrap() = Some(upload);
+    });
+    storage.rename(&"/d".into(), &"/e".into(), false).unwrap();
+    drop((older, newer.lock().unwrap().take()));
+    let moved = ["/e/cut", "/e/running", "/e/moved", "/e/later", "/e/new"];
+    assert_eq!(all_kept(&moved), [Some(5), Some(5), Some(3), None, None]);
+    let old = ["/d/cut", "/d/running", "/d/moved", "/d/later", "/d/new"];
+    assert_eq!(all_kept(&old), [None, None, None, Some(5), Some(5)]);
+    let anns = storage.clone();
+    late.at_next_answer(move || {
+        anns.mkdir(&"/d".into()).unwrap();
+        cut(&anns, "/d/new", b"newest");
+    });
+    storage.rmdir(&"/d".into()).unwrap();
+    assert_eq!(all_kept(&old), [None, None, None, None, Some(6)]);
 }
 
 #[test]
