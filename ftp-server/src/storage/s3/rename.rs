@@ -8,6 +8,7 @@ use super::multipart::PARTS;
 use super::objects::{Condition, ID, Object};
 use super::pages::Listed;
 use super::partial::{self, Moved};
+use super::rivals::Watch;
 use super::{S3Storage, keys};
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath, check_rename};
 
@@ -38,7 +39,7 @@ impl S3Storage {
         if to.is_at_or_below(from) {
             return Err(Kind::Denied.into());
         }
-        let watch = (!replace).then(|| self.inner.rivals.watch(&to_key));
+        let watch = if replace { Watch::default() } else { self.inner.rivals.watch(&to_key) };
         let target = self.inner.client.head(&to_key)?;
         let mut failed = None;
         match (&target, replace) {
@@ -61,7 +62,7 @@ impl S3Storage {
                 let keys = (&*from_key, &*to_key);
                 let id = Inner::unique()?;
                 let moves = || move_file(&self.inner, keys, &source, &condition, &id).map(drop);
-                self.inner.rivals.publish(&to_key, watch.as_ref(), Kind::Exists, moves)
+                self.inner.rivals.publish(&to_key, &watch, Kind::Exists, moves)
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),
         };

@@ -1,5 +1,7 @@
 //! Files and directories, on the fake store.
 
+use ftp_tests::wait::{patiently, wait_until};
+
 use super::*;
 use crate::storage::{EntryKind, MemoryStorage};
 use crate::testing::{racing, storage_contract};
@@ -66,6 +68,24 @@ fn sessions_of_one_server_do_not_race_even_if_the_store_ignores_conditions() {
     fake.works();
     other.commit().unwrap();
     assert_eq!(read(&storage, "f").unwrap(), b"other");
+}
+
+#[test]
+fn an_upload_that_is_given_up_while_another_one_is_published_is_not_stored_dc_46() {
+    patiently(Duration::from_secs(1), |limit| {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        fake.fail("PutObject", 0, 1, fake::Fault::Delay(limit));
+        let slow = storage.clone();
+        let slow = std::thread::spawn(move || put(&slow, "f", WriteMode::Replace, b"slow"));
+        wait_until("the first one is published", || fake.count("PutObject") == 1);
+        let mut other = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
+        other.write_all(b"given up").unwrap();
+        assert!(!other.prepare_commit().unwrap());
+        other.abort(StreamEnd::Cut);
+        slow.join().unwrap().unwrap();
+        assert_eq!(fake.content("f").unwrap(), b"slow");
+    });
 }
 
 #[test]
