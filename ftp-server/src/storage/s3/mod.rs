@@ -331,9 +331,10 @@ impl Storage for S3Storage {
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         let (key, _) = self.object(path)?;
+        let latest = self.inner.latest();
         self.inner.client.delete(&key, &Condition::None)?;
         self.inner.forget_directories();
-        self.end_records(&key).map_err(S3Error::after_change)
+        self.end_records(&key, latest).map_err(S3Error::after_change)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {

@@ -56,6 +56,7 @@ impl S3Storage {
             }
             (None, _) => {}
         }
+        let latest = self.inner.latest();
         let moved = match source {
             Some(source) => {
                 let condition = if replace { Condition::None } else { Condition::New };
@@ -68,10 +69,10 @@ impl S3Storage {
         };
         self.inner.forget_directories();
         moved?;
-        self.inner.running.changed(&to_key.as_bytes().to_vec());
+        self.inner.running.changed_until(&to_key.as_bytes().to_vec(), latest);
         // The records of the other name remember that there was no file, or another one.
         let key = if is_directory { &to_key } else { &from_key };
-        self.end_records(key).map_err(S3Error::after_change)
+        self.end_records(key, latest).map_err(S3Error::after_change)
     }
 
     /// Returns the id of an earlier move to the directory `to` that has failed; `None` if there was

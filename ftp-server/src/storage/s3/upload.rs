@@ -355,18 +355,19 @@ fn publish(
 ) -> Result<(), StorageError> {
     let Begun { store, key, id, multipart, lease, .. } = begun;
     begun.prove()?;
-    store.rivals.publish(key, watch, *refusal, || {
+    let latest = store.rivals.publish(key, watch, *refusal, || {
+        let latest = store.latest();
         let published = match multipart {
             Some(multipart) => store.client.complete(multipart, parts, condition, id),
             None => store.client.put(key, bytes, condition, id, store.checksums),
         };
-        published.map(drop).map_err(|error| match error.is_precondition() {
+        published.map(|_| latest).map_err(|error| match error.is_precondition() {
             true => (*refusal).into(),
             false if error.is_missing() => Kind::Busy.into(),
             false => error.into(),
         })
     })?;
-    store.running.changed(&key.as_bytes().to_vec());
+    store.running.changed_until(&key.as_bytes().to_vec(), latest);
     let ended = lease.as_ref().map_or(Ok(()), |lease| lease.end(store).map(drop));
     if let Err(error) = ended.and_then(|()| begun.supersede()) {
         // The file is stored, so this is not an error. The note names another version of it.
