@@ -397,22 +397,26 @@ impl Storage for S3Storage {
         if !self.keeps_times {
             return Err(Kind::Unsupported.into());
         }
-        let (key, object) = self.object(path).map_err(|error| match error.kind {
+        let as_file = |error: StorageError| match error.kind {
             Kind::IsDirectory => Kind::NotFile.into(),
             _ => error,
-        })?;
-        if object.size > rename::COPIED {
-            return Err(Kind::Unsupported.into());
-        }
-        let mut metadata = object.kept.clone();
-        metadata.retain(|(name, _)| name != MTIME && name != ID);
-        metadata.push((MTIME.to_owned(), modified.to_string()));
-        metadata.push((ID.to_owned(), Inner::unique()?));
-        let condition = Condition::None;
-        match self.inner.client.copy(&key, &object.tag, &key, &condition, &metadata) {
-            Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
-            Err(error) => Err(error.into()),
-            Ok(_) => Ok(file_metadata(&self.inner, &key, object.size, modified)),
-        }
+        };
+        let key = self.existing(path).map_err(as_file)?;
+        self.inner.rivals.publish(&key, &rivals::Watch::default(), Kind::Busy, || {
+            let (_, object) = self.object(path).map_err(as_file)?;
+            if object.size > rename::COPIED {
+                return Err(Kind::Unsupported.into());
+            }
+            let mut metadata = object.kept.clone();
+            metadata.retain(|(name, _)| name != MTIME && name != ID);
+            metadata.push((MTIME.to_owned(), modified.to_string()));
+            metadata.push((ID.to_owned(), Inner::unique()?));
+            let condition = Condition::None;
+            match self.inner.client.copy(&key, &object.tag, &key, &condition, &metadata) {
+                Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
+                Err(error) => Err(error.into()),
+                Ok(_) => Ok(file_metadata(&self.inner, &key, object.size, modified)),
+            }
+        })
     }
 }

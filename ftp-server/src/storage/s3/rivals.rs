@@ -1,10 +1,10 @@
 //! Sessions of this process that publish objects under the same key. Some stores ignore the condition
 //! that an object is new or unchanged; among its own sessions, the server checks it without a request.
 //!
-//! Publications under one key take turns in the order in which they came, appends and renames too,
-//! and one with an unknown outcome counts. The running uploads of `storage::unfinished` are
-//! separate: they concern only uploads with records, also notice removals, ignore unknown outcomes,
-//! and never wait.
+//! Publications under one key take turns in the order in which they came, appends, renames and
+//! changes of times too, and one with an unknown outcome counts. The running uploads of
+//! `storage::unfinished` are separate: they concern only uploads with records, also notice removals,
+//! ignore unknown outcomes, and never wait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};

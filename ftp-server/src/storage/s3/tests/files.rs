@@ -491,6 +491,21 @@ fn keep_times_stores_modification_times() {
 }
 
 #[test]
+fn a_time_is_set_before_or_after_an_upload_to_the_same_name() {
+    let fake = Fake::start();
+    let storage = on(&fake).keep_times(true);
+    fake.store("f", b"old");
+    fake.fail("HeadObject", 0, 1, fake::Fault::Delay(Duration::from_millis(500)));
+    let slow = storage.clone();
+    let slow = std::thread::spawn(move || kind(slow.set(&path("f"), Change::Modified(7))));
+    wait_until("the old file is seen", || fake.count("HeadObject") == 1);
+    put(&storage, "f", WriteMode::Replace, b"new").unwrap();
+    assert_eq!(slow.join().unwrap(), None);
+    assert_eq!(fake.content("f").unwrap(), b"new");
+    assert!(storage.stat(&path("f"), Ask::Facts).unwrap().modified > 7);
+}
+
+#[test]
 fn without_keep_times_a_file_has_the_same_time_everywhere() {
     let fake = Fake::start();
     fake.store("f", b"content");
