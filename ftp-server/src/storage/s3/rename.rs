@@ -125,6 +125,9 @@ impl S3Storage {
         let (store, objects) = (&self.inner, self.tree(from)?);
         let own_key = keys::tree_move(&store.hidden, (from, to));
         let is_again = failed.is_some();
+        // No session has stored a file in the new directory, which does not exist yet.
+        let watch = |listed: &Listed| store.rivals.watch(&listed.key.replacen(from, to, 1));
+        let watches: Vec<_> = objects.iter().map(watch).collect();
         let id = match failed {
             Some(id) => id,
             None => {
@@ -138,7 +141,7 @@ impl S3Storage {
         // The object of a directory is listed before its files, so the new directory exists first.
         let mut moved = Moved::new();
         let (mut directories, mut markers) = (BTreeSet::new(), Vec::new());
-        for Listed { key, size, .. } in &objects {
+        for (Listed { key, size, .. }, watch) in objects.iter().zip(&watches) {
             let Some(rest) = key.strip_prefix(from) else { continue };
             let new = format!("{to}{rest}");
             let slashes = key.match_indices('/').map(|(at, _)| at + 1);
@@ -151,13 +154,16 @@ impl S3Storage {
                 markers.push(key);
                 continue;
             }
-            // Another session may have removed the object.
-            let Some(object) = store.client.head(key)? else { continue };
-            let copied = if is_again { store.client.head(&new)? } else { None };
-            let condition = copied.map_or(Condition::New, |copied| Condition::Is(copied.tag));
-            let own = format!("{id}{}", Inner::unique()?.get(..16).unwrap_or_default());
-            let copy = move_file(store, (key, &new), &object, &condition, &own)?;
-            moved.insert(new, (object.version(), copy.version()));
+            let versions = store.rivals.publish(&new, watch, Kind::Exists, || {
+                // Another session may have removed the object.
+                let Some(object) = store.client.head(key)? else { return Ok(None) };
+                let copied = if is_again { store.client.head(&new)? } else { None };
+                let condition = copied.map_or(Condition::New, |copied| Condition::Is(copied.tag));
+                let own = format!("{id}{}", Inner::unique()?.get(..16).unwrap_or_default());
+                let copy = move_file(store, (key, &new), &object, &condition, &own)?;
+                Ok(Some((object.version(), copy.version())))
+            })?;
+            moved.extend(versions.map(|versions| (new, versions)));
         }
         // SeaweedFS keeps a directory whose object is removed before its files.
         for key in markers.into_iter().rev() {

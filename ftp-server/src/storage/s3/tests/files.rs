@@ -471,6 +471,36 @@ fn a_directory_whose_move_failed_half_way_can_be_moved_again() {
 }
 
 #[test]
+fn a_move_of_a_directory_and_an_upload_into_it_never_replace_each_other() {
+    for is_stored_first in [true, false] {
+        patiently(Duration::from_millis(500), |limit| {
+            let fake = Fake::start();
+            fake.ignore_conditions(true);
+            let storage = on(&fake).rename_trees(9);
+            for (key, bytes) in [("d/", ""), ("d/a", "a"), ("d/b", "b"), ("first", "")] {
+                fake.store(key, bytes.as_bytes());
+            }
+            // The first rename tests the store.
+            storage.rename(&path("first"), &path("last"), true).unwrap();
+            let before = fake.count("CopyObject");
+            fake.fail("CopyObject", 0, 1, fake::Fault::Delay(limit));
+            let slow = storage.clone();
+            let slow = std::thread::spawn(move || kind(slow.rename(&path("d"), &path("n"), false)));
+            wait_until("the first file is moved", || fake.count("CopyObject") > before);
+            let mut upload = storage.write(&path("n/b"), WriteMode::Create, Keep::Shared).unwrap();
+            upload.write_all(b"of a client").unwrap();
+            let (winner, refused) = match is_stored_first {
+                true => (kind(upload.commit()), slow.join().unwrap()),
+                false => (slow.join().unwrap(), kind(upload.commit())),
+            };
+            assert_eq!((winner, refused), (None, Some(Kind::Exists)), "{is_stored_first}");
+            let want = if is_stored_first { "of a client" } else { "b" };
+            assert_eq!(fake.content("n/b").unwrap(), want.as_bytes());
+        });
+    }
+}
+
+#[test]
 fn keep_times_stores_modification_times() {
     let fake = Fake::start();
     let storage = on(&fake).keep_times(true);
