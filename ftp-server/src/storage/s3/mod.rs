@@ -71,8 +71,9 @@ use super::{
 /// arrive.
 ///
 /// - [`WriteMode::Create`] fails if another session has created the file first: always among the
-///   sessions of one server, and between servers if the store supports conditional requests (see
-///   [`S3Store::probe`]). For files of several parts, many stores let two servers succeed if they
+///   sessions of one [`S3Store`], and between others if the store supports conditional requests (see
+///   [`S3Store::probe`]). A reload of the daemon that changes a setting of the store makes another
+///   one, for new sessions. For files of several parts, many stores let two servers succeed if they
 ///   finish at the same moment.
 /// - [`WriteMode::Append`] and [`WriteMode::From`] copy the old bytes to a new object, because
 ///   objects cannot grow. The store itself copies 5 MiB or more; the server copies smaller amounts.
