@@ -76,6 +76,7 @@ impl S3Storage {
         });
         let (id, store) = (Inner::unique()?, Arc::clone(store));
         let begun = Begun { store, key, id, multipart: None, record, lease: None };
+        let watch = watch.unwrap_or_default();
         let upload = S3Upload::new(begun, Publishing { condition, watch, refusal });
         Ok(Box::new(match (resumed, old) {
             (Some(resumed), _) => upload.resumed(resumed),

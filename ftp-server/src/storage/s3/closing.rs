@@ -49,7 +49,7 @@ impl Closing {
     }
 
     fn end(mut self) -> Result<(), S3Error> {
-        // A request to publish cannot be withdrawn.
+        // A request to publish cannot be withdrawn. While it waits for its turn, it is not sent.
         if let Some(committing) = self.committing.take()
             && matches!(committing.finish(), Ok(Ok(())))
         {

@@ -1,6 +1,7 @@
 //! The state that the clones of a store share: connections, memory, leases and known directories.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(super) struct Inner {
     pub(super) leases: Mutex<Vec<Weak<Lease>>>,
     /// The uploads of this process that leave a record, by their keys.
     pub(super) running: RunningUploads<Vec<u8>>,
+    /// The number of the latest of these uploads.
+    pub(super) latest: AtomicU64,
     /// Sessions of this process that publish under the same key.
     pub(super) rivals: Rivals,
     /// Directories that were found, with the time of each check.
@@ -53,6 +56,13 @@ impl Inner {
     pub(super) fn unique() -> Result<String, S3Error> {
         let number = || random::number().map_err(|errno| S3Error::Local(errno.into()));
         Ok(format!("{:016x}{:016x}", number()?, number()?))
+    }
+
+    /// Returns a number for `running.changed_until`. Call this before the request that changes an
+    /// object. Uploads that begin later may see the change before the response comes: whether it
+    /// concerns them, only the version of the object tells.
+    pub(super) fn latest(&self) -> u64 {
+        self.latest.load(Ordering::SeqCst)
     }
 
     /// Adds a lease, which the background thread renews until the lease is dropped.

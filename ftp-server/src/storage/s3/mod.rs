@@ -71,8 +71,9 @@ use super::{
 /// arrive.
 ///
 /// - [`WriteMode::Create`] fails if another session has created the file first: always among the
-///   sessions of one server, and between servers if the store supports conditional requests (see
-///   [`S3Store::probe`]). For files of several parts, many stores let two servers succeed if they
+///   sessions of one [`S3Store`], and between others if the store supports conditional requests (see
+///   [`S3Store::probe`]). A reload of the daemon that changes a setting of the store makes another
+///   one, for new sessions. For files of several parts, many stores let two servers succeed if they
 ///   finish at the same moment.
 /// - [`WriteMode::Append`] and [`WriteMode::From`] copy the old bytes to a new object, because
 ///   objects cannot grow. The store itself copies 5 MiB or more; the server copies smaller amounts.
@@ -331,9 +332,10 @@ impl Storage for S3Storage {
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         let (key, _) = self.object(path)?;
+        let latest = self.inner.latest();
         self.inner.client.delete(&key, &Condition::None)?;
         self.inner.forget_directories();
-        self.end_records(&key).map_err(S3Error::after_change)
+        self.end_records(&key, latest).map_err(S3Error::after_change)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -396,22 +398,26 @@ impl Storage for S3Storage {
         if !self.keeps_times {
             return Err(Kind::Unsupported.into());
         }
-        let (key, object) = self.object(path).map_err(|error| match error.kind {
+        let as_file = |error: StorageError| match error.kind {
             Kind::IsDirectory => Kind::NotFile.into(),
             _ => error,
-        })?;
-        if object.size > rename::COPIED {
-            return Err(Kind::Unsupported.into());
-        }
-        let mut metadata = object.kept.clone();
-        metadata.retain(|(name, _)| name != MTIME && name != ID);
-        metadata.push((MTIME.to_owned(), modified.to_string()));
-        metadata.push((ID.to_owned(), Inner::unique()?));
-        let condition = Condition::None;
-        match self.inner.client.copy(&key, &object.tag, &key, &condition, &metadata) {
-            Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
-            Err(error) => Err(error.into()),
-            Ok(_) => Ok(file_metadata(&self.inner, &key, object.size, modified)),
-        }
+        };
+        let key = self.existing(path).map_err(as_file)?;
+        self.inner.rivals.publish(&key, &rivals::Watch::default(), Kind::Busy, || {
+            let (_, object) = self.object(path).map_err(as_file)?;
+            if object.size > rename::COPIED {
+                return Err(Kind::Unsupported.into());
+            }
+            let mut metadata = object.kept.clone();
+            metadata.retain(|(name, _)| name != MTIME && name != ID);
+            metadata.push((MTIME.to_owned(), modified.to_string()));
+            metadata.push((ID.to_owned(), Inner::unique()?));
+            let condition = Condition::None;
+            match self.inner.client.copy(&key, &object.tag, &key, &condition, &metadata) {
+                Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
+                Err(error) => Err(error.into()),
+                Ok(_) => Ok(file_metadata(&self.inner, &key, object.size, modified)),
+            }
+        })
     }
 }

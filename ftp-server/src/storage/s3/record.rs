@@ -2,6 +2,7 @@
 //! the version of the object that the upload was to replace.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::inner::Inner;
 use super::objects::Object;
@@ -42,7 +43,9 @@ impl Record {
         old: Option<&Object>,
         (keeps, has_rival, is_first): (bool, bool, bool),
     ) -> Self {
-        let overtaken = store.running.begin(user, key.as_bytes().to_vec(), is_first);
+        let number = store.latest.fetch_add(1, Ordering::SeqCst) + 1;
+        let place = key.as_bytes().to_vec();
+        let overtaken = store.running.begin_numbered(user, place, is_first, number);
         let run = Arc::new(Run { store: Arc::clone(store), overtaken });
         let old = old.map(Object::version);
         Self { note_key: note_key.to_owned(), old, keeps, has_rival, run }
@@ -119,9 +122,9 @@ impl S3Storage {
     }
 
     /// Ends the records of all users, because the object at `key` was removed. Uploads that are
-    /// running go on.
-    pub(super) fn end_records(&self, key: &str) -> Result<(), StorageError> {
-        self.inner.running.changed(&key.as_bytes().to_vec());
+    /// running go on. `latest` is the number before the removal.
+    pub(super) fn end_records(&self, key: &str, latest: u64) -> Result<(), StorageError> {
+        self.inner.running.changed_until(&key.as_bytes().to_vec(), latest);
         let prefix = self.keys.notes_of(key);
         Ok(partial::discard_all(&self.inner, &prefix, |found| !found.is_running)?)
     }

@@ -8,6 +8,7 @@ use super::multipart::PARTS;
 use super::objects::{Condition, ID, Object};
 use super::pages::Listed;
 use super::partial::{self, Moved};
+use super::rivals::Watch;
 use super::{S3Storage, keys};
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath, check_rename};
 
@@ -38,7 +39,7 @@ impl S3Storage {
         if to.is_at_or_below(from) {
             return Err(Kind::Denied.into());
         }
-        let watch = (!replace).then(|| self.inner.rivals.watch(&to_key));
+        let watch = if replace { Watch::default() } else { self.inner.rivals.watch(&to_key) };
         let target = self.inner.client.head(&to_key)?;
         let mut failed = None;
         match (&target, replace) {
@@ -55,22 +56,23 @@ impl S3Storage {
             }
             (None, _) => {}
         }
+        let latest = self.inner.latest();
         let moved = match source {
             Some(source) => {
                 let condition = if replace { Condition::None } else { Condition::New };
                 let keys = (&*from_key, &*to_key);
                 let id = Inner::unique()?;
                 let moves = || move_file(&self.inner, keys, &source, &condition, &id).map(drop);
-                self.inner.rivals.publish(&to_key, watch.as_ref(), Kind::Exists, moves)
+                self.inner.rivals.publish(&to_key, &watch, Kind::Exists, moves)
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),
         };
         self.inner.forget_directories();
         moved?;
-        self.inner.running.changed(&to_key.as_bytes().to_vec());
+        self.inner.running.changed_until(&to_key.as_bytes().to_vec(), latest);
         // The records of the other name remember that there was no file, or another one.
         let key = if is_directory { &to_key } else { &from_key };
-        self.end_records(key).map_err(S3Error::after_change)
+        self.end_records(key, latest).map_err(S3Error::after_change)
     }
 
     /// Returns the id of an earlier move to the directory `to` that has failed; `None` if there was
@@ -123,6 +125,9 @@ impl S3Storage {
         let (store, objects) = (&self.inner, self.tree(from)?);
         let own_key = keys::tree_move(&store.hidden, (from, to));
         let is_again = failed.is_some();
+        // No session has stored a file in the new directory, which does not exist yet.
+        let watch = |listed: &Listed| store.rivals.watch(&listed.key.replacen(from, to, 1));
+        let watches: Vec<_> = objects.iter().map(watch).collect();
         let id = match failed {
             Some(id) => id,
             None => {
@@ -136,7 +141,7 @@ impl S3Storage {
         // The object of a directory is listed before its files, so the new directory exists first.
         let mut moved = Moved::new();
         let (mut directories, mut markers) = (BTreeSet::new(), Vec::new());
-        for Listed { key, size, .. } in &objects {
+        for (Listed { key, size, .. }, watch) in objects.iter().zip(&watches) {
             let Some(rest) = key.strip_prefix(from) else { continue };
             let new = format!("{to}{rest}");
             let slashes = key.match_indices('/').map(|(at, _)| at + 1);
@@ -149,13 +154,16 @@ impl S3Storage {
                 markers.push(key);
                 continue;
             }
-            // Another session may have removed the object.
-            let Some(object) = store.client.head(key)? else { continue };
-            let copied = if is_again { store.client.head(&new)? } else { None };
-            let condition = copied.map_or(Condition::New, |copied| Condition::Is(copied.tag));
-            let own = format!("{id}{}", Inner::unique()?.get(..16).unwrap_or_default());
-            let copy = move_file(store, (key, &new), &object, &condition, &own)?;
-            moved.insert(new, (object.version(), copy.version()));
+            let versions = store.rivals.publish(&new, watch, Kind::Exists, || {
+                // Another session may have removed the object.
+                let Some(object) = store.client.head(key)? else { return Ok(None) };
+                let copied = if is_again { store.client.head(&new)? } else { None };
+                let condition = copied.map_or(Condition::New, |copied| Condition::Is(copied.tag));
+                let own = format!("{id}{}", Inner::unique()?.get(..16).unwrap_or_default());
+                let copy = move_file(store, (key, &new), &object, &condition, &own)?;
+                Ok(Some((object.version(), copy.version())))
+            })?;
+            moved.extend(versions.map(|versions| (new, versions)));
         }
         // SeaweedFS keeps a directory whose object is removed before its files.
         for key in markers.into_iter().rev() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -377,6 +377,7 @@ impl S3StoreBuilder {
             checksums: self.checksums,
             leases: Mutex::default(),
             running: RunningUploads::new(),
+            latest: AtomicU64::new(0),
             rivals: Rivals::default(),
             seen: Mutex::default(),
             told: Mutex::default(),

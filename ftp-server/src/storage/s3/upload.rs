@@ -118,8 +118,8 @@ pub(super) struct Sent {
 #[derive(Clone)]
 pub(super) struct Publishing {
     pub(super) condition: Condition,
-    /// Whether another session has published since; `None` if there is no condition.
-    pub(super) watch: Option<Watch>,
+    /// Whether another session has published since, or this one has ended the upload.
+    pub(super) watch: Watch,
     /// The error if the condition is not met.
     pub(super) refusal: Kind,
 }
@@ -318,6 +318,7 @@ impl S3Upload {
             return;
         }
         self.is_over = true;
+        self.publishing.watch.give_up();
         // Omits the last part, which stays at the store: if the reported size included it, the
         // client would assume that the whole file is stored.
         if self.is_last_stored && self.sending.is_none() {
@@ -354,18 +355,19 @@ fn publish(
 ) -> Result<(), StorageError> {
     let Begun { store, key, id, multipart, lease, .. } = begun;
     begun.prove()?;
-    store.rivals.publish(key, watch.as_ref(), *refusal, || {
+    let latest = store.rivals.publish(key, watch, *refusal, || {
+        let latest = store.latest();
         let published = match multipart {
             Some(multipart) => store.client.complete(multipart, parts, condition, id),
             None => store.client.put(key, bytes, condition, id, store.checksums),
         };
-        published.map(drop).map_err(|error| match error.is_precondition() {
+        published.map(|_| latest).map_err(|error| match error.is_precondition() {
             true => (*refusal).into(),
             false if error.is_missing() => Kind::Busy.into(),
             false => error.into(),
         })
     })?;
-    store.running.changed(&key.as_bytes().to_vec());
+    store.running.changed_until(&key.as_bytes().to_vec(), latest);
     let ended = lease.as_ref().map_or(Ok(()), |lease| lease.end(store).map(drop));
     if let Err(error) = ended.and_then(|()| begun.supersede()) {
         // The file is stored, so this is not an error. The note names another version of it.

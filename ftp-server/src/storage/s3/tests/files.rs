@@ -1,5 +1,7 @@
 //! Files and directories, on the fake store.
 
+use ftp_tests::wait::{patiently, wait_until};
+
 use super::*;
 use crate::storage::{EntryKind, MemoryStorage};
 use crate::testing::{racing, storage_contract};
@@ -66,6 +68,24 @@ fn sessions_of_one_server_do_not_race_even_if_the_store_ignores_conditions() {
     fake.works();
     other.commit().unwrap();
     assert_eq!(read(&storage, "f").unwrap(), b"other");
+}
+
+#[test]
+fn an_upload_that_is_given_up_while_another_one_is_published_is_not_stored_dc_46() {
+    patiently(Duration::from_secs(1), |limit| {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        fake.fail("PutObject", 0, 1, fake::Fault::Delay(limit));
+        let slow = storage.clone();
+        let slow = std::thread::spawn(move || put(&slow, "f", WriteMode::Replace, b"slow"));
+        wait_until("the first one is published", || fake.count("PutObject") == 1);
+        let mut other = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
+        other.write_all(b"given up").unwrap();
+        assert!(!other.prepare_commit().unwrap());
+        other.abort(StreamEnd::Cut);
+        slow.join().unwrap().unwrap();
+        assert_eq!(fake.content("f").unwrap(), b"slow");
+    });
 }
 
 #[test]
@@ -451,6 +471,36 @@ fn a_directory_whose_move_failed_half_way_can_be_moved_again() {
 }
 
 #[test]
+fn a_move_of_a_directory_and_an_upload_into_it_never_replace_each_other() {
+    for is_stored_first in [true, false] {
+        patiently(Duration::from_millis(500), |limit| {
+            let fake = Fake::start();
+            fake.ignore_conditions(true);
+            let storage = on(&fake).rename_trees(9);
+            for (key, bytes) in [("d/", ""), ("d/a", "a"), ("d/b", "b"), ("first", "")] {
+                fake.store(key, bytes.as_bytes());
+            }
+            // The first rename tests the store.
+            storage.rename(&path("first"), &path("last"), true).unwrap();
+            let before = fake.count("CopyObject");
+            fake.fail("CopyObject", 0, 1, fake::Fault::Delay(limit));
+            let slow = storage.clone();
+            let slow = std::thread::spawn(move || kind(slow.rename(&path("d"), &path("n"), false)));
+            wait_until("the first file is moved", || fake.count("CopyObject") > before);
+            let mut upload = storage.write(&path("n/b"), WriteMode::Create, Keep::Shared).unwrap();
+            upload.write_all(b"of a client").unwrap();
+            let (winner, refused) = match is_stored_first {
+                true => (kind(upload.commit()), slow.join().unwrap()),
+                false => (slow.join().unwrap(), kind(upload.commit())),
+            };
+            assert_eq!((winner, refused), (None, Some(Kind::Exists)), "{is_stored_first}");
+            let want = if is_stored_first { "of a client" } else { "b" };
+            assert_eq!(fake.content("n/b").unwrap(), want.as_bytes());
+        });
+    }
+}
+
+#[test]
 fn keep_times_stores_modification_times() {
     let fake = Fake::start();
     let storage = on(&fake).keep_times(true);
@@ -468,6 +518,21 @@ fn keep_times_stores_modification_times() {
     // A new upload has a new time.
     put(&storage, "f", WriteMode::Replace, b"new").unwrap();
     assert!(storage.stat(&path("f"), Ask::Facts).unwrap().modified > 938_565_235);
+}
+
+#[test]
+fn a_time_is_set_before_or_after_an_upload_to_the_same_name() {
+    let fake = Fake::start();
+    let storage = on(&fake).keep_times(true);
+    fake.store("f", b"old");
+    fake.fail("HeadObject", 0, 1, fake::Fault::Delay(Duration::from_millis(500)));
+    let slow = storage.clone();
+    let slow = std::thread::spawn(move || kind(slow.set(&path("f"), Change::Modified(7))));
+    wait_until("the old file is seen", || fake.count("HeadObject") == 1);
+    put(&storage, "f", WriteMode::Replace, b"new").unwrap();
+    assert_eq!(slow.join().unwrap(), None);
+    assert_eq!(fake.content("f").unwrap(), b"new");
+    assert!(storage.stat(&path("f"), Ask::Facts).unwrap().modified > 7);
 }
 
 #[test]

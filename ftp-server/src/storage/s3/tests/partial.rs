@@ -403,6 +403,38 @@ fn an_overtaken_upload_is_stored_but_leaves_no_record_fs_15_fs_18() {
 }
 
 #[test]
+fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_in_a_bucket_fs_15() {
+    for (operation, is_stored) in
+        [("PutObject", true), ("CopyObject", true), ("DeleteObject", false), ("RNFR", false)]
+    {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        fake.store("f", b"old");
+        fake.store("g", b"another");
+        // The first rename tests the store.
+        storage.rename(&path("g"), &path("h"), false).unwrap();
+        // The change is made, and the answer comes later.
+        let answer = if is_stored { operation } else { "DeleteObject" };
+        fake.fail(answer, 0, 1, Fault::Delay(Duration::from_millis(500)));
+        let slow = storage.clone();
+        let slow = std::thread::spawn(move || match operation {
+            "PutObject" => put(&slow, "f", WriteMode::Replace, b"stored"),
+            "CopyObject" => slow.rename(&path("h"), &path("f"), true),
+            "DeleteObject" => slow.remove(&path("f")),
+            _ => slow.rename(&path("f"), &path("i"), false),
+        });
+        wait_until("the change is visible", || fake.content("f").as_deref() != Some(&b"old"[..]));
+        let mut upload =
+            storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"bob")).unwrap();
+        upload.write_all(b"0123456789").unwrap();
+        slow.join().unwrap().unwrap();
+        upload.abort(StreamEnd::Cut);
+        let kept = unfinished(&storage, Some(b"bob")).map(|found| found.kept);
+        assert_eq!(kept, Some(10), "{operation}");
+    }
+}
+
+#[test]
 fn a_finished_replacement_leaves_no_record_fs_13() {
     let fake = Fake::start();
     let storage = on(&fake);
