@@ -262,9 +262,11 @@ class Eyes:
         self.settle()
         second = self.ours(words + ["--retry", "3", "--retry-delay", "1"], Plan(), self.port)
         done = second.code == 0
-        # After a failure, its journal stays for the next try.
-        left = self.left("down")
-        problem = (wrong("remote file", held(self.up / name), [new]) or left) if done else None
+        if not done:
+            # Kept for the next try, which nobody makes here.
+            for journal in self.local.glob(".*.ftp-cli-upload"):
+                journal.unlink()
+        problem = self.left("down") or (wrong("remote file", held(self.up / name), [new]) if done else None)
         # Our client may refuse to resume a part that is not provably of this file.
         paused = first.ended.paused + second.ended.paused
         second = second._replace(struck=second.struck or first.struck, ended=second.ended._replace(paused=paused))
