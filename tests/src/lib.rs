@@ -26,7 +26,6 @@ pub mod root;
 pub mod scale;
 pub mod site;
 pub mod terminal;
-#[cfg(feature = "tls")]
 pub mod tls;
 pub mod wait;
 

@@ -47,7 +47,6 @@ pub(super) struct Clients(Arc<Mutex<Vec<IpAddr>>>);
 
 impl Clients {
     /// Returns whether this client has logged in.
-    #[cfg(feature = "s3")]
     pub(super) fn has(&self, client: IpAddr) -> bool {
         self.0.lock().unwrap().contains(&client)
     }
@@ -78,7 +77,6 @@ impl Node {
             .config(config)
             .user("u", "p", Rights::FULL)
             .observer(clients.clone());
-        #[cfg(feature = "tls")]
         let server = server.tls(tls()).implicit_tls(SocketAddr::new(host.parse().unwrap(), 990));
         let server = server.bind((host, 21)).expect("a server in a network of its own");
         Self { server, root, clients }
@@ -93,7 +91,6 @@ pub(super) fn config(ports: &str) -> ServerConfig {
         .logins(LoginPolicy::new().ban_after(2).delay(std::time::Duration::ZERO))
 }
 
-#[cfg(feature = "tls")]
 fn tls() -> ftp_server::Tls {
     use ftp_tests::tls::{Authority, Kind};
     let pair = Authority::new().issue(Kind::Good);
@@ -163,7 +160,6 @@ fn moves_bytes(curl: &Peer, client: &str, url: &str, options: &[&str]) {
 }
 
 /// Downloads in active mode under TLS, which curl 7.88 cannot do.
-#[cfg(feature = "tls")]
 #[track_caller]
 fn active_under_tls(client: &str) {
     let tls = ftp_tests::tls::TlsClient::trusting_any_certificate();
@@ -199,12 +195,9 @@ fn two_servers_work_through_haproxy() {
             for options in [&[][..], &["--disable-epsv"], &active, &["-P", "-", "--disable-eprt"]] {
                 moves_bytes(&curl, client, &plain, options);
             }
-            if cfg!(feature = "tls") {
-                moves_bytes(&curl, client, &plain, &["--ssl-reqd"]);
-                moves_bytes(&curl, client, &plain, &["--ssl-reqd", "--disable-epsv"]);
-                moves_bytes(&curl, client, &format!("ftps://{FRONT}"), &[]);
-            }
-            #[cfg(feature = "tls")]
+            moves_bytes(&curl, client, &plain, &["--ssl-reqd"]);
+            moves_bytes(&curl, client, &plain, &["--ssl-reqd", "--disable-epsv"]);
+            moves_bytes(&curl, client, &format!("ftps://{FRONT}"), &[]);
             active_under_tls(client);
         }
     }

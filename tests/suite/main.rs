@@ -22,10 +22,8 @@ mod interop_ftplib;
 mod interop_fxp;
 mod interop_fxp_client;
 mod interop_lftp;
-#[cfg(feature = "tls")]
 mod interop_tls;
 mod nat;
-#[cfg(feature = "s3")]
 mod nodes;
 mod packages;
 mod peers;
@@ -34,8 +32,6 @@ mod properties;
 mod prose;
 mod reuse;
 mod server;
-#[cfg(feature = "s3")]
 mod stores;
-#[cfg(feature = "tls")]
 mod tls_client;
 mod typed_by_hand;

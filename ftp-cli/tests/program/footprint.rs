@@ -4,7 +4,6 @@
 //! the figures of `docs/figures.md`. A debug build is allowed twice as much for a session; the size of
 //! its code does not count.
 
-#[cfg(feature = "tls")]
 mod tls;
 
 use std::io::Write;

@@ -16,7 +16,6 @@ mod control;
 mod demo;
 mod descriptors;
 mod doctor;
-#[cfg(feature = "tls")]
 mod documents;
 mod exit_codes;
 mod faults;
@@ -28,13 +27,11 @@ mod get;
 mod growth;
 mod habits;
 mod hooks;
-#[cfg(feature = "tls")]
 mod hosts;
 mod inbox;
 mod interop;
 mod interrupted;
 mod json;
-#[cfg(feature = "s3")]
 mod ledgers;
 mod log;
 mod log_file;
@@ -65,7 +62,6 @@ mod segments;
 mod serve;
 mod shells;
 mod signals;
-#[cfg(feature = "s3")]
 mod stores;
 mod streams;
 mod system_calls;
@@ -73,9 +69,7 @@ mod systemd;
 mod terminal;
 mod time_limit;
 mod times;
-#[cfg(feature = "tls")]
 mod tls;
-#[cfg(feature = "tls")]
 mod tls_client;
 mod transfers;
 mod usage;

@@ -10,7 +10,6 @@ use ftp_tests::port::OwnPorts;
 use ftp_tests::process::run;
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
-#[cfg(feature = "tls")]
 use ftp_tests::tls::{Authority, Kind};
 use ftp_tests::wait::wait_until;
 
@@ -386,7 +385,6 @@ fn check_exits_with_the_status_of_serve() {
         (&["--listen", &taken, root][..], 4),
         (&["--listen", "127.0.0.1:0", "--set", log, root], 3),
         (&["--listen", "127.0.0.1:0", "/proc/none"], 3),
-        #[cfg(feature = "tls")]
         (&["--listen", "127.0.0.1:0", "--tls-cert", "/no", "--tls-key", "/no", root], 2),
     ] {
         for check in [&[][..], &["--check"]] {
@@ -418,7 +416,6 @@ fn check_tests_ports_as_the_run_as_user() {
     assert!(said.contains(&source), "{said}");
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn files_unreadable_after_dropping_root_cause_a_warning() {
     if !is_root() {

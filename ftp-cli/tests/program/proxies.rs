@@ -227,7 +227,6 @@ fn data_connections_refused_by_the_proxy_are_reported_as_such() {
     assert!(found.wrong.contains("proxy-blocks-data"), "{:?}", found.ran);
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn tls_runs_inside_the_proxys_connection() {
     use ftp_tests::tls::{Authority, Kind};

@@ -1,7 +1,6 @@
 //! The n-th system call of a session fails, for each kind of call, each plausible error and each n,
 //! until a whole dialogue has no n-th call of the kind.
 
-#[cfg(feature = "tls")]
 mod tls;
 
 use std::io::{Read, Write};

@@ -208,7 +208,6 @@ fn hooks_inherit_no_systemd_sockets_or_variables() {
 }
 
 #[test]
-#[cfg(feature = "tls")]
 fn socket_names_choose_the_tls_mode_and_listen_adds_addresses() {
     let manager = Manager::new();
     let (implicit, first) = listener();

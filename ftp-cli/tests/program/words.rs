@@ -73,7 +73,6 @@ fn a_setting_that_is_not_utf_8_is_refused() {
     }
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn certificate_errors_are_explained_in_words() {
     use ftp_tests::tls::{Authority, Kind};
@@ -108,7 +107,6 @@ fn certificate_errors_are_explained_in_words() {
     }
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn a_missing_ca_file_is_a_local_error_not_a_usage_error_li_06() {
     let (server, here) = (OurServer::start(), TempRoot::new());

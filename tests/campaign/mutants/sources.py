@@ -7,8 +7,7 @@ import shutil
 import subprocess
 import sys
 
-# All code that has tests, with the features that are off by default.
-FEATURES = "ftp-server/s3,ftp-server/redis,ftp-tests/s3,ftp-cli/s3"
+# All code that has tests.
 CRATES = ("ftp-server", "ftp-client")
 # A mutant that does not compile can hide another one from the compiler.
 ROUNDS = 12
@@ -101,7 +100,7 @@ class Copy:
             # Code that is never reached and parentheses are no errors here.
             "RUSTFLAGS": "--cap-lints warn -C force-frame-pointers=yes",
         }
-        command = ["cargo", *words, "--features", FEATURES, "--message-format", "json"]
+        command = ["cargo", *words, "--message-format", "json"]
         log = self.scratch / "build.log"
         with log.open("w") as errors:
             pipe = subprocess.PIPE

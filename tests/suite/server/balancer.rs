@@ -448,7 +448,6 @@ fn active_mode_is_refused_if_the_client_address_is_unknown() {
     }
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn tls_starts_after_the_header_and_its_policy_applies_to_the_client() {
     use std::io::Write;

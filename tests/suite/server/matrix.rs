@@ -22,7 +22,6 @@ use ftp_server::{
     SyncPolicy,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
-#[cfg(feature = "tls")]
 use ftp_tests::tls::TlsClient;
 use ftp_tests::wait::patiently;
 use tempfile::TempDir;
@@ -48,10 +47,8 @@ fn every_matrix_cell_gets_its_reply_codes_go_03() {
     if !skipped.is_empty() {
         let mut states: Vec<_> = skipped.iter().map(|(_, state)| &*table.states[*state]).collect();
         states.dedup();
-        let may_be =
-            |state: &str| state == "V6" || !cfg!(feature = "tls") && state.starts_with('T');
-        assert!(states.iter().all(|state| may_be(state)), "{states:?}");
-        eprintln!("skipped: cells of {states:?}: this machine has no IPv6 loopback, or no TLS");
+        assert_eq!(states, ["V6"]);
+        eprintln!("skipped: cells of {states:?}: this machine has no IPv6 loopback");
     }
     let mismatches = table.mismatches(answers);
     let count = mismatches.len();
@@ -150,7 +147,7 @@ fn rein_and_auth_end_the_effect_of_every_command_cm_17_cm_64_hs_23() {
     let served = table.rows.iter().filter(|row| is_served(&row.cells[after_pasv]));
     let lines: Vec<_> = served.map(|row| &*row.line).chain([CHANGES]).collect();
     assert!(lines.len() > 100, "only {} lines", lines.len());
-    for end in ["REIN", "AUTH TLS"].into_iter().take(1 + usize::from(cfg!(feature = "tls"))) {
+    for end in ["REIN", "AUTH TLS"] {
         let mut new = set(if end == "REIN" { "OG" } else { "TG" });
         new.log_in();
         let want = new.shown();
@@ -267,24 +264,16 @@ impl Field {
             ipv4,
             ipv6,
             tls: self.protected(),
-            #[cfg(feature = "tls")]
             client: TlsClient::trusting_any_certificate().name("127.0.0.1"),
         }
     }
 
     /// Starts a server with a certificate.
-    #[cfg(feature = "tls")]
-    fn protected(&self) -> Option<Server> {
+    fn protected(&self) -> Server {
         let pair = ftp_tests::tls::Authority::new().issue(ftp_tests::tls::Kind::Good);
         let builder = Server::builder().config(super::quick()).tls(super::tls::tls_of(&pair));
         let base = self.base.path().to_owned();
-        Some(builder.authenticator(OneEach { base }).bind("127.0.0.1:0").unwrap())
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn protected(&self) -> Option<Server> {
-        let _ = &self.base;
-        None
+        builder.authenticator(OneEach { base }).bind("127.0.0.1:0").unwrap()
     }
 
     /// Makes a root with all objects of the table, and returns its user.
@@ -311,9 +300,8 @@ struct Servers {
     ipv4: Server,
     ipv6: Option<Server>,
     /// With a certificate.
-    tls: Option<Server>,
+    tls: Server,
     /// A TLS client. It requests no server name, so any HOST matches.
-    #[cfg(feature = "tls")]
     client: TlsClient,
 }
 

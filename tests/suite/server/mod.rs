@@ -40,7 +40,6 @@ mod searches;
 mod session_list;
 mod shares;
 mod slow_storage;
-#[cfg(feature = "tls")]
 mod tls;
 mod unique;
 

@@ -96,7 +96,6 @@ fn uploads_can_be_aborted_while_the_storage_is_not_ready_dc_46_dc_47() {
     });
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn tls_uploads_can_be_aborted_while_the_storage_is_not_ready_dc_46() {
     use ftp_tests::tls::{Authority, Kind, TlsClient};

@@ -3,7 +3,6 @@
 
 mod networks;
 mod scene;
-#[cfg(feature = "tls")]
 mod secured;
 mod talkers;
 mod troubles;

@@ -9,5 +9,4 @@ mod mirror;
 mod races;
 mod reloads;
 mod sessions;
-#[cfg(feature = "tls")]
 mod tls;

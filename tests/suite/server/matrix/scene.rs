@@ -5,7 +5,6 @@ use std::io::Read;
 use std::net::Shutdown;
 
 use ftp_tests::raw::{DEADLINE, NoReply, RawData, RawListener, RawSession};
-#[cfg(feature = "tls")]
 use ftp_tests::tls::TlsClient;
 
 use super::table::unescape;
@@ -20,13 +19,11 @@ pub(super) struct Scene {
     is_busy: bool,
     /// The server shuts down meanwhile.
     pub(super) is_draining: bool,
-    #[cfg(feature = "tls")]
     client: TlsClient,
 }
 
 enum Data {
     Connected(RawData),
-    #[cfg(feature = "tls")]
     Protected(RawData),
     Listening(RawListener),
 }
@@ -36,8 +33,7 @@ impl Scene {
     pub(super) fn set(field: &Field, servers: &Servers, state: &str) -> Option<Self> {
         let address = match state {
             "V6" => servers.ipv6.as_ref()?.local_addr(),
-            "TG" | "TP" => servers.tls.as_ref()?.local_addr(),
-            "OG" | "OP" => servers.tls.as_ref().unwrap_or(&servers.ipv4).local_addr(),
+            "TG" | "TP" | "OG" | "OP" => servers.tls.local_addr(),
             _ => servers.ipv4.local_addr(),
         };
         let kind = match state {
@@ -52,10 +48,8 @@ impl Scene {
             data: None,
             is_busy: false,
             is_draining: false,
-            #[cfg(feature = "tls")]
             client: servers.client.clone(),
         };
-        #[cfg(feature = "tls")]
         if matches!(state, "TG" | "TP") {
             scene.session.start_tls(&scene.client);
         }
@@ -85,7 +79,6 @@ impl Scene {
             "PV" | "OP" | "PR" | "PA" | "RO" | "TR" => {
                 *data = Some(Data::Connected(session.passive()));
             }
-            #[cfg(feature = "tls")]
             "TP" => *data = Some(Data::Protected(session.passive())),
             "V6" => *data = Some(Data::Connected(session.extended_passive())),
             "PT" => *data = Some(Data::Listening(session.active())),
@@ -105,7 +98,6 @@ impl Scene {
     /// Ends the login with this line, and logs in again.
     pub(super) fn begin_again(&mut self, end: &str) {
         match end {
-            #[cfg(feature = "tls")]
             "AUTH TLS" => drop(self.session.start_tls(&self.client)),
             _ => drop(self.session.expect(end, 220)),
         }
@@ -187,7 +179,6 @@ impl Scene {
     fn end_data(&mut self) {
         let data = match self.data.take() {
             Some(Data::Connected(data)) => data,
-            #[cfg(feature = "tls")]
             Some(Data::Protected(data)) => {
                 // The server's reply shows the result.
                 if let Ok(mut data) = self.client.connect(data.into_stream()) {
