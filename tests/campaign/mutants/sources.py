@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -21,11 +22,23 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def decisive(top: pathlib.Path) -> list[str]:
+    """The modules of server and client that ARCHITECTURE.md's table of decisions names."""
+    text = (top / "ARCHITECTURE.md").read_text().split("## Where each decision is made")[1].split("\n## ")[0]
+    found = set()
+    for owner in re.findall(r"^\|[^|]*\|([^|]*)\|", text, re.MULTILINE):
+        crate = owner.split()[0]
+        if crate in CRATES:
+            found |= {f"{crate}/src/{module}" for module in re.findall(r"`([^`]+)`", re.sub(r"\(.*?\)", "", owner))}
+    return sorted(found)
+
+
 class Copy:
     """`plain` has the sources as they are, `tree` those with mutants, and after the build those as they are."""
 
-    def __init__(self, top: pathlib.Path, scratch: pathlib.Path) -> None:
+    def __init__(self, top: pathlib.Path, scratch: pathlib.Path, is_decisive: bool) -> None:
         self.top, self.scratch = top, scratch
+        self.modules = decisive(top) if is_decisive else []
         self.plain, self.tree = scratch / "plain", scratch / "tree"
 
     def draw(self, seed: int, count: int) -> dict:
@@ -85,7 +98,7 @@ class Copy:
         manifest = str(self.top / "tests/campaign/mutants/Cargo.toml")
         command = ["cargo", "run", "--quiet", "--locked", "--manifest-path", manifest]
         command += ["--target-dir", str(self.scratch / "driver"), "--", str(self.plain), str(self.tree)]
-        command += [str(seed), str(count), ",".join(map(str, sorted(invalid)))]
+        command += [str(seed), str(count), ",".join(map(str, sorted(invalid))), *self.modules]
         ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if ran.returncode:
             raise Unavailable(f"ftp-mutants: {ran.stderr.strip()[-2000:]}")

@@ -1,7 +1,8 @@
-//! `ftp-mutants FROM TO SEED COUNT [WITHOUT]`: reads the sources of the crates below FROM, draws
+//! `ftp-mutants FROM TO SEED COUNT WITHOUT [MODULE]...`: reads the sources of the crates below FROM, draws
 //! COUNT mutants, and writes the changed sources below TO, which is a copy of FROM. All mutants are
 //! in one build; the variable `FTP_MUTANT` selects one at run time. WITHOUT lists numbers of
-//! mutants that are drawn but not written, separated by commas: those that do not compile.
+//! mutants that are drawn but not written, separated by commas: those that do not compile. With modules
+//! such as `ftp-client/src/file/record`, mutants are drawn only from these.
 //!
 //! Prints the drawn mutants as JSON, with the byte ranges that each one has in the new sources.
 
@@ -52,17 +53,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let [from, to, seed, count, rest @ ..] = arguments else {
-        return Err("usage: ftp-mutants FROM TO SEED COUNT [WITHOUT]".into());
+    let [from, to, seed, count, without, modules @ ..] = arguments else {
+        return Err("usage: ftp-mutants FROM TO SEED COUNT WITHOUT [MODULE]...".into());
     };
-    let without: BTreeSet<usize> = match rest {
-        [] => BTreeSet::new(),
-        [numbers, ..] => numbers
-            .split(',')
-            .filter(|word| !word.is_empty())
-            .map(str::parse)
-            .collect::<Result<_, _>>()?,
-    };
+    let numbers = without.split(',').filter(|word| !word.is_empty());
+    let without: BTreeSet<usize> = numbers.map(str::parse).collect::<Result<_, _>>()?;
     let from = Path::new(from);
     let mut files = BTreeMap::new();
     for name in CRATES {
@@ -71,8 +66,16 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
             files.insert(path.strip_prefix(from)?.to_owned(), text);
         }
     }
+    for module in modules {
+        if !files.keys().any(|path| is_in(path, module)) {
+            return Err(format!("{module}: no such module").into());
+        }
+    }
     let mut all = Vec::new();
     for (path, text) in &files {
+        if !modules.is_empty() && !modules.iter().any(|module| is_in(path, module)) {
+            continue;
+        }
         let found = find::places(text).map_err(|error| format!("{}: {error}", path.display()))?;
         all.extend(found.into_iter().map(|place| (path.clone(), place)));
     }
@@ -83,6 +86,11 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let written = write(Path::new(to), &files, &mutants, &without)?;
     print!("{}", json::report(files_read, found, &mutants, &written));
     Ok(())
+}
+
+/// Whether a file belongs to a module such as `ftp-client/src/file/record`.
+fn is_in(file: &Path, module: &str) -> bool {
+    file.starts_with(module) || file.with_extension("") == Path::new(module)
 }
 
 /// Writes all sources; the ranges of each mutant.
