@@ -7,8 +7,8 @@ use std::process::ExitCode;
 pub(crate) use ftp_client::Recovery;
 use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{
-    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, RemoveFault,
-    TlsError, UploadFault, fxp,
+    Attempted, CertificateFault, DialError, Error, ErrorKind, Phase, RemoveFault, TlsError,
+    UploadFault, fxp,
 };
 use ftp_proto::{FtpUrl, Severity, Verb};
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
@@ -94,7 +94,7 @@ impl Exit {
 
     /// Returns the word for the code in `--json`, which is as stable as the number. Success is
     /// `ok`, which is not a kind of failure.
-    pub(crate) const fn kind(self) -> &'static str {
+    pub(crate) fn kind(self) -> &'static str {
         match (self.of_library(), self) {
             (Some(kind), _) => kind.as_str(),
             (None, Self::Success) => "ok",
@@ -104,49 +104,37 @@ impl Exit {
     }
 
     /// Returns the library's kind of failure with this code, if it has one.
-    const fn of_library(self) -> Option<ErrorKind> {
-        Some(match self {
-            Self::Success | Self::Internal | Self::Partial => return None,
-            Self::Usage => ErrorKind::Usage,
-            Self::Local => ErrorKind::Local,
-            Self::Network => ErrorKind::Network,
-            Self::Tls => ErrorKind::Tls,
-            Self::Login => ErrorKind::Login,
-            Self::Protocol => ErrorKind::Protocol,
-            Self::Refused => ErrorKind::Refused,
-            Self::Temporary => ErrorKind::Temporary,
-            Self::Timeout => ErrorKind::Timeout,
-            Self::Integrity => ErrorKind::Integrity,
-            Self::Data => ErrorKind::Data,
-            Self::Unsupported => ErrorKind::Unsupported,
-            Self::Limit => ErrorKind::Limit,
-            Self::HungUp | Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
-                ErrorKind::Cancelled
-            }
-        })
+    fn of_library(self) -> Option<ErrorKind> {
+        KINDS.iter().find(|(exit, _)| *exit == self).map(|(_, kind)| *kind)
     }
 }
 
+/// The library's kind of failure for each code that has one. The first code of a kind stands for it:
+/// a signal ended the run, and the signal thread knows which signal.
+const KINDS: [(Exit, ErrorKind); 17] = [
+    (Exit::Usage, ErrorKind::Usage),
+    (Exit::Local, ErrorKind::Local),
+    (Exit::Network, ErrorKind::Network),
+    (Exit::Tls, ErrorKind::Tls),
+    (Exit::Login, ErrorKind::Login),
+    (Exit::Protocol, ErrorKind::Protocol),
+    (Exit::Refused, ErrorKind::Refused),
+    (Exit::Temporary, ErrorKind::Temporary),
+    (Exit::Timeout, ErrorKind::Timeout),
+    (Exit::Integrity, ErrorKind::Integrity),
+    (Exit::Data, ErrorKind::Data),
+    (Exit::Unsupported, ErrorKind::Unsupported),
+    (Exit::Limit, ErrorKind::Limit),
+    (Exit::Interrupted, ErrorKind::Cancelled),
+    (Exit::HungUp, ErrorKind::Cancelled),
+    (Exit::BrokenPipe, ErrorKind::Cancelled),
+    (Exit::Terminated, ErrorKind::Cancelled),
+];
+
 impl From<ErrorKind> for Exit {
     fn from(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::Usage => Self::Usage,
-            ErrorKind::Local => Self::Local,
-            ErrorKind::Network => Self::Network,
-            ErrorKind::Tls => Self::Tls,
-            ErrorKind::Login => Self::Login,
-            ErrorKind::Protocol => Self::Protocol,
-            ErrorKind::Refused => Self::Refused,
-            ErrorKind::Temporary => Self::Temporary,
-            ErrorKind::Timeout => Self::Timeout,
-            ErrorKind::Integrity => Self::Integrity,
-            ErrorKind::Data => Self::Data,
-            ErrorKind::Unsupported => Self::Unsupported,
-            ErrorKind::Limit => Self::Limit,
-            // A signal ended the run; the signal thread knows which signal.
-            ErrorKind::Cancelled => Self::Interrupted,
-            _ => Self::Internal,
-        }
+        let found = KINDS.iter().find(|(_, known)| *known == kind);
+        found.map_or(Self::Internal, |(exit, _)| *exit)
     }
 }
 
@@ -292,6 +280,13 @@ impl Failure {
             }
             None => self,
         }
+    }
+
+    /// Returns the failure of a run whose last failure this is. `message` has the counts; items of
+    /// which some were `done` failed partially, unless a signal ended the run.
+    pub(crate) fn of_run(self, done: usize, message: String) -> Self {
+        let is_partial = done > 0 && !self.is_signal();
+        Self { exit: if is_partial { Exit::Partial } else { self.exit }, message, ..self }
     }
 
     /// Returns whether a signal ends the run, so that no other failure matters.
@@ -453,10 +448,15 @@ fn message_of(error: &Error) -> String {
     if Exit::from(error.kind()) == Exit::Data {
         message.push_str("; the control connection works: ");
         message.push_str(match error {
-            Error::DataConnection(attempts) if attempts.iter().any(is_of_proxy) => {
+            Error::DataConnection(attempts)
+                if attempts.iter().any(|attempt| matches!(attempt.error, Error::Proxy(_))) =>
+            {
                 "the proxy must also allow connections to the server's passive ports"
             }
-            Error::DataConnection(attempts) if attempts.iter().any(has_another_host) => {
+            // Another host could be tried.
+            Error::DataConnection(attempts)
+                if attempts.iter().any(|attempt| attempt.announced.is_some()) =>
+            {
                 "see --passive-address"
             }
             _ => "try --active, --passive or --epsv never",
@@ -496,16 +496,6 @@ fn advice(error: &Error) -> &'static str {
 fn is_refused_name(error: &Error) -> bool {
     matches!(error, Error::Refused(Verb::Rnto, reply)
         if reply.code().severity() == Severity::Permanent)
-}
-
-/// Returns whether another host could be tried.
-const fn has_another_host(attempt: &DataAttempt) -> bool {
-    attempt.announced.is_some()
-}
-
-/// Returns whether a proxy failed to open the connection.
-const fn is_of_proxy(attempt: &DataAttempt) -> bool {
-    matches!(attempt.error, Error::Proxy(_))
 }
 
 #[cfg(test)]

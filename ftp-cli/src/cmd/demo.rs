@@ -140,8 +140,7 @@ impl Demo<'_> {
         self.large(address, &password, &generated)?;
         self.encrypted(root.path(), &password)?;
         self.between_servers(address, root.path(), &password, &generated)?;
-        let report = server.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, &"every session ended cleanly")?;
+        self.end(server)?;
         let place = root.path().to_owned();
         root.close().map_err(|error| Failure::local("temporary directory", &error))?;
         self.check(!place.exists(), &"the temporary directory is removed")?;
@@ -242,8 +241,7 @@ impl Demo<'_> {
         }
         source.quit()?;
         target.quit()?;
-        let report = other.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, &"every session ended cleanly")
+        self.end(other)
     }
 
     /// Transfers a small file over TLS, and verifies the server's new certificate by its pin. Then
@@ -258,25 +256,27 @@ impl Demo<'_> {
         let trust = Tls::explicit()
             .pin(&tls.pin().unwrap_or_default())
             .map_err(|error| internal(&error))?;
-        let builder = Server::builder().root(root).tls(tls);
-        let server = builder.user("demo", password, Rights::FULL).bind(("127.0.0.1", 0));
-        let server = server.map_err(|error| internal(&error))?;
+        let server = Server::builder().root(root).tls(tls).user("demo", password, Rights::FULL);
+        let server = server.bind(("127.0.0.1", 0)).map_err(|error| internal(&error))?;
         let address = server.local_addr();
         self.step(&format_args!(
             "TLS with AUTH TLS (RFC 4217), to a server on {address} that requires TLS"
         ))?;
-        let builder = Client::builder().overall(Some(LONGEST)).tls(trust);
-        let mut client = builder.connect(&address.to_string())?;
-        client.login("demo", password)?;
+        let mut client = connect(address, password, builder().tls(trust))?;
         let version = client.tls().map(|info| info.version.to_string());
         let under = version.as_deref().unwrap_or("nothing");
         let what = format!("the control connection uses {under}");
         self.check(version.is_some(), &what)?;
         self.licence(&mut client)?;
         client.quit()?;
-        let mut clear = Client::builder().overall(Some(LONGEST)).connect(&address.to_string())?;
+        let mut clear = builder().connect(&address.to_string())?;
         let refused = clear.login("demo", password).is_err();
         self.check(refused, &"a login without TLS is refused before the password is sent")?;
+        self.end(server)
+    }
+
+    /// Ends a server, and checks that it has waited for no session.
+    fn end(&mut self, server: Server) -> Result<(), Failure> {
         let report = server.shutdown(Duration::from_secs(5));
         self.check(report.cut + report.stuck == 0, &"every session ended cleanly")
     }

@@ -6,18 +6,17 @@ use ftp_proto::{Entry, EntryKind};
 use super::ls::FORMS;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::options::{Options, values};
+use crate::options::{Options, urls, values};
 use crate::remote::show_entry;
 use crate::report::jobs::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if options.operands.is_empty() {
-        return Err(Failure::usage("stat needs a URL: ftp-cli stat URL..."));
-    }
+    let needs = "stat needs a URL: ftp-cli stat URL...";
+    let urls = urls::parse_all(&options.operands, needs, |_| Ok(()))?;
     let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
     let mut lines = stdio.lines(options);
     let mut is_first = true;
-    for_each_url(options, stdio, &options.operands, "objects found", |client, url, reporter, _| {
+    for_each_url(options, stdio, &urls, "objects found", |client, url, reporter, _| {
         let entry = jobs::at(client, url, |client, path| stat(client, path, form))?;
         let name = match url.path() {
             b"" => b".",

@@ -7,17 +7,16 @@
 mod reader;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ftp_proto::{Escaped, FtpUrl};
-use rustix::fs::{Mode, OFlags, open};
 use rustix::process::geteuid;
 
+use crate::connect::secret::{self, read_own};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::options::urls::is_url;
@@ -269,9 +268,6 @@ fn is_taken(command: Command, options: &Options, choice: &Choice) -> bool {
 /// The variable that names another file; an empty value means no file.
 const VARIABLE: &str = "FTP_CLI_CONFIG";
 
-/// Largest file in bytes.
-const LARGEST: u64 = 1 << 20;
-
 /// Expected place of the file.
 #[derive(Debug, Eq, PartialEq)]
 struct Place {
@@ -304,51 +300,32 @@ impl Place {
     fn read(&self) -> Result<Option<(String, String)>, Failure> {
         let name = shown_path(&self.path);
         let unfit = |why: &str| Failure::new(Exit::Local, format!("{name}: {why}"));
-        // Opening a FIFO must not wait for its writer.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match open(&self.path, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(error) => {
-                let error = std::io::Error::from(error);
-                // A path with a name that is too long cannot exist.
-                let is_missing = matches!(
-                    error.kind(),
-                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
-                );
-                return match is_missing && !self.is_named {
-                    true => Ok(None),
-                    false => Err(Failure::local(name, &error)),
-                };
+        let (metadata, bytes) = match read_own(&self.path) {
+            Ok(read) => read,
+            // A path with a name that is too long cannot exist.
+            Err(error)
+                if !self.is_named
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+                    ) =>
+            {
+                return Ok(None);
             }
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                return Err(unfit("too large: expected at most 1 MiB"));
+            }
+            Err(error) => return Err(Failure::local(name, &error)),
         };
-        let failed = |error| Failure::local(&name, &error);
-        let metadata = file.metadata().map_err(failed)?;
-        if let Some(why) = untrusted(&metadata, geteuid().as_raw()) {
+        let rule = (0o022, "writable by", 0o644);
+        if let Some(why) = secret::unfit(&metadata, geteuid().as_raw(), rule) {
             return Err(unfit(&why));
-        }
-        let mut bytes = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(unfit("too large: expected at most 1 MiB"));
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Some((name, text))),
             Err(_) => Err(Failure::usage(format!("{name}: invalid text: expected UTF-8"))),
         }
     }
-}
-
-/// Returns why a file cannot be trusted, or `None` if it can.
-fn untrusted(metadata: &Metadata, user: u32) -> Option<String> {
-    let owner = metadata.uid();
-    let mode = metadata.mode() & 0o7777;
-    if !metadata.is_file() {
-        return Some("not a regular file".to_owned());
-    }
-    if owner != user && owner != 0 {
-        return Some(format!("owned by another user (uid {owner}); you or root must own it"));
-    }
-    (mode & 0o022 != 0).then(|| format!("writable by others (mode {mode:04o}); use chmod 644"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 
 use ftp_client::{ParseErrorKind, Proxy};
-use ftp_proto::{FtpUrl, Scheme};
+use ftp_proto::{FtpUrl, Network, Scheme};
 
 use crate::exit::Failure;
 use crate::options::Options;
@@ -197,24 +197,11 @@ fn is_below(name: &str, domain: &str) -> bool {
 
 /// Returns whether `entry` is this address, or a network that contains the address.
 fn is_of_network(address: IpAddr, entry: &str) -> bool {
-    let (text, bits) = match entry.split_once('/') {
-        Some((text, bits)) => (text, Some(bits)),
-        None => (entry, None),
+    let entry = match entry.strip_prefix('[') {
+        Some(rest) => rest.replacen(']', "", 1),
+        None => entry.to_owned(),
     };
-    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let Ok(network) = text.parse::<IpAddr>() else { return false };
-    let (length, difference) = match (address, network) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => {
-            (32, u128::from(one.to_bits() ^ other.to_bits()) << 96)
-        }
-        (IpAddr::V6(one), IpAddr::V6(other)) => (128, one.to_bits() ^ other.to_bits()),
-        _ => return false,
-    };
-    match bits.map(str::parse::<u32>) {
-        None => difference == 0,
-        Some(Ok(bits)) if bits <= length => bits <= difference.leading_zeros(),
-        Some(_) => false,
-    }
+    Network::parse(entry.as_bytes()).is_ok_and(|network| network.contains(address))
 }
 
 #[cfg(test)]

@@ -47,22 +47,14 @@ impl Stdio {
     pub fn process() -> Self {
         let output = match is_output_closed() {
             true => Output::new(Closed),
-            false => Output::new(StandardOutput),
+            false => Output::new(Standard(stdio::stdout)),
         };
         let input: Box<dyn Read + Send> = match is_input_closed() {
             true => Box::new(Closed),
-            false => Box::new(StandardInput),
+            false => Box::new(Standard(stdio::stdin)),
         };
-        Self {
-            input,
-            output: Box::new(output.clone()),
-            shared_output: output,
-            events: Events::default(),
-            messages: Messages::new(StandardError, io::stderr().is_terminal()),
-            is_process: true,
-            ending: Ending::default(),
-            cleanup: Arc::default(),
-        }
+        let messages = Messages::new(Standard(stdio::stderr), io::stderr().is_terminal());
+        Self::with(input, output, messages, true)
     }
 
     /// Returns streams that replace those of this process, and are not a terminal. The caller
@@ -72,21 +64,28 @@ impl Stdio {
         output: impl Write + Send + 'static,
         error: impl Write + Send + 'static,
     ) -> Self {
-        let output = Output::new(output);
+        let messages = Messages::new(error, false);
+        Self::with(Box::new(input), Output::new(output), messages, false)
+    }
+
+    fn with(
+        input: Box<dyn Read + Send>,
+        output: Output,
+        messages: Messages,
+        is_process: bool,
+    ) -> Self {
         Self {
-            input: Box::new(input),
+            input,
             output: Box::new(output.clone()),
             shared_output: output,
             events: Events::default(),
-            messages: Messages::new(error, false),
-            is_process: false,
+            messages,
+            is_process,
             ending: Ending::default(),
             cleanup: Arc::default(),
         }
     }
-}
 
-impl Stdio {
     /// Returns whether standard output is a terminal.
     pub(crate) fn output_is_terminal(&self) -> bool {
         self.is_process && io::stdout().is_terminal()
@@ -118,38 +117,20 @@ pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8
     Ok((name, text))
 }
 
-/// Standard input of the process. Not [`io::stdin`], which takes an unreadable descriptor for the
-/// end of the data.
-struct StandardInput;
+/// A standard stream of the process, by its descriptor. [`io::stdin`] takes an unreadable descriptor
+/// for the end of the data, and [`io::stdout`] scans each block of a file for line feeds.
+struct Standard(fn() -> BorrowedFd<'static>);
 
-impl Read for StandardInput {
+impl Read for Standard {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let stream = stdio::stdin();
+        let stream = (self.0)();
         when_ready(stream, PollFlags::IN, || rustix::io::read(stream, &mut *buffer))
     }
 }
 
-/// Standard output of the process. Not [`io::stdout`], which scans each block of a file for line
-/// feeds.
-struct StandardOutput;
-
-impl Write for StandardOutput {
+impl Write for Standard {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stream = stdio::stdout();
-        when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Standard error of the process.
-struct StandardError;
-
-impl Write for StandardError {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stream = stdio::stderr();
+        let stream = (self.0)();
         when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
     }
 

@@ -6,6 +6,7 @@ use super::command::Command::{
     self, Batch, Chmod, Completions, Ctl, Demo, Doctor, Fxp, Get, Help, Ls, Man, Mirror, Mkdir, Mv,
     Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
 };
+use super::command::Completes;
 use Group::{Data, Listing, Login, Output, Program, Robust, Server, Tls, Transfer, Trees};
 use Value::{Needed, No, OneOf, WithEqualSign};
 
@@ -59,19 +60,6 @@ pub(crate) enum Value {
     OneOf(&'static str, &'static str),
     /// An optional value, written after `=`: `--trace` or `--trace=FILE`.
     WithEqualSign(&'static str),
-}
-
-/// Kind of value of an option or operand, for completions.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Completes {
-    /// No value, or one that completions cannot know.
-    Nothing,
-    File,
-    Directory,
-    /// One of these words, separated by `|`.
-    Words(&'static str),
-    /// The name of a command of this program.
-    Command,
 }
 
 /// Formats the value as `--help` shows it after the name of the option.

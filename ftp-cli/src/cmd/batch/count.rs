@@ -69,12 +69,7 @@ impl Count {
             }
             return Ok(());
         };
-        let exit = match last.exit {
-            exit if last.is_signal() => exit,
-            _ if done > 0 => Exit::Partial,
-            exit => exit,
-        };
-        Err(Failure { exit, message: counts, ..last })
+        Err(last.of_run(done, counts))
     }
 }
 

@@ -13,7 +13,7 @@ use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 use super::super::{chmod, ls, mkdir, put, quote, rm, stat};
 use super::count::report_failure;
 use super::line::{self, Order};
-use crate::connect::sessions::{RetryObserver, Sessions};
+use crate::connect::sessions::Sessions;
 use crate::console::output::ResultLines;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
@@ -93,10 +93,7 @@ impl<'a> Queue<'a> {
     ) -> Result<T, Failure> {
         let retrying = self.context.settings.retrying;
         let mut repeat = retrying.memory();
-        let Reporter { messages, events, .. } = &self.reporter;
-        let (messages, events) = (&messages.clone(), &events.clone());
-        let (cleanup, quiet) = (self.context.cleanup, self.context.quiet);
-        let witness = RetryObserver { messages, events, canceller: cleanup.canceller(), quiet };
+        let witness = self.context.witness.clone();
         retrying.run(&witness, name, fields, |_| {
             let done = act(self, &mut repeat);
             if self.strays || done.as_ref().is_err_and(Failure::is_end_of_connection) {
@@ -255,7 +252,7 @@ impl<'a> Queue<'a> {
 
     fn counts_bytes(&self) -> bool {
         let settings = self.context.settings;
-        settings.resume || matches!(settings.verify, Verify::Size | Verify::Hash)
+        settings.resume || matches!(settings.verify, Verify::Size | Verify::Digest)
     }
 
     /// Runs an action on each path. Returns the last failure; reports earlier failures itself.
@@ -305,7 +302,7 @@ impl<'a> Queue<'a> {
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let memory = RefCell::default();
-        let done = settings.retrying.run(&context.witness(), &name, &fields, |from_start| {
+        let done = settings.retrying.run(&context.witness, &name, &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
             let (representation, user) = (*representation, Vec::new());
@@ -351,7 +348,7 @@ impl<'a> Queue<'a> {
         let mut put = Put::new(source, Place::at(&path), &options)
             .store_as(settings.store_as())
             .repeats(settings.resume);
-        let done = settings.retrying.run(&context.witness(), &here, &fields, |_| {
+        let done = settings.retrying.run(&context.witness, &here, &fields, |_| {
             let client = connected(sessions, url, entered)?;
             let on = UploadObserver::new(context, Some(&metadata), &name, &fields)?;
             let done = put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error));

@@ -28,13 +28,10 @@ mod watch;
 
 use std::time::Duration;
 
-use log::LevelFilter;
-
 use self::asked::Asked;
 use self::finding::Finding;
 use self::report::Shown;
 use crate::connect::credentials::Finder;
-use crate::console::output;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
@@ -47,8 +44,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = urls::parse(url)?;
     let asked = Asked::new(options, &url)?;
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let mut before: Option<Vec<Finding>> = None;
     loop {
         let shown = match &before {

@@ -12,11 +12,9 @@ use std::sync::{Mutex, PoisonError};
 
 use ftp_client::{Client, Done, NotLent, Phase, Place, Targets, Worker, work};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
-use log::LevelFilter;
 
 use super::mirror;
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Sessions};
-use crate::console::output;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
@@ -29,15 +27,14 @@ use crate::transfer::download::{self, download, in_segments};
 use crate::transfer::options::{Attempt, Context, RemoteFile, TransferOptions};
 use crate::transfer::target::Target;
 use ftp_server::daemon::json::Object;
-use requests::{GetArguments, Requests, Wanted};
+use requests::{Requests, Wanted};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let given = GetArguments::from_options(options);
-    if given.recursive {
-        return tree(options, &given, stdio);
+    if options.has("recursive") {
+        return tree(options, stdio);
     }
     let settings = TransferOptions::from_options(options)?;
-    let requests = Requests::from_options(options, &given, &settings, &mut *stdio.input)?;
+    let requests = Requests::from_options(options, &settings, &mut *stdio.input)?;
     let is_output = requests.is_output();
     let when = match When::from_options(options)? {
         // Progress would appear in the middle of the data.
@@ -45,8 +42,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         when => when,
     };
     check_local(&settings, requests.files())?;
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     if is_output {
         stdio.events.leave_output(&stdio.messages);
@@ -104,8 +100,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// `get -r`: downloads a tree.
-fn tree(options: &Options, given: &GetArguments<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
-    let (url, local) = match (options.operands.as_slice(), given.directory) {
+fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let directory = options.value("directory");
+    let (url, local) = match (options.operands.as_slice(), directory) {
         ([url], local) => (url, local),
         ([url, local], None) if !urls::is_url(local.as_bytes()) => (url, Some(local.as_os_str())),
         _ => return Err(Failure::usage("get -r takes one URL: ftp-cli get -r URL [DIR]")),
@@ -116,9 +113,7 @@ fn tree(options: &Options, given: &GetArguments<'_>, stdio: &mut Stdio) -> Resul
             return Err(Failure::usage("get -r cannot write to standard output; name a directory"));
         }
         // With --directory, the tree keeps its own name, as files do.
-        Some(local) if given.directory.is_some() => {
-            Path::new(local).join(requests::name_of_tree(&url)?)
-        }
+        Some(local) if directory.is_some() => Path::new(local).join(requests::name_of_tree(&url)?),
         Some(local) => Path::new(local).to_owned(),
         None => Path::new(requests::name_of_tree(&url)?).to_owned(),
     };
@@ -161,7 +156,7 @@ fn expand(
     settings: &TransferOptions,
     sessions: &mut Sessions<'_>,
     refused: &mut RefusedLogins,
-    witness: &RetryObserver<'_>,
+    witness: &RetryObserver,
 ) -> Result<Expanded, Failure> {
     let mut items = Vec::new();
     let mut failed = Vec::new();
@@ -268,7 +263,7 @@ impl<'a> Getter<'a, '_, '_> {
         let item = self.item(number);
         let Self { sessions, context, ahead: sizes, items, .. } = self;
         let memory = RefCell::default();
-        context.settings.retrying.run(&context.witness(), &item.url, fields, |from_start| {
+        context.settings.retrying.run(&context.witness, &item.url, fields, |from_start| {
             if !lock(sizes).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
                 // connection, not a transfer.

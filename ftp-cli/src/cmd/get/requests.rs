@@ -22,29 +22,6 @@ use crate::remote::pattern::{self, Named};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::target::{Target, name_of};
 
-/// The operands of `get`, and its options besides those of every transfer.
-pub(super) struct GetArguments<'o> {
-    operands: &'o [OsString],
-    pub(super) recursive: bool,
-    output: Option<&'o OsStr>,
-    pub(super) directory: Option<&'o OsStr>,
-    input_file: Option<&'o OsStr>,
-    globs: bool,
-}
-
-impl<'o> GetArguments<'o> {
-    pub(super) fn from_options(options: &'o Options) -> Self {
-        Self {
-            operands: &options.operands,
-            recursive: options.has("recursive"),
-            output: options.value("output"),
-            directory: options.value("directory"),
-            input_file: options.value("input-file"),
-            globs: options.has("glob"),
-        }
-    }
-}
-
 /// URLs of the command line and of `--input-file`, and the destination of their files.
 pub(super) struct Requests<'o> {
     wanted: Vec<Wanted>,
@@ -79,18 +56,18 @@ impl<'o> Requests<'o> {
     /// Returns `Usage` for operands that contradict each other or are not URLs of files. Returns
     /// `Local` for a list of URLs that cannot be read or a target that cannot be written.
     pub(super) fn from_options(
-        options: &Options,
-        given: &GetArguments<'o>,
+        options: &'o Options,
         settings: &TransferOptions,
         input: &mut dyn Read,
     ) -> Result<Self, Failure> {
-        let (operands, destination) = operands(given)?;
+        let (operands, destination) = operands(options)?;
         let mut urls = operands.iter().map(|operand| urls::parse(operand)).collect::<Vec<_>>();
-        if let Some(file) = given.input_file {
+        if let Some(file) = options.value("input-file") {
             urls.extend(listed(file, input)?);
         }
         let creates = settings.create_directories;
-        let mut this = Self { wanted: Vec::new(), destination, creates, globs: given.globs };
+        let globs = options.has("glob");
+        let mut this = Self { wanted: Vec::new(), destination, creates, globs };
         for url in urls {
             let url = url?;
             config_file::check(options, &url)?;
@@ -99,7 +76,7 @@ impl<'o> Requests<'o> {
             this.wanted.push(wanted);
         }
         let is_one = matches!(this.wanted.as_slice(), [Wanted::File(_)]);
-        let takes_several = given.directory.is_some() || given.input_file.is_some();
+        let takes_several = options.has("directory") || options.has("input-file");
         if is_one && settings.jobs > Some(1) && !takes_several {
             return Err(Failure::usage("--jobs needs several files: ftp-cli get -P DIR URL..."));
         }
@@ -213,14 +190,14 @@ impl<'o> Requests<'o> {
 }
 
 /// Returns the operands that are URLs, and the destination.
-fn operands<'o>(given: &GetArguments<'o>) -> Result<(&'o [OsString], Destination<'o>), Failure> {
-    let GetArguments { operands, output, directory, .. } = *given;
-    let has_list = given.input_file.is_some();
-    match (output, directory) {
+fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>), Failure> {
+    let operands = options.operands.as_slice();
+    let has_list = options.has("input-file");
+    match (options.value("output"), options.value("directory")) {
         (None, Some(directory)) if directory == "-" => Err(Failure::usage(
             "-P needs a directory, not -; use --active for active mode, or -o - for standard output",
         )),
-        _ if operands.is_empty() && !has_list => match directory.is_some() {
+        (_, directory) if operands.is_empty() && !has_list => match directory.is_some() {
             true => Err(Failure::usage("get -P needs URLs: ftp-cli get -P DIR URL...")),
             false => Err(Failure::usage("get needs a URL: ftp-cli get URL [LOCAL]")),
         },

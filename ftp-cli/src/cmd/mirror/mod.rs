@@ -15,13 +15,11 @@ use std::time::Instant;
 
 use ftp_client::tree::{Action, Excess, PlannedStep, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
-use log::LevelFilter;
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
 use self::options::MirrorOptions;
 use crate::connect::credentials::Finder;
 use crate::connect::sessions::{RetryObserver, Sessions};
-use crate::console::output as trace;
 use crate::console::progress::{Board, When, is_talkative};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
@@ -58,9 +56,7 @@ pub(super) fn down(
     url: &FtpUrl,
     here: &Path,
 ) -> Result<(), Failure> {
-    let done = Mirror::new(options, stdio, &[url], None)
-        .and_then(|mirror| mirror.between(&End::Remote(url), &End::Local(here), None, stdio));
-    report_failure(done, [url.to_string().as_bytes(), here.as_os_str().as_bytes()], stdio)
+    between(options, stdio, [&End::Remote(url), &End::Local(here)], None)
 }
 
 /// Uploads a tree, for `put -r` too.
@@ -70,34 +66,34 @@ pub(super) fn up(
     here: &Path,
     url: &FtpUrl,
 ) -> Result<(), Failure> {
-    let done = Mirror::new(options, stdio, &[url], Some(here))
-        .and_then(|mirror| mirror.between(&End::Local(here), &End::Remote(url), None, stdio));
-    report_failure(done, [here.as_os_str().as_bytes(), url.to_string().as_bytes()], stdio)
+    between(options, stdio, [&End::Local(here), &End::Remote(url)], None)
 }
 
 /// Runs `fxp -r`: copies a tree from server to server.
 pub(super) fn across(
     options: &Options,
     stdio: &mut Stdio,
-    [source, target]: [&FtpUrl; 2],
+    urls: [&FtpUrl; 2],
     choice: fxp::Options,
 ) -> Result<(), Failure> {
-    let done = Mirror::new(options, stdio, &[source, target], None).and_then(|mirror| {
-        mirror.between(&End::Remote(source), &End::Remote(target), Some(choice), stdio)
-    });
-    let [source, target] = [source, target].map(ToString::to_string);
-    report_failure(done, [source.as_bytes(), target.as_bytes()], stdio)
+    let [source, target] = urls.map(End::Remote);
+    between(options, stdio, [&source, &target], Some(choice))
 }
 
-/// Emits the event of a fatal failure, with both trees.
-fn report_failure(
-    done: Result<(), Failure>,
-    [source, target]: [&[u8]; 2],
-    stdio: &Stdio,
+/// Mirrors the first end to the second; `choice` has the options of a copy between two servers. Emits
+/// the event of a fatal failure, with both trees.
+fn between(
+    options: &Options,
+    stdio: &mut Stdio,
+    ends: [&End<'_>; 2],
+    choice: Option<fxp::Options>,
 ) -> Result<(), Failure> {
+    let done =
+        Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, choice, stdio));
     done.map_err(|mut failure| {
         if !failure.reported {
-            let fields = |error: Object| error.name("source", source).name("target", target);
+            let [source, target] = ends.map(|end| end.named(b""));
+            let fields = |error: Object| error.name("source", &source).name("target", &target);
             stdio.events.failed(&failure, fields);
             failure.reported = true;
         }
@@ -140,32 +136,30 @@ struct Mirror<'a> {
 }
 
 impl<'a> Mirror<'a> {
-    fn new(
-        options: &'a Options,
-        stdio: &mut Stdio,
-        urls: &[&FtpUrl],
-        source: Option<&Path>,
-    ) -> Result<Self, Failure> {
-        for url in urls {
+    fn new(options: &'a Options, stdio: &mut Stdio, ends: [&End<'_>; 2]) -> Result<Self, Failure> {
+        for url in ends.iter().filter_map(|end| end.url()) {
             if url.representation() == Some(RepresentationType::Ascii) {
                 let message =
                     format!("{url}: directories do not support ;type=a; remove it from the URL");
                 return Err(Failure::usage(message));
             }
         }
+        let source = match ends {
+            [End::Local(here), _] => Some(*here),
+            _ => None,
+        };
         let wanted = MirrorOptions::from_options(options, source, &mut *stdio.input)?;
         if options.synonym() == Some("sync") && !wanted.deletes && !options.is_quiet() {
             stdio
                 .messages
                 .say("sync deletes nothing; use --delete to delete objects that SRC lacks");
         }
-        trace::start(options, &stdio.messages, LevelFilter::Warn)?;
         Ok(Self {
             options,
             wanted,
             is_talkative: is_talkative(options, stdio),
             when: When::from_options(options)?,
-            cleanup: Cleanup::watch(stdio)?,
+            cleanup: Cleanup::start(options, stdio)?,
             events: stdio.events.clone(),
         })
     }
@@ -173,8 +167,7 @@ impl<'a> Mirror<'a> {
     /// Mirrors `source` to `target`; `choice` has the options of a copy between two servers.
     fn between(
         self,
-        source: &End<'_>,
-        target: &End<'_>,
+        [source, target]: [&End<'_>; 2],
         choice: Option<fxp::Options>,
         stdio: &mut Stdio,
     ) -> Result<(), Failure> {
@@ -231,7 +224,7 @@ impl<'a> Mirror<'a> {
         stdio: &mut Stdio,
     ) -> Result<(), Failure> {
         let url = source.url().or(target.url()).expect("one side is remote");
-        let observer = self.observer(stdio);
+        let observer = RetryObserver::new(self.options, stdio, &self.cleanup);
         let retrying = self.wanted.transfer.retrying;
         let planning = PlanDisplay::new(url, retrying, &observer);
         let sync = TreeSync::plan(from, to, options, &planning);
@@ -250,7 +243,6 @@ impl<'a> Mirror<'a> {
         let is_step = |step: &PlannedStep| step.action != Action::Make || !step.path.is_empty();
         let all = sync.same() + sync.steps().filter(is_step).count() + sync.failures().count();
         let unselected = sync.unselected();
-        let observer = self.observer(stdio);
         // The count is at least 2, because the display shows no total for a single file.
         let board = Board::new(self.when, stdio, sync.copies().max(2), Some(sync.bytes()));
         let of_source = |path: &[u8]| source.named(path);
@@ -268,10 +260,6 @@ impl<'a> Mirror<'a> {
         drop(board);
         self.sum_up(&summary, unselected, started.elapsed(), stdio);
         result
-    }
-
-    fn observer<'w>(&'w self, stdio: &'w Stdio) -> RetryObserver<'w> {
-        RetryObserver::new(self.options, stdio, &self.cleanup)
     }
 
     /// Checks the limits of the plan. With `--dry-run`, prints the plan first and returns true: the

@@ -15,7 +15,7 @@ use ftp_server::{EventLog, LogFormat};
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
-use self::options::{Refusal, ServeArguments};
+use self::options::Refusal;
 use self::privileges::{give_up_root, is_root};
 use self::sockets::Sockets;
 use self::urls::Listening;
@@ -31,13 +31,12 @@ use crate::report::events::Events;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let sockets = Sockets::passed()?;
-    let given = ServeArguments::from_options(options);
-    let config = options::config(&given, std::env::var_os(VARIABLE), &sockets);
+    let config = options::config(options, std::env::var_os(VARIABLE), &sockets);
     let config = config.map_err(|Refusal { lines, failure }| {
         lines.iter().for_each(|line| stdio.messages.line(line));
         failure
     })?;
-    if given.check {
+    if options.has("check") {
         output::start(options, &stdio.messages, LevelFilter::Info)?;
         return print_check(&config, options, stdio);
     }
