@@ -1,12 +1,9 @@
 //! One examination: the settings that it needs, and its result. `--watch` repeats the examination.
 
-use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::time::Duration;
 
-use ftp_client::{AddressRule, Family, Mode, Phase, Timeouts, Tls};
+use ftp_client::{AddressRule, Phase, Timeouts, Tls};
 use ftp_proto::{FtpUrl, Scheme};
 
 use super::advice::{self, Advice, Reader};
@@ -14,8 +11,8 @@ use super::dial::{self, Dial};
 use super::finding::Finding;
 use super::places::Places;
 use super::probes::{Seen, examine};
+use super::proxy;
 use super::report::{Report, Shown};
-use super::{proxy, watch};
 use crate::connect::credentials::Credentials;
 use crate::connect::dialler::{self, Dialler};
 use crate::connect::proxies::Route;
@@ -23,11 +20,11 @@ use crate::connect::tls_options::TlsOptions;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::options::{Options, values};
+use crate::options::Options;
 
 /// The server to examine, and the settings for each examination.
 pub(super) struct Asked<'a> {
-    options: &'a Options,
+    pub(super) options: &'a Options,
     pub(super) url: &'a FtpUrl,
     /// URL of the same server with TLS, if `url` does not ask for TLS.
     pub(super) secure_url: Option<FtpUrl>,
@@ -41,18 +38,11 @@ pub(super) struct Asked<'a> {
     /// TLS settings to probe with, if the URL does not ask for TLS.
     pub(super) offered: Option<Tls>,
     pub(super) timeouts: Timeouts,
-    /// Mode of data connections that the options ask for.
-    pub(super) wanted: Mode,
-    pub(super) family: Family,
     pub(super) rule: AddressRule,
     pub(super) bind: Option<IpAddr>,
     pub(super) route: Route,
     /// The directory for test uploads.
     pub(super) upload: Option<&'a [u8]>,
-    /// The pause between examinations, if they are repeated.
-    pub(super) interval: Option<Duration>,
-    /// The file for the report.
-    pub(super) report: Option<&'a Path>,
 }
 
 /// The result of one examination.
@@ -79,25 +69,19 @@ impl<'a> Asked<'a> {
         let offered = secure_url.as_ref().and_then(|url| protection.of(url).ok().flatten());
         // A URL that asks for TLS overrides `tls` in a configuration file.
         let is_open = url.scheme() == Scheme::Ftp;
-        let interval = options.parsed("watch", values::waiting_time)?;
-        let word = options.value("tls").and_then(OsStr::to_str).filter(|_| is_open);
         Ok(Self {
             options,
             url,
             tls: protection.of(url)?,
-            is_tried: word == Some("try"),
-            is_implicit: url.scheme() == Scheme::Ftps || word == Some("implicit"),
+            is_tried: is_open && options.value("tls").is_some_and(|tls| tls == "try"),
+            is_implicit: protection.is_implicit(url),
             offered,
             secure_url,
             timeouts: dialler::timeouts(options)?,
-            wanted: dialler::mode(options),
-            family: dialler::family(options),
             rule: dialler::address_rule(options)?.unwrap_or_default(),
             bind: dialler::bind(options)?,
             route: dialler.way_to(url)?,
-            upload: options.value("upload-dir").map(OsStr::as_bytes),
-            interval: options.has("watch").then(|| interval.unwrap_or(watch::PAUSE)),
-            report: options.value("report").map(Path::new),
+            upload: options.value("upload-dir").map(OsStrExt::as_bytes),
             dialler,
         })
     }
@@ -134,13 +118,8 @@ impl<'a> Asked<'a> {
             Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
             examined => examined.map_err(|failure| failure.context(url)).map(|()| None)?,
         };
-        let mut advice = Advice::of(&dial);
-        let mut command = |reader| {
-            advice.way.map(|way| {
-                advice.kept = advice::kept(options, way, reader);
-                advice.command()
-            })
-        };
+        let advice = Advice::of(&dial);
+        let command = |reader| Some(advice.command(&advice::kept(options, advice.way?, reader)));
         let (command, command_to_share) = (command(Reader::User), command(Reader::Other));
         let outcome = report.outcome().and_then(|()| {
             unfinished.map_or(Ok(()), |mut failure| {

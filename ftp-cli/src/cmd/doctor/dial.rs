@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ftp_client::{Client, ClientBuilder, Error, Extended, Mode, Phase, RawCommand, Timeouts, Tls};
-use ftp_proto::{Escaped, FtpUrl, Reply};
+use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply};
 
 use super::addresses::judge::slowest;
 use super::asked::Asked;
@@ -198,20 +198,28 @@ impl<'a> Dial<'a> {
         Ok(client)
     }
 
-    /// Returns the address to connect to after a 227 or 229 reply.
+    /// Returns the host that a reply to PASV names, and the address to connect to after a reply to
+    /// PASV or EPSV.
     pub(super) fn data_address(
         &self,
-        host: Option<IpAddr>,
-        port: u16,
+        way: DataMethod,
+        reply: &Reply,
         peer: SocketAddr,
-    ) -> SocketAddr {
+    ) -> Option<(Option<IpAddr>, SocketAddr)> {
+        let (host, port) = match way {
+            DataMethod::Epsv => (None, ExtendedAddress::find_port(reply.text()).ok()?),
+            _ => {
+                let found = HostPort::find(reply.text()).ok()?;
+                (Some(IpAddr::from(found.host)), found.port)
+            }
+        };
         let chosen = host.map(|host| self.asked.rule.choose(host, peer.ip()).host);
         let mut at = peer;
         at.set_port(port);
         if let Some(host) = chosen.filter(|host| *host != peer.ip().to_canonical()) {
             at.set_ip(host);
         }
-        at
+        Some((host, at))
     }
 
     /// Returns what was seen of the login, if a connection for it was made.

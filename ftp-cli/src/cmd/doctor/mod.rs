@@ -26,6 +26,7 @@ mod tls;
 mod upload;
 mod watch;
 
+use std::path::Path;
 use std::time::Duration;
 
 use self::asked::Asked;
@@ -35,7 +36,7 @@ use crate::connect::credentials::Finder;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::options::{Options, urls};
+use crate::options::{Options, urls, values};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {
@@ -43,6 +44,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let url = urls::parse(url)?;
     let asked = Asked::new(options, &url)?;
+    let interval = options.parsed("watch", values::waiting_time)?;
+    let interval = options.has("watch").then(|| interval.unwrap_or(watch::PAUSE));
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
     let cleanup = Cleanup::start(options, stdio)?;
     let mut before: Option<Vec<Finding>> = None;
@@ -62,10 +65,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         {
             report::best(command, stdio)?;
         }
-        if let Some(path) = asked.report {
-            report_file::write(path, options, &url, &credentials, &done)?;
+        if let Some(path) = options.value("report") {
+            report_file::write(Path::new(path), options, &url, &credentials, &done)?;
         }
-        match asked.interval {
+        match interval {
             Some(interval) if watch::may_pass(&done.outcome) => {
                 watch::pause(interval, asked.dialler.left(), &cleanup)?;
                 if asked.dialler.left() == Some(Duration::ZERO) {

@@ -6,6 +6,7 @@ use super::diagnosis::Diagnosis;
 use super::finding::{Finding, Grade};
 use crate::console::output::{self, Printable};
 use crate::console::stdio::Stdio;
+use crate::display;
 use crate::exit::Failure;
 use ftp_server::daemon::json::Object;
 
@@ -52,12 +53,11 @@ impl<'a> Report<'a> {
     /// Returns the failure of standard output.
     pub(super) fn add(&mut self, mut finding: Finding) -> Result<(), Failure> {
         finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
-        let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
         if self.shown == Shown::Nothing {
             // The caller handles the finding.
         } else if self.stdio.events.is_on() {
             self.stdio.events.emit(|| event(&finding));
-        } else if self.shown == Shown::All || is_problem {
+        } else if self.shown == Shown::All || finding.is_problem() {
             let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
             output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
         }
@@ -148,21 +148,10 @@ pub(super) fn text(finding: &Finding, explain: bool) -> String {
 /// Wraps words into lines. The first line begins with `head`; the others are indented to the same
 /// column.
 fn wrapped(text: &mut String, head: &str, words: &str) {
-    let mut line = format!("{head:<COLUMN$}");
-    let mut is_first = true;
-    for word in words.split(' ') {
-        if !is_first && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            let _ = writeln!(text, "{}", line.trim_end());
-            line = format!("{:COLUMN$}", "");
-            is_first = true;
-        }
-        if !is_first {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_first = false;
+    let lines = format!("{head:<COLUMN$}{}", display::wrapped(words, COLUMN, WIDTH));
+    for line in lines.lines() {
+        let _ = writeln!(text, "{}", line.trim_end());
     }
-    let _ = writeln!(text, "{}", line.trim_end());
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use ftp_proto::{Escaped, FtpUrl};
 
 use super::asked::Done;
-use super::finding::{Finding, Grade};
+use super::finding::Finding;
 use super::report;
 use crate::connect::credentials::Credentials;
 use crate::connect::secret::Secret;
@@ -60,13 +60,11 @@ fn text(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets) -> Stri
     let mask =
         |finding: &Finding| Finding { seen: secrets.masked(&finding.seen), ..finding.clone() };
     let findings: Vec<Finding> = done.findings.iter().map(mask).collect();
-    let is_problem = |finding: &&Finding| matches!(finding.grade, Grade::Warn | Grade::Fail);
-    let problems: Vec<&Finding> = findings.iter().filter(is_problem).collect();
     text.push_str("\nProblems\n\n");
-    if problems.is_empty() {
+    if !findings.iter().any(Finding::is_problem) {
         text.push_str("none\n");
     }
-    for finding in problems {
+    for finding in findings.iter().filter(|finding| finding.is_problem()) {
         text.push_str(&report::text(finding, true));
     }
     text.push_str("\nAll findings\n\n");

@@ -5,14 +5,13 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ftp_client::Family;
 use ftp_proto::{Escaped, Reply, Severity};
 
 use super::super::diagnosis::Diagnosis;
 use super::super::dial::Dial;
 use super::super::finding::{Check, Finding, Grade};
-use super::banner::ServerProtocol;
-use super::{Answer, Lookup};
+use super::{Answer, Lookup, ServerProtocol};
+use crate::connect::dialler;
 use crate::exit::Failure;
 
 /// Largest number of addresses to examine.
@@ -50,12 +49,7 @@ pub(crate) fn look(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
 pub(crate) fn resolved(dial: &Dial<'_>) -> Option<(Finding, Option<Vec<SocketAddr>>)> {
     let is_wanted = |address: &SocketAddr| {
         let of_bind = dial.asked.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
-        of_bind
-            && match dial.asked.family {
-                Family::V4 => address.is_ipv4(),
-                Family::V6 => address.is_ipv6(),
-                _ => true,
-            }
+        of_bind && dialler::is_of_family(address.ip(), dialler::family(dial.asked.options))
     };
     let found = dial.seen.lookup.get()?;
     Some(wanted(dial.asked.url.host(), found, is_wanted, MOST_ADDRESSES))
@@ -93,10 +87,7 @@ fn wanted(
     wanted.truncate(most);
     let finding = match all.len() {
         1 => Check::Resolve.ok(format_args!("{host} has the address {shown}")),
-        count => {
-            let seen = format!("{host} has {count} addresses: {shown}");
-            Check::Resolve.ok(seen)
-        }
+        count => Check::Resolve.ok(format_args!("{host} has {count} addresses: {shown}")),
     };
     (finding, Some(wanted))
 }
@@ -116,20 +107,20 @@ fn is_of_resolver(error: &io::Error) -> bool {
 
 /// Returns `-4` or `-6` if the server has addresses of both families, but only this family works.
 pub(crate) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static str> {
-    let good = |is_ipv4: bool| {
-        let mut of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
-        let is_good = |(_, answer): &(SocketAddr, Answer)| {
+    // Whether an address of the family works; `None` if there is no such address.
+    let is_good = |is_ipv4: bool| {
+        let of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
+        let are_good = of.map(|(_, answer)| {
             matches!(
                 answer,
                 Answer::Talks { talker: ServerProtocol::Ftp(_) | ServerProtocol::Tls, .. }
             )
-        };
-        let there = of.clone().next().is_some();
-        (there, of.any(is_good))
+        });
+        are_good.max()
     };
-    match (good(true), good(false)) {
-        ((_, true), (true, false)) => Some("-4"),
-        ((true, false), (_, true)) => Some("-6"),
+    match (is_good(true), is_good(false)) {
+        (Some(true), Some(false)) => Some("-4"),
+        (Some(false), Some(true)) => Some("-6"),
         _ => None,
     }
 }
@@ -236,20 +227,19 @@ fn protocol(
 }
 
 fn greeting(address: SocketAddr, reply: &Reply, after: Duration) -> Finding {
-    let seconds = after.as_secs_f64();
-    let is_welcome =
-        matches!(reply.code().severity(), Severity::Completion | Severity::Preliminary);
-    let judge = |seen: Arguments<'_>| match is_welcome {
-        true if after >= LATE => Check::Greeting.warn(Diagnosis::GreetingLate, seen),
-        true => Check::Greeting.ok(seen),
-        false => Check::Greeting.fail(Diagnosis::GreetingRefused, seen),
-    };
-    judge(format_args!("{address} greets after {seconds:.1} s: {reply}"))
+    let seen = format!("{address} greets after {:.1} s: {reply}", after.as_secs_f64());
+    match reply.code().severity() {
+        Severity::Completion | Severity::Preliminary if after >= LATE => {
+            Check::Greeting.warn(Diagnosis::GreetingLate, seen)
+        }
+        Severity::Completion | Severity::Preliminary => Check::Greeting.ok(seen),
+        _ => Check::Greeting.fail(Diagnosis::GreetingRefused, seen),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::banner::recognise;
+    use super::super::recognise;
     use super::*;
 
     fn talks(first: &[u8], seconds: u64, asked: bool) -> Answer {

@@ -1,9 +1,9 @@
 //! Takes a first look at each address of the server, before any FTP command: does it accept
 //! connections, and which protocol does it speak?
 
-pub(crate) mod banner;
 pub(crate) mod judge;
 
+use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc;
@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ftp_client::Timeouts;
+use ftp_proto::{Reply, ReplyDecoder};
 use socket2::{Domain, Socket, Type};
 
-use self::banner::{ServerProtocol, recognise};
 use super::dial::Dial;
 use super::probes::side_by_side;
 use crate::exit::Failure;
@@ -25,6 +25,22 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Question to a server that does not greet. A late FTP server answers it after its greeting; a web
 /// server rejects it as a bad request.
 const QUESTION: &[u8] = b"FEAT\r\n\r\n";
+
+/// A TLS record with a ClientHello that every TLS server answers, even if only with an alert
+/// (RFC 5246 §7.4.1.2). Any answer is enough.
+const CLIENT_HELLO: &[u8] = &[
+    0x16, 3, 1, 0, 85, // record
+    1, 0, 0, 81, 3, 3, // ClientHello
+    0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
+    0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
+    0, // no session
+    0, 12, 0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30, 0x00, 0x9c, 0x00, 0x2f, // suites
+    1, 0, // no compression
+    0, 28, // extensions
+    0x00, 0x0a, 0x00, 0x06, 0x00, 0x04, 0x00, 0x1d, 0x00, 0x17, // groups
+    0x00, 0x0b, 0x00, 0x02, 0x01, 0x00, // point formats
+    0x00, 0x0d, 0x00, 0x08, 0x00, 0x06, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, // signatures
+];
 
 /// Time that a server gets to answer QUIT.
 const PARTING: Duration = Duration::from_secs(1);
@@ -101,15 +117,8 @@ fn look_up(host: &str, port: u16, limit: Duration) -> Lookup {
     // The system's resolver has no timeout. The thread ends when the lookup does.
     let thread = thread::Builder::new().name("resolver".to_owned()).spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs();
-        let mut addresses = Vec::new();
-        let found = found.map(|found| {
-            found.for_each(|address| {
-                if !addresses.contains(&address) {
-                    addresses.push(address);
-                }
-            });
-            addresses
-        });
+        let mut known = HashSet::new();
+        let found = found.map(|found| found.filter(|address| known.insert(*address)).collect());
         let _ = sender.send(found);
     });
     match thread {
@@ -137,56 +146,48 @@ fn first_look(
     };
     let start = Instant::now();
     let end = start + timeouts.greeting;
+    let answer = |heard, asked| match heard {
+        FirstBytes::Words(first) => {
+            Answer::Talks { talker: recognise(&first), first, after: start.elapsed(), asked }
+        }
+        FirstBytes::End => Answer::Closed,
+        FirstBytes::Nothing => Answer::Silent(start.elapsed()),
+    };
     if implicit {
-        return match ask(&stream, &client_hello(), end) {
-            FirstBytes::Words(first) => talks(first, start, true),
-            FirstBytes::End => Answer::Closed,
-            FirstBytes::Nothing => Answer::Silent(start.elapsed()),
-        };
+        return answer(ask(&stream, CLIENT_HELLO, end), true);
     }
     let quiet = start + QUIET.min(timeouts.greeting / 4);
     match listen(&stream, Vec::new(), quiet) {
         // The greeting is incomplete, so wait for the rest of it.
         FirstBytes::Words(first) if recognise(&first) == ServerProtocol::Unfinished => {
-            return match listen(&stream, first, end) {
-                FirstBytes::Words(first) => talks(first, start, false),
-                FirstBytes::End | FirstBytes::Nothing => Answer::Closed,
-            };
+            return answer(listen(&stream, first, end), false);
         }
-        FirstBytes::Words(first) => {
-            let answer = talks(first, start, false);
+        FirstBytes::Nothing => {}
+        // A TLS server would have waited instead of closing.
+        heard => {
+            let answer = answer(heard, false);
             if let Answer::Talks { talker: ServerProtocol::Ftp(_), .. } = &answer {
                 quit(&stream);
             }
             return answer;
         }
-        // A TLS server would have waited instead of closing.
-        FirstBytes::End => return Answer::Closed,
-        FirstBytes::Nothing => {}
     }
     // The ClientHello needs its own connection, because a TLS record would confuse a slow FTP
     // server.
-    let hello = connect(address, bind, timeouts.connect).map(|other| {
-        ask(&other, &client_hello(), Instant::now() + QUIET.min(timeouts.greeting / 4))
-    });
+    let hello = connect(address, bind, timeouts.connect)
+        .map(|other| ask(&other, CLIENT_HELLO, Instant::now() + QUIET.min(timeouts.greeting / 4)));
     if let Ok(FirstBytes::Words(first)) = hello
         && recognise(&first) == ServerProtocol::Tls
     {
-        return talks(first, start, true);
+        return answer(FirstBytes::Words(first), true);
     }
-    match ask(&stream, QUESTION, end) {
-        FirstBytes::Words(first) => {
-            // An FTP server greets before it answers a command, so its greeting is not an answer.
-            let asked = !matches!(recognise(&first), ServerProtocol::Ftp(_));
-            talks(first, start, asked)
+    match answer(ask(&stream, QUESTION, end), true) {
+        // An FTP server greets before it answers a command, so its greeting is not an answer.
+        Answer::Talks { talker: talker @ ServerProtocol::Ftp(_), first, after, .. } => {
+            Answer::Talks { talker, first, after, asked: false }
         }
-        FirstBytes::End => Answer::Closed,
-        FirstBytes::Nothing => Answer::Silent(start.elapsed()),
+        answer => answer,
     }
-}
-
-fn talks(first: Vec<u8>, start: Instant, asked: bool) -> Answer {
-    Answer::Talks { talker: recognise(&first), first, after: start.elapsed(), asked }
 }
 
 pub(super) fn connect(
@@ -265,27 +266,100 @@ fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> FirstBy
     }
 }
 
-/// Returns a TLS record with a ClientHello that every TLS server answers, even if only with an
-/// alert (RFC 5246 §7.4.1.2). Any answer is enough.
-fn client_hello() -> Vec<u8> {
-    let extensions: &[u8] = &[
-        0x00, 0x0a, 0x00, 0x06, 0x00, 0x04, 0x00, 0x1d, 0x00, 0x17, // groups
-        0x00, 0x0b, 0x00, 0x02, 0x01, 0x00, // point formats
-        0x00, 0x0d, 0x00, 0x08, 0x00, 0x06, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, // signatures
-    ];
-    let suites: &[u8] = &[0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30, 0x00, 0x9c, 0x00, 0x2f];
-    let mut body = vec![3, 3];
-    body.extend_from_slice(&[0x5a; 32]);
-    body.push(0);
-    let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap_or_default().to_be_bytes();
-    for piece in [&length(suites), suites, &[1, 0], &length(extensions), extensions] {
-        body.extend_from_slice(piece);
+/// Protocol of a server, judged by its first bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum ServerProtocol {
+    /// FTP server, with its whole first reply.
+    Ftp(Reply),
+    /// Probably an FTP server: its first reply is incomplete.
+    Unfinished,
+    Ssh,
+    Http,
+    /// TLS record: an alert or a handshake.
+    Tls,
+    /// Mail server, with its protocol name.
+    Mail(&'static str),
+    Unknown,
+}
+
+fn recognise(bytes: &[u8]) -> ServerProtocol {
+    let starts = |prefix: &[u8]| bytes.starts_with(prefix);
+    if starts(b"SSH-") {
+        return ServerProtocol::Ssh;
     }
-    let mut handshake = vec![1, 0];
-    handshake.extend_from_slice(&length(&body));
-    handshake.extend_from_slice(&body);
-    let mut record = vec![0x16, 3, 1];
-    record.extend_from_slice(&length(&handshake));
-    record.extend_from_slice(&handshake);
-    record
+    if starts(b"HTTP/") || starts(b"<!DOCTYPE") || starts(b"<html") || starts(b"<HTML") {
+        return ServerProtocol::Http;
+    }
+    // Alert or handshake, of SSL 3 to TLS 1.3 (RFC 8446 §5.1).
+    if let [0x15 | 0x16, 3, 0..=4, ..] = bytes {
+        return ServerProtocol::Tls;
+    }
+    if starts(b"+OK") {
+        return ServerProtocol::Mail("POP3");
+    }
+    if starts(b"* OK") {
+        return ServerProtocol::Mail("IMAP");
+    }
+    let mut decoder = ReplyDecoder::new();
+    let mut rest = bytes;
+    loop {
+        match decoder.next() {
+            Ok(Some(reply)) if is_smtp(&reply) => return ServerProtocol::Mail("SMTP"),
+            Ok(Some(reply)) => return ServerProtocol::Ftp(reply),
+            Err(_) => return ServerProtocol::Unknown,
+            Ok(None) => {}
+        }
+        let taken = decoder.push(rest);
+        if taken == 0 {
+            break;
+        }
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    // The decoder decides only at a line end.
+    let is_digit_or_end = |at: usize| bytes.get(at).is_none_or(u8::is_ascii_digit);
+    if (0..3).all(is_digit_or_end) { ServerProtocol::Unfinished } else { ServerProtocol::Unknown }
+}
+
+/// Returns whether a greeting is that of a mail server. Mail servers name their protocol (RFC 5321
+/// §4.2).
+fn is_smtp(reply: &Reply) -> bool {
+    let first = reply.lines().next().unwrap_or_default().to_ascii_uppercase();
+    let mut words = first.split(u8::is_ascii_whitespace);
+    words.any(|word| word == b"SMTP" || word == b"ESMTP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_are_recognised_by_their_first_bytes() {
+        for (bytes, want) in [
+            (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], ServerProtocol::Ssh),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", ServerProtocol::Http),
+            (b"<html><head>", ServerProtocol::Http),
+            (b"\x15\x03\x01\x00\x02\x02\x46", ServerProtocol::Tls),
+            (b"\x16\x03\x03\x00\x7a\x02", ServerProtocol::Tls),
+            (b"+OK ready\r\n", ServerProtocol::Mail("POP3")),
+            (b"* OK IMAP4rev1\r\n", ServerProtocol::Mail("IMAP")),
+            (b"220 mail.example.org ESMTP Postfix\r\n", ServerProtocol::Mail("SMTP")),
+            (b"22", ServerProtocol::Unfinished),
+            (b"220 ready", ServerProtocol::Unfinished),
+            (b"220-Welcome\r\n to it\r\n", ServerProtocol::Unfinished),
+            (b"", ServerProtocol::Unfinished),
+            (b"\0\0\0\x4a5.7.44", ServerProtocol::Unknown),
+            (b"hello\r\n", ServerProtocol::Unknown),
+            (b"login: ", ServerProtocol::Unknown),
+        ] {
+            assert_eq!(recognise(bytes), want, "{bytes:?}");
+        }
+        for (bytes, code) in [
+            (&b"220 SMTPless FTP\r\n"[..], 220),
+            (b"220-a\r\n220 b\r\n", 220),
+            (b"421 full\r\n", 421),
+        ] {
+            let ServerProtocol::Ftp(reply) = recognise(bytes) else { panic!("{bytes:?}") };
+            assert_eq!(reply.code().value(), code);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Judges the outcomes of all methods of data connections together.
 
 use std::fmt::{Arguments, Display};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use ftp_client::Mode;
 use ftp_proto::{
@@ -12,18 +12,14 @@ use super::super::diagnosis::Diagnosis;
 use super::super::dial::DataMethod;
 use super::super::finding::{Check, Finding, Grade};
 use super::MethodOutcome;
-use super::ports::{self, Ports};
+use super::ports::{self, FirstConnectionSeen};
 
 /// All observations about the methods of a server.
 #[derive(Debug)]
 pub(super) struct MethodsSeen {
     pub(super) local: SocketAddr,
     pub(super) peer: SocketAddr,
-    /// Client address that the server reports, if it differs from the local one.
-    pub(super) seen_as: Option<IpAddr>,
-    pub(super) ports: Ports,
-    /// Reply to EPRT with a protocol number that does not exist.
-    pub(super) no_such_family: Option<Reply>,
+    pub(super) first: FirstConnectionSeen,
     /// Outcomes in the order of [`DataMethod::ALL`](DataMethod::ALL).
     pub(super) outcomes: [MethodOutcome; 4],
     /// Mode that the options ask for.
@@ -37,9 +33,7 @@ pub(super) fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Opti
     let (mut findings, best) = judge(&MethodsSeen {
         local: unknown,
         peer: unknown,
-        seen_as: None,
-        ports: Ports::default(),
-        no_such_family: None,
+        first: FirstConnectionSeen::default(),
         outcomes,
         wanted: Mode::Passive,
     });
@@ -55,12 +49,12 @@ pub(super) fn judge(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
     let mut findings = vec![passive(tried(Check::Epsv, Mode::Passive, "EPSV", epsv, pasv))];
     findings.extend(announced(seen));
     findings.push(passive(tried(Check::Pasv, Mode::Passive, "PASV", pasv, epsv)));
-    findings.extend(ports::judge(&seen.ports, seen.wanted));
+    findings.extend(ports::judge(&seen.first.ports, seen.wanted));
     findings.push(active(tried(Check::Eprt, Mode::Active, "EPRT", eprt, port)));
     findings.push(active(tried(Check::Port, Mode::Active, "PORT", port, eprt)));
-    findings.push(families(seen.no_such_family.as_ref()));
+    findings.push(families(seen.first.no_such_family.as_ref()));
     // If only some ports fail, one unreachable port does not mean that its command fails.
-    let is_partly = seen.ports.is_partly();
+    let is_partly = seen.first.ports.is_partly();
     let mut works = DataMethod::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
         let by_chance = is_partly && !way.is_active();
         is_good(outcome) || (by_chance && matches!(outcome, MethodOutcome::Unreachable { .. }))
@@ -97,8 +91,7 @@ impl Tried<'_> {
     fn wrong(self, diagnosis: Diagnosis, words: impl Display) -> Finding {
         let stops = self.seen.wanted == self.mode && !self.other_works();
         let grade = if stops { Grade::Fail } else { Grade::Warn };
-        let seen = words.to_string();
-        Finding { check: self.check, grade, diagnosis: Some(diagnosis), seen }
+        self.check.wrong(grade, diagnosis, words)
     }
 }
 
@@ -109,7 +102,7 @@ fn passive(tried: Tried<'_>) -> Finding {
     let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
     let blocked = match (other_works, is_epsv) {
         // Some ports cannot be reached, so a failure says nothing about the command.
-        _ if seen.ports.is_partly() => Diagnosis::PassivePartly,
+        _ if seen.first.ports.is_partly() => Diagnosis::PassivePartly,
         (true, true) => Diagnosis::EpsvBlocked,
         (true, false) => Diagnosis::PasvBlocked,
         (false, _) => Diagnosis::PassiveBlocked,
@@ -134,21 +127,11 @@ fn passive(tried: Tried<'_>) -> Finding {
         }
         MethodOutcome::Unanswered => wrong(blocked, format_args!("{name} gets no reply")),
         MethodOutcome::GaveUp(reply) => wrong(blocked, format_args!("{name}: {GAVE_UP}: {reply}")),
-        MethodOutcome::Insecure(why) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
-        MethodOutcome::Stalled => {
-            wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}"))
-        }
-        MethodOutcome::Unfinished(why) => {
-            wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
-        }
         MethodOutcome::Broken(why) if other_works => wrong(blocked, format_args!("{name}: {why}")),
         MethodOutcome::Broken(why) => {
             wrong(Diagnosis::ConnectionLost, format_args!("{name}: {why}"))
         }
-        MethodOutcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
-        MethodOutcome::Proxy(why) => {
-            wrong(Diagnosis::ProxyBlocksData, format_args!("{name}: the proxy says: {why}"))
-        }
+        MethodOutcome::Failed(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
         MethodOutcome::Refused(reply) => passive_refused(tried, reply),
         MethodOutcome::NotTried(why) => check.skip(format_args!("{name} cannot be tried: {why}")),
     }
@@ -157,9 +140,6 @@ fn passive(tried: Tried<'_>) -> Finding {
 /// Message if the server refuses a transfer with 425 or 426.
 const GAVE_UP: &str = "the server aborted the data connection";
 
-/// Message if no data arrives.
-const STALLED: &str = "the data connection opens, but the listing stalls";
-
 fn place(at: Option<SocketAddr>) -> String {
     at.map_or_else(|| "the port".to_owned(), |at| at.to_string())
 }
@@ -167,7 +147,7 @@ fn place(at: Option<SocketAddr>) -> String {
 /// Returns a finding if the PASV reply announces a host other than that of the control connection.
 fn announced(seen: &MethodsSeen) -> Option<Finding> {
     let peer = seen.peer.ip().to_canonical();
-    let other = seen.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
+    let other = seen.first.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
     let class = AddressClass::of(*other);
     let reason = AddressRule::Smart.choose(*other, peer).reason;
     let diagnosis = match reason {
@@ -222,17 +202,8 @@ fn active(tried: Tried<'_>) -> Finding {
         (MethodOutcome::Works, None) => {
             check.ok(format_args!("the server connected to {local} after {name}"))
         }
-        (MethodOutcome::NotAgain(diagnosis, why), _) => {
+        (MethodOutcome::Failed(diagnosis, why), _) => {
             wrong(*diagnosis, format_args!("{name}: {why}"))
-        }
-        (MethodOutcome::Insecure(why), _) => {
-            wrong(Diagnosis::DataTls, format_args!("{name}: {why}"))
-        }
-        (MethodOutcome::Stalled, _) => {
-            wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}"))
-        }
-        (MethodOutcome::Unfinished(why), _) => {
-            wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
         }
         // If the server ignores commands of passive mode too, the missing connection says nothing
         // about active mode.
@@ -272,7 +243,8 @@ fn active(tried: Tried<'_>) -> Finding {
 /// Returns whether EPSV and PASV both got no reply, or a listing in passive mode lacks a reply.
 fn leaves_unanswered(seen: &MethodsSeen) -> bool {
     let [epsv, pasv, ..] = &seen.outcomes;
-    let is_unfinished = |outcome| matches!(outcome, &MethodOutcome::Unfinished(_));
+    let is_unfinished =
+        |outcome| matches!(outcome, &MethodOutcome::Failed(Diagnosis::FinalReplyNever, _));
     is_unfinished(epsv)
         || is_unfinished(pasv)
         || matches!((epsv, pasv), (MethodOutcome::Unanswered, MethodOutcome::Unanswered))
@@ -284,18 +256,14 @@ fn outside(seen: &MethodsSeen) -> Option<String> {
     let peer = seen.peer.ip().to_canonical();
     let class = AddressClass::of(local);
     let is_inner = matches!(class, AddressClass::Private | AddressClass::Shared);
-    match seen.seen_as {
+    match seen.first.seen_as {
         Some(outer) => Some(format!("the server sees this computer as {outer}")),
-        None if is_inner && AddressClass::of(peer) == AddressClass::Public && is_ipv4(peer) => {
+        // IPv6 has private addresses too, but usually no NAT.
+        None if is_inner && AddressClass::of(peer) == AddressClass::Public && peer.is_ipv4() => {
             Some(format!("{local} is {class}, and {peer} is public"))
         }
         None => None,
     }
-}
-
-/// Returns whether an address is IPv4. IPv6 has private addresses too, but usually no NAT.
-const fn is_ipv4(address: IpAddr) -> bool {
-    address.is_ipv4()
 }
 
 /// Judges the reply to EPRT with a protocol number that does not exist (RFC 2428 §2).
@@ -324,7 +292,7 @@ fn is_permanent(reply: &Reply) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ports::Port;
+    use super::super::ports::{Port, Ports};
     use super::*;
 
     const WORKS: MethodOutcome = MethodOutcome::Works;
@@ -342,11 +310,15 @@ mod tests {
     }
 
     fn unfinished() -> MethodOutcome {
-        MethodOutcome::Unfinished("no 226")
+        MethodOutcome::Failed(Diagnosis::FinalReplyNever, "no 226".to_owned())
     }
 
     fn insecure() -> MethodOutcome {
-        MethodOutcome::Insecure("alert".to_owned())
+        MethodOutcome::Failed(Diagnosis::DataTls, "alert".to_owned())
+    }
+
+    fn stalled() -> MethodOutcome {
+        MethodOutcome::Failed(Diagnosis::BigPacketsLost, "no data".to_owned())
     }
 
     fn closed() -> MethodOutcome {
@@ -363,9 +335,10 @@ mod tests {
         MethodsSeen {
             local: format!("{local}:40000").parse().unwrap(),
             peer: format!("{peer}:21").parse().unwrap(),
-            seen_as: None,
-            ports: Ports { hosts: vec![peer.parse().unwrap()], ports: reached(8, 0) },
-            no_such_family: None,
+            first: FirstConnectionSeen {
+                ports: Ports { hosts: vec![peer.parse().unwrap()], ports: reached(8, 0) },
+                ..FirstConnectionSeen::default()
+            },
             outcomes,
             wanted: Mode::Passive,
         }
@@ -444,12 +417,7 @@ mod tests {
             ),
             (
                 outer,
-                [
-                    MethodOutcome::Stalled,
-                    MethodOutcome::Stalled,
-                    MethodOutcome::Stalled,
-                    MethodOutcome::Stalled,
-                ],
+                [stalled(), stalled(), stalled(), stalled()],
                 &["!big-packets-lost", "big-packets-lost"],
             ),
             (
@@ -501,7 +469,7 @@ mod tests {
             ),
         ] {
             let mut seen = seen("198.51.100.2", "203.0.113.9", outcomes);
-            seen.ports.ports = reached(4, 4);
+            seen.first.ports.ports = reached(4, 4);
             let mut found = names(&seen);
             found.sort();
             found.dedup();
@@ -524,7 +492,7 @@ mod tests {
             ("203.0.113.9", "203.0.113.9", None),
         ] {
             let mut seen = seen("198.51.100.2", peer, [WORKS, WORKS, WORKS, WORKS]);
-            seen.ports.hosts = vec![host.parse().unwrap()];
+            seen.first.ports.hosts = vec![host.parse().unwrap()];
             assert_eq!(
                 names(&seen),
                 want.map(str::to_owned).into_iter().collect::<Vec<_>>(),
@@ -556,7 +524,7 @@ mod tests {
     fn a_nat_between_private_networks_shows_in_the_address_the_server_sees() {
         let mut seen = seen("192.168.1.2", "10.0.0.5", [WORKS, WORKS, silent(), silent()]);
         assert_eq!(names(&seen), ["active-blocked"]);
-        seen.seen_as = Some("10.0.0.1".parse().unwrap());
+        seen.first.seen_as = Some("10.0.0.1".parse().unwrap());
         assert_eq!(names(&seen), ["active-behind-nat"]);
     }
 

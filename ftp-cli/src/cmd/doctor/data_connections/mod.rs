@@ -8,16 +8,16 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use ftp_client::{Client, Error, ListOptions, ListingForm, Phase, RawCommand, TlsError};
-use ftp_proto::{ExtendedAddress, HostPort, Reply};
+use ftp_client::{Client, Error, ListOptions, ListingForm, Phase, RawCommand, TlsError, Verb};
+use ftp_proto::Reply;
 
 use self::judge::MethodsSeen;
-use self::ports::FirstConnectionSeen;
 use super::addresses;
 use super::diagnosis::Diagnosis;
 use super::dial::{DataMethod, Dial, refused_again, say};
 use super::finding::Finding;
 use super::probes::side_by_side;
+use crate::connect::dialler;
 use crate::exit::Failure;
 
 /// Number of listing lines that prove that data flows.
@@ -34,22 +34,14 @@ pub(in crate::cmd::doctor) enum MethodOutcome {
     Unanswered,
     /// The connection was rejected if `closed`; otherwise it timed out or failed.
     Unreachable { closed: bool, at: Option<SocketAddr> },
-    /// The connection opened, but no data arrived.
-    Stalled,
-    /// The transfer did not start or did not end; the text names the missing reply.
-    Unfinished(&'static str),
-    /// The proxy did not open the connection, for this reason.
-    Proxy(String),
     /// The server gave up on the connection (425, 426).
     GaveUp(Reply),
-    /// The connection opened, but TLS on it failed.
-    Insecure(String),
     /// The method cannot be tried, for this reason.
     NotTried(String),
     /// The control connection broke, for this reason.
     Broken(String),
-    /// A login failed after earlier logins succeeded, or the server ended the session with 421.
-    NotAgain(Diagnosis, String),
+    /// A problem that the other methods do not explain.
+    Failed(Diagnosis, String),
 }
 
 /// Tries all methods in parallel.
@@ -83,9 +75,8 @@ fn judged(dial: &Dial<'_>) -> (Vec<Finding>, Option<DataMethod>) {
     let Some(((local, peer), first)) = addresses.zip(dial.seen.first.get().cloned()) else {
         return judge::through_proxy(outcomes);
     };
-    let FirstConnectionSeen { seen_as, no_such_family, ports } = first;
-    let wanted = dial.asked.wanted;
-    judge::judge(&MethodsSeen { local, peer, seen_as, ports, no_such_family, outcomes, wanted })
+    let wanted = dialler::mode(dial.asked.options);
+    judge::judge(&MethodsSeen { local, peer, first, outcomes, wanted })
 }
 
 /// Tries one method.
@@ -114,7 +105,7 @@ fn attempt(
         }
         Err(error) => {
             let (diagnosis, why) = refused_again(&error)?;
-            return Ok(MethodOutcome::NotAgain(diagnosis, why));
+            return Ok(MethodOutcome::Failed(diagnosis, why));
         }
     };
     let client = &mut inside.it;
@@ -138,10 +129,10 @@ fn attempt(
         }
         Err(error @ Error::Cancelled) => Err(error.into()),
         Err(error) => Ok(match outcome(way, error) {
-            MethodOutcome::Unfinished(NO_REPLY) if !way.is_active() => {
+            MethodOutcome::Unanswered => {
                 drop(inside);
                 match is_command_answered(dial, way)? {
-                    true => MethodOutcome::Unfinished(NO_REPLY),
+                    true => unfinished("LIST gets no reply"),
                     false => MethodOutcome::Unanswered,
                 }
             }
@@ -155,8 +146,11 @@ fn attempt(
     }
 }
 
-/// Text for a listing whose commands got no reply.
-const NO_REPLY: &str = "LIST gets no reply";
+/// Returns the outcome of a transfer that did not start or did not end; the text names the missing
+/// reply.
+fn unfinished(why: &str) -> MethodOutcome {
+    MethodOutcome::Failed(Diagnosis::FinalReplyNever, why.to_owned())
+}
 
 /// Sends the command of a passive method over a new control connection, to tell an unanswered
 /// command from an unanswered listing. This is not done before the listing: some servers do not
@@ -195,15 +189,7 @@ fn connects(
     peer: SocketAddr,
 ) -> Option<MethodOutcome> {
     let reply = say(client, way.command())?;
-    let at = match way {
-        DataMethod::Epsv => {
-            dial.data_address(None, ExtendedAddress::find_port(reply.text()).ok()?, peer)
-        }
-        _ => {
-            let found = HostPort::find(reply.text()).ok()?;
-            dial.data_address(Some(found.host.into()), found.port, peer)
-        }
-    };
+    let (_, at) = dial.data_address(way, &reply, peer)?;
     let outcome = match addresses::connect(at, dial.asked.bind, dial.timeouts().data_connect) {
         Ok(_) => MethodOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
@@ -226,14 +212,15 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         error => (error, None),
     };
     match error {
-        Error::Refused(verb, reply) if is_way(verb) => MethodOutcome::Refused(reply),
+        Error::Refused(Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port, reply) => {
+            MethodOutcome::Refused(reply)
+        }
         // A 522 reply to a listing concerns TLS (RFC 4217 §10.2).
         Error::Refused(_, reply) if reply.code().value() == 522 => {
-            MethodOutcome::Insecure(reply.to_string())
+            MethodOutcome::Failed(Diagnosis::DataTls, reply.to_string())
         }
-        Error::Tls(error) => MethodOutcome::Insecure(error.to_string()),
-        Error::Timeout(phase @ Phase::Handshake) => {
-            MethodOutcome::Insecure(Error::Timeout(phase).to_string())
+        error @ (Error::Tls(_) | Error::Timeout(Phase::Handshake)) => {
+            MethodOutcome::Failed(Diagnosis::DataTls, error.to_string())
         }
         Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426) => {
             MethodOutcome::GaveUp(reply)
@@ -243,25 +230,26 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         }
         error @ Error::Timeout(Phase::Overall) => MethodOutcome::NotTried(error.to_string()),
         Error::Timeout(Phase::DataConnect) => MethodOutcome::Unreachable { closed: false, at },
-        Error::Timeout(Phase::Stall) => MethodOutcome::Stalled,
+        Error::Timeout(Phase::Stall) => {
+            let why = "the data connection opens, but the listing stalls";
+            MethodOutcome::Failed(Diagnosis::BigPacketsLost, why.to_owned())
+        }
         Error::Timeout(Phase::FinalReply) => {
-            MethodOutcome::Unfinished("the listing arrived, but the server's final reply did not")
+            unfinished("the listing arrived, but the server's final reply did not")
         }
         // The server does not answer before its connection to the client is open.
         Error::Timeout(_) if way.is_active() => MethodOutcome::Unreachable { closed: false, at },
-        Error::Timeout(_) => MethodOutcome::Unfinished(NO_REPLY),
+        Error::Timeout(_) => MethodOutcome::Unanswered,
         Error::Io(error) => unreachable(&error, at),
-        Error::Proxy(error) => MethodOutcome::Proxy(error.fault.to_string()),
+        Error::Proxy(error) => {
+            let why = format!("the proxy says: {}", error.fault);
+            MethodOutcome::Failed(Diagnosis::ProxyBlocksData, why)
+        }
         Error::Unsupported(why) => MethodOutcome::NotTried(why.to_owned()),
         // No firewall broke the connection.
         error @ Error::ServiceClosing(_) => {
-            MethodOutcome::NotAgain(Diagnosis::ConnectionLost, error.to_string())
+            MethodOutcome::Failed(Diagnosis::ConnectionLost, error.to_string())
         }
         error => MethodOutcome::Broken(error.to_string()),
     }
-}
-
-const fn is_way(verb: ftp_client::Verb) -> bool {
-    use ftp_client::Verb;
-    matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port)
 }

@@ -1,15 +1,16 @@
-//! Judges the observations about TLS.
+//! Judges the observations about TLS, and the dates and the issuer of a certificate (RFC 5280 §4.1).
+//! Does not decide whether to trust the certificate.
 
 use std::fmt::Arguments;
 
 use ftp_client::{CertificateFault, TlsInfo};
-use ftp_proto::Features;
+use ftp_proto::{Features, TimeVal};
 
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding, Grade};
-use super::certificate::Certificate;
 use super::{TlsOutcome, TlsSeen};
-use crate::display::counted;
+use crate::display::{counted, unix_time};
+use crate::remote::show_entry::Date;
 
 /// Remaining validity, in days, below which renewal is advised.
 const SOON: i64 = 14;
@@ -43,19 +44,7 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
         }
         TlsOutcome::Refused(reply) => Check::Tls.ok(format_args!("TLS is not offered: {reply}")),
         TlsOutcome::Unable(why) => Check::Tls.skip(why),
-        TlsOutcome::Unanswered(why) => {
-            wrong(Check::Tls, Diagnosis::TlsBroken, format_args!("AUTH TLS: {why}"))
-        }
-        TlsOutcome::Failed(why) => {
-            wrong(Check::Tls, Diagnosis::TlsHandshake, format_args!("{why}"))
-        }
-        TlsOutcome::PacketsLost(why) => {
-            wrong(Check::Tls, Diagnosis::BigPacketsLost, format_args!("TLS stalls; {why}"))
-        }
-        TlsOutcome::Stalled(why) => wrong(Check::Tls, Diagnosis::TlsStalls, format_args!("{why}")),
-        TlsOutcome::NotAgain(diagnosis, why) => {
-            wrong(Check::Tls, *diagnosis, format_args!("{why}"))
-        }
+        TlsOutcome::Failed(diagnosis, why) => wrong(Check::Tls, *diagnosis, format_args!("{why}")),
         TlsOutcome::Certificate(fault, detail, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
             let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
@@ -98,11 +87,8 @@ fn certificate(seen: &TlsSeen) -> Finding {
     let Some(Certificate { not_after, .. }) = shown(seen) else {
         return check.ok("accepted");
     };
-    let days = (not_after.unix_seconds() - seen.now).div_euclid(86_400);
-    let year = not_after.year();
-    let month = not_after.month();
-    let day = not_after.day();
-    let date = format!("{year:04}-{month:02}-{day:02}");
+    let days = (not_after.unix_seconds() - unix_time()).div_euclid(86_400);
+    let date = Date(not_after);
     let words = format!("accepted; expires on {date}");
     match days {
         days if days < 0 => check.ok(format_args!("accepted, although it expired on {date}")),
@@ -114,6 +100,42 @@ fn certificate(seen: &TlsSeen) -> Finding {
     }
 }
 
+/// The facts about a certificate that doctor judges.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Certificate {
+    /// Whether the certificate's subject is also its issuer.
+    is_self_signed: bool,
+    not_before: TimeVal,
+    not_after: TimeVal,
+}
+
+impl Certificate {
+    /// Reads a certificate in DER. Returns `None` if the certificate or its dates are invalid.
+    #[cfg(feature = "tls")]
+    fn read(der: &[u8]) -> Option<Self> {
+        use x509_cert::der::Decode;
+        let certificate = x509_cert::Certificate::from_der(der).ok()?;
+        let fields = certificate.tbs_certificate();
+        Some(Self {
+            is_self_signed: fields.issuer() == fields.subject(),
+            not_before: time_val(fields.validity().not_before)?,
+            not_after: time_val(fields.validity().not_after)?,
+        })
+    }
+
+    /// Returns `None`: a build without TLS receives no certificate.
+    #[cfg(not(feature = "tls"))]
+    const fn read(_der: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+#[cfg(feature = "tls")]
+fn time_val(time: x509_cert::time::Time) -> Option<TimeVal> {
+    let seconds = time.to_unix_duration().as_secs();
+    TimeVal::from_unix_seconds(i64::try_from(seconds).ok()?)
+}
+
 #[cfg(test)]
 mod tests {
     use ftp_proto::{Reply, ReplyCode};
@@ -121,26 +143,21 @@ mod tests {
     use super::*;
 
     fn seen(outcome: TlsOutcome) -> TlsSeen {
-        TlsSeen { outcome, info: None, versions: Vec::new(), now: 0 }
+        TlsSeen { outcome, info: None, versions: Vec::new() }
     }
 
     #[test]
     fn tls_faults_fail_only_if_tls_is_required() {
         let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
         let fault = |fault| TlsOutcome::Certificate(fault, "so".to_owned(), None);
+        let failed = || TlsOutcome::Failed(Diagnosis::TlsHandshake, "alert".into());
         for (outcome, demands, want) in [
             (TlsOutcome::Secured, true, None),
             (refused(), true, Some(("tls-not-offered", Grade::Fail))),
             (refused(), false, None),
             (TlsOutcome::Unable("no roots".into()), false, None),
-            (TlsOutcome::Failed("alert".into()), true, Some(("tls-handshake", Grade::Fail))),
-            (TlsOutcome::Failed("alert".into()), false, Some(("tls-handshake", Grade::Warn))),
-            (TlsOutcome::Unanswered("late".into()), true, Some(("tls-broken", Grade::Fail))),
-            (
-                TlsOutcome::NotAgain(Diagnosis::ConnectionLost, "closed".into()),
-                true,
-                Some(("connection-lost", Grade::Fail)),
-            ),
+            (failed(), true, Some(("tls-handshake", Grade::Fail))),
+            (failed(), false, Some(("tls-handshake", Grade::Warn))),
             (fault(CertificateFault::Expired), true, Some(("certificate-expired", Grade::Fail))),
             (fault(CertificateFault::Expired), false, Some(("certificate-expired", Grade::Warn))),
             (
@@ -174,7 +191,7 @@ mod tests {
 
     #[test]
     fn each_fault_of_a_certificate_has_its_diagnosis() {
-        let time = ftp_proto::TimeVal::new(2030, 1, 1, 0, 0, 0).unwrap();
+        let time = TimeVal::new(2030, 1, 1, 0, 0, 0).unwrap();
         let of = |is_self_signed| {
             Some(Certificate { is_self_signed, not_before: time, not_after: time })
         };
@@ -191,5 +208,55 @@ mod tests {
         ] {
             assert_eq!(diagnosis(fault, shown).name(), want, "{fault:?}");
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod certificates {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    use super::*;
+
+    /// Returns the certificate of a CA, and a certificate that the CA signed. Both are valid from
+    /// the start of the first year to the end of the second.
+    fn pair(years: [i32; 2]) -> [Vec<u8>; 2] {
+        let params = |name: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.not_before = rcgen::date_time_ymd(years[0], 1, 1);
+            params.not_after = rcgen::date_time_ymd(years[1], 12, 31);
+            params
+        };
+        let mut authority = params("authority");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let root = authority.self_signed(&key).unwrap();
+        let issuer = Issuer::new(authority, key);
+        let leaf = params("server").signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        [root.der().to_vec(), leaf.der().to_vec()]
+    }
+
+    #[test]
+    fn dates_and_self_signing_are_read_and_broken_der_is_refused() {
+        // A two-digit year cannot express the second date.
+        let [root, leaf] = pair([1970, 2050]);
+        let read = Certificate::read(&leaf).unwrap();
+        assert!(!read.is_self_signed);
+        assert_eq!(read.not_before.to_string(), "19700101000000");
+        assert_eq!(read.not_after.to_string(), "20501231000000");
+        assert!(Certificate::read(&root).unwrap().is_self_signed);
+        for end in 0..leaf.len() {
+            assert_eq!(Certificate::read(&leaf[..end]), None, "{end} bytes");
+        }
+        for at in 0..leaf.len() {
+            let mut odd = leaf.clone();
+            odd[at] ^= 0xff;
+            let _ = Certificate::read(&odd);
+        }
+        let date = leaf.windows(13).position(|window| window == b"700101000000Z").unwrap();
+        let mut undated = leaf;
+        undated[date..date + 7].copy_from_slice(b"someday");
+        assert_eq!(Certificate::read(&undated), None);
     }
 }

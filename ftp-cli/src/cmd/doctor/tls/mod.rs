@@ -1,20 +1,21 @@
 //! Examines TLS on the control connection before the login: whether it is offered, in which
-//! versions, and whether the certificate belongs to the intended server.
+//! versions, and whether the certificate belongs to the intended server. Then examines TLS on data
+//! connections, with the best method.
 
-pub(super) mod certificate;
-pub(super) mod data;
 mod judge;
 
+use std::sync::atomic::Ordering;
+
 use ftp_client::{
-    CertificateFault, Client, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion, Verb,
+    CertificateFault, Client, ClientBuilder, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion, Verb,
 };
 use ftp_proto::Reply;
 
-use self::certificate::now;
+use super::data_connections::listing;
 use super::diagnosis::Diagnosis;
 use super::dial::{Dial, refused_again};
-use super::finding::Finding;
-use super::packets::{self, LargeTransfer};
+use super::finding::{Check, Finding, Grade, not_again};
+use super::packets;
 use super::places::Inside;
 use super::probes::side_by_side;
 use crate::exit::Failure;
@@ -25,18 +26,10 @@ pub(in crate::cmd::doctor) enum TlsOutcome {
     Secured,
     /// `AUTH TLS` was refused.
     Refused(Reply),
-    /// `AUTH TLS` got no valid answer, for this reason.
-    Unanswered(String),
     /// The certificate was rejected. The last field is the pin with which it would be accepted.
     Certificate(CertificateFault, String, Option<String>),
-    /// The handshake failed.
-    Failed(String),
-    /// The handshake stalled, and so do large packets without TLS.
-    PacketsLost(String),
-    /// The handshake stalled.
-    Stalled(String),
-    /// A connection failed after an earlier one succeeded.
-    NotAgain(Diagnosis, String),
+    /// The connection failed for another reason.
+    Failed(Diagnosis, String),
     /// TLS could not be examined, for this reason.
     Unable(String),
 }
@@ -46,10 +39,8 @@ pub(in crate::cmd::doctor) enum TlsOutcome {
 pub(in crate::cmd::doctor) struct TlsSeen {
     pub(in crate::cmd::doctor) outcome: TlsOutcome,
     /// Negotiated parameters, even if the certificate was rejected.
-    pub(in crate::cmd::doctor) info: Option<TlsInfo>,
-    pub(in crate::cmd::doctor) versions: Vec<TlsVersion>,
-    /// Current time in Unix seconds.
-    pub(in crate::cmd::doctor) now: i64,
+    info: Option<TlsInfo>,
+    versions: Vec<TlsVersion>,
 }
 
 /// Connects with TLS if the options ask for it.
@@ -112,35 +103,7 @@ fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
             let info = dial.connect_by(&any).ok().and_then(quit);
             (TlsOutcome::Certificate(fault, detail, pin), info)
         }
-        Err(error @ Error::Cancelled) => return Err(error.into()),
-        Err(error @ Error::Timeout(Phase::Overall)) => {
-            (TlsOutcome::Unable(error.to_string()), None)
-        }
-        Err(error @ Error::Timeout(Phase::Handshake)) => (stalled(dial, &error)?, None),
-        // If the user does not ask for TLS, missing TLS support or CA certificates are not a
-        // failure.
-        Err(Error::Tls(error @ (TlsError::Absent | TlsError::Settings(_))))
-            if dial.asked.tls.is_none() =>
-        {
-            (TlsOutcome::Unable(error.to_string()), None)
-        }
-        Err(
-            error @ Error::Tls(TlsError::Absent | TlsError::File { .. } | TlsError::Settings(_)),
-        ) => return Err(error.into()),
-        Err(
-            error @ (Error::Unexpected(Verb::Auth, _) | Error::Tls(TlsError::InjectedPlaintext)),
-        ) => (TlsOutcome::Unanswered(error.to_string()), None),
-        Err(error @ Error::Tls(_)) => (TlsOutcome::Failed(error.to_string()), None),
-        // The other errors concern the connection, not TLS.
-        Err(error) if dial.asked.tls.is_none() => (TlsOutcome::Unable(error.to_string()), None),
-        Err(error @ Error::Timeout(Phase::Reply(_))) => {
-            (TlsOutcome::Unanswered(error.to_string()), None)
-        }
-        // The server accepted a connection a moment ago.
-        Err(error) => {
-            let (diagnosis, why) = refused_again(&error)?;
-            (TlsOutcome::NotAgain(diagnosis, why), None)
-        }
+        Err(error) => (failed(dial, error)?, None),
     };
     let mut versions = Vec::new();
     if info.is_some() {
@@ -152,18 +115,47 @@ fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
         let agreed = side_by_side(both.map(|version| ("tls version", version)), agrees)?;
         versions.extend(both.into_iter().zip(agreed).filter(|(_, is)| *is).map(|(one, _)| one));
     }
-    Ok(TlsSeen { outcome, info, versions, now: now() })
+    Ok(TlsSeen { outcome, info, versions })
+}
+
+/// Judges the error of a connection with TLS.
+fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome, Failure> {
+    let is_demanded = dial.asked.tls.is_some();
+    let (diagnosis, why) = match &error {
+        Error::Timeout(Phase::Overall) => return Ok(TlsOutcome::Unable(error.to_string())),
+        Error::Timeout(Phase::Handshake) => stalled(dial, &error)?,
+        // If the user does not ask for TLS, missing TLS support or CA certificates are not a
+        // failure.
+        Error::Tls(TlsError::Absent | TlsError::Settings(_)) if !is_demanded => {
+            return Ok(TlsOutcome::Unable(error.to_string()));
+        }
+        Error::Cancelled
+        | Error::Tls(TlsError::Absent | TlsError::File { .. } | TlsError::Settings(_)) => {
+            return Err(error.into());
+        }
+        Error::Unexpected(Verb::Auth, _) | Error::Tls(TlsError::InjectedPlaintext) => {
+            (Diagnosis::TlsBroken, format!("AUTH TLS: {error}"))
+        }
+        Error::Tls(_) => (Diagnosis::TlsHandshake, error.to_string()),
+        // The other errors concern the connection, not TLS.
+        _ if !is_demanded => return Ok(TlsOutcome::Unable(error.to_string())),
+        Error::Timeout(Phase::Reply(_)) => (Diagnosis::TlsBroken, format!("AUTH TLS: {error}")),
+        // The server accepted a connection a moment ago.
+        _ => refused_again(&error)?,
+    };
+    Ok(TlsOutcome::Failed(diagnosis, why))
 }
 
 /// Judges a handshake that stalled: tests whether large packets stall without TLS too.
-fn stalled(dial: &Dial<'_>, error: &Error) -> Result<TlsOutcome, Failure> {
-    if dial.asked.is_implicit {
-        return Ok(TlsOutcome::Stalled(error.to_string()));
-    }
-    match dial.connect_plainly().and_then(|mut inside| packets::long_command(&mut inside.it)) {
-        Ok(LargeTransfer::Stalled(seen)) => Ok(TlsOutcome::PacketsLost(seen)),
-        Err(error @ Error::Cancelled) => Err(error.into()),
-        _ => Ok(TlsOutcome::Stalled(error.to_string())),
+fn stalled(dial: &Dial<'_>, error: &Error) -> Result<(Diagnosis, String), Failure> {
+    let plain = (!dial.asked.is_implicit)
+        .then(|| dial.connect_plainly().and_then(|mut it| packets::long_command(&mut it.it)));
+    match plain {
+        Some(Ok(Finding { grade: Grade::Fail, seen, .. })) => {
+            Ok((Diagnosis::BigPacketsLost, format!("TLS stalls; {seen}")))
+        }
+        Some(Err(error @ Error::Cancelled)) => Err(error.into()),
+        _ => Ok((Diagnosis::TlsStalls, error.to_string())),
     }
 }
 
@@ -172,4 +164,65 @@ fn quit(inside: Inside<'_, Client>) -> Option<TlsInfo> {
     let info = inside.it.tls().cloned();
     inside.quit();
     info
+}
+
+/// Examines TLS on data connections, if TLS protects the login.
+///
+/// # Errors
+///
+/// Returns the client's failure if it says nothing about the server.
+pub(super) fn data(dial: &Dial<'_>) -> Result<(), Failure> {
+    if dial.is_protected() {
+        let findings = look_at_data(dial)?;
+        dial.seen.data_tls.get_or_init(|| findings);
+    }
+    Ok(())
+}
+
+/// Returns the findings about TLS on data connections.
+pub(super) fn judge_data(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    Ok(dial.seen.data_tls.get().cloned().unwrap_or_default())
+}
+
+/// Tries a listing over a data connection that resumes no TLS session.
+fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    // TLS on a data connection begins with a transfer, and a listing is the only transfer that
+    // needs no file.
+    if !dial.seen.listed.load(Ordering::Relaxed) {
+        let skip = |check: Check| check.skip("this user cannot list files");
+        return Ok(vec![skip(Check::Reuse), skip(Check::CloseNotify)]);
+    }
+    let tls = dial.asked.tls.as_ref().map(|tls| tls.clone().resume_sessions(false));
+    let change = |builder| tls.iter().cloned().fold(builder, ClientBuilder::tls);
+    let mut inside = match dial.client_by(dial.way(), change) {
+        Ok(inside) => inside,
+        Err(error) => return Ok(vec![not_again(Check::Reuse, &error)?]),
+    };
+    let reuse = match listing(&mut inside.it) {
+        Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
+            inside.quit();
+            Check::Reuse.ok("data connections need not resume a TLS session")
+        }
+        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => {
+            return Err(error.into());
+        }
+        Err(error) if is_unreached(&error) => Check::Reuse.skip(error),
+        Err(error) => Check::Reuse.warn(
+            Diagnosis::ReuseDemanded,
+            format_args!("a data connection that does not resume a TLS session fails: {error}"),
+        ),
+    };
+    let end = match dial.seen.truncated.load(Ordering::Relaxed) {
+        false => Check::CloseNotify.ok("data ends with close_notify"),
+        true => Check::CloseNotify
+            .fail(Diagnosis::NoCloseNotify, "a listing ended without close_notify"),
+    };
+    Ok(vec![reuse, end])
+}
+
+/// Returns whether a data connection timed out before it opened, which has nothing to do with TLS.
+fn is_unreached(error: &Error) -> bool {
+    let is_late = |error: &Error| matches!(error, Error::Timeout(Phase::DataConnect));
+    matches!(error, Error::DataConnection(attempts)
+        if attempts.iter().any(|attempt| is_late(&attempt.error)))
 }

@@ -1,7 +1,5 @@
 //! Judges the steps of a test upload.
 
-use std::fmt::Arguments;
-
 use ftp_proto::{Reply, ReplyCode, Severity};
 
 use super::super::diagnosis::Diagnosis;
@@ -13,22 +11,15 @@ const TOLERATED: i64 = 60;
 
 /// Judges all steps.
 pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
-    let mut findings = vec![put(seen)];
-    for (check, step, what, diagnosis) in [
-        (Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
-        (
-            Check::Resume,
-            &seen.resume,
-            "the first half of a file was uploaded, then the rest with REST",
-            Diagnosis::ResumeRefused,
-        ),
-        (Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
-    ] {
-        findings.push(further(check, step, what, diagnosis));
-    }
-    findings.push(delete(seen));
-    findings.push(clock(seen.clock));
-    findings
+    let resumed = "the first half of a file was uploaded, then the rest with REST";
+    vec![
+        put(seen),
+        further(Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
+        further(Check::Resume, &seen.resume, resumed, Diagnosis::ResumeRefused),
+        further(Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
+        delete(seen),
+        clock(seen.clock),
+    ]
 }
 
 /// Judges the first stored file, and whether reading it back worked.
@@ -58,8 +49,7 @@ fn put(seen: &UploadSeen) -> Finding {
                 Step::Stalled(_) => (Diagnosis::FinalReplyNever, "; a small file stalls too"),
                 _ => (Diagnosis::UploadFailed, ""),
             };
-            let seen = format!("storing 64 KiB in {directory}: {why}{small}");
-            Check::Put.fail(diagnosis, seen)
+            Check::Put.fail(diagnosis, format_args!("storing 64 KiB in {directory}: {why}{small}"))
         }
         (Step::NoData(why), _) => Check::Put.skip(format_args!("storing in {directory}: {why}")),
         (Step::Changed(why) | Step::Failed(why), _) => {
@@ -91,10 +81,8 @@ fn delete(seen: &UploadSeen) -> Finding {
         (step, left) => {
             let why = match step {
                 Step::Refused(reply) => reply.to_string(),
-                Step::Failed(why) | Step::Changed(why) | Step::Stalled(why) | Step::NoData(why) => {
-                    why.clone()
-                }
-                Step::Done | Step::NotTried => String::new(),
+                Step::Failed(why) => why.clone(),
+                _ => String::new(),
             };
             Check::Delete.warn(
                 Diagnosis::DeleteRefused,
@@ -111,18 +99,18 @@ fn is_for_now(reply: &Reply) -> bool {
 
 /// Judges the difference between the clocks and its uncertainty.
 fn clock(skew: Option<(i64, i64)>) -> Finding {
-    let Some((skew, exact)) = skew else {
-        let seen = format_args!("MDTM did not return the modification time of a test file");
-        return Check::Clock.skip(seen);
-    };
-    let judge = |words: Arguments<'_>| match skew.abs() {
-        skew if skew > TOLERATED => Check::Clock.warn(Diagnosis::ClockSkew, words),
-        _ => Check::Clock.ok(words),
+    let words = match skew {
+        None => {
+            let seen = "MDTM did not return the modification time of a test file";
+            return Check::Clock.skip(seen);
+        }
+        Some((0, exact)) => format!("the clocks agree within {exact} s"),
+        Some((skew @ 1.., _)) => format!("the server's clock is {skew} s fast"),
+        Some((skew, _)) => format!("the server's clock is {} s slow", -skew),
     };
     match skew {
-        0 => judge(format_args!("the clocks agree within {exact} s")),
-        skew if skew > 0 => judge(format_args!("the server's clock is {skew} s fast")),
-        skew => judge(format_args!("the server's clock is {} s slow", -skew)),
+        Some((skew, _)) if skew.abs() > TOLERATED => Check::Clock.warn(Diagnosis::ClockSkew, words),
+        _ => Check::Clock.ok(words),
     }
 }
 
@@ -138,8 +126,6 @@ mod tests {
     fn good() -> UploadSeen {
         UploadSeen {
             directory: "in".to_owned(),
-            is_missing: false,
-            small: Step::NotTried,
             put: Step::Done,
             back: Step::Done,
             append: Step::Done,
@@ -147,21 +133,13 @@ mod tests {
             rename: Step::Done,
             delete: Step::Done,
             clock: Some((0, 2)),
-            left: Vec::new(),
+            ..UploadSeen::default()
         }
     }
 
     #[test]
     fn each_step_has_its_diagnosis() {
-        let none = || UploadSeen {
-            back: Step::NotTried,
-            append: Step::NotTried,
-            resume: Step::NotTried,
-            rename: Step::NotTried,
-            delete: Step::NotTried,
-            clock: None,
-            ..good()
-        };
+        let none = UploadSeen::default;
         let stalled = || Step::Stalled("no byte".to_owned());
         let changed = || Step::Changed("bytes".to_owned());
         let left = vec!["in/x".to_owned()];

@@ -7,12 +7,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
+use ftp_client::tree::path::join;
 use ftp_client::{Client, Error, Phase};
-use ftp_proto::Reply;
+use ftp_proto::{Escaped, Reply};
 
 use super::dial::Dial;
 use super::finding::{Check, Finding, not_again};
-use super::tls::certificate::now;
+use crate::display::unix_time;
 use crate::exit::Failure;
 
 /// Number of bytes that are stored, and number of bytes that are then appended.
@@ -27,7 +28,7 @@ const SMALL: usize = 256;
 const CLEANING: Duration = Duration::from_millis(450);
 
 /// Outcome of one step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) enum Step {
     Done,
     /// The server refused the step.
@@ -40,11 +41,12 @@ pub(super) enum Step {
     NoData(String),
     Failed(String),
     /// Not tried, because an earlier step failed.
+    #[default]
     NotTried,
 }
 
 /// All observations about a test upload.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::cmd::doctor) struct UploadSeen {
     pub(super) directory: String,
     /// Whether the server reports that the directory is missing.
@@ -64,25 +66,6 @@ pub(in crate::cmd::doctor) struct UploadSeen {
     pub(super) left: Vec<String>,
 }
 
-impl UploadSeen {
-    /// Returns the observations before the first step.
-    pub(super) fn nothing(directory: String) -> Self {
-        Self {
-            directory,
-            is_missing: false,
-            small: Step::NotTried,
-            put: Step::NotTried,
-            back: Step::NotTried,
-            append: Step::NotTried,
-            resume: Step::NotTried,
-            rename: Step::NotTried,
-            delete: Step::NotTried,
-            clock: None,
-            left: Vec::new(),
-        }
-    }
-}
-
 /// Tries all steps in the directory of `--upload-dir`, and removes the stored files as far as
 /// possible.
 ///
@@ -100,20 +83,14 @@ pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
         }
     };
     let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
-    let path = |suffix: &str| match directory {
-        [] => format!("{name}{suffix}").into_bytes(),
-        directory => {
-            let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
-            [directory, slash, name.as_bytes(), suffix.as_bytes()].concat()
-        }
-    };
+    let path = |suffix: &str| join(directory, format!("{name}{suffix}").as_bytes());
     let mut trial = UploadTest { client: &mut inside.it, there: Vec::new() };
-    let mut seen = UploadSeen::nothing(ftp_proto::Escaped(directory).to_string());
+    let directory_shown = Escaped(directory).to_string();
+    let mut seen = UploadSeen { directory: directory_shown, ..UploadSeen::default() };
     let mut tried = trial.all(&mut seen, &path);
     let mut there = trial.there;
     if let Step::Refused(_) = seen.put {
-        seen.is_missing = matches!(inside.it.can_enter(directory),
-            Err(error) if error.is_no());
+        seen.is_missing = inside.it.can_enter(directory).is_err_and(|error| error.is_no());
     }
     let mut client = Some(inside);
     // A small file shows why the large one stalled.
@@ -124,7 +101,7 @@ pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
     }
     if let Some(inside) = client.as_mut().filter(|_| is_stalled) {
         let mut trial = UploadTest { client: &mut inside.it, there };
-        let stored = step(trial.store(&path(".small"), &bytes(SMALL), UploadMethod::Whole));
+        let stored = step(trial.store(&path(".small"), &bytes(SMALL), Some(0)));
         there = trial.there;
         match stored {
             Ok(small) => seen.small = small,
@@ -183,24 +160,24 @@ impl UploadTest<'_> {
         let new = path(".renamed");
         let bytes = bytes(LENGTH + MORE);
         let (first, more) = bytes.split_at(LENGTH);
-        let before = now();
-        seen.put = step(self.store(&one, first, UploadMethod::Whole))?;
+        let before = unix_time();
+        seen.put = step(self.store(&one, first, Some(0)))?;
         if !matches!(seen.put, Step::Done) {
             return Ok(());
         }
-        let after = now();
+        let after = unix_time();
         seen.back = self.compare(&one, first)?;
         if let Ok(Some(time)) = self.client.modified(&one) {
             seen.clock = Some(skew(time.unix_seconds(), before, after));
         }
-        seen.append = step(self.store(&one, more, UploadMethod::Appended))?;
+        seen.append = step(self.store(&one, more, None))?;
         if matches!(seen.append, Step::Done) {
             seen.append = self.compare(&one, &bytes)?;
         }
         let (half, rest) = first.split_at(LENGTH / 2);
-        seen.resume = step(self.store(&two, half, UploadMethod::Whole))?;
+        seen.resume = step(self.store(&two, half, Some(0)))?;
         if matches!(seen.resume, Step::Done) {
-            seen.resume = step(self.store(&two, rest, UploadMethod::From(half.len() as u64)))?;
+            seen.resume = step(self.store(&two, rest, Some(half.len() as u64)))?;
         }
         if matches!(seen.resume, Step::Done) {
             seen.resume = self.compare(&two, first)?;
@@ -219,14 +196,14 @@ impl UploadTest<'_> {
         Ok(())
     }
 
-    fn store(&mut self, path: &[u8], bytes: &[u8], how: UploadMethod) -> Result<(), Error> {
+    /// Stores bytes from an offset, or appends them if `offset` is `None`.
+    fn store(&mut self, path: &[u8], bytes: &[u8], offset: Option<u64>) -> Result<(), Error> {
         if !self.there.iter().any(|(name, _)| name == path) {
             self.there.push((path.to_vec(), false));
         }
-        let mut upload = match how {
-            UploadMethod::Whole => self.client.store(path),
-            UploadMethod::Appended => self.client.append(path),
-            UploadMethod::From(offset) => self.client.store_from(path, offset),
+        let mut upload = match offset {
+            Some(offset) => self.client.store_from(path, offset),
+            None => self.client.append(path),
         }?;
         upload.write_all(bytes).map_err(ours)?;
         upload.finish()?;
@@ -256,14 +233,6 @@ impl UploadTest<'_> {
             step => step,
         })
     }
-}
-
-/// The method of storing a file.
-#[derive(Clone, Copy)]
-enum UploadMethod {
-    Whole,
-    Appended,
-    From(u64),
 }
 
 fn ours(error: io::Error) -> Error {
@@ -296,14 +265,10 @@ fn clean(
     let mut worst = Step::NotTried;
     let mut left = Vec::new();
     for (name, is_there) in there.into_iter().rev() {
-        let mut deleted = match &mut client {
-            Some(client) => client.delete(&name),
-            None => Err(Error::Closed),
-        };
+        let old = client.as_mut().map(|client| client.delete(&name));
+        let mut deleted = old.unwrap_or(Err(Error::Closed));
         if !matches!(deleted, Ok(()) | Err(Error::Refused(..))) {
-            if another.is_none() {
-                another = dial.undisturbed(patience).ok();
-            }
+            another = another.or_else(|| dial.undisturbed(patience).ok());
             if let Some(another) = &mut another {
                 deleted = another.delete(&name);
             }
@@ -314,7 +279,7 @@ fn clean(
             // The file may never have existed.
             Err(Error::Refused(_, reply)) if !is_there && reply.code().value() == 550 => {}
             Err(error) => {
-                left.push(ftp_proto::Escaped(&name).to_string());
+                left.push(Escaped(&name).to_string());
                 worst = match error {
                     Error::Refused(_, reply) => Step::Refused(reply),
                     error => Step::Failed(error.to_string()),
@@ -329,16 +294,9 @@ fn clean(
 /// Telnet command.
 fn bytes(length: usize) -> Vec<u8> {
     let odd: [&[u8]; 6] = [b"\r\n", b"\n", b"\r", b"\x1a", b"\xff\xf4", b"\0"];
-    let mut bytes = Vec::new();
-    for (count, odd) in odd.iter().cycle().enumerate() {
-        if bytes.len() >= length {
-            break;
-        }
-        bytes.extend_from_slice(format!("{count:x}").as_bytes());
-        bytes.extend_from_slice(odd);
-    }
-    bytes.truncate(length);
-    bytes
+    let pieces = odd.iter().cycle().enumerate();
+    let pieces = pieces.flat_map(|(count, odd)| [format!("{count:x}").as_bytes(), odd].concat());
+    pieces.take(length).collect()
 }
 
 /// Returns by how many seconds `time` lies outside the interval from `before` to `after`, and the
