@@ -73,14 +73,6 @@ impl FxpOptions {
             .compare_sizes(transfer.verify != Verify::None);
         Ok(Self { source, target, recursive, choice, transfer })
     }
-
-    /// Returns the name of the source file if the target is a directory, otherwise `None`.
-    fn name_below(&self) -> Result<Option<&OsStr>, Failure> {
-        match self.target.is_directory() {
-            true => name_of(self.source.path()).map(Some),
-            false => Ok(None),
-        }
-    }
 }
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -89,7 +81,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if wanted.recursive {
         return mirror::across(options, stdio, [source, target], wanted.choice);
     }
-    let name = wanted.name_below()?;
+    // The name of the source file if the target is a directory.
+    let name = target.is_directory().then(|| name_of(source.path())).transpose()?;
     let place = name.map(|name| target.below(name.as_encoded_bytes()));
     let named = place.as_ref().unwrap_or(target);
     if is_same_file(source, named) {

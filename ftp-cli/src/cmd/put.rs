@@ -403,27 +403,20 @@ impl Worker for Putter<'_, '_, '_> {
         let mut attempts = settings.retrying.attempts(&context.witness, &name, fields);
         let done = loop {
             let was_stored = put.is_stored();
-            let done = match sessions.client_as_it_is(url) {
-                Ok((client, is_new)) => {
-                    match entered.take() {
-                        Some(mut entered) if !is_new => {
-                            if url.is_directory() {
-                                entered.set_name(last(&item.path));
-                            }
-                            put.set_place(entered);
+            let done = sessions.client_as_it_is(url).and_then(|(client, is_new)| {
+                match entered.take() {
+                    Some(mut entered) if !is_new => {
+                        if url.is_directory() {
+                            entered.set_name(last(&item.path));
                         }
-                        _ if is_new => put.set_place(item.place(url)),
-                        _ => {}
+                        put.set_place(entered);
                     }
-                    match UploadObserver::new(context, metadata.as_ref(), &target, fields) {
-                        Ok(on) => put
-                            .attempt(client, &on)
-                            .map_err(|error| on.failed(client, &put, &error)),
-                        Err(failure) => Err(failure),
-                    }
+                    _ if is_new => put.set_place(item.place(url)),
+                    _ => {}
                 }
-                Err(failure) => Err(failure),
-            };
+                let on = UploadObserver::new(context, metadata.as_ref(), &target, fields)?;
+                put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error))
+            });
             let Err(failure) = done else { break done };
             if failure.is_end_of_connection() {
                 sessions.drop_client(url);

@@ -187,18 +187,12 @@ impl NetrcWords<'_> {
 
     /// Skips to the next empty line.
     fn skip_macro(&mut self) {
+        // An empty rest of the line with the name does not end the macro.
         let mut is_first = true;
-        loop {
-            let mut is_empty = true;
-            loop {
-                match self.take() {
-                    None => return,
-                    Some(b'\n') => break,
-                    Some(b'\r') => {}
-                    Some(_) => is_empty = false,
-                }
-            }
-            // An empty rest of the line with the name does not end the macro.
+        for line in self.rest.split_inclusive(|byte| *byte == b'\n') {
+            let is_empty = line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+            self.rest = self.rest.get(line.len()..).unwrap_or_default();
+            self.line += usize::from(line.ends_with(b"\n"));
             if is_empty && !is_first {
                 return;
             }

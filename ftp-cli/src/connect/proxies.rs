@@ -154,13 +154,11 @@ impl Chosen {
         let by = &self.by;
         let is_variable =
             [OF_FTP, OF_FTPS, OF_ALL].as_flattened().iter().any(|variable| variable == by);
-        match by.as_str() {
-            OPTION => String::new(),
-            variable if is_variable => format!(
-                "; the variable {variable} names this proxy: use --proxy none to connect directly"
-            ),
-            line => format!("; {line} names this proxy: use --proxy none to connect directly"),
+        if by == OPTION {
+            return String::new();
         }
+        let what = if is_variable { "the variable " } else { "" };
+        format!("; {what}{by} names this proxy: use --proxy none to connect directly")
     }
 }
 
@@ -186,13 +184,9 @@ fn is_listed(host: &str, list: &str) -> bool {
 
 /// Returns whether `name` is `domain` or a name below it.
 fn is_below(name: &str, domain: &str) -> bool {
-    let start = name.len().checked_sub(domain.len());
-    let parts = start.and_then(|start| name.split_at_checked(start));
-    parts.is_some_and(|(head, tail)| {
-        !domain.is_empty()
-            && tail.eq_ignore_ascii_case(domain)
-            && (head.is_empty() || head.ends_with('.'))
-    })
+    let name = name.to_ascii_lowercase();
+    let head = name.strip_suffix(&domain.to_ascii_lowercase());
+    !domain.is_empty() && head.is_some_and(|head| head.is_empty() || head.ends_with('.'))
 }
 
 /// Returns whether `entry` is this address, or a network that contains the address.

@@ -45,11 +45,11 @@ impl Stdio {
     /// Returns the streams of this process.
     #[must_use]
     pub fn process() -> Self {
-        let output = match is_output_closed() {
+        let output = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {
             true => Output::new(Closed),
             false => Output::new(Standard(stdio::stdout)),
         };
-        let input: Box<dyn Read + Send> = match is_input_closed() {
+        let input: Box<dyn Read + Send> = match INPUT_IS_CLOSED.load(Ordering::Relaxed) {
             true => Box::new(Closed),
             false => Box::new(Standard(stdio::stdin)),
         };
@@ -158,8 +158,10 @@ fn when_ready<T>(
 
 ftp_proto::debug_fields!(Stdio { is_process }..);
 
-static INPUT: AtomicBool = AtomicBool::new(false);
-static OUTPUT: AtomicBool = AtomicBool::new(false);
+/// Whether standard input was closed when the process started.
+static INPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
+/// Whether standard output was closed when the process started.
+static OUTPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Records which streams are closed. Runs before the runtime, so it makes only one system call.
 #[ctor::ctor]
@@ -169,18 +171,8 @@ fn look() {
         [input, output].map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
     let _ = poll(&mut streams, Some(&Timespec::default()));
     let [input, output] = streams.map(|stream| stream.revents().contains(PollFlags::NVAL));
-    INPUT.store(input, Ordering::Relaxed);
-    OUTPUT.store(output, Ordering::Relaxed);
-}
-
-/// Returns whether standard input was closed.
-pub(crate) fn is_input_closed() -> bool {
-    INPUT.load(Ordering::Relaxed)
-}
-
-/// Returns whether standard output was closed.
-pub(crate) fn is_output_closed() -> bool {
-    OUTPUT.load(Ordering::Relaxed)
+    INPUT_IS_CLOSED.store(input, Ordering::Relaxed);
+    OUTPUT_IS_CLOSED.store(output, Ordering::Relaxed);
 }
 
 /// Replacement for a closed stream: every read and write fails.

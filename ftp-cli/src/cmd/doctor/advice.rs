@@ -3,7 +3,7 @@
 use ftp_client::Proxy;
 use ftp_proto::{FtpUrl, Scheme};
 
-use super::addresses::judge::good_family;
+use super::addresses::good_family;
 use super::dial::{DataMethod, Dial};
 use super::path::PathKind;
 use super::tls::{self, TlsOutcome, TlsSeen};
@@ -44,17 +44,10 @@ const KEPT: [&str; 13] = [
 /// Options that are kept in active mode too.
 const OF_ACTIVE_MODE: [&str; 2] = ["active-address", "active-ports"];
 
-/// The reader of the advised command line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reader {
-    /// The user, who has typed the options.
-    User,
-    /// The recipient of a report.
-    Other,
-}
-
-/// Returns the options that the advised command line must keep. Placeholders stand for secrets.
-pub(super) fn kept(options: &Options, way: DataMethod, reader: Reader) -> Vec<String> {
+/// Returns the options that the advised command line must keep. Placeholders stand for secrets; if
+/// others than the user, who has typed the options, read the command line, also for the command that
+/// prints the password.
+pub(super) fn kept(options: &Options, way: DataMethod, others_read: bool) -> Vec<String> {
     let mut kept = Vec::new();
     let active = OF_ACTIVE_MODE.iter().filter(|_| way.is_active());
     for long in KEPT.iter().chain(active) {
@@ -69,9 +62,9 @@ pub(super) fn kept(options: &Options, way: DataMethod, reader: Reader) -> Vec<St
             let value = value.to_string_lossy();
             // A proxy is shown without its password.
             let proxy = value.parse::<Proxy>().ok().filter(|_| *long == "proxy");
-            let value = match (*long, reader) {
-                ("account", _) => "ACCOUNT".to_owned(),
-                ("password-command", Reader::Other) => "COMMAND".to_owned(),
+            let value = match *long {
+                "account" => "ACCOUNT".to_owned(),
+                "password-command" if others_read => "COMMAND".to_owned(),
                 _ => proxy.map_or_else(|| value.into_owned(), |proxy| proxy.to_string()),
             };
             kept.extend([format!("--{long}"), value]);
@@ -197,18 +190,18 @@ mod tests {
                     --active-ports 300-400 --timeout 5 --tls-data clear";
         let (_, options) = options::parse(line.split_whitespace().map(Into::into)).unwrap();
         let passive = "--pin sha256//a= --pin sha256//b= --tls-data clear --insecure --user me";
-        assert_eq!(kept(&options, DataMethod::Epsv, Reader::User).join(" "), passive);
+        assert_eq!(kept(&options, DataMethod::Epsv, false).join(" "), passive);
         let active = format!("{passive} --active-ports 300-400");
-        assert_eq!(kept(&options, DataMethod::Port, Reader::User).join(" "), active);
+        assert_eq!(kept(&options, DataMethod::Port, false).join(" "), active);
     }
 
     #[test]
     fn placeholders_stand_for_secrets() {
         let line = ["doctor", "--account", "geheim", "--password-command", "echo geheim"];
         let (_, options) = options::parse(line.map(Into::into)).unwrap();
-        for (reader, command) in [(Reader::User, "echo geheim"), (Reader::Other, "COMMAND")] {
+        for (others_read, command) in [(false, "echo geheim"), (true, "COMMAND")] {
             let want = ["--account", "ACCOUNT", "--password-command", command];
-            assert_eq!(kept(&options, DataMethod::Epsv, reader), want);
+            assert_eq!(kept(&options, DataMethod::Epsv, others_read), want);
         }
     }
 }

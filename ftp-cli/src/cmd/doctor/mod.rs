@@ -9,7 +9,6 @@
 mod abilities;
 mod addresses;
 mod advice;
-mod asked;
 mod data_connections;
 mod diagnosis;
 mod dial;
@@ -21,7 +20,6 @@ mod places;
 mod probes;
 mod proxy;
 mod report;
-mod report_file;
 mod tls;
 mod upload;
 mod watch;
@@ -29,7 +27,7 @@ mod watch;
 use std::path::Path;
 use std::time::Duration;
 
-use self::asked::Asked;
+use self::dial::Asked;
 use self::finding::Finding;
 use self::report::Shown;
 use crate::connect::credentials::Finder;
@@ -66,7 +64,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             report::best(command, stdio)?;
         }
         if let Some(path) = options.value("report") {
-            report_file::write(Path::new(path), options, &url, &credentials, &done)?;
+            report::write(Path::new(path), options, &url, &credentials, &done)?;
         }
         match interval {
             Some(interval) if watch::may_pass(&done.outcome) => {

@@ -46,12 +46,12 @@ const fn probe(
 /// The stages before a data connection is needed. The first problem that stops this client ends the
 /// examination after its stage, except in the last of these stages.
 const WITHOUT_DATA: [&[Probe]; 6] = [
-    &[probe("bind", addresses::bind, addresses::judge::bind)],
+    &[probe("bind", addresses::bind, addresses::judge_bind)],
     &[
         probe("proxy", proxy::run, proxy::judge),
-        probe("resolve", addresses::resolve, addresses::judge::resolve),
+        probe("resolve", addresses::resolve, addresses::judge_resolve),
     ],
-    &[probe("connect", addresses::look, addresses::judge::look)],
+    &[probe("connect", addresses::look, addresses::judge_look)],
     &[probe("tls", tls::demanded, tls::judge_demanded)],
     &[probe("login", login::run, login::judge)],
     &[
