@@ -13,79 +13,75 @@ use ftp_client::{
 use ftp_proto::{FtpUrl, Severity, Verb};
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
 
-/// Exit code of a run. The numbers are a stable interface.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Exit {
+/// Defines the enum and its columns together: the number, the library's kind of failure with this
+/// code, if it has one, and the meaning for users. The first code of a kind stands for it: a signal
+/// ended the run, and the signal thread knows which signal.
+macro_rules! exits {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal [$($kind:ident)?] $meaning:literal;)*) => {
+        /// Exit code of a run. The numbers are a stable interface.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(crate) enum Exit { $($(#[$doc])* $variant = $code),* }
+
+        const ROWS: &[(Exit, &[ErrorKind], &str)] =
+            &[$((Exit::$variant, &[$(ErrorKind::$kind)?], $meaning)),*];
+    };
+}
+
+exits! {
     /// Everything was done.
-    Success = 0,
+    Success = 0 [] "success";
     /// Any failure without its own code.
-    Internal = 1,
+    Internal = 1 [] "internal error: please report it";
     /// Invalid option, URL or setting; a file name that FTP does not allow.
-    Usage = 2,
+    Usage = 2 [Usage] "usage: invalid option, URL, setting or file name";
     /// A local file or disk.
-    Local = 3,
+    Local = 3 [Local] "local file or disk error";
     /// Name lookup, connection, reset.
-    Network = 4,
+    Network = 4 [Network] "network error: failed name lookup, failed or lost connection";
     /// TLS is required or refused, its handshake or certificate failed, or its data was truncated.
-    Tls = 5,
+    Tls = 5 [Tls] "TLS: required or refused, failed handshake, bad certificate, truncated data";
     /// Login refused, or no password.
-    Login = 6,
+    Login = 6 [Login] "login refused, or no password";
     /// A reply that is not FTP, or not allowed at this point.
-    Protocol = 7,
+    Protocol = 7 [Protocol] "protocol error: the server's reply is not valid FTP";
     /// 5xx reply to a command other than a login.
-    Refused = 8,
+    Refused = 8 [Refused] "refused by the server: 5xx reply";
     /// 4xx reply to a command, including 421, but not 425.
-    Temporary = 9,
+    Temporary = 9 [Temporary] "temporary failure: 4xx reply";
     /// A step, or the whole run, took too long.
-    Timeout = 10,
+    Timeout = 10 [Timeout] "timeout";
     /// Wrong size or digest, a file that changed, or an incomplete listing.
-    Integrity = 11,
+    Integrity = 11 [Integrity]
+        "integrity: wrong size or hash, incomplete listing, file changed during transfer";
     /// Some of several items failed.
-    Partial = 12,
+    Partial = 12 [] "partial: some of several items failed";
     /// The control connection works, but no data connection is possible; includes 425.
-    Data = 13,
+    Data = 13 [Data] "no data connection possible (including reply 425)";
     /// The server or this build does not support the request.
-    Unsupported = 14,
+    Unsupported = 14 [Unsupported] "unsupported by the server or by this build";
     /// Nothing was done: an option's limit would be exceeded, the source for `--delete` is empty,
     /// or another run has the lock or is moving the file.
-    Limit = 15,
-    /// SIGHUP. The signal itself ends the process.
-    HungUp = 129,
+    Limit = 15 [Limit]
+        "nothing done: --max-delete exceeded, empty source, or locked by another run";
     /// SIGINT.
-    Interrupted = 130,
+    Interrupted = 130 [Cancelled] "interrupted (SIGINT)";
+    /// SIGHUP. The signal itself ends the process.
+    HungUp = 129 [Cancelled] "";
     /// SIGPIPE: standard output no longer has a reader. The signal itself ends the process.
-    BrokenPipe = 141,
+    BrokenPipe = 141 [Cancelled] "";
     /// SIGTERM.
-    Terminated = 143,
+    Terminated = 143 [Cancelled] "terminated (SIGTERM)";
+}
+
+/// Returns the exit codes that `help` explains, with their meanings. A signal ends the process without
+/// the other codes.
+pub(crate) fn table() -> impl Iterator<Item = (Exit, &'static str)> {
+    let explained = ROWS.iter().filter(|(.., meaning)| !meaning.is_empty());
+    explained.map(|(exit, _, meaning)| (*exit, *meaning))
 }
 
 /// The hint after a failure because of a missing directory.
 pub(crate) const CREATE_DIRECTORIES: &str = "; use --create-dirs to create directories";
-
-/// The table that `help` prints.
-pub(crate) const TABLE: &[(Exit, &str)] = &[
-    (Exit::Success, "success"),
-    (Exit::Internal, "internal error: please report it"),
-    (Exit::Usage, "usage: invalid option, URL, setting or file name"),
-    (Exit::Local, "local file or disk error"),
-    (Exit::Network, "network error: failed name lookup, failed or lost connection"),
-    (Exit::Tls, "TLS: required or refused, failed handshake, bad certificate, truncated data"),
-    (Exit::Login, "login refused, or no password"),
-    (Exit::Protocol, "protocol error: the server's reply is not valid FTP"),
-    (Exit::Refused, "refused by the server: 5xx reply"),
-    (Exit::Temporary, "temporary failure: 4xx reply"),
-    (Exit::Timeout, "timeout"),
-    (
-        Exit::Integrity,
-        "integrity: wrong size or hash, incomplete listing, file changed during transfer",
-    ),
-    (Exit::Partial, "partial: some of several items failed"),
-    (Exit::Data, "no data connection possible (including reply 425)"),
-    (Exit::Unsupported, "unsupported by the server or by this build"),
-    (Exit::Limit, "nothing done: --max-delete exceeded, empty source, or locked by another run"),
-    (Exit::Interrupted, "interrupted (SIGINT)"),
-    (Exit::Terminated, "terminated (SIGTERM)"),
-];
 
 impl Exit {
     pub(crate) const fn code(self) -> u8 {
@@ -105,36 +101,16 @@ impl Exit {
 
     /// Returns the library's kind of failure with this code, if it has one.
     fn of_library(self) -> Option<ErrorKind> {
-        KINDS.iter().find(|(exit, _)| *exit == self).map(|(_, kind)| *kind)
+        ROWS.iter()
+            .find(|(exit, ..)| *exit == self)
+            .and_then(|(_, kinds, _)| kinds.first().copied())
     }
 }
 
-/// The library's kind of failure for each code that has one. The first code of a kind stands for it:
-/// a signal ended the run, and the signal thread knows which signal.
-const KINDS: [(Exit, ErrorKind); 17] = [
-    (Exit::Usage, ErrorKind::Usage),
-    (Exit::Local, ErrorKind::Local),
-    (Exit::Network, ErrorKind::Network),
-    (Exit::Tls, ErrorKind::Tls),
-    (Exit::Login, ErrorKind::Login),
-    (Exit::Protocol, ErrorKind::Protocol),
-    (Exit::Refused, ErrorKind::Refused),
-    (Exit::Temporary, ErrorKind::Temporary),
-    (Exit::Timeout, ErrorKind::Timeout),
-    (Exit::Integrity, ErrorKind::Integrity),
-    (Exit::Data, ErrorKind::Data),
-    (Exit::Unsupported, ErrorKind::Unsupported),
-    (Exit::Limit, ErrorKind::Limit),
-    (Exit::Interrupted, ErrorKind::Cancelled),
-    (Exit::HungUp, ErrorKind::Cancelled),
-    (Exit::BrokenPipe, ErrorKind::Cancelled),
-    (Exit::Terminated, ErrorKind::Cancelled),
-];
-
 impl From<ErrorKind> for Exit {
     fn from(kind: ErrorKind) -> Self {
-        let found = KINDS.iter().find(|(_, known)| *known == kind);
-        found.map_or(Self::Internal, |(exit, _)| *exit)
+        let found = ROWS.iter().find(|(_, kinds, _)| kinds.contains(&kind));
+        found.map_or(Self::Internal, |(exit, ..)| *exit)
     }
 }
 
@@ -518,8 +494,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_table_is_complete_and_sorted() {
-        assert!(TABLE.is_sorted_by_key(|(exit, _)| exit.code()));
-        let codes: Vec<u8> = TABLE.iter().map(|(exit, _)| exit.code()).collect();
+        let codes: Vec<u8> = table().map(|(exit, _)| exit.code()).collect();
         assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 130, 143]);
     }
 
@@ -629,7 +604,7 @@ mod tests {
 
     #[test]
     fn kinds_are_frozen() {
-        let kinds: Vec<&str> = TABLE.iter().map(|(exit, _)| exit.kind()).collect();
+        let kinds: Vec<&str> = table().map(|(exit, _)| exit.kind()).collect();
         let want = "ok internal usage local network tls login protocol refused temporary timeout \
                     integrity partial data unsupported limit cancelled cancelled";
         assert_eq!(kinds.join(" "), want);

@@ -125,7 +125,7 @@ fn program() -> String {
     );
     list_options(&mut text, options::global_rows);
     text.push_str("\nExit codes\n");
-    for (exit, meaning) in exit::TABLE {
+    for (exit, meaning) in exit::table() {
         let _ = writeln!(text, "  {:>3}  {}", exit.code(), wrapped(meaning, 7));
     }
     text
