@@ -225,7 +225,8 @@ impl Dialler {
         url: &FtpUrl,
         messages: &Messages,
     ) -> Result<Client, Failure> {
-        if credentials.from_url && messages.is_terminal() && !options.is_quiet() {
+        let warns = messages.is_terminal() && !options.is_quiet();
+        if credentials.from_url && warns {
             messages.say(format_args!(
                 "warning: other users of this computer can see the password in the URL; use {VARIABLE} \
                  or --password-file"
@@ -261,8 +262,7 @@ impl Dialler {
         if credentials.is_personal
             && client.tls().is_none()
             && let Some(place) = exposed_to(&client, &way)
-            && messages.is_terminal()
-            && !options.is_quiet()
+            && warns
         {
             messages.say(format_args!(
                 "warning: the password is sent to {place} unencrypted; use ftpes:// to protect it"

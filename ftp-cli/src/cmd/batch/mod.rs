@@ -1,6 +1,5 @@
 //! `batch URL [FILE|-]`: runs commands, one per line, over one control connection.
 
-mod count;
 mod line;
 mod queue;
 
@@ -9,9 +8,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
-use self::count::Count;
 use self::line::Order;
-use self::queue::Queue;
+use self::queue::{Count, Queue};
 use crate::connect::sessions::Sessions;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
