@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use ftp_proto::Escaped;
+use ftp_proto::{Escaped, TimeVal};
 pub(crate) use ftp_server::daemon::values::{counted, rounded_size as size, timestamp};
 
 use crate::options::urls::{is_url, split_at_colon};
@@ -33,6 +33,30 @@ fn remove_numbers(text: &mut Cow<'_, str>, mark: &str, end: &str) {
             from = number;
         }
     }
+}
+
+/// Returns the current time in Unix seconds, to compare with file times and certificates.
+pub(crate) fn unix_time() -> i64 {
+    TimeVal::try_from(SystemTime::now()).map_or(0, |now| now.unix_seconds())
+}
+
+/// Breaks text into lines of at most `width` columns, all but the first indented by `indent`.
+pub(crate) fn wrapped(text: &str, indent: usize, width: usize) -> String {
+    let mut lines = String::new();
+    let mut column = indent;
+    for (at, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if at > 0 && column + 1 + length > width {
+            lines.extend(["\n", &" ".repeat(indent)]);
+            column = indent;
+        } else if at > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
 }
 
 /// Formats a transfer: `64.0 MiB in 1.25 s (51.2 MiB/s)`.

@@ -7,85 +7,81 @@ use std::process::ExitCode;
 pub(crate) use ftp_client::Recovery;
 use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{
-    Attempted, CertificateFault, DataAttempt, DialError, Error, ErrorKind, Phase, RemoveFault,
-    TlsError, UploadFault, fxp,
+    Attempted, CertificateFault, DialError, Error, ErrorKind, Phase, RemoveFault, TlsError,
+    UploadFault, fxp,
 };
 use ftp_proto::{FtpUrl, Severity, Verb};
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
 
-/// Exit code of a run. The numbers are a stable interface.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Exit {
+/// Defines the enum and its columns together: the number, the library's kind of failure with this
+/// code, if it has one, and the meaning for users. The first code of a kind stands for it: a signal
+/// ended the run, and the signal thread knows which signal.
+macro_rules! exits {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal [$($kind:ident)?] $meaning:literal;)*) => {
+        /// Exit code of a run. The numbers are a stable interface.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(crate) enum Exit { $($(#[$doc])* $variant = $code),* }
+
+        const ROWS: &[(Exit, &[ErrorKind], &str)] =
+            &[$((Exit::$variant, &[$(ErrorKind::$kind)?], $meaning)),*];
+    };
+}
+
+exits! {
     /// Everything was done.
-    Success = 0,
+    Success = 0 [] "success";
     /// Any failure without its own code.
-    Internal = 1,
+    Internal = 1 [] "internal error: please report it";
     /// Invalid option, URL or setting; a file name that FTP does not allow.
-    Usage = 2,
+    Usage = 2 [Usage] "usage: invalid option, URL, setting or file name";
     /// A local file or disk.
-    Local = 3,
+    Local = 3 [Local] "local file or disk error";
     /// Name lookup, connection, reset.
-    Network = 4,
+    Network = 4 [Network] "network error: failed name lookup, failed or lost connection";
     /// TLS is required or refused, its handshake or certificate failed, or its data was truncated.
-    Tls = 5,
+    Tls = 5 [Tls] "TLS: required or refused, failed handshake, bad certificate, truncated data";
     /// Login refused, or no password.
-    Login = 6,
+    Login = 6 [Login] "login refused, or no password";
     /// A reply that is not FTP, or not allowed at this point.
-    Protocol = 7,
+    Protocol = 7 [Protocol] "protocol error: the server's reply is not valid FTP";
     /// 5xx reply to a command other than a login.
-    Refused = 8,
+    Refused = 8 [Refused] "refused by the server: 5xx reply";
     /// 4xx reply to a command, including 421, but not 425.
-    Temporary = 9,
+    Temporary = 9 [Temporary] "temporary failure: 4xx reply";
     /// A step, or the whole run, took too long.
-    Timeout = 10,
+    Timeout = 10 [Timeout] "timeout";
     /// Wrong size or digest, a file that changed, or an incomplete listing.
-    Integrity = 11,
+    Integrity = 11 [Integrity]
+        "integrity: wrong size or hash, incomplete listing, file changed during transfer";
     /// Some of several items failed.
-    Partial = 12,
+    Partial = 12 [] "partial: some of several items failed";
     /// The control connection works, but no data connection is possible; includes 425.
-    Data = 13,
+    Data = 13 [Data] "no data connection possible (including reply 425)";
     /// The server or this build does not support the request.
-    Unsupported = 14,
+    Unsupported = 14 [Unsupported] "unsupported by the server or by this build";
     /// Nothing was done: an option's limit would be exceeded, the source for `--delete` is empty,
     /// or another run has the lock or is moving the file.
-    Limit = 15,
-    /// SIGHUP. The signal itself ends the process.
-    HungUp = 129,
+    Limit = 15 [Limit]
+        "nothing done: --max-delete exceeded, empty source, or locked by another run";
     /// SIGINT.
-    Interrupted = 130,
+    Interrupted = 130 [Cancelled] "interrupted (SIGINT)";
+    /// SIGHUP. The signal itself ends the process.
+    HungUp = 129 [Cancelled] "";
     /// SIGPIPE: standard output no longer has a reader. The signal itself ends the process.
-    BrokenPipe = 141,
+    BrokenPipe = 141 [Cancelled] "";
     /// SIGTERM.
-    Terminated = 143,
+    Terminated = 143 [Cancelled] "terminated (SIGTERM)";
+}
+
+/// Returns the exit codes that `help` explains, with their meanings. A signal ends the process without
+/// the other codes.
+pub(crate) fn table() -> impl Iterator<Item = (Exit, &'static str)> {
+    let explained = ROWS.iter().filter(|(.., meaning)| !meaning.is_empty());
+    explained.map(|(exit, _, meaning)| (*exit, *meaning))
 }
 
 /// The hint after a failure because of a missing directory.
 pub(crate) const CREATE_DIRECTORIES: &str = "; use --create-dirs to create directories";
-
-/// The table that `help` prints.
-pub(crate) const TABLE: &[(Exit, &str)] = &[
-    (Exit::Success, "success"),
-    (Exit::Internal, "internal error: please report it"),
-    (Exit::Usage, "usage: invalid option, URL, setting or file name"),
-    (Exit::Local, "local file or disk error"),
-    (Exit::Network, "network error: failed name lookup, failed or lost connection"),
-    (Exit::Tls, "TLS: required or refused, failed handshake, bad certificate, truncated data"),
-    (Exit::Login, "login refused, or no password"),
-    (Exit::Protocol, "protocol error: the server's reply is not valid FTP"),
-    (Exit::Refused, "refused by the server: 5xx reply"),
-    (Exit::Temporary, "temporary failure: 4xx reply"),
-    (Exit::Timeout, "timeout"),
-    (
-        Exit::Integrity,
-        "integrity: wrong size or hash, incomplete listing, file changed during transfer",
-    ),
-    (Exit::Partial, "partial: some of several items failed"),
-    (Exit::Data, "no data connection possible (including reply 425)"),
-    (Exit::Unsupported, "unsupported by the server or by this build"),
-    (Exit::Limit, "nothing done: --max-delete exceeded, empty source, or locked by another run"),
-    (Exit::Interrupted, "interrupted (SIGINT)"),
-    (Exit::Terminated, "terminated (SIGTERM)"),
-];
 
 impl Exit {
     pub(crate) const fn code(self) -> u8 {
@@ -94,7 +90,7 @@ impl Exit {
 
     /// Returns the word for the code in `--json`, which is as stable as the number. Success is
     /// `ok`, which is not a kind of failure.
-    pub(crate) const fn kind(self) -> &'static str {
+    pub(crate) fn kind(self) -> &'static str {
         match (self.of_library(), self) {
             (Some(kind), _) => kind.as_str(),
             (None, Self::Success) => "ok",
@@ -104,49 +100,17 @@ impl Exit {
     }
 
     /// Returns the library's kind of failure with this code, if it has one.
-    const fn of_library(self) -> Option<ErrorKind> {
-        Some(match self {
-            Self::Success | Self::Internal | Self::Partial => return None,
-            Self::Usage => ErrorKind::Usage,
-            Self::Local => ErrorKind::Local,
-            Self::Network => ErrorKind::Network,
-            Self::Tls => ErrorKind::Tls,
-            Self::Login => ErrorKind::Login,
-            Self::Protocol => ErrorKind::Protocol,
-            Self::Refused => ErrorKind::Refused,
-            Self::Temporary => ErrorKind::Temporary,
-            Self::Timeout => ErrorKind::Timeout,
-            Self::Integrity => ErrorKind::Integrity,
-            Self::Data => ErrorKind::Data,
-            Self::Unsupported => ErrorKind::Unsupported,
-            Self::Limit => ErrorKind::Limit,
-            Self::HungUp | Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
-                ErrorKind::Cancelled
-            }
-        })
+    fn of_library(self) -> Option<ErrorKind> {
+        ROWS.iter()
+            .find(|(exit, ..)| *exit == self)
+            .and_then(|(_, kinds, _)| kinds.first().copied())
     }
 }
 
 impl From<ErrorKind> for Exit {
     fn from(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::Usage => Self::Usage,
-            ErrorKind::Local => Self::Local,
-            ErrorKind::Network => Self::Network,
-            ErrorKind::Tls => Self::Tls,
-            ErrorKind::Login => Self::Login,
-            ErrorKind::Protocol => Self::Protocol,
-            ErrorKind::Refused => Self::Refused,
-            ErrorKind::Temporary => Self::Temporary,
-            ErrorKind::Timeout => Self::Timeout,
-            ErrorKind::Integrity => Self::Integrity,
-            ErrorKind::Data => Self::Data,
-            ErrorKind::Unsupported => Self::Unsupported,
-            ErrorKind::Limit => Self::Limit,
-            // A signal ended the run; the signal thread knows which signal.
-            ErrorKind::Cancelled => Self::Interrupted,
-            _ => Self::Internal,
-        }
+        let found = ROWS.iter().find(|(_, kinds, _)| kinds.contains(&kind));
+        found.map_or(Self::Internal, |(exit, ..)| *exit)
     }
 }
 
@@ -292,6 +256,13 @@ impl Failure {
             }
             None => self,
         }
+    }
+
+    /// Returns the failure of a run whose last failure this is. `message` has the counts; items of
+    /// which some were `done` failed partially, unless a signal ended the run.
+    pub(crate) fn of_run(self, done: usize, message: String) -> Self {
+        let is_partial = done > 0 && !self.is_signal();
+        Self { exit: if is_partial { Exit::Partial } else { self.exit }, message, ..self }
     }
 
     /// Returns whether a signal ends the run, so that no other failure matters.
@@ -453,10 +424,15 @@ fn message_of(error: &Error) -> String {
     if Exit::from(error.kind()) == Exit::Data {
         message.push_str("; the control connection works: ");
         message.push_str(match error {
-            Error::DataConnection(attempts) if attempts.iter().any(is_of_proxy) => {
+            Error::DataConnection(attempts)
+                if attempts.iter().any(|attempt| matches!(attempt.error, Error::Proxy(_))) =>
+            {
                 "the proxy must also allow connections to the server's passive ports"
             }
-            Error::DataConnection(attempts) if attempts.iter().any(has_another_host) => {
+            // Another host could be tried.
+            Error::DataConnection(attempts)
+                if attempts.iter().any(|attempt| attempt.announced.is_some()) =>
+            {
                 "see --passive-address"
             }
             _ => "try --active, --passive or --epsv never",
@@ -498,16 +474,6 @@ fn is_refused_name(error: &Error) -> bool {
         if reply.code().severity() == Severity::Permanent)
 }
 
-/// Returns whether another host could be tried.
-const fn has_another_host(attempt: &DataAttempt) -> bool {
-    attempt.announced.is_some()
-}
-
-/// Returns whether a proxy failed to open the connection.
-const fn is_of_proxy(attempt: &DataAttempt) -> bool {
-    matches!(attempt.error, Error::Proxy(_))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -528,8 +494,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_table_is_complete_and_sorted() {
-        assert!(TABLE.is_sorted_by_key(|(exit, _)| exit.code()));
-        let codes: Vec<u8> = TABLE.iter().map(|(exit, _)| exit.code()).collect();
+        let codes: Vec<u8> = table().map(|(exit, _)| exit.code()).collect();
         assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 130, 143]);
     }
 
@@ -639,7 +604,7 @@ mod tests {
 
     #[test]
     fn kinds_are_frozen() {
-        let kinds: Vec<&str> = TABLE.iter().map(|(exit, _)| exit.kind()).collect();
+        let kinds: Vec<&str> = table().map(|(exit, _)| exit.kind()).collect();
         let want = "ok internal usage local network tls login protocol refused temporary timeout \
                     integrity partial data unsupported limit cancelled cancelled";
         assert_eq!(kinds.join(" "), want);

@@ -18,7 +18,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("chmod takes the mode first: ftp-cli chmod MODE URL..."));
     }
     let mode = Mode::read(mode.as_bytes())?;
-    for_each_url(options, stdio, urls, "modes set", |client, url, _, _| {
+    let urls = urls::parse_all(urls, "", |_| Ok(()))?;
+    for_each_url(options, stdio, &urls, "modes set", |client, url, _, _| {
         outcome(jobs::at(client, url, |client, path| mode.set(client, path))?)
     })
 }

@@ -1,8 +1,6 @@
 //! `demo`: runs a server and a client on this computer, and checks that files arrive unchanged. With
 //! `-v`, it shows their dialogue.
 
-mod parts;
-
 use std::fmt::{Display, Write as _};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -15,8 +13,9 @@ use ftp_client::{Client, ClientBuilder, EntryKind, Extended, ListLimits, Mode, T
 use ftp_proto::{Network, RepresentationType};
 use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::rand::{GetRandomFlags, getrandom};
 
-use self::parts::{Empty, Generated, Lines, password};
 use crate::console::output::{self, Dialogue, Messages, Printable};
 use crate::console::signals;
 use crate::console::stdio::Stdio;
@@ -140,8 +139,7 @@ impl Demo<'_> {
         self.large(address, &password, &generated)?;
         self.encrypted(root.path(), &password)?;
         self.between_servers(address, root.path(), &password, &generated)?;
-        let report = server.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, &"every session ended cleanly")?;
+        self.end(server)?;
         let place = root.path().to_owned();
         root.close().map_err(|error| Failure::local("temporary directory", &error))?;
         self.check(!place.exists(), &"the temporary directory is removed")?;
@@ -242,8 +240,7 @@ impl Demo<'_> {
         }
         source.quit()?;
         target.quit()?;
-        let report = other.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, &"every session ended cleanly")
+        self.end(other)
     }
 
     /// Transfers a small file over TLS, and verifies the server's new certificate by its pin. Then
@@ -258,25 +255,27 @@ impl Demo<'_> {
         let trust = Tls::explicit()
             .pin(&tls.pin().unwrap_or_default())
             .map_err(|error| internal(&error))?;
-        let builder = Server::builder().root(root).tls(tls);
-        let server = builder.user("demo", password, Rights::FULL).bind(("127.0.0.1", 0));
-        let server = server.map_err(|error| internal(&error))?;
+        let server = Server::builder().root(root).tls(tls).user("demo", password, Rights::FULL);
+        let server = server.bind(("127.0.0.1", 0)).map_err(|error| internal(&error))?;
         let address = server.local_addr();
         self.step(&format_args!(
             "TLS with AUTH TLS (RFC 4217), to a server on {address} that requires TLS"
         ))?;
-        let builder = Client::builder().overall(Some(LONGEST)).tls(trust);
-        let mut client = builder.connect(&address.to_string())?;
-        client.login("demo", password)?;
+        let mut client = connect(address, password, builder().tls(trust))?;
         let version = client.tls().map(|info| info.version.to_string());
         let under = version.as_deref().unwrap_or("nothing");
         let what = format!("the control connection uses {under}");
         self.check(version.is_some(), &what)?;
         self.licence(&mut client)?;
         client.quit()?;
-        let mut clear = Client::builder().overall(Some(LONGEST)).connect(&address.to_string())?;
+        let mut clear = builder().connect(&address.to_string())?;
         let refused = clear.login("demo", password).is_err();
         self.check(refused, &"a login without TLS is refused before the password is sent")?;
+        self.end(server)
+    }
+
+    /// Ends a server, and checks that it has waited for no session.
+    fn end(&mut self, server: Server) -> Result<(), Failure> {
         let report = server.shutdown(Duration::from_secs(5));
         self.check(report.cut + report.stuck == 0, &"every session ended cleanly")
     }
@@ -453,4 +452,93 @@ fn self_signed() -> Option<Result<ftp_server::Tls, ftp_server::TlsError>> {
 #[cfg(not(feature = "tls"))]
 fn self_signed() -> Option<Result<ftp_server::Tls, ftp_server::TlsError>> {
     None
+}
+
+/// A directory that is removed on drop if it is empty. Unlike the removal of a tree, this needs no
+/// file descriptor.
+struct Empty(PathBuf);
+
+impl Drop for Empty {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Reproducible pseudo-random bytes from any offset. Their period is a prime number, so that data
+/// shifted by whole blocks differs.
+struct Generated {
+    period: Arc<[u8]>,
+    at: usize,
+}
+
+impl Generated {
+    const PERIOD: usize = 1_048_573;
+
+    fn new() -> Self {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let bytes = std::iter::repeat_with(|| {
+            // xorshift64
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        Self { period: bytes.flatten().take(Self::PERIOD).collect(), at: 0 }
+    }
+
+    fn from(&self, offset: u64) -> Self {
+        let at = usize::try_from(offset % Self::PERIOD as u64).unwrap_or_default();
+        Self { period: Arc::clone(&self.period), at }
+    }
+}
+
+impl Read for Generated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.period.get(self.at..).unwrap_or_default().read(buffer)?;
+        self.at = (self.at + length) % Self::PERIOD;
+        Ok(length)
+    }
+}
+
+/// Dialogue that has not been printed yet.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn take(&self) -> String {
+        let bytes = std::mem::take(&mut *lock(&self.0));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        lock(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns a password that no other user of this computer can guess: every local user can connect
+/// to the servers.
+fn password() -> Result<Vec<u8>, Failure> {
+    let random = random().map(u128::from_ne_bytes);
+    let random = random.map_err(|error| internal("cannot get random bytes", &error))?;
+    Ok(format!("{random:032x}").into_bytes())
+}
+
+/// Returns random bytes from the kernel. `N` is at most 256.
+///
+/// # Errors
+///
+/// Returns the system's error, such as `ENOSYS`, or `EIO` if the kernel returned fewer bytes.
+fn random<const N: usize>() -> Result<[u8; N], Errno> {
+    let mut bytes = [0; N];
+    match retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))? {
+        length if length == N => Ok(bytes),
+        _ => Err(Errno::IO),
+    }
 }

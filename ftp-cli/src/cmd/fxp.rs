@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ftp_client::fxp::{self, Direction, Report, Resume};
 use ftp_client::{Done, Error, Event, Place, Relay, UploadFault};
 use ftp_proto::{FtpUrl, RepresentationType};
-use log::LevelFilter;
 
 use super::mirror;
 use crate::connect::credentials::Finder;
 use crate::connect::dialler::{self, Dialler};
 use crate::connect::sessions::{RetryObserver, Sessions};
-use crate::console::output;
 use crate::console::progress::is_talkative;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
@@ -75,14 +73,6 @@ impl FxpOptions {
             .compare_sizes(transfer.verify != Verify::None);
         Ok(Self { source, target, recursive, choice, transfer })
     }
-
-    /// Returns the name of the source file if the target is a directory, otherwise `None`.
-    fn name_below(&self) -> Result<Option<&OsStr>, Failure> {
-        match self.target.is_directory() {
-            true => name_of(self.source.path()).map(Some),
-            false => Ok(None),
-        }
-    }
 }
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -91,7 +81,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if wanted.recursive {
         return mirror::across(options, stdio, [source, target], wanted.choice);
     }
-    let name = wanted.name_below()?;
+    // The name of the source file if the target is a directory.
+    let name = target.is_directory().then(|| name_of(source.path())).transpose()?;
     let place = name.map(|name| target.below(name.as_encoded_bytes()));
     let named = place.as_ref().unwrap_or(target);
     if is_same_file(source, named) {
@@ -99,8 +90,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     check_temporary(&wanted, name)?;
     let dialler = Dialler::from_options(options)?.for_all(&[source, target])?;
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let dialler = dialler.stopped_by(&cleanup);
     let messages = stdio.messages.clone();
     let [of_source, of_target] = Finder::new(options, &messages).find_both([source, target])?;
@@ -214,8 +204,8 @@ fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
         Error::Mismatch { .. } => Failure { fatal: false, ..failure },
         Error::Unsupported(what) => match transfer.verify {
             Verify::Size => Failure::item(Exit::Unsupported, format!("--verify size: {what}")),
-            Verify::Hash => Failure::item(Exit::Unsupported, format!("--verify hash: {what}")),
-            Verify::BestEffort | Verify::None => failure,
+            Verify::Digest => Failure::item(Exit::Unsupported, format!("--verify hash: {what}")),
+            _ => failure,
         },
         _ => failure,
     };

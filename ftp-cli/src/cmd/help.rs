@@ -7,6 +7,7 @@ use ftp_server::daemon;
 
 use crate::console::output;
 use crate::console::stdio::Stdio;
+use crate::display;
 use crate::exit;
 use crate::exit::Failure;
 use crate::options::{self, Command, Group, Options, Row, Synonym};
@@ -124,7 +125,7 @@ fn program() -> String {
     );
     list_options(&mut text, options::global_rows);
     text.push_str("\nExit codes\n");
-    for (exit, meaning) in exit::TABLE {
+    for (exit, meaning) in exit::table() {
         let _ = writeln!(text, "  {:>3}  {}", exit.code(), wrapped(meaning, 7));
     }
     text
@@ -191,21 +192,7 @@ fn line(text: &mut String, term: &str, explanation: &str) {
 fn wrapped(text: &str, indent: usize) -> String {
     const NO_BREAK: &str = "\u{a0}";
     let text = text.replace("(default: ", &format!("(default:{NO_BREAK}"));
-    let mut lines = String::new();
-    let mut column = indent;
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if column > indent && column + 1 + length > WIDTH {
-            let _ = write!(lines, "\n{:indent$}", "");
-            column = indent;
-        } else if column > indent {
-            lines.push(' ');
-            column += 1;
-        }
-        lines.push_str(word);
-        column += length;
-    }
-    lines.replace(NO_BREAK, " ")
+    display::wrapped(&text, indent, WIDTH).replace(NO_BREAK, " ")
 }
 
 #[cfg(test)]

@@ -9,10 +9,9 @@ use ftp_client::{
     Walked,
 };
 use ftp_proto::{Entry, Escaped, FtpUrl, Pattern, RepresentationType};
-use log::LevelFilter;
 
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
-use crate::console::output::{self, Messages, ResultLines};
+use crate::console::output::{Messages, ResultLines};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
@@ -25,19 +24,15 @@ use crate::report::jobs::Tally;
 use ftp_server::daemon::json::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if options.operands.is_empty() {
-        return Err(Failure::usage("ls needs a URL: ftp-cli ls [-l] URL..."));
-    }
-    let urls =
-        options.operands.iter().map(|url| urls::parse(url)).collect::<Result<Vec<_>, _>>()?;
+    let needs = "ls needs a URL: ftp-cli ls [-l] URL...";
+    let urls = urls::parse_all(&options.operands, needs, |_| Ok(()))?;
     let how = LsOptions::from_options(options)?;
     let globs = options.has("glob");
     if globs {
         urls.iter().try_for_each(pattern::is_usable)?;
     }
     let retrying = Retrying::from_options(options)?;
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     if urls.len() == 1 {
         sessions.expect_listing(RepresentationType::Ascii);

@@ -4,17 +4,15 @@ use ftp_client::{Client, Error, Repeat};
 
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::options::Options;
+use crate::options::{Options, urls};
 use crate::remote::refusal;
 use crate::report::jobs::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if options.operands.is_empty() {
-        return Err(Failure::usage("mkdir needs a URL: ftp-cli mkdir [-p] URL..."));
-    }
-    jobs::are_named(&options.operands)?;
+    let needs = "mkdir needs a URL: ftp-cli mkdir [-p] URL...";
+    let urls = urls::parse_all(&options.operands, needs, jobs::is_named)?;
     let parents = options.has("parents");
-    for_each_url(options, stdio, &options.operands, "directories made", |client, url, _, repeat| {
+    for_each_url(options, stdio, &urls, "directories made", |client, url, _, repeat| {
         let made = jobs::at(client, url, |client, path| make(client, path, parents, repeat));
         made.map_err(|failure| match parents {
             true => failure,

@@ -68,7 +68,9 @@ pub(crate) fn run(
     let asks_for_all = arguments.iter().any(|argument| argument == "--help");
     let (command, options) = options::parse(arguments)?;
     #[cfg(feature = "client")]
-    let (options, configured) = config_file::apply(command, options);
+    let mut options = options;
+    #[cfg(feature = "client")]
+    let configured = config_file::apply(command, &mut options);
     stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
     #[cfg(feature = "client")]
     configured?;

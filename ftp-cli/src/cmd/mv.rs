@@ -21,8 +21,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let to = new_path(&url, to)?;
     let keeps = options.has("no-clobber");
     let quiet = options.is_quiet();
-    let from = std::slice::from_ref(from);
-    for_each_url(options, stdio, from, "objects moved", |client, url, reporter, repeat| {
+    let urls = std::slice::from_ref(&url);
+    for_each_url(options, stdio, urls, "objects moved", |client, url, reporter, repeat| {
         let from = path::without_slash(url.path());
         if keeps && repeat.was_renamed(client, from, &to)? {
             return Ok(Outcome::Done("moved"));

@@ -10,9 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use ftp_client::tree::path::join;
 use ftp_client::{Client, Done, LocalSource, NotLent, Place, Put, RemoteTargets, Worker, work};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
-use log::LevelFilter;
 
 use super::mirror;
 use crate::connect::sessions::Sessions;
@@ -72,8 +72,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     {
         item.file = Some(open_file(item.local).map_err(|failure| failure.context(item.shown()))?);
     }
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     if locals.len() == 1 && !settings.may_skip() {
         sessions.expect_transfer(representation);
@@ -186,10 +185,6 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
         }
         return Ok(vec![url.path().to_vec()]);
     }
-    let mut directory = url.path().to_vec();
-    if !matches!(directory.last(), None | Some(b'/')) {
-        directory.push(b'/');
-    }
     let path = |local: &OsStr| {
         if local == "-" {
             return Err(Failure::usage("standard input has no name: add a name to the URL"));
@@ -200,7 +195,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
                 "\"{local}\" does not end in a file name; use ftp-cli put -r to upload a directory"
             )));
         };
-        Ok([directory.as_slice(), name.as_bytes()].concat())
+        Ok(join(url.path(), name.as_bytes()))
     };
     let paths = locals.iter().map(|local| path(local.as_ref())).collect::<Result<Vec<_>, _>>()?;
     let mut taken = HashSet::new();
@@ -303,7 +298,7 @@ impl<'a> Putter<'a, '_, '_> {
         let context = self.context;
         let mut settled = Vec::new();
         let sessions = &mut self.sessions;
-        let done = context.settings.retrying.run(&context.witness(), self.url, &|it| it, |_| {
+        let done = context.settings.retrying.run(&context.witness, self.url, &|it| it, |_| {
             let targets = self.targets.filter(|_| !lock(self.waiting).is_empty());
             let Some(targets) = targets else { return Ok(()) };
             let client = sessions.client(self.url)?;
@@ -339,7 +334,7 @@ impl<'a> Putter<'a, '_, '_> {
         }
         self.report(item, &done);
         if let Some(name) = &done.name
-            && !self.context.events.is_on()
+            && !self.context.witness.events.is_on()
         {
             let line = match self.escapes {
                 true => shown(name).into_bytes(),
@@ -405,31 +400,23 @@ impl Worker for Putter<'_, '_, '_> {
         }
         let mut entered = place.take();
         let name = item.shown_with(url);
-        let witness = context.witness();
-        let mut attempts = settings.retrying.attempts(&witness, &name, fields);
+        let mut attempts = settings.retrying.attempts(&context.witness, &name, fields);
         let done = loop {
             let was_stored = put.is_stored();
-            let done = match sessions.client_as_it_is(url) {
-                Ok((client, is_new)) => {
-                    match entered.take() {
-                        Some(mut entered) if !is_new => {
-                            if url.is_directory() {
-                                entered.set_name(last(&item.path));
-                            }
-                            put.set_place(entered);
+            let done = sessions.client_as_it_is(url).and_then(|(client, is_new)| {
+                match entered.take() {
+                    Some(mut entered) if !is_new => {
+                        if url.is_directory() {
+                            entered.set_name(last(&item.path));
                         }
-                        _ if is_new => put.set_place(item.place(url)),
-                        _ => {}
+                        put.set_place(entered);
                     }
-                    match UploadObserver::new(context, metadata.as_ref(), &target, fields) {
-                        Ok(on) => put
-                            .attempt(client, &on)
-                            .map_err(|error| on.failed(client, &put, &error)),
-                        Err(failure) => Err(failure),
-                    }
+                    _ if is_new => put.set_place(item.place(url)),
+                    _ => {}
                 }
-                Err(failure) => Err(failure),
-            };
+                let on = UploadObserver::new(context, metadata.as_ref(), &target, fields)?;
+                put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error))
+            });
             let Err(failure) = done else { break done };
             if failure.is_end_of_connection() {
                 sessions.drop_client(url);

@@ -4,10 +4,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use ftp_client::{Client, Error, RawCommand, Reply};
 use ftp_proto::{Escaped, FtpUrl, Severity};
-use log::LevelFilter;
 
 use crate::connect::sessions::Sessions;
-use crate::console::output::{self, ResultLines};
+use crate::console::output::ResultLines;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
@@ -24,8 +23,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = urls::parse(url)?;
     let commands = commands.iter().map(|line| command(line.as_bytes()));
     let commands = commands.collect::<Result<Vec<_>, _>>()?;
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     let messages = stdio.messages.clone();
     let events = stdio.events.clone();

@@ -15,48 +15,42 @@ use crate::lock::lock;
 use crate::options::{Options, urls};
 use crate::remote::pattern::{self, NO_MATCH, Named};
 use crate::remote::refusal;
-use crate::report::jobs::{self, Outcome, Reporter, for_each_url};
+use crate::report::jobs::{Outcome, Reporter, for_each_url, is_named};
 use ftp_server::daemon::json::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if options.operands.is_empty() {
-        return Err(Failure::usage("rm needs a URL: ftp-cli rm [-r] [-f] URL..."));
-    }
-    jobs::are_named(&options.operands)?;
+    let needs = "rm needs a URL: ftp-cli rm [-r] [-f] URL...";
+    let urls = urls::parse_all(&options.operands, needs, is_named)?;
     let recursive = options.has("recursive");
     let force = options.has("force");
     let globs = options.has("glob");
     if globs {
-        options.operands.iter().try_for_each(|url| pattern::is_usable(&urls::parse(url)?))?;
+        urls.iter().try_for_each(pattern::is_usable)?;
     }
-    for_each_url(
-        options,
-        stdio,
-        &options.operands,
-        "objects removed",
-        |client, url, reporter, repeat| {
-            let is_directory = url.is_directory();
-            let how = RemoveOptions::new()
-                .recursive(recursive)
-                .ignore_missing(force)
-                .is_directory(is_directory);
-            match globs || pattern::is_pattern(url) {
-                true => remove_named(client, url, globs, how, reporter, repeat),
-                false => {
-                    let removed = remove(client, url, Place::of(url), how, reporter, repeat);
-                    removed.map_err(|failure| match recursive {
-                        true => failure,
-                        false => refusal::explained(failure, client, url, |is_directory| {
-                            match is_directory(false) {
-                                Some(true) => "; use ftp-cli rm -r to remove a directory",
-                                _ => "",
-                            }
-                        }),
-                    })
-                }
+    for_each_url(options, stdio, &urls, "objects removed", |client, url, reporter, repeat| {
+        let is_directory = url.is_directory();
+        let how = RemoveOptions::new()
+            .recursive(recursive)
+            .ignore_missing(force)
+            .is_directory(is_directory);
+        match globs || pattern::is_pattern(url) {
+            true => remove_named(client, url, globs, how, reporter, repeat),
+            false => {
+                let removed = remove(client, url, Place::of(url), how, reporter, repeat);
+                removed.map_err(|failure| match recursive {
+                    true => failure,
+                    false => {
+                        refusal::explained(failure, client, url, |is_directory| match is_directory(
+                            false,
+                        ) {
+                            Some(true) => "; use ftp-cli rm -r to remove a directory",
+                            _ => "",
+                        })
+                    }
+                })
             }
-        },
-    )
+        }
+    })
 }
 
 /// Removes the object that a URL names, or the objects that match its pattern.

@@ -3,26 +3,28 @@
 //! Its options act as if they were typed first, so options on the command line override them. The
 //! file holds no passwords, so other users may read it; only its owner may write to it.
 //! A file that is too large, not a regular file, or writable by others is rejected.
-
-mod reader;
+//! The first mistake in the file is reported with its line and column. Options that can have no
+//! effect on a run are ignored: an option without effect is a mistake only if it is typed.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ftp_proto::{Escaped, FtpUrl};
-use rustix::fs::{Mode, OFlags, open};
+use ftp_proto::{Escaped, FtpUrl, RepresentationType};
+use ftp_server::daemon::toml_text::{Lines, shown};
 use rustix::process::geteuid;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
+use crate::connect::secret::{self, read_own};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
-use crate::options::urls::is_url;
-use crate::options::{Command, GivenOption, Options};
-use reader::Choice;
+use crate::options::urls::{is_remote, is_url, may_hold_password};
+use crate::options::{Command, GivenOption, Group, Options, Row, TABLE, Value, values};
+use crate::remote::pattern;
 
 /// The option that keeps a run from reading the file.
 const SKIP: &str = "no-config";
@@ -66,15 +68,7 @@ impl Host {
 /// Returns `Local` if the file cannot be read or others may write to it, and `Usage` with line and
 /// column for a mistake in it. Also returns `Usage` for a bookmark that is also the name of a local
 /// file, and for URLs with different options.
-pub(crate) fn apply(
-    command: Option<Command>,
-    mut options: Options,
-) -> (Options, Result<(), Failure>) {
-    let applied = apply_to(&mut options, command);
-    (options, applied)
-}
-
-fn apply_to(options: &mut Options, command: Option<Command>) -> Result<(), Failure> {
+pub(crate) fn apply(command: Option<Command>, options: &mut Options) -> Result<(), Failure> {
     let Some(command) = command.filter(|command| command.rows().any(|row| row.long == SKIP)) else {
         return Ok(());
     };
@@ -83,7 +77,7 @@ fn apply_to(options: &mut Options, command: Option<Command>) -> Result<(), Failu
     }
     let Some(place) = of_file(|name| std::env::var_os(name)) else { return Ok(()) };
     let Some((name, text)) = place.read()? else { return Ok(()) };
-    reader::read(name, &text)?.apply(command, options)
+    read(name, &text)?.apply(command, options)
 }
 
 /// A configuration file whose options are applied. URLs that are read later must have the same
@@ -134,10 +128,10 @@ impl ConfigFile {
         let mut chosen: Vec<&Choice> = Vec::new();
         for choice in self.defaults.iter().filter(is_taken).chain(of_host.unwrap_or_default()) {
             // The options of a host replace those for all hosts.
-            chosen.retain(|earlier| !reader::replaces(choice, earlier));
+            chosen.retain(|earlier| !replaces(choice, earlier));
             chosen.push(choice);
         }
-        chosen.retain(|choice| reader::is_possible(choice, command, options));
+        chosen.retain(|choice| is_possible(choice, command, options));
         let given = chosen.into_iter().flat_map(|choice| choice.given.iter().cloned());
         let given: Vec<GivenOption> = given.collect();
         options.precede_by(given);
@@ -269,9 +263,6 @@ fn is_taken(command: Command, options: &Options, choice: &Choice) -> bool {
 /// The variable that names another file; an empty value means no file.
 const VARIABLE: &str = "FTP_CLI_CONFIG";
 
-/// Largest file in bytes.
-const LARGEST: u64 = 1 << 20;
-
 /// Expected place of the file.
 #[derive(Debug, Eq, PartialEq)]
 struct Place {
@@ -304,32 +295,26 @@ impl Place {
     fn read(&self) -> Result<Option<(String, String)>, Failure> {
         let name = shown_path(&self.path);
         let unfit = |why: &str| Failure::new(Exit::Local, format!("{name}: {why}"));
-        // Opening a FIFO must not wait for its writer.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match open(&self.path, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(error) => {
-                let error = std::io::Error::from(error);
-                // A path with a name that is too long cannot exist.
-                let is_missing = matches!(
-                    error.kind(),
-                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
-                );
-                return match is_missing && !self.is_named {
-                    true => Ok(None),
-                    false => Err(Failure::local(name, &error)),
-                };
+        let (metadata, bytes) = match read_own(&self.path) {
+            Ok(read) => read,
+            // A path with a name that is too long cannot exist.
+            Err(error)
+                if !self.is_named
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+                    ) =>
+            {
+                return Ok(None);
             }
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                return Err(unfit("too large: expected at most 1 MiB"));
+            }
+            Err(error) => return Err(Failure::local(name, &error)),
         };
-        let failed = |error| Failure::local(&name, &error);
-        let metadata = file.metadata().map_err(failed)?;
-        if let Some(why) = untrusted(&metadata, geteuid().as_raw()) {
+        let rule = (0o022, "writable by", 0o644);
+        if let Some(why) = secret::unfit(&metadata, geteuid().as_raw(), rule) {
             return Err(unfit(&why));
-        }
-        let mut bytes = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(unfit("too large: expected at most 1 MiB"));
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Some((name, text))),
@@ -338,17 +323,301 @@ impl Place {
     }
 }
 
-/// Returns why a file cannot be trusted, or `None` if it can.
-fn untrusted(metadata: &Metadata, user: u32) -> Option<String> {
-    let owner = metadata.uid();
-    let mode = metadata.mode() & 0o7777;
-    if !metadata.is_file() {
-        return Some("not a regular file".to_owned());
+const DEFAULTS: &str = "defaults";
+const HOSTS: &str = "hosts";
+const BOOKMARKS: &str = "bookmarks";
+const TABLES: [&str; 3] = [DEFAULTS, HOSTS, BOOKMARKS];
+
+/// Options of single commands that the file can have, in addition to the global options.
+const OF_TRANSFERS: [&str; 3] = ["verify", "limit-rate", "jobs"];
+
+/// Global options that the file cannot have, because they belong to one run or hold a secret.
+const OF_ONE_RUN: [&str; 5] = ["help", "version", SKIP, "password-fd", "account"];
+
+/// The options of a login, which belong to one host. In `[defaults]` they would send the password
+/// to every host of a run.
+const OF_LOGIN: [&str; 3] = [USER, "password-file", "password-command"];
+
+/// The file's setting for one option.
+#[derive(Debug)]
+struct Choice {
+    long: &'static str,
+    /// The option as it would be typed, once per value; empty if the option is switched off.
+    given: Vec<GivenOption>,
+    /// Byte offset of the host's section; `None` in `[defaults]`.
+    of_host: Option<usize>,
+}
+
+type SpannedKey<'a> = Spanned<DeString<'a>>;
+type Item<'a> = Spanned<DeValue<'a>>;
+
+/// A mistake: its byte offset, and the message.
+type Wrong = (usize, String);
+
+/// Reads the text of the file `name`.
+///
+/// # Errors
+///
+/// Returns `Usage` with line and column for the first mistake.
+fn read(name: String, text: &str) -> Result<ConfigFile, Failure> {
+    let lines = Lines::of(text);
+    let reader = ConfigReader { name: &name, lines: &lines };
+    let parsed = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(text.len(), |span| span.start);
+        (at, error.message().to_owned())
+    });
+    match parsed.and_then(|root| reader.tables(root.get_ref())) {
+        Ok(file) => Ok(ConfigFile { name, ..file }),
+        Err((at, message)) => Err(Failure::usage(format!("{}: {message}", reader.position(at)))),
     }
-    if owner != user && owner != 0 {
-        return Some(format!("owned by another user (uid {owner}); you or root must own it"));
+}
+
+struct ConfigReader<'a> {
+    name: &'a str,
+    lines: &'a Lines<'a>,
+}
+
+impl ConfigReader<'_> {
+    fn position(&self, at: usize) -> String {
+        let (line, column) = self.lines.position(at);
+        format!("{}:{line}:{column}", self.name)
     }
-    (mode & 0o022 != 0).then(|| format!("writable by others (mode {mode:04o}); use chmod 644"))
+
+    fn tables(&self, root: &DeTable<'_>) -> Result<ConfigFile, Wrong> {
+        let mut file = ConfigFile::default();
+        for (key, value) in in_order(root) {
+            let at = key.span().start;
+            let text: &str = key.get_ref();
+            let Some(table) = TABLES.into_iter().find(|known| *known == text) else {
+                let near = values::nearest(text, TABLES.into_iter());
+                let hint = near.map_or(String::new(), |near| format!("; did you mean [{near}]?"));
+                return Err((at, format!("{}: unknown table{hint}", shown(text))));
+            };
+            let of = |value| as_table(at, &format!("[{table}]"), value);
+            match table {
+                DEFAULTS => file.defaults = self.defaults(of(value)?)?,
+                HOSTS => file.hosts = self.hosts(of(value)?)?,
+                _ => file.bookmarks = bookmarks(of(value)?)?,
+            }
+        }
+        Ok(file)
+    }
+
+    fn hosts(&self, table: &DeTable<'_>) -> Result<Vec<(Host, Vec<Choice>)>, Wrong> {
+        let mut hosts = Vec::new();
+        for (key, value) in in_order(table) {
+            let at = key.span().start;
+            let name: &str = key.get_ref();
+            let header = format!("[hosts.{}]", shown(name));
+            let options = self.options(as_table(at, &header, value)?, Some(at))?;
+            // The key must have the form of a URL's host and port, with nothing after it.
+            let url = FtpUrl::parse(format!("ftp://{name}/").as_bytes()).ok();
+            let url = url.filter(|url| url.user().is_none() && url.path().is_empty());
+            let is_name = !name.contains(['/', '@']) && !name.ends_with(':');
+            let Some(url) = url.filter(|_| is_name) else {
+                return Err((at, format!("{header}: expected HOST or HOST:PORT")));
+            };
+            let has_port = name.rsplit(']').next().is_some_and(|end| end.contains(':'));
+            let host = Host { name: url.host().to_owned(), port: has_port.then_some(url.port()) };
+            hosts.push((host, options));
+        }
+        // Later options win, so the more specific hosts with a port come last.
+        hosts.sort_by_key(|(host, _)| host.port.is_some());
+        Ok(hosts)
+    }
+
+    fn defaults(&self, table: &DeTable<'_>) -> Result<Vec<Choice>, Wrong> {
+        let is_of_login = |key: &SpannedKey<'_>| OF_LOGIN.iter().any(|long| key.get_ref() == long);
+        let of_login = in_order(table).into_iter().find(|(key, _)| is_of_login(key));
+        if let Some((key, _)) = of_login {
+            let why = "not allowed in [defaults]; move it to [hosts.\"HOST\"]";
+            return Err((key.span().start, format!("{}: {why}", key.get_ref())));
+        }
+        self.options(table, None)
+    }
+
+    fn options(&self, table: &DeTable<'_>, of_host: Option<usize>) -> Result<Vec<Choice>, Wrong> {
+        let choice = |(key, value)| Ok(Choice { of_host, ..self.choice(key, value)? });
+        in_order(table).into_iter().map(choice).collect()
+    }
+
+    fn choice(&self, key: &SpannedKey<'_>, value: &Item<'_>) -> Result<Choice, Wrong> {
+        let at = key.span().start;
+        let name: &str = key.get_ref();
+        let Some(row) = rows().find(|row| row.long == name) else {
+            let hint = match name {
+                "account" | "password" => {
+                    Some("passwords do not belong in this file; use ~/.netrc".to_owned())
+                }
+                _ => values::nearest(name, rows().map(|row| row.long))
+                    .map(|near| format!("did you mean {near}?")),
+            };
+            let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
+            return Err((at, format!("{}: unknown option{hint}", shown(name))));
+        };
+        let long = row.long;
+        let given = |value: &Item<'_>, text: Option<String>| GivenOption {
+            long,
+            value: text.map(Into::into),
+            origin: Some(Arc::from(self.position(value.span().start))),
+        };
+        let given = match (value.get_ref(), row.value) {
+            (DeValue::Boolean(is_on), Value::No | Value::WithEqualSign(_)) => {
+                is_on.then(|| given(value, None)).into_iter().collect()
+            }
+            (DeValue::Array(items), Value::Needed(_) | Value::OneOf(..))
+                if row.help.contains("(repeatable)") =>
+            {
+                let texts = items.iter().map(|item| Ok(given(item, Some(text(row, item)?))));
+                texts.collect::<Result<_, Wrong>>()?
+            }
+            (_, Value::No) => {
+                return Err((value.span().start, format!("{long}: expected true or false")));
+            }
+            _ => vec![given(value, Some(text(row, value)?))],
+        };
+        Ok(Choice { long, given, of_host: None })
+    }
+}
+
+/// Returns the options that the file can have.
+fn rows() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().filter(|row| {
+        let is_global = row.group.is_global() && row.group != Group::Program;
+        let is_ours = is_global || OF_TRANSFERS.contains(&row.long);
+        let reads = |command: &Command| command.rows().any(|other| other.long == SKIP);
+        is_ours && !OF_ONE_RUN.contains(&row.long) && row.commands.iter().any(reads)
+    })
+}
+
+/// Returns the value of an option as it would be typed.
+fn text(row: &Row, value: &Item<'_>) -> Result<String, Wrong> {
+    let long = row.long;
+    let wrong = |why: String| (value.span().start, format!("{long}: {why}"));
+    let text = match value.get_ref() {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
+        _ => return Err(wrong("expected a string or a number".to_owned())),
+    };
+    if let Value::OneOf(_, words) = row.value
+        && !words.split('|').any(|word| word == text)
+    {
+        return Err(wrong(format!("expected {}", words.replace('|', ", "))));
+    }
+    if long == "proxy" && may_hold_password(text.as_bytes()) {
+        return Err(wrong("passwords do not belong in this file; use $ftp_proxy".to_owned()));
+    }
+    Ok(text)
+}
+
+fn bookmarks(table: &DeTable<'_>) -> Result<Vec<(String, String)>, Wrong> {
+    let mut bookmarks = Vec::new();
+    for (key, value) in in_order(table) {
+        let name: &str = key.get_ref();
+        let is_name = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+        if name.is_empty() || !name.chars().all(is_name) {
+            let why = "expected a name of letters, digits, dots, dashes and underscores";
+            return Err((key.span().start, format!("{}: {why}", shown(name))));
+        }
+        let wrong = |why: &str| (value.span().start, format!("{name}: {why}"));
+        let url = value.get_ref().as_str().unwrap_or_default();
+        let parsed = FtpUrl::parse(url.as_bytes()).ok().filter(|_| is_url(url.as_bytes()));
+        match parsed {
+            Some(parsed) if parsed.password().is_some() => {
+                return Err(wrong("passwords do not belong in this file; use ~/.netrc"));
+            }
+            Some(_) if !url.to_ascii_lowercase().contains(";type=") => {
+                bookmarks.push((name.to_owned(), url.to_owned()));
+            }
+            _ => return Err(wrong("expected a URL such as ftpes://me@nas.example/dir")),
+        }
+    }
+    Ok(bookmarks)
+}
+
+/// Returns a value as a table, or the error that the table `header` was expected.
+fn as_table<'t, 'a>(
+    at: usize,
+    header: &str,
+    value: &'t Item<'a>,
+) -> Result<&'t DeTable<'a>, Wrong> {
+    value.get_ref().as_table().ok_or_else(|| (at, format!("expected a table {header}")))
+}
+
+/// Returns the entries of a table in the order of the file.
+fn in_order<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t SpannedKey<'a>, &'t Item<'a>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+/// The options that set how certificates are checked. A run can have only one of them.
+const CHECKS: [&str; 3] = ["insecure", "pin", "ca-file"];
+
+/// Returns whether an option replaces an earlier one.
+fn replaces(choice: &Choice, earlier: &Choice) -> bool {
+    let is_check = |choice: &Choice| CHECKS.contains(&choice.long) && !choice.given.is_empty();
+    // Two such options in the same table contradict each other, which is an error.
+    let is_other_table = choice.of_host != earlier.of_host;
+    choice.long == earlier.long || is_other_table && is_check(choice) && is_check(earlier)
+}
+
+/// Returns whether an option of the file can have an effect in addition to the typed options.
+fn is_possible(choice: &Choice, command: Command, options: &Options) -> bool {
+    match choice.long {
+        long if CHECKS.contains(&long) => options.last_typed(&CHECKS).is_none(),
+        "client-key" => options.last_typed(&["client-cert"]).is_none(),
+        "jobs" => has_several(command, options),
+        "verify" => can_verify(choice, options),
+        _ => true,
+    }
+}
+
+/// Returns whether a command can transfer several files, other than to standard output.
+fn has_several(command: Command, options: &Options) -> bool {
+    let operands = options.operands.as_slice();
+    let is_pattern = |operand: &OsStr| {
+        FtpUrl::parse(operand.as_bytes()).is_ok_and(|url| pattern::is_pattern(&url))
+    };
+    match command {
+        _ if options.has("recursive") => true,
+        Command::Fxp => false,
+        Command::Get => {
+            let ends_in_output = operands.last().is_some_and(|last| last == "-");
+            let is_output = ends_in_output || options.value("output").is_some_and(|to| to == "-");
+            let takes_several =
+                ["directory", "input-file", "glob"].into_iter().any(|long| options.has(long));
+            let urls = || operands.iter().filter(|operand| is_remote(operand));
+            !is_output && (takes_several || urls().count() > 1 || urls().any(|url| is_pattern(url)))
+        }
+        _ => true,
+    }
+}
+
+/// Returns whether `--verify` can apply and contradicts no other option. ASCII allows only `none`;
+/// `--append` excludes `hash`, `--remove-source` excludes `none`, and `--recursive` excludes every
+/// `--verify`.
+fn can_verify(choice: &Choice, options: &Options) -> bool {
+    let is_ascii = |operand: &OsStr| {
+        let url = FtpUrl::parse(operand.as_bytes()).ok();
+        url.and_then(|url| url.representation()) == Some(RepresentationType::Ascii)
+    };
+    let in_ascii = match options.last_of(&["ascii", "binary"]) {
+        Some(last) => last == "ascii",
+        None => options.operands.iter().any(|operand| is_ascii(operand)),
+    };
+    let is = |word: &str| {
+        choice
+            .given
+            .last()
+            .and_then(|given| given.value.as_deref())
+            .is_some_and(|mode| mode == word)
+    };
+    let is_excluded = in_ascii && !is("none")
+        || options.has("append") && is("hash")
+        || options.has("remove-source") && is("none")
+        || options.has("recursive");
+    !is_excluded
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ top = \"ftp://h\"
 fn line(line: &str) -> Result<String, String> {
     let (command, mut options) =
         options::parse(line.split(' ').map(OsString::from)).map_err(|error| error.message)?;
-    let file = reader::read("f".to_owned(), FILE).map_err(|error| error.message)?;
+    let file = read("f".to_owned(), FILE).map_err(|error| error.message)?;
     file.apply(command.unwrap(), &mut options).map_err(|error| error.message)?;
     let mut words = Vec::new();
     for long in ["retry", "tls-data", "pin", "insecure", "user"] {
@@ -79,7 +79,7 @@ fn a_configured_password_applies_only_to_its_user() {
                         [hosts.\"h:2121\"]\npassword-file = \"all\"\n";
         let (command, mut options) =
             options::parse(typed.split(' ').map(OsString::from)).ok().unwrap();
-        reader::read("f".to_owned(), text)
+        read("f".to_owned(), text)
             .and_then(|file| file.apply(command.unwrap(), &mut options))
             .unwrap();
         let longs = ["user", "password-command", "password-file"];
@@ -113,7 +113,7 @@ fn listed_urls_must_share_the_host_options_of_the_run() {
     ] {
         let (command, mut options) =
             options::parse(typed.split(' ').map(OsString::from)).ok().unwrap();
-        let file = reader::read("f".to_owned(), FILE).ok().unwrap();
+        let file = read("f".to_owned(), FILE).ok().unwrap();
         file.apply(command.unwrap(), &mut options).ok().unwrap();
         let checked = check(&options, &FtpUrl::parse(listed.as_bytes()).unwrap());
         let said = checked.err().map(|failure| failure.message);
@@ -158,5 +158,112 @@ fn the_configuration_file_is_found_by_xdg_rules() {
         };
         let want = want.map(|(path, is_named)| Place { path: path.into(), is_named });
         assert_eq!(of_file(find), want, "{variables:?}");
+    }
+}
+
+#[test]
+fn every_configuration_error_has_its_position() {
+    for (text, want) in [
+        ("[defaults]\nretry = = 2\n", "f:2:9: "),
+        ("[defaults]\nretry = 2\nretry = 3\n", "f:3:1: "),
+        ("[default]\n", "f:1:2: default: unknown table; did you mean [defaults]?"),
+        ("retry = 1\n", "f:1:1: retry: unknown table"),
+        ("defaults = 1\n", "f:1:1: expected a table [defaults]"),
+        ("[hosts]\nnas = 1\n", "f:2:1: expected a table [hosts.nas]"),
+        ("[hosts.\"a/b\"]\n", "f:1:8: [hosts.\"a/b\"]: expected HOST or HOST:PORT"),
+        ("[hosts.\"u@h\"]\n", "f:1:8: [hosts.\"u@h\"]: expected HOST or HOST:PORT"),
+        ("[hosts.\"h:\"]\n", "f:1:8: [hosts.\"h:\"]: expected HOST or HOST:PORT"),
+        ("[defaults]\nretyr = 1\n", "f:2:1: retyr: unknown option; did you mean retry?"),
+        ("[defaults]\ndelete = true\n", "f:2:1: delete: unknown option"),
+        ("[defaults]\nno-config = true\n", "f:2:1: no-config: unknown option"),
+        ("[defaults]\npassword = \"p\"\n", "f:2:1: password: unknown option; passwords do"),
+        (
+            "[defaults]\nuser = \"u\"\n",
+            "f:2:1: user: not allowed in [defaults]; move it to [hosts.",
+        ),
+        (
+            "[defaults]\nretry = 2\n  password-file = \"f\"\n",
+            "f:3:3: password-file: not allowed in",
+        ),
+        ("[defaults]\npassword-command = \"c\"\n", "f:2:1: password-command: not allowed in"),
+        ("[defaults]\naccount = \"geheim\"\n", "f:2:1: account: unknown option; passwords do"),
+        ("[defaults]\ninsecure = 1\n", "f:2:12: insecure: expected true or false"),
+        ("[defaults]\ntls = \"yes\"\n", "f:2:7: tls: expected off, try, explicit, implicit"),
+        ("[defaults]\ntls = true\n", "f:2:7: tls: expected a string or a number"),
+        ("[defaults]\nretry = [1]\n", "f:2:9: retry: expected a string or a number"),
+        ("[defaults]\nretry = 0x1\n", "f:2:9: retry: expected a string or a number"),
+        ("[defaults]\npin = [1.5]\n", "f:2:8: pin: expected a string or a number"),
+        (
+            "[defaults]\nproxy = \"socks5://u:geheim@h\"\n",
+            "f:2:9: proxy: passwords do not belong in this file; use $ftp_proxy",
+        ),
+        (
+            "[bookmarks]\n  a = \"ftp://u:geheim@h\"\n",
+            "f:2:7: a: passwords do not belong in this file; use ~/.netrc",
+        ),
+        ("[bookmarks]\na = \"h:x\"\n", "f:2:5: a: expected a URL"),
+        ("[bookmarks]\na = \"ftp://h/a;type=a\"\n", "f:2:5: a: expected a URL"),
+        ("[bookmarks]\na = 1\n", "f:2:5: a: expected a URL"),
+        ("[bookmarks]\n\"a/b\" = \"ftp://h\"\n", "f:2:1: \"a/b\": expected a name"),
+    ] {
+        let failure = read("f".to_owned(), text).unwrap_err();
+        assert!(failure.message.starts_with(want), "{text:?}: {}", failure.message);
+        assert!(!failure.message.contains("geheim"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn hosts_are_names_addresses_and_ports() {
+    let text = "[hosts.\"[::1]:2121\"]\n[hosts.\"192.0.2.1\"]\n[hosts.NAS]\n[hosts.\"[::2]\"]\n";
+    let file = read("f".to_owned(), text).unwrap();
+    let hosts: Vec<_> =
+        file.hosts.iter().map(|(host, _)| (host.name.as_str(), host.port)).collect();
+    let want = [("192.0.2.1", None), ("NAS", None), ("::2", None), ("::1", Some(2121))];
+    assert_eq!(hosts, want);
+}
+
+/// Returns the options that a command line gets from a file.
+fn found(file: &str, line: &str) -> String {
+    let (command, mut options) = options::parse(line.split(' ').map(OsString::from)).ok().unwrap();
+    let longs: Vec<_> = options.names().collect();
+    let file = read("f".to_owned(), file).ok().unwrap();
+    file.apply(command.unwrap(), &mut options).ok().unwrap();
+    let found: Vec<_> = options.names().take(options.names().count() - longs.len()).collect();
+    found.join(" ")
+}
+
+#[test]
+fn configured_options_without_effect_are_left_out() {
+    for (file, line, want) in [
+        ("jobs = 2", "get ftp://h/a", ""),
+        ("jobs = 2", "get -o x ftp://h/a", ""),
+        ("jobs = 2", "get ftp://h/a b", ""),
+        ("jobs = 2", "get ftp://h/a ftp://h/b", "jobs"),
+        ("jobs = 2", "get -o - ftp://h/a ftp://h/b", ""),
+        ("jobs = 2", "get ftp://h/*.iso", "jobs"),
+        ("jobs = 2", "get ftp://h/*.iso -", ""),
+        ("jobs = 2", "get -i f", "jobs"),
+        ("jobs = 2", "get -r ftp://h/", "jobs"),
+        ("jobs = 2", "put a b ftp://h/", "jobs"),
+        ("jobs = 2", "fxp ftp://h/a ftp://g/a", ""),
+        ("jobs = 2", "fxp -r ftp://h/a ftp://g/a", "jobs"),
+        ("jobs = 2", "mirror a ftp://h/", "jobs"),
+        ("verify = \"hash\"", "get ftp://h/a", "verify"),
+        ("verify = \"hash\"", "get -a ftp://h/a", ""),
+        ("verify = \"hash\"", "get -ab ftp://h/a", "verify"),
+        ("verify = \"hash\"", "get ftp://h/a;type=a", ""),
+        ("verify = \"none\"", "get -a ftp://h/a", "verify"),
+        ("verify = \"hash\"", "put --append a ftp://h/a", ""),
+        ("verify = \"size\"", "put --append a ftp://h/a", "verify"),
+        ("verify = \"hash\"", "put -r a ftp://h/a", ""),
+        ("verify = \"none\"", "put --remove-source a ftp://h/a", ""),
+        ("insecure = true", "ls --pin p ftpes://h/", ""),
+        ("pin = \"p\"", "ls -k ftpes://h/", ""),
+        ("insecure = true\n[hosts.h]\npin = \"p\"", "ls ftpes://h/", "pin"),
+        ("pin = \"p\"\n[hosts.h]\ninsecure = false", "ls ftpes://h/", "pin"),
+        ("pin = \"p\"\ninsecure = true", "ls ftpes://h/", "pin insecure"),
+        ("client-cert = \"c\"\nclient-key = \"k\"", "ls --client-cert d ftpes://h/", ""),
+    ] {
+        assert_eq!(found(&format!("[defaults]\n{file}\n"), line), want, "{file}: {line}");
     }
 }

@@ -37,18 +37,15 @@ impl Dialler {
     /// Returns `Usage` for an invalid value, or for options that contradict each other.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         // An option without effect is probably a mistake.
-        let mode = mode(options);
-        if let Some(long) = options.last_typed(&["epsv", "epsv-all", "pipeline", "passive-address"])
-            && mode == Mode::Active
-        {
-            let message = format!("--{long} needs passive mode; remove --active");
-            return Err(Failure::usage(message));
-        }
-        if let Some(long) = options.last_typed(&["eprt", "active-ports", "active-address"])
-            && mode == Mode::Passive
-        {
-            let message = format!("--{long} needs --active");
-            return Err(Failure::usage(message));
+        let (others, needs): (&[_], _) = match mode(options) {
+            Mode::Active => (
+                &["epsv", "epsv-all", "pipeline", "passive-address"],
+                "passive mode; remove --active",
+            ),
+            Mode::Passive => (&["eprt", "active-ports", "active-address"], "--active"),
+        };
+        if let Some(long) = options.last_typed(others) {
+            return Err(Failure::usage(format!("--{long} needs {needs}")));
         }
         Self::in_both_modes(options)
     }
@@ -71,8 +68,6 @@ impl Dialler {
         let ports = options.parsed("active-ports", values::ports)?;
         let address = options.parsed("active-address", values::host)?;
         let may_epsv = epsv != Some(Extended::Never);
-        let epsv_all = options.has("epsv-all") && may_epsv;
-        let pipeline = options.has("pipeline") && may_epsv;
         if let Some(long) = options.last_typed(&["epsv-all", "pipeline"])
             && !may_epsv
         {
@@ -82,18 +77,14 @@ impl Dialler {
         }
         let mut builder = Client::builder().timeouts(timeouts).mode(mode(options));
         builder = builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default());
-        builder = builder.epsv_all(epsv_all).pipeline(pipeline).compress(options.has("compress"));
-        builder = builder.reuse_data(options.has("reuse-data"));
+        builder = builder.epsv_all(options.has("epsv-all") && may_epsv);
+        builder = builder.pipeline(options.has("pipeline") && may_epsv);
+        builder = builder.compress(options.has("compress")).reuse_data(options.has("reuse-data"));
         builder = builder.passive_address(rule.unwrap_or_default());
         let family = family(options);
         builder = builder.family(family);
         if let Some(address) = bind(options)? {
-            let of_family = match family {
-                Family::V4 => address.is_ipv4(),
-                Family::V6 => address.is_ipv6(),
-                _ => true,
-            };
-            if !of_family {
+            if !is_of_family(address, family) {
                 let other = if address.is_ipv4() { "-6" } else { "-4" };
                 let message = format!("--bind: {address} contradicts {other}; remove one of them");
                 return Err(Failure::usage(message));
@@ -234,7 +225,8 @@ impl Dialler {
         url: &FtpUrl,
         messages: &Messages,
     ) -> Result<Client, Failure> {
-        if credentials.from_url && messages.is_terminal() && !options.is_quiet() {
+        let warns = messages.is_terminal() && !options.is_quiet();
+        if credentials.from_url && warns {
             messages.say(format_args!(
                 "warning: other users of this computer can see the password in the URL; use {VARIABLE} \
                  or --password-file"
@@ -270,8 +262,7 @@ impl Dialler {
         if credentials.is_personal
             && client.tls().is_none()
             && let Some(place) = exposed_to(&client, &way)
-            && messages.is_terminal()
-            && !options.is_quiet()
+            && warns
         {
             messages.say(format_args!(
                 "warning: the password is sent to {place} unencrypted; use ftpes:// to protect it"
@@ -363,6 +354,15 @@ pub(crate) fn family(options: &Options) -> Family {
         Some("ipv4") => Family::V4,
         Some(_) => Family::V6,
         None => Family::Any,
+    }
+}
+
+/// Returns whether an address is of this family.
+pub(crate) const fn is_of_family(address: IpAddr, family: Family) -> bool {
+    match family {
+        Family::V4 => address.is_ipv4(),
+        Family::V6 => address.is_ipv6(),
+        _ => true,
     }
 }
 

@@ -7,15 +7,13 @@
 //! up to the end of the line. Other words are skipped.
 
 use std::ffi::OsStr;
-use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::fs::Metadata;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
 use rustix::process::geteuid;
 
-use super::secret::Secret;
+use super::secret::{self, Secret, read_own};
 use crate::display::shown_path;
 use crate::options::values;
 
@@ -23,6 +21,7 @@ use crate::options::values;
 const WORD: usize = 4_096;
 
 /// The entry for a host, or for all other hosts.
+#[derive(Default)]
 pub(crate) struct NetrcEntry {
     /// `None` for `default`.
     machine: Option<Vec<u8>>,
@@ -62,22 +61,9 @@ impl Netrc {
             match word.as_slice() {
                 b"machine" => {
                     let machine = Some(words.value()?);
-                    self.entries.push(NetrcEntry {
-                        machine,
-                        login: None,
-                        password: None,
-                        account: None,
-                    });
+                    self.entries.push(NetrcEntry { machine, ..NetrcEntry::default() });
                 }
-                b"default" => {
-                    let machine = None;
-                    self.entries.push(NetrcEntry {
-                        machine,
-                        login: None,
-                        password: None,
-                        account: None,
-                    });
-                }
+                b"default" => self.entries.push(NetrcEntry::default()),
                 b"macdef" => {
                     words.value()?;
                     words.skip_macro();
@@ -201,18 +187,12 @@ impl NetrcWords<'_> {
 
     /// Skips to the next empty line.
     fn skip_macro(&mut self) {
+        // An empty rest of the line with the name does not end the macro.
         let mut is_first = true;
-        loop {
-            let mut is_empty = true;
-            loop {
-                match self.take() {
-                    None => return,
-                    Some(b'\n') => break,
-                    Some(b'\r') => {}
-                    Some(_) => is_empty = false,
-                }
-            }
-            // An empty rest of the line with the name does not end the macro.
+        for line in self.rest.split_inclusive(|byte| *byte == b'\n') {
+            let is_empty = line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+            self.rest = self.rest.get(line.len()..).unwrap_or_default();
+            self.line += usize::from(line.ends_with(b"\n"));
             if is_empty && !is_first {
                 return;
             }
@@ -220,9 +200,6 @@ impl NetrcWords<'_> {
         }
     }
 }
-
-/// Largest file in bytes.
-const LARGEST: u64 = 1 << 20;
 
 /// The content of a netrc file.
 pub(crate) struct Loaded {
@@ -233,40 +210,22 @@ pub(crate) struct Loaded {
     pub(crate) unfit: Option<String>,
 }
 
-/// Reads a file. Follows symbolic links: the owner and mode of the target count.
+/// Reads a file.
 ///
 /// # Errors
 ///
-/// Returns the system's errors, and `FileTooLarge` above 1 MiB. Returns `InvalidInput` for a file
-/// that is not regular, because it might never end.
+/// Returns the errors of [`read_own`].
 pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
-    // Opening a FIFO must not wait for its writer.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(open(path, flags, Mode::empty())?);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let mut text = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        return Err(ErrorKind::FileTooLarge.into());
-    }
+    let (metadata, text) = read_own(path)?;
     let netrc = Netrc::parse(&text);
-    let name = shown_path(path);
     let unfit = unfit(&metadata, geteuid().as_raw());
-    Ok(Loaded { netrc, name, unfit })
+    Ok(Loaded { netrc, name: shown_path(path), unfit })
 }
 
 /// Returns why `user` should not trust the passwords in a file, if another user except root owns
 /// it, or others can access it.
 pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
-    let owner = metadata.uid();
-    let mode = metadata.mode() & 0o7777;
-    if owner != user && owner != 0 {
-        return Some(format!("owned by another user (uid {owner}); you or root must own it"));
-    }
-    (mode & 0o077 != 0).then(|| format!("accessible to others (mode {mode:04o}); use chmod 600"))
+    secret::unfit(metadata, user, (0o077, "accessible to", 0o600))
 }
 
 /// Returns the path of `.netrc` in the directory `home`, if `home` is absolute.
@@ -278,11 +237,12 @@ pub(crate) fn in_home(home: &OsStr) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-    use rustix::fs::{CWD, FileType, mknodat};
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+    use super::super::secret::LARGEST;
     use super::*;
 
     /// Returns the found entry as `login password account`, with `-` for each missing part.

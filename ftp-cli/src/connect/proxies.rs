@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 
 use ftp_client::{ParseErrorKind, Proxy};
-use ftp_proto::{FtpUrl, Scheme};
+use ftp_proto::{FtpUrl, Network, Scheme};
 
 use crate::exit::Failure;
 use crate::options::Options;
@@ -154,13 +154,11 @@ impl Chosen {
         let by = &self.by;
         let is_variable =
             [OF_FTP, OF_FTPS, OF_ALL].as_flattened().iter().any(|variable| variable == by);
-        match by.as_str() {
-            OPTION => String::new(),
-            variable if is_variable => format!(
-                "; the variable {variable} names this proxy: use --proxy none to connect directly"
-            ),
-            line => format!("; {line} names this proxy: use --proxy none to connect directly"),
+        if by == OPTION {
+            return String::new();
         }
+        let what = if is_variable { "the variable " } else { "" };
+        format!("; {what}{by} names this proxy: use --proxy none to connect directly")
     }
 }
 
@@ -186,35 +184,18 @@ fn is_listed(host: &str, list: &str) -> bool {
 
 /// Returns whether `name` is `domain` or a name below it.
 fn is_below(name: &str, domain: &str) -> bool {
-    let start = name.len().checked_sub(domain.len());
-    let parts = start.and_then(|start| name.split_at_checked(start));
-    parts.is_some_and(|(head, tail)| {
-        !domain.is_empty()
-            && tail.eq_ignore_ascii_case(domain)
-            && (head.is_empty() || head.ends_with('.'))
-    })
+    let name = name.to_ascii_lowercase();
+    let head = name.strip_suffix(&domain.to_ascii_lowercase());
+    !domain.is_empty() && head.is_some_and(|head| head.is_empty() || head.ends_with('.'))
 }
 
 /// Returns whether `entry` is this address, or a network that contains the address.
 fn is_of_network(address: IpAddr, entry: &str) -> bool {
-    let (text, bits) = match entry.split_once('/') {
-        Some((text, bits)) => (text, Some(bits)),
-        None => (entry, None),
+    let entry = match entry.strip_prefix('[') {
+        Some(rest) => rest.replacen(']', "", 1),
+        None => entry.to_owned(),
     };
-    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let Ok(network) = text.parse::<IpAddr>() else { return false };
-    let (length, difference) = match (address, network) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => {
-            (32, u128::from(one.to_bits() ^ other.to_bits()) << 96)
-        }
-        (IpAddr::V6(one), IpAddr::V6(other)) => (128, one.to_bits() ^ other.to_bits()),
-        _ => return false,
-    };
-    match bits.map(str::parse::<u32>) {
-        None => difference == 0,
-        Some(Ok(bits)) if bits <= length => bits <= difference.leading_zeros(),
-        Some(_) => false,
-    }
+    Network::parse(entry.as_bytes()).is_ok_and(|network| network.contains(address))
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
-//! A password, and functions that read one from a line.
+//! A password, functions that read one from a line, and files that only their owner may change.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read};
+use std::fs::{File, Metadata};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, open};
 
 use crate::display::shown;
 use crate::exit::Failure;
@@ -95,6 +99,47 @@ pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret,
         Err(error) => Err(Failure::local(name, &error)),
         Ok(()) => Err(Failure::usage(format!("{name}: expected only one line"))),
     }
+}
+
+/// Largest file in bytes that [`read_own`] reads.
+pub(crate) const LARGEST: u64 = 1 << 20;
+
+/// Reads a file of the user's own. Follows symbolic links: the owner and mode of the target count.
+///
+/// # Errors
+///
+/// Returns the system's errors, and `FileTooLarge` above 1 MiB. Returns `InvalidInput` for a file
+/// that is not regular, because it might never end.
+pub(crate) fn read_own(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
+    // Opening a FIFO must not wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut text = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > LARGEST {
+        true => Err(ErrorKind::FileTooLarge.into()),
+        false => Ok((metadata, text)),
+    }
+}
+
+/// Returns why `user` should not trust a file, if another user except root owns it, or if its mode
+/// has a bit of `forbidden`: then `what` others can do, and the mode that is right.
+pub(crate) fn unfit(
+    metadata: &Metadata,
+    user: u32,
+    (forbidden, what, right): (u32, &str, u32),
+) -> Option<String> {
+    let owner = metadata.uid();
+    let mode = metadata.mode() & 0o7777;
+    if owner != user && owner != 0 {
+        return Some(format!("owned by another user (uid {owner}); you or root must own it"));
+    }
+    let is_open = mode & forbidden != 0;
+    is_open.then(|| format!("{what} others (mode {mode:04o}); use chmod {right:o}"))
 }
 
 fn unsendable(name: &str, what: &str) -> Failure {

@@ -25,17 +25,45 @@ use ftp_server::daemon::json::Object;
 
 /// The sessions of one thread, which connect and log in on demand.
 pub(crate) struct Sessions<'a> {
-    options: &'a Options,
-    dialler: Arc<Dialler>,
-    messages: Messages,
+    connecting: Connecting<'a>,
     /// The pool of each server, shared with [`another`](Self::another) session.
     pools: Arc<Mutex<Vec<ServerPool<'a>>>>,
     /// The connections of this thread.
     open: Vec<(ServerKey, Lent<'a>)>,
+}
+
+/// How the threads of a command connect and log in.
+#[derive(Clone)]
+struct Connecting<'a> {
+    options: &'a Options,
+    dialler: Arc<Dialler>,
+    messages: Messages,
     /// The source of logins: each is looked up once, because a lookup may prompt the user.
     finder: Arc<Mutex<Finder<'a>>>,
     /// Known logins by server.
     known: Arc<Vec<(ServerKey, Credentials)>>,
+}
+
+impl Connecting<'_> {
+    /// Returns the login for the server of `url`.
+    fn credentials(&self, url: &FtpUrl) -> Result<Credentials, Failure> {
+        match self.known.iter().find(|(known, _)| known.is_of(url)) {
+            Some((_, credentials)) => Ok(credentials.clone()),
+            // The finder stays locked during a prompt, because other threads need the same answer.
+            None => lock(&self.finder).find(url),
+        }
+    }
+
+    /// Checks that a connection to the server of `url` fits the options.
+    fn check(&self, url: &FtpUrl) -> Result<(), Failure> {
+        self.credentials(url).and_then(|_| self.dialler.check(url))
+    }
+
+    /// Connects to the server of `url` and logs in.
+    fn connect(&self, url: &FtpUrl) -> Result<Client, Failure> {
+        let credentials = self.credentials(url)?;
+        self.dialler.connect_as(&credentials, self.options, url, &self.messages)
+    }
 }
 
 /// A server with its connections, which all threads of the command share.
@@ -92,36 +120,32 @@ impl<'a> Sessions<'a> {
     pub(crate) fn with(options: &'a Options, dialler: Dialler, messages: Messages) -> Self {
         let dialler = Arc::new(dialler);
         let finder = Arc::new(Mutex::new(Finder::new(options, &messages)));
-        let (known, pools) = (Arc::default(), Arc::default());
-        Self { options, dialler, messages, pools, open: Vec::new(), finder, known }
+        let connecting = Connecting { options, dialler, messages, finder, known: Arc::default() };
+        Self { connecting, pools: Arc::default(), open: Vec::new() }
     }
 
     /// Returns sessions for another thread, with separate connections. Known logins are shared, and
     /// not looked up again.
     pub(crate) fn another(&self) -> Self {
-        let dialler = Arc::clone(&self.dialler);
-        let messages = self.messages.clone();
-        let finder = Arc::clone(&self.finder);
-        let known = Arc::clone(&self.known);
-        let pools = Arc::clone(&self.pools);
-        Self { options: self.options, dialler, messages, pools, open: Vec::new(), finder, known }
+        let (connecting, pools) = (self.connecting.clone(), Arc::clone(&self.pools));
+        Self { connecting, pools, open: Vec::new() }
     }
 
     /// Announces that a transfer of this type follows the login of each new connection to a server
     /// that was not used yet.
     pub(crate) fn expect_transfer(&mut self, representation: RepresentationType) {
-        Arc::make_mut(&mut self.dialler).expect_transfer(representation);
+        Arc::make_mut(&mut self.connecting.dialler).expect_transfer(representation);
     }
 
     /// Announces a listing, as [`expect_transfer`](Self::expect_transfer) announces a transfer.
     pub(crate) fn expect_listing(&mut self, representation: RepresentationType) {
-        Arc::make_mut(&mut self.dialler).expect_listing(representation);
+        Arc::make_mut(&mut self.connecting.dialler).expect_listing(representation);
     }
 
     /// Sets the login for the server of `url`, so that it is not looked up. Also applies to
     /// sessions that [`another`](Self::another) returns later.
     pub(crate) fn log_in_as(&mut self, url: &FtpUrl, credentials: Credentials) {
-        Arc::make_mut(&mut self.known).push((ServerKey::of(url), credentials));
+        Arc::make_mut(&mut self.connecting.known).push((ServerKey::of(url), credentials));
     }
 
     /// Returns a logged-in client for the server of `url`, in the login directory, to which URL
@@ -138,7 +162,7 @@ impl<'a> Sessions<'a> {
         };
         if let Some(at) = self.open.iter_mut().position(has_moved) {
             let (_, client) = self.open.swap_remove(at);
-            self.messages.replies().note_quit(&client.end());
+            self.connecting.messages.replies().note_quit(&client.end());
         }
         self.client_as_it_is(url).map(|(client, _)| client)
     }
@@ -200,14 +224,14 @@ impl<'a> Sessions<'a> {
             let is_in_doubt = match error {
                 // Something was confirmed that may have failed.
                 Error::Unexpected(..) => true,
-                Error::Desynchronised => !self.messages.replies().may_reconnect(),
+                Error::Desynchronised => !self.connecting.messages.replies().may_reconnect(),
                 _ => false,
             };
             if is_in_doubt {
                 return Err(NotLent::Failed(error.into()));
             }
         }
-        self.credentials(url).and_then(|_| self.dialler.check(url)).map_err(NotLent::Failed)?;
+        self.connecting.check(url).map_err(NotLent::Failed)?;
         let pool = self.pool(url);
         if again {
             pool.reopen();
@@ -227,7 +251,7 @@ impl<'a> Sessions<'a> {
     ///
     /// Returns the errors of [`client`](Self::client) that come before the connection.
     pub(crate) fn pool_of(&mut self, url: &FtpUrl) -> Result<Arc<Pool<'a>>, Failure> {
-        self.credentials(url).and_then(|_| self.dialler.check(url))?;
+        self.connecting.check(url)?;
         self.open.retain(|(open, _)| !open.is_of(url));
         Ok(self.pool(url))
     }
@@ -238,14 +262,9 @@ impl<'a> Sessions<'a> {
         if let Some((_, pool)) = pools.iter().find(|(key, _)| key.is_of(url)) {
             return Arc::clone(pool);
         }
-        let (options, messages, dialler) =
-            (self.options, self.messages.clone(), Arc::clone(&self.dialler));
-        let (known, finder) = (Arc::clone(&self.known), Arc::clone(&self.finder));
-        let server = url.clone();
+        let (connecting, server) = (self.connecting.clone(), url.clone());
         let dial = move || {
-            let client = credentials(&known, &finder, &server).and_then(|credentials| {
-                dialler.connect_as(&credentials, options, &server, &messages)
-            });
+            let client = connecting.connect(&server);
             client.map_err(|failure| failure.context_url(&server).into())
         };
         // The threads decide how many connections they want.
@@ -254,17 +273,13 @@ impl<'a> Sessions<'a> {
         pool
     }
 
-    fn credentials(&self, url: &FtpUrl) -> Result<Credentials, Failure> {
-        credentials(&self.known, &self.finder, url)
-    }
-
     /// Returns the user name for the login at the server of `url`.
     ///
     /// # Errors
     ///
     /// Returns the errors of [`Finder::find`].
     pub(crate) fn user(&self, url: &FtpUrl) -> Result<Vec<u8>, Failure> {
-        self.credentials(url).map(|credentials| credentials.user)
+        self.connecting.credentials(url).map(|credentials| credentials.user)
     }
 
     /// Returns the open connection to the server of `url`.
@@ -300,28 +315,15 @@ impl<'a> Sessions<'a> {
         for (_, client) in self.open {
             match is_orderly {
                 // No work remains, so a missing reply to QUIT does not matter.
-                true => self.messages.replies().note_quit(&client.end()),
+                true => self.connecting.messages.replies().note_quit(&client.end()),
                 false => client.discard(),
             }
         }
         let pools: Vec<_> = lock(&self.pools).iter().map(|(_, pool)| Arc::clone(pool)).collect();
         for pool in pools.iter().filter(|_| is_orderly) {
-            self.messages.replies().note_quit(&pool.quit());
-            self.messages.usage().note_allowed(pool.allowed());
+            self.connecting.messages.replies().note_quit(&pool.quit());
+            self.connecting.messages.usage().note_allowed(pool.allowed());
         }
-    }
-}
-
-/// Returns the login for the server of `url`.
-fn credentials(
-    known: &[(ServerKey, Credentials)],
-    finder: &Mutex<Finder<'_>>,
-    url: &FtpUrl,
-) -> Result<Credentials, Failure> {
-    match known.iter().find(|(known, _)| known.is_of(url)) {
-        Some((_, credentials)) => Ok(credentials.clone()),
-        // The finder stays locked during a prompt, because other threads need the same answer.
-        None => lock(finder).find(url),
     }
 }
 
@@ -358,18 +360,19 @@ pub(crate) struct Retrying {
 }
 
 /// Receiver of retry messages, with the canceller that ends a pause.
-pub(crate) struct RetryObserver<'a> {
-    pub(crate) messages: &'a Messages,
-    pub(crate) events: &'a Events,
-    pub(crate) canceller: Option<&'a Canceller>,
+#[derive(Clone)]
+pub(crate) struct RetryObserver {
+    pub(crate) messages: Messages,
+    pub(crate) events: Events,
+    pub(crate) canceller: Option<Canceller>,
     pub(crate) quiet: bool,
 }
 
-impl<'a> RetryObserver<'a> {
-    pub(crate) fn new(options: &Options, stdio: &'a Stdio, cleanup: &'a Cleanup) -> Self {
-        let messages = &stdio.messages;
-        let events = &stdio.events;
-        Self { messages, events, canceller: cleanup.canceller(), quiet: options.is_quiet() }
+impl RetryObserver {
+    pub(crate) fn new(options: &Options, stdio: &Stdio, cleanup: &Cleanup) -> Self {
+        let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
+        let canceller = cleanup.canceller().cloned();
+        Self { messages, events, canceller, quiet: options.is_quiet() }
     }
 }
 
@@ -410,7 +413,7 @@ impl Retrying {
     /// reply that made an earlier attempt fail: some servers report a full disk and disconnect.
     pub(crate) fn run<T>(
         self,
-        witness: &RetryObserver<'_>,
+        witness: &RetryObserver,
         name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
@@ -428,11 +431,11 @@ impl Retrying {
     /// `name` and `fields` are those of [`run`](Self::run).
     pub(crate) fn attempts<'a>(
         self,
-        witness: &'a RetryObserver<'a>,
+        witness: &'a RetryObserver,
         name: &'a dyn Display,
         fields: &'a dyn Fn(Object) -> Object,
     ) -> Attempts<'a> {
-        let patience = self.patience(witness.canceller);
+        let patience = self.patience(witness.canceller.as_ref());
         let now = patience.first();
         Attempts { retrying: self, patience, now, witness, name, fields, refusal: None }
     }
@@ -457,7 +460,7 @@ impl Retrying {
     pub(crate) fn announce(
         self,
         (attempt, why, pause): (u32, &Failure, Duration),
-        witness: &RetryObserver<'_>,
+        witness: &RetryObserver,
         name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
     ) {
@@ -479,7 +482,7 @@ pub(crate) struct Attempts<'a> {
     retrying: Retrying,
     patience: Patience,
     now: Attempt,
-    witness: &'a RetryObserver<'a>,
+    witness: &'a RetryObserver,
     name: &'a dyn Display,
     fields: &'a dyn Fn(Object) -> Object,
     /// The last reply that made an attempt fail.
@@ -559,8 +562,7 @@ mod tests {
     fn attempts(more: u32, failures: &[(Exit, Recovery)]) -> (Vec<bool>, Option<Exit>) {
         let messages = Messages::new(std::io::sink(), false);
         let events = Events::default();
-        let witness =
-            RetryObserver { messages: &messages, events: &events, canceller: None, quiet: false };
+        let witness = RetryObserver { messages, events, canceller: None, quiet: false };
         let retrying = Retrying { more, delay: Some(Duration::ZERO), end: None };
         let mut from_starts = Vec::new();
         let mut left = failures.iter();
@@ -614,8 +616,7 @@ mod tests {
     fn a_pause_beyond_the_time_limit_is_not_begun() {
         let messages = Messages::new(std::io::sink(), false);
         let events = Events::default();
-        let witness =
-            RetryObserver { messages: &messages, events: &events, canceller: None, quiet: false };
+        let witness = RetryObserver { messages, events, canceller: None, quiet: false };
         let end = Some(Instant::now() + Duration::from_secs(60));
         let retrying = Retrying { more: 9, delay: Some(Duration::from_secs(3_600)), end };
         let busy = Failure { recovery: Recovery::TryAgain, ..Failure::new(Exit::Temporary, "no") };

@@ -89,20 +89,13 @@ impl TlsOptions {
             clear_data: clear_data.unwrap_or(false),
             how: options.last_typed(HOW),
         };
-        if found.insecure && (found.ca_file.is_some() || !found.pins.is_empty()) {
-            let which = if found.pins.is_empty() { "ca-file" } else { "pin" };
-            return Err(Failure::usage(format!(
-                "{} and {} contradict each other; remove one of them",
-                options.shown("insecure"),
-                options.shown(which)
-            )));
-        }
-        if found.ca_file.is_some() && !found.pins.is_empty() {
-            return Err(Failure::usage(format!(
-                "{} and {} contradict each other; remove one of them",
-                options.shown("pin"),
-                options.shown("ca-file")
-            )));
+        for both in [["insecure", "pin"], ["insecure", "ca-file"], ["pin", "ca-file"]] {
+            if both.iter().all(|long| options.has(long)) {
+                let [one, other] = both.map(|long| options.shown(long));
+                let message =
+                    format!("{one} and {other} contradict each other; remove one of them");
+                return Err(Failure::usage(message));
+            }
         }
         match (found.how, found.start) {
             (Some(how), Some(TlsStart::Off)) if found.is_typed => {

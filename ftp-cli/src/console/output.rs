@@ -17,7 +17,7 @@ use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use env_logger::{Builder, Target};
 use ftp_client::{Counts, Error};
@@ -441,53 +441,30 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
         Dialogue::Writer(writer) => Some(Mutex::new(writer)),
         _ => None,
     };
-    let logged = messages.clone();
+    let messages = messages.clone();
     let _ = Builder::new()
         .filter_level(LevelFilter::Off)
         .filter_module("ftp_client", level)
         .filter_module("ftp_server", level)
         .filter_module(LIFE, of_life(level))
         .filter_module(WIRE, wire)
-        .target(Target::Pipe(Box::new(ToMessages(messages.clone()))))
-        .format(move |out, record| {
+        .target(Target::Pipe(Box::new(io::sink())))
+        .format(move |_, record| {
             let line = format!("{} {}\n", now(), Printable(&record.args().to_string()));
-            match &file {
-                Some(file) if record.target() == WIRE => {
-                    let mut file = lock(file);
-                    file.write_all(line.as_bytes())
-                }
-                _ if record.target() == WIRE => out.write_all(line.as_bytes()),
-                _ => {
-                    logged.log(record.args());
-                    out.write_all(line.as_bytes())
-                }
+            match (record.target() == WIRE, &file) {
+                (true, Some(file)) => return lock(file).write_all(line.as_bytes()),
+                (true, None) => {}
+                (false, _) => messages.log(record.args()),
             }
+            messages.write(line.as_bytes());
+            Ok(())
         })
         .try_init();
 }
 
 /// Returns the time of day in UTC: `15:04:05.678`.
 fn now() -> String {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = time.as_secs();
-    let millis = time.subsec_millis();
-    let hour = seconds / 3_600 % 24;
-    let minute = seconds / 60 % 60;
-    let second = seconds % 60;
-    format!("{hour:02}:{minute:02}:{second:02}.{millis:03}")
-}
-
-struct ToMessages(Messages);
-
-impl Write for ToMessages {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    display::timestamp().get(11..23).unwrap_or_default().to_owned()
 }
 
 /// The number of times that one run reconnects because replies were out of step.

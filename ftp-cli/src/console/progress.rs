@@ -100,8 +100,10 @@ impl Board {
 
     /// Returns whether several files are shown on a terminal while their total size is unknown.
     pub(crate) fn lacks_total(&self) -> bool {
-        let is_drawn = self.when != When::Never && self.messages.is_terminal();
-        is_drawn && self.files > 1 && self.state().total.is_none()
+        self.is_shown()
+            && self.messages.is_terminal()
+            && self.files > 1
+            && self.state().total.is_none()
     }
 
     /// Sets the total size of all files.
@@ -111,12 +113,15 @@ impl Board {
 
     /// Returns whether progress is neither shown nor emitted.
     pub(crate) fn is_hidden(&self) -> bool {
-        let is_shown = match self.when {
+        !self.is_shown() && !self.events.is_on()
+    }
+
+    fn is_shown(&self) -> bool {
+        match self.when {
             When::Never => false,
             When::Auto => self.messages.is_terminal(),
             When::Always => true,
-        };
-        !is_shown && !self.events.is_on()
+        }
     }
 
     /// Starts a file: `done` of its `total` bytes have already been transferred. `fields` adds the
@@ -133,10 +138,7 @@ impl Board {
             let start = fields(Object::event("start")).number_if("size", total);
             start.number_if("offset", Some(done).filter(|done| *done > 0))
         });
-        let is_shown = match (self.when, self.messages.is_terminal()) {
-            (When::Never, _) | (When::Auto, false) => false,
-            (_, true) | (When::Always, _) => true,
-        };
+        let is_shown = self.is_shown();
         let name = if is_shown { shown(path) } else { String::new() };
         let meter =
             Meter { board: self, name, fields, done, total, reported: Instant::now(), is_shown };
@@ -163,20 +165,19 @@ impl Board {
 
     /// Returns a bar that is not drawn yet. It measures the bytes of this run.
     fn bar(&self) -> (ProgressBar, Duration) {
-        let (target, every) = if self.messages.is_terminal() {
-            let screen = Box::new(Screen::default());
-            (ProgressDrawTarget::term_like_with_hz(screen, HERTZ), TERMINAL)
-        } else {
-            let lines = Box::new(PlainLines(self.messages.clone()));
-            (ProgressDrawTarget::term_like_with_hz(lines, HERTZ), ELSEWHERE)
+        let is_terminal = self.messages.is_terminal();
+        let (lines, every) = match is_terminal {
+            true => (None, TERMINAL),
+            false => (Some(self.messages.clone()), ELSEWHERE),
         };
+        let screen = Box::new(Screen { lines, drawn: Mutex::default() });
+        let target = ProgressDrawTarget::term_like_with_hz(screen, HERTZ);
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{line}") {
             // indicatif calls this to draw the bar, while the state is unlocked.
             let state = Arc::clone(&self.state);
-            let is_terminal = self.messages.is_terminal();
             let draw = move |progress: &ProgressState, out: &mut dyn fmt::Write| {
-                let (line, kept, total) = {
+                let (mut line, kept, total) = {
                     let state = lock(&state);
                     (state.line.clone(), state.kept, state.total)
                 };
@@ -184,12 +185,13 @@ impl Board {
                     true => Screen::default().width().into(),
                     false => usize::MAX,
                 };
-                let _ = out.write_str(&line.with(&figures(progress, kept, total)).fitting(columns));
+                line.tail.push_str(&figures(progress, kept, total));
+                let _ = out.write_str(&line.fitting(columns));
             };
             bar.set_style(style.with_key("line", draw));
         }
         bar.reset_eta();
-        if self.messages.is_terminal() {
+        if is_terminal {
             let shared = bar.clone();
             self.messages.share_with(Some(Arc::new(move |act| shared.suspend(act))));
         }
@@ -293,55 +295,6 @@ pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
     options.is_verbose() || (stdio.messages.is_terminal() && !options.is_quiet())
 }
 
-/// Substitute for a terminal when standard error is a file or pipe: writes each state as a separate
-/// line.
-struct PlainLines(Messages);
-
-ftp_proto::debug_fields!(PlainLines {}..);
-
-impl TermLike for PlainLines {
-    fn width(&self) -> u16 {
-        100
-    }
-
-    fn move_cursor_up(&self, _lines: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn move_cursor_down(&self, _lines: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn move_cursor_right(&self, _columns: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn move_cursor_left(&self, _columns: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write_line(&self, line: &str) -> io::Result<()> {
-        self.write_str(line)
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        // indicatif pads the last line with spaces, and clears a line by drawing an empty text.
-        let text = text.trim_end();
-        if !text.is_empty() {
-            self.0.line(text);
-        }
-        Ok(())
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Mark for omitted text.
 const ELLIPSIS: char = '\u{2026}';
 
@@ -354,12 +307,6 @@ struct Line {
 }
 
 impl Line {
-    /// Appends `figures` to the line.
-    fn with(mut self, figures: &str) -> Self {
-        self.tail.push_str(figures);
-        self
-    }
-
     /// Returns the line, shortened to fewer than `columns` columns: first the name, to at least one
     /// letter, then the end of the line.
     fn fitting(self, columns: usize) -> String {
@@ -422,16 +369,23 @@ fn shortened(text: &str, room: usize) -> String {
     short
 }
 
-/// Standard error, with the current size of its window.
-#[derive(Debug, Default)]
+/// Standard error, with the current size of its window. A file or pipe gets each state as a separate
+/// line instead.
+#[derive(Default)]
 struct Screen {
+    /// Receiver of lines, if standard error is not a terminal.
+    lines: Option<Messages>,
     /// Drawn text that is not written yet.
     drawn: Mutex<String>,
 }
 
+ftp_proto::debug_fields!(Screen {}..);
+
 impl Screen {
     fn draw(&self, text: &str) {
-        lock(&self.drawn).push_str(text);
+        if self.lines.is_none() {
+            lock(&self.drawn).push_str(text);
+        }
     }
 
     fn move_cursor(&self, by: usize, to: char) -> io::Result<()> {
@@ -445,7 +399,11 @@ impl Screen {
 impl TermLike for Screen {
     fn width(&self) -> u16 {
         let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
-        if columns == 0 { 80 } else { columns }
+        match columns {
+            _ if self.lines.is_some() => 100,
+            0 => 80,
+            columns => columns,
+        }
     }
 
     fn height(&self) -> u16 {
@@ -470,15 +428,22 @@ impl TermLike for Screen {
     }
 
     fn write_line(&self, line: &str) -> io::Result<()> {
+        if self.lines.is_some() {
+            return self.write_str(line);
+        }
         self.draw(line);
         self.draw("\n");
         Ok(())
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        // Text that consists only of spaces is padding.
-        if text.bytes().any(|byte| byte != b' ') {
-            self.draw(text);
+        // indicatif pads the last line with spaces, and clears a line by drawing an empty text.
+        let line = text.trim_end();
+        match &self.lines {
+            Some(messages) if !line.is_empty() => messages.line(line),
+            // Text that consists only of spaces is padding.
+            None if text.bytes().any(|byte| byte != b' ') => self.draw(text),
+            _ => {}
         }
         Ok(())
     }

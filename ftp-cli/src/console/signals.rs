@@ -17,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use ftp_client::{Canceller, Phase};
+use log::LevelFilter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -28,7 +29,7 @@ use signal_hook::consts::{
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use super::output::Messages;
+use super::output::{self, Messages};
 use super::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::lock::{lock, start_thread};
@@ -46,20 +47,22 @@ pub(crate) struct Cleanup {
 }
 
 impl Cleanup {
-    /// Watches for signals in a separate thread, if this run owns the process. The first signal
-    /// cancels all transfers; once they are aborted, or have taken too long, the thread ends the
-    /// process.
+    /// Starts the log of a command. Then watches for signals in a separate thread, if this run owns
+    /// the process. The first signal cancels all transfers; once they are aborted, or have taken too
+    /// long, the thread ends the process.
     ///
     /// # Errors
     ///
-    /// Returns `Internal` if the system refuses the handlers or the thread.
-    pub(crate) fn watch(stdio: &Stdio) -> Result<Self, Failure> {
+    /// Returns the errors of [`output::start`], and `Internal` if the system refuses the handlers or
+    /// the thread.
+    pub(crate) fn start(options: &Options, stdio: &Stdio) -> Result<Self, Failure> {
+        output::start(options, &stdio.messages, LevelFilter::Warn)?;
         let mut this = Self::default();
         if stdio.is_process {
             this.canceller = Some(Canceller::new().map_err(|error| refused(&error))?);
             let _ = stdio.cleanup.set(this.clone());
             let early = EarlyEnd::of(stdio);
-            on_signals(false, move |signal| early.end(Cause::of_signal(signal)))?;
+            on_signals(false, move |signal| early.end(ended_by(signal)))?;
         }
         Ok(this)
     }
@@ -96,44 +99,27 @@ impl EarlyEnd {
     }
 
     /// Cancels all transfers; once they are aborted, or have taken too long, ends the process.
-    pub(super) fn end(&self, cause: Cause) {
+    fn end(&self, failure: Failure) {
         let cleanup = self.cleanup.get();
         self.ending.begin(cleanup.and_then(Cleanup::canceller));
-        end_because(cause, &self.messages, &self.events);
+        end_because(failure, &self.messages, &self.events);
     }
 }
 
-/// Reason to end the process before the command is done.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Cause {
-    Interrupt,
-    Termination,
-    HangUp,
-    /// The time limit of the whole run.
-    Timeout,
+/// Returns the failure of a run that a signal ends.
+fn ended_by(signal: i32) -> Failure {
+    match signal {
+        SIGINT => Failure::new(Exit::Interrupted, "interrupted"),
+        SIGTERM => Failure::new(Exit::Terminated, "terminated"),
+        _ => Failure::new(Exit::HungUp, "hung up"),
+    }
 }
 
-impl Cause {
-    const fn of_signal(signal: i32) -> Self {
-        match signal {
-            SIGINT => Self::Interrupt,
-            SIGTERM => Self::Termination,
-            _ => Self::HangUp,
-        }
-    }
-
-    fn failure(self) -> Failure {
-        match self {
-            Self::Interrupt => Failure::new(Exit::Interrupted, "interrupted"),
-            Self::Termination => Failure::new(Exit::Terminated, "terminated"),
-            Self::HangUp => Failure::new(Exit::HungUp, "hung up"),
-            // Not made of the library's error, whose texts a build with only the server does not need.
-            Self::Timeout => Failure {
-                phase: Some(Phase::Overall),
-                ..Failure::new(Exit::Timeout, format!("timed out {}", Phase::Overall))
-            },
-        }
-    }
+/// Returns the failure of a run that the time limit ends. Not made of the library's error, whose texts
+/// a build with only the server does not need.
+fn timed_out() -> Failure {
+    let failure = Failure::new(Exit::Timeout, format!("timed out {}", Phase::Overall));
+    Failure { phase: Some(Phase::Overall), ..failure }
 }
 
 /// Calls `act` in a separate thread with each signal that asks the process to end. If
@@ -175,14 +161,13 @@ pub(crate) fn end_by_broken_pipe() {
 /// Ends the process: with exit code 130 for SIGINT, 143 for SIGTERM, and by the signal itself for
 /// SIGHUP.
 pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
-    end_because(Cause::of_signal(signal), messages, events);
+    end_because(ended_by(signal), messages, events);
 }
 
 #[expect(clippy::exit, reason = "the main thread may be blocked, or has released its resources")]
-fn end_because(cause: Cause, messages: &Messages, events: &Events) {
+fn end_because(failure: Failure, messages: &Messages, events: &Events) {
     restore();
     end_children();
-    let failure = cause.failure();
     let exit = failure.exit;
     // A full pipe blocks its writers, and the main thread may already be one of them.
     let messages = messages.clone();
@@ -201,7 +186,7 @@ fn end_because(cause: Cause, messages: &Messages, events: &Events) {
     if last_word.is_ok() {
         let _ = has_said.recv_timeout(LAST_WORD);
     }
-    if cause == Cause::HangUp {
+    if exit == Exit::HungUp {
         let _ = emulate_default_handler(SIGHUP);
     }
     std::process::exit(exit.code().into());
@@ -293,7 +278,7 @@ pub(crate) fn start_watchdog(
             }
             std::thread::sleep(GRACE);
         }
-        early.end(Cause::Timeout);
+        early.end(timed_out());
     });
     let refused = |error| Failure::new(Exit::Internal, format!("--timeout: {error}"));
     started.map(drop).map_err(refused)

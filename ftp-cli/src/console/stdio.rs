@@ -45,24 +45,16 @@ impl Stdio {
     /// Returns the streams of this process.
     #[must_use]
     pub fn process() -> Self {
-        let output = match is_output_closed() {
+        let output = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {
             true => Output::new(Closed),
-            false => Output::new(StandardOutput),
+            false => Output::new(Standard(stdio::stdout)),
         };
-        let input: Box<dyn Read + Send> = match is_input_closed() {
+        let input: Box<dyn Read + Send> = match INPUT_IS_CLOSED.load(Ordering::Relaxed) {
             true => Box::new(Closed),
-            false => Box::new(StandardInput),
+            false => Box::new(Standard(stdio::stdin)),
         };
-        Self {
-            input,
-            output: Box::new(output.clone()),
-            shared_output: output,
-            events: Events::default(),
-            messages: Messages::new(StandardError, io::stderr().is_terminal()),
-            is_process: true,
-            ending: Ending::default(),
-            cleanup: Arc::default(),
-        }
+        let messages = Messages::new(Standard(stdio::stderr), io::stderr().is_terminal());
+        Self::with(input, output, messages, true)
     }
 
     /// Returns streams that replace those of this process, and are not a terminal. The caller
@@ -72,21 +64,28 @@ impl Stdio {
         output: impl Write + Send + 'static,
         error: impl Write + Send + 'static,
     ) -> Self {
-        let output = Output::new(output);
+        let messages = Messages::new(error, false);
+        Self::with(Box::new(input), Output::new(output), messages, false)
+    }
+
+    fn with(
+        input: Box<dyn Read + Send>,
+        output: Output,
+        messages: Messages,
+        is_process: bool,
+    ) -> Self {
         Self {
-            input: Box::new(input),
+            input,
             output: Box::new(output.clone()),
             shared_output: output,
             events: Events::default(),
-            messages: Messages::new(error, false),
-            is_process: false,
+            messages,
+            is_process,
             ending: Ending::default(),
             cleanup: Arc::default(),
         }
     }
-}
 
-impl Stdio {
     /// Returns whether standard output is a terminal.
     pub(crate) fn output_is_terminal(&self) -> bool {
         self.is_process && io::stdout().is_terminal()
@@ -118,38 +117,20 @@ pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8
     Ok((name, text))
 }
 
-/// Standard input of the process. Not [`io::stdin`], which takes an unreadable descriptor for the
-/// end of the data.
-struct StandardInput;
+/// A standard stream of the process, by its descriptor. [`io::stdin`] takes an unreadable descriptor
+/// for the end of the data, and [`io::stdout`] scans each block of a file for line feeds.
+struct Standard(fn() -> BorrowedFd<'static>);
 
-impl Read for StandardInput {
+impl Read for Standard {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let stream = stdio::stdin();
+        let stream = (self.0)();
         when_ready(stream, PollFlags::IN, || rustix::io::read(stream, &mut *buffer))
     }
 }
 
-/// Standard output of the process. Not [`io::stdout`], which scans each block of a file for line
-/// feeds.
-struct StandardOutput;
-
-impl Write for StandardOutput {
+impl Write for Standard {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stream = stdio::stdout();
-        when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Standard error of the process.
-struct StandardError;
-
-impl Write for StandardError {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stream = stdio::stderr();
+        let stream = (self.0)();
         when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
     }
 
@@ -177,8 +158,10 @@ fn when_ready<T>(
 
 ftp_proto::debug_fields!(Stdio { is_process }..);
 
-static INPUT: AtomicBool = AtomicBool::new(false);
-static OUTPUT: AtomicBool = AtomicBool::new(false);
+/// Whether standard input was closed when the process started.
+static INPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
+/// Whether standard output was closed when the process started.
+static OUTPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Records which streams are closed. Runs before the runtime, so it makes only one system call.
 #[ctor::ctor]
@@ -188,18 +171,8 @@ fn look() {
         [input, output].map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
     let _ = poll(&mut streams, Some(&Timespec::default()));
     let [input, output] = streams.map(|stream| stream.revents().contains(PollFlags::NVAL));
-    INPUT.store(input, Ordering::Relaxed);
-    OUTPUT.store(output, Ordering::Relaxed);
-}
-
-/// Returns whether standard input was closed.
-pub(crate) fn is_input_closed() -> bool {
-    INPUT.load(Ordering::Relaxed)
-}
-
-/// Returns whether standard output was closed.
-pub(crate) fn is_output_closed() -> bool {
-    OUTPUT.load(Ordering::Relaxed)
+    INPUT_IS_CLOSED.store(input, Ordering::Relaxed);
+    OUTPUT_IS_CLOSED.store(output, Ordering::Relaxed);
 }
 
 /// Replacement for a closed stream: every read and write fails.

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use Command::{Ctl, Fxp, Get, Ls, Mirror, Mv, Put, Rm};
+use Completes::{Directory, File, Nothing, Words};
 
 use crate::texts::CommandHelp;
 
@@ -13,19 +14,19 @@ pub(crate) const SHELLS: &str = "bash|zsh|fish";
 pub(crate) const MAN_PAGES: &str =
     if cfg!(feature = "server") { "ftp-cli|server.toml" } else { "ftp-cli" };
 
-/// The kind of an operand, for completions.
+/// Kind of value of an option or operand, for completions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Operand {
+pub(crate) enum Completes {
+    /// No value, or one that completions cannot know, such as a URL.
+    Nothing,
     /// A local file or directory.
     File,
     /// A local directory.
     Directory,
-    /// An object on a server, for which completions have no suggestions.
-    Url,
-    /// A command of this program.
-    Command,
     /// One of these words, separated by `|`.
     Words(&'static str),
+    /// The name of a command of this program.
+    Command,
 }
 
 /// Defines the enum, the names, the operands and the help files together, so that no command lacks one.
@@ -48,7 +49,7 @@ macro_rules! commands {
             }
 
             /// Returns the kind of each operand; the last one applies to all that follow.
-            pub(crate) const fn operands(self) -> &'static [Operand] {
+            pub(crate) const fn operands(self) -> &'static [Completes] {
                 match self { $($(Self::$variant => &[$($operand),*]),*),* }
             }
 
@@ -66,25 +67,25 @@ macro_rules! commands {
 
 commands! {
     feature = "client" {
-        Get "get" [Operand::Url, Operand::File] include_str!("../../help/get.txt");
-        Put "put" [Operand::File] include_str!("../../help/put.txt");
-        Ls "ls" [Operand::Url] include_str!("../../help/ls.txt");
-        Stat "stat" [Operand::Url] include_str!("../../help/stat.txt");
-        Rm "rm" [Operand::Url] include_str!("../../help/rm.txt");
-        Mkdir "mkdir" [Operand::Url] include_str!("../../help/mkdir.txt");
-        Rmdir "rmdir" [Operand::Url] include_str!("../../help/rmdir.txt");
-        Mv "mv" [Operand::Url] include_str!("../../help/mv.txt");
-        Chmod "chmod" [Operand::Words("644|755|600|700|u+w|go-rwx"), Operand::Url]
+        Get "get" [Nothing, File] include_str!("../../help/get.txt");
+        Put "put" [File] include_str!("../../help/put.txt");
+        Ls "ls" [Nothing] include_str!("../../help/ls.txt");
+        Stat "stat" [Nothing] include_str!("../../help/stat.txt");
+        Rm "rm" [Nothing] include_str!("../../help/rm.txt");
+        Mkdir "mkdir" [Nothing] include_str!("../../help/mkdir.txt");
+        Rmdir "rmdir" [Nothing] include_str!("../../help/rmdir.txt");
+        Mv "mv" [Nothing] include_str!("../../help/mv.txt");
+        Chmod "chmod" [Words("644|755|600|700|u+w|go-rwx"), Nothing]
             include_str!("../../help/chmod.txt");
-        Quote "quote" [Operand::Url] include_str!("../../help/quote.txt");
-        Batch "batch" [Operand::Url, Operand::File] include_str!("../../help/batch.txt");
-        Mirror "mirror" [Operand::Directory] include_str!("../../help/mirror.txt");
-        Fxp "fxp" [Operand::Url] include_str!("../../help/fxp.txt");
-        Doctor "doctor" [Operand::Url] include_str!("../../help/doctor.txt");
+        Quote "quote" [Nothing] include_str!("../../help/quote.txt");
+        Batch "batch" [Nothing, File] include_str!("../../help/batch.txt");
+        Mirror "mirror" [Directory] include_str!("../../help/mirror.txt");
+        Fxp "fxp" [Nothing] include_str!("../../help/fxp.txt");
+        Doctor "doctor" [Nothing] include_str!("../../help/doctor.txt");
     }
     feature = "server" {
-        Serve "serve" [Operand::Directory] include_str!("../../help/serve.txt");
-        Ctl "ctl" [Operand::Words("who|status|drain|reload|kick|unban")]
+        Serve "serve" [Directory] include_str!("../../help/serve.txt");
+        Ctl "ctl" [Words("who|status|drain|reload|kick|unban")]
             include_str!("../../help/ctl.txt");
         Passwd "passwd" [] include_str!("../../help/passwd.txt");
     }
@@ -92,9 +93,9 @@ commands! {
         Demo "demo" [] include_str!("../../help/demo.txt");
     }
     all() {
-        Help "help" [Operand::Command] include_str!("../../help/help.txt");
-        Man "man" [Operand::Words(MAN_PAGES)] include_str!("../../help/man.txt");
-        Completions "completions" [Operand::Words(SHELLS)]
+        Help "help" [Completes::Command] include_str!("../../help/help.txt");
+        Man "man" [Words(MAN_PAGES)] include_str!("../../help/man.txt");
+        Completions "completions" [Words(SHELLS)]
             include_str!("../../help/completions.txt");
     }
 }

@@ -12,9 +12,9 @@ mod relations;
 mod table;
 pub(crate) mod urls;
 
-pub(crate) use command::{Command, MAN_PAGES, Operand, SHELLS, Synonym};
+pub(crate) use command::{Command, Completes, MAN_PAGES, SHELLS, Synonym};
 pub(crate) use ftp_server::daemon::values;
-pub(crate) use table::{Completes, Group, Row, TABLE, Value, all_rows, global_rows};
+pub(crate) use table::{Group, Row, TABLE, Value, all_rows, global_rows};
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -209,8 +209,11 @@ impl Options {
 
     /// Returns an option as messages show it, with its place if it is from the configuration file.
     pub(crate) fn shown(&self, long: &str) -> String {
-        let given = self.given.iter().rev().find(|given| given.long == long);
-        given.map_or_else(|| format!("--{long}"), GivenOption::shown)
+        self.last(long).map_or_else(|| format!("--{long}"), GivenOption::shown)
+    }
+
+    fn last(&self, long: &str) -> Option<&GivenOption> {
+        self.given.iter().rev().find(|given| given.long == long)
     }
 
     /// Returns the last typed value of an option. Values in the configuration file do not count.
@@ -274,11 +277,8 @@ impl Options {
         long: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
-        let given = self.given.iter().rev().find(|given| given.long == long);
-        let Some((given, value)) = given.and_then(|given| Some((given, given.value.as_ref()?)))
-        else {
-            return Ok(None);
-        };
+        let Some(given) = self.last(long) else { return Ok(None) };
+        let Some(value) = &given.value else { return Ok(None) };
         let name = given.shown();
         let Some(text) = value.to_str() else {
             return Err(Failure::usage(format!("{name}: invalid value: expected UTF-8")));
@@ -299,8 +299,7 @@ impl Options {
     /// Returns the last value of an option whose value is optional: `None` if the option was not
     /// given, `Some(None)` if it has no value.
     pub(crate) fn optional(&self, long: &str) -> Option<Option<&OsStr>> {
-        let last = self.given.iter().rev().find(|given| given.long == long);
-        last.map(|given| given.value.as_deref())
+        self.last(long).map(|given| given.value.as_deref())
     }
 }
 

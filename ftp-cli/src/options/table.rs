@@ -6,47 +6,44 @@ use super::command::Command::{
     self, Batch, Chmod, Completions, Ctl, Demo, Doctor, Fxp, Get, Help, Ls, Man, Mirror, Mkdir, Mv,
     Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
 };
+use super::command::Completes;
 use Group::{Data, Listing, Login, Output, Program, Robust, Server, Tls, Transfer, Trees};
 use Value::{Needed, No, OneOf, WithEqualSign};
 
-/// The topic of an option. Options of a global group can also stand before the command.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Group {
-    Transfer,
-    Trees,
-    Listing,
-    Server,
-    Login,
-    Data,
-    Tls,
-    Robust,
-    Output,
-    Program,
+/// Defines the enum and its columns together: whether options of the group can also stand before the
+/// command, and the title.
+macro_rules! groups {
+    ($($variant:ident $is_global:literal $title:literal;)*) => {
+        /// The topic of an option. Options of a global group can also stand before the command.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(crate) enum Group { $($variant),* }
+
+        impl Group {
+            /// All groups, in the order of `--help`.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
+
+            pub(crate) const fn is_global(self) -> bool {
+                match self { $(Self::$variant => $is_global),* }
+            }
+
+            pub(crate) const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),* }
+            }
+        }
+    };
 }
 
-impl Group {
-    /// All groups, in the order of `--help`.
-    pub(crate) const ALL: &[Self] =
-        &[Transfer, Trees, Listing, Server, Login, Data, Tls, Robust, Output, Program];
-
-    pub(crate) const fn is_global(self) -> bool {
-        matches!(self, Login | Data | Tls | Robust | Output | Program)
-    }
-
-    pub(crate) const fn title(self) -> &'static str {
-        match self {
-            Transfer => "Transfer",
-            Trees => "Mirror",
-            Listing => "Listing",
-            Server => "Server",
-            Login => "Login",
-            Data => "Data connection",
-            Tls => "TLS",
-            Robust => "Timeouts and retries (TIME: seconds, or 250ms, 30s, 5min, 2h)",
-            Output => "Output",
-            Program => "Program",
-        }
-    }
+groups! {
+    Transfer false "Transfer";
+    Trees false "Mirror";
+    Listing false "Listing";
+    Server false "Server";
+    Login true "Login";
+    Data true "Data connection";
+    Tls true "TLS";
+    Robust true "Timeouts and retries (TIME: seconds, or 250ms, 30s, 5min, 2h)";
+    Output true "Output";
+    Program true "Program";
 }
 
 /// Whether an option takes a value, and the name of that value in `--help`. `FILE` and `DIR` are
@@ -59,19 +56,6 @@ pub(crate) enum Value {
     OneOf(&'static str, &'static str),
     /// An optional value, written after `=`: `--trace` or `--trace=FILE`.
     WithEqualSign(&'static str),
-}
-
-/// Kind of value of an option or operand, for completions.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Completes {
-    /// No value, or one that completions cannot know.
-    Nothing,
-    File,
-    Directory,
-    /// One of these words, separated by `|`.
-    Words(&'static str),
-    /// The name of a command of this program.
-    Command,
 }
 
 /// Formats the value as `--help` shows it after the name of the option.

@@ -1,6 +1,6 @@
 //! Parses operands that name a remote object.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
@@ -56,6 +56,24 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
         let reason = reason(bytes, error);
         Failure::usage(format!("not an FTP URL: {reason}; expected {form}"))
     })
+}
+
+/// Parses operands that name remote objects, and checks each of them. `needs` is the message if there
+/// are no operands.
+///
+/// # Errors
+///
+/// Returns `Usage` if there are none, or one is not a URL, and the errors of `check`.
+pub(crate) fn parse_all(
+    operands: &[OsString],
+    needs: &str,
+    check: impl Fn(&FtpUrl) -> Result<(), Failure>,
+) -> Result<Vec<FtpUrl>, Failure> {
+    if operands.is_empty() {
+        return Err(Failure::usage(needs));
+    }
+    let checked = |operand: &OsString| parse(operand).and_then(|url| check(&url).map(|()| url));
+    operands.iter().map(checked).collect()
 }
 
 /// Quotation marks, which texts and terminals put around what is copied from them.

@@ -99,7 +99,7 @@ fn name(bytes: Option<&Vec<u8>>) -> Option<FactValue<'_>> {
 }
 
 /// The date of a time, shown as `2024-02-29`.
-struct Date(TimeVal);
+pub(crate) struct Date(pub(crate) TimeVal);
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -108,6 +108,10 @@ impl Events {
         if failure.exit == Exit::Interrupted {
             return;
         }
+        self.count_failed(failure, fields);
+    }
+
+    fn count_failed(&self, failure: &Failure, fields: impl FnOnce(Object) -> Object) {
         self.with(|stream| {
             stream.counts.failed += 1;
             stream.write_error(|| fields(with_failure(Object::event("error"), failure)));
@@ -116,10 +120,7 @@ impl Events {
 
     /// Reports the signal that ends the run, and the summary.
     pub(crate) fn cancelled(&self, failure: &Failure) {
-        self.with(|stream| {
-            stream.counts.failed += 1;
-            stream.write_error(|| with_failure(Object::event("error"), failure));
-        });
+        self.count_failed(failure, |error| error);
         // A write error can no longer be reported.
         let _ = self.close(failure.exit);
     }
@@ -137,13 +138,9 @@ impl Events {
     /// written for another reason.
     pub(crate) fn close(&self, exit: Exit) -> Result<(), Failure> {
         self.with(|stream| {
-            if stream.closed {
-                return Ok(());
-            }
+            let (counts, started) = (stream.counts, stream.started);
+            stream.write(|| counts.summary(exit, started.elapsed()));
             stream.closed = true;
-            let counts = stream.counts;
-            let started = stream.started;
-            stream.write_last(|| counts.summary(exit, started.elapsed()));
             let failed = stream.failed.take();
             failed.map_or(Ok(()), |error| Err(Failure::output(&error)))
         })
@@ -159,7 +156,7 @@ impl Stream {
     fn write(&mut self, object: impl FnOnce() -> Object) {
         // Nothing follows the summary, which the signal thread may have written already.
         if !self.closed {
-            self.write_last(object);
+            self.write_line(|| line(object()));
         }
     }
 
@@ -169,10 +166,6 @@ impl Stream {
             let hidden = self.hidden.clone();
             self.write_line(|| hidden.leave_out(line(object())).into_owned());
         }
-    }
-
-    fn write_last(&mut self, object: impl FnOnce() -> Object) {
-        self.write_line(|| line(object()));
     }
 
     fn write_line(&mut self, line: impl FnOnce() -> String) {

@@ -1,22 +1,20 @@
 //! Counts the items that were done, failed or not tried, and derives the exit code.
 
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ftp_client::{Client, Entered, Error, Place, Repeat};
 use ftp_proto::{FtpUrl, RepresentationType};
-use log::LevelFilter;
 
 use super::events::Events;
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
-use crate::console::output::{self, Messages};
+use crate::console::output::Messages;
 use crate::console::progress::is_talkative;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
-use crate::options::{Options, urls};
+use crate::options::Options;
 use ftp_server::daemon::json::Object;
 
 /// Counter of a command's items. Reports each failure at once, except a fatal failure and the
@@ -95,13 +93,7 @@ impl<'a> Tally<'a> {
         }
         let counts = format!("{done} of {all} {what}, {failed} failed, {left} not tried");
         let message = if last.fatal { format!("{}; {counts}", last.message) } else { counts };
-        // A signal ends everything, regardless of what was done.
-        let exit = match last.exit {
-            exit if last.is_signal() => exit,
-            _ if done > 0 => Exit::Partial,
-            exit => exit,
-        };
-        Err(Failure { exit, message, ..last })
+        Err(last.of_run(done, message))
     }
 }
 
@@ -170,18 +162,16 @@ pub(crate) enum Outcome {
 /// # Errors
 ///
 /// Before anything is sent, returns `Usage` for an invalid URL or option, and the errors of
-/// [`output::start`] and [`Cleanup::watch`]. Then returns the errors of [`Tally::finish`].
+/// [`Cleanup::start`]. Then returns the errors of [`Tally::finish`].
 pub(crate) fn for_each_url(
     options: &Options,
     stdio: &mut Stdio,
-    urls: &[OsString],
+    urls: &[FtpUrl],
     what: &'static str,
     mut act: impl FnMut(&mut Client, &FtpUrl, &Reporter, &mut Repeat) -> Result<Outcome, Failure>,
 ) -> Result<(), Failure> {
-    let urls = urls.iter().map(|url| urls::parse(url)).collect::<Result<Vec<_>, _>>()?;
     let retrying = Retrying::from_options(options)?;
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     if options.has("recursive") {
         sessions.expect_listing(RepresentationType::Ascii);
@@ -193,7 +183,7 @@ pub(crate) fn for_each_url(
     let handled = || reporter.handled.load(Ordering::Relaxed);
     // What was handled when the last connection was lost.
     let mut before_loss = 0;
-    for url in &urls {
+    for url in urls {
         if refused.has(url) {
             continue;
         }
@@ -262,15 +252,6 @@ pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// Checks each operand like [`is_named`], before anything is sent.
-///
-/// # Errors
-///
-/// Returns `Usage` for the first operand that is not a valid URL, or that fails this check.
-pub(crate) fn are_named(urls: &[OsString]) -> Result<(), Failure> {
-    urls.iter().try_for_each(|url| is_named(&urls::parse(url)?))
 }
 
 #[cfg(test)]

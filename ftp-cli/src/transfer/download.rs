@@ -143,8 +143,8 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
         (Error::Changed, _) => {
             Failure::item(Exit::Integrity, "the file on the server changed during the download")
         }
-        (Error::Unsupported(what), _) if matches!(verify, Verify::Hash | Verify::Size) => {
-            let word = if verify == Verify::Hash { "hash" } else { "size" };
+        (Error::Unsupported(what), _) if matches!(verify, Verify::Digest | Verify::Size) => {
+            let word = if verify == Verify::Digest { "hash" } else { "size" };
             Failure::item(Exit::Unsupported, format!("--verify {word}: {what}"))
         }
         (error @ Error::Refused(verb, _), _) if is_digest(verb) => {

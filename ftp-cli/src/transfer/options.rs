@@ -3,14 +3,14 @@
 //! Also selects files by size and age, and holds what the transfers of a command share: progress and
 //! results.
 
-pub(crate) use ftp_client::TemporaryName;
+pub(crate) use ftp_client::{TemporaryName, Verify};
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ftp_client::{
     Done, Existing, FileOptions, Get, Place, RateLimit, Resume, Selection, StoreAs, Targets,
@@ -19,28 +19,17 @@ use ftp_proto::{FtpUrl, RepresentationType};
 
 use crate::connect::dialler;
 use crate::connect::sessions::{RetryObserver, Retrying};
-use crate::console::output::{Messages, Output};
+use crate::console::output::Output;
 use crate::console::progress::{Board, is_talkative};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::display::{self, shown};
 use crate::exit::Failure;
 use crate::options::{Options, values};
-use crate::report::events::Events;
 use ftp_server::daemon::json::Object;
 
 /// Largest number of connections for `--jobs` and `--segments`.
 const JOBS: usize = 64;
-
-/// The value of `--verify`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Verify {
-    /// Default: the size, if the server reports it.
-    BestEffort,
-    None,
-    Size,
-    Hash,
-}
 
 /// Options of the group "Transfer".
 #[derive(Clone)]
@@ -81,7 +70,7 @@ impl TransferOptions {
             Some(_) => Some(RepresentationType::Image),
             None => None,
         };
-        let words = [("none", Verify::None), ("size", Verify::Size), ("hash", Verify::Hash)];
+        let words = [("none", Verify::None), ("size", Verify::Size), ("hash", Verify::Digest)];
         let verify = options.parsed("verify", |text| values::word(text, &words))?;
         let number = |text: &str| match text.parse() {
             Ok(jobs @ 1..=JOBS) => Ok(jobs),
@@ -97,7 +86,7 @@ impl TransferOptions {
             return Err(Failure::usage("--remove-source and --verify none exclude each other"));
         }
         let verify = verify.or(removes_source.then_some(Verify::Size));
-        if options.has("append") && verify == Some(Verify::Hash) {
+        if options.has("append") && verify == Some(Verify::Digest) {
             let message = "--verify hash and --append exclude each other";
             return Err(Failure::usage(message));
         }
@@ -110,7 +99,7 @@ impl TransferOptions {
             in_place: options.has("in-place"),
             create_directories: options.has("create-dirs"),
             preserve: options.has("preserve") || options.has("if-changed"),
-            verify: verify.unwrap_or(Verify::BestEffort),
+            verify: verify.unwrap_or_default(),
             rate_limit: options.parsed("limit-rate", values::rate)?.map(RateLimit::new),
             retrying: Retrying::from_options(options)?,
             jobs: match (options.parsed("jobs", jobs)?.flatten(), most) {
@@ -135,21 +124,11 @@ impl TransferOptions {
             () if self.if_changed => Existing::ReplaceDifferent,
             () => Existing::Replace,
         };
-        let resume = match (self.resume, self.verify) {
-            (false, _) => Resume::Own,
-            (true, Verify::None) => Resume::Trusted,
-            (true, _) => Resume::Proven,
-        };
         FileOptions::new()
             .representation(representation)
-            .resume(resume)
+            .resume(self.how_to_resume())
             .existing(existing)
-            .verify(match self.verify {
-                Verify::BestEffort => ftp_client::Verify::IfKnown,
-                Verify::None => ftp_client::Verify::None,
-                Verify::Size => ftp_client::Verify::Size,
-                Verify::Hash => ftp_client::Verify::Digest,
-            })
+            .verify(self.verify)
             .only(self.selection)
             .most_bytes(self.selection.largest())
             .moves(self.removes_source)
@@ -160,10 +139,19 @@ impl TransferOptions {
             .journals(journals())
     }
 
+    /// Returns what must prove that existing bytes are a part of the file.
+    pub(crate) const fn how_to_resume(&self) -> Resume {
+        match (self.resume, self.verify) {
+            (false, _) => Resume::Own,
+            (true, Verify::None) => Resume::Trusted,
+            (true, _) => Resume::Proven,
+        }
+    }
+
     /// Returns whether each download sends only `RETR`, and possibly `SIZE` after it. Several such
     /// downloads can be requested at once.
     pub(crate) fn only_retrieves(&self) -> bool {
-        let verifies = matches!(self.verify, Verify::Hash);
+        let verifies = matches!(self.verify, Verify::Digest);
         self.segments == 1 && !(self.may_skip() || self.preserve || verifies)
     }
 
@@ -199,7 +187,7 @@ impl TransferOptions {
             _ if self.if_changed => Some("--if-changed"),
             _ if self.segments > 1 => Some("--segments"),
             Verify::Size => Some("--verify size"),
-            Verify::Hash => Some("--verify hash"),
+            Verify::Digest => Some("--verify hash"),
             _ => None,
         };
         match counts {
@@ -239,11 +227,8 @@ fn temporary(options: &Options) -> Result<Option<TemporaryName>, Failure> {
 ///
 /// Returns `Usage` for an invalid value.
 pub(crate) fn selection(options: &Options) -> Result<Selection, Failure> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let ago = |age: Duration| {
-        i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
-            - i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
-    };
+    let now = display::unix_time();
+    let ago = |age: Duration| now - i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     let size = |name: &str| options.parsed(name, values::size);
     let time = |name: &str| options.parsed(name, values::duration).map(|age| age.map(ago));
     let selection = Selection::default().sizes(size("min-size")?, size("max-size")?);
@@ -264,15 +249,12 @@ pub(crate) struct Attempt<'a, 'j> {
 /// Shared state of a command's transfers, in all its threads.
 pub(crate) struct Context<'a> {
     pub(crate) settings: &'a TransferOptions,
-    pub(crate) cleanup: &'a Cleanup,
     pub(crate) board: Board,
-    pub(crate) messages: Messages,
-    pub(crate) events: Events,
+    /// Receiver of messages, events and retries.
+    pub(crate) witness: RetryObserver,
     pub(crate) output: Output,
     /// All local targets of the run.
     pub(crate) targets: Targets,
-    /// Whether to print only errors.
-    pub(crate) quiet: bool,
     /// Whether to print successes.
     talkative: bool,
     /// Whether the user has named one remote file, so that its refusal is worth more questions.
@@ -285,43 +267,29 @@ impl<'a> Context<'a> {
         options: &Options,
         stdio: &Stdio,
         settings: &'a TransferOptions,
-        cleanup: &'a Cleanup,
+        cleanup: &Cleanup,
         board: Board,
     ) -> Self {
         Self {
             settings,
-            cleanup,
             board,
-            messages: stdio.messages.clone(),
-            events: stdio.events.clone(),
+            witness: RetryObserver::new(options, stdio, cleanup),
             output: stdio.shared_output.clone(),
             targets: Targets::default(),
-            quiet: options.is_quiet(),
             talkative: is_talkative(options, stdio),
             is_of_one: false,
         }
     }
 
-    /// Returns the receiver of retry messages.
-    pub(crate) fn witness(&self) -> RetryObserver<'_> {
-        let canceller = self.cleanup.canceller();
-        RetryObserver {
-            messages: &self.messages,
-            events: &self.events,
-            canceller,
-            quiet: self.quiet,
-        }
-    }
-
     /// Prints a note that is not an error.
     pub(crate) fn note(&self, message: impl Display) {
-        self.messages.say_if(!self.quiet, message);
+        self.witness.messages.say_if(!self.witness.quiet, message);
     }
 
     /// Prints a note about an expected event only where successes are printed, so that a script
     /// stays silent. The log file always gets it.
     pub(crate) fn remark(&self, message: impl Display) {
-        self.messages.say_if(self.talkative, message);
+        self.witness.messages.say_if(self.talkative, message);
     }
 
     /// Reports one file transferred from `source` to `target`; `fields` adds the fields of its
@@ -335,7 +303,7 @@ impl<'a> Context<'a> {
     ) {
         if let Some(why) = done.skipped {
             self.note(format_args!("{target}: {why}, skipped"));
-            self.events.skipped(|| fields(Object::event("done")));
+            self.witness.events.skipped(|| fields(Object::event("done")));
             return;
         }
         let object = || {
@@ -347,14 +315,14 @@ impl<'a> Context<'a> {
             };
             object.text("verified", done.verified.as_str())
         };
-        self.events.done(object, done.bytes);
-        self.messages.usage().add(1, done.bytes);
+        self.witness.events.done(object, done.bytes);
+        self.witness.messages.usage().add(1, done.bytes);
         let mut moved = display::transferred(done.bytes, done.duration);
         if done.resumed > 0 {
             let before = display::size(done.resumed);
             moved.push_str(&format!(", resumed after {before}"));
         }
-        self.messages.say_if(self.talkative, format_args!("{source} -> {target}: {moved}"));
+        self.witness.messages.say_if(self.talkative, format_args!("{source} -> {target}: {moved}"));
     }
 }
 

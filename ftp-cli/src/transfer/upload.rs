@@ -121,7 +121,7 @@ impl Observer for UploadObserver<'_> {
             }
             Event::Note { text, .. } => {
                 context.remark(format_args!("{name}: {text}"));
-                context.events.emit(|| fields(Object::event("note")).text("message", text));
+                context.witness.events.emit(|| fields(Object::event("note")).text("message", text));
             }
             _ => {}
         }
@@ -161,14 +161,14 @@ fn failure_of(
             let option = match (settings.verify, settings.no_clobber) {
                 (_, true) => "--no-clobber: ",
                 (Verify::Size, _) => "--verify size: ",
-                (Verify::Hash, _) => "--verify hash: ",
+                (Verify::Digest, _) => "--verify hash: ",
                 _ => "",
             };
             Failure::item(Exit::Unsupported, format!("{option}{what}"))
         }
         Error::Upload(fault) => faulty(fault, error),
         Error::Move(_) => not_moved(error),
-        Error::Refused(Verb::Hash, _) if settings.verify == Verify::Hash => {
+        Error::Refused(Verb::Hash, _) if settings.verify == Verify::Digest => {
             let message = format!("--verify hash: {}", Failure::from(error).message);
             Failure::item(Exit::Unsupported, message)
         }

@@ -21,21 +21,21 @@ pub(super) enum Order {
     Quote(Vec<u8>),
 }
 
-/// Usage of each command.
-pub(super) const USAGES: [(&str, &str); 13] = [
-    ("get", "get REMOTE [LOCAL]"),
-    ("put", "put LOCAL [REMOTE]"),
-    ("ls", "ls [-l] [-a] [-R] [PATH]"),
-    ("stat", "stat PATH..."),
-    ("rm", "rm [-r] [-f] PATH..."),
-    ("mkdir", "mkdir [-p] PATH..."),
-    ("rmdir", "rmdir PATH..."),
-    ("mv", "mv FROM TO"),
-    ("chmod", "chmod MODE PATH..."),
-    ("cd", "cd DIRECTORY"),
-    ("ascii", "ascii"),
-    ("binary", "binary"),
-    ("quote", "quote COMMAND..."),
+/// The commands, the usage of each, and its flags.
+pub(super) const USAGES: [(&str, &str, &[u8]); 13] = [
+    ("get", "get REMOTE [LOCAL]", b""),
+    ("put", "put LOCAL [REMOTE]", b""),
+    ("ls", "ls [-l] [-a] [-R] [PATH]", b"laR"),
+    ("stat", "stat PATH...", b""),
+    ("rm", "rm [-r] [-f] PATH...", b"rf"),
+    ("mkdir", "mkdir [-p] PATH...", b"p"),
+    ("rmdir", "rmdir PATH...", b""),
+    ("mv", "mv FROM TO", b""),
+    ("chmod", "chmod MODE PATH...", b""),
+    ("cd", "cd DIRECTORY", b""),
+    ("ascii", "ascii", b""),
+    ("binary", "binary", b""),
+    ("quote", "quote COMMAND...", b""),
 ];
 
 /// Splits a line into words at blanks, like a shell. `'...'`, `"..."` and `\` quote blanks; `#` at
@@ -131,13 +131,13 @@ impl Order {
         let mut words = words(line)?.into_iter();
         let Some(name) = words.next() else { return Ok(None) };
         let name = String::from_utf8_lossy(&name).into_owned();
-        let Some((_, usage)) = USAGES.iter().find(|(known, _)| *known == name) else {
+        let Some((_, usage, flags)) = USAGES.iter().find(|(known, ..)| *known == name) else {
             if crate::options::urls::may_hold_password(name.as_bytes()) {
                 let message = "unknown command (not shown: it may hold a password)";
                 return Err(Failure::item(Exit::Usage, message));
             }
             let name = crate::display::shown(name.as_bytes());
-            let hint = match values::nearest(&name, USAGES.iter().map(|(known, _)| *known)) {
+            let hint = match values::nearest(&name, USAGES.iter().map(|(known, ..)| *known)) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "ftp-cli help batch lists the commands".to_owned(),
             };
@@ -148,14 +148,7 @@ impl Order {
             let message = "expected a path on the server, not a URL";
             return Err(Failure::item(Exit::Usage, message));
         }
-        let order = match name.as_str() {
-            "ls" => words.takes(b"laR"),
-            "rm" => words.takes(b"rf"),
-            "mkdir" => words.takes(b"p"),
-            _ => words.takes(b""),
-        }
-        .then(|| words.order(&name))
-        .flatten();
+        let order = words.takes(flags).then(|| words.order(&name)).flatten();
         order.map(Some).ok_or_else(|| Failure::item(Exit::Usage, format!("expected {usage}")))
     }
 }
@@ -208,13 +201,11 @@ impl LineWords {
         }
         let some = !words.is_empty();
         Some(match (name, words.as_slice()) {
-            ("get", [remote]) => Order::Get { remote: remote.clone(), local: None },
-            ("get", [remote, local]) => {
-                Order::Get { remote: remote.clone(), local: Some(local.clone()) }
+            ("get", [remote, local @ ..]) if local.len() < 2 => {
+                Order::Get { remote: remote.clone(), local: local.first().cloned() }
             }
-            ("put", [local]) => Order::Put { local: local.clone(), remote: None },
-            ("put", [local, remote]) => {
-                Order::Put { local: local.clone(), remote: Some(remote.clone()) }
+            ("put", [local, remote @ ..]) if remote.len() < 2 => {
+                Order::Put { local: local.clone(), remote: remote.first().cloned() }
             }
             ("ls", [] | [_]) => Order::Ls {
                 long: has(b'l'),

@@ -1,6 +1,5 @@
 //! `batch URL [FILE|-]`: runs commands, one per line, over one control connection.
 
-mod count;
 mod line;
 mod queue;
 
@@ -9,13 +8,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
-use log::LevelFilter;
-
-use self::count::Count;
 use self::line::Order;
-use self::queue::Queue;
+use self::queue::{Count, Queue};
 use crate::connect::sessions::Sessions;
-use crate::console::output;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
@@ -49,8 +44,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         script if script == "-" => None,
         script => Some(read(script)?),
     };
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let input = std::mem::replace(&mut stdio.input, Box::new(io::empty()));
     let files = script.as_deref().map_or(1, |script| {
         let moves =
@@ -167,7 +161,7 @@ mod tests {
 
     #[test]
     fn batch_help_lists_every_command_usage() {
-        for (_, usage) in USAGES {
+        for (_, usage, _) in USAGES {
             assert!(Command::Batch.help().about.contains(usage), "{usage}");
         }
     }

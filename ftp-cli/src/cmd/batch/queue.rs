@@ -1,29 +1,28 @@
-//! Runs the lines of a batch one after the other over one connection.
+//! Runs the lines of a batch one after the other over one connection, and counts their outcomes.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ftp_client::tree::{RemoveOptions, path};
 use ftp_client::{Client, ListOptions, LocalSource, Place, Put, Repeat};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
+use ftp_server::daemon::json::Object;
 
 use super::super::{chmod, ls, mkdir, put, quote, rm, stat};
-use super::count::report_failure;
 use super::line::{self, Order};
-use crate::connect::sessions::{RetryObserver, Sessions};
+use crate::connect::sessions::Sessions;
 use crate::console::output::ResultLines;
-use crate::display::shown;
+use crate::display::{counted, shown};
 use crate::exit::{Exit, Failure};
-use crate::remote::show_entry;
 use crate::report::jobs::{Outcome, Reporter};
 use crate::transfer::download::download;
 use crate::transfer::options::{Attempt, Context, RemoteFile, Verify};
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{self, UploadObserver};
-use ftp_server::daemon::json::Object;
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
@@ -93,10 +92,7 @@ impl<'a> Queue<'a> {
     ) -> Result<T, Failure> {
         let retrying = self.context.settings.retrying;
         let mut repeat = retrying.memory();
-        let Reporter { messages, events, .. } = &self.reporter;
-        let (messages, events) = (&messages.clone(), &events.clone());
-        let (cleanup, quiet) = (self.context.cleanup, self.context.quiet);
-        let witness = RetryObserver { messages, events, canceller: cleanup.canceller(), quiet };
+        let witness = self.context.witness.clone();
         retrying.run(&witness, name, fields, |_| {
             let done = act(self, &mut repeat);
             if self.strays || done.as_ref().is_err_and(Failure::is_end_of_connection) {
@@ -199,15 +195,7 @@ impl<'a> Queue<'a> {
 
     fn stat(&mut self, path: &[u8]) -> Result<Outcome, Failure> {
         let entry = stat::stat(self.client()?, path, ListOptions::default().form)?;
-        if self.reporter.events.is_on() {
-            self.reporter.events.emit(|| show_entry::event(path, &entry));
-            return Ok(Outcome::Done("found"));
-        }
-        for line in show_entry::lines(path, &entry) {
-            self.lines.print(&line)?;
-        }
-        self.lines.flush()?;
-        Ok(Outcome::Reported)
+        stat::show(path, &entry, &mut self.lines, &self.reporter.events)
     }
 
     fn mv(&mut self, from: &[u8], to: &[u8], repeat: &mut Repeat) -> Result<Outcome, Failure> {
@@ -255,7 +243,7 @@ impl<'a> Queue<'a> {
 
     fn counts_bytes(&self) -> bool {
         let settings = self.context.settings;
-        settings.resume || matches!(settings.verify, Verify::Size | Verify::Hash)
+        settings.resume || matches!(settings.verify, Verify::Size | Verify::Digest)
     }
 
     /// Runs an action on each path. Returns the last failure; reports earlier failures itself.
@@ -305,7 +293,7 @@ impl<'a> Queue<'a> {
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let memory = RefCell::default();
-        let done = settings.retrying.run(&context.witness(), &name, &fields, |from_start| {
+        let done = settings.retrying.run(&context.witness, &name, &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
             let (representation, user) = (*representation, Vec::new());
@@ -351,7 +339,7 @@ impl<'a> Queue<'a> {
         let mut put = Put::new(source, Place::at(&path), &options)
             .store_as(settings.store_as())
             .repeats(settings.resume);
-        let done = settings.retrying.run(&context.witness(), &here, &fields, |_| {
+        let done = settings.retrying.run(&context.witness, &here, &fields, |_| {
             let client = connected(sessions, url, entered)?;
             let on = UploadObserver::new(context, Some(&metadata), &name, &fields)?;
             let done = put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error));
@@ -403,4 +391,84 @@ fn is_named(path: &[u8]) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Outcomes of the lines.
+#[derive(Default)]
+pub(super) struct Count {
+    done: usize,
+    failed: usize,
+    left: usize,
+    stops: bool,
+    last: Option<Failure>,
+}
+
+impl Count {
+    /// Returns an empty count. With `stops`, the first failure ends the batch.
+    pub(super) fn new(stops: bool) -> Self {
+        Self { stops, ..Self::default() }
+    }
+
+    /// Records the number of lines that are not tried after a failure.
+    pub(super) const fn leave(&mut self, lines: usize) {
+        self.left = lines;
+    }
+
+    /// Returns the failure that ended the batch, if it was fatal.
+    pub(super) fn fatal(&self) -> Option<&Failure> {
+        self.last.as_ref().filter(|last| last.fatal)
+    }
+
+    /// Counts one line and reports its failure at once. Returns `Break` if no further line may run.
+    pub(super) fn add(
+        &mut self,
+        reporter: &Reporter,
+        number: usize,
+        done: Result<(), Failure>,
+    ) -> ControlFlow<()> {
+        let Err(failure) = done else {
+            self.done += 1;
+            return ControlFlow::Continue(());
+        };
+        self.failed += 1;
+        let failure = report_failure(reporter, number, failure);
+        let ends = self.stops || failure.fatal;
+        self.last = Some(failure);
+        match ends {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Reports the result.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Partial` if only some lines failed, or the exit code of the last failure if no line
+    /// succeeded or a signal ended the batch.
+    pub(super) fn finish(self, reporter: &Reporter, is_quiet: bool) -> Result<(), Failure> {
+        let Self { done, failed, left, last, .. } = self;
+        reporter.events.not_tried(left);
+        let counts = format!("{} done, {failed} failed, {left} not tried", counted(done, "line"));
+        let Some(last) = last else {
+            if !is_quiet {
+                reporter.messages.say(counts);
+            }
+            return Ok(());
+        };
+        Err(last.of_run(done, counts))
+    }
+}
+
+/// Reports the failure of a line and marks it as reported.
+fn report_failure(reporter: &Reporter, number: usize, failure: Failure) -> Failure {
+    let mut failure = failure.context(format_args!("line {number}"));
+    if !failure.reported {
+        reporter.events.failed(&failure, |error| error.number("line", number as u64));
+    }
+    if failure.exit != Exit::BrokenPipe {
+        reporter.messages.say(&failure.message);
+    }
+    failure.reported = true;
+    failure
 }

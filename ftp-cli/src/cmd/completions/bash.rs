@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::words::{BOOKMARKS, all_names, names, of_operand, spellings};
+use super::words::{BOOKMARKS, all_names, names, spellings, taking_word};
 use crate::options::{self, Command, Completes, Row, Value};
 
 /// Text before the generated parts. In bash, `=` and `:` are separate words during completion.
@@ -62,22 +62,17 @@ complete -F _ftp_cli ftp-cli
 
 pub(super) fn script() -> String {
     let mut text = BEGIN.replace("BOOKMARKS", BOOKMARKS);
-    let takes_word = |row: &&Row| row.value.is_needed();
-    let before: Vec<String> =
-        options::global_rows().filter(takes_word).flat_map(spellings).collect();
     let _ = writeln!(
         text,
         "            {}) [[ ${{COMP_WORDS[at+1]}} == = ]] && at=$((at + 1)); at=$((at + 1)) ;;",
-        before.join("|")
+        taking_word().join("|")
     );
     text.push_str(MIDDLE);
     let rows: Vec<&Row> = options::global_rows().collect();
     case(&mut text, "''", &rows, &[Completes::Command]);
     for command in Command::ALL {
         let rows: Vec<&Row> = command.rows().collect();
-        let operands: Vec<_> =
-            command.operands().iter().map(|operand| of_operand(*operand)).collect();
-        case(&mut text, &names(*command).join("|"), &rows, &operands);
+        case(&mut text, &names(*command).join("|"), &rows, command.operands());
     }
     text.push_str(END);
     text

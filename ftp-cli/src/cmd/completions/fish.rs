@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::words::{BOOKMARKS, all_names, names, of_operand, quoted, spellings, takes_bookmarks};
+use super::words::{BOOKMARKS, all_names, names, quoted, takes_bookmarks, taking_word};
 use crate::options::{self, Command, Completes, Row, Synonym};
 
 /// Start of the script. `__ftp_cli_command` prints the command on the line, and fails if the line
@@ -44,10 +44,7 @@ const NONE: &str = "not __ftp_cli_command >/dev/null";
 pub(super) fn script() -> String {
     // Within quotes, fish takes `\\` for a backslash.
     let mut text = BEGIN.replace("BOOKMARKS", &BOOKMARKS.replace('\\', r"\\"));
-    let takes_word = |row: &&Row| row.value.is_needed();
-    let taking: Vec<String> =
-        options::global_rows().filter(takes_word).flat_map(spellings).collect();
-    let _ = writeln!(text, "            case {}", taking.join(" "));
+    let _ = writeln!(text, "            case {}", taking_word().join(" "));
     text.push_str(MIDDLE);
     for row in options::global_rows() {
         option(&mut text, NONE, row);
@@ -73,7 +70,7 @@ pub(super) fn script() -> String {
             );
         }
         for operand in command.operands() {
-            let offered = offered(of_operand(*operand));
+            let offered = offered(*operand);
             if !offered.is_empty() {
                 let _ = writeln!(text, "complete -c ftp-cli -n '{condition}'{offered}");
             }

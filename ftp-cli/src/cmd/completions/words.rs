@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use crate::options::{Command, Completes, Operand, Row, Synonym};
+use crate::options::{self, Command, Row, Synonym};
 
 /// Returns all names of a command, its own name first.
 pub(super) fn names(command: Command) -> Vec<&'static str> {
@@ -29,15 +29,9 @@ pub(super) fn spellings(row: &Row) -> impl Iterator<Item = String> {
     short.into_iter().chain([format!("--{}", row.long)])
 }
 
-/// Returns the completion of an operand.
-pub(super) const fn of_operand(operand: Operand) -> Completes {
-    match operand {
-        Operand::File => Completes::File,
-        Operand::Directory => Completes::Directory,
-        Operand::Url => Completes::Nothing,
-        Operand::Command => Completes::Command,
-        Operand::Words(words) => Completes::Words(words),
-    }
+/// Returns the spellings of the options before a command that take the next word as their value.
+pub(super) fn taking_word() -> Vec<String> {
+    options::global_rows().filter(|row| row.value.is_needed()).flat_map(spellings).collect()
 }
 
 /// Puts text in single quotes, and replaces each `'` within it by `escape`.

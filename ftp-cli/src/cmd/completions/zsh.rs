@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::words::{BOOKMARKS, names, of_operand, quoted, spellings, takes_bookmarks};
-use crate::options::{self, Command, Completes, Operand, Row, Synonym, Value};
+use super::words::{BOOKMARKS, names, quoted, spellings, takes_bookmarks};
+use crate::options::{self, Command, Completes, Row, Synonym, Value};
 
 /// Text before the options that can precede a command.
 const BEGIN: &str = r#"#compdef ftp-cli
@@ -104,15 +104,15 @@ fn option(text: &mut String, indent: &str, row: &Row) {
 
 /// Returns the name of an operand and its completion, which includes bookmarks if `or_bookmark` is
 /// set.
-fn spec(operand: Operand, or_bookmark: bool) -> String {
+fn spec(operand: Completes, or_bookmark: bool) -> String {
     let name = match operand {
-        Operand::File => "file",
-        Operand::Directory => "directory",
-        Operand::Url => "URL",
-        Operand::Command => "command",
-        Operand::Words(_) => "word",
+        Completes::File => "file",
+        Completes::Directory => "directory",
+        Completes::Nothing => "URL",
+        Completes::Command => "command",
+        Completes::Words(_) => "word",
     };
-    let action = action(of_operand(operand));
+    let action = action(operand);
     match or_bookmark {
         // The space keeps zsh from adding its own arguments.
         true => format!("{name}: _ftp-cli_operand {}", action.trim()),

@@ -3,7 +3,7 @@
 use ftp_client::Proxy;
 use ftp_proto::{FtpUrl, Scheme};
 
-use super::addresses::judge::good_family;
+use super::addresses::good_family;
 use super::dial::{DataMethod, Dial};
 use super::path::PathKind;
 use super::tls::{self, TlsOutcome, TlsSeen};
@@ -22,8 +22,6 @@ pub(super) struct Advice {
     pub(super) scheme: Option<&'static str>,
     /// Whether the server refuses listings, for example because the user may only upload.
     pub(super) may_not_list: bool,
-    /// Options of the command line that the advice must keep, each with its value.
-    pub(super) kept: Vec<String>,
 }
 
 /// Options that are kept: TLS checks, login, local address and proxy.
@@ -46,17 +44,10 @@ const KEPT: [&str; 13] = [
 /// Options that are kept in active mode too.
 const OF_ACTIVE_MODE: [&str; 2] = ["active-address", "active-ports"];
 
-/// The reader of the advised command line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reader {
-    /// The user, who has typed the options.
-    User,
-    /// The recipient of a report.
-    Other,
-}
-
-/// Returns the options that the advised command line must keep. Placeholders stand for secrets.
-pub(super) fn kept(options: &Options, way: DataMethod, reader: Reader) -> Vec<String> {
+/// Returns the options that the advised command line must keep. Placeholders stand for secrets; if
+/// others than the user, who has typed the options, read the command line, also for the command that
+/// prints the password.
+pub(super) fn kept(options: &Options, way: DataMethod, others_read: bool) -> Vec<String> {
     let mut kept = Vec::new();
     let active = OF_ACTIVE_MODE.iter().filter(|_| way.is_active());
     for long in KEPT.iter().chain(active) {
@@ -71,9 +62,9 @@ pub(super) fn kept(options: &Options, way: DataMethod, reader: Reader) -> Vec<St
             let value = value.to_string_lossy();
             // A proxy is shown without its password.
             let proxy = value.parse::<Proxy>().ok().filter(|_| *long == "proxy");
-            let value = match (*long, reader) {
-                ("account", _) => "ACCOUNT".to_owned(),
-                ("password-command", Reader::Other) => "COMMAND".to_owned(),
+            let value = match *long {
+                "account" => "ACCOUNT".to_owned(),
+                "password-command" if others_read => "COMMAND".to_owned(),
                 _ => proxy.map_or_else(|| value.into_owned(), |proxy| proxy.to_string()),
             };
             kept.extend([format!("--{long}"), value]);
@@ -83,7 +74,7 @@ pub(super) fn kept(options: &Options, way: DataMethod, reader: Reader) -> Vec<St
 }
 
 impl Advice {
-    /// Draws the advice from all observations. The advice lacks the options to keep.
+    /// Draws the advice from all observations.
     pub(super) fn of(dial: &Dial<'_>) -> Self {
         let url = dial.asked.url;
         let is_secured = |seen: &TlsSeen| matches!(seen.outcome, TlsOutcome::Secured);
@@ -96,10 +87,10 @@ impl Advice {
             false => None,
         };
         let path = dial.seen.path.get();
-        let kind = path.and_then(|path| path.kind());
+        let kind = path.and_then(|path| path.kind.as_ref());
         // The advice is not `put` for the URL of a file, because the upload would replace the file.
         let may_not_list =
-            path.is_some_and(|path| path.may_not_list()) && kind != Some(&PathKind::File);
+            path.is_some_and(|path| path.may_not_list) && kind != Some(&PathKind::File);
         let url = match (kind, url.to_string()) {
             (Some(PathKind::Missing(_)), _) => top(url),
             // `put` needs a slash at the end of a directory's URL; `ls` does not.
@@ -112,12 +103,12 @@ impl Advice {
             family: dial.seen.answers.get().and_then(|answers| good_family(answers)),
             scheme,
             may_not_list,
-            kept: Vec::new(),
         }
     }
 
-    /// Returns the whole command line, quoted for a shell.
-    pub(super) fn command(&self) -> String {
+    /// Returns the whole command line, quoted for a shell. `kept` has the options of the command line
+    /// that the advice must keep, each with its value.
+    pub(super) fn command(&self, kept: &[String]) -> String {
         let mut words = vec!["ftp-cli".to_owned()];
         let mut add = |option: &[&str]| words.extend(option.iter().map(|word| quoted(word)));
         add(if self.may_not_list { &["put"] } else { &["ls", "-l"] });
@@ -128,7 +119,7 @@ impl Advice {
             Some(DataMethod::Eprt) => add(&["--active"]),
             Some(DataMethod::Port) => add(&["--active", "--eprt", "never"]),
         }
-        self.kept.iter().for_each(|word| add(&[word]));
+        kept.iter().for_each(|word| add(&[word]));
         let url = match (self.scheme, self.url.split_once("://")) {
             (Some(scheme), Some((_, rest))) => format!("{scheme}://{rest}"),
             _ => self.url.clone(),
@@ -143,10 +134,8 @@ impl Advice {
 
 /// Returns the URL without its path.
 fn top(url: &FtpUrl) -> String {
-    let whole = url.to_string();
-    let host = whole.find("://").map_or(0, |at| at + 3);
-    let end = whole.get(host..).and_then(|rest| rest.find('/'));
-    end.and_then(|end| whole.get(..=host + end)).unwrap_or(&whole).to_owned()
+    let parts: Vec<String> = url.to_string().split('/').take(3).map(str::to_owned).collect();
+    parts.join("/") + "/"
 }
 
 /// Returns a word quoted for a shell.
@@ -187,13 +176,12 @@ mod tests {
             ),
             (Advice { may_not_list: true, ..plain() }, "ftp-cli put FILE ftp://me@host:2121/"),
             (Advice { scheme: Some("ftpes"), ..plain() }, "ftp-cli ls -l ftpes://me@host:2121/"),
-            (
-                Advice { kept: vec!["a'b c".into()], url: "ftp://[::1]/".into(), ..plain() },
-                "ftp-cli ls -l 'a'\\''b c' 'ftp://[::1]/'",
-            ),
         ] {
-            assert_eq!(advice.command(), want);
+            assert_eq!(advice.command(&[]), want);
         }
+        let advice = Advice { url: "ftp://[::1]/".into(), ..plain() };
+        let want = "ftp-cli ls -l 'a'\\''b c' 'ftp://[::1]/'";
+        assert_eq!(advice.command(&["a'b c".to_owned()]), want);
     }
 
     #[test]
@@ -202,18 +190,18 @@ mod tests {
                     --active-ports 300-400 --timeout 5 --tls-data clear";
         let (_, options) = options::parse(line.split_whitespace().map(Into::into)).unwrap();
         let passive = "--pin sha256//a= --pin sha256//b= --tls-data clear --insecure --user me";
-        assert_eq!(kept(&options, DataMethod::Epsv, Reader::User).join(" "), passive);
+        assert_eq!(kept(&options, DataMethod::Epsv, false).join(" "), passive);
         let active = format!("{passive} --active-ports 300-400");
-        assert_eq!(kept(&options, DataMethod::Port, Reader::User).join(" "), active);
+        assert_eq!(kept(&options, DataMethod::Port, false).join(" "), active);
     }
 
     #[test]
     fn placeholders_stand_for_secrets() {
         let line = ["doctor", "--account", "geheim", "--password-command", "echo geheim"];
         let (_, options) = options::parse(line.map(Into::into)).unwrap();
-        for (reader, command) in [(Reader::User, "echo geheim"), (Reader::Other, "COMMAND")] {
+        for (others_read, command) in [(false, "echo geheim"), (true, "COMMAND")] {
             let want = ["--account", "ACCOUNT", "--password-command", command];
-            assert_eq!(kept(&options, DataMethod::Epsv, reader), want);
+            assert_eq!(kept(&options, DataMethod::Epsv, others_read), want);
         }
     }
 }

@@ -124,6 +124,13 @@ pub(super) struct Finding {
     pub(super) diagnosis: Option<Diagnosis>,
 }
 
+impl Finding {
+    /// Returns whether there is a problem, whether or not it stops this client.
+    pub(super) fn is_problem(&self) -> bool {
+        self.grade > Grade::Ok
+    }
+}
+
 /// Returns the finding for a connection that broke, or could not be opened again.
 ///
 /// # Errors

@@ -113,11 +113,9 @@ pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
         Some(Err(error)) => {
             findings.extend(tls::judge_offered(dial)?);
             let is_refused = |tls: &tls::TlsSeen| matches!(tls.outcome, TlsOutcome::Refused(_));
-            let offer = match tls::offer(dial).is_some_and(is_refused) {
-                true => Offer::Refused,
-                false => Offer::Unknown,
-            };
-            findings.push(refused(dial.user(), error, seen.is_plaintext.then_some(offer)));
+            let may_have_tls = !tls::offer(dial).is_some_and(is_refused);
+            let may_have_tls = seen.is_plaintext.then_some(may_have_tls);
+            findings.push(refused(dial.user(), error, may_have_tls));
         }
     }
     Ok(findings)
@@ -145,32 +143,25 @@ fn features(features: &Features) -> Finding {
         [] => {
             Check::Features.ok("FEAT lists no features: the client tries optional commands anyway")
         }
-        words => Check::Features.ok(format_args!("{}", words.join(" "))),
+        words => Check::Features.ok(words.join(" ")),
     }
 }
 
 /// Returns the finding about the server's system type.
 fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     match answer {
-        Ok(text) => Check::System.ok(format_args!("{}", Escaped(text))),
+        Ok(text) => Check::System.ok(Escaped(text)),
         Err(error) => Check::System.ok(format_args!("SYST failed: {error}")),
     }
 }
 
-/// Whether a server that was not asked for TLS offers TLS.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Offer {
-    Refused,
-    /// TLS is offered, or it is unknown whether the server offers TLS.
-    Unknown,
-}
-
-/// Returns the finding for a failed login. `offer` is `None` if TLS protected the login.
-fn refused(user: Escaped<'_>, error: &Error, offer: Option<Offer>) -> Finding {
-    let diagnosis = match (error, offer) {
-        (error, Some(Offer::Refused)) if error.demands_tls() => Diagnosis::LoginTlsMissing,
-        (error, Some(_)) if error.demands_tls() => Diagnosis::LoginNeedsTls,
-        (error, _) => of(error),
+/// Returns the finding for a failed login. `may_have_tls` tells whether the server may offer TLS; it
+/// is `None` if TLS protected the login.
+fn refused(user: Escaped<'_>, error: &Error, may_have_tls: Option<bool>) -> Finding {
+    let diagnosis = match may_have_tls.filter(|_| error.demands_tls()) {
+        Some(false) => Diagnosis::LoginTlsMissing,
+        Some(true) => Diagnosis::LoginNeedsTls,
+        None => of(error),
     };
     match diagnosis {
         Diagnosis::ProtectionRefused => Check::Protection.fail(diagnosis, error),
@@ -210,20 +201,20 @@ mod tests {
             (332, "account", true, "login-refused"),
         ] {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
-            let offer = in_clear.then_some(Offer::Unknown);
-            let found = refused(Escaped(b"me"), &Error::Refused(Verb::User, reply), offer);
+            let error = Error::Refused(Verb::User, reply);
+            let found = refused(Escaped(b"me"), &error, in_clear.then_some(true));
             assert_eq!(found.diagnosis.unwrap().name(), want, "{code} {text}");
         }
         let closing =
             Reply::new(ReplyCode::SERVICE_CLOSING, "Sorry, cleartext sessions are not accepted");
         let error = Error::ServiceClosing(closing);
-        let found = refused(Escaped(b"me"), &error, Some(Offer::Unknown));
+        let found = refused(Escaped(b"me"), &error, Some(true));
         assert_eq!(found.diagnosis, Some(Diagnosis::LoginNeedsTls));
         let encrypt = || Reply::new(ReplyCode::new(530).unwrap(), "must use encryption");
         let error = Error::Refused(Verb::Pass, encrypt());
-        let found = refused(Escaped(b"me"), &error, Some(Offer::Refused));
+        let found = refused(Escaped(b"me"), &error, Some(false));
         assert_eq!(found.diagnosis, Some(Diagnosis::LoginTlsMissing));
-        let lost = refused(Escaped(b"me"), &Error::Closed, Some(Offer::Unknown));
+        let lost = refused(Escaped(b"me"), &Error::Closed, Some(true));
         assert_eq!(lost.diagnosis, Some(Diagnosis::ConnectionLost));
     }
 }

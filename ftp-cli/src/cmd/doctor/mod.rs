@@ -9,7 +9,6 @@
 mod abilities;
 mod addresses;
 mod advice;
-mod asked;
 mod data_connections;
 mod diagnosis;
 mod dial;
@@ -21,24 +20,21 @@ mod places;
 mod probes;
 mod proxy;
 mod report;
-mod report_file;
 mod tls;
 mod upload;
 mod watch;
 
+use std::path::Path;
 use std::time::Duration;
 
-use log::LevelFilter;
-
-use self::asked::Asked;
+use self::dial::Asked;
 use self::finding::Finding;
 use self::report::Shown;
 use crate::connect::credentials::Finder;
-use crate::console::output;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::options::{Options, urls};
+use crate::options::{Options, urls, values};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {
@@ -46,9 +42,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let url = urls::parse(url)?;
     let asked = Asked::new(options, &url)?;
+    let interval = options.parsed("watch", values::waiting_time)?;
+    let interval = options.has("watch").then(|| interval.unwrap_or(watch::PAUSE));
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let mut before: Option<Vec<Finding>> = None;
     loop {
         let shown = match &before {
@@ -66,10 +63,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         {
             report::best(command, stdio)?;
         }
-        if let Some(path) = asked.report {
-            report_file::write(path, options, &url, &credentials, &done)?;
+        if let Some(path) = options.value("report") {
+            report::write(Path::new(path), options, &url, &credentials, &done)?;
         }
-        match asked.interval {
+        match interval {
             Some(interval) if watch::may_pass(&done.outcome) => {
                 watch::pause(interval, asked.dialler.left(), &cleanup)?;
                 if asked.dialler.left() == Some(Duration::ZERO) {

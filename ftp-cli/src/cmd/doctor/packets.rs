@@ -9,7 +9,7 @@ use ftp_proto::Escaped;
 
 use super::diagnosis::Diagnosis;
 use super::dial::{DataMethod, Dial};
-use super::finding::{Check, Finding};
+use super::finding::{Check, Finding, Grade};
 use crate::exit::Failure;
 
 /// Lengths of the test commands in bytes: one fits into a single packet on any network, the other
@@ -22,51 +22,41 @@ const LONG: usize = 1_900;
 const MOST: u64 = 64 << 10;
 pub(super) const LEAST: u64 = 4 << 10;
 
-/// Outcome of a large transfer.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum LargeTransfer {
-    /// The transfer passed; holds the observation.
-    Passed(String),
-    /// The transfer stalled although small transfers pass; holds the observation.
-    Stalled(String),
-    /// The transfer could not be tried, for this reason.
-    Unknown(String),
-}
-
 /// Sends a long command, which needs no data connection.
 ///
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal.
 pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
-    let passage = dial.client(DataMethod::Epsv).and_then(|mut inside| {
-        let passage = long_command(&mut inside.it);
-        if let Ok(LargeTransfer::Passed(_)) = passage {
+    let finding = dial.client(DataMethod::Epsv).and_then(|mut inside| {
+        let finding = long_command(&mut inside.it)?;
+        if finding.grade == Grade::Ok {
             inside.quit();
         }
-        passage
+        Ok(finding)
     });
-    let passage = match passage {
-        Ok(passage) => passage,
+    let finding = match finding {
+        Ok(finding) => finding,
         Err(error @ Error::Cancelled) => return Err(error.into()),
         // If the login failed, the next login reports what this error means.
-        Err(error) => LargeTransfer::Unknown(error.to_string()),
+        Err(error) => Check::Packets.skip(error),
     };
-    dial.seen.packets.get_or_init(|| passage);
+    dial.seen.packets.get_or_init(|| finding);
     Ok(())
 }
 
 /// Judges the long command.
 pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
-    Ok(dial.seen.packets.get().map(passed).into_iter().collect())
+    Ok(dial.seen.packets.get().cloned().into_iter().collect())
 }
 
-/// Sends a long NOOP. Any reply proves that the command arrived.
+/// Sends a long NOOP. Any reply proves that the command arrived. Otherwise, the finding is a
+/// failure.
 ///
 /// # Errors
 ///
 /// Returns errors of the control connection, except for a missing reply to the long command.
-pub(super) fn long_command(client: &mut Client) -> Result<LargeTransfer, Error> {
+pub(super) fn long_command(client: &mut Client) -> Result<Finding, Error> {
     let mut say = |length: usize| {
         let command = RawCommand::new(format!("NOOP {}", "x".repeat(length - 5)));
         client.quote(&command.map_err(Error::Argument)?).map(drop)
@@ -74,46 +64,38 @@ pub(super) fn long_command(client: &mut Client) -> Result<LargeTransfer, Error> 
     say(SHORT)?;
     match say(LONG) {
         Ok(()) => {
-            Ok(LargeTransfer::Passed(format!("the server answers a command of {LONG} bytes")))
+            Ok(Check::Packets.ok(format_args!("the server answers a command of {LONG} bytes")))
         }
-        Err(Error::Timeout(Phase::Reply(_))) => Ok(LargeTransfer::Stalled(format!(
-            "the server answers a command of {SHORT} bytes, but not one of {LONG} bytes"
-        ))),
+        Err(Error::Timeout(Phase::Reply(_))) => Ok(Check::Packets.fail(
+            Diagnosis::BigPacketsLost,
+            format_args!(
+                "the server answers a command of {SHORT} bytes, but not one of {LONG} bytes"
+            ),
+        )),
         Err(error) => Err(error),
     }
 }
 
-/// Reads the first bytes of a file.
+/// Reads the first bytes of a file. If the transfer stalls, the finding is a failure; if it could
+/// not be tried, the check is skipped.
 ///
 /// # Errors
 ///
 /// Returns [`Error::Cancelled`] after a signal.
-pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<LargeTransfer, Error> {
+pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Finding, Error> {
     let mut bytes = Vec::new();
     let read = client.retrieve(path).and_then(|mut file| {
         let read = (&mut file).take(MOST).read_to_end(&mut bytes);
         read.map_err(|error| Error::recover(error).unwrap_or_else(Error::Io))
     });
-    let count = bytes.len();
-    let path = Escaped(path);
+    let received = format!("received {} bytes of {}", bytes.len(), Escaped(path));
     match read {
-        Ok(_) => Ok(LargeTransfer::Passed(format!("received {count} bytes of {path}"))),
+        Ok(_) => Ok(Check::Packets.ok(received)),
         Err(Error::Timeout(Phase::Stall)) => {
-            Ok(LargeTransfer::Stalled(format!("received {count} bytes of {path}, then nothing")))
+            let seen = format_args!("{received}, then nothing");
+            Ok(Check::Packets.fail(Diagnosis::BigPacketsLost, seen))
         }
         Err(error @ Error::Cancelled) => Err(error),
-        Err(error) => Ok(LargeTransfer::Unknown(format!("{path}: {error}"))),
-    }
-}
-
-/// Returns the finding about one direction.
-pub(super) fn passed(passage: &LargeTransfer) -> Finding {
-    match passage {
-        LargeTransfer::Passed(seen) => Check::Packets.ok(seen),
-        LargeTransfer::Stalled(seen) => {
-            let diagnosis = Diagnosis::BigPacketsLost;
-            Check::Packets.fail(diagnosis, seen)
-        }
-        LargeTransfer::Unknown(why) => Check::Packets.skip(why),
+        Err(error) => Ok(Check::Packets.skip(format_args!("{}: {error}", Escaped(path)))),
     }
 }

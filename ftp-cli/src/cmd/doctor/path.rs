@@ -3,110 +3,78 @@
 use ftp_client::{Client, Error, ListingForm, Place};
 use ftp_proto::{EntryKind, Escaped};
 
-use super::abilities::{self, AbilitiesSeen};
 use super::diagnosis::Diagnosis;
 use super::dial::Dial;
-use super::finding::{Check, Finding, lost, not_again};
-use super::packets::{self, LargeTransfer};
+use super::finding::{Check, Finding, Grade, lost, not_again};
+use super::{abilities, packets};
 use crate::exit::Failure;
 
 /// Observations at the path of the URL.
-pub(super) enum PathSeen {
-    /// The login failed.
-    NoLogin(Error),
-    /// The connection was lost before the kind of object was known.
-    Lost(Error),
-    Object {
-        path: Vec<u8>,
-        kind: PathKind,
-        /// The listings and the large download, or the error of the connection.
-        inside: Box<Result<(AbilitiesSeen, LargeTransfer), Error>>,
-    },
+pub(super) struct PathSeen {
+    /// The kind of object at the path; `None` if the login failed or the connection was lost.
+    pub(super) kind: Option<PathKind>,
+    /// Whether the server refuses listings there.
+    pub(super) may_not_list: bool,
+    findings: Vec<Finding>,
 }
 
-impl PathSeen {
-    /// Returns the kind of object at the path, if it is known.
-    pub(super) const fn kind(&self) -> Option<&PathKind> {
-        match self {
-            Self::Object { kind, .. } => Some(kind),
-            _ => None,
-        }
-    }
-
-    /// Returns whether the server refuses listings there.
-    pub(super) fn may_not_list(&self) -> bool {
-        matches!(self, Self::Object { inside, .. }
-            if inside.as_ref().as_ref().is_ok_and(|(seen, _)| seen.may_not_list()))
-    }
-}
-
-/// Examines the path.
+/// Examines the path, the listings and a large download.
 ///
 /// # Errors
 ///
-/// Returns `Interrupted` after a signal.
+/// Returns `Interrupted` after a signal, and the client's failure if it says nothing about the
+/// server.
 pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
     let seen = look(dial)?;
     dial.seen.path.get_or_init(|| seen);
     Ok(())
 }
 
-fn look(dial: &Dial<'_>) -> Result<PathSeen, Error> {
+/// Returns the findings about the path, the listings and the large download.
+pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    Ok(dial.seen.path.get().map_or_else(Vec::new, |seen| seen.findings.clone()))
+}
+
+fn look(dial: &Dial<'_>) -> Result<PathSeen, Failure> {
+    let seen = |kind, may_not_list, findings| PathSeen { kind, may_not_list, findings };
     let mut connection = match dial.client(dial.way()) {
         Ok(connection) => connection,
-        Err(error) => return Ok(PathSeen::NoLogin(error)),
+        Err(error) => return Ok(seen(None, false, vec![not_again(Check::List, &error)?])),
     };
     let client = &mut connection.it;
     let path = Place::of(dial.asked.url).path().to_vec();
     let kind = match kind_of(client, &path) {
         Ok(kind) => kind,
-        Err(error) => return Ok(PathSeen::Lost(error)),
+        Err(error) => return Ok(seen(None, false, vec![lost(Check::Path, &error)?])),
     };
+    let mut findings = vec![object(&path, &kind)];
     let directory = if kind == PathKind::Directory { path.as_slice() } else { b"" };
-    let seen = match abilities::look(client, directory) {
-        Ok(seen) => seen,
-        Err(error) => return Ok(PathSeen::Object { path, kind, inside: Box::new(Err(error)) }),
+    let abilities = match abilities::look(client, directory) {
+        Ok(abilities) => abilities,
+        Err(error) => {
+            findings.push(lost(Check::List, &error)?);
+            return Ok(seen(Some(kind), false, findings));
+        }
     };
+    findings.extend(abilities::judge(&abilities));
     let large = match kind {
-        PathKind::File => Some(path.clone()),
-        _ => abilities::large(client, directory, &seen),
+        PathKind::File => Some(path),
+        _ => abilities::large(client, directory, &abilities),
     };
     let passage = match large {
         Some(path) => packets::down(client, &path)?,
-        None => LargeTransfer::Unknown(format!(
+        None => Check::Packets.skip(format_args!(
             "no file of at least {} bytes to download: name one in the URL, or use --upload-dir",
             packets::LEAST
         )),
     };
-    if !matches!(passage, LargeTransfer::Stalled(_)) {
+    if passage.grade != Grade::Fail {
         connection.quit();
     }
-    Ok(PathSeen::Object { path, kind, inside: Box::new(Ok((seen, passage))) })
-}
-
-/// Judges the path, the listings and the large download.
-///
-/// # Errors
-///
-/// Returns the client's failure if it says nothing about the server.
-pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
-    let (path, kind, inside) = match dial.seen.path.get() {
-        None => return Ok(Vec::new()),
-        Some(PathSeen::NoLogin(error)) => return Ok(vec![not_again(Check::List, error)?]),
-        Some(PathSeen::Lost(error)) => return Ok(vec![lost(Check::Path, error)?]),
-        Some(PathSeen::Object { path, kind, inside }) => (path, kind, inside),
-    };
-    let mut findings = vec![object(path, kind)];
-    match inside.as_ref() {
-        Err(error) => findings.push(lost(Check::List, error)?),
-        Ok((seen, passage)) => {
-            findings.extend(abilities::judge(seen));
-            if dial.asked.upload.is_none() || !matches!(passage, LargeTransfer::Unknown(_)) {
-                findings.push(packets::passed(passage));
-            }
-        }
+    if dial.asked.upload.is_none() || passage.grade != Grade::Skip {
+        findings.push(passage);
     }
-    Ok(findings)
+    Ok(seen(Some(kind), abilities.may_not_list(), findings))
 }
 
 /// Kind of object that a path names.

@@ -17,7 +17,6 @@ use super::data_connections::{self, MethodOutcome};
 use super::dial::{DataMethod, Dial};
 use super::finding::Finding;
 use super::login::LoginSeen;
-use super::packets::LargeTransfer;
 use super::path::PathSeen;
 use super::report::Report;
 use super::tls::TlsSeen;
@@ -47,12 +46,12 @@ const fn probe(
 /// The stages before a data connection is needed. The first problem that stops this client ends the
 /// examination after its stage, except in the last of these stages.
 const WITHOUT_DATA: [&[Probe]; 6] = [
-    &[probe("bind", addresses::bind, addresses::judge::bind)],
+    &[probe("bind", addresses::bind, addresses::judge_bind)],
     &[
         probe("proxy", proxy::run, proxy::judge),
-        probe("resolve", addresses::resolve, addresses::judge::resolve),
+        probe("resolve", addresses::resolve, addresses::judge_resolve),
     ],
-    &[probe("connect", addresses::look, addresses::judge::look)],
+    &[probe("connect", addresses::look, addresses::judge_look)],
     &[probe("tls", tls::demanded, tls::judge_demanded)],
     &[probe("login", login::run, login::judge)],
     &[
@@ -65,7 +64,7 @@ const WITHOUT_DATA: [&[Probe]; 6] = [
 
 /// The last stage, which uses the best method of data connections.
 const WITH_DATA: &[Probe] = &[
-    probe("data tls", tls::data::run, tls::data::judge),
+    probe("data tls", tls::data, tls::judge_data),
     probe("path", path::run, path::judge),
     probe("upload", upload::run, upload::judge),
 ];
@@ -90,11 +89,10 @@ pub(super) struct Seen<'a> {
     pub(super) listed: AtomicBool,
     /// Whether data under TLS ended without close_notify.
     pub(super) truncated: AtomicBool,
-    pub(super) packets: OnceLock<LargeTransfer>,
+    pub(super) packets: OnceLock<Finding>,
     /// The best method of data connections, which the last stage uses.
     pub(super) way: OnceLock<DataMethod>,
-    /// Why a data connection fails that resumes no TLS session, if it does.
-    pub(super) without_resuming: OnceLock<Result<Option<String>, Error>>,
+    pub(super) data_tls: OnceLock<Vec<Finding>>,
     pub(super) path: OnceLock<PathSeen>,
     /// The test upload, or the error of the login for it.
     pub(super) upload: OnceLock<Result<UploadSeen, Error>>,

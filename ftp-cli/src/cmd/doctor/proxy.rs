@@ -51,8 +51,7 @@ pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
 fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
     let Chosen { proxy, by } = chosen;
     let fail = |diagnosis, why: &dyn std::fmt::Display| {
-        let seen = format!("{proxy}, named by {by}: {why}");
-        Check::Proxy.fail(diagnosis, seen)
+        Check::Proxy.fail(diagnosis, format_args!("{proxy}, named by {by}: {why}"))
     };
     match error {
         Some(error @ Error::Timeout(Phase::Proxy)) => fail(Diagnosis::ProxySilent, error),
@@ -65,10 +64,7 @@ fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
             };
             fail(diagnosis, &error.fault)
         }
-        _ => {
-            let seen = format!("connections go through {proxy}, named by {by}");
-            Check::Proxy.ok(seen)
-        }
+        _ => Check::Proxy.ok(format_args!("connections go through {proxy}, named by {by}")),
     }
 }
 

@@ -1,13 +1,23 @@
-//! Prints findings as they are made, for users or, with `--json`, for programs.
+//! Prints findings as they are made, for users or, with `--json`, for programs. With `--report FILE`,
+//! also writes them as text for the server's administrator, without passwords.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
+use std::path::Path;
+
+use ftp_proto::{Escaped, FtpUrl};
+use ftp_server::daemon::json::Object;
 
 use super::diagnosis::Diagnosis;
+use super::dial::Done;
 use super::finding::{Finding, Grade};
+use crate::connect::credentials::Credentials;
+use crate::connect::secret::Secret;
 use crate::console::output::{self, Printable};
 use crate::console::stdio::Stdio;
+use crate::display::{self, shown_path};
 use crate::exit::Failure;
-use ftp_server::daemon::json::Object;
+use crate::options::Options;
 
 /// Column of a finding's text, and the longest line in characters.
 const COLUMN: usize = 20;
@@ -52,12 +62,11 @@ impl<'a> Report<'a> {
     /// Returns the failure of standard output.
     pub(super) fn add(&mut self, mut finding: Finding) -> Result<(), Failure> {
         finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
-        let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
         if self.shown == Shown::Nothing {
             // The caller handles the finding.
         } else if self.stdio.events.is_on() {
             self.stdio.events.emit(|| event(&finding));
-        } else if self.shown == Shown::All || is_problem {
+        } else if self.shown == Shown::All || finding.is_problem() {
             let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
             output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
         }
@@ -148,21 +157,117 @@ pub(super) fn text(finding: &Finding, explain: bool) -> String {
 /// Wraps words into lines. The first line begins with `head`; the others are indented to the same
 /// column.
 fn wrapped(text: &mut String, head: &str, words: &str) {
-    let mut line = format!("{head:<COLUMN$}");
-    let mut is_first = true;
-    for word in words.split(' ') {
-        if !is_first && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            let _ = writeln!(text, "{}", line.trim_end());
-            line = format!("{:COLUMN$}", "");
-            is_first = true;
-        }
-        if !is_first {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_first = false;
+    let lines = format!("{head:<COLUMN$}{}", display::wrapped(words, COLUMN, WIDTH));
+    for line in lines.lines() {
+        let _ = writeln!(text, "{}", line.trim_end());
     }
-    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+/// Minimum length, in characters, of a password that is masked inside words too. A shorter password
+/// would mask parts of other words.
+const LEAST: usize = 4;
+
+/// The text that replaces a secret.
+const MASK: &str = "****";
+
+/// Writes the report of an examination, replacing an older report.
+///
+/// # Errors
+///
+/// Returns `Local` if the file cannot be written.
+pub(super) fn write(
+    path: &Path,
+    options: &Options,
+    url: &FtpUrl,
+    credentials: &Credentials,
+    done: &Done,
+) -> Result<(), Failure> {
+    let text = whole_report(options, url, done, &Secrets::of(credentials));
+    std::fs::write(path, text).map_err(|error| Failure::local(shown_path(path), &error))
+}
+
+fn whole_report(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets) -> String {
+    let mut report = String::from("Report of ftp-cli doctor\n\n");
+    let mut field = |name: &str, value: &str| {
+        let _ = writeln!(report, "{name:<10}{}", Printable(value));
+    };
+    field("time", &display::timestamp());
+    field("program", concat!("ftp-cli ", env!("CARGO_PKG_VERSION")));
+    field("system", &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
+    field("server", &secrets.masked(&url.to_string()));
+    // Only the names are shown, because values can be secrets or paths of the user.
+    let names: Vec<String> = options.names().map(|long| format!("--{long}")).collect();
+    field("options", &names.join(" "));
+    let result = match &done.outcome {
+        Ok(()) => "everything requested works".to_owned(),
+        Err(failure) => format!("exit code {}: {}", failure.exit.code(), failure.message),
+    };
+    field("result", &secrets.masked(&result));
+    // Mask before the text is wrapped, because a password can contain spaces.
+    let mask =
+        |finding: &Finding| Finding { seen: secrets.masked(&finding.seen), ..finding.clone() };
+    let findings: Vec<Finding> = done.findings.iter().map(mask).collect();
+    report.push_str("\nProblems\n\n");
+    if !findings.iter().any(Finding::is_problem) {
+        report.push_str("none\n");
+    }
+    for finding in findings.iter().filter(|finding| finding.is_problem()) {
+        report.push_str(&text(finding, true));
+    }
+    report.push_str("\nAll findings\n\n");
+    for finding in &findings {
+        report.push_str(&text(finding, false));
+    }
+    if let Some(command) = &done.command_to_share {
+        let command = &secrets.masked(command);
+        let _ = write!(report, "\nBest command line for this server\n\n{}\n", Printable(command));
+    }
+    report
+}
+
+/// The password and the account. A server may have repeated them in its replies.
+struct Secrets {
+    /// Each form in which a secret can occur in a text, the longest first.
+    forms: Vec<String>,
+}
+
+impl Secrets {
+    fn of(credentials: &Credentials) -> Self {
+        let password = Some(&credentials.password).filter(|_| credentials.is_personal);
+        let all = [password, credentials.account.as_ref()];
+        Self::among(all.into_iter().flatten().map(Secret::as_bytes))
+    }
+
+    fn among<'s>(secrets: impl Iterator<Item = &'s [u8]>) -> Self {
+        let forms = |secret: &[u8]| {
+            [String::from_utf8_lossy(secret).into_owned(), Escaped(secret).to_string()]
+        };
+        let mut forms: Vec<_> = secrets.flat_map(forms).filter(|form| !form.is_empty()).collect();
+        forms.sort_by_key(|form| Reverse(form.len()));
+        Self { forms }
+    }
+
+    /// Returns the text with the secrets masked.
+    fn masked(&self, text: &str) -> String {
+        self.forms.iter().fold(text.to_owned(), |text, form| match form.chars().count() >= LEAST {
+            true => text.replace(form, MASK),
+            false => without_word(&text, form),
+        })
+    }
+}
+
+/// Masks a word wherever it is not a part of a longer word.
+fn without_word(text: &str, word: &str) -> String {
+    let mut left = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(word) {
+        let is_beside = |char: Option<char>| char.is_some_and(char::is_alphanumeric);
+        left.push_str(before);
+        let is_part = is_beside(left.chars().next_back()) || is_beside(after.chars().next());
+        left.push_str(if is_part { word } else { MASK });
+        rest = after;
+    }
+    left + rest
 }
 
 #[cfg(test)]
@@ -196,5 +301,20 @@ mod tests {
             fine,
             "{\"v\":1,\"event\":\"check\",\"name\":\"list\",\"result\":\"ok\",\"seen\":\"3 entries\"}\n"
         );
+    }
+
+    #[test]
+    fn secrets_are_masked_in_each_form() {
+        for (secret, text, want) in [
+            (&b"s3cret"[..], "PASS s3cret, xs3cretx", "PASS ****, x****x"),
+            (b"correct horse", "215 a correct horse end", "215 a **** end"),
+            (b"gehe\\im", "215 gehe\\\\im or gehe\\im", "215 **** or ****"),
+            (b"g\xffheim", "215 g\\xffheim or g\u{fffd}heim", "215 **** or ****"),
+            (b"abc", "abc: (abc) 'abc' abcd xabc abc", "****: (****) '****' abcd xabc ****"),
+            (b"a", "a banana a", "**** banana ****"),
+            (b"", "a", "a"),
+        ] {
+            assert_eq!(Secrets::among(std::iter::once(secret)).masked(text), want);
+        }
     }
 }

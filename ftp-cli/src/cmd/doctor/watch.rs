@@ -70,8 +70,7 @@ pub(super) fn tell(
     }
     let mut text = String::new();
     for FindingChange { finding, was } in changes {
-        let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
-        if quiet && !is_problem {
+        if quiet && !finding.is_problem() {
             continue;
         }
         let was = was.map_or_else(|| "new".to_owned(), |was| format!("was {}", was.name()));
@@ -102,8 +101,7 @@ fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<FindingChange<'a>>
         // A check can have several findings, such as one per address.
         let number = now.iter().take(at).filter(is_of).count();
         let was = before.iter().filter(is_of).nth(number);
-        let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
-        let is_change = was.map_or(is_problem, |was| {
+        let is_change = was.map_or(finding.is_problem(), |was| {
             (was.grade, was.diagnosis) != (finding.grade, finding.diagnosis)
         });
         if is_change {

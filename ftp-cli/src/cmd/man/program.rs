@@ -45,9 +45,9 @@ pub(super) fn page() -> String {
         "The word in brackets is the kind in --json. If the reader of standard output closes it, SIGPIPE \
          ends ftp-cli without a message.",
     );
-    for (exit, meaning) in exit::TABLE {
+    for (exit, meaning) in exit::table() {
         // Success is not a kind of failure.
-        let kind = (*exit != Exit::Success).then(|| format!(" [{}]", exit.kind()));
+        let kind = (exit != Exit::Success).then(|| format!(" [{}]", exit.kind()));
         let meaning = format!("{meaning}{}", kind.unwrap_or_default());
         item(&mut text, &exit.code().to_string(), &meaning);
     }
@@ -163,7 +163,7 @@ mod tests {
             assert!(page.contains(&spelt), "{}", row.long);
             assert!(page.contains(&escaped(row.help)), "{}", row.help);
         }
-        for (exit, meaning) in exit::TABLE {
+        for (exit, meaning) in exit::table() {
             let kind = format!(" [{}]\n", exit.kind());
             let kind = if exit.code() == 0 { "\n" } else { &kind };
             let item = format!("\\fB{}\\fR\n{}{kind}", exit.code(), escaped(meaning));

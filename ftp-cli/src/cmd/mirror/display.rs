@@ -36,7 +36,7 @@ pub(super) fn withheld(first: &str, ignores_errors: bool, is_deploy: bool) -> St
 pub(super) struct PlanDisplay<'a> {
     url: &'a FtpUrl,
     retrying: Retrying,
-    observer: &'a RetryObserver<'a>,
+    observer: &'a RetryObserver,
     refusal: Mutex<Option<String>>,
 }
 
@@ -44,7 +44,7 @@ impl<'a> PlanDisplay<'a> {
     pub(super) const fn new(
         url: &'a FtpUrl,
         retrying: Retrying,
-        observer: &'a RetryObserver<'a>,
+        observer: &'a RetryObserver,
     ) -> Self {
         Self { url, retrying, observer, refusal: Mutex::new(None) }
     }
@@ -85,7 +85,7 @@ impl Naming<'_> {
 /// Shows what a mirror does.
 pub(super) struct MirrorDisplay<'a> {
     naming: Naming<'a>,
-    observer: &'a RetryObserver<'a>,
+    observer: &'a RetryObserver,
     retrying: Retrying,
     board: &'a Board,
     /// Whether to print a line for each object.
@@ -106,7 +106,7 @@ impl<'a> MirrorDisplay<'a> {
         mirror: &Mirror<'_>,
         naming: Naming<'a>,
         board: &'a Board,
-        observer: &'a RetryObserver<'a>,
+        observer: &'a RetryObserver,
         all: usize,
         is_upload: bool,
     ) -> Self {

@@ -7,31 +7,29 @@
 mod display;
 mod filter;
 mod options;
-mod show;
 
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ftp_client::tree::{Action, Excess, PlannedStep, SyncOptions, TreeSide, TreeSync};
+use ftp_client::tree::path::join;
+use ftp_client::tree::{Action, Excess, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
-use log::LevelFilter;
+use ftp_server::daemon::json::Object;
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
 use self::options::MirrorOptions;
 use crate::connect::credentials::Finder;
 use crate::connect::sessions::{RetryObserver, Sessions};
-use crate::console::output as trace;
+use crate::console::output;
 use crate::console::progress::{Board, When, is_talkative};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::display::counted;
+use crate::display::{counted, shown, size, transferred};
 use crate::exit::{Exit, Failure};
-use crate::options::Options;
-use crate::options::urls;
+use crate::options::{Options, urls};
 use crate::report::events::Events;
-use ftp_client::tree::path::join;
-use ftp_server::daemon::json::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
@@ -58,9 +56,7 @@ pub(super) fn down(
     url: &FtpUrl,
     here: &Path,
 ) -> Result<(), Failure> {
-    let done = Mirror::new(options, stdio, &[url], None)
-        .and_then(|mirror| mirror.between(&End::Remote(url), &End::Local(here), None, stdio));
-    report_failure(done, [url.to_string().as_bytes(), here.as_os_str().as_bytes()], stdio)
+    between(options, stdio, [&End::Remote(url), &End::Local(here)], None)
 }
 
 /// Uploads a tree, for `put -r` too.
@@ -70,34 +66,34 @@ pub(super) fn up(
     here: &Path,
     url: &FtpUrl,
 ) -> Result<(), Failure> {
-    let done = Mirror::new(options, stdio, &[url], Some(here))
-        .and_then(|mirror| mirror.between(&End::Local(here), &End::Remote(url), None, stdio));
-    report_failure(done, [here.as_os_str().as_bytes(), url.to_string().as_bytes()], stdio)
+    between(options, stdio, [&End::Local(here), &End::Remote(url)], None)
 }
 
 /// Runs `fxp -r`: copies a tree from server to server.
 pub(super) fn across(
     options: &Options,
     stdio: &mut Stdio,
-    [source, target]: [&FtpUrl; 2],
+    urls: [&FtpUrl; 2],
     choice: fxp::Options,
 ) -> Result<(), Failure> {
-    let done = Mirror::new(options, stdio, &[source, target], None).and_then(|mirror| {
-        mirror.between(&End::Remote(source), &End::Remote(target), Some(choice), stdio)
-    });
-    let [source, target] = [source, target].map(ToString::to_string);
-    report_failure(done, [source.as_bytes(), target.as_bytes()], stdio)
+    let [source, target] = urls.map(End::Remote);
+    between(options, stdio, [&source, &target], Some(choice))
 }
 
-/// Emits the event of a fatal failure, with both trees.
-fn report_failure(
-    done: Result<(), Failure>,
-    [source, target]: [&[u8]; 2],
-    stdio: &Stdio,
+/// Mirrors the first end to the second; `choice` has the options of a copy between two servers. Emits
+/// the event of a fatal failure, with both trees.
+fn between(
+    options: &Options,
+    stdio: &mut Stdio,
+    ends: [&End<'_>; 2],
+    choice: Option<fxp::Options>,
 ) -> Result<(), Failure> {
+    let done =
+        Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, choice, stdio));
     done.map_err(|mut failure| {
         if !failure.reported {
-            let fields = |error: Object| error.name("source", source).name("target", target);
+            let [source, target] = ends.map(|end| end.named(b""));
+            let fields = |error: Object| error.name("source", &source).name("target", &target);
             stdio.events.failed(&failure, fields);
             failure.reported = true;
         }
@@ -140,32 +136,30 @@ struct Mirror<'a> {
 }
 
 impl<'a> Mirror<'a> {
-    fn new(
-        options: &'a Options,
-        stdio: &mut Stdio,
-        urls: &[&FtpUrl],
-        source: Option<&Path>,
-    ) -> Result<Self, Failure> {
-        for url in urls {
+    fn new(options: &'a Options, stdio: &mut Stdio, ends: [&End<'_>; 2]) -> Result<Self, Failure> {
+        for url in ends.iter().filter_map(|end| end.url()) {
             if url.representation() == Some(RepresentationType::Ascii) {
                 let message =
                     format!("{url}: directories do not support ;type=a; remove it from the URL");
                 return Err(Failure::usage(message));
             }
         }
+        let source = match ends {
+            [End::Local(here), _] => Some(*here),
+            _ => None,
+        };
         let wanted = MirrorOptions::from_options(options, source, &mut *stdio.input)?;
         if options.synonym() == Some("sync") && !wanted.deletes && !options.is_quiet() {
             stdio
                 .messages
                 .say("sync deletes nothing; use --delete to delete objects that SRC lacks");
         }
-        trace::start(options, &stdio.messages, LevelFilter::Warn)?;
         Ok(Self {
             options,
             wanted,
             is_talkative: is_talkative(options, stdio),
             when: When::from_options(options)?,
-            cleanup: Cleanup::watch(stdio)?,
+            cleanup: Cleanup::start(options, stdio)?,
             events: stdio.events.clone(),
         })
     }
@@ -173,8 +167,7 @@ impl<'a> Mirror<'a> {
     /// Mirrors `source` to `target`; `choice` has the options of a copy between two servers.
     fn between(
         self,
-        source: &End<'_>,
-        target: &End<'_>,
+        [source, target]: [&End<'_>; 2],
         choice: Option<fxp::Options>,
         stdio: &mut Stdio,
     ) -> Result<(), Failure> {
@@ -231,7 +224,7 @@ impl<'a> Mirror<'a> {
         stdio: &mut Stdio,
     ) -> Result<(), Failure> {
         let url = source.url().or(target.url()).expect("one side is remote");
-        let observer = self.observer(stdio);
+        let observer = RetryObserver::new(self.options, stdio, &self.cleanup);
         let retrying = self.wanted.transfer.retrying;
         let planning = PlanDisplay::new(url, retrying, &observer);
         let sync = TreeSync::plan(from, to, options, &planning);
@@ -250,7 +243,6 @@ impl<'a> Mirror<'a> {
         let is_step = |step: &PlannedStep| step.action != Action::Make || !step.path.is_empty();
         let all = sync.same() + sync.steps().filter(is_step).count() + sync.failures().count();
         let unselected = sync.unselected();
-        let observer = self.observer(stdio);
         // The count is at least 2, because the display shows no total for a single file.
         let board = Board::new(self.when, stdio, sync.copies().max(2), Some(sync.bytes()));
         let of_source = |path: &[u8]| source.named(path);
@@ -268,10 +260,6 @@ impl<'a> Mirror<'a> {
         drop(board);
         self.sum_up(&summary, unselected, started.elapsed(), stdio);
         result
-    }
-
-    fn observer<'w>(&'w self, stdio: &'w Stdio) -> RetryObserver<'w> {
-        RetryObserver::new(self.options, stdio, &self.cleanup)
     }
 
     /// Checks the limits of the plan. With `--dry-run`, prints the plan first and returns true: the
@@ -339,5 +327,192 @@ impl<'a> Mirror<'a> {
             _ => return None,
         };
         Some(Failure::item(Exit::Limit, message))
+    }
+}
+
+impl Mirror<'_> {
+    /// Reports each pattern that matches no name, and that no file is selected.
+    fn warn_of_patterns(&self, sync: &TreeSync<'_>, stdio: &Stdio) {
+        if self.options.is_quiet() {
+            return;
+        }
+        let has_files = sync.copies() + sync.same() + sync.failures().count() > 0;
+        if sync.unselected() > 0 && !has_files {
+            stdio.messages.say(format_args!(
+                "no file is selected: {} left out; if several patterns match, the last of them decides",
+                sync.unselected()
+            ));
+        }
+        for unmet in self.wanted.filter.unmet(false) {
+            stdio.messages.say(&unmet);
+            self.events.emit(|| Object::event("note").text("message", &unmet));
+        }
+        for unmet in self.wanted.filter.unmet(true) {
+            stdio.messages.say_if(self.is_talkative, unmet);
+        }
+    }
+
+    /// Prints the plan: one line per object, in the order of execution.
+    fn print(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
+        let mut text = Vec::new();
+        for PlannedStep { action, path, size, why, from, .. } in sync.steps() {
+            let what = match action {
+                Action::Make => "make",
+                Action::Copy => "copy",
+                Action::Link => "link",
+                Action::Delete => "delete",
+                Action::Rename => "rename",
+                _ => "chmod",
+            };
+            // A program reads the words of `--json`, a person those of the run.
+            let said = match action {
+                Action::Delete => "remove",
+                Action::SetMode => "set mode of",
+                _ => what,
+            };
+            if self.events.is_on() {
+                let why = why.map(|why| why.to_string());
+                self.events.emit(|| {
+                    let entry = Object::event("entry").name("name", &path).text("action", what);
+                    let entry = match &from {
+                        Some(from) => entry.name("from", from),
+                        None => entry,
+                    };
+                    entry.text_if("why", why.as_deref()).number_if("size", size)
+                });
+                continue;
+            }
+            let path = if path.is_empty() { b".".to_vec() } else { path };
+            let mut add = |path: &[u8]| match stdio.output_is_terminal() {
+                true => text.extend_from_slice(shown(path).as_bytes()),
+                false => text.extend_from_slice(path),
+            };
+            add(format!("{said} ").as_bytes());
+            if let Some(from) = &from {
+                add(from);
+                add(b" to ");
+            }
+            add(&path);
+            if let Some(why) = why.filter(|_| self.is_talkative) {
+                let _ = write!(text, " ({why})");
+            }
+            text.push(b'\n');
+        }
+        output::print(&mut stdio.output, &text)
+    }
+
+    /// Prints the totals of a dry run, which are those of the run if nothing fails.
+    fn sum_up_plan(&self, sync: &TreeSync<'_>, stdio: &Stdio) {
+        let mut done = Summary::default();
+        // The top is not counted.
+        for step in sync.steps().filter(|step| !step.path.is_empty()) {
+            *match step.action {
+                Action::Make => &mut done.made,
+                Action::Copy => &mut done.copied,
+                Action::Link => &mut done.links,
+                Action::Delete => &mut done.removed,
+                Action::Rename => &mut done.renamed,
+                _ => &mut done.modes,
+            } += 1;
+        }
+        (done.same, done.failed) = (sync.same(), sync.failures().count());
+        let counts = counts(&done, sync.unselected());
+        self.say_totals("dry run, nothing changed: ", &counts, &size(sync.bytes()), stdio);
+    }
+
+    /// Prints the totals of a run.
+    fn sum_up(&self, done: &Summary, unselected: usize, time: Duration, stdio: &Stdio) {
+        stdio.messages.usage().add(done.copied as u64, done.bytes);
+        let moved = transferred(done.bytes, time);
+        self.say_totals("", &counts(done, unselected), &moved, stdio);
+    }
+
+    /// Prints totals as one line, or with `--stats` as a table.
+    fn say_totals(&self, before: &str, counts: &[Total], moved: &str, stdio: &Stdio) {
+        if self.wanted.stats && !self.events.is_on() {
+            for line in table(counts, moved) {
+                stdio.messages.say(line);
+            }
+            return;
+        }
+        // Without a terminal too; `--json` has an event for this.
+        let is_said = !self.options.is_quiet() && (self.is_talkative || !self.events.is_on());
+        stdio.messages.say_if(is_said, format_args!("{before}{}", line(counts, moved)));
+    }
+}
+
+/// A total of a run.
+struct Total {
+    /// The singular of what is counted, and what happened to it.
+    noun: &'static str,
+    what: &'static str,
+    count: usize,
+    /// Whether a count of 0 is printed.
+    always: bool,
+}
+
+/// Returns the totals, files copied first and failures last.
+fn counts(done: &Summary, unselected: usize) -> Vec<Total> {
+    let Summary { copied, renamed, made, removed, moved, links, modes, failed, same, .. } = *done;
+    let total = |noun, what, count, always| Total { noun, what, count, always };
+    vec![
+        total("file", "copied", copied, true),
+        total("file", "unchanged", same, true),
+        total("file", "not selected", unselected, false),
+        total("file", "renamed", renamed, false),
+        total("directory", "made", made, false),
+        total("link", "made", links, false),
+        total("mode", "set", modes, false),
+        total("object", "removed", removed, false),
+        total("source file", "removed", moved, false),
+        total("object", "failed", failed, false),
+    ]
+}
+
+/// Returns the totals as one line. Omits counts of 0, except the first two.
+fn line(counts: &[Total], moved: &str) -> String {
+    let shown = counts.iter().filter(|total| total.always || total.count > 0);
+    let mut parts =
+        shown.map(|total| format!("{} {}", counted(total.count, total.noun), total.what));
+    let first = parts.next().unwrap_or_default();
+    format!("{first}, {moved}; {}", parts.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns the lines of the table. Omits counts of 0, except those of files copied, files unchanged
+/// and failures.
+fn table(counts: &[Total], moved: &str) -> Vec<String> {
+    let shown = counts.iter().filter(|it| it.always || it.count > 0 || it.what == "failed");
+    let row = |total: &Total| {
+        let nouns = counted(0, total.noun);
+        let nouns = nouns.trim_start_matches("0 ");
+        format!("{:<20} {:>9}", format!("{nouns} {}", total.what), total.count)
+    };
+    let mut lines: Vec<String> = shown.map(row).collect();
+    if let Some(first) = lines.first_mut() {
+        first.push_str("  ");
+        first.push_str(moved);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_shows_all_totals() {
+        let mut done = Summary::default();
+        (done.same, done.copied, done.bytes, done.removed) = (12_000, 2, 1_048_576, 1);
+        let (counts, moved) = (counts(&done, 0), "1.0 MiB in 0.50 s (2.0 MiB/s)");
+        let want = [
+            "files copied                 2  1.0 MiB in 0.50 s (2.0 MiB/s)",
+            "files unchanged          12000",
+            "objects removed              1",
+            "objects failed               0",
+        ];
+        assert_eq!(table(&counts, moved), want);
+        let want = "2 files copied, 1.0 MiB in 0.50 s (2.0 MiB/s); 12000 files unchanged, 1 object \
+                    removed";
+        assert_eq!(line(&counts, moved), want);
     }
 }

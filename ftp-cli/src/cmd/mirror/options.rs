@@ -5,32 +5,26 @@ use std::io::Read;
 use std::path::Path;
 
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
-use ftp_client::{ListingForm, Resume, fxp};
+use ftp_client::{ListingForm, fxp};
 
 use super::filter::Filter;
 use crate::console::signals::Cleanup;
 use crate::exit::Failure;
 use crate::options::{Options, values};
-use crate::transfer::options::{TransferOptions, Verify, journals};
+use crate::transfer::options::{TransferOptions, journals};
 
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
     pub(super) filter: Filter,
-    listing: ListingForm,
-    /// `--compare` or `--size-only`, if given.
-    comparison: Option<Compare>,
+    /// The options of the library that depend on nothing else.
+    sync: SyncOptions<'static>,
     /// `--manifest`.
     pub(super) manifest: Option<String>,
-    /// `--force`.
-    replaces_changed: bool,
     pub(super) deletes: bool,
     /// `--ignore-errors`.
     pub(super) ignores_errors: bool,
-    max_delete: Option<usize>,
     pub(super) is_dry: bool,
     links: LinkChoice,
-    /// `--perms`.
-    perms: bool,
     /// `--backup-dir`.
     backup: Option<OsString>,
     /// `--stats`.
@@ -59,7 +53,6 @@ impl MirrorOptions {
                 .map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
         };
         let max_delete = options.parsed("max-delete", number)?;
-        let deletes = options.has("delete");
         let modes = [("size", Compare::Size), ("time", Compare::Time), ("hash", Compare::Digest)];
         let named = options.parsed("compare", |text| values::word(text, &modes))?;
         let comparison = match options.last_of(&["size-only", "compare"]) {
@@ -89,18 +82,19 @@ impl MirrorOptions {
             Some(Some(name)) => Ok(name.to_owned()),
             Some(None) => Err(Failure::usage("--manifest: expected a NAME in UTF-8")),
         });
+        let sync = SyncOptions::new()
+            .listing(form.unwrap_or_default())
+            .replaces_changed(options.has("force"))
+            .most_deletions(max_delete)
+            .permissions(options.has("perms"));
         Ok(Self {
             filter: Filter::from_options(options, source, input)?,
-            listing: form.unwrap_or_default(),
-            comparison,
+            sync: comparison.into_iter().fold(sync, SyncOptions::compare),
             manifest: manifest.transpose()?,
-            replaces_changed: options.has("force"),
-            deletes,
+            deletes: options.has("delete"),
             ignores_errors: options.has("ignore-errors"),
-            max_delete,
             is_dry: options.has("dry-run"),
             links,
-            perms: options.has("perms"),
             backup,
             stats: options.has("stats"),
             transfer: TransferOptions::from_options(options)?,
@@ -132,33 +126,20 @@ impl MirrorOptions {
         relay: Option<fxp::Options>,
     ) -> SyncOptions<'_> {
         let transfer = &self.transfer;
-        let resume = match (transfer.resume, transfer.verify) {
-            (false, _) => Resume::Own,
-            (true, Verify::None) => Resume::Trusted,
-            (true, _) => Resume::Proven,
-        };
-        let options = SyncOptions::new();
-        let options = match self.comparison {
-            Some(comparison) => options.compare(comparison),
-            None => options,
-        };
+        let options: SyncOptions<'_> = self.sync.clone();
         options
             .manifest(self.manifest.clone())
-            .replaces_changed(self.replaces_changed)
             .deletes(self.deletes)
-            .most_deletions(self.max_delete)
             .ignores_errors(self.ignores_errors)
             .links(self.links)
-            .permissions(self.perms)
             .moves(transfer.removes_source)
-            .resume(resume)
+            .resume(transfer.how_to_resume())
             .is_dry(self.is_dry)
             .creates_parents(transfer.create_directories)
             .temporary(transfer.temporary.clone())
             .backup(self.backup.clone().map(Into::into))
             .journals(journals())
             .choice(&self.filter)
-            .listing(self.listing)
             // In active mode, each job listens on a port of its own.
             .jobs(transfer.jobs)
             .rate_limit(transfer.rate_limit.clone())

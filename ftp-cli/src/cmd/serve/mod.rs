@@ -3,7 +3,6 @@
 //! reloads. The server itself is ftp-server's daemon.
 
 mod options;
-mod privileges;
 mod sockets;
 mod urls;
 
@@ -13,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup, check};
 use ftp_server::{EventLog, LogFormat};
 use log::{Level, LevelFilter};
+use nix::unistd::{Gid, Uid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid};
 use signal_hook::consts::SIGHUP;
 
-use self::options::{Refusal, ServeArguments};
-use self::privileges::{give_up_root, is_root};
+use self::options::Refusal;
 use self::sockets::Sockets;
 use self::urls::Listening;
 use crate::connect::credentials::VARIABLE;
@@ -31,13 +30,12 @@ use crate::report::events::Events;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let sockets = Sockets::passed()?;
-    let given = ServeArguments::from_options(options);
-    let config = options::config(&given, std::env::var_os(VARIABLE), &sockets);
+    let config = options::config(options, std::env::var_os(VARIABLE), &sockets);
     let config = config.map_err(|Refusal { lines, failure }| {
         lines.iter().for_each(|line| stdio.messages.line(line));
         failure
     })?;
-    if given.check {
+    if options.has("check") {
         output::start(options, &stdio.messages, LevelFilter::Info)?;
         return print_check(&config, options, stdio);
     }
@@ -213,4 +211,43 @@ fn heed_signals(
             _ => signals::end(signal, &messages, &Events::default()),
         }
     })
+}
+
+/// Switches every thread of this process to this user, this group, and the user's supplementary
+/// groups, for good.
+///
+/// # Errors
+///
+/// Returns the system's error if the process cannot switch (only root can), or an error if it could
+/// still switch back to root.
+fn give_up_root(run_as: &RunAs) -> io::Result<()> {
+    let user = Uid::from_raw(run_as.user_id());
+    let group = Gid::from_raw(run_as.group_id());
+    let is_it_already = getresuid()
+        .is_ok_and(|ids| [ids.real, ids.effective, ids.saved].iter().all(|id| *id == user))
+        && getresgid()
+            .is_ok_and(|ids| [ids.real, ids.effective, ids.saved].iter().all(|id| *id == group));
+    if is_it_already && !is_root() {
+        return Ok(());
+    }
+    let failed = |errno: nix::Error| {
+        let error = io::Error::from(errno);
+        io::Error::new(error.kind(), format!("cannot switch to user \"{run_as}\": {error}"))
+    };
+    match run_as.system_name() {
+        Some(name) => initgroups(name, group),
+        None => setgroups(&[]),
+    }
+    .map_err(failed)?;
+    setresgid(group, group, group).map_err(failed)?;
+    setresuid(user, user, user).map_err(failed)?;
+    if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
+        return Err(io::Error::other("the system still allows switching back to root"));
+    }
+    Ok(())
+}
+
+/// Returns whether this process runs as root.
+fn is_root() -> bool {
+    Uid::effective().is_root()
 }

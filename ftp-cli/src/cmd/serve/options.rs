@@ -28,37 +28,6 @@ const OPTIONS: &[(&str, &str)] = &[
     ("passive-address", "passive.address"),
 ];
 
-/// The operands of `serve`, and its options besides those of [`OPTIONS`].
-pub(super) struct ServeArguments<'o> {
-    options: &'o Options,
-    /// `--config`.
-    file: Option<&'o OsStr>,
-    /// Each `--set`.
-    assignments: Vec<&'o OsStr>,
-    users: Vec<&'o OsStr>,
-    password_file: Option<&'o OsStr>,
-    anonymous: bool,
-    write: bool,
-    drop_box: bool,
-    pub(super) check: bool,
-}
-
-impl<'o> ServeArguments<'o> {
-    pub(super) fn from_options(options: &'o Options) -> Self {
-        Self {
-            options,
-            file: options.value("config"),
-            assignments: options.all("set").collect(),
-            users: options.all("user").collect(),
-            password_file: options.value("password-file"),
-            anonymous: options.has("anonymous"),
-            write: options.has("write"),
-            drop_box: options.has("drop-box"),
-            check: options.has("check"),
-        }
-    }
-}
-
 type NameAndPassword = (Vec<u8>, Secret);
 
 /// Reason why there is no configuration: a failure, preceded by one line per error in the file or
@@ -84,25 +53,24 @@ impl From<DaemonError> for Refusal {
 /// Returns the configuration that follows from the options, the file that they name, and the
 /// sockets that were passed to the process. `environment` is the password in the environment.
 pub(super) fn config(
-    given: &ServeArguments<'_>,
+    options: &Options,
     environment: Option<OsString>,
     sockets: &Sockets,
 ) -> Result<Config, Refusal> {
-    let mut config = match given.file {
+    let mut config = match options.value("config") {
         Some(path) => Config::read(path)?,
         None => Config::new(),
     };
     config.environment(|name| std::env::var_os(name));
     config.sockets(sockets.plaintext.len(), sockets.implicit.len());
-    set(&mut config, given)?;
-    share(&mut config, given, environment)?;
+    set(&mut config, options)?;
+    share(&mut config, options, environment)?;
     config.validate()?;
     Ok(config)
 }
 
 /// Sets the values of the options.
-fn set(config: &mut Config, given: &ServeArguments<'_>) -> Result<(), Failure> {
-    let options = given.options;
+fn set(config: &mut Config, options: &Options) -> Result<(), Failure> {
     for (option, key) in OPTIONS.iter().filter(|(option, _)| options.has(option)) {
         let texts = options.all(option).map(|value| text(option, value));
         let mut values = texts.collect::<Result<Vec<String>, _>>()?;
@@ -123,7 +91,7 @@ fn set(config: &mut Config, given: &ServeArguments<'_>) -> Result<(), Failure> {
     if options.has("listen-tls") {
         config.set_default("--listen-tls", "listen.addresses", "")?;
     }
-    for assignment in &given.assignments {
+    for assignment in options.all("set") {
         let assignment = text("set", assignment)?;
         let Some((key, value)) = key_and_value(&assignment) else {
             let wrong = format!("--set invalid setting \"{assignment}\": expected KEY=VALUE");
@@ -178,33 +146,33 @@ fn absolute(options: &Options, option: &str) -> Result<String, Failure> {
 /// users, anyone can log in anonymously; with `--config`, this requires DIR.
 fn share(
     config: &mut Config,
-    given: &ServeArguments<'_>,
+    options: &Options,
     environment: Option<OsString>,
 ) -> Result<(), Failure> {
-    let has_users = !given.users.is_empty() || given.anonymous;
-    let operands = given.options.operands.as_slice();
+    let has_users = options.has("user") || options.has("anonymous");
+    let operands = options.operands.as_slice();
     if !has_users && config.names_users() {
-        let is_idle = !operands.is_empty() || given.write || given.drop_box;
+        let is_idle = !operands.is_empty() || options.has("write") || options.has("drop-box");
         let of_nobody = "DIR, --write and --drop-box need --user or --anonymous";
         return if is_idle { Err(Failure::usage(of_nobody)) } else { Ok(()) };
     }
     let root = match operands {
         // The check of the configuration reports that no user can log in.
-        [] if !has_users && given.file.is_some() => return Ok(()),
+        [] if !has_users && options.has("config") => return Ok(()),
         [] => PathBuf::from("."),
         [root] => PathBuf::from(root),
         _ => return Err(Failure::usage("serve takes one DIR: ftp-cli serve [OPTION]... [DIR]")),
     };
-    let rights = match (given.drop_box, given.write) {
+    let rights = match (options.has("drop-box"), options.has("write")) {
         (true, _) => Rights::DROP_BOX,
         (false, true) => Rights::FULL,
         (false, false) => Rights::READ,
     };
-    let users = users(given, environment)?;
-    if let Some(path) = given.password_file {
+    let users = users(options, environment)?;
+    if let Some(path) = options.value("password-file") {
         config.add_password_file("--password-file", path);
     }
-    let anonymous = match (users.is_empty(), given.anonymous) {
+    let anonymous = match (users.is_empty(), options.has("anonymous")) {
         (true, _) => Some(rights),
         // A drop box must not be readable by everyone.
         (false, true) if rights == Rights::DROP_BOX => Some(rights),
@@ -228,12 +196,12 @@ fn share(
 /// Reads each `--user NAME[:PASSWORD]`. A user without a password gets the password from
 /// `--password-file`, or else from `environment`.
 fn users(
-    given: &ServeArguments<'_>,
+    options: &Options,
     environment: Option<OsString>,
 ) -> Result<Vec<NameAndPassword>, Failure> {
     let is_empty = environment.as_ref().is_some_and(|password| password.is_empty());
     let lacks = if is_empty { "FTP_PASSWORD is empty; " } else { "" };
-    let mut elsewhere = match given.password_file {
+    let mut elsewhere = match options.value("password-file") {
         Some(file) => Some(secret::read_file(file)?),
         None => environment
             .filter(|password| !password.is_empty())
@@ -243,7 +211,7 @@ fn users(
         password.is_sendable(VARIABLE)?;
     }
     let mut users: Vec<NameAndPassword> = Vec::new();
-    for user in given.users.iter().map(|user| user.as_bytes()) {
+    for user in options.all("user").map(OsStr::as_bytes) {
         let mut parts = user.splitn(2, |byte| *byte == b':');
         let name = parts.next().unwrap_or_default();
         let shown = Escaped(name);
@@ -271,7 +239,7 @@ fn users(
         };
         users.push((name.to_vec(), password));
     }
-    if given.password_file.is_some() && elsewhere.is_some() {
+    if options.has("password-file") && elsewhere.is_some() {
         return Err(Failure::usage("--password-file needs a --user without a password"));
     }
     Ok(users)
@@ -287,8 +255,7 @@ mod tests {
         let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
         options.relate(options::Command::Serve)?;
         let environment = environment.map(OsString::from);
-        config(&ServeArguments::from_options(&options), environment, &Sockets::default())
-            .map_err(|refusal| refusal.failure)
+        config(&options, environment, &Sockets::default()).map_err(|refusal| refusal.failure)
     }
 
     /// Returns the summary of the users in the configuration.

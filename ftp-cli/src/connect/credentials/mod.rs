@@ -242,7 +242,7 @@ impl<'a> Finder<'a> {
                 self.note(format_args!("{warning}"));
             }
         }
-        self.given.as_mut().map(PasswordSource::line).transpose()
+        self.given.as_mut().map(|given| read_line(&mut given.input, &given.name)).transpose()
     }
 
     /// Returns the password from the environment. Only the first call returns it, because it is for
@@ -387,16 +387,6 @@ impl PasswordSource {
             }
         };
         Ok(Some(Self { input, name, warning }))
-    }
-
-    /// Returns the next line.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Local` if the line cannot be read. Returns `Usage` if the line is empty or too
-    /// long, or has a byte that FTP cannot send.
-    fn line(&mut self) -> Result<Secret, Failure> {
-        read_line(&mut self.input, &self.name)
     }
 }
 

@@ -301,7 +301,9 @@ fn lines(option: &str, value: &str, count: usize) -> Result<Vec<String>, Exit> {
     let (_, options) = options::parse(line).ok().unwrap();
     let mut given = PasswordSource::open(&options).map_err(|failure| failure.exit)?.unwrap();
     let text = |secret: Secret| String::from_utf8_lossy(secret.as_bytes()).into_owned();
-    (0..count).map(|_| given.line().map(text).map_err(|failure| failure.exit)).collect()
+    (0..count)
+        .map(|_| read_line(&mut given.input, &given.name).map(text).map_err(|failure| failure.exit))
+        .collect()
 }
 
 #[test]

@@ -1,23 +1,27 @@
 //! Tries each method of data connections over a separate control connection, so that no method
-//! disturbs the next.
+//! disturbs the next. Then judges the outcomes of all methods together.
 
-mod judge;
 pub(super) mod ports;
 
+use std::fmt::{Arguments, Display};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use ftp_client::{Client, Error, ListOptions, ListingForm, Phase, RawCommand, TlsError};
-use ftp_proto::{ExtendedAddress, HostPort, Reply};
+use ftp_client::{
+    Client, Error, ListOptions, ListingForm, Mode, Phase, RawCommand, TlsError, Verb,
+};
+use ftp_proto::{
+    AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode, Severity,
+};
 
-use self::judge::MethodsSeen;
 use self::ports::FirstConnectionSeen;
 use super::addresses;
 use super::diagnosis::Diagnosis;
 use super::dial::{DataMethod, Dial, refused_again, say};
-use super::finding::Finding;
+use super::finding::{Check, Finding, Grade};
 use super::probes::side_by_side;
+use crate::connect::dialler;
 use crate::exit::Failure;
 
 /// Number of listing lines that prove that data flows.
@@ -25,7 +29,7 @@ const ENOUGH: usize = 1_000;
 
 /// Outcome of trying one method.
 #[derive(Clone, Debug)]
-pub(in crate::cmd::doctor) enum MethodOutcome {
+pub(super) enum MethodOutcome {
     /// Data arrived.
     Works,
     /// The server refused the command.
@@ -34,22 +38,14 @@ pub(in crate::cmd::doctor) enum MethodOutcome {
     Unanswered,
     /// The connection was rejected if `closed`; otherwise it timed out or failed.
     Unreachable { closed: bool, at: Option<SocketAddr> },
-    /// The connection opened, but no data arrived.
-    Stalled,
-    /// The transfer did not start or did not end; the text names the missing reply.
-    Unfinished(&'static str),
-    /// The proxy did not open the connection, for this reason.
-    Proxy(String),
     /// The server gave up on the connection (425, 426).
     GaveUp(Reply),
-    /// The connection opened, but TLS on it failed.
-    Insecure(String),
     /// The method cannot be tried, for this reason.
     NotTried(String),
     /// The control connection broke, for this reason.
     Broken(String),
-    /// A login failed after earlier logins succeeded, or the server ended the session with 421.
-    NotAgain(Diagnosis, String),
+    /// A problem that the other methods do not explain.
+    Failed(Diagnosis, String),
 }
 
 /// Tries all methods in parallel.
@@ -81,11 +77,10 @@ fn judged(dial: &Dial<'_>) -> (Vec<Finding>, Option<DataMethod>) {
     let Some(outcomes) = dial.seen.methods.get().cloned() else { return (Vec::new(), None) };
     let addresses = dial.login_seen().and_then(|login| login.addresses);
     let Some(((local, peer), first)) = addresses.zip(dial.seen.first.get().cloned()) else {
-        return judge::through_proxy(outcomes);
+        return through_proxy(outcomes);
     };
-    let FirstConnectionSeen { seen_as, no_such_family, ports } = first;
-    let wanted = dial.asked.wanted;
-    judge::judge(&MethodsSeen { local, peer, seen_as, ports, no_such_family, outcomes, wanted })
+    let wanted = dialler::mode(dial.asked.options);
+    findings(&MethodsSeen { local, peer, first, outcomes, wanted })
 }
 
 /// Tries one method.
@@ -114,7 +109,7 @@ fn attempt(
         }
         Err(error) => {
             let (diagnosis, why) = refused_again(&error)?;
-            return Ok(MethodOutcome::NotAgain(diagnosis, why));
+            return Ok(MethodOutcome::Failed(diagnosis, why));
         }
     };
     let client = &mut inside.it;
@@ -138,10 +133,10 @@ fn attempt(
         }
         Err(error @ Error::Cancelled) => Err(error.into()),
         Err(error) => Ok(match outcome(way, error) {
-            MethodOutcome::Unfinished(NO_REPLY) if !way.is_active() => {
+            MethodOutcome::Unanswered => {
                 drop(inside);
                 match is_command_answered(dial, way)? {
-                    true => MethodOutcome::Unfinished(NO_REPLY),
+                    true => unfinished("LIST gets no reply"),
                     false => MethodOutcome::Unanswered,
                 }
             }
@@ -155,8 +150,11 @@ fn attempt(
     }
 }
 
-/// Text for a listing whose commands got no reply.
-const NO_REPLY: &str = "LIST gets no reply";
+/// Returns the outcome of a transfer that did not start or did not end; the text names the missing
+/// reply.
+fn unfinished(why: &str) -> MethodOutcome {
+    MethodOutcome::Failed(Diagnosis::FinalReplyNever, why.to_owned())
+}
 
 /// Sends the command of a passive method over a new control connection, to tell an unanswered
 /// command from an unanswered listing. This is not done before the listing: some servers do not
@@ -195,15 +193,7 @@ fn connects(
     peer: SocketAddr,
 ) -> Option<MethodOutcome> {
     let reply = say(client, way.command())?;
-    let at = match way {
-        DataMethod::Epsv => {
-            dial.data_address(None, ExtendedAddress::find_port(reply.text()).ok()?, peer)
-        }
-        _ => {
-            let found = HostPort::find(reply.text()).ok()?;
-            dial.data_address(Some(found.host.into()), found.port, peer)
-        }
-    };
+    let (_, at) = dial.data_address(way, &reply, peer)?;
     let outcome = match addresses::connect(at, dial.asked.bind, dial.timeouts().data_connect) {
         Ok(_) => MethodOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
@@ -226,14 +216,15 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         error => (error, None),
     };
     match error {
-        Error::Refused(verb, reply) if is_way(verb) => MethodOutcome::Refused(reply),
+        Error::Refused(Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port, reply) => {
+            MethodOutcome::Refused(reply)
+        }
         // A 522 reply to a listing concerns TLS (RFC 4217 §10.2).
         Error::Refused(_, reply) if reply.code().value() == 522 => {
-            MethodOutcome::Insecure(reply.to_string())
+            MethodOutcome::Failed(Diagnosis::DataTls, reply.to_string())
         }
-        Error::Tls(error) => MethodOutcome::Insecure(error.to_string()),
-        Error::Timeout(phase @ Phase::Handshake) => {
-            MethodOutcome::Insecure(Error::Timeout(phase).to_string())
+        error @ (Error::Tls(_) | Error::Timeout(Phase::Handshake)) => {
+            MethodOutcome::Failed(Diagnosis::DataTls, error.to_string())
         }
         Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426) => {
             MethodOutcome::GaveUp(reply)
@@ -243,25 +234,550 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         }
         error @ Error::Timeout(Phase::Overall) => MethodOutcome::NotTried(error.to_string()),
         Error::Timeout(Phase::DataConnect) => MethodOutcome::Unreachable { closed: false, at },
-        Error::Timeout(Phase::Stall) => MethodOutcome::Stalled,
+        Error::Timeout(Phase::Stall) => {
+            let why = "the data connection opens, but the listing stalls";
+            MethodOutcome::Failed(Diagnosis::BigPacketsLost, why.to_owned())
+        }
         Error::Timeout(Phase::FinalReply) => {
-            MethodOutcome::Unfinished("the listing arrived, but the server's final reply did not")
+            unfinished("the listing arrived, but the server's final reply did not")
         }
         // The server does not answer before its connection to the client is open.
         Error::Timeout(_) if way.is_active() => MethodOutcome::Unreachable { closed: false, at },
-        Error::Timeout(_) => MethodOutcome::Unfinished(NO_REPLY),
+        Error::Timeout(_) => MethodOutcome::Unanswered,
         Error::Io(error) => unreachable(&error, at),
-        Error::Proxy(error) => MethodOutcome::Proxy(error.fault.to_string()),
+        Error::Proxy(error) => {
+            let why = format!("the proxy says: {}", error.fault);
+            MethodOutcome::Failed(Diagnosis::ProxyBlocksData, why)
+        }
         Error::Unsupported(why) => MethodOutcome::NotTried(why.to_owned()),
         // No firewall broke the connection.
         error @ Error::ServiceClosing(_) => {
-            MethodOutcome::NotAgain(Diagnosis::ConnectionLost, error.to_string())
+            MethodOutcome::Failed(Diagnosis::ConnectionLost, error.to_string())
         }
         error => MethodOutcome::Broken(error.to_string()),
     }
 }
 
-const fn is_way(verb: ftp_client::Verb) -> bool {
-    use ftp_client::Verb;
-    matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port)
+/// All observations about the methods of a server.
+#[derive(Debug)]
+struct MethodsSeen {
+    local: SocketAddr,
+    peer: SocketAddr,
+    first: FirstConnectionSeen,
+    /// Outcomes in the order of [`DataMethod::ALL`](DataMethod::ALL).
+    outcomes: [MethodOutcome; 4],
+    /// Mode that the options ask for.
+    wanted: Mode,
+}
+
+/// Judges the methods through a proxy, where no address is known. Active mode does not work through
+/// a proxy.
+fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<DataMethod>) {
+    let unknown = SocketAddr::from(([0; 4], 0));
+    let (mut findings, best) = findings(&MethodsSeen {
+        local: unknown,
+        peer: unknown,
+        first: FirstConnectionSeen::default(),
+        outcomes,
+        wanted: Mode::Passive,
+    });
+    // EPRT with an unknown protocol was never sent, so it has no finding.
+    findings.retain(|finding| finding.check != Check::Families);
+    (findings, best)
+}
+
+/// Judges all methods. Returns the findings, and the best method if one works.
+fn findings(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
+    let [epsv, pasv, eprt, port] = &seen.outcomes;
+    let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
+    let mut findings = vec![passive(tried(Check::Epsv, Mode::Passive, "EPSV", epsv, pasv))];
+    findings.extend(announced(seen));
+    findings.push(passive(tried(Check::Pasv, Mode::Passive, "PASV", pasv, epsv)));
+    findings.extend(ports::judge(&seen.first.ports, seen.wanted));
+    findings.push(active(tried(Check::Eprt, Mode::Active, "EPRT", eprt, port)));
+    findings.push(active(tried(Check::Port, Mode::Active, "PORT", port, eprt)));
+    findings.push(families(seen.first.no_such_family.as_ref()));
+    // If only some ports fail, one unreachable port does not mean that its command fails.
+    let is_partly = seen.first.ports.is_partly();
+    let mut works = DataMethod::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
+        let by_chance = is_partly && !way.is_active();
+        is_good(outcome) || (by_chance && matches!(outcome, MethodOutcome::Unreachable { .. }))
+    });
+    // Methods of active mode come first with --active, and if passive ports fail at random.
+    let wanted = seen.wanted == Mode::Active || is_partly;
+    let best = works.clone().find(|(way, _)| way.is_active() == wanted).or_else(|| works.next());
+    (findings, best.map(|(way, _)| way))
+}
+
+const fn is_good(outcome: &MethodOutcome) -> bool {
+    matches!(outcome, MethodOutcome::Works)
+}
+
+/// One method that was tried, together with the other method of its mode.
+#[derive(Clone, Copy)]
+struct Tried<'a> {
+    seen: &'a MethodsSeen,
+    check: Check,
+    mode: Mode,
+    /// Command of the method.
+    name: &'static str,
+    this: &'a MethodOutcome,
+    other: &'a MethodOutcome,
+}
+
+impl Tried<'_> {
+    fn other_works(self) -> bool {
+        is_good(self.other)
+    }
+
+    /// Returns the finding for a problem of this method. The finding is a failure if the user wants
+    /// this mode and no command of the mode works, otherwise a warning.
+    fn wrong(self, diagnosis: Diagnosis, words: impl Display) -> Finding {
+        let stops = self.seen.wanted == self.mode && !self.other_works();
+        let grade = if stops { Grade::Fail } else { Grade::Warn };
+        self.check.wrong(grade, diagnosis, words)
+    }
+}
+
+fn passive(tried: Tried<'_>) -> Finding {
+    let Tried { seen, check, name, this, other, .. } = tried;
+    let is_epsv = check == Check::Epsv;
+    let other_works = tried.other_works();
+    let blocked = match (other_works, is_epsv) {
+        // Some ports cannot be reached, so a failure says nothing about the command.
+        _ if seen.first.ports.is_partly() => Diagnosis::PassivePartly,
+        (true, true) => Diagnosis::EpsvBlocked,
+        (true, false) => Diagnosis::PasvBlocked,
+        (false, _) => Diagnosis::PassiveBlocked,
+    };
+    let (diagnosis, words) = match this {
+        MethodOutcome::Works => {
+            return check.ok(format_args!("data connections with {name} work"));
+        }
+        MethodOutcome::Unreachable { closed, at } => {
+            let what = if *closed { "is rejected" } else { "gets no answer" };
+            let at = at.map_or_else(|| "the port".to_owned(), |at| at.to_string());
+            let words = format!("{name} is answered, but a connection to {at} {what}");
+            match blocked {
+                Diagnosis::PassiveBlocked if *closed => (Diagnosis::PassiveClosed, words),
+                _ => (blocked, words),
+            }
+        }
+        // Both commands get no reply, so a firewall that blocks one of them is not the cause.
+        MethodOutcome::Unanswered if matches!(other, MethodOutcome::Unanswered) => {
+            (Diagnosis::ReplyNever, format!("{name} gets no reply"))
+        }
+        MethodOutcome::Unanswered => (blocked, format!("{name} gets no reply")),
+        MethodOutcome::GaveUp(reply) => (blocked, format!("{name}: {GAVE_UP}: {reply}")),
+        MethodOutcome::Broken(why) if other_works => (blocked, format!("{name}: {why}")),
+        MethodOutcome::Broken(why) => (Diagnosis::ConnectionLost, format!("{name}: {why}")),
+        MethodOutcome::Failed(diagnosis, why) => (*diagnosis, format!("{name}: {why}")),
+        MethodOutcome::Refused(reply) => return passive_refused(tried, reply),
+        MethodOutcome::NotTried(why) => {
+            return check.skip(format_args!("{name} cannot be tried: {why}"));
+        }
+    };
+    tried.wrong(diagnosis, words)
+}
+
+/// Message if the server refuses a transfer with 425 or 426.
+const GAVE_UP: &str = "the server aborted the data connection";
+
+/// Returns a finding if the PASV reply announces a host other than that of the control connection.
+fn announced(seen: &MethodsSeen) -> Option<Finding> {
+    let peer = seen.peer.ip().to_canonical();
+    let other = seen.first.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
+    let class = AddressClass::of(*other);
+    let reason = AddressRule::Smart.choose(*other, peer).reason;
+    let diagnosis = match reason {
+        HostReason::Unreachable(_) | HostReason::LocalOnly(_) => Diagnosis::PasvPrivateAddress,
+        _ => Diagnosis::PasvOtherAddress,
+    };
+    Some(Check::Pasv.warn(
+        diagnosis,
+        format_args!(
+            "the 227 reply announces {other}, which is {class}, but the server's address is {peer}"
+        ),
+    ))
+}
+
+/// Judges a refused command of passive mode.
+fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
+    let Tried { check, name, other, .. } = tried;
+    let is_epsv = check == Check::Epsv;
+    let words = format!("{name} is refused: {reply}");
+    match other {
+        _ if reply.code() == ReplyCode::NO_DATA_CONNECTION => {
+            tried.wrong(Diagnosis::FewPorts, words)
+        }
+        _ if !is_permanent(reply) => tried.wrong(Diagnosis::PassiveFailed, words),
+        MethodOutcome::Refused(other) if is_permanent(other) => {
+            tried.wrong(Diagnosis::PassiveOff, words)
+        }
+        MethodOutcome::NotTried(_) if is_epsv => tried.wrong(Diagnosis::EpsvUnsupported, words),
+        // Only a warning: if PASV fails too, its own finding says so.
+        _ if is_epsv => check.warn(Diagnosis::EpsvUnsupported, words),
+        _ if tried.other_works() => check.ok(format_args!("{words}; EPSV works")),
+        _ => check.skip(words),
+    }
+}
+
+fn active(tried: Tried<'_>) -> Finding {
+    let Tried { seen, check, name, this, .. } = tried;
+    let local = seen.local.ip().to_canonical();
+    let outside = outside(seen);
+    let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
+    let diagnosis = match (tried.other_works(), check) {
+        (true, Check::Eprt) => Diagnosis::EprtBlocked,
+        (true, _) => Diagnosis::PortBlocked,
+        (false, _) if outside.is_some() => Diagnosis::ActiveBehindNat,
+        (false, _) => Diagnosis::ActiveBlocked,
+    };
+    match (this, outside) {
+        (MethodOutcome::Works, Some(outside)) => {
+            let diagnosis = Diagnosis::MiddleboxRewrites;
+            check.warn(diagnosis, format_args!("{name} with {local} works, although {outside}"))
+        }
+        (MethodOutcome::Works, None) => {
+            check.ok(format_args!("the server connected to {local} after {name}"))
+        }
+        (MethodOutcome::Failed(diagnosis, why), _) => {
+            wrong(*diagnosis, format_args!("{name}: {why}"))
+        }
+        // If the server ignores commands of passive mode too, the missing connection says nothing
+        // about active mode.
+        (MethodOutcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
+            let seen = "cannot be judged: replies are missing in passive mode too";
+            check.skip(format_args!("{name} {seen}"))
+        }
+        (MethodOutcome::NotTried(why), _) => {
+            check.skip(format_args!("{name} cannot be tried: {why}"))
+        }
+        (MethodOutcome::Refused(reply), _) if tried.other_works() => {
+            let other = if check == Check::Eprt { "PORT" } else { "EPRT" };
+            check.ok(format_args!("{name} is refused: {reply}; {other} works"))
+        }
+        (MethodOutcome::Refused(reply), Some(outside)) => {
+            wrong(diagnosis, format_args!("{name} with {local} is refused: {reply}; {outside}"))
+        }
+        (MethodOutcome::Refused(reply), None) => {
+            let words = format!("{name} is refused: {reply}");
+            match seen.wanted {
+                Mode::Active => wrong(Diagnosis::ActiveOff, format_args!("{words}")),
+                Mode::Passive => check.ok(format_args!("{words}; passive mode does not need it")),
+            }
+        }
+        (outcome, outside) => {
+            let how = match outcome {
+                MethodOutcome::GaveUp(reply) => format!("{GAVE_UP}: {reply}"),
+                MethodOutcome::Broken(why) => why.clone(),
+                _ => "no connection from the server".to_owned(),
+            };
+            let outside = outside.map_or_else(String::new, |outside| format!("; {outside}"));
+            wrong(diagnosis, format_args!("{name} with {local}: {how}{outside}"))
+        }
+    }
+}
+
+/// Returns whether EPSV and PASV both got no reply, or a listing in passive mode lacks a reply.
+fn leaves_unanswered(seen: &MethodsSeen) -> bool {
+    let [epsv, pasv, ..] = &seen.outcomes;
+    let is_unfinished =
+        |outcome| matches!(outcome, &MethodOutcome::Failed(Diagnosis::FinalReplyNever, _));
+    is_unfinished(epsv)
+        || is_unfinished(pasv)
+        || matches!((epsv, pasv), (MethodOutcome::Unanswered, MethodOutcome::Unanswered))
+}
+
+/// Returns the evidence for a NAT between client and server, if there is any.
+fn outside(seen: &MethodsSeen) -> Option<String> {
+    let local = seen.local.ip().to_canonical();
+    let peer = seen.peer.ip().to_canonical();
+    let class = AddressClass::of(local);
+    let is_inner = matches!(class, AddressClass::Private | AddressClass::Shared);
+    match seen.first.seen_as {
+        Some(outer) => Some(format!("the server sees this computer as {outer}")),
+        // IPv6 has private addresses too, but usually no NAT.
+        None if is_inner && AddressClass::of(peer) == AddressClass::Public && peer.is_ipv4() => {
+            Some(format!("{local} is {class}, and {peer} is public"))
+        }
+        None => None,
+    }
+}
+
+/// Judges the reply to EPRT with a protocol number that does not exist (RFC 2428 §2).
+fn families(reply: Option<&Reply>) -> Finding {
+    let check = Check::Families;
+    let Some(reply) = reply else {
+        return check.skip("EPRT with an unknown protocol got no reply");
+    };
+    let list = NetworkProtocols::find(reply.text())
+        .filter(|_| reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED);
+    match list.map(|list| (list.ipv4, list.ipv6)) {
+        Some((true, true)) => check.ok("the 522 reply lists IPv4 and IPv6"),
+        Some((true, false)) => check.ok("the 522 reply lists IPv4"),
+        Some((false, true)) => check.ok("the 522 reply lists IPv6"),
+        _ => {
+            let seen = "the reply to EPRT with an unknown protocol lists no supported protocol";
+            check.ok(format_args!("{seen}: {reply}"))
+        }
+    }
+}
+
+/// Returns whether a reply is a permanent refusal.
+fn is_permanent(reply: &Reply) -> bool {
+    reply.code().severity() == Severity::Permanent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ports::{Port, Ports};
+    use super::*;
+
+    const WORKS: MethodOutcome = MethodOutcome::Works;
+
+    fn reply(code: u16) -> Reply {
+        Reply::new(ReplyCode::new(code).unwrap(), "so")
+    }
+
+    fn refused(code: u16) -> MethodOutcome {
+        MethodOutcome::Refused(reply(code))
+    }
+
+    fn silent() -> MethodOutcome {
+        MethodOutcome::Unreachable { closed: false, at: None }
+    }
+
+    fn unfinished() -> MethodOutcome {
+        MethodOutcome::Failed(Diagnosis::FinalReplyNever, "no 226".to_owned())
+    }
+
+    fn insecure() -> MethodOutcome {
+        MethodOutcome::Failed(Diagnosis::DataTls, "alert".to_owned())
+    }
+
+    fn stalled() -> MethodOutcome {
+        MethodOutcome::Failed(Diagnosis::BigPacketsLost, "no data".to_owned())
+    }
+
+    fn closed() -> MethodOutcome {
+        MethodOutcome::Unreachable { closed: true, at: None }
+    }
+
+    /// Returns `open` ports that were reached, followed by `closed` ports that were not.
+    fn reached(open: u16, closed: u16) -> Vec<Port> {
+        let port = |at| Port { number: 50_000 + at, is_reached: at < open };
+        (0..open + closed).map(port).collect()
+    }
+
+    fn seen(local: &str, peer: &str, outcomes: [MethodOutcome; 4]) -> MethodsSeen {
+        MethodsSeen {
+            local: format!("{local}:40000").parse().unwrap(),
+            peer: format!("{peer}:21").parse().unwrap(),
+            first: FirstConnectionSeen {
+                ports: Ports { hosts: vec![peer.parse().unwrap()], ports: reached(8, 0) },
+                ..FirstConnectionSeen::default()
+            },
+            outcomes,
+            wanted: Mode::Passive,
+        }
+    }
+
+    /// Returns the names of the problems; `!` precedes those that stop this client.
+    fn names(seen: &MethodsSeen) -> Vec<String> {
+        let mut names = Vec::new();
+        for found in findings(seen).0 {
+            let Some(diagnosis) = found.diagnosis else { continue };
+            let mark = if found.grade == Grade::Fail { "!" } else { "" };
+            let name = format!("{mark}{}", diagnosis.name());
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn each_pattern_of_data_connection_outcomes_has_its_diagnosis() {
+        let outer = "198.51.100.2";
+        let server = "203.0.113.9";
+        let inner = "192.168.1.2";
+        let all = || [WORKS, WORKS, WORKS, WORKS];
+        for (local, outcomes, want) in [
+            (outer, all(), &[][..]),
+            (outer, [silent(), silent(), WORKS, WORKS], &["!passive-blocked"]),
+            (outer, [closed(), closed(), WORKS, WORKS], &["!passive-closed"]),
+            (outer, [silent(), WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [MethodOutcome::Unanswered, WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [MethodOutcome::Broken("x".into()), WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [WORKS, silent(), WORKS, WORKS], &["pasv-blocked"]),
+            (outer, [WORKS, closed(), WORKS, WORKS], &["pasv-blocked"]),
+            (outer, [refused(500), WORKS, WORKS, WORKS], &["epsv-unsupported"]),
+            (
+                outer,
+                [refused(502), silent(), WORKS, WORKS],
+                &["epsv-unsupported", "!passive-blocked"],
+            ),
+            (outer, [WORKS, refused(502), WORKS, WORKS], &[]),
+            (outer, [refused(502), refused(502), WORKS, WORKS], &["!passive-off"]),
+            (outer, [refused(425), refused(425), WORKS, WORKS], &["!few-ports"]),
+            (outer, [refused(451), refused(451), WORKS, WORKS], &["!passive-failed"]),
+            (outer, [refused(451), WORKS, WORKS, WORKS], &["passive-failed"]),
+            (outer, [WORKS, WORKS, refused(500), refused(500)], &[]),
+            (outer, [WORKS, WORKS, refused(500), WORKS], &[]),
+            (outer, [WORKS, WORKS, silent(), WORKS], &["eprt-blocked"]),
+            (outer, [WORKS, WORKS, WORKS, silent()], &["port-blocked"]),
+            (inner, [WORKS, WORKS, silent(), WORKS], &["eprt-blocked", "middlebox-rewrites"]),
+            (outer, [WORKS, WORKS, silent(), silent()], &["active-blocked"]),
+            (
+                outer,
+                [
+                    WORKS,
+                    WORKS,
+                    MethodOutcome::GaveUp(reply(425)),
+                    MethodOutcome::GaveUp(reply(425)),
+                ],
+                &["active-blocked"],
+            ),
+            (outer, [insecure(), insecure(), insecure(), insecure()], &["!data-tls", "data-tls"]),
+            (inner, [WORKS, WORKS, refused(500), refused(500)], &["active-behind-nat"]),
+            (inner, [WORKS, WORKS, silent(), silent()], &["active-behind-nat"]),
+            (inner, all(), &["middlebox-rewrites"]),
+            (
+                outer,
+                [unfinished(), unfinished(), unfinished(), unfinished()],
+                &["!final-reply-never", "final-reply-never"],
+            ),
+            (outer, [unfinished(), unfinished(), silent(), silent()], &["!final-reply-never"]),
+            (
+                outer,
+                [MethodOutcome::Unanswered, MethodOutcome::Unanswered, silent(), silent()],
+                &["!reply-never"],
+            ),
+            (
+                outer,
+                [stalled(), stalled(), stalled(), stalled()],
+                &["!big-packets-lost", "big-packets-lost"],
+            ),
+            (
+                inner,
+                [silent(), silent(), silent(), silent()],
+                &["!passive-blocked", "active-behind-nat"],
+            ),
+        ] {
+            assert_eq!(names(&seen(local, server, outcomes.clone())), want, "{local} {outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn only_active_mode_faults_fail_if_active_mode_is_wanted() {
+        let inner = "192.168.1.2";
+        let outer = "198.51.100.2";
+        let server = "203.0.113.9";
+        for (local, outcomes, want) in [
+            (outer, [silent(), silent(), WORKS, WORKS], &["passive-blocked"][..]),
+            (outer, [WORKS, WORKS, refused(502), refused(502)], &["!active-off"]),
+            (outer, [WORKS, WORKS, refused(502), WORKS], &[]),
+            (inner, [WORKS, WORKS, refused(500), refused(500)], &["!active-behind-nat"]),
+            (outer, [WORKS, WORKS, silent(), silent()], &["!active-blocked"]),
+        ] {
+            let mut seen = seen(local, server, outcomes);
+            seen.wanted = Mode::Active;
+            assert_eq!(names(&seen), want, "{:?}", seen.outcomes);
+        }
+    }
+
+    #[test]
+    fn a_partly_reachable_port_range_is_not_blamed_on_a_command() {
+        for (outcomes, want, best) in [
+            (
+                [silent(), WORKS, WORKS, WORKS],
+                &["passive-ports-partly", "!passive-ports-partly"][..],
+                DataMethod::Eprt,
+            ),
+            (
+                [WORKS, silent(), silent(), silent()],
+                &["!passive-ports-partly", "active-blocked", "passive-ports-partly"],
+                DataMethod::Epsv,
+            ),
+            ([WORKS, WORKS, WORKS, WORKS], &["!passive-ports-partly"], DataMethod::Eprt),
+            (
+                [closed(), closed(), refused(500), WORKS],
+                &["!passive-ports-partly"],
+                DataMethod::Port,
+            ),
+        ] {
+            let mut seen = seen("198.51.100.2", "203.0.113.9", outcomes);
+            seen.first.ports.ports = reached(4, 4);
+            let mut found = names(&seen);
+            found.sort();
+            found.dedup();
+            let mut want = want.to_vec();
+            want.sort_unstable();
+            assert_eq!(found, want, "{:?}", seen.outcomes);
+            assert_eq!(findings(&seen).1, Some(best), "{:?}", seen.outcomes);
+        }
+    }
+
+    #[test]
+    fn the_pasv_address_is_compared_with_the_server_address() {
+        for (host, peer, want) in [
+            ("10.0.0.5", "203.0.113.9", Some("pasv-private-address")),
+            ("127.0.0.1", "203.0.113.9", Some("pasv-private-address")),
+            ("127.0.0.1", "10.0.0.5", Some("pasv-private-address")),
+            ("0.0.0.0", "10.0.0.5", Some("pasv-private-address")),
+            ("198.51.100.7", "203.0.113.9", Some("pasv-other-address")),
+            ("10.0.0.6", "10.0.0.5", Some("pasv-other-address")),
+            ("203.0.113.9", "203.0.113.9", None),
+        ] {
+            let mut seen = seen("198.51.100.2", peer, [WORKS, WORKS, WORKS, WORKS]);
+            seen.first.ports.hosts = vec![host.parse().unwrap()];
+            assert_eq!(
+                names(&seen),
+                want.map(str::to_owned).into_iter().collect::<Vec<_>>(),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_best_data_method_is_the_first_that_works_in_the_wanted_mode() {
+        let best = |outcomes, wanted| {
+            let mut seen = seen("198.51.100.2", "203.0.113.9", outcomes);
+            seen.wanted = wanted;
+            findings(&seen).1
+        };
+        for (outcomes, wanted, want) in [
+            ([WORKS, WORKS, WORKS, WORKS], Mode::Passive, Some(DataMethod::Epsv)),
+            ([WORKS, WORKS, WORKS, WORKS], Mode::Active, Some(DataMethod::Eprt)),
+            ([silent(), WORKS, WORKS, WORKS], Mode::Passive, Some(DataMethod::Pasv)),
+            ([silent(), silent(), refused(500), WORKS], Mode::Passive, Some(DataMethod::Port)),
+            ([WORKS, WORKS, silent(), silent()], Mode::Active, Some(DataMethod::Epsv)),
+            ([silent(), silent(), silent(), silent()], Mode::Passive, None),
+        ] {
+            assert_eq!(best(outcomes, wanted), want);
+        }
+    }
+
+    #[test]
+    fn a_nat_between_private_networks_shows_in_the_address_the_server_sees() {
+        let mut seen = seen("192.168.1.2", "10.0.0.5", [WORKS, WORKS, silent(), silent()]);
+        assert_eq!(names(&seen), ["active-blocked"]);
+        seen.first.seen_as = Some("10.0.0.1".parse().unwrap());
+        assert_eq!(names(&seen), ["active-behind-nat"]);
+    }
+
+    #[test]
+    fn the_protocols_of_a_522_reply_are_parsed_cl_30() {
+        for (code, text, want) in [
+            (522, "not that one, use (1,2)", "IPv4 and IPv6"),
+            (522, "use (1)", "lists IPv4"),
+            (522, "use (2)", "lists IPv6"),
+            (522, "no", "lists no supported protocol"),
+            (501, "use (1,2)", "lists no supported protocol"),
+        ] {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
+            assert!(families(Some(&reply)).seen.contains(want), "{text}");
+        }
+    }
 }

@@ -2,16 +2,17 @@
 //! them can be reached. Connects to each port immediately, because a server closes a port when it
 //! names the next one.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ftp_client::{Client, Mode};
-use ftp_proto::{ExtendedAddress, HostPort, Reply, ReplyCode};
+use ftp_proto::{Reply, ReplyCode};
 
 use super::super::addresses;
 use super::super::diagnosis::Diagnosis;
-use super::super::dial::{Dial, say};
+use super::super::dial::{DataMethod, Dial, say};
 use super::super::finding::{Check, Finding, Grade};
 use crate::exit::Failure;
 use crate::lock::lock;
@@ -47,7 +48,7 @@ impl Ports {
 }
 
 /// Observations over the first logged-in connection, which need no data.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::cmd::doctor) struct FirstConnectionSeen {
     /// Client address that the server reports, if it differs from the local one.
     pub(super) seen_as: Option<IpAddr>,
@@ -94,30 +95,22 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
 /// methods find the reason.
 fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     let mut learned = Ports::default();
-    let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
+    let (way, code) = match peer.ip().to_canonical().is_ipv4() {
+        true => (DataMethod::Pasv, ReplyCode::PASSIVE),
+        false => (DataMethod::Epsv, ReplyCode::EXTENDED_PASSIVE),
+    };
     for _ in 0..TRIES {
-        let Some(reply) = say(client, command) else { break };
-        let (host, number) = match HostPort::find(reply.text()) {
-            Ok(found) if reply.code() == ReplyCode::PASSIVE => {
-                (Some(found.host.into()), found.port)
-            }
-            _ if reply.code() == ReplyCode::EXTENDED_PASSIVE => {
-                match ExtendedAddress::find_port(reply.text()) {
-                    Ok(port) => (None, port),
-                    Err(_) => break,
-                }
-            }
-            _ => break,
-        };
+        let reply = say(client, way.command()).filter(|reply| reply.code() == code);
+        let named = reply.and_then(|reply| dial.data_address(way, &reply, peer));
+        let Some((host, at)) = named else { break };
         learned.hosts.extend(host);
-        let at = dial.data_address(host, number, peer);
         let limit = PATIENCE.min(dial.timeouts().data_connect);
         let is_reached = addresses::connect(at, dial.asked.bind, limit).is_ok();
         if dial.in_time().is_err() {
             // The time ran out, so it is unknown whether the port can be reached.
             break;
         }
-        learned.ports.push(Port { number, is_reached });
+        learned.ports.push(Port { number: at.port(), is_reached });
     }
     learned
 }
@@ -131,10 +124,8 @@ const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
 /// Judges the range of ports that were named.
 pub(in crate::cmd::doctor) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let check = Check::Ports;
-    let mut numbers: Vec<u16> = learned.ports.iter().map(|port| port.number).collect();
-    let tries = numbers.len();
-    numbers.sort_unstable();
-    numbers.dedup();
+    let numbers: BTreeSet<u16> = learned.ports.iter().map(|port| port.number).collect();
+    let tries = learned.ports.len();
     let low = *numbers.first()?;
     let high = *numbers.last()?;
     let words = match numbers.len() {
@@ -164,9 +155,7 @@ pub(in crate::cmd::doctor) fn judge(learned: &Ports, wanted: Mode) -> Option<Fin
 
 fn listed(learned: &Ports, is_reached: bool) -> String {
     let ports = learned.ports.iter().filter(|port| port.is_reached == is_reached);
-    let mut numbers: Vec<u16> = ports.map(|port| port.number).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
+    let numbers: BTreeSet<u16> = ports.map(|port| port.number).collect();
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

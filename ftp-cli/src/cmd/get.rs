@@ -1,43 +1,42 @@
 //! `get URL [LOCAL]`: downloads a file completely or not at all; `get URL...` downloads several,
 //! `get -r` a tree.
 
-mod requests;
-
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Read;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use ftp_client::{Client, Done, NotLent, Phase, Place, Targets, Worker, work};
-use ftp_proto::{Escaped, FtpUrl, RepresentationType};
-use log::LevelFilter;
+use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
+use ftp_server::daemon::json::Object;
 
 use super::mirror;
+use crate::config_file;
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Sessions};
-use crate::console::output;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
+use crate::console::stdio::{self, Stdio};
+use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
-use crate::options::{Options, urls};
-use crate::remote::pattern;
+use crate::options::{Options, urls, values};
+use crate::remote::pattern::{self, Named};
 use crate::report::jobs::Tally;
 use crate::transfer::download::{self, download, in_segments};
 use crate::transfer::options::{Attempt, Context, RemoteFile, TransferOptions};
-use crate::transfer::target::Target;
-use ftp_server::daemon::json::Object;
-use requests::{GetArguments, Requests, Wanted};
+use crate::transfer::target::{Target, name_of};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let given = GetArguments::from_options(options);
-    if given.recursive {
-        return tree(options, &given, stdio);
+    if options.has("recursive") {
+        return tree(options, stdio);
     }
     let settings = TransferOptions::from_options(options)?;
-    let requests = Requests::from_options(options, &given, &settings, &mut *stdio.input)?;
+    let requests = Requests::from_options(options, &settings, &mut *stdio.input)?;
     let is_output = requests.is_output();
     let when = match When::from_options(options)? {
         // Progress would appear in the middle of the data.
@@ -45,8 +44,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         when => when,
     };
     check_local(&settings, requests.files())?;
-    output::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let cleanup = Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     if is_output {
         stdio.events.leave_output(&stdio.messages);
@@ -104,8 +102,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// `get -r`: downloads a tree.
-fn tree(options: &Options, given: &GetArguments<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
-    let (url, local) = match (options.operands.as_slice(), given.directory) {
+fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let directory = options.value("directory");
+    let (url, local) = match (options.operands.as_slice(), directory) {
         ([url], local) => (url, local),
         ([url, local], None) if !urls::is_url(local.as_bytes()) => (url, Some(local.as_os_str())),
         _ => return Err(Failure::usage("get -r takes one URL: ftp-cli get -r URL [DIR]")),
@@ -116,11 +115,9 @@ fn tree(options: &Options, given: &GetArguments<'_>, stdio: &mut Stdio) -> Resul
             return Err(Failure::usage("get -r cannot write to standard output; name a directory"));
         }
         // With --directory, the tree keeps its own name, as files do.
-        Some(local) if given.directory.is_some() => {
-            Path::new(local).join(requests::name_of_tree(&url)?)
-        }
+        Some(local) if directory.is_some() => Path::new(local).join(name_of_tree(&url)?),
         Some(local) => Path::new(local).to_owned(),
-        None => Path::new(requests::name_of_tree(&url)?).to_owned(),
+        None => Path::new(name_of_tree(&url)?).to_owned(),
     };
     mirror::down(options, stdio, &url, &local)
 }
@@ -157,17 +154,16 @@ type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>, usize);
 /// Returns a failure that ends the run, or `Usage` if two files have the same target or an option
 /// needs a regular file.
 fn expand(
-    requests: Requests<'_>,
+    mut requests: Requests<'_>,
     settings: &TransferOptions,
     sessions: &mut Sessions<'_>,
     refused: &mut RefusedLogins,
-    witness: &RetryObserver<'_>,
+    witness: &RetryObserver,
 ) -> Result<Expanded, Failure> {
     let mut items = Vec::new();
     let mut failed = Vec::new();
     let mut left = 0;
-    let (requests, wanted) = requests.split();
-    for wanted in wanted {
+    for wanted in std::mem::take(&mut requests.wanted) {
         let (url, representation) = match wanted {
             Wanted::File(item) => {
                 items.push(item);
@@ -201,7 +197,7 @@ fn expand(
             }
         }
     }
-    requests::check_targets(items.iter())?;
+    check_targets(items.iter())?;
     check_local(settings, items.iter())?;
     Ok((items, failed, left))
 }
@@ -268,7 +264,7 @@ impl<'a> Getter<'a, '_, '_> {
         let item = self.item(number);
         let Self { sessions, context, ahead: sizes, items, .. } = self;
         let memory = RefCell::default();
-        context.settings.retrying.run(&context.witness(), &item.url, fields, |from_start| {
+        context.settings.retrying.run(&context.witness, &item.url, fields, |from_start| {
             if !lock(sizes).is_empty() {
                 // The sizes are requested before the transfer, so a missing reply costs only the
                 // connection, not a transfer.
@@ -394,4 +390,252 @@ impl Worker for Getter<'_, '_, '_> {
     fn end(self) {
         self.sessions.quit(self.last.as_ref());
     }
+}
+
+/// URLs of the command line and of `--input-file`, and the destination of their files.
+struct Requests<'o> {
+    wanted: Vec<Wanted>,
+    destination: Destination<'o>,
+    creates: bool,
+    /// `--glob`: every URL is a pattern.
+    globs: bool,
+}
+
+enum Wanted {
+    File(GetItem),
+    /// The last part may be a pattern; the server's listing decides.
+    Pattern(FtpUrl, RepresentationType),
+}
+
+/// Destination of the downloaded files.
+#[derive(Clone, Copy)]
+enum Destination<'o> {
+    /// LOCAL or `--output`: a file, a directory or `-`.
+    Local(&'o OsStr),
+    /// `--directory`.
+    Directory(&'o OsStr),
+    /// The current directory.
+    Here,
+}
+
+impl<'o> Requests<'o> {
+    /// Reads options and operands; `input` is standard input, for `-i -`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for operands that contradict each other or are not URLs of files. Returns
+    /// `Local` for a list of URLs that cannot be read or a target that cannot be written.
+    fn from_options(
+        options: &'o Options,
+        settings: &TransferOptions,
+        input: &mut dyn Read,
+    ) -> Result<Self, Failure> {
+        let (operands, destination) = operands(options)?;
+        let mut urls = operands.iter().map(|operand| urls::parse(operand)).collect::<Vec<_>>();
+        if let Some(file) = options.value("input-file") {
+            urls.extend(listed(file, input)?);
+        }
+        let creates = settings.create_directories;
+        let globs = options.has("glob");
+        let mut this = Self { wanted: Vec::new(), destination, creates, globs };
+        for url in urls {
+            let url = url?;
+            config_file::check(options, &url)?;
+            let representation = settings.representation(&url)?;
+            let wanted = this.want(url, representation)?;
+            this.wanted.push(wanted);
+        }
+        let is_one = matches!(this.wanted.as_slice(), [Wanted::File(_)]);
+        let takes_several = options.has("directory") || options.has("input-file");
+        if is_one && settings.jobs > Some(1) && !takes_several {
+            return Err(Failure::usage("--jobs needs several files: ftp-cli get -P DIR URL..."));
+        }
+        if this.is_output() && settings.jobs > Some(1) {
+            return Err(Failure::usage("--jobs cannot be combined with standard output"));
+        }
+        let count = this.wanted.len();
+        if let Destination::Local(local) = destination
+            && local != "-"
+            && count > 1
+        {
+            let local = shown(local.as_bytes());
+            let message = format!("{local}: cannot be the target of {count} URLs; use -P DIR");
+            return Err(Failure::usage(message));
+        }
+        check_targets(this.files())?;
+        Ok(this)
+    }
+
+    fn want(&self, url: FtpUrl, representation: RepresentationType) -> Result<Wanted, Failure> {
+        if self.globs {
+            pattern::is_usable(&url)?;
+        }
+        if url.is_directory() {
+            return Err(Failure::usage(format!(
+                "{url} names a directory; use ftp-cli get -r to download it, or ftp-cli ls to list it"
+            )));
+        }
+        if self.globs || pattern::is_pattern(&url) {
+            return Ok(Wanted::Pattern(url, representation));
+        }
+        self.item(url, representation).map(Wanted::File)
+    }
+
+    /// Returns the file of a URL with its target.
+    fn item(&self, url: FtpUrl, representation: RepresentationType) -> Result<GetItem, Failure> {
+        let path = url.path();
+        let target = match self.destination {
+            Destination::Local(local) => Target::find(Some(local), path, self.creates)?,
+            Destination::Directory(directory) => Target::within(directory, path, self.creates)?,
+            Destination::Here => Target::find(None, path, self.creates)?,
+        };
+        Ok(GetItem { url, target, representation })
+    }
+
+    /// Returns whether files go to standard output.
+    fn is_output(&self) -> bool {
+        matches!(self.destination, Destination::Local(local) if local == "-")
+    }
+
+    fn files(&self) -> impl Iterator<Item = &GetItem> {
+        self.wanted.iter().filter_map(|wanted| match wanted {
+            Wanted::File(item) => Some(item),
+            Wanted::Pattern(..) => None,
+        })
+    }
+
+    /// Returns the files of a URL whose last part may be a pattern, and the matching names that are
+    /// not valid.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Refused` if no file matches, and `Usage` if the URL is a pattern and LOCAL is not a
+    /// directory. Also returns the failures of the listing and of the targets.
+    fn expand(
+        &self,
+        client: &mut Client,
+        url: &FtpUrl,
+        representation: RepresentationType,
+    ) -> Result<(Vec<GetItem>, Vec<Vec<u8>>), Failure> {
+        let item = |url| {
+            let item = self.item(url, representation);
+            item.map_err(|failure| Failure { fatal: false, ..failure })
+        };
+        let (matches, invalid) = match pattern::named(client, url, self.globs)? {
+            Named::Itself => return item(url.clone()).map(|item| (vec![item], Vec::new())),
+            Named::Matches { entries, invalid, .. } => (entries, invalid),
+        };
+        if let Destination::Local(local) = self.destination
+            && local != "-"
+            && !local.as_bytes().ends_with(b"/")
+            && !fs::metadata(Path::new(local)).is_ok_and(|metadata| metadata.is_dir())
+        {
+            let local = shown(local.as_bytes());
+            let message = format!(
+                "a pattern needs a local directory, but {local} is not a directory; use -P DIR"
+            );
+            return Err(Failure::item(Exit::Usage, message));
+        }
+        let is_file = |kind| matches!(kind, None | Some(EntryKind::File | EntryKind::Link));
+        let files: Vec<_> = matches.iter().filter(|entry| is_file(entry.kind)).collect();
+        if files.is_empty() && invalid.is_empty() {
+            let message = "the pattern matches only directories; use ftp-cli get -r for each";
+            return Err(Failure::item(Exit::Refused, message));
+        }
+        let items = files.into_iter().map(|entry| item(url.beside(&entry.name)));
+        Ok((items.collect::<Result<_, _>>()?, invalid))
+    }
+}
+
+/// Returns the operands that are URLs, and the destination.
+fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>), Failure> {
+    let operands = options.operands.as_slice();
+    let has_list = options.has("input-file");
+    match (options.value("output"), options.value("directory")) {
+        (None, Some(directory)) if directory == "-" => Err(Failure::usage(
+            "-P needs a directory, not -; use --active for active mode, or -o - for standard output",
+        )),
+        (_, directory) if operands.is_empty() && !has_list => match directory.is_some() {
+            true => Err(Failure::usage("get -P needs URLs: ftp-cli get -P DIR URL...")),
+            false => Err(Failure::usage("get needs a URL: ftp-cli get URL [LOCAL]")),
+        },
+        (Some(file), _) => Ok((operands, Destination::Local(file))),
+        (None, Some(directory)) => Ok((operands, Destination::Directory(directory))),
+        (None, None) if has_list => Ok((operands, Destination::Here)),
+        (None, None) => match operands {
+            [_] => Ok((operands, Destination::Here)),
+            _ if are_urls(operands) => Ok((operands, Destination::Here)),
+            [first, second] if urls::is_url(second.as_bytes()) && !urls::is_remote(first) => {
+                Err(Failure::usage("get takes the URL first; to upload, use ftp-cli put LOCAL URL"))
+            }
+            [_, second] if FtpUrl::parse(second.as_bytes()).is_ok() => Err(Failure::usage(
+                "LOCAL looks like a URL: write ./NAME for a local name with a colon, or ftp:// before each URL",
+            )),
+            [_, local] => Ok((operands.get(..1).unwrap_or_default(), Destination::Local(local))),
+            _ => {
+                Err(Failure::usage("get takes one URL and one LOCAL; use -P DIR for several URLs"))
+            }
+        },
+    }
+}
+
+/// Returns whether all operands are URLs of one form: with a scheme, or `host:path`.
+fn are_urls(operands: &[OsString]) -> bool {
+    let has_scheme = |operand: &OsString| urls::is_url(operand.as_bytes());
+    let is_short =
+        |operand: &OsString| !has_scheme(operand) && FtpUrl::parse(operand.as_bytes()).is_ok();
+    operands.iter().all(has_scheme) || operands.iter().all(is_short)
+}
+
+/// Reads the URLs in a file, one per line. Empty lines and lines that begin with `#` are skipped.
+fn listed(
+    file: &OsStr,
+    input: &mut dyn Read,
+) -> Result<impl Iterator<Item = Result<FtpUrl, Failure>> + use<>, Failure> {
+    let (name, text) = stdio::read(file, input)?;
+    let lines: Vec<(usize, Vec<u8>)> = values::without_mark(&text)
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .zip(1..)
+        .filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"))
+        .map(|(line, number)| (number, line.to_vec()))
+        .collect();
+    Ok(lines.into_iter().map(move |(number, line)| {
+        let url = urls::parse(&OsString::from_vec(line));
+        url.map_err(|failure| failure.context(format_args!("{name}:{number}")))
+    }))
+}
+
+/// Checks that no two files have the same target.
+///
+/// # Errors
+///
+/// Returns `Usage` if two files have the same target.
+fn check_targets<'i>(items: impl Iterator<Item = &'i GetItem>) -> Result<(), Failure> {
+    let mut taken = HashSet::new();
+    for item in items {
+        if let Target::File(path) = &item.target
+            && !taken.insert(path)
+        {
+            return Err(Failure::usage(format!(
+                "{}: target of two sources; choose different names or directories",
+                shown_path(path)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the name of the local directory for the tree at a URL: the last part of its path.
+///
+/// # Errors
+///
+/// Returns `Usage` if the path has no such part.
+fn name_of_tree(url: &FtpUrl) -> Result<&OsStr, Failure> {
+    let path = url.path();
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+    name_of(path.get(..end).unwrap_or_default()).map_err(|_| {
+        let what_to_do = "name it: ftp-cli get -r URL DIR";
+        Failure::usage(format!("{url}: no name for the local directory; {what_to_do}"))
+    })
 }

@@ -1,18 +1,18 @@
 //! Tries storing, appending, resuming, renaming and deleting with small files, which are removed
-//! afterwards.
-
-mod judge;
+//! afterwards. Then judges the steps.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
+use ftp_client::tree::path::join;
 use ftp_client::{Client, Error, Phase};
-use ftp_proto::Reply;
+use ftp_proto::{Escaped, Reply, ReplyCode, Severity};
 
+use super::diagnosis::Diagnosis;
 use super::dial::Dial;
 use super::finding::{Check, Finding, not_again};
-use super::tls::certificate::now;
+use crate::display::unix_time;
 use crate::exit::Failure;
 
 /// Number of bytes that are stored, and number of bytes that are then appended.
@@ -27,7 +27,7 @@ const SMALL: usize = 256;
 const CLEANING: Duration = Duration::from_millis(450);
 
 /// Outcome of one step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) enum Step {
     Done,
     /// The server refused the step.
@@ -40,12 +40,13 @@ pub(super) enum Step {
     NoData(String),
     Failed(String),
     /// Not tried, because an earlier step failed.
+    #[default]
     NotTried,
 }
 
 /// All observations about a test upload.
-#[derive(Debug)]
-pub(in crate::cmd::doctor) struct UploadSeen {
+#[derive(Debug, Default)]
+pub(super) struct UploadSeen {
     pub(super) directory: String,
     /// Whether the server reports that the directory is missing.
     pub(super) is_missing: bool,
@@ -62,25 +63,6 @@ pub(in crate::cmd::doctor) struct UploadSeen {
     pub(super) clock: Option<(i64, i64)>,
     /// Files that remain.
     pub(super) left: Vec<String>,
-}
-
-impl UploadSeen {
-    /// Returns the observations before the first step.
-    pub(super) fn nothing(directory: String) -> Self {
-        Self {
-            directory,
-            is_missing: false,
-            small: Step::NotTried,
-            put: Step::NotTried,
-            back: Step::NotTried,
-            append: Step::NotTried,
-            resume: Step::NotTried,
-            rename: Step::NotTried,
-            delete: Step::NotTried,
-            clock: None,
-            left: Vec::new(),
-        }
-    }
 }
 
 /// Tries all steps in the directory of `--upload-dir`, and removes the stored files as far as
@@ -100,20 +82,14 @@ pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
         }
     };
     let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
-    let path = |suffix: &str| match directory {
-        [] => format!("{name}{suffix}").into_bytes(),
-        directory => {
-            let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
-            [directory, slash, name.as_bytes(), suffix.as_bytes()].concat()
-        }
-    };
+    let path = |suffix: &str| join(directory, format!("{name}{suffix}").as_bytes());
     let mut trial = UploadTest { client: &mut inside.it, there: Vec::new() };
-    let mut seen = UploadSeen::nothing(ftp_proto::Escaped(directory).to_string());
+    let directory_shown = Escaped(directory).to_string();
+    let mut seen = UploadSeen { directory: directory_shown, ..UploadSeen::default() };
     let mut tried = trial.all(&mut seen, &path);
     let mut there = trial.there;
     if let Step::Refused(_) = seen.put {
-        seen.is_missing = matches!(inside.it.can_enter(directory),
-            Err(error) if error.is_no());
+        seen.is_missing = inside.it.can_enter(directory).is_err_and(|error| error.is_no());
     }
     let mut client = Some(inside);
     // A small file shows why the large one stalled.
@@ -124,7 +100,7 @@ pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
     }
     if let Some(inside) = client.as_mut().filter(|_| is_stalled) {
         let mut trial = UploadTest { client: &mut inside.it, there };
-        let stored = step(trial.store(&path(".small"), &bytes(SMALL), UploadMethod::Whole));
+        let stored = step(trial.store(&path(".small"), &bytes(SMALL), Some(0)));
         there = trial.there;
         match stored {
             Ok(small) => seen.small = small,
@@ -159,7 +135,7 @@ pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
 /// Returns the client's failure if it says nothing about the server.
 pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
     Ok(match dial.seen.upload.get() {
-        Some(Ok(seen)) => judge::judge(seen),
+        Some(Ok(seen)) => findings(seen),
         Some(Err(error)) => vec![not_again(Check::Put, error)?],
         None if dial.asked.upload.is_some() => Vec::new(),
         None => {
@@ -183,24 +159,24 @@ impl UploadTest<'_> {
         let new = path(".renamed");
         let bytes = bytes(LENGTH + MORE);
         let (first, more) = bytes.split_at(LENGTH);
-        let before = now();
-        seen.put = step(self.store(&one, first, UploadMethod::Whole))?;
+        let before = unix_time();
+        seen.put = step(self.store(&one, first, Some(0)))?;
         if !matches!(seen.put, Step::Done) {
             return Ok(());
         }
-        let after = now();
+        let after = unix_time();
         seen.back = self.compare(&one, first)?;
         if let Ok(Some(time)) = self.client.modified(&one) {
             seen.clock = Some(skew(time.unix_seconds(), before, after));
         }
-        seen.append = step(self.store(&one, more, UploadMethod::Appended))?;
+        seen.append = step(self.store(&one, more, None))?;
         if matches!(seen.append, Step::Done) {
             seen.append = self.compare(&one, &bytes)?;
         }
         let (half, rest) = first.split_at(LENGTH / 2);
-        seen.resume = step(self.store(&two, half, UploadMethod::Whole))?;
+        seen.resume = step(self.store(&two, half, Some(0)))?;
         if matches!(seen.resume, Step::Done) {
-            seen.resume = step(self.store(&two, rest, UploadMethod::From(half.len() as u64)))?;
+            seen.resume = step(self.store(&two, rest, Some(half.len() as u64)))?;
         }
         if matches!(seen.resume, Step::Done) {
             seen.resume = self.compare(&two, first)?;
@@ -219,14 +195,14 @@ impl UploadTest<'_> {
         Ok(())
     }
 
-    fn store(&mut self, path: &[u8], bytes: &[u8], how: UploadMethod) -> Result<(), Error> {
+    /// Stores bytes from an offset, or appends them if `offset` is `None`.
+    fn store(&mut self, path: &[u8], bytes: &[u8], offset: Option<u64>) -> Result<(), Error> {
         if !self.there.iter().any(|(name, _)| name == path) {
             self.there.push((path.to_vec(), false));
         }
-        let mut upload = match how {
-            UploadMethod::Whole => self.client.store(path),
-            UploadMethod::Appended => self.client.append(path),
-            UploadMethod::From(offset) => self.client.store_from(path, offset),
+        let mut upload = match offset {
+            Some(offset) => self.client.store_from(path, offset),
+            None => self.client.append(path),
         }?;
         upload.write_all(bytes).map_err(ours)?;
         upload.finish()?;
@@ -256,14 +232,6 @@ impl UploadTest<'_> {
             step => step,
         })
     }
-}
-
-/// The method of storing a file.
-#[derive(Clone, Copy)]
-enum UploadMethod {
-    Whole,
-    Appended,
-    From(u64),
 }
 
 fn ours(error: io::Error) -> Error {
@@ -296,14 +264,10 @@ fn clean(
     let mut worst = Step::NotTried;
     let mut left = Vec::new();
     for (name, is_there) in there.into_iter().rev() {
-        let mut deleted = match &mut client {
-            Some(client) => client.delete(&name),
-            None => Err(Error::Closed),
-        };
+        let old = client.as_mut().map(|client| client.delete(&name));
+        let mut deleted = old.unwrap_or(Err(Error::Closed));
         if !matches!(deleted, Ok(()) | Err(Error::Refused(..))) {
-            if another.is_none() {
-                another = dial.undisturbed(patience).ok();
-            }
+            another = another.or_else(|| dial.undisturbed(patience).ok());
             if let Some(another) = &mut another {
                 deleted = another.delete(&name);
             }
@@ -314,7 +278,7 @@ fn clean(
             // The file may never have existed.
             Err(Error::Refused(_, reply)) if !is_there && reply.code().value() == 550 => {}
             Err(error) => {
-                left.push(ftp_proto::Escaped(&name).to_string());
+                left.push(Escaped(&name).to_string());
                 worst = match error {
                     Error::Refused(_, reply) => Step::Refused(reply),
                     error => Step::Failed(error.to_string()),
@@ -329,16 +293,9 @@ fn clean(
 /// Telnet command.
 fn bytes(length: usize) -> Vec<u8> {
     let odd: [&[u8]; 6] = [b"\r\n", b"\n", b"\r", b"\x1a", b"\xff\xf4", b"\0"];
-    let mut bytes = Vec::new();
-    for (count, odd) in odd.iter().cycle().enumerate() {
-        if bytes.len() >= length {
-            break;
-        }
-        bytes.extend_from_slice(format!("{count:x}").as_bytes());
-        bytes.extend_from_slice(odd);
-    }
-    bytes.truncate(length);
-    bytes
+    let pieces = odd.iter().cycle().enumerate();
+    let pieces = pieces.flat_map(|(count, odd)| [format!("{count:x}").as_bytes(), odd].concat());
+    pieces.take(length).collect()
 }
 
 /// Returns by how many seconds `time` lies outside the interval from `before` to `after`, and the
@@ -352,9 +309,118 @@ fn skew(time: i64, before: i64, after: i64) -> (i64, i64) {
     }
 }
 
+/// Largest harmless difference between the clocks, in seconds.
+const TOLERATED: i64 = 60;
+
+/// Judges all steps.
+fn findings(seen: &UploadSeen) -> Vec<Finding> {
+    let resumed = "the first half of a file was uploaded, then the rest with REST";
+    vec![
+        put(seen),
+        further(Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
+        further(Check::Resume, &seen.resume, resumed, Diagnosis::ResumeRefused),
+        further(Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
+        delete(seen),
+        clock(seen.clock),
+    ]
+}
+
+/// Judges the first stored file, and whether reading it back worked.
+fn put(seen: &UploadSeen) -> Finding {
+    let directory = &seen.directory;
+    match (&seen.put, &seen.back) {
+        (Step::Done, Step::Changed(how)) => Check::Put.fail(Diagnosis::UploadChanged, how),
+        (Step::Done, Step::Stalled(why)) => Check::Put.fail(
+            Diagnosis::BigPacketsLost,
+            format_args!("64 KiB were stored in {directory}, but reading them back failed: {why}"),
+        ),
+        (Step::Done, Step::Done) => {
+            Check::Put.ok(format_args!("64 KiB were stored in {directory} and read back unchanged"))
+        }
+        (Step::Done, _) => Check::Put.ok(format_args!("64 KiB were stored in {directory}")),
+        (Step::Refused(reply), _) => {
+            let diagnosis = match is_for_now(reply) {
+                true => Diagnosis::UploadFailed,
+                false if seen.is_missing => Diagnosis::UploadDirMissing,
+                false => Diagnosis::UploadRefused,
+            };
+            Check::Put.fail(diagnosis, format_args!("storing in {directory}: {reply}"))
+        }
+        (Step::Stalled(why), _) => {
+            let (diagnosis, small) = match seen.small {
+                Step::Done => (Diagnosis::BigPacketsLost, ", but storing a small file works"),
+                Step::Stalled(_) => (Diagnosis::FinalReplyNever, "; a small file stalls too"),
+                _ => (Diagnosis::UploadFailed, ""),
+            };
+            Check::Put.fail(diagnosis, format_args!("storing 64 KiB in {directory}: {why}{small}"))
+        }
+        (Step::NoData(why), _) => Check::Put.skip(format_args!("storing in {directory}: {why}")),
+        (Step::Changed(why) | Step::Failed(why), _) => {
+            let diagnosis = Diagnosis::UploadFailed;
+            Check::Put.fail(diagnosis, format_args!("storing in {directory}: {why}"))
+        }
+        (Step::NotTried, _) => Check::Put.skip("nothing could be stored"),
+    }
+}
+
+/// Judges a step that needs an existing file; `what` describes a success.
+fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Finding {
+    match step {
+        Step::Done => check.ok(what),
+        Step::Refused(reply) => check.warn(diagnosis, reply),
+        Step::NoData(why) => check.skip(why),
+        Step::Failed(why) | Step::Stalled(why) => check.warn(diagnosis, why),
+        // A corrupted file is worse than a missing one.
+        Step::Changed(how) => check.fail(Diagnosis::UploadChanged, how),
+        Step::NotTried => check.skip("there is no test file on the server"),
+    }
+}
+
+/// Judges the removal of the test files.
+fn delete(seen: &UploadSeen) -> Finding {
+    match (&seen.delete, seen.left.as_slice()) {
+        (Step::NotTried, []) => Check::Delete.skip("no file to delete"),
+        (_, []) => Check::Delete.ok("the test files were deleted"),
+        (step, left) => {
+            let why = match step {
+                Step::Refused(reply) => reply.to_string(),
+                Step::Failed(why) => why.clone(),
+                _ => String::new(),
+            };
+            Check::Delete.warn(
+                Diagnosis::DeleteRefused,
+                format_args!("still on the server: {}: {why}", left.join(", ")),
+            )
+        }
+    }
+}
+
+/// Returns whether a refusal is temporary, or due to lack of space.
+fn is_for_now(reply: &Reply) -> bool {
+    reply.code().severity() == Severity::Transient || reply.code() == ReplyCode::OVER_QUOTA
+}
+
+/// Judges the difference between the clocks and its uncertainty.
+fn clock(skew: Option<(i64, i64)>) -> Finding {
+    let words = match skew {
+        None => {
+            let seen = "MDTM did not return the modification time of a test file";
+            return Check::Clock.skip(seen);
+        }
+        Some((0, exact)) => format!("the clocks agree within {exact} s"),
+        Some((skew @ 1.., _)) => format!("the server's clock is {skew} s fast"),
+        Some((skew, _)) => format!("the server's clock is {} s slow", -skew),
+    };
+    match skew {
+        Some((skew, _)) if skew.abs() > TOLERATED => Check::Clock.warn(Diagnosis::ClockSkew, words),
+        _ => Check::Clock.ok(words),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ftp_proto::ReplyCode;
 
     #[test]
     fn the_test_data_has_every_sequence_that_a_transfer_may_alter() {
@@ -382,6 +448,63 @@ mod tests {
             (-3_500, (-3_600, 6)),
         ] {
             assert_eq!(skew(time, 100, 105), want, "{time}");
+        }
+    }
+
+    fn refused(code: u16) -> Step {
+        Step::Refused(Reply::new(ReplyCode::new(code).unwrap(), "so"))
+    }
+
+    fn good() -> UploadSeen {
+        UploadSeen {
+            directory: "in".to_owned(),
+            put: Step::Done,
+            back: Step::Done,
+            append: Step::Done,
+            resume: Step::Done,
+            rename: Step::Done,
+            delete: Step::Done,
+            clock: Some((0, 2)),
+            ..UploadSeen::default()
+        }
+    }
+
+    #[test]
+    fn each_step_has_its_diagnosis() {
+        let none = UploadSeen::default;
+        let stalled = || Step::Stalled("no byte".to_owned());
+        let changed = || Step::Changed("bytes".to_owned());
+        let left = vec!["in/x".to_owned()];
+        for (seen, want) in [
+            (good(), &[][..]),
+            (UploadSeen { put: refused(550), ..none() }, &["upload-refused"]),
+            (UploadSeen { put: refused(550), is_missing: true, ..none() }, &["upload-dir-missing"]),
+            (UploadSeen { put: stalled(), small: Step::Done, ..none() }, &["big-packets-lost"]),
+            (UploadSeen { put: stalled(), small: stalled(), ..none() }, &["final-reply-never"]),
+            (UploadSeen { put: stalled(), ..none() }, &["upload-failed"]),
+            (UploadSeen { put: Step::NoData("x".into()), ..none() }, &[]),
+            (UploadSeen { back: stalled(), ..good() }, &["big-packets-lost"]),
+            (UploadSeen { put: refused(553), ..none() }, &["upload-refused"]),
+            (UploadSeen { put: refused(452), ..none() }, &["upload-failed"]),
+            (UploadSeen { put: refused(552), ..none() }, &["upload-failed"]),
+            (UploadSeen { put: Step::Failed("x".into()), ..none() }, &["upload-failed"]),
+            (UploadSeen { back: changed(), ..good() }, &["upload-changed"]),
+            (UploadSeen { back: Step::NotTried, ..good() }, &[]),
+            (UploadSeen { append: refused(550), ..good() }, &["append-refused"]),
+            (UploadSeen { append: changed(), ..good() }, &["upload-changed"]),
+            (UploadSeen { resume: refused(451), ..good() }, &["resume-refused"]),
+            (UploadSeen { resume: changed(), ..good() }, &["upload-changed"]),
+            (UploadSeen { rename: refused(550), ..good() }, &["rename-refused"]),
+            (UploadSeen { delete: refused(550), left, ..good() }, &["delete-refused"]),
+            (UploadSeen { clock: Some((3_600, 2)), ..good() }, &["clock-skew"]),
+            (UploadSeen { clock: Some((-61, 2)), ..good() }, &["clock-skew"]),
+            (UploadSeen { clock: Some((60, 2)), ..good() }, &[]),
+            (UploadSeen { clock: None, ..good() }, &[]),
+        ] {
+            let found = findings(&seen);
+            let names: Vec<_> =
+                found.iter().filter_map(|found| Some(found.diagnosis?.name())).collect();
+            assert_eq!(names, want, "{seen:?}");
         }
     }
 }

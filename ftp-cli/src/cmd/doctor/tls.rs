@@ -1,0 +1,481 @@
+//! Examines TLS on the control connection before the login: whether it is offered, in which
+//! versions, and whether the certificate belongs to the intended server. Then examines TLS on data
+//! connections, with the best method.
+//!
+//! Judges the dates and the issuer of a certificate (RFC 5280 §4.1), but does not decide whether to
+//! trust it.
+
+use std::fmt::Arguments;
+use std::sync::atomic::Ordering;
+
+use ftp_client::{
+    CertificateFault, Client, ClientBuilder, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion, Verb,
+};
+use ftp_proto::{Features, Reply, TimeVal};
+
+use super::data_connections::listing;
+use super::diagnosis::Diagnosis;
+use super::dial::{Dial, refused_again};
+use super::finding::{Check, Finding, Grade, not_again};
+use super::packets;
+use super::places::Inside;
+use super::probes::side_by_side;
+use crate::display::{counted, unix_time};
+use crate::exit::Failure;
+use crate::remote::show_entry::Date;
+
+/// Outcome of a connection with the TLS settings of the user.
+#[derive(Clone, Debug)]
+pub(super) enum TlsOutcome {
+    Secured,
+    /// `AUTH TLS` was refused.
+    Refused(Reply),
+    /// The certificate was rejected. The last field is the pin with which it would be accepted.
+    Certificate(CertificateFault, String, Option<String>),
+    /// The connection failed for another reason.
+    Failed(Diagnosis, String),
+    /// TLS could not be examined, for this reason.
+    Unable(String),
+}
+
+/// All observations about TLS.
+#[derive(Clone, Debug)]
+pub(super) struct TlsSeen {
+    pub(super) outcome: TlsOutcome,
+    /// Negotiated parameters, even if the certificate was rejected.
+    info: Option<TlsInfo>,
+    versions: Vec<TlsVersion>,
+}
+
+/// Connects with TLS if the options ask for it.
+///
+/// # Errors
+///
+/// Returns `Unsupported` if this build has no TLS, `Interrupted` after a signal, or `Timeout` if
+/// the time for the whole examination is over. Returns `Local` or `Usage` if a file that an option
+/// names is unusable.
+pub(super) fn demanded(dial: &Dial<'_>) -> Result<(), Failure> {
+    if let Some(tls) = &dial.asked.tls {
+        let seen = look(dial, tls)?;
+        dial.in_time()?;
+        dial.seen.tls.get_or_init(|| seen);
+    }
+    Ok(())
+}
+
+/// If the options do not ask for TLS, examines whether the server offers TLS.
+///
+/// # Errors
+///
+/// Returns the same errors as [`demanded`].
+pub(super) fn offered(dial: &Dial<'_>) -> Result<(), Failure> {
+    if let (None, Some(tls)) = (&dial.asked.tls, &dial.asked.offered) {
+        let seen = look(dial, tls)?;
+        dial.seen.tls.get_or_init(|| seen);
+    }
+    Ok(())
+}
+
+/// Returns what was seen of a TLS that the options do not ask for.
+pub(super) fn offer<'d>(dial: &'d Dial<'_>) -> Option<&'d TlsSeen> {
+    dial.seen.tls.get().filter(|_| dial.asked.tls.is_none())
+}
+
+/// Judges TLS that the options ask for.
+pub(super) fn judge_demanded(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    let judged = |seen: &TlsSeen| {
+        let is_refused = matches!(seen.outcome, TlsOutcome::Refused(_));
+        findings(seen, !(dial.asked.is_tried && is_refused), None)
+    };
+    Ok(dial.seen.tls.get().map_or_else(Vec::new, judged))
+}
+
+/// Judges TLS that the server may offer.
+pub(super) fn judge_offered(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    let login = dial.seen.login.get().and_then(|login| login.as_ref().ok());
+    let judged = |seen| findings(seen, false, login.map(|login| &login.features));
+    Ok(offer(dial).map_or_else(Vec::new, judged))
+}
+
+/// Connects with TLS, more than once if needed, and records the observations. Does not log in.
+fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
+    let (outcome, info) = match dial.connect_by(tls) {
+        Ok(inside) => (TlsOutcome::Secured, quit(inside)),
+        Err(Error::Tls(TlsError::Refused(reply))) => (TlsOutcome::Refused(reply), None),
+        Err(Error::Tls(TlsError::Certificate { fault, detail, pin })) => {
+            let any = tls.clone().accept_invalid_certificates(true);
+            let info = dial.connect_by(&any).ok().and_then(quit);
+            (TlsOutcome::Certificate(fault, detail, pin), info)
+        }
+        Err(error) => (failed(dial, error)?, None),
+    };
+    let mut versions = Vec::new();
+    if info.is_some() {
+        let agrees = |version| {
+            let only = tls.clone().versions(version, version).accept_invalid_certificates(true);
+            dial.connect_by(&only).ok().and_then(quit).is_some()
+        };
+        let both = [TlsVersion::V1_2, TlsVersion::V1_3];
+        let agreed = side_by_side(both.map(|version| ("tls version", version)), agrees)?;
+        versions.extend(both.into_iter().zip(agreed).filter(|(_, is)| *is).map(|(one, _)| one));
+    }
+    Ok(TlsSeen { outcome, info, versions })
+}
+
+/// Judges the error of a connection with TLS.
+fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome, Failure> {
+    let is_demanded = dial.asked.tls.is_some();
+    let (diagnosis, why) = match &error {
+        Error::Timeout(Phase::Overall) => return Ok(TlsOutcome::Unable(error.to_string())),
+        Error::Timeout(Phase::Handshake) => stalled(dial, &error)?,
+        // If the user does not ask for TLS, missing TLS support or CA certificates are not a
+        // failure.
+        Error::Tls(TlsError::Absent | TlsError::Settings(_)) if !is_demanded => {
+            return Ok(TlsOutcome::Unable(error.to_string()));
+        }
+        Error::Cancelled
+        | Error::Tls(TlsError::Absent | TlsError::File { .. } | TlsError::Settings(_)) => {
+            return Err(error.into());
+        }
+        Error::Unexpected(Verb::Auth, _) | Error::Tls(TlsError::InjectedPlaintext) => {
+            (Diagnosis::TlsBroken, format!("AUTH TLS: {error}"))
+        }
+        Error::Tls(_) => (Diagnosis::TlsHandshake, error.to_string()),
+        // The other errors concern the connection, not TLS.
+        _ if !is_demanded => return Ok(TlsOutcome::Unable(error.to_string())),
+        Error::Timeout(Phase::Reply(_)) => (Diagnosis::TlsBroken, format!("AUTH TLS: {error}")),
+        // The server accepted a connection a moment ago.
+        _ => refused_again(&error)?,
+    };
+    Ok(TlsOutcome::Failed(diagnosis, why))
+}
+
+/// Judges a handshake that stalled: tests whether large packets stall without TLS too.
+fn stalled(dial: &Dial<'_>, error: &Error) -> Result<(Diagnosis, String), Failure> {
+    let plain = (!dial.asked.is_implicit)
+        .then(|| dial.connect_plainly().and_then(|mut it| packets::long_command(&mut it.it)));
+    match plain {
+        Some(Ok(Finding { grade: Grade::Fail, seen, .. })) => {
+            Ok((Diagnosis::BigPacketsLost, format!("TLS stalls; {seen}")))
+        }
+        Some(Err(error @ Error::Cancelled)) => Err(error.into()),
+        _ => Ok((Diagnosis::TlsStalls, error.to_string())),
+    }
+}
+
+/// Returns the negotiated parameters and sends QUIT.
+fn quit(inside: Inside<'_, Client>) -> Option<TlsInfo> {
+    let info = inside.it.tls().cloned();
+    inside.quit();
+    info
+}
+
+/// Examines TLS on data connections, if TLS protects the login.
+///
+/// # Errors
+///
+/// Returns the client's failure if it says nothing about the server.
+pub(super) fn data(dial: &Dial<'_>) -> Result<(), Failure> {
+    if dial.is_protected() {
+        let findings = look_at_data(dial)?;
+        dial.seen.data_tls.get_or_init(|| findings);
+    }
+    Ok(())
+}
+
+/// Returns the findings about TLS on data connections.
+pub(super) fn judge_data(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    Ok(dial.seen.data_tls.get().cloned().unwrap_or_default())
+}
+
+/// Tries a listing over a data connection that resumes no TLS session.
+fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+    // TLS on a data connection begins with a transfer, and a listing is the only transfer that
+    // needs no file.
+    if !dial.seen.listed.load(Ordering::Relaxed) {
+        let skip = |check: Check| check.skip("this user cannot list files");
+        return Ok(vec![skip(Check::Reuse), skip(Check::CloseNotify)]);
+    }
+    let tls = dial.asked.tls.as_ref().map(|tls| tls.clone().resume_sessions(false));
+    let change = |builder| tls.iter().cloned().fold(builder, ClientBuilder::tls);
+    let mut inside = match dial.client_by(dial.way(), change) {
+        Ok(inside) => inside,
+        Err(error) => return Ok(vec![not_again(Check::Reuse, &error)?]),
+    };
+    let reuse = match listing(&mut inside.it) {
+        Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
+            inside.quit();
+            Check::Reuse.ok("data connections need not resume a TLS session")
+        }
+        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => {
+            return Err(error.into());
+        }
+        Err(error) if is_unreached(&error) => Check::Reuse.skip(error),
+        Err(error) => Check::Reuse.warn(
+            Diagnosis::ReuseDemanded,
+            format_args!("a data connection that does not resume a TLS session fails: {error}"),
+        ),
+    };
+    let end = match dial.seen.truncated.load(Ordering::Relaxed) {
+        false => Check::CloseNotify.ok("data ends with close_notify"),
+        true => Check::CloseNotify
+            .fail(Diagnosis::NoCloseNotify, "a listing ended without close_notify"),
+    };
+    Ok(vec![reuse, end])
+}
+
+/// Returns whether a data connection timed out before it opened, which has nothing to do with TLS.
+fn is_unreached(error: &Error) -> bool {
+    let is_late = |error: &Error| matches!(error, Error::Timeout(Phase::DataConnect));
+    matches!(error, Error::DataConnection(attempts)
+        if attempts.iter().any(|attempt| is_late(&attempt.error)))
+}
+
+/// Remaining validity, in days, below which renewal is advised.
+const SOON: i64 = 14;
+
+/// Judges the observations. Problems are failures if the user `demands` TLS. Otherwise they are
+/// warnings, and a refusal is a problem only if the server lists TLS among its `features`.
+fn findings(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<Finding> {
+    let grade = if demands { Grade::Fail } else { Grade::Warn };
+    let wrong = |check: Check, diagnosis, seen: Arguments<'_>| check.wrong(grade, diagnosis, seen);
+    let mut findings = Vec::new();
+    if let Some(TlsInfo { version, cipher, .. }) = &seen.info {
+        let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
+        findings.push(Check::Tls.ok(format_args!(
+            "{version} with {cipher}; the server offers {}",
+            versions.join(" and ")
+        )));
+    }
+    findings.push(match &seen.outcome {
+        TlsOutcome::Secured => certificate(seen),
+        TlsOutcome::Refused(reply) if demands => wrong(
+            Check::Tls,
+            Diagnosis::TlsNotOffered,
+            format_args!("AUTH TLS is refused: {reply}"),
+        ),
+        TlsOutcome::Refused(reply) if features.is_some_and(|features| features.has("AUTH")) => {
+            wrong(
+                Check::Tls,
+                Diagnosis::TlsBroken,
+                format_args!("FEAT lists AUTH, but AUTH TLS is refused: {reply}"),
+            )
+        }
+        TlsOutcome::Refused(reply) => Check::Tls.ok(format_args!("TLS is not offered: {reply}")),
+        TlsOutcome::Unable(why) => Check::Tls.skip(why),
+        TlsOutcome::Failed(diagnosis, why) => wrong(Check::Tls, *diagnosis, format_args!("{why}")),
+        TlsOutcome::Certificate(fault, detail, pin) => {
+            let diagnosis = diagnosis(*fault, shown(seen));
+            let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
+            let seen = match diagnosis {
+                // The name of the issuer adds nothing.
+                Diagnosis::CertificateSelfSigned => "it is self-signed".to_owned(),
+                _ if detail.is_empty() => fault.to_string(),
+                _ => format!("{fault}: {}", ftp_proto::Escaped(detail.as_bytes())),
+            };
+            wrong(Check::Certificate, diagnosis, format_args!("{seen}{pin}"))
+        }
+    });
+    findings
+}
+
+fn shown(seen: &TlsSeen) -> Option<Certificate> {
+    Certificate::read(seen.info.as_ref()?.certificates.first()?)
+}
+
+const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagnosis {
+    match (fault, shown) {
+        (CertificateFault::Expired, _) => Diagnosis::CertificateExpired,
+        (CertificateFault::NotYetValid, _) => Diagnosis::CertificateNotYetValid,
+        (CertificateFault::WrongName, _) => Diagnosis::CertificateWrongName,
+        (CertificateFault::NotPinned, _) => Diagnosis::CertificateNotPinned,
+        // A self-signed CA certificate is rejected as a CA certificate (`Other`), not for its
+        // unknown issuer.
+        (
+            CertificateFault::UnknownIssuer | CertificateFault::Other,
+            Some(Certificate { is_self_signed: true, .. }),
+        ) => Diagnosis::CertificateSelfSigned,
+        (CertificateFault::UnknownIssuer, _) => Diagnosis::CertificateUnknownIssuer,
+        _ => Diagnosis::CertificateUnusable,
+    }
+}
+
+/// Returns the finding about an accepted certificate.
+fn certificate(seen: &TlsSeen) -> Finding {
+    let check = Check::Certificate;
+    let Some(Certificate { not_after, .. }) = shown(seen) else {
+        return check.ok("accepted");
+    };
+    let days = (not_after.unix_seconds() - unix_time()).div_euclid(86_400);
+    let date = Date(not_after);
+    let words = format!("accepted; expires on {date}");
+    match days {
+        days if days < 0 => check.ok(format_args!("accepted, although it expired on {date}")),
+        days if days < SOON => {
+            let diagnosis = Diagnosis::CertificateEndsSoon;
+            check.warn(diagnosis, format_args!("{words}, in {}", counted(days, "day")))
+        }
+        _ => check.ok(words),
+    }
+}
+
+/// The facts about a certificate that doctor judges.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Certificate {
+    /// Whether the certificate's subject is also its issuer.
+    is_self_signed: bool,
+    not_before: TimeVal,
+    not_after: TimeVal,
+}
+
+impl Certificate {
+    /// Reads a certificate in DER. Returns `None` if the certificate or its dates are invalid.
+    #[cfg(feature = "tls")]
+    fn read(der: &[u8]) -> Option<Self> {
+        use x509_cert::der::Decode;
+        let certificate = x509_cert::Certificate::from_der(der).ok()?;
+        let fields = certificate.tbs_certificate();
+        Some(Self {
+            is_self_signed: fields.issuer() == fields.subject(),
+            not_before: time_val(fields.validity().not_before)?,
+            not_after: time_val(fields.validity().not_after)?,
+        })
+    }
+
+    /// Returns `None`: a build without TLS receives no certificate.
+    #[cfg(not(feature = "tls"))]
+    const fn read(_der: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+#[cfg(feature = "tls")]
+fn time_val(time: x509_cert::time::Time) -> Option<TimeVal> {
+    let seconds = time.to_unix_duration().as_secs();
+    TimeVal::from_unix_seconds(i64::try_from(seconds).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::{Reply, ReplyCode};
+
+    use super::*;
+
+    fn seen(outcome: TlsOutcome) -> TlsSeen {
+        TlsSeen { outcome, info: None, versions: Vec::new() }
+    }
+
+    #[test]
+    fn tls_faults_fail_only_if_tls_is_required() {
+        let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
+        let fault = |fault| TlsOutcome::Certificate(fault, "so".to_owned(), None);
+        let failed = || TlsOutcome::Failed(Diagnosis::TlsHandshake, "alert".into());
+        for (outcome, demands, want) in [
+            (TlsOutcome::Secured, true, None),
+            (refused(), true, Some(("tls-not-offered", Grade::Fail))),
+            (refused(), false, None),
+            (TlsOutcome::Unable("no roots".into()), false, None),
+            (failed(), true, Some(("tls-handshake", Grade::Fail))),
+            (failed(), false, Some(("tls-handshake", Grade::Warn))),
+            (fault(CertificateFault::Expired), true, Some(("certificate-expired", Grade::Fail))),
+            (fault(CertificateFault::Expired), false, Some(("certificate-expired", Grade::Warn))),
+            (
+                fault(CertificateFault::NotPinned),
+                true,
+                Some(("certificate-not-pinned", Grade::Fail)),
+            ),
+        ] {
+            let found = findings(&seen(outcome.clone()), demands, None);
+            let names: Vec<_> = found
+                .iter()
+                .filter_map(|found| Some((found.diagnosis?.name(), found.grade)))
+                .collect();
+            assert_eq!(names, want.into_iter().collect::<Vec<_>>(), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn tls_listed_in_feat_but_refused_is_broken() {
+        let lists = |word: &str| {
+            let code = ReplyCode::SYSTEM_STATUS;
+            Features::read(&Reply::multi_line(code, "F", [word], "End"))
+        };
+        let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
+        for (features, want) in [(" AUTH TLS", Some("tls-broken")), (" UTF8", None)] {
+            let found = findings(&seen(refused()), false, Some(&lists(features)));
+            let names = found.iter().find_map(|found| Some(found.diagnosis?.name()));
+            assert_eq!(names, want, "{features}");
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_certificate_has_its_diagnosis() {
+        let time = TimeVal::new(2030, 1, 1, 0, 0, 0).unwrap();
+        let of = |is_self_signed| {
+            Some(Certificate { is_self_signed, not_before: time, not_after: time })
+        };
+        for (fault, shown, want) in [
+            (CertificateFault::UnknownIssuer, of(false), "certificate-unknown-issuer"),
+            (CertificateFault::UnknownIssuer, None, "certificate-unknown-issuer"),
+            (CertificateFault::UnknownIssuer, of(true), "certificate-self-signed"),
+            (CertificateFault::Other, of(true), "certificate-self-signed"),
+            (CertificateFault::Other, of(false), "certificate-unusable"),
+            (CertificateFault::WrongPurpose, of(false), "certificate-unusable"),
+            (CertificateFault::WrongName, of(true), "certificate-wrong-name"),
+            (CertificateFault::Expired, of(true), "certificate-expired"),
+            (CertificateFault::NotYetValid, of(false), "certificate-not-yet-valid"),
+        ] {
+            assert_eq!(diagnosis(fault, shown).name(), want, "{fault:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod certificates {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    use super::*;
+
+    /// Returns the certificate of a CA, and a certificate that the CA signed. Both are valid from
+    /// the start of the first year to the end of the second.
+    fn pair(years: [i32; 2]) -> [Vec<u8>; 2] {
+        let params = |name: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.not_before = rcgen::date_time_ymd(years[0], 1, 1);
+            params.not_after = rcgen::date_time_ymd(years[1], 12, 31);
+            params
+        };
+        let mut authority = params("authority");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let root = authority.self_signed(&key).unwrap();
+        let issuer = Issuer::new(authority, key);
+        let leaf = params("server").signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        [root.der().to_vec(), leaf.der().to_vec()]
+    }
+
+    #[test]
+    fn dates_and_self_signing_are_read_and_broken_der_is_refused() {
+        // A two-digit year cannot express the second date.
+        let [root, leaf] = pair([1970, 2050]);
+        let read = Certificate::read(&leaf).unwrap();
+        assert!(!read.is_self_signed);
+        assert_eq!(read.not_before.to_string(), "19700101000000");
+        assert_eq!(read.not_after.to_string(), "20501231000000");
+        assert!(Certificate::read(&root).unwrap().is_self_signed);
+        for end in 0..leaf.len() {
+            assert_eq!(Certificate::read(&leaf[..end]), None, "{end} bytes");
+        }
+        for at in 0..leaf.len() {
+            let mut odd = leaf.clone();
+            odd[at] ^= 0xff;
+            let _ = Certificate::read(&odd);
+        }
+        let date = leaf.windows(13).position(|window| window == b"700101000000Z").unwrap();
+        let mut undated = leaf;
+        undated[date..date + 7].copy_from_slice(b"someday");
+        assert_eq!(Certificate::read(&undated), None);
+    }
+}
