@@ -155,7 +155,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
     fn end(mut self) {
         complete(self.untimed.take(), self.copier, self.run);
         if !self.is_first {
-            let ended = lock(self.run).ended.as_ref().map(TreeFault::copy);
+            let ended = lock(self.run).ended.clone();
             self.copier.quit(ended.as_ref());
         }
     }
