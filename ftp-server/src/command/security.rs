@@ -13,7 +13,7 @@ pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome 
     let with_data = match mechanism {
         AuthMechanism::Tls => false,
         AuthMechanism::TlsWithData
-            if session.context.tls.as_ref().is_some_and(|tls| tls.serves_auth_ssl()) =>
+            if session.context.tls.as_ref().is_some_and(|tls| tls.rules().auth_ssl_alias) =>
         {
             true
         }
