@@ -26,6 +26,23 @@ impl fmt::Display for Base64<'_> {
     }
 }
 
+/// Reads base64 with its padding.
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for four in text.chunks(4) {
+        let padding = four.iter().rev().take_while(|letter| **letter == b'=').count();
+        let mut bits = 0_u32;
+        for letter in four.iter().take(4 - padding) {
+            let value = LETTERS.iter().position(|known| known == letter)?;
+            bits = bits << 6 | u32::try_from(value).ok()?;
+        }
+        let count = 3_usize.checked_sub(padding).filter(|count| *count > 0 && four.len() == 4)?;
+        let [_, first, second, third] = (bits << (6 * padding)).to_be_bytes();
+        bytes.extend([first, second, third].into_iter().take(count));
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +59,7 @@ mod tests {
             ("foobar", "Zm9vYmFy"),
         ] {
             assert_eq!(Base64(bytes.as_bytes()).to_string(), want);
+            assert_eq!(decode(want.as_bytes()).as_deref(), Some(bytes.as_bytes()));
         }
     }
 }

@@ -255,6 +255,7 @@ mod event;
 mod file;
 pub mod fxp;
 mod listing;
+mod lock;
 mod net;
 mod pool;
 mod security;

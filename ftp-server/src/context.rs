@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use ftp_proto::Network;
-
 use crate::auth::{Authenticator, UserSessions};
 use crate::budget;
 use crate::command::unfinished::Reads;
@@ -17,6 +15,7 @@ use crate::lock::unpoisoned;
 use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
+use crate::net::socket;
 use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
 use crate::service::relay::Relay;
@@ -27,6 +26,7 @@ use crate::tls::Acceptor;
 
 /// Settings, authenticator, and the state that sessions share. A session keeps the context that it
 /// began with until `REIN`, which gives it the current one.
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -157,7 +157,6 @@ impl Context {
                 true => Arc::clone(&self.bans),
                 false => Arc::new(Bans::new(&config, self.shared.clone())),
             },
-            watchdog: Arc::clone(&self.watchdog),
             buffers: match config.limits.buffers == former.limits.buffers {
                 true => Arc::clone(&self.buffers),
                 false => buffers(&config),
@@ -165,21 +164,7 @@ impl Context {
             config,
             authenticator,
             tls,
-            observers: self.observers.clone(),
-            site: self.site.clone(),
-            script: self.script.clone(),
-            shared: self.shared.clone(),
-            admission: Arc::clone(&self.admission),
-            before_headers: Arc::clone(&self.before_headers),
-            user_sessions: Arc::clone(&self.user_sessions),
-            deflating: Arc::clone(&self.deflating),
-            digests: Arc::clone(&self.digests),
-            searches: Arc::clone(&self.searches),
-            reads: Arc::clone(&self.reads),
-            processor: Arc::clone(&self.processor),
-            copying: Arc::clone(&self.copying),
-            relay: Arc::clone(&self.relay),
-            register: Arc::clone(&self.register),
+            ..self.clone()
         })
     }
 
@@ -191,8 +176,7 @@ impl Context {
     /// Returns whether the settings deny connections from `peer`.
     pub(crate) fn is_denied(&self, peer: IpAddr) -> bool {
         let ServerConfig { allow, deny, .. } = &self.config;
-        let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
-        is_in(deny) || !allow.is_empty() && !is_in(allow)
+        socket::is_in(deny, peer) || !allow.is_empty() && !socket::is_in(allow, peer)
     }
 
     /// Returns the reason to refuse connections from `peer` (denied or banned), if there is one.

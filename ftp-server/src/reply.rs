@@ -68,6 +68,11 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     Reply::new(code, sentence(error.kind))
 }
 
+/// Returns the function that makes the [`storage_failure`] of an error.
+pub(crate) fn failure_of(purpose: Purpose) -> impl Fn(StorageError) -> Reply {
+    move |error| storage_failure(&error, purpose)
+}
+
 /// Returns the reply to a command that the storage refused in a drop box, a directory that accepts
 /// uploads but hides its content. The user must not learn more about existing objects than
 /// necessary. If the object to make already exists, the reply is 553, whatever kind of object it

@@ -6,7 +6,7 @@ use ftp_proto::{
 };
 
 use super::{Client, is_unknown};
-use crate::digest::{Digest, HashAlgorithm};
+use crate::digest::{Digest, HashAlgorithm, unhex};
 use crate::error::{Error, Phase};
 
 impl Client {
@@ -230,13 +230,7 @@ fn digest(word: &[u8], algorithm: HashAlgorithm) -> Option<Vec<u8>> {
         }
         digits = [vec![b'0'; 8 - digits.len()], digits].concat();
     }
-    let (pairs, rest) = digits.as_chunks::<2>();
-    if !rest.is_empty() || pairs.len() != algorithm.length() {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
-    pairs.iter().map(byte).collect()
+    unhex(&digits).filter(|bytes| bytes.len() == algorithm.length())
 }
 
 #[cfg(test)]

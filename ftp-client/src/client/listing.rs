@@ -48,7 +48,8 @@ impl Client {
         directory: impl AsRef<[u8]>,
         options: ListOptions,
     ) -> Result<Entries<'_>, Error> {
-        self.list_what_is(directory.as_ref(), options, false)
+        let directory = directory.as_ref();
+        self.list_requested(ListRequest { directory, options, is_directory: false })
     }
 
     /// Lists a directory as `options` say; fails if the path turns out to be that of a file.
@@ -61,15 +62,12 @@ impl Client {
         directory: impl AsRef<[u8]>,
         options: ListOptions,
     ) -> Result<Entries<'_>, Error> {
-        self.list_what_is(directory.as_ref(), options, true)
+        let directory = directory.as_ref();
+        self.list_requested(ListRequest { directory, options, is_directory: true })
     }
 
-    fn list_what_is(
-        &mut self,
-        directory: &[u8],
-        options: ListOptions,
-        is_directory: bool,
-    ) -> Result<Entries<'_>, Error> {
+    fn list_requested(&mut self, request: ListRequest<'_>) -> Result<Entries<'_>, Error> {
+        let ListRequest { directory, options, is_directory } = request;
         // An argument that cannot be sent must fail before anything is sent.
         self.with_flags(directory, options)?;
         match options.form {
@@ -78,13 +76,13 @@ impl Client {
                 let begun = self.begin_mlsd(directory)?;
                 return self.entries_of_mlsd(directory, begun);
             }
-            ListingForm::Nlst => return self.list_names(directory, options, is_directory),
-            ListingForm::List => return self.list_lines_of(directory, options, is_directory),
+            ListingForm::Nlst => return self.list_names(request),
+            ListingForm::List => return self.list_lines_of(request),
         }
-        let options = ListOptions { form: ListingForm::List, ..options };
+        let request = request.by_list();
         match self.begin_mlsd_if_listed(directory, is_directory)? {
             Mlsd::Begun(begun) => self.entries_of_mlsd(directory, *begun),
-            Mlsd::Unused => self.list_lines_of(directory, options, is_directory),
+            Mlsd::Unused => self.list_lines_of(request),
             Mlsd::Refused(refusal) => {
                 // CWD settles the question whether the directory exists without a data connection.
                 let inside = match is_directory && !directory.is_empty() {
@@ -96,8 +94,7 @@ impl Client {
                     Inside::Refused(_) => return Err(refusal),
                     Inside::Fixed => false,
                 };
-                let first = ListOptions { all: options.all && is_inside, ..options };
-                let listed = self.begin_with_flags(directory, first, is_inside);
+                let listed = self.begin_with_flags(request, options.all && is_inside, is_inside);
                 let beginning = or_refusal(listed, &refusal)?;
                 if beginning.is_empty() {
                     // An empty listing proves nothing if MLSD of the same directory was refused,
@@ -118,7 +115,7 @@ impl Client {
                 drop(beginning);
                 self.settle()?;
                 // The argument may have been misread.
-                self.list_lines_of(directory, options, is_directory)
+                self.list_lines_of(request)
             }
         }
     }
@@ -166,32 +163,19 @@ impl Client {
     }
 
     /// Lists with `LIST`.
-    fn list_lines_of(
-        &mut self,
-        directory: &[u8],
-        options: ListOptions,
-        is_directory: bool,
-    ) -> Result<Entries<'_>, Error> {
-        self.begin_lines(directory, options, is_directory)
-            .map(|beginning| Entries::resume(self, beginning))
+    fn list_lines_of(&mut self, request: ListRequest<'_>) -> Result<Entries<'_>, Error> {
+        self.begin_lines(request).map(|beginning| Entries::resume(self, beginning))
     }
 
     /// Lists with `NLST`, or with `LIST` if the server refuses `NLST`.
-    fn list_names(
-        &mut self,
-        directory: &[u8],
-        options: ListOptions,
-        is_directory: bool,
-    ) -> Result<Entries<'_>, Error> {
-        let by_list = ListOptions { form: ListingForm::List, ..options };
+    fn list_names(&mut self, request: ListRequest<'_>) -> Result<Entries<'_>, Error> {
         if self.no_nlst {
-            return self.list_lines_of(directory, by_list, is_directory);
+            return self.list_lines_of(request.by_list());
         }
-        let beginning = match self.begin_lines(directory, options, is_directory) {
+        let beginning = match self.begin_lines(request) {
             Err(refusal @ Error::Refused(Verb::Nlst, _)) if is_no_names(&refusal) => {
                 trace::note(format_args!("NLST was refused: using LIST"));
-                let listed = self.begin_lines(directory, by_list, is_directory);
-                let listed = or_refusal(listed, &refusal)?;
+                let listed = or_refusal(self.begin_lines(request.by_list()), &refusal)?;
                 // 550 can mean that this directory is empty.
                 self.no_nlst |= refusal
                     .reply()
@@ -204,28 +188,24 @@ impl Client {
     }
 
     /// Begins `LIST` or `NLST`, from inside the directory if the way back is known.
-    fn begin_lines(
-        &mut self,
-        directory: &[u8],
-        options: ListOptions,
-        is_directory: bool,
-    ) -> Result<Beginning, Error> {
+    fn begin_lines(&mut self, request: ListRequest<'_>) -> Result<Beginning, Error> {
+        let ListRequest { directory, options, is_directory } = request;
         if directory.is_empty() {
-            return self.begin_with_flags(directory, options, false);
+            return self.begin_with_flags(request, options.all, false);
         }
         if self.takes_argument(directory, options) {
-            let beginning = self.begin_with_flags(directory, options, false)?;
-            return self.doubt(directory, options, is_directory, beginning);
+            let beginning = self.begin_with_flags(request, options.all, false)?;
+            return self.doubt(request, beginning);
         }
         match self.go_inside(directory)? {
-            Inside::Entered => self.begin_with_flags(directory, options, true),
+            Inside::Entered => self.begin_with_flags(request, options.all, true),
             Inside::Refused(refusal) if is_directory || options.form == ListingForm::Nlst => {
                 Err(refusal)
             }
             Inside::Refused(refusal) => {
                 // It may be a file. A server can also list something else, or nothing, for a
                 // missing object.
-                match self.begin_with_flags(directory, options, false) {
+                match self.begin_with_flags(request, options.all, false) {
                     Ok(beginning) if beginning.own_name().is_some_and(|own| !own.is_dir()) => {
                         Ok(beginning)
                     }
@@ -234,8 +214,8 @@ impl Client {
                 }
             }
             Inside::Fixed => {
-                let beginning = self.begin_with_flags(directory, options, false)?;
-                self.doubt(directory, options, is_directory, beginning)
+                let beginning = self.begin_with_flags(request, options.all, false)?;
+                self.doubt(request, beginning)
             }
         }
     }
@@ -244,11 +224,10 @@ impl Client {
     /// of the directory itself.
     fn doubt(
         &mut self,
-        directory: &[u8],
-        options: ListOptions,
-        is_directory: bool,
+        request: ListRequest<'_>,
         beginning: Beginning,
     ) -> Result<Beginning, Error> {
+        let ListRequest { directory, options, is_directory } = request;
         let own = beginning.own_name().map(|entry| entry.kind);
         let is_own_file = own == Some(Some(EntryKind::File)) && !is_directory;
         if is_own_file || (own.is_none() && !beginning.is_empty()) {
@@ -259,7 +238,7 @@ impl Client {
         let may_be_file =
             !is_directory && own.is_some_and(|kind| kind != Some(EntryKind::Directory));
         match self.go_inside(directory)? {
-            Inside::Entered => self.begin_with_flags(directory, options, true),
+            Inside::Entered => self.begin_with_flags(request, options.all, true),
             Inside::Refused(_) if may_be_file && is_proof => Ok(beginning),
             Inside::Refused(refusal) => Err(refusal),
             Inside::Fixed if own.is_none() => Ok(beginning),
@@ -285,15 +264,16 @@ impl Client {
         has_mlsd && !(self.no_mlsd || has_flag || directory.iter().any(is_special))
     }
 
-    /// Begins `LIST` or `NLST` with the requested flag, or without it if the server does not know
-    /// the flag.
+    /// Begins `LIST` or `NLST` with the flag `-a` if `all` is set, or without it if the server does
+    /// not know the flag.
     fn begin_with_flags(
         &mut self,
-        directory: &[u8],
-        options: ListOptions,
+        request: ListRequest<'_>,
+        all: bool,
         is_inside: bool,
     ) -> Result<Beginning, Error> {
-        let mut all = options.all && !self.no_flags;
+        let ListRequest { directory, options, .. } = request;
+        let mut all = all && !self.no_flags;
         let mut is_refused = false;
         loop {
             let options = ListOptions { all, ..options };
@@ -454,6 +434,22 @@ impl Client {
     }
 }
 
+/// The listing that the caller wants.
+#[derive(Clone, Copy)]
+struct ListRequest<'d> {
+    directory: &'d [u8],
+    options: ListOptions,
+    /// Whether the path must not be that of a file.
+    is_directory: bool,
+}
+
+impl ListRequest<'_> {
+    /// Returns the request with `LIST` as the form.
+    fn by_list(self) -> Self {
+        Self { options: ListOptions { form: ListingForm::List, ..self.options }, ..self }
+    }
+}
+
 /// The result of [`Client::begin_mlsd_if_listed`].
 enum Mlsd {
     Begun(Box<Begun>),
@@ -466,7 +462,7 @@ enum Mlsd {
 /// Returns a listing, or the earlier refusal if this listing was refused too.
 fn or_refusal<T>(listed: Result<T, Error>, refusal: &Error) -> Result<T, Error> {
     match listed {
-        Err(Error::Refused(..)) => Err(refusal.again()),
+        Err(Error::Refused(..)) => Err(refusal.clone()),
         listed => listed,
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::lock::lock;
 use crate::net::connect::Server;
 
 /// Whether the server answers flights, or questions before the confirmation of a download, as far as
@@ -24,7 +25,7 @@ const PROVED: u8 = 3;
 impl FlightTest {
     /// Uses the test of this server from now on.
     pub(crate) fn go_to(&mut self, server: &Server) {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = lock(&self.states);
         self.state = Arc::clone(states.entry(server.clone()).or_default());
     }
 

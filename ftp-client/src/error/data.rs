@@ -8,7 +8,7 @@ use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol, Verb};
 use super::Error;
 
 /// One attempt to open a data connection, and why it failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DataAttempt {
     /// The command: `EPSV`, `PASV`, `EPRT` or `PORT`.
@@ -33,10 +33,6 @@ impl DataAttempt {
     /// again later.
     pub(super) fn breaks_promise(&self) -> bool {
         self.epsv == EpsvArgument::All && !self.error.is_transient()
-    }
-
-    pub(super) fn again(&self) -> Self {
-        Self { error: self.error.again(), ..*self }
     }
 }
 

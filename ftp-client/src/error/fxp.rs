@@ -55,7 +55,7 @@ impl fmt::Display for Side {
 /// Why a copy failed.
 ///
 /// `Display` gives each server's reply, and the server settings that may be the cause.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Error {
     /// The attempts in order, at least one; the last one ended the copy.
@@ -80,11 +80,6 @@ impl Error {
             let (this, other) = attempt.had_begun;
             if attempt.side == side { this } else { other }
         })
-    }
-
-    /// Returns a copy of the error.
-    pub(crate) fn again(&self) -> Self {
-        Self { attempts: self.attempts.iter().map(Attempt::again).collect() }
     }
 
     /// Returns whether repeating the same call later may succeed.
@@ -146,7 +141,7 @@ impl fmt::Display for Error {
 }
 
 /// One direction that was tried, and why it failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt {
     /// The direction that was tried; never [`Auto`](Direction::Auto).
@@ -175,15 +170,6 @@ impl Attempt {
             confirmed: None,
             is_protected: false,
             had_begun: (false, false),
-        }
-    }
-
-    fn again(&self) -> Self {
-        Self {
-            error: self.error.again(),
-            other: self.other.as_ref().map(super::Error::again),
-            confirmed: self.confirmed.clone(),
-            ..*self
         }
     }
 

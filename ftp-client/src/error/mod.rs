@@ -343,52 +343,6 @@ impl Error {
         error.downcast()
     }
 
-    /// Returns a copy of the error, for a `finish()` after a failed read or write.
-    pub(crate) fn again(&self) -> Self {
-        match self {
-            Self::Refused(verb, reply) => Self::Refused(*verb, reply.clone()),
-            Self::Uncertain(verb, reply, why) => Self::Uncertain(*verb, reply.clone(), why),
-            Self::ServiceClosing(reply) => Self::ServiceClosing(reply.clone()),
-            Self::Greeting(reply) => Self::Greeting(reply.clone()),
-            Self::Unexpected(verb, reply) => Self::Unexpected(*verb, reply.clone()),
-            Self::Protocol(error) => Self::Protocol(*error),
-            Self::Desynchronised => Self::Desynchronised,
-            Self::Argument(error) => Self::Argument(*error),
-            Self::Timeout(phase) => Self::Timeout(*phase),
-            Self::Io(error) => Self::Io(io_again(error)),
-            Self::Proxy(error) => Self::Proxy(error.clone()),
-            Self::Closed => Self::Closed,
-            Self::DataConnection(attempts) => {
-                Self::DataConnection(attempts.iter().map(DataAttempt::again).collect())
-            }
-            Self::Incomplete { bytes, announced } => {
-                Self::Incomplete { bytes: *bytes, announced: *announced }
-            }
-            Self::Compressed(fault) => Self::Compressed(*fault),
-            Self::Blocks(fault) => Self::Blocks(*fault),
-            Self::ListingCut(why) => Self::ListingCut(why.clone()),
-            Self::Changed => Self::Changed,
-            Self::UnreadableTime(reply) => Self::UnreadableTime(reply.clone()),
-            Self::Mismatch { here, there } => {
-                Self::Mismatch { here: here.clone(), there: there.clone() }
-            }
-            Self::Tls(error) => Self::Tls(error.clone()),
-            Self::Local(error) => Self::Local(io_again(error)),
-            Self::Cancelled => Self::Cancelled,
-            Self::Upload(fault) => Self::Upload(fault.again()),
-            Self::Remove(fault) => Self::Remove(*fault),
-            Self::Fxp(error) => Self::Fxp(error.again()),
-            Self::Download(fault) => Self::Download(fault.clone()),
-            Self::Move(fault) => Self::Move(fault.again()),
-            Self::UnknownListing { system, line } => {
-                Self::UnknownListing { system: system.clone(), line: line.clone() }
-            }
-            Self::Dial(error) => Self::Dial(error.clone()),
-            Self::Tree(fault) => Self::Tree(Box::new(fault.copy())),
-            Self::Unsupported(what) => Self::Unsupported(what),
-        }
-    }
-
     /// Returns whether the server refused the connection or the login only because it has too many
     /// clients at the moment, by the text of its reply.
     #[must_use]
@@ -414,6 +368,53 @@ impl Error {
     /// Returns whether the server refused the command because the session is not logged in.
     pub(crate) fn is_not_logged_in(&self) -> bool {
         self.reply().is_some_and(|reply| reply.code() == ReplyCode::NOT_LOGGED_IN)
+    }
+}
+
+impl Clone for Error {
+    /// Returns a copy of the error. That of an error of the system has the same text, but lacks the
+    /// source.
+    fn clone(&self) -> Self {
+        match self {
+            Self::Refused(verb, reply) => Self::Refused(*verb, reply.clone()),
+            Self::Uncertain(verb, reply, why) => Self::Uncertain(*verb, reply.clone(), why),
+            Self::ServiceClosing(reply) => Self::ServiceClosing(reply.clone()),
+            Self::Greeting(reply) => Self::Greeting(reply.clone()),
+            Self::Unexpected(verb, reply) => Self::Unexpected(*verb, reply.clone()),
+            Self::Protocol(error) => Self::Protocol(*error),
+            Self::Desynchronised => Self::Desynchronised,
+            Self::Argument(error) => Self::Argument(*error),
+            Self::Timeout(phase) => Self::Timeout(*phase),
+            Self::Io(error) => Self::Io(io_again(error)),
+            Self::Proxy(error) => Self::Proxy(error.clone()),
+            Self::Closed => Self::Closed,
+            Self::DataConnection(attempts) => Self::DataConnection(attempts.clone()),
+            Self::Incomplete { bytes, announced } => {
+                Self::Incomplete { bytes: *bytes, announced: *announced }
+            }
+            Self::Compressed(fault) => Self::Compressed(*fault),
+            Self::Blocks(fault) => Self::Blocks(*fault),
+            Self::ListingCut(why) => Self::ListingCut(why.clone()),
+            Self::Changed => Self::Changed,
+            Self::UnreadableTime(reply) => Self::UnreadableTime(reply.clone()),
+            Self::Mismatch { here, there } => {
+                Self::Mismatch { here: here.clone(), there: there.clone() }
+            }
+            Self::Tls(error) => Self::Tls(error.clone()),
+            Self::Local(error) => Self::Local(io_again(error)),
+            Self::Cancelled => Self::Cancelled,
+            Self::Upload(fault) => Self::Upload(fault.clone()),
+            Self::Remove(fault) => Self::Remove(*fault),
+            Self::Fxp(error) => Self::Fxp(error.clone()),
+            Self::Download(fault) => Self::Download(fault.clone()),
+            Self::Move(fault) => Self::Move(fault.clone()),
+            Self::UnknownListing { system, line } => {
+                Self::UnknownListing { system: system.clone(), line: line.clone() }
+            }
+            Self::Dial(error) => Self::Dial(error.clone()),
+            Self::Tree(fault) => Self::Tree(fault.clone()),
+            Self::Unsupported(what) => Self::Unsupported(what),
+        }
     }
 }
 
@@ -479,36 +480,29 @@ impl From<Error> for io::Error {
 }
 
 /// Why a listing may be incomplete although the server did not refuse it. `Display` explains it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListingCut {
     /// The final reply says that entries are missing, such as
     /// `226 Output truncated to 10000 matches`.
+    #[error("the server says {0}")]
     Reply(Reply),
     /// The last line has no line ending, so the name in it may be truncated. That line is
     /// discarded.
+    #[error("its last line has no line ending")]
     LineEnd,
     /// The only entry has the name of the directory itself. The client did not list it from inside
     /// to check, because the server does not report the current directory.
+    #[error("its only entry has the name of the directory itself")]
     OwnName,
     /// The listing equals that of the directory listed before, and the server is still in the
     /// caller's directory, so it probably listed that one again.
+    #[error("the server lists the same names for another directory")]
     Elsewhere,
     /// The listing, or the tree that it belongs to, exceeds the limits of the caller on entries or
     /// memory. The client stopped reading.
+    #[error("it is too long: too many names, or too much memory")]
     TooLong,
-}
-
-impl fmt::Display for ListingCut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reply(reply) => write!(f, "the server says {reply}"),
-            Self::LineEnd => f.write_str("its last line has no line ending"),
-            Self::OwnName => f.write_str("its only entry has the name of the directory itself"),
-            Self::Elsewhere => f.write_str("the server lists the same names for another directory"),
-            Self::TooLong => f.write_str("it is too long: too many names, or too much memory"),
-        }
-    }
 }
 
 /// The bytes received, and the bytes announced.

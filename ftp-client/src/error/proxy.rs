@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// Why the connection through a proxy failed. `Display` names the proxy, without its password.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("proxy {proxy}: {fault}")]
 #[non_exhaustive]
 pub struct ProxyError {
     /// The proxy: `socks5h://proxy.example.org:1080`, without user and password.
@@ -11,14 +12,6 @@ pub struct ProxyError {
     /// What went wrong.
     pub fault: ProxyFault,
 }
-
-impl fmt::Display for ProxyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "proxy {}: {}", self.proxy, self.fault)
-    }
-}
-
-impl std::error::Error for ProxyError {}
 
 /// What went wrong at a proxy.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -1,7 +1,6 @@
 //! A local file that one download at a time extends. A download from byte 0 empties the local file
 //! when the first byte arrives.
 
-use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -105,19 +104,12 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// The error of a local file, with its path.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", Escaped(path.as_os_str().as_bytes()))]
 struct NamedError {
     path: PathBuf,
     error: io::Error,
 }
-
-impl fmt::Display for NamedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", Escaped(self.path.as_os_str().as_bytes()), self.error)
-    }
-}
-
-impl std::error::Error for NamedError {}
 
 /// Adds the file's name to an error.
 pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {

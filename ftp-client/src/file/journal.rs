@@ -9,7 +9,6 @@
 //! Also what gives a complete file on a server its time and its final name: the rename, also after
 //! its reply was lost, and what follows from its failure.
 
-use std::fmt::Write as _;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +23,7 @@ use super::verify::check_size;
 use super::{Done, Verified, small};
 use crate::client::Client;
 use crate::client::builder::Login;
+use crate::digest::hex;
 use crate::error::{Error, UploadFault};
 use crate::event::{Event, Observer};
 use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
@@ -166,14 +166,6 @@ fn file_name(local: &[&[u8]], target: &UploadTarget) -> String {
     }
     let digest = hash.finalize();
     format!(".{}{UPLOAD_JOURNAL}", hex(digest.get(..8).unwrap_or_default()))
-}
-
-/// Formats bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn encode(sent: &Sent, target: &UploadTarget) -> String {

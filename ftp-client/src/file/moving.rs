@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::growing::named;
-use super::journal::{LocalFacts, hex};
+use super::journal::LocalFacts;
 use super::local::parent;
 use super::origin::ServerFacts;
 use super::small;
 use crate::client::Client;
+use crate::digest::{hex, unhex};
 use crate::error::{Error, MoveFault};
 use crate::system::{MetadataExt, lock, lockable, sync_directory};
 use crate::url_path::Place;
@@ -121,10 +122,7 @@ impl MoveRecord {
 
     /// Returns bytes that were written in hexadecimal.
     pub(super) fn bytes(&self, name: &str) -> Option<Vec<u8>> {
-        let text = self.text(name)?;
-        let digits = |at: usize| text.get(at..at + 2);
-        let byte = |at: usize| digits(at).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        (0..text.len()).step_by(2).map(byte).collect()
+        unhex(self.text(name)?.as_bytes())
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {

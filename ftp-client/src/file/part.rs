@@ -12,6 +12,7 @@ use super::local::parent;
 use super::record::Record;
 use super::small;
 use super::targets::Targets;
+use crate::digest::hex;
 use crate::system::{MetadataExt, OsStrExt, OsStringExt};
 
 /// The number of names to try.
@@ -125,7 +126,7 @@ fn shortened(name: &OsStr, end: &str, most: usize) -> OsString {
     let mut bytes = name.as_bytes().to_vec();
     if bytes.len() + end.len() > most {
         let sum = Sha256::digest(&bytes);
-        let sum: String = sum.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let sum = hex(sum.get(..8).unwrap_or_default());
         let room = most.saturating_sub(end.len() + sum.len() + 1);
         bytes.truncate(room);
         // Whole characters only: some file systems refuse other names.

@@ -20,6 +20,7 @@ use super::local::parent;
 use super::origin::Origin;
 use super::small;
 use crate::client::Client;
+use crate::digest::{hex, unhex};
 use crate::error::Error;
 use crate::system::{FileExt, MetadataExt, OsStrExt, attribute, remove_attribute, set_attribute};
 
@@ -211,14 +212,14 @@ impl Record {
         let mut words = text.strip_suffix('\n')?.split(' ');
         let mut next = || words.next();
         next().filter(|magic| *magic == MAGIC)?;
-        let source = SourceId(unhex(next()?)?);
+        let source = SourceId(sum(next()?)?);
         let size = known(next()?, |size| size.parse().ok())?;
         let modified = known(next()?, |time| TimeVal::parse(time.as_bytes()).ok())?;
         let state = match next()? {
             "part" => State::Part {
                 boot: next().filter(|boot| *boot != "-").unwrap_or_default().to_owned(),
                 flushed: next()?.parse().ok()?,
-                tail: known(next()?, unhex)?,
+                tail: known(next()?, sum)?,
             },
             "whole" => {
                 State::Whole { length: next()?.parse().ok()?, modified: next()?.parse().ok()? }
@@ -234,16 +235,8 @@ fn known<T>(word: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T
     if word == "-" { Some(None) } else { read(word).map(Some) }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Sum> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
-    let bytes: Vec<u8> = pairs.iter().map(byte).collect::<Option<_>>()?;
-    rest.is_empty().then_some(bytes)?.try_into().ok()
+fn sum(digits: &str) -> Option<Sum> {
+    unhex(digits.as_bytes())?.try_into().ok()
 }
 
 /// Returns the digest of the last bytes, at most [`OVERLAP`], of the first `end` bytes.

@@ -1,7 +1,7 @@
 //! `Retry`: several transfers over one control connection, which is opened again when it breaks.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ftp_proto::Password;
@@ -18,6 +18,7 @@ use crate::file::get::Get;
 use crate::file::options::Backoff;
 use crate::file::options::FileOptions;
 use crate::file::put::{LocalSource, Put};
+use crate::lock::lock;
 use crate::pool::patience::{Attempt, Patience};
 use crate::pool::{self, Lent, Pool};
 use crate::transfer::Watch;
@@ -267,7 +268,3 @@ impl Retry {
 }
 
 ftp_proto::debug_fields!(Retry { pool, lent }..);
-
-fn lock(account: &Mutex<Account>) -> MutexGuard<'_, Account> {
-    account.lock().unwrap_or_else(PoisonError::into_inner)
-}

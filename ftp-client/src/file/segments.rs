@@ -8,7 +8,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Features, RepresentationType};
@@ -29,6 +29,7 @@ use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
+use crate::lock::{lock, unpoisoned};
 use crate::pool::patience::Recovery;
 use crate::pool::{Lent, NotLent, Pool};
 use crate::system::OsStrExt;
@@ -486,7 +487,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ranges> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn has_more(&self) -> bool {
@@ -513,7 +514,7 @@ impl Queue {
     }
 
     fn end(self) -> Result<Received, Error> {
-        let ranges = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let ranges = unpoisoned(self.0.into_inner());
         match ranges.failure {
             _ if ranges.has_others => Ok(Received::Others),
             Some(error) => Err(error),

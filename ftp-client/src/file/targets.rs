@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use ftp_proto::Escaped;
 
@@ -17,6 +17,7 @@ use super::moving::{MoveJournal, hold};
 use crate::client::Client;
 use crate::error::{Error, MoveFault, Phase, UploadFault};
 use crate::listing::ListOptions;
+use crate::lock::lock;
 use crate::system::{MetadataExt, OsStrExt};
 use crate::tree::local::Directory;
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
@@ -118,7 +119,7 @@ impl Targets {
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.written)
     }
 }
 
@@ -408,10 +409,6 @@ fn names_in(
 ) -> Result<Result<ShownNames, Error>, Error> {
     let options = ListOptions { all: true, ..ListOptions::default() };
     ShownNames::list(client, directory, options, &wanted.iter().map(AsRef::as_ref).collect())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::local::{LocalFile, mode_beside, parent, rename};
+use crate::lock::unpoisoned;
 use crate::system::{
     ALONE, MetadataExt, OpenOptionsExt, OsStrExt, lock, lockable, name_file, nameless, take_over,
     unlock,
@@ -124,7 +125,7 @@ fn clear(directory: &Path) {
     static LAST: Mutex<Option<(u64, u64)>> = Mutex::new(None);
     let Ok(metadata) = fs::metadata(directory) else { return };
     let id = Some((metadata.dev(), metadata.ino()));
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = unpoisoned(LAST.lock());
     if std::mem::replace(&mut *last, id) == id {
         return;
     }

@@ -12,7 +12,7 @@ use std::net::{Shutdown, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use socket2::SockRef;
 
 use crate::error::{Error, Phase};
+use crate::lock::lock;
 use crate::system::{Waker, Woken, bell};
 
 /// The longest single `poll`; the deadline is checked after each one.
@@ -279,10 +280,6 @@ impl Waiter {
             .inspect_err(|_| aside.leave())?;
         Ok(Ok(()))
     }
-}
-
-fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// State shared by a thread of [`Waiter::run`] and its caller.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread::{self, Builder, Scope};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::NotLent;
 use super::growth::Growth;
 use super::patience::{Attempted, Recovery};
 use crate::client::Client;
+use crate::lock::{lock, unpoisoned};
 use crate::net::wait::{self, Canceller};
 
 /// A worker of the crew that [`work`](crate::work) hires, with its own connection. Items are
@@ -319,7 +320,7 @@ impl Queue {
                 return None;
             }
             state.waiting += 1;
-            state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = unpoisoned(self.settled.wait(state));
             state.waiting -= 1;
         }
     }
@@ -360,7 +361,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod patience;
 use std::borrow::{Borrow, BorrowMut};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use self::patience::{Admission, Attempt, Attempted, Patience, Recovery, Turn, Upcoming};
@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::file::options::Backoff;
+use crate::lock::{lock, unpoisoned};
 use crate::net::wait::{Canceller, is_given_up};
 use crate::trace;
 
@@ -216,7 +217,7 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
                 let longest = waiter.remaining()?.map_or(TICK, |left| left.min(TICK));
                 state.waiting += 1;
                 let waited = self.shared.changed.wait_timeout(state, longest);
-                let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                let (mut state, _) = unpoisoned(waited);
                 state.waiting -= 1;
                 return Ok(None);
             }
@@ -373,7 +374,7 @@ impl<E> fmt::Debug for Pool<'_, E> {
 
 impl<E> Shared<'_, E> {
     fn lock(&self) -> MutexGuard<'_, State<E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Returns whether one more connection may replace one whose replies were out of step, and

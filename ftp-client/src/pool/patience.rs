@@ -80,7 +80,7 @@ impl Attempted for Error {
     }
 
     fn again(&self) -> Self {
-        Self::again(self)
+        self.clone()
     }
 }
 

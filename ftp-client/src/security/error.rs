@@ -75,43 +75,36 @@ pub enum TlsError {
 }
 
 /// What is wrong with a certificate.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateFault {
     /// It has expired.
+    #[error("it has expired")]
     Expired,
     /// It is not valid yet.
+    #[error("it is not valid yet")]
     NotYetValid,
     /// It is for another name.
+    #[error("it is for another name")]
     WrongName,
     /// Its issuer is not trusted.
+    #[error("its issuer is not trusted")]
     UnknownIssuer,
     /// It is not a server certificate.
+    #[error("it is not a server certificate")]
     WrongPurpose,
     /// It is revoked.
+    #[error("it is revoked")]
     Revoked,
     /// Its key matches no pin.
+    #[error("its key is not the pinned one")]
     NotPinned,
     /// It differs from the certificate of the control connection.
+    #[error("it differs from that of the control connection")]
     NotOfControl,
     /// Any other fault, such as an unreadable certificate.
+    #[error("it cannot be used")]
     Other,
-}
-
-impl fmt::Display for CertificateFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Expired => "it has expired",
-            Self::NotYetValid => "it is not valid yet",
-            Self::WrongName => "it is for another name",
-            Self::UnknownIssuer => "its issuer is not trusted",
-            Self::WrongPurpose => "it is not a server certificate",
-            Self::Revoked => "it is revoked",
-            Self::NotPinned => "its key is not the pinned one",
-            Self::NotOfControl => "it differs from that of the control connection",
-            Self::Other => "it cannot be used",
-        })
-    }
 }
 
 struct Detail<'a>(&'a str);

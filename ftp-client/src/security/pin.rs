@@ -4,7 +4,7 @@ use std::fmt;
 
 use ftp_proto::{ParseError, ParseErrorKind};
 
-use crate::base64::{Base64, LETTERS};
+use crate::base64::{self, Base64, LETTERS};
 
 const PREFIX: &str = "sha256//";
 
@@ -21,35 +21,20 @@ impl Pin {
     /// Parses `sha256//` and the base64 of 32 bytes: 43 characters and one `=`.
     pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("pin", at, kind);
-        let base64 = text.strip_prefix(PREFIX);
-        let base64 = base64.ok_or(error(0, ParseErrorKind::UnknownWord))?;
-        let letters = base64.strip_suffix('=').unwrap_or(base64);
-        let mut digest = [0; 32];
-        let mut bytes = digest.iter_mut();
-        let mut bits = 0_u32;
-        let mut count = 0;
-        for (index, letter) in letters.bytes().enumerate() {
-            let at = PREFIX.len() + index;
-            let value = LETTERS.iter().position(|known| *known == letter);
-            let value = value.and_then(|value| u32::try_from(value).ok());
-            bits = bits << 6 | value.ok_or(error(at, ParseErrorKind::UnexpectedByte))?;
-            count += 6;
-            if count >= 8 {
-                count -= 8;
-                let [.., byte] = (bits >> count).to_be_bytes();
-                let place = bytes.next().ok_or(error(at, ParseErrorKind::UnexpectedByte))?;
-                *place = byte;
-                bits &= (1 << count) - 1;
-            }
+        let encoded = text.strip_prefix(PREFIX);
+        let encoded = encoded.ok_or(error(0, ParseErrorKind::UnknownWord))?;
+        let mut letters = encoded.strip_suffix('=').unwrap_or(encoded).bytes().enumerate();
+        let odd = letters.find(|(index, letter)| *index == 43 || !LETTERS.contains(letter));
+        if let Some((index, _)) = odd {
+            return Err(error(PREFIX.len() + index, ParseErrorKind::UnexpectedByte));
         }
-        if letters.len() != 43 || letters.len() == base64.len() {
-            return Err(error(text.len(), ParseErrorKind::UnexpectedEnd));
+        let digest = base64::decode(encoded.as_bytes()).and_then(|bytes| bytes.try_into().ok());
+        let pin = Self(digest.ok_or(error(text.len(), ParseErrorKind::UnexpectedEnd))?);
+        // The last letter has two surplus bits, which must be 0.
+        match pin.to_string() == text {
+            true => Ok(pin),
+            false => Err(error(text.len() - 2, ParseErrorKind::UnexpectedByte)),
         }
-        if bits != 0 {
-            // The last letter has two surplus bits, which must be 0.
-            return Err(error(text.len() - 2, ParseErrorKind::UnexpectedByte));
-        }
-        Ok(Self(digest))
     }
 }
 

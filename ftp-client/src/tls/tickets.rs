@@ -1,11 +1,13 @@
 //! Session tickets, with which data connections resume the session of the control connection.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls_pki_types::ServerName;
+
+use crate::lock::lock;
 
 /// The maximum number of tickets to keep. In TLS 1.3 each is good for one data connection, and a
 /// server that requires resumption may send all its tickets after the handshake of the control
@@ -31,7 +33,7 @@ impl Tickets {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Certificate checks: by chain, by key, or none. Data connections must also show the certificate
 //! of the control connection.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 
 use super::{files, words};
+use crate::lock::lock;
 use crate::security::{CertificateFault, Pin, Tls, TlsError};
 
 /// A verifier of certificates for all connections of one client.
@@ -107,7 +108,7 @@ impl Verifier {
 
     /// Converts an error, adding the details of a refused certificate.
     pub(super) fn explain(&self, error: &Error) -> TlsError {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let refused = lock(&self.refused).take();
         match error {
             Error::InvalidCertificate(error) => refused
                 .unwrap_or_else(|| certificate(fault(error), words::certificate(error), None)),
@@ -154,7 +155,7 @@ impl ServerCertVerifier for Verifier {
         checked.map(|()| ServerCertVerified::assertion()).map_err(|(fault, detail)| {
             let pin = self.pin_of(end_entity).map(|pin| pin.to_string());
             let refused = certificate(fault, detail, pin);
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+            *lock(&self.refused) = Some(refused);
             Error::InvalidCertificate(alert(fault))
         })
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -15,6 +15,7 @@ use super::coding::RawData;
 use super::{Download, Report, Transfer, Upload};
 use crate::client::Client;
 use crate::error::Error;
+use crate::lock::lock;
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::system::send_file;
@@ -588,7 +589,7 @@ impl RateLimit {
         let time = bytes as u128 * 1_000_000_000 / u128::from(self.rate);
         let time = Duration::from_nanos(u64::try_from(time).unwrap_or(u64::MAX));
         let now = Instant::now();
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut until = lock(&self.until);
         // Idle time is not credited.
         *until = (*until).max(now) + time;
         until.duration_since(now)

@@ -233,7 +233,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
+        self.failed.as_ref().map_or(Ok(()), |error| Err(error.clone()))
     }
 }
 
@@ -323,7 +323,7 @@ impl<C: BorrowMut<Client>> RawData for Transfer<C> {
             Some(Err(error)) => error,
             Some(Ok(reply)) => accepted(self.verb, &reply).err().unwrap_or(error),
         };
-        self.failed = Some(reason.again());
+        self.failed = Some(reason.clone());
         reason
     }
 }

@@ -10,7 +10,7 @@ use crate::listing::Budget;
 use crate::pool::patience::{Attempted, Recovery};
 
 /// Why a step of a tree failed. `Display` names the object and the reason.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TreeFault {
     /// The objects that the reason is about, outermost first, each with a colon.
     objects: String,
@@ -138,17 +138,6 @@ impl TreeFault {
         Self { recovery: Recovery::Impossible, ..self }
     }
 
-    /// Returns a copy.
-    pub(crate) fn copy(&self) -> Self {
-        Self {
-            objects: self.objects.clone(),
-            error: self.error.as_ref().map(|error| Box::new(error.again())),
-            text: self.text.clone(),
-            after: self.after.clone(),
-            ..*self
-        }
-    }
-
     /// Returns the memory of the failure in bytes.
     pub(crate) fn weight(&self) -> usize {
         let reply = self.cause().and_then(Error::reply);
@@ -268,7 +257,7 @@ impl Attempted for TreeFault {
     }
 
     fn again(&self) -> Self {
-        self.copy()
+        self.clone()
     }
 }
 

@@ -14,8 +14,9 @@ pub(crate) use directories::{holds_rules, rule_for};
 pub use password::{PasswordHash, PasswordHashError};
 pub use rights::{Rights, UnknownRight};
 pub use table::UserTable;
+pub(crate) use table::is_anonymous_name;
 #[cfg(feature = "daemon")]
-pub(crate) use table::{ANONYMOUS, Accounts, Secret, is_anonymous_name};
+pub(crate) use table::{ANONYMOUS, Accounts, Secret};
 pub(crate) use user_sessions::{UserSession, UserSessions};
 
 use std::fmt;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ftp_proto::{HostName, Network, RepresentationType};
 
 use crate::log::LoginRefusal;
+use crate::net::socket;
 use crate::shares::Share;
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{TlsInfo, TlsPolicy};
@@ -278,8 +280,7 @@ impl Login {
         if self.expires.is_some_and(|expires| now >= expires) {
             return Some(LoginRefusal::Expired);
         }
-        let is_inside =
-            self.networks.is_empty() || self.networks.iter().any(|network| network.contains(peer));
+        let is_inside = self.networks.is_empty() || socket::is_in(&self.networks, peer);
         (!is_inside).then_some(LoginRefusal::Network)
     }
 

@@ -136,7 +136,7 @@ fn refuse_banned(session: &Session, name: &[u8]) -> Outcome {
 fn has_certificate_of(session: &Session, user: &[u8]) -> bool {
     match (&session.secured, &session.context.tls) {
         (Some(secured), _) => secured.may_be(user),
-        (None, Some(acceptor)) => !acceptor.wants_user_certificates(),
+        (None, Some(acceptor)) => !acceptor.rules().cert_user,
         (None, None) => true,
     }
 }

@@ -7,7 +7,7 @@ use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, TimeVal};
 use crate::auth::Rights;
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session};
+use crate::session::Session;
 use crate::storage::{Capabilities, Change};
 
 /// The attributes to change.
@@ -23,16 +23,16 @@ pub(super) struct AttributeChange {
 const MODE: u32 = 0o777;
 
 /// `MFMT <time> <path>`: 213 with the stored time.
-pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Outcome {
+pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Result<Reply, Reply> {
     let change = AttributeChange { modified: Some(time.unix_seconds()), mode: None };
-    change.make(session, path).map_or_else(Outcome::Reply, |facts| stored_facts(facts, path))
+    change.make(session, path).map(|facts| stored_facts(facts, path))
 }
 
 /// `MFF <fact>=<value>;... <path>`: 213 with the stored values; 504 for a fact that cannot be
 /// changed, 501 for an invalid value. If the client repeats a fact, the first value counts.
-pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
-    let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad fact value").into();
-    let Ok(path) = Pathname::new(facts.name()) else { return wrong() };
+pub(super) fn mff(session: &Session, facts: &Facts) -> Result<Reply, Reply> {
+    let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad fact value");
+    let path = Pathname::new(facts.name()).map_err(|_| wrong())?;
     let capabilities = session.offer().capabilities;
     let mut change = AttributeChange::default();
     let mut is_known = true;
@@ -41,10 +41,10 @@ pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
             name.eq_ignore_ascii_case(fact.as_bytes()) && capabilities.contains(needed)
         };
         if is("Modify", Capabilities::SET_TIMES) {
-            let Ok(time) = TimeVal::parse(value) else { return wrong() };
+            let time = TimeVal::parse(value).map_err(|_| wrong())?;
             change.modified.get_or_insert(time.unix_seconds());
         } else if is("UNIX.mode", Capabilities::CHMOD) {
-            let Some(permissions) = Permissions::parse(value) else { return wrong() };
+            let permissions = Permissions::parse(value).ok_or_else(wrong)?;
             change.mode.get_or_insert(permissions.mode().into());
         } else {
             is_known = false;
@@ -52,16 +52,16 @@ pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
     }
     if !is_known {
         let text = "This fact cannot be changed";
-        return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
+        return Err(Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text));
     }
-    change.make(session, &path).map_or_else(Outcome::Reply, |facts| stored_facts(facts, &path))
+    change.make(session, &path).map(|facts| stored_facts(facts, &path))
 }
 
-fn stored_facts(facts: String, path: &Pathname) -> Outcome {
+fn stored_facts(facts: String, path: &Pathname) -> Reply {
     let mut text = facts.into_bytes();
     text.push(b' ');
     text.extend_from_slice(path.as_bytes());
-    Reply::new(ReplyCode::FILE_STATUS, text).into()
+    Reply::new(ReplyCode::FILE_STATUS, text)
 }
 
 impl AttributeChange {
@@ -71,16 +71,16 @@ impl AttributeChange {
         let needs = |wanted, right| if wanted { right } else { Rights::NONE };
         let rights = needs(self.modified.is_some(), Rights::WRITE)
             | needs(self.mode.is_some(), Rights::CHMOD);
-        let storage = session.storage_at(&path, rights).ok_or_else(reply::no_right)?;
+        let storage = session.storage_at(&path, rights)?;
         if self.mode.is_some_and(|mode| mode > MODE) {
             let text = "Only permission bits can be set";
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
         }
-        let failed = |error| reply::storage_failure(&error, Purpose::Existing);
+        let failed = reply::failure_of(Purpose::Existing);
         let set = |change| storage.set(&path, change);
         // The mode is set first, because a storage that can set times may refuse modes. If the mode
         // is refused, nothing has changed.
-        let bits = self.mode.map(|mode| set(Change::Mode(mode))).transpose().map_err(failed)?;
+        let bits = self.mode.map(|mode| set(Change::Mode(mode))).transpose().map_err(&failed)?;
         let time = self.modified.map(|time| set(Change::Modified(time))).transpose();
         let now = time.as_ref().ok().copied().flatten();
         let modified = now.map(|now| now.modified);

@@ -12,7 +12,7 @@ use crate::digest::Algorithm;
 use crate::limits;
 use crate::pace::{before_asking_again, for_a_tick};
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Place, Session, Work, Working};
+use crate::session::{Place, Session, Work, Working};
 use crate::storage::Source;
 
 /// Maximum bytes of one read.
@@ -24,20 +24,15 @@ const PIECE: usize = 32 * 1024;
 ///
 /// The user needs the right to read the file: with a digest, a client can check a guess at the
 /// content.
-pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
+pub(super) fn hash(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let resolved = session.resolve(path);
-    let Some(storage) = session.storage_at(&resolved, Rights::RETRIEVE) else {
-        return reply::no_right().into();
-    };
-    let source = match storage.read(&resolved) {
-        Ok(source) => source,
-        Err(error) => return reply::storage_failure(&error, Purpose::Digest).into(),
-    };
+    let storage = session.storage_at(&resolved, Rights::RETRIEVE)?;
+    let source = storage.read(&resolved).map_err(reply::failure_of(Purpose::Digest))?;
     if source.size() > limits::DIGEST_SIZE {
-        return reply::too_much_to_digest().into();
+        return Err(reply::too_much_to_digest());
     }
     let digesting = Digesting::new(source, session.transfer.algorithm, path.clone());
-    Working::new(resolved, digesting, Place::Digest).into()
+    Ok(Working::new(resolved, digesting, Place::Digest))
 }
 
 /// A digest in progress.

@@ -10,9 +10,9 @@ use crate::data::AsciiOutgoing;
 use crate::limits;
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session};
+use crate::session::Session;
 use crate::storage::{
-    Ask, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath, is_made,
+    Ask, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath, is_made,
 };
 
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
@@ -23,85 +23,58 @@ use crate::storage::{
 ///
 /// Clients verify an upload with `SIZE` as the next command. If the storage has just reported the
 /// size of the stored file, the server does not ask the storage again.
-pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
+pub(super) fn size(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
     let path = session.resolve(path);
     let proved = session.login.proved_size.take().filter(|(_, when)| {
         session.login.stored.as_ref() == Some(&path) && when.elapsed() < limits::PROVED_SIZE
     });
-    let Some(storage) = session.shared_storage_at(&path, Rights::LIST).map(Arc::clone) else {
-        return reply::no_right().into();
-    };
+    let storage = Arc::clone(session.shared_storage_at(&path, Rights::LIST)?);
     let file = match proved {
-        Some((size, _)) => Ok(Some(size)),
+        Some((size, _)) => Some(size),
         None => match regular(&*storage, &path) {
-            Ok(metadata) => Ok(Some(metadata.size)),
-            Err(error) if error.kind == StorageErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(error) if error.kind == StorageErrorKind::NotFound => None,
+            found => Some(found.map_err(reply::failure_of(Purpose::Existing))?.size),
         },
     };
-    let representation = session.transfer.representation;
-    let is_image = representation == RepresentationType::Image;
-    let told = file
-        .map_err(|error| reply::storage_failure(&error, Purpose::Existing))
-        .and_then(|file| unfinished::size(session, &*storage, &path, file, is_image));
-    match (told, representation) {
-        (Ok(size), RepresentationType::Image) => {
-            Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into()
-        }
-        (Ok(_), RepresentationType::Ascii) => {
-            let count = |source| AsciiOutgoing::count(source, limits::ASCII_SIZE);
-            let counted = storage.read(&path).and_then(|source| match &session.peer.away {
-                Some(away) => away.ask(move || count(source)),
-                None => count(source),
-            });
-            match counted {
-                Ok(Some(size)) => Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into(),
-                Ok(None) => {
-                    let text = "Too large to count in type ASCII, use TYPE I";
-                    Reply::new(ReplyCode::FILE_UNAVAILABLE, text).into()
-                }
-                Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
-            }
-        }
-        (Err(refusal), _) => refusal.into(),
+    let is_image = session.transfer.representation == RepresentationType::Image;
+    let mut size = unfinished::size(session, &*storage, &path, file, is_image)?;
+    if !is_image {
+        let count = |source| AsciiOutgoing::count(source, limits::ASCII_SIZE);
+        let counted = storage.read(&path).and_then(|source| match &session.peer.away {
+            Some(away) => away.ask(move || count(source)),
+            None => count(source),
+        });
+        size = counted.map_err(reply::failure_of(Purpose::Existing))?.ok_or_else(|| {
+            let text = "Too large to count in type ASCII, use TYPE I";
+            Reply::new(ReplyCode::FILE_UNAVAILABLE, text)
+        })?;
     }
+    Ok(Reply::new(ReplyCode::FILE_STATUS, size.to_string()))
 }
 
 /// `MDTM <file>`: 213 with the modification time; 550 for a directory.
-pub(super) fn mdtm(session: &mut Session, path: &Pathname) -> Outcome {
+pub(super) fn mdtm(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
     let path = session.resolve(path);
-    let Some(storage) = session.storage_at(&path, Rights::LIST) else {
-        return reply::no_right().into();
-    };
-    match regular(storage, &path) {
-        Ok(metadata) => match TimeVal::from_unix_seconds(metadata.modified) {
-            Some(time) => Reply::new(ReplyCode::FILE_STATUS, time.to_string()).into(),
-            None => reply::no_time().into(),
-        },
-        Err(error) => {
-            unfinished::tell_no_time(session, &path, &error);
-            reply::storage_failure(&error, Purpose::Existing).into()
-        }
-    }
+    let storage = session.storage_at(&path, Rights::LIST)?;
+    let metadata = regular(storage, &path).map_err(|error| {
+        unfinished::tell_no_time(session, &path, &error);
+        reply::storage_failure(&error, Purpose::Existing)
+    })?;
+    let time = TimeVal::from_unix_seconds(metadata.modified).ok_or_else(reply::no_time)?;
+    Ok(Reply::new(ReplyCode::FILE_STATUS, time.to_string()))
 }
 
 fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, StorageError> {
     let metadata = storage.stat(path, Ask::Facts)?;
-    match metadata.kind {
-        EntryKind::File => Ok(metadata),
-        EntryKind::Directory => Err(StorageErrorKind::IsDirectory.into()),
-        EntryKind::Symlink | EntryKind::Special => Err(StorageErrorKind::NotFile.into()),
-    }
+    metadata.kind.check_file().map(|()| metadata)
 }
 
 /// `DELE <file>`: 250; 550 for a directory. Also deletes the kept bytes of this user's unfinished
 /// upload. If there is no file, deletes only these bytes.
-pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
+pub(super) fn dele(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
     let path = session.resolve(path);
     unfinished::unhear(session, &path);
-    let Some(storage) = session.storage_at(&path, Rights::DELETE) else {
-        return reply::no_right().into();
-    };
+    let storage = session.storage_at(&path, Rights::DELETE)?;
     let removed = storage.remove(&path);
     let is_removed = is_made(&removed);
     let is_missing = removed.as_ref().is_err_and(|error| error.kind == StorageErrorKind::NotFound);
@@ -116,40 +89,32 @@ pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     if is_removed || removed.is_ok() {
         session.tell(EventKind::Deleted { path: &path });
     }
-    match removed {
-        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted").into(),
-        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
-    }
+    removed.map_err(reply::failure_of(Purpose::Existing))?;
+    Ok(Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted"))
 }
 
 /// `RNFR <from>`: 350 if the file or directory exists, and the storage can move it.
-pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
+pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
     let path = session.resolve(path);
-    let Some(storage) = session.storage_at(&path, Rights::RENAME) else {
-        return reply::no_right().into();
-    };
-    match storage.stat(&path, Ask::Facts) {
-        Ok(found) if found.is_fixed || path.is_root() => reply::no_right().into(),
-        Ok(_) => {
-            session.login.rename_from = Some(path);
-            Reply::new(ReplyCode::PENDING, "Ready for RNTO").into()
-        }
-        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    let storage = session.storage_at(&path, Rights::RENAME)?;
+    let found = storage.stat(&path, Ask::Facts).map_err(reply::failure_of(Purpose::Existing))?;
+    if found.is_fixed || path.is_root() {
+        return Err(reply::no_right());
     }
+    session.login.rename_from = Some(path);
+    Ok(Reply::new(ReplyCode::PENDING, "Ready for RNTO"))
 }
 
 /// `RNTO <to>`: 250. To replace a file, the user needs the right to delete it, and the `overwrite`
 /// setting must allow it.
-pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
+pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
     let to = session.resolve(path);
-    let Some(from) = session.login.rename_from.take() else {
-        return Reply::new(ReplyCode::BAD_SEQUENCE, "Use RNFR first").into();
-    };
+    let no_name = || Reply::new(ReplyCode::BAD_SEQUENCE, "Use RNFR first");
+    let from = session.login.rename_from.take().ok_or_else(no_name)?;
     unfinished::unhear(session, &from);
     unfinished::unhear(session, &to);
-    let Some(storage) = session.storage().filter(|_| session.may_rename(&from, &to)) else {
-        return reply::no_right().into();
-    };
+    let storage = session.storage().filter(|_| session.may_rename(&from, &to));
+    let storage = storage.ok_or_else(reply::no_right)?;
     let replace = session.may_overwrite() && session.may(&to, Rights::DELETE);
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
     if is_made(&renamed) {
@@ -160,8 +125,6 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
         }
         session.tell(EventKind::Renamed { from: &from, to: &to });
     }
-    match renamed {
-        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed").into(),
-        Err(error) => reply::storage_failure(&error, Purpose::NewName).into(),
-    }
+    renamed.map_err(reply::failure_of(Purpose::NewName))?;
+    Ok(Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed"))
 }

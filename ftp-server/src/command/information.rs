@@ -10,22 +10,22 @@ use crate::auth::{Offer, Rights};
 use crate::data::DataChannel;
 use crate::digest::Algorithm;
 use crate::listing::FactSelection;
-use crate::session::{Outcome, Session};
+use crate::session::Session;
 use crate::storage::Capabilities;
 
 /// `SYST`: 215. From this reply, clients choose their parser for `LIST`.
-pub(super) fn syst() -> Outcome {
-    Reply::new(ReplyCode::SYSTEM_NAME, "UNIX Type: L8").into()
+pub(super) fn syst() -> Reply {
+    Reply::new(ReplyCode::SYSTEM_NAME, "UNIX Type: L8")
 }
 
 /// `NOOP`: 200.
-pub(super) fn noop() -> Outcome {
-    Reply::new(ReplyCode::OKAY, "Nothing done").into()
+pub(super) fn noop() -> Reply {
+    Reply::new(ReplyCode::OKAY, "Nothing done")
 }
 
 /// `FEAT`: 211 with one line for each extension to RFC 959 that this user can use (before login:
 /// any user).
-pub(super) fn feat(session: &Session) -> Outcome {
+pub(super) fn feat(session: &Session) -> Reply {
     let offer = session.offer();
     let served = RULES.iter().filter(|rule| rule.is_enabled(session));
     let served = served.filter(|rule| rule.is_permitted(offer.rights));
@@ -51,7 +51,7 @@ pub(super) fn feat(session: &Session) -> Outcome {
     }
     features.sort_unstable();
     let lines = features.iter().map(|feature| format!(" {feature}"));
-    Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
+    Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End")
 }
 
 /// Returns the transfer modes that the configuration allows, in addition to `S`.
@@ -104,46 +104,44 @@ fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
 /// - `OPTS MLST <facts>`: 200 with the facts that later replies show (RFC 3659 §7.9).
 /// - `OPTS HASH [<name>]`: 200 with the algorithm that is in force; 501 for an unknown name.
 /// - `OPTS MODE Z [LEVEL <n>]`: 200 with the level of compression that is in force.
-pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
+pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Reply {
     match option {
-        OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),
+        OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on"),
         OptsArgument::Mlst(list) => {
             session.transfer.facts = FactSelection::parse(list);
             let mut text = "MLST OPTS ".to_owned();
             for (name, _) in session.transfer.facts.names().filter(|(_, chosen)| *chosen) {
                 let _ = write!(text, "{name};");
             }
-            Reply::new(ReplyCode::OKAY, text.trim_end()).into()
+            Reply::new(ReplyCode::OKAY, text.trim_end())
         }
         OptsArgument::Hash(name) if is_served(session, Verb::Hash) => {
             let current = session.transfer.algorithm;
             let wanted = name.as_deref().map_or(Some(current), Algorithm::named);
             let Some(algorithm) = wanted else {
                 let text = "Unknown algorithm, current selection not changed";
-                return Reply::new(ReplyCode::BAD_ARGUMENT, text).into();
+                return Reply::new(ReplyCode::BAD_ARGUMENT, text);
             };
             session.transfer.algorithm = algorithm;
-            Reply::new(ReplyCode::OKAY, algorithm.name()).into()
+            Reply::new(ReplyCode::OKAY, algorithm.name())
         }
         OptsArgument::Deflate(level) if session.context.config.compression => {
             session.transfer.deflate_level = level.unwrap_or_default();
             let text = format!("MODE Z LEVEL is {}", session.transfer.deflate_level.value());
-            Reply::new(ReplyCode::OKAY, text).into()
+            Reply::new(ReplyCode::OKAY, text)
         }
-        _ => Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into(),
+        _ => Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option"),
     }
 }
 
 /// `HELP [<command>]`: 214 with the commands of this user (before login: of any user), or with the
 /// syntax of one command. 502 if that command is not served.
-pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
+pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Reply {
     if let Some(word) = verb {
         let rule = Verb::parse(word).ok().and_then(Rule::of);
         return match rule.filter(|rule| rule.is_enabled(session)) {
-            Some(rule) => {
-                Reply::new(ReplyCode::HELP, format!("Syntax: {}", form(session, rule))).into()
-            }
-            None => Reply::new(ReplyCode::NOT_IMPLEMENTED, "Command not implemented").into(),
+            Some(rule) => Reply::new(ReplyCode::HELP, format!("Syntax: {}", form(session, rule))),
+            None => Reply::new(ReplyCode::NOT_IMPLEMENTED, "Command not implemented"),
         };
     }
     let rights = session.offer().rights;
@@ -151,7 +149,7 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     let enabled = enabled.filter(|rule| rule.is_permitted(rights));
     let verbs: Vec<&str> = enabled.map(|rule| rule.verb.as_str()).collect();
     let lines = verbs.chunks(8).map(|line| format!(" {}", line.join(" ")));
-    Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its syntax").into()
+    Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its syntax")
 }
 
 /// Returns the syntax of a command, with the forms that this user can use.

@@ -1,7 +1,7 @@
 //! Listings (RFC 959 §4.1.3; RFC 3659 §7): LIST, NLST, MLSD, MLST, and STAT of a path.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
@@ -9,12 +9,13 @@ use super::unfinished;
 use crate::auth::{DirectoryRights, Rights, holds_rules, rule_for};
 use crate::context::Context;
 use crate::data::ListingOutgoing;
+use crate::deadline::unix_now;
 use crate::limits;
 use crate::listing::{self, FactSelection};
 use crate::name_pattern::is_denied;
 use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Place, PreparedTransfer, Session, Work, Working};
+use crate::session::{Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
     Ask, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageError,
     StorageErrorKind, VirtualPath,
@@ -40,7 +41,8 @@ struct ListingTarget {
 
 /// `LIST [<path>]`: sends a line about each entry, in the form of `ls -l`.
 pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
-    let now = now();
+    // The date format depends on the current time.
+    let now = unix_now();
     let show_ids = session.context.config.show_ids;
     let line = move |entry: &Entry, _prefix: &[u8], out: &mut Vec<u8>| {
         listing::list_line(&entry.name, &entry.metadata, now, show_ids, out);
@@ -68,8 +70,8 @@ fn show(
     write_line: LineWriter,
 ) -> Result<PreparedTransfer, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
-    let ListingTarget { path, prefix, items, pattern, .. } = target(session, storage, path, ask)
-        .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
+    let ListingTarget { path, prefix, items, pattern, .. } =
+        target(session, storage, path, ask).map_err(reply::failure_of(Purpose::Existing))?;
     let is_pattern = pattern.is_some();
     let line = move |entry: &Entry, out: &mut Vec<u8>| {
         if is_shown(&entry.name, pattern.as_ref()) {
@@ -83,24 +85,22 @@ fn show(
 
 /// `STAT <path>`: replies with the lines of LIST, at most [`limits::STAT_ENTRIES`]: 212 for a
 /// directory, 213 for a file.
-pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
-    let Some(storage) = session.storage() else { return reply::no_right().into() };
-    let target = match target(session, storage, Some(path), Ask::Facts) {
-        Ok(target) => target,
-        Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
-    };
+pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply> {
+    let storage = session.storage().ok_or_else(reply::no_right)?;
+    let target = target(session, storage, Some(path), Ask::Facts)
+        .map_err(reply::failure_of(Purpose::Existing))?;
     let path = target.path.clone();
     let show_ids = session.context.config.show_ids;
     let listing = StatListing {
         target,
         show_ids,
         begun: Instant::now(),
-        now: now(),
+        now: unix_now(),
         lines: Vec::new(),
         bytes: 0,
         is_cut: false,
     };
-    Working::new(path, listing, Place::Search).into()
+    Ok(Working::new(path, listing, Place::Search))
 }
 
 /// A `STAT <path>` in progress. The session checks on its client between steps, because a search
@@ -279,7 +279,7 @@ fn is_shown(name: &[u8], pattern: Option<&Pattern>) -> bool {
 /// entry as a subdirectory. `MLST` shows their facts.
 pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve_or_here(path);
-    let storage = session.storage_at(&path, Rights::LIST).ok_or_else(reply::no_right)?;
+    let storage = session.storage_at(&path, Rights::LIST)?;
     let listed = storage.stat(&path, Ask::Facts).and_then(|metadata| match metadata.kind {
         EntryKind::Directory => storage.list(&path, Ask::Facts),
         // If the link leads to a directory, that directory is outside the root.
@@ -301,28 +301,22 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
 }
 
 /// `MLST [<path>]`: replies with the facts of one object and its absolute path.
-pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Outcome {
+pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Result<Reply, Reply> {
     let path = session.resolve_or_here(path);
-    let Some(storage) = session.storage_at(&path, Rights::LIST) else {
-        return reply::no_right().into();
-    };
-    match storage.stat(&path, Ask::Facts) {
-        Ok(metadata) => {
-            let mut line = b" ".to_vec();
-            let shown = ShownFacts::of(session, path.clone());
-            let rights = session.rights_at(&path);
-            let is_fixed = path.is_root() || session.holds_rules(&path);
-            shown.about(path.as_bytes(), &metadata, rights, is_fixed, &mut line);
-            if metadata.kind == EntryKind::File {
-                unfinished::tell_file(session, &path);
-            }
-            Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
-        }
-        Err(error) => {
-            unfinished::tell_no_file(session, &path, &error);
-            reply::storage_failure(&error, Purpose::Existing).into()
-        }
+    let storage = session.storage_at(&path, Rights::LIST)?;
+    let metadata = storage.stat(&path, Ask::Facts).map_err(|error| {
+        unfinished::tell_no_file(session, &path, &error);
+        reply::storage_failure(&error, Purpose::Existing)
+    })?;
+    let mut line = b" ".to_vec();
+    let shown = ShownFacts::of(session, path.clone());
+    let rights = session.rights_at(&path);
+    let is_fixed = path.is_root() || session.holds_rules(&path);
+    shown.about(path.as_bytes(), &metadata, rights, is_fixed, &mut line);
+    if metadata.kind == EntryKind::File {
+        unfinished::tell_file(session, &path);
     }
+    Ok(Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End"))
 }
 
 /// The data from which the facts of an entry are made; `perm` depends on the user's rights (RFC
@@ -414,11 +408,4 @@ impl ShownFacts {
         };
         letters.iter().filter(|(_, allowed)| *allowed).map(|(letter, _)| *letter).collect()
     }
-}
-
-/// Returns the current time in seconds since 1970-01-01T00:00:00Z. The date format of LIST depends
-/// on it.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -43,11 +43,7 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
         session.login.proved_size = None;
     }
     let renamed = session.login.rename_from.clone().filter(|_| verb == Verb::Rnto);
-    let outcome = match try_dispatch(session, verb, argument) {
-        Ok(outcome) => outcome,
-        Err(reply) if reply.code() == ReplyCode::SERVICE_CLOSING => Outcome::Close(reply),
-        Err(reply) => reply.into(),
-    };
+    let outcome = Outcome::from(try_dispatch(session, verb, argument));
     if let Outcome::Reply(reply) = &outcome {
         refusal::tell(session, verb, argument, renamed.as_ref(), reply);
     }
@@ -105,10 +101,10 @@ fn parse_failure(session: &Session, verb: Verb, argument: &[u8], kind: ParseErro
     match (kind, verb) {
         (ParseErrorKind::Unsupported, _) => parameter::unsupported(),
         (ParseErrorKind::UnsupportedProtocol, Verb::Eprt) => {
-            parameter::protocol_not_supported(session.active_protocols())
+            parameter::only_usable(session.active_protocols())
         }
         (ParseErrorKind::UnsupportedProtocol, _) => {
-            parameter::protocol_not_supported(only(session.peer.protocol()))
+            parameter::only_usable(only(session.peer.protocol()))
         }
         _ if argument.is_empty() => Reply::new(ReplyCode::BAD_ARGUMENT, "Argument missing"),
         _ => Reply::new(ReplyCode::BAD_ARGUMENT, "Bad argument"),
@@ -136,44 +132,44 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Host(name) => access::host(session, name),
         Command::Lang(tag) => access::lang(tag.as_ref()),
         Command::Clnt(name) => access::clnt(session, name),
-        Command::Auth(mechanism) => security::auth(session, mechanism),
-        Command::Pbsz(_) => security::pbsz(session),
-        Command::Prot(level) => security::prot(session, *level),
-        Command::Known(Verb::Sscn, argument) => security::sscn(session, argument),
-        Command::Ccc => security::ccc(session),
-        Command::Cwd(path) => directory::cwd(session, path),
-        Command::Cdup => directory::cdup(session),
-        Command::Pwd => directory::pwd(session),
-        Command::Mkd(path) => directory::mkd(session, path),
-        Command::Rmd(path) => directory::rmd(session, path),
-        Command::Type(representation) => parameter::set_type(session, *representation),
-        Command::Stru(structure) => parameter::stru(*structure),
-        Command::Mode(mode) => parameter::mode(session, *mode),
-        Command::Pasv => parameter::pasv(session),
-        Command::Port(host_port) => parameter::port(session, *host_port),
-        Command::Epsv(argument) => parameter::epsv(session, *argument),
-        Command::Eprt(address) => parameter::eprt(session, *address),
-        Command::Rest(marker) => transfer::rest(session, *marker),
-        Command::Allo { size, .. } => space::allo(session, *size),
-        Command::Abor => transfer::abor(session),
-        Command::Mlst(path) => listing::mlst(session, path.as_ref()),
-        Command::Size(path) => file::size(session, path),
-        Command::Mdtm(path) => file::mdtm(session, path),
-        Command::Mfmt(time, path) => attribute::mfmt(session, time, path),
-        Command::Mff(facts) => attribute::mff(session, facts),
-        Command::Hash(path) => digest::hash(session, path),
-        Command::Avbl(path) => space::avbl(session, path.as_ref()),
-        Command::Site(argument) => site::site(session, argument),
-        Command::Dele(path) => file::dele(session, path),
-        Command::Rnfr(path) => file::rnfr(session, path),
-        Command::Rnto(path) => file::rnto(session, path),
+        Command::Auth(mechanism) => security::auth(session, mechanism).into(),
+        Command::Pbsz(_) => security::pbsz(session).into(),
+        Command::Prot(level) => security::prot(session, *level).into(),
+        Command::Known(Verb::Sscn, argument) => security::sscn(session, argument).into(),
+        Command::Ccc => security::ccc(session).into(),
+        Command::Cwd(path) => directory::cwd(session, path).into(),
+        Command::Cdup => directory::cdup(session).into(),
+        Command::Pwd => directory::pwd(session).into(),
+        Command::Mkd(path) => directory::mkd(session, path).into(),
+        Command::Rmd(path) => directory::rmd(session, path).into(),
+        Command::Type(representation) => parameter::set_type(session, *representation).into(),
+        Command::Stru(structure) => parameter::stru(*structure).into(),
+        Command::Mode(mode) => parameter::mode(session, *mode).into(),
+        Command::Pasv => parameter::pasv(session).into(),
+        Command::Port(host_port) => parameter::port(session, *host_port).into(),
+        Command::Epsv(argument) => parameter::epsv(session, *argument).into(),
+        Command::Eprt(address) => parameter::eprt(session, *address).into(),
+        Command::Rest(marker) => transfer::rest(session, *marker).into(),
+        Command::Allo { size, .. } => space::allo(session, *size).into(),
+        Command::Abor => transfer::abor(session).into(),
+        Command::Mlst(path) => listing::mlst(session, path.as_ref()).into(),
+        Command::Size(path) => file::size(session, path).into(),
+        Command::Mdtm(path) => file::mdtm(session, path).into(),
+        Command::Mfmt(time, path) => attribute::mfmt(session, time, path).into(),
+        Command::Mff(facts) => attribute::mff(session, facts).into(),
+        Command::Hash(path) => digest::hash(session, path).into(),
+        Command::Avbl(path) => space::avbl(session, path.as_ref()).into(),
+        Command::Site(argument) => site::site(session, argument).into(),
+        Command::Dele(path) => file::dele(session, path).into(),
+        Command::Rnfr(path) => file::rnfr(session, path).into(),
+        Command::Rnto(path) => file::rnto(session, path).into(),
         Command::Stat(None) => status(session, None).into(),
-        Command::Stat(Some(path)) => listing::stat(session, path),
-        Command::Syst => information::syst(),
-        Command::Feat => information::feat(session),
-        Command::Opts(option) => information::opts(session, option),
-        Command::Help(verb) => information::help(session, verb.as_deref()),
-        Command::Noop => information::noop(),
+        Command::Stat(Some(path)) => listing::stat(session, path).into(),
+        Command::Syst => information::syst().into(),
+        Command::Feat => information::feat(session).into(),
+        Command::Opts(option) => information::opts(session, option).into(),
+        Command::Help(verb) => information::help(session, verb.as_deref()).into(),
+        Command::Noop => information::noop().into(),
         _ => return None,
     })
 }

@@ -10,41 +10,41 @@ use ftp_proto::{
 };
 
 use crate::data::DataChannel;
-use crate::session::{Outcome, Session};
+use crate::session::Session;
 
 /// The lowest data port that clients can choose. Lower ports belong to services (RFC 2577 §3).
 const FIRST_PORT: u16 = 1_024;
 
 /// `TYPE A | I | L 8`: 200; 504 for the other types of RFC 959, which mean nothing for files of
 /// plain bytes.
-pub(super) fn set_type(session: &mut Session, code: TypeCode) -> Outcome {
-    let Some(representation) = code.representation() else { return unsupported().into() };
+pub(super) fn set_type(session: &mut Session, code: TypeCode) -> Result<Reply, Reply> {
+    let representation = code.representation().ok_or_else(unsupported)?;
     session.transfer.representation = representation;
-    Reply::new(ReplyCode::OKAY, format!("Type is {representation}")).into()
+    Ok(Reply::new(ReplyCode::OKAY, format!("Type is {representation}")))
 }
 
 /// `STRU F`: 200; 504 for records and pages.
-pub(super) fn stru(structure: Structure) -> Outcome {
+pub(super) fn stru(structure: Structure) -> Reply {
     match structure {
-        Structure::File => Reply::new(ReplyCode::OKAY, "Structure is file").into(),
-        _ => unsupported().into(),
+        Structure::File => Reply::new(ReplyCode::OKAY, "Structure is file"),
+        _ => unsupported(),
     }
 }
 
 /// `MODE S | B | Z`: 200; 504 for the other modes, and for those that the configuration does not
 /// allow. A change of the mode closes an open data connection.
-pub(super) fn mode(session: &mut Session, mode: TransferMode) -> Outcome {
+pub(super) fn mode(session: &mut Session, mode: TransferMode) -> Result<Reply, Reply> {
     let text = match mode {
         TransferMode::Stream => "Mode is stream",
         TransferMode::Block if session.context.config.block_mode => "Mode is block",
         TransferMode::Deflate if session.context.config.compression => "Mode is deflate",
-        _ => return unsupported().into(),
+        _ => return Err(unsupported()),
     };
     if mode != session.transfer.mode {
         session.transfer.close_open_data();
     }
     session.transfer.mode = mode;
-    Reply::new(ReplyCode::OKAY, text).into()
+    Ok(Reply::new(ReplyCode::OKAY, text))
 }
 
 /// Returns a 504.
@@ -54,41 +54,32 @@ pub(super) fn unsupported() -> Reply {
 
 /// `PASV`: listens, and replies 227 with the port and an address that the client can reach. IPv6
 /// clients get 522, because a 227 cannot carry an IPv6 address (RFC 2428 §2).
-pub(super) fn pasv(session: &mut Session) -> Outcome {
+pub(super) fn pasv(session: &mut Session) -> Result<Reply, Reply> {
     let IpAddr::V4(reached) = session.peer.reached.ip() else {
-        return protocol_not_supported_with("use EPSV (2)");
+        return Err(protocol_not_supported("use EPSV (2)"));
     };
-    match listen(session) {
-        Ok(port) => {
-            let host = session.context.announcer.address_for(session.peer.ip(), reached);
-            let tuple = HostPort { host, port };
-            Reply::new(ReplyCode::PASSIVE, format!("Entering Passive Mode ({tuple}).")).into()
-        }
-        Err(reply) => reply.into(),
-    }
+    let port = listen(session)?;
+    let host = session.context.announcer.address_for(session.peer.ip(), reached);
+    let tuple = HostPort { host, port };
+    Ok(Reply::new(ReplyCode::PASSIVE, format!("Entering Passive Mode ({tuple}).")))
 }
 
 /// `EPSV [1 | 2 | ALL]`: listens, and replies 229 with the port. `ALL` gets 200; afterwards only
 /// EPSV is allowed (RFC 2428 §3).
-pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
+pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Result<Reply, Reply> {
     let own = session.peer.protocol();
     match argument {
         EpsvArgument::All => {
             session.transfer.epsv_all = true;
-            return Reply::new(ReplyCode::OKAY, "Only EPSV from now on").into();
+            return Ok(Reply::new(ReplyCode::OKAY, "Only EPSV from now on"));
         }
         EpsvArgument::Protocol(protocol) if protocol != own => {
-            return protocol_not_supported(only(own)).into();
+            return Err(only_usable(only(own)));
         }
         EpsvArgument::Protocol(_) | EpsvArgument::Default => {}
     }
-    match listen(session) {
-        Ok(port) => {
-            let text = format!("Entering Extended Passive Mode (|||{port}|)");
-            Reply::new(ReplyCode::EXTENDED_PASSIVE, text).into()
-        }
-        Err(reply) => reply.into(),
-    }
+    let text = format!("Entering Extended Passive Mode (|||{}|)", listen(session)?);
+    Ok(Reply::new(ReplyCode::EXTENDED_PASSIVE, text))
 }
 
 /// Listens on the address of the control connection, and discards an earlier data connection.
@@ -113,9 +104,9 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
 /// §3), or of a host that FXP allows; otherwise 504. After `PROT P`, a host that FXP allows gets
 /// 504 too if the server does not serve `SSCN`. If a load balancer hides the client's address,
 /// every address gets 504. IPv6 clients get 522.
-pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
+pub(super) fn port(session: &mut Session, host_port: HostPort) -> Reply {
     if session.peer.protocol() == NetworkProtocol::Ipv6 {
-        return protocol_not_supported_with("use EPRT (2)");
+        return protocol_not_supported("use EPRT (2)");
     }
     connect_to(session, IpAddr::V4(host_port.host), host_port.port)
 }
@@ -123,19 +114,19 @@ pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
 /// `EPRT |1 or 2|address|port|`: as PORT, for IPv4 and IPv6 (RFC 2428 §2). If the address is
 /// forbidden and not of the control connection's protocol, the reply is 522, and does not suggest
 /// the address's protocol.
-pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
+pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Reply {
     let host = address.address.to_canonical();
     if NetworkProtocol::of(host) != session.peer.protocol() && !session.may_have_data_with(host) {
-        return protocol_not_supported(only(session.peer.protocol())).into();
+        return only_usable(only(session.peer.protocol()));
     }
     connect_to(session, host, address.port)
 }
 
-fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
+fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Reply {
     let refuse = |text| {
         let detail = format!("to {host} port {port}");
         session.peer.complaints.warn("data connection refused", &detail);
-        Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into()
+        Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text)
     };
     if session.peer.is_unknown {
         return refuse("Your address is unknown, use EPSV or PASV");
@@ -153,13 +144,12 @@ fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
         address.set_port(port);
     }
     session.transfer.channel = Some(DataChannel::Active(address));
-    Reply::new(ReplyCode::OKAY, "Address accepted").into()
+    Reply::new(ReplyCode::OKAY, "Address accepted")
 }
 
 /// Returns a 522 with the usable protocols (RFC 2428 §2).
-pub(super) fn protocol_not_supported(usable: NetworkProtocols) -> Reply {
-    let text = format!("Network protocol not supported, use {usable}");
-    Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text)
+pub(super) fn only_usable(usable: NetworkProtocols) -> Reply {
+    protocol_not_supported(&format!("use {usable}"))
 }
 
 /// Returns the set that contains only this protocol.
@@ -186,7 +176,7 @@ impl Session {
     }
 }
 
-fn protocol_not_supported_with(advice: &str) -> Outcome {
+fn protocol_not_supported(advice: &str) -> Reply {
     let text = format!("Network protocol not supported, {advice}");
-    Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text).into()
+    Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text)
 }

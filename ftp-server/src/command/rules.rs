@@ -272,7 +272,7 @@ impl Rule {
             Needs::Active => session.context.config.active.enabled,
             Needs::Tls => {
                 let tls = session.context.tls.as_ref();
-                tls.is_some_and(|tls| tls.control_policy() != TlsPolicy::Off)
+                tls.is_some_and(|tls| tls.rules().control != TlsPolicy::Off)
             }
             Needs::OtherServers => session.serves_sscn(),
             Needs::Storage(any) => {

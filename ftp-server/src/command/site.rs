@@ -5,9 +5,9 @@ use ftp_proto::{Pathname, Reply, ReplyCode, Severity, SiteArgument};
 use super::attribute::AttributeChange;
 use crate::auth::{Offer, Rights};
 use crate::reply::{self, Purpose};
-use crate::session::{Access, Outcome, Session};
+use crate::session::{Access, Session};
 use crate::site_commands::SiteRequest;
-use crate::storage::{Capabilities, RoomFor, Space};
+use crate::storage::{Capabilities, RoomFor};
 
 /// The help entry of a `SITE` command that the server handles itself.
 struct SiteWord {
@@ -41,43 +41,40 @@ pub(super) fn forms(session: &Session) -> Vec<&'static str> {
 /// `SITE HELP`: 214 with the `SITE` commands that this user can use. `SITE CHMOD <mode> <path>`:
 /// 200. `SITE QUOTA`: 211, or 200 without a quota. Other words go to the program that embeds the
 /// server; a word that it does not know gets 504.
-pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
+pub(super) fn site(session: &Session, argument: &SiteArgument) -> Result<Reply, Reply> {
     match argument {
-        SiteArgument::Help(_) => help(session).into(),
+        SiteArgument::Help(_) => Ok(help(session)),
         SiteArgument::Chmod { mode, path } if can_chmod(session) => chmod(session, *mode, path),
         SiteArgument::Other { word, argument } if is_quota(session, word) => match &**argument {
             [] => quota(session),
-            _ => Reply::new(ReplyCode::BAD_ARGUMENT, "QUOTA has no argument").into(),
+            _ => Err(Reply::new(ReplyCode::BAD_ARGUMENT, "QUOTA has no argument")),
         },
         SiteArgument::Other { word, argument } => of_the_embedder(session, word, argument),
-        _ => no_such_word(),
+        _ => Err(no_such_word()),
     }
 }
 
 /// Returns the answer of the program that embeds the server, or 504 for an unknown word. A 1yz or
 /// 3yz is not a final reply, so the client gets 451 instead.
-fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Outcome {
-    let Some(commands) = &session.context.site else { return no_such_word() };
-    let Access::User(user) = &session.login.access else { return no_such_word() };
+fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Result<Reply, Reply> {
+    let commands = session.context.site.as_ref().ok_or_else(no_such_word)?;
+    let Access::User(user) = &session.login.access else { return Err(no_such_word()) };
     let peer = session.peer.address;
     let request = SiteRequest { word, argument, user: &user.name, rights: user.rights, peer };
-    match commands.serve(&request) {
-        None => no_such_word(),
-        Some(reply) if is_final(&reply) => reply.into(),
-        Some(_) => Reply::new(
-            ReplyCode::LOCAL_ERROR,
-            "The handler of this command returned no final reply",
-        )
-        .into(),
+    let reply = commands.serve(&request).ok_or_else(no_such_word)?;
+    if is_final(&reply) {
+        return Ok(reply);
     }
+    let text = "The handler of this command returned no final reply";
+    Err(Reply::new(ReplyCode::LOCAL_ERROR, text))
 }
 
 fn is_final(reply: &Reply) -> bool {
     !matches!(reply.code().severity(), Severity::Preliminary | Severity::Intermediate)
 }
 
-fn no_such_word() -> Outcome {
-    Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "No such SITE command").into()
+fn no_such_word() -> Reply {
+    Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "No such SITE command")
 }
 
 fn help(session: &Session) -> Reply {
@@ -98,32 +95,24 @@ fn is_quota(session: &Session, word: &[u8]) -> bool {
 /// `SITE QUOTA`: 211 with the used and the allowed bytes and files for the current directory; 200
 /// if there is no quota. The numbers include the files of all users of the directory, so the user
 /// needs the right to list it.
-fn quota(session: &Session) -> Outcome {
+fn quota(session: &Session) -> Result<Reply, Reply> {
     let path = &session.login.directory;
-    let Some(storage) = session.storage_at(path, Rights::LIST) else {
-        return reply::no_right().into();
-    };
+    let storage = session.storage_at(path, Rights::LIST)?;
     let line = |what: &str, used: u64, most: Option<u64>| {
         let most = most.map_or_else(|| "unlimited".to_owned(), |most| most.to_string());
         format!(" {what}: {used} of {most}")
     };
-    match storage.space(path, RoomFor::User) {
-        Ok(Space { max_bytes: None, max_files: None, .. }) => {
-            Reply::new(ReplyCode::OKAY, "No quota here").into()
-        }
-        Ok(used) => {
-            let bytes = line("Bytes", used.bytes, used.max_bytes);
-            let files = line("Files", used.files, used.max_files);
-            Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Quota:", [bytes, files], "End").into()
-        }
-        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    let used = storage.space(path, RoomFor::User);
+    let used = used.map_err(reply::failure_of(Purpose::Existing))?;
+    if used.max_bytes.is_none() && used.max_files.is_none() {
+        return Ok(Reply::new(ReplyCode::OKAY, "No quota here"));
     }
+    let bytes = line("Bytes", used.bytes, used.max_bytes);
+    let files = line("Files", used.files, used.max_files);
+    Ok(Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Quota:", [bytes, files], "End"))
 }
 
-fn chmod(session: &Session, mode: u16, path: &Pathname) -> Outcome {
+fn chmod(session: &Session, mode: u16, path: &Pathname) -> Result<Reply, Reply> {
     let change = AttributeChange { modified: None, mode: Some(mode.into()) };
-    match change.make(session, path) {
-        Ok(_facts) => Reply::new(ReplyCode::OKAY, "Mode changed").into(),
-        Err(reply) => reply.into(),
-    }
+    change.make(session, path).map(|_facts| Reply::new(ReplyCode::OKAY, "Mode changed"))
 }

@@ -5,7 +5,7 @@ use ftp_proto::{Pathname, Reply, ReplyCode};
 use super::guarded::allows_size;
 use crate::auth::Rights;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session};
+use crate::session::Session;
 use crate::storage::{
     RoomFor, Space, Storage, StorageError, StorageErrorKind as Kind, VirtualPath,
 };
@@ -13,7 +13,7 @@ use crate::storage::{
 /// `ALLO <size> [R <size>]`: 200, without a reservation. 552 if the size exceeds the user's size
 /// limit or what the quota is known to leave. 452 if it exceeds the known free space above
 /// [`min_free`](crate::Limits::min_free).
-pub(super) fn allo(session: &Session, size: u64) -> Outcome {
+pub(super) fn allo(session: &Session, size: u64) -> Result<Reply, Reply> {
     // A file of 0 bytes needs no space, so there is nothing to check.
     if size > 0
         && let Some(storage) = session.storage()
@@ -21,14 +21,14 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
         let directory = &session.login.directory;
         let left = quota_left(storage, directory).ok().flatten();
         if !allows_size(session, size) || left.is_some_and(|left| left < size) {
-            return reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile).into();
+            return Err(reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile));
         }
         let free = free_near(storage, directory);
         if room(session, &free).is_some_and(|room| room < size) {
-            return no_space().into();
+            return Err(no_space());
         }
     }
-    Reply::new(ReplyCode::OKAY, "No reservation is needed").into()
+    Ok(Reply::new(ReplyCode::OKAY, "No reservation is needed"))
 }
 
 /// Returns the free space in bytes at a directory.
@@ -71,20 +71,16 @@ fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> Result<u64, Stor
 ///
 /// This is the smaller of the remaining quota and the free space above
 /// [`min_free`](crate::Limits::min_free).
-pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
+pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Result<Reply, Reply> {
     let path = session.resolve_or_here(path);
-    let Some(storage) = session.storage_at(&path, Rights::LIST) else {
-        return reply::no_right().into();
-    };
+    let storage = session.storage_at(&path, Rights::LIST)?;
     let free = free_at(storage, &path, RoomFor::More(0)).and_then(|free| {
         let free = free.saturating_sub(session.context.config.limits.min_free);
         let left = quota_left(storage, &path)?;
         Ok(left.map_or(free, |left| left.min(free)))
     });
-    match free {
-        Ok(free) => Reply::new(ReplyCode::FILE_STATUS, free.to_string()).into(),
-        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
-    }
+    let free = free.map_err(reply::failure_of(Purpose::Existing))?;
+    Ok(Reply::new(ReplyCode::FILE_STATUS, free.to_string()))
 }
 
 /// Space that an upload may fill.

@@ -10,7 +10,7 @@ use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, BlockOutgoing, DeflateOutgoing, ImageOutgoing};
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Payload, PreparedTransfer, Session, TransferState};
+use crate::session::{Payload, PreparedTransfer, Session, TransferState};
 use crate::storage::{
     Ask, Keep, Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode, check_directory,
     is_made,
@@ -18,18 +18,17 @@ use crate::storage::{
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
 /// transfer.
-pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
+pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Reply {
     session.transfer.restart = marker.offset();
-    Reply::new(ReplyCode::PENDING, format!("Restarting at {marker}")).into()
+    Reply::new(ReplyCode::PENDING, format!("Restarting at {marker}"))
 }
 
 /// `RETR <file>`: sends the file from the restart offset on; 554 if that is after the end.
 pub(super) fn retr(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve(path);
-    let storage = session.shared_storage_at(&path, Rights::RETRIEVE).ok_or_else(reply::no_right)?;
-    let storage = Arc::clone(storage);
+    let storage = Arc::clone(session.shared_storage_at(&path, Rights::RETRIEVE)?);
     let opened = open(&*storage, path.clone(), &session.transfer)
-        .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
+        .map_err(reply::failure_of(Purpose::Existing))?;
     unfinished::read(session, &*storage, &path)?;
     Ok(opened)
 }
@@ -107,8 +106,7 @@ fn receive(
         0 => (right, mode),
         offset => (Rights::WRITE, WriteMode::From(offset)),
     };
-    let shared = session.shared_storage_at(&path, right).ok_or_else(reply::no_right)?;
-    let shared = Arc::clone(shared);
+    let shared = Arc::clone(session.shared_storage_at(&path, right)?);
     let storage = &*shared;
     check_name(session, storage, &path, mode)?;
     let mode = unfinished::upload_mode(session, storage, &path, mode)?;
@@ -242,9 +240,9 @@ fn make_all(
 
 /// `ABOR` without a transfer: 226 if a data connection is prepared or open, which the server then
 /// closes; otherwise 225. During a transfer, the session's loop handles `ABOR`.
-pub(super) fn abor(session: &mut Session) -> Outcome {
+pub(super) fn abor(session: &mut Session) -> Reply {
     match session.transfer.channel.take() {
-        Some(_) => Reply::new(ReplyCode::TRANSFER_COMPLETE, "Data connection closed").into(),
-        None => Reply::new(ReplyCode::NOTHING_TO_ABORT, "Nothing to abort").into(),
+        Some(_) => Reply::new(ReplyCode::TRANSFER_COMPLETE, "Data connection closed"),
+        None => Reply::new(ReplyCode::NOTHING_TO_ABORT, "Nothing to abort"),
     }
 }

@@ -11,11 +11,11 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::{Reply, ReplyCode};
 
 use crate::auth::Rights;
+use crate::deadline::unix_now;
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::reply::{self, Purpose};
@@ -31,7 +31,7 @@ const RESUMABLE: u64 = 2;
 
 /// Time after an interruption during which `SIZE` refuses to tell the length of the old file, even
 /// if the user has read that file since.
-const DOUBTFUL: Duration = Duration::from_secs(60 * 60);
+const DOUBTFUL: i64 = 60 * 60;
 
 /// A command whose answer depends on the record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -318,9 +318,7 @@ pub(super) fn size(
 
 /// Returns whether the upload was interrupted more than [`DOUBTFUL`] ago.
 fn is_old(record: Option<Unfinished>) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let when = record.map_or(0, |record| record.when);
-    now.saturating_sub(Duration::from_secs(u64::try_from(when).unwrap_or(0))) >= DOUBTFUL
+    unix_now().saturating_sub(record.map_or(0, |record| record.when)) >= DOUBTFUL
 }
 
 /// Records that the session reads a file. Refuses once if `SIZE` has told the session the length of

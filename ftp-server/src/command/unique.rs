@@ -30,8 +30,7 @@ pub(super) fn stou(
     prefix: Option<&Pathname>,
 ) -> Result<PreparedTransfer, Reply> {
     let prefix = prefix.map_or(PREFIX, Pathname::as_bytes);
-    let shared = session.shared_storage_at(&session.login.directory, Rights::CREATE);
-    let shared = shared.ok_or_else(reply::no_right)?;
+    let shared = session.shared_storage_at(&session.login.directory, Rights::CREATE)?;
     let storage = &**shared;
     let is_denied = session.check_new_name(&session.login.directory.join(prefix)).is_err();
     if is_denied || prefix.starts_with(b".") || prefix.contains(&b'/') {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 
-/// Why a configuration is refused, or why a daemon cannot start or change.
-#[derive(Clone, Debug)]
+/// Why a configuration is refused, or why a daemon cannot start or change. `Display` shows it
+/// without its [`lines`](Self::lines).
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct DaemonError {
     pub(crate) kind: DaemonErrorKind,
     pub(crate) message: String,
@@ -72,12 +74,3 @@ impl DaemonError {
         self.lines.iter().chain(message).cloned().collect::<Vec<_>>().join("\n")
     }
 }
-
-/// Shows the error without [`lines`](DaemonError::lines).
-impl fmt::Display for DaemonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for DaemonError {}

@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::{FileType, Mode, OFlags, chmod, fstat, open};
-use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::logging::LOG;
 use crate::daemon::error::DaemonError;
+use crate::net::socket::is_ready;
 use crate::threads;
 
 /// Number of clients that a socket serves at a time.
@@ -188,7 +188,7 @@ impl Entrance {
     /// Returns whether clients wait because all threads are busy.
     fn is_crowded(&self) -> io::Result<bool> {
         let is_full = self.busy.load(Ordering::Relaxed) == AT_ONCE;
-        Ok(is_full && is_ready(self.listener.as_fd(), PollFlags::IN, Duration::ZERO)?)
+        Ok(is_full && is_ready(&self.listener, PollFlags::IN, Duration::ZERO)?)
     }
 }
 
@@ -235,19 +235,10 @@ impl<'a> Timed<'a> {
             }
             // Then looks whether others wait.
             let pause = if self.entrance.is_some() { left.min(HURRIED) } else { left };
-            if is_ready(self.stream, flags, pause)? {
+            if is_ready(&self.stream, flags, pause)? {
                 return Ok(());
             }
         }
-    }
-}
-
-fn is_ready(socket: BorrowedFd<'_>, flags: PollFlags, limit: Duration) -> io::Result<bool> {
-    let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
-    match poll(&mut [PollFd::from_borrowed_fd(socket, flags)], Some(&limit)) {
-        Ok(count) => Ok(count > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -7,8 +7,9 @@ use std::io::{ErrorKind, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf, absolute};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::{major, minor};
 
 use super::check::all_places;
@@ -18,6 +19,7 @@ use super::metrics::MetricsAddress;
 use super::{certificate, hooks};
 use crate::daemon::values::{counted, shown_path};
 use crate::lock::unpoisoned;
+use crate::net::socket::is_ready;
 
 /// Maximum number of paths on the way to one file: more are a loop of links or of mounts, and no
 /// directory is served.
@@ -161,8 +163,7 @@ impl OwnFiles {
     /// Returns whether something was mounted or unmounted since the last call.
     fn has_new_mounts(&self) -> bool {
         let Some(mounts) = &self.mounts else { return false };
-        let mut watched = [PollFd::new(mounts, PollFlags::PRI)];
-        !matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0))
+        is_ready(mounts, PollFlags::PRI, Duration::ZERO).unwrap_or(true)
     }
 
     /// Returns the file to which this root leads, and what to do about it; `None` if it leads to

@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ftp_proto::{Escaped, ParseError, ParseErrorKind, PortRanges, TimeVal};
+use ftp_proto::{Escaped, ParseError, ParseErrorKind, PortRanges};
+
+use crate::log::{Stamp, calendar, to_seconds};
 
 /// Longest time of any setting, short enough that adding two of them does not overflow a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
@@ -253,25 +255,12 @@ pub fn rounded_size(bytes: u64) -> String {
 /// Returns the current time in UTC, with milliseconds (RFC 3339 §5.6): `2024-02-29T13:45:59.120Z`.
 #[must_use]
 pub fn timestamp() -> String {
-    let now = time_val(SystemTime::now());
-    format!("{}.{:03}Z", to_seconds(now), now.nanosecond() / 1_000_000)
+    Stamp::now().to_string()
 }
 
 /// Returns a time in UTC, to the second: `2024-02-29T13:45:59Z`.
 pub(crate) fn instant(time: SystemTime) -> String {
-    format!("{}Z", to_seconds(time_val(time)))
-}
-
-/// Converts a time. Returns the first day of year 0 for years before 0 or after 9999, which have no
-/// format.
-fn time_val(time: SystemTime) -> TimeVal {
-    let unknown = TimeVal::new(0, 1, 1, 0, 0, 0).expect("the first day of year 0 exists");
-    TimeVal::try_from(time).unwrap_or(unknown)
-}
-
-fn to_seconds(time: TimeVal) -> String {
-    let date = format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day());
-    format!("{date}T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
+    format!("{}Z", to_seconds(calendar(time)))
 }
 
 /// Returns a path for messages.

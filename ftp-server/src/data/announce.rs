@@ -10,6 +10,7 @@ use ftp_proto::{AddressClass, Network};
 
 use crate::config::{PassiveAddress, ServerConfig};
 use crate::lock::unpoisoned;
+use crate::net::socket;
 use crate::{limits, threads};
 
 /// The addresses to announce, and the choice of one for each client.
@@ -47,8 +48,7 @@ impl Announcer {
 
     /// Returns the address to announce to a client at `peer` that connected to `local`.
     pub(crate) fn address_for(&self, peer: IpAddr, local: Ipv4Addr) -> Ipv4Addr {
-        let fits = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
-        let special = self.overrides.iter().find(|(networks, _)| fits(networks));
+        let special = self.overrides.iter().find(|(networks, _)| socket::is_in(networks, peer));
         let announced = match special {
             Some((_, announced)) => Some(announced),
             // Clients on the loopback interface do not come through a NAT.

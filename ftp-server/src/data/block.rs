@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{BlockDecoder, BlockFault, BlockHeader, BlockMarker, DeflateFault, RestartMarker};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::outgoing::Outgoing;
+use crate::net::socket::is_hung_up;
 use crate::storage::StorageError;
 use crate::tls::{Connection, size_of_records};
 
@@ -91,12 +91,6 @@ impl DataConnection {
             Err(error) => !matches!(error, Errno::AGAIN | Errno::INTR),
         }
     }
-
-    /// Returns whether the client has closed its side, even if the server still has bytes to read.
-    fn is_hung_up(&self) -> bool {
-        let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
-        poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0)
-    }
 }
 
 /// A data connection between two files. Dropping it closes the connection.
@@ -112,7 +106,8 @@ impl IdleConnection {
     pub(crate) fn resume(mut self, is_private: bool, is_upload: bool) -> Option<DataConnection> {
         let connection = self.0.as_ref()?;
         // An upload can still use the data that arrived before the client closed its side.
-        let is_gone = if is_upload { connection.is_finished() } else { connection.is_hung_up() };
+        let is_gone =
+            if is_upload { connection.is_finished() } else { is_hung_up(&connection.stream) };
         if is_gone || connection.protection.is_some() != is_private {
             return None;
         }

@@ -93,7 +93,7 @@ fn protect(
     if is_resumed {
         return Ok(Some(connection));
     }
-    match secured.acceptor.reuse() {
+    match secured.acceptor.rules().reuse {
         SessionReuse::Off | SessionReuse::Observe => {}
         SessionReuse::Prefer => {
             let Resumptions { resumed, missed } = counts;

@@ -13,7 +13,7 @@ use socket2::SockRef;
 use super::peer::DataPeer;
 use super::ports::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
-use crate::net::balancer;
+use crate::net::{balancer, socket};
 use crate::{deadline, limits};
 
 /// Accepts the first connection from an allowed host, and closes the port. Resets connections from
@@ -77,7 +77,7 @@ fn client_of(
     deadline: Instant,
     monitor: &mut dyn Monitor,
 ) -> Result<SocketAddr, OpenError> {
-    if !balancer::is_balancer(peer.balancers, from.ip()) {
+    if !socket::is_in(peer.balancers, from.ip()) {
         return Ok(from);
     }
     let end = deadline.min(deadline::after(Instant::now(), limits::PROXY_WAIT));

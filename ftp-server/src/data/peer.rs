@@ -6,6 +6,7 @@ use std::time::Duration;
 use ftp_proto::{AddressClass, Network};
 
 use crate::net::complaints::SessionComplaints;
+use crate::net::socket;
 use crate::tls::{Resumed, Secured};
 
 /// Parameters of a session's data connection.
@@ -52,6 +53,6 @@ impl DataPeer<'_> {
             AddressClass::Public | AddressClass::Private | AddressClass::Shared => true,
             _ => false,
         };
-        is_meant && self.fxp_networks.iter().any(|network| network.contains(host))
+        is_meant && socket::is_in(self.fxp_networks, host)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ftp_proto::BlockMarker;
@@ -9,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::limits;
+use crate::net::socket::is_ready;
 
 /// A monitor of another connection during a transfer.
 pub(crate) trait Monitor {
@@ -102,16 +104,11 @@ pub(crate) fn pause(
         if rest.is_zero() {
             return Ok(());
         }
-        let polled = match monitor.descriptor() {
-            Some(control) => {
-                poll(&mut [PollFd::new(&control, PollFlags::IN)], timespec(rest).as_ref())
-            }
-            None => poll(&mut [], timespec(rest.min(limits::TICK)).as_ref()),
-        };
-        match polled {
-            Ok(_) | Err(Errno::INTR) => {}
+        match monitor.descriptor() {
             // If poll(2) itself fails, repeating it is useless.
-            Err(_) => return Ok(()),
+            Some(control) if is_ready(&control, PollFlags::IN, rest).is_err() => return Ok(()),
+            Some(_) => {}
+            None => thread::sleep(rest.min(limits::TICK)),
         }
     }
 }

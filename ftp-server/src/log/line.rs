@@ -1,7 +1,7 @@
 //! One log line: an event word and fields in a fixed order, as text or as JSON.
 
 use std::fmt::{self, Write as _};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use ftp_proto::{Escaped, RepresentationType, TimeVal};
 use log::Level;
@@ -312,38 +312,38 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// A time in the form of RFC 3339: UTC, with milliseconds.
-pub(super) struct Stamp(SystemTime);
+pub(crate) struct Stamp(SystemTime);
 
 impl Stamp {
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self(SystemTime::now())
     }
 }
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (time, millis) = calendar(self.0);
-        let year = time.year();
-        let month = time.month();
-        let day = time.day();
-        let hour = time.hour();
-        let minute = time.minute();
-        let second = time.second();
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+        let time = calendar(self.0);
+        write!(f, "{}.{:03}Z", to_seconds(time), time.nanosecond() / 1_000_000)
     }
 }
 
-/// Returns the date and time of day in UTC, and the milliseconds within the second.
-pub(super) fn calendar(time: SystemTime) -> (TimeVal, u32) {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
-    let time = TimeVal::from_unix_seconds(seconds).or(TimeVal::new(1970, 1, 1, 0, 0, 0));
-    (time.expect("1970 is in the calendar"), since.subsec_millis())
+/// Returns the date and time of day in UTC; the first day of year 0 for years before 0 or after
+/// 9999, which have no format.
+pub(crate) fn calendar(time: SystemTime) -> TimeVal {
+    let unknown = TimeVal::new(0, 1, 1, 0, 0, 0).expect("the first day of year 0 exists");
+    TimeVal::try_from(time).unwrap_or(unknown)
+}
+
+/// Formats a time in the form of RFC 3339, without the fraction and the zone.
+pub(crate) fn to_seconds(time: TimeVal) -> String {
+    let date = format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day());
+    format!("{date}T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::time::UNIX_EPOCH;
 
     use ftp_proto::{HostName, Network, Reply, ReplyCode, Verb};
 

@@ -12,7 +12,7 @@ mod xferlog;
 pub use event_log::{EventLog, LogFormat};
 pub(crate) use line::Line;
 #[cfg(feature = "daemon")]
-pub(crate) use line::unescaped;
+pub(crate) use line::{Stamp, calendar, to_seconds, unescaped};
 pub use observer::{
     Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };

@@ -368,20 +368,7 @@ impl TransferEnd {
     /// may add some.
     #[must_use]
     pub const fn is_whole(self) -> bool {
-        match self {
-            Self::Fin | Self::CloseNotify => true,
-            Self::Truncated
-            | Self::Corrupt
-            | Self::NoTls
-            | Self::Reset
-            | Self::Stall
-            | Self::Abor
-            | Self::ControlLost
-            | Self::Cut
-            | Self::NoData
-            | Self::Refused
-            | Self::Storage => false,
-        }
+        matches!(self, Self::Fin | Self::CloseNotify)
     }
 
     /// Returns the word that logs contain.

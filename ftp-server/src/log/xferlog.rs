@@ -7,6 +7,7 @@ use ftp_proto::{Escaped, RepresentationType, Verb};
 
 use super::line::calendar;
 use super::writer::LogWriter;
+use crate::auth::is_anonymous_name;
 use crate::log::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
 
 /// An [`Observer`] that writes a line in the format of xferlog(5) for each file that was sent or
@@ -46,12 +47,11 @@ fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<S
         return None;
     }
     let user = event.user.unwrap_or_default();
-    let is_anonymous = [&b"anonymous"[..], b"ftp"].iter().any(|who| who.eq_ignore_ascii_case(user));
     // A transfer of less than a second counts as one second, as with wu-ftpd.
     let seconds = transfer.duration.as_secs().max(1);
     let kind = if transfer.representation == RepresentationType::Ascii { 'a' } else { 'b' };
     let direction = if transfer.direction == Direction::Received { 'i' } else { 'o' };
-    let access = if is_anonymous { 'a' } else { 'r' };
+    let access = if is_anonymous_name(user) { 'a' } else { 'r' };
     let status = if transfer.end.is_whole() { 'c' } else { 'i' };
     let host = event.peer.ip();
     let bytes = transfer.bytes;
@@ -87,7 +87,7 @@ fn date(now: SystemTime) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (time, _) = calendar(now);
+    let time = calendar(now);
     // The first day of 1970 was a Thursday.
     let days = usize::try_from(time.unix_seconds() / 86_400).unwrap_or_default();
     let weekday = DAYS.get(days % 7).unwrap_or(&"Thu");

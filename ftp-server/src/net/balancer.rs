@@ -1,11 +1,11 @@
 //! Connections that a load balancer forwards: their PROXY header, and the addresses of their ends.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use ftp_proto::{AddressClass, Network, ProxyHeader, ProxyProgress};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ftp_proto::{AddressClass, ProxyHeader, ProxyProgress};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
@@ -113,16 +113,10 @@ pub(crate) fn receive_header<E: From<io::Error>>(
 /// Returns `TimedOut` if `deadline` passes, or the error of poll(2) if it fails.
 pub(crate) fn wait_for_input(stream: &TcpStream, deadline: Instant) -> io::Result<()> {
     let rest = deadline.saturating_duration_since(Instant::now());
-    let mut one = [PollFd::new(stream, PollFlags::IN)];
-    match poll(&mut one, Timespec::try_from(rest).ok().as_ref()) {
-        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
+    match socket::is_ready(stream, PollFlags::IN, rest)? || Instant::now() < deadline {
+        true => Ok(()),
+        false => Err(io::ErrorKind::TimedOut.into()),
     }
-}
-
-pub(crate) fn is_balancer(networks: &[Network], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(address))
 }
 
 #[cfg(test)]

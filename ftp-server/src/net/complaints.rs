@@ -2,6 +2,7 @@
 //! fill the disk.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,50 +10,47 @@ use std::time::{Duration, Instant};
 /// The kinds of messages so far. Each kind is limited to a few lines per second, and the suppressed
 /// messages are counted.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints(Vec<Kind>);
+pub(crate) struct Complaints(BTreeMap<&'static str, Ration>);
 
-#[derive(Debug)]
-struct Kind {
-    name: &'static str,
-    /// Beginning of the current second.
-    since: Instant,
+/// A limit on messages of one kind, which counts the suppressed ones.
+#[derive(Debug, Default)]
+pub(crate) struct Ration {
+    /// Beginning of the current period.
+    since: Option<Instant>,
     said: u32,
     unsaid: u64,
+}
+
+impl Ration {
+    /// Returns the number of messages that were suppressed since the last logged one. Returns `None`
+    /// if this message must be suppressed too, because there were `most` messages in this period.
+    pub(crate) fn due(&mut self, most: u32, period: Duration, now: Instant) -> Option<u64> {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= period) {
+            (self.since, self.said) = (Some(now), 0);
+        }
+        if self.said >= most {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.unsaid))
+    }
 }
 
 impl Complaints {
     /// Logs a warning with `detail`, at most once per second for each kind.
     pub(crate) fn log(&mut self, kind: &'static str, detail: &dyn Display) {
-        match self.due(kind, 1, Instant::now()) {
-            Some(0) => log::warn!("{kind}: {detail}"),
-            Some(unsaid) => log::warn!("{kind}: {detail} (earlier messages suppressed: {unsaid})"),
-            None => {}
-        }
+        warn(self.due(kind, 1, Instant::now()), &format_args!("{kind}: {detail}"));
     }
 
-    /// Returns the number of messages of this kind that were suppressed since the last logged one.
-    /// Returns `None` if this message must be suppressed too, because its kind already had `most`
-    /// messages in this second.
+    /// Calls [`Ration::due`] with the ration of this kind for a second.
     pub(crate) fn due(&mut self, kind: &'static str, most: u32, now: Instant) -> Option<u64> {
-        let Some(known) = self.0.iter_mut().find(|known| known.name == kind) else {
-            self.0.push(Kind { name: kind, since: now, said: 1, unsaid: 0 });
-            return Some(0);
-        };
-        if now.saturating_duration_since(known.since) >= Duration::from_secs(1) {
-            (known.since, known.said) = (now, 0);
-        }
-        if known.said >= most {
-            known.unsaid += 1;
-            return None;
-        }
-        known.said += 1;
-        Some(std::mem::take(&mut known.unsaid))
+        self.0.entry(kind).or_default().due(most, Duration::from_secs(1), now)
     }
 
     /// Returns the number of suppressed messages of a kind, and resets it.
     pub(crate) fn take_unsaid(&mut self, kind: &'static str) -> u64 {
-        let known = self.0.iter_mut().find(|known| known.name == kind);
-        known.map_or(0, |known| std::mem::take(&mut known.unsaid))
+        self.0.get_mut(kind).map_or(0, |known| std::mem::take(&mut known.unsaid))
     }
 }
 
@@ -80,14 +78,16 @@ impl SessionComplaints {
 
     /// Logs a warning with `detail`, at most once per second for each kind.
     pub(crate) fn warn(&self, kind: &'static str, detail: &dyn Display) {
-        match self.due(kind, 1) {
-            Some(0) => log::warn!("{}: {kind}: {detail}", self.peer),
-            Some(unsaid) => {
-                let peer = self.peer;
-                log::warn!("{peer}: {kind}: {detail} (earlier messages suppressed: {unsaid})");
-            }
-            None => {}
-        }
+        warn(self.due(kind, 1), &format_args!("{}: {kind}: {detail}", self.peer));
+    }
+}
+
+/// Logs a warning, if it is due, with the number of those that were suppressed before it.
+fn warn(unsaid: Option<u64>, message: &dyn Display) {
+    match unsaid {
+        Some(0) => log::warn!("{message}"),
+        Some(unsaid) => log::warn!("{message} (earlier messages suppressed: {unsaid})"),
+        None => {}
     }
 }
 
@@ -122,9 +122,13 @@ mod tests {
         };
         assert_eq!(warn(&mut complaints), ["cannot accept: no descriptors"]);
         // The second of the first message is not over, however busy the computer is.
-        complaints.0[0].since += Duration::from_secs(60);
+        let begun = complaints.0["cannot accept"].since.unwrap();
+        let begin = |complaints: &mut Complaints, at| {
+            complaints.0.get_mut("cannot accept").unwrap().since = Some(at);
+        };
+        begin(&mut complaints, begun + Duration::from_secs(60));
         assert_eq!(warn(&mut complaints), Vec::<String>::new());
-        complaints.0[0].since -= Duration::from_secs(61);
+        begin(&mut complaints, begun - Duration::from_secs(1));
         assert_eq!(
             warn(&mut complaints),
             ["cannot accept: no descriptors (earlier messages suppressed: 1)"]

@@ -10,9 +10,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::arrival::{Arrival, Entry, turn_away};
-use super::balancer;
 use super::complaints::Complaints;
 use super::listening_socket::ListeningSocket;
+use super::socket;
 use crate::context::Current;
 use crate::log::Refusal;
 use crate::service::Greeting;
@@ -117,7 +117,7 @@ fn receive(
     complaints: &mut Complaints,
 ) {
     let context = current.get();
-    let entry = if balancer::is_balancer(&context.config.proxy_protocol, from.ip()) {
+    let entry = if socket::is_in(&context.config.proxy_protocol, from.ip()) {
         // The connection's thread admits or refuses the client after it has read the header.
         context.before_headers.admit_balancer(from.ip()).map(Entry::Balancer)
     } else if let Some(refusal) = context.objection(from.ip()) {

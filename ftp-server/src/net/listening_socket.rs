@@ -4,10 +4,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use socket2::SockRef;
+
+use super::socket::is_ready;
 
 /// Value of [`ListeningSocket::waited`] if no connection waited.
 const NONE: u64 = u64::MAX;
@@ -78,8 +81,7 @@ impl ListeningSocket {
     /// accept loop has made no turn in between.
     pub(crate) fn responds(&self) -> bool {
         let turns = self.turns.load(Ordering::Relaxed);
-        let mut watched = [PollFd::new(&self.socket, PollFlags::IN)];
-        let waits = poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
+        let waits = is_ready(&self.socket, PollFlags::IN, Duration::ZERO).unwrap_or(false);
         let now = if waits { turns } else { NONE };
         let former = self.waited.swap(now, Ordering::Relaxed);
         !waits || former != turns

@@ -2,9 +2,12 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ftp_proto::Reply;
+use ftp_proto::{Network, Reply};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Maximum number of connections that wait in the kernel to be accepted.
@@ -70,8 +73,37 @@ pub(crate) fn refuse(mut stream: &TcpStream, reply: &Reply) {
     let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
 }
 
+/// Waits at most for `limit`, less after a signal, and returns whether one of `flags` holds.
+///
+/// # Errors
+///
+/// Returns the error of poll(2).
+pub(crate) fn is_ready(
+    descriptor: &impl AsFd,
+    flags: PollFlags,
+    limit: Duration,
+) -> io::Result<bool> {
+    // A limit too long for poll(2) is none.
+    let limit = Timespec::try_from(limit).ok();
+    match poll(&mut [PollFd::new(descriptor, flags)], limit.as_ref()) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns whether the peer has closed its side, even if bytes before that are unread.
+pub(crate) fn is_hung_up(stream: &TcpStream) -> bool {
+    is_ready(stream, PollFlags::RDHUP, Duration::ZERO).unwrap_or(false)
+}
+
+/// Returns whether one of the networks contains an address.
+pub(crate) fn is_in(networks: &[Network], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(address))
+}
+
 #[cfg(test)]
-pub(crate) fn expect_keepalive(socket: &impl std::os::fd::AsFd) {
+pub(crate) fn expect_keepalive(socket: &impl AsFd) {
     let socket = SockRef::from(socket);
     assert!(socket.keepalive().unwrap());
     assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));

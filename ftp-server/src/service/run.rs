@@ -187,8 +187,7 @@ impl Runner {
     /// Answers an `AUTH`, and starts TLS. Ends the session if input follows the command.
     fn begin_protection(&mut self, reply: &Reply, with_data: bool) -> io::Result<Next> {
         if self.control.has_input() {
-            self.close("Nothing may follow AUTH before the TLS handshake")?;
-            return Ok(Next::End);
+            return self.close("Nothing may follow AUTH before the TLS handshake");
         }
         self.control.send(reply)?;
         self.protect(with_data)?;
@@ -271,8 +270,7 @@ impl Runner {
             let is_draining = self.session.context.is_draining();
             let must_end = self.line().is_cut() || self.line().is_dismissed();
             if must_end || is_draining && !self.control.has_waiting() {
-                self.close("Service closing")?;
-                return Ok(Next::End);
+                return self.close("Service closing");
             }
             let config = &self.session.context.config;
             let (start, limit, end) = match &self.session.login.access {
@@ -288,22 +286,14 @@ impl Runner {
             let next = match self.next(start, limit) {
                 Arrival::Event(event) => {
                     if !self.line().begin_command() {
-                        self.close("Service closing")?;
-                        return Ok(Next::End);
+                        return self.close("Service closing");
                     }
                     let next = self.take(event)?;
                     self.line().end_command();
                     next
                 }
-                Arrival::Ended if self.is_closing() => {
-                    self.close("Service closing")?;
-                    Next::End
-                }
-                Arrival::Ended => Next::End,
-                Arrival::TimedOut => {
-                    self.close("Timeout")?;
-                    Next::End
-                }
+                Arrival::Ended => return self.end_early(),
+                Arrival::TimedOut => return self.close("Timeout"),
             };
             if next != Next::Continue {
                 return Ok(next);
@@ -342,13 +332,17 @@ impl Runner {
         self.control.next(start, limit)
     }
 
-    /// Sends a 421, unless another thread has already closed the connection. The caller then ends
-    /// the session.
-    pub(super) fn close(&mut self, why: &str) -> io::Result<()> {
-        if self.line().has_given_way() {
-            return Ok(());
+    /// Ends the session with a 421, unless another thread has already closed the connection.
+    pub(super) fn close(&mut self, why: &str) -> io::Result<Next> {
+        if !self.line().has_given_way() {
+            self.control.send(&Reply::new(ReplyCode::SERVICE_CLOSING, why))?;
         }
-        self.control.send(&Reply::new(ReplyCode::SERVICE_CLOSING, why))
+        Ok(Next::End)
+    }
+
+    /// Ends the session, with a 421 if the server wants it to end.
+    pub(super) fn end_early(&mut self) -> io::Result<Next> {
+        if self.is_closing() { self.close("Service closing") } else { Ok(Next::End) }
     }
 
     fn take(&mut self, event: LineEvent<'static>) -> io::Result<Next> {
@@ -358,8 +352,7 @@ impl Runner {
                 return Ok(Next::Continue);
             }
             LineEvent::Unterminated => {
-                self.close("Line too long")?;
-                return Ok(Next::End);
+                return self.close("Line too long");
             }
             LineEvent::TooLong => Reply::new(ReplyCode::UNKNOWN_COMMAND, "Line too long"),
             LineEvent::Malformed(error) if error.kind == ParseErrorKind::UnexpectedByte => {
@@ -369,8 +362,7 @@ impl Runner {
                 self.lines += 1;
                 self.session.record(&line);
                 if self.lines == 1 && is_http(&line) {
-                    self.close("This is not an HTTP server")?;
-                    return Ok(Next::End);
+                    return self.close("This is not an HTTP server");
                 }
                 match Verb::split(&line) {
                     Ok((verb, argument)) if !matches!(verb, Verb::Other(_)) => {
@@ -390,8 +382,7 @@ impl Runner {
         self.session.transfer.close_open_data();
         self.bad_lines += 1;
         if self.session.user().is_none() && self.bad_lines >= limits::BAD_LINES {
-            self.close("Too many unknown commands")?;
-            return Ok(Next::End);
+            return self.close("Too many unknown commands");
         }
         self.control.send(&refusal)?;
         Ok(Next::Continue)
@@ -405,10 +396,7 @@ impl Runner {
             return Ok(next);
         }
         if !self.wait_for_processor() {
-            if self.is_closing() {
-                self.close("Service closing")?;
-            }
-            return Ok(Next::End);
+            return self.end_early();
         }
         let next = match self.decide(verb, argument)? {
             Some((outcome, None)) => self.act(verb, argument, outcome, start)?,
@@ -418,8 +406,7 @@ impl Runner {
             None => Next::End,
         };
         if next == Next::Continue && self.control.is_flooded() {
-            self.close("Too many commands during another command")?;
-            return Ok(Next::End);
+            return self.close("Too many commands during another command");
         }
         Ok(next)
     }
@@ -527,10 +514,7 @@ impl Runner {
             Outcome::Close(reply) => (reply, Next::End),
             Outcome::Late { reply, at, closes } => {
                 if !self.control.pause(at.min(self.session.login_deadline())) {
-                    if self.is_closing() {
-                        self.close("Service closing")?;
-                    }
-                    return Ok(Next::End);
+                    return self.end_early();
                 }
                 (reply, if closes { Next::End } else { Next::Continue })
             }
@@ -597,7 +581,7 @@ impl Handover for Runner {
 
     fn give_up(mut self: Box<Self>) {
         let closed = self.close("Service closing");
-        self.end(&closed);
+        self.end(&closed.map(drop));
     }
 }
 

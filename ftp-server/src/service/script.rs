@@ -18,17 +18,11 @@ impl Runner {
         self.fault = None;
         let Some(script) = &self.session.context.script else { return Ok(None) };
         match script.faults.next(verb) {
-            Some(ProtocolFault::Close) => {
-                self.close("Service not available")?;
-                Ok(Some(Next::End))
-            }
-            Some(ProtocolFault::Delay(delay)) => {
-                let goes_on = self.control.pause(Instant::now() + delay);
-                if !goes_on && self.is_closing() {
-                    self.close("Service closing")?;
-                }
-                Ok((!goes_on).then_some(Next::End))
-            }
+            Some(ProtocolFault::Close) => self.close("Service not available").map(Some),
+            Some(ProtocolFault::Delay(delay)) => match self.control.pause(Instant::now() + delay) {
+                true => Ok(None),
+                false => self.end_early().map(Some),
+            },
             fault => {
                 self.fault = fault;
                 Ok(None)

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Reply, ReplyCode};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv};
 
 use super::session_list::Shown;
 use crate::context::Context;
 use crate::log::Refusal;
+use crate::net::socket::is_hung_up;
 
 /// Flag of a session that carries out a command.
 const WORKING: u8 = 1;
@@ -152,14 +152,12 @@ impl SessionHandle {
     /// plaintext, unread bytes may be commands. Under TLS, unread bytes do not count, because they
     /// may be just the end of TLS.
     pub(crate) fn is_left(&self) -> bool {
-        let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
-        let is_hung_up = poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0);
         let has_no_input = || {
             let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
             let next = recv(&self.stream, &mut [0_u8; 1][..], flags);
             !matches!(next, Ok((1.., _)) | Err(Errno::AGAIN | Errno::INTR))
         };
-        is_hung_up && (self.is_protected() || has_no_input())
+        is_hung_up(&self.stream) && (self.is_protected() || has_no_input())
     }
 
     /// Ends a blocked read of the control connection; writing the last 421 still works.

@@ -420,7 +420,7 @@ fn limits_of(session: &Session, rate: fn(&User) -> &Throttle) -> PumpLimits<'_> 
         may_be_cut: session
             .secured
             .as_ref()
-            .is_some_and(|secured| secured.acceptor.allows_missing_close_notify()),
+            .is_some_and(|secured| secured.acceptor.rules().allow_missing_close_notify),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ftp_proto::Reply;
+use ftp_proto::{Reply, ReplyCode};
 
 use crate::data::{DataChannel, Encoding, Outgoing};
 use crate::storage::{Upload, VirtualPath};
@@ -95,6 +95,17 @@ impl PreparedTransfer {
 impl From<Reply> for Outcome {
     fn from(reply: Reply) -> Self {
         Self::Reply(reply)
+    }
+}
+
+impl<T: Into<Self>> From<Result<T, Reply>> for Outcome {
+    /// Sends the refusal of a command. A 421 also ends the session.
+    fn from(handled: Result<T, Reply>) -> Self {
+        match handled {
+            Ok(done) => done.into(),
+            Err(refusal) if refusal.code() == ReplyCode::SERVICE_CLOSING => Self::Close(refusal),
+            Err(refusal) => Self::Reply(refusal),
+        }
     }
 }
 

@@ -17,8 +17,12 @@ impl Session {
         self.user().map(|user| &*user.storage)
     }
 
-    /// Returns the storage of the user, if the user has all of `rights` at this path.
-    pub(crate) fn storage_at(&self, path: &VirtualPath, rights: Rights) -> Option<&dyn Storage> {
+    /// Returns the storage of the user, or a 550 unless the user has all of `rights` at this path.
+    pub(crate) fn storage_at(
+        &self,
+        path: &VirtualPath,
+        rights: Rights,
+    ) -> Result<&dyn Storage, Reply> {
         self.shared_storage_at(path, rights).map(|storage| &**storage)
     }
 
@@ -28,9 +32,9 @@ impl Session {
         &self,
         path: &VirtualPath,
         rights: Rights,
-    ) -> Option<&Arc<dyn Storage>> {
-        let user = self.user().filter(|_| self.may(path, rights))?;
-        Some(&user.storage)
+    ) -> Result<&Arc<dyn Storage>, Reply> {
+        let user = self.user().filter(|_| self.may(path, rights));
+        user.map(|user| &user.storage).ok_or_else(reply::no_right)
     }
 
     /// Returns whether the user has all of `rights` at this path.

@@ -27,7 +27,7 @@ use crate::rate::{Rate, Throttle};
 use crate::reply;
 use crate::service::Away;
 use crate::storage::{Storage, VirtualPath};
-use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy};
+use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy, TlsRules};
 
 /// Everything the server knows about one client. `REIN` and `AUTH` replace whole parts of it: a
 /// field that must survive them belongs in [`Peer`].
@@ -338,13 +338,13 @@ impl Session {
 
     /// Returns whether the client must start TLS before login.
     pub(crate) fn needs_tls(&self) -> bool {
-        self.demands(Acceptor::control_policy) == TlsPolicy::Required
+        self.demands(|tls| tls.control) == TlsPolicy::Required
     }
 
     /// Returns the TLS policy of data connections.
     pub(crate) fn data_policy(&self) -> TlsPolicy {
         let own = self.user().map_or(TlsPolicy::Optional, |user| user.tls);
-        match self.demands(Acceptor::data_policy) {
+        match self.demands(|tls| tls.data) {
             // The user's requirement applies, whatever the server's policy is.
             _ if own == TlsPolicy::Required => own,
             TlsPolicy::Optional => own,
@@ -352,10 +352,12 @@ impl Session {
         }
     }
 
-    fn demands(&self, policy: fn(&Acceptor) -> TlsPolicy) -> TlsPolicy {
+    fn demands(&self, policy: fn(&TlsRules) -> TlsPolicy) -> TlsPolicy {
         let Some(acceptor) = &self.context.tls else { return TlsPolicy::Off };
-        match policy(acceptor) {
-            TlsPolicy::Required if acceptor.is_exempt(self.peer.ip()) => TlsPolicy::Optional,
+        match policy(acceptor.rules()) {
+            TlsPolicy::Required if acceptor.rules().is_exempt(self.peer.ip()) => {
+                TlsPolicy::Optional
+            }
             policy => policy,
         }
     }
@@ -481,10 +483,8 @@ impl Session {
     /// with other servers.
     pub(crate) fn serves_sscn(&self) -> bool {
         let config = &self.context.config;
-        let is_possible = |tls: &Arc<Acceptor>| {
-            let is_off = |policy| policy == TlsPolicy::Off;
-            tls.trusts_other_servers() && !is_off(tls.data_policy())
-        };
+        let is_possible =
+            |tls: &Arc<Acceptor>| tls.trusts_other_servers() && tls.rules().data != TlsPolicy::Off;
         !config.fxp_networks.is_empty() && self.context.tls.as_ref().is_some_and(is_possible)
     }
 

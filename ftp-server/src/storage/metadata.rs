@@ -87,6 +87,17 @@ pub enum EntryKind {
 /// the device, the size and the time.
 pub(crate) type Version = (u64, u64, i64);
 
+impl EntryKind {
+    /// Returns an error unless this is a regular file.
+    pub(crate) fn check_file(self) -> Result<(), StorageError> {
+        match self {
+            Self::File => Ok(()),
+            Self::Directory => Err(StorageErrorKind::IsDirectory.into()),
+            Self::Symlink | Self::Special => Err(StorageErrorKind::NotFile.into()),
+        }
+    }
+}
+
 impl Metadata {
     /// Returns the version of a file's content. The device does not count, because a restart may
     /// change it, nor does the time of the last change of its attributes: a change of owner or mode

@@ -1,13 +1,14 @@
 //! The records of unfinished uploads in memory, by user and path.
 
 use std::collections::BTreeMap;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::room::Content;
 use super::unfinished::{Overtaken, REMEMBERED, RunningUploads, below};
 use super::{
     Keep, StorageError, StorageErrorKind as Kind, StreamEnd, Unfinished, VirtualPath, WriteMode,
 };
+use crate::deadline::unix_now;
 use crate::limits;
 
 /// The name of a user (empty for shared logins), and a path.
@@ -110,7 +111,7 @@ impl<V: PartialEq> MemoryRecords<V> {
             content.truncate(0);
         }
         self.latest += 1;
-        let (ended, when) = (Instant::now(), now());
+        let (ended, when) = (Instant::now(), unix_now());
         let kept = KeptUpload { content, old, begun, number: self.latest, ended, when };
         self.insert((user.clone(), path), kept);
         let of_user = |key: &UserPath| key.0 == user;
@@ -272,10 +273,4 @@ impl<V: PartialEq> RecordedUpload<V> {
 
 fn user_path(user: Option<&[u8]>, path: &VirtualPath) -> UserPath {
     (user.unwrap_or_default().to_vec(), path.as_bytes().to_vec())
-}
-
-/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
-pub(crate) fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }

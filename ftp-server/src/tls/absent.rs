@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{HostName, Network, TimeVal};
+use ftp_proto::{HostName, TimeVal};
 use rustix::event::PollFlags;
 
 use super::asked_name::AskedName;
-use super::policy::{ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion};
+use super::policy::{ClientCertificates, TlsError, TlsInfo};
+use super::rules::TlsRules;
 
 /// Stands for the item of the same name with the feature `tls`.
 pub(crate) const RECORD: usize = 18 * 1_024;
@@ -63,36 +64,6 @@ impl Tls {
     }
 
     /// Cannot be called, because no value exists.
-    #[must_use]
-    pub fn control(self, _policy: TlsPolicy) -> Self {
-        match self.0 {}
-    }
-
-    /// Cannot be called, because no value exists.
-    #[must_use]
-    pub fn data(self, _policy: TlsPolicy) -> Self {
-        match self.0 {}
-    }
-
-    /// Cannot be called, because no value exists.
-    #[must_use]
-    pub fn session_reuse(self, _reuse: SessionReuse) -> Self {
-        match self.0 {}
-    }
-
-    /// Cannot be called, because no value exists.
-    #[must_use]
-    pub fn allow_missing_close_notify(self, _allow: bool) -> Self {
-        match self.0 {}
-    }
-
-    /// Cannot be called, because no value exists.
-    #[must_use]
-    pub fn min_version(self, _version: TlsVersion) -> Self {
-        match self.0 {}
-    }
-
-    /// Cannot be called, because no value exists.
     ///
     /// # Errors
     ///
@@ -102,24 +73,6 @@ impl Tls {
         _path: &Path,
         _wanted: ClientCertificates,
     ) -> Result<Self, TlsError> {
-        match self.0 {}
-    }
-
-    /// Cannot be called, because no value exists.
-    #[must_use]
-    pub fn cert_user(self, _needed: bool) -> Self {
-        match self.0 {}
-    }
-
-    /// Cannot be called, because no value exists.
-    #[must_use]
-    pub fn exempt(self, _networks: Vec<Network>) -> Self {
-        match self.0 {}
-    }
-
-    /// Cannot be called, because no value exists.
-    #[must_use]
-    pub fn auth_ssl_alias(self, _served: bool) -> Self {
         match self.0 {}
     }
 
@@ -176,6 +129,10 @@ impl Tls {
     pub fn certificate(&self) -> Option<&[u8]> {
         match self.0 {}
     }
+
+    pub(super) fn rules(&mut self) -> &mut TlsRules {
+        match self.0 {}
+    }
 }
 
 pub(crate) struct Acceptor(Never);
@@ -186,35 +143,11 @@ impl Acceptor {
         match settings.0 {}
     }
 
-    pub(crate) fn control_policy(&self) -> TlsPolicy {
-        match self.0 {}
-    }
-
-    pub(crate) fn data_policy(&self) -> TlsPolicy {
-        match self.0 {}
-    }
-
-    pub(crate) fn reuse(&self) -> SessionReuse {
-        match self.0 {}
-    }
-
-    pub(crate) fn allows_missing_close_notify(&self) -> bool {
-        match self.0 {}
-    }
-
-    pub(crate) fn serves_auth_ssl(&self) -> bool {
+    pub(crate) fn rules(&self) -> &TlsRules {
         match self.0 {}
     }
 
     pub(crate) fn trusts_other_servers(&self) -> bool {
-        match self.0 {}
-    }
-
-    pub(crate) fn wants_user_certificates(&self) -> bool {
-        match self.0 {}
-    }
-
-    pub(crate) fn is_exempt(&self, _peer: IpAddr) -> bool {
         match self.0 {}
     }
 

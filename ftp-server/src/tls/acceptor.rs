@@ -21,9 +21,10 @@ use super::certificate::Certificate;
 use super::connection::Connection;
 use super::handshake::Handshake;
 use super::other_server;
-use super::policy::{SessionReuse, TlsInfo, TlsPolicy, TlsVersion};
+use super::policy::{SessionReuse, TlsInfo, TlsVersion};
 use super::pool::Pool;
 use super::resumption::Resumption;
+use super::rules::TlsRules;
 use super::settings::{Identity, Settings, Tls};
 use crate::deadline;
 
@@ -61,41 +62,13 @@ impl Acceptor {
         Ok(Self { settings, config, begins, pool })
     }
 
-    /// Returns the policy of control connections.
-    pub(crate) fn control_policy(&self) -> TlsPolicy {
-        self.settings.0.control
-    }
-
-    /// Returns the policy of data connections.
-    pub(crate) fn data_policy(&self) -> TlsPolicy {
-        self.settings.0.data
-    }
-
-    pub(crate) fn reuse(&self) -> SessionReuse {
-        self.settings.0.reuse
-    }
-
-    pub(crate) fn allows_missing_close_notify(&self) -> bool {
-        self.settings.0.allow_missing_close_notify
-    }
-
-    pub(crate) fn serves_auth_ssl(&self) -> bool {
-        self.settings.0.auth_ssl_alias
+    pub(crate) fn rules(&self) -> &TlsRules {
+        &self.settings.0.rules
     }
 
     /// Returns whether this server is configured to begin handshakes with other servers.
     pub(crate) const fn trusts_other_servers(&self) -> bool {
         self.begins.is_some()
-    }
-
-    /// Returns whether a login needs a certificate of the user.
-    pub(crate) fn wants_user_certificates(&self) -> bool {
-        self.settings.0.cert_user
-    }
-
-    /// Returns whether a client is exempt from required TLS.
-    pub(crate) fn is_exempt(&self, peer: IpAddr) -> bool {
-        self.settings.0.exempt.iter().any(|network| network.contains(peer))
     }
 
     /// Prepares TLS on a control connection, within `limit`. If the client sends no server name, it
@@ -119,7 +92,7 @@ impl Acceptor {
             user: None,
             info: None,
         };
-        let tickets = match self.reuse() {
+        let tickets = match self.rules().reuse {
             SessionReuse::Off => 0,
             SessionReuse::Observe => 2,
             SessionReuse::Prefer => 8,
@@ -135,7 +108,7 @@ impl Acceptor {
 fn versions(settings: &Tls) -> &'static [&'static SupportedProtocolVersion] {
     const ALL: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
     const NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
-    match settings.0.min_version {
+    match settings.0.rules.min_version {
         TlsVersion::V1_2 => ALL,
         TlsVersion::V1_3 => NEWEST,
     }
@@ -184,7 +157,7 @@ impl Secured {
     /// Returns whether the client's certificate allows a login as `user`.
     pub(crate) fn may_be(&self, user: &[u8]) -> bool {
         let is_named = |der: &[u8]| Certificate::parse(der).is_ok_and(|shown| shown.names(user));
-        !self.acceptor.settings.0.cert_user || self.user.as_deref().is_some_and(is_named)
+        !self.acceptor.rules().cert_user || self.user.as_deref().is_some_and(is_named)
     }
 
     /// Prepares TLS on a data connection. For an upload, the server sends no tickets, because the

@@ -6,6 +6,7 @@
 
 mod asked_name;
 mod policy;
+mod rules;
 
 #[cfg(not(feature = "tls"))]
 mod absent;
@@ -41,6 +42,7 @@ pub(crate) use policy::Resumed;
 pub use policy::{
     ClientCertificates, Resumptions, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
 };
+pub(crate) use rules::TlsRules;
 
 #[cfg(not(feature = "tls"))]
 pub use absent::Tls;

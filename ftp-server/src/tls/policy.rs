@@ -39,10 +39,11 @@ pub enum SessionReuse {
 }
 
 /// A version of TLS. Older versions are not supported (RFC 8996).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
+    #[default]
     V1_2,
     /// TLS 1.3 (RFC 8446).
     V1_3,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use ftp_proto::{HostName, Network, TimeVal};
+use ftp_proto::{HostName, TimeVal};
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
@@ -16,8 +16,9 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::certificate::Certificate;
 use super::load::{self, Pem};
 use super::other_server::{KeyDigest, Trusted};
-use super::policy::{ClientCertificates, SessionReuse, TlsError, TlsPolicy, TlsVersion};
+use super::policy::{ClientCertificates, TlsError};
 use super::provider::ring;
+use super::rules::TlsRules;
 
 /// A certificate with its key, and the TLS settings of a server.
 ///
@@ -43,15 +44,8 @@ pub(super) struct Settings {
     /// Certificates of virtual hosts.
     pub(super) hosts: HashMap<HostName, Arc<dyn ResolvesServerCert>>,
     pub(super) provider: Arc<CryptoProvider>,
-    pub(super) control: TlsPolicy,
-    pub(super) data: TlsPolicy,
-    pub(super) reuse: SessionReuse,
-    pub(super) allow_missing_close_notify: bool,
-    pub(super) min_version: TlsVersion,
+    pub(super) rules: TlsRules,
     pub(super) clients: Option<Arc<dyn ClientCertVerifier>>,
-    pub(super) cert_user: bool,
-    pub(super) exempt: Vec<Network>,
-    pub(super) auth_ssl_alias: bool,
     /// Other servers with which this server begins handshakes.
     pub(super) other_servers: Trusted,
 }
@@ -159,15 +153,8 @@ impl Tls {
             identity,
             hosts: HashMap::new(),
             provider,
-            control: TlsPolicy::default(),
-            data: TlsPolicy::default(),
-            reuse: SessionReuse::default(),
-            allow_missing_close_notify: false,
-            min_version: TlsVersion::V1_2,
+            rules: TlsRules::default(),
             clients: None,
-            cert_user: false,
-            exempt: Vec::new(),
-            auth_ssl_alias: false,
             other_servers: Trusted::default(),
         }))
     }
@@ -212,42 +199,6 @@ impl Tls {
         self
     }
 
-    /// Sets the policy of control connections (default: [`TlsPolicy::Optional`]).
-    #[must_use]
-    pub fn control(mut self, policy: TlsPolicy) -> Self {
-        self.settings().control = policy;
-        self
-    }
-
-    /// Sets the policy of data connections (default: [`TlsPolicy::Optional`]).
-    #[must_use]
-    pub fn data(mut self, policy: TlsPolicy) -> Self {
-        self.settings().data = policy;
-        self
-    }
-
-    /// Sets the use of session resumption (default: [`SessionReuse::Observe`]).
-    #[must_use]
-    pub fn session_reuse(mut self, reuse: SessionReuse) -> Self {
-        self.settings().reuse = reuse;
-        self
-    }
-
-    /// Sets whether TLS uploads may end without `close_notify`, as old clients need (default:
-    /// `false`). If they may, a truncated upload looks complete.
-    #[must_use]
-    pub fn allow_missing_close_notify(mut self, allow: bool) -> Self {
-        self.settings().allow_missing_close_notify = allow;
-        self
-    }
-
-    /// Sets the oldest TLS version to accept (default: [`TlsVersion::V1_2`]).
-    #[must_use]
-    pub fn min_version(mut self, version: TlsVersion) -> Self {
-        self.settings().min_version = version;
-        self
-    }
-
     /// Asks clients for certificates that one of the CAs in this PEM file has issued.
     ///
     /// # Errors
@@ -269,31 +220,6 @@ impl Tls {
         let verifier = verifier.build().map_err(|error| load::unusable(&file, &error))?;
         self.settings().clients = Some(verifier);
         Ok(self)
-    }
-
-    /// Sets whether a login needs a client certificate whose common name or mail address is the
-    /// argument of `USER` (default: `false`). Other logins get 530.
-    #[must_use]
-    pub fn cert_user(mut self, needed: bool) -> Self {
-        self.settings().cert_user = needed;
-        self
-    }
-
-    /// Sets networks whose clients are exempt from required TLS (default: none). Users with
-    /// [`Login::tls`](crate::Login::tls) set to [`TlsPolicy::Required`] still need TLS.
-    #[must_use]
-    pub fn exempt(mut self, networks: Vec<Network>) -> Self {
-        self.settings().exempt = networks;
-        self
-    }
-
-    /// Sets whether to serve `AUTH SSL` and `AUTH TLS-P` of drafts before RFC 4217 (default:
-    /// `false`). If `false`, they fail with 504. If `true`, they have the effect of `AUTH TLS`, and
-    /// data connections are protected from the start.
-    #[must_use]
-    pub fn auth_ssl_alias(mut self, served: bool) -> Self {
-        self.settings().auth_ssl_alias = served;
-        self
     }
 
     /// Serves `SSCN`, and begins TLS handshakes with servers whose certificate was issued by one of
@@ -394,11 +320,15 @@ impl Tls {
     fn settings(&mut self) -> &mut Settings {
         Arc::make_mut(&mut self.0)
     }
+
+    pub(super) fn rules(&mut self) -> &mut TlsRules {
+        &mut self.settings().rules
+    }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { control, data, reuse, min_version, .. } = &*self.0;
+        let TlsRules { control, data, reuse, min_version, .. } = &self.0.rules;
         let mut shown = f.debug_struct("Tls");
         shown.field("control", control).field("data", data).field("session_reuse", reuse);
         shown.field("min_version", min_version).field("pin", &self.pin()).finish_non_exhaustive()

@@ -21,11 +21,12 @@ use std::time::Duration;
 
 use super::{Job, Opened, StoreAs};
 use crate::client::Client;
+use crate::digest::hex;
 use crate::error::{Error, ErrorKind, MoveFault, UploadFault};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Why;
 use crate::file::growing::named;
-use crate::file::journal::{LocalFacts, hex};
+use crate::file::journal::LocalFacts;
 use crate::file::local::parent;
 use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, hold};
 use crate::file::origin::ServerFacts;

@@ -21,6 +21,7 @@ use std::collections::HashSet;
 use ftp_proto::Verb;
 
 use super::fault::{Setting, TreeFault};
+use super::hand::Hand;
 use super::manifest::Sum;
 use super::names::{Relation, ShownNames};
 use super::path::join;
@@ -61,7 +62,25 @@ pub(crate) enum Copier<'a> {
     Across(Across<'a>),
 }
 
-impl Copier<'_> {
+impl<'a> Copier<'a> {
+    /// Returns the remote side; the target if both are remote.
+    fn far(&mut self) -> &mut RemoteSide<'a> {
+        match self {
+            Self::Down(Down { from: far, .. })
+            | Self::Up(Up { to: far, .. })
+            | Self::Across(Across { to: far, .. }) => far,
+        }
+    }
+
+    /// Returns the hands of the remote sides.
+    fn hands(&mut self) -> impl Iterator<Item = &mut Hand<'a>> {
+        let (from, far) = match self {
+            Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => (None, far),
+            Self::Across(Across { from, to, .. }) => (Some(from), to),
+        };
+        from.into_iter().chain([far]).map(|side| &mut side.hand)
+    }
+
     /// Creates a directory at the target. `repeat` remembers earlier attempts.
     ///
     /// # Errors
@@ -258,15 +277,9 @@ impl Copier<'_> {
     ///
     /// Returns the failure, which is fatal unless it concerns only this directory.
     pub(crate) fn list(&mut self, path: &[u8]) -> Result<Contents, TreeFault> {
-        match self {
-            Self::Up(Up { to: far, .. })
-            | Self::Across(Across { to: far, .. })
-            | Self::Down(Down { from: far, .. }) => {
-                let RemoteSide { hand, place } = far;
-                let limits = Budget::default().limits(OBJECTS);
-                RemoteTree::new(hand, place.top, place.list).list(path, limits)
-            }
-        }
+        let RemoteSide { hand, place } = self.far();
+        let limits = Budget::default().limits(OBJECTS);
+        RemoteTree::new(hand, place.top, place.list).list(path, limits)
     }
 
     /// Returns the content of a file of a local source.
@@ -303,14 +316,8 @@ impl Copier<'_> {
         &mut self,
         mut act: impl FnMut(&mut Client, &RemoteTop<'_>) -> Result<T, TreeFault>,
     ) -> Result<T, TreeFault> {
-        match self {
-            Self::Up(Up { to: far, .. })
-            | Self::Across(Across { to: far, .. })
-            | Self::Down(Down { from: far, .. }) => {
-                let RemoteSide { hand, place } = far;
-                hand.ask(|client| act(client, place))
-            }
-        }
+        let RemoteSide { hand, place } = self.far();
+        hand.ask(|client| act(client, place))
     }
 
     /// Notes for later attempts that an object may have been removed.
@@ -403,51 +410,23 @@ impl Copier<'_> {
     ///
     /// Returns the failure to connect.
     pub(crate) fn connect(&mut self) -> Result<(), TreeFault> {
-        match self {
-            Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => {
-                far.hand.client().map(drop)
-            }
-            Self::Across(Across { from, to, .. }) => {
-                from.hand.client()?;
-                to.hand.client().map(drop)
-            }
-        }
+        self.hands().try_for_each(|hand| hand.client().map(drop))
     }
 
     /// Returns whether an action on the target, or on a source on a server, is to be tried once more
     /// on a new connection, as [`Hand::replaces`] decides.
     pub(crate) fn replaces(&mut self, failure: &TreeFault) -> bool {
-        match self {
-            Self::Down(Down { from: far, .. })
-            | Self::Up(Up { to: far, .. })
-            | Self::Across(Across { to: far, .. }) => far.hand.replaces(failure),
-        }
+        self.far().hand.replaces(failure)
     }
 
     /// Drops connections that may have failed.
     pub(crate) fn disconnect(&mut self) {
-        match self {
-            Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => {
-                far.hand.drop_client();
-            }
-            Self::Across(Across { from, to, .. }) => {
-                from.hand.drop_client();
-                to.hand.drop_client();
-            }
-        }
+        self.hands().for_each(Hand::drop_client);
     }
 
     /// Sends QUIT on open connections.
     pub(crate) fn quit(&mut self, failure: Option<&TreeFault>) {
-        match self {
-            Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => {
-                far.hand.end(failure);
-            }
-            Self::Across(Across { from, to, .. }) => {
-                from.hand.end(failure);
-                to.hand.end(failure);
-            }
-        }
+        self.hands().for_each(|hand| hand.end(failure));
     }
 }
 

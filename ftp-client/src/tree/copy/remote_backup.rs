@@ -3,13 +3,14 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::remote_side::RemoteTop;
 use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::listing::{ListLimits, ListOptions};
+use crate::lock::lock;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::names::fold;
 use crate::tree::path::{absolute, join, split};
@@ -108,7 +109,7 @@ impl RemoteBackup {
     }
 
     fn lost(&self) -> MutexGuard<'_, LostMoves> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lost)
     }
 
     /// Reserves a path that is free according to the server, too: some servers list an unreadable
@@ -125,7 +126,7 @@ impl RemoteBackup {
     }
 
     fn places(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Listed>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places)
     }
 }
 

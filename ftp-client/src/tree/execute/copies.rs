@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, UploadFault};
+use crate::lock::{lock, unpoisoned};
 use crate::pool::NotLent;
 use crate::pool::crew::{Worker, work};
 use crate::tree::copy::{Copied, Copier, copy_together};
@@ -62,7 +63,7 @@ pub(super) fn copy_all<'a>(
             is_proven: false,
         });
     }
-    run.into_inner().unwrap_or_else(PoisonError::into_inner)
+    unpoisoned(run.into_inner())
 }
 
 /// A worker that copies files.
@@ -154,7 +155,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
     fn end(mut self) {
         complete(self.untimed.take(), self.copier, self.run);
         if !self.is_first {
-            let ended = lock(self.run).ended.as_ref().map(TreeFault::copy);
+            let ended = lock(self.run).ended.clone();
             self.copier.quit(ended.as_ref());
         }
     }
@@ -222,8 +223,4 @@ impl Run<'_> {
             }
         }
     }
-}
-
-fn lock<'m, T>(mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -113,7 +113,7 @@ impl Reporter<'_> {
         replaces: &mut dyn FnMut(&TreeFault) -> bool,
     ) -> Result<(), TreeFault> {
         self.patience.next(attempt, fault, replaces, &mut |next| {
-            let why = Error::from(next.why.copy());
+            let why = Error::from(next.why.clone());
             let retry = Event::Retry { attempt: next.attempt, why: &why, pause: next.pause };
             self.on.event(Event::Of { path, event: &retry });
         })
@@ -287,7 +287,7 @@ pub(crate) fn act(
         renamed: HashSet::new(),
     };
     for fault in &plan.failures {
-        run.report(b"", fault.copy());
+        run.report(b"", fault.clone());
     }
     if plan.is_withheld {
         reporter.withheld(plan, &plan.causes);
@@ -368,7 +368,7 @@ impl<'a> Run<'a> {
     /// Counts and reports a failure.
     fn report(&mut self, path: &[u8], fault: TreeFault) {
         self.done.failed += 1;
-        let why = Error::from(fault.copy());
+        let why = Error::from(fault.clone());
         self.reporter.on.event(Event::Failed { path, why: &why });
         if fault.ends_run() {
             self.ended.get_or_insert(fault);

@@ -7,8 +7,8 @@
 use std::fmt::Write;
 
 use super::{Distrust, LARGEST, Manifest, Record, Records};
-use crate::base64::{Base64, LETTERS};
-use crate::digest::{Digest, HashAlgorithm};
+use crate::base64::{self, Base64};
+use crate::digest::{HashAlgorithm, hex, unhex};
 use crate::file::checksum::Checksum;
 use crate::tree::entry::{Stamp, check_name};
 
@@ -37,10 +37,6 @@ pub(crate) fn first_32(bytes: &[u8]) -> [u8; 32] {
     let mut first = [0; 32];
     first.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     first
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    Digest { algorithm: HashAlgorithm::Sha256, bytes: bytes.to_vec() }.to_string()
 }
 
 impl Manifest {
@@ -179,7 +175,7 @@ impl<'t> Rest<'t> {
             Some(()) => self.text()?,
             None => {
                 self.skip(b"{\"path_b64\":\"")?;
-                base64(self.until(b'"')?)?
+                base64::decode(self.until(b'"')?)?
             }
         };
         let mut parts = path.split(|byte| *byte == b'/');
@@ -191,7 +187,7 @@ impl<'t> Rest<'t> {
         self.skip(b",\"size\":")?;
         let size = self.number()?;
         self.skip(b",\"sha256\":\"")?;
-        let digest = unhex(self.until(b'"')?)?;
+        let digest = unhex(self.until(b'"')?)?.try_into().ok()?;
         let mut modified = None;
         if self.skip(b",\"modified\":[").is_some() {
             let earliest = self.number()?;
@@ -221,41 +217,11 @@ impl<'t> Rest<'t> {
                         self.skip(b"u00")?;
                         let (digits, rest) = self.0.split_at_checked(2)?;
                         self.0 = rest;
-                        let code =
-                            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-                        text.push(Some(code).filter(u8::is_ascii)?);
+                        text.extend(unhex(digits).filter(|code| code.is_ascii())?);
                     }
                 },
                 byte => text.push(*byte),
             }
         }
     }
-}
-
-fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, two) in bytes.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
-/// Reads base64 with its padding.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for four in text.chunks(4) {
-        let padding = four.iter().rev().take_while(|letter| **letter == b'=').count();
-        let mut bits = 0_u32;
-        for letter in four.iter().take(4 - padding) {
-            let value = LETTERS.iter().position(|known| known == letter)?;
-            bits = bits << 6 | u32::try_from(value).ok()?;
-        }
-        let count = 3_usize.checked_sub(padding).filter(|count| *count > 0 && four.len() == 4)?;
-        let [_, first, second, third] = (bits << (6 * padding)).to_be_bytes();
-        bytes.extend([first, second, third].into_iter().take(count));
-    }
-    Some(bytes)
 }

@@ -9,7 +9,6 @@ use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_proto::HostName;
 use rustix::fs::CWD;
@@ -19,6 +18,7 @@ use super::check::Findings;
 use super::config::{Config, Host, Protection, Settings, key_of, outgoing};
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::values::{in_full, shown_path};
+use crate::deadline::unix_now;
 use crate::storage::rename_new;
 use crate::{PassiveAddress, Tls, TlsError};
 
@@ -498,8 +498,7 @@ fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings
 
 /// Returns the seconds until the certificate expires; negative after expiry.
 fn seconds_left(tls: &Tls) -> Option<i64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    Some(tls.not_after()?.unix_seconds() - i64::try_from(now).ok()?)
+    Some(tls.not_after()?.unix_seconds() - unix_now())
 }
 
 /// Adds a finding if the certificate of a virtual host does not name that host.

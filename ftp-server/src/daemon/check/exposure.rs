@@ -36,12 +36,9 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 /// Returns an address beyond this computer at which users can send passwords without TLS.
 fn in_plaintext(config: &Config) -> Option<SocketAddr> {
     let settings = &config.settings;
-    let of_options = config.quick.as_ref().is_some_and(|quick| !quick.users.is_empty());
-    let of_file = !config.users_of_file().is_empty();
-    let has_passwords = of_file || of_options || !settings.auth.program.is_empty();
     let is_outside = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
     let outside = settings.plaintext().into_iter().find(is_outside);
-    outside.filter(|_| has_passwords && is_open(settings.tls.control))
+    outside.filter(|_| config.has_passwords() && is_open(settings.tls.control))
 }
 
 fn is_open(policy: TlsPolicy) -> bool {

@@ -11,6 +11,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::{Findings, first_of, owners};
+use crate::auth::is_anonymous_name;
 use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
 use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::toml_text::shown;
@@ -302,8 +303,7 @@ pub(super) fn users(config: &Config, findings: &mut Findings) {
     for group in config.settings.users.idle_groups() {
         findings.warn(format_args!("groups.{group}: no user is in this group"));
     }
-    let is_anonymous =
-        |name: &str| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
+    let is_anonymous = |name: &str| is_anonymous_name(name.as_bytes());
     for (name, _) in users.iter().filter(|(name, _)| config.lets_anyone_in() && is_anonymous(name))
     {
         let why = "clients that send this name in another letter case log in anonymously, without a password; rename the user";

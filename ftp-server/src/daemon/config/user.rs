@@ -13,6 +13,7 @@ use super::forms::{
 };
 use super::root::Root;
 use super::row::{Origins, Setting, row};
+use crate::auth::rule_for;
 use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::{
     DirectoryRights, Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
@@ -153,8 +154,7 @@ impl User {
 
     /// Returns the union of the user's rights at a mount point and below it.
     pub(crate) fn rights_below(&self, mount: &VirtualPath) -> Rights {
-        let above = self.directories.iter().filter(|rule| mount.is_at_or_below(&rule.path));
-        let nearest = above.max_by_key(|rule| rule.path.as_bytes().len());
+        let nearest = rule_for(&self.directories, mount);
         let rights = nearest.map_or(self.rights, |rule| rule.rights);
         let below = self.directories.iter().filter(|rule| rule.path.is_at_or_below(mount));
         below.filter(|rule| rule.path != *mount).fold(rights, |sum, rule| sum | rule.rights)

@@ -23,6 +23,7 @@ use super::programs::pool::ProgramPool;
 use crate::daemon::toml_text;
 use crate::daemon::values::shown_path;
 use crate::lock::unpoisoned;
+use crate::net::complaints::Ration;
 
 /// Time that the shutdown leaves for killed programs to end.
 const KILLED: Duration = Duration::from_secs(3);
@@ -86,7 +87,7 @@ pub(super) struct LoginProgram {
     /// Settings that supply `[defaults]` and groups, and that reveal contradictions in an answer.
     settings: Settings,
     cache: Cache,
-    failures: Mutex<Failures>,
+    failures: Mutex<Ration>,
     pool: Arc<ProgramPool<Question>>,
 }
 
@@ -150,7 +151,8 @@ impl LoginProgram {
 
     /// Logs why there is no valid answer, unless there are too many such messages.
     fn log(&self, attempt: &LoginAttempt<'_>, why: &str) {
-        let Some(unsaid) = unpoisoned(self.failures.lock()).due(Instant::now()) else { return };
+        let due = unpoisoned(self.failures.lock()).due(MESSAGES, PERIOD, Instant::now());
+        let Some(unsaid) = due else { return };
         let program = self.command.first().map_or_else(String::new, |path| shown(path));
         let user = Escaped(attempt.user);
         let why = without(why, attempt.password);
@@ -200,37 +202,11 @@ fn shown(path: &str) -> String {
     shown_path(Path::new(path))
 }
 
-/// Largest number of messages in a period.
-const MESSAGES: u64 = 20;
+/// Largest number of messages in a period about logins for which the program gave no valid answer.
+const MESSAGES: u32 = 20;
 
 /// Length of a period.
 const PERIOD: Duration = Duration::from_secs(10);
-
-/// Counter of logins for which the program gave no valid answer.
-#[derive(Debug, Default)]
-pub(super) struct Failures {
-    /// Start of the current period.
-    start: Option<Instant>,
-    said: u64,
-    unsaid: u64,
-}
-
-impl Failures {
-    /// Counts a failure. Returns the number of failures since the last message, or `None` if there
-    /// must be no message for this failure either.
-    pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
-        if self.start.is_none_or(|start| now.saturating_duration_since(start) >= PERIOD) {
-            self.start = Some(now);
-            self.said = 0;
-        }
-        if self.said == MESSAGES {
-            self.unsaid += 1;
-            return None;
-        }
-        self.said += 1;
-        Some(std::mem::take(&mut self.unsaid))
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -352,12 +328,13 @@ mod tests_of_failures {
 
     #[test]
     fn a_flood_of_failures_is_rate_limited_and_counted() {
-        let mut failures = Failures::default();
+        let mut failures = Ration::default();
+        let mut due = |now| failures.due(MESSAGES, PERIOD, now);
         let start = Instant::now();
-        let said = (0..1_000).filter_map(|_| failures.due(start)).collect::<Vec<_>>();
+        let said = (0..1_000).filter_map(|_| due(start)).collect::<Vec<_>>();
         assert_eq!(said, [0; 20]);
-        assert_eq!(failures.due(start + PERIOD / 2), None);
-        assert_eq!(failures.due(start + PERIOD), Some(981));
-        assert_eq!(failures.due(start + PERIOD), Some(0));
+        assert_eq!(due(start + PERIOD / 2), None);
+        assert_eq!(due(start + PERIOD), Some(981));
+        assert_eq!(due(start + PERIOD), Some(0));
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
@@ -102,7 +102,7 @@ impl Question {
                 return None;
             }
             let waited = self.settled.wait_timeout(outcome, left.min(LOOK));
-            outcome = waited.unwrap_or_else(PoisonError::into_inner).0;
+            outcome = unpoisoned(waited).0;
         }
     }
 

@@ -6,16 +6,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 
 use super::Metrics;
 use crate::daemon::config::Settings;
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::local_socket::{LocalSocket, SocketClient, start_serving};
 use crate::daemon::values::shown_path;
-
-/// Largest number of connections that wait to be accepted.
-const BACKLOG: i32 = 128;
+use crate::net::socket;
 
 /// Maximum length of a request head, in bytes.
 const LONGEST: usize = 8 * 1024;
@@ -39,7 +37,7 @@ impl MetricsEndpoint {
     pub(crate) fn bind(settings: &Settings) -> Result<Option<Self>, DaemonError> {
         match &settings.metrics {
             None => Ok(None),
-            Some(MetricsAddress::Tcp(address)) => match listen(*address, settings.freebind) {
+            Some(MetricsAddress::Tcp(address)) => match socket::bind(*address, settings.freebind) {
                 Ok(listener) => Ok(Some(Self::Tcp(listener))),
                 Err(error) => {
                     let message = format!("metrics.listen: {address}: {error}");
@@ -69,21 +67,6 @@ impl MetricsEndpoint {
         };
         start_serving("metrics", listener, move |client| answer(client, &metrics))
     }
-}
-
-/// Listens on an address; with `freebind` also on one that the computer does not have yet.
-fn listen(address: SocketAddr, freebind: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A server that is restarted can listen while old connections are being closed.
-    socket.set_reuse_address(true)?;
-    match address {
-        _ if !freebind => {}
-        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
-        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 /// Answers one request.

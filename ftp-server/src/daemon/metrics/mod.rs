@@ -5,11 +5,12 @@ mod endpoint;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::{Direction, Event, EventKind, Observer, Transfer};
 
 pub(super) use self::endpoint::{MetricsAddress, MetricsEndpoint};
+use crate::deadline::unix_now;
 use crate::lock::unpoisoned;
 
 /// Upper bounds of the histogram of durations, in seconds.
@@ -140,12 +141,6 @@ impl Metrics {
     }
 }
 
-/// Returns the current time in seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 /// The text of the metrics that were added so far. The labels are words of this program or host
 /// names, which need no escapes.
 #[derive(Default)]
@@ -175,7 +170,7 @@ impl Page {
         for (host, end) in certificates {
             // The name of a host needs no escapes.
             let label = host.as_deref().map(|host| ("host", host));
-            self.sample(name, label.as_slice(), end - now());
+            self.sample(name, label.as_slice(), end - unix_now());
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::queue::{Queue, Queued};
@@ -181,7 +181,7 @@ impl<J: Job> ProgramPool<J> {
         let limit = until.saturating_duration_since(Instant::now());
         let is_busy = |state: &mut State<J>| !state.running.is_empty();
         let waited = self.ended.wait_timeout_while(self.state(), limit, is_busy);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = unpoisoned(waited);
         std::mem::take(&mut state.running)
     }
 
@@ -215,9 +215,9 @@ impl<J: Job> ProgramPool<J> {
             state = match pause.filter(|pause| !pause.is_zero()) {
                 Some(pause) => {
                     let waited = self.work.wait_timeout(state, pause);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
+                    unpoisoned(waited).0
                 }
-                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => unpoisoned(self.work.wait(state)),
             };
         }
     }

@@ -7,15 +7,17 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ftp_proto::limits::READ_AHEAD;
 use ftp_proto::{LineDecoder, LineEvent, Reply, Verb};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::limits;
+use crate::net::socket::{is_hung_up, is_ready};
 use crate::service::session_handle::SessionHandle;
 use crate::tls::Connection;
 
@@ -242,17 +244,14 @@ impl Control {
                 return true;
             }
             let flags = if has_room { PollFlags::IN } else { PollFlags::RDHUP };
-            let polled = match self.ended {
-                false => {
-                    let mut one = [PollFd::new(&self.line.stream, flags)];
-                    poll(&mut one, Timespec::try_from(rest).ok().as_ref())
-                }
-                // A socket whose input has ended is always ready, so it is not polled.
-                true => poll(&mut [], Timespec::try_from(rest.min(limits::TICK)).ok().as_ref()),
-            };
-            match polled {
-                Ok(0) | Err(Errno::INTR) => continue,
-                Ok(_) if has_room => {}
+            // A socket whose input has ended is always ready, so it is not polled.
+            if self.ended {
+                thread::sleep(rest.min(limits::TICK));
+                continue;
+            }
+            match is_ready(&self.line.stream, flags, rest) {
+                Ok(false) => continue,
+                Ok(true) if has_room => {}
                 _ => {
                     self.ended = true;
                     continue;
@@ -314,11 +313,7 @@ impl Control {
                     if left.is_zero() {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
-                    let mut one = [PollFd::new(stream, PollFlags::OUT)];
-                    match poll(&mut one, Timespec::try_from(left).ok().as_ref()) {
-                        Ok(_) | Err(Errno::INTR) => {}
-                        Err(error) => return Err(error.into()),
-                    }
+                    is_ready(stream, PollFlags::OUT, left)?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -350,9 +345,7 @@ impl Control {
                 // Closing the socket ends the connection.
                 Err(Errno::AGAIN) if left == limits::LAST_INPUT => return,
                 Err(Errno::AGAIN) => {
-                    let mut one = [PollFd::new(stream, PollFlags::IN)];
-                    let rest = Timespec::try_from(rest).ok();
-                    if !poll(&mut one, rest.as_ref()).is_ok_and(|count| count > 0) {
+                    if !is_ready(stream, PollFlags::IN, rest).unwrap_or(false) {
                         return;
                     }
                 }
@@ -387,9 +380,8 @@ impl Control {
     /// full or the input has ended.
     pub(super) fn wait(&self, limit: Duration) -> bool {
         let Some(descriptor) = self.descriptor() else { return false };
-        let mut one = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
         // The next check finds the result.
-        let _ = poll(&mut one, Timespec::try_from(limit).ok().as_ref());
+        let _ = is_ready(&descriptor, PollFlags::IN, limit);
         true
     }
 
@@ -400,12 +392,6 @@ impl Control {
     /// Returns whether the queue is full.
     const fn is_full(&self) -> bool {
         self.flooded || self.waiting_bytes >= READ_AHEAD
-    }
-
-    /// Returns whether the peer has closed its side, even if bytes before that are unread.
-    fn is_hung_up(&self) -> bool {
-        let mut one = [PollFd::new(&self.line.stream, PollFlags::RDHUP)];
-        poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
     /// Reads available input without waiting, keeps lines for later, and returns an event that
@@ -440,7 +426,7 @@ impl Control {
             }
             if is_queue_full || !self.has_room() {
                 // Unread bytes must not hide that the peer has disconnected.
-                if self.ended || !self.is_hung_up() {
+                if self.ended || !is_hung_up(&self.line.stream) {
                     return None;
                 }
                 self.ended = true;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::limits::READ_AHEAD;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::Control;
 use crate::deadline;
+use crate::net::socket::is_ready;
 use crate::service::session_handle::SessionHandle;
 use crate::tls::{Connection, Handshake, size_of_records};
 
@@ -139,11 +140,8 @@ fn wait_until(line: &SessionHandle, flags: PollFlags, deadline: Instant) -> io::
         if rest.is_zero() || line.is_cut() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let mut one = [PollFd::new(&line.stream, flags)];
-        match poll(&mut one, Timespec::try_from(rest).ok().as_ref()) {
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(error.into()),
+        if is_ready(&line.stream, flags, rest)? {
+            return Ok(());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Begins uploads, depending on existing files, kept partial uploads and the quota.
 
 use super::append::Appending;
-use super::failure::needs_file;
 use super::files::Files;
 use super::replacement::Replacement;
 use super::target::Target;
@@ -74,7 +73,7 @@ fn begin_at(
     user: Option<&[u8]>,
 ) -> Result<Box<dyn Upload>, StorageError> {
     if let Some(old) = target.existing {
-        needs_file(old.kind)?;
+        old.kind.check_file()?;
     }
     let given = files.config.for_files();
     if let WriteMode::Resume(from) = mode {

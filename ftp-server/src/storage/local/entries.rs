@@ -30,16 +30,19 @@ pub(super) struct DirectoryEntries {
     /// The places of the remaining names in `text`, with the kinds that the directory reports.
     names: vec::IntoIter<(Range<usize>, FileType)>,
     ended: bool,
+    /// Whether only the names are asked for. Then an object is examined only if it is a symbolic
+    /// link or the directory does not report its kind.
+    only_names: bool,
 }
-
-/// The names in an open directory. An object is examined only if it is a symbolic link or the
-/// directory does not report its kind.
-#[derive(Debug)]
-pub(super) struct DirectoryNames(pub(super) DirectoryEntries);
 
 impl DirectoryEntries {
     /// Returns the entries of `directory`, whose path is `path`.
-    pub(super) fn new(root: &Arc<Root>, path: &VirtualPath, directory: OwnedFd) -> Self {
+    pub(super) fn new(
+        root: &Arc<Root>,
+        path: &VirtualPath,
+        directory: OwnedFd,
+        only_names: bool,
+    ) -> Self {
         Self {
             root: Arc::clone(root),
             path: path.clone(),
@@ -48,6 +51,7 @@ impl DirectoryEntries {
             text: Vec::new(),
             names: Vec::new().into_iter(),
             ended: false,
+            only_names,
         }
     }
 
@@ -134,40 +138,21 @@ impl Iterator for DirectoryEntries {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let found = self.next_name()?;
-            let listed = found.and_then(|(place, _)| {
+            let listed = found.and_then(|(place, kind)| {
                 let name = self.name_at(place);
-                let metadata = self.metadata(name)?;
-                Ok(metadata.map(|metadata| Entry { name: name.to_bytes().to_vec(), metadata }))
+                // Links are looked up as in a listing with metadata, so that both list the same
+                // names. Some file systems report no kinds.
+                let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
+                let metadata = match self.only_names && !needs_look {
+                    true => Some(Metadata::file(0)),
+                    false => self.metadata(name)?,
+                };
+                Ok(metadata.map(|metadata| Entry::new(name.to_bytes(), metadata)))
             });
             match listed {
                 Ok(Some(entry)) => return Some(Ok(entry)),
                 Ok(None) => {}
                 Err(errno) => return Some(Err(self.end(errno))),
-            }
-        }
-    }
-}
-
-impl Iterator for DirectoryNames {
-    type Item = std::result::Result<Entry, StorageError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let Self(entries) = self;
-        loop {
-            let found = entries.next_name()?;
-            let listed = found.and_then(|(place, kind)| {
-                let name = entries.name_at(place);
-                // Links are looked up as in a listing with metadata, so that both list the same
-                // names. Some file systems report no kinds.
-                let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
-                let is_listed = !needs_look || entries.metadata(name)?.is_some();
-                // Nothing but the name is asked for.
-                Ok(is_listed.then(|| Entry::new(name.to_bytes(), Metadata::file(0))))
-            });
-            match listed {
-                Ok(Some(entry)) => return Some(Ok(entry)),
-                Ok(None) => {}
-                Err(errno) => return Some(Err(entries.end(errno))),
             }
         }
     }

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::directory::Directory;
-use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
+use crate::storage::{Metadata, StorageError, StorageErrorKind};
 
 /// Converts an error from any system call.
 pub(super) fn system(errno: Errno) -> StorageError {
@@ -59,14 +59,5 @@ pub(super) fn rename_error(errno: Errno, object: &Metadata, to: &Directory) -> S
         Errno::EXIST => as_kind(StorageErrorKind::NotEmpty, errno),
         Errno::XDEV => as_kind(StorageErrorKind::CrossesMounts, errno),
         _ => creation(to, errno),
-    }
-}
-
-/// Returns an error unless the object is a regular file.
-pub(super) fn needs_file(kind: EntryKind) -> Result<(), StorageError> {
-    match kind {
-        EntryKind::File => Ok(()),
-        EntryKind::Directory => Err(StorageErrorKind::IsDirectory.into()),
-        EntryKind::Symlink | EntryKind::Special => Err(StorageErrorKind::NotFile.into()),
     }
 }

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::RwLock;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ftp_proto::Escaped;
 use rustix::fs::{
@@ -21,6 +21,7 @@ use super::directory::Directory;
 use super::name::{self, Hidden};
 use super::root;
 use super::usage::{Cost, Usage};
+use crate::deadline::unix_now;
 use crate::lock::unpoisoned;
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{EntryKind, Metadata};
@@ -125,11 +126,9 @@ pub(super) fn is_old(file: &Metadata) -> bool {
 
 /// Returns the number of seconds that a hidden file will still be kept; 0 or less if it is too old.
 pub(super) fn seconds_left(file: &Metadata) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
     let kept = i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
     // A clock that was set back must not keep a file forever.
-    file.modified.saturating_add(kept).saturating_sub(now).min(kept)
+    file.modified.saturating_add(kept).saturating_sub(unix_now()).min(kept)
 }
 
 /// Checks whether a process is writing to a hidden file.

@@ -55,7 +55,7 @@ pub(crate) use self::{
 use rustix::fs::OFlags;
 
 use self::changeable::Changeable;
-use self::entries::{DirectoryEntries, DirectoryNames};
+use self::entries::DirectoryEntries;
 use self::failure::{lookup, system};
 use self::files::{Files, free_bytes, lack_of_inodes};
 use self::root::Root;
@@ -270,11 +270,9 @@ impl Storage for LocalStorage {
     fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
         name::check_existing(path)?;
         let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        let entries = DirectoryEntries::new(&self.files.root, path, directory);
-        Ok(match ask {
-            Ask::Names => Entries::new(DirectoryNames(entries)),
-            _ => Entries::new(entries),
-        })
+        let only_names = ask == Ask::Names;
+        let entries = DirectoryEntries::new(&self.files.root, path, directory, only_names);
+        Ok(Entries::new(entries))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

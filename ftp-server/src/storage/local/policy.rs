@@ -4,7 +4,6 @@ use std::sync::OnceLock;
 
 use rustix::fs::Mode;
 
-use super::failure::needs_file;
 use super::inherit::Given;
 use super::usage::Cost;
 use crate::limits;
@@ -214,7 +213,7 @@ impl LocalConfig {
 
     /// Returns an error if the content of the object may not be read or extended.
     pub(super) fn check_readable(self, object: &Metadata) -> Result<(), StorageError> {
-        needs_file(object.kind)?;
+        object.kind.check_file()?;
         self.check_links(object)
     }
 

@@ -7,17 +7,19 @@ mod upload;
 
 use std::io::Cursor;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use self::tree::{Directory, Node, Object, Tree};
 use self::upload::{MemoryUpload, Opened};
-use super::records::{MemoryRecords, now};
+use super::records::MemoryRecords;
 use super::room::{Charge, Content, Room};
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Entry, EntryKind, Keep, Metadata, RoomFor, Source,
     Space, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
     WriteMode, check_rename,
 };
+use crate::deadline::unix_now;
+use crate::lock::unpoisoned;
 
 /// Default limit in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -73,7 +75,7 @@ impl MemoryStorage {
     pub fn new() -> Self {
         let root = Object {
             node: Node::Directory(Directory::new()),
-            modified: now(),
+            modified: unix_now(),
             mode: 0o755,
             number: 1,
             version: 0,
@@ -154,7 +156,7 @@ impl MemoryStorage {
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
         // A thread that panics while it holds the lock has not changed anything yet.
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.tree.lock())
     }
 
     fn charge(&self, bytes: u64) -> Result<Charge, StorageError> {
@@ -368,7 +370,7 @@ impl MemoryStorage {
     ) -> Result<(), StorageError> {
         let (number, version) = (tree.number(), tree.number());
         let _charge = Some(charge);
-        tree.put(path, Object { node, modified: now(), mode, number, version, _charge })
+        tree.put(path, Object { node, modified: unix_now(), mode, number, version, _charge })
     }
 }
 

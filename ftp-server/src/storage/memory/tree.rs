@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::storage::records::{MemoryRecords, now};
+use crate::deadline::unix_now;
+use crate::storage::records::MemoryRecords;
 use crate::storage::room::{Charge, Content};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind, VirtualPath};
 
@@ -86,7 +87,7 @@ impl Tree {
     ) -> Result<(&mut Directory, &'a [u8]), StorageError> {
         let name = path.name().ok_or(Kind::Denied)?;
         let parent = self.object_mut(&path.parent().unwrap_or_default())?;
-        parent.modified = now();
+        parent.modified = unix_now();
         match &mut parent.node {
             Node::Directory(entries) => Ok((entries, name)),
             Node::File(_) => Err(Kind::NotFound.into()),

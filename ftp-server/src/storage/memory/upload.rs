@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::MemoryStorage;
 use super::tree::{Node, Object};
-use crate::storage::records::{RecordedUpload, now};
+use crate::deadline::unix_now;
+use crate::storage::records::RecordedUpload;
 use crate::storage::room::Content;
 use crate::storage::{
     StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
@@ -93,7 +94,7 @@ impl MemoryUpload {
                 } else {
                     *old = Arc::new(content);
                 }
-                (*modified, *former) = (now(), version);
+                (*modified, *former) = (unix_now(), version);
             }
             _ => {
                 let file = Node::File(Arc::new(content));

@@ -243,9 +243,8 @@ const fn is_missing(error: &StorageError) -> bool {
 
 impl Storage for MountedStorage {
     fn capabilities(&self) -> Capabilities {
-        let mounted = self.mounts.iter().filter_map(|mount| mount.storage.as_ref());
-        let all = mounted.map(|storage| storage.capabilities());
-        all.fold(self.root.capabilities(), |sum, one| sum | one)
+        let root = self.root.capabilities();
+        self.all().fold(root, |sum, storage| sum | storage.capabilities())
     }
 
     fn confine(&self) -> Confine<'_> {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ftp_proto::{Pathname, RepresentationType, RestartMarker};
+use ftp_proto::{Pathname, Reply, RepresentationType, RestartMarker};
 
 use super::*;
 use crate::auth::{Login, UserTable};
@@ -12,7 +12,7 @@ use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::net::admission::Admission;
 use crate::net::balancer::Ends;
-use crate::session::{Access, Outcome, Payload, PreparedTransfer, User};
+use crate::session::{Access, Payload, PreparedTransfer, User};
 use crate::storage::{Keep, Upload};
 
 pub(super) struct Served<S> {
@@ -31,9 +31,8 @@ fn path(text: &str) -> Pathname {
     Pathname::new(text.as_bytes()).unwrap()
 }
 
-fn code(outcome: &Outcome) -> u16 {
-    let Outcome::Reply(reply) = outcome else { panic!("no reply") };
-    reply.code().value()
+fn code(handled: Result<Reply, Reply>) -> u16 {
+    handled.unwrap_or_else(|refusal| refusal).code().value()
 }
 
 impl<S: Storage + Clone + 'static> Served<S> {
@@ -101,8 +100,8 @@ impl<S: Storage + Clone + 'static> Served<S> {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> u16 {
-        match code(&file::rnfr(&mut self.session, &path(from))) {
-            350 => code(&file::rnto(&mut self.session, &path(to))),
+        match code(file::rnfr(&mut self.session, &path(from))) {
+            350 => code(file::rnto(&mut self.session, &path(to))),
             refused => refused,
         }
     }
@@ -157,12 +156,12 @@ impl<S: Storage + Clone + 'static> Served<S> {
                 Self::upload(session, prepared, &bytes(number, from, to), end)
             }
             Act::Size => {
-                let Outcome::Reply(reply) = file::size(session, name) else { panic!("no reply") };
+                let reply = file::size(session, name).unwrap_or_else(|refusal| refusal);
                 let text = reply.encode();
                 let size = text.strip_prefix(b"213 ").and_then(|it| it.strip_suffix(b"\r\n"));
                 (reply.code().value(), size.unwrap_or_default().to_vec())
             }
-            Act::Mlst => done(code(&listing::mlst(session, Some(name)))),
+            Act::Mlst => done(code(listing::mlst(session, Some(name)))),
             Act::Retr => match transfer::retr(session, name).map(|prepared| prepared.payload) {
                 Ok(Payload::Send(mut outgoing)) => {
                     let mut sent = Vec::new();
@@ -172,7 +171,7 @@ impl<S: Storage + Clone + 'static> Served<S> {
                 Ok(Payload::Receive(..)) => panic!("not a download"),
                 Err(reply) => done(reply.code().value()),
             },
-            Act::Dele => done(code(&file::dele(session, name))),
+            Act::Dele => done(code(file::dele(session, name))),
             Act::RenameAway => done(self.rename(FILE, OTHER_FILE)),
             Act::RenameOnto => {
                 let mut upload = self
@@ -184,9 +183,9 @@ impl<S: Storage + Clone + 'static> Served<S> {
                 done(self.rename(OTHER_FILE, FILE))
             }
             Act::Rmd => {
-                let removed = code(&directory::rmd(session, &path(DIRECTORY)));
+                let removed = code(directory::rmd(session, &path(DIRECTORY)));
                 if removed == 250 {
-                    assert_eq!(code(&directory::mkd(session, &path(DIRECTORY))), 257);
+                    assert_eq!(code(directory::mkd(session, &path(DIRECTORY))), 257);
                 }
                 done(removed)
             }
