@@ -68,8 +68,8 @@ impl Call {
         // A listing by one verb is run only for behaviours with a required outcome, and of values
         // that make megabytes only for the first: the parsers' own test reads all.
         let is_another = behaviour.name.ends_with(|end: char| ('2'..='9').contains(&end));
-        let is_read = !(behaviour.is_huge() && is_another) && !self.outcomes(behaviour).is_empty();
-        meets && (self.words.len() == 1 || is_read)
+        let is_left_out = self.outcomes(behaviour).is_empty() || behaviour.is_huge() && is_another;
+        meets && (self.words.len() == 1 || !is_left_out)
     }
 }
 
