@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use ftp_server::testing::{Faults, ProtocolFault, Recorded, Recorder};
 use ftp_server::{Limits, Server, ServerConfig, Verb};
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
+use ftp_tests::scale::count;
 use ftp_tests::site::OurServer;
 
 use crate::ftp;
@@ -177,30 +179,30 @@ fn other_promises_hold_with_several_connections_cl_77() {
 }
 
 #[test]
-fn limits_of_other_servers_lose_no_file_cl_77() {
-    for limit in [1, 2, 3] {
-        let pro = |word| RealServer::proftpd_also(&format!("{word} {limit}\n"));
-        let servers: [&dyn Fn() -> Option<RealServer>; 5] = [
-            &|| pro("MaxClientsPerHost"),
-            &|| pro("MaxClientsPerUser"),
-            &|| pro("MaxConnectionsPerHost"),
-            &|| RealServer::vsftpd_also(&format!("max_per_ip={limit}\n"), "UTC"),
-            &|| RealServer::pure_ftpd_also(&["--maxclientsperip", &limit.to_string()]),
-        ];
-        for start in servers {
-            // A server may still count the connections of the first command during the second.
-            let (Some(up), Some(down)) = (start(), start()) else { continue };
-            let here = TempRoot::new();
-            for number in 0..300 {
-                here.write(format!("src/{number}"), b"content");
-                down.root.write(format!("tree/{number}"), b"content");
-            }
-            mirror(&[], shown(&here.join("src")), &up.url("tree")).exited(0);
-            assert_eq!(up.root.join("tree").read_dir().unwrap().count(), 300);
-            mirror(&[], &down.url("tree"), shown(&here.join("back"))).exited(0);
-            assert_eq!(here.join("back").read_dir().unwrap().count(), 300);
+fn limits_of_other_servers_lose_no_file_at_scale_cl_77() {
+    type Start = fn(usize) -> Option<RealServer>;
+    let servers: [Start; 5] = [
+        |limit| RealServer::proftpd_also(&format!("MaxClientsPerHost {limit}\n")),
+        |limit| RealServer::proftpd_also(&format!("MaxClientsPerUser {limit}\n")),
+        |limit| RealServer::proftpd_also(&format!("MaxConnectionsPerHost {limit}\n")),
+        |limit| RealServer::vsftpd_also(&format!("max_per_ip={limit}\n"), "UTC"),
+        |limit| RealServer::pure_ftpd_also(&["--maxclientsperip", &limit.to_string()]),
+    ];
+    let files = count(150, 300);
+    let limited = [1, 2, 3].into_iter().flat_map(|limit| servers.map(|start| (start, limit)));
+    at_once(4, limited, |(start, limit)| {
+        // A server may still count the connections of the first command during the second.
+        let (Some(up), Some(down)) = (start(limit), start(limit)) else { return };
+        let here = TempRoot::new();
+        for number in 0..files {
+            here.write(format!("src/{number}"), b"content");
+            down.root.write(format!("tree/{number}"), b"content");
         }
-    }
+        mirror(&[], shown(&here.join("src")), &up.url("tree")).exited(0);
+        assert_eq!(up.root.join("tree").read_dir().unwrap().count(), files);
+        mirror(&[], &down.url("tree"), shown(&here.join("back"))).exited(0);
+        assert_eq!(here.join("back").read_dir().unwrap().count(), files);
+    });
 }
 
 /// The login of the second connection is never answered.

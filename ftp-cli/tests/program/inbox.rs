@@ -413,51 +413,68 @@ fn a_move_by_upload_loses_no_file_if_killed_at_any_step() {
     });
 }
 
+/// The files of a tree that is moved.
+const MOVED: [&str; 2] = ["t/a", "t/d/b"];
+
+fn content(name: &str) -> Vec<u8> {
+    name.repeat(500).into_bytes()
+}
+
+fn fill(root: &TempRoot) {
+    for name in MOVED {
+        // A file that was written just now is not moved at once.
+        age(&root.write(name, &content(name)), 1);
+    }
+}
+
+/// Takes the files of a tree that has arrived, which are gone from where they were.
+fn take_moved(from: &TempRoot, to: &TempRoot, step: &str) {
+    for name in MOVED {
+        assert!(!from.join(name).exists(), "{step}: {name}");
+        assert!(to.read(name) == content(name), "{step}: {name}");
+        fs::remove_file(to.join(name)).unwrap();
+    }
+}
+
 #[test]
-fn trees_and_lists_arrive_complete_after_a_kill_at_any_step() {
-    let server = OurServer::start();
-    let here = TempRoot::new();
-    let (url, list) = (server.url("t"), here.join("list"));
-    let content = |name: &str| name.repeat(500).into_bytes();
-    let files = ["t/a", "t/d/b"];
-    let fill = |root: &TempRoot| {
-        for name in files {
-            // A file that was written just now is not moved at once.
-            age(&root.write(name, &content(name)), 1);
-        }
-    };
-    let is_there = |root: &TempRoot, step: &str| {
-        for name in files {
-            assert!(root.read(name) == content(name), "{step}: {name}");
-            fs::remove_file(root.join(name)).unwrap();
-        }
-    };
+fn an_uploaded_tree_arrives_complete_after_a_kill_at_any_step() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
     fill(&here);
+    let url = server.url("t");
     let up = ["mirror", "--remove-source", "--temp", "t", &url];
     killed_at_each_step(&up, &here, &server, |step| {
         in_directory(&here, &up).exited(0);
-        assert!(!here.join("t/a").exists() && !here.join("t/d/b").exists(), "{step}");
-        is_there(&server.root, step);
+        take_moved(&here, &server.root, step);
         fill(&here);
     });
+}
+
+#[test]
+fn a_downloaded_tree_arrives_complete_after_a_kill_at_any_step() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
     fill(&server.root);
+    let url = server.url("t");
     let down = ["mirror", "--remove-source", &url, "t"];
     killed_at_each_step(&down, &here, &server, |step| {
         in_directory(&here, &down).exited(0);
-        assert!(!server.root.join("t/a").exists(), "{step}");
-        assert!(!server.root.join("t/d/b").exists(), "{step}");
-        is_there(&here, step);
+        take_moved(&server.root, &here, step);
         fill(&server.root);
     });
-    let urls = files.map(|name| format!("{}{name}\n", server.url("")));
-    fs::write(&list, urls.concat()).unwrap();
+}
+
+#[test]
+fn a_list_of_files_arrives_complete_after_a_kill_at_any_step() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    fill(&server.root);
+    let urls = MOVED.map(|name| format!("{}{name}\n", server.url("")));
+    fs::write(here.join("list"), urls.concat()).unwrap();
     here.mkdir("in");
     let fetch = ["get", "--remove-source", "-P", "in", "-i", "list"];
     killed_at_each_step(&fetch, &here, &server, |step| {
         // Files that the killed run has moved are missing on the server.
         let again = in_directory(&here, &fetch);
         assert!(matches!(again.code(), Some(0 | 8 | 12)), "{step}: {again:?}");
-        for (name, source) in [("a", files[0]), ("b", files[1])] {
+        for (name, source) in [("a", MOVED[0]), ("b", MOVED[1])] {
             assert!(here.read(format!("in/{name}")) == content(source), "{step}: {name}");
             assert!(!server.root.join(source).exists(), "{step}: {source}");
             fs::remove_file(here.join(format!("in/{name}"))).unwrap();

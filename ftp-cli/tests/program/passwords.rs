@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use ftp_tests::at_once::at_once;
 use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::root::TempRoot;
+use ftp_tests::scale::count;
 use ftp_tests::terminal::Terminal;
 use rustix::process::Signal;
 
@@ -525,11 +526,12 @@ fn places() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn no_operand_or_option_value_with_a_password_is_echoed() {
+fn no_operand_or_option_value_with_a_password_is_echoed_at_scale() {
+    let forms = ["u:geheim@127.0.0.1/x", "http://u:geheim@h/x", "ftp://u:geheim@127.0.0.1:1/x"];
     let here = TempRoot::new();
-    at_once(4, places(), |place| {
-        for form in ["u:geheim@127.0.0.1/x", "http://u:geheim@h/x", "ftp://u:geheim@127.0.0.1:1/x"]
-        {
+    // A plain run puts one form in each place, in turn.
+    at_once(4, places().iter().enumerate(), |(at, place)| {
+        for form in forms.iter().cycle().skip(at).take(count(1, forms.len())) {
             let words: Vec<String> = place.iter().map(|word| word.replace('@', form)).collect();
             let mut ftp = ftp(&words.iter().map(String::as_str).collect::<Vec<_>>());
             hides(&run(ftp.current_dir(here.path())));

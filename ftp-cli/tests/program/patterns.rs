@@ -8,6 +8,7 @@ use std::process::Command;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
+use ftp_tests::scale::count;
 use ftp_tests::site::OurServer;
 
 use crate::{failed, in_directory};
@@ -69,7 +70,10 @@ fn with_tree(tree: &[String]) -> TempRoot {
 fn check(column: usize, cell: impl Fn(&str) -> String) {
     let (head, _, mut rows) = table();
     let mut wrong = Vec::new();
-    for row in &mut rows {
+    let writes = std::env::var_os("FTP_WRITE_DOCS").is_some();
+    // Other programs do not change with ours, so a plain run only asks them whether the table is theirs.
+    let step = if column == 0 || writes { 1 } else { count(8, 1) };
+    for row in rows.iter_mut().step_by(step) {
         let mut cell = cell(&row.patterns);
         if column > 0 && cell == row.cells[0] {
             cell = "=".to_owned();
@@ -79,7 +83,7 @@ fn check(column: usize, cell: impl Fn(&str) -> String) {
             row.cells[column] = cell;
         }
     }
-    if std::env::var_os("FTP_WRITE_DOCS").is_some() {
+    if writes {
         let line = |row: &Row| {
             let cells = row.cells.join(" | ");
             format!("{} | {cells} | {}", row.patterns, row.why).trim_end().to_owned() + "\n"
@@ -124,7 +128,7 @@ fn trees_leave_out_what_the_table_says() {
 }
 
 #[test]
-fn other_programs_leave_out_what_the_table_says() {
+fn other_programs_leave_out_what_the_table_says_at_scale() {
     let (Some(rsync), Some(git), Some(rclone)) =
         (Peer::find("rsync"), Peer::find("git"), Peer::find("rclone"))
     else {

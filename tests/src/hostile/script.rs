@@ -41,6 +41,13 @@ impl Behaviour {
         let concerns = |verb: &String| verb == "any" || verbs.contains(&verb.as_str());
         self.rules.iter().any(|rule| rule.verbs.iter().any(concerns))
     }
+
+    /// Returns whether the server sends megabytes, or without end.
+    #[must_use]
+    pub fn is_huge(&self) -> bool {
+        let floods = |step: &Step| matches!(step, Step::Flood(..) | Step::FloodData(..));
+        self.rules.iter().any(|rule| rule.steps.iter().any(floods))
+    }
 }
 
 /// The required outcome of a call.

@@ -311,7 +311,8 @@ fn large(site: &Site, session: &mut Session) -> Shown {
     // Each MiB has its number: equal ones would hide a missing one.
     let content = CONTENT.get_or_init(|| {
         let mebibyte = binary((1 << 20) - 8, 7);
-        (0..64_u64).flat_map(|number| [&number.to_le_bytes()[..], &mebibyte].concat()).collect()
+        let numbers = (0..64_u64).map(u64::to_le_bytes);
+        numbers.map(|number| [&number[..], &mebibyte].concat()).collect::<Vec<_>>().concat()
     });
     session.put(b"file", content).map_err(said)?;
     same("stored", &site.root.read("file"), content)?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::root::TempRoot;
 
@@ -265,7 +266,7 @@ fn tell_endless(mut control: &TcpStream, length: usize) -> std::io::Result<()> {
 
 #[test]
 fn the_names_of_a_hostile_tree_take_bounded_memory() {
-    for (length, deletes_there) in [(240, false), (240, true), (31, true)] {
+    at_once(3, [(240, false), (240, true), (31, true)], |(length, deletes_there)| {
         let here = TempRoot::new();
         here.write("mine/kept", b"mine");
         let (url, mine) = (endless(length), here.join("mine"));
@@ -279,5 +280,5 @@ fn the_names_of_a_hostile_tree_take_bounded_memory() {
         assert!(matches!(code, Some(11 | 12)), "{case}");
         assert!((1..150 << 10).contains(&peak), "{case}");
         assert!(here.join("mine/kept").exists(), "{case}");
-    }
+    });
 }

@@ -455,6 +455,23 @@ fn sequence(mut number: usize, length: usize) -> Vec<Act> {
     digits.collect()
 }
 
+/// Returns whether a shorter sequence does the same: no upload is there to be ended, or the session
+/// that ends has done nothing. All shorter sequences are the beginnings of others.
+fn is_shorter(acts: &[Act]) -> bool {
+    let mut begun = 0;
+    for (at, act) in acts.iter().enumerate() {
+        match act {
+            Act::Begin => begun += 1,
+            Act::CutBegun | Act::EndBegun if begun == 0 => return true,
+            Act::CutBegun | Act::EndBegun => begun -= 1,
+            Act::Reconnect | Act::Restart if at == 0 => return true,
+            Act::Restart => begun = 0,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Checks all sequences of a length, each on a new storage.
 pub(crate) fn check_all<S: Storage + Clone + 'static>(
     length: u32,
@@ -466,7 +483,10 @@ pub(crate) fn check_all<S: Storage + Clone + 'static>(
         for thread in 0..threads {
             scope.spawn(move || {
                 for number in (thread..all).step_by(threads) {
-                    check(storage(), &sequence(number, length as usize));
+                    let acts = sequence(number, length as usize);
+                    if !is_shorter(&acts) {
+                        check(storage(), &acts);
+                    }
                 }
             });
         }

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ftp_proto::{Pathname, Reply, RepresentationType, RestartMarker};
+use ftp_proto::{Pathname, PortRanges, Reply, RepresentationType, RestartMarker};
 
 use super::*;
 use crate::auth::{Login, UserTable};
 use crate::command::{directory, file, listing, transfer};
-use crate::config::ServerConfig;
+use crate::config::{PassivePolicy, ServerConfig};
 use crate::context::{Context, Current};
 use crate::net::admission::Admission;
 use crate::net::balancer::Ends;
@@ -24,7 +24,10 @@ pub(super) struct Served<S> {
 
 fn context() -> Arc<Context> {
     let users = Arc::new(UserTable::new());
-    Context::new(ServerConfig::default(), users, Admission::new(1, 0))
+    // No session listens, so the system is not asked for its ports each time.
+    let config =
+        ServerConfig::new().passive(PassivePolicy::new().ports(PortRanges::parse(b"1").ok()));
+    Context::new(config, users, Admission::new(1, 0))
 }
 
 fn path(text: &str) -> Pathname {
