@@ -224,7 +224,8 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         session.peer.away.get_or_insert_default().log_in(teller);
     }
     if let Some(away) = session.peer.away.clone().filter(|_| is_remote) {
-        user.storage = Arc::new(RemoteStorage::new(user.storage, away));
+        let attended = Arc::new(RemoteStorage::new(Arc::clone(&user.storage), away));
+        user.remote = Some(std::mem::replace(&mut user.storage, attended));
     }
     session.login.access = Access::User(user);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
