@@ -172,7 +172,7 @@ fn cost_of(storage: &dyn Storage, path: &VirtualPath) -> Cost {
 /// Counts changes, and forwards all other calls to the inner storage.
 impl Storage for SharedQuota {
     fn capabilities(&self) -> Capabilities {
-        let is_remote = self.account.shared().ledger.is_remote();
+        let is_remote = self.account.state.is_remote();
         self.inner().capabilities() | Capabilities::QUOTA | Capabilities::REMOTE.only_if(is_remote)
     }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::patiently;
 
 use super::*;
 use crate::auth::Rights;
@@ -200,5 +202,31 @@ fn an_upload_that_is_given_up_while_the_ledger_stalls_reserves_nothing_dc_45() {
         assert_eq!(stored(&served.files), 5);
         // Nothing holds the name.
         put(&storage, "f", WriteMode::Replace, 900_000).unwrap();
+    }
+}
+
+#[test]
+fn a_login_that_waits_for_the_ledger_ends_with_its_client_and_the_server_hf_13_st_13() {
+    for vanishes in [false, true] {
+        patiently(Duration::from_secs(1), |limit| {
+            let Served { ledger, server, .. } = serve(WithoutLedger::Refuse);
+            let mut session = RawSession::greeted(server.local_addr());
+            session.expect("USER u", 331);
+            let _stall = ledger.stall.lock().unwrap();
+            session.line("PASS p");
+            wait_until("the ledger is asked", || ledger.calls.load(Ordering::SeqCst) > 0);
+            let start = Instant::now();
+            match vanishes {
+                true => {
+                    drop(session);
+                    wait_until("the session ends", || server.sessions().is_empty());
+                }
+                false => {
+                    assert_eq!(server.shutdown(Duration::ZERO).stuck, 0);
+                    session.expect_reply(421);
+                }
+            }
+            assert!(start.elapsed() < limit, "{vanishes} {:?}", start.elapsed());
+        });
     }
 }
