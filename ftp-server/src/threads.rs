@@ -160,6 +160,46 @@ impl<T: Send + 'static> Job<T> {
     }
 }
 
+/// Work that a thread does while its owner asks for the result again and again.
+pub(crate) struct Polled<T>(Option<Job<T>>);
+
+impl<T> Default for Polled<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Send + 'static> Polled<T> {
+    /// Returns whether a thread does the work.
+    pub(crate) const fn is_running(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns the result of `work` if it is available within `limit`, otherwise `None`. A thread
+    /// does the work if it `is_slow`; while that runs, another `work` is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`Job::begin`], or an error if the work panicked.
+    pub(crate) fn poll(
+        &mut self,
+        is_slow: bool,
+        limit: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<Option<T>> {
+        let job = match self.0.take() {
+            Some(job) => job,
+            None if is_slow => Job::begin(work)?,
+            None => return Ok(Some(work())),
+        };
+        let done = job.wait(limit);
+        if done.is_none() {
+            self.0 = Some(job);
+        }
+        done.transpose()
+    }
+}
+
 fn panicked() -> io::Error {
     io::Error::other("the thread of a call to the storage panicked")
 }

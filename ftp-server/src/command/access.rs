@@ -9,11 +9,14 @@ use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 use crate::auth::{AuthError, Login, LoginAttempt};
 use crate::context::Context;
 use crate::deadline;
+use crate::ledger::SharedState;
+use crate::limits;
 use crate::log::{EventKind, LoginRefusal, Refusal};
 use crate::service::LateTeller;
 use crate::session::{Access, Outcome, Session, User};
 use crate::shares::host_of;
 use crate::storage::{Capabilities, RemoteStorage};
+use crate::threads::Job;
 use crate::tls::{AskedName, TlsPolicy};
 
 /// Maximum bytes of a client program's name that are logged.
@@ -69,10 +72,12 @@ fn login(
 ) -> Outcome {
     let start = Instant::now();
     let bans = Arc::clone(&session.peer.current.get().bans);
-    if bans.is_banned_anywhere(session.peer.ip(), start) {
-        return refuse_banned(session, &name);
-    }
     let peer = session.peer.address;
+    match ask_ledger(session, move || bans.is_banned_anywhere(peer.ip(), start)) {
+        Some(false) => {}
+        Some(true) => return refuse_banned(session, &name),
+        None => return refuse_uncounted(session, &name),
+    }
     let host = session.host.as_ref();
     let tls = session.tls();
     let deadline = session.login_deadline();
@@ -162,8 +167,11 @@ fn refuse(
         AuthError::NeedAccount | AuthError::OtherHost | AuthError::Refused => {
             // The current settings apply, even if the session began with older ones.
             let Context { bans, watchdog, .. } = &*session.peer.current.get();
-            if let Some(duration) = bans.note(session.peer.ip(), start) {
-                let network = host_of(session.peer.ip());
+            let peer = session.peer.ip();
+            let (own, all) = (bans.note(peer, start), Arc::clone(bans));
+            let all = ask_ledger(session, move || all.note_in_ledger(peer, start)).flatten();
+            if let Some(duration) = own.or(all) {
+                let network = host_of(peer);
                 session.tell(EventKind::Banned { network, duration });
                 watchdog.ban(session.peer.address, deadline::after(start, duration));
             }
@@ -209,10 +217,11 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     };
     let mut present = None;
     if let Some(shared) = shared.as_ref().filter(|_| sessions > 0) {
-        match shared.enter(user, sessions) {
-            Ok(Some(presence)) => present = Some(Box::new(presence)),
-            Ok(None) => return refuse_more(session, &name),
-            Err(_) => return refuse_uncounted(session, &name),
+        let (shared, user) = (shared.clone(), user.to_vec());
+        match ask_ledger(session, move || shared.enter(&user, sessions)) {
+            Some(Ok(Some(presence))) => present = Some(Box::new(presence)),
+            Some(Ok(None)) => return refuse_more(session, &name),
+            Some(Err(_)) | None => return refuse_uncounted(session, &name),
         }
     }
     session.transfer.representation = login.representation;
@@ -224,10 +233,32 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         session.peer.away.get_or_insert_default().log_in(teller);
     }
     if let Some(away) = session.peer.away.clone().filter(|_| is_remote) {
-        user.storage = Arc::new(RemoteStorage::new(user.storage, away));
+        let attended = Arc::new(RemoteStorage::new(Arc::clone(&user.storage), away));
+        user.remote = Some(std::mem::replace(&mut user.storage, attended));
     }
     session.login.access = Access::User(user);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
+}
+
+/// Makes a call for a login that may ask the ledger, in another thread if that can wait for long.
+/// Returns `None` if the decision about the login is useless before the answer; the call then goes
+/// on. Also returns `None` if there is no thread.
+fn ask_ledger<T: Send + 'static>(
+    session: &Session,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if !session.context.shared.as_ref().is_some_and(SharedState::is_remote) {
+        return Some(call());
+    }
+    let job = Job::begin(call).ok()?;
+    loop {
+        if let Some(done) = job.wait(limits::TICK) {
+            return done.ok();
+        }
+        if session.login.is_client_gone.as_ref().is_some_and(|is_gone| is_gone()) {
+            return None;
+        }
+    }
 }
 
 /// Refuses a user who already has the maximum number of sessions.

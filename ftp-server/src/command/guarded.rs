@@ -5,10 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::space::{SpareRoom, free_at};
+use crate::limits;
 use crate::session::Session;
 use crate::storage::{
     Ask, RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
 };
+use crate::threads::Polled;
 
 /// Minimum bytes that an upload may store before the free space is checked again. An upload may
 /// store the remaining space divided by [`SHARE`], at least this minimum and at most [`STEP_MAX`].
@@ -42,12 +44,26 @@ pub(super) fn guarded(
     let step = room.as_ref().map_or(u64::MAX, |room| step_of(room.left));
     let directory = room.map(|room| room.directory);
     let left = most.saturating_sub(present);
-    Box::new(GuardedUpload { upload, storage, most, left, grows, directory, min_free, step })
+    Box::new(GuardedUpload {
+        upload,
+        storage,
+        remote: session.user().and_then(|user| user.remote.clone()),
+        most,
+        left,
+        grows,
+        directory,
+        min_free,
+        step,
+        asked: Polled::default(),
+        is_whole: false,
+    })
 }
 
 struct GuardedUpload {
     upload: Box<dyn Upload>,
     storage: Arc<dyn Storage>,
+    /// The same storage for another thread; `None` if calls never wait for long.
+    remote: Option<Arc<dyn Storage>>,
     most: u64,
     /// Bytes that the user may still store in this file.
     left: u64,
@@ -58,21 +74,31 @@ struct GuardedUpload {
     min_free: u64,
     /// Bytes that may be stored before the space is checked again.
     step: u64,
+    /// The question for the free space.
+    asked: Polled<Result<u64, StorageError>>,
+    /// Whether all bytes are written.
+    is_whole: bool,
 }
 
 impl GuardedUpload {
     /// Checks the free space again, and sets the bytes that may be stored before the next check.
-    fn look(&mut self) -> Result<(), StorageError> {
-        let Some(directory) = &self.directory else { return Ok(()) };
-        let wanted = self.min_free.saturating_add(1);
-        self.step = match free_at(&*self.storage, directory, RoomFor::More(wanted)) {
+    /// Returns `false` if the storage has not answered yet.
+    fn look(&mut self) -> Result<bool, StorageError> {
+        let Some(directory) = self.directory.clone() else { return Ok(true) };
+        let storage = Arc::clone(self.remote.as_ref().unwrap_or(&self.storage));
+        let wanted = RoomFor::More(self.min_free.saturating_add(1));
+        let asked = self.asked.poll(self.remote.is_some(), limits::TICK, move || {
+            free_at(&*storage, &directory, wanted)
+        });
+        let Some(free) = asked? else { return Ok(false) };
+        self.step = match free {
             Ok(free) if free <= self.min_free => return Err(Kind::NoSpace.into()),
             Ok(free) => step_of(free - self.min_free),
             // The free space is unknown, for example because the directory was removed or moved.
             // The upload continues.
             Err(_) => STEP,
         };
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -84,9 +110,7 @@ impl io::Write for GuardedUpload {
         if self.left == 0 {
             return Err(StorageError::from(Kind::OverQuota).into());
         }
-        if self.step == 0 {
-            self.look()?;
-        }
+        while self.step == 0 && !self.look()? {}
         let most = usize::try_from(self.left.min(self.step)).unwrap_or(usize::MAX);
         let bytes = bytes.get(..most.min(bytes.len())).unwrap_or_default();
         let written = self.upload.write(bytes)?;
@@ -97,13 +121,15 @@ impl io::Write for GuardedUpload {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.is_whole = true;
         self.upload.flush()
     }
 }
 
 impl Upload for GuardedUpload {
     fn prepare(&mut self) -> Result<bool, StorageError> {
-        let is_done = self.upload.prepare()?;
+        // Nothing is copied before the answer.
+        let is_done = !self.asked.is_running() && self.upload.prepare()?;
         if !is_done {
             // The number of bytes that this step has copied is unknown, so the space is checked
             // after each step.
@@ -118,7 +144,8 @@ impl Upload for GuardedUpload {
     }
 
     fn ready(&mut self) -> Result<bool, StorageError> {
-        self.upload.ready()
+        let has_room = self.is_whole || self.left == 0 || self.step > 0 || self.look()?;
+        Ok(has_room && self.upload.ready()?)
     }
 
     fn prepare_commit(&mut self) -> Result<bool, StorageError> {
@@ -191,12 +218,15 @@ mod tests {
             let mut guarded = GuardedUpload {
                 upload: Box::new(Copying(steps)),
                 storage: Arc::clone(&storage),
+                remote: None,
                 most: u64::MAX,
                 left: u64::MAX,
                 grows: None,
                 directory: Some(VirtualPath::root()),
                 min_free,
                 step: 5,
+                asked: Polled::default(),
+                is_whole: false,
             };
             assert_eq!(guarded.prepare().map_err(|error| error.kind), want, "{min_free} {steps}");
         }

@@ -15,8 +15,7 @@ use crate::storage::{
 };
 use crate::threads;
 
-/// Maximum time that a session waits for a count. Meanwhile, the session does not check on its
-/// client.
+/// Maximum time that a change waits for a count.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Stack size of the counting thread, in bytes: enough for TLS to an object store in a debug build.

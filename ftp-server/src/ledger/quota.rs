@@ -52,9 +52,12 @@ impl Account {
 }
 
 /// The path that an upload changes, and the account whose quota applies.
+#[derive(Clone)]
 pub(super) struct Names {
     account: Arc<Account>,
     path: VirtualPath,
+    /// Whether the ledger or the storage can wait for long.
+    pub(super) is_remote: bool,
 }
 
 impl SharedState {
@@ -117,9 +120,10 @@ impl SharedQuota {
         let resumed = if matches!(mode, WriteMode::Resume(_)) { kept } else { 0 };
         let mut reservation = Reservation::new(&self.account)?;
         reservation.add_ahead(name.plus(Cost::bytes(resumed.saturating_add(1))))?;
-        let left = reservation.bytes() - resumed;
-        let target = Names { account: Arc::clone(&self.account), path: path.clone() };
-        Ok(Box::new(QuotaUpload::new(begin()?, reservation, target, (kept, left))))
+        let (account, path) = (Arc::clone(&self.account), path.clone());
+        let is_remote = self.capabilities().contains(Capabilities::REMOTE);
+        let target = Names { account, path, is_remote };
+        Ok(Box::new(QuotaUpload::new(begin()?, reservation, target, (kept, resumed))))
     }
 
     /// Makes a change that removes or moves the objects at these paths. `freed` returns the cost
@@ -168,7 +172,7 @@ fn cost_of(storage: &dyn Storage, path: &VirtualPath) -> Cost {
 /// Counts changes, and forwards all other calls to the inner storage.
 impl Storage for SharedQuota {
     fn capabilities(&self) -> Capabilities {
-        let is_remote = self.account.shared().ledger.is_remote();
+        let is_remote = self.account.state.is_remote();
         self.inner().capabilities() | Capabilities::QUOTA | Capabilities::REMOTE.only_if(is_remote)
     }
 

@@ -200,6 +200,11 @@ impl SharedState {
         }
     }
 
+    /// Returns whether calls can wait for long.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.inner.ledger.is_remote()
+    }
+
     /// Counts one more session, or returns `None` if the user already has `limit` sessions on all
     /// servers together.
     ///

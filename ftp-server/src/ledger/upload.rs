@@ -8,6 +8,7 @@ use super::quota::Names;
 use super::reservation::Reservation;
 use crate::storage::cost::Cost;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Upload};
+use crate::threads::Polled;
 
 /// Maximum time that an upload waits while another session changes its file.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,16 +25,25 @@ enum Phase {
     Publishing,
 }
 
+/// A reservation after a question to the ledger, and the answer. It has the cost of the file if the
+/// upload may replace it now.
+type Answer = (Option<Reservation>, Result<Option<Cost>, StorageError>);
+
 /// An upload within a quota.
 pub(super) struct QuotaUpload {
     inner: Option<Box<dyn Upload>>,
+    /// `None` once the reservation has ended, and during a question to the ledger.
     reservation: Option<Reservation>,
+    /// If the upload ends during a question, the reservation is released after the answer.
+    asked: Polled<Answer>,
     target: Names,
     /// Number of bytes of the file before the first byte to write.
     kept: u64,
-    /// Number of reserved bytes that are not written yet.
-    left: u64,
+    /// How many of these bytes are reserved, because they have not counted until now.
+    resumed: u64,
     written: u64,
+    /// Whether all bytes are written.
+    is_whole: bool,
     /// The cost of the file that is replaced.
     replaced: Cost,
     phase: Phase,
@@ -42,21 +52,23 @@ pub(super) struct QuotaUpload {
 }
 
 impl QuotaUpload {
-    /// Wraps an upload to a file whose first `kept` bytes exist. `left` is the number of bytes that
-    /// the upload may write before it must reserve more.
+    /// Wraps an upload to a file whose first `kept` bytes exist. `resumed` is how many of them are
+    /// reserved.
     pub(super) fn new(
         inner: Box<dyn Upload>,
         reservation: Reservation,
         target: Names,
-        (kept, left): (u64, u64),
+        (kept, resumed): (u64, u64),
     ) -> Self {
         Self {
             inner: Some(inner),
             reservation: Some(reservation),
+            asked: Polled::default(),
             target,
             kept,
-            left,
+            resumed,
             written: 0,
+            is_whole: false,
             replaced: Cost::default(),
             phase: Phase::Writing,
             waiting: None,
@@ -67,26 +79,55 @@ impl QuotaUpload {
         self.inner.as_mut().ok_or_else(|| Kind::Io.into())
     }
 
-    /// Proves the reservation, and determines the cost of the replaced file, before the new one is
-    /// published. Returns `false` if the upload must wait, because another session changes the file.
-    fn begin_to_publish(&mut self) -> Result<bool, StorageError> {
-        if self.phase == Phase::Writing
-            && let Some(reservation) = &mut self.reservation
-        {
-            match self.target.claim(reservation) {
-                Ok(replaced) => self.replaced = replaced,
-                Err(error) if error.kind == Kind::Busy => {
-                    if self.waiting.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
-                        return Err(error);
-                    }
-                    thread::sleep(STEP);
-                    return Ok(false);
-                }
-                Err(error) => return Err(error),
-            }
-            self.phase = Phase::Publishing;
+    /// Asks the ledger, for up to [`STEP`] if it can wait for long. Returns whether there is an
+    /// answer; it can be that to an earlier question.
+    fn ask(
+        &mut self,
+        question: fn(&Names, &mut Reservation) -> Result<Option<Cost>, StorageError>,
+    ) -> Result<bool, StorageError> {
+        let (mut reservation, target) = (self.reservation.take(), self.target.clone());
+        let asked = self.asked.poll(self.target.is_remote, STEP, move || {
+            let answer = reservation.as_mut().ok_or(Kind::Io.into());
+            let answer = answer.and_then(|reservation| question(&target, reservation));
+            (reservation, answer)
+        });
+        let Some((reservation, answer)) = asked? else { return Ok(false) };
+        self.reservation = reservation;
+        if let Some(replaced) = answer? {
+            (self.replaced, self.phase) = (replaced, Phase::Publishing);
         }
         Ok(true)
+    }
+
+    /// Returns the number of reserved bytes that are not written yet.
+    fn left(&self) -> u64 {
+        let reserved = self.reservation.as_ref().map_or(0, Reservation::bytes);
+        reserved.saturating_sub(self.resumed.saturating_add(self.written))
+    }
+
+    /// Reserves more bytes if none are left. Returns `false` if the upload must wait.
+    fn reserve(&mut self) -> Result<bool, StorageError> {
+        Ok(self.left() > 0
+            || self.ask(|_, reservation| reservation.add_ahead(Cost::BYTE).map(|()| None))?)
+    }
+
+    /// Proves the reservation, and determines the cost of the replaced file, before the new one is
+    /// published. Returns `false` if the upload must wait, for the ledger or because another session
+    /// changes the file.
+    fn begin_to_publish(&mut self) -> Result<bool, StorageError> {
+        if self.phase == Phase::Publishing {
+            return Ok(true);
+        }
+        match self.ask(|target, reservation| target.claim(reservation).map(Some)) {
+            Err(error) if error.kind == Kind::Busy => {
+                if self.waiting.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                    return Err(error);
+                }
+                thread::sleep(STEP);
+            }
+            asked => _ = asked?,
+        }
+        Ok(self.phase == Phase::Publishing)
     }
 
     fn settle(&mut self) {
@@ -110,22 +151,15 @@ impl QuotaUpload {
 
 impl io::Write for QuotaUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.left == 0 && !bytes.is_empty() {
-            let Some(reservation) = &mut self.reservation else {
-                return Err(StorageError::from(Kind::Io).into());
-            };
-            let former = reservation.bytes();
-            reservation.add_ahead(Cost::BYTE)?;
-            self.left = reservation.bytes() - former;
-        }
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        while !bytes.is_empty() && !self.reserve()? {}
+        let most = usize::try_from(self.left()).unwrap_or(usize::MAX).min(bytes.len());
         let count = self.inner()?.write(bytes.get(..most).unwrap_or_default())?;
-        self.left = self.left.saturating_sub(count as u64);
         self.written += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.is_whole = true;
         self.inner()?.flush()
     }
 }
@@ -136,7 +170,7 @@ impl Upload for QuotaUpload {
     }
 
     fn ready(&mut self) -> Result<bool, StorageError> {
-        self.inner()?.ready()
+        Ok((self.is_whole || self.reserve()?) && self.inner()?.ready()?)
     }
 
     fn prepare_commit(&mut self) -> Result<bool, StorageError> {

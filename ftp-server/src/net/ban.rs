@@ -43,26 +43,28 @@ impl Bans {
         Self { after, window, lasting, hosts: Mutex::default(), shared }
     }
 
-    /// Counts a failed login. Returns the duration of the ban if one begins on this server now,
-    /// otherwise `None`.
-    ///
-    /// Does not count logins from loopback, because a proxy or tunnel there may serve any client.
+    /// Counts a failed login on this server. Returns the duration of the ban if one begins now.
     pub(crate) fn note(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
-        if self.after == 0 || peer.to_canonical().is_loopback() {
-            return None;
-        }
-        let host = network_of(peer);
-        let own = self.count(host, now);
-        let Some(shared) = &self.shared else { return own };
-        let &Self { after, window, lasting, .. } = self;
-        match shared.fail(host, BanPolicy { after, window, lasting }) {
-            Ok(Some(left)) if own.is_none() => self.learn(host, now, left).then_some(left),
-            // Otherwise, only the count of this server decides.
-            Ok(_) | Err(_) => own,
-        }
+        if self.counts(peer) { self.count(network_of(peer), now) } else { None }
     }
 
-    /// Counts a failed login on this server. Returns the duration of the ban if one begins.
+    /// Counts a failed login in the ledger, if there is one. Returns the duration of the ban if the
+    /// failures on all servers together begin one on this server now.
+    pub(crate) fn note_in_ledger(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
+        let shared = self.shared.as_ref().filter(|_| self.counts(peer))?;
+        let host = network_of(peer);
+        let &Self { after, window, lasting, .. } = self;
+        // If the ledger fails, only the count of this server decides.
+        let left = shared.fail(host, BanPolicy { after, window, lasting }).ok()??;
+        self.learn(host, now, left).then_some(left)
+    }
+
+    /// Returns whether failed logins of a host count. Logins from loopback do not, because a proxy or
+    /// tunnel there may serve any client.
+    fn counts(&self, peer: IpAddr) -> bool {
+        self.after > 0 && !peer.to_canonical().is_loopback()
+    }
+
     fn count(&self, host: IpAddr, now: Instant) -> Option<Duration> {
         let mut hosts = self.hosts();
         if !self.has_room(&mut hosts, host, now) {
@@ -103,8 +105,7 @@ impl Bans {
         if self.is_banned(peer, now) {
             return true;
         }
-        let is_counted = self.after > 0 && !peer.to_canonical().is_loopback();
-        let Some(shared) = self.shared.as_ref().filter(|_| is_counted) else { return false };
+        let Some(shared) = self.shared.as_ref().filter(|_| self.counts(peer)) else { return false };
         let host = network_of(peer);
         let Ok(Some(left)) = shared.ban_of(host) else { return false };
         // From now on, this server refuses the host's connections without asking the ledger.
@@ -198,7 +199,7 @@ mod tests {
     }
 
     fn note(bans: &Bans, peer: IpAddr, now: Instant) -> bool {
-        bans.note(peer, now).is_some()
+        bans.note(peer, now).or(bans.note_in_ledger(peer, now)).is_some()
     }
 
     fn address(text: &str) -> IpAddr {

@@ -148,6 +148,8 @@ pub(crate) struct User {
     /// Owner of partial uploads; `None` for a shared login.
     pub(crate) owner: Option<Vec<u8>>,
     pub(crate) storage: Arc<dyn Storage>,
+    /// The same storage for another thread of the session; `None` if calls never wait for long.
+    pub(crate) remote: Option<Arc<dyn Storage>>,
     pub(crate) rights: Rights,
     /// Rules that give the user other rights in some directories.
     pub(crate) directories: Vec<DirectoryRights>,
@@ -192,6 +194,7 @@ impl User {
             owner: (!login.is_shared).then(|| login.name.unwrap_or_else(|| name.clone())),
             name,
             storage: login.storage,
+            remote: None,
             rights: login.rights,
             directories: login.directories,
             mkdir_existing_ok: login.mkdir_existing_ok,

@@ -474,9 +474,8 @@ pub trait Upload: io::Write + Send {
     /// Waits until the storage can take more bytes, for a fraction of a second at most. Returns
     /// whether the storage can take them, so that the next write does not take long. After
     /// [`flush`](io::Write::flush), this method waits until all bytes are stored. A session calls
-    /// this method before it reads more from its client. While the result is `false`, the session
-    /// checks on its client between the calls. Without this call, the next write or
-    /// [`commit`](Self::commit) waits.
+    /// this method before each write. While the result is `false`, the session checks on its client
+    /// between the calls. Without this call, the next write or [`commit`](Self::commit) waits.
     ///
     /// By default, there is nothing to wait for.
     ///

@@ -8,8 +8,8 @@ use ftp_proto::Verb;
 use ftp_server::testing::{Fault, FaultStorage, Record, Recorded, Recorder, StorageCall};
 use ftp_server::{
     Ask, Entries, Event, EventKind, Keep, LocalStorage, Login, MemoryStorage, Metadata, Observer,
-    Rights, Server, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Upload, UserTable,
-    VirtualPath, WriteMode,
+    Rights, RoomFor, Server, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Upload,
+    UserTable, VirtualPath, WriteMode,
 };
 use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
@@ -22,7 +22,12 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// Starts a server over a tree in memory that has a file.
 fn serve(storage: impl Storage + 'static) -> Server {
-    let builder = Server::builder().config(super::quick()).storage(storage);
+    serve_with(storage, 0)
+}
+
+fn serve_with(storage: impl Storage + 'static, min_free: u64) -> Server {
+    let config = super::quick_with(|config| config.limits.min_free = min_free);
+    let builder = Server::builder().config(config).storage(storage);
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
 }
 
@@ -212,7 +217,7 @@ fn a_storage_that_is_not_ready_is_polled_with_pauses() {
             let data = session.passive();
             let start = Instant::now();
             session.send(format!("{command}\r\n"));
-            if call == StorageCall::UploadPrepareCommit {
+            if matches!(call, StorageCall::UploadReady | StorageCall::UploadPrepareCommit) {
                 data.close();
             }
             wait_until("the storage was asked", || storage.count(call) >= asked);
@@ -281,7 +286,7 @@ type Stall = (StorageCall, &'static [&'static str], &'static str);
 const PASV: &[&str] = &["PASV"];
 
 /// Every command that asks the storage, with each of its calls.
-const STALLS: [Stall; 52] = [
+const STALLS: [Stall; 53] = [
     (StorageCall::Stat, &[], "SIZE old"),
     (StorageCall::Unfinished, &[], "SIZE new"),
     (StorageCall::Read, &["TYPE A"], "SIZE old"),
@@ -318,6 +323,7 @@ const STALLS: [Stall; 52] = [
     (StorageCall::Write, PASV, "STOU"),
     (StorageCall::Forget, PASV, "STOU"),
     (StorageCall::UploadCommit, PASV, "STOU"),
+    (StorageCall::Space, PASV, "STOR new"),
     (StorageCall::Space, &[], "ALLO 5"),
     (StorageCall::Space, &[], "AVBL"),
     (StorageCall::Space, &[], "SITE QUOTA"),
@@ -350,8 +356,14 @@ fn in_each_stall(what: &str, act: impl Fn(Server, RawSession, &Stall) + Sync) {
         patiently(AT_MOST, |limit| {
             let storage = memory();
             storage.mkdir(&"/d".into()).expect("a directory");
-            let storage = FaultStorage::new(storage).at(call, 1, Fault::Delay(STALLED));
-            let server = serve(storage.clone());
+            // An upload asks for the free space first, and again when it may have filled it.
+            let fills = call == StorageCall::Space && before.contains(&"PASV");
+            let free =
+                storage.space(&VirtualPath::root(), RoomFor::More(0)).expect("it knows").free;
+            let min_free = free.filter(|_| fills).map_or(0, |free| free - 1);
+            let nth = if fills { 2 } else { 1 };
+            let storage = FaultStorage::new(storage).at(call, nth, Fault::Delay(STALLED));
+            let server = serve_with(storage.clone(), min_free);
             let mut session = session(&server);
             let mut data = None;
             for command in before {
@@ -363,8 +375,11 @@ fn in_each_stall(what: &str, act: impl Fn(Server, RawSession, &Stall) + Sync) {
                 // The data of an upload ends before the command, so that no reply is awaited.
                 data.take().into_iter().for_each(RawData::close);
             }
+            if fills {
+                data.as_mut().expect("a connection").write_all(b"some");
+            }
             session.line(command);
-            wait_until(command, || storage.count(call) > 0);
+            wait_until(command, || storage.count(call) >= nth);
             let start = Instant::now();
             act(server, session, &stall);
             let took = start.elapsed();

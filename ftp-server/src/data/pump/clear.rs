@@ -103,11 +103,10 @@ impl Pump<'_> {
 
     pub(super) fn receive_clear(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {
         if self.deliver_early(target)? {
-            return target.finish();
+            return self.end(target);
         }
         let mut buffer = self.buffers.small();
         loop {
-            self.wait_for_storage(target)?;
             let data = self.data;
             // If calls may wait, each waits until the buffer is full.
             let flags = if self.is_blocking { RecvFlags::WAITALL } else { RecvFlags::empty() };
@@ -141,6 +140,6 @@ impl Pump<'_> {
                 }
             }
         }
-        target.finish()
+        self.end(target)
     }
 }

@@ -247,22 +247,19 @@ impl<'a> Pump<'a> {
         Ok(more)
     }
 
-    /// Waits until the storage takes more bytes, and checks the control connection meanwhile.
-    fn wait_for_storage(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {
-        while !target.is_ready()? {
-            before_asking_again();
-            // Slow storage does not count as a stall of the client.
-            self.last = Instant::now();
-            self.look_now_and_then(self.last)?;
-        }
-        Ok(())
+    /// Waits a moment for a storage that takes no bytes, and checks the control connection.
+    fn wait_for_storage(&mut self) -> Result<(), PumpEnd> {
+        before_asking_again();
+        // Slow storage does not count as a stall of the client.
+        self.last = Instant::now();
+        self.look_now_and_then(self.last)
     }
 
     /// Gives received bytes to `target`. Bytes after the end of the file are kept for the next
     /// file.
     fn deliver(&mut self, target: &mut UploadTarget<'_>, bytes: &[u8]) -> Result<(), PumpEnd> {
         let mut rest = bytes;
-        while let Some((marker, at)) = target.take(&mut rest)? {
+        while let Some((marker, at)) = target.take(&mut rest, &mut || self.wait_for_storage())? {
             if let Some(interruption) = self.monitor.mark(&marker, at) {
                 return Err(PumpEnd::Interrupted(interruption));
             }
@@ -278,9 +275,13 @@ impl<'a> Pump<'a> {
         if early.is_empty() {
             return Ok(false);
         }
-        self.wait_for_storage(target)?;
         self.deliver(target, &early)?;
         Ok(target.is_complete())
+    }
+
+    /// Ends the file of `target`.
+    fn end(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {
+        target.finish(&mut || self.wait_for_storage())
     }
 
     /// Waits if `error` means that the socket is not ready, ignores interruptions by signals, and

@@ -118,7 +118,7 @@ impl Pump<'_> {
         target: &mut UploadTarget<'_>,
     ) -> Result<(), PumpEnd> {
         if self.deliver_early(target)? {
-            return target.finish();
+            return self.end(target);
         }
         let mut buffer = self.buffers.of_size(RECORD);
         // Encrypted data that arrived together with the end of the handshake, or with the previous
@@ -152,7 +152,7 @@ impl Pump<'_> {
             self.moved(plain)?;
             if target.is_complete() {
                 connection.keep(space.get(used..end).unwrap_or_default());
-                return target.finish();
+                return self.end(target);
             }
             if connection.is_closed() {
                 break;
@@ -164,7 +164,6 @@ impl Pump<'_> {
                 buffer.grow();
                 buffer.space().get_mut(..end).unwrap_or_default().copy_from_slice(&rest);
             }
-            self.wait_for_storage(target)?;
             match self.read(buffer.space().get_mut(end..).unwrap_or_default())? {
                 0 if self.may_be_cut && end == 0 => break,
                 0 => return Err(PumpEnd::Truncated),
@@ -177,7 +176,7 @@ impl Pump<'_> {
             let _ = (&mut &*self.data).write(record.get(..length).unwrap_or_default());
             let _ = self.data.shutdown(Shutdown::Write);
         }
-        target.finish()
+        self.end(target)
     }
 
     /// Reads the available bytes into `space`, and waits for the first ones if necessary. Returns

@@ -1,6 +1,8 @@
 //! The target of an upload, which turns received bytes into the content of the file and stores
 //! them.
 
+use std::io::{Error, ErrorKind};
+
 use ftp_proto::{AsciiDecoder, BlockEvent, BlockFault, BlockMarker};
 
 use super::PumpEnd;
@@ -8,6 +10,9 @@ use crate::data::block::{Blocks, DataFault};
 use crate::data::buffers::SMALL;
 use crate::data::{Encoding, Inflating};
 use crate::storage::Upload;
+
+/// Waits a moment while the storage takes no bytes.
+type Wait<'a> = &'a mut dyn FnMut() -> Result<(), PumpEnd>;
 
 /// Target of received bytes, which decodes and converts them.
 pub(super) struct UploadTarget<'a> {
@@ -46,11 +51,6 @@ impl<'a> UploadTarget<'a> {
         self.file.taken
     }
 
-    /// Returns whether the storage can take more bytes without a long wait.
-    pub(super) fn is_ready(&mut self) -> Result<bool, PumpEnd> {
-        self.file.upload.ready().map_err(PumpEnd::Storage)
-    }
-
     /// Returns whether the end-of-file mark of mode B was received. In other modes, returns
     /// `false`.
     pub(super) fn is_complete(&self) -> bool {
@@ -66,12 +66,16 @@ impl<'a> UploadTarget<'a> {
 
     /// Takes all of `rest`, or its bytes up to the end of the file. If a restart marker comes
     /// first, stops after it, and returns the marker with its offset in the file.
-    pub(super) fn take(&mut self, rest: &mut &[u8]) -> Result<Option<(BlockMarker, u64)>, PumpEnd> {
+    pub(super) fn take(
+        &mut self,
+        rest: &mut &[u8],
+        wait: Wait<'_>,
+    ) -> Result<Option<(BlockMarker, u64)>, PumpEnd> {
         if self.blocks.is_some() {
-            return self.take_blocks(rest);
+            return self.take_blocks(rest, wait);
         }
         let Some(deflate) = &mut self.deflate else {
-            self.file.take(std::mem::take(rest))?;
+            self.file.take(std::mem::take(rest), wait)?;
             return Ok(None);
         };
         loop {
@@ -79,17 +83,21 @@ impl<'a> UploadTarget<'a> {
             if plain.is_empty() && rest.is_empty() {
                 return Ok(None);
             }
-            self.file.take(plain)?;
+            self.file.take(plain, wait)?;
         }
     }
 
-    fn take_blocks(&mut self, rest: &mut &[u8]) -> Result<Option<(BlockMarker, u64)>, PumpEnd> {
+    fn take_blocks(
+        &mut self,
+        rest: &mut &[u8],
+        wait: Wait<'_>,
+    ) -> Result<Option<(BlockMarker, u64)>, PumpEnd> {
         let Some(blocks) = &mut self.blocks else { return Ok(None) };
         while !blocks.is_complete {
             let step = blocks.decoder.decode(rest).map_err(malformed)?;
             *rest = rest.get(step.taken..).unwrap_or_default();
             match step.event {
-                Some(BlockEvent::Data(data)) => self.file.take(data)?,
+                Some(BlockEvent::Data(data)) => self.file.take(data, wait)?,
                 Some(BlockEvent::Marker(marker)) => {
                     let at = blocks.offset.saturating_add(self.file.stored);
                     return Ok(Some((marker, at)));
@@ -105,14 +113,14 @@ impl<'a> UploadTarget<'a> {
 
     /// Checks that the data is complete, and stores the last bytes, whose conversion depends on the
     /// end of the data.
-    pub(super) fn finish(&mut self) -> Result<(), PumpEnd> {
+    pub(super) fn finish(&mut self, wait: Wait<'_>) -> Result<(), PumpEnd> {
         if let Some(deflate) = &self.deflate {
             deflate.finish().map_err(malformed)?;
         }
         if self.blocks.as_ref().is_some_and(|blocks| !blocks.is_complete) {
             return Err(malformed(BlockFault::Truncated));
         }
-        self.file.finish()
+        self.file.finish(wait)
     }
 }
 
@@ -121,7 +129,7 @@ fn malformed(fault: impl Into<DataFault>) -> PumpEnd {
 }
 
 impl FileTarget<'_> {
-    fn take(&mut self, bytes: &[u8]) -> Result<(), PumpEnd> {
+    fn take(&mut self, bytes: &[u8], wait: Wait<'_>) -> Result<(), PumpEnd> {
         let content = match &mut self.ascii {
             None => bytes,
             Some(decoder) => {
@@ -130,17 +138,32 @@ impl FileTarget<'_> {
                 &self.converted
             }
         };
-        self.upload.write_all(content).map_err(|error| PumpEnd::Storage(error.into()))?;
+        store(self.upload, content, wait)?;
         self.taken += bytes.len() as u64;
         self.stored += content.len() as u64;
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), PumpEnd> {
+    fn finish(&mut self, wait: Wait<'_>) -> Result<(), PumpEnd> {
         let Some(mut decoder) = self.ascii.take() else { return Ok(()) };
         self.converted.clear();
         decoder.finish(&mut self.converted);
-        let stored = self.upload.write_all(&self.converted);
-        stored.map_err(|error| PumpEnd::Storage(error.into()))
+        store(self.upload, &self.converted, wait)
     }
+}
+
+/// Stores all bytes. Before each write, calls `wait` until the storage is ready.
+fn store(upload: &mut dyn Upload, mut bytes: &[u8], wait: Wait<'_>) -> Result<(), PumpEnd> {
+    while !bytes.is_empty() {
+        while !upload.ready().map_err(PumpEnd::Storage)? {
+            wait()?;
+        }
+        match upload.write(bytes) {
+            Ok(0) => return Err(PumpEnd::Storage(Error::from(ErrorKind::WriteZero).into())),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(PumpEnd::Storage(error.into())),
+        }
+    }
+    Ok(())
 }

@@ -1,8 +1,11 @@
 //! A ledger that does not answer.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::patiently;
 
 use super::*;
 use crate::auth::Rights;
@@ -20,11 +23,14 @@ struct Distant {
     /// If not 0, the number of the call from which on the ledger is away.
     leaves_at: usize,
     calls: AtomicUsize,
+    /// While this is locked, no call returns.
+    stall: Mutex<()>,
 }
 
 impl Distant {
     fn check(&self) -> Result<(), LedgerError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        drop(self.stall.lock().unwrap());
         let has_left = self.leaves_at > 0 && call >= self.leaves_at;
         match has_left || self.is_away.load(Ordering::SeqCst) {
             true => Err(LedgerError::Away("a test".to_owned())),
@@ -167,5 +173,60 @@ fn a_ledger_lost_during_a_count_fails_uploads_only_with_refuse() {
             let stored = put(&storage, "f", WriteMode::Create, 5);
             assert_eq!(kind(stored), want, "{leaves_at}");
         }
+    }
+}
+
+#[test]
+fn an_upload_that_is_given_up_while_the_ledger_stalls_reserves_nothing_dc_45() {
+    for is_whole in [false, true] {
+        let served = serve(WithoutLedger::Refuse);
+        let storage = served.state.quota(Arc::clone(&served.files), "files").max_bytes(LIMIT);
+        put(&storage, "f", WriteMode::Create, 5).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
+        upload.write_all(&[b'x'; 64 * 1024 + 1]).unwrap();
+        assert_eq!(recorded(&[&served.state], &storage), 5 + 64 * 1024 + 1);
+        let stall = served.ledger.stall.lock().unwrap();
+        for _ in 0..2 {
+            let is_ready = match is_whole {
+                true => upload
+                    .flush()
+                    .map(|()| upload.ready().unwrap() && upload.prepare_commit().unwrap()),
+                false => Ok(upload.ready().unwrap()),
+            };
+            assert!(!is_ready.unwrap(), "{is_whole}");
+        }
+        upload.abort(StreamEnd::Cut);
+        drop(stall);
+        let is_released = || recorded(&[&served.state], &storage) == 5;
+        wait_until("the reservation is released", is_released);
+        assert_eq!(stored(&served.files), 5);
+        // Nothing holds the name.
+        put(&storage, "f", WriteMode::Replace, 900_000).unwrap();
+    }
+}
+
+#[test]
+fn a_login_that_waits_for_the_ledger_ends_with_its_client_and_the_server_hf_13_st_13() {
+    for vanishes in [false, true] {
+        patiently(Duration::from_secs(1), |limit| {
+            let Served { ledger, server, .. } = serve(WithoutLedger::Refuse);
+            let mut session = RawSession::greeted(server.local_addr());
+            session.expect("USER u", 331);
+            let _stall = ledger.stall.lock().unwrap();
+            session.line("PASS p");
+            wait_until("the ledger is asked", || ledger.calls.load(Ordering::SeqCst) > 0);
+            let start = Instant::now();
+            match vanishes {
+                true => {
+                    drop(session);
+                    wait_until("the session ends", || server.sessions().is_empty());
+                }
+                false => {
+                    assert_eq!(server.shutdown(Duration::ZERO).stuck, 0);
+                    session.expect_reply(421);
+                }
+            }
+            assert!(start.elapsed() < limit, "{vanishes} {:?}", start.elapsed());
+        });
     }
 }

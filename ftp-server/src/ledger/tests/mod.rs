@@ -47,6 +47,7 @@ fn put(
     let mut upload = storage.write(&path(name), mode, Keep::Shared)?;
     upload.write_all(&vec![b'x'; length])?;
     upload.flush()?;
+    while !upload.ready()? {}
     while !upload.prepare_commit()? {}
     upload.commit()
 }

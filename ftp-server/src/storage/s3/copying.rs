@@ -7,8 +7,8 @@ use super::buffer::Buffer;
 use super::error::S3Error;
 use super::multipart::{LEAST, PARTS, Part};
 use super::upload::Begun;
-use super::work::Job;
 use crate::storage::{StorageError, StorageErrorKind as Kind};
+use crate::threads::Polled;
 
 /// Number of bytes that one request copies. Very large objects need larger requests, because the
 /// number of parts is limited.
@@ -22,7 +22,7 @@ pub(super) struct Copying {
     pub(super) length: u64,
     /// Number of bytes copied so far.
     pub(super) at: u64,
-    pub(super) running: Option<Job<Copied>>,
+    pub(super) running: Polled<Copied>,
 }
 
 /// The result of one copy request.
@@ -39,8 +39,8 @@ enum Content {
 }
 
 impl Copying {
-    pub(super) const fn new(tag: String, length: u64) -> Self {
-        Self { tag, length, at: 0, running: None }
+    pub(super) fn new(tag: String, length: u64) -> Self {
+        Self { tag, length, at: 0, running: Polled::default() }
     }
 
     /// Copies for up to `limit`. Returns whether all bytes are copied.
@@ -54,15 +54,17 @@ impl Copying {
         if self.at >= self.length {
             return Ok(true);
         }
-        let running = match self.running.take() {
-            Some(running) => running,
-            None => self.begin(begun, parts.len())?,
-        };
-        let Some(copied) = running.wait(limit) else {
-            self.running = Some(running);
-            return Ok(false);
-        };
-        let Copied { begun: now, content } = copied?;
+        let (mut own, tag, length, range) =
+            (begun.clone(), self.tag.clone(), self.length, self.next());
+        let number = u32::try_from(parts.len()).unwrap_or(PARTS) + 1;
+        let copied = self.running.poll(true, limit, move || {
+            let content = match length < LEAST {
+                true => bytes(&own, &tag, length),
+                false => part(&mut own, &tag, number, range),
+            };
+            Copied { begun: own, content }
+        })?;
+        let Some(Copied { begun: now, content }) = copied else { return Ok(false) };
         *begun = now;
         match content.map_err(changed)? {
             Content::Part(part) => {
@@ -76,20 +78,6 @@ impl Copying {
             Content::Changed => return Err(Kind::Busy.into()),
         }
         Ok(self.at >= self.length)
-    }
-
-    fn begin(&self, begun: &Begun, parts: usize) -> Result<Job<Copied>, StorageError> {
-        let (mut begun, tag, length) = (begun.clone(), self.tag.clone(), self.length);
-        let range = self.next();
-        let number = u32::try_from(parts).unwrap_or(PARTS) + 1;
-        let job = Job::begin(move || {
-            let content = match length < LEAST {
-                true => bytes(&begun, &tag, length),
-                false => part(&mut begun, &tag, number, range),
-            };
-            Copied { begun, content }
-        });
-        Ok(job?)
     }
 
     /// Returns the next range. Each range, including the last one, is large enough for a part.

@@ -34,8 +34,8 @@ pub struct S3Ledger {
 
 impl S3Ledger {
     /// Opens the ledger named `name` in a bucket. All servers that share state must use the same
-    /// name. While a session waits for the ledger, it does not react to its client. So use a store
-    /// with short [timeouts](crate::S3StoreBuilder::timeouts).
+    /// name. Logins wait for the ledger, so use a store with short
+    /// [timeouts](crate::S3StoreBuilder::timeouts).
     ///
     /// # Errors
     ///

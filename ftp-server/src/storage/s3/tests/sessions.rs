@@ -3,6 +3,7 @@
 use std::net::Shutdown;
 use std::time::Instant;
 
+use ftp_proto::{DeflateEncoder, DeflateLevel};
 use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::wait::{patiently, wait_until};
@@ -11,19 +12,24 @@ use super::super::store::PATIENCE;
 use super::fake::Fault;
 use super::*;
 use crate::auth::Rights;
+use crate::config::ServerConfig;
+use crate::ledger::{SharedState, WithoutLedger};
 use crate::server::Server;
 
-fn serve(fake: &Fake) -> Server {
-    serve_with(fake, false)
-}
-
-/// Serves a store that may send nothing for minutes.
-fn serve_with(fake: &Fake, keeps_times: bool) -> Server {
+/// Returns a store that may send nothing for minutes.
+fn patient(fake: &Fake) -> S3Store {
     let patient = Duration::from_secs(120);
     let timeouts = S3Timeouts::new().idle(patient).answer(patient);
-    let settings = settings(&fake.endpoint()).timeouts(timeouts).patience(PATIENCE);
-    let storage = settings.build().unwrap().storage("").unwrap().keep_times(keeps_times);
-    let builder = Server::builder().storage(storage);
+    settings(&fake.endpoint()).timeouts(timeouts).patience(PATIENCE).build().unwrap()
+}
+
+fn serve(fake: &Fake) -> Server {
+    serve_storage(patient(fake).storage("").unwrap())
+}
+
+fn serve_storage(storage: impl Storage + 'static) -> Server {
+    let config = ServerConfig::new().compression(true);
+    let builder = Server::builder().config(config).storage(storage);
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap()
 }
 
@@ -78,8 +84,20 @@ fn abor_and_shutdown_end_a_stalled_s3_upload_dc_46_dc_47() {
 /// A command: the commands before it, and the length of the file that it uploads.
 type Case = (&'static [&'static str], &'static str, usize);
 
+/// Commands whose requests are others if the user has a quota, whose ledger is in the same store.
+const WITH_QUOTA: [Case; 8] = [
+    (&[], "SITE QUOTA", 0),
+    (&["SITE QUOTA"], "MKD d", 0),
+    (&["SITE QUOTA"], "RMD empty", 0),
+    (&["SITE QUOTA"], "DELE f", 0),
+    (&["SITE QUOTA", "RNFR f"], "RNTO e/f", 0),
+    (&["SITE QUOTA", "PASV"], "STOR f", 9),
+    (&["SITE QUOTA", "PASV"], "APPE f", 9),
+    (&["SITE QUOTA", "PASV"], "STOR new", PART + 100_000),
+];
+
 /// Commands that send requests. A transfer has `PASV` before it.
-const CASES: [Case; 29] = [
+const CASES: [Case; 30] = [
     (&[], "SIZE f", 0),
     (&["TYPE A"], "SIZE f", 0),
     (&[], "MDTM f", 0),
@@ -109,10 +127,12 @@ const CASES: [Case; 29] = [
     (&["PASV"], "APPE large", 9),
     (&["REST 1", "PASV"], "STOR f", 9),
     (&["PASV"], "STOU", 9),
+    // Some bytes that become two parts at once.
+    (&["MODE Z", "PASV"], "STOR new", 2 * PART),
 ];
 
 /// Starts a store and a server, and a session that can send the command of the case.
-fn prepared((before, command, length): &Case) -> (Fake, Server, RawSession) {
+fn prepared((before, command, length): &Case, has_quota: bool) -> (Fake, Server, RawSession) {
     let fake = Fake::start();
     for (key, length) in [("f", 1_000), ("e/f", 1), ("e/i/f", 1), ("first", 0)] {
         fake.store(key, &content(length));
@@ -121,17 +141,33 @@ fn prepared((before, command, length): &Case) -> (Fake, Server, RawSession) {
         fake.store("large", &content(2 * PART));
     }
     fake.store("empty/", b"");
-    let server = serve_with(&fake, true);
+    let store = patient(&fake);
+    let storage = store.storage("").unwrap().keep_times(true);
+    let ledger = S3Ledger::open(&store, "").unwrap();
+    let hour = Duration::from_secs(3_600);
+    let state = SharedState::start(ledger, hour, WithoutLedger::Refuse).unwrap();
+    let server = match has_quota {
+        // A large file needs more bytes twice.
+        true => serve_storage(state.quota(storage, "u").max_bytes(192 << 20).max_files(20)),
+        false => serve_storage(storage),
+    };
     let mut session = login(&server);
     // The first removal with a condition tests the store.
     session.expect("RNFR first", 350);
     session.expect("RNTO last", 250);
-    for before in *before {
-        let reply = session.ask(before);
-        assert!(reply.code < 400, "{before}");
-        if *before == "PASV" {
+    state.flush();
+    for command in *before {
+        let reply = session.ask(command);
+        assert!(reply.code < 400, "{command}");
+        if *command == "PASV" {
             let (data, is_upload) = (session.connect_to(&reply), *length > 0);
-            let bytes = content(*length);
+            let mut bytes = content(*length);
+            if before.contains(&"MODE Z") {
+                let mut encoder = DeflateEncoder::new(DeflateLevel::default());
+                bytes.clear();
+                encoder.encode(&vec![0; *length], &mut bytes);
+                encoder.finish(&mut bytes);
+            }
             // Ends with the transfer, whatever its end is.
             std::thread::spawn(move || match is_upload {
                 true => drop(std::io::Write::write_all(&mut data.stream(), &bytes)),
@@ -152,8 +188,8 @@ fn replies(session: &mut RawSession) -> Vec<u16> {
 }
 
 /// Returns each request of a command: its operation, and the number of requests for it before.
-fn requests_of(case: &Case) -> Vec<(&'static str, u64)> {
-    let (fake, _server, mut session) = prepared(case);
+fn requests_of(case: &Case, has_quota: bool) -> Vec<(&'static str, u64)> {
+    let (fake, _server, mut session) = prepared(case, has_quota);
     let before = OPERATIONS.concat().into_iter().map(|name| (name, fake.count(name)));
     let before: Vec<_> = before.collect();
     session.send(format!("{}\r\nNOOP\r\n", case.1));
@@ -168,17 +204,19 @@ fn requests_of(case: &Case) -> Vec<(&'static str, u64)> {
 #[test]
 fn every_request_of_every_command_may_stall_dc_45_cm_133_st_13_st_15() {
     const ACTS: [&str; 4] = ["ABOR", "STAT", "shutdown", "end of the client"];
-    let requests = at_once(8, CASES, |case| {
-        requests_of(&case).into_iter().map(|request| (case, request)).collect::<Vec<_>>()
+    let cases = CASES.into_iter().map(|case| (case, false));
+    let cases = cases.chain(WITH_QUOTA.into_iter().map(|case| (case, true)));
+    let requests = at_once(8, cases, |case| {
+        requests_of(&case.0, case.1).into_iter().map(|request| (case, request)).collect::<Vec<_>>()
     });
     let requests = requests.concat();
     assert!(requests.len() > 90, "{requests:?}");
     let stalls = requests.iter().flat_map(|request| ACTS.map(|act| (request, act)));
-    at_once(16, stalls, |((case, (operation, at)), act)| {
-        let what = format!("{act} {case:?} {operation} {at}");
+    at_once(16, stalls, |(((case, has_quota), (operation, at)), act)| {
+        let what = format!("{act} {case:?} {has_quota} {operation} {at}");
         // Three attempts, because other tests run, too. What waits for the request takes 5 s and more.
         let is_soon = (0..3).any(|_| {
-            let (fake, server, mut session) = prepared(case);
+            let (fake, server, mut session) = prepared(case, *has_quota);
             fake.fail(operation, at - fake.count(operation), 1, Fault::Stall);
             session.line(case.1);
             wait_until(&what, || fake.count(operation) > *at);
