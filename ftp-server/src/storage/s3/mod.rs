@@ -98,7 +98,8 @@ use super::{
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
 /// allows it. The storage moves the files one by one, so an error leaves some files at the old path
 /// and some at the new one. The same rename then moves the other files. If a partial upload in the
-/// directory already has stored parts, it is discarded.
+/// directory already has stored parts, it is discarded. One that is running still goes to the old
+/// path, but leaves no record there.
 ///
 /// # Times
 ///

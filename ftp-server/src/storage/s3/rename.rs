@@ -172,6 +172,8 @@ impl S3Storage {
         for key in markers.into_iter().rev() {
             store.client.delete(key, &Condition::None)?;
         }
+        // These uploads go on to the old name, of a directory that is gone.
+        store.running.overtake_below(from.trim_end_matches('/').as_bytes(), store.latest());
         for rest in directories {
             let (old, new) = (format!("{from}{rest}"), format!("{to}{rest}"));
             let notes = (&*self.keys.notes(&old), &*self.keys.notes(&new));
