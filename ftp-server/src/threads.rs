@@ -1,7 +1,9 @@
 //! Starts the threads of the server.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
@@ -94,8 +96,22 @@ impl<T> Slot<T> {
     }
 }
 
+thread_local! {
+    /// Whether the work of this thread was cancelled.
+    static CANCELLED: RefCell<Arc<AtomicBool>> = RefCell::default();
+}
+
+/// Returns whether the work of this thread must begin no change any more: see [`JobEnd::cancel`].
+#[cfg(feature = "s3")]
+pub(crate) fn is_cancelled() -> bool {
+    CANCELLED.with_borrow(|is_cancelled| is_cancelled.load(Ordering::SeqCst))
+}
+
 /// The end of a thread.
-pub(crate) struct JobEnd(Receiver<Infallible>);
+pub(crate) struct JobEnd {
+    end: Receiver<Infallible>,
+    is_cancelled: Arc<AtomicBool>,
+}
 
 impl JobEnd {
     /// Starts work in a thread. The work must end by itself, as requests do because of their
@@ -106,18 +122,27 @@ impl JobEnd {
     /// Returns an error of [`start`].
     pub(crate) fn begin(work: Box<dyn FnOnce() + Send>) -> io::Result<Self> {
         let (ending, end) = mpsc::channel();
+        let is_cancelled = Arc::<AtomicBool>::default();
+        let own = Arc::clone(&is_cancelled);
         let work = move || {
             // Dropped last, also by a panic.
             let _ending = ending;
+            CANCELLED.set(own);
             work();
         };
         start(Some("storage"), JOB_STACK, work)?;
-        Ok(Self(end))
+        Ok(Self { end, is_cancelled })
+    }
+
+    /// Lets the work begin no change any more, if it asks [`is_cancelled`]. What it has begun goes
+    /// on.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::SeqCst);
     }
 
     /// Returns whether the work has ended within `limit`.
     pub(crate) fn has_come(&self, limit: Duration) -> bool {
-        matches!(self.0.recv_timeout(limit), Err(RecvTimeoutError::Disconnected))
+        matches!(self.end.recv_timeout(limit), Err(RecvTimeoutError::Disconnected))
     }
 }
 
@@ -139,11 +164,17 @@ impl<T> Job<T> {
         self.end.has_come(limit).then(|| self.result.take())
     }
 
+    /// See [`JobEnd::cancel`].
+    #[cfg(feature = "s3")]
+    pub(crate) fn cancel(&self) {
+        self.end.cancel();
+    }
+
     /// Waits for the result, which is an error if the work panicked.
     #[cfg(feature = "s3")]
     pub(crate) fn finish(self) -> io::Result<T> {
         // The channel never has a message, so this waits for its end.
-        let _ = self.end.0.recv();
+        let _ = self.end.end.recv();
         self.result.take()
     }
 }

@@ -129,8 +129,9 @@ impl Away {
         waited.inspect_err(|_| self.give_up(end))
     }
 
-    /// Waits no longer for a call, except before the next one.
+    /// Waits no longer for a call, except before the next one. The call begins no change any more.
     pub(crate) fn give_up(&self, end: JobEnd) {
+        end.cancel();
         self.state().given_up.push(end);
     }
 

@@ -207,7 +207,12 @@ impl Storage for Partials {
     }
 
     fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        self.inner.mkdir(path)
+        let latest = self.records().latest();
+        let made = self.inner.mkdir(path);
+        if is_made(&made) {
+            self.records().made_directory(path, latest);
+        }
+        made
     }
 
     fn rename(
@@ -216,11 +221,25 @@ impl Storage for Partials {
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), StorageError> {
-        let latest = self.records().latest();
+        let mut latest = self.records().begin_rename(from, to);
         let renamed = self.inner.rename(from, to, replace);
-        if is_made(&renamed) && from != to {
-            self.records().renamed(from, to, latest);
+        let is_moved = is_made(&renamed) && from != to;
+        let begun = self.records().latest();
+        // Unless there is a directory of the old name again, all uploads below it were to the old one,
+        // those too that began between the call and the move.
+        if is_moved
+            && self.records().may_have_below(from)
+            && let Err(error) = self.inner.stat(from, Ask::Directory)
+            && error.kind == Kind::NotFound
+        {
+            latest = begun;
         }
+        let mut records = self.records();
+        records.end_rename(from, to);
+        if is_moved {
+            records.renamed(from, to, latest);
+        }
+        drop(records);
         renamed
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct MemoryRecords<V> {
     running: RunningUploads<Vec<u8>>,
     /// The number of the latest record or beginning of an upload.
     latest: u64,
+    /// The old and the new names of directories whose renames have not been answered.
+    moving: Vec<(VirtualPath, VirtualPath)>,
 }
 
 /// The record of an interrupted upload.
@@ -57,7 +59,12 @@ pub(crate) struct RecordedUpload<V> {
 
 impl<V> Default for MemoryRecords<V> {
     fn default() -> Self {
-        Self { kept: BTreeMap::new(), running: RunningUploads::new(), latest: 0 }
+        Self {
+            kept: BTreeMap::new(),
+            running: RunningUploads::new(),
+            latest: 0,
+            moving: Vec::new(),
+        }
     }
 }
 
@@ -146,6 +153,32 @@ impl<V: PartialEq> MemoryRecords<V> {
         self.kept.retain(|key, kept| key.1 != path || kept.begun > latest);
     }
 
+    /// Begins a rename, and returns the number for [`renamed`](Self::renamed).
+    pub(crate) fn begin_rename(&mut self, from: &VirtualPath, to: &VirtualPath) -> u64 {
+        self.moving.push((from.clone(), to.clone()));
+        self.latest
+    }
+
+    /// Ends a rename, whether it was made or not.
+    pub(crate) fn end_rename(&mut self, from: &VirtualPath, to: &VirtualPath) {
+        if let Some(at) = self.moving.iter().position(|it| (&it.0, &it.1) == (from, to)) {
+            self.moving.remove(at);
+        }
+    }
+
+    /// Records that a directory was made, so that the uploads below it that began with the number
+    /// `latest` or earlier went to another directory, which had its name before. They move if that
+    /// one is being renamed, which its answer will tell.
+    pub(crate) fn made_directory(&mut self, path: &VirtualPath, latest: u64) {
+        match self.moving.iter().find(|(from, _)| from == path).cloned() {
+            Some((from, to)) => self.renamed(&from, &to, latest),
+            None => {
+                self.removed_directory(path, latest);
+                self.running.overtake_below(path.as_bytes(), latest);
+            }
+        }
+    }
+
     /// Records that an object was renamed. The unfinished uploads below a directory move with it.
     /// `latest` is as for [`changed`](Self::changed).
     pub(crate) fn renamed(&mut self, from: &VirtualPath, to: &VirtualPath, latest: u64) {
@@ -171,6 +204,12 @@ impl<V: PartialEq> MemoryRecords<V> {
         let (taken, left) = std::mem::take(&mut self.kept).into_iter().partition(is_taken);
         self.kept = left;
         taken
+    }
+
+    /// Returns whether there may be a record of an upload to a path below this directory.
+    pub(crate) fn may_have_below(&self, directory: &VirtualPath) -> bool {
+        let is_below = |(_, path): &UserPath| below(path, directory.as_bytes()).is_some();
+        self.is_running_below(directory) || self.kept.keys().any(is_below)
     }
 
     /// Returns whether an upload to a path below this directory is running.

@@ -156,6 +156,12 @@ impl RunningUploads<Vec<u8>> {
         self.runs().iter().any(|run| below(&run.place, directory).is_some())
     }
 
+    /// Lets the uploads to paths below a directory leave no record, if they began with the number
+    /// `latest` or earlier.
+    pub(crate) fn overtake_below(&self, directory: &[u8], latest: u64) {
+        self.overtake(|run| run.begun <= latest && below(&run.place, directory).is_some());
+    }
+
     /// Moves the uploads to paths below a directory that was renamed, if they began with the number
     /// `latest` or earlier.
     pub(crate) fn moved(&self, from: &[u8], to: &[u8], latest: u64) {

@@ -217,6 +217,8 @@ fn a_record_follows_its_upload_into_a_renamed_directory_fs_15() {
 #[derive(Clone)]
 struct Late {
     files: OneStep,
+    /// What happens before the next rename.
+    before: Arc<Mutex<Option<Meanwhile>>>,
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
 
@@ -224,7 +226,8 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl Late {
     fn new(files: &MemoryStorage) -> Self {
-        Self { files: OneStep(files.clone()), meanwhile: Arc::default() }
+        let (before, meanwhile) = Default::default();
+        Self { files: OneStep(files.clone()), before, meanwhile }
     }
 
     fn at_next_answer(&self, then: impl FnOnce() + Send + 'static) {
@@ -281,6 +284,10 @@ impl Storage for Late {
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), StorageError> {
+        let before = self.before.lock().unwrap().take();
+        if let Some(before) = before {
+            before();
+        }
         self.answer(self.files.rename(from, to, replace))
     }
 }
@@ -419,6 +426,49 @@ fn a_change_of_a_directory_concerns_no_upload_that_began_when_it_was_visible_fs_
     });
     storage.rmdir(&"/d".into()).unwrap();
     assert_eq!(all_kept(&old), [None, None, None, None, Some(6)]);
+}
+
+#[test]
+fn records_from_before_a_late_rename_of_their_directory_move_with_it_fs_15() {
+    for is_made_again in [false, true] {
+        let files = MemoryStorage::new();
+        let late = Late::new(&files);
+        let storage = Partials::new(late.clone());
+        storage.mkdir(&"/d".into()).unwrap();
+        files.put("/d/old", "old").unwrap();
+        cut(&storage, "/d/first", b"0");
+        let running = Arc::new(Mutex::new(None));
+        let names = ["first", "new", "old", "running", "later"];
+        let all_kept = move |storage: &Partials, directory: &str| {
+            names.map(|name| kept(storage, &format!("{directory}/{name}")))
+        };
+        let (anns, of_ann, answers) = (storage.clone(), Arc::clone(&running), late.clone());
+        // The rename was called, and is not made yet.
+        *late.before.lock().unwrap() = Some(Box::new(move || {
+            cut(&anns, "/d/new", b"01");
+            cut(&anns, "/d/old", b"012");
+            let mut upload = begin(&anns, "/d/running", WriteMode::Create);
+            upload.write_all(b"0123").unwrap();
+            *of_ann.lock().unwrap() = Some(upload);
+            answers.at_next_answer(move || {
+                if is_made_again {
+                    anns.mkdir(&"/d".into()).unwrap();
+                    assert_eq!(all_kept(&anns, "/d"), [None; 5]);
+                    cut(&anns, "/d/later", b"01234");
+                }
+            });
+        }));
+        storage.rename(&"/d".into(), &"/e".into(), false).unwrap();
+        drop(running.lock().unwrap().take());
+        assert_eq!(all_kept(&storage, "/e"), [Some(1), Some(2), Some(3), Some(4), None]);
+        let later = is_made_again.then_some(5);
+        assert_eq!(all_kept(&storage, "/d"), [None, None, None, None, later]);
+        // If another program moves a directory, or the answer is lost, the records stay.
+        files.rename(&"/e".into(), &"/f".into(), false).unwrap();
+        assert_eq!(kept(&storage, "/e/new"), Some(2));
+        storage.mkdir(&"/e".into()).unwrap();
+        assert_eq!(all_kept(&storage, "/e"), [None; 5]);
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ use super::multipart::{Multipart, Part};
 use super::objects::{Condition, Object};
 use super::partial::{self, Found, Lease};
 use super::record::Record;
-use super::upload::{Begun, Publishing, S3Upload};
+use super::rivals::Publishing;
+use super::upload::{Begun, S3Upload};
 use super::{S3Storage, keys, work};
 use crate::storage::{StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode};
 

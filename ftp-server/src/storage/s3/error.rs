@@ -159,6 +159,11 @@ impl S3Error {
         }
     }
 
+    /// Returns whether a change with this error may be made, now or later.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Undecided(_)) || self.is_undecided()
+    }
+
     /// Returns the error of a change that is made, but not with all that belongs to it.
     pub(super) fn after_change(error: impl Into<StorageError>) -> StorageError {
         StorageError { kind: Kind::Unknown, ..error.into() }

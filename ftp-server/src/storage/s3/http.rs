@@ -14,6 +14,7 @@ use super::encode::{Sum, amz_time, hex, http_time, now, percent_path, sha256};
 use super::error::S3Error;
 use super::proof;
 use super::sign::{Credentials, Signed};
+use super::work::is_given_up;
 use super::xml;
 use crate::lock::unpoisoned;
 use crate::net::random;
@@ -282,7 +283,7 @@ impl Retries {
         // Sessions that failed together should not retry together.
         let spread = random::number().map_or(0, |number| number % 100);
         std::thread::sleep(wait + wait * u32::try_from(spread).unwrap_or_default() / 100);
-        Ok(())
+        if is_given_up() { Err(error) } else { Ok(()) }
     }
 }
 

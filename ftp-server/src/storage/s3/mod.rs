@@ -49,6 +49,7 @@ use self::keys::Keys;
 use self::listing::Listing;
 use self::objects::{Condition, ID, MTIME, Object};
 use self::pages::Pages;
+use self::rivals::Publishing;
 use self::source::S3Source;
 use super::confinement::Confinement;
 use super::{
@@ -97,7 +98,8 @@ use super::{
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
 /// allows it. The storage moves the files one by one, so an error leaves some files at the old path
 /// and some at the new one. The same rename then moves the other files. If a partial upload in the
-/// directory already has stored parts, it is discarded.
+/// directory already has stored parts, it is discarded. One that is running still goes to the old
+/// path, but leaves no record there.
 ///
 /// # Times
 ///
@@ -333,7 +335,7 @@ impl Storage for S3Storage {
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         let (key, _) = self.object(path)?;
         let latest = self.inner.latest();
-        self.inner.client.delete(&key, &Condition::None)?;
+        work::change(|| self.inner.client.delete(&key, &Condition::None))?;
         self.inner.forget_directories();
         self.end_records(&key, latest).map_err(S3Error::after_change)
     }
@@ -360,7 +362,7 @@ impl Storage for S3Storage {
             return Err(Kind::Busy.into());
         }
         // A file that another session stores at this moment stays, and so does the directory.
-        self.inner.client.delete(prefix, &Condition::None)?;
+        work::change(|| self.inner.client.delete(prefix, &Condition::None))?;
         self.inner.forget_directories();
         let ended = partial::discard_all(&self.inner, &self.keys.notes(prefix), |_| true);
         ended.map_err(S3Error::after_change)
@@ -378,7 +380,8 @@ impl Storage for S3Storage {
             _ => return Err(Kind::Exists.into()),
         }
         let (id, checksums) = (Inner::unique()?, self.inner.checksums);
-        match self.inner.client.put(&key, &[], &Condition::New, &id, checksums) {
+        let put = || self.inner.client.put(&key, &[], &Condition::New, &id, checksums);
+        match work::change(put) {
             Err(error) if error.is_precondition() => Err(Kind::Exists.into()),
             done => Ok(done.map(drop)?),
         }
@@ -403,7 +406,8 @@ impl Storage for S3Storage {
             _ => error,
         };
         let key = self.existing(path).map_err(as_file)?;
-        self.inner.rivals.publish(&key, &rivals::Watch::default(), Kind::Busy, || {
+        let publishing = Publishing::always();
+        self.inner.publish(&key, &publishing, |turn| {
             let (_, object) = self.object(path).map_err(as_file)?;
             if object.size > rename::COPIED {
                 return Err(Kind::Unsupported.into());
@@ -412,8 +416,9 @@ impl Storage for S3Storage {
             metadata.retain(|(name, _)| name != MTIME && name != ID);
             metadata.push((MTIME.to_owned(), modified.to_string()));
             metadata.push((ID.to_owned(), Inner::unique()?));
-            let condition = Condition::None;
-            match self.inner.client.copy(&key, &object.tag, &key, &condition, &metadata) {
+            let (client, condition) = (&self.inner.client, &publishing.condition);
+            let copy = || client.copy(&key, &object.tag, &key, condition, &metadata);
+            match turn.change(copy) {
                 Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
                 Err(error) => Err(error.into()),
                 Ok(_) => Ok(file_metadata(&self.inner, &key, object.size, modified)),

@@ -31,6 +31,15 @@ impl Condition {
             Self::Is(tag) => Some(("if-match", tag.clone())),
         }
     }
+
+    /// Returns whether the condition is met by this object.
+    pub(super) fn is_met(&self, object: Option<&Object>) -> bool {
+        match self {
+            Self::None => true,
+            Self::New => object.is_none(),
+            Self::Is(tag) => object.is_some_and(|object| object.tag == *tag),
+        }
+    }
 }
 
 /// The properties of an object, from a response to `HEAD` or `GET`.
@@ -280,10 +289,13 @@ impl Client {
                 Ok(None) => {}
                 Err(_) => return Err(S3Error::Undecided(Box::new(error))),
             }
+            // After an earlier attempt without a response, only a condition that is not met is a refusal.
+            let hides_doubt = is_undecided && !error.is_undecided() && !error.is_precondition();
             match error.is_transient() {
-                true => retries.again(error)?,
-                false => return Err(error),
+                true => retries.again(error),
+                false => Err(error),
             }
+            .map_err(|error| if hides_doubt { S3Error::Undecided(error.into()) } else { error })?;
         }
     }
 

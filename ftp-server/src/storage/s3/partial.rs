@@ -413,21 +413,33 @@ pub(super) fn move_notes(
     (old, new): (&str, &str),
     moved: &Moved,
 ) -> Result<(), S3Error> {
+    let mut all = Vec::new();
     store.each_key(from, |listed| {
-        let (Some(name), Some(found)) = (listed.key.strip_prefix(from), find(store, &listed.key)?)
-        else {
-            return Ok(());
-        };
-        let rest = found.note.key.strip_prefix(old).unwrap_or_default();
+        all.extend(find(store, &listed.key)?.map(|found| (listed.key, found)));
+        Ok(())
+    })?;
+    // If there is a directory of the old name again, a note without an object can belong to it.
+    let is_there = !all.is_empty() && store.has_keys(old)?;
+    for (key, found) in all {
+        let Some(name) = key.strip_prefix(from) else { continue };
+        let (rest, moved_key) =
+            (found.note.key.strip_prefix(old).unwrap_or_default(), format!("{to}{name}"));
         let mut note = Note { key: format!("{new}{rest}"), ..found.note.clone() };
         let versions = moved.get(&note.key);
-        if note.upload.is_some() || note.old.as_ref() != versions.map(|(before, _)| before) {
-            return discard(store, &listed.key, &found);
+        let is_other = note.old.as_ref() != versions.map(|(before, _)| before);
+        let is_unsure = is_there && note.old.is_none();
+        // A note that is there already is of a later upload.
+        if note.upload.is_some() || is_other || is_unsure || find(store, &moved_key)?.is_some() {
+            discard(store, &key, &found)?;
+            continue;
         }
         note.old = versions.map(|(_, after)| after.clone());
-        write(store, &format!("{to}{name}"), &note, &Condition::None)?;
-        store.delete_if(&listed.key, &found.tag)
-    })
+        match write(store, &moved_key, &note, &Condition::New) {
+            Err(error) if error.is_precondition() => discard(store, &key, &found)?,
+            written => written.and_then(|_| store.delete_if(&key, &found.tag))?,
+        }
+    }
+    Ok(())
 }
 
 /// Removes the records that are too old, and returns their number.

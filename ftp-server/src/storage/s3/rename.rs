@@ -8,8 +8,8 @@ use super::multipart::PARTS;
 use super::objects::{Condition, ID, Object};
 use super::pages::Listed;
 use super::partial::{self, Moved};
-use super::rivals::Watch;
-use super::{S3Storage, keys};
+use super::rivals::{Publishing, Turn};
+use super::{S3Storage, keys, work};
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath, check_rename};
 
 /// Maximum size of an object that one request can copy, in bytes.
@@ -39,7 +39,10 @@ impl S3Storage {
         if to.is_at_or_below(from) {
             return Err(Kind::Denied.into());
         }
-        let watch = if replace { Watch::default() } else { self.inner.rivals.watch(&to_key) };
+        let publishing = match replace {
+            true => Publishing::always(),
+            false => self.inner.publish_new(&to_key),
+        };
         let target = self.inner.client.head(&to_key)?;
         let mut failed = None;
         match (&target, replace) {
@@ -59,11 +62,11 @@ impl S3Storage {
         let latest = self.inner.latest();
         let moved = match source {
             Some(source) => {
-                let condition = if replace { Condition::None } else { Condition::New };
-                let keys = (&*from_key, &*to_key);
+                let (keys, condition) = ((&*from_key, &*to_key), &publishing.condition);
                 let id = Inner::unique()?;
-                let moves = || move_file(&self.inner, keys, &source, &condition, &id).map(drop);
-                self.inner.rivals.publish(&to_key, &watch, Kind::Exists, moves)
+                self.inner.publish(&to_key, &publishing, |turn| {
+                    move_file(&self.inner, turn, keys, &source, condition, &id).map(drop)
+                })
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),
         };
@@ -126,8 +129,8 @@ impl S3Storage {
         let own_key = keys::tree_move(&store.hidden, (from, to));
         let is_again = failed.is_some();
         // No session has stored a file in the new directory, which does not exist yet.
-        let watch = |listed: &Listed| store.rivals.watch(&listed.key.replacen(from, to, 1));
-        let watches: Vec<_> = objects.iter().map(watch).collect();
+        let new = |listed: &Listed| store.publish_new(&listed.key.replacen(from, to, 1));
+        let publishings: Vec<_> = objects.iter().map(new).collect();
         let id = match failed {
             Some(id) => id,
             None => {
@@ -141,7 +144,7 @@ impl S3Storage {
         // The object of a directory is listed before its files, so the new directory exists first.
         let mut moved = Moved::new();
         let (mut directories, mut markers) = (BTreeSet::new(), Vec::new());
-        for (Listed { key, size, .. }, watch) in objects.iter().zip(&watches) {
+        for (Listed { key, size, .. }, publishing) in objects.iter().zip(&publishings) {
             let Some(rest) = key.strip_prefix(from) else { continue };
             let new = format!("{to}{rest}");
             let slashes = key.match_indices('/').map(|(at, _)| at + 1);
@@ -154,13 +157,13 @@ impl S3Storage {
                 markers.push(key);
                 continue;
             }
-            let versions = store.rivals.publish(&new, watch, Kind::Exists, || {
+            let versions = store.publish(&new, publishing, |turn| {
                 // Another session may have removed the object.
                 let Some(object) = store.client.head(key)? else { return Ok(None) };
                 let copied = if is_again { store.client.head(&new)? } else { None };
                 let condition = copied.map_or(Condition::New, |copied| Condition::Is(copied.tag));
                 let own = format!("{id}{}", Inner::unique()?.get(..16).unwrap_or_default());
-                let copy = move_file(store, (key, &new), &object, &condition, &own)?;
+                let copy = move_file(store, turn, (key, &new), &object, &condition, &own)?;
                 Ok(Some((object.version(), copy.version())))
             })?;
             moved.extend(versions.map(|versions| (new, versions)));
@@ -169,6 +172,8 @@ impl S3Storage {
         for key in markers.into_iter().rev() {
             store.client.delete(key, &Condition::None)?;
         }
+        // These uploads go on to the old name, of a directory that is gone.
+        store.running.overtake_below(from.trim_end_matches('/').as_bytes(), store.latest());
         for rest in directories {
             let (old, new) = (format!("{from}{rest}"), format!("{to}{rest}"));
             let notes = (&*self.keys.notes(&old), &*self.keys.notes(&new));
@@ -182,6 +187,7 @@ impl S3Storage {
 /// has not changed. Returns the copy.
 fn move_file(
     store: &Inner,
+    turn: &mut Turn<'_>,
     (from, to): (&str, &str),
     object: &Object,
     condition: &Condition,
@@ -191,8 +197,10 @@ fn move_file(
     metadata.retain(|(name, _)| name != ID);
     metadata.push((ID.to_owned(), id.to_owned()));
     let copied = match object.size <= COPIED {
-        true => store.client.copy(from, &object.tag, to, condition, &metadata).map(drop),
-        false => copy_parts(store, from, object, to, condition, &metadata, id),
+        true => {
+            turn.change(|| store.client.copy(from, &object.tag, to, condition, &metadata)).map(drop)
+        }
+        false => copy_parts(store, turn, (from, to), object, condition, &metadata, id),
     };
     match copied {
         Err(error) if error.is_precondition() && *condition == Condition::New => {
@@ -215,9 +223,9 @@ fn move_file(
 /// Copies an object that is too large for one request.
 fn copy_parts(
     store: &Inner,
-    from: &str,
+    turn: &mut Turn<'_>,
+    (from, to): (&str, &str),
     object: &Object,
-    to: &str,
     condition: &Condition,
     metadata: &[(String, String)],
     id: &str,
@@ -226,16 +234,17 @@ fn copy_parts(
     let client = &store.client;
     let upload = client.create_upload(to, metadata)?;
     let step = STEP.max(object.size / u64::from(PARTS / 2));
-    let copy = || {
+    let mut copy = || {
         let mut parts = Vec::new();
         let mut at = 0;
         while at < object.size {
             let end = (at + step).min(object.size);
             let number = u32::try_from(parts.len()).unwrap_or(PARTS) + 1;
-            parts.push(client.copy_part(&upload, number, from, &object.tag, at..end)?);
+            let copy = || client.copy_part(&upload, number, from, &object.tag, at..end);
+            parts.push(work::change(copy)?);
             at = end;
         }
-        client.complete(&upload, &parts, condition, id).map(drop)
+        turn.change(|| client.complete(&upload, &parts, condition, id)).map(drop)
     };
     copy().inspect_err(|_| {
         // If the store keeps the parts, its lifecycle rule removes them.

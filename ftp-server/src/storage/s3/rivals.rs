@@ -1,14 +1,19 @@
 //! Sessions of this process that publish objects under the same key. Some stores ignore the condition
-//! that an object is new or unchanged; among its own sessions, the server checks it without a request.
+//! that an object is new or unchanged; among its own sessions, the server checks it. That takes a
+//! request only if another object was published.
 //!
 //! Publications under one key take turns in the order in which they came, appends, renames and
-//! changes of times too, and one with an unknown outcome counts. The running uploads of
+//! changes of times too. One with an unknown outcome counts: it may be made at any time. One that the
+//! store has refused does not. The running uploads of
 //! `storage::unfinished` are separate: they concern only uploads with records, also notice removals,
 //! ignore unknown outcomes, and never wait.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 
+use super::error::S3Error;
+use super::inner::Inner;
+use super::objects::Condition;
+use super::work;
 use crate::lock::unpoisoned;
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
@@ -25,18 +30,68 @@ struct State {
     /// The keys of the publications that go on or wait, in the order in which they came.
     turns: Vec<Arc<str>>,
     /// The publications that depend on what the caller has seen under their keys.
-    watched: Vec<(Arc<str>, Weak<AtomicBool>)>,
+    watched: Vec<(Arc<str>, Weak<Mutex<Outcome>>)>,
 }
 
-/// Whether a publication must not be made any more: it depends on what the caller has seen, and
-/// another one came in between, or the caller has given it up. The default depends on nothing.
-#[derive(Clone, Default)]
-pub(super) struct Watch(Arc<AtomicBool>);
+/// What has come of a publication.
+#[derive(Clone, Copy, Default, Eq, Ord, PartialEq, PartialOrd)]
+enum Outcome {
+    /// Nothing was sent, or the store has refused it.
+    #[default]
+    NotMade,
+    Made,
+    InDoubt,
+}
 
-impl Watch {
-    /// Gives up the publication. If it waits for its turn, it is not made.
-    pub(super) fn give_up(&self) {
-        self.0.store(true, Ordering::SeqCst);
+/// What has come of the other publications since the caller has looked at an object. The default
+/// watches nothing.
+#[derive(Clone, Default)]
+pub(super) struct Watch(Arc<Mutex<Outcome>>);
+
+/// The conditions under which a file is published.
+#[derive(Clone)]
+pub(super) struct Publishing {
+    pub(super) condition: Condition,
+    pub(super) watch: Watch,
+    /// The error if the condition is not met.
+    pub(super) refusal: Kind,
+}
+
+impl Publishing {
+    /// Replaces any object.
+    pub(super) fn always() -> Self {
+        Self { condition: Condition::None, watch: Watch::default(), refusal: Kind::Busy }
+    }
+}
+
+impl Inner {
+    /// Returns the conditions for a new object at `key`. Call this before you look for another one.
+    pub(super) fn publish_new(&self, key: &str) -> Publishing {
+        let watch = self.rivals.watch(key);
+        Publishing { condition: Condition::New, watch, refusal: Kind::Exists }
+    }
+
+    /// Publishes an object under `key`, one publication at a time. `act` sends the change with
+    /// [`Turn::change`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the refusal if another object was published since the watch began, and the condition
+    /// is not met now; `Busy` if another one may have been published; or an error of `act`.
+    pub(super) fn publish<T>(
+        &self,
+        key: &str,
+        Publishing { condition, watch, refusal }: &Publishing,
+        act: impl FnOnce(&mut Turn<'_>) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let mut turn = self.rivals.turn(key, watch);
+        let others = *unpoisoned(watch.0.lock());
+        match others {
+            Outcome::NotMade => act(&mut turn),
+            Outcome::Made if condition.is_met(self.client.head(key)?.as_ref()) => act(&mut turn),
+            Outcome::Made => Err((*refusal).into()),
+            Outcome::InDoubt => Err(Kind::Busy.into()),
+        }
     }
 }
 
@@ -51,35 +106,10 @@ impl Rivals {
         watch
     }
 
-    /// Publishes an object under `key`, one publication at a time.
-    ///
-    /// # Errors
-    ///
-    /// Returns `refusal` if another object was published, or may have been, since `watch` began, or if
-    /// the publication was given up; otherwise an error of `act`.
-    pub(super) fn publish<T>(
-        &self,
-        key: &str,
-        watch: &Watch,
-        refusal: Kind,
-        act: impl FnOnce() -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
-        let mut turn = self.turn(key, watch);
-        if watch.0.load(Ordering::SeqCst) {
-            return Err(refusal.into());
-        }
-        turn.may_be_made = true;
-        let result = act();
-        let is_open = |error: &StorageError| {
-            matches!(error.kind, Kind::Unknown | Kind::Io | Kind::Busy | Kind::Unavailable)
-        };
-        turn.may_be_made = result.as_ref().map_or_else(is_open, |_| true);
-        result
-    }
-
     /// Waits for the end of all publications under `key` that came before.
-    fn turn(&self, key: &str, watch: &Watch) -> Turn<'_> {
-        let turn = Turn { rivals: self, key: key.into(), watch: watch.clone(), may_be_made: false };
+    pub(super) fn turn(&self, key: &str, watch: &Watch) -> Turn<'_> {
+        let outcome = Outcome::NotMade;
+        let turn = Turn { rivals: self, key: key.into(), watch: watch.clone(), outcome };
         let mut state = unpoisoned(self.state.lock());
         state.turns.push(Arc::clone(&turn.key));
         let must_wait = |state: &mut State| {
@@ -92,21 +122,39 @@ impl Rivals {
 }
 
 /// A publication that goes on or waits.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     rivals: &'a Rivals,
     key: Arc<str>,
     watch: Watch,
-    may_be_made: bool,
+    outcome: Outcome,
+}
+
+impl Turn<'_> {
+    /// Sends the request that publishes the object, unless it was given up: see [`work::change`].
+    pub(super) fn change<T>(
+        &mut self,
+        send: impl FnOnce() -> Result<T, S3Error>,
+    ) -> Result<T, S3Error> {
+        self.outcome = Outcome::InDoubt;
+        let sent = work::change(send);
+        self.outcome = match &sent {
+            Ok(_) => Outcome::Made,
+            Err(error) if error.is_in_doubt() => Outcome::InDoubt,
+            Err(_) => Outcome::NotMade,
+        };
+        sent
+    }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = unpoisoned(self.rivals.state.lock());
         state.turns.retain(|other| !Arc::ptr_eq(other, &self.key));
-        let is_own = |other: &Arc<AtomicBool>| Arc::ptr_eq(&self.watch.0, other);
-        let here = state.watched.iter().filter(|(key, _)| self.may_be_made && *key == self.key);
+        let is_own = |other: &Arc<Mutex<Outcome>>| Arc::ptr_eq(&self.watch.0, other);
+        let here = state.watched.iter().filter(|(key, _)| *key == self.key);
         for rival in here.filter_map(|(_, rival)| rival.upgrade()).filter(|it| !is_own(it)) {
-            rival.store(true, Ordering::SeqCst);
+            let mut others = unpoisoned(rival.lock());
+            *others = self.outcome.max(*others);
         }
         self.rivals.ended.notify_all();
     }
@@ -124,12 +172,9 @@ mod tests {
     fn publications_under_one_key_take_turns_in_the_order_in_which_they_came() {
         let (rivals, order) = (Rivals::default(), Mutex::new(Vec::new()));
         let publish = &|number, meanwhile: &dyn Fn()| {
-            let publishes = || {
-                meanwhile();
-                order.lock().unwrap().push(number);
-                Ok(())
-            };
-            rivals.publish("f", &Watch::default(), Kind::Busy, publishes).unwrap();
+            let _turn = rivals.turn("f", &Watch::default());
+            meanwhile();
+            order.lock().unwrap().push(number);
         };
         for _ in 0..20 {
             thread::scope(|scope| {

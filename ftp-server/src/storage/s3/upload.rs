@@ -16,10 +16,10 @@ use super::copying::Copying;
 use super::error::S3Error;
 use super::inner::Inner;
 use super::multipart::{Multipart, PARTS, Part};
-use super::objects::{Condition, ID};
+use super::objects::ID;
 use super::partial::{self, Lease, Note};
 use super::record::Record;
-use super::rivals::Watch;
+use super::rivals::Publishing;
 use super::work::{Job, STEP};
 use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Upload};
 
@@ -112,16 +112,6 @@ pub(super) struct Sent {
     pub(super) begun: Begun,
     pub(super) part: Result<Part, StorageError>,
     pub(super) buffer: Buffer,
-}
-
-/// The conditions under which a file is published.
-#[derive(Clone)]
-pub(super) struct Publishing {
-    pub(super) condition: Condition,
-    /// Whether another session has published since, or this one has ended the upload.
-    pub(super) watch: Watch,
-    /// The error if the condition is not met.
-    pub(super) refusal: Kind,
 }
 
 /// An upload in progress.
@@ -318,7 +308,9 @@ impl S3Upload {
             return;
         }
         self.is_over = true;
-        self.publishing.watch.give_up();
+        if let Some(committing) = &self.committing {
+            committing.cancel();
+        }
         // Omits the last part, which stays at the store: if the reported size included it, the
         // client would assume that the whole file is stored.
         if self.is_last_stored && self.sending.is_none() {
@@ -351,16 +343,17 @@ fn publish(
     begun: &Begun,
     parts: &[Part],
     bytes: &[u8],
-    Publishing { condition, watch, refusal }: &Publishing,
+    publishing: &Publishing,
 ) -> Result<(), StorageError> {
     let Begun { store, key, id, multipart, lease, .. } = begun;
     begun.prove()?;
-    let latest = store.rivals.publish(key, watch, *refusal, || {
+    let Publishing { condition, refusal, .. } = publishing;
+    let latest = store.publish(key, publishing, |turn| {
         let latest = store.latest();
-        let published = match multipart {
+        let published = turn.change(|| match multipart {
             Some(multipart) => store.client.complete(multipart, parts, condition, id),
             None => store.client.put(key, bytes, condition, id, store.checksums),
-        };
+        });
         published.map(|_| latest).map_err(|error| match error.is_precondition() {
             true => (*refusal).into(),
             false if error.is_missing() => Kind::Busy.into(),

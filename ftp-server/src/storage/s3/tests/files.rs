@@ -2,6 +2,7 @@
 
 use ftp_tests::wait::{patiently, wait_until};
 
+use super::super::rivals::Watch;
 use super::*;
 use crate::storage::{EntryKind, MemoryStorage};
 use crate::testing::{racing, storage_contract};
@@ -71,6 +72,68 @@ fn sessions_of_one_server_do_not_race_even_if_the_store_ignores_conditions() {
 }
 
 #[test]
+fn only_a_publication_that_may_be_made_is_in_the_way_of_others() {
+    use fake::Fault;
+    for is_ignored in [false, true] {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        let begin = |mode, bytes: &[u8]| {
+            let mut upload = storage.write(&path("f"), mode, Keep::Shared).unwrap();
+            upload.write_all(bytes).unwrap();
+            upload
+        };
+        // The store's condition refuses the first one, because another program has changed the file.
+        fake.store("f", b"old");
+        let refused = begin(WriteMode::Append, b" one");
+        fake.store("f", b"new");
+        let other = begin(WriteMode::Append, b" other");
+        assert_eq!(kind(refused.commit()), Some(Kind::Busy));
+        other.commit().unwrap();
+        assert_eq!(fake.content("f").unwrap(), b"new other");
+        fake.ignore_conditions(is_ignored);
+        for (fault, count, want) in [
+            (Fault::Refuse(507, "XMinioStorageFull"), 1, None),
+            (Fault::Refuse(403, "SignatureDoesNotMatch"), 1, None),
+            (Fault::Refuse(503, "SlowDown"), 4, None),
+            (Fault::Refuse(500, "InternalError"), 4, Some(Kind::Busy)),
+            (Fault::Reset, 4, Some(Kind::Busy)),
+        ] {
+            let (failed, other) = (begin(WriteMode::Append, b"?"), begin(WriteMode::Append, b"!"));
+            fake.fail("PutObject", 0, count, fault);
+            failed.commit().unwrap_err();
+            fake.works();
+            assert_eq!(kind(other.commit()), want, "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_is_created_after_another_one_of_its_name_is_gone() {
+    for is_ignored in [false, true] {
+        let fake = Fake::start();
+        fake.ignore_conditions(is_ignored);
+        let storage = on(&fake);
+        for is_moved in [false, true] {
+            let [first, second, third] = [b"1", b"2", b"3"].map(|bytes| {
+                let mut upload =
+                    storage.write(&path("f"), WriteMode::Create, Keep::Shared).unwrap();
+                upload.write_all(bytes).unwrap();
+                upload
+            });
+            first.commit().unwrap();
+            match is_moved {
+                true => storage.rename(&path("f"), &path("g"), true).unwrap(),
+                false => storage.remove(&path("f")).unwrap(),
+            }
+            second.commit().unwrap();
+            assert_eq!(kind(third.commit()), Some(Kind::Exists), "{is_ignored} {is_moved}");
+            assert_eq!(fake.content("f").unwrap(), b"2");
+            storage.remove(&path("f")).unwrap();
+        }
+    }
+}
+
+#[test]
 fn an_upload_that_is_given_up_while_another_one_is_published_is_not_stored_dc_46() {
     patiently(Duration::from_secs(1), |limit| {
         let fake = Fake::start();
@@ -86,6 +149,57 @@ fn an_upload_that_is_given_up_while_another_one_is_published_is_not_stored_dc_46
         slow.join().unwrap().unwrap();
         assert_eq!(fake.content("f").unwrap(), b"slow");
     });
+}
+
+#[test]
+fn a_change_that_is_given_up_before_its_request_is_never_sent_dc_45() {
+    type Act = fn(&S3Storage) -> Result<(), StorageError>;
+    type Sent = &'static [(&'static str, u64)];
+    const RENAME: Act = |it| it.rename(&path("f"), &path("g"), true);
+    const MOVE: Act = |it| it.rename(&path("d"), &path("n"), true);
+    const SET: Act = |it| it.set(&path("f"), Change::Modified(7)).map(drop);
+    const SLOW: fake::Fault = fake::Fault::Delay(Duration::from_secs(1));
+    const BUSY: fake::Fault = fake::Fault::Refuse(503, "SlowDown");
+    // What the change waits for, the requests of the change, and the number of them that are sent.
+    let cases: [(&'static str, fake::Fault, Sent, Act); 9] = [
+        ("HeadObject", SLOW, &[("CopyObject", 0)], RENAME),
+        ("CopyObject", BUSY, &[("CopyObject", 1)], RENAME),
+        ("HeadObject", SLOW, &[("CopyObject", 0)], SET),
+        ("CopyObject", SLOW, &[("CopyObject", 1), ("DeleteObject", 1)], MOVE),
+        ("HeadObject", SLOW, &[("DeleteObject", 0)], |it| it.remove(&path("f"))),
+        ("DeleteObject", BUSY, &[("DeleteObject", 1)], |it| it.remove(&path("f"))),
+        ("ListObjectsV2", SLOW, &[("DeleteObject", 0)], |it| it.rmdir(&path("e"))),
+        ("HeadObject", SLOW, &[("PutObject", 0)], |it| it.mkdir(&path("n"))),
+        ("the turn", SLOW, &[("CopyObject", 0)], RENAME),
+    ];
+    for (at, (operation, fault, want, act)) in cases.into_iter().enumerate() {
+        let fake = Fake::start();
+        let storage = on(&fake).keep_times(true).rename_trees(9);
+        for key in ["f", "d/a", "d/b", "e/", "first"] {
+            fake.store(key, b"old");
+        }
+        // The first rename tests the store.
+        storage.rename(&path("first"), &path("last"), true).unwrap();
+        let turn =
+            (operation == "the turn").then(|| storage.inner.rivals.turn("g", &Watch::default()));
+        let heads = if turn.is_some() { 2 } else { 1 };
+        let waits = if turn.is_some() { "HeadObject" } else { operation };
+        let before = fake.count(waits);
+        let counts: Vec<_> = want.iter().map(|(name, _)| fake.count(name)).collect();
+        if turn.is_none() {
+            fake.fail(operation, 0, 1, fault);
+        }
+        let own = storage.clone();
+        let job = work::Job::begin(move || act(&own)).unwrap();
+        wait_until("it waits", || fake.count(waits) == before + heads);
+        job.cancel();
+        drop(turn);
+        let ended = job.finish().unwrap();
+        assert!(matches!(kind(ended), Some(Kind::Io | Kind::Busy)), "{at}");
+        for ((name, want), before) in want.iter().zip(counts) {
+            assert_eq!(fake.count(name) - before, *want, "{at} {name}");
+        }
+    }
 }
 
 #[test]

@@ -435,6 +435,69 @@ fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_in_a_buck
 }
 
 #[test]
+fn a_move_of_a_directory_takes_only_its_own_records_with_it_fs_15() {
+    for is_ignored in [false, true] {
+        let fake = Fake::start();
+        let storage = on(&fake).rename_trees(9);
+        for key in ["d/a", "d/b", "first"] {
+            fake.store(key, b"old");
+        }
+        // The first rename tests the store.
+        storage.rename(&path("first"), &path("last"), true).unwrap();
+        fake.ignore_conditions(is_ignored);
+        for name in ["d/b", "d/new", "d/other"] {
+            cut(&storage, name, WriteMode::Replace, b"0123456789");
+        }
+        let mut running =
+            storage.write(&path("d/running"), WriteMode::Create, Keep::Bytes(USER)).unwrap();
+        running.write_all(b"0123456789").unwrap();
+        fake.fail("CopyObject", 0, 1, Fault::Delay(Duration::from_secs(1)));
+        let slow = storage.clone();
+        let slow = std::thread::spawn(move || slow.rename(&path("d"), &path("e"), false));
+        wait_until("the new directory is there", || !fake.keys("e/").is_empty());
+        cut(&storage, "d/later", WriteMode::Replace, b"01234");
+        cut(&storage, "e/other", WriteMode::Replace, b"another file");
+        slow.join().unwrap().unwrap();
+        running.abort(StreamEnd::Cut);
+        for (name, want) in [
+            ("b", Some(9)),
+            ("new", Some(9)),
+            ("other", Some(11)),
+            ("later", Some(4)),
+            ("running", None),
+        ] {
+            let is = [told(&storage, &format!("e/{name}")), told(&storage, &format!("d/{name}"))];
+            assert_eq!(is, [want, None], "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_move_of_a_directory_takes_no_records_of_a_new_one_of_its_name_with_it_fs_15() {
+    let fake = Fake::start();
+    let storage = on(&fake).rename_trees(9);
+    for key in ["d/", "d/a", "first"] {
+        fake.store(key, b"");
+    }
+    // The first rename tests the store.
+    storage.rename(&path("first"), &path("last"), true).unwrap();
+    for name in ["d/a", "d/new"] {
+        cut(&storage, name, WriteMode::Replace, b"0123456789");
+    }
+    // The object of the directory is removed last.
+    fake.fail("DeleteObject", 1, 1, Fault::Delay(Duration::from_secs(1)));
+    let slow = storage.clone();
+    let slow = std::thread::spawn(move || slow.rename(&path("d"), &path("e"), false));
+    wait_until("the old one is gone", || fake.keys("d").is_empty());
+    storage.inner.forget_directories();
+    storage.mkdir(&path("d")).unwrap();
+    cut(&storage, "d/later", WriteMode::Replace, b"01234");
+    slow.join().unwrap().unwrap();
+    let all = ["e/a", "e/new", "e/later", "d/a", "d/new"].map(|name| told(&storage, name));
+    assert_eq!(all, [Some(9), None, None, None, None]);
+}
+
+#[test]
 fn a_finished_replacement_leaves_no_record_fs_13() {
     let fake = Fake::start();
     let storage = on(&fake);
