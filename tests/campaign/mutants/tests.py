@@ -113,15 +113,15 @@ def _temporary() -> Iterator[pathlib.Path]:
 
 
 def _end(process: subprocess.Popen, temporary: pathlib.Path) -> None:
-    """Kills the processes of a test: its group, and those outside that have its directory."""
+    """Kills the processes of a test: its group, and those outside that name its directory in environment or arguments."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    mark = f"TMPDIR={temporary}".encode()
+    mark = str(temporary).encode()
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes():
+                if any(mark in (entry / name).read_bytes() for name in ("environ", "cmdline")):
                     os.kill(int(entry.name), signal.SIGKILL)
 
 
