@@ -3,6 +3,7 @@
 use super::*;
 use crate::digest::Digest;
 use crate::listing::ListLimits;
+use crate::tree::LinkChoice;
 
 mod deploy;
 
@@ -24,6 +25,8 @@ struct Tree {
     is_coarse: bool,
     /// Files whose content is not that of their size.
     changed: Vec<&'static str>,
+    /// How many times each question asks for.
+    together: Vec<usize>,
 }
 
 fn tree(paths: &[&'static str], is_local: bool) -> Tree {
@@ -52,6 +55,7 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
         clock,
         is_coarse,
         changed: Vec::new(),
+        together: Vec::new(),
     }
 }
 
@@ -97,6 +101,11 @@ impl Scan for Tree {
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, TreeFault> {
         self.asked.push(String::from_utf8(path.to_vec()).unwrap());
         Ok(None)
+    }
+
+    fn ask_times(&mut self, paths: Vec<Vec<u8>>) -> Result<(), TreeFault> {
+        self.together.push(paths.len());
+        Ok(())
     }
 
     fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
@@ -203,6 +212,38 @@ fn a_plan_contains_only_the_differences() {
         let shown = format!("{:?} {:?}", source.paths, target.paths);
         assert_eq!(summary(&plan), want, "{shown}");
     }
+}
+
+#[test]
+fn a_directory_in_which_something_fails_is_marked() {
+    let mut source = tree(&["d/", "d/x=1@1", "e/", "e/y=1@1"], false);
+    let plan = make(&mut source, &mut tree(&["d/", "d/x/", "e/"], true));
+    let marked: Vec<_> = plan.directories.iter().map(|place| place.has_failed).collect();
+    assert_eq!(marked, [false, true, false]);
+}
+
+#[test]
+fn a_link_that_cannot_be_followed_fails_with_the_code_of_its_side() {
+    let options = SyncOptions::new().links(LinkChoice::Follow);
+    for (is_local, want) in [(true, ErrorKind::Local), (false, ErrorKind::Refused)] {
+        let (mut source, mut target) = (tree(&["l>"], is_local), tree(&[], !is_local));
+        let wish = (&options, Rule::SameTime, 5_000);
+        let plan = make_by(&mut source, &mut target, false, wish).unwrap();
+        let kinds: Vec<_> = plan.failures.iter().map(TreeFault::kind).collect();
+        assert_eq!(kinds, [want]);
+    }
+}
+
+#[test]
+fn times_are_asked_for_together() {
+    let here = ["a=1@x", "b=1@x", "c=1@5"];
+    let mut source = tree(&here, false);
+    make(&mut source, &mut tree(&["a=1@5", "b=1@5", "c=1@5"], true));
+    assert_eq!(source.together, [2]);
+    // A single one is asked for where it is needed.
+    let mut source = tree(&here[1..], false);
+    make(&mut source, &mut tree(&["b=1@5", "c=1@5"], true));
+    assert!(source.together.is_empty() && source.asked == ["b"]);
 }
 
 #[test]
