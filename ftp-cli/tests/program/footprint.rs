@@ -11,7 +11,7 @@ use std::io::Write;
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
 
-use crate::figures::{allow_descriptors, mapped, memory, threads};
+use crate::figures::{THREADS_AT_REST, allow_descriptors, mapped, memory, threads};
 use crate::serve::Served;
 
 /// In KiB, of a release build. The server's figure is its share (PSS): pages that other processes
@@ -64,10 +64,8 @@ fn footprint_of_a_line_of_1_gib_hs_01() {
     let mut served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
     let block = vec![b'x'; 1 << 20];
-    // A session that is just ending would be counted too.
-    let at_rest = threads(process);
     let mut rest = || {
-        let ended = || (threads(process) <= at_rest).then_some(());
+        let ended = || (threads(process) <= THREADS_AT_REST).then_some(());
         served.running.wait_until(DEADLINE, ended).expect("the session ends");
     };
     let address = served.address;
