@@ -22,6 +22,8 @@ from proxy import Plan, Proxy, reset
 
 # Seconds for each timeout of our client, for a whole run, and for the server to notice an event.
 TIMEOUT, LONGEST, SOON = 3, 40.0, 15.0
+# Bytes that only the content of a file has, and the seconds in which a program must have moved them.
+CONTENT, STARTED = 16 << 10, 10.0
 # How often a promise is tested at most if the machine stands still meanwhile.
 TRIES = 3
 # Bytes of a quota that an empty file or a directory uses, according to docs/faq.md.
@@ -74,12 +76,17 @@ class Scene:
         self.stop(command, after, signal.SIGKILL, environment)
 
     def stop(self, command: list[str], after: float, by: int, environment: dict[str, str] = {}) -> None:
-        """Runs a program, and sends it a signal after some seconds."""
+        """Runs a program, and sends it a signal after some seconds: of its run, or of its first transfer.
+
+        A busy machine can take longer to start the program than all of the transfer takes.
+        """
         nothing = subprocess.DEVNULL
         running = subprocess.Popen(
             command, env={**os.environ, **environment}, cwd=self.local, stdin=nothing, stdout=nothing, stderr=nothing
         )
         try:
+            if self.random.random() < 0.5:
+                await_content(running)
             time.sleep(after)
             running.send_signal(by)
             running.wait(LONGEST)
@@ -96,6 +103,21 @@ class Scene:
         if content is not None:
             path.write_bytes(content)
         return path
+
+
+def await_content(running: subprocess.Popen) -> None:
+    """Waits until a program has written content to a file, or from one to a socket, or has ended, or for some seconds."""
+    end = time.monotonic() + STARTED
+    while running.poll() is None and time.monotonic() < end:
+        try:
+            # What is sent to a socket from memory, such as commands, does not count there.
+            written = re.search(r"^wchar: (\d+)", pathlib.Path(f"/proc/{running.pid}/io").read_text(), re.M)
+        except OSError:
+            # It has just ended.
+            return
+        if written and int(written[1]) >= CONTENT:
+            return
+        time.sleep(0.001)
 
 
 def store(session, name: str, content: bytes, verb: str = "STOR") -> str:

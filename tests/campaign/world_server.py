@@ -7,7 +7,7 @@ SWITCHES is a JSON object:
     fails   replies to the first uses of commands, {"RNTO": ["450 Not now"]}; each is used once in the life of the server
     loses   commands whose first use is executed, but the connection ends in place of the reply
     sealed  names of directories that cannot be listed
-    late    seconds after which a second success follows each 226
+    late    seconds after which a second success follows each 226; null: just before the reply to the next command
     zone    hours between UTC and the times in replies to LIST; other times are in UTC
     grain   seconds to which all times are rounded down, as on FAT
     untimed true: MFMT reports success, and sets no time
@@ -33,6 +33,7 @@ FOLDS = {
     "dots": lambda name: name.rstrip(". "),
     "cut": lambda name: name[:8],
 }
+AGAIN = "250 Done, and said again.\r\n"
 fold = FOLDS[SWITCHES.get("fold", "")]
 if "zone" in SWITCHES:
     # POSIX counts west of Greenwich as positive.
@@ -95,9 +96,12 @@ class Handler(handlers.FTPHandler):
         verb: about for verb, about in handlers.FTPHandler.proto_cmds.items() if verb not in SWITCHES.get("lacks", ())
     }
 
-    is_lost = False
+    is_lost, is_said_again = False, False
 
     def pre_process_command(self, line, cmd, arg):
+        if self.is_said_again:
+            self.is_said_again = False
+            self.push(AGAIN)
         self.use_gmt_times = True
         replies = SWITCHES.get("fails", {}).get(cmd)
         if replies:
@@ -112,7 +116,10 @@ class Handler(handlers.FTPHandler):
             return self.close()
         super().respond(resp, logfun)
         if "late" in SWITCHES and resp.startswith("226"):
-            self.ioloop.call_later(SWITCHES["late"], self.push, "250 Done, and said again.\r\n")
+            if SWITCHES["late"] is None:
+                self.is_said_again = True
+            else:
+                self.ioloop.call_later(SWITCHES["late"], self.push, AGAIN)
 
 
 Handler.authorizer.add_user("user", "pass word", root, perm="elradfmwMT")

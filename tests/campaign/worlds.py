@@ -102,7 +102,7 @@ def another_spelling_is_no_extra(scene: "Scene") -> Optional[str]:
 
 def late_replies(scene: "Scene") -> Optional[str]:
     """A second, late success after a transfer does not pass for the success of a later command."""
-    for check, late in (("none", 0), ("none", 0.01), ("size", 0), ("size", 0.01)):
+    for check, late in itertools.product(("none", "size"), (0, 0.01, None)):
         for lines in (["cd missing", "rm b"], ["rm a", "cd missing", "rm b"], ["cd sub", "cd missing", "rm b"]):
             with world(late=late) as server:
                 (server.root / "sub").mkdir()
