@@ -450,7 +450,7 @@ impl<'a> Session<'a> {
             if count == 0 {
                 return Ok(None);
             }
-            unread.extend(packet.iter().take(count));
+            unread.extend(packet.get(..count).unwrap_or_default());
             let mut new = Vec::new();
             while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = unread.drain(..=end).collect();

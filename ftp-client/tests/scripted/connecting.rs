@@ -216,7 +216,7 @@ impl Read for Ahead {
         if self.taken.is_empty() {
             let mut block = [0; 1_024];
             let count = self.socket.read(&mut block)?;
-            self.taken.extend(block.iter().take(count));
+            self.taken.extend(block.get(..count).unwrap_or_default());
         }
         self.taken.read(buffer)
     }

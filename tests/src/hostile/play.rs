@@ -214,7 +214,7 @@ impl<'a> Session<'a> {
             let mut piece = [0; 4_096];
             match self.control.read(&mut piece) {
                 Ok(0) | Err(_) => return Err(Over),
-                Ok(count) => self.input.extend(piece.iter().take(count)),
+                Ok(count) => self.input.extend(piece.get(..count).unwrap_or_default()),
             }
         }
     }

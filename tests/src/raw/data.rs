@@ -111,7 +111,7 @@ impl RawData {
         loop {
             match read_before(&mut self.stream, &mut buffer, Instant::now() + DEADLINE) {
                 Ok(0) => return bytes,
-                Ok(count) => bytes.extend(buffer.iter().take(count)),
+                Ok(count) => bytes.extend(buffer.get(..count).unwrap_or_default()),
                 Err(error) => panic!("data broke off after {} bytes: {error}", bytes.len()),
             }
         }

@@ -442,7 +442,7 @@ impl RawSession {
         match read {
             Ok(0) => Err(NoReply::Closed),
             Ok(count) => {
-                self.unread.extend(buffer.iter().take(count));
+                self.unread.extend(buffer.get(..count).unwrap_or_default());
                 Ok(())
             }
             Err(error) if is_timeout(&error) => Err(NoReply::Late(Vec::new())),

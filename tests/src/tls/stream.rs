@@ -103,7 +103,7 @@ impl TlsStream {
         loop {
             match self.read_before(&mut buffer, end) {
                 Ok(0) => return (bytes, End::CloseNotify),
-                Ok(count) => bytes.extend(buffer.iter().take(count)),
+                Ok(count) => bytes.extend(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return (bytes, End::Fin),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {
                     return (bytes, End::Reset);

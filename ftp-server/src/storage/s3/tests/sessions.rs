@@ -181,12 +181,13 @@ fn prepared((before, command, length): &Case, has_quota: bool) -> (Fake, Server,
         assert!(reply.code < 400, "{command}");
         if *command == "PASV" {
             let (data, is_upload) = (session.connect_to(&reply), *length > 0);
-            let mut bytes = content(*length);
+            let mut bytes = Vec::new();
             if before.contains(&"MODE Z") {
                 let mut encoder = DeflateEncoder::new(DeflateLevel::default());
-                bytes.clear();
                 encoder.encode(&vec![0; *length], &mut bytes);
                 encoder.finish(&mut bytes);
+            } else {
+                bytes = content(*length);
             }
             // Ends with the transfer, whatever its end is.
             std::thread::spawn(move || match is_upload {

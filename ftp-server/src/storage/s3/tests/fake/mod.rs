@@ -144,6 +144,10 @@ impl Fake {
         self.state().objects.get(key).map(|object| object.bytes.clone())
     }
 
+    pub(super) fn size(&self, key: &str) -> Option<usize> {
+        self.state().objects.get(key).map(|object| object.bytes.len())
+    }
+
     /// Stores an object, as another program would.
     pub(super) fn store(&self, key: &str, bytes: &[u8]) {
         self.state().store(key, bytes.to_vec(), Vec::new(), false);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ftp_proto::TimeVal;
 
-use super::super::super::encode::{base64, decoded, hex, now, percent_path, sha256};
+use super::super::super::encode::{Sum, base64, decoded, hex, now, percent_path, sha256};
 use super::super::super::multipart::LEAST;
 use super::super::super::xml;
 use super::Fault;
@@ -12,6 +12,7 @@ use super::http::{Answer, Asked};
 
 pub(super) struct Object {
     pub(super) bytes: Vec<u8>,
+    sum: Sum,
     tag: String,
     pub(super) modified: i64,
     metadata: Vec<(String, String)>,
@@ -19,10 +20,15 @@ pub(super) struct Object {
     is_whole: bool,
 }
 
+pub(super) struct Part {
+    bytes: Vec<u8>,
+    tag: String,
+}
+
 pub(super) struct Upload {
     key: String,
     metadata: Vec<(String, String)>,
-    pub(super) parts: BTreeMap<u32, Vec<u8>>,
+    pub(super) parts: BTreeMap<u32, Part>,
 }
 
 #[derive(Default)]
@@ -70,8 +76,8 @@ pub(super) fn iso(seconds: i64) -> String {
     )
 }
 
-fn tag(bytes: &[u8]) -> String {
-    format!("\"{}\"", hex(&sha256(bytes)[..16]))
+fn tag(sum: &Sum) -> String {
+    format!("\"{}\"", hex(&sum[..16]))
 }
 
 impl State {
@@ -108,8 +114,9 @@ impl State {
         metadata: Vec<(String, String)>,
         is_whole: bool,
     ) -> String {
-        let tag = tag(&bytes);
-        let object = Object { bytes, tag: tag.clone(), modified: now(), metadata, is_whole };
+        let sum = sha256(&bytes);
+        let tag = tag(&sum);
+        let object = Object { bytes, sum, tag: tag.clone(), modified: now(), metadata, is_whole };
         self.objects.insert(key.to_owned(), object);
         tag
     }
@@ -137,27 +144,26 @@ impl State {
             return Answer::refusal(412, "PreconditionFailed");
         }
         let length = object.bytes.len();
-        let mut answer = Answer::ok(object.bytes.clone())
-            .with("etag", &*object.tag)
-            .with("last-modified", date(object.modified));
+        let mut answer =
+            Answer::ok("").with("etag", &*object.tag).with("last-modified", date(object.modified));
         answer.headers.extend(object.metadata.iter().cloned());
         if asked.header("x-amz-checksum-mode").is_some() {
-            let sum = base64(&sha256(&object.bytes));
+            let sum = base64(&object.sum);
             let sum = if object.is_whole { sum } else { format!("{sum}-2") };
             answer = answer.with("x-amz-checksum-sha256", sum);
         }
-        if let Some(range) = asked.header("range").filter(|_| !self.ignores_ranges) {
-            let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-            let first: usize = first.parse().unwrap();
-            if first >= length {
-                return Answer::refusal(416, "InvalidRange");
-            }
-            let last = last.parse().map_or(length - 1, |last: usize| last.min(length - 1));
-            answer.status = 206;
-            answer.body = object.bytes[first..=last].to_vec();
-            answer = answer.with("content-range", format!("bytes {first}-{last}/{length}"));
+        let Some(range) = asked.header("range").filter(|_| !self.ignores_ranges) else {
+            return Answer { body: object.bytes.clone(), ..answer };
+        };
+        let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let first: usize = first.parse().unwrap();
+        if first >= length {
+            return Answer::refusal(416, "InvalidRange");
         }
-        answer
+        let last = last.parse().map_or(length - 1, |last: usize| last.min(length - 1));
+        let body = object.bytes[first..=last].to_vec();
+        let answer = Answer { status: 206, body, ..answer };
+        answer.with("content-range", format!("bytes {first}-{last}/{length}"))
     }
 
     fn put(&mut self, asked: &Asked) -> Answer {
@@ -283,8 +289,8 @@ impl State {
         };
         match operation {
             "UploadPart" | "UploadPartCopy" => {
-                let tag = tag(&bytes);
-                upload.parts.insert(number.unwrap(), bytes);
+                let tag = tag(&sha256(&bytes));
+                upload.parts.insert(number.unwrap(), Part { bytes, tag: tag.clone() });
                 match operation {
                     "UploadPart" => Answer::ok("").with("etag", tag),
                     _ => Answer::ok(format!(
@@ -312,13 +318,13 @@ impl State {
             let Some(stored) = upload.parts.get(&number) else {
                 return Answer::refusal(400, "InvalidPart");
             };
-            if xml::text(part, "ETag").unwrap() != tag(stored) {
+            if xml::text(part, "ETag").unwrap() != stored.tag {
                 return Answer::refusal(400, "InvalidPart");
             }
-            if at + 1 < told.len() && (stored.len() as u64) < LEAST {
+            if at + 1 < told.len() && (stored.bytes.len() as u64) < LEAST {
                 return Answer::refusal(400, "EntityTooSmall");
             }
-            bytes.extend_from_slice(stored);
+            bytes.extend_from_slice(&stored.bytes);
         }
         if let Some(refusal) = self.refusal(asked) {
             return refusal;
@@ -338,8 +344,8 @@ impl Upload {
             self.parts.iter().filter(|(number, _)| **number > after).take(2).collect();
         let last = page.last().map_or(after, |(number, _)| **number);
         let is_cut = self.parts.keys().any(|number| *number > last);
-        let part = |(number, bytes): &(&u32, &Vec<u8>)| {
-            let (tag, size) = (xml::escaped(&tag(bytes)), bytes.len());
+        let part = |(number, part): &(&u32, &Part)| {
+            let (tag, size) = (xml::escaped(&part.tag), part.bytes.len());
             format!(
                 "<Part><PartNumber>{number}</PartNumber><Size>{size}</Size><ETag>{tag}</ETag></Part>"
             )
