@@ -395,6 +395,23 @@ def offsets(scene: Scene) -> Optional[str]:
     return None
 
 
+def sizes_of_blocks(scene: Scene) -> Optional[str]:
+    """Files as long as blocks and buffers, and those with a byte less or more, arrive whole in both directions."""
+    sizes = sorted({size + more for size in (0, *(1 << power for power in range(9, 21))) for more in (-1, 0, 1)} - {-1})
+    files = {f"{size}": scene.random.randbytes(size) for size in sizes}
+    up, down = scene.local / "up", scene.local / "down"
+    up.mkdir()
+    for name, content in files.items():
+        (up / name).write_bytes(content)
+    with scene.ours() as server:
+        for words, there in ((["mirror", str(up), "{url}/t"], server.root / "t"), (["mirror", "{url}/t", str(down)], down)):
+            code, said = scene.client(server, *words)
+            wrong = [name for name in files if worlds.held(there / name) != files[name]]
+            if code or wrong:
+                return f"{words[1:]}: exit {code}, not whole: {wrong}: {said!r}"
+    return None
+
+
 def syncs(scene: Scene) -> Optional[str]:
     """Before 226 or 250, the content is synced, then the file gets its name, then the directory is synced."""
     with scene.ours() as server:
@@ -449,7 +466,8 @@ def secrets_stay(scene: Scene) -> Optional[str]:
 WORLDS = [*worlds.ALL, *odd_hosts.ALL, *actors.ALL]
 ALL: list[Callable[[Scene], Optional[str]]] = [
     resume_of_another_file, listing_that_is_not_confirmed, names_with_a_dot, copy_that_cannot_begin,
-    mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, syncs, secrets_stay, *WORLDS, deadlines,
+    mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, sizes_of_blocks, syncs,
+    secrets_stay, *WORLDS, deadlines,
 ]  # fmt: skip
 
 
