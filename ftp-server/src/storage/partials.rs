@@ -221,22 +221,21 @@ impl Storage for Partials {
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), StorageError> {
-        let mut latest = self.records().begin_rename(from, to);
+        let before = self.records().begin_rename(from, to);
         let renamed = self.inner.rename(from, to, replace);
         let is_moved = is_made(&renamed) && from != to;
         let begun = self.records().latest();
         // Unless there is a directory of the old name again, all uploads below it were to the old one,
         // those too that began between the call and the move.
-        if is_moved
-            && self.records().may_have_below(from)
-            && let Err(error) = self.inner.stat(from, Ask::Directory)
-            && error.kind == Kind::NotFound
-        {
-            latest = begun;
-        }
+        let may_have = is_moved && self.records().may_have_below(from);
+        let is_gone = |error: StorageError| error.kind == Kind::NotFound;
+        let latest = match may_have && self.inner.stat(from, Ask::Directory).is_err_and(is_gone) {
+            true => begun,
+            false => before,
+        };
         let mut records = self.records();
-        records.end_rename(from, to);
-        if is_moved {
+        if records.end_rename(from, to) && is_moved {
+            records.made_directory(to, before);
             records.renamed(from, to, latest);
         }
         drop(records);

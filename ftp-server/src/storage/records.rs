@@ -159,18 +159,19 @@ impl<V: PartialEq> MemoryRecords<V> {
         self.latest
     }
 
-    /// Ends a rename, whether it was made or not.
-    pub(crate) fn end_rename(&mut self, from: &VirtualPath, to: &VirtualPath) {
-        if let Some(at) = self.moving.iter().position(|it| (&it.0, &it.1) == (from, to)) {
-            self.moving.remove(at);
-        }
+    /// Ends a rename, whether it was made or not. Returns `false` if the records have moved already,
+    /// because the old name was taken again.
+    pub(crate) fn end_rename(&mut self, from: &VirtualPath, to: &VirtualPath) -> bool {
+        let is_it = |it: &mut (VirtualPath, VirtualPath)| (&it.0, &it.1) == (from, to);
+        self.moving.extract_if(.., is_it).next().is_some()
     }
 
-    /// Records that a directory was made, so that the uploads below it that began with the number
-    /// `latest` or earlier went to another directory, which had its name before. They move if that
-    /// one is being renamed, which its answer will tell.
+    /// Records that a directory was made, or got this name, so that the uploads below it that began
+    /// with the number `latest` or earlier went to another directory, which had its name before.
+    /// They move if that one is being renamed, which its answer will tell.
     pub(crate) fn made_directory(&mut self, path: &VirtualPath, latest: u64) {
-        match self.moving.iter().find(|(from, _)| from == path).cloned() {
+        let moving = self.moving.extract_if(.., |(from, _)| from == path).next();
+        match moving {
             Some((from, to)) => self.renamed(&from, &to, latest),
             None => {
                 self.removed_directory(path, latest);

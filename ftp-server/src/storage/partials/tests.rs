@@ -472,6 +472,32 @@ fn records_from_before_a_late_rename_of_their_directory_move_with_it_fs_15() {
 }
 
 #[test]
+fn a_directory_that_takes_the_name_of_another_one_keeps_its_own_records_fs_15() {
+    let files = MemoryStorage::new();
+    let late = Late::new(&files);
+    let storage = Partials::new(late.clone());
+    let all_kept = |directory: &str| {
+        ["a", "b", "c"].map(|name| kept(&storage, &format!("{directory}/{name}")))
+    };
+    for directory in ["/d", "/z"] {
+        storage.mkdir(&directory.into()).unwrap();
+    }
+    for (name, bytes) in [("/d/a", "0"), ("/d/b", "01"), ("/z/b", "012"), ("/z/c", "0123")] {
+        cut(&storage, name, bytes.as_bytes());
+    }
+    // The first rename is made, and not answered yet.
+    let anns = storage.clone();
+    late.at_next_answer(move || anns.rename(&"/z".into(), &"/d".into(), false).unwrap());
+    storage.rename(&"/d".into(), &"/e".into(), false).unwrap();
+    assert_eq!(all_kept("/e"), [Some(1), Some(2), None]);
+    assert_eq!(all_kept("/d"), [None, Some(3), Some(4)]);
+    // Another program removes a directory.
+    files.rmdir(&"/d".into()).unwrap();
+    storage.rename(&"/e".into(), &"/d".into(), false).unwrap();
+    assert_eq!(all_kept("/d"), [Some(1), Some(2), None]);
+}
+
+#[test]
 fn a_resumed_upload_asks_the_storage_directly_before_it_is_published_fs_15() {
     let files = FaultStorage::new(OneStep(MemoryStorage::new()));
     let storage = Partials::new(files.clone());

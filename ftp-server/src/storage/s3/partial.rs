@@ -415,7 +415,9 @@ pub(super) fn move_notes(
 ) -> Result<(), S3Error> {
     let mut all = Vec::new();
     store.each_key(from, |listed| {
-        all.extend(find(store, &listed.key)?.map(|found| (listed.key, found)));
+        // A running upload goes on to the old name, and ends its note itself.
+        let is_left = |found: &Found| !found.is_running || found.note.upload.is_some();
+        all.extend(find(store, &listed.key)?.filter(is_left).map(|found| (listed.key, found)));
         Ok(())
     })?;
     // If there is a directory of the old name again, a note without an object can belong to it.

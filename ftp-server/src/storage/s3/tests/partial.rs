@@ -498,6 +498,33 @@ fn a_move_of_a_directory_takes_no_records_of_a_new_one_of_its_name_with_it_fs_15
 }
 
 #[test]
+fn a_running_upload_that_resumes_one_leaves_no_record_in_a_renamed_directory_fs_15() {
+    for is_stored in [false, true] {
+        let fake = Fake::start();
+        let storage = on(&fake).rename_trees(9);
+        for key in ["d/", "d/a", "first"] {
+            fake.store(key, b"old");
+        }
+        // The first rename tests the store.
+        storage.rename(&path("first"), &path("last"), true).unwrap();
+        cut(&storage, "d/new", WriteMode::Replace, b"0123456789");
+        let mut running =
+            storage.write(&path("d/new"), WriteMode::Resume(9), Keep::Bytes(USER)).unwrap();
+        running.write_all(b"9abc").unwrap();
+        storage.rename(&path("d"), &path("e"), false).unwrap();
+        match is_stored {
+            true => running.commit().unwrap(),
+            false => running.abort(StreamEnd::Cut),
+        }
+        let want = is_stored.then(|| b"0123456789abc".to_vec());
+        assert_eq!((fake.content("d/new"), fake.keys(".ftp-server/")), (want, Vec::new()));
+        for name in ["d/new", "e/new"] {
+            assert_eq!(storage.unfinished(&path(name), Some(USER)).unwrap(), None, "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_finished_replacement_leaves_no_record_fs_13() {
     let fake = Fake::start();
     let storage = on(&fake);
