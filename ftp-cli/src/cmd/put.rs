@@ -10,9 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::tree::path::join;
 use ftp_client::{Client, Done, LocalSource, NotLent, Place, Put, RemoteTargets, Worker, work};
-use ftp_proto::{Escaped, FtpUrl, RepresentationType};
+use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
 use super::mirror;
 use crate::connect::sessions::Sessions;
@@ -195,7 +194,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
                 "\"{local}\" does not end in a file name; use ftp-cli put -r to upload a directory"
             )));
         };
-        Ok(join(url.path(), name.as_bytes()))
+        Ok(Pathname::join(url.path(), name.as_bytes()))
     };
     let paths = locals.iter().map(|local| path(local.as_ref())).collect::<Result<Vec<_>, _>>()?;
     let mut taken = HashSet::new();

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ftp_client::{Client, Entered, Error, Place, Repeat};
-use ftp_proto::{FtpUrl, RepresentationType};
+use ftp_proto::{FtpUrl, Pathname, RepresentationType};
 
 use super::events::Events;
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
@@ -245,7 +245,7 @@ pub(crate) fn at<T>(
 ///
 /// Returns `Usage` if it does not.
 pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
-    let (_, name) = ftp_client::tree::path::split(url.path());
+    let (_, name) = Pathname::split(url.path());
     match name {
         b"" | b"." | b".." => {
             Err(Failure::usage(format!("{url}: expected a URL that ends in a name")))

@@ -5,11 +5,10 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::sync::Mutex;
 
-use ftp_client::tree::path::split;
 use ftp_client::{
     Client, Error, Event, MoveFault, Observer, Put, ReplyCode, Severity, UploadFault, Verb, Why,
 };
-use ftp_proto::Escaped;
+use ftp_proto::{Escaped, Pathname};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::options::{Context, TransferOptions, Verify};
@@ -43,7 +42,7 @@ fn hint(client: &mut Client, put: &Put<'_>, error: &Error, context: &Context<'_>
         // A directory of the path was refused after others were entered.
         (true, false) if put.left_directory() => CREATE_DIRECTORIES,
         (true, true) if put.left_directory() => "",
-        (true, false) if refusal::is_directory(client, split(path).0) == Some(false) => {
+        (true, false) if refusal::is_directory(client, Pathname::split(path).0) == Some(false) => {
             CREATE_DIRECTORIES
         }
         (true, _) if context.is_of_one && refusal::is_directory(client, path) == Some(true) => {

@@ -14,7 +14,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use ftp_proto::TimeVal;
+use ftp_proto::{Pathname, TimeVal};
 
 use super::Done;
 use super::growing::named;
@@ -27,7 +27,6 @@ use crate::error::{Error, ErrorKind, UploadFault};
 use crate::event::{Event, Observer};
 use crate::system::OsStrExt;
 use crate::transfer::Watch;
-use crate::tree::path::{join, split};
 use crate::url_path::Place;
 
 /// The source of an upload.
@@ -84,8 +83,8 @@ impl TemporaryName {
     /// Returns the temporary path of the file at `path`, in the same directory.
     #[must_use]
     pub fn of(&self, path: &[u8]) -> Vec<u8> {
-        let (directory, name) = split(path);
-        join(directory, &[&self.before, name, &self.after].concat())
+        let (directory, name) = Pathname::split(path);
+        Pathname::join(directory, &[&self.before, name, &self.after].concat())
     }
 
     /// Returns the name of the file whose temporary name this is, if it is one.

@@ -4,7 +4,7 @@
 use std::fs::{self, Metadata};
 use std::path::Path;
 
-use ftp_proto::TimeVal;
+use ftp_proto::{Pathname, TimeVal};
 
 use super::begin::Sink;
 use super::get::Get;
@@ -14,7 +14,6 @@ use crate::client::Client;
 use crate::error::{DownloadFault, Error};
 use crate::system::MetadataExt;
 use crate::tree::local::{Directory, rounds_to};
-use crate::tree::path::split;
 
 impl Get<'_> {
     /// Returns why the download is skipped, or `None` if it is not. The reason depends on the
@@ -110,7 +109,7 @@ pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Erro
 
 /// Returns the error for a file that is missing, or for facts that the server does not report.
 fn unknown(client: &mut Client, path: &[u8], facts: &'static str) -> Error {
-    let (directory, _) = split(path);
+    let (directory, _) = Pathname::split(path);
     let is_missing = match client.is_there(path) {
         // A refused listing proves nothing. If the server does not enter the directory either, the
         // file counts as missing.

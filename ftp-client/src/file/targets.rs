@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use ftp_proto::Escaped;
+use ftp_proto::{Escaped, Pathname};
 
 use super::growing::named;
 use super::journal::LocalFacts;
@@ -21,7 +21,6 @@ use crate::lock::lock;
 use crate::system::{MetadataExt, OsStrExt};
 use crate::tree::local::Directory;
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
-use crate::tree::path::{join, split};
 use crate::url_path::{Entered, Place};
 
 /// The local targets of one run, shared by its jobs.
@@ -338,7 +337,7 @@ impl NameTurn<'_> {
         place: &Place,
         moves: bool,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let (directory, name) = split(place.path());
+        let (directory, name) = Pathname::split(place.path());
         let (directory, name) = (directory.to_vec(), name.to_vec());
         let others = self.written.iter().map(Vec::as_slice).filter(|other| *other != name);
         let wanted: Vec<&[u8]> = others.clone().chain([name.as_slice()]).collect();
@@ -348,7 +347,7 @@ impl NameTurn<'_> {
         let listed = names_in(client, &directory, &wanted)?.ok();
         let shows = |name| listed.as_ref().is_some_and(|shown| shown.names.contains_key(name));
         let found = replaced(others, |other| {
-            let there = join(&directory, other);
+            let there = Pathname::join(&directory, other);
             // The other one may have replaced a file whose spelling stayed: this name.
             let relation = match (shows(other), shows(&name)) {
                 (true, true) => Relation::Two,
@@ -379,7 +378,7 @@ impl NameTurn<'_> {
 /// Returns the directory and the name of a target.
 fn whole(place: &Place) -> (Vec<u8>, Vec<u8>) {
     let path = place.whole();
-    let (directory, name) = split(&path);
+    let (directory, name) = Pathname::split(&path);
     (directory.to_vec(), name.to_vec())
 }
 
@@ -391,7 +390,7 @@ fn names_of(
     wanted: &[Vec<u8>],
 ) -> Result<Option<ShownNames>, Error> {
     loop {
-        let error = match names_in(client, split(place.path()).0, wanted)? {
+        let error = match names_in(client, Pathname::split(place.path()).0, wanted)? {
             Ok(shown) => return Ok(Some(shown)),
             Err(error) => error,
         };

@@ -25,8 +25,7 @@
 
 mod begin;
 mod pair;
-#[doc(hidden)]
-pub mod same_file;
+pub(crate) mod same_file;
 mod way;
 
 pub use crate::error::fxp::{Attempt, Direction, Error, Side};

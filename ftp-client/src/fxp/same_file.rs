@@ -2,12 +2,11 @@
 //! example through links. Copying such a file onto itself would destroy it: most servers truncate a
 //! file when they receive `STOR`, before they have read it for the copy.
 
-use ftp_proto::{Entry, Modified, Precision};
+use ftp_proto::{Entry, Modified, Pathname, Precision};
 
 use crate::client::Client;
 use crate::error::{Error, UploadFault};
 use crate::listing::ListingForm;
-use crate::tree::path::{absolute, split};
 
 /// Relation between two remote files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,13 +51,13 @@ pub(crate) fn check_apart(
     let user = |client: &Client| client.identity().map(|login| login.user.clone());
     // If a server does not report its current directory, the facts of the files must suffice.
     if user(from) == user(at)
-        && let Some(names) = absolute(from, source)
-        && let Some(mut there) = absolute(at, target)
+        && let Some(names) = from.names_from_root(source)
+        && let Some(mut there) = at.names_from_root(target)
     {
         let mut is_same = there == names;
         if let Some(stored) = stored {
             there.pop();
-            there.push(split(stored).1.to_vec());
+            there.push(Pathname::split(stored).1.to_vec());
             is_same |= there == names;
         }
         if is_same {
@@ -66,7 +65,7 @@ pub(crate) fn check_apart(
         }
     }
     let written = match stored {
-        Some(stored) if split(stored).1 != split(source).1 => return Ok(()),
+        Some(stored) if Pathname::split(stored).1 != Pathname::split(source).1 => return Ok(()),
         Some(stored) => stored,
         None => target,
     };

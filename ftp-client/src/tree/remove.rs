@@ -19,10 +19,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ftp_proto::{Entry, EntryKind, Verb};
+use ftp_proto::{Entry, EntryKind, Pathname, Verb};
 
 use super::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
-use super::path::{join, split, without_slash};
 use crate::client::Client;
 use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
@@ -112,7 +111,7 @@ pub fn remove(
     on: &dyn Observer,
 ) -> Result<RemoveReport, Error> {
     loop {
-        let path = without_slash(place.path()).to_vec();
+        let path = Pathname::without_slash(place.path()).to_vec();
         let error = match repeat.delete(client, &path) {
             Ok(()) => return Ok(RemoveReport::Single),
             Err(error) if is_refusal(&error) => error,
@@ -158,7 +157,7 @@ struct Seen {
 /// Returns what listings show about the directory at `path`. Returns `None` if it is not a
 /// directory, or if the server shows it as a link.
 fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
-    let (directory, name) = split(path);
+    let (directory, name) = Pathname::split(path);
     let found = client.look(path, ListingForm::Auto)?;
     if !found.is_some_and(|entry| entry.is_dir()) {
         return Ok(None);
@@ -169,7 +168,7 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
     // Two listings are never held at a time.
     let (itself, listed) = (beside.itself, named(beside.entries, name));
-    let itself = match (itself, split(directory)) {
+    let itself = match (itself, Pathname::split(directory)) {
         (Some(itself), _) => Some(itself),
         // The root directory and the login directory have no known parent.
         (None, (_, b"")) => None,
@@ -282,7 +281,7 @@ impl Tree<'_> {
         // A name that is listed twice is one object.
         for entry in listing.entries.iter().filter(|entry| seen.insert(&entry.name)) {
             self.left = self.left.checked_sub(1).ok_or(Error::Remove(RemoveFault::TooMany))?;
-            let path = join(path, &entry.name);
+            let path = Pathname::join(path, &entry.name);
             all_gone &= if !entry.is_safe_name() {
                 self.keep(&path, RemoveFault::UnsafeName)?
             } else if is_link(entry) || !may_be_directory(entry) {

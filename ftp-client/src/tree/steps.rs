@@ -1,10 +1,9 @@
 //! What a plan shows its caller before it is carried out.
 
-use ftp_proto::Escaped;
+use ftp_proto::{Escaped, Pathname};
 
 use super::compare::Difference;
 use super::fault::TreeFault;
-use super::path::join;
 use super::sync::TreeSync;
 
 /// What happens to an object of a [plan](TreeSync::steps).
@@ -83,7 +82,7 @@ impl TreeSync<'_> {
         });
         let links = plan.links.iter().map(move |link| {
             let place = plan.directories.get(link.place).map_or(&[][..], |place| &place.path);
-            step(Action::Link, join(place, &link.name))
+            step(Action::Link, Pathname::join(place, &link.name))
         });
         let modes = plan.modes.iter().map(move |mode| step(Action::SetMode, mode.path.clone()));
         let removed = move |first| {

@@ -8,12 +8,12 @@ mod display;
 mod filter;
 mod options;
 
+use ftp_proto::Pathname;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ftp_client::tree::path::join;
 use ftp_client::tree::{Action, Excess, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
 use ftp_server::daemon::json::Object;
@@ -111,7 +111,7 @@ impl End<'_> {
     /// Returns the name of an object for messages and events.
     fn named(&self, path: &[u8]) -> Vec<u8> {
         match (self, path) {
-            (Self::Local(here), path) => join(here.as_os_str().as_bytes(), path),
+            (Self::Local(here), path) => Pathname::join(here.as_os_str().as_bytes(), path),
             (Self::Remote(url), b"") => url.to_string().into_bytes(),
             (Self::Remote(url), path) => url.below(path).to_string().into_bytes(),
         }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use ftp_proto::{Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
+use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 
 use super::give::Moving;
 use super::start::{Start, UploadMode};
@@ -22,7 +22,6 @@ use crate::file::origin::ServerFacts;
 use crate::file::verify::{checksum, compare_digest, is_doubtful};
 use crate::file::{Done, Verified};
 use crate::transfer::{Report, Source, Upload, Watch};
-use crate::tree::path::split;
 use crate::url_path::{Entered, Place};
 
 /// The largest file that is sent before the server's first reply, in bytes. It fits into the buffer of a
@@ -129,7 +128,7 @@ impl Job<'_> {
             client.ask_after_upload(self.place.path(), time)?;
         }
         let reply = report.map(|report| {
-            done.name = report.unique_name.map(ftp_proto::Pathname::into_bytes);
+            done.name = report.unique_name.map(Pathname::into_bytes);
             report.reply
         });
         let finished = self.finish(client, on, source, &start, (&mut done, digest), reply.as_ref());
@@ -327,7 +326,7 @@ impl Job<'_> {
         if !creates || self.past.made_directories {
             return Ok(false);
         }
-        let is_there = match split(self.place.path()).0 {
+        let is_there = match Pathname::split(self.place.path()).0 {
             b"" | b"/" => false,
             directory => match client.make_directories(directory) {
                 // Another client, or another job, may have made it since.

@@ -17,7 +17,6 @@ use crate::file::options::Existing;
 use crate::file::verify::compare_first;
 use crate::system::{FileExt, MetadataExt, OsStrExt};
 use crate::tree::local::{Directory, rounds_to};
-use crate::tree::path::{join, split};
 use crate::tree::probe::{is_coarse, with_probe};
 
 /// The command of an upload.
@@ -272,7 +271,7 @@ impl Job<'_> {
         {
             return false;
         }
-        let (_, name) = split(self.place.path());
+        let (_, name) = Pathname::split(self.place.path());
         let is_named = |path: &Path| path.file_name().is_some_and(|own| own.as_bytes() == name);
         let links = file.metadata().map_or(1, |metadata| metadata.nlink());
         links > 1 || is_named(path) || is_named(&real_path(path))
@@ -310,7 +309,9 @@ fn real_path(path: &Path) -> PathBuf {
 /// be tried because the local directory takes no file, the directories count as one.
 fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> bool {
     let probed = Directory::open(parent(real)).and_then(|directory| {
-        with_probe(&directory, |name| client.is_there(join(split(there).0, name)))
+        with_probe(&directory, |name| {
+            client.is_there(Pathname::join(Pathname::split(there).0, name))
+        })
     });
     probed.is_err() || matches!(probed, Ok(Ok(Some(true))))
 }
@@ -385,7 +386,7 @@ impl Job<'_> {
             return Ok(None);
         }
         // As for trees: FAT stores only even seconds.
-        Ok((!is_rounded || is_coarse(client, split(path).0)?).then_some("unchanged"))
+        Ok((!is_rounded || is_coarse(client, Pathname::split(path).0)?).then_some("unchanged"))
     }
 
     /// Returns whether the server's file can be the incomplete file of an earlier attempt. A

@@ -13,9 +13,9 @@ use crate::fxp;
 use crate::tree::compare::Difference;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::TreeFault;
-use crate::tree::path::join;
 use crate::tree::plan::PlannedCopy;
 use crate::url_path::Place;
+use ftp_proto::Pathname;
 
 pub(crate) struct Across<'a> {
     pub(crate) from: RemoteSide<'a>,
@@ -32,10 +32,10 @@ impl Across<'_> {
         copy: &PlannedCopy,
         on: &dyn Observer,
     ) -> Result<Copied, TreeFault> {
-        let below = join(path, &copy.name);
+        let below = Pathname::join(path, &copy.name);
         self.to.place.check(&below)?;
-        let source = join(self.from.place.top, &below);
-        let own = join(self.to.place.top, &below);
+        let source = Pathname::join(self.from.place.top, &below);
+        let own = Pathname::join(self.to.place.top, &below);
         let from = self.from.hand.client()?;
         let time = match copy.stamp.and_then(Stamp::exact) {
             None if self.to.place.takes_times => modified(from, &source)?,

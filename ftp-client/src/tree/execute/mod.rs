@@ -6,6 +6,7 @@ mod copies;
 mod deploy;
 mod removals;
 
+use ftp_proto::Pathname;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use super::compare::Difference;
 use super::copy::{Copied, Copier, Identity};
 use super::fault::{Setting, TreeFault};
 use super::manifest::Deploy;
-use super::path::{is_below, join, split};
 use super::plan::{Plan, PlannedCopy, PlannedMode};
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
@@ -23,6 +23,7 @@ use crate::event::{Event, Observer};
 use crate::file::Verified;
 use crate::file::origin::TICK;
 use crate::pool::patience::{Attempt, Patience, Recovery};
+use crate::tree::causes::is_below;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -389,7 +390,7 @@ impl<'a> Run<'a> {
                     *state = DirectoryState::Missing;
                 }
             } else if place.is_new && !self.is_over() {
-                let (above, name) = split(path);
+                let (above, name) = Pathname::split(path);
                 let made =
                     self.check_twins(copier, above, name, &place.twins).and_then(|unclear| {
                         let mut repeat = self.reporter.memory();
@@ -424,7 +425,7 @@ impl<'a> Run<'a> {
             if self.is_over() || self.state(link.place) == DirectoryState::Missing {
                 continue;
             }
-            let path = join(&place.path, &link.name);
+            let path = Pathname::join(&place.path, &link.name);
             match with_retries(copier, self.reporter, &path, |copier| {
                 copier.link(&place.path, link)
             }) {
