@@ -7,8 +7,7 @@ use std::process::ExitCode;
 pub(crate) use ftp_client::Recovery;
 use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{
-    Attempted, CertificateFault, DialError, Error, ErrorKind, Phase, RemoveFault, TlsError,
-    UploadFault, fxp,
+    Attempted, CertificateFault, DialError, Error, ErrorKind, JobFault, Phase, TlsError, fxp,
 };
 use ftp_proto::{FtpUrl, Severity, Verb};
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
@@ -456,14 +455,14 @@ fn advice(error: &Error) -> &'static str {
         Error::Tls(TlsError::DataProtectionRefused(..)) => {
             "; use --tls-data clear to continue without data encryption"
         }
-        Error::Upload(UploadFault::NotRenamed { cause, .. }) if is_refused_name(cause) => {
+        Error::Job(JobFault::NotRenamed { cause, .. }) if is_refused_name(cause) => {
             "; if the server never replaces a file by a rename, remove the old file first, or omit --temp"
         }
         Error::DataConnection(_) if error.demands_tls() => {
             "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
-        Error::Remove(RemoveFault::MayBeLink) => "; if it is a directory, add / to the name",
-        Error::Remove(RemoveFault::TooMany) => "; run rm again to remove the rest",
+        Error::Job(JobFault::MayBeLink) => "; if it is a directory, add / to the name",
+        Error::Job(JobFault::TooMany) => "; run rm again to remove the rest",
         _ => "",
     }
 }

@@ -277,8 +277,8 @@ pub use client::repeat::Repeat;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
-    AnnouncedHost, DataAttempt, DialError, DownloadFault, Error, ErrorKind, ListingCut, MoveFault,
-    Phase, ProxyError, ProxyFault, RemoveFault, UploadFault,
+    AnnouncedHost, DataAttempt, DialError, Error, ErrorKind, JobFault, ListingCut, Phase,
+    ProxyError, ProxyFault,
 };
 pub use event::{Counts, Event, Observer};
 pub use file::begin::{Left, Sink};

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ftp_client::fxp::{self, Direction, Report, Resume};
-use ftp_client::{Done, Error, Event, Place, Relay, UploadFault};
+use ftp_client::{Done, Error, Event, JobFault, Place, Relay};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::mirror;
@@ -193,14 +193,14 @@ fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
     let FxpOptions { source, target, transfer, .. } = wanted;
     let failure = Failure::from(error);
     let failure = match error {
-        Error::Upload(UploadFault::OntoItself { is_certain: true }) => return same_file(source),
-        Error::Upload(UploadFault::OntoItself { is_certain: false }) => {
+        Error::Job(JobFault::OntoItself { is_certain: true }) => return same_file(source),
+        Error::Job(JobFault::OntoItself { is_certain: false }) => {
             return Failure::usage(format!(
                 "{source}: {named} may be the same file: no difference in size or time is known; \
                  use --temp to copy it"
             ));
         }
-        Error::Upload(UploadFault::PerhapsRenamed { .. }) => failure.never_retried(),
+        Error::Job(JobFault::PerhapsRenamed { .. }) => failure.never_retried(),
         Error::Mismatch { .. } => Failure { fatal: false, ..failure },
         Error::Unsupported(what) => match transfer.verify {
             Verify::Size => Failure::item(Exit::Unsupported, format!("--verify size: {what}")),

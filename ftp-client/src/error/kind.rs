@@ -121,19 +121,15 @@ impl Error {
             Self::Tls(TlsError::Settings(_)) => ErrorKind::Usage,
             Self::Tls(_) => ErrorKind::Tls,
             Self::Local(_) => ErrorKind::Local,
-            Self::Upload(fault) => fault.kind(),
+            Self::Job(fault) => fault.kind(),
             Self::Fxp(error) if error.is_about_the_way() => ErrorKind::Data,
             Self::Fxp(error) => {
                 error.last().map_or(ErrorKind::Unsupported, |last| last.error.kind())
             }
-            Self::Download(fault) => fault.kind(),
-            Self::Move(fault) => fault.kind(),
             Self::Dial(error) => error.kind(),
             Self::Tree(fault) => fault.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Remove(_) | Self::Unsupported(_) | Self::UnreadableTime(_) => {
-                ErrorKind::Unsupported
-            }
+            Self::Unsupported(_) | Self::UnreadableTime(_) => ErrorKind::Unsupported,
         }
     }
 

@@ -4,19 +4,15 @@ mod busy;
 mod data;
 mod dial;
 pub(crate) mod fxp;
+mod job;
 pub(crate) mod kind;
-mod moving;
 mod proxy;
-mod remove;
-mod upload;
 
 pub use data::{AnnouncedHost, DataAttempt};
 pub use dial::DialError;
+pub use job::JobFault;
 pub use kind::ErrorKind;
-pub use moving::{DownloadFault, MoveFault};
 pub use proxy::{ProxyError, ProxyFault};
-pub use remove::RemoveFault;
-pub use upload::UploadFault;
 
 use std::fmt;
 use std::io;
@@ -149,21 +145,12 @@ pub enum Error {
     /// A [`Canceller`](crate::Canceller) stopped the call.
     #[error("cancelled")]
     Cancelled,
-    /// The upload of a whole file failed.
+    /// A job with whole files failed: an upload, a download, a move or a removal.
     #[error("{0}")]
-    Upload(#[source] UploadFault),
-    /// A removal kept an object, although the server did not refuse to remove it.
-    #[error("{0}")]
-    Remove(#[source] RemoveFault),
+    Job(#[source] JobFault),
     /// A copy from server to server failed.
     #[error("{0}")]
     Fxp(#[source] fxp::Error),
-    /// The download of a whole file failed.
-    #[error("{0}")]
-    Download(#[source] DownloadFault),
-    /// A move failed: a transfer that removes its source.
-    #[error("{0}")]
-    Move(#[source] MoveFault),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -207,13 +194,10 @@ impl Error {
             | Self::ListingCut(_)
             | Self::UnreadableTime(_)
             | Self::UnknownListing { .. }
-            | Self::Download(_)
             | Self::Changed
             | Self::Mismatch { .. } => false,
-            Self::Upload(fault) => fault.cause().is_some_and(Self::affects_others),
-            Self::Move(fault) => fault.cause().is_some_and(Self::affects_others),
+            Self::Job(fault) => fault.affects_others(),
             Self::Tree(fault) => fault.ends_run(),
-            Self::Remove(fault) => *fault == RemoveFault::TooMany,
             Self::Fxp(error) if !error.is_about_the_way() => {
                 error.last().is_none_or(|last| last.error.affects_others())
             }
@@ -244,9 +228,8 @@ impl Error {
             | Self::ListingCut(ListingCut::LineEnd)
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy(error) => error.fault.is_transient(),
-            Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
+            Self::Job(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Fxp(error) => error.is_transient(),
-            Self::Move(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
@@ -272,8 +255,6 @@ impl Error {
             | Self::Tls(_)
             | Self::Local(_)
             | Self::Cancelled
-            | Self::Remove(_)
-            | Self::Download(_)
             | Self::Unsupported(_) => false,
         }
     }
@@ -313,8 +294,7 @@ impl Error {
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
             }
-            Self::Upload(fault) => fault.cause()?.reply(),
-            Self::Move(fault) => fault.cause()?.reply(),
+            Self::Job(fault) => fault.cause()?.reply(),
             Self::Tree(fault) => fault.cause()?.reply(),
             Self::Fxp(error) => error.last()?.error.reply(),
             _ => None,
@@ -403,11 +383,8 @@ impl Clone for Error {
             Self::Tls(error) => Self::Tls(error.clone()),
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
-            Self::Upload(fault) => Self::Upload(fault.clone()),
-            Self::Remove(fault) => Self::Remove(*fault),
+            Self::Job(fault) => Self::Job(fault.clone()),
             Self::Fxp(error) => Self::Fxp(error.clone()),
-            Self::Download(fault) => Self::Download(fault.clone()),
-            Self::Move(fault) => Self::Move(fault.clone()),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }

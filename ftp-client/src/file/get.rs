@@ -18,7 +18,7 @@ use super::targets::Targets;
 use super::verify;
 use super::{Done, Verified};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, MoveFault, Phase};
+use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
 use crate::system::check_path;
 use crate::transfer::Watch;
@@ -168,9 +168,9 @@ impl<'a> Get<'a> {
     ///   server's file changed meanwhile.
     /// - With [`Verify::Digest`] or [`Verify::Size`], [`Error::Unsupported`] if the server cannot
     ///   be asked, and [`Error::Mismatch`] if the digests differ.
-    /// - [`Error::Download`] if the file is missing, if the server does not report a fact that an
+    /// - [`Error::Job`] if the file is missing, if the server does not report a fact that an
     ///   option needs, or if the source may be the target.
-    /// - [`Error::Move`] for the failures of a [move](FileOptions::moves).
+    /// - [`Error::Job`] for the failures of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
         let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());
         self.run(client, on, &mut watch)
@@ -191,7 +191,7 @@ impl<'a> Get<'a> {
         match self.to {
             // An interrupted move continues before any file is skipped.
             Sink::Path(target) if self.job.options.moves => self.take(client, on, watch, target),
-            _ if self.job.options.moves => Err(Error::Move(MoveFault::NotRegular)),
+            _ if self.job.options.moves => Err(Error::Job(JobFault::NotRegular)),
             _ => match self.skips(client)? {
                 Some(why) => Ok(Done::skipped(why)),
                 None => self.job.fetch(client, on, watch, &mut self.to),

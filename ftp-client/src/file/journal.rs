@@ -24,7 +24,7 @@ use super::{Done, Verified, small};
 use crate::client::Client;
 use crate::client::builder::Login;
 use crate::digest::hex;
-use crate::error::{Error, UploadFault};
+use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
 use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
 
@@ -242,8 +242,8 @@ impl Renaming<'_> {
     ///
     /// # Errors
     ///
-    /// - [`UploadFault::NotRenamed`] with the error of `before_rename` or of the rename.
-    /// - [`UploadFault::PerhapsRenamed`] if the reply to an earlier rename was lost and the facts
+    /// - [`JobFault::NotRenamed`] with the error of `before_rename` or of the rename.
+    /// - [`JobFault::PerhapsRenamed`] if the reply to an earlier rename was lost and the facts
     ///   do not tell what happened. No other attempt may follow.
     /// - The errors of the questions for size and facts.
     pub(crate) fn run(
@@ -254,7 +254,7 @@ impl Renaming<'_> {
     ) -> Result<Option<Done>, Error> {
         let Self { from, to, .. } = *self;
         let Some(mut stored) = slot.take() else {
-            return Err(Error::Upload(UploadFault::Spent));
+            return Err(Error::Job(JobFault::Spent));
         };
         if let Some(verify) = self.verify
             && stored.is_later
@@ -276,7 +276,7 @@ impl Renaming<'_> {
                 ([Some(now), _], Some([Some(before), _])) if now == before);
             if !is_there {
                 let temporary = from.to_vec();
-                return Err(Error::Upload(UploadFault::PerhapsRenamed { temporary }));
+                return Err(Error::Job(JobFault::PerhapsRenamed { temporary }));
             }
         }
         // The caller may set times, and move away what the target has.
@@ -305,7 +305,7 @@ impl Renaming<'_> {
             *slot = Some(stored);
         }
         let (temporary, cause) = (from.to_vec(), Box::new(error));
-        Err(Error::Upload(UploadFault::NotRenamed { temporary, cause, removed }))
+        Err(Error::Job(JobFault::NotRenamed { temporary, cause, removed }))
     }
 }
 
@@ -353,14 +353,14 @@ pub(crate) fn time_to_preserve(
 ///
 /// # Errors
 ///
-/// Returns [`UploadFault::NotTimed`] if the server refuses it for good, and the errors of
+/// Returns [`JobFault::NotTimed`] if the server refuses it for good, and the errors of
 /// [`Client::set_modified`].
 pub(crate) fn set_time(client: &mut Client, path: &[u8], time: TimeVal) -> Result<(), Error> {
     match client.set_modified(path, time) {
         Ok(_) => Ok(()),
         Err(Error::Refused(verb, reply)) if reply.code().severity() == Severity::Permanent => {
             let cause = Box::new(Error::Refused(verb, reply));
-            Err(Error::Upload(UploadFault::NotTimed(cause)))
+            Err(Error::Job(JobFault::NotTimed(cause)))
         }
         Err(error) => Err(error),
     }

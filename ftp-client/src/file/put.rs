@@ -23,7 +23,7 @@ use super::moving::MovedName;
 use super::options::FileOptions;
 use super::targets::{NameTurn, RemoteTargets};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, UploadFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Event, Observer};
 use crate::system::OsStrExt;
 use crate::transfer::Watch;
@@ -363,7 +363,7 @@ impl<'a> Put<'a> {
     ///   it computes another digest.
     /// - [`Error::Unsupported`] if the server lacks what the [verification](FileOptions::verify)
     ///   needs.
-    /// - [`Error::Upload`] for the other failures of a whole upload, and [`Error::Move`] for those
+    /// - [`Error::Job`] for the other failures of a whole upload, and [`Error::Job`] for those
     ///   of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
         let mut meter = |piece: &[u8]| on.event(Event::Moved { bytes: piece.len() as u64 });
@@ -440,7 +440,7 @@ impl<'a> Job<'a> {
         let Some(mut turn) = turn else { return Ok(done) };
         turn.note(&self.origin);
         match self.past.perhaps_same.take() {
-            Some(other) => Err(Error::Upload(UploadFault::PerhapsSameName(other))),
+            Some(other) => Err(Error::Job(JobFault::PerhapsSameName(other))),
             None => Ok(done),
         }
     }
@@ -455,7 +455,7 @@ impl<'a> Job<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
         if self.past.is_final {
-            return Err(Error::Upload(UploadFault::Spent));
+            return Err(Error::Job(JobFault::Spent));
         }
         if !client.has_moved() {
             self.place = self.origin.clone();

@@ -15,7 +15,7 @@ use super::verify::{compare_digest, is_doubtful};
 use super::{Done, Verified};
 use crate::client::Client;
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Phase, UploadFault};
+use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
 use crate::fxp::{self, CopyMemory, CopyStart, Direction, Recalling, Resume, Side};
 use crate::url_path::{Entered, Place};
@@ -160,7 +160,7 @@ impl<'a> Relay<'a> {
     /// - [`Error::Mismatch`] if the servers compute different digests; `here` is the source's.
     /// - [`Error::Unsupported`] if a server lacks what the [verification](FileOptions::verify)
     ///   needs.
-    /// - [`Error::Upload`] if source and target are one file, and for failures of the rename or of
+    /// - [`Error::Job`] if source and target are one file, and for failures of the rename or of
     ///   the modification time.
     pub fn attempt(
         &mut self,
@@ -177,7 +177,7 @@ impl<'a> Relay<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`attempt`](Self::attempt); [`UploadFault::NotRenamed`] with the error
+    /// Returns the errors of [`attempt`](Self::attempt); [`JobFault::NotRenamed`] with the error
     /// of `before_rename`.
     pub fn attempt_noting(
         &mut self,
@@ -187,7 +187,7 @@ impl<'a> Relay<'a> {
         before_rename: &mut BeforeRename<'_>,
     ) -> Result<Done, Error> {
         if self.past.is_final {
-            return Err(Error::Upload(UploadFault::Spent));
+            return Err(Error::Job(JobFault::Spent));
         }
         let [from, to] = &self.origins;
         if !source.has_moved() {
@@ -200,7 +200,7 @@ impl<'a> Relay<'a> {
         let done = self.run([source, target], &own, on, before_rename);
         self.to.set_name(&own);
         match &done {
-            Err(Error::Upload(UploadFault::PerhapsRenamed { .. })) => self.past.is_final = true,
+            Err(Error::Job(JobFault::PerhapsRenamed { .. })) => self.past.is_final = true,
             Err(error) if error.kind() == ErrorKind::Integrity => self.start_over(),
             Err(_) => {}
             Ok(done) => on.event(Event::Done {
@@ -375,7 +375,7 @@ fn verify(
         && let Some(reply) =
             [&moved.target, &moved.source].into_iter().find(|reply| is_doubtful(reply))
     {
-        return Err(Error::Upload(UploadFault::Aborted(reply.clone())));
+        return Err(Error::Job(JobFault::Aborted(reply.clone())));
     }
     let demands = match verify {
         Verify::Size if report.size.is_none() => {

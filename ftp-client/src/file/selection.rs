@@ -11,7 +11,7 @@ use super::get::Get;
 use super::local::parent;
 use super::options::Existing;
 use crate::client::Client;
-use crate::error::{DownloadFault, Error};
+use crate::error::{Error, JobFault};
 use crate::system::MetadataExt;
 use crate::tree::local::{Directory, rounds_to};
 
@@ -68,7 +68,7 @@ impl Get<'_> {
         let Some(target) = self.target().filter(|_| is_at_risk) else { return Ok(()) };
         let Ok(here) = fs::metadata(target) else { return Ok(()) };
         if here.len() > 0 && client.is_near() && is_like(client, self.job.place.path(), &here) {
-            return Err(Error::Download(DownloadFault::SameFile(target.to_owned())));
+            return Err(Error::Job(JobFault::MayBeSource(target.to_owned())));
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ fn is_like(client: &mut Client, path: &[u8], here: &Metadata) -> bool {
 ///
 /// # Errors
 ///
-/// Returns [`DownloadFault::Missing`] or [`DownloadFault::Unreported`] if there is none, and the
+/// Returns [`JobFault::Missing`] or [`JobFault::Unreported`] if there is none, and the
 /// errors of the client.
 pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Error> {
     if let Some(time) = client.readable_time(path)? {
@@ -119,8 +119,8 @@ fn unknown(client: &mut Client, path: &[u8], facts: &'static str) -> Error {
         is_there => is_there.map(|is_there| is_there == Some(false)),
     };
     match is_missing {
-        Ok(true) => Error::Download(DownloadFault::Missing),
-        Ok(false) => Error::Download(DownloadFault::Unreported(facts)),
+        Ok(true) => Error::Job(JobFault::Missing),
+        Ok(false) => Error::Job(JobFault::Unreported(facts)),
         Err(error) => error,
     }
 }

@@ -15,7 +15,7 @@ use super::growing::named;
 use super::journal::LocalFacts;
 use super::moving::{MoveJournal, hold};
 use crate::client::Client;
-use crate::error::{Error, MoveFault, Phase, UploadFault};
+use crate::error::{Error, JobFault, Phase};
 use crate::listing::ListOptions;
 use crate::lock::lock;
 use crate::system::{MetadataExt, OsStrExt};
@@ -255,7 +255,7 @@ impl RemoteTargets {
                     .journal
                     .as_ref()
                     .map_or(Ok(()), MoveJournal::remove)
-                    .and_then(|()| Err(Error::Move(MoveFault::NotShown(name.clone())))),
+                    .and_then(|()| Err(Error::Job(JobFault::NotShown(name.clone())))),
             };
             each(&source.local, removed);
         }
@@ -329,7 +329,7 @@ impl NameTurn<'_> {
     ///
     /// # Errors
     ///
-    /// Returns [`UploadFault::SameName`] if the server takes both for one file, and the errors of
+    /// Returns [`JobFault::SameName`] if the server takes both for one file, and the errors of
     /// the client.
     pub(super) fn check(
         &self,
@@ -359,9 +359,7 @@ impl NameTurn<'_> {
             Ok::<_, Error>(if is_sure { relation } else { Relation::Unclear })
         })?;
         match found {
-            Some((other, Relation::One)) => {
-                Err(Error::Upload(UploadFault::SameName(other.to_vec())))
-            }
+            Some((other, Relation::One)) => Err(Error::Job(JobFault::SameName(other.to_vec()))),
             unclear => Ok(unclear.map(|(other, _)| other.to_vec())),
         }
     }

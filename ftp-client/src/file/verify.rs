@@ -11,7 +11,7 @@ use super::evidence::Asked;
 use super::options::Verify;
 use crate::client::Client;
 use crate::digest::Digest;
-use crate::error::{Error, MoveFault, Phase};
+use crate::error::{Error, JobFault, Phase};
 
 /// The pause before a digest is asked for again, after a 450.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -177,11 +177,11 @@ pub(crate) fn prove_copy(
     length: u64,
     is_same: bool,
     is_timed: bool,
-) -> Result<(), MoveFault> {
+) -> Result<(), JobFault> {
     match size {
-        None => Err(MoveFault::Unreported("size")),
-        Some(size) if size != length || !is_same => Err(MoveFault::ChangedMeanwhile),
-        Some(_) if !is_timed => Err(MoveFault::Unreported("modification time")),
+        None => Err(JobFault::NotMoved("size")),
+        Some(size) if size != length || !is_same => Err(JobFault::ChangedMeanwhile),
+        Some(_) if !is_timed => Err(JobFault::NotMoved("modification time")),
         Some(_) => Ok(()),
     }
 }
@@ -211,8 +211,8 @@ mod tests {
                 };
                 let found = match prove_copy(size, 9, is_same, is_timed) {
                     Ok(()) => None,
-                    Err(MoveFault::Unreported(what)) => Some(what),
-                    Err(MoveFault::ChangedMeanwhile) => Some(""),
+                    Err(JobFault::NotMoved(what)) => Some(what),
+                    Err(JobFault::ChangedMeanwhile) => Some(""),
                     Err(fault) => panic!("{fault:?}"),
                 };
                 assert_eq!(found, want, "{size:?} {is_same} {is_timed}");

@@ -5,7 +5,7 @@
 use ftp_proto::{Entry, Modified, Pathname, Precision};
 
 use crate::client::Client;
-use crate::error::{Error, UploadFault};
+use crate::error::{Error, JobFault};
 use crate::listing::ListingForm;
 
 /// Relation between two remote files.
@@ -39,7 +39,7 @@ pub(crate) fn share_server([from, at]: [&Client; 2]) -> bool {
 ///
 /// # Errors
 ///
-/// Returns [`UploadFault::OntoItself`], and the errors of [`compare`].
+/// Returns [`JobFault::OntoItself`], and the errors of [`compare`].
 pub(crate) fn check_apart(
     [from, at]: [&mut Client; 2],
     [source, target]: [&[u8]; 2],
@@ -61,7 +61,7 @@ pub(crate) fn check_apart(
             is_same |= there == names;
         }
         if is_same {
-            return Err(Error::Upload(UploadFault::OntoItself { is_certain: true }));
+            return Err(Error::Job(JobFault::OntoItself { is_certain: true }));
         }
     }
     let written = match stored {
@@ -71,8 +71,8 @@ pub(crate) fn check_apart(
     };
     match compare([from, at], [source, written])? {
         Relation::Two => Ok(()),
-        Relation::Same => Err(Error::Upload(UploadFault::OntoItself { is_certain: true })),
-        Relation::Unknown => Err(Error::Upload(UploadFault::OntoItself { is_certain: false })),
+        Relation::Same => Err(Error::Job(JobFault::OntoItself { is_certain: true })),
+        Relation::Unknown => Err(Error::Job(JobFault::OntoItself { is_certain: false })),
     }
 }
 

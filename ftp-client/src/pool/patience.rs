@@ -44,8 +44,7 @@ impl Error {
             Self::Dial(error) => Some(error.recovery()),
             Self::Tree(fault) => Some(fault.recovery()),
             Self::Fxp(error) => error.last().map(|last| last.error.recovery()),
-            Self::Upload(fault) => fault.recovery(),
-            Self::Move(fault) => fault.recovery(),
+            Self::Job(fault) => fault.recovery(),
             _ => None,
         };
         if let Some(recovery) = known {

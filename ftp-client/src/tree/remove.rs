@@ -25,7 +25,7 @@ use super::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
 use crate::client::Client;
 use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
-use crate::error::{Error, ListingCut, RemoveFault};
+use crate::error::{Error, JobFault, ListingCut};
 use crate::event::{Event, Observer};
 use crate::listing::{Budget, ListLimits, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
 use crate::url_path::{Entered, Place};
@@ -100,8 +100,8 @@ pub enum RemoveReport {
 /// # Errors
 ///
 /// Returns the server's refusal to remove the object itself, [`Error::ListingCut`] if the names of
-/// the tree need more memory than [`Budget::BYTES`], [`Error::Remove`] of
-/// [`RemoveFault::TooMany`], and errors that concern more than one object, such as those of the
+/// the tree need more memory than [`Budget::BYTES`], [`Error::Job`] of
+/// [`JobFault::TooMany`], and errors that concern more than one object, such as those of the
 /// connection. A part of the tree may have been removed by then.
 pub fn remove(
     client: &mut Client,
@@ -223,15 +223,15 @@ impl Tree<'_> {
         };
         match proof {
             _ if says(&refused, NO_DIRECTORY) => {
-                return self.keep(path, RemoveFault::ShownAsDirectory);
+                return self.keep(path, JobFault::ShownAsDirectory);
             }
             Proof::Directory => {}
             _ if says(&refused, NOT_EMPTY) => {}
-            Proof::TooMany => return self.keep(path, RemoveFault::ShownAsDirectory),
-            Proof::None => return self.keep(path, RemoveFault::MayBeLink),
+            Proof::TooMany => return self.keep(path, JobFault::ShownAsDirectory),
+            Proof::None => return self.keep(path, JobFault::MayBeLink),
         }
         if depth >= DEPTH {
-            return self.keep(path, RemoveFault::TooDeep);
+            return self.keep(path, JobFault::TooDeep);
         }
         let mut form = ListingForm::Auto;
         loop {
@@ -280,10 +280,10 @@ impl Tree<'_> {
         let mut seen = HashSet::new();
         // A name that is listed twice is one object.
         for entry in listing.entries.iter().filter(|entry| seen.insert(&entry.name)) {
-            self.left = self.left.checked_sub(1).ok_or(Error::Remove(RemoveFault::TooMany))?;
+            self.left = self.left.checked_sub(1).ok_or(Error::Job(JobFault::TooMany))?;
             let path = Pathname::join(path, &entry.name);
             all_gone &= if !entry.is_safe_name() {
-                self.keep(&path, RemoveFault::UnsafeName)?
+                self.keep(&path, JobFault::UnsafeName)?
             } else if is_link(entry) || !may_be_directory(entry) {
                 files.push(path);
                 files.len() < TOGETHER || self.files(&mut files)?
@@ -340,7 +340,7 @@ impl Tree<'_> {
             Err(error) => return Err(error),
         };
         match directory {
-            Some(_) if says(&error, NO_DIRECTORY) => self.keep(path, RemoveFault::ShownAsDirectory),
+            Some(_) if says(&error, NO_DIRECTORY) => self.keep(path, JobFault::ShownAsDirectory),
             Some(seen) => self.directory(path, seen),
             None => self.fail(path, error),
         }
@@ -388,8 +388,8 @@ impl Tree<'_> {
     }
 
     /// Reports that an object was kept.
-    fn keep(&mut self, path: &[u8], why: RemoveFault) -> Result<bool, Error> {
-        self.fail(path, Error::Remove(why))
+    fn keep(&mut self, path: &[u8], why: JobFault) -> Result<bool, Error> {
+        self.fail(path, Error::Job(why))
     }
 
     /// Reports that an object could not be removed. Returns an error that concerns others too,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::SystemTime;
 
-use ftp_client::{Error, Existing, FileOptions, Resume, UploadFault, Verified, Verify, Watch};
+use ftp_client::{Error, Existing, FileOptions, JobFault, Resume, Verified, Verify, Watch};
 
 use crate::peer::{Peer, Server};
 
@@ -277,7 +277,7 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
     let done = put(&options).unwrap();
     assert_eq!((done.resumed, done.size), (0, 12));
     let longer = put(&options);
-    let fault = UploadFault::Longer { there: 13, here: 12 }.to_string();
+    let fault = JobFault::Longer { there: 13, here: 12 }.to_string();
     assert_eq!(longer.unwrap_err().to_string(), fault);
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "a journal is left");
     let missing = client.upload_from(root.path().join("b"), "a", &options, &mut Watch::new());

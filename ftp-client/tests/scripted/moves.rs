@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use ftp_client::{
-    Error, ErrorKind, FileOptions, Get, LocalSource, MoveFault, Place, Put, Sink, StoreAs,
+    Error, ErrorKind, FileOptions, Get, JobFault, LocalSource, Place, Put, Sink, StoreAs,
     TemporaryName, Verified,
 };
 
@@ -83,7 +83,7 @@ fn a_job_continues_the_removal_that_another_one_could_not_make() {
     let options = FileOptions::new().moves(true);
     let get = || Get::new(Place::at("a"), Sink::Path(&path), &options);
     let failed = get().attempt(&mut client, &()).unwrap_err();
-    assert!(matches!(failed, Error::Move(MoveFault::NotRemoved(_))), "{failed}");
+    assert!(matches!(failed, Error::Job(JobFault::NotRemoved(_))), "{failed}");
     assert!(failed.is_transient(), "{failed}");
     assert_eq!(names(root.path()).len(), 2);
     assert_eq!(get().attempt(&mut client, &()).unwrap().bytes, 0);
@@ -157,10 +157,10 @@ fn only_a_file_with_a_path_is_moved() {
     let mut sink = Vec::new();
     let mut get = Get::new(Place::at("a"), Sink::Stream(&mut sink), &options);
     let refused = get.attempt(&mut client, &()).unwrap_err();
-    assert!(matches!(refused, Error::Move(MoveFault::NotRegular)), "{refused}");
+    assert!(matches!(refused, Error::Job(JobFault::NotRegular)), "{refused}");
     let mut source = &b"hello"[..];
     let mut put = Put::new(LocalSource::Stream(&mut source), Place::at("a"), &options);
     let refused = put.attempt(&mut client, &()).unwrap_err();
-    assert!(matches!(refused, Error::Move(MoveFault::NotRegular)), "{refused}");
+    assert!(matches!(refused, Error::Job(JobFault::NotRegular)), "{refused}");
     server.end();
 }

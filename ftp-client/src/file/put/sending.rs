@@ -11,7 +11,7 @@ use super::give::Moving;
 use super::start::{Start, UploadMode};
 use super::{Following, Job, Opened, StoreAs};
 use crate::client::Client;
-use crate::error::{Error, UploadFault};
+use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{Resume, Why};
@@ -256,7 +256,7 @@ impl Job<'_> {
     fn described(&self, error: Error, start: &Start) -> Error {
         let is_unknown = self.store == StoreAs::Append && self.past.is_final;
         match is_unknown && start.mode == UploadMode::Append {
-            true => Error::Upload(UploadFault::Appended(Box::new(error))),
+            true => Error::Job(JobFault::Appended(Box::new(error))),
             false => error,
         }
     }
@@ -281,7 +281,7 @@ impl Job<'_> {
         if let Some(journal) = &start.journal {
             journal.remove();
         }
-        Err(Error::Upload(UploadFault::LocalChanged))
+        Err(Error::Job(JobFault::LocalChanged))
     }
 
     /// Sends a stream, whose bytes cannot be read again.
@@ -360,7 +360,7 @@ impl Job<'_> {
         let path = match (&self.store, &done.name) {
             (StoreAs::Unique, Some(name)) => name.clone(),
             (StoreAs::Unique, None) if matches!(verify, Verify::Size | Verify::Digest) => {
-                return Err(Error::Upload(UploadFault::NoName));
+                return Err(Error::Job(JobFault::NoName));
             }
             (StoreAs::Unique, None) => return Ok(()),
             _ => self.place.path().to_vec(),
@@ -381,7 +381,7 @@ impl Job<'_> {
             && self.options.verify != Verify::None
             && let Some(reply) = reply.filter(|reply| is_doubtful(reply))
         {
-            return Err(Error::Upload(UploadFault::Aborted(reply.clone())));
+            return Err(Error::Job(JobFault::Aborted(reply.clone())));
         }
         self.check_digest(client, on, source, start, (done, digest), &path)?;
         self.check_name(client, &path)?;
@@ -440,7 +440,7 @@ impl Job<'_> {
         };
         match last(&entry.name) == last(path) {
             true => Ok(()),
-            false => Err(Error::Upload(UploadFault::OtherName(entry.name))),
+            false => Err(Error::Job(JobFault::OtherName(entry.name))),
         }
     }
 
@@ -448,7 +448,7 @@ impl Job<'_> {
     fn set_time(&self, client: &mut Client, path: &[u8], source: &Opened<'_>) -> Result<(), Error> {
         let seconds = source.facts().map(|facts| facts.modified_seconds());
         let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
-            return Err(Error::Upload(UploadFault::NoTime));
+            return Err(Error::Job(JobFault::NoTime));
         };
         set_time(client, path, time)
     }
@@ -493,7 +493,7 @@ impl Job<'_> {
         }
         match self.options.verify {
             Verify::Digest => Ok(()),
-            _ => Err(Error::Upload(UploadFault::NotReplaced)),
+            _ => Err(Error::Job(JobFault::NotReplaced)),
         }
     }
 
@@ -528,7 +528,7 @@ impl Job<'_> {
             (None, None) => Ok(()),
         };
         let done = renaming.run(client, &mut self.past.stored, &mut note);
-        if let Err(Error::Upload(UploadFault::PerhapsRenamed { .. })) = &done {
+        if let Err(Error::Job(JobFault::PerhapsRenamed { .. })) = &done {
             self.past.is_final = true;
         }
         done

@@ -8,7 +8,7 @@ use ftp_proto::{Pathname, RepresentationType};
 
 use super::{Job, Opened, StoreAs};
 use crate::client::Client;
-use crate::error::{Error, Phase, UploadFault};
+use crate::error::{Error, JobFault, Phase};
 use crate::event::{Event, Observer};
 use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, judge};
 use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
@@ -140,7 +140,7 @@ impl Job<'_> {
         }
         if asked && have > facts.size {
             let (there, here) = (have, facts.size);
-            return Err(Error::Upload(UploadFault::Longer { there, here }));
+            return Err(Error::Job(JobFault::Longer { there, here }));
         }
         if self.past.extended && have > sent {
             // What was appended has arrived twice, or another program writes to the file.
@@ -295,7 +295,7 @@ impl Job<'_> {
             None => !client.features()?.has("MDTM"),
         };
         if is_alike && shares_directory(client, &real_path(path), &there) {
-            return Err(Error::Upload(UploadFault::SameFile));
+            return Err(Error::Job(JobFault::SameFile));
         }
         Ok(())
     }
@@ -398,7 +398,7 @@ impl Job<'_> {
             Some(size) => Ok(size <= sent),
             None => {
                 self.past.is_final = true;
-                Err(Error::Upload(UploadFault::Leftover))
+                Err(Error::Job(JobFault::Leftover))
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::Copied;
 use super::remote_side::{RemoteSide, modified};
 use crate::client::Client;
-use crate::error::{Error, UploadFault};
+use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
@@ -63,8 +63,8 @@ impl Across<'_> {
         };
         let copied = job.attempt_noting(from, at, on, &mut publish);
         copied.map_err(|error| match error {
-            Error::Upload(UploadFault::OntoItself { .. }) => TreeFault::from(error).about(&source),
-            Error::Upload(_) => TreeFault::from(error).about(&own),
+            Error::Job(JobFault::OntoItself { .. }) => TreeFault::from(error).about(&source),
+            Error::Job(_) => TreeFault::from(error).about(&own),
             error => TreeFault::from(error).about(&below),
         })?;
         let report = job.report();

@@ -8,7 +8,7 @@ use ftp_proto::{Pathname, Permissions, TimeVal};
 use super::remote_backup::RemoteBackup;
 use crate::client::Client;
 use crate::client::repeat::Repeat;
-use crate::error::{Error, ErrorKind, MoveFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::file::checksum::Checksum;
 use crate::file::verify::{compare_digest, prove_copy};
 use crate::listing::ListOptions;
@@ -313,7 +313,7 @@ pub(super) fn prove_facts(
         time.is_none_or(|time| time == here.mtime() && listed.is_none_or(|it| it == time));
     let is_timed = !matches!(proof, TimeProof::OfDownload(_)) || time.is_some() && listed.is_some();
     prove_copy(size, here.len(), is_same, is_timed).map_err(|fault| match fault {
-        MoveFault::Unreported(what) => {
+        JobFault::NotMoved(what) => {
             unproved(path, &format!("source not removed: the server does not report the {what}"))
         }
         _ => differs(path),

@@ -12,7 +12,7 @@ use super::Copied;
 use super::local_side::{Identity, LocalSide};
 use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, UploadFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
@@ -136,7 +136,7 @@ impl Up<'_> {
         let resume = if before.len() > SMALL { self.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
             // What the server has cannot be the beginning.
-            Err(Error::Upload(UploadFault::Longer { .. })) => {
+            Err(Error::Job(JobFault::Longer { .. })) => {
                 self.send(&below, copy, (&file, &before), Resume::Own, on)
             }
             sent => sent,
@@ -145,7 +145,7 @@ impl Up<'_> {
         // A file that was opened ahead may have changed before its upload began.
         let sent = sent.and_then(|sent| match file.metadata() {
             Ok(now) if Identity::of(&now) == Identity::of(&before) => Ok(sent),
-            Ok(_) => Err(Error::Upload(UploadFault::LocalChanged)),
+            Ok(_) => Err(Error::Job(JobFault::LocalChanged)),
             Err(error) => Err(Error::Local(error)),
         });
         let sent = sent.map_err(|error| self.failure(error, &below))?;
@@ -236,8 +236,8 @@ impl Up<'_> {
             }
             // The target does not get the source's time, so the next run considers the file changed
             // and sends it again.
-            Error::Upload(UploadFault::LocalChanged) => TreeFault::from(error).about(below),
-            Error::Upload(UploadFault::NotRenamed { .. }) => TreeFault::from(error).about(&target),
+            Error::Job(JobFault::LocalChanged) => TreeFault::from(error).about(below),
+            Error::Job(JobFault::NotRenamed { .. }) => TreeFault::from(error).about(&target),
             error => TreeFault::from(error).about(&there),
         }
     }
@@ -287,7 +287,7 @@ struct Sent {
 /// Moves the old file back from the backup, after its replacement could not be published.
 fn restored(hand: &mut Hand<'_>, target: &[u8], kept: Option<Vec<u8>>, error: Error) -> Error {
     let Some(kept) = kept else { return error };
-    let Error::Upload(UploadFault::NotRenamed { temporary, cause, removed }) = error else {
+    let Error::Job(JobFault::NotRenamed { temporary, cause, removed }) = error else {
         return error;
     };
     let cause = TreeFault::from(*cause);
@@ -296,7 +296,7 @@ fn restored(hand: &mut Hand<'_>, target: &[u8], kept: Option<Vec<u8>>, error: Er
         true => cause.then("the old file was moved back"),
         false => cause.then(&format!("the old file is now {}", shown(&kept))),
     };
-    Error::Upload(UploadFault::NotRenamed { temporary, cause: Box::new(cause.into()), removed })
+    Error::Job(JobFault::NotRenamed { temporary, cause: Box::new(cause.into()), removed })
 }
 
 /// Returns the permission bits of a local file, if they are copied.

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, UploadFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::lock::{lock, unpoisoned};
 use crate::pool::NotLent;
 use crate::pool::crew::{Worker, work};
@@ -215,7 +215,7 @@ impl Run<'_> {
             }
             Err(failure) => {
                 let cause = failure.cause();
-                let is_changed = matches!(cause, Some(Error::Upload(UploadFault::LocalChanged)));
+                let is_changed = matches!(cause, Some(Error::Job(JobFault::LocalChanged)));
                 if copy.sum.is_some() && is_changed {
                     self.stored.push((number, None));
                 }

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use ftp_client::fxp::Direction;
 use ftp_client::{
-    Client, Done, Error, ErrorKind, Event, FileOptions, Place, Relay, Resume, TemporaryName,
-    UploadFault, Verified, Verify,
+    Client, Done, Error, ErrorKind, Event, FileOptions, JobFault, Place, Relay, Resume,
+    TemporaryName, Verified, Verify,
 };
 use ftp_tests::site::OurServer;
 
@@ -107,7 +107,7 @@ fn a_confirmation_that_speaks_of_an_abort_is_no_success_without_a_size() {
         let script = [TYPES, TARGET_LISTENS, BEGUN, replies, unknown].concat();
         let (done, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
         let error = done.unwrap_err();
-        assert!(matches!(error, Error::Upload(UploadFault::Aborted(_))), "{error}");
+        assert!(matches!(error, Error::Job(JobFault::Aborted(_))), "{error}");
         let script = [TYPES, TARGET_LISTENS, BEGUN, replies, SIZES].concat();
         let (done, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
         assert_eq!(done.unwrap().verified, Verified::Size);
@@ -267,7 +267,7 @@ fn a_copy_does_not_replace_its_own_source() {
             .under(is_under.then(TemporaryName::standard));
         match job.attempt(&mut connect(), &mut connect(), &()) {
             Ok(done) => assert!(!is_same && done.size == 7, "{from} {to}"),
-            Err(Error::Upload(UploadFault::OntoItself { is_certain: true })) => {
+            Err(Error::Job(JobFault::OntoItself { is_certain: true })) => {
                 assert!(is_same, "{from} {to}");
             }
             Err(error) => panic!("{from} {to}: {error}"),
@@ -292,12 +292,12 @@ fn a_rename_with_a_lost_reply_is_not_repeated_blindly() {
     for (now, is_done) in [([gone, there].concat(), true), ([gone, other].concat(), false)] {
         let mut job = job(&options).repeats(true).under(Some(TemporaryName::standard()));
         let (done, _) = attempt(&mut job, &first, [Usable, Then::Closed]);
-        assert!(matches!(done, Err(Error::Upload(UploadFault::NotRenamed { removed: false, .. }))));
+        assert!(matches!(done, Err(Error::Job(JobFault::NotRenamed { removed: false, .. }))));
         let (done, said) = attempt(&mut job, &now, [Usable, Usable]);
         match is_done {
             true => assert_eq!((done.unwrap().size, said.as_str()), (9, "done 9")),
             false => {
-                let fault = UploadFault::PerhapsRenamed { temporary: b".in.b".to_vec() };
+                let fault = JobFault::PerhapsRenamed { temporary: b".in.b".to_vec() };
                 assert_eq!(done.unwrap_err().to_string(), fault.to_string());
                 assert!(job.is_final());
             }

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use ftp_client::{
-    Done, Error, FileOptions, LocalSource, Place, Put, StoreAs, TemporaryName, UploadFault,
+    Done, Error, FileOptions, JobFault, LocalSource, Place, Put, StoreAs, TemporaryName,
 };
 
 use super::{Local, Server, THEN, on, opened};
@@ -81,7 +81,7 @@ fn a_rename_that_lost_its_reply_is_done_only_if_the_facts_moved() {
         match is_done {
             true => assert_eq!(done.unwrap().size, 5, "{before:?} {now:?}"),
             false => assert!(
-                matches!(&done, Err(Error::Upload(UploadFault::PerhapsRenamed { .. }))),
+                matches!(&done, Err(Error::Job(JobFault::PerhapsRenamed { .. }))),
                 "{before:?} {now:?} {done:?}"
             ),
         }
