@@ -424,7 +424,7 @@ fn message_of(error: &Error) -> String {
         message.push_str("; the control connection works: ");
         message.push_str(match error {
             Error::DataConnection(attempts)
-                if attempts.iter().any(|attempt| matches!(attempt.error, Error::Proxy(_))) =>
+                if attempts.iter().any(|attempt| matches!(attempt.error, Error::Proxy { .. })) =>
             {
                 "the proxy must also allow connections to the server's passive ports"
             }

@@ -302,7 +302,7 @@ fn about_proxy(error: &Error, way: &Route) -> String {
         (Error::Timeout(Phase::Proxy), Route::Through(chosen)) => {
             format!(" {}{}", chosen.proxy, chosen.hint())
         }
-        (Error::Proxy(_), Route::Through(chosen)) => chosen.hint(),
+        (Error::Proxy { .. }, Route::Through(chosen)) => chosen.hint(),
         _ => String::new(),
     }
 }

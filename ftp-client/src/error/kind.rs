@@ -101,7 +101,7 @@ impl Error {
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Io(_)
             | Self::Closed
-            | Self::Proxy(_)
+            | Self::Proxy { .. }
             | Self::Tls(TlsError::Broken(_))
             | Self::Compressed(DeflateFault::Truncated)
             | Self::Blocks(BlockFault::Truncated) => ErrorKind::Network,

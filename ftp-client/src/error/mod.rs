@@ -12,7 +12,7 @@ pub use data::{AnnouncedHost, DataAttempt};
 pub use dial::DialError;
 pub use job::JobFault;
 pub use kind::ErrorKind;
-pub use proxy::{ProxyError, ProxyFault};
+pub use proxy::ProxyFault;
 
 use std::fmt;
 use std::io;
@@ -84,8 +84,14 @@ pub enum Error {
     #[error("network error: {0}")]
     Io(#[source] io::Error),
     /// A [`Proxy`](crate::Proxy) cannot be reached, or does not connect to the server.
-    #[error("{0}")]
-    Proxy(#[source] ProxyError),
+    #[error("proxy {proxy}: {fault}")]
+    Proxy {
+        /// The proxy: `socks5h://proxy.example.org:1080`, without user and password.
+        proxy: String,
+        /// What went wrong.
+        #[source]
+        fault: ProxyFault,
+    },
     /// The control connection is closed: by the server, or by this client after an earlier error.
     #[error("the control connection is closed")]
     Closed,
@@ -227,7 +233,7 @@ impl Error {
             | Self::Blocks(BlockFault::Truncated)
             | Self::ListingCut(ListingCut::LineEnd)
             | Self::Tls(TlsError::Broken(_)) => true,
-            Self::Proxy(error) => error.fault.is_transient(),
+            Self::Proxy { fault, .. } => fault.is_transient(),
             Self::Job(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Fxp(error) => error.is_transient(),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
@@ -366,7 +372,9 @@ impl Clone for Error {
             Self::Argument(error) => Self::Argument(*error),
             Self::Timeout(phase) => Self::Timeout(*phase),
             Self::Io(error) => Self::Io(io_again(error)),
-            Self::Proxy(error) => Self::Proxy(error.clone()),
+            Self::Proxy { proxy, fault } => {
+                Self::Proxy { proxy: proxy.clone(), fault: fault.clone() }
+            }
             Self::Closed => Self::Closed,
             Self::DataConnection(attempts) => Self::DataConnection(attempts.clone()),
             Self::Incomplete { bytes, announced } => {

@@ -55,14 +55,14 @@ fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
     };
     match error {
         Some(error @ Error::Timeout(Phase::Proxy)) => fail(Diagnosis::ProxySilent, error),
-        Some(Error::Proxy(error)) => {
-            let diagnosis = match error.fault {
+        Some(Error::Proxy { fault, .. }) => {
+            let diagnosis = match fault {
                 ProxyFault::Unreachable(_) => Diagnosis::ProxyUnreachable,
                 ProxyFault::LoginRequired | ProxyFault::LoginRefused(_) => Diagnosis::ProxyLogin,
                 ProxyFault::Refused { .. } => Diagnosis::ProxyRefuses,
                 _ => Diagnosis::NotAProxy,
             };
-            fail(diagnosis, &error.fault)
+            fail(diagnosis, fault)
         }
         _ => Check::Proxy.ok(format_args!("connections go through {proxy}, named by {by}")),
     }

@@ -245,8 +245,8 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         Error::Timeout(_) if way.is_active() => MethodOutcome::Unreachable { closed: false, at },
         Error::Timeout(_) => MethodOutcome::Unanswered,
         Error::Io(error) => unreachable(&error, at),
-        Error::Proxy(error) => {
-            let why = format!("the proxy says: {}", error.fault);
+        Error::Proxy { fault, .. } => {
+            let why = format!("the proxy says: {fault}");
             MethodOutcome::Failed(Diagnosis::ProxyBlocksData, why)
         }
         Error::Unsupported(why) => MethodOutcome::NotTried(why.to_owned()),
