@@ -278,9 +278,10 @@ pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{
     AnnouncedHost, DataAttempt, DialError, Error, ErrorKind, JobFault, ListingCut, Phase,
-    ProxyError, ProxyFault,
+    ProxyFault,
 };
 pub use event::{Counts, Event, Observer};
+pub use file::Done;
 pub use file::begin::{Left, Sink};
 pub use file::checksum::Checksum;
 pub use file::evidence::{Resume, Why};
@@ -290,13 +291,12 @@ pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
 pub use file::relay::Relay;
 pub use file::retry::Retry;
 pub use file::targets::{RemoteTargets, Targets};
-pub use file::{Done, Verified};
 pub use listing::{
     Budget, Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
 pub use net::proxy::Proxy;
-pub use net::stream::{Connector, Purpose, Target};
+pub use net::stream::{Connector, Target};
 pub use net::wait::{Canceller, Transport};
 pub use pool::crew::{Worker, work};
 pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
@@ -305,8 +305,8 @@ pub use pool::{Lent, NotLent, Pool};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};
-pub use transfer::{Download, Ended, RateLimit, Report, Source, Upload, Watch};
-pub use url_path::{Entered, Place};
+pub use transfer::{Download, RateLimit, Report, Source, Upload, Watch};
+pub use url_path::Place;
 
 pub use ftp_proto::{
     AddressClass, AddressRule, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Extended, Fact,

@@ -9,8 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use ftp_client::{
-    Backoff, Client, Connector, Done, FileOptions, Purpose, Retry, Target, Timeouts, Transport,
-    Watch,
+    Backoff, Client, Connector, Done, FileOptions, Retry, Target, Timeouts, Transport, Watch,
 };
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
@@ -46,7 +45,7 @@ impl Connector for Cutting {
         let address = format!("{}:{}", target.host, target.port).parse().unwrap();
         let server = TcpStream::connect_timeout(&address, limit)?;
         let mut state = self.0.lock().unwrap();
-        if target.purpose == Purpose::Control {
+        if !target.is_data {
             state.control = Some(server.try_clone()?);
             return Ok(Box::new(server));
         }

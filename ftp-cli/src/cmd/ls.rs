@@ -4,8 +4,7 @@
 use std::ops::ControlFlow;
 
 use ftp_client::{
-    Budget, Client, Entered, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions,
-    Walked,
+    Budget, Client, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions, Walked,
 };
 use ftp_proto::{Entry, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
 
@@ -233,7 +232,7 @@ impl Lister {
             };
             match attempt {
                 Ok(listed) => return listed,
-                Err(error) if place.enter(client, &error)? == Entered::There => {}
+                Err(error) if place.enter(client, &error)? => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -1,6 +1,6 @@
 //! Finds the objects in a directory that match a pattern, which is the last part of a URL.
 
-use ftp_client::{Client, Entered, Error, ListLimits, ListOptions, Listing, ListingForm, Place};
+use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, ParseError, ParseErrorKind, Pathname, Pattern};
 
 use crate::exit::{Exit, Failure};
@@ -129,7 +129,7 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
         let listing = match listed {
             Ok(listing) => listing,
             Err(error) => {
-                if place.enter(client, &error)? == Entered::There {
+                if place.enter(client, &error)? {
                     continue;
                 }
                 return Err(error.into());

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ftp_client::{Client, Entered, Error, Place, Repeat};
+use ftp_client::{Client, Error, Place, Repeat};
 use ftp_proto::{FtpUrl, Pathname, RepresentationType};
 
 use super::events::Events;
@@ -232,7 +232,7 @@ pub(crate) fn at<T>(
     loop {
         match act(client, place.path()) {
             Ok(done) => return Ok(done),
-            Err(error) if place.enter(client, &error)? == Entered::There => {}
+            Err(error) if place.enter(client, &error)? => {}
             Err(error) => return Err(error.into()),
         }
     }

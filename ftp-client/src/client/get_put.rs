@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::client::builder::ClientBuilder;
 use crate::error::Error;
 use crate::transfer::Report;
-use crate::url_path::{Entered, Place};
+use crate::url_path::Place;
 
 /// A file argument of [`get`] and [`put`]: a URL, or text that is parsed as one.
 pub trait IntoUrl {
@@ -130,7 +130,7 @@ impl ClientBuilder {
                 }
                 Err(error) => error,
             };
-            if place.enter(&mut client, &error)? != Entered::There {
+            if !place.enter(&mut client, &error)? {
                 return Err(error);
             }
         };
@@ -172,7 +172,7 @@ impl ClientBuilder {
                 Ok(file) => break file.copy_from(&mut reader)?,
                 Err(error) => error,
             };
-            if place.enter(&mut client, &error)? != Entered::There {
+            if !place.enter(&mut client, &error)? {
                 return Err(error);
             }
         };

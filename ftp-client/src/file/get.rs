@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::RepresentationType;
 
+use super::Done;
 use super::begin::{InTree, Left, Memory, Sink, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
@@ -16,7 +17,6 @@ use super::receive::{Ended, Moved, REPETITIONS, Request};
 use super::selection::modified;
 use super::targets::Targets;
 use super::verify;
-use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
@@ -378,10 +378,10 @@ impl GetJob<'_> {
         start: &Start<'_>,
         moved: &Moved,
         checksum: Option<Checksum>,
-    ) -> Result<Verified, Error> {
+    ) -> Result<Verify, Error> {
         let (path, options) = (self.place.path(), &self.options);
         if options.verify == Verify::None {
-            return Ok(Verified::No);
+            return Ok(Verify::None);
         }
         let all = start.kept + moved.bytes;
         let is_image = options.representation == RepresentationType::Image;
@@ -398,18 +398,18 @@ impl GetJob<'_> {
             Some(size) if size != all && is_image => {
                 return Err(Error::Incomplete { bytes: all, announced: Some(size) });
             }
-            Some(_) if is_image => Verified::Size,
-            _ if moved.is_known => Verified::Size,
+            Some(_) if is_image => Verify::Size,
+            _ if moved.is_known => Verify::Size,
             _ if is_image => verify::check_size(client, path, all, options.verify)?,
-            _ => Verified::No,
+            _ => Verify::None,
         };
         if let Some(checksum) = checksum {
             verify::compare_digest(client, path, checksum.finish())?.proves(true)?;
-            verified = Verified::Hash;
+            verified = Verify::Digest;
         } else if start.kept > 0 && options.verify == Verify::IfKnown && !self.past.has_no_digest {
             let is_digested = start.is_digested && start.is_whole;
             if is_digested || is_digest_equal(client, path, start, all)? {
-                verified = Verified::Hash;
+                verified = Verify::Digest;
             }
         }
         Ok(verified)

@@ -20,7 +20,7 @@ use super::evidence::Fit;
 use super::options::Verify;
 use super::origin::ServerFacts;
 use super::verify::check_size;
-use super::{Done, Verified, small};
+use super::{Done, small};
 use crate::client::Client;
 use crate::client::builder::Login;
 use crate::digest::hex;
@@ -258,12 +258,12 @@ impl Renaming<'_> {
         };
         if let Some(verify) = self.verify
             && stored.is_later
-            && stored.done.verified == Verified::No
+            && stored.done.verified == Verify::None
         {
             // The connection may have ended before the size was known.
             stored.done.verified = check_stored_size(client, from, stored.done.size, verify)?;
         }
-        if stored.is_doubtful && !stored.is_tried && stored.done.verified == Verified::No {
+        if stored.is_doubtful && !stored.is_tried && stored.done.verified == Verify::None {
             return Ok(None);
         }
         if stored.is_tried {
@@ -298,9 +298,9 @@ impl Renaming<'_> {
         if !removed {
             stored.is_tried |= is_begun && !is_refused;
             stored.is_later = true;
-            if error.is_out_of_step() && stored.done.verified != Verified::Hash {
+            if error.is_out_of_step() && stored.done.verified != Verify::Digest {
                 stored.is_doubtful = true;
-                stored.done.verified = Verified::No;
+                stored.done.verified = Verify::None;
             }
             *slot = Some(stored);
         }
@@ -319,7 +319,7 @@ pub(crate) fn check_stored_size(
     path: &[u8],
     size: u64,
     verify: Verify,
-) -> Result<Verified, Error> {
+) -> Result<Verify, Error> {
     check_size(client, path, size, verify).map_err(|error| match error {
         Error::Incomplete { bytes, announced: Some(there) } => {
             Error::Incomplete { bytes: there, announced: Some(bytes) }

@@ -26,4 +26,4 @@ pub(crate) mod targets;
 mod temporary;
 pub(crate) mod verify;
 
-pub use options::{Done, Verified};
+pub use options::Done;

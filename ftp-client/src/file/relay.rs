@@ -7,18 +7,18 @@
 
 use ftp_proto::{AddressRule, TimeVal, Verb};
 
+use super::Done;
 use super::evidence::{self, Why};
 use super::journal::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
 use super::options::{FileOptions, Verify};
 use super::put::TemporaryName;
 use super::verify::{compare_digest, is_doubtful};
-use super::{Done, Verified};
 use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
 use crate::fxp::{self, CopyMemory, CopyStart, Direction, Recalling, Resume, Side};
-use crate::url_path::{Entered, Place};
+use crate::url_path::Place;
 
 /// The copy of one file from server to server: a job that can be attempted several times.
 ///
@@ -343,7 +343,7 @@ impl<'a> Relay<'a> {
                 Side::Target => (&mut *target, &mut self.to),
             };
             let is_of_path = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
-            if !is_of_path || !matches!(place.enter(client, &last.error), Ok(Entered::There)) {
+            if !is_of_path || !matches!(place.enter(client, &last.error), Ok(true)) {
                 return Err(Error::Fxp(error));
             }
         }
@@ -368,9 +368,9 @@ fn verify(
     on: &dyn Observer,
     report: &fxp::Report,
     start: CopyStart,
-) -> Result<Verified, Error> {
-    let size = if report.size.is_some() { Verified::Size } else { Verified::No };
-    if let Some(moved) = report.moved.as_ref().filter(|_| size == Verified::No)
+) -> Result<Verify, Error> {
+    let size = if report.size.is_some() { Verify::Size } else { Verify::None };
+    if let Some(moved) = report.moved.as_ref().filter(|_| size == Verify::None)
         && verify != Verify::None
         && let Some(reply) =
             [&moved.target, &moved.source].into_iter().find(|reply| is_doubtful(reply))
@@ -397,7 +397,7 @@ fn verify(
     };
     on.event(Event::Comparing { target: to, bytes: report.size.unwrap_or(report.offset) });
     match compare_digest(target, to, here)?.proves(demands)? {
-        true => Ok(Verified::Hash),
+        true => Ok(Verify::Digest),
         false => Ok(size),
     }
 }

@@ -25,7 +25,7 @@ use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove};
 use super::options::Existing;
 use super::origin::{ServerFacts, TICK};
 use super::verify::prove_copy;
-use super::{Done, Verified};
+use super::{Done, Verify};
 use crate::client::Client;
 use crate::error::{Error, JobFault};
 use crate::event::Observer;
@@ -139,12 +139,12 @@ impl<'a> Get<'a> {
         client: &mut Client,
         before: &ServerFacts,
         length: u64,
-        verified: Verified,
+        verified: Verify,
     ) -> Result<ServerFacts, Error> {
         let now = ServerFacts::ask_each(client, self.job.place.path())?;
         let is_same = (before.modified, &before.unique) == (now.modified, &now.unique);
-        let is_timed = now.modified.is_some() || verified == Verified::Hash;
-        let size = now.size.filter(|_| verified != Verified::No);
+        let is_timed = now.modified.is_some() || verified == Verify::Digest;
+        let size = now.size.filter(|_| verified != Verify::None);
         prove_copy(size, length, is_same, is_timed).map(|()| now).map_err(Error::Job)
     }
 
@@ -177,7 +177,7 @@ impl<'a> Get<'a> {
         let facts = ServerFacts::ask_each(client, path)?;
         let size = there.number("size").unwrap_or_default();
         let moved = Done { resumed: 0, ..Done::moved(0, size, Duration::ZERO) };
-        let moved = Done { verified: Verified::Size, ..moved };
+        let moved = Done { verified: Verify::Size, ..moved };
         if there.is_of(&facts) {
             self.delete(client, &there, journal)?;
             return Ok(Some(moved));

@@ -21,7 +21,7 @@ use crate::lock::lock;
 use crate::system::{MetadataExt, OsStrExt};
 use crate::tree::local::Directory;
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
-use crate::url_path::{Entered, Place};
+use crate::url_path::Place;
 
 /// The local targets of one run, shared by its jobs.
 ///
@@ -392,7 +392,7 @@ fn names_of(
             Ok(shown) => return Ok(Some(shown)),
             Err(error) => error,
         };
-        if place.enter(client, &error)? != Entered::There {
+        if !place.enter(client, &error)? {
             return Ok(None);
         }
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ftp_proto::{Reply, Severity};
 
-use super::Verified;
 use super::checksum::Checksum;
 use super::evidence::Asked;
 use super::options::Verify;
@@ -39,7 +38,7 @@ pub(crate) fn check_size(
     path: &[u8],
     bytes: u64,
     verify: Verify,
-) -> Result<Verified, Error> {
+) -> Result<Verify, Error> {
     let size = match (verify, client.size(path)) {
         (Verify::None, _) => None,
         (_, Ok(Some(size))) => Some(size),
@@ -51,11 +50,11 @@ pub(crate) fn check_size(
     };
     match size {
         Some(size) if size != bytes => Err(Error::Incomplete { bytes, announced: Some(size) }),
-        Some(_) => Ok(Verified::Size),
+        Some(_) => Ok(Verify::Size),
         None if verify == Verify::Size => {
             Err(Error::Unsupported("the server does not report the size of the file"))
         }
-        None => Ok(Verified::No),
+        None => Ok(Verify::None),
     }
 }
 

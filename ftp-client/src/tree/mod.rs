@@ -25,7 +25,6 @@ mod scan;
 mod steps;
 mod sync;
 
-pub use compare::Difference;
 pub use execute::Summary;
 pub use fault::{Setting, TreeFault};
 pub use options::{Choice, Compare, LinkChoice, SyncOptions};

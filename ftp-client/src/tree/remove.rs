@@ -28,7 +28,7 @@ use crate::client::repeat::Repeat;
 use crate::error::{Error, JobFault, ListingCut};
 use crate::event::{Event, Observer};
 use crate::listing::{Budget, ListLimits, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
-use crate::url_path::{Entered, Place};
+use crate::url_path::Place;
 
 /// Options of a removal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -127,7 +127,7 @@ pub fn remove(
             return Ok(RemoveReport::Tree { removed: tree.removed, failed: tree.failed });
         }
         match place.enter(client, &error)? {
-            Entered::There => {}
+            true => {}
             _ if options.ignore_missing && client.look(&path, ListingForm::Auto)?.is_none() => {
                 // An unlisted directory exists if it can be entered.
                 return match client.can_enter(&path) {

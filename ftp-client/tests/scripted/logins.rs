@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ftp_client::{
     Client, ClientBuilder, Connector, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
-    Purpose, RawCommand, RepresentationType, Sink, Target, Transport, Verb, Verify,
+    RawCommand, RepresentationType, Sink, Target, Transport, Verb, Verify,
 };
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
@@ -24,7 +24,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(25);
 impl Connector for Far {
     fn connect(&self, target: &Target<'_>, _: Duration) -> io::Result<Box<dyn Transport>> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port))?;
-        if target.purpose == Purpose::Control {
+        if !target.is_data {
             std::thread::sleep(ROUND_TRIP);
         }
         Ok(Box::new(stream))

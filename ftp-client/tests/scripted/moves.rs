@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ftp_client::{
     Error, ErrorKind, FileOptions, Get, JobFault, LocalSource, Place, Put, Sink, StoreAs,
-    TemporaryName, Verified,
+    TemporaryName, Verify,
 };
 
 use crate::peer::{Peer, Server};
@@ -62,7 +62,7 @@ fn a_download_removes_its_source_when_it_is_complete_here() {
     let options = FileOptions::new().moves(true);
     let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options);
     let done = job.attempt(&mut client, &()).unwrap();
-    assert_eq!((done.bytes, done.verified), (5, Verified::Size));
+    assert_eq!((done.bytes, done.verified), (5, Verify::Size));
     assert_eq!(names(root.path()), ["a"]);
     server.end();
 }
@@ -122,7 +122,7 @@ fn an_upload_removes_its_source_when_the_server_has_it() {
             false => StoreAs::Final,
         };
         let mut job = Put::new(LocalSource::Path(&path), Place::at("a"), &options).store_as(store);
-        assert_eq!(job.attempt(&mut client, &()).unwrap().verified, Verified::Size);
+        assert_eq!(job.attempt(&mut client, &()).unwrap().verified, Verify::Size);
         assert!(names(root.path()).is_empty());
         server.end();
     }

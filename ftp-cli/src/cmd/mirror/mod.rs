@@ -371,14 +371,13 @@ impl Mirror<'_> {
                 _ => what,
             };
             if self.events.is_on() {
-                let why = why.map(|why| why.to_string());
                 self.events.emit(|| {
                     let entry = Object::event("entry").name("name", &path).text("action", what);
                     let entry = match &from {
                         Some(from) => entry.name("from", from),
                         None => entry,
                     };
-                    entry.text_if("why", why.as_deref()).number_if("size", size)
+                    entry.text_if("why", why).number_if("size", size)
                 });
                 continue;
             }

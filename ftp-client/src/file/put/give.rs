@@ -31,7 +31,7 @@ use crate::file::local::parent;
 use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, hold};
 use crate::file::origin::ServerFacts;
 use crate::file::targets::MovedSource;
-use crate::file::{Done, Verified};
+use crate::file::{Done, Verify};
 use crate::system::{MetadataExt, sync_directory};
 use crate::url_path::Place;
 
@@ -94,7 +94,7 @@ impl Job<'_> {
             let is_renamed = self.is_renamed(client, journal, record)?;
             if is_renamed && is_same {
                 let done = Done::moved(0, here.size, Duration::ZERO);
-                let done = Done { verified: Verified::Size, resumed: 0, ..done };
+                let done = Done { verified: Verify::Size, resumed: 0, ..done };
                 let journal = Some(journal.clone());
                 self.remove(&done, MovedSource::new(local, here, journal))?;
                 return Ok(ControlFlow::Break(done));
@@ -140,7 +140,7 @@ impl Job<'_> {
     /// Removes the source of a complete upload, now or when its name has been seen on the server.
     fn remove(&self, done: &Done, source: MovedSource) -> Result<(), Error> {
         // The server confirmed at least the size.
-        if done.verified == Verified::No {
+        if done.verified == Verify::None {
             return Err(Error::Job(JobFault::NoSize));
         }
         if self.past.perhaps_same.is_some() {

@@ -13,6 +13,7 @@ use super::{Following, Job, Opened, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
+use crate::file::Done;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{Resume, Why};
 use crate::file::growing::named;
@@ -20,9 +21,8 @@ use crate::file::journal::{LocalFacts, Renaming, Sent, check_stored_size, set_ti
 use crate::file::options::Verify;
 use crate::file::origin::ServerFacts;
 use crate::file::verify::{checksum, compare_digest, is_doubtful};
-use crate::file::{Done, Verified};
 use crate::transfer::{Report, Source, Upload, Watch};
-use crate::url_path::{Entered, Place};
+use crate::url_path::Place;
 
 /// The largest file that is sent before the server's first reply, in bytes. It fits into the buffer of a
 /// new connection.
@@ -233,9 +233,10 @@ impl Job<'_> {
         if self.makes_directories(client, &error)? {
             return Ok(());
         }
-        let entered = self.place.enter(client, &error)?;
-        self.past.left_directory |= entered == Entered::Partway;
-        if entered == Entered::There { Ok(()) } else { Err(error) }
+        let was_partway = self.place.is_partway();
+        let is_entered = self.place.enter(client, &error)?;
+        self.past.left_directory |= self.place.is_partway() && !was_partway;
+        if is_entered { Ok(()) } else { Err(error) }
     }
 
     /// Enters the directory of the path, because the server creates a unique file in the current
@@ -368,7 +369,7 @@ impl Job<'_> {
         let size = start.before + done.bytes;
         if self.verifies_size() {
             done.verified = check_stored_size(client, &path, size, verify)?;
-            if done.verified == Verified::No {
+            if done.verified == Verify::None {
                 let text = "the server confirms the upload, but does not report its size";
                 on.event(Event::Note { target: &path, text });
             }
@@ -377,7 +378,7 @@ impl Job<'_> {
             // a resumed upload is checked even if nothing else is.
             check_stored_size(client, &path, size, Verify::IfKnown)?;
         }
-        if done.verified == Verified::No
+        if done.verified == Verify::None
             && self.options.verify != Verify::None
             && let Some(reply) = reply.filter(|reply| is_doubtful(reply))
         {
@@ -405,7 +406,7 @@ impl Job<'_> {
         let is_image = self.options.representation == RepresentationType::Image;
         let digest = match self.options.verify {
             Verify::IfKnown if start.is_proven && done.bytes == 0 => {
-                done.verified = Verified::Hash;
+                done.verified = Verify::Digest;
                 None
             }
             Verify::IfKnown if start.offset > 0 && is_image => Checksum::for_server(client)?,
@@ -419,7 +420,7 @@ impl Job<'_> {
             digest.update_from(file, bytes).map_err(Error::Local)?;
         }
         if compare_digest(client, path, digest.finish())?.proves(demands)? {
-            done.verified = Verified::Hash;
+            done.verified = Verify::Digest;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use super::plan::{Plan, PlannedCopy, PlannedMode};
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
-use crate::file::Verified;
+use crate::file::Verify;
 use crate::file::origin::TICK;
 use crate::pool::patience::{Attempt, Patience, Recovery};
 use crate::tree::causes::is_below;
@@ -64,7 +64,7 @@ pub(crate) struct Reporter<'a> {
 
 impl Reporter<'_> {
     fn copied(&self, path: &[u8], bytes: u64) {
-        let event = Event::Done { source: path, target: path, bytes, verified: Verified::No };
+        let event = Event::Done { source: path, target: path, bytes, verified: Verify::None };
         self.on.event(Event::Of { path, event: &event });
     }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use ftp_client::fxp::Direction;
 use ftp_client::{
     Client, Done, Error, ErrorKind, Event, FileOptions, JobFault, Place, Relay, Resume,
-    TemporaryName, Verified, Verify,
+    TemporaryName, Verify,
 };
 use ftp_tests::site::OurServer;
 
@@ -110,7 +110,7 @@ fn a_confirmation_that_speaks_of_an_abort_is_no_success_without_a_size() {
         assert!(matches!(error, Error::Job(JobFault::Aborted(_))), "{error}");
         let script = [TYPES, TARGET_LISTENS, BEGUN, replies, SIZES].concat();
         let (done, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
-        assert_eq!(done.unwrap().verified, Verified::Size);
+        assert_eq!(done.unwrap().verified, Verify::Size);
     }
 }
 
@@ -168,15 +168,12 @@ fn what_cannot_be_resumed_begins_at_byte_0_within_the_attempt() {
     let resumed = [TARGET_LISTENS, REST, BEGUN, SENT, SIZES, XCRC, differ].concat();
     let script = [TYPES, trusted, &resumed, &copy].concat();
     let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
-    assert_eq!(
-        (done.unwrap().verified, said.as_str()),
-        (Verified::Size, "at 7 Refuted at 0 done 9")
-    );
+    assert_eq!((done.unwrap().verified, said.as_str()), (Verify::Size, "at 7 Refuted at 0 done 9"));
     // Not with `Verify::None`.
     let options = options.verify(Verify::None);
     let script = [TYPES, trusted, TARGET_LISTENS, REST, BEGUN, SENT].concat();
     let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
-    assert_eq!((done.unwrap().verified, said.as_str()), (Verified::No, "at 7 done 0"));
+    assert_eq!((done.unwrap().verified, said.as_str()), (Verify::None, "at 7 done 0"));
 }
 
 #[test]
@@ -186,13 +183,13 @@ fn a_copy_is_verified_as_demanded() {
     let differ = equal.replacen("CBF43926\n t>", "00000000\n t>", 1);
     let unknown = "s> SIZE a\n s< 502 what\n";
     for (verify, script, want) in [
-        (Verify::IfKnown, SIZES.to_owned(), Ok(Verified::Size)),
-        (Verify::IfKnown, unknown.to_owned(), Ok(Verified::No)),
-        (Verify::None, String::new(), Ok(Verified::No)),
-        (Verify::Size, SIZES.to_owned(), Ok(Verified::Size)),
+        (Verify::IfKnown, SIZES.to_owned(), Ok(Verify::Size)),
+        (Verify::IfKnown, unknown.to_owned(), Ok(Verify::None)),
+        (Verify::None, String::new(), Ok(Verify::None)),
+        (Verify::Size, SIZES.to_owned(), Ok(Verify::Size)),
         (Verify::Size, unknown.to_owned(), Err(ErrorKind::Unsupported)),
-        (Verify::Digest, [SIZES, XCRC, equal].concat(), Ok(Verified::Hash)),
-        (Verify::Digest, [unknown, XCRC, equal].concat(), Ok(Verified::Hash)),
+        (Verify::Digest, [SIZES, XCRC, equal].concat(), Ok(Verify::Digest)),
+        (Verify::Digest, [unknown, XCRC, equal].concat(), Ok(Verify::Digest)),
         (Verify::Digest, [SIZES, XCRC, &differ].concat(), Err(ErrorKind::Integrity)),
         (Verify::Digest, [SIZES, NO_DIGEST].concat(), Err(ErrorKind::Unsupported)),
     ] {
