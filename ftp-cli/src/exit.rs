@@ -6,9 +6,7 @@ use std::process::ExitCode;
 
 pub(crate) use ftp_client::Recovery;
 use ftp_client::tree::{Setting, TreeFault};
-use ftp_client::{
-    Attempted, CertificateFault, DialError, Error, ErrorKind, JobFault, Phase, TlsError, fxp,
-};
+use ftp_client::{CertificateFault, DialError, Error, ErrorKind, JobFault, Phase, TlsError, fxp};
 use ftp_proto::{FtpUrl, Severity, Verb};
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
 
@@ -156,17 +154,6 @@ pub(crate) struct Failure {
     pub(crate) is_named: bool,
     /// Whether the message says what to do about the cause.
     pub(crate) is_explained: bool,
-}
-
-/// Each attempt of `--retry` asks this, and several callers can share a connection.
-impl Attempted for Failure {
-    fn recovery(&self) -> Recovery {
-        self.recovery
-    }
-
-    fn again(&self) -> Self {
-        self.clone()
-    }
 }
 
 impl Failure {

@@ -299,7 +299,7 @@ pub use net::proxy::Proxy;
 pub use net::stream::{Connector, Target};
 pub use net::wait::{Canceller, Transport};
 pub use pool::crew::{Worker, work};
-pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
+pub use pool::patience::{Attempt, Patience, Recovery};
 pub use pool::{Lent, NotLent, Pool};
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]

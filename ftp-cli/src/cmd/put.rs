@@ -10,7 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Client, Done, LocalSource, NotLent, Place, Put, RemoteTargets, Worker, work};
+use ftp_client::{
+    Client, Done, Error, LocalSource, NotLent, Place, Put, RemoteTargets, Worker, work,
+};
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
 use super::mirror;
@@ -311,12 +313,12 @@ impl<'a> Putter<'a, '_, '_> {
         for ((number, done), removed) in settled {
             match removed {
                 Ok(()) => self.report(self.item(number), &done),
-                Err(error) => drop(self.failed(number, not_moved(&error))),
+                Err(error) => drop(self.failed(number, not_moved(&error).into())),
             }
         }
         if let Err(failure) = done {
             for (_, (number, _)) in std::mem::take(&mut *lock(self.waiting)) {
-                let _ = self.failed(number, failure.clone());
+                let _ = self.failed(number, failure.clone().into());
             }
         }
         self.sessions.quit(self.last.as_ref().filter(|last| last.fatal));
@@ -346,9 +348,7 @@ impl<'a> Putter<'a, '_, '_> {
 }
 
 impl Worker for Putter<'_, '_, '_> {
-    type Failure = Failure;
-
-    fn connect(&mut self, _: usize) -> Result<(), NotLent<Failure>> {
+    fn connect(&mut self, _: usize) -> Result<(), NotLent> {
         if self.sessions.open_client(self.url).is_some() {
             return Ok(());
         }
@@ -360,7 +360,7 @@ impl Worker for Putter<'_, '_, '_> {
         self.sessions.open_client(self.url)
     }
 
-    fn act(&mut self, number: usize, _: &[usize]) -> Result<bool, Failure> {
+    fn act(&mut self, number: usize, _: &[usize]) -> Result<bool, Error> {
         let item = self.item(number);
         let fields: &(dyn Fn(Object) -> Object + Sync) = &item.fields(self.url);
         let opened;
@@ -395,7 +395,8 @@ impl Worker for Putter<'_, '_, '_> {
         }
         let metadata = file.map(File::metadata).transpose().map_err(|error| local(&error))?;
         if settings.removes_source && !metadata.as_ref().is_some_and(Metadata::is_file) {
-            return Err(Failure::item(Exit::Local, "--remove-source needs a regular file"));
+            let failure = Failure::item(Exit::Local, "--remove-source needs a regular file");
+            return Err(failure.into());
         }
         let mut entered = place.take();
         let name = item.shown_with(url);
@@ -432,10 +433,12 @@ impl Worker for Putter<'_, '_, '_> {
         *place = Some(put.place().clone());
         let done = done?;
         let is_transfer = done.skipped.is_none();
-        self.stored(number, done).map(|()| is_transfer)
+        self.stored(number, done)?;
+        Ok(is_transfer)
     }
 
-    fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {
+    fn failed(&mut self, number: usize, error: Error) -> ControlFlow<()> {
+        let failure = Failure::from(error);
         let item = self.item(number);
         let failure = match failure.exit {
             Exit::Local => failure.context(item.shown()),

@@ -250,7 +250,7 @@ fn plan_down<'s>(
     let wish = PlanOptions { options, rule: rule(options, true), objects: OBJECTS };
     let pool = from.pool;
     // Each question of a plan has replaced a lost connection already.
-    let plan = reporter.persist(b"", &mut |fault| pool.replaces(fault), || {
+    let plan = reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
         from.hand.client()?;
         from.hand.shows_modes = options.permissions;
         let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
@@ -281,28 +281,29 @@ fn plan_up<'s>(
         .map_err(|error| local(here, &error))?
         .following(options.links == LinkChoice::Follow);
     let pool = to.pool;
-    let (plan, seen) = reporter.persist(b"", &mut |fault| pool.replaces(fault), || {
-        let client = to.hand.client()?;
-        if let Some(backup) = &backup {
-            backup.check_apart(client, to.top)?;
-        }
-        to.hand.shows_modes = options.permissions;
-        let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
-        let seen = look_for(&mut target)?;
-        check_parent(&mut target, &seen, options)?;
-        let name = options.manifest.as_deref();
-        let deploy =
-            name.map(|name| Deploy::read(&mut target, name, &seen, options)).transpose()?;
-        let rule = match &deploy {
-            Some(Deploy { distrust: None, .. }) => Rule::SameHash,
-            Some(_) if options.compare.is_none() => Rule::SameHash,
-            _ => rule(options, seen.takes_times),
-        };
-        let wish = PlanOptions { options, rule, objects: OBJECTS };
-        let mut source = LocalTree(Some(&ground));
-        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, deploy)?;
-        Ok((plan, seen))
-    })?;
+    let (plan, seen) =
+        reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
+            let client = to.hand.client()?;
+            if let Some(backup) = &backup {
+                backup.check_apart(client, to.top)?;
+            }
+            to.hand.shows_modes = options.permissions;
+            let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
+            let seen = look_for(&mut target)?;
+            check_parent(&mut target, &seen, options)?;
+            let name = options.manifest.as_deref();
+            let deploy =
+                name.map(|name| Deploy::read(&mut target, name, &seen, options)).transpose()?;
+            let rule = match &deploy {
+                Some(Deploy { distrust: None, .. }) => Rule::SameHash,
+                Some(_) if options.compare.is_none() => Rule::SameHash,
+                _ => rule(options, seen.takes_times),
+            };
+            let wish = PlanOptions { options, rule, objects: OBJECTS };
+            let mut source = LocalTree(Some(&ground));
+            let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, deploy)?;
+            Ok((plan, seen))
+        })?;
     Ok((plan, Ends::Up { ground, here, to, seen, backup }))
 }
 
@@ -322,19 +323,20 @@ fn plan_across<'s>(
         return Err(no_local_side());
     }
     let pool = from.pool;
-    let (plan, seen) = reporter.persist(b"", &mut |fault| pool.replaces(fault), || {
-        to.hand.client()?;
-        let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
-        let seen = look_for(&mut target)?;
-        check_parent(&mut target, &seen, options)?;
-        from.hand.client()?;
-        let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
-        look_at(&mut source, target.kept())?;
-        let rule = rule(options, seen.takes_times);
-        let wish = PlanOptions { options, rule, objects: OBJECTS };
-        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, None)?;
-        Ok((plan, seen))
-    })?;
+    let (plan, seen) =
+        reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
+            to.hand.client()?;
+            let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
+            let seen = look_for(&mut target)?;
+            check_parent(&mut target, &seen, options)?;
+            from.hand.client()?;
+            let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
+            look_at(&mut source, target.kept())?;
+            let rule = rule(options, seen.takes_times);
+            let wish = PlanOptions { options, rule, objects: OBJECTS };
+            let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, None)?;
+            Ok((plan, seen))
+        })?;
     Ok((plan, Ends::Across { from, to, seen }))
 }
 

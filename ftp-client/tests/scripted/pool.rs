@@ -273,7 +273,7 @@ fn a_source_that_is_spent_has_one_attempt() {
     let patience = Patience::new();
     let mut attempt = patience.first();
     attempt.make_last();
-    let failed = patience.next(&mut attempt, Error::Closed, &mut |_| false, &mut |_| {});
+    let failed = patience.next(&mut attempt, Error::Closed, &mut |_| false, &mut |_, _, _| {});
     assert!(matches!(failed, Err(Error::Closed)));
     assert_eq!(attempt.number(), 1);
 }

@@ -113,11 +113,13 @@ impl Reporter<'_> {
         fault: TreeFault,
         replaces: &mut dyn FnMut(&TreeFault) -> bool,
     ) -> Result<(), TreeFault> {
-        self.patience.next(attempt, fault, replaces, &mut |next| {
-            let why = Error::from(next.why.clone());
-            let retry = Event::Retry { attempt: next.attempt, why: &why, pause: next.pause };
-            self.on.event(Event::Of { path, event: &retry });
-        })
+        let mut replaces = |error: &Error| matches!(error, Error::Tree(fault) if replaces(fault));
+        let next =
+            self.patience.next(attempt, fault.into(), &mut replaces, &mut |attempt, why, pause| {
+                let event = &Event::Retry { attempt, why, pause };
+                self.on.event(Event::Of { path, event });
+            });
+        Ok(next?)
     }
 }
 

@@ -107,17 +107,19 @@ impl Deploy {
         }
         let (list, path) = (self.announced(), Pathname::join(top, &self.name));
         list.check_size()?;
-        let announced = reporter.persist(&path, &mut |fault| pool.replaces(fault), || {
-            hand.ask(|client| match read(client, &path)? {
-                // The reply to an earlier attempt was lost.
-                Ok(now) if now.generation == list.generation => Ok(()),
-                Ok(now) if !self.is_expected(&now) => {
-                    let text = "another run has changed DST since this run began; nothing was done";
-                    Err(TreeFault::new(ErrorKind::Limit, text).about(&path))
-                }
-                _ => write(client, &path, &list),
-            })
-        });
+        let announced =
+            reporter.persist(&path, &mut |fault| pool.replaces(fault.recovery()), || {
+                hand.ask(|client| match read(client, &path)? {
+                    // The reply to an earlier attempt was lost.
+                    Ok(now) if now.generation == list.generation => Ok(()),
+                    Ok(now) if !self.is_expected(&now) => {
+                        let text =
+                            "another run has changed DST since this run began; nothing was done";
+                        Err(TreeFault::new(ErrorKind::Limit, text).about(&path))
+                    }
+                    _ => write(client, &path, &list),
+                })
+            });
         announced.map_err(|fault| fault.ending(true).of(Setting::Manifest))?;
         (self.list.generation, self.distrust) = (list.generation, None);
         self.has_changed = true;
