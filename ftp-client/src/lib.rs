@@ -272,7 +272,7 @@ mod url_path;
 
 pub use client::Client;
 pub use client::builder::{ClientBuilder, Login};
-pub use client::get_put::{IntoUrl, get, put};
+pub use client::get_put::{get, put};
 pub use client::repeat::Repeat;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};

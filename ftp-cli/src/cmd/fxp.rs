@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ftp_client::fxp::{self, Direction, Report, Resume};
-use ftp_client::{Done, Error, Event, JobFault, Place, Relay};
+use ftp_client::fxp::{self, Direction, Report};
+use ftp_client::{Done, Error, Event, JobFault, Place, Relay, Resume};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::mirror;
@@ -65,9 +65,9 @@ impl FxpOptions {
         let choice = fxp::Options::new()
             .direction(direction.unwrap_or_default())
             .resume(match (transfer.resume, transfer.verify) {
-                (false, _) => Resume::No,
-                (true, Verify::None) => Resume::Trust,
-                (true, _) => Resume::Find,
+                (false, _) => Resume::Own,
+                (true, Verify::None) => Resume::Trusted,
+                (true, _) => Resume::Proven,
             })
             .address(address.unwrap_or_default())
             .compare_sizes(transfer.verify != Verify::None);
@@ -214,7 +214,7 @@ fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
 
 /// Returns the number of copied bytes, if it is known.
 fn moved(report: &Report) -> Option<u64> {
-    match (&report.moved, report.size) {
+    match (report.direction, report.size) {
         (None, _) => Some(0),
         (Some(_), size) => Some(size?.saturating_sub(report.offset)),
     }
@@ -233,7 +233,7 @@ fn emit(copied: &Done, report: &Report, events: &Events, fields: &dyn Fn(Object)
 }
 
 fn in_words(report: &Report) -> String {
-    match (&report.moved, moved(report)) {
+    match (report.direction, moved(report)) {
         (None, _) => "exists already".to_owned(),
         (Some(_), Some(bytes)) => display::transferred(bytes, report.duration),
         (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),

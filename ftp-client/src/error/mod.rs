@@ -14,6 +14,7 @@ pub use job::JobFault;
 pub use kind::ErrorKind;
 pub use proxy::ProxyFault;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -428,6 +429,13 @@ pub(crate) fn io_again(error: &io::Error) -> io::Error {
 impl From<ParseError> for Error {
     fn from(error: ParseError) -> Self {
         Self::Argument(error)
+    }
+}
+
+/// Lets a URL stand where a text that is parsed as one can stand.
+impl From<Infallible> for Error {
+    fn from(error: Infallible) -> Self {
+        match error {}
     }
 }
 

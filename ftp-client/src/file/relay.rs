@@ -8,7 +8,7 @@
 use ftp_proto::{AddressRule, TimeVal, Verb};
 
 use super::Done;
-use super::evidence::{self, Why};
+use super::evidence::{Resume, Why};
 use super::journal::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
 use super::options::{FileOptions, Verify};
 use super::put::TemporaryName;
@@ -17,7 +17,7 @@ use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
-use crate::fxp::{self, CopyMemory, CopyStart, Direction, Recalling, Resume, Side};
+use crate::fxp::{self, CopyMemory, CopyStart, Direction, Recalling, Side};
 use crate::url_path::Place;
 
 /// The copy of one file from server to server: a job that can be attempted several times.
@@ -253,7 +253,7 @@ impl<'a> Relay<'a> {
                 from: &from,
                 to: self.to.path(),
                 repeats: self.repeats,
-                keeps: self.options.resume != evidence::Resume::Own,
+                keeps: self.options.resume != Resume::Own,
                 verify: None,
             };
             let stored = &mut self.past.stored;
@@ -288,7 +288,7 @@ impl<'a> Relay<'a> {
             if let Some(time) = time {
                 set_time(target, self.to.path(), time)?;
             }
-            let bytes = report.moved.as_ref().and(report.size).unwrap_or(report.offset);
+            let bytes = report.direction.and(report.size).unwrap_or(report.offset);
             let bytes = bytes.saturating_sub(report.offset);
             let moved = Done::moved(bytes, report.offset, report.duration);
             let size = report.size.unwrap_or(0);
@@ -310,6 +310,7 @@ impl<'a> Relay<'a> {
             let options = fxp::Options {
                 direction: self.direction,
                 resume: self.resume(),
+                offset: None,
                 address: self.address,
                 compare_sizes: self.options.verify != Verify::None,
             };
@@ -350,12 +351,7 @@ impl<'a> Relay<'a> {
     }
 
     const fn resume(&self) -> Resume {
-        match self.options.resume {
-            _ if self.past.from_start => Resume::No,
-            evidence::Resume::Own => Resume::No,
-            evidence::Resume::Proven => Resume::Find,
-            evidence::Resume::Trusted => Resume::Trust,
-        }
+        if self.past.from_start { Resume::Own } else { self.options.resume }
     }
 }
 
@@ -370,10 +366,9 @@ fn verify(
     start: CopyStart,
 ) -> Result<Verify, Error> {
     let size = if report.size.is_some() { Verify::Size } else { Verify::None };
-    if let Some(moved) = report.moved.as_ref().filter(|_| size == Verify::None)
+    if let Some(replies) = report.replies.as_ref().filter(|_| size == Verify::None)
         && verify != Verify::None
-        && let Some(reply) =
-            [&moved.target, &moved.source].into_iter().find(|reply| is_doubtful(reply))
+        && let Some(reply) = replies.iter().rev().find(|reply| is_doubtful(reply))
     {
         return Err(Error::Job(JobFault::Aborted(reply.clone())));
     }

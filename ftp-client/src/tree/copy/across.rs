@@ -68,9 +68,9 @@ impl Across<'_> {
             error => TreeFault::from(error).about(&below),
         })?;
         let report = job.report();
-        if let Some(moved) = report.and_then(|report| report.moved.as_ref()) {
+        if let Some(direction) = report.and_then(|report| report.direction) {
             // The direction that worked for one file is used for the next.
-            self.options.direction = moved.direction;
+            self.options.direction = direction;
         }
         let bytes = report.and_then(|report| report.size).or(copy.size).unwrap_or_default();
         on.event(Event::Moved { bytes });

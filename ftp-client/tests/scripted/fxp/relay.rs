@@ -138,7 +138,7 @@ fn own_bytes_can_be_the_whole_file() {
         let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
         let done = done.unwrap();
         assert_eq!((done.bytes, done.resumed, said.as_str()), (0, 9, "at 9 done 0"));
-        assert_eq!(job.report().unwrap().moved.is_some(), rest.is_some());
+        assert_eq!(job.report().unwrap().direction.is_some(), rest.is_some());
     }
 }
 
