@@ -4,9 +4,11 @@ use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
-pub(crate) use ftp_client::Recovery;
+pub(crate) use ftp_client::error::Recovery;
+use ftp_client::error::{DialError, JobFault, Phase};
+use ftp_client::security::{CertificateFault, TlsError};
 use ftp_client::tree::{Setting, TreeFault};
-use ftp_client::{CertificateFault, DialError, Error, ErrorKind, JobFault, Phase, TlsError, fxp};
+use ftp_client::{Error, ErrorKind, fxp};
 use ftp_proto::{FtpUrl, Severity, Verb};
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
 

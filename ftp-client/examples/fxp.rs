@@ -7,7 +7,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use ftp_client::{Client, FileOptions, FtpUrl, Patience, Place, Relay, TemporaryName};
+use ftp_client::file::{Relay, TemporaryName};
+use ftp_client::pool::Patience;
+use ftp_client::{Client, FileOptions, FtpUrl, Place};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();

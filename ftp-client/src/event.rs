@@ -257,8 +257,10 @@ mod tests {
     use ftp_proto::Entry;
 
     use super::*;
+    use crate::Place;
+    use crate::file::{Digest, HashAlgorithm};
+    use crate::listing::Walked;
     use crate::tree::{Action, PlannedStep};
-    use crate::{Digest, HashAlgorithm, Place, Walked};
 
     #[test]
     fn debug_shows_names_as_text() {

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::{
-    Backoff, Client, Connector, Done, FileOptions, Retry, Target, Timeouts, Transport, Watch,
-};
+use ftp_client::net::{Connector, Target, Transport};
+use ftp_client::pool::Backoff;
+use ftp_client::{Client, Done, FileOptions, Retry, Timeouts, Watch};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;

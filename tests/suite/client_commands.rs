@@ -3,10 +3,9 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use ftp_client::{
-    Client, Digest, EntryKind, Error, Fact, HashAlgorithm, ListLimits, ListOptions, ListingForm,
-    Permissions, RepresentationType, TimeVal, WalkOptions, Walked,
-};
+use ftp_client::file::{Digest, HashAlgorithm};
+use ftp_client::listing::{ListLimits, ListOptions, ListingForm, WalkOptions, Walked};
+use ftp_client::{Client, EntryKind, Error, Fact, Permissions, RepresentationType, TimeVal};
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
 use ftp_tests::site::{OurServer, Site};

@@ -3,8 +3,10 @@
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ftp_client::error::JobFault;
+use ftp_client::file::Relay;
 use ftp_client::fxp::{self, Direction, Report};
-use ftp_client::{Done, Error, Event, JobFault, Place, Relay, Resume};
+use ftp_client::{Done, Error, Event, Place, Resume};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::mirror;

@@ -11,7 +11,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Client, Done, Error, NotLent, Phase, Place, Targets, Worker, work};
+use ftp_client::error::Phase;
+use ftp_client::file::Targets;
+use ftp_client::pool::{NotLent, Worker, work};
+use ftp_client::{Client, Done, Error, Place};
 use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
 use ftp_server::daemon::json::Object;
 

@@ -3,9 +3,8 @@
 
 use std::ops::ControlFlow;
 
-use ftp_client::{
-    Budget, Client, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions, Walked,
-};
+use ftp_client::listing::{Budget, ListOptions, Listed, ListingForm, Skipped, WalkOptions, Walked};
+use ftp_client::{Client, Error, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
 
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};

@@ -10,9 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{
-    Client, Done, Error, LocalSource, NotLent, Place, Put, RemoteTargets, Worker, work,
-};
+use ftp_client::file::{LocalSource, RemoteTargets};
+use ftp_client::pool::{NotLent, Worker, work};
+use ftp_client::{Client, Done, Error, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
 use super::mirror;

@@ -3,8 +3,9 @@
 
 use std::sync::Mutex;
 
+use ftp_client::pool::Repeat;
 use ftp_client::tree::{self, RemoveOptions, RemoveReport};
-use ftp_client::{Client, Error, Event, Place, Repeat};
+use ftp_client::{Client, Error, Event, Place};
 use ftp_proto::{Command, Escaped, FtpUrl, Pathname};
 
 use crate::console::stdio::Stdio;

@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ftp_client::{
-    AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Phase, Timeouts,
-};
+use ftp_client::error::Phase;
+use ftp_client::{AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Timeouts};
 use ftp_proto::{AddressClass, FtpUrl, RepresentationType};
 
 use super::credentials::{Credentials, VARIABLE};

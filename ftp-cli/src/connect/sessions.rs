@@ -6,9 +6,8 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_client::{
-    Attempt, Backoff, Canceller, Client, Error, Lent, NotLent, Patience, Pool, Repeat,
-};
+use ftp_client::pool::{Attempt, Backoff, Lent, NotLent, Patience, Repeat};
+use ftp_client::{Canceller, Client, Error, Pool};
 use ftp_proto::{FtpUrl, RepresentationType, Scheme};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 

@@ -1,6 +1,7 @@
 //! Finds the objects in a directory that match a pattern, which is the last part of a URL.
 
-use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm, Place};
+use ftp_client::listing::{ListLimits, ListOptions, Listing, ListingForm};
+use ftp_client::{Client, Error, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, ParseError, ParseErrorKind, Pathname, Pattern};
 
 use crate::exit::{Exit, Failure};

@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ftp_client::{Client, Error, Place, Repeat};
+use ftp_client::pool::Repeat;
+use ftp_client::{Client, Error, Place};
 use ftp_proto::{FtpUrl, Pathname, RepresentationType};
 
 use super::events::Events;

@@ -6,7 +6,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use ftp_client::{Client, Done, Error, Event, Get, JobFault, Left, Observer, Sink, Why};
+use ftp_client::error::JobFault;
+use ftp_client::file::{Left, Sink, Why};
+use ftp_client::{Client, Done, Error, Event, Get, Observer};
 use ftp_proto::{FtpUrl, Verb};
 
 use super::options::{Attempt, Context, RemoteFile, Verify};

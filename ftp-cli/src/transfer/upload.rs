@@ -5,7 +5,9 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::sync::Mutex;
 
-use ftp_client::{Client, Error, Event, JobFault, Observer, Put, ReplyCode, Severity, Verb, Why};
+use ftp_client::error::JobFault;
+use ftp_client::file::Why;
+use ftp_client::{Client, Error, Event, Observer, Put, ReplyCode, Severity, Verb};
 use ftp_proto::{Escaped, Pathname};
 use rustix::event::{PollFd, PollFlags, poll};
 

@@ -15,7 +15,8 @@ use crate::listing::{ListOptions, Listed};
 /// and all its attempts:
 ///
 /// ```no_run
-/// use ftp_client::{Client, Repeat, Retry};
+/// use ftp_client::pool::Repeat;
+/// use ftp_client::{Client, Retry};
 ///
 /// let mut queue = Retry::new(Client::builder(), "ftp.example.org").login("me", "secret");
 /// let mut rename = Repeat::new();

@@ -79,7 +79,8 @@ impl Error {
     /// Returns the kind of failure.
     ///
     /// ```
-    /// use ftp_client::{Error, ErrorKind, Phase};
+    /// use ftp_client::error::Phase;
+    /// use ftp_client::{Error, ErrorKind};
     ///
     /// assert_eq!(Error::Timeout(Phase::Reply(None)).kind(), ErrorKind::Timeout);
     /// ```

@@ -1,4 +1,14 @@
-//! The error of client calls: each variant shows who must act.
+//! What can fail: [`Error`] shows who must act, [`ErrorKind`] is the coarse class, and
+//! [`Recovery`] says what another attempt can do. The other types are details of an [`Error`].
+//!
+//! ```
+//! use ftp_client::error::{Phase, Recovery};
+//! use ftp_client::{Error, ErrorKind};
+//!
+//! let error = Error::Timeout(Phase::Stall);
+//! assert_eq!(error.kind(), ErrorKind::Timeout);
+//! assert_eq!(error.recovery(), Recovery::TryAgain);
+//! ```
 
 mod busy;
 mod data;
@@ -14,6 +24,8 @@ pub use job::JobFault;
 pub use kind::ErrorKind;
 pub use proxy::ProxyFault;
 
+pub use crate::pool::patience::Recovery;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -24,7 +36,6 @@ use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use self::data::Attempts;
 use crate::digest::Digest;
-use crate::pool::patience::Recovery;
 use crate::security::TlsError;
 use crate::tree::TreeFault;
 

@@ -32,7 +32,8 @@ use crate::url_path::Place;
 /// that a record or the server's digest proves.
 ///
 /// ```no_run
-/// use ftp_client::{Client, Event, FileOptions, Get, Place, Resume, Sink};
+/// use ftp_client::file::Sink;
+/// use ftp_client::{Client, Event, FileOptions, Get, Place, Resume};
 ///
 /// let mut client = Client::builder().connect("ftp.example.org")?;
 /// client.login("anonymous", "guest@")?;
@@ -233,7 +234,7 @@ impl Client {
     ///   from the local one. `NAME.part` is removed, unless it may be the beginning of the file.
     /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
     ///   removed.
-    /// - With [`Verify::Digest`](crate::Verify::Digest), [`Error::Unsupported`] if the server lists no suitable
+    /// - With [`Verify::Digest`](crate::file::Verify::Digest), [`Error::Unsupported`] if the server lists no suitable
     ///   algorithm, and [`Error::Mismatch`] if the digests differ; `NAME.part` is removed after a
     ///   mismatch.
     pub fn download_to(

@@ -116,7 +116,7 @@ impl FileOptions {
     ///
     /// No file is lost if the program is killed. A lock file beside the local file excludes other
     /// moves of it, and a journal there lets the next run continue; only an upload without
-    /// [`StoreAs::Under`](crate::StoreAs::Under) is sent again.
+    /// [`StoreAs::Under`](crate::file::StoreAs::Under) is sent again.
     ///
     /// The transfer fails, and the source stays, unless the server reports the size of its file.
     /// After a download, it must also report the modification time or a digest; after an upload,
@@ -127,7 +127,7 @@ impl FileOptions {
     }
 
     /// Sets whether the caller attempts a failed job again (default: no). An upload under a
-    /// [temporary name](crate::StoreAs::Under) then asks for the facts of both names before it is
+    /// [temporary name](crate::file::StoreAs::Under) then asks for the facts of both names before it is
     /// renamed, so that another attempt can tell whether a rename with a lost reply happened.
     pub const fn retried(mut self, on: bool) -> Self {
         self.retried = on;
@@ -135,7 +135,7 @@ impl FileOptions {
     }
 
     /// Sets whether the target gets the modification time of the source (default: no). If that is
-    /// unknown, the transfer fails; a [`Relay`](crate::Relay) only notes it.
+    /// unknown, the transfer fails; a [`Relay`](crate::file::Relay) only notes it.
     pub const fn preserve(mut self, on: bool) -> Self {
         self.preserve = on;
         self
@@ -284,7 +284,7 @@ impl Selection {
 pub struct Done {
     /// The number of attempts; 1 without a [`Retry`](crate::Retry).
     pub attempts: u32,
-    /// The size of the file in bytes; 0 if the servers of a [`Relay`](crate::Relay) do not report
+    /// The size of the file in bytes; 0 if the servers of a [`Relay`](crate::file::Relay) do not report
     /// it.
     pub size: u64,
     /// The number of bytes that an earlier attempt or run had already transferred.

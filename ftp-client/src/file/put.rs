@@ -97,7 +97,8 @@ impl TemporaryName {
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use ftp_client::{Client, FileOptions, LocalSource, Place, Put, StoreAs, TemporaryName};
+/// use ftp_client::file::{LocalSource, StoreAs, TemporaryName};
+/// use ftp_client::{Client, FileOptions, Place, Put};
 ///
 /// let options = FileOptions::new();
 /// let mut client = Client::builder().connect("ftp.example.org")?;

@@ -28,7 +28,8 @@ use crate::url_path::Place;
 /// [`fxp`] tells what the servers must allow.
 ///
 /// ```no_run
-/// use ftp_client::{Client, FileOptions, Place, Relay, Resume, TemporaryName};
+/// use ftp_client::file::{Relay, TemporaryName};
+/// use ftp_client::{Client, FileOptions, Place, Resume};
 ///
 /// let mut source = Client::builder().connect("one.example.org")?;
 /// let mut target = Client::builder().connect("two.example.org")?;

@@ -74,7 +74,8 @@ impl Get<'_> {
     /// but [`Sink::Path`], for every type but image, and for [moves](FileOptions::moves).
     ///
     /// ```no_run
-    /// use ftp_client::{Client, FileOptions, Get, Place, Pool, Sink};
+    /// use ftp_client::file::Sink;
+    /// use ftp_client::{Client, FileOptions, Get, Place, Pool};
     ///
     /// let pool = Pool::new(|| {
     ///     let mut client = Client::builder().connect("ftp.example.org")?;

@@ -135,7 +135,8 @@ type FoldedPath = (Vec<u8>, Vec<u8>);
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use ftp_client::{Client, FileOptions, LocalSource, Place, Put, RemoteTargets};
+/// use ftp_client::file::{LocalSource, RemoteTargets};
+/// use ftp_client::{Client, FileOptions, Place, Put};
 ///
 /// let mut client = Client::builder().connect("ftp.example.org")?;
 /// client.login("me", "secret")?;

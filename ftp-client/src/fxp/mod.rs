@@ -146,7 +146,7 @@ pub(crate) struct Moved {
 /// servers confirmed the transfer:
 ///
 /// - [`Incomplete`](crate::Error::Incomplete) if the sizes differ.
-/// - [`Unchecked`](crate::TlsError::Unchecked) if the data was sent under TLS and a size is
+/// - [`Unchecked`](crate::security::TlsError::Unchecked) if the data was sent under TLS and a size is
 ///   unknown.
 /// - [`Unexpected`](crate::Error::Unexpected) if a size is unknown and one server reported the end
 ///   of the transfer without its beginning.

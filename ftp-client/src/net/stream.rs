@@ -233,7 +233,8 @@ fn unless_it_would_block(
 /// use std::net::TcpStream;
 /// use std::time::Duration;
 ///
-/// use ftp_client::{Client, Connector, Target, Transport};
+/// use ftp_client::net::{Connector, Target, Transport};
+/// use ftp_client::Client;
 ///
 /// /// Reaches every host through one address.
 /// struct Tunnel(std::net::SocketAddr);

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::lock::{lock, unpoisoned};
 use crate::net::wait::{self, Canceller};
 
-/// A worker of the crew that [`work`](crate::work) hires, with its own connection. Items are
+/// A worker of the crew that [`work`](crate::pool::work) hires, with its own connection. Items are
 /// identified by number.
 pub trait Worker {
     /// Ensures a connection for an item, if it needs one. A worker that begins alone is not asked: it

@@ -1,8 +1,17 @@
-//! `Pool`: several connections to one server, made on demand, and patience with failures.
+//! Several connections to one server, made on demand ([`Pool`]), and further attempts after failures
+//! ([`Patience`]).
+//!
+//! [`work`] handles many items with several workers, and hires more while that saves time.
+//! [`Repeat`] lets a command be sent again whose reply was lost.
 
 pub(crate) mod crew;
 pub(crate) mod growth;
 pub(crate) mod patience;
+
+pub use crate::client::repeat::Repeat;
+pub use crate::file::options::Backoff;
+pub use crew::{Worker, work};
+pub use patience::{Attempt, Patience};
 
 use std::borrow::{Borrow, BorrowMut};
 use std::fmt;
@@ -10,11 +19,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use self::patience::{Admission, Attempt, Patience, Recovery, Turn};
+use self::patience::{Admission, Recovery, Turn};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::file::options::Backoff;
 use crate::lock::{lock, unpoisoned};
 use crate::net::wait::{Canceller, is_given_up};
 use crate::trace;

@@ -32,7 +32,8 @@ impl Error {
     /// full disk stays full) and the end of the overall limit (no time is left).
     ///
     /// ```
-    /// use ftp_client::{Error, Phase, Recovery};
+    /// use ftp_client::error::{Phase, Recovery};
+    /// use ftp_client::Error;
     ///
     /// assert_eq!(Error::Closed.recovery(), Recovery::TryAgain);
     /// assert_eq!(Error::Changed.recovery(), Recovery::StartOver);
@@ -209,10 +210,11 @@ impl Patience {
     /// previous one, and the pause. A failure in a type of the caller can be an [`Error::Dial`].
     ///
     /// ```
-    /// use ftp_client::{Error, Patience};
+    /// use ftp_client::pool::Patience;
+    /// use ftp_client::Error;
     ///
     /// let mut failures = [Error::Cancelled, Error::Closed].into_iter();
-    /// let at_once = ftp_client::Backoff::new().longest(std::time::Duration::ZERO);
+    /// let at_once = ftp_client::pool::Backoff::new().longest(std::time::Duration::ZERO);
     /// let patience = Patience::new().attempts(9).backoff(at_once);
     /// let done: Result<(), Error> = patience.run(&mut |_, _, _| {}, |attempt| {
     ///     assert!(attempt.number() < 3);

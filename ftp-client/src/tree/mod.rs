@@ -4,6 +4,26 @@
 //! drop dots and blanks at the end, or cut names short. Before anything is written, deleted or
 //! removed, a run therefore asks the target which of its names may be one object, and keeps what is
 //! in doubt. After a failure, it deletes nothing that the failure may concern.
+//!
+//! ```no_run
+//! use ftp_client::tree::{SyncOptions, TreeSide, TreeSync};
+//! use ftp_client::{Client, Pool};
+//!
+//! let pool = Pool::new(|| {
+//!     let mut client = Client::builder().connect("ftp.example.org")?;
+//!     client.login("me", "secret").map(|()| client)
+//! });
+//! let (site, www) = (TreeSide::local("site"), TreeSide::remote(&pool, "www"));
+//! let options = SyncOptions::new().deletes(true).most_deletions(Some(100));
+//! let sync = TreeSync::plan(&site, &www, &options, &())?;
+//! for step in sync.steps() {
+//!     println!("{step:?}");
+//! }
+//! let (summary, result) = sync.run(&());
+//! println!("{} files copied, {} objects removed", summary.copied, summary.removed);
+//! result?;
+//! # Ok::<(), ftp_client::Error>(())
+//! ```
 
 pub(crate) mod causes;
 mod compare;

@@ -84,7 +84,8 @@ pub enum RemoveReport {
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// use ftp_client::tree::{RemoveOptions, remove};
-/// use ftp_client::{Event, Place, Repeat};
+/// use ftp_client::pool::Repeat;
+/// use ftp_client::{Event, Place};
 ///
 /// let options = RemoveOptions::new().recursive(true);
 /// let show = |event: Event<'_>| {

@@ -10,7 +10,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Connector, Error, Family, Mode, Phase, Target, Transport};
+use ftp_client::error::Phase;
+use ftp_client::net::{Connector, Target, Transport};
+use ftp_client::{Client, Error, Family, Mode};
 use ftp_tests::wait::wait_until;
 
 use crate::peer::{Peer, SHORT, SOON, Server, timeouts};

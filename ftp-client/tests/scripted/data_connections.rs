@@ -4,9 +4,10 @@ mod active;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use ftp_client::listing::{ListOptions, ListingForm};
 use ftp_client::{
-    AddressRule, Client, EpsvArgument, Error, ErrorKind, Extended, HostReason, ListOptions,
-    ListingForm, Mode, PortRanges, Verb,
+    AddressRule, Client, EpsvArgument, Error, ErrorKind, Extended, HostReason, Mode, PortRanges,
+    Verb,
 };
 use ftp_tests::port::OwnPort;
 

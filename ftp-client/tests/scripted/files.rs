@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::SystemTime;
 
-use ftp_client::{Error, Existing, FileOptions, JobFault, Resume, Verify, Watch};
+use ftp_client::error::JobFault;
+use ftp_client::file::{Existing, Verify};
+use ftp_client::{Error, FileOptions, Resume, Watch};
 
 use crate::peer::{Peer, Server};
 

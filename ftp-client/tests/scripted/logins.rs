@@ -6,9 +6,11 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ftp_client::file::{Sink, Verify};
+use ftp_client::net::{Connector, Target, Transport};
 use ftp_client::{
-    Client, ClientBuilder, Connector, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
-    RawCommand, RepresentationType, Sink, Target, Transport, Verb, Verify,
+    Client, ClientBuilder, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
+    RawCommand, RepresentationType, Verb,
 };
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;

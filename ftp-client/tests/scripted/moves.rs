@@ -4,10 +4,9 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use ftp_client::{
-    Error, ErrorKind, FileOptions, Get, JobFault, LocalSource, Place, Put, Sink, StoreAs,
-    TemporaryName, Verify,
-};
+use ftp_client::error::JobFault;
+use ftp_client::file::{LocalSource, Sink, StoreAs, TemporaryName, Verify};
+use ftp_client::{Error, ErrorKind, FileOptions, Get, Place, Put};
 
 use crate::peer::{Peer, Server};
 

@@ -181,7 +181,7 @@ fn an_unused_rest_or_rang_is_reset_as_10() {
     quote(&mut client, "RANG 3 4");
     client.hash("a", None).unwrap();
     quote(&mut client, "RANG 3 4");
-    let options = ftp_client::ListOptions::by(ftp_client::ListingForm::Nlst);
+    let options = ftp_client::listing::ListOptions::by(ftp_client::listing::ListingForm::Nlst);
     let _ = client.list_with("", options).map(Iterator::count);
     server.end();
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Backoff, Canceller, Client, Error, Event, Patience, Pool, Retry};
+use ftp_client::pool::{Backoff, Patience};
+use ftp_client::{Canceller, Client, Error, Event, Pool, Retry};
 
 use crate::peer::{Peer, SOON, reset, timeouts};
 

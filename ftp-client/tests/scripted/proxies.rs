@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ftp_client::error::{Phase, ProxyFault};
+use ftp_client::net::{Connector, Target, Transport};
 use ftp_client::{
-    AddressRule, Canceller, Client, ClientBuilder, Connector, Error, ErrorKind, Mode, Phase, Proxy,
-    ProxyFault, Target, Tls, Transport,
+    AddressRule, Canceller, Client, ClientBuilder, Error, ErrorKind, Mode, Proxy, Tls,
 };
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
+use ftp_client::error::JobFault;
+use ftp_client::pool::Repeat;
 use ftp_client::tree::{RemoveOptions, RemoveReport, remove};
-use ftp_client::{Client, Error, ErrorKind, Event, JobFault, Place, Repeat, RepresentationType};
+use ftp_client::{Client, Error, ErrorKind, Event, Place, RepresentationType};
 
 use crate::logins::Far;
 use crate::peer::{Peer, Server, timeouts};

@@ -6,9 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Mutex;
 
-use ftp_client::{
-    Client, Error, Event, FileOptions, LocalSource, Observer, Place, Put, RateLimit, Verb, Verify,
-};
+use ftp_client::file::{LocalSource, Verify};
+use ftp_client::{Client, Error, Event, FileOptions, Observer, Place, Put, RateLimit, Verb};
 
 use crate::logins::Far;
 use crate::peer::{Peer, SHORT, Server, timeouts};

@@ -4,10 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ftp_client::{
-    Client, ClientBuilder, Connector, Entry, Error, Extended, ListOptions, Listed, ListingForm,
-    Target, Transport, WalkOptions, Walked,
-};
+use ftp_client::listing::{ListOptions, Listed, ListingForm, WalkOptions, Walked};
+use ftp_client::net::{Connector, Target, Transport};
+use ftp_client::{Client, ClientBuilder, Entry, Error, Extended};
 use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts};
 use ftp_tests::site::Site;
 

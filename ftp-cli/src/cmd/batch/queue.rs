@@ -7,8 +7,11 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use ftp_client::file::LocalSource;
+use ftp_client::listing::ListOptions;
+use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
-use ftp_client::{Client, ListOptions, LocalSource, Place, Put, Repeat};
+use ftp_client::{Client, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 use ftp_server::daemon::json::Object;
 

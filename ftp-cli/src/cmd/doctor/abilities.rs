@@ -1,7 +1,9 @@
 //! Checks the server's abilities besides plain transfers: machine-readable listings, names,
 //! resuming, sizes, times and digests.
 
-use ftp_client::{Client, Error, ListOptions, Listed, ListingForm, Phase};
+use ftp_client::error::Phase;
+use ftp_client::listing::{ListOptions, Listed, ListingForm};
+use ftp_client::{Client, Error};
 use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 
 use super::diagnosis::Diagnosis;

@@ -1,6 +1,7 @@
 //! Examines the proxy that the connections go through, and judges its answers.
 
-use ftp_client::{Error, Phase, ProxyFault};
+use ftp_client::Error;
+use ftp_client::error::{Phase, ProxyFault};
 use ftp_proto::Escaped;
 
 use super::diagnosis::Diagnosis;

@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use ftp_client::{Client, Error, Phase};
+use ftp_client::error::Phase;
+use ftp_client::{Client, Error};
 use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity};
 
 use super::diagnosis::Diagnosis;

@@ -12,7 +12,7 @@
 //! 4. The local file is removed if it still matches the journal, and then the journal is removed.
 //!
 //! If the run writes several names of one directory, step 4 waits until
-//! [`RemoteTargets::finish`](crate::RemoteTargets::finish) has seen all of them.
+//! [`RemoteTargets::finish`](crate::file::RemoteTargets::finish) has seen all of them.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;

@@ -2,11 +2,10 @@
 
 use std::sync::Mutex;
 
+use ftp_client::error::JobFault;
+use ftp_client::file::{Relay, TemporaryName, Verify};
 use ftp_client::fxp::Direction;
-use ftp_client::{
-    Client, Done, Error, ErrorKind, Event, FileOptions, JobFault, Place, Relay, Resume,
-    TemporaryName, Verify,
-};
+use ftp_client::{Client, Done, Error, ErrorKind, Event, FileOptions, Place, Resume};
 use ftp_tests::site::OurServer;
 
 use super::{BEGUN, Meeting, TARGET_LISTENS, TYPES, Then, Usable};

@@ -3,9 +3,9 @@
 
 use std::io::Read;
 
-use ftp_client::{
-    Done, Error, FileOptions, JobFault, LocalSource, Place, Put, StoreAs, TemporaryName,
-};
+use ftp_client::error::JobFault;
+use ftp_client::file::{LocalSource, StoreAs, TemporaryName};
+use ftp_client::{Done, Error, FileOptions, Place, Put};
 
 use super::{Local, Server, THEN, on, opened};
 use crate::peer::Peer;
