@@ -419,7 +419,7 @@ fn message_of(error: &Error) -> String {
             }
             // Another host could be tried.
             Error::DataConnection(attempts)
-                if attempts.iter().any(|attempt| attempt.announced.is_some()) =>
+                if attempts.iter().any(|attempt| attempt.announced().is_some()) =>
             {
                 "see --passive-address"
             }

@@ -18,7 +18,8 @@ mod job;
 pub(crate) mod kind;
 mod proxy;
 
-pub use data::{AnnouncedHost, DataAttempt};
+pub(crate) use data::AnnouncedHost;
+pub use data::DataAttempt;
 pub use dial::DialError;
 pub use job::JobFault;
 pub use kind::ErrorKind;
