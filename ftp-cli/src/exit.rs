@@ -4,12 +4,11 @@ use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
-pub(crate) use ftp_client::Recovery;
+pub(crate) use ftp_client::error::Recovery;
+use ftp_client::error::{DialError, JobFault, Phase};
+use ftp_client::security::{CertificateFault, TlsError};
 use ftp_client::tree::{Setting, TreeFault};
-use ftp_client::{
-    Attempted, CertificateFault, DialError, Error, ErrorKind, Phase, RemoveFault, TlsError,
-    UploadFault, fxp,
-};
+use ftp_client::{Error, ErrorKind, fxp};
 use ftp_proto::{FtpUrl, Severity, Verb};
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
 
@@ -157,17 +156,6 @@ pub(crate) struct Failure {
     pub(crate) is_named: bool,
     /// Whether the message says what to do about the cause.
     pub(crate) is_explained: bool,
-}
-
-/// Each attempt of `--retry` asks this, and several callers can share a connection.
-impl Attempted for Failure {
-    fn recovery(&self) -> Recovery {
-        self.recovery
-    }
-
-    fn again(&self) -> Self {
-        self.clone()
-    }
 }
 
 impl Failure {
@@ -425,13 +413,13 @@ fn message_of(error: &Error) -> String {
         message.push_str("; the control connection works: ");
         message.push_str(match error {
             Error::DataConnection(attempts)
-                if attempts.iter().any(|attempt| matches!(attempt.error, Error::Proxy(_))) =>
+                if attempts.iter().any(|attempt| matches!(attempt.error, Error::Proxy { .. })) =>
             {
                 "the proxy must also allow connections to the server's passive ports"
             }
             // Another host could be tried.
             Error::DataConnection(attempts)
-                if attempts.iter().any(|attempt| attempt.announced.is_some()) =>
+                if attempts.iter().any(|attempt| attempt.announced().is_some()) =>
             {
                 "see --passive-address"
             }
@@ -456,14 +444,14 @@ fn advice(error: &Error) -> &'static str {
         Error::Tls(TlsError::DataProtectionRefused(..)) => {
             "; use --tls-data clear to continue without data encryption"
         }
-        Error::Upload(UploadFault::NotRenamed { cause, .. }) if is_refused_name(cause) => {
+        Error::Job(JobFault::NotRenamed { cause, .. }) if is_refused_name(cause) => {
             "; if the server never replaces a file by a rename, remove the old file first, or omit --temp"
         }
         Error::DataConnection(_) if error.demands_tls() => {
             "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
-        Error::Remove(RemoveFault::MayBeLink) => "; if it is a directory, add / to the name",
-        Error::Remove(RemoveFault::TooMany) => "; run rm again to remove the rest",
+        Error::Job(JobFault::MayBeLink) => "; if it is a directory, add / to the name",
+        Error::Job(JobFault::TooMany) => "; run rm again to remove the rest",
         _ => "",
     }
 }

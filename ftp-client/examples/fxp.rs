@@ -5,8 +5,11 @@
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;
+use std::time::Duration;
 
-use ftp_client::{Client, FileOptions, FtpUrl, Patience, Place, Relay, TemporaryName, Upcoming};
+use ftp_client::file::{Relay, TemporaryName};
+use ftp_client::pool::Patience;
+use ftp_client::{Client, FileOptions, FtpUrl, Place};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -19,8 +22,8 @@ pub(crate) fn copy(source: &FtpUrl, target: &FtpUrl) -> Result<(), Box<dyn Error
     let mut job = Relay::new(Place::of(source), Place::of(target), &options)
         .under(Some(TemporaryName::standard()))
         .repeats(true);
-    let mut show = |next: &Upcoming<'_, ftp_client::Error>| {
-        println!("{}; trying again in {:.1?}", next.why, next.pause);
+    let mut show = |_: u32, why: &ftp_client::Error, pause: Duration| {
+        println!("{why}; trying again in {pause:.1?}");
     };
     // Both servers must allow the copy; an error says which of them refused what.
     let (done, from, to) = Patience::new().attempts(5).run(&mut show, |_| {

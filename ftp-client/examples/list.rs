@@ -5,7 +5,8 @@
 use std::error::Error;
 use std::io::{self, Write};
 
-use ftp_client::{Client, EntryKind, Escaped, FtpUrl, Place, WalkOptions, Walked};
+use ftp_client::listing::{WalkOptions, Walked};
+use ftp_client::{Client, EntryKind, Escaped, FtpUrl, Place};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();

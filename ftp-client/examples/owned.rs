@@ -4,7 +4,8 @@
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 use std::{error, io};
 
-use ftp_client::{Canceller, Checksum, Client, Digest, Download, Error, FtpUrl, HashAlgorithm};
+use ftp_client::file::{Checksum, Digest, HashAlgorithm};
+use ftp_client::{Canceller, Client, Download, Error, FtpUrl};
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     let (url, canceller) = (std::env::args().nth(1).ok_or("owned URL")?, Canceller::new()?);

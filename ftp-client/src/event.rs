@@ -7,7 +7,7 @@ use std::time::Duration;
 use ftp_proto::Escaped;
 
 use crate::error::Error;
-use crate::file::Verified;
+use crate::file::Verify;
 use crate::file::evidence::Why;
 
 /// What connections have cost. All clients count together whose builders have the same counts
@@ -134,8 +134,8 @@ pub enum Event<'a> {
         target: &'a [u8],
         /// The number of bytes that were transferred, without those of earlier attempts.
         bytes: u64,
-        /// How the result was verified.
-        verified: Verified,
+        /// How the result was verified; never [`Verify::IfKnown`].
+        verified: Verify,
     },
     /// A fact that is neither success nor failure, for a log.
     Note {
@@ -257,8 +257,10 @@ mod tests {
     use ftp_proto::Entry;
 
     use super::*;
+    use crate::Place;
+    use crate::file::{Digest, HashAlgorithm};
+    use crate::listing::Walked;
     use crate::tree::{Action, PlannedStep};
-    use crate::{Digest, HashAlgorithm, Place, Walked};
 
     #[test]
     fn debug_shows_names_as_text() {

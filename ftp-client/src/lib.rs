@@ -138,7 +138,8 @@
 //! ```no_run
 //! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 //! # client.login("anonymous", "guest@")?;
-//! use ftp_client::{Escaped, Listed};
+//! use ftp_client::listing::Listed;
+//! use ftp_client::Escaped;
 //!
 //! for item in client.list("pub")? {
 //!     match item? {
@@ -151,7 +152,7 @@
 //!
 //! [`Client::list`] uses `MLSD`, which has a standard format, if the server supports it. Otherwise
 //! it parses `LIST`, whose format differs between servers. The returned iterator usually holds one
-//! line at a time; if the listing was truncated, the last item is an error. [`Entries::gather`]
+//! line at a time; if the listing was truncated, the last item is an error. [`Entries::gather`](listing::Entries::gather)
 //! collects a listing, and [`Client::walk`] lists a whole tree.
 //!
 //! # TLS
@@ -170,7 +171,7 @@
 //! # Proxies
 //!
 //! [`ClientBuilder::proxy`] takes a SOCKS5, HTTP or FTP [`Proxy`] for all connections. With a
-//! [`Connector`], you can open the connections in any other way.
+//! [`Connector`](net::Connector), you can open the connections in any other way.
 //!
 //! ```no_run
 //! use ftp_client::{Client, Proxy};
@@ -183,7 +184,7 @@
 //!
 //! # Server-to-server copies
 //!
-//! [`Relay`] copies a file directly between two servers, and resumes, verifies and renames it as
+//! [`Relay`](file::Relay) copies a file directly between two servers, and resumes, verifies and renames it as
 //! the jobs for local files do. [`fxp::transfer`] makes only the transfer. Both servers must allow
 //! such copies.
 //!
@@ -211,6 +212,12 @@
 //! The dialogue goes to the `log` crate with target `ftp_client::wire` and level debug. Each line
 //! is one record with a prefix: `> ` if sent, `< ` if received, `= ` for explanations. Passwords
 //! and accounts appear as `****`.
+//!
+//! # Modules
+//!
+//! What is used most is here at the top. The rest is in modules by subject: details of [`error`]s,
+//! [`file`] transfers, [`fxp`], [`listing`]s, connections of your own ([`net`]), attempts and the
+//! [`pool`], TLS ([`security`]), and directory [`tree`]s.
 //!
 //! # Examples
 //!
@@ -250,15 +257,15 @@ mod config;
 mod control;
 mod data;
 mod digest;
-mod error;
+pub mod error;
 mod event;
-mod file;
+pub mod file;
 pub mod fxp;
-mod listing;
+pub mod listing;
 mod lock;
-mod net;
-mod pool;
-mod security;
+pub mod net;
+pub mod pool;
+pub mod security;
 mod system;
 #[cfg(feature = "tls")]
 mod tls;
@@ -272,41 +279,27 @@ mod url_path;
 
 pub use client::Client;
 pub use client::builder::{ClientBuilder, Login};
-pub use client::get_put::{IntoUrl, get, put};
-pub use client::repeat::Repeat;
+pub use client::get_put::{get, put};
 pub use config::{Family, Timeouts};
-pub use digest::{Digest, HashAlgorithm};
-pub use error::{
-    AnnouncedHost, DataAttempt, DialError, DownloadFault, Error, ErrorKind, ListingCut, MoveFault,
-    Phase, ProxyError, ProxyFault, RemoveFault, UploadFault,
-};
+#[doc(inline)]
+pub use error::{Error, ErrorKind};
 pub use event::{Counts, Event, Observer};
-pub use file::begin::{Left, Sink};
-pub use file::checksum::Checksum;
-pub use file::evidence::{Resume, Why};
+pub use file::evidence::Resume;
 pub use file::get::Get;
-pub use file::options::{Backoff, Existing, FileOptions, Selection, Verify};
-pub use file::put::{LocalSource, Put, StoreAs, TemporaryName};
-pub use file::relay::Relay;
+pub use file::options::{Done, FileOptions};
+pub use file::put::Put;
 pub use file::retry::Retry;
-pub use file::targets::{RemoteTargets, Targets};
-pub use file::{Done, Verified};
-pub use listing::{
-    Budget, Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
-    WalkOptions, Walked,
-};
 pub use net::proxy::Proxy;
-pub use net::stream::{Connector, Purpose, Target};
-pub use net::wait::{Canceller, Transport};
-pub use pool::crew::{Worker, work};
-pub use pool::patience::{Attempt, Attempted, Patience, Recovery, Upcoming};
-pub use pool::{Lent, NotLent, Pool};
+pub use net::wait::Canceller;
+#[doc(inline)]
+pub use pool::Pool;
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};
-pub use transfer::{Download, Ended, RateLimit, Report, Source, Upload, Watch};
-pub use url_path::{Entered, Place};
+#[doc(inline)]
+pub use security::Tls;
+pub use transfer::{Download, RateLimit, Report, Source, Upload, Watch};
+pub use url_path::Place;
 
 pub use ftp_proto::{
     AddressClass, AddressRule, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Extended, Fact,
@@ -327,7 +320,7 @@ const _: () = {
     is_send::<Error>();
     is_send::<Canceller>();
     is_send::<Retry>();
-    is_send::<Lent<'_>>();
+    is_send::<pool::Lent<'_>>();
     is_send::<Pool<'_>>();
     is_sync::<Pool<'_>>();
 };

@@ -13,7 +13,7 @@ use crate::error::Error;
 /// 550 may still accept the path part by part.
 ///
 /// ```no_run
-/// use ftp_client::{Client, Entered, FtpUrl, Place};
+/// use ftp_client::{Client, FtpUrl, Place};
 ///
 /// let url: FtpUrl = "ftp://ftp.example.org/pub/a.bin".parse()?;
 /// let mut client = Client::builder().open(&url)?;
@@ -27,7 +27,7 @@ use crate::error::Error;
 ///         }
 ///         Err(error) => error,
 ///     };
-///     if place.enter(&mut client, &error)? != Entered::There {
+///     if !place.enter(&mut client, &error)? {
 ///         return Err(error.into());
 ///     }
 /// }
@@ -47,9 +47,9 @@ pub struct Place {
 
 ftp_proto::debug_fields!(Place { path: Escaped(path), entered }..);
 
-/// The result of [`Place::enter`].
+/// How far a client has gone to the directory of an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Entered {
+enum Entered {
     /// The call did not change the current directory, for one of these reasons:
     ///
     /// - the error was not a 550;
@@ -140,6 +140,11 @@ impl Place {
         self.entered == Entered::There
     }
 
+    /// Returns whether the server refused a directory after it had entered others.
+    pub(crate) fn is_partway(&self) -> bool {
+        self.entered == Entered::Partway
+    }
+
     /// Replaces the name with another in the same directory. A directory that was entered stays
     /// entered.
     pub fn set_name(&mut self, name: impl AsRef<[u8]>) {
@@ -152,21 +157,24 @@ impl Place {
 
     /// Enters the directory of the object part by part, if `error` is a 550 reply.
     ///
-    /// Does nothing if the parts were tried before.
+    /// Returns whether the directory was entered: then try the command again with the new
+    /// [`path`](Self::path). Does nothing if the parts were tried before. If the server refuses a
+    /// directory after it has entered others, relative paths have a different meaning in this session
+    /// from now on.
     ///
     /// # Errors
     ///
     /// Returns the errors of [`Client::cwd`], except [`Error::Refused`].
-    pub fn enter(&mut self, client: &mut Client, error: &Error) -> Result<Entered, Error> {
+    pub fn enter(&mut self, client: &mut Client, error: &Error) -> Result<bool, Error> {
         let is_not_found = matches!(
             error,
             Error::Refused(_, reply) if reply.code() == ReplyCode::FILE_UNAVAILABLE
         );
         if !is_not_found || self.name.is_empty() || self.entered != Entered::Nowhere {
-            return Ok(Entered::Nowhere);
+            return Ok(false);
         }
         match self.go(client) {
-            Ok(()) | Err(Error::Refused(..)) => Ok(self.entered),
+            Ok(()) | Err(Error::Refused(..)) => Ok(self.is_entered()),
             Err(error) => Err(error),
         }
     }

@@ -50,6 +50,47 @@ impl Pathname {
         self.0.into_vec()
     }
 
+    /// Splits the bytes of a path into the path of the parent directory and the name, which is empty
+    /// for the root and for an empty path. Slashes at the end do not count.
+    ///
+    /// ```
+    /// use ftp_proto::Pathname;
+    ///
+    /// assert_eq!(Pathname::split(b"pub/a.bin"), (&b"pub"[..], &b"a.bin"[..]));
+    /// ```
+    #[must_use]
+    pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+        let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+        let path = path.get(..end).unwrap_or_default();
+        match path.iter().rposition(|byte| *byte == b'/') {
+            None => (b"", path),
+            Some(at) => {
+                let (directory, name) = path.split_at_checked(at + 1).unwrap_or((path, b""));
+                let above = directory.strip_suffix(b"/").filter(|above| !above.is_empty());
+                (above.unwrap_or(directory), name)
+            }
+        }
+    }
+
+    /// Removes slashes at the end of the bytes of a path; the root stays `/`. Some servers treat a
+    /// path with `/` at its end as another name.
+    #[must_use]
+    pub fn without_slash(path: &[u8]) -> &[u8] {
+        let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
+        path.get(..end.min(path.len())).unwrap_or_default()
+    }
+
+    /// Returns the bytes of the path of `name` in a directory, or of the directory itself if `name`
+    /// is empty.
+    #[must_use]
+    pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+        match (directory, name) {
+            (directory, []) => directory.to_vec(),
+            ([] | [.., b'/'], name) => [directory, name].concat(),
+            _ => [directory, b"/", name].concat(),
+        }
+    }
+
     /// Parses the pathname in the text of a 257 reply: the text in double quotes, with `""` for a
     /// quote (RFC 959 Appendix II).
     ///
@@ -265,6 +306,33 @@ mod tests {
             assert_eq!(path.to_string(), shown);
             assert_eq!(format!("{path:?}"), format!("\"{shown}\""));
             assert_eq!(path.into_bytes(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn paths_are_split_at_their_last_name() {
+        for (path, directory, name) in [
+            ("a", "", "a"),
+            ("a/b", "a", "b"),
+            ("a/b/c/", "a/b", "c"),
+            ("/a", "/", "a"),
+            ("/a/b", "/a", "b"),
+            ("//a", "/", "a"),
+            ("/", "", ""),
+            ("", "", ""),
+            ("a//b", "a/", "b"),
+        ] {
+            let (is_directory, is_name) = Pathname::split(path.as_bytes());
+            assert_eq!((is_directory, is_name), (directory.as_bytes(), name.as_bytes()), "{path}");
+        }
+        for (directory, name, want) in [
+            ("", "a", "a"),
+            ("a", "b", "a/b"),
+            ("/", "a", "/a"),
+            ("a/", "b", "a/b"),
+            ("a", "", "a"),
+        ] {
+            assert_eq!(Pathname::join(directory.as_bytes(), name.as_bytes()), want.as_bytes());
         }
     }
 }

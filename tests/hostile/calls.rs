@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 
-use ftp_client::{
-    Client, ClientBuilder, Error, Lines, ListOptions, Listed, ListingForm, RawCommand,
-};
+use ftp_client::listing::{Lines, ListOptions, Listed, ListingForm};
+use ftp_client::{Client, ClientBuilder, Error, RawCommand};
 use ftp_tests::hostile::{LENGTH, Moved, Played, content};
 
 /// The offset of a resumed transfer.

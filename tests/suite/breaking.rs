@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::{
-    Backoff, Client, Connector, Done, FileOptions, Purpose, Retry, Target, Timeouts, Transport,
-    Watch,
-};
+use ftp_client::net::{Connector, Target, Transport};
+use ftp_client::pool::Backoff;
+use ftp_client::{Client, Done, FileOptions, Retry, Timeouts, Watch};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
@@ -46,7 +45,7 @@ impl Connector for Cutting {
         let address = format!("{}:{}", target.host, target.port).parse().unwrap();
         let server = TcpStream::connect_timeout(&address, limit)?;
         let mut state = self.0.lock().unwrap();
-        if target.purpose == Purpose::Control {
+        if !target.is_data {
             state.control = Some(server.try_clone()?);
             return Ok(Box::new(server));
         }

@@ -3,10 +3,9 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use ftp_client::{
-    Client, Digest, Ended, EntryKind, Error, Fact, HashAlgorithm, ListLimits, ListOptions,
-    ListingForm, Permissions, RepresentationType, TimeVal, WalkOptions, Walked,
-};
+use ftp_client::file::{Digest, HashAlgorithm};
+use ftp_client::listing::{ListLimits, ListOptions, ListingForm, WalkOptions, Walked};
+use ftp_client::{Client, EntryKind, Error, Fact, Permissions, RepresentationType, TimeVal};
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
 use ftp_tests::site::{OurServer, Site};
@@ -18,11 +17,11 @@ fn client(site: &Site) -> Client {
     client
 }
 
-fn read(client: &mut Client, path: &str, offset: u64, length: u64) -> (Vec<u8>, Ended) {
+fn read(client: &mut Client, path: &str, offset: u64, length: u64) -> (Vec<u8>, bool) {
     let mut download = client.retrieve_range(path, offset, length).unwrap();
     let mut bytes = Vec::new();
     download.read_to_end(&mut bytes).unwrap();
-    (bytes, download.finish().unwrap().ended)
+    (bytes, download.finish().unwrap().is_stopped)
 }
 
 #[test]
@@ -83,7 +82,7 @@ fn retrieve_range_returns_the_requested_bytes() {
         let want = &content[offset..offset + length];
         assert!(bytes == want, "{} bytes at {offset}", bytes.len());
         let is_end = offset + length == 3_000_000;
-        assert_eq!(ended, if is_end { Ended::Confirmed } else { Ended::Stopped });
+        assert_eq!(ended, !is_end);
         client.noop().unwrap();
     }
     let mut beyond = client.retrieve_range("f", 2_999_990, 20).unwrap();

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
-use ftp_client::{Client, ClientBuilder, FileOptions, ListOptions, ListingForm, Watch};
+use ftp_client::listing::{ListOptions, ListingForm};
+use ftp_client::{Client, ClientBuilder, FileOptions, Watch};
 use ftp_server::testing::Recorder;
 use ftp_server::{Server, ServerConfig};
 use ftp_tests::compare::assert_same;

@@ -4,7 +4,8 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ftp_client::{Client, Extended, ListLimits, ListOptions, ListingForm, Mode, Timeouts};
+use ftp_client::listing::{ListLimits, ListOptions, ListingForm};
+use ftp_client::{Client, Extended, Mode, Timeouts};
 use ftp_proto::RepresentationType;
 use ftp_tests::compare::{assert_same, assert_same_stream};
 use ftp_tests::content::{LARGE, SIZES, Stream, binary, large, text};

@@ -5,7 +5,8 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use ftp_client::fxp::{self, Direction, Options, Resume, Side};
+use ftp_client::Resume;
+use ftp_client::fxp::{self, Direction, Options, Side};
 use ftp_client::{Client, Error, Timeouts, Verb};
 use ftp_server::{PassivePolicy, Rights, Server, ServerConfig};
 use ftp_tests::compare::assert_same;
@@ -56,7 +57,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
             let what = format!("{size} bytes to {}, {direction:?}", target.address);
             let report = fxp::transfer(&mut from, "file", &mut at, "copy", to(direction))
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
-            assert_eq!(report.moved.unwrap().direction, direction, "{what}");
+            assert_eq!(report.direction.unwrap(), direction, "{what}");
             assert_eq!(report.size, Some(size as u64), "{what}");
             assert_same(&what, &target.root.read("copy"), &content);
         }
@@ -70,7 +71,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
             (Direction::SourceListens, 60_000),
         ] {
             target.root.write("copy", &content[..there]);
-            let options = to(direction).resume(Resume::Trust);
+            let options = to(direction).resume(Resume::Trusted);
             let what = format!("from {there} on, to {}, {direction:?}", target.address);
             let report = fxp::transfer(&mut from, "file", &mut at, "copy", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -190,7 +191,7 @@ fn direction_found(source: &Site, target: &Site) -> Direction {
     let report = fxp::transfer(&mut from, "file", &mut at, "copy", Options::default());
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     assert_same("the copy", &target.root.read("copy"), &content);
-    report.moved.unwrap().direction
+    report.direction.unwrap()
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use ftp_client::{AddressRule, Client, ClientBuilder, Error, Extended, ListOptions, ListingForm};
+use ftp_client::listing::{ListOptions, ListingForm};
+use ftp_client::{AddressRule, Client, ClientBuilder, Error, Extended};
 use ftp_client::{Mode, PortRanges, Timeouts};
 use ftp_server::{Rights, Server, ServerConfig};
 use ftp_tests::compare::assert_same;

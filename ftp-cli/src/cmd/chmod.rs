@@ -2,7 +2,8 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use ftp_client::{Client, Error, ListingForm};
+use ftp_client::listing::ListingForm;
+use ftp_client::{Client, Error};
 use ftp_proto::Permissions;
 
 use crate::console::stdio::Stdio;

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, ClientBuilder, EntryKind, Extended, ListLimits, Mode, Tls, fxp};
+use ftp_client::listing::ListLimits;
+use ftp_client::{Client, ClientBuilder, EntryKind, Extended, Mode, Tls, fxp};
 use ftp_proto::{Network, RepresentationType};
 use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;

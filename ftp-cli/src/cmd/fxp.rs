@@ -3,8 +3,10 @@
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ftp_client::fxp::{self, Direction, Report, Resume};
-use ftp_client::{Done, Error, Event, Place, Relay, UploadFault};
+use ftp_client::error::JobFault;
+use ftp_client::file::Relay;
+use ftp_client::fxp::{self, Direction, Report};
+use ftp_client::{Done, Error, Event, Place, Resume};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::mirror;
@@ -65,9 +67,9 @@ impl FxpOptions {
         let choice = fxp::Options::new()
             .direction(direction.unwrap_or_default())
             .resume(match (transfer.resume, transfer.verify) {
-                (false, _) => Resume::No,
-                (true, Verify::None) => Resume::Trust,
-                (true, _) => Resume::Find,
+                (false, _) => Resume::Own,
+                (true, Verify::None) => Resume::Trusted,
+                (true, _) => Resume::Proven,
             })
             .address(address.unwrap_or_default())
             .compare_sizes(transfer.verify != Verify::None);
@@ -193,14 +195,14 @@ fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
     let FxpOptions { source, target, transfer, .. } = wanted;
     let failure = Failure::from(error);
     let failure = match error {
-        Error::Upload(UploadFault::OntoItself { is_certain: true }) => return same_file(source),
-        Error::Upload(UploadFault::OntoItself { is_certain: false }) => {
+        Error::Job(JobFault::OntoItself { is_certain: true }) => return same_file(source),
+        Error::Job(JobFault::OntoItself { is_certain: false }) => {
             return Failure::usage(format!(
                 "{source}: {named} may be the same file: no difference in size or time is known; \
                  use --temp to copy it"
             ));
         }
-        Error::Upload(UploadFault::PerhapsRenamed { .. }) => failure.never_retried(),
+        Error::Job(JobFault::PerhapsRenamed { .. }) => failure.never_retried(),
         Error::Mismatch { .. } => Failure { fatal: false, ..failure },
         Error::Unsupported(what) => match transfer.verify {
             Verify::Size => Failure::item(Exit::Unsupported, format!("--verify size: {what}")),
@@ -214,7 +216,7 @@ fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
 
 /// Returns the number of copied bytes, if it is known.
 fn moved(report: &Report) -> Option<u64> {
-    match (&report.moved, report.size) {
+    match (report.direction, report.size) {
         (None, _) => Some(0),
         (Some(_), size) => Some(size?.saturating_sub(report.offset)),
     }
@@ -233,7 +235,7 @@ fn emit(copied: &Done, report: &Report, events: &Events, fields: &dyn Fn(Object)
 }
 
 fn in_words(report: &Report) -> String {
-    match (&report.moved, moved(report)) {
+    match (report.direction, moved(report)) {
         (None, _) => "exists already".to_owned(),
         (Some(_), Some(bytes)) => display::transferred(bytes, report.duration),
         (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),

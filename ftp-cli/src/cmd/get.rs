@@ -11,7 +11,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::{Client, Done, NotLent, Phase, Place, Targets, Worker, work};
+use ftp_client::error::Phase;
+use ftp_client::file::Targets;
+use ftp_client::pool::{NotLent, Worker, work};
+use ftp_client::{Client, Done, Error, Place};
 use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
 use ftp_server::daemon::json::Object;
 
@@ -340,9 +343,7 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
 }
 
 impl Worker for Getter<'_, '_, '_> {
-    type Failure = Failure;
-
-    fn connect(&mut self, number: usize) -> Result<(), NotLent<Failure>> {
+    fn connect(&mut self, number: usize) -> Result<(), NotLent> {
         let item = self.item(number);
         let is_open = self.sessions.open_client(&item.url).is_some();
         if is_open || self.is_abandoned(item) || self.is_skipped(item) {
@@ -360,7 +361,7 @@ impl Worker for Getter<'_, '_, '_> {
         client.map_or(0, Client::downloads_ahead)
     }
 
-    fn act(&mut self, number: usize, following: &[usize]) -> Result<bool, Failure> {
+    fn act(&mut self, number: usize, following: &[usize]) -> Result<bool, Error> {
         let item = self.item(number);
         if self.is_abandoned(item) {
             return Ok(false);
@@ -376,7 +377,8 @@ impl Worker for Getter<'_, '_, '_> {
         Ok(done.skipped.is_none())
     }
 
-    fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {
+    fn failed(&mut self, number: usize, error: Error) -> ControlFlow<()> {
+        let failure = Failure::from(error);
         let item = self.item(number);
         let failure = lock(self.refused).note(&item.url, failure);
         if failure.is_end_of_connection() {

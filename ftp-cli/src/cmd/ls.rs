@@ -3,12 +3,9 @@
 
 use std::ops::ControlFlow;
 
-use ftp_client::tree::path;
-use ftp_client::{
-    Budget, Client, Entered, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions,
-    Walked,
-};
-use ftp_proto::{Entry, Escaped, FtpUrl, Pattern, RepresentationType};
+use ftp_client::listing::{Budget, ListOptions, Listed, ListingForm, Skipped, WalkOptions, Walked};
+use ftp_client::{Client, Error, Place};
+use ftp_proto::{Entry, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
 
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::output::{Messages, ResultLines};
@@ -207,7 +204,7 @@ impl Lister {
         }
         match client.look(path, ListingForm::Auto)? {
             Some(entry) if !entry.is_dir() => {
-                self.entry(path::split(path).1, &entry, &mut Budget::default())
+                self.entry(Pathname::split(path).1, &entry, &mut Budget::default())
             }
             _ => Err(refused),
         }
@@ -225,7 +222,7 @@ impl Lister {
         loop {
             let path = place.path().to_vec();
             let directory = match self.pattern {
-                Some(_) => path::split(&path).0,
+                Some(_) => Pathname::split(&path).0,
                 None => &path,
             };
             let attempt = match self.how.recursive {
@@ -234,7 +231,7 @@ impl Lister {
             };
             match attempt {
                 Ok(listed) => return listed,
-                Err(error) if place.enter(client, &error)? == Entered::There => {}
+                Err(error) if place.enter(client, &error)? => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -387,7 +384,7 @@ impl Lister {
     /// Shows an entry, or holds it for sorting, which `budget` counts.
     fn entry(&mut self, name: &[u8], entry: &Entry, budget: &mut Budget) -> Result<(), Failure> {
         if let Some(pattern) = &self.pattern
-            && !pattern.matches(path::split(name).1)
+            && !pattern.matches(Pathname::split(name).1)
         {
             return Ok(());
         }

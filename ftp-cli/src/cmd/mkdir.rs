@@ -1,6 +1,7 @@
 //! `mkdir [-p] URL...`: creates directories.
 
-use ftp_client::{Client, Error, Repeat};
+use ftp_client::pool::Repeat;
+use ftp_client::{Client, Error};
 
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;

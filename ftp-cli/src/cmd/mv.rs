@@ -4,8 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use ftp_client::Client;
-use ftp_client::tree::path;
-use ftp_proto::{Escaped, FtpUrl};
+use ftp_proto::{Escaped, FtpUrl, Pathname};
 
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
@@ -23,7 +22,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let quiet = options.is_quiet();
     let urls = std::slice::from_ref(&url);
     for_each_url(options, stdio, urls, "objects moved", |client, url, reporter, repeat| {
-        let from = path::without_slash(url.path());
+        let from = Pathname::without_slash(url.path());
         if keeps && repeat.was_renamed(client, from, &to)? {
             return Ok(Outcome::Done("moved"));
         }
@@ -70,7 +69,7 @@ fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     };
     match path.as_slice() {
         [] => Err(Failure::usage("mv: NEWPATH is empty")),
-        [.., b'/'] => Ok(path::join(&path, path::split(url.path()).1)),
+        [.., b'/'] => Ok(Pathname::join(&path, Pathname::split(url.path()).1)),
         _ => Ok(path),
     }
 }

@@ -10,9 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::tree::path::join;
-use ftp_client::{Client, Done, LocalSource, NotLent, Place, Put, RemoteTargets, Worker, work};
-use ftp_proto::{Escaped, FtpUrl, RepresentationType};
+use ftp_client::file::{LocalSource, RemoteTargets};
+use ftp_client::pool::{NotLent, Worker, work};
+use ftp_client::{Client, Done, Error, Place, Put};
+use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
 use super::mirror;
 use crate::connect::sessions::Sessions;
@@ -195,7 +196,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
                 "\"{local}\" does not end in a file name; use ftp-cli put -r to upload a directory"
             )));
         };
-        Ok(join(url.path(), name.as_bytes()))
+        Ok(Pathname::join(url.path(), name.as_bytes()))
     };
     let paths = locals.iter().map(|local| path(local.as_ref())).collect::<Result<Vec<_>, _>>()?;
     let mut taken = HashSet::new();
@@ -312,12 +313,12 @@ impl<'a> Putter<'a, '_, '_> {
         for ((number, done), removed) in settled {
             match removed {
                 Ok(()) => self.report(self.item(number), &done),
-                Err(error) => drop(self.failed(number, not_moved(&error))),
+                Err(error) => drop(self.failed(number, not_moved(&error).into())),
             }
         }
         if let Err(failure) = done {
             for (_, (number, _)) in std::mem::take(&mut *lock(self.waiting)) {
-                let _ = self.failed(number, failure.clone());
+                let _ = self.failed(number, failure.clone().into());
             }
         }
         self.sessions.quit(self.last.as_ref().filter(|last| last.fatal));
@@ -347,9 +348,7 @@ impl<'a> Putter<'a, '_, '_> {
 }
 
 impl Worker for Putter<'_, '_, '_> {
-    type Failure = Failure;
-
-    fn connect(&mut self, _: usize) -> Result<(), NotLent<Failure>> {
+    fn connect(&mut self, _: usize) -> Result<(), NotLent> {
         if self.sessions.open_client(self.url).is_some() {
             return Ok(());
         }
@@ -361,7 +360,7 @@ impl Worker for Putter<'_, '_, '_> {
         self.sessions.open_client(self.url)
     }
 
-    fn act(&mut self, number: usize, _: &[usize]) -> Result<bool, Failure> {
+    fn act(&mut self, number: usize, _: &[usize]) -> Result<bool, Error> {
         let item = self.item(number);
         let fields: &(dyn Fn(Object) -> Object + Sync) = &item.fields(self.url);
         let opened;
@@ -396,7 +395,8 @@ impl Worker for Putter<'_, '_, '_> {
         }
         let metadata = file.map(File::metadata).transpose().map_err(|error| local(&error))?;
         if settings.removes_source && !metadata.as_ref().is_some_and(Metadata::is_file) {
-            return Err(Failure::item(Exit::Local, "--remove-source needs a regular file"));
+            let failure = Failure::item(Exit::Local, "--remove-source needs a regular file");
+            return Err(failure.into());
         }
         let mut entered = place.take();
         let name = item.shown_with(url);
@@ -433,10 +433,12 @@ impl Worker for Putter<'_, '_, '_> {
         *place = Some(put.place().clone());
         let done = done?;
         let is_transfer = done.skipped.is_none();
-        self.stored(number, done).map(|()| is_transfer)
+        self.stored(number, done)?;
+        Ok(is_transfer)
     }
 
-    fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {
+    fn failed(&mut self, number: usize, error: Error) -> ControlFlow<()> {
+        let failure = Failure::from(error);
         let item = self.item(number);
         let failure = match failure.exit {
             Exit::Local => failure.context(item.shown()),

@@ -3,9 +3,9 @@
 
 use std::sync::Mutex;
 
-use ftp_client::tree::path::{self, join};
+use ftp_client::pool::Repeat;
 use ftp_client::tree::{self, RemoveOptions, RemoveReport};
-use ftp_client::{Client, Error, Event, Place, Repeat};
+use ftp_client::{Client, Error, Event, Place};
 use ftp_proto::{Command, Escaped, FtpUrl, Pathname};
 
 use crate::console::stdio::Stdio;
@@ -76,10 +76,10 @@ fn remove_named(
     };
     let mut counts = RemovalCounts::default();
     for name in invalid {
-        counts.failed(url, &join(&directory, &name), pattern::invalid(&name), reporter);
+        counts.failed(url, &Pathname::join(&directory, &name), pattern::invalid(&name), reporter);
     }
     for entry in entries {
-        let path = join(&directory, &entry.name);
+        let path = Pathname::join(&directory, &entry.name);
         match remove(client, url, Place::at(&path), how, reporter, repeat) {
             Ok(outcome) => {
                 counts.removed += 1;
@@ -106,7 +106,7 @@ fn is_nothing(client: &mut Client, url: &FtpUrl, failure: &Failure) -> Result<bo
         return Ok(false);
     }
     let place = Place::of(url);
-    let (directory, _) = path::split(place.path());
+    let (directory, _) = Pathname::split(place.path());
     if directory.is_empty() {
         return Ok(false);
     }

@@ -1,6 +1,7 @@
 //! `stat URL...`: prints the facts that a server reports about objects.
 
-use ftp_client::{Client, Error, ListingForm};
+use ftp_client::listing::ListingForm;
+use ftp_client::{Client, Error};
 use ftp_proto::{Entry, EntryKind};
 
 use super::ls::FORMS;

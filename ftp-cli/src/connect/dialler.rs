@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ftp_client::{
-    AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Phase, Timeouts,
-};
+use ftp_client::error::Phase;
+use ftp_client::{AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Timeouts};
 use ftp_proto::{AddressClass, FtpUrl, RepresentationType};
 
 use super::credentials::{Credentials, VARIABLE};
@@ -302,7 +301,7 @@ fn about_proxy(error: &Error, way: &Route) -> String {
         (Error::Timeout(Phase::Proxy), Route::Through(chosen)) => {
             format!(" {}{}", chosen.proxy, chosen.hint())
         }
-        (Error::Proxy(_), Route::Through(chosen)) => chosen.hint(),
+        (Error::Proxy { .. }, Route::Through(chosen)) => chosen.hint(),
         _ => String::new(),
     }
 }

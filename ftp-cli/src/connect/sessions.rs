@@ -6,9 +6,8 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_client::{
-    Attempt, Backoff, Canceller, Client, Error, Lent, NotLent, Patience, Pool, Repeat, Upcoming,
-};
+use ftp_client::pool::{Attempt, Backoff, Lent, NotLent, Patience, Repeat};
+use ftp_client::{Canceller, Client, Error, Pool};
 use ftp_proto::{FtpUrl, RepresentationType, Scheme};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -174,7 +173,7 @@ impl<'a> Sessions<'a> {
     /// Returns the same errors as [`client`](Self::client). Also returns an error if the open
     /// connection shows that an earlier upload may have failed, or too many reconnects.
     pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
-        let is_new = self.connect(url, true).map_err(NotLent::into_failure)?;
+        let is_new = self.connect(url, true).map_err(NotLent::into_error)?;
         Ok((self.opened(url), is_new))
     }
 
@@ -210,13 +209,13 @@ impl<'a> Sessions<'a> {
     /// # Errors
     ///
     /// Returns the errors of [`client`](Self::client), and what they mean for this thread.
-    pub(crate) fn connect_beside_others(&mut self, url: &FtpUrl) -> Result<(), NotLent<Failure>> {
+    pub(crate) fn connect_beside_others(&mut self, url: &FtpUrl) -> Result<(), NotLent> {
         self.connect(url, false).map(drop)
     }
 
     /// Ensures a connection, and returns whether it is new. With `again`, connects even after the
     /// server has refused a connection for good.
-    fn connect(&mut self, url: &FtpUrl, again: bool) -> Result<bool, NotLent<Failure>> {
+    fn connect(&mut self, url: &FtpUrl, again: bool) -> Result<bool, NotLent> {
         let found = self.open.iter().position(|(open, _)| open.is_of(url));
         if let Some((at, (_, client))) = found.and_then(|at| Some(at).zip(self.open.get_mut(at))) {
             let Err(error) = client.make_ready() else { return Ok(false) };
@@ -228,20 +227,15 @@ impl<'a> Sessions<'a> {
                 _ => false,
             };
             if is_in_doubt {
-                return Err(NotLent::Failed(error.into()));
+                return Err(NotLent::Failed(error));
             }
         }
-        self.connecting.check(url).map_err(NotLent::Failed)?;
+        self.connecting.check(url).map_err(|failure| NotLent::Failed(failure.into()))?;
         let pool = self.pool(url);
         if again {
             pool.reopen();
         }
-        let client = pool.try_take().map_err(|why| match why {
-            NotLent::Busy => NotLent::Busy,
-            NotLent::Fewer(error) => NotLent::Fewer(error.into()),
-            NotLent::Failed(error) => NotLent::Failed(error.into()),
-        })?;
-        self.open.push((ServerKey::of(url), client));
+        self.open.push((ServerKey::of(url), pool.try_take()?));
         Ok(true)
     }
 
@@ -497,17 +491,18 @@ impl Attempts<'_> {
     /// Returns the failure, as [`Retrying::run`] does, if no attempt follows.
     pub(crate) fn after(&mut self, failure: Failure) -> Result<(), Failure> {
         let Self { retrying, patience, now, witness, name, fields, refusal } = self;
-        let mut announce = |next: &Upcoming<'_, Failure>| {
-            if next.why.code.is_some() {
-                *refusal = Some(next.why.message.clone());
+        let mut announce = |attempt: u32, why: &Error, pause: Duration| {
+            let why = Failure::from(why);
+            if why.code.is_some() {
+                *refusal = Some(why.message.clone());
             }
-            retrying.announce((next.attempt, next.why, next.pause), witness, *name, *fields);
+            retrying.announce((attempt, &why, pause), witness, *name, *fields);
         };
-        let mut replaces = |failure: &Failure| {
-            failure.recovery == Recovery::Reconnect && witness.messages.replies().may_reconnect()
+        let mut replaces = |error: &Error| {
+            error.recovery() == Recovery::Reconnect && witness.messages.replies().may_reconnect()
         };
-        let next = patience.next(now, failure, &mut replaces, &mut announce);
-        next.map_err(|failure| failure.after_refusal(refusal.take()))
+        let next = patience.next(now, failure.into(), &mut replaces, &mut announce);
+        next.map_err(|error| Failure::from(error).after_refusal(refusal.take()))
     }
 }
 

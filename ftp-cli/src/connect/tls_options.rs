@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use ftp_client::{Client, Error, Phase, Tls, TlsError};
+use ftp_client::error::Phase;
+use ftp_client::security::TlsError;
+use ftp_client::{Client, Error, Tls};
 use ftp_proto::{FtpUrl, Scheme};
 
 use crate::console::output::Messages;

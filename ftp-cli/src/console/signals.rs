@@ -16,7 +16,8 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Canceller, Phase};
+use ftp_client::Canceller;
+use ftp_client::error::Phase;
 use log::LevelFilter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;

@@ -1,10 +1,10 @@
 //! Finds the objects in a directory that match a pattern, which is the last part of a URL.
 
-use ftp_client::{Client, Entered, Error, ListLimits, ListOptions, Listing, ListingForm, Place};
-use ftp_proto::{Entry, Escaped, FtpUrl, ParseError, ParseErrorKind, Pattern};
+use ftp_client::listing::{ListLimits, ListOptions, Listing, ListingForm};
+use ftp_client::{Client, Error, Place};
+use ftp_proto::{Entry, Escaped, FtpUrl, ParseError, ParseErrorKind, Pathname, Pattern};
 
 use crate::exit::{Exit, Failure};
-use ftp_client::tree::path;
 
 /// Message for a pattern without a match.
 pub(crate) const NO_MATCH: &str = "no name matches the pattern";
@@ -32,7 +32,7 @@ pub(crate) enum Named {
 
 /// Returns whether the last part of a URL can be a pattern.
 pub(crate) fn is_pattern(url: &FtpUrl) -> bool {
-    !url.is_directory() && Pattern::is_in(path::split(url.path()).1)
+    !url.is_directory() && Pattern::is_in(Pathname::split(url.path()).1)
 }
 
 /// Checks that a URL ends in a valid pattern, for `--glob`.
@@ -54,7 +54,7 @@ pub(crate) fn is_usable(url: &FtpUrl) -> Result<(), Failure> {
 /// Returns `Usage` for an invalid pattern, and for a pattern that is meant for several directories:
 /// taken for the last part alone, it would match nothing, or other names.
 pub(crate) fn of_last_part(path: &[u8]) -> Result<Pattern, Failure> {
-    let (directory, name) = path::split(path);
+    let (directory, name) = Pathname::split(path);
     let pattern = match Pattern::parse_name(name) {
         // Brackets and question marks are usual in the names of directories.
         _ if directory.contains(&b'*') => Err("* in the name of a directory".to_owned()),
@@ -111,7 +111,7 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
     }
     let pattern = of_last_part(place.path())?;
     loop {
-        let (directory, name) = path::split(place.path());
+        let (directory, name) = Pathname::split(place.path());
         let all = name.starts_with(b".");
         let options = ListOptions::new().all(all);
         let listed = match list(client, directory, options) {
@@ -130,7 +130,7 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
         let listing = match listed {
             Ok(listing) => listing,
             Err(error) => {
-                if place.enter(client, &error)? == Entered::There {
+                if place.enter(client, &error)? {
                     continue;
                 }
                 return Err(error.into());

@@ -1,9 +1,8 @@
 //! Asks a server why it refused a path, to say what to type instead. The texts of replies differ
 //! between servers, so they decide nothing.
 
-use ftp_client::tree::path;
 use ftp_client::{Client, Error};
-use ftp_proto::FtpUrl;
+use ftp_proto::{FtpUrl, Pathname};
 
 use crate::exit::{Exit, Failure};
 
@@ -36,9 +35,9 @@ pub(crate) fn explained(
     if failure.exit != Exit::Refused || !is_about_name || failure.fatal || client.has_moved() {
         return failure;
     }
-    let path = path::without_slash(url.path());
+    let path = Pathname::without_slash(url.path());
     let hint = hint(&mut |is_above| match is_above {
-        true => is_directory(client, path::split(path).0),
+        true => is_directory(client, Pathname::split(path).0),
         false => is_directory(client, path),
     });
     failure.hinted(hint)

@@ -190,7 +190,7 @@ pub(crate) fn with_failure(object: Object, failure: &Failure) -> Object {
         .number("exit", failure.exit.code().into())
         .text("message", &display::plain(&failure.message))
         .number_if("code", failure.code.map(Into::into))
-        .text_if("phase", failure.phase.map(ftp_client::Phase::as_str))
+        .text_if("phase", failure.phase.map(ftp_client::error::Phase::as_str))
 }
 
 /// Returns the line of an event, whose last field is the current time.

@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ftp_client::{Client, Entered, Error, Place, Repeat};
-use ftp_proto::{FtpUrl, RepresentationType};
+use ftp_client::pool::Repeat;
+use ftp_client::{Client, Error, Place};
+use ftp_proto::{FtpUrl, Pathname, RepresentationType};
 
 use super::events::Events;
 use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
@@ -232,7 +233,7 @@ pub(crate) fn at<T>(
     loop {
         match act(client, place.path()) {
             Ok(done) => return Ok(done),
-            Err(error) if place.enter(client, &error)? == Entered::There => {}
+            Err(error) if place.enter(client, &error)? => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -245,7 +246,7 @@ pub(crate) fn at<T>(
 ///
 /// Returns `Usage` if it does not.
 pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
-    let (_, name) = ftp_client::tree::path::split(url.path());
+    let (_, name) = Pathname::split(url.path());
     match name {
         b"" | b"." | b".." => {
             Err(Failure::usage(format!("{url}: expected a URL that ends in a name")))

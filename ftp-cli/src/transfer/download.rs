@@ -6,7 +6,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use ftp_client::{Client, Done, DownloadFault, Error, Event, Get, Left, Observer, Sink, Why};
+use ftp_client::error::JobFault;
+use ftp_client::file::{Left, Sink, Why};
+use ftp_client::{Client, Done, Error, Event, Get, Observer};
 use ftp_proto::{FtpUrl, Verb};
 
 use super::options::{Attempt, Context, RemoteFile, Verify};
@@ -151,10 +153,10 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
             let message = format!("--verify hash: {}", Failure::from(&error).message);
             Failure::item(Exit::Unsupported, message)
         }
-        (error @ Error::Download(DownloadFault::Unreported(_)), _) if preserve => {
+        (error @ Error::Job(JobFault::Unreported(_)), _) if preserve => {
             Failure::from(error).context("--preserve")
         }
-        (error @ Error::Move(_), _) => not_moved(&error),
+        (error @ Error::Job(_), _) => not_moved(&error),
         (error @ Error::Mismatch { .. }, _) => Failure { fatal: false, ..Failure::from(&error) },
         (error, _) => error.into(),
     };

@@ -3,7 +3,7 @@
 //! Also selects files by size and age, and holds what the transfers of a command share: progress and
 //! results.
 
-pub(crate) use ftp_client::{TemporaryName, Verify};
+pub(crate) use ftp_client::file::{TemporaryName, Verify};
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -12,9 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ftp_client::{
-    Done, Existing, FileOptions, Get, Place, RateLimit, Resume, Selection, StoreAs, Targets,
-};
+use ftp_client::file::{Existing, Selection, StoreAs, Targets};
+use ftp_client::{Done, FileOptions, Get, Place, RateLimit, Resume};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use crate::connect::dialler;

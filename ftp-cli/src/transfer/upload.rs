@@ -5,11 +5,10 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::sync::Mutex;
 
-use ftp_client::tree::path::split;
-use ftp_client::{
-    Client, Error, Event, MoveFault, Observer, Put, ReplyCode, Severity, UploadFault, Verb, Why,
-};
-use ftp_proto::Escaped;
+use ftp_client::error::JobFault;
+use ftp_client::file::Why;
+use ftp_client::{Client, Error, Event, Observer, Put, ReplyCode, Severity, Verb};
+use ftp_proto::{Escaped, Pathname};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::options::{Context, TransferOptions, Verify};
@@ -33,7 +32,7 @@ fn hint(client: &mut Client, put: &Put<'_>, error: &Error, context: &Context<'_>
     let creates = context.settings.create_directories;
     let is_refused = match error {
         // For the name of a directory, servers refuse a rename with many codes.
-        Error::Upload(UploadFault::NotRenamed { cause, .. }) => cause.reply().is_some(),
+        Error::Job(JobFault::NotRenamed { cause, .. }) => cause.reply().is_some(),
         Error::Refused(Verb::Stor | Verb::Appe, _) => refusal::is_about_name(error),
         _ => false,
     };
@@ -43,7 +42,7 @@ fn hint(client: &mut Client, put: &Put<'_>, error: &Error, context: &Context<'_>
         // A directory of the path was refused after others were entered.
         (true, false) if put.left_directory() => CREATE_DIRECTORIES,
         (true, true) if put.left_directory() => "",
-        (true, false) if refusal::is_directory(client, split(path).0) == Some(false) => {
+        (true, false) if refusal::is_directory(client, Pathname::split(path).0) == Some(false) => {
             CREATE_DIRECTORIES
         }
         (true, _) if context.is_of_one && refusal::is_directory(client, path) == Some(true) => {
@@ -166,8 +165,7 @@ fn failure_of(
             };
             Failure::item(Exit::Unsupported, format!("{option}{what}"))
         }
-        Error::Upload(fault) => faulty(fault, error),
-        Error::Move(_) => not_moved(error),
+        Error::Job(fault) => faulty(fault, error),
         Error::Refused(Verb::Hash, _) if settings.verify == Verify::Digest => {
             let message = format!("--verify hash: {}", Failure::from(error).message);
             Failure::item(Exit::Unsupported, message)
@@ -196,23 +194,23 @@ fn failure_of(
     }
 }
 
-/// Returns the failure of a whole upload.
-fn faulty(fault: &UploadFault, error: &Error) -> Failure {
+/// Returns the failure of a whole upload, or of a move.
+fn faulty(fault: &JobFault, error: &Error) -> Failure {
     let item = |message: String| Failure { fatal: false, message, ..Failure::from(error) };
     match fault {
-        UploadFault::Longer { .. } => item(format!("{fault}; to replace it, omit --continue")),
-        UploadFault::LocalChanged => item(format!("{fault}; use --verify none to accept that")),
-        UploadFault::SameFile => item(format!("{fault}; use --temp if they are not")),
-        UploadFault::NoName => item(format!("--verify: {fault}")),
-        UploadFault::NoTime => item(format!("--preserve: {fault}")),
-        UploadFault::NotTimed(_) => item(format!("--preserve: {fault}")),
-        UploadFault::Appended(cause) => {
+        JobFault::Longer { .. } => item(format!("{fault}; to replace it, omit --continue")),
+        JobFault::LocalChanged => item(format!("{fault}; use --verify none to accept that")),
+        JobFault::SameFile => item(format!("{fault}; use --temp if they are not")),
+        JobFault::NoName => item(format!("--verify: {fault}")),
+        JobFault::NoTime => item(format!("--preserve: {fault}")),
+        JobFault::NotTimed(_) => item(format!("--preserve: {fault}")),
+        JobFault::Appended(cause) => {
             let failure = Failure::from(&**cause);
             let message = format!("{}; the number of appended bytes is unknown", failure.message);
             Failure { message, ..failure }.never_retried()
         }
-        UploadFault::NotRenamed { .. } => error.into(),
-        _ => item(fault.to_string()),
+        JobFault::NotRenamed { .. } => error.into(),
+        _ => not_moved(error),
     }
 }
 
@@ -225,10 +223,10 @@ pub(crate) fn not_moved(error: &Error) -> Failure {
     let failure = Failure::from(error);
     let message = match error {
         Error::Local(error) => return local(error),
-        Error::Move(MoveFault::NotShown(_)) => return Failure { exit: Exit::Partial, ..failure },
-        Error::Move(MoveFault::Unreported(_)) => format!("--remove-source: {}", failure.message),
-        Error::Move(MoveFault::Unsettled) => format!("{}, or use --min-age 5min", failure.message),
-        Error::Move(MoveFault::NotRemoved(cause)) => {
+        Error::Job(JobFault::NotShown(_)) => return Failure { exit: Exit::Partial, ..failure },
+        Error::Job(JobFault::NotMoved(_)) => format!("--remove-source: {}", failure.message),
+        Error::Job(JobFault::Unsettled) => format!("{}, or use --min-age 5min", failure.message),
+        Error::Job(JobFault::NotRemoved(cause)) => {
             format!("downloaded, but not removed: {}", Failure::from(&**cause).message)
         }
         _ => return failure,

@@ -28,7 +28,7 @@ impl Client {
     }
 
     /// Compares the server's digest of the file at `path` with a local digest, such as that of a
-    /// [`Checksum`](crate::Checksum).
+    /// [`Checksum`](crate::file::Checksum).
     ///
     /// # Errors
     ///

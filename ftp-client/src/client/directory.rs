@@ -11,7 +11,6 @@ use ftp_proto::{Command, Mode, Pathname, Reply, ReplyCode, Severity, Verb};
 use super::{Client, is_unknown};
 use crate::error::{Error, ListingCut};
 use crate::trace;
-use crate::tree::path::without_slash;
 
 impl Client {
     /// Returns the current directory (`PWD`).
@@ -23,6 +22,25 @@ impl Client {
     pub fn pwd(&mut self) -> Result<Pathname, Error> {
         let reply = self.order_in_a_form(&Command::Pwd)?;
         Pathname::parse_quoted(reply.text()).map_err(|error| self.control.protocol_error(error))
+    }
+
+    /// Returns the names from the server's root to an object. Returns `None` if the path is relative
+    /// and the server does not report the current directory.
+    pub(crate) fn names_from_root(&mut self, path: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let directory = match path.starts_with(b"/") {
+            true => Vec::new(),
+            false => self.pwd().ok()?.into_bytes(),
+        };
+        let is_slash = |byte: &u8| *byte == b'/';
+        let mut names = Vec::new();
+        for name in directory.split(is_slash).chain(path.split(is_slash)) {
+            match name {
+                b"" | b"." => {}
+                b".." => drop(names.pop()),
+                name => names.push(name.to_vec()),
+            }
+        }
+        Some(names)
     }
 
     /// Changes the current directory (`CWD`).
@@ -109,7 +127,7 @@ impl Client {
     /// Returns the refusal for the first directory that is missing in the end, and the errors of
     /// [`mkdir`](Self::mkdir) and [`stat`](Self::stat).
     pub fn make_directories(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
-        let path = without_slash(path.as_ref());
+        let path = Pathname::without_slash(path.as_ref());
         let Some(refusal) = self.refusal_to_make(path)? else { return Ok(true) };
         let slashes = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
         let parents = slashes.filter_map(|(at, _)| path.get(..at));

@@ -8,44 +8,10 @@ use crate::client::Client;
 use crate::client::builder::ClientBuilder;
 use crate::error::Error;
 use crate::transfer::Report;
-use crate::url_path::{Entered, Place};
-
-/// A file argument of [`get`] and [`put`]: a URL, or text that is parsed as one.
-pub trait IntoUrl {
-    /// Converts the argument to a URL.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`FtpUrl::parse`].
-    fn into_url(self) -> Result<FtpUrl, ParseError>;
-}
-
-impl IntoUrl for FtpUrl {
-    fn into_url(self) -> Result<FtpUrl, ParseError> {
-        Ok(self)
-    }
-}
-
-impl IntoUrl for &FtpUrl {
-    fn into_url(self) -> Result<FtpUrl, ParseError> {
-        Ok(self.clone())
-    }
-}
-
-impl IntoUrl for &str {
-    fn into_url(self) -> Result<FtpUrl, ParseError> {
-        self.parse()
-    }
-}
-
-impl IntoUrl for &String {
-    fn into_url(self) -> Result<FtpUrl, ParseError> {
-        self.parse()
-    }
-}
+use crate::url_path::Place;
 
 /// Downloads the file that a URL names, with default settings. For other settings use
-/// [`ClientBuilder::get`].
+/// [`ClientBuilder::get`]. The URL can be text.
 ///
 /// ```no_run
 /// let mut file = std::fs::File::create("a.bin")?;
@@ -57,12 +23,15 @@ impl IntoUrl for &String {
 /// # Errors
 ///
 /// Returns the errors of [`ClientBuilder::get`].
-pub fn get(url: impl IntoUrl, writer: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
+pub fn get(
+    url: impl TryInto<FtpUrl, Error: Into<Error>>,
+    writer: &mut (impl Write + ?Sized),
+) -> Result<Report, Error> {
     Client::builder().get(url, writer)
 }
 
 /// Uploads to the file that a URL names, with default settings, and replaces an existing file. For
-/// other settings use [`ClientBuilder::put`].
+/// other settings use [`ClientBuilder::put`]. The URL can be text.
 ///
 /// ```no_run
 /// let log = b"all is well\n";
@@ -73,7 +42,10 @@ pub fn get(url: impl IntoUrl, writer: &mut (impl Write + ?Sized)) -> Result<Repo
 /// # Errors
 ///
 /// Returns the errors of [`ClientBuilder::put`].
-pub fn put(url: impl IntoUrl, reader: &mut (impl Read + ?Sized)) -> Result<Report, Error> {
+pub fn put(
+    url: impl TryInto<FtpUrl, Error: Into<Error>>,
+    reader: &mut (impl Read + ?Sized),
+) -> Result<Report, Error> {
     Client::builder().put(url, reader)
 }
 
@@ -116,7 +88,7 @@ impl ClientBuilder {
     /// `writer` keeps the bytes received before the error.
     pub fn get(
         self,
-        url: impl IntoUrl,
+        url: impl TryInto<FtpUrl, Error: Into<Error>>,
         writer: &mut (impl Write + ?Sized),
     ) -> Result<Report, Error> {
         let url = url_of_file(url)?;
@@ -130,7 +102,7 @@ impl ClientBuilder {
                 }
                 Err(error) => error,
             };
-            if place.enter(&mut client, &error)? != Entered::There {
+            if !place.enter(&mut client, &error)? {
                 return Err(error);
             }
         };
@@ -161,7 +133,7 @@ impl ClientBuilder {
     ///   [`Upload::finish`](crate::Upload::finish).
     pub fn put(
         self,
-        url: impl IntoUrl,
+        url: impl TryInto<FtpUrl, Error: Into<Error>>,
         mut reader: &mut (impl Read + ?Sized),
     ) -> Result<Report, Error> {
         let url = url_of_file(url)?;
@@ -172,7 +144,7 @@ impl ClientBuilder {
                 Ok(file) => break file.copy_from(&mut reader)?,
                 Err(error) => error,
             };
-            if place.enter(&mut client, &error)? != Entered::There {
+            if !place.enter(&mut client, &error)? {
                 return Err(error);
             }
         };
@@ -188,8 +160,8 @@ impl ClientBuilder {
 }
 
 /// Parses a URL, which must name a file.
-fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
-    let url = url.into_url()?;
+fn url_of_file(url: impl TryInto<FtpUrl, Error: Into<Error>>) -> Result<FtpUrl, Error> {
+    let url = url.try_into().map_err(Into::into)?;
     if url.is_directory() {
         let at = url.path().len();
         let error = ParseError::new("file path", at, ParseErrorKind::UnexpectedEnd);

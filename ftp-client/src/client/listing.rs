@@ -373,7 +373,7 @@ impl Client {
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-    /// use ftp_client::{Walked, WalkOptions};
+    /// use ftp_client::listing::{WalkOptions, Walked};
     ///
     /// for item in client.walk("pub", WalkOptions::default()) {
     ///     match item? {

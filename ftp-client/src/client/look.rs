@@ -1,11 +1,10 @@
 //! What an object on the server is, even if the server does not report that directly.
 
-use ftp_proto::{Entry, EntryKind, Modified, Precision, Zone};
+use ftp_proto::{Entry, EntryKind, Modified, Pathname, Precision, Zone};
 
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
 use crate::listing::{ListOptions, Listed, ListingForm, MOST_OBJECTS};
-use crate::tree::path::split;
 
 impl Client {
     /// Looks up the object at `path`: by `MLST`, else in the listing of its directory, with exact
@@ -28,7 +27,7 @@ impl Client {
         {
             return Ok(Some(entry));
         }
-        let (directory, name) = split(path);
+        let (directory, name) = Pathname::split(path);
         let mut found = match name {
             b"" | b"." | b".." => None,
             name => in_listing(self, directory, name, form)?,

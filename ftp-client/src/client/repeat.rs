@@ -6,7 +6,6 @@ use ftp_proto::{EntryKind, Modified, Pathname, ReplyCode, Severity, TimeVal, Ver
 use super::Client;
 use crate::error::Error;
 use crate::listing::{ListOptions, Listed};
-use crate::tree::path::split;
 
 /// One command that removes, makes or renames, with the memory of earlier attempts whose reply was
 /// lost.
@@ -16,7 +15,8 @@ use crate::tree::path::split;
 /// and all its attempts:
 ///
 /// ```no_run
-/// use ftp_client::{Client, Repeat, Retry};
+/// use ftp_client::pool::Repeat;
+/// use ftp_client::{Client, Retry};
 ///
 /// let mut queue = Retry::new(Client::builder(), "ftp.example.org").login("me", "secret");
 /// let mut rename = Repeat::new();
@@ -417,7 +417,7 @@ impl Client {
         if self.exists(path)? {
             return Ok(Some(true));
         }
-        let (directory, name) = split(path);
+        let (directory, name) = Pathname::split(path);
         let options = ListOptions { all: true, ..ListOptions::default() };
         // No name is kept: the directory can be larger than the memory.
         let listed = self.list_directory(directory, options).and_then(|mut entries| {

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::error::{AnnouncedHost, DataAttempt, Error, Phase};
 use crate::net::connect::{self, Server};
-use crate::net::stream::{Purpose, Stream};
+use crate::net::stream::Stream;
 use crate::net::wait::is_ready;
 use crate::trace;
 
@@ -218,7 +218,7 @@ pub(crate) fn begin(
         (Some(connector), _) => {
             let target = Server { port, ..control.server().clone() };
             let deadline = control.deadline(config.timeouts.data_connect, Phase::DataConnect);
-            connect::through(connector, &target, Purpose::Data, control.waiter(), deadline)
+            connect::through(connector, &target, true, control.waiter(), deadline)
                 .map(Opening::Connected)
         }
         (None, Some(address)) => {

@@ -18,7 +18,7 @@ pub struct DataAttempt {
     /// The address that the client or the server had to connect to, if known.
     pub address: Option<SocketAddr>,
     /// The host that the server announced, if it differs from that of the control connection.
-    pub announced: Option<AnnouncedHost>,
+    pub(crate) announced: Option<AnnouncedHost>,
     /// What went wrong.
     pub error: Error,
 }
@@ -27,6 +27,13 @@ impl DataAttempt {
     /// Returns an attempt that failed before an address was agreed on.
     pub(crate) const fn early(way: Verb, error: Error) -> Self {
         Self { way, epsv: EpsvArgument::Default, address: None, announced: None, error }
+    }
+
+    /// Returns the host that the server announced in a 227 reply, if it differs from that of the control
+    /// connection, and why one of the two was used.
+    #[must_use]
+    pub fn announced(&self) -> Option<(IpAddr, HostReason)> {
+        self.announced.map(|host| (host.announced, host.reason))
     }
 
     /// Returns whether the server refused `EPSV ALL`, which the caller demands, and will refuse it
@@ -62,21 +69,19 @@ impl fmt::Display for DataAttempt {
 
 /// The host in a 227 reply, if it differs from that of the control connection, and how it was used.
 /// `Display` gives the reason, and the [`AddressRule`] that would choose the other host.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct AnnouncedHost {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct AnnouncedHost {
     /// The host that the server announced.
-    pub announced: IpAddr,
+    pub(crate) announced: IpAddr,
     /// The host of the control connection.
-    pub peer: IpAddr,
+    pub(crate) peer: IpAddr,
     /// Why one of the two hosts was chosen.
-    pub reason: HostReason,
+    pub(crate) reason: HostReason,
 }
 
 impl AnnouncedHost {
     /// Returns whether the announced host was chosen.
-    #[must_use]
-    pub const fn is_used(&self) -> bool {
+    const fn is_used(&self) -> bool {
         matches!(self.reason, HostReason::ReplyRule | HostReason::Plausible)
     }
 }

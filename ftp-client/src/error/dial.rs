@@ -11,7 +11,8 @@ use crate::pool::patience::Recovery;
 /// caller: for example, a password that could not be read.
 ///
 /// ```
-/// use ftp_client::{DialError, Error, ErrorKind, Recovery};
+/// use ftp_client::error::{DialError, Recovery};
+/// use ftp_client::{Error, ErrorKind};
 ///
 /// let cause = std::io::Error::other("the keyring is locked");
 /// let error = Error::Dial(DialError::new(cause, ErrorKind::Local, Recovery::Impossible));

@@ -79,7 +79,8 @@ impl Error {
     /// Returns the kind of failure.
     ///
     /// ```
-    /// use ftp_client::{Error, ErrorKind, Phase};
+    /// use ftp_client::error::Phase;
+    /// use ftp_client::{Error, ErrorKind};
     ///
     /// assert_eq!(Error::Timeout(Phase::Reply(None)).kind(), ErrorKind::Timeout);
     /// ```
@@ -101,7 +102,7 @@ impl Error {
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Io(_)
             | Self::Closed
-            | Self::Proxy(_)
+            | Self::Proxy { .. }
             | Self::Tls(TlsError::Broken(_))
             | Self::Compressed(DeflateFault::Truncated)
             | Self::Blocks(BlockFault::Truncated) => ErrorKind::Network,
@@ -121,19 +122,15 @@ impl Error {
             Self::Tls(TlsError::Settings(_)) => ErrorKind::Usage,
             Self::Tls(_) => ErrorKind::Tls,
             Self::Local(_) => ErrorKind::Local,
-            Self::Upload(fault) => fault.kind(),
+            Self::Job(fault) => fault.kind(),
             Self::Fxp(error) if error.is_about_the_way() => ErrorKind::Data,
             Self::Fxp(error) => {
                 error.last().map_or(ErrorKind::Unsupported, |last| last.error.kind())
             }
-            Self::Download(fault) => fault.kind(),
-            Self::Move(fault) => fault.kind(),
             Self::Dial(error) => error.kind(),
             Self::Tree(fault) => fault.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Remove(_) | Self::Unsupported(_) | Self::UnreadableTime(_) => {
-                ErrorKind::Unsupported
-            }
+            Self::Unsupported(_) | Self::UnreadableTime(_) => ErrorKind::Unsupported,
         }
     }
 

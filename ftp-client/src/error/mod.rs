@@ -1,23 +1,33 @@
-//! The error of client calls: each variant shows who must act.
+//! What can fail: [`Error`] shows who must act, [`ErrorKind`] is the coarse class, and
+//! [`Recovery`] says what another attempt can do. The other types are details of an [`Error`].
+//!
+//! ```
+//! use ftp_client::error::{Phase, Recovery};
+//! use ftp_client::{Error, ErrorKind};
+//!
+//! let error = Error::Timeout(Phase::Stall);
+//! assert_eq!(error.kind(), ErrorKind::Timeout);
+//! assert_eq!(error.recovery(), Recovery::TryAgain);
+//! ```
 
 mod busy;
 mod data;
 mod dial;
 pub(crate) mod fxp;
+mod job;
 pub(crate) mod kind;
-mod moving;
 mod proxy;
-mod remove;
-mod upload;
 
-pub use data::{AnnouncedHost, DataAttempt};
+pub(crate) use data::AnnouncedHost;
+pub use data::DataAttempt;
 pub use dial::DialError;
+pub use job::JobFault;
 pub use kind::ErrorKind;
-pub use moving::{DownloadFault, MoveFault};
-pub use proxy::{ProxyError, ProxyFault};
-pub use remove::RemoveFault;
-pub use upload::UploadFault;
+pub use proxy::ProxyFault;
 
+pub use crate::pool::patience::Recovery;
+
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -27,7 +37,6 @@ use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use self::data::Attempts;
 use crate::digest::Digest;
-use crate::pool::patience::Recovery;
 use crate::security::TlsError;
 use crate::tree::TreeFault;
 
@@ -88,8 +97,14 @@ pub enum Error {
     #[error("network error: {0}")]
     Io(#[source] io::Error),
     /// A [`Proxy`](crate::Proxy) cannot be reached, or does not connect to the server.
-    #[error("{0}")]
-    Proxy(#[source] ProxyError),
+    #[error("proxy {proxy}: {fault}")]
+    Proxy {
+        /// The proxy: `socks5h://proxy.example.org:1080`, without user and password.
+        proxy: String,
+        /// What went wrong.
+        #[source]
+        fault: ProxyFault,
+    },
     /// The control connection is closed: by the server, or by this client after an earlier error.
     #[error("the control connection is closed")]
     Closed,
@@ -149,21 +164,12 @@ pub enum Error {
     /// A [`Canceller`](crate::Canceller) stopped the call.
     #[error("cancelled")]
     Cancelled,
-    /// The upload of a whole file failed.
+    /// A job with whole files failed: an upload, a download, a move or a removal.
     #[error("{0}")]
-    Upload(#[source] UploadFault),
-    /// A removal kept an object, although the server did not refuse to remove it.
-    #[error("{0}")]
-    Remove(#[source] RemoveFault),
+    Job(#[source] JobFault),
     /// A copy from server to server failed.
     #[error("{0}")]
     Fxp(#[source] fxp::Error),
-    /// The download of a whole file failed.
-    #[error("{0}")]
-    Download(#[source] DownloadFault),
-    /// A move failed: a transfer that removes its source.
-    #[error("{0}")]
-    Move(#[source] MoveFault),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -207,13 +213,10 @@ impl Error {
             | Self::ListingCut(_)
             | Self::UnreadableTime(_)
             | Self::UnknownListing { .. }
-            | Self::Download(_)
             | Self::Changed
             | Self::Mismatch { .. } => false,
-            Self::Upload(fault) => fault.cause().is_some_and(Self::affects_others),
-            Self::Move(fault) => fault.cause().is_some_and(Self::affects_others),
+            Self::Job(fault) => fault.affects_others(),
             Self::Tree(fault) => fault.ends_run(),
-            Self::Remove(fault) => *fault == RemoveFault::TooMany,
             Self::Fxp(error) if !error.is_about_the_way() => {
                 error.last().is_none_or(|last| last.error.affects_others())
             }
@@ -243,10 +246,9 @@ impl Error {
             | Self::Blocks(BlockFault::Truncated)
             | Self::ListingCut(ListingCut::LineEnd)
             | Self::Tls(TlsError::Broken(_)) => true,
-            Self::Proxy(error) => error.fault.is_transient(),
-            Self::Upload(fault) => fault.cause().is_some_and(Self::is_transient),
+            Self::Proxy { fault, .. } => fault.is_transient(),
+            Self::Job(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Fxp(error) => error.is_transient(),
-            Self::Move(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
@@ -272,8 +274,6 @@ impl Error {
             | Self::Tls(_)
             | Self::Local(_)
             | Self::Cancelled
-            | Self::Remove(_)
-            | Self::Download(_)
             | Self::Unsupported(_) => false,
         }
     }
@@ -313,8 +313,7 @@ impl Error {
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
             }
-            Self::Upload(fault) => fault.cause()?.reply(),
-            Self::Move(fault) => fault.cause()?.reply(),
+            Self::Job(fault) => fault.cause()?.reply(),
             Self::Tree(fault) => fault.cause()?.reply(),
             Self::Fxp(error) => error.last()?.error.reply(),
             _ => None,
@@ -386,7 +385,9 @@ impl Clone for Error {
             Self::Argument(error) => Self::Argument(*error),
             Self::Timeout(phase) => Self::Timeout(*phase),
             Self::Io(error) => Self::Io(io_again(error)),
-            Self::Proxy(error) => Self::Proxy(error.clone()),
+            Self::Proxy { proxy, fault } => {
+                Self::Proxy { proxy: proxy.clone(), fault: fault.clone() }
+            }
             Self::Closed => Self::Closed,
             Self::DataConnection(attempts) => Self::DataConnection(attempts.clone()),
             Self::Incomplete { bytes, announced } => {
@@ -403,11 +404,8 @@ impl Clone for Error {
             Self::Tls(error) => Self::Tls(error.clone()),
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
-            Self::Upload(fault) => Self::Upload(fault.clone()),
-            Self::Remove(fault) => Self::Remove(*fault),
+            Self::Job(fault) => Self::Job(fault.clone()),
             Self::Fxp(error) => Self::Fxp(error.clone()),
-            Self::Download(fault) => Self::Download(fault.clone()),
-            Self::Move(fault) => Self::Move(fault.clone()),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }
@@ -443,6 +441,13 @@ pub(crate) fn io_again(error: &io::Error) -> io::Error {
 impl From<ParseError> for Error {
     fn from(error: ParseError) -> Self {
         Self::Argument(error)
+    }
+}
+
+/// Lets a URL stand where a text that is parsed as one can stand.
+impl From<Infallible> for Error {
+    fn from(error: Infallible) -> Self {
+        match error {}
     }
 }
 

@@ -2,18 +2,7 @@
 
 use std::fmt;
 
-/// Why the connection through a proxy failed. `Display` names the proxy, without its password.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("proxy {proxy}: {fault}")]
-#[non_exhaustive]
-pub struct ProxyError {
-    /// The proxy: `socks5h://proxy.example.org:1080`, without user and password.
-    pub proxy: String,
-    /// What went wrong.
-    pub fault: ProxyFault,
-}
-
-/// What went wrong at a proxy.
+/// What went wrong at a proxy. `Display` explains it, without the password of the proxy.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyFault {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::RepresentationType;
 
+use super::Done;
 use super::begin::{InTree, Left, Memory, Sink, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
@@ -16,9 +17,8 @@ use super::receive::{Ended, Moved, REPETITIONS, Request};
 use super::selection::modified;
 use super::targets::Targets;
 use super::verify;
-use super::{Done, Verified};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, MoveFault, Phase};
+use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
 use crate::system::check_path;
 use crate::transfer::Watch;
@@ -32,7 +32,8 @@ use crate::url_path::Place;
 /// that a record or the server's digest proves.
 ///
 /// ```no_run
-/// use ftp_client::{Client, Event, FileOptions, Get, Place, Resume, Sink};
+/// use ftp_client::file::Sink;
+/// use ftp_client::{Client, Event, FileOptions, Get, Place, Resume};
 ///
 /// let mut client = Client::builder().connect("ftp.example.org")?;
 /// client.login("anonymous", "guest@")?;
@@ -168,9 +169,9 @@ impl<'a> Get<'a> {
     ///   server's file changed meanwhile.
     /// - With [`Verify::Digest`] or [`Verify::Size`], [`Error::Unsupported`] if the server cannot
     ///   be asked, and [`Error::Mismatch`] if the digests differ.
-    /// - [`Error::Download`] if the file is missing, if the server does not report a fact that an
+    /// - [`Error::Job`] if the file is missing, if the server does not report a fact that an
     ///   option needs, or if the source may be the target.
-    /// - [`Error::Move`] for the failures of a [move](FileOptions::moves).
+    /// - [`Error::Job`] for the failures of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
         let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());
         self.run(client, on, &mut watch)
@@ -191,7 +192,7 @@ impl<'a> Get<'a> {
         match self.to {
             // An interrupted move continues before any file is skipped.
             Sink::Path(target) if self.job.options.moves => self.take(client, on, watch, target),
-            _ if self.job.options.moves => Err(Error::Move(MoveFault::NotRegular)),
+            _ if self.job.options.moves => Err(Error::Job(JobFault::NotRegular)),
             _ => match self.skips(client)? {
                 Some(why) => Ok(Done::skipped(why)),
                 None => self.job.fetch(client, on, watch, &mut self.to),
@@ -233,7 +234,7 @@ impl Client {
     ///   from the local one. `NAME.part` is removed, unless it may be the beginning of the file.
     /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
     ///   removed.
-    /// - With [`Verify::Digest`](crate::Verify::Digest), [`Error::Unsupported`] if the server lists no suitable
+    /// - With [`Verify::Digest`](crate::file::Verify::Digest), [`Error::Unsupported`] if the server lists no suitable
     ///   algorithm, and [`Error::Mismatch`] if the digests differ; `NAME.part` is removed after a
     ///   mismatch.
     pub fn download_to(
@@ -378,10 +379,10 @@ impl GetJob<'_> {
         start: &Start<'_>,
         moved: &Moved,
         checksum: Option<Checksum>,
-    ) -> Result<Verified, Error> {
+    ) -> Result<Verify, Error> {
         let (path, options) = (self.place.path(), &self.options);
         if options.verify == Verify::None {
-            return Ok(Verified::No);
+            return Ok(Verify::None);
         }
         let all = start.kept + moved.bytes;
         let is_image = options.representation == RepresentationType::Image;
@@ -398,18 +399,18 @@ impl GetJob<'_> {
             Some(size) if size != all && is_image => {
                 return Err(Error::Incomplete { bytes: all, announced: Some(size) });
             }
-            Some(_) if is_image => Verified::Size,
-            _ if moved.is_known => Verified::Size,
+            Some(_) if is_image => Verify::Size,
+            _ if moved.is_known => Verify::Size,
             _ if is_image => verify::check_size(client, path, all, options.verify)?,
-            _ => Verified::No,
+            _ => Verify::None,
         };
         if let Some(checksum) = checksum {
             verify::compare_digest(client, path, checksum.finish())?.proves(true)?;
-            verified = Verified::Hash;
+            verified = Verify::Digest;
         } else if start.kept > 0 && options.verify == Verify::IfKnown && !self.past.has_no_digest {
             let is_digested = start.is_digested && start.is_whole;
             if is_digested || is_digest_equal(client, path, start, all)? {
-                verified = Verified::Hash;
+                verified = Verify::Digest;
             }
         }
         Ok(verified)

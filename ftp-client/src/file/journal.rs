@@ -20,11 +20,11 @@ use super::evidence::Fit;
 use super::options::Verify;
 use super::origin::ServerFacts;
 use super::verify::check_size;
-use super::{Done, Verified, small};
+use super::{Done, small};
 use crate::client::Client;
 use crate::client::builder::Login;
 use crate::digest::hex;
-use crate::error::{Error, UploadFault};
+use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
 use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
 
@@ -242,8 +242,8 @@ impl Renaming<'_> {
     ///
     /// # Errors
     ///
-    /// - [`UploadFault::NotRenamed`] with the error of `before_rename` or of the rename.
-    /// - [`UploadFault::PerhapsRenamed`] if the reply to an earlier rename was lost and the facts
+    /// - [`JobFault::NotRenamed`] with the error of `before_rename` or of the rename.
+    /// - [`JobFault::PerhapsRenamed`] if the reply to an earlier rename was lost and the facts
     ///   do not tell what happened. No other attempt may follow.
     /// - The errors of the questions for size and facts.
     pub(crate) fn run(
@@ -254,16 +254,16 @@ impl Renaming<'_> {
     ) -> Result<Option<Done>, Error> {
         let Self { from, to, .. } = *self;
         let Some(mut stored) = slot.take() else {
-            return Err(Error::Upload(UploadFault::Spent));
+            return Err(Error::Job(JobFault::Spent));
         };
         if let Some(verify) = self.verify
             && stored.is_later
-            && stored.done.verified == Verified::No
+            && stored.done.verified == Verify::None
         {
             // The connection may have ended before the size was known.
             stored.done.verified = check_stored_size(client, from, stored.done.size, verify)?;
         }
-        if stored.is_doubtful && !stored.is_tried && stored.done.verified == Verified::No {
+        if stored.is_doubtful && !stored.is_tried && stored.done.verified == Verify::None {
             return Ok(None);
         }
         if stored.is_tried {
@@ -276,7 +276,7 @@ impl Renaming<'_> {
                 ([Some(now), _], Some([Some(before), _])) if now == before);
             if !is_there {
                 let temporary = from.to_vec();
-                return Err(Error::Upload(UploadFault::PerhapsRenamed { temporary }));
+                return Err(Error::Job(JobFault::PerhapsRenamed { temporary }));
             }
         }
         // The caller may set times, and move away what the target has.
@@ -298,14 +298,14 @@ impl Renaming<'_> {
         if !removed {
             stored.is_tried |= is_begun && !is_refused;
             stored.is_later = true;
-            if error.is_out_of_step() && stored.done.verified != Verified::Hash {
+            if error.is_out_of_step() && stored.done.verified != Verify::Digest {
                 stored.is_doubtful = true;
-                stored.done.verified = Verified::No;
+                stored.done.verified = Verify::None;
             }
             *slot = Some(stored);
         }
         let (temporary, cause) = (from.to_vec(), Box::new(error));
-        Err(Error::Upload(UploadFault::NotRenamed { temporary, cause, removed }))
+        Err(Error::Job(JobFault::NotRenamed { temporary, cause, removed }))
     }
 }
 
@@ -319,7 +319,7 @@ pub(crate) fn check_stored_size(
     path: &[u8],
     size: u64,
     verify: Verify,
-) -> Result<Verified, Error> {
+) -> Result<Verify, Error> {
     check_size(client, path, size, verify).map_err(|error| match error {
         Error::Incomplete { bytes, announced: Some(there) } => {
             Error::Incomplete { bytes: there, announced: Some(bytes) }
@@ -353,14 +353,14 @@ pub(crate) fn time_to_preserve(
 ///
 /// # Errors
 ///
-/// Returns [`UploadFault::NotTimed`] if the server refuses it for good, and the errors of
+/// Returns [`JobFault::NotTimed`] if the server refuses it for good, and the errors of
 /// [`Client::set_modified`].
 pub(crate) fn set_time(client: &mut Client, path: &[u8], time: TimeVal) -> Result<(), Error> {
     match client.set_modified(path, time) {
         Ok(_) => Ok(()),
         Err(Error::Refused(verb, reply)) if reply.code().severity() == Severity::Permanent => {
             let cause = Box::new(Error::Refused(verb, reply));
-            Err(Error::Upload(UploadFault::NotTimed(cause)))
+            Err(Error::Job(JobFault::NotTimed(cause)))
         }
         Err(error) => Err(error),
     }

@@ -1,4 +1,23 @@
-//! Transfers of one local file, with resume, checks and retries.
+//! Transfers of whole files, with resume, checks and retries: what the options and results of
+//! [`Get`](crate::Get), [`Put`](crate::Put) and [`Relay`] say.
+//!
+//! A job keeps the memory of its attempts, so that each begins after the bytes that are proved to be
+//! right:
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use ftp_client::file::{LocalSource, StoreAs, TemporaryName};
+//! use ftp_client::{Client, FileOptions, Place, Put};
+//!
+//! let mut client = Client::builder().connect("ftp.example.org")?;
+//! client.login("me", "secret")?;
+//! let source = LocalSource::Path(Path::new("a.bin"));
+//! let mut job = Put::new(source, Place::at("in/a.bin"), &FileOptions::new())
+//!     .store_as(StoreAs::Under(TemporaryName::standard()));
+//! let done = job.attempt(&mut client, &())?;
+//! println!("{} bytes, verified: {}", done.bytes, done.verified.as_str());
+//! # Ok::<(), ftp_client::Error>(())
+//! ```
 
 pub(crate) mod begin;
 pub(crate) mod checksum;
@@ -26,4 +45,13 @@ pub(crate) mod targets;
 mod temporary;
 pub(crate) mod verify;
 
-pub use options::{Done, Verified};
+pub use begin::{Left, Sink};
+pub use checksum::Checksum;
+pub use evidence::Why;
+pub(crate) use options::Done;
+pub use options::{Existing, Selection, Verify};
+pub use put::{LocalSource, StoreAs, TemporaryName};
+pub use relay::Relay;
+pub use targets::{RemoteTargets, Targets};
+
+pub use crate::digest::{Digest, HashAlgorithm};

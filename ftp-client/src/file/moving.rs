@@ -17,7 +17,7 @@ use super::origin::ServerFacts;
 use super::small;
 use crate::client::Client;
 use crate::digest::{hex, unhex};
-use crate::error::{Error, MoveFault};
+use crate::error::{Error, JobFault};
 use crate::system::{MetadataExt, lock, lockable, sync_directory};
 use crate::url_path::Place;
 
@@ -157,7 +157,7 @@ impl Drop for MoveLock {
 ///
 /// # Errors
 ///
-/// Returns [`MoveFault::Locked`] if another run has the lock, and [`Error::Local`] if the lock file
+/// Returns [`JobFault::Locked`] if another run has the lock, and [`Error::Local`] if the lock file
 /// cannot be created or locked.
 pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
     let name = local.file_name().unwrap_or_default();
@@ -173,7 +173,7 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
         match lock(&file) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Err(Error::Move(MoveFault::Locked(local.to_owned())));
+                return Err(Error::Job(JobFault::Locked(local.to_owned())));
             }
             Err(error) => return Err(failed(&error)),
         }
@@ -227,7 +227,7 @@ impl MoveJournal {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Local`] if the journal cannot be read, and [`MoveFault::BadJournal`] if it
+    /// Returns [`Error::Local`] if the journal cannot be read, and [`JobFault::BadJournal`] if it
     /// is damaged.
     pub(super) fn read(&self) -> Result<Option<MoveRecord>, Error> {
         let text = small::read(&self.path, small::JOURNAL);
@@ -237,7 +237,7 @@ impl MoveJournal {
 
     /// Returns the error of a journal that lacks what it must have.
     pub(super) fn damaged(&self) -> Error {
-        Error::Move(MoveFault::BadJournal(self.path.clone()))
+        Error::Job(JobFault::BadJournal(self.path.clone()))
     }
 
     /// Writes the record. It is on disk when this method returns.
@@ -328,7 +328,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let held = hold(&root.path().join("a")).unwrap();
         let refused = hold(&root.path().join("a")).map(drop).unwrap_err();
-        assert!(matches!(refused, Error::Move(MoveFault::Locked(_))), "{refused}");
+        assert!(matches!(refused, Error::Job(JobFault::Locked(_))), "{refused}");
         drop(hold(&root.path().join("b")).unwrap());
         drop(held);
         drop(hold(&root.path().join("a")).unwrap());

@@ -47,7 +47,8 @@ pub enum Existing {
     ReplaceDifferent,
 }
 
-/// How the result of a transfer is verified, beyond the server's confirmation.
+/// How the result of a transfer is verified, beyond the server's confirmation: what the options ask
+/// for, and what was done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Verify {
@@ -115,7 +116,7 @@ impl FileOptions {
     ///
     /// No file is lost if the program is killed. A lock file beside the local file excludes other
     /// moves of it, and a journal there lets the next run continue; only an upload without
-    /// [`StoreAs::Under`](crate::StoreAs::Under) is sent again.
+    /// [`StoreAs::Under`](crate::file::StoreAs::Under) is sent again.
     ///
     /// The transfer fails, and the source stays, unless the server reports the size of its file.
     /// After a download, it must also report the modification time or a digest; after an upload,
@@ -126,7 +127,7 @@ impl FileOptions {
     }
 
     /// Sets whether the caller attempts a failed job again (default: no). An upload under a
-    /// [temporary name](crate::StoreAs::Under) then asks for the facts of both names before it is
+    /// [temporary name](crate::file::StoreAs::Under) then asks for the facts of both names before it is
     /// renamed, so that another attempt can tell whether a rename with a lost reply happened.
     pub const fn retried(mut self, on: bool) -> Self {
         self.retried = on;
@@ -134,7 +135,7 @@ impl FileOptions {
     }
 
     /// Sets whether the target gets the modification time of the source (default: no). If that is
-    /// unknown, the transfer fails; a [`Relay`](crate::Relay) only notes it.
+    /// unknown, the transfer fails; a [`Relay`](crate::file::Relay) only notes it.
     pub const fn preserve(mut self, on: bool) -> Self {
         self.preserve = on;
         self
@@ -277,25 +278,13 @@ impl Selection {
     }
 }
 
-/// How a file was verified, in addition to the server's confirmation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Verified {
-    /// Not verified: the server provides nothing to compare.
-    No,
-    /// The server reports the same size.
-    Size,
-    /// The server computed the same digest.
-    Hash,
-}
-
 /// The result of a job that transfers one file.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Done {
     /// The number of attempts; 1 without a [`Retry`](crate::Retry).
     pub attempts: u32,
-    /// The size of the file in bytes; 0 if the servers of a [`Relay`](crate::Relay) do not report
+    /// The size of the file in bytes; 0 if the servers of a [`Relay`](crate::file::Relay) do not report
     /// it.
     pub size: u64,
     /// The number of bytes that an earlier attempt or run had already transferred.
@@ -304,8 +293,9 @@ pub struct Done {
     pub bytes: u64,
     /// The time that the transfer of these bytes took.
     pub duration: Duration,
-    /// How the file was verified.
-    pub verified: Verified,
+    /// How the file was verified; [`Verify::None`] if the server provides nothing to compare, and never
+    /// [`Verify::IfKnown`].
+    pub verified: Verify,
     /// The reason why nothing was transferred, if the options excluded the file.
     pub skipped: Option<&'static str>,
     /// The name that the server chose, if it chose one.
@@ -326,7 +316,7 @@ ftp_proto::debug_fields!(Done {
 impl Done {
     /// Returns the result of a transfer of `bytes` bytes after `resumed` earlier ones.
     pub(crate) const fn moved(bytes: u64, resumed: u64, duration: Duration) -> Self {
-        let verified = Verified::No;
+        let verified = Verify::None;
         let size = resumed.saturating_add(bytes);
         Self { attempts: 1, size, resumed, bytes, duration, verified, skipped: None, name: None }
     }
@@ -338,14 +328,15 @@ impl Done {
     }
 }
 
-impl Verified {
-    /// Returns the word for this: `none`, `size` or `hash`.
+impl Verify {
+    /// Returns the word for this: `if-known`, `none`, `size` or `hash`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::No => "none",
+            Self::IfKnown => "if-known",
+            Self::None => "none",
             Self::Size => "size",
-            Self::Hash => "hash",
+            Self::Digest => "hash",
         }
     }
 }

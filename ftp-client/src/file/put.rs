@@ -14,7 +14,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use ftp_proto::TimeVal;
+use ftp_proto::{Pathname, TimeVal};
 
 use super::Done;
 use super::growing::named;
@@ -23,11 +23,10 @@ use super::moving::MovedName;
 use super::options::FileOptions;
 use super::targets::{NameTurn, RemoteTargets};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, UploadFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Event, Observer};
 use crate::system::OsStrExt;
 use crate::transfer::Watch;
-use crate::tree::path::{join, split};
 use crate::url_path::Place;
 
 /// The source of an upload.
@@ -84,8 +83,8 @@ impl TemporaryName {
     /// Returns the temporary path of the file at `path`, in the same directory.
     #[must_use]
     pub fn of(&self, path: &[u8]) -> Vec<u8> {
-        let (directory, name) = split(path);
-        join(directory, &[&self.before, name, &self.after].concat())
+        let (directory, name) = Pathname::split(path);
+        Pathname::join(directory, &[&self.before, name, &self.after].concat())
     }
 
     /// Returns the name of the file whose temporary name this is, if it is one.
@@ -98,7 +97,8 @@ impl TemporaryName {
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use ftp_client::{Client, FileOptions, LocalSource, Place, Put, StoreAs, TemporaryName};
+/// use ftp_client::file::{LocalSource, StoreAs, TemporaryName};
+/// use ftp_client::{Client, FileOptions, Place, Put};
 ///
 /// let options = FileOptions::new();
 /// let mut client = Client::builder().connect("ftp.example.org")?;
@@ -364,7 +364,7 @@ impl<'a> Put<'a> {
     ///   it computes another digest.
     /// - [`Error::Unsupported`] if the server lacks what the [verification](FileOptions::verify)
     ///   needs.
-    /// - [`Error::Upload`] for the other failures of a whole upload, and [`Error::Move`] for those
+    /// - [`Error::Job`] for the other failures of a whole upload, and [`Error::Job`] for those
     ///   of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
         let mut meter = |piece: &[u8]| on.event(Event::Moved { bytes: piece.len() as u64 });
@@ -441,7 +441,7 @@ impl<'a> Job<'a> {
         let Some(mut turn) = turn else { return Ok(done) };
         turn.note(&self.origin);
         match self.past.perhaps_same.take() {
-            Some(other) => Err(Error::Upload(UploadFault::PerhapsSameName(other))),
+            Some(other) => Err(Error::Job(JobFault::PerhapsSameName(other))),
             None => Ok(done),
         }
     }
@@ -456,7 +456,7 @@ impl<'a> Job<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
         if self.past.is_final {
-            return Err(Error::Upload(UploadFault::Spent));
+            return Err(Error::Job(JobFault::Spent));
         }
         if !client.has_moved() {
             self.place = self.origin.clone();

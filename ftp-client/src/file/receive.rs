@@ -16,7 +16,6 @@ use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::system::FileExt;
 use crate::transfer::{Download, Watch};
-use crate::url_path::Entered;
 
 /// The request for the missing bytes.
 pub(super) struct Request<'r, 'j, 'w> {
@@ -69,7 +68,7 @@ impl Request<'_, '_, '_> {
                 self.job.past.no_restart = true;
                 return Ok(Ended::FromZero(Why::NoRestart));
             }
-            if self.job.place.enter(client, &error)? != Entered::There {
+            if !self.job.place.enter(client, &error)? {
                 return Err(error);
             }
         };

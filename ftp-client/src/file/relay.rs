@@ -7,18 +7,18 @@
 
 use ftp_proto::{AddressRule, TimeVal, Verb};
 
-use super::evidence::{self, Why};
+use super::Done;
+use super::evidence::{Resume, Why};
 use super::journal::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
 use super::options::{FileOptions, Verify};
 use super::put::TemporaryName;
 use super::verify::{compare_digest, is_doubtful};
-use super::{Done, Verified};
 use crate::client::Client;
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Phase, UploadFault};
+use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
-use crate::fxp::{self, CopyMemory, CopyStart, Direction, Recalling, Resume, Side};
-use crate::url_path::{Entered, Place};
+use crate::fxp::{self, CopyMemory, CopyStart, Direction, Recalling, Side};
+use crate::url_path::Place;
 
 /// The copy of one file from server to server: a job that can be attempted several times.
 ///
@@ -28,7 +28,8 @@ use crate::url_path::{Entered, Place};
 /// [`fxp`] tells what the servers must allow.
 ///
 /// ```no_run
-/// use ftp_client::{Client, FileOptions, Place, Relay, Resume, TemporaryName};
+/// use ftp_client::file::{Relay, TemporaryName};
+/// use ftp_client::{Client, FileOptions, Place, Resume};
 ///
 /// let mut source = Client::builder().connect("one.example.org")?;
 /// let mut target = Client::builder().connect("two.example.org")?;
@@ -160,7 +161,7 @@ impl<'a> Relay<'a> {
     /// - [`Error::Mismatch`] if the servers compute different digests; `here` is the source's.
     /// - [`Error::Unsupported`] if a server lacks what the [verification](FileOptions::verify)
     ///   needs.
-    /// - [`Error::Upload`] if source and target are one file, and for failures of the rename or of
+    /// - [`Error::Job`] if source and target are one file, and for failures of the rename or of
     ///   the modification time.
     pub fn attempt(
         &mut self,
@@ -177,7 +178,7 @@ impl<'a> Relay<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`attempt`](Self::attempt); [`UploadFault::NotRenamed`] with the error
+    /// Returns the errors of [`attempt`](Self::attempt); [`JobFault::NotRenamed`] with the error
     /// of `before_rename`.
     pub fn attempt_noting(
         &mut self,
@@ -187,7 +188,7 @@ impl<'a> Relay<'a> {
         before_rename: &mut BeforeRename<'_>,
     ) -> Result<Done, Error> {
         if self.past.is_final {
-            return Err(Error::Upload(UploadFault::Spent));
+            return Err(Error::Job(JobFault::Spent));
         }
         let [from, to] = &self.origins;
         if !source.has_moved() {
@@ -200,7 +201,7 @@ impl<'a> Relay<'a> {
         let done = self.run([source, target], &own, on, before_rename);
         self.to.set_name(&own);
         match &done {
-            Err(Error::Upload(UploadFault::PerhapsRenamed { .. })) => self.past.is_final = true,
+            Err(Error::Job(JobFault::PerhapsRenamed { .. })) => self.past.is_final = true,
             Err(error) if error.kind() == ErrorKind::Integrity => self.start_over(),
             Err(_) => {}
             Ok(done) => on.event(Event::Done {
@@ -253,7 +254,7 @@ impl<'a> Relay<'a> {
                 from: &from,
                 to: self.to.path(),
                 repeats: self.repeats,
-                keeps: self.options.resume != evidence::Resume::Own,
+                keeps: self.options.resume != Resume::Own,
                 verify: None,
             };
             let stored = &mut self.past.stored;
@@ -288,7 +289,7 @@ impl<'a> Relay<'a> {
             if let Some(time) = time {
                 set_time(target, self.to.path(), time)?;
             }
-            let bytes = report.moved.as_ref().and(report.size).unwrap_or(report.offset);
+            let bytes = report.direction.and(report.size).unwrap_or(report.offset);
             let bytes = bytes.saturating_sub(report.offset);
             let moved = Done::moved(bytes, report.offset, report.duration);
             let size = report.size.unwrap_or(0);
@@ -310,6 +311,7 @@ impl<'a> Relay<'a> {
             let options = fxp::Options {
                 direction: self.direction,
                 resume: self.resume(),
+                offset: None,
                 address: self.address,
                 compare_sizes: self.options.verify != Verify::None,
             };
@@ -343,19 +345,14 @@ impl<'a> Relay<'a> {
                 Side::Target => (&mut *target, &mut self.to),
             };
             let is_of_path = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
-            if !is_of_path || !matches!(place.enter(client, &last.error), Ok(Entered::There)) {
+            if !is_of_path || !matches!(place.enter(client, &last.error), Ok(true)) {
                 return Err(Error::Fxp(error));
             }
         }
     }
 
     const fn resume(&self) -> Resume {
-        match self.options.resume {
-            _ if self.past.from_start => Resume::No,
-            evidence::Resume::Own => Resume::No,
-            evidence::Resume::Proven => Resume::Find,
-            evidence::Resume::Trusted => Resume::Trust,
-        }
+        if self.past.from_start { Resume::Own } else { self.options.resume }
     }
 }
 
@@ -368,14 +365,13 @@ fn verify(
     on: &dyn Observer,
     report: &fxp::Report,
     start: CopyStart,
-) -> Result<Verified, Error> {
-    let size = if report.size.is_some() { Verified::Size } else { Verified::No };
-    if let Some(moved) = report.moved.as_ref().filter(|_| size == Verified::No)
+) -> Result<Verify, Error> {
+    let size = if report.size.is_some() { Verify::Size } else { Verify::None };
+    if let Some(replies) = report.replies.as_ref().filter(|_| size == Verify::None)
         && verify != Verify::None
-        && let Some(reply) =
-            [&moved.target, &moved.source].into_iter().find(|reply| is_doubtful(reply))
+        && let Some(reply) = replies.iter().rev().find(|reply| is_doubtful(reply))
     {
-        return Err(Error::Upload(UploadFault::Aborted(reply.clone())));
+        return Err(Error::Job(JobFault::Aborted(reply.clone())));
     }
     let demands = match verify {
         Verify::Size if report.size.is_none() => {
@@ -397,7 +393,7 @@ fn verify(
     };
     on.event(Event::Comparing { target: to, bytes: report.size.unwrap_or(report.offset) });
     match compare_digest(target, to, here)?.proves(demands)? {
-        true => Ok(Verified::Hash),
+        true => Ok(Verify::Digest),
         false => Ok(size),
     }
 }

@@ -263,7 +263,9 @@ impl Retry {
         drop(self.lent.take());
         // The caller asks for another connection, even after a refused login.
         self.pool.reopen();
-        self.pool.persist(&mut |next| self.observer.event(pool::retry(next)), attempt)
+        let on = &self.observer;
+        let mut announce = |number, why: &_, pause| on.event(pool::retry(number, why, pause));
+        self.pool.persist(&mut announce, attempt)
     }
 }
 

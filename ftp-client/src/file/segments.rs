@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Features, RepresentationType};
 
+use super::Done;
 use super::begin::{Left, Sink, Start, Writing, is_corrupt, named_once};
 use super::checksum::Checksum;
 use super::evidence::Why;
@@ -25,7 +26,6 @@ use super::pieces::{OpenPiece, Pieces};
 use super::receive::Joiner;
 use super::record::{Record, SourceId};
 use super::verify;
-use super::{Done, Verified};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
@@ -33,7 +33,7 @@ use crate::lock::{lock, unpoisoned};
 use crate::pool::patience::Recovery;
 use crate::pool::{Lent, NotLent, Pool};
 use crate::system::OsStrExt;
-use crate::transfer::{Ended, Watch};
+use crate::transfer::Watch;
 
 /// The smallest range in bytes: a connection costs several round trips.
 const LEAST: u64 = 256 << 10;
@@ -74,7 +74,8 @@ impl Get<'_> {
     /// but [`Sink::Path`], for every type but image, and for [moves](FileOptions::moves).
     ///
     /// ```no_run
-    /// use ftp_client::{Client, FileOptions, Get, Place, Pool, Sink};
+    /// use ftp_client::file::Sink;
+    /// use ftp_client::{Client, FileOptions, Get, Place, Pool};
     ///
     /// let pool = Pool::new(|| {
     ///     let mut client = Client::builder().connect("ftp.example.org")?;
@@ -348,7 +349,7 @@ impl Segments<'_> {
         client: &mut Client,
         kept: &[(u64, u64)],
         missing: &[Missing],
-    ) -> Result<(LocalFile, Verified), Error> {
+    ) -> Result<(LocalFile, Verify), Error> {
         if let Err(error) = self.check_version(client) {
             if error.kind() == ErrorKind::Integrity {
                 self.pieces.discard().map_err(Error::Local)?;
@@ -371,17 +372,17 @@ impl Segments<'_> {
     }
 
     /// Compares the whole file with the server's digest, as the options ask for it.
-    fn compare_digest(&self, client: &mut Client, whole: &LocalFile) -> Result<Verified, Error> {
+    fn compare_digest(&self, client: &mut Client, whole: &LocalFile) -> Result<Verify, Error> {
         let checksum = match self.options.verify {
             Verify::Digest => Some(verify::checksum(client)?),
             Verify::IfKnown => Checksum::for_server(client)?,
             Verify::None | Verify::Size => None,
         };
-        let Some(mut checksum) = checksum else { return Ok(Verified::Size) };
+        let Some(mut checksum) = checksum else { return Ok(Verify::Size) };
         checksum.update_from(whole.file(), self.size).map_err(Error::Local)?;
         let compared = verify::compare_digest(client, self.path, checksum.finish())?;
         let is_equal = compared.proves(self.options.verify == Verify::Digest)?;
-        Ok(if is_equal { Verified::Hash } else { Verified::Size })
+        Ok(if is_equal { Verify::Digest } else { Verify::Size })
     }
 
     /// Returns the error if the server does not send from the requested byte over this connection.
@@ -391,7 +392,7 @@ impl Segments<'_> {
             .retrieve_range(self.path, self.size - 1, 1)
             .and_then(|download| download.copy_to(&mut io::sink()));
         match ended {
-            Ok(report) if report.ended == Ended::Confirmed => Ok(None),
+            Ok(report) if !report.is_stopped => Ok(None),
             Ok(_) => Ok(Some(Error::Incomplete { bytes: 2, announced: Some(1) })),
             Err(error @ Error::Incomplete { .. }) => Ok(Some(error)),
             // The server lacks the command or cannot resume downloads; any other refusal is an

@@ -4,17 +4,16 @@
 use std::fs::{self, Metadata};
 use std::path::Path;
 
-use ftp_proto::TimeVal;
+use ftp_proto::{Pathname, TimeVal};
 
 use super::begin::Sink;
 use super::get::Get;
 use super::local::parent;
 use super::options::Existing;
 use crate::client::Client;
-use crate::error::{DownloadFault, Error};
+use crate::error::{Error, JobFault};
 use crate::system::MetadataExt;
 use crate::tree::local::{Directory, rounds_to};
-use crate::tree::path::split;
 
 impl Get<'_> {
     /// Returns why the download is skipped, or `None` if it is not. The reason depends on the
@@ -69,7 +68,7 @@ impl Get<'_> {
         let Some(target) = self.target().filter(|_| is_at_risk) else { return Ok(()) };
         let Ok(here) = fs::metadata(target) else { return Ok(()) };
         if here.len() > 0 && client.is_near() && is_like(client, self.job.place.path(), &here) {
-            return Err(Error::Download(DownloadFault::SameFile(target.to_owned())));
+            return Err(Error::Job(JobFault::MayBeSource(target.to_owned())));
         }
         Ok(())
     }
@@ -97,7 +96,7 @@ fn is_like(client: &mut Client, path: &[u8], here: &Metadata) -> bool {
 ///
 /// # Errors
 ///
-/// Returns [`DownloadFault::Missing`] or [`DownloadFault::Unreported`] if there is none, and the
+/// Returns [`JobFault::Missing`] or [`JobFault::Unreported`] if there is none, and the
 /// errors of the client.
 pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Error> {
     if let Some(time) = client.readable_time(path)? {
@@ -110,7 +109,7 @@ pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Erro
 
 /// Returns the error for a file that is missing, or for facts that the server does not report.
 fn unknown(client: &mut Client, path: &[u8], facts: &'static str) -> Error {
-    let (directory, _) = split(path);
+    let (directory, _) = Pathname::split(path);
     let is_missing = match client.is_there(path) {
         // A refused listing proves nothing. If the server does not enter the directory either, the
         // file counts as missing.
@@ -120,8 +119,8 @@ fn unknown(client: &mut Client, path: &[u8], facts: &'static str) -> Error {
         is_there => is_there.map(|is_there| is_there == Some(false)),
     };
     match is_missing {
-        Ok(true) => Error::Download(DownloadFault::Missing),
-        Ok(false) => Error::Download(DownloadFault::Unreported(facts)),
+        Ok(true) => Error::Job(JobFault::Missing),
+        Ok(false) => Error::Job(JobFault::Unreported(facts)),
         Err(error) => error,
     }
 }

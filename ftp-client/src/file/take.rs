@@ -25,9 +25,9 @@ use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove};
 use super::options::Existing;
 use super::origin::{ServerFacts, TICK};
 use super::verify::prove_copy;
-use super::{Done, Verified};
+use super::{Done, Verify};
 use crate::client::Client;
-use crate::error::{Error, MoveFault};
+use crate::error::{Error, JobFault};
 use crate::event::Observer;
 use crate::listing::ListingForm;
 use crate::system::sync_directory;
@@ -129,7 +129,7 @@ impl<'a> Get<'a> {
             }
             facts = later;
         }
-        Err(Error::Move(MoveFault::Unsettled))
+        Err(Error::Job(JobFault::Unsettled))
     }
 
     /// Verifies that the server's file did not change during the download, and that its size is
@@ -139,13 +139,13 @@ impl<'a> Get<'a> {
         client: &mut Client,
         before: &ServerFacts,
         length: u64,
-        verified: Verified,
+        verified: Verify,
     ) -> Result<ServerFacts, Error> {
         let now = ServerFacts::ask_each(client, self.job.place.path())?;
         let is_same = (before.modified, &before.unique) == (now.modified, &now.unique);
-        let is_timed = now.modified.is_some() || verified == Verified::Hash;
-        let size = now.size.filter(|_| verified != Verified::No);
-        prove_copy(size, length, is_same, is_timed).map(|()| now).map_err(Error::Move)
+        let is_timed = now.modified.is_some() || verified == Verify::Digest;
+        let size = now.size.filter(|_| verified != Verify::None);
+        prove_copy(size, length, is_same, is_timed).map(|()| now).map_err(Error::Job)
     }
 
     /// Continues an interrupted move, and returns its result. Returns `None` if the file must be
@@ -177,7 +177,7 @@ impl<'a> Get<'a> {
         let facts = ServerFacts::ask_each(client, path)?;
         let size = there.number("size").unwrap_or_default();
         let moved = Done { resumed: 0, ..Done::moved(0, size, Duration::ZERO) };
-        let moved = Done { verified: Verified::Size, ..moved };
+        let moved = Done { verified: Verify::Size, ..moved };
         if there.is_of(&facts) {
             self.delete(client, &there, journal)?;
             return Ok(Some(moved));
@@ -200,10 +200,10 @@ impl<'a> Get<'a> {
         let facts = ServerFacts::ask_each(client, path)?;
         if MoveRecord::of_server(&facts) != *record {
             journal.remove()?;
-            return Err(Error::Move(MoveFault::ServerChanged));
+            return Err(Error::Job(JobFault::ServerChanged));
         }
         let deleted = client.delete(path);
-        deleted.map_err(|error| Error::Move(MoveFault::NotRemoved(Box::new(error))))?;
+        deleted.map_err(|error| Error::Job(JobFault::NotRemoved(Box::new(error))))?;
         journal.remove()
     }
 

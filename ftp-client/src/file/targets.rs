@@ -9,20 +9,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use ftp_proto::Escaped;
+use ftp_proto::{Escaped, Pathname};
 
 use super::growing::named;
 use super::journal::LocalFacts;
 use super::moving::{MoveJournal, hold};
 use crate::client::Client;
-use crate::error::{Error, MoveFault, Phase, UploadFault};
+use crate::error::{Error, JobFault, Phase};
 use crate::listing::ListOptions;
 use crate::lock::lock;
 use crate::system::{MetadataExt, OsStrExt};
 use crate::tree::local::Directory;
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
-use crate::tree::path::{join, split};
-use crate::url_path::{Entered, Place};
+use crate::url_path::Place;
 
 /// The local targets of one run, shared by its jobs.
 ///
@@ -136,7 +135,8 @@ type FoldedPath = (Vec<u8>, Vec<u8>);
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use ftp_client::{Client, FileOptions, LocalSource, Place, Put, RemoteTargets};
+/// use ftp_client::file::{LocalSource, RemoteTargets};
+/// use ftp_client::{Client, FileOptions, Place, Put};
 ///
 /// let mut client = Client::builder().connect("ftp.example.org")?;
 /// client.login("me", "secret")?;
@@ -256,7 +256,7 @@ impl RemoteTargets {
                     .journal
                     .as_ref()
                     .map_or(Ok(()), MoveJournal::remove)
-                    .and_then(|()| Err(Error::Move(MoveFault::NotShown(name.clone())))),
+                    .and_then(|()| Err(Error::Job(JobFault::NotShown(name.clone())))),
             };
             each(&source.local, removed);
         }
@@ -330,7 +330,7 @@ impl NameTurn<'_> {
     ///
     /// # Errors
     ///
-    /// Returns [`UploadFault::SameName`] if the server takes both for one file, and the errors of
+    /// Returns [`JobFault::SameName`] if the server takes both for one file, and the errors of
     /// the client.
     pub(super) fn check(
         &self,
@@ -338,7 +338,7 @@ impl NameTurn<'_> {
         place: &Place,
         moves: bool,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let (directory, name) = split(place.path());
+        let (directory, name) = Pathname::split(place.path());
         let (directory, name) = (directory.to_vec(), name.to_vec());
         let others = self.written.iter().map(Vec::as_slice).filter(|other| *other != name);
         let wanted: Vec<&[u8]> = others.clone().chain([name.as_slice()]).collect();
@@ -348,7 +348,7 @@ impl NameTurn<'_> {
         let listed = names_in(client, &directory, &wanted)?.ok();
         let shows = |name| listed.as_ref().is_some_and(|shown| shown.names.contains_key(name));
         let found = replaced(others, |other| {
-            let there = join(&directory, other);
+            let there = Pathname::join(&directory, other);
             // The other one may have replaced a file whose spelling stayed: this name.
             let relation = match (shows(other), shows(&name)) {
                 (true, true) => Relation::Two,
@@ -360,9 +360,7 @@ impl NameTurn<'_> {
             Ok::<_, Error>(if is_sure { relation } else { Relation::Unclear })
         })?;
         match found {
-            Some((other, Relation::One)) => {
-                Err(Error::Upload(UploadFault::SameName(other.to_vec())))
-            }
+            Some((other, Relation::One)) => Err(Error::Job(JobFault::SameName(other.to_vec()))),
             unclear => Ok(unclear.map(|(other, _)| other.to_vec())),
         }
     }
@@ -379,7 +377,7 @@ impl NameTurn<'_> {
 /// Returns the directory and the name of a target.
 fn whole(place: &Place) -> (Vec<u8>, Vec<u8>) {
     let path = place.whole();
-    let (directory, name) = split(&path);
+    let (directory, name) = Pathname::split(&path);
     (directory.to_vec(), name.to_vec())
 }
 
@@ -391,11 +389,11 @@ fn names_of(
     wanted: &[Vec<u8>],
 ) -> Result<Option<ShownNames>, Error> {
     loop {
-        let error = match names_in(client, split(place.path()).0, wanted)? {
+        let error = match names_in(client, Pathname::split(place.path()).0, wanted)? {
             Ok(shown) => return Ok(Some(shown)),
             Err(error) => error,
         };
-        if place.enter(client, &error)? != Entered::There {
+        if !place.enter(client, &error)? {
             return Ok(None);
         }
     }

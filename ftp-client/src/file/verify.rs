@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use ftp_proto::{Reply, Severity};
 
-use super::Verified;
 use super::checksum::Checksum;
 use super::evidence::Asked;
 use super::options::Verify;
 use crate::client::Client;
 use crate::digest::Digest;
-use crate::error::{Error, MoveFault, Phase};
+use crate::error::{Error, JobFault, Phase};
 
 /// The pause before a digest is asked for again, after a 450.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -39,7 +38,7 @@ pub(crate) fn check_size(
     path: &[u8],
     bytes: u64,
     verify: Verify,
-) -> Result<Verified, Error> {
+) -> Result<Verify, Error> {
     let size = match (verify, client.size(path)) {
         (Verify::None, _) => None,
         (_, Ok(Some(size))) => Some(size),
@@ -51,11 +50,11 @@ pub(crate) fn check_size(
     };
     match size {
         Some(size) if size != bytes => Err(Error::Incomplete { bytes, announced: Some(size) }),
-        Some(_) => Ok(Verified::Size),
+        Some(_) => Ok(Verify::Size),
         None if verify == Verify::Size => {
             Err(Error::Unsupported("the server does not report the size of the file"))
         }
-        None => Ok(Verified::No),
+        None => Ok(Verify::None),
     }
 }
 
@@ -177,11 +176,11 @@ pub(crate) fn prove_copy(
     length: u64,
     is_same: bool,
     is_timed: bool,
-) -> Result<(), MoveFault> {
+) -> Result<(), JobFault> {
     match size {
-        None => Err(MoveFault::Unreported("size")),
-        Some(size) if size != length || !is_same => Err(MoveFault::ChangedMeanwhile),
-        Some(_) if !is_timed => Err(MoveFault::Unreported("modification time")),
+        None => Err(JobFault::NotMoved("size")),
+        Some(size) if size != length || !is_same => Err(JobFault::ChangedMeanwhile),
+        Some(_) if !is_timed => Err(JobFault::NotMoved("modification time")),
         Some(_) => Ok(()),
     }
 }
@@ -211,8 +210,8 @@ mod tests {
                 };
                 let found = match prove_copy(size, 9, is_same, is_timed) {
                     Ok(()) => None,
-                    Err(MoveFault::Unreported(what)) => Some(what),
-                    Err(MoveFault::ChangedMeanwhile) => Some(""),
+                    Err(JobFault::NotMoved(what)) => Some(what),
+                    Err(JobFault::ChangedMeanwhile) => Some(""),
                     Err(fault) => panic!("{fault:?}"),
                 };
                 assert_eq!(found, want, "{size:?} {is_same} {is_timed}");

@@ -8,12 +8,12 @@
 use ftp_proto::TimeVal;
 
 use super::pair::Failure;
-use super::{RemoteFile, Resume, Side};
+use super::{RemoteFile, Side};
 use crate::client::Client;
 use crate::digest::HashAlgorithm;
 use crate::error::Error;
 use crate::event::Observer;
-use crate::file::evidence::{self, Asked, Known, Step, Why, judge};
+use crate::file::evidence::{Asked, Known, Resume, Step, Why, judge};
 
 /// The size and time of the source's file. Without a known time, there is no version: another file
 /// could have the same size.
@@ -70,7 +70,7 @@ pub(crate) struct CopyStart {
     pub(crate) why: Option<Why>,
 }
 
-/// Decides where a copy begins. Without a memory, [`Resume::No`] asks for nothing; with one, a
+/// Decides where a copy begins. Without a memory, [`Resume::Own`] asks for nothing; with one, a
 /// server that refuses to answer only makes a resume impossible.
 pub(super) fn find(
     source: &mut RemoteFile<'_>,
@@ -81,7 +81,7 @@ pub(super) fn find(
 ) -> Result<CopyStart, Failure> {
     let of_source = |error| (Side::Source, error);
     let of_target = |error| (Side::Target, error);
-    if resume == Resume::No && memory.is_none() {
+    if resume == Resume::Own && memory.is_none() {
         return Ok(CopyStart::default());
     }
     let have = match &memory {
@@ -89,7 +89,7 @@ pub(super) fn find(
         Some(memory) if memory.sent.is_some() => target.client.size_at_rest(target.path, on),
         _ => target.client.size(target.path),
     };
-    let is_asked = resume != Resume::No;
+    let is_asked = resume != Resume::Own;
     let have = told(have, is_asked).map_err(of_target)?;
     let mut size = None;
     if let Some(memory) = &mut memory {
@@ -101,7 +101,7 @@ pub(super) fn find(
     let start = CopyStart { size, ..CopyStart::default() };
     let Some(have) = have.filter(|have| *have > 0) else { return Ok(start) };
     let is_own = memory.as_ref().is_some_and(|memory| memory.owns(have));
-    if resume == Resume::No && !is_own {
+    if resume == Resume::Own && !is_own {
         let is_known = memory.is_some_and(|memory| memory.sent.is_some());
         return Ok(CopyStart { why: is_known.then_some(Why::NoRecord), ..start });
     }
@@ -110,15 +110,11 @@ pub(super) fn find(
     }
     let start = CopyStart { size, ..start };
     let Some(size) = size else { return Ok(CopyStart { why: Some(Why::NoRecord), ..start }) };
-    let trusts = resume == Resume::Trust;
+    let trusts = resume == Resume::Trusted;
     let mut known = Known {
         have,
         size: Some(size),
-        resume: match resume {
-            Resume::Trust => evidence::Resume::Trusted,
-            Resume::Find => evidence::Resume::Proven,
-            Resume::No | Resume::From(_) => evidence::Resume::Own,
-        },
+        resume,
         is_own,
         record: None,
         is_refuted: trusts && !is_own && have <= size && is_newer(source, target)?,
@@ -206,7 +202,7 @@ fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evidence::Resume::{Own, Proven, Trusted};
+    use Resume::{Own, Proven, Trusted};
 
     /// The byte at which each copy of a file of 9 bytes begins. Only own bytes and equal digests
     /// are kept, unless the caller trusts whatever exists.

@@ -2,14 +2,14 @@
 //! other.
 //!
 //! ```no_run
-//! use ftp_client::{Client, fxp};
+//! use ftp_client::{Client, Resume, fxp};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut source = Client::builder().connect("one.example.org")?;
 //! let mut target = Client::builder().connect("two.example.org")?;
 //! source.login("user", "password")?;
 //! target.login("other", "password")?;
-//! let options = fxp::Options::new().resume(fxp::Resume::Find);
+//! let options = fxp::Options::new().resume(Resume::Proven);
 //! let report = fxp::transfer(&mut source, "a.bin", &mut target, "copy of a.bin", options)?;
 //! println!("size: {:?}, time: {:?}", report.size, report.duration);
 //! # Ok(())
@@ -25,8 +25,7 @@
 
 mod begin;
 mod pair;
-#[doc(hidden)]
-pub mod same_file;
+pub(crate) mod same_file;
 mod way;
 
 pub use crate::error::fxp::{Attempt, Direction, Error, Side};
@@ -39,32 +38,12 @@ use ftp_proto::{
 
 use crate::client::Client;
 use crate::event::{Event, Observer};
+use crate::file::evidence::Resume;
 use crate::security::TlsError;
 use crate::trace;
 use pair::Pair;
 
 pub(crate) use begin::{CopyMemory, CopyStart, common_algorithm};
-
-/// The offset at which a copy begins.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Resume {
-    /// The beginning. An existing file on the target is replaced.
-    #[default]
-    No,
-    /// This byte of both files.
-    From(u64),
-    /// The end of the target's file if digests of both servers prove that file to be the beginning
-    /// of the source's file; otherwise byte 0.
-    ///
-    /// For a partial file, the source must compute the digest of a part of its file (`RANG`,
-    /// `HASH`). If the digests of both whole files are equal, nothing is copied. Sizes and times
-    /// prove nothing: files of other content can have the same.
-    Find,
-    /// The end of the target's file, whatever it contains, unless it is longer than the source's
-    /// file or older. If the sizes are equal and `MDTM` or `MLST` shows that the target has the
-    /// file, nothing is copied.
-    Trust,
-}
 
 /// Options of a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,8 +51,21 @@ pub enum Resume {
 pub struct Options {
     /// Which server listens (default: [`Auto`](Direction::Auto)).
     pub direction: Direction,
-    /// Where the copy begins (default: [`No`](Resume::No)).
+    /// What a resume may rely on (default: [`Own`](Resume::Own), so that [`transfer`] begins at byte 0
+    /// and replaces an existing file).
+    ///
+    /// With [`Proven`](Resume::Proven), the copy begins at the end of the target's file if digests of
+    /// both servers prove that file to be the beginning of the source's file; otherwise at byte 0.
+    /// For a partial file, the source must compute the digest of a part of its file (`RANG`, `HASH`).
+    /// If the digests of both whole files are equal, nothing is copied. Sizes and times prove
+    /// nothing: files of other content can have the same.
+    ///
+    /// With [`Trusted`](Resume::Trusted), it begins at the end of the target's file, whatever that
+    /// contains, unless it is longer than the source's file or older. If the sizes are equal and
+    /// `MDTM` or `MLST` shows that the target has the file, nothing is copied.
     pub resume: Resume,
+    /// The byte of both files at which the copy begins, whatever `resume` says (default: none).
+    pub offset: Option<u64>,
     /// The host to which one server must connect (default: [`Peer`](AddressRule::Peer)).
     ///
     /// It is either the host of the listening server's control connection, or the host in the 227
@@ -92,7 +84,8 @@ pub struct Options {
 ftp_proto::settings! {
     Options {
         direction: Direction = Direction::Auto,
-        resume: Resume = Resume::No,
+        resume: Resume = Resume::Own,
+        offset: Option<u64> = None,
         address: AddressRule = AddressRule::Peer,
         compare_sizes: bool = true,
     }
@@ -107,22 +100,24 @@ pub struct Report {
     /// The size of both files in bytes; `None` if the sizes were not compared or a server did not
     /// report one.
     pub size: Option<u64>,
-    /// The transfer; `None` if the target already had the whole file.
-    pub moved: Option<Moved>,
+    /// The server that listened, never [`Auto`](Direction::Auto); `None` if nothing was transferred,
+    /// because the target already had the whole file.
+    pub direction: Option<Direction>,
+    /// The final replies of the source and of the target, 2xx; `None` if nothing was transferred.
+    pub replies: Option<[Reply; 2]>,
     /// The time from the first command to the last reply.
     pub duration: Duration,
 }
 
 /// A transfer between two servers.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Moved {
+pub(crate) struct Moved {
     /// The server that listened; never [`Auto`](Direction::Auto).
-    pub direction: Direction,
+    direction: Direction,
     /// The source's final reply, 2xx.
-    pub source: Reply,
+    source: Reply,
     /// The target's final reply, 2xx.
-    pub target: Reply,
+    target: Reply,
 }
 
 /// Copies the file `source_path` on one server to `target_path` on another, byte for byte.
@@ -151,7 +146,7 @@ pub struct Moved {
 /// servers confirmed the transfer:
 ///
 /// - [`Incomplete`](crate::Error::Incomplete) if the sizes differ.
-/// - [`Unchecked`](crate::TlsError::Unchecked) if the data was sent under TLS and a size is
+/// - [`Unchecked`](crate::security::TlsError::Unchecked) if the data was sent under TLS and a size is
 ///   unknown.
 /// - [`Unexpected`](crate::Error::Unexpected) if a size is unknown and one server reported the end
 ///   of the transfer without its beginning.
@@ -199,10 +194,7 @@ pub(crate) fn copy(
     let of_source = failed(Side::Source);
     let of_target = failed(Side::Target);
 
-    let given = match options.resume {
-        Resume::From(offset) => Some(offset),
-        Resume::No | Resume::Find | Resume::Trust => None,
-    };
+    let given = options.offset;
     let marker = |offset: u64| {
         let marker = RestartMarker::parse(offset.to_string().as_bytes());
         marker.map_err(crate::Error::Argument).map_err(of_source)
@@ -233,7 +225,8 @@ pub(crate) fn copy(
     recalling.on.event(begun);
     if start.is_whole {
         let duration = started.elapsed();
-        return Ok(Report { offset, size: Some(offset), moved: None, duration });
+        let size = Some(offset);
+        return Ok(Report { offset, size, direction: None, replies: None, duration });
     }
     let plan = Plan { marker: marker(offset)?, retrieve, store, options };
     let copied = plan.run(&mut source, &mut target);
@@ -242,9 +235,9 @@ pub(crate) fn copy(
             copied.as_ref().map_or_else(|error| error.has_begun(Side::Target), |_| true);
         memory.note(start, has_begun);
     }
-    let (moved, size) = copied?;
-    let duration = started.elapsed();
-    Ok(Report { offset, size, moved: Some(moved), duration })
+    let (Moved { direction, source, target }, size) = copied?;
+    let (direction, replies) = (Some(direction), Some([source, target]));
+    Ok(Report { offset, size, direction, replies, duration: started.elapsed() })
 }
 
 /// A copy from an offset, tried in one or both directions.

@@ -2,12 +2,11 @@
 //! example through links. Copying such a file onto itself would destroy it: most servers truncate a
 //! file when they receive `STOR`, before they have read it for the copy.
 
-use ftp_proto::{Entry, Modified, Precision};
+use ftp_proto::{Entry, Modified, Pathname, Precision};
 
 use crate::client::Client;
-use crate::error::{Error, UploadFault};
+use crate::error::{Error, JobFault};
 use crate::listing::ListingForm;
-use crate::tree::path::{absolute, split};
 
 /// Relation between two remote files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,7 +39,7 @@ pub(crate) fn share_server([from, at]: [&Client; 2]) -> bool {
 ///
 /// # Errors
 ///
-/// Returns [`UploadFault::OntoItself`], and the errors of [`compare`].
+/// Returns [`JobFault::OntoItself`], and the errors of [`compare`].
 pub(crate) fn check_apart(
     [from, at]: [&mut Client; 2],
     [source, target]: [&[u8]; 2],
@@ -52,28 +51,28 @@ pub(crate) fn check_apart(
     let user = |client: &Client| client.identity().map(|login| login.user.clone());
     // If a server does not report its current directory, the facts of the files must suffice.
     if user(from) == user(at)
-        && let Some(names) = absolute(from, source)
-        && let Some(mut there) = absolute(at, target)
+        && let Some(names) = from.names_from_root(source)
+        && let Some(mut there) = at.names_from_root(target)
     {
         let mut is_same = there == names;
         if let Some(stored) = stored {
             there.pop();
-            there.push(split(stored).1.to_vec());
+            there.push(Pathname::split(stored).1.to_vec());
             is_same |= there == names;
         }
         if is_same {
-            return Err(Error::Upload(UploadFault::OntoItself { is_certain: true }));
+            return Err(Error::Job(JobFault::OntoItself { is_certain: true }));
         }
     }
     let written = match stored {
-        Some(stored) if split(stored).1 != split(source).1 => return Ok(()),
+        Some(stored) if Pathname::split(stored).1 != Pathname::split(source).1 => return Ok(()),
         Some(stored) => stored,
         None => target,
     };
     match compare([from, at], [source, written])? {
         Relation::Two => Ok(()),
-        Relation::Same => Err(Error::Upload(UploadFault::OntoItself { is_certain: true })),
-        Relation::Unknown => Err(Error::Upload(UploadFault::OntoItself { is_certain: false })),
+        Relation::Same => Err(Error::Job(JobFault::OntoItself { is_certain: true })),
+        Relation::Unknown => Err(Error::Job(JobFault::OntoItself { is_certain: false })),
     }
 }
 

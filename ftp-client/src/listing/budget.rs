@@ -15,7 +15,8 @@ const ALLOCATION: usize = 24;
 /// one budget, so that a hostile server cannot fill the memory of the host.
 ///
 /// ```
-/// use ftp_client::{Budget, Entry};
+/// use ftp_client::listing::Budget;
+/// use ftp_client::Entry;
 ///
 /// let mut budget = Budget::new(1_000);
 /// let entry = Entry::new("a.txt");

@@ -45,7 +45,7 @@ impl fmt::Debug for Listed {
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-/// use ftp_client::Listed;
+/// use ftp_client::listing::Listed;
 ///
 /// for item in client.list("pub")? {
 ///     match item? {
@@ -293,7 +293,7 @@ impl<'a> Entries<'a> {
     /// # Errors
     ///
     /// Returns the error of an item, or [`Error::ListingCut`] of
-    /// [`TooLong`](crate::ListingCut::TooLong) if the listing exceeds `limits`.
+    /// [`TooLong`](crate::error::ListingCut::TooLong) if the listing exceeds `limits`.
     pub fn gather(mut self, limits: ListLimits) -> Result<Listing, Error> {
         let (listing, ended) = self.gather_with(limits, false);
         ended.map(|()| listing)

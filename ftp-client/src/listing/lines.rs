@@ -20,7 +20,7 @@ use crate::transfer::{Begun, Transfer};
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-/// use ftp_client::{ListingForm, ListOptions};
+/// use ftp_client::listing::{ListOptions, ListingForm};
 ///
 /// for line in client.list_lines("pub", ListOptions::by(ListingForm::List))? {
 ///     println!("{}", String::from_utf8_lossy(&line?));

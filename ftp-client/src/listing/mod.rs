@@ -1,5 +1,21 @@
 //! Listings: lines as received, entries parsed from them, and whole trees (RFC 959 §4.1.3 `LIST`,
 //! `NLST`; RFC 3659 §7 `MLSD`).
+//!
+//! [`Client::list`](crate::Client::list) returns [`Entries`], and
+//! [`Client::walk`](crate::Client::walk) a [`Walk`] through a tree:
+//!
+//! ```no_run
+//! use ftp_client::listing::{WalkOptions, Walked};
+//!
+//! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+//! for found in client.walk("pub", WalkOptions::new().depth(3)) {
+//!     match found? {
+//!         Walked::Entry { path, .. } => println!("{}", String::from_utf8_lossy(&path)),
+//!         Walked::Skipped { why, .. } => println!("left out: {why}"),
+//!     }
+//! }
+//! # Ok::<(), ftp_client::Error>(())
+//! ```
 
 mod budget;
 mod cut;

@@ -4,13 +4,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use ftp_proto::{Entry, EntryKind, Escaped, Role};
+use ftp_proto::{Entry, EntryKind, Escaped, Pathname, Role};
 
 use super::budget::too_long;
 use super::{Budget, ListLimits, ListOptions, Listing, ListingForm};
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
-use crate::tree::path::join;
 
 /// Options of a walk.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -232,7 +231,7 @@ impl<'a> Walk<'a> {
     fn enter(&mut self, below: Below) -> Result<(), Error> {
         let Below { name, unique } = below;
         let is_first = self.open.len() == 1;
-        let path = self.open.last().map_or_else(Vec::new, |open| join(&open.path, &name));
+        let path = self.open.last().map_or_else(Vec::new, |open| Pathname::join(&open.path, &name));
         let limits = self.budget.limits(self.left);
         let (listing, ended) = match self.client.list_directory(&path, self.options.list) {
             Ok(mut entries) => entries.gather_with(limits, true),
@@ -296,7 +295,7 @@ impl<'a> Walk<'a> {
             self.ready.push_back(Walked::Skipped { directory, why: Skipped::UnsafeName(entry) });
             return Ok(());
         }
-        let path = join(&open.path, &entry.name);
+        let path = Pathname::join(&open.path, &entry.name);
         // The virtual directory does not count.
         let depth = self.open.len() - 2;
         if entry.kind.is_none() && self.asks && self.is_directory(&path)? {

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Config, Family};
 use crate::error::{Error, Phase};
-use crate::net::stream::{Purpose, SharedConnector, Stream, Target};
+use crate::net::stream::{SharedConnector, Stream, Target};
 use crate::net::wait::{Deadline, Waiter};
 use crate::trace;
 
@@ -124,7 +124,7 @@ pub(crate) fn connect(
         ),
         Some(connector) => {
             let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
-            through(connector, server, Purpose::Control, waiter, deadline).map(relayed)
+            through(connector, server, false, waiter, deadline).map(relayed)
         }
         None => {
             let addresses = resolve(server, config, waiter)?;
@@ -157,7 +157,7 @@ pub(crate) fn any_of(
 pub(crate) fn through(
     SharedConnector(connector): &SharedConnector,
     server: &Server,
-    purpose: Purpose,
+    is_data: bool,
     waiter: &Waiter,
     deadline: Deadline,
 ) -> Result<Stream, Error> {
@@ -165,7 +165,7 @@ pub(crate) fn through(
     let host = server.host.clone();
     let port = server.port;
     let limit = deadline.remaining()?;
-    let work = move || connector.connect(&Target::new(&host, port, purpose), limit);
+    let work = move || connector.connect(&Target::new(&host, port, is_data), limit);
     let stream = waiter.run(deadline, work)?.and_then(Stream::of_any_kind).map_err(Error::Io)?;
     trace::note(format_args!("connected to {}:{port} by the connector", server.host));
     Ok(stream)

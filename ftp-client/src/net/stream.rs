@@ -233,7 +233,8 @@ fn unless_it_would_block(
 /// use std::net::TcpStream;
 /// use std::time::Duration;
 ///
-/// use ftp_client::{Client, Connector, Target, Transport};
+/// use ftp_client::net::{Connector, Target, Transport};
+/// use ftp_client::Client;
 ///
 /// /// Reaches every host through one address.
 /// struct Tunnel(std::net::SocketAddr);
@@ -279,25 +280,15 @@ pub struct Target<'a> {
     /// The port that the caller named for the control connection, or that the server announced for
     /// a data connection.
     pub port: u16,
-    /// The purpose of the connection.
-    pub purpose: Purpose,
+    /// Whether the connection is for the data of a transfer, or of several with
+    /// [`reuse_data`](crate::ClientBuilder::reuse_data), and not for commands and replies.
+    pub is_data: bool,
 }
 
 impl<'a> Target<'a> {
-    pub(crate) const fn new(host: &'a str, port: u16, purpose: Purpose) -> Self {
-        Self { host, port, purpose }
+    pub(crate) const fn new(host: &'a str, port: u16, is_data: bool) -> Self {
+        Self { host, port, is_data }
     }
-}
-
-/// The purpose of a connection.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Purpose {
-    /// Commands and replies.
-    Control,
-    /// The data of a transfer, or of several with
-    /// [`reuse_data`](crate::ClientBuilder::reuse_data).
-    Data,
 }
 
 /// A connector, as stored in settings.

@@ -446,7 +446,7 @@ impl AsFd for Canceller {
     }
 }
 
-/// A connection from a [`Connector`](crate::Connector): a byte stream with a file descriptor to
+/// A connection from a [`Connector`](crate::net::Connector): a byte stream with a file descriptor to
 /// wait on.
 ///
 /// It is implemented for TCP and Unix sockets. To add a tunnel protocol or your own TLS, wrap one
@@ -457,7 +457,7 @@ impl AsFd for Canceller {
 /// use std::net::TcpStream;
 /// use std::os::fd::{AsFd, BorrowedFd};
 ///
-/// use ftp_client::Transport;
+/// use ftp_client::net::Transport;
 ///
 /// /// Counts received bytes.
 /// #[derive(Debug)]

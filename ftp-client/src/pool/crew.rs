@@ -8,17 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::NotLent;
 use super::growth::Growth;
-use super::patience::{Attempted, Recovery};
+use super::patience::Recovery;
 use crate::client::Client;
+use crate::error::Error;
 use crate::lock::{lock, unpoisoned};
 use crate::net::wait::{self, Canceller};
 
-/// A worker of the crew that [`work`](crate::work) hires, with its own connection. Items are
+/// A worker of the crew that [`work`](crate::pool::work) hires, with its own connection. Items are
 /// identified by number.
 pub trait Worker {
-    /// Why a connection or an item fails.
-    type Failure: Attempted;
-
     /// Ensures a connection for an item, if it needs one. A worker that begins alone is not asked: it
     /// connects when it handles the item. A worker that joins a growing crew is asked before it takes
     /// the item.
@@ -28,7 +26,7 @@ pub trait Worker {
     /// Returns the reason if there is none. Unless it is [`NotLent::Failed`], this worker ends, and
     /// others handle the item. A worker that has joined a growing crew ends in both cases. After a
     /// transient failure, the others try again when they handle the item.
-    fn connect(&mut self, item: usize) -> Result<(), NotLent<Self::Failure>>;
+    fn connect(&mut self, item: usize) -> Result<(), NotLent>;
 
     /// Returns the open connection, if there is one: its pace decides whether the crew grows.
     fn client(&self) -> Option<&Client>;
@@ -49,10 +47,10 @@ pub trait Worker {
     /// # Errors
     ///
     /// Returns the reason if it fails.
-    fn act(&mut self, item: usize, following: &[usize]) -> Result<bool, Self::Failure>;
+    fn act(&mut self, item: usize, following: &[usize]) -> Result<bool, Error>;
 
     /// Reports a failed item. Returns `Break` if no other item can succeed.
-    fn failed(&mut self, item: usize, failure: Self::Failure) -> ControlFlow<()>;
+    fn failed(&mut self, item: usize, failure: Error) -> ControlFlow<()>;
 
     /// Ends the connection after the last item.
     fn end(self);
@@ -146,11 +144,11 @@ enum Standing {
 }
 
 /// The result of a worker's attempt at an item.
-enum Tried<F> {
+enum Tried {
     Done,
-    Failed(F),
+    Failed(Error),
     /// Others should handle the item.
-    Back(F),
+    Back(Error),
 }
 
 impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
@@ -204,7 +202,7 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         standing: &mut Standing,
         taken: &mut Taken<'scope>,
         row: &mut VecDeque<Taken<'scope>>,
-    ) -> Tried<W::Failure> {
+    ) -> Tried {
         let queue = self.queue;
         let connected = match *standing {
             Standing::First => Ok(()),
@@ -222,7 +220,7 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
                 if is_on_probation {
                     queue.lock().refuse();
                 }
-                return Tried::Back(why.into_failure());
+                return Tried::Back(why.into_error());
             }
         }
         if !is_on_probation {

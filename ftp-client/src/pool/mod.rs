@@ -1,8 +1,17 @@
-//! `Pool`: several connections to one server, made on demand, and patience with failures.
+//! Several connections to one server, made on demand ([`Pool`]), and further attempts after failures
+//! ([`Patience`]).
+//!
+//! [`work`] handles many items with several workers, and hires more while that saves time.
+//! [`Repeat`] lets a command be sent again whose reply was lost.
 
 pub(crate) mod crew;
 pub(crate) mod growth;
 pub(crate) mod patience;
+
+pub use crate::client::repeat::Repeat;
+pub use crate::file::options::Backoff;
+pub use crew::{Worker, work};
+pub use patience::{Attempt, Patience};
 
 use std::borrow::{Borrow, BorrowMut};
 use std::fmt;
@@ -10,11 +19,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use self::patience::{Admission, Attempt, Attempted, Patience, Recovery, Turn, Upcoming};
+use self::patience::{Admission, Recovery, Turn};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::file::options::Backoff;
 use crate::lock::{lock, unpoisoned};
 use crate::net::wait::{Canceller, is_given_up};
 use crate::trace;
@@ -58,24 +66,23 @@ const TICK: Duration = Duration::from_millis(100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The error type `E` is that of the closure; programs with an error type of their own implement
-/// [`Attempted`] for it.
+/// A failure of the closure in a type of the caller is an [`Error::Dial`].
 #[must_use = "nothing happens until a connection is taken"]
-pub struct Pool<'a, E = Error> {
-    shared: Arc<Shared<'a, E>>,
+pub struct Pool<'a> {
+    shared: Arc<Shared<'a>>,
     patience: Patience,
 }
 
 /// What the pool and its lent connections share.
-struct Shared<'a, E> {
-    dial: Box<dyn Fn() -> Result<Client, E> + Send + Sync + 'a>,
-    state: Mutex<State<E>>,
+struct Shared<'a> {
+    dial: Box<dyn Fn() -> Result<Client, Error> + Send + Sync + 'a>,
+    state: Mutex<State>,
     /// Notified when a connection is idle, accepted, refused or lost.
     changed: Condvar,
 }
 
-struct State<E> {
-    admission: Admission<E>,
+struct State {
+    admission: Admission,
     idle: Vec<Client>,
     /// Number of callers that wait for a connection.
     waiting: usize,
@@ -87,9 +94,9 @@ struct State<E> {
     unread: Option<Error>,
 }
 
-impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
+impl<'a> Pool<'a> {
     /// Returns a pool of one connection, which `dial` makes; nothing is sent yet.
-    pub fn new(dial: impl Fn() -> Result<Client, E> + Send + Sync + 'a) -> Self {
+    pub fn new(dial: impl Fn() -> Result<Client, Error> + Send + Sync + 'a) -> Self {
         let state = State {
             admission: Admission::new(),
             idle: Vec::new(),
@@ -162,8 +169,8 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
     /// [`Error::Timeout`] if the wait was cancelled or took too long. After an error of the first
     /// connection that another attempt would not change, such as a wrong password, later calls
     /// return a copy of the error without connecting, until [`reopen`](Self::reopen) is called.
-    pub fn take(&self) -> Result<Lent<'a>, E> {
-        self.lend(true).map_err(NotLent::into_failure)
+    pub fn take(&self) -> Result<Lent<'a>, Error> {
+        self.lend(true).map_err(NotLent::into_error)
     }
 
     /// Returns a connection as [`take`](Self::take) does, but does not wait for one that is lent.
@@ -172,11 +179,11 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
     ///
     /// Returns [`NotLent::Failed`] if the server accepts no connection, and the other variants if
     /// other callers have all connections.
-    pub fn try_take(&self) -> Result<Lent<'a>, NotLent<E>> {
+    pub fn try_take(&self) -> Result<Lent<'a>, NotLent> {
         self.lend(false)
     }
 
-    fn lend(&self, waits: bool) -> Result<Lent<'a>, NotLent<E>> {
+    fn lend(&self, waits: bool) -> Result<Lent<'a>, NotLent> {
         loop {
             let Some((mut client, is_new)) = self.next_client(waits)? else { continue };
             // The check reads from the connection, so no lock is held.
@@ -197,7 +204,7 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
     }
 
     /// Returns a client, and whether it is new; `None` if the caller has to look again.
-    fn next_client(&self, waits: bool) -> Result<Option<(Client, bool)>, NotLent<E>> {
+    fn next_client(&self, waits: bool) -> Result<Option<(Client, bool)>, NotLent> {
         let waiter = self.patience.limits().waiter();
         waiter.check()?;
         let mut state = self.shared.lock();
@@ -255,8 +262,8 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
 
     /// Ends all waits: later calls return copies of `why`, and connections that come back are
     /// closed.
-    pub fn shut(&self, why: &E) {
-        self.shared.lock().admission.shut(Some(why.again()));
+    pub fn shut(&self, why: &Error) {
+        self.shared.lock().admission.shut(Some(why.clone()));
         self.shared.changed.notify_all();
     }
 
@@ -267,8 +274,8 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
 
     /// Returns whether a failure means that replies were out of step, and one more connection may
     /// replace the old one; counts that connection.
-    pub(crate) fn replaces(&self, failure: &impl Attempted) -> bool {
-        failure.recovery() == Recovery::Reconnect && self.shared.may_reconnect()
+    pub(crate) fn replaces(&self, recovery: Recovery) -> bool {
+        recovery == Recovery::Reconnect && self.shared.may_reconnect()
     }
 
     /// Notes the end of a session, for [`quit`](Self::quit).
@@ -276,7 +283,7 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
         if let Err(error) = ended
             && error.is_out_of_step()
         {
-            self.shared.lock().unread.get_or_insert_with(|| error.again());
+            self.shared.lock().unread.get_or_insert_with(|| error.clone());
         }
     }
 
@@ -308,11 +315,11 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
     /// connection of the success.
     pub(crate) fn persist<T>(
         &self,
-        on: &mut dyn FnMut(&Upcoming<'_, E>),
-        mut work: impl FnMut(&mut Client, &mut Attempt) -> Result<T, E>,
-    ) -> Result<(T, Lent<'a>), E> {
+        on: &mut dyn FnMut(u32, &Error, Duration),
+        mut work: impl FnMut(&mut Client, &mut Attempt) -> Result<T, Error>,
+    ) -> Result<(T, Lent<'a>), Error> {
         let mut attempt = self.patience.first();
-        let mut replaces = |failure: &E| self.replaces(failure);
+        let mut replaces = |failure: &Error| self.replaces(failure.recovery());
         loop {
             let done = match self.take() {
                 Ok(mut lent) => work(&mut lent, &mut attempt).map(|done| (done, lent)),
@@ -324,9 +331,7 @@ impl<'a, E: Attempted + Send + 'a> Pool<'a, E> {
             }
         }
     }
-}
 
-impl<'a> Pool<'a> {
     /// Calls `work` with a connection until it succeeds, until another attempt would not help, or
     /// until no attempt is left.
     ///
@@ -354,26 +359,26 @@ impl<'a> Pool<'a> {
         on: &dyn Observer,
         work: impl FnMut(&mut Client, &mut Attempt) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.persist(&mut |next| on.event(retry(next)), work).map(|(done, _)| done)
+        let mut announce = |attempt, why: &_, pause| on.event(retry(attempt, why, pause));
+        self.persist(&mut announce, work).map(|(done, _)| done)
     }
 }
 
 /// Returns the event of an attempt that follows.
-pub(crate) fn retry<'e>(next: &Upcoming<'e>) -> Event<'e> {
-    let Upcoming { attempt, why, pause } = *next;
+pub(crate) fn retry(attempt: u32, why: &Error, pause: Duration) -> Event<'_> {
     let (failed, seconds) = (attempt - 1, pause.as_secs_f32());
     trace::note(format_args!("attempt {failed} failed: {why}; retrying in {seconds:.1} s"));
     Event::Retry { attempt, why, pause }
 }
 
-impl<E> fmt::Debug for Pool<'_, E> {
+impl fmt::Debug for Pool<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("patience", &self.patience).finish_non_exhaustive()
     }
 }
 
-impl<E> Shared<'_, E> {
-    fn lock(&self) -> MutexGuard<'_, State<E>> {
+impl Shared<'_> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
@@ -384,9 +389,7 @@ impl<E> Shared<'_, E> {
         state.reconnects = state.reconnects.saturating_add(1);
         state.reconnects <= MOST_RECONNECTS
     }
-}
 
-impl<E: Attempted> Shared<'_, E> {
     fn lost(&self) {
         self.lock().admission.lost();
         self.changed.notify_all();
@@ -394,11 +397,11 @@ impl<E: Attempted> Shared<'_, E> {
 }
 
 /// Counts a connection as failed if `dial` panics, so that other callers do not wait for it.
-struct Dialling<'s, 'a, E: Attempted>(&'s Shared<'a, E>);
+struct Dialling<'s, 'a>(&'s Shared<'a>);
 
-impl<E: Attempted> Drop for Dialling<'_, '_, E> {
+impl Drop for Dialling<'_, '_> {
     fn drop(&mut self) {
-        self.0.lock().admission.refused(&Error::Closed.into());
+        self.0.lock().admission.refused(&Error::Closed);
         self.0.changed.notify_all();
     }
 }
@@ -410,7 +413,7 @@ trait GiveBack: Send + Sync {
     fn is_wanted(&self) -> bool;
 }
 
-impl<E: Attempted + Send> GiveBack for Shared<'_, E> {
+impl GiveBack for Shared<'_> {
     fn give_back(&self, mut client: Client) {
         (client.reuses, client.tests_flights) = (client.config.reuse_data, false);
         let mut state = self.lock();
@@ -436,29 +439,30 @@ impl<E: Attempted + Send> GiveBack for Shared<'_, E> {
 
 /// Why [`Pool::try_take`] lends no connection.
 #[derive(Debug)]
-pub enum NotLent<E = Error> {
+pub enum NotLent {
     /// All connections of the pool are lent.
     Busy,
     /// The server accepts no more connections than those that are lent, or it refused another
     /// caller for good. The failure is the one that this or another caller met.
-    Fewer(E),
+    Fewer(Error),
     /// The server accepted no connection.
-    Failed(E),
+    Failed(Error),
 }
 
-impl<E: Attempted> NotLent<E> {
+impl NotLent {
     /// Returns the failure of a caller that cannot go on without a connection.
-    pub fn into_failure(self) -> E {
+    #[must_use]
+    pub fn into_error(self) -> Error {
         match self {
-            Self::Busy => Error::Unsupported("more connections than the pool has").into(),
+            Self::Busy => Error::Unsupported("more connections than the pool has"),
             Self::Fewer(failure) | Self::Failed(failure) => failure,
         }
     }
 }
 
-impl<E: Attempted> From<Error> for NotLent<E> {
+impl From<Error> for NotLent {
     fn from(error: Error) -> Self {
-        Self::Failed(error.into())
+        Self::Failed(error)
     }
 }
 

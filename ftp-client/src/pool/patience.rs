@@ -32,7 +32,8 @@ impl Error {
     /// full disk stays full) and the end of the overall limit (no time is left).
     ///
     /// ```
-    /// use ftp_client::{Error, Phase, Recovery};
+    /// use ftp_client::error::{Phase, Recovery};
+    /// use ftp_client::Error;
     ///
     /// assert_eq!(Error::Closed.recovery(), Recovery::TryAgain);
     /// assert_eq!(Error::Changed.recovery(), Recovery::StartOver);
@@ -44,8 +45,7 @@ impl Error {
             Self::Dial(error) => Some(error.recovery()),
             Self::Tree(fault) => Some(fault.recovery()),
             Self::Fxp(error) => error.last().map(|last| last.error.recovery()),
-            Self::Upload(fault) => fault.recovery(),
-            Self::Move(fault) => fault.recovery(),
+            Self::Job(fault) => fault.recovery(),
             _ => None,
         };
         if let Some(recovery) = known {
@@ -61,26 +61,6 @@ impl Error {
             _ if self.is_transient() => Recovery::TryAgain,
             _ => Recovery::Impossible,
         }
-    }
-}
-
-/// The failure of an attempt. Programs that have an error type of their own implement this trait
-/// for it.
-pub trait Attempted: From<Error> {
-    /// Returns what another attempt can do about the failure.
-    fn recovery(&self) -> Recovery;
-
-    /// Returns a copy for another caller that the same failure leaves without a connection.
-    fn again(&self) -> Self;
-}
-
-impl Attempted for Error {
-    fn recovery(&self) -> Recovery {
-        Self::recovery(self)
-    }
-
-    fn again(&self) -> Self {
-        self.clone()
     }
 }
 
@@ -130,18 +110,6 @@ impl Attempt {
         let number = self.number + 1;
         may_follow.then_some(Self { number, from_start, is_last: false, ..*self })
     }
-}
-
-/// An attempt that follows a failure, before its pause begins.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Upcoming<'a, E = Error> {
-    /// The number of the attempt.
-    pub attempt: u32,
-    /// The failure of the previous attempt.
-    pub why: &'a E,
-    /// The pause before the attempt.
-    pub pause: Duration,
 }
 
 /// How many attempts are made, and how long the pauses between them are.
@@ -238,15 +206,17 @@ impl Patience {
     }
 
     /// Calls `work` until it succeeds, until another attempt would not help, or until no attempt is
-    /// left. Calls `on` before each pause.
+    /// left. Calls `on` before each pause, with the number of the next attempt, the failure of the
+    /// previous one, and the pause. A failure in a type of the caller can be an [`Error::Dial`].
     ///
     /// ```
-    /// use ftp_client::{Attempted, Error, Patience};
+    /// use ftp_client::pool::Patience;
+    /// use ftp_client::Error;
     ///
     /// let mut failures = [Error::Cancelled, Error::Closed].into_iter();
-    /// let at_once = ftp_client::Backoff::new().longest(std::time::Duration::ZERO);
+    /// let at_once = ftp_client::pool::Backoff::new().longest(std::time::Duration::ZERO);
     /// let patience = Patience::new().attempts(9).backoff(at_once);
-    /// let done: Result<(), Error> = patience.run(&mut |_| {}, |attempt| {
+    /// let done: Result<(), Error> = patience.run(&mut |_, _, _| {}, |attempt| {
     ///     assert!(attempt.number() < 3);
     ///     Err(failures.next_back().expect("cancelled is never retried"))
     /// });
@@ -256,11 +226,11 @@ impl Patience {
     /// # Errors
     ///
     /// Returns the errors of [`next`](Self::next).
-    pub fn run<T, E: Attempted>(
+    pub fn run<T>(
         &self,
-        on: &mut dyn FnMut(&Upcoming<'_, E>),
-        mut work: impl FnMut(&mut Attempt) -> Result<T, E>,
-    ) -> Result<T, E> {
+        on: &mut dyn FnMut(u32, &Error, Duration),
+        mut work: impl FnMut(&mut Attempt) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut attempt = self.first();
         loop {
             match work(&mut attempt) {
@@ -278,7 +248,8 @@ impl Patience {
         Attempt::FIRST
     }
 
-    /// Makes `attempt` the one after a failure, and waits for it; calls `on` before the pause.
+    /// Makes `attempt` the one after a failure, and waits for it; calls `on` before the pause, as
+    /// [`run`](Self::run) does.
     ///
     /// `replaces` tells whether a new connection replaces a failed one at once: the work then has
     /// one more chance, which is not an attempt.
@@ -287,13 +258,13 @@ impl Patience {
     ///
     /// Returns the failure if another attempt would not help, or if none is left, and
     /// [`Error::Cancelled`] if the pause was cancelled.
-    pub fn next<E: Attempted>(
+    pub fn next(
         &self,
         attempt: &mut Attempt,
-        failure: E,
-        replaces: &mut dyn FnMut(&E) -> bool,
-        on: &mut dyn FnMut(&Upcoming<'_, E>),
-    ) -> Result<(), E> {
+        failure: Error,
+        replaces: &mut dyn FnMut(&Error) -> bool,
+        on: &mut dyn FnMut(u32, &Error, Duration),
+    ) -> Result<(), Error> {
         if !attempt.is_replaced && replaces(&failure) {
             attempt.is_replaced = true;
             return Ok(());
@@ -309,7 +280,7 @@ impl Patience {
         if !waiter.has_room(pause)? {
             return Err(failure);
         }
-        on(&Upcoming { attempt: next.number, why: &failure, pause });
+        on(next.number, &failure, pause);
         waiter.sleep(pause)?;
         *attempt = next;
         Ok(())
@@ -324,7 +295,7 @@ impl Patience {
 /// all connections are lost, nothing is known any more, so that a network failure does not shrink a
 /// pool for good.
 #[derive(Debug)]
-pub(super) struct Admission<E> {
+pub(super) struct Admission {
     /// The number of connections that the caller wants.
     size: usize,
     /// The number of connections that the server accepts, as far as known.
@@ -334,11 +305,11 @@ pub(super) struct Admission<E> {
     /// The connections that are being made.
     dialling: usize,
     /// The last refusal of one more connection.
-    fewer: Option<E>,
+    fewer: Option<Error>,
     /// The number of connections that were open when the server last refused another one.
     allowed: Option<usize>,
     /// The reason why no more connections are made.
-    shut: Option<E>,
+    shut: Option<Error>,
 }
 
 /// What a caller without a connection does.
@@ -352,7 +323,7 @@ pub(super) enum Turn {
     Full,
 }
 
-impl<E: Attempted> Admission<E> {
+impl Admission {
     pub(super) const fn new() -> Self {
         Self { size: 1, limit: 1, open: 0, dialling: 0, fewer: None, allowed: None, shut: None }
     }
@@ -363,17 +334,17 @@ impl<E: Attempted> Admission<E> {
     }
 
     /// Returns the failure after which no connection is used any more.
-    pub(super) fn refusal(&self) -> Option<E> {
-        self.shut.as_ref().map(Attempted::again)
+    pub(super) fn refusal(&self) -> Option<Error> {
+        self.shut.clone()
     }
 
-    pub(super) fn shut(&mut self, why: Option<E>) {
+    pub(super) fn shut(&mut self, why: Option<Error>) {
         self.shut = why;
     }
 
     /// Returns why the server accepts no more connections, if it refused one.
-    pub(super) fn fewer(&self) -> Option<E> {
-        self.fewer.as_ref().map(Attempted::again)
+    pub(super) fn fewer(&self) -> Option<Error> {
+        self.fewer.clone()
     }
 
     pub(super) const fn allowed(&self) -> Option<usize> {
@@ -406,17 +377,17 @@ impl<E: Attempted> Admission<E> {
 
     /// Records a refused connection. Returns whether it is a limit of the server: the caller then
     /// waits for one of the accepted connections.
-    pub(super) fn refused(&mut self, failure: &E) -> bool {
+    pub(super) fn refused(&mut self, failure: &Error) -> bool {
         self.dialling = self.dialling.saturating_sub(1);
         if self.open > 0 {
             self.limit = self.open;
-            self.fewer = Some(failure.again());
+            self.fewer = Some(failure.clone());
             self.allowed = Some(self.open);
             return true;
         }
         if failure.recovery() == Recovery::Impossible {
             // A wrong password is tried once, not by every caller.
-            self.shut = Some(failure.again());
+            self.shut = Some(failure.clone());
         }
         false
     }

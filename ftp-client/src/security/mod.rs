@@ -1,5 +1,20 @@
-//! TLS as the caller sees it (RFC 4217): settings, results and errors. The cryptography is in
-//! `tls/`.
+//! TLS as the caller sees it (RFC 4217): settings, results and errors.
+//!
+//! ```no_run
+//! use ftp_client::error::Error;
+//! use ftp_client::security::{CertificateFault, TlsError};
+//! use ftp_client::{Client, Tls};
+//!
+//! match Client::builder().tls(Tls::explicit()).connect("ftp.example.org") {
+//!     Err(Error::Tls(TlsError::Certificate { fault: CertificateFault::Expired, .. })) => {
+//!         println!("the certificate has expired");
+//!     }
+//!     connected => println!("{:?}", connected?.tls()),
+//! }
+//! # Ok::<(), Error>(())
+//! ```
+
+// The cryptography is in `tls/`.
 
 mod error;
 mod pin;

@@ -40,17 +40,6 @@ use coding::{Coding, RawData};
 use meet::Delivered;
 use upload::name_in;
 
-/// How a successful transfer ended.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Ended {
-    /// The server confirmed the whole transfer.
-    Confirmed,
-    /// The client stopped the transfer after the last byte of the requested part
-    /// ([`Client::retrieve_range`]); the server would have sent more.
-    Stopped,
-}
-
 /// A successful transfer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -65,8 +54,10 @@ pub struct Report {
     /// When the client sent the last byte of an upload, or began to wait for the reply after a
     /// download.
     pub sent_at: SystemTime,
-    /// How the transfer ended.
-    pub ended: Ended,
+    /// Whether the client stopped the transfer after the last byte of the requested part
+    /// ([`Client::retrieve_range`]), because the server would have sent more. Otherwise the server
+    /// confirmed the whole transfer.
+    pub is_stopped: bool,
     /// The name that the server chose for the file ([`Client::store_unique`]), if it reported the
     /// name.
     pub unique_name: Option<Pathname>,
@@ -448,7 +439,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             bytes: length.moved,
             duration: self.started.elapsed(),
             sent_at,
-            ended: Ended::Confirmed,
+            is_stopped: false,
             unique_name,
             reply,
         })
@@ -519,7 +510,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         let duration = self.started.elapsed();
         self.abort()?;
         let sent_at = SystemTime::now();
-        Ok(Report { bytes, reply, duration, sent_at, ended: Ended::Stopped, unique_name: None })
+        Ok(Report { bytes, reply, duration, sent_at, is_stopped: true, unique_name: None })
     }
 
     /// Stops the transfer, so that the next command can be sent.

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::path::is_below;
-
 /// Largest size in bytes of the paths of directories that are told apart. Beyond it, a failure
 /// counts for the whole tree, so that a hostile server cannot fill the memory.
 const PATHS: usize = 1 << 20;
@@ -14,20 +12,8 @@ const PATHS: usize = 1 << 20;
 /// be read or its listing is doubtful, a directory or file was not copied, a name cannot be sent, or
 /// a link was not followed. Failed deletions, kept extras, and times or permissions that could not
 /// be set do not count.
-///
-/// ```
-/// use ftp_client::tree::Causes;
-///
-/// let mut causes = Causes::default();
-/// assert!(causes.permit(b"docs", false));
-/// causes.add(b"img", "img/new: 550 no");
-/// assert!(!causes.permit(b"docs", false));
-/// // `--ignore-errors`: `docs` and `img` are apart, but the top is above `img`.
-/// assert!(causes.permit(b"docs", true));
-/// assert!(!causes.permit(b"img/old", true) && !causes.permit(b"", true));
-/// ```
 #[derive(Clone, Debug, Default)]
-pub struct Causes {
+pub(crate) struct Causes {
     first: Option<String>,
     directories: BTreeSet<Vec<u8>>,
     /// Size of these paths, each with the memory of its place in the set.
@@ -37,7 +23,7 @@ pub struct Causes {
 impl Causes {
     /// Records that something failed in the directory at this path from the top of the tree; the
     /// path of the top is empty.
-    pub fn add(&mut self, directory: &[u8], message: &str) {
+    pub(crate) fn add(&mut self, directory: &[u8], message: &str) {
         self.first.get_or_insert_with(|| message.to_owned());
         if self.directories.contains(&b""[..]) || self.directories.contains(directory) {
             return;
@@ -52,16 +38,14 @@ impl Causes {
     }
 
     /// Returns the message of the first failure, if anything failed.
-    #[must_use]
-    pub fn first(&self) -> Option<&str> {
+    pub(crate) fn first(&self) -> Option<&str> {
         self.first.as_deref()
     }
 
     /// Returns whether objects may be deleted from a directory. With `ignores_errors`, they may if
     /// nothing failed in the directory, above it or below it; otherwise only if nothing failed at
     /// all.
-    #[must_use]
-    pub fn permit(&self, directory: &[u8], ignores_errors: bool) -> bool {
+    pub(crate) fn permit(&self, directory: &[u8], ignores_errors: bool) -> bool {
         let is_apart =
             |failed: &Vec<u8>| !is_below(directory, failed) && !is_below(failed, directory);
         match ignores_errors {
@@ -69,6 +53,12 @@ impl Causes {
             false => self.directories.is_empty(),
         }
     }
+}
+
+/// Returns whether `path` is `directory`, or is below it.
+pub(crate) fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty()
+        || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 #[cfg(test)]

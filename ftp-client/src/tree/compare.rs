@@ -1,7 +1,5 @@
 //! Compares files of both sides without reading their contents.
 
-use std::fmt;
-
 use super::entry::TreeEntry;
 
 /// Condition, besides an equal size, for two files to count as the same.
@@ -30,10 +28,9 @@ pub(crate) enum Verdict {
     Unclear,
 }
 
-/// The reason to copy a file. `Display` says it in words.
+/// The reason to copy a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Difference {
+pub(crate) enum Difference {
     /// The target has no such file.
     New,
     /// The sizes differ.
@@ -46,15 +43,16 @@ pub enum Difference {
     Doubt,
 }
 
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Difference {
+    /// Returns the reason in words.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
             Self::New => "new",
             Self::Size => "another size",
             Self::Time => "another time",
             Self::Content => "another content",
             Self::Doubt => "not known to be the same",
-        })
+        }
     }
 }
 

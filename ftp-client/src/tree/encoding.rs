@@ -1,12 +1,11 @@
 //! Learns how a server stores names that are not UTF-8, by creating a directory that is removed at
 //! once.
 
-use ftp_proto::Entry;
+use ftp_proto::{Entry, Pathname};
 
 use super::entry::TEMPORARY;
 use super::fault::TreeFault;
 use super::hand::Hand;
-use super::path::join;
 use super::plan::Plan;
 use super::probe::warn_remains;
 use crate::client::Client;
@@ -77,7 +76,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     let start = [TEMPORARY, start.as_bytes()].concat();
     let [name, other] = ODD.map(|odd| [&start, odd].concat());
     // If the server refuses even this directory, nothing is known about other names.
-    client.mkdir(join(top, &name))?;
+    client.mkdir(Pathname::join(top, &name))?;
     let listed = client
         .list_with(top, ListOptions { all: true, ..ListOptions::default() })
         .and_then(|entries| entries.gather(ListLimits::default()));
@@ -93,21 +92,21 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
         Names::Kept { doubles: Some(false) }
     } else if stores_another(client, top, &start, &listed)? {
         // The directory was listed with another name, so the server changed the name.
-        remove(client, &join(top, &name))?;
+        remove(client, &Pathname::join(top, &name))?;
         return Ok(Names::Changed);
     } else {
         // The listing does not show the directory under a recognised name. If the server refuses
         // the second name, the server changed both names to the same name.
-        match client.mkdir(join(top, &other)) {
+        match client.mkdir(Pathname::join(top, &other)) {
             Err(Error::Refused(..)) => Names::Changed,
             made => {
                 made?;
-                remove_probe(client, &join(top, &other))?;
+                remove_probe(client, &Pathname::join(top, &other))?;
                 Names::UNKNOWN
             }
         }
     };
-    remove_probe(client, &join(top, &name))?;
+    remove_probe(client, &Pathname::join(top, &name))?;
     Ok(names)
 }
 
@@ -120,7 +119,7 @@ fn stores_another(
     listed: &[Entry],
 ) -> Result<bool, Error> {
     for entry in listed.iter().filter(|entry| entry.name.starts_with(start)) {
-        if remove(client, &join(top, &entry.name))? {
+        if remove(client, &Pathname::join(top, &entry.name))? {
             return Ok(true);
         }
     }

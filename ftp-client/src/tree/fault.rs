@@ -7,7 +7,7 @@ use ftp_proto::{Escaped, ReplyCode};
 
 use crate::error::{Error, ErrorKind};
 use crate::listing::Budget;
-use crate::pool::patience::{Attempted, Recovery};
+use crate::pool::patience::Recovery;
 
 /// Why a step of a tree failed. `Display` names the object and the reason.
 #[derive(Clone, Debug)]
@@ -248,16 +248,6 @@ impl From<Error> for TreeFault {
 impl From<TreeFault> for Error {
     fn from(fault: TreeFault) -> Self {
         Self::Tree(Box::new(fault))
-    }
-}
-
-impl Attempted for TreeFault {
-    fn recovery(&self) -> Recovery {
-        self.recovery
-    }
-
-    fn again(&self) -> Self {
-        self.clone()
     }
 }
 

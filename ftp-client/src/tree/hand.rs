@@ -81,7 +81,7 @@ impl<'p> Hand<'p> {
                     let is_in_doubt = match error {
                         // Something was confirmed that may have failed.
                         Error::Unexpected(..) => true,
-                        Error::Desynchronised => !self.pool.replaces(&error),
+                        Error::Desynchronised => !self.pool.replaces(error.recovery()),
                         _ => false,
                     };
                     if is_in_doubt {
@@ -92,7 +92,7 @@ impl<'p> Hand<'p> {
         }
         (self.is_proven, self.has_asked) = (false, false);
         self.pool.reopen();
-        let lent = self.pool.try_take().map_err(NotLent::into_failure)?;
+        let lent = self.pool.try_take().map_err(NotLent::into_error)?;
         let mut lent = Box::new(lent);
         lent.tests_flights = true;
         if let Some(doubles) = self.doubles {
@@ -141,7 +141,7 @@ impl<'p> Hand<'p> {
     /// something before, or if its replies were out of step.
     pub(crate) fn replaces(&mut self, failure: &TreeFault) -> bool {
         let replaces = match failure.recovery() {
-            Recovery::Reconnect => self.pool.replaces(failure),
+            Recovery::Reconnect => self.pool.replaces(failure.recovery()),
             _ => self.is_proven && is_loss(failure),
         };
         if replaces {

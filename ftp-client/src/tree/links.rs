@@ -11,12 +11,11 @@ use crate::listing::{ListLimits, ListOptions, Listing, ListingForm};
 
 /// Lower-case words in replies that refuse an object because it is not a directory, or a directory
 /// because it is not empty. They come from the servers' operating systems.
-pub const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
-pub const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
+pub(crate) const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
+pub(crate) const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
 
 /// Returns whether the reply that caused `error` contains one of `words`.
-#[must_use]
-pub fn says(error: &Error, words: &[&[u8]]) -> bool {
+pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
     let Some(reply) = error.reply() else { return false };
     let text = reply.text().to_ascii_lowercase();
     words.iter().any(|words| text.windows(words.len()).any(|window| window == *words))
@@ -24,7 +23,7 @@ pub fn says(error: &Error, words: &[&[u8]]) -> bool {
 
 /// Evidence on whether a listed directory is real or a link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Proof {
+pub(crate) enum Proof {
     /// The link count allows all listed directories to be real, or the user says that this is a
     /// directory.
     Directory,
@@ -37,8 +36,7 @@ pub enum Proof {
 impl Proof {
     /// Judges by the number of listed subdirectories and the link count. A count of one means that
     /// the file system does not count links.
-    #[must_use]
-    pub fn by_count(directories: usize, links: Option<u64>) -> Self {
+    pub(crate) fn by_count(directories: usize, links: Option<u64>) -> Self {
         match links.and_then(|links| links.checked_sub(2)) {
             Some(most) if directories as u64 <= most => Self::Directory,
             Some(_) => Self::TooMany,
@@ -47,8 +45,7 @@ impl Proof {
     }
 
     /// Adds the user's claim that this is a directory; the link count can still contradict that.
-    #[must_use]
-    pub const fn or_named(self) -> Self {
+    pub(crate) const fn or_named(self) -> Self {
         match self {
             Self::TooMany => Self::TooMany,
             Self::Directory | Self::None => Self::Directory,
@@ -61,7 +58,7 @@ impl Proof {
 /// # Errors
 ///
 /// Returns errors of the connection, 4xx and 530 replies, and an incomplete listing.
-pub fn by_list(
+pub(crate) fn by_list(
     client: &mut Client,
     directory: &[u8],
     limits: ListLimits,

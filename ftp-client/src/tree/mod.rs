@@ -1,23 +1,31 @@
-//! Directory trees: [`remove`] deletes one, and the rest are decisions for copies of trees.
+//! Directory trees: [`TreeSync`] makes one equal to another, and [`remove`] deletes one.
 //!
 //! Some targets store two spellings of a name as one object: they ignore case, normalize Unicode,
-//! drop dots and blanks at the end, or cut names short. Whoever writes into a directory, deletes
-//! from it or removes a source therefore asks first: [`fold`] says which names may be one, and
-//! [`relation`] what the target's answers prove ([`look`] asks a server). [`Causes`] holds back
-//! deletions after a failure.
+//! drop dots and blanks at the end, or cut names short. Before anything is written, deleted or
+//! removed, a run therefore asks the target which of its names may be one object, and keeps what is
+//! in doubt. After a failure, it deletes nothing that the failure may concern.
 //!
-//! ```
-//! use ftp_client::tree::{Answer, Relation, fold, relation};
+//! ```no_run
+//! use ftp_client::tree::{SyncOptions, TreeSide, TreeSync};
+//! use ftp_client::{Client, Pool};
 //!
-//! // `Readme.txt` is new, and the directory lists `README.TXT`.
-//! assert_eq!(fold(b"Readme.txt"), fold(b"README.TXT"));
-//! // The server reports a size for both, so it stores both under one name.
-//! assert_eq!(relation(Answer::There, Answer::There), Relation::One);
-//! // It reports a size only for the listed name, so the new name is another file.
-//! assert_eq!(relation(Answer::There, Answer::Absent), Relation::Two);
+//! let pool = Pool::new(|| {
+//!     let mut client = Client::builder().connect("ftp.example.org")?;
+//!     client.login("me", "secret").map(|()| client)
+//! });
+//! let (site, www) = (TreeSide::local("site"), TreeSide::remote(&pool, "www"));
+//! let options = SyncOptions::new().deletes(true).most_deletions(Some(100));
+//! let sync = TreeSync::plan(&site, &www, &options, &())?;
+//! for step in sync.steps() {
+//!     println!("{step:?}");
+//! }
+//! let (summary, result) = sync.run(&());
+//! println!("{} files copied, {} objects removed", summary.copied, summary.removed);
+//! result?;
+//! # Ok::<(), ftp_client::Error>(())
 //! ```
 
-mod causes;
+pub(crate) mod causes;
 mod compare;
 mod copy;
 mod encoding;
@@ -25,13 +33,11 @@ mod entry;
 mod execute;
 mod fault;
 mod hand;
-#[doc(hidden)]
-pub mod links;
+pub(crate) mod links;
 pub(crate) mod local;
 mod manifest;
 pub(crate) mod names;
 mod options;
-pub mod path;
 mod plan;
 pub(crate) mod probe;
 mod remove;
@@ -39,11 +45,8 @@ mod scan;
 mod steps;
 mod sync;
 
-pub use causes::Causes;
-pub use compare::Difference;
 pub use execute::Summary;
 pub use fault::{Setting, TreeFault};
-pub use names::{Answer, Relation, fold, look, relation};
 pub use options::{Choice, Compare, LinkChoice, SyncOptions};
 pub use remove::{RemoveOptions, RemoveReport, remove};
 pub use steps::{Action, Excess, PlannedStep};

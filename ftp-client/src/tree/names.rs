@@ -19,15 +19,7 @@ const DOT_ABOVE: char = '\u{307}';
 /// Equal forms prove nothing: `a` and `A` are two files on most servers. They only show which names
 /// to ask for; [`relation`] decides. In a name that is not UTF-8, only the case of ASCII letters,
 /// blanks and dots count.
-///
-/// ```
-/// use ftp_client::tree::fold;
-///
-/// assert_eq!(fold("Caf\u{e9}. ".as_bytes()), fold("CAFE\u{301}".as_bytes()));
-/// assert_ne!(fold(b"a"), fold(b"b"));
-/// ```
-#[must_use]
-pub fn fold(name: &[u8]) -> Vec<u8> {
+pub(crate) fn fold(name: &[u8]) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(name) else {
         let lower = name.to_ascii_lowercase();
         let lower = lower.trim_ascii_start();
@@ -57,7 +49,7 @@ fn trimmed(text: &str) -> &str {
 /// A target's answer to the question whether it has an object of a name: for a file `SIZE`, else
 /// `MLST` or `MDTM`, for a directory `MLST` or `CWD`, on a local disk `lstat`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It reports facts of the object, or enters the directory.
     There,
     /// It says that the object is missing.
@@ -68,7 +60,7 @@ pub enum Answer {
 
 /// What the answers for two names of equal [`fold`] prove.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Relation {
+pub(crate) enum Relation {
     /// Two names: writing one leaves the other as it is.
     Two,
     /// One object: the target lists the new name under the other spelling. A write under the new
@@ -81,8 +73,7 @@ pub enum Relation {
 
 /// Returns what the answers prove for a name that the target lists and another of equal [`fold`]
 /// that it does not list. Both must be asked before the other name is written.
-#[must_use]
-pub const fn relation(listed: Answer, unlisted: Answer) -> Relation {
+pub(crate) const fn relation(listed: Answer, unlisted: Answer) -> Relation {
     match (listed, unlisted) {
         (Answer::There, Answer::Absent) => Relation::Two,
         (Answer::There, Answer::There) => Relation::One,
@@ -103,7 +94,7 @@ type Question = fn(&mut Client, &[u8]) -> Result<bool, Error>;
 /// # Errors
 ///
 /// Returns errors of the connection.
-pub fn look(client: &mut Client, listed: &[u8], unlisted: &[u8]) -> Result<Relation, Error> {
+pub(crate) fn look(client: &mut Client, listed: &[u8], unlisted: &[u8]) -> Result<Relation, Error> {
     let questions: [Question; 4] = [
         |client, path| Ok(client.stat(path)?.is_some()),
         |client, path| Ok(client.modified(path)?.is_some()),

@@ -6,12 +6,11 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use ftp_proto::{Escaped, TimeVal};
+use ftp_proto::{Escaped, Pathname, TimeVal};
 
 use super::entry::{Clock, PROBE, TEMPORARY};
 use super::fault::TreeFault;
 use super::local::{Directory, ODD_TIME};
-use super::path::join;
 use crate::client::Client;
 use crate::error::Error;
 
@@ -29,7 +28,7 @@ fn time_of_file(
         error => Err(TreeFault::from(error)),
     };
     // All runs use one name: if the server permits no deletion, only one file is left.
-    let path = join(directory, &[TEMPORARY, b"clock.tmp"].concat());
+    let path = Pathname::join(directory, &[TEMPORARY, b"clock.tmp"].concat());
     let before = now();
     let stored = client.store(&path).and_then(|mut upload| {
         upload.write_all(b"\n").map_err(|error| Error::recover(error).unwrap_or_else(Error::Io))?;

@@ -19,17 +19,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ftp_proto::{Entry, EntryKind, Verb};
+use ftp_proto::{Entry, EntryKind, Pathname, Verb};
 
 use super::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
-use super::path::{join, split, without_slash};
 use crate::client::Client;
 use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
-use crate::error::{Error, ListingCut, RemoveFault};
+use crate::error::{Error, JobFault, ListingCut};
 use crate::event::{Event, Observer};
 use crate::listing::{Budget, ListLimits, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
-use crate::url_path::{Entered, Place};
+use crate::url_path::Place;
 
 /// Options of a removal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,7 +84,8 @@ pub enum RemoveReport {
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// use ftp_client::tree::{RemoveOptions, remove};
-/// use ftp_client::{Event, Place, Repeat};
+/// use ftp_client::pool::Repeat;
+/// use ftp_client::{Event, Place};
 ///
 /// let options = RemoveOptions::new().recursive(true);
 /// let show = |event: Event<'_>| {
@@ -101,8 +101,8 @@ pub enum RemoveReport {
 /// # Errors
 ///
 /// Returns the server's refusal to remove the object itself, [`Error::ListingCut`] if the names of
-/// the tree need more memory than [`Budget::BYTES`], [`Error::Remove`] of
-/// [`RemoveFault::TooMany`], and errors that concern more than one object, such as those of the
+/// the tree need more memory than [`Budget::BYTES`], [`Error::Job`] of
+/// [`JobFault::TooMany`], and errors that concern more than one object, such as those of the
 /// connection. A part of the tree may have been removed by then.
 pub fn remove(
     client: &mut Client,
@@ -112,7 +112,7 @@ pub fn remove(
     on: &dyn Observer,
 ) -> Result<RemoveReport, Error> {
     loop {
-        let path = without_slash(place.path()).to_vec();
+        let path = Pathname::without_slash(place.path()).to_vec();
         let error = match repeat.delete(client, &path) {
             Ok(()) => return Ok(RemoveReport::Single),
             Err(error) if is_refusal(&error) => error,
@@ -128,7 +128,7 @@ pub fn remove(
             return Ok(RemoveReport::Tree { removed: tree.removed, failed: tree.failed });
         }
         match place.enter(client, &error)? {
-            Entered::There => {}
+            true => {}
             _ if options.ignore_missing && client.look(&path, ListingForm::Auto)?.is_none() => {
                 // An unlisted directory exists if it can be entered.
                 return match client.can_enter(&path) {
@@ -158,7 +158,7 @@ struct Seen {
 /// Returns what listings show about the directory at `path`. Returns `None` if it is not a
 /// directory, or if the server shows it as a link.
 fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
-    let (directory, name) = split(path);
+    let (directory, name) = Pathname::split(path);
     let found = client.look(path, ListingForm::Auto)?;
     if !found.is_some_and(|entry| entry.is_dir()) {
         return Ok(None);
@@ -169,7 +169,7 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
     // Two listings are never held at a time.
     let (itself, listed) = (beside.itself, named(beside.entries, name));
-    let itself = match (itself, split(directory)) {
+    let itself = match (itself, Pathname::split(directory)) {
         (Some(itself), _) => Some(itself),
         // The root directory and the login directory have no known parent.
         (None, (_, b"")) => None,
@@ -224,15 +224,15 @@ impl Tree<'_> {
         };
         match proof {
             _ if says(&refused, NO_DIRECTORY) => {
-                return self.keep(path, RemoveFault::ShownAsDirectory);
+                return self.keep(path, JobFault::ShownAsDirectory);
             }
             Proof::Directory => {}
             _ if says(&refused, NOT_EMPTY) => {}
-            Proof::TooMany => return self.keep(path, RemoveFault::ShownAsDirectory),
-            Proof::None => return self.keep(path, RemoveFault::MayBeLink),
+            Proof::TooMany => return self.keep(path, JobFault::ShownAsDirectory),
+            Proof::None => return self.keep(path, JobFault::MayBeLink),
         }
         if depth >= DEPTH {
-            return self.keep(path, RemoveFault::TooDeep);
+            return self.keep(path, JobFault::TooDeep);
         }
         let mut form = ListingForm::Auto;
         loop {
@@ -281,10 +281,10 @@ impl Tree<'_> {
         let mut seen = HashSet::new();
         // A name that is listed twice is one object.
         for entry in listing.entries.iter().filter(|entry| seen.insert(&entry.name)) {
-            self.left = self.left.checked_sub(1).ok_or(Error::Remove(RemoveFault::TooMany))?;
-            let path = join(path, &entry.name);
+            self.left = self.left.checked_sub(1).ok_or(Error::Job(JobFault::TooMany))?;
+            let path = Pathname::join(path, &entry.name);
             all_gone &= if !entry.is_safe_name() {
-                self.keep(&path, RemoveFault::UnsafeName)?
+                self.keep(&path, JobFault::UnsafeName)?
             } else if is_link(entry) || !may_be_directory(entry) {
                 files.push(path);
                 files.len() < TOGETHER || self.files(&mut files)?
@@ -341,7 +341,7 @@ impl Tree<'_> {
             Err(error) => return Err(error),
         };
         match directory {
-            Some(_) if says(&error, NO_DIRECTORY) => self.keep(path, RemoveFault::ShownAsDirectory),
+            Some(_) if says(&error, NO_DIRECTORY) => self.keep(path, JobFault::ShownAsDirectory),
             Some(seen) => self.directory(path, seen),
             None => self.fail(path, error),
         }
@@ -389,8 +389,8 @@ impl Tree<'_> {
     }
 
     /// Reports that an object was kept.
-    fn keep(&mut self, path: &[u8], why: RemoveFault) -> Result<bool, Error> {
-        self.fail(path, Error::Remove(why))
+    fn keep(&mut self, path: &[u8], why: JobFault) -> Result<bool, Error> {
+        self.fail(path, Error::Job(why))
     }
 
     /// Reports that an object could not be removed. Returns an error that concerns others too,

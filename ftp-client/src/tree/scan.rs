@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::io;
 
-use ftp_proto::{Escaped, Fact};
+use ftp_proto::{Escaped, Fact, Pathname};
 
 use super::copy::Identity;
 use super::entry::{self, Clock, ObjectKind, TreeEntry};
@@ -14,7 +14,6 @@ use super::links::{Proof, by_list};
 use super::local::Directory;
 use super::manifest::{Sum, first_32};
 use super::names::{Relation, look};
-use super::path::{join, split};
 use super::plan::OBJECTS;
 use super::probe;
 use crate::client::Client;
@@ -46,7 +45,8 @@ impl Contents {
     /// Returns whether this may be the listing of a file at `path` instead of a directory.
     pub(crate) fn may_be_of_file(&self, path: &[u8]) -> bool {
         let is_it = |item: &TreeEntry| {
-            item.kind == ObjectKind::File && split(&item.name).1 == split(path).1
+            item.kind == ObjectKind::File
+                && Pathname::split(&item.name).1 == Pathname::split(path).1
         };
         matches!(self.items.as_slice(), [only] if is_it(only))
     }
@@ -274,7 +274,7 @@ impl Scan for LocalTree<'_> {
         if item.kind != ObjectKind::File || !entry::may_be_partial(&item.name) {
             return None;
         }
-        let (above, name) = split(path);
+        let (above, name) = Pathname::split(path);
         let directory = self.0?.below(above);
         directory.and_then(|directory| directory.hold(name)).err().map(|error| error.to_string())
     }
@@ -310,7 +310,7 @@ impl LocalTree<'_> {
     ) -> Result<(Digest, [Metadata; 2]), TreeFault> {
         let here = |error: io::Error| TreeFault::local(path, &error);
         let top = self.0.ok_or_else(|| here(io::ErrorKind::NotFound.into()))?;
-        let (above, name) = split(path);
+        let (above, name) = Pathname::split(path);
         let file = top.below(above).and_then(|directory| directory.read(name)).map_err(here)?;
         let before = file.metadata().map_err(here)?;
         checksum.update_from(&file, before.len()).map_err(here)?;
@@ -340,7 +340,7 @@ impl<'a, 'p> RemoteTree<'a, 'p> {
     }
 
     fn named(&self, path: &[u8]) -> Vec<u8> {
-        join(self.top, path)
+        Pathname::join(self.top, path)
     }
 
     /// Returns whether the top is a file: servers report no size for a directory.
@@ -363,7 +363,7 @@ impl<'a, 'p> RemoteTree<'a, 'p> {
 
     /// Returns the link count of a directory, from the listing of its parent.
     fn count_of(&mut self, path: &[u8], limits: ListLimits) -> Result<Option<u64>, TreeFault> {
-        let (above, name) = split(path);
+        let (above, name) = Pathname::split(path);
         // The root directory and the login directory have no known parent.
         if name.is_empty() {
             return Ok(None);

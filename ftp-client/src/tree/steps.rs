@@ -1,10 +1,8 @@
 //! What a plan shows its caller before it is carried out.
 
-use ftp_proto::Escaped;
+use ftp_proto::{Escaped, Pathname};
 
-use super::compare::Difference;
 use super::fault::TreeFault;
-use super::path::join;
 use super::sync::TreeSync;
 
 /// What happens to an object of a [plan](TreeSync::steps).
@@ -35,8 +33,8 @@ pub struct PlannedStep {
     pub path: Vec<u8>,
     /// The size of a copied file in bytes, if it is known.
     pub size: Option<u64>,
-    /// The reason for a copy.
-    pub why: Option<Difference>,
+    /// The reason for a copy, such as `new` or `another size`.
+    pub why: Option<&'static str>,
     /// The path of a file that is renamed, from the top.
     pub from: Option<Vec<u8>>,
 }
@@ -78,12 +76,12 @@ impl TreeSync<'_> {
             action: if copy.from.is_some() { Action::Rename } else { Action::Copy },
             path: plan.path_of(copy),
             size: copy.size,
-            why: Some(copy.why).filter(|_| copy.from.is_none()),
+            why: Some(copy.why.as_str()).filter(|_| copy.from.is_none()),
             from: copy.from.clone(),
         });
         let links = plan.links.iter().map(move |link| {
             let place = plan.directories.get(link.place).map_or(&[][..], |place| &place.path);
-            step(Action::Link, join(place, &link.name))
+            step(Action::Link, Pathname::join(place, &link.name))
         });
         let modes = plan.modes.iter().map(move |mode| step(Action::SetMode, mode.path.clone()));
         let removed = move |first| {

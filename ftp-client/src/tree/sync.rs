@@ -1,5 +1,6 @@
 //! `TreeSync`: the synchronization of two trees, planned before anything is changed.
 
+use ftp_proto::Pathname;
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::{self, Path, PathBuf};
@@ -16,7 +17,6 @@ use super::hand::Hand;
 use super::local::{Backup, Directory};
 use super::manifest::Deploy;
 use super::options::{Compare, LinkChoice, SyncOptions};
-use super::path::{split, without_slash};
 use super::plan::{OBJECTS, Plan, PlanOptions};
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
 use super::steps::Excess;
@@ -50,7 +50,7 @@ impl<'p> TreeSide<'p> {
     /// All connections of the pool must be logged in as the same user.
     #[must_use]
     pub fn remote(pool: &'p Pool<'p>, path: impl AsRef<[u8]>) -> Self {
-        let top = without_slash(path.as_ref()).to_vec();
+        let top = Pathname::without_slash(path.as_ref()).to_vec();
         Self(SideKind::Remote { pool, top })
     }
 }
@@ -250,7 +250,7 @@ fn plan_down<'s>(
     let wish = PlanOptions { options, rule: rule(options, true), objects: OBJECTS };
     let pool = from.pool;
     // Each question of a plan has replaced a lost connection already.
-    let plan = reporter.persist(b"", &mut |fault| pool.replaces(fault), || {
+    let plan = reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
         from.hand.client()?;
         from.hand.shows_modes = options.permissions;
         let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
@@ -270,7 +270,7 @@ fn plan_up<'s>(
     check_links(options)?;
     Deploy::check(options)?;
     let backup = options.backup.as_ref().map(|backup| {
-        let path = without_slash(backup.as_os_str().as_bytes());
+        let path = Pathname::without_slash(backup.as_os_str().as_bytes());
         RemoteBackup::new(path, options.patience.repeats())
     });
     if backup.is_some() && options.resume != Resume::Own {
@@ -281,28 +281,29 @@ fn plan_up<'s>(
         .map_err(|error| local(here, &error))?
         .following(options.links == LinkChoice::Follow);
     let pool = to.pool;
-    let (plan, seen) = reporter.persist(b"", &mut |fault| pool.replaces(fault), || {
-        let client = to.hand.client()?;
-        if let Some(backup) = &backup {
-            backup.check_apart(client, to.top)?;
-        }
-        to.hand.shows_modes = options.permissions;
-        let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
-        let seen = look_for(&mut target)?;
-        check_parent(&mut target, &seen, options)?;
-        let name = options.manifest.as_deref();
-        let deploy =
-            name.map(|name| Deploy::read(&mut target, name, &seen, options)).transpose()?;
-        let rule = match &deploy {
-            Some(Deploy { distrust: None, .. }) => Rule::SameHash,
-            Some(_) if options.compare.is_none() => Rule::SameHash,
-            _ => rule(options, seen.takes_times),
-        };
-        let wish = PlanOptions { options, rule, objects: OBJECTS };
-        let mut source = LocalTree(Some(&ground));
-        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, deploy)?;
-        Ok((plan, seen))
-    })?;
+    let (plan, seen) =
+        reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
+            let client = to.hand.client()?;
+            if let Some(backup) = &backup {
+                backup.check_apart(client, to.top)?;
+            }
+            to.hand.shows_modes = options.permissions;
+            let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
+            let seen = look_for(&mut target)?;
+            check_parent(&mut target, &seen, options)?;
+            let name = options.manifest.as_deref();
+            let deploy =
+                name.map(|name| Deploy::read(&mut target, name, &seen, options)).transpose()?;
+            let rule = match &deploy {
+                Some(Deploy { distrust: None, .. }) => Rule::SameHash,
+                Some(_) if options.compare.is_none() => Rule::SameHash,
+                _ => rule(options, seen.takes_times),
+            };
+            let wish = PlanOptions { options, rule, objects: OBJECTS };
+            let mut source = LocalTree(Some(&ground));
+            let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, deploy)?;
+            Ok((plan, seen))
+        })?;
     Ok((plan, Ends::Up { ground, here, to, seen, backup }))
 }
 
@@ -322,19 +323,20 @@ fn plan_across<'s>(
         return Err(no_local_side());
     }
     let pool = from.pool;
-    let (plan, seen) = reporter.persist(b"", &mut |fault| pool.replaces(fault), || {
-        to.hand.client()?;
-        let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
-        let seen = look_for(&mut target)?;
-        check_parent(&mut target, &seen, options)?;
-        from.hand.client()?;
-        let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
-        look_at(&mut source, target.kept())?;
-        let rule = rule(options, seen.takes_times);
-        let wish = PlanOptions { options, rule, objects: OBJECTS };
-        let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, None)?;
-        Ok((plan, seen))
-    })?;
+    let (plan, seen) =
+        reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
+            to.hand.client()?;
+            let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
+            let seen = look_for(&mut target)?;
+            check_parent(&mut target, &seen, options)?;
+            from.hand.client()?;
+            let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
+            look_at(&mut source, target.kept())?;
+            let rule = rule(options, seen.takes_times);
+            let wish = PlanOptions { options, rule, objects: OBJECTS };
+            let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, None)?;
+            Ok((plan, seen))
+        })?;
     Ok((plan, Ends::Across { from, to, seen }))
 }
 
@@ -517,7 +519,7 @@ fn make_top(
             Err(error) => {
                 let may_help = !options.creates_parents && matches!(error, Error::Refused(..));
                 let fault = TreeFault::from(error).ending(true);
-                let lacks_parents = may_help && !split(top).0.is_empty();
+                let lacks_parents = may_help && !Pathname::split(top).0.is_empty();
                 if lacks_parents { fault.of(Setting::Parents) } else { fault }
             }
         };
@@ -531,7 +533,7 @@ fn check_parent(
     seen: &TargetSeen,
     options: &SyncOptions<'_>,
 ) -> Result<(), TreeFault> {
-    let (above, _) = split(target.top);
+    let (above, _) = Pathname::split(target.top);
     let is_asked = options.is_dry && !options.creates_parents && seen.is_new && seen.is_sure;
     if is_asked
         && !above.is_empty()
@@ -561,7 +563,7 @@ fn make_here(here: &Path, options: &SyncOptions<'_>) -> Result<(), TreeFault> {
 /// Removes leftovers of killed runs. Ignores failures.
 fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
     for path in leftovers {
-        let (above, name) = split(path);
+        let (above, name) = Pathname::split(path);
         let _ = ground.below(above).and_then(|directory| directory.clear(name));
     }
 }

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::{
-    Backoff, Canceller, Checksum, Client, Error, Event, FtpUrl, HashAlgorithm, Pool, Retry, get,
-};
+use ftp_client::file::{Checksum, HashAlgorithm};
+use ftp_client::pool::Backoff;
+use ftp_client::{Canceller, Client, Error, Event, FtpUrl, Pool, Retry, get};
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{Limits, MemoryStorage, Rights, Server, ServerConfig, StorageErrorKind};
 use ftp_tests::content::binary;

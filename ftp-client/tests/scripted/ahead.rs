@@ -2,9 +2,8 @@
 
 use std::io::{Read, Write};
 
-use ftp_client::{
-    Client, ClientBuilder, Error, ListOptions, ListingForm, RepresentationType, TimeVal, Verb,
-};
+use ftp_client::listing::{ListOptions, ListingForm};
+use ftp_client::{Client, ClientBuilder, Error, RepresentationType, TimeVal, Verb};
 
 use crate::peer::{Peer, SHORT, Server, get, timeouts};
 

@@ -4,7 +4,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use ftp_client::{Client, ClientBuilder, Error, ErrorKind, ListOptions, ListingForm, Verb};
+use ftp_client::listing::{ListOptions, ListingForm};
+use ftp_client::{Client, ClientBuilder, Error, ErrorKind, Verb};
 use ftp_proto::{BlockDecoder, BlockEvent, BlockFault, BlockHeader, BlockMarker};
 
 use crate::peer::{Peer, Server, get, timeouts, was_reset};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ftp_client::{
-    Client, Entry, EntryKind, Error, Fact, HashAlgorithm, Permissions, Phase, TimeVal, Verb,
-};
+use ftp_client::error::Phase;
+use ftp_client::file::HashAlgorithm;
+use ftp_client::{Client, Entry, EntryKind, Error, Fact, Permissions, TimeVal, Verb};
 
 use crate::peer::{Server, timeouts};
 

@@ -10,7 +10,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Connector, Error, Family, Mode, Phase, Purpose, Target, Transport};
+use ftp_client::error::Phase;
+use ftp_client::net::{Connector, Target, Transport};
+use ftp_client::{Client, Error, Family, Mode};
 use ftp_tests::wait::wait_until;
 
 use crate::peer::{Peer, SHORT, SOON, Server, timeouts};
@@ -110,14 +112,14 @@ fn all_connections_use_the_bound_address_cl_33() {
 
 /// Returns one end of each pair of sockets in this process, and records the requests.
 struct Pairs {
-    asked: Mutex<Sender<(String, u16, Purpose)>>,
+    asked: Mutex<Sender<(String, u16, bool)>>,
     ends: Mutex<Receiver<UnixStream>>,
 }
 
 impl Connector for Pairs {
     fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>> {
         assert!(limit > Duration::ZERO);
-        let asked = (target.host.to_owned(), target.port, target.purpose);
+        let asked = (target.host.to_owned(), target.port, target.is_data);
         self.asked.lock().unwrap().send(asked).unwrap();
         let end = self.ends.lock().unwrap().recv().map_err(io::Error::other)?;
         Ok(Box::new(end))
@@ -125,7 +127,7 @@ impl Connector for Pairs {
 }
 
 /// Returns the connector, its requests, and the queue of ends that it returns.
-fn pairs() -> (Pairs, Receiver<(String, u16, Purpose)>, Sender<UnixStream>) {
+fn pairs() -> (Pairs, Receiver<(String, u16, bool)>, Sender<UnixStream>) {
     let (asked, was_asked) = channel();
     let (give, ends) = channel();
     (Pairs { asked: Mutex::new(asked), ends: Mutex::new(ends) }, was_asked, give)
@@ -199,8 +201,8 @@ fn a_connector_opens_control_and_data_connections_by_name_hc_33() {
     server.join().unwrap();
     let asked: Vec<_> = was_asked.try_iter().collect();
     let name = "ftp.example.org";
-    let data = (name.to_owned(), 50_004, Purpose::Data);
-    assert_eq!(asked[0], (name.to_owned(), 2_121, Purpose::Control));
+    let data = (name.to_owned(), 50_004, true);
+    assert_eq!(asked[0], (name.to_owned(), 2_121, false));
     assert_eq!(asked[1..], [data.clone(), data.clone(), data.clone(), data]);
 }
 

@@ -4,9 +4,11 @@ use std::io::Read;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use ftp_client::error::Phase;
+use ftp_client::file::{Existing, LocalSource, Sink};
 use ftp_client::{
-    Client, Error, ErrorKind, Existing, FileOptions, Get, LocalSource, ParseErrorKind, Phase,
-    Place, Put, RawCommand, Sink, Timeouts, Verb,
+    Client, Error, ErrorKind, FileOptions, Get, ParseErrorKind, Place, Put, RawCommand, Timeouts,
+    Verb,
 };
 use ftp_tests::port::OwnPort;
 

@@ -4,9 +4,10 @@ mod active;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use ftp_client::listing::{ListOptions, ListingForm};
 use ftp_client::{
-    AddressRule, Client, EpsvArgument, Error, ErrorKind, Extended, HostReason, ListOptions,
-    ListingForm, Mode, PortRanges, Verb,
+    AddressRule, Client, EpsvArgument, Error, ErrorKind, Extended, HostReason, Mode, PortRanges,
+    Verb,
 };
 use ftp_tests::port::OwnPort;
 
@@ -430,8 +431,8 @@ fn the_choice_of_the_data_host_is_reported_cl_25_cl_26_cl_27() {
         let Error::DataConnection(attempts) = &error else { panic!("{error}") };
         let attempt = &attempts[0];
         assert_eq!(attempt.address.unwrap().to_string(), format!("{used}:{port}"), "{rule:?}");
-        let host = attempt.announced.unwrap();
-        assert_eq!((host.reason, host.announced.to_string()), (reason, "127.0.0.2".to_owned()));
+        let (host, why) = attempt.announced().unwrap();
+        assert_eq!((why, host.to_string()), (reason, "127.0.0.2".to_owned()));
         drop(client);
         server.end();
     }

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Download, Error, Phase, RepresentationType, Verb, Watch};
+use ftp_client::error::Phase;
+use ftp_client::{Client, Download, Error, RepresentationType, Verb, Watch};
 use ftp_tests::wait::patiently;
 
 use crate::peer::{SHORT, SOON, Server, reset, timeouts};

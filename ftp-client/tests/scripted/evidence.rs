@@ -10,9 +10,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{
-    Checksum, Client, Done, Error, FileOptions, Get, HashAlgorithm, Place, Resume, Sink,
-};
+use ftp_client::file::{Checksum, HashAlgorithm, Sink};
+use ftp_client::{Client, Done, Error, FileOptions, Get, Place, Resume};
 
 use crate::peer::timeouts;
 
@@ -134,7 +133,7 @@ impl Site {
         let mut client = self.connect()?;
         let options = FileOptions::new().resume(resume);
         let options = match resume {
-            Resume::Trusted => options.verify(ftp_client::Verify::None),
+            Resume::Trusted => options.verify(ftp_client::file::Verify::None),
             _ => options,
         };
         let done =

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::SystemTime;
 
-use ftp_client::{Error, Existing, FileOptions, Resume, UploadFault, Verified, Verify, Watch};
+use ftp_client::error::JobFault;
+use ftp_client::file::{Existing, Verify};
+use ftp_client::{Error, FileOptions, Resume, Watch};
 
 use crate::peer::{Peer, Server};
 
@@ -38,7 +40,7 @@ fn a_download_replaces_the_target_only_when_complete() {
     });
     let options = FileOptions::new();
     let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
-    assert_eq!((done.size, done.resumed, done.verified), (5, 0, Verified::Size));
+    assert_eq!((done.size, done.resumed, done.verified), (5, 0, Verify::Size));
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     let short = client.download_to("a", &path, &options, &mut Watch::new());
     assert!(matches!(short, Err(Error::Incomplete { bytes: 4, announced: Some(5) })), "{short:?}");
@@ -140,11 +142,11 @@ fn an_interrupted_download_resumes_in_its_partial_file_as_09() {
     assert_eq!(fs::read(&part).unwrap(), b"hello");
     assert!(!path.exists());
     let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
-    assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Size));
+    assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verify::Size));
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
     assert!(!part.exists());
     let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
-    assert_eq!((done.resumed, done.bytes, done.verified), (12, 0, Verified::Size));
+    assert_eq!((done.resumed, done.bytes, done.verified), (12, 0, Verify::Size));
     server.end();
 }
 
@@ -269,15 +271,15 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
     let options = options.resume(Resume::Proven);
     assert_eq!(put(&options).unwrap_err().to_string(), "STOR refused: 426 cut");
     let done = put(&options).unwrap();
-    assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Hash));
+    assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verify::Digest));
     let done = put(&options).unwrap();
-    assert_eq!((done.resumed, done.bytes, done.verified), (12, 0, Verified::Hash));
+    assert_eq!((done.resumed, done.bytes, done.verified), (12, 0, Verify::Digest));
     assert_eq!(put(&options).unwrap_err().to_string(), "STOR refused: 426 cut");
     assert_eq!(put(&options).unwrap_err().to_string(), "STOR refused: 451 no");
     let done = put(&options).unwrap();
     assert_eq!((done.resumed, done.size), (0, 12));
     let longer = put(&options);
-    let fault = UploadFault::Longer { there: 13, here: 12 }.to_string();
+    let fault = JobFault::Longer { there: 13, here: 12 }.to_string();
     assert_eq!(longer.unwrap_err().to_string(), fault);
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "a journal is left");
     let missing = client.upload_from(root.path().join("b"), "a", &options, &mut Watch::new());
@@ -306,7 +308,7 @@ fn a_checksum_mismatch_leaves_no_file() {
     });
     let options = FileOptions::new().verify(Verify::Digest);
     let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
-    assert_eq!((done.size, done.verified), (9, Verified::Hash));
+    assert_eq!((done.size, done.verified), (9, Verify::Digest));
     fs::remove_file(&path).unwrap();
     let error = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
     assert_eq!(error.to_string(), "CRC32 mismatch: cbf43926 here, 00000000 on the server");

@@ -8,7 +8,8 @@ use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use ftp_client::fxp::{self, Direction, Options, Resume, Side};
+use ftp_client::Resume;
+use ftp_client::fxp::{self, Direction, Options, Side};
 use ftp_client::{AddressRule, Canceller, Client, Error, RawCommand, Timeouts};
 use ftp_tests::wait::patiently;
 
@@ -214,9 +215,9 @@ fn the_target_listens_first_fx_01_fx_03_fx_05_fx_06_hc_02() {
         let script = [TYPES, TARGET_LISTENS, BEGUN, last, SIZES].concat();
         let report = succeeds(&script, Options::default());
         assert_eq!((report.offset, report.size), (0, Some(5)));
-        let moved = report.moved.unwrap();
-        assert_eq!(moved.direction, Direction::TargetListens);
-        assert!(moved.source.text() == b"sent" && moved.target.text() == b"there");
+        assert_eq!(report.direction, Some(Direction::TargetListens));
+        let [of_source, of_target] = report.replies.unwrap();
+        assert!(of_source.text() == b"sent" && of_target.text() == b"there");
     }
 }
 
@@ -243,7 +244,7 @@ fn the_log_names_the_server_of_each_transfer_reply() {
 fn the_source_listens_if_that_direction_is_chosen_fx_02_fx_05_hc_02() {
     let script = [TYPES, SOURCE_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     let report = succeeds(&script, only(Direction::SourceListens));
-    assert_eq!(report.moved.unwrap().direction, Direction::SourceListens);
+    assert_eq!(report.direction.unwrap(), Direction::SourceListens);
     assert_eq!(report.size, None);
 }
 
@@ -318,7 +319,7 @@ fn a_refused_direction_falls_back_to_the_other_fx_08() {
     ] {
         let script = [TYPES, refused, SOURCE_LISTENS, BEGUN, last, SIZES].concat();
         let report = succeeds(&script, Options::default());
-        assert_eq!(report.moved.unwrap().direction, Direction::SourceListens);
+        assert_eq!(report.direction.unwrap(), Direction::SourceListens);
     }
     // The same if the refusal comes only at the transfer.
     for refused in [
@@ -391,7 +392,7 @@ fn different_sizes_are_an_error() {
 
 #[test]
 fn resuming_sends_rest_to_both_right_before_the_transfer_fx_12() {
-    let options = only(Direction::Auto).resume(Resume::From(7));
+    let options = only(Direction::Auto).offset(Some(7));
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
     let script = [TYPES, TARGET_LISTENS, rest, BEGUN, last].concat();
@@ -407,7 +408,7 @@ fn resuming_sends_rest_to_both_right_before_the_transfer_fx_12() {
         [TYPES, TARGET_LISTENS, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
     fails(&script, options, Side::Target, &["REST refused: 451 no"], [Usable, Usable]);
     // Beyond the highest offset: nothing is sent.
-    let far = options.resume(Resume::From(u64::MAX));
+    let far = options.offset(Some(u64::MAX));
     fails("", far, Side::Source, &["not sent"], [Usable, Usable]);
 }
 
@@ -421,7 +422,7 @@ fn an_unused_rest_is_sent_again_fx_12_as_10() {
     let again = "s> REST 7\n s< 350 ok\n s> RETR a\n s< 550 none";
     let script = format!("{script}s> EPSV\n s< 229 (|||{port}|)\n {again}");
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
-    let options = only(Direction::TargetListens).resume(Resume::From(7));
+    let options = only(Direction::TargetListens).offset(Some(7));
     meeting.copy(options).unwrap_err();
     drop(meeting.source.retrieve_from("a", 7));
     meeting.end("told again", [Usable, Usable]);
@@ -429,7 +430,7 @@ fn an_unused_rest_is_sent_again_fx_12_as_10() {
 
 #[test]
 fn resuming_starts_at_the_size_of_the_target_fx_12_as_09() {
-    let options = only(Direction::TargetListens).resume(Resume::Trust);
+    let options = only(Direction::TargetListens).resume(Resume::Trusted);
     let sizes = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
@@ -461,13 +462,13 @@ fn resuming_starts_at_the_size_of_the_target_fx_12_as_09() {
     let again = format!("{older} t> MDTM b\n t< 213 20200101000001\n");
     for proof in [again, format!("{unknown} {entry}")] {
         let report = succeeds(&[TYPES, whole, &proof].concat(), options);
-        assert!(report.moved.is_none() && report.size == Some(9) && report.offset == 9);
+        assert!(report.direction.is_none() && report.size == Some(9) && report.offset == 9);
     }
 }
 
 #[test]
 fn only_equal_digests_prove_the_bytes_of_the_target_fx_12_as_09() {
-    let options = only(Direction::TargetListens).resume(Resume::Find);
+    let options = only(Direction::TargetListens).resume(Resume::Proven);
     let sizes = |there: u64| format!("t> SIZE b\n t< 213 {there}\n s> SIZE a\n s< 213 9\n");
     let none = "t> FEAT\n t< 502 what\n s> FEAT\n s< 502 what\n";
     let crc = "t> FEAT\n t< 211-so\n t<  XCRC\n t< 211 end\n \
@@ -486,17 +487,17 @@ fn only_equal_digests_prove_the_bytes_of_the_target_fx_12_as_09() {
     ] {
         let script = format!("{TYPES} {found}\n {TARGET_LISTENS} {BEGUN} {last}");
         let report = succeeds(&script, options);
-        assert!(report.moved.is_some() && report.offset == 0, "{script}");
+        assert!(report.direction.is_some() && report.offset == 0, "{script}");
     }
     let script = format!("{TYPES} {} {crc} {}", sizes(9), digests("CBF43926"));
     let report = succeeds(&script, options);
-    assert!(report.moved.is_none() && report.size == Some(9), "{script}");
+    assert!(report.direction.is_none() && report.size == Some(9), "{script}");
 }
 
 #[test]
 fn a_size_without_a_file_is_not_a_complete_copy_fx_12_as_09() {
     // A server that keeps an interrupted upload reports its size, although the file does not exist.
-    let options = only(Direction::TargetListens).resume(Resume::Trust);
+    let options = only(Direction::TargetListens).resume(Resume::Trusted);
     let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 9\n s< 350 ok\n t> REST 9\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
@@ -508,7 +509,7 @@ fn a_size_without_a_file_is_not_a_complete_copy_fx_12_as_09() {
         let found = [TYPES, whole, times, unproved].concat();
         let script = [&found, TARGET_LISTENS, rest, BEGUN, last].concat();
         let report = succeeds(&script, options);
-        assert!(report.moved.is_some() && report.offset == 9, "{script}");
+        assert!(report.direction.is_some() && report.offset == 9, "{script}");
         // The file exists once the target has confirmed it.
         let refused = "s> RETR a\n s< 150 go\n t> STOR b\n s< 226 sent\n t< 552 quota\n";
         let script = [&found, TARGET_LISTENS, rest, refused].concat();

@@ -5,9 +5,9 @@ mod elsewhere;
 use std::io::Write;
 use std::time::Duration;
 
-use ftp_client::{
-    Client, Entry, EntryKind, Error, ListLimits, ListOptions, Listed, ListingCut, ListingForm, Verb,
-};
+use ftp_client::error::ListingCut;
+use ftp_client::listing::{ListLimits, ListOptions, Listed, ListingForm};
+use ftp_client::{Client, Entry, EntryKind, Error, Verb};
 
 use crate::peer::{Peer, Server};
 

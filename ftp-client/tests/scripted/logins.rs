@@ -6,9 +6,11 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ftp_client::file::{Sink, Verify};
+use ftp_client::net::{Connector, Target, Transport};
 use ftp_client::{
-    Client, ClientBuilder, Connector, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
-    Purpose, RawCommand, RepresentationType, Sink, Target, Transport, Verb, Verify,
+    Client, ClientBuilder, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
+    RawCommand, RepresentationType, Verb,
 };
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
@@ -24,7 +26,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(25);
 impl Connector for Far {
     fn connect(&self, target: &Target<'_>, _: Duration) -> io::Result<Box<dyn Transport>> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port))?;
-        if target.purpose == Purpose::Control {
+        if !target.is_data {
             std::thread::sleep(ROUND_TRIP);
         }
         Ok(Box::new(stream))

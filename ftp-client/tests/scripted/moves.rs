@@ -4,10 +4,9 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use ftp_client::{
-    Error, ErrorKind, FileOptions, Get, LocalSource, MoveFault, Place, Put, Sink, StoreAs,
-    TemporaryName, Verified,
-};
+use ftp_client::error::JobFault;
+use ftp_client::file::{LocalSource, Sink, StoreAs, TemporaryName, Verify};
+use ftp_client::{Error, ErrorKind, FileOptions, Get, Place, Put};
 
 use crate::peer::{Peer, Server};
 
@@ -62,7 +61,7 @@ fn a_download_removes_its_source_when_it_is_complete_here() {
     let options = FileOptions::new().moves(true);
     let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options);
     let done = job.attempt(&mut client, &()).unwrap();
-    assert_eq!((done.bytes, done.verified), (5, Verified::Size));
+    assert_eq!((done.bytes, done.verified), (5, Verify::Size));
     assert_eq!(names(root.path()), ["a"]);
     server.end();
 }
@@ -83,7 +82,7 @@ fn a_job_continues_the_removal_that_another_one_could_not_make() {
     let options = FileOptions::new().moves(true);
     let get = || Get::new(Place::at("a"), Sink::Path(&path), &options);
     let failed = get().attempt(&mut client, &()).unwrap_err();
-    assert!(matches!(failed, Error::Move(MoveFault::NotRemoved(_))), "{failed}");
+    assert!(matches!(failed, Error::Job(JobFault::NotRemoved(_))), "{failed}");
     assert!(failed.is_transient(), "{failed}");
     assert_eq!(names(root.path()).len(), 2);
     assert_eq!(get().attempt(&mut client, &()).unwrap().bytes, 0);
@@ -122,7 +121,7 @@ fn an_upload_removes_its_source_when_the_server_has_it() {
             false => StoreAs::Final,
         };
         let mut job = Put::new(LocalSource::Path(&path), Place::at("a"), &options).store_as(store);
-        assert_eq!(job.attempt(&mut client, &()).unwrap().verified, Verified::Size);
+        assert_eq!(job.attempt(&mut client, &()).unwrap().verified, Verify::Size);
         assert!(names(root.path()).is_empty());
         server.end();
     }
@@ -157,10 +156,10 @@ fn only_a_file_with_a_path_is_moved() {
     let mut sink = Vec::new();
     let mut get = Get::new(Place::at("a"), Sink::Stream(&mut sink), &options);
     let refused = get.attempt(&mut client, &()).unwrap_err();
-    assert!(matches!(refused, Error::Move(MoveFault::NotRegular)), "{refused}");
+    assert!(matches!(refused, Error::Job(JobFault::NotRegular)), "{refused}");
     let mut source = &b"hello"[..];
     let mut put = Put::new(LocalSource::Stream(&mut source), Place::at("a"), &options);
     let refused = put.attempt(&mut client, &()).unwrap_err();
-    assert!(matches!(refused, Error::Move(MoveFault::NotRegular)), "{refused}");
+    assert!(matches!(refused, Error::Job(JobFault::NotRegular)), "{refused}");
     server.end();
 }

@@ -2,9 +2,7 @@
 
 use std::io::{Read, Write};
 
-use ftp_client::{
-    Client, Download, Ended, Error, Report, RepresentationType, TimeVal, Upload, Verb,
-};
+use ftp_client::{Client, Download, Error, Report, RepresentationType, TimeVal, Upload, Verb};
 
 use crate::peer::{Peer, Server};
 
@@ -59,7 +57,7 @@ fn a_range_is_requested_with_rang_as_10() {
         sends(&mut peer, b"1");
     });
     let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
-    assert_eq!((bytes.as_slice(), report.unwrap().ended), (&b"12345"[..], Ended::Confirmed));
+    assert_eq!((bytes.as_slice(), report.unwrap().is_stopped), (&b"12345"[..], false));
     assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
     assert!(matches!(client.retrieve_range("a", 0, 1), Err(Error::Refused(Verb::Retr, _))));
     assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
@@ -131,9 +129,9 @@ fn a_range_with_rest_is_aborted_after_its_last_byte_hc_21() {
     let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
     let report = report.unwrap();
     assert_eq!((bytes.as_slice(), report.bytes), (&b"xxxxx"[..], 5));
-    assert_eq!((report.ended, report.reply.code().value()), (Ended::Stopped, 150));
+    assert_eq!((report.is_stopped, report.reply.code().value()), (true, 150));
     let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
-    assert_eq!((bytes.as_slice(), report.unwrap().ended), (&b"12345"[..], Ended::Confirmed));
+    assert_eq!((bytes.as_slice(), report.unwrap().is_stopped), (&b"12345"[..], false));
     let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
     assert_eq!(bytes, b"123");
     assert!(matches!(report, Err(Error::Incomplete { bytes: 3, announced: Some(5) })));
@@ -183,7 +181,7 @@ fn an_unused_rest_or_rang_is_reset_as_10() {
     quote(&mut client, "RANG 3 4");
     client.hash("a", None).unwrap();
     quote(&mut client, "RANG 3 4");
-    let options = ftp_client::ListOptions::by(ftp_client::ListingForm::Nlst);
+    let options = ftp_client::listing::ListOptions::by(ftp_client::listing::ListingForm::Nlst);
     let _ = client.list_with("", options).map(Iterator::count);
     server.end();
 }

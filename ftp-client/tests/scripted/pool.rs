@@ -7,7 +7,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Backoff, Canceller, Client, Error, Event, Patience, Pool, Retry};
+use ftp_client::pool::{Backoff, Patience};
+use ftp_client::{Canceller, Client, Error, Event, Pool, Retry};
 
 use crate::peer::{Peer, SOON, reset, timeouts};
 
@@ -273,7 +274,7 @@ fn a_source_that_is_spent_has_one_attempt() {
     let patience = Patience::new();
     let mut attempt = patience.first();
     attempt.make_last();
-    let failed = patience.next(&mut attempt, Error::Closed, &mut |_| false, &mut |_| {});
+    let failed = patience.next(&mut attempt, Error::Closed, &mut |_| false, &mut |_, _, _| {});
     assert!(matches!(failed, Err(Error::Closed)));
     assert_eq!(attempt.number(), 1);
 }

@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ftp_client::error::{Phase, ProxyFault};
+use ftp_client::net::{Connector, Target, Transport};
 use ftp_client::{
-    AddressRule, Canceller, Client, ClientBuilder, Connector, Error, ErrorKind, Mode, Phase, Proxy,
-    ProxyFault, Target, Tls, Transport,
+    AddressRule, Canceller, Client, ClientBuilder, Error, ErrorKind, Mode, Proxy, Tls,
 };
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
@@ -173,8 +174,8 @@ fn fault(login: &str, scheme: &str, bytes: &'static [u8]) -> ProxyFault {
     assert!(!shown.contains("s3cret"), "{shown}");
     assert!(shown.starts_with(&format!("proxy {scheme}://127.0.0.1:")), "{shown}");
     assert_eq!(error.kind(), ErrorKind::Network);
-    let Error::Proxy(error) = error else { panic!("{error}") };
-    error.fault
+    let Error::Proxy { fault, .. } = error else { panic!("{error}") };
+    fault
 }
 
 #[test]
@@ -449,7 +450,7 @@ fn a_refused_ftp_proxy_login_is_a_proxy_error() {
     let mut client = builder(&format!("ftp://own:s3cret@{}", proxy.address)).connect("h").unwrap();
     let error = client.login("me", "p").unwrap_err();
     let shown = error.to_string();
-    assert!(matches!(&error, Error::Proxy(error) if !error.fault.is_transient()), "{shown}");
+    assert!(matches!(&error, Error::Proxy { fault, .. } if !fault.is_transient()), "{shown}");
     assert!(shown.contains("530 **** is wrong"), "{shown}");
     proxy.end();
 }

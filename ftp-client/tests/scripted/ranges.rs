@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use ftp_client::{Done, Error, Event, FileOptions, Get, Left, Place, Pool, Sink, Why};
+use ftp_client::file::{Left, Sink, Why};
+use ftp_client::{Done, Error, Event, FileOptions, Get, Place, Pool};
 
 use crate::evidence::{Restart, Site, noise};
 

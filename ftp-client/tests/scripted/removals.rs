@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
+use ftp_client::error::JobFault;
+use ftp_client::pool::Repeat;
 use ftp_client::tree::{RemoveOptions, RemoveReport, remove};
-use ftp_client::{Client, Error, ErrorKind, Event, Place, RemoveFault, Repeat, RepresentationType};
+use ftp_client::{Client, Error, ErrorKind, Event, Place, RepresentationType};
 
 use crate::logins::Far;
 use crate::peer::{Peer, Server, timeouts};
@@ -247,10 +249,7 @@ fn kept(dele: &'static str, rmd: &'static str) -> (Result<RemoveReport, Error>, 
     let on = |event: Event<'_>| {
         if let Event::Failed { path: b"t", why } = event {
             assert_eq!(why.kind(), ErrorKind::Unsupported);
-            assert!(matches!(
-                why,
-                Error::Remove(RemoveFault::MayBeLink | RemoveFault::ShownAsDirectory)
-            ));
+            assert!(matches!(why, Error::Job(JobFault::MayBeLink | JobFault::ShownAsDirectory)));
             whys.lock().unwrap().push(why.to_string());
         }
     };

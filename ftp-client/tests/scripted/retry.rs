@@ -10,9 +10,8 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ftp_client::{
-    Backoff, Canceller, Client, ClientBuilder, Done, Error, FileOptions, Retry, Watch,
-};
+use ftp_client::pool::Backoff;
+use ftp_client::{Canceller, Client, ClientBuilder, Done, Error, FileOptions, Retry, Watch};
 use ftp_tests::wait::patiently;
 
 use crate::peer::{Peer, SOON, reset, timeouts};

@@ -16,9 +16,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use ftp_client::{
-    Client, Error, HashAlgorithm, Lines, ListLimits, ListOptions, ListingForm, Permissions, TimeVal,
-};
+use ftp_client::file::HashAlgorithm;
+use ftp_client::listing::{Lines, ListLimits, ListOptions, ListingForm};
+use ftp_client::{Client, Error, Permissions, TimeVal};
 
 use crate::peer::{Peer, Server, timeouts};
 

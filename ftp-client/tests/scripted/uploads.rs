@@ -2,7 +2,8 @@
 
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 
-use ftp_client::{Client, Error, Phase, RepresentationType, Verb};
+use ftp_client::error::Phase;
+use ftp_client::{Client, Error, RepresentationType, Verb};
 
 use crate::peer::{SHORT, Server, reset, timeouts, was_reset};
 

@@ -3,7 +3,8 @@
 
 use std::net::TcpStream;
 
-use ftp_client::{Client, Error, Phase, TimeVal, Verb};
+use ftp_client::error::Phase;
+use ftp_client::{Client, Error, TimeVal, Verb};
 use ftp_tests::wait::patiently;
 
 use crate::blocks::{begin, builder, read_file};

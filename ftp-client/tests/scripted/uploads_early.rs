@@ -6,10 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Mutex;
 
-use ftp_client::{
-    Client, Error, Event, FileOptions, LocalSource, Observer, Place, Put, RateLimit, Verb,
-    Verified, Verify,
-};
+use ftp_client::file::{LocalSource, Verify};
+use ftp_client::{Client, Error, Event, FileOptions, Observer, Place, Put, RateLimit, Verb};
 
 use crate::logins::Far;
 use crate::peer::{Peer, SHORT, Server, timeouts};
@@ -36,7 +34,7 @@ fn put(
     client: &mut Client,
     content: &[u8],
     options: &FileOptions,
-) -> (Result<Verified, Error>, Vec<String>) {
+) -> (Result<Verify, Error>, Vec<String>) {
     let local = tempfile::tempdir().unwrap();
     let path = local.path().join("f");
     fs::write(&path, content).unwrap();
@@ -55,7 +53,7 @@ fn put_file(
     path: &Path,
     options: &FileOptions,
     on: &dyn Observer,
-) -> Result<Verified, Error> {
+) -> Result<Verify, Error> {
     let mut job = Put::new(LocalSource::Path(path), Place::at("f"), options);
     job.attempt(client, on).map(|done| done.verified)
 }
@@ -95,7 +93,7 @@ fn a_small_file_and_its_end_come_before_the_150_of_a_far_server_cl_80() {
             }
         });
         let (done, notes) = put(&mut client, &content, &FileOptions::new());
-        assert_eq!((done.unwrap(), notes), (Verified::Size, vec![]), "{length} bytes");
+        assert_eq!((done.unwrap(), notes), (Verify::Size, vec![]), "{length} bytes");
         server.end();
     }
 }
@@ -140,7 +138,7 @@ fn a_refused_upload_of_early_content_stores_nothing_and_says_why_cl_80() {
     });
     let refused = put(&mut client, b"hello", &FileOptions::new()).0.unwrap_err();
     assert!(matches!(refused, Error::Refused(Verb::Stor, _)), "{refused}");
-    assert_eq!(put(&mut client, b"other", &FileOptions::new()).0.unwrap(), Verified::Size);
+    assert_eq!(put(&mut client, b"other", &FileOptions::new()).0.unwrap(), Verify::Size);
     server.end();
 }
 
@@ -175,7 +173,7 @@ fn early_content_that_a_server_lost_is_sent_again_after_the_150_cl_80() {
         peer.expect_end();
     });
     let (done, notes) = put(&mut client, b"hello", &FileOptions::new());
-    assert_eq!(done.unwrap(), Verified::Size);
+    assert_eq!(done.unwrap(), Verify::Size);
     assert!(notes.iter().any(|note| note.contains("sending the file again")), "{notes:?}");
     put(&mut client, b"hello", &FileOptions::new()).0.unwrap();
     drop(client);
@@ -255,7 +253,7 @@ fn a_server_that_takes_an_early_end_for_a_lost_connection_gets_the_file_later_cl
         take_late(&mut peer, 5);
         peer.answer("SIZE f", "213 5");
     });
-    assert_eq!(put(&mut client, b"hello", &FileOptions::new()).0.unwrap(), Verified::Size);
+    assert_eq!(put(&mut client, b"hello", &FileOptions::new()).0.unwrap(), Verify::Size);
     server.end();
 }
 
@@ -277,6 +275,6 @@ fn lost_content_is_sent_again_from_byte_0_although_attempts_may_resume_cl_80() {
     let options = FileOptions::new();
     let job = Put::new(LocalSource::Path(&path), Place::at("f"), &options);
     let done = job.repeats(true).attempt(&mut client, &()).unwrap();
-    assert_eq!(done.verified, Verified::Size);
+    assert_eq!(done.verified, Verify::Size);
     server.end();
 }

@@ -10,9 +10,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use ftp_client::{
-    Checksum, Client, Error, FileOptions, HashAlgorithm, LocalSource, Place, Put, Resume,
-};
+use ftp_client::file::{Checksum, HashAlgorithm, LocalSource};
+use ftp_client::{Client, Error, FileOptions, Place, Put, Resume};
 use ftp_tests::content::binary;
 
 use crate::peer::timeouts;

@@ -1,9 +1,10 @@
 //! Whole trees.
 
-use ftp_client::{
-    Budget, Client, Entry, Error, ListLimits, ListOptions, ListingCut, ListingForm, Skipped,
-    WalkOptions, Walked,
+use ftp_client::error::ListingCut;
+use ftp_client::listing::{
+    Budget, ListLimits, ListOptions, ListingForm, Skipped, WalkOptions, Walked,
 };
+use ftp_client::{Client, Entry, Error};
 
 use crate::peer::{Peer, Server};
 

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
-use ftp_client::{Client, Error, Phase, Severity, Verb};
+use ftp_client::error::Phase;
+use ftp_client::{Client, Error, Severity, Verb};
 
 use crate::peer::{Peer, SHORT, SOON, Server, timeouts};
 

@@ -397,6 +397,28 @@ impl fmt::Display for Percent<'_> {
     }
 }
 
+impl TryFrom<&str> for FtpUrl {
+    type Error = ParseError;
+
+    fn try_from(text: &str) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for FtpUrl {
+    type Error = ParseError;
+
+    fn try_from(text: &String) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
+
+impl From<&Self> for FtpUrl {
+    fn from(url: &Self) -> Self {
+        url.clone()
+    }
+}
+
 impl fmt::Debug for FtpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FtpUrl({self})")

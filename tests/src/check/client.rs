@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftp_client::{
-    Client, Error, ListLimits, ListOptions, ListingForm, Role, Timeouts, WalkOptions, Walked,
-};
+use ftp_client::listing::{ListLimits, ListOptions, ListingForm, WalkOptions, Walked};
+use ftp_client::{Client, Error, Role, Timeouts};
 use ftp_proto::{Command, LineDecoder, LineEvent};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;

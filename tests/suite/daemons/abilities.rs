@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{Error, ListingForm, TimeVal, Verb};
+use ftp_client::listing::ListingForm;
+use ftp_client::{Error, TimeVal, Verb};
 use ftp_proto::EntryKind;
 use ftp_tests::content::{SIZES, binary, text};
 use ftp_tests::site::Site;

@@ -4,10 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ftp_client::{
-    Client, ClientBuilder, Connector, Entry, Error, Extended, ListOptions, Listed, ListingForm,
-    Purpose, Target, Transport, WalkOptions, Walked,
-};
+use ftp_client::listing::{ListOptions, Listed, ListingForm, WalkOptions, Walked};
+use ftp_client::net::{Connector, Target, Transport};
+use ftp_client::{Client, ClientBuilder, Entry, Error, Extended};
 use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts};
 use ftp_tests::site::Site;
 
@@ -19,7 +18,7 @@ struct Far(IpAddr);
 impl Connector for Far {
     fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>> {
         let stream = TcpStream::connect_timeout(&(self.0, target.port).into(), limit)?;
-        if target.purpose == Purpose::Control {
+        if !target.is_data {
             std::thread::sleep(Duration::from_millis(25));
         }
         Ok(Box::new(stream))

@@ -4,8 +4,9 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use ftp_client::Error;
 use ftp_client::fxp::{self, Direction, Options};
-use ftp_client::{Error, TlsError};
+use ftp_client::security::TlsError;
 
 use super::peer::{Peer, Server, explicit, sound};
 

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Error, ErrorKind, TlsError};
+use ftp_client::security::TlsError;
+use ftp_client::{Error, ErrorKind};
 use ftp_tests::tls::{End, Version};
 
 use super::peer::{Server, explicit, get, put, sound};

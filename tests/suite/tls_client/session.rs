@@ -4,7 +4,9 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ftp_client::{Client, Error, Listed, Mode, Timeouts, Tls, TlsInfo};
+use ftp_client::listing::Listed;
+use ftp_client::security::TlsInfo;
+use ftp_client::{Client, Error, Mode, Timeouts, Tls};
 use ftp_tests::content::binary;
 use ftp_tests::site::Site;
 use ftp_tests::tls::Authority;

@@ -54,7 +54,7 @@ fn copies_both_ways(authority: &Authority, one: &Site, other: &Site) {
                 source.root.write("file", &content);
                 let report = fxp::transfer(&mut from, "file", &mut at, "copy", to(direction))
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(report.moved.unwrap().direction, direction, "{what}");
+                assert_eq!(report.direction.unwrap(), direction, "{what}");
                 assert_same(&what, &target.root.read("copy"), &content);
                 // The client begins the handshakes of its own connections.
                 assert_same(&what, &get(&mut from, "file", 0).unwrap(), &content);

@@ -7,8 +7,11 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use ftp_client::tree::{RemoveOptions, path};
-use ftp_client::{Client, ListOptions, LocalSource, Place, Put, Repeat};
+use ftp_client::file::LocalSource;
+use ftp_client::listing::ListOptions;
+use ftp_client::pool::Repeat;
+use ftp_client::tree::RemoveOptions;
+use ftp_client::{Client, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 use ftp_server::daemon::json::Object;
 
@@ -200,7 +203,7 @@ impl<'a> Queue<'a> {
 
     fn mv(&mut self, from: &[u8], to: &[u8], repeat: &mut Repeat) -> Result<Outcome, Failure> {
         let to = match to {
-            [.., b'/'] => path::join(to, path::split(from).1),
+            [.., b'/'] => Pathname::join(to, Pathname::split(from).1),
             to => to.to_vec(),
         };
         repeat.rename(self.client()?, from, &to)?;
@@ -322,7 +325,7 @@ impl<'a> Queue<'a> {
         let name = name_of(local)?.as_bytes();
         let path = match path {
             None => name.to_vec(),
-            Some(path) if path.ends_with(b"/") => path::join(path, name),
+            Some(path) if path.ends_with(b"/") => Pathname::join(path, name),
             Some(path) => path.to_vec(),
         };
         let opened = put::open(OsStr::from_bytes(local));
@@ -385,7 +388,7 @@ fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Fa
 
 /// Checks that a path ends in a name, not in `.` or `..`.
 fn is_named(path: &[u8]) -> Result<(), Failure> {
-    match path::split(path).1 {
+    match Pathname::split(path).1 {
         b"" | b"." | b".." => {
             Err(Failure::item(Exit::Usage, "expected a path that ends in a name"))
         }

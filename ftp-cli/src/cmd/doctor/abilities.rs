@@ -1,15 +1,16 @@
 //! Checks the server's abilities besides plain transfers: machine-readable listings, names,
 //! resuming, sizes, times and digests.
 
-use ftp_client::{Client, Error, ListOptions, Listed, ListingForm, Phase};
-use ftp_proto::{EntryKind, Escaped, Features, Reply, Severity};
+use ftp_client::error::Phase;
+use ftp_client::listing::{ListOptions, Listed, ListingForm};
+use ftp_client::{Client, Error};
+use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 
 use super::diagnosis::Diagnosis;
 use super::dial::say;
 use super::finding::{Check, Finding};
 use super::packets::LEAST;
 use crate::display::counted;
-use ftp_client::tree::path;
 
 /// Number of listing entries that are enough to recognise the format.
 const ENOUGH: usize = 1_000;
@@ -143,12 +144,12 @@ pub(super) fn large(
         })?;
     let form = if seen.mlsd.is_some() { ListingForm::Auto } else { ListingForm::List };
     if let Some(name) = &came.large {
-        return Some(path::join(directory, name));
+        return Some(Pathname::join(directory, name));
     }
     came.directories.iter().find_map(|name| {
-        let inner = path::join(directory, name);
+        let inner = Pathname::join(directory, name);
         let large = entries(client, &inner, form).ok()?.large?;
-        Some(path::join(&inner, &large))
+        Some(Pathname::join(&inner, &large))
     })
 }
 

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
+use ftp_client::error::Phase;
 use ftp_client::{
-    AddressRule, Client, ClientBuilder, Error, Extended, Mode, Phase, RawCommand, Timeouts, Tls,
+    AddressRule, Client, ClientBuilder, Error, Extended, Mode, RawCommand, Timeouts, Tls,
 };
 use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme};
 

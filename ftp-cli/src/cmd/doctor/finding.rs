@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-use ftp_client::{Error, Phase};
+use ftp_client::Error;
+use ftp_client::error::Phase;
 
 use super::diagnosis::Diagnosis;
 use super::dial::refused_again;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use ftp_client::{Client, Error, TlsError};
+use ftp_client::security::TlsError;
+use ftp_client::{Client, Error};
 use ftp_proto::{AddressClass, Escaped, Features, Severity};
 
 use super::diagnosis::Diagnosis;

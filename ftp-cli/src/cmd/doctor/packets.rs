@@ -4,7 +4,8 @@
 
 use std::io::Read;
 
-use ftp_client::{Client, Error, Phase, RawCommand};
+use ftp_client::error::Phase;
+use ftp_client::{Client, Error, RawCommand};
 use ftp_proto::Escaped;
 
 use super::diagnosis::Diagnosis;

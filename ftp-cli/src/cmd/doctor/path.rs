@@ -1,6 +1,7 @@
 //! Examines the path of the URL, the listings there, and a large download.
 
-use ftp_client::{Client, Error, ListingForm, Place};
+use ftp_client::listing::ListingForm;
+use ftp_client::{Client, Error, Place};
 use ftp_proto::{EntryKind, Escaped};
 
 use super::diagnosis::Diagnosis;

@@ -4,7 +4,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Error, Phase, Verb};
+use ftp_client::error::Phase;
+use ftp_client::{Client, Error, Verb};
 
 use super::diagnosis::Diagnosis;
 use super::dial::Dial;

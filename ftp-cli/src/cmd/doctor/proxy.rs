@@ -1,6 +1,7 @@
 //! Examines the proxy that the connections go through, and judges its answers.
 
-use ftp_client::{Error, Phase, ProxyFault};
+use ftp_client::Error;
+use ftp_client::error::{Phase, ProxyFault};
 use ftp_proto::Escaped;
 
 use super::diagnosis::Diagnosis;
@@ -55,14 +56,14 @@ fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
     };
     match error {
         Some(error @ Error::Timeout(Phase::Proxy)) => fail(Diagnosis::ProxySilent, error),
-        Some(Error::Proxy(error)) => {
-            let diagnosis = match error.fault {
+        Some(Error::Proxy { fault, .. }) => {
+            let diagnosis = match fault {
                 ProxyFault::Unreachable(_) => Diagnosis::ProxyUnreachable,
                 ProxyFault::LoginRequired | ProxyFault::LoginRefused(_) => Diagnosis::ProxyLogin,
                 ProxyFault::Refused { .. } => Diagnosis::ProxyRefuses,
                 _ => Diagnosis::NotAProxy,
             };
-            fail(diagnosis, &error.fault)
+            fail(diagnosis, fault)
         }
         _ => Check::Proxy.ok(format_args!("connections go through {proxy}, named by {by}")),
     }

@@ -8,9 +8,9 @@
 use std::fmt::Arguments;
 use std::sync::atomic::Ordering;
 
-use ftp_client::{
-    CertificateFault, Client, ClientBuilder, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion, Verb,
-};
+use ftp_client::error::Phase;
+use ftp_client::security::{CertificateFault, TlsError, TlsInfo, TlsVersion};
+use ftp_client::{Client, ClientBuilder, Error, Tls, Verb};
 use ftp_proto::{Features, Reply, TimeVal};
 
 use super::data_connections::listing;

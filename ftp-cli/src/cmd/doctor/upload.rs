@@ -5,9 +5,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use ftp_client::tree::path::join;
-use ftp_client::{Client, Error, Phase};
-use ftp_proto::{Escaped, Reply, ReplyCode, Severity};
+use ftp_client::error::Phase;
+use ftp_client::{Client, Error};
+use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity};
 
 use super::diagnosis::Diagnosis;
 use super::dial::Dial;
@@ -82,7 +82,7 @@ pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
         }
     };
     let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
-    let path = |suffix: &str| join(directory, format!("{name}{suffix}").as_bytes());
+    let path = |suffix: &str| Pathname::join(directory, format!("{name}{suffix}").as_bytes());
     let mut trial = UploadTest { client: &mut inside.it, there: Vec::new() };
     let directory_shown = Escaped(directory).to_string();
     let mut seen = UploadSeen { directory: directory_shown, ..UploadSeen::default() };

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use ftp_client::file::Why;
 use ftp_client::tree::Summary;
-use ftp_client::{Error, Event, FtpUrl, Observer, Why};
+use ftp_client::{Error, Event, FtpUrl, Observer};
 
 use super::Mirror;
 use crate::connect::sessions::{RetryObserver, Retrying};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ftp_client::Selection;
+use ftp_client::file::Selection;
 use ftp_client::tree::Choice;
 use ftp_proto::Pattern;
 

@@ -8,12 +8,12 @@ mod display;
 mod filter;
 mod options;
 
+use ftp_proto::Pathname;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ftp_client::tree::path::join;
 use ftp_client::tree::{Action, Excess, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
 use ftp_server::daemon::json::Object;
@@ -111,7 +111,7 @@ impl End<'_> {
     /// Returns the name of an object for messages and events.
     fn named(&self, path: &[u8]) -> Vec<u8> {
         match (self, path) {
-            (Self::Local(here), path) => join(here.as_os_str().as_bytes(), path),
+            (Self::Local(here), path) => Pathname::join(here.as_os_str().as_bytes(), path),
             (Self::Remote(url), b"") => url.to_string().into_bytes(),
             (Self::Remote(url), path) => url.below(path).to_string().into_bytes(),
         }
@@ -371,14 +371,13 @@ impl Mirror<'_> {
                 _ => what,
             };
             if self.events.is_on() {
-                let why = why.map(|why| why.to_string());
                 self.events.emit(|| {
                     let entry = Object::event("entry").name("name", &path).text("action", what);
                     let entry = match &from {
                         Some(from) => entry.name("from", from),
                         None => entry,
                     };
-                    entry.text_if("why", why.as_deref()).number_if("size", size)
+                    entry.text_if("why", why).number_if("size", size)
                 });
                 continue;
             }

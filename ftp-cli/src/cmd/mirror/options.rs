@@ -4,8 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::Path;
 
+use ftp_client::fxp;
+use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
-use ftp_client::{ListingForm, fxp};
 
 use super::filter::Filter;
 use crate::console::signals::Cleanup;

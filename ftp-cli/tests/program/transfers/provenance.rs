@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use ftp_client::{Checksum, HashAlgorithm};
+use ftp_client::file::{Checksum, HashAlgorithm};
 use ftp_proto::TimeVal;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;

@@ -20,9 +20,9 @@ fn a_connector_excludes_other_passive_addresses_cl_25_hc_33() {
     impl Connector for Nobody {
         fn connect(
             &self,
-            _: &crate::Target<'_>,
+            _: &crate::net::Target<'_>,
             _: Duration,
-        ) -> std::io::Result<Box<dyn crate::Transport>> {
+        ) -> std::io::Result<Box<dyn crate::net::Transport>> {
             Err(std::io::ErrorKind::Unsupported.into())
         }
     }

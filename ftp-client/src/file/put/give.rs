@@ -12,7 +12,7 @@
 //! 4. The local file is removed if it still matches the journal, and then the journal is removed.
 //!
 //! If the run writes several names of one directory, step 4 waits until
-//! [`RemoteTargets::finish`](crate::RemoteTargets::finish) has seen all of them.
+//! [`RemoteTargets::finish`](crate::file::RemoteTargets::finish) has seen all of them.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::{Job, Opened, StoreAs};
 use crate::client::Client;
 use crate::digest::hex;
-use crate::error::{Error, ErrorKind, MoveFault, UploadFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Why;
 use crate::file::growing::named;
@@ -31,7 +31,7 @@ use crate::file::local::parent;
 use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, hold};
 use crate::file::origin::ServerFacts;
 use crate::file::targets::MovedSource;
-use crate::file::{Done, Verified};
+use crate::file::{Done, Verify};
 use crate::system::{MetadataExt, sync_directory};
 use crate::url_path::Place;
 
@@ -77,11 +77,11 @@ impl Job<'_> {
         source: &mut Opened<'_>,
     ) -> Result<ControlFlow<Done, Moving>, Error> {
         let Opened::Regular { file, path: local, .. } = *source else {
-            return Err(Error::Move(MoveFault::NotRegular));
+            return Err(Error::Job(JobFault::NotRegular));
         };
         let _lock = hold(local)?;
         *source = opened(file, local)?;
-        let here = source.facts().ok_or(Error::Move(MoveFault::NotRegular))?;
+        let here = source.facts().ok_or(Error::Job(JobFault::NotRegular))?;
         let mut journal = None;
         if let StoreAs::Under(_) = self.store {
             let name = self.name.clone().unwrap_or_else(|| MovedName::of(client, &self.origin));
@@ -94,7 +94,7 @@ impl Job<'_> {
             let is_renamed = self.is_renamed(client, journal, record)?;
             if is_renamed && is_same {
                 let done = Done::moved(0, here.size, Duration::ZERO);
-                let done = Done { verified: Verified::Size, resumed: 0, ..done };
+                let done = Done { verified: Verify::Size, resumed: 0, ..done };
                 let journal = Some(journal.clone());
                 self.remove(&done, MovedSource::new(local, here, journal))?;
                 return Ok(ControlFlow::Break(done));
@@ -140,8 +140,8 @@ impl Job<'_> {
     /// Removes the source of a complete upload, now or when its name has been seen on the server.
     fn remove(&self, done: &Done, source: MovedSource) -> Result<(), Error> {
         // The server confirmed at least the size.
-        if done.verified == Verified::No {
-            return Err(Error::Move(MoveFault::NoSize));
+        if done.verified == Verify::None {
+            return Err(Error::Job(JobFault::NoSize));
         }
         if self.past.perhaps_same.is_some() {
             return Ok(());
@@ -175,7 +175,7 @@ impl Job<'_> {
         if there.is_of(&ServerFacts::ask_each(client, &from)?) {
             client.rename(&from, &to).map_err(|cause| {
                 let cause = Box::new(cause);
-                Error::Upload(UploadFault::NotRenamed { temporary: from, cause, removed: false })
+                Error::Job(JobFault::NotRenamed { temporary: from, cause, removed: false })
             })?;
         } else if !there.is_of(&ServerFacts::ask_each(client, &to)?) {
             return Ok(false);
@@ -194,7 +194,7 @@ fn opened<'s>(file: &'s File, local: &'s Path) -> Result<Opened<'s>, Error> {
     let (held, found) = (file.metadata().map_err(failed)?, fs::metadata(local).map_err(failed)?);
     match (held.dev(), held.ino()) == (found.dev(), found.ino()) {
         true => Opened::of(file, local),
-        false => Err(Error::Move(MoveFault::OtherSource)),
+        false => Err(Error::Job(JobFault::OtherSource)),
     }
 }
 
@@ -204,7 +204,7 @@ impl MovedSource {
         let failed = |path: &Path, error| Error::Local(named(path, &error));
         let now = fs::metadata(&self.local).map_err(|error| failed(&self.local, error))?;
         if LocalFacts::of(&now) != self.facts {
-            return Err(Error::Move(MoveFault::SourceChanged));
+            return Err(Error::Job(JobFault::SourceChanged));
         }
         fs::remove_file(&self.local).map_err(|error| failed(&self.local, error))?;
         let directory = parent(&self.local);

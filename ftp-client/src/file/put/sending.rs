@@ -5,14 +5,15 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use ftp_proto::{Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
+use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 
 use super::give::Moving;
 use super::start::{Start, UploadMode};
 use super::{Following, Job, Opened, StoreAs};
 use crate::client::Client;
-use crate::error::{Error, UploadFault};
+use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
+use crate::file::Done;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{Resume, Why};
 use crate::file::growing::named;
@@ -20,10 +21,8 @@ use crate::file::journal::{LocalFacts, Renaming, Sent, check_stored_size, set_ti
 use crate::file::options::Verify;
 use crate::file::origin::ServerFacts;
 use crate::file::verify::{checksum, compare_digest, is_doubtful};
-use crate::file::{Done, Verified};
 use crate::transfer::{Report, Source, Upload, Watch};
-use crate::tree::path::split;
-use crate::url_path::{Entered, Place};
+use crate::url_path::Place;
 
 /// The largest file that is sent before the server's first reply, in bytes. It fits into the buffer of a
 /// new connection.
@@ -129,7 +128,7 @@ impl Job<'_> {
             client.ask_after_upload(self.place.path(), time)?;
         }
         let reply = report.map(|report| {
-            done.name = report.unique_name.map(ftp_proto::Pathname::into_bytes);
+            done.name = report.unique_name.map(Pathname::into_bytes);
             report.reply
         });
         let finished = self.finish(client, on, source, &start, (&mut done, digest), reply.as_ref());
@@ -234,9 +233,10 @@ impl Job<'_> {
         if self.makes_directories(client, &error)? {
             return Ok(());
         }
-        let entered = self.place.enter(client, &error)?;
-        self.past.left_directory |= entered == Entered::Partway;
-        if entered == Entered::There { Ok(()) } else { Err(error) }
+        let was_partway = self.place.is_partway();
+        let is_entered = self.place.enter(client, &error)?;
+        self.past.left_directory |= self.place.is_partway() && !was_partway;
+        if is_entered { Ok(()) } else { Err(error) }
     }
 
     /// Enters the directory of the path, because the server creates a unique file in the current
@@ -257,7 +257,7 @@ impl Job<'_> {
     fn described(&self, error: Error, start: &Start) -> Error {
         let is_unknown = self.store == StoreAs::Append && self.past.is_final;
         match is_unknown && start.mode == UploadMode::Append {
-            true => Error::Upload(UploadFault::Appended(Box::new(error))),
+            true => Error::Job(JobFault::Appended(Box::new(error))),
             false => error,
         }
     }
@@ -282,7 +282,7 @@ impl Job<'_> {
         if let Some(journal) = &start.journal {
             journal.remove();
         }
-        Err(Error::Upload(UploadFault::LocalChanged))
+        Err(Error::Job(JobFault::LocalChanged))
     }
 
     /// Sends a stream, whose bytes cannot be read again.
@@ -327,7 +327,7 @@ impl Job<'_> {
         if !creates || self.past.made_directories {
             return Ok(false);
         }
-        let is_there = match split(self.place.path()).0 {
+        let is_there = match Pathname::split(self.place.path()).0 {
             b"" | b"/" => false,
             directory => match client.make_directories(directory) {
                 // Another client, or another job, may have made it since.
@@ -361,7 +361,7 @@ impl Job<'_> {
         let path = match (&self.store, &done.name) {
             (StoreAs::Unique, Some(name)) => name.clone(),
             (StoreAs::Unique, None) if matches!(verify, Verify::Size | Verify::Digest) => {
-                return Err(Error::Upload(UploadFault::NoName));
+                return Err(Error::Job(JobFault::NoName));
             }
             (StoreAs::Unique, None) => return Ok(()),
             _ => self.place.path().to_vec(),
@@ -369,7 +369,7 @@ impl Job<'_> {
         let size = start.before + done.bytes;
         if self.verifies_size() {
             done.verified = check_stored_size(client, &path, size, verify)?;
-            if done.verified == Verified::No {
+            if done.verified == Verify::None {
                 let text = "the server confirms the upload, but does not report its size";
                 on.event(Event::Note { target: &path, text });
             }
@@ -378,11 +378,11 @@ impl Job<'_> {
             // a resumed upload is checked even if nothing else is.
             check_stored_size(client, &path, size, Verify::IfKnown)?;
         }
-        if done.verified == Verified::No
+        if done.verified == Verify::None
             && self.options.verify != Verify::None
             && let Some(reply) = reply.filter(|reply| is_doubtful(reply))
         {
-            return Err(Error::Upload(UploadFault::Aborted(reply.clone())));
+            return Err(Error::Job(JobFault::Aborted(reply.clone())));
         }
         self.check_digest(client, on, source, start, (done, digest), &path)?;
         self.check_name(client, &path)?;
@@ -406,7 +406,7 @@ impl Job<'_> {
         let is_image = self.options.representation == RepresentationType::Image;
         let digest = match self.options.verify {
             Verify::IfKnown if start.is_proven && done.bytes == 0 => {
-                done.verified = Verified::Hash;
+                done.verified = Verify::Digest;
                 None
             }
             Verify::IfKnown if start.offset > 0 && is_image => Checksum::for_server(client)?,
@@ -420,7 +420,7 @@ impl Job<'_> {
             digest.update_from(file, bytes).map_err(Error::Local)?;
         }
         if compare_digest(client, path, digest.finish())?.proves(demands)? {
-            done.verified = Verified::Hash;
+            done.verified = Verify::Digest;
         }
         Ok(())
     }
@@ -441,7 +441,7 @@ impl Job<'_> {
         };
         match last(&entry.name) == last(path) {
             true => Ok(()),
-            false => Err(Error::Upload(UploadFault::OtherName(entry.name))),
+            false => Err(Error::Job(JobFault::OtherName(entry.name))),
         }
     }
 
@@ -449,7 +449,7 @@ impl Job<'_> {
     fn set_time(&self, client: &mut Client, path: &[u8], source: &Opened<'_>) -> Result<(), Error> {
         let seconds = source.facts().map(|facts| facts.modified_seconds());
         let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
-            return Err(Error::Upload(UploadFault::NoTime));
+            return Err(Error::Job(JobFault::NoTime));
         };
         set_time(client, path, time)
     }
@@ -494,7 +494,7 @@ impl Job<'_> {
         }
         match self.options.verify {
             Verify::Digest => Ok(()),
-            _ => Err(Error::Upload(UploadFault::NotReplaced)),
+            _ => Err(Error::Job(JobFault::NotReplaced)),
         }
     }
 
@@ -529,7 +529,7 @@ impl Job<'_> {
             (None, None) => Ok(()),
         };
         let done = renaming.run(client, &mut self.past.stored, &mut note);
-        if let Err(Error::Upload(UploadFault::PerhapsRenamed { .. })) = &done {
+        if let Err(Error::Job(JobFault::PerhapsRenamed { .. })) = &done {
             self.past.is_final = true;
         }
         done

@@ -8,7 +8,7 @@ use ftp_proto::{Pathname, RepresentationType};
 
 use super::{Job, Opened, StoreAs};
 use crate::client::Client;
-use crate::error::{Error, Phase, UploadFault};
+use crate::error::{Error, JobFault, Phase};
 use crate::event::{Event, Observer};
 use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, judge};
 use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
@@ -17,7 +17,6 @@ use crate::file::options::Existing;
 use crate::file::verify::compare_first;
 use crate::system::{FileExt, MetadataExt, OsStrExt};
 use crate::tree::local::{Directory, rounds_to};
-use crate::tree::path::{join, split};
 use crate::tree::probe::{is_coarse, with_probe};
 
 /// The command of an upload.
@@ -141,7 +140,7 @@ impl Job<'_> {
         }
         if asked && have > facts.size {
             let (there, here) = (have, facts.size);
-            return Err(Error::Upload(UploadFault::Longer { there, here }));
+            return Err(Error::Job(JobFault::Longer { there, here }));
         }
         if self.past.extended && have > sent {
             // What was appended has arrived twice, or another program writes to the file.
@@ -272,7 +271,7 @@ impl Job<'_> {
         {
             return false;
         }
-        let (_, name) = split(self.place.path());
+        let (_, name) = Pathname::split(self.place.path());
         let is_named = |path: &Path| path.file_name().is_some_and(|own| own.as_bytes() == name);
         let links = file.metadata().map_or(1, |metadata| metadata.nlink());
         links > 1 || is_named(path) || is_named(&real_path(path))
@@ -296,7 +295,7 @@ impl Job<'_> {
             None => !client.features()?.has("MDTM"),
         };
         if is_alike && shares_directory(client, &real_path(path), &there) {
-            return Err(Error::Upload(UploadFault::SameFile));
+            return Err(Error::Job(JobFault::SameFile));
         }
         Ok(())
     }
@@ -310,7 +309,9 @@ fn real_path(path: &Path) -> PathBuf {
 /// be tried because the local directory takes no file, the directories count as one.
 fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> bool {
     let probed = Directory::open(parent(real)).and_then(|directory| {
-        with_probe(&directory, |name| client.is_there(join(split(there).0, name)))
+        with_probe(&directory, |name| {
+            client.is_there(Pathname::join(Pathname::split(there).0, name))
+        })
     });
     probed.is_err() || matches!(probed, Ok(Ok(Some(true))))
 }
@@ -385,7 +386,7 @@ impl Job<'_> {
             return Ok(None);
         }
         // As for trees: FAT stores only even seconds.
-        Ok((!is_rounded || is_coarse(client, split(path).0)?).then_some("unchanged"))
+        Ok((!is_rounded || is_coarse(client, Pathname::split(path).0)?).then_some("unchanged"))
     }
 
     /// Returns whether the server's file can be the incomplete file of an earlier attempt. A
@@ -397,7 +398,7 @@ impl Job<'_> {
             Some(size) => Ok(size <= sent),
             None => {
                 self.past.is_final = true;
-                Err(Error::Upload(UploadFault::Leftover))
+                Err(Error::Job(JobFault::Leftover))
             }
         }
     }

@@ -15,7 +15,7 @@ use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, Password};
 
 use self::dialogue::Dialogue;
 use crate::config::Config;
-use crate::error::{Error, Phase, ProxyError, ProxyFault};
+use crate::error::{Error, Phase, ProxyFault};
 use crate::net::connect::{self, Server};
 use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
@@ -97,7 +97,7 @@ impl Proxy {
 
     /// Returns the error for a fault at this proxy.
     pub(crate) fn error(&self, fault: ProxyFault) -> Error {
-        Error::Proxy(ProxyError { proxy: self.to_string(), fault })
+        Error::Proxy { proxy: self.to_string(), fault }
     }
 
     /// Turns an error in connecting to the proxy into one that names the proxy.
@@ -224,8 +224,8 @@ impl Route {
                     return Ok(stream);
                 }
                 // Another address of the server may be reachable.
-                Err(Error::Proxy(error)) if matches!(error.fault, ProxyFault::Refused { .. }) => {
-                    refused = refused.or(Some(Error::Proxy(error)));
+                Err(error @ Error::Proxy { fault: ProxyFault::Refused { .. }, .. }) => {
+                    refused = refused.or(Some(error));
                 }
                 Err(error) => return Err(error),
             }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ftp_proto::{Reply, ReplyCode, Verb};
 
 use super::*;
-use crate::error::Error;
 
 fn too_many() -> Error {
     let code = ReplyCode::new(530).unwrap();
@@ -23,8 +22,6 @@ struct Hand<'a> {
 }
 
 impl Worker for Hand<'_> {
-    type Failure = Error;
-
     fn connect(&mut self, _: usize) -> Result<(), NotLent> {
         let take = |places: usize| places.checked_sub(1);
         let order = Ordering::SeqCst;
@@ -47,7 +44,7 @@ impl Worker for Hand<'_> {
     fn act(&mut self, item: usize, _: &[usize]) -> Result<bool, Error> {
         // A worker that begins alone connects here.
         if !self.has_place {
-            self.connect(item).map_err(NotLent::into_failure)?;
+            self.connect(item).map_err(NotLent::into_error)?;
         }
         match (self.stops_at)(item) {
             true => Err(Error::Closed),

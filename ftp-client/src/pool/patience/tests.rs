@@ -73,8 +73,8 @@ fn each_pause_is_announced_and_a_cancel_ends_it() {
     let patience = Patience::new().backoff(backoff).scattered(false);
     let patience = patience.canceller(Some(canceller.clone()));
     let mut said = Vec::new();
-    let say = &mut |next: &Upcoming<'_>| {
-        said.push((next.attempt, next.why.to_string(), next.pause));
+    let say = &mut |attempt: u32, why: &Error, pause: Duration| {
+        said.push((attempt, why.to_string(), pause));
         canceller.cancel();
     };
     let done = patience.next(&mut patience.first(), Error::Closed, &mut |_| false, say);
@@ -82,13 +82,13 @@ fn each_pause_is_announced_and_a_cancel_ends_it() {
     assert_eq!(said, [(2, Error::Closed.to_string(), long)]);
     // A pause beyond the overall limit is neither made nor announced.
     let patience = Patience::new().backoff(backoff).overall(Some(long / 4));
-    let none = &mut |next: &Upcoming<'_>| panic!("{next:?}");
+    let none = &mut |attempt: u32, _: &Error, _: Duration| panic!("{attempt}");
     let done = patience.next(&mut patience.first(), Error::Closed, &mut |_| false, none);
     assert!(matches!(done, Err(Error::Closed)), "{done:?}");
     // A new connection is not an attempt, but there is only one.
     let (patience, mut attempt) = (Patience::new().attempts(1), patience.first());
     for want in [true, false] {
-        let none = &mut |next: &Upcoming<'_>| panic!("{next:?}");
+        let none = &mut |attempt: u32, _: &Error, _: Duration| panic!("{attempt}");
         let done = patience.next(&mut attempt, Error::Closed, &mut |_| true, none);
         assert_eq!((done.is_ok(), attempt.number()), (want, 1));
     }
@@ -96,7 +96,7 @@ fn each_pause_is_announced_and_a_cancel_ends_it() {
 
 #[test]
 fn a_refusal_beside_an_accepted_connection_means_fewer_connections() {
-    let mut doors = Admission::<Error>::new();
+    let mut doors = Admission::new();
     doors.resize(4);
     // The others wait for the result of the first connection.
     assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Wait]);
@@ -128,7 +128,7 @@ fn a_refusal_beside_an_accepted_connection_means_fewer_connections() {
 
 #[test]
 fn a_wrong_password_is_tried_once_and_not_by_every_caller() {
-    let mut doors = Admission::<Error>::new();
+    let mut doors = Admission::new();
     assert_eq!(doors.turn(), Turn::Dial);
     assert!(!doors.refused(&Error::Cancelled));
     assert!(matches!(doors.refusal(), Some(Error::Cancelled)));
@@ -142,7 +142,7 @@ fn all_rows_of_events_keep_the_limits() {
     for size in 1..4 {
         for accepts in 0..4 {
             for row in 0..3_u32.pow(8) {
-                let mut doors = Admission::<Error>::new();
+                let mut doors = Admission::new();
                 doors.resize(size);
                 let (mut open, mut dialling, mut refusals) = (0, 0, 0);
                 for at in 0..8 {

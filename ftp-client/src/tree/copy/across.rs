@@ -3,7 +3,7 @@
 use super::Copied;
 use super::remote_side::{RemoteSide, modified};
 use crate::client::Client;
-use crate::error::{Error, UploadFault};
+use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
@@ -13,9 +13,9 @@ use crate::fxp;
 use crate::tree::compare::Difference;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::TreeFault;
-use crate::tree::path::join;
 use crate::tree::plan::PlannedCopy;
 use crate::url_path::Place;
+use ftp_proto::Pathname;
 
 pub(crate) struct Across<'a> {
     pub(crate) from: RemoteSide<'a>,
@@ -32,10 +32,10 @@ impl Across<'_> {
         copy: &PlannedCopy,
         on: &dyn Observer,
     ) -> Result<Copied, TreeFault> {
-        let below = join(path, &copy.name);
+        let below = Pathname::join(path, &copy.name);
         self.to.place.check(&below)?;
-        let source = join(self.from.place.top, &below);
-        let own = join(self.to.place.top, &below);
+        let source = Pathname::join(self.from.place.top, &below);
+        let own = Pathname::join(self.to.place.top, &below);
         let from = self.from.hand.client()?;
         let time = match copy.stamp.and_then(Stamp::exact) {
             None if self.to.place.takes_times => modified(from, &source)?,
@@ -63,14 +63,14 @@ impl Across<'_> {
         };
         let copied = job.attempt_noting(from, at, on, &mut publish);
         copied.map_err(|error| match error {
-            Error::Upload(UploadFault::OntoItself { .. }) => TreeFault::from(error).about(&source),
-            Error::Upload(_) => TreeFault::from(error).about(&own),
+            Error::Job(JobFault::OntoItself { .. }) => TreeFault::from(error).about(&source),
+            Error::Job(_) => TreeFault::from(error).about(&own),
             error => TreeFault::from(error).about(&below),
         })?;
         let report = job.report();
-        if let Some(moved) = report.and_then(|report| report.moved.as_ref()) {
+        if let Some(direction) = report.and_then(|report| report.direction) {
             // The direction that worked for one file is used for the next.
-            self.options.direction = moved.direction;
+            self.options.direction = direction;
         }
         let bytes = report.and_then(|report| report.size).or(copy.size).unwrap_or_default();
         on.event(Event::Moved { bytes });

@@ -1,5 +1,6 @@
 //! Copies from a server to this computer.
 
+use ftp_proto::Pathname;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -24,7 +25,6 @@ use crate::transfer::RateLimit;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::local::{Backup, Directory, part_of};
-use crate::tree::path::join;
 use crate::tree::plan::{Plan, PlannedCopy};
 use crate::url_path::Place;
 
@@ -41,8 +41,9 @@ impl Down<'_> {
     /// Announces a copy and those that follow it.
     pub(super) fn plan(&mut self, plan: &Plan, copies: &[&PlannedCopy]) {
         let top = self.from.place.top;
-        let names =
-            |copy: &&PlannedCopy| (join(top, &plan.path_of(copy)), listed_time(copy).is_none());
+        let names = |copy: &&PlannedCopy| {
+            (Pathname::join(top, &plan.path_of(copy)), listed_time(copy).is_none())
+        };
         self.next = copies.get(1).map(names);
         let Down { from, resume: Resume::Own, .. } = self else { return };
         // If there is no connection, the copy itself reports the failure.
@@ -56,7 +57,7 @@ impl Down<'_> {
         copy: &PlannedCopy,
         on: &dyn Observer,
     ) -> Result<u64, TreeFault> {
-        let there = join(self.from.place.top, &join(path, &copy.name));
+        let there = Pathname::join(self.from.place.top, &Pathname::join(path, &copy.name));
         let backup = self.to.backup;
         let (directory, inside) = self.to.directory_and_path(path)?;
         let parts = part_of(&copy.name);
@@ -75,8 +76,8 @@ impl Down<'_> {
         copy: &PlannedCopy,
         copied: Option<&Copied>,
     ) -> Result<(), TreeFault> {
-        let below = join(path, &copy.name);
-        let there = join(self.from.place.top, &below);
+        let below = Pathname::join(path, &copy.name);
+        let there = Pathname::join(self.from.place.top, &below);
         let file = self.to.directory(path)?.read(&copy.name);
         let file = file.map_err(|error| TreeFault::local(&below, &error))?;
         let here = file.metadata().map_err(|error| TreeFault::local(&below, &error))?;
@@ -119,7 +120,7 @@ impl CopyTarget<'_> {
         attempt: impl FnOnce(&mut Get<'_>) -> Result<Done, (Error, bool)>,
     ) -> Result<Done, TreeFault> {
         let Self { directory, inside, backup, path, copy, next, .. } = *self;
-        let below = join(path, &copy.name);
+        let below = Pathname::join(path, &copy.name);
         // The plan refuses such names; this is the last line of defence.
         directory.check_name(&copy.name).map_err(|error| TreeFault::local(&below, &error))?;
         let before = |file: &File| -> io::Result<()> {
@@ -152,7 +153,7 @@ impl CopyTarget<'_> {
             };
             match job.left() {
                 Left::Ranges(_) => {
-                    let parts = join(path, &self.parts);
+                    let parts = Pathname::join(path, &self.parts);
                     let hint = "run the same command again to resume from the ranges in";
                     fault.then(&format!("{hint} {}.part*", shown(&parts)))
                 }

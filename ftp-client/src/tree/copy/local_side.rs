@@ -1,5 +1,6 @@
 //! The local side of a synchronization.
 
+use ftp_proto::Pathname;
 use std::collections::HashSet;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
@@ -10,7 +11,6 @@ use crate::tree::entry::may_be_partial;
 use crate::tree::fault::TreeFault;
 use crate::tree::local::{Backup, Directory};
 use crate::tree::names::{Relation, ShownNames};
-use crate::tree::path::{join, split};
 use crate::tree::plan::{PlannedLink, Removal, Removed};
 
 /// The reason if no path leads to an open directory.
@@ -37,7 +37,7 @@ impl<'a> LocalSide<'a> {
 
     /// Creates a symbolic link in the directory at `path`.
     pub(crate) fn link(&mut self, path: &[u8], link: &PlannedLink) -> Result<(), TreeFault> {
-        let below = join(path, &link.name);
+        let below = Pathname::join(path, &link.name);
         let here = |error: io::Error| TreeFault::local(&below, &error);
         let backup = self.backup.filter(|_| link.replaces);
         let directory = self.directory(path)?;
@@ -65,7 +65,7 @@ impl<'a> LocalSide<'a> {
     }
 
     pub(crate) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<(), TreeFault> {
-        let (above, name) = split(path);
+        let (above, name) = Pathname::split(path);
         let set = self.directory(above)?.set_mode(name, mode);
         set.map_err(|error| TreeFault::local(path, &error))
     }
@@ -111,7 +111,7 @@ impl<'a> LocalSide<'a> {
     }
 
     pub(crate) fn make(&self, path: &[u8]) -> Result<(), TreeFault> {
-        let (above, name) = split(path);
+        let (above, name) = Pathname::split(path);
         let made = self.top.below(above).and_then(|directory| directory.make(name));
         made.map_err(|error| TreeFault::local(path, &error))
     }
@@ -121,7 +121,7 @@ impl<'a> LocalSide<'a> {
         if matches!(removal.what, Removed::Below { .. }) {
             return Ok(false);
         }
-        let (path, name) = split(&removal.path);
+        let (path, name) = Pathname::split(&removal.path);
         let is_directory = removal.what == Removed::Directory;
         let directory = self.top.below(path);
         let gone = directory.and_then(|directory| {

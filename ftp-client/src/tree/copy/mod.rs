@@ -18,13 +18,12 @@ pub(crate) use up::{Ahead, Up};
 
 use std::collections::HashSet;
 
-use ftp_proto::Verb;
+use ftp_proto::{Pathname, Verb};
 
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::manifest::Sum;
 use super::names::{Relation, ShownNames};
-use super::path::join;
 use super::plan::{OBJECTS, Plan, PlannedCopy, PlannedLink, Removal};
 use super::probe::with_probe;
 use super::scan::{Contents, LocalTree, RemoteTree, Scan};
@@ -123,7 +122,7 @@ impl<'a> Copier<'a> {
         listed: &[u8],
         unlisted: &[u8],
     ) -> Result<Relation, TreeFault> {
-        let (listed, unlisted) = (join(path, listed), join(path, unlisted));
+        let (listed, unlisted) = (Pathname::join(path, listed), Pathname::join(path, unlisted));
         match self {
             Self::Down(Down { to, .. }) => to.relation(&listed, &unlisted),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
@@ -345,7 +344,7 @@ impl<'a> Copier<'a> {
     ) -> Result<(), TreeFault> {
         match self {
             Self::Down(down) => {
-                let there = join(down.from.place.top, &join(path, &copy.name));
+                let there = Pathname::join(down.from.place.top, &Pathname::join(path, &copy.name));
                 let gone = repeat.was_removed(down.from.hand.client()?, &there);
                 if gone.map_err(|error| TreeFault::from(error).about(&there))? {
                     return Ok(());

@@ -1,5 +1,6 @@
 //! The backup on a server: the directory for files that would otherwise be lost.
 
+use ftp_proto::Pathname;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
@@ -13,7 +14,6 @@ use crate::listing::{ListLimits, ListOptions};
 use crate::lock::lock;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::names::fold;
-use crate::tree::path::{absolute, join, split};
 
 /// Largest number of names that are tried for a backup: a server that cuts names short may find all
 /// of them taken.
@@ -82,7 +82,7 @@ impl RemoteBackup {
     pub(crate) fn check_apart(&self, client: &mut Client, tree: &[u8]) -> Result<(), TreeFault> {
         // If the server does not report the current directory, relative paths are compared as they
         // are.
-        let mut names = |path: &[u8]| absolute(client, path).unwrap_or_else(|| plain(path));
+        let mut names = |path: &[u8]| client.names_from_root(path).unwrap_or_else(|| plain(path));
         let (one, other) = (names(&self.top), names(tree));
         match one.starts_with(&other) || other.starts_with(&one) {
             true => Err(overlaps()),
@@ -93,8 +93,8 @@ impl RemoteBackup {
     /// Reserves a free path in the backup for the object at `path`, and creates the parent
     /// directories of the reserved path.
     fn reserve(&self, client: &mut Client, path: &[u8]) -> Result<Vec<u8>, TreeFault> {
-        let (above, name) = split(path);
-        let place = join(&self.top, above);
+        let (above, name) = Pathname::split(path);
+        let place = Pathname::join(&self.top, above);
         if !self.places().contains_key(&place) {
             // If the directory does not exist then, the listing fails.
             match client.make_directories(&place) {
@@ -105,7 +105,7 @@ impl RemoteBackup {
             self.places().entry(place.clone()).or_insert(listed);
         }
         let free = self.places().entry(place.clone()).or_default().reserve(name);
-        Ok(join(&place, &free))
+        Ok(Pathname::join(&place, &free))
     }
 
     fn lost(&self) -> MutexGuard<'_, LostMoves> {
@@ -165,7 +165,7 @@ impl RemoteTop<'_> {
         path: &[u8],
     ) -> Result<Option<Vec<u8>>, TreeFault> {
         let Some(backup) = self.backup else { return Ok(None) };
-        let own = join(self.top, path);
+        let own = Pathname::join(self.top, path);
         let lost = backup.lost().remove(&own);
         let (kept, mut repeat) = match lost {
             Some(lost) => lost,
@@ -200,7 +200,7 @@ impl RemoteTop<'_> {
         is_listed: bool,
     ) -> Result<Option<Vec<u8>>, TreeFault> {
         let Some(backup) = self.backup else { return Ok(None) };
-        let own = join(self.top, path);
+        let own = Pathname::join(self.top, path);
         let is_known = is_listed || backup.lost().contains_key(&own);
         let exists =
             is_known || client.exists(&own).map_err(|error| TreeFault::from(error).about(&own))?;

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
 
-use ftp_proto::{Permissions, TimeVal};
+use ftp_proto::{Pathname, Permissions, TimeVal};
 
 use super::remote_backup::RemoteBackup;
 use crate::client::Client;
 use crate::client::repeat::Repeat;
-use crate::error::{Error, ErrorKind, MoveFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::file::checksum::Checksum;
 use crate::file::verify::{compare_digest, prove_copy};
 use crate::listing::ListOptions;
@@ -19,7 +19,6 @@ use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::hand::Hand;
 use crate::tree::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::tree::names::{Relation, ShownNames, look};
-use crate::tree::path::join;
 use crate::tree::plan::{Removal, Removed};
 
 /// A tree on a server, and one worker's connection to it.
@@ -145,7 +144,7 @@ impl<'a> RemoteSide<'a> {
 
     pub(super) fn make(&mut self, path: &[u8], repeat: &mut Repeat) -> Result<(), TreeFault> {
         self.place.check(path)?;
-        let path = join(self.place.top, path);
+        let path = Pathname::join(self.place.top, path);
         let made = repeat.make_in_tree(self.hand.client()?, &path);
         made.map_err(|error| TreeFault::from(error).about(&path))
     }
@@ -160,7 +159,7 @@ impl<'a> RemoteSide<'a> {
         if removal.what == Removed::Entry && place.backup.is_some() {
             return place.back_up(client, &removal.path).map(|_| true);
         }
-        let path = join(place.top, &removal.path);
+        let path = Pathname::join(place.top, &removal.path);
         let gone = match removal.what {
             Removed::Directory => repeat.rmdir(client, &path),
             // A server that answers removals twice would also answer the second one twice.
@@ -182,7 +181,8 @@ impl<'a> RemoteSide<'a> {
         if place.backup.is_some() || files.len() < 2 {
             return Ok(Vec::new());
         }
-        let paths: Vec<_> = files.iter().map(|file| join(place.top, &file.path)).collect();
+        let paths: Vec<_> =
+            files.iter().map(|file| Pathname::join(place.top, &file.path)).collect();
         let gone = hand.client()?.delete_together(&paths)?.unwrap_or_default();
         let gone = gone.into_iter().zip(&paths).map(|(gone, path)| {
             gone.map(|()| true).map_err(|error| TreeFault::from(error).about(path))
@@ -193,7 +193,8 @@ impl<'a> RemoteSide<'a> {
     /// Renames a file, as [`Copier::rename`](super::Copier::rename) does.
     pub(super) fn rename(&mut self, from: &[u8], path: &[u8]) -> Result<bool, TreeFault> {
         self.place.check(path)?;
-        let (from, to) = (join(self.place.top, from), join(self.place.top, path));
+        let (from, to) =
+            (Pathname::join(self.place.top, from), Pathname::join(self.place.top, path));
         match self.hand.client()?.rename(&from, &to) {
             Ok(()) => Ok(true),
             Err(Error::Refused(..)) => Ok(false),
@@ -203,7 +204,7 @@ impl<'a> RemoteSide<'a> {
 
     /// Remembers that the object of a removal may have been removed.
     pub(super) fn lose_removal(&self, removal: &Removal, repeat: &mut Repeat) {
-        repeat.lose_removal(&join(self.place.top, &removal.path));
+        repeat.lose_removal(&Pathname::join(self.place.top, &removal.path));
     }
 
     pub(super) fn relation(
@@ -211,7 +212,8 @@ impl<'a> RemoteSide<'a> {
         listed: &[u8],
         unlisted: &[u8],
     ) -> Result<Relation, TreeFault> {
-        let (listed, unlisted) = (join(self.place.top, listed), join(self.place.top, unlisted));
+        let (listed, unlisted) =
+            (Pathname::join(self.place.top, listed), Pathname::join(self.place.top, unlisted));
         Ok(look(self.hand.client()?, &listed, &unlisted)?)
     }
 
@@ -222,14 +224,14 @@ impl<'a> RemoteSide<'a> {
         path: &[u8],
         wanted: &HashSet<&[u8]>,
     ) -> Result<Option<ShownNames>, TreeFault> {
-        let (path, options) = (join(self.place.top, path), self.place.list);
+        let (path, options) = (Pathname::join(self.place.top, path), self.place.list);
         let listed = ShownNames::list(self.hand.client()?, &path, options, wanted);
         listed.map(Result::ok).map_err(|error| TreeFault::from(error).about(&path))
     }
 
     /// Returns whether the directory at `path` has an object called `name`.
     pub(super) fn has(&mut self, path: &[u8], name: &[u8]) -> Result<bool, TreeFault> {
-        let path = join(self.place.top, &join(path, name));
+        let path = Pathname::join(self.place.top, &Pathname::join(path, name));
         match self.hand.client()?.is_there(&path) {
             Ok(Some(is_there)) => Ok(is_there),
             Ok(None) => Err(unproved(
@@ -243,14 +245,14 @@ impl<'a> RemoteSide<'a> {
     /// Sets the permission bits of the object at `path` below the top.
     pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<bool, TreeFault> {
         let Self { hand, place } = self;
-        let path = join(place.top, path);
+        let path = Pathname::join(place.top, path);
         place.set_mode(hand.client()?, &path, mode)
     }
 
     /// Sets the modification time of the copy at `path` below the top.
     pub(super) fn set_time(&mut self, path: &[u8], seconds: i64) -> Result<(), TreeFault> {
         let Self { hand, place } = self;
-        let path = join(place.top, path);
+        let path = Pathname::join(place.top, path);
         place.set_time(hand.client()?, &path, Some(seconds))
     }
 }
@@ -311,7 +313,7 @@ pub(super) fn prove_facts(
         time.is_none_or(|time| time == here.mtime() && listed.is_none_or(|it| it == time));
     let is_timed = !matches!(proof, TimeProof::OfDownload(_)) || time.is_some() && listed.is_some();
     prove_copy(size, here.len(), is_same, is_timed).map_err(|fault| match fault {
-        MoveFault::Unreported(what) => {
+        JobFault::NotMoved(what) => {
             unproved(path, &format!("source not removed: the server does not report the {what}"))
         }
         _ => differs(path),

@@ -1,6 +1,7 @@
 //! Copies a large file from a server over the connections of all jobs, in ranges, as
 //! [`Get::attempt_over`] does.
 
+use ftp_proto::Pathname;
 use std::ffi::OsStr;
 
 use super::down::{CopyTarget, Down};
@@ -13,7 +14,6 @@ use crate::pool::patience::Recovery;
 use crate::system::OsStrExt;
 use crate::tree::entry::name_of_pieces;
 use crate::tree::fault::TreeFault;
-use crate::tree::path::join;
 use crate::tree::plan::PlannedCopy;
 
 /// Copies a file into the directory at `path` over the connections of all `jobs`. Returns `None` if
@@ -34,7 +34,7 @@ pub(crate) fn copy_together(
         Copier::Up(_) | Copier::Across(_) => None,
     });
     let Some(Down { from, to, resume, rate_limit, .. }) = sides.next() else { return Ok(None) };
-    let there = join(from.place.top, &join(path, &copy.name));
+    let there = Pathname::join(from.place.top, &Pathname::join(path, &copy.name));
     let backup = to.backup;
     let (directory, inside) = to.directory_and_path(path)?;
     // If a download over a single connection left a partial file, a single connection resumes it.

@@ -6,13 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ftp_proto::TimeVal;
+use ftp_proto::{Pathname, TimeVal};
 
 use super::Copied;
 use super::local_side::{Identity, LocalSide};
 use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, UploadFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
@@ -24,7 +24,6 @@ use crate::tree::encoding::is_text;
 use crate::tree::entry::MODE;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
-use crate::tree::path::join;
 use crate::tree::plan::{Plan, PlannedCopy};
 use crate::url_path::Place;
 
@@ -106,12 +105,12 @@ impl Up<'_> {
     /// Opens the file of the following copy. Returns `None` if the copy cannot be requested ahead.
     fn open_following(&mut self, path: &[u8], name: &[u8]) -> Option<Opened> {
         // The copy itself reports a failure.
-        self.to.place.check(&join(path, name)).ok()?;
+        self.to.place.check(&Pathname::join(path, name)).ok()?;
         self.open(path, name).ok()
     }
 
     fn open(&mut self, path: &[u8], name: &[u8]) -> Result<Opened, TreeFault> {
-        let below = join(path, name);
+        let below = Pathname::join(path, name);
         let here = |error: io::Error| TreeFault::local(&below, &error).of_one();
         let file = self.from.directory(path)?.read(name).map_err(here)?;
         let before = file.metadata().map_err(here)?;
@@ -124,7 +123,7 @@ impl Up<'_> {
         copy: &PlannedCopy,
         on: &dyn Observer,
     ) -> Result<Copied, TreeFault> {
-        let below = join(path, &copy.name);
+        let below = Pathname::join(path, &copy.name);
         // A failure before the upload leaves no time to send with a later one.
         let due = self.ahead.due.take();
         self.to.place.check(&below)?;
@@ -137,16 +136,16 @@ impl Up<'_> {
         let resume = if before.len() > SMALL { self.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
             // What the server has cannot be the beginning.
-            Err(Error::Upload(UploadFault::Longer { .. })) => {
+            Err(Error::Job(JobFault::Longer { .. })) => {
                 self.send(&below, copy, (&file, &before), Resume::Own, on)
             }
             sent => sent,
         };
-        let target = join(self.to.place.top, &below);
+        let target = Pathname::join(self.to.place.top, &below);
         // A file that was opened ahead may have changed before its upload began.
         let sent = sent.and_then(|sent| match file.metadata() {
             Ok(now) if Identity::of(&now) == Identity::of(&before) => Ok(sent),
-            Ok(_) => Err(Error::Upload(UploadFault::LocalChanged)),
+            Ok(_) => Err(Error::Job(JobFault::LocalChanged)),
             Err(error) => Err(Error::Local(error)),
         });
         let sent = sent.map_err(|error| self.failure(error, &below))?;
@@ -179,7 +178,8 @@ impl Up<'_> {
         let is_small = before.len() <= SMALL && is_text(below);
         let following = self.ahead.following.take().filter(|_| is_small);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
-        let next = self.ahead.opened.as_ref().map(|next| join(self.to.place.top, &next.below));
+        let next =
+            self.ahead.opened.as_ref().map(|next| Pathname::join(self.to.place.top, &next.below));
         // Otherwise, other commands come between this upload and the next one.
         let is_plain = self.temporary.is_none() && copy.mode.is_none() && is_text(below);
         let has_more = self.ahead.has_more && is_plain;
@@ -190,7 +190,7 @@ impl Up<'_> {
         let time = seconds.and_then(TimeVal::from_unix_seconds);
         let due = self.ahead.due.take();
         let following = has_more.then_some(Following { path: next, due, time });
-        let target = join(self.to.place.top, below);
+        let target = Pathname::join(self.to.place.top, below);
         let local = self.local.join(OsStr::from_bytes(below));
         let options = FileOptions::new()
             .resume(resume)
@@ -225,7 +225,7 @@ impl Up<'_> {
 
     /// Returns the failure of an upload.
     fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
-        let target = join(self.to.place.top, below);
+        let target = Pathname::join(self.to.place.top, below);
         let there = self.temporary.map_or_else(|| target.clone(), |name| name.of(&target));
         let is_settled = self.to.hand.is_settled();
         match error {
@@ -236,8 +236,8 @@ impl Up<'_> {
             }
             // The target does not get the source's time, so the next run considers the file changed
             // and sends it again.
-            Error::Upload(UploadFault::LocalChanged) => TreeFault::from(error).about(below),
-            Error::Upload(UploadFault::NotRenamed { .. }) => TreeFault::from(error).about(&target),
+            Error::Job(JobFault::LocalChanged) => TreeFault::from(error).about(below),
+            Error::Job(JobFault::NotRenamed { .. }) => TreeFault::from(error).about(&target),
             error => TreeFault::from(error).about(&there),
         }
     }
@@ -248,8 +248,8 @@ impl Up<'_> {
         copy: &PlannedCopy,
         copied: Option<&Copied>,
     ) -> Result<(), TreeFault> {
-        let below = join(path, &copy.name);
-        let there = join(self.to.place.top, &below);
+        let below = Pathname::join(path, &copy.name);
+        let there = Pathname::join(self.to.place.top, &below);
         let here = |error: &io::Error| TreeFault::local(&below, error).of_one();
         let directory = self.from.directory(path)?;
         let file = directory.read(&copy.name).map_err(|error| here(&error))?;
@@ -287,7 +287,7 @@ struct Sent {
 /// Moves the old file back from the backup, after its replacement could not be published.
 fn restored(hand: &mut Hand<'_>, target: &[u8], kept: Option<Vec<u8>>, error: Error) -> Error {
     let Some(kept) = kept else { return error };
-    let Error::Upload(UploadFault::NotRenamed { temporary, cause, removed }) = error else {
+    let Error::Job(JobFault::NotRenamed { temporary, cause, removed }) = error else {
         return error;
     };
     let cause = TreeFault::from(*cause);
@@ -296,7 +296,7 @@ fn restored(hand: &mut Hand<'_>, target: &[u8], kept: Option<Vec<u8>>, error: Er
         true => cause.then("the old file was moved back"),
         false => cause.then(&format!("the old file is now {}", shown(&kept))),
     };
-    Error::Upload(UploadFault::NotRenamed { temporary, cause: Box::new(cause.into()), removed })
+    Error::Job(JobFault::NotRenamed { temporary, cause: Box::new(cause.into()), removed })
 }
 
 /// Returns the permission bits of a local file, if they are copied.

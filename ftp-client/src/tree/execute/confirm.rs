@@ -1,13 +1,13 @@
 //! Writes names that the target may take for one in turn, and confirms new names by a second
 //! listing before anything is removed.
 
+use ftp_proto::Pathname;
 use std::collections::HashSet;
 
 use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::names::{AGAIN, Relation, fold, lacking, replaced};
-use crate::tree::path::{join, split};
 use crate::tree::plan::Twins;
 
 impl<'a> Run<'a> {
@@ -37,7 +37,7 @@ impl<'a> Run<'a> {
         name: &[u8],
         twins: &Twins,
     ) -> Result<Option<TreeFault>, TreeFault> {
-        let path = join(directory, name);
+        let path = Pathname::join(directory, name);
         let mut unclear = None;
         // The temporary name is written first.
         let names = copier.temporary(name).into_iter().chain([name.to_vec()]);
@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
             let path = plan.directories.get(at).map_or(&[][..], |place| &place.path);
             let what = if plan.moves { "no source removed there" } else { "nothing deleted there" };
             for name in missing {
-                let path = join(path, name);
+                let path = Pathname::join(path, name);
                 let message = format!(
                     "{}: written, but DST does not list it under this name; {what}",
                     shown(&path)
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
             }
         };
         let removed = plan.removals.iter().filter(|removal| removal.place == at);
-        let removed = removed.map(|removal| split(&removal.path));
+        let removed = removed.map(|removal| Pathname::split(&removal.path));
         let extras = removed.filter(|(above, _)| *above == path).map(|(_, name)| fold(name));
         let extras = extras.collect();
         let missing: Vec<_> =

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, UploadFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::lock::{lock, unpoisoned};
 use crate::pool::NotLent;
 use crate::pool::crew::{Worker, work};
@@ -81,14 +81,12 @@ struct TreeWorker<'w, 'c, 'a> {
 }
 
 impl Worker for TreeWorker<'_, '_, '_> {
-    type Failure = TreeFault;
-
-    fn connect(&mut self, _: usize) -> Result<(), NotLent<TreeFault>> {
+    fn connect(&mut self, _: usize) -> Result<(), NotLent> {
         // The first worker's connection is needed after the copies, so its file has all attempts.
         if self.is_first {
             return Ok(());
         }
-        self.copier.connect().map_err(NotLent::Fewer)
+        self.copier.connect().map_err(|fault| NotLent::Fewer(fault.into()))
     }
 
     fn client(&self) -> Option<&Client> {
@@ -106,7 +104,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
         if size.is_some_and(|size| size < LARGE) { self.copier.ahead() } else { 0 }
     }
 
-    fn act(&mut self, number: usize, following: &[usize]) -> Result<bool, TreeFault> {
+    fn act(&mut self, number: usize, following: &[usize]) -> Result<bool, Error> {
         let Run { plan, reporter, .. } = *lock(self.run);
         let Some(copy) = plan.apart().get(number) else { return Ok(false) };
         let Some(place) = plan.directories.get(copy.place) else { return Ok(false) };
@@ -147,8 +145,8 @@ impl Worker for TreeWorker<'_, '_, '_> {
         Ok(true)
     }
 
-    fn failed(&mut self, number: usize, failure: TreeFault) -> ControlFlow<()> {
-        lock(self.run).count_copy(number, Err(failure));
+    fn failed(&mut self, number: usize, error: Error) -> ControlFlow<()> {
+        lock(self.run).count_copy(number, Err(error.into()));
         ControlFlow::Continue(())
     }
 
@@ -215,7 +213,7 @@ impl Run<'_> {
             }
             Err(failure) => {
                 let cause = failure.cause();
-                let is_changed = matches!(cause, Some(Error::Upload(UploadFault::LocalChanged)));
+                let is_changed = matches!(cause, Some(Error::Job(JobFault::LocalChanged)));
                 if copy.sum.is_some() && is_changed {
                     self.stored.push((number, None));
                 }

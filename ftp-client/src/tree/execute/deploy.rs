@@ -1,5 +1,6 @@
 //! Renames instead of uploads, and the list of a deploy after its last step.
 
+use ftp_proto::Pathname;
 use std::collections::BTreeMap;
 
 use super::{Copier, Run, with_retries};
@@ -7,7 +8,6 @@ use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::manifest::{Deploy, Record, remote};
-use crate::tree::path::{join, split};
 use crate::tree::plan::PlannedCopy;
 
 impl<'a> Run<'a> {
@@ -21,7 +21,7 @@ impl<'a> Run<'a> {
     ) -> bool {
         let Some(from) = copy.from.as_deref() else { return false };
         // A rename removes a name.
-        if !self.causes.permit(split(from).0, self.plan.ignores_errors) {
+        if !self.causes.permit(Pathname::split(from).0, self.plan.ignores_errors) {
             return false;
         }
         let path = self.plan.path_of(copy);
@@ -69,7 +69,7 @@ impl<'a> Run<'a> {
             let name = deploy.name.as_slice();
             with_retries(copier, self.reporter, name, |copier| {
                 copier.on_target(|client, place| {
-                    let path = join(place.top, name);
+                    let path = Pathname::join(place.top, name);
                     let theirs = match remote::read(client, &path)? {
                         // The reply to an earlier attempt was lost.
                         Ok(now) if now.generation == list.generation => return Ok(()),

@@ -6,6 +6,7 @@ mod copies;
 mod deploy;
 mod removals;
 
+use ftp_proto::Pathname;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -15,14 +16,14 @@ use super::compare::Difference;
 use super::copy::{Copied, Copier, Identity};
 use super::fault::{Setting, TreeFault};
 use super::manifest::Deploy;
-use super::path::{is_below, join, split};
 use super::plan::{Plan, PlannedCopy, PlannedMode};
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
-use crate::file::Verified;
+use crate::file::Verify;
 use crate::file::origin::TICK;
 use crate::pool::patience::{Attempt, Patience, Recovery};
+use crate::tree::causes::is_below;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -63,7 +64,7 @@ pub(crate) struct Reporter<'a> {
 
 impl Reporter<'_> {
     fn copied(&self, path: &[u8], bytes: u64) {
-        let event = Event::Done { source: path, target: path, bytes, verified: Verified::No };
+        let event = Event::Done { source: path, target: path, bytes, verified: Verify::None };
         self.on.event(Event::Of { path, event: &event });
     }
 
@@ -112,11 +113,13 @@ impl Reporter<'_> {
         fault: TreeFault,
         replaces: &mut dyn FnMut(&TreeFault) -> bool,
     ) -> Result<(), TreeFault> {
-        self.patience.next(attempt, fault, replaces, &mut |next| {
-            let why = Error::from(next.why.clone());
-            let retry = Event::Retry { attempt: next.attempt, why: &why, pause: next.pause };
-            self.on.event(Event::Of { path, event: &retry });
-        })
+        let mut replaces = |error: &Error| matches!(error, Error::Tree(fault) if replaces(fault));
+        let next =
+            self.patience.next(attempt, fault.into(), &mut replaces, &mut |attempt, why, pause| {
+                let event = &Event::Retry { attempt, why, pause };
+                self.on.event(Event::Of { path, event });
+            });
+        Ok(next?)
     }
 }
 
@@ -389,7 +392,7 @@ impl<'a> Run<'a> {
                     *state = DirectoryState::Missing;
                 }
             } else if place.is_new && !self.is_over() {
-                let (above, name) = split(path);
+                let (above, name) = Pathname::split(path);
                 let made =
                     self.check_twins(copier, above, name, &place.twins).and_then(|unclear| {
                         let mut repeat = self.reporter.memory();
@@ -424,7 +427,7 @@ impl<'a> Run<'a> {
             if self.is_over() || self.state(link.place) == DirectoryState::Missing {
                 continue;
             }
-            let path = join(&place.path, &link.name);
+            let path = Pathname::join(&place.path, &link.name);
             match with_retries(copier, self.reporter, &path, |copier| {
                 copier.link(&place.path, link)
             }) {

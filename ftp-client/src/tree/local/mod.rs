@@ -11,6 +11,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+use ftp_proto::Pathname;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -28,7 +29,6 @@ pub(crate) use windows::{Backup, Directory};
 
 use super::entry::TEMPORARY;
 use super::names::{Answer, Relation, relation};
-use super::path::split;
 use crate::file::local::set_modified;
 use crate::system::MetadataExt;
 
@@ -54,18 +54,18 @@ impl Directory {
     ///
     /// Returns the system's errors.
     pub(crate) fn relation(&self, listed: &[u8], unlisted: &[u8]) -> io::Result<Relation> {
-        let (above, name) = split(unlisted);
+        let (above, name) = Pathname::split(unlisted);
         let directory = self.below(above)?;
         let answer = |name: &[u8]| match directory.found(name)? {
             Some(_) => Ok::<_, io::Error>(Answer::There),
             None => Ok(Answer::Absent),
         };
-        let relation = relation(answer(split(listed).1)?, answer(name)?);
+        let relation = relation(answer(Pathname::split(listed).1)?, answer(name)?);
         // Inodes prove nothing: on exFAT through FUSE, each spelling has its own. But a listing
         // shows every object once.
         let are_two = relation == Relation::One
             && directory.lists(name)?
-            && directory.lists(split(listed).1)?;
+            && directory.lists(Pathname::split(listed).1)?;
         Ok(if are_two { Relation::Two } else { relation })
     }
 

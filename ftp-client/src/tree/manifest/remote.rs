@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use ftp_proto::Verb;
+use ftp_proto::{Pathname, Verb};
 
 use super::{Deploy, Distrust, LARGEST, Manifest, NEW, Records};
 use crate::client::Client;
@@ -15,7 +15,6 @@ use crate::tree::execute::Reporter;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::hand::Hand;
 use crate::tree::options::SyncOptions;
-use crate::tree::path::join;
 use crate::tree::scan::{RemoteTree, TargetSeen};
 
 impl Deploy {
@@ -50,7 +49,7 @@ impl Deploy {
         seen: &TargetSeen,
         options: &SyncOptions<'_>,
     ) -> Result<Self, TreeFault> {
-        let path = join(target.top, name.as_bytes());
+        let path = Pathname::join(target.top, name.as_bytes());
         let mut is_left = false;
         let found = match seen.is_new && seen.is_sure {
             true => Ok(Manifest::default()),
@@ -106,19 +105,21 @@ impl Deploy {
         if self.sent.is_empty() && !deletes {
             return Ok(());
         }
-        let (list, path) = (self.announced(), join(top, &self.name));
+        let (list, path) = (self.announced(), Pathname::join(top, &self.name));
         list.check_size()?;
-        let announced = reporter.persist(&path, &mut |fault| pool.replaces(fault), || {
-            hand.ask(|client| match read(client, &path)? {
-                // The reply to an earlier attempt was lost.
-                Ok(now) if now.generation == list.generation => Ok(()),
-                Ok(now) if !self.is_expected(&now) => {
-                    let text = "another run has changed DST since this run began; nothing was done";
-                    Err(TreeFault::new(ErrorKind::Limit, text).about(&path))
-                }
-                _ => write(client, &path, &list),
-            })
-        });
+        let announced =
+            reporter.persist(&path, &mut |fault| pool.replaces(fault.recovery()), || {
+                hand.ask(|client| match read(client, &path)? {
+                    // The reply to an earlier attempt was lost.
+                    Ok(now) if now.generation == list.generation => Ok(()),
+                    Ok(now) if !self.is_expected(&now) => {
+                        let text =
+                            "another run has changed DST since this run began; nothing was done";
+                        Err(TreeFault::new(ErrorKind::Limit, text).about(&path))
+                    }
+                    _ => write(client, &path, &list),
+                })
+            });
         announced.map_err(|fault| fault.ending(true).of(Setting::Manifest))?;
         (self.list.generation, self.distrust) = (list.generation, None);
         self.has_changed = true;

@@ -1,18 +1,19 @@
 //! Plans a deploy: the list of the target decides about each file.
 
+use ftp_proto::Pathname;
 use std::collections::HashMap;
 
 use super::held::{Targets, find};
 use super::{Plan, PlannedCopy, PlannedMode, Planner, Removed};
 use crate::error::ErrorKind;
 use crate::file::put::TemporaryName;
+use crate::tree::causes::is_below;
 use crate::tree::compare::Difference;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::manifest::decide::{Claim, Here, Step, There, step};
 use crate::tree::manifest::{Deploy, Record, Sum};
 use crate::tree::options::Compare;
-use crate::tree::path::{is_below, join, split};
 
 impl Planner<'_> {
     /// Counts the list's memory, and says what it proves.
@@ -135,7 +136,7 @@ impl Planner<'_> {
         extra: &mut Vec<TreeEntry>,
     ) -> Result<(), TreeFault> {
         for item in std::mem::take(extra) {
-            match self.is_owned(&join(path, &item.name), &item) {
+            match self.is_owned(&Pathname::join(path, &item.name), &item) {
                 Ok(true) => extra.push(item),
                 Ok(false) => {}
                 Err(failure) if failure.ends_run() => return Err(failure),
@@ -196,11 +197,11 @@ impl Planner<'_> {
     /// Returns whether an extra is the temporary file of an upload that was interrupted, and that this
     /// run does not replace.
     fn is_leftover(&self, deploy: &Deploy, path: &[u8], item: &TreeEntry) -> bool {
-        let (above, name) = split(path);
+        let (above, name) = Pathname::split(path);
         let chosen = self.wish.options.temporary.as_ref();
         let temporary = chosen.cloned().unwrap_or_else(TemporaryName::standard);
         let Some(name) = temporary.file_of(name) else { return false };
-        let pending = deploy.list.pending.get(&join(above, name));
+        let pending = deploy.list.pending.get(&Pathname::join(above, name));
         let is_sent = |copy: &PlannedCopy| {
             let place = self.plan.directories.get(copy.place);
             copy.name == name && place.is_some_and(|place| place.path == above)
@@ -215,7 +216,7 @@ impl Planner<'_> {
         let Some(deploy) = &self.plan.deploy else { return };
         for item in targets.items() {
             let (its_path, is_directory) =
-                (join(path, &item.name), item.kind == ObjectKind::Directory);
+                (Pathname::join(path, &item.name), item.kind == ObjectKind::Directory);
             let is_left_out = !self.wish.options.choice.takes(&its_path, is_directory);
             let what = match () {
                 () if is_directory && item.name == b".git" => "others may read the history in it",

@@ -1,11 +1,11 @@
 //! Finds the large files, which all connections download together, and the leftovers of earlier
 //! runs.
 
+use ftp_proto::Pathname;
 use std::collections::HashSet;
 
 use super::{Plan, PlannedCopy};
 use crate::tree::entry::file_of_piece;
-use crate::tree::path::{join, split};
 
 /// Smallest size of a large file in bytes.
 pub(crate) const LARGE: u64 = 16 << 20;
@@ -28,8 +28,8 @@ impl Plan {
         let large = self.large.iter().filter_map(|number| self.copies.get(*number));
         let large: HashSet<Vec<u8>> = large.map(|copy| self.path_of(copy)).collect();
         let is_used = move |path: &[u8]| {
-            let (above, name) = split(path);
-            file_of_piece(name).is_some_and(|file| large.contains(&join(above, file)))
+            let (above, name) = Pathname::split(path);
+            file_of_piece(name).is_some_and(|file| large.contains(&Pathname::join(above, file)))
         };
         self.temporary.iter().map(Vec::as_slice).filter(move |path| !is_used(path))
     }

@@ -9,6 +9,7 @@ mod removals;
 mod same;
 mod spellings;
 
+use ftp_proto::Pathname;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -28,7 +29,6 @@ use super::fault::{Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::{Deploy, Sum};
 use super::options::SyncOptions;
-use super::path::{join, split};
 use super::scan::{Contents, Links, Scan};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
@@ -276,7 +276,7 @@ impl Plan {
     /// Returns the path of a copy, from the top.
     pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
         let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
-        join(place, &copy.name)
+        Pathname::join(place, &copy.name)
     }
 }
 
@@ -370,7 +370,7 @@ impl Planner<'_> {
         if self.target.is_local() {
             let is_leftover = |name: &[u8]| is_temporary(name) || file_of_piece(name).is_some();
             let temporary = there.items.iter().filter(|item| is_leftover(&item.name));
-            self.plan.temporary.extend(temporary.map(|item| join(path, &item.name)));
+            self.plan.temporary.extend(temporary.map(|item| Pathname::join(path, &item.name)));
         }
         let subdirectories = self.plan_items(path, place, contents, there)?;
         self.weigh()?;
@@ -417,7 +417,7 @@ impl Planner<'_> {
             if let Err(why) = check_name(&item.name) {
                 // The real name of this object is unknown, so any object of the target may be its
                 // copy.
-                self.fail(place, &join(path, &item.name), ErrorKind::Protocol, why);
+                self.fail(place, &Pathname::join(path, &item.name), ErrorKind::Protocol, why);
             } else {
                 let item = item.clone();
                 let subdirectory =
@@ -459,7 +459,7 @@ impl Planner<'_> {
     ) -> Result<Option<Subdirectory>, TreeFault> {
         let mut item = item;
         let is_link = item.kind == ObjectKind::Link;
-        let its_path = join(path, &item.name);
+        let its_path = Pathname::join(path, &item.name);
         if is_unfinished(&item.name) {
             // A journal is hidden, and the upload of its file goes on.
             if !is_journal(&item.name) {
@@ -504,7 +504,7 @@ impl Planner<'_> {
         }
         let is_spelled = name_there != item.name;
         if let Some(deploy) = self.plan.deploy.as_mut().filter(|_| is_spelled) {
-            deploy.respell(&join(path, &name_there), &its_path);
+            deploy.respell(&Pathname::join(path, &name_there), &its_path);
         }
         let other = targets.get(&name_there);
         let kind_there = other.map(|other| other.kind);
@@ -584,7 +584,7 @@ impl Planner<'_> {
     ) -> Result<(), TreeFault> {
         let Subdirectory { name, is_new, unique, mode, twins, is_link } = subdirectory;
         self.weigh()?;
-        let below = join(path, &name);
+        let below = Pathname::join(path, &name);
         if self.above.len() >= DEPTH {
             self.fail(place, &below, ErrorKind::Protocol, "is too deep");
             return Ok(());
@@ -652,7 +652,7 @@ impl Planner<'_> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         let ends: Vec<usize> = ends.chain((!path.is_empty()).then_some(path.len())).collect();
         for end in ends {
-            let (above, name) = split(path.get(..end).unwrap_or_default());
+            let (above, name) = Pathname::split(path.get(..end).unwrap_or_default());
             let may_be_link = match self.links(above) {
                 // If listings prove nothing, the source's directory of the same name counts as
                 // proof.

@@ -1,5 +1,6 @@
 //! Plans removals from the target: `--delete`.
 
+use ftp_proto::Pathname;
 use std::rc::Rc;
 
 use super::held::within;
@@ -10,7 +11,6 @@ use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::links::Proof;
 use crate::tree::options::SyncOptions;
-use crate::tree::path::{join, split};
 use crate::tree::scan::Links;
 
 /// An object to remove from the target.
@@ -60,10 +60,11 @@ impl Planner<'_> {
         let is_hidden = |item: &mut TreeEntry| {
             item.name.first() == Some(&b'.')
                 && !entry::is_unfinished(&item.name)
-                && choice.takes(&join(path, &item.name), item.kind == ObjectKind::Directory)
+                && choice
+                    .takes(&Pathname::join(path, &item.name), item.kind == ObjectKind::Directory)
         };
         for item in extra.extract_if(.., is_hidden) {
-            let path = shown(&join(path, &item.name));
+            let path = shown(&Pathname::join(path, &item.name));
             let what = "not deleted: the source may hide names that begin with a dot";
             self.plan.left_out.push(format!("{path}: {what}"));
             self.weigh()?;
@@ -83,7 +84,7 @@ impl Planner<'_> {
     ) -> Result<bool, TreeFault> {
         let all = extra.len();
         extra.retain(|item| {
-            let path = join(path, &item.name);
+            let path = Pathname::join(path, &item.name);
             self.wish.options.choice.takes(&path, item.kind == ObjectKind::Directory)
         });
         self.keep_unowned(path, &mut extra)?;
@@ -149,7 +150,7 @@ impl Planner<'_> {
         links: &Links,
         depth: usize,
     ) -> Result<bool, TreeFault> {
-        let its_path = join(path, &item.name);
+        let its_path = Pathname::join(path, &item.name);
         let kind = if links.names.contains(&item.name) { ObjectKind::Link } else { item.kind };
         let choice = self.wish.options.choice;
         if !choice.takes(&its_path, kind == ObjectKind::Directory)
@@ -233,7 +234,7 @@ impl Planner<'_> {
         if let Some(links) = self.links.get(path) {
             return Ok(Rc::clone(links));
         }
-        let (above, name) = split(path);
+        let (above, name) = Pathname::split(path);
         let above = self.links.get(above).filter(|_| !name.is_empty());
         let count = above.and_then(|above| above.counts.get(name).copied());
         let links = Rc::new(within(self.target.links(path, count, self.limits()))?);

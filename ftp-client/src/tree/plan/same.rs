@@ -7,8 +7,8 @@ use crate::tree::compare::{Difference, Rule, Verdict, compare};
 use crate::tree::entry::{Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::TreeFault;
 use crate::tree::local::rounds_to;
-use crate::tree::path::{join, split};
 use crate::tree::scan::Scan;
+use ftp_proto::Pathname;
 
 /// Number of directories in which measuring the target's clock is tried before giving up.
 const REFUSALS: usize = 4;
@@ -129,7 +129,7 @@ impl Planner<'_> {
         for item in items {
             let lacks = self.lacks_times(path, item, targets.get(&item.name));
             for (paths, _) in unknown.iter_mut().zip(lacks).filter(|(_, lacks)| *lacks) {
-                paths.push(join(path, &item.name));
+                paths.push(Pathname::join(path, &item.name));
             }
             count += 1;
             if unknown.iter().any(|paths| paths.len() == TOGETHER) {
@@ -155,7 +155,7 @@ impl Planner<'_> {
         let choice = &self.wish.options.choice;
         if item.kind != ObjectKind::File
             || is_known
-            || !choice.takes(&join(path, &item.name), false)
+            || !choice.takes(&Pathname::join(path, &item.name), false)
         {
             return [false; 2];
         }
@@ -234,7 +234,7 @@ impl Planner<'_> {
         if let Some(clock) = self.clock {
             return Ok(clock);
         }
-        let (directory, _) = split(path);
+        let (directory, _) = Pathname::split(path);
         if self.wish.options.is_dry {
             let note = "a dry run does not measure the server's clock; if the clocks differ, the list of copies may be wrong";
             self.plan.left_out.push(note.to_owned());
@@ -259,7 +259,7 @@ impl Planner<'_> {
 
     /// Returns whether the target stores only even seconds in the directory of `path`.
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
-        let (directory, _) = split(path);
+        let (directory, _) = Pathname::split(path);
         if let Some((_, is_coarse)) = self.coarse.as_ref().filter(|(at, _)| at == directory) {
             return Ok(*is_coarse);
         }

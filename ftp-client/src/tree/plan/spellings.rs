@@ -1,5 +1,6 @@
 //! Names that the target may take for one object: finds them before anything is written.
 
+use ftp_proto::Pathname;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use crate::tree::entry::{ObjectKind, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::names::{Relation, fold};
 use crate::tree::options::LinkChoice;
-use crate::tree::path::join;
 
 /// The name of an object at the target.
 pub(crate) enum Spelling {
@@ -140,7 +140,8 @@ impl Planner<'_> {
                 () if targets.had(&name) && !replaces => "the target",
                 () => continue,
             };
-            let (name, copy) = (shown(&join(path, &name)), shown(&join(path, &copy.name)));
+            let (name, copy) =
+                (shown(&Pathname::join(path, &name)), shown(&Pathname::join(path, &copy.name)));
             let text = format!(
                 "{name} is the temporary name of {copy}, but exists in {place}; nothing was copied; choose another pattern, or remove {name}"
             );
@@ -178,10 +179,10 @@ impl Planner<'_> {
         let own = fold(name);
         let known = spellings.listed.get(&own).cloned().unwrap_or_default();
         let there = if self.target.is_local() { "the disk" } else { "the server" };
-        let its_path = join(path, name);
+        let its_path = Pathname::join(path, name);
         let mut found = Vec::new();
         for other in known.iter() {
-            let relation = self.target.relation(&join(path, other), &its_path)?;
+            let relation = self.target.relation(&Pathname::join(path, other), &its_path)?;
             if relation != Relation::Two {
                 found.push((other, relation));
             }
@@ -241,14 +242,16 @@ impl Planner<'_> {
         let known =
             spellings.listed.get(&fold(temporary)).into_iter().flat_map(|names| names.iter());
         for other in known.filter(|other| *other != temporary) {
-            let relation = self.target.relation(&join(path, other), &join(path, temporary))?;
+            let relation = self
+                .target
+                .relation(&Pathname::join(path, other), &Pathname::join(path, temporary))?;
             if relation != Relation::Two {
                 let why = format!(
                     "not copied: its temporary name {} may be the same file as {}; choose another pattern for temporary names",
                     shown(temporary),
                     shown(other)
                 );
-                self.fail(place, &join(path, name), self.side_of_target(), &why);
+                self.fail(place, &Pathname::join(path, name), self.side_of_target(), &why);
                 return Ok(true);
             }
         }

@@ -4,7 +4,8 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ftp_client::{Client, Error, Extended, Phase, PortRanges};
+use ftp_client::error::Phase;
+use ftp_client::{Client, Error, Extended, PortRanges};
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use ftp_client::error::Phase;
 use ftp_client::fxp::{Direction, Options, Side};
-use ftp_client::{Canceller, Error, Phase, Verb};
+use ftp_client::{Canceller, Error, Verb};
 use ftp_tests::wait::patiently;
 
 use super::Then::{Closed, Usable};

@@ -2,11 +2,10 @@
 
 use std::sync::Mutex;
 
+use ftp_client::error::JobFault;
+use ftp_client::file::{Relay, TemporaryName, Verify};
 use ftp_client::fxp::Direction;
-use ftp_client::{
-    Client, Done, Error, ErrorKind, Event, FileOptions, Place, Relay, Resume, TemporaryName,
-    UploadFault, Verified, Verify,
-};
+use ftp_client::{Client, Done, Error, ErrorKind, Event, FileOptions, Place, Resume};
 use ftp_tests::site::OurServer;
 
 use super::{BEGUN, Meeting, TARGET_LISTENS, TYPES, Then, Usable};
@@ -107,10 +106,10 @@ fn a_confirmation_that_speaks_of_an_abort_is_no_success_without_a_size() {
         let script = [TYPES, TARGET_LISTENS, BEGUN, replies, unknown].concat();
         let (done, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
         let error = done.unwrap_err();
-        assert!(matches!(error, Error::Upload(UploadFault::Aborted(_))), "{error}");
+        assert!(matches!(error, Error::Job(JobFault::Aborted(_))), "{error}");
         let script = [TYPES, TARGET_LISTENS, BEGUN, replies, SIZES].concat();
         let (done, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
-        assert_eq!(done.unwrap().verified, Verified::Size);
+        assert_eq!(done.unwrap().verified, Verify::Size);
     }
 }
 
@@ -138,7 +137,7 @@ fn own_bytes_can_be_the_whole_file() {
         let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
         let done = done.unwrap();
         assert_eq!((done.bytes, done.resumed, said.as_str()), (0, 9, "at 9 done 0"));
-        assert_eq!(job.report().unwrap().moved.is_some(), rest.is_some());
+        assert_eq!(job.report().unwrap().direction.is_some(), rest.is_some());
     }
 }
 
@@ -168,15 +167,12 @@ fn what_cannot_be_resumed_begins_at_byte_0_within_the_attempt() {
     let resumed = [TARGET_LISTENS, REST, BEGUN, SENT, SIZES, XCRC, differ].concat();
     let script = [TYPES, trusted, &resumed, &copy].concat();
     let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
-    assert_eq!(
-        (done.unwrap().verified, said.as_str()),
-        (Verified::Size, "at 7 Refuted at 0 done 9")
-    );
+    assert_eq!((done.unwrap().verified, said.as_str()), (Verify::Size, "at 7 Refuted at 0 done 9"));
     // Not with `Verify::None`.
     let options = options.verify(Verify::None);
     let script = [TYPES, trusted, TARGET_LISTENS, REST, BEGUN, SENT].concat();
     let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
-    assert_eq!((done.unwrap().verified, said.as_str()), (Verified::No, "at 7 done 0"));
+    assert_eq!((done.unwrap().verified, said.as_str()), (Verify::None, "at 7 done 0"));
 }
 
 #[test]
@@ -186,13 +182,13 @@ fn a_copy_is_verified_as_demanded() {
     let differ = equal.replacen("CBF43926\n t>", "00000000\n t>", 1);
     let unknown = "s> SIZE a\n s< 502 what\n";
     for (verify, script, want) in [
-        (Verify::IfKnown, SIZES.to_owned(), Ok(Verified::Size)),
-        (Verify::IfKnown, unknown.to_owned(), Ok(Verified::No)),
-        (Verify::None, String::new(), Ok(Verified::No)),
-        (Verify::Size, SIZES.to_owned(), Ok(Verified::Size)),
+        (Verify::IfKnown, SIZES.to_owned(), Ok(Verify::Size)),
+        (Verify::IfKnown, unknown.to_owned(), Ok(Verify::None)),
+        (Verify::None, String::new(), Ok(Verify::None)),
+        (Verify::Size, SIZES.to_owned(), Ok(Verify::Size)),
         (Verify::Size, unknown.to_owned(), Err(ErrorKind::Unsupported)),
-        (Verify::Digest, [SIZES, XCRC, equal].concat(), Ok(Verified::Hash)),
-        (Verify::Digest, [unknown, XCRC, equal].concat(), Ok(Verified::Hash)),
+        (Verify::Digest, [SIZES, XCRC, equal].concat(), Ok(Verify::Digest)),
+        (Verify::Digest, [unknown, XCRC, equal].concat(), Ok(Verify::Digest)),
         (Verify::Digest, [SIZES, XCRC, &differ].concat(), Err(ErrorKind::Integrity)),
         (Verify::Digest, [SIZES, NO_DIGEST].concat(), Err(ErrorKind::Unsupported)),
     ] {
@@ -267,7 +263,7 @@ fn a_copy_does_not_replace_its_own_source() {
             .under(is_under.then(TemporaryName::standard));
         match job.attempt(&mut connect(), &mut connect(), &()) {
             Ok(done) => assert!(!is_same && done.size == 7, "{from} {to}"),
-            Err(Error::Upload(UploadFault::OntoItself { is_certain: true })) => {
+            Err(Error::Job(JobFault::OntoItself { is_certain: true })) => {
                 assert!(is_same, "{from} {to}");
             }
             Err(error) => panic!("{from} {to}: {error}"),
@@ -292,12 +288,12 @@ fn a_rename_with_a_lost_reply_is_not_repeated_blindly() {
     for (now, is_done) in [([gone, there].concat(), true), ([gone, other].concat(), false)] {
         let mut job = job(&options).repeats(true).under(Some(TemporaryName::standard()));
         let (done, _) = attempt(&mut job, &first, [Usable, Then::Closed]);
-        assert!(matches!(done, Err(Error::Upload(UploadFault::NotRenamed { removed: false, .. }))));
+        assert!(matches!(done, Err(Error::Job(JobFault::NotRenamed { removed: false, .. }))));
         let (done, said) = attempt(&mut job, &now, [Usable, Usable]);
         match is_done {
             true => assert_eq!((done.unwrap().size, said.as_str()), (9, "done 9")),
             false => {
-                let fault = UploadFault::PerhapsRenamed { temporary: b".in.b".to_vec() };
+                let fault = JobFault::PerhapsRenamed { temporary: b".in.b".to_vec() };
                 assert_eq!(done.unwrap_err().to_string(), fault.to_string());
                 assert!(job.is_final());
             }

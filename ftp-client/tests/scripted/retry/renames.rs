@@ -3,9 +3,9 @@
 
 use std::io::Read;
 
-use ftp_client::{
-    Done, Error, FileOptions, LocalSource, Place, Put, StoreAs, TemporaryName, UploadFault,
-};
+use ftp_client::error::JobFault;
+use ftp_client::file::{LocalSource, StoreAs, TemporaryName};
+use ftp_client::{Done, Error, FileOptions, Place, Put};
 
 use super::{Local, Server, THEN, on, opened};
 use crate::peer::Peer;
@@ -81,7 +81,7 @@ fn a_rename_that_lost_its_reply_is_done_only_if_the_facts_moved() {
         match is_done {
             true => assert_eq!(done.unwrap().size, 5, "{before:?} {now:?}"),
             false => assert!(
-                matches!(&done, Err(Error::Upload(UploadFault::PerhapsRenamed { .. }))),
+                matches!(&done, Err(Error::Job(JobFault::PerhapsRenamed { .. }))),
                 "{before:?} {now:?} {done:?}"
             ),
         }

@@ -8,9 +8,10 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use ftp_client::{
-    Client, Error, ListOptions, ListingForm, Mode, Phase, RawCommand, TlsError, Verb,
-};
+use ftp_client::error::Phase;
+use ftp_client::listing::{ListOptions, ListingForm};
+use ftp_client::security::TlsError;
+use ftp_client::{Client, Error, Mode, RawCommand, Verb};
 use ftp_proto::{
     AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode, Severity,
 };
@@ -245,8 +246,8 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         Error::Timeout(_) if way.is_active() => MethodOutcome::Unreachable { closed: false, at },
         Error::Timeout(_) => MethodOutcome::Unanswered,
         Error::Io(error) => unreachable(&error, at),
-        Error::Proxy(error) => {
-            let why = format!("the proxy says: {}", error.fault);
+        Error::Proxy { fault, .. } => {
+            let why = format!("the proxy says: {fault}");
             MethodOutcome::Failed(Diagnosis::ProxyBlocksData, why)
         }
         Error::Unsupported(why) => MethodOutcome::NotTried(why.to_owned()),
