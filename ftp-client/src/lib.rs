@@ -257,7 +257,9 @@ pub mod fxp;
 mod listing;
 mod lock;
 mod net;
+pub mod netrc;
 mod pool;
+pub mod probe;
 mod security;
 mod system;
 #[cfg(feature = "tls")]
@@ -273,6 +275,7 @@ mod url_path;
 pub use client::Client;
 pub use client::builder::{ClientBuilder, Login};
 pub use client::get_put::{IntoUrl, get, put};
+pub use client::permissions::PermissionChange;
 pub use client::repeat::Repeat;
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};

@@ -1,0 +1,315 @@
+//! Parses `.netrc`: users and passwords by host, as in ftp(1) since 4.2BSD.
+//!
+//! The format has no standard. This parser reads the keywords `machine HOST`, `default`,
+//! `login NAME`, `password WORD` and `account WORD`, anywhere on a line. In double quotes, a
+//! backslash escapes the next byte, and `\n`, `\r` and `\t` mean LF, CR and tab. The parser skips
+//! `macdef NAME` and all lines up to an empty line. A `#` in place of a keyword begins a comment,
+//! up to the end of the line. Other words are skipped.
+
+/// Longest word in bytes; a longer one means the wrong file.
+const WORD: usize = 4_096;
+
+/// The entry for a host, or for all other hosts. Its `Debug` leaves out the password and the account.
+#[derive(Default)]
+pub struct NetrcEntry {
+    /// `None` for `default`.
+    machine: Option<Vec<u8>>,
+    /// The user, as bytes of any encoding.
+    pub login: Option<Vec<u8>>,
+    /// The password; any bytes, so it need not be one that FTP can send.
+    pub password: Option<Vec<u8>>,
+    /// The account for servers that ask for one.
+    pub account: Option<Vec<u8>>,
+}
+
+/// All entries of a file, in order.
+pub struct Netrc {
+    entries: Vec<NetrcEntry>,
+    /// The position and the reason, if parsing ended early.
+    pub broken: Option<BrokenNetrc>,
+}
+
+/// Error that ends parsing.
+#[derive(Debug, Eq, PartialEq)]
+pub struct BrokenNetrc {
+    /// Line number, from 1.
+    pub line: usize,
+    /// The reason, in words without a full stop.
+    pub why: &'static str,
+}
+
+impl Netrc {
+    /// Parses a whole file. An error ends the parsing; earlier entries count.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Self {
+        let mut words =
+            NetrcWords { rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text), line: 1 };
+        let mut this = Self { entries: Vec::new(), broken: None };
+        if let Err(why) = this.read(&mut words) {
+            this.broken = Some(BrokenNetrc { line: words.line, why });
+        }
+        this
+    }
+
+    fn read(&mut self, words: &mut NetrcWords<'_>) -> Result<(), &'static str> {
+        while let Some(word) = words.keyword()? {
+            match word.as_slice() {
+                b"machine" => {
+                    let machine = Some(words.value()?);
+                    self.entries.push(NetrcEntry { machine, ..NetrcEntry::default() });
+                }
+                b"default" => self.entries.push(NetrcEntry::default()),
+                b"macdef" => {
+                    words.value()?;
+                    words.skip_macro();
+                }
+                b"login" | b"password" | b"account" => {
+                    let value = words.value()?;
+                    // Before the first host, a value belongs to no entry.
+                    let Some(entry) = self.entries.last_mut() else { continue };
+                    match word.as_slice() {
+                        b"login" => entry.login = Some(value),
+                        b"password" => entry.password = Some(value),
+                        _ => entry.account = Some(value),
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the entry of `user` at `host`, or of any user if `user` is `None`.
+    ///
+    /// A host matches only if it is equal, except for case. An entry of another user never matches,
+    /// and an entry without a login matches each named user. The first match with a password wins,
+    /// otherwise the first match. An entry `default`, wherever it is, counts only if no machine
+    /// matches.
+    #[must_use]
+    pub fn find(self, host: &str, user: Option<&[u8]>) -> Option<NetrcEntry> {
+        let is_of_user = |entry: &NetrcEntry| match (&entry.login, user) {
+            (Some(login), Some(user)) => login == user,
+            (login, user) => login.is_some() || user.is_some(),
+        };
+        let (mut of_machine, mut of_all): (Option<NetrcEntry>, Option<NetrcEntry>) = (None, None);
+        for entry in self.entries.into_iter().filter(is_of_user) {
+            let found = match &entry.machine {
+                Some(machine) if !machine.eq_ignore_ascii_case(host.as_bytes()) => continue,
+                Some(_) => &mut of_machine,
+                None => &mut of_all,
+            };
+            let is_better = |old: &NetrcEntry| old.password.is_none() && entry.password.is_some();
+            if found.as_ref().is_none_or(is_better) {
+                *found = Some(entry);
+            }
+        }
+        of_machine.or(of_all)
+    }
+}
+
+ftp_proto::debug_fields!(NetrcEntry { machine, login }..);
+ftp_proto::debug_fields!(Netrc { entries, broken });
+
+/// Words of a file.
+struct NetrcWords<'a> {
+    rest: &'a [u8],
+    line: usize,
+}
+
+impl NetrcWords<'_> {
+    fn take(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        self.line += usize::from(*first == b'\n');
+        Some(*first)
+    }
+
+    fn skip_blanks(&mut self) {
+        while self.rest.first().is_some_and(u8::is_ascii_whitespace) {
+            self.take();
+        }
+    }
+
+    /// Returns the next keyword, skipping comments.
+    fn keyword(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
+        loop {
+            self.skip_blanks();
+            match self.rest.first() {
+                None => return Ok(None),
+                Some(b'#') => while self.take().is_some_and(|byte| byte != b'\n') {},
+                Some(_) => return self.word().map(Some),
+            }
+        }
+    }
+
+    /// Returns the value of a keyword.
+    fn value(&mut self) -> Result<Vec<u8>, &'static str> {
+        self.skip_blanks();
+        match self.rest {
+            [] => Err("missing value at the end of the file"),
+            _ => self.word(),
+        }
+    }
+
+    fn word(&mut self) -> Result<Vec<u8>, &'static str> {
+        let mut word = Vec::new();
+        let is_quoted = self.rest.first() == Some(&b'"');
+        if is_quoted {
+            self.take();
+        }
+        loop {
+            let byte = match self.rest.first() {
+                Some(b'"') if is_quoted => {
+                    self.take();
+                    return Ok(word);
+                }
+                None | Some(b'\n') if is_quoted => return Err("missing closing quote"),
+                None => return Ok(word),
+                Some(byte) if !is_quoted && byte.is_ascii_whitespace() => return Ok(word),
+                Some(_) => self.take().unwrap_or_default(),
+            };
+            word.push(match (byte, is_quoted) {
+                (b'\\', true) => match self.take() {
+                    Some(b'n') => b'\n',
+                    Some(b'r') => b'\r',
+                    Some(b't') => b'\t',
+                    Some(byte) => byte,
+                    None => return Err("missing closing quote"),
+                },
+                (byte, _) => byte,
+            });
+            if word.len() > WORD {
+                return Err("word too long");
+            }
+        }
+    }
+
+    /// Skips to the next empty line.
+    fn skip_macro(&mut self) {
+        // An empty rest of the line with the name does not end the macro.
+        let mut is_first = true;
+        for line in self.rest.split_inclusive(|byte| *byte == b'\n') {
+            let is_empty = line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+            self.rest = self.rest.get(line.len()..).unwrap_or_default();
+            self.line += usize::from(line.ends_with(b"\n"));
+            if is_empty && !is_first {
+                return;
+            }
+            is_first = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the found entry as `login password account`, with `-` for each missing part.
+    fn found(text: &str, host: &str, user: Option<&str>) -> Option<String> {
+        let entry = Netrc::parse(text.as_bytes()).find(host, user.map(str::as_bytes))?;
+        let text = |bytes: Option<&[u8]>| {
+            bytes.map_or("-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        let secret = |secret: &Option<Vec<u8>>| text(secret.as_deref());
+        let password = secret(&entry.password);
+        let account = secret(&entry.account);
+        Some(format!("{} {password} {account}", text(entry.login.as_deref())))
+    }
+
+    #[test]
+    fn netrc_words_are_parsed_and_skipped_li_03() {
+        for (text, want) in [
+            ("machine h login u password p", Some("u p -")),
+            ("\u{feff}machine h login u password p", Some("u p -")),
+            ("machine h\n\tlogin u\r\n\tpassword p\r\n\taccount a\r\n", Some("u p a")),
+            ("machine h password \"a b\" login \"u\"", Some("u a b -")),
+            (r#"machine h login u password "a\"b\\c\td""#, Some("u a\"b\\c\td -")),
+            // As in curl and wget, a backslash outside quotes is an ordinary character.
+            (r"machine h login u password a\b", Some("u a\\b -")),
+            ("machine h login u password a\"b", Some("u a\"b -")),
+            ("machine h login u password \"\"", Some("u  -")),
+            ("machine h login u password #1 # login x\n account a", Some("u #1 a")),
+            ("# machine h login x password y\nmachine h login u password p", Some("u p -")),
+            (
+                "macdef m\nmachine h login x password y\n\nmachine h login u password p",
+                Some("u p -"),
+            ),
+            ("macdef m rest\ncd x\n\r\nmachine h login u password p", Some("u p -")),
+            ("machine h login u\nmacdef init\npassword x\n\npassword p", Some("u p -")),
+            ("macdef init\nmachine h login x password y\n", None),
+            ("machine h port 21 login u password p", Some("u p -")),
+            ("login x password y machine h login u", Some("u - -")),
+            ("machine h login u password p machine", Some("u p -")),
+            ("machine h login u password", Some("u - -")),
+            ("", None),
+            ("\u{feff}\0\0\n", None),
+        ] {
+            assert_eq!(found(text, "h", None).as_deref(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_matched_exactly_li_03_hl_03() {
+        let file = "default login anonymous password guest\n\
+            machine Host.Example login u password p\n\
+            machine host.example.evil login e password evil\n\
+            machine host login short password short\n\
+            machine host.example. login dot password dot\n\
+            machine fd00::1 login six password six";
+        for (host, want) in [
+            ("host.example", "u p -"),
+            ("HOST.example", "u p -"),
+            ("host.example.", "dot dot -"),
+            ("host", "short short -"),
+            ("hos", "anonymous guest -"),
+            ("host.exampl", "anonymous guest -"),
+            ("xhost.example", "anonymous guest -"),
+            ("FD00::1", "six six -"),
+            ("", "anonymous guest -"),
+        ] {
+            assert_eq!(found(file, host, None).as_deref(), Some(want), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_netrc_password_is_used_only_for_its_login_hl_03() {
+        let file = "machine h login a\n\
+            machine h login b password of-b\n\
+            machine h login a password of-a\n\
+            machine g password of-anyone\n\
+            default login c password of-c";
+        for (host, user, want) in [
+            ("h", Some("a"), Some("a of-a -")),
+            ("h", Some("b"), Some("b of-b -")),
+            ("h", None, Some("b of-b -")),
+            ("h", Some("B"), None),
+            ("h", Some("c"), Some("c of-c -")),
+            ("g", Some("x"), Some("- of-anyone -")),
+            // No user is named: an anonymous login does not get the password.
+            ("g", None, Some("c of-c -")),
+            ("x", Some("a"), None),
+        ] {
+            assert_eq!(found(file, host, user).as_deref(), want, "{user:?} at {host}");
+        }
+        // A login without a password does not take the password of the next one.
+        let file = "machine h login a machine g login b password of-b";
+        assert_eq!(found(file, "h", None).as_deref(), Some("a - -"));
+    }
+
+    #[test]
+    fn netrc_errors_are_reported_with_their_line_hl_02() {
+        let long = format!("machine h login u password p\nmachine {}", "x".repeat(5_000));
+        for (text, line, why) in [
+            (long.as_str(), 2, "too long"),
+            ("machine h login u password p\n\nmachine \"g", 3, "closing quote"),
+            ("machine h login u password p machine \"g\nx\"", 1, "closing quote"),
+            ("machine h login u password p machine \"g\\", 1, "closing quote"),
+            ("machine h login u password p\nmachine", 2, "missing value"),
+        ] {
+            let broken = Netrc::parse(text.as_bytes()).broken.unwrap();
+            assert!(broken.line == line && broken.why.contains(why), "{text:.60?}: {broken:?}");
+            assert_eq!(found(text, "h", None).as_deref(), Some("u p -"), "{text:.60?}");
+        }
+        assert!(Netrc::parse(b"machine h login u password p").broken.is_none());
+    }
+}
