@@ -4,10 +4,9 @@
 use ftp_client::{Client, Error, ListOptions, Listed, ListingForm, Phase};
 use ftp_proto::{EntryKind, Escaped, Features, Reply, Severity};
 
-use super::diagnosis::Diagnosis;
 use super::dial::say;
-use super::finding::{Check, Finding};
-use super::packets::LEAST;
+use super::finding::{Check, Diagnosis, Finding};
+use super::path::LEAST;
 use crate::display::counted;
 use ftp_client::tree::path;
 
