@@ -2,6 +2,7 @@
 //! `ftp-cli.1` and `server.toml.5` have the fixed parts of the pages. In them, a name such as
 //! `@OPTIONS@` stands for a generated part.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use ftp_server::daemon::{ABOUT, SettingHelp, settings};
@@ -143,11 +144,10 @@ fn of_settings() -> String {
     let keys = |table: &str| -> String {
         settings.iter().filter(|setting| setting.table == table).map(key).collect()
     };
-    // Each table once, in order. Those with a name of their own have a text in the template.
-    let mut tables: Vec<&str> = settings.iter().map(|setting| setting.table).collect();
-    tables.dedup();
-    tables.retain(|table| !table.ends_with(".NAME"));
-    let tables = tables.into_iter().map(|table| {
+    // Each table once, in order, except for those with a text in the template.
+    let mut known = HashSet::from(["users.NAME", "hosts.NAME", "stores.NAME"]);
+    let tables = settings.iter().map(|setting| setting.table);
+    let tables = tables.filter(|table| known.insert(*table)).map(|table| {
         let (title, keys) = (table.to_uppercase(), keys(table));
         format!(".SH [{title}]\n{keys}")
     });

@@ -74,7 +74,9 @@ fn each_key_is_in_the_man_page() {
             "hosts.NAME" => "HOSTS.\"NAME\"".to_owned(),
             table => table.to_uppercase(),
         };
-        let table = page.split(&format!("\n.SH {}\n", escaped(&format!("[{title}]")))).nth(1);
+        let heading = format!("\n.SH {}\n", escaped(&format!("[{title}]")));
+        assert_eq!(page.matches(&heading).count(), 1, "{title}");
+        let table = page.split(&heading).nth(1);
         let keys = table.unwrap_or_else(|| panic!("{title}")).split("\n.SH ").next().unwrap();
         let key = format!("\n\\fB{}\\fR = ", escaped(setting.key));
         assert_eq!(format!("\n{keys}").matches(&key).count(), 1, "{title} {}", setting.key);
