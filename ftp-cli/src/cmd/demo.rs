@@ -274,36 +274,37 @@ impl Demo<'_> {
     }
 
     /// Returns a part of the content of a file. The small file is always read whole.
-    fn content(&self, name: &str, part: &Range<u64>) -> Box<dyn Read> {
+    fn content(&self, name: &str, Range { start, end }: Range<u64>) -> Box<dyn Read> {
         match name {
             "LICENSE-MIT" => Box::new(LICENCE),
-            _ => Box::new(self.generated.from(part.start).take(part.end - part.start)),
+            _ => Box::new(self.generated.from(start).take(end - start)),
         }
     }
 
     /// Uploads a part of a file. The end of a file follows with REST and STOR.
     fn put(&mut self, client: &mut Client, name: &str, part: Range<u64>) -> Result {
-        let mut upload = match part.start {
+        let (from, length) = (part.start, part.end - part.start);
+        let mut upload = match from {
             0 => client.store(name)?,
             offset => client.store_from(name, offset)?,
         };
-        io::copy(&mut self.content(name, &part), &mut upload).map_err(copying)?;
+        io::copy(&mut self.content(name, part), &mut upload).map_err(copying)?;
         let report = upload.finish()?;
         let moved = display::transferred(report.bytes, report.duration);
-        let is_whole = report.bytes == part.end - part.start;
-        if part.start == 0 {
+        let is_whole = report.bytes == length;
+        if from == 0 {
             return self.check(is_whole, &format_args!("put {name}: {moved}"));
         }
         let is_whole = client.size(name)? == Some(LENGTH) && is_whole;
-        let from = part.start;
         let what = format!("put {name} from byte {from}: {moved}, {LENGTH} bytes in total");
         self.check(is_whole, &what)
     }
 
     /// Downloads a file from the start of `part`, and compares that part.
     fn get(&mut self, client: &mut Client, name: &str, part: Range<u64>) -> Result {
-        let mut content = self.content(name, &part);
-        let (mut download, from) = match part.start {
+        let (start, whole) = (part.start, part.end - part.start);
+        let mut content = self.content(name, part);
+        let (mut download, from) = match start {
             0 => (client.retrieve(name)?, String::new()),
             offset => (client.retrieve_from(name, offset)?, format!(" from byte {offset}")),
         };
@@ -319,7 +320,7 @@ impl Demo<'_> {
         }
         let report = download.finish()?;
         let moved = display::transferred(report.bytes, report.duration);
-        let whole = report.bytes == part.end - part.start;
+        let whole = report.bytes == whole;
         let what = format!("get {name}{from}: {moved}, identical byte for byte");
         self.check(same && whole, &what)
     }

@@ -67,8 +67,7 @@ fn look(dial: &Dial<'_>) -> Result<PathSeen> {
     let passage = match large {
         Some(path) => down(client, &path)?,
         None => Check::Packets.skip(format_args!(
-            "no file of at least {} bytes to download: name one in the URL, or use --upload-dir",
-            LEAST
+            "no file of at least {LEAST} bytes to download: name one in the URL, or use --upload-dir"
         )),
     };
     if passage.grade != Grade::Fail {
