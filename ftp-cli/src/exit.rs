@@ -137,6 +137,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Result of a step of a command.
+pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
 /// Failure of a command: its exit code, and a message.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::display::shown_path;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 
 /// Locks a mutex, even if a thread panicked while holding it: that panic is reported elsewhere.
@@ -25,7 +25,7 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// # Errors
 ///
 /// Returns `Limit` if another run has the lock, and `Local` if the file cannot be opened or locked.
-pub(crate) fn hold(options: &Options) -> Result<Option<File>, Failure> {
+pub(crate) fn hold(options: &Options) -> Result<Option<File>> {
     let Some(path) = options.value("lock").map(Path::new) else { return Ok(None) };
     let opened = OpenOptions::new().create(true).append(true).open(path);
     let file = opened.map_err(|error| Failure::local(shown_path(path), &error))?;

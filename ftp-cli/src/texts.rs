@@ -15,6 +15,12 @@ pub(crate) const FILES: &str = include_str!("../help/files.txt");
 /// final full stop.
 pub(crate) const DIAGNOSES: &str = include_str!("../help/diagnoses.txt");
 
+/// Options of other programs, without dashes, and the option or the command line to use instead. The
+/// first one that the command accepts is used. `COMMAND: LETTER` is a letter with a special meaning
+/// for that command, which takes precedence. After `none:` is why there is no equivalent. Sources: the
+/// manuals of curl, wget, lftp, rclone, rsync and GNU coreutils.
+pub(crate) const OTHER_PROGRAMS: &str = include_str!("../help/other-programs.txt");
+
 /// Formats of operands and options.
 pub(crate) const URLS: &str = include_str!("../help/urls.txt");
 
@@ -66,6 +72,11 @@ pub(crate) fn terms(list: &'static str) -> impl Iterator<Item = (&'static str, S
     })
 }
 
+/// Returns a template in which each name of `parts` is replaced by its text.
+pub(crate) fn filled(template: &str, parts: &[(&str, String)]) -> String {
+    parts.iter().fold(template.to_owned(), |text, (name, part)| text.replacen(name, part, 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,7 +121,7 @@ mod tests {
 
     #[test]
     fn every_term_of_a_list_has_a_meaning() {
-        for list in [ENVIRONMENT, FILES, DIAGNOSES] {
+        for list in [ENVIRONMENT, FILES, DIAGNOSES, OTHER_PROGRAMS] {
             let items = list.split("\n\n").count();
             assert_eq!(terms(list).filter(|(_, meaning)| !meaning.is_empty()).count(), items);
             assert_eq!(

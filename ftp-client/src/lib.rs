@@ -264,7 +264,9 @@ pub mod fxp;
 pub mod listing;
 mod lock;
 pub mod net;
+pub mod netrc;
 pub mod pool;
+pub mod probe;
 pub mod security;
 mod system;
 #[cfg(feature = "tls")]
@@ -280,6 +282,7 @@ mod url_path;
 pub use client::Client;
 pub use client::builder::{ClientBuilder, Login};
 pub use client::get_put::{get, put};
+pub use client::permissions::PermissionChange;
 pub use config::{Family, Timeouts};
 #[doc(inline)]
 pub use error::{Error, ErrorKind};

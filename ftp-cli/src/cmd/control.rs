@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use ftp_server::daemon::control::{self, ControlAnswer, ControlRequest};
 
-use crate::console::output;
-use crate::console::stdio::Stdio;
+use crate::console::{Stdio, output};
 use crate::display::shown_path;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 
 /// The environment variable with the path of the socket.
@@ -43,7 +42,7 @@ const REQUESTS: [(&str, &str); 6] = [
 /// Returns `Usage` for wrong operands, `Network` if the server cannot be reached or ends the
 /// connection, or `Timeout` if it does not answer in time. Returns `Refused` if the server refuses
 /// the request or finds no matching session or ban.
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let words: Vec<_> = options.operands.iter().map(|word| word.to_string_lossy()).collect();
     let request = request(&words, options.has("json"))?;
     let limit = if request == ControlRequest::Reload { RELOAD } else { LIMIT };
@@ -61,7 +60,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// Returns the request that consists of these words.
-fn request(words: &[Cow<'_, str>], is_json: bool) -> Result<ControlRequest, Failure> {
+fn request(words: &[Cow<'_, str>], is_json: bool) -> Result<ControlRequest> {
     let of = |name: &Cow<'_, str>| REQUESTS.iter().find(|(known, _)| known == name);
     let known = words.first().map(of);
     let Some(Some((name, operand))) = known else {
@@ -91,7 +90,7 @@ fn path(options: &Options) -> PathBuf {
 ///
 /// Returns `Network` if the server cannot be reached or ends the connection, or `Timeout` if it does
 /// not answer within `limit`.
-fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<ControlAnswer, Failure> {
+fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<ControlAnswer> {
     control::ask(path, request, limit).map_err(|error| {
         let (exit, why) = match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => (

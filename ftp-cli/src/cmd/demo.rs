@@ -5,6 +5,7 @@ use std::fmt::{Display, Write as _};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,14 +18,12 @@ use log::LevelFilter;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::console::output::{self, Dialogue, Messages, Printable};
-use crate::console::signals;
-use crate::console::stdio::Stdio;
+use crate::console::{Dialogue, Messages, Printable, Stdio, output, signals};
 use crate::display::{self, shown};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
 use crate::options::Options;
-use crate::report::events::Events;
+use crate::report::Events;
 
 /// Content of the small file: the licence of this program.
 const LICENCE: &[u8] = include_bytes!("../../LICENSE-MIT");
@@ -38,30 +37,28 @@ const LENGTH: u64 = 64 * 1_024 * 1_024;
 /// Largest number of bytes that are compared at a time.
 const BLOCK: usize = 256 * 1_024;
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if !options.operands.is_empty() {
         return Err(Failure::usage("demo takes no operand: ftp-cli demo"));
     }
-    let quiet = options.is_quiet();
     let dialogue = Lines::default();
     if options.is_verbose() {
         let writer = Dialogue::Writer(Box::new(dialogue.clone()));
         output::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
     }
-    let messages = stdio.messages.clone();
-    let watches = stdio.is_process;
-    let output = &mut *stdio.output;
+    let ending = Arc::default();
     let mut demo = Demo {
-        output,
-        messages,
-        watches,
-        ending: Arc::default(),
+        messages: stdio.messages.clone(),
+        watches: stdio.is_process,
+        output: &mut *stdio.output,
+        ending: Arc::clone(&ending),
         dialogue,
-        quiet,
+        quiet: options.is_quiet(),
         checks: 0,
         root: PathBuf::new(),
+        password: password()?,
+        generated: Generated::new(),
     };
-    let ending = Arc::clone(&demo.ending);
     let checks = demo.run();
     // After a signal, the checks fail because the directory is gone. Wait here until the signal
     // ends the process with its own exit status.
@@ -88,6 +85,9 @@ struct Demo<'a> {
     checks: u32,
     /// Directory of the first server.
     root: PathBuf,
+    /// Password of the only user of each server.
+    password: Vec<u8>,
+    generated: Generated,
 }
 
 fn internal(what: &str, error: &dyn Display) -> Failure {
@@ -98,30 +98,26 @@ fn builder() -> ClientBuilder {
     Client::builder().overall(Some(LONGEST))
 }
 
-/// Connects to a server of the demo and logs in.
-fn connect(
-    address: SocketAddr,
-    password: &[u8],
-    builder: ClientBuilder,
-) -> Result<Client, Failure> {
-    let mut client = builder.connect(&address.to_string())?;
-    client.login("demo", password)?;
-    Ok(client)
-}
-
-/// Starts a server without TLS that permits copies to and from other servers.
-fn serve(host: &str, directory: &Path, password: &[u8]) -> Result<Server, Failure> {
-    let loopback = Network::parse(b"127.0.0.0/8").into_iter();
-    let config = ServerConfig::new().fxp_networks(Vec::from_iter(loopback));
-    let rights = Rights::FULL | Rights::FXP;
-    let builder = Server::builder().config(config).root(directory);
-    let server = builder.user("demo", password, rights).bind((host, 0));
-    server.map_err(|error| internal("cannot start the server", &error))
-}
-
 impl Demo<'_> {
+    /// Connects to a server of the demo and logs in.
+    fn connect(&self, address: SocketAddr, builder: ClientBuilder) -> Result<Client> {
+        let mut client = builder.connect(&address.to_string())?;
+        client.login("demo", &self.password)?;
+        Ok(client)
+    }
+
+    /// Starts a server without TLS that permits copies to and from other servers.
+    fn serve(&self, host: &str, directory: &Path) -> Result<Server> {
+        let loopback = Network::parse(b"127.0.0.0/8").into_iter();
+        let config = ServerConfig::new().fxp_networks(Vec::from_iter(loopback));
+        let rights = Rights::FULL | Rights::FXP;
+        let builder = Server::builder().config(config).root(directory);
+        let server = builder.user("demo", self.password.as_slice(), rights).bind((host, 0));
+        server.map_err(|error| internal("cannot start the server", &error))
+    }
+
     /// Runs all steps, and returns the number of checks that passed.
-    fn run(&mut self) -> Result<u32, Failure> {
+    fn run(&mut self) -> Result<u32> {
         let start = Instant::now();
         let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
         let root = root.map_err(|error| Failure::local("temporary directory", &error))?;
@@ -130,16 +126,14 @@ impl Demo<'_> {
         if self.watches {
             self.clean_up_at_a_signal(root.path())?;
         }
-        let password = password()?;
-        let server = serve("127.0.0.1", root.path(), &password)?;
+        let server = self.serve("127.0.0.1", root.path())?;
         let address = server.local_addr();
         self.step(&format_args!("a server on {address}, in an empty temporary directory"))?;
-        let generated = Generated::new();
-        self.simple(address, &password)?;
-        self.active(address, &password)?;
-        self.large(address, &password, &generated)?;
-        self.encrypted(root.path(), &password)?;
-        self.between_servers(address, root.path(), &password, &generated)?;
+        self.simple(address)?;
+        self.active(address)?;
+        self.large(address)?;
+        self.encrypted()?;
+        self.between_servers(address)?;
         self.end(server)?;
         let place = root.path().to_owned();
         root.close().map_err(|error| Failure::local("temporary directory", &error))?;
@@ -150,7 +144,7 @@ impl Demo<'_> {
     }
 
     /// Ensures that a signal removes the directory before it ends the process.
-    fn clean_up_at_a_signal(&self, directory: &Path) -> Result<(), Failure> {
+    fn clean_up_at_a_signal(&self, directory: &Path) -> Result {
         let directory = directory.to_owned();
         let messages = self.messages.clone();
         let ending = Arc::clone(&self.ending);
@@ -170,9 +164,9 @@ impl Demo<'_> {
     }
 
     /// Transfers a small file and a text with PASV.
-    fn simple(&mut self, address: SocketAddr, password: &[u8]) -> Result<(), Failure> {
+    fn simple(&mut self, address: SocketAddr) -> Result {
         self.step(&"passive mode with PASV (RFC 959): the reply contains an address and a port")?;
-        let mut client = connect(address, password, builder().epsv(Extended::Never))?;
+        let mut client = self.connect(address, builder().epsv(Extended::Never))?;
         self.licence(&mut client)?;
         self.step(&"text mode (TYPE A): lines end in CR LF on the wire, and in LF in local files")?;
         self.text(&mut client)?;
@@ -180,10 +174,10 @@ impl Demo<'_> {
     }
 
     /// Transfers the small file with PORT and EPRT.
-    fn active(&mut self, address: SocketAddr, password: &[u8]) -> Result<(), Failure> {
+    fn active(&mut self, address: SocketAddr) -> Result {
         self.step(&"active mode with PORT, then with EPRT: the server connects to the client")?;
         for eprt in [Extended::Never, Extended::Always] {
-            let mut client = connect(address, password, builder().mode(Mode::Active).eprt(eprt))?;
+            let mut client = self.connect(address, builder().mode(Mode::Active).eprt(eprt))?;
             self.licence(&mut client)?;
             client.quit()?;
         }
@@ -191,53 +185,42 @@ impl Demo<'_> {
     }
 
     /// Transfers a large file with EPSV, and resumes transfers of it from the middle.
-    fn large(
-        &mut self,
-        address: SocketAddr,
-        password: &[u8],
-        generated: &Generated,
-    ) -> Result<(), Failure> {
+    fn large(&mut self, address: SocketAddr) -> Result {
         self.step(
             &"passive mode with EPSV (RFC 2428), for a larger file: the reply contains only a port",
         )?;
-        let mut client = connect(address, password, builder())?;
-        self.put(&mut client, "64 MiB.bin", &mut generated.from(0), LENGTH)?;
+        let mut client = self.connect(address, builder())?;
+        self.put(&mut client, "64 MiB.bin", 0..LENGTH)?;
         self.list(&mut client)?;
-        self.get(&mut client, "64 MiB.bin", &mut generated.from(0), 0, LENGTH)?;
+        self.get(&mut client, "64 MiB.bin", 0..LENGTH)?;
         let half = LENGTH / 2;
         self.step(&"resuming in the middle with REST, as after a lost connection")?;
-        self.get(&mut client, "64 MiB.bin", &mut generated.from(half), half, LENGTH - half)?;
-        self.put(&mut client, "half.bin", &mut generated.from(0), half)?;
-        self.resume(&mut client, "half.bin", &mut generated.from(half), half)?;
-        self.get(&mut client, "half.bin", &mut generated.from(0), 0, LENGTH)?;
+        self.get(&mut client, "64 MiB.bin", half..LENGTH)?;
+        self.put(&mut client, "half.bin", 0..half)?;
+        self.put(&mut client, "half.bin", half..LENGTH)?;
+        self.get(&mut client, "half.bin", 0..LENGTH)?;
         Ok(client.quit()?)
     }
 
     /// Copies the large file from the server at `address` to a second server twice. Each of the two
     /// servers listens for the data connection once.
-    fn between_servers(
-        &mut self,
-        address: SocketAddr,
-        root: &Path,
-        password: &[u8],
-        generated: &Generated,
-    ) -> Result<(), Failure> {
-        let place = root.join("other");
+    fn between_servers(&mut self, address: SocketAddr) -> Result {
+        let place = self.root.join("other");
         fs::create_dir(&place).map_err(|error| Failure::local("temporary directory", &error))?;
-        let other = serve("127.0.0.2", &place, password)?;
+        let other = self.serve("127.0.0.2", &place)?;
         let address_of_other = other.local_addr();
         self.step(&format_args!(
             "copying from the first server to another on {address_of_other} (FXP)"
         ))?;
-        let mut source = connect(address, password, builder())?;
-        let mut target = connect(address_of_other, password, builder())?;
+        let mut source = self.connect(address, builder())?;
+        let mut target = self.connect(address_of_other, builder())?;
         for (direction, name, what) in [
             (fxp::Direction::TargetListens, "copied.bin", "the target listens"),
             (fxp::Direction::SourceListens, "reverse.bin", "the source listens"),
         ] {
             self.step(&what)?;
             self.copy(&mut source, &mut target, direction, name)?;
-            self.get(&mut target, name, &mut generated.from(0), 0, LENGTH)?;
+            self.get(&mut target, name, 0..LENGTH)?;
         }
         source.quit()?;
         target.quit()?;
@@ -246,8 +229,8 @@ impl Demo<'_> {
 
     /// Transfers a small file over TLS, and verifies the server's new certificate by its pin. Then
     /// checks that the server refuses a login without TLS.
-    fn encrypted(&mut self, root: &Path, password: &[u8]) -> Result<(), Failure> {
-        let internal = |error: &dyn Display| Failure::new(Exit::Internal, format!("TLS: {error}"));
+    fn encrypted(&mut self) -> Result {
+        let internal = |error: &dyn Display| internal("TLS", error);
         let Some(tls) = self_signed() else {
             return self.step(&"TLS: skipped, this build has no TLS");
         };
@@ -256,13 +239,16 @@ impl Demo<'_> {
         let trust = Tls::explicit()
             .pin(&tls.pin().unwrap_or_default())
             .map_err(|error| internal(&error))?;
-        let server = Server::builder().root(root).tls(tls).user("demo", password, Rights::FULL);
-        let server = server.bind(("127.0.0.1", 0)).map_err(|error| internal(&error))?;
+        let server = Server::builder().root(&self.root).tls(tls);
+        let server = server
+            .user("demo", self.password.as_slice(), Rights::FULL)
+            .bind(("127.0.0.1", 0))
+            .map_err(|error| internal(&error))?;
         let address = server.local_addr();
         self.step(&format_args!(
             "TLS with AUTH TLS (RFC 4217), to a server on {address} that requires TLS"
         ))?;
-        let mut client = connect(address, password, builder().tls(trust))?;
+        let mut client = self.connect(address, builder().tls(trust))?;
         let version = client.tls().map(|info| info.version.to_string());
         let under = version.as_deref().unwrap_or("nothing");
         let what = format!("the control connection uses {under}");
@@ -270,58 +256,64 @@ impl Demo<'_> {
         self.licence(&mut client)?;
         client.quit()?;
         let mut clear = builder().connect(&address.to_string())?;
-        let refused = clear.login("demo", password).is_err();
+        let refused = clear.login("demo", &self.password).is_err();
         self.check(refused, &"a login without TLS is refused before the password is sent")?;
         self.end(server)
     }
 
     /// Ends a server, and checks that it has waited for no session.
-    fn end(&mut self, server: Server) -> Result<(), Failure> {
+    fn end(&mut self, server: Server) -> Result {
         let report = server.shutdown(Duration::from_secs(5));
         self.check(report.cut + report.stuck == 0, &"every session ended cleanly")
     }
 
     /// Uploads and downloads a small file.
-    fn licence(&mut self, client: &mut Client) -> Result<(), Failure> {
+    fn licence(&mut self, client: &mut Client) -> Result {
         let length = LICENCE.len() as u64;
-        self.put(client, "LICENSE-MIT", &mut &*LICENCE, length)?;
-        self.get(client, "LICENSE-MIT", &mut &*LICENCE, 0, length)
+        self.put(client, "LICENSE-MIT", 0..length)?;
+        self.get(client, "LICENSE-MIT", 0..length)
     }
 
-    fn put(
-        &mut self,
-        client: &mut Client,
-        name: &str,
-        content: &mut dyn Read,
-        length: u64,
-    ) -> Result<(), Failure> {
-        let mut upload = client.store(name)?;
-        io::copy(&mut content.take(length), &mut upload).map_err(copying)?;
+    /// Returns a part of the content of a file. The small file is always read whole.
+    fn content(&self, name: &str, Range { start, end }: Range<u64>) -> Box<dyn Read> {
+        match name {
+            "LICENSE-MIT" => Box::new(LICENCE),
+            _ => Box::new(self.generated.from(start).take(end - start)),
+        }
+    }
+
+    /// Uploads a part of a file. The end of a file follows with REST and STOR.
+    fn put(&mut self, client: &mut Client, name: &str, part: Range<u64>) -> Result {
+        let (from, length) = (part.start, part.end - part.start);
+        let mut upload = match from {
+            0 => client.store(name)?,
+            offset => client.store_from(name, offset)?,
+        };
+        io::copy(&mut self.content(name, part), &mut upload).map_err(copying)?;
         let report = upload.finish()?;
         let moved = display::transferred(report.bytes, report.duration);
-        self.check(report.bytes == length, &format_args!("put {name}: {moved}"))
+        let is_whole = report.bytes == length;
+        if from == 0 {
+            return self.check(is_whole, &format_args!("put {name}: {moved}"));
+        }
+        let is_whole = client.size(name)? == Some(LENGTH) && is_whole;
+        let what = format!("put {name} from byte {from}: {moved}, {LENGTH} bytes in total");
+        self.check(is_whole, &what)
     }
 
-    /// Downloads `length` bytes of a file from `offset`, and compares them with `content`.
-    fn get(
-        &mut self,
-        client: &mut Client,
-        name: &str,
-        content: &mut dyn Read,
-        offset: u64,
-        length: u64,
-    ) -> Result<(), Failure> {
-        let mut download =
-            if offset > 0 { client.retrieve_from(name, offset)? } else { client.retrieve(name)? };
+    /// Downloads a file from the start of `part`, and compares that part.
+    fn get(&mut self, client: &mut Client, name: &str, part: Range<u64>) -> Result {
+        let (start, whole) = (part.start, part.end - part.start);
+        let mut content = self.content(name, part);
+        let (mut download, from) = match start {
+            0 => (client.retrieve(name)?, String::new()),
+            offset => (client.retrieve_from(name, offset)?, format!(" from byte {offset}")),
+        };
         let mut came = vec![0; BLOCK];
         let mut want = vec![0; BLOCK];
         let mut same = true;
-        loop {
-            let length = match download.read(&mut came) {
-                // After an error, `finish` returns it.
-                Ok(0) | Err(_) => break,
-                Ok(length) => length,
-            };
+        // After an error, `finish` returns it.
+        while let Ok(length @ 1..) = download.read(&mut came) {
             let (Some(came), Some(want)) = (came.get(..length), want.get_mut(..length)) else {
                 break;
             };
@@ -329,8 +321,7 @@ impl Demo<'_> {
         }
         let report = download.finish()?;
         let moved = display::transferred(report.bytes, report.duration);
-        let from = if offset > 0 { format!(" from byte {offset}") } else { String::new() };
-        let whole = report.bytes == length;
+        let whole = report.bytes == whole;
         let what = format!("get {name}{from}: {moved}, identical byte for byte");
         self.check(same && whole, &what)
     }
@@ -341,7 +332,7 @@ impl Demo<'_> {
         target: &mut Client,
         direction: fxp::Direction,
         name: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result {
         let options = fxp::Options::new().direction(direction);
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| Failure::from(&error))?;
@@ -350,26 +341,8 @@ impl Demo<'_> {
         self.check(report.size == Some(LENGTH), &what)
     }
 
-    /// Appends with REST and STOR to a file of `offset` bytes until it has `LENGTH` bytes.
-    fn resume(
-        &mut self,
-        client: &mut Client,
-        name: &str,
-        content: &mut dyn Read,
-        offset: u64,
-    ) -> Result<(), Failure> {
-        let mut upload = client.store_from(name, offset)?;
-        io::copy(&mut content.take(LENGTH - offset), &mut upload).map_err(copying)?;
-        let report = upload.finish()?;
-        let moved = display::transferred(report.bytes, report.duration);
-        let size = client.size(name)?;
-        let is_whole = report.bytes == LENGTH - offset && size == Some(LENGTH);
-        let what = format!("put {name} from byte {offset}: {moved}, {LENGTH} bytes in total");
-        self.check(is_whole, &what)
-    }
-
     /// Uploads and downloads a text in text mode, and downloads it in binary mode.
-    fn text(&mut self, client: &mut Client) -> Result<(), Failure> {
+    fn text(&mut self, client: &mut Client) -> Result {
         let lines = TEXT.iter().filter(|byte| **byte == b'\n').count();
         let as_read = |client: &mut Client, representation| {
             client.set_representation(representation);
@@ -394,7 +367,7 @@ impl Demo<'_> {
         self.check(content == TEXT, &"get text in binary mode: identical bytes")
     }
 
-    fn list(&mut self, client: &mut Client) -> Result<(), Failure> {
+    fn list(&mut self, client: &mut Client) -> Result {
         let line = |name: &str, size: u64| format!("{name} ({size})");
         let mut found = Vec::new();
         for entry in client.list("")?.gather(ListLimits::default())?.entries {
@@ -412,7 +385,7 @@ impl Demo<'_> {
     }
 
     /// Prints the dialogue since the last call, then one line about a step or a check.
-    fn step(&mut self, text: &dyn Display) -> Result<(), Failure> {
+    fn step(&mut self, text: &dyn Display) -> Result {
         let lines = self.dialogue.take();
         if self.quiet {
             return Ok(());
@@ -425,7 +398,7 @@ impl Demo<'_> {
         output::print(self.output, out.as_bytes())
     }
 
-    fn check(&mut self, right: bool, text: &dyn Display) -> Result<(), Failure> {
+    fn check(&mut self, right: bool, text: &dyn Display) -> Result {
         self.checks += 1;
         let verdict = if right { "ok  " } else { "FAIL" };
         self.step(&format_args!("{verdict} {text}"))?;
@@ -525,21 +498,11 @@ impl Write for Lines {
 
 /// Returns a password that no other user of this computer can guess: every local user can connect
 /// to the servers.
-fn password() -> Result<Vec<u8>, Failure> {
-    let random = random().map(u128::from_ne_bytes);
-    let random = random.map_err(|error| internal("cannot get random bytes", &error))?;
-    Ok(format!("{random:032x}").into_bytes())
-}
-
-/// Returns random bytes from the kernel. `N` is at most 256.
-///
-/// # Errors
-///
-/// Returns the system's error, such as `ENOSYS`, or `EIO` if the kernel returned fewer bytes.
-fn random<const N: usize>() -> Result<[u8; N], Errno> {
-    let mut bytes = [0; N];
-    match retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))? {
-        length if length == N => Ok(bytes),
-        _ => Err(Errno::IO),
+fn password() -> Result<Vec<u8>> {
+    let mut bytes = [0; 16];
+    let length = retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()));
+    match length.and_then(|length| if length == bytes.len() { Ok(()) } else { Err(Errno::IO) }) {
+        Ok(()) => Ok(format!("{:032x}", u128::from_ne_bytes(bytes)).into_bytes()),
+        Err(error) => Err(internal("cannot get random bytes", &error)),
     }
 }

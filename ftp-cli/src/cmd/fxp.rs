@@ -10,19 +10,14 @@ use ftp_client::{Done, Error, Event, Place, Resume};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::mirror;
-use crate::connect::credentials::Finder;
-use crate::connect::dialler::{self, Dialler};
-use crate::connect::sessions::{RetryObserver, Sessions};
-use crate::console::progress::is_talkative;
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
+use crate::connect::{Dialler, Finder, RetryObserver, Sessions, dialler};
+use crate::console::{Cleanup, Stdio, is_talkative};
 use crate::display;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, urls, values};
-use crate::report::events::Events;
-use crate::transfer::options::{TransferOptions, Verify};
+use crate::report::{Events, Object};
 use crate::transfer::target::name_of;
-use ftp_server::daemon::json::Object;
+use crate::transfer::{TransferOptions, Verify};
 
 /// Source, target and options of a copy.
 struct FxpOptions {
@@ -41,7 +36,7 @@ impl FxpOptions {
     ///
     /// Returns `Usage` for an invalid URL or value, and for options that contradict each other or
     /// have no effect.
-    fn from_options(options: &Options) -> Result<Self, Failure> {
+    fn from_options(options: &Options) -> Result<Self> {
         let [source, target] = options.operands.as_slice() else {
             return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
         };
@@ -77,7 +72,7 @@ impl FxpOptions {
     }
 }
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let wanted = FxpOptions::from_options(options)?;
     let FxpOptions { source, target, .. } = &wanted;
     if wanted.recursive {
@@ -160,7 +155,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// # Errors
 ///
 /// Returns `Usage` if the names are equal: the copy could overwrite its source and then rename it.
-fn check_temporary(wanted: &FxpOptions, name: Option<&OsStr>) -> Result<(), Failure> {
+fn check_temporary(wanted: &FxpOptions, name: Option<&OsStr>) -> Result {
     let Some(temporary) = &wanted.transfer.temporary else { return Ok(()) };
     let source = Place::of(&wanted.source);
     let own = match name {

@@ -16,25 +16,22 @@ use ftp_client::file::Targets;
 use ftp_client::pool::{NotLent, Worker, work};
 use ftp_client::{Client, Done, Error, Place};
 use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
-use ftp_server::daemon::json::Object;
 
 use super::mirror;
 use crate::config_file;
-use crate::connect::sessions::{RefusedLogins, RetryObserver, Sessions};
-use crate::console::progress::{Board, When};
-use crate::console::signals::Cleanup;
-use crate::console::stdio::{self, Stdio};
+use crate::connect::{RefusedLogins, RetryObserver, Sessions};
+use crate::console::{Board, Cleanup, Stdio, When, stdio};
 use crate::display::{shown, shown_path};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
 use crate::options::{Options, urls, values};
 use crate::remote::pattern::{self, Named};
-use crate::report::jobs::Tally;
-use crate::transfer::download::{self, download, in_segments};
-use crate::transfer::options::{Attempt, Context, RemoteFile, TransferOptions};
-use crate::transfer::target::{Target, name_of};
+use crate::report::{Object, Tally};
+use crate::transfer::download::{download, in_segments};
+use crate::transfer::target::name_of;
+use crate::transfer::{Attempt, Context, RemoteFile, Target, TransferOptions, download};
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if options.has("recursive") {
         return tree(options, stdio);
     }
@@ -105,7 +102,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// `get -r`: downloads a tree.
-fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+fn tree(options: &Options, stdio: &mut Stdio) -> Result {
     let directory = options.value("directory");
     let (url, local) = match (options.operands.as_slice(), directory) {
         ([url], local) => (url, local),
@@ -129,7 +126,7 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 fn check_local<'i>(
     settings: &TransferOptions,
     mut items: impl Iterator<Item = &'i GetItem>,
-) -> Result<(), Failure> {
+) -> Result {
     let named = [
         ("--continue", settings.resume),
         ("--preserve", settings.preserve),
@@ -162,7 +159,7 @@ fn expand(
     sessions: &mut Sessions<'_>,
     refused: &mut RefusedLogins,
     witness: &RetryObserver,
-) -> Result<Expanded, Failure> {
+) -> Result<Expanded> {
     let mut items = Vec::new();
     let mut failed = Vec::new();
     let mut left = 0;
@@ -263,7 +260,7 @@ impl<'a> Getter<'a, '_, '_> {
         number: usize,
         following: &[usize],
         fields: &(dyn Fn(Object) -> Object + Sync),
-    ) -> Result<Done, Failure> {
+    ) -> Result<Done> {
         let item = self.item(number);
         let Self { sessions, context, ahead: sizes, items, .. } = self;
         let memory = RefCell::default();
@@ -431,7 +428,7 @@ impl<'o> Requests<'o> {
         options: &'o Options,
         settings: &TransferOptions,
         input: &mut dyn Read,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self> {
         let (operands, destination) = operands(options)?;
         let mut urls = operands.iter().map(|operand| urls::parse(operand)).collect::<Vec<_>>();
         if let Some(file) = options.value("input-file") {
@@ -468,7 +465,7 @@ impl<'o> Requests<'o> {
         Ok(this)
     }
 
-    fn want(&self, url: FtpUrl, representation: RepresentationType) -> Result<Wanted, Failure> {
+    fn want(&self, url: FtpUrl, representation: RepresentationType) -> Result<Wanted> {
         if self.globs {
             pattern::is_usable(&url)?;
         }
@@ -484,7 +481,7 @@ impl<'o> Requests<'o> {
     }
 
     /// Returns the file of a URL with its target.
-    fn item(&self, url: FtpUrl, representation: RepresentationType) -> Result<GetItem, Failure> {
+    fn item(&self, url: FtpUrl, representation: RepresentationType) -> Result<GetItem> {
         let path = url.path();
         let target = match self.destination {
             Destination::Local(local) => Target::find(Some(local), path, self.creates)?,
@@ -518,7 +515,7 @@ impl<'o> Requests<'o> {
         client: &mut Client,
         url: &FtpUrl,
         representation: RepresentationType,
-    ) -> Result<(Vec<GetItem>, Vec<Vec<u8>>), Failure> {
+    ) -> Result<(Vec<GetItem>, Vec<Vec<u8>>)> {
         let item = |url| {
             let item = self.item(url, representation);
             item.map_err(|failure| Failure { fatal: false, ..failure })
@@ -550,7 +547,7 @@ impl<'o> Requests<'o> {
 }
 
 /// Returns the operands that are URLs, and the destination.
-fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>), Failure> {
+fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>)> {
     let operands = options.operands.as_slice();
     let has_list = options.has("input-file");
     match (options.value("output"), options.value("directory")) {
@@ -593,7 +590,7 @@ fn are_urls(operands: &[OsString]) -> bool {
 fn listed(
     file: &OsStr,
     input: &mut dyn Read,
-) -> Result<impl Iterator<Item = Result<FtpUrl, Failure>> + use<>, Failure> {
+) -> Result<impl Iterator<Item = Result<FtpUrl>> + use<>> {
     let (name, text) = stdio::read(file, input)?;
     let lines: Vec<(usize, Vec<u8>)> = values::without_mark(&text)
         .split(|byte| *byte == b'\n')
@@ -613,7 +610,7 @@ fn listed(
 /// # Errors
 ///
 /// Returns `Usage` if two files have the same target.
-fn check_targets<'i>(items: impl Iterator<Item = &'i GetItem>) -> Result<(), Failure> {
+fn check_targets<'i>(items: impl Iterator<Item = &'i GetItem>) -> Result {
     let mut taken = HashSet::new();
     for item in items {
         if let Target::File(path) = &item.target
@@ -633,7 +630,7 @@ fn check_targets<'i>(items: impl Iterator<Item = &'i GetItem>) -> Result<(), Fai
 /// # Errors
 ///
 /// Returns `Usage` if the path has no such part.
-fn name_of_tree(url: &FtpUrl) -> Result<&OsStr, Failure> {
+fn name_of_tree(url: &FtpUrl) -> Result<&OsStr> {
     let path = url.path();
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
     name_of(path.get(..end).unwrap_or_default()).map_err(|_| {

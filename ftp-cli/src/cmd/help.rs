@@ -5,11 +5,10 @@ use std::fmt::Write;
 
 use ftp_server::daemon;
 
-use crate::console::output;
-use crate::console::stdio::Stdio;
+use crate::console::{Stdio, output};
 use crate::display;
 use crate::exit;
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 use crate::options::{self, Command, Group, Options, Row, Synonym};
 use crate::texts::{CommandHelp, PATTERNS, URLS};
 
@@ -25,7 +24,7 @@ const COLUMN: usize = 32;
 /// Width of a line.
 const WIDTH: usize = 80;
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     match options.operands.as_slice() {
         [] => print(None, true, stdio),
         [name] if name == "patterns" => output::print(&mut stdio.output, PATTERNS.as_bytes()),
@@ -39,11 +38,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// # Errors
 ///
 /// Returns a failure if standard output cannot be written to.
-pub(crate) fn print(
-    command: Option<Command>,
-    is_all: bool,
-    stdio: &mut Stdio,
-) -> Result<(), Failure> {
+pub(crate) fn print(command: Option<Command>, is_all: bool, stdio: &mut Stdio) -> Result {
     let text = match command {
         Some(Command::Help) | None if is_all => program(),
         Some(Command::Help) | None => commands() + MORE,

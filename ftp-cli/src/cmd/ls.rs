@@ -1,26 +1,23 @@
 //! `ls URL...`: lists the names in directories; with `-l` details too, with `-R` recursively, with
-//! `-g` only names that match a pattern.
+//! `-g` only names that match a pattern. `stat URL...`: prints the facts that a server reports about
+//! objects.
 
+use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use ftp_client::listing::{Budget, ListOptions, Listed, ListingForm, Skipped, WalkOptions, Walked};
 use ftp_client::{Client, Error, Place};
-use ftp_proto::{Entry, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
+use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
 
-use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
-use crate::console::output::{Messages, ResultLines};
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
-use crate::exit::{Exit, Failure};
+use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
+use crate::console::{Cleanup, Messages, ResultLines, Stdio};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, urls, values};
-use crate::remote::order::ListOrder;
 use crate::remote::pattern::{self, NO_MATCH};
 use crate::remote::show_entry;
-use crate::report::events::Events;
-use crate::report::jobs::Tally;
-use ftp_server::daemon::json::Object;
+use crate::report::{Events, Object, Outcome, Tally, for_each_url, jobs};
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "ls needs a URL: ftp-cli ls [-l] URL...";
     let urls = urls::parse_all(&options.operands, needs, |_| Ok(()))?;
     let how = LsOptions::from_options(options)?;
@@ -97,7 +94,7 @@ impl LsOptions {
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value, or for options that contradict each other.
-    pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
+    pub(super) fn from_options(options: &Options) -> Result<Self> {
         let form = options.parsed("listing", |text| values::word(text, &FORMS))?;
         let form = form.unwrap_or_default();
         let recursive = options.has("recursive");
@@ -147,14 +144,12 @@ impl Lister {
         messages: Messages,
         events: Events,
     ) -> Self {
-        let (pattern, left_out, source) = (None, None, None);
-        let held = Vec::new();
-        let (shown, room) = (0, None);
+        let (pattern, left_out, source, held, shown, room) = Default::default();
         Self { how, pattern, lines, messages, events, shown, left_out, held, room, source }
     }
 
     /// Sets the URL of the next listing. Without `--json`, prints it as a heading.
-    fn name_source(&mut self, url: &FtpUrl, is_first: bool) -> Result<(), Failure> {
+    fn name_source(&mut self, url: &FtpUrl, is_first: bool) -> Result {
         self.source = Some(url.to_string());
         if self.events.is_on() {
             return Ok(());
@@ -168,9 +163,9 @@ impl Lister {
     /// Lists the directory of a URL, or the names that match the last part of its path. The last
     /// part is a pattern if `globs` is set, or if it looks like a pattern and no object has exactly
     /// that name.
-    fn list_url(&mut self, client: &mut Client, url: &FtpUrl, globs: bool) -> Result<(), Failure> {
+    fn list_url(&mut self, client: &mut Client, url: &FtpUrl, globs: bool) -> Result {
         let mut place = Place::of(url);
-        let is_literal = |client: &mut Client| -> Result<bool, Failure> {
+        let is_literal = |client: &mut Client| -> Result<bool> {
             Ok(client.look(place.path(), ListingForm::Auto)?.is_some())
         };
         let is_guess = !globs && pattern::is_pattern(url) && !is_literal(client)?;
@@ -193,12 +188,7 @@ impl Lister {
     /// # Errors
     ///
     /// Returns `refused` if the object is not a file, and the errors of the client.
-    fn list_file(
-        &mut self,
-        client: &mut Client,
-        path: &[u8],
-        refused: Failure,
-    ) -> Result<(), Failure> {
+    fn list_file(&mut self, client: &mut Client, path: &[u8], refused: Failure) -> Result {
         if refused.fatal || self.pattern.is_some() || path.is_empty() {
             return Err(refused);
         }
@@ -216,7 +206,7 @@ impl Lister {
     ///
     /// Returns the failure that prevented the listing or ended it early. [`finish`](Self::finish)
     /// reports entries that were left out.
-    pub(super) fn list(&mut self, client: &mut Client, place: &mut Place) -> Result<(), Failure> {
+    pub(super) fn list(&mut self, client: &mut Client, place: &mut Place) -> Result {
         self.held.clear();
         self.room = Some(Budget::new(SORTED));
         loop {
@@ -249,11 +239,7 @@ impl Lister {
     ///
     /// Returns the failure in `listed`, else a failure of standard output, else the reason why
     /// entries were left out.
-    pub(super) fn finish(
-        &mut self,
-        listed: Result<(), Failure>,
-        what: &dyn std::fmt::Display,
-    ) -> Result<(), Failure> {
+    pub(super) fn finish(&mut self, listed: Result, what: &dyn std::fmt::Display) -> Result {
         let flushed = self.show_held().and_then(|()| self.lines.flush());
         self.shown = 0;
         let left_out = self.left_out.take();
@@ -267,7 +253,7 @@ impl Lister {
     }
 
     /// Prints the entries that were held for sorting.
-    fn show_held(&mut self) -> Result<(), Failure> {
+    fn show_held(&mut self) -> Result {
         let mut held = std::mem::take(&mut self.held);
         self.how.order.sort(&mut held);
         held.iter().try_for_each(|(name, entry)| self.show(name, entry))
@@ -275,11 +261,7 @@ impl Lister {
 
     /// Lists in one attempt. Returns `Err` if the listing could not begin or the directory is
     /// missing, and `Ok(Err)` if the listing ended early.
-    fn attempt(
-        &mut self,
-        client: &mut Client,
-        directory: &[u8],
-    ) -> Result<Result<(), Failure>, Error> {
+    fn attempt(&mut self, client: &mut Client, directory: &[u8]) -> Result<Result, Error> {
         let mut list = self.how.list;
         // If only names are needed, NLST is more reliable than LIST, whose lines must be parsed.
         let is_plain = !self.how.long && !self.how.order.needs_facts() && !self.events.is_on();
@@ -329,11 +311,7 @@ impl Lister {
     }
 
     /// Lists a tree. Names are paths below the directory.
-    fn walk(
-        &mut self,
-        client: &mut Client,
-        directory: &[u8],
-    ) -> Result<Result<(), Failure>, Error> {
+    fn walk(&mut self, client: &mut Client, directory: &[u8]) -> Result<Result, Error> {
         let options = WalkOptions::new().list(self.how.list);
         let mut is_first = true;
         let mut walk = client.walk(directory, options);
@@ -373,7 +351,7 @@ impl Lister {
     }
 
     /// Lists a name without the directory that some servers prepend. Skips `.` and `..`.
-    fn name(&mut self, entry: &Entry, budget: &mut Budget) -> Result<(), Failure> {
+    fn name(&mut self, entry: &Entry, budget: &mut Budget) -> Result {
         let name = entry.name.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
         match name.unwrap_or(&entry.name).to_vec().as_slice() {
             b"." | b".." => Ok(()),
@@ -382,7 +360,7 @@ impl Lister {
     }
 
     /// Shows an entry, or holds it for sorting, which `budget` counts.
-    fn entry(&mut self, name: &[u8], entry: &Entry, budget: &mut Budget) -> Result<(), Failure> {
+    fn entry(&mut self, name: &[u8], entry: &Entry, budget: &mut Budget) -> Result {
         if let Some(pattern) = &self.pattern
             && !pattern.matches(Pathname::split(name).1)
         {
@@ -416,7 +394,7 @@ impl Lister {
     }
 
     /// Prints an entry, or emits its event.
-    fn show(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
+    fn show(&mut self, name: &[u8], entry: &Entry) -> Result {
         self.shown += 1;
         if self.events.is_on() {
             let source = self.source.as_deref();
@@ -448,6 +426,137 @@ impl Lister {
     }
 }
 
+pub(crate) fn run_stat(options: &Options, stdio: &mut Stdio) -> Result {
+    let needs = "stat needs a URL: ftp-cli stat URL...";
+    let urls = urls::parse_all(&options.operands, needs, |_| Ok(()))?;
+    let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
+    let mut lines = stdio.lines(options);
+    let mut is_first = true;
+    for_each_url(options, stdio, &urls, "objects found", |client, url, reporter, _| {
+        let entry = jobs::at(client, url, |client, path| stat(client, path, form))?;
+        let name = match url.path() {
+            b"" => b".",
+            path => path,
+        };
+        if !std::mem::take(&mut is_first) && !reporter.events.is_on() {
+            lines.print(b"")?;
+        }
+        show_facts(name, &entry, &mut lines, &reporter.events)
+    })
+}
+
+/// Prints the facts about an object, or emits its event.
+pub(super) fn show_facts(
+    name: &[u8],
+    entry: &Entry,
+    lines: &mut ResultLines,
+    events: &Events,
+) -> Result<Outcome> {
+    if events.is_on() {
+        events.emit(|| show_entry::event(name, entry));
+        return Ok(Outcome::Done("found"));
+    }
+    show_entry::lines(name, entry).iter().try_for_each(|line| lines.print(line))?;
+    lines.flush()?;
+    Ok(Outcome::Reported)
+}
+
+/// Returns the facts about the object at `path`. An unlisted object counts as a directory if the
+/// server can enter it.
+pub(super) fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Result<Entry, Error> {
+    if let Some(entry) = client.look(path, form)? {
+        return Ok(entry);
+    }
+    if !path.is_empty() {
+        client.can_enter(path)?;
+    }
+    let mut entry = Entry::new(path);
+    entry.kind = Some(EntryKind::Directory);
+    Ok(entry)
+}
+
+/// Sort key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Key {
+    /// The server's order.
+    Server,
+    Name,
+    /// Newest first.
+    Time,
+    /// Largest first.
+    Size,
+}
+
+/// Order of a listing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListOrder {
+    pub(crate) key: Key,
+    pub(crate) reverse: bool,
+    /// Whether no option has set the key: a listing that is too long to sort is then printed unsorted.
+    pub(crate) is_default: bool,
+}
+
+impl Default for ListOrder {
+    fn default() -> Self {
+        Self { key: Key::Name, reverse: false, is_default: true }
+    }
+}
+
+impl ListOrder {
+    /// Reads `-t`, `-S`, `--sort` and `-r`; the last key wins.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an unknown key.
+    pub(crate) fn from_options(options: &Options) -> Result<Self> {
+        let keys =
+            [("none", Key::Server), ("name", Key::Name), ("time", Key::Time), ("size", Key::Size)];
+        let named = options.parsed("sort", |text| values::word(text, &keys))?;
+        let last = options.last_of(&["sort", "newest-first", "largest-first"]);
+        let key = match last {
+            Some("newest-first") => Key::Time,
+            Some("largest-first") => Key::Size,
+            _ => named.unwrap_or(Key::Name),
+        };
+        Ok(Self { key, reverse: options.has("reverse"), is_default: last.is_none() })
+    }
+
+    /// Returns whether entries can be printed as they arrive.
+    pub(crate) const fn is_of_server(self) -> bool {
+        matches!(self, Self { key: Key::Server, reverse: false, .. })
+    }
+
+    /// Returns whether sorting needs more than the names.
+    pub(crate) const fn needs_facts(self) -> bool {
+        matches!(self.key, Key::Time | Key::Size)
+    }
+
+    /// Sorts named entries. Entries without the fact to sort by come last, and equal entries are
+    /// sorted by name, before `reverse` applies. Paths are sorted part by part: the content of a
+    /// directory follows its name. Sorts in place: a stable sort would need more memory.
+    pub(crate) fn sort(self, entries: &mut [(Vec<u8>, Entry)]) {
+        let time = |entry: &Entry| entry.modified.map(|modified| modified.time);
+        if self.key != Key::Server {
+            entries.sort_unstable_by(|(one, first), (other, second)| {
+                let by_fact = match self.key {
+                    Key::Time => time(second).cmp(&time(first)),
+                    Key::Size => second.size.cmp(&first.size),
+                    Key::Server | Key::Name => Ordering::Equal,
+                };
+                by_fact.then_with(|| parts(one).cmp(parts(other)))
+            });
+        }
+        if self.reverse {
+            entries.reverse();
+        }
+    }
+}
+
+/// Returns the parts of a path.
+fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.split(|byte| *byte == b'/')
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -455,7 +564,6 @@ mod tests {
     use super::*;
     use crate::console::output::Output;
     use crate::console::output::tests::Kept;
-    use crate::remote::order::Key;
 
     #[test]
     fn names_lose_their_directory_and_keep_their_bytes_li_04_li_05() {
@@ -496,5 +604,48 @@ mod tests {
             let said = String::from_utf8(said.bytes()).unwrap();
             assert_eq!(said.contains("too many names"), room < 4, "{room} {said}");
         }
+    }
+}
+
+#[cfg(test)]
+mod order_tests {
+    use ftp_proto::Facts;
+
+    use super::*;
+
+    #[test]
+    fn entries_are_sorted_by_their_facts() {
+        let lines: [&[u8]; 4] = [
+            b"type=file;size=5;modify=20240101000000; c",
+            b"type=file;size=90;modify=20220101000000; a",
+            b"type=dir;modify=20250101000000; d",
+            b"type=file;size=5; b",
+        ];
+        for (key, reverse, want) in [
+            (Key::Server, false, "cadb"),
+            (Key::Server, true, "bdac"),
+            (Key::Name, false, "abcd"),
+            (Key::Name, true, "dcba"),
+            (Key::Time, false, "dcab"),
+            (Key::Time, true, "bacd"),
+            (Key::Size, false, "abcd"),
+        ] {
+            let entry = |line: &&[u8]| Entry::from(&Facts::parse(line).unwrap());
+            let mut entries: Vec<_> =
+                lines.iter().map(entry).map(|entry| (entry.name.clone(), entry)).collect();
+            ListOrder { key, reverse, is_default: false }.sort(&mut entries);
+            let names: Vec<u8> = entries.into_iter().flat_map(|(name, _)| name).collect();
+            assert_eq!(names, want.as_bytes(), "{key:?} {reverse}");
+        }
+    }
+
+    #[test]
+    fn the_content_of_a_directory_follows_its_name() {
+        let names = ["a-b", "a/c", "a", "a/b/d", "a.b"];
+        let entry = |name: &&str| (name.as_bytes().to_vec(), Entry::new(""));
+        let mut entries: Vec<_> = names.iter().map(entry).collect();
+        ListOrder::default().sort(&mut entries);
+        let names: Vec<_> = entries.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
+        assert_eq!(names, ["a", "a/b/d", "a/c", "a-b", "a.b"]);
     }
 }

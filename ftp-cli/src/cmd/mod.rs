@@ -1,11 +1,9 @@
 //! The commands, one file each, and their dispatch.
 
 #[cfg(feature = "client")]
-pub(crate) mod advice;
-#[cfg(feature = "client")]
 pub(crate) mod batch;
 #[cfg(feature = "client")]
-pub(crate) mod chmod;
+pub(crate) mod change;
 pub(crate) mod completions;
 #[cfg(feature = "server")]
 pub(crate) mod control;
@@ -23,10 +21,6 @@ pub(crate) mod ls;
 pub(crate) mod man;
 #[cfg(feature = "client")]
 pub(crate) mod mirror;
-#[cfg(feature = "client")]
-pub(crate) mod mkdir;
-#[cfg(feature = "client")]
-pub(crate) mod mv;
 #[cfg(feature = "server")]
 pub(crate) mod passwd;
 #[cfg(feature = "client")]
@@ -35,24 +29,19 @@ pub(crate) mod put;
 pub(crate) mod quote;
 #[cfg(feature = "client")]
 pub(crate) mod rm;
-#[cfg(feature = "client")]
-pub(crate) mod rmdir;
 #[cfg(feature = "server")]
 pub(crate) mod serve;
-#[cfg(feature = "client")]
-pub(crate) mod stat;
 
 use std::ffi::OsString;
 
 #[cfg(feature = "client")]
 use crate::config_file;
-use crate::console::output::{self, Hidden};
 use crate::console::signals::start_watchdog;
-use crate::console::stdio::Stdio;
-use crate::exit::Failure;
+use crate::console::{Hidden, Messages, Stdio, output};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::hold;
-use crate::options::{self, Command, Options};
-use crate::report::events::Events;
+use crate::options::{self, Command, Options, urls};
+use crate::report::Events;
 
 /// Parses the arguments, applies the configuration file and runs the command. Messages hide
 /// `hidden`.
@@ -60,11 +49,7 @@ use crate::report::events::Events;
 /// # Errors
 ///
 /// Returns the failure that ends the program.
-pub(crate) fn run(
-    arguments: Vec<OsString>,
-    hidden: Hidden,
-    stdio: &mut Stdio,
-) -> Result<(), Failure> {
+pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -> Result {
     let asks_for_all = arguments.iter().any(|argument| argument == "--help");
     let (command, options) = options::parse(arguments)?;
     #[cfg(feature = "client")]
@@ -120,27 +105,66 @@ pub(crate) fn run(
         stdio.messages.say(usage);
     }
     #[cfg(feature = "client")]
-    let done = done.map_err(|failure| advice::advised(failure, command, options, &stdio.messages));
+    let done = done.map_err(|failure| advised(failure, command, options, &stdio.messages));
     done.and_then(|()| stdio.messages.replies().check())
 }
 
 #[cfg(feature = "client")]
-fn of_client(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+fn of_client(command: Command, options: &Options, stdio: &mut Stdio) -> Result {
     match command {
         Command::Get => get::run(options, stdio),
         Command::Put => put::run(options, stdio),
         Command::Ls => ls::run(options, stdio),
         Command::Mirror => mirror::run(options, stdio),
-        Command::Stat => stat::run(options, stdio),
+        Command::Stat => ls::run_stat(options, stdio),
         Command::Rm => rm::run(options, stdio),
-        Command::Mkdir => mkdir::run(options, stdio),
-        Command::Rmdir => rmdir::run(options, stdio),
-        Command::Mv => mv::run(options, stdio),
-        Command::Chmod => chmod::run(options, stdio),
+        Command::Mkdir => change::mkdir(options, stdio),
+        Command::Rmdir => change::rmdir(options, stdio),
+        Command::Mv => change::mv(options, stdio),
+        Command::Chmod => change::chmod(options, stdio),
         Command::Quote => quote::run(options, stdio),
         Command::Batch => batch::run(options, stdio),
         Command::Fxp => fxp::run(options, stdio),
         Command::Doctor => doctor::run(options, stdio),
         _ => command.built().map(drop),
     }
+}
+
+/// Returns the hint for a login that is anonymous for want of a user or a password.
+pub(crate) fn anonymous(why: &str) -> String {
+    format!("; this login is anonymous: {why}")
+}
+
+/// Adds hints to the failure of a command that has used a server.
+fn advised(failure: Failure, command: Command, options: &Options, messages: &Messages) -> Failure {
+    let mut hint = String::new();
+    if is_of_server(&failure)
+        && let Some(meant) = options.operands.iter().find_map(|operand| urls::meant(operand))
+    {
+        hint = meant;
+    }
+    // After the login, these replies mean missing rights, or a wrong name.
+    let is_refused = matches!(failure.code, Some(530 | 532 | 550 | 553));
+    let changes = match command {
+        Command::Mirror => options.operands.last().is_some_and(|target| urls::is_remote(target)),
+        // These commands change a server.
+        Command::Put | Command::Batch | Command::Rm | Command::Mkdir | Command::Rmdir => true,
+        Command::Mv | Command::Chmod => true,
+        _ => false,
+    };
+    if is_refused
+        && changes
+        && failure.exit != Exit::Login
+        && !failure.is_explained
+        && let Some(why) = messages.usage().anonymous()
+    {
+        hint.push_str(&anonymous(why));
+    }
+    Failure { message: failure.message + &hint, ..failure }
+}
+
+/// Returns whether another URL could have helped.
+fn is_of_server(failure: &Failure) -> bool {
+    let exits = [Exit::Network, Exit::Timeout, Exit::Refused, Exit::Login, Exit::Tls];
+    exits.contains(&failure.exit)
 }

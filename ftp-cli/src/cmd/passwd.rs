@@ -4,15 +4,13 @@ use std::io::{self, ErrorKind, IsTerminal};
 
 use ftp_server::PasswordHash;
 
-use crate::connect::credentials::Terminal;
-use crate::connect::secret::{self, Secret};
-use crate::console::stdio::Stdio;
-use crate::console::{output, signals};
-use crate::exit::{Exit, Failure};
+use crate::connect::{Secret, Terminal, secret};
+use crate::console::{Stdio, output, signals};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
-use crate::report::events::Events;
+use crate::report::Events;
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if !options.operands.is_empty() {
         let why = "passwd takes no operand: it asks for the password, or reads standard input";
         return Err(Failure::usage(why));
@@ -30,14 +28,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// Asks for the password twice on the terminal.
-fn ask(stdio: &Stdio) -> Result<Secret, Failure> {
+fn ask(stdio: &Stdio) -> Result<Secret> {
     let terminal = Terminal::find().map_err(|error| Failure::local("terminal", &error))?;
     let messages = stdio.messages.clone();
     signals::on_signals(false, move |signal| signals::end(signal, &messages, &Events::default()))?;
     ask_twice(|prompt| terminal.ask(prompt))
 }
 
-fn ask_twice(mut ask: impl FnMut(&str) -> Result<Secret, Failure>) -> Result<Secret, Failure> {
+fn ask_twice(mut ask: impl FnMut(&str) -> Result<Secret>) -> Result<Secret> {
     let first = ask("Password: ")?;
     let second = ask("Again: ")?;
     match first.as_bytes() == second.as_bytes() {

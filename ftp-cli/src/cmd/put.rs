@@ -16,19 +16,15 @@ use ftp_client::{Client, Done, Error, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
 use super::mirror;
-use crate::connect::sessions::Sessions;
-use crate::console::output;
-use crate::console::progress::{Board, When};
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
+use crate::connect::Sessions;
+use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::display::{shown, shown_path};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
 use crate::options::{Options, urls};
-use crate::report::jobs::Tally;
-use crate::transfer::options::{Context, TransferOptions};
-use crate::transfer::upload::{Interruptible, UploadObserver, local, not_moved};
-use ftp_server::daemon::json::Object;
+use crate::report::{Object, Tally};
+use crate::transfer::upload::{Interruptible, local, not_moved};
+use crate::transfer::{Context, TransferOptions, UploadObserver};
 
 /// Options that standard input does not support, because it has no size, time or name.
 const NEEDS_FILES: [&str; 9] = [
@@ -43,7 +39,7 @@ const NEEDS_FILES: [&str; 9] = [
     "remove-source",
 ];
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if options.has("recursive") {
         return tree(options, stdio);
     }
@@ -116,7 +112,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// `put -r`: uploads a tree.
-fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+fn tree(options: &Options, stdio: &mut Stdio) -> Result {
     let [local, url] = options.operands.as_slice() else {
         return Err(Failure::usage("put -r takes one directory: ftp-cli put -r DIR URL"));
     };
@@ -179,7 +175,7 @@ impl PutItem<'_> {
 }
 
 /// Returns the remote path of each file.
-fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8>>, Failure> {
+fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8>>> {
     if !url.is_directory() {
         if locals.len() > 1 {
             return Err(Failure::usage(format!("several files need a URL that ends in /: {url}/")));
@@ -213,7 +209,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
 /// # Errors
 ///
 /// Returns `Usage` if an upload would replace another upload.
-fn check_temporary(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result<(), Failure> {
+fn check_temporary(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result {
     let Some(temporary) = &settings.temporary else { return Ok(()) };
     let targets: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
     match paths.iter().find(|path| targets.contains(temporary.of(path).as_slice())) {
@@ -234,7 +230,7 @@ fn last(path: &[u8]) -> &[u8] {
 }
 
 /// Opens a local file. The failure is not fatal, so other files can still be uploaded.
-pub(super) fn open(name: &OsStr) -> Result<File, Failure> {
+pub(super) fn open(name: &OsStr) -> Result<File> {
     let file = File::open(name).and_then(|file| match file.metadata()?.is_dir() {
         true => Err(ErrorKind::IsADirectory.into()),
         false => Ok(file),
@@ -243,7 +239,7 @@ pub(super) fn open(name: &OsStr) -> Result<File, Failure> {
 }
 
 /// Opens the file of an operand. For a directory, the failure suggests `put -r`.
-fn open_file(name: &OsStr) -> Result<File, Failure> {
+fn open_file(name: &OsStr) -> Result<File> {
     let mut opened = open(name);
     if let Err(failure) = &mut opened
         && Path::new(name).is_dir()
@@ -325,7 +321,7 @@ impl<'a> Putter<'a, '_, '_> {
     }
 
     /// Reports a complete upload, unless its source must stay until the server shows all names.
-    fn stored(&mut self, number: usize, done: Done) -> Result<(), Failure> {
+    fn stored(&mut self, number: usize, done: Done) -> Result {
         let item = self.item(number);
         self.last = None;
         if self.waits() && done.skipped.is_none() {

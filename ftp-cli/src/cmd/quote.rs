@@ -5,17 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use ftp_client::{Client, Error, RawCommand, Reply};
 use ftp_proto::{Escaped, FtpUrl, Severity};
 
-use crate::connect::sessions::Sessions;
-use crate::console::output::ResultLines;
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
-use crate::exit::{Exit, Failure};
+use crate::connect::Sessions;
+use crate::console::{Cleanup, ResultLines, Stdio};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, urls};
-use crate::report::events::Events;
-use crate::report::jobs::Tally;
-use ftp_server::daemon::json::Object;
+use crate::report::{Events, Object, Tally};
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let Some((url, commands @ [_, ..])) = options.operands.split_first() else {
         let message = "quote needs a URL and a command: ftp-cli quote URL COMMAND...";
         return Err(Failure::usage(message));
@@ -58,7 +54,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// # Errors
 ///
 /// Returns `Usage` for an invalid command, or for a command with a line ending.
-pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
+pub(super) fn command(line: &[u8]) -> Result<RawCommand> {
     RawCommand::new(line).map_err(|error| {
         // The argument is not shown, because it may hold a password.
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
@@ -71,7 +67,7 @@ pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
 }
 
 /// Enters the directory of a URL.
-fn enter(client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
+fn enter(client: &mut Client, url: &FtpUrl) -> Result {
     match url.path() {
         b"" => Ok(()),
         path => client.cwd(path).map_err(|error| Failure::from(error).context(url)),
@@ -89,7 +85,7 @@ pub(super) fn quote(
     command: &RawCommand,
     lines: &mut ResultLines,
     events: &Events,
-) -> Result<(), Failure> {
+) -> Result {
     let reply = match client.quote(command) {
         Ok(reply) => reply,
         Err(Error::ServiceClosing(reply)) => {
@@ -119,7 +115,7 @@ pub(super) fn quote(
 
 /// Prints all lines of a reply. Only line endings and, on a terminal, control characters are
 /// changed. With `--json`, prints nothing, because the events contain the lines as text.
-fn print(reply: &Reply, lines: &mut ResultLines, events: &Events) -> Result<(), Failure> {
+fn print(reply: &Reply, lines: &mut ResultLines, events: &Events) -> Result {
     if events.is_on() {
         return Ok(());
     }

@@ -8,17 +8,17 @@ use ftp_client::tree::{self, RemoveOptions, RemoveReport};
 use ftp_client::{Client, Error, Event, Place};
 use ftp_proto::{Command, Escaped, FtpUrl, Pathname};
 
-use crate::console::stdio::Stdio;
+use crate::console::Stdio;
 use crate::display::counted;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
 use crate::options::{Options, urls};
+use crate::remote;
 use crate::remote::pattern::{self, NO_MATCH, Named};
-use crate::remote::refusal;
-use crate::report::jobs::{Outcome, Reporter, for_each_url, is_named};
-use ftp_server::daemon::json::Object;
+use crate::report::jobs::is_named;
+use crate::report::{Object, Outcome, Reporter, for_each_url};
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "rm needs a URL: ftp-cli rm [-r] [-f] URL...";
     let urls = urls::parse_all(&options.operands, needs, is_named)?;
     let recursive = options.has("recursive");
@@ -39,14 +39,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 let removed = remove(client, url, Place::of(url), how, reporter, repeat);
                 removed.map_err(|failure| match recursive {
                     true => failure,
-                    false => {
-                        refusal::explained(failure, client, url, |is_directory| match is_directory(
-                            false,
-                        ) {
+                    false => remote::explained(failure, client, url, |is_directory| {
+                        match is_directory(false) {
                             Some(true) => "; use ftp-cli rm -r to remove a directory",
                             _ => "",
-                        })
-                    }
+                        }
+                    }),
                 })
             }
         }
@@ -61,7 +59,7 @@ fn remove_named(
     how: RemoveOptions,
     reporter: &Reporter,
     repeat: &mut Repeat,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome> {
     let (directory, entries, invalid) = match pattern::named(client, url, globs) {
         Ok(Named::Itself) => return remove(client, url, Place::of(url), how, reporter, repeat),
         Ok(Named::Matches { directory, entries, invalid }) => (directory, entries, invalid),
@@ -98,7 +96,7 @@ fn remove_named(
 
 /// Returns whether a pattern failed because it matches nothing, or because its directory is
 /// missing.
-fn is_nothing(client: &mut Client, url: &FtpUrl, failure: &Failure) -> Result<bool, Failure> {
+fn is_nothing(client: &mut Client, url: &FtpUrl, failure: &Failure) -> Result<bool> {
     if failure.message == NO_MATCH {
         return Ok(true);
     }
@@ -137,7 +135,7 @@ impl RemovalCounts {
         self.last = Some(failure);
     }
 
-    fn finish(self) -> Result<Outcome, Failure> {
+    fn finish(self) -> Result<Outcome> {
         let Self { removed, failures, last } = self;
         let Some(last) = last else { return Ok(Outcome::Reported) };
         let message = format!("{} removed, {failures} failed", counted(removed, "object"));
@@ -164,7 +162,7 @@ pub(super) fn remove(
     how: RemoveOptions,
     reporter: &Reporter,
     repeat: &mut Repeat,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome> {
     let counts = Mutex::new(RemovalCounts::default());
     let on = |event: Event<'_>| match event {
         Event::Removed { path } => {

@@ -19,9 +19,10 @@ use rustix::process::geteuid;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::connect::secret::{self, read_own};
+use crate::connect::secret;
+use crate::connect::secret::read_own;
 use crate::display::shown_path;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::urls::{is_remote, is_url, may_hold_password};
 use crate::options::{Command, GivenOption, Group, Options, Row, TABLE, Value, values};
 use crate::remote::pattern;
@@ -68,7 +69,7 @@ impl Host {
 /// Returns `Local` if the file cannot be read or others may write to it, and `Usage` with line and
 /// column for a mistake in it. Also returns `Usage` for a bookmark that is also the name of a local
 /// file, and for URLs with different options.
-pub(crate) fn apply(command: Option<Command>, options: &mut Options) -> Result<(), Failure> {
+pub(crate) fn apply(command: Option<Command>, options: &mut Options) -> Result {
     let Some(command) = command.filter(|command| command.rows().any(|row| row.long == SKIP)) else {
         return Ok(());
     };
@@ -96,7 +97,7 @@ pub(crate) struct Applied {
 /// # Errors
 ///
 /// Returns `Usage` if the URL has other options.
-pub(crate) fn check(options: &Options, url: &FtpUrl) -> Result<(), Failure> {
+pub(crate) fn check(options: &Options, url: &FtpUrl) -> Result {
     let Some(Applied { file, command, first }) = options.configured.as_deref() else {
         return Ok(());
     };
@@ -120,7 +121,7 @@ fn is_same(one: &[&Choice], other: &[&Choice]) -> bool {
 }
 
 impl ConfigFile {
-    fn apply(self, command: Command, options: &mut Options) -> Result<(), Failure> {
+    fn apply(self, command: Command, options: &mut Options) -> Result {
         self.expand(command, options)?;
         let first = self.first_url(command, options)?;
         let of_host = first.as_ref().map(|url| self.of_host(command, options, url));
@@ -144,7 +145,7 @@ impl ConfigFile {
     /// # Errors
     ///
     /// Returns `Usage` if an operand could also be a local file.
-    fn expand(&self, command: Command, options: &mut Options) -> Result<(), Failure> {
+    fn expand(&self, command: Command, options: &mut Options) -> Result {
         let count = options.operands.len();
         let has_target = options.has("output") || options.has("directory");
         for (at, operand) in options.operands.iter_mut().enumerate() {
@@ -213,7 +214,7 @@ impl ConfigFile {
     /// # Errors
     ///
     /// Returns `Usage` for URLs with different options, because a run has only one set of options.
-    fn first_url(&self, command: Command, options: &Options) -> Result<Option<FtpUrl>, Failure> {
+    fn first_url(&self, command: Command, options: &Options) -> Result<Option<FtpUrl>> {
         let mut first: Option<(FtpUrl, Vec<&Choice>)> = None;
         for operand in &options.operands {
             let Ok(url) = FtpUrl::parse(operand.as_bytes()) else { continue };
@@ -292,7 +293,7 @@ impl Place {
     ///
     /// Returns `Local` if the file cannot be read, is too large or not a regular file, or can be
     /// changed by others. Returns `Usage` if the file is not UTF-8.
-    fn read(&self) -> Result<Option<(String, String)>, Failure> {
+    fn read(&self) -> Result<Option<(String, String)>> {
         let name = shown_path(&self.path);
         let unfit = |why: &str| Failure::new(Exit::Local, format!("{name}: {why}"));
         let (metadata, bytes) = match read_own(&self.path) {
@@ -359,7 +360,7 @@ type Wrong = (usize, String);
 /// # Errors
 ///
 /// Returns `Usage` with line and column for the first mistake.
-fn read(name: String, text: &str) -> Result<ConfigFile, Failure> {
+fn read(name: String, text: &str) -> Result<ConfigFile> {
     let lines = Lines::of(text);
     let reader = ConfigReader { name: &name, lines: &lines };
     let parsed = DeTable::parse(text).map_err(|error| {

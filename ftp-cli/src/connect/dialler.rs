@@ -10,10 +10,9 @@ use ftp_proto::{AddressClass, FtpUrl, RepresentationType};
 use super::credentials::{Credentials, VARIABLE};
 use super::proxies::{Chosen, Proxies, Route};
 use super::tls_options::{self, TlsOptions};
-use crate::cmd::advice::anonymous;
-use crate::console::output::Messages;
-use crate::console::signals::Cleanup;
-use crate::exit::Failure;
+use crate::cmd::anonymous;
+use crate::console::{Cleanup, Messages};
+use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
 
 /// Connection options, read before anything is done.
@@ -34,7 +33,7 @@ impl Dialler {
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value, or for options that contradict each other.
-    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn from_options(options: &Options) -> Result<Self> {
         // An option without effect is probably a mistake.
         let (others, needs): (&[_], _) = match mode(options) {
             Mode::Active => (
@@ -55,7 +54,7 @@ impl Dialler {
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value, or for options that contradict each other.
-    pub(crate) fn in_both_modes(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn in_both_modes(options: &Options) -> Result<Self> {
         let timeouts = timeouts(options)?;
         let end = options.end()?;
         let words =
@@ -115,7 +114,7 @@ impl Dialler {
     /// Returns `Usage` if an option applies to none of the servers, or if URLs contradict the
     /// options. Also returns `Usage` for an invalid variable that names a proxy, and for an FTP
     /// proxy, which makes its own data connections.
-    pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
+    pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self> {
         for url in urls {
             if let Route::Through(Chosen { proxy, by }) = self.proxies.way_to(url)?
                 && proxy.is_ftp()
@@ -133,7 +132,7 @@ impl Dialler {
     /// # Errors
     ///
     /// Returns `Usage` if the URL or its proxy contradicts an option.
-    fn builder_for(&self, url: &FtpUrl, way: &Route) -> Result<ClientBuilder, Failure> {
+    fn builder_for(&self, url: &FtpUrl, way: &Route) -> Result<ClientBuilder> {
         let tls = self.protection.alone(url)?;
         let mut builder = self.builder();
         if let Route::Through(Chosen { proxy, by }) = way {
@@ -163,7 +162,7 @@ impl Dialler {
     /// # Errors
     ///
     /// Returns `Usage` if the variable that names the proxy has an invalid value.
-    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Route, Failure> {
+    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Route> {
         self.proxies.way_to(url)
     }
 
@@ -207,7 +206,7 @@ impl Dialler {
     ///
     /// Returns `Usage` if the URL or its proxy contradicts an option, or if the variable of a proxy
     /// is invalid.
-    pub(crate) fn check(&self, url: &FtpUrl) -> Result<(), Failure> {
+    pub(crate) fn check(&self, url: &FtpUrl) -> Result {
         let way = self.way_to(url)?;
         self.builder_for(url, &way).map(drop)
     }
@@ -223,7 +222,7 @@ impl Dialler {
         options: &Options,
         url: &FtpUrl,
         messages: &Messages,
-    ) -> Result<Client, Failure> {
+    ) -> Result<Client> {
         let warns = messages.is_terminal() && !options.is_quiet();
         if credentials.from_url && warns {
             messages.say(format_args!(
@@ -311,7 +310,7 @@ fn about_proxy(error: &Error, way: &Route) -> String {
 /// # Errors
 ///
 /// Returns `Usage` for an invalid value.
-pub(crate) fn timeouts(options: &Options) -> Result<Timeouts, Failure> {
+pub(crate) fn timeouts(options: &Options) -> Result<Timeouts> {
     let default = Timeouts::default();
     let limit = |long| options.parsed(long, values::waiting_time);
     let connect = limit("connect-timeout")?;
@@ -341,7 +340,7 @@ pub(crate) fn mode(options: &Options) -> Mode {
 /// # Errors
 ///
 /// Returns `Usage` for an invalid value.
-pub(crate) fn most_data_connections(options: &Options) -> Result<usize, Failure> {
+pub(crate) fn most_data_connections(options: &Options) -> Result<usize> {
     let ports = options.parsed("active-ports", values::ports)?;
     let ports = ports.filter(|_| mode(options) == Mode::Active);
     Ok(ports.map_or(usize::MAX, |ports| ports.count()))
@@ -370,7 +369,7 @@ pub(crate) const fn is_of_family(address: IpAddr, family: Family) -> bool {
 /// # Errors
 ///
 /// Returns `Usage` for an invalid value.
-pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
+pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>> {
     options.parsed("bind", |text| {
         text.parse()
             .map_err(|_| format!("invalid address \"{text}\": expected an IP address of this host"))
@@ -382,7 +381,7 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
 /// # Errors
 ///
 /// Returns `Usage` for an invalid value.
-pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>, Failure> {
+pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>> {
     let rules =
         [("peer", AddressRule::Peer), ("smart", AddressRule::Smart), ("reply", AddressRule::Reply)];
     options.parsed("passive-address", |text| values::word(text, &rules))

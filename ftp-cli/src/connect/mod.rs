@@ -3,7 +3,6 @@
 pub(crate) mod credentials;
 #[cfg(feature = "client")]
 pub(crate) mod dialler;
-pub(crate) mod netrc;
 #[cfg(feature = "client")]
 pub(crate) mod proxies;
 pub(crate) mod secret;
@@ -11,3 +10,13 @@ pub(crate) mod secret;
 pub(crate) mod sessions;
 #[cfg(feature = "client")]
 pub(crate) mod tls_options;
+
+pub(crate) use credentials::{Credentials, Finder, Terminal};
+pub(crate) use secret::Secret;
+#[cfg(feature = "client")]
+pub(crate) use {
+    dialler::Dialler,
+    proxies::{Chosen, Route},
+    sessions::{RefusedLogins, RetryObserver, Retrying, Sessions},
+    tls_options::TlsOptions,
+};

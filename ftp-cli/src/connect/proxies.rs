@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use ftp_client::{ParseErrorKind, Proxy};
 use ftp_proto::{FtpUrl, Network, Scheme};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 use crate::options::Options;
 
 /// The name of the option.
@@ -78,7 +78,7 @@ impl Proxies {
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value of the option.
-    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn from_options(options: &Options) -> Result<Self> {
         let option = options.value("proxy").map(|value| (value, options.shown("proxy")));
         Self::read(option, |name| std::env::var_os(name))
     }
@@ -86,7 +86,7 @@ impl Proxies {
     fn read(
         option: Option<(&OsStr, String)>,
         environment: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self> {
         let variable = |names: [&'static str; 2]| {
             names.into_iter().find_map(|by| {
                 let value = environment(by).filter(|value| !value.is_empty())?;
@@ -116,7 +116,7 @@ impl Proxies {
     /// # Errors
     ///
     /// Returns `Usage` if a variable that applies has an invalid value.
-    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Route, Failure> {
+    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Route> {
         let named = if url.scheme() == Scheme::Ftps { &self.ftps } else { &self.ftp };
         let Some(named) = named else { return Ok(Route::Direct) };
         match &self.exceptions {
@@ -129,7 +129,7 @@ impl Proxies {
 }
 
 impl NamedProxy {
-    fn parse(&self) -> Result<Proxy, Failure> {
+    fn parse(&self) -> Result<Proxy> {
         self.value.parse().map_err(|error: ftp_client::ParseError| {
             let by = &self.by;
             // The value may hold a password.

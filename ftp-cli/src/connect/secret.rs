@@ -1,16 +1,19 @@
-//! A password, functions that read one from a line, and files that only their owner may change.
+//! A password, functions that read one from a line, and files that only their owner may change, such
+//! as `.netrc`.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use ftp_client::netrc::Netrc;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::process::geteuid;
 
-use crate::display::shown;
-use crate::exit::Failure;
+use crate::display::{shown, shown_path};
+use crate::exit::{Failure, Result};
 use crate::options::values;
 
 /// Longest line in bytes; a longer one means the wrong file.
@@ -34,7 +37,7 @@ impl Secret {
     /// # Errors
     ///
     /// Returns `Usage` with the name of the first invalid byte.
-    pub(crate) fn is_sendable(&self, name: &str) -> Result<(), Failure> {
+    pub(crate) fn is_sendable(&self, name: &str) -> Result {
         let what = self.0.iter().find_map(|byte| match byte {
             0 => Some("NUL"),
             b'\n' => Some("LF"),
@@ -51,7 +54,7 @@ impl Secret {
 ///
 /// Returns `Local` if the file cannot be read. Returns `Usage` if its first line is empty or too
 /// long, or has a byte that FTP cannot send.
-pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
+pub(crate) fn read_file(path: &OsStr) -> Result<Secret> {
     let shown = shown(path.as_bytes());
     let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
     read_line(&mut BufReader::new(file), &shown)
@@ -64,7 +67,7 @@ pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
 ///
 /// Returns the same errors as [`read_file`].
 #[expect(clippy::unbuffered_bytes, reason = "a buffer would consume bytes after the line")]
-pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Failure> {
+pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret> {
     let mut line = Vec::new();
     for byte in input.bytes() {
         match byte.map_err(|error| Failure::local(name, &error))? {
@@ -91,7 +94,7 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Fail
 /// # Errors
 ///
 /// Returns the same errors as [`read_file`], and `Usage` if anything follows the line.
-pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret, Failure> {
+pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret> {
     let line = read_line(input, name)?;
     let mut behind = [0];
     match input.read_exact(&mut behind) {
@@ -144,4 +147,123 @@ pub(crate) fn unfit(
 
 fn unsendable(name: &str, what: &str) -> Failure {
     Failure::usage(format!("{name}: invalid password: it contains {what}, which FTP cannot send"))
+}
+
+/// The content of a netrc file.
+pub(crate) struct LoadedNetrc {
+    pub(crate) netrc: Netrc,
+    /// Name for messages.
+    pub(crate) name: String,
+    /// Reason not to use the file's passwords, if there is one.
+    pub(crate) unfit: Option<String>,
+}
+
+/// Reads a file.
+///
+/// # Errors
+///
+/// Returns the errors of [`read_own`].
+pub(crate) fn load_netrc(path: &Path) -> io::Result<LoadedNetrc> {
+    let (metadata, text) = read_own(path)?;
+    let netrc = Netrc::parse(&text);
+    let unfit = unfit_secret(&metadata, geteuid().as_raw());
+    Ok(LoadedNetrc { netrc, name: shown_path(path), unfit })
+}
+
+/// Returns why `user` should not trust the passwords in a file, if another user except root owns
+/// it, or others can access it.
+pub(crate) fn unfit_secret(metadata: &Metadata, user: u32) -> Option<String> {
+    unfit(metadata, user, (0o077, "accessible to", 0o600))
+}
+
+/// Returns the path of `.netrc` in the directory `home`, if `home` is absolute.
+pub(crate) fn netrc_in_home(home: &OsStr) -> Option<PathBuf> {
+    let home = Path::new(home);
+    // A relative path would name a file that the current directory's owner controls.
+    home.is_absolute().then(|| home.join(".netrc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn a_netrc_that_others_can_access_is_refused_li_02_hl_02() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("netrc");
+        fs::write(&path, "machine h login u password p").unwrap();
+        symlink("netrc", root.path().join("link")).unwrap();
+        for (mode, is_fit) in [
+            (0o600, true),
+            (0o400, true),
+            (0o640, false),
+            (0o604, false),
+            (0o620, false),
+            (0o644, false),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            for name in ["netrc", "link"] {
+                let loaded = load_netrc(&root.path().join(name)).unwrap();
+                assert_eq!(loaded.unfit.is_none(), is_fit, "{mode:o} {name}");
+            }
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert!(unfit_secret(&metadata, metadata.uid()).is_none());
+        let other = metadata.uid() + 1;
+        assert_eq!(
+            unfit_secret(&metadata, other).is_some(),
+            metadata.uid() != 0,
+            "root's may be read"
+        );
+    }
+
+    #[test]
+    fn a_netrc_of_another_user_is_refused_li_02_hl_02() {
+        if geteuid().as_raw() != 0 {
+            return;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::os::unix::fs::chown(file.path(), Some(12_345), None).unwrap();
+        let loaded = load_netrc(file.path()).unwrap();
+        assert!(loaded.unfit.is_some_and(|why| why.contains("12345")));
+    }
+
+    #[test]
+    fn endless_or_oversized_netrc_files_are_not_read_hl_02() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, at("fifo"), FileType::Fifo, mode, 0).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        File::create(at("sparse")).unwrap().set_len(1 << 30).unwrap();
+        File::create(at("most")).unwrap().set_len(LARGEST).unwrap();
+        File::create(at("more")).unwrap().set_len(LARGEST + 1).unwrap();
+        symlink("/dev/zero", at("zero")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        for name in ["fifo", "directory", "sparse", "more", "zero", "loop", "none"] {
+            assert!(load_netrc(&at(name)).is_err(), "{name}");
+        }
+        assert!(load_netrc(&at("most")).unwrap().netrc.broken.is_some());
+    }
+
+    #[test]
+    fn only_an_absolute_home_yields_a_netrc_path_hl_13() {
+        let huge = "/x".repeat(100_000);
+        for (home, want) in [
+            ("/h", Some("/h/.netrc")),
+            ("", None),
+            ("h", None),
+            (".", None),
+            ("/", Some("/.netrc")),
+        ] {
+            assert_eq!(netrc_in_home(OsStr::new(home)).as_deref(), want.map(Path::new), "{home:?}");
+        }
+        assert!(load_netrc(&netrc_in_home(OsStr::new(&huge)).unwrap()).is_err());
+    }
 }

@@ -13,14 +13,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};
 use super::dialler::Dialler;
-use crate::console::output::Messages;
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
-use crate::exit::{Exit, Failure, Recovery};
+use crate::console::{Cleanup, Messages, Stdio};
+use crate::exit::{Exit, Failure, Recovery, Result};
 use crate::lock::lock;
 use crate::options::{Options, values};
-use crate::report::events::Events;
-use ftp_server::daemon::json::Object;
+use crate::report::{Events, Object};
 
 /// The sessions of one thread, which connect and log in on demand.
 pub(crate) struct Sessions<'a> {
@@ -45,7 +42,7 @@ struct Connecting<'a> {
 
 impl Connecting<'_> {
     /// Returns the login for the server of `url`.
-    fn credentials(&self, url: &FtpUrl) -> Result<Credentials, Failure> {
+    fn credentials(&self, url: &FtpUrl) -> Result<Credentials> {
         match self.known.iter().find(|(known, _)| known.is_of(url)) {
             Some((_, credentials)) => Ok(credentials.clone()),
             // The finder stays locked during a prompt, because other threads need the same answer.
@@ -54,12 +51,12 @@ impl Connecting<'_> {
     }
 
     /// Checks that a connection to the server of `url` fits the options.
-    fn check(&self, url: &FtpUrl) -> Result<(), Failure> {
+    fn check(&self, url: &FtpUrl) -> Result {
         self.credentials(url).and_then(|_| self.dialler.check(url))
     }
 
     /// Connects to the server of `url` and logs in.
-    fn connect(&self, url: &FtpUrl) -> Result<Client, Failure> {
+    fn connect(&self, url: &FtpUrl) -> Result<Client> {
         let credentials = self.credentials(url)?;
         self.dialler.connect_as(&credentials, self.options, url, &self.messages)
     }
@@ -106,11 +103,7 @@ impl<'a> Sessions<'a> {
     /// # Errors
     ///
     /// Returns the errors of [`Dialler::from_options`].
-    pub(crate) fn new(
-        options: &'a Options,
-        stdio: &Stdio,
-        cleanup: &Cleanup,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn new(options: &'a Options, stdio: &Stdio, cleanup: &Cleanup) -> Result<Self> {
         let dialler = Dialler::from_options(options)?.stopped_by(cleanup);
         Ok(Self::with(options, dialler, stdio.messages.clone()))
     }
@@ -155,7 +148,7 @@ impl<'a> Sessions<'a> {
     ///
     /// Returns the errors of [`Finder::find`], before anything is sent, and of
     /// [`Dialler::connect_as`].
-    pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
+    pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client> {
         let has_moved = |(open, client): &mut (ServerKey, Lent<'_>)| {
             open.is_of(url) && client.has_moved() && client.make_ready().is_ok()
         };
@@ -172,7 +165,7 @@ impl<'a> Sessions<'a> {
     ///
     /// Returns the same errors as [`client`](Self::client). Also returns an error if the open
     /// connection shows that an earlier upload may have failed, or too many reconnects.
-    pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
+    pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool)> {
         let is_new = self.connect(url, true).map_err(NotLent::into_error)?;
         Ok((self.opened(url), is_new))
     }
@@ -186,8 +179,8 @@ impl<'a> Sessions<'a> {
     pub(crate) fn client_entered(
         &mut self,
         url: &FtpUrl,
-        enter: impl FnOnce(&mut Client) -> Result<(), Failure>,
-    ) -> Result<&mut Client, Failure> {
+        enter: impl FnOnce(&mut Client) -> Result,
+    ) -> Result<&mut Client> {
         let (client, is_new) = self.client_as_it_is(url)?;
         if is_new && let Err(failure) = enter(client) {
             self.drop_client(url);
@@ -244,7 +237,7 @@ impl<'a> Sessions<'a> {
     /// # Errors
     ///
     /// Returns the errors of [`client`](Self::client) that come before the connection.
-    pub(crate) fn pool_of(&mut self, url: &FtpUrl) -> Result<Arc<Pool<'a>>, Failure> {
+    pub(crate) fn pool_of(&mut self, url: &FtpUrl) -> Result<Arc<Pool<'a>>> {
         self.connecting.check(url)?;
         self.open.retain(|(open, _)| !open.is_of(url));
         Ok(self.pool(url))
@@ -272,7 +265,7 @@ impl<'a> Sessions<'a> {
     /// # Errors
     ///
     /// Returns the errors of [`Finder::find`].
-    pub(crate) fn user(&self, url: &FtpUrl) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn user(&self, url: &FtpUrl) -> Result<Vec<u8>> {
         self.connecting.credentials(url).map(|credentials| credentials.user)
     }
 
@@ -295,7 +288,7 @@ impl<'a> Sessions<'a> {
     }
 
     /// Drops the connection to the server of `url` if `done` says that it has ended.
-    pub(crate) fn drop_ended<T>(&mut self, url: &FtpUrl, done: &Result<T, Failure>) {
+    pub(crate) fn drop_ended<T>(&mut self, url: &FtpUrl, done: &Result<T>) {
         if done.as_ref().is_err_and(Failure::is_end_of_connection) {
             self.drop_client(url);
         }
@@ -376,7 +369,7 @@ impl Retrying {
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value, or for `--retry-delay` without `--retry`.
-    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn from_options(options: &Options) -> Result<Self> {
         let number = |text: &str| {
             text.parse().map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
         };
@@ -410,8 +403,8 @@ impl Retrying {
         witness: &RetryObserver,
         name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
-        mut attempt: impl FnMut(bool) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        mut attempt: impl FnMut(bool) -> Result<T>,
+    ) -> Result<T> {
         let mut attempts = self.attempts(witness, name, fields);
         loop {
             match attempt(attempts.now.from_start()) {
@@ -489,7 +482,7 @@ impl Attempts<'_> {
     /// # Errors
     ///
     /// Returns the failure, as [`Retrying::run`] does, if no attempt follows.
-    pub(crate) fn after(&mut self, failure: Failure) -> Result<(), Failure> {
+    pub(crate) fn after(&mut self, failure: Failure) -> Result {
         let Self { retrying, patience, now, witness, name, fields, refusal } = self;
         let mut announce = |attempt: u32, why: &Error, pause: Duration| {
             let why = Failure::from(why);

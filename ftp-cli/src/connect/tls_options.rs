@@ -8,8 +8,8 @@ use ftp_client::security::TlsError;
 use ftp_client::{Client, Error, Tls};
 use ftp_proto::{FtpUrl, Scheme};
 
-use crate::console::output::Messages;
-use crate::exit::{Exit, Failure};
+use crate::console::Messages;
+use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, values};
 
 /// Port for implicit TLS.
@@ -56,7 +56,7 @@ impl TlsOptions {
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value, or for contradicting options.
-    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn from_options(options: &Options) -> Result<Self> {
         let start = options.parsed("tls", |text| values::word(text, STARTS))?;
         let data = [("private", false), ("clear", true)];
         let clear_data = options.parsed("tls-data", |text| values::word(text, &data))?;
@@ -112,7 +112,7 @@ impl TlsOptions {
     /// # Errors
     ///
     /// Returns `Usage` if the URL contradicts the options.
-    pub(crate) fn of(&self, url: &FtpUrl) -> Result<Option<Tls>, Failure> {
+    pub(crate) fn of(&self, url: &FtpUrl) -> Result<Option<Tls>> {
         let contradicts = |scheme: &str, word| {
             Err(Failure::usage(format!(
                 "{scheme}:// and --tls {word} contradict each other; remove --tls, or use ftp://"
@@ -160,7 +160,7 @@ impl TlsOptions {
     ///
     /// Returns `Usage` for an option that applies to none of them, or a URL that contradicts the
     /// options.
-    fn check(&self, urls: &[&FtpUrl]) -> Result<(), Failure> {
+    fn check(&self, urls: &[&FtpUrl]) -> Result {
         let mut is_of_use = false;
         for url in urls {
             is_of_use |= self.of(url)?.is_some();
@@ -178,7 +178,7 @@ impl TlsOptions {
     /// # Errors
     ///
     /// Returns `Usage` if an option applies to none of the URLs, or a URL contradicts the options.
-    pub(crate) fn for_all(mut self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
+    pub(crate) fn for_all(mut self, urls: &[&FtpUrl]) -> Result<Self> {
         self.check(urls)?;
         self.how = None;
         Ok(self)
@@ -189,7 +189,7 @@ impl TlsOptions {
     /// # Errors
     ///
     /// Returns the errors of [`of`](Self::of) and [`for_all`](Self::for_all).
-    pub(crate) fn alone(&self, url: &FtpUrl) -> Result<Option<Tls>, Failure> {
+    pub(crate) fn alone(&self, url: &FtpUrl) -> Result<Option<Tls>> {
         self.check(&[url])?;
         self.of(url)
     }
@@ -261,7 +261,7 @@ mod tests {
 
     const PIN: &str = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
-    fn protection(line: &str) -> Result<TlsOptions, Failure> {
+    fn protection(line: &str) -> Result<TlsOptions> {
         let (_, options) = options::parse(line.split(' ').map(Into::into)).unwrap();
         TlsOptions::from_options(&options)
     }

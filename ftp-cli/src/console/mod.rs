@@ -6,3 +6,9 @@ pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod signals;
 pub(crate) mod stdio;
+
+pub(crate) use output::{Dialogue, Hidden, Messages, Output, Printable, ResultLines};
+#[cfg(feature = "client")]
+pub(crate) use progress::{Board, Meter, When, is_talkative};
+pub(crate) use signals::Cleanup;
+pub(crate) use stdio::Stdio;

@@ -26,7 +26,7 @@ use ftp_server::{EventLog, LogWriter};
 use log::LevelFilter;
 
 use crate::display::{self, counted};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
 use crate::options::Options;
 use crate::options::urls::{is_url, may_hold_password};
@@ -90,7 +90,7 @@ impl ResultLines {
     /// # Errors
     ///
     /// Returns `BrokenPipe` if standard output has no reader, and `Local` if it is closed or full.
-    pub(crate) fn print(&mut self, line: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn print(&mut self, line: &[u8]) -> Result {
         let written = match self.escapes {
             true => writeln!(self.output, "{}", Escaped(line)),
             false => self.output.write_all(line).and_then(|()| self.output.write_all(b"\n")),
@@ -103,7 +103,7 @@ impl ResultLines {
     /// # Errors
     ///
     /// Returns the same errors as [`print`](Self::print).
-    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) fn flush(&mut self) -> Result {
         self.output.flush().map_err(|error| Failure::output(&error))
     }
 }
@@ -113,7 +113,7 @@ impl ResultLines {
 /// # Errors
 ///
 /// Returns `BrokenPipe` if standard output has no reader, and `Local` if it is closed or full.
-pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result {
     let written = output.write_all(bytes).and_then(|()| output.flush());
     written.map_err(|error| Failure::output(&error))
 }
@@ -150,11 +150,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
     pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        let queue = Arc::default();
-        let bar = Arc::default();
-        let hidden = Arc::default();
-        let log = Arc::default();
-        let (replies, usage) = Default::default();
+        let (queue, bar, hidden, log, replies, usage) = Default::default();
         let writer: Box<dyn Write + Send> = Box::new(writer);
         let writer = Arc::new(Mutex::new(writer));
         Self { writer, is_terminal, queue, bar, hidden, log, replies, usage }
@@ -181,7 +177,7 @@ impl Messages {
     /// # Errors
     ///
     /// Returns `Local` if the file cannot be opened or created.
-    pub(crate) fn log_to(&self, path: &OsStr) -> Result<(), Failure> {
+    pub(crate) fn log_to(&self, path: &OsStr) -> Result {
         let opened = File::options().append(true).create(true).open(path);
         let file = opened.map_err(|error| Failure::local(Escaped(path.as_bytes()), &error))?;
         let _ = self.log.set(Mutex::new(Log { file, has_failed: false }));
@@ -377,11 +373,7 @@ pub(crate) enum Dialogue {
 /// # Errors
 ///
 /// Returns `Local` if the trace file cannot be created.
-pub(crate) fn start(
-    options: &Options,
-    messages: &Messages,
-    usual: LevelFilter,
-) -> Result<(), Failure> {
+pub(crate) fn start(options: &Options, messages: &Messages, usual: LevelFilter) -> Result {
     let dialogue = match options.optional("trace") {
         None => Dialogue::Nowhere,
         Some(None) => Dialogue::Messages,
@@ -425,7 +417,7 @@ fn of_life(level: LevelFilter) -> LevelFilter {
     if level == LevelFilter::Info { LevelFilter::Warn } else { level }
 }
 
-fn create(file: &OsStr) -> Result<File, Failure> {
+fn create(file: &OsStr) -> Result<File> {
     let created = File::create(file);
     created.map_err(|error| Failure::local(Escaped(file.as_bytes()), &error))
 }
@@ -497,7 +489,7 @@ impl Replies {
     /// # Errors
     ///
     /// Returns `Integrity` if a session ended with a reply that was never read.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result {
         match self.was_unread.load(Ordering::Relaxed) {
             true => {
                 let message = "the server sent more replies than commands, so what it confirmed \

@@ -19,11 +19,10 @@ use rustix::termios::tcgetwinsize;
 use super::output::Messages;
 use super::stdio::Stdio;
 use crate::display::{self, shown};
-use crate::exit::Failure;
+use crate::exit::Result;
 use crate::lock::lock;
 use crate::options::Options;
-use crate::report::events::Events;
-use ftp_server::daemon::json::Object;
+use crate::report::{Events, Object};
 
 /// Intervals between updates: on a terminal, and elsewhere, where each update is a line.
 const TERMINAL: Duration = Duration::from_millis(100);
@@ -48,7 +47,7 @@ impl When {
     /// # Errors
     ///
     /// Returns `Usage` for another word.
-    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn from_options(options: &Options) -> Result<Self> {
         let words = [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
         let when = options.parsed("progress", |text| crate::options::values::word(text, &words))?;
         Ok(when.unwrap_or(if options.is_quiet() || options.optional("trace") == Some(None) {

@@ -32,10 +32,10 @@ use signal_hook::low_level::emulate_default_handler;
 
 use super::output::{self, Messages};
 use super::stdio::Stdio;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::{lock, start_thread};
 use crate::options::{Command, Options};
-use crate::report::events::Events;
+use crate::report::Events;
 
 /// Maximum time for the last message, because standard error may have no reader.
 const LAST_WORD: Duration = Duration::from_millis(250);
@@ -56,7 +56,7 @@ impl Cleanup {
     ///
     /// Returns the errors of [`output::start`], and `Internal` if the system refuses the handlers or
     /// the thread.
-    pub(crate) fn start(options: &Options, stdio: &Stdio) -> Result<Self, Failure> {
+    pub(crate) fn start(options: &Options, stdio: &Stdio) -> Result<Self> {
         output::start(options, &stdio.messages, LevelFilter::Warn)?;
         let mut this = Self::default();
         if stdio.is_process {
@@ -130,10 +130,7 @@ fn timed_out() -> Failure {
 /// # Errors
 ///
 /// Returns `Internal` if the system refuses the handlers or the thread.
-pub(crate) fn on_signals(
-    hears_hangup: bool,
-    act: impl FnMut(i32) + Send + 'static,
-) -> Result<(), Failure> {
+pub(crate) fn on_signals(hears_hangup: bool, act: impl FnMut(i32) + Send + 'static) -> Result {
     listen(hears_hangup, act).map_err(|error| refused(&error))
 }
 
@@ -261,11 +258,7 @@ const GRACE_OF_DOCTOR: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// Returns `Usage` for an invalid limit, and `Internal` if the system refuses the thread.
-pub(crate) fn start_watchdog(
-    command: Option<Command>,
-    options: &Options,
-    stdio: &Stdio,
-) -> Result<(), Failure> {
+pub(crate) fn start_watchdog(command: Option<Command>, options: &Options, stdio: &Stdio) -> Result {
     let Some(end) = options.end()?.filter(|_| stdio.is_process) else { return Ok(()) };
     let reports_late = command == Some(Command::Doctor);
     let early = EarlyEnd::of(stdio);

@@ -20,9 +20,9 @@ use rustix::stdio;
 use super::output::{Messages, Output, ResultLines};
 use super::signals::{Cleanup, Ending};
 use crate::display::shown_path;
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 use crate::options::Options;
-use crate::report::events::Events;
+use crate::report::Events;
 
 /// Streams of a run: data on `input` and `output`, messages on `messages`.
 pub struct Stdio {
@@ -103,7 +103,7 @@ impl Stdio {
 /// # Errors
 ///
 /// Returns `Local` if it cannot be read.
-pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8>), Failure> {
+pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8>)> {
     let name = match file == "-" {
         true => "standard input".to_owned(),
         false => shown_path(Path::new(file)),

@@ -5,6 +5,7 @@ use getopts::Fail;
 
 use super::{Command, Group, Row, Value, all_rows, values};
 use crate::exit::Failure;
+use crate::texts::{OTHER_PROGRAMS, terms};
 
 /// Explains an error of getopts, and says what to type instead. `command` is `None` for the options
 /// before the command.
@@ -53,7 +54,7 @@ fn hint(name: &str, command: Option<Command>) -> String {
         None if takers.contains(", ") => format!("only {takers} accept it"),
         None if !takers.is_empty() => format!("only {takers} accepts it"),
         None => match (absent(name), nearest(name, |row| row.commands.contains(&command))) {
-            (Some(why), _) => why.to_owned(),
+            (Some(why), _) => why,
             (None, Some(near)) => format!("did you mean --{near}?"),
             (None, None) => format!("ftp-cli help {} lists the options", command.name()),
         },
@@ -84,105 +85,23 @@ fn is_password(name: &str) -> bool {
     name.starts_with("pas") && !["passi", "pasi", "pasv"].iter().any(|it| name.starts_with(it))
 }
 
-/// Names without dashes, and the option or the command line to use instead. The first entry whose
-/// option the command accepts is used. Sources: the manuals of curl, wget, lftp, rclone, rsync and
-/// GNU coreutils.
-const NAMES: &[(&[&str], &str)] = &[
-    (&["C", "continue-at", "partial", "reget"], "--continue"),
-    (&["m"], "--timeout (curl) or ftp-cli mirror (wget)"),
-    (&["max-time", "T"], "--timeout"),
-    (&["timeout-connect", "contimeout"], "--connect-timeout"),
-    (&["read-timeout"], "--stall-timeout"),
-    (&["t", "tries", "retries"], "--retry"),
-    (&["waitretry"], "--retry-delay"),
-    (&["k", "no-check-certificate", "no-check-cert"], "--insecure"),
-    (&["cacert", "ca-certificate", "ca-cert"], "--ca-file"),
-    (&["E"], "--client-cert (curl) or --remove-source (lftp)"),
-    (&["cert", "certificate"], "--client-cert"),
-    (&["key", "private-key"], "--client-key"),
-    (&["pinnedpubkey"], "--pin"),
-    (&["ssl", "ssl-reqd", "ftp-ssl", "ftp-ssl-reqd"], "--tls explicit"),
-    (&["ftps-implicit"], "--tls implicit"),
-    (&["interface", "bind-address"], "--bind"),
-    (&["ftp-pasv", "passive-ftp"], "--passive"),
-    (&["no-passive-ftp", "ftp-port"], "--active"),
-    (&["disable-epsv"], "--epsv never"),
-    (&["disable-eprt"], "--eprt never"),
-    (&["ftp-skip-pasv-ip"], "--passive-address peer"),
-    (&["ftp-create-dirs", "mkpath", "force-directories"], "--create-dirs"),
-    (&["use-ascii", "B"], "--ascii"),
-    (&["remote-time"], "--preserve"),
-    (&["bwlimit"], "--limit-rate"),
-    (&["s", "silent", "no-verbose", "nv"], "--quiet"),
-    (&["progress-bar", "show-progress"], "--progress always"),
-    (&["no-progress", "no-progress-meter"], "--progress never"),
-    (&["trace-ascii", "trace-time", "d", "debug", "vv"], "--trace"),
-    (&["n", "nc", "ignore-existing"], "--no-clobber"),
-    (&["A", "almost-all"], "--all"),
-    (&["directory-prefix", "output-dir"], "--directory"),
-    (&["P"], "--jobs (lftp) or --progress always (rclone)"),
-    (&["transfers", "Z", "parallel-max"], "--jobs"),
-    (&["multi-thread-streams"], "--segments"),
-    (&["ftp-user", "username"], "--user"),
-    (&["accept", "A", "include-glob"], "--include"),
-    (&["reject", "R", "exclude-glob", "X"], "--exclude"),
-    (&["filter-from", "ignore-file", "exclude-glob-from", "X"], "--exclude-from"),
-    (&["x"], "--proxy (curl) or --exclude (lftp)"),
-    (&["socks5", "socks5-hostname", "proxytunnel", "proxy-user"], "--proxy"),
-    (&["no-proxy", "noproxy"], "--proxy none"),
-    (&["ignore-time"], "--size-only"),
-    (&["checksum"], "--compare hash"),
-    (&["L", "dereference", "copy-links"], "--links follow"),
-    (&["l", "links"], "--links keep"),
-    (&["preserve-permissions"], "ftp-cli mirror --perms SRC DST"),
-    (&["e", "del", "delete-after"], "--delete"),
-    (&["n"], "--dry-run"),
-    (&["O", "o", "output-document"], "ftp-cli get -o FILE URL, or get -P DIR URL..."),
-    (&["upload-file"], "ftp-cli put LOCAL URL"),
-    (&["Q"], "ftp-cli quote URL COMMAND"),
-    (&["list-only"], "ftp-cli ls URL"),
-    (&["I", "head", "spider"], "ftp-cli stat URL"),
-    (&["N", "timestamping"], "--if-changed, which also replaces a newer local file"),
-    (&["mirror"], "ftp-cli mirror SRC DST"),
-    (&["reverse"], "ftp-cli mirror DIR URL"),
-    (&["remove-source-files", "Remove-source-files", "delete-source"], "--remove-source"),
-    (&["update", "u", "only-newer", "time-cond", "z"], "--newer"),
-    (&["min-file-size"], "--min-size"),
-    (&["max-filesize"], "--max-size, which skips larger files with exit code 0 (curl: 63)"),
-];
-
-/// Letters with a special meaning for one command. They take precedence over [`NAMES`].
-const LETTERS: &[(Command, &str, &str)] = &[
-    (Command::Put, "T", "ftp-cli put LOCAL URL"),
-    (Command::Put, "O", "ftp-cli put LOCAL URL/"),
-    (Command::Mirror, "R", "ftp-cli mirror DIR URL (lftp), or --exclude (wget)"),
-    (Command::Mirror, "x", "--exclude"),
-    (Command::Mirror, "I", "--include"),
-    (Command::Mirror, "i", "--include"),
-];
-
-/// Options without an equivalent here, and the reason.
-const ABSENT: &[(&str, &str)] = &[
-    ("range", "files are transferred whole; --continue resumes a transfer"),
-    ("only-newer", "mirror copies files whose time or size differs"),
-    ("use-pget-n", "get --segments N downloads a file over N connections"),
-    ("no-parent", "get -r never leaves the directory"),
-    ("cut-dirs", "to name the local directory, use: ftp-cli get -r URL DIR"),
-    ("background", "use: nohup ftp-cli ... &"),
-    ("filter", "use --include and --exclude; the last match wins"),
-];
+/// Returns what the list of options of other programs says about `name`: the command, if the letter
+/// has a special meaning for one, and what to type instead.
+fn listed(name: &str) -> impl Iterator<Item = (Option<&'static str>, String)> {
+    terms(OTHER_PROGRAMS).filter_map(move |(term, meaning)| {
+        let command = term.split_once(": ");
+        let (command, names) = command.map_or((None, term), |(of, names)| (Some(of), names));
+        names.split(", ").any(|other| other == name).then_some((command, meaning))
+    })
+}
 
 /// Returns why there is no equivalent of the option `name` of another program, if that is known.
-pub(super) fn absent(name: &str) -> Option<&'static str> {
-    ABSENT.iter().find(|(absent, _)| *absent == name).map(|(_, why)| *why)
+pub(super) fn absent(name: &str) -> Option<String> {
+    listed(name).find_map(|(_, meaning)| meaning.strip_prefix("none: ").map(str::to_owned))
 }
 
 /// Returns the replacement for the option `name` of another program.
-pub(super) fn instead(name: &str, command: Command) -> Option<&'static str> {
-    let is_letter = |(of, letter, _): &&(Command, &str, &str)| *of == command && *letter == name;
-    if let Some((.., instead)) = LETTERS.iter().find(is_letter) {
-        return Some(*instead);
-    }
+pub(super) fn instead(name: &str, command: Command) -> Option<String> {
     let is_taken = |instead: &str| match instead.strip_prefix("--") {
         Some(option) => {
             let long = option.split([' ', ',']).next();
@@ -191,8 +110,10 @@ pub(super) fn instead(name: &str, command: Command) -> Option<&'static str> {
         // A command line is suggested only for commands that connect to a server.
         None => command.rows().any(|row| row.group == Group::Data),
     };
-    let mut fitting = NAMES.iter().filter(|(names, _)| names.contains(&name));
-    fitting.find(|(_, instead)| is_taken(instead)).map(|(_, instead)| *instead)
+    let is_of = |of: Option<&str>| of == Some(command.name());
+    let of_letter = listed(name).find(|(of, _)| is_of(*of));
+    let mut of_all = listed(name).filter(|(of, meaning)| of.is_none() && is_taken(meaning));
+    of_letter.or_else(|| of_all.find(|(_, it)| !it.starts_with("none: "))).map(|(_, it)| it)
 }
 
 #[cfg(test)]
@@ -202,9 +123,7 @@ mod tests {
 
     #[test]
     fn each_suggested_replacement_is_an_existing_option_or_command() {
-        let letters =
-            LETTERS.iter().map(|(_, letter, instead)| (std::slice::from_ref(letter), *instead));
-        for (names, instead) in NAMES.iter().copied().chain(letters) {
+        for (names, instead) in terms(OTHER_PROGRAMS).filter(|(_, it)| !it.starts_with("none: ")) {
             let first = instead.split(' ').nth(usize::from(!instead.starts_with("--")));
             let word = first.unwrap().trim_start_matches('-').trim_end_matches(',');
             let is_option = TABLE.iter().any(|row| row.long == word);
@@ -233,7 +152,7 @@ mod tests {
             (Command::Passwd, "O", None),
             (Command::Get, "frobnicate", None),
         ] {
-            assert_eq!(instead(name, command), want, "{} {name}", command.name());
+            assert_eq!(instead(name, command).as_deref(), want, "{} {name}", command.name());
         }
     }
 }

@@ -26,7 +26,7 @@ use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 #[cfg(feature = "client")]
 use crate::config_file::Applied;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use hints::explain;
 
 /// The given options in order, and the operands.
@@ -72,7 +72,7 @@ impl GivenOption {
 /// none.
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
-) -> Result<(Option<Command>, Options), Failure> {
+) -> Result<(Option<Command>, Options)> {
     let arguments = Placeholders::new(arguments)?;
     let before = read(&arguments.texts, None, &arguments).map_err(|fail| explain(&fail, None))?;
     let Some((name, rest)) = before.free.split_first() else {
@@ -276,7 +276,7 @@ impl Options {
         &self,
         long: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, Failure> {
+    ) -> Result<Option<T>> {
         let Some(given) = self.last(long) else { return Ok(None) };
         let Some(value) = &given.value else { return Ok(None) };
         let name = given.shown();
@@ -291,7 +291,7 @@ impl Options {
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value.
-    pub(crate) fn end(&self) -> Result<Option<Instant>, Failure> {
+    pub(crate) fn end(&self) -> Result<Option<Instant>> {
         let limit = self.parsed("timeout", values::waiting_time)?;
         Ok(limit.map(|limit| self.begun.unwrap_or_else(Instant::now) + limit))
     }
@@ -316,7 +316,7 @@ impl Placeholders {
     ///
     /// Returns `Usage` for an option whose name is not UTF-8, and for a short option whose value
     /// is in the same argument and is not UTF-8.
-    fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
+    fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
         let mut this = Self { texts: Vec::new(), originals: Vec::new() };
         let mut only_operands = false;
         for argument in arguments {
@@ -330,7 +330,7 @@ impl Placeholders {
         Ok(this)
     }
 
-    fn stand_in(&mut self, argument: OsString, only_operands: bool) -> Result<String, Failure> {
+    fn stand_in(&mut self, argument: OsString, only_operands: bool) -> Result<String> {
         let bytes = argument.as_bytes();
         let (prefix, original) = if only_operands || !bytes.starts_with(b"-") {
             (String::new(), argument)
@@ -435,7 +435,7 @@ impl Command {
     /// # Errors
     ///
     /// Returns `Unsupported` if the build has no such command.
-    pub(crate) fn built(self) -> Result<Self, Failure> {
+    pub(crate) fn built(self) -> Result<Self> {
         match self.is_built() {
             true => Ok(self),
             false => {
@@ -451,7 +451,7 @@ impl Command {
     ///
     /// Returns `Usage` if no command has this name; the message suggests a similar name, if there
     /// is one. Returns `Unsupported` if this build lacks the command.
-    pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
+    pub(crate) fn find(name: &OsStr) -> Result<Self> {
         let bytes = name.as_bytes();
         let name = name.to_string_lossy();
         if let Some(command) = Self::OF_ALL_BUILDS.iter().find(|command| command.name() == name) {

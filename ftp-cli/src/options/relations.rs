@@ -2,7 +2,7 @@
 
 use super::Command::{self, Fxp, Get, Mirror, Put, Serve};
 use super::Options;
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 
 /// An option, the options that a command does not accept beside it, and why or what to do, if the
 /// names do not tell.
@@ -67,7 +67,7 @@ impl Options {
     ///
     /// Returns `Usage` if two options exclude each other, or if an option has no effect without
     /// another one. In the configuration file, an option may have no effect.
-    pub(crate) fn relate(&self, command: Command) -> Result<(), Failure> {
+    pub(crate) fn relate(&self, command: Command) -> Result {
         let apply = |it: &&Exclusion| it.commands.contains(&command) && self.has(it.option);
         for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
             if let Some(other) = others.iter().find(|other| self.has(other)) {

@@ -2,7 +2,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use super::*;
 
-fn parse_texts(line: &str) -> Result<(Option<Command>, Options), Failure> {
+fn parse_texts(line: &str) -> Result<(Option<Command>, Options)> {
     parse(line.split_ascii_whitespace().map(OsString::from))
 }
 

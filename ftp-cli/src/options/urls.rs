@@ -5,14 +5,14 @@ use std::os::unix::ffi::OsStrExt;
 
 use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 
 /// Parses an operand that names a remote object.
 ///
 /// # Errors
 ///
 /// Returns `Usage` if it is not a URL.
-pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
+pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl> {
     let bytes = operand.as_bytes();
     if !is_url(bytes) && (may_hold_password(bytes) || lacks_slash(bytes)) {
         return Err(Failure::usage(
@@ -67,8 +67,8 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
 pub(crate) fn parse_all(
     operands: &[OsString],
     needs: &str,
-    check: impl Fn(&FtpUrl) -> Result<(), Failure>,
-) -> Result<Vec<FtpUrl>, Failure> {
+    check: impl Fn(&FtpUrl) -> Result,
+) -> Result<Vec<FtpUrl>> {
     if operands.is_empty() {
         return Err(Failure::usage(needs));
     }

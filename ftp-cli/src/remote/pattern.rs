@@ -4,7 +4,7 @@ use ftp_client::listing::{ListLimits, ListOptions, Listing, ListingForm};
 use ftp_client::{Client, Error, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, ParseError, ParseErrorKind, Pathname, Pattern};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 
 /// Message for a pattern without a match.
 pub(crate) const NO_MATCH: &str = "no name matches the pattern";
@@ -40,7 +40,7 @@ pub(crate) fn is_pattern(url: &FtpUrl) -> bool {
 /// # Errors
 ///
 /// Returns `Usage` if the URL has no last part, or if that is invalid.
-pub(crate) fn is_usable(url: &FtpUrl) -> Result<(), Failure> {
+pub(crate) fn is_usable(url: &FtpUrl) -> Result {
     match url.is_directory() {
         true => Err(Failure::usage(format!("{url}: --glob needs a pattern at the end of the URL"))),
         false => of_last_part(url.path()).map(drop).map_err(|failure| failure.context(url)),
@@ -53,7 +53,7 @@ pub(crate) fn is_usable(url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// Returns `Usage` for an invalid pattern, and for a pattern that is meant for several directories:
 /// taken for the last part alone, it would match nothing, or other names.
-pub(crate) fn of_last_part(path: &[u8]) -> Result<Pattern, Failure> {
+pub(crate) fn of_last_part(path: &[u8]) -> Result<Pattern> {
     let (directory, name) = Pathname::split(path);
     let pattern = match Pattern::parse_name(name) {
         // Brackets and question marks are usual in the names of directories.
@@ -104,7 +104,7 @@ pub(crate) fn explained(pattern: &[u8], error: ParseError) -> String {
 ///
 /// Returns `Usage` for unsupported syntax, `Refused` if nothing matches, `Integrity` or `Protocol`
 /// if the listing is not known to be complete, and the errors of the client.
-pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result<Named, Failure> {
+pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result<Named> {
     let mut place = Place::of(url);
     if !is_asked && client.look(place.path(), ListingForm::Auto)?.is_some() {
         return Ok(Named::Itself);

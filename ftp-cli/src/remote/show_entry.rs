@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 
 use crate::display;
-use ftp_server::daemon::json::Object;
+use crate::report::Object;
 
 /// Returns the `entry` event of `--json` for the object `name`.
 pub(crate) fn event(name: &[u8], entry: &Entry) -> Object {

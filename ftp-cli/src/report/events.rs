@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use ftp_server::daemon::json::Object;
 
-use crate::console::output::{Hidden, Messages, Output};
+use crate::console::{Hidden, Messages, Output};
 use crate::display;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
 use crate::options::Options;
 
@@ -58,9 +58,7 @@ impl Events {
     }
 
     fn to(output: Option<EventLines>, hidden: Hidden) -> Self {
-        let failed = None;
-        let counts = Counts::default();
-        let closed = false;
+        let (failed, counts, closed) = Default::default();
         let stream = Stream { output, hidden, failed, started: Instant::now(), counts, closed };
         Self(Arc::new(Mutex::new(stream)))
     }
@@ -136,7 +134,7 @@ impl Events {
     ///
     /// Returns `BrokenPipe` if standard output has no reader, and `Local` if a line could not be
     /// written for another reason.
-    pub(crate) fn close(&self, exit: Exit) -> Result<(), Failure> {
+    pub(crate) fn close(&self, exit: Exit) -> Result {
         self.with(|stream| {
             let (counts, started) = (stream.counts, stream.started);
             stream.write(|| counts.summary(exit, started.elapsed()));

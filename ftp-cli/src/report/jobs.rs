@@ -9,12 +9,9 @@ use ftp_client::{Client, Error, Place};
 use ftp_proto::{FtpUrl, Pathname, RepresentationType};
 
 use super::events::Events;
-use crate::connect::sessions::{RefusedLogins, RetryObserver, Retrying, Sessions};
-use crate::console::output::Messages;
-use crate::console::progress::is_talkative;
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
-use crate::exit::{Exit, Failure};
+use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
+use crate::console::{Cleanup, Messages, Stdio, is_talkative};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 use ftp_server::daemon::json::Object;
 
@@ -84,7 +81,7 @@ impl<'a> Tally<'a> {
     /// # Errors
     ///
     /// Returns the failure itself if there was only one item, otherwise a failure with the counts.
-    pub(crate) fn finish(self) -> Result<(), Failure> {
+    pub(crate) fn finish(self) -> Result {
         let Self { all, done, failed, what, last, .. } = self;
         let left = all.saturating_sub(done + failed);
         self.events.not_tried(left);
@@ -169,8 +166,8 @@ pub(crate) fn for_each_url(
     stdio: &mut Stdio,
     urls: &[FtpUrl],
     what: &'static str,
-    mut act: impl FnMut(&mut Client, &FtpUrl, &Reporter, &mut Repeat) -> Result<Outcome, Failure>,
-) -> Result<(), Failure> {
+    mut act: impl FnMut(&mut Client, &FtpUrl, &Reporter, &mut Repeat) -> Result<Outcome>,
+) -> Result {
     let retrying = Retrying::from_options(options)?;
     let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
@@ -228,7 +225,7 @@ pub(crate) fn at<T>(
     client: &mut Client,
     url: &FtpUrl,
     mut act: impl FnMut(&mut Client, &[u8]) -> Result<T, Error>,
-) -> Result<T, Failure> {
+) -> Result<T> {
     let mut place = Place::of(url);
     loop {
         match act(client, place.path()) {
@@ -245,7 +242,7 @@ pub(crate) fn at<T>(
 /// # Errors
 ///
 /// Returns `Usage` if it does not.
-pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
+pub(crate) fn is_named(url: &FtpUrl) -> Result {
     let (_, name) = Pathname::split(url.path());
     match name {
         b"" | b"." | b".." => {

@@ -14,13 +14,13 @@ use ftp_proto::{FtpUrl, Verb};
 use super::options::{Attempt, Context, RemoteFile, Verify};
 use super::target::Target;
 use super::upload::{not_moved, wrong_size};
-use crate::connect::sessions::Sessions;
-use crate::console::progress::Meter;
+use crate::connect::Sessions;
+use crate::console::Meter;
 use crate::display::{shown, shown_path};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
-use crate::remote::refusal;
-use ftp_server::daemon::json::Object;
+use crate::remote;
+use crate::report::Object;
 
 /// Downloads a file. If the attempt must start from byte 0, does not resume a partial file.
 ///
@@ -34,17 +34,17 @@ pub(crate) fn download<'j>(
     remote: &mut RemoteFile<'_>,
     target: &'j Target,
     attempt: Attempt<'_, 'j>,
-) -> Result<Done, Failure> {
+) -> Result<Done> {
     let is_directory = Cell::new(false);
     let done = run(context, remote, target, attempt, |job, show| {
         job.attempt(client, show).inspect_err(|error| {
             let is_refused = matches!(error, Error::Refused(Verb::Retr | Verb::Size, _))
-                && refusal::is_about_name(error);
+                && remote::is_about_name(error);
             // Several files may be missing, and each question takes round trips.
             is_directory.set(
                 is_refused
                     && context.is_of_one
-                    && refusal::is_directory(client, job.place().path()) == Some(true),
+                    && remote::is_directory(client, job.place().path()) == Some(true),
             );
         })
     });
@@ -68,7 +68,7 @@ pub(crate) fn in_segments<'j>(
     url: &FtpUrl,
     (remote, target): (&RemoteFile<'_>, &'j Target),
     attempt: Attempt<'_, 'j>,
-) -> Result<Done, Failure> {
+) -> Result<Done> {
     let pool = sessions.pool_of(url)?;
     let most = context.settings.segments;
     run(context, remote, target, attempt, |job, show| job.attempt_over(&pool, most, show))
@@ -81,7 +81,7 @@ fn run<'j>(
     target: &'j Target,
     attempt: Attempt<'_, 'j>,
     download: impl FnOnce(&mut Get<'_>, &dyn Observer) -> Result<Done, Error>,
-) -> Result<Done, Failure> {
+) -> Result<Done> {
     let (fields, name, meter) = (attempt.fields, remote.name, Mutex::new(None));
     let show = DownloadDisplay { context, fields, name, target, meter };
     let attempted = |job: &mut Get<'_>| {

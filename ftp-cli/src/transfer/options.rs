@@ -16,16 +16,12 @@ use ftp_client::file::{Existing, Selection, StoreAs, Targets};
 use ftp_client::{Done, FileOptions, Get, Place, RateLimit, Resume};
 use ftp_proto::{FtpUrl, RepresentationType};
 
-use crate::connect::dialler;
-use crate::connect::sessions::{RetryObserver, Retrying};
-use crate::console::output::Output;
-use crate::console::progress::{Board, is_talkative};
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
+use crate::connect::{RetryObserver, Retrying, dialler};
+use crate::console::{Board, Cleanup, Output, Stdio, is_talkative};
 use crate::display::{self, shown};
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
-use ftp_server::daemon::json::Object;
+use crate::report::Object;
 
 /// Largest number of connections for `--jobs` and `--segments`.
 const JOBS: usize = 64;
@@ -63,7 +59,7 @@ impl TransferOptions {
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value, or for one that contradicts another option.
-    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn from_options(options: &Options) -> Result<Self> {
         let representation = match options.last_of(&["ascii", "binary"]) {
             Some("ascii") => Some(RepresentationType::Ascii),
             Some(_) => Some(RepresentationType::Image),
@@ -177,7 +173,7 @@ impl TransferOptions {
     ///
     /// Returns `Usage` for ASCII with an option that counts bytes, because the conversion changes
     /// their number.
-    pub(crate) fn representation(&self, url: &FtpUrl) -> Result<RepresentationType, Failure> {
+    pub(crate) fn representation(&self, url: &FtpUrl) -> Result<RepresentationType> {
         let representation =
             self.representation.or(url.representation()).unwrap_or(RepresentationType::Image);
         let counts = match self.verify {
@@ -208,7 +204,7 @@ pub(crate) fn journals() -> Option<PathBuf> {
 }
 
 /// Reads `--temp[=PATTERN]`.
-fn temporary(options: &Options) -> Result<Option<TemporaryName>, Failure> {
+fn temporary(options: &Options) -> Result<Option<TemporaryName>> {
     let Some(pattern) = options.optional("temp") else { return Ok(None) };
     let Some(pattern) = pattern.map(OsStr::as_bytes) else {
         return Ok(Some(TemporaryName::standard()));
@@ -225,7 +221,7 @@ fn temporary(options: &Options) -> Result<Option<TemporaryName>, Failure> {
 /// # Errors
 ///
 /// Returns `Usage` for an invalid value.
-pub(crate) fn selection(options: &Options) -> Result<Selection, Failure> {
+pub(crate) fn selection(options: &Options) -> Result<Selection> {
     let now = display::unix_time();
     let ago = |age: Duration| now - i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     let size = |name: &str| options.parsed(name, values::size);

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::display::{shown, shown_path};
-use crate::exit::{CREATE_DIRECTORIES, Failure};
+use crate::exit::{CREATE_DIRECTORIES, Failure, Result};
 
 /// Maximum number of symbolic links that Linux follows.
 const LINKS: usize = 40;
@@ -33,7 +33,7 @@ pub(crate) enum Target {
 /// # Errors
 ///
 /// Returns `Usage` if that is not a valid file name.
-pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr, Failure> {
+pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr> {
     let name = remote.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     if matches!(name, b"" | b"." | b"..") {
         let name = shown(name);
@@ -62,11 +62,7 @@ impl Target {
     /// # Errors
     ///
     /// Returns `Local` if the target cannot be a file, and `Usage` if there is no valid name.
-    pub(crate) fn find(
-        local: Option<&OsStr>,
-        remote: &[u8],
-        creates: bool,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn find(local: Option<&OsStr>, remote: &[u8], creates: bool) -> Result<Self> {
         let Some(local) = local else { return Self::file(Path::new(name_of(remote)?)) };
         if local == "-" {
             return Ok(Self::Output);
@@ -89,7 +85,7 @@ impl Target {
     /// # Errors
     ///
     /// Returns `Local` if the target cannot be a file, and `Usage` if there is no valid name.
-    pub(crate) fn within(directory: &OsStr, remote: &[u8], creates: bool) -> Result<Self, Failure> {
+    pub(crate) fn within(directory: &OsStr, remote: &[u8], creates: bool) -> Result<Self> {
         let directory = Path::new(directory);
         if creates {
             make_directories(directory)?;
@@ -105,7 +101,7 @@ impl Target {
         }
     }
 
-    fn file(named: &Path) -> Result<Self, Failure> {
+    fn file(named: &Path) -> Result<Self> {
         let fail = |error: &io::Error| Failure::local(shown_path(named), error);
         let mut path = named.to_owned();
         for _ in 0..LINKS {
@@ -150,7 +146,7 @@ impl Target {
     }
 }
 
-fn make_directories(path: &Path) -> Result<(), Failure> {
+fn make_directories(path: &Path) -> Result {
     fs::create_dir_all(path).map_err(|error| Failure::local(shown_path(path), &error))
 }
 
@@ -168,7 +164,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     /// Returns the target for LOCAL `local` in `directory`, for a remote `pub/r.txt`.
-    fn found(directory: &Path, local: &str) -> Result<Target, Failure> {
+    fn found(directory: &Path, local: &str) -> Result<Target> {
         Target::find(Some(directory.join(local).as_os_str()), b"pub/r.txt", false)
     }
 

@@ -12,13 +12,12 @@ use ftp_proto::{Escaped, Pathname};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::options::{Context, TransferOptions, Verify};
-use crate::console::progress::Meter;
-use crate::console::signals::Cleanup;
+use crate::console::{Cleanup, Meter};
 use crate::display;
-use crate::exit::{CREATE_DIRECTORIES, Exit, Failure};
+use crate::exit::{CREATE_DIRECTORIES, Exit, Failure, Result};
 use crate::lock::lock;
-use crate::remote::refusal;
-use ftp_server::daemon::json::Object;
+use crate::remote;
+use crate::report::Object;
 
 /// The least number of bytes whose digest takes seconds, so that a message announces it.
 pub(crate) const LONG: u64 = 64 << 20;
@@ -33,7 +32,7 @@ fn hint(client: &mut Client, put: &Put<'_>, error: &Error, context: &Context<'_>
     let is_refused = match error {
         // For the name of a directory, servers refuse a rename with many codes.
         Error::Job(JobFault::NotRenamed { cause, .. }) => cause.reply().is_some(),
-        Error::Refused(Verb::Stor | Verb::Appe, _) => refusal::is_about_name(error),
+        Error::Refused(Verb::Stor | Verb::Appe, _) => remote::is_about_name(error),
         _ => false,
     };
     let path = put.place().path();
@@ -42,10 +41,10 @@ fn hint(client: &mut Client, put: &Put<'_>, error: &Error, context: &Context<'_>
         // A directory of the path was refused after others were entered.
         (true, false) if put.left_directory() => CREATE_DIRECTORIES,
         (true, true) if put.left_directory() => "",
-        (true, false) if refusal::is_directory(client, Pathname::split(path).0) == Some(false) => {
+        (true, false) if remote::is_directory(client, Pathname::split(path).0) == Some(false) => {
             CREATE_DIRECTORIES
         }
-        (true, _) if context.is_of_one && refusal::is_directory(client, path) == Some(true) => {
+        (true, _) if context.is_of_one && remote::is_directory(client, path) == Some(true) => {
             "; the target is a directory: end it with / to upload into it"
         }
         (true, _) => "",
@@ -72,7 +71,7 @@ impl<'a> UploadObserver<'a> {
         here: Option<&Metadata>,
         name: &'a str,
         fields: Fields<'a>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self> {
         if context.settings.resume && here.is_some_and(|here| !here.is_file()) {
             return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
         }

@@ -10,6 +10,7 @@ pub(crate) mod get_put;
 mod listing;
 mod login;
 mod look;
+pub(crate) mod permissions;
 pub(crate) mod repeat;
 mod transfers;
 

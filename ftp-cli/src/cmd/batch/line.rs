@@ -1,6 +1,6 @@
 //! Parses the lines of a batch: words as in a shell, and the commands that they form.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::values;
 
 /// Command of a line. Names are bytes.
@@ -44,7 +44,7 @@ pub(super) const USAGES: [(&str, &str, &[u8]); 13] = [
 /// # Errors
 ///
 /// Returns `Usage` for an unclosed quote or a trailing `\`.
-pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
+pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>> {
     let wrong = |what: &str| Err(Failure::item(Exit::Usage, what));
     let mut words = Vec::new();
     let mut word = None::<Vec<u8>>;
@@ -127,7 +127,7 @@ impl Order {
     /// # Errors
     ///
     /// Returns `Usage` if the line is invalid.
-    pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, Failure> {
+    pub(super) fn parse(line: &[u8]) -> Result<Option<Self>> {
         let mut words = words(line)?.into_iter();
         let Some(name) = words.next() else { return Ok(None) };
         let name = String::from_utf8_lossy(&name).into_owned();

@@ -10,16 +10,14 @@ use std::path::Path;
 
 use self::line::Order;
 use self::queue::{Count, Queue};
-use crate::connect::sessions::Sessions;
-use crate::console::progress::{Board, When};
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
+use crate::connect::Sessions;
+use crate::console::{Board, Cleanup, Stdio, When};
 use crate::display::shown_path;
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 use crate::options::{Options, urls, values};
-use crate::report::jobs::Reporter;
-use crate::transfer::options::{Context, TransferOptions};
+use crate::report::Reporter;
 use crate::transfer::upload::Interruptible;
+use crate::transfer::{Context, TransferOptions};
 
 /// Largest length of a line of standard input in bytes.
 const LINE: u64 = 64 * 1_024;
@@ -28,7 +26,7 @@ const LINE: u64 = 64 * 1_024;
 /// sent.
 const FILE: u64 = 64 << 20;
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let (url, script) = match options.operands.as_slice() {
         [url] => (url, OsStr::new("-")),
         [url, script] => (url, script.as_os_str()),
@@ -121,7 +119,7 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
 ///
 /// Returns `Usage` with the line number of an invalid command, before any command is run. Returns
 /// `Local` if the file cannot be read or is too large.
-fn read(script: &OsStr) -> Result<Vec<(usize, Order)>, Failure> {
+fn read(script: &OsStr) -> Result<Vec<(usize, Order)>> {
     let name = shown_path(Path::new(script));
     let mut text = Vec::new();
     let read = File::open(script).and_then(|file| file.take(FILE + 1).read_to_end(&mut text));
@@ -141,7 +139,7 @@ fn read(script: &OsStr) -> Result<Vec<(usize, Order)>, Failure> {
 }
 
 /// Returns the next line of standard input, without its line feed.
-fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
+fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let read = input.take(LINE).read_until(b'\n', &mut line);
     read.map_err(|error| Failure::local("standard input", &error))?;

@@ -13,19 +13,17 @@ use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
-use ftp_server::daemon::json::Object;
 
-use super::super::{chmod, ls, mkdir, put, quote, rm, stat};
+use super::super::{change, ls, put, quote, rm};
 use super::line::{self, Order};
-use crate::connect::sessions::Sessions;
-use crate::console::output::ResultLines;
+use crate::connect::Sessions;
+use crate::console::ResultLines;
 use crate::display::{counted, shown};
-use crate::exit::{Exit, Failure};
-use crate::report::jobs::{Outcome, Reporter};
+use crate::exit::{Exit, Failure, Result};
+use crate::report::{Object, Outcome, Reporter};
 use crate::transfer::download::download;
-use crate::transfer::options::{Attempt, Context, RemoteFile, Verify};
-use crate::transfer::target::{Target, name_of};
-use crate::transfer::upload::{self, UploadObserver};
+use crate::transfer::target::name_of;
+use crate::transfer::{Attempt, Context, RemoteFile, Target, UploadObserver, Verify, upload};
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
@@ -50,12 +48,12 @@ pub(super) struct Queue<'a> {
 }
 
 /// Action of a line on each of its paths.
-type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8], &mut Repeat) -> Result<Outcome, Failure> + 'a;
+type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8], &mut Repeat) -> Result<Outcome> + 'a;
 
 impl<'a> Queue<'a> {
     /// Runs a line. Returns a fatal failure only if the connection cannot be restored, or after a
     /// signal.
-    pub(super) fn act(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
+    pub(super) fn act(&mut self, number: usize, order: &Order) -> Result {
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative()) {
             let message = format!("skipped: the cd command failed in line {line}");
             return Err(Failure::item(Exit::Refused, message));
@@ -91,8 +89,8 @@ impl<'a> Queue<'a> {
         &mut self,
         name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
-        mut act: impl FnMut(&mut Self, &mut Repeat) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        mut act: impl FnMut(&mut Self, &mut Repeat) -> Result<T>,
+    ) -> Result<T> {
         let retrying = self.context.settings.retrying;
         let mut repeat = retrying.memory();
         let witness = self.context.witness.clone();
@@ -107,7 +105,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Returns the client, as [`connected`] does.
-    fn client(&mut self) -> Result<&mut Client, Failure> {
+    fn client(&mut self) -> Result<&mut Client> {
         connected(&mut self.sessions, self.url, &self.entered)
     }
 
@@ -118,7 +116,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn order(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
+    fn order(&mut self, number: usize, order: &Order) -> Result {
         match order {
             Order::Get { remote, local } => self.get(number, remote, local.as_deref()),
             Order::Put { local, remote } => self.put(number, local, remote.as_deref()),
@@ -147,7 +145,7 @@ impl<'a> Queue<'a> {
             }
             Order::Mkdir { parents, paths } => {
                 self.each(number, paths, &mut |queue, path, repeat| {
-                    Ok(mkdir::make(queue.client()?, path, *parents, repeat)?)
+                    Ok(change::make(queue.client()?, path, *parents, repeat)?)
                 })
             }
             Order::Rmdir(paths) => self.each(number, paths, &mut |queue, path, repeat| {
@@ -160,8 +158,10 @@ impl<'a> Queue<'a> {
                 self.each(number, from, &mut |queue, from, repeat| queue.mv(from, to, repeat))
             }
             Order::Chmod { mode, paths } => {
-                let mode = chmod::Mode::read(mode)?;
-                self.each(number, paths, &mut |queue, path, _| mode.put(queue.client()?, path))
+                let mode = change::permissions(mode)?;
+                self.each(number, paths, &mut |queue, path, _| {
+                    change::set(queue.client()?.change_permissions(path, &mode)?)
+                })
             }
             Order::Cd(path) => self.cd(number, path),
             Order::Ascii if self.counts_bytes() => {
@@ -181,7 +181,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn ls(&mut self, number: usize, how: ls::LsOptions, path: &[u8]) -> Result<(), Failure> {
+    fn ls(&mut self, number: usize, how: ls::LsOptions, path: &[u8]) -> Result {
         let lines = ResultLines::new(self.context.output.clone(), self.terminal);
         let Reporter { messages, events, .. } = &self.reporter;
         let mut lister = ls::Lister::new(how, lines, messages.clone(), events.clone());
@@ -196,12 +196,12 @@ impl<'a> Queue<'a> {
         lister.finish(listed, &shown(path))
     }
 
-    fn stat(&mut self, path: &[u8]) -> Result<Outcome, Failure> {
-        let entry = stat::stat(self.client()?, path, ListOptions::default().form)?;
-        stat::show(path, &entry, &mut self.lines, &self.reporter.events)
+    fn stat(&mut self, path: &[u8]) -> Result<Outcome> {
+        let entry = ls::stat(self.client()?, path, ListOptions::default().form)?;
+        ls::show_facts(path, &entry, &mut self.lines, &self.reporter.events)
     }
 
-    fn mv(&mut self, from: &[u8], to: &[u8], repeat: &mut Repeat) -> Result<Outcome, Failure> {
+    fn mv(&mut self, from: &[u8], to: &[u8], repeat: &mut Repeat) -> Result<Outcome> {
         let to = match to {
             [.., b'/'] => Pathname::join(to, Pathname::split(from).1),
             to => to.to_vec(),
@@ -210,7 +210,7 @@ impl<'a> Queue<'a> {
         Ok(Outcome::Done("moved"))
     }
 
-    fn cd(&mut self, number: usize, path: &[u8]) -> Result<(), Failure> {
+    fn cd(&mut self, number: usize, path: &[u8]) -> Result {
         let entered = self.retried(&shown(path), &fields_of(number, path), |queue, _| {
             Ok(queue.client()?.cwd(path)?)
         });
@@ -222,7 +222,7 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 
-    fn quote(&mut self, number: usize, command: &[u8]) -> Result<(), Failure> {
+    fn quote(&mut self, number: usize, command: &[u8]) -> Result {
         let leads_to = line::leads_to(command);
         let command = quote::command(command)?;
         let client = connected(&mut self.sessions, self.url, &self.entered)?;
@@ -250,12 +250,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Runs an action on each path. Returns the last failure; reports earlier failures itself.
-    fn each(
-        &mut self,
-        number: usize,
-        paths: &[Vec<u8>],
-        act: &mut Act<'_, 'a>,
-    ) -> Result<(), Failure> {
+    fn each(&mut self, number: usize, paths: &[Vec<u8>], act: &mut Act<'_, 'a>) -> Result {
         let mut last = Ok(());
         for path in paths {
             let name = shown(path);
@@ -278,7 +273,7 @@ impl<'a> Queue<'a> {
         last
     }
 
-    fn get(&mut self, number: usize, path: &[u8], local: Option<&[u8]>) -> Result<(), Failure> {
+    fn get(&mut self, number: usize, path: &[u8], local: Option<&[u8]>) -> Result {
         Pathname::new(path).map_err(|error| Failure::item(Exit::Usage, error.to_string()))?;
         let settings = self.context.settings;
         let target = Target::find(local.map(OsStr::from_bytes), path, settings.create_directories)
@@ -315,7 +310,7 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 
-    fn put(&mut self, number: usize, local: &[u8], path: Option<&[u8]>) -> Result<(), Failure> {
+    fn put(&mut self, number: usize, local: &[u8], path: Option<&[u8]>) -> Result {
         if self.is_full {
             let message = "skipped: the server has no space left for uploads";
             return Err(Failure::item(Exit::Temporary, message));
@@ -366,7 +361,7 @@ fn connected<'c>(
     sessions: &'c mut Sessions<'_>,
     url: &FtpUrl,
     entered: &[Vec<u8>],
-) -> Result<&'c mut Client, Failure> {
+) -> Result<&'c mut Client> {
     sessions.client_entered(url, |client| {
         let first = Some(url.path()).filter(|path| !path.is_empty());
         for directory in first.into_iter().chain(entered.iter().map(Vec::as_slice)) {
@@ -379,7 +374,7 @@ fn connected<'c>(
 }
 
 /// Drops an unusable connection, so that the next attempt opens a new one.
-fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Failure>) {
+fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T>) {
     let is_broken = |failure: &Failure| failure.fatal && !failure.is_signal();
     if done.as_ref().is_err_and(|failure| is_broken(failure) && failure.code.is_none()) {
         sessions.drop_client(url);
@@ -387,7 +382,7 @@ fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Fa
 }
 
 /// Checks that a path ends in a name, not in `.` or `..`.
-fn is_named(path: &[u8]) -> Result<(), Failure> {
+fn is_named(path: &[u8]) -> Result {
     match Pathname::split(path).1 {
         b"" | b"." | b".." => {
             Err(Failure::item(Exit::Usage, "expected a path that ends in a name"))
@@ -427,7 +422,7 @@ impl Count {
         &mut self,
         reporter: &Reporter,
         number: usize,
-        done: Result<(), Failure>,
+        done: Result,
     ) -> ControlFlow<()> {
         let Err(failure) = done else {
             self.done += 1;
@@ -449,7 +444,7 @@ impl Count {
     ///
     /// Returns `Partial` if only some lines failed, or the exit code of the last failure if no line
     /// succeeded or a signal ended the batch.
-    pub(super) fn finish(self, reporter: &Reporter, is_quiet: bool) -> Result<(), Failure> {
+    pub(super) fn finish(self, reporter: &Reporter, is_quiet: bool) -> Result {
         let Self { done, failed, left, last, .. } = self;
         reporter.events.not_tried(left);
         let counts = format!("{} done, {failed} failed, {left} not tried", counted(done, "line"));

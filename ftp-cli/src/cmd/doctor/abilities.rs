@@ -6,10 +6,9 @@ use ftp_client::listing::{ListOptions, Listed, ListingForm};
 use ftp_client::{Client, Error};
 use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 
-use super::diagnosis::Diagnosis;
 use super::dial::say;
-use super::finding::{Check, Finding};
-use super::packets::LEAST;
+use super::finding::{Check, Diagnosis, Finding};
+use super::path::LEAST;
 use crate::display::counted;
 
 /// Number of listing entries that are enough to recognise the format.

@@ -11,23 +11,16 @@ use ftp_client::{
 };
 use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme};
 
-use super::addresses::slowest;
+use super::addresses::{excepted, slowest};
 use super::advice::{self, Advice};
-use super::diagnosis::Diagnosis;
-use super::finding::Finding;
+use super::finding::{Diagnosis, Finding};
 use super::login::LoginSeen;
 use super::places::{Inside, Places};
 use super::probes::{Seen, examine};
-use super::proxy;
 use super::report::{Report, Shown};
-use crate::connect::credentials::Credentials;
-use crate::connect::dialler::{self, Dialler};
-use crate::connect::proxies::{Chosen, Route};
-use crate::connect::tls_options::TlsOptions;
-use crate::console::output::Messages;
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
-use crate::exit::{Exit, Failure};
+use crate::connect::{Chosen, Credentials, Dialler, Route, TlsOptions, dialler};
+use crate::console::{Cleanup, Messages, Stdio};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 
 /// The server to examine, and the settings for each examination.
@@ -60,7 +53,7 @@ pub(super) struct Done {
     pub(super) command: Option<String>,
     /// The command line for a report. A placeholder replaces the command that prints the password.
     pub(super) command_to_share: Option<String>,
-    pub(super) outcome: Result<(), Failure>,
+    pub(super) outcome: Result,
 }
 
 impl<'a> Asked<'a> {
@@ -69,7 +62,7 @@ impl<'a> Asked<'a> {
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value, or if the URL contradicts an option.
-    pub(super) fn new(options: &'a Options, url: &'a FtpUrl) -> Result<Self, Failure> {
+    pub(super) fn new(options: &'a Options, url: &'a FtpUrl) -> Result<Self> {
         let dialler = Dialler::in_both_modes(options)?;
         let protection = TlsOptions::from_options(options)?;
         // If the URL does not ask for TLS, the server's offer of TLS is examined anyway.
@@ -105,7 +98,7 @@ impl<'a> Asked<'a> {
         cleanup: &Cleanup,
         stdio: &mut Stdio,
         shown: Shown,
-    ) -> Result<Done, Failure> {
+    ) -> Result<Done> {
         let (options, url) = (self.options, self.url);
         let places = Places::new();
         // The time limit starts here, after any password prompt.
@@ -120,7 +113,7 @@ impl<'a> Asked<'a> {
             seen: Seen::default(),
         };
         let mut report = Report::new(stdio, shown);
-        report.all(proxy::excepted(&self.route, url.host()))?;
+        report.all(excepted(&self.route, url.host()))?;
         let unfinished = match examine(&dial, &mut report) {
             // The findings so far are worth reporting.
             Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
@@ -200,7 +193,7 @@ impl<'a> Dial<'a> {
     ///
     /// Returns `Timeout` if the time for the whole examination is over. Failures after that time
     /// say nothing about the server.
-    pub(super) fn in_time(&self) -> Result<(), Failure> {
+    pub(super) fn in_time(&self) -> Result {
         match self.left() {
             Duration::ZERO => Err(Error::Timeout(Phase::Overall).into()),
             _ => Ok(()),
@@ -385,7 +378,7 @@ pub(super) fn server(url: &FtpUrl) -> String {
 /// # Errors
 ///
 /// Returns the failure itself if it says nothing about the server.
-pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String), Failure> {
+pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String)> {
     let failure = Failure::login(error);
     match failure.exit {
         Exit::Interrupted | Exit::Local | Exit::Usage => Err(failure),

@@ -1,13 +1,14 @@
-//! Defines the checks and their findings: one line for users, one event for programs.
+//! Defines the checks and their findings: one line for users, one event for programs. Lists all
+//! diagnoses as data: the meaning of each, the cure, and the side that can apply it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use ftp_client::Error;
 use ftp_client::error::Phase;
 
-use super::diagnosis::Diagnosis;
 use super::dial::refused_again;
-use crate::exit::Failure;
+use crate::exit::{Exit, Result};
+use crate::texts::{DIAGNOSES, terms};
 
 /// Defines the enum and its names together.
 macro_rules! checks {
@@ -138,7 +139,7 @@ impl Finding {
 ///
 /// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
 /// over.
-pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
+pub(super) fn lost(check: Check, error: &Error) -> Result<Finding> {
     match error {
         Error::Cancelled | Error::Timeout(Phase::Overall) => Err(error.into()),
         error => Ok(check.fail(Diagnosis::ConnectionLost, error)),
@@ -150,7 +151,193 @@ pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
 /// # Errors
 ///
 /// Returns the failure itself if it says nothing about the server.
-pub(super) fn not_again(check: Check, error: &Error) -> Result<Finding, Failure> {
+pub(super) fn not_again(check: Check, error: &Error) -> Result<Finding> {
     let (diagnosis, why) = refused_again(error)?;
     Ok(check.fail(diagnosis, why))
+}
+
+/// Side that can apply the cure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Party {
+    /// The user of this client.
+    Here,
+    /// The operator of a firewall or NAT between client and server.
+    Between,
+    /// The operator of the server.
+    Server,
+}
+
+impl Party {
+    /// Returns one lower-case word for programs.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Here => "client",
+            Self::Between => "network",
+            Self::Server => "server",
+        }
+    }
+}
+
+impl Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here => "here",
+            Self::Between => "in the network",
+            Self::Server => "at the server",
+        })
+    }
+}
+
+/// Defines the enum and its columns together, so that no problem lacks one. `help/diagnoses.txt` says
+/// what each problem means.
+macro_rules! diagnoses {
+    ($($variant:ident $name:literal $exit:ident $side:ident;)*) => {
+        /// A problem that doctor can find.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub(super) enum Diagnosis { $($variant),* }
+
+        impl Diagnosis {
+            /// All diagnoses, in the order of the checks that find them.
+            #[cfg(test)]
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Returns lower-case words joined by `-`, for programs. Part of the stable interface.
+            pub(super) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// Returns the exit code of `doctor` if this diagnosis is the first failure.
+            pub(super) const fn exit(self) -> Exit {
+                match self { $(Self::$variant => Exit::$exit),* }
+            }
+
+            /// Returns the side that can apply the cure.
+            pub(super) const fn side(self) -> Party {
+                match self { $(Self::$variant => Party::$side),* }
+            }
+        }
+    };
+}
+
+impl Diagnosis {
+    /// Returns the meaning, in full sentences, and the cure: an imperative without a final full
+    /// stop.
+    pub(super) fn explanation(self) -> (String, String) {
+        let found = terms(DIAGNOSES).find(|(name, _)| *name == self.name());
+        let (_, text) = found.expect("a test finds each diagnosis in the list");
+        let (means, cure) = text.split_once(" Do: ").expect("and its cure");
+        (means.to_owned(), cure.to_owned())
+    }
+}
+
+diagnoses! {
+    NameUnknown "name-unknown" Network Here;
+    NameUnanswered "name-unanswered" Timeout Here;
+    ResolverFailed "resolver-failed" Network Here;
+    NoAddressOfFamily "no-address-of-family" Network Here;
+    LocalAddressMissing "local-address-missing" Network Here;
+    ProxyUnreachable "proxy-unreachable" Network Here;
+    ProxySilent "proxy-silent" Timeout Between;
+    NotAProxy "not-a-proxy" Network Here;
+    ProxyLogin "proxy-login" Network Here;
+    ProxyRefuses "proxy-refuses" Network Between;
+    ProxyBlocksData "proxy-blocks-data" Data Between;
+    PortClosed "port-closed" Network Server;
+    HostSilent "host-silent" Timeout Between;
+    HostUnreachable "host-unreachable" Network Between;
+    AddressDead "address-dead" Network Server;
+    SshOnPort "ssh-on-port" Protocol Here;
+    HttpOnPort "http-on-port" Protocol Here;
+    TlsOnPlainPort "tls-on-plain-port" Tls Here;
+    PlainOnTlsPort "plain-on-tls-port" Tls Here;
+    OtherProtocol "other-protocol" Protocol Here;
+    GreetingNever "greeting-never" Timeout Server;
+    GreetingLate "greeting-late" Timeout Server;
+    ClosedUnspoken "closed-unspoken" Network Server;
+    GreetingRefused "greeting-refused" Temporary Server;
+    TlsNotOffered "tls-not-offered" Tls Server;
+    TlsHandshake "tls-handshake" Tls Server;
+    CertificateExpired "certificate-expired" Tls Server;
+    CertificateNotYetValid "certificate-not-yet-valid" Tls Server;
+    CertificateSelfSigned "certificate-self-signed" Tls Here;
+    CertificateUnknownIssuer "certificate-unknown-issuer" Tls Server;
+    CertificateWrongName "certificate-wrong-name" Tls Here;
+    CertificateNotPinned "certificate-not-pinned" Tls Server;
+    CertificateEndsSoon "certificate-ends-soon" Tls Server;
+    CertificateUnusable "certificate-unusable" Tls Server;
+    TlsBroken "tls-broken" Tls Server;
+    TlsStalls "tls-stalls" Timeout Between;
+    ProtectionRefused "protection-refused" Tls Server;
+    ReuseDemanded "reuse-demanded" Tls Server;
+    DataTls "data-tls" Tls Server;
+    NoCloseNotify "no-close-notify" Tls Server;
+    ClearPassword "clear-password" Tls Here;
+    LoginRefused "login-refused" Login Here;
+    LoginNeedsTls "login-needs-tls" Tls Here;
+    LoginTlsMissing "login-tls-missing" Tls Server;
+    LoginFailed "login-failed" Temporary Server;
+    LoginAgain "login-again" Temporary Server;
+    ClockSkew "clock-skew" Integrity Server;
+    EpsvUnsupported "epsv-unsupported" Data Server;
+    EpsvBlocked "epsv-blocked" Data Between;
+    PasvBlocked "pasv-blocked" Data Between;
+    PasvPrivateAddress "pasv-private-address" Data Server;
+    PasvOtherAddress "pasv-other-address" Data Server;
+    PassiveBlocked "passive-blocked" Data Server;
+    PassiveClosed "passive-closed" Data Server;
+    PassiveOff "passive-off" Data Server;
+    PassiveFailed "passive-failed" Temporary Server;
+    PassivePartly "passive-ports-partly" Data Server;
+    FewPorts "few-ports" Data Server;
+    ActiveBehindNat "active-behind-nat" Data Here;
+    EprtBlocked "eprt-blocked" Data Between;
+    PortBlocked "port-blocked" Data Between;
+    ActiveBlocked "active-blocked" Data Here;
+    MiddleboxRewrites "middlebox-rewrites" Data Between;
+    ActiveOff "active-off" Data Here;
+    ReplyNever "reply-never" Timeout Server;
+    FinalReplyNever "final-reply-never" Timeout Server;
+    BigPacketsLost "big-packets-lost" Network Between;
+    FewConnections "few-connections" Temporary Server;
+    PathMissing "path-missing" Refused Here;
+    MlsdBroken "mlsd-broken" Protocol Server;
+    ListingUnreadable "listing-unreadable" Protocol Server;
+    NoRestart "no-restart" Unsupported Server;
+    UploadRefused "upload-refused" Refused Server;
+    UploadDirMissing "upload-dir-missing" Refused Here;
+    UploadFailed "upload-failed" Temporary Server;
+    UploadChanged "upload-changed" Integrity Server;
+    AppendRefused "append-refused" Refused Server;
+    ResumeRefused "resume-refused" Refused Server;
+    RenameRefused "rename-refused" Refused Server;
+    DeleteRefused "delete-refused" Refused Server;
+    ConnectionLost "connection-lost" Network Server;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_diagnosis_has_a_unique_name_a_meaning_and_a_cure() {
+        let mut names: Vec<&str> = Vec::new();
+        for diagnosis in Diagnosis::ALL {
+            let name = diagnosis.name();
+            let (means, cure) = diagnosis.explanation();
+            assert!(!names.contains(&name), "{name} twice");
+            names.push(name);
+            let is_word = |char: char| char.is_ascii_lowercase() || char == '-' || char == '8';
+            assert!(name.chars().all(is_word), "{name}");
+            assert!(
+                means.ends_with('.') && means.starts_with(char::is_uppercase),
+                "{name}: {means}"
+            );
+            assert!(
+                !cure.ends_with('.') && !cure.starts_with(char::is_uppercase),
+                "{name}: {cure}"
+            );
+            assert_ne!(diagnosis.exit(), Exit::Success, "{name}");
+        }
+        assert!(terms(DIAGNOSES).map(|(name, _)| name).eq(names));
+    }
 }

@@ -7,12 +7,11 @@ use ftp_client::security::TlsError;
 use ftp_client::{Client, Error};
 use ftp_proto::{AddressClass, Escaped, Features, Severity};
 
-use super::diagnosis::Diagnosis;
 use super::dial::Dial;
-use super::finding::{Check, Finding, lost, not_again};
+use super::finding::{Check, Diagnosis, Finding, lost, not_again};
 use super::places::Inside;
 use super::tls::{self, TlsOutcome};
-use crate::exit::Failure;
+use crate::exit::Result;
 
 /// Observations about a connection and its login.
 pub(super) struct LoginSeen<'a> {
@@ -36,7 +35,7 @@ pub(super) struct LoginSeen<'a> {
 ///
 /// Returns `Interrupted` after a signal, or `Timeout` if the time for the whole examination is
 /// over.
-pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
+pub(super) fn run(dial: &Dial<'_>) -> Result {
     let mut inside = match dial.connect() {
         Ok(inside) => inside,
         Err(error) => {
@@ -85,7 +84,7 @@ pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
 /// # Errors
 ///
 /// Returns the client's failure if it says nothing about the server.
-pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
     let seen = match dial.seen.login.get() {
         None => return Ok(Vec::new()),
         Some(Ok(seen)) => seen,

@@ -3,22 +3,19 @@
 //! sends nothing secret unencrypted.
 //!
 //! `probes` has the table of all probes: each runs, which records observations, and is judged from
-//! these observations alone. `diagnosis` has the table of all problems. One deadline covers
+//! these observations alone. `finding` has the table of all problems. One deadline covers
 //! everything, and no long wait takes more than a share of the remaining time (`dial`).
 
 mod abilities;
 mod addresses;
 mod advice;
 mod data_connections;
-mod diagnosis;
 mod dial;
 mod finding;
 mod login;
-mod packets;
 mod path;
 mod places;
 mod probes;
-mod proxy;
 mod report;
 mod tls;
 mod upload;
@@ -30,13 +27,12 @@ use std::time::Duration;
 use self::dial::Asked;
 use self::finding::Finding;
 use self::report::Shown;
-use crate::connect::credentials::Finder;
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
-use crate::exit::Failure;
+use crate::connect::Finder;
+use crate::console::{Cleanup, Stdio};
+use crate::exit::{Failure, Result};
 use crate::options::{Options, urls, values};
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let [url] = options.operands.as_slice() else {
         return Err(Failure::usage("doctor takes one URL: ftp-cli doctor URL"));
     };

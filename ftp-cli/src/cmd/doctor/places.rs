@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use ftp_client::error::Phase;
 use ftp_client::{Client, Error, Verb};
 
-use super::diagnosis::Diagnosis;
 use super::dial::Dial;
-use super::finding::{Check, Finding};
-use crate::exit::Failure;
+use super::finding::{Check, Diagnosis, Finding};
+use crate::exit::Result;
 use crate::lock::lock;
 
 /// Number of attempts if the only connection is refused, and the pause between them: a server may
@@ -31,7 +30,7 @@ pub(super) struct Places {
     pause: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct PlacesState {
     /// Connections that are open or being opened.
     open: usize,
@@ -88,15 +87,8 @@ impl Drop for Counted<'_> {
 }
 
 impl Places {
-    pub(super) const fn new() -> Self {
-        let state = PlacesState {
-            open: 0,
-            most: usize::MAX,
-            inside: 0,
-            peak: 0,
-            refused_at: 0,
-            is_shut: false,
-        };
+    pub(super) fn new() -> Self {
+        let state = PlacesState { most: usize::MAX, ..PlacesState::default() };
         Self { state: Mutex::new(state), changed: Condvar::new(), pause: PAUSE }
     }
 
@@ -191,7 +183,7 @@ impl Places {
 }
 
 /// Judges the number of connections that the server has accepted at a time.
-pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
     let (peak, refused) = dial.places.seen();
     Ok(vec![match refused {
         Some(asked) => Check::Parallel.warn(

@@ -12,8 +12,7 @@ use std::thread::{Builder, scope};
 use ftp_client::Error;
 
 use super::addresses::{self, Answers, Lookup};
-use super::data_connections::ports::{self, FirstConnectionSeen};
-use super::data_connections::{self, MethodOutcome};
+use super::data_connections::{self, FirstConnectionSeen, MethodOutcome};
 use super::dial::{DataMethod, Dial};
 use super::finding::Finding;
 use super::login::LoginSeen;
@@ -21,8 +20,8 @@ use super::path::PathSeen;
 use super::report::Report;
 use super::tls::TlsSeen;
 use super::upload::UploadSeen;
-use super::{login, packets, path, places, proxy, tls, upload};
-use crate::exit::Failure;
+use super::{login, path, places, tls, upload};
+use crate::exit::{Failure, Result};
 
 /// A row of the table.
 struct Probe {
@@ -30,15 +29,15 @@ struct Probe {
     name: &'static str,
     /// Records observations. Fails only for a reason that says nothing about the server: a signal,
     /// the end of the time for the whole examination, or a fault of this computer.
-    run: fn(&Dial<'_>) -> Result<(), Failure>,
+    run: fn(&Dial<'_>) -> Result,
     /// Returns the findings, none if nothing was seen. Fails like `run`.
-    judge: fn(&Dial<'_>) -> Result<Vec<Finding>, Failure>,
+    judge: fn(&Dial<'_>) -> Result<Vec<Finding>>,
 }
 
 const fn probe(
     name: &'static str,
-    run: fn(&Dial<'_>) -> Result<(), Failure>,
-    judge: fn(&Dial<'_>) -> Result<Vec<Finding>, Failure>,
+    run: fn(&Dial<'_>) -> Result,
+    judge: fn(&Dial<'_>) -> Result<Vec<Finding>>,
 ) -> Probe {
     Probe { name, run, judge }
 }
@@ -48,7 +47,7 @@ const fn probe(
 const WITHOUT_DATA: [&[Probe]; 6] = [
     &[probe("bind", addresses::bind, addresses::judge_bind)],
     &[
-        probe("proxy", proxy::run, proxy::judge),
+        probe("proxy", addresses::try_proxy, addresses::judge_proxy),
         probe("resolve", addresses::resolve, addresses::judge_resolve),
     ],
     &[probe("connect", addresses::look, addresses::judge_look)],
@@ -57,8 +56,8 @@ const WITHOUT_DATA: [&[Probe]; 6] = [
     &[
         probe("tls offer", tls::offered, tls::judge_offered),
         probe("data", data_connections::run, data_connections::judge),
-        probe("packets", packets::run, packets::judge),
-        probe("ports", ports::run, places::judge),
+        probe("packets", path::send_packets, path::judge_packets),
+        probe("ports", data_connections::run_ports, places::judge),
     ],
 ];
 
@@ -105,7 +104,7 @@ pub(super) struct Seen<'a> {
 /// Returns the failure of standard output, `Interrupted` after a signal, or `Timeout` if the time
 /// for the whole examination is over. Also returns failures on this computer, such as an unreadable
 /// CA file. The findings of one probe are reported even if another probe fails.
-pub(super) fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<(), Failure> {
+pub(super) fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
     for probes in WITHOUT_DATA {
         if report.has_failed() {
             return Ok(());
@@ -121,11 +120,7 @@ pub(super) fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<(), Fa
     }
 }
 
-fn examine_stage(
-    probes: &[Probe],
-    dial: &Dial<'_>,
-    report: &mut Report<'_>,
-) -> Result<(), Failure> {
+fn examine_stage(probes: &[Probe], dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
     let mut failed = None;
     let outcomes = side_by_side(probes.iter().map(|it| (it.name, it)), |it| (it.run)(dial))?;
     for (probe, outcome) in probes.iter().zip(outcomes) {
@@ -146,7 +141,7 @@ fn examine_stage(
 pub(super) fn side_by_side<T: Send, R: Send>(
     items: impl IntoIterator<Item = (&'static str, T)>,
     work: impl Fn(T) -> R + Sync,
-) -> Result<Vec<R>, Failure> {
+) -> Result<Vec<R>> {
     let work = &work;
     scope(|scope| {
         let start = |(name, item): (&str, T)| {

@@ -6,18 +6,15 @@ use std::fmt::Write;
 use std::path::Path;
 
 use ftp_proto::{Escaped, FtpUrl};
-use ftp_server::daemon::json::Object;
 
-use super::diagnosis::Diagnosis;
 use super::dial::Done;
-use super::finding::{Finding, Grade};
-use crate::connect::credentials::Credentials;
-use crate::connect::secret::Secret;
-use crate::console::output::{self, Printable};
-use crate::console::stdio::Stdio;
+use super::finding::{Diagnosis, Finding, Grade};
+use crate::connect::{Credentials, Secret};
+use crate::console::{Printable, Stdio, output};
 use crate::display::{self, shown_path};
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 use crate::options::Options;
+use crate::report::Object;
 
 /// Column of a finding's text, and the longest line in characters.
 const COLUMN: usize = 20;
@@ -60,7 +57,7 @@ impl<'a> Report<'a> {
     /// # Errors
     ///
     /// Returns the failure of standard output.
-    pub(super) fn add(&mut self, mut finding: Finding) -> Result<(), Failure> {
+    pub(super) fn add(&mut self, mut finding: Finding) -> Result {
         finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
         if self.shown == Shown::Nothing {
             // The caller handles the finding.
@@ -80,10 +77,7 @@ impl<'a> Report<'a> {
     /// # Errors
     ///
     /// Returns the same errors as [`add`](Self::add).
-    pub(super) fn all(
-        &mut self,
-        findings: impl IntoIterator<Item = Finding>,
-    ) -> Result<(), Failure> {
+    pub(super) fn all(&mut self, findings: impl IntoIterator<Item = Finding>) -> Result {
         findings.into_iter().try_for_each(|finding| self.add(finding))
     }
 
@@ -97,7 +91,7 @@ impl<'a> Report<'a> {
     /// # Errors
     ///
     /// Returns a failure for the first check that failed.
-    pub(super) fn outcome(&self) -> Result<(), Failure> {
+    pub(super) fn outcome(&self) -> Result {
         let mut failed = self.failed();
         match failed.next() {
             None => Ok(()),
@@ -118,7 +112,7 @@ impl<'a> Report<'a> {
 /// # Errors
 ///
 /// Returns the failure of standard output.
-pub(super) fn best(command: &str, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(super) fn best(command: &str, stdio: &mut Stdio) -> Result {
     if stdio.events.is_on() {
         stdio.events.done(|| Object::event("done").text("command", command), 0);
         return Ok(());
@@ -181,7 +175,7 @@ pub(super) fn write(
     url: &FtpUrl,
     credentials: &Credentials,
     done: &Done,
-) -> Result<(), Failure> {
+) -> Result {
     let text = whole_report(options, url, done, &Secrets::of(credentials));
     std::fs::write(path, text).map_err(|error| Failure::local(shown_path(path), &error))
 }

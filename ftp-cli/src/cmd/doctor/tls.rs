@@ -14,14 +14,13 @@ use ftp_client::{Client, ClientBuilder, Error, Tls, Verb};
 use ftp_proto::{Features, Reply, TimeVal};
 
 use super::data_connections::listing;
-use super::diagnosis::Diagnosis;
 use super::dial::{Dial, refused_again};
-use super::finding::{Check, Finding, Grade, not_again};
-use super::packets;
+use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
+use super::path;
 use super::places::Inside;
 use super::probes::side_by_side;
 use crate::display::{counted, unix_time};
-use crate::exit::Failure;
+use crate::exit::Result;
 use crate::remote::show_entry::Date;
 
 /// Outcome of a connection with the TLS settings of the user.
@@ -54,7 +53,7 @@ pub(super) struct TlsSeen {
 /// Returns `Unsupported` if this build has no TLS, `Interrupted` after a signal, or `Timeout` if
 /// the time for the whole examination is over. Returns `Local` or `Usage` if a file that an option
 /// names is unusable.
-pub(super) fn demanded(dial: &Dial<'_>) -> Result<(), Failure> {
+pub(super) fn demanded(dial: &Dial<'_>) -> Result {
     if let Some(tls) = &dial.asked.tls {
         let seen = look(dial, tls)?;
         dial.in_time()?;
@@ -68,7 +67,7 @@ pub(super) fn demanded(dial: &Dial<'_>) -> Result<(), Failure> {
 /// # Errors
 ///
 /// Returns the same errors as [`demanded`].
-pub(super) fn offered(dial: &Dial<'_>) -> Result<(), Failure> {
+pub(super) fn offered(dial: &Dial<'_>) -> Result {
     if let (None, Some(tls)) = (&dial.asked.tls, &dial.asked.offered) {
         let seen = look(dial, tls)?;
         dial.seen.tls.get_or_init(|| seen);
@@ -82,7 +81,7 @@ pub(super) fn offer<'d>(dial: &'d Dial<'_>) -> Option<&'d TlsSeen> {
 }
 
 /// Judges TLS that the options ask for.
-pub(super) fn judge_demanded(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+pub(super) fn judge_demanded(dial: &Dial<'_>) -> Result<Vec<Finding>> {
     let judged = |seen: &TlsSeen| {
         let is_refused = matches!(seen.outcome, TlsOutcome::Refused(_));
         findings(seen, !(dial.asked.is_tried && is_refused), None)
@@ -91,14 +90,14 @@ pub(super) fn judge_demanded(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
 }
 
 /// Judges TLS that the server may offer.
-pub(super) fn judge_offered(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+pub(super) fn judge_offered(dial: &Dial<'_>) -> Result<Vec<Finding>> {
     let login = dial.seen.login.get().and_then(|login| login.as_ref().ok());
     let judged = |seen| findings(seen, false, login.map(|login| &login.features));
     Ok(offer(dial).map_or_else(Vec::new, judged))
 }
 
 /// Connects with TLS, more than once if needed, and records the observations. Does not log in.
-fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
+fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen> {
     let (outcome, info) = match dial.connect_by(tls) {
         Ok(inside) => (TlsOutcome::Secured, quit(inside)),
         Err(Error::Tls(TlsError::Refused(reply))) => (TlsOutcome::Refused(reply), None),
@@ -123,7 +122,7 @@ fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
 }
 
 /// Judges the error of a connection with TLS.
-fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome, Failure> {
+fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome> {
     let is_demanded = dial.asked.tls.is_some();
     let (diagnosis, why) = match &error {
         Error::Timeout(Phase::Overall) => return Ok(TlsOutcome::Unable(error.to_string())),
@@ -151,9 +150,9 @@ fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome, Failure> {
 }
 
 /// Judges a handshake that stalled: tests whether large packets stall without TLS too.
-fn stalled(dial: &Dial<'_>, error: &Error) -> Result<(Diagnosis, String), Failure> {
+fn stalled(dial: &Dial<'_>, error: &Error) -> Result<(Diagnosis, String)> {
     let plain = (!dial.asked.is_implicit)
-        .then(|| dial.connect_plainly().and_then(|mut it| packets::long_command(&mut it.it)));
+        .then(|| dial.connect_plainly().and_then(|mut it| path::long_command(&mut it.it)));
     match plain {
         Some(Ok(Finding { grade: Grade::Fail, seen, .. })) => {
             Ok((Diagnosis::BigPacketsLost, format!("TLS stalls; {seen}")))
@@ -175,7 +174,7 @@ fn quit(inside: Inside<'_, Client>) -> Option<TlsInfo> {
 /// # Errors
 ///
 /// Returns the client's failure if it says nothing about the server.
-pub(super) fn data(dial: &Dial<'_>) -> Result<(), Failure> {
+pub(super) fn data(dial: &Dial<'_>) -> Result {
     if dial.is_protected() {
         let findings = look_at_data(dial)?;
         dial.seen.data_tls.get_or_init(|| findings);
@@ -184,12 +183,12 @@ pub(super) fn data(dial: &Dial<'_>) -> Result<(), Failure> {
 }
 
 /// Returns the findings about TLS on data connections.
-pub(super) fn judge_data(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+pub(super) fn judge_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
     Ok(dial.seen.data_tls.get().cloned().unwrap_or_default())
 }
 
 /// Tries a listing over a data connection that resumes no TLS session.
-fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
     // TLS on a data connection begins with a transfer, and a listing is the only transfer that
     // needs no file.
     if !dial.seen.listed.load(Ordering::Relaxed) {

@@ -9,11 +9,10 @@ use ftp_client::error::Phase;
 use ftp_client::{Client, Error};
 use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity};
 
-use super::diagnosis::Diagnosis;
 use super::dial::Dial;
-use super::finding::{Check, Finding, not_again};
+use super::finding::{Check, Diagnosis, Finding, not_again};
 use crate::display::unix_time;
-use crate::exit::Failure;
+use crate::exit::Result;
 
 /// Number of bytes that are stored, and number of bytes that are then appended.
 const LENGTH: usize = 64 << 10;
@@ -72,7 +71,7 @@ pub(super) struct UploadSeen {
 ///
 /// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
 /// over. In both cases, a message names the files that could not be removed.
-pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
+pub(super) fn run(dial: &Dial<'_>) -> Result {
     let Some(directory) = dial.asked.upload else { return Ok(()) };
     let mut inside = match dial.client(dial.way()) {
         Ok(inside) => inside,
@@ -133,7 +132,7 @@ pub(super) fn run(dial: &Dial<'_>) -> Result<(), Failure> {
 /// # Errors
 ///
 /// Returns the client's failure if it says nothing about the server.
-pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>, Failure> {
+pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
     Ok(match dial.seen.upload.get() {
         Some(Ok(seen)) => findings(seen),
         Some(Err(error)) => vec![not_again(Check::Put, error)?],

@@ -5,18 +5,16 @@ use std::time::{Duration, Instant};
 use super::finding::{Finding, Grade};
 use super::report;
 use crate::connect::sessions::pause_until;
-use crate::console::output;
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
+use crate::console::{Cleanup, Stdio, output};
 use crate::display;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Result};
 
 /// Pause between two examinations.
 pub(super) const PAUSE: Duration = Duration::from_secs(10);
 
 /// Returns whether an outcome may improve by itself. A refused login is not repeated, because the
 /// server might then ban the client.
-pub(super) fn may_pass(outcome: &Result<(), Failure>) -> bool {
+pub(super) fn may_pass(outcome: &Result) -> bool {
     let Err(failure) = outcome else { return false };
     matches!(
         failure.exit,
@@ -36,11 +34,7 @@ pub(super) fn may_pass(outcome: &Result<(), Failure>) -> bool {
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal.
-pub(super) fn pause(
-    interval: Duration,
-    left: Option<Duration>,
-    cleanup: &Cleanup,
-) -> Result<(), Failure> {
+pub(super) fn pause(interval: Duration, left: Option<Duration>, cleanup: &Cleanup) -> Result {
     let end = Instant::now() + left.map_or(interval, |left| left.min(interval));
     pause_until(end, cleanup.canceller());
     match cleanup.canceller() {
@@ -54,12 +48,7 @@ pub(super) fn pause(
 /// # Errors
 ///
 /// Returns the failure of standard output.
-pub(super) fn tell(
-    before: &[Finding],
-    now: &[Finding],
-    quiet: bool,
-    stdio: &mut Stdio,
-) -> Result<(), Failure> {
+pub(super) fn tell(before: &[Finding], now: &[Finding], quiet: bool, stdio: &mut Stdio) -> Result {
     let changes = changes(before, now);
     if stdio.events.is_on() {
         for FindingChange { finding, was } in changes {
@@ -113,8 +102,7 @@ fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<FindingChange<'a>>
 
 #[cfg(test)]
 mod tests {
-    use super::super::diagnosis::Diagnosis;
-    use super::super::finding::Check;
+    use super::super::finding::{Check, Diagnosis};
     use super::*;
 
     fn ok(check: Check) -> Finding {

@@ -8,15 +8,14 @@ use ftp_client::tree::Summary;
 use ftp_client::{Error, Event, FtpUrl, Observer};
 
 use super::Mirror;
-use crate::connect::sessions::{RetryObserver, Retrying};
-use crate::console::progress::{Board, Meter};
+use crate::connect::{RetryObserver, Retrying};
+use crate::console::{Board, Meter};
 use crate::display::{self, shown};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
-use crate::report::jobs::Tally;
+use crate::report::{Object, Tally};
 use crate::transfer::upload::LONG;
 use crate::transfer::{download, upload};
-use ftp_server::daemon::json::Object;
 
 /// Returns the message about deletions that did not take place. In a deploy, each failure says what
 /// cures it.
@@ -133,11 +132,7 @@ impl<'a> MirrorDisplay<'a> {
     ///
     /// Returns the failure of the only step, or a failure with the counts. Returns the failure that
     /// ended the run before its first step.
-    pub(super) fn finish(
-        self,
-        summary: &Summary,
-        result: Result<(), Error>,
-    ) -> Result<(), Failure> {
+    pub(super) fn finish(self, summary: &Summary, result: Result<(), Error>) -> Result {
         let mut tally = self.tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         tally.done_of(summary.done);
         match result {

@@ -14,7 +14,7 @@ use ftp_proto::Pattern;
 
 use crate::console::stdio;
 use crate::display::{shown, shown_path};
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
 use crate::remote::pattern::explained;
 use crate::transfer::options;
@@ -73,7 +73,7 @@ impl Filter {
         options: &Options,
         top: Option<&Path>,
         input: &mut dyn Read,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self> {
         let mut globs = Vec::new();
         for (long, text) in options.in_order(&["include", "exclude", "exclude-from"]) {
             if long == "exclude-from" {
@@ -107,7 +107,7 @@ impl Filter {
     /// # Errors
     ///
     /// Returns `Usage` if there is one below the top: what it excludes would be copied.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result {
         match self.ignored.as_ref().and_then(|ignored| ignored.elsewhere.get()) {
             None => Ok(()),
             Some(path) => Err(Failure::usage(format!(
@@ -154,7 +154,7 @@ impl Ignored {
     ///
     /// Returns `Usage` for an invalid pattern, and `Local` if the directory or the file cannot be
     /// read.
-    fn at(top: &Path) -> Result<Self, Failure> {
+    fn at(top: &Path) -> Result<Self> {
         // A missing source fails before a prompt for a password.
         std::fs::metadata(top).map_err(|error| Failure::local(shown_path(top), &error))?;
         let file = top.join(IGNORE_FILE);
@@ -191,7 +191,7 @@ impl Ignored {
 /// # Errors
 ///
 /// Returns `Usage`, with the number of the line, for an invalid pattern.
-fn listed(name: &str, text: &[u8]) -> Result<Vec<Glob>, Failure> {
+fn listed(name: &str, text: &[u8]) -> Result<Vec<Glob>> {
     let mut globs = Vec::new();
     for (line, number) in values::without_mark(text).split(|&byte| byte == b'\n').zip(1..) {
         let failed =

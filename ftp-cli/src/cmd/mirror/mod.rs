@@ -16,22 +16,17 @@ use std::time::{Duration, Instant};
 
 use ftp_client::tree::{Action, Excess, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
-use ftp_server::daemon::json::Object;
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
 use self::options::MirrorOptions;
-use crate::connect::credentials::Finder;
-use crate::connect::sessions::{RetryObserver, Sessions};
-use crate::console::output;
-use crate::console::progress::{Board, When, is_talkative};
-use crate::console::signals::Cleanup;
-use crate::console::stdio::Stdio;
+use crate::connect::{Finder, RetryObserver, Sessions};
+use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
 use crate::display::{counted, shown, size, transferred};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, urls};
-use crate::report::events::Events;
+use crate::report::{Events, Object};
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let [source, target] = options.operands.as_slice() else {
         return Err(Failure::usage("mirror needs a source and a target: ftp-cli mirror SRC DST"));
     };
@@ -50,22 +45,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// Downloads a tree, for `get -r` too.
-pub(super) fn down(
-    options: &Options,
-    stdio: &mut Stdio,
-    url: &FtpUrl,
-    here: &Path,
-) -> Result<(), Failure> {
+pub(super) fn down(options: &Options, stdio: &mut Stdio, url: &FtpUrl, here: &Path) -> Result {
     between(options, stdio, [&End::Remote(url), &End::Local(here)], None)
 }
 
 /// Uploads a tree, for `put -r` too.
-pub(super) fn up(
-    options: &Options,
-    stdio: &mut Stdio,
-    here: &Path,
-    url: &FtpUrl,
-) -> Result<(), Failure> {
+pub(super) fn up(options: &Options, stdio: &mut Stdio, here: &Path, url: &FtpUrl) -> Result {
     between(options, stdio, [&End::Local(here), &End::Remote(url)], None)
 }
 
@@ -75,7 +60,7 @@ pub(super) fn across(
     stdio: &mut Stdio,
     urls: [&FtpUrl; 2],
     choice: fxp::Options,
-) -> Result<(), Failure> {
+) -> Result {
     let [source, target] = urls.map(End::Remote);
     between(options, stdio, [&source, &target], Some(choice))
 }
@@ -87,7 +72,7 @@ fn between(
     stdio: &mut Stdio,
     ends: [&End<'_>; 2],
     choice: Option<fxp::Options>,
-) -> Result<(), Failure> {
+) -> Result {
     let done =
         Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, choice, stdio));
     done.map_err(|mut failure| {
@@ -136,7 +121,7 @@ struct Mirror<'a> {
 }
 
 impl<'a> Mirror<'a> {
-    fn new(options: &'a Options, stdio: &mut Stdio, ends: [&End<'_>; 2]) -> Result<Self, Failure> {
+    fn new(options: &'a Options, stdio: &mut Stdio, ends: [&End<'_>; 2]) -> Result<Self> {
         for url in ends.iter().filter_map(|end| end.url()) {
             if url.representation() == Some(RepresentationType::Ascii) {
                 let message =
@@ -170,7 +155,7 @@ impl<'a> Mirror<'a> {
         [source, target]: [&End<'_>; 2],
         choice: Option<fxp::Options>,
         stdio: &mut Stdio,
-    ) -> Result<(), Failure> {
+    ) -> Result {
         if matches!(target, End::Remote(_)) {
             self.wanted.check_upload()?;
         } else if self.wanted.transfer.temporary.is_some() {
@@ -222,7 +207,7 @@ impl<'a> Mirror<'a> {
         [source, target]: [&End<'_>; 2],
         options: &SyncOptions<'s>,
         stdio: &mut Stdio,
-    ) -> Result<(), Failure> {
+    ) -> Result {
         let url = source.url().or(target.url()).expect("one side is remote");
         let observer = RetryObserver::new(self.options, stdio, &self.cleanup);
         let retrying = self.wanted.transfer.retrying;
@@ -269,7 +254,7 @@ impl<'a> Mirror<'a> {
     ///
     /// Returns the failure of [`limit`](Self::limit). With `--dry-run`, returns `Partial` if objects
     /// cannot be mirrored.
-    fn is_decided(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result<bool, Failure> {
+    fn is_decided(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result<bool> {
         self.wanted.filter.check()?;
         self.warn_of_patterns(sync, stdio);
         if self.is_talkative {
@@ -353,7 +338,7 @@ impl Mirror<'_> {
     }
 
     /// Prints the plan: one line per object, in the order of execution.
-    fn print(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result<(), Failure> {
+    fn print(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result {
         let mut text = Vec::new();
         for PlannedStep { action, path, size, why, from, .. } in sync.steps() {
             let what = match action {

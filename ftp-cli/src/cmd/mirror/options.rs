@@ -9,10 +9,11 @@ use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 
 use super::filter::Filter;
-use crate::console::signals::Cleanup;
-use crate::exit::Failure;
+use crate::console::Cleanup;
+use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
-use crate::transfer::options::{TransferOptions, journals};
+use crate::transfer::TransferOptions;
+use crate::transfer::options::journals;
 
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
@@ -45,7 +46,7 @@ impl MirrorOptions {
         options: &Options,
         source: Option<&Path>,
         input: &mut dyn Read,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self> {
         let forms =
             [("auto", ListingForm::Auto), ("mlsd", ListingForm::Mlsd), ("list", ListingForm::List)];
         let form = options.parsed("listing", |text| values::word(text, &forms))?;
@@ -107,7 +108,7 @@ impl MirrorOptions {
     /// # Errors
     ///
     /// Returns `Usage` for options that FTP cannot carry out, or that contradict each other.
-    pub(super) fn check_upload(&self) -> Result<(), Failure> {
+    pub(super) fn check_upload(&self) -> Result {
         if self.links == LinkChoice::Keep {
             let message =
                 "FTP cannot create symbolic links on a server; use --links follow or --links skip";

@@ -19,16 +19,14 @@ use self::options::Refusal;
 use self::sockets::Sockets;
 use self::urls::Listening;
 use crate::connect::credentials::VARIABLE;
-use crate::console::output::{self, Messages};
-use crate::console::signals;
-use crate::console::stdio::Stdio;
+use crate::console::{Messages, Stdio, output, signals};
 use crate::display;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
 use crate::options::Options;
-use crate::report::events::Events;
+use crate::report::Events;
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let sockets = Sockets::passed()?;
     let config = options::config(options, std::env::var_os(VARIABLE), &sockets);
     let config = config.map_err(|Refusal { lines, failure }| {
@@ -62,7 +60,7 @@ fn serve(
     log: &Arc<DaemonLog>,
     announcer: &Announcer,
     messages: &Messages,
-) -> Result<(), Failure> {
+) -> Result {
     if is_root() && config.run_as().is_none() {
         let text = "warning: running as root; use --set security.run_as=USER to drop privileges";
         announcer.say(Level::Warn, text);
@@ -94,7 +92,7 @@ fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
 }
 
 /// Prints what to correct, and the settings as TOML, each with its origin as a comment.
-fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result {
     let report = check(config, drop_privileges);
     let text = if options.is_verbose() { &report.details } else { &report.text };
     output::print(&mut stdio.output, display::plain(text).as_bytes())?;
@@ -106,7 +104,7 @@ fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result<
     Err(Failure::new(Exit::from(kind), format!("--check: {found}")))
 }
 
-fn open_log(config: &Config, options: &Options, messages: &Messages) -> Result<DaemonLog, Failure> {
+fn open_log(config: &Config, options: &Options, messages: &Messages) -> Result<DaemonLog> {
     let stderr = || Ok((messages.queued()?, is_journal()));
     let log = DaemonLog::open(config, options.is_verbose(), stderr)?;
     Ok(if options.is_quiet() { log.without_events() } else { log })
@@ -191,11 +189,7 @@ impl Served {
 /// stops waiting for hooks. The third exits at once, and so does the second while the server is
 /// still starting. With `hears_hangup`, SIGHUP requests a reload instead; without it, there is
 /// nothing to reload, and SIGHUP means that the terminal was closed.
-fn heed_signals(
-    hears_hangup: bool,
-    messages: &Messages,
-    served: &Arc<Mutex<Served>>,
-) -> Result<(), Failure> {
+fn heed_signals(hears_hangup: bool, messages: &Messages, served: &Arc<Mutex<Served>>) -> Result {
     let messages = messages.clone();
     let served = Arc::clone(served);
     let mut count = 0_u32;

@@ -11,9 +11,9 @@ use ftp_server::daemon::{Config, DaemonError};
 
 use super::sockets::Sockets;
 use crate::connect::credentials::VARIABLE;
-use crate::connect::secret::{self, Secret};
+use crate::connect::{Secret, secret};
 use crate::display::shown_path;
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 use crate::options::Options;
 
 /// Options, each with the setting that it changes.
@@ -70,7 +70,7 @@ pub(super) fn config(
 }
 
 /// Sets the values of the options.
-fn set(config: &mut Config, options: &Options) -> Result<(), Failure> {
+fn set(config: &mut Config, options: &Options) -> Result {
     for (option, key) in OPTIONS.iter().filter(|(option, _)| options.has(option)) {
         let texts = options.all(option).map(|value| text(option, value));
         let mut values = texts.collect::<Result<Vec<String>, _>>()?;
@@ -112,7 +112,7 @@ fn key_and_value(assignment: &str) -> Option<(&str, &str)> {
 }
 
 /// Returns `text` if it is a port. The error also names `--listen`, which accepts addresses.
-fn port(text: &str) -> Result<String, Failure> {
+fn port(text: &str) -> Result<String> {
     let is_port = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
     match is_port {
         true => Ok(text.to_owned()),
@@ -124,7 +124,7 @@ fn port(text: &str) -> Result<String, Failure> {
 }
 
 /// Returns the value of an option as text. Fails unless the value is UTF-8.
-fn text(option: &str, value: &OsStr) -> Result<String, Failure> {
+fn text(option: &str, value: &OsStr) -> Result<String> {
     value.to_str().map(str::to_owned).ok_or_else(|| {
         let value = shown_path(value.as_ref());
         Failure::usage(format!("--{option}: invalid value {value}: expected UTF-8"))
@@ -132,7 +132,7 @@ fn text(option: &str, value: &OsStr) -> Result<String, Failure> {
 }
 
 /// Returns the path that an option names; a relative path starts in the current directory.
-fn absolute(options: &Options, option: &str) -> Result<String, Failure> {
+fn absolute(options: &Options, option: &str) -> Result<String> {
     let path = options.value(option).unwrap_or_default();
     let absolute = std::path::absolute(path);
     let absolute = absolute.map_err(|error| Failure::usage(format!("--{option}: {error}")))?;
@@ -144,11 +144,7 @@ fn absolute(options: &Options, option: &str) -> Result<String, Failure> {
 
 /// Adds the directory and users given on the command line. If neither the options nor the file name
 /// users, anyone can log in anonymously; with `--config`, this requires DIR.
-fn share(
-    config: &mut Config,
-    options: &Options,
-    environment: Option<OsString>,
-) -> Result<(), Failure> {
+fn share(config: &mut Config, options: &Options, environment: Option<OsString>) -> Result {
     let has_users = options.has("user") || options.has("anonymous");
     let operands = options.operands.as_slice();
     if !has_users && config.names_users() {
@@ -195,10 +191,7 @@ fn share(
 
 /// Reads each `--user NAME[:PASSWORD]`. A user without a password gets the password from
 /// `--password-file`, or else from `environment`.
-fn users(
-    options: &Options,
-    environment: Option<OsString>,
-) -> Result<Vec<NameAndPassword>, Failure> {
+fn users(options: &Options, environment: Option<OsString>) -> Result<Vec<NameAndPassword>> {
     let is_empty = environment.as_ref().is_some_and(|password| password.is_empty());
     let lacks = if is_empty { "FTP_PASSWORD is empty; " } else { "" };
     let mut elsewhere = match options.value("password-file") {
@@ -251,7 +244,7 @@ mod tests {
     use crate::exit::Exit;
     use crate::options;
 
-    fn plan(line: &str, environment: Option<&str>) -> Result<Config, Failure> {
+    fn plan(line: &str, environment: Option<&str>) -> Result<Config> {
         let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
         options.relate(options::Command::Serve)?;
         let environment = environment.map(OsString::from);

@@ -8,7 +8,7 @@ use std::process;
 use rustix::io::{FdFlags, fcntl_setfd};
 use socket2::{Domain, SockRef, Type};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, Result};
 
 /// Maximum number of sockets.
 const MOST: u32 = 1_000;
@@ -30,7 +30,7 @@ impl Sockets {
     ///
     /// Returns `Usage` if a variable has an invalid value, or a descriptor is not a listening TCP
     /// socket.
-    pub(super) fn passed() -> Result<Self, Failure> {
+    pub(super) fn passed() -> Result<Self> {
         let variable = |name: &str| match env::var(name) {
             Ok(value) => Ok(Some(value)),
             Err(VarError::NotPresent) => Ok(None),

@@ -17,18 +17,18 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use ftp_client::netrc::{BrokenNetrc, NetrcEntry};
 use ftp_proto::{Escaped, FtpUrl};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
 use rustix::termios::tcgetattr;
 
-use super::netrc::{self, NetrcEntry, unfit};
-use super::secret::{Secret, read_line};
-use crate::console::output::{Messages, Printable};
+use super::secret::{LoadedNetrc, Secret, load_netrc, netrc_in_home, read_line, unfit_secret};
 use crate::console::signals::{EchoOff, Running, watch};
+use crate::console::{Messages, Printable};
 use crate::display::{shown, shown_path};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 
 /// Environment variable with the password.
@@ -117,7 +117,7 @@ impl<'a> Finder<'a> {
     /// `Usage` if `--user` has a colon or a comma, or if an option supplies a password but no user
     /// is named. Returns `Local` or `Usage` for a broken source, and `Interrupted` if a signal ends
     /// a prompt.
-    pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials, Failure> {
+    pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials> {
         let named = self.options.value("user").map(OsStr::as_bytes);
         // USER:PASSWORD as in curl, or USER,PASSWORD as in lftp.
         if named.is_some_and(|user| user.iter().any(|byte| b":,".contains(byte))) {
@@ -143,7 +143,7 @@ impl<'a> Finder<'a> {
     ///
     /// Returns the errors of the sources as [`find`](Self::find) does, and `Usage` for an option
     /// that neither login needs.
-    pub(crate) fn find_both(&mut self, urls: [&FtpUrl; 2]) -> Result<[Credentials; 2], Failure> {
+    pub(crate) fn find_both(&mut self, urls: [&FtpUrl; 2]) -> Result<[Credentials; 2]> {
         let lacks = |url: &FtpUrl| {
             url.password().is_none() && url.user().is_some_and(|user| !is_anonymous(user))
         };
@@ -163,7 +163,7 @@ impl<'a> Finder<'a> {
         user: Option<&[u8]>,
         url: &FtpUrl,
         takes_line: bool,
-    ) -> Result<Credentials, Failure> {
+    ) -> Result<Credentials> {
         let of_url = url.password().filter(|_| user.is_none() || user == url.user());
         let account = (url.host().to_ascii_lowercase(), url.port(), user.map(<[u8]>::to_vec));
         let known = self.found.iter().find(|(known, _)| *known == account);
@@ -188,7 +188,7 @@ impl<'a> Finder<'a> {
         of_url: Option<&[u8]>,
         url: &FtpUrl,
         takes_line: bool,
-    ) -> Result<Credentials, Failure> {
+    ) -> Result<Credentials> {
         if let Some(user) = user.filter(|_| takes_line)
             && let Some(password) = self.line()?
         {
@@ -222,7 +222,7 @@ impl<'a> Finder<'a> {
         }
         let user = user.or(login.as_deref()).unwrap_or(ANONYMOUS);
         let password = match password {
-            Some(password) => password,
+            Some(password) => Secret::new(password),
             // RFC 1635 asks for an email address; this address names no person.
             None if is_anonymous(user) => Secret::new(*b"anonymous@"),
             // If only netrc names the user, the environment can still supply the password.
@@ -231,11 +231,12 @@ impl<'a> Finder<'a> {
                 None => self.ask(user, url, lacks_password)?,
             },
         };
+        let account = account.map(Secret::new);
         Ok(Credentials { account, unnamed, ..Credentials::of(user, password) })
     }
 
     /// Returns the next line of an option's source, if there is one.
-    fn line(&mut self) -> Result<Option<Secret>, Failure> {
+    fn line(&mut self) -> Result<Option<Secret>> {
         if self.given.is_none() {
             self.given = PasswordSource::open(self.options)?;
             if let Some(warning) = self.given.as_ref().and_then(|given| given.warning.as_ref()) {
@@ -253,17 +254,17 @@ impl<'a> Finder<'a> {
 
     /// Returns the entry in the option's netrc file, or in ~/.netrc. Other programs use ~/.netrc
     /// too, so its only error is a password that other users can access.
-    fn of_netrc(&self, host: &str, user: Option<&[u8]>) -> Result<Option<NetrcEntry>, Failure> {
+    fn of_netrc(&self, host: &str, user: Option<&[u8]>) -> Result<Option<NetrcEntry>> {
         let named = match self.options.last_of(&["no-netrc", "netrc-file"]) {
             Some("no-netrc") => return Ok(None),
             Some(_) => self.options.value("netrc-file").map(PathBuf::from),
             None => None,
         };
         let is_named = named.is_some();
-        let Some(path) = named.or_else(|| netrc::in_home(self.home.as_deref()?)) else {
+        let Some(path) = named.or_else(|| netrc_in_home(self.home.as_deref()?)) else {
             return Ok(None);
         };
-        let netrc::Loaded { mut netrc, name, unfit } = match netrc::load(&path) {
+        let LoadedNetrc { mut netrc, name, unfit } = match load_netrc(&path) {
             Ok(loaded) => loaded,
             Err(error) if is_named => return Err(Failure::local(shown_path(&path), &error)),
             Err(error) => {
@@ -281,7 +282,7 @@ impl<'a> Finder<'a> {
                 return Err(Failure::usage(format!("{name}:{}: {}", broken.line, broken.why)));
             }
             (None, Some(broken)) => {
-                let netrc::Broken { line, why } = broken;
+                let BrokenNetrc { line, why } = broken;
                 self.note(format_args!("{name}:{line}: {why}; the rest of the file is ignored"));
             }
             _ => {}
@@ -303,7 +304,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Asks for the password on the terminal. Fails if messages do not appear there.
-    fn ask(&self, user: &[u8], url: &FtpUrl, lacks: Option<&str>) -> Result<Secret, Failure> {
+    fn ask(&self, user: &[u8], url: &FtpUrl, lacks: Option<&str>) -> Result<Secret> {
         let name = Escaped(user);
         let host = url.host();
         let terminal = self.messages.is_terminal().then(Terminal::find);
@@ -362,7 +363,7 @@ impl PasswordSource {
     ///
     /// Returns `Local` for an unreadable source, `Usage` for an invalid descriptor number or too
     /// much output, and `Login` for a command that fails.
-    fn open(options: &Options) -> Result<Option<Self>, Failure> {
+    fn open(options: &Options) -> Result<Option<Self>> {
         let Some(option) = option(options) else { return Ok(None) };
         let Some(value) = options.value(option) else { return Ok(None) };
         let mut warning = None;
@@ -393,7 +394,7 @@ impl PasswordSource {
 /// Returns a warning if another user owns a file or others can access it.
 fn open_to_others(file: &File) -> Option<String> {
     let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
-    unfit(&metadata, geteuid().as_raw())
+    unfit_secret(&metadata, geteuid().as_raw())
 }
 
 fn number(text: &str) -> Result<i32, String> {
@@ -424,7 +425,7 @@ fn inherited(number: i32) -> io::Result<File> {
 
 /// Returns the output of a shell command. The command gets no input, because standard input may be
 /// the data to upload.
-fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
+fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>> {
     let failed = |error: &io::Error| Failure::local(name, error);
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -475,7 +476,7 @@ impl Terminal {
     /// Returns `Login` if the user types nothing, and `Usage` if the line is too long or has a byte
     /// that FTP cannot send. Returns `Local` if the terminal fails, and `Interrupted` if a signal
     /// is ending the process.
-    pub(crate) fn ask(&self, prompt: &str) -> Result<Secret, Failure> {
+    pub(crate) fn ask(&self, prompt: &str) -> Result<Secret> {
         let failed = |error: io::Error| Failure::local("terminal", &error);
         watch().map_err(failed)?;
         let prompt = Printable(prompt).to_string();

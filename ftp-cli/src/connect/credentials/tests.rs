@@ -10,7 +10,7 @@ fn with<T>(
     line: &str,
     environment: Option<&str>,
     home: Option<&Path>,
-    find: impl FnOnce(&mut Finder<'_>, &[FtpUrl]) -> Result<T, Failure>,
+    find: impl FnOnce(&mut Finder<'_>, &[FtpUrl]) -> Result<T>,
 ) -> Result<T, Exit> {
     let (_, options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
     let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
@@ -117,7 +117,7 @@ fn the_environment_names_a_user_only_with_its_password_li_01() {
         let found = with(line, password, None, |finder, urls| {
             finder.set_environment(password.map(OsString::from), user.map(OsString::from));
             let found = urls.iter().map(|url| Ok(text(&finder.find(url)?)));
-            Ok(found.collect::<Result<Vec<_>, Failure>>()?.join(", "))
+            Ok(found.collect::<Result<Vec<_>>>()?.join(", "))
         });
         assert_eq!(found, want.map(str::to_owned), "{line}");
     }
@@ -266,7 +266,7 @@ fn an_insecure_netrc_fails_only_if_it_would_be_used_li_02_hl_02() {
     }
 }
 
-fn text_of(finder: &mut Finder<'_>, urls: &[FtpUrl]) -> Result<String, Failure> {
+fn text_of(finder: &mut Finder<'_>, urls: &[FtpUrl]) -> Result<String> {
     Ok(text(&finder.find(&urls[0])?))
 }
 

@@ -6,52 +6,47 @@
 //! `macdef NAME` and all lines up to an empty line. A `#` in place of a keyword begins a comment,
 //! up to the end of the line. Other words are skipped.
 
-use std::ffi::OsStr;
-use std::fs::Metadata;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use rustix::process::geteuid;
-
-use super::secret::{self, Secret, read_own};
-use crate::display::shown_path;
-use crate::options::values;
-
 /// Longest word in bytes; a longer one means the wrong file.
 const WORD: usize = 4_096;
 
-/// The entry for a host, or for all other hosts.
+/// The entry for a host, or for all other hosts. Its `Debug` leaves out the password and the account.
 #[derive(Default)]
-pub(crate) struct NetrcEntry {
+pub struct NetrcEntry {
     /// `None` for `default`.
     machine: Option<Vec<u8>>,
-    pub(crate) login: Option<Vec<u8>>,
-    pub(crate) password: Option<Secret>,
-    pub(crate) account: Option<Secret>,
+    /// The user, as bytes of any encoding.
+    pub login: Option<Vec<u8>>,
+    /// The password; any bytes, so it need not be one that FTP can send.
+    pub password: Option<Vec<u8>>,
+    /// The account for servers that ask for one.
+    pub account: Option<Vec<u8>>,
 }
 
-/// All entries, in order.
-pub(crate) struct Netrc {
+/// All entries of a file, in order.
+pub struct Netrc {
     entries: Vec<NetrcEntry>,
     /// The position and the reason, if parsing ended early.
-    pub(crate) broken: Option<Broken>,
+    pub broken: Option<BrokenNetrc>,
 }
 
 /// Error that ends parsing.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) struct Broken {
+pub struct BrokenNetrc {
     /// Line number, from 1.
-    pub(crate) line: usize,
-    pub(crate) why: &'static str,
+    pub line: usize,
+    /// The reason, in words without a full stop.
+    pub why: &'static str,
 }
 
 impl Netrc {
     /// Parses a whole file. An error ends the parsing; earlier entries count.
-    pub(crate) fn parse(text: &[u8]) -> Self {
-        let mut words = NetrcWords { rest: values::without_mark(text), line: 1 };
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Self {
+        let mut words =
+            NetrcWords { rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text), line: 1 };
         let mut this = Self { entries: Vec::new(), broken: None };
         if let Err(why) = this.read(&mut words) {
-            this.broken = Some(Broken { line: words.line, why });
+            this.broken = Some(BrokenNetrc { line: words.line, why });
         }
         this
     }
@@ -74,8 +69,8 @@ impl Netrc {
                     let Some(entry) = self.entries.last_mut() else { continue };
                     match word.as_slice() {
                         b"login" => entry.login = Some(value),
-                        b"password" => entry.password = Some(Secret::new(value)),
-                        _ => entry.account = Some(Secret::new(value)),
+                        b"password" => entry.password = Some(value),
+                        _ => entry.account = Some(value),
                     }
                 }
                 _ => {}
@@ -90,7 +85,8 @@ impl Netrc {
     /// and an entry without a login matches each named user. The first match with a password wins,
     /// otherwise the first match. An entry `default`, wherever it is, counts only if no machine
     /// matches.
-    pub(crate) fn find(self, host: &str, user: Option<&[u8]>) -> Option<NetrcEntry> {
+    #[must_use]
+    pub fn find(self, host: &str, user: Option<&[u8]>) -> Option<NetrcEntry> {
         let is_of_user = |entry: &NetrcEntry| match (&entry.login, user) {
             (Some(login), Some(user)) => login == user,
             (login, user) => login.is_some() || user.is_some(),
@@ -110,6 +106,9 @@ impl Netrc {
         of_machine.or(of_all)
     }
 }
+
+ftp_proto::debug_fields!(NetrcEntry { machine, login }..);
+ftp_proto::debug_fields!(Netrc { entries, broken });
 
 /// Words of a file.
 struct NetrcWords<'a> {
@@ -201,48 +200,8 @@ impl NetrcWords<'_> {
     }
 }
 
-/// The content of a netrc file.
-pub(crate) struct Loaded {
-    pub(crate) netrc: Netrc,
-    /// Name for messages.
-    pub(crate) name: String,
-    /// Reason not to use the file's passwords, if there is one.
-    pub(crate) unfit: Option<String>,
-}
-
-/// Reads a file.
-///
-/// # Errors
-///
-/// Returns the errors of [`read_own`].
-pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
-    let (metadata, text) = read_own(path)?;
-    let netrc = Netrc::parse(&text);
-    let unfit = unfit(&metadata, geteuid().as_raw());
-    Ok(Loaded { netrc, name: shown_path(path), unfit })
-}
-
-/// Returns why `user` should not trust the passwords in a file, if another user except root owns
-/// it, or others can access it.
-pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
-    secret::unfit(metadata, user, (0o077, "accessible to", 0o600))
-}
-
-/// Returns the path of `.netrc` in the directory `home`, if `home` is absolute.
-pub(crate) fn in_home(home: &OsStr) -> Option<PathBuf> {
-    let home = Path::new(home);
-    // A relative path would name a file that the current directory's owner controls.
-    home.is_absolute().then(|| home.join(".netrc"))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File, Permissions};
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
-
-    use super::super::secret::LARGEST;
     use super::*;
 
     /// Returns the found entry as `login password account`, with `-` for each missing part.
@@ -251,7 +210,7 @@ mod tests {
         let text = |bytes: Option<&[u8]>| {
             bytes.map_or("-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
         };
-        let secret = |secret: &Option<Secret>| text(secret.as_ref().map(Secret::as_bytes));
+        let secret = |secret: &Option<Vec<u8>>| text(secret.as_deref());
         let password = secret(&entry.password);
         let account = secret(&entry.account);
         Some(format!("{} {password} {account}", text(entry.login.as_deref())))
@@ -352,76 +311,5 @@ mod tests {
             assert_eq!(found(text, "h", None).as_deref(), Some("u p -"), "{text:.60?}");
         }
         assert!(Netrc::parse(b"machine h login u password p").broken.is_none());
-    }
-
-    #[test]
-    fn a_netrc_that_others_can_access_is_refused_li_02_hl_02() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("netrc");
-        fs::write(&path, "machine h login u password p").unwrap();
-        symlink("netrc", root.path().join("link")).unwrap();
-        for (mode, is_fit) in [
-            (0o600, true),
-            (0o400, true),
-            (0o640, false),
-            (0o604, false),
-            (0o620, false),
-            (0o644, false),
-        ] {
-            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            for name in ["netrc", "link"] {
-                let loaded = load(&root.path().join(name)).unwrap();
-                assert_eq!(loaded.unfit.is_none(), is_fit, "{mode:o} {name}");
-            }
-        }
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let metadata = fs::metadata(&path).unwrap();
-        assert!(unfit(&metadata, metadata.uid()).is_none());
-        let other = metadata.uid() + 1;
-        assert_eq!(unfit(&metadata, other).is_some(), metadata.uid() != 0, "root's may be read");
-    }
-
-    #[test]
-    fn a_netrc_of_another_user_is_refused_li_02_hl_02() {
-        if geteuid().as_raw() != 0 {
-            return;
-        }
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::os::unix::fs::chown(file.path(), Some(12_345), None).unwrap();
-        let loaded = load(file.path()).unwrap();
-        assert!(loaded.unfit.is_some_and(|why| why.contains("12345")));
-    }
-
-    #[test]
-    fn endless_or_oversized_netrc_files_are_not_read_hl_02() {
-        let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name);
-        let mode = Mode::RUSR | Mode::WUSR;
-        mknodat(CWD, at("fifo"), FileType::Fifo, mode, 0).unwrap();
-        fs::create_dir(at("directory")).unwrap();
-        File::create(at("sparse")).unwrap().set_len(1 << 30).unwrap();
-        File::create(at("most")).unwrap().set_len(LARGEST).unwrap();
-        File::create(at("more")).unwrap().set_len(LARGEST + 1).unwrap();
-        symlink("/dev/zero", at("zero")).unwrap();
-        symlink("loop", at("loop")).unwrap();
-        for name in ["fifo", "directory", "sparse", "more", "zero", "loop", "none"] {
-            assert!(load(&at(name)).is_err(), "{name}");
-        }
-        assert!(load(&at("most")).unwrap().netrc.broken.is_some());
-    }
-
-    #[test]
-    fn only_an_absolute_home_yields_a_netrc_path_hl_13() {
-        let huge = "/x".repeat(100_000);
-        for (home, want) in [
-            ("/h", Some("/h/.netrc")),
-            ("", None),
-            ("h", None),
-            (".", None),
-            ("/", Some("/.netrc")),
-        ] {
-            assert_eq!(in_home(OsStr::new(home)).as_deref(), want.map(Path::new), "{home:?}");
-        }
-        assert!(load(&in_home(OsStr::new(&huge)).unwrap()).is_err());
     }
 }

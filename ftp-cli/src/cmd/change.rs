@@ -1,0 +1,200 @@
+//! The commands that change one object at a time: `mkdir`, `rmdir`, `mv` and `chmod`.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_client::pool::Repeat;
+use ftp_client::{Client, Error, PermissionChange};
+use ftp_proto::{Escaped, FtpUrl, Pathname};
+
+use crate::console::Stdio;
+use crate::exit::{Exit, Failure, Result};
+use crate::options::{Options, urls};
+use crate::remote;
+use crate::report::{Outcome, for_each_url, jobs};
+
+/// `mkdir [-p] URL...`: creates directories.
+pub(crate) fn mkdir(options: &Options, stdio: &mut Stdio) -> Result {
+    let needs = "mkdir needs a URL: ftp-cli mkdir [-p] URL...";
+    let urls = urls::parse_all(&options.operands, needs, jobs::is_named)?;
+    let parents = options.has("parents");
+    for_each_url(options, stdio, &urls, "directories made", |client, url, _, repeat| {
+        let made = jobs::at(client, url, |client, path| make(client, path, parents, repeat));
+        made.map_err(|failure| match parents {
+            true => failure,
+            false => {
+                remote::explained(failure, client, url, |is_directory| match is_directory(true) {
+                    Some(false) => "; use -p to create missing parents",
+                    _ if is_directory(false) == Some(true) => {
+                        "; use -p to accept an existing directory"
+                    }
+                    _ => "",
+                })
+            }
+        })
+    })
+}
+
+/// Creates a directory. With `parents`, also creates missing parent directories, and accepts an
+/// existing directory.
+///
+/// # Errors
+///
+/// Returns the server's refusal, and errors of the connection. With `parents`, returns the refusal
+/// for the first missing directory that cannot be created.
+pub(super) fn make(
+    client: &mut Client,
+    path: &[u8],
+    parents: bool,
+    repeat: &mut Repeat,
+) -> Result<Outcome, Error> {
+    let is_new = match parents {
+        true => client.make_directories(path)?,
+        false => repeat.mkdir(client, path).map(|_| true)?,
+    };
+    Ok(if is_new { Outcome::Done("made") } else { Outcome::Skipped("exists already") })
+}
+
+/// `rmdir URL...`: removes empty directories.
+pub(crate) fn rmdir(options: &Options, stdio: &mut Stdio) -> Result {
+    let needs = "rmdir needs a URL: ftp-cli rmdir URL...";
+    let urls = urls::parse_all(&options.operands, needs, jobs::is_named)?;
+    for_each_url(options, stdio, &urls, "directories removed", |client, url, _, repeat| {
+        let removed = jobs::at(client, url, |client, path| repeat.rmdir(client, path));
+        removed.map(|()| Outcome::Done("removed")).map_err(|failure| {
+            remote::explained(failure, client, url, |is_directory| match is_directory(false) {
+                Some(true) => "; to remove it with its content, use ftp-cli rm -r",
+                _ => "",
+            })
+        })
+    })
+}
+
+/// `mv URL NEWPATH`: renames an object on its server.
+pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
+    let [from, to] = options.operands.as_slice() else {
+        return Err(Failure::usage("mv takes a URL and a path: ftp-cli mv URL NEWPATH"));
+    };
+    let url = urls::parse(from)?;
+    jobs::is_named(&url)?;
+    let to = new_path(&url, to)?;
+    let keeps = options.has("no-clobber");
+    let quiet = options.is_quiet();
+    let urls = std::slice::from_ref(&url);
+    for_each_url(options, stdio, urls, "objects moved", |client, url, reporter, repeat| {
+        let from = Pathname::without_slash(url.path());
+        if keeps && repeat.was_renamed(client, from, &to)? {
+            return Ok(Outcome::Done("moved"));
+        }
+        if keeps && is_there(client, &to)? {
+            let target = Escaped(&to);
+            let tells = !quiet && !reporter.is_talkative;
+            reporter.messages.say_if(tells, format_args!("{target}: exists; {url} is not moved"));
+            return Ok(Outcome::Skipped("not moved: NEWPATH exists"));
+        }
+        // The new path may be relative to the login directory, so no directory is entered.
+        repeat.rename(client, from, &to)?;
+        Ok(Outcome::Done("moved"))
+    })
+}
+
+/// Returns whether there is an object at `path`, for `--no-clobber`.
+fn is_there(client: &mut Client, path: &[u8]) -> Result<bool> {
+    match client.is_there(path)? {
+        Some(is_there) => Ok(is_there),
+        None => {
+            let message = "--no-clobber: the server does not report whether NEWPATH exists";
+            Err(Failure::item(Exit::Unsupported, message))
+        }
+    }
+}
+
+/// Returns the new path, which is absolute or relative to the login directory. If it ends in `/`,
+/// the object keeps its name and moves to that directory. The operand can also be a URL of the same
+/// server and user.
+fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>> {
+    let bytes = operand.as_bytes();
+    let path = if bytes.windows(3).take(6).any(|window| window == b"://") {
+        let target = urls::parse(operand)?;
+        let server = |url: &FtpUrl| (url.host().to_ascii_lowercase(), url.port());
+        let is_other_user = target.user().is_some() && target.user() != url.user();
+        if server(&target) != server(url) || is_other_user {
+            let message =
+                format!("{target} differs from {url} in server or user; use ftp-cli fxp to copy");
+            return Err(Failure::usage(message));
+        }
+        target.path().to_vec()
+    } else {
+        bytes.to_vec()
+    };
+    match path.as_slice() {
+        [] => Err(Failure::usage("mv: NEWPATH is empty")),
+        [.., b'/'] => Ok(Pathname::join(&path, Pathname::split(url.path()).1)),
+        _ => Ok(path),
+    }
+}
+
+/// `chmod MODE URL...`: sets permission bits, in octal or symbolic notation.
+pub(crate) fn chmod(options: &Options, stdio: &mut Stdio) -> Result {
+    let Some((mode, urls @ [_, ..])) = options.operands.split_first() else {
+        return Err(Failure::usage("chmod needs a mode and a URL: ftp-cli chmod MODE URL..."));
+    };
+    if urls::is_remote(mode) {
+        return Err(Failure::usage("chmod takes the mode first: ftp-cli chmod MODE URL..."));
+    }
+    let mode = permissions(mode.as_bytes())?;
+    let urls = urls::parse_all(urls, "", |_| Ok(()))?;
+    for_each_url(options, stdio, &urls, "modes set", |client, url, _, _| {
+        set(jobs::at(client, url, |client, path| client.change_permissions(path, &mode))?)
+    })
+}
+
+/// Returns the outcome of a change of permissions.
+pub(super) fn set(is_set: bool) -> Result<Outcome> {
+    match is_set {
+        true => Ok(Outcome::Done("set")),
+        false => {
+            let message = "the server does not report the current mode; use an octal MODE";
+            Err(Failure::item(Exit::Unsupported, message))
+        }
+    }
+}
+
+/// Parses the mode that the user typed.
+///
+/// # Errors
+///
+/// Returns `Usage` if the mode is invalid.
+pub(super) fn permissions(text: &[u8]) -> Result<PermissionChange> {
+    let text = String::from_utf8_lossy(text);
+    PermissionChange::parse(&text).ok_or_else(|| {
+        let known = "expected a mode such as 644, 0755, u+w, go-rwx or a=r,u+x";
+        Failure::item(Exit::Usage, format!("invalid mode \"{text}\": {known}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_path_is_relative_to_the_login_directory() {
+        let url = FtpUrl::parse(b"ftp://u@h/a/b%20c").unwrap();
+        for (operand, want) in [
+            ("x", Some("x")),
+            ("d/x%20y", Some("d/x%20y")),
+            ("/x", Some("/x")),
+            ("d/", Some("d/b c")),
+            ("/", Some("/b c")),
+            ("ftp://h/x%20y", Some("x y")),
+            ("ftp://u@H:21/d/", Some("d/b c")),
+            ("ftp://v@h/x", None),
+            ("ftp://g/x", None),
+            ("http://h/x", None),
+            ("", None),
+        ] {
+            let found = new_path(&url, OsStr::new(operand)).ok();
+            assert_eq!(found.as_deref(), want.map(str::as_bytes), "{operand}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Takes a first look at an address, before any FTP command: does anything accept connections there,
+//! and which protocol does it speak? For programs that tell users why a connection fails.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use ftp_proto::{Reply, ReplyDecoder};
+use socket2::{Domain, Socket, Type};
+
+use crate::Timeouts;
+
+/// Time for a greeting before a question is sent. FTP servers greet within this time, unless they
+/// look up the client's name first.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Question to a server that does not greet. A late FTP server answers it after its greeting; a web
+/// server rejects it as a bad request.
+const QUESTION: &[u8] = b"FEAT\r\n\r\n";
+
+/// A TLS record with a ClientHello that every TLS server answers, even if only with an alert
+/// (RFC 5246 §7.4.1.2). Any answer is enough.
+const CLIENT_HELLO: &[u8] = &[
+    0x16, 3, 1, 0, 85, // record
+    1, 0, 0, 81, 3, 3, // ClientHello
+    0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
+    0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
+    0, // no session
+    0, 12, 0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30, 0x00, 0x9c, 0x00, 0x2f, // suites
+    1, 0, // no compression
+    0, 28, // extensions
+    0x00, 0x0a, 0x00, 0x06, 0x00, 0x04, 0x00, 0x1d, 0x00, 0x17, // groups
+    0x00, 0x0b, 0x00, 0x02, 0x01, 0x00, // point formats
+    0x00, 0x0d, 0x00, 0x08, 0x00, 0x06, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, // signatures
+];
+
+/// Time that a server gets to answer QUIT.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// Largest number of bytes to read of a server's first output.
+const MOST_SAID: usize = 64 << 10;
+
+/// Outcome of a first look at an address.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FirstLook {
+    /// The connection failed, for this reason.
+    Failed(ErrorKind, String),
+    /// The connection neither succeeded nor failed in time.
+    Unanswered,
+    /// The server sent the bytes `first` after the time `after`; with `asked`, only after a
+    /// question.
+    Talks {
+        /// What the bytes show.
+        talker: ServerProtocol,
+        /// At most 64 KiB.
+        first: Vec<u8>,
+        /// Counted from the end of connecting.
+        after: Duration,
+        /// Whether a question preceded them.
+        asked: bool,
+    },
+    /// The server closed the connection without a greeting.
+    Closed,
+    /// The server sent nothing in this time, not even after a question.
+    Silent(Duration),
+}
+
+/// Connects to `address`, from the local address `bind` if there is one, and recognises the protocol
+/// there. Sends no FTP command except `FEAT` to a silent server and `QUIT`, and nothing secret. With
+/// `implicit`, TLS is expected first. Of `timeouts`, `connect` and `greeting` count.
+#[must_use]
+pub fn first_look(
+    address: SocketAddr,
+    bind: Option<IpAddr>,
+    timeouts: &Timeouts,
+    implicit: bool,
+) -> FirstLook {
+    let stream = match connect(address, bind, timeouts.connect) {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::TimedOut => return FirstLook::Unanswered,
+        Err(error) => return FirstLook::Failed(error.kind(), error.to_string()),
+    };
+    let start = Instant::now();
+    let end = start + timeouts.greeting;
+    let answer = |heard, asked| match heard {
+        FirstBytes::Words(first) => {
+            FirstLook::Talks { talker: recognise(&first), first, after: start.elapsed(), asked }
+        }
+        FirstBytes::End => FirstLook::Closed,
+        FirstBytes::Nothing => FirstLook::Silent(start.elapsed()),
+    };
+    if implicit {
+        return answer(ask(&stream, CLIENT_HELLO, end), true);
+    }
+    let quiet = start + QUIET.min(timeouts.greeting / 4);
+    match listen(&stream, Vec::new(), quiet) {
+        // The greeting is incomplete, so wait for the rest of it.
+        FirstBytes::Words(first) if recognise(&first) == ServerProtocol::Unfinished => {
+            return answer(listen(&stream, first, end), false);
+        }
+        FirstBytes::Nothing => {}
+        // A TLS server would have waited instead of closing.
+        heard => {
+            let answer = answer(heard, false);
+            if let FirstLook::Talks { talker: ServerProtocol::Ftp(_), .. } = &answer {
+                quit(&stream);
+            }
+            return answer;
+        }
+    }
+    // The ClientHello needs its own connection, because a TLS record would confuse a slow FTP
+    // server.
+    let hello = connect(address, bind, timeouts.connect)
+        .map(|other| ask(&other, CLIENT_HELLO, Instant::now() + QUIET.min(timeouts.greeting / 4)));
+    if let Ok(FirstBytes::Words(first)) = hello
+        && recognise(&first) == ServerProtocol::Tls
+    {
+        return answer(FirstBytes::Words(first), true);
+    }
+    match answer(ask(&stream, QUESTION, end), true) {
+        // An FTP server greets before it answers a command, so its greeting is not an answer.
+        FirstLook::Talks { talker: talker @ ServerProtocol::Ftp(_), first, after, .. } => {
+            FirstLook::Talks { talker, first, after, asked: false }
+        }
+        answer => answer,
+    }
+}
+
+/// Opens a TCP connection to `address` within `limit`, from the local address `bind` if there is one.
+///
+/// # Errors
+///
+/// Returns the system's error, `TimedOut` at the limit.
+pub fn connect(
+    address: SocketAddr,
+    bind: Option<IpAddr>,
+    limit: Duration,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if let Some(bind) = bind {
+        socket.bind(&SocketAddr::new(bind, 0).into())?;
+    }
+    socket.connect_timeout(&address.into(), limit)?;
+    Ok(socket.into())
+}
+
+/// Ends an FTP session, and waits until the server has closed it, because some servers count the
+/// session until then.
+fn quit(mut stream: &TcpStream) {
+    let until = Instant::now() + PARTING;
+    if stream.write_all(b"QUIT\r\n").is_err() {
+        return;
+    }
+    let mut buffer = [0; 4_096];
+    while matches!(read_by(until, stream, &mut buffer), Ok(1..)) {}
+}
+
+/// Reads once, before the deadline `until`.
+fn read_by(until: Instant, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    match until.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+        left => stream.set_read_timeout(Some(left)).and_then(|()| stream.read(buffer)),
+    }
+}
+
+/// Bytes received until a deadline.
+enum FirstBytes {
+    Words(Vec<u8>),
+    /// The connection ended without a byte.
+    End,
+    Nothing,
+}
+
+fn ask(mut stream: &TcpStream, question: &[u8], until: Instant) -> FirstBytes {
+    match stream.write_all(question) {
+        Ok(()) => listen(stream, Vec::new(), until),
+        Err(_) => FirstBytes::End,
+    }
+}
+
+/// Reads into `heard` until the protocol is recognised, the connection ends or `until` has passed.
+fn listen(stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> FirstBytes {
+    let mut buffer = [0; 4_096];
+    let finished = |heard: Vec<u8>, otherwise| match heard.is_empty() {
+        true => otherwise,
+        false => FirstBytes::Words(heard),
+    };
+    loop {
+        match read_by(until, stream, &mut buffer) {
+            Ok(0) => return finished(heard, FirstBytes::End),
+            Ok(count) => heard.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return finished(heard, FirstBytes::Nothing);
+            }
+            Err(_) => return finished(heard, FirstBytes::End),
+        }
+        if heard.len() > MOST_SAID
+            || (!heard.is_empty() && recognise(&heard) != ServerProtocol::Unfinished)
+        {
+            return FirstBytes::Words(heard);
+        }
+    }
+}
+
+/// Protocol of a server, judged by its first bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ServerProtocol {
+    /// FTP server, with its whole first reply.
+    Ftp(Reply),
+    /// Probably an FTP server: its first reply is incomplete.
+    Unfinished,
+    /// SSH server.
+    Ssh,
+    /// Web server.
+    Http,
+    /// TLS record: an alert or a handshake.
+    Tls,
+    /// Mail server, with its protocol name.
+    Mail(&'static str),
+    /// None of these.
+    Unknown,
+}
+
+/// Recognises a protocol by the first bytes that a server sends.
+#[must_use]
+pub fn recognise(bytes: &[u8]) -> ServerProtocol {
+    let starts = |prefix: &[u8]| bytes.starts_with(prefix);
+    if starts(b"SSH-") {
+        return ServerProtocol::Ssh;
+    }
+    if starts(b"HTTP/") || starts(b"<!DOCTYPE") || starts(b"<html") || starts(b"<HTML") {
+        return ServerProtocol::Http;
+    }
+    // Alert or handshake, of SSL 3 to TLS 1.3 (RFC 8446 §5.1).
+    if let [0x15 | 0x16, 3, 0..=4, ..] = bytes {
+        return ServerProtocol::Tls;
+    }
+    if starts(b"+OK") {
+        return ServerProtocol::Mail("POP3");
+    }
+    if starts(b"* OK") {
+        return ServerProtocol::Mail("IMAP");
+    }
+    let mut decoder = ReplyDecoder::new();
+    let mut rest = bytes;
+    loop {
+        match decoder.next() {
+            Ok(Some(reply)) if is_smtp(&reply) => return ServerProtocol::Mail("SMTP"),
+            Ok(Some(reply)) => return ServerProtocol::Ftp(reply),
+            Err(_) => return ServerProtocol::Unknown,
+            Ok(None) => {}
+        }
+        let taken = decoder.push(rest);
+        if taken == 0 {
+            break;
+        }
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    // The decoder decides only at a line end.
+    let is_digit_or_end = |at: usize| bytes.get(at).is_none_or(u8::is_ascii_digit);
+    if (0..3).all(is_digit_or_end) { ServerProtocol::Unfinished } else { ServerProtocol::Unknown }
+}
+
+/// Returns whether a greeting is that of a mail server. Mail servers name their protocol (RFC 5321
+/// §4.2).
+fn is_smtp(reply: &Reply) -> bool {
+    let first = reply.lines().next().unwrap_or_default().to_ascii_uppercase();
+    let mut words = first.split(u8::is_ascii_whitespace);
+    words.any(|word| word == b"SMTP" || word == b"ESMTP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_are_recognised_by_their_first_bytes() {
+        for (bytes, want) in [
+            (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], ServerProtocol::Ssh),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", ServerProtocol::Http),
+            (b"<html><head>", ServerProtocol::Http),
+            (b"\x15\x03\x01\x00\x02\x02\x46", ServerProtocol::Tls),
+            (b"\x16\x03\x03\x00\x7a\x02", ServerProtocol::Tls),
+            (b"+OK ready\r\n", ServerProtocol::Mail("POP3")),
+            (b"* OK IMAP4rev1\r\n", ServerProtocol::Mail("IMAP")),
+            (b"220 mail.example.org ESMTP Postfix\r\n", ServerProtocol::Mail("SMTP")),
+            (b"22", ServerProtocol::Unfinished),
+            (b"220 ready", ServerProtocol::Unfinished),
+            (b"220-Welcome\r\n to it\r\n", ServerProtocol::Unfinished),
+            (b"", ServerProtocol::Unfinished),
+            (b"\0\0\0\x4a5.7.44", ServerProtocol::Unknown),
+            (b"hello\r\n", ServerProtocol::Unknown),
+            (b"login: ", ServerProtocol::Unknown),
+        ] {
+            assert_eq!(recognise(bytes), want, "{bytes:?}");
+        }
+        for (bytes, code) in [
+            (&b"220 SMTPless FTP\r\n"[..], 220),
+            (b"220-a\r\n220 b\r\n", 220),
+            (b"421 full\r\n", 421),
+        ] {
+            let ServerProtocol::Ftp(reply) = recognise(bytes) else { panic!("{bytes:?}") };
+            assert_eq!(reply.code().value(), code);
+        }
+    }
+}
