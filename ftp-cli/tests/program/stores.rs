@@ -111,7 +111,8 @@ fn cut(served: &Served, content: &[u8]) {
     session.expect_reply(426);
     let _data = session.passive();
     session.expect("RETR there", 550);
-    session.expect("SIZE there", 213);
+    // Until the last bytes are stored, `SIZE` gets 450.
+    wait_until("the upload is kept", || session.ask("SIZE there").code == 213);
 }
 
 /// curl, lftp, rclone and ftplib, as far as they are installed.
