@@ -21,7 +21,7 @@ use crate::lock::unpoisoned;
 use crate::reply::{self, Purpose};
 use crate::session::Session;
 use crate::storage::{
-    Ask, Storage, StorageError, StorageErrorKind, Unfinished, VirtualPath, WriteMode,
+    Ask, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished, VirtualPath, WriteMode,
 };
 
 /// Number of received bytes from which an upload can be resumed. `SIZE` tells one byte less than
@@ -199,7 +199,7 @@ fn record(
     session: &Session,
     storage: &dyn Storage,
     path: &VirtualPath,
-) -> Result<Option<Unfinished>, StorageError> {
+) -> StorageResult<Option<Unfinished>> {
     match may_upload(session, path) {
         true => storage.unfinished(path, session.owner(path)),
         false => Ok(None),

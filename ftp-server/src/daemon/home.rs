@@ -11,8 +11,8 @@ use super::stores::Stores;
 use super::user_storage::{self, Identity, UserStorage};
 use super::values::shown_path;
 use crate::lock::unpoisoned;
-use crate::storage::{ConfinementStatus, Tally};
-use crate::{Capabilities, LocalConfig, Storage, StorageError};
+use crate::storage::{ConfinementStatus, StorageResult, Tally};
+use crate::{Capabilities, LocalConfig, Storage};
 
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
 /// store.
@@ -170,7 +170,7 @@ impl Home {
     }
 
     /// Creates the directory if it is missing and its role allows that.
-    pub(super) fn make(&self) -> Result<(), StorageError> {
+    pub(super) fn make(&self) -> StorageResult<()> {
         if self.role == Role::MadeRoot
             && let Some(path) = self.root.directory().filter(|path| !path.exists())
             && user_storage::create(path)?
@@ -180,7 +180,7 @@ impl Home {
         Ok(())
     }
 
-    pub(super) fn open(&self) -> Result<Open, StorageError> {
+    pub(super) fn open(&self) -> StorageResult<Open> {
         let identity = user_storage::identity(&self.root)?;
         let mut found = unpoisoned(self.found.lock());
         // If the path now leads to another directory, drops what is known about the former one.

@@ -11,7 +11,7 @@ use super::late::{LateEvent, LateTeller};
 use crate::data::Interruption;
 use crate::limits;
 use crate::lock::unpoisoned;
-use crate::storage::{StorageError, StorageErrorKind};
+use crate::storage::{StorageErrorKind, StorageResult};
 use crate::threads::{Job, JobEnd, Late, slot};
 
 /// The calls of one session.
@@ -76,8 +76,8 @@ impl Away {
     /// ended.
     pub(crate) fn ask<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
+        work: impl FnOnce() -> StorageResult<T> + Send + 'static,
+    ) -> StorageResult<T> {
         let (fill, slot) = slot(work);
         self.run(false, fill)?;
         slot.take()?
@@ -93,8 +93,8 @@ impl Away {
     pub(crate) fn change<T: Send + 'static>(
         &self,
         late: LateEvent,
-        work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
+        work: impl FnOnce() -> StorageResult<T> + Send + 'static,
+    ) -> StorageResult<T> {
         let (fill, slot) = slot(work);
         let Err(error) = self.run(true, fill) else { return slot.take()? };
         slot.leave(self.late(late));
@@ -102,12 +102,12 @@ impl Away {
     }
 
     /// Waits no longer for the publication of a file, except before the next call.
-    pub(super) fn leave(&self, job: Job<Result<(), StorageError>>, late: LateEvent) {
+    pub(super) fn leave(&self, job: Job<StorageResult<()>>, late: LateEvent) {
         self.give_up(job.leave(self.late(late)));
     }
 
     /// Returns a function that tells of the end of a change.
-    fn late<T>(&self, late: LateEvent) -> Late<Result<T, StorageError>> {
+    fn late<T>(&self, late: LateEvent) -> Late<StorageResult<T>> {
         let teller = self.state().teller.clone();
         Box::new(move |done| {
             if let Some(teller) = teller {
@@ -118,7 +118,7 @@ impl Away {
 
     /// Makes the call that fills a slot. One body for all types of results: a body for each would
     /// take 60 KB.
-    fn run(&self, changes: bool, fill: Box<dyn FnOnce() + Send>) -> Result<(), StorageError> {
+    fn run(&self, changes: bool, fill: Box<dyn FnOnce() + Send>) -> StorageResult<()> {
         // Checked first: a command may make many calls.
         if self.state().interruption.is_some() {
             return Err(StorageErrorKind::Busy.into());
@@ -145,7 +145,7 @@ impl Away {
         &self,
         changes: bool,
         is_over: &mut dyn FnMut(Duration) -> bool,
-    ) -> Result<(), StorageError> {
+    ) -> StorageResult<()> {
         loop {
             if is_over(limits::TICK) {
                 return Ok(());

@@ -9,7 +9,7 @@ use crate::lock::unpoisoned;
 use crate::log::{Event, EventKind, Line, Observers};
 use crate::net::complaints::Complaints;
 use crate::session::Session;
-use crate::storage::{StorageError, is_made};
+use crate::storage::{StorageError, StorageResult, is_made};
 use crate::tls::TlsInfo;
 
 /// The function that gets the event of a change.
@@ -46,7 +46,7 @@ impl LateTeller {
 
     /// Tells how a change has ended: the observers if it is made, and the log, because the client was
     /// told that it may be made. The log gets at most one line a second.
-    pub(super) fn conclude(&self, late: LateEvent, ended: &Result<(), StorageError>) {
+    pub(super) fn conclude(&self, late: LateEvent, ended: &StorageResult<()>) {
         late(&mut |kind| {
             let (user, tls, host) = (Some(&*self.user), self.tls, self.host.as_ref());
             let session = Some(self.session);

@@ -11,7 +11,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, make_bitflags,
 };
 
-use super::{Storage, StorageError, StorageErrorKind};
+use super::{Storage, StorageError, StorageErrorKind, StorageResult};
 use crate::lock::unpoisoned;
 
 /// Policy of a storage for confining the threads of its sessions.
@@ -109,7 +109,7 @@ type Made = (Weak<dyn Storage>, Arc<Confinement>);
 /// # Errors
 ///
 /// Returns an error of [`Confinement::beneath_all`] or [`Confinement::enter`].
-pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
+pub(crate) fn confine(storage: &Arc<dyn Storage>) -> StorageResult<()> {
     let is_of = |(of, _): &&Made| addr_eq(of.as_ptr(), Arc::as_ptr(storage));
     let made = unpoisoned(MADE.lock()).iter().find(is_of).map(|(_, made)| Arc::clone(made));
     if let Some(made) = made {
@@ -151,7 +151,7 @@ impl Confinement {
     /// Returns `Unsupported` if Landlock is missing, disabled, or available only in its first
     /// version, which forbids renames between directories. Returns `Io` if anything else fails, for
     /// example if no file descriptor is left.
-    pub(super) fn beneath_all(directories: &[BorrowedFd<'_>]) -> Result<Self, StorageError> {
+    pub(super) fn beneath_all(directories: &[BorrowedFd<'_>]) -> StorageResult<Self> {
         // The rights of the second version are required. Rights of later versions are left out if
         // the kernel does not know them.
         let ruleset = Ruleset::default()
@@ -194,7 +194,7 @@ impl Confinement {
     pub(super) fn check(
         policy: ConfinementPolicy,
         directories: &[BorrowedFd<'_>],
-    ) -> Result<Option<u8>, StorageError> {
+    ) -> StorageResult<Option<u8>> {
         if policy == ConfinementPolicy::Off {
             return Ok(None);
         }
@@ -214,7 +214,7 @@ impl Confinement {
     ///
     /// Returns `Io` if the kernel refuses, for example if the thread is already confined 16 times.
     /// Returns `Denied` if the kernel did not confine the thread.
-    fn enter(&self) -> Result<(), StorageError> {
+    fn enter(&self) -> StorageResult<()> {
         let status = self.ruleset.try_clone()?.restrict_self().map_err(io::Error::other)?;
         match status.ruleset {
             RulesetStatus::NotEnforced => Err(StorageErrorKind::Denied.into()),

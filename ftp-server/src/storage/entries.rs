@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::remote::RemoteEntries;
-use super::{Entry, StorageError};
+use super::{Entry, StorageResult};
 
 /// The entries of a directory. After an error there are no more items.
 ///
@@ -20,7 +20,7 @@ use super::{Entry, StorageError};
 pub struct Entries(Items);
 
 enum Items {
-    Here(Box<dyn Iterator<Item = Result<Entry, StorageError>> + Send>),
+    Here(Box<dyn Iterator<Item = StorageResult<Entry>> + Send>),
     Remote(Box<RemoteEntries>),
 }
 
@@ -32,7 +32,7 @@ impl fmt::Debug for Entries {
 
 impl Entries {
     /// Wraps an iterator, whose calls may block.
-    pub fn new(items: impl Iterator<Item = Result<Entry, StorageError>> + Send + 'static) -> Self {
+    pub fn new(items: impl Iterator<Item = StorageResult<Entry>> + Send + 'static) -> Self {
         Self(Items::Here(Box::new(items)))
     }
 
@@ -50,7 +50,7 @@ impl Entries {
 }
 
 impl Iterator for Entries {
-    type Item = Result<Entry, StorageError>;
+    type Item = StorageResult<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {

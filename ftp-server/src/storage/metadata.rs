@@ -1,6 +1,6 @@
 //! Metadata of objects in a storage.
 
-use super::{StorageError, StorageErrorKind};
+use super::{StorageErrorKind, StorageResult};
 
 /// One entry of a directory.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ pub(crate) type Version = (u64, u64, i64);
 
 impl EntryKind {
     /// Returns an error unless this is a regular file.
-    pub(crate) fn check_file(self) -> Result<(), StorageError> {
+    pub(crate) fn check_file(self) -> StorageResult<()> {
         match self {
             Self::File => Ok(()),
             Self::Directory => Err(StorageErrorKind::IsDirectory.into()),
@@ -198,7 +198,7 @@ impl Metadata {
     /// # Errors
     ///
     /// Returns `NotDirectory` if it is not.
-    pub fn check_directory(&self) -> Result<(), StorageError> {
+    pub fn check_directory(&self) -> StorageResult<()> {
         match self.kind {
             EntryKind::Directory => Ok(()),
             _ => Err(StorageErrorKind::NotDirectory.into()),

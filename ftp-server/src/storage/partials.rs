@@ -11,7 +11,7 @@ use super::records::{MemoryRecords, RecordedUpload};
 use super::room::{Content, Room};
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Keep, Metadata, RoomFor, Source, Space, Storage,
-    StorageError, StorageErrorKind as Kind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
+    StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
     is_made,
 };
 use crate::lock::unpoisoned;
@@ -83,7 +83,7 @@ impl Partials {
     }
 
     /// Returns the version of the file at `path`; `None` if there can be none.
-    fn version(&self, path: &VirtualPath) -> Result<Option<Version>, StorageError> {
+    fn version(&self, path: &VirtualPath) -> StorageResult<Option<Version>> {
         match self.inner.stat(path, Ask::Facts) {
             Ok(found) => Ok(Some(found.version())),
             Err(error) => match error.kind {
@@ -100,7 +100,7 @@ impl Partials {
         path: &VirtualPath,
         user: Option<&[u8]>,
         find: impl FnOnce(&mut MemoryRecords<Version>, Option<&Version>) -> Option<Unfinished>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         if !self.records().may_have(path, user) {
             return Ok(None);
         }
@@ -118,15 +118,15 @@ impl Storage for Partials {
         self.inner.confine()
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.inner.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.inner.list(path, ask)
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.inner.read(path)
     }
 
@@ -135,7 +135,7 @@ impl Storage for Partials {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         // The version from before the upload: if the file is changed meanwhile, no record is left.
         let old = match mode {
             WriteMode::From(_) | WriteMode::Append => None,
@@ -172,19 +172,15 @@ impl Storage for Partials {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         self.record(path, user, |records, now| records.unfinished(path, user, now))
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         self.record(path, user, |records, now| records.forget(path, user, now))
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         let latest = self.records().latest();
         let removed = self.inner.remove(path);
         if is_made(&removed) {
@@ -193,7 +189,7 @@ impl Storage for Partials {
         removed
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         let is_running = self.records().is_running_below(path);
         if is_running && self.inner.list(path, Ask::Names)?.next().is_none() {
             return Err(Kind::Busy.into());
@@ -206,7 +202,7 @@ impl Storage for Partials {
         removed
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         let latest = self.records().latest();
         let made = self.inner.mkdir(path);
         if is_made(&made) {
@@ -215,12 +211,7 @@ impl Storage for Partials {
         made
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         let mut latest = self.records().begin_rename(from, to);
         let renamed = self.inner.rename(from, to, replace);
         let is_moved = is_made(&renamed) && from != to;
@@ -243,11 +234,11 @@ impl Storage for Partials {
         renamed
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         self.inner.set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
         self.inner.space(path, room)
     }
 }
@@ -273,12 +264,12 @@ struct PartialsUpload {
 }
 
 impl PartialsUpload {
-    fn inner(&mut self) -> Result<&mut Box<dyn Upload>, StorageError> {
+    fn inner(&mut self) -> StorageResult<&mut Box<dyn Upload>> {
         self.inner.as_mut().ok_or_else(|| Kind::Io.into())
     }
 
     /// Stores bytes of earlier uploads again. Returns whether all are stored.
-    fn store_again(&mut self) -> Result<bool, StorageError> {
+    fn store_again(&mut self) -> StorageResult<bool> {
         let former = self.record.as_ref().map_or(0, RecordedUpload::former);
         let kept = self.content.as_ref().and_then(|content| content.bytes.get(self.stored..former));
         let (Some(kept @ [_, ..]), Some(inner)) = (kept, &mut self.inner) else { return Ok(true) };
@@ -294,7 +285,7 @@ impl PartialsUpload {
         Ok(self.stored == former)
     }
 
-    fn store_all_again(&mut self) -> Result<(), StorageError> {
+    fn store_all_again(&mut self) -> StorageResult<()> {
         while !self.store_again()? {}
         Ok(())
     }
@@ -317,7 +308,7 @@ impl PartialsUpload {
     }
 
     /// Stores the rest, checks that no file is lost that was stored since, and publishes.
-    fn publish(&mut self) -> Result<(), StorageError> {
+    fn publish(&mut self) -> StorageResult<()> {
         self.store_all_again()?;
         if let Some(record) = &self.record {
             record.check_loss(|| self.partials.version(&self.path))?;
@@ -360,16 +351,16 @@ impl io::Write for PartialsUpload {
 }
 
 impl Upload for PartialsUpload {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         self.is_prepared = self.is_prepared || self.inner()?.prepare()?;
         Ok(self.is_prepared && self.store_again()?)
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         self.inner()?.ready()
     }
 
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         if !self.store_again()? {
             return Ok(false);
         }
@@ -391,7 +382,7 @@ impl Upload for PartialsUpload {
         self.inner.as_ref().and_then(|upload| upload.inode())
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         let published = self.publish();
         if !is_made(&published) {
             self.cut(StreamEnd::Failed);

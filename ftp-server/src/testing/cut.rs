@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::data::Outgoing;
-use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
+use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
 
 /// Outgoing data that is cut after its first bytes. It offers no file descriptor, so that all bytes
 /// pass through `fill` and are counted.
@@ -13,11 +13,11 @@ pub(crate) struct CutOutgoing {
 }
 
 impl Outgoing for CutOutgoing {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         self.inner.prepare()
     }
 
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         let start = out.len();
         let has_more = self.inner.fill(room, out)?;
         let filled = out.len() - start;
@@ -51,16 +51,16 @@ impl Write for CutUpload {
 }
 
 impl Upload for CutUpload {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         self.inner.prepare()
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         self.inner.ready()
     }
 
     /// Fails without publishing the upload, even if its data ended before the cut.
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(self: Box<Self>) -> StorageResult<()> {
         self.inner.abort(StreamEnd::Cut);
         Err(StorageErrorKind::Io.into())
     }
@@ -79,7 +79,7 @@ mod tests {
     struct Endless(usize);
 
     impl Outgoing for Endless {
-        fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
             out.resize(out.len() + self.0.min(room), b'x');
             Ok(true)
         }

@@ -20,7 +20,7 @@ use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
 use super::{record, root};
 use crate::lock::unpoisoned;
-use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
+use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
@@ -93,7 +93,7 @@ impl Appending {
         expected: Option<u64>,
         config: LocalConfig,
         charge: Charge,
-    ) -> Result<Self, StorageError> {
+    ) -> StorageResult<Self> {
         let flags = OFlags::WRONLY
             | OFlags::APPEND
             | OFlags::NONBLOCK
@@ -166,7 +166,7 @@ impl io::Write for Appending {
 }
 
 impl Upload for Appending {
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.output.sync().map_err(system)?;
         self.directory.sync(self.output.policy()).map_err(system)?;
         let root = Arc::clone(self.directory.root());

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::kept_uploads::{KeptUploads, Part};
 use crate::lock::unpoisoned;
 pub(super) use crate::storage::cost::{COST_OF_OBJECT, Cost};
-use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
+use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult};
 
 /// Maximum age of a count that is used to accept an upload.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -220,7 +220,7 @@ impl Usage {
         wanted: Cost,
         longest: Duration,
         start_count: impl Fn(Counting) -> std::io::Result<()>,
-    ) -> Result<Option<Cost>, StorageError> {
+    ) -> StorageResult<Option<Cost>> {
         let start = Instant::now();
         let mut state = self.state();
         loop {
@@ -498,7 +498,7 @@ impl Charge {
     /// # Errors
     ///
     /// Returns `OverQuota`, without reserving anything, if the limit does not permit `cost`.
-    pub(super) fn grow(&mut self, cost: Cost) -> Result<(), StorageError> {
+    pub(super) fn grow(&mut self, cost: Cost) -> StorageResult<()> {
         let mut state = self.usage.state();
         let left = state.credit(self.upload).map_or(0, |credit| credit.left);
         let used = state.total().minus(Cost::bytes(left));
@@ -522,7 +522,7 @@ impl Charge {
     /// # Errors
     ///
     /// Returns `OverQuota` if the limit does not permit the name or the bytes.
-    pub(super) fn take_place(&mut self, replaced: Leaving) -> Result<(), StorageError> {
+    pub(super) fn take_place(&mut self, replaced: Leaving) -> StorageResult<()> {
         let mut state = self.usage.state();
         let covered = state.end_credits(|credit| {
             credit.upload == self.upload && Some(credit.file) != replaced.file

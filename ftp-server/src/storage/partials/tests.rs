@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::*;
 use crate::command::unfinished::tests::check_all;
-use crate::storage::{Fault, FaultStorage, MemoryStorage, StorageCall};
+use crate::storage::{Fault, FaultStorage, MemoryStorage, StorageCall, StorageError};
 use crate::testing::{racing, storage_contract};
 
 /// Files that are stored in one step when an upload is complete, by a storage that knows nothing of
@@ -13,15 +13,15 @@ use crate::testing::{racing, storage_contract};
 struct OneStep(MemoryStorage);
 
 impl Storage for OneStep {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.0.stat(path, ask).map(|found| found.identity(0, 0))
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.0.list(path, ask)
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.0.read(path)
     }
 
@@ -30,7 +30,7 @@ impl Storage for OneStep {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         assert_eq!((keep, matches!(mode, WriteMode::Resume(_))), (Keep::Shared, false));
         self.0.write(path, mode, keep)?.abort(StreamEnd::Refused);
         let (files, path) = (self.0.clone(), path.clone());
@@ -41,24 +41,19 @@ impl Storage for OneStep {
         }))
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         self.0.remove(path)
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.0.rmdir(path)
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.0.mkdir(path)
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         self.0.rename(from, to, replace)
     }
 }
@@ -244,15 +239,15 @@ impl Late {
 }
 
 impl Storage for Late {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.answer(self.files.stat(path, ask))
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.files.list(path, ask)
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.files.read(path)
     }
 
@@ -261,29 +256,24 @@ impl Storage for Late {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         let upload = Some(self.files.write(path, mode, keep)?);
         Ok(Box::new(LateUpload { late: self.clone(), upload }))
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         self.answer(self.files.remove(path))
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.answer(self.files.rmdir(path))
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.files.mkdir(path)
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         let before = self.before.lock().unwrap().take();
         if let Some(before) = before {
             before();
@@ -310,13 +300,13 @@ impl io::Write for LateUpload {
 }
 
 impl Upload for LateUpload {
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         let Some(upload) = self.upload.take() else { return Ok(true) };
         self.late.answer(upload.commit())?;
         Ok(false)
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.prepare_commit().map(drop)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pool::{Memory, Pool};
-use crate::storage::{StorageError, StorageErrorKind as Kind};
+use crate::storage::{StorageErrorKind as Kind, StorageResult};
 
 /// Maximum number of bytes that an upload buffers without reserving common memory. So small files
 /// never wait for memory.
@@ -51,7 +51,7 @@ impl Buffer {
     /// # Errors
     ///
     /// Returns `Busy` if the system has no memory left.
-    pub(super) fn reserve(&mut self, part: usize, limit: Duration) -> Result<bool, StorageError> {
+    pub(super) fn reserve(&mut self, part: usize, limit: Duration) -> StorageResult<bool> {
         if self.memory.is_none() {
             self.memory = self.pool.take(part as u64, limit);
             if self.memory.is_some() {

@@ -23,7 +23,7 @@ use super::multipart::{Multipart, Part};
 use super::objects::Condition;
 use crate::lock::unpoisoned;
 use crate::storage::unfinished::REMEMBERED;
-use crate::storage::{StorageError, StorageErrorKind as Kind};
+use crate::storage::{StorageErrorKind as Kind, StorageResult};
 
 /// Maximum length of a note, in bytes. An upload id takes a few hundred bytes.
 const LONGEST: u64 = 4_096;
@@ -263,7 +263,7 @@ impl Lease {
         note_key: &str,
         found: &Found,
         kept: &Kept,
-    ) -> Result<Arc<Self>, StorageError> {
+    ) -> StorageResult<Arc<Self>> {
         let note = Note {
             owner: Inner::unique()?,
             is_active: true,
@@ -288,13 +288,13 @@ impl Lease {
     }
 
     /// Returns `Busy` if the lease is known to be lost to another session.
-    pub(super) fn check(&self) -> Result<(), StorageError> {
+    pub(super) fn check(&self) -> StorageResult<()> {
         if self.is_lost.load(Ordering::SeqCst) { Err(Kind::Busy.into()) } else { Ok(()) }
     }
 
     /// Returns `Busy` if another session has taken over the upload. Renews the note first if at
     /// least half of the lease has passed.
-    pub(super) fn prove(&self, store: &Inner) -> Result<(), StorageError> {
+    pub(super) fn prove(&self, store: &Inner) -> StorageResult<()> {
         if unpoisoned(self.state.lock()).renewed.elapsed() >= store.lease / 2 {
             self.renew(store)?;
         }

@@ -15,7 +15,7 @@ use super::inner::Inner;
 use super::objects::Condition;
 use super::work;
 use crate::lock::unpoisoned;
-use crate::storage::{StorageError, StorageErrorKind as Kind};
+use crate::storage::{StorageErrorKind as Kind, StorageResult};
 
 /// The publications of this process.
 #[derive(Default)]
@@ -82,8 +82,8 @@ impl Inner {
         &self,
         key: &str,
         Publishing { condition, watch, refusal }: &Publishing,
-        act: impl FnOnce(&mut Turn<'_>) -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
+        act: impl FnOnce(&mut Turn<'_>) -> StorageResult<T>,
+    ) -> StorageResult<T> {
         let mut turn = self.rivals.turn(key, watch);
         let others = *unpoisoned(watch.0.lock());
         match others {
