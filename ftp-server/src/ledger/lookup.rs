@@ -3,11 +3,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::threads;
 
 /// Maximum time to wait for a lookup. After that, the known addresses are used.
@@ -18,8 +18,8 @@ const STACK: usize = 2 * 1024 * 1024;
 
 /// The addresses of a host, and the thread that looks them up until this value is dropped.
 pub(super) struct Lookup {
-    known: Arc<Mutex<Vec<SocketAddr>>>,
-    asks: Mutex<Sender<SyncSender<()>>>,
+    known: Arc<Lock<Vec<SocketAddr>>>,
+    asks: Lock<Sender<SyncSender<()>>>,
 }
 
 impl Lookup {
@@ -36,30 +36,30 @@ impl Lookup {
         if found.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has none"));
         }
-        let known = Arc::new(Mutex::new(found));
+        let known = Arc::new(Lock::new(found));
         let (asks, asked) = mpsc::channel();
         let own = Arc::clone(&known);
         threads::start(Some("redis-host"), STACK, move || answer(&asked, &own, find))?;
-        Ok(Self { known, asks: Mutex::new(asks) })
+        Ok(Self { known, asks: Lock::new(asks) })
     }
 
     /// Looks up the host again, and returns its addresses.
     pub(super) fn again(&self) -> Vec<SocketAddr> {
         let (done, is_done) = mpsc::sync_channel(1);
-        if unpoisoned(self.asks.lock()).send(done).is_ok() {
+        if self.asks.lock().send(done).is_ok() {
             let _ = is_done.recv_timeout(WAIT);
         }
         self.known()
     }
 
     pub(super) fn known(&self) -> Vec<SocketAddr> {
-        unpoisoned(self.known.lock()).clone()
+        self.known.lock().clone()
     }
 }
 
 fn answer(
     asked: &Receiver<SyncSender<()>>,
-    known: &Mutex<Vec<SocketAddr>>,
+    known: &Lock<Vec<SocketAddr>>,
     find: impl Fn() -> io::Result<Vec<SocketAddr>>,
 ) {
     while let Ok(first) = asked.recv() {
@@ -69,7 +69,7 @@ fn answer(
         if let Ok(found) = find()
             && !found.is_empty()
         {
-            *unpoisoned(known.lock()) = found;
+            *known.lock() = found;
         }
         for done in waiting {
             let _ = done.send(());

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -12,7 +12,7 @@ use rustls_pki_types::ServerName;
 
 use super::lookup::Lookup;
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::tls;
 
 /// Timeout for connecting, and for each read and write. Sessions wait meanwhile.
@@ -51,7 +51,7 @@ pub struct RedisLedger {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// The commands at the beginning of each connection.
     greeting: Vec<Vec<Vec<u8>>>,
-    idle: Mutex<Idle>,
+    idle: Lock<Idle>,
 }
 
 impl fmt::Debug for RedisLedger {
@@ -108,7 +108,7 @@ impl RedisLedger {
         let found = Lookup::start(find).map_err(|error| {
             LedgerError::Unfit(format!("redis: cannot find the address of {host}: {error}"))
         })?;
-        Ok(Self { host: found, tls, greeting, idle: Mutex::default() })
+        Ok(Self { host: found, tls, greeting, idle: Lock::default() })
     }
 
     /// Verifies with a test record that the Redis server accepts all required commands. The check
@@ -139,7 +139,7 @@ impl RedisLedger {
     /// Sends commands, and returns their replies. If an idle connection is broken or does not lead
     /// to the master, tries once more on a new one.
     fn call(&self, commands: &[Vec<Vec<u8>>]) -> Result<Vec<Reply>, LedgerError> {
-        let kept = unpoisoned(self.idle.lock()).connections.pop();
+        let kept = self.idle.lock().connections.pop();
         if let Some(connection) = kept
             && let Ok((replies, true)) = self.exchange(connection, commands)
         {
@@ -156,11 +156,11 @@ impl RedisLedger {
         mut connection: Connection,
         commands: &[Vec<Vec<u8>>],
     ) -> io::Result<(Vec<Reply>, bool)> {
-        let masters = unpoisoned(self.idle.lock()).masters;
+        let masters = self.idle.lock().masters;
         let replies = connection.exchange(commands)?;
         let is_master =
             !replies.iter().any(|reply| is_error(reply, &["READONLY", "MASTERDOWN", "LOADING"]));
-        let mut idle = unpoisoned(self.idle.lock());
+        let mut idle = self.idle.lock();
         if !is_master {
             idle.masters += 1;
             idle.connections.clear();
@@ -463,27 +463,27 @@ mod tests {
     #[test]
     fn a_failover_of_redis_leads_to_the_new_master_at_once() {
         let (Some(old), Some(new)) = (Redis::start(), Redis::start()) else { return };
-        let current = Arc::new(Mutex::new(old.url()));
+        let current = Arc::new(Lock::new(old.url()));
         let find = Arc::clone(&current);
         let host = Lookup::start(move || {
-            Ok(unpoisoned(find.lock()).trim_start_matches("redis://").to_socket_addrs()?.collect())
+            Ok(find.lock().trim_start_matches("redis://").to_socket_addrs()?.collect())
         });
-        let (host, idle) = (host.unwrap(), Mutex::default());
+        let (host, idle) = (host.unwrap(), Lock::default());
         let ledger = RedisLedger { host, tls: None, greeting: Vec::new(), idle };
         ledger.prove().unwrap();
         // Several idle connections lead to the old master.
         let dialled: Vec<_> = (0..3).map(|_| ledger.dial().unwrap()).collect();
-        ledger.idle.lock().unwrap().connections.extend(dialled);
+        ledger.idle.lock().connections.extend(dialled);
         old.tell("REPLICAOF 127.0.0.1 1");
-        new.url().clone_into(&mut current.lock().unwrap());
+        new.url().clone_into(&mut current.lock());
         assert!(ledger.replace("r", None, b"1").unwrap());
-        assert_eq!(ledger.idle.lock().unwrap().connections.len(), 1);
+        assert_eq!(ledger.idle.lock().connections.len(), 1);
         assert_eq!(ledger.read("r").unwrap().record.unwrap().content, b"1");
         // Without a new master, the change fails, and no connection is kept.
         new.tell("REPLICAOF 127.0.0.1 1");
         let error = ledger.replace("r", Some(b"1"), b"2").unwrap_err();
         assert!(matches!(&error, LedgerError::Away(text) if text.contains("READONLY")), "{error}");
-        assert!(ledger.idle.lock().unwrap().connections.is_empty());
+        assert!(ledger.idle.lock().connections.is_empty());
     }
 
     #[test]

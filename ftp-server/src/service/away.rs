@@ -1,7 +1,7 @@
 //! Calls of a storage that can wait for long: each is made in a thread of its own, while the session
 //! watches its client.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Reply, ReplyCode, Verb};
@@ -10,14 +10,14 @@ use super::control::{Control, Notice, ReadBudget};
 use super::late::{LateEvent, LateTeller};
 use crate::data::Interruption;
 use crate::limits;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::storage::{StorageErrorKind, StorageResult};
 use crate::threads::{Job, JobEnd, Late, slot};
 
 /// The calls of one session.
 #[derive(Default)]
 pub(crate) struct Away {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 /// An interruption of a command.
@@ -52,9 +52,9 @@ impl Away {
     ) -> (T, Option<Interrupted>) {
         let stand_in = control.stand_in();
         let lent = std::mem::replace(control, stand_in);
-        self.state().lent = Some((lent, verb, Instant::now()));
+        self.state.lock().lent = Some((lent, verb, Instant::now()));
         let result = act();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some((lent, ..)) = state.lent.take() {
             *control = lent;
         }
@@ -65,7 +65,7 @@ impl Away {
 
     /// Begins a login.
     pub(crate) fn log_in(&self, teller: LateTeller) {
-        self.state().teller = Some(Arc::new(teller));
+        self.state.lock().teller = Some(Arc::new(teller));
     }
 
     /// Makes a call that changes nothing, unless the command has been interrupted.
@@ -108,7 +108,7 @@ impl Away {
 
     /// Returns a function that tells of the end of a change.
     fn late<T>(&self, late: LateEvent) -> Late<StorageResult<T>> {
-        let teller = self.state().teller.clone();
+        let teller = self.state.lock().teller.clone();
         Box::new(move |done| {
             if let Some(teller) = teller {
                 teller.conclude(late, &done.map(drop));
@@ -120,7 +120,7 @@ impl Away {
     /// take 60 KB.
     fn run(&self, changes: bool, fill: Box<dyn FnOnce() + Send>) -> StorageResult<()> {
         // Checked first: a command may make many calls.
-        if self.state().interruption.is_some() {
+        if self.state.lock().interruption.is_some() {
             return Err(StorageErrorKind::Busy.into());
         }
         self.wait_for(false, &mut |limit| !self.is_behind(limit))?;
@@ -132,7 +132,7 @@ impl Away {
     /// Waits no longer for a call, except before the next one. The call begins no change any more.
     pub(crate) fn give_up(&self, end: JobEnd) {
         end.cancel();
-        self.state().given_up.push(end);
+        self.state.lock().given_up.push(end);
     }
 
     /// Waits until `is_over` returns true, and looks at the client meanwhile. The argument of
@@ -150,7 +150,7 @@ impl Away {
             if is_over(limits::TICK) {
                 return Ok(());
             }
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.must_end() {
                 state.is_undecided |= changes;
                 return Err(match changes {
@@ -163,7 +163,7 @@ impl Away {
 
     /// Returns whether a call for which the session no longer waits goes on for at least `limit`.
     pub(super) fn is_behind(&self, limit: Duration) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.given_up.retain(|end| !end.has_come(limit));
         !state.given_up.is_empty()
     }
@@ -171,10 +171,6 @@ impl Away {
     /// Waits for the end of those calls.
     pub(super) fn catch_up(&self) {
         while self.is_behind(limits::TICK) {}
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        unpoisoned(self.state.lock())
     }
 }
 

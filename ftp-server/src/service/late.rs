@@ -1,11 +1,9 @@
 //! Changes that a session gave up. The call to the storage goes on, and its result comes when the
 //! session waits no longer or has ended.
 
-use std::sync::Mutex;
-
 use ftp_proto::HostName;
 
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::log::{Event, EventKind, Line, Observers};
 use crate::net::complaints::Complaints;
 use crate::session::Session;
@@ -27,7 +25,7 @@ pub(crate) struct LateTeller {
     user: Vec<u8>,
     tls: Option<TlsInfo>,
     host: Option<HostName>,
-    said: Mutex<Complaints>,
+    said: Lock<Complaints>,
 }
 
 impl LateTeller {
@@ -40,7 +38,7 @@ impl LateTeller {
             user: user.to_vec(),
             tls: session.tls(),
             host: session.shown_host().cloned(),
-            said: Mutex::default(),
+            said: Lock::default(),
         }
     }
 
@@ -56,7 +54,7 @@ impl LateTeller {
                 self.observers.tell_unharmed(&event);
             }
             let end = ended.as_ref().map_or_else(StorageError::in_full, |()| "done".to_owned());
-            unpoisoned(self.said.lock()).log("given up by its session", &format!("{line}: {end}"));
+            self.said.lock().log("given up by its session", &format!("{line}: {end}"));
         });
     }
 }
@@ -82,7 +80,7 @@ mod tests {
                 user: b"u".to_vec(),
                 tls: None,
                 host: None,
-                said: Mutex::default(),
+                said: Lock::default(),
             };
             let late: LateEvent = Box::new(|tell| tell(EventKind::Deleted { path: &"/a".into() }));
             let line = r#"delete session=7 peer=192.0.2.1 port=50212 user="u" path="/a""#;

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use super::metadata::Version;
 use super::records::{MemoryRecords, RecordedUpload};
@@ -14,7 +14,7 @@ use super::{
     StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
     is_made,
 };
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Default limit of the kept bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -57,7 +57,7 @@ const STEP: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct Partials {
     inner: Arc<dyn Storage>,
-    records: Arc<Mutex<MemoryRecords<Version>>>,
+    records: Arc<Lock<MemoryRecords<Version>>>,
     room: Arc<Room>,
 }
 
@@ -67,7 +67,7 @@ impl Partials {
     /// Wraps `storage`.
     #[must_use]
     pub fn new(storage: impl Storage + 'static) -> Self {
-        let records = Arc::new(Mutex::new(MemoryRecords::default()));
+        let records = Arc::new(Lock::new(MemoryRecords::default()));
         Self { inner: Arc::new(storage), records, room: Room::new(LIMIT) }
     }
 
@@ -76,10 +76,6 @@ impl Partials {
     #[must_use]
     pub fn max_bytes(self, bytes: u64) -> Self {
         Self { room: Room::new(bytes), ..self }
-    }
-
-    fn records(&self) -> MutexGuard<'_, MemoryRecords<Version>> {
-        unpoisoned(self.records.lock())
     }
 
     /// Returns the version of the file at `path`; `None` if there can be none.
@@ -101,11 +97,11 @@ impl Partials {
         user: Option<&[u8]>,
         find: impl FnOnce(&mut MemoryRecords<Version>, Option<&Version>) -> Option<Unfinished>,
     ) -> StorageResult<Option<Unfinished>> {
-        if !self.records().may_have(path, user) {
+        if !self.records.lock().may_have(path, user) {
             return Ok(None);
         }
         let version = self.version(path)?;
-        Ok(find(&mut self.records(), version.as_ref()))
+        Ok(find(&mut self.records.lock(), version.as_ref()))
     }
 }
 
@@ -148,7 +144,7 @@ impl Storage for Partials {
         };
         let inner = self.inner.write(path, inner_mode, Keep::Shared)?;
         let mut content = Content::empty(Arc::clone(&self.room));
-        let begun = self.records().begin(path, mode, keep, old, &mut content);
+        let begun = self.records.lock().begin(path, mode, keep, old, &mut content);
         match begun {
             Ok(record) => Ok(Box::new(PartialsUpload {
                 partials: self.clone(),
@@ -181,51 +177,51 @@ impl Storage for Partials {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        let latest = self.records().latest();
+        let latest = self.records.lock().latest();
         let removed = self.inner.remove(path);
         if is_made(&removed) {
-            self.records().changed(path, latest);
+            self.records.lock().changed(path, latest);
         }
         removed
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        let is_running = self.records().is_running_below(path);
+        let is_running = self.records.lock().is_running_below(path);
         if is_running && self.inner.list(path, Ask::Names)?.next().is_none() {
             return Err(Kind::Busy.into());
         }
-        let latest = self.records().latest();
+        let latest = self.records.lock().latest();
         let removed = self.inner.rmdir(path);
         if is_made(&removed) {
-            self.records().removed_directory(path, latest);
+            self.records.lock().removed_directory(path, latest);
         }
         removed
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        let latest = self.records().latest();
+        let latest = self.records.lock().latest();
         let made = self.inner.mkdir(path);
         if is_made(&made) {
-            self.records().made_directory(path, latest);
+            self.records.lock().made_directory(path, latest);
         }
         made
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        let mut latest = self.records().begin_rename(from, to);
+        let mut latest = self.records.lock().begin_rename(from, to);
         let renamed = self.inner.rename(from, to, replace);
         let is_moved = is_made(&renamed) && from != to;
-        let begun = self.records().latest();
+        let begun = self.records.lock().latest();
         // Unless there is a directory of the old name again, all uploads below it were to the old one,
         // those too that began between the call and the move.
         if is_moved
-            && self.records().may_have_below(from)
+            && self.records.lock().may_have_below(from)
             && let Err(error) = self.inner.stat(from, Ask::Directory)
             && error.kind == Kind::NotFound
         {
             latest = begun;
         }
-        let mut records = self.records();
+        let mut records = self.records.lock();
         records.end_rename(from, to);
         if is_moved {
             records.renamed(from, to, latest);
@@ -297,7 +293,7 @@ impl PartialsUpload {
             return;
         };
         while content.add(bytes).is_err() {
-            if !self.partials.records().drop_oldest() {
+            if !self.partials.records.lock().drop_oldest() {
                 self.is_full = true;
                 let free = usize::try_from(self.partials.room.free()).unwrap_or(usize::MAX);
                 // If another upload takes the room at this moment, fewer bytes are kept.
@@ -313,11 +309,11 @@ impl PartialsUpload {
         if let Some(record) = &self.record {
             record.check_loss(|| self.partials.version(&self.path))?;
         }
-        let latest = self.latest.unwrap_or_else(|| self.partials.records().latest());
+        let latest = self.latest.unwrap_or_else(|| self.partials.records.lock().latest());
         let published = self.inner.take().ok_or(Kind::Io)?.commit();
         if is_made(&published) {
             self.content = None;
-            self.partials.records().changed(&self.path, latest);
+            self.partials.records.lock().changed(&self.path, latest);
         }
         published
     }
@@ -370,7 +366,7 @@ impl Upload for PartialsUpload {
             return Ok(true);
         }
         // The first call may already make the file visible, even if it returns `false`.
-        self.latest.get_or_insert_with(|| self.partials.records().latest());
+        self.latest.get_or_insert_with(|| self.partials.records.lock().latest());
         self.inner()?.prepare_commit()
     }
 
@@ -399,7 +395,7 @@ impl Drop for PartialsUpload {
     fn drop(&mut self) {
         self.end_inner(StreamEnd::Cut);
         if let Some(record) = self.record.take() {
-            self.partials.records().end(record, self.content.take());
+            self.partials.records.lock().end(record, self.content.take());
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Protocol faults at chosen commands.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ftp_proto::Verb;
 
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// A fault that replaces or breaks a command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,7 +53,7 @@ pub enum ProtocolFault {
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     rules: Vec<Rule>,
-    counts: Arc<Mutex<Vec<Count>>>,
+    counts: Arc<Lock<Vec<Count>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +94,7 @@ impl Faults {
     }
 
     fn count(&self, verb: Verb) -> u64 {
-        let mut counts = unpoisoned(self.counts.lock());
+        let mut counts = self.counts.lock();
         if let Some(count) = counts.iter_mut().find(|count| count.verb == verb) {
             count.seen += 1;
             return count.seen;

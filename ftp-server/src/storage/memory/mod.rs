@@ -7,7 +7,7 @@ mod upload;
 
 use std::io::Cursor;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use self::tree::{Directory, Node, Object, Tree};
 use self::upload::{MemoryUpload, Opened};
@@ -19,7 +19,7 @@ use super::{
     WriteMode, check_rename,
 };
 use crate::deadline::unix_now;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Default limit in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -59,7 +59,7 @@ const LONGEST: usize = 255;
 /// ```
 #[derive(Clone, Debug)]
 pub struct MemoryStorage {
-    tree: Arc<Mutex<Tree>>,
+    tree: Arc<Lock<Tree>>,
     room: Arc<Room>,
 }
 
@@ -82,7 +82,7 @@ impl MemoryStorage {
             _charge: None,
         };
         let tree = Tree { root, next: 2, records: MemoryRecords::default() };
-        Self { tree: Arc::new(Mutex::new(tree)), room: Room::new(LIMIT) }
+        Self { tree: Arc::new(Lock::new(tree)), room: Room::new(LIMIT) }
     }
 
     /// Returns an empty tree of at most `bytes` bytes.
@@ -156,7 +156,7 @@ impl MemoryStorage {
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
         // A thread that panics while it holds the lock has not changed anything yet.
-        unpoisoned(self.tree.lock())
+        self.tree.lock()
     }
 
     fn charge(&self, bytes: u64) -> StorageResult<Charge> {

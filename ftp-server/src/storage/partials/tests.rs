@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::*;
 use crate::command::unfinished::tests::check_all;
+use crate::lock::Lock;
 use crate::storage::{Fault, FaultStorage, MemoryStorage, StorageCall, StorageError};
 use crate::testing::{racing, storage_contract};
 
@@ -213,8 +214,8 @@ fn a_record_follows_its_upload_into_a_renamed_directory_fs_15() {
 struct Late {
     files: OneStep,
     /// What happens before the next rename.
-    before: Arc<Mutex<Option<Meanwhile>>>,
-    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+    before: Arc<Lock<Option<Meanwhile>>>,
+    meanwhile: Arc<Lock<Option<Meanwhile>>>,
 }
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
@@ -226,11 +227,11 @@ impl Late {
     }
 
     fn at_next_answer(&self, then: impl FnOnce() + Send + 'static) {
-        *self.meanwhile.lock().unwrap() = Some(Box::new(then));
+        *self.meanwhile.lock() = Some(Box::new(then));
     }
 
     fn answer<T>(&self, answer: T) -> T {
-        let then = self.meanwhile.lock().unwrap().take();
+        let then = self.meanwhile.lock().take();
         if let Some(then) = then {
             then();
         }
@@ -274,7 +275,7 @@ impl Storage for Late {
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        let before = self.before.lock().unwrap().take();
+        let before = self.before.lock().take();
         if let Some(before) = before {
             before();
         }
@@ -329,12 +330,12 @@ fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_fs_15() {
             let late = Late::new(&files);
             let storage = Partials::new(late.clone());
             let mut bob = Some(bobs_upload(&storage));
-            let running = Arc::new(Mutex::new(None));
+            let running = Arc::new(Lock::new(None));
             let (anns, of_ann) = (storage.clone(), Arc::clone(&running));
             late.at_next_answer(move || {
                 let mut upload = begin(&anns, "/a", WriteMode::Replace);
                 upload.write_all(b"0123456789").unwrap();
-                *of_ann.lock().unwrap() = Some(upload).filter(|_| !is_cut_before_the_answer);
+                *of_ann.lock() = Some(upload).filter(|_| !is_cut_before_the_answer);
             });
             match change {
                 "store" => bob.take().unwrap().commit().unwrap(),
@@ -342,7 +343,7 @@ fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_fs_15() {
                 "rename from" => storage.rename(&"/a".into(), &"/c".into(), false).unwrap(),
                 _ => storage.rename(&"/b".into(), &"/a".into(), true).unwrap(),
             }
-            drop((running.lock().unwrap().take(), bob));
+            drop((running.lock().take(), bob));
             assert_eq!(kept(&storage, "/a"), Some(10), "{change} {is_cut_before_the_answer}");
             assert_eq!(storage.unfinished(&"/a".into(), Some(b"bob")).unwrap(), None, "{change}");
         }
@@ -362,14 +363,14 @@ fn a_change_ends_resumed_uploads_and_prepared_changes_count_from_their_preparati
     // The kept bytes are older than the file, though they are resumed after it is visible.
     cut(&storage, "/a", b"0123456789");
     let bob = bobs_upload(&storage);
-    let resumed = Arc::new(Mutex::new(None));
+    let resumed = Arc::new(Lock::new(None));
     let (anns, of_ann, same) = (storage.clone(), Arc::clone(&resumed), files.clone());
     late.at_next_answer(move || {
         date(&same);
-        *of_ann.lock().unwrap() = Some(begin(&anns, "/a", WriteMode::Resume(10)));
+        *of_ann.lock() = Some(begin(&anns, "/a", WriteMode::Resume(10)));
     });
     bob.commit().unwrap();
-    let resumed = resumed.lock().unwrap().take().unwrap();
+    let resumed = resumed.lock().take().unwrap();
     assert_eq!(resumed.commit().unwrap_err().kind, Kind::Exists);
     assert_eq!(kept(&storage, "/a"), None);
     // A storage can publish when it prepares, even before it says that it is prepared.
@@ -392,7 +393,7 @@ fn a_change_of_a_directory_concerns_no_upload_that_began_when_it_was_visible_fs_
     cut(&storage, "/d/moved", b"old");
     let mut older = begin(&storage, "/d/running", WriteMode::Replace);
     older.write_all(b"old").unwrap();
-    let newer = Arc::new(Mutex::new(None));
+    let newer = Arc::new(Lock::new(None));
     let (anns, of_ann) = (storage.clone(), Arc::clone(&newer));
     late.at_next_answer(move || {
         cut(&anns, "/e/cut", b"newer");
@@ -401,10 +402,10 @@ fn a_change_of_a_directory_concerns_no_upload_that_began_when_it_was_visible_fs_
         cut(&anns, "/d/later", b"newer");
         let mut upload = begin(&anns, "/d/new", WriteMode::Replace);
         upload.write_all(b"newer").unwrap();
-        *of_ann.lock().unwrap() = Some(upload);
+        *of_ann.lock() = Some(upload);
     });
     storage.rename(&"/d".into(), &"/e".into(), false).unwrap();
-    drop((older, newer.lock().unwrap().take()));
+    drop((older, newer.lock().take()));
     let moved = ["/e/cut", "/e/running", "/e/moved", "/e/later", "/e/new"];
     assert_eq!(all_kept(&moved), [Some(5), Some(5), Some(3), None, None]);
     let old = ["/d/cut", "/d/running", "/d/moved", "/d/later", "/d/new"];
@@ -427,19 +428,19 @@ fn records_from_before_a_late_rename_of_their_directory_move_with_it_fs_15() {
         storage.mkdir(&"/d".into()).unwrap();
         files.put("/d/old", "old").unwrap();
         cut(&storage, "/d/first", b"0");
-        let running = Arc::new(Mutex::new(None));
+        let running = Arc::new(Lock::new(None));
         let names = ["first", "new", "old", "running", "later"];
         let all_kept = move |storage: &Partials, directory: &str| {
             names.map(|name| kept(storage, &format!("{directory}/{name}")))
         };
         let (anns, of_ann, answers) = (storage.clone(), Arc::clone(&running), late.clone());
         // The rename was called, and is not made yet.
-        *late.before.lock().unwrap() = Some(Box::new(move || {
+        *late.before.lock() = Some(Box::new(move || {
             cut(&anns, "/d/new", b"01");
             cut(&anns, "/d/old", b"012");
             let mut upload = begin(&anns, "/d/running", WriteMode::Create);
             upload.write_all(b"0123").unwrap();
-            *of_ann.lock().unwrap() = Some(upload);
+            *of_ann.lock() = Some(upload);
             answers.at_next_answer(move || {
                 if is_made_again {
                     anns.mkdir(&"/d".into()).unwrap();
@@ -449,7 +450,7 @@ fn records_from_before_a_late_rename_of_their_directory_move_with_it_fs_15() {
             });
         }));
         storage.rename(&"/d".into(), &"/e".into(), false).unwrap();
-        drop(running.lock().unwrap().take());
+        drop(running.lock().take());
         assert_eq!(all_kept(&storage, "/e"), [Some(1), Some(2), Some(3), Some(4), None]);
         let later = is_made_again.then_some(5);
         assert_eq!(all_kept(&storage, "/d"), [None, None, None, None, later]);

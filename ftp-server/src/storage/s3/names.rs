@@ -2,7 +2,7 @@
 //! confined to its root cannot read the files that name resolution needs.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -10,7 +10,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::error::S3Error;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Maximum number of addresses that are tried.
 const MOST: usize = 8;
@@ -20,7 +20,7 @@ const MOST: usize = 8;
 pub(super) struct Addresses {
     host: String,
     port: u16,
-    known: Arc<Mutex<Vec<SocketAddr>>>,
+    known: Arc<Lock<Vec<SocketAddr>>>,
 }
 
 impl Addresses {
@@ -40,7 +40,7 @@ impl Addresses {
         if found.is_empty() {
             return Err(failed(std::io::ErrorKind::NotFound.into()));
         }
-        *unpoisoned(self.known.lock()) = found;
+        *self.known.lock() = found;
         Ok(())
     }
 }
@@ -53,7 +53,7 @@ impl Resolver for Addresses {
         _timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut addresses = self.empty();
-        for address in unpoisoned(self.known.lock()).iter() {
+        for address in self.known.lock().iter() {
             addresses.push(*address);
         }
         Ok(addresses)

@@ -1,14 +1,14 @@
 //! The limited memory for parts.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 
 /// The memory for the uploads of one store.
 #[derive(Debug)]
 pub(super) struct Pool {
-    left: Mutex<u64>,
+    left: Lock<u64>,
     returned: Condvar,
 }
 
@@ -21,13 +21,13 @@ pub(super) struct Memory {
 
 impl Pool {
     pub(super) fn new(bytes: u64) -> Arc<Self> {
-        Arc::new(Self { left: Mutex::new(bytes), returned: Condvar::new() })
+        Arc::new(Self { left: Lock::new(bytes), returned: Condvar::new() })
     }
 
     /// Waits at most `limit` for free memory, and reserves it. Returns `None` if too little becomes
     /// free in that time.
     pub(super) fn take(self: &Arc<Self>, bytes: u64, limit: Duration) -> Option<Memory> {
-        let left = unpoisoned(self.left.lock());
+        let left = self.left.lock();
         let waited = self.returned.wait_timeout_while(left, limit, |left| *left < bytes);
         let (mut left, _) = unpoisoned(waited);
         *left = left.checked_sub(bytes)?;
@@ -37,7 +37,7 @@ impl Pool {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        *unpoisoned(self.pool.left.lock()) += self.bytes;
+        *self.pool.left.lock() += self.bytes;
         self.pool.returned.notify_all();
     }
 }
