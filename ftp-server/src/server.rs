@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::lock::Lock;
 use crate::net::listener;
-use crate::net::listening_socket::ListeningSocket;
+use crate::net::listener::ListeningSocket;
 use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
 use crate::shares::host_of;

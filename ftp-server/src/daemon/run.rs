@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::certificate::renewal::Renewed;
+use super::certificate::watch::Renewed;
 use super::config::Config;
 use super::control::protocol::SessionTarget;
 use super::control::{Call, ControlSocket, Status};

@@ -9,7 +9,7 @@ use super::quota::Account;
 use super::record::{Record, Time};
 use super::reservation::unknown;
 use super::shared::{Held, unique};
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 use crate::storage::{
     Ask, EntryKind, Storage, StorageError, StorageErrorKind as Kind, StorageResult, VirtualPath,
 };

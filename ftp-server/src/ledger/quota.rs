@@ -6,7 +6,7 @@ use super::count;
 use super::reservation::{Reservation, unknown};
 use super::shared::{Inner, SharedState, digest, record_name};
 use super::upload::QuotaUpload;
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 use crate::storage::{
     Ask, Capabilities, Change, Confine, Entries, EntryKind, Keep, Metadata, RoomFor, Source, Space,
     Storage, StorageErrorKind as Kind, StorageResult, Unfinished, Upload, VirtualPath, WriteMode,

@@ -7,7 +7,7 @@ use super::count::{self, CountError};
 use super::quota::Account;
 use super::record::{Later, Verdict};
 use super::shared::{Held, WithoutLedger, unique};
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult};
 
 /// The number of bytes to reserve ahead: the quota divided by [`SHARE`], between these bounds.

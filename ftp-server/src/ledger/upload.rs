@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::quota::Names;
 use super::reservation::Reservation;
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
 use crate::threads::Polled;
 

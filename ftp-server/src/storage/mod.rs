@@ -8,8 +8,6 @@
 //! - [`FaultStorage`] fails on demand, for tests.
 
 mod confinement;
-pub(crate) mod cost;
-mod entries;
 mod error;
 mod fault;
 mod local;
@@ -24,12 +22,11 @@ mod room;
 #[cfg(feature = "s3")]
 mod s3;
 mod shared;
-mod space;
+pub(crate) mod space;
 pub(crate) mod unfinished;
 
 pub use confinement::{Confine, ConfinementPolicy};
 pub(crate) use confinement::{ConfinementStatus, close_confinements, confine};
-pub use entries::Entries;
 pub use error::{StorageError, StorageErrorKind};
 pub(crate) use error::{StorageResult, is_made};
 pub use fault::{Fault, FaultStorage, StorageCall};
@@ -37,7 +34,7 @@ pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
 pub(crate) use local::{Tally, is_hidden_name, lock, rename_new, server_rights, unlock};
 pub use memory::MemoryStorage;
-pub use metadata::{DirectoryUse, Entry, EntryKind, Metadata};
+pub use metadata::{DirectoryUse, Entries, Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
 pub use partials::Partials;
 pub use path::VirtualPath;

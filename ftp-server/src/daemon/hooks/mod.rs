@@ -5,7 +5,6 @@
 //! upload gets its name, so an event survives the death of the server at any time.
 
 mod dead_letters;
-mod event;
 mod notice;
 mod spool;
 
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Event, EventKind, Observer};
 
-pub(crate) use self::event::HookEvent;
+pub(crate) use self::notice::HookEvent;
 use self::notice::{Form, Hook, Notice, new_id};
 use self::spool::Spool;
 pub(super) use self::spool::{flaw, spool_directory, spool_files};

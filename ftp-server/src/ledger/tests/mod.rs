@@ -11,7 +11,7 @@ use ftp_tests::at_once::at_once;
 use ftp_tests::wait::{at_last, wait_until};
 
 use super::*;
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 use crate::storage::{
     Keep, MemoryStorage, RoomFor, Storage, StorageErrorKind as Kind, StorageResult, StreamEnd,
     VirtualPath, WriteMode,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::kept_uploads::{KeptUploads, Part};
 use crate::lock::{Lock, unpoisoned};
-pub(super) use crate::storage::cost::{COST_OF_OBJECT, Cost};
+pub(super) use crate::storage::space::{COST_OF_OBJECT, Cost};
 use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult};
 
 /// Maximum age of a count that is used to accept an upload.

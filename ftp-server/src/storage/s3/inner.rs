@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::buffer::Pool;
+use super::connection::Addresses;
 use super::error::S3Error;
 use super::http::Client;
 use super::keys::Keys;
-use super::names::Addresses;
 use super::pages::{Listed, Pages};
 use super::partial::Lease;
-use super::pool::Pool;
 use super::rivals::Rivals;
 use crate::lock::Lock;
 use crate::net::random;

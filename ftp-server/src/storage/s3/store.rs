@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::S3Storage;
+use super::buffer::Pool;
 use super::connection::{Connections, Place};
 use super::delete::Removals;
 use super::error::S3Error;
@@ -16,7 +17,6 @@ use super::keys::Keys;
 use super::multipart::LEAST;
 use super::partial;
 use super::platform::Platform;
-use super::pool::Pool;
 use super::probe::{self, S3Features};
 use super::rivals::Rivals;
 use super::sign::Credentials;
