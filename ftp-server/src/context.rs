@@ -1,7 +1,7 @@
 //! State that all sessions of a server share.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::auth::{Authenticator, UserSessions};
@@ -11,7 +11,7 @@ use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
 use crate::ledger::SharedState;
 use crate::limits;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
@@ -79,7 +79,7 @@ pub(crate) struct Hooks {
 }
 
 /// The context for new sessions.
-pub(crate) struct Current(Mutex<Arc<Context>>);
+pub(crate) struct Current(Lock<Arc<Context>>);
 
 impl Context {
     /// Returns a context for tests, with the log as its only observer.
@@ -190,16 +190,16 @@ impl Context {
 
 impl Current {
     pub(crate) fn new(context: Arc<Context>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(context)))
+        Arc::new(Self(Lock::new(context)))
     }
 
     pub(crate) fn get(&self) -> Arc<Context> {
-        let context = unpoisoned(self.0.lock());
+        let context = self.0.lock();
         Arc::clone(&context)
     }
 
     pub(crate) fn set(&self, context: Arc<Context>) {
-        *unpoisoned(self.0.lock()) = context;
+        *self.0.lock() = context;
     }
 }
 

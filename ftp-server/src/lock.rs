@@ -1,9 +1,25 @@
 //! Locks without poisoning.
 
-use std::sync::{LockResult, PoisonError};
+use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
 
-/// Returns the guard even if another holder has panicked. Code that changes the data cannot panic
-/// while the data is inconsistent, so the data is intact.
+/// A mutex without poisoning: [`lock`](Self::lock) returns the guard even if another holder has
+/// panicked. Code that changes the data cannot panic while the data is inconsistent, so the data is
+/// intact.
+#[derive(Debug, Default)]
+pub(crate) struct Lock<T>(Mutex<T>);
+
+impl<T> Lock<T> {
+    pub(crate) const fn new(data: T) -> Self {
+        Self(Mutex::new(data))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        unpoisoned(self.0.lock())
+    }
+}
+
+/// Returns the guard of another kind of lock, or of a wait, even if another holder has panicked, as
+/// [`Lock::lock`] does.
 pub(crate) fn unpoisoned<Guard>(locked: LockResult<Guard>) -> Guard {
     locked.unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,9 @@
 //! Rate limits of transfers, per session and per user.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Divisor of the bytes per second. The result is the maximum number of bytes to move at a time, so
 /// that other sessions get turns in between.
@@ -19,13 +19,13 @@ pub(crate) struct Rate {
     /// Bytes per second, above 0.
     per_second: u64,
     /// The time at which all reserved bytes will have moved.
-    free_at: Mutex<Instant>,
+    free_at: Lock<Instant>,
 }
 
 impl Rate {
     /// Returns a rate limit, or `None` for 0 (unlimited).
     pub(crate) fn new(bytes_per_second: u64) -> Option<Arc<Self>> {
-        let rate = Self { per_second: bytes_per_second, free_at: Mutex::new(Instant::now()) };
+        let rate = Self { per_second: bytes_per_second, free_at: Lock::new(Instant::now()) };
         (bytes_per_second > 0).then(|| Arc::new(rate))
     }
 
@@ -41,7 +41,7 @@ impl Rate {
 
     /// Reserves bytes, and returns the time at which they may move.
     fn reserve(&self, bytes: u64, now: Instant) -> Instant {
-        let mut free_at = self.free_at();
+        let mut free_at = self.free_at.lock();
         let earliest = now.checked_sub(SLACK).unwrap_or(now);
         let at = earliest.max(*free_at);
         *free_at = at + self.time_of(bytes);
@@ -50,17 +50,13 @@ impl Rate {
 
     /// Cancels the reservation of bytes that did not move.
     fn give_back(&self, bytes: u64) {
-        let mut free_at = self.free_at();
+        let mut free_at = self.free_at.lock();
         *free_at = free_at.checked_sub(self.time_of(bytes)).unwrap_or(*free_at);
     }
 
     fn time_of(&self, bytes: u64) -> Duration {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.per_second);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    fn free_at(&self) -> MutexGuard<'_, Instant> {
-        unpoisoned(self.free_at.lock())
     }
 }
 
@@ -109,7 +105,7 @@ mod tests {
     #[test]
     fn rate_reservations_follow_each_other_in_time() {
         let rate = Rate::new(1_000).unwrap();
-        let start = *rate.free_at();
+        let start = *rate.free_at.lock();
         let later = |millis| start + Duration::from_millis(millis);
         assert_eq!(rate.share(), 62);
         assert_eq!(rate.reserve(500, start), start);

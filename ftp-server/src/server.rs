@@ -1,7 +1,7 @@
 //! The running server: start, reconfiguration, shutdown.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::error::Error;
 use crate::limits;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::net::listener;
-use crate::net::listening_socket::ListeningSocket;
+use crate::net::listener::ListeningSocket;
 use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
 use crate::shares::host_of;
@@ -27,7 +27,7 @@ const CUT: Duration = Duration::from_secs(2);
 pub struct Server {
     current: Arc<Current>,
     /// Held while the settings change, so that two changes at once both take effect.
-    change: Mutex<()>,
+    change: Lock<()>,
     /// The address of the first listener.
     address: SocketAddr,
     listeners: Vec<Listening>,
@@ -84,7 +84,7 @@ impl Server {
         context.announcer.start().map_err(Error::Thread)?;
         let relay = Some(context.relay.start().map_err(Error::Thread)?);
         let current = Current::new(Arc::clone(context));
-        let change = Mutex::new(());
+        let change = Lock::new(());
         let mut server = Self { current, change, address, listeners: Vec::new(), relay };
         server.warn_of_ports(context);
         for endpoint in endpoints {
@@ -281,7 +281,7 @@ impl Server {
         &self,
         new: impl FnOnce(&Context) -> Result<Arc<Context>, Error>,
     ) -> Result<(), Error> {
-        let _alone = unpoisoned(self.change.lock());
+        let _alone = self.change.lock();
         let former = self.current.get();
         let context = new(&former)?;
         context.announcer.start().map_err(Error::Thread)?;

@@ -5,14 +5,14 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::budget;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Starts a thread with a stack of `stack` bytes. Without a name, the thread inherits the name of
 /// its parent thread.
@@ -47,7 +47,7 @@ pub(crate) struct Job<T> {
 
 /// A place for the result of work in another thread. A channel for each type would take 25 KB of
 /// code.
-pub(crate) struct Slot<T>(Arc<Mutex<SlotState<T>>>);
+pub(crate) struct Slot<T>(Arc<Lock<SlotState<T>>>);
 
 /// The result, and the function that gets it if no thread waits for it.
 type SlotState<T> = (Option<T>, Option<Late<T>>);
@@ -59,11 +59,11 @@ pub(crate) type Late<T> = Box<dyn FnOnce(T) + Send>;
 pub(crate) fn slot<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> (Box<dyn FnOnce() + Send>, Slot<T>) {
-    let result = Arc::new(Mutex::new((None, None)));
+    let result = Arc::new(Lock::new((None, None)));
     let slot = Slot(Arc::clone(&result));
     let fill = move || {
         let done = work();
-        let mut state: MutexGuard<'_, SlotState<T>> = unpoisoned(result.lock());
+        let mut state: MutexGuard<'_, SlotState<T>> = result.lock();
         let Some(late) = state.1.take() else {
             state.0 = Some(done);
             return;
@@ -81,12 +81,12 @@ impl<T> Slot<T> {
     ///
     /// Returns an error if the work panicked.
     pub(crate) fn take(&self) -> io::Result<T> {
-        unpoisoned(self.0.lock()).0.take().ok_or_else(panicked)
+        self.0.lock().0.take().ok_or_else(panicked)
     }
 
     /// Passes the result to `late`: at once if the work has ended, otherwise in its thread.
     pub(crate) fn leave(&self, late: Late<T>) {
-        let mut state = unpoisoned(self.0.lock());
+        let mut state = self.0.lock();
         let Some(result) = state.0.take() else {
             state.1 = Some(late);
             return;

@@ -1,7 +1,6 @@
 //! Logins: users, rights and limits.
 
 mod bcrypt;
-mod directories;
 mod password;
 mod rights;
 mod slots;
@@ -9,10 +8,9 @@ mod table;
 mod user_sessions;
 mod yescrypt;
 
-pub use directories::DirectoryRights;
-pub(crate) use directories::{holds_rules, rule_for};
 pub use password::{PasswordHash, PasswordHashError};
-pub use rights::{Rights, UnknownRight};
+pub use rights::{DirectoryRights, Rights, UnknownRight};
+pub(crate) use rights::{holds_rules, rule_for};
 pub use table::UserTable;
 pub(crate) use table::is_anonymous_name;
 #[cfg(feature = "daemon")]

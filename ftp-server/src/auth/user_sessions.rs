@@ -1,15 +1,15 @@
 //! The number of each user's sessions, and the rate that these sessions share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::rate::Rate;
 
 /// The sessions of each user. All are counted, since a limit may be set while they last.
 #[derive(Debug, Default)]
 pub(crate) struct UserSessions {
-    users: Mutex<HashMap<Vec<u8>, Common>>,
+    users: Lock<HashMap<Vec<u8>, Common>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl UserSessions {
         bytes_per_second: u64,
     ) -> Option<UserSession> {
         let user = user.to_vec();
-        let mut users = self.users();
+        let mut users = self.users.lock();
         let common = users.entry(user.clone()).or_default();
         if limit > 0 && common.sessions >= limit {
             return None;
@@ -52,10 +52,6 @@ impl UserSessions {
         drop(users);
         Some(UserSession { registry: Arc::clone(self), user, rate })
     }
-
-    fn users(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Common>> {
-        unpoisoned(self.users.lock())
-    }
 }
 
 impl UserSession {
@@ -67,7 +63,7 @@ impl UserSession {
 
 impl Drop for UserSession {
     fn drop(&mut self) {
-        let mut users = self.registry.users();
+        let mut users = self.registry.users.lock();
         if let Some(common) = users.get_mut(&self.user) {
             common.sessions -= 1;
             if common.sessions == 0 {
@@ -91,7 +87,7 @@ mod tests {
         drop(first);
         assert!(registry.enter(b"a", 2, 0).is_some());
         drop((second, other));
-        assert!(registry.users().is_empty(), "users that are gone cost nothing");
+        assert!(registry.users.lock().is_empty(), "users that are gone cost nothing");
     }
 
     #[test]

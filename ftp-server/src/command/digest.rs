@@ -119,7 +119,7 @@ impl Work for Digesting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{StorageError, StorageErrorKind};
+    use crate::storage::{StorageErrorKind, StorageResult};
 
     /// Supplies its bytes three at a time, with an interruption before each piece.
     struct Dripping {
@@ -149,7 +149,7 @@ mod tests {
             self.rest.len() as u64
         }
 
-        fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
+        fn seek_to(&mut self, _offset: u64) -> StorageResult<()> {
             Err(StorageErrorKind::Io.into())
         }
     }

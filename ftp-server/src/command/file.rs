@@ -12,7 +12,7 @@ use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::Session;
 use crate::storage::{
-    Ask, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath, is_made,
+    Ask, Metadata, Storage, StorageErrorKind, StorageResult, VirtualPath, is_made,
 };
 
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
@@ -64,7 +64,7 @@ pub(super) fn mdtm(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
     Ok(Reply::new(ReplyCode::FILE_STATUS, time.to_string()))
 }
 
-fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, StorageError> {
+fn regular(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<Metadata> {
     let metadata = storage.stat(path, Ask::Facts)?;
     metadata.kind.check_file().map(|()| metadata)
 }

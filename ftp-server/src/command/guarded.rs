@@ -8,7 +8,8 @@ use super::space::{SpareRoom, free_at};
 use crate::limits;
 use crate::session::Session;
 use crate::storage::{
-    Ask, RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
+    Ask, RoomFor, Storage, StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd,
+    Upload, VirtualPath,
 };
 use crate::threads::Polled;
 
@@ -75,7 +76,7 @@ struct GuardedUpload {
     /// Bytes that may be stored before the space is checked again.
     step: u64,
     /// The question for the free space.
-    asked: Polled<Result<u64, StorageError>>,
+    asked: Polled<StorageResult<u64>>,
     /// Whether all bytes are written.
     is_whole: bool,
 }
@@ -83,7 +84,7 @@ struct GuardedUpload {
 impl GuardedUpload {
     /// Checks the free space again, and sets the bytes that may be stored before the next check.
     /// Returns `false` if the storage has not answered yet.
-    fn look(&mut self) -> Result<bool, StorageError> {
+    fn look(&mut self) -> StorageResult<bool> {
         let Some(directory) = self.directory.clone() else { return Ok(true) };
         let storage = Arc::clone(self.remote.as_ref().unwrap_or(&self.storage));
         let wanted = RoomFor::More(self.min_free.saturating_add(1));
@@ -127,7 +128,7 @@ impl io::Write for GuardedUpload {
 }
 
 impl Upload for GuardedUpload {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         // Nothing is copied before the answer.
         let is_done = !self.asked.is_running() && self.upload.prepare()?;
         if !is_done {
@@ -143,12 +144,12 @@ impl Upload for GuardedUpload {
         Ok(is_done)
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         let has_room = self.is_whole || self.left == 0 || self.step > 0 || self.look()?;
         Ok(has_room && self.upload.ready()?)
     }
 
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         self.upload.prepare_commit()
     }
 
@@ -160,7 +161,7 @@ impl Upload for GuardedUpload {
         self.upload.inode()
     }
 
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(self: Box<Self>) -> StorageResult<()> {
         self.upload.commit()
     }
 
@@ -193,12 +194,12 @@ mod tests {
     }
 
     impl Upload for Copying {
-        fn prepare(&mut self) -> Result<bool, StorageError> {
+        fn prepare(&mut self) -> StorageResult<bool> {
             self.0 = self.0.saturating_sub(1);
             Ok(self.0 == 0)
         }
 
-        fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        fn commit(self: Box<Self>) -> StorageResult<()> {
             Ok(())
         }
 

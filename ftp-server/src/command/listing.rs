@@ -17,8 +17,8 @@ use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
 use crate::session::{Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
-    Ask, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageError,
-    StorageErrorKind, VirtualPath,
+    Ask, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageErrorKind,
+    StorageResult, VirtualPath,
 };
 
 /// Length of the longest pattern in bytes. A longer one is plain text: names have at most 255 bytes,
@@ -179,7 +179,7 @@ fn target(
     storage: &dyn Storage,
     argument: Option<&Pathname>,
     ask: Ask,
-) -> Result<ListingTarget, StorageError> {
+) -> StorageResult<ListingTarget> {
     let text = listing::strip_flags(argument.map_or(&[], Pathname::as_bytes));
     match look_up(session, storage, text, ask) {
         Err(error) if error.kind == StorageErrorKind::NotFound => {
@@ -199,7 +199,7 @@ fn look_up(
     storage: &dyn Storage,
     text: &[u8],
     ask: Ask,
-) -> Result<ListingTarget, StorageError> {
+) -> StorageResult<ListingTarget> {
     let Ok(named) = Pathname::new(text) else {
         let path = session.login.directory.clone();
         check_right(session, &path)?;
@@ -235,7 +235,7 @@ fn look_up(
 }
 
 /// Refuses a path that the user may not list.
-fn check_right(session: &Session, path: &VirtualPath) -> Result<(), StorageError> {
+fn check_right(session: &Session, path: &VirtualPath) -> StorageResult<()> {
     match session.may(path, Rights::LIST) {
         true => Ok(()),
         false => Err(StorageErrorKind::Denied.into()),
@@ -249,7 +249,7 @@ fn matching(
     storage: &dyn Storage,
     text: &[u8],
     ask: Ask,
-) -> Result<Option<ListingTarget>, StorageError> {
+) -> StorageResult<Option<ListingTarget>> {
     let start = text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let (prefix, last) = text.split_at_checked(start).unwrap_or((&[], text));
     if last.len() > LONGEST_PATTERN || !Pattern::is_in(last) {

@@ -1,12 +1,11 @@
-//! Commands. `rules.rs` lists the served commands, `gate.rs` checks the state of the session, and
-//! this module calls the handlers.
+//! Commands. `rules.rs` lists the served commands and checks the state of the session, and this
+//! module calls the handlers.
 
 mod access;
 mod attribute;
 mod digest;
 mod directory;
 mod file;
-mod gate;
 mod guarded;
 mod information;
 mod listing;
@@ -25,8 +24,8 @@ pub(crate) use rules::{decides_login, file_direction};
 
 use ftp_proto::{Command, ParseErrorKind, Reply, ReplyCode, Verb};
 
-use self::gate::gate;
 use self::parameter::only;
+use self::rules::gate;
 use crate::log::Direction;
 use crate::session::{Outcome, PreparedTransfer, Session};
 

@@ -7,7 +7,7 @@ use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::Session;
 use crate::storage::{
-    RoomFor, Space, Storage, StorageError, StorageErrorKind as Kind, VirtualPath,
+    RoomFor, Space, Storage, StorageErrorKind as Kind, StorageResult, VirtualPath,
 };
 
 /// `ALLO <size> [R <size>]`: 200, without a reservation. 552 if the size exceeds the user's size
@@ -40,12 +40,12 @@ pub(super) fn free_at(
     storage: &dyn Storage,
     directory: &VirtualPath,
     room: RoomFor,
-) -> Result<u64, StorageError> {
+) -> StorageResult<u64> {
     storage.space(directory, room)?.free.ok_or(Kind::Unsupported.into())
 }
 
 /// Returns the number of bytes that the user's quota leaves; `None` without a quota.
-fn quota_left(storage: &dyn Storage, path: &VirtualPath) -> Result<Option<u64>, StorageError> {
+fn quota_left(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<Option<u64>> {
     match storage.space(path, RoomFor::User) {
         Err(error) if error.kind == Kind::Unsupported => Ok(None),
         told => told.map(Space::bytes_left),
@@ -53,7 +53,7 @@ fn quota_left(storage: &dyn Storage, path: &VirtualPath) -> Result<Option<u64>, 
 }
 
 /// Returns the free space in bytes at a directory, or at its nearest existing parent.
-fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> Result<u64, StorageError> {
+fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> StorageResult<u64> {
     let mut nearest = directory.clone();
     loop {
         match (free_at(storage, &nearest, RoomFor::More(0)), nearest.parent()) {
@@ -117,7 +117,7 @@ pub(super) fn check(
 }
 
 /// Returns the free bytes above the space to keep free, or `None` if the free space is unknown.
-fn room(session: &Session, free: &Result<u64, StorageError>) -> Option<u64> {
+fn room(session: &Session, free: &StorageResult<u64>) -> Option<u64> {
     let free = free.as_ref().ok()?;
     Some(free.saturating_sub(session.context.config.limits.min_free))
 }

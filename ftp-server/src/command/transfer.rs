@@ -12,8 +12,8 @@ use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Payload, PreparedTransfer, Session, TransferState};
 use crate::storage::{
-    Ask, Keep, Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode, check_directory,
-    is_made,
+    Ask, Keep, Storage, StorageError, StorageErrorKind, StorageResult, VirtualPath, WriteMode,
+    check_directory, is_made,
 };
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
@@ -37,7 +37,7 @@ fn open(
     storage: &dyn Storage,
     path: VirtualPath,
     parameters: &TransferState,
-) -> Result<PreparedTransfer, StorageError> {
+) -> StorageResult<PreparedTransfer> {
     let offset = parameters.restart;
     let source = storage.read(&path)?;
     Ok(match parameters.representation {
@@ -198,11 +198,7 @@ fn makes_parents(session: &Session, directory: &VirtualPath, mode: WriteMode) ->
 }
 
 /// Creates a directory and its missing parents. Existing directories need no rights.
-fn make_all(
-    session: &Session,
-    storage: &dyn Storage,
-    directory: VirtualPath,
-) -> Result<(), StorageError> {
+fn make_all(session: &Session, storage: &dyn Storage, directory: VirtualPath) -> StorageResult<()> {
     let check = |directory: &VirtualPath| match session.may(directory, Rights::MKDIR) {
         true => session.check_new_name(directory),
         false => Err(StorageErrorKind::Denied.into()),

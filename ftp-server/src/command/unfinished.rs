@@ -10,18 +10,17 @@
 //! upload, and on what the session has been told about the path. [`TABLE`] has them all.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 
 use ftp_proto::{Reply, ReplyCode};
 
 use crate::auth::Rights;
 use crate::deadline::unix_now;
 use crate::limits;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::reply::{self, Purpose};
 use crate::session::Session;
 use crate::storage::{
-    Ask, Storage, StorageError, StorageErrorKind, Unfinished, VirtualPath, WriteMode,
+    Ask, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished, VirtualPath, WriteMode,
 };
 
 /// Number of received bytes from which an upload can be resumed. `SIZE` tells one byte less than
@@ -199,7 +198,7 @@ fn record(
     session: &Session,
     storage: &dyn Storage,
     path: &VirtualPath,
-) -> Result<Option<Unfinished>, StorageError> {
+) -> StorageResult<Option<Unfinished>> {
     match may_upload(session, path) {
         true => storage.unfinished(path, session.owner(path)),
         false => Ok(None),
@@ -380,7 +379,7 @@ fn from_start() -> Reply {
 /// The files that users have read lately, by user and path. An upload that ends without success
 /// removes its path. So the files are those that a user has read since.
 #[derive(Debug, Default)]
-pub(crate) struct Reads(Mutex<[HashSet<UserAndPath>; 2]>);
+pub(crate) struct Reads(Lock<[HashSet<UserAndPath>; 2]>);
 
 /// The name of a user, which is empty for shared logins, and a path.
 type UserAndPath = (Vec<u8>, VirtualPath);
@@ -391,7 +390,7 @@ impl Reads {
     }
 
     fn add(&self, session: &Session, path: &VirtualPath) {
-        let mut reads = unpoisoned(self.0.lock());
+        let mut reads = self.0.lock();
         let [newer, older] = &mut *reads;
         if newer.len() >= limits::READS {
             *older = std::mem::take(newer);
@@ -401,13 +400,13 @@ impl Reads {
 
     fn has(&self, session: &Session, path: &VirtualPath) -> bool {
         let key = Self::key(session, path);
-        unpoisoned(self.0.lock()).iter().any(|reads| reads.contains(&key))
+        self.0.lock().iter().any(|reads| reads.contains(&key))
     }
 
     /// Forgets that a user has read a file, because an upload to it did not end with success.
     pub(crate) fn remove(&self, session: &Session, path: &VirtualPath) {
         let key = Self::key(session, path);
-        for reads in &mut *unpoisoned(self.0.lock()) {
+        for reads in &mut *self.0.lock() {
             reads.remove(&key);
         }
     }

@@ -10,7 +10,7 @@ use crate::auth::Rights;
 use crate::net::random;
 use crate::reply::{self, Purpose};
 use crate::session::{PreparedTransfer, Session};
-use crate::storage::{Keep, StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
+use crate::storage::{Keep, StorageErrorKind, StorageResult, Upload, VirtualPath, WriteMode};
 
 /// Prefix of the names if the client sends none.
 const PREFIX: &[u8] = b"stou";
@@ -57,8 +57,8 @@ pub(super) fn stou(
 fn with_new_name(
     directory: &VirtualPath,
     prefix: &[u8],
-    begin: impl Fn(&VirtualPath) -> Result<Box<dyn Upload>, StorageError>,
-) -> Result<(VirtualPath, Box<dyn Upload>), StorageError> {
+    begin: impl Fn(&VirtualPath) -> StorageResult<Box<dyn Upload>>,
+) -> StorageResult<(VirtualPath, Box<dyn Upload>)> {
     for _ in 0..ATTEMPTS {
         let random = random::number().map_err(std::io::Error::from)?;
         let path = directory.join(&[prefix, format!(".{random:016x}").as_bytes()].concat());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::config::{Root, User};
 use super::logging::LOG;
@@ -10,9 +10,9 @@ use super::own_files::OwnFiles;
 use super::stores::Stores;
 use super::user_storage::{self, Identity, UserStorage};
 use super::values::shown_path;
-use crate::lock::unpoisoned;
-use crate::storage::{ConfinementStatus, Tally};
-use crate::{Capabilities, LocalConfig, Storage, StorageError};
+use crate::lock::Lock;
+use crate::storage::{ConfinementStatus, StorageResult, Tally};
+use crate::{Capabilities, LocalConfig, Storage};
 
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
 /// store.
@@ -23,7 +23,7 @@ pub(super) struct Home {
     pub(super) config: LocalConfig,
     pub(super) role: Role,
     /// The directory that was last opened.
-    found: Mutex<Option<OpenedRoot>>,
+    found: Lock<Option<OpenedRoot>>,
     remembered: Remembered,
     /// Capabilities of the directory, once known.
     capabilities: OnceLock<Capabilities>,
@@ -35,7 +35,7 @@ pub(super) struct Home {
 /// about the root.
 #[derive(Default)]
 pub(super) struct Places {
-    homes: Mutex<BTreeMap<Root, Vec<Arc<Home>>>>,
+    homes: Lock<BTreeMap<Root, Vec<Arc<Home>>>>,
     /// The object stores that roots name.
     stores: Arc<Stores>,
     /// The files of the server, which no root may contain.
@@ -51,21 +51,21 @@ const MOST: usize = 1_000;
 const SETTINGS: usize = 16;
 
 /// Directories in which users of `auth.program` may have stored files; at most [`MOST`].
-static WRITTEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static WRITTEN: Lock<BTreeSet<PathBuf>> = Lock::new(BTreeSet::new());
 
 /// Returns the directories in which users of `auth.program` may have stored files.
 pub(super) fn written() -> BTreeSet<PathBuf> {
-    unpoisoned(WRITTEN.lock()).clone()
+    WRITTEN.lock().clone()
 }
 
 impl Places {
     pub(super) fn new(stores: Arc<Stores>, own: Arc<OwnFiles>) -> Self {
-        Self { homes: Mutex::default(), stores, own }
+        Self { homes: Lock::default(), stores, own }
     }
 
     /// Notes where a user of `auth.program` may store files.
     pub(super) fn note_written(&self, user: &User) {
-        let mut written = unpoisoned(WRITTEN.lock());
+        let mut written = WRITTEN.lock();
         for path in user.written() {
             if written.len() < MOST {
                 written.insert(path.to_owned());
@@ -82,7 +82,7 @@ impl Places {
         role: Role,
         is_listed: bool,
     ) -> Arc<Home> {
-        let mut all = unpoisoned(self.homes.lock());
+        let mut all = self.homes.lock();
         let is_needed = |home: &Arc<Home>| home.is_listed || Arc::strong_count(home) > 1;
         if !is_listed && all.len() >= MOST && !all.contains_key(root) {
             all.retain(|_, homes| homes.iter().any(is_needed));
@@ -104,7 +104,7 @@ impl Places {
             own: Arc::clone(&self.own),
             config,
             role,
-            found: Mutex::default(),
+            found: Lock::default(),
             remembered: remembered.unwrap_or_default(),
             capabilities: OnceLock::new(),
             is_listed,
@@ -115,7 +115,7 @@ impl Places {
 
     /// Returns all homes.
     pub(super) fn all(&self) -> Vec<Arc<Home>> {
-        unpoisoned(self.homes.lock()).values().flatten().map(Arc::clone).collect()
+        self.homes.lock().values().flatten().map(Arc::clone).collect()
     }
 }
 
@@ -147,7 +147,7 @@ pub(super) struct Open {
 
 /// Used space of a directory for quotas, and its interrupted uploads. Both are kept between logins,
 /// because otherwise each login would walk the directory first. All homes of one root share them.
-type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
+type Remembered = Arc<Lock<Option<(Identity, Tally)>>>;
 
 impl Home {
     pub(super) fn root(&self) -> &Root {
@@ -170,7 +170,7 @@ impl Home {
     }
 
     /// Creates the directory if it is missing and its role allows that.
-    pub(super) fn make(&self) -> Result<(), StorageError> {
+    pub(super) fn make(&self) -> StorageResult<()> {
         if self.role == Role::MadeRoot
             && let Some(path) = self.root.directory().filter(|path| !path.exists())
             && user_storage::create(path)?
@@ -180,15 +180,15 @@ impl Home {
         Ok(())
     }
 
-    pub(super) fn open(&self) -> Result<Open, StorageError> {
+    pub(super) fn open(&self) -> StorageResult<Open> {
         let identity = user_storage::identity(&self.root)?;
-        let mut found = unpoisoned(self.found.lock());
+        let mut found = self.found.lock();
         // If the path now leads to another directory, drops what is known about the former one.
         drop(found.take_if(|found| found.identity != identity));
         if let Some(open) = found.as_ref().and_then(OpenedRoot::open) {
             return Ok(open);
         }
-        let mut remembered = unpoisoned(self.remembered.lock());
+        let mut remembered = self.remembered.lock();
         drop(remembered.take_if(|(known, _)| *known != identity));
         let opened = user_storage::open(&self.root, self.config, &self.stores)?;
         let UserStorage { storage, walls, tally } = opened;
@@ -233,7 +233,7 @@ mod tests {
         };
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
         // No session has the directory open. A second walk would find the new file.
-        while limited.found.lock().unwrap().as_ref().unwrap().storage.strong_count() > 0 {
+        while limited.found.lock().as_ref().unwrap().storage.strong_count() > 0 {
             thread::yield_now();
         }
         fs::write(root.join("behind"), [b'b'; 500]).unwrap();

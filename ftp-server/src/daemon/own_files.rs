@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf, absolute};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::PollFlags;
@@ -18,7 +18,7 @@ use super::error::DaemonError;
 use super::metrics::MetricsAddress;
 use super::{certificate, hooks};
 use crate::daemon::values::{counted, shown_path};
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::net::socket::is_ready;
 
 /// Maximum number of paths on the way to one file: more are a loop of links or of mounts, and no
@@ -106,7 +106,7 @@ pub(super) struct OwnFiles {
     files: Vec<OwnFile>,
     /// `/proc/self/mountinfo`, if `/proc` is mounted.
     mounts: Option<File>,
-    ways: Mutex<Arc<Ways>>,
+    ways: Lock<Arc<Ways>>,
 }
 
 /// What leads to the files of the server, each with the index of the file.
@@ -129,9 +129,9 @@ impl OwnFiles {
         files.extend(former.files.iter().filter(stays).cloned());
         // Opened before it is read, so that a mount in the meantime is detected.
         let mounts = File::open("/proc/self/mountinfo").ok();
-        let found = Self { files, mounts, ways: Mutex::default() };
-        let known = Arc::clone(&*unpoisoned(former.ways.lock()));
-        *unpoisoned(found.ways.lock()) = Arc::new(found.look(&former.files, &known));
+        let found = Self { files, mounts, ways: Lock::default() };
+        let known = Arc::clone(&*former.ways.lock());
+        *found.ways.lock() = Arc::new(found.look(&former.files, &known));
         found
     }
 
@@ -153,7 +153,7 @@ impl OwnFiles {
 
     /// Returns the ways as they are now.
     fn ways(&self) -> Arc<Ways> {
-        let mut ways = unpoisoned(self.ways.lock());
+        let mut ways = self.ways.lock();
         if self.has_new_mounts() {
             *ways = Arc::new(self.look(&self.files, &ways));
         }

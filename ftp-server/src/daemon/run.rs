@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::certificate::renewal::Renewed;
+use super::certificate::watch::Renewed;
 use super::config::Config;
 use super::control::protocol::SessionTarget;
 use super::control::{Call, ControlSocket, Status};
@@ -20,7 +20,7 @@ use super::running::Running;
 use super::setup::Setup;
 use super::start_thread;
 use super::systemd::Service;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::{SessionInfo, ShutdownHandle};
 
 /// Interval at which a draining server checks whether the last session has ended.
@@ -41,7 +41,7 @@ const DRAIN_CHECK: Duration = Duration::from_millis(200);
 /// ```
 pub struct Daemon {
     events: Sender<DaemonEvent>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Lock<Option<JoinHandle<()>>>,
     shutdown: ShutdownHandle,
     hooks: Arc<Hooks>,
     plaintext: Vec<SocketAddr>,
@@ -107,7 +107,7 @@ impl Daemon {
         };
         let thread = start_thread("daemon", work);
         let thread = thread.map_err(|error| DaemonError::no_thread("the daemon", &error))?;
-        let thread = Mutex::new(Some(thread));
+        let thread = Lock::new(Some(thread));
         Ok(Self { events, thread, shutdown, hooks, plaintext, implicit })
     }
 
@@ -162,7 +162,7 @@ impl Daemon {
     ///
     /// Returns `Internal` if the daemon's thread has panicked.
     pub fn join(&self) -> Result<(), DaemonError> {
-        let thread = unpoisoned(self.thread.lock()).take();
+        let thread = self.thread.lock().take();
         let panicked = |_| DaemonError::new(DaemonErrorKind::Internal, "the daemon has panicked");
         thread.map_or(Ok(()), |thread| thread.join().map_err(panicked))
     }

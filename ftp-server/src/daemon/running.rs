@@ -9,7 +9,7 @@ use ftp_proto::Escaped;
 use log::Level;
 
 use super::apply::{Parts, start};
-use super::certificate::renewal::{Renewal, Renewed};
+use super::certificate::watch::{Renewal, Renewed};
 use super::certificate::watch::{Validity, urgent_validity, validity};
 use super::certificate::{self, Certificate, Loaded};
 use super::config::{Config, FIXED, MISSING, is_missing};

@@ -16,6 +16,7 @@ use super::config::{Environment, Objects, Settings, StoreSettings, key_of_store}
 use super::logging::LOG;
 use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::values::{in_full, shown_path, without_mark};
+use crate::storage::StorageResult;
 use crate::{
     LocalConfig, PartialPolicy, S3Error, S3Features, S3Store, S3StoreBuilder, SharedState, Storage,
     StorageError, StorageErrorKind,
@@ -122,7 +123,7 @@ impl Stores {
         &self,
         objects: &Objects,
         config: LocalConfig,
-    ) -> Result<Arc<dyn Storage>, StorageError> {
+    ) -> StorageResult<Arc<dyn Storage>> {
         let failed = |kind, why: String| StorageError::caused_by(kind, io::Error::other(why));
         let Some(store) = self.get(objects) else {
             let why = format!("{objects}: no such store");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::check::Findings;
 use super::config::{Objects, Settings};
 use crate::daemon::error::DaemonError;
-use crate::{LocalConfig, SharedState, Storage, StorageError, StorageErrorKind};
+use crate::{LocalConfig, SharedState, Storage, StorageErrorKind, StorageResult};
 
 /// The empty set of stores.
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl Stores {
         &self,
         _objects: &Objects,
         _config: LocalConfig,
-    ) -> Result<Arc<dyn Storage>, StorageError> {
+    ) -> StorageResult<Arc<dyn Storage>> {
         Err(StorageErrorKind::Unsupported.into())
     }
 

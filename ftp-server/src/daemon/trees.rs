@@ -12,6 +12,7 @@ use super::config::{MountPoint, Root, User};
 use super::home::{Home, Role};
 use super::logging::LOG;
 use super::privileges::{FileGroup, FileOwner};
+use crate::storage::StorageResult;
 use crate::{LocalConfig, MountedStorage, Storage, StorageError, VirtualPath};
 
 /// The directories of a user.
@@ -78,7 +79,7 @@ impl UserTree {
     /// # Errors
     ///
     /// Returns an error if the root cannot be created or opened, or if a mount point is invalid.
-    pub(super) fn open(&self, user: &[u8]) -> Result<Arc<dyn Storage>, StorageError> {
+    pub(super) fn open(&self, user: &[u8]) -> StorageResult<Arc<dyn Storage>> {
         self.root.make()?;
         let root = self.root.open()?.storage;
         if self.mounts.is_empty() {

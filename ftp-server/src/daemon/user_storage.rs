@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use super::config::Root;
 use super::stores::Stores;
 use crate::daemon::values::in_full;
-use crate::storage::{ConfinementStatus, Tally};
-use crate::{LocalConfig, LocalStorage, Storage, StorageError};
+use crate::storage::{ConfinementStatus, StorageResult, Tally};
+use crate::{LocalConfig, LocalStorage, Storage};
 
 /// Device and inode, and the creation time if the file system records it: a new directory can get
 /// the inode of a removed one.
@@ -28,7 +28,7 @@ pub(super) struct UserStorage {
 
 /// Returns the identity of the directory that has the root's path now. All objects of stores have
 /// the same identity.
-pub(super) fn identity(root: &Root) -> Result<Identity, StorageError> {
+pub(super) fn identity(root: &Root) -> StorageResult<Identity> {
     let Some(directory) = root.directory() else { return Ok((0, 0, None)) };
     let metadata = fs::metadata(directory)?;
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
@@ -38,7 +38,7 @@ pub(super) fn identity(root: &Root) -> Result<Identity, StorageError> {
 /// root was missing.
 ///
 /// Creates only the last directory of the path, and does not follow a symbolic link in its place.
-pub(super) fn create(root: &Path) -> Result<bool, StorageError> {
+pub(super) fn create(root: &Path) -> StorageResult<bool> {
     match fs::DirBuilder::new().mode(0o700).create(root) {
         Ok(()) => {
             sync_name(root)?;
@@ -64,7 +64,7 @@ pub(super) fn open(
     root: &Root,
     config: LocalConfig,
     stores: &Stores,
-) -> Result<UserStorage, StorageError> {
+) -> StorageResult<UserStorage> {
     let local = match root {
         Root::Directory(path) => LocalStorage::open(path)?.configured(config)?,
         Root::Objects(objects) => {

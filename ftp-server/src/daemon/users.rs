@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::BitOr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ftp_proto::{Escaped, HostName};
@@ -20,7 +20,7 @@ use super::trees::{UserTree, reason};
 use super::user_storage::lack_of_walls;
 use super::values::in_full;
 use crate::auth::{self, Accounts, Secret, is_anonymous_name};
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::{
     AuthError, Authenticator, Capabilities, ConfinementPolicy, LocalConfig, Login, LoginAttempt,
     MemoryStorage, Offer, Rights, Storage, StorageErrorKind, VirtualPath,
@@ -40,7 +40,7 @@ pub(super) struct Homes {
     program: Option<Arc<LoginProgram>>,
     /// Directories that stay open without a session: at most [`KEPT`], because each takes
     /// descriptors.
-    kept: Mutex<Vec<Arc<dyn Storage>>>,
+    kept: Lock<Vec<Arc<dyn Storage>>>,
     /// The storage of logins that the server refuses.
     nowhere: Arc<dyn Storage>,
 }
@@ -299,7 +299,7 @@ impl Homes {
                     }
                     is_usable = true;
                     walls = of_home.map(|walls| (walls, shown)).or(walls);
-                    let mut kept = unpoisoned(self.kept.lock());
+                    let mut kept = self.kept.lock();
                     if kept.len() < KEPT {
                         kept.push(storage);
                     }
@@ -344,20 +344,20 @@ impl Homes {
 
 /// The users of the current configuration. A session from before a reload logs in as a new one does,
 /// so a removed user cannot log in over an old connection.
-pub(super) struct Users(Mutex<Arc<Homes>>);
+pub(super) struct Users(Lock<Arc<Homes>>);
 
 impl Users {
     pub(super) fn new(homes: Homes) -> Self {
-        Self(Mutex::new(Arc::new(homes)))
+        Self(Lock::new(Arc::new(homes)))
     }
 
     pub(super) fn current(&self) -> Arc<Homes> {
-        let current = unpoisoned(self.0.lock());
+        let current = self.0.lock();
         Arc::clone(&current)
     }
 
     pub(super) fn set(&self, homes: Arc<Homes>) {
-        *unpoisoned(self.0.lock()) = homes;
+        *self.0.lock() = homes;
     }
 }
 

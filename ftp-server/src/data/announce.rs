@@ -4,12 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use ftp_proto::{AddressClass, Network};
 
 use crate::config::{PassiveAddress, ServerConfig};
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::net::socket;
 use crate::{limits, threads};
 
@@ -28,14 +28,14 @@ pub(crate) struct Announcer {
 enum Announced {
     Address(Ipv4Addr),
     /// A host name and the last address found for it.
-    Name(String, Mutex<Option<Ipv4Addr>>),
+    Name(String, Lock<Option<Ipv4Addr>>),
 }
 
 impl Announcer {
     pub(crate) fn new(config: &ServerConfig) -> Arc<Self> {
         let announced = |address: &PassiveAddress| match address {
             PassiveAddress::Address(address) => Announced::Address(*address),
-            PassiveAddress::Name(name) => Announced::Name(name.clone(), Mutex::default()),
+            PassiveAddress::Name(name) => Announced::Name(name.clone(), Lock::default()),
         };
         let overrides = config.passive.overrides.iter();
         Arc::new(Self {
@@ -122,7 +122,7 @@ impl Announced {
     fn address(&self) -> Option<Ipv4Addr> {
         match self {
             Self::Address(address) => Some(*address),
-            Self::Name(_, found) => *unpoisoned(found.lock()),
+            Self::Name(_, found) => *found.lock(),
         }
     }
 
@@ -136,7 +136,7 @@ impl Announced {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-        let mut found = unpoisoned(found.lock());
+        let mut found = found.lock();
         let Some(first) = usable.next() else {
             return log::warn!("passive address {name} has no IPv4 address");
         };

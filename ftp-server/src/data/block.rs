@@ -11,7 +11,7 @@ use rustix::net::RecvFlags;
 
 use super::outgoing::Outgoing;
 use crate::net::socket::is_hung_up;
-use crate::storage::StorageError;
+use crate::storage::StorageResult;
 use crate::tls::{Connection, size_of_records};
 
 /// Bytes of a file between two restart markers in a download.
@@ -163,7 +163,7 @@ impl BlockOutgoing {
 
     /// Appends a block of about `room` bytes. Returns the number of data bytes in the block, and
     /// whether more data follows.
-    fn block(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(usize, bool), StorageError> {
+    fn block(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<(usize, bool)> {
         let at = out.len();
         out.extend_from_slice(&BlockHeader::data(0).encode());
         let start = out.len();
@@ -187,11 +187,11 @@ impl BlockOutgoing {
 }
 
 impl Outgoing for BlockOutgoing {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         self.inner.prepare()
     }
 
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         let end = Instant::now() + GATHER;
         let full = out.len() + room;
         loop {
@@ -243,7 +243,7 @@ mod tests {
     struct Pieces(Vec<usize>);
 
     impl Outgoing for Pieces {
-        fn fill(&mut self, _room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        fn fill(&mut self, _room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
             let count = if self.0.is_empty() { 0 } else { self.0.remove(0) };
             out.resize(out.len() + count, b'x');
             Ok(!self.0.is_empty())
@@ -292,7 +292,7 @@ mod tests {
     struct Endless;
 
     impl Outgoing for Endless {
-        fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
             out.resize(out.len() + room, b'x');
             Ok(true)
         }

@@ -1,8 +1,6 @@
 //! Buffers of transfers: a small one for each transfer, and a bounded number of large ones.
 
-use std::sync::{Mutex, MutexGuard};
-
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Size of the first buffer of a transfer, in bytes. A small file needs no larger one. The transfer
 /// keeps this buffer if no large one is left.
@@ -24,7 +22,7 @@ const IDLE: usize = 4;
 pub(crate) struct Buffers {
     /// Maximum number of large buffers.
     most: usize,
-    state: Mutex<BufferState>,
+    state: Lock<BufferState>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +44,7 @@ impl Buffers {
     /// Returns a pool of as many large buffers as fit into `bytes`.
     pub(crate) fn new(bytes: u64) -> Self {
         let most = usize::try_from(bytes / LARGE as u64).unwrap_or(usize::MAX);
-        Self { most, state: Mutex::default() }
+        Self { most, state: Lock::default() }
     }
 
     /// Returns a small buffer.
@@ -60,7 +58,7 @@ impl Buffers {
     }
 
     fn lend(&self) -> Option<Vec<u8>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.lent >= self.most {
             return None;
         }
@@ -78,15 +76,11 @@ impl Buffers {
     }
 
     fn give_back(&self, bytes: Vec<u8>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.lent -= 1;
         if state.idle.len() < IDLE {
             state.idle.push(bytes);
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, BufferState> {
-        unpoisoned(self.state.lock())
     }
 }
 
@@ -152,13 +146,13 @@ mod tests {
                 assert_eq!(large(&mut buffers), most);
             }
             drop(buffers);
-            let state = pool.state();
+            let state = pool.state.lock();
             assert_eq!((state.lent, state.idle.len()), (0, most));
         }
         let pool = Buffers::new(u64::MAX);
         let mut buffers: Vec<_> = (0..20).map(|_| pool.small()).collect();
         buffers.iter_mut().for_each(Buffer::grow);
         drop(buffers);
-        assert_eq!(pool.state().idle.len(), IDLE);
+        assert_eq!(pool.state.lock().idle.len(), IDLE);
     }
 }

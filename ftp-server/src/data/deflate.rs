@@ -10,7 +10,7 @@ use ftp_proto::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateLevel};
 use super::block::Blocks;
 use super::outgoing::Outgoing;
 use crate::shares::{Share, Shares, table};
-use crate::storage::StorageError;
+use crate::storage::StorageResult;
 use crate::{budget, limits};
 
 /// Memory of one encoder in bytes.
@@ -89,7 +89,7 @@ impl DeflateOutgoing {
 
 impl DeflateOutgoing {
     /// Compresses the next bytes. Returns `false` at the end.
-    fn step(&mut self, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn step(&mut self, out: &mut Vec<u8>) -> StorageResult<bool> {
         self.plain.clear();
         let has_more = self.inner.fill(TURN, &mut self.plain)?;
         self.read += self.plain.len() as u64;
@@ -110,11 +110,11 @@ impl DeflateOutgoing {
 }
 
 impl Outgoing for DeflateOutgoing {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         self.inner.prepare()
     }
 
-    fn fill(&mut self, _room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn fill(&mut self, _room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         let end = Instant::now() + GATHER;
         loop {
             let has_more = self.step(out)?;
@@ -182,7 +182,7 @@ mod tests {
     struct Nothing;
 
     impl Outgoing for Nothing {
-        fn fill(&mut self, _room: usize, _out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        fn fill(&mut self, _room: usize, _out: &mut Vec<u8>) -> StorageResult<bool> {
             Ok(false)
         }
     }

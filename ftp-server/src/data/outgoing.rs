@@ -8,7 +8,7 @@ use ftp_proto::AsciiEncoder;
 
 use crate::limits;
 use crate::pace::{before_asking_again, for_a_tick};
-use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
+use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind, StorageResult};
 
 /// Maximum bytes of a file to convert at a time; the result has at most twice as many.
 const CONVERT: usize = 16 * 1024;
@@ -21,13 +21,13 @@ const GATHER: Duration = Duration::from_millis(50);
 pub(crate) trait Outgoing {
     /// Does a short part of the work that comes before the first byte. Returns `true` when all of
     /// that work is done.
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         Ok(true)
     }
 
     /// Appends about `room` bytes to `out`, or fewer or none if the source is slow. Returns `false`
     /// at the end.
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError>;
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool>;
 
     /// Returns the part of a file that the kernel may send directly. Returns `None` if the data
     /// must come from [`fill`](Self::fill).
@@ -42,7 +42,7 @@ pub(crate) trait Outgoing {
 
     /// Checks at the end of the data that the source was complete. `sent` is the number of bytes
     /// sent.
-    fn check_end(&self, _sent: u64) -> Result<(), StorageError> {
+    fn check_end(&self, _sent: u64) -> StorageResult<()> {
         Ok(())
     }
 }
@@ -67,7 +67,7 @@ impl ImageOutgoing {
     /// # Errors
     ///
     /// Returns `BadRestart` if the file is shorter than `offset`.
-    pub(crate) fn new(mut source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
+    pub(crate) fn new(mut source: Box<dyn Source>, offset: u64) -> StorageResult<Self> {
         let expected = source.size().checked_sub(offset).ok_or(StorageErrorKind::BadRestart)?;
         if offset > 0 {
             source.seek_to(offset)?;
@@ -82,7 +82,7 @@ impl ImageOutgoing {
 }
 
 impl Outgoing for ImageOutgoing {
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         // If there are no bytes yet, the pump checks the control connection and calls again.
         Ok(!self.source.ready()? || read_some(&mut *self.source, room, out)? > 0)
     }
@@ -92,7 +92,7 @@ impl Outgoing for ImageOutgoing {
         Some(FileRange { file, length: self.expected })
     }
 
-    fn check_end(&self, sent: u64) -> Result<(), StorageError> {
+    fn check_end(&self, sent: u64) -> StorageResult<()> {
         // A file that has shrunk must not look complete.
         if sent < self.expected { Err(StorageErrorKind::Io.into()) } else { Ok(()) }
     }
@@ -121,7 +121,7 @@ impl AsciiOutgoing {
     /// # Errors
     ///
     /// Returns `BadRestart` if `offset` is larger than the converted file can be.
-    pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
+    pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> StorageResult<Self> {
         let size = source.size();
         // Conversion at most doubles the size, so this check does not read the file.
         if offset > size.saturating_mul(2) {
@@ -135,7 +135,7 @@ impl AsciiOutgoing {
 
     /// Returns the size of the converted file in bytes. Returns `None` if the file has more than
     /// `most` bytes before conversion, or grows beyond that while it is read.
-    pub(crate) fn count(source: Box<dyn Source>, most: u64) -> Result<Option<u64>, StorageError> {
+    pub(crate) fn count(source: Box<dyn Source>, most: u64) -> StorageResult<Option<u64>> {
         let mut outgoing = Self::new(source, 0)?;
         let mut count = 0;
         let mut converted = Vec::new();
@@ -149,7 +149,7 @@ impl AsciiOutgoing {
         Ok(None)
     }
 
-    fn convert(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn convert(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         self.raw.clear();
         let count = read_some(&mut *self.source, room, &mut self.raw)?;
         self.read += count as u64;
@@ -159,7 +159,7 @@ impl AsciiOutgoing {
 }
 
 impl Outgoing for AsciiOutgoing {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         let mut converted = std::mem::take(&mut self.ready);
         let done = for_a_tick(|| {
             if self.skip > 0 {
@@ -181,7 +181,7 @@ impl Outgoing for AsciiOutgoing {
         done
     }
 
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         let before = out.len();
         out.append(&mut self.ready);
         while out.len() - before + 2 * CONVERT <= room || out.len() == before {
@@ -195,17 +195,13 @@ impl Outgoing for AsciiOutgoing {
         Ok(true)
     }
 
-    fn check_end(&self, _sent: u64) -> Result<(), StorageError> {
+    fn check_end(&self, _sent: u64) -> StorageResult<()> {
         if self.read < self.size { Err(StorageErrorKind::Io.into()) } else { Ok(()) }
     }
 }
 
 /// Appends up to `room` bytes from one read. Repeats a read that a signal interrupted.
-fn read_some(
-    source: &mut dyn Source,
-    room: usize,
-    out: &mut Vec<u8>,
-) -> Result<usize, StorageError> {
+fn read_some(source: &mut dyn Source, room: usize, out: &mut Vec<u8>) -> StorageResult<usize> {
     let before = out.len();
     out.resize(before + room, 0);
     loop {
@@ -247,7 +243,7 @@ impl ListingOutgoing {
 }
 
 impl Outgoing for ListingOutgoing {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         for_a_tick(|| {
             if !self.needs_line || !self.head.is_empty() {
                 return Ok(true);
@@ -263,7 +259,7 @@ impl Outgoing for ListingOutgoing {
         })
     }
 
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         let start = Instant::now();
         let before = out.len();
         out.append(&mut self.head);
@@ -303,7 +299,7 @@ mod tests {
             self.size
         }
 
-        fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
+        fn seek_to(&mut self, _offset: u64) -> StorageResult<()> {
             panic!("only reading tells where a converted byte is")
         }
     }
@@ -337,7 +333,7 @@ mod tests {
             1 << 60
         }
 
-        fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
+        fn seek_to(&mut self, _offset: u64) -> StorageResult<()> {
             panic!("only reading tells where a converted byte is")
         }
     }

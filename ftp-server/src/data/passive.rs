@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::SockRef;
 
-use super::peer::DataPeer;
+use super::opening::DataPeer;
 use super::ports::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
 use crate::net::{balancer, socket};

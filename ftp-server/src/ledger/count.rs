@@ -9,9 +9,9 @@ use super::quota::Account;
 use super::record::{Record, Time};
 use super::reservation::unknown;
 use super::shared::{Held, unique};
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 use crate::storage::{
-    Ask, EntryKind, Storage, StorageError, StorageErrorKind as Kind, VirtualPath,
+    Ask, EntryKind, Storage, StorageError, StorageErrorKind as Kind, StorageResult, VirtualPath,
 };
 use crate::threads;
 
@@ -55,7 +55,7 @@ impl From<CountError> for StorageError {
 /// # Errors
 ///
 /// Returns the system's error if no thread can be started.
-pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
+pub(super) fn begin(account: &Arc<Account>) -> StorageResult<()> {
     let account = Arc::clone(account);
     start(move || {
         if let Err(error) = count(&account, Record::needs_count).map_err(StorageError::from) {
@@ -87,7 +87,7 @@ pub(super) fn wait(account: &Arc<Account>) -> Result<(), CountError> {
     }
 }
 
-fn start(work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
+fn start(work: impl FnOnce() + Send + 'static) -> StorageResult<()> {
     threads::start(Some("count"), STACK, work).map(drop).map_err(StorageError::from)
 }
 
@@ -113,7 +113,7 @@ fn count(account: &Account, is_needed: impl Fn(&Record, Time) -> bool) -> Result
 }
 
 /// Returns the cost of all files and directories.
-fn walk(storage: &dyn Storage) -> Result<Cost, StorageError> {
+fn walk(storage: &dyn Storage) -> StorageResult<Cost> {
     let mut total = Cost::default();
     let mut waiting = vec![VirtualPath::root()];
     while let Some(directory) = waiting.pop() {

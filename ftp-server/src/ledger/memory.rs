@@ -1,17 +1,17 @@
 //! A ledger in the memory of this process.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// A [`Ledger`] in the memory of this process, for several [`Server`](crate::Server)s in the same
 /// process, and for tests.
 #[derive(Debug, Default)]
 pub struct MemoryLedger {
-    records: Mutex<HashMap<String, LedgerRecord>>,
+    records: Lock<HashMap<String, LedgerRecord>>,
 }
 
 impl MemoryLedger {
@@ -24,11 +24,7 @@ impl MemoryLedger {
     /// Loses all records, as a Redis server without persistence does.
     #[cfg(test)]
     pub(super) fn forget(&self) {
-        self.records().clear();
-    }
-
-    fn records(&self) -> MutexGuard<'_, HashMap<String, LedgerRecord>> {
-        unpoisoned(self.records.lock())
+        self.records.lock().clear();
     }
 }
 
@@ -39,7 +35,7 @@ impl Ledger for MemoryLedger {
 
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
         static START: OnceLock<Instant> = OnceLock::new();
-        let record = self.records().get(name).cloned();
+        let record = self.records.lock().get(name).cloned();
         Ok(LedgerAnswer::new(record, START.get_or_init(Instant::now).elapsed()))
     }
 
@@ -49,7 +45,7 @@ impl Ledger for MemoryLedger {
         version: Option<&[u8]>,
         content: &[u8],
     ) -> Result<bool, LedgerError> {
-        let mut records = self.records();
+        let mut records = self.records.lock();
         if records.get(name).map(|record| &*record.version) != version {
             return Ok(false);
         }

@@ -8,9 +8,6 @@
 //! makes the changes.
 
 mod count;
-mod hosts;
-#[cfg(feature = "redis")]
-mod lookup;
 mod memory;
 mod quota;
 mod record;
@@ -22,12 +19,11 @@ mod shared;
 pub(crate) mod tests;
 mod upload;
 
-pub(crate) use hosts::BanPolicy;
 pub use memory::MemoryLedger;
 pub use quota::SharedQuota;
 #[cfg(feature = "redis")]
 pub use redis::RedisLedger;
-pub(crate) use shared::Presence;
+pub(crate) use shared::{BanPolicy, Presence};
 pub use shared::{SharedState, WithoutLedger};
 
 use std::fmt;

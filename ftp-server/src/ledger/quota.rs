@@ -6,10 +6,10 @@ use super::count;
 use super::reservation::{Reservation, unknown};
 use super::shared::{Inner, SharedState, digest, record_name};
 use super::upload::QuotaUpload;
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 use crate::storage::{
     Ask, Capabilities, Change, Confine, Entries, EntryKind, Keep, Metadata, RoomFor, Source, Space,
-    Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
+    Storage, StorageErrorKind as Kind, StorageResult, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
@@ -106,8 +106,8 @@ impl SharedQuota {
         &self,
         path: &VirtualPath,
         mode: WriteMode,
-        begin: impl FnOnce() -> Result<Box<dyn Upload>, StorageError>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+        begin: impl FnOnce() -> StorageResult<Box<dyn Upload>>,
+    ) -> StorageResult<Box<dyn Upload>> {
         let old = size_of(self.inner(), path);
         let kept = match mode {
             WriteMode::Append => old.unwrap_or(0),
@@ -132,8 +132,8 @@ impl SharedQuota {
         &self,
         paths: &[&VirtualPath],
         freed: impl FnOnce() -> Cost,
-        change: impl FnOnce() -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+        change: impl FnOnce() -> StorageResult<()>,
+    ) -> StorageResult<()> {
         let mut reservation = Reservation::new(&self.account)?;
         reservation.claim(paths.iter().map(|path| digest(path.as_bytes())).collect())?;
         let freed = freed();
@@ -151,7 +151,7 @@ impl SharedQuota {
 impl Names {
     /// Claims the file until the reservation ends, so that no other session changes or creates it.
     /// Returns the cost of the file.
-    pub(super) fn claim(&self, reservation: &mut Reservation) -> Result<Cost, StorageError> {
+    pub(super) fn claim(&self, reservation: &mut Reservation) -> StorageResult<Cost> {
         reservation.claim(vec![digest(self.path.as_bytes())])?;
         Ok(cost_of(&*self.account.storage, &self.path))
     }
@@ -180,15 +180,15 @@ impl Storage for SharedQuota {
         self.inner().confine()
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.inner().stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.inner().list(path, ask)
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.inner().read(path)
     }
 
@@ -197,7 +197,7 @@ impl Storage for SharedQuota {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         self.begin(path, mode, || self.inner().write(path, mode, keep))
     }
 
@@ -205,27 +205,23 @@ impl Storage for SharedQuota {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         self.inner().unfinished(path, user)
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         self.inner().forget(path, user)
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         self.change(&[path], || cost_of(self.inner(), path), || self.inner().remove(path))
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.change(&[path], || Cost::DIRECTORY, || self.inner().rmdir(path))
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         let mut reservation = Reservation::new(&self.account)?;
         reservation.add(Cost::DIRECTORY)?;
         match self.inner().mkdir(path) {
@@ -238,12 +234,7 @@ impl Storage for SharedQuota {
         Ok(())
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         let freed = || match from == to || !replace {
             true => Cost::default(),
             false => cost_of(self.inner(), to),
@@ -251,11 +242,11 @@ impl Storage for SharedQuota {
         self.change(&[from, to], freed, || self.inner().rename(from, to, replace))
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         self.inner().set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
         if room != RoomFor::User {
             return self.inner().space(path, room);
         }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 
 /// A time or duration in milliseconds, by the clock of the ledger.
 pub(super) type Time = u64;

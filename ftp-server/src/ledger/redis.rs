@@ -4,16 +4,16 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::Duration;
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::ServerName;
 
-use super::lookup::Lookup;
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
-use crate::lock::unpoisoned;
-use crate::tls;
+use crate::lock::Lock;
+use crate::{threads, tls};
 
 /// Timeout for connecting, and for each read and write. Sessions wait meanwhile.
 const WAIT: Duration = Duration::from_secs(4);
@@ -51,7 +51,7 @@ pub struct RedisLedger {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// The commands at the beginning of each connection.
     greeting: Vec<Vec<Vec<u8>>>,
-    idle: Mutex<Idle>,
+    idle: Lock<Idle>,
 }
 
 impl fmt::Debug for RedisLedger {
@@ -108,7 +108,7 @@ impl RedisLedger {
         let found = Lookup::start(find).map_err(|error| {
             LedgerError::Unfit(format!("redis: cannot find the address of {host}: {error}"))
         })?;
-        Ok(Self { host: found, tls, greeting, idle: Mutex::default() })
+        Ok(Self { host: found, tls, greeting, idle: Lock::default() })
     }
 
     /// Verifies with a test record that the Redis server accepts all required commands. The check
@@ -139,7 +139,7 @@ impl RedisLedger {
     /// Sends commands, and returns their replies. If an idle connection is broken or does not lead
     /// to the master, tries once more on a new one.
     fn call(&self, commands: &[Vec<Vec<u8>>]) -> Result<Vec<Reply>, LedgerError> {
-        let kept = unpoisoned(self.idle.lock()).connections.pop();
+        let kept = self.idle.lock().connections.pop();
         if let Some(connection) = kept
             && let Ok((replies, true)) = self.exchange(connection, commands)
         {
@@ -156,11 +156,11 @@ impl RedisLedger {
         mut connection: Connection,
         commands: &[Vec<Vec<u8>>],
     ) -> io::Result<(Vec<Reply>, bool)> {
-        let masters = unpoisoned(self.idle.lock()).masters;
+        let masters = self.idle.lock().masters;
         let replies = connection.exchange(commands)?;
         let is_master =
             !replies.iter().any(|reply| is_error(reply, &["READONLY", "MASTERDOWN", "LOADING"]));
-        let mut idle = unpoisoned(self.idle.lock());
+        let mut idle = self.idle.lock();
         if !is_master {
             idle.masters += 1;
             idle.connections.clear();
@@ -452,9 +452,80 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
+// The addresses of a host, which can change while the server runs. A thread looks them up, because
+// a session that is confined to its root cannot read the files that this needs.
+
+/// Maximum time to wait for a lookup. After that, the known addresses are used.
+const LOOKUP_WAIT: Duration = Duration::from_secs(1);
+
+/// Stack size of the thread, in bytes: the system's name resolution may need a large stack.
+const STACK: usize = 2 * 1024 * 1024;
+
+/// The addresses of a host, and the thread that looks them up until this value is dropped.
+pub(super) struct Lookup {
+    known: Arc<Lock<Vec<SocketAddr>>>,
+    asks: Lock<Sender<SyncSender<()>>>,
+}
+
+impl Lookup {
+    /// Looks up a host with `find`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the lookup, `NotFound` if it finds no address, or an error of the system
+    /// if the thread cannot be started.
+    pub(super) fn start(
+        find: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    ) -> io::Result<Self> {
+        let found = find()?;
+        if found.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has none"));
+        }
+        let known = Arc::new(Lock::new(found));
+        let (asks, asked) = mpsc::channel();
+        let own = Arc::clone(&known);
+        threads::start(Some("redis-host"), STACK, move || answer(&asked, &own, find))?;
+        Ok(Self { known, asks: Lock::new(asks) })
+    }
+
+    /// Looks up the host again, and returns its addresses.
+    pub(super) fn again(&self) -> Vec<SocketAddr> {
+        let (done, is_done) = mpsc::sync_channel(1);
+        if self.asks.lock().send(done).is_ok() {
+            let _ = is_done.recv_timeout(LOOKUP_WAIT);
+        }
+        self.known()
+    }
+
+    pub(super) fn known(&self) -> Vec<SocketAddr> {
+        self.known.lock().clone()
+    }
+}
+
+fn answer(
+    asked: &Receiver<SyncSender<()>>,
+    known: &Lock<Vec<SocketAddr>>,
+    find: impl Fn() -> io::Result<Vec<SocketAddr>>,
+) {
+    while let Ok(first) = asked.recv() {
+        // Not those that ask later: this lookup may already have its answer by then.
+        let waiting: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
+        // On failure, the known addresses stay.
+        if let Ok(found) = find()
+            && !found.is_empty()
+        {
+            *known.lock() = found;
+        }
+        for done in waiting {
+            let _ = done.send(());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
 
     use ftp_tests::peer::Redis;
 
@@ -463,27 +534,27 @@ mod tests {
     #[test]
     fn a_failover_of_redis_leads_to_the_new_master_at_once() {
         let (Some(old), Some(new)) = (Redis::start(), Redis::start()) else { return };
-        let current = Arc::new(Mutex::new(old.url()));
+        let current = Arc::new(Lock::new(old.url()));
         let find = Arc::clone(&current);
         let host = Lookup::start(move || {
-            Ok(unpoisoned(find.lock()).trim_start_matches("redis://").to_socket_addrs()?.collect())
+            Ok(find.lock().trim_start_matches("redis://").to_socket_addrs()?.collect())
         });
-        let (host, idle) = (host.unwrap(), Mutex::default());
+        let (host, idle) = (host.unwrap(), Lock::default());
         let ledger = RedisLedger { host, tls: None, greeting: Vec::new(), idle };
         ledger.prove().unwrap();
         // Several idle connections lead to the old master.
         let dialled: Vec<_> = (0..3).map(|_| ledger.dial().unwrap()).collect();
-        ledger.idle.lock().unwrap().connections.extend(dialled);
+        ledger.idle.lock().connections.extend(dialled);
         old.tell("REPLICAOF 127.0.0.1 1");
-        new.url().clone_into(&mut current.lock().unwrap());
+        new.url().clone_into(&mut current.lock());
         assert!(ledger.replace("r", None, b"1").unwrap());
-        assert_eq!(ledger.idle.lock().unwrap().connections.len(), 1);
+        assert_eq!(ledger.idle.lock().connections.len(), 1);
         assert_eq!(ledger.read("r").unwrap().record.unwrap().content, b"1");
         // Without a new master, the change fails, and no connection is kept.
         new.tell("REPLICAOF 127.0.0.1 1");
         let error = ledger.replace("r", Some(b"1"), b"2").unwrap_err();
         assert!(matches!(&error, LedgerError::Away(text) if text.contains("READONLY")), "{error}");
-        assert!(ledger.idle.lock().unwrap().connections.is_empty());
+        assert!(ledger.idle.lock().connections.is_empty());
     }
 
     #[test]
@@ -567,6 +638,20 @@ mod tests {
         ] {
             let error = Place::of(wrong).err().unwrap().to_string();
             assert!(error.starts_with("invalid URL of Redis"), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_question_is_answered_by_a_lookup_that_began_after_it() {
+        let count = Arc::new(AtomicU16::new(0));
+        let number = Arc::clone(&count);
+        let host = Lookup::start(move || {
+            Ok(vec![([127, 0, 0, 1], number.fetch_add(1, Ordering::SeqCst)).into()])
+        });
+        let host = host.unwrap();
+        for _ in 0..5_000 {
+            let before = count.load(Ordering::SeqCst);
+            assert!(host.again()[0].port() >= before);
         }
     }
 }

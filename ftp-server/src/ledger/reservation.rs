@@ -7,8 +7,8 @@ use super::count::{self, CountError};
 use super::quota::Account;
 use super::record::{Later, Verdict};
 use super::shared::{Held, WithoutLedger, unique};
-use crate::storage::cost::Cost;
-use crate::storage::{StorageError, StorageErrorKind as Kind};
+use crate::storage::space::Cost;
+use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult};
 
 /// The number of bytes to reserve ahead: the quota divided by [`SHARE`], between these bounds.
 /// While much of the quota is left, the reservations of one server should not cause refusals on
@@ -30,7 +30,7 @@ ftp_proto::debug_fields!(Reservation { cost }..);
 
 impl Reservation {
     /// Creates an empty reservation.
-    pub(super) fn new(account: &Arc<Account>) -> Result<Self, StorageError> {
+    pub(super) fn new(account: &Arc<Account>) -> StorageResult<Self> {
         let account = Arc::clone(account);
         let id = unique().map_err(unknown)?;
         Ok(Self { account, id, cost: Cost::default(), names: Vec::new(), is_over: false })
@@ -49,7 +49,7 @@ impl Reservation {
     /// [`WithoutLedger::Refuse`] is set, returns `Uncounted` if the ledger fails, even if it fails
     /// during a count of the files. Returns the error of the storage if the files cannot be
     /// counted.
-    pub(super) fn add(&mut self, wanted: Cost) -> Result<(), StorageError> {
+    pub(super) fn add(&mut self, wanted: Cost) -> StorageResult<()> {
         self.reserve(wanted, 0)
     }
 
@@ -58,12 +58,12 @@ impl Reservation {
     /// # Errors
     ///
     /// Returns the errors of [`add`](Self::add).
-    pub(super) fn add_ahead(&mut self, wanted: Cost) -> Result<(), StorageError> {
+    pub(super) fn add_ahead(&mut self, wanted: Cost) -> StorageResult<()> {
         let step = (self.account.limit.bytes / SHARE).clamp(LEAST_STEP, MOST_STEP);
         self.reserve(wanted, step)
     }
 
-    fn reserve(&mut self, wanted: Cost, ahead: u64) -> Result<(), StorageError> {
+    fn reserve(&mut self, wanted: Cost, ahead: u64) -> StorageResult<()> {
         let account = Arc::clone(&self.account);
         let shared = account.shared();
         let mut has_counted = false;
@@ -103,7 +103,7 @@ impl Reservation {
 
     /// Reserves `wanted` without the ledger if [`WithoutLedger::Allow`] is set. Otherwise, fails
     /// with `Uncounted`.
-    fn reserve_without(&mut self, error: LedgerError, wanted: Cost) -> Result<(), StorageError> {
+    fn reserve_without(&mut self, error: LedgerError, wanted: Cost) -> StorageResult<()> {
         self.without(error)?;
         self.cost = self.cost.plus(wanted);
         self.hold();
@@ -118,7 +118,7 @@ impl Reservation {
     ///
     /// Returns `Busy` if another session is changing one of them, or `Uncounted` if the ledger
     /// fails and [`WithoutLedger::Refuse`] is set. Also returns the errors of [`add`](Self::add).
-    pub(super) fn claim(&mut self, names: Vec<String>) -> Result<(), StorageError> {
+    pub(super) fn claim(&mut self, names: Vec<String>) -> StorageResult<()> {
         let account = Arc::clone(&self.account);
         let (shared, record) = (account.shared(), &account.record);
         loop {
@@ -148,7 +148,7 @@ impl Reservation {
     /// # Errors
     ///
     /// Returns `Uncounted` if [`WithoutLedger::Refuse`] is set.
-    fn without(&self, error: LedgerError) -> Result<(), StorageError> {
+    fn without(&self, error: LedgerError) -> StorageResult<()> {
         let (shared, record) = (self.account.shared(), &self.account.record);
         match shared.without() {
             WithoutLedger::Refuse => {

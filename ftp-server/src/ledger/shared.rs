@@ -1,20 +1,21 @@
-//! Changes to records by this server, and the renewal of its leases.
+//! Changes to records by this server, the renewal of its leases, and the failed logins and bans of
+//! hosts that all servers count together.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::hash::{Hash as _, Hasher as _};
-use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use sha2::{Digest as _, Sha256};
 
 use super::record::{Later, Lease, Record, Time};
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 use crate::net::random;
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 use crate::threads;
 
 /// Maximum time to retry a change while other servers change the record.
@@ -96,12 +97,12 @@ pub(super) struct Inner {
     pub(super) ledger: Box<dyn Ledger>,
     lease: Duration,
     without: WithoutLedger,
-    turns: [Mutex<()>; TURNS],
-    books: Mutex<LedgerAccount>,
+    turns: [Lock<()>; TURNS],
+    books: Lock<LedgerAccount>,
     /// The signal that the thread has work, or that the work is done.
     signal: Condvar,
     /// The last failure, and the time until which all calls fail with it.
-    failure: Mutex<Option<(LedgerError, Instant)>>,
+    failure: Lock<Option<(LedgerError, Instant)>>,
 }
 
 /// The leases of this server in each record, and its delayed changes to each record.
@@ -140,7 +141,7 @@ impl fmt::Debug for SharedState {
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.books().is_over = true;
+        self.0.books.lock().is_over = true;
         self.0.signal.notify_all();
     }
 }
@@ -169,9 +170,9 @@ impl SharedState {
             lease,
             without,
             turns: Default::default(),
-            books: Mutex::default(),
+            books: Lock::default(),
             signal: Condvar::new(),
-            failure: Mutex::default(),
+            failure: Lock::default(),
         });
         let end = End(Arc::clone(&inner));
         let kept = Arc::clone(&inner);
@@ -182,7 +183,7 @@ impl SharedState {
     /// Stops renewing leases, like a server that has died.
     #[cfg(test)]
     pub(crate) fn die(&self) {
-        self.inner.books().is_over = true;
+        self.inner.books.lock().is_over = true;
         self.inner.signal.notify_all();
     }
 
@@ -190,7 +191,7 @@ impl SharedState {
     /// server. Without this call, other servers may count them until the lease expires.
     pub fn flush(&self) {
         let until = Instant::now() + FAREWELL;
-        let mut books = self.inner.books();
+        let mut books = self.inner.books.lock();
         while books.making > 0 || !books.later.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -247,21 +248,17 @@ impl Drop for Presence {
 }
 
 impl Inner {
-    fn books(&self) -> MutexGuard<'_, LedgerAccount> {
-        unpoisoned(self.books.lock())
-    }
-
     pub(super) fn without(&self) -> WithoutLedger {
         self.without
     }
 
     /// Renews a lease until it is [given up](Self::give_up).
     pub(super) fn hold(&self, record: &str, id: &str, held: Held) {
-        self.books().held.entry(record.to_owned()).or_default().insert(id.to_owned(), held);
+        self.books.lock().held.entry(record.to_owned()).or_default().insert(id.to_owned(), held);
     }
 
     pub(super) fn give_up(&self, record: &str, id: &str) {
-        let mut books = self.books();
+        let mut books = self.books.lock();
         if let Some(held) = books.held.get_mut(record) {
             held.remove(id);
             if held.is_empty() {
@@ -273,7 +270,7 @@ impl Inner {
     /// Queues a change. The thread for the leases makes it, or the next call that changes the
     /// record.
     pub(super) fn later(&self, record: &str, later: Later) {
-        self.books().later.entry(record.to_owned()).or_default().push(later);
+        self.books.lock().later.entry(record.to_owned()).or_default().push(later);
         self.signal.notify_all();
     }
 
@@ -291,21 +288,21 @@ impl Inner {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         let turn = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
-        let _turn = self.turns.get(turn).map(|turn| unpoisoned(turn.lock()));
-        if let Some((error, until)) = &*unpoisoned(self.failure.lock())
+        let _turn = self.turns.get(turn).map(|turn| turn.lock());
+        if let Some((error, until)) = &*self.failure.lock()
             && Instant::now() < *until
         {
             return Err(error.clone());
         }
         let waiting = {
-            let mut books = self.books();
+            let mut books = self.books.lock();
             let waiting = books.later.remove(name);
             books.making += usize::from(waiting.is_some());
             waiting
         };
         let has_waiting = waiting.is_some();
         let changed = self.try_change(name, waiting.as_deref().unwrap_or_default(), act);
-        let mut books = self.books();
+        let mut books = self.books.lock();
         books.making -= usize::from(has_waiting);
         // If the record is damaged, the delayed changes are dropped: the files are counted once the
         // record can be read again.
@@ -361,7 +358,7 @@ impl Inner {
     /// Remembers whether the ledger answers, and logs when that changes. Also logs errors of a
     /// ledger that answers. A ledger that can only be read, such as a replica, does not answer again.
     fn remember(&self, error: Option<&LedgerError>, is_written: bool) {
-        let mut failure = unpoisoned(self.failure.lock());
+        let mut failure = self.failure.lock();
         match error {
             Some(error @ (LedgerError::Away(_) | LedgerError::Unfit(_))) => {
                 if failure.is_none() {
@@ -387,7 +384,7 @@ impl Inner {
     /// Renews the leases of this server in a record.
     pub(super) fn renew(&self, name: &str) -> Result<(), LedgerError> {
         self.change(name, |record, (_, until)| {
-            let books = self.books();
+            let books = self.books.lock();
             for (id, held) in books.held.get(name).into_iter().flatten() {
                 match held.clone() {
                     Held::Count => record.renew_count(id, until),
@@ -401,7 +398,7 @@ impl Inner {
 
     /// Makes the delayed changes. Returns `false` if a change failed.
     fn settle(&self) -> bool {
-        let names: Vec<String> = self.books().later.keys().cloned().collect();
+        let names: Vec<String> = self.books.lock().later.keys().cloned().collect();
         let mut is_done = true;
         for name in &names {
             is_done &= self.change(name, |_, _| ()).is_ok();
@@ -425,7 +422,7 @@ fn keep(shared: &Inner) {
         let due = renewed + shared.lease / 3;
         let now = Instant::now();
         {
-            let books = shared.books();
+            let books = shared.books.lock();
             if books.is_over {
                 return;
             }
@@ -437,7 +434,7 @@ fn keep(shared: &Inner) {
         }
         if Instant::now() >= due {
             renewed = Instant::now();
-            let names: Vec<String> = shared.books().held.keys().cloned().collect();
+            let names: Vec<String> = shared.books.lock().held.keys().cloned().collect();
             for name in names {
                 // `change` has logged the error. The next attempt comes before the lease expires.
                 let _ = shared.renew(&name);
@@ -473,4 +470,66 @@ pub(super) fn unique() -> Result<String, LedgerError> {
     let number =
         || random::number().map_err(|error| LedgerError::Away(io::Error::from(error).to_string()));
     Ok(format!("{:016x}{:016x}", number()?, number()?))
+}
+
+/// Returns the name of the record of a host, one of 256. With a record for each host, a host that
+/// failed once would leave a record forever. With one for all, each login would read the failures
+/// of all hosts.
+fn record_of(host: IpAddr) -> String {
+    let digest = digest(host.to_string().as_bytes());
+    format!("hosts/{}", digest.get(..2).unwrap_or_default())
+}
+
+/// The conditions of a ban, and its duration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BanPolicy {
+    /// Number of failed logins that lead to a ban.
+    pub(crate) after: usize,
+    /// Time for which a failed login counts.
+    pub(crate) window: Duration,
+    /// Duration of a ban.
+    pub(crate) lasting: Duration,
+}
+
+impl SharedState {
+    /// Counts a failed login of a host. Returns the remaining time of the host's ban; `None` if the
+    /// host is not banned.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the ledger if the record cannot be read or replaced.
+    pub(crate) fn fail(
+        &self,
+        host: IpAddr,
+        policy: BanPolicy,
+    ) -> Result<Option<Duration>, LedgerError> {
+        let id = unique()?;
+        let ends = (millis(policy.window), millis(policy.lasting));
+        self.inner.change(&record_of(host), |record, (now, _)| {
+            let until = record.fail(&host.to_string(), &id, policy.after, (now, ends))?;
+            Some(Duration::from_millis(until.saturating_sub(now)))
+        })
+    }
+
+    /// Returns the remaining time of a host's ban; `None` if the host is not banned.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the ledger if the record cannot be read or replaced.
+    pub(crate) fn ban_of(&self, host: IpAddr) -> Result<Option<Duration>, LedgerError> {
+        self.inner.change(&record_of(host), |record, (now, _)| {
+            let until = record.ban_of(&host.to_string(), now)?;
+            Some(Duration::from_millis(until.saturating_sub(now)))
+        })
+    }
+
+    /// Removes the failed logins and the ban of a host from the ledger, without waiting for the
+    /// ledger.
+    pub(crate) fn forgive(&self, host: IpAddr) {
+        self.inner.later(&record_of(host), Later::Forgive { host: host.to_string() });
+    }
+}
+
+fn millis(time: Duration) -> Time {
+    Time::try_from(time.as_millis()).unwrap_or(Time::MAX)
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::quota::Names;
 use super::reservation::Reservation;
-use crate::storage::cost::Cost;
-use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Upload};
+use crate::storage::space::Cost;
+use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
 use crate::threads::Polled;
 
 /// Maximum time that an upload waits while another session changes its file.
@@ -27,7 +27,7 @@ enum Phase {
 
 /// A reservation after a question to the ledger, and the answer. It has the cost of the file if the
 /// upload may replace it now.
-type Answer = (Option<Reservation>, Result<Option<Cost>, StorageError>);
+type Answer = (Option<Reservation>, StorageResult<Option<Cost>>);
 
 /// An upload within a quota.
 pub(super) struct QuotaUpload {
@@ -75,7 +75,7 @@ impl QuotaUpload {
         }
     }
 
-    fn inner(&mut self) -> Result<&mut Box<dyn Upload>, StorageError> {
+    fn inner(&mut self) -> StorageResult<&mut Box<dyn Upload>> {
         self.inner.as_mut().ok_or_else(|| Kind::Io.into())
     }
 
@@ -83,8 +83,8 @@ impl QuotaUpload {
     /// answer; it can be that to an earlier question.
     fn ask(
         &mut self,
-        question: fn(&Names, &mut Reservation) -> Result<Option<Cost>, StorageError>,
-    ) -> Result<bool, StorageError> {
+        question: fn(&Names, &mut Reservation) -> StorageResult<Option<Cost>>,
+    ) -> StorageResult<bool> {
         let (mut reservation, target) = (self.reservation.take(), self.target.clone());
         let asked = self.asked.poll(self.target.is_remote, STEP, move || {
             let answer = reservation.as_mut().ok_or(Kind::Io.into());
@@ -106,7 +106,7 @@ impl QuotaUpload {
     }
 
     /// Reserves more bytes if none are left. Returns `false` if the upload must wait.
-    fn reserve(&mut self) -> Result<bool, StorageError> {
+    fn reserve(&mut self) -> StorageResult<bool> {
         Ok(self.left() > 0
             || self.ask(|_, reservation| reservation.add_ahead(Cost::BYTE).map(|()| None))?)
     }
@@ -114,7 +114,7 @@ impl QuotaUpload {
     /// Proves the reservation, and determines the cost of the replaced file, before the new one is
     /// published. Returns `false` if the upload must wait, for the ledger or because another session
     /// changes the file.
-    fn begin_to_publish(&mut self) -> Result<bool, StorageError> {
+    fn begin_to_publish(&mut self) -> StorageResult<bool> {
         if self.phase == Phase::Publishing {
             return Ok(true);
         }
@@ -165,15 +165,15 @@ impl io::Write for QuotaUpload {
 }
 
 impl Upload for QuotaUpload {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         self.inner()?.prepare()
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         Ok((self.is_whole || self.reserve()?) && self.inner()?.ready()?)
     }
 
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         Ok(self.begin_to_publish()? && self.inner()?.prepare_commit()?)
     }
 
@@ -185,7 +185,7 @@ impl Upload for QuotaUpload {
         self.inner.as_ref().and_then(|upload| upload.inode())
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         while !self.begin_to_publish()? {}
         let inner = self.inner.take().ok_or(Kind::Io)?;
         match inner.commit() {

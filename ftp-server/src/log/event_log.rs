@@ -2,7 +2,6 @@
 //! the lines.
 
 use std::fmt::Display;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use log::Level;
 use super::line::{self, Line, Stamp};
 use super::observer::{Event, EventKind, Observer, SessionEnd};
 use super::writer::LogWriter;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::net::complaints::Complaints;
 
 /// Format of log lines.
@@ -196,14 +195,14 @@ fn level(event: &Event<'_>) -> Level {
 /// Rate limit of the lines about refused connections: one per second for each reason, because there
 /// may be very many. Each session limits its own events.
 #[derive(Debug, Default)]
-struct Refusals(Mutex<Complaints>);
+struct Refusals(Lock<Complaints>);
 
 impl Refusals {
     /// Returns the number of similar events that were left out since the last line, or `None` if
     /// this event is left out too.
     fn due(&self, event: &Event<'_>) -> Option<u64> {
         let EventKind::Refused(refusal) = event.kind else { return event.unsaid };
-        let mut complaints = unpoisoned(self.0.lock());
+        let mut complaints = self.0.lock();
         complaints.due(refusal.as_str(), 1, Instant::now())
     }
 }

@@ -5,7 +5,6 @@ mod line;
 #[cfg(test)]
 pub(crate) mod messages;
 mod observer;
-mod observers;
 mod writer;
 mod xferlog;
 
@@ -13,9 +12,9 @@ pub use event_log::{EventLog, LogFormat};
 pub(crate) use line::Line;
 #[cfg(feature = "daemon")]
 pub(crate) use line::{Stamp, calendar, to_seconds, unescaped};
+pub(crate) use observer::Observers;
 pub use observer::{
     Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };
-pub(crate) use observers::Observers;
 pub use writer::LogWriter;
 pub use xferlog::Xferlog;

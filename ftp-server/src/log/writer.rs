@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 use crate::{limits, threads};
 
 /// Target of a log. The caller never waits: a separate thread waits for a pipe without a reader, or
@@ -23,7 +23,7 @@ struct Handle(Arc<Channel>);
 
 struct Channel {
     name: String,
-    state: Mutex<Pending>,
+    state: Lock<Pending>,
     changed: Condvar,
 }
 
@@ -93,7 +93,7 @@ impl LogWriter {
     pub fn start(name: impl Into<String>, target: impl Write + Send + 'static) -> io::Result<Self> {
         let state = Pending { target: Some(Box::new(target)), ..Pending::default() };
         let name = name.into();
-        let state = Mutex::new(state);
+        let state = Lock::new(state);
         let shared = Arc::new(Channel { name, state, changed: Condvar::new() });
         let writing = Arc::clone(&shared);
         threads::start(Some("ftp-log"), limits::SESSION_STACK, move || writing.run())?;
@@ -102,7 +102,7 @@ impl LogWriter {
 
     /// Switches to `target` for waiting and later lines, for example after a log rotation.
     pub fn replace(&self, target: impl Write + Send + 'static) {
-        self.0.0.state().target = Some(Box::new(target));
+        self.0.0.state.lock().target = Some(Box::new(target));
         self.0.0.changed.notify_all();
     }
 
@@ -121,11 +121,11 @@ impl LogWriter {
     /// Returns the number of lost lines.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.0.0.state().lost
+        self.0.0.state.lock().lost
     }
 
     fn append(&self, parts: &[&[u8]]) {
-        let mut state = self.0.0.state();
+        let mut state = self.0.0.state.lock();
         let length: usize = parts.iter().map(|part| part.len()).sum();
         if state.waiting.len() + length > limits::LOG_WAITING {
             state.lost += parts.iter().map(|part| lines_in(part)).sum::<u64>();
@@ -160,7 +160,7 @@ impl fmt::Debug for LogWriter {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.state().is_over = true;
+        self.0.state.lock().is_over = true;
         self.0.changed.notify_all();
         self.0.settle(LAST_LINES);
     }
@@ -188,7 +188,7 @@ impl Channel {
 
     /// Waits for lines, for a new target, or until the last clone is dropped.
     fn wait(&self) -> MutexGuard<'_, Pending> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(written) = state.writing.take() {
             state.finished += written as u64;
             self.changed.notify_all();
@@ -216,7 +216,7 @@ impl Channel {
             Some(last) => *last != b'\n',
             None => !end.is_empty(),
         };
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let was_failing = std::mem::replace(is_failing, passed.is_err());
         if let Err(error) = passed {
             state.lost += lines_in(rest);
@@ -258,14 +258,14 @@ impl Channel {
     /// Returns whether to give up on a target that accepts no bytes, because a new target was set
     /// or the log ends.
     fn is_given_up(&self) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         state.is_over || state.target.is_some()
     }
 
     /// Waits until all lines that are waiting now are written or lost. Returns `false` after a
     /// timeout.
     fn settle(&self, limit: Duration) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.flushes += 1;
         self.changed.notify_all();
         let last = state.accepted;
@@ -274,10 +274,6 @@ impl Channel {
             unpoisoned(self.changed.wait_timeout_while(state, limit, is_writing));
         state.flushes -= 1;
         !end.timed_out()
-    }
-
-    fn state(&self) -> MutexGuard<'_, Pending> {
-        unpoisoned(self.state.lock())
     }
 }
 
@@ -299,14 +295,14 @@ mod tests {
     fn a_blocked_log_target_can_be_replaced() {
         let log = LogWriter::start("log", Blocked).unwrap();
         log.line("lost");
-        while log.0.0.state().writing.is_none() {
+        while log.0.0.state.lock().writing.is_none() {
             thread::yield_now();
         }
-        let disk = Disk(Arc::new(Mutex::new((Vec::new(), 100))));
+        let disk = Disk(Arc::new(Lock::new((Vec::new(), 100))));
         log.replace(disk.clone());
         log.line("kept");
         assert!(log.flush(LONG));
-        assert!(disk.0.lock().unwrap().0.ends_with(b"kept\n"));
+        assert!(disk.0.lock().0.ends_with(b"kept\n"));
         assert_eq!(log.lost(), 1);
     }
 
@@ -319,7 +315,7 @@ mod tests {
             })
         };
         assert_eq!(write(), Vec::<String>::new());
-        log.0.0.state().lost = 2;
+        log.0.0.state.lock().lost = 2;
         assert_eq!(write(), ["2 lines of log were lost: writing was slow or failed"]);
         assert_eq!(write(), Vec::<String>::new());
     }
@@ -339,12 +335,12 @@ mod tests {
 
     /// A target whose every write adds a line to its own log.
     struct Busy {
-        log: Arc<Mutex<Option<LogWriter>>>,
+        log: Arc<Lock<Option<LogWriter>>>,
     }
 
     impl Write for Busy {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if let Some(log) = &*self.log.lock().unwrap() {
+            if let Some(log) = &*self.log.lock() {
                 log.line("one more");
             }
             Ok(bytes.len())
@@ -357,23 +353,23 @@ mod tests {
 
     #[test]
     fn a_flush_does_not_wait_for_later_lines() {
-        let own = Arc::new(Mutex::new(None));
+        let own = Arc::new(Lock::new(None));
         let log = LogWriter::start("log", Busy { log: Arc::clone(&own) }).unwrap();
-        *own.lock().unwrap() = Some(log.clone());
+        *own.lock() = Some(log.clone());
         log.line("the first");
         assert!(log.flush(LONG));
         // From here on the log can end.
-        let last = own.lock().unwrap().take();
+        let last = own.lock().take();
         drop((log, last));
     }
 
     /// The content that fitted on the disk.
     #[derive(Clone, Default)]
-    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+    struct Disk(Arc<Lock<(Vec<u8>, usize)>>);
 
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut disk = self.0.lock().unwrap();
+            let mut disk = self.0.lock();
             let count = bytes.len().min(disk.1);
             disk.1 -= count;
             disk.0.extend_from_slice(&bytes[..count]);
@@ -388,11 +384,11 @@ mod tests {
     #[test]
     fn a_line_is_written_without_a_flush_and_without_the_next_one() {
         let disk = Disk::default();
-        disk.0.lock().unwrap().1 = usize::MAX;
+        disk.0.lock().1 = usize::MAX;
         let writer = LogWriter::start("a disk", disk.clone()).unwrap();
         for line in ["one", "two", "three"] {
             writer.line(line);
-            let is_written = || disk.0.lock().unwrap().0.ends_with(format!("{line}\n").as_bytes());
+            let is_written = || disk.0.lock().0.ends_with(format!("{line}\n").as_bytes());
             ftp_tests::wait::wait_until("the line is written", is_written);
         }
     }
@@ -400,7 +396,7 @@ mod tests {
     #[test]
     fn lines_come_whole_and_in_order() {
         let disk = Disk::default();
-        disk.0.lock().unwrap().1 = usize::MAX;
+        disk.0.lock().1 = usize::MAX;
         let writer = LogWriter::start("a disk", disk.clone()).unwrap();
         let threads: Vec<_> = (0..4)
             .map(|name| {
@@ -413,7 +409,7 @@ mod tests {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         // Dropping the last clone writes the queue.
         drop(writer);
-        let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        let text = String::from_utf8(disk.0.lock().0.clone()).unwrap();
         for name in 0..4 {
             let of_one = text.lines().filter_map(|line| line.strip_prefix(&format!("{name} ")));
             let want: Vec<_> = (0..500).map(|line| line.to_string()).collect();
@@ -470,17 +466,17 @@ mod tests {
         let disk = Disk::default();
         let writer = LogWriter::start("a disk", disk.clone()).unwrap();
         // Room for a line and a half.
-        disk.0.lock().unwrap().1 = 15;
+        disk.0.lock().1 = 15;
         let say = |line: &str| {
             writer.line(line);
             assert!(writer.flush(LONG));
         };
         ["line one;", "line two;", "line three;"].into_iter().for_each(say);
         assert_eq!(writer.lost(), 2);
-        disk.0.lock().unwrap().1 = usize::MAX;
+        disk.0.lock().1 = usize::MAX;
         say("line four;");
         assert_eq!(writer.lost(), 2);
-        let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        let text = String::from_utf8(disk.0.lock().0.clone()).unwrap();
         assert_eq!(text, "line one;\nline \nline four;\n");
     }
 

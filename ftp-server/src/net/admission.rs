@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use crate::limits;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::service::session_handle::SessionHandle;
 use crate::shares::{Share, Shares, table};
 
@@ -24,7 +24,7 @@ pub(crate) struct Admission {
     /// The places of connections without a login: half of all, so that clients without a password
     /// cannot keep out the others.
     pending: Arc<Shares>,
-    held: Mutex<Occupancy>,
+    held: Lock<Occupancy>,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Admission {
             per_host: per_host.into(),
             seats: shares(&table::SEATS, total),
             pending: shares(&table::PENDING, total.div_ceil(2)),
-            held: Mutex::default(),
+            held: Lock::default(),
         })
     }
 
@@ -93,7 +93,7 @@ impl Admission {
     /// The limits per host do not apply to loopback, because a proxy or tunnel there may serve any
     /// client. For everything else, loopback is a network as any other.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
-        let held = self.held();
+        let held = self.held.lock();
         let is_exempt = peer.to_canonical().is_loopback();
         if !is_exempt && self.has_its_share(peer) { None } else { self.seat(held, peer) }
     }
@@ -102,7 +102,7 @@ impl Admission {
     /// host do not apply to a balancer, but the balancer counts as a host when the server must
     /// close a connection.
     pub(crate) fn admit_balancer(self: &Arc<Self>, balancer: IpAddr) -> Option<Permit> {
-        self.seat(self.held(), balancer)
+        self.seat(self.held.lock(), balancer)
     }
 
     /// Returns whether the client's host or network has reached a limit on its connections.
@@ -129,17 +129,13 @@ impl Admission {
         held.places.insert(number, Occupant { seat, pending: Some(pending), line: None });
         Some(Permit { admission: Arc::clone(self), number })
     }
-
-    fn held(&self) -> MutexGuard<'_, Occupancy> {
-        unpoisoned(self.held.lock())
-    }
 }
 
 impl Permit {
     /// Sets the connection of this place. From now on, the server may close it to make room, unless
     /// it is logged in.
     pub(crate) fn is_for(&self, line: &Arc<SessionHandle>) {
-        if let Some(place) = self.admission.held().places.get_mut(&self.number) {
+        if let Some(place) = self.admission.held.lock().places.get_mut(&self.number) {
             place.line = Some(Arc::clone(line));
         }
     }
@@ -148,7 +144,7 @@ impl Permit {
     /// connection: this one gets 421, and no other reply.
     #[must_use]
     pub(crate) fn set_logged_in(&self, is_logged_in: bool) -> bool {
-        let mut held = self.admission.held();
+        let mut held = self.admission.held.lock();
         let Some(place) = held.places.get_mut(&self.number) else { return false };
         if is_logged_in {
             place.pending = None;
@@ -163,7 +159,7 @@ impl Permit {
     /// the end. Each connection that is being closed still has a thread. If there are
     /// [`limits::LEAVING`] of them, the place stays taken until the permit is dropped.
     pub(crate) fn leave(&self) {
-        let mut held = self.admission.held();
+        let mut held = self.admission.held.lock();
         if held.leaving < limits::LEAVING && held.places.remove(&self.number).is_some() {
             held.leaving += 1;
         }
@@ -172,7 +168,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut held = self.admission.held();
+        let mut held = self.admission.held.lock();
         if held.places.remove(&self.number).is_none() {
             held.leaving -= 1;
         }
@@ -237,7 +233,7 @@ mod tests {
     }
 
     fn counts(admission: &Admission) -> [u64; 3] {
-        let leaving = admission.held().leaving as u64;
+        let leaving = admission.held.lock().leaving as u64;
         [admission.seats.held(), admission.pending.held(), leaving]
     }
 

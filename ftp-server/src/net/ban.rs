@@ -3,14 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::config::ServerConfig;
 use crate::deadline;
 use crate::ledger::{BanPolicy, SharedState};
 use crate::limits;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::shares::network_of;
 
 /// The failed logins and the ban of each host.
@@ -19,7 +18,7 @@ pub(crate) struct Bans {
     after: usize,
     window: Duration,
     lasting: Duration,
-    hosts: Mutex<HashMap<IpAddr, Record>>,
+    hosts: Lock<HashMap<IpAddr, Record>>,
     /// The state shared with other servers, if any: failed logins on all of them count together.
     shared: Option<SharedState>,
 }
@@ -40,7 +39,7 @@ impl Bans {
         let after = usize::try_from(after).unwrap_or(usize::MAX).min(limits::BAN_AFTER);
         let window = config.logins.ban_window;
         let lasting = config.logins.ban_for;
-        Self { after, window, lasting, hosts: Mutex::default(), shared }
+        Self { after, window, lasting, hosts: Lock::default(), shared }
     }
 
     /// Counts a failed login on this server. Returns the duration of the ban if one begins now.
@@ -66,7 +65,7 @@ impl Bans {
     }
 
     fn count(&self, host: IpAddr, now: Instant) -> Option<Duration> {
-        let mut hosts = self.hosts();
+        let mut hosts = self.hosts.lock();
         if !self.has_room(&mut hosts, host, now) {
             return None;
         }
@@ -89,7 +88,7 @@ impl Bans {
     /// Bans a host that is banned on another server. Returns `false` if the host is already banned
     /// here, or if there is no room.
     fn learn(&self, host: IpAddr, now: Instant, left: Duration) -> bool {
-        let mut hosts = self.hosts();
+        let mut hosts = self.hosts.lock();
         let is_known = hosts.get(&host).is_some_and(|record| record.is_banned(now));
         if is_known || !self.has_room(&mut hosts, host, now) {
             return false;
@@ -118,7 +117,7 @@ impl Bans {
         if self.after == 0 {
             return false;
         }
-        let hosts = self.hosts();
+        let hosts = self.hosts.lock();
         !hosts.is_empty()
             && hosts.get(&network_of(peer)).is_some_and(|record| record.is_banned(now))
     }
@@ -126,7 +125,7 @@ impl Bans {
     /// Returns the hosts that are banned on this server, and the remaining time of each ban.
     pub(crate) fn list(&self, now: Instant) -> Vec<(IpAddr, Duration)> {
         let left = |record: &Record| record.banned_until.filter(|until| now < *until);
-        let hosts = self.hosts();
+        let hosts = self.hosts.lock();
         hosts.iter().filter_map(|(host, record)| Some((*host, left(record)? - now))).collect()
     }
 
@@ -137,7 +136,7 @@ impl Bans {
         if let Some(shared) = &self.shared {
             shared.forgive(network_of(peer));
         }
-        self.hosts().remove(&network_of(peer)).is_some_and(|record| record.is_banned(now))
+        self.hosts.lock().remove(&network_of(peer)).is_some_and(|record| record.is_banned(now))
     }
 
     /// Returns whether there is room for a record of this host. Removes older records if necessary.
@@ -164,10 +163,6 @@ impl Bans {
         if let Some(host) = oldest {
             hosts.remove(&host);
         }
-    }
-
-    fn hosts(&self) -> MutexGuard<'_, HashMap<IpAddr, Record>> {
-        unpoisoned(self.hosts.lock())
     }
 }
 
@@ -253,7 +248,7 @@ mod tests {
         for bans in [bans(0), Bans::new(&zero, None)] {
             assert!(!note(&bans, address("192.0.2.1"), now));
             assert!(!bans.is_banned(address("192.0.2.1"), now));
-            assert!(bans.hosts().is_empty());
+            assert!(bans.hosts.lock().is_empty());
         }
         let forever =
             ServerConfig::new().logins(LoginPolicy::new().ban_for(Duration::MAX).ban_after(1));
@@ -275,14 +270,14 @@ mod tests {
         for number in 1..hosts {
             assert!(!note(&bans, host(number), later(number)));
         }
-        assert_eq!(bans.hosts().len(), limits::BAN_HOSTS);
+        assert_eq!(bans.hosts.lock().len(), limits::BAN_HOSTS);
         assert!(bans.is_banned(host(0), start + MINUTE));
         // The table contains the last hosts.
         assert!(!note(&bans, host(1), start + MINUTE));
         assert!(note(&bans, host(hosts - 1), start + MINUTE));
         // Expired records make room at once.
         assert!(!note(&bans, host(9 * most), start + 30 * MINUTE));
-        assert_eq!(bans.hosts().len(), 1);
+        assert_eq!(bans.hosts.lock().len(), 1);
         // If all are banned, no other host is counted.
         for number in 0..most {
             let now = start + 30 * MINUTE;

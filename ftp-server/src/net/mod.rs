@@ -6,6 +6,5 @@ pub(crate) mod balancer;
 pub(crate) mod ban;
 pub(crate) mod complaints;
 pub(crate) mod listener;
-pub(crate) mod listening_socket;
 pub(crate) mod random;
 pub(crate) mod socket;

@@ -2,19 +2,19 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Count of numbers that one system call fetches. Each passive port needs a number, and Linux
 /// returns up to 256 bytes without interruption.
 const BLOCK: usize = 32;
 
 /// Random numbers that are not used yet.
-static READY: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+static READY: Lock<Vec<u64>> = Lock::new(Vec::new());
 
 /// The source on systems without getrandom(2), and under filters that forbid the call. It stays open,
 /// because a confined session could not open it.
@@ -22,7 +22,7 @@ static DEVICE: LazyLock<Option<File>> = LazyLock::new(|| File::open("/dev/urando
 
 /// Returns a random number. A server needs one before it confines its first session.
 pub(crate) fn number() -> Result<u64, Errno> {
-    let mut ready = unpoisoned(READY.lock());
+    let mut ready = READY.lock();
     if ready.is_empty() {
         let mut bytes = [0; BLOCK * size_of::<u64>()];
         match retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty())) {

@@ -1,23 +1,26 @@
 //! Calls of a storage that can wait for long: each is made in a thread of its own, while the session
 //! watches its client.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Reply, ReplyCode, Verb};
+use ftp_proto::{HostName, Reply, ReplyCode, Verb};
 
 use super::control::{Control, Notice, ReadBudget};
-use super::late::{LateEvent, LateTeller};
 use crate::data::Interruption;
 use crate::limits;
-use crate::lock::unpoisoned;
-use crate::storage::{StorageError, StorageErrorKind};
+use crate::lock::Lock;
+use crate::log::{Event, EventKind, Line, Observers};
+use crate::net::complaints::Complaints;
+use crate::session::Session;
+use crate::storage::{StorageError, StorageErrorKind, StorageResult, is_made};
 use crate::threads::{Job, JobEnd, Late, slot};
+use crate::tls::TlsInfo;
 
 /// The calls of one session.
 #[derive(Default)]
 pub(crate) struct Away {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 /// An interruption of a command.
@@ -52,9 +55,9 @@ impl Away {
     ) -> (T, Option<Interrupted>) {
         let stand_in = control.stand_in();
         let lent = std::mem::replace(control, stand_in);
-        self.state().lent = Some((lent, verb, Instant::now()));
+        self.state.lock().lent = Some((lent, verb, Instant::now()));
         let result = act();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some((lent, ..)) = state.lent.take() {
             *control = lent;
         }
@@ -65,7 +68,7 @@ impl Away {
 
     /// Begins a login.
     pub(crate) fn log_in(&self, teller: LateTeller) {
-        self.state().teller = Some(Arc::new(teller));
+        self.state.lock().teller = Some(Arc::new(teller));
     }
 
     /// Makes a call that changes nothing, unless the command has been interrupted.
@@ -76,8 +79,8 @@ impl Away {
     /// ended.
     pub(crate) fn ask<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
+        work: impl FnOnce() -> StorageResult<T> + Send + 'static,
+    ) -> StorageResult<T> {
         let (fill, slot) = slot(work);
         self.run(false, fill)?;
         slot.take()?
@@ -93,8 +96,8 @@ impl Away {
     pub(crate) fn change<T: Send + 'static>(
         &self,
         late: LateEvent,
-        work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
+        work: impl FnOnce() -> StorageResult<T> + Send + 'static,
+    ) -> StorageResult<T> {
         let (fill, slot) = slot(work);
         let Err(error) = self.run(true, fill) else { return slot.take()? };
         slot.leave(self.late(late));
@@ -102,13 +105,13 @@ impl Away {
     }
 
     /// Waits no longer for the publication of a file, except before the next call.
-    pub(super) fn leave(&self, job: Job<Result<(), StorageError>>, late: LateEvent) {
+    pub(super) fn leave(&self, job: Job<StorageResult<()>>, late: LateEvent) {
         self.give_up(job.leave(self.late(late)));
     }
 
     /// Returns a function that tells of the end of a change.
-    fn late<T>(&self, late: LateEvent) -> Late<Result<T, StorageError>> {
-        let teller = self.state().teller.clone();
+    fn late<T>(&self, late: LateEvent) -> Late<StorageResult<T>> {
+        let teller = self.state.lock().teller.clone();
         Box::new(move |done| {
             if let Some(teller) = teller {
                 teller.conclude(late, &done.map(drop));
@@ -118,9 +121,9 @@ impl Away {
 
     /// Makes the call that fills a slot. One body for all types of results: a body for each would
     /// take 60 KB.
-    fn run(&self, changes: bool, fill: Box<dyn FnOnce() + Send>) -> Result<(), StorageError> {
+    fn run(&self, changes: bool, fill: Box<dyn FnOnce() + Send>) -> StorageResult<()> {
         // Checked first: a command may make many calls.
-        if self.state().interruption.is_some() {
+        if self.state.lock().interruption.is_some() {
             return Err(StorageErrorKind::Busy.into());
         }
         self.wait_for(false, &mut |limit| !self.is_behind(limit))?;
@@ -132,7 +135,7 @@ impl Away {
     /// Waits no longer for a call, except before the next one. The call begins no change any more.
     pub(crate) fn give_up(&self, end: JobEnd) {
         end.cancel();
-        self.state().given_up.push(end);
+        self.state.lock().given_up.push(end);
     }
 
     /// Waits until `is_over` returns true, and looks at the client meanwhile. The argument of
@@ -145,12 +148,12 @@ impl Away {
         &self,
         changes: bool,
         is_over: &mut dyn FnMut(Duration) -> bool,
-    ) -> Result<(), StorageError> {
+    ) -> StorageResult<()> {
         loop {
             if is_over(limits::TICK) {
                 return Ok(());
             }
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.must_end() {
                 state.is_undecided |= changes;
                 return Err(match changes {
@@ -163,7 +166,7 @@ impl Away {
 
     /// Returns whether a call for which the session no longer waits goes on for at least `limit`.
     pub(super) fn is_behind(&self, limit: Duration) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.given_up.retain(|end| !end.has_come(limit));
         !state.given_up.is_empty()
     }
@@ -171,10 +174,6 @@ impl Away {
     /// Waits for the end of those calls.
     pub(super) fn catch_up(&self) {
         while self.is_behind(limits::TICK) {}
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        unpoisoned(self.state.lock())
     }
 }
 
@@ -206,6 +205,91 @@ impl State {
             None => false,
             Some((Interruption::Abort, _)) => true,
             Some((Interruption::ControlLost, since)) => since.elapsed() >= limits::LAST_CALL,
+        }
+    }
+}
+
+// Changes that a session gave up. The call to the storage goes on, and its result comes when the
+// session waits no longer or has ended.
+
+/// The function that gets the event of a change.
+pub(crate) type LateObserver<'a> = &'a mut dyn FnMut(EventKind<'_>);
+
+/// A function that passes the event of a change on, if there is one.
+pub(crate) type LateEvent = Box<dyn FnOnce(LateObserver<'_>) + Send>;
+
+/// What a login needs to tell of changes that it gave up.
+pub(crate) struct LateTeller {
+    observers: Observers,
+    /// The login, as in each [`Event`].
+    session: u64,
+    peer: std::net::SocketAddr,
+    user: Vec<u8>,
+    tls: Option<TlsInfo>,
+    host: Option<HostName>,
+    said: Lock<Complaints>,
+}
+
+impl LateTeller {
+    /// Returns a teller for a login of `user`.
+    pub(crate) fn new(session: &Session, user: &[u8]) -> Self {
+        Self {
+            observers: session.context.observers.clone(),
+            session: session.peer.number,
+            peer: session.peer.address,
+            user: user.to_vec(),
+            tls: session.tls(),
+            host: session.shown_host().cloned(),
+            said: Lock::default(),
+        }
+    }
+
+    /// Tells how a change has ended: the observers if it is made, and the log, because the client was
+    /// told that it may be made. The log gets at most one line a second.
+    pub(super) fn conclude(&self, late: LateEvent, ended: &StorageResult<()>) {
+        late(&mut |kind| {
+            let (user, tls, host) = (Some(&*self.user), self.tls, self.host.as_ref());
+            let session = Some(self.session);
+            let event = Event { session, user, tls, host, ..Event::of_peer(self.peer, kind) };
+            let line = Line::of(&event, 0);
+            if is_made(ended) {
+                self.observers.tell_unharmed(&event);
+            }
+            let end = ended.as_ref().map_or_else(StorageError::in_full, |()| "done".to_owned());
+            self.said.lock().log("given up by its session", &format!("{line}: {end}"));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::messages;
+    use crate::storage::StorageErrorKind;
+
+    #[test]
+    fn the_end_of_a_change_that_was_given_up_is_logged_dc_45() {
+        let ends = [
+            (Ok(()), "done"),
+            (Err(StorageErrorKind::Unsynced.into()), "done, but not safely on the disk"),
+            (Err(StorageErrorKind::Denied.into()), "permission denied"),
+        ];
+        for (end, said) in ends {
+            let teller = LateTeller {
+                observers: Observers::default(),
+                session: 7,
+                peer: ([192, 0, 2, 1], 50_212).into(),
+                user: b"u".to_vec(),
+                tls: None,
+                host: None,
+                said: Lock::default(),
+            };
+            let late: LateEvent = Box::new(|tell| tell(EventKind::Deleted { path: &"/a".into() }));
+            let line = r#"delete session=7 peer=192.0.2.1 port=50212 user="u" path="/a""#;
+            assert_eq!(
+                messages::of(log::Level::Warn, || teller.conclude(late, &end)),
+                [format!("given up by its session: {line}: {said}")]
+            );
         }
     }
 }

@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
 use super::session_handle::SessionHandle;
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 use crate::log::{Event, EventKind, Observers};
 use crate::shares::host_of;
 use crate::{limits, threads};
@@ -22,7 +22,7 @@ pub(crate) struct Watchdog {
 
 #[derive(Debug, Default)]
 struct WatchdogState {
-    state: Mutex<Watched>,
+    state: Lock<Watched>,
     changed: Condvar,
 }
 
@@ -54,7 +54,7 @@ impl Watchdog {
 
     /// Ends the connection of `line` at `deadline`, unless the watch is dropped before then.
     pub(crate) fn watch(&self, line: &Arc<SessionHandle>, deadline: Instant) -> LoginWatch {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         let number = state.next;
         state.next += 1;
         state.watched.insert(number, (deadline, Arc::clone(line)));
@@ -70,7 +70,7 @@ impl Watchdog {
 impl Watchdog {
     /// Schedules the report that the ban caused by `peer` ends at `until`.
     pub(crate) fn ban(&self, peer: SocketAddr, until: Instant) {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         state.bans.push((until, peer));
         if state.wakes_at.is_none_or(|at| until < at) {
             self.shared.changed.notify_all();
@@ -81,7 +81,7 @@ impl Watchdog {
     /// caller has lifted these bans.
     pub(crate) fn end_bans(&self, is_over: impl Fn(SocketAddr) -> bool) {
         let now = Instant::now();
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         let bans = state.bans.iter_mut().filter(|(_, peer)| is_over(*peer));
         bans.for_each(|(until, _)| *until = now);
         drop(state);
@@ -92,26 +92,26 @@ impl Watchdog {
 impl LoginWatch {
     /// Ends the watch. Returns `false` if the watchdog has ended the connection.
     pub(crate) fn ends_in_time(self) -> bool {
-        self.shared.state().watched.remove(&self.number).is_some()
+        self.shared.state.lock().watched.remove(&self.number).is_some()
     }
 }
 
 impl Drop for LoginWatch {
     fn drop(&mut self) {
-        self.shared.state().watched.remove(&self.number);
+        self.shared.state.lock().watched.remove(&self.number);
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.shared.state().is_over = true;
+        self.shared.state.lock().is_over = true;
         self.shared.changed.notify_all();
     }
 }
 
 impl WatchdogState {
     fn run(&self, observers: &Observers) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         while !state.is_over {
             let now = Instant::now();
             state.watched.retain(|_, (deadline, line)| {
@@ -129,7 +129,7 @@ impl WatchdogState {
                     let kind = EventKind::BanEnded { network: host_of(peer.ip()) };
                     observers.tell_unharmed(&Event::of_peer(peer, kind));
                 }
-                state = self.state();
+                state = self.state.lock();
                 continue;
             }
             let deadlines = state.watched.values().map(|(deadline, _)| *deadline);
@@ -146,10 +146,6 @@ impl WatchdogState {
                 }
             };
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, Watched> {
-        unpoisoned(self.state.lock())
     }
 }
 
@@ -185,7 +181,7 @@ mod tests {
         assert!(far.ends_in_time());
         early.set_nonblocking(true).unwrap();
         assert!(early.read(&mut [0]).is_err(), "the other client got no reply");
-        assert!(watchdog.shared.state().watched.is_empty());
+        assert!(watchdog.shared.state.lock().watched.is_empty());
         let shared = Arc::downgrade(&watchdog.shared);
         drop(watchdog);
         wait_until("the thread ends", || shared.strong_count() == 0);

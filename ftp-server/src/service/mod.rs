@@ -3,7 +3,6 @@
 
 mod away;
 mod control;
-mod late;
 pub(crate) mod login_watchdog;
 pub(crate) mod register;
 pub(crate) mod relay;
@@ -14,7 +13,6 @@ pub(crate) mod session_list;
 mod transfer;
 mod transfer_watch;
 
-pub(crate) use away::Away;
-pub(crate) use late::{LateObserver, LateTeller};
+pub(crate) use away::{Away, LateObserver, LateTeller};
 pub(crate) use run::{Greeting, run};
 pub use session_list::{Activity, SessionInfo};

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use super::session_handle::SessionHandle;
 use super::session_list::SessionInfo;
 use crate::limits;
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 use crate::net::socket;
 use crate::tls::Resumed;
 
@@ -22,7 +22,7 @@ pub(crate) struct Register {
     closed: AtomicBool,
     /// Number of sessions so far, which is also the number of the newest session.
     entered: AtomicU64,
-    sessions: Mutex<HashMap<u64, Arc<SessionHandle>>>,
+    sessions: Lock<HashMap<u64, Arc<SessionHandle>>>,
     /// Signal for threads that wait for sessions to end.
     gone: Condvar,
     /// Whether a shutdown no longer waits for sessions to end by themselves.
@@ -56,20 +56,20 @@ impl Register {
     pub(crate) fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Registration {
         let line = Arc::new(SessionHandle::new(stream, socket::canonical(peer)));
         let number = self.entered.fetch_add(1, Ordering::Relaxed) + 1;
-        self.sessions().insert(number, Arc::clone(&line));
+        self.sessions.lock().insert(number, Arc::clone(&line));
         Registration { register: Arc::clone(self), number, line }
     }
 
     /// Starts the shutdown. Returns the number of sessions.
     pub(crate) fn start_draining(&self) -> usize {
         self.draining.store(true, Ordering::SeqCst);
-        self.sessions().len()
+        self.sessions.lock().len()
     }
 
     /// Wakes sessions that wait for a command, so that they end. Sessions with a transfer end after
     /// the transfer. Returns the number of sessions.
     pub(crate) fn wake_idle(&self) -> usize {
-        let sessions = self.sessions();
+        let sessions = self.sessions.lock();
         for line in sessions.values().filter(|line| !line.is_busy()) {
             line.wake();
         }
@@ -79,7 +79,7 @@ impl Register {
     /// Returns the published state of each session, the oldest first.
     pub(crate) fn who(&self) -> Vec<SessionInfo> {
         let lines: Vec<_> =
-            self.sessions().iter().map(|(number, line)| (*number, Arc::clone(line))).collect();
+            self.sessions.lock().iter().map(|(number, line)| (*number, Arc::clone(line))).collect();
         let mut who: Vec<_> = lines.iter().map(|(number, line)| line.shown.info(*number)).collect();
         who.sort_unstable_by_key(|session| session.number);
         who
@@ -88,7 +88,7 @@ impl Register {
     /// Ends one session, as [`cut`](Self::cut) ends all. Returns `false` if no session has this
     /// number.
     pub(crate) fn kick(&self, number: u64) -> bool {
-        let sessions = self.sessions();
+        let sessions = self.sessions.lock();
         let line = sessions.get(&number);
         line.into_iter().for_each(|line| line.cut());
         line.is_some()
@@ -97,13 +97,13 @@ impl Register {
     /// Ends one session, after the running command if there is one. Returns `false` if no session
     /// has this number, or if that session was already dismissed.
     pub(crate) fn dismiss(&self, number: u64) -> bool {
-        self.sessions().get(&number).is_some_and(|line| line.dismiss())
+        self.sessions.lock().get(&number).is_some_and(|line| line.dismiss())
     }
 
     /// Ends all sessions. A running transfer then fails as if the control connection had ended.
     /// Returns the number of sessions.
     pub(crate) fn cut(&self) -> usize {
-        let sessions = self.sessions();
+        let sessions = self.sessions.lock();
         for line in sessions.values() {
             line.cut();
         }
@@ -113,7 +113,7 @@ impl Register {
     /// Closes the connections of all remaining sessions at once, so no session can send a last
     /// reply.
     pub(crate) fn break_off(&self) {
-        for line in self.sessions().values() {
+        for line in self.sessions.lock().values() {
             // An error means that the peer has already disconnected.
             let _ = line.stream.shutdown(Shutdown::Both);
         }
@@ -122,7 +122,7 @@ impl Register {
     /// Makes [`drain`](Self::drain) stop waiting.
     pub(crate) fn hurry(&self) {
         // With the lock, a thread that is about to wait cannot miss the notification.
-        let _sessions = self.sessions();
+        let _sessions = self.sessions.lock();
         self.hurried.store(true, Ordering::SeqCst);
         self.gone.notify_all();
     }
@@ -135,7 +135,7 @@ impl Register {
         let start = Instant::now();
         let mut seen = HashMap::new();
         let mut cut = Vec::new();
-        let mut sessions = self.sessions();
+        let mut sessions = self.sessions.lock();
         while !sessions.is_empty() && !self.hurried.load(Ordering::SeqCst) {
             for (number, line) in sessions.iter().filter(|(_, line)| !line.is_cut()) {
                 if line.stands_still(seen.entry(*number).or_default(), stall) {
@@ -153,18 +153,15 @@ impl Register {
     /// Waits until no session is left, for at most `limit`. Returns the number of remaining
     /// sessions.
     pub(crate) fn wait(&self, limit: Duration) -> usize {
-        let woken = self.gone.wait_timeout_while(self.sessions(), limit, |left| !left.is_empty());
+        let woken =
+            self.gone.wait_timeout_while(self.sessions.lock(), limit, |left| !left.is_empty());
         unpoisoned(woken).0.len()
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, HashMap<u64, Arc<SessionHandle>>> {
-        unpoisoned(self.sessions.lock())
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.register.sessions().remove(&self.number);
+        self.register.sessions.lock().remove(&self.number);
         // Threads wait only during a shutdown. `draining` was set before any thread could wait for
         // this session, so no notification is missed.
         if self.register.is_draining() {

@@ -1,11 +1,10 @@
 //! New threads for sessions that must leave their own thread.
 
 use std::io;
-use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::{limits, threads};
 
 /// A session that moves from its thread to another.
@@ -23,7 +22,7 @@ pub(crate) trait Handover: Send {
 /// confined.
 #[derive(Default)]
 pub(crate) struct Relay {
-    queue: Mutex<Option<Sender<Box<dyn Handover>>>>,
+    queue: Lock<Option<Sender<Box<dyn Handover>>>>,
 }
 
 impl Relay {
@@ -34,18 +33,18 @@ impl Relay {
         let work =
             move || sessions.into_iter().for_each(|session: Box<dyn Handover>| session.go_on());
         let relay = threads::start(Some("ftp-relay"), limits::SESSION_STACK, work)?;
-        *unpoisoned(self.queue.lock()) = Some(queue);
+        *self.queue.lock() = Some(queue);
         Ok(relay)
     }
 
     /// Stops taking sessions.
     pub(crate) fn stop(&self) {
-        unpoisoned(self.queue.lock()).take();
+        self.queue.lock().take();
     }
 
     /// Moves a session to another thread. After a [`stop`](Self::stop), ends the session instead.
     pub(crate) fn pass(&self, session: Box<dyn Handover>) {
-        let queue = unpoisoned(self.queue.lock());
+        let queue = self.queue.lock();
         let unsent = match &*queue {
             Some(queue) => queue.send(session).map_err(|unsent| unsent.0).err(),
             None => Some(session),

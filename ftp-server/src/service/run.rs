@@ -24,7 +24,7 @@ use crate::net::balancer::Ends;
 use crate::net::socket;
 use crate::reply;
 use crate::session::{Access, Outcome, Session};
-use crate::storage::{StorageError, close_confinements, confine};
+use crate::storage::{StorageResult, close_confinements, confine};
 use crate::testing::ProtocolFault;
 use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
@@ -555,7 +555,7 @@ impl Runner {
     }
 
     /// Enters the storage of the logged-in user, unless the session has already entered it.
-    fn enter(&mut self) -> Result<(), StorageError> {
+    fn enter(&mut self) -> StorageResult<()> {
         match self.session.user() {
             Some(user) if !self.is_inside => confine(&user.storage)?,
             _ => return Ok(()),

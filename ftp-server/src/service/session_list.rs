@@ -1,13 +1,12 @@
 //! The published state of sessions.
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{Escaped, HostName, Verb};
 
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::storage::VirtualPath;
 use crate::tls::TlsVersion;
 
@@ -74,54 +73,54 @@ pub enum Activity {
 pub(crate) struct Shown {
     /// The peer address of the connection; after a balancer's header was read, the client's
     /// address.
-    peer: Mutex<SocketAddr>,
+    peer: Lock<SocketAddr>,
     since: SystemTime,
     /// The same time as `since`, by the monotonic clock.
     begun: Instant,
     /// Milliseconds from `begun` to the end of the last command.
     last_command: AtomicU64,
-    user: Mutex<Option<Vec<u8>>>,
+    user: Lock<Option<Vec<u8>>>,
     /// The virtual host, boxed because most sessions have none.
-    host: Mutex<Option<Box<HostName>>>,
-    tls: Mutex<Option<TlsVersion>>,
-    transfer: Mutex<Option<(Verb, VirtualPath, Instant)>>,
+    host: Lock<Option<Box<HostName>>>,
+    tls: Lock<Option<TlsVersion>>,
+    transfer: Lock<Option<(Verb, VirtualPath, Instant)>>,
     moved: AtomicU64,
 }
 
 impl Shown {
     pub(crate) fn new(peer: SocketAddr) -> Self {
         Self {
-            peer: Mutex::new(peer),
+            peer: Lock::new(peer),
             since: SystemTime::now(),
             begun: Instant::now(),
             last_command: AtomicU64::new(0),
-            user: Mutex::default(),
-            host: Mutex::default(),
-            tls: Mutex::default(),
-            transfer: Mutex::default(),
+            user: Lock::default(),
+            host: Lock::default(),
+            tls: Lock::default(),
+            transfer: Lock::default(),
             moved: AtomicU64::new(0),
         }
     }
 
     /// Sets the client's address of a connection that a balancer forwards.
     pub(crate) fn set_peer(&self, peer: SocketAddr) {
-        *unpoisoned(self.peer.lock()) = peer;
+        *self.peer.lock() = peer;
     }
 
     /// Returns the client's address.
     pub(crate) fn peer(&self) -> SocketAddr {
-        *unpoisoned(self.peer.lock())
+        *self.peer.lock()
     }
 
     /// Sets the logged-in user and the host of the login.
     pub(crate) fn set_login(&self, user: Option<&[u8]>, host: Option<&HostName>) {
-        *unpoisoned(self.host.lock()) = host.cloned().map(Box::new);
-        *unpoisoned(self.user.lock()) = user.map(<[u8]>::to_vec);
+        *self.host.lock() = host.cloned().map(Box::new);
+        *self.user.lock() = user.map(<[u8]>::to_vec);
     }
 
     /// Sets the TLS version; `None` in plaintext.
     pub(crate) fn set_tls(&self, version: Option<TlsVersion>) {
-        *unpoisoned(self.tls.lock()) = version;
+        *self.tls.lock() = version;
     }
 
     /// Records the end of a command.
@@ -133,13 +132,13 @@ impl Shown {
     /// Records that a transfer begins.
     pub(crate) fn set_transfer(&self, verb: Verb, path: VirtualPath) {
         self.set_moved(0);
-        *unpoisoned(self.transfer.lock()) = Some((verb, path, Instant::now()));
+        *self.transfer.lock() = Some((verb, path, Instant::now()));
     }
 
     /// Records that the transfer has ended.
     pub(crate) fn end_transfer(&self) {
         self.set_moved(0);
-        *unpoisoned(self.transfer.lock()) = None;
+        *self.transfer.lock() = None;
     }
 
     pub(crate) fn set_moved(&self, bytes: u64) {
@@ -152,7 +151,7 @@ impl Shown {
 
     pub(crate) fn info(&self, number: u64) -> SessionInfo {
         let bytes = self.moved();
-        let activity = match unpoisoned(self.transfer.lock()).clone() {
+        let activity = match self.transfer.lock().clone() {
             Some((verb, path, begun)) => {
                 Activity::Transfer { verb, path, bytes, elapsed: begun.elapsed() }
             }
@@ -165,9 +164,9 @@ impl Shown {
         };
         let peer = self.peer();
         let since = self.since;
-        let user = unpoisoned(self.user.lock()).clone();
-        let host = unpoisoned(self.host.lock()).as_deref().cloned();
-        let tls = *unpoisoned(self.tls.lock());
+        let user = self.user.lock().clone();
+        let host = self.host.lock().as_deref().cloned();
+        let tls = *self.tls.lock();
         SessionInfo { number, peer, user, host, since, tls, idle, activity }
     }
 }

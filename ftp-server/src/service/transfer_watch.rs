@@ -21,7 +21,7 @@ use crate::rate::Throttle;
 use crate::reply::Purpose;
 use crate::session::{Payload, PreparedTransfer, Session, User};
 use crate::shares::Share;
-use crate::storage::{StorageError, StreamEnd, Upload};
+use crate::storage::{StorageError, StorageResult, StreamEnd, Upload};
 use crate::threads::{Job, ProcessorClock};
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
@@ -77,7 +77,7 @@ pub(super) struct TransferWatch<'a> {
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
     /// The publication of an upload that was interrupted.
-    pub(super) publishing: Option<Job<Result<(), StorageError>>>,
+    pub(super) publishing: Option<Job<StorageResult<()>>>,
     /// The error of a reply that could not be written.
     pub(super) failed: Option<io::Error>,
 }
@@ -380,7 +380,7 @@ impl<'a> TransferWatch<'a> {
 }
 
 /// Returns the end of an upload whose publication has this result.
-fn published(done: Result<(), StorageError>) -> PumpEnd {
+fn published(done: StorageResult<()>) -> PumpEnd {
     done.map_or_else(PumpEnd::Storage, |()| PumpEnd::Complete)
 }
 

@@ -9,7 +9,9 @@ use super::state::Session;
 use crate::auth::{Rights, holds_rules, rule_for};
 use crate::name_pattern::is_denied;
 use crate::reply::{self, Purpose};
-use crate::storage::{Ask, EntryKind, Storage, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{
+    Ask, EntryKind, Storage, StorageError, StorageErrorKind, StorageResult, VirtualPath,
+};
 
 impl Session {
     /// Returns the user's storage. The caller must check the user's rights.
@@ -104,7 +106,7 @@ impl Session {
 
     /// Refuses a name that the configuration denies. Every command that creates something checks
     /// the name before the storage does.
-    pub(crate) fn check_new_name(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    pub(crate) fn check_new_name(&self, path: &VirtualPath) -> StorageResult<()> {
         let denied = &self.context.config.deny_names;
         match path.name() {
             Some(name) if is_denied(denied, name) => Err(StorageErrorKind::NameNotAllowed.into()),

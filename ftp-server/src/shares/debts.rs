@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::network::{Networks, Prefix};
 use super::table::{self, Scarce};
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::{budget, limits};
 
 /// The debts of all networks for one scarce thing.
@@ -19,7 +19,7 @@ pub(crate) struct Debts {
     per_second: u64,
     /// The debt that a network may have without waiting.
     credit: u64,
-    books: Mutex<Books>,
+    books: Lock<Books>,
 }
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ const SETTLE: Duration = Duration::from_millis(10);
 impl Debts {
     /// Returns books without debts.
     pub(crate) fn new(scarce: &'static Scarce, per_second: u64, credit: u64) -> Arc<Self> {
-        let books = Mutex::new(Books { debts: HashMap::new(), settled: Instant::now() });
+        let books = Lock::new(Books { debts: HashMap::new(), settled: Instant::now() });
         Arc::new(Self { scarce, per_second: per_second.max(1), credit, books })
     }
 
@@ -86,7 +86,7 @@ impl Debts {
 
     /// Returns the books after all debtors have shared what came back.
     fn settled(&self, now: Instant) -> MutexGuard<'_, Books> {
-        let mut books = unpoisoned(self.books.lock());
+        let mut books = self.books.lock();
         let elapsed = now.saturating_duration_since(books.settled);
         if elapsed >= SETTLE {
             books.settled = now;
@@ -130,17 +130,17 @@ mod tests {
         about(debts.wait(other), 4);
         debts.pay(one, 1_000 * SECOND);
         about(debts.wait(one), 10);
-        unpoisoned(debts.books.lock()).debts.retain(|_, debt| {
+        debts.books.lock().debts.retain(|_, debt| {
             *debt = (*debt).min(5 * SECOND);
             true
         });
         // Time pays for all of them.
-        unpoisoned(debts.books.lock()).settled -= Duration::from_secs(4);
+        debts.books.lock().settled -= Duration::from_secs(4);
         about(debts.wait(other), 0);
         about(debts.wait(one), 4);
-        unpoisoned(debts.books.lock()).settled -= Duration::from_secs(40);
+        debts.books.lock().settled -= Duration::from_secs(40);
         about(debts.wait(one), 0);
-        assert!(unpoisoned(debts.books.lock()).debts.is_empty());
+        assert!(debts.books.lock().debts.is_empty());
     }
 
     #[test]
@@ -170,6 +170,6 @@ mod tests {
             let payer = std::net::Ipv4Addr::from_bits(0x0A00_0000 + number);
             debts.pay(payer.into(), 5);
         }
-        assert!(unpoisoned(debts.books.lock()).debts.len() <= limits::DEBTORS);
+        assert!(debts.books.lock().debts.len() <= limits::DEBTORS);
     }
 }

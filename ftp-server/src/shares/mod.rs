@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::thread::{self, Thread};
 use std::time::Instant;
 
@@ -26,13 +26,13 @@ pub(crate) use table::Scarce;
 
 use self::network::Prefix;
 use crate::deadline;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// The units of one scarce thing, and the networks that hold them or wait for them.
 #[derive(Debug)]
 pub(crate) struct Shares {
     scarce: &'static Scarce,
-    ledger: Mutex<Holdings>,
+    ledger: Lock<Holdings>,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub(crate) struct Share {
 
 impl Shares {
     pub(crate) fn new(scarce: &'static Scarce, total: u64) -> Arc<Self> {
-        let ledger = Mutex::new(Holdings {
+        let ledger = Lock::new(Holdings {
             total,
             held: 0,
             networks: HashMap::new(),
@@ -96,7 +96,7 @@ impl Shares {
     /// have to [wait](Share::wait).
     pub(crate) fn claim(self: &Arc<Self>, peer: IpAddr, units: u64) -> Share {
         let networks = Networks::around(peer);
-        let mut ledger = self.ledger();
+        let mut ledger = self.ledger.lock();
         let units = units.min(ledger.total);
         let number = ledger.enlist(networks, units);
         ledger.grant(self.scarce);
@@ -105,22 +105,22 @@ impl Shares {
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.ledger().total
+        self.ledger.lock().total
     }
 
     /// Returns how many units the host of `peer` holds: its IPv4 address, or its IPv6 /64.
     pub(crate) fn held_by_host(&self, peer: IpAddr) -> u64 {
-        self.ledger().held_by(Networks::around(peer).host())
+        self.ledger.lock().held_by(Networks::around(peer).host())
     }
 
     /// Returns how many units the network of `peer` holds: its IPv4 address, or its IPv6 /48.
     pub(crate) fn held_by_network(&self, peer: IpAddr) -> u64 {
-        self.ledger().held_by(Networks::around(peer).holder())
+        self.ledger.lock().held_by(Networks::around(peer).holder())
     }
 
     /// Of these shares, returns the item of the oldest of the network that holds the most.
     pub(crate) fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Share, T)>) -> Option<T> {
-        self.ledger().richest(shares)
+        self.ledger.lock().richest(shares)
     }
 
     /// Returns the time until which a new claim waits.
@@ -130,7 +130,7 @@ impl Shares {
 
     /// Changes the number of units. Claims that are granted keep theirs.
     pub(crate) fn set_total(&self, total: u64) {
-        let mut ledger = self.ledger();
+        let mut ledger = self.ledger.lock();
         if ledger.total != total {
             ledger.total = total;
             ledger.grant(self.scarce);
@@ -140,11 +140,7 @@ impl Shares {
     /// Returns the number of units that are held.
     #[cfg(test)]
     pub(crate) fn held(&self) -> u64 {
-        self.ledger().held
-    }
-
-    fn ledger(&self) -> MutexGuard<'_, Holdings> {
-        unpoisoned(self.ledger.lock())
+        self.ledger.lock().held
     }
 }
 
@@ -157,18 +153,18 @@ impl Share {
     /// Of these shares, returns the item of the oldest of the network that holds the most, if it
     /// holds more than the network of this claim.
     pub(crate) fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Self, T)>) -> Option<T> {
-        let ledger = self.shares.ledger();
+        let ledger = self.shares.ledger.lock();
         let richer = |(other, _): &(&Self, T)| ledger.holds_less(self.networks, other.networks);
         ledger.richest(shares.filter(richer))
     }
 
     pub(crate) fn is_granted(&self) -> bool {
-        !self.shares.ledger().waiting.contains_key(&self.number)
+        !self.shares.ledger.lock().waiting.contains_key(&self.number)
     }
 
     /// Returns whether the claim is granted, or would be if others returned this many units.
     pub(crate) fn fits_without(&self, units: u64) -> bool {
-        let ledger = self.shares.ledger();
+        let ledger = self.shares.ledger.lock();
         let Some(claim) = ledger.waiting.get(&self.number) else { return true };
         let held = ledger.held.saturating_sub(units);
         held + claim.units <= ledger.total && ledger.leaves_reserve(self.shares.scarce, claim, held)
@@ -176,7 +172,7 @@ impl Share {
 
     /// Takes as many units of another thing for the same client, even if too few are free.
     pub(crate) fn also(&self, shares: &Arc<Shares>) -> Self {
-        let mut ledger = shares.ledger();
+        let mut ledger = shares.ledger.lock();
         let number = ledger.enlist(self.networks, self.units);
         ledger.give(number);
         drop(ledger);
@@ -187,7 +183,7 @@ impl Share {
     /// again. Returns whether the claim is granted at the end of this call. Long work calls this
     /// between its steps, so that nobody waits longer than for one step.
     pub(crate) fn give_way(&mut self) -> bool {
-        let mut ledger = self.shares.ledger();
+        let mut ledger = self.shares.ledger.lock();
         let mut others = ledger.waiting.values();
         if others.any(|claim| ledger.holds_less(claim.networks, self.networks)) {
             ledger.leave(self.number, self.networks, self.units);
@@ -202,7 +198,7 @@ impl Share {
     /// place in the queue until it is dropped.
     pub(crate) fn wait(&mut self, deadline: Instant) -> bool {
         loop {
-            let mut ledger = self.shares.ledger();
+            let mut ledger = self.shares.ledger.lock();
             let Some(claim) = ledger.waiting.get_mut(&self.number) else { return true };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -217,7 +213,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut ledger = self.shares.ledger();
+        let mut ledger = self.shares.ledger.lock();
         ledger.leave(self.number, self.networks, self.units);
         ledger.grant(self.shares.scarce);
     }

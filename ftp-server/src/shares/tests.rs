@@ -54,7 +54,7 @@ fn networks_take_turns_from_the_widest_to_the_address_hs_32() {
         "2001:db8::1",
     ];
     assert_eq!(order, want);
-    assert!(shares.ledger().networks.is_empty() && shares.held() == 0);
+    assert!(shares.ledger.lock().networks.is_empty() && shares.held() == 0);
 }
 
 /// Returns the order in which the claims are granted, after `first` is dropped.
@@ -95,7 +95,7 @@ fn a_claim_that_is_withdrawn_makes_room_for_the_next() {
         assert!(waits.join().unwrap());
     });
     drop(small);
-    assert!(shares.ledger().networks.is_empty() && shares.ledger().waiting.is_empty());
+    assert!(shares.ledger.lock().networks.is_empty() && shares.ledger.lock().waiting.is_empty());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn every_sequence_of_claims_keeps_the_rule() {
                 check(scarce, total, counts);
             }
             drop(claims);
-            assert!(shares.ledger().networks.is_empty());
+            assert!(shares.ledger.lock().networks.is_empty());
         }
     }
 }

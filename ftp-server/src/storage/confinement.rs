@@ -4,15 +4,15 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::addr_eq;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, make_bitflags,
 };
 
-use super::{Storage, StorageError, StorageErrorKind};
-use crate::lock::unpoisoned;
+use super::{Storage, StorageError, StorageErrorKind, StorageResult};
+use crate::lock::Lock;
 
 /// Policy of a storage for confining the threads of its sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -99,7 +99,7 @@ impl Confine<'_> {
 
 /// The confinements of the storages that are in use. Each occupies a file descriptor; to make one
 /// takes several system calls.
-static MADE: Mutex<Vec<Made>> = Mutex::new(Vec::new());
+static MADE: Lock<Vec<Made>> = Lock::new(Vec::new());
 
 /// A storage, and the confinement of its sessions.
 type Made = (Weak<dyn Storage>, Arc<Confinement>);
@@ -109,9 +109,9 @@ type Made = (Weak<dyn Storage>, Arc<Confinement>);
 /// # Errors
 ///
 /// Returns an error of [`Confinement::beneath_all`] or [`Confinement::enter`].
-pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
+pub(crate) fn confine(storage: &Arc<dyn Storage>) -> StorageResult<()> {
     let is_of = |(of, _): &&Made| addr_eq(of.as_ptr(), Arc::as_ptr(storage));
-    let made = unpoisoned(MADE.lock()).iter().find(is_of).map(|(_, made)| Arc::clone(made));
+    let made = MADE.lock().iter().find(is_of).map(|(_, made)| Arc::clone(made));
     if let Some(made) = made {
         return made.enter();
     }
@@ -120,7 +120,7 @@ pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
     confinement.enter()?;
     // What was made for this login alone, nobody else can find.
     if Arc::strong_count(storage) > 1 || Arc::weak_count(storage) > 0 {
-        let mut made = unpoisoned(MADE.lock());
+        let mut made = MADE.lock();
         // Another session can have been faster.
         if made.iter().find(is_of).is_none() {
             made.push((Arc::downgrade(storage), confinement));
@@ -132,7 +132,7 @@ pub(crate) fn confine(storage: &Arc<dyn Storage>) -> Result<(), StorageError> {
 /// Gives back the confinements of closed storages. Call this at the end of a session: a reload may have
 /// left it the last one of its storage.
 pub(crate) fn close_confinements() {
-    unpoisoned(MADE.lock()).retain(|(of, _)| of.strong_count() > 0);
+    MADE.lock().retain(|(of, _)| of.strong_count() > 0);
 }
 
 /// A confinement of threads to one or more directories.
@@ -151,7 +151,7 @@ impl Confinement {
     /// Returns `Unsupported` if Landlock is missing, disabled, or available only in its first
     /// version, which forbids renames between directories. Returns `Io` if anything else fails, for
     /// example if no file descriptor is left.
-    pub(super) fn beneath_all(directories: &[BorrowedFd<'_>]) -> Result<Self, StorageError> {
+    pub(super) fn beneath_all(directories: &[BorrowedFd<'_>]) -> StorageResult<Self> {
         // The rights of the second version are required. Rights of later versions are left out if
         // the kernel does not know them.
         let ruleset = Ruleset::default()
@@ -194,7 +194,7 @@ impl Confinement {
     pub(super) fn check(
         policy: ConfinementPolicy,
         directories: &[BorrowedFd<'_>],
-    ) -> Result<Option<u8>, StorageError> {
+    ) -> StorageResult<Option<u8>> {
         if policy == ConfinementPolicy::Off {
             return Ok(None);
         }
@@ -214,7 +214,7 @@ impl Confinement {
     ///
     /// Returns `Io` if the kernel refuses, for example if the thread is already confined 16 times.
     /// Returns `Denied` if the kernel did not confine the thread.
-    fn enter(&self) -> Result<(), StorageError> {
+    fn enter(&self) -> StorageResult<()> {
         let status = self.ruleset.try_clone()?.restrict_self().map_err(io::Error::other)?;
         match status.ruleset {
             RulesetStatus::NotEnforced => Err(StorageErrorKind::Denied.into()),
@@ -257,7 +257,7 @@ mod tests {
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(root.path()).unwrap());
         let address = Arc::as_ptr(&storage);
         let kept = || {
-            let made = unpoisoned(MADE.lock());
+            let made = MADE.lock();
             made.iter().filter(|(of, _)| addr_eq(of.as_ptr(), address)).count()
         };
         let confined = |storage: &Arc<dyn Storage>| {

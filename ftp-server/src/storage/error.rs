@@ -4,6 +4,9 @@ use std::io;
 
 use rustix::io::Errno;
 
+/// The result of a call of a storage.
+pub(crate) type StorageResult<T> = Result<T, StorageError>;
+
 /// Error of a storage.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}")]
@@ -83,7 +86,7 @@ pub enum StorageErrorKind {
 }
 
 /// Returns whether a change is made, even if it could not be synced.
-pub(crate) fn is_made<T>(changed: &Result<T, StorageError>) -> bool {
+pub(crate) fn is_made<T>(changed: &StorageResult<T>) -> bool {
     match changed {
         Ok(_) => true,
         Err(error) => error.kind == StorageErrorKind::Unsynced,

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Entry, Keep, Metadata, RoomFor, Source, Space,
-    Storage, StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
+    Storage, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished, Upload,
+    VirtualPath, WriteMode,
 };
 
 /// A method of a storage, or of an object that a storage returned.
@@ -180,7 +181,7 @@ impl FaultStorage {
     }
 
     /// Counts a call that moves no bytes, and applies its faults.
-    fn call(&self, call: StorageCall) -> Result<(), StorageError> {
+    fn call(&self, call: StorageCall) -> StorageResult<()> {
         self.plan.call(call, 0)?;
         Ok(())
     }
@@ -248,17 +249,17 @@ impl Storage for FaultStorage {
         self.inner.confine()
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.call(StorageCall::Stat)?;
         self.inner.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.call(StorageCall::List)?;
         Ok(Entries::new(Faulty { inner: self.inner.list(path, ask)?, plan: self.plan.clone() }))
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.call(StorageCall::Read)?;
         Ok(Box::new(Faulty { inner: self.inner.read(path)?, plan: self.plan.clone() }))
     }
@@ -268,7 +269,7 @@ impl Storage for FaultStorage {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         self.call(StorageCall::Write)?;
         self.inner.write(path, mode, keep).map(|upload| self.upload(upload))
     }
@@ -277,51 +278,42 @@ impl Storage for FaultStorage {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         self.call(StorageCall::Unfinished)?;
         self.inner.unfinished(path, user)
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         self.call(StorageCall::Forget)?;
         self.inner.forget(path, user)
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         self.call(StorageCall::Remove)?;
         self.inner.remove(path)
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.call(StorageCall::Rmdir)?;
         self.inner.rmdir(path)
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.call(StorageCall::Mkdir)?;
         self.inner.mkdir(path)
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         self.call(StorageCall::Rename)?;
         self.inner.rename(from, to, replace)
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         self.call(StorageCall::Set)?;
         self.inner.set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
         self.call(StorageCall::Space)?;
         self.inner.space(path, room)
     }
@@ -334,7 +326,7 @@ struct Faulty<T> {
 }
 
 impl Iterator for Faulty<Entries> {
-    type Item = Result<Entry, StorageError>;
+    type Item = StorageResult<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.plan.call(StorageCall::NextEntry, 0) {
@@ -356,12 +348,12 @@ impl Source for Faulty<Box<dyn Source>> {
         self.inner.size()
     }
 
-    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+    fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
         self.plan.call(StorageCall::SourceSeek, 0)?;
         self.inner.seek_to(offset)
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         Ok(self.plan.is_ready(StorageCall::SourceReady)? && self.inner.ready()?)
     }
 
@@ -385,15 +377,15 @@ impl io::Write for Faulty<Box<dyn Upload>> {
 }
 
 impl Upload for Faulty<Box<dyn Upload>> {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         Ok(self.plan.is_ready(StorageCall::UploadPrepare)? && self.inner.prepare()?)
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         Ok(self.plan.is_ready(StorageCall::UploadReady)? && self.inner.ready()?)
     }
 
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         Ok(self.plan.is_ready(StorageCall::UploadPrepareCommit)? && self.inner.prepare_commit()?)
     }
 
@@ -405,7 +397,7 @@ impl Upload for Faulty<Box<dyn Upload>> {
         self.inner.inode()
     }
 
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(self: Box<Self>) -> StorageResult<()> {
         if let Err(error) = self.plan.call(StorageCall::UploadCommit, 0) {
             self.inner.abort(StreamEnd::Failed);
             return Err(error.into());

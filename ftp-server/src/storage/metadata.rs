@@ -1,6 +1,10 @@
-//! Metadata of objects in a storage.
+//! Metadata of objects in a storage, and the entries of a directory.
 
-use super::{StorageError, StorageErrorKind};
+use std::fmt;
+use std::time::Duration;
+
+use super::remote::RemoteEntries;
+use super::{StorageErrorKind, StorageResult};
 
 /// One entry of a directory.
 #[derive(Clone)]
@@ -89,7 +93,7 @@ pub(crate) type Version = (u64, u64, i64);
 
 impl EntryKind {
     /// Returns an error unless this is a regular file.
-    pub(crate) fn check_file(self) -> Result<(), StorageError> {
+    pub(crate) fn check_file(self) -> StorageResult<()> {
         match self {
             Self::File => Ok(()),
             Self::Directory => Err(StorageErrorKind::IsDirectory.into()),
@@ -198,7 +202,7 @@ impl Metadata {
     /// # Errors
     ///
     /// Returns `NotDirectory` if it is not.
-    pub fn check_directory(&self) -> Result<(), StorageError> {
+    pub fn check_directory(&self) -> StorageResult<()> {
         match self.kind {
             EntryKind::Directory => Ok(()),
             _ => Err(StorageErrorKind::NotDirectory.into()),
@@ -211,5 +215,59 @@ impl Metadata {
         self.is_fixed = true;
         self.directory_use = within;
         self
+    }
+}
+
+/// The entries of a directory. After an error there are no more items.
+///
+/// ```
+/// use ftp_server::{Entries, Entry, Metadata, StorageError};
+///
+/// let entry = Entry::new("readme", Metadata::file(9));
+/// let mut entries = Entries::new(std::iter::once(Ok(entry)));
+/// assert_eq!(entries.next().expect("an entry")?.name, b"readme");
+/// assert!(entries.next().is_none());
+/// # Ok::<(), StorageError>(())
+/// ```
+pub struct Entries(Items);
+
+enum Items {
+    Here(Box<dyn Iterator<Item = StorageResult<Entry>> + Send>),
+    Remote(Box<RemoteEntries>),
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").finish_non_exhaustive()
+    }
+}
+
+impl Entries {
+    /// Wraps an iterator, whose calls may block.
+    pub fn new(items: impl Iterator<Item = StorageResult<Entry>> + Send + 'static) -> Self {
+        Self(Items::Here(Box::new(items)))
+    }
+
+    pub(super) fn remote(items: RemoteEntries) -> Self {
+        Self(Items::Remote(Box::new(items)))
+    }
+
+    /// Waits at most `limit` for the next item, and returns whether it is available without a wait.
+    pub(crate) fn is_ready(&mut self, limit: Duration) -> bool {
+        match &mut self.0 {
+            Items::Here(_) => true,
+            Items::Remote(items) => items.is_ready(limit),
+        }
+    }
+}
+
+impl Iterator for Entries {
+    type Item = StorageResult<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Items::Here(items) => items.next(),
+            Items::Remote(items) => items.next(),
+        }
     }
 }

@@ -8,8 +8,6 @@
 //! - [`FaultStorage`] fails on demand, for tests.
 
 mod confinement;
-pub(crate) mod cost;
-mod entries;
 mod error;
 mod fault;
 mod local;
@@ -24,20 +22,19 @@ mod room;
 #[cfg(feature = "s3")]
 mod s3;
 mod shared;
-mod space;
+pub(crate) mod space;
 pub(crate) mod unfinished;
 
 pub use confinement::{Confine, ConfinementPolicy};
 pub(crate) use confinement::{ConfinementStatus, close_confinements, confine};
-pub use entries::Entries;
-pub(crate) use error::is_made;
 pub use error::{StorageError, StorageErrorKind};
+pub(crate) use error::{StorageResult, is_made};
 pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
 pub(crate) use local::{Tally, is_hidden_name, lock, rename_new, server_rights, unlock};
 pub use memory::MemoryStorage;
-pub use metadata::{DirectoryUse, Entry, EntryKind, Metadata};
+pub use metadata::{DirectoryUse, Entries, Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
 pub use partials::Partials;
 pub use path::VirtualPath;
@@ -126,7 +123,7 @@ pub trait Storage: Send + Sync {
     /// Returns `NotFound` if there is no object, `Denied` if access is forbidden, or `Io` if the
     /// storage fails. If `ask` is [`Ask::Directory`], the error for another object can be
     /// `NotDirectory`; the server checks the kind in any case.
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError>;
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata>;
 
     /// Returns the entries of the directory at `path`, in any order. Omits `.`, `..` and hidden
     /// files of the storage, such as unfinished uploads. Skips entries that vanish during the
@@ -138,7 +135,7 @@ pub trait Storage: Send + Sync {
     /// Returns `NotFound` if there is no object, `NotDirectory` if it is not a directory, `Denied`
     /// if listing is forbidden, or `Io` if the storage fails. An item of the iterator that is an
     /// error ends the listing.
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError>;
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries>;
 
     /// Opens the regular file at `path`. Never blocks on a FIFO or device.
     ///
@@ -150,7 +147,7 @@ pub trait Storage: Send + Sync {
     /// - `IsDirectory` or `NotFile` if the object is not a regular file;
     /// - `Denied` if reading is forbidden;
     /// - `Io` if the storage fails.
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError>;
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>>;
 
     /// Begins an upload to `path`. The new content appears only at the end, in
     /// [`Upload::prepare_commit`] or [`Upload::commit`]. [`WriteMode::Append`] may write in place. A
@@ -173,7 +170,7 @@ pub trait Storage: Send + Sync {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError>;
+    ) -> StorageResult<Box<dyn Upload>>;
 
     /// Returns the record of `user`'s unfinished upload to `path`; `user` is `None` for all shared
     /// logins together. Other users' records have no effect.
@@ -190,7 +187,7 @@ pub trait Storage: Send + Sync {
         &self,
         _path: &VirtualPath,
         _user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         Ok(None)
     }
 
@@ -207,7 +204,7 @@ pub trait Storage: Send + Sync {
         &self,
         _path: &VirtualPath,
         _user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         Ok(None)
     }
 
@@ -221,7 +218,7 @@ pub trait Storage: Send + Sync {
     /// - `IsDirectory` if the object is a directory;
     /// - `Denied` if the removal is forbidden;
     /// - `Busy` if the object is in use, or `Io` if the storage fails.
-    fn remove(&self, _path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, _path: &VirtualPath) -> StorageResult<()> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
@@ -235,7 +232,7 @@ pub trait Storage: Send + Sync {
     /// - `NotDirectory` if the object is not a directory, or `NotEmpty` if it has entries;
     /// - `Denied` if the removal is forbidden, or if `path` is the root;
     /// - `Busy` if the directory is in use, or `Io` if the storage fails.
-    fn rmdir(&self, _path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, _path: &VirtualPath) -> StorageResult<()> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
@@ -251,7 +248,7 @@ pub trait Storage: Send + Sync {
     /// - `Denied` if the directory may not be created;
     /// - `NoSpace` or `OverQuota` if there is no room;
     /// - `Io` if the storage fails.
-    fn mkdir(&self, _path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, _path: &VirtualPath) -> StorageResult<()> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
@@ -268,12 +265,7 @@ pub trait Storage: Send + Sync {
     /// - `IsDirectory`, `NotDirectory` or `NotEmpty` if the object at `to` cannot be replaced;
     /// - `CrossesMounts` if `to` is in another storage or file system;
     /// - `Denied` if the rename is forbidden, or `Io` if the storage fails.
-    fn rename(
-        &self,
-        _from: &VirtualPath,
-        _to: &VirtualPath,
-        _replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, _from: &VirtualPath, _to: &VirtualPath, _replace: bool) -> StorageResult<()> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
@@ -285,7 +277,7 @@ pub trait Storage: Send + Sync {
     /// Returns `NotFound` if there is no object, `NotFile` if this attribute of it cannot be changed,
     /// `Denied` if the change is forbidden, or `Io` if the storage fails. Returns `Denied` for the
     /// mode of the root directory: without the right to search it, no client could undo the change.
-    fn set(&self, _path: &VirtualPath, _change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, _path: &VirtualPath, _change: Change) -> StorageResult<Metadata> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
@@ -303,7 +295,7 @@ pub trait Storage: Send + Sync {
     ///
     /// Returns the errors of [`stat`](Self::stat) of a directory. For the quota, returns `Busy` if
     /// the usage is not known yet, or `Uncounted` if it cannot be determined now.
-    fn space(&self, _path: &VirtualPath, _room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, _path: &VirtualPath, _room: RoomFor) -> StorageResult<Space> {
         Ok(Space::default())
     }
 }
@@ -313,10 +305,7 @@ pub trait Storage: Send + Sync {
 /// # Errors
 ///
 /// Returns `NotDirectory` if the object is not a directory, or an error of [`Storage::stat`].
-pub(crate) fn check_directory(
-    storage: &dyn Storage,
-    path: &VirtualPath,
-) -> Result<(), StorageError> {
+pub(crate) fn check_directory(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<()> {
     storage.stat(path, Ask::Directory)?.check_directory()
 }
 
@@ -403,7 +392,7 @@ pub trait Source: io::Read + Send {
     /// # Errors
     ///
     /// Returns `BadRestart` if `offset` is beyond the size, or `Io` if the storage cannot seek.
-    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError>;
+    fn seek_to(&mut self, offset: u64) -> StorageResult<()>;
 
     /// Waits for bytes, for a fraction of a second at most, and returns whether the next read can
     /// return without a long wait. A session calls this method before each read. After `false`, the
@@ -415,7 +404,7 @@ pub trait Source: io::Read + Send {
     /// # Errors
     ///
     /// Returns the error that the next read would return.
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         Ok(true)
     }
 
@@ -432,7 +421,7 @@ impl<T: AsRef<[u8]> + Send> Source for io::Cursor<T> {
         self.get_ref().as_ref().len() as u64
     }
 
-    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+    fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
         if offset > self.size() {
             return Err(StorageErrorKind::BadRestart.into());
         }
@@ -467,7 +456,7 @@ pub trait Upload: io::Write + Send {
     ///
     /// Returns an error of [`Storage::write`] if the upload begins only here, or if this work
     /// fails. After an error, the upload cannot continue.
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         Ok(true)
     }
 
@@ -483,7 +472,7 @@ pub trait Upload: io::Write + Send {
     ///
     /// Returns the error that the next write would return. After an error, the upload cannot
     /// continue.
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         Ok(true)
     }
 
@@ -498,7 +487,7 @@ pub trait Upload: io::Write + Send {
     /// # Errors
     ///
     /// Returns an error of [`commit`](Self::commit).
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         Ok(true)
     }
 
@@ -526,7 +515,7 @@ pub trait Upload: io::Write + Send {
     /// Returns `Unsynced` if the content is published, but its name could not be synced. After
     /// `Unknown`, `Io` and `Busy`, it may be published. After an error of any other kind, it is not;
     /// the old file, if any, still exists.
-    fn commit(self: Box<Self>) -> Result<(), StorageError>;
+    fn commit(self: Box<Self>) -> StorageResult<()>;
 
     /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.
     fn abort(self: Box<Self>, end: StreamEnd);
@@ -553,7 +542,7 @@ impl dyn Upload {
     #[must_use]
     pub fn in_memory(
         content: Vec<u8>,
-        store: impl FnOnce(Vec<u8>) -> Result<(), StorageError> + Send + 'static,
+        store: impl FnOnce(Vec<u8>) -> StorageResult<()> + Send + 'static,
     ) -> Box<Self> {
         Box::new(UploadInMemory { content, store })
     }
@@ -574,8 +563,8 @@ impl<F> io::Write for UploadInMemory<F> {
     }
 }
 
-impl<F: FnOnce(Vec<u8>) -> Result<(), StorageError> + Send> Upload for UploadInMemory<F> {
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+impl<F: FnOnce(Vec<u8>) -> StorageResult<()> + Send> Upload for UploadInMemory<F> {
+    fn commit(self: Box<Self>) -> StorageResult<()> {
         (self.store)(self.content)
     }
 
@@ -674,7 +663,7 @@ pub enum WriteMode {
 }
 
 /// Returns an error if either path is the root.
-fn check_rename(from: &VirtualPath, to: &VirtualPath) -> Result<(), StorageError> {
+fn check_rename(from: &VirtualPath, to: &VirtualPath) -> StorageResult<()> {
     match (from.is_root(), to.is_root()) {
         (true, _) => Err(StorageErrorKind::Denied.into()),
         (false, true) => Err(StorageErrorKind::IsDirectory.into()),

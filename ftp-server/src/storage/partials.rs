@@ -4,17 +4,17 @@
 mod tests;
 
 use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use super::metadata::Version;
 use super::records::{MemoryRecords, RecordedUpload};
 use super::room::{Content, Room};
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Keep, Metadata, RoomFor, Source, Space, Storage,
-    StorageError, StorageErrorKind as Kind, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
+    StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
     is_made,
 };
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Default limit of the kept bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -57,7 +57,7 @@ const STEP: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct Partials {
     inner: Arc<dyn Storage>,
-    records: Arc<Mutex<MemoryRecords<Version>>>,
+    records: Arc<Lock<MemoryRecords<Version>>>,
     room: Arc<Room>,
 }
 
@@ -67,7 +67,7 @@ impl Partials {
     /// Wraps `storage`.
     #[must_use]
     pub fn new(storage: impl Storage + 'static) -> Self {
-        let records = Arc::new(Mutex::new(MemoryRecords::default()));
+        let records = Arc::new(Lock::new(MemoryRecords::default()));
         Self { inner: Arc::new(storage), records, room: Room::new(LIMIT) }
     }
 
@@ -78,12 +78,8 @@ impl Partials {
         Self { room: Room::new(bytes), ..self }
     }
 
-    fn records(&self) -> MutexGuard<'_, MemoryRecords<Version>> {
-        unpoisoned(self.records.lock())
-    }
-
     /// Returns the version of the file at `path`; `None` if there can be none.
-    fn version(&self, path: &VirtualPath) -> Result<Option<Version>, StorageError> {
+    fn version(&self, path: &VirtualPath) -> StorageResult<Option<Version>> {
         match self.inner.stat(path, Ask::Facts) {
             Ok(found) => Ok(Some(found.version())),
             Err(error) => match error.kind {
@@ -100,12 +96,12 @@ impl Partials {
         path: &VirtualPath,
         user: Option<&[u8]>,
         find: impl FnOnce(&mut MemoryRecords<Version>, Option<&Version>) -> Option<Unfinished>,
-    ) -> Result<Option<Unfinished>, StorageError> {
-        if !self.records().may_have(path, user) {
+    ) -> StorageResult<Option<Unfinished>> {
+        if !self.records.lock().may_have(path, user) {
             return Ok(None);
         }
         let version = self.version(path)?;
-        Ok(find(&mut self.records(), version.as_ref()))
+        Ok(find(&mut self.records.lock(), version.as_ref()))
     }
 }
 
@@ -118,15 +114,15 @@ impl Storage for Partials {
         self.inner.confine()
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.inner.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.inner.list(path, ask)
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.inner.read(path)
     }
 
@@ -135,7 +131,7 @@ impl Storage for Partials {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         // The version from before the upload: if the file is changed meanwhile, no record is left.
         let old = match mode {
             WriteMode::From(_) | WriteMode::Append => None,
@@ -148,7 +144,7 @@ impl Storage for Partials {
         };
         let inner = self.inner.write(path, inner_mode, Keep::Shared)?;
         let mut content = Content::empty(Arc::clone(&self.room));
-        let begun = self.records().begin(path, mode, keep, old, &mut content);
+        let begun = self.records.lock().begin(path, mode, keep, old, &mut content);
         match begun {
             Ok(record) => Ok(Box::new(PartialsUpload {
                 partials: self.clone(),
@@ -172,68 +168,57 @@ impl Storage for Partials {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         self.record(path, user, |records, now| records.unfinished(path, user, now))
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         self.record(path, user, |records, now| records.forget(path, user, now))
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        let latest = self.records().latest();
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
+        let latest = self.records.lock().latest();
         let removed = self.inner.remove(path);
         if is_made(&removed) {
-            self.records().changed(path, latest);
+            self.records.lock().changed(path, latest);
         }
         removed
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        let is_running = self.records().is_running_below(path);
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
+        let is_running = self.records.lock().is_running_below(path);
         if is_running && self.inner.list(path, Ask::Names)?.next().is_none() {
             return Err(Kind::Busy.into());
         }
-        let latest = self.records().latest();
+        let latest = self.records.lock().latest();
         let removed = self.inner.rmdir(path);
         if is_made(&removed) {
-            self.records().removed_directory(path, latest);
+            self.records.lock().removed_directory(path, latest);
         }
         removed
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        let latest = self.records().latest();
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
+        let latest = self.records.lock().latest();
         let made = self.inner.mkdir(path);
         if is_made(&made) {
-            self.records().made_directory(path, latest);
+            self.records.lock().made_directory(path, latest);
         }
         made
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
-        let before = self.records().begin_rename(from, to);
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
+        let before = self.records.lock().begin_rename(from, to);
         let renamed = self.inner.rename(from, to, replace);
         let is_moved = is_made(&renamed) && from != to;
-        let begun = self.records().latest();
+        let begun = self.records.lock().latest();
         // Unless there is a directory of the old name again, all uploads below it were to the old one,
         // those too that began between the call and the move.
-        let may_have = is_moved && self.records().may_have_below(from);
-        let is_gone = |error: StorageError| error.kind == Kind::NotFound;
-        let latest = match may_have && self.inner.stat(from, Ask::Directory).is_err_and(is_gone) {
-            true => begun,
-            false => before,
-        };
-        let mut records = self.records();
+        let may_have = is_moved && self.records.lock().may_have_below(from);
+        let stands = || self.inner.stat(from, Ask::Directory);
+        let is_gone = may_have && stands().is_err_and(|error| error.kind == Kind::NotFound);
+        let latest = if is_gone { begun } else { before };
+        let mut records = self.records.lock();
         if records.end_rename(from, to) && is_moved {
             records.made_directory(to, before);
             records.renamed(from, to, latest);
@@ -242,11 +227,11 @@ impl Storage for Partials {
         renamed
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         self.inner.set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
         self.inner.space(path, room)
     }
 }
@@ -272,12 +257,12 @@ struct PartialsUpload {
 }
 
 impl PartialsUpload {
-    fn inner(&mut self) -> Result<&mut Box<dyn Upload>, StorageError> {
+    fn inner(&mut self) -> StorageResult<&mut Box<dyn Upload>> {
         self.inner.as_mut().ok_or_else(|| Kind::Io.into())
     }
 
     /// Stores bytes of earlier uploads again. Returns whether all are stored.
-    fn store_again(&mut self) -> Result<bool, StorageError> {
+    fn store_again(&mut self) -> StorageResult<bool> {
         let former = self.record.as_ref().map_or(0, RecordedUpload::former);
         let kept = self.content.as_ref().and_then(|content| content.bytes.get(self.stored..former));
         let (Some(kept @ [_, ..]), Some(inner)) = (kept, &mut self.inner) else { return Ok(true) };
@@ -293,7 +278,7 @@ impl PartialsUpload {
         Ok(self.stored == former)
     }
 
-    fn store_all_again(&mut self) -> Result<(), StorageError> {
+    fn store_all_again(&mut self) -> StorageResult<()> {
         while !self.store_again()? {}
         Ok(())
     }
@@ -305,7 +290,7 @@ impl PartialsUpload {
             return;
         };
         while content.add(bytes).is_err() {
-            if !self.partials.records().drop_oldest() {
+            if !self.partials.records.lock().drop_oldest() {
                 self.is_full = true;
                 let free = usize::try_from(self.partials.room.free()).unwrap_or(usize::MAX);
                 // If another upload takes the room at this moment, fewer bytes are kept.
@@ -316,16 +301,16 @@ impl PartialsUpload {
     }
 
     /// Stores the rest, checks that no file is lost that was stored since, and publishes.
-    fn publish(&mut self) -> Result<(), StorageError> {
+    fn publish(&mut self) -> StorageResult<()> {
         self.store_all_again()?;
         if let Some(record) = &self.record {
             record.check_loss(|| self.partials.version(&self.path))?;
         }
-        let latest = self.latest.unwrap_or_else(|| self.partials.records().latest());
+        let latest = self.latest.unwrap_or_else(|| self.partials.records.lock().latest());
         let published = self.inner.take().ok_or(Kind::Io)?.commit();
         if is_made(&published) {
             self.content = None;
-            self.partials.records().changed(&self.path, latest);
+            self.partials.records.lock().changed(&self.path, latest);
         }
         published
     }
@@ -359,16 +344,16 @@ impl io::Write for PartialsUpload {
 }
 
 impl Upload for PartialsUpload {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         self.is_prepared = self.is_prepared || self.inner()?.prepare()?;
         Ok(self.is_prepared && self.store_again()?)
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         self.inner()?.ready()
     }
 
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         if !self.store_again()? {
             return Ok(false);
         }
@@ -378,7 +363,7 @@ impl Upload for PartialsUpload {
             return Ok(true);
         }
         // The first call may already make the file visible, even if it returns `false`.
-        self.latest.get_or_insert_with(|| self.partials.records().latest());
+        self.latest.get_or_insert_with(|| self.partials.records.lock().latest());
         self.inner()?.prepare_commit()
     }
 
@@ -390,7 +375,7 @@ impl Upload for PartialsUpload {
         self.inner.as_ref().and_then(|upload| upload.inode())
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         let published = self.publish();
         if !is_made(&published) {
             self.cut(StreamEnd::Failed);
@@ -407,7 +392,7 @@ impl Drop for PartialsUpload {
     fn drop(&mut self) {
         self.end_inner(StreamEnd::Cut);
         if let Some(record) = self.record.take() {
-            self.partials.records().end(record, self.content.take());
+            self.partials.records.lock().end(record, self.content.take());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::room::Content;
 use super::unfinished::{Overtaken, REMEMBERED, RunningUploads, below};
 use super::{
-    Keep, StorageError, StorageErrorKind as Kind, StreamEnd, Unfinished, VirtualPath, WriteMode,
+    Keep, StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, VirtualPath, WriteMode,
 };
 use crate::deadline::unix_now;
 use crate::limits;
@@ -79,7 +79,7 @@ impl<V: PartialEq> MemoryRecords<V> {
         keep: Keep<'_>,
         old: Option<V>,
         content: &mut Content,
-    ) -> Result<Option<RecordedUpload<V>>, StorageError> {
+    ) -> StorageResult<Option<RecordedUpload<V>>> {
         let user = keep.user();
         let key = user_path(user, path);
         let next = self.latest + 1;
@@ -286,8 +286,8 @@ impl<V: PartialEq> RecordedUpload<V> {
     /// stored since. `now` returns the version of the file.
     pub(crate) fn check_loss(
         &self,
-        now: impl FnOnce() -> Result<Option<V>, StorageError>,
-    ) -> Result<(), StorageError> {
+        now: impl FnOnce() -> StorageResult<Option<V>>,
+    ) -> StorageResult<()> {
         if !self.must_check_loss() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Entry, Keep, Metadata, RoomFor, Source, Space,
-    Storage, StorageError, Unfinished, Upload, VirtualPath, WriteMode,
+    Storage, StorageResult, Unfinished, Upload, VirtualPath, WriteMode,
 };
 use crate::limits;
 use crate::log::EventKind;
@@ -31,8 +31,8 @@ impl RemoteStorage {
     /// Makes a call that changes nothing.
     fn ask<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&dyn Storage) -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
+        call: impl FnOnce(&dyn Storage) -> StorageResult<T> + Send + 'static,
+    ) -> StorageResult<T> {
         let inner = Arc::clone(&self.inner);
         self.away.ask(move || call(&*inner))
     }
@@ -41,8 +41,8 @@ impl RemoteStorage {
     fn change<T: Send + 'static>(
         &self,
         late: impl FnOnce(LateObserver<'_>) + Send + 'static,
-        call: impl FnOnce(&dyn Storage) -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
+        call: impl FnOnce(&dyn Storage) -> StorageResult<T> + Send + 'static,
+    ) -> StorageResult<T> {
         let inner = Arc::clone(&self.inner);
         self.away.change(Box::new(late), move || call(&*inner))
     }
@@ -65,17 +65,17 @@ impl Storage for RemoteStorage {
         self.inner.confine()
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         let path = path.clone();
         self.ask(move |inner| inner.stat(&path, ask))
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         let path = path.clone();
         Ok(self.entries(self.ask(move |inner| inner.list(&path, ask))?))
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         let path = path.clone();
         self.ask(move |inner| inner.read(&path))
     }
@@ -85,7 +85,7 @@ impl Storage for RemoteStorage {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         let (path, user) = (path.clone(), keep.user().map(<[u8]>::to_vec));
         let has_bytes = keep.has_bytes();
         self.ask(move |inner| inner.write(&path, mode, Keep::new(user.as_deref(), has_bytes)))
@@ -95,50 +95,41 @@ impl Storage for RemoteStorage {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         let (path, user) = (path.clone(), user.map(<[u8]>::to_vec));
         self.ask(move |inner| inner.unfinished(&path, user.as_deref()))
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         let (path, user) = (path.clone(), user.map(<[u8]>::to_vec));
         self.change(|_| {}, move |inner| inner.forget(&path, user.as_deref()))
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         let [path, at] = [path.clone(), path.clone()];
         let late = move |tell: LateObserver<'_>| tell(EventKind::Deleted { path: &at });
         self.change(late, move |inner| inner.remove(&path))
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         let [path, at] = [path.clone(), path.clone()];
         let late = move |tell: LateObserver<'_>| tell(EventKind::DirectoryRemoved { path: &at });
         self.change(late, move |inner| inner.rmdir(&path))
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         let [path, at] = [path.clone(), path.clone()];
         let late = move |tell: LateObserver<'_>| tell(EventKind::DirectoryMade { path: &at });
         self.change(late, move |inner| inner.mkdir(&path))
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         let [(from, to), (old, new)] = [(); 2].map(|()| (from.clone(), to.clone()));
         let late = move |tell: LateObserver<'_>| tell(EventKind::Renamed { from: &old, to: &new });
         self.change(late, move |inner| inner.rename(&from, &to, replace))
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         let [path, at] = [path.clone(), path.clone()];
         let (modified, mode) = match change {
             Change::Modified(time) => (Some(time), None),
@@ -149,7 +140,7 @@ impl Storage for RemoteStorage {
         self.change(late, move |inner| inner.set(&path, change))
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
         let path = path.clone();
         self.ask(move |inner| inner.space(&path, room))
     }
@@ -157,12 +148,12 @@ impl Storage for RemoteStorage {
 
 /// Entries that a thread gets from the storage, many at a time.
 pub(super) struct RemoteEntries {
-    batch: VecDeque<Result<Entry, StorageError>>,
+    batch: VecDeque<StorageResult<Entry>>,
     rest: Rest,
     away: Arc<Away>,
 }
 
-type Batch = (VecDeque<Result<Entry, StorageError>>, Option<Entries>);
+type Batch = (VecDeque<StorageResult<Entry>>, Option<Entries>);
 
 enum Rest {
     Here(Entries),
@@ -229,7 +220,7 @@ fn next_batch(mut entries: Entries) -> Batch {
 }
 
 impl Iterator for RemoteEntries {
-    type Item = Result<Entry, StorageError>;
+    type Item = StorageResult<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let away = Arc::clone(&self.away);

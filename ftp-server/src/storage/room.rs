@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::storage::{StorageError, StorageErrorKind};
+use crate::storage::{StorageErrorKind, StorageResult};
 
 /// A limit in bytes, and the bytes in use.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Content {
 }
 
 impl Charge {
-    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), StorageError> {
+    pub(crate) fn grow(&mut self, bytes: u64) -> StorageResult<()> {
         let Room { limit, used } = &*self.room;
         let add = |used: u64| used.checked_add(bytes).filter(|used| used <= limit);
         match used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add) {
@@ -67,7 +67,7 @@ impl Content {
         Self { bytes: Vec::new(), charge: Charge { room, bytes: 0 } }
     }
 
-    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> StorageResult<()> {
         self.charge.grow(bytes.len() as u64)?;
         self.bytes.extend_from_slice(bytes);
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Keep, Metadata, RoomFor, Source, Space, Storage,
-    StorageError, Unfinished, Upload, VirtualPath, WriteMode,
+    StorageResult, Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// Forwards every call to the inner storage, so that you can keep a handle to it.
@@ -17,15 +17,15 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).confine()
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         (**self).stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         (**self).list(path, ask)
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         (**self).read(path)
     }
 
@@ -34,7 +34,7 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         (**self).write(path, mode, keep)
     }
 
@@ -42,44 +42,35 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         (**self).unfinished(path, user)
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         (**self).forget(path, user)
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         (**self).remove(path)
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         (**self).rmdir(path)
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         (**self).mkdir(path)
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         (**self).rename(from, to, replace)
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         (**self).set(path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
         (**self).space(path, room)
     }
 }

@@ -11,11 +11,11 @@
 //! a key, those without a record too, and counts one with an unknown outcome.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::StreamEnd;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Time for which an unfinished upload is remembered. It is shorter than a day, so that a daily job
 /// never meets the record of its previous run.
@@ -48,7 +48,7 @@ pub struct Unfinished {
 /// The running uploads of a storage that leave a record if they do not end with success. `P` is
 /// where an upload is going.
 #[derive(Debug)]
-pub(crate) struct RunningUploads<P>(Mutex<Vec<Run<P>>>);
+pub(crate) struct RunningUploads<P>(Lock<Vec<Run<P>>>);
 
 #[derive(Debug)]
 struct Run<P> {
@@ -76,11 +76,11 @@ impl<P> Default for RunningUploads<P> {
 
 impl<P> RunningUploads<P> {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self(Lock::new(Vec::new()))
     }
 
     fn runs(&self) -> MutexGuard<'_, Vec<Run<P>>> {
-        unpoisoned(self.0.lock())
+        self.0.lock()
     }
 
     /// Marks the uploads to these places as overtaken.

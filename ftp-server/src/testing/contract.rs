@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::storage::{
-    Ask, EntryKind, Keep, MemoryStorage, Metadata, Storage, StorageError, StorageErrorKind as Kind,
-    StreamEnd, Unfinished, VirtualPath, WriteMode, check_directory,
+    Ask, EntryKind, Keep, MemoryStorage, Metadata, Storage, StorageErrorKind as Kind,
+    StorageResult, StreamEnd, Unfinished, VirtualPath, WriteMode, check_directory,
 };
 
 /// Paths of the random calls. They are few, so that calls often concern the same object.
@@ -75,10 +75,7 @@ pub fn storage_contract<S: Storage, K>(
 }
 
 /// Returns the result of a call, without values that differ between any two storages.
-fn outcome<T>(
-    result: Result<T, StorageError>,
-    shown: impl FnOnce(T) -> String,
-) -> Result<String, Kind> {
+fn outcome<T>(result: StorageResult<T>, shown: impl FnOnce(T) -> String) -> Result<String, Kind> {
     result.map(shown).map_err(|error| error.kind)
 }
 
@@ -136,7 +133,7 @@ fn act(storage: &dyn Storage, has_records: bool, numbers: &mut Numbers) -> Resul
     }
 }
 
-fn list(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, StorageError> {
+fn list(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<Vec<String>> {
     let mut lines = Vec::new();
     for entry in storage.list(path, Ask::Facts)? {
         let entry = entry?;
@@ -147,7 +144,7 @@ fn list(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, Storag
 }
 
 /// Returns the lines of a directory, if a listing of names only has the same names.
-fn list_twice(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, StorageError> {
+fn list_twice(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<Vec<String>> {
     let lines = list(storage, path)?;
     let named: Result<Vec<_>, _> = storage.list(path, Ask::Names)?.collect();
     let mut names: Vec<_> = named?.iter().map(|it| it.name.escape_ascii().to_string()).collect();
@@ -157,7 +154,7 @@ fn list_twice(storage: &dyn Storage, path: &VirtualPath) -> Result<Vec<String>, 
     if is_same { Ok(lines) } else { Err(Kind::Io.into()) }
 }
 
-fn read(storage: &dyn Storage, path: &VirtualPath, offset: u64) -> Result<String, StorageError> {
+fn read(storage: &dyn Storage, path: &VirtualPath, offset: u64) -> StorageResult<String> {
     let mut source = storage.read(path)?;
     let mut content = Vec::new();
     let sought = source.seek_to(offset).map_err(|error| error.kind);
@@ -278,7 +275,7 @@ fn store(
     path: &VirtualPath,
     mode: WriteMode,
     byte: u8,
-) -> Result<(), StorageError> {
+) -> StorageResult<()> {
     let mut upload = storage.write(path, mode, Keep::Shared)?;
     for _ in 0..4 {
         upload.write_all(&[byte; LENGTH / 4])?;

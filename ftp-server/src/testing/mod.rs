@@ -41,7 +41,6 @@
 //! ```
 
 mod contract;
-mod cut;
 mod faults;
 mod recorder;
 
@@ -52,7 +51,7 @@ pub use recorder::{NotRecorded, Record, Recorded, Recorder};
 
 #[cfg(test)]
 pub(crate) use contract::Numbers;
-pub(crate) use cut::{CutOutgoing, CutUpload};
+pub(crate) use faults::{CutOutgoing, CutUpload};
 
 /// The recorders and faults that the builder was given.
 #[derive(Debug, Default)]

@@ -1,12 +1,12 @@
 //! Commands and events of a server, recorded for a test.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Escaped, ReplyCode, Verb};
 
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 use crate::log::{Event, EventKind, LoginRefusal, Observer, Refusal, TransferEnd};
 use crate::storage::VirtualPath;
 
@@ -22,7 +22,7 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct Kept {
-    records: Mutex<Vec<Record>>,
+    records: Lock<Vec<Record>>,
     arrived: Condvar,
 }
 
@@ -135,20 +135,20 @@ impl Recorder {
     /// Returns all records in their order.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        unpoisoned(self.kept.records.lock()).clone()
+        self.kept.records.lock().clone()
     }
 
     /// Returns the recorded command lines, such as `RETR a.txt`.
     #[must_use]
     pub fn commands(&self) -> Vec<String> {
-        let records = unpoisoned(self.kept.records.lock());
+        let records = self.kept.records.lock();
         let is_command = |record: &&Record| matches!(record.what, Recorded::Command { .. });
         records.iter().filter(is_command).map(|record| record.what.to_string()).collect()
     }
 
     /// Removes all records.
     pub fn clear(&self) {
-        unpoisoned(self.kept.records.lock()).clear();
+        self.kept.records.lock().clear();
     }
 
     /// Waits for the first record that matches, and returns it.
@@ -185,7 +185,7 @@ impl Recorder {
         mut matches: impl FnMut(&Record) -> bool,
     ) -> Result<Record, NotRecorded> {
         let start = Instant::now();
-        let mut records = unpoisoned(self.kept.records.lock());
+        let mut records = self.kept.records.lock();
         let mut looked_at = 0;
         loop {
             // Another thread may have removed the records.
@@ -204,7 +204,7 @@ impl Recorder {
     }
 
     fn keep(&self, session: Option<u64>, what: Recorded) {
-        unpoisoned(self.kept.records.lock()).push(Record { session, what });
+        self.kept.records.lock().push(Record { session, what });
         self.kept.arrived.notify_all();
     }
 

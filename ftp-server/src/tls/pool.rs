@@ -8,10 +8,10 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 use crate::{budget, limits, threads};
 
 /// Stack of a pool thread, in bytes. It is more than four times the stack of a session, so that the
@@ -31,7 +31,7 @@ type Task = Box<dyn FnOnce() + Send>;
 
 /// The result of a piece of work, and the notification of the thread that waits for the result.
 struct Completion<T> {
-    result: Mutex<Result<Option<T>, Gone>>,
+    result: Lock<Result<Option<T>, Gone>>,
     changed: Condvar,
 }
 
@@ -44,7 +44,7 @@ struct Worker<T>(Arc<Completion<T>>);
 
 impl<T> Completion<T> {
     fn put(&self, result: Result<Option<T>, Gone>) {
-        let mut place = unpoisoned(self.result.lock());
+        let mut place = self.result.lock();
         if matches!(&*place, Ok(None)) {
             *place = result;
         }
@@ -61,7 +61,7 @@ impl<T> Drop for Worker<T> {
 impl Pool {
     pub(super) fn start() -> io::Result<Self> {
         let (queue, work) = channel::<Task>();
-        let work = Arc::new(Mutex::new(work));
+        let work = Arc::new(Lock::new(work));
         for _ in 0..budget::processors().min(THREADS) {
             let work = Arc::clone(&work);
             threads::start(Some("ftp-tls"), STACK, move || serve(&work))?;
@@ -78,12 +78,12 @@ impl Pool {
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let desk = Arc::new(Completion { result: Mutex::new(Ok(None)), changed: Condvar::new() });
+        let desk = Arc::new(Completion { result: Lock::new(Ok(None)), changed: Condvar::new() });
         let gone = || io::Error::other("the thread of the handshake panicked");
         let worker = Worker(Arc::clone(&desk));
         let work = move || worker.0.put(Ok(Some(work())));
         self.queue.send(Box::new(work)).map_err(|_| gone())?;
-        let mut place = unpoisoned(desk.result.lock());
+        let mut place = desk.result.lock();
         loop {
             match std::mem::replace(&mut *place, Ok(None)) {
                 Ok(Some(result)) => return Ok(result),
@@ -100,9 +100,9 @@ impl Pool {
     }
 }
 
-fn serve(queue: &Mutex<Receiver<Task>>) {
+fn serve(queue: &Lock<Receiver<Task>>) {
     loop {
-        let next = unpoisoned(queue.lock()).recv();
+        let next = queue.lock().recv();
         let Ok(work) = next else { return };
         // A panic concerns one handshake, whose session sees that the result is missing.
         let _ = catch_unwind(AssertUnwindSafe(work));

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, MutexGuard};
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustls::server::{ProducesTickets, StoresServerSessions};
 
 use super::provider::ring;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Maximum number of TLS 1.2 sessions that a control connection remembers for a client without
 /// tickets.
@@ -27,7 +26,7 @@ const KEY_LEN: usize = 32;
 pub(super) struct Resumption {
     key: [u8; KEY_LEN],
     /// TLS 1.2 sessions of clients without tickets, the oldest first.
-    remembered: Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>,
+    remembered: Lock<VecDeque<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl Resumption {
@@ -37,17 +36,13 @@ impl Resumption {
             .secure_random
             .fill(&mut key)
             .map_err(|_| io::Error::other("the system returns no random bytes"))?;
-        Ok(Self { key, remembered: Mutex::default() })
+        Ok(Self { key, remembered: Lock::default() })
     }
 
     /// Returns a new cipher. It is created on demand, because a cipher is larger than its key, and
     /// there are many sessions.
     fn seal(&self) -> Option<LessSafeKey> {
         UnboundKey::new(&CHACHA20_POLY1305, &self.key).ok().map(LessSafeKey::new)
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, VecDeque<(Vec<u8>, Vec<u8>)>> {
-        unpoisoned(self.remembered.lock())
     }
 }
 
@@ -87,7 +82,7 @@ impl ProducesTickets for Resumption {
 
 impl StoresServerSessions for Resumption {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        let mut sessions = self.sessions();
+        let mut sessions = self.remembered.lock();
         sessions.retain(|(known, _)| *known != key);
         if sessions.len() == REMEMBERED {
             sessions.pop_front();
@@ -97,12 +92,12 @@ impl StoresServerSessions for Resumption {
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let sessions = self.sessions();
+        let sessions = self.remembered.lock();
         sessions.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let mut sessions = self.sessions();
+        let mut sessions = self.remembered.lock();
         let at = sessions.iter().position(|(known, _)| known == key)?;
         sessions.remove(at).map(|(_, value)| value)
     }

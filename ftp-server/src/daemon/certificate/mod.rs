@@ -1,7 +1,6 @@
 //! Loads the certificates of the server and its virtual hosts from PEM files. Instead of a file,
 //! the server itself can use a self-signed certificate, which is created once and kept.
 
-pub(super) mod renewal;
 pub(super) mod watch;
 
 use std::fs;

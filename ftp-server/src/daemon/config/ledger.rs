@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::root::Objects;
+use super::row::with_defaults;
 use super::stores::IS_BUILT;
 use super::table::Settings;
 use crate::WithoutLedger;
@@ -12,25 +13,15 @@ use crate::WithoutLedger;
 const OTHER_BUILD: &str =
     "this build cannot share state between servers; use a build with --features s3";
 
-/// The ledger that servers share.
-#[derive(Clone, Debug)]
-pub(crate) struct LedgerSettings {
-    pub(crate) url: LedgerUrl,
-    pub(crate) password_file: Option<PathBuf>,
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) on_failure: WithoutLedger,
-    pub(crate) lease: Duration,
-}
-
-impl Default for LedgerSettings {
-    fn default() -> Self {
-        Self {
-            url: LedgerUrl::None,
-            password_file: None,
-            ca_file: None,
-            on_failure: WithoutLedger::Refuse,
-            lease: Duration::from_secs(60),
-        }
+with_defaults! {
+    /// The ledger that servers share.
+    #[derive(Clone, Debug)]
+    pub(crate) struct LedgerSettings {
+        pub(crate) url: LedgerUrl,
+        pub(crate) password_file: Option<PathBuf>,
+        pub(crate) ca_file: Option<PathBuf>,
+        pub(crate) on_failure: WithoutLedger,
+        pub(crate) lease: Duration = Duration::from_secs(60),
     }
 }
 

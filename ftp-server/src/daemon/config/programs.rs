@@ -3,68 +3,46 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::row::with_defaults;
 use crate::daemon::hooks::HookEvent;
 
-/// The program that checks the logins of users who are not in the configuration.
-#[derive(Clone, Debug)]
-pub(crate) struct AuthSettings {
-    /// Program that checks a login, with its arguments; empty for none.
-    pub(crate) program: Vec<String>,
-    /// Time for which an accepted password is remembered, so that the program does not run again.
-    pub(crate) cache: Duration,
-    /// Timeout of one process.
-    pub(crate) timeout: Duration,
-    /// Largest number of simultaneous processes.
-    pub(crate) workers: usize,
-}
-
-impl Default for AuthSettings {
-    fn default() -> Self {
-        Self {
-            program: Vec::new(),
-            cache: Duration::from_secs(60),
-            timeout: Duration::from_secs(5),
-            workers: 4,
-        }
+with_defaults! {
+    /// The program that checks the logins of users who are not in the configuration.
+    #[derive(Clone, Debug)]
+    pub(crate) struct AuthSettings {
+        /// Program that checks a login, with its arguments; empty for none.
+        pub(crate) program: Vec<String>,
+        /// Time for which an accepted password is remembered, so that the program does not run again.
+        pub(crate) cache: Duration = Duration::from_secs(60),
+        /// Timeout of one process.
+        pub(crate) timeout: Duration = Duration::from_secs(5),
+        /// Largest number of simultaneous processes.
+        pub(crate) workers: usize = 4,
     }
 }
 
-/// Programs that the server runs after events.
-#[derive(Clone, Debug)]
-pub(crate) struct HookSettings {
-    /// Program to run after each completed upload, with its arguments; empty for none.
-    pub(crate) stored: Vec<String>,
-    /// Timeout of one process of either program.
-    pub(crate) timeout: Duration,
-    /// Program that gets events as JSON.
-    pub(crate) program: Option<PathBuf>,
-    /// Events that `program` gets.
-    pub(crate) events: Vec<HookEvent>,
-    /// Largest number of simultaneous processes of `program`.
-    pub(crate) processes: usize,
-    /// Largest number of retries of `program` after a failure.
-    pub(crate) retries: u32,
-    /// Pause before the first retry of `program`.
-    pub(crate) retry_delay: Duration,
-    /// Directory for events that `program` did not handle.
-    pub(crate) dead_letters: Option<PathBuf>,
-    /// Directory of the queued events.
-    pub(crate) spool: Option<PathBuf>,
-}
-
-impl Default for HookSettings {
-    fn default() -> Self {
-        Self {
-            stored: Vec::new(),
-            timeout: Duration::from_secs(60),
-            program: None,
-            events: Vec::new(),
-            processes: 4,
-            retries: 3,
-            retry_delay: Duration::from_secs(1),
-            dead_letters: None,
-            spool: None,
-        }
+with_defaults! {
+    /// Programs that the server runs after events.
+    #[derive(Clone, Debug)]
+    pub(crate) struct HookSettings {
+        /// Program to run after each completed upload, with its arguments; empty for none.
+        pub(crate) stored: Vec<String>,
+        /// Timeout of one process of either program.
+        pub(crate) timeout: Duration = Duration::from_secs(60),
+        /// Program that gets events as JSON.
+        pub(crate) program: Option<PathBuf>,
+        /// Events that `program` gets.
+        pub(crate) events: Vec<HookEvent>,
+        /// Largest number of simultaneous processes of `program`.
+        pub(crate) processes: usize = 4,
+        /// Largest number of retries of `program` after a failure.
+        pub(crate) retries: u32 = 3,
+        /// Pause before the first retry of `program`.
+        pub(crate) retry_delay: Duration = Duration::from_secs(1),
+        /// Directory for events that `program` did not handle.
+        pub(crate) dead_letters: Option<PathBuf>,
+        /// Directory of the queued events.
+        pub(crate) spool: Option<PathBuf>,
     }
 }
 

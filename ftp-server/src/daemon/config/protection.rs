@@ -5,59 +5,38 @@ use std::time::Duration;
 
 use ftp_proto::Network;
 
+use super::row::with_defaults;
 use crate::{ClientCertificates, SessionReuse, TlsPolicy, TlsVersion};
 
-/// TLS settings of connections.
-#[derive(Clone, Debug)]
-pub(crate) struct Protection {
-    /// PEM files of the certificate and its key.
-    pub(crate) certificate: Option<PathBuf>,
-    pub(crate) key: Option<PathBuf>,
-    /// Whether to use a self-signed certificate, which is created once and kept, instead of the
-    /// files.
-    pub(crate) self_signed: bool,
-    /// Interval for loading changed files; zero loads them only on reload.
-    pub(crate) watch: Duration,
-    pub(crate) control: TlsPolicy,
-    pub(crate) data: TlsPolicy,
-    pub(crate) session_reuse: SessionReuse,
-    pub(crate) allow_missing_close_notify: bool,
-    pub(crate) min_version: TlsVersion,
-    /// File of the CAs whose client certificates the server accepts.
-    pub(crate) client_ca: Option<PathBuf>,
-    pub(crate) client_certificates: ClientCertificates,
-    pub(crate) cert_user: bool,
-    pub(crate) exempt: Vec<Network>,
-    pub(crate) auth_ssl_alias: bool,
-    /// File of the CAs that issue the certificates of other servers, for `SSCN`.
-    pub(crate) sscn_ca: Option<PathBuf>,
-    /// Pins of other servers, for `SSCN`.
-    pub(crate) sscn_pins: Vec<String>,
-    /// Whether to trust any other server, for `SSCN`.
-    pub(crate) sscn_any: bool,
-}
-
-impl Default for Protection {
-    fn default() -> Self {
-        Self {
-            certificate: None,
-            key: None,
-            self_signed: false,
-            watch: Duration::from_secs(60),
-            control: TlsPolicy::default(),
-            data: TlsPolicy::default(),
-            session_reuse: SessionReuse::default(),
-            allow_missing_close_notify: false,
-            min_version: TlsVersion::V1_2,
-            client_ca: None,
-            client_certificates: ClientCertificates::Optional,
-            cert_user: false,
-            exempt: Vec::new(),
-            auth_ssl_alias: false,
-            sscn_ca: None,
-            sscn_pins: Vec::new(),
-            sscn_any: false,
-        }
+with_defaults! {
+    /// TLS settings of connections.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Protection {
+        /// PEM files of the certificate and its key.
+        pub(crate) certificate: Option<PathBuf>,
+        pub(crate) key: Option<PathBuf>,
+        /// Whether to use a self-signed certificate, which is created once and kept, instead of the
+        /// files.
+        pub(crate) self_signed: bool,
+        /// Interval for loading changed files; zero loads them only on reload.
+        pub(crate) watch: Duration = Duration::from_secs(60),
+        pub(crate) control: TlsPolicy,
+        pub(crate) data: TlsPolicy,
+        pub(crate) session_reuse: SessionReuse,
+        pub(crate) allow_missing_close_notify: bool,
+        pub(crate) min_version: TlsVersion,
+        /// File of the CAs whose client certificates the server accepts.
+        pub(crate) client_ca: Option<PathBuf>,
+        pub(crate) client_certificates: ClientCertificates = ClientCertificates::Optional,
+        pub(crate) cert_user: bool,
+        pub(crate) exempt: Vec<Network>,
+        pub(crate) auth_ssl_alias: bool,
+        /// File of the CAs that issue the certificates of other servers, for `SSCN`.
+        pub(crate) sscn_ca: Option<PathBuf>,
+        /// Pins of other servers, for `SSCN`.
+        pub(crate) sscn_pins: Vec<String>,
+        /// Whether to trust any other server, for `SSCN`.
+        pub(crate) sscn_any: bool,
     }
 }
 

@@ -138,6 +138,28 @@ macro_rules! row {
 }
 pub(super) use row;
 
+/// Defines the fields of a table with their defaults, for `Default`. A field without `= VALUE`
+/// starts with the default of its type.
+macro_rules! with_defaults {
+    (@ $value:expr) => { $value };
+    (@) => { Default::default() };
+    ($(#[$about:meta])* $seen:vis struct $name:ident {
+        $($(#[$doc:meta])* $open:vis $field:ident: $type:ty $(= $value:expr)?,)*
+    }) => {
+        $(#[$about])*
+        $seen struct $name {
+            $($(#[$doc])* $open $field: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: with_defaults!(@ $($value)?),)* }
+            }
+        }
+    };
+}
+pub(super) use with_defaults;
+
 /// Tells where the values of a table come from: its field `origins`.
 macro_rules! fields {
     ($($of:ty),+) => {$(

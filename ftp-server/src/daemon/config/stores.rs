@@ -7,7 +7,7 @@ use super::forms::{
     ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, WAITING_TIME,
 };
 use super::root::{Objects, Root, StoreName, is_store_name};
-use super::row::{Given, Origin, Origins, Setting, row};
+use super::row::{Given, Origin, Origins, Setting, row, with_defaults};
 use super::table::Settings;
 use super::user::User;
 use crate::PartialPolicy;
@@ -29,59 +29,35 @@ const LEAST_PART: u64 = 5 * 1024 * 1024;
 /// The shortest lease.
 const LEAST_LEASE: Duration = Duration::from_secs(2);
 
-/// A bucket of an object store.
-#[derive(Clone, Debug)]
-pub(crate) struct StoreSettings {
-    pub(crate) endpoint: String,
-    pub(crate) bucket: String,
-    pub(crate) region: String,
-    /// ID of the access key. Empty: `role_arn`, or the environment, supplies the keys.
-    pub(crate) access_key: String,
-    pub(crate) secret_key_file: Option<PathBuf>,
-    pub(crate) session_token_file: Option<PathBuf>,
-    /// The name of a role. Empty: none, or the role in the environment.
-    pub(crate) role_arn: String,
-    pub(crate) web_identity_token_file: Option<PathBuf>,
-    pub(crate) instance_keys: bool,
-    /// Endpoint of STS. Empty: the endpoint of the region.
-    pub(crate) sts_endpoint: String,
-    pub(crate) path_style: bool,
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Size of a part, and memory for all parts, in bytes.
-    pub(crate) part_size: u64,
-    pub(crate) memory: u64,
-    pub(crate) lease: Duration,
-    /// Maximum number of objects in a renamed directory; 0: renames of directories fail.
-    pub(crate) rename_directories: usize,
-    pub(crate) keep_times: bool,
-    pub(crate) checksums: bool,
-    /// Origins of all values, and of the table.
-    pub(crate) origins: Origins,
-}
-
-impl Default for StoreSettings {
-    fn default() -> Self {
-        Self {
-            endpoint: String::new(),
-            bucket: String::new(),
-            region: "us-east-1".to_owned(),
-            access_key: String::new(),
-            secret_key_file: None,
-            session_token_file: None,
-            role_arn: String::new(),
-            web_identity_token_file: None,
-            instance_keys: false,
-            sts_endpoint: String::new(),
-            path_style: true,
-            ca_file: None,
-            part_size: 8 * 1024 * 1024,
-            memory: 128 * 1024 * 1024,
-            lease: Duration::from_secs(60),
-            rename_directories: 0,
-            keep_times: false,
-            checksums: true,
-            origins: Origins::default(),
-        }
+with_defaults! {
+    /// A bucket of an object store.
+    #[derive(Clone, Debug)]
+    pub(crate) struct StoreSettings {
+        pub(crate) endpoint: String,
+        pub(crate) bucket: String,
+        pub(crate) region: String = "us-east-1".to_owned(),
+        /// ID of the access key. Empty: `role_arn`, or the environment, supplies the keys.
+        pub(crate) access_key: String,
+        pub(crate) secret_key_file: Option<PathBuf>,
+        pub(crate) session_token_file: Option<PathBuf>,
+        /// The name of a role. Empty: none, or the role in the environment.
+        pub(crate) role_arn: String,
+        pub(crate) web_identity_token_file: Option<PathBuf>,
+        pub(crate) instance_keys: bool,
+        /// Endpoint of STS. Empty: the endpoint of the region.
+        pub(crate) sts_endpoint: String,
+        pub(crate) path_style: bool = true,
+        pub(crate) ca_file: Option<PathBuf>,
+        /// Size of a part, and memory for all parts, in bytes.
+        pub(crate) part_size: u64 = 8 * 1024 * 1024,
+        pub(crate) memory: u64 = 128 * 1024 * 1024,
+        pub(crate) lease: Duration = Duration::from_secs(60),
+        /// Maximum number of objects in a renamed directory; 0: renames of directories fail.
+        pub(crate) rename_directories: usize,
+        pub(crate) keep_times: bool,
+        pub(crate) checksums: bool = true,
+        /// Origins of all values, and of the table.
+        pub(crate) origins: Origins,
     }
 }
 

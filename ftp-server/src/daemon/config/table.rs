@@ -22,8 +22,7 @@ use super::ledger::LedgerSettings;
 use super::listen::{Listen, Passed, available, has_ipv6};
 use super::programs::{AuthSettings, HookSettings};
 use super::protection::Protection;
-
-use super::row::{Given, Origins, Setting, are_same, row};
+use super::row::{Given, Origins, Setting, are_same, row, with_defaults};
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
 use super::user::{GROUPS, USER, User};
 use crate::daemon::logging::LogTarget;
@@ -33,60 +32,63 @@ use crate::daemon::toml_text::shown;
 use crate::daemon::values;
 use crate::{Limits, LocalConfig, LogFormat, PartialPolicy, ServerConfig, TlsPolicy};
 
-/// Settings of a server, without the directory and the users on the command line.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) listen: Vec<Listen>,
-    /// Addresses with implicit TLS.
-    pub(crate) implicit: Vec<Listen>,
-    /// Whether to listen on addresses that the computer does not have yet.
-    pub(crate) freebind: bool,
-    /// Number of additional sockets that a service manager has passed.
-    pub(crate) passed: Passed,
-    pub(crate) tls: Protection,
-    /// Configuration of the server, without the hosts.
-    pub(crate) server: ServerConfig,
-    /// Names that `HOST` accepts without choosing a virtual host.
-    pub(crate) host_names: Vec<HostName>,
-    /// Virtual hosts, which have their own keys.
-    pub(crate) hosts: BTreeMap<HostName, Host>,
-    /// Object stores, which have their own keys.
-    pub(crate) stores: BTreeMap<String, StoreSettings>,
-    /// State that several servers share.
-    pub(crate) ledger: LedgerSettings,
-    /// Storage of files in each root directory.
-    pub(crate) local: LocalConfig,
-    /// Rate limit of a session in bytes per second; `Some(0)`: explicitly unlimited.
-    pub(crate) rate_per_session: Option<u64>,
-    /// Rate limit of all sessions of a user.
-    pub(crate) rate_per_user: Option<u64>,
-    /// Anonymous users; enabled if anonymous logins are.
-    pub(crate) anonymous: User,
-    /// Users of the file.
-    pub(crate) users: UserLayers,
-    /// Time for transfers to finish after a stop is requested.
-    pub(crate) shutdown_grace: Duration,
-    /// User that the process switches to after binding the ports.
-    pub(crate) run_as: Option<RunAs>,
-    pub(crate) log_format: LogFormat,
-    /// Path of the control socket.
-    pub(crate) control_socket: Option<PathBuf>,
-    /// Group of the control socket.
-    pub(crate) control_group: Option<FileGroup>,
-    /// Permissions of the control socket.
-    pub(crate) control_mode: u32,
-    /// Address of the metrics.
-    pub(crate) metrics: Option<MetricsAddress>,
-    /// The target of the event log.
-    pub(crate) log_target: LogTarget,
-    /// File of the transfer log in xferlog(5) format.
-    pub(crate) log_transfers: Option<PathBuf>,
-    pub(crate) hooks: HookSettings,
-    pub(crate) auth: AuthSettings,
-    /// The environment variables that the daemon may use.
-    pub(crate) environment: Environment,
-    /// Origins of all values.
-    pub(crate) origins: Origins,
+with_defaults! {
+    /// Settings of a server, without the directory and the users on the command line.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Settings {
+        pub(crate) listen: Vec<Listen> = vec![Listen::default()],
+        /// Addresses with implicit TLS.
+        pub(crate) implicit: Vec<Listen>,
+        /// Whether to listen on addresses that the computer does not have yet.
+        pub(crate) freebind: bool,
+        /// Number of additional sockets that a service manager has passed.
+        pub(crate) passed: Passed,
+        pub(crate) tls: Protection,
+        /// Configuration of the server, without the hosts.
+        pub(crate) server: ServerConfig =
+            ServerConfig::new().limits(Limits::new().per_address(64).min_free(64 * 1024 * 1024)),
+        /// Names that `HOST` accepts without choosing a virtual host.
+        pub(crate) host_names: Vec<HostName>,
+        /// Virtual hosts, which have their own keys.
+        pub(crate) hosts: BTreeMap<HostName, Host>,
+        /// Object stores, which have their own keys.
+        pub(crate) stores: BTreeMap<String, StoreSettings>,
+        /// State that several servers share.
+        pub(crate) ledger: LedgerSettings,
+        /// Storage of files in each root directory.
+        pub(crate) local: LocalConfig,
+        /// Rate limit of a session in bytes per second; `Some(0)`: explicitly unlimited.
+        pub(crate) rate_per_session: Option<u64>,
+        /// Rate limit of all sessions of a user.
+        pub(crate) rate_per_user: Option<u64>,
+        /// Anonymous users; enabled if anonymous logins are.
+        pub(crate) anonymous: User = User { enabled: false, ..User::default() },
+        /// Users of the file.
+        pub(crate) users: UserLayers,
+        /// Time for transfers to finish after a stop is requested.
+        pub(crate) shutdown_grace: Duration = Duration::from_secs(30),
+        /// User that the process switches to after binding the ports.
+        pub(crate) run_as: Option<RunAs>,
+        pub(crate) log_format: LogFormat,
+        /// Path of the control socket.
+        pub(crate) control_socket: Option<PathBuf>,
+        /// Group of the control socket.
+        pub(crate) control_group: Option<FileGroup>,
+        /// Permissions of the control socket.
+        pub(crate) control_mode: u32 = 0o660,
+        /// Address of the metrics.
+        pub(crate) metrics: Option<MetricsAddress>,
+        /// The target of the event log.
+        pub(crate) log_target: LogTarget,
+        /// File of the transfer log in xferlog(5) format.
+        pub(crate) log_transfers: Option<PathBuf>,
+        pub(crate) hooks: HookSettings,
+        pub(crate) auth: AuthSettings,
+        /// The environment variables that the daemon may use.
+        pub(crate) environment: Environment,
+        /// Origins of all values.
+        pub(crate) origins: Origins,
+    }
 }
 
 /// Looks up environment variables; by default there are none.
@@ -109,43 +111,6 @@ impl Environment {
     pub(crate) fn state_directory(self) -> Option<PathBuf> {
         let all = self.get("STATE_DIRECTORY")?;
         std::env::split_paths(&all).next().filter(|path| path.is_absolute())
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let min_free = 64 * 1024 * 1024;
-        let server = ServerConfig::new().limits(Limits::new().per_address(64).min_free(min_free));
-        Self {
-            listen: vec![Listen::default()],
-            implicit: Vec::new(),
-            freebind: false,
-            passed: Passed::default(),
-            tls: Protection::default(),
-            server,
-            host_names: Vec::new(),
-            hosts: BTreeMap::new(),
-            stores: BTreeMap::new(),
-            ledger: LedgerSettings::default(),
-            local: LocalConfig::default(),
-            rate_per_session: None,
-            rate_per_user: None,
-            anonymous: User { enabled: false, ..User::default() },
-            users: UserLayers::default(),
-            shutdown_grace: Duration::from_secs(30),
-            run_as: None,
-            log_format: LogFormat::default(),
-            control_socket: None,
-            control_group: None,
-            control_mode: 0o660,
-            metrics: None,
-            log_target: LogTarget::default(),
-            log_transfers: None,
-            hooks: HookSettings::default(),
-            auth: AuthSettings::default(),
-            environment: Environment::default(),
-            origins: Origins::default(),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::forms::{
     PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS, TYPE,
 };
 use super::root::Root;
-use super::row::{Origins, Setting, row};
+use super::row::{Origins, Setting, row, with_defaults};
 use crate::auth::rule_for;
 use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::{
@@ -20,81 +20,49 @@ use crate::{
     SyncPolicy, TlsPolicy, UserLimits, VirtualPath,
 };
 
-/// A user of the file.
-#[derive(Clone, Debug)]
-pub(crate) struct User {
-    /// Groups whose settings the user inherits; if several groups set a key, the last group wins.
-    pub(crate) groups: Vec<String>,
-    pub(crate) password: Option<PasswordHash>,
-    /// Root of the user, with the user's name in place of `%u` if the name can be part of a path.
-    pub(crate) root: Root,
-    /// Whether the root is created at the first login.
-    pub(crate) create_home: bool,
-    pub(crate) rights: Rights,
-    /// Other rights in some directories.
-    pub(crate) directories: Vec<DirectoryRights>,
-    /// Mount points: further directories on disk, or objects in stores, that the user sees.
-    pub(crate) mounts: Vec<MountPoint>,
-    /// Largest number of bytes below the root; 0 for unlimited.
-    pub(crate) quota: u64,
-    /// Largest number of files and directories below the root; 0 for unlimited.
-    pub(crate) max_files: u64,
-    pub(crate) mkdir_parents: bool,
-    pub(crate) mkdir_existing_ok: bool,
-    /// Type of a session before its first `TYPE`.
-    pub(crate) representation: RepresentationType,
-    pub(crate) limits: UserLimits,
-    /// TLS policy in addition to `[tls]`.
-    pub(crate) tls: TlsPolicy,
-    pub(crate) enabled: bool,
-    pub(crate) expires: Option<Expiry>,
-    /// Networks from which the user may log in; empty for any.
-    pub(crate) networks: Vec<Network>,
-    // If one of these is `None`, the setting for all users applies.
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) umask: Option<u32>,
-    pub(crate) owner: Option<FileOwner>,
-    pub(crate) group: Option<FileGroup>,
-    pub(crate) file_mode: Option<u32>,
-    pub(crate) directory_mode: Option<u32>,
-    pub(crate) overwrite: Option<bool>,
-    pub(crate) partial: Option<PartialPolicy>,
-    pub(crate) sync: Option<SyncPolicy>,
-    /// Origins of all values.
-    pub(crate) origins: Origins,
-}
-
-impl Default for User {
-    fn default() -> Self {
-        Self {
-            groups: Vec::new(),
-            password: None,
-            root: Root::default(),
-            create_home: false,
-            rights: Rights::READ,
-            directories: Vec::new(),
-            mounts: Vec::new(),
-            quota: 0,
-            max_files: 0,
-            mkdir_parents: false,
-            mkdir_existing_ok: false,
-            representation: RepresentationType::default(),
-            limits: UserLimits::default(),
-            tls: TlsPolicy::default(),
-            enabled: true,
-            expires: None,
-            networks: Vec::new(),
-            idle_timeout: None,
-            umask: None,
-            owner: None,
-            group: None,
-            file_mode: None,
-            directory_mode: None,
-            overwrite: None,
-            partial: None,
-            sync: None,
-            origins: Origins::default(),
-        }
+with_defaults! {
+    /// A user of the file.
+    #[derive(Clone, Debug)]
+    pub(crate) struct User {
+        /// Groups whose settings the user inherits; if several groups set a key, the last group wins.
+        pub(crate) groups: Vec<String>,
+        pub(crate) password: Option<PasswordHash>,
+        /// Root of the user, with the user's name in place of `%u` if the name can be part of a path.
+        pub(crate) root: Root,
+        /// Whether the root is created at the first login.
+        pub(crate) create_home: bool,
+        pub(crate) rights: Rights = Rights::READ,
+        /// Other rights in some directories.
+        pub(crate) directories: Vec<DirectoryRights>,
+        /// Mount points: further directories on disk, or objects in stores, that the user sees.
+        pub(crate) mounts: Vec<MountPoint>,
+        /// Largest number of bytes below the root; 0 for unlimited.
+        pub(crate) quota: u64,
+        /// Largest number of files and directories below the root; 0 for unlimited.
+        pub(crate) max_files: u64,
+        pub(crate) mkdir_parents: bool,
+        pub(crate) mkdir_existing_ok: bool,
+        /// Type of a session before its first `TYPE`.
+        pub(crate) representation: RepresentationType,
+        pub(crate) limits: UserLimits,
+        /// TLS policy in addition to `[tls]`.
+        pub(crate) tls: TlsPolicy,
+        pub(crate) enabled: bool = true,
+        pub(crate) expires: Option<Expiry>,
+        /// Networks from which the user may log in; empty for any.
+        pub(crate) networks: Vec<Network>,
+        // If one of these is `None`, the setting for all users applies.
+        pub(crate) idle_timeout: Option<Duration>,
+        pub(crate) umask: Option<u32>,
+        pub(crate) owner: Option<FileOwner>,
+        pub(crate) group: Option<FileGroup>,
+        pub(crate) file_mode: Option<u32>,
+        pub(crate) directory_mode: Option<u32>,
+        pub(crate) overwrite: Option<bool>,
+        pub(crate) partial: Option<PartialPolicy>,
+        pub(crate) sync: Option<SyncPolicy>,
+        /// Origins of all values.
+        pub(crate) origins: Origins,
     }
 }
 

@@ -3,13 +3,12 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::fs::CWD;
 
 use crate::daemon::values::shown_path;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::storage::rename_new;
 
 /// Limits on the files in the directory: their number, and their bytes in total. They are needed
@@ -23,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The directory of `hooks.dead_letters`, or one in the spool.
 pub(super) struct DeadLetters {
     directory: PathBuf,
-    stock: Mutex<Option<StoredEvents>>,
+    stock: Lock<Option<StoredEvents>>,
 }
 
 /// Files in the directory.
@@ -51,7 +50,7 @@ impl StoredEvents {
 
 impl DeadLetters {
     pub(super) const fn new(directory: PathBuf) -> Self {
-        Self { directory, stock: Mutex::new(None) }
+        Self { directory, stock: Lock::new(None) }
     }
 
     /// Moves the file of an event from the spool to the directory. Returns its new path.
@@ -62,7 +61,7 @@ impl DeadLetters {
     pub(super) fn keep(&self, from: &Path, name: &str, json: &str) -> Result<PathBuf, String> {
         let shown = || shown_path(&self.directory);
         let failed = |error: io::Error| format!("cannot write to {}: {error}", shown());
-        let mut known = unpoisoned(self.stock.lock());
+        let mut known = self.stock.lock();
         let is_usable = |stock: &StoredEvents| !stock.is_full() || stock.counted.elapsed() < LOOK;
         let mut stock = match known.take().filter(is_usable) {
             Some(stock) => stock,
@@ -114,18 +113,18 @@ mod tests {
         // A name is never used twice.
         assert!(keep("1.json").unwrap_err().contains("File exists"));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-        *unpoisoned(letters.stock.lock()) = None;
+        *letters.stock.lock() = None;
         File::create(directory.path().join("large")).unwrap().set_len(BYTES).unwrap();
         assert!(keep("2.json").unwrap_err().ends_with(" is full"));
         fs::remove_file(directory.path().join("large")).unwrap();
         // The directory is not counted again for each event.
         assert!(keep("2.json").unwrap_err().ends_with(" is full"));
-        unpoisoned(letters.stock.lock()).as_mut().unwrap().counted -= LOOK;
+        letters.stock.lock().as_mut().unwrap().counted -= LOOK;
         keep("2.json").unwrap();
-        unpoisoned(letters.stock.lock()).as_mut().unwrap().files = FILES;
+        letters.stock.lock().as_mut().unwrap().files = FILES;
         assert!(keep("3.json").unwrap_err().ends_with(" is full"));
         let spooled = tempfile::NamedTempFile::new_in(directory.path()).unwrap();
-        *unpoisoned(letters.stock.lock()) = None;
+        *letters.stock.lock() = None;
         letters.keep(spooled.path(), "4.json", "").unwrap();
         assert!(!spooled.path().exists() && directory.path().join("4.json").exists());
         let nowhere = DeadLetters::new(directory.path().join("missing"));

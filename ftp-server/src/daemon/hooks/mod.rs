@@ -5,18 +5,17 @@
 //! upload gets its name, so an event survives the death of the server at any time.
 
 mod dead_letters;
-mod event;
 mod notice;
 mod spool;
 
 use std::cell::Cell;
 use std::fs;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::{Event, EventKind, Observer};
 
-pub(crate) use self::event::HookEvent;
+pub(crate) use self::notice::HookEvent;
 use self::notice::{Form, Hook, Notice, new_id};
 use self::spool::Spool;
 pub(super) use self::spool::{flaw, spool_directory, spool_files};
@@ -26,7 +25,7 @@ use super::logging::LOG;
 use super::programs::Stuck;
 use super::programs::pool::{Job, ProgramPool};
 use crate::daemon::values::{counted, shown_path};
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Time limit at shutdown for killed programs to end. It is longer than the time limit for a single
 /// killed program.
@@ -50,7 +49,7 @@ pub(super) struct Hooks {
 /// The program of one form for the next events, and the threads that run it.
 struct Runner {
     form: Form,
-    hook: Mutex<Option<Arc<Hook>>>,
+    hook: Lock<Option<Arc<Hook>>>,
     pool: Arc<ProgramPool<Notice>>,
 }
 
@@ -60,7 +59,7 @@ impl Hooks {
         let runners = Form::ALL.map(|form| {
             // `hooks.program` gets a user's events in order.
             let pool = Arc::new(ProgramPool::new("hooks", form == Form::Json));
-            Runner { form, hook: Mutex::default(), pool }
+            Runner { form, hook: Lock::default(), pool }
         });
         Self { runners, spool: OnceLock::new() }
     }
@@ -106,7 +105,7 @@ impl Hooks {
         let Some(spool) = self.spool.get() else { return };
         for Runner { form, hook, pool } in &self.runners {
             pool.set(form.at_once(hooks));
-            *unpoisoned(hook.lock()) = Hook::of(*form, settings, spool, pool).map(Arc::new);
+            *hook.lock() = Hook::of(*form, settings, spool, pool).map(Arc::new);
         }
         self.recover(spool);
     }
@@ -123,7 +122,7 @@ impl Hooks {
             let Some(runner) = runners.find(|runner| runner.form.suffix() == suffix) else {
                 continue;
             };
-            let Some(hook) = unpoisoned(runner.hook.lock()).clone() else {
+            let Some(hook) = runner.hook.lock().clone() else {
                 idle += 1;
                 continue;
             };
@@ -155,7 +154,7 @@ impl Hooks {
 
     /// Writes an event to the spool for each configured program that gets it.
     fn record(&self, event: &Event<'_>, inode: Option<u64>) -> Vec<Arc<Notice>> {
-        let current = |runner: &Runner| unpoisoned(runner.hook.lock()).clone();
+        let current = |runner: &Runner| runner.hook.lock().clone();
         let hooks: Vec<Arc<Hook>> = self.runners.iter().filter_map(current).collect();
         if hooks.is_empty() {
             return Vec::new();
@@ -223,7 +222,7 @@ mod tests {
         let hooks = Hooks::new();
         hooks.open(&config).unwrap();
         hooks.set(&config.settings);
-        let hook = unpoisoned(hooks.runners[1].hook.lock()).clone().unwrap();
+        let hook = hooks.runners[1].hook.lock().clone().unwrap();
         let json = r#"{"peer":"127.0.0.1","user":"u","path":"/a \\x01","bytes":5,"id":"7"}"#;
         let notice = move || Notice::read(&hook, "7.stored".to_owned(), None, json.to_owned());
         (hooks, move || notice().unwrap())

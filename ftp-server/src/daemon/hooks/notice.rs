@@ -2,6 +2,7 @@
 //! environment.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, DirEntry};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -13,19 +14,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::STUCK;
 use super::dead_letters::DeadLetters;
-use super::event::HookEvent;
 use super::spool::Spool;
 use crate::daemon::config::{Content, HookSettings, Settings, TomlEntry, json};
 use crate::daemon::logging::LOG;
-use crate::daemon::programs as process;
 use crate::daemon::programs::pool::{Job, ProgramPool};
 use crate::daemon::programs::queue::Queued;
-use crate::daemon::users;
 use crate::daemon::values::shown_path;
+use crate::daemon::{programs as process, users};
 use crate::log::unescaped;
 use crate::net::random;
 use crate::storage::is_hidden_name;
-use crate::{Event, EventKind, SyncPolicy, Transfer, VirtualPath};
+use crate::{Direction, Event, EventKind, SyncPolicy, Transfer, TransferEnd, Verb, VirtualPath};
 
 /// Longest pause before a retry, or `hooks.retry_delay` if that is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -369,5 +368,84 @@ impl Job for Notice {
             "not started: the server is stopping",
             &format!("; the event stays in {}", shown_path(&path)),
         );
+    }
+}
+
+/// An event for `hooks.program`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum HookEvent {
+    /// A login was accepted.
+    Login,
+    /// A login was refused.
+    LoginFailed,
+    /// A user logged out, or a logged-in user's session ended.
+    Logout,
+    /// A file was received completely.
+    Stored,
+    /// An upload began and was not completed.
+    Cut,
+    /// A file was sent completely.
+    Retrieved,
+    /// A file or directory was deleted.
+    Deleted,
+    /// A file or directory was renamed.
+    Renamed,
+    /// A directory was made.
+    Made,
+}
+
+impl HookEvent {
+    /// All events, with their words in the configuration.
+    pub(crate) const ALL: [(&'static str, Self); 9] = [
+        ("login", Self::Login),
+        ("login-failed", Self::LoginFailed),
+        ("logout", Self::Logout),
+        ("stored", Self::Stored),
+        ("cut", Self::Cut),
+        ("retrieved", Self::Retrieved),
+        ("deleted", Self::Deleted),
+        ("renamed", Self::Renamed),
+        ("made", Self::Made),
+    ];
+
+    /// Returns the word for the event in the configuration.
+    pub(crate) fn as_str(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, event)| *event == self);
+        found.map_or("", |(word, _)| word)
+    }
+
+    /// Returns the hook event for an event of the server, if there is one.
+    pub(super) fn of(event: &Event<'_>) -> Option<Self> {
+        match &event.kind {
+            EventKind::LoggedIn => Some(Self::Login),
+            EventKind::LoginRefused { .. } => Some(Self::LoginFailed),
+            EventKind::LoggedOut => Some(Self::Logout),
+            EventKind::Ended { .. } => event.user.map(|_| Self::Logout),
+            EventKind::Transferred(transfer) => Self::of_transfer(transfer),
+            EventKind::Deleted { .. } | EventKind::DirectoryRemoved { .. } => Some(Self::Deleted),
+            EventKind::DirectoryMade { .. } => Some(Self::Made),
+            EventKind::Renamed { .. } => Some(Self::Renamed),
+            _ => None,
+        }
+    }
+
+    fn of_transfer(transfer: &Transfer<'_>) -> Option<Self> {
+        let is_whole = transfer.end.is_whole();
+        match (transfer.direction, transfer.end) {
+            (Direction::Received, _) if is_whole => Some(Self::Stored),
+            // These transfers never began.
+            (_, TransferEnd::Refused | TransferEnd::NoData | TransferEnd::NoTls) => None,
+            (Direction::Received, _) => Some(Self::Cut),
+            (Direction::Sent, _) if is_whole && transfer.verb == Verb::Retr => {
+                Some(Self::Retrieved)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for HookEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -7,9 +7,9 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -21,7 +21,7 @@ use crate::daemon::error::DaemonError;
 use crate::daemon::logging::LOG;
 use crate::daemon::start_thread;
 use crate::daemon::values::{counted, shown_path};
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::storage::{lock, unlock};
 
 /// Maximum time that a session or the shutdown waits for the disk.
@@ -47,7 +47,7 @@ pub(super) struct Spool {
     /// Whether the next start does not find the events.
     pub(super) is_temporary: bool,
     /// Names of the files that a former server left, in order.
-    left: Mutex<Vec<String>>,
+    left: Lock<Vec<String>>,
     /// Calls for a thread that is not confined.
     calls: Sender<Call>,
     /// Calls for another such thread, which may wait for the directory of dead letters.
@@ -104,7 +104,7 @@ impl Spool {
         if !is_own(found.uid()) || found.mode() & 0o022 != 0 {
             return refused(&path, BY_OTHERS);
         }
-        let left = Mutex::new(names(&path, is_own).map_err(failed)?);
+        let left = Lock::new(names(&path, is_own).map_err(failed)?);
         let (calls, receiver) = mpsc::channel::<Call>();
         let (letters, refused) = mpsc::sync_channel::<Call>(REFUSED);
         let works: [Call; 2] = [
@@ -142,12 +142,12 @@ impl Spool {
 
     /// Returns the names of the files that a former server left, if they were not taken yet.
     pub(super) fn take_left(&self) -> Vec<String> {
-        std::mem::take(&mut *unpoisoned(self.left.lock()))
+        std::mem::take(&mut *self.left.lock())
     }
 
     /// Keeps the names of files for the next call of [`take_left`](Self::take_left).
     pub(super) fn put_back(&self, names: Vec<String>) {
-        *unpoisoned(self.left.lock()) = names;
+        *self.left.lock() = names;
     }
 
     /// Makes a call in another thread, because the thread of a session may be confined to its user's

@@ -1,18 +1,18 @@
 //! Writes the transfer log, a file in xferlog format. A reload can switch to another file.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::MutexGuard;
 
 use super::LAST_LINES;
 use super::log_file::LogFile;
 use crate::daemon::config::Settings;
 use crate::daemon::error::DaemonError;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::{Event, EventKind, Observer, Xferlog};
 
 /// The transfer log, if there is one.
 #[derive(Default)]
-pub(crate) struct Transfers(Mutex<Option<TransferLog>>);
+pub(crate) struct Transfers(Lock<Option<TransferLog>>);
 
 /// A file that lines are appended to.
 pub(crate) struct TransferLog {
@@ -75,7 +75,7 @@ impl Transfers {
     }
 
     fn log(&self) -> MutexGuard<'_, Option<TransferLog>> {
-        unpoisoned(self.0.lock())
+        self.0.lock()
     }
 }
 

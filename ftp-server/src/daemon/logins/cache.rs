@@ -2,14 +2,13 @@
 //! for each connection of a client.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use super::question::Asked;
 use crate::daemon::config::User;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::net::random;
 
 /// Largest number of logins.
@@ -22,7 +21,7 @@ pub(super) struct Cache {
     /// `None` if there are no random numbers; then nothing is remembered.
     secret: Option<[u8; 32]>,
     /// The oldest first; `None` once a reload has replaced the program.
-    entries: Mutex<Option<VecDeque<AcceptedLogin>>>,
+    entries: Lock<Option<VecDeque<AcceptedLogin>>>,
 }
 
 /// The key of a login.
@@ -47,7 +46,7 @@ fn secret() -> Option<[u8; 32]> {
 impl Cache {
     pub(super) fn new(lifetime: Duration) -> Self {
         let secret = secret();
-        Self { lifetime, secret, entries: Mutex::new(Some(VecDeque::new())) }
+        Self { lifetime, secret, entries: Lock::new(Some(VecDeque::new())) }
     }
 
     /// Returns the key of a login, or `None` if the cache is off.
@@ -74,7 +73,7 @@ impl Cache {
 
     /// Returns the user of a login that was accepted recently.
     pub(super) fn get(&self, key: &LoginKey, now: Instant) -> Option<User> {
-        let entries = unpoisoned(self.entries.lock());
+        let entries = self.entries.lock();
         let mut entries = entries.as_ref()?.iter();
         entries.find(|entry| entry.key == *key && now < entry.until).map(|entry| entry.user.clone())
     }
@@ -83,7 +82,7 @@ impl Cache {
     /// since is not accepted longer than the settings allow.
     pub(super) fn put(&self, key: LoginKey, asked: Instant, user: &User) {
         let Some(until) = asked.checked_add(self.lifetime) else { return };
-        let mut entries = unpoisoned(self.entries.lock());
+        let mut entries = self.entries.lock();
         let Some(entries) = entries.as_mut() else { return };
         let now = Instant::now();
         entries.retain(|entry| entry.key != key && now < entry.until);
@@ -95,7 +94,7 @@ impl Cache {
 
     /// Forgets all logins, and remembers none from now on.
     pub(super) fn end(&self) {
-        *unpoisoned(self.entries.lock()) = None;
+        *self.entries.lock() = None;
     }
 }
 

@@ -10,7 +10,7 @@ mod question;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::{AuthError, LoginAttempt};
 use ftp_proto::Escaped;
@@ -22,7 +22,7 @@ use super::logging::LOG;
 use super::programs::pool::ProgramPool;
 use crate::daemon::toml_text;
 use crate::daemon::values::shown_path;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::net::complaints::Ration;
 
 /// Time that the shutdown leaves for killed programs to end.
@@ -31,13 +31,13 @@ const KILLED: Duration = Duration::from_secs(3);
 /// The current program and the threads that start it; the threads outlive reloads.
 pub(super) struct Logins {
     pool: Arc<ProgramPool<Question>>,
-    current: Mutex<Option<Arc<LoginProgram>>>,
+    current: Lock<Option<Arc<LoginProgram>>>,
 }
 
 impl Logins {
     /// Returns a value that has no program yet.
     pub(super) fn new() -> Self {
-        Self { pool: Arc::new(ProgramPool::new("logins", false)), current: Mutex::new(None) }
+        Self { pool: Arc::new(ProgramPool::new("logins", false)), current: Lock::new(None) }
     }
 
     /// Starts the threads that these settings need, and returns the program for logins.
@@ -57,7 +57,7 @@ impl Logins {
     /// the logins that the former program accepted.
     pub(super) fn set(&self, settings: &Settings, program: Option<Arc<LoginProgram>>) {
         self.pool.set(settings.auth.workers);
-        let former = std::mem::replace(&mut *unpoisoned(self.current.lock()), program);
+        let former = std::mem::replace(&mut *self.current.lock(), program);
         if let Some(former) = former {
             former.cache.end();
         }
@@ -87,7 +87,7 @@ pub(super) struct LoginProgram {
     /// Settings that supply `[defaults]` and groups, and that reveal contradictions in an answer.
     settings: Settings,
     cache: Cache,
-    failures: Mutex<Ration>,
+    failures: Lock<Ration>,
     pool: Arc<ProgramPool<Question>>,
 }
 
@@ -100,7 +100,7 @@ impl LoginProgram {
             limit: auth.timeout,
             settings: settings.for_answers(),
             cache: Cache::new(auth.cache),
-            failures: Mutex::default(),
+            failures: Lock::default(),
             pool: Arc::clone(pool),
         }
     }
@@ -151,7 +151,7 @@ impl LoginProgram {
 
     /// Logs why there is no valid answer, unless there are too many such messages.
     fn log(&self, attempt: &LoginAttempt<'_>, why: &str) {
-        let due = unpoisoned(self.failures.lock()).due(MESSAGES, PERIOD, Instant::now());
+        let due = self.failures.lock().due(MESSAGES, PERIOD, Instant::now());
         let Some(unsaid) = due else { return };
         let program = self.command.first().map_or_else(String::new, |path| shown(path));
         let user = Escaped(attempt.user);

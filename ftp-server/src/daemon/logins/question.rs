@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
@@ -11,7 +11,7 @@ use crate::daemon::json::Object;
 use crate::daemon::programs::pool::Job;
 use crate::daemon::programs::queue::Queued;
 use crate::daemon::programs::{self as process, Stuck};
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 
 /// Processes of `auth.program` that were killed but have not ended.
 static STUCK: Stuck = Stuck::new();
@@ -58,7 +58,7 @@ pub(super) struct Question {
     limit: Duration,
     /// The time at which the session gives up.
     deadline: Instant,
-    outcome: Mutex<Option<Outcome>>,
+    outcome: Lock<Option<Outcome>>,
     /// Whether the client has gone, so that the answer is useless.
     is_abandoned: AtomicBool,
     settled: Condvar,
@@ -79,7 +79,7 @@ impl Question {
             input: asked.line(),
             limit,
             deadline,
-            outcome: Mutex::new(None),
+            outcome: Lock::new(None),
             is_abandoned: AtomicBool::new(false),
             settled: Condvar::new(),
         }
@@ -88,7 +88,7 @@ impl Question {
     /// Waits for the answer, until the session's login times out. If `is_gone` returns `true`, ends
     /// the program and returns `None`.
     pub(super) fn wait(&self, is_gone: &dyn Fn() -> bool) -> Option<Outcome> {
-        let mut outcome = unpoisoned(self.outcome.lock());
+        let mut outcome = self.outcome.lock();
         loop {
             if let Some(outcome) = outcome.take() {
                 return Some(outcome);
@@ -112,7 +112,7 @@ impl Question {
 
     /// Settles the question, unless it is settled already.
     pub(super) fn settle(&self, outcome: Outcome) {
-        unpoisoned(self.outcome.lock()).get_or_insert(outcome);
+        self.outcome.lock().get_or_insert(outcome);
         self.settled.notify_all();
     }
 }

@@ -4,21 +4,20 @@ mod endpoint;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::{Direction, Event, EventKind, Observer, Transfer};
 
 pub(super) use self::endpoint::{MetricsAddress, MetricsEndpoint};
 use crate::deadline::unix_now;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Upper bounds of the histogram of durations, in seconds.
 const BOUNDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 10.0, 60.0, 600.0, 3600.0];
 
 /// Values of the metrics, most of them counted from events.
 #[derive(Debug, Default)]
-pub(crate) struct Metrics(Mutex<Counts>);
+pub(crate) struct Metrics(Lock<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -46,7 +45,7 @@ type TransferLabels = (&'static str, &'static str, Option<u16>);
 
 impl Observer for Metrics {
     fn observe(&self, event: &Event<'_>) {
-        let mut counts = unpoisoned(self.0.lock());
+        let mut counts = self.0.lock();
         match &event.kind {
             EventKind::Connected { .. } => counts.sessions += 1,
             EventKind::Ended { .. } => counts.sessions = counts.sessions.saturating_sub(1),
@@ -86,17 +85,17 @@ impl Counts {
 impl Metrics {
     /// Sets the certificates that new connections get.
     pub(super) fn set_certificates(&self, certificates: Vec<CertificateEnd>) {
-        unpoisoned(self.0.lock()).certificates = certificates;
+        self.0.lock().certificates = certificates;
     }
 
     /// Records whether the last reload succeeded.
     pub(super) fn set_reloaded(&self, has_succeeded: bool) {
-        unpoisoned(self.0.lock()).has_failed_to_reload = !has_succeeded;
+        self.0.lock().has_failed_to_reload = !has_succeeded;
     }
 
     /// Returns all metrics.
     fn text(&self) -> String {
-        let counts = unpoisoned(self.0.lock());
+        let counts = self.0.lock();
         let mut page = Page::default();
         page.metric("ftp_sessions", "gauge", "Connected sessions.");
         page.sample("ftp_sessions", &[], counts.sessions);

@@ -10,7 +10,6 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::daemon::systemd;
 use crate::daemon::values::show;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Shortest and longest pause between checks of whether a program has ended; the pauses grow.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
@@ -34,20 +33,20 @@ const STUCK_AT_MOST: usize = 16;
 /// of their kind starts. Each kind has its own list, so hooks on a hanging disk do not prevent
 /// logins.
 #[derive(Debug, Default)]
-pub(crate) struct Stuck(Mutex<Vec<Child>>);
+pub(crate) struct Stuck(Lock<Vec<Child>>);
 
 impl Stuck {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self(Lock::new(Vec::new()))
     }
 
     fn push(&self, child: Child) {
-        unpoisoned(self.0.lock()).push(child);
+        self.0.lock().push(child);
     }
 
     /// Reaps programs that have ended. Returns the number of programs that still run.
     fn count(&self) -> usize {
-        let mut stuck = unpoisoned(self.0.lock());
+        let mut stuck = self.0.lock();
         stuck.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         stuck.len()
     }
@@ -324,7 +323,7 @@ mod tests {
         let want = "not started: 16 earlier programs cannot be killed";
         assert_eq!(run(&hooks), Err(want.to_owned()));
         assert_eq!(run(&Stuck::new()), Ok(()));
-        unpoisoned(hooks.0.lock()).iter_mut().for_each(|child| child.kill().unwrap());
+        hooks.0.lock().iter_mut().for_each(|child| child.kill().unwrap());
         let start = Instant::now();
         while hooks.count() > 0 {
             assert!(start.elapsed() < long, "they are not reaped");

@@ -5,12 +5,12 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use super::queue::{Queue, Queued};
 use crate::daemon::start_thread;
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 
 /// Work for an event or a login. No job is lost silently: it ends with `run`, `fail` or `refuse`,
 /// or [`ProgramPool::end`] or [`ProgramPool::give_up`] returns it.
@@ -42,7 +42,7 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
 
 /// A queue, and the threads that run its jobs.
 pub(crate) struct ProgramPool<J> {
-    state: Mutex<State<J>>,
+    state: Lock<State<J>>,
     /// Signal that wakes one thread for a job, or all threads after a change of the limits or at
     /// the end.
     work: Condvar,
@@ -94,7 +94,7 @@ impl<J: Job> ProgramPool<J> {
         let (at_once, threads) = (0, 0);
         let (is_cut, is_stopping, is_over) = (false, false, false);
         let state = State { waiting, running, at_once, threads, is_cut, is_stopping, is_over };
-        Self { state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new(), name }
+        Self { state: Lock::new(state), work: Condvar::new(), ended: Condvar::new(), name }
     }
 
     /// Starts enough threads to run `at_once` jobs in parallel.
@@ -103,23 +103,23 @@ impl<J: Job> ProgramPool<J> {
     ///
     /// Returns the system's error if a thread cannot be started.
     pub(crate) fn prepare(self: &Arc<Self>, at_once: usize) -> io::Result<()> {
-        while self.state().threads < at_once {
+        while self.state.lock().threads < at_once {
             let pool = Arc::clone(self);
             start_thread(self.name, move || pool.work())?;
-            self.state().threads += 1;
+            self.state.lock().threads += 1;
         }
         Ok(())
     }
 
     /// Sets how many jobs run in parallel, up to the number of prepared threads.
     pub(crate) fn set(&self, at_once: usize) {
-        self.state().at_once = at_once;
+        self.state.lock().at_once = at_once;
         self.work.notify_all();
     }
 
     /// Queues a job.
     pub(crate) fn push(&self, job: Arc<J>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.is_over {
             drop(state);
             return job.leave();
@@ -135,18 +135,18 @@ impl<J: Job> ProgramPool<J> {
 
     /// Returns whether another job fits into the queue, so that it takes no other job's place.
     pub(crate) fn has_room(&self, job: &J) -> bool {
-        self.state().waiting.has_room(job)
+        self.state.lock().waiting.has_room(job)
     }
 
     /// Makes [`wait`](Self::wait) return.
     pub(crate) fn cut(&self) {
-        self.state().is_cut = true;
+        self.state.lock().is_cut = true;
         self.ended.notify_all();
     }
 
     /// Begins the shutdown: failed jobs are not retried.
     pub(crate) fn stop(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.is_stopping = true;
         state.waiting.hurry();
         drop(state);
@@ -159,14 +159,14 @@ impl<J: Job> ProgramPool<J> {
             !state.is_cut && (!state.running.is_empty() || state.waiting.len() > 0)
         };
         let limit = until.saturating_duration_since(Instant::now());
-        drop(self.ended.wait_timeout_while(self.state(), limit, is_busy));
+        drop(self.ended.wait_timeout_while(self.state.lock(), limit, is_busy));
     }
 
     /// Makes the running jobs end early, and starts no more. Returns the jobs that were not
     /// started.
     #[must_use]
     pub(crate) fn end(&self) -> Vec<Arc<J>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.is_over = true;
         let left = state.waiting.take();
         drop(state);
@@ -180,14 +180,14 @@ impl<J: Job> ProgramPool<J> {
     pub(crate) fn give_up(&self, until: Instant) -> Vec<Arc<J>> {
         let limit = until.saturating_duration_since(Instant::now());
         let is_busy = |state: &mut State<J>| !state.running.is_empty();
-        let waited = self.ended.wait_timeout_while(self.state(), limit, is_busy);
+        let waited = self.ended.wait_timeout_while(self.state.lock(), limit, is_busy);
         let (mut state, _) = unpoisoned(waited);
         std::mem::take(&mut state.running)
     }
 
     fn work(&self) {
         while let Some(job) = self.next() {
-            let run = || job.run(&|| self.state().is_over);
+            let run = || job.run(&|| self.state.lock().is_over);
             let ran = catch_unwind(AssertUnwindSafe(run));
             let ran = ran.unwrap_or_else(|_| Err("panicked".to_owned()));
             self.settle(&job, ran);
@@ -196,7 +196,7 @@ impl<J: Job> ProgramPool<J> {
 
     /// Waits for a job that can start. Returns `None` once the pool has ended.
     fn next(&self) -> Option<Arc<J>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             if state.is_over {
                 return None;
@@ -224,7 +224,7 @@ impl<J: Job> ProgramPool<J> {
 
     /// Records the outcome of a job, before the next job of the same user starts.
     fn settle(&self, job: &Arc<J>, ran: Result<(), String>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Err(why) = ran
             && state.is_running(job)
         {
@@ -237,7 +237,7 @@ impl<J: Job> ProgramPool<J> {
                 None => {
                     drop(state);
                     job.fail(&why);
-                    state = self.state();
+                    state = self.state.lock();
                 }
             }
         }
@@ -245,9 +245,5 @@ impl<J: Job> ProgramPool<J> {
         state.waiting.done(job.user());
         drop(state);
         self.ended.notify_all();
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<J>> {
-        unpoisoned(self.state.lock())
     }
 }

@@ -1,7 +1,6 @@
 //! The protocols of a service manager such as systemd, which passes sockets and is notified of the
 //! server's state. Without the service manager's environment variables, this module has no effect.
 
-mod load;
 mod notify;
 
 use std::process;
@@ -10,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use self::load::Load;
-pub(super) use self::load::Moved;
-use self::notify::Notifier;
+pub(super) use self::notify::Moved;
+use self::notify::{Load, Notifier};
 use super::config::Environment;
 use super::logging::LOG;
 use crate::Server;

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar};
 use std::thread;
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use rustix::net::{Shutdown, shutdown};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits;
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 use crate::net::random;
 use crate::shares::{Share, Shares, table};
 
@@ -35,7 +35,7 @@ pub(crate) struct PassivePorts {
     system: Option<RangeInclusive<u16>>,
     /// The clients' shares of the configured ports.
     shares: Arc<Shares>,
-    held: Mutex<HeldPorts>,
+    held: Lock<HeldPorts>,
     given_back: Condvar,
 }
 
@@ -74,7 +74,7 @@ impl PassivePorts {
         let count = ranges.as_ref().map_or(0, PortRanges::count);
         let shares = Shares::new(&table::PORTS, u64::try_from(count).unwrap_or(u64::MAX));
         let given_back = Condvar::new();
-        Arc::new(Self { ranges, system, shares, held: Mutex::default(), given_back })
+        Arc::new(Self { ranges, system, shares, held: Lock::default(), given_back })
     }
 
     /// Listens for `client` on the address of `local`. Tries all configured ports, starting at an
@@ -102,7 +102,7 @@ impl PassivePorts {
         let mut share = self.shares.claim(client, 1);
         let mut made_way: Option<Instant> = None;
         loop {
-            let before = self.held().returned;
+            let before = self.held.lock().returned;
             if share.wait(start) {
                 match self.try_all(ranges, local, share) {
                     Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -111,7 +111,7 @@ impl PassivePorts {
                 // Other programs use some of the ports.
                 share = self.shares.claim(client, 1);
             }
-            let mut held = self.held();
+            let mut held = self.held.lock();
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if held.returned != before && !left.is_zero() {
@@ -165,14 +165,14 @@ impl PassivePorts {
         let start = random::number()?.checked_rem(below).unwrap_or_default();
         let mut last = Errno::ADDRINUSE;
         for port in ranges.iter_from(usize::try_from(start).unwrap_or_default()) {
-            if !self.held().ports.insert(port) {
+            if !self.held.lock().ports.insert(port) {
                 continue;
             }
             let error = match PassiveListener::bind(local, port) {
                 Ok(listener) => return Ok(self.lease(listener, share)),
                 Err(error) => error,
             };
-            self.held().ports.remove(&port);
+            self.held.lock().ports.remove(&port);
             match Errno::from_io_error(&error) {
                 // This port is in use or forbidden, but others may be free.
                 Some(errno @ (Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM)) => last = errno,
@@ -189,16 +189,12 @@ impl PassivePorts {
             PassiveSocket::Own(listener) => {
                 let number = share.number();
                 let opened = OpenedPort { share, port, since, listener };
-                self.held().opened.insert(number, opened);
+                self.held.lock().opened.insert(number, opened);
                 PassiveSocket::Leased(Lease { ports: Arc::clone(self), number })
             }
             leased @ PassiveSocket::Leased(_) => leased,
         };
         PassiveListener { socket, port, since }
-    }
-
-    fn held(&self) -> MutexGuard<'_, HeldPorts> {
-        unpoisoned(self.held.lock())
     }
 }
 
@@ -319,13 +315,13 @@ impl PassiveListener {
 impl Lease {
     /// Returns the listener of the port, or `None` if the session has already lost the port.
     fn listener(&self) -> Option<Arc<TcpListener>> {
-        self.ports.held().opened.get(&self.number).map(|opened| Arc::clone(&opened.listener))
+        self.ports.held.lock().opened.get(&self.number).map(|opened| Arc::clone(&opened.listener))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut held = self.ports.held();
+        let mut held = self.ports.held.lock();
         if held.give_back(self.number) {
             held.returned += 1;
             self.ports.given_back.notify_all();

@@ -4,6 +4,7 @@ use ftp_tests::port::OwnPorts;
 use ftp_tests::wait::{patiently, wait_until};
 
 use super::*;
+use crate::lock::Lock;
 
 fn client(last: u8) -> IpAddr {
     [192, 0, 2, last].into()
@@ -33,7 +34,7 @@ fn every_port_is_tried_and_none_is_shared_dc_02_dc_03_dc_04_hd_09() {
     let again = ports.listen(local(), client(9)).unwrap();
     assert_eq!(Some(again.port()), port);
     drop((listeners, again));
-    assert!(ports.held().ports.is_empty() && ports.shares.held() == 0);
+    assert!(ports.held.lock().ports.is_empty() && ports.shares.held() == 0);
 }
 
 #[test]
@@ -50,7 +51,7 @@ fn without_a_range_ports_come_from_the_system_range_dc_03_hd_08() {
         ranges: None,
         system: Some(taken..=taken),
         shares: Shares::new(&table::PORTS, 0),
-        held: Mutex::default(),
+        held: Lock::default(),
         given_back: Condvar::new(),
     });
     assert_ne!(few.listen(local(), client(1)).unwrap().port(), taken);
@@ -99,20 +100,20 @@ fn transfers_whose_clients_never_connect_give_way_hd_09() {
         .map(|port| port.listener.accept().unwrap_err().kind() != io::ErrorKind::WouldBlock);
     assert_eq!(ended.collect::<Vec<_>>(), [true, false, false, false]);
     drop(waiting);
-    assert!(ports.held().ports.is_empty() && ports.shares.held() == 0);
+    assert!(ports.held.lock().ports.is_empty() && ports.shares.held() == 0);
 }
 
 /// Makes all ports look unused for so long that they can be given to another host.
 fn expire_unused_ports(ports: &PassivePorts) {
     let since = Instant::now().checked_sub(limits::PORT_UNUSED).unwrap();
-    ports.held().opened.values_mut().for_each(|opened| opened.since = since);
+    ports.held.lock().opened.values_mut().for_each(|opened| opened.since = since);
 }
 
 /// Makes all ports look newly opened, so that none is given to another host even on a busy
 /// machine.
 fn keep_ports_fresh(ports: &PassivePorts) {
     let since = Instant::now() + limits::PORT_UNUSED * 1_000;
-    ports.held().opened.values_mut().for_each(|opened| opened.since = since);
+    ports.held.lock().opened.values_mut().for_each(|opened| opened.since = since);
 }
 
 #[test]
@@ -121,10 +122,10 @@ fn only_one_port_is_released_while_a_copy_is_open_hd_09() {
     patiently(limits::PORT_COPY_WAIT, |_| {
         let ports = PassivePorts::new(Some(own.ranges()));
         let listen = |last| ports.listen(local(), client(last)).unwrap();
-        let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
+        let opened = || ports.held.lock().opened.keys().copied().collect::<Vec<_>>();
         let _held = [1, 1, 1, 2].map(listen);
         expire_unused_ports(&ports);
-        let oldest = ports.held().opened[&0].listener.try_clone().unwrap();
+        let oldest = ports.held.lock().opened[&0].listener.try_clone().unwrap();
         let new = thread::scope(|scope| {
             scope.spawn(|| {
                 wait_until("the port gives way", || !opened().contains(&0));
@@ -146,7 +147,7 @@ fn two_hosts_with_unused_ports_do_not_block_others_hd_09() {
     let _held = [1, 1, 1, 2].map(listen);
     // All are held; unused ones give way, the oldest first.
     keep_ports_fresh(&ports);
-    let numbers = || ports.held().opened.keys().copied().collect::<Vec<_>>();
+    let numbers = || ports.held.lock().opened.keys().copied().collect::<Vec<_>>();
     let before = numbers();
     assert!(ports.listen(local(), client(3)).is_err(), "their clients may be about to connect");
     assert_eq!(numbers(), before);

@@ -9,7 +9,7 @@ use super::*;
 use crate::data::buffers::{LARGE, SMALL};
 use crate::data::outgoing::FileRange;
 use crate::rate::Rate;
-use crate::storage::{StorageErrorKind, StreamEnd};
+use crate::storage::{StorageErrorKind, StorageResult, StreamEnd};
 
 fn limits<'a>(stall: Duration, throttle: &'a Throttle, buffers: &'a Buffers) -> PumpLimits<'a> {
     PumpLimits { stall, throttle, buffers, may_be_cut: false }
@@ -42,7 +42,7 @@ impl Monitor for Counting {
 struct Bytes(usize);
 
 impl Outgoing for Bytes {
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         let count = room.min(self.0);
         out.resize(out.len() + count, b'x');
         self.0 -= count;
@@ -125,7 +125,7 @@ struct FromFile {
 }
 
 impl Outgoing for FromFile {
-    fn fill(&mut self, _room: usize, _out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn fill(&mut self, _room: usize, _out: &mut Vec<u8>) -> StorageResult<bool> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
@@ -156,7 +156,7 @@ impl Write for Counted {
 }
 
 impl Upload for Counted {
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(self: Box<Self>) -> StorageResult<()> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
@@ -164,7 +164,7 @@ impl Upload for Counted {
 }
 
 impl Outgoing for Counted {
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         let count = room.min(self.end - self.bytes);
         out.extend((self.bytes..).take(count).map(byte_at));
         self.bytes += count;

@@ -1,6 +1,5 @@
 //! A ledger that does not answer.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use ftp_tests::wait::patiently;
 use super::*;
 use crate::auth::Rights;
 use crate::config::{Limits, ServerConfig};
+use crate::lock::Lock;
 use crate::log::messages;
 use crate::server::Server;
 
@@ -24,13 +24,13 @@ struct Distant {
     leaves_at: usize,
     calls: AtomicUsize,
     /// While this is locked, no call returns.
-    stall: Mutex<()>,
+    stall: Lock<()>,
 }
 
 impl Distant {
     fn check(&self) -> Result<(), LedgerError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        drop(self.stall.lock().unwrap());
+        drop(self.stall.lock());
         let has_left = self.leaves_at > 0 && call >= self.leaves_at;
         match has_left || self.is_away.load(Ordering::SeqCst) {
             true => Err(LedgerError::Away("a test".to_owned())),
@@ -185,7 +185,7 @@ fn an_upload_that_is_given_up_while_the_ledger_stalls_reserves_nothing_dc_45() {
         let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
         upload.write_all(&[b'x'; 64 * 1024 + 1]).unwrap();
         assert_eq!(recorded(&[&served.state], &storage), 5 + 64 * 1024 + 1);
-        let stall = served.ledger.stall.lock().unwrap();
+        let stall = served.ledger.stall.lock();
         for _ in 0..2 {
             let is_ready = match is_whole {
                 true => upload
@@ -212,7 +212,7 @@ fn a_login_that_waits_for_the_ledger_ends_with_its_client_and_the_server_hf_13_s
             let Served { ledger, server, .. } = serve(WithoutLedger::Refuse);
             let mut session = RawSession::greeted(server.local_addr());
             session.expect("USER u", 331);
-            let _stall = ledger.stall.lock().unwrap();
+            let _stall = ledger.stall.lock();
             session.line("PASS p");
             wait_until("the ledger is asked", || ledger.calls.load(Ordering::SeqCst) > 0);
             let start = Instant::now();

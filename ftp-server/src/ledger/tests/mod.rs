@@ -11,9 +11,9 @@ use ftp_tests::at_once::at_once;
 use ftp_tests::wait::{at_last, wait_until};
 
 use super::*;
-use crate::storage::cost::Cost;
+use crate::storage::space::Cost;
 use crate::storage::{
-    Keep, MemoryStorage, RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd,
+    Keep, MemoryStorage, RoomFor, Storage, StorageErrorKind as Kind, StorageResult, StreamEnd,
     VirtualPath, WriteMode,
 };
 use crate::testing::{racing, storage_contract};
@@ -30,7 +30,7 @@ fn path(text: &str) -> VirtualPath {
     text.into()
 }
 
-fn kind<T>(result: Result<T, StorageError>) -> Option<Kind> {
+fn kind<T>(result: StorageResult<T>) -> Option<Kind> {
     result.err().map(|error| error.kind)
 }
 
@@ -38,12 +38,7 @@ fn node<L: Ledger + 'static>(ledger: L, lease: Duration) -> SharedState {
     SharedState::start(ledger, lease, WithoutLedger::Refuse).unwrap()
 }
 
-fn put(
-    storage: &SharedQuota,
-    name: &str,
-    mode: WriteMode,
-    length: usize,
-) -> Result<(), StorageError> {
+fn put(storage: &SharedQuota, name: &str, mode: WriteMode, length: usize) -> StorageResult<()> {
     let mut upload = storage.write(&path(name), mode, Keep::Shared)?;
     upload.write_all(&vec![b'x'; length])?;
     upload.flush()?;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ftp_proto::Escaped;
 use rustix::fs::{
@@ -19,8 +19,8 @@ use super::policy::LocalConfig;
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
 use super::{record, root};
-use crate::lock::unpoisoned;
-use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
+use crate::lock::Lock;
+use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
@@ -48,12 +48,12 @@ pub(super) struct Appending {
 struct Turn((u64, u64));
 
 /// The files to which uploads append, by device and inode.
-static APPENDED: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+static APPENDED: Lock<Vec<(u64, u64)>> = Lock::new(Vec::new());
 
 impl Turn {
     /// Returns `None` if an upload appends to the file.
     fn take(identity: (u64, u64)) -> Option<Self> {
-        let mut appended = unpoisoned(APPENDED.lock());
+        let mut appended = APPENDED.lock();
         let is_free = !appended.contains(&identity);
         is_free.then(|| {
             appended.push(identity);
@@ -64,7 +64,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        unpoisoned(APPENDED.lock()).retain(|identity| *identity != self.0);
+        APPENDED.lock().retain(|identity| *identity != self.0);
     }
 }
 
@@ -93,7 +93,7 @@ impl Appending {
         expected: Option<u64>,
         config: LocalConfig,
         charge: Charge,
-    ) -> Result<Self, StorageError> {
+    ) -> StorageResult<Self> {
         let flags = OFlags::WRONLY
             | OFlags::APPEND
             | OFlags::NONBLOCK
@@ -166,7 +166,7 @@ impl io::Write for Appending {
 }
 
 impl Upload for Appending {
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.output.sync().map_err(system)?;
         self.directory.sync(self.output.policy()).map_err(system)?;
         let root = Arc::clone(self.directory.root());

@@ -7,7 +7,7 @@ use super::target::Target;
 use super::usage::Cost;
 use super::waiting::{self, Waiting};
 use super::{name, quota, record};
-use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
+use crate::storage::{StorageErrorKind, StorageResult, Upload, VirtualPath, WriteMode};
 
 /// Begins an upload once the remaining quota is known. An interrupted upload may be kept for `user`
 /// to resume; with `None`, no partial upload is kept.
@@ -16,7 +16,7 @@ pub(super) fn begin(
     path: &VirtualPath,
     mode: WriteMode,
     user: Option<&[u8]>,
-) -> Result<Box<dyn Upload>, StorageError> {
+) -> StorageResult<Box<dyn Upload>> {
     if path.is_root() {
         return Err(StorageErrorKind::IsDirectory.into());
     }
@@ -71,7 +71,7 @@ fn begin_at(
     target: Target,
     mode: WriteMode,
     user: Option<&[u8]>,
-) -> Result<Box<dyn Upload>, StorageError> {
+) -> StorageResult<Box<dyn Upload>> {
     if let Some(old) = target.existing {
         old.kind.check_file()?;
     }

@@ -10,7 +10,9 @@ use rustix::io::retry_on_intr;
 use super::failure::{lookup, system};
 use super::name;
 use super::root::{self, Root};
-use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{
+    EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, VirtualPath,
+};
 
 /// A file or directory whose attributes will be changed. It is opened with `O_PATH`, which needs no
 /// right to read it. Older kernels cannot change attributes through such a descriptor, so the calls
@@ -24,7 +26,7 @@ pub(super) struct Changeable {
 }
 
 impl Changeable {
-    pub(super) fn find(root: &Root, path: &VirtualPath) -> Result<Self, StorageError> {
+    pub(super) fn find(root: &Root, path: &VirtualPath) -> StorageResult<Self> {
         name::check_existing(path)?;
         let open = |flags| root.open_beneath(path.relative(), flags).map_err(lookup);
         let mut descriptor = open(OFlags::PATH)?;
@@ -48,7 +50,7 @@ impl Changeable {
     /// # Errors
     ///
     /// Returns `Io` if the file system reports success, and has not stored the time.
-    pub(super) fn set_modified(&self, modified: i64) -> Result<Metadata, StorageError> {
+    pub(super) fn set_modified(&self, modified: i64) -> StorageResult<Metadata> {
         // With libfuse 2, many file systems ignore a change of only one time, and report success.
         let old = retry_on_intr(|| fstat(&self.descriptor)).map_err(system)?;
         let accessed =
@@ -81,7 +83,7 @@ impl Changeable {
         mode: u32,
         root: &Root,
         is_limited: bool,
-    ) -> Result<Metadata, StorageError> {
+    ) -> StorageResult<Metadata> {
         let is_directory = self.metadata.kind == EntryKind::Directory;
         // Compares identities instead of paths, because a symbolic link can lead to the root.
         if self.metadata.identity == root.identity()

@@ -7,7 +7,7 @@ use rustix::io::{Errno, pread, retry_on_intr, write};
 
 use super::output::Output;
 use crate::pace::{Pace, for_a_tick};
-use crate::storage::{StorageError, StorageErrorKind};
+use crate::storage::{StorageErrorKind, StorageResult};
 
 /// Bytes to copy in the first step.
 const COPY: u64 = 1024 * 1024;
@@ -37,12 +37,12 @@ impl Copying {
     }
 
     /// Copies to `output` for a tick. Returns whether nothing is left to copy.
-    pub(super) fn step(&mut self, output: &mut Output) -> Result<bool, StorageError> {
+    pub(super) fn step(&mut self, output: &mut Output) -> StorageResult<bool> {
         for_a_tick(|| self.piece(output))
     }
 
     /// Copies the next bytes to `output`. Returns whether nothing is left to copy.
-    fn piece(&mut self, output: &mut Output) -> Result<bool, StorageError> {
+    fn piece(&mut self, output: &mut Output) -> StorageResult<bool> {
         let Self { old, at, length, pace, is_by_hand } = self;
         let left = *length - *at;
         let copied = pace.step(|most| {

@@ -13,7 +13,7 @@ use super::policy::LocalConfig;
 use super::quota;
 use super::root::Root;
 use super::usage::{COST_OF_OBJECT, Cost};
-use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{StorageErrorKind, StorageResult, VirtualPath};
 
 /// The root of a storage, and the configuration of the files below it.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Files {
         &self,
         path: &VirtualPath,
         flags: OFlags,
-    ) -> Result<OwnedFd, StorageError> {
+    ) -> StorageResult<OwnedFd> {
         // Looks up `.` in the directory, because that requires the right to search the directory.
         let inside = [path.relative(), b"/."].concat();
         let inside = inside.strip_prefix(b"/").unwrap_or(&inside);
@@ -43,10 +43,7 @@ impl Files {
 
     /// Returns the parent directory of `path`, opened, and the last component. `path` must not be
     /// the root.
-    pub(super) fn parent<'a>(
-        &self,
-        path: &'a VirtualPath,
-    ) -> Result<(Directory, &'a [u8]), StorageError> {
+    pub(super) fn parent<'a>(&self, path: &'a VirtualPath) -> StorageResult<(Directory, &'a [u8])> {
         let name = path.name().ok_or(StorageErrorKind::Denied)?;
         let parent = path.parent().unwrap_or_default();
         let directory = Directory::open(&self.root, parent.relative()).map_err(lookup)?;
@@ -59,7 +56,7 @@ impl Files {
     ///
     /// Returns `Unsupported` if the file system reports no size, as some remote file systems do.
     /// Such a file system is not necessarily full.
-    pub(super) fn file_system(&self, path: &VirtualPath) -> Result<StatVfs, StorageError> {
+    pub(super) fn file_system(&self, path: &VirtualPath) -> StorageResult<StatVfs> {
         let found = if path.is_root() {
             retry_on_intr(|| fstatvfs(&*self.root))
         } else {
@@ -74,11 +71,7 @@ impl Files {
 
     /// Waits for at most `longest`, and returns whether the usage is known well enough to decide if
     /// the quota permits `wanted`.
-    pub(super) fn knows_usage(
-        &self,
-        wanted: Cost,
-        longest: Duration,
-    ) -> Result<bool, StorageError> {
+    pub(super) fn knows_usage(&self, wanted: Cost, longest: Duration) -> StorageResult<bool> {
         let Some(limit) = self.config.limit() else { return Ok(true) };
         let used = quota::used_within(&self.root, limit, wanted, longest)?;
         Ok(used.is_some())

@@ -6,15 +6,15 @@
 //! eviction. An upload that is too old counts towards the bounds until the sweeper removes
 //! it. Records without bytes are on the shelf too.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::MutexGuard;
 
 use super::name::{self, Owner};
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::storage::Metadata;
 
 /// All kept partial uploads below one root.
 #[derive(Debug, Default)]
-pub(super) struct KeptUploads(Mutex<Vec<Part>>);
+pub(super) struct KeptUploads(Lock<Vec<Part>>);
 
 /// A kept partial upload.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl Part {
 
 impl KeptUploads {
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
-        unpoisoned(self.0.lock())
+        self.0.lock()
     }
 
     /// Adds a partial upload, or updates its length.

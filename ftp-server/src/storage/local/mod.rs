@@ -64,8 +64,8 @@ use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::confinement::Confinement;
 use super::{
     Ask, Capabilities, Change, Confine, ConfinementPolicy, ConfinementStatus, Entries, Keep,
-    Metadata, RoomFor, Source, Space, Storage, StorageError, StorageErrorKind, Unfinished, Upload,
-    VirtualPath, WriteMode,
+    Metadata, RoomFor, Source, Space, Storage, StorageError, StorageErrorKind, StorageResult,
+    Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// Files below one directory of this machine.
@@ -147,7 +147,7 @@ impl LocalStorage {
     /// - `NotDirectory` if `root` is not a directory;
     /// - `Denied` if the server may not search `root` or a parent of it;
     /// - `Io` if anything else fails.
-    pub fn open(root: impl AsRef<Path>) -> Result<Self, StorageError> {
+    pub fn open(root: impl AsRef<Path>) -> StorageResult<Self> {
         let root = Root::open(root.as_ref()).map_err(system)?;
         // Reads the umask now, because a confined thread cannot.
         policy::mask_of_process();
@@ -182,7 +182,7 @@ impl LocalStorage {
     ///
     /// Returns `Unsupported` if [`ConfinementPolicy::Require`] is set and the system lacks
     /// `openat2` or Landlock, or `Io` if the kernel refuses the confinement.
-    pub fn configured(self, config: LocalConfig) -> Result<Self, StorageError> {
+    pub fn configured(self, config: LocalConfig) -> StorageResult<Self> {
         let root = &self.files.root;
         if config.confine == ConfinementPolicy::Require && !root.is_kernel_confined() {
             let source =
@@ -256,7 +256,7 @@ impl Storage for LocalStorage {
         changes | Capabilities::SPACE | Capabilities::DIGEST | Capabilities::QUOTA
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         name::check_existing(path)?;
         match ask {
             // Opened, because a directory that may not be searched has metadata too.
@@ -267,7 +267,7 @@ impl Storage for LocalStorage {
         }
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         name::check_existing(path)?;
         let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
         let only_names = ask == Ask::Names;
@@ -275,7 +275,7 @@ impl Storage for LocalStorage {
         Ok(Entries::new(entries))
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         name::check_existing(path)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = self.files.root.open_beneath(path.relative(), flags).map_err(lookup)?;
@@ -290,7 +290,7 @@ impl Storage for LocalStorage {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         let mut files = self.files.clone();
         if !keep.has_bytes() && files.config.partial == PartialPolicy::Resume {
             files.config.partial = PartialPolicy::Discard;
@@ -302,40 +302,31 @@ impl Storage for LocalStorage {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         record::find(&self.files, path, user)
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         record::forget(&self.files, path, user)
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         names::remove(&self.files, path)
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         names::rmdir(&self.files, path)
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         names::mkdir(&self.files, path)
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         names::rename(&self.files, from, to, replace)
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         let object = Changeable::find(&self.files.root, path)?;
         self.files.config.check_links(&object.metadata)?;
         match change {
@@ -347,12 +338,12 @@ impl Storage for LocalStorage {
         }
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
         let (RoomFor::New(wanted) | RoomFor::More(wanted)) = room else {
             return self.quota();
         };
         name::check_existing(path)?;
-        let free = || -> Result<u64, StorageError> {
+        let free = || -> StorageResult<u64> {
             let found = self.files.file_system(path)?;
             let bytes = free_bytes(&found);
             // On a file system with a fixed number of inodes, each new object takes one.
@@ -374,7 +365,7 @@ impl Storage for LocalStorage {
 }
 
 impl LocalStorage {
-    fn quota(&self) -> Result<Space, StorageError> {
+    fn quota(&self) -> StorageResult<Space> {
         let config = self.files.config;
         let Some(limit) = config.limit() else { return Ok(Space::default()) };
         let used = quota::used(&self.files.root, limit, Cost::BYTE)?;

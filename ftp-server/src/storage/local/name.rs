@@ -4,7 +4,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::net::random;
-use crate::storage::{Metadata, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{Metadata, StorageErrorKind, StorageResult, VirtualPath};
 
 /// Prefix of the names of unfinished uploads. Clients never see such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
@@ -36,7 +36,7 @@ pub(crate) fn is_temporary(name: &[u8]) -> bool {
 }
 
 /// Returns `NotFound` if the path is too long or contains a reserved name.
-pub(super) fn check_existing(path: &VirtualPath) -> Result<(), StorageError> {
+pub(super) fn check_existing(path: &VirtualPath) -> StorageResult<()> {
     if path.is_too_long() || components(path).any(is_reserved) {
         return Err(StorageErrorKind::NotFound.into());
     }
@@ -44,7 +44,7 @@ pub(super) fn check_existing(path: &VirtualPath) -> Result<(), StorageError> {
 }
 
 /// Returns `NameNotAllowed` if clients may not create the path.
-pub(super) fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
+pub(super) fn check_new(path: &VirtualPath) -> StorageResult<()> {
     let is_bad = |name: &[u8]| name.len() > LONGEST || name.iter().any(|b| b"\r\n".contains(b));
     if path.is_too_long() || components(path).any(is_reserved) || path.name().is_some_and(is_bad) {
         return Err(StorageErrorKind::NameNotAllowed.into());
@@ -184,7 +184,7 @@ pub(super) fn hidden(name: &[u8]) -> Option<Hidden> {
 mod tests {
     use super::*;
 
-    fn kind(result: Result<(), StorageError>) -> Option<StorageErrorKind> {
+    fn kind(result: StorageResult<()>) -> Option<StorageErrorKind> {
         result.err().map(|error| error.kind)
     }
 

@@ -8,9 +8,9 @@ use super::failure::{creation, existing, rename_error, system, unsynced};
 use super::files::Files;
 use super::usage::{Cost, Leaving};
 use super::{name, quota, record, sweep};
-use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath, check_rename};
+use crate::storage::{EntryKind, StorageErrorKind, StorageResult, VirtualPath, check_rename};
 
-pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
+pub(super) fn remove(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     if path.is_root() {
         return Err(StorageErrorKind::IsDirectory.into());
     }
@@ -25,7 +25,7 @@ pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageErr
     directory.sync(files.config.sync).map_err(unsynced)
 }
 
-pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
+pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     if path.is_root() {
         return Err(StorageErrorKind::Denied.into());
     }
@@ -48,7 +48,7 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     directory.sync(files.config.sync).map_err(unsynced)
 }
 
-pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
+pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     if path.is_root() {
         return Err(StorageErrorKind::Exists.into());
     }
@@ -81,7 +81,7 @@ pub(super) fn rename(
     from: &VirtualPath,
     to: &VirtualPath,
     replace: bool,
-) -> Result<(), StorageError> {
+) -> StorageResult<()> {
     check_paths(from, to)?;
     let (from_directory, from_name) = files.parent(from)?;
     let (to_directory, to_name) = files.parent(to)?;
@@ -133,7 +133,7 @@ pub(super) fn rename(
 }
 
 /// Returns an error if the paths alone make the rename impossible.
-fn check_paths(from: &VirtualPath, to: &VirtualPath) -> Result<(), StorageError> {
+fn check_paths(from: &VirtualPath, to: &VirtualPath) -> StorageResult<()> {
     check_rename(from, to)?;
     name::check_existing(from)?;
     name::check_new(to)

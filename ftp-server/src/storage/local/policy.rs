@@ -7,7 +7,7 @@ use rustix::fs::Mode;
 use super::inherit::Given;
 use super::usage::Cost;
 use crate::limits;
-use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageError, StorageErrorKind};
+use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageErrorKind, StorageResult};
 
 /// Data that is on disk, and not only in memory, when the server confirms an upload.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -212,13 +212,13 @@ impl LocalConfig {
     }
 
     /// Returns an error if the content of the object may not be read or extended.
-    pub(super) fn check_readable(self, object: &Metadata) -> Result<(), StorageError> {
+    pub(super) fn check_readable(self, object: &Metadata) -> StorageResult<()> {
         object.kind.check_file()?;
         self.check_links(object)
     }
 
     /// Returns `Denied` if the file has more than one name and `deny_hardlinks` is set.
-    pub(super) fn check_links(self, object: &Metadata) -> Result<(), StorageError> {
+    pub(super) fn check_links(self, object: &Metadata) -> StorageResult<()> {
         match self.deny_hardlinks && object.kind == EntryKind::File && object.links > 1 {
             true => Err(StorageErrorKind::Denied.into()),
             false => Ok(()),

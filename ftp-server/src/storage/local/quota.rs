@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::root::Root;
 use super::sweep;
 use super::usage::{Charge, Cost, Counting};
-use crate::storage::{Metadata, StorageError, StorageErrorKind};
+use crate::storage::{Metadata, StorageErrorKind, StorageResult};
 use crate::{limits, threads};
 
 /// Maximum time that [`used`] waits for a count. During the wait, the session does not check
@@ -20,7 +20,7 @@ const WAIT: Duration = Duration::from_secs(5);
 ///
 /// Returns `Busy` if the count takes longer than [`WAIT`]; the count then continues. Returns an
 /// error if no thread can be started for the count.
-pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> Result<Cost, StorageError> {
+pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> StorageResult<Cost> {
     used_within(root, limit, wanted, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
 }
 
@@ -34,7 +34,7 @@ pub(super) fn used_within(
     limit: Cost,
     wanted: Cost,
     longest: Duration,
-) -> Result<Option<Cost>, StorageError> {
+) -> StorageResult<Option<Cost>> {
     root.usage().used_within(limit, wanted, longest, |counting: Counting| {
         let root = Arc::clone(root);
         let count = move || counting.walk(|| sweep::count(&root));
@@ -59,7 +59,7 @@ pub(super) fn begin(
     limit: Option<Cost>,
     cost: Cost,
     old: Option<&Metadata>,
-) -> Result<Charge, StorageError> {
+) -> StorageResult<Charge> {
     if let Some(limit) = limit {
         used(root, limit, wanted(cost, old))?;
     }
@@ -79,7 +79,7 @@ pub(super) fn go_on(
     root: &Arc<Root>,
     limit: Option<Cost>,
     old: Option<&Metadata>,
-) -> Result<Charge, StorageError> {
+) -> StorageResult<Charge> {
     if let Some(limit) = limit {
         used(root, limit, Cost::BYTE)?;
     }

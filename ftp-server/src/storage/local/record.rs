@@ -21,7 +21,7 @@ use super::target::Target;
 use super::usage::Usage;
 use crate::storage::unfinished::{Overtaken, RunningUploads};
 use crate::storage::{
-    Metadata, StorageError, StorageErrorKind, StreamEnd, Unfinished, VirtualPath, WriteMode,
+    Metadata, StorageErrorKind, StorageResult, StreamEnd, Unfinished, VirtualPath, WriteMode,
 };
 
 /// The running uploads of this process, under all roots.
@@ -64,7 +64,7 @@ impl Record {
         config: LocalConfig,
         user: Option<&[u8]>,
         is_first: bool,
-    ) -> Result<Self, StorageError> {
+    ) -> StorageResult<Self> {
         let Target { directory, name, existing: old, .. } = target;
         let when_cut = match config.partial {
             _ if keeps_bytes(config, user) => WhenCut::Keep,
@@ -115,7 +115,7 @@ pub(super) fn find(
     files: &Files,
     path: &VirtualPath,
     user: Option<&[u8]>,
-) -> Result<Option<Unfinished>, StorageError> {
+) -> StorageResult<Option<Unfinished>> {
     match target(files, path)? {
         Some(target) => find_at(&target, files.config, user),
         None => Ok(None),
@@ -127,7 +127,7 @@ pub(super) fn find_at(
     target: &Target,
     config: LocalConfig,
     user: Option<&[u8]>,
-) -> Result<Option<Unfinished>, StorageError> {
+) -> StorageResult<Option<Unfinished>> {
     let running = Unfinished { is_running: true, ..Unfinished::default() };
     if RUNNING.has(user, &place(&target.directory, &target.name).map_err(system)?) {
         return Ok(Some(running));
@@ -171,7 +171,7 @@ pub(super) fn forget(
     files: &Files,
     path: &VirtualPath,
     user: Option<&[u8]>,
-) -> Result<Option<Unfinished>, StorageError> {
+) -> StorageResult<Option<Unfinished>> {
     let Some(target) = target(files, path)? else { return Ok(None) };
     let found = find_at(&target, files.config, user)?;
     RUNNING.forget(user, &place(&target.directory, &target.name).map_err(system)?);
@@ -183,7 +183,7 @@ pub(super) fn forget(
 }
 
 /// Returns the target of uploads to `path`; `None` if there can be no upload.
-fn target(files: &Files, path: &VirtualPath) -> Result<Option<Target>, StorageError> {
+fn target(files: &Files, path: &VirtualPath) -> StorageResult<Option<Target>> {
     let found = name::check_existing(path)
         .and_then(|()| Target::find(&files.root, path, WriteMode::Replace));
     match found {

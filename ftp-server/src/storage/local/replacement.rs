@@ -23,7 +23,8 @@ use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Leaving};
 use super::{eviction, hidden, inherit, name, root};
 use crate::storage::{
-    EntryKind, Metadata, StorageError, StorageErrorKind, StreamEnd, Unfinished, Upload, WriteMode,
+    EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished,
+    Upload, WriteMode,
 };
 
 /// Maximum number of random names to try.
@@ -75,7 +76,7 @@ impl Replacement {
         config: LocalConfig,
         user: Option<&[u8]>,
         charge: Charge,
-    ) -> Result<Self, StorageError> {
+    ) -> StorageResult<Self> {
         let Target { directory, name, existing: old, .. } = target.clone();
         let given = config.for_files();
         if let Some(old) = &old {
@@ -125,7 +126,7 @@ impl Replacement {
         length: u64,
         config: LocalConfig,
         user: Option<&[u8]>,
-    ) -> Result<Self, StorageError> {
+    ) -> StorageResult<Self> {
         let nothing = || StorageError::from(StorageErrorKind::BadRestart);
         let RecordNames { running, kept } =
             name::of_record(user, &target.name, target.existing.as_ref());
@@ -197,7 +198,7 @@ impl Replacement {
     }
 
     /// Opens the file that currently has the name.
-    fn open_old(&self, config: LocalConfig) -> Result<OwnedFd, StorageError> {
+    fn open_old(&self, config: LocalConfig) -> StorageResult<OwnedFd> {
         let flags =
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         let old = retry_on_intr(|| openat(&self.directory, &*self.name, flags, Mode::empty()));
@@ -207,7 +208,7 @@ impl Replacement {
     }
 
     /// Copies the rest of the old content that the new file keeps.
-    fn finish_copying(&mut self) -> Result<(), StorageError> {
+    fn finish_copying(&mut self) -> StorageResult<()> {
         while !self.prepare()? {}
         Ok(())
     }
@@ -384,7 +385,7 @@ impl io::Write for Replacement {
 }
 
 impl Upload for Replacement {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         let Some(copying) = &mut self.copying else { return Ok(true) };
         if copying.step(&mut self.output)? {
             self.copying = None;
@@ -396,7 +397,7 @@ impl Upload for Replacement {
         self.hidden.as_ref().map(|_| self.made.identity.1)
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.end = StreamEnd::Failed;
         self.finish_copying()?;
         let old = self.old;

@@ -7,7 +7,7 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::{read, retry_on_intr};
 
 use super::failure::system;
-use crate::storage::{Source, StorageError, StorageErrorKind};
+use crate::storage::{Source, StorageErrorKind, StorageResult};
 
 /// An open file, and its size when it was opened, without the bytes of a running append.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Source for LocalSource {
         self.size
     }
 
-    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+    fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
         if offset > self.size {
             return Err(StorageErrorKind::BadRestart.into());
         }

@@ -13,7 +13,9 @@ use super::name;
 use super::root::{self, Root};
 use super::server_rights::owns_all_files;
 use super::walk::LINKS;
-use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath, WriteMode};
+use crate::storage::{
+    EntryKind, Metadata, StorageErrorKind, StorageResult, VirtualPath, WriteMode,
+};
 
 /// The directory and name of a file to be written, after following symbolic links.
 #[derive(Clone, Debug)]
@@ -33,7 +35,7 @@ impl Target {
         root: &Arc<Root>,
         path: &VirtualPath,
         mode: WriteMode,
-    ) -> Result<Self, StorageError> {
+    ) -> StorageResult<Self> {
         let mut path = path.relative().to_vec();
         for _ in 0..=LINKS {
             let (parent, name) = root::split(&path);
@@ -78,7 +80,7 @@ impl Target {
 
     /// Returns `Fixed` with the reason if no new file, which is to get what is `given`, can take the
     /// name, so that the client learns it before it sends the file.
-    pub(super) fn check_replaceable(&self, given: Given) -> Result<(), StorageError> {
+    pub(super) fn check_replaceable(&self, given: Given) -> StorageResult<()> {
         given.check()?;
         let (above, attributes) = self.directory.look().map_err(system)?;
         let is_of_other = |it: Metadata| it.user_id() != Some(geteuid().as_raw());

@@ -9,13 +9,13 @@
 //! that it may have seen twice are not subtracted. Such changes can therefore make the count too
 //! high, but never too low.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Condvar, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::kept_uploads::{KeptUploads, Part};
-use crate::lock::unpoisoned;
-pub(super) use crate::storage::cost::{COST_OF_OBJECT, Cost};
-use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
+use crate::lock::{Lock, unpoisoned};
+pub(super) use crate::storage::space::{COST_OF_OBJECT, Cost};
+use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult};
 
 /// Maximum age of a count that is used to accept an upload.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,7 +27,7 @@ const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
 const WALKS: u32 = 3;
 
 /// The counts in use, by device and inode of the root.
-static USAGES: Mutex<Vec<(Identity, Weak<Usage>)>> = Mutex::new(Vec::new());
+static USAGES: Lock<Vec<(Identity, Weak<Usage>)>> = Lock::new(Vec::new());
 
 /// Device and inode.
 type Identity = (u64, u64);
@@ -40,13 +40,13 @@ pub(super) struct Usage {
     /// walk holds it exclusively at its beginning and end, so that each change happens before,
     /// during or after the walk. Code that needs both locks takes `names` before `state`.
     names: RwLock<()>,
-    state: Mutex<UsageState>,
+    state: Lock<UsageState>,
     /// Signal for the end of a count.
     counted: Condvar,
     /// The kept partial uploads.
     shelf: KeptUploads,
     /// Files with a running append, each with its length and its time before the append.
-    growing: Mutex<Vec<(Identity, u64, i64)>>,
+    growing: Lock<Vec<(Identity, u64, i64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -179,7 +179,7 @@ impl UsageState {
 impl Usage {
     /// Returns the count of this root.
     pub(super) fn of(identity: Identity) -> Arc<Self> {
-        let mut usages = unpoisoned(USAGES.lock());
+        let mut usages = USAGES.lock();
         let known = usages.iter().find(|(known, _)| *known == identity);
         if let Some(usage) = known.and_then(|(_, usage)| usage.upgrade()) {
             return usage;
@@ -192,19 +192,15 @@ impl Usage {
 
     /// Returns the count of this root; `None` if no storage or tally of the root exists.
     pub(super) fn in_use(identity: Identity) -> Option<Arc<Self>> {
-        let usages = unpoisoned(USAGES.lock());
+        let usages = USAGES.lock();
         usages.iter().find(|(known, _)| *known == identity).and_then(|(_, usage)| usage.upgrade())
     }
 
     /// Returns the kept uploads to the file `name` in a directory, as all roots know them.
     pub(super) fn kept_in_all_roots(directory: Identity, name: &[u8]) -> Vec<Part> {
-        let usages: Vec<_> = unpoisoned(USAGES.lock()).iter().map(|(_, it)| it.clone()).collect();
+        let usages: Vec<_> = USAGES.lock().iter().map(|(_, it)| it.clone()).collect();
         let usages = usages.iter().filter_map(Weak::upgrade);
         usages.flat_map(|usage| usage.shelf.of_target(directory, name)).collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, UsageState> {
-        unpoisoned(self.state.lock())
     }
 
     /// Returns the current usage, or `None` if it is not known within `longest`. If there is no
@@ -220,9 +216,9 @@ impl Usage {
         wanted: Cost,
         longest: Duration,
         start_count: impl Fn(Counting) -> std::io::Result<()>,
-    ) -> Result<Option<Cost>, StorageError> {
+    ) -> StorageResult<Option<Cost>> {
         let start = Instant::now();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             let used = state.total();
             let is_full = !limit.permits(wanted, used);
@@ -235,7 +231,7 @@ impl Usage {
                 drop(state);
                 start_count(Counting(Arc::clone(self)))?;
                 // The thread may have finished by now.
-                state = self.state();
+                state = self.state.lock();
             }
             let used = state.total();
             if limit.permits(wanted, used) && state.count.is_some() {
@@ -257,11 +253,11 @@ impl Usage {
     pub(super) fn walk(&self, mut count: impl FnMut() -> Option<Seen>) {
         for _ in 0..WALKS {
             let alone = self.alone();
-            self.state().meanwhile = Some(MissedChanges::default());
+            self.state.lock().meanwhile = Some(MissedChanges::default());
             drop(alone);
             let seen = count();
             let _alone = self.alone();
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let meanwhile = state.meanwhile.take().unwrap_or_default();
             let Some(seen) = seen else { return };
             if !meanwhile.is_unknown {
@@ -286,14 +282,14 @@ impl Usage {
     /// Waits until no thread is counting.
     #[cfg(test)]
     pub(super) fn settle(&self) {
-        let waited = self.counted.wait_while(self.state(), |state| state.is_counting);
+        let waited = self.counted.wait_while(self.state.lock(), |state| state.is_counting);
         drop(unpoisoned(waited));
     }
 
     /// Pretends that a thread is counting or has finished.
     #[cfg(test)]
     pub(super) fn seem_to_count(&self, counts: bool) {
-        self.state().is_counting = counts;
+        self.state.lock().is_counting = counts;
         self.counted.notify_all();
     }
 
@@ -302,7 +298,7 @@ impl Usage {
     #[cfg(test)]
     pub(super) fn seem_to_walk(&self, walks: bool) -> (Cost, bool) {
         let new = walks.then(MissedChanges::default);
-        let former = std::mem::replace(&mut self.state().meanwhile, new).unwrap_or_default();
+        let former = std::mem::replace(&mut self.state.lock().meanwhile, new).unwrap_or_default();
         (former.cost, former.is_unknown)
     }
 
@@ -310,7 +306,7 @@ impl Usage {
     /// for a shorter time.
     #[cfg(test)]
     pub(super) fn seem_older(&self, age: Duration) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let count = state.count.as_mut().unwrap();
         let made = count.made.checked_sub(age);
         count.made = made.unwrap_or(count.made);
@@ -320,7 +316,7 @@ impl Usage {
     /// Makes the next check count again.
     #[cfg(test)]
     pub(super) fn forget(&self) {
-        self.state().count = None;
+        self.state.lock().count = None;
     }
 
     /// Returns the kept partial uploads.
@@ -328,18 +324,14 @@ impl Usage {
         &self.shelf
     }
 
-    fn growing(&self) -> MutexGuard<'_, Vec<(Identity, u64, i64)>> {
-        unpoisoned(self.growing.lock())
-    }
-
     /// Records that an append to a file has begun. A rollback restores this length.
     pub(super) fn grows(&self, file: Identity, length: u64, modified: i64) {
-        self.growing().push((file, length, modified));
+        self.growing.lock().push((file, length, modified));
     }
 
     /// Records that a file has its final length.
     pub(super) fn has_grown(&self, file: Identity) {
-        self.growing().retain(|(growing, ..)| *growing != file);
+        self.growing.lock().retain(|(growing, ..)| *growing != file);
     }
 
     /// Returns metadata as clients see it: without the bytes of a running append, which may be
@@ -356,7 +348,7 @@ impl Usage {
     /// Returns the length and the time of a file before a running append; `None` if no append is
     /// running.
     pub(super) fn former(&self, found: &Metadata) -> Option<(u64, i64)> {
-        let growing = self.growing();
+        let growing = self.growing.lock();
         let known = growing.iter().find(|(file, ..)| *file == found.identity);
         known.map(|(_, length, modified)| (found.size.min(*length), *modified))
     }
@@ -364,7 +356,7 @@ impl Usage {
     /// Returns a guard to hold while names change.
     pub(super) fn change(&self) -> Change<'_> {
         let shared = unpoisoned(self.names.read());
-        if self.state().count.is_none() {
+        if self.state.lock().count.is_none() {
             return Change { usage: self, alone: None, _shared: Some(shared) };
         }
         drop(shared);
@@ -374,7 +366,7 @@ impl Usage {
 
     /// Begins to count an upload under this limit. `old` is the file that it is to replace.
     pub(super) fn charge(self: &Arc<Self>, limit: Option<Cost>, old: Option<&Metadata>) -> Charge {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.uploads += 1;
         state.begun += 1;
         let upload = state.begun;
@@ -419,7 +411,7 @@ impl Counting {
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.0.state.lock();
         state.is_counting = false;
         // Here, `meanwhile` is still set only after a panic.
         state.meanwhile = None;
@@ -448,11 +440,11 @@ impl Change<'_> {
 
     /// Records that an object is about to be renamed.
     pub(super) fn moves(&self, look: impl FnOnce() -> Option<Metadata>) {
-        if self.usage.state().meanwhile.is_none() {
+        if self.usage.state.lock().meanwhile.is_none() {
             return;
         }
         let found = look();
-        let mut state = self.usage.state();
+        let mut state = self.usage.state.lock();
         match found {
             Some(found) if found.kind == EntryKind::File => {
                 state.may_be_missed(Cost::of_file(found.size));
@@ -468,7 +460,7 @@ impl Change<'_> {
 
     /// Subtracts the cost of removed files and directories.
     pub(super) fn freed(&self, gone: impl Into<Leaving>) {
-        self.usage.state().remove(gone.into());
+        self.usage.state.lock().remove(gone.into());
     }
 }
 
@@ -498,8 +490,8 @@ impl Charge {
     /// # Errors
     ///
     /// Returns `OverQuota`, without reserving anything, if the limit does not permit `cost`.
-    pub(super) fn grow(&mut self, cost: Cost) -> Result<(), StorageError> {
-        let mut state = self.usage.state();
+    pub(super) fn grow(&mut self, cost: Cost) -> StorageResult<()> {
+        let mut state = self.usage.state.lock();
         let left = state.credit(self.upload).map_or(0, |credit| credit.left);
         let used = state.total().minus(Cost::bytes(left));
         if self.limit.is_some_and(|limit| !limit.permits(cost, used)) {
@@ -522,8 +514,8 @@ impl Charge {
     /// # Errors
     ///
     /// Returns `OverQuota` if the limit does not permit the name or the bytes.
-    pub(super) fn take_place(&mut self, replaced: Leaving) -> Result<(), StorageError> {
-        let mut state = self.usage.state();
+    pub(super) fn take_place(&mut self, replaced: Leaving) -> StorageResult<()> {
+        let mut state = self.usage.state.lock();
         let covered = state.end_credits(|credit| {
             credit.upload == self.upload && Some(credit.file) != replaced.file
         });
@@ -545,7 +537,7 @@ impl Charge {
         if bytes == 0 {
             return;
         }
-        let mut state = self.usage.state();
+        let mut state = self.usage.state.lock();
         let covered = state.credit(self.upload).map_or(0, |credit| credit.used);
         let paid = bytes.min(self.cost.bytes - covered.min(self.cost.bytes));
         if let Some(credit) = state.credit(self.upload) {
@@ -559,7 +551,7 @@ impl Charge {
     /// Takes over the first `kept` bytes of a file of `size` bytes, whose other bytes were removed.
     pub(super) fn take_over(&mut self, size: u64, kept: u64) {
         let kept = Cost { bytes: kept, ..Cost::NAME };
-        let mut state = self.usage.state();
+        let mut state = self.usage.state.lock();
         state.subtract(Cost::of_file(size));
         state.running = state.running.plus(kept);
         self.cost = self.cost.plus(kept);
@@ -567,7 +559,7 @@ impl Charge {
 
     /// Records that the reserved bytes and name exist now.
     pub(super) fn keep(&mut self) {
-        let mut state = self.usage.state();
+        let mut state = self.usage.state.lock();
         let cost = Self::release(&mut state, self.upload, &mut self.cost);
         state.add(cost);
     }
@@ -575,7 +567,7 @@ impl Charge {
     /// Records that the written data is now a file, which took the place of `replaced`.
     pub(super) fn keep_as_file(&mut self, replaced: Leaving) {
         // One lock covers all changes, so that no other upload sees more free quota than there is.
-        let mut state = self.usage.state();
+        let mut state = self.usage.state.lock();
         let cost = Self::release(&mut state, self.upload, &mut self.cost);
         state.remove(replaced);
         state.add(Cost { files: 1, ..cost });
@@ -593,13 +585,13 @@ impl Charge {
     /// the data. Marks the count as possibly too high.
     pub(super) fn lost(&mut self) {
         self.keep();
-        self.usage.state().doubt();
+        self.usage.state.lock().doubt();
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let mut state = self.usage.state();
+        let mut state = self.usage.state.lock();
         Self::release(&mut state, self.upload, &mut self.cost);
         state.uploads = state.uploads.saturating_sub(1);
         if self.in_place && state.counts != self.counts {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
+use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
 
 /// Maximum time that an upload waits for the count.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const STEP: Duration = Duration::from_millis(100);
 
 /// The upload, or `None` if it cannot begin yet.
-type Begun = Result<Option<Box<dyn Upload>>, StorageError>;
+type Begun = StorageResult<Option<Box<dyn Upload>>>;
 
 /// An upload that begins once the bytes below the root are counted. Until then it has no file.
 pub(super) struct Waiting {
@@ -29,7 +29,7 @@ impl Waiting {
         Self { begin: Box::new(begin), since: Instant::now(), begun: None }
     }
 
-    fn wait(&mut self) -> Result<(), StorageError> {
+    fn wait(&mut self) -> StorageResult<()> {
         self.begun = (self.begin)()?;
         if self.begun.is_none() && self.since.elapsed() >= PATIENCE {
             return Err(StorageErrorKind::Busy.into());
@@ -38,7 +38,7 @@ impl Waiting {
     }
 
     /// Waits until the upload has begun, and returns it.
-    fn begun(&mut self) -> Result<&mut Box<dyn Upload>, StorageError> {
+    fn begun(&mut self) -> StorageResult<&mut Box<dyn Upload>> {
         while self.begun.is_none() {
             self.wait()?;
         }
@@ -57,7 +57,7 @@ impl io::Write for Waiting {
 }
 
 impl Upload for Waiting {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         if let Some(upload) = &mut self.begun {
             return upload.prepare();
         }
@@ -65,14 +65,14 @@ impl Upload for Waiting {
         Ok(false)
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         match &mut self.begun {
             Some(upload) => upload.ready(),
             None => self.prepare(),
         }
     }
 
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         match &mut self.begun {
             Some(upload) => upload.prepare_commit(),
             None => self.prepare(),
@@ -83,7 +83,7 @@ impl Upload for Waiting {
         self.begun.as_ref().and_then(|upload| upload.inode())
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.begun()?;
         self.begun.ok_or(StorageErrorKind::Busy)?.commit()
     }

@@ -7,7 +7,7 @@ mod upload;
 
 use std::io::Cursor;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use self::tree::{Directory, Node, Object, Tree};
 use self::upload::{MemoryUpload, Opened};
@@ -15,11 +15,11 @@ use super::records::MemoryRecords;
 use super::room::{Charge, Content, Room};
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Entry, EntryKind, Keep, Metadata, RoomFor, Source,
-    Space, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
+    Space, Storage, StorageErrorKind as Kind, StorageResult, Unfinished, Upload, VirtualPath,
     WriteMode, check_rename,
 };
 use crate::deadline::unix_now;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// Default limit in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -59,7 +59,7 @@ const LONGEST: usize = 255;
 /// ```
 #[derive(Clone, Debug)]
 pub struct MemoryStorage {
-    tree: Arc<Mutex<Tree>>,
+    tree: Arc<Lock<Tree>>,
     room: Arc<Room>,
 }
 
@@ -82,7 +82,7 @@ impl MemoryStorage {
             _charge: None,
         };
         let tree = Tree { root, next: 2, records: MemoryRecords::default() };
-        Self { tree: Arc::new(Mutex::new(tree)), room: Room::new(LIMIT) }
+        Self { tree: Arc::new(Lock::new(tree)), room: Room::new(LIMIT) }
     }
 
     /// Returns an empty tree of at most `bytes` bytes.
@@ -105,7 +105,7 @@ impl MemoryStorage {
         &self,
         path: impl Into<VirtualPath>,
         content: impl AsRef<[u8]>,
-    ) -> Result<(), StorageError> {
+    ) -> StorageResult<()> {
         let path = path.into();
         let mut missing = Vec::new();
         let mut directory = path.parent();
@@ -156,10 +156,10 @@ impl MemoryStorage {
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
         // A thread that panics while it holds the lock has not changed anything yet.
-        unpoisoned(self.tree.lock())
+        self.tree.lock()
     }
 
-    fn charge(&self, bytes: u64) -> Result<Charge, StorageError> {
+    fn charge(&self, bytes: u64) -> StorageResult<Charge> {
         let mut charge = Charge { room: Arc::clone(&self.room), bytes: 0 };
         charge.grow(bytes)?;
         Ok(charge)
@@ -174,7 +174,7 @@ impl MemoryStorage {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         if path.is_root() {
             return Err(Kind::IsDirectory.into());
         }
@@ -211,17 +211,17 @@ impl Storage for MemoryStorage {
         Confine::Neutral
     }
 
-    fn stat(&self, path: &VirtualPath, _ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, _ask: Ask) -> StorageResult<Metadata> {
         self.tree().object(path).map(Object::metadata)
     }
 
-    fn list(&self, path: &VirtualPath, _ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, _ask: Ask) -> StorageResult<Entries> {
         self.tree().directory(path)?;
         let listing = Listing { storage: self.clone(), path: path.clone(), last: Bound::Unbounded };
         Ok(Entries::new(listing))
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         match &self.tree().object(path)?.node {
             Node::File(content) => Ok(Box::new(Cursor::new(Opened(Arc::clone(content))))),
             Node::Directory(_) => Err(Kind::IsDirectory.into()),
@@ -233,7 +233,7 @@ impl Storage for MemoryStorage {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         self.begin(path, mode, keep)
     }
 
@@ -241,23 +241,19 @@ impl Storage for MemoryStorage {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         let mut tree = self.tree();
         let version = tree.version(path);
         Ok(tree.records.unfinished(path, user, version.as_ref()))
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         let mut tree = self.tree();
         let version = tree.version(path);
         Ok(tree.records.forget(path, user, version.as_ref()))
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         let mut tree = self.tree();
         match tree.object(path)?.node {
             Node::Directory(_) => Err(Kind::IsDirectory.into()),
@@ -270,7 +266,7 @@ impl Storage for MemoryStorage {
         }
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         let mut tree = self.tree();
         match tree.directory(path) {
             _ if path.is_root() => Err(Kind::Denied.into()),
@@ -284,7 +280,7 @@ impl Storage for MemoryStorage {
         }
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         if path.is_root() {
             return Err(Kind::Exists.into());
         }
@@ -297,12 +293,7 @@ impl Storage for MemoryStorage {
         Self::make(&mut tree, path, Node::Directory(Directory::new()), 0o755, charge)
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         check_rename(from, to)?;
         check_new(to)?;
         let mut tree = self.tree();
@@ -328,7 +319,7 @@ impl Storage for MemoryStorage {
         tree.put(to, object)
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         let mut tree = self.tree();
         let object = tree.object_mut(path)?;
         match change {
@@ -339,7 +330,7 @@ impl Storage for MemoryStorage {
         Ok(object.metadata())
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
         let (RoomFor::New(wanted) | RoomFor::More(wanted)) = room else {
             return Ok(Space::default());
         };
@@ -355,7 +346,7 @@ impl Storage for MemoryStorage {
 
 impl MemoryStorage {
     /// Checks that an object can be created at `path`, and reserves the room for it.
-    fn room_for_object(&self, tree: &Tree, path: &VirtualPath) -> Result<Charge, StorageError> {
+    fn room_for_object(&self, tree: &Tree, path: &VirtualPath) -> StorageResult<Charge> {
         tree.directory(&path.parent().unwrap_or_default()).map_err(|_| Kind::NotFound)?;
         self.charge(OBJECT.saturating_add(path.name().unwrap_or_default().len() as u64))
     }
@@ -367,7 +358,7 @@ impl MemoryStorage {
         node: Node,
         mode: u32,
         charge: Charge,
-    ) -> Result<(), StorageError> {
+    ) -> StorageResult<()> {
         let (number, version) = (tree.number(), tree.number());
         let _charge = Some(charge);
         tree.put(path, Object { node, modified: unix_now(), mode, number, version, _charge })
@@ -382,7 +373,7 @@ struct Listing {
 }
 
 impl Iterator for Listing {
-    type Item = Result<Entry, StorageError>;
+    type Item = StorageResult<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let tree = self.storage.tree();
@@ -394,7 +385,7 @@ impl Iterator for Listing {
 }
 
 /// Returns `NameNotAllowed` if clients may not create the path.
-fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
+fn check_new(path: &VirtualPath) -> StorageResult<()> {
     let is_bad = |name: &[u8]| {
         let has_bad_byte = name.iter().any(|byte| b"\0\r\n".contains(byte));
         matches!(name, b"." | b"..") || name.len() > LONGEST || has_bad_byte

@@ -1,7 +1,7 @@
 //! Memory storage, and what it shares with local storage.
 
 use super::*;
-use crate::storage::{LocalStorage, Partials, SyncPolicy};
+use crate::storage::{LocalStorage, Partials, StorageError, SyncPolicy};
 use crate::testing::{racing, storage_contract};
 
 fn path(text: &str) -> VirtualPath {

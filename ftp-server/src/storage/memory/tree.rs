@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::deadline::unix_now;
 use crate::storage::records::MemoryRecords;
 use crate::storage::room::{Charge, Content};
-use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind, VirtualPath};
+use crate::storage::{EntryKind, Metadata, StorageErrorKind as Kind, StorageResult, VirtualPath};
 
 pub(super) type Directory = BTreeMap<Vec<u8>, Object>;
 
@@ -37,7 +37,7 @@ pub(super) enum Node {
 }
 
 impl Tree {
-    pub(super) fn object(&self, path: &VirtualPath) -> Result<&Object, StorageError> {
+    pub(super) fn object(&self, path: &VirtualPath) -> StorageResult<&Object> {
         let mut object = &self.root;
         for name in components(path) {
             let Node::Directory(entries) = &object.node else { return Err(Kind::NotFound.into()) };
@@ -46,7 +46,7 @@ impl Tree {
         Ok(object)
     }
 
-    pub(super) fn object_mut(&mut self, path: &VirtualPath) -> Result<&mut Object, StorageError> {
+    pub(super) fn object_mut(&mut self, path: &VirtualPath) -> StorageResult<&mut Object> {
         let mut object = &mut self.root;
         for name in components(path) {
             let Node::Directory(entries) = &mut object.node else {
@@ -72,7 +72,7 @@ impl Tree {
         files
     }
 
-    pub(super) fn directory(&self, path: &VirtualPath) -> Result<&Directory, StorageError> {
+    pub(super) fn directory(&self, path: &VirtualPath) -> StorageResult<&Directory> {
         match &self.object(path)?.node {
             Node::Directory(entries) => Ok(entries),
             Node::File(_) => Err(Kind::NotDirectory.into()),
@@ -81,10 +81,7 @@ impl Tree {
 
     /// Returns the parent directory of `path`, and the name of the object in that directory. Sets
     /// the directory's modification time, because the caller changes the directory.
-    fn parent<'a>(
-        &mut self,
-        path: &'a VirtualPath,
-    ) -> Result<(&mut Directory, &'a [u8]), StorageError> {
+    fn parent<'a>(&mut self, path: &'a VirtualPath) -> StorageResult<(&mut Directory, &'a [u8])> {
         let name = path.name().ok_or(Kind::Denied)?;
         let parent = self.object_mut(&path.parent().unwrap_or_default())?;
         parent.modified = unix_now();
@@ -94,12 +91,12 @@ impl Tree {
         }
     }
 
-    pub(super) fn take(&mut self, path: &VirtualPath) -> Result<Object, StorageError> {
+    pub(super) fn take(&mut self, path: &VirtualPath) -> StorageResult<Object> {
         let (entries, name) = self.parent(path)?;
         entries.remove(name).ok_or_else(|| Kind::NotFound.into())
     }
 
-    pub(super) fn put(&mut self, path: &VirtualPath, object: Object) -> Result<(), StorageError> {
+    pub(super) fn put(&mut self, path: &VirtualPath, object: Object) -> StorageResult<()> {
         let (entries, name) = self.parent(path)?;
         entries.insert(name.to_vec(), object);
         Ok(())

@@ -9,7 +9,7 @@ use crate::deadline::unix_now;
 use crate::storage::records::RecordedUpload;
 use crate::storage::room::Content;
 use crate::storage::{
-    StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
+    StorageErrorKind as Kind, StorageResult, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
 /// The content of a file as it was when it was opened.
@@ -48,7 +48,7 @@ impl io::Write for MemoryUpload {
 }
 
 impl Upload for MemoryUpload {
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         let published = self.publish();
         if published.is_err() {
             self.cut(StreamEnd::Failed);
@@ -62,7 +62,7 @@ impl Upload for MemoryUpload {
 }
 
 impl MemoryUpload {
-    fn publish(&mut self) -> Result<(), StorageError> {
+    fn publish(&mut self) -> StorageResult<()> {
         let storage = self.storage.clone();
         let mut tree = storage.tree();
         let appends = self.mode == WriteMode::Append;
@@ -124,7 +124,7 @@ impl Drop for MemoryUpload {
 }
 
 /// Appends to a file. If the file is being read, replaces it with an extended copy.
-fn add(storage: &MemoryStorage, old: &mut Arc<Content>, more: Content) -> Result<(), StorageError> {
+fn add(storage: &MemoryStorage, old: &mut Arc<Content>, more: Content) -> StorageResult<()> {
     if Arc::get_mut(old).is_none() {
         let mut copy = storage.no_content();
         copy.add(&old.bytes)?;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::{
     Ask, Capabilities, Change, Confine, DirectoryUse, Entries, Entry, EntryKind, Keep, Metadata,
-    RoomFor, Source, Space, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload,
-    VirtualPath, WriteMode,
+    RoomFor, Source, Space, Storage, StorageError, StorageErrorKind as Kind, StorageResult,
+    Unfinished, Upload, VirtualPath, WriteMode,
 };
 
 /// Several storages in one tree: the first one at `/`, the others mounted at directories below it.
@@ -88,7 +88,7 @@ impl MountedStorage {
         self,
         path: impl Into<VirtualPath>,
         storage: impl Storage + 'static,
-    ) -> Result<Self, StorageError> {
+    ) -> StorageResult<Self> {
         self.with(Mount { path: path.into(), storage: Some(Arc::new(storage)) })
     }
 
@@ -97,11 +97,11 @@ impl MountedStorage {
     /// # Errors
     ///
     /// Returns an error of [`mount`](Self::mount).
-    pub fn unavailable(self, path: impl Into<VirtualPath>) -> Result<Self, StorageError> {
+    pub fn unavailable(self, path: impl Into<VirtualPath>) -> StorageResult<Self> {
         self.with(Mount { path: path.into(), storage: None })
     }
 
-    fn with(mut self, mount: Mount) -> Result<Self, StorageError> {
+    fn with(mut self, mount: Mount) -> StorageResult<Self> {
         if mount.path.is_root() {
             return Err(Kind::Denied.into());
         }
@@ -122,7 +122,7 @@ impl MountedStorage {
     /// # Errors
     ///
     /// Returns `Unavailable` if that storage is unavailable.
-    fn place(&self, path: &VirtualPath) -> Result<Place<'_>, StorageError> {
+    fn place(&self, path: &VirtualPath) -> StorageResult<Place<'_>> {
         let within = |mount: &'_ Mount| path.relative_to(&mount.path);
         match self.mounts.iter().find_map(|mount| Some((mount, within(mount)?))) {
             Some((Mount { path: mount, storage: Some(storage) }, path)) => {
@@ -139,7 +139,7 @@ impl MountedStorage {
     ///
     /// Returns `Denied` if the directory exists only because there is a mount point below it.
     /// Returns `Unavailable` if the storage is unavailable, or an error of the storage.
-    fn existing(&self, path: &VirtualPath) -> Result<Place<'_>, StorageError> {
+    fn existing(&self, path: &VirtualPath) -> StorageResult<Place<'_>> {
         match self.is_made_up(path)? {
             true => Err(Kind::Denied.into()),
             false => self.place(path),
@@ -170,7 +170,7 @@ impl MountedStorage {
     /// # Errors
     ///
     /// Returns an error if the storage cannot tell whether it has the directory.
-    fn is_made_up(&self, path: &VirtualPath) -> Result<bool, StorageError> {
+    fn is_made_up(&self, path: &VirtualPath) -> StorageResult<bool> {
         if !self.holds_mounts(path) || self.is_mount_point(path) {
             return Ok(false);
         }
@@ -183,7 +183,7 @@ impl MountedStorage {
     }
 
     /// Returns the error `taken` if `path` is a mount point or a directory above one.
-    fn check_new(&self, path: &VirtualPath, taken: Kind) -> Result<(), StorageError> {
+    fn check_new(&self, path: &VirtualPath, taken: Kind) -> StorageResult<()> {
         match self.holds_mounts(path) {
             true => Err(taken.into()),
             false => Ok(()),
@@ -251,7 +251,7 @@ impl Storage for MountedStorage {
         self.all().fold(Confine::Neutral, |needed, storage| needed.and(storage.confine()))
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         // For a link to the outside, the two kinds of questions have different answers.
         if ask == Ask::Directory && self.is_made_up(path)? {
             return Ok(self.made_up(path));
@@ -274,7 +274,7 @@ impl Storage for MountedStorage {
         }
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         let names = self.names_of_mounts(path);
         let mounted = self.entries_of_mounts(path, &names, ask).into_iter().map(Ok);
         if self.is_made_up(path)? {
@@ -291,7 +291,7 @@ impl Storage for MountedStorage {
         Ok(Entries::new(mounted.chain(others)))
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         if self.is_made_up(path)? {
             return Err(Kind::IsDirectory.into());
         }
@@ -304,7 +304,7 @@ impl Storage for MountedStorage {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         let Place { storage, path: inner, .. } = self.place(path)?;
         self.check_new(path, Kind::IsDirectory)?;
         storage.write(&inner, mode, keep).map_err(|error| self.refused(path, error))
@@ -314,46 +314,37 @@ impl Storage for MountedStorage {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         let Place { storage, path, .. } = self.place(path)?;
         storage.unfinished(&path, user)
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         self.check_new(path, Kind::NotFound)?;
         let Place { storage, path, .. } = self.place(path)?;
         storage.forget(&path, user)
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         self.check_new(path, Kind::IsDirectory)?;
         let Place { storage, path, .. } = self.place(path)?;
         storage.remove(&path)
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         let is_mount_point = self.is_mount_point(path);
         self.check_new(path, if is_mount_point { Kind::Denied } else { Kind::NotEmpty })?;
         let Place { storage, path, .. } = self.place(path)?;
         storage.rmdir(&path)
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.check_new(path, Kind::Exists)?;
         let Place { storage, path: inner, .. } = self.place(path)?;
         storage.mkdir(&inner).map_err(|error| self.refused(path, error))
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         self.check_new(from, Kind::Denied)?;
         let source = self.place(from)?;
         let target = self.place(to)?;
@@ -365,12 +356,12 @@ impl Storage for MountedStorage {
         renamed.map_err(|error| self.refused(to, error))
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         let Place { storage, path, .. } = self.existing(path)?;
         storage.set(&path, change)
     }
 
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> Result<Space, StorageError> {
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
         let Place { storage, path, .. } = self.existing(path)?;
         storage.space(&path, room)
     }

@@ -11,7 +11,7 @@ fn path(text: &str) -> VirtualPath {
     text.into()
 }
 
-fn kind<T>(result: Result<T, StorageError>) -> Option<Kind> {
+fn kind<T>(result: StorageResult<T>) -> Option<Kind> {
     result.err().map(|error| error.kind)
 }
 
@@ -29,7 +29,7 @@ fn names(storage: &dyn Storage, directory: &str) -> Vec<String> {
     names
 }
 
-fn store(storage: &dyn Storage, name: &str) -> Result<(), StorageError> {
+fn store(storage: &dyn Storage, name: &str) -> StorageResult<()> {
     let mut upload = storage.write(&path(name), WriteMode::Replace, Keep::Bytes(b"ann"))?;
     upload.write_all(name.as_bytes())?;
     upload.commit()
@@ -277,13 +277,13 @@ fn directories() -> tempfile::TempDir {
 struct Anywhere(Box<dyn Storage>);
 
 impl Storage for Anywhere {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.0.stat(path, ask)
     }
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.0.list(path, ask)
     }
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.0.read(path)
     }
     fn write(
@@ -291,7 +291,7 @@ impl Storage for Anywhere {
         path: &VirtualPath,
         mode: WriteMode,
         _: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         self.0.write(path, mode, Keep::Shared)
     }
 }

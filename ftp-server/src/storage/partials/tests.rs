@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use super::*;
 use crate::command::unfinished::tests::check_all;
-use crate::storage::{Fault, FaultStorage, MemoryStorage, StorageCall};
+use crate::lock::Lock;
+use crate::storage::{Fault, FaultStorage, MemoryStorage, StorageCall, StorageError};
 use crate::testing::{racing, storage_contract};
 
 /// Files that are stored in one step when an upload is complete, by a storage that knows nothing of
@@ -13,15 +14,15 @@ use crate::testing::{racing, storage_contract};
 struct OneStep(MemoryStorage);
 
 impl Storage for OneStep {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.0.stat(path, ask).map(|found| found.identity(0, 0))
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.0.list(path, ask)
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.0.read(path)
     }
 
@@ -30,7 +31,7 @@ impl Storage for OneStep {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         assert_eq!((keep, matches!(mode, WriteMode::Resume(_))), (Keep::Shared, false));
         self.0.write(path, mode, keep)?.abort(StreamEnd::Refused);
         let (files, path) = (self.0.clone(), path.clone());
@@ -41,24 +42,19 @@ impl Storage for OneStep {
         }))
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         self.0.remove(path)
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.0.rmdir(path)
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.0.mkdir(path)
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         self.0.rename(from, to, replace)
     }
 }
@@ -218,8 +214,8 @@ fn a_record_follows_its_upload_into_a_renamed_directory_fs_15() {
 struct Late {
     files: OneStep,
     /// What happens before the next rename.
-    before: Arc<Mutex<Option<Meanwhile>>>,
-    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+    before: Arc<Lock<Option<Meanwhile>>>,
+    meanwhile: Arc<Lock<Option<Meanwhile>>>,
 }
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
@@ -231,11 +227,11 @@ impl Late {
     }
 
     fn at_next_answer(&self, then: impl FnOnce() + Send + 'static) {
-        *self.meanwhile.lock().unwrap() = Some(Box::new(then));
+        *self.meanwhile.lock() = Some(Box::new(then));
     }
 
     fn answer<T>(&self, answer: T) -> T {
-        let then = self.meanwhile.lock().unwrap().take();
+        let then = self.meanwhile.lock().take();
         if let Some(then) = then {
             then();
         }
@@ -244,15 +240,15 @@ impl Late {
 }
 
 impl Storage for Late {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.answer(self.files.stat(path, ask))
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.files.list(path, ask)
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.files.read(path)
     }
 
@@ -261,30 +257,25 @@ impl Storage for Late {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         let upload = Some(self.files.write(path, mode, keep)?);
         Ok(Box::new(LateUpload { late: self.clone(), upload }))
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         self.answer(self.files.remove(path))
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.answer(self.files.rmdir(path))
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.files.mkdir(path)
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
-        let before = self.before.lock().unwrap().take();
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
+        let before = self.before.lock().take();
         if let Some(before) = before {
             before();
         }
@@ -310,13 +301,13 @@ impl io::Write for LateUpload {
 }
 
 impl Upload for LateUpload {
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         let Some(upload) = self.upload.take() else { return Ok(true) };
         self.late.answer(upload.commit())?;
         Ok(false)
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.prepare_commit().map(drop)
     }
 
@@ -339,12 +330,12 @@ fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_fs_15() {
             let late = Late::new(&files);
             let storage = Partials::new(late.clone());
             let mut bob = Some(bobs_upload(&storage));
-            let running = Arc::new(Mutex::new(None));
+            let running = Arc::new(Lock::new(None));
             let (anns, of_ann) = (storage.clone(), Arc::clone(&running));
             late.at_next_answer(move || {
                 let mut upload = begin(&anns, "/a", WriteMode::Replace);
                 upload.write_all(b"0123456789").unwrap();
-                *of_ann.lock().unwrap() = Some(upload).filter(|_| !is_cut_before_the_answer);
+                *of_ann.lock() = Some(upload).filter(|_| !is_cut_before_the_answer);
             });
             match change {
                 "store" => bob.take().unwrap().commit().unwrap(),
@@ -352,7 +343,7 @@ fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_fs_15() {
                 "rename from" => storage.rename(&"/a".into(), &"/c".into(), false).unwrap(),
                 _ => storage.rename(&"/b".into(), &"/a".into(), true).unwrap(),
             }
-            drop((running.lock().unwrap().take(), bob));
+            drop((running.lock().take(), bob));
             assert_eq!(kept(&storage, "/a"), Some(10), "{change} {is_cut_before_the_answer}");
             assert_eq!(storage.unfinished(&"/a".into(), Some(b"bob")).unwrap(), None, "{change}");
         }
@@ -372,14 +363,14 @@ fn a_change_ends_resumed_uploads_and_prepared_changes_count_from_their_preparati
     // The kept bytes are older than the file, though they are resumed after it is visible.
     cut(&storage, "/a", b"0123456789");
     let bob = bobs_upload(&storage);
-    let resumed = Arc::new(Mutex::new(None));
+    let resumed = Arc::new(Lock::new(None));
     let (anns, of_ann, same) = (storage.clone(), Arc::clone(&resumed), files.clone());
     late.at_next_answer(move || {
         date(&same);
-        *of_ann.lock().unwrap() = Some(begin(&anns, "/a", WriteMode::Resume(10)));
+        *of_ann.lock() = Some(begin(&anns, "/a", WriteMode::Resume(10)));
     });
     bob.commit().unwrap();
-    let resumed = resumed.lock().unwrap().take().unwrap();
+    let resumed = resumed.lock().take().unwrap();
     assert_eq!(resumed.commit().unwrap_err().kind, Kind::Exists);
     assert_eq!(kept(&storage, "/a"), None);
     // A storage can publish when it prepares, even before it says that it is prepared.
@@ -402,7 +393,7 @@ fn a_change_of_a_directory_concerns_no_upload_that_began_when_it_was_visible_fs_
     cut(&storage, "/d/moved", b"old");
     let mut older = begin(&storage, "/d/running", WriteMode::Replace);
     older.write_all(b"old").unwrap();
-    let newer = Arc::new(Mutex::new(None));
+    let newer = Arc::new(Lock::new(None));
     let (anns, of_ann) = (storage.clone(), Arc::clone(&newer));
     late.at_next_answer(move || {
         cut(&anns, "/e/cut", b"newer");
@@ -411,10 +402,10 @@ fn a_change_of_a_directory_concerns_no_upload_that_began_when_it_was_visible_fs_
         cut(&anns, "/d/later", b"newer");
         let mut upload = begin(&anns, "/d/new", WriteMode::Replace);
         upload.write_all(b"newer").unwrap();
-        *of_ann.lock().unwrap() = Some(upload);
+        *of_ann.lock() = Some(upload);
     });
     storage.rename(&"/d".into(), &"/e".into(), false).unwrap();
-    drop((older, newer.lock().unwrap().take()));
+    drop((older, newer.lock().take()));
     let moved = ["/e/cut", "/e/running", "/e/moved", "/e/later", "/e/new"];
     assert_eq!(all_kept(&moved), [Some(5), Some(5), Some(3), None, None]);
     let old = ["/d/cut", "/d/running", "/d/moved", "/d/later", "/d/new"];
@@ -437,19 +428,19 @@ fn records_from_before_a_late_rename_of_their_directory_move_with_it_fs_15() {
         storage.mkdir(&"/d".into()).unwrap();
         files.put("/d/old", "old").unwrap();
         cut(&storage, "/d/first", b"0");
-        let running = Arc::new(Mutex::new(None));
+        let running = Arc::new(Lock::new(None));
         let names = ["first", "new", "old", "running", "later"];
         let all_kept = move |storage: &Partials, directory: &str| {
             names.map(|name| kept(storage, &format!("{directory}/{name}")))
         };
         let (anns, of_ann, answers) = (storage.clone(), Arc::clone(&running), late.clone());
         // The rename was called, and is not made yet.
-        *late.before.lock().unwrap() = Some(Box::new(move || {
+        *late.before.lock() = Some(Box::new(move || {
             cut(&anns, "/d/new", b"01");
             cut(&anns, "/d/old", b"012");
             let mut upload = begin(&anns, "/d/running", WriteMode::Create);
             upload.write_all(b"0123").unwrap();
-            *of_ann.lock().unwrap() = Some(upload);
+            *of_ann.lock() = Some(upload);
             answers.at_next_answer(move || {
                 if is_made_again {
                     anns.mkdir(&"/d".into()).unwrap();
@@ -459,7 +450,7 @@ fn records_from_before_a_late_rename_of_their_directory_move_with_it_fs_15() {
             });
         }));
         storage.rename(&"/d".into(), &"/e".into(), false).unwrap();
-        drop(running.lock().unwrap().take());
+        drop(running.lock().take());
         assert_eq!(all_kept(&storage, "/e"), [Some(1), Some(2), Some(3), Some(4), None]);
         let later = is_made_again.then_some(5);
         assert_eq!(all_kept(&storage, "/d"), [None, None, None, None, later]);

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::rivals::Publishing;
 use super::upload::{Begun, S3Upload};
 use super::{S3Storage, keys, work};
-use crate::storage::{StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode};
+use crate::storage::{StorageErrorKind as Kind, StorageResult, Upload, VirtualPath, WriteMode};
 
 impl S3Storage {
     /// Begins an upload by `user`; `None` is a shared login, for which no bytes are kept.
@@ -21,7 +21,7 @@ impl S3Storage {
         mode: WriteMode,
         user: Option<&[u8]>,
         is_image: bool,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         let key = self.keys.file(path)?;
         self.check_parent(path)?;
         let store = &self.inner;
@@ -88,12 +88,7 @@ impl S3Storage {
 
     /// Returns the file that an upload would replace or extend; `None` if there is none. For a
     /// whole new file, one listing is enough: it finds neither a file nor a directory.
-    fn old(
-        &self,
-        path: &VirtualPath,
-        key: &str,
-        mode: WriteMode,
-    ) -> Result<Option<Object>, StorageError> {
+    fn old(&self, path: &VirtualPath, key: &str, mode: WriteMode) -> StorageResult<Option<Object>> {
         let is_whole = matches!(mode, WriteMode::Create | WriteMode::Replace);
         if is_whole && !self.inner.has_keys(key)? {
             return Ok(None);
@@ -126,7 +121,7 @@ impl Resumed {
         found: Option<Found>,
         old: Option<&Object>,
         from: u64,
-    ) -> Result<Self, StorageError> {
+    ) -> StorageResult<Self> {
         let found = found.ok_or(Kind::BadRestart)?;
         if found.is_running {
             return Err(Kind::Busy.into());

@@ -1,10 +1,10 @@
-//! The bytes of a part before it is stored.
+//! The limited memory for parts, and the bytes of a part before it is stored.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
-use super::pool::{Memory, Pool};
-use crate::storage::{StorageError, StorageErrorKind as Kind};
+use crate::lock::{Lock, unpoisoned};
+use crate::storage::{StorageErrorKind as Kind, StorageResult};
 
 /// Maximum number of bytes that an upload buffers without reserving common memory. So small files
 /// never wait for memory.
@@ -51,7 +51,7 @@ impl Buffer {
     /// # Errors
     ///
     /// Returns `Busy` if the system has no memory left.
-    pub(super) fn reserve(&mut self, part: usize, limit: Duration) -> Result<bool, StorageError> {
+    pub(super) fn reserve(&mut self, part: usize, limit: Duration) -> StorageResult<bool> {
         if self.memory.is_none() {
             self.memory = self.pool.take(part as u64, limit);
             if self.memory.is_some() {
@@ -82,6 +82,43 @@ impl Buffer {
     }
 }
 
+/// The memory for the uploads of one store.
+#[derive(Debug)]
+pub(super) struct Pool {
+    left: Lock<u64>,
+    returned: Condvar,
+}
+
+/// A reservation of memory. It ends when the value is dropped.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pool: Arc<Pool>,
+    bytes: u64,
+}
+
+impl Pool {
+    pub(super) fn new(bytes: u64) -> Arc<Self> {
+        Arc::new(Self { left: Lock::new(bytes), returned: Condvar::new() })
+    }
+
+    /// Waits at most `limit` for free memory, and reserves it. Returns `None` if too little becomes
+    /// free in that time.
+    pub(super) fn take(self: &Arc<Self>, bytes: u64, limit: Duration) -> Option<Memory> {
+        let left = self.left.lock();
+        let waited = self.returned.wait_timeout_while(left, limit, |left| *left < bytes);
+        let (mut left, _) = unpoisoned(waited);
+        *left = left.checked_sub(bytes)?;
+        Some(Memory { pool: Arc::clone(self), bytes })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        *self.pool.left.lock() += self.bytes;
+        self.pool.returned.notify_all();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +139,23 @@ mod tests {
         assert!(!second.reserve(PART, Duration::ZERO).unwrap());
         drop(first);
         assert!(second.reserve(PART, Duration::ZERO).unwrap());
+    }
+
+    #[test]
+    fn the_memory_pool_is_limited() {
+        let pool = Pool::new(10);
+        let none = Duration::ZERO;
+        let first = pool.take(7, none).unwrap();
+        assert!(pool.take(4, none).is_none());
+        let second = pool.take(3, none).unwrap();
+        drop(first);
+        assert_eq!(pool.take(7, none).map(|memory| memory.bytes), Some(7));
+        drop(second);
+        let waiting = Arc::clone(&pool);
+        let all = pool.take(10, none).unwrap();
+        let waiter =
+            std::thread::spawn(move || waiting.take(10, Duration::from_secs(60)).is_some());
+        drop(all);
+        assert!(waiter.join().unwrap());
     }
 }

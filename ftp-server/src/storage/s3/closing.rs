@@ -9,7 +9,7 @@ use super::partial;
 use super::record::Record;
 use super::upload::{Begun, Sent};
 use super::work::Job;
-use crate::storage::{StorageError, StreamEnd};
+use crate::storage::{StorageResult, StreamEnd};
 
 /// An upload that ends without being published.
 pub(super) struct Closing {
@@ -20,7 +20,7 @@ pub(super) struct Closing {
     pub(super) sending: Option<Job<Sent>>,
     /// Whether the part that is being stored is the last one.
     pub(super) is_last: bool,
-    pub(super) committing: Option<Job<Result<(), StorageError>>>,
+    pub(super) committing: Option<Job<StorageResult<()>>>,
     /// Whether the request to publish the file was sent. `parts` and `buffer` are then empty.
     pub(super) is_tried: bool,
     pub(super) reason: StreamEnd,

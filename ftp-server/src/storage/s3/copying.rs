@@ -7,7 +7,7 @@ use super::buffer::Buffer;
 use super::error::S3Error;
 use super::multipart::{LEAST, PARTS, Part};
 use super::upload::Begun;
-use crate::storage::{StorageError, StorageErrorKind as Kind};
+use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult};
 use crate::threads::Polled;
 
 /// Number of bytes that one request copies. Very large objects need larger requests, because the
@@ -50,7 +50,7 @@ impl Copying {
         parts: &mut Vec<Part>,
         buffer: &mut Buffer,
         limit: Duration,
-    ) -> Result<bool, StorageError> {
+    ) -> StorageResult<bool> {
         if self.at >= self.length {
             return Ok(true);
         }

@@ -2,18 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::buffer::Pool;
+use super::connection::Addresses;
 use super::error::S3Error;
 use super::http::Client;
 use super::keys::Keys;
-use super::names::Addresses;
 use super::pages::{Listed, Pages};
 use super::partial::Lease;
-use super::pool::Pool;
 use super::rivals::Rivals;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::net::random;
 use crate::storage::unfinished::RunningUploads;
 
@@ -38,7 +38,7 @@ pub(super) struct Inner {
     pub(super) patience: Duration,
     pub(super) hidden: String,
     pub(super) checksums: bool,
-    pub(super) leases: Mutex<Vec<Weak<Lease>>>,
+    pub(super) leases: Lock<Vec<Weak<Lease>>>,
     /// The uploads of this process that leave a record, by their keys.
     pub(super) running: RunningUploads<Vec<u8>>,
     /// The number of the latest of these uploads.
@@ -46,9 +46,9 @@ pub(super) struct Inner {
     /// Sessions of this process that publish under the same key.
     pub(super) rivals: Rivals,
     /// Directories that were found, with the time of each check.
-    pub(super) seen: Mutex<HashMap<String, Instant>>,
+    pub(super) seen: Lock<HashMap<String, Instant>>,
     /// Directories with objects without a path, which were logged.
-    pub(super) told: Mutex<HashSet<String>>,
+    pub(super) told: Lock<HashSet<String>>,
 }
 
 impl Inner {
@@ -67,7 +67,7 @@ impl Inner {
 
     /// Adds a lease, which the background thread renews until the lease is dropped.
     pub(super) fn add_lease(&self, lease: &Arc<Lease>) {
-        unpoisoned(self.leases.lock()).push(Arc::downgrade(lease));
+        self.leases.lock().push(Arc::downgrade(lease));
     }
 
     /// Calls `each` for all objects whose keys begin with `prefix`.
@@ -86,12 +86,12 @@ impl Inner {
     /// Returns whether a directory with this prefix exists, that is, whether any key begins with
     /// the prefix.
     pub(super) fn has_directory(&self, prefix: &str) -> Result<bool, S3Error> {
-        if unpoisoned(self.seen.lock()).get(prefix).is_some_and(|when| when.elapsed() < SEEN) {
+        if self.seen.lock().get(prefix).is_some_and(|when| when.elapsed() < SEEN) {
             return Ok(true);
         }
         let found = self.has_keys(prefix)?;
         if found {
-            let mut seen = unpoisoned(self.seen.lock());
+            let mut seen = self.seen.lock();
             if seen.len() >= MOST_SEEN {
                 seen.clear();
             }
@@ -108,12 +108,12 @@ impl Inner {
     /// Forgets the directories that were found: a removed object may have been the last one in any
     /// of them.
     pub(super) fn forget_directories(&self) {
-        unpoisoned(self.seen.lock()).clear();
+        self.seen.lock().clear();
     }
 
     /// Logs once that a directory holds an object without a path, unless it is one of the server's.
     pub(super) fn tell_pathless(&self, keys: &Keys, directory: &str, key: &str) {
-        let mut told = unpoisoned(self.told.lock());
+        let mut told = self.told.lock();
         if !keys.is_hidden(key) && told.len() < MOST_TOLD && told.insert(directory.to_owned()) {
             log::warn!(
                 "bucket {}: {directory:?} holds objects without a path, such as {key:?}; clients can \
@@ -124,7 +124,7 @@ impl Inner {
     }
 
     fn leases(&self) -> Vec<Arc<Lease>> {
-        let mut leases = unpoisoned(self.leases.lock());
+        let mut leases = self.leases.lock();
         leases.retain(|lease| lease.strong_count() > 0);
         leases.iter().filter_map(Weak::upgrade).collect()
     }

@@ -1,7 +1,7 @@
 //! The keys of paths, and the keys of the server's own objects.
 
 use super::encode::{hex, sha256};
-use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
+use crate::storage::{StorageErrorKind as Kind, StorageResult, VirtualPath};
 
 /// Maximum length of a key in S3, in bytes.
 const LONGEST: usize = 1_024;
@@ -33,7 +33,7 @@ impl Keys {
     /// # Errors
     ///
     /// Returns `NameNotAllowed` if the path cannot have a key, or `IsDirectory` if it is the root.
-    pub(super) fn file(&self, path: &VirtualPath) -> Result<String, StorageError> {
+    pub(super) fn file(&self, path: &VirtualPath) -> StorageResult<String> {
         if path.is_root() {
             return Err(Kind::IsDirectory.into());
         }
@@ -58,7 +58,7 @@ impl Keys {
     /// # Errors
     ///
     /// Returns `NameNotAllowed` if the path cannot have a key.
-    pub(super) fn directory(&self, path: &VirtualPath) -> Result<String, StorageError> {
+    pub(super) fn directory(&self, path: &VirtualPath) -> StorageResult<String> {
         if path.is_root() { Ok(self.prefix.clone()) } else { Ok(self.file(path)? + "/") }
     }
 

@@ -8,7 +8,7 @@ use super::inner::Inner;
 use super::keys::Keys;
 use super::pages::{Page, Pages};
 use super::{directory_metadata, file_metadata};
-use crate::storage::{Entry, StorageError};
+use crate::storage::{Entry, StorageResult};
 
 /// Number of entries in a page.
 const PAGE: u32 = 1_000;
@@ -104,7 +104,7 @@ impl Listing {
 }
 
 impl Iterator for Listing {
-    type Item = Result<Entry, StorageError>;
+    type Item = StorageResult<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -14,12 +14,10 @@ mod keys;
 mod ledger;
 mod listing;
 mod multipart;
-mod names;
 mod objects;
 mod pages;
 mod partial;
 mod platform;
-mod pool;
 mod probe;
 mod proof;
 mod record;
@@ -54,7 +52,8 @@ use self::source::S3Source;
 use super::confinement::Confinement;
 use super::{
     Ask, Capabilities, Change, Confine, ConfinementPolicy, Entries, Keep, Metadata, Source,
-    Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WriteMode,
+    Storage, StorageError, StorageErrorKind as Kind, StorageResult, Unfinished, Upload,
+    VirtualPath, WriteMode,
 };
 
 /// The objects of an [`S3Store`] below a prefix, as files and directories.
@@ -170,7 +169,7 @@ impl S3Storage {
     ///
     /// Returns `Unsupported` if `policy` requires confinement and the system has no usable
     /// Landlock, or `Io` if the system refuses for another reason.
-    pub fn confine(mut self, policy: ConfinementPolicy) -> Result<Self, StorageError> {
+    pub fn confine(mut self, policy: ConfinementPolicy) -> StorageResult<Self> {
         self.policy = policy;
         self.is_confined = Confinement::check(policy, &[])?.is_some();
         Ok(self)
@@ -178,7 +177,7 @@ impl S3Storage {
 
     /// Returns the key of a path that should exist. Returns `NotFound` if the path cannot have a
     /// key, or `IsDirectory` if it is the root.
-    fn existing(&self, path: &VirtualPath) -> Result<String, StorageError> {
+    fn existing(&self, path: &VirtualPath) -> StorageResult<String> {
         self.keys.file(path).map_err(|error| match error.kind {
             Kind::NameNotAllowed => Kind::NotFound.into(),
             _ => error,
@@ -186,12 +185,12 @@ impl S3Storage {
     }
 
     /// Returns the prefix of a directory that should exist.
-    fn directory(&self, path: &VirtualPath) -> Result<String, StorageError> {
+    fn directory(&self, path: &VirtualPath) -> StorageResult<String> {
         if path.is_root() { self.keys.directory(path) } else { Ok(self.existing(path)? + "/") }
     }
 
     /// Returns `NotFound` if the parent directory of `path` does not exist.
-    fn check_parent(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn check_parent(&self, path: &VirtualPath) -> StorageResult<()> {
         let parent = path.parent().unwrap_or_default();
         if parent.is_root() || self.inner.has_directory(&self.directory(&parent)?)? {
             Ok(())
@@ -206,7 +205,7 @@ impl S3Storage {
     ///
     /// Returns `IsDirectory` if the path is a directory, `NotFound` if there is neither a file nor
     /// a directory, or an error of the store.
-    fn object(&self, path: &VirtualPath) -> Result<(String, Object), StorageError> {
+    fn object(&self, path: &VirtualPath) -> StorageResult<(String, Object)> {
         let key = self.existing(path)?;
         match self.inner.client.head(&key)? {
             Some(object) => Ok((key, object)),
@@ -215,18 +214,18 @@ impl S3Storage {
     }
 
     /// Returns the kind of error for a path without an object.
-    fn no_object(&self, path: &VirtualPath) -> Result<Kind, StorageError> {
+    fn no_object(&self, path: &VirtualPath) -> StorageResult<Kind> {
         let is_directory = self.inner.has_directory(&self.directory(path)?)?;
         Ok(if is_directory { Kind::IsDirectory } else { Kind::NotFound })
     }
 
     /// Returns the kind of error for a path that is not a directory.
-    fn no_directory(&self, path: &VirtualPath) -> Result<Kind, StorageError> {
+    fn no_directory(&self, path: &VirtualPath) -> StorageResult<Kind> {
         let file = self.inner.client.head(&self.existing(path)?)?;
         Ok(if file.is_some() { Kind::NotDirectory } else { Kind::NotFound })
     }
 
-    fn entries(&self, path: &VirtualPath, asks_times: bool) -> Result<Listing, StorageError> {
+    fn entries(&self, path: &VirtualPath, asks_times: bool) -> StorageResult<Listing> {
         let prefix = self.directory(path)?;
         let (store, keys) = (Arc::clone(&self.inner), self.keys.clone());
         match Listing::begin(store, keys, &prefix, asks_times)? {
@@ -272,7 +271,7 @@ impl Storage for S3Storage {
         }
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         if ask == Ask::Directory && !path.is_root() {
             let prefix = self.directory(path)?;
             return match self.inner.has_directory(&prefix)? {
@@ -296,11 +295,11 @@ impl Storage for S3Storage {
         }
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         Ok(Entries::new(self.entries(path, self.keeps_times && ask == Ask::Facts)?))
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         match S3Source::open(&self.inner, self.existing(path)?)? {
             Some(source) => Ok(Box::new(source)),
             None => Err(self.no_object(path)?.into()),
@@ -312,7 +311,7 @@ impl Storage for S3Storage {
         path: &VirtualPath,
         mode: WriteMode,
         keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         self.begin(path, mode, keep.user(), keep.has_bytes())
     }
 
@@ -320,19 +319,15 @@ impl Storage for S3Storage {
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         self.record(path, user, false)
     }
 
-    fn forget(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         self.record(path, user, true)
     }
 
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         let (key, _) = self.object(path)?;
         let latest = self.inner.latest();
         work::change(|| self.inner.client.delete(&key, &Condition::None))?;
@@ -340,7 +335,7 @@ impl Storage for S3Storage {
         self.end_records(&key, latest).map_err(S3Error::after_change)
     }
 
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         if path.is_root() {
             return Err(Kind::Denied.into());
         }
@@ -368,7 +363,7 @@ impl Storage for S3Storage {
         ended.map_err(S3Error::after_change)
     }
 
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         if path.is_root() {
             return Err(Kind::Exists.into());
         }
@@ -387,16 +382,11 @@ impl Storage for S3Storage {
         }
     }
 
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
         self.move_object(from, to, replace)
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         let Change::Modified(modified) = change else { return Err(Kind::Unsupported.into()) };
         if !self.keeps_times {
             return Err(Kind::Unsupported.into());

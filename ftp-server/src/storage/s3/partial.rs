@@ -12,8 +12,8 @@
 //! does not count.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::error::S3Error;
@@ -21,9 +21,9 @@ use super::inner::Inner;
 use super::keys;
 use super::multipart::{Multipart, Part};
 use super::objects::Condition;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 use crate::storage::unfinished::REMEMBERED;
-use crate::storage::{StorageError, StorageErrorKind as Kind};
+use crate::storage::{StorageErrorKind as Kind, StorageResult};
 
 /// Maximum length of a note, in bytes. An upload id takes a few hundred bytes.
 const LONGEST: u64 = 4_096;
@@ -234,7 +234,7 @@ fn delete_tail(store: &Inner, note: &Note) -> Result<(), S3Error> {
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) note_key: String,
-    state: Mutex<LeaseState>,
+    state: Lock<LeaseState>,
     is_lost: AtomicBool,
 }
 
@@ -263,7 +263,7 @@ impl Lease {
         note_key: &str,
         found: &Found,
         kept: &Kept,
-    ) -> Result<Arc<Self>, StorageError> {
+    ) -> StorageResult<Arc<Self>> {
         let note = Note {
             owner: Inner::unique()?,
             is_active: true,
@@ -280,7 +280,7 @@ impl Lease {
     }
 
     fn register(store: &Inner, note_key: &str, note: Note, tag: String) -> Arc<Self> {
-        let state = Mutex::new(LeaseState { note, tag: Some(tag), renewed: Instant::now() });
+        let state = Lock::new(LeaseState { note, tag: Some(tag), renewed: Instant::now() });
         let note_key = note_key.to_owned();
         let lease = Arc::new(Self { note_key, state, is_lost: AtomicBool::new(false) });
         store.add_lease(&lease);
@@ -288,14 +288,14 @@ impl Lease {
     }
 
     /// Returns `Busy` if the lease is known to be lost to another session.
-    pub(super) fn check(&self) -> Result<(), StorageError> {
+    pub(super) fn check(&self) -> StorageResult<()> {
         if self.is_lost.load(Ordering::SeqCst) { Err(Kind::Busy.into()) } else { Ok(()) }
     }
 
     /// Returns `Busy` if another session has taken over the upload. Renews the note first if at
     /// least half of the lease has passed.
-    pub(super) fn prove(&self, store: &Inner) -> Result<(), StorageError> {
-        if unpoisoned(self.state.lock()).renewed.elapsed() >= store.lease / 2 {
+    pub(super) fn prove(&self, store: &Inner) -> StorageResult<()> {
+        if self.state.lock().renewed.elapsed() >= store.lease / 2 {
             self.renew(store)?;
         }
         self.check()
@@ -303,13 +303,13 @@ impl Lease {
 
     /// Adds the id of the multipart upload to a note that began without one.
     pub(super) fn begin_parts(&self, store: &Inner, upload: &str) -> Result<(), S3Error> {
-        unpoisoned(self.state.lock()).note.upload = Some(upload.to_owned());
+        self.state.lock().note.upload = Some(upload.to_owned());
         self.renew(store)
     }
 
     /// Renews the note.
     pub(super) fn renew(&self, store: &Inner) -> Result<(), S3Error> {
-        let mut state = unpoisoned(self.state.lock());
+        let mut state = self.state.lock();
         let Some(tag) = &state.tag else { return Ok(()) };
         let condition = Condition::Is(tag.clone());
         match write(store, &self.note_key, &state.note, &condition) {
@@ -332,7 +332,7 @@ impl Lease {
         store: &Inner,
         received: Option<(&[Part], &[u8])>,
     ) -> Result<(), S3Error> {
-        let mut state = unpoisoned(self.state.lock());
+        let mut state = self.state.lock();
         let Some(tag) = state.tag.take() else { return Ok(()) };
         leave(store, &self.note_key, &state.note, received, &Condition::Is(tag))
     }
@@ -340,7 +340,7 @@ impl Lease {
     /// Removes the note of an upload that leaves no record. Returns whether the parts still belong
     /// to this session.
     pub(super) fn end(&self, store: &Inner) -> Result<bool, S3Error> {
-        let mut state = unpoisoned(self.state.lock());
+        let mut state = self.state.lock();
         let Some(tag) = state.tag.take() else { return Ok(self.check().is_ok()) };
         match store.delete_if(&self.note_key, &tag) {
             Err(error) if error.is_precondition() => {

@@ -8,7 +8,7 @@ use super::inner::Inner;
 use super::objects::Object;
 use super::{S3Storage, identity, partial};
 use crate::storage::unfinished::Overtaken;
-use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Unfinished, VirtualPath};
+use crate::storage::{StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, VirtualPath};
 
 /// The record that a running upload leaves if it does not end with success.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl S3Storage {
         path: &VirtualPath,
         user: Option<&[u8]>,
         forgets: bool,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         let Ok(key) = self.existing(path) else { return Ok(None) };
         let note_key = self.keys.note(&key, user.unwrap_or_default());
         let (store, place) = (&self.inner, key.into_bytes());
@@ -103,7 +103,7 @@ impl S3Storage {
         path: &VirtualPath,
         user: Option<&[u8]>,
         found: &partial::Found,
-    ) -> Result<Option<Unfinished>, StorageError> {
+    ) -> StorageResult<Option<Unfinished>> {
         let version = match self.object(path) {
             Ok((_, object)) => Some(object.version()),
             Err(error) if error.kind == Kind::NotFound => None,
@@ -123,7 +123,7 @@ impl S3Storage {
 
     /// Ends the records of all users, because the object at `key` was removed. Uploads that are
     /// running go on. `latest` is the number before the removal.
-    pub(super) fn end_records(&self, key: &str, latest: u64) -> Result<(), StorageError> {
+    pub(super) fn end_records(&self, key: &str, latest: u64) -> StorageResult<()> {
         self.inner.running.changed_until(&key.as_bytes().to_vec(), latest);
         let prefix = self.keys.notes_of(key);
         Ok(partial::discard_all(&self.inner, &prefix, |found| !found.is_running)?)

@@ -10,7 +10,7 @@ use super::pages::Listed;
 use super::partial::{self, Moved};
 use super::rivals::{Publishing, Turn};
 use super::{S3Storage, keys, work};
-use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath, check_rename};
+use crate::storage::{StorageErrorKind as Kind, StorageResult, VirtualPath, check_rename};
 
 /// Maximum size of an object that one request can copy, in bytes.
 pub(super) const COPIED: u64 = 5 * 1024 * 1024 * 1024;
@@ -24,7 +24,7 @@ impl S3Storage {
         from: &VirtualPath,
         to: &VirtualPath,
         replace: bool,
-    ) -> Result<(), StorageError> {
+    ) -> StorageResult<()> {
         check_rename(from, to)?;
         let (from_key, to_key) = (self.existing(from)?, self.keys.file(to)?);
         let source = self.inner.client.head(&from_key)?;
@@ -80,7 +80,7 @@ impl S3Storage {
 
     /// Returns the id of an earlier move to the directory `to` that has failed; `None` if there was
     /// none, or if the directory has other files too.
-    fn failed_move(&self, from: &str, to: &str) -> Result<Option<String>, StorageError> {
+    fn failed_move(&self, from: &str, to: &str) -> StorageResult<Option<String>> {
         let client = &self.inner.client;
         let key = keys::tree_move(&self.inner.hidden, (from, to));
         let found = if self.rename_trees > 0 { client.get_small(&key, LONGEST)? } else { None };
@@ -103,7 +103,7 @@ impl S3Storage {
 
     /// Returns the objects of a directory. Fails with `Unsupported` if there are more than
     /// `rename_trees`.
-    fn tree(&self, from: &str) -> Result<Vec<Listed>, StorageError> {
+    fn tree(&self, from: &str) -> StorageResult<Vec<Listed>> {
         let most = self.rename_trees;
         let mut found = Vec::new();
         if most > 0 {
@@ -124,7 +124,7 @@ impl S3Storage {
 
     /// Moves all objects of a directory, or those that are left if a move with the id `failed` has
     /// failed.
-    fn move_tree(&self, from: &str, to: &str, failed: Option<String>) -> Result<(), StorageError> {
+    fn move_tree(&self, from: &str, to: &str, failed: Option<String>) -> StorageResult<()> {
         let (store, objects) = (&self.inner, self.tree(from)?);
         let own_key = keys::tree_move(&store.hidden, (from, to));
         let is_again = failed.is_some();
@@ -192,7 +192,7 @@ fn move_file(
     object: &Object,
     condition: &Condition,
     id: &str,
-) -> Result<Object, StorageError> {
+) -> StorageResult<Object> {
     let mut metadata = object.kept.clone();
     metadata.retain(|(name, _)| name != ID);
     metadata.push((ID.to_owned(), id.to_owned()));

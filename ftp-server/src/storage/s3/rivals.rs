@@ -8,19 +8,19 @@
 //! `storage::unfinished` are separate: they concern only uploads with records, also notice removals,
 //! ignore unknown outcomes, and never wait.
 
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Condvar, Weak};
 
 use super::error::S3Error;
 use super::inner::Inner;
 use super::objects::Condition;
 use super::work;
-use crate::lock::unpoisoned;
-use crate::storage::{StorageError, StorageErrorKind as Kind};
+use crate::lock::{Lock, unpoisoned};
+use crate::storage::{StorageErrorKind as Kind, StorageResult};
 
 /// The publications of this process.
 #[derive(Default)]
 pub(super) struct Rivals {
-    state: Mutex<State>,
+    state: Lock<State>,
     /// Wakes those who wait for the end of a publication.
     ended: Condvar,
 }
@@ -30,7 +30,7 @@ struct State {
     /// The keys of the publications that go on or wait, in the order in which they came.
     turns: Vec<Arc<str>>,
     /// The publications that depend on what the caller has seen under their keys.
-    watched: Vec<(Arc<str>, Weak<Mutex<Outcome>>)>,
+    watched: Vec<(Arc<str>, Weak<Lock<Outcome>>)>,
 }
 
 /// What has come of a publication.
@@ -46,7 +46,7 @@ enum Outcome {
 /// What has come of the other publications since the caller has looked at an object. The default
 /// watches nothing.
 #[derive(Clone, Default)]
-pub(super) struct Watch(Arc<Mutex<Outcome>>);
+pub(super) struct Watch(Arc<Lock<Outcome>>);
 
 /// The conditions under which a file is published.
 #[derive(Clone)]
@@ -82,10 +82,10 @@ impl Inner {
         &self,
         key: &str,
         Publishing { condition, watch, refusal }: &Publishing,
-        act: impl FnOnce(&mut Turn<'_>) -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
+        act: impl FnOnce(&mut Turn<'_>) -> StorageResult<T>,
+    ) -> StorageResult<T> {
         let mut turn = self.rivals.turn(key, watch);
-        let others = *unpoisoned(watch.0.lock());
+        let others = *watch.0.lock();
         match others {
             Outcome::NotMade => act(&mut turn),
             Outcome::Made if condition.is_met(self.client.head(key)?.as_ref()) => act(&mut turn),
@@ -100,7 +100,7 @@ impl Rivals {
     pub(super) fn watch(&self, key: &str) -> Watch {
         let watch = Watch::default();
         let turn = self.turn(key, &watch);
-        let mut state = unpoisoned(self.state.lock());
+        let mut state = self.state.lock();
         state.watched.retain(|(_, other)| other.strong_count() > 0);
         state.watched.push((Arc::clone(&turn.key), Arc::downgrade(&watch.0)));
         watch
@@ -110,7 +110,7 @@ impl Rivals {
     pub(super) fn turn(&self, key: &str, watch: &Watch) -> Turn<'_> {
         let outcome = Outcome::NotMade;
         let turn = Turn { rivals: self, key: key.into(), watch: watch.clone(), outcome };
-        let mut state = unpoisoned(self.state.lock());
+        let mut state = self.state.lock();
         state.turns.push(Arc::clone(&turn.key));
         let must_wait = |state: &mut State| {
             let first = state.turns.iter().find(|other| **other == turn.key);
@@ -148,12 +148,12 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = unpoisoned(self.rivals.state.lock());
+        let mut state = self.rivals.state.lock();
         state.turns.retain(|other| !Arc::ptr_eq(other, &self.key));
-        let is_own = |other: &Arc<Mutex<Outcome>>| Arc::ptr_eq(&self.watch.0, other);
+        let is_own = |other: &Arc<Lock<Outcome>>| Arc::ptr_eq(&self.watch.0, other);
         let here = state.watched.iter().filter(|(key, _)| *key == self.key);
         for rival in here.filter_map(|(_, rival)| rival.upgrade()).filter(|it| !is_own(it)) {
-            let mut others = unpoisoned(rival.lock());
+            let mut others = rival.lock();
             *others = self.outcome.max(*others);
         }
         self.rivals.ended.notify_all();
@@ -170,22 +170,22 @@ mod tests {
 
     #[test]
     fn publications_under_one_key_take_turns_in_the_order_in_which_they_came() {
-        let (rivals, order) = (Rivals::default(), Mutex::new(Vec::new()));
+        let (rivals, order) = (Rivals::default(), Lock::new(Vec::new()));
         let publish = &|number, meanwhile: &dyn Fn()| {
             let _turn = rivals.turn("f", &Watch::default());
             meanwhile();
-            order.lock().unwrap().push(number);
+            order.lock().push(number);
         };
         for _ in 0..20 {
             thread::scope(|scope| {
                 publish(1, &|| {
                     scope.spawn(move || publish(2, &|| {}));
-                    wait_until("2 waits", || rivals.state.lock().unwrap().turns.len() == 2);
+                    wait_until("2 waits", || rivals.state.lock().turns.len() == 2);
                 });
                 // This thread is awake, and the other one is not.
                 publish(3, &|| {});
             });
-            assert_eq!(std::mem::take(&mut *order.lock().unwrap()), [1, 2, 3]);
+            assert_eq!(std::mem::take(&mut *order.lock()), [1, 2, 3]);
         }
     }
 }

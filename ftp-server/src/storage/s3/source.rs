@@ -15,7 +15,7 @@ use super::http::Retries;
 use super::inner::Inner;
 use super::objects::Object;
 use super::work::{Job, STEP};
-use crate::storage::{Source, StorageError, StorageErrorKind as Kind};
+use crate::storage::{Source, StorageErrorKind as Kind, StorageResult};
 
 /// Maximum number of bytes that the thread passes on at once.
 const PIECE: u64 = 128 * 1024;
@@ -96,7 +96,7 @@ impl Source for S3Source {
         self.object.size
     }
 
-    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+    fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
         if offset > self.object.size {
             return Err(Kind::BadRestart.into());
         }
@@ -107,7 +107,7 @@ impl Source for S3Source {
         Ok(())
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         if !self.rest().is_empty() || self.at >= self.object.size {
             return Ok(true);
         }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::S3Storage;
+use super::buffer::Pool;
 use super::connection::{Connections, Place};
 use super::delete::Removals;
 use super::error::S3Error;
@@ -16,12 +17,11 @@ use super::keys::Keys;
 use super::multipart::LEAST;
 use super::partial;
 use super::platform::Platform;
-use super::pool::Pool;
 use super::probe::{self, S3Features};
 use super::rivals::Rivals;
 use super::sign::Credentials;
 use super::web_identity::{self, Issuer, KeySource, WebIdentity};
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 use crate::storage::unfinished::RunningUploads;
 use crate::threads;
 
@@ -375,12 +375,12 @@ impl S3StoreBuilder {
             patience: self.patience,
             hidden,
             checksums: self.checksums,
-            leases: Mutex::default(),
+            leases: Lock::default(),
             running: RunningUploads::new(),
             latest: AtomicU64::new(0),
             rivals: Rivals::default(),
-            seen: Mutex::default(),
-            told: Mutex::default(),
+            seen: Lock::default(),
+            told: Lock::default(),
         });
         let weak = Arc::downgrade(&inner);
         let tick = (self.lease / 3).min(LONGEST_TICK);

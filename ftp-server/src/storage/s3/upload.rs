@@ -21,7 +21,7 @@ use super::partial::{self, Lease, Note};
 use super::record::Record;
 use super::rivals::Publishing;
 use super::work::{Job, STEP};
-use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Upload};
+use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
 
 /// Number of parts after which the part size doubles.
 const DOUBLED: u32 = 1_000;
@@ -97,12 +97,12 @@ impl Begun {
     }
 
     /// Returns `Busy` if the lease is known to be lost to another session.
-    fn check(&self) -> Result<(), StorageError> {
+    fn check(&self) -> StorageResult<()> {
         self.contested().map_or(Ok(()), Lease::check)
     }
 
     /// Returns `Busy` if another session has taken over the upload.
-    fn prove(&self) -> Result<(), StorageError> {
+    fn prove(&self) -> StorageResult<()> {
         self.contested().map_or(Ok(()), |lease| lease.prove(&self.store))
     }
 }
@@ -110,7 +110,7 @@ impl Begun {
 /// A part that is being stored.
 pub(super) struct Sent {
     pub(super) begun: Begun,
-    pub(super) part: Result<Part, StorageError>,
+    pub(super) part: StorageResult<Part>,
     pub(super) buffer: Buffer,
 }
 
@@ -130,7 +130,7 @@ pub(super) struct S3Upload {
     is_last_stored: bool,
     /// The time since which the upload has been waiting for memory.
     waiting: Option<Instant>,
-    committing: Option<Job<Result<(), StorageError>>>,
+    committing: Option<Job<StorageResult<()>>>,
     /// Whether the request to publish the file was sent. The bytes are then no longer in `buffer`.
     is_tried: bool,
     /// The size of the file, once the request to publish it was sent.
@@ -183,14 +183,14 @@ impl S3Upload {
     }
 
     /// Waits up to `limit` for the part that is being stored. Returns whether no part is pending.
-    fn poll(&mut self, limit: Duration) -> Result<bool, StorageError> {
+    fn poll(&mut self, limit: Duration) -> StorageResult<bool> {
         let Some(sending) = &self.sending else { return Ok(true) };
         let Some(sent) = sending.wait(limit) else { return Ok(false) };
         self.sending = None;
         self.take(sent.map_err(StorageError::from)?)
     }
 
-    fn take(&mut self, sent: Sent) -> Result<bool, StorageError> {
+    fn take(&mut self, sent: Sent) -> StorageResult<bool> {
         self.begun = sent.begun;
         // Keeps the bytes of the last part until the file is published, and those of a failed part
         // for another attempt.
@@ -210,7 +210,7 @@ impl S3Upload {
     }
 
     /// Starts to store the buffer as the next part.
-    fn send(&mut self) -> Result<(), StorageError> {
+    fn send(&mut self) -> StorageResult<()> {
         let number = u32::try_from(self.parts.len()).unwrap_or(PARTS) + 1;
         if number > PARTS {
             return Err(Kind::OverQuota.into());
@@ -227,7 +227,7 @@ impl S3Upload {
 
     /// Waits up to `limit` for memory, and returns whether it was reserved. Returns `Busy` if the
     /// total wait exceeds the timeout for memory.
-    fn reserve(&mut self, limit: Duration) -> Result<bool, StorageError> {
+    fn reserve(&mut self, limit: Duration) -> StorageResult<bool> {
         let part = self.part_size();
         if self.buffer.reserve(part, limit)? {
             self.waiting = None;
@@ -243,7 +243,7 @@ impl S3Upload {
     /// Stores the remaining bytes, after the session has written the whole file. Takes up to
     /// `limit`. Returns `true` if all bytes are stored, or if the request to publish the file will
     /// contain them.
-    fn finish_parts(&mut self, limit: Duration) -> Result<bool, StorageError> {
+    fn finish_parts(&mut self, limit: Duration) -> StorageResult<bool> {
         self.is_whole = true;
         if !self.poll(limit)? {
             return Ok(false);
@@ -257,7 +257,7 @@ impl S3Upload {
     }
 
     /// Starts to publish the file.
-    fn publish(&mut self) -> Result<(), StorageError> {
+    fn publish(&mut self) -> StorageResult<()> {
         self.is_tried = true;
         let begun = self.begun.clone();
         let parts = std::mem::take(&mut self.parts);
@@ -274,7 +274,7 @@ impl S3Upload {
     }
 
     /// Publishes the file, for up to `limit`. Returns whether the file is published.
-    fn finish(&mut self, limit: Duration) -> Result<bool, StorageError> {
+    fn finish(&mut self, limit: Duration) -> StorageResult<bool> {
         if self.is_over {
             return Ok(true);
         }
@@ -294,7 +294,7 @@ impl S3Upload {
 
     /// Copies the first bytes of the old object, for up to `limit`. Returns whether all of them are
     /// copied.
-    fn prepare_for(&mut self, limit: Duration) -> Result<bool, StorageError> {
+    fn prepare_for(&mut self, limit: Duration) -> StorageResult<bool> {
         let Some(copying) = &mut self.copying else { return Ok(true) };
         if !copying.step(&mut self.begun, &mut self.parts, &mut self.buffer, limit)? {
             return Ok(false);
@@ -332,7 +332,7 @@ impl S3Upload {
 }
 
 /// Stores a part. Begins the multipart upload if necessary.
-fn store_part(begun: &mut Begun, number: u32, bytes: &[u8]) -> Result<Part, StorageError> {
+fn store_part(begun: &mut Begun, number: u32, bytes: &[u8]) -> StorageResult<Part> {
     let multipart = begun.multipart()?;
     begun.prove()?;
     let store = &begun.store;
@@ -344,7 +344,7 @@ fn publish(
     parts: &[Part],
     bytes: &[u8],
     publishing: &Publishing,
-) -> Result<(), StorageError> {
+) -> StorageResult<()> {
     let Begun { store, key, id, multipart, lease, .. } = begun;
     begun.prove()?;
     let Publishing { condition, refusal, .. } = publishing;
@@ -396,11 +396,11 @@ impl io::Write for S3Upload {
 }
 
 impl Upload for S3Upload {
-    fn prepare(&mut self) -> Result<bool, StorageError> {
+    fn prepare(&mut self) -> StorageResult<bool> {
         self.prepare_for(STEP)
     }
 
-    fn ready(&mut self) -> Result<bool, StorageError> {
+    fn ready(&mut self) -> StorageResult<bool> {
         if !self.prepare_for(STEP)? {
             return Ok(false);
         }
@@ -418,7 +418,7 @@ impl Upload for S3Upload {
         if self.buffer.is_roomy() { Ok(true) } else { self.reserve(STEP) }
     }
 
-    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
         self.finish(STEP)
     }
 
@@ -428,7 +428,7 @@ impl Upload for S3Upload {
         self.is_over.then_some(self.size)
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
         let committed = loop {
             match self.finish(STEP) {
                 Ok(false) => {}

@@ -3,18 +3,16 @@
 mod dates;
 mod directories;
 mod lists;
-mod mounts;
 mod numbers;
 mod texts;
 mod words;
 
 pub(crate) use dates::{EXPIRY, Expiry};
-pub(crate) use directories::DIRECTORIES;
+pub(crate) use directories::{DIRECTORIES, MOUNTS, MountPoint};
 pub(crate) use lists::{
     ADDRESSES, ARGUMENTS, EVENTS, HOSTS, NAMES, NETWORKS, OVERRIDES, PATTERNS, PINS, PROGRAM,
     RIGHTS, USERS,
 };
-pub(crate) use mounts::{MOUNTS, MountPoint};
 pub(crate) use numbers::{
     ATTEMPTS, COUNT, DIRECTORY_MODE, FILE_MODE, FILES, IDLE_TIME, MODE, NUMBER, OWN_COUNT,
     OWN_IDLE_TIME, OWN_UMASK, PROCESSES, RATE, SIZE, SPEED, TIME, UMASK, WAITING_TIME,

@@ -43,7 +43,7 @@ impl LocalStorage {
     }
 
     /// Returns the bytes that the quota leaves.
-    fn left(&self) -> Result<Option<u64>, StorageError> {
+    fn left(&self) -> StorageResult<Option<u64>> {
         Ok(self.quota()?.bytes_left())
     }
 }
@@ -182,7 +182,7 @@ fn path(text: impl AsRef<[u8]>) -> VirtualPath {
 }
 
 /// Returns the kind of an error, if there is one.
-fn kind<T>(result: Result<T, StorageError>) -> Option<StorageErrorKind> {
+fn kind<T>(result: StorageResult<T>) -> Option<StorageErrorKind> {
     result.err().map(|error| error.kind)
 }
 
@@ -192,7 +192,7 @@ fn upload(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
     upload.commit().unwrap();
 }
 
-fn read(storage: &LocalStorage, name: impl AsRef<[u8]>) -> Result<Vec<u8>, StorageError> {
+fn read(storage: &LocalStorage, name: impl AsRef<[u8]>) -> StorageResult<Vec<u8>> {
     let mut content = Vec::new();
     storage.read(&path(name))?.read_to_end(&mut content)?;
     Ok(content)

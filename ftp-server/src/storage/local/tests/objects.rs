@@ -565,15 +565,15 @@ fn space_is_unsupported_on_a_file_system_without_a_size_cm_54() {
 struct Least(LocalStorage);
 
 impl Storage for Least {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.0.stat(path, ask)
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         self.0.list(path, ask)
     }
 
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         self.0.read(path)
     }
 
@@ -582,7 +582,7 @@ impl Storage for Least {
         path: &VirtualPath,
         mode: WriteMode,
         _: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
+    ) -> StorageResult<Box<dyn Upload>> {
         self.0.write(path, mode, Keep::Shared)
     }
 }

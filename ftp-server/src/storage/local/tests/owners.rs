@@ -112,19 +112,16 @@ impl Way {
         self,
         open: &(dyn Fn() -> LocalStorage + Sync),
         hidden: &(dyn Fn() + Sync),
-    ) -> Result<(), StorageError> {
+    ) -> StorageResult<()> {
         let storage = open();
-        let store = |storage: &LocalStorage,
-                     name: &str,
-                     mode,
-                     content: &[u8]|
-         -> Result<(), StorageError> {
-            let mut upload = storage.write(&path(name), mode, Keep::Bytes(USER))?;
-            upload.write_all(content)?;
-            hidden();
-            upload.commit()
-        };
-        let cut = |storage: &LocalStorage| -> Result<(), StorageError> {
+        let store =
+            |storage: &LocalStorage, name: &str, mode, content: &[u8]| -> StorageResult<()> {
+                let mut upload = storage.write(&path(name), mode, Keep::Bytes(USER))?;
+                upload.write_all(content)?;
+                hidden();
+                upload.commit()
+            };
+        let cut = |storage: &LocalStorage| -> StorageResult<()> {
             let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER))?;
             upload.write_all(b"new")?;
             hidden();
@@ -297,8 +294,8 @@ fn what_a_server_can_do_with_files_that_it_gave_away_fs_21() {
     const CHOWN: CapabilitySet = CapabilitySet::CHOWN;
     const MODES: CapabilitySet = CapabilitySet::DAC_OVERRIDE;
     const OWNS: CapabilitySet = CapabilitySet::FOWNER;
-    type Act = fn(&LocalStorage) -> Result<(), StorageError>;
-    fn put(storage: &LocalStorage, name: &str, mode: WriteMode) -> Result<(), StorageError> {
+    type Act = fn(&LocalStorage) -> StorageResult<()>;
+    fn put(storage: &LocalStorage, name: &str, mode: WriteMode) -> StorageResult<()> {
         let mut upload = storage.write(&path(name), mode, Keep::Shared)?;
         while !upload.prepare()? {}
         upload.write_all(b"more")?;

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::partial::{USER, begin, cut, finish, kept};
 use super::*;
+use crate::lock::Lock;
 use crate::storage::{RoomFor, StreamEnd};
 
 #[test]
@@ -14,7 +15,7 @@ fn uploads_of_one_name_that_begin_at_once_do_not_take_each_others_file_fs_18() {
     let storage = tree.storage().with(|config| config.sync = SyncPolicy::None);
     for round in 0..200 {
         let barrier = Barrier::new(CLIENTS);
-        let turn = std::sync::Mutex::new(());
+        let turn = Lock::new(());
         std::thread::scope(|scope| {
             for client in (b'a'..).take(CLIENTS) {
                 let (storage, barrier, turn, tree) = (&storage, &barrier, &turn, &tree);
@@ -24,7 +25,7 @@ fn uploads_of_one_name_that_begin_at_once_do_not_take_each_others_file_fs_18() {
                     let _ = storage.unfinished(&path("f"), Some(USER)).unwrap();
                     let upload = begin(storage, "f", WriteMode::Replace, &[client; 20]);
                     barrier.wait();
-                    let _turn = turn.lock().unwrap();
+                    let _turn = turn.lock();
                     upload.commit().unwrap();
                     assert_eq!(tree.get("f"), [client; 20], "{round}");
                 });

@@ -267,7 +267,7 @@ fn after_a_lost_response_the_stored_object_decides() {
 /// state of an object. Returns how often the change was made, failed, and is in doubt.
 fn doubt(
     operation: &'static str,
-    change: impl Fn(&S3Storage) -> Result<(), StorageError>,
+    change: impl Fn(&S3Storage) -> StorageResult<()>,
     is_made: impl Fn(&Fake) -> bool,
 ) -> [u32; 3] {
     let mut ends = [0; 3];

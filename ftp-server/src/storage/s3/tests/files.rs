@@ -153,7 +153,7 @@ fn an_upload_that_is_given_up_while_another_one_is_published_is_not_stored_dc_46
 
 #[test]
 fn a_change_that_is_given_up_before_its_request_is_never_sent_dc_45() {
-    type Act = fn(&S3Storage) -> Result<(), StorageError>;
+    type Act = fn(&S3Storage) -> StorageResult<()>;
     type Sent = &'static [(&'static str, u64)];
     const RENAME: Act = |it| it.rename(&path("f"), &path("g"), true);
     const MOVE: Act = |it| it.rename(&path("d"), &path("n"), true);

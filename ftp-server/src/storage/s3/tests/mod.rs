@@ -46,7 +46,7 @@ fn path(text: &str) -> VirtualPath {
     text.into()
 }
 
-fn kind<T>(result: Result<T, StorageError>) -> Option<Kind> {
+fn kind<T>(result: StorageResult<T>) -> Option<Kind> {
     result.err().map(|error| error.kind)
 }
 
@@ -90,13 +90,13 @@ fn content(length: usize) -> Vec<u8> {
     content
 }
 
-fn read(storage: &S3Storage, name: &str) -> Result<Vec<u8>, StorageError> {
+fn read(storage: &S3Storage, name: &str) -> StorageResult<Vec<u8>> {
     let mut bytes = Vec::new();
     storage.read(&path(name))?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn put(storage: &S3Storage, name: &str, mode: WriteMode, bytes: &[u8]) -> Result<(), StorageError> {
+fn put(storage: &S3Storage, name: &str, mode: WriteMode, bytes: &[u8]) -> StorageResult<()> {
     let mut upload = storage.write(&path(name), mode, Keep::Bytes(USER))?;
     upload.write_all(bytes)?;
     upload.commit()

@@ -16,7 +16,7 @@ fn told(storage: &S3Storage, name: &str) -> Option<u64> {
     found.filter(|found| found.kept > 0).map(|found| found.kept - 1)
 }
 
-fn forget(storage: &S3Storage) -> Result<Option<Unfinished>, StorageError> {
+fn forget(storage: &S3Storage) -> StorageResult<Option<Unfinished>> {
     storage.forget(&path("f"), Some(USER))
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use super::super::platform::Platform;
 use super::super::web_identity::{Issuer, KeySource, first};
 use super::fake::iso;
 use super::*;
+use crate::lock::Lock;
 
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 
@@ -21,10 +22,10 @@ const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 type Rule = (&'static str, &'static str, u16, String);
 
 /// A platform, and the requests that it got. It ends with the process of the tests.
-fn platform(rules: Vec<Rule>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+fn platform(rules: Vec<Rule>) -> (SocketAddr, Arc<Lock<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = Arc::new(Mutex::new(Vec::new()));
+    let asked = Arc::new(Lock::new(Vec::new()));
     let requests = Arc::clone(&asked);
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -32,7 +33,7 @@ fn platform(rules: Vec<Rule>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             let lines = BufReader::new(&stream).lines().map_while(Result::ok);
             let lines: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
             let Some(first) = lines.first() else { continue };
-            requests.lock().unwrap().push(first.strip_suffix(" HTTP/1.1").unwrap().to_owned());
+            requests.lock().push(first.strip_suffix(" HTTP/1.1").unwrap().to_owned());
             let is_met = |(request, field, ..): &&Rule| {
                 let is_field = |line: &String| line.eq_ignore_ascii_case(field);
                 *first == format!("{request} HTTP/1.1")
@@ -94,17 +95,17 @@ fn an_instance_gets_its_keys_by_imdsv2_only() {
     assert_eq!(fake.last_keys(), Some(("ASIA1".to_owned(), Some("tok==".to_owned()))));
     let role = format!("GET {ROLES}ftp-role");
     let once = ["PUT /latest/api/token", &format!("GET {ROLES}"), &role];
-    assert_eq!(*asked.lock().unwrap(), once);
+    assert_eq!(*asked.lock(), once);
     // When the store refuses the keys, they are requested again.
     fake.fail("PutObject", 0, 1, fake::Fault::Refuse(400, "ExpiredToken"));
     assert!(put(&storage, "f", WriteMode::Replace, b"two").is_err());
-    wait_until("new keys", || asked.lock().unwrap().len() == 6);
+    wait_until("new keys", || asked.lock().len() == 6);
 
     // A service of version 1 only is not asked for keys, with which anyone could have called it.
     let (address, asked) = platform(vec![("GET /", "", 200, keys(""))]);
     let why = reason(Platform::Instance(format!("http://{address}")));
     assert_eq!(why, "GetCredentials: the platform responds with 401");
-    assert_eq!(*asked.lock().unwrap(), ["PUT /latest/api/token"]);
+    assert_eq!(*asked.lock(), ["PUT /latest/api/token"]);
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn a_container_gets_its_keys_with_the_token_of_its_file() {
     let store = settings(&fake.endpoint()).container_keys(&*uri, Some(file.clone()));
     let storage = store.build().unwrap().storage("").unwrap();
     put(&storage, "f", WriteMode::Create, b"one").unwrap();
-    assert_eq!(*asked.lock().unwrap(), ["GET /v1/credentials?x=1"]);
+    assert_eq!(*asked.lock(), ["GET /v1/credentials?x=1"]);
     // The platform replaces the token, so each request reads it again.
     std::fs::write(&file, "other").unwrap();
     let container = |uri: &str, file| Platform::Container(uri.to_owned(), file);

@@ -18,17 +18,12 @@ fn path(name: &str) -> VirtualPath {
     name.split('/').fold(VirtualPath::root(), |path, name| path.join(name.as_bytes()))
 }
 
-fn kind<T>(result: Result<T, StorageError>) -> Option<StorageErrorKind> {
+fn kind<T>(result: StorageResult<T>) -> Option<StorageErrorKind> {
     result.err().map(|error| error.kind)
 }
 
 /// Stores `length` bytes. If the storage refuses them at any point, no file is left.
-fn store(
-    storage: &LocalStorage,
-    name: &str,
-    mode: WriteMode,
-    length: usize,
-) -> Result<(), StorageError> {
+fn store(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) -> StorageResult<()> {
     let mut upload = storage.write(&path(name), mode, Keep::Bytes(b"ann"))?;
     let stored = (|| {
         while !upload.prepare()? {}

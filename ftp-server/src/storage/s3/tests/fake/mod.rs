@@ -7,14 +7,14 @@ mod state;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use self::http::{Answer, Asked};
 use self::keys::Issued;
 use self::state::State;
-use crate::lock::unpoisoned;
+use crate::lock::Lock;
 
 /// The name under which new connections are counted.
 pub(super) const CONNECTION: &str = "connection";
@@ -86,12 +86,12 @@ pub(super) struct Fake {
 }
 
 struct Shared {
-    state: Mutex<State>,
-    issued: Mutex<Issued>,
+    state: Lock<State>,
+    issued: Lock<Issued>,
     /// The access key and the session token of the last request.
-    keys: Mutex<Option<(String, Option<String>)>>,
-    faults: Mutex<Vec<(&'static str, u64, u64, Fault)>>,
-    counts: Mutex<Vec<(&'static str, u64)>>,
+    keys: Lock<Option<(String, Option<String>)>>,
+    faults: Lock<Vec<(&'static str, u64, u64, Fault)>>,
+    counts: Lock<Vec<(&'static str, u64)>>,
     is_over: AtomicBool,
 }
 
@@ -100,11 +100,11 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            issued: Mutex::default(),
-            keys: Mutex::default(),
-            faults: Mutex::default(),
-            counts: Mutex::default(),
+            state: Lock::default(),
+            issued: Lock::default(),
+            keys: Lock::default(),
+            faults: Lock::default(),
+            counts: Lock::default(),
             is_over: AtomicBool::new(false),
         });
         let serving = Arc::clone(&shared);
@@ -127,16 +127,16 @@ impl Fake {
     /// Makes `count` operations with this name fail, after `skipped` successful ones.
     pub(super) fn fail(&self, operation: &'static str, skipped: u64, count: u64, fault: Fault) {
         let from = self.count(operation) + skipped + 1;
-        self.shared.faults.lock().unwrap().push((operation, from, from + count, fault));
+        self.shared.faults.lock().push((operation, from, from + count, fault));
     }
 
     pub(super) fn works(&self) {
-        self.shared.faults.lock().unwrap().clear();
+        self.shared.faults.lock().clear();
     }
 
     /// Returns the number of requests for an operation.
     pub(super) fn count(&self, operation: &str) -> u64 {
-        let counts = self.shared.counts.lock().unwrap();
+        let counts = self.shared.counts.lock();
         counts.iter().find(|(name, _)| *name == operation).map_or(0, |(_, count)| *count)
     }
 
@@ -217,17 +217,17 @@ impl Fake {
 
     /// Returns the tokens for which keys were issued. Only the last keys are valid.
     pub(super) fn tokens(&self) -> Vec<String> {
-        unpoisoned(self.shared.issued.lock()).tokens.clone()
+        self.shared.issued.lock().tokens.clone()
     }
 
     /// Returns the access key and the session token of the last request.
     pub(super) fn last_keys(&self) -> Option<(String, Option<String>)> {
-        unpoisoned(self.shared.keys.lock()).clone()
+        self.shared.keys.lock().clone()
     }
 
     /// Makes all keys expire.
     pub(super) fn expire_keys(&self) {
-        unpoisoned(self.shared.issued.lock()).expire();
+        self.shared.issued.lock().expire();
     }
 
     /// Sets whether the conditions of removals are ignored.
@@ -243,7 +243,7 @@ impl Fake {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        unpoisoned(self.shared.state.lock())
+        self.shared.state.lock()
     }
 }
 
@@ -258,13 +258,13 @@ impl Drop for Fake {
 impl Shared {
     /// Counts an operation, and returns its fault.
     fn fault(&self, operation: &'static str) -> Option<Fault> {
-        let mut counts = self.counts.lock().unwrap();
+        let mut counts = self.counts.lock();
         if !counts.iter().any(|(name, _)| *name == operation) {
             counts.push((operation, 0));
         }
         let (_, count) = counts.iter_mut().find(|(name, _)| *name == operation)?;
         *count += 1;
-        let faults = self.faults.lock().unwrap();
+        let faults = self.faults.lock();
         let is_due = |fault: &&(&str, u64, u64, Fault)| {
             fault.0 == operation && (fault.1..fault.2).contains(count)
         };
@@ -294,7 +294,7 @@ fn serve(shared: &Shared, stream: TcpStream) {
                 page.answer(status)
             }
             Some(fault @ (Fault::EmptyPage | Fault::FirstPage | Fault::OtherPrefix)) => {
-                unpoisoned(shared.state.lock()).list(&asked, Some(fault))
+                shared.state.lock().list(&asked, Some(fault))
             }
             Some(Fault::HiddenError(code)) => Answer { status: 200, ..Answer::refusal(500, code) },
             _ => answer(shared, operation, &asked),
@@ -320,9 +320,9 @@ fn serve(shared: &Shared, stream: TcpStream) {
 }
 
 fn answer(shared: &Shared, operation: &'static str, asked: &Asked) -> Answer {
-    *unpoisoned(shared.keys.lock()) =
+    *shared.keys.lock() =
         asked.keys().map(|(key, token)| (key.to_owned(), token.map(str::to_owned)));
-    let mut issued = unpoisoned(shared.issued.lock());
+    let mut issued = shared.issued.lock();
     if operation == "AssumeRoleWithWebIdentity" {
         return issued.answer(asked);
     }
@@ -336,5 +336,5 @@ fn answer(shared: &Shared, operation: &'static str, asked: &Asked) -> Answer {
     if !asked.has_its_digest() {
         return Answer::refusal(400, "BadDigest");
     }
-    unpoisoned(shared.state.lock()).answer(operation, asked)
+    shared.state.lock().answer(operation, asked)
 }
