@@ -391,7 +391,7 @@ fn a_shared_lock_of_a_reader_does_not_block_an_append_fs_16() {
     assert_eq!(tree.get("f"), b"old+new+new");
     // Another process that appends has the lock alone.
     reader.unlock().unwrap();
-    reader.lock();
+    reader.lock().unwrap();
     assert_eq!(kind(tree.storage().write(&path("f"), WriteMode::Append, Keep::Shared)), Some(Busy));
     reader.unlock().unwrap();
     drop(tree.storage().write(&path("f"), WriteMode::Append, Keep::Shared).unwrap());
