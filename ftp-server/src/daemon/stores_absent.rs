@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::check::Findings;
 use super::config::{Objects, Settings};
 use crate::daemon::error::DaemonError;
-use crate::{LocalConfig, SharedState, Storage, StorageErrorKind, StorageResult};
+use crate::storage::StorageResult;
+use crate::{LocalConfig, SharedState, Storage, StorageErrorKind};
 
 /// The empty set of stores.
 #[derive(Default)]
