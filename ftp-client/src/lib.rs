@@ -216,7 +216,7 @@
 //! # Modules
 //!
 //! What is used most is here at the top. The rest is in modules by subject: details of [`error`]s,
-//! [`file`] transfers, [`fxp`], [`listing`]s, connections of your own ([`net`]), attempts and the
+//! [`file`](mod@file) transfers, [`fxp`], [`listing`]s, connections of your own ([`net`]), attempts and the
 //! [`pool`], TLS ([`security`]), and directory [`tree`]s.
 //!
 //! # Examples

@@ -188,7 +188,7 @@ impl Client {
     /// Reading ends after the part. If the server lists `RANG` (draft-bryan-ftp-range-08), the
     /// client uses it. Otherwise it asks for everything from `offset` (`REST`), and
     /// [`finish`](Download::finish) aborts the transfer after the last byte of the part, unless the
-    /// file ends there. [`Report::ended`](crate::Report::ended) shows which of these happened.
+    /// file ends there. [`Report::is_stopped`](crate::Report::is_stopped) shows which of these happened.
     ///
     /// # Errors
     ///
