@@ -12,7 +12,8 @@
 //! let mut client = Client::builder().connect("ftp.example.org")?;
 //! client.login("me", "secret")?;
 //! let source = LocalSource::Path(Path::new("a.bin"));
-//! let mut job = Put::new(source, Place::at("in/a.bin"), &FileOptions::new())
+//! let options = FileOptions::new();
+//! let mut job = Put::new(source, Place::at("in/a.bin"), &options)
 //!     .store_as(StoreAs::Under(TemporaryName::standard()));
 //! let done = job.attempt(&mut client, &())?;
 //! println!("{} bytes, verified: {}", done.bytes, done.verified.as_str());
