@@ -100,7 +100,12 @@ def calls(operation, few=20, many=120):
 
         def count(times):
             words = _words(place, operation)
-            return processes.calls_of_server(server.pid, lambda: place.load(server, words, times, 1, COUNTED_WITHIN))
+
+            def counted():
+                return processes.calls_of_server(server.pid, lambda: place.load(server, words, times, 1, COUNTED_WITHIN))
+
+            # On a busy machine, threads wait for each other more often. The least number has the fewest of such calls.
+            return min(counted() for _ in range(3))
 
         cost = (count(many) - count(few)) / (many - few)
         place.uploaded(1024)
