@@ -15,6 +15,7 @@ mod finding;
 mod login;
 mod path;
 mod places;
+mod ports;
 mod probes;
 mod report;
 mod tls;

@@ -12,15 +12,16 @@ use std::thread::{Builder, scope};
 use ftp_client::Error;
 
 use super::addresses::{self, Answers, Lookup};
-use super::data_connections::{self, FirstConnectionSeen, MethodOutcome};
+use super::data_connections::{self, MethodOutcome};
 use super::dial::{DataMethod, Dial};
 use super::finding::Finding;
 use super::login::LoginSeen;
 use super::path::PathSeen;
+use super::ports::FirstConnectionSeen;
 use super::report::Report;
 use super::tls::TlsSeen;
 use super::upload::UploadSeen;
-use super::{login, path, places, tls, upload};
+use super::{login, path, places, ports, tls, upload};
 use crate::exit::{Failure, Result};
 
 /// A row of the table.
@@ -57,7 +58,7 @@ const WITHOUT_DATA: [&[Probe]; 6] = [
         probe("tls offer", tls::offered, tls::judge_offered),
         probe("data", data_connections::run, data_connections::judge),
         probe("packets", path::send_packets, path::judge_packets),
-        probe("ports", data_connections::run_ports, places::judge),
+        probe("ports", ports::run, places::judge),
     ],
 ];
 

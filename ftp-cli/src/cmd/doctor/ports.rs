@@ -1,0 +1,224 @@
+//! Examines the passive ports that the server names: how wide their range is, and whether all of
+//! them can be reached. Connects to each port immediately, because a server closes a port when it
+//! names the next one.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ftp_client::{Client, Mode, probe};
+use ftp_proto::{Reply, ReplyCode};
+
+use super::dial::{DataMethod, Dial, say};
+use super::finding::{Check, Diagnosis, Finding, Grade};
+use crate::exit::Result;
+use crate::lock::lock;
+
+/// Number of times that the server is asked for a port.
+const TRIES: usize = 8;
+
+/// Longest wait for a port: enough for the kernel's second attempt, after 1 s.
+const PATIENCE: Duration = Duration::from_millis(1_300);
+
+/// One port that the server named.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Port {
+    pub(super) number: u16,
+    /// Whether a connection to the port succeeded.
+    pub(super) is_reached: bool,
+}
+
+/// Observations about the passive ports.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ports {
+    /// Hosts of the 227 replies.
+    pub(super) hosts: Vec<IpAddr>,
+    pub(super) ports: Vec<Port>,
+}
+
+impl Ports {
+    /// Returns whether only some of the ports can be reached.
+    pub(super) fn is_partly(&self) -> bool {
+        let of = |is: bool| self.ports.iter().any(|port| port.is_reached == is);
+        of(true) && of(false)
+    }
+}
+
+/// Observations over the first logged-in connection, which need no data.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstConnectionSeen {
+    /// Client address that the server reports, if it differs from the local one.
+    pub(super) seen_as: Option<IpAddr>,
+    /// Reply to EPRT with a protocol number that does not exist.
+    pub(super) no_such_family: Option<Reply>,
+    pub(super) ports: Ports,
+}
+
+/// Examines the ports over the first connection, waits for the second one, and ends the first.
+pub(super) fn run(dial: &Dial<'_>) -> Result {
+    let Some(login) = dial.login_seen() else { return Ok(()) };
+    let Some(mut inside) = lock(&login.client).take() else { return Ok(()) };
+    let client = &mut inside.it;
+    // This connects to the ports directly, so it is left out with a proxy.
+    if let Some((local, peer)) = login.addresses {
+        let stat = say(client, "STAT");
+        let seen_as = stat.and_then(|stat| address_of_ours(&stat, local.ip(), peer.ip()));
+        let no_such_family = say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()));
+        let ports = ask(dial, client, peer);
+        let seen = FirstConnectionSeen { seen_as, no_such_family, ports };
+        dial.seen.first.get_or_init(|| seen);
+    }
+    dial.places.wait_for_second();
+    inside.quit();
+    Ok(())
+}
+
+/// Returns the client address that a server names after "connected" in its STAT reply.
+fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> {
+    let mut lines = stat.lines().map(|line| String::from_utf8_lossy(line).into_owned());
+    let line = lines.find(|line| line.to_ascii_lowercase().contains("connected"))?;
+    let words = line.split(|char: char| !(char.is_ascii_hexdigit() || ".:".contains(char)));
+    let mut found = words.filter_map(|word| {
+        let word = word.trim_matches('.');
+        word.parse::<IpAddr>().or_else(|_| word.parse::<SocketAddr>().map(|at| at.ip())).ok()
+    });
+    let known = [local.to_canonical(), peer.to_canonical()];
+    let found = found.next()?.to_canonical();
+    (!known.contains(&found) && found.is_ipv4() == known.iter().all(IpAddr::is_ipv4))
+        .then_some(found)
+}
+
+/// Asks for ports and connects to each. Stops if the server names no port; the checks of the
+/// methods find the reason.
+fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
+    let mut learned = Ports::default();
+    let (way, code) = match peer.ip().to_canonical().is_ipv4() {
+        true => (DataMethod::Pasv, ReplyCode::PASSIVE),
+        false => (DataMethod::Epsv, ReplyCode::EXTENDED_PASSIVE),
+    };
+    for _ in 0..TRIES {
+        let reply = say(client, way.command()).filter(|reply| reply.code() == code);
+        let named = reply.and_then(|reply| dial.data_address(way, &reply, peer));
+        let Some((host, at)) = named else { break };
+        learned.hosts.extend(host);
+        let limit = PATIENCE.min(dial.timeouts().data_connect);
+        let is_reached = probe::connect(at, dial.asked.bind, limit).is_ok();
+        if dial.in_time().is_err() {
+            // The time ran out, so it is unknown whether the port can be reached.
+            break;
+        }
+        learned.ports.push(Port { number: at.port(), is_reached });
+    }
+    learned
+}
+
+/// Limit of a narrow range: its lowest and highest ports are less than this apart.
+const NARROW: u16 = 16;
+
+/// Ports that Linux chooses from by default.
+const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
+
+/// Judges the range of ports that were named.
+pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
+    let check = Check::Ports;
+    let numbers: BTreeSet<u16> = learned.ports.iter().map(|port| port.number).collect();
+    let tries = learned.ports.len();
+    let low = *numbers.first()?;
+    let high = *numbers.last()?;
+    let words = match numbers.len() {
+        1 => format!("{tries} tries: always port {low}"),
+        count => format!("{tries} tries: {count} different ports from {low} to {high}"),
+    };
+    if learned.is_partly() {
+        let seen = format!(
+            "{words}; reachable: {}; unreachable: {}",
+            numbers_of(learned, true),
+            numbers_of(learned, false)
+        );
+        let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
+        return Some(check.wrong(grade, Diagnosis::PassivePartly, seen));
+    }
+    // A kernel chooses from thousands of ports, so it rarely names only two neighbouring ports in
+    // all tries. A single port from the kernel's range is not a narrow range: the server may keep
+    // one listening socket open.
+    let is_chosen = |port: u16| KERNELS.contains(&port);
+    let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
+    let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;
+    Some(match is_few {
+        true => check.warn(Diagnosis::FewPorts, words),
+        false => check.ok(words),
+    })
+}
+
+fn numbers_of(learned: &Ports, is_reached: bool) -> String {
+    let ports = learned.ports.iter().filter(|port| port.is_reached == is_reached);
+    let numbers: BTreeSet<u16> = ports.map(|port| port.number).collect();
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(ports: &[(u16, bool)]) -> Ports {
+        let port =
+            |(number, is_reached): &(u16, bool)| Port { number: *number, is_reached: *is_reached };
+        Ports { hosts: Vec::new(), ports: ports.iter().map(port).collect() }
+    }
+
+    fn name(learned: &Ports) -> Option<&'static str> {
+        judge(learned, Mode::Passive)?.diagnosis.map(|diagnosis| diagnosis.name())
+    }
+
+    #[test]
+    fn a_range_of_two_ports_is_few() {
+        for (ports, want) in [
+            (&[50_000, 50_001, 50_000, 50_001, 50_000, 50_001, 50_000, 50_001][..], true),
+            (&[5_000; 8], true),
+            (&[50_000; 8], false),
+            (&[33_151, 56_357, 33_151, 56_357, 33_151, 56_357, 33_151, 56_357], false),
+            (&[50_000, 50_001, 50_002, 50_001, 50_000, 50_001, 50_000, 50_001], false),
+            (&[50_000, 50_001], false),
+        ] {
+            let ports: Vec<_> = ports.iter().map(|port| (*port, true)).collect();
+            assert_eq!(name(&of(&ports)), want.then_some("few-ports"), "{ports:?}");
+        }
+        let one = judge(&of(&[(1_033, true); 8]), Mode::Passive).unwrap();
+        assert_eq!(one.seen, "8 tries: always port 1033");
+    }
+
+    #[test]
+    fn a_partly_reachable_range_is_reported_with_its_ports() {
+        let half = of(&[(50_060, false), (50_001, true), (50_070, false), (50_001, true)]);
+        assert_eq!(name(&half), Some("passive-ports-partly"));
+        let found = judge(&half, Mode::Passive).unwrap();
+        assert!(found.seen.contains("reachable: 50001; unreachable: 50060, 50070"), "{found:?}");
+        assert_eq!(found.grade, Grade::Fail);
+        assert_eq!(judge(&half, Mode::Active).unwrap().grade, Grade::Warn);
+        // If none is reached, the findings about the methods say so.
+        assert_eq!(name(&of(&[(50_060, false), (50_070, false)])), None);
+        assert!(judge(&of(&[]), Mode::Passive).is_none());
+    }
+
+    #[test]
+    fn the_client_address_is_read_from_the_stat_reply() {
+        let local = IpAddr::from([192, 168, 1, 2]);
+        let peer = IpAddr::from([203, 0, 113, 9]);
+        for (text, want) in [
+            ("     Connected to 203.0.113.1", Some("203.0.113.1")),
+            ("     Connected to ::ffff:203.0.113.1", Some("203.0.113.1")),
+            (" Connected from 203.0.113.1", Some("203.0.113.1")),
+            ("Connected from gw.example.org (203.0.113.1)", Some("203.0.113.1")),
+            ("Connected from 203.0.113.1:40000.", Some("203.0.113.1")),
+            ("Connected from 192.168.1.2", None),
+            ("Connected to 203.0.113.9", None),
+            ("Connected from 2001:db8::1", None),
+            ("Version 1.2.3.4", None),
+            ("Connected", None),
+        ] {
+            let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Status:", [text], "End");
+            let found = address_of_ours(&reply, local, peer);
+            assert_eq!(found, want.map(|want| want.parse().unwrap()), "{text}");
+        }
+    }
+}
