@@ -5,6 +5,15 @@
 //! backslash escapes the next byte, and `\n`, `\r` and `\t` mean LF, CR and tab. The parser skips
 //! `macdef NAME` and all lines up to an empty line. A `#` in place of a keyword begins a comment,
 //! up to the end of the line. Other words are skipped.
+//!
+//! ```
+//! use ftp_client::netrc::Netrc;
+//!
+//! let netrc = Netrc::parse(b"machine ftp.example.org login me password secret");
+//! let entry = netrc.find("ftp.example.org", None).unwrap();
+//! assert_eq!(entry.login.as_deref(), Some(&b"me"[..]));
+//! assert_eq!(entry.password.as_deref(), Some(&b"secret"[..]));
+//! ```
 
 /// Longest word in bytes; a longer one means the wrong file.
 const WORD: usize = 4_096;

@@ -1,5 +1,18 @@
 //! Takes a first look at an address, before any FTP command: does anything accept connections there,
 //! and which protocol does it speak? For programs that tell users why a connection fails.
+//!
+//! ```no_run
+//! use ftp_client::Timeouts;
+//! use ftp_client::probe::{FirstLook, ServerProtocol, first_look};
+//!
+//! let address = "192.0.2.1:21".parse()?;
+//! match first_look(address, None, &Timeouts::new(), false) {
+//!     FirstLook::Talks { talker: ServerProtocol::Ftp(greeting), .. } => println!("{greeting}"),
+//!     FirstLook::Talks { talker, .. } => println!("not an FTP server: {talker:?}"),
+//!     other => println!("no answer: {other:?}"),
+//! }
+//! # Ok::<(), std::net::AddrParseError>(())
+//! ```
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -100,13 +100,8 @@ pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
 
 /// Returns whether there is an object at `path`, for `--no-clobber`.
 fn is_there(client: &mut Client, path: &[u8]) -> Result<bool> {
-    match client.is_there(path)? {
-        Some(is_there) => Ok(is_there),
-        None => {
-            let message = "--no-clobber: the server does not report whether NEWPATH exists";
-            Err(Failure::item(Exit::Unsupported, message))
-        }
-    }
+    let message = "--no-clobber: the server does not report whether NEWPATH exists";
+    client.is_there(path)?.ok_or_else(|| Failure::item(Exit::Unsupported, message))
 }
 
 /// Returns the new path, which is absolute or relative to the login directory. If it ends in `/`,
@@ -151,13 +146,9 @@ pub(crate) fn chmod(options: &Options, stdio: &mut Stdio) -> Result {
 
 /// Returns the outcome of a change of permissions.
 pub(super) fn set(is_set: bool) -> Result<Outcome> {
-    match is_set {
-        true => Ok(Outcome::Done("set")),
-        false => {
-            let message = "the server does not report the current mode; use an octal MODE";
-            Err(Failure::item(Exit::Unsupported, message))
-        }
-    }
+    let message = "the server does not report the current mode; use an octal MODE";
+    let done = is_set.then_some(Outcome::Done("set"));
+    done.ok_or_else(|| Failure::item(Exit::Unsupported, message))
 }
 
 /// Parses the mode that the user typed.

@@ -303,7 +303,7 @@ impl Demo<'_> {
 
     /// Downloads a file from the start of `part`, and compares that part.
     fn get(&mut self, client: &mut Client, name: &str, part: Range<u64>) -> Result {
-        let (start, whole) = (part.start, part.end - part.start);
+        let (start, length) = (part.start, part.end - part.start);
         let mut content = self.content(name, part);
         let (mut download, from) = match start {
             0 => (client.retrieve(name)?, String::new()),
@@ -313,17 +313,17 @@ impl Demo<'_> {
         let mut want = vec![0; BLOCK];
         let mut same = true;
         // After an error, `finish` returns it.
-        while let Ok(length @ 1..) = download.read(&mut came) {
-            let (Some(came), Some(want)) = (came.get(..length), want.get_mut(..length)) else {
+        while let Ok(read @ 1..) = download.read(&mut came) {
+            let (Some(came), Some(want)) = (came.get(..read), want.get_mut(..read)) else {
                 break;
             };
             same &= content.read_exact(want).is_ok() && came == want;
         }
         let report = download.finish()?;
         let moved = display::transferred(report.bytes, report.duration);
-        let whole = report.bytes == whole;
+        let is_whole = report.bytes == length;
         let what = format!("get {name}{from}: {moved}, identical byte for byte");
-        self.check(same && whole, &what)
+        self.check(same && is_whole, &what)
     }
 
     fn copy(
