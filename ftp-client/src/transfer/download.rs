@@ -326,7 +326,9 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// Ends a download that received too much.
     pub(super) fn stop_excess(self) -> Error {
         let incomplete = Error::Incomplete { bytes: self.bytes, announced: self.limit() };
-        self.abort().err().unwrap_or(incomplete)
+        // As in `leave`.
+        let _ = self.abort();
+        incomplete
     }
 
     /// Sleeps before the next read.
