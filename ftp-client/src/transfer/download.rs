@@ -346,18 +346,15 @@ impl<C: BorrowMut<Client>> Download<C> {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
         let mut buffer = buffer;
         if let Some(range) = self.range {
             // The caller must not get bytes after the requested part.
             let left = usize::try_from(range - self.bytes).unwrap_or(usize::MAX);
             let length = buffer.len().min(left);
             buffer = buffer.get_mut(..length).expect("the length is at most that of the buffer");
-            if buffer.is_empty() {
-                return Ok(0);
-            }
+        }
+        if buffer.is_empty() {
+            return Ok(0);
         }
         let Self { transfer, text, ended, .. } = self;
         let Some(text) = text else {
