@@ -21,7 +21,7 @@ use crate::relay::Relay;
 /// The number of files in a tree.
 const FILES: usize = 80;
 
-/// A server whose replies take 10 ms.
+/// A server whose replies take 10 ms, or as long as requested.
 struct Slow {
     server: OurServer,
     recorder: Recorder,
@@ -29,7 +29,11 @@ struct Slow {
 
 impl Slow {
     fn new(config: ServerConfig, faults: Faults) -> Self {
-        let delay = ProtocolFault::Delay(Duration::from_millis(10));
+        Self::replying(Duration::from_millis(10), config, faults)
+    }
+
+    fn replying(after: Duration, config: ServerConfig, faults: Faults) -> Self {
+        let delay = ProtocolFault::Delay(after);
         let login = [Verb::User, Verb::Pass, Verb::Feat, Verb::Opts, Verb::Type, Verb::Noop];
         let facts =
             [Verb::Size, Verb::Mdtm, Verb::Mfmt, Verb::Mlst, Verb::Pwd, Verb::Cwd, Verb::Mkd];
@@ -100,11 +104,19 @@ fn each_way(server: &OurServer, mut check: impl FnMut(&str, &Ran)) {
 
 #[test]
 fn files_that_wait_for_replies_share_up_to_four_connections_cl_77() {
-    let slow = Slow::new(ServerConfig::default(), Faults::new());
-    each_way(&slow.server, |way, _| {
-        let (accepted, refused) = slow.sessions();
-        assert!((2..=4).contains(&accepted) && refused == 0, "{way}: {accepted}");
-    });
+    let are_shared = |after: u64| {
+        let after = Duration::from_millis(after);
+        let slow = Slow::replying(after, ServerConfig::default(), Faults::new());
+        let mut always = true;
+        each_way(&slow.server, |way, _| {
+            let (accepted, refused) = slow.sessions();
+            assert!((1..=4).contains(&accepted) && refused == 0, "{way}: {accepted}");
+            always &= accepted >= 2;
+        });
+        always
+    };
+    // On a busy machine, a login can take longer than another connection would save.
+    assert!(are_shared(10) || are_shared(50));
 }
 
 #[test]
@@ -189,7 +201,10 @@ fn limits_of_other_servers_lose_no_file_at_scale_cl_77() {
         |limit| RealServer::pure_ftpd_also(&["--maxclientsperip", &limit.to_string()]),
     ];
     let files = count(150, 300);
-    let limited = [1, 2, 3].into_iter().flat_map(|limit| servers.map(|start| (start, limit)));
+    let limited = [1, 3, 2]
+        .into_iter()
+        .take(count(2, 3))
+        .flat_map(|limit| servers.map(|start| (start, limit)));
     at_once(4, limited, |(start, limit)| {
         // A server may still count the connections of the first command during the second.
         let (Some(up), Some(down)) = (start(limit), start(limit)) else { return };

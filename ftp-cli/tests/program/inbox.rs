@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
+use ftp_tests::scale::count;
 use ftp_tests::site::OurServer;
 use ftp_tests::wait::wait_until;
 use rustix::fs::{FlockOperation, flock};
@@ -306,7 +307,7 @@ fn killed_at(strace: &ftp_tests::peer::Peer, call: &str, number: usize) -> Comma
 }
 
 /// Kills a run at its first call of a kind, another at its second, and so on until one has no such
-/// call. After each, `after` sees what is left.
+/// call. A plain run has each third of them. After each, `after` sees what is left.
 fn killed_at_each_step(
     command: &[&str],
     here: &TempRoot,
@@ -315,8 +316,9 @@ fn killed_at_each_step(
 ) {
     let Some(strace) = strace() else { return };
     let mut killed = 0;
-    for call in STEPS {
-        for number in 1.. {
+    for (at, call) in STEPS.into_iter().enumerate() {
+        let every = count(3, 1);
+        for number in (1 + at % every..).step_by(every) {
             let mut traced = killed_at(&strace, call, number);
             let ran = run(traced.args(command).current_dir(here.path()));
             let status = ran.status.unwrap();
@@ -331,7 +333,7 @@ fn killed_at_each_step(
             killed += 1;
         }
     }
-    assert!(killed > 30, "{killed}");
+    assert!(killed > count(9, 30), "{killed}");
 }
 
 /// Returns whether the journal exists but does not contain `fact` yet.
@@ -341,7 +343,7 @@ fn is_between(directory: &Path, fact: &str) -> bool {
 }
 
 #[test]
-fn a_move_by_download_loses_no_file_if_killed_at_any_step() {
+fn a_move_by_download_loses_no_file_if_killed_at_any_step_at_scale() {
     let server = OurServer::start();
     let (here, taken) = (TempRoot::new(), TempRoot::new());
     age(&server.root.write("box/a", b"content"), 1);
@@ -379,7 +381,7 @@ fn a_move_by_download_loses_no_file_if_killed_at_any_step() {
 }
 
 #[test]
-fn a_move_by_upload_loses_no_file_if_killed_at_any_step() {
+fn a_move_by_upload_loses_no_file_if_killed_at_any_step_at_scale() {
     let server = OurServer::start();
     let (here, taken) = (TempRoot::new(), TempRoot::new());
     let inbox = server.root.mkdir("box");
@@ -437,7 +439,7 @@ fn take_moved(from: &TempRoot, to: &TempRoot, step: &str) {
 }
 
 #[test]
-fn an_uploaded_tree_arrives_complete_after_a_kill_at_any_step() {
+fn an_uploaded_tree_arrives_complete_after_a_kill_at_any_step_at_scale() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     fill(&here);
     let url = server.url("t");
@@ -450,7 +452,7 @@ fn an_uploaded_tree_arrives_complete_after_a_kill_at_any_step() {
 }
 
 #[test]
-fn a_downloaded_tree_arrives_complete_after_a_kill_at_any_step() {
+fn a_downloaded_tree_arrives_complete_after_a_kill_at_any_step_at_scale() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     fill(&server.root);
     let url = server.url("t");
@@ -463,7 +465,7 @@ fn a_downloaded_tree_arrives_complete_after_a_kill_at_any_step() {
 }
 
 #[test]
-fn a_list_of_files_arrives_complete_after_a_kill_at_any_step() {
+fn a_list_of_files_arrives_complete_after_a_kill_at_any_step_at_scale() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     fill(&server.root);
     let urls = MOVED.map(|name| format!("{}{name}\n", server.url("")));

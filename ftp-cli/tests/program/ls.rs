@@ -378,7 +378,7 @@ fn the_names_of_hostile_listings_take_bounded_memory_at_scale() {
         (&["ls", "-R", "-t"], "file", 350_000, &[11]),
         (&["ls", "-R", "-S"], "dir", 150_000, &[11, 12]),
     ];
-    at_once(3, &cases[..count(3, cases.len())], |(command, kind, count, want)| {
+    at_once(2, &cases[..count(2, cases.len())], |(command, kind, count, want)| {
         let list = lines(kind, *count);
         let peer = Peer::start(&[
             ("FEAT", Act::Say("211-features\r\n MLST type*;size*;modify*;\r\n211 end")),

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -139,8 +140,12 @@ impl RunningServer {
     fn all(file: Option<&Path>) -> Vec<Self> {
         let listening: Vec<(String, SocketAddr)> = ["/proc/net/tcp", "/proc/net/tcp6"]
             .iter()
-            .filter_map(|path| fs::read_to_string(path).ok())
-            .flat_map(|text| text.lines().filter_map(listener).collect::<Vec<_>>())
+            .filter_map(|path| fs::File::open(path).ok())
+            // After a header, the listening ones are the first: a busy host has thousands of others.
+            .flat_map(|file| {
+                let lines = BufReader::new(file).lines().skip(1);
+                lines.map_while(|line| listener(&line.ok()?))
+            })
             .collect();
         let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
         let servers = processes.filter_map(|entry| {
