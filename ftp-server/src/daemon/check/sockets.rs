@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,8 +12,7 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::Findings;
-use super::{is_in_use, reason};
+use super::{Findings, is_in_use, reason};
 use crate::daemon::config::{Config, MISSING, Settings, is_missing};
 use crate::daemon::control::{ControlRequest, ControlStyle, ask};
 use crate::daemon::error::DaemonErrorKind;
@@ -91,8 +90,7 @@ fn metrics(
             if let Some(running) = running.filter(|_| is_in_use(&error)) {
                 return in_use("metrics.listen", &address, running, findings);
             }
-            let why = reason(&error);
-            let words = format!("metrics.listen: {address}: cannot listen: {why}");
+            let words = format!("metrics.listen: {address}: cannot listen: {}", reason(&error));
             findings.fail(DaemonErrorKind::Network, words);
         }
     }
@@ -142,10 +140,7 @@ impl RunningServer {
             .iter()
             .filter_map(|path| fs::File::open(path).ok())
             // After a header, the listening ones are the first: a busy host has thousands of others.
-            .flat_map(|file| {
-                let lines = BufReader::new(file).lines().skip(1);
-                lines.map_while(|line| listener(&line.ok()?))
-            })
+            .flat_map(|file| BufReader::new(file).lines().skip(1).map_while(listener))
             .collect();
         let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
         let servers = processes.filter_map(|entry| {
@@ -200,8 +195,9 @@ fn names_file(process: &Path, file: &Path) -> bool {
 /// Reads a line of `/proc/net/tcp` or `/proc/net/tcp6` (proc_pid_net(5)): a listening socket as
 /// `/proc/PID/fd` shows it, with its address. The kernel writes addresses as numbers in the byte
 /// order of the machine.
-fn listener(line: &str) -> Option<(String, SocketAddr)> {
+fn listener(line: io::Result<String>) -> Option<(String, SocketAddr)> {
     const LISTEN: &str = "0A";
+    let line = line.ok()?;
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (address, state, inode) = (*fields.get(1)?, *fields.get(3)?, *fields.get(9)?);
     let (host, port) = address.split_once(':').filter(|_| state == LISTEN)?;
