@@ -318,6 +318,18 @@ mod tests {
     }
 
     #[test]
+    fn each_file_has_a_record_of_its_own_beside_it() {
+        let short = sidecar(Path::new("in/f.part"));
+        assert_eq!(short.parent(), Some(Path::new("in")));
+        assert_eq!(sidecar(Path::new("f.part")).file_name(), short.file_name());
+        assert_ne!(sidecar(Path::new("in/g.part")), short);
+        // A file system can take the name although it takes no longer one than the file's.
+        let long = sidecar(&Path::new("in").join("f".repeat(255)));
+        assert_eq!(long.as_os_str().len(), short.as_os_str().len());
+        assert!(long.file_name().unwrap().as_bytes().starts_with(b"."));
+    }
+
+    #[test]
     fn a_planted_fifo_or_link_is_no_record() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f.part");

@@ -436,4 +436,22 @@ mod tests {
         fs::hard_link(one.join("f"), one.join("h")).unwrap();
         put(&one.join("h"), "fourth").unwrap();
     }
+
+    #[test]
+    fn only_targets_of_one_directory_share_a_name() {
+        let paths = ["in/a", "in/A", "in/b", "other/B", "other/c", "a"];
+        let targets = RemoteTargets::new(paths.map(Place::at));
+        let folds = |directory: &[u8]| targets.folds_in(directory);
+        assert_eq!(folds(b"in"), HashSet::from([fold(b"a")]));
+        for directory in [b"other".as_slice(), b"", b"i"] {
+            assert!(folds(directory).is_empty(), "{directory:?}");
+        }
+        for (path, is_several, has_turns) in
+            [("in/A", true, true), ("in/b", true, false), ("a", false, false)]
+        {
+            let place = Place::at(path);
+            assert_eq!(targets.are_several(&place), is_several, "{path}");
+            assert_eq!(targets.turn(&place).is_some(), has_turns, "{path}");
+        }
+    }
 }

@@ -314,3 +314,53 @@ impl<V: PartialEq> RecordedUpload<V> {
 fn user_path(user: Option<&[u8]>, path: &VirtualPath) -> UserPath {
     (user.unwrap_or_default().to_vec(), path.as_bytes().to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::room::Room;
+
+    const ANN: Keep<'static> = Keep::Bytes(b"ann");
+
+    /// Records an interrupted upload to `path`.
+    fn cut(records: &mut MemoryRecords<u8>, path: &VirtualPath) {
+        let mut content = Content::empty(Room::new(9));
+        content.add(b"half").unwrap();
+        let upload = records.begin(path, WriteMode::Create, ANN, None, &mut content).unwrap();
+        records.end(upload.unwrap(), Some(content));
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_takes_the_uploads_that_began_before() {
+        let (directory, file) = (VirtualPath::from("/d"), VirtualPath::from("/d/f"));
+        for (later, stays) in [(0, true), (1, false), (2, false)] {
+            let mut records = MemoryRecords::default();
+            let before = records.latest();
+            cut(&mut records, &file);
+            records.removed_directory(&directory, before + later);
+            assert_eq!(records.may_have_below(&directory), stays, "{later}");
+            assert_eq!(records.unfinished(&file, ANN.user(), None).is_some(), stays, "{later}");
+        }
+    }
+
+    #[test]
+    fn of_two_records_of_a_path_the_one_of_the_later_upload_stays() {
+        let (old, new) = (VirtualPath::from("/d/f"), VirtualPath::from("/e/f"));
+        for is_old_first in [true, false] {
+            let mut records = MemoryRecords::default();
+            if is_old_first {
+                cut(&mut records, &old);
+            }
+            cut(&mut records, &new);
+            let number = records.unfinished(&new, ANN.user(), None).unwrap().number;
+            if !is_old_first {
+                cut(&mut records, &old);
+            }
+            let latest = records.latest();
+            records.renamed(&VirtualPath::from("/d"), &VirtualPath::from("/e"), latest);
+            assert!(records.unfinished(&old, ANN.user(), None).is_none());
+            let found = records.unfinished(&new, ANN.user(), None).unwrap().number;
+            assert_eq!(found == number, is_old_first);
+        }
+    }
+}

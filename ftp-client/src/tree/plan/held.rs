@@ -229,3 +229,26 @@ impl Twins {
         self.0.len() * 2 * size_of::<Arc<Vec<Vec<u8>>>>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_other_names_are_twins() {
+        let bytes = |name: &&str| name.as_bytes().to_vec();
+        let names = |names: &[&str]| Arc::new(names.iter().map(bytes).collect::<Vec<_>>());
+        for (listed, want) in [
+            (&[][..], &[][..]),
+            (&["a"], &[]),
+            (&["a", "A"], &[]),
+            (&["a", "\u{e1}"], &["a", "\u{e1}"]),
+        ] {
+            let mut twins = Twins::default();
+            twins.add(&names(listed), &[b"a".as_slice(), b"A"]);
+            let want: Vec<&[u8]> = want.iter().map(|name: &&str| name.as_bytes()).collect();
+            assert_eq!(twins.iter().collect::<Vec<_>>(), want);
+            assert_eq!(twins.is_empty(), want.is_empty());
+        }
+    }
+}
