@@ -116,6 +116,7 @@ fn failed(ran: &Ran, code: i32, words: &str) {
 
 /// Runs `work` with our server and with each daemon that is installed.
 #[track_caller]
+#[expect(clippy::print_stderr, reason = "a failure shows an address, and this whose it is")]
 fn with_servers(work: impl Fn(&str, &Site) + Sync) {
     type Start = fn(Ipv4Addr) -> Option<RealServer>;
     let theirs: [(_, Start); 4] = [
@@ -129,6 +130,7 @@ fn with_servers(work: impl Fn(&str, &Site) + Sync) {
     at_once(4, theirs, |(name, start)| {
         if let Some(server) = start(Ipv4Addr::LOCALHOST) {
             let site: &Site = server.deref();
+            eprintln!("{name} has {}", site.address);
             work(name, site);
         }
     });
