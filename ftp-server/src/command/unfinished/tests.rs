@@ -496,7 +496,7 @@ pub(crate) fn check_all<S: Storage + Clone + 'static>(
 
 #[test]
 fn every_sequence_of_commands_ends_as_promised_fs_15() {
-    if std::env::var_os("FTP_LARGE").is_some() {
+    if ftp_tests::scale::is_full() {
         // Millions of sequences, in minutes: they begin with all sequences of four commands.
         return check_all(5, 1, MemoryStorage::new);
     }
@@ -542,7 +542,7 @@ fn kept_bytes_survive_a_resumption_that_was_refused_fs_15() {
 
 #[test]
 fn random_sequences_end_as_promised_on_a_disk_and_beside_mounts_fs_15() {
-    let rounds = if std::env::var_os("FTP_LARGE").is_some() { 10_000 } else { 300 };
+    let rounds = ftp_tests::scale::count(300, 10_000);
     let root = tempfile::tempdir().unwrap();
     let local = |round: usize| on_disk(&root, round);
     check_random(rounds, |_| true, local);

@@ -78,7 +78,7 @@ fn kept(storage: &Partials, name: &str) -> Option<u64> {
 
 #[test]
 fn every_sequence_of_commands_ends_as_promised_above_other_storages_fs_15() {
-    let length = if std::env::var_os("FTP_LARGE").is_some() { 4 } else { 3 };
+    let length = if ftp_tests::scale::is_full() { 4 } else { 3 };
     check_all(length, 1, one_step);
     check_all(length, 1, || Partials::new(MemoryStorage::new()));
 }

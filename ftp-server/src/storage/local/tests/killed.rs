@@ -307,8 +307,7 @@ fn a_server_killed_during_a_resumed_upload_leaves_a_record_without_bytes_fs_14_f
 
 #[test]
 fn a_killed_upload_leaves_the_old_or_new_file_at_scale_fs_12_fs_13_hf_06_go_05() {
-    let is_full = std::env::var_os("FTP_SCALE").is_some_and(|value| value == "1");
-    let runs = if is_full { 500 } else { 20 };
+    let runs = ftp_tests::scale::count(20, 500);
     let mut killed = [0; PHASES.len()];
     kill_servers(runs, false, &mut killed);
     kill_servers(runs, true, &mut killed);

@@ -177,7 +177,7 @@ fn a_page_of_another_program_is_neither_a_success_nor_a_refusal() {
             .map(move |count| (operation, page, count))
     });
     // A plain run has each kind of page for some operations.
-    let every = if std::env::var_os("FTP_LARGE").is_some() { 1 } else { 4 };
+    let every = ftp_tests::scale::count(4, 1);
     at_once(32, all.step_by(every).collect::<Vec<_>>(), |(operation, page, count)| {
         doubt(operation, count, page, &large);
     });
