@@ -15,6 +15,7 @@ use ftp_tests::process::{LIMIT, Running, run, run_with};
 use ftp_tests::random::Random;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
+use ftp_tests::scale;
 use ftp_tests::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -54,11 +55,15 @@ fn serve(place: &str) -> Server {
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
 }
 
-/// Calls `test` once for each installed store, with a server and its address.
+/// Returns the installed stores; in a plain run, this many of them.
+fn stores(plain: usize) -> impl Iterator<Item = ObjectStore> {
+    let starts = vec![ObjectStore::seaweedfs, ObjectStore::moto, ObjectStore::garage];
+    scale::some(starts, plain).into_iter().filter_map(|start| start())
+}
+
+/// Calls `test` once for each store, with a server and its address.
 fn meets(test: impl Fn(&Server, SocketAddr)) {
-    for store in
-        [ObjectStore::seaweedfs(), ObjectStore::moto(), ObjectStore::garage()].into_iter().flatten()
-    {
+    for store in stores(1) {
         let server = serve(&place(&store));
         test(&server, server.local_addr());
     }
@@ -371,29 +376,21 @@ fn pauses(store: &ObjectStore) {
 
 #[test]
 fn a_paused_server_does_not_replace_what_another_has_completed() {
-    for store in
-        [ObjectStore::seaweedfs(), ObjectStore::moto(), ObjectStore::garage()].into_iter().flatten()
-    {
+    for store in stores(1) {
         pauses(&store);
     }
 }
 
 #[test]
 fn killed_servers_leave_no_torn_files_and_others_resume() {
-    let Some(store) = ObjectStore::seaweedfs() else { return };
-    kills(&store, 6);
-}
-
-#[test]
-fn killed_servers_leave_no_torn_files_on_moto_and_garage() {
-    for store in [ObjectStore::moto(), ObjectStore::garage()].into_iter().flatten() {
+    for store in stores(2) {
         kills(&store, 6);
     }
 }
 
 #[test]
 fn killed_servers_leave_no_torn_files_at_scale() {
-    if !ftp_tests::scale::is_full() {
+    if !scale::is_full() {
         return;
     }
     let Some(store) = ObjectStore::seaweedfs() else { return };

@@ -89,7 +89,7 @@ fn no_faulty_server_causes_false_success_hangs_or_partial_files_at_scale_hl_04_l
         Some(format!("{words}, {}:\n    {}", behaviour.name, found.join("\n    ")))
     };
     // The library meets all behaviours in the tests `hostile`.
-    let runs = runs.into_iter().step_by(count(3, 1));
+    let runs = runs.into_iter().step_by(count(6, 1));
     let faults: Vec<_> = at_once(AT_A_TIME, runs, fault).into_iter().flatten().collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }

@@ -30,7 +30,8 @@ struct Server {
 impl Server {
     /// Starts `serve` with these settings by `command`, which `env` changes.
     fn start(mut command: Command, sets: &[&str], env: impl FnOnce(&mut Command, &File)) -> Self {
-        let (here, root, port) = (TempRoot::new(), TempRoot::new(), OwnPort::claim());
+        // A test hides /dev, which may contain the memory for files.
+        let (here, root, port) = (TempRoot::on_disk(), TempRoot::on_disk(), OwnPort::claim());
         let stderr = File::create(here.join("stderr")).unwrap();
         command.args(["serve", "--user", "u:p", "--listen", &port.address().to_string()]);
         for set in sets {
@@ -201,7 +202,7 @@ fn journal_lines_begin_with_their_priority() {
 fn syslog_gets_a_message_for_each_line() {
     let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
     // The server has its own /dev, with a socket of this test for a daemon.
-    let devices = TempRoot::new();
+    let devices = TempRoot::on_disk();
     let socket = devices.join("log");
     let command = || {
         let mut command = unshare.command();

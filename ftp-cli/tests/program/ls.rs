@@ -367,7 +367,7 @@ fn the_names_of_hostile_listings_take_bounded_memory_at_scale() {
         let line = |at: usize| format!("type={kind};size=5;modify=20200102030405; n{at}\r\n");
         (0..count).map(line).collect::<String>().into_bytes()
     };
-    // Listings that nearly take the memory for one tree, or more. A plain run has the first ones.
+    // Listings that nearly take the memory for one tree, or more. A plain run has the first one.
     let cases: [(&[&str], &str, usize, &[i32]); 7] = [
         (&["ls", "-t"], "file", 350_000, &[0]),
         (&["ls", "-R"], "dir", 250_000, &[11, 12]),
@@ -378,7 +378,7 @@ fn the_names_of_hostile_listings_take_bounded_memory_at_scale() {
         (&["ls", "-R", "-t"], "file", 350_000, &[11]),
         (&["ls", "-R", "-S"], "dir", 150_000, &[11, 12]),
     ];
-    at_once(2, &cases[..count(2, cases.len())], |(command, kind, count, want)| {
+    at_once(2, &cases[..count(1, cases.len())], |(command, kind, count, want)| {
         let list = lines(kind, *count);
         let peer = Peer::start(&[
             ("FEAT", Act::Say("211-features\r\n MLST type*;size*;modify*;\r\n211 end")),

@@ -91,9 +91,12 @@ fn password_fd_reads_one_line_li_01() {
     assert_eq!(ran.succeeded(), b"1234512345");
     assert!(one.seen().starts_with("USER u, PASS first, "), "{}", one.seen());
     assert!(other.seen().starts_with("USER u, PASS second, "), "{}", other.seen());
-    // A descriptor that was not passed on is not read, whatever it is in the process itself.
+    // A descriptor that was not passed on is not read, whatever it is in the process itself. The
+    // shell closes those that whoever runs the tests has left open.
     for number in ["3", "4", "5", "6", "9"] {
-        let ran = run(&mut ftp(&["get", "--password-fd", number, "ftp://u@127.0.0.1/x", "-"]));
+        let get = format!("{program} get --password-fd {number} ftp://u@127.0.0.1/x -");
+        let ran =
+            run(Command::new("/bin/sh").args(["-c", &format!("exec {number}<&-; exec {get}")]));
         failed(&ran, 3, "no such descriptor was passed");
     }
 }
@@ -529,8 +532,8 @@ fn places() -> Vec<Vec<String>> {
 fn no_operand_or_option_value_with_a_password_is_echoed_at_scale() {
     let forms = ["u:geheim@127.0.0.1/x", "http://u:geheim@h/x", "ftp://u:geheim@127.0.0.1:1/x"];
     let here = TempRoot::new();
-    // A plain run puts one form in each place, in turn.
-    at_once(4, places().iter().enumerate(), |(at, place)| {
+    // A plain run puts one form in each fourth place, in turn.
+    at_once(4, places().iter().enumerate().step_by(count(4, 1)), |(at, place)| {
         for form in forms.iter().cycle().skip(at).take(count(1, forms.len())) {
             let words: Vec<String> = place.iter().map(|word| word.replace('@', form)).collect();
             let mut ftp = ftp(&words.iter().map(String::as_str).collect::<Vec<_>>());

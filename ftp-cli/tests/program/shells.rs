@@ -5,6 +5,7 @@ use std::time::Duration;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{Ran, run, run_with};
 use ftp_tests::root::TempRoot;
+use ftp_tests::scale::count;
 
 use crate::ftp;
 
@@ -166,7 +167,8 @@ fn zsh_completes() {
     let here = place("zsh");
     here.write("inner", INNER.as_bytes());
     here.write("outer", ZSH.as_bytes());
-    for (typed, want) in TYPED {
+    // It loads all its completions for each line, for half a second.
+    for (typed, want) in TYPED.iter().step_by(count(3, 1)) {
         compare(typed, &printed(&zsh, &here, &["-f", "./outer", typed]), want);
     }
 }

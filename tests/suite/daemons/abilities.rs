@@ -10,6 +10,7 @@ use ftp_client::listing::ListingForm;
 use ftp_client::{Error, TimeVal, Verb};
 use ftp_proto::EntryKind;
 use ftp_tests::content::{SIZES, binary, text};
+use ftp_tests::scale;
 use ftp_tests::site::Site;
 
 use super::session::Session;
@@ -357,7 +358,8 @@ fn hidden_names(site: &Site, session: &mut Session) -> Shown {
 }
 
 fn many_entries(site: &Site, session: &mut Session) -> Shown {
-    let want: Vec<Vec<u8>> = (0..3_000).map(|at| format!("entry {at:04}").into()).collect();
+    let want: Vec<Vec<u8>> =
+        (0..scale::count(1_200, 3_000)).map(|at| format!("entry {at:04}").into()).collect();
     let directory = site.root.mkdir("many");
     for name in &want {
         File::create(directory.join(OsStr::from_bytes(name))).unwrap();

@@ -101,7 +101,7 @@ enum Ability {
     NamesBelow,
     /// A whole tree, including names that begin with a dot.
     HiddenNames,
-    /// 3,000 entries.
+    /// Entries that take more than one buffer.
     ManyEntries,
     /// An empty directory.
     NoEntries,

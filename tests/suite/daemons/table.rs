@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ftp_server::{LoginPolicy, Rights, Server, ServerConfig};
 use ftp_tests::peer::RealServer;
+use ftp_tests::scale::is_full;
 use ftp_tests::site::OurServer;
 
 use super::Ability::{
@@ -88,7 +89,7 @@ fn busybox() {
 
 #[test]
 fn twisted() {
-    theirs(
+    each_night(
         |host| RealServer::twisted_at(host),
         &[
             lack(Append, "APPE refused: 502 Command 'APPE' not implemented"),
@@ -110,7 +111,7 @@ fn twisted() {
 
 #[test]
 fn aioftp() {
-    theirs(
+    each_night(
         |host| RealServer::aioftp_at(host),
         &[
             lack(By(Eprt), "no data connection: EPRT refused: 502 'eprt' not implemented"),
@@ -142,7 +143,7 @@ fn aioftp() {
 
 #[test]
 fn ftp_srv() {
-    theirs(
+    each_night(
         |host| RealServer::ftp_srv_at(host),
         &[
             // It empties the file first, and confirms a file that begins with zeros.
@@ -172,6 +173,14 @@ const LATIN_1: &[u8] = b"caf\xe9 in latin-1";
 /// The lines of `TextUp` with CR LF at their ends.
 const AS_SENT: &str = "stored: 101659 bytes instead of 100000";
 const MIXED_AS_SENT: &str = r#"got "a\r\nb\r\nc\rd\r\n\r\n\r\ne""#;
+
+/// Tests a server of which few are in use, and which takes long, in full runs only.
+#[track_caller]
+fn each_night(start: fn(IpAddr) -> Option<RealServer>, lacks: &[Lack]) {
+    if is_full() {
+        theirs(start, lacks);
+    }
+}
 
 #[track_caller]
 fn theirs(start: fn(IpAddr) -> Option<RealServer>, lacks: &[Lack]) {

@@ -15,7 +15,7 @@ use super::{Cell, Client, Meeting, Step, Verb, content, curl, ftplib, lftp};
 /// How often each client closes with each version; all clients and versions at once keep the
 /// machine busy enough for rare timings.
 fn times() -> usize {
-    scale::count(40, 500)
+    scale::count(20, 500)
 }
 
 fn meeting(client: &Client, version: Version, authority: &Authority) -> Option<Meeting> {

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use ftp_tests::at_once::at_once;
 use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::root::TempRoot;
+use ftp_tests::scale::count;
 
 use super::{mirror, shown};
 use crate::ls::peak_of;
@@ -266,7 +267,8 @@ fn tell_endless(mut control: &TcpStream, length: usize) -> std::io::Result<()> {
 
 #[test]
 fn the_names_of_a_hostile_tree_take_bounded_memory() {
-    at_once(3, [(240, false), (240, true), (31, true)], |(length, deletes_there)| {
+    let cases = [(240, true), (240, false), (31, true)];
+    at_once(3, &cases[..count(1, cases.len())], |&(length, deletes_there)| {
         let here = TempRoot::new();
         here.write("mine/kept", b"mine");
         let (url, mine) = (endless(length), here.join("mine"));

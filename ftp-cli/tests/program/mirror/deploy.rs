@@ -67,7 +67,7 @@ fn check_out(root: &TempRoot, top: &str, files: usize, hours: u64) {
 fn a_checkout_sends_what_changed_and_deletes_only_what_a_deploy_stored_cl_81() {
     // The list of many files is longer than any buffer; what servers do differs in few.
     with_servers(|name, site| {
-        let files = if name == "ours" { 1_000 } else { 100 };
+        let files = if name == "ours" { count(300, 1_000) } else { count(40, 100) };
         let here = TempRoot::new();
         let (source, url) = (here.join("tree"), site.url("www"));
         check_out(&here, "tree", files, 9);
@@ -483,7 +483,7 @@ fn a_server_that_renames_onto_no_file_or_none_at_all_always_has_a_list_at_scale_
     for refuses in [vec![], vec![("RNFR", "550 not allowed")]] {
         let kind = Kind { keeps_targets: true, refuses, ..Kind::default() };
         let mut killed = 0;
-        for number in (1..).step_by(count(6, 1)) {
+        for number in (1..).step_by(count(12, 1)) {
             let server = FoldingServer::start(kind.clone());
             let url = server.url("www");
             deploy(&[], &here.join("one"), &url).exited(0);
@@ -510,7 +510,7 @@ fn a_server_that_renames_onto_no_file_or_none_at_all_always_has_a_list_at_scale_
             assert_eq!(ran.code(), Some(0), "{shown}");
             assert!(!has(&ran, "> STOR") && !has(&ran, "> DELE"), "{shown} {ran:?}");
         }
-        assert!(killed > count(5, 30), "{killed}");
+        assert!(killed > count(2, 30), "{killed}");
     }
 }
 
@@ -527,7 +527,7 @@ fn two_deploys_at_once_notice_each_other_and_lose_nothing_at_scale_cl_81() {
     }
     let (mine, theirs) = (here.join("two"), here.join("three"));
     let mut noticed = 0;
-    for number in (1..).step_by(count(5, 1)) {
+    for number in (1..).step_by(count(10, 1)) {
         let top = format!("hold{number}");
         copy_base(&site, &top);
         let gate = Gate::start(site.address, number, Stop::Hold);
@@ -559,7 +559,7 @@ fn two_deploys_at_once_notice_each_other_and_lose_nothing_at_scale_cl_81() {
         assert!(uploads(&ran).is_empty(), "{shown}: {ran:?}");
         fs::remove_dir_all(site.root.join(&top)).unwrap();
     }
-    assert!(noticed > count(2, 12), "{noticed}");
+    assert!(noticed > count(0, 12), "{noticed}");
 }
 
 #[test]

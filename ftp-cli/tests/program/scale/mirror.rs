@@ -57,7 +57,7 @@ fn files(root: &Path) -> Vec<Object> {
 /// Makes this many small files of different sizes and times, in directories of two levels.
 fn fill(root: &TempRoot, count: usize) {
     let first = 1_500_000_000;
-    let directories = scale::count(20, 300);
+    let directories = scale::count(10, 300);
     for number in 0..count {
         let directory = number % directories;
         let name = format!("tree/{}/{directory:03}/file-{number:05}", directory % 17);
@@ -115,7 +115,7 @@ fn compare_with_lftp(
     keeps_times: bool,
 ) -> String {
     let here = TempRoot::in_memory();
-    fill(&here, scale::count(200, 10_000));
+    fill(&here, scale::count(80, 10_000));
     let source = here.join("tree");
     let want = files(&source);
     let relay = Relay::to(server);

@@ -503,7 +503,7 @@ fn every_sequence_of_commands_ends_as_promised_fs_15() {
     check_all(3, 1, MemoryStorage::new);
     // All sequences of four take half a minute of a processor. A step that has no divisor in common
     // with the number of commands leaves each command at each place.
-    check_all(4, 7, MemoryStorage::new);
+    check_all(4, 17, MemoryStorage::new);
 }
 
 /// Carries out random sequences of these commands, each on a new storage.

@@ -544,7 +544,7 @@ fn a_refused_upload_ends_no_record_of_another_file_fs_15() {
 
 #[test]
 fn random_sequences_of_commands_end_as_promised_fs_15() {
-    let rounds = ftp_tests::scale::count(300, 10_000);
+    let rounds = ftp_tests::scale::count(150, 10_000);
     let fake = Fake::start();
     let store = store_at(&fake);
     // An object store cannot rename a directory.

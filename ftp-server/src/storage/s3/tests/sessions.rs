@@ -6,6 +6,7 @@ use std::time::Instant;
 use ftp_proto::{DeflateEncoder, DeflateLevel};
 use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
+use ftp_tests::scale::count;
 use ftp_tests::wait::{patiently, wait_until};
 
 use super::super::store::PATIENCE;
@@ -232,7 +233,11 @@ fn every_request_of_every_command_may_stall_dc_45_cm_133_st_13_st_15() {
     });
     let requests = requests.concat();
     assert!(requests.len() > 90, "{requests:?}");
-    let stalls = requests.iter().flat_map(|request| ACTS.map(|act| (request, act)));
+    // A plain run has one act for each request, in turn.
+    let stalls = requests.iter().enumerate().flat_map(|(turn, request)| {
+        let acts = ACTS.into_iter().skip(count(turn % ACTS.len(), 0)).step_by(count(ACTS.len(), 1));
+        acts.map(move |act| (request, act))
+    });
     at_once(16, stalls, |(((case, has_quota), (operation, at)), act)| {
         let what = format!("{act} {case:?} {has_quota} {operation} {at}");
         // Three attempts, because other tests run, too. What waits for the request takes 5 s and more.
