@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::bytes::{self, split_once};
-use crate::error::{ParseError, ParseErrorKind};
 use crate::pathname::Escaped;
 use crate::time_val::TimeVal;
+use crate::{ParseError, ParseErrorKind};
 
 /// The value of the fact `type` (RFC 3659 §7.5.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

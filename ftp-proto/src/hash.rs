@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::bytes::{self, split_once};
-use crate::error::{ParseError, ParseErrorKind};
 use crate::pathname::Pathname;
+use crate::{ParseError, ParseErrorKind};
 
 /// A digest in a 213 reply: `SHA-256 0-49 169cd2… name`.
 ///

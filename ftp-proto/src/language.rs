@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{ParseError, ParseErrorKind};
+use crate::{ParseError, ParseErrorKind};
 
 /// A language tag in lower case, such as `en-us`.
 ///

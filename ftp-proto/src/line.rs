@@ -4,8 +4,7 @@
 use std::borrow::Cow;
 
 use crate::bytes::ReadAhead;
-use crate::error::{ParseError, ParseErrorKind};
-use crate::limits;
+use crate::{ParseError, ParseErrorKind, limits};
 
 /// Interpret As Command: the byte that starts a Telnet command (RFC 854).
 pub(crate) const IAC: u8 = 255;

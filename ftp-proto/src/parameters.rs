@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use crate::error::{ParseError, ParseErrorKind};
-use crate::{bytes, limits};
+use crate::{ParseError, ParseErrorKind, bytes, limits};
 
 /// The format of text, the form-code of `TYPE A` and `TYPE E` (RFC 959 §3.1.1.5).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]

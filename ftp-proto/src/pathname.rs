@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::error::{ParseError, ParseErrorKind};
+use crate::{ParseError, ParseErrorKind};
 
 /// A pathname on the wire: one or more bytes except NUL, CR and LF.
 ///

@@ -1,6 +1,6 @@
 //! Patterns of names and paths. No RFC defines them; the syntax is that of shells and of gitignore.
 
-use crate::error::{ParseError, ParseErrorKind};
+use crate::{ParseError, ParseErrorKind};
 
 /// A pattern of names, or of paths of objects in a tree.
 ///

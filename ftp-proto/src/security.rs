@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::bytes;
-use crate::error::{ParseError, ParseErrorKind};
+use crate::{ParseError, ParseErrorKind, bytes};
 
 /// A security mechanism, the argument of `AUTH` (RFC 2228 §3; RFC 4217 §4.2 and §17).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]

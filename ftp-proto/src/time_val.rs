@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::error::{ParseError, ParseErrorKind};
+use crate::{ParseError, ParseErrorKind};
 
 /// A point in time in UTC, to the nanosecond, in the years 0 to 9999.
 ///

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::bytes::split_or_all;
-use crate::error::{ParseError, ParseErrorKind};
-use crate::limits;
+use crate::{ParseError, ParseErrorKind, limits};
 
 /// A well-formed verb that this crate does not know.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -4,8 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::bytes;
-use crate::error::{ParseError, ParseErrorKind};
+use crate::{ParseError, ParseErrorKind, bytes};
 
 /// An address of either family and a TCP port, written `|2|2001:db8::1|50004|` (RFC 2428 §2). Any
 /// byte from 33 to 126 may replace the delimiter `|`.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::error::{ParseError, ParseErrorKind};
+use crate::{ParseError, ParseErrorKind};
 
 /// A host by name or by address, without a port.
 ///

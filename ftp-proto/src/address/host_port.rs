@@ -3,8 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::bytes;
-use crate::error::{ParseError, ParseErrorKind};
+use crate::{ParseError, ParseErrorKind, bytes};
 
 /// An IPv4 address and TCP port, written `h1,h2,h3,h4,p1,p2` (RFC 959 §4.1.2 and §5.3.2).
 ///

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::extended::NetworkProtocol;
 use crate::bytes::{self, split_once};
-use crate::error::{ParseError, ParseErrorKind};
+use crate::{ParseError, ParseErrorKind};
 
 /// All addresses of one family that begin with the same bits; a single address is a network too.
 ///

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::error::{ParseError, ParseErrorKind};
-use crate::{bytes, limits};
+use crate::{ParseError, ParseErrorKind, bytes, limits};
 
 /// A set of ports, written as numbers and inclusive ranges in any order.
 ///

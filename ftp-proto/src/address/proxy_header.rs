@@ -3,9 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::bytes;
-use crate::error::{ParseError, ParseErrorKind};
 use crate::limits::{PROXY_HEADER, PROXY_LINE};
+use crate::{ParseError, ParseErrorKind, bytes};
 
 /// The first bytes of a version 2 header; no line of text begins with them.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

@@ -6,16 +6,15 @@ mod parse;
 use std::fmt::{self, Display};
 
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
-use crate::error::{ParseError, ParseErrorKind};
 use crate::fact::Facts;
 use crate::language::LanguageTag;
-use crate::limits;
 use crate::line::IAC;
 use crate::parameters::{DeflateLevel, RestartMarker, Structure, TransferMode, TypeCode};
 use crate::pathname::{Pathname, is_line_break};
 use crate::security::{AuthMechanism, ProtectionLevel};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
+use crate::{ParseError, ParseErrorKind, limits};
 
 /// A password or an account, hidden in `Debug`.
 #[derive(Clone, Eq, PartialEq)]

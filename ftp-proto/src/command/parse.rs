@@ -3,7 +3,6 @@
 use super::{Command, OptsArgument, Password, SiteArgument};
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
 use crate::bytes::{self, split_once, split_or_all};
-use crate::error::{ParseError, ParseErrorKind};
 use crate::fact::Facts;
 use crate::language::LanguageTag;
 use crate::listing::Permissions;
@@ -12,7 +11,7 @@ use crate::pathname::Pathname;
 use crate::security::{self, AuthMechanism, ProtectionLevel};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
-use crate::{hash, limits};
+use crate::{ParseError, ParseErrorKind, hash, limits};
 
 impl Command {
     /// Parses the argument of `verb`; an empty argument counts as missing.

@@ -4,10 +4,9 @@
 use std::fmt;
 
 use crate::bytes::{ReadAhead, split_once};
-use crate::error::{ParseError, ParseErrorKind};
-use crate::limits;
 use crate::line::IAC;
 use crate::pathname::{Escaped, is_line_break};
+use crate::{ParseError, ParseErrorKind, limits};
 
 /// A reply: its code, and its lines without the code.
 ///

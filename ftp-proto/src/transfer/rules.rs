@@ -10,11 +10,10 @@ use crate::address::{
     NetworkProtocols,
 };
 use crate::command::Command;
-use crate::error::{ParseError, ParseErrorKind};
-use crate::limits;
 use crate::parameters::{RepresentationType, RestartMarker, TransferMode};
 use crate::reply::{Reply, ReplyCode, Severity};
 use crate::verb::Verb;
+use crate::{ParseError, ParseErrorKind, limits};
 
 /// Which side opens data connections (RFC 959 §3.2).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]

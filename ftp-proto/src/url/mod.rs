@@ -7,9 +7,9 @@ use std::fmt::{self, Write};
 use std::net::Ipv6Addr;
 
 use crate::bytes::{self, split_once, split_or_all};
-use crate::error::{ParseError, ParseErrorKind};
 use crate::parameters::RepresentationType;
 use crate::pathname::is_line_break;
+use crate::{ParseError, ParseErrorKind};
 
 /// The scheme of a URL, which sets the protection of the control connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
