@@ -86,7 +86,7 @@ impl AsciiDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunks::any_chunking;
+    use crate::bytes::any_chunking;
 
     fn encode(pieces: &[&[u8]]) -> Vec<u8> {
         let (mut encoder, mut out) = (AsciiEncoder::new(), Vec::new());

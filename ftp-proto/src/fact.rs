@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::bytes::{self, split_once};
-use crate::pathname::Escaped;
+use crate::bytes::{self, Escaped, split_once};
 use crate::time_val::TimeVal;
 use crate::{ParseError, ParseErrorKind};
 

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::bytes::split_or_all;
-use crate::pathname::Escaped;
+use crate::bytes::{Escaped, split_or_all};
 use crate::reply::Reply;
 
 /// The features that a server lists: words with parameters.

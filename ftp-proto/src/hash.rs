@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::bytes::{self, split_once};
-use crate::pathname::Pathname;
+use crate::bytes::{self, Pathname, split_once};
 use crate::{ParseError, ParseErrorKind};
 
 /// A digest in a 213 reply: `SHA-256 0-49 169cd2… name`.

@@ -62,13 +62,10 @@
 //! # Ok::<(), ftp_proto::ParseError>(())
 //! ```
 
-mod bytes;
-
 mod address;
 mod ascii;
 mod block;
-#[cfg(test)]
-mod chunks;
+mod bytes;
 mod command;
 #[cfg(feature = "deflate")]
 mod deflate;
@@ -81,7 +78,6 @@ pub mod limits;
 mod line;
 mod listing;
 mod parameters;
-mod pathname;
 mod pattern;
 mod reply;
 mod security;
@@ -97,6 +93,7 @@ pub use address::{
 };
 pub use ascii::{AsciiDecoder, AsciiEncoder};
 pub use block::{BlockDecoder, BlockEvent, BlockFault, BlockHeader, BlockMarker, BlockStep};
+pub use bytes::{Escaped, Pathname};
 pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 #[cfg(feature = "deflate")]
 pub use deflate::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateStep};
@@ -111,7 +108,6 @@ pub use listing::{
     Precision, Role, Zone,
 };
 pub use parameters::{FormCode, RepresentationType, Structure, TransferMode, TypeCode};
-pub use pathname::{Escaped, Pathname};
 pub use pattern::Pattern;
 pub use reply::{Reply, ReplyCode, ReplyDecoder, Severity};
 pub use security::{AuthMechanism, ProtectionLevel};

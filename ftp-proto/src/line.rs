@@ -359,7 +359,7 @@ fn plain_run(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunks::any_chunking;
+    use crate::bytes::any_chunking;
 
     fn events_of(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent<'static>> {
         let mut events = Vec::new();

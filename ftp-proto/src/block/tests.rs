@@ -1,5 +1,5 @@
 use super::*;
-use crate::chunks::any_chunking;
+use crate::bytes::any_chunking;
 
 /// Returns the events of all pieces as text, with data joined.
 fn events(pieces: &[&[u8]]) -> (String, Result<(), BlockFault>) {

@@ -6,11 +6,11 @@ mod parse;
 use std::fmt::{self, Display};
 
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
+use crate::bytes::{Pathname, is_line_break};
 use crate::fact::Facts;
 use crate::language::LanguageTag;
 use crate::line::IAC;
 use crate::parameters::{DeflateLevel, RestartMarker, Structure, TransferMode, TypeCode};
-use crate::pathname::{Pathname, is_line_break};
 use crate::security::{AuthMechanism, ProtectionLevel};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;

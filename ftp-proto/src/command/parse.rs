@@ -2,12 +2,11 @@
 
 use super::{Command, OptsArgument, Password, SiteArgument};
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
-use crate::bytes::{self, split_once, split_or_all};
+use crate::bytes::{self, Pathname, split_once, split_or_all};
 use crate::fact::Facts;
 use crate::language::LanguageTag;
 use crate::listing::Permissions;
 use crate::parameters::{DeflateLevel, RestartMarker, Structure, TransferMode, TypeCode};
-use crate::pathname::Pathname;
 use crate::security::{self, AuthMechanism, ProtectionLevel};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::bytes;
+use crate::bytes::{self, Escaped};
 use crate::fact::{FactType, Facts};
-use crate::pathname::Escaped;
 use crate::time_val::TimeVal;
 
 /// One object of a listing.

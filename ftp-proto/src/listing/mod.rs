@@ -23,8 +23,8 @@ pub use reader::{ListEvent, ListReader};
 
 use std::fmt;
 
+use crate::bytes::Escaped;
 use crate::fact::Facts;
-use crate::pathname::Escaped;
 use crate::time_val::TimeVal;
 
 /// The result for one line of a listing.

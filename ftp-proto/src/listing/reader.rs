@@ -117,7 +117,7 @@ impl ListReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunks::any_chunking;
+    use crate::bytes::any_chunking;
 
     fn read(pieces: &[&[u8]]) -> Vec<ListEvent> {
         let mut reader = ListReader::new();

@@ -3,9 +3,8 @@
 
 use std::fmt;
 
-use crate::bytes::{ReadAhead, split_once};
+use crate::bytes::{Escaped, ReadAhead, is_line_break, split_once};
 use crate::line::IAC;
-use crate::pathname::{Escaped, is_line_break};
 use crate::{ParseError, ParseErrorKind, limits};
 
 /// A reply: its code, and its lines without the code.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::chunks::any_chunking;
+use crate::bytes::any_chunking;
 use ParseErrorKind::{TooLong, UnexpectedByte};
 
 #[test]

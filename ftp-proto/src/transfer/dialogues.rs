@@ -1,9 +1,9 @@
 //! Tests of whole dialogues before a transfer, without sockets.
 
 use super::{DataRules, Extended, FileRange, Mode, ServerState, SetupStep, TransferSetup};
+use crate::bytes::Pathname;
 use crate::command::Command;
 use crate::parameters::{RepresentationType, TransferMode};
-use crate::pathname::Pathname;
 use crate::reply::{Reply, ReplyDecoder};
 
 const AT_227: &str = "< 227 at (192,0,2,1,195,84)";

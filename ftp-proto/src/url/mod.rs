@@ -6,9 +6,8 @@ mod tests;
 use std::fmt::{self, Write};
 use std::net::Ipv6Addr;
 
-use crate::bytes::{self, split_once, split_or_all};
+use crate::bytes::{self, is_line_break, split_once, split_or_all};
 use crate::parameters::RepresentationType;
-use crate::pathname::is_line_break;
 use crate::{ParseError, ParseErrorKind};
 
 /// The scheme of a URL, which sets the protection of the control connection.
