@@ -1,21 +1,1364 @@
-//! The client's side of a transfer, without its sockets: the commands before it, its beginning, the
-//! verdict on it, and its abort. Each type takes the client's observations and returns the next
-//! step or a verdict.
+//! The client's side of a transfer, without its sockets, in the order of a transfer:
+//!
+//! - the client's rules and what it remembers about the server
+//! - the part of the file that the transfer covers (RFC 3659 §5, draft-bryan-ftp-range-08)
+//! - the steps of the dialogue before it, and the meaning of the replies to `EPSV` and `PASV`
+//! - its beginning: its first replies and its data connection, in either order
+//! - the verdict: its final reply, the end of its data and its length (RFC 959 §5.4 and §6, and the
+//!   practice of servers)
+//! - the replies to `ABOR` (RFC 959 §4.1.3)
+//!
+//! Each type takes the client's observations and returns the next step or a verdict.
 
-mod abort;
 #[cfg(test)]
 mod dialogues;
-mod rules;
 mod setup;
-mod verdict;
 
-pub use abort::{AbortStep, TransferAbort};
-pub use rules::{
-    DataRules, Extended, FileRange, Mode, PassiveAddress, RangeSetup, ServerState, SetupEvent,
-    SetupFault, SetupStep,
-};
 pub use setup::{TransferSetup, wants_announcement};
-pub use verdict::{
-    Confirmation, DataEnd, StartStep, TransferEvidence, TransferFault, TransferLength,
-    TransferStart,
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::address::{
+    AddressRule, ChosenHost, EpsvArgument, ExtendedAddress, HostPort, HostReason, NetworkProtocol,
+    NetworkProtocols,
 };
+use crate::command::Command;
+use crate::parameters::{RepresentationType, RestartMarker, TransferMode};
+use crate::reply::{Reply, ReplyCode, Severity};
+use crate::verb::Verb;
+use crate::{ParseError, ParseErrorKind, bytes, limits};
+
+/// Which side opens data connections (RFC 959 §3.2).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Mode {
+    /// The client connects to a port of the server: `EPSV`, else `PASV`. Works through firewalls
+    /// and NAT on the client's side.
+    #[default]
+    Passive,
+    /// The server connects to a port of the client: `EPRT`, else `PORT`.
+    Active,
+}
+
+/// The choice between the data connection commands of RFC 2428 and those of RFC 959.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Extended {
+    /// `EPSV` or `EPRT`, falling back to `PASV` or `PORT` over IPv4 if the server does not know
+    /// them. The client also falls back if the reply to `EPSV` is unreadable, or if the port in
+    /// that reply cannot be reached.
+    #[default]
+    Auto,
+    /// Only `EPSV` or `EPRT`.
+    Always,
+    /// Only `PASV` or `PORT`.
+    Never,
+}
+
+/// The client's rules for data connections.
+///
+/// ```
+/// use ftp_proto::{DataRules, Extended, Mode};
+///
+/// let rules = DataRules::new().mode(Mode::Active).eprt(Extended::Never);
+/// assert!(!rules.pipeline);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct DataRules {
+    /// Which side opens data connections (default: passive).
+    pub mode: Mode,
+    /// The choice between `EPSV` and `PASV`.
+    pub epsv: Extended,
+    /// The choice between `EPRT` and `PORT`.
+    pub eprt: Extended,
+    /// Whether `EPSV ALL` is sent before the first `EPSV` (RFC 2428 §4).
+    pub epsv_all: bool,
+    /// How the host in a 227 reply is used.
+    pub passive_address: AddressRule,
+    /// Whether the commands of a download or listing, such as `TYPE`, `EPSV` and `RETR`, are sent
+    /// in one write. If a reply is not as expected, they are sent again one by one.
+    pub pipeline: bool,
+    /// The server's address on the control connection. If it is `None`, an IPv4 address is assumed,
+    /// and only the ports in replies are used.
+    pub peer: Option<SocketAddr>,
+}
+
+crate::settings! {
+    DataRules {
+        mode: Mode = Mode::Passive,
+        epsv: Extended = Extended::Auto,
+        eprt: Extended = Extended::Auto,
+        epsv_all: bool = false,
+        passive_address: AddressRule = AddressRule::Peer,
+        pipeline: bool = false,
+        peer: impl Into<Option<SocketAddr>> = None,
+    }
+}
+
+impl DataRules {
+    /// Returns whether `PASV` and `PORT` can be used: they carry IPv4 addresses only.
+    fn is_ipv4(&self) -> bool {
+        self.peer.is_none_or(|peer| peer.ip().to_canonical().is_ipv4())
+    }
+
+    /// Returns whether `PASV` may replace `EPSV`, or `PORT` may replace `EPRT`.
+    fn may_fall_back(&self) -> bool {
+        let extended = match self.mode {
+            Mode::Passive => self.epsv,
+            Mode::Active => self.eprt,
+        };
+        extended == Extended::Auto && self.is_ipv4()
+    }
+
+    /// Returns the command that sets up the next data connection: `EPSV`, `PASV`, `EPRT` or `PORT`.
+    fn way(&self, server: &ServerState) -> Verb {
+        match self.mode {
+            Mode::Passive => choose(self.epsv, server.no_epsv, Verb::Epsv, Verb::Pasv),
+            Mode::Active => choose(self.eprt, server.no_eprt, Verb::Eprt, Verb::Port),
+        }
+    }
+}
+
+fn choose(extended: Extended, is_known_to_fail: bool, of_2428: Verb, of_959: Verb) -> Verb {
+    match extended {
+        Extended::Always => of_2428,
+        Extended::Never => of_959,
+        Extended::Auto if is_known_to_fail => of_959,
+        Extended::Auto => of_2428,
+    }
+}
+
+/// Facts about the server that a client keeps between transfers: the state of the session, and
+/// which commands work or fail.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ServerState {
+    /// The type in force; `None` if unknown.
+    pub representation: Option<RepresentationType>,
+    /// The mode in force.
+    pub mode: TransferMode,
+    /// Whether the server refused mode Z or does not offer it; if so, mode S is used instead.
+    pub no_deflate: bool,
+    /// Whether the server refused mode B or does not offer it; if so, mode S is used instead.
+    pub no_blocks: bool,
+    /// Whether the data connection of the last transfer in mode B is still open. If so, the next
+    /// transfer in that mode uses it.
+    pub is_data_open: bool,
+    /// Whether the server requires `PRET` before `EPSV` or `PASV`.
+    pub pret: bool,
+    /// The part of a file that is in force for the next transfer.
+    pub range: FileRange,
+    /// Whether `EPSV` does not work here: it was refused, its reply was unreadable, or only the
+    /// port of `PASV` could be reached.
+    pub no_epsv: bool,
+    /// Whether the server refused `EPRT`.
+    pub no_eprt: bool,
+    /// The protocol that the server wants as the argument of `EPSV`; `None` for no argument.
+    pub epsv_protocol: Option<NetworkProtocol>,
+    /// Whether the server accepted `EPSV ALL`.
+    pub epsv_all: bool,
+}
+
+impl ServerState {
+    /// Records that the server accepted a `REST` or `RANG` that did not come from
+    /// [`RangeSetup`](crate::RangeSetup). The next transfer then selects its part again. Other
+    /// verbs change nothing.
+    pub const fn forget_range(&mut self, by: Verb) {
+        self.range = match by {
+            Verb::Rest => FileRange::From(RestartMarker::HIGHEST),
+            Verb::Rang => FileRange::Between { first: limits::RESTART_MARKER, last: 0 },
+            _ => self.range,
+        };
+    }
+
+    /// Returns the argument for `EPSV`.
+    fn epsv_argument(&self) -> EpsvArgument {
+        self.epsv_protocol.map_or(EpsvArgument::Default, EpsvArgument::Protocol)
+    }
+}
+
+/// The part of a file that a transfer covers (default: all of it).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum FileRange {
+    /// Everything from this offset to the end of the file; offset 0 is the whole file.
+    From(RestartMarker),
+    /// The bytes from `first` to `last`, both included and counted from 0.
+    Between {
+        /// The first byte.
+        first: u64,
+        /// The last byte.
+        last: u64,
+    },
+}
+
+impl Default for FileRange {
+    fn default() -> Self {
+        Self::From(RestartMarker::default())
+    }
+}
+
+impl FileRange {
+    /// Returns the part from `offset` to the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `BadNumber` if `offset` exceeds 2^63 - 1.
+    pub fn from_offset(offset: u64) -> Result<Self, ParseError> {
+        let error = ParseError::new("restart marker", 0, ParseErrorKind::BadNumber);
+        RestartMarker::new(offset).map(Self::From).ok_or(error)
+    }
+
+    /// Returns the part of `length` bytes that begins at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `BadNumber` if `length` is 0 or the last byte is beyond offset 2^63 - 1.
+    pub fn between(offset: u64, length: u64) -> Result<Self, ParseError> {
+        let last = length.checked_sub(1).and_then(|beyond_first| offset.checked_add(beyond_first));
+        match last {
+            Some(last) if last <= limits::RESTART_MARKER => {
+                Ok(Self::Between { first: offset, last })
+            }
+            _ => Err(ParseError::new("range", 0, ParseErrorKind::BadNumber)),
+        }
+    }
+}
+
+/// The dialogue that selects a part of a file with `REST` or `RANG`. It first resets a part that
+/// was set with the other command.
+///
+/// ```
+/// use ftp_proto::{FileRange, RangeSetup, Reply, ReplyCode, ServerState};
+///
+/// let mut server = ServerState::default();
+/// let mut setup = RangeSetup::new(FileRange::from_offset(512)?);
+/// let command = setup.command(&server).expect("the range was not sent yet");
+/// assert_eq!(command.encode()?, b"REST 512\r\n");
+/// setup.reply(&Reply::new(ReplyCode::PENDING, "ok"), &mut server)?;
+/// assert_eq!(setup.command(&server), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct RangeSetup {
+    wanted: FileRange,
+    is_sent: bool,
+}
+
+impl RangeSetup {
+    /// Returns the dialogue that selects `wanted`.
+    pub const fn new(wanted: FileRange) -> Self {
+        Self { wanted, is_sent: false }
+    }
+
+    /// Returns the next command; `None` once the part is in force.
+    ///
+    /// A server may forget the part after any command (RFC 3659 §5.3). The dialogue therefore
+    /// selects the part again even if it is in force, unless the part is the whole file.
+    #[must_use]
+    pub fn command(&self, server: &ServerState) -> Option<Command> {
+        self.next(server).map(|range| match (range, server.range) {
+            (FileRange::Between { first, last }, _) => rang(first, last),
+            // A range that ends before it begins resets RANG.
+            (_, FileRange::Between { .. }) => rang(1, 0),
+            (FileRange::From(marker), _) => Command::Rest(marker),
+        })
+    }
+
+    /// Reads the final reply to the last command.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Refused` for any reply but 3xx.
+    pub fn reply(&mut self, reply: &Reply, server: &mut ServerState) -> Result<(), TransferFault> {
+        if reply.code().severity() != Severity::Intermediate {
+            return Err(TransferFault::Refused);
+        }
+        if let Some(range) = self.next(server) {
+            server.range = range;
+            self.is_sent = range == self.wanted;
+        }
+        Ok(())
+    }
+
+    /// Returns the part that the next command selects.
+    fn next(&self, server: &ServerState) -> Option<FileRange> {
+        let whole = FileRange::default();
+        match (server.range, self.wanted) {
+            _ if self.is_sent => None,
+            (now, wanted) if now == whole && wanted == whole => None,
+            // `RANG` does not reset `REST`, and `REST` does not reset `RANG`.
+            (FileRange::Between { .. }, FileRange::From(_)) => Some(whole),
+            (FileRange::From(_), FileRange::Between { .. }) if server.range != whole => Some(whole),
+            (_, wanted) => Some(wanted),
+        }
+    }
+}
+
+fn rang(first: u64, last: u64) -> Command {
+    Command::Known(Verb::Rang, format!("{first} {last}").into_bytes())
+}
+
+/// The address at which a server listens, from a 227 or 229 reply.
+///
+/// ```
+/// use ftp_proto::{AddressRule, PassiveAddress, Reply, ReplyCode};
+///
+/// let peer = "203.0.113.7:21".parse()?;
+/// let reply = Reply::new(ReplyCode::PASSIVE, "Entering Passive Mode (10,0,0,5,195,84).");
+/// let found = PassiveAddress::find(&reply, Some(peer), AddressRule::Peer)?;
+/// assert_eq!(found.address, Some("203.0.113.7:50004".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct PassiveAddress {
+    /// The port.
+    pub port: u16,
+    /// The address to connect to: `port` at the host of the control connection, or at the announced
+    /// host if the rule chooses it. `None` if the server's address on the control connection is
+    /// unknown.
+    pub address: Option<SocketAddr>,
+    /// The host that a 227 announces; `None` for a 229.
+    pub announced: Option<Ipv4Addr>,
+    /// The choice between the announced host and the host of the control connection; `None` if
+    /// either is unknown.
+    pub chosen: Option<ChosenHost>,
+}
+
+impl PassiveAddress {
+    /// Finds the address in the reply to `EPSV` or `PASV`; a 227 or 229 is accepted for either
+    /// command. `peer` is the server's address on the control connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`ExtendedAddress::find_port`] for a 229, and those of
+    /// [`HostPort::find`] for any other reply.
+    pub fn find(
+        reply: &Reply,
+        peer: Option<SocketAddr>,
+        rule: AddressRule,
+    ) -> Result<Self, ParseError> {
+        // Keeps the scope of a link-local address, which only this host knows.
+        let at_peer = |port| {
+            peer.map(|mut peer| {
+                peer.set_port(port);
+                peer
+            })
+        };
+        if reply.code() == ReplyCode::EXTENDED_PASSIVE {
+            let port = ExtendedAddress::find_port(reply.text())?;
+            return Ok(Self { port, address: at_peer(port), announced: None, chosen: None });
+        }
+        let HostPort { host: announced, port } = HostPort::find(reply.text())?;
+        let host = peer.map(|peer| peer.ip().to_canonical());
+        let chosen = host.map(|host| rule.choose(announced.into(), host));
+        let address = match chosen {
+            Some(chosen) if chosen.reason != HostReason::Same && Some(chosen.host) != host => {
+                Some(SocketAddr::new(chosen.host, port))
+            }
+            _ => at_peer(port),
+        };
+        Ok(Self { port, address, announced: Some(announced), chosen })
+    }
+}
+
+/// The client's next step in the dialogue before a transfer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SetupStep {
+    /// Send this command, and pass its final reply to [`reply`](crate::TransferSetup::reply).
+    Send(Command),
+    /// Send these commands in one write, and call
+    /// [`sent_together`](crate::TransferSetup::sent_together).
+    SendTogether(Vec<Command>),
+    /// Wait for the final reply to this command, which was sent together with others, and pass it
+    /// to [`reply`](crate::TransferSetup::reply).
+    Await(Command),
+    /// Listen for the server, and call [`listening`](crate::TransferSetup::listening). This
+    /// command, `EPRT` or `PORT`, announces the address.
+    Listen(Verb),
+    /// Begin to connect to the server, and call [`connecting`](crate::TransferSetup::connecting).
+    /// If you cannot begin, call [`data_failed`](crate::TransferSetup::data_failed) instead.
+    Connect(PassiveAddress),
+    /// Use the data connection of the last transfer, and call
+    /// [`reusing`](crate::TransferSetup::reusing). If the connection has been closed, set
+    /// [`ServerState::is_data_open`](crate::ServerState::is_data_open) to false instead.
+    Reuse,
+    /// Send the command of the transfer, and call [`sent`](crate::TransferSetup::sent).
+    Transfer(Command),
+    /// Wait for the replies to the command and for the data connection: see
+    /// [`TransferStart`](crate::TransferStart).
+    Start,
+    /// Abort the transfer, and call [`again`](crate::TransferSetup::again): a command that was sent
+    /// together with the transfer's command failed, or the data connection did. See
+    /// [`TransferAbort`](crate::TransferAbort).
+    Abort,
+    /// Give up: the rules leave only this command, `PASV` or `PORT`, but the address is IPv6.
+    NoWay(Verb),
+}
+
+/// The meaning of a reply in the dialogue before a transfer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SetupEvent {
+    /// The dialogue continues.
+    Continued,
+    /// The server listens at this address.
+    Found(PassiveAddress),
+    /// `EPSV` failed. From now on, it is sent with this protocol as its argument.
+    NamesProtocol(NetworkProtocol, SetupFault),
+    /// `EPSV` or `EPRT` failed. From now on, this command, `PASV` or `PORT`, is sent instead.
+    FallsBack(Verb, SetupFault),
+}
+
+/// Why the dialogue before a transfer failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupFault {
+    /// The server refused the command.
+    #[error("the server refused the command")]
+    Refused,
+    /// A 2xx reply to `EPSV` or `PASV` contains no valid port.
+    #[error(transparent)]
+    Unreadable(ParseError),
+    /// A 229 names a protocol other than that of the control connection.
+    #[error("the 229 reply names a protocol other than the control connection's")]
+    OtherProtocol,
+    /// No command waits for a reply now.
+    #[error("a reply that no command waits for")]
+    OutOfStep,
+}
+
+/// Why `EPSV` or `PASV` failed.
+struct Refusal {
+    fault: SetupFault,
+    /// Whether the server does not support the command, or its reply is unusable; after `EPSV`,
+    /// `PASV` may then work.
+    is_unknown: bool,
+    /// The argument with which `EPSV` may work; `None` if the server named none that fits.
+    wants_protocol: Option<NetworkProtocol>,
+}
+
+/// Reads the reply to `EPSV` or `PASV`.
+fn read_passive(
+    rules: &DataRules,
+    command: &Command,
+    reply: &Reply,
+) -> Result<PassiveAddress, Refusal> {
+    let may_name_it = *command == Command::Epsv(EpsvArgument::Default);
+    let nameable = rules.peer.map(|peer| NetworkProtocol::of(peer.ip())).filter(|_| may_name_it);
+    if reply.code().severity() != Severity::Completion {
+        let usable = usable_protocols(reply).unwrap_or_default();
+        return Err(Refusal {
+            fault: SetupFault::Refused,
+            is_unknown: is_unknown(reply),
+            wants_protocol: nameable.filter(|protocol| usable.contains(*protocol)),
+        });
+    }
+    let is_229 = reply.code() == ReplyCode::EXTENDED_PASSIVE;
+    let named = ExtendedAddress::find_protocol(reply.text()).filter(|_| is_229);
+    if nameable.is_some() && named.is_some() && named != nameable {
+        let fault = SetupFault::OtherProtocol;
+        return Err(Refusal { fault, is_unknown: true, wants_protocol: nameable });
+    }
+    PassiveAddress::find(reply, rules.peer, rules.passive_address).map_err(|error| Refusal {
+        fault: SetupFault::Unreadable(error),
+        is_unknown: true,
+        wants_protocol: None,
+    })
+}
+
+/// Returns whether the reply means that the server does not support the command or its argument.
+fn is_unknown(reply: &Reply) -> bool {
+    [
+        ReplyCode::UNKNOWN_COMMAND,
+        ReplyCode::BAD_ARGUMENT,
+        ReplyCode::NOT_IMPLEMENTED,
+        ReplyCode::PROTOCOL_NOT_SUPPORTED,
+    ]
+    .contains(&reply.code())
+}
+
+/// Returns the protocols that a 522 reply lists; `None` without a list or for any other reply.
+fn usable_protocols(reply: &Reply) -> Option<NetworkProtocols> {
+    let is_522 = reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED;
+    NetworkProtocols::find(reply.text()).filter(|_| is_522)
+}
+
+/// The beginning of a transfer: takes the replies and the state of the data connection, and returns
+/// the client's next step.
+///
+/// ```
+/// use ftp_proto::{Reply, ReplyCode, StartStep, TransferFault, TransferStart, Verb};
+///
+/// let mut start = TransferStart::new(Verb::Retr);
+/// assert_eq!(start.step(), StartStep::AwaitReplyOrData);
+/// start.data_opened();
+/// assert_eq!(start.step(), StartStep::AwaitReply);
+/// start.reply(&Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, "Here it comes."))?;
+/// assert_eq!(start.step(), StartStep::MoveData);
+/// # Ok::<(), TransferFault>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TransferStart {
+    verb: Verb,
+    first: Option<Reply>,
+    last: Option<Reply>,
+    data: DataStart,
+}
+
+/// The state of the data connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum DataStart {
+    Pending,
+    Open,
+    Missing,
+    Failed,
+}
+
+/// The client's next step between the command of a transfer and its first byte.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum StartStep {
+    /// Wait for a reply or the data connection, whichever comes first.
+    AwaitReplyOrData,
+    /// Wait for a reply: the data connection is open.
+    AwaitReply,
+    /// Wait for the data connection: the server has begun and ended the transfer, so the connection
+    /// must still arrive.
+    AwaitData,
+    /// Take the data connection if it is open by now. The server has ended the transfer without a
+    /// 1xx reply, and may not have needed a data connection.
+    TakeData,
+    /// Move data, or find its end.
+    MoveData,
+    /// Stop the transfer (`ABOR`): it has no data connection. Another way to open a connection may
+    /// work.
+    Stop,
+}
+
+impl TransferStart {
+    /// Returns the state after the command was sent and a data connection was agreed on.
+    pub const fn new(verb: Verb) -> Self {
+        Self { verb, first: None, last: None, data: DataStart::Pending }
+    }
+
+    /// Takes a reply to the command.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Refused` for a 3xx, 4xx or 5xx. Returns `OutOfStep` for any 2xx except 226 and 250
+    /// if no 1xx came before it: such a reply answers another command.
+    pub fn reply(&mut self, reply: &Reply) -> Result<(), TransferFault> {
+        match reply.code().severity() {
+            Severity::Preliminary => {
+                self.first.get_or_insert_with(|| reply.clone());
+            }
+            Severity::Completion => {
+                if self.first.is_none() {
+                    TransferEvidence::new(self.verb).with_reply(reply.code()).confirmation()?;
+                }
+                self.last = Some(reply.clone());
+            }
+            _ => return Err(TransferFault::Refused),
+        }
+        Ok(())
+    }
+
+    /// Records that the data connection is open.
+    pub const fn data_opened(&mut self) {
+        self.data = DataStart::Open;
+    }
+
+    /// Records that the server ended the transfer without a data connection.
+    pub const fn data_missing(&mut self) {
+        self.data = DataStart::Missing;
+    }
+
+    /// Records that the data connection cannot be opened, or could not be opened in time.
+    pub const fn data_failed(&mut self) {
+        self.data = DataStart::Failed;
+    }
+
+    /// Returns the next step.
+    #[must_use]
+    pub const fn step(&self) -> StartStep {
+        match (self.data, self.has_begun(), self.last.is_some()) {
+            (DataStart::Failed, ..) => StartStep::Stop,
+            (DataStart::Pending, _, false) => StartStep::AwaitReplyOrData,
+            (DataStart::Pending, true, true) => StartStep::AwaitData,
+            (DataStart::Pending, false, true) => StartStep::TakeData,
+            (DataStart::Open | DataStart::Missing, false, false) => StartStep::AwaitReply,
+            (DataStart::Open | DataStart::Missing, ..) => StartStep::MoveData,
+        }
+    }
+
+    /// Returns whether a 1xx arrived.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// Returns the first reply, and the final one if it has arrived; `None` without a reply. If
+    /// there was no 1xx, both are the same.
+    #[must_use]
+    pub fn into_replies(self) -> Option<(Reply, Option<Reply>)> {
+        let Self { first, last, .. } = self;
+        first.or_else(|| last.clone()).map(|first| (first, last))
+    }
+}
+
+/// How the data connection of a transfer ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum DataEnd {
+    /// The server ended the transfer without a data connection.
+    Missing,
+    /// It has not ended yet.
+    Open,
+    /// It was closed; under TLS, `close_notify` came first.
+    Clean,
+    /// In mode B, the block with the end of the file arrived; the connection is still open.
+    Marked,
+    /// It was reset, or failed in another way.
+    Reset,
+    /// Under TLS, it was closed without `close_notify`: the data may be truncated (RFC 4217 §12.6).
+    TruncatedTls,
+}
+
+/// A client's observations of one transfer.
+///
+/// ```
+/// use ftp_proto::{Confirmation, DataEnd, ReplyCode, TransferEvidence, TransferFault, Verb};
+///
+/// let mut evidence = TransferEvidence::new(Verb::Retr);
+/// evidence.has_begun = true;
+/// evidence.length.moved = 512;
+/// evidence.length.announced = Some(1_024);
+/// evidence.data = DataEnd::Clean;
+/// assert_eq!(evidence.verdict(), Err(TransferFault::NoReply), "the end of data is not success");
+///
+/// evidence.reply = Some(ReplyCode::TRANSFER_COMPLETE);
+/// let cut = TransferFault::Incomplete { bytes: 512, announced: Some(1_024) };
+/// assert_eq!(evidence.verdict(), Err(cut), "and the server's word is not all");
+///
+/// evidence.length.moved = 1_024;
+/// assert_eq!(evidence.verdict(), Ok(Confirmation::Certain));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TransferEvidence {
+    /// The command that began the transfer.
+    pub verb: Verb,
+    /// Whether a 1xx reply arrived.
+    pub has_begun: bool,
+    /// How the data connection ended; initially [`DataEnd::Open`].
+    pub data: DataEnd,
+    /// The transferred length and the expected lengths.
+    pub length: TransferLength,
+    /// The final reply, once it has arrived.
+    pub reply: Option<ReplyCode>,
+}
+
+/// The reliability of a 2xx reply.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Confirmation {
+    /// 226 or 250: the transfer is over.
+    Certain,
+    /// Another 2xx: some servers' confirmation, or a stray reply before the real one. Before you
+    /// send the next command, check that no other reply follows.
+    Doubtful,
+}
+
+/// Why a transfer failed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferFault {
+    /// The server refused or aborted the transfer with a 3xx, 4xx or 5xx. This fault takes priority
+    /// over any fault of the data connection.
+    #[error("the server refused or aborted the transfer")]
+    Refused,
+    /// The data connection did not end cleanly, whatever the reply says.
+    #[error("the data connection broke")]
+    Broken,
+    /// The final reply belongs to another command: the replies are out of step, and the control
+    /// connection cannot be used any more.
+    #[error("the reply answers another command")]
+    OutOfStep,
+    /// The server confirmed an upload before it can have seen the end of the data.
+    #[error("the server confirmed the transfer before its end")]
+    Early,
+    /// The number of bytes is wrong.
+    #[error("incomplete transfer: {bytes} bytes")]
+    Incomplete {
+        /// The actual number of bytes.
+        bytes: u64,
+        /// The expected number of bytes, if known.
+        announced: Option<u64>,
+    },
+    /// No reply confirms the transfer.
+    #[error("no reply confirms the transfer")]
+    NoReply,
+}
+
+impl TransferEvidence {
+    /// Returns the state after the command was sent.
+    #[must_use]
+    pub const fn new(verb: Verb) -> Self {
+        let length = TransferLength::of(0);
+        Self { verb, has_begun: false, data: DataEnd::Open, length, reply: None }
+    }
+
+    /// Returns the state with this final reply.
+    #[must_use]
+    pub const fn with_reply(mut self, reply: ReplyCode) -> Self {
+        self.reply = Some(reply);
+        self
+    }
+
+    /// Judges the final reply alone, whatever happened to the data. The only exception is an upload
+    /// with data: its reply must not come before the end of the data.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NoReply`, `Refused` or `Early`. Returns `OutOfStep` for a 2xx that cannot end a
+    /// transfer, such as a 257. If no 1xx came before, also returns `OutOfStep` for any 2xx
+    /// except 226 and 250.
+    pub fn confirmation(&self) -> Result<Confirmation, TransferFault> {
+        let reply = self.reply.ok_or(TransferFault::NoReply)?;
+        if reply.severity() != Severity::Completion {
+            return Err(TransferFault::Refused);
+        }
+        let is_unseen = matches!(self.data, DataEnd::Open | DataEnd::Missing);
+        if is_unseen && self.verb.is_upload() && self.length.moved > 0 {
+            return Err(TransferFault::Early);
+        }
+        match reply {
+            ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY => Ok(Confirmation::Certain),
+            _ if !self.has_begun || answers_another_command(reply) => Err(TransferFault::OutOfStep),
+            _ => Ok(Confirmation::Doubtful),
+        }
+    }
+
+    /// Returns whether the data connection stays open for the next transfer: in mode B, after 250.
+    /// After 226, the server closes the connection (RFC 959 §5.4). The connection cannot be used
+    /// again after a wrong length, because further bytes may still belong to this file.
+    #[must_use]
+    pub fn keeps_data(&self) -> bool {
+        self.data == DataEnd::Marked
+            && self.reply == Some(ReplyCode::FILE_ACTION_OKAY)
+            && self.verdict().is_ok()
+    }
+
+    /// Judges the whole transfer; returns the reliability of the confirmation if it succeeded.
+    ///
+    /// # Errors
+    ///
+    /// Returns the most important fault, in this order: a refusal, a broken data connection, a
+    /// missing or wrong 2xx reply, a wrong length.
+    pub fn verdict(&self) -> Result<Confirmation, TransferFault> {
+        let confirmation = self.confirmation();
+        if confirmation == Err(TransferFault::Refused) {
+            return confirmation;
+        }
+        if matches!(self.data, DataEnd::Reset | DataEnd::TruncatedTls) {
+            return Err(TransferFault::Broken);
+        }
+        let confirmation = confirmation?;
+        let TransferLength { moved: bytes, wanted, announced, .. } = self.length;
+        match self.data {
+            // More data may follow.
+            DataEnd::Open if !self.verb.is_upload() => {
+                Err(TransferFault::Incomplete { bytes, announced: wanted.or(announced) })
+            }
+            // No data was sent, but the file may not be empty.
+            DataEnd::Missing if !self.verb.is_upload() => {
+                Err(TransferFault::Incomplete { bytes, announced: None })
+            }
+            _ => self.length.check().map(|()| confirmation),
+        }
+    }
+}
+
+/// Returns whether a 2xx is a greeting, a goodbye, a status, a login, an address or a directory.
+const fn answers_another_command(reply: ReplyCode) -> bool {
+    matches!(reply.value(), 210..=219 | 220 | 221 | 227..=229 | 230..=239 | 257)
+}
+
+/// The length of a transfer and all known expectations, in bytes on the data connection of an image
+/// transfer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TransferLength {
+    /// The number of transferred bytes.
+    pub moved: u64,
+    /// The offset in the file at which the transfer began.
+    pub offset: u64,
+    /// The length in the 150 reply of a download; see [`Reply::announced_length`].
+    pub announced: Option<u64>,
+    /// The number of bytes to transfer, from `SIZE` or from the requested range.
+    pub wanted: Option<u64>,
+    /// The length of the file after an upload, from `SIZE`.
+    pub stored: Option<u64>,
+}
+
+impl TransferLength {
+    /// Returns the length of a transfer of `moved` bytes from the beginning of the file, without
+    /// expectations.
+    #[must_use]
+    pub const fn of(moved: u64) -> Self {
+        Self { moved, offset: 0, announced: None, wanted: None, stored: None }
+    }
+
+    /// Compares the transferred bytes with the expectations. For a transfer from an offset, some
+    /// servers announce the length of the rest in the 150 reply, and others that of the whole file;
+    /// both are accepted.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TransferFault::Incomplete`] if an expectation is not met.
+    pub fn check(&self) -> Result<(), TransferFault> {
+        let Self { moved, offset, announced, wanted, stored } = *self;
+        let end = offset.saturating_add(moved);
+        if wanted.is_some_and(|wanted| wanted != moved) {
+            return Err(TransferFault::Incomplete { bytes: moved, announced: wanted });
+        }
+        if announced.is_some_and(|all| all != moved && all != end) {
+            return Err(TransferFault::Incomplete { bytes: moved, announced });
+        }
+        match stored.filter(|stored| *stored != end) {
+            Some(bytes) => Err(TransferFault::Incomplete { bytes, announced: Some(end) }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Reply {
+    /// Returns the file length that a 150 reply announces as `(n bytes)` at its end; `None` if it
+    /// announces none.
+    ///
+    /// ```
+    /// use ftp_proto::{Reply, ReplyCode};
+    ///
+    /// let reply = Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, "Opening a.txt (1024 bytes).");
+    /// assert_eq!(reply.announced_length(), Some(1_024));
+    /// ```
+    #[must_use]
+    pub fn announced_length(&self) -> Option<u64> {
+        let text = self.text().trim_ascii_end();
+        let text = text.strip_suffix(b".").unwrap_or(text);
+        let text = text.strip_suffix(b" bytes)").or_else(|| text.strip_suffix(b" byte)"))?;
+        bytes::decimal(text.rsplit(|&byte| byte == b'(').next().filter(|it| it.len() < text.len())?)
+    }
+}
+
+/// The outstanding replies after `ABOR` was sent during a transfer.
+///
+/// A server sends one final reply to the transfer and one to `ABOR`: 426 and 226, 226 and 225, or
+/// 226 twice. The client therefore waits for two replies, whatever their codes. If the transfer
+/// ends while `ABOR` is on its way, Pure-FTPd answers neither the transfer command nor `ABOR`. If
+/// the server stays silent, the client sends `NOOP`: any pending replies come before the 200 to
+/// `NOOP`.
+///
+/// ```
+/// use ftp_proto::{AbortStep, Reply, ReplyCode, TransferAbort};
+///
+/// let mut abort = TransferAbort::new();
+/// abort.reply(&Reply::new(ReplyCode::TRANSFER_ABORTED, "Transfer aborted."));
+/// assert_eq!(abort.step(), AbortStep::AwaitReply);
+/// abort.reply(&Reply::new(ReplyCode::TRANSFER_COMPLETE, "Abort successful."));
+/// assert_eq!(abort.step(), AbortStep::Done);
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct TransferAbort {
+    step: AbortStep,
+    owed: u8,
+}
+
+/// The client's next step after it sent `ABOR`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum AbortStep {
+    /// Wait for a reply. If none comes in time, send `NOOP` and call
+    /// [`asked`](TransferAbort::asked).
+    AwaitReply,
+    /// Wait for the reply to `NOOP`.
+    AwaitNoop,
+    /// Send the next command: no reply is outstanding.
+    Done,
+    /// Close the connection, as the server does after a 421.
+    Close,
+}
+
+impl Default for TransferAbort {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TransferAbort {
+    /// Returns the state right after `ABOR` was sent during a transfer.
+    pub const fn new() -> Self {
+        Self { step: AbortStep::AwaitReply, owed: 2 }
+    }
+
+    /// Counts a reply.
+    pub fn reply(&mut self, reply: &Reply) {
+        let code = reply.code();
+        match self.step {
+            _ if code == ReplyCode::SERVICE_CLOSING => self.step = AbortStep::Close,
+            AbortStep::AwaitReply if code.severity() != Severity::Preliminary => {
+                self.owed -= 1;
+                if self.owed == 0 {
+                    self.step = AbortStep::Done;
+                }
+            }
+            AbortStep::AwaitNoop if code == ReplyCode::OKAY => self.step = AbortStep::Done,
+            _ => {}
+        }
+    }
+
+    /// Records that `NOOP` was sent, because no reply arrived.
+    pub const fn asked(&mut self) {
+        self.step = AbortStep::AwaitNoop;
+    }
+
+    /// Returns the client's next step.
+    #[must_use]
+    pub const fn step(&self) -> AbortStep {
+        self.step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::AddressClass;
+    use crate::reply::ReplyCode;
+
+    #[test]
+    fn rule_and_earlier_failure_choose_the_data_command_cl_20() {
+        for (extended, failed, want) in [
+            (Extended::Auto, false, Verb::Epsv),
+            (Extended::Auto, true, Verb::Pasv),
+            (Extended::Always, true, Verb::Epsv),
+            (Extended::Never, false, Verb::Pasv),
+        ] {
+            assert_eq!(
+                choose(extended, failed, Verb::Epsv, Verb::Pasv),
+                want,
+                "{extended:?} {failed}"
+            );
+        }
+    }
+
+    fn reply(code: u16) -> Reply {
+        Reply::new(ReplyCode::new(code).unwrap(), "text")
+    }
+
+    #[test]
+    fn ranges_are_set_and_reset_with_rest_and_rang() {
+        let whole = FileRange::default();
+        let from = |offset| FileRange::from_offset(offset).unwrap();
+        let part = FileRange::between(10, 5).unwrap();
+        for (now, wanted, want) in [
+            (whole, whole, &[][..]),
+            (whole, from(5), &["REST 5"][..]),
+            (from(5), from(5), &["REST 5"]),
+            (from(5), from(7), &["REST 7"]),
+            (from(5), whole, &["REST 0"]),
+            (whole, part, &["RANG 10 14"]),
+            (part, part, &["RANG 10 14"]),
+            (from(5), part, &["REST 0", "RANG 10 14"]),
+            (part, whole, &["RANG 1 0"]),
+            (part, from(5), &["RANG 1 0", "REST 5"]),
+        ] {
+            let mut server = ServerState { range: now, ..ServerState::default() };
+            let mut setup = RangeSetup::new(wanted);
+            let mut sent = Vec::new();
+            while let Some(command) = setup.command(&server) {
+                let line = String::from_utf8(command.encode().unwrap()).unwrap();
+                sent.push(line.trim_end().to_owned());
+                setup.reply(&reply(350), &mut server).unwrap();
+            }
+            assert_eq!(sent, want, "{now:?} {wanted:?}");
+            assert_eq!(server.range, wanted);
+        }
+    }
+
+    #[test]
+    fn a_refusal_leaves_the_range_unchanged() {
+        for code in [200, 421, 450, 500, 501, 502, 554] {
+            let mut server = ServerState::default();
+            let mut setup = RangeSetup::new(FileRange::from_offset(5).unwrap());
+            assert_eq!(setup.reply(&reply(code), &mut server), Err(TransferFault::Refused));
+            assert_eq!(server, ServerState::default(), "{code}");
+        }
+    }
+
+    #[test]
+    fn empty_and_too_large_ranges_are_rejected() {
+        let last = limits::RESTART_MARKER;
+        assert!(FileRange::from_offset(last).is_ok() && FileRange::from_offset(last + 1).is_err());
+        assert_eq!(FileRange::between(last, 1), Ok(FileRange::Between { first: last, last }));
+        for (offset, length) in [(0, 0), (last, 2), (u64::MAX, 2), (0, u64::MAX)] {
+            assert!(FileRange::between(offset, length).is_err(), "{offset} {length}");
+        }
+    }
+
+    #[test]
+    fn ports_are_found_by_code_cl_23_cl_28_cl_29() {
+        let peer = SocketAddr::from(([203, 0, 113, 7], 21));
+        for (code, text, want) in [
+            (227, "Entering Passive Mode (10,0,0,5,195,84).", Some(50_004)),
+            (227, "10,0,0,5,195,84", Some(50_004)),
+            (229, "Entering Extended Passive Mode (|||50004|)", Some(50_004)),
+            (229, "ok (|1|10.0.0.1|80|)", Some(80)),
+            (229, "ok 50004", None),
+            (227, "(|||50004|)", None),
+            (227, "(10,0,0,5,195)", None),
+            (200, "10,0,0,5,0,0", None),
+        ] {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
+            for rule in [AddressRule::Peer, AddressRule::Smart] {
+                let found = PassiveAddress::find(&reply, Some(peer), rule).ok();
+                let want_address = want.map(|port| Some(SocketAddr::new(peer.ip(), port)));
+                assert_eq!(found.map(|found| found.address), want_address, "{code} {text}");
+                let unknown = PassiveAddress::find(&reply, None, rule).ok();
+                let unknown = unknown.map(|found| (found.port, found.address));
+                assert_eq!(unknown, want.map(|port| (port, None)), "{code} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_rule_chooses_the_host_cl_25_cl_26_cl_27_hc_01() {
+        let peer: SocketAddr = "203.0.113.7:21".parse().unwrap();
+        for (rule, announced, want, reason) in [
+            (AddressRule::Peer, "203.0.113.7", "203.0.113.7:50004", HostReason::Same),
+            (AddressRule::Reply, "203.0.113.7", "203.0.113.7:50004", HostReason::Same),
+            (AddressRule::Peer, "10.0.0.5", "203.0.113.7:50004", HostReason::PeerRule),
+            (AddressRule::Peer, "198.51.100.1", "203.0.113.7:50004", HostReason::PeerRule),
+            (
+                AddressRule::Smart,
+                "10.0.0.5",
+                "203.0.113.7:50004",
+                HostReason::Unreachable(AddressClass::Private),
+            ),
+            (AddressRule::Smart, "198.51.100.1", "198.51.100.1:50004", HostReason::Plausible),
+            (AddressRule::Reply, "127.0.0.1", "127.0.0.1:50004", HostReason::ReplyRule),
+        ] {
+            let text = format!("ok ({},195,84)", announced.replace('.', ","));
+            let reply = Reply::new(ReplyCode::PASSIVE, text);
+            let found = PassiveAddress::find(&reply, Some(peer), rule).unwrap();
+            assert_eq!(found.address, Some(want.parse().unwrap()), "{rule:?} {announced}");
+            let got = found.chosen.map(|chosen| chosen.reason);
+            assert_eq!(got, Some(reason), "{rule:?} {announced}");
+        }
+    }
+
+    #[test]
+    fn the_scope_of_a_link_local_peer_is_kept_cl_20() {
+        let peer =
+            SocketAddr::from(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 21, 0, 7));
+        let reply = Reply::new(ReplyCode::EXTENDED_PASSIVE, "ok (|||50004|)");
+        let found = PassiveAddress::find(&reply, Some(peer), AddressRule::Peer).unwrap();
+        assert_eq!(found.address.unwrap().to_string(), "[fe80::1%7]:50004");
+    }
+
+    #[test]
+    fn codes_that_mean_an_unknown_command_cl_21() {
+        for (code, want) in
+            [(500, true), (501, true), (502, true), (522, true), (503, false), (421, false)]
+        {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), "");
+            assert_eq!(is_unknown(&reply), want, "{code}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests_of_verdicts {
+    use super::*;
+    use Confirmation::{Certain, Doubtful};
+    use DataEnd::{Clean, Marked, Missing, Open, Reset, TruncatedTls};
+    use Event::{Failed, Opened};
+    use StartStep::{AwaitData, AwaitReply, AwaitReplyOrData, MoveData, Stop, TakeData};
+    use TransferFault::{Broken, Early, NoReply, OutOfStep, Refused};
+
+    const NONE: TransferFault = TransferFault::Incomplete { bytes: 0, announced: None };
+    const SOME: TransferFault = TransferFault::Incomplete { bytes: 5, announced: None };
+
+    #[test]
+    fn replies_and_the_end_of_data_determine_the_verdict() {
+        for (verb, has_begun, data, moved, reply, want) in [
+            (Verb::Retr, true, Clean, 5, Some(226), Ok(Certain)),
+            (Verb::Retr, true, Clean, 0, Some(250), Ok(Certain)),
+            (Verb::Retr, true, Clean, 5, Some(200), Ok(Doubtful)),
+            (Verb::Retr, true, Clean, 5, Some(225), Ok(Doubtful)),
+            (Verb::Retr, true, Clean, 5, Some(213), Err(OutOfStep)),
+            (Verb::Retr, true, Clean, 5, Some(221), Err(OutOfStep)),
+            (Verb::Retr, true, Clean, 5, Some(230), Err(OutOfStep)),
+            (Verb::Retr, true, Clean, 5, Some(257), Err(OutOfStep)),
+            (Verb::Retr, true, Clean, 5, Some(426), Err(Refused)),
+            (Verb::Retr, true, Clean, 5, Some(350), Err(Refused)),
+            (Verb::Retr, true, Clean, 5, None, Err(NoReply)),
+            (Verb::Retr, true, Reset, 5, Some(226), Err(Broken)),
+            (Verb::Retr, true, Reset, 5, Some(213), Err(Broken)),
+            (Verb::Retr, true, Reset, 5, Some(451), Err(Refused)),
+            (Verb::Retr, true, Reset, 5, None, Err(Broken)),
+            (Verb::Retr, true, TruncatedTls, 5, Some(226), Err(Broken)),
+            (Verb::Retr, true, Open, 5, Some(226), Err(SOME)),
+            // The transfer was over before it began.
+            (Verb::Retr, false, Clean, 5, Some(226), Ok(Certain)),
+            (Verb::Mlsd, false, Missing, 0, Some(226), Err(NONE)),
+            (Verb::Retr, false, Open, 0, Some(200), Err(OutOfStep)),
+            (Verb::Retr, false, Open, 0, Some(550), Err(Refused)),
+            (Verb::Stor, true, Clean, 5, Some(226), Ok(Certain)),
+            (Verb::Stor, true, Open, 5, Some(226), Err(Early)),
+            (Verb::Stor, true, Marked, 5, Some(250), Ok(Certain)),
+            (Verb::Retr, true, Marked, 5, Some(226), Ok(Certain)),
+            (Verb::Retr, true, Marked, 5, Some(426), Err(Refused)),
+            (Verb::Retr, true, Marked, 5, None, Err(NoReply)),
+            (Verb::Stor, true, Open, 5, Some(552), Err(Refused)),
+            (Verb::Appe, true, Open, 0, Some(226), Ok(Certain)),
+            (Verb::Stou, false, Missing, 0, Some(250), Ok(Certain)),
+            (Verb::Stou, false, Missing, 5, Some(250), Err(Early)),
+            (Verb::Stor, true, Reset, 5, Some(226), Err(Broken)),
+        ] {
+            let evidence = TransferEvidence {
+                verb,
+                has_begun,
+                data,
+                length: TransferLength::of(moved),
+                reply: reply.and_then(ReplyCode::new),
+            };
+            assert_eq!(evidence.verdict(), want, "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_250_after_the_end_of_the_file_keeps_the_data_connection() {
+        for (data, reply, want) in [
+            (Marked, Some(250), true),
+            (Marked, Some(226), false),
+            (Marked, Some(200), false),
+            (Marked, Some(451), false),
+            (Marked, None, false),
+            (Clean, Some(250), false),
+            (Open, Some(250), false),
+            (Missing, Some(250), false),
+        ] {
+            let reply = reply.and_then(ReplyCode::new);
+            let mut evidence = TransferEvidence::new(Verb::Retr);
+            (evidence.has_begun, evidence.data, evidence.reply) = (true, data, reply);
+            assert_eq!(evidence.keeps_data(), want, "{evidence:?}");
+            evidence.length = TransferLength { wanted: Some(6), ..TransferLength::of(5) };
+            assert!(!evidence.keeps_data(), "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn a_confirmed_transfer_must_have_its_length() {
+        let mut evidence = TransferEvidence::new(Verb::Retr);
+        evidence.has_begun = true;
+        evidence.data = Clean;
+        evidence.length = TransferLength { wanted: Some(6), ..TransferLength::of(5) };
+        evidence.reply = Some(ReplyCode::TRANSFER_COMPLETE);
+        let short = TransferFault::Incomplete { bytes: 5, announced: Some(6) };
+        assert_eq!(evidence.verdict(), Err(short));
+        assert_eq!(evidence.confirmation(), Ok(Certain));
+        evidence.length.moved = 6;
+        assert_eq!(evidence.verdict(), Ok(Certain));
+    }
+
+    #[test]
+    fn announced_lengths_are_parsed_hc_16() {
+        for (text, want) in [
+            ("Opening BINARY mode data connection for a (1024 bytes).", Some(1_024)),
+            ("Opening for a (5 bytes) (0 bytes)", Some(0)),
+            ("for a (1 byte)", Some(1)),
+            ("for a (5 bytes) with more", None),
+            ("for a (-5 bytes)", None),
+            ("for a (+5 bytes)", None),
+            ("for a ( bytes)", None),
+            ("for a 5 bytes)", None),
+            ("5 bytes)", None),
+            ("for a (99999999999999999999 bytes)", None),
+            ("226.1 kbytes to download", None),
+            ("Opening data connection", None),
+            ("", None),
+        ] {
+            let reply = Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, text);
+            assert_eq!(reply.announced_length(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_known_lengths_are_compared() {
+        let incomplete =
+            |bytes, announced| Err(TransferFault::Incomplete { bytes, announced: Some(announced) });
+        let from_2 = TransferLength { offset: 2, ..TransferLength::of(8) };
+        for (length, want) in [
+            (TransferLength::of(8), Ok(())),
+            (TransferLength { announced: Some(8), ..from_2 }, Ok(())),
+            (TransferLength { announced: Some(10), ..from_2 }, Ok(())),
+            (TransferLength { announced: Some(9), ..from_2 }, incomplete(8, 9)),
+            (TransferLength { wanted: Some(8), ..from_2 }, Ok(())),
+            (TransferLength { wanted: Some(10), ..from_2 }, incomplete(8, 10)),
+            (TransferLength { wanted: Some(7), announced: Some(8), ..from_2 }, incomplete(8, 7)),
+            (TransferLength { stored: Some(10), ..from_2 }, Ok(())),
+            (TransferLength { stored: Some(8), ..from_2 }, incomplete(8, 10)),
+            (TransferLength { offset: u64::MAX, announced: Some(8), ..from_2 }, Ok(())),
+        ] {
+            assert_eq!(length.check(), want, "{length:?}");
+        }
+    }
+
+    /// An event of a dialogue.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Reply(u16),
+        Opened,
+        Missing,
+        Failed,
+    }
+
+    fn reply(code: u16) -> Reply {
+        Reply::new(ReplyCode::new(code).unwrap(), "text")
+    }
+
+    /// Returns the steps after each event of a dialogue, or the fault that ends it.
+    fn play(verb: Verb, events: &[Event]) -> Result<Vec<StartStep>, TransferFault> {
+        let mut start = TransferStart::new(verb);
+        assert_eq!(start.step(), AwaitReplyOrData);
+        let mut steps = Vec::new();
+        for event in events {
+            match *event {
+                Event::Reply(code) => start.reply(&reply(code))?,
+                Opened => start.data_opened(),
+                Event::Missing => start.data_missing(),
+                Failed => start.data_failed(),
+            }
+            steps.push(start.step());
+        }
+        Ok(steps)
+    }
+
+    #[test]
+    fn replies_and_the_data_connection_may_come_in_any_order() {
+        use Event::Reply as On;
+        for (events, want) in [
+            (&[On(150), Opened][..], &[AwaitReplyOrData, MoveData][..]),
+            (&[Opened, On(150)], &[AwaitReply, MoveData]),
+            (&[Opened, On(125)], &[AwaitReply, MoveData]),
+            // Any number of 1xx.
+            (
+                &[On(150), On(150), Opened, On(150)],
+                &[AwaitReplyOrData, AwaitReplyOrData, MoveData, MoveData],
+            ),
+            // The server has finished before the data connection is known to be open.
+            (&[On(150), On(226), Opened], &[AwaitReplyOrData, AwaitData, MoveData]),
+            (&[On(150), On(226), Failed], &[AwaitReplyOrData, AwaitData, Stop]),
+            // A 150 never comes.
+            (&[Opened, On(226)], &[AwaitReply, MoveData]),
+            (&[On(226), Event::Missing], &[TakeData, MoveData]),
+            (&[On(250), Opened], &[TakeData, MoveData]),
+            // The data connection fails, or takes too long.
+            (&[Failed], &[Stop]),
+            (&[On(150), Failed], &[AwaitReplyOrData, Stop]),
+        ] {
+            assert_eq!(play(Verb::Retr, events).as_deref(), Ok(want), "{events:?}");
+            assert_eq!(play(Verb::Stor, events).as_deref(), Ok(want), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_ends_the_start_at_any_point() {
+        use Event::Reply as On;
+        for code in [421, 425, 426, 450, 500, 503, 550, 553, 350] {
+            for before in [&[][..], &[Opened], &[On(150)], &[Opened, On(150)], &[On(150), Opened]] {
+                let events = [before, &[On(code)]].concat();
+                let played = play(Verb::Retr, &events);
+                assert_eq!(played, Err(Refused), "{events:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reply_of_another_command_is_out_of_step() {
+        use Event::Reply as On;
+        for code in [200, 213, 220, 227, 229, 230, 257] {
+            for before in [&[][..], &[Opened]] {
+                let events = [before, &[On(code)]].concat();
+                let played = play(Verb::Retr, &events);
+                assert_eq!(played, Err(OutOfStep), "{events:?}");
+            }
+        }
+        // After a 1xx the verdict on the whole transfer decides.
+        assert_eq!(play(Verb::Retr, &[On(150), On(200)]), Ok(vec![AwaitReplyOrData, AwaitData]));
+    }
+
+    #[test]
+    fn the_first_and_the_final_reply_are_kept() {
+        let codes = |replies: &[u16]| {
+            let mut start = TransferStart::new(Verb::Retr);
+            replies.iter().for_each(|code| start.reply(&reply(*code)).unwrap());
+            let (first, last) = start.into_replies()?;
+            Some((first.code().value(), last.map(|last| last.code().value())))
+        };
+        assert_eq!(codes(&[]), None);
+        assert_eq!(codes(&[150, 125]), Some((150, None)));
+        assert_eq!(codes(&[150, 226]), Some((150, Some(226))));
+        assert_eq!(codes(&[226]), Some((226, Some(226))));
+    }
+}
+
+#[cfg(test)]
+mod tests_of_aborts {
+    use super::*;
+    use AbortStep::{AwaitNoop, AwaitReply, Close, Done};
+
+    /// Returns the step after each of these replies; 0 is silence.
+    fn play(codes: &[u16]) -> Vec<AbortStep> {
+        let mut abort = TransferAbort::new();
+        let hear = |code: &u16| {
+            match ReplyCode::new(*code) {
+                Some(code) => abort.reply(&Reply::new(code, "text")),
+                None => abort.asked(),
+            }
+            abort.step()
+        };
+        codes.iter().map(hear).collect()
+    }
+
+    #[test]
+    fn an_abort_expects_two_replies_whatever_their_codes() {
+        for codes in [[426, 226], [226, 226], [226, 225], [425, 225], [550, 500], [426, 502]] {
+            assert_eq!(play(&codes), [AwaitReply, Done], "{codes:?}");
+        }
+        assert_eq!(play(&[150, 426, 150, 226]), [AwaitReply, AwaitReply, AwaitReply, Done]);
+    }
+
+    #[test]
+    fn noop_is_sent_if_an_abort_reply_is_missing() {
+        // After a 226 or 225 alone, the client cannot know which of the two commands it answers.
+        assert_eq!(play(&[226, 0, 200]), [AwaitReply, AwaitNoop, Done]);
+        assert_eq!(play(&[225, 0, 200]), [AwaitReply, AwaitNoop, Done]);
+        assert_eq!(play(&[0, 200]), [AwaitNoop, Done]);
+        // The pending replies come before the 200.
+        let late = [AwaitNoop, AwaitNoop, AwaitNoop, Done];
+        assert_eq!(play(&[0, 426, 226, 200]), late);
+    }
+
+    #[test]
+    fn a_421_ends_an_abort_at_any_point() {
+        for codes in [&[421][..], &[426, 421], &[0, 421]] {
+            assert_eq!(play(codes).last(), Some(&Close), "{codes:?}");
+        }
+    }
+}

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::rules::{
+use super::{
     DataRules, FileRange, Mode, PassiveAddress, RangeSetup, Refusal, ServerState, SetupEvent,
-    SetupFault, SetupStep, is_unknown, read,
+    SetupFault, SetupStep, is_unknown, read_passive,
 };
 use crate::address::{EpsvArgument, ExtendedAddress, HostPort};
 use crate::command::Command;
@@ -493,7 +493,7 @@ impl TransferSetup {
             _ => {}
         }
         let is_usable = !*is_refused;
-        match read(&self.rules, &command, reply) {
+        match read_passive(&self.rules, &command, reply) {
             Ok(place) if is_usable => {
                 self.stage = Stage::Found(place);
                 SetupEvent::Found(place)
@@ -512,7 +512,7 @@ impl TransferSetup {
         reply: &Reply,
         server: &mut ServerState,
     ) -> Result<SetupEvent, SetupFault> {
-        let refusal = match read(&self.rules, command, reply) {
+        let refusal = match read_passive(&self.rules, command, reply) {
             Ok(place) => {
                 self.stage = Stage::Found(place);
                 return Ok(SetupEvent::Found(place));
