@@ -69,9 +69,7 @@ mod bytes;
 mod command;
 #[cfg(feature = "deflate")]
 mod deflate;
-mod exchange;
 mod fact;
-mod feature;
 mod hash;
 mod language;
 pub mod limits;
@@ -97,9 +95,7 @@ pub use bytes::{Escaped, Pathname};
 pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 #[cfg(feature = "deflate")]
 pub use deflate::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateStep};
-pub use exchange::{Exchange, Progress, UnexpectedReply, is_listed};
 pub use fact::{Fact, FactType, Facts};
-pub use feature::Features;
 pub use hash::FileDigest;
 pub use language::LanguageTag;
 pub use line::{LineDecoder, LineEvent};
@@ -109,7 +105,10 @@ pub use listing::{
 };
 pub use parameters::{FormCode, RepresentationType, Structure, TransferMode, TypeCode};
 pub use pattern::Pattern;
-pub use reply::{Reply, ReplyCode, ReplyDecoder, Severity};
+pub use reply::{
+    Exchange, Features, Progress, Reply, ReplyCode, ReplyDecoder, Severity, UnexpectedReply,
+    is_listed,
+};
 pub use security::{AuthMechanism, ProtectionLevel};
 pub use time_val::TimeVal;
 pub use transfer::{

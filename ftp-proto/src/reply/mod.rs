@@ -1,10 +1,15 @@
 //! Replies (RFC 959 §4.2): a code of three digits and lines of text, their encoding, and their
 //! decoder with its limits against a hostile server.
+//!
+//! Then the replies that are valid for a command, and which of them is final: one table covers the
+//! sequences of RFC 959 §5.4 and the state diagrams of §6. The last is the feature list in the reply
+//! to `FEAT` (RFC 2389 §3.2).
 
 use std::fmt;
 
-use crate::bytes::{Escaped, ReadAhead, is_line_break, split_once};
+use crate::bytes::{Escaped, ReadAhead, is_line_break, split_once, split_or_all};
 use crate::line::IAC;
+use crate::verb::Verb;
 use crate::{ParseError, ParseErrorKind, limits};
 
 /// A reply: its code, and its lines without the code.
@@ -563,6 +568,287 @@ impl ReplyDecoder {
 
 const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("reply", at, kind)
+}
+
+/// The meaning of a reply for its command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Progress {
+    /// 1xx: the command has begun; another reply follows.
+    Preliminary,
+    /// The final reply of this command: 2xx, 3xx, 4xx or 5xx.
+    Final,
+}
+
+/// A reply that is not valid at this point. Later replies can no longer be matched to commands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("unexpected reply {code} to {verb}")]
+#[non_exhaustive]
+pub struct UnexpectedReply {
+    /// The command that was answered.
+    pub verb: Verb,
+    /// The code of the reply.
+    pub code: ReplyCode,
+}
+
+/// One command and its replies: a state machine with two states, for clients and servers.
+///
+/// ```
+/// use ftp_proto::{Exchange, Progress, ReplyCode, Verb};
+///
+/// let mut exchange = Exchange::new(Verb::Retr);
+/// assert_eq!(exchange.reply(ReplyCode::ABOUT_TO_OPEN_DATA)?, Progress::Preliminary);
+/// assert_eq!(exchange.reply(ReplyCode::TRANSFER_COMPLETE)?, Progress::Final);
+/// assert!(exchange.reply(ReplyCode::TRANSFER_COMPLETE).is_err(), "the exchange has ended");
+/// # Ok::<(), ftp_proto::UnexpectedReply>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    verb: Verb,
+    ended: bool,
+}
+
+impl Exchange {
+    /// Returns the exchange that begins when `verb` is sent.
+    #[must_use]
+    pub const fn new(verb: Verb) -> Self {
+        Self { verb, ended: false }
+    }
+
+    /// Takes the next reply.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`UnexpectedReply`] for a 2xx or 3xx if no reply with that first digit is valid for
+    /// the command. Returns the same error for any reply after the final one.
+    pub fn reply(&mut self, code: ReplyCode) -> Result<Progress, UnexpectedReply> {
+        let unexpected = Err(UnexpectedReply { verb: self.verb, code });
+        if self.ended {
+            return unexpected;
+        }
+        // Any reply to an unknown command is allowed; nothing depends on it. Any reply to FEAT but
+        // 211 means that there are no features (RFC 2389 §3.2); some servers send 331 or 350.
+        let allowed = codes_of(self.verb).is_none_or(|codes| match code.severity() {
+            Severity::Intermediate if self.verb == Verb::Feat => true,
+            Severity::Completion | Severity::Intermediate => {
+                codes.iter().any(|listed| listed / 100 == code.value() / 100)
+            }
+            // Some servers send a 1xx to keep the connection alive during any long command.
+            Severity::Preliminary | Severity::Transient | Severity::Permanent => true,
+        });
+        if !allowed {
+            return unexpected;
+        }
+        if code.severity() == Severity::Preliminary {
+            return Ok(Progress::Preliminary);
+        }
+        self.ended = true;
+        Ok(Progress::Final)
+    }
+
+    /// Returns whether the final reply has arrived.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+/// The codes that may answer any command (RFC 959 §5.4; RFC 2228 §5.1). They report the end of the
+/// service, a syntax error, an unknown or unsupported command or parameter, a bad sequence, or a
+/// missing login or protection.
+const ANY: &[u16] = &[421, 500, 501, 502, 503, 504, 530, 533, 534, 535];
+
+/// Returns the codes that may answer a verb in addition to [`ANY`], in ascending order, from RFC
+/// 959 §5.4 and its extensions. The list also contains codes that servers send although §5.4 lists
+/// them only for similar commands. Comments on the groups name many of these. Unknown verbs have no
+/// codes.
+const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
+    use Verb::{
+        Abor, Acct, Adat, Allo, Appe, Auth, Avbl, Ccc, Cdup, Clnt, Comb, Conf, Cpsv, Csid, Cwd,
+        Dele, Dsiz, Enc, Eprt, Epsv, Feat, Hash, Help, Host, Lang, List, Lprt, Lpsv, Mdtm, Mfct,
+        Mff, Mfmt, Mic, Mkd, Mlsd, Mlst, Mode, Nlst, Noop, Opts, Other, Pass, Pasv, Pbsz, Port,
+        Pret, Prot, Pwd, Quit, Rang, Rein, Rest, Retr, Rmd, Rmda, Rnfr, Rnto, Site, Size, Smnt,
+        Sscn, Stat, Stor, Stou, Stru, Syst, Type, User, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512,
+    };
+    Some(match verb {
+        // Login; 232, 234, 235, 334, 335, 336 and 431 are from RFC 2228.
+        User => &[230, 232, 331, 332, 336, 431],
+        Pass => &[202, 230, 332, 451],
+        Acct => &[202, 230, 451],
+        Auth => &[232, 234, 334, 431],
+        Adat => &[232, 235, 335],
+        Host => &[220, 550],
+        Rein => &[120, 220],
+        Quit => &[221],
+        // Directories; servers also use 250 for CDUP and MKD.
+        Cwd | Smnt => &[202, 250, 450, 550],
+        Cdup => &[200, 250, 550],
+        Pwd => &[257, 550],
+        Mkd => &[250, 257, 450, 451, 452, 521, 550, 552, 553],
+        Rmd | Rmda => &[250, 450, 550],
+        // Parameters.
+        Type | Stru | Mode => &[200],
+        Port | Eprt | Lprt => &[200, 425, 521, 522],
+        Pasv | Cpsv => &[227, 229, 425, 521, 522],
+        Epsv => &[200, 229, 425, 521, 522],
+        Lpsv => &[228, 425, 521],
+        Allo => &[200, 202, 452, 552],
+        Opts | Sscn => &[200, 202, 451],
+        Lang | Clnt | Csid => &[200],
+        // PRET has no specification; servers answer it with codes of the command that it announces.
+        Pret => &[200, 450, 550, 553],
+        Pbsz | Ccc => &[200, 536, 550],
+        Prot => &[200, 431, 536, 550],
+        // Protected commands get protected replies, 6xx, which are not supported here (RFC 2228
+        // §3).
+        Mic | Conf | Enc => &[537],
+        // Transfers; 522 for an unprotected data connection is from RFC 4217, 554 and 555 are from
+        // RFC 1123.
+        Retr => &[110, 125, 150, 226, 250, 425, 426, 450, 451, 521, 522, 550, 551, 554, 555],
+        Stor | Stou | Appe => &[
+            110, 125, 150, 226, 250, 425, 426, 450, 451, 452, 521, 522, 532, 550, 551, 552, 553,
+            554, 555,
+        ],
+        List | Nlst | Mlsd => &[125, 150, 226, 250, 425, 426, 450, 451, 521, 522, 550, 551],
+        Rest => &[350, 554],
+        Rang => &[350, 551],
+        Abor => &[225, 226],
+        // Files.
+        Rnfr => &[350, 450, 550],
+        Rnto => &[250, 450, 451, 452, 532, 550, 552, 553],
+        Dele => &[200, 250, 450, 550],
+        Size | Mdtm | Avbl | Dsiz => &[213, 450, 451, 550],
+        Mfmt | Mfct | Mff => &[213, 450, 451, 550],
+        Hash => &[213, 450, 451, 550, 551, 552, 553, 556],
+        Xcrc | Xmd5 | Xsha | Xsha1 | Xsha256 | Xsha512 => &[213, 250, 450, 451, 550, 551, 552, 553],
+        Comb => &[250, 450, 451, 550],
+        Mlst => &[250, 450, 451, 550],
+        // Information; some servers answer STAT with the codes of LIST, although STAT needs no data
+        // connection.
+        Stat => &[125, 150, 211, 212, 213, 226, 250, 450, 451, 550],
+        Help => &[211, 214],
+        Feat => &[211],
+        Syst => &[215],
+        Noop => &[200],
+        Site => &[150, 200, 202, 211, 214, 250, 350, 450, 550, 553],
+        Other(_) => return None,
+    })
+}
+
+/// Returns whether an RFC, a draft or common practice allows `code` as a reply to `verb`.
+///
+/// Use it to test a server. Clients use [`Exchange`], which looks at the first digit only.
+///
+/// ```
+/// use ftp_proto::{ReplyCode, Verb, is_listed};
+///
+/// assert!(is_listed(Verb::Retr, ReplyCode::FILE_UNAVAILABLE));
+/// assert!(is_listed(Verb::Noop, ReplyCode::SERVICE_CLOSING));
+/// assert!(!is_listed(Verb::Noop, ReplyCode::FILE_UNAVAILABLE));
+/// ```
+#[must_use]
+pub fn is_listed(verb: Verb, code: ReplyCode) -> bool {
+    let code = code.value();
+    ANY.contains(&code) || codes_of(verb).is_some_and(|codes| codes.contains(&code))
+}
+
+/// The features that a server lists: words with parameters.
+///
+/// ```
+/// use ftp_proto::{Features, Reply, ReplyCode};
+///
+/// let lines = [" REST STREAM", " MLST type*;size*;"];
+/// let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End");
+/// let features = Features::read(&reply);
+/// assert!(features.has("mlst"));
+/// assert_eq!(features.parameters("REST"), Some(b"STREAM".as_slice()));
+/// assert!(!features.has("MD5"));
+/// assert_eq!(features.iter().count(), 2);
+/// ```
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Features(Vec<Vec<u8>>);
+
+/// Shows the lines as text.
+impl fmt::Debug for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|line| Escaped(line))).finish()
+    }
+}
+
+impl Features {
+    /// Reads the lines between the first and the last line of a 211 reply.
+    ///
+    /// Also accepts lines that begin without SP, or with `211-`.
+    #[must_use]
+    pub fn read(reply: &Reply) -> Self {
+        let count = reply.lines().count();
+        let between = reply.lines().skip(1).take(count.saturating_sub(2));
+        let again = format!("{}-", reply.code());
+        let features = between.map(|line| {
+            let line = line.strip_prefix(again.as_bytes()).unwrap_or(line);
+            line.trim_ascii_start().to_vec()
+        });
+        Self(features.filter(|line| !line.is_empty()).collect())
+    }
+
+    /// Returns whether a feature is listed, ignoring case.
+    #[must_use]
+    pub fn has(&self, feature: &str) -> bool {
+        self.parameters(feature).is_some()
+    }
+
+    /// Returns the parameters of a feature, empty if it has none; `None` if the feature is not
+    /// listed. If several lines list it, the first one counts.
+    #[must_use]
+    pub fn parameters(&self, feature: &str) -> Option<&[u8]> {
+        self.all_parameters(feature).next()
+    }
+
+    /// Returns the parameters of each line that lists a feature, in order. Some servers list `AUTH
+    /// TLS` and `AUTH SSL` on separate lines (RFC 4217 §6).
+    pub fn all_parameters(&self, feature: &str) -> impl Iterator<Item = &[u8]> {
+        let has_word = |(word, _): &(&[u8], _)| word.eq_ignore_ascii_case(feature.as_bytes());
+        self.iter().filter(has_word).map(|(_, parameters)| parameters)
+    }
+
+    /// Returns the items of a feature in order, and whether each is currently selected (marked
+    /// `*`).
+    ///
+    /// Features with such items are `MLST` with its facts (RFC 3659 §7.8) and `HASH` with its
+    /// algorithms (draft-bryan-ftpext-hash-02 §3.1). Returns no items if the feature is not listed.
+    ///
+    /// ```
+    /// # use ftp_proto::{Features, Reply, ReplyCode};
+    /// # let lines = [" HASH SHA-256*;SHA-1;"];
+    /// # let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End");
+    /// # let features = Features::read(&reply);
+    /// let algorithms: Vec<_> = features.choices("HASH").collect();
+    /// assert_eq!(algorithms, [(&b"SHA-256"[..], true), (b"SHA-1", false)]);
+    /// ```
+    pub fn choices(&self, feature: &str) -> impl Iterator<Item = (&[u8], bool)> {
+        let parameters = self.parameters(feature).unwrap_or_default();
+        let items = parameters.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        items.filter(|item| !item.is_empty()).map(|item| match item.strip_suffix(b"*") {
+            Some(item) => (item, true),
+            None => (item, false),
+        })
+    }
+
+    /// Returns whether a feature has the parameter `word`, for example whether `REST` has `STREAM`
+    /// (RFC 3659 §5.4). Ignores the case of both.
+    #[must_use]
+    pub fn has_with(&self, feature: &str, word: &str) -> bool {
+        let is_there = |parameters: &[u8]| {
+            let mut words = parameters.split(|byte| matches!(byte, b' ' | b';' | b','));
+            words.any(|found| found.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        self.all_parameters(feature).any(is_there)
+    }
+
+    /// Returns all features in order: the word as received, and its parameters (empty if there are
+    /// none).
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|line| split_or_all(line, b' '))
+    }
 }
 
 #[cfg(test)]

@@ -299,3 +299,171 @@ fn reading_ahead_is_bounded() {
     assert_eq!(decoder.push(b"200 a\r\n"), 7);
     assert_eq!(decoder.room(), limits::READ_AHEAD - 7);
 }
+
+#[test]
+fn replies_follow_the_state_diagrams() {
+    use Progress::{Final, Preliminary};
+    for (verb, code, want) in [
+        (Verb::Retr, 150, Some(Preliminary)),
+        (Verb::Retr, 125, Some(Preliminary)),
+        (Verb::Retr, 226, Some(Final)),
+        (Verb::Retr, 350, None),
+        (Verb::Retr, 425, Some(Final)),
+        (Verb::Noop, 150, Some(Preliminary)),
+        (Verb::Noop, 299, Some(Final)),
+        (Verb::Rest, 350, Some(Final)),
+        (Verb::Rest, 250, None),
+        (Verb::Rnfr, 550, Some(Final)),
+        (Verb::User, 331, Some(Final)),
+        (Verb::User, 230, Some(Final)),
+        (Verb::Pass, 332, Some(Final)),
+        (Verb::Pass, 150, Some(Preliminary)),
+        (Verb::Type, 331, None),
+        (Verb::Rein, 120, Some(Preliminary)),
+        (Verb::Stat, 211, Some(Final)),
+        (Verb::Abor, 225, Some(Final)),
+        (Verb::Rnto, 350, None),
+        (Verb::Feat, 331, Some(Final)),
+        (Verb::parse(b"XYZZY").unwrap(), 350, Some(Final)),
+        (Verb::parse(b"XYZZY").unwrap(), 150, Some(Preliminary)),
+    ] {
+        let code = ReplyCode::new(code).unwrap();
+        let unexpected = UnexpectedReply { verb, code };
+        assert_eq!(Exchange::new(verb).reply(code), want.ok_or(unexpected), "{verb} {code}");
+    }
+}
+
+#[test]
+fn reply_codes_of_known_verbs_are_sorted() {
+    for verb in Verb::KNOWN {
+        let codes = codes_of(*verb).unwrap();
+        assert!(codes.is_sorted_by(|one, next| one < next), "{verb}");
+        assert!(codes.iter().all(|code| (100..600).contains(code)), "{verb}");
+    }
+}
+
+#[test]
+fn codes_are_listed_for_their_verbs() {
+    for (verb, code, want) in [
+        (Verb::Retr, 150, true),
+        (Verb::Retr, 226, true),
+        (Verb::Retr, 350, false),
+        (Verb::Retr, 452, false),
+        (Verb::Stor, 452, true),
+        (Verb::User, 331, true),
+        (Verb::User, 550, false),
+        (Verb::Noop, 200, true),
+        (Verb::Noop, 250, false),
+        (Verb::Noop, 421, true),
+        (Verb::Size, 213, true),
+        (Verb::Prot, 431, true),
+        (Verb::Pbsz, 431, false),
+        (Verb::parse(b"XYZZY").unwrap(), 500, true),
+        (Verb::parse(b"XYZZY").unwrap(), 200, false),
+    ] {
+        assert_eq!(is_listed(verb, ReplyCode::new(code).unwrap()), want, "{verb} {code}");
+    }
+}
+
+#[test]
+fn several_preliminary_replies_are_allowed_cl_08() {
+    let mut exchange = Exchange::new(Verb::Stor);
+    for _ in 0..3 {
+        assert_eq!(exchange.reply(ReplyCode::ABOUT_TO_OPEN_DATA), Ok(Progress::Preliminary));
+    }
+    assert!(!exchange.is_ended());
+    assert_eq!(exchange.reply(ReplyCode::FILE_ACTION_OKAY), Ok(Progress::Final));
+    assert!(exchange.is_ended());
+}
+
+#[test]
+fn read_accepts_lines_with_and_without_a_leading_space_cl_19() {
+    let lines = [" SIZE", "MDTM", "", " AUTH TLS", " REST STREAM"];
+    let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", lines, "End");
+    let features = Features::read(&reply);
+    assert_eq!(format!("{features:?}"), r#"["SIZE", "MDTM", "AUTH TLS", "REST STREAM"]"#);
+    for (word, want) in [
+        ("size", Some("")),
+        ("MDTM", Some("")),
+        ("AUTH", Some("TLS")),
+        ("REST", Some("STREAM")),
+        ("RES", None),
+        ("SIZES", None),
+        ("End", None),
+    ] {
+        assert_eq!(features.parameters(word), want.map(str::as_bytes), "{word}");
+    }
+}
+
+#[test]
+fn read_accepts_lines_with_a_repeated_code_cl_19() {
+    let lines = ["211-SIZE", "211- MDTM", "211-REST STREAM", "213-TVFS", "211-", " 211-MLST"];
+    let mut sent = b"211-Features:\r\n".to_vec();
+    lines.iter().for_each(|line| sent.extend_from_slice(format!("{line}\r\n").as_bytes()));
+    sent.extend_from_slice(b"211 End\r\n");
+    let mut decoder = ReplyDecoder::new();
+    let _ = decoder.push(&sent);
+    let features = Features::read(&decoder.next().unwrap().unwrap());
+    let listed: Vec<_> = features.iter().collect();
+    let want: [(&[u8], &[u8]); 5] = [
+        (b"SIZE", b""),
+        (b"MDTM", b""),
+        (b"REST", b"STREAM"),
+        (b"213-TVFS", b""),
+        (b"211-MLST", b""),
+    ];
+    assert_eq!(listed, want);
+}
+
+#[test]
+fn all_lines_of_a_feature_are_found_cl_19() {
+    let lines = [" AUTH SSL", " SIZE", " Auth TLS", " auth", " AUTHX y", " PBSZ  0 "];
+    let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", lines, "End");
+    let features = Features::read(&reply);
+    let all = |word| features.all_parameters(word).collect::<Vec<_>>();
+    assert_eq!(all("AUTH"), [&b"SSL"[..], b"TLS", b""]);
+    assert_eq!(features.parameters("auth"), Some(&b"SSL"[..]));
+    assert_eq!(all("PBSZ"), [&b" 0 "[..]]);
+    assert_eq!(all("MDTM"), [&b""[..]; 0]);
+    let words: Vec<_> = features.iter().map(|(word, _)| word).collect();
+    assert_eq!(words, [&b"AUTH"[..], b"SIZE", b"Auth", b"auth", b"AUTHX", b"PBSZ"]);
+}
+
+#[test]
+fn feature_choices_and_words_are_parsed() {
+    let lines = [
+        " MLST Type*;size;; modify* ;",
+        " REST STREAM",
+        " SITE CHMOD",
+        " SITE MKDIR;UTIME;SYMLINK",
+        " HASH",
+    ];
+    let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", lines, "End");
+    let features = Features::read(&reply);
+    let facts: Vec<_> = features.choices("mlst").collect();
+    assert_eq!(facts, [(&b"Type"[..], true), (b"size", false), (b"modify", true)]);
+    assert_eq!(features.choices("HASH").count() + features.choices("AUTH").count(), 0);
+    for (feature, word, want) in [
+        ("rest", "stream", true),
+        ("REST", "STREA", false),
+        ("SITE", "CHMOD", true),
+        ("SITE", "utime", true),
+        ("SITE", "SITE", false),
+        ("RANG", "STREAM", false),
+    ] {
+        assert_eq!(features.has_with(feature, word), want, "{feature} {word}");
+    }
+}
+
+#[test]
+fn a_single_line_reply_has_no_features() {
+    let reply = Reply::new(ReplyCode::SYSTEM_STATUS, "no-features");
+    assert_eq!(Features::read(&reply), Features::default());
+}
+
+#[test]
+fn has_matches_the_whole_word() {
+    let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", [" SIZE"], "End");
+    let features = Features::read(&reply);
+    assert!(features.has("size") && !features.has("MDTM") && !features.has("SIZ"));
+}
