@@ -71,20 +71,17 @@ mod command;
 mod deflate;
 mod fact;
 mod hash;
-mod language;
 pub mod limits;
 mod line;
 mod listing;
 mod parameters;
 mod pattern;
 mod reply;
-mod security;
 mod time_val;
 mod transfer;
 mod url;
 mod verb;
 
-pub use crate::parameters::{DeflateLevel, RestartMarker};
 pub use address::{
     AddressClass, AddressRule, ChosenHost, EpsvArgument, ExtendedAddress, HostName, HostPort,
     HostReason, Network, NetworkProtocol, NetworkProtocols, PortRanges, ProxyHeader, ProxyProgress,
@@ -97,19 +94,20 @@ pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 pub use deflate::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateStep};
 pub use fact::{Fact, FactType, Facts};
 pub use hash::FileDigest;
-pub use language::LanguageTag;
 pub use line::{LineDecoder, LineEvent};
 pub use listing::{
     Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,
     Precision, Role, Zone,
 };
-pub use parameters::{FormCode, RepresentationType, Structure, TransferMode, TypeCode};
+pub use parameters::{
+    AuthMechanism, DeflateLevel, FormCode, LanguageTag, ProtectionLevel, RepresentationType,
+    RestartMarker, Structure, TransferMode, TypeCode,
+};
 pub use pattern::Pattern;
 pub use reply::{
     Exchange, Features, Progress, Reply, ReplyCode, ReplyDecoder, Severity, UnexpectedReply,
     is_listed,
 };
-pub use security::{AuthMechanism, ProtectionLevel};
 pub use time_val::TimeVal;
 pub use transfer::{
     AbortStep, Confirmation, DataEnd, DataRules, Extended, FileRange, Mode, PassiveAddress,

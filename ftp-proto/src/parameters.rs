@@ -1,5 +1,10 @@
-//! Transfer parameters: representation type, file structure and transmission mode
-//! (RFC 959 §3.1 and §3.4; RFC 1123 §4.1.2), and the restart marker of stream mode (RFC 3659 §5).
+//! Arguments of commands that have a type of their own:
+//!
+//! - transfer parameters: representation type, file structure and transmission mode (RFC 959 §3.1
+//!   and §3.4; RFC 1123 §4.1.2)
+//! - the restart marker of stream mode (RFC 3659 §5)
+//! - the mechanisms and levels of the security extensions (RFC 2228 §3, RFC 4217)
+//! - language tags (RFC 2640 §4.2)
 
 use std::fmt;
 
@@ -321,10 +326,182 @@ impl fmt::Display for RestartMarker {
     }
 }
 
+/// A security mechanism, the argument of `AUTH` (RFC 2228 §3; RFC 4217 §4.2 and §17).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum AuthMechanism {
+    /// `TLS`, or `TLS-C`: TLS on the control connection; data is unencrypted until `PROT P`.
+    Tls,
+    /// `SSL`, or `TLS-P`, from drafts before RFC 4217: TLS on the control connection and, without
+    /// `PROT`, on data connections.
+    TlsWithData,
+    /// Any other mechanism, in upper case.
+    Other(String),
+}
+
+impl AuthMechanism {
+    /// Parses a mechanism name, ignoring case: 1 to 20 printable ASCII characters other than SP
+    /// (RFC 2228 §8.2).
+    ///
+    /// # Errors
+    ///
+    /// Returns `UnexpectedEnd` for empty input, `UnexpectedByte` for SP or a character that is not
+    /// printable ASCII, and `TooLong` beyond 20 characters.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("mechanism-name", at, kind);
+        if input.is_empty() {
+            return Err(error(0, ParseErrorKind::UnexpectedEnd));
+        }
+        if let Some(at) = input.iter().position(|byte| !byte.is_ascii_graphic()) {
+            return Err(error(at, ParseErrorKind::UnexpectedByte));
+        }
+        if input.len() > 20 {
+            return Err(error(20, ParseErrorKind::TooLong));
+        }
+        Ok(match input.to_ascii_uppercase().as_slice() {
+            b"TLS" | b"TLS-C" => Self::Tls,
+            b"SSL" | b"TLS-P" => Self::TlsWithData,
+            other => Self::Other(String::from_utf8_lossy(other).into_owned()),
+        })
+    }
+}
+
+impl fmt::Display for AuthMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "TLS",
+            Self::TlsWithData => "SSL",
+            Self::Other(name) => name,
+        })
+    }
+}
+
+/// The protection of the data connection, the prot-code of `PROT` (RFC 2228 §3).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum ProtectionLevel {
+    /// `C`: none.
+    #[default]
+    Clear,
+    /// `S`: integrity; no TLS equivalent (RFC 4217 §9).
+    Safe,
+    /// `E`: confidentiality; no TLS equivalent.
+    Confidential,
+    /// `P`: integrity and confidentiality, with TLS.
+    Private,
+}
+
+impl ProtectionLevel {
+    /// Parses a prot-code in either case.
+    ///
+    /// # Errors
+    ///
+    /// Returns `UnexpectedEnd` for empty input, `Unsupported` for another letter (a server answers
+    /// 504), and `UnknownWord` for anything else.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |kind| Err(ParseError::new("prot-code", 0, kind));
+        match input {
+            [] => error(ParseErrorKind::UnexpectedEnd),
+            b"C" | b"c" => Ok(Self::Clear),
+            b"S" | b"s" => Ok(Self::Safe),
+            b"E" | b"e" => Ok(Self::Confidential),
+            b"P" | b"p" => Ok(Self::Private),
+            [letter] if letter.is_ascii_alphabetic() => error(ParseErrorKind::Unsupported),
+            _ => error(ParseErrorKind::UnknownWord),
+        }
+    }
+
+    /// Returns the prot-code as sent.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clear => "C",
+            Self::Safe => "S",
+            Self::Confidential => "E",
+            Self::Private => "P",
+        }
+    }
+}
+
+/// Parses the argument of `PBSZ`: decimal, 0 to 2^32 - 1 (RFC 2228 §3; RFC 4217 §9 asks for 0).
+pub(crate) fn parse_buffer_size(input: &[u8]) -> Result<u32, ParseError> {
+    let error = |kind| ParseError::new("protection buffer size", 0, kind);
+    if input.is_empty() {
+        return Err(error(ParseErrorKind::UnexpectedEnd));
+    }
+    let size = bytes::decimal(input).and_then(|size| size.try_into().ok());
+    size.ok_or(error(ParseErrorKind::BadNumber))
+}
+
+/// A language tag in lower case, such as `en-us`.
+///
+/// ```
+/// use ftp_proto::LanguageTag;
+///
+/// assert_eq!(LanguageTag::parse(b"en-GB")?.primary(), "en");
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct LanguageTag(String);
+
+impl LanguageTag {
+    /// Parses a tag: parts of 1 to 8 letters, in upper or lower case, separated by hyphens.
+    ///
+    /// All parts but the first may contain digits (RFC 5646; RFC 2640 cites its predecessor RFC
+    /// 1766). The maximum is [`limits::LANGUAGE_TAG`](limits::LANGUAGE_TAG) bytes.
+    ///
+    /// # Errors
+    ///
+    /// - `UnexpectedEnd` for an empty part.
+    /// - `UnexpectedByte` for a character that the part may not contain.
+    /// - `TooLong` for a part over 8 bytes or a tag over the limit.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("lang-tag", at, kind);
+        let mut at = 0;
+        for part in input.split(|&byte| byte == b'-') {
+            if part.is_empty() {
+                return Err(error(at, ParseErrorKind::UnexpectedEnd));
+            }
+            let allowed =
+                |byte: u8| byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit());
+            if let Some(wrong) = part.iter().position(|&byte| !allowed(byte)) {
+                return Err(error(at + wrong, ParseErrorKind::UnexpectedByte));
+            }
+            if part.len() > 8 {
+                return Err(error(at, ParseErrorKind::TooLong));
+            }
+            at += part.len() + 1;
+        }
+        if input.len() > limits::LANGUAGE_TAG {
+            return Err(error(limits::LANGUAGE_TAG, ParseErrorKind::TooLong));
+        }
+        Ok(Self(String::from_utf8_lossy(input).to_ascii_lowercase()))
+    }
+
+    /// Returns the whole tag.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the first part: the language itself.
+    #[must_use]
+    pub fn primary(&self) -> &str {
+        self.0.split_once('-').map_or(&self.0, |(primary, _)| primary)
+    }
+}
+
+impl fmt::Display for LanguageTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ParseErrorKind::{BadNumber, UnexpectedEnd, UnknownWord, Unsupported};
+    use ParseErrorKind::{
+        BadNumber, TooLong, UnexpectedByte, UnexpectedEnd, UnknownWord, Unsupported,
+    };
 
     #[test]
     fn type_codes_are_parsed_cm_30_cm_31() {
@@ -442,5 +619,107 @@ mod tests {
             assert_eq!(got.map(RestartMarker::offset).map_err(|error| error.kind), want, "{text}");
         }
         assert_eq!(RestartMarker::new(1 << 63), None);
+    }
+
+    #[test]
+    fn auth_mechanisms_cm_60_cm_61() {
+        let other = |name: &str| Ok(AuthMechanism::Other(name.to_owned()));
+        for (text, want) in [
+            ("TLS", Ok(AuthMechanism::Tls)),
+            ("tls-c", Ok(AuthMechanism::Tls)),
+            ("SSL", Ok(AuthMechanism::TlsWithData)),
+            ("Tls-P", Ok(AuthMechanism::TlsWithData)),
+            ("gssapi", other("GSSAPI")),
+            ("ABCDEFGHIJKLMNOPQRST", other("ABCDEFGHIJKLMNOPQRST")),
+            ("ABCDEFGHIJKLMNOPQRSTU", Err(TooLong)),
+            ("", Err(UnexpectedEnd)),
+            ("T LS", Err(UnexpectedByte)),
+            ("T\u{e9}", Err(UnexpectedByte)),
+        ] {
+            let got = AuthMechanism::parse(text.as_bytes());
+            assert_eq!(got.clone().map_err(|error| error.kind), want, "{text}");
+            if let Ok(mechanism) = got {
+                let sent = mechanism.to_string();
+                assert_eq!(AuthMechanism::parse(sent.as_bytes()), Ok(mechanism), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn protection_levels_cm_68() {
+        for (text, want) in [
+            ("C", Ok(ProtectionLevel::Clear)),
+            ("s", Ok(ProtectionLevel::Safe)),
+            ("E", Ok(ProtectionLevel::Confidential)),
+            ("p", Ok(ProtectionLevel::Private)),
+            ("X", Err(Unsupported)),
+            ("", Err(UnexpectedEnd)),
+            ("PP", Err(UnknownWord)),
+            ("1", Err(UnknownWord)),
+        ] {
+            let got = ProtectionLevel::parse(text.as_bytes());
+            assert_eq!(got.map_err(|error| error.kind), want, "{text}");
+            if let Ok(level) = got {
+                assert_eq!(ProtectionLevel::parse(level.as_str().as_bytes()), Ok(level));
+            }
+        }
+    }
+
+    #[test]
+    fn buffer_sizes_cm_67_hs_22() {
+        for (text, want) in [
+            ("0", Ok(0)),
+            ("4294967295", Ok(u32::MAX)),
+            ("4294967296", Err(BadNumber)),
+            ("-1", Err(BadNumber)),
+            ("", Err(UnexpectedEnd)),
+        ] {
+            let got = parse_buffer_size(text.as_bytes()).map_err(|error| error.kind);
+            assert_eq!(got, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn language_tags_cm_27() {
+        for (text, want) in [
+            ("en", Ok("en")),
+            ("EN-us", Ok("en-us")),
+            ("zh-Hant-TW", Ok("zh-hant-tw")),
+            ("es-419", Ok("es-419")),
+            ("abcdefgh", Ok("abcdefgh")),
+            ("", Err((0, UnexpectedEnd))),
+            ("en-", Err((3, UnexpectedEnd))),
+            ("-en", Err((0, UnexpectedEnd))),
+            ("e1", Err((1, UnexpectedByte))),
+            ("en_US", Err((2, UnexpectedByte))),
+            ("en*", Err((2, UnexpectedByte))),
+            ("abcdefghi", Err((0, TooLong))),
+            ("en-abcdefghi", Err((3, TooLong))),
+        ] {
+            let want = want.map_err(|(at, kind)| ParseError::new("lang-tag", at, kind));
+            let got = LanguageTag::parse(text.as_bytes());
+            assert_eq!(got.as_ref().map(LanguageTag::as_str), want.as_ref().copied(), "{text}");
+        }
+        let limit = limits::LANGUAGE_TAG;
+        let fits = "abc-".repeat(limit / 4) + "abc";
+        assert!(LanguageTag::parse(&fits.as_bytes()[..limit - 1]).is_ok());
+        assert!(LanguageTag::parse(format!("{fits}-a").as_bytes()).is_err());
+        assert_eq!(LanguageTag::parse(b"zh-Hant").unwrap().primary(), "zh");
+    }
+
+    #[test]
+    fn the_longest_language_tag() {
+        let longest = format!("en{}", "-abcdefg".repeat((limits::LANGUAGE_TAG - 2) / 8));
+        let tag = LanguageTag::parse(longest.as_bytes()).unwrap();
+        assert_eq!(tag.to_string(), longest);
+        let fill = limits::LANGUAGE_TAG - longest.len();
+        let full = format!("{longest}{}", &"-abcdefgh"[..fill]);
+        assert_eq!(
+            LanguageTag::parse(full.as_bytes()).map(|tag| tag.as_str().len()),
+            Ok(full.len())
+        );
+        let over = LanguageTag::parse(format!("{longest}-abcdefgh").as_bytes());
+        let want = ParseError::new("lang-tag", limits::LANGUAGE_TAG, TooLong);
+        assert_eq!(over, Err(want));
     }
 }

@@ -6,11 +6,12 @@ use std::fmt::{self, Display};
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
 use crate::bytes::{self, Pathname, is_line_break, split_once, split_or_all};
 use crate::fact::Facts;
-use crate::language::LanguageTag;
 use crate::line::IAC;
 use crate::listing::Permissions;
-use crate::parameters::{DeflateLevel, RestartMarker, Structure, TransferMode, TypeCode};
-use crate::security::{self, AuthMechanism, ProtectionLevel};
+use crate::parameters::{
+    AuthMechanism, DeflateLevel, LanguageTag, ProtectionLevel, RestartMarker, Structure,
+    TransferMode, TypeCode, parse_buffer_size,
+};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
 use crate::{ParseError, ParseErrorKind, hash, limits};
@@ -387,7 +388,7 @@ impl Command {
             Verb::Lang => Self::Lang(Some(LanguageTag::parse(trimmed())?)),
             Verb::Clnt => Self::Clnt(no_line_break("client name", argument)?),
             Verb::Auth => Self::Auth(AuthMechanism::parse(trimmed())?),
-            Verb::Pbsz => Self::Pbsz(security::parse_buffer_size(trimmed())?),
+            Verb::Pbsz => Self::Pbsz(parse_buffer_size(trimmed())?),
             Verb::Prot => Self::Prot(ProtectionLevel::parse(trimmed())?),
             Verb::Ccc => none(argument, Self::Ccc)?,
             Verb::Noop => Self::Noop,
