@@ -70,7 +70,6 @@ mod command;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod fact;
-mod hash;
 pub mod limits;
 mod line;
 mod listing;
@@ -92,8 +91,7 @@ pub use bytes::{Escaped, Pathname};
 pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 #[cfg(feature = "deflate")]
 pub use deflate::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateStep};
-pub use fact::{Fact, FactType, Facts};
-pub use hash::FileDigest;
+pub use fact::{Fact, FactType, Facts, FileDigest};
 pub use line::{LineDecoder, LineEvent};
 pub use listing::{
     Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,

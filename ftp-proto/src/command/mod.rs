@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
 use crate::bytes::{self, Pathname, is_line_break, split_once, split_or_all};
-use crate::fact::Facts;
+use crate::fact::{Facts, is_algorithm_byte};
 use crate::line::IAC;
 use crate::listing::Permissions;
 use crate::parameters::{
@@ -14,7 +14,7 @@ use crate::parameters::{
 };
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
-use crate::{ParseError, ParseErrorKind, hash, limits};
+use crate::{ParseError, ParseErrorKind, limits};
 
 /// A password or an account, hidden in `Debug`.
 #[derive(Clone, Eq, PartialEq)]
@@ -530,7 +530,7 @@ fn opts(argument: &[u8]) -> Result<OptsArgument, ParseError> {
         return Ok(OptsArgument::Mlst(list.to_vec()));
     }
     if let Some(name) = text_after(b"HASH", &option) {
-        if let Some(at) = name.iter().position(|&byte| !hash::is_name_byte(byte)) {
+        if let Some(at) = name.iter().position(|&byte| !is_algorithm_byte(byte)) {
             return Err(ParseError::new("hashname", at, ParseErrorKind::UnexpectedByte));
         }
         let name = String::from_utf8_lossy(name).to_ascii_uppercase();
