@@ -5,8 +5,9 @@
 mod tests;
 
 use super::entry::{Modified, Precision, Zone};
-use super::month::{DAY_MARKS, MONTH_MARKS, YEAR_MARKS, is_mark, month};
-use super::words::{Word, Words, short, split_digits};
+use super::words::{
+    DAY_MARKS, MONTH_MARKS, Word, Words, YEAR_MARKS, is_mark, month, short, split_digits,
+};
 use crate::time_val::TimeVal;
 
 /// A date and its end.
