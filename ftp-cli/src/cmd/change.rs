@@ -10,16 +10,15 @@ use ftp_proto::{Escaped, FtpUrl, Pathname};
 use crate::console::Stdio;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, urls};
-use crate::remote;
-use crate::report::{Outcome, for_each_url, jobs};
+use crate::remote::{self, Outcome, for_each_url};
 
 /// `mkdir [-p] URL...`: creates directories.
 pub(crate) fn mkdir(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "mkdir needs a URL: ftp-cli mkdir [-p] URL...";
-    let urls = urls::parse_all(&options.operands, needs, jobs::is_named)?;
+    let urls = urls::parse_all(&options.operands, needs, remote::is_named)?;
     let parents = options.has("parents");
     for_each_url(options, stdio, &urls, "directories made", |client, url, _, repeat| {
-        let made = jobs::at(client, url, |client, path| make(client, path, parents, repeat));
+        let made = remote::at(client, url, |client, path| make(client, path, parents, repeat));
         made.map_err(|failure| match parents {
             true => failure,
             false => {
@@ -58,9 +57,9 @@ pub(super) fn make(
 /// `rmdir URL...`: removes empty directories.
 pub(crate) fn rmdir(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "rmdir needs a URL: ftp-cli rmdir URL...";
-    let urls = urls::parse_all(&options.operands, needs, jobs::is_named)?;
+    let urls = urls::parse_all(&options.operands, needs, remote::is_named)?;
     for_each_url(options, stdio, &urls, "directories removed", |client, url, _, repeat| {
-        let removed = jobs::at(client, url, |client, path| repeat.rmdir(client, path));
+        let removed = remote::at(client, url, |client, path| repeat.rmdir(client, path));
         removed.map(|()| Outcome::Done("removed")).map_err(|failure| {
             remote::explained(failure, client, url, |is_directory| match is_directory(false) {
                 Some(true) => "; to remove it with its content, use ftp-cli rm -r",
@@ -76,7 +75,7 @@ pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
         return Err(Failure::usage("mv takes a URL and a path: ftp-cli mv URL NEWPATH"));
     };
     let url = urls::parse(from)?;
-    jobs::is_named(&url)?;
+    remote::is_named(&url)?;
     let to = new_path(&url, to)?;
     let keeps = options.has("no-clobber");
     let quiet = options.is_quiet();
@@ -140,7 +139,7 @@ pub(crate) fn chmod(options: &Options, stdio: &mut Stdio) -> Result {
     let mode = permissions(mode.as_bytes())?;
     let urls = urls::parse_all(urls, "", |_| Ok(()))?;
     for_each_url(options, stdio, &urls, "modes set", |client, url, _, _| {
-        set(jobs::at(client, url, |client, path| client.change_permissions(path, &mode))?)
+        set(remote::at(client, url, |client, path| client.change_permissions(path, &mode))?)
     })
 }
 

@@ -14,8 +14,8 @@ use crate::console::{Cleanup, Messages, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, urls, values};
 use crate::remote::pattern::{self, NO_MATCH};
-use crate::remote::show_entry;
-use crate::report::{Events, Object, Outcome, Tally, for_each_url, jobs};
+use crate::remote::{self, Outcome, for_each_url, show_entry};
+use crate::report::{Events, Object, Tally};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "ls needs a URL: ftp-cli ls [-l] URL...";
@@ -433,7 +433,7 @@ pub(crate) fn run_stat(options: &Options, stdio: &mut Stdio) -> Result {
     let mut lines = stdio.lines(options);
     let mut is_first = true;
     for_each_url(options, stdio, &urls, "objects found", |client, url, reporter, _| {
-        let entry = jobs::at(client, url, |client, path| stat(client, path, form))?;
+        let entry = remote::at(client, url, |client, path| stat(client, path, form))?;
         let name = match url.path() {
             b"" => b".",
             path => path,

@@ -15,8 +15,8 @@ use crate::lock::lock;
 use crate::options::{Options, urls};
 use crate::remote;
 use crate::remote::pattern::{self, NO_MATCH, Named};
-use crate::report::jobs::is_named;
-use crate::report::{Object, Outcome, Reporter, for_each_url};
+use crate::remote::{Outcome, Reporter, for_each_url, is_named};
+use crate::report::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "rm needs a URL: ftp-cli rm [-r] [-f] URL...";

@@ -459,7 +459,7 @@ impl Retrying {
         }
         witness.events.emit(|| {
             let event = fields(Object::event("retry").number("attempt", attempt.into()));
-            crate::report::events::with_failure(event.seconds("delay", pause), why)
+            crate::report::with_failure(event.seconds("delay", pause), why)
         });
     }
 }

@@ -15,7 +15,7 @@ use crate::console::{Board, Cleanup, Stdio, When};
 use crate::display::shown_path;
 use crate::exit::{Failure, Result};
 use crate::options::{Options, urls, values};
-use crate::report::Reporter;
+use crate::remote::Reporter;
 use crate::transfer::upload::Interruptible;
 use crate::transfer::{Context, TransferOptions};
 
