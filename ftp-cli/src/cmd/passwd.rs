@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IsTerminal};
 
 use ftp_server::PasswordHash;
 
-use crate::connect::{Secret, Terminal, secret};
+use crate::connect::{Secret, Terminal, credentials};
 use crate::console::{Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
@@ -16,9 +16,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         return Err(Failure::usage(why));
     }
     let password = match options.value("password-file") {
-        Some(file) => secret::read_file(file)?,
+        Some(file) => credentials::read_file(file)?,
         None if stdio.is_process && io::stdin().is_terminal() => ask(stdio)?,
-        None => secret::read_only_line(&mut stdio.input, "standard input")?,
+        None => credentials::read_only_line(&mut stdio.input, "standard input")?,
     };
     let hash = PasswordHash::new(password.as_bytes()).map_err(|error| match error.kind() {
         ErrorKind::InvalidInput => Failure::usage(error.to_string()),
@@ -60,7 +60,7 @@ mod tests {
             (b"a\rb\na\rb\n", None),
         ] {
             let mut typed = typed;
-            let found = ask_twice(|_| secret::read_line(&mut typed, "terminal"));
+            let found = ask_twice(|_| credentials::read_line(&mut typed, "terminal"));
             assert_eq!(found.as_ref().map(Secret::as_bytes).ok(), want);
             assert!(found.is_ok() || found.is_err_and(|failure| failure.exit == Exit::Usage));
         }

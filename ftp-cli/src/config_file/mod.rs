@@ -19,8 +19,7 @@ use rustix::process::geteuid;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::connect::secret;
-use crate::connect::secret::read_own;
+use crate::connect::credentials::{self, read_own};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::urls::{is_remote, is_url, may_hold_password};
@@ -314,7 +313,7 @@ impl Place {
             Err(error) => return Err(Failure::local(name, &error)),
         };
         let rule = (0o022, "writable by", 0o644);
-        if let Some(why) = secret::unfit(&metadata, geteuid().as_raw(), rule) {
+        if let Some(why) = credentials::unfit(&metadata, geteuid().as_raw(), rule) {
             return Err(unfit(&why));
         }
         match String::from_utf8(bytes) {

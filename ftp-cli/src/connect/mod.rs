@@ -5,14 +5,12 @@ pub(crate) mod credentials;
 pub(crate) mod dialler;
 #[cfg(feature = "client")]
 pub(crate) mod proxies;
-pub(crate) mod secret;
 #[cfg(feature = "client")]
 pub(crate) mod sessions;
 #[cfg(feature = "client")]
 pub(crate) mod tls_options;
 
-pub(crate) use credentials::{Credentials, Finder, Terminal};
-pub(crate) use secret::Secret;
+pub(crate) use credentials::{Credentials, Finder, Secret, Terminal};
 #[cfg(feature = "client")]
 pub(crate) use {
     dialler::Dialler,

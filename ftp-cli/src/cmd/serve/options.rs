@@ -10,8 +10,7 @@ use ftp_server::Rights;
 use ftp_server::daemon::{Config, DaemonError};
 
 use super::sockets::Sockets;
-use crate::connect::credentials::VARIABLE;
-use crate::connect::{Secret, secret};
+use crate::connect::credentials::{Secret, VARIABLE, read_file};
 use crate::display::shown_path;
 use crate::exit::{Failure, Result};
 use crate::options::Options;
@@ -195,7 +194,7 @@ fn users(options: &Options, environment: Option<OsString>) -> Result<Vec<NameAnd
     let is_empty = environment.as_ref().is_some_and(|password| password.is_empty());
     let lacks = if is_empty { "FTP_PASSWORD is empty; " } else { "" };
     let mut elsewhere = match options.value("password-file") {
-        Some(file) => Some(secret::read_file(file)?),
+        Some(file) => Some(read_file(file)?),
         None => environment
             .filter(|password| !password.is_empty())
             .map(|password| Secret::new(password.into_vec())),

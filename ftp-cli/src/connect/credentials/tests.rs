@@ -1,6 +1,7 @@
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use rustix::fs::{CWD, FileType, mknodat};
 
 use super::*;
 use crate::options;
@@ -341,4 +342,71 @@ fn a_password_descriptor_must_be_inherited_li_01() {
     ] {
         assert_eq!(lines("--password-fd", number, 1), Err(want), "{number}");
     }
+}
+
+#[test]
+fn a_netrc_that_others_can_access_is_refused_li_02_hl_02() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("netrc");
+    fs::write(&path, "machine h login u password p").unwrap();
+    symlink("netrc", root.path().join("link")).unwrap();
+    for (mode, is_fit) in [
+        (0o600, true),
+        (0o400, true),
+        (0o640, false),
+        (0o604, false),
+        (0o620, false),
+        (0o644, false),
+    ] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        for name in ["netrc", "link"] {
+            let loaded = load_netrc(&root.path().join(name)).unwrap();
+            assert_eq!(loaded.unfit.is_none(), is_fit, "{mode:o} {name}");
+        }
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    let metadata = fs::metadata(&path).unwrap();
+    assert!(unfit_secret(&metadata, metadata.uid()).is_none());
+    let other = metadata.uid() + 1;
+    assert_eq!(unfit_secret(&metadata, other).is_some(), metadata.uid() != 0, "root's may be read");
+}
+
+#[test]
+fn a_netrc_of_another_user_is_refused_li_02_hl_02() {
+    if geteuid().as_raw() != 0 {
+        return;
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::os::unix::fs::chown(file.path(), Some(12_345), None).unwrap();
+    let loaded = load_netrc(file.path()).unwrap();
+    assert!(loaded.unfit.is_some_and(|why| why.contains("12345")));
+}
+
+#[test]
+fn endless_or_oversized_netrc_files_are_not_read_hl_02() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, at("fifo"), FileType::Fifo, mode, 0).unwrap();
+    fs::create_dir(at("directory")).unwrap();
+    File::create(at("sparse")).unwrap().set_len(1 << 30).unwrap();
+    File::create(at("most")).unwrap().set_len(LARGEST).unwrap();
+    File::create(at("more")).unwrap().set_len(LARGEST + 1).unwrap();
+    symlink("/dev/zero", at("zero")).unwrap();
+    symlink("loop", at("loop")).unwrap();
+    for name in ["fifo", "directory", "sparse", "more", "zero", "loop", "none"] {
+        assert!(load_netrc(&at(name)).is_err(), "{name}");
+    }
+    assert!(load_netrc(&at("most")).unwrap().netrc.broken.is_some());
+}
+
+#[test]
+fn only_an_absolute_home_yields_a_netrc_path_hl_13() {
+    let huge = "/x".repeat(100_000);
+    for (home, want) in
+        [("/h", Some("/h/.netrc")), ("", None), ("h", None), (".", None), ("/", Some("/.netrc"))]
+    {
+        assert_eq!(netrc_in_home(OsStr::new(home)).as_deref(), want.map(Path::new), "{home:?}");
+    }
+    assert!(load_netrc(&netrc_in_home(OsStr::new(&huge)).unwrap()).is_err());
 }
