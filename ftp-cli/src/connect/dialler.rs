@@ -1,18 +1,29 @@
-//! Connects and logs in a client as the options say, through a proxy if one applies (`proxies`).
+//! Connects and logs in a client as the options say: through a proxy if one applies, and with TLS if
+//! the URL or the options ask for it.
+//!
+//! `--proxy` names the proxy for a server, else the variables that curl reads. As in curl,
+//! `ftp_proxy` (`ftps_proxy` for ftps://) comes before `all_proxy`. Each name comes before the same
+//! name in capitals. An empty variable counts as unset. `no_proxy` lists exceptions, also for
+//! `--proxy`. `http_proxy` is not read: in a CGI program, a client can set `HTTP_PROXY` with a
+//! `Proxy` header.
 
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
-use ftp_client::{AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Timeouts};
-use ftp_proto::{AddressClass, FtpUrl, RepresentationType};
+use ftp_client::security::TlsError;
+use ftp_client::{
+    AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, ParseErrorKind, Proxy,
+    Timeouts, Tls,
+};
+use ftp_proto::{AddressClass, FtpUrl, Network, RepresentationType, Scheme};
 
 use super::credentials::{Credentials, VARIABLE};
-use super::proxies::{Chosen, Proxies, Route};
-use super::tls_options::{self, TlsOptions};
 use crate::cmd::anonymous;
 use crate::console::{Cleanup, Messages};
-use crate::exit::{Failure, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, values};
 
 /// Connection options, read before anything is done.
@@ -246,17 +257,17 @@ impl Dialler {
             builder = builder.account(account.as_bytes());
         }
         let mut client = builder.connect_to(url).map_err(|error| {
-            let advice = tls_options::advice(&error, options);
+            let advice = advice(&error, options);
             let is_implicit = self.protection.is_implicit(url);
-            let scheme = tls_options::other_scheme(&error, is_implicit, url);
+            let scheme = other_scheme(&error, is_implicit, url);
             let proxy = about_proxy(&error, &way);
             let mut failure = Failure::from(&error);
             if is_plain {
-                failure = tls_options::without_tls(&error, failure);
+                failure = without_tls(&error, failure);
             }
             Failure { message: failure.message + advice + scheme + &proxy, ..failure }
         })?;
-        tls_options::warn(&client, options, messages);
+        warn_about_tls(&client, options, messages);
         if credentials.is_personal
             && client.tls().is_none()
             && let Some(place) = exposed_to(&client, &way)
@@ -270,7 +281,7 @@ impl Dialler {
         login.map_err(|error| {
             let mut failure = Failure::login(&error);
             if client.tls().is_none() {
-                failure = tls_options::without_tls(&error, failure);
+                failure = without_tls(&error, failure);
             }
             if let Some(why) = credentials.unnamed.filter(|_| failure.is_refused_login()) {
                 failure = failure.hinted(&anonymous(why));
@@ -402,6 +413,432 @@ fn exposed_to(client: &Client, way: &Route) -> Option<String> {
 /// counts as public.
 fn is_public(address: IpAddr) -> bool {
     matches!(AddressClass::of(address), AddressClass::Public | AddressClass::Shared)
+}
+
+/// The option that names a proxy.
+const PROXY: &str = "--proxy";
+
+/// Values of the option for no proxy at all.
+const NO_PROXY: [&str; 2] = ["", "none"];
+
+/// Variables for each scheme, and for all schemes.
+const OF_FTP: [&str; 2] = ["ftp_proxy", "FTP_PROXY"];
+const OF_FTPS: [&str; 2] = ["ftps_proxy", "FTPS_PROXY"];
+const OF_ALL: [&str; 2] = ["all_proxy", "ALL_PROXY"];
+const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+/// The options and variables that name proxies, read before anything is done.
+#[derive(Clone)]
+struct Proxies {
+    ftp: Option<NamedProxy>,
+    ftps: Option<NamedProxy>,
+    /// The variable with the exceptions, and its value.
+    exceptions: Option<(&'static str, String)>,
+}
+
+/// The name and value of an option or variable.
+#[derive(Clone)]
+struct NamedProxy {
+    by: String,
+    value: String,
+}
+
+/// The proxy for one server, and what names it: an option, a line of the configuration file, or a
+/// variable.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) proxy: Proxy,
+    pub(crate) by: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Route {
+    /// No proxy is named.
+    Direct,
+    /// The environment variable `variable` excludes the server from the proxy that `by` names.
+    Excepted {
+        variable: &'static str,
+        by: String,
+    },
+    Through(Chosen),
+}
+
+impl Route {
+    /// Returns the proxy, if there is one.
+    pub(crate) const fn chosen(&self) -> Option<&Chosen> {
+        match self {
+            Self::Through(chosen) => Some(chosen),
+            _ => None,
+        }
+    }
+}
+
+impl Proxies {
+    /// Reads the environment, and `--proxy` from the command line or the configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid value of the option.
+    fn from_options(options: &Options) -> Result<Self> {
+        let option = options.value("proxy").map(|value| (value, options.shown("proxy")));
+        Self::read(option, |name| std::env::var_os(name))
+    }
+
+    fn read(
+        option: Option<(&OsStr, String)>,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self> {
+        let variable = |names: [&'static str; 2]| {
+            names.into_iter().find_map(|by| {
+                let value = environment(by).filter(|value| !value.is_empty())?;
+                // A value that is not UTF-8 is invalid, but is rejected only if a proxy is needed.
+                Some((by, value.to_string_lossy().into_owned()))
+            })
+        };
+        let exceptions = variable(EXCEPTIONS);
+        let Some((option, by)) = option else {
+            let of = |names| {
+                let found = variable(names).or_else(|| variable(OF_ALL));
+                found.map(|(by, value)| NamedProxy { by: by.to_owned(), value })
+            };
+            return Ok(Self { ftp: of(OF_FTP), ftps: of(OF_FTPS), exceptions });
+        };
+        let value = option.to_string_lossy().into_owned();
+        if NO_PROXY.contains(&value.as_str()) {
+            return Ok(Self { ftp: None, ftps: None, exceptions });
+        }
+        let named = NamedProxy { by, value };
+        named.parse()?;
+        Ok(Self { ftp: Some(named.clone()), ftps: Some(named), exceptions })
+    }
+
+    /// Returns the route to the server of `url`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if a variable that applies has an invalid value.
+    fn way_to(&self, url: &FtpUrl) -> Result<Route> {
+        let named = if url.scheme() == Scheme::Ftps { &self.ftps } else { &self.ftp };
+        let Some(named) = named else { return Ok(Route::Direct) };
+        match &self.exceptions {
+            Some((variable, list)) if is_listed(url.host(), list) => {
+                Ok(Route::Excepted { variable, by: named.by.clone() })
+            }
+            _ => Ok(Route::Through(Chosen { proxy: named.parse()?, by: named.by.clone() })),
+        }
+    }
+}
+
+impl NamedProxy {
+    fn parse(&self) -> Result<Proxy> {
+        self.value.parse().map_err(|error: ftp_client::ParseError| {
+            let by = &self.by;
+            // The value may hold a password.
+            Failure::usage(match error.kind {
+                ParseErrorKind::Unsupported => format!(
+                    "{by}: https, socks4 and socks4a proxies are not supported; use socks5, socks5h, \
+                     http or ftp"
+                ),
+                _ => format!(
+                    "{by}: invalid proxy: {}; expected socks5://[USER:PASSWORD@]HOST[:PORT], or \
+                     socks5h, http or ftp",
+                    error.kind
+                ),
+            })
+        })
+    }
+}
+
+impl Chosen {
+    /// Returns the end of a message about a proxy; empty if the proxy was typed.
+    pub(crate) fn hint(&self) -> String {
+        let by = &self.by;
+        let is_variable =
+            [OF_FTP, OF_FTPS, OF_ALL].as_flattened().iter().any(|variable| variable == by);
+        if by == PROXY {
+            return String::new();
+        }
+        let what = if is_variable { "the variable " } else { "" };
+        format!("; {what}{by} names this proxy: use --proxy none to connect directly")
+    }
+}
+
+/// Returns whether a list of exceptions contains a host, by curl's rules. A `*` alone stands for
+/// every host. A name, with or without a leading dot, stands for itself and all names below it. An
+/// address stands for itself, or for a network if `/` and a number of bits follow. Commas and
+/// spaces separate the items.
+fn is_listed(host: &str, list: &str) -> bool {
+    if list.trim() == "*" {
+        return true;
+    }
+    let address: Option<IpAddr> = host.split('%').next().and_then(|host| host.parse().ok());
+    let name = host.strip_suffix('.').unwrap_or(host);
+    list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()).any(|entry| match address {
+        Some(address) => is_of_network(address, entry),
+        None => {
+            let entry = entry.strip_prefix('.').unwrap_or(entry);
+            let entry = entry.strip_suffix('.').unwrap_or(entry);
+            is_below(name, entry)
+        }
+    })
+}
+
+/// Returns whether `name` is `domain` or a name below it.
+fn is_below(name: &str, domain: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let head = name.strip_suffix(&domain.to_ascii_lowercase());
+    !domain.is_empty() && head.is_some_and(|head| head.is_empty() || head.ends_with('.'))
+}
+
+/// Returns whether `entry` is this address, or a network that contains the address.
+fn is_of_network(address: IpAddr, entry: &str) -> bool {
+    let entry = match entry.strip_prefix('[') {
+        Some(rest) => rest.replacen(']', "", 1),
+        None => entry.to_owned(),
+    };
+    Network::parse(entry.as_bytes()).is_ok_and(|network| network.contains(address))
+}
+
+/// Port for implicit TLS.
+const IMPLICIT: u16 = 990;
+
+/// Options that need TLS.
+const NEEDS_TLS: &[&str] = &["ca-file", "client-cert", "client-key", "insecure", "pin", "tls-data"];
+
+/// Meaning of `--tls` for servers whose URL does not ask for TLS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum TlsStart {
+    Off,
+    Try,
+    Explicit,
+    Implicit,
+}
+
+const STARTS: &[(&str, TlsStart)] = &[
+    ("off", TlsStart::Off),
+    ("try", TlsStart::Try),
+    ("explicit", TlsStart::Explicit),
+    ("implicit", TlsStart::Implicit),
+];
+
+/// TLS options, read before anything is done.
+#[derive(Clone)]
+pub(crate) struct TlsOptions {
+    start: Option<TlsStart>,
+    /// Whether `--tls` is typed. If it comes from the configuration file, a URL whose scheme has
+    /// TLS overrides it.
+    is_typed: bool,
+    pins: Vec<String>,
+    ca_file: Option<PathBuf>,
+    client: Option<(PathBuf, PathBuf)>,
+    insecure: bool,
+    clear_data: bool,
+    /// A typed option that has no effect without TLS.
+    how: Option<&'static str>,
+}
+
+impl TlsOptions {
+    /// Reads the options of the group TLS.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid value, or for contradicting options.
+    pub(crate) fn from_options(options: &Options) -> Result<Self> {
+        let start = options.parsed("tls", |text| values::word(text, STARTS))?;
+        let data = [("private", false), ("clear", true)];
+        let clear_data = options.parsed("tls-data", |text| values::word(text, &data))?;
+        let path = |long| options.value(long).map(PathBuf::from);
+        let client = match (path("client-cert"), path("client-key")) {
+            // The certificate and the key can be in one file.
+            (Some(certificate), key) => {
+                let key = key.unwrap_or_else(|| certificate.clone());
+                Some((certificate, key))
+            }
+            (None, None) => None,
+            (None, Some(_)) => {
+                let key = options.shown("client-key");
+                return Err(Failure::usage(format!("{key} needs --client-cert")));
+            }
+        };
+        let mut pins = Vec::new();
+        for pin in options.all("pin").map(OsStr::to_string_lossy) {
+            if Tls::explicit().pin(&pin).is_err() {
+                let form = "expected sha256// and 44 characters of base64";
+                return Err(Failure::usage(format!("--pin: invalid pin \"{pin}\": {form}")));
+            }
+            pins.push(pin.into_owned());
+        }
+        let found = Self {
+            start,
+            is_typed: options.last_typed(&["tls"]).is_some(),
+            pins,
+            ca_file: path("ca-file"),
+            client,
+            insecure: options.has("insecure"),
+            clear_data: clear_data.unwrap_or(false),
+            how: options.last_typed(NEEDS_TLS),
+        };
+        for both in [["insecure", "pin"], ["insecure", "ca-file"], ["pin", "ca-file"]] {
+            if both.iter().all(|long| options.has(long)) {
+                let [one, other] = both.map(|long| options.shown(long));
+                let message =
+                    format!("{one} and {other} contradict each other; remove one of them");
+                return Err(Failure::usage(message));
+            }
+        }
+        match (found.how, found.start) {
+            (Some(how), Some(TlsStart::Off)) if found.is_typed => {
+                Err(Failure::usage(format!("--{how} needs TLS; remove --tls off")))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// Returns the TLS settings for the server of `url`, or `None` for plaintext.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if the URL contradicts the options.
+    pub(crate) fn of(&self, url: &FtpUrl) -> Result<Option<Tls>> {
+        let contradicts = |scheme: &str, word| {
+            Err(Failure::usage(format!(
+                "{scheme}:// and --tls {word} contradict each other; remove --tls, or use ftp://"
+            )))
+        };
+        let start = self.start.filter(|_| self.is_typed || url.scheme() == Scheme::Ftp);
+        let tls = match (url.scheme(), start) {
+            (Scheme::Ftp, None | Some(TlsStart::Off)) => return Ok(None),
+            (Scheme::Ftp, Some(TlsStart::Try)) => Tls::opportunistic(),
+            (Scheme::Ftpes, None | Some(TlsStart::Explicit))
+            | (Scheme::Ftp, Some(TlsStart::Explicit)) => Tls::explicit(),
+            (Scheme::Ftps, None | Some(TlsStart::Implicit))
+            | (Scheme::Ftp, Some(TlsStart::Implicit)) => Tls::implicit(),
+            (scheme, Some(start)) => {
+                let scheme = if scheme == Scheme::Ftps { "ftps" } else { "ftpes" };
+                let word = STARTS.iter().find(|(_, known)| *known == start);
+                return contradicts(scheme, word.map_or("", |(word, _)| *word));
+            }
+        };
+        let mut tls = tls.accept_invalid_certificates(self.insecure);
+        for pin in &self.pins {
+            tls = tls.pin(pin).map_err(|error| Failure::usage(format!("--pin: {error}")))?;
+        }
+        if let Some(file) = &self.ca_file {
+            tls = tls.ca_file(file);
+        }
+        if let Some((certificate, key)) = &self.client {
+            tls = tls.client_certificate(certificate, key);
+        }
+        Ok(Some(if self.clear_data { tls.data_in_clear() } else { tls }))
+    }
+
+    /// Returns whether TLS begins with the first byte on connections to the server of `url`.
+    pub(crate) fn is_implicit(&self, url: &FtpUrl) -> bool {
+        match url.scheme() {
+            Scheme::Ftps => true,
+            Scheme::Ftp => self.start == Some(TlsStart::Implicit),
+            Scheme::Ftpes => false,
+        }
+    }
+
+    /// Checks that each TLS option applies to at least one of the servers.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an option that applies to none of them, or a URL that contradicts the
+    /// options.
+    fn check(&self, urls: &[&FtpUrl]) -> Result {
+        let mut is_of_use = false;
+        for url in urls {
+            is_of_use |= self.of(url)?.is_some();
+        }
+        match self.how {
+            Some(how) if !is_of_use => {
+                Err(Failure::usage(format!("--{how} needs TLS: use ftpes://, ftps:// or --tls")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the options against all these URLs together.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if an option applies to none of the URLs, or a URL contradicts the options.
+    pub(crate) fn for_all(mut self, urls: &[&FtpUrl]) -> Result<Self> {
+        self.check(urls)?;
+        self.how = None;
+        Ok(self)
+    }
+
+    /// Returns the TLS settings for the server of `url`, as if it were the only URL.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`of`](Self::of) and [`for_all`](Self::for_all).
+    pub(crate) fn alone(&self, url: &FtpUrl) -> Result<Option<Tls>> {
+        self.check(&[url])?;
+        self.of(url)
+    }
+}
+
+/// Warns about missing or unverified TLS before the login.
+fn warn_about_tls(client: &Client, options: &Options, messages: &Messages) {
+    if let Some(reply) = client.tls_refusal()
+        && !options.is_quiet()
+    {
+        messages
+            .say(format_args!("warning: the server refuses TLS ({reply}): continuing unencrypted"));
+    }
+    if options.has("insecure") && client.tls().is_some() && !options.is_quiet() {
+        messages.say(format_args!(
+            "warning: --insecure: anyone on the network path can impersonate the server"
+        ));
+    }
+}
+
+/// Returns a hint that names another scheme, if a connection failed before the login in a way that
+/// the wrong kind of TLS would explain.
+fn other_scheme(error: &Error, is_implicit: bool, url: &FtpUrl) -> &'static str {
+    let is_default_port = url.scheme() == Scheme::Ftps && url.port() == IMPLICIT;
+    match error {
+        _ if is_implicit => match error {
+            Error::Tls(TlsError::Failed(_)) => {
+                "; if this port is not for implicit TLS, use ftpes:// (explicit TLS) or ftp://"
+            }
+            Error::Io(_) | Error::Timeout(Phase::Connect) if is_default_port => {
+                "; ftps:// is implicit TLS on port 990: for explicit TLS on port 21, use ftpes://"
+            }
+            _ => "",
+        },
+        Error::Timeout(Phase::Greeting) => "; if this port is for implicit TLS, use ftps://",
+        Error::Protocol(_) | Error::Closed if url.port() == IMPLICIT => {
+            "; port 990 is for implicit TLS: use ftps://"
+        }
+        _ => "",
+    }
+}
+
+/// Returns the failure before or at a login, for a connection without TLS. If the server demands
+/// TLS, the failure is permanent, whatever the code of the reply, and its message names the option.
+fn without_tls(error: &Error, failure: Failure) -> Failure {
+    // The message of a 534 names the option already.
+    if failure.exit == Exit::Tls || !error.demands_tls() {
+        return failure;
+    }
+    let message = failure.message + "; the server requires TLS: use ftpes:// or --tls explicit";
+    Failure { exit: Exit::Tls, message, fatal: true, ..failure }.never_retried()
+}
+
+/// Returns a hint if `--tls try` did not fall back to plaintext, because the server's refusal does
+/// not prove that the server lacks TLS. For example, a server that requires a login first gives the
+/// same reply to every command.
+fn advice(error: &Error, options: &Options) -> &'static str {
+    let tries = options.value("tls").is_some_and(|start| start == "try");
+    match error {
+        Error::Tls(TlsError::Refused(_)) if tries => "; use --tls off to continue unencrypted",
+        _ => "",
+    }
 }
 
 #[cfg(test)]
