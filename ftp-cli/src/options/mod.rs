@@ -6,15 +6,14 @@
 //! Clusters of short options are split first, because getopts does not report the order of options
 //! within one argument.
 
-mod command;
 mod hints;
-mod relations;
 mod table;
 pub(crate) mod urls;
 
-pub(crate) use command::{Command, Completes, MAN_PAGES, SHELLS, Synonym};
 pub(crate) use ftp_server::daemon::values;
-pub(crate) use table::{Group, Row, TABLE, Value, all_rows, global_rows};
+pub(crate) use table::{
+    Command, Completes, Group, MAN_PAGES, Row, SHELLS, Synonym, TABLE, Value, all_rows, global_rows,
+};
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -81,7 +80,7 @@ pub(crate) fn parse(
     let name = arguments.restore(name);
     let synonym = Synonym::find(&name);
     let command = match synonym {
-        Some(synonym) if synonym.name == command::COPY => copying(rest, &arguments).built()?,
+        Some(synonym) if synonym.name == table::COPY => copying(rest, &arguments).built()?,
         _ => Command::find(&name)?,
     };
     let is_taken = |given: &&GivenOption| command.rows().any(|row| row.long == given.long);
@@ -395,7 +394,7 @@ fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) -> Vec<Stri
 fn respelled(text: &str, command: Option<Command>) -> String {
     let Some(option) = text.strip_prefix("--") else { return text.to_owned() };
     let name = option.split('=').next().unwrap_or_default();
-    match command::meant(name, command) {
+    match table::meant(name, command) {
         Some(long) => format!("--{long}{}", option.get(name.len()..).unwrap_or_default()),
         None => text.to_owned(),
     }
@@ -414,7 +413,7 @@ fn take_apart(
     loop {
         let option = rest.as_str();
         let Some(name) = rest.next() else { return false };
-        let meant = command::meant(name.encode_utf8(&mut [0; 4]), command);
+        let meant = table::meant(name.encode_utf8(&mut [0; 4]), command);
         let is_it = |row: &&&Row| row.short == Some(name) || meant == Some(row.long);
         let row = rows.iter().find(is_it);
         if let Some(row) = row.filter(|_| meant.is_some()) {

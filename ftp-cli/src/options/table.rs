@@ -1,14 +1,203 @@
-//! Options as data: the parser, `--help`, the man page and completions are generated from them.
+//! Commands and options as data: the parser, `--help`, the man page and completions are generated
+//! from them. A command is a row of [`commands!`] and a file in `ftp-cli/help`; an option is a row of
+//! [`TABLE`]. Also which options exclude each other, and which need another one.
 
+use std::ffi::OsStr;
 use std::fmt;
 
-use super::command::Command::{
-    self, Batch, Chmod, Completions, Ctl, Demo, Doctor, Fxp, Get, Help, Ls, Man, Mirror, Mkdir, Mv,
+use Command::{
+    Batch, Chmod, Completions, Ctl, Demo, Doctor, Fxp, Get, Help, Ls, Man, Mirror, Mkdir, Mv,
     Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
 };
-use super::command::Completes;
+use Completes::{Directory, File, Nothing, Words};
 use Group::{Data, Listing, Login, Output, Program, Robust, Server, Tls, Transfer, Trees};
 use Value::{Needed, No, OneOf, WithEqualSign};
+
+use super::Options;
+use crate::exit::{Failure, Result};
+use crate::texts::CommandHelp;
+
+/// The shells that `completions` supports.
+pub(crate) const SHELLS: &str = "bash|zsh|fish";
+
+/// The pages of `man`.
+pub(crate) const MAN_PAGES: &str =
+    if cfg!(feature = "server") { "ftp-cli|server.toml" } else { "ftp-cli" };
+
+/// Kind of value of an option or operand, for completions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Completes {
+    /// No value, or one that completions cannot know, such as a URL.
+    Nothing,
+    /// A local file or directory.
+    File,
+    /// A local directory.
+    Directory,
+    /// One of these words, separated by `|`.
+    Words(&'static str),
+    /// The name of a command of this program.
+    Command,
+}
+
+/// Defines the enum, the names, the operands and the help files together, so that no command lacks one.
+/// Each group begins with the features that its commands need.
+macro_rules! commands {
+    ($($built:meta { $($variant:ident $name:literal [$($operand:expr),*] $file:expr;)* })*) => {
+        /// A command of the program.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(crate) enum Command { $($($variant),*),* }
+
+        impl Command {
+            /// All commands of this build, in the order of `--help`.
+            pub(crate) const ALL: &[Self] = &[$($(#[cfg($built)] Self::$variant,)*)*];
+
+            /// The commands of all builds.
+            pub(super) const OF_ALL_BUILDS: &[Self] = &[$($(Self::$variant),*),*];
+
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $($(Self::$variant => $name),*),* }
+            }
+
+            /// Returns the kind of each operand; the last one applies to all that follow.
+            pub(crate) const fn operands(self) -> &'static [Completes] {
+                match self { $($(Self::$variant => &[$($operand),*]),*),* }
+            }
+
+            /// Returns the text of the help file, which is empty for a command that this build lacks.
+            pub(crate) const fn file(self) -> &'static str {
+                match self {
+                    $($(#[cfg($built)] Self::$variant => $file,)*)*
+                    #[allow(unreachable_patterns, reason = "some builds lack no command")]
+                    _ => "",
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    feature = "client" {
+        Get "get" [Nothing, File] include_str!("../../help/get.txt");
+        Put "put" [File] include_str!("../../help/put.txt");
+        Ls "ls" [Nothing] include_str!("../../help/ls.txt");
+        Stat "stat" [Nothing] include_str!("../../help/stat.txt");
+        Rm "rm" [Nothing] include_str!("../../help/rm.txt");
+        Mkdir "mkdir" [Nothing] include_str!("../../help/mkdir.txt");
+        Rmdir "rmdir" [Nothing] include_str!("../../help/rmdir.txt");
+        Mv "mv" [Nothing] include_str!("../../help/mv.txt");
+        Chmod "chmod" [Words("644|755|600|700|u+w|go-rwx"), Nothing]
+            include_str!("../../help/chmod.txt");
+        Quote "quote" [Nothing] include_str!("../../help/quote.txt");
+        Batch "batch" [Nothing, File] include_str!("../../help/batch.txt");
+        Mirror "mirror" [Directory] include_str!("../../help/mirror.txt");
+        Fxp "fxp" [Nothing] include_str!("../../help/fxp.txt");
+        Doctor "doctor" [Nothing] include_str!("../../help/doctor.txt");
+    }
+    feature = "server" {
+        Serve "serve" [Directory] include_str!("../../help/serve.txt");
+        Ctl "ctl" [Words("who|status|drain|reload|kick|unban")]
+            include_str!("../../help/ctl.txt");
+        Passwd "passwd" [] include_str!("../../help/passwd.txt");
+    }
+    all(feature = "client", feature = "server") {
+        Demo "demo" [] include_str!("../../help/demo.txt");
+    }
+    all() {
+        Help "help" [Completes::Command] include_str!("../../help/help.txt");
+        Man "man" [Words(MAN_PAGES)] include_str!("../../help/man.txt");
+        Completions "completions" [Words(SHELLS)]
+            include_str!("../../help/completions.txt");
+    }
+}
+
+impl Command {
+    pub(crate) fn help(self) -> CommandHelp {
+        CommandHelp::read(self.name(), self.file())
+    }
+
+    /// Returns whether this build has the command.
+    pub(crate) fn is_built(self) -> bool {
+        Self::ALL.contains(&self)
+    }
+}
+
+/// Another name of a command, and what it implies.
+#[derive(Debug)]
+pub(crate) struct Synonym {
+    pub(crate) name: &'static str,
+    /// The meaning: a command with options.
+    pub(crate) means: &'static str,
+    pub(crate) command: Command,
+    /// Long names of the implied options, with their values.
+    pub(super) implies: &'static [(&'static str, Option<&'static str>)],
+    /// The implied first operand.
+    pub(super) operand: Option<&'static str>,
+}
+
+const fn synonym(
+    name: &'static str,
+    means: &'static str,
+    command: Command,
+    implies: &'static [(&'static str, Option<&'static str>)],
+) -> Synonym {
+    Synonym { name, means, command, implies, operand: None }
+}
+
+/// Returns the name that a request to a running server has without `ctl`.
+const fn request(name: &'static str, means: &'static str) -> Synonym {
+    Synonym { name, means, command: Ctl, implies: &[], operand: Some(name) }
+}
+
+/// The name of the synonym whose command depends on its operands.
+pub(super) const COPY: &str = "cp";
+
+const SYNONYMS: &[Synonym] = &[
+    synonym("cat", "get -o -", Get, &[("output", Some("-"))]),
+    synonym(COPY, "get, put or fxp, depending on the operands", Get, &[]),
+    synonym("del", "rm", Rm, &[]),
+    synonym("dir", "ls -l", Ls, &[("long", None)]),
+    request("drain", "ctl drain"),
+    request("kick", "ctl kick"),
+    synonym("mget", "get -g", Get, &[("glob", None)]),
+    synonym("mput", "put", Put, &[]),
+    request("reload", "ctl reload"),
+    synonym("ren", "mv", Mv, &[]),
+    request("status", "ctl status"),
+    synonym("sync", "mirror", Mirror, &[]),
+    request("unban", "ctl unban"),
+    request("who", "ctl who"),
+];
+
+impl Synonym {
+    /// Returns the other names of the commands of this build.
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
+        SYNONYMS.iter().filter(|synonym| synonym.command.is_built())
+    }
+
+    /// Returns the synonym called `name`.
+    pub(super) fn find(name: &OsStr) -> Option<&'static Self> {
+        SYNONYMS.iter().find(|synonym| name == synonym.name)
+    }
+
+    /// Returns the names by which `command` is also known.
+    pub(crate) fn of(command: Command) -> impl Iterator<Item = &'static str> {
+        let of = move |synonym: &&Self| synonym.command == command;
+        SYNONYMS.iter().filter(of).map(|synonym| synonym.name)
+    }
+}
+
+/// Other spellings of options, with the long name and the commands that accept the spelling.
+const SPELLINGS: &[(&str, &str, &[Command])] =
+    &[("R", "recursive", &[Rm]), ("parallel", "jobs", &[Get, Put, Mirror, Fxp])];
+
+/// Returns the long name of the option that `command` also accepts as `spelling`, a letter or a
+/// long name without dashes.
+pub(super) fn meant(spelling: &str, command: Option<Command>) -> Option<&'static str> {
+    let is_it = |(other, _, commands): &&(&str, &str, &[Command])| {
+        *other == spelling && command.is_some_and(|command| commands.contains(&command))
+    };
+    SPELLINGS.iter().find(is_it).map(|(_, long, _)| *long)
+}
 
 /// Defines the enum and its columns together: whether options of the group can also stand before the
 /// command, and the title.
@@ -77,10 +266,10 @@ impl Value {
 
     pub(crate) fn completes(self) -> Completes {
         match self {
-            Self::Needed("FILE") | Self::WithEqualSign("FILE") => Completes::File,
-            Self::Needed("DIR") => Completes::Directory,
-            Self::OneOf(_, words) => Completes::Words(words),
-            _ => Completes::Nothing,
+            Self::Needed("FILE") | Self::WithEqualSign("FILE") => File,
+            Self::Needed("DIR") => Directory,
+            Self::OneOf(_, words) => Words(words),
+            _ => Nothing,
         }
     }
 }
@@ -350,4 +539,146 @@ pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
     };
     let global = |(_, row): &(usize, &Row)| row.group.is_global();
     all_rows().enumerate().filter(global).filter(is_first).map(|(_, row)| row)
+}
+
+/// An option, the options that a command does not accept beside it, and why or what to do, if the
+/// names do not tell.
+struct Exclusion {
+    commands: &'static [Command],
+    option: &'static str,
+    others: &'static [&'static str],
+    hint: &'static str,
+}
+
+const fn exclusion(
+    commands: &'static [Command],
+    option: &'static str,
+    others: &'static [&'static str],
+    hint: &'static str,
+) -> Exclusion {
+    Exclusion { commands, option, others, hint }
+}
+
+#[rustfmt::skip]
+const EXCLUSIONS: &[Exclusion] = &[
+    exclusion(ALL, "append", &["continue"], ""),
+    exclusion(ALL, "unique", &["append", "continue"], ""),
+    exclusion(ALL, "no-clobber", &["append"], ""),
+    exclusion(ALL, "in-place", &["newer", "no-clobber"], "the next run would skip an incomplete file"),
+    exclusion(ALL, "newer", &["if-changed"], ""),
+    exclusion(ALL, "output", &["directory"], ""),
+    exclusion(ALL, "temp", &["append", "unique"], ""),
+    exclusion(&[Fxp], "temp", &["continue"], ""),
+    exclusion(ALL, "segments", &["ascii", "continue", "in-place", "jobs", "remove-source"], ""),
+    exclusion(ALL, "remove-source", &["append", "continue", "in-place", "unique"],
+        "nothing would prove that the target is the source"),
+    exclusion(ALL, "remove-source", &["delete", "manifest"], ""),
+    exclusion(&[Put], "remove-source", &["if-changed", "newer"], "a skipped source would never be removed"),
+    exclusion(&[Get], "recursive", &["ascii", "glob", "if-changed", "in-place", "input-file", "newer",
+        "no-clobber", "output", "preserve", "segments", "verify"], ""),
+    exclusion(&[Put], "recursive", &["append", "ascii", "if-changed", "newer", "no-clobber", "preserve",
+        "unique", "verify"], ""),
+    exclusion(&[Fxp], "recursive", &["verify"], ""),
+    exclusion(ALL, "compress", &["reuse-data"], ""),
+    exclusion(&[Serve], "port", &["listen"], "use --listen HOST:PORT"),
+    exclusion(&[Serve], "drop-box", &["write"], "use --config for different rights of each user"),
+];
+
+/// Options, and the option without which they have no effect in these commands.
+#[rustfmt::skip]
+const NEEDS: &[(&[Command], &[&str], &str)] = &[
+    (&[Get, Put], &["include", "exclude", "exclude-from", "dry-run"], "recursive"),
+    (&[Fxp], &["jobs", "create-dirs", "include", "exclude", "exclude-from", "dry-run", "size-only", "listing", "delete",
+        "max-delete", "ignore-errors", "stats"], "recursive"),
+    (&[Mirror], &["force"], "manifest"),
+    (&[Mirror, Fxp], &["max-delete", "ignore-errors"], "delete"),
+    (ALL, &["retry-delay"], "retry"),
+];
+
+impl Options {
+    /// Checks the options against each other.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if two options exclude each other, or if an option has no effect without
+    /// another one. In the configuration file, an option may have no effect.
+    pub(crate) fn relate(&self, command: Command) -> Result {
+        let apply = |it: &&Exclusion| it.commands.contains(&command) && self.has(it.option);
+        for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
+            if let Some(other) = others.iter().find(|other| self.has(other)) {
+                let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
+                let message = format!("--{option} and --{other} exclude each other{hint}");
+                return Err(Failure::usage(message));
+            }
+        }
+        for (_, options, needed) in NEEDS.iter().filter(|(of, ..)| of.contains(&command)) {
+            if let Some(option) = self.last_typed(options)
+                && !self.has(needed)
+            {
+                return Err(Failure::usage(format!("--{option} needs --{needed}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn synonyms_hide_no_command_and_imply_existing_options() {
+        for synonym in SYNONYMS {
+            assert!(Command::ALL.iter().all(|command| command.name() != synonym.name));
+            for (long, value) in synonym.implies {
+                let row = synonym.command.rows().find(|row| row.long == *long).unwrap();
+                assert_eq!(row.value.is_needed(), value.is_some(), "{long}");
+            }
+            assert_eq!(Synonym::find(OsStr::new(synonym.name)).unwrap().name, synonym.name);
+        }
+    }
+
+    #[test]
+    fn alternative_spellings_name_existing_options_and_hide_none() {
+        for (spelling, long, commands) in SPELLINGS {
+            for command in *commands {
+                assert!(command.rows().any(|row| row.long == *long), "{spelling}");
+                assert!(!command.rows().any(|row| row.is_called(spelling)), "{spelling}");
+                assert_eq!(meant(spelling, Some(*command)), Some(*long));
+            }
+            assert_eq!(meant(spelling, None), None);
+        }
+    }
+
+    #[test]
+    fn relations_name_options_of_their_commands() {
+        let has = |command: &Command, long: &str| command.rows().any(|row| row.long == long);
+        for Exclusion { commands, option, others, .. } in EXCLUSIONS {
+            for other in *others {
+                let both = |command: &Command| has(command, option) && has(command, other);
+                let fitting = commands.iter().filter(|command| both(command)).count();
+                let is_any = commands.len() == Command::ALL.len();
+                assert!(fitting == commands.len() || is_any && fitting > 0, "{option} {other}");
+            }
+        }
+        for (commands, options, needed) in NEEDS {
+            for option in *options {
+                let known: Vec<_> = commands.iter().filter(|it| has(it, option)).collect();
+                assert!(!known.is_empty() && known.iter().all(|it| has(it, needed)), "{option}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_of_trees_need_a_tree_in_fxp() {
+        let is_of_trees = |row: &&Row| row.group == Trees || row.commands == [Mirror, Fxp];
+        let of_trees = |option: &str| {
+            NEEDS
+                .iter()
+                .any(|(commands, options, _)| commands.contains(&Fxp) && options.contains(&option))
+        };
+        for row in Fxp.rows().filter(is_of_trees) {
+            assert!(of_trees(row.long), "--{}", row.long);
+        }
+    }
 }
