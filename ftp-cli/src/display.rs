@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{Escaped, TimeVal};
 pub(crate) use ftp_server::daemon::values::{counted, rounded_size as size, timestamp};
 
-use crate::options::urls::{is_url, split_at_colon};
+use crate::options::{is_url, split_at_colon};
 
 /// Removes system error numbers and byte positions, which mean nothing to users, from a text.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {

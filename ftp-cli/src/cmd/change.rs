@@ -9,13 +9,13 @@ use ftp_proto::{Escaped, FtpUrl, Pathname};
 
 use crate::console::Stdio;
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Options, urls};
+use crate::options::{Options, is_remote, parse_url, parse_urls};
 use crate::remote::{self, Outcome, for_each_url};
 
 /// `mkdir [-p] URL...`: creates directories.
 pub(crate) fn mkdir(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "mkdir needs a URL: ftp-cli mkdir [-p] URL...";
-    let urls = urls::parse_all(&options.operands, needs, remote::is_named)?;
+    let urls = parse_urls(&options.operands, needs, remote::is_named)?;
     let parents = options.has("parents");
     for_each_url(options, stdio, &urls, "directories made", |client, url, _, repeat| {
         let made = remote::at(client, url, |client, path| make(client, path, parents, repeat));
@@ -57,7 +57,7 @@ pub(super) fn make(
 /// `rmdir URL...`: removes empty directories.
 pub(crate) fn rmdir(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "rmdir needs a URL: ftp-cli rmdir URL...";
-    let urls = urls::parse_all(&options.operands, needs, remote::is_named)?;
+    let urls = parse_urls(&options.operands, needs, remote::is_named)?;
     for_each_url(options, stdio, &urls, "directories removed", |client, url, _, repeat| {
         let removed = remote::at(client, url, |client, path| repeat.rmdir(client, path));
         removed.map(|()| Outcome::Done("removed")).map_err(|failure| {
@@ -74,7 +74,7 @@ pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
     let [from, to] = options.operands.as_slice() else {
         return Err(Failure::usage("mv takes a URL and a path: ftp-cli mv URL NEWPATH"));
     };
-    let url = urls::parse(from)?;
+    let url = parse_url(from)?;
     remote::is_named(&url)?;
     let to = new_path(&url, to)?;
     let keeps = options.has("no-clobber");
@@ -109,7 +109,7 @@ fn is_there(client: &mut Client, path: &[u8]) -> Result<bool> {
 fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>> {
     let bytes = operand.as_bytes();
     let path = if bytes.windows(3).take(6).any(|window| window == b"://") {
-        let target = urls::parse(operand)?;
+        let target = parse_url(operand)?;
         let server = |url: &FtpUrl| (url.host().to_ascii_lowercase(), url.port());
         let is_other_user = target.user().is_some() && target.user() != url.user();
         if server(&target) != server(url) || is_other_user {
@@ -133,11 +133,11 @@ pub(crate) fn chmod(options: &Options, stdio: &mut Stdio) -> Result {
     let Some((mode, urls @ [_, ..])) = options.operands.split_first() else {
         return Err(Failure::usage("chmod needs a mode and a URL: ftp-cli chmod MODE URL..."));
     };
-    if urls::is_remote(mode) {
+    if is_remote(mode) {
         return Err(Failure::usage("chmod takes the mode first: ftp-cli chmod MODE URL..."));
     }
     let mode = permissions(mode.as_bytes())?;
-    let urls = urls::parse_all(urls, "", |_| Ok(()))?;
+    let urls = parse_urls(urls, "", |_| Ok(()))?;
     for_each_url(options, stdio, &urls, "modes set", |client, url, _, _| {
         set(remote::at(client, url, |client, path| client.change_permissions(path, &mode))?)
     })

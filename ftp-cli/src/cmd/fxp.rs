@@ -14,7 +14,7 @@ use crate::connect::{Dialler, Finder, RetryObserver, Sessions, dialler};
 use crate::console::{Cleanup, Stdio, is_talkative};
 use crate::display;
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Options, urls, values};
+use crate::options::{Options, parse_url, values};
 use crate::report::{Events, Object};
 use crate::transfer::target::name_of;
 use crate::transfer::{TransferOptions, Verify};
@@ -40,8 +40,8 @@ impl FxpOptions {
         let [source, target] = options.operands.as_slice() else {
             return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
         };
-        let source = urls::parse(source)?;
-        let target = urls::parse(target)?;
+        let source = parse_url(source)?;
+        let target = parse_url(target)?;
         let recursive = options.has("recursive");
         if source.is_directory() && !recursive {
             let message = format!("{source} names a directory; use fxp -r to copy it");

@@ -24,7 +24,7 @@ use crate::console::{Board, Cleanup, Stdio, When, stdio};
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
-use crate::options::{Options, urls, values};
+use crate::options::{Options, is_remote, is_url, parse_url, values};
 use crate::remote::pattern::{self, Named};
 use crate::report::{Object, Tally};
 use crate::transfer::download::{download, in_segments};
@@ -106,10 +106,10 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result {
     let directory = options.value("directory");
     let (url, local) = match (options.operands.as_slice(), directory) {
         ([url], local) => (url, local),
-        ([url, local], None) if !urls::is_url(local.as_bytes()) => (url, Some(local.as_os_str())),
+        ([url, local], None) if !is_url(local.as_bytes()) => (url, Some(local.as_os_str())),
         _ => return Err(Failure::usage("get -r takes one URL: ftp-cli get -r URL [DIR]")),
     };
-    let url = urls::parse(url)?;
+    let url = parse_url(url)?;
     let local = match local {
         Some(local) if local == "-" => {
             return Err(Failure::usage("get -r cannot write to standard output; name a directory"));
@@ -430,7 +430,7 @@ impl<'o> Requests<'o> {
         input: &mut dyn Read,
     ) -> Result<Self> {
         let (operands, destination) = operands(options)?;
-        let mut urls = operands.iter().map(|operand| urls::parse(operand)).collect::<Vec<_>>();
+        let mut urls = operands.iter().map(|operand| parse_url(operand)).collect::<Vec<_>>();
         if let Some(file) = options.value("input-file") {
             urls.extend(listed(file, input)?);
         }
@@ -564,7 +564,7 @@ fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>)> {
         (None, None) => match operands {
             [_] => Ok((operands, Destination::Here)),
             _ if are_urls(operands) => Ok((operands, Destination::Here)),
-            [first, second] if urls::is_url(second.as_bytes()) && !urls::is_remote(first) => {
+            [first, second] if is_url(second.as_bytes()) && !is_remote(first) => {
                 Err(Failure::usage("get takes the URL first; to upload, use ftp-cli put LOCAL URL"))
             }
             [_, second] if FtpUrl::parse(second.as_bytes()).is_ok() => Err(Failure::usage(
@@ -580,7 +580,7 @@ fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>)> {
 
 /// Returns whether all operands are URLs of one form: with a scheme, or `host:path`.
 fn are_urls(operands: &[OsString]) -> bool {
-    let has_scheme = |operand: &OsString| urls::is_url(operand.as_bytes());
+    let has_scheme = |operand: &OsString| is_url(operand.as_bytes());
     let is_short =
         |operand: &OsString| !has_scheme(operand) && FtpUrl::parse(operand.as_bytes()).is_ok();
     operands.iter().all(has_scheme) || operands.iter().all(is_short)
@@ -600,7 +600,7 @@ fn listed(
         .map(|(line, number)| (number, line.to_vec()))
         .collect();
     Ok(lines.into_iter().map(move |(number, line)| {
-        let url = urls::parse(&OsString::from_vec(line));
+        let url = parse_url(&OsString::from_vec(line));
         url.map_err(|failure| failure.context(format_args!("{name}:{number}")))
     }))
 }

@@ -12,14 +12,14 @@ use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern, Representa
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::{Cleanup, Messages, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Options, urls, values};
+use crate::options::{Options, parse_urls, values};
 use crate::remote::pattern::{self, NO_MATCH};
 use crate::remote::{self, Outcome, for_each_url, show_entry};
 use crate::report::{Events, Object, Tally};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "ls needs a URL: ftp-cli ls [-l] URL...";
-    let urls = urls::parse_all(&options.operands, needs, |_| Ok(()))?;
+    let urls = parse_urls(&options.operands, needs, |_| Ok(()))?;
     let how = LsOptions::from_options(options)?;
     let globs = options.has("glob");
     if globs {
@@ -428,7 +428,7 @@ impl Lister {
 
 pub(crate) fn run_stat(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "stat needs a URL: ftp-cli stat URL...";
-    let urls = urls::parse_all(&options.operands, needs, |_| Ok(()))?;
+    let urls = parse_urls(&options.operands, needs, |_| Ok(()))?;
     let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
     let mut lines = stdio.lines(options);
     let mut is_first = true;

@@ -40,7 +40,7 @@ use crate::console::signals::start_watchdog;
 use crate::console::{Hidden, Messages, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock::hold;
-use crate::options::{self, Command, Options, urls};
+use crate::options::{self, Command, Options, is_remote, meant_url};
 use crate::report::Events;
 
 /// Parses the arguments, applies the configuration file and runs the command. Messages hide
@@ -139,14 +139,14 @@ pub(crate) fn anonymous(why: &str) -> String {
 fn advised(failure: Failure, command: Command, options: &Options, messages: &Messages) -> Failure {
     let mut hint = String::new();
     if is_of_server(&failure)
-        && let Some(meant) = options.operands.iter().find_map(|operand| urls::meant(operand))
+        && let Some(meant) = options.operands.iter().find_map(|operand| meant_url(operand))
     {
         hint = meant;
     }
     // After the login, these replies mean missing rights, or a wrong name.
     let is_refused = matches!(failure.code, Some(530 | 532 | 550 | 553));
     let changes = match command {
-        Command::Mirror => options.operands.last().is_some_and(|target| urls::is_remote(target)),
+        Command::Mirror => options.operands.last().is_some_and(|target| is_remote(target)),
         // These commands change a server.
         Command::Put | Command::Batch | Command::Rm | Command::Mkdir | Command::Rmdir => true,
         Command::Mv | Command::Chmod => true,

@@ -21,7 +21,7 @@ use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
-use crate::options::{Options, urls};
+use crate::options::{Options, is_url, parse_url};
 use crate::report::{Object, Tally};
 use crate::transfer::upload::{Interruptible, local, not_moved};
 use crate::transfer::{Context, TransferOptions, UploadObserver};
@@ -46,11 +46,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
     };
-    if locals.iter().any(|local| urls::is_url(local.as_bytes())) {
+    if locals.iter().any(|local| is_url(local.as_bytes())) {
         let message = "put takes local files and then one URL: ftp-cli put LOCAL... URL; to download, use ftp-cli get URL LOCAL";
         return Err(Failure::usage(message));
     }
-    let url = urls::parse(url)?;
+    let url = parse_url(url)?;
     let paths = remote_paths(locals, &url)?;
     let settings = TransferOptions::from_options(options)?;
     let representation = settings.representation(&url)?;
@@ -116,7 +116,7 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result {
     let [local, url] = options.operands.as_slice() else {
         return Err(Failure::usage("put -r takes one directory: ftp-cli put -r DIR URL"));
     };
-    mirror::up(options, stdio, Path::new(local), &urls::parse(url)?)
+    mirror::up(options, stdio, Path::new(local), &parse_url(url)?)
 }
 
 /// A file to upload.

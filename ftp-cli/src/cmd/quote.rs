@@ -8,7 +8,7 @@ use ftp_proto::{Escaped, FtpUrl, Severity};
 use crate::connect::Sessions;
 use crate::console::{Cleanup, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Options, urls};
+use crate::options::{Options, may_hold_password, parse_url};
 use crate::report::{Events, Object, Tally};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
@@ -16,7 +16,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         let message = "quote needs a URL and a command: ftp-cli quote URL COMMAND...";
         return Err(Failure::usage(message));
     };
-    let url = urls::parse(url)?;
+    let url = parse_url(url)?;
     let commands = commands.iter().map(|line| command(line.as_bytes()));
     let commands = commands.collect::<Result<Vec<_>, _>>()?;
     let cleanup = Cleanup::start(options, stdio)?;
@@ -59,7 +59,7 @@ pub(super) fn command(line: &[u8]) -> Result<RawCommand> {
         // The argument is not shown, because it may hold a password.
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         let verb = verb.get(..verb.len().min(16)).unwrap_or_default();
-        if urls::may_hold_password(line) {
+        if may_hold_password(line) {
             return Failure::item(Exit::Usage, format!("quote: invalid command: {error}"));
         }
         Failure::item(Exit::Usage, format!("quote {}: {error}", Escaped(verb)))

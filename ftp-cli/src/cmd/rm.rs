@@ -12,7 +12,7 @@ use crate::console::Stdio;
 use crate::display::counted;
 use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
-use crate::options::{Options, urls};
+use crate::options::{Options, parse_urls};
 use crate::remote;
 use crate::remote::pattern::{self, NO_MATCH, Named};
 use crate::remote::{Outcome, Reporter, for_each_url, is_named};
@@ -20,7 +20,7 @@ use crate::report::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "rm needs a URL: ftp-cli rm [-r] [-f] URL...";
-    let urls = urls::parse_all(&options.operands, needs, is_named)?;
+    let urls = parse_urls(&options.operands, needs, is_named)?;
     let recursive = options.has("recursive");
     let force = options.has("force");
     let globs = options.has("glob");

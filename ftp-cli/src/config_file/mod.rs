@@ -22,8 +22,8 @@ use toml::de::{DeString, DeTable, DeValue};
 use crate::connect::credentials::{self, read_own};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure, Result};
-use crate::options::urls::{is_remote, is_url, may_hold_password};
 use crate::options::{Command, GivenOption, Group, Options, Row, TABLE, Value, values};
+use crate::options::{is_remote, is_url, may_hold_password};
 use crate::remote::pattern;
 
 /// The option that keeps a run from reading the file.

@@ -28,8 +28,7 @@ use log::LevelFilter;
 use crate::display::{self, counted};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
-use crate::options::Options;
-use crate::options::urls::{is_url, may_hold_password};
+use crate::options::{Options, is_url, may_hold_password};
 
 /// Standard output, shared by threads; writes are not interleaved.
 #[derive(Clone)]

@@ -239,3 +239,27 @@ fn option_clusters_are_split_and_values_are_unchanged() {
     let before = spread(&texts, &rows, None);
     assert_eq!(before.join(" "), "-v -q get -vq");
 }
+
+#[test]
+fn invalid_urls_are_refused_without_showing_passwords_hl_09_cl_65() {
+    for (text, want) in [
+        ("http://h/x", Exit::Usage),
+        ("ftp://u:geheim@:21/x", Exit::Usage),
+        ("ftp://h/a%0d%0aDELE%20b", Exit::Usage),
+        ("ftp://h/a%00", Exit::Usage),
+        ("ftp://h/a;type=x", Exit::Usage),
+        ("ftp://h:0/a", Exit::Usage),
+        ("ftp://h:65536/a", Exit::Usage),
+        ("file.txt", Exit::Usage),
+        ("@nas/a", Exit::Usage),
+        ("u:geheim@h/x", Exit::Usage),
+        ("u@v:geheim@h:x", Exit::Usage),
+        ("ftp:/u:geheim@h/x", Exit::Usage),
+        ("FTPS:/h/geheim", Exit::Usage),
+        ("http://u:geheim@h/x", Exit::Usage),
+    ] {
+        let failure = parse_url(OsStr::new(text)).unwrap_err();
+        assert_eq!(failure.exit, want, "{text}");
+        assert!(!failure.message.contains("geheim"), "{}", failure.message);
+    }
+}

@@ -132,7 +132,7 @@ impl Order {
         let Some(name) = words.next() else { return Ok(None) };
         let name = String::from_utf8_lossy(&name).into_owned();
         let Some((_, usage, flags)) = USAGES.iter().find(|(known, ..)| *known == name) else {
-            if crate::options::urls::may_hold_password(name.as_bytes()) {
+            if crate::options::may_hold_password(name.as_bytes()) {
                 let message = "unknown command (not shown: it may hold a password)";
                 return Err(Failure::item(Exit::Usage, message));
             }
@@ -144,7 +144,7 @@ impl Order {
             return Err(Failure::item(Exit::Usage, format!("unknown command {name}; {hint}")));
         };
         let mut words = LineWords { flags: Vec::new(), words: words.collect() };
-        if name != "quote" && words.words.iter().any(|word| crate::options::urls::is_url(word)) {
+        if name != "quote" && words.words.iter().any(|word| crate::options::is_url(word)) {
             let message = "expected a path on the server, not a URL";
             return Err(Failure::item(Exit::Usage, message));
         }

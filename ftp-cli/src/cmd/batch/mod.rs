@@ -14,7 +14,7 @@ use crate::connect::Sessions;
 use crate::console::{Board, Cleanup, Stdio, When};
 use crate::display::shown_path;
 use crate::exit::{Failure, Result};
-use crate::options::{Options, urls, values};
+use crate::options::{Options, parse_url, values};
 use crate::remote::Reporter;
 use crate::transfer::upload::Interruptible;
 use crate::transfer::{Context, TransferOptions};
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             return Err(Failure::usage(message));
         }
     };
-    let url = urls::parse(url)?;
+    let url = parse_url(url)?;
     let settings = TransferOptions::from_options(options)?;
     let representation = settings.representation(&url)?;
     let script = match script {

@@ -31,13 +31,13 @@ use self::report::Shown;
 use crate::connect::Finder;
 use crate::console::{Cleanup, Stdio};
 use crate::exit::{Failure, Result};
-use crate::options::{Options, urls, values};
+use crate::options::{Options, parse_url, values};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let [url] = options.operands.as_slice() else {
         return Err(Failure::usage("doctor takes one URL: ftp-cli doctor URL"));
     };
-    let url = urls::parse(url)?;
+    let url = parse_url(url)?;
     let asked = Asked::new(options, &url)?;
     let interval = options.parsed("watch", values::waiting_time)?;
     let interval = options.has("watch").then(|| interval.unwrap_or(watch::PAUSE));

@@ -23,14 +23,14 @@ use crate::connect::{Finder, RetryObserver, Sessions};
 use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
 use crate::display::{counted, shown, size, transferred};
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Options, urls};
+use crate::options::{Options, is_remote, parse_url};
 use crate::report::{Events, Object};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let [source, target] = options.operands.as_slice() else {
         return Err(Failure::usage("mirror needs a source and a target: ftp-cli mirror SRC DST"));
     };
-    match (urls::is_remote(source), urls::is_remote(target)) {
+    match (is_remote(source), is_remote(target)) {
         (true, true) => {
             let message = "mirror needs one local directory; use ftp-cli fxp -r to copy from server to server";
             Err(Failure::usage(message))
@@ -39,8 +39,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             let message = "mirror needs one URL: write SRC or DST as ftp://HOST/DIR";
             Err(Failure::usage(message))
         }
-        (true, false) => down(options, stdio, &urls::parse(source)?, Path::new(target)),
-        (false, true) => up(options, stdio, Path::new(source), &urls::parse(target)?),
+        (true, false) => down(options, stdio, &parse_url(source)?, Path::new(target)),
+        (false, true) => up(options, stdio, Path::new(source), &parse_url(target)?),
     }
 }
 
