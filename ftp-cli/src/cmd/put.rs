@@ -23,8 +23,7 @@ use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
 use crate::options::{Options, is_url, parse_url};
 use crate::report::{Object, Tally};
-use crate::transfer::upload::{Interruptible, local, not_moved};
-use crate::transfer::{Context, TransferOptions, UploadObserver};
+use crate::transfer::{Context, Interruptible, TransferOptions, UploadObserver, local, not_moved};
 
 /// Options that standard input does not support, because it has no size, time or name.
 const NEEDS_FILES: [&str; 9] = [

@@ -11,9 +11,7 @@ use ftp_client::file::{Left, Sink, Why};
 use ftp_client::{Client, Done, Error, Event, Get, Observer};
 use ftp_proto::{FtpUrl, Verb};
 
-use super::options::{Attempt, Context, RemoteFile, Verify};
-use super::target::Target;
-use super::upload::{not_moved, wrong_size};
+use super::{Attempt, Context, RemoteFile, Target, Verify, not_moved, wrong_size};
 use crate::connect::Sessions;
 use crate::console::Meter;
 use crate::display::{shown, shown_path};

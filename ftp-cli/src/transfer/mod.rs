@@ -1,10 +1,621 @@
-//! Transfers one file: `download.rs` and `upload.rs` do the work, and call the other modules.
+//! Transfers one file. `download.rs` does the work of a download; here is that of an upload: options
+//! to one call of the library, its events to lines, its errors to failures.
+//!
+//! Also holds the parsed options of transfers, of which each of `get`, `put`, `batch`, `mirror` and
+//! `fxp` accepts only some, selects files by size and age, and holds what the transfers of a command
+//! share: progress and results.
 
 pub(crate) mod download;
-pub(crate) mod options;
 pub(crate) mod target;
-pub(crate) mod upload;
 
-pub(crate) use options::{Attempt, Context, RemoteFile, TransferOptions, Verify};
+pub(crate) use ftp_client::file::{TemporaryName, Verify};
 pub(crate) use target::Target;
-pub(crate) use upload::UploadObserver;
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::fs::Metadata;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use ftp_client::error::JobFault;
+use ftp_client::file::{Existing, Selection, StoreAs, Targets, Why};
+use ftp_client::{
+    Client, Done, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit, ReplyCode,
+    Resume, Severity, Verb,
+};
+use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::connect::{RetryObserver, Retrying, dialler};
+use crate::console::{Board, Cleanup, Meter, Output, Stdio, is_talkative};
+use crate::display::{self, shown};
+use crate::exit::{CREATE_DIRECTORIES, Exit, Failure, Result};
+use crate::lock::lock;
+use crate::options::{Options, values};
+use crate::remote;
+use crate::report::Object;
+
+/// Largest number of connections for `--jobs` and `--segments`.
+const JOBS: usize = 64;
+
+/// Options of the group "Transfer".
+#[derive(Clone)]
+pub(crate) struct TransferOptions {
+    /// `--ascii` or `--binary`, which override the URL.
+    representation: Option<RepresentationType>,
+    pub(crate) resume: bool,
+    pub(crate) append: bool,
+    pub(crate) unique: bool,
+    pub(crate) no_clobber: bool,
+    pub(crate) in_place: bool,
+    pub(crate) create_directories: bool,
+    pub(crate) preserve: bool,
+    pub(crate) verify: Verify,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) retrying: Retrying,
+    /// Number of connections for several files; `None` if it grows while that helps.
+    pub(crate) jobs: Option<usize>,
+    /// Number of connections for one download.
+    pub(crate) segments: usize,
+    /// `--temp`.
+    pub(crate) temporary: Option<TemporaryName>,
+    pub(crate) removes_source: bool,
+    pub(crate) newer: bool,
+    pub(crate) if_changed: bool,
+    pub(crate) selection: Selection,
+}
+
+impl TransferOptions {
+    /// Reads the options.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid value, or for one that contradicts another option.
+    pub(crate) fn from_options(options: &Options) -> Result<Self> {
+        let representation = match options.last_of(&["ascii", "binary"]) {
+            Some("ascii") => Some(RepresentationType::Ascii),
+            Some(_) => Some(RepresentationType::Image),
+            None => None,
+        };
+        let words = [("none", Verify::None), ("size", Verify::Size), ("hash", Verify::Digest)];
+        let verify = options.parsed("verify", |text| values::word(text, &words))?;
+        let number = |text: &str| match text.parse() {
+            Ok(jobs @ 1..=JOBS) => Ok(jobs),
+            _ => Err(format!("invalid number \"{text}\": expected 1 to {JOBS}")),
+        };
+        let jobs = |text: &str| match text {
+            "auto" => Ok(None),
+            text => number(text).map(Some),
+        };
+        let most = dialler::most_data_connections(options)?;
+        let removes_source = options.has("remove-source");
+        if removes_source && verify == Some(Verify::None) {
+            return Err(Failure::usage("--remove-source and --verify none exclude each other"));
+        }
+        let verify = verify.or(removes_source.then_some(Verify::Size));
+        if options.has("append") && verify == Some(Verify::Digest) {
+            let message = "--verify hash and --append exclude each other";
+            return Err(Failure::usage(message));
+        }
+        Ok(Self {
+            representation,
+            resume: options.has("continue"),
+            append: options.has("append"),
+            unique: options.has("unique"),
+            no_clobber: options.has("no-clobber"),
+            in_place: options.has("in-place"),
+            create_directories: options.has("create-dirs"),
+            preserve: options.has("preserve") || options.has("if-changed"),
+            verify: verify.unwrap_or_default(),
+            rate_limit: options.parsed("limit-rate", values::rate)?.map(RateLimit::new),
+            retrying: Retrying::from_options(options)?,
+            jobs: match (options.parsed("jobs", jobs)?.flatten(), most) {
+                (None, usize::MAX) => None,
+                // In active mode with given ports, connections beyond one are only taken if wanted.
+                (jobs, most) => Some(jobs.unwrap_or(1).min(most)),
+            },
+            segments: options.parsed("segments", number)?.unwrap_or(1).min(most),
+            temporary: temporary(options)?,
+            removes_source,
+            newer: options.has("newer"),
+            if_changed: options.has("if-changed"),
+            selection: selection(options)?,
+        })
+    }
+
+    /// Returns the options of the library for one file.
+    pub(crate) fn of_file(&self, representation: RepresentationType) -> FileOptions {
+        let existing = match () {
+            () if self.no_clobber => Existing::Keep,
+            () if self.newer => Existing::ReplaceOlder,
+            () if self.if_changed => Existing::ReplaceDifferent,
+            () => Existing::Replace,
+        };
+        FileOptions::new()
+            .representation(representation)
+            .resume(self.how_to_resume())
+            .existing(existing)
+            .verify(self.verify)
+            .only(self.selection)
+            .most_bytes(self.selection.largest())
+            .moves(self.removes_source)
+            .retried(self.retrying.is_on())
+            .preserve(self.preserve)
+            .creates_directories(self.create_directories)
+            .rate_limit(self.rate_limit.clone())
+            .journals(journals())
+    }
+
+    /// Returns what must prove that existing bytes are a part of the file.
+    pub(crate) const fn how_to_resume(&self) -> Resume {
+        match (self.resume, self.verify) {
+            (false, _) => Resume::Own,
+            (true, Verify::None) => Resume::Trusted,
+            (true, _) => Resume::Proven,
+        }
+    }
+
+    /// Returns whether each download sends only `RETR`, and possibly `SIZE` after it. Several such
+    /// downloads can be requested at once.
+    pub(crate) fn only_retrieves(&self) -> bool {
+        let verifies = matches!(self.verify, Verify::Digest);
+        self.segments == 1 && !(self.may_skip() || self.preserve || verifies)
+    }
+
+    /// Returns whether a file may be skipped, depending on the facts of both sides.
+    pub(crate) fn may_skip(&self) -> bool {
+        let selects = self.selection.needs_time() || self.selection.needs_size();
+        let compares = self.resume || self.newer || self.if_changed || self.no_clobber;
+        selects || compares || self.removes_source
+    }
+
+    /// Returns how the server stores an upload.
+    pub(crate) fn store_as(&self) -> StoreAs {
+        match &self.temporary {
+            _ if self.unique => StoreAs::Unique,
+            _ if self.append => StoreAs::Append,
+            Some(name) => StoreAs::Under(name.clone()),
+            None => StoreAs::Final,
+        }
+    }
+
+    /// Returns the transfer type for a URL: the option, else `;type=`, else image.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for ASCII with an option that counts bytes, because the conversion changes
+    /// their number.
+    pub(crate) fn representation(&self, url: &FtpUrl) -> Result<RepresentationType> {
+        let representation =
+            self.representation.or(url.representation()).unwrap_or(RepresentationType::Image);
+        let counts = match self.verify {
+            _ if self.resume => Some("--continue"),
+            _ if self.removes_source => Some("--remove-source"),
+            _ if self.if_changed => Some("--if-changed"),
+            _ if self.segments > 1 => Some("--segments"),
+            Verify::Size => Some("--verify size"),
+            Verify::Digest => Some("--verify hash"),
+            _ => None,
+        };
+        match counts {
+            Some(what) if representation != RepresentationType::Image => {
+                Err(Failure::usage(format!("{what} cannot be combined with --ascii or ;type=a")))
+            }
+            _ => Ok(representation),
+        }
+    }
+}
+
+/// Returns the directory for journals of uploads from directories that cannot be written, and
+/// creates it if it is missing: `$XDG_STATE_HOME/ftp-cli`, else `~/.local/state/ftp-cli`.
+pub(crate) fn journals() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let state = set("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = state.or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/state")))?;
+    Some(state.join("ftp-cli"))
+}
+
+/// Reads `--temp[=PATTERN]`.
+fn temporary(options: &Options) -> Result<Option<TemporaryName>> {
+    let Some(pattern) = options.optional("temp") else { return Ok(None) };
+    let Some(pattern) = pattern.map(OsStr::as_bytes) else {
+        return Ok(Some(TemporaryName::standard()));
+    };
+    let wrong = || {
+        let pattern = shown(pattern);
+        Failure::usage(format!("--temp: invalid pattern \"{pattern}\": expected a name with one *"))
+    };
+    TemporaryName::parse(pattern).map(Some).ok_or_else(wrong)
+}
+
+/// Reads the limits on the files to transfer. Ages count from now.
+///
+/// # Errors
+///
+/// Returns `Usage` for an invalid value.
+pub(crate) fn selection(options: &Options) -> Result<Selection> {
+    let now = display::unix_time();
+    let ago = |age: Duration| now - i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+    let size = |name: &str| options.parsed(name, values::size);
+    let time = |name: &str| options.parsed(name, values::duration).map(|age| age.map(ago));
+    let selection = Selection::default().sizes(size("min-size")?, size("max-size")?);
+    Ok(selection.times(time("max-age")?, time("min-age")?))
+}
+
+/// One attempt at a download.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a, 'j> {
+    /// Whether it starts at byte 0, regardless of an earlier attempt.
+    pub(crate) from_start: bool,
+    /// The job, which knows what earlier attempts received.
+    pub(crate) memory: &'a RefCell<Option<Get<'j>>>,
+    /// Function that adds to each event of the transfer the fields that identify the transfer.
+    pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
+}
+
+/// Shared state of a command's transfers, in all its threads.
+pub(crate) struct Context<'a> {
+    pub(crate) settings: &'a TransferOptions,
+    pub(crate) board: Board,
+    /// Receiver of messages, events and retries.
+    pub(crate) witness: RetryObserver,
+    pub(crate) output: Output,
+    /// All local targets of the run.
+    pub(crate) targets: Targets,
+    /// Whether to print successes.
+    talkative: bool,
+    /// Whether the user has named one remote file, so that its refusal is worth more questions.
+    pub(crate) is_of_one: bool,
+}
+
+impl<'a> Context<'a> {
+    /// Returns the context; `board` shows the progress.
+    pub(crate) fn new(
+        options: &Options,
+        stdio: &Stdio,
+        settings: &'a TransferOptions,
+        cleanup: &Cleanup,
+        board: Board,
+    ) -> Self {
+        Self {
+            settings,
+            board,
+            witness: RetryObserver::new(options, stdio, cleanup),
+            output: stdio.shared_output.clone(),
+            targets: Targets::default(),
+            talkative: is_talkative(options, stdio),
+            is_of_one: false,
+        }
+    }
+
+    /// Prints a note that is not an error.
+    pub(crate) fn note(&self, message: impl Display) {
+        self.witness.messages.say_if(!self.witness.quiet, message);
+    }
+
+    /// Prints a note about an expected event only where successes are printed, so that a script
+    /// stays silent. The log file always gets it.
+    pub(crate) fn remark(&self, message: impl Display) {
+        self.witness.messages.say_if(self.talkative, message);
+    }
+
+    /// Reports one file transferred from `source` to `target`; `fields` adds the fields of its
+    /// events.
+    pub(crate) fn report(
+        &self,
+        done: &Done,
+        source: &dyn Display,
+        target: &dyn Display,
+        fields: &(dyn Fn(Object) -> Object + Sync),
+    ) {
+        if let Some(why) = done.skipped {
+            self.note(format_args!("{target}: {why}, skipped"));
+            self.witness.events.skipped(|| fields(Object::event("done")));
+            return;
+        }
+        let object = || {
+            let object = fields(Object::event("done"));
+            let object = object.number("bytes", done.bytes).seconds("seconds", done.duration);
+            let object = match &done.name {
+                Some(name) => object.name("name", name),
+                None => object,
+            };
+            object.text("verified", done.verified.as_str())
+        };
+        self.witness.events.done(object, done.bytes);
+        self.witness.messages.usage().add(1, done.bytes);
+        let mut moved = display::transferred(done.bytes, done.duration);
+        if done.resumed > 0 {
+            let before = display::size(done.resumed);
+            moved.push_str(&format!(", resumed after {before}"));
+        }
+        self.witness.messages.say_if(self.talkative, format_args!("{source} -> {target}: {moved}"));
+    }
+}
+
+/// A remote file.
+pub(crate) struct RemoteFile<'a> {
+    pub(crate) place: Place,
+    /// Name for messages: a URL, or a path.
+    pub(crate) name: &'a (dyn Display + Sync),
+    pub(crate) representation: RepresentationType,
+    /// The login name, for `--remove-source`. For another user, the same path can lead to another
+    /// file.
+    pub(crate) user: Vec<u8>,
+}
+
+impl<'a> RemoteFile<'a> {
+    /// Returns the file that a URL names for the login `user`.
+    pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType, user: Vec<u8>) -> Self {
+        Self { place: Place::of(url), name: url, representation, user }
+    }
+}
+
+/// The least number of bytes whose digest takes seconds, so that a message announces it.
+pub(crate) const LONG: u64 = 64 << 20;
+
+/// Function that adds the fields of a transfer to its events.
+type Fields<'a> = &'a (dyn Fn(Object) -> Object + Sync);
+
+/// Returns a hint if the server refused an upload because its directory is missing, or because the
+/// target is a directory.
+fn hint(client: &mut Client, put: &Put<'_>, error: &Error, context: &Context<'_>) -> &'static str {
+    let creates = context.settings.create_directories;
+    let is_refused = match error {
+        // For the name of a directory, servers refuse a rename with many codes.
+        Error::Job(JobFault::NotRenamed { cause, .. }) => cause.reply().is_some(),
+        Error::Refused(Verb::Stor | Verb::Appe, _) => remote::is_about_name(error),
+        _ => false,
+    };
+    let path = put.place().path();
+    match (is_refused, creates) {
+        (false, _) => "",
+        // A directory of the path was refused after others were entered.
+        (true, false) if put.left_directory() => CREATE_DIRECTORIES,
+        (true, true) if put.left_directory() => "",
+        (true, false) if remote::is_directory(client, Pathname::split(path).0) == Some(false) => {
+            CREATE_DIRECTORIES
+        }
+        (true, _) if context.is_of_one && remote::is_directory(client, path) == Some(true) => {
+            "; the target is a directory: end it with / to upload into it"
+        }
+        (true, _) => "",
+    }
+}
+
+/// Shows the events of one attempt of an upload, and its failure.
+pub(crate) struct UploadObserver<'a> {
+    context: &'a Context<'a>,
+    /// The server's file, for messages.
+    name: &'a str,
+    fields: Fields<'a>,
+    meter: Mutex<Option<Meter<'a>>>,
+}
+
+impl<'a> UploadObserver<'a> {
+    /// Returns the observer of an upload from the local file with the metadata `here`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if the file cannot be resumed, although `--continue` is given.
+    pub(crate) fn new(
+        context: &'a Context<'a>,
+        here: Option<&Metadata>,
+        name: &'a str,
+        fields: Fields<'a>,
+    ) -> Result<Self> {
+        if context.settings.resume && here.is_some_and(|here| !here.is_file()) {
+            return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
+        }
+        Ok(Self { context, name, fields, meter: Mutex::default() })
+    }
+
+    /// Returns the failure of the attempt: `Local` if the local file cannot be read, `Unsupported`
+    /// if the server lacks what an option needs, and `Limit` if another run is moving the file. Also
+    /// returns the failures of the transfer, of its verification, and of the removal of the source.
+    pub(crate) fn failed(self, client: &mut Client, put: &Put<'_>, error: &Error) -> Failure {
+        let context = self.context;
+        let settings = context.settings;
+        drop(self);
+        let sent = settings.temporary.as_ref().map(|name| name.of(put.place().path()));
+        let failure = failure_of(settings, client, &sent.unwrap_or_default(), error);
+        let failure = failure.hinted(hint(client, put, error, context));
+        let failure = if put.is_final() { failure.never_retried() } else { failure };
+        Failure { fatal: failure.fatal || put.left_directory(), ..failure }
+    }
+}
+
+impl Observer for UploadObserver<'_> {
+    fn event(&self, event: Event<'_>) {
+        let Self { context, name, fields, .. } = self;
+        let mut meter = lock(&self.meter);
+        match event {
+            Event::Begun { target, at, total, .. } => {
+                *meter = None;
+                *meter = Some(context.board.begin(target, at, total, *fields));
+            }
+            Event::Moved { bytes } => {
+                if let Some(meter) = meter.as_mut() {
+                    meter.add(bytes);
+                }
+            }
+            Event::FromZero { why, .. } => match reason(why) {
+                (is_usual, why) if is_usual => {
+                    context.remark(format_args!("{name}: {why}: uploading from the start"));
+                }
+                (_, why) => context.note(format_args!("{why}: uploading from the start")),
+            },
+            Event::Comparing { bytes, .. } if bytes >= LONG => {
+                let size = display::size(bytes);
+                context.note(format_args!("{name}: comparing the digests of {size} on both sides"));
+            }
+            Event::Note { text, .. } => {
+                context.remark(format_args!("{name}: {text}"));
+                context.witness.events.emit(|| fields(Object::event("note")).text("message", text));
+            }
+            _ => {}
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        !self.context.board.is_hidden()
+    }
+}
+
+/// Returns why an upload begins at byte 0, and whether that is usual: a nightly upload with the same
+/// name finds the file of yesterday.
+pub(crate) const fn reason(why: Why) -> (bool, &'static str) {
+    match why {
+        Why::AnotherSource => (true, "another program stored the server's file"),
+        Why::AnotherVersion => (true, "the local file changed since its interrupted upload"),
+        Why::TailDiffers => (false, "the server's file ends in other bytes than the local file"),
+        Why::Refuted => (false, "the server's file has another digest"),
+        Why::NoRestart => (false, "the server cannot resume"),
+        Why::Vanished => (false, "the server no longer has the earlier upload"),
+        _ => (true, "nothing proves that the server's file is a part of the local file"),
+    }
+}
+
+/// Returns the failure of an attempt.
+fn failure_of(
+    settings: &TransferOptions,
+    client: &mut Client,
+    sent: &[u8],
+    error: &Error,
+) -> Failure {
+    match error {
+        Error::Local(error) => Failure { fatal: !client.is_settled(), ..local(error) },
+        Error::Incomplete { bytes, announced: Some(here) } => wrong_size(*here, *bytes),
+        Error::Mismatch { .. } => Failure { fatal: false, ..Failure::from(error) },
+        Error::Unsupported(what) => {
+            let option = match (settings.verify, settings.no_clobber) {
+                (_, true) => "--no-clobber: ",
+                (Verify::Size, _) => "--verify size: ",
+                (Verify::Digest, _) => "--verify hash: ",
+                _ => "",
+            };
+            Failure::item(Exit::Unsupported, format!("{option}{what}"))
+        }
+        Error::Job(fault) => faulty(fault, error),
+        Error::Refused(Verb::Hash, _) if settings.verify == Verify::Digest => {
+            let message = format!("--verify hash: {}", Failure::from(error).message);
+            Failure::item(Exit::Unsupported, message)
+        }
+        Error::Refused(Verb::Stor, _) if settings.temporary.is_some() => {
+            let failure = Failure::from(error);
+            match sent.is_empty() {
+                true => failure,
+                false => failure.context(Escaped(sent)),
+            }
+        }
+        Error::Refused(Verb::Appe, reply)
+            if settings.resume
+                && reply.code().severity() == Severity::Permanent
+                && reply.code() != ReplyCode::OVER_QUOTA =>
+        {
+            let mut failure = Failure::from(error);
+            // Every later run with `--continue` would find the same partial file.
+            failure.message.push_str(
+                "; resuming needs the right to append to the server's file: without -c, the upload \
+                 starts from the beginning",
+            );
+            failure
+        }
+        error => error.into(),
+    }
+}
+
+/// Returns the failure of a whole upload, or of a move.
+fn faulty(fault: &JobFault, error: &Error) -> Failure {
+    let item = |message: String| Failure { fatal: false, message, ..Failure::from(error) };
+    match fault {
+        JobFault::Longer { .. } => item(format!("{fault}; to replace it, omit --continue")),
+        JobFault::LocalChanged => item(format!("{fault}; use --verify none to accept that")),
+        JobFault::SameFile => item(format!("{fault}; use --temp if they are not")),
+        JobFault::NoName => item(format!("--verify: {fault}")),
+        JobFault::NoTime => item(format!("--preserve: {fault}")),
+        JobFault::NotTimed(_) => item(format!("--preserve: {fault}")),
+        JobFault::Appended(cause) => {
+            let failure = Failure::from(&**cause);
+            let message = format!("{}; the number of appended bytes is unknown", failure.message);
+            Failure { message, ..failure }.never_retried()
+        }
+        JobFault::NotRenamed { .. } => error.into(),
+        _ => not_moved(error),
+    }
+}
+
+pub(crate) fn local(error: &io::Error) -> Failure {
+    Failure::item(Exit::Local, error.to_string())
+}
+
+/// Returns the failure of a move, or of the removal of its source.
+pub(crate) fn not_moved(error: &Error) -> Failure {
+    let failure = Failure::from(error);
+    let message = match error {
+        Error::Local(error) => return local(error),
+        Error::Job(JobFault::NotShown(_)) => return Failure { exit: Exit::Partial, ..failure },
+        Error::Job(JobFault::NotMoved(_)) => format!("--remove-source: {}", failure.message),
+        Error::Job(JobFault::Unsettled) => format!("{}, or use --min-age 5min", failure.message),
+        Error::Job(JobFault::NotRemoved(cause)) => {
+            format!("downloaded, but not removed: {}", Failure::from(&**cause).message)
+        }
+        _ => return failure,
+    };
+    Failure { message, ..failure }
+}
+
+pub(crate) fn wrong_size(bytes: u64, size: u64) -> Failure {
+    let message = format!("size mismatch: {bytes} bytes here, {size} on the server");
+    Failure::item(Exit::Integrity, message)
+}
+
+/// Standard input; a signal ends its reads, even if the writer of the pipe never writes.
+pub(crate) struct Interruptible<'a> {
+    pub(crate) input: &'a mut (dyn Read + Send),
+    pub(crate) cleanup: &'a Cleanup,
+}
+
+impl Read for Interruptible<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(canceller) = self.cleanup.canceller() {
+            let stdin = io::stdin();
+            let mut fds =
+                [PollFd::new(canceller, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
+            poll(&mut fds, None)?;
+            if canceller.is_cancelled() {
+                return Err(io::Error::other("interrupted"));
+            }
+        }
+        self.input.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_names_stay_in_the_directory() {
+        for (pattern, name, want) in [
+            (".in.*", "a", Some(".in.a")),
+            ("*.tmp", "a b", Some("a b.tmp")),
+            ("x*y", "d/a", Some("d/xay")),
+            (".in.*", "/a", Some("/.in.a")),
+            ("*", "a", None),
+            ("tmp", "a", None),
+            ("**", "a", None),
+            ("d/*", "a", None),
+            ("*\n", "a", None),
+            ("", "a", None),
+        ] {
+            let temporary = TemporaryName::parse(pattern.as_bytes());
+            let found = temporary.map(|temporary| temporary.of(name.as_bytes()));
+            assert_eq!(found.as_deref(), want.map(str::as_bytes), "{pattern} {name}");
+        }
+    }
+}

@@ -16,8 +16,7 @@ use crate::display::shown_path;
 use crate::exit::{Failure, Result};
 use crate::options::{Options, parse_url, values};
 use crate::remote::Reporter;
-use crate::transfer::upload::Interruptible;
-use crate::transfer::{Context, TransferOptions};
+use crate::transfer::{Context, Interruptible, TransferOptions};
 
 /// Largest length of a line of standard input in bytes.
 const LINE: u64 = 64 * 1_024;

@@ -24,7 +24,7 @@ use crate::remote::{Outcome, Reporter};
 use crate::report::Object;
 use crate::transfer::download::download;
 use crate::transfer::target::name_of;
-use crate::transfer::{Attempt, Context, RemoteFile, Target, UploadObserver, Verify, upload};
+use crate::transfer::{self, Attempt, Context, RemoteFile, Target, UploadObserver, Verify};
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
@@ -326,7 +326,7 @@ impl<'a> Queue<'a> {
         };
         let opened = put::open(OsStr::from_bytes(local));
         let file = opened.map_err(|failure| Failure { fatal: false, ..named(failure) })?;
-        let metadata = file.metadata().map_err(|error| named(upload::local(&error)))?;
+        let metadata = file.metadata().map_err(|error| named(transfer::local(&error)))?;
         let name = shown(&path);
         let fields = |object: Object| {
             object.name("source", local).name("target", &path).number("line", number as u64)

@@ -14,8 +14,7 @@ use crate::display::{self, shown};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock::lock;
 use crate::report::{Object, Tally};
-use crate::transfer::upload::LONG;
-use crate::transfer::{download, upload};
+use crate::transfer::{self, LONG, download};
 
 /// Returns the message about deletions that did not take place. In a deploy, each failure says what
 /// cures it.
@@ -179,7 +178,7 @@ impl<'a> MirrorDisplay<'a> {
     fn begins_again(&self, path: &[u8], why: Why) {
         match self.is_upload {
             true => {
-                let (is_usual, why) = upload::reason(why);
+                let (is_usual, why) = transfer::reason(why);
                 // A nightly run with the same names meets the files of yesterday.
                 if !is_usual || self.each {
                     self.say_unless_quiet(path, &format!("{why}: uploading from the start"));

@@ -17,7 +17,7 @@ use crate::display::{shown, shown_path};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
 use crate::remote::pattern::explained;
-use crate::transfer::options;
+use crate::transfer;
 
 /// The ignore file, at the top of a tree that is uploaded.
 const IGNORE_FILE: &str = ".ftpignore";
@@ -89,7 +89,7 @@ impl Filter {
         }
         let needs_include = globs.first().is_some_and(|glob| glob.includes && !glob.is_listed);
         let ignored = top.map(Ignored::at).transpose()?;
-        Ok(Self { globs, needs_include, ignored, selection: options::selection(options)? })
+        Ok(Self { globs, needs_include, ignored, selection: transfer::selection(options)? })
     }
 
     /// Returns a message for each pattern that matched no name: those of options, or those of files.

@@ -12,8 +12,7 @@ use super::filter::Filter;
 use crate::console::Cleanup;
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
-use crate::transfer::TransferOptions;
-use crate::transfer::options::journals;
+use crate::transfer::{TransferOptions, journals};
 
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
