@@ -26,7 +26,6 @@ mod connect;
 mod console;
 mod display;
 mod exit;
-mod lock;
 mod options;
 #[cfg(feature = "client")]
 mod remote;
@@ -39,6 +38,7 @@ pub use console::stdio::Stdio;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use console::output::Hidden;
 use exit::Exit;
@@ -80,4 +80,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         console::signals::end_by_broken_pipe();
     }
     exit.into()
+}
+
+/// Locks a mutex, even if a thread panicked while holding it: that panic is reported elsewhere.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::console::{Hidden, Messages, Output};
 use crate::display;
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::options::Options;
 
 /// Writer of events, usable from any thread.

@@ -21,7 +21,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::console::{Dialogue, Messages, Printable, Stdio, output, signals};
 use crate::display::{self, shown};
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::options::Options;
 use crate::report::Events;
 

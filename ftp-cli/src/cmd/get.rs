@@ -23,7 +23,7 @@ use crate::connect::{RefusedLogins, RetryObserver, Sessions};
 use crate::console::{Board, Cleanup, Stdio, When, stdio};
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::options::{Options, is_remote, is_url, parse_url, values};
 use crate::remote::pattern::{self, Named};
 use crate::report::{Object, Tally};

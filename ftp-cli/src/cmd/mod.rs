@@ -33,13 +33,18 @@ pub(crate) mod rm;
 pub(crate) mod serve;
 
 use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 #[cfg(feature = "client")]
 use crate::config_file;
 use crate::console::signals::start_watchdog;
 use crate::console::{Hidden, Messages, Stdio, output};
+use crate::display::shown_path;
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::hold;
 use crate::options::{self, Command, Options, is_remote, meant_url};
 use crate::report::Events;
 
@@ -127,6 +132,26 @@ fn of_client(command: Command, options: &Options, stdio: &mut Stdio) -> Result {
         Command::Fxp => fxp::run(options, stdio),
         Command::Doctor => doctor::run(options, stdio),
         _ => command.built().map(drop),
+    }
+}
+
+/// Locks the file of `--lock` until the returned value is dropped. Creates the file if it is
+/// missing, and never removes it.
+///
+/// # Errors
+///
+/// Returns `Limit` if another run has the lock, and `Local` if the file cannot be opened or locked.
+fn hold(options: &Options) -> Result<Option<File>> {
+    let Some(path) = options.value("lock").map(Path::new) else { return Ok(None) };
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let file = opened.map_err(|error| Failure::local(shown_path(path), &error))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => {
+            let message = format!("{}: locked by another run; nothing was done", shown_path(path));
+            Err(Failure::new(Exit::Limit, message))
+        }
+        Err(error) => Err(Failure::local(shown_path(path), &error.into())),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::connect::Sessions;
 use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::options::{Options, is_url, parse_url};
 use crate::report::{Object, Tally};
 use crate::transfer::{Context, Interruptible, TransferOptions, UploadObserver, local, not_moved};

@@ -11,7 +11,7 @@ use ftp_proto::{Command, Escaped, FtpUrl, Pathname};
 use crate::console::Stdio;
 use crate::display::counted;
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::options::{Options, parse_urls};
 use crate::remote;
 use crate::remote::pattern::{self, NO_MATCH, Named};

@@ -15,7 +15,7 @@ use super::credentials::{Credentials, Finder};
 use super::dialler::Dialler;
 use crate::console::{Cleanup, Messages, Stdio};
 use crate::exit::{Exit, Failure, Recovery, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::options::{Options, values};
 use crate::report::{Events, Object};
 

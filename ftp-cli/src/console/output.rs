@@ -27,7 +27,7 @@ use log::LevelFilter;
 
 use crate::display::{self, counted};
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::options::{Options, is_url, may_hold_password};
 
 /// Standard output, shared by threads; writes are not interleaved.

@@ -20,7 +20,7 @@ use super::output::Messages;
 use super::stdio::Stdio;
 use crate::display::{self, shown};
 use crate::exit::Result;
-use crate::lock::lock;
+use crate::lock;
 use crate::options::Options;
 use crate::report::{Events, Object};
 

@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ftp_client::Canceller;
@@ -33,7 +34,7 @@ use signal_hook::low_level::emulate_default_handler;
 use super::output::{self, Messages};
 use super::stdio::Stdio;
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::{lock, start_thread};
+use crate::lock;
 use crate::options::{Command, Options};
 use crate::report::Events;
 
@@ -171,7 +172,7 @@ fn end_because(failure: Failure, messages: &Messages, events: &Events) {
     let messages = messages.clone();
     let events = events.clone();
     let (said, has_said) = mpsc::sync_channel(1);
-    let last_word = std::thread::Builder::new().spawn(move || {
+    let last_word = Builder::new().spawn(move || {
         if messages.is_terminal() {
             // Overwrites the rest of the progress line.
             messages.write(b"\r\x1b[K");
@@ -467,4 +468,15 @@ fn heed(signal: i32) {
     if slot.as_ref().is_some_and(|hiding| hiding.hide().is_err()) {
         slot.take();
     }
+}
+
+/// Starts a thread with this name.
+///
+/// # Errors
+///
+/// Returns the system's error if the thread cannot be started.
+fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    // One type for all threads: the standard library's code for each type takes 2 KB.
+    let work: Box<dyn FnOnce() + Send> = Box::new(work);
+    Builder::new().name(name.to_owned()).spawn(work)
 }

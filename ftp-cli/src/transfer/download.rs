@@ -16,7 +16,7 @@ use crate::connect::Sessions;
 use crate::console::Meter;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::remote;
 use crate::report::Object;
 

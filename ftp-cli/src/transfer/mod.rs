@@ -34,7 +34,7 @@ use crate::connect::{RetryObserver, Retrying, dialler};
 use crate::console::{Board, Cleanup, Meter, Output, Stdio, is_talkative};
 use crate::display::{self, shown};
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::options::{Options, values};
 use crate::remote;
 use crate::report::Object;

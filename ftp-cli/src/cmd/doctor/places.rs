@@ -10,7 +10,7 @@ use ftp_client::{Client, Error, Verb};
 use super::dial::Dial;
 use super::finding::{Check, Diagnosis, Finding};
 use crate::exit::Result;
-use crate::lock::lock;
+use crate::lock;
 
 /// Number of attempts if the only connection is refused, and the pause between them: a server may
 /// still count a connection that has just ended.

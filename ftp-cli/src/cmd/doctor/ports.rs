@@ -13,7 +13,7 @@ use ftp_proto::{Reply, ReplyCode};
 use super::dial::{DataMethod, Dial, say};
 use super::finding::{Check, Diagnosis, Finding, Grade};
 use crate::exit::Result;
-use crate::lock::lock;
+use crate::lock;
 
 /// Number of times that the server is asked for a port.
 const TRIES: usize = 8;

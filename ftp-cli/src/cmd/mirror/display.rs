@@ -12,7 +12,7 @@ use crate::connect::{RetryObserver, Retrying};
 use crate::console::{Board, Meter};
 use crate::display::{self, shown};
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::report::{Object, Tally};
 use crate::transfer::{self, LONG, download};
 

@@ -22,7 +22,7 @@ use crate::connect::credentials::VARIABLE;
 use crate::console::{Messages, Stdio, output, signals};
 use crate::display;
 use crate::exit::{Exit, Failure, Result};
-use crate::lock::lock;
+use crate::lock;
 use crate::options::Options;
 use crate::report::Events;
 
