@@ -24,7 +24,6 @@ mod cmd;
 mod config_file;
 mod connect;
 mod console;
-mod display;
 mod exit;
 mod options;
 #[cfg(feature = "client")]
@@ -34,7 +33,7 @@ mod texts;
 #[cfg(feature = "client")]
 mod transfer;
 
-pub use console::stdio::Stdio;
+pub use console::output::Stdio;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

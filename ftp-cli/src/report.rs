@@ -12,8 +12,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::console::output::{plain, timestamp};
 use crate::console::{Hidden, Messages, Output};
-use crate::display;
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::Options;
@@ -190,14 +190,14 @@ pub(crate) fn with_failure(object: Object, failure: &Failure) -> Object {
     object
         .text("kind", failure.exit.kind())
         .number("exit", failure.exit.code().into())
-        .text("message", &display::plain(&failure.message))
+        .text("message", &plain(&failure.message))
         .number_if("code", failure.code.map(Into::into))
         .text_if("phase", failure.phase.map(ftp_client::error::Phase::as_str))
 }
 
 /// Returns the line of an event, whose last field is the current time.
 fn line(object: Object) -> String {
-    object.text("time", &display::timestamp()).into_line()
+    object.text("time", &timestamp()).into_line()
 }
 
 impl Counts {

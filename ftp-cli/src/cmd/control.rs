@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ftp_server::daemon::control::{self, ControlAnswer, ControlRequest};
 
+use crate::console::output::shown_path;
 use crate::console::{Stdio, output};
-use crate::display::shown_path;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 

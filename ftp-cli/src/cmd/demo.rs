@@ -18,8 +18,8 @@ use log::LevelFilter;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::console::output::{shown, transferred};
 use crate::console::{Dialogue, Messages, Printable, Stdio, output, signals};
-use crate::display::{self, shown};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::Options;
@@ -291,7 +291,7 @@ impl Demo<'_> {
         };
         io::copy(&mut self.content(name, part), &mut upload).map_err(copying)?;
         let report = upload.finish()?;
-        let moved = display::transferred(report.bytes, report.duration);
+        let moved = transferred(report.bytes, report.duration);
         let is_whole = report.bytes == length;
         if from == 0 {
             return self.check(is_whole, &format_args!("put {name}: {moved}"));
@@ -320,7 +320,7 @@ impl Demo<'_> {
             same &= content.read_exact(want).is_ok() && came == want;
         }
         let report = download.finish()?;
-        let moved = display::transferred(report.bytes, report.duration);
+        let moved = transferred(report.bytes, report.duration);
         let is_whole = report.bytes == length;
         let what = format!("get {name}{from}: {moved}, identical byte for byte");
         self.check(same && is_whole, &what)
@@ -336,7 +336,7 @@ impl Demo<'_> {
         let options = fxp::Options::new().direction(direction);
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| Failure::from(&error))?;
-        let moved = display::transferred(LENGTH, report.duration);
+        let moved = transferred(LENGTH, report.duration);
         let what = format!("copy 64 MiB.bin to {name}: {moved}, directly between the servers");
         self.check(report.size == Some(LENGTH), &what)
     }

@@ -11,8 +11,8 @@ use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::mirror;
 use crate::connect::{Dialler, Finder, RetryObserver, Sessions, dialler};
+use crate::console::output::transferred;
 use crate::console::{Cleanup, Stdio, is_talkative};
-use crate::display;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_url, values};
 use crate::report::{Events, Object};
@@ -232,7 +232,7 @@ fn emit(copied: &Done, report: &Report, events: &Events, fields: &dyn Fn(Object)
 fn in_words(report: &Report) -> String {
     match (report.direction, moved(report)) {
         (None, _) => "exists already".to_owned(),
-        (Some(_), Some(bytes)) => display::transferred(bytes, report.duration),
+        (Some(_), Some(bytes)) => transferred(bytes, report.duration),
         (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),
     }
 }

@@ -20,8 +20,8 @@ use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
 use super::mirror;
 use crate::config_file;
 use crate::connect::{RefusedLogins, RetryObserver, Sessions};
-use crate::console::{Board, Cleanup, Stdio, When, stdio};
-use crate::display::{shown, shown_path};
+use crate::console::output::{shown, shown_path};
+use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_remote, is_url, parse_url, values};
@@ -591,7 +591,7 @@ fn listed(
     file: &OsStr,
     input: &mut dyn Read,
 ) -> Result<impl Iterator<Item = Result<FtpUrl>> + use<>> {
-    let (name, text) = stdio::read(file, input)?;
+    let (name, text) = output::read(file, input)?;
     let lines: Vec<(usize, Vec<u8>)> = values::without_mark(&text)
         .split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)

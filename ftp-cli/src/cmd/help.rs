@@ -6,7 +6,6 @@ use std::fmt::Write;
 use ftp_server::daemon;
 
 use crate::console::{Stdio, output};
-use crate::display;
 use crate::exit;
 use crate::exit::{Failure, Result};
 use crate::options::{self, Command, Group, Options, Row, Synonym};
@@ -187,7 +186,7 @@ fn line(text: &mut String, term: &str, explanation: &str) {
 fn wrapped(text: &str, indent: usize) -> String {
     const NO_BREAK: &str = "\u{a0}";
     let text = text.replace("(default: ", &format!("(default:{NO_BREAK}"));
-    display::wrapped(&text, indent, WIDTH).replace(NO_BREAK, " ")
+    output::wrapped(&text, indent, WIDTH).replace(NO_BREAK, " ")
 }
 
 #[cfg(test)]

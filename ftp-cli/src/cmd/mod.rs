@@ -41,9 +41,9 @@ use rustix::io::Errno;
 
 #[cfg(feature = "client")]
 use crate::config_file;
+use crate::console::output::shown_path;
 use crate::console::signals::start_watchdog;
 use crate::console::{Hidden, Messages, Stdio, output};
-use crate::display::shown_path;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{self, Command, Options, is_remote, meant_url};
 use crate::report::Events;

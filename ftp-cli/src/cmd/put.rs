@@ -17,8 +17,8 @@ use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
 use super::mirror;
 use crate::connect::Sessions;
+use crate::console::output::{shown, shown_path};
 use crate::console::{Board, Cleanup, Stdio, When, output};
-use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_url, parse_url};

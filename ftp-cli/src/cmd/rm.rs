@@ -9,7 +9,7 @@ use ftp_client::{Client, Error, Event, Place};
 use ftp_proto::{Command, Escaped, FtpUrl, Pathname};
 
 use crate::console::Stdio;
-use crate::display::counted;
+use crate::console::output::counted;
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, parse_urls};

@@ -20,7 +20,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use crate::connect::credentials::{self, read_own};
-use crate::display::shown_path;
+use crate::console::output::shown_path;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Command, GivenOption, Group, Options, Row, TABLE, Value, values};
 use crate::options::{is_remote, is_url, may_hold_password};

@@ -5,10 +5,8 @@ pub(crate) mod output;
 #[cfg(feature = "client")]
 pub(crate) mod progress;
 pub(crate) mod signals;
-pub(crate) mod stdio;
 
-pub(crate) use output::{Dialogue, Hidden, Messages, Output, Printable, ResultLines};
+pub(crate) use output::{Dialogue, Hidden, Messages, Output, Printable, ResultLines, Stdio};
 #[cfg(feature = "client")]
 pub(crate) use progress::{Board, Meter, When, is_talkative};
 pub(crate) use signals::Cleanup;
-pub(crate) use stdio::Stdio;

@@ -1,5 +1,11 @@
+//! The standard streams of a run, which tests can replace, and the form in which users see names,
+//! sizes, times and errors.
+//!
 //! Writes data and results to standard output from several threads, and messages, one line each, to
-//! standard error, which progress and trace use too.
+//! standard error, which progress and trace use too. Before `main`, Rust's runtime opens `/dev/null`
+//! in place of each stream that was closed when the process started. Output to it is lost without an
+//! error, and input from it is empty. In `main`, the stream looks like a `/dev/null` that was passed
+//! on purpose, so `look` runs earlier.
 //!
 //! Messages hide the arguments that may contain a password: those with an `@` after a colon, except
 //! URLs without a password. Many places in the code quote invalid values and names of missing files.
@@ -11,24 +17,205 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use env_logger::{Builder, Target};
 use ftp_client::{Counts, Error};
-use ftp_proto::{Escaped, FtpUrl};
+use ftp_proto::{Escaped, FtpUrl, TimeVal};
+pub(crate) use ftp_server::daemon::values::{counted, rounded_size, timestamp};
 use ftp_server::{EventLog, LogWriter};
 use log::LevelFilter;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::stdio;
 
-use crate::display::{self, counted};
+use super::signals::{Cleanup, Ending};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
-use crate::options::{Options, is_url, may_hold_password};
+use crate::options::{Options, is_url, may_hold_password, split_at_colon};
+use crate::report::Events;
+
+/// Streams of a run: data on `input` and `output`, messages on `messages`.
+pub struct Stdio {
+    pub(crate) input: Box<dyn Read + Send>,
+    pub(crate) output: Box<dyn Write>,
+    /// Standard output for several threads.
+    pub(crate) shared_output: Output,
+    /// Events of `--json`.
+    pub(crate) events: Events,
+    pub(crate) messages: Messages,
+    /// Whether this run owns the process and handles signals.
+    pub(crate) is_process: bool,
+    /// Agreement about which thread ends the process.
+    pub(crate) ending: Ending,
+    /// What must be cleaned up then, once the command has begun.
+    pub(crate) cleanup: Arc<OnceLock<Cleanup>>,
+}
+
+impl Stdio {
+    /// Returns the streams of this process.
+    #[must_use]
+    pub fn process() -> Self {
+        let output = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {
+            true => Output::new(Closed),
+            false => Output::new(Standard(stdio::stdout)),
+        };
+        let input: Box<dyn Read + Send> = match INPUT_IS_CLOSED.load(Ordering::Relaxed) {
+            true => Box::new(Closed),
+            false => Box::new(Standard(stdio::stdin)),
+        };
+        let messages = Messages::new(Standard(stdio::stderr), io::stderr().is_terminal());
+        Self::with(input, output, messages, true)
+    }
+
+    /// Returns streams that replace those of this process, and are not a terminal. The caller
+    /// handles signals, except during `serve`, which handles them itself.
+    pub fn captured(
+        input: impl Read + Send + 'static,
+        output: impl Write + Send + 'static,
+        error: impl Write + Send + 'static,
+    ) -> Self {
+        let messages = Messages::new(error, false);
+        Self::with(Box::new(input), Output::new(output), messages, false)
+    }
+
+    fn with(
+        input: Box<dyn Read + Send>,
+        output: Output,
+        messages: Messages,
+        is_process: bool,
+    ) -> Self {
+        Self {
+            input,
+            output: Box::new(output.clone()),
+            shared_output: output,
+            events: Events::default(),
+            messages,
+            is_process,
+            ending: Ending::default(),
+            cleanup: Arc::default(),
+        }
+    }
+
+    /// Returns whether standard output is a terminal.
+    pub(crate) fn output_is_terminal(&self) -> bool {
+        self.is_process && io::stdout().is_terminal()
+    }
+
+    /// Returns the writer of result lines, escaped for a terminal as the options say.
+    pub(crate) fn lines(&self, options: &Options) -> ResultLines {
+        let escapes = !options.has("raw-names") && self.output_is_terminal();
+        ResultLines::new(self.shared_output.clone(), escapes)
+    }
+}
+
+/// Reads a file that an option names, or standard input for `-`. Returns its name for messages too.
+///
+/// # Errors
+///
+/// Returns `Local` if it cannot be read.
+pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8>)> {
+    let name = match file == "-" {
+        true => "standard input".to_owned(),
+        false => shown_path(Path::new(file)),
+    };
+    let mut text = Vec::new();
+    let read = match file == "-" {
+        true => input.read_to_end(&mut text),
+        false => File::open(file).and_then(|mut file| file.read_to_end(&mut text)),
+    };
+    read.map_err(|error| Failure::local(&name, &error))?;
+    Ok((name, text))
+}
+
+/// A standard stream of the process, by its descriptor. [`io::stdin`] takes an unreadable descriptor
+/// for the end of the data, and [`io::stdout`] scans each block of a file for line feeds.
+struct Standard(fn() -> BorrowedFd<'static>);
+
+impl Read for Standard {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let stream = (self.0)();
+        when_ready(stream, PollFlags::IN, || rustix::io::read(stream, &mut *buffer))
+    }
+}
+
+impl Write for Standard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let stream = (self.0)();
+        when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Repeats `act` on a stream until it is ready. Another program that shares the stream may have set
+/// `O_NONBLOCK`.
+fn when_ready<T>(
+    stream: BorrowedFd<'_>,
+    interest: PollFlags,
+    mut act: impl FnMut() -> Result<T, Errno>,
+) -> io::Result<T> {
+    loop {
+        match act() {
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::from_borrowed_fd(stream, interest)], None);
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+ftp_proto::debug_fields!(Stdio { is_process }..);
+
+/// Whether standard input was closed when the process started.
+static INPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
+/// Whether standard output was closed when the process started.
+static OUTPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Records which streams are closed. Runs before the runtime, so it makes only one system call.
+#[ctor::ctor]
+fn look() {
+    let [input, output] = [stdio::stdin(), stdio::stdout()];
+    let mut streams =
+        [input, output].map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
+    let _ = poll(&mut streams, Some(&Timespec::default()));
+    let [input, output] = streams.map(|stream| stream.revents().contains(PollFlags::NVAL));
+    INPUT_IS_CLOSED.store(input, Ordering::Relaxed);
+    OUTPUT_IS_CLOSED.store(output, Ordering::Relaxed);
+}
+
+/// Replacement for a closed stream: every read and write fails.
+pub(crate) struct Closed;
+
+fn closed<T>() -> io::Result<T> {
+    Err(io::Error::new(ErrorKind::NotConnected, "closed"))
+}
+
+impl Read for Closed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        closed()
+    }
+}
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        closed()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        closed()
+    }
+}
 
 /// Standard output, shared by threads; writes are not interleaved.
 #[derive(Clone)]
@@ -233,7 +420,7 @@ impl Messages {
         let mut log = lock(log);
         let message = message.to_string();
         let message = self.plain(&message);
-        let time = display::timestamp();
+        let time = timestamp();
         let line = format!("{time} ftp-cli[{}]: {}\n", process::id(), Printable(&message));
         // One call per line, because other processes may append to the same file.
         let written = log.file.write_all(line.as_bytes());
@@ -252,7 +439,7 @@ impl Messages {
 
     /// Removes hidden arguments, system error numbers and byte positions from a text.
     pub(crate) fn plain<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let text = display::plain(text);
+        let text = plain(text);
         match self.hidden.get() {
             Some(hidden) => hidden.leave_out(text),
             None => text,
@@ -395,7 +582,7 @@ pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
         .target(Target::Pipe(Box::new(io::sink())))
         .format(move |_, record| {
             let words = record.args().to_string();
-            log.message(record.level(), format_args!("{}", display::plain(&words)));
+            log.message(record.level(), format_args!("{}", plain(&words)));
             Ok(())
         })
         .try_init();
@@ -455,7 +642,7 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
 
 /// Returns the time of day in UTC: `15:04:05.678`.
 fn now() -> String {
-    display::timestamp().get(11..23).unwrap_or_default().to_owned()
+    timestamp().get(11..23).unwrap_or_default().to_owned()
 }
 
 /// The number of times that one run reconnects because replies were out of step.
@@ -537,7 +724,7 @@ impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files = self.files.load(Ordering::Relaxed);
         if files > 0 {
-            let size = display::size(self.bytes.load(Ordering::Relaxed));
+            let size = rounded_size(self.bytes.load(Ordering::Relaxed));
             write!(f, "{}, {size}, ", counted(files, "file"))?;
         }
         let counts = &self.counts;
@@ -553,6 +740,80 @@ impl fmt::Display for Usage {
         }
         Ok(())
     }
+}
+
+/// Removes system error numbers and byte positions, which mean nothing to users, from a text.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    remove_numbers(&mut text, " (os error ", ")");
+    remove_numbers(&mut text, " at byte ", "");
+    text
+}
+
+/// Removes each number between `mark` and `end`, and these two texts.
+fn remove_numbers(text: &mut Cow<'_, str>, mark: &str, end: &str) {
+    let mut from = 0;
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find(mark)) {
+        let start = from + at;
+        let number = from + at + mark.len();
+        let rest = text.get(number..).unwrap_or_default();
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        if digits > 0 && rest.get(digits..).is_some_and(|rest| rest.starts_with(end)) {
+            text.to_mut().replace_range(start..number + digits + end.len(), "");
+            from = start;
+        } else {
+            from = number;
+        }
+    }
+}
+
+/// Returns the current time in Unix seconds, to compare with file times and certificates.
+pub(crate) fn unix_time() -> i64 {
+    TimeVal::try_from(SystemTime::now()).map_or(0, |now| now.unix_seconds())
+}
+
+/// Breaks text into lines of at most `width` columns, all but the first indented by `indent`.
+pub(crate) fn wrapped(text: &str, indent: usize, width: usize) -> String {
+    let mut lines = String::new();
+    let mut column = indent;
+    for (at, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if at > 0 && column + 1 + length > width {
+            lines.extend(["\n", &" ".repeat(indent)]);
+            column = indent;
+        } else if at > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
+}
+
+/// Formats a transfer: `64.0 MiB in 1.25 s (51.2 MiB/s)`.
+pub(crate) fn transferred(bytes: u64, time: Duration) -> String {
+    let micros = time.as_micros().max(1);
+    let rate = u64::try_from(u128::from(bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
+    format!("{} in {:.2} s ({}/s)", rounded_size(bytes), time.as_secs_f64(), rounded_size(rate))
+}
+
+/// Returns a path for messages. If the path is a URL, replaces its login with `****`.
+pub(crate) fn shown(path: &[u8]) -> String {
+    let login = |path| {
+        let (scheme, rest) = split_at_colon(path).filter(|_| is_url(path))?;
+        let at = rest.iter().rposition(|byte| *byte == b'@')?;
+        Some((scheme, rest.get(at..)?))
+    };
+    match login(path) {
+        Some((scheme, rest)) => format!("{}://****{}", Escaped(scheme), Escaped(rest)),
+        None => Escaped(path).to_string(),
+    }
+}
+
+/// Returns a path for messages.
+pub(crate) fn shown_path(path: &Path) -> String {
+    shown(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]
@@ -593,6 +854,41 @@ pub(crate) mod tests {
             assert_eq!(hidden.leave_out(text), want);
         }
         assert_eq!(Hidden::default().leave_out("a:b@c"), "a:b@c");
+    }
+
+    #[test]
+    fn plain_removes_os_error_numbers() {
+        for (text, want) in [
+            ("x: Permission denied (os error 13)", "x: Permission denied"),
+            ("a (os error 2) at path \"b\"; c (os error 111)", "a at path \"b\"; c"),
+            (
+                "a (os error ), b (os error x) (os error 1",
+                "a (os error ), b (os error x) (os error 1",
+            ),
+            ("x: unexpected byte at byte 12; y", "x: unexpected byte; y"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(plain(text), want);
+        }
+    }
+
+    #[test]
+    fn a_transfer_in_zero_time_has_a_zero_rate() {
+        assert_eq!(transferred(0, Duration::ZERO), "0 B in 0.00 s (0 B/s)");
+        let half = transferred(1_048_576, Duration::from_millis(500));
+        assert_eq!(half, "1.0 MiB in 0.50 s (2.0 MiB/s)");
+    }
+
+    #[test]
+    fn shown_leaves_out_the_password_of_a_url() {
+        for (path, want) in [
+            ("a:b@c", "a:b@c"),
+            ("/d/http://u:p@h", "/d/http://u:p@h"),
+            ("ftp://h/x", "ftp://h/x"),
+            ("FTPES://u:p@q@h/x", "FTPES://****@h/x"),
+        ] {
+            assert_eq!(shown(path.as_bytes()), want);
+        }
     }
 
     /// Buffer that keeps all written bytes, shared by its clones.

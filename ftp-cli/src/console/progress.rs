@@ -17,8 +17,7 @@ use indicatif::{
 use rustix::termios::tcgetwinsize;
 
 use super::output::Messages;
-use super::stdio::Stdio;
-use crate::display::{self, shown};
+use super::output::{Stdio, rounded_size, shown};
 use crate::exit::Result;
 use crate::lock;
 use crate::options::Options;
@@ -281,9 +280,9 @@ impl Meter<'_> {
         if files == 1 {
             return Line { head: String::new(), name, tail: "  ".to_owned() };
         }
-        let done = display::size(self.done);
+        let done = rounded_size(self.done);
         let of =
-            self.total.map_or_else(String::new, |total| format!(" of {}", display::size(total)));
+            self.total.map_or_else(String::new, |total| format!(" of {}", rounded_size(total)));
         Line { head: format!("[{begun}/{files}] "), name, tail: format!("  {done}{of}; all: ") }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 
-use crate::display;
+use crate::console::output::rounded_size;
 use crate::report::Object;
 
 /// Returns the `entry` event of `--json` for the object `name`.
@@ -131,7 +131,7 @@ fn write_columns(line: &mut String, entry: &Entry, human: bool) -> fmt::Result {
         None => line.push_str("?????????"),
     }
     match entry.size {
-        Some(size) if human => write!(line, " {:>12}", display::size(size))?,
+        Some(size) if human => write!(line, " {:>12}", rounded_size(size))?,
         Some(size) => write!(line, " {size:>12}")?,
         None => write!(line, " {:>12}", "-")?,
     }

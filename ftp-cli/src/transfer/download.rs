@@ -14,7 +14,7 @@ use ftp_proto::{FtpUrl, Verb};
 use super::{Attempt, Context, RemoteFile, Target, Verify, not_moved, wrong_size};
 use crate::connect::Sessions;
 use crate::console::Meter;
-use crate::display::{shown, shown_path};
+use crate::console::output::{shown, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::remote;

@@ -31,8 +31,8 @@ use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::connect::{RetryObserver, Retrying, dialler};
+use crate::console::output::{rounded_size, shown, transferred, unix_time};
 use crate::console::{Board, Cleanup, Meter, Output, Stdio, is_talkative};
-use crate::display::{self, shown};
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, values};
@@ -238,7 +238,7 @@ fn temporary(options: &Options) -> Result<Option<TemporaryName>> {
 ///
 /// Returns `Usage` for an invalid value.
 pub(crate) fn selection(options: &Options) -> Result<Selection> {
-    let now = display::unix_time();
+    let now = unix_time();
     let ago = |age: Duration| now - i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     let size = |name: &str| options.parsed(name, values::size);
     let time = |name: &str| options.parsed(name, values::duration).map(|age| age.map(ago));
@@ -328,9 +328,9 @@ impl<'a> Context<'a> {
         };
         self.witness.events.done(object, done.bytes);
         self.witness.messages.usage().add(1, done.bytes);
-        let mut moved = display::transferred(done.bytes, done.duration);
+        let mut moved = transferred(done.bytes, done.duration);
         if done.resumed > 0 {
-            let before = display::size(done.resumed);
+            let before = rounded_size(done.resumed);
             moved.push_str(&format!(", resumed after {before}"));
         }
         self.witness.messages.say_if(self.talkative, format_args!("{source} -> {target}: {moved}"));
@@ -450,7 +450,7 @@ impl Observer for UploadObserver<'_> {
                 (_, why) => context.note(format_args!("{why}: uploading from the start")),
             },
             Event::Comparing { bytes, .. } if bytes >= LONG => {
-                let size = display::size(bytes);
+                let size = rounded_size(bytes);
                 context.note(format_args!("{name}: comparing the digests of {size} on both sides"));
             }
             Event::Note { text, .. } => {

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::display::{shown, shown_path};
+use crate::console::output::{shown, shown_path};
 use crate::exit::{CREATE_DIRECTORIES, Failure, Result};
 
 /// Maximum number of symbolic links that Linux follows.

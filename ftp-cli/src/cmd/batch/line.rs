@@ -136,7 +136,7 @@ impl Order {
                 let message = "unknown command (not shown: it may hold a password)";
                 return Err(Failure::item(Exit::Usage, message));
             }
-            let name = crate::display::shown(name.as_bytes());
+            let name = crate::console::output::shown(name.as_bytes());
             let hint = match values::nearest(&name, USAGES.iter().map(|(known, ..)| *known)) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "ftp-cli help batch lists the commands".to_owned(),

@@ -18,7 +18,7 @@ use super::super::{change, ls, put, quote, rm};
 use super::line::{self, Order};
 use crate::connect::Sessions;
 use crate::console::ResultLines;
-use crate::display::{counted, shown};
+use crate::console::output::{counted, shown};
 use crate::exit::{Exit, Failure, Result};
 use crate::remote::{Outcome, Reporter};
 use crate::report::Object;

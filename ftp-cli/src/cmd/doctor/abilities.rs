@@ -9,7 +9,7 @@ use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 use super::dial::say;
 use super::finding::{Check, Diagnosis, Finding};
 use super::path::LEAST;
-use crate::display::counted;
+use crate::console::output::counted;
 
 /// Number of listing entries that are enough to recognise the format.
 const ENOUGH: usize = 1_000;

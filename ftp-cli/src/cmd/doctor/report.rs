@@ -10,8 +10,8 @@ use ftp_proto::{Escaped, FtpUrl};
 use super::dial::Done;
 use super::finding::{Diagnosis, Finding, Grade};
 use crate::connect::{Credentials, Secret};
+use crate::console::output::{shown_path, timestamp};
 use crate::console::{Printable, Stdio, output};
-use crate::display::{self, shown_path};
 use crate::exit::{Failure, Result};
 use crate::options::Options;
 use crate::report::Object;
@@ -151,7 +151,7 @@ pub(super) fn text(finding: &Finding, explain: bool) -> String {
 /// Wraps words into lines. The first line begins with `head`; the others are indented to the same
 /// column.
 fn wrapped(text: &mut String, head: &str, words: &str) {
-    let lines = format!("{head:<COLUMN$}{}", display::wrapped(words, COLUMN, WIDTH));
+    let lines = format!("{head:<COLUMN$}{}", output::wrapped(words, COLUMN, WIDTH));
     for line in lines.lines() {
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -185,7 +185,7 @@ fn whole_report(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets)
     let mut field = |name: &str, value: &str| {
         let _ = writeln!(report, "{name:<10}{}", Printable(value));
     };
-    field("time", &display::timestamp());
+    field("time", &timestamp());
     field("program", concat!("ftp-cli ", env!("CARGO_PKG_VERSION")));
     field("system", &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
     field("server", &secrets.masked(&url.to_string()));

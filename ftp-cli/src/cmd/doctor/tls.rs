@@ -19,7 +19,7 @@ use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
 use super::path;
 use super::places::Inside;
 use super::probes::side_by_side;
-use crate::display::{counted, unix_time};
+use crate::console::output::{counted, unix_time};
 use crate::exit::Result;
 use crate::remote::show_entry::Date;
 

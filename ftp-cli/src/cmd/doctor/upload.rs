@@ -11,7 +11,7 @@ use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity};
 
 use super::dial::Dial;
 use super::finding::{Check, Diagnosis, Finding, not_again};
-use crate::display::unix_time;
+use crate::console::output::unix_time;
 use crate::exit::Result;
 
 /// Number of bytes that are stored, and number of bytes that are then appended.

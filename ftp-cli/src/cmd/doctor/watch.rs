@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::finding::{Finding, Grade};
 use super::report;
 use crate::connect::sessions::pause_until;
+use crate::console::output::timestamp;
 use crate::console::{Cleanup, Stdio, output};
-use crate::display;
 use crate::exit::{Exit, Result};
 
 /// Pause between two examinations.
@@ -69,7 +69,7 @@ pub(super) fn tell(before: &[Finding], now: &[Finding], quiet: bool, stdio: &mut
     if text.is_empty() {
         return Ok(());
     }
-    let text = format!("changed at {}\n{text}", display::timestamp());
+    let text = format!("changed at {}\n{text}", timestamp());
     output::print(&mut stdio.output, text.as_bytes())
 }
 

@@ -9,8 +9,8 @@ use ftp_client::{Error, Event, FtpUrl, Observer};
 
 use super::Mirror;
 use crate::connect::{RetryObserver, Retrying};
+use crate::console::output::{rounded_size, shown};
 use crate::console::{Board, Meter};
-use crate::display::{self, shown};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::report::{Object, Tally};
@@ -218,7 +218,7 @@ impl<'a> MirrorDisplay<'a> {
             }
             Event::FromZero { why, .. } => self.begins_again(path, *why),
             Event::Comparing { bytes, .. } if *bytes >= LONG => {
-                let size = display::size(*bytes);
+                let size = rounded_size(*bytes);
                 let what = format!("comparing the digests of {size} on both sides");
                 self.say_unless_quiet(path, &what);
             }

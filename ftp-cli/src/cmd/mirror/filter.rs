@@ -12,8 +12,8 @@ use ftp_client::file::Selection;
 use ftp_client::tree::Choice;
 use ftp_proto::Pattern;
 
-use crate::console::stdio;
-use crate::display::{shown, shown_path};
+use crate::console::output;
+use crate::console::output::{shown, shown_path};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
 use crate::remote::pattern::explained;
@@ -77,7 +77,7 @@ impl Filter {
         let mut globs = Vec::new();
         for (long, text) in options.in_order(&["include", "exclude", "exclude-from"]) {
             if long == "exclude-from" {
-                let (name, lines) = stdio::read(text, input)?;
+                let (name, lines) = output::read(text, input)?;
                 globs.extend(listed(&name, &lines)?);
                 continue;
             }

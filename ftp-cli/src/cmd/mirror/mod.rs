@@ -20,8 +20,8 @@ use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
 use self::options::MirrorOptions;
 use crate::connect::{Finder, RetryObserver, Sessions};
+use crate::console::output::{counted, rounded_size, shown, transferred};
 use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
-use crate::display::{counted, shown, size, transferred};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, is_remote, parse_url};
 use crate::report::{Events, Object};
@@ -401,7 +401,7 @@ impl Mirror<'_> {
         }
         (done.same, done.failed) = (sync.same(), sync.failures().count());
         let counts = counts(&done, sync.unselected());
-        self.say_totals("dry run, nothing changed: ", &counts, &size(sync.bytes()), stdio);
+        self.say_totals("dry run, nothing changed: ", &counts, &rounded_size(sync.bytes()), stdio);
     }
 
     /// Prints the totals of a run.

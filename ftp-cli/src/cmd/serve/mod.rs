@@ -19,8 +19,8 @@ use self::options::Refusal;
 use self::sockets::Sockets;
 use self::urls::Listening;
 use crate::connect::credentials::VARIABLE;
+use crate::console::output::plain;
 use crate::console::{Messages, Stdio, output, signals};
-use crate::display;
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::Options;
@@ -95,7 +95,7 @@ fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
 fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result {
     let report = check(config, drop_privileges);
     let text = if options.is_verbose() { &report.details } else { &report.text };
-    output::print(&mut stdio.output, display::plain(text).as_bytes())?;
+    output::print(&mut stdio.output, plain(text).as_bytes())?;
     let Some(kind) = report.kind else { return Ok(()) };
     let found = match report.problems {
         1 => "1 problem found".to_owned(),

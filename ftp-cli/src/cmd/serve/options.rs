@@ -11,7 +11,7 @@ use ftp_server::daemon::{Config, DaemonError};
 
 use super::sockets::Sockets;
 use crate::connect::credentials::{Secret, VARIABLE, read_file};
-use crate::display::shown_path;
+use crate::console::output::shown_path;
 use crate::exit::{Failure, Result};
 use crate::options::Options;
 

@@ -25,9 +25,9 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
 use rustix::termios::tcgetattr;
 
+use crate::console::output::{shown, shown_path};
 use crate::console::signals::{EchoOff, Running, watch};
 use crate::console::{Messages, Printable};
-use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, values};
 
