@@ -88,22 +88,9 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
     }
     options.relate(command)?;
     let _held = hold(options)?;
-    let done = match command {
-        Command::Help => help::run(options, stdio),
-        Command::Man => man::run(options, stdio),
-        Command::Completions => completions::run(options, stdio),
-        #[cfg(feature = "server")]
-        Command::Serve => serve::run(options, stdio),
-        #[cfg(feature = "server")]
-        Command::Ctl => control::run(options, stdio),
-        #[cfg(feature = "server")]
-        Command::Passwd => passwd::run(options, stdio),
-        #[cfg(all(feature = "client", feature = "server"))]
-        Command::Demo => demo::run(options, stdio),
-        #[cfg(feature = "client")]
-        command => of_client(command, options, stdio),
-        #[cfg(not(feature = "client"))]
-        command => command.built().map(drop),
+    let done = match function(command) {
+        Some(function) => function(options, stdio),
+        None => command.built().map(drop),
     };
     let usage = stdio.messages.usage();
     if options.is_verbose() && usage.counts.connections() > 0 {
@@ -114,25 +101,49 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
     done.and_then(|()| stdio.messages.replies().check())
 }
 
+/// Runs a command with its options.
+type Function = fn(&Options, &mut Stdio) -> Result;
+
+/// Returns the function of a command, if this build has it.
+fn function(command: Command) -> Option<Function> {
+    Some(match command {
+        Command::Help => help::run,
+        Command::Man => man::run,
+        Command::Completions => completions::run,
+        #[cfg(feature = "server")]
+        Command::Serve => serve::run,
+        #[cfg(feature = "server")]
+        Command::Ctl => control::run,
+        #[cfg(feature = "server")]
+        Command::Passwd => passwd::run,
+        #[cfg(all(feature = "client", feature = "server"))]
+        Command::Demo => demo::run,
+        #[cfg(feature = "client")]
+        command => return of_client(command),
+        #[cfg(not(feature = "client"))]
+        _ => return None,
+    })
+}
+
 #[cfg(feature = "client")]
-fn of_client(command: Command, options: &Options, stdio: &mut Stdio) -> Result {
-    match command {
-        Command::Get => get::run(options, stdio),
-        Command::Put => put::run(options, stdio),
-        Command::Ls => ls::run(options, stdio),
-        Command::Mirror => mirror::run(options, stdio),
-        Command::Stat => ls::run_stat(options, stdio),
-        Command::Rm => rm::run(options, stdio),
-        Command::Mkdir => change::mkdir(options, stdio),
-        Command::Rmdir => change::rmdir(options, stdio),
-        Command::Mv => change::mv(options, stdio),
-        Command::Chmod => change::chmod(options, stdio),
-        Command::Quote => quote::run(options, stdio),
-        Command::Batch => batch::run(options, stdio),
-        Command::Fxp => fxp::run(options, stdio),
-        Command::Doctor => doctor::run(options, stdio),
-        _ => command.built().map(drop),
-    }
+fn of_client(command: Command) -> Option<Function> {
+    Some(match command {
+        Command::Get => get::run,
+        Command::Put => put::run,
+        Command::Ls => ls::run,
+        Command::Mirror => mirror::run,
+        Command::Stat => ls::run_stat,
+        Command::Rm => rm::run,
+        Command::Mkdir => change::mkdir,
+        Command::Rmdir => change::rmdir,
+        Command::Mv => change::mv,
+        Command::Chmod => change::chmod,
+        Command::Quote => quote::run,
+        Command::Batch => batch::run,
+        Command::Fxp => fxp::run,
+        Command::Doctor => doctor::run,
+        _ => return None,
+    })
 }
 
 /// Locks the file of `--lock` until the returned value is dropped. Creates the file if it is

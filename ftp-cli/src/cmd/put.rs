@@ -393,25 +393,29 @@ impl Worker for Putter<'_, '_, '_> {
             let failure = Failure::item(Exit::Local, "--remove-source needs a regular file");
             return Err(failure.into());
         }
+        settings.check_source(metadata.as_ref())?;
         let mut entered = place.take();
         let name = item.shown_with(url);
         let mut attempts = settings.retrying.attempts(&context.witness, &name, fields);
         let done = loop {
             let was_stored = put.is_stored();
-            let done = sessions.client_as_it_is(url).and_then(|(client, is_new)| {
-                match entered.take() {
-                    Some(mut entered) if !is_new => {
-                        if url.is_directory() {
-                            entered.set_name(last(&item.path));
+            let done = match sessions.client_as_it_is(url) {
+                Ok((client, is_new)) => {
+                    match entered.take() {
+                        Some(mut entered) if !is_new => {
+                            if url.is_directory() {
+                                entered.set_name(last(&item.path));
+                            }
+                            put.set_place(entered);
                         }
-                        put.set_place(entered);
+                        _ if is_new => put.set_place(item.place(url)),
+                        _ => {}
                     }
-                    _ if is_new => put.set_place(item.place(url)),
-                    _ => {}
+                    let on = UploadObserver::new(context, &target, fields);
+                    put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error))
                 }
-                let on = UploadObserver::new(context, metadata.as_ref(), &target, fields)?;
-                put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error))
-            });
+                Err(failure) => Err(failure),
+            };
             let Err(failure) = done else { break done };
             if failure.is_end_of_connection() {
                 sessions.drop_client(url);

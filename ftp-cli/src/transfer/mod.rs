@@ -208,6 +208,19 @@ impl TransferOptions {
             _ => Ok(representation),
         }
     }
+
+    /// Checks that an upload from a file with the metadata `here` can be resumed, if `--continue` is
+    /// given.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if the file is not a regular file.
+    pub(crate) fn check_source(&self, here: Option<&Metadata>) -> Result {
+        match self.resume && here.is_some_and(|here| !here.is_file()) {
+            true => Err(Failure::item(Exit::Usage, "--continue needs a regular file")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Returns the directory for journals of uploads from directories that cannot be written, and
@@ -397,21 +410,8 @@ pub(crate) struct UploadObserver<'a> {
 }
 
 impl<'a> UploadObserver<'a> {
-    /// Returns the observer of an upload from the local file with the metadata `here`.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Usage` if the file cannot be resumed, although `--continue` is given.
-    pub(crate) fn new(
-        context: &'a Context<'a>,
-        here: Option<&Metadata>,
-        name: &'a str,
-        fields: Fields<'a>,
-    ) -> Result<Self> {
-        if context.settings.resume && here.is_some_and(|here| !here.is_file()) {
-            return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
-        }
-        Ok(Self { context, name, fields, meter: Mutex::default() })
+    pub(crate) fn new(context: &'a Context<'a>, name: &'a str, fields: Fields<'a>) -> Self {
+        Self { context, name, fields, meter: Mutex::default() }
     }
 
     /// Returns the failure of the attempt: `Local` if the local file cannot be read, `Unsupported`

@@ -340,7 +340,8 @@ impl<'a> Queue<'a> {
             .repeats(settings.resume);
         let done = settings.retrying.run(&context.witness, &here, &fields, |_| {
             let client = connected(sessions, url, entered)?;
-            let on = UploadObserver::new(context, Some(&metadata), &name, &fields)?;
+            settings.check_source(Some(&metadata))?;
+            let on = UploadObserver::new(context, &name, &fields);
             let done = put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error));
             drop_broken(sessions, url, &done);
             done
