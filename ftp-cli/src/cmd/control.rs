@@ -1,17 +1,21 @@
-//! `ctl`: queries or controls a running server through its control socket.
+//! The commands that go with `serve`: `ctl` queries or controls a running server through its control
+//! socket, and `passwd` prints the hash of a password for the file of `serve --config`.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ftp_server::PasswordHash;
 use ftp_server::daemon::control::{self, ControlAnswer, ControlRequest};
 
+use crate::connect::{Secret, Terminal, credentials};
 use crate::console::output::shown_path;
-use crate::console::{Stdio, output};
+use crate::console::{Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
+use crate::report::Events;
 
 /// The environment variable with the path of the socket.
 pub(crate) const VARIABLE: &str = "FTP_CLI_CONTROL";
@@ -42,7 +46,7 @@ const REQUESTS: [(&str, &str); 6] = [
 /// Returns `Usage` for wrong operands, `Network` if the server cannot be reached or ends the
 /// connection, or `Timeout` if it does not answer in time. Returns `Refused` if the server refuses
 /// the request or finds no matching session or ban.
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
+pub(crate) fn ctl(options: &Options, stdio: &mut Stdio) -> Result {
     let words: Vec<_> = options.operands.iter().map(|word| word.to_string_lossy()).collect();
     let request = request(&words, options.has("json"))?;
     let limit = if request == ControlRequest::Reload { RELOAD } else { LIMIT };
@@ -115,6 +119,41 @@ fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<Control
     })
 }
 
+/// Prints the hash of a password, which it reads from a file, the terminal or standard input.
+pub(crate) fn passwd(options: &Options, stdio: &mut Stdio) -> Result {
+    if !options.operands.is_empty() {
+        let why = "passwd takes no operand: it asks for the password, or reads standard input";
+        return Err(Failure::usage(why));
+    }
+    let password = match options.value("password-file") {
+        Some(file) => credentials::read_file(file)?,
+        None if stdio.is_process && io::stdin().is_terminal() => ask_on_terminal(stdio)?,
+        None => credentials::read_only_line(&mut stdio.input, "standard input")?,
+    };
+    let hash = PasswordHash::new(password.as_bytes()).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => Failure::usage(error.to_string()),
+        _ => Failure::new(Exit::Internal, error.to_string()),
+    })?;
+    output::print(&mut stdio.output, format!("{hash}\n").as_bytes())
+}
+
+/// Asks for the password twice on the terminal.
+fn ask_on_terminal(stdio: &Stdio) -> Result<Secret> {
+    let terminal = Terminal::find().map_err(|error| Failure::local("terminal", &error))?;
+    let messages = stdio.messages.clone();
+    signals::on_signals(false, move |signal| signals::end(signal, &messages, &Events::default()))?;
+    ask_twice(|prompt| terminal.ask(prompt))
+}
+
+fn ask_twice(mut ask: impl FnMut(&str) -> Result<Secret>) -> Result<Secret> {
+    let first = ask("Password: ")?;
+    let second = ask("Again: ")?;
+    match first.as_bytes() == second.as_bytes() {
+        true => Ok(first),
+        false => Err(Failure::usage("the passwords do not match")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
@@ -133,6 +172,24 @@ mod tests {
             let failure = ask(&path, &ControlRequest::Drain, brief).unwrap_err();
             assert_eq!(failure.exit, Exit::Timeout);
             assert!(failure.to_string().contains("did not answer within"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn both_entries_of_a_new_password_must_match() {
+        for (typed, want) in [
+            (&b"secret\nsecret\n"[..], Some(&b"secret"[..])),
+            (b"secret\r\nsecret", Some(b"secret")),
+            (b"secret\nSecret\n", None),
+            (b"secret\n", None),
+            (b"\n\n", None),
+            (b"a\0\na\0\n", None),
+            (b"a\rb\na\rb\n", None),
+        ] {
+            let mut typed = typed;
+            let found = ask_twice(|_| credentials::read_line(&mut typed, "terminal"));
+            assert_eq!(found.as_ref().map(Secret::as_bytes).ok(), want);
+            assert!(found.is_ok() || found.is_err_and(|failure| failure.exit == Exit::Usage));
         }
     }
 }

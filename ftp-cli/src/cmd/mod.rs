@@ -21,8 +21,6 @@ pub(crate) mod ls;
 pub(crate) mod man;
 #[cfg(feature = "client")]
 pub(crate) mod mirror;
-#[cfg(feature = "server")]
-pub(crate) mod passwd;
 #[cfg(feature = "client")]
 pub(crate) mod put;
 #[cfg(feature = "client")]
@@ -113,9 +111,9 @@ fn function(command: Command) -> Option<Function> {
         #[cfg(feature = "server")]
         Command::Serve => serve::run,
         #[cfg(feature = "server")]
-        Command::Ctl => control::run,
+        Command::Ctl => control::ctl,
         #[cfg(feature = "server")]
-        Command::Passwd => passwd::run,
+        Command::Passwd => control::passwd,
         #[cfg(all(feature = "client", feature = "server"))]
         Command::Demo => demo::run,
         #[cfg(feature = "client")]

@@ -4,7 +4,8 @@
 //!
 //! `probes` has the table of all probes: each runs, which records observations, and is judged from
 //! these observations alone. `finding` has the table of all problems. One deadline covers
-//! everything, and no long wait takes more than a share of the remaining time (`dial`).
+//! everything, and no long wait takes more than a share of the remaining time (`dial`). `--watch`
+//! repeats an examination that fails, and reports what has changed.
 
 mod abilities;
 mod addresses;
@@ -20,17 +21,18 @@ mod probes;
 mod report;
 mod tls;
 mod upload;
-mod watch;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::dial::Asked;
-use self::finding::Finding;
+use self::finding::{Finding, Grade};
 use self::report::Shown;
 use crate::connect::Finder;
-use crate::console::{Cleanup, Stdio};
-use crate::exit::{Failure, Result};
+use crate::connect::sessions::pause_until;
+use crate::console::output::timestamp;
+use crate::console::{Cleanup, Stdio, output};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_url, values};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
@@ -40,7 +42,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let url = parse_url(url)?;
     let asked = Asked::new(options, &url)?;
     let interval = options.parsed("watch", values::waiting_time)?;
-    let interval = options.has("watch").then(|| interval.unwrap_or(watch::PAUSE));
+    let interval = options.has("watch").then(|| interval.unwrap_or(PAUSE));
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
     let cleanup = Cleanup::start(options, stdio)?;
     let mut before: Option<Vec<Finding>> = None;
@@ -52,7 +54,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         };
         let done = asked.examine_once(&credentials, &cleanup, stdio, shown)?;
         if let Some(before) = &before {
-            watch::tell(before, &done.findings, options.is_quiet(), stdio)?;
+            tell(before, &done.findings, options.is_quiet(), stdio)?;
         }
         // The best command line is the last line of the output, after the changes.
         if let Some(command) = &done.command
@@ -64,8 +66,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             report::write(Path::new(path), options, &url, &credentials, &done)?;
         }
         match interval {
-            Some(interval) if watch::may_pass(&done.outcome) => {
-                watch::pause(interval, asked.dialler.left(), &cleanup)?;
+            Some(interval) if may_pass(&done.outcome) => {
+                pause(interval, asked.dialler.left(), &cleanup)?;
                 if asked.dialler.left() == Some(Duration::ZERO) {
                     return done.outcome;
                 }
@@ -73,5 +75,136 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             _ => return done.outcome,
         }
         before = Some(done.findings);
+    }
+}
+
+/// Pause between two examinations.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Returns whether an outcome may improve by itself. A refused login is not repeated, because the
+/// server might then ban the client.
+fn may_pass(outcome: &Result) -> bool {
+    let Err(failure) = outcome else { return false };
+    matches!(
+        failure.exit,
+        Exit::Network
+            | Exit::Tls
+            | Exit::Protocol
+            | Exit::Refused
+            | Exit::Temporary
+            | Exit::Timeout
+            | Exit::Integrity
+            | Exit::Data
+    )
+}
+
+/// Waits until the next examination, but at most for the time that is `left`.
+///
+/// # Errors
+///
+/// Returns `Interrupted` after a signal.
+fn pause(interval: Duration, left: Option<Duration>, cleanup: &Cleanup) -> Result {
+    let end = Instant::now() + left.map_or(interval, |left| left.min(interval));
+    pause_until(end, cleanup.canceller());
+    match cleanup.canceller() {
+        Some(canceller) if canceller.is_cancelled() => Err(ftp_client::Error::Cancelled.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints the findings that differ from earlier findings.
+///
+/// # Errors
+///
+/// Returns the failure of standard output.
+fn tell(before: &[Finding], now: &[Finding], quiet: bool, stdio: &mut Stdio) -> Result {
+    let changes = changes(before, now);
+    if stdio.events.is_on() {
+        for FindingChange { finding, was } in changes {
+            let was = was.map(Grade::name);
+            stdio.events.emit(|| report::event(finding).text_if("was", was));
+        }
+        return Ok(());
+    }
+    let mut text = String::new();
+    for FindingChange { finding, was } in changes {
+        if quiet && !finding.is_problem() {
+            continue;
+        }
+        let was = was.map_or_else(|| "new".to_owned(), |was| format!("was {}", was.name()));
+        let seen = format!("{} ({was})", finding.seen);
+        text.push_str(&report::text(&Finding { seen, ..finding.clone() }, true));
+    }
+    if text.is_empty() {
+        return Ok(());
+    }
+    let text = format!("changed at {}\n{text}", timestamp());
+    output::print(&mut stdio.output, text.as_bytes())
+}
+
+/// A finding that differs from the earlier finding, or is new.
+#[derive(Debug, PartialEq)]
+struct FindingChange<'a> {
+    finding: &'a Finding,
+    /// The earlier result; `None` if the check did not run before.
+    was: Option<Grade>,
+}
+
+/// Returns the findings whose result or problem has changed. A check that did not run before counts
+/// only if it finds a problem.
+fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<FindingChange<'a>> {
+    let mut changes = Vec::new();
+    for (at, finding) in now.iter().enumerate() {
+        let is_of = |other: &&Finding| other.check == finding.check;
+        // A check can have several findings, such as one per address.
+        let number = now.iter().take(at).filter(is_of).count();
+        let was = before.iter().filter(is_of).nth(number);
+        let is_change = was.map_or(finding.is_problem(), |was| {
+            (was.grade, was.diagnosis) != (finding.grade, finding.diagnosis)
+        });
+        if is_change {
+            changes.push(FindingChange { finding, was: was.map(|was| was.grade) });
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::finding::{Check, Diagnosis};
+    use super::*;
+
+    fn ok(check: Check) -> Finding {
+        check.ok("fine")
+    }
+
+    fn fail(check: Check, diagnosis: Diagnosis) -> Finding {
+        check.fail(diagnosis, "wrong")
+    }
+
+    #[test]
+    fn changed_results_and_new_problems_are_changes() {
+        let before = [
+            ok(Check::Connect),
+            fail(Check::Connect, Diagnosis::PortClosed),
+            fail(Check::Login, Diagnosis::LoginFailed),
+        ];
+        let now = [
+            ok(Check::Connect),
+            ok(Check::Connect),
+            fail(Check::Login, Diagnosis::ConnectionLost),
+            ok(Check::Epsv),
+            fail(Check::Pasv, Diagnosis::PassiveBlocked),
+        ];
+        let changes = changes(&before, &now);
+        let shown: Vec<_> =
+            changes.iter().map(|change| (change.finding.check, change.was)).collect();
+        let want = [
+            (Check::Connect, Some(Grade::Fail)),
+            (Check::Login, Some(Grade::Fail)),
+            (Check::Pasv, None),
+        ];
+        assert_eq!(shown, want);
+        assert!(super::changes(&now, &now).is_empty());
     }
 }
