@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
     done.and_then(|()| stdio.messages.replies().check())
 }
 
-/// Runs a command with its options.
+/// Function that runs a command with its options.
 type Function = fn(&Options, &mut Stdio) -> Result;
 
 /// Returns the function of a command, if this build has it.
@@ -123,6 +123,7 @@ fn function(command: Command) -> Option<Function> {
     })
 }
 
+/// Returns the function of a command of the client.
 #[cfg(feature = "client")]
 fn of_client(command: Command) -> Option<Function> {
     Some(match command {

@@ -2,10 +2,11 @@
 //! sizes, times and errors.
 //!
 //! Writes data and results to standard output from several threads, and messages, one line each, to
-//! standard error, which progress and trace use too. Before `main`, Rust's runtime opens `/dev/null`
-//! in place of each stream that was closed when the process started. Output to it is lost without an
-//! error, and input from it is empty. In `main`, the stream looks like a `/dev/null` that was passed
-//! on purpose, so `look` runs earlier.
+//! standard error, which progress and trace use too.
+//!
+//! Before `main`, Rust's runtime opens `/dev/null` in place of each stream that was closed when the
+//! process started. Output to it is lost without an error, and input from it is empty. In `main`, the
+//! stream looks like a `/dev/null` that was passed on purpose, so `look` runs earlier.
 //!
 //! Messages hide the arguments that may contain a password: those with an `@` after a colon, except
 //! URLs without a password. Many places in the code quote invalid values and names of missing files.
@@ -195,7 +196,7 @@ fn look() {
 }
 
 /// Replacement for a closed stream: every read and write fails.
-pub(crate) struct Closed;
+struct Closed;
 
 fn closed<T>() -> io::Result<T> {
     Err(io::Error::new(ErrorKind::NotConnected, "closed"))

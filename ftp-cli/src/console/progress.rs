@@ -16,8 +16,7 @@ use indicatif::{
 };
 use rustix::termios::tcgetwinsize;
 
-use super::output::Messages;
-use super::output::{Stdio, rounded_size, shown};
+use super::output::{Messages, Stdio, rounded_size, shown};
 use crate::exit::Result;
 use crate::lock;
 use crate::options::Options;

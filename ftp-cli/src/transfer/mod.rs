@@ -312,7 +312,7 @@ impl<'a> Context<'a> {
 
     /// Prints a note about an expected event only where successes are printed, so that a script
     /// stays silent. The log file always gets it.
-    pub(crate) fn remark(&self, message: impl Display) {
+    fn remark(&self, message: impl Display) {
         self.witness.messages.say_if(self.talkative, message);
     }
 
