@@ -7,16 +7,16 @@ use std::time::SystemTime;
 
 use ftp_proto::{BlockFault, DeflateFault};
 
-use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide, judge};
+use super::evidence::{
+    self, Asked, Compared, Fit, Known, Origin, Resume, Step, Why, decide, judge,
+};
 use super::get::GetJob;
 use super::growing::{named, named_again};
 use super::local::{Committed, LocalFile};
 use super::options::Existing;
-use super::origin::Origin;
 use super::part::{self, FoundFile};
 use super::record::{Record, SourceId};
 use super::targets::Targets;
-use super::verify::{self, Compared};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
@@ -488,7 +488,7 @@ impl GetJob<'_> {
         };
         let step = judge(&mut known, false, || {
             let read = (&found.file, found.length);
-            let compared = verify::compare_first(client, self.place.path(), read, origin.size)?;
+            let compared = evidence::compare_first(client, self.place.path(), read, origin.size)?;
             self.past.has_no_digest = matches!(compared, Compared::NoAnswer(Error::Timeout(_)));
             match compared {
                 // A connection that timed out is closed; the next attempt does not ask again.

@@ -7,7 +7,21 @@
 //! of the server. Times, sizes and the overlap never prove, because images, archives and
 //! recordings of different content can end alike.
 //!
-//! No I/O happens here: the caller asks for the facts, and [`decide`] returns the next step.
+//! [`decide`] returns the next step and does no I/O: the caller asks for the facts. These are the size
+//! and time of the server's file ([`Origin`]; RFC 3659 §5.3 leaves it to the client to check that a
+//! file is the same), and its digest, compared with that of the local file. The same facts show whether
+//! a result is right, and whether the source of a copy may go.
+
+use std::fs::File;
+use std::time::Duration;
+
+use ftp_proto::{Reply, Severity, TimeVal};
+
+use super::checksum::Checksum;
+use super::options::Verify;
+use crate::client::Client;
+use crate::digest::Digest;
+use crate::error::{Error, JobFault, Phase};
 
 /// The bytes before the resume point that a resumed transfer transfers again, to compare them.
 pub(crate) const OVERLAP: u64 = 64 << 10;
@@ -148,6 +162,282 @@ pub(crate) fn decide(known: &Known) -> Step {
     }
 }
 
+/// The pause before a digest is asked for again, after a 450.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Returns a new checksum for [`Verify::Digest`], with the first algorithm that the server lists
+/// and this library computes.
+///
+/// # Errors
+///
+/// Returns [`Error::Unsupported`] if there is no such algorithm, and the errors of the client.
+pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Error> {
+    Checksum::for_server(client)?
+        .ok_or(Error::Unsupported("the server offers no digest that this program supports"))
+}
+
+/// Compares the number of bytes with the size that the server reports, as `verify` demands.
+///
+/// # Errors
+///
+/// Returns [`Error::Incomplete`] if the size differs. With [`Verify::Size`], also returns
+/// [`Error::Unsupported`] if the server does not report the size, and the errors of the client.
+/// Replies out of step are always an error, because the confirmation counts no more.
+pub(crate) fn check_size(
+    client: &mut Client,
+    path: &[u8],
+    bytes: u64,
+    verify: Verify,
+) -> Result<Verify, Error> {
+    let size = match (verify, client.size(path)) {
+        (Verify::None, _) => None,
+        (_, Ok(Some(size))) => Some(size),
+        (_, Err(error)) if error.is_out_of_step() => return Err(error),
+        (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
+        (Verify::Size, Err(error)) => return Err(error),
+        // The server confirmed the transfer; a failure of SIZE does not change that.
+        (Verify::IfKnown | Verify::Digest, _) => None,
+    };
+    match size {
+        Some(size) if size != bytes => Err(Error::Incomplete { bytes, announced: Some(size) }),
+        Some(_) => Ok(Verify::Size),
+        None if verify == Verify::Size => {
+            Err(Error::Unsupported("the server does not report the size of the file"))
+        }
+        None => Ok(Verify::None),
+    }
+}
+
+/// The result of the comparison of two digests.
+#[derive(Debug)]
+pub(crate) enum Compared {
+    Equal,
+    Differs {
+        here: Digest,
+        there: Digest,
+    },
+    /// The server does not compute the digest, or not in time.
+    NoAnswer(Error),
+}
+
+impl Compared {
+    /// Returns the comparison as evidence.
+    pub(crate) const fn asked(&self) -> Asked {
+        match self {
+            Self::Equal => Asked::Equal,
+            Self::Differs { .. } => Asked::Differs,
+            Self::NoAnswer(_) => Asked::NoAnswer,
+        }
+    }
+
+    /// Returns whether the digest proves the file; a difference is an error.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Mismatch`] if the digests differ. If `demands` is set, also returns the
+    /// reason if the server does not compute the digest.
+    pub(crate) fn proves(self, demands: bool) -> Result<bool, Error> {
+        match self {
+            Self::Equal => Ok(true),
+            Self::Differs { here, there } => Err(Error::Mismatch { here, there }),
+            Self::NoAnswer(error) if demands => Err(error),
+            Self::NoAnswer(_) => Ok(false),
+        }
+    }
+}
+
+/// Compares the server's digest of the file at `path` with `here`. A server that is busy (450) is
+/// asked again until the [final reply](crate::Timeouts::final_reply) would time out.
+///
+/// # Errors
+///
+/// Returns [`Error::Cancelled`], an overall [`Error::Timeout`], and the error of replies that are out
+/// of step. After other errors there is no
+/// answer, although the connection may be closed.
+pub(crate) fn compare_digest(
+    client: &mut Client,
+    path: &[u8],
+    here: Digest,
+) -> Result<Compared, Error> {
+    let algorithm = here.algorithm;
+    compare(client, here, |client| client.hash(path, Some(algorithm)))
+}
+
+/// Compares the server's digest of the first `length` bytes of the file at `path` with those of a
+/// local file. `size` is the size of the server's file, if known.
+///
+/// # Errors
+///
+/// Returns the errors of [`compare_digest`], and [`Error::Local`] if the local file cannot be read.
+pub(crate) fn compare_first(
+    client: &mut Client,
+    path: &[u8],
+    (file, length): (&File, u64),
+    size: Option<u64>,
+) -> Result<Compared, Error> {
+    let is_whole = size == Some(length);
+    let checksum = Checksum::for_server(client)?.filter(|_| length > 0);
+    let (Some(mut checksum), true) = (checksum, is_whole || client.can_hash_ranges()?) else {
+        return Ok(Compared::NoAnswer(Error::Unsupported("the server offers no suitable digest")));
+    };
+    checksum.update_from(file, length).map_err(Error::Local)?;
+    let here = checksum.finish();
+    let algorithm = here.algorithm;
+    compare(client, here, |client| match is_whole {
+        true => client.hash(path, Some(algorithm)),
+        false => client.hash_first(path, algorithm, length),
+    })
+}
+
+fn compare(
+    client: &mut Client,
+    here: Digest,
+    mut ask: impl FnMut(&mut Client) -> Result<Digest, Error>,
+) -> Result<Compared, Error> {
+    let deadline = client.control.deadline(client.config.timeouts.final_reply, Phase::FinalReply);
+    loop {
+        let error = match ask(client) {
+            Ok(there) if there.bytes == here.bytes => return Ok(Compared::Equal),
+            Ok(there) => return Ok(Compared::Differs { here, there }),
+            Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
+            Err(error) if error.is_out_of_step() => return Err(error),
+            Err(error) => error,
+        };
+        let is_busy = matches!(&error, Error::Refused(_, reply)
+            if reply.code().severity() == Severity::Transient);
+        if !is_busy || deadline.remaining().is_ok_and(|left| left < PAUSE) {
+            return Ok(Compared::NoAnswer(error));
+        }
+        if !client.control.waiter().pause(PAUSE)? {
+            return Ok(Compared::NoAnswer(error));
+        }
+        if deadline.remaining().is_err() {
+            return Ok(Compared::NoAnswer(error));
+        }
+    }
+}
+
+/// Judges whether a source may go after its copy of `length` bytes. `size` is that of the server's
+/// file, which is the source or the copy; `is_same` says whether its known facts are those that were
+/// noted, and `is_timed` whether its time is known as far as it is needed. Only facts that come from
+/// one command are compared in full: a listing can round the time that `MDTM` reports.
+pub(crate) fn prove_copy(
+    size: Option<u64>,
+    length: u64,
+    is_same: bool,
+    is_timed: bool,
+) -> Result<(), JobFault> {
+    match size {
+        None => Err(JobFault::NotMoved("size")),
+        Some(size) if size != length || !is_same => Err(JobFault::ChangedMeanwhile),
+        Some(_) if !is_timed => Err(JobFault::NotMoved("modification time")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Returns whether a confirmation speaks of a transfer that did not succeed.
+pub(super) fn is_doubtful(reply: &Reply) -> bool {
+    let text = reply.text().to_ascii_lowercase();
+    [&b"aborted"[..], b"incomplete", b"not complete", b"failed"]
+        .iter()
+        .any(|word| text.windows(word.len()).any(|part| part == *word))
+}
+
+/// Pause after which any change to a file also changes its modification time. FAT stores only even
+/// seconds.
+pub(crate) const TICK: Duration = Duration::from_millis(2_100);
+
+/// The size and time of a server's file. The file counts as unchanged while both are the same.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Origin {
+    /// The size in bytes (`SIZE`).
+    pub(crate) size: Option<u64>,
+    /// The modification time (`MDTM`).
+    pub(crate) modified: Option<TimeVal>,
+}
+
+impl Origin {
+    /// Returns an origin known by other means, such as a listing.
+    pub(crate) const fn new(size: Option<u64>, modified: Option<TimeVal>) -> Self {
+        Self { size, modified }
+    }
+
+    /// Asks the server for the size and time of the file at `path` (`SIZE`, `MDTM`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::size`] and [`Client::modified`]. If the server reports
+    /// neither size nor time, that is not an error.
+    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+        Self::default().or_ask(client, path)
+    }
+
+    /// Asks for what is not known, as [`ask`](Self::ask) does.
+    pub(crate) fn or_ask(self, client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+        if self == Self::default() {
+            client.ask_together(path)?;
+        }
+        let size = self.size.map_or_else(|| client.size(path), |size| Ok(Some(size)))?;
+        let modified =
+            self.modified.map_or_else(|| client.modified(path), |time| Ok(Some(time)))?;
+        Ok(Self { size, modified })
+    }
+
+    /// Returns whether the file is unchanged, given its size and time `now`.
+    ///
+    /// Returns `Some(false)` if the sizes or the times are known and differ. Otherwise returns
+    /// `Some(true)` if both times are known, and `None` if they cannot be compared.
+    pub(crate) fn is_still(self, now: Self) -> Option<bool> {
+        let same_size = self.size.zip(now.size).map(|(then, now)| then == now);
+        let same_time = self.modified.zip(now.modified).map(|(then, now)| then == now);
+        match (same_size, same_time) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (_, same_time) => same_time,
+        }
+    }
+}
+
+/// What the server says about a file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ServerFacts {
+    pub(crate) size: Option<u64>,
+    pub(crate) modified: Option<TimeVal>,
+    /// The identifier at the server (`MLST`).
+    pub(crate) unique: Option<Vec<u8>>,
+}
+
+impl ServerFacts {
+    /// Returns the facts of the file at `path`, or `None` if the server shows no such file.
+    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Option<Self>, Error> {
+        if client.features()?.has("MLST") {
+            let Some(entry) = client.stat(path)? else { return Ok(None) };
+            let modified = entry.modified.map(|modified| modified.time);
+            return Ok(Some(Self { size: entry.size, modified, unique: entry.unique }));
+        }
+        let size = client.size(path)?;
+        let modified = client.modified(path)?;
+        let is_there = size.is_some() || modified.is_some();
+        Ok(is_there.then_some(Self { size, modified, unique: None }))
+    }
+
+    /// Returns the size and the time as `SIZE` and `MDTM` report them, and the identifier. A journal
+    /// is compared with the facts of another run, so each fact always comes from the same command.
+    pub(crate) fn ask_each(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+        let entry = match client.features()?.has("MLST") {
+            true => client.stat(path)?,
+            false => None,
+        };
+        let (size, modified) = (client.size(path)?, client.modified(path)?);
+        Ok(Self { size, modified, unique: entry.and_then(|entry| entry.unique) })
+    }
+
+    /// Returns whether a file with these facts can be told from others: by its identifier, or by
+    /// size and time.
+    pub(crate) const fn is_telling(&self) -> bool {
+        self.unique.is_some() || self.size.is_some() && self.modified.is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,5 +548,50 @@ mod tests {
                 assert!(matches!(decide(&known), Step::FromZero(_)), "{known:?}");
             }
         });
+    }
+
+    #[test]
+    fn a_source_goes_only_if_all_facts_of_its_copy_are_proved() {
+        for size in [None, Some(8), Some(9)] {
+            for (is_same, is_timed) in [(true, true), (true, false), (false, true), (false, false)]
+            {
+                let want = match (size, is_same, is_timed) {
+                    (None, ..) => Some("size"),
+                    (Some(8), ..) | (_, false, _) => Some(""),
+                    (_, true, false) => Some("modification time"),
+                    (_, true, true) => None,
+                };
+                let found = match prove_copy(size, 9, is_same, is_timed) {
+                    Ok(()) => None,
+                    Err(JobFault::NotMoved(what)) => Some(what),
+                    Err(JobFault::ChangedMeanwhile) => Some(""),
+                    Err(fault) => panic!("{fault:?}"),
+                };
+                assert_eq!(found, want, "{size:?} {is_same} {is_timed}");
+            }
+        }
+    }
+
+    fn origin(size: Option<u64>, year: Option<u16>) -> Origin {
+        let modified = year.map(|year| TimeVal::new(year, 2, 28, 13, 45, 59).unwrap());
+        Origin { size, modified }
+    }
+
+    #[test]
+    fn size_and_time_tell_whether_the_remote_file_is_unchanged_as_09() {
+        for (then, now, want) in [
+            ((Some(9), Some(2024)), (Some(9), Some(2024)), Some(true)),
+            ((Some(9), Some(2024)), (Some(9), Some(2025)), Some(false)),
+            ((Some(9), Some(2024)), (Some(9), Some(2023)), Some(false)),
+            ((Some(9), Some(2024)), (Some(8), Some(2024)), Some(false)),
+            ((Some(9), None), (Some(9), Some(2024)), None),
+            ((Some(9), None), (Some(8), None), Some(false)),
+            ((Some(9), None), (Some(9), None), None),
+            ((None, Some(2024)), (None, Some(2024)), Some(true)),
+            ((None, None), (Some(9), Some(2024)), None),
+        ] {
+            let is_still = origin(then.0, then.1).is_still(origin(now.0, now.1));
+            assert_eq!(is_still, want, "{then:?} {now:?}");
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::RepresentationType;
 
-use super::Done;
 use super::begin::{InTree, Left, Memory, Sink, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
@@ -16,7 +15,7 @@ use super::options::{Existing, FileOptions, Verify};
 use super::receive::{Ended, Moved, REPETITIONS, Request};
 use super::selection::modified;
 use super::targets::Targets;
-use super::verify;
+use super::{Done, evidence};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
@@ -265,7 +264,7 @@ impl GetJob<'_> {
     ) -> Result<Done, Error> {
         client.set_representation(self.options.representation);
         let algorithm = match self.options.verify {
-            Verify::Digest => Some(verify::checksum(client)?.algorithm()),
+            Verify::Digest => Some(evidence::checksum(client)?.algorithm()),
             _ => None,
         };
         let time = match self.time {
@@ -401,11 +400,11 @@ impl GetJob<'_> {
             }
             Some(_) if is_image => Verify::Size,
             _ if moved.is_known => Verify::Size,
-            _ if is_image => verify::check_size(client, path, all, options.verify)?,
+            _ if is_image => evidence::check_size(client, path, all, options.verify)?,
             _ => Verify::None,
         };
         if let Some(checksum) = checksum {
-            verify::compare_digest(client, path, checksum.finish())?.proves(true)?;
+            evidence::compare_digest(client, path, checksum.finish())?.proves(true)?;
             verified = Verify::Digest;
         } else if start.kept > 0 && options.verify == Verify::IfKnown && !self.past.has_no_digest {
             let is_digested = start.is_digested && start.is_whole;
@@ -432,7 +431,7 @@ fn is_digest_equal(
         Ok(None) | Err(_) => return Ok(false),
     };
     checksum.update_from(file, length).map_err(|error| start.failed_here(&error))?;
-    verify::compare_digest(client, path, checksum.finish())?.proves(false)
+    evidence::compare_digest(client, path, checksum.finish())?.proves(false)
 }
 
 ftp_proto::debug_fields!(Get<'_> { job: job.place } ..);

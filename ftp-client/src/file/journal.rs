@@ -16,10 +16,8 @@ use std::path::{Path, PathBuf};
 use ftp_proto::{Severity, TimeVal};
 use sha2::{Digest, Sha256};
 
-use super::evidence::Fit;
+use super::evidence::{Fit, ServerFacts, check_size};
 use super::options::Verify;
-use super::origin::ServerFacts;
-use super::verify::check_size;
 use super::{Done, small};
 use crate::client::Client;
 use crate::client::builder::Login;

@@ -29,7 +29,6 @@ pub(crate) mod journal;
 pub(crate) mod local;
 mod moving;
 pub(crate) mod options;
-pub(crate) mod origin;
 mod part;
 pub(crate) mod partial;
 pub(crate) mod pieces;
@@ -44,7 +43,6 @@ mod small;
 mod take;
 pub(crate) mod targets;
 mod temporary;
-pub(crate) mod verify;
 
 pub use begin::{Left, Sink};
 pub use checksum::Checksum;

@@ -294,7 +294,7 @@ mod tests {
 
     use ftp_proto::TimeVal;
 
-    use super::super::origin::Origin;
+    use super::super::evidence::Origin;
     use super::*;
 
     fn pieces(target: &Path, seconds: i64) -> Pieces {

@@ -15,9 +15,8 @@ use std::sync::OnceLock;
 use ftp_proto::TimeVal;
 use sha2::{Digest as _, Sha256};
 
-use super::evidence::{Fit, OVERLAP};
+use super::evidence::{Fit, OVERLAP, Origin};
 use super::local::parent;
-use super::origin::Origin;
 use super::small;
 use crate::client::Client;
 use crate::digest::{hex, unhex};

@@ -8,11 +8,10 @@
 use ftp_proto::{AddressRule, TimeVal, Verb};
 
 use super::Done;
-use super::evidence::{Resume, Why};
+use super::evidence::{Resume, Why, compare_digest, is_doubtful};
 use super::journal::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
 use super::options::{FileOptions, Verify};
 use super::put::TemporaryName;
-use super::verify::{compare_digest, is_doubtful};
 use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, JobFault, Phase};

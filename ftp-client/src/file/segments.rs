@@ -13,19 +13,17 @@ use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Features, RepresentationType};
 
-use super::Done;
 use super::begin::{Left, Sink, Start, Writing, is_corrupt, named_once};
 use super::checksum::Checksum;
-use super::evidence::Why;
+use super::evidence::{Origin, Why};
 use super::get::Get;
 use super::growing::named;
 use super::local::{Committed, LocalFile};
 use super::options::{Existing, FileOptions, Verify};
-use super::origin::Origin;
 use super::pieces::{OpenPiece, Pieces};
 use super::receive::Joiner;
 use super::record::{Record, SourceId};
-use super::verify;
+use super::{Done, evidence};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
@@ -191,7 +189,7 @@ impl Get<'_> {
         }
         if self.job.options.verify == Verify::Digest {
             // Fails before the download if the server cannot compute a digest.
-            verify::checksum(client)?;
+            evidence::checksum(client)?;
         }
         let Some(record) = Record::new(SourceId::ask(client, path)?, origin) else {
             return Ok(Err(Some("nothing identifies the server's file")));
@@ -374,13 +372,13 @@ impl Segments<'_> {
     /// Compares the whole file with the server's digest, as the options ask for it.
     fn compare_digest(&self, client: &mut Client, whole: &LocalFile) -> Result<Verify, Error> {
         let checksum = match self.options.verify {
-            Verify::Digest => Some(verify::checksum(client)?),
+            Verify::Digest => Some(evidence::checksum(client)?),
             Verify::IfKnown => Checksum::for_server(client)?,
             Verify::None | Verify::Size => None,
         };
         let Some(mut checksum) = checksum else { return Ok(Verify::Size) };
         checksum.update_from(whole.file(), self.size).map_err(Error::Local)?;
-        let compared = verify::compare_digest(client, self.path, checksum.finish())?;
+        let compared = evidence::compare_digest(client, self.path, checksum.finish())?;
         let is_equal = compared.proves(self.options.verify == Verify::Digest)?;
         Ok(if is_equal { Verify::Digest } else { Verify::Size })
     }

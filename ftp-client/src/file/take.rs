@@ -11,20 +11,19 @@
 //! 3. The server's file is removed, if it still matches the journal.
 //! 4. The journal is removed.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use std::fs;
+use std::io;
 
 use super::begin::{Sink, named_once};
+use super::evidence::{ServerFacts, TICK, prove_copy};
 use super::get::Get;
 use super::growing::named;
 use super::journal::LocalFacts;
 use super::local::{parent, rename};
 use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove};
 use super::options::Existing;
-use super::origin::{ServerFacts, TICK};
-use super::verify::prove_copy;
 use super::{Done, Verify};
 use crate::client::Client;
 use crate::error::{Error, JobFault};

@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::file::checksum::Checksum;
-use crate::file::verify::{compare_digest, prove_copy};
+use crate::file::evidence::{compare_digest, prove_copy};
 use crate::listing::ListOptions;
 use crate::pool::patience::Recovery;
 use crate::system::MetadataExt;

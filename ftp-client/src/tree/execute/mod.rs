@@ -21,7 +21,7 @@ use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::file::Verify;
-use crate::file::origin::TICK;
+use crate::file::evidence::TICK;
 use crate::pool::patience::{Attempt, Patience, Recovery};
 use crate::tree::causes::is_below;
 
