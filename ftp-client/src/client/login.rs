@@ -14,7 +14,7 @@ use crate::control::Answers;
 use crate::control::login::{self, Ahead};
 use crate::control::secure::Secured;
 use crate::error::Error;
-use crate::pool::growth::Pace;
+use crate::pool::crew::Pace;
 
 /// The time to connect from which a round trip is worth saving.
 const FAR: Duration = Duration::from_millis(20);

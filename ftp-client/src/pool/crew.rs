@@ -1,4 +1,6 @@
-//! Handles many items over several connections, which become more while that helps.
+//! Handles many items over several connections, which become more while that helps: a run takes one
+//! more connection only while the time that a file waits for replies is worth the time of another
+//! login.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -7,7 +9,6 @@ use std::thread::{self, Builder, Scope};
 use std::time::{Duration, Instant};
 
 use super::NotLent;
-use super::growth::Growth;
 use super::patience::Recovery;
 use crate::client::Client;
 use crate::error::Error;
@@ -401,6 +402,121 @@ impl Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.settle();
+    }
+}
+
+/// Most connections that a run takes by itself; as many as rclone.
+pub(crate) const MOST: usize = 4;
+/// A login must save this many times the seconds that it costs.
+const PAY: f64 = 2.0;
+/// The most round trips that a file waits for replies.
+const HIDE: f64 = 6.0;
+/// The least part of a file's time that is spent waiting for replies. Below it, files wait for
+/// bytes, which further connections share.
+const SHARE: f64 = 0.25;
+/// The least factor by which a connection made the run faster, if another one is to follow.
+/// Otherwise a processor, a disk or the network is at its limit.
+const GAIN: f64 = 1.15;
+/// The weight of the last file in the average time of a file.
+const WEIGHT: f64 = 0.25;
+/// The round trips that a small file is expected to take before the first one has ended.
+const EXPECTED: f64 = 4.0;
+/// Largest size in bytes of a small file, which waits for replies longer than for its bytes.
+pub(crate) const SMALL: u64 = 256 << 10;
+
+/// What a connection has shown of the way to its server, and of the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// The shortest time from a command to its reply.
+    pub(crate) reply: Duration,
+    /// The time to connect and to log in.
+    pub(crate) login: Duration,
+}
+
+/// The progress of a run, as far as it decides about another connection.
+#[derive(Debug)]
+struct Growth {
+    /// Whether all files are small, so that the time of the first can be foreseen.
+    are_small: bool,
+    connections: usize,
+    /// Whether a connection is being made.
+    is_dialling: bool,
+    /// Whether the server has refused one: no other is tried.
+    is_refused: bool,
+    /// Average seconds of a file.
+    file: Option<f64>,
+    /// Files that ended since the last login, and when that was.
+    ended: usize,
+    since: Duration,
+    /// Files per second before the last login.
+    before: Option<f64>,
+}
+
+impl Growth {
+    /// Returns the state of a run with one connection; `largest` is the size of the largest file.
+    fn new(largest: Option<u64>) -> Self {
+        let are_small = largest.is_some_and(|largest| largest <= SMALL);
+        let (is_dialling, is_refused, file, before) = (false, false, None, None);
+        let since = Duration::ZERO;
+        Self { are_small, connections: 1, is_dialling, is_refused, file, ended: 0, since, before }
+    }
+
+    /// Records a file that took `took`.
+    fn file_ended(&mut self, took: Duration) {
+        let took = took.as_secs_f64();
+        self.file = Some(self.file.map_or(took, |file| file + WEIGHT * (took - file)));
+        self.ended += 1;
+    }
+
+    /// Decides at the time `now` of the run, with `left` files that nobody has taken, whether to make
+    /// another connection. If so, the caller makes it, and reports the result with
+    /// [`dialled`](Self::dialled).
+    fn wants_another(&mut self, left: usize, pace: Pace, now: Duration) -> bool {
+        let wants = !self.is_dialling && !self.is_refused && self.connections < MOST;
+        let wants = wants && self.has_gained(now) && self.saves(left, pace);
+        self.is_dialling |= wants;
+        wants
+    }
+
+    /// Records the end of an attempt to connect at the time `now`.
+    fn dialled(&mut self, accepted: bool, now: Duration) {
+        if !accepted {
+            return self.refuse();
+        }
+        self.is_dialling = false;
+        self.before = self.rate(now);
+        self.connections += 1;
+        (self.ended, self.since) = (0, now);
+    }
+
+    /// Records that the server wants no more connections.
+    const fn refuse(&mut self) {
+        (self.is_dialling, self.is_refused) = (false, true);
+    }
+
+    /// Returns the files per second since the last login, once two files of each connection have ended.
+    fn rate(&self, now: Duration) -> Option<f64> {
+        let seconds = now.saturating_sub(self.since).as_secs_f64();
+        (self.ended >= 2 * self.connections).then(|| self.ended as f64 / seconds.max(1e-6))
+    }
+
+    /// Returns whether the last connection made the run faster. Where a login takes no longer than a few
+    /// files, the rate before it is unknown, and not missed: little is lost by one connection too many.
+    fn has_gained(&self, now: Duration) -> bool {
+        let Some(before) = self.before else { return true };
+        self.rate(now).is_some_and(|rate| rate >= GAIN * before)
+    }
+
+    /// Returns whether another connection saves more time than its login takes.
+    fn saves(&self, left: usize, pace: Pace) -> bool {
+        let round_trip = pace.reply.as_secs_f64();
+        let Some(file) = self.file.or(self.are_small.then_some(EXPECTED * round_trip)) else {
+            return false;
+        };
+        let hidden = file.min(HIDE * round_trip);
+        let here = self.connections as f64;
+        let saved = left as f64 * hidden * (1.0 / here - 1.0 / (here + 1.0));
+        hidden >= SHARE * file && saved > PAY * pace.login.as_secs_f64()
     }
 }
 

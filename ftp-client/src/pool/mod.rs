@@ -5,7 +5,6 @@
 //! [`Repeat`] lets a command be sent again whose reply was lost.
 
 pub(crate) mod crew;
-pub(crate) mod growth;
 pub(crate) mod patience;
 
 pub use crate::client::repeat::Repeat;

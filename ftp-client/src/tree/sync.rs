@@ -25,7 +25,7 @@ use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
 use crate::pool::Pool;
-use crate::pool::growth::MOST;
+use crate::pool::crew::MOST;
 use crate::system::OsStrExt;
 
 /// One end of a synchronization: a directory of this computer or of a server.

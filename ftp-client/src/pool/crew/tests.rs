@@ -112,3 +112,112 @@ fn a_job_put_back_after_the_end_is_not_tried() {
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].ends_with("failed: the control connection is closed"), "{log:?}");
 }
+
+/// A server and the way to it, in seconds.
+#[derive(Clone, Copy)]
+struct World {
+    round_trip: f64,
+    login: f64,
+    /// Round trips that a file waits for.
+    waits: f64,
+    /// Seconds of the common link, disk or processor that each file takes.
+    shared: f64,
+    /// Connections that the server accepts.
+    limit: usize,
+}
+
+/// Runs `files` files through the rule. Returns the seconds, the most connections, and the number
+/// of refused ones.
+fn run(world: World, files: usize, largest: Option<u64>) -> (f64, usize, usize) {
+    let mut growth = Growth::new(largest);
+    let seconds = Duration::from_secs_f64;
+    let pace = Pace { reply: seconds(world.round_trip), login: seconds(world.login) };
+    // Per worker: when it is free, and when its file began. Workers that are logging in are apart.
+    let (mut workers, mut dialling) = (vec![(0.0, 0.0)], None);
+    let (mut left, mut link, mut refused) = (files, 0.0_f64, 0);
+    let mut now = 0.0;
+    let mut begin = |now: f64, left: &mut usize| {
+        *left -= 1;
+        link = link.max(now) + world.shared;
+        ((now + world.waits * world.round_trip + world.shared).max(link), now)
+    };
+    workers[0] = begin(0.0, &mut left);
+    let mut most = 1;
+    loop {
+        if dialling.is_none() && growth.wants_another(left, pace, seconds(now)) {
+            dialling = Some(now + world.login);
+        }
+        let next = (0..workers.len()).min_by(|a, b| workers[*a].0.total_cmp(&workers[*b].0));
+        let ends = next.map_or(f64::INFINITY, |at| workers[at].0);
+        if let Some(at) = dialling.filter(|at| *at <= ends) {
+            (now, dialling) = (at, None);
+            let accepted = workers.len() < world.limit;
+            growth.dialled(accepted, seconds(now));
+            refused += usize::from(!accepted);
+            if accepted && left > 0 {
+                workers.push(begin(now, &mut left));
+                most = most.max(workers.len());
+            }
+            continue;
+        }
+        let Some(at) = next else { return (now, most, refused) };
+        now = ends;
+        growth.file_ended(seconds(now - workers[at].1));
+        match left {
+            0 => drop(workers.remove(at)),
+            _ => workers[at] = begin(now, &mut left),
+        }
+    }
+}
+
+const FAR: World =
+    World { round_trip: 0.05, login: 0.3, waits: 3.0, shared: 0.0007, limit: usize::MAX };
+
+#[test]
+fn connections_grow_where_files_wait_for_replies() {
+    let lan = World { round_trip: 0.0001, login: 0.0006, shared: 0.0003, ..FAR };
+    let farther = World { round_trip: 0.2, login: 1.2, ..FAR };
+    for (world, files, most, at_most) in [
+        (FAR, 1, 1, 0.2),
+        (FAR, 10, 2, 1.5),
+        (FAR, 200, 4, 8.9),
+        (FAR, 5_000, 4, 195.0),
+        (farther, 200, 4, 35.0),
+        (lan, 1_000, 4, 1.0),
+    ] {
+        let (seconds, connections, refused) = run(world, files, Some(4_096));
+        assert_eq!((connections, refused), (most, 0), "{files} files at {}", world.round_trip);
+        assert!(seconds <= at_most, "{files} files took {seconds}");
+    }
+}
+
+#[test]
+fn a_full_link_and_few_files_stay_with_few_connections() {
+    // Files of 20 MiB at 50 Mbit/s wait for bytes.
+    let big = World { shared: 3.4, ..FAR };
+    assert_eq!(run(big, 20, Some(20 << 20)).1, 1);
+    // A login that costs more than it saves: two seconds for PAM.
+    assert_eq!(run(World { login: 2.0, ..FAR }, 20, Some(4_096)).1, 1);
+    // A server that carries out one command after the other: the third connection gains nothing.
+    let serial = World { round_trip: 0.001, login: 0.05, waits: 1.0, shared: 0.004, ..FAR };
+    assert_eq!(run(serial, 1_000, Some(4_096)).1, 3);
+}
+
+#[test]
+fn at_most_one_connection_is_refused() {
+    for limit in [1, 2, 3] {
+        let (_, most, refused) = run(World { limit, ..FAR }, 200, Some(4_096));
+        assert_eq!((most, refused), (limit, 1));
+    }
+}
+
+#[test]
+fn the_first_file_must_end_if_its_size_is_unknown() {
+    let mut growth = Growth::new(None);
+    let pace = Pace { reply: Duration::from_millis(50), login: Duration::from_millis(300) };
+    assert!(!growth.wants_another(100, pace, Duration::ZERO));
+    growth.file_ended(Duration::from_millis(200));
+    assert!(growth.wants_another(100, pace, Duration::from_millis(200)));
+    // One at a time.
+    assert!(!growth.wants_another(100, pace, Duration::from_millis(400)));
+}

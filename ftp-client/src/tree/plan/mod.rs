@@ -32,7 +32,7 @@ use super::options::SyncOptions;
 use super::scan::{Contents, Links, Scan};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
-use crate::pool::growth::SMALL;
+use crate::pool::crew::SMALL;
 
 /// Largest depth of a tree: a server can list an endless tree.
 const DEPTH: usize = 128;
