@@ -11,10 +11,10 @@
 //! 3. The server's file is removed, if it still matches the journal.
 //! 4. The journal is removed.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
 use std::fs;
 use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::begin::{Sink, named_once};
 use super::evidence::{ServerFacts, TICK, prove_copy};

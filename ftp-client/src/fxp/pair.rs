@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::net::wait::Deadline;
 use crate::trace;
-use crate::transfer::{self, abort};
+use crate::transfer::{self, resync};
 
 /// The time for the source to refuse `RETR` before the client sends `STOR` to the target. It
 /// applies if the source can send 150 only after the target has acted. It is a multiple of the time
@@ -129,7 +129,7 @@ impl<'a> End<'a> {
             }
             match if has_more { control.go_on(notice) } else { control.wait(notice) } {
                 Ok(()) => {}
-                Err(Error::Timeout(_)) => return abort::resync(control, None).err(),
+                Err(Error::Timeout(_)) => return resync(control, None).err(),
                 Err(error) => return Some(error),
             }
         }

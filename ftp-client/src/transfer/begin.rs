@@ -11,7 +11,7 @@ use ftp_proto::{
 
 use super::coding::Coding;
 use super::meet::{self, BeginOutcome, Delivered, meet};
-use super::{abort, secure};
+use super::{resync, secure};
 use crate::client::Client;
 use crate::data::active::{self, Listening};
 use crate::data::{self, Agreed, Opening, Prepared};
@@ -225,7 +225,7 @@ impl Setup<'_> {
                 self.protect(begun)
             }
             BeginOutcome::NoData(error) => {
-                let is_usable = abort::resync(&mut self.client.control, None).is_ok();
+                let is_usable = resync(&mut self.client.control, None).is_ok();
                 if is_usable && self.may_ask_again(is_early) {
                     return Ok(Tried::Again);
                 }
@@ -403,7 +403,7 @@ impl Preparation<'_> {
                 }
                 SetupStep::Abort => {
                     self.client.go_one_by_one();
-                    abort::resync(&mut self.client.control, None)?;
+                    resync(&mut self.client.control, None)?;
                     self.dialogue.again();
                 }
                 SetupStep::Listen(way) => self.listen(way)?,

@@ -1,12 +1,12 @@
-//! `Download`: the data of `RETR`.
+//! `Download`: the data of `RETR`, and how it is written to a local file or a stream.
 
 use std::borrow::BorrowMut;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use ftp_proto::{AsciiDecoder, Command, RepresentationType, TimeVal, TransferLength};
 
-use super::{Report, Transfer};
+use super::{Broken, Report, Transfer, Watch};
 use crate::client::Client;
 use crate::error::Error;
 
@@ -309,7 +309,7 @@ impl<C: BorrowMut<Client>> Download<C> {
     }
 
     /// Ends a download whose bytes cannot be stored.
-    pub(super) fn leave(self, error: io::Error) -> Error {
+    fn leave(self, error: io::Error) -> Error {
         // If the output was closed, do not wait for the server to react.
         if error.kind() != io::ErrorKind::BrokenPipe {
             // The caller needs to know only the first error.
@@ -319,12 +319,12 @@ impl<C: BorrowMut<Client>> Download<C> {
     }
 
     /// Returns the number of bytes beyond the expected length.
-    pub(super) fn excess(&self) -> u64 {
+    fn excess(&self) -> u64 {
         self.limit().map_or(0, |end| self.bytes.saturating_sub(end))
     }
 
     /// Ends a download that received too much.
-    pub(super) fn stop_excess(self) -> Error {
+    fn stop_excess(self) -> Error {
         let incomplete = Error::Incomplete { bytes: self.bytes, announced: self.limit() };
         // As in `leave`.
         let _ = self.abort();
@@ -332,7 +332,7 @@ impl<C: BorrowMut<Client>> Download<C> {
     }
 
     /// Sleeps before the next read.
-    pub(super) fn pause(&mut self, length: Duration) {
+    fn pause(&mut self, length: Duration) {
         self.transfer.pause(length);
     }
 
@@ -397,5 +397,70 @@ impl<C: BorrowMut<Client>> Read for Download<C> {
         let count = self.fill(buffer)?;
         self.bytes += count as u64;
         Ok(count)
+    }
+}
+
+impl<C: BorrowMut<Client>> Download<C> {
+    /// Writes all data to `to`, flushes it, and finishes the download.
+    ///
+    /// # Errors
+    ///
+    /// - The errors of [`finish`](Self::finish).
+    /// - [`Error::Local`] if `to` fails; the transfer is aborted.
+    /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length) or
+    ///   announced; the first such byte ends the transfer, and `to` does not get it.
+    pub fn copy_to(self, to: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
+        self.copy_to_watched(to, &mut Watch::new())
+    }
+
+    /// Copies like [`copy_to`](Self::copy_to), with a rate limit or a meter.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`copy_to`](Self::copy_to).
+    pub fn copy_to_watched(
+        mut self,
+        to: &mut (impl Write + ?Sized),
+        watch: &mut Watch<'_>,
+    ) -> Result<Report, Error> {
+        let received = receive(&mut self, to, watch);
+        watch.moved = self.transferred();
+        match received {
+            Ok(()) if self.excess() > 0 => Err(self.stop_excess()),
+            Ok(()) => self.finish(),
+            Err(Broken::There(error)) => Err(self.fail(error)),
+            Err(Broken::Here(error)) => Err(self.leave(error)),
+        }
+    }
+}
+
+/// Copies a download to `to` until its data ends or a byte more than expected has arrived.
+fn receive<C: BorrowMut<Client>>(
+    download: &mut Download<C>,
+    to: &mut (impl Write + ?Sized),
+    watch: &mut Watch<'_>,
+) -> Result<(), Broken> {
+    watch.begin(download.total());
+    let mut block = watch.block();
+    loop {
+        let length = match download.read(block.space()).map_err(Broken::There)? {
+            0 => return to.flush().map_err(Broken::Here),
+            length => length,
+        };
+        // Surplus bytes are discarded. One piece may contain the last expected bytes and the first
+        // surplus ones.
+        let excess = download.excess();
+        let surplus = usize::try_from(excess).unwrap_or(length).min(length);
+        let piece = block.piece(length - surplus);
+        if !piece.is_empty() {
+            to.write_all(piece).map_err(Broken::Here)?;
+            if let Some(pause) = watch.pass(piece) {
+                download.pause(pause);
+            }
+            block.grow(length);
+        }
+        if excess > 0 {
+            return Ok(());
+        }
     }
 }

@@ -1,30 +1,29 @@
 //! Transfers: the code that both directions share, and how a transfer ends (RFC 959 §5.4 and §6): by the
 //! server's confirmation after the last byte, or by an abort before that.
+//! [`resync`] aborts: it sends `ABOR`, and counts replies until none is outstanding (RFC 959 §4.1.3).
+//! [`Watch`] limits the rate of a copy and reports its progress.
 
-pub(crate) mod abort;
 mod begin;
 mod coding;
-mod copy;
 mod download;
 mod meet;
-mod plan;
 mod secure;
 mod upload;
 
 pub(crate) use begin::{Begun, begin, begin_whole, begin_with_time};
-pub use copy::{RateLimit, Source, Watch};
 pub use download::Download;
-pub(crate) use meet::Kept;
-pub(crate) use plan::Plan;
-pub use upload::Upload;
+pub(crate) use meet::{Kept, Plan};
+pub use upload::{Source, Upload};
 
 use std::borrow::{Borrow, BorrowMut};
+use std::io;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{
-    Command, Confirmation, DataEnd, Pathname, Progress, Reply, Severity, TransferEvidence,
-    TransferFault, TransferLength, Verb,
+    AbortStep, Command, Confirmation, DataEnd, Pathname, Progress, Reply, Severity, TransferAbort,
+    TransferEvidence, TransferFault, TransferLength, Verb,
 };
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
@@ -33,9 +32,11 @@ use crate::client::Client;
 use crate::config::Timeouts;
 use crate::control::ControlConnection;
 use crate::error::{Error, Phase};
+use crate::lock::lock;
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::security::TlsError;
+use crate::trace;
 use coding::{Coding, RawData};
 use meet::Delivered;
 use upload::name_in;
@@ -563,5 +564,311 @@ fn error_of(fault: TransferFault, verb: Verb, reply: &Reply) -> Error {
         TransferFault::Refused => Error::Refused(verb, reply.clone()),
         TransferFault::Incomplete { bytes, announced } => Error::Incomplete { bytes, announced },
         _ => Error::Unexpected(verb, reply.clone()),
+    }
+}
+
+/// The time for all replies to an abort. A server that ignores the control connection during a
+/// transfer notices the closed data connection instead. If it notices neither, closing the control
+/// connection is better than a longer wait.
+const ABORT: Duration = Duration::from_secs(10);
+
+/// The time without a reply after which the client sends `NOOP`. After a cancel, the closing
+/// dialogue ends earlier, so no `NOOP` is sent.
+const SILENCE: Duration = Duration::from_millis(1_500);
+
+/// Stops the outstanding transfer and closes `data`. Afterwards, the control connection either is
+/// closed or has no outstanding replies. [`TransferAbort`] counts the replies.
+pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {
+    let deadline = control.reply_deadline().or(Some(control.deadline(ABORT, Phase::Reply(None))));
+    // A transfer that has already ended, as short downloads often have, needs no ABOR.
+    while control.is_outstanding() && control.poll_reply()?.is_some() {
+        // A server may send 1xx without end.
+        control.go_on_or_close(deadline)?;
+    }
+    if !control.is_outstanding() {
+        return Ok(());
+    }
+    if control.has_following() {
+        // Nothing tells the replies to these commands from those to ABOR.
+        control.close();
+        return Err(Error::Closed);
+    }
+    trace::note(format_args!("aborting the unfinished transfer"));
+    control.send_abort(deadline)?;
+    drop(data);
+    let mut abort = TransferAbort::new();
+    loop {
+        match abort.step() {
+            AbortStep::AwaitReply => {
+                let patience = control.deadline(SILENCE, Phase::Reply(None)).or(Some(deadline));
+                match control.any_reply_in(patience)? {
+                    Some(reply) => abort.reply(&reply),
+                    None => {
+                        control.send_noop(deadline)?;
+                        abort.asked();
+                    }
+                }
+            }
+            AbortStep::AwaitNoop => abort.reply(&control.any_reply(deadline)?),
+            _ => break,
+        }
+    }
+    control.settled();
+    Ok(())
+}
+
+/// The number of bytes to copy at first: a small file should not cost a large buffer.
+const FIRST: usize = 16 * 1_024;
+
+/// The number of bytes to copy at a time once the first buffer was full: a large file should not
+/// cost many calls.
+const BLOCK: usize = 512 * 1_024;
+
+/// A function that is called with each copied piece.
+type Meter<'a> = &'a mut dyn FnMut(&[u8]);
+
+/// A function that is called with the number of bytes copied so far, and with the number of bytes
+/// to copy, if known.
+type Shown<'a> = &'a mut dyn FnMut(u64, Option<u64>);
+
+/// Options of a copy: a rate limit and a progress meter.
+///
+/// A [`Canceller`](crate::Canceller) of the client ends the copy at once, even during a pause for
+/// the rate limit.
+///
+/// ```no_run
+/// use ftp_client::{Client, RateLimit, Watch};
+///
+/// let mut client = Client::builder().connect("ftp.example.org")?;
+/// client.login("anonymous", "guest@")?;
+/// let mut out = std::fs::File::create("a.bin")?;
+/// let mut bytes = 0;
+/// let mut meter = |piece: &[u8]| {
+///     bytes += piece.len();
+///     print!("\r{bytes}");
+/// };
+/// let mut watch = Watch::new().rate_limit(Some(RateLimit::new(100_000))).meter(&mut meter);
+/// client.retrieve("pub/a.bin")?.copy_to_watched(&mut out, &mut watch)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default)]
+pub struct Watch<'a> {
+    rate: Option<RateLimit>,
+    meter: Option<Meter<'a>>,
+    progress: Option<Shown<'a>>,
+    moved: u64,
+    total: Option<u64>,
+}
+
+impl<'a> Watch<'a> {
+    /// Returns options without a rate limit or a meter.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the rate limit (default: none).
+    #[must_use]
+    pub fn rate_limit(mut self, limit: Option<RateLimit>) -> Self {
+        self.rate = limit;
+        self
+    }
+
+    /// Sets a function that gets each copied piece.
+    ///
+    /// With a meter or a limit, an uploaded file passes through this process; without them, the
+    /// kernel sends the file directly if it can.
+    #[must_use]
+    pub fn meter(mut self, meter: &'a mut dyn FnMut(&[u8])) -> Self {
+        self.meter = Some(meter);
+        self
+    }
+
+    /// Sets a function that gets, after each copied piece, the number of bytes that this copy has
+    /// moved, and the total number if it is known: for a download the length that the server or
+    /// you have named, for an upload the length of the local file from its position on.
+    ///
+    /// ```no_run
+    /// use ftp_client::{Client, Watch};
+    ///
+    /// let mut client = Client::builder().connect("ftp.example.org")?;
+    /// client.login("anonymous", "guest@")?;
+    /// let mut show = |moved: u64, total: Option<u64>| match total {
+    ///     Some(total) if total > 0 => print!("\r{} %", moved * 100 / total),
+    ///     _ => print!("\r{moved} bytes"),
+    /// };
+    /// let mut watch = Watch::new().progress(&mut show);
+    /// client.retrieve("a.bin")?.copy_to_watched(&mut std::io::sink(), &mut watch)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn progress(mut self, progress: &'a mut dyn FnMut(u64, Option<u64>)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Returns the number of bytes that the last copy had to move, if it was known.
+    #[must_use]
+    pub const fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// Returns the number of bytes that the last copy moved, whether it succeeded or failed.
+    ///
+    /// They are counted as in [`Download::transferred`] and [`Upload::transferred`].
+    #[must_use]
+    pub const fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Returns whether copies are limited to a rate.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.rate.is_some()
+    }
+
+    const fn is_idle(&self) -> bool {
+        self.rate.is_none() && self.meter.is_none() && self.progress.is_none()
+    }
+
+    const fn begin(&mut self, total: Option<u64>) {
+        (self.moved, self.total) = (0, total);
+    }
+
+    fn block(&self) -> Block {
+        let most = self.rate.as_ref().map_or(BLOCK, |rate| rate.piece(BLOCK));
+        Block { bytes: vec![0; most.min(FIRST)], most }
+    }
+
+    /// Reports a piece to the meter, and returns how long to wait before the next piece.
+    fn pass(&mut self, piece: &[u8]) -> Option<Duration> {
+        if let Some(meter) = &mut self.meter {
+            meter(piece);
+        }
+        self.moved += piece.len() as u64;
+        if let Some(progress) = &mut self.progress {
+            progress(self.moved, self.total);
+        }
+        self.rate.as_ref().map(|rate| rate.count(piece.len()))
+    }
+}
+
+ftp_proto::debug_fields!(Watch<'_> {
+    rate,
+    meter: meter.is_some(),
+    progress: progress.is_some(),
+    moved,
+    total,
+} ..);
+
+/// A buffer that starts small and grows to `most` bytes after a read has filled it.
+struct Block {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Block {
+    /// Returns the whole buffer, to read into.
+    fn space(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Returns the bytes that were read.
+    fn piece(&self, length: usize) -> &[u8] {
+        self.bytes.get(..length).expect("a read fills at most the buffer")
+    }
+
+    /// Grows the buffer if the last read, of `length` bytes, has filled it.
+    fn grow(&mut self, length: usize) {
+        if length == self.bytes.len() && length < self.most {
+            self.bytes = vec![0; self.most];
+        }
+    }
+}
+
+/// The side on which a copy failed.
+enum Broken {
+    Here(io::Error),
+    There(io::Error),
+}
+
+/// The number of pieces per second, high enough that no piece is noticeable as a burst.
+const PIECES: u64 = 10;
+
+/// A limit in bytes per second, shared by all transfers that have a clone of it.
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    rate: u64,
+    /// The earliest time at which the next byte may move.
+    until: Arc<Mutex<Instant>>,
+}
+
+impl RateLimit {
+    /// Returns a limit of `rate` bytes per second; 0 counts as 1.
+    #[must_use]
+    pub fn new(rate: u64) -> Self {
+        Self { rate: rate.max(1), until: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// Returns how many bytes may move at once: at least 1, at most `most`.
+    fn piece(&self, most: usize) -> usize {
+        usize::try_from((self.rate / PIECES).max(1)).unwrap_or(most).min(most)
+    }
+
+    /// Counts moved bytes, and returns how long to wait before the next ones.
+    fn count(&self, bytes: usize) -> Duration {
+        let time = bytes as u128 * 1_000_000_000 / u128::from(self.rate);
+        let time = Duration::from_nanos(u64::try_from(time).unwrap_or(u64::MAX));
+        let now = Instant::now();
+        let mut until = lock(&self.until);
+        // Idle time is not credited.
+        *until = (*until).max(now) + time;
+        until.duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use ftp_proto::{Command, Verb};
+
+    use super::*;
+    use crate::client::Client;
+
+    #[test]
+    fn a_transfer_before_other_commands_is_not_aborted_but_its_connection_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut control, _) = listener.accept().unwrap();
+            control.write_all(b"220 ready\r\n").unwrap();
+            let mut seen = String::new();
+            control.read_to_string(&mut seen).unwrap();
+            seen
+        });
+        let mut client = Client::builder().connect(&address.to_string()).unwrap();
+        let control = &mut client.control;
+        let deadline = control.reply_deadline();
+        control.send(Verb::Retr, b"RETR a\r\n", deadline).unwrap();
+        control.send_more(&[Command::Noop], deadline).unwrap();
+        assert!(matches!(resync(control, None), Err(Error::Closed)));
+        assert_eq!(server.join().unwrap(), "RETR a\r\nNOOP\r\n");
+    }
+
+    #[test]
+    fn a_shared_rate_limit_is_not_exceeded() {
+        let limit = RateLimit::new(100_000);
+        assert_eq!((limit.piece(1 << 18), limit.piece(10)), (10_000, 10));
+        assert_eq!((RateLimit::new(3).piece(100), RateLimit::new(0).piece(100)), (1, 1));
+        let start = Instant::now();
+        thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| (0..5).for_each(|_| thread::sleep(limit.count(2_000))));
+            }
+        });
+        // A shorter time would exceed the limit; a longer one can happen on a busy machine.
+        assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
     }
 }

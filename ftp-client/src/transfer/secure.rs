@@ -17,7 +17,7 @@ use rustix::fd::AsFd;
 use super::begin::prepare;
 use super::coding::RawData;
 use super::meet::{BeginOutcome, meet};
-use super::{CLOSING, Transfer, abort, accepted};
+use super::{CLOSING, Transfer, accepted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::control::secure::{Demand, Secured};
@@ -99,7 +99,7 @@ pub(super) fn give_up(
     }
     if matches!(error, Error::Timeout(_)) {
         // No final reply arrived during the whole handshake, so a longer wait does not help.
-        let stopped = abort::resync(control, Some(data));
+        let stopped = resync(control, Some(data));
         return stopped
             .err()
             .filter(|stopped| matches!(stopped, Error::Cancelled))
@@ -284,7 +284,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
     client.control.send(Verb::Nlst, &line, deadline)?;
     let (mut data, mut ended) = match meet(client, Verb::Nlst, opening, None, deadline) {
         Ok(BeginOutcome::Begun { data: Some(data), ended, .. }) => (data, ended),
-        Ok(_) => return abort::resync(&mut client.control, None),
+        Ok(_) => return resync(&mut client.control, None),
         Err(Error::Refused(..)) => return Ok(()),
         Err(error) => return Err(error),
     };
@@ -296,7 +296,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
             drop(data);
             if control.is_outstanding() { control.final_reply(deadline).map(drop) } else { Ok(()) }
         }
-        Ok(false) => abort::resync(control, Some(data)),
+        Ok(false) => resync(control, Some(data)),
         Err(error) => match give_up(control, Verb::Nlst, data, error) {
             // The server is expected to refuse.
             Error::Refused(..) | Error::Io(_) => Ok(()),

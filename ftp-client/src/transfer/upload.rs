@@ -1,15 +1,24 @@
-//! `Upload`: the data of `STOR`, `APPE` and `STOU`.
+//! `Upload`: the data of `STOR`, `APPE` and `STOU`, and how a local file or a stream is sent.
 
-use std::io::{self, Write};
-use std::time::Duration;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{
     AsciiEncoder, Command, Pathname, Reply, RepresentationType, TimeVal, TransferLength,
 };
+use rustix::event::PollFlags;
+use rustix::io::Errno;
 
-use super::{Report, Transfer, error_of};
+use super::coding::RawData;
+use super::{Broken, Report, Transfer, Watch, error_of};
 use crate::client::Client;
 use crate::error::Error;
+use crate::net::stream::Stream;
+use crate::net::wait::Deadline;
+use crate::system::send_file;
 
 /// The largest number of bytes to convert at a time.
 const PIECE: usize = 16_384;
@@ -97,21 +106,21 @@ const PIECE: usize = 16_384;
 #[derive(Debug)]
 #[must_use = "an upload that is not finished is aborted: call finish()"]
 pub struct Upload<'a> {
-    pub(super) transfer: Transfer<&'a mut Client>,
+    transfer: Transfer<&'a mut Client>,
     /// The number of bytes taken from the caller.
-    pub(super) bytes: u64,
+    bytes: u64,
     /// The offset at which the transfer began.
     offset: u64,
     /// The path of the file; `None` if the server chooses the name or appends to the file.
     path: Option<Pathname>,
     /// Whether the length of the file on the server must be checked after the upload.
     is_checked: bool,
-    pub(super) text: Option<AsciiOut>,
+    text: Option<AsciiOut>,
 }
 
 /// The conversion of line endings, and a buffer that is reused for its result.
 #[derive(Debug, Default)]
-pub(super) struct AsciiOut {
+struct AsciiOut {
     encoder: AsciiEncoder,
     converted: Vec<u8>,
 }
@@ -250,14 +259,14 @@ impl<'a> Upload<'a> {
     }
 
     /// Ends an upload whose source cannot be read.
-    pub(super) fn leave(self, error: io::Error) -> Error {
+    fn leave(self, error: io::Error) -> Error {
         // The caller needs to know only the first error.
         let _ = self.abort();
         Error::Local(error)
     }
 
     /// Sleeps before the next write.
-    pub(super) fn pause(&mut self, length: Duration) {
+    fn pause(&mut self, length: Duration) {
         self.transfer.pause(length);
     }
 
@@ -333,6 +342,308 @@ fn text_after<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     text.get(at + word.len()..)
 }
 
+/// The source of an upload.
+pub enum Source<'a> {
+    /// A local file, from its position to its end. The kernel sends the file directly if it can.
+    File(&'a File),
+    /// A stream, which can be read only once.
+    Stream(&'a mut dyn Read),
+}
+
+impl Source<'_> {
+    /// Returns the number of remaining bytes of a regular file; `None` for any other source.
+    fn left(&self) -> io::Result<Option<u64>> {
+        let Self::File(file) = self else { return Ok(None) };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let mut file: &File = file;
+        Ok(Some(metadata.len().saturating_sub(file.stream_position()?)))
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Stream(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File(_) => "File",
+            Self::Stream(_) => "Stream",
+        })
+    }
+}
+
+impl<'a> From<&'a File> for Source<'a> {
+    fn from(file: &'a File) -> Self {
+        Self::File(file)
+    }
+}
+
+impl<'a, R: Read> From<&'a mut R> for Source<'a> {
+    fn from(stream: &'a mut R) -> Self {
+        Self::Stream(stream)
+    }
+}
+
+impl Upload<'_> {
+    /// Sends a local file from its position to its end, or a whole stream, and finishes the upload.
+    ///
+    /// In type image and mode S, without TLS, the kernel sends a file directly if the file system
+    /// allows it (`sendfile` on Linux).
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// client.store("a.bin")?.copy_from(&std::fs::File::open("a.bin")?)?;
+    /// client.store("b.txt")?.copy_from(&mut "hello\n".as_bytes())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`finish`](Self::finish), and [`Error::Local`] if the source fails or
+    /// a file shrinks during the upload ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). After a
+    /// local error, the transfer is aborted, so that the server does not take the partial file for
+    /// a complete one.
+    pub fn copy_from<'s>(self, from: impl Into<Source<'s>>) -> Result<Report, Error> {
+        self.copy_from_watched(from, &mut Watch::new())
+    }
+
+    /// Copies like [`copy_from`](Self::copy_from), with a rate limit or a meter.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`copy_from`](Self::copy_from).
+    pub fn copy_from_watched<'s>(
+        mut self,
+        from: impl Into<Source<'s>>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Report, Error> {
+        let sent = send(&mut self, from.into(), watch);
+        watch.moved = self.transferred();
+        match sent {
+            Ok(()) => self.finish(),
+            Err(Broken::Here(error)) => Err(self.leave(error)),
+            Err(Broken::There(error)) => Err(self.fail(error)),
+        }
+    }
+
+    /// Sends what is left of a whole `content` ([`Client::store_whole`]), and finishes the upload.
+    pub(crate) fn finish_whole(
+        mut self,
+        content: &[u8],
+        watch: &mut Watch<'_>,
+    ) -> Result<Report, Error> {
+        watch.begin(Some(content.len() as u64));
+        let sent = usize::try_from(self.transferred()).unwrap_or(content.len());
+        if let Err(error) = self.write_all(content.get(sent..).unwrap_or_default()) {
+            watch.moved = self.transferred();
+            return Err(self.fail(error));
+        }
+        watch.pass(content);
+        self.finish()
+    }
+
+    /// Sends a local file from its position to its end, as [`copy_from`](Self::copy_from) does, and
+    /// returns the number of bytes.
+    ///
+    /// More data can be written afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors like those of [`Write`]: a wrapped [`Error`], which
+    /// [`Error::recover`] unpacks, or the file's own error. If the file shrinks during the upload,
+    /// the error is [`UnexpectedEof`](ErrorKind::UnexpectedEof). After an error of the file,
+    /// call [`fail`](Self::fail), so that the server does not take the partial file for a complete
+    /// one.
+    pub fn send_file(&mut self, file: &File) -> io::Result<u64> {
+        let before = self.bytes;
+        match send(self, Source::File(file), &mut Watch::new()) {
+            Ok(()) => Ok(self.bytes - before),
+            Err(Broken::There(error)) => Err(error),
+            Err(Broken::Here(error)) => {
+                let again = io::Error::new(error.kind(), error.to_string());
+                self.transfer.failed = Some(Error::Io(again));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Sends the whole source.
+fn send(
+    upload: &mut Upload<'_>,
+    mut source: Source<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<(), Broken> {
+    let before = upload.transferred();
+    let left = source.left().map_err(Broken::Here)?;
+    watch.begin(left);
+    let mut is_sent = false;
+    if let Source::File(file) = &source
+        && watch.is_idle()
+        && upload.text.is_none()
+        && upload.transfer.coding.is_none()
+    {
+        let transfer = &mut upload.transfer;
+        let mut steps = Steps::new();
+        // What the kernel cannot send is read and written, which shows which side fails.
+        let done = loop {
+            let tcp = match steps.begin(transfer) {
+                Ok(Some(tcp)) => tcp,
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(error),
+            };
+            let begun = Instant::now();
+            match send_file(tcp, file, steps.size) {
+                Ok(0) => break Ok(true),
+                Ok(count) => {
+                    upload.bytes += count as u64;
+                    steps.end(begun.elapsed());
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    if let Err(error) = steps.wait(transfer) {
+                        break Err(error);
+                    }
+                }
+                Err(_) => break Ok(false),
+            }
+        };
+        let calmed = steps.calm(transfer);
+        is_sent = calmed.and(done).map_err(|error| Broken::There(error.into()))?;
+    }
+    if !is_sent {
+        send_blocks(upload, &mut source, watch)?;
+    }
+    let (sent, expected) = (upload.transferred() - before, left.unwrap_or(0));
+    if sent < expected {
+        let what = format!("the file shrank during the upload: {sent} of {expected} bytes sent");
+        return Err(Broken::Here(io::Error::new(ErrorKind::UnexpectedEof, what)));
+    }
+    Ok(())
+}
+
+/// The first and the maximum number of bytes that the kernel is asked to send in a step
+/// (`sendfile`). The first number is also the minimum.
+const FIRST_STEP: usize = 1 << 20;
+const LONGEST_STEP: usize = 16 << 20;
+
+/// After a step that takes less time than this, the next step is twice as large; after a slower
+/// step, it is half as large. A cancel has an effect only between two steps.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// The maximum time that the kernel waits for room within a step. A fast peer makes room in this
+/// time. With a slow peer, the step ends, and the client polls the socket as in other transfers.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The size of the next step, and whether the kernel waits for room: a file that fits into the
+/// kernel's buffer needs no wait.
+struct Steps {
+    size: usize,
+    is_patient: bool,
+    /// The end of the current step, which has begun.
+    deadline: Option<Deadline>,
+}
+
+impl Steps {
+    const fn new() -> Self {
+        Self { size: FIRST_STEP, is_patient: false, deadline: None }
+    }
+
+    /// Checks that the transfer goes on, and returns the socket; `None` if the kernel cannot send
+    /// to it.
+    fn begin<'t>(
+        &mut self,
+        transfer: &'t mut Transfer<&mut Client>,
+    ) -> Result<Option<&'t TcpStream>, Error> {
+        if self.deadline.is_none() {
+            transfer.check()?;
+            let deadline = transfer.deadline();
+            transfer.client.control.go_on(deadline).map_err(|error| transfer.fail(error))?;
+            self.deadline = Some(deadline);
+        }
+        // The control connection is not watched while the kernel waits for room.
+        let looked = match self.is_patient && transfer.client.control.is_outstanding() {
+            true => match transfer.client.control.poll_reply() {
+                Ok(reply) => transfer.hear(reply).map(drop),
+                Err(error) => Err(error),
+            },
+            false => Ok(()),
+        };
+        let looked = looked.and_then(|()| transfer.client.control.check());
+        looked.map_err(|error| transfer.fail(error))?;
+        let data = transfer.data.as_ref().filter(|_| transfer.ended.is_none());
+        Ok(data.and_then(Stream::plain_tcp))
+    }
+
+    /// Waits for room. First makes the kernel do so within each later step, which is the only time
+    /// that a socket blocks.
+    fn wait(&mut self, transfer: &mut Transfer<&mut Client>) -> Result<(), Error> {
+        let waited = match transfer.data.as_ref().and_then(Stream::plain_tcp) {
+            Some(tcp) if !self.is_patient => {
+                self.is_patient = true;
+                let set = tcp.set_write_timeout(Some(PATIENCE));
+                set.and_then(|()| tcp.set_nonblocking(false)).map_err(Error::Io)
+            }
+            _ => match &mut self.deadline {
+                Some(deadline) => transfer.wait(PollFlags::OUT, deadline),
+                None => Ok(()),
+            },
+        };
+        waited.map_err(|error| transfer.fail(error))
+    }
+
+    /// Ends a step that took this time.
+    fn end(&mut self, took: Duration) {
+        self.deadline = None;
+        self.size = match took < QUICK {
+            true => (self.size * 2).min(LONGEST_STEP),
+            false => (self.size / 2).max(FIRST_STEP),
+        };
+    }
+
+    /// Ends all steps: the socket does not block any more.
+    fn calm(&self, transfer: &Transfer<&mut Client>) -> Result<(), Error> {
+        match transfer.data.as_ref().and_then(Stream::plain_tcp).filter(|_| self.is_patient) {
+            Some(tcp) => tcp.set_nonblocking(true).map_err(Error::Io),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Sends the rest of the source, block by block.
+fn send_blocks(
+    upload: &mut Upload<'_>,
+    source: &mut Source<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<(), Broken> {
+    let mut block = watch.block();
+    loop {
+        let length = match source.read(block.space()) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Broken::Here(error)),
+        };
+        let piece = block.piece(length);
+        upload.write_all(piece).map_err(Broken::There)?;
+        if let Some(pause) = watch.pass(piece) {
+            upload.pause(pause);
+        }
+        block.grow(length);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ftp_proto::ReplyCode;
@@ -363,5 +674,18 @@ mod tests {
         let code = ReplyCode::FILE_ACTION_OKAY;
         let reply = Reply::multi_line(code, "FILE: pureftpd.0", lines, "Accepted data connection");
         assert_eq!(name_in(&reply).map(Pathname::into_bytes), Some(b"pureftpd.0".to_vec()));
+    }
+
+    #[test]
+    fn steps_grow_while_quick_and_shrink_when_slow() {
+        let mut steps = Steps::new();
+        for (took, want) in [(0, 2), (99, 4), (5, 8), (0, 16), (0, 16), (100, 8), (900, 4)] {
+            steps.end(Duration::from_millis(took));
+            assert_eq!(steps.size, want << 20);
+        }
+        for _ in 0..9 {
+            steps.end(QUICK);
+        }
+        assert_eq!(steps.size, FIRST_STEP);
     }
 }
