@@ -70,6 +70,14 @@ pub fn work<W: Worker>(
     largest: Option<u64>,
     hire: impl Fn(usize) -> W + Sync,
 ) {
+    if items == 1 {
+        // A single item needs no crew.
+        let mut worker = hire(0);
+        if let Err(failure) = worker.act(0, &[]) {
+            let _ = worker.failed(0, failure);
+        }
+        return worker.end();
+    }
     let workers = jobs.unwrap_or(1).clamp(1, items.max(1));
     let growth = jobs.is_none().then(|| Growth::new(largest));
     let first = if workers == 1 { Standing::First } else { Standing::Given };
