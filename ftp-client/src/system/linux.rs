@@ -1,9 +1,12 @@
 //! Linux: what other systems lack.
 
+/// Lets the kernel send bytes of a file to a socket. Without an offset, they begin at the file's
+/// position. Fails with `NOSYS` if the system has no such call.
+pub(crate) use rustix::fs::sendfile;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -57,15 +60,6 @@ pub(crate) fn rename_new_at(
 /// Makes `to` share the content of `from`. Returns whether the file system can do that.
 pub(crate) fn share_content(from: &File, to: &File) -> bool {
     rustix::fs::ioctl_ficlone(to, from).is_ok()
-}
-
-/// Lets the kernel send up to `size` bytes of a file, from its position on. Returns their number.
-///
-/// # Errors
-///
-/// Returns the system's error; `NOSYS` if the system has no such call.
-pub(crate) fn send_file(to: &TcpStream, from: &File, size: usize) -> Result<usize, Errno> {
-    rustix::fs::sendfile(to, from, None, size)
 }
 
 /// Creates a file without a name, if the file system has such files and if `/proc` can give it

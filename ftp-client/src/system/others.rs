@@ -27,7 +27,12 @@ pub(crate) const fn share_content(_: &File, _: &File) -> bool {
     false
 }
 
-pub(crate) const fn send_file(_: &TcpStream, _: &File, _: usize) -> Result<usize, Errno> {
+pub(crate) const fn sendfile(
+    _: &TcpStream,
+    _: &File,
+    _: Option<&mut u64>,
+    _: usize,
+) -> Result<usize, Errno> {
     Err(Errno::OPNOTSUPP)
 }
 

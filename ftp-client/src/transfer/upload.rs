@@ -18,7 +18,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
-use crate::system::send_file;
+use crate::system::sendfile;
 
 /// The largest number of bytes to convert at a time.
 const PIECE: usize = 16_384;
@@ -504,7 +504,7 @@ fn send(
                 Err(error) => break Err(error),
             };
             let begun = Instant::now();
-            match send_file(tcp, file, steps.size) {
+            match sendfile(tcp, file, None, steps.size) {
                 Ok(0) => break Ok(true),
                 Ok(count) => {
                     upload.bytes += count as u64;
