@@ -11,10 +11,9 @@ use super::evidence::{
     self, Asked, Compared, Fit, Known, Origin, Resume, Step, Why, decide, judge,
 };
 use super::get::GetJob;
-use super::growing::{named, named_again};
 use super::local::{Committed, LocalFile};
 use super::options::Existing;
-use super::part::{self, FoundFile};
+use super::partial::{self, FoundFile, named, named_again};
 use super::record::{Record, SourceId};
 use super::targets::Targets;
 use crate::client::Client;
@@ -371,7 +370,7 @@ impl GetJob<'_> {
             true => (target.to_owned(), None),
             false => {
                 let named = self.parts_of(target);
-                part::find(named, self.targets).map_err(here)?
+                partial::find(named, self.targets).map_err(here)?
             }
         };
         // A tree compares the target itself before it plans the copy.

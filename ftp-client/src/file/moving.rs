@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::evidence::ServerFacts;
-use super::growing::named;
 use super::journal::LocalFacts;
 use super::local::parent;
+use super::partial::named;
 use super::small;
 use crate::client::Client;
 use crate::digest::{hex, unhex};

@@ -1,11 +1,27 @@
-//! A partial local file and the bytes that a download adds to it.
+//! Partial local files: the names by which a later run finds them, and the bytes that one download at a
+//! time adds to them.
+//!
+//! The name is `NAME.part`, or another name if that one belongs to another program. A download from
+//! byte 0 empties the local file when the first byte arrives.
 
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::record::Record;
-use crate::system::set_length;
+use ftp_proto::Escaped;
+use sha2::{Digest as _, Sha256};
+
+use super::local::parent;
+use super::record::{Record, remove_sidecar};
+use super::small;
+use super::targets::Targets;
+use crate::digest::hex;
+use crate::error::io_again;
+use crate::system::{
+    MetadataExt, OpenOptionsExt, OsStrExt, OsStringExt, appending, lock, lockable, set_length,
+    unlock,
+};
 
 /// The number of received bytes after which they are written to disk and recorded.
 const FLUSH: u64 = 64 << 20;
@@ -128,6 +144,255 @@ impl Write for PartialFile {
     }
 }
 
+/// A locked local file that a download extends.
+#[derive(Debug)]
+pub(super) struct Growing {
+    pub(super) partial: PartialFile,
+    pub(super) path: PathBuf,
+    /// Whether the file was created for this download. Such a file is removed if nothing arrives.
+    is_new: bool,
+}
+
+impl Growing {
+    /// Opens the file at `path`. The file must have `length` bytes, or be missing if `length` is 0;
+    /// its first `offset` bytes are kept. `record` is stored with the file; `None` removes a stored
+    /// one.
+    pub(super) fn open(
+        path: PathBuf,
+        length: u64,
+        offset: u64,
+        mode: u32,
+        record: Option<Record>,
+    ) -> io::Result<Self> {
+        let (file, is_new) = open_alone(&path, length, mode)?;
+        let partial = PartialFile::new(file, offset).recorded(path.clone(), record);
+        if is_new {
+            // From now on, the file is known to be this program's, even if nothing arrives.
+            partial.store_record(0);
+        }
+        Ok(Self { partial, path, is_new })
+    }
+
+    /// Keeps the file even if it is empty.
+    pub(super) const fn keep(&mut self) {
+        self.is_new = false;
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        if self.is_new {
+            remove_empty(self.partial.file(), &self.path);
+        }
+        unlock(self.partial.file());
+    }
+}
+
+/// Removes the file at `path` if it is empty and is still `file`.
+pub(super) fn remove_empty(file: &File, path: &Path) {
+    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) && is_at(file, path) {
+        let _ = fs::remove_file(path);
+        remove_sidecar(path);
+    }
+}
+
+/// Opens and locks a file for appending. Without the lock, two downloads that extend the same file
+/// would mix their bytes. `length` is the expected length. A new file gets `mode`, which the
+/// umask restricts. Also returns whether the file was created.
+fn open_alone(path: &Path, length: u64, mode: u32) -> io::Result<(File, bool)> {
+    let options = || {
+        let mut options = OpenOptions::new();
+        appending(lockable(&mut options));
+        options
+    };
+    let made = options().read(true).create_new(true).mode(mode).open(path);
+    let is_new = made.is_ok();
+    let opened = made.or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => options().read(true).open(path),
+        _ => Err(error),
+    });
+    let file = opened.or_else(|error| match error.kind() {
+        // The file may be writable but not readable. If it is neither, or if there is no file, the
+        // first error says why.
+        io::ErrorKind::PermissionDenied => options().open(path).map_err(|_| error),
+        _ => Err(error),
+    });
+    let file = file.map_err(|error| named(path, &error))?;
+    // On file systems without locks, the length still shows whether the file has changed.
+    let is_locked = lock(&file).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+    let is_same = file.metadata().is_ok_and(|metadata| metadata.len() == length);
+    if is_locked || !is_same || !is_at(&file, path) {
+        return Err(named(path, &io::Error::other("another program is writing to it")));
+    }
+    Ok((file, is_new))
+}
+
+/// Returns whether `path` leads to this file.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let here = file.metadata().map(id);
+    let there = fs::symlink_metadata(path).map(id);
+    matches!((here, there), (Ok(here), Ok(there)) if here == there)
+}
+
+/// The error of a local file, with its path.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", Escaped(path.as_os_str().as_bytes()))]
+struct NamedError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// Adds the file's name to an error.
+pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {
+    let named = NamedError { path: path.to_owned(), error: io_again(error) };
+    io::Error::new(error.kind(), named)
+}
+
+/// Returns a copy of an error that has a path already, or needs none.
+pub(super) fn named_again(error: &io::Error) -> io::Error {
+    let named_error = error.get_ref().and_then(|error| error.downcast_ref::<NamedError>());
+    named_error.map_or_else(|| io_again(error), |inner| named(&inner.path, &inner.error))
+}
+
+/// Returns the error without the file's name, for a caller that knows another one.
+pub(crate) fn unnamed(error: &io::Error) -> io::Error {
+    let named = error.get_ref().and_then(|error| error.downcast_ref::<NamedError>());
+    named.map_or_else(|| io_again(error), |named| unnamed(&named.error))
+}
+
+/// The number of names to try.
+const NAMES: u32 = 16;
+
+/// The longest file name in bytes.
+const LONGEST: usize = 255;
+
+/// The longest text that the name of a piece adds: `.segment-` and a position.
+const PIECE: usize = 29;
+
+/// The reason if there is no name.
+const NONE: &str = "no free name for a partial file";
+
+/// A local file that may be the beginning of the server's file.
+#[derive(Debug)]
+pub(super) struct FoundFile {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    pub(super) length: u64,
+    pub(super) record: Option<Record>,
+}
+
+impl FoundFile {
+    /// Opens the regular file at `path` for reading; `None` if there is no file.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error, with the path. Anything but a regular file is an error.
+    pub(super) fn at(path: &Path) -> io::Result<Option<Self>> {
+        let file = match small::open(path, File::options().read(true)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(|error| named(path, &error))?,
+        };
+        let metadata = file.metadata().map_err(|error| named(path, &error))?;
+        let record = Record::read(&file, path);
+        Ok(Some(Self { path: path.to_owned(), file, length: metadata.len(), record }))
+    }
+
+    /// Returns whether this program wrote the file, as a part of a download.
+    pub(super) fn is_ours(&self) -> bool {
+        let has_one_name = self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 1);
+        has_one_name && self.record.as_ref().is_some_and(Record::is_part)
+    }
+}
+
+/// Returns the path for the partial file of `target`, and the file if it exists: the first name
+/// that this program's partial file has, else the first free one. None is one of `targets`.
+///
+/// # Errors
+///
+/// Returns the system's errors, and `AlreadyExists` if all names belong to other files.
+pub(super) fn find(
+    target: &Path,
+    targets: Option<&Targets>,
+) -> io::Result<(PathBuf, Option<FoundFile>)> {
+    let mut free = None;
+    for number in 1..=NAMES {
+        let path = path_of(target, number);
+        if targets.is_some_and(|targets| targets.contains(&path)) {
+            continue;
+        }
+        match FoundFile::at(&path) {
+            Ok(Some(found)) if found.is_ours() => return Ok((path, Some(found))),
+            // Another program's file, or one that cannot be read.
+            Ok(Some(_)) => {}
+            Ok(None) if free.is_none() => free = Some(path),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) if fs::symlink_metadata(&path).is_ok() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let none = || named(target, &io::Error::new(io::ErrorKind::AlreadyExists, NONE));
+    free.map(|path| (path, None)).ok_or_else(none)
+}
+
+/// Returns the first path for the pieces of `target` for which `is_ours` finds no file of another
+/// program.
+///
+/// # Errors
+///
+/// Returns the errors of `is_ours`, and `AlreadyExists` if all names belong to other files.
+pub(super) fn find_first(
+    target: &Path,
+    mut is_ours: impl FnMut(&Path) -> io::Result<bool>,
+) -> io::Result<PathBuf> {
+    for number in 1..=NAMES {
+        let path = path_within(target, number, LONGEST - PIECE);
+        if is_ours(&path)? {
+            return Ok(path);
+        }
+    }
+    Err(named(target, &io::Error::new(io::ErrorKind::AlreadyExists, NONE)))
+}
+
+/// Returns the path of the partial file with this number. The name of the first one is
+/// `NAME.part`. A name that would be too long is cut, and ends in a digest instead.
+fn path_of(target: &Path, number: u32) -> PathBuf {
+    path_within(target, number, LONGEST)
+}
+
+fn path_within(target: &Path, number: u32, most: usize) -> PathBuf {
+    let name = target.file_name().unwrap_or_default();
+    let end = if number == 1 { ".part".to_owned() } else { format!(".part-{number}") };
+    parent_of(target).join(shortened(name, &end, most))
+}
+
+/// Returns `name` with `end`; a name that would exceed `most` bytes is cut.
+fn shortened(name: &OsStr, end: &str, most: usize) -> OsString {
+    let mut bytes = name.as_bytes().to_vec();
+    if bytes.len() + end.len() > most {
+        let sum = Sha256::digest(&bytes);
+        let sum = hex(sum.get(..8).unwrap_or_default());
+        let room = most.saturating_sub(end.len() + sum.len() + 1);
+        bytes.truncate(room);
+        // Whole characters only: some file systems refuse other names.
+        if name.to_str().is_some() {
+            while !bytes.is_empty() && std::str::from_utf8(&bytes).is_err() {
+                bytes.pop();
+            }
+        }
+        bytes.push(b'~');
+        bytes.extend_from_slice(sum.as_bytes());
+    }
+    bytes.extend_from_slice(end.as_bytes());
+    OsString::from_vec(bytes)
+}
+
+/// Returns the directory of `target` as the caller wrote it; empty for the current one.
+fn parent_of(target: &Path) -> &Path {
+    target.parent().unwrap_or_else(|| parent(target))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Seek};
@@ -152,5 +417,55 @@ mod tests {
         assert_eq!(partial.file().metadata().unwrap().len(), 5);
         partial.write_all(b"a").unwrap();
         assert_eq!(content(partial), "a");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_created_is_not_reported_as_missing() {
+        // Not even root can create a file here; a container may have mounted it read-only.
+        let error = Growing::open("/sys/ftp-client".into(), 0, 0, 0o666, None).unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::NotFound, "{error}");
+    }
+
+    #[test]
+    fn a_starting_child_process_does_not_keep_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Growing::open(directory.path().join("f.part"), 0, 0, 0o666, None);
+        let mut growing = open().unwrap();
+        growing.keep();
+        assert!(open().is_err(), "another download extends it");
+        // A child process has such a copy until it runs its program.
+        let copy = growing.partial.file().try_clone().unwrap();
+        drop(growing);
+        open().unwrap();
+        drop(copy);
+    }
+
+    #[test]
+    fn a_partial_file_of_another_program_is_left_alone_and_another_name_taken() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("f");
+        let (path, found) = find(&target, None).unwrap();
+        assert!(path.ends_with("f.part") && found.is_none());
+        fs::write(&path, "another's").unwrap();
+        fs::create_dir(root.path().join("f.part-2")).unwrap();
+        assert!(find(&target, None).unwrap().0.ends_with("f.part-3"));
+        let targets = Targets::new([root.path().join("f.part-3")]);
+        assert!(find(&target, Some(&targets)).unwrap().0.ends_with("f.part-4"));
+        assert_eq!(fs::read(&path).unwrap(), b"another's");
+    }
+
+    #[test]
+    fn names_of_partial_files_fit_into_255_bytes() {
+        for length in [1, 200, 249, 250, 251, 255] {
+            for name in ["a".repeat(length), "é".repeat(length / 2)] {
+                let path = path_of(Path::new(&name), 1);
+                let got = path.file_name().unwrap();
+                assert!(got.as_bytes().len() <= LONGEST, "{length}");
+                assert!(got.to_str().is_some_and(|got| got.ends_with(".part")), "{length}");
+                assert_eq!(name.len() <= 250, got.to_str() == Some(&format!("{name}.part")));
+            }
+        }
+        let one = path_of(Path::new(&"b".repeat(255)), 1);
+        assert_ne!(one, path_of(Path::new(&["b".repeat(254), "c".into()].concat()), 1));
     }
 }

@@ -10,9 +10,8 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide};
-use super::growing::named;
 use super::local::{LocalFile, parent};
-use super::part::{self, FoundFile};
+use super::partial::{self, FoundFile, named};
 use super::record::{Record, remove_sidecar};
 use super::targets::Targets;
 use crate::system::{OsStrExt, OsStringExt, lock, lockable};
@@ -214,7 +213,9 @@ pub(crate) fn remove_pieces(target: &Path) -> io::Result<()> {
 /// like all files that are named like its other pieces, and that is none of `targets`.
 fn find_first(target: &Path, targets: Option<&Targets>) -> io::Result<PathBuf> {
     let is_target = |path: &Path| targets.is_some_and(|targets| targets.contains(path));
-    part::find_first(target, |path| Ok(!is_target(path) && all(path)?.iter().all(|it| is_ours(it))))
+    partial::find_first(target, |path| {
+        Ok(!is_target(path) && all(path)?.iter().all(|it| is_ours(it)))
+    })
 }
 
 /// Removes the pieces that begin at byte `least` or later.

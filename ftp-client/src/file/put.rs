@@ -17,10 +17,10 @@ use std::path::Path;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::Done;
-use super::growing::named;
 use super::journal::{BeforeRename, LocalFacts, Stored};
 use super::moving::MovedName;
 use super::options::FileOptions;
+use super::partial::named;
 use super::targets::{NameTurn, RemoteTargets};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};

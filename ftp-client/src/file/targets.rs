@@ -11,9 +11,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use ftp_proto::{Escaped, Pathname};
 
-use super::growing::named;
 use super::journal::LocalFacts;
 use super::moving::{MoveJournal, hold};
+use super::partial::named;
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
 use crate::listing::ListOptions;

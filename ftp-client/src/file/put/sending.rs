@@ -16,9 +16,9 @@ use crate::event::{Event, Observer};
 use crate::file::Done;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{Resume, ServerFacts, Why, checksum, compare_digest, is_doubtful};
-use crate::file::growing::named;
 use crate::file::journal::{LocalFacts, Renaming, Sent, check_stored_size, set_time};
 use crate::file::options::Verify;
+use crate::file::partial::named;
 use crate::transfer::{Report, Source, Upload, Watch};
 use crate::url_path::Place;
 
