@@ -3,10 +3,6 @@
 //! changes the tree can make a mirror leave the tree (CVE-2014-4877).
 
 #[cfg(unix)]
-mod backup;
-#[cfg(unix)]
-mod links;
-#[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
@@ -17,11 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 #[cfg(unix)]
-pub(crate) use backup::Backup;
-#[cfg(unix)]
-pub(crate) use unix::Directory;
-#[cfg(unix)]
 use unix::os;
+#[cfg(unix)]
+pub(crate) use unix::{Backup, Directory};
 #[cfg(windows)]
 use windows::os;
 #[cfg(windows)]

@@ -1,19 +1,21 @@
-//! A tree on Unix: everything is opened by its name in an open directory.
+//! A tree on Unix: everything is opened by its name in an open directory, also the directory for files
+//! that would otherwise be lost (`--backup-dir`).
 
 use std::collections::HashSet;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
-use super::IN_USE;
+use super::{ELSEWHERE, IN_USE, MADE, names};
 use crate::listing::{Budget, ListLimits};
-use crate::system::{OsStrExt, lock, path_of_directory, sync_file_system};
-use crate::tree::entry::{MODE, ObjectKind, Stamp, TreeEntry};
+use crate::system::{OsStrExt, lock, path_of_directory, rename_new_at, sync_file_system};
+use crate::tree::entry::{MODE, ObjectKind, Stamp, TEMPORARY, TreeEntry};
 
 /// Flags for opening a directory.
 const DIRECTORY: OFlags =
@@ -22,11 +24,11 @@ const DIRECTORY: OFlags =
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    pub(super) descriptor: OwnedFd,
+    descriptor: OwnedFd,
     /// The path by which the directory was opened.
     place: PathBuf,
     /// Whether symbolic links in the directory are followed (`--links follow`).
-    pub(super) follows: bool,
+    follows: bool,
 }
 
 impl Directory {
@@ -295,7 +297,7 @@ impl TreeEntry {
 }
 
 /// Returns permission bits for system calls.
-pub(super) fn bits(mode: u16) -> Mode {
+fn bits(mode: u16) -> Mode {
     Mode::from_raw_mode(RawMode::from(mode & MODE))
 }
 
@@ -310,4 +312,207 @@ pub(super) fn os(name: &[u8]) -> io::Result<&OsStr> {
         return Err(ErrorKind::InvalidInput.into());
     }
     Ok(OsStr::from_bytes(name))
+}
+
+/// Mode bits other than the nine permission bits.
+const SPECIAL: RawMode = 0o7000;
+
+impl Directory {
+    /// Returns the entry of the object `name`, whose status is `stat`. If the object is a link,
+    /// reads its target.
+    pub(crate) fn entry(&self, name: &CStr, stat: &Stat) -> TreeEntry {
+        let mut entry = TreeEntry::local(name.to_bytes(), stat);
+        match entry.kind {
+            ObjectKind::Link => {
+                let target = rustix::fs::readlinkat(&self.descriptor, name, Vec::new());
+                entry.target = target.ok().map(CString::into_bytes);
+            }
+            // Links can make a tree endless.
+            ObjectKind::Directory if self.follows => entry.unique = Some(identifier(stat)),
+            _ => {}
+        }
+        entry
+    }
+
+    /// Returns the identifier of this directory if links are followed, because a link can lead to
+    /// it. Otherwise returns `None`.
+    pub(crate) fn identity(&self) -> Option<Vec<u8>> {
+        let stat = self.follows.then(|| rustix::fs::fstat(&self.descriptor).ok()).flatten();
+        stat.as_ref().map(identifier)
+    }
+
+    /// Creates a symbolic link to `target`; with `replaces`, in place of an existing link.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, and `AlreadyExists` if an object other than a replaceable link
+    /// has the name.
+    pub(crate) fn link(&self, name: &[u8], target: &[u8], replaces: bool) -> io::Result<()> {
+        if !replaces {
+            return Ok(rustix::fs::symlinkat(target, &self.descriptor, os(name)?)?);
+        }
+        let is_link = self
+            .found(name)?
+            .is_none_or(|stat| TreeEntry::local(name, &stat).kind == ObjectKind::Link);
+        if !is_link {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        loop {
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let process = std::process::id();
+            let temporary = [TEMPORARY, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
+            match rustix::fs::symlinkat(target, &self.descriptor, os(&temporary)?) {
+                // An earlier process with the same id left this link.
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    let (from, to) = (os(&temporary)?, os(name)?);
+                    let at = &self.descriptor;
+                    return rustix::fs::renameat(at, from, at, to).map_err(|error| {
+                        let _ = rustix::fs::unlinkat(at, from, AtFlags::empty());
+                        error.into()
+                    });
+                }
+            }
+        }
+    }
+
+    /// Sets the permission bits of a file or directory, but never through a link. A directory keeps
+    /// its other bits, such as set-group-ID.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn set_mode(&self, name: &[u8], mode: u16) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let object = rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&object)?;
+        let kept = match TreeEntry::local(name, &stat).kind {
+            ObjectKind::Directory => Mode::from_raw_mode(stat.st_mode & SPECIAL),
+            _ => Mode::empty(),
+        };
+        Ok(rustix::fs::fchmod(object, bits(mode) | kept)?)
+    }
+}
+
+/// Returns the identifier of a directory.
+fn identifier(stat: &Stat) -> Vec<u8> {
+    format!("{:x}.{:x}", stat.st_dev, stat.st_ino).into_bytes()
+}
+
+/// A directory for replaced and deleted files, which keep their relative paths in it.
+#[derive(Debug)]
+pub(crate) struct Backup(pub(crate) Directory);
+
+impl Backup {
+    /// Gives the object `name` of `directory` a second name in the backup, so that the original
+    /// name can be replaced in one step. `path` is the path of the directory from the top. If the
+    /// file system has no hard links, moves the object to the backup.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, `Other` if the backup is on another file system, and
+    /// `AlreadyExists` if no backup name is free.
+    pub(crate) fn keep(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
+        let Some(before) = directory.found(name)? else { return Ok(()) };
+        let place = self.place(path)?;
+        let (from, own) = (&directory.descriptor, os(name)?);
+        for kept in names(name) {
+            match rustix::fs::linkat(from, own, &place.descriptor, os(&kept)?, AtFlags::empty()) {
+                Err(Errno::EXIST) => {
+                    // An earlier run was interrupted after this step.
+                    let there = place.found(&kept)?;
+                    if there.is_some_and(|there| {
+                        (there.st_dev, there.st_ino) == (before.st_dev, before.st_ino)
+                    }) {
+                        return Ok(());
+                    }
+                }
+                Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::NOSYS) => {
+                    return self.take(directory, path, name);
+                }
+                linked => return linked.map_err(|error| other_file_system(error.into())),
+            }
+        }
+        Err(ErrorKind::AlreadyExists.into())
+    }
+
+    /// Moves the object `name` of `directory` to the backup.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`keep`](Self::keep).
+    pub(crate) fn take(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
+        let place = self.place(path)?;
+        let (from, own) = (&directory.descriptor, os(name)?);
+        for kept in names(name) {
+            let at = &place.descriptor;
+            let to = os(&kept)?;
+            let moved = match rename_new_at((from, own), (at, to)) {
+                Some(moved) => moved,
+                None if place.found(&kept)?.is_some() => continue,
+                None => rustix::fs::renameat(from, own, at, to).map_err(io::Error::from),
+            };
+            match moved {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                moved => return moved.map_err(other_file_system),
+            }
+        }
+        Err(ErrorKind::AlreadyExists.into())
+    }
+
+    /// Opens the directory at `path` of the backup, and creates missing directories.
+    fn place(&self, path: &[u8]) -> io::Result<Directory> {
+        let mut place = self.0.below(b"")?;
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            place.make(name)?;
+            place = place.enter(name)?;
+        }
+        Ok(place)
+    }
+}
+
+fn other_file_system(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::CrossesDevices => io::Error::other(ELSEWHERE),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn no_file_in_the_backup_is_overwritten() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir_all(path("tree/d")).unwrap();
+        fs::create_dir(path("old")).unwrap();
+        let tree = Directory::open(&path("tree")).unwrap();
+        let below = tree.below(b"d").unwrap();
+        let backup = Backup(Directory::open(&path("old")).unwrap());
+        let read = |name: &str| fs::read_to_string(path(name)).unwrap();
+        for (text, kept) in [("one", "f"), ("two", "f.~1~"), ("three", "f.~2~")] {
+            fs::write(path("tree/d/f"), text).unwrap();
+            backup.take(&below, b"d", b"f").unwrap();
+            assert_eq!(read(&format!("old/d/{kept}")), text);
+            assert!(!path("tree/d/f").exists());
+        }
+        fs::write(path("tree/d/f"), "four").unwrap();
+        // Repeating the step, as after a killed run, adds nothing.
+        for _ in 0..2 {
+            backup.keep(&below, b"d", b"f").unwrap();
+        }
+        assert_eq!((read("old/d/f.~3~"), read("tree/d/f")), ("four".into(), "four".into()));
+        assert_eq!(fs::read_dir(path("old/d")).unwrap().count(), 4);
+        // A missing file has nothing to keep.
+        backup.keep(&below, b"d", b"none").unwrap();
+        // The backup is not entered through a link.
+        std::os::unix::fs::symlink("/", path("old/l")).unwrap();
+        assert!(backup.take(&below, b"l", b"f").is_err());
+        assert_eq!(read("tree/d/f"), "four");
+    }
 }
