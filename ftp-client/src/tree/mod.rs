@@ -25,10 +25,7 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 
-pub(crate) mod causes;
-mod compare;
 mod copy;
-mod encoding;
 mod entry;
 mod execute;
 mod fault;

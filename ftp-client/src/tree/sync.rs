@@ -5,19 +5,18 @@ use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::{self, Path, PathBuf};
 
-use super::compare::Rule;
 use super::copy::{
     Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, no_local_side,
     no_remote_links, overlaps,
 };
-use super::encoding::learn_names;
 use super::execute::{Reporter, Summary, act};
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::local::{Backup, Directory};
 use super::manifest::Deploy;
 use super::options::{Compare, LinkChoice, SyncOptions};
-use super::plan::{OBJECTS, Plan, PlanOptions};
+use super::plan::{OBJECTS, Plan, PlanOptions, Rule};
+use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
 use super::steps::Excess;
 use crate::error::{Error, ErrorKind};

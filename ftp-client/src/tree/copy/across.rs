@@ -10,10 +10,9 @@ use crate::file::options::FileOptions;
 use crate::file::put::TemporaryName;
 use crate::file::relay::Relay;
 use crate::fxp;
-use crate::tree::compare::Difference;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::TreeFault;
-use crate::tree::plan::PlannedCopy;
+use crate::tree::plan::{Difference, PlannedCopy};
 use crate::url_path::Place;
 use ftp_proto::Pathname;
 

@@ -1,16 +1,18 @@
-//! Copies from a server to this computer.
+//! Copies from a server to this computer: each file over one connection, or a large one over the
+//! connections of all jobs, in ranges ([`Get::attempt_over`]).
 
-use ftp_proto::Pathname;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::Copied;
+use ftp_proto::Pathname;
+
 use super::local_side::LocalSide;
 use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
-use crate::error::Error;
+use super::{Copied, Copier};
+use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::Done;
 use crate::file::begin::{InTree, Left, Sink};
@@ -19,9 +21,11 @@ use crate::file::evidence::{Origin, Resume};
 use crate::file::get::Get;
 use crate::file::options::{Existing, FileOptions};
 use crate::file::partial::unnamed;
+use crate::file::pieces::remove_pieces;
+use crate::pool::patience::Recovery;
 use crate::system::OsStrExt;
 use crate::transfer::RateLimit;
-use crate::tree::entry::Stamp;
+use crate::tree::entry::{Stamp, name_of_pieces};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::local::{Backup, Directory, part_of};
 use crate::tree::plan::{Plan, PlannedCopy};
@@ -94,24 +98,24 @@ impl Down<'_> {
 }
 
 /// The local file of a copy.
-pub(super) struct CopyTarget<'a> {
-    pub(super) directory: &'a Directory,
+struct CopyTarget<'a> {
+    directory: &'a Directory,
     /// A path that leads to the directory.
-    pub(super) inside: &'a Path,
-    pub(super) backup: Option<&'a Backup>,
+    inside: &'a Path,
+    backup: Option<&'a Backup>,
     /// The path of the directory from the top.
-    pub(super) path: &'a [u8],
-    pub(super) copy: &'a PlannedCopy,
+    path: &'a [u8],
+    copy: &'a PlannedCopy,
     /// The name from which the names of partial files are derived.
-    pub(super) parts: Vec<u8>,
+    parts: Vec<u8>,
     /// As [`InTree::next`].
-    pub(super) next: Option<(&'a [u8], bool)>,
+    next: Option<(&'a [u8], bool)>,
 }
 
 impl CopyTarget<'_> {
     /// Downloads the file at `there` of the server. `attempt` runs the job, and returns an error
     /// with whether the connection is settled.
-    pub(super) fn fetch(
+    fn fetch(
         &self,
         there: &[u8],
         resume: Resume,
@@ -180,4 +184,62 @@ fn system_time(seconds: i64) -> SystemTime {
         false => SystemTime::UNIX_EPOCH.checked_add(distance),
     };
     time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Copies a file into the directory at `path` over the connections of all `jobs`. Returns `None` if
+/// the file needs a single connection instead.
+///
+/// # Errors
+///
+/// Returns the same failures as [`Copier::copy`]. Received ranges are kept, and the next attempt
+/// resumes them.
+pub(crate) fn copy_together(
+    jobs: &mut [Copier<'_>],
+    path: &[u8],
+    copy: &PlannedCopy,
+    on: &dyn Observer,
+) -> Result<Option<Copied>, TreeFault> {
+    let mut sides = jobs.iter_mut().filter_map(|job| match job {
+        Copier::Down(down) => Some(down),
+        Copier::Up(_) | Copier::Across(_) => None,
+    });
+    let Some(Down { from, to, resume, rate_limit, .. }) = sides.next() else { return Ok(None) };
+    let there = Pathname::join(from.place.top, &Pathname::join(path, &copy.name));
+    let backup = to.backup;
+    let (directory, inside) = to.directory_and_path(path)?;
+    // If a download over a single connection left a partial file, a single connection resumes it.
+    if *resume != Resume::Own && directory.has_part(&copy.name) {
+        return Ok(None);
+    }
+    let mut count = 1;
+    for Down { from, .. } in sides {
+        from.hand.give_back();
+        count += 1;
+    }
+    let pool = from.hand.give_back();
+    let parts = name_of_pieces(&copy.name);
+    let target = CopyTarget { directory, inside, backup, path, copy, parts, next: None };
+    let done = target.fetch(&there, Resume::Own, rate_limit.as_ref(), |job| {
+        job.attempt_over(pool, count, on).map_err(|error| (error, true))
+    });
+    let fault = match done {
+        Ok(done) => return Ok(Some(Copied::far(done.bytes))),
+        Err(fault) => fault,
+    };
+    if !is_due_to_ranges(&fault) {
+        return Err(fault);
+    }
+    // A single connection starts from byte 0. The next run removes any remaining pieces.
+    let _ = remove_pieces(&inside.join(OsStr::from_bytes(&target.parts)));
+    let _ = directory.clear(&[&target.parts, b".part".as_slice()].concat());
+    Ok(None)
+}
+
+/// Returns whether a single connection may succeed where ranges failed, for example because another
+/// run uses the pieces. Transient failures can occur in any transfer: `--retry`, or the next run,
+/// resumes the ranges.
+fn is_due_to_ranges(fault: &TreeFault) -> bool {
+    let is_full = fault.kind() == ErrorKind::Local && fault.ends_run();
+    let is_over = is_full || [ErrorKind::Timeout, ErrorKind::Cancelled].contains(&fault.kind());
+    fault.recovery() != Recovery::TryAgain && !is_over
 }

@@ -5,15 +5,13 @@ mod down;
 mod local_side;
 mod remote_backup;
 mod remote_side;
-mod together;
 mod up;
 
 pub(crate) use across::Across;
-pub(crate) use down::Down;
+pub(crate) use down::{Down, copy_together};
 pub(crate) use local_side::{Identity, LocalSide};
 pub(crate) use remote_backup::{RemoteBackup, overlaps};
 pub(crate) use remote_side::{RemoteSide, RemoteTop};
-pub(crate) use together::copy_together;
 pub(crate) use up::{Ahead, Up};
 
 use std::collections::HashSet;

@@ -14,12 +14,12 @@ use crate::file::evidence::{compare_digest, prove_copy};
 use crate::listing::ListOptions;
 use crate::pool::patience::Recovery;
 use crate::system::MetadataExt;
-use crate::tree::encoding::{Names, is_text};
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::hand::Hand;
 use crate::tree::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::tree::names::{Relation, ShownNames, look};
 use crate::tree::plan::{Removal, Removed};
+use crate::tree::probe::{Names, is_text};
 
 /// A tree on a server, and one worker's connection to it.
 pub(crate) struct RemoteSide<'a> {

@@ -19,12 +19,11 @@ use crate::file::options::FileOptions;
 use crate::file::put::{Following, LocalSource, Put, PutPast, StoreAs, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt};
 use crate::transfer::RateLimit;
-use crate::tree::compare::Difference;
-use crate::tree::encoding::is_text;
 use crate::tree::entry::MODE;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
-use crate::tree::plan::{Plan, PlannedCopy};
+use crate::tree::plan::{Difference, Plan, PlannedCopy};
+use crate::tree::probe::is_text;
 use crate::url_path::Place;
 
 pub(crate) struct Up<'a> {

@@ -11,19 +11,17 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use self::copies::copy_all;
-use super::causes::Causes;
-use super::compare::Difference;
 use super::copy::{Copied, Copier, Identity};
-use super::fault::{Setting, TreeFault};
+use super::fault::{Causes, Setting, TreeFault};
 use super::manifest::Deploy;
-use super::plan::{Plan, PlannedCopy, PlannedMode};
+use super::plan::{Difference, Plan, PlannedCopy, PlannedMode};
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::file::Verify;
 use crate::file::evidence::TICK;
 use crate::pool::patience::{Attempt, Patience, Recovery};
-use crate::tree::causes::is_below;
+use crate::tree::fault::is_below;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use super::{Copier, DirectoryState, Run, with_retries};
 use crate::client::flight::TOGETHER;
 use crate::event::Event;
-use crate::tree::causes::is_below;
-use crate::tree::fault::TreeFault;
+use crate::tree::fault::{TreeFault, is_below};
 use crate::tree::plan::{Removal, Removed};
 
 impl Run<'_> {

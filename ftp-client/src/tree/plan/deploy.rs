@@ -7,13 +7,12 @@ use super::held::{Targets, find};
 use super::{Plan, PlannedCopy, PlannedMode, Planner, Removed};
 use crate::error::ErrorKind;
 use crate::file::put::TemporaryName;
-use crate::tree::causes::is_below;
-use crate::tree::compare::Difference;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
-use crate::tree::fault::{Setting, TreeFault, shown};
+use crate::tree::fault::{Setting, TreeFault, is_below, shown};
 use crate::tree::manifest::decide::{Claim, Here, Step, There, step};
 use crate::tree::manifest::{Deploy, Record, Sum};
 use crate::tree::options::Compare;
+use crate::tree::plan::Difference;
 
 impl Planner<'_> {
     /// Counts the list's memory, and says what it proves.

@@ -3,29 +3,26 @@
 
 mod deploy;
 mod held;
-mod large;
 mod links;
 mod removals;
 mod same;
 mod spellings;
 
 use ftp_proto::Pathname;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 pub(crate) use self::held::Twins;
 use self::held::{Targets, Weighed, find};
-pub(crate) use self::large::LARGE;
 pub(crate) use self::removals::{Removal, Removed};
+pub(crate) use self::same::{Difference, Rule};
 use self::spellings::{Spelling, Spellings};
-use super::causes::Causes;
-use super::compare::{Difference, Rule};
 use super::entry::{
     Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_journal, is_temporary,
     is_unfinished,
 };
-use super::fault::{Setting, TreeFault, shown};
+use super::fault::{Causes, Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::{Deploy, Sum};
 use super::options::SyncOptions;
@@ -42,6 +39,9 @@ pub(crate) const OBJECTS: usize = 1_000_000;
 
 /// Up to this number of small files, each has a data connection of its own.
 const FEW: usize = 7;
+
+/// Smallest size of a large file in bytes.
+pub(crate) const LARGE: u64 = 16 << 20;
 
 /// What decides a plan.
 pub(crate) struct PlanOptions<'a> {
@@ -277,6 +277,29 @@ impl Plan {
     pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
         let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
         Pathname::join(place, &copy.name)
+    }
+
+    /// Returns the numbers of the copies of large files. Over a single connection, such a file
+    /// would still be in transfer when the other connections are idle.
+    pub(crate) fn large_files(&self, jobs: usize) -> Vec<usize> {
+        let is_large = |copy: &PlannedCopy| {
+            let size = copy.size.unwrap_or_default();
+            jobs > 1 && size >= LARGE && size.saturating_mul(jobs as u64) > self.bytes
+        };
+        let numbered = self.apart().iter().enumerate();
+        numbered.filter(|(_, copy)| is_large(copy)).map(|(number, _)| number).collect()
+    }
+
+    /// Returns the temporary files at the target that this run cannot use: all but the pieces of
+    /// large files.
+    pub(crate) fn leftovers(&self) -> impl Iterator<Item = &[u8]> {
+        let large = self.large.iter().filter_map(|number| self.copies.get(*number));
+        let large: HashSet<Vec<u8>> = large.map(|copy| self.path_of(copy)).collect();
+        let is_used = move |path: &[u8]| {
+            let (above, name) = Pathname::split(path);
+            file_of_piece(name).is_some_and(|file| large.contains(&Pathname::join(above, file)))
+        };
+        self.temporary.iter().map(Vec::as_slice).filter(move |path| !is_used(path))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::listing::ListLimits;
 use crate::tree::LinkChoice;
 
 mod deploy;
+mod large;
 
 /// A tree as text: `d/` is a directory, `f=5@100` a file of size 5 and time 100, `l>` a link, `?x`
 /// an object of unknown type.
