@@ -11,8 +11,7 @@ use super::directory::Position;
 use super::{Client, features_in};
 use crate::config::Config;
 use crate::control::Answers;
-use crate::control::login::{self, Ahead};
-use crate::control::secure::Secured;
+use crate::control::login::{self, Ahead, Secured};
 use crate::error::Error;
 use crate::pool::crew::Pace;
 

@@ -25,7 +25,7 @@ use ftp_proto::{
 
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::control::secure::{Asked, Secured};
+use crate::control::login::{Asked, Secured};
 use crate::error::{Error, Phase};
 use crate::net::connect::{self, Server};
 use crate::net::stream::Stream;

@@ -1,16 +1,15 @@
 //! The control connection: the only writer of commands and the only reader of replies
 //! (RFC 959 §5.3, §5.4, §6).
 
-mod flight_test;
 pub(crate) mod login;
-mod replies;
-pub(crate) mod secure;
-pub(crate) mod step;
+pub(crate) mod replies;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
@@ -22,13 +21,13 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Error, Phase};
 use crate::event::Counts;
+use crate::lock::lock;
 use crate::net::connect::Server;
 use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
 use crate::security::TlsError;
 use crate::trace;
-pub(crate) use flight_test::FlightTest;
-use step::Step;
+use replies::Step;
 
 /// The number of bytes to read at a time: a few replies.
 const BUFFER: usize = 1_024;
@@ -235,7 +234,7 @@ impl ControlConnection {
     /// Returns whether the next reply may belong to another command, and `verb` must not be sent
     /// before that is settled.
     pub(crate) fn needs_proof(&self, verb: Verb) -> bool {
-        self.is_in_doubt() && step::needs_proof(verb)
+        self.is_in_doubt() && replies::needs_proof(verb)
     }
 
     /// Puts replies in doubt before another removal, unless a reply has proved that the server
@@ -555,6 +554,61 @@ impl Answers {
     fn send(&mut self, verb: Verb) {
         let needs_port = verb.uses_data() || is_port(verb) || verb == Verb::Quit;
         self.0.retain(|(asked, ..)| !needs_port && is_port(asked.verb()));
+    }
+}
+
+/// Whether the server answers flights, or questions before the confirmation of a download, as far as
+/// the clients of a builder and its clones know. A client that does not know yet tests it, one client at
+/// a time: only that one may then lose its connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FlightTest {
+    state: Arc<AtomicU8>,
+    /// The states of all servers to which the clones of a builder connect.
+    states: Arc<Mutex<HashMap<Server, Arc<AtomicU8>>>>,
+}
+
+const OPEN: u8 = 0;
+const RUNNING: u8 = 1;
+const FAILED: u8 = 2;
+const PROVED: u8 = 3;
+
+impl FlightTest {
+    /// Uses the test of this server from now on.
+    pub(crate) fn go_to(&mut self, server: &Server) {
+        let mut states = lock(&self.states);
+        self.state = Arc::clone(states.entry(server.clone()).or_default());
+    }
+
+    pub(crate) fn begin(&self) -> bool {
+        self.change(OPEN, RUNNING)
+    }
+
+    /// Ends a test that has not failed, so that the next client can begin its own.
+    pub(crate) fn end(&self) {
+        self.change(RUNNING, OPEN);
+    }
+
+    /// Makes all clients send one command at a time.
+    pub(crate) fn fail(&self) {
+        self.state.store(FAILED, Ordering::Relaxed);
+    }
+
+    /// Ends a test that all clients may rely on.
+    pub(crate) fn prove(&self) {
+        self.change(RUNNING, PROVED);
+    }
+
+    pub(crate) fn is_proved(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == PROVED
+    }
+
+    /// Returns whether a flight has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == FAILED
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

@@ -1,12 +1,22 @@
-//! The only reader of replies.
+//! The only reader of replies, and whether replies are in step with commands.
+//!
+//! A reply does not name its command, so the client counts: one final reply per command (RFC 959
+//! §5.4). A server that sends one reply too many shifts every later reply by one, and the success of
+//! one command then passes for that of another.
+//!
+//! Some codes can only answer their own command. Such a reply proves that the count is right. All
+//! other codes can answer any command, so after a transfer, or after an extra reply, they prove
+//! nothing until such a reply has been read.
+//!
+//! Aborts break the usual order of commands and replies (RFC 959 §4.1.3). `transfer::abort` counts
+//! their replies.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ftp_proto::{Progress, Reply, ReplyCode, Severity};
+use ftp_proto::{Progress, Reply, ReplyCode, Severity, Verb, is_listed};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
-use super::step::{self, Reading};
 use super::{ControlConnection, closed_or, starts};
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
@@ -40,7 +50,7 @@ impl ControlConnection {
                     None if self.decoder.is_clear() => return Ok(()),
                     // The rest of a line that may be harmless.
                     None if self.step.may_lag() => {
-                        let patience = self.deadline(step::LAG, Phase::Reply(None));
+                        let patience = self.deadline(LAG, Phase::Reply(None));
                         reply = self.any_reply_in(patience)?;
                         if reply.is_none() {
                             self.close();
@@ -264,5 +274,558 @@ impl ControlConnection {
     pub(super) fn lost(&mut self, error: Error) -> Error {
         self.close();
         closed_or(error)
+    }
+}
+
+impl ControlConnection {
+    /// Sends `ABOR` during a transfer: Telnet's "interrupt process" and "synch" as urgent data,
+    /// then the command (RFC 959 §4.1.3). Afterwards, the reply to `ABOR` is outstanding too.
+    pub(crate) fn send_abort(&mut self, deadline: Deadline) -> Result<(), Error> {
+        const IAC_IP_IAC_DM: [u8; 4] = [255, 244, 255, 242];
+        trace::sent(Verb::Abor, b"ABOR");
+        if self.is_secure() {
+            // TLS has no urgent data, and servers do not need it (RFC 4217 §4).
+            return self.write(b"ABOR\r\n", deadline);
+        }
+        if self.addresses.is_none() {
+            // Not every kind of socket supports urgent data or delivers it in place.
+            return self.write(b"\xff\xf4\xff\xf2ABOR\r\n", deadline);
+        }
+        let stream = self.stream.as_mut().ok_or(Error::Closed)?;
+        let sent = stream.write_urgent(&IAC_IP_IAC_DM);
+        sent.map_err(|error| self.lost(error))?;
+        self.write(b"ABOR\r\n", deadline)
+    }
+
+    /// Returns a reply to the aborted transfer or to `ABOR`.
+    pub(crate) fn any_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        self.read_reply(deadline)
+    }
+
+    /// Returns a reply to the aborted transfer or to `ABOR`. Returns `None` if none arrives in
+    /// time; the connection then stays open.
+    pub(crate) fn any_reply_in(&mut self, patience: Deadline) -> Result<Option<Reply>, Error> {
+        loop {
+            if let Some(reply) = self.decode()? {
+                return Ok(Some(reply));
+            }
+            match self.wait(patience) {
+                Ok(()) => {}
+                Err(Error::Timeout(_)) if patience.remaining().is_err() => return Ok(None),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => return Err(self.lost(error)),
+            }
+            if self.fill()? == Some(false) {
+                self.close();
+                return Err(Error::Closed);
+            }
+        }
+    }
+
+    /// Sends `NOOP` after an abort; its reply is then outstanding too.
+    pub(crate) fn send_noop(&mut self, deadline: Deadline) -> Result<(), Error> {
+        if let Err(error) = deadline.remaining() {
+            return Err(self.lost(error));
+        }
+        trace::sent(Verb::Noop, b"NOOP");
+        self.write(b"NOOP\r\n", deadline)
+    }
+
+    /// Records that the final reply to the outstanding command has arrived.
+    pub(crate) fn settled(&mut self) {
+        self.outstanding = None;
+        self.following.clear();
+        self.has_begun = false;
+        self.step.abort_transfer();
+    }
+}
+
+/// The longest time to wait for the extra reply of a server that sends one after each transfer.
+const LAG: Duration = Duration::from_millis(250);
+
+/// The codes that can only answer one of these commands.
+const OWN: &[(u16, &[Verb])] = &[
+    (211, &[Verb::Feat, Verb::Stat, Verb::Help, Verb::Site]),
+    (
+        213,
+        &[
+            Verb::Size,
+            Verb::Mdtm,
+            Verb::Mfmt,
+            Verb::Mfct,
+            Verb::Mff,
+            Verb::Avbl,
+            Verb::Dsiz,
+            Verb::Hash,
+            Verb::Xcrc,
+            Verb::Xmd5,
+            Verb::Xsha,
+            Verb::Xsha1,
+            Verb::Xsha256,
+            Verb::Xsha512,
+            Verb::Stat,
+        ],
+    ),
+    (215, &[Verb::Syst]),
+    (221, &[Verb::Quit]),
+    (227, &[Verb::Pasv, Verb::Cpsv]),
+    (229, &[Verb::Epsv, Verb::Cpsv]),
+    (257, &[Verb::Pwd, Verb::Mkd]),
+    (350, &[Verb::Rest, Verb::Rang, Verb::Rnfr, Verb::Site]),
+];
+
+/// Commands that succeed only with a code of [`OWN`]: no other 2xx can be their answer.
+const QUESTIONS: &[Verb] = &[
+    Verb::Epsv,
+    Verb::Feat,
+    Verb::Hash,
+    Verb::Mdtm,
+    Verb::Pasv,
+    Verb::Pwd,
+    Verb::Quit,
+    Verb::Rang,
+    Verb::Rest,
+    Verb::Rnfr,
+    Verb::Size,
+    Verb::Syst,
+];
+
+/// Commands that act on a name or a directory and succeed with a code that can answer any command.
+/// Before one of them, a reply must have proved that replies are in step. `MKD` is not one of them,
+/// because a 257 is its proof, and `RNTO` follows the 350 of `RNFR`.
+const UNPROVED: &[Verb] =
+    &[Verb::Cdup, Verb::Comb, Verb::Cwd, Verb::Dele, Verb::Rmd, Verb::Rmda, Verb::Site, Verb::Smnt];
+
+/// Commands that remove something and succeed with a code that can answer any command. Some servers
+/// answer each of them twice, which one proof after the first of them shows.
+const REMOVALS: &[Verb] = &[Verb::Dele, Verb::Rmd, Verb::Rmda];
+
+/// Commands that change something on the server that outlasts the session.
+const CHANGES: &[Verb] = &[
+    Verb::Appe,
+    Verb::Comb,
+    Verb::Dele,
+    Verb::Mfct,
+    Verb::Mff,
+    Verb::Mfmt,
+    Verb::Mkd,
+    Verb::Rmd,
+    Verb::Rmda,
+    Verb::Rnto,
+    Verb::Site,
+    Verb::Stor,
+    Verb::Stou,
+];
+
+/// What a final reply means for the outstanding command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reading {
+    /// The answer, as far as the code shows.
+    Answer,
+    /// The extra reply of the last transfer, or a banner after the login. The answer follows.
+    Late,
+    /// The answer to another command: replies are out of step.
+    Foreign,
+}
+
+/// An extra reply that may still arrive, once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Late {
+    /// A second 2xx after the 2xx that ended a transfer.
+    Transfer(Instant),
+    /// A 220 or 230 after the reply that ended the login.
+    Banner,
+}
+
+/// Whether the server answers a removal once.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Removals {
+    /// None was answered yet.
+    #[default]
+    None,
+    /// One was answered, and a second answer may follow.
+    Answered,
+    /// A code of [`OWN`] came after the answer.
+    Proved,
+}
+
+/// What the replies so far prove.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    late: Option<Late>,
+    /// Whether a transfer or an extra reply came after the last code of [`OWN`].
+    is_in_doubt: bool,
+    /// Whether the last final reply had a code of [`OWN`].
+    is_proved: bool,
+    /// Whether the server has sent an extra reply after a transfer.
+    lags: bool,
+    removals: Removals,
+    /// The upload whose confirmation is in doubt.
+    upload: Option<Verb>,
+    /// The last command that was answered.
+    last: Option<Verb>,
+    /// Whether a raw command was sent. A new connection would lose what it has set.
+    has_quoted: bool,
+}
+
+impl Step {
+    /// Takes a final reply. `has_begun` tells whether a 1xx to this command came before.
+    pub(super) fn read(&mut self, verb: Verb, code: ReplyCode, has_begun: bool) -> Reading {
+        let reading = self.reading(verb, code, has_begun);
+        match reading {
+            Reading::Answer => {
+                self.last = Some(verb);
+                self.is_proved = is_own(verb, code);
+                if matches!(self.late, Some(Late::Banner)) && !is_login(verb) {
+                    self.late = None;
+                }
+                if self.is_proved {
+                    (self.late, self.is_in_doubt, self.upload) = (None, false, None);
+                    self.settle_removals();
+                } else if self.removals == Removals::None && REMOVALS.contains(&verb) {
+                    self.removals = Removals::Answered;
+                }
+            }
+            Reading::Late => self.note_late(),
+            Reading::Foreign => {}
+        }
+        reading
+    }
+
+    fn reading(&self, verb: Verb, code: ReplyCode, has_begun: bool) -> Reading {
+        // Any code may answer an unknown command. Once a transfer has begun, its verdict judges the
+        // reply.
+        if matches!(verb, Verb::Other(_)) || verb.uses_data() && has_begun {
+            return Reading::Answer;
+        }
+        // Some servers without features answer FEAT with 331, 332 or 350.
+        if verb == Verb::Feat && code.severity() == Severity::Intermediate && !self.is_in_doubt {
+            return Reading::Answer;
+        }
+        // Some servers answer EPSV like PASV, or PASV like EPSV.
+        let twin = match (verb, code.value()) {
+            (Verb::Epsv, 227) => Some(Verb::Pasv),
+            (Verb::Pasv, 229) => Some(Verb::Epsv),
+            _ => None,
+        };
+        if twin.is_some() && (twin != self.last || !self.is_in_doubt) {
+            return Reading::Answer;
+        }
+        if owners(code).is_some() {
+            return if is_own(verb, code) { Reading::Answer } else { Reading::Foreign };
+        }
+        if verb.uses_data() || is_listed(verb, code) {
+            return Reading::Answer;
+        }
+        let is_question = QUESTIONS.contains(&verb);
+        match self.late {
+            Some(Late::Banner) if is_banner(code) => Reading::Late,
+            // A 250 may be the answer of a server that is careless with codes.
+            Some(Late::Transfer(_))
+                if code == ReplyCode::TRANSFER_COMPLETE || is_question && ends_transfer(code) =>
+            {
+                Reading::Late
+            }
+            _ if is_question && self.is_in_doubt && ends_transfer(code) => Reading::Foreign,
+            _ => Reading::Answer,
+        }
+    }
+
+    /// Takes a reply that arrived while no command was outstanding. Returns whether it is the extra
+    /// reply that may arrive.
+    fn read_idle(&mut self, code: ReplyCode) -> bool {
+        let is_late = match self.late {
+            Some(Late::Banner) => is_banner(code),
+            Some(Late::Transfer(_)) => {
+                code.severity() == Severity::Completion && owners(code).is_none()
+            }
+            None => false,
+        };
+        if is_late {
+            self.note_late();
+        }
+        is_late
+    }
+
+    fn note_late(&mut self) {
+        self.lags |= matches!(self.late, Some(Late::Transfer(_)));
+        self.late = None;
+        self.is_in_doubt = true;
+        self.is_proved = false;
+    }
+
+    /// Records the final reply of a transfer.
+    fn end_transfer(&mut self, verb: Verb, code: ReplyCode) {
+        let is_done = code.severity() == Severity::Completion;
+        self.late = is_done.then(|| Late::Transfer(Instant::now()));
+        self.upload = Some(verb).filter(|verb| is_done && verb.is_upload());
+        self.last = Some(verb);
+        self.is_in_doubt = true;
+        self.is_proved = false;
+    }
+
+    /// Records that a transfer was aborted, and that its replies were counted.
+    fn abort_transfer(&mut self) {
+        (self.late, self.upload) = (None, None);
+        self.is_in_doubt = true;
+        self.is_proved = false;
+    }
+
+    /// Records that replies are in step, although no code has proved it.
+    pub(super) const fn trust(&mut self) {
+        (self.late, self.upload) = (None, None);
+        self.is_in_doubt = false;
+        self.settle_removals();
+    }
+
+    const fn settle_removals(&mut self) {
+        if matches!(self.removals, Removals::Answered) {
+            self.removals = Removals::Proved;
+        }
+    }
+
+    /// Puts replies in doubt if a removal was answered, and nothing proves that it was answered
+    /// once.
+    pub(super) fn doubt_removals(&mut self) {
+        self.is_in_doubt |= self.removals == Removals::Answered;
+    }
+
+    /// Records that the login has succeeded.
+    pub(super) const fn log_in(&mut self) {
+        self.late = Some(Late::Banner);
+    }
+
+    /// Records that a raw command was sent.
+    pub(super) const fn quote(&mut self) {
+        self.has_quoted = true;
+    }
+
+    /// Returns whether a common code proves nothing now.
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
+    }
+
+    /// Returns whether the last final reply can only have answered its own command.
+    pub(super) const fn is_proved(&self) -> bool {
+        self.is_proved
+    }
+
+    /// Returns whether the extra reply of a transfer may still arrive, or another one would put an
+    /// upload in question.
+    const fn may_lag(&self) -> bool {
+        matches!(self.late, Some(Late::Transfer(_))) || self.upload.is_some()
+    }
+
+    /// Returns when to stop waiting for the extra reply of a server that always sends one.
+    fn lag_ends(&self) -> Option<Instant> {
+        match self.late {
+            Some(Late::Transfer(ended)) if self.lags => Some(ended + LAG),
+            _ => None,
+        }
+    }
+
+    /// Returns the command that a misplaced reply puts in question: an upload, or a command that
+    /// may have been carried out. `outstanding` is the command that was not answered. Returns
+    /// `None` if nothing is lost by repeating the outstanding command over a new connection.
+    pub(super) fn in_question(&self, outstanding: Option<Verb>) -> Option<Verb> {
+        let changed = outstanding
+            .filter(|verb| CHANGES.contains(verb) || matches!(verb, Verb::Other(_) | Verb::Quit));
+        let quoted = outstanding.or(self.last).filter(|_| self.has_quoted);
+        self.upload.or(changed).or(quoted)
+    }
+}
+
+/// Returns the only commands that a code can answer; `None` if it can answer any.
+fn owners(code: ReplyCode) -> Option<&'static [Verb]> {
+    OWN.iter().find(|(own, _)| *own == code.value()).map(|(_, verbs)| *verbs)
+}
+
+/// Returns whether `code` can only answer commands such as `verb`.
+fn is_own(verb: Verb, code: ReplyCode) -> bool {
+    owners(code).is_some_and(|verbs| verbs.contains(&verb))
+}
+
+/// Returns whether a final reply can be the answer to a command of a flight, in which every reply
+/// must be in its place: a success has the code of its command.
+pub(crate) fn is_in_place(verb: Verb, code: ReplyCode) -> bool {
+    code.severity() != Severity::Completion || is_own(verb, code) || !QUESTIONS.contains(&verb)
+}
+
+/// Returns whether replies must be in step before a command is sent.
+pub(super) fn needs_proof(verb: Verb) -> bool {
+    UNPROVED.contains(&verb) || matches!(verb, Verb::Other(_))
+}
+
+const fn ends_transfer(code: ReplyCode) -> bool {
+    matches!(code, ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY)
+}
+
+const fn is_login(verb: Verb) -> bool {
+    matches!(verb, Verb::User | Verb::Pass | Verb::Acct)
+}
+
+pub(super) fn is_banner(code: ReplyCode) -> bool {
+    matches!(code.value(), 220 | 230)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(value: u16) -> ReplyCode {
+        ReplyCode::new(value).unwrap()
+    }
+
+    fn codes() -> impl Iterator<Item = ReplyCode> {
+        (200..600).map(code)
+    }
+
+    /// All states that matter to the next reply.
+    fn states() -> [(&'static str, Step); 5] {
+        let after = |verb, replies: &[(Verb, u16)]| {
+            let mut step = Step::default();
+            step.end_transfer(verb, code(226));
+            for (verb, value) in replies {
+                let _ = step.read(*verb, code(*value), false);
+            }
+            step
+        };
+        let mut banner = Step::default();
+        banner.log_in();
+        [
+            ("new", Step::default()),
+            ("after a login", banner),
+            ("after an upload", after(Verb::Stor, &[])),
+            ("after a download and an extra reply", after(Verb::Retr, &[(Verb::Size, 250)])),
+            ("after a proof", after(Verb::Retr, &[(Verb::Size, 213)])),
+        ]
+    }
+
+    #[test]
+    fn the_owners_of_a_code_are_the_commands_that_list_it() {
+        for (value, verbs) in OWN {
+            for verb in Verb::KNOWN.iter().filter(|verb| !verb.uses_data()) {
+                let is_twin = (*verb, *value) == (Verb::Pasv, 229);
+                let is_listed = is_listed(*verb, code(*value)) && !is_twin;
+                assert_eq!(verbs.contains(verb), is_listed, "{value} {verb}");
+            }
+        }
+        for verb in QUESTIONS {
+            let owned = OWN.iter().filter(|(_, verbs)| verbs.contains(verb)).count();
+            assert_eq!(owned, 1, "{verb} has one code of its own");
+        }
+    }
+
+    #[test]
+    fn a_success_in_a_flight_has_a_code_of_its_command_cl_78() {
+        for (verb, value, want) in [
+            (Verb::Size, 213, true),
+            (Verb::Size, 226, false),
+            (Verb::Mdtm, 250, false),
+            (Verb::Epsv, 229, true),
+            (Verb::Epsv, 213, false),
+            (Verb::Pasv, 227, true),
+            (Verb::Pwd, 257, true),
+            (Verb::Pwd, 250, false),
+            (Verb::Dele, 250, true),
+            (Verb::Mfmt, 213, true),
+            (Verb::Mfmt, 253, true),
+            (Verb::Size, 550, true),
+            (Verb::Epsv, 500, true),
+        ] {
+            assert_eq!(is_in_place(verb, code(value)), want, "{verb} {value}");
+        }
+    }
+
+    #[test]
+    fn every_reply_to_every_command_is_read_as_the_table_says() {
+        let mut count = [0; 3];
+        for verb in Verb::KNOWN.iter().copied() {
+            for code in codes() {
+                for (name, mut step) in states() {
+                    let was_in_doubt = step.is_in_doubt;
+                    let was_late = step.late.is_some();
+                    let reading = step.read(verb, code, false);
+                    let case = format!("{verb} {code} {name}");
+                    let owned = owners(code);
+                    let is_own = owned.is_some_and(|verbs| verbs.contains(&verb));
+                    let is_twin =
+                        matches!((verb, code.value()), (Verb::Epsv, 227) | (Verb::Pasv, 229));
+                    count[reading as usize] += 1;
+                    match reading {
+                        Reading::Answer => {
+                            let is_of_feat = verb == Verb::Feat && code.value() == 350;
+                            let is_odd = is_twin || is_of_feat && !was_in_doubt;
+                            assert!(owned.is_none() || is_own || is_odd, "{case}");
+                            // Only a code of its own settles a doubt.
+                            assert_eq!(step.is_in_doubt, was_in_doubt && !is_own, "{case}");
+                            assert_eq!(step.is_proved, is_own, "{case}");
+                        }
+                        Reading::Late => {
+                            assert_eq!(code.severity(), Severity::Completion, "{case}");
+                            assert!(was_late && !is_listed(verb, code), "{case}");
+                            assert!(step.is_in_doubt && step.late.is_none(), "{case}");
+                        }
+                        Reading::Foreign => {
+                            let is_extra = was_in_doubt && ends_transfer(code);
+                            assert!(is_extra || owned.is_some() && !is_own, "{case}");
+                        }
+                    }
+                    if was_in_doubt && needs_proof(verb) {
+                        // The client does not send these before the doubt is settled.
+                        assert!(is_own || step.is_in_doubt, "{case}");
+                    }
+                }
+            }
+        }
+        assert!(count.iter().all(|count| *count > 50), "{count:?}");
+    }
+
+    #[test]
+    fn a_question_never_takes_the_end_of_a_transfer_for_its_answer() {
+        for verb in QUESTIONS {
+            for value in [226, 250] {
+                let (_, mut step) = states().into_iter().nth(2).unwrap();
+                assert_eq!(step.read(*verb, code(value), false), Reading::Late, "{verb} {value}");
+                // One extra reply is late, two are out of step.
+                assert_eq!(
+                    step.read(*verb, code(value), false),
+                    Reading::Foreign,
+                    "{verb} {value}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_proof_shows_whether_removals_are_answered_once() {
+        let mut step = Step::default();
+        step.doubt_removals();
+        assert!(!step.is_in_doubt());
+        assert_eq!(step.read(Verb::Dele, code(250), false), Reading::Answer);
+        assert!(!step.is_in_doubt());
+        step.doubt_removals();
+        assert!(step.is_in_doubt());
+        // The second answer to the removal is no answer to the question.
+        assert_eq!(step.read(Verb::Pwd, code(250), false), Reading::Foreign);
+        assert_eq!(step.read(Verb::Pwd, code(257), false), Reading::Answer);
+        for _ in 0..3 {
+            step.doubt_removals();
+            assert!(!step.is_in_doubt());
+            assert_eq!(step.read(Verb::Dele, code(550), false), Reading::Answer);
+        }
+    }
+
+    #[test]
+    fn an_upload_is_in_question_until_a_reply_proves_it() {
+        let (_, mut step) = states().into_iter().nth(2).unwrap();
+        assert_eq!(step.in_question(None), Some(Verb::Stor));
+        assert_eq!(step.read(Verb::Noop, code(200), false), Reading::Answer);
+        assert_eq!(step.in_question(Some(Verb::Pwd)), Some(Verb::Stor));
+        assert_eq!(step.read(Verb::Pwd, code(257), false), Reading::Answer);
+        assert_eq!(step.in_question(Some(Verb::Pwd)), None);
+        assert_eq!(step.in_question(Some(Verb::Dele)), Some(Verb::Dele));
+        step.quote();
+        assert_eq!(step.in_question(None), Some(Verb::Pwd), "a new connection would lose settings");
     }
 }

@@ -10,7 +10,7 @@ use ftp_proto::{
 };
 
 use crate::client::Client;
-use crate::control::secure::Secured;
+use crate::control::login::Secured;
 use crate::data::FIRST_FREE_PORT;
 use crate::error::Error;
 use crate::trace;

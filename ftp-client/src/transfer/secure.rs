@@ -20,7 +20,7 @@ use super::meet::{BeginOutcome, meet};
 use super::{CLOSING, Transfer, accepted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
-use crate::control::secure::{Demand, Secured};
+use crate::control::login::{Demand, Secured};
 use crate::error::kind::may_demand_session;
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
