@@ -1,17 +1,24 @@
-//! Settings that a client has before it connects: timeouts, and how data connections are opened.
+//! The settings that a client has before it connects, and `ClientBuilder`, which sets them and
+//! connects.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges, RepresentationType};
+use ftp_proto::{
+    AddressRule, DataRules, Extended, FtpUrl, Mode, Password, PortRanges, RepresentationType,
+    Scheme,
+};
 
+use crate::client::Client;
 use crate::control::FlightTest;
 use crate::error::Error;
 use crate::event::Counts;
+use crate::net::connect::Server;
 use crate::net::proxy::{Proxy, Route};
-use crate::net::stream::SharedConnector;
+use crate::net::stream::{Connector, SharedConnector};
 use crate::net::wait::Canceller;
-use crate::security::Tls;
+use crate::security::{Start, Tls};
 
 /// A timeout for each phase.
 ///
@@ -195,3 +202,341 @@ impl Default for Config {
         }
     }
 }
+
+/// Settings of a client that is not yet connected. The defaults suit most servers.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use ftp_client::{Client, Mode};
+///
+/// let client = Client::builder()
+///     .mode(Mode::Active)
+///     .overall(Some(Duration::from_secs(600)))
+///     .connect("ftp.example.org")?;
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "nothing happens before connect()"]
+pub struct ClientBuilder {
+    pub(crate) config: Config,
+}
+
+impl Client {
+    /// Returns a builder for a new client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
+impl ClientBuilder {
+    /// Sets the timeout of each phase.
+    pub const fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.config.timeouts = timeouts;
+        self
+    }
+
+    /// Limits the total time, starting with [`connect`](Self::connect) (default: none).
+    ///
+    /// Once the limit is reached, a call that waits for the server fails with [`Error::Timeout`].
+    /// If that timeout closes the connection, later calls fail with [`Error::Closed`].
+    pub const fn overall(mut self, limit: Option<Duration>) -> Self {
+        self.config.overall = limit;
+        self
+    }
+
+    /// Sets the idle time after which the kernel probes whether the peer is still reachable
+    /// (default: 60 s).
+    ///
+    /// It applies to control and data connections, and is clamped to the range from 1 s to about
+    /// nine hours. `None` turns the probes off. A peer that misses six probes, 10 s apart, counts
+    /// as gone.
+    pub const fn keepalive(mut self, idle: Option<Duration>) -> Self {
+        self.config.keepalive = idle;
+        self
+    }
+
+    /// Sets the local address that all connections use, and on which the client listens in active
+    /// mode.
+    ///
+    /// Server addresses of the other family are then not tried.
+    pub const fn bind(mut self, address: IpAddr) -> Self {
+        self.config.bind = Some(address);
+        self
+    }
+
+    /// Sets the family of the server addresses to try (default: any).
+    pub const fn family(mut self, family: Family) -> Self {
+        self.config.family = family;
+        self
+    }
+
+    /// Sets a connector that opens the connections in place of this client.
+    ///
+    /// It excludes [`bind`](Self::bind), [`family`](Self::family), [`proxy`](Self::proxy) and
+    /// active mode. [`keepalive`](Self::keepalive) has no effect on its connections.
+    pub fn connector(mut self, connector: impl Connector + 'static) -> Self {
+        self.config.connector = Some(SharedConnector(Arc::new(connector)));
+        self
+    }
+
+    /// Sets a proxy that all connections go through.
+    ///
+    /// [`connect`](Self::connect) rejects a proxy together with active mode or a
+    /// [`connector`](Self::connector). It also rejects an FTP proxy together with TLS or
+    /// [`host_command`](Self::host_command). [`bind`](Self::bind) and [`family`](Self::family)
+    /// apply to the connection to the proxy. [`Timeouts::connect`] limits the time to reach the
+    /// server, the connection to the proxy included. [`Timeouts::data_connect`] does the same for
+    /// data connections.
+    ///
+    /// Environment variables are not read, but a `Proxy` can be parsed from the text that they
+    /// usually hold.
+    ///
+    /// ```no_run
+    /// use ftp_client::{Client, Proxy};
+    ///
+    /// let proxy: Proxy = "http://proxy.example.org:3128".parse()?;
+    /// let client = Client::builder().proxy(proxy).connect("ftp.example.org")?;
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.config.route = Some(Route::new(proxy));
+        self
+    }
+
+    /// Sets a canceller, with which another thread can stop this client.
+    pub fn canceller(mut self, canceller: Canceller) -> Self {
+        self.config.canceller = Some(canceller);
+        self
+    }
+
+    /// Sets which side opens data connections (default: [`Mode::Passive`]).
+    pub const fn mode(mut self, mode: Mode) -> Self {
+        self.config.rules.mode = mode;
+        self
+    }
+
+    /// Chooses between `EPSV` and `PASV` in passive mode (default: [`Extended::Auto`]).
+    pub const fn epsv(mut self, extended: Extended) -> Self {
+        self.config.rules.epsv = extended;
+        self
+    }
+
+    /// Chooses between `EPRT` and `PORT` in active mode (default: [`Extended::Auto`]).
+    pub const fn eprt(mut self, extended: Extended) -> Self {
+        self.config.rules.eprt = extended;
+        self
+    }
+
+    /// Sets whether to promise that only `EPSV` is used (`EPSV ALL`, RFC 2428 §4; default: no).
+    ///
+    /// A NAT on the path then has nothing to translate, and there is no fallback to `PASV`. If the
+    /// server refuses the promise, transfers fail with [`Error::DataConnection`].
+    /// [`connect`](Self::connect) rejects this setting together with [`Mode::Active`] or
+    /// [`Extended::Never`].
+    pub const fn epsv_all(mut self, on: bool) -> Self {
+        self.config.rules.epsv_all = on;
+        self
+    }
+
+    /// Sets whether to send `TYPE`, `EPSV` and `RETR` or a listing command in one write, which
+    /// saves two round trips (default: no). `MDTM` comes first if the modification time is
+    /// requested.
+    ///
+    /// For uploads and transfers from an offset, the client sends one command at a time. After an
+    /// error reply that pipelining may have caused, the client starts the transfer again without it.
+    /// From then on, neither this client nor any later one of this builder and its clones uses
+    /// pipelining with this server. Leave pipelining off for a server that loses commands sent
+    /// together: the client would wait for replies that never come.
+    /// [`connect`](Self::connect) rejects pipelining together with [`Mode::Active`] or
+    /// [`Extended::Never`].
+    pub const fn pipeline(mut self, on: bool) -> Self {
+        self.config.rules.pipeline = on;
+        self
+    }
+
+    /// Announces that a transfer or listing of this type follows the login (default: none), which
+    /// saves two round trips over a slow network, and more under TLS.
+    ///
+    /// If connecting took 20 ms or more, the client sends `TYPE` and `EPSV` together with `PASS`.
+    /// It reads all replies before it judges one. If the server closes the connection or is
+    /// confused, the client connects again and sends one command at a time. The setting has no
+    /// effect in active mode, through an FTP proxy, and together with
+    /// [`compress`](Self::compress), [`reuse_data`](Self::reuse_data),
+    /// [`epsv_all`](Self::epsv_all) or [`Extended::Never`].
+    pub const fn first_transfer(mut self, representation: RepresentationType) -> Self {
+        self.config.first_transfer = Some(representation);
+        self
+    }
+
+    /// Announces a listing as the [first transfer](Self::first_transfer). The client then sends `FEAT`
+    /// too, since the kind of the listing depends on the features.
+    pub const fn first_listing(mut self, representation: RepresentationType) -> Self {
+        self.config.lists_first = true;
+        self.first_transfer(representation)
+    }
+
+    /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists
+    /// the mode (default: no).
+    ///
+    /// The client asks for the server's features first ([`Client::features`]). Data that is already
+    /// compressed does not become smaller. Under TLS, the length of compressed data reveals
+    /// something about its content. All lengths and offsets refer to the uncompressed file.
+    /// [`Client::compresses`] returns whether data will be compressed.
+    pub const fn compress(mut self, on: bool) -> Self {
+        self.config.compress = on;
+        self
+    }
+
+    /// Sets whether several transfers and listings use one data connection (`MODE B`, RFC 959
+    /// §3.4.2) if the server lists the mode (default: no).
+    ///
+    /// Small files are then transferred faster, above all under TLS, since only the first one needs
+    /// a connection and a handshake. The end of a file is marked in its data, so a truncated file
+    /// is recognised without the server's reply. [`Client::plan_downloads`] saves more round trips,
+    /// and [`Client::reuses_data`] returns whether the server offers the mode.
+    ///
+    /// Servers that close the data connection after each file work too. If the server has closed
+    /// the connection before a transfer begins, the transfer uses a new one.
+    /// [`connect`](Self::connect) rejects this setting together with [`compress`](Self::compress).
+    pub const fn reuse_data(mut self, on: bool) -> Self {
+        self.config.reuse_data = on;
+        self
+    }
+
+    /// Sets the host to which the client opens data connections after `PASV` (default: the host of
+    /// the control connection).
+    ///
+    /// `EPSV`, which the client tries first by default, announces no host.
+    /// [`connect`](Self::connect) rejects any rule except the default together with a
+    /// [`connector`](Self::connector) or a SOCKS5 or HTTP [`proxy`](Self::proxy).
+    pub const fn passive_address(mut self, rule: AddressRule) -> Self {
+        self.config.rules.passive_address = rule;
+        self
+    }
+
+    /// Sets whether a server may announce data ports below 1024 (default: no).
+    ///
+    /// These ports belong to other services.
+    pub const fn allow_low_ports(mut self, on: bool) -> Self {
+        self.config.allow_low_ports = on;
+        self
+    }
+
+    /// Sets the ports to listen on in active mode, such as those that a firewall allows or a NAT
+    /// forwards (default: any).
+    ///
+    /// The client tries each port, starting at a random one. If none is free, the transfer fails
+    /// with [`Error::DataConnection`].
+    pub fn active_ports(mut self, ports: PortRanges) -> Self {
+        self.config.active_ports = Some(ports);
+        self
+    }
+
+    /// Sets the address that is announced to the server in active mode, in place of the local
+    /// address.
+    ///
+    /// Use the address or the name of the NAT in front of this host. The name is looked up for each
+    /// transfer, within [`Timeouts::resolve`]. The name must have an address of the control
+    /// connection's family. Only connections from the server's own address are accepted.
+    pub fn active_address(mut self, address: impl Into<String>) -> Self {
+        self.config.active_address = Some(address.into());
+        self
+    }
+
+    /// Sets whether the client sends the server's name (`HOST`, RFC 7151; default: no).
+    ///
+    /// Use it for a server that serves several names at one address. If the server does not know
+    /// the command, the client continues, and assumes that the server has only one name.
+    pub const fn host_command(mut self, on: bool) -> Self {
+        self.config.host_command = on;
+        self
+    }
+
+    /// Sets whether and how TLS protects the connections (default: no TLS).
+    ///
+    /// A URL with scheme `ftpes` or `ftps` overrides this setting in part: it demands TLS and
+    /// determines when TLS begins.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.config.tls = Some(tls);
+        self
+    }
+
+    /// Sets the account for servers that ask for one at login (332).
+    ///
+    /// Like a password, it stays out of logs and `Debug`.
+    pub fn account(mut self, account: impl Into<Vec<u8>>) -> Self {
+        self.config.account = Some(Password(account.into()));
+        self
+    }
+
+    /// Sets where to count round trips and connections, together with other clients.
+    pub fn counts(mut self, counts: &Counts) -> Self {
+        self.config.counts = counts.clone();
+        self
+    }
+
+    /// Connects to a server and waits for its greeting.
+    ///
+    /// `server` is `host` or `host:port`. The host is a name or an address; an IPv6 address before
+    /// a port must be in brackets. The default port is 21, and 990 with [`Tls::implicit`].
+    ///
+    /// A name may have several addresses of both families. The client tries them in turn: each
+    /// attempt starts as soon as the previous one fails, or at most 250 ms after that one started.
+    /// It uses the first address that answers (RFC 8305).
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Argument`] if `server` is not a valid host.
+    /// - [`Error::Unsupported`] for settings that exclude each other; nothing is sent.
+    /// - [`Error::Io`] if the name has no address or none can be reached, with the reason for each
+    ///   address.
+    /// - [`Error::Proxy`] if the proxy cannot be reached, or does not connect to the server.
+    /// - [`Error::Timeout`] if a phase takes too long.
+    /// - [`Error::Tls`] if TLS fails, if the server refuses it although it is demanded, or if the
+    ///   TLS settings cannot be met.
+    /// - [`Error::ServiceClosing`] or [`Error::Greeting`] if the greeting is not 220.
+    /// - [`Error::Refused`] if the server refuses the name in [`HOST`](Self::host_command).
+    /// - [`Error::Protocol`] if the peer is not an FTP server.
+    /// - [`Error::Cancelled`] if the [`canceller`](Self::canceller) stops the client.
+    /// - The other errors of the control connection that [`Client`] lists.
+    pub fn connect(self, server: &str) -> Result<Client, Error> {
+        self.connect_at(server, None)
+    }
+
+    /// Connects to a server. `port`, if given, replaces the port in `server`.
+    fn connect_at(mut self, server: &str, port: Option<u16>) -> Result<Client, Error> {
+        self.config.check()?;
+        let is_implicit = self.config.tls.as_ref().is_some_and(|tls| tls.start == Start::Implicit);
+        let mut server = Server::parse(server, is_implicit)?;
+        server.port = port.unwrap_or(server.port);
+        Client::connect(self.config, server)
+    }
+
+    /// Connects to the server of a URL without logging in.
+    ///
+    /// The schemes `ftpes` and `ftps` demand TLS, `ftps` from the first byte. All other TLS
+    /// settings come from [`tls`](Self::tls).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    pub fn connect_to(mut self, url: &FtpUrl) -> Result<Client, Error> {
+        self.config.tls = for_scheme(url.scheme(), self.config.tls.take());
+        match url.host() {
+            host if host.contains(':') => self.connect_at(&format!("[{host}]"), url.named_port()),
+            host => self.connect_at(host, url.named_port()),
+        }
+    }
+}
+
+/// Returns the TLS settings for the scheme of a URL. The settings cannot remove the protection that
+/// the scheme demands.
+fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
+    match scheme {
+        Scheme::Ftp => settings,
+        scheme => Some(settings.unwrap_or(Tls::explicit()).required(scheme == Scheme::Ftps)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -280,10 +280,10 @@ pub mod tree;
 mod url_path;
 
 pub use client::Client;
-pub use client::builder::{ClientBuilder, Login};
 pub use client::get_put::{get, put};
+pub use client::login::Login;
 pub use client::permissions::PermissionChange;
-pub use config::{Family, Timeouts};
+pub use config::{ClientBuilder, Family, Timeouts};
 #[doc(inline)]
 pub use error::{Error, ErrorKind};
 pub use event::{Counts, Event, Observer};

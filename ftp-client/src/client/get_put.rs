@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, RepresentationType};
 
 use crate::client::Client;
-use crate::client::builder::ClientBuilder;
+use crate::config::ClientBuilder;
 use crate::error::Error;
 use crate::transfer::Report;
 use crate::url_path::Place;

@@ -5,7 +5,7 @@ use ftp_proto::{
 };
 
 use super::Client;
-use super::directory::{Inside, MlsdArgument, first_name};
+use super::objects::{Inside, MlsdArgument, first_name};
 use crate::error::{Error, ListingCut};
 use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk, WalkOptions};
 use crate::trace;

@@ -1,4 +1,4 @@
-//! Logging in, and how far away the server is.
+//! Logging in, `Login`, the server and the user of a session, and how far away the server is.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,48 @@ use ftp_proto::{
     Command, EpsvArgument, Extended, Features, Mode, Password, Reply, ReplyCode, Severity,
 };
 
-use super::builder::Login;
-use super::directory::Position;
+use super::objects::Position;
 use super::{Client, features_in};
 use crate::config::Config;
 use crate::control::Answers;
 use crate::control::login::{self, Ahead, Secured};
 use crate::error::Error;
+use crate::net::connect::Server;
 use crate::pool::crew::Pace;
 
 /// The time to connect from which a round trip is worth saving.
 const FAR: Duration = Duration::from_millis(20);
+
+/// The server and the user of a session, as the caller named them.
+///
+/// Two sessions with equal values see the same files under the same names. Another name of the same
+/// host is another value, because it can lead to another host later.
+#[derive(Clone, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Login {
+    /// The host as passed to [`ClientBuilder::connect`](crate::ClientBuilder::connect): a name, or
+    /// an address without brackets. With a [`Proxy`](crate::Proxy), the host that the proxy
+    /// connects to.
+    pub host: String,
+    /// The port of the control connection.
+    pub port: u16,
+    /// The user name as passed to [`Client::login`].
+    pub user: Vec<u8>,
+}
+
+ftp_proto::debug_fields!(Login { host, port, user: ftp_proto::Escaped(user) });
+
+impl Login {
+    fn new(server: &Server, user: &[u8]) -> Self {
+        Self { host: server.host.clone(), port: server.port, user: user.to_vec() }
+    }
+
+    /// Returns the login of an anonymous user.
+    #[cfg(test)]
+    pub(crate) fn for_tests(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port, user: b"anonymous".to_vec() }
+    }
+}
 
 impl Client {
     /// Logs in with `USER` and, if the server asks for them, `PASS` and `ACCT`.
@@ -76,6 +107,22 @@ impl Client {
         self.login_time = began.elapsed();
         self.config.counts.note_login(self.login_time);
         Ok(())
+    }
+
+    /// Returns the server and the user, or `None` before a successful [`login`](Self::login) and
+    /// after a raw `USER` or `REIN`.
+    ///
+    /// ```no_run
+    /// let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// assert_eq!(client.identity(), None);
+    /// client.login("me", "secret")?;
+    /// let login = client.identity().expect("the client has logged in");
+    /// assert_eq!((login.host.as_str(), login.port), ("ftp.example.org", 21));
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Login> {
+        self.identity.as_ref()
     }
 
     /// Sends an account (`ACCT`), which some servers demand with 532 after the login.
@@ -167,7 +214,7 @@ impl Client {
 
     /// Returns whether the client does not wait for a reply that it does not need yet: it saves much,
     /// and has not failed at this server.
-    pub(crate) fn may_save_trips(&self) -> bool {
+    fn may_save_trips(&self) -> bool {
         self.is_far() && !self.config.flights.has_failed()
     }
 

@@ -1,15 +1,12 @@
 //! `Client`: one method per FTP service. Transfers, listings, directories and attributes have their
 //! own modules.
 
-mod attribute;
-pub(crate) mod builder;
 mod digest;
-mod directory;
 pub(crate) mod flight;
 pub(crate) mod get_put;
 mod listing;
-mod login;
-mod look;
+pub(crate) mod login;
+mod objects;
 pub(crate) mod permissions;
 pub(crate) mod repeat;
 mod transfers;
@@ -33,7 +30,7 @@ use crate::net::wait::Waiter;
 use crate::security::{Start, TlsInfo};
 use crate::transfer::{Kept, Plan};
 use crate::{tls, trace};
-use builder::Login;
+use login::Login;
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
@@ -102,7 +99,7 @@ pub struct Client {
     hash: Option<String>,
     /// Whether the server lists `MLST`, but refused `MLSD` as unknown.
     no_mlsd: bool,
-    mlsd_argument: directory::MlsdArgument,
+    mlsd_argument: objects::MlsdArgument,
     /// Whether the server refused `NLST`, but accepted `LIST`.
     no_nlst: bool,
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
@@ -124,7 +121,7 @@ pub struct Client {
     moved: bool,
     /// The directory that the last `CWD` led back to, if its reply proves nothing.
     returned_to: Option<Pathname>,
-    position: directory::Position,
+    position: objects::Position,
     /// The server and the user, once logged in.
     identity: Option<Login>,
     /// The time it took to connect, and to log in.
@@ -193,7 +190,7 @@ impl Client {
             knows_iac: false,
             hash: None,
             no_mlsd: false,
-            mlsd_argument: directory::MlsdArgument::default(),
+            mlsd_argument: objects::MlsdArgument::default(),
             no_nlst: false,
             no_flags: false,
             no_range: false,
@@ -206,7 +203,7 @@ impl Client {
             length_check: false,
             moved: false,
             returned_to: None,
-            position: directory::Position::default(),
+            position: objects::Position::default(),
             identity: None,
             connecting,
             login_time: Duration::ZERO,

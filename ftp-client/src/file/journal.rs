@@ -20,7 +20,7 @@ use super::evidence::{Fit, ServerFacts, check_size};
 use super::options::Verify;
 use super::{Done, small};
 use crate::client::Client;
-use crate::client::builder::Login;
+use crate::client::login::Login;
 use crate::digest::hex;
 use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ftp_proto::Password;
 
 use crate::client::Client;
-use crate::client::builder::ClientBuilder;
+use crate::config::ClientBuilder;
 use crate::error::Error;
 #[cfg(doc)]
 use crate::event::Event;
