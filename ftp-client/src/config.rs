@@ -14,10 +14,9 @@ use crate::client::Client;
 use crate::control::FlightTest;
 use crate::error::Error;
 use crate::event::Counts;
-use crate::net::connect::Server;
 use crate::net::proxy::{Proxy, Route};
-use crate::net::stream::{Connector, SharedConnector};
 use crate::net::wait::Canceller;
+use crate::net::{Connector, Server, SharedConnector};
 use crate::security::{Start, Tls};
 
 /// A timeout for each phase.

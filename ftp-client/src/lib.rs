@@ -280,7 +280,6 @@ pub mod tree;
 mod url_path;
 
 pub use client::Client;
-pub use client::get_put::{get, put};
 pub use client::login::Login;
 pub use client::permissions::PermissionChange;
 pub use config::{ClientBuilder, Family, Timeouts};
@@ -302,7 +301,7 @@ pub use rustls;
 #[doc(inline)]
 pub use security::Tls;
 pub use transfer::{Download, RateLimit, Report, Source, Upload, Watch};
-pub use url_path::Place;
+pub use url_path::{Place, get, put};
 
 pub use ftp_proto::{
     AddressClass, AddressRule, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Extended, Fact,

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::control::Answers;
 use crate::control::login::{self, Ahead, Secured};
 use crate::error::Error;
-use crate::net::connect::Server;
+use crate::net::Server;
 use crate::pool::crew::Pace;
 
 /// The time to connect from which a round trip is worth saving.

@@ -3,7 +3,6 @@
 
 mod digest;
 pub(crate) mod flight;
-pub(crate) mod get_put;
 mod listing;
 pub(crate) mod login;
 mod objects;
@@ -24,9 +23,8 @@ use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login::{Asked, Secured};
 use crate::error::{Error, Phase};
-use crate::net::connect::{self, Server};
-use crate::net::stream::Stream;
 use crate::net::wait::Waiter;
+use crate::net::{self, Server, Stream};
 use crate::security::{Start, TlsInfo};
 use crate::transfer::{Kept, Plan};
 use crate::{tls, trace};
@@ -137,7 +135,7 @@ impl Client {
         let context = config.tls.as_ref().map(|tls| tls::Context::new(tls, &server.host));
         let mut context = context.transpose().map_err(Error::Tls)?;
         let waiter = Waiter::new(config.overall, config.canceller.clone());
-        let stream = connect::connect(&server, &mut config, &waiter)?;
+        let stream = net::connect(&server, &mut config, &waiter)?;
         let connecting = stream.connecting;
         config.counts.add_connection(connecting);
         // On a relayed connection, the peer's address is not the server's, or the transport has no

@@ -19,7 +19,7 @@ use rustix::fd::AsFd;
 
 use super::{ControlConnection, closed_or, starts};
 use crate::error::{Error, Phase};
-use crate::net::stream::Stream;
+use crate::net::Stream;
 use crate::net::wait::{self, Deadline};
 use crate::trace;
 

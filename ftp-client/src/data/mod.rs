@@ -18,9 +18,8 @@ use socket2::Socket;
 use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::error::{AnnouncedHost, DataAttempt, Error, Phase};
-use crate::net::connect::{self, Server};
-use crate::net::stream::Stream;
 use crate::net::wait::is_ready;
+use crate::net::{self, Server, Stream};
 use crate::trace;
 
 /// A data connection that was agreed on and is not open yet.
@@ -218,11 +217,11 @@ pub(crate) fn begin(
         (Some(connector), _) => {
             let target = Server { port, ..control.server().clone() };
             let deadline = control.deadline(config.timeouts.data_connect, Phase::DataConnect);
-            connect::through(connector, &target, true, control.waiter(), deadline)
+            net::through(connector, &target, true, control.waiter(), deadline)
                 .map(Opening::Connected)
         }
         (None, Some(address)) => {
-            connect::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
+            net::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
         }
         (None, None) => {
             Err(Error::Unsupported("a data connection to a server whose address is unknown"))

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::data::active::{self, Listening};
 use crate::data::{self, Agreed, Opening, Prepared};
 use crate::error::{DataAttempt, Error};
-use crate::net::stream::Stream;
+use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
 

@@ -22,7 +22,7 @@ use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{Advance, Opening};
 use crate::error::{Error, Phase};
-use crate::net::stream::Stream;
+use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
 

@@ -33,7 +33,7 @@ use crate::config::Timeouts;
 use crate::control::ControlConnection;
 use crate::error::{Error, Phase};
 use crate::lock::lock;
-use crate::net::stream::Stream;
+use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::security::TlsError;
 use crate::trace;

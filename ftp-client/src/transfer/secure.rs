@@ -23,7 +23,7 @@ use crate::control::ControlConnection;
 use crate::control::login::{Demand, Secured};
 use crate::error::kind::may_demand_session;
 use crate::error::{Error, Phase};
-use crate::net::stream::Stream;
+use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::security::TlsError;
 use crate::tls::Session;

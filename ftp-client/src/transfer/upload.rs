@@ -16,7 +16,7 @@ use super::coding::RawData;
 use super::{Broken, Report, Transfer, Watch, error_of};
 use crate::client::Client;
 use crate::error::Error;
-use crate::net::stream::Stream;
+use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::system::sendfile;
 

@@ -1,9 +1,9 @@
 //! `CONNECT` of HTTP (RFC 9110 §9.3.6) with Basic authentication (RFC 7617).
 
-use super::dialogue::{Dialogue, shown};
+use super::{Dialogue, shown};
 use crate::base64::Base64;
 use crate::error::{Error, ProxyFault};
-use crate::net::connect::Server;
+use crate::net::Server;
 
 /// The maximum length of the answer up to its final empty line, including interim answers, in
 /// bytes.

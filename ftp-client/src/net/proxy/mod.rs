@@ -1,9 +1,8 @@
 //! Proxies: other hosts that connect to a server for the client.
 //!
-//! A SOCKS5 or HTTP proxy relays every connection. An FTP proxy is an FTP server that logs in to
-//! another server for its client.
+//! A SOCKS5 or HTTP proxy relays every connection, after an exchange of bytes with the client. An FTP
+//! proxy is an FTP server that logs in to another server for its client.
 
-mod dialogue;
 mod http;
 mod socks;
 
@@ -11,14 +10,14 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, Password};
+use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind, Password};
+use rustix::event::PollFlags;
+use rustix::fd::AsFd;
 
-use self::dialogue::Dialogue;
 use crate::config::Config;
 use crate::error::{Error, Phase, ProxyFault};
-use crate::net::connect::{self, Server};
-use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
+use crate::net::{self, Server, Stream};
 use crate::trace;
 
 /// The default ports: curl's for proxies that relay connections, and the FTP port for FTP proxies.
@@ -211,12 +210,12 @@ impl Route {
     ) -> Result<Stream, Error> {
         let proxy = &self.proxy;
         let name = |error| proxy.name(error, Phase::Proxy);
-        let places = connect::resolve(&proxy.server, config, waiter).map_err(name)?;
+        let places = net::resolve(&proxy.server, config, waiter).map_err(name)?;
         let targets = self.targets(server, config, waiter)?;
         let deadline = waiter.deadline(config.timeouts.connect, Phase::Proxy);
         let mut refused = None;
         for target in targets {
-            let stream = connect::any_of(places.clone(), config, waiter, deadline).map_err(name)?;
+            let stream = net::any_of(places.clone(), config, waiter, deadline).map_err(name)?;
             let at = stream.addresses().map_err(|error| name(Error::Io(error)))?.1;
             match self.ask(stream, server, target, waiter, deadline) {
                 Ok(stream) => {
@@ -243,7 +242,7 @@ impl Route {
     ) -> Result<Stream, Error> {
         let place = self.at.ok_or(Error::Closed)?;
         let name = |error| self.proxy.name(error, Phase::DataConnect);
-        let stream = connect::any_of(vec![place], config, waiter, deadline).map_err(name)?;
+        let stream = net::any_of(vec![place], config, waiter, deadline).map_err(name)?;
         self.ask(stream, server, self.target, waiter, deadline)
     }
 
@@ -258,7 +257,7 @@ impl Route {
         if self.proxy.protocol != (Protocol::Socks5 { by_name: false }) {
             return Ok(vec![None]);
         }
-        let addresses = connect::resolve(server, config, waiter)?;
+        let addresses = net::resolve(server, config, waiter)?;
         Ok(addresses.into_iter().map(|address| Some(address.ip())).collect())
     }
 
@@ -289,6 +288,96 @@ impl Route {
         trace::note(format_args!("connected to {target} through {}", self.proxy));
         Ok(dialogue.into_stream())
     }
+}
+
+/// The maximum length of a proxy's reason in an error message, in bytes.
+const REASON: usize = 200;
+
+/// A connection to a proxy, before the proxy begins to relay.
+pub(super) struct Dialogue<'a> {
+    proxy: &'a Proxy,
+    stream: Stream,
+    waiter: &'a Waiter,
+    deadline: Deadline,
+}
+
+impl<'a> Dialogue<'a> {
+    pub(super) const fn new(
+        proxy: &'a Proxy,
+        stream: Stream,
+        waiter: &'a Waiter,
+        deadline: Deadline,
+    ) -> Self {
+        Self { proxy, stream, waiter, deadline }
+    }
+
+    fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// Returns the login for the proxy, if any.
+    pub(super) const fn login(&self) -> Option<&'a ProxyLogin> {
+        self.proxy.login()
+    }
+
+    pub(super) fn error(&self, fault: ProxyFault) -> Error {
+        self.proxy.error(fault)
+    }
+
+    /// Returns the error for a proxy that refuses to connect to `target`.
+    pub(super) fn refused(&self, target: &Server, reason: String, is_transient: bool) -> Error {
+        let target = target.to_string();
+        self.error(ProxyFault::Refused { target, reason, is_transient })
+    }
+
+    /// Sends all of `bytes`.
+    pub(super) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            match self.stream.write(bytes).map_err(|error| self.lost(error))? {
+                Some(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                None => self.wait(PollFlags::OUT)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads exactly `N` bytes, because the next byte may already come from the server.
+    pub(super) fn read<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Fills the buffer.
+    pub(super) fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Error> {
+        while !buffer.is_empty() {
+            match self.stream.read(buffer).map_err(|error| self.lost(error))? {
+                Some(0) => {
+                    let fault = ProxyFault::Lost("the proxy closed it".to_owned());
+                    return Err(self.error(fault));
+                }
+                Some(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
+                None => self.wait(PollFlags::IN)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, interest: PollFlags) -> Result<(), Error> {
+        self.waiter.wait_for(self.stream.as_fd(), interest, self.deadline)
+    }
+
+    fn lost(&self, error: Error) -> Error {
+        match error {
+            Error::Io(error) => self.error(ProxyFault::Lost(error.to_string())),
+            error => error,
+        }
+    }
+}
+
+/// Returns a proxy's own words, escaped and shortened for an error message.
+pub(super) fn shown(words: &[u8]) -> String {
+    Escaped(words.get(..REASON).unwrap_or(words)).to_string()
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::dialogue::Dialogue;
+use super::Dialogue;
 use crate::error::{Error, ProxyFault};
-use crate::net::connect::Server;
+use crate::net::Server;
 
 const VERSION: u8 = 5;
 const NO_LOGIN: u8 = 0;
