@@ -10,20 +10,15 @@
 //! assert_eq!(error.recovery(), Recovery::TryAgain);
 //! ```
 
-mod busy;
-mod data;
-mod dial;
+mod connect;
 pub(crate) mod fxp;
 mod job;
 pub(crate) mod kind;
-mod proxy;
 
-pub(crate) use data::AnnouncedHost;
-pub use data::DataAttempt;
-pub use dial::DialError;
+pub(crate) use connect::AnnouncedHost;
+pub use connect::{DataAttempt, DialError, ProxyFault};
 pub use job::JobFault;
 pub use kind::ErrorKind;
-pub use proxy::ProxyFault;
 
 pub use crate::pool::patience::Recovery;
 
@@ -35,7 +30,7 @@ use std::path::Path;
 use ftp_proto::{BlockFault, DeflateFault, Escaped};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
-use self::data::Attempts;
+use self::connect::Attempts;
 use crate::digest::Digest;
 use crate::security::TlsError;
 use crate::tree::TreeFault;
@@ -348,7 +343,7 @@ impl Error {
     pub fn is_busy(&self) -> bool {
         match self {
             Self::Greeting(reply) | Self::Refused(Verb::User | Verb::Pass | Verb::Acct, reply) => {
-                busy::is_busy(reply)
+                kind::is_busy(reply)
             }
             _ => false,
         }

@@ -6,9 +6,8 @@ use std::time::SystemTime;
 
 use ftp_proto::{Entry, Escaped, ListForm, ListLine, ListParser, Role, TimeVal};
 
-use super::budget::{Budget, too_long};
 use super::lines::Rest;
-use super::{Lines, ListingForm};
+use super::{Budget, Lines, ListingForm, too_long};
 use crate::client::Client;
 use crate::error::Error;
 

@@ -17,13 +17,13 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 
-mod budget;
-mod cut;
 mod entries;
 mod lines;
 mod walk;
 
-pub use budget::Budget;
+use ftp_proto::Entry;
+
+use crate::error::{Error, ListingCut};
 pub(crate) use entries::Beginning;
 pub use entries::{Entries, ListLimits, Listed, Listing};
 pub use lines::Lines;
@@ -76,4 +76,110 @@ impl ListOptions {
     pub const fn by(form: ListingForm) -> Self {
         Self { all: false, form }
     }
+}
+
+/// Bytes that an allocation takes in addition to its content, on average: the allocator's own
+/// bookkeeping and rounding.
+const ALLOCATION: usize = 24;
+
+/// A count of the memory that names take, with an upper limit.
+///
+/// A program that holds the names of a tree, its paths, or its failures should count them all in
+/// one budget, so that a hostile server cannot fill the memory of the host.
+///
+/// ```
+/// use ftp_client::listing::Budget;
+/// use ftp_client::Entry;
+///
+/// let mut budget = Budget::new(1_000);
+/// let entry = Entry::new("a.txt");
+/// budget.hold(Budget::weight_of(&entry))?;
+/// assert!(budget.left() < 1_000);
+/// budget.release(Budget::weight_of(&entry));
+/// assert_eq!(budget.left(), 1_000);
+/// assert!(budget.hold(1_001).is_err());
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Budget {
+    limit: usize,
+    held: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(Self::BYTES)
+    }
+}
+
+impl Budget {
+    /// The memory for the names of one tree by default: 100 MiB.
+    pub const BYTES: usize = 100 << 20;
+
+    /// Returns an empty budget of `limit` bytes.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self { limit, held: 0 }
+    }
+
+    /// Counts `bytes` as held.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::ListingCut`] of [`ListingCut::TooLong`] if this exceeds the limit. The
+    /// bytes are then not counted.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), Error> {
+        if bytes > self.left() {
+            return Err(too_long());
+        }
+        self.held += bytes;
+        Ok(())
+    }
+
+    /// Counts `bytes` as no longer held.
+    pub const fn release(&mut self, bytes: usize) {
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// Returns the bytes that can still be held.
+    #[must_use]
+    pub const fn left(&self) -> usize {
+        self.limit.saturating_sub(self.held)
+    }
+
+    /// Returns limits for a listing that fits into the rest of the budget.
+    #[must_use]
+    pub const fn limits(&self, entries: usize) -> ListLimits {
+        ListLimits { entries, bytes: self.left() }
+    }
+
+    /// Returns the bytes of memory that an entry takes, with its name and its other fields.
+    #[must_use]
+    pub fn weight_of(entry: &Entry) -> usize {
+        let fields = [&entry.owner, &entry.group, &entry.target, &entry.unique];
+        let fields = fields.into_iter().flatten().map(|field| Self::weight_of_name(field));
+        size_of::<Entry>() - size_of::<Vec<u8>>()
+            + Self::weight_of_name(&entry.name)
+            + fields.sum::<usize>()
+    }
+
+    /// Returns the bytes of memory that a name or path takes as a `Vec<u8>`.
+    #[must_use]
+    pub const fn weight_of_name(name: &[u8]) -> usize {
+        size_of::<Vec<u8>>() + ALLOCATION + name.len()
+    }
+}
+
+impl Listing {
+    /// Returns the bytes of memory that the entries and lines take, as a [`Budget`] counts them.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let lines = self.unparsed.iter().map(|line| Budget::weight_of_name(line));
+        self.entries.iter().map(Budget::weight_of).chain(lines).sum()
+    }
+}
+
+/// Returns the error for a listing or a tree beyond the limits.
+pub(super) const fn too_long() -> Error {
+    Error::ListingCut(ListingCut::TooLong)
 }

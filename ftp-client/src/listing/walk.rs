@@ -6,8 +6,7 @@ use std::fmt;
 
 use ftp_proto::{Entry, EntryKind, Escaped, Pathname, Role};
 
-use super::budget::too_long;
-use super::{Budget, ListLimits, ListOptions, Listing, ListingForm};
+use super::{Budget, ListLimits, ListOptions, Listing, ListingForm, too_long};
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
 

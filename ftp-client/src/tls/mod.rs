@@ -3,24 +3,26 @@
 //! at once.
 
 mod files;
-mod tickets;
 mod verify;
 mod words;
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustls::client::Resumption;
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion};
 use rustls_pki_types::ServerName;
 
 use crate::error::Error;
+use crate::lock::lock;
 use crate::net::wait::Transport;
 use crate::security::{Given, Tls, TlsError, TlsInfo, TlsVersion};
-use tickets::Tickets;
 use verify::Verifier;
 
 /// The number of bytes to take from the socket at a time: replies are short, files are not.
@@ -418,4 +420,67 @@ const fn is_of_records(error: &rustls::Error) -> bool {
 /// Returns the error for a failure that does not concern a certificate.
 fn failed(error: &rustls::Error) -> TlsError {
     TlsError::Failed(words::failure(error))
+}
+
+/// The maximum number of tickets to keep. In TLS 1.3 each is good for one data connection, and a
+/// server that requires resumption may send all its tickets after the handshake of the control
+/// connection.
+const MOST: usize = 128;
+
+/// The sessions of one control connection, never used for another. All of them belong to one
+/// server, so the server's name does not matter.
+#[derive(Debug, Default)]
+struct Tickets(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    group: Option<NamedGroup>,
+    tls12: Option<Tls12ClientSessionValue>,
+    tls13: VecDeque<Tls13ClientSessionValue>,
+}
+
+impl Tickets {
+    fn has_any(&self) -> bool {
+        let kept = self.kept();
+        kept.tls12.is_some() || !kept.tls13.is_empty()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        lock(&self.0)
+    }
+}
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.kept().group = Some(group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.kept().group
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.kept().tls12 = Some(value);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.kept().tls12.clone()
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.kept().tls12 = None;
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        let mut kept = self.kept();
+        if kept.tls13.len() >= MOST {
+            kept.tls13.pop_front();
+        }
+        kept.tls13.push_back(value);
+    }
+
+    /// Returns the newest ticket, which lives the longest.
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.kept().tls13.pop_back()
+    }
 }

@@ -16,21 +16,16 @@
 
 // The cryptography is in `tls/`.
 
-mod error;
-mod pin;
-
-pub use error::{CertificateFault, TlsError};
-
 use std::fmt;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
-use ftp_proto::{ParseError, ProtectionLevel};
+use ftp_proto::{ParseError, ParseErrorKind, ProtectionLevel, Reply, Verb};
 #[cfg(feature = "tls")]
 use rustls::{ClientConfig, crypto::CryptoProvider};
 
-pub(crate) use pin::Pin;
+use crate::base64::{self, Base64, LETTERS};
 
 /// TLS settings of a client.
 ///
@@ -333,4 +328,210 @@ pub struct TlsInfo {
     /// The number of data connections that resumed a session. Resumption proves to the server that
     /// they belong to this client.
     pub resumed: u64,
+}
+
+/// Why a connection is not protected as required. Nothing was sent unencrypted that should have
+/// been protected.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// This library was built without the feature `tls`.
+    #[error("this program was built without TLS")]
+    Absent,
+    /// A certificate or key file cannot be used.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The path of the file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The settings cannot be met, for example because the system has no trusted CAs.
+    #[error("{0}")]
+    Settings(String),
+    /// The server refused `AUTH TLS`. No login was sent.
+    #[error("the server refuses TLS: {0}")]
+    Refused(Reply),
+    /// The server refused `PBSZ` or `PROT`, so data connections would not be protected as
+    /// requested. The connection is closed.
+    #[error(
+        "the server refuses to protect data connections as requested; it answered {0} with: {1}"
+    )]
+    DataProtectionRefused(Verb, Reply),
+    /// Plaintext arrived after the server had accepted TLS; an attacker may have injected it. The
+    /// connection is closed, and the bytes are discarded.
+    #[error("the server sent plaintext after accepting TLS: possibly injected by an attacker")]
+    InjectedPlaintext,
+    /// A data connection ended without TLS's `close_notify`: the data may be truncated, even if the
+    /// server confirmed the transfer.
+    #[error("the data ended without close_notify: it may be truncated")]
+    TruncatedTls,
+    /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but at least one of them did
+    /// not report the size of the file. Some servers take a broken connection for the end of the
+    /// file, so the file may be truncated.
+    #[error(
+        "both servers confirmed a copy under TLS, but not its size: \
+         the file may be truncated"
+    )]
+    Unchecked,
+    /// The server's certificate was refused.
+    #[error("the server's certificate is rejected: {fault}{}{}", Detail(.detail), Digest(.pin))]
+    Certificate {
+        /// What is wrong with it.
+        fault: CertificateFault,
+        /// A description of the fault; may be empty.
+        detail: String,
+        /// The pin of the certificate's key for [`Tls::pin`](crate::Tls::pin). `None` if the key
+        /// cannot be read, or if the caller's own verifier refused the certificate.
+        pin: Option<String>,
+    },
+    /// The client and the server could not agree on parameters, one of them broke the protocol, or
+    /// the server closed the connection during the handshake.
+    #[error("TLS failed: {0}")]
+    Failed(String),
+    /// After the handshake, something arrived that is not TLS, or that was changed on the way. It
+    /// was not used, and the connection counts as lost. Unlike other TLS errors, this one is
+    /// [transient](crate::Error::is_transient).
+    ///
+    /// vsftpd does this when it ends a session because of an error: it sends `500 OOPS: ...`
+    /// unencrypted.
+    #[error("the TLS connection broke: {0}")]
+    Broken(String),
+}
+
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateFault {
+    /// It has expired.
+    #[error("it has expired")]
+    Expired,
+    /// It is not valid yet.
+    #[error("it is not valid yet")]
+    NotYetValid,
+    /// It is for another name.
+    #[error("it is for another name")]
+    WrongName,
+    /// Its issuer is not trusted.
+    #[error("its issuer is not trusted")]
+    UnknownIssuer,
+    /// It is not a server certificate.
+    #[error("it is not a server certificate")]
+    WrongPurpose,
+    /// It is revoked.
+    #[error("it is revoked")]
+    Revoked,
+    /// Its key matches no pin.
+    #[error("its key is not the pinned one")]
+    NotPinned,
+    /// It differs from the certificate of the control connection.
+    #[error("it differs from that of the control connection")]
+    NotOfControl,
+    /// Any other fault, such as an unreadable certificate.
+    #[error("it cannot be used")]
+    Other,
+}
+
+struct Detail<'a>(&'a str);
+
+impl fmt::Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => Ok(()),
+            detail => write!(f, " ({detail})"),
+        }
+    }
+}
+
+struct Digest<'a>(&'a Option<String>);
+
+impl fmt::Display for Digest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(pin) => write!(f, "; the pin of its key is {pin}"),
+            None => Ok(()),
+        }
+    }
+}
+
+const PREFIX: &str = "sha256//";
+
+/// The SHA-256 of a certificate's `SubjectPublicKeyInfo`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Pin([u8; 32]);
+
+impl Pin {
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "used only with TLS"))]
+    pub(crate) const fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// Parses `sha256//` and the base64 of 32 bytes: 43 characters and one `=`.
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("pin", at, kind);
+        let encoded = text.strip_prefix(PREFIX);
+        let encoded = encoded.ok_or(error(0, ParseErrorKind::UnknownWord))?;
+        let mut letters = encoded.strip_suffix('=').unwrap_or(encoded).bytes().enumerate();
+        let odd = letters.find(|(index, letter)| *index == 43 || !LETTERS.contains(letter));
+        if let Some((index, _)) = odd {
+            return Err(error(PREFIX.len() + index, ParseErrorKind::UnexpectedByte));
+        }
+        let digest = base64::decode(encoded.as_bytes()).and_then(|bytes| bytes.try_into().ok());
+        let pin = Self(digest.ok_or(error(text.len(), ParseErrorKind::UnexpectedEnd))?);
+        // The last letter has two surplus bits, which must be 0.
+        match pin.to_string() == text {
+            true => Ok(pin),
+            false => Err(error(text.len() - 2, ParseErrorKind::UnexpectedByte)),
+        }
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}", Base64(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_are_parsed_and_displayed_tl_19a() {
+        // The SHA-256 of no bytes, encoded by RFC 4648 tools.
+        let empty = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let digest = Pin::parse(empty).unwrap();
+        assert_eq!(digest.0[..4], [0xe3, 0xb0, 0xc4, 0x42]);
+        assert_eq!(digest.0[28..], [0x78, 0x52, 0xb8, 0x55]);
+        assert_eq!(digest.to_string(), empty);
+        for seed in 0..=255_u8 {
+            let mut byte = seed;
+            let next = |_| {
+                byte = byte.wrapping_mul(31).wrapping_add(7);
+                byte
+            };
+            let digest = Pin(std::array::from_fn(next));
+            assert_eq!(Pin::parse(&digest.to_string()), Ok(digest));
+        }
+    }
+
+    #[test]
+    fn invalid_pins_are_refused_tl_19a() {
+        use ParseErrorKind::{UnexpectedByte, UnexpectedEnd, UnknownWord};
+        let good = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        for (text, at, kind) in [
+            ("", 0, UnknownWord),
+            ("sha1//47DEQpj8HBSa+/TImW+5JCeuQeQ=", 0, UnknownWord),
+            ("sha256//", 8, UnexpectedEnd),
+            (&good[..good.len() - 1], 51, UnexpectedEnd),
+            (&good[..good.len() - 2], 50, UnexpectedEnd),
+            (&good.replace("+", "-"), 20, UnexpectedByte),
+            (&good.replace("U=", "V="), 50, UnexpectedByte),
+            (&good.replace("U=", "UU="), 51, UnexpectedByte),
+            (&good.replace("U=", "UAA="), 51, UnexpectedByte),
+            (&good.replace("U=", "U=="), 51, UnexpectedByte),
+        ] {
+            assert_eq!(Pin::parse(text), Err(ParseError::new("pin", at, kind)), "{text}");
+        }
+    }
 }

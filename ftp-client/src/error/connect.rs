@@ -1,11 +1,15 @@
-//! Data connections that could not be opened.
+//! Connections that could not be opened: data connections, connections through a proxy, and those
+//! of the caller's own closure.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol, Verb};
 
-use super::Error;
+use super::{Error, ErrorKind};
+use crate::pool::patience::Recovery;
 
 /// One attempt to open a data connection, and why it failed.
 #[derive(Clone, Debug)]
@@ -115,5 +119,124 @@ impl fmt::Display for Attempts<'_> {
             write!(f, "{separator}{attempt}")?;
         }
         Ok(())
+    }
+}
+
+/// What went wrong at a proxy. `Display` explains it, without the password of the proxy.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyFault {
+    /// The proxy's name has no address, or none of its addresses accepts connections.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The connection to the proxy broke before the proxy had answered.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// The answer does not belong to the proxy's protocol.
+    #[error("it does not speak {0}")]
+    NotAProxy(&'static str),
+    /// The answer of an HTTP proxy is longer than this many bytes.
+    #[error("its answer is longer than {} KiB", .0 >> 10)]
+    TooLong(usize),
+    /// The proxy demands a user and password, and the settings have none.
+    #[error("it requires a user and password")]
+    LoginRequired,
+    /// The proxy refused the user and password. Holds its reason, if it gave one.
+    #[error("it refused the user and password{}", After(.0))]
+    LoginRefused(String),
+    /// The proxy could not or would not connect to the server.
+    #[error("cannot connect to {target}: {reason}")]
+    Refused {
+        /// The host and port that the proxy was asked to connect to.
+        target: String,
+        /// The proxy's reason; control characters are escaped.
+        reason: String,
+        /// Whether the same request may succeed later.
+        is_transient: bool,
+    },
+}
+
+impl ProxyFault {
+    /// Returns whether repeating the same call later may succeed.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Lost(_) => true,
+            Self::NotAProxy(_) | Self::TooLong(_) | Self::LoginRequired | Self::LoginRefused(_) => {
+                false
+            }
+            Self::Refused { is_transient, .. } => *is_transient,
+        }
+    }
+}
+
+/// A reason that `Display` writes after a colon. For an empty reason, it writes nothing.
+struct After<'a>(&'a str);
+
+impl fmt::Display for After<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => Ok(()),
+            reason => write!(f, ": {reason}"),
+        }
+    }
+}
+
+/// An error of the closure that makes the connections of a [`Pool`](crate::Pool), in a type of the
+/// caller: for example, a password that could not be read.
+///
+/// ```
+/// use ftp_client::error::{DialError, Recovery};
+/// use ftp_client::{Error, ErrorKind};
+///
+/// let cause = std::io::Error::other("the keyring is locked");
+/// let error = Error::Dial(DialError::new(cause, ErrorKind::Local, Recovery::Impossible));
+/// assert_eq!(error.to_string(), "the keyring is locked");
+/// ```
+#[derive(Clone, Debug)]
+pub struct DialError {
+    cause: Arc<dyn StdError + Send + Sync>,
+    kind: ErrorKind,
+    recovery: Recovery,
+}
+
+impl DialError {
+    /// Returns the error for `cause`. `recovery` says whether another attempt may help.
+    pub fn new(
+        cause: impl StdError + Send + Sync + 'static,
+        kind: ErrorKind,
+        recovery: Recovery,
+    ) -> Self {
+        Self { cause: Arc::new(cause), kind, recovery }
+    }
+
+    /// Returns the cause, if it has this type.
+    #[must_use]
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        self.cause.downcast_ref()
+    }
+
+    /// Returns the kind of the failure.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Returns what another attempt may do.
+    #[must_use]
+    pub const fn recovery(&self) -> Recovery {
+        self.recovery
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl StdError for DialError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.source()
     }
 }
