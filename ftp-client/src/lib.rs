@@ -262,7 +262,6 @@ mod event;
 pub mod file;
 pub mod fxp;
 pub mod listing;
-mod lock;
 pub mod net;
 pub mod netrc;
 pub mod pool;
@@ -274,7 +273,6 @@ mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "tls/absent.rs"]
 mod tls;
-mod trace;
 mod transfer;
 pub mod tree;
 mod url_path;
@@ -285,6 +283,7 @@ pub use client::permissions::PermissionChange;
 pub use config::{ClientBuilder, Family, Timeouts};
 #[doc(inline)]
 pub use error::{Error, ErrorKind};
+use event::trace;
 pub use event::{Counts, Event, Observer};
 pub use file::evidence::Resume;
 pub use file::get::Get;

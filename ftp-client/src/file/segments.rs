@@ -27,7 +27,7 @@ use super::{Done, evidence};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
-use crate::lock::{lock, unpoisoned};
+use crate::net::wait::{lock, unpoisoned};
 use crate::pool::patience::Recovery;
 use crate::pool::{Lent, NotLent, Pool};
 use crate::system::OsStrExt;

@@ -22,8 +22,7 @@ use self::patience::{Admission, Recovery, Turn};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::lock::{lock, unpoisoned};
-use crate::net::wait::{Canceller, is_given_up};
+use crate::net::wait::{Canceller, is_given_up, lock, unpoisoned};
 use crate::trace;
 
 /// The number of times that a pool replaces a connection whose replies were out of step.

@@ -20,8 +20,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, NamedGroup, Protocol
 use rustls_pki_types::ServerName;
 
 use crate::error::Error;
-use crate::lock::lock;
-use crate::net::wait::Transport;
+use crate::net::wait::{Transport, lock};
 use crate::security::{Given, Tls, TlsError, TlsInfo, TlsVersion};
 use verify::Verifier;
 

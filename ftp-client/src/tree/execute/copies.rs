@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
-use crate::lock::{lock, unpoisoned};
+use crate::net::wait::{lock, unpoisoned};
 use crate::pool::NotLent;
 use crate::pool::crew::{Worker, work};
 use crate::tree::copy::{Copied, Copier, copy_together};
