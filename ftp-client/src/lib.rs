@@ -283,6 +283,8 @@ pub use client::permissions::PermissionChange;
 pub use config::{ClientBuilder, Family, Timeouts};
 #[doc(inline)]
 pub use error::{Error, ErrorKind};
+use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
+
 use event::trace;
 pub use event::{Counts, Event, Observer};
 pub use file::evidence::Resume;
@@ -325,3 +327,14 @@ const _: () = {
     is_send::<Pool<'_>>();
     is_sync::<Pool<'_>>();
 };
+
+/// Locks a mutex, even if another holder has panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    unpoisoned(mutex.lock())
+}
+
+/// Returns the guard or the content even if another holder has panicked. Code that changes the data
+/// cannot panic while the data is inconsistent, so the data is intact.
+fn unpoisoned<T>(locked: LockResult<T>) -> T {
+    locked.unwrap_or_else(PoisonError::into_inner)
+}

@@ -21,7 +21,8 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Error, Phase};
 use crate::event::Counts;
-use crate::net::wait::{Deadline, Waiter, lock};
+use crate::lock;
+use crate::net::wait::{Deadline, Waiter};
 use crate::net::{Server, Stream};
 use crate::security::TlsError;
 use crate::trace;

@@ -11,11 +11,11 @@ use std::time::SystemTime;
 
 use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, remove_sidecar};
-use crate::lock::unpoisoned;
 use crate::system::{
     ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_path, lock, lockable, name_file, nameless,
     rename_new, take_over, unlock,
 };
+use crate::unpoisoned;
 
 /// A local file that receives a download.
 ///

@@ -18,7 +18,7 @@ use crate::file::get::Get;
 use crate::file::options::Backoff;
 use crate::file::options::FileOptions;
 use crate::file::put::{LocalSource, Put};
-use crate::net::wait::lock;
+use crate::lock;
 use crate::pool::patience::{Attempt, Patience};
 use crate::pool::{self, Lent, Pool};
 use crate::transfer::Watch;

@@ -27,11 +27,11 @@ use super::{Done, evidence};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
-use crate::net::wait::{lock, unpoisoned};
 use crate::pool::patience::Recovery;
 use crate::pool::{Lent, NotLent, Pool};
 use crate::system::OsStrExt;
 use crate::transfer::Watch;
+use crate::{lock, unpoisoned};
 
 /// The smallest range in bytes: a connection costs several round trips.
 const LEAST: u64 = 256 << 10;

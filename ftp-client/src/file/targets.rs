@@ -17,7 +17,7 @@ use super::partial::named;
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
 use crate::listing::ListOptions;
-use crate::net::wait::lock;
+use crate::lock;
 use crate::system::{MetadataExt, OsStrExt};
 use crate::tree::local::Directory;
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};

@@ -12,7 +12,7 @@ use std::net::{Shutdown, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LockResult, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use socket2::SockRef;
 
 use crate::error::{Error, Phase};
+use crate::lock;
 use crate::system::{Waker, Woken, bell};
 
 /// The longest single `poll`; the deadline is checked after each one.
@@ -566,17 +567,6 @@ impl Transport for UnixStream {
     fn end_writing(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
-}
-
-/// Locks a mutex, even if another holder has panicked.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    unpoisoned(mutex.lock())
-}
-
-/// Returns the guard or the content even if another holder has panicked. Code that changes the data
-/// cannot panic while the data is inconsistent, so the data is intact.
-pub(crate) fn unpoisoned<T>(locked: LockResult<T>) -> T {
-    locked.unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use super::NotLent;
 use super::patience::Recovery;
 use crate::client::Client;
 use crate::error::Error;
-use crate::net::wait::{self, Canceller, lock, unpoisoned};
+use crate::net::wait::{self, Canceller};
+use crate::{lock, unpoisoned};
 
 /// A worker of the crew that [`work`](crate::pool::work) hires, with its own connection. Items are
 /// identified by number.

@@ -22,8 +22,9 @@ use self::patience::{Admission, Recovery, Turn};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::net::wait::{Canceller, is_given_up, lock, unpoisoned};
+use crate::net::wait::{Canceller, is_given_up};
 use crate::trace;
+use crate::{lock, unpoisoned};
 
 /// The number of times that a pool replaces a connection whose replies were out of step.
 const MOST_RECONNECTS: u32 = 3;

@@ -20,7 +20,8 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, NamedGroup, Protocol
 use rustls_pki_types::ServerName;
 
 use crate::error::Error;
-use crate::net::wait::{Transport, lock};
+use crate::lock;
+use crate::net::wait::Transport;
 use crate::security::{Given, Tls, TlsError, TlsInfo, TlsVersion};
 use verify::Verifier;
 

@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 
 use super::{files, words};
-use crate::net::wait::lock;
+use crate::lock;
 use crate::security::{CertificateFault, Pin, Tls, TlsError};
 
 /// A verifier of certificates for all connections of one client.

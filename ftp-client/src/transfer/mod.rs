@@ -32,7 +32,7 @@ use crate::client::Client;
 use crate::config::Timeouts;
 use crate::control::ControlConnection;
 use crate::error::{Error, Phase};
-use crate::lock::lock;
+use crate::lock;
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::security::TlsError;

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::listing::{ListLimits, ListOptions};
-use crate::net::wait::lock;
+use crate::lock;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::names::fold;
 

@@ -7,12 +7,12 @@ use std::sync::Mutex;
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
-use crate::net::wait::{lock, unpoisoned};
 use crate::pool::NotLent;
 use crate::pool::crew::{Worker, work};
 use crate::tree::copy::{Copied, Copier, copy_together};
 use crate::tree::fault::TreeFault;
 use crate::tree::plan::{LARGE, PlannedCopy};
+use crate::{lock, unpoisoned};
 
 /// Copies the large files, one after the other, each over the connections of all jobs. Otherwise a
 /// large file could keep a single connection busy after all other files are done. Returns the
