@@ -33,8 +33,7 @@ impl Hashed {
 
 impl io::Read for Hashed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.0.read(buffer)?;
-        self.1.update(buffer.get(..count).unwrap_or_default());
-        Ok(count)
+        let read = self.0.read(buffer);
+        read.inspect(|&count| self.1.update(buffer.get(..count).unwrap_or_default()))
     }
 }

@@ -4,12 +4,10 @@
 //! `cargo run -p ftp-toolkit-client --example sync -- site ftp.example.org me secret www`
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints its result")]
 
-use std::error::Error;
-
 use ftp_client::tree::{Summary, SyncOptions, TreeSide, TreeSync};
-use ftp_client::{Client, Event, Pool};
+use ftp_client::{Client, Error, Event, Pool};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let [site, server, user, password, directory] = args.as_slice() else {
         return Err("sync SITE SERVER USER PASSWORD DIRECTORY".into());
@@ -23,11 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     (summary.failed == 0).then_some(()).ok_or_else(|| "some objects failed".into())
 }
 
-pub(crate) fn upload_site(
-    site: &str,
-    pool: &Pool<'_>,
-    directory: &str,
-) -> Result<Summary, ftp_client::Error> {
+pub(crate) fn upload_site(site: &str, pool: &Pool<'_>, directory: &str) -> Result<Summary, Error> {
     let (from, to) = (TreeSide::local(site), TreeSide::remote(pool, directory));
     let show = |event: Event<'_>| match event {
         Event::Removed { path } => println!("deleted {}", String::from_utf8_lossy(path)),
