@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{HostName, TimeVal};
 use rustix::event::PollFlags;
 
-use super::asked_name::AskedName;
-use super::policy::{ClientCertificates, TlsError, TlsInfo};
-use super::rules::TlsRules;
+use super::policy::{AskedName, ClientCertificates, TlsError, TlsInfo, TlsRules};
 
 /// Stands for the item of the same name with the feature `tls`.
 pub(crate) const RECORD: usize = 18 * 1_024;

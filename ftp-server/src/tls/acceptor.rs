@@ -16,15 +16,12 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, SupportedProtocolVersion};
 use rustls_pki_types::ServerName;
 
-use super::asked_name::AskedName;
-use super::certificate::Certificate;
 use super::connection::Connection;
-use super::handshake::Handshake;
+use super::handshake::{Handshake, Pool};
+use super::load::Certificate;
 use super::other_server;
-use super::policy::{SessionReuse, TlsInfo, TlsVersion};
-use super::pool::Pool;
+use super::policy::{AskedName, SessionReuse, TlsInfo, TlsRules, TlsVersion};
 use super::resumption::Resumption;
-use super::rules::TlsRules;
 use super::settings::{Identity, Settings, Tls};
 use crate::deadline;
 

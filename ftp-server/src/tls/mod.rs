@@ -1,19 +1,15 @@
 //! TLS (RFC 4217) with rustls: its settings, and its use on control and data connections.
 //!
-//! A few threads (`pool.rs`) compute the slow parts of a handshake. Sessions wait for their sockets
-//! themselves, so that a stalling client delays only its own session. Without the feature `tls`,
-//! `absent.rs` replaces all other files except `asked_name.rs` and `policy.rs`.
+//! A few threads (the pool in `handshake.rs`) compute the slow parts of a handshake. Sessions wait
+//! for their sockets themselves, so that a stalling client delays only its own session. Without the
+//! feature `tls`, `absent.rs` replaces all other files except `policy.rs`.
 
-mod asked_name;
 mod policy;
-mod rules;
 
 #[cfg(not(feature = "tls"))]
 mod absent;
 #[cfg(feature = "tls")]
 mod acceptor;
-#[cfg(feature = "tls")]
-mod certificate;
 #[cfg(feature = "tls")]
 mod connection;
 #[cfg(feature = "tls")]
@@ -23,26 +19,16 @@ mod load;
 #[cfg(feature = "tls")]
 mod other_server;
 #[cfg(feature = "tls")]
-mod pool;
-#[cfg(feature = "tls")]
-mod provider;
-#[cfg(feature = "tls")]
 mod resumption;
-#[cfg(feature = "self-signed")]
-mod self_signed;
 #[cfg(feature = "tls")]
 mod settings;
 #[cfg(feature = "tls")]
 mod steps;
-#[cfg(any(feature = "redis", feature = "s3"))]
-mod trusted;
 
-pub(crate) use asked_name::AskedName;
-pub(crate) use policy::Resumed;
+pub(crate) use policy::{AskedName, Resumed, TlsRules};
 pub use policy::{
     ClientCertificates, Resumptions, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
 };
-pub(crate) use rules::TlsRules;
 
 #[cfg(not(feature = "tls"))]
 pub use absent::Tls;
@@ -55,10 +41,10 @@ pub(crate) use connection::{Connection, RECORD, size_of_records};
 #[cfg(feature = "tls")]
 pub(crate) use handshake::Handshake;
 #[cfg(any(feature = "redis", feature = "s3"))]
-pub(crate) use provider::ring;
-#[cfg(all(feature = "daemon", feature = "self-signed"))]
-pub(crate) use self_signed::pem as self_signed_pem;
+pub(crate) use load::trusted;
 #[cfg(feature = "tls")]
 pub use settings::Tls;
 #[cfg(any(feature = "redis", feature = "s3"))]
-pub(crate) use trusted::trusted;
+pub(crate) use settings::ring;
+#[cfg(all(feature = "daemon", feature = "self-signed"))]
+pub(crate) use settings::self_signed_pem;

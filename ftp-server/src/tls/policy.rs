@@ -1,7 +1,14 @@
-//! Types of TLS that exist with and without the feature `tls`: policies and errors.
+//! Types of TLS that exist with and without the feature `tls`: policies and other rules, errors, and
+//! the server name of a handshake.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use ftp_proto::{HostName, Network};
+
+use super::Tls;
+use crate::net::socket;
 
 /// Use of TLS on connections.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -188,4 +195,130 @@ pub struct TlsInfo {
     /// Whether a data connection resumed a session of its control connection; `false` for a control
     /// connection.
     pub resumed: bool,
+}
+
+/// The settings of [`Tls`] that are independent of certificates.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TlsRules {
+    pub(crate) control: TlsPolicy,
+    pub(crate) data: TlsPolicy,
+    pub(crate) reuse: SessionReuse,
+    pub(crate) allow_missing_close_notify: bool,
+    pub(super) min_version: TlsVersion,
+    /// Whether a login needs a certificate of the user.
+    pub(crate) cert_user: bool,
+    exempt: Vec<Network>,
+    pub(crate) auth_ssl_alias: bool,
+}
+
+impl TlsRules {
+    /// Returns whether a client is exempt from required TLS.
+    pub(crate) fn is_exempt(&self, peer: IpAddr) -> bool {
+        socket::is_in(&self.exempt, peer)
+    }
+}
+
+impl Tls {
+    /// Sets the policy of control connections (default: [`TlsPolicy::Optional`]).
+    #[must_use]
+    pub fn control(mut self, policy: TlsPolicy) -> Self {
+        self.rules().control = policy;
+        self
+    }
+
+    /// Sets the policy of data connections (default: [`TlsPolicy::Optional`]).
+    #[must_use]
+    pub fn data(mut self, policy: TlsPolicy) -> Self {
+        self.rules().data = policy;
+        self
+    }
+
+    /// Sets the use of session resumption (default: [`SessionReuse::Observe`]).
+    #[must_use]
+    pub fn session_reuse(mut self, reuse: SessionReuse) -> Self {
+        self.rules().reuse = reuse;
+        self
+    }
+
+    /// Sets whether TLS uploads may end without `close_notify`, as old clients need (default:
+    /// `false`). If they may, a truncated upload looks complete.
+    #[must_use]
+    pub fn allow_missing_close_notify(mut self, allow: bool) -> Self {
+        self.rules().allow_missing_close_notify = allow;
+        self
+    }
+
+    /// Sets the oldest TLS version to accept (default: [`TlsVersion::V1_2`]).
+    #[must_use]
+    pub fn min_version(mut self, version: TlsVersion) -> Self {
+        self.rules().min_version = version;
+        self
+    }
+
+    /// Sets whether a login needs a client certificate whose common name or mail address is the
+    /// argument of `USER` (default: `false`). Other logins get 530.
+    #[must_use]
+    pub fn cert_user(mut self, needed: bool) -> Self {
+        self.rules().cert_user = needed;
+        self
+    }
+
+    /// Sets networks whose clients are exempt from required TLS (default: none). Users with
+    /// [`Login::tls`](crate::Login::tls) set to [`TlsPolicy::Required`] still need TLS.
+    #[must_use]
+    pub fn exempt(mut self, networks: Vec<Network>) -> Self {
+        self.rules().exempt = networks;
+        self
+    }
+
+    /// Sets whether to serve `AUTH SSL` and `AUTH TLS-P` of drafts before RFC 4217 (default:
+    /// `false`). If `false`, they fail with 504. If `true`, they have the effect of `AUTH TLS`, and
+    /// data connections are protected from the start.
+    #[must_use]
+    pub fn auth_ssl_alias(mut self, served: bool) -> Self {
+        self.rules().auth_ssl_alias = served;
+        self
+    }
+}
+
+/// The server name that a client sent in the handshake of its control connection (RFC 6066 §3).
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there are no handshakes"))]
+pub(crate) enum AskedName {
+    /// No name.
+    Missing,
+    /// A name that no host can have, such as one with an underscore.
+    Foreign,
+    /// A host name.
+    Host(HostName),
+}
+
+#[cfg(feature = "tls")]
+impl AskedName {
+    /// Returns the name in a `ClientHello`. Ignores a final dot, which RFC 6066 forbids.
+    pub(super) fn of(name: Option<&str>) -> Self {
+        let Some(name) = name else { return Self::Missing };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        HostName::parse(name.as_bytes()).map_or(Self::Foreign, Self::Host)
+    }
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requested_server_names_are_classified() {
+        let host = |text: &str| AskedName::Host(HostName::parse(text.as_bytes()).unwrap());
+        for (name, want) in [
+            (None, AskedName::Missing),
+            (Some("A.example.org"), host("a.example.org")),
+            (Some("a.example.org."), host("a.example.org")),
+            (Some("a.example.org.."), AskedName::Foreign),
+            (Some("ftp_a.example.org"), AskedName::Foreign),
+            (Some("."), AskedName::Foreign),
+        ] {
+            assert_eq!(AskedName::of(name), want, "{name:?}");
+        }
+    }
 }

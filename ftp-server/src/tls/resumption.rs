@@ -7,7 +7,7 @@ use std::io;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustls::server::{ProducesTickets, StoresServerSessions};
 
-use super::provider::ring;
+use super::settings::ring;
 use crate::lock::Lock;
 
 /// Maximum number of TLS 1.2 sessions that a control connection remembers for a client without

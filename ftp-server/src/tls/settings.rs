@@ -3,22 +3,23 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ftp_proto::{HostName, TimeVal};
+#[cfg(feature = "self-signed")]
+use rcgen::{
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use rustls::client::verify_server_name;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::certificate::Certificate;
-use super::load::{self, Pem};
+use super::load::{self, Certificate, Pem};
 use super::other_server::{KeyDigest, Trusted};
-use super::policy::{ClientCertificates, TlsError};
-use super::provider::ring;
-use super::rules::TlsRules;
+use super::policy::{ClientCertificates, TlsError, TlsRules};
 
 /// A certificate with its key, and the TLS settings of a server.
 ///
@@ -333,4 +334,64 @@ impl fmt::Debug for Tls {
         shown.field("control", control).field("data", data).field("session_reuse", reuse);
         shown.field("min_version", min_version).field("pin", &self.pin()).finish_non_exhaustive()
     }
+}
+
+/// Returns *ring* as the cryptographic provider, whatever the default of the process is.
+pub(crate) fn ring() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
+}
+
+#[cfg(feature = "self-signed")]
+impl Tls {
+    /// Creates a new key and a self-signed certificate for these host names and IP addresses, valid
+    /// until 31 December 9999. Clients that know the [`pin`](Self::pin) of the key accept the
+    /// certificate. Each call creates another key. For a permanent server, keep the certificate and
+    /// the key in files, and use [`from_files`](Self::from_files).
+    ///
+    /// Requires the feature `self-signed`.
+    ///
+    /// ```
+    /// use ftp_server::{MemoryStorage, Rights, Server, Tls};
+    ///
+    /// let tls = Tls::self_signed(["localhost", "127.0.0.1"])?;
+    /// let pin = tls.pin().expect("the certificate is known");
+    /// let server = Server::builder()
+    ///     .storage(MemoryStorage::new())
+    ///     .user("u", "p", Rights::FULL)
+    ///     .tls(tls)
+    ///     .bind("127.0.0.1:0")?;
+    /// assert!(pin.starts_with("sha256//"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TlsError::Unusable`] if a name is not ASCII, or if the system returns no random
+    /// bytes.
+    pub fn self_signed<N: Into<String>>(
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Self, TlsError> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let pem =
+            self_signed_pem(names).map_err(|error| load::unusable("the certificate", &error))?;
+        Self::from_pem(pem.as_bytes(), pem.as_bytes())
+    }
+}
+
+/// Returns a new key and its certificate, as PEM with the key first.
+///
+/// The certificate is valid from 1970 to 9999-12-31 (compare RFC 5280 §4.1.2.5). Clients trust its
+/// key, not a CA, and a device whose clock starts in 1970 must be able to connect.
+#[cfg(feature = "self-signed")]
+pub(crate) fn self_signed_pem(names: Vec<String>) -> Result<String, rcgen::Error> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, "ftp-server");
+    params.not_before = date_time_ymd(1970, 1, 1);
+    params.not_after = date_time_ymd(9999, 12, 31);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok(key.serialize_pem() + &certificate.pem())
 }
