@@ -1,12 +1,8 @@
 //! Logins: users, rights and limits.
 
-mod bcrypt;
 mod password;
 mod rights;
-mod slots;
 mod table;
-mod user_sessions;
-mod yescrypt;
 
 pub use password::{PasswordHash, PasswordHashError};
 pub use rights::{DirectoryRights, Rights, UnknownRight};
@@ -15,22 +11,24 @@ pub use table::UserTable;
 pub(crate) use table::is_anonymous_name;
 #[cfg(feature = "daemon")]
 pub(crate) use table::{ANONYMOUS, Accounts, Secret};
-pub(crate) use user_sessions::{UserSession, UserSessions};
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::BitOr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{HostName, Network, RepresentationType};
 
+use crate::lock::Lock;
 use crate::log::LoginRefusal;
 use crate::net::socket;
-use crate::shares::Share;
+use crate::rate::Rate;
+use crate::shares::{Share, Shares, table as kinds};
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{TlsInfo, TlsPolicy};
-use crate::{deadline, limits};
+use crate::{budget, deadline, limits};
 
 /// The data from which an [`Authenticator`] decides about a login.
 #[derive(Clone, Copy)]
@@ -78,8 +76,8 @@ impl LoginAttempt<'_> {
     /// Returns `None` without running `work` if the client gets no turn before the
     /// [`deadline`](Self::deadline), or if it [has gone](Self::is_client_gone).
     pub fn in_turn<T>(&self, at_once: usize, work: impl FnOnce() -> T) -> Option<T> {
-        slots::PROGRAMS.set_total(at_once.max(1) as u64);
-        let mut share = slots::PROGRAMS.claim(self.peer.ip(), 1);
+        PROGRAMS.set_total(at_once.max(1) as u64);
+        let mut share = PROGRAMS.claim(self.peer.ip(), 1);
         self.wait_for(&mut share).then(work)
     }
 
@@ -492,6 +490,114 @@ fn equal_in_constant_time(password: &[u8], offered: &[u8]) -> bool {
     difference == 0 && password.len() == offered.len()
 }
 
+/// The slots of this process, shared by all its servers. A hash occupies a processor and up to 256 MiB
+/// of memory for a moment, and any client can make the server compute one.
+static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
+    Slots::new(budget::processors().min(limits::HASHES), budget::memory_in_all().unwrap_or(0) / 16)
+});
+
+/// The turns of the programs that authenticators of this process start; each occupies a process.
+static PROGRAMS: LazyLock<Arc<Shares>> = LazyLock::new(|| Shares::new(&kinds::PROGRAMS, 1));
+
+/// The slots for a limited number of hashes at a time, which use a limited memory together.
+#[derive(Debug)]
+struct Slots {
+    /// The memory, in bytes.
+    shares: Arc<Shares>,
+    /// The least that a hash claims, so that their number is limited too.
+    least: u64,
+}
+
+impl Slots {
+    /// Returns slots for at most `most` hashes at a time, which use at most `memory` bytes.
+    fn new(most: usize, memory: u64) -> Self {
+        let most = u64::try_from(most).unwrap_or(u64::MAX).max(1);
+        let least = memory.checked_div(most).unwrap_or_default().max(1);
+        Self { shares: Shares::new(&kinds::HASHES, least.saturating_mul(most)), least }
+    }
+
+    /// Runs `work` in a slot with `memory` bytes, when it is the turn of the client of `attempt`.
+    ///
+    /// Returns `None` without running `work` if the client gets no slot by the deadline, or if it has
+    /// gone. Work that needs more memory than the limit of all slots runs alone.
+    fn run<T>(
+        &self,
+        attempt: &LoginAttempt<'_>,
+        memory: u64,
+        work: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let mut share = self.shares.claim(attempt.peer.ip(), memory.max(self.least));
+        attempt.wait_for(&mut share).then(work)
+    }
+}
+
+/// The sessions of each user. All are counted, since a limit may be set while they last.
+#[derive(Debug, Default)]
+pub(crate) struct UserSessions {
+    users: Lock<HashMap<Vec<u8>, Common>>,
+}
+
+#[derive(Debug, Default)]
+struct Common {
+    sessions: usize,
+    rate: Option<Arc<Rate>>,
+}
+
+/// One counted session of a user; dropping it removes the session from the count.
+#[derive(Debug)]
+pub(crate) struct UserSession {
+    registry: Arc<UserSessions>,
+    user: Vec<u8>,
+    rate: Option<Arc<Rate>>,
+}
+
+impl UserSessions {
+    /// Counts one more session, or returns `None` if the user already has `limit` sessions (0:
+    /// unlimited). `bytes_per_second` (0: unlimited) is the rate of all sessions of the user
+    /// together. If the user's limit has changed since the last login, sessions from now on share
+    /// the new limit, and earlier ones keep theirs. Names are compared byte for byte: the
+    /// authenticator decides which names mean the same user.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        user: &[u8],
+        limit: usize,
+        bytes_per_second: u64,
+    ) -> Option<UserSession> {
+        let user = user.to_vec();
+        let mut users = self.users.lock();
+        let common = users.entry(user.clone()).or_default();
+        if limit > 0 && common.sessions >= limit {
+            return None;
+        }
+        common.sessions += 1;
+        if common.rate.as_ref().map_or(0, |rate| rate.per_second()) != bytes_per_second {
+            common.rate = Rate::new(bytes_per_second);
+        }
+        let rate = common.rate.clone();
+        drop(users);
+        Some(UserSession { registry: Arc::clone(self), user, rate })
+    }
+}
+
+impl UserSession {
+    /// Returns the rate that this session shares with the other sessions of its user.
+    pub(crate) fn rate(&self) -> Option<Arc<Rate>> {
+        self.rate.clone()
+    }
+}
+
+impl Drop for UserSession {
+    fn drop(&mut self) {
+        let mut users = self.registry.users.lock();
+        if let Some(common) = users.get_mut(&self.user) {
+            common.sessions -= 1;
+            if common.sessions == 0 {
+                users.remove(&self.user);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -530,5 +636,118 @@ mod tests {
         ] {
             assert_ne!(format!("{changed:?}"), format!("{:?}", plain()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests_of_slots {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    fn attempt() -> LoginAttempt<'static> {
+        LoginAttempt {
+            user: b"u",
+            password: b"p",
+            account: None,
+            host: None,
+            peer: ([127, 0, 0, 1], 1).into(),
+            tls: None,
+            deadline: Instant::now() + Duration::from_secs(60),
+            is_client_gone: None,
+        }
+    }
+
+    /// Returns how many of 24 jobs ran at a time, with this memory each; the first ones wait until
+    /// `want` of them run.
+    fn peak_concurrency(slots: &Slots, memory: u64, want: usize) -> usize {
+        let now = AtomicUsize::new(0);
+        let most = AtomicUsize::new(0);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        thread::scope(|scope| {
+            for _ in 0..24 {
+                scope.spawn(|| {
+                    let work = || {
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        while most.load(Ordering::SeqCst) < want && Instant::now() < deadline {
+                            thread::park_timeout(Duration::from_millis(1));
+                        }
+                        thread::yield_now();
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    };
+                    assert!(slots.run(&attempt(), memory, work).is_some());
+                });
+            }
+        });
+        assert_eq!(slots.shares.held(), 0);
+        most.into_inner()
+    }
+
+    #[test]
+    fn concurrent_password_hashing_is_limited_hs_32() {
+        for (most, memory, want) in [(4, 0, 4), (4, 30, 3), (4, 101, 1), (1, 1, 1)] {
+            assert_eq!(peak_concurrency(&Slots::new(most, 100), memory, want), want);
+        }
+        assert_eq!(peak_concurrency(&Slots::new(4, 0), 0, 4), 4, "the memory is not known");
+    }
+
+    #[test]
+    fn a_panic_releases_its_slot() {
+        let slots = Slots::new(1, 0);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            slots.run(&attempt(), 0, || panic!("as the test wants"))
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(slots.run(&attempt(), 0, || 1), Some(1));
+    }
+
+    #[test]
+    fn a_login_whose_client_has_gone_is_not_hashed_hs_32() {
+        let slots = Slots::new(1, 0);
+        let gone = LoginAttempt { is_client_gone: Some(&|| true), ..attempt() };
+        let waited = slots.run(&attempt(), 0, || slots.run(&gone, 0, || 1));
+        assert_eq!(waited, Some(None));
+    }
+}
+
+#[cfg(test)]
+mod tests_of_user_sessions {
+    use super::*;
+
+    #[test]
+    fn sessions_are_counted_per_user_cm_15() {
+        let registry = Arc::new(UserSessions::default());
+        let first = registry.enter(b"a", 2, 0).unwrap();
+        let second = registry.enter(b"a", 2, 0).unwrap();
+        assert!(registry.enter(b"a", 2, 0).is_none());
+        let other = registry.enter(b"A", 2, 0).unwrap();
+        drop(first);
+        assert!(registry.enter(b"a", 2, 0).is_some());
+        drop((second, other));
+        assert!(registry.users.lock().is_empty(), "users that are gone cost nothing");
+    }
+
+    #[test]
+    fn changed_limits_of_a_user_apply_to_new_sessions_cm_15() {
+        let registry = Arc::new(UserSessions::default());
+        let old = [0, 500].map(|rate| registry.enter(b"a", 0, rate).unwrap());
+        assert!(registry.enter(b"a", 2, 0).is_none(), "sessions without a limit count");
+        let new = [200, 200, 0].map(|rate| registry.enter(b"a", 0, rate).unwrap());
+        let rate = |session: &UserSession| session.rate().map_or(0, |rate| rate.per_second());
+        assert_eq!(old.each_ref().map(rate), [0, 500]);
+        assert_eq!(new.each_ref().map(rate), [200, 200, 0]);
+        assert!(Arc::ptr_eq(&new[0].rate().unwrap(), &new[1].rate().unwrap()));
+    }
+
+    #[test]
+    fn the_sessions_of_a_user_share_one_rate_limit() {
+        let registry = Arc::new(UserSessions::default());
+        let enter = |user: &[u8]| registry.enter(user, 0, 1_000).unwrap();
+        let users = [enter(b"a"), enter(b"a"), enter(b"b")];
+        let [first, second, other] = users.each_ref().map(|present| present.rate().unwrap());
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&first, &other));
+        assert!(registry.enter(b"c", 1, 0).unwrap().rate().is_none());
     }
 }

@@ -5,11 +5,10 @@ use std::fmt;
 use std::io;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use base64ct::{Base64ShaCrypt, Base64Unpadded, Encoding};
+use base64ct::{Base64Bcrypt, Base64ShaCrypt, Base64Unpadded, Encoding};
+use blowfish::Blowfish;
 
-use super::bcrypt::{self, Bcrypt};
 use super::equal_in_constant_time;
-use super::yescrypt::{self, Yescrypt};
 use crate::net::random;
 use crate::{budget, limits};
 
@@ -198,11 +197,11 @@ impl std::str::FromStr for PasswordHash {
         match fields.as_slice() {
             ["", "argon2id", rest @ ..] => argon2id(rest),
             ["", "y", rest @ ..] => {
-                let (yescrypt, salt, hash) = yescrypt::parse(rest)?;
+                let (yescrypt, salt, hash) = Yescrypt::parse(rest)?;
                 Ok(Self { function: Function::Yescrypt(yescrypt), salt, hash })
             }
             ["", kind @ ("2a" | "2b" | "2y"), rest @ ..] => {
-                let (bcrypt, salt, hash) = bcrypt::parse(kind, rest)?;
+                let (bcrypt, salt, hash) = Bcrypt::parse(kind, rest)?;
                 Ok(Self { function: Function::Bcrypt(bcrypt), salt, hash })
             }
             ["", digit @ ("5" | "6"), rest @ ..] => sha_crypt(*digit == "6", rest),
@@ -297,6 +296,148 @@ impl fmt::Display for PasswordHash {
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PasswordHash({:?})", self.function)
+    }
+}
+
+/// yescrypt: the `$y$` of crypt(3), Debian's default for `/etc/shadow`. The value is the memory and work
+/// of a hash.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Yescrypt(yescrypt::Params);
+
+impl Yescrypt {
+    /// Bytes of a hash.
+    const HASH: usize = 32;
+
+    /// Maximum bytes of a salt.
+    const SALT: usize = 64;
+
+    /// Parses the fields of a hash: parameters such as `j9T`, the salt and the hash. Returns the three
+    /// in decoded form.
+    fn parse(fields: &[&str]) -> Result<(Self, Vec<u8>, Vec<u8>), PasswordHashError> {
+        use PasswordHashError::{Malformed, TooCostly};
+        let [parameters, salt, hash] = fields else { return Err(Malformed) };
+        // crypt_gensalt(3) writes three characters: the mode, the number of blocks, and their size. The
+        // library would also read other parameters, such as an unlimited number of passes.
+        if parameters.len() != 3 || !parameters.starts_with('j') {
+            return Err(Malformed);
+        }
+        let params: yescrypt::Params = parameters.parse().map_err(|_| Malformed)?;
+        if params.to_string() != *parameters {
+            return Err(Malformed);
+        }
+        let salt = Base64ShaCrypt::decode_vec(salt).map_err(|_| Malformed)?;
+        let hash = Base64ShaCrypt::decode_vec(hash).map_err(|_| Malformed)?;
+        if salt.len() > Self::SALT || hash.len() != Self::HASH {
+            return Err(Malformed);
+        }
+        let yescrypt = Self(params);
+        if yescrypt.memory() > u64::from(limits::HASH_MEMORY) * 1024 {
+            return Err(TooCostly);
+        }
+        Ok((yescrypt, salt, hash))
+    }
+
+    /// Returns the memory that the computation of a hash needs, in bytes.
+    fn memory(self) -> u64 {
+        let Self(params) = self;
+        params.n().saturating_mul(u64::from(params.r())).saturating_mul(128)
+    }
+
+    /// Computes the hash of a password.
+    fn compute(self, password: &[u8], salt: &[u8]) -> io::Result<Vec<u8>> {
+        // The library aborts the process if it gets no memory, so check first that memory is
+        // available.
+        let memory = usize::try_from(self.memory()).map_err(io::Error::other)?;
+        Vec::<u8>::new().try_reserve_exact(memory).map_err(io::Error::other)?;
+        let mut hash = vec![0; Self::HASH];
+        yescrypt::yescrypt(password, salt, &self.0, &mut hash)
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(hash)
+    }
+
+    /// Writes the text form.
+    fn show(self, f: &mut fmt::Formatter<'_>, salt: &[u8], hash: &[u8]) -> fmt::Result {
+        let salt = Base64ShaCrypt::encode_string(salt);
+        write!(f, "$y${}${salt}${}", self.0, Base64ShaCrypt::encode_string(hash))
+    }
+}
+
+/// bcrypt: the `$2a$`, `$2b$` and `$2y$` of crypt(3). The value is the kind and the cost of a hash; the
+/// cost is the binary logarithm of the number of rounds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Bcrypt {
+    /// `a`, `b` or `y`, which give the same hash for passwords of at most 255 bytes.
+    kind: char,
+    cost: u8,
+}
+
+impl Bcrypt {
+    /// Longest password that bcrypt uses, in bytes. Like crypt(3), this code ignores further bytes.
+    const LONGEST: usize = 72;
+
+    /// Bytes of a salt.
+    const SALT: usize = 16;
+
+    /// Bytes of a hash that are stored; bcrypt computes 24.
+    const HASH: usize = 23;
+
+    /// Characters of a salt.
+    const SALT_TEXT: usize = 22;
+
+    /// Smallest cost that crypt(3) accepts.
+    const LEAST: u8 = 4;
+
+    /// Parses the fields of a hash: the cost, and one text with salt and hash. `kind` is `2b`, for
+    /// example. Returns the parameters, the salt and the hash.
+    fn parse(kind: &str, fields: &[&str]) -> Result<(Self, Vec<u8>, Vec<u8>), PasswordHashError> {
+        use PasswordHashError::{Malformed, TooCostly};
+        let kind = kind.chars().last().ok_or(Malformed)?;
+        let [cost, rest] = fields else { return Err(Malformed) };
+        if cost.len() != 2 || !cost.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Malformed);
+        }
+        let cost: u8 = cost.parse().map_err(|_| Malformed)?;
+        let (salt, hash) = rest.split_at_checked(Self::SALT_TEXT).ok_or(Malformed)?;
+        let salt = Base64Bcrypt::decode_vec(salt).map_err(|_| Malformed)?;
+        let hash = Base64Bcrypt::decode_vec(hash).map_err(|_| Malformed)?;
+        if cost < Self::LEAST || salt.len() != Self::SALT || hash.len() != Self::HASH {
+            return Err(Malformed);
+        }
+        if cost > limits::HASH_COST {
+            return Err(TooCostly);
+        }
+        Ok((Self { kind, cost }, salt, hash))
+    }
+
+    /// Computes the hash of a password.
+    fn compute(self, password: &[u8], salt: &[u8]) -> Vec<u8> {
+        // bcrypt hashes a C string, including its final NUL.
+        let key: Vec<u8> = password.iter().copied().chain([0]).take(Self::LONGEST).collect();
+        let mut state: Blowfish = Blowfish::bc_init_state();
+        state.salted_expand_key(salt, &key);
+        for _ in 0..1_u64 << self.cost {
+            state.bc_expand_key(&key);
+            state.bc_expand_key(salt);
+        }
+        let mut hash = Vec::new();
+        for block in [*b"OrpheanB", *b"eholderS", *b"cryDoubt"] {
+            let [a, b, c, d, e, f, g, h] = block;
+            let mut halves = [[a, b, c, d], [e, f, g, h]].map(u32::from_be_bytes);
+            for _ in 0..64 {
+                halves = state.bc_encrypt(halves);
+            }
+            hash.extend(halves.into_iter().flat_map(u32::to_be_bytes));
+        }
+        hash.truncate(Self::HASH);
+        hash
+    }
+
+    /// Writes the text form.
+    fn show(self, f: &mut fmt::Formatter<'_>, salt: &[u8], hash: &[u8]) -> fmt::Result {
+        let Self { kind, cost } = self;
+        let salt = Base64Bcrypt::encode_string(salt);
+        let hash = Base64Bcrypt::encode_string(hash);
+        write!(f, "$2{kind}${cost:02}${salt}{hash}")
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 
 use ftp_proto::Escaped;
 
-use super::slots::SLOTS;
 use super::{
-    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, equal_in_constant_time,
+    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, SLOTS,
+    equal_in_constant_time,
 };
 
 /// The name of the user who logs in with any password.
