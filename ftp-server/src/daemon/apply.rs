@@ -8,18 +8,18 @@ use super::certificate::watch::Watch;
 use super::certificate::{Certificates, Dates, Loaded};
 use super::check::{lacks_of_permission, locked_out, overlaps, unable};
 use super::config::{Config, available, has_ipv6};
-use super::error::{DaemonError, DaemonErrorKind};
+use super::home::Sweeper;
 use super::hooks::Hooks;
 use super::logging;
 use super::logging::{LOG, Transfers};
 use super::logins::{LoginProgram, Logins};
 use super::metrics::Metrics;
 use super::own_files::OwnFiles;
-use super::setup::Sockets;
+use super::run::Sockets;
 use super::stores::Stores;
-use super::sweeper::Sweeper;
 use super::users::{ConfinementNote, Homes, Users};
 use super::values::in_full;
+use super::{DaemonError, DaemonErrorKind};
 use crate::{Error, Server, ServerBuilder, Tls};
 
 /// Everything that a configuration determines.

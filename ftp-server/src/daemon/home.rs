@@ -1,18 +1,25 @@
-//! A directory of users, and what the server remembers about it between logins.
+//! A directory of users: its storage, what the server remembers about it between logins, and the
+//! removal of abandoned partial uploads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, SystemTime};
 
 use super::config::{Root, User};
 use super::logging::LOG;
 use super::own_files::OwnFiles;
+use super::start_thread;
 use super::stores::Stores;
-use super::user_storage::{self, Identity, UserStorage};
-use super::values::shown_path;
+use super::users::Homes;
+use super::values::{in_full, shown_path};
 use crate::lock::Lock;
 use crate::storage::{ConfinementStatus, StorageResult, Tally};
-use crate::{Capabilities, LocalConfig, Storage};
+use crate::{Capabilities, LocalConfig, LocalStorage, Storage};
 
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
 /// store.
@@ -173,7 +180,7 @@ impl Home {
     pub(super) fn make(&self) -> StorageResult<()> {
         if self.role == Role::MadeRoot
             && let Some(path) = self.root.directory().filter(|path| !path.exists())
-            && user_storage::create(path)?
+            && create(path)?
         {
             log::info!(target: LOG, "created {}", shown_path(path));
         }
@@ -181,7 +188,7 @@ impl Home {
     }
 
     pub(super) fn open(&self) -> StorageResult<Open> {
-        let identity = user_storage::identity(&self.root)?;
+        let identity = identity(&self.root)?;
         let mut found = self.found.lock();
         // If the path now leads to another directory, drops what is known about the former one.
         drop(found.take_if(|found| found.identity != identity));
@@ -190,7 +197,7 @@ impl Home {
         }
         let mut remembered = self.remembered.lock();
         drop(remembered.take_if(|(known, _)| *known != identity));
-        let opened = user_storage::open(&self.root, self.config, &self.stores)?;
+        let opened = open_storage(&self.root, self.config, &self.stores)?;
         let UserStorage { storage, walls, tally } = opened;
         let _ = self.capabilities.set(storage.capabilities());
         *remembered = tally.map(|tally| (identity, tally));
@@ -205,9 +212,148 @@ impl OpenedRoot {
     }
 }
 
+/// Device and inode, and the creation time if the file system records it: a new directory can get
+/// the inode of a removed one.
+type Identity = (u64, u64, Option<SystemTime>);
+
+/// An open storage.
+struct UserStorage {
+    storage: Arc<dyn Storage>,
+    /// The mechanisms that confine sessions to a directory.
+    walls: Option<ConfinementStatus>,
+    /// The used space for quotas, which is kept while no session has the storage open.
+    tally: Option<Tally>,
+}
+
+/// Returns the identity of the directory that has the root's path now. All objects of stores have
+/// the same identity.
+fn identity(root: &Root) -> StorageResult<Identity> {
+    let Some(directory) = root.directory() else { return Ok((0, 0, None)) };
+    let metadata = fs::metadata(directory)?;
+    Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
+}
+
+/// Creates the root if it is missing, accessible only to the server's user. Returns whether the
+/// root was missing.
+///
+/// Creates only the last directory of the path, and does not follow a symbolic link in its place.
+fn create(root: &Path) -> StorageResult<bool> {
+    match fs::DirBuilder::new().mode(0o700).create(root) {
+        Ok(()) => {
+            sync_name(root)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Syncs the name of a new directory: otherwise, a power cut could remove it with the first uploads,
+/// which are synced and confirmed.
+fn sync_name(directory: &Path) -> io::Result<()> {
+    let parent = directory.parent().unwrap_or(directory);
+    match File::open(parent) {
+        Ok(parent) => parent.sync_all(),
+        // The server may create directories there, but not read the parent.
+        Err(_) => Ok(rustix::fs::syncfs(File::open(directory)?)?),
+    }
+}
+
+/// Opens the storage that `root` in the settings names: a local directory, or objects of a store.
+fn open_storage(root: &Root, config: LocalConfig, stores: &Stores) -> StorageResult<UserStorage> {
+    let local = match root {
+        Root::Directory(path) => LocalStorage::open(path)?.configured(config)?,
+        Root::Objects(objects) => {
+            let storage = stores.storage(objects, config)?;
+            return Ok(UserStorage { storage, walls: None, tally: None });
+        }
+    };
+    Ok(UserStorage {
+        walls: Some(local.confinement_status()),
+        tally: Some(local.tally()),
+        storage: Arc::new(local),
+    })
+}
+
+/// Returns why no session can be confined as the settings require, whatever its root.
+pub(super) fn lack_of_walls(config: LocalConfig) -> Option<String> {
+    let tried = LocalStorage::open("/").and_then(|root| root.configured(config));
+    tried.err().map(|error| in_full(&error))
+}
+
+/// Removes abandoned partial uploads. Skips a root that cannot be opened; the start or the login
+/// reports it. Returns whether the whole tree could be read.
+fn tidy_up(root: &Path) -> bool {
+    LocalStorage::open(root).is_ok_and(|local| local.tidy_up())
+}
+
+/// Pause between two walks over the directories.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Thread that removes abandoned partial uploads from writable directories, at once and then each
+/// day.
+pub(super) struct Sweeper {
+    paths: Arc<BTreeSet<PathBuf>>,
+    _stop: Sender<()>,
+}
+
+impl Sweeper {
+    /// Starts the thread. The thread ends when this value is dropped and the current walk is done.
+    pub(super) fn start(homes: &Homes) -> io::Result<Self> {
+        let paths = Arc::new(homes.written().clone());
+        let (stop, stopped) = mpsc::channel();
+        let walked = Arc::clone(&paths);
+        start_thread("sweep", move || {
+            // As in `LocalStorage::start_sweeper`. The call may fail, because the systemd unit
+            // forbids it.
+            let _ = rustix::process::nice(10);
+            loop {
+                let others = written();
+                let is_over = || stopped.try_recv() == Err(TryRecvError::Disconnected);
+                clean(walked.union(&others), is_over, tidy_up);
+                if stopped.recv_timeout(DAY) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { paths, _stop: stop })
+    }
+
+    /// Returns whether the sweeper cleans these directories.
+    pub(super) fn is_for(&self, homes: &Homes) -> bool {
+        *self.paths == *homes.written()
+    }
+}
+
+/// Cleans directories until `is_over` returns `true`. Skips a directory inside another if `tidy_up`
+/// could read the whole outer directory.
+fn clean<'a>(
+    paths: impl Iterator<Item = &'a PathBuf>,
+    is_over: impl Fn() -> bool,
+    mut tidy_up: impl FnMut(&Path) -> bool,
+) {
+    // Sorted, so that a directory comes before those inside it.
+    let real = paths.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+    let mut whole: Vec<PathBuf> = Vec::new();
+    for path in real.collect::<BTreeSet<_>>() {
+        if is_over() {
+            return;
+        }
+        let is_done = whole.iter().any(|outer| is_walked_with(outer, &path));
+        if !is_done && tidy_up(&path) {
+            whole.push(path);
+        }
+    }
+}
+
+/// Returns whether a walk of `outer` reaches `path`. A walk may skip other file systems.
+fn is_walked_with(outer: &Path, path: &Path) -> bool {
+    let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
+    path.starts_with(outer) && device(outer) == device(path)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::thread;
 
     use crate::{VirtualPath, WriteMode};
@@ -250,5 +396,71 @@ mod tests {
         fs::remove_dir_all(&root).unwrap();
         fs::create_dir(&root).unwrap();
         assert_eq!(left(&limited), Some(QUOTA));
+    }
+}
+
+#[cfg(test)]
+mod tests_of_the_sweeper {
+    use std::os::unix::fs::symlink;
+
+    use crate::{LocalConfig, Rights};
+
+    use super::*;
+
+    #[test]
+    fn a_sweeper_matches_only_the_same_directories() {
+        let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let homes = |roots: &[(&tempfile::TempDir, u64)]| {
+            let mut homes = Homes::new(LocalConfig::default(), Places::default());
+            for (number, (root, quota)) in roots.iter().enumerate() {
+                let password = Some(
+                    "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5".parse().unwrap(),
+                );
+                let root = root.path().into();
+                let quota = *quota;
+                let rights = Rights::DROP_BOX;
+                let user = User { password, root, quota, rights, ..User::default() };
+                homes = homes.user(&number.to_string(), &user);
+            }
+            homes
+        };
+        let [first, second] = &roots;
+        let sweeper = Sweeper::start(&homes(&[(first, 0)])).unwrap();
+        assert!(sweeper.is_for(&homes(&[(first, 0)])));
+        assert!(sweeper.is_for(&homes(&[(first, 7), (first, 0)])));
+        assert!(!sweeper.is_for(&homes(&[(first, 0), (second, 0)])));
+        assert!(!sweeper.is_for(&homes(&[(second, 0)])));
+        // If no user stores files, disks can stay in standby.
+        let none = Homes::new(LocalConfig::default(), Places::default());
+        let root = second.path().into();
+        let read = none.anonymous(User { root, rights: Rights::READ, ..User::default() });
+        assert!(Sweeper::start(&read).unwrap().paths.is_empty());
+    }
+
+    #[test]
+    fn a_directory_inside_another_is_swept_once() {
+        let top = tempfile::tempdir().unwrap();
+        // The temporary directory may lie below a symbolic link.
+        let top = top.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("a/inner")).unwrap();
+        fs::create_dir(top.join("ab")).unwrap();
+        symlink("a", top.join("link")).unwrap();
+        let paths = ["ab", "a/inner", "link", "a", "missing", "link/inner"];
+        let paths = paths.map(|name| top.join(name));
+        for (is_whole, want) in
+            [(true, &["a", "ab", "missing"][..]), (false, &["a", "a/inner", "ab", "missing"])]
+        {
+            let mut walked = Vec::new();
+            clean(
+                paths.iter(),
+                || false,
+                |path| {
+                    walked.push(path.strip_prefix(&top).unwrap().to_owned());
+                    is_whole
+                },
+            );
+            assert_eq!(walked, want.iter().map(PathBuf::from).collect::<Vec<_>>());
+        }
+        clean(paths.iter(), || true, |path| panic!("{path:?} is walked"));
     }
 }

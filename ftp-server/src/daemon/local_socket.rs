@@ -18,7 +18,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::logging::LOG;
-use crate::daemon::error::DaemonError;
+use crate::daemon::DaemonError;
 use crate::net::socket::is_ready;
 use crate::threads;
 

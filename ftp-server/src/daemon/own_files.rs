@@ -12,9 +12,9 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::fs::{major, minor};
 
+use super::DaemonError;
 use super::check::all_places;
 use super::config::{Config, FIXED, Root, key_of_store};
-use super::error::DaemonError;
 use super::metrics::MetricsAddress;
 use super::{certificate, hooks};
 use crate::daemon::values::{counted, shown_path};

@@ -15,14 +15,13 @@ use super::certificate::{self, Certificate, Loaded};
 use super::config::{Config, FIXED, MISSING, is_missing};
 use super::control::Status;
 use super::control::protocol::SessionTarget;
-use super::error::{DaemonError, DaemonErrorKind};
 use super::logging::{DaemonLog, LOG};
 use super::metrics::MetricsAddress;
-use super::setup::Setup;
-use super::start_thread;
+use super::run::{OnceListening, Setup};
 use super::systemd::Service;
 use super::users::{ConfinementNote, Homes};
 use super::values::{counted, in_full, show};
+use super::{DaemonError, DaemonErrorKind, start_thread};
 use crate::{Activity, Server, SessionInfo};
 
 /// Time after a reload until sessions are checked once more: a login that was in progress may have
@@ -95,7 +94,7 @@ impl Running {
 
     /// Announces the addresses, the certificates, the confinement and the users, with warnings about
     /// each.
-    fn announce(&self, once_listening: Option<super::setup::OnceListening>) {
+    fn announce(&self, once_listening: Option<OnceListening>) {
         listening(&self.server).iter().for_each(|line| self.say(Level::Info, line));
         let settings = &self.parts.config.settings;
         let metrics = settings.metrics.as_ref().and_then(MetricsAddress::tcp);

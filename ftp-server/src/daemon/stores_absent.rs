@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::check::Findings;
 use super::config::{Objects, Settings};
-use crate::daemon::error::DaemonError;
+use crate::daemon::DaemonError;
 use crate::storage::StorageResult;
 use crate::{LocalConfig, SharedState, Storage, StorageErrorKind};
 

@@ -12,13 +12,12 @@ use ftp_proto::{Escaped, HostName};
 use log::Level;
 
 use super::config::{ANONYMOUS, Host, Settings, User};
-use super::error::{DaemonError, DaemonErrorKind};
-use super::home::{Home, Open, Places, Role};
+use super::home::{Home, Open, Places, Role, lack_of_walls};
 use super::logging::LOG;
 use super::logins::LoginProgram;
 use super::trees::{UserTree, reason};
-use super::user_storage::lack_of_walls;
 use super::values::in_full;
+use super::{DaemonError, DaemonErrorKind};
 use crate::auth::{self, Accounts, Secret, is_anonymous_name};
 use crate::lock::Lock;
 use crate::{

@@ -29,13 +29,13 @@ use self::users::{all_homes, directories, users};
 pub(super) use self::users::{all_places, lacks_of_permission};
 use super::certificate;
 use super::config::{Config, MISSING, Settings, is_missing, outgoing};
+use super::home::lack_of_walls;
 use super::logging::{LogTarget, SYSLOG};
 use super::own_files::{OwnFile, OwnFiles, own_files};
 use super::privileges::{RunAs, is_root};
 use super::stores::Stores;
-use super::user_storage::lack_of_walls;
 use crate::PassiveAddress;
-use crate::daemon::error::DaemonErrorKind;
+use crate::daemon::DaemonErrorKind;
 use crate::daemon::values::shown_path;
 
 /// Largest number of ports or users that one finding names.

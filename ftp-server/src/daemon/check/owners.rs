@@ -4,8 +4,8 @@
 use rustix::process::geteuid;
 
 use super::{Findings, first_of};
+use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{ANONYMOUS, Config, User};
-use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::daemon::toml_text::shown;
 use crate::storage::server_rights::{may_access, may_give_to_user, owns_all_files};

@@ -5,8 +5,8 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::Findings;
+use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::Config;
-use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::hooks;
 use crate::daemon::values::{show, shown_path};
 

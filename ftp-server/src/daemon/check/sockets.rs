@@ -13,9 +13,9 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::{Findings, is_in_use, reason};
+use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{Config, MISSING, Settings, is_missing};
 use crate::daemon::control::{ControlRequest, ControlStyle, ask};
-use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::local_socket::is_stale;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::values::shown_path;

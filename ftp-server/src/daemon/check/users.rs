@@ -12,8 +12,8 @@ use rustix::io::Errno;
 
 use super::{Findings, first_of, owners};
 use crate::auth::is_anonymous_name;
+use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
-use crate::daemon::error::DaemonErrorKind;
 use crate::daemon::toml_text::shown;
 use crate::daemon::values::shown_path;
 use crate::storage::server_rights::exceeds_access;

@@ -14,10 +14,10 @@ use super::reader::Reader;
 use super::table::Settings;
 use super::user::User;
 use super::value::{Content, TomlEntry, TomlValue, entries};
-use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::toml_text::Lines;
 use crate::daemon::values;
 use crate::daemon::values::counted;
+use crate::daemon::{DaemonError, DaemonErrorKind};
 
 /// Maximum size of a configuration file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;

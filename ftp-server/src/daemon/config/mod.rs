@@ -5,15 +5,12 @@
 mod file;
 mod forms;
 mod hosts;
-pub(super) mod json;
 mod kind;
 mod layers;
 mod ledger;
 mod listen;
-mod programs;
 mod protection;
 mod reader;
-mod reference;
 mod root;
 mod row;
 #[cfg(test)]
@@ -30,18 +27,17 @@ pub(crate) use forms::MountPoint;
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
 pub(crate) use ledger::LedgerUrl;
 pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing, outgoing};
-pub(crate) use programs::HookSettings;
 pub(crate) use protection::Protection;
-pub use reference::{SettingHelp, settings};
 pub(crate) use root::{Objects, Root};
 use row::Fields;
 pub(crate) use row::Setting;
+pub use row::{SettingHelp, settings};
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
-pub(crate) use table::{Environment, FIXED, Settings, TABLE};
+pub(crate) use table::{Environment, FIXED, HookSettings, Settings, TABLE};
 pub(crate) use user::{USER, User, is_name};
 #[cfg(test)]
 use value::TomlValue;
-pub(crate) use value::{Content, TomlEntry, ValueType};
+pub(crate) use value::{Content, TomlEntry, ValueType, json_object};
 
 use std::ffi::OsString;
 use std::fmt::{self, Write};
@@ -55,8 +51,8 @@ use std::time::SystemTime;
 
 use ftp_proto::Escaped;
 
+use super::DaemonError;
 use super::certificate::Dates;
-use super::error::DaemonError;
 use super::home::Places;
 use super::logging::LogTarget;
 use super::own_files::OwnFiles;

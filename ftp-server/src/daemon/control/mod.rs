@@ -28,8 +28,8 @@ use super::local_socket::{LIMIT, LocalSocket, SocketClient, Timed, connect, star
 use super::logging::LOG;
 use super::run::DaemonEvent;
 use super::running::Running;
-use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::values::shown_path;
+use crate::daemon::{DaemonError, DaemonErrorKind};
 
 /// Sends a request to the control socket at `path`, and returns the answer.
 ///

@@ -4,7 +4,6 @@
 //! The queue of events is a directory, the [`Spool`]. The event of an upload is there before the
 //! upload gets its name, so an event survives the death of the server at any time.
 
-mod dead_letters;
 mod notice;
 mod spool;
 
@@ -19,8 +18,8 @@ pub(crate) use self::notice::HookEvent;
 use self::notice::{Form, Hook, Notice, new_id};
 use self::spool::Spool;
 pub(super) use self::spool::{flaw, spool_directory, spool_files};
+use super::DaemonError;
 use super::config::{Config, Settings};
-use super::error::DaemonError;
 use super::logging::LOG;
 use super::programs::Stuck;
 use super::programs::pool::{Job, ProgramPool};

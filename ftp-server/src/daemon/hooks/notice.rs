@@ -13,9 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::STUCK;
-use super::dead_letters::DeadLetters;
-use super::spool::Spool;
-use crate::daemon::config::{Content, HookSettings, Settings, TomlEntry, json};
+use super::spool::{DeadLetters, Spool};
+use crate::daemon::config::{Content, HookSettings, Settings, TomlEntry, json_object};
 use crate::daemon::logging::LOG;
 use crate::daemon::programs::pool::{Job, ProgramPool};
 use crate::daemon::programs::queue::Queued;
@@ -182,7 +181,7 @@ impl Notice {
         inode: Option<u64>,
         json: String,
     ) -> Option<Arc<Self>> {
-        let fields = json::object(json.as_bytes()).ok()?;
+        let fields = json_object(json.as_bytes()).ok()?;
         let (hook, failures) = (Arc::clone(hook), AtomicU32::new(0));
         Some(Arc::new(Self { hook, name, inode, json, fields, failures }))
     }

@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 
 use super::{LAST_LINES, LOG};
 use crate::LogWriter;
-use crate::daemon::error::DaemonError;
+use crate::daemon::DaemonError;
 use crate::daemon::privileges::{RunAs, is_root};
 use crate::daemon::values::shown_path;
 

@@ -1,25 +1,23 @@
-//! The logs of a daemon: the event log and the transfer log.
+//! The logs of a daemon: the event log, which can go to syslog, and the transfer log.
 
 mod log_file;
-mod syslog;
-mod transfer_log;
-
-pub(super) use self::syslog::SOCKET as SYSLOG;
-pub(super) use self::transfer_log::{TransferLog, Transfers};
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use log::Level;
 
 use self::log_file::LogFile;
-use self::syslog::{Syslog, SyslogFormat};
-use super::config::Config;
-use super::error::DaemonError;
-use crate::{EventLog, LogWriter};
+use super::DaemonError;
+use super::config::{Config, Settings};
+use super::values::timestamp;
+use crate::lock::Lock;
+use crate::{Event, EventKind, EventLog, LogWriter, Observer, Xferlog};
 
 /// Target of the `log` crate for messages of the daemon itself.
 pub(super) const LOG: &str = "ftp_server";
@@ -179,5 +177,224 @@ impl fmt::Display for LogTarget {
             Self::Syslog(SyslogFormat::Traditional) => f.write_str("syslog"),
             Self::Syslog(SyslogFormat::Rfc5424) => f.write_str("syslog-5424"),
         }
+    }
+}
+
+/// The transfer log, a file in xferlog format, if there is one. A reload can switch to another file.
+#[derive(Default)]
+pub(crate) struct Transfers(Lock<Option<TransferLog>>);
+
+/// A file that lines are appended to.
+pub(crate) struct TransferLog {
+    file: LogFile,
+    xferlog: Xferlog,
+}
+
+impl Transfers {
+    /// Opens the new log file, unless it is open already; [`set`](Self::set) starts using it. If
+    /// the process has dropped privileges, it may lack the permission to open the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be opened, or `Internal` if a thread cannot be started.
+    pub(crate) fn prepare(
+        &self,
+        settings: &Settings,
+    ) -> Result<Option<Option<TransferLog>>, DaemonError> {
+        let path = settings.log_transfers.as_deref();
+        if self.log().as_ref().map(|log| log.file.path()) == path {
+            return Ok(None);
+        }
+        let named = |error: DaemonError| {
+            DaemonError::new(error.kind, format!("log.transfers: {}", error.message))
+        };
+        let start = |path: &Path| {
+            let file = LogFile::start(path, settings.run_as.clone()).map_err(named)?;
+            let xferlog = Xferlog::new(file.writer().clone());
+            Ok(TransferLog { file, xferlog })
+        };
+        path.map(start).transpose().map(Some)
+    }
+
+    /// Switches to the opened file.
+    pub(crate) fn set(&self, prepared: Option<Option<TransferLog>>) {
+        if let Some(log) = prepared {
+            // Dropping the former log writes its last lines. Sessions do not wait: the lock is
+            // free.
+            let former = std::mem::replace(&mut *self.log(), log);
+            drop(former);
+        }
+    }
+
+    /// Reopens the file by its name. Returns `None` if there is no file.
+    pub(crate) fn open_again(&self) -> Option<Result<(), String>> {
+        // The lock is not held, so that sessions can log while the file is being opened.
+        let file = self.file();
+        file.map(|file| file.open_again())
+    }
+
+    /// Waits briefly for the last lines.
+    pub(crate) fn flush(&self) {
+        if let Some(file) = self.file() {
+            file.writer().flush(LAST_LINES);
+        }
+    }
+
+    fn file(&self) -> Option<LogFile> {
+        self.log().as_ref().map(|log| log.file.clone())
+    }
+
+    fn log(&self) -> MutexGuard<'_, Option<TransferLog>> {
+        self.0.lock()
+    }
+}
+
+impl Observer for Transfers {
+    fn observe(&self, event: &Event<'_>) {
+        if let EventKind::Transferred(_) = event.kind
+            && let Some(log) = &*self.log()
+        {
+            log.xferlog.observe(event);
+        }
+    }
+}
+
+/// The socket on which all syslog daemons of Linux listen, journald included.
+pub(super) const SYSLOG: &str = "/dev/log";
+
+/// The facility `ftp` (RFC 5424, section 6.2.1).
+const FACILITY: u8 = 11;
+
+/// The severity of a line without a priority: informational.
+const INFORMATIONAL: u8 = 6;
+
+/// The format of a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SyslogFormat {
+    /// The format of syslog(3), without the time, which daemons take from their own clock. By
+    /// default, journald and other daemons read only this format.
+    Traditional,
+    /// RFC 5424, for a daemon that is configured to read it.
+    Rfc5424,
+}
+
+/// A connection to the local syslog daemon, with one datagram per line. A line given to `write` can
+/// begin with its priority in the form of sd-daemon(3), `<6>text`. The message to the daemon
+/// contains the priority in the form that `format` requires.
+struct Syslog {
+    path: PathBuf,
+    format: SyslogFormat,
+    /// `None` after an error: the daemon may have been restarted.
+    socket: Option<UnixDatagram>,
+}
+
+impl Syslog {
+    /// Connects to the daemon.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if no daemon listens.
+    fn connect(path: &Path, format: SyslogFormat) -> io::Result<Self> {
+        let mut syslog = Self { path: path.to_owned(), format, socket: None };
+        syslog.socket = Some(syslog.open()?);
+        Ok(syslog)
+    }
+
+    fn open(&self) -> io::Result<UnixDatagram> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(&self.path)?;
+        Ok(socket)
+    }
+
+    /// Sends a message. After a failure, tries once more over a new socket, because the daemon may
+    /// have been restarted.
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        if let Some(socket) = &self.socket {
+            match socket.send(message) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+                Err(_) => self.socket = None,
+            }
+        }
+        let socket = self.open()?;
+        socket.send(message)?;
+        self.socket = Some(socket);
+        Ok(())
+    }
+
+    fn message(&self, line: &[u8]) -> Vec<u8> {
+        let (severity, text) = parse_priority(line);
+        let priority = FACILITY * 8 + severity;
+        let id = process::id();
+        let head = match self.format {
+            SyslogFormat::Traditional => format!("<{priority}>ftp-cli[{id}]: "),
+            SyslogFormat::Rfc5424 => {
+                let time = timestamp();
+                format!("<{priority}>1 {time} - ftp-cli {id} - - ")
+            }
+        };
+        [head.as_bytes(), text].concat()
+    }
+}
+
+impl Write for Syslog {
+    /// Sends the first line, and returns its length.
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let line = lines.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+        let text = line.trim_ascii_end();
+        if !text.is_empty() {
+            self.send(&self.message(text))?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Splits a line into its severity and its text.
+fn parse_priority(line: &[u8]) -> (u8, &[u8]) {
+    match line {
+        [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (digit - b'0', text),
+        _ => (INFORMATIONAL, line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_is_a_syslog_message_and_reconnects_after_a_restart() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("log");
+        assert!(Syslog::connect(&path, SyslogFormat::Traditional).is_err());
+        let received = |daemon: &UnixDatagram| {
+            let mut message = [0; 200];
+            let length = daemon.recv(&mut message).unwrap();
+            String::from_utf8(message[..length].to_vec()).unwrap()
+        };
+        let id = process::id();
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        let mut syslog = Syslog::connect(&path, SyslogFormat::Traditional).unwrap();
+        syslog.write_all(b"<4>one\ntwo <3>\n\n").unwrap();
+        assert_eq!(received(&daemon), format!("<92>ftp-cli[{id}]: one"));
+        assert_eq!(received(&daemon), format!("<94>ftp-cli[{id}]: two <3>"));
+        drop(daemon);
+        assert!(syslog.write_all(b"<6>lost\n").is_err());
+        std::fs::remove_file(&path).unwrap();
+        assert!(syslog.write_all(b"<6>lost\n").is_err());
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        syslog.write_all(b"<3>three\n").unwrap();
+        assert_eq!(received(&daemon), format!("<91>ftp-cli[{id}]: three"));
+
+        let mut syslog = Syslog::connect(&path, SyslogFormat::Rfc5424).unwrap();
+        syslog.write_all(b"<7>four\n").unwrap();
+        let message = received(&daemon);
+        let rest = message.strip_prefix("<95>1 ").unwrap();
+        let (time, rest) = rest.split_once(' ').unwrap();
+        assert_eq!(time.len(), "2026-11-20T15:04:05.678Z".len());
+        assert_eq!(rest, format!("- ftp-cli {id} - - four"));
     }
 }

@@ -4,26 +4,26 @@
 
 use std::time::{Duration, Instant};
 
-mod cache;
 mod question;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::{AuthError, LoginAttempt};
 use ftp_proto::Escaped;
+use sha2::{Digest, Sha256};
 
-use self::cache::Cache;
 use self::question::{Asked, Question};
-use super::config::{Content, Settings, User, ValueType, is_name, json};
+use super::config::{Content, Settings, User, ValueType, is_name, json_object};
 use super::logging::LOG;
 use super::programs::pool::ProgramPool;
 use crate::daemon::toml_text;
 use crate::daemon::values::shown_path;
 use crate::lock::Lock;
 use crate::net::complaints::Ration;
+use crate::net::random;
 
 /// Time that the shutdown leaves for killed programs to end.
 const KILLED: Duration = Duration::from_secs(3);
@@ -167,7 +167,7 @@ impl LoginProgram {
     /// Returns the user in an answer, or `None` if the answer refuses the login.
     fn answer(&self, name: &str, text: &[u8]) -> Result<Option<User>, String> {
         let (ok, mut keys): (Vec<_>, Vec<_>) =
-            json::object(text)?.into_iter().partition(|member| member.name == "ok");
+            json_object(text)?.into_iter().partition(|member| member.name == "ok");
         let ok: Vec<Content> = ok.into_iter().map(|member| member.value.content).collect();
         match ok.as_slice() {
             // The other keys are ignored: a program may send them for a wrong password too.
@@ -207,6 +207,95 @@ const MESSAGES: u32 = 20;
 
 /// Length of a period.
 const PERIOD: Duration = Duration::from_secs(10);
+
+/// Largest number of logins in the cache.
+const MOST: usize = 1_000;
+
+/// A cache of logins that were accepted a short time ago, so that the server does not start the
+/// program again for each connection of a client. It holds no passwords: the key of a login is a
+/// digest of a random secret and of all facts that `auth.program` gets. Refused logins are never in
+/// it.
+struct Cache {
+    lifetime: Duration,
+    /// `None` if there are no random numbers; then nothing is remembered.
+    secret: Option<[u8; 32]>,
+    /// The oldest first; `None` once a reload has replaced the program.
+    entries: Lock<Option<VecDeque<AcceptedLogin>>>,
+}
+
+/// The key of a login.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct LoginKey([u8; 32]);
+
+struct AcceptedLogin {
+    key: LoginKey,
+    until: Instant,
+    user: User,
+}
+
+/// Returns four random numbers as bytes, or `None` if there are none.
+fn secret() -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    for chunk in bytes.as_chunks_mut().0 {
+        *chunk = random::number().ok()?.to_ne_bytes();
+    }
+    Some(bytes)
+}
+
+impl Cache {
+    fn new(lifetime: Duration) -> Self {
+        let secret = secret();
+        Self { lifetime, secret, entries: Lock::new(Some(VecDeque::new())) }
+    }
+
+    /// Returns the key of a login, or `None` if the cache is off.
+    fn key(&self, asked: &Asked<'_>) -> Option<LoginKey> {
+        if self.lifetime.is_zero() {
+            return None;
+        }
+        let mut digest = Sha256::new().chain_update(self.secret?);
+        let peer = asked.peer.to_string();
+        for field in [
+            Some(asked.user),
+            Some(asked.password),
+            Some(peer.as_bytes()),
+            asked.host.as_deref().map(str::as_bytes),
+            asked.tls.map(str::as_bytes),
+        ] {
+            // Includes the lengths, so that two different logins never have the same bytes.
+            let length = field.map_or(u64::MAX, |field| field.len() as u64);
+            digest.update(length.to_be_bytes());
+            digest.update(field.unwrap_or_default());
+        }
+        Some(LoginKey(digest.finalize().into()))
+    }
+
+    /// Returns the user of a login that was accepted recently.
+    fn get(&self, key: &LoginKey, now: Instant) -> Option<User> {
+        let entries = self.entries.lock();
+        let mut entries = entries.as_ref()?.iter();
+        entries.find(|entry| entry.key == *key && now < entry.until).map(|entry| entry.user.clone())
+    }
+
+    /// Remembers a login. Its lifetime starts at `asked`, so that a password that has been changed
+    /// since is not accepted longer than the settings allow.
+    fn put(&self, key: LoginKey, asked: Instant, user: &User) {
+        let Some(until) = asked.checked_add(self.lifetime) else { return };
+        let mut entries = self.entries.lock();
+        let Some(entries) = entries.as_mut() else { return };
+        let now = Instant::now();
+        entries.retain(|entry| entry.key != key && now < entry.until);
+        if entries.len() == MOST {
+            entries.pop_front();
+        }
+        entries.push_back(AcceptedLogin { key, until, user: user.clone() });
+    }
+
+    /// Forgets all logins, and remembers none from now on.
+    fn end(&self) {
+        *self.entries.lock() = None;
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -336,5 +425,65 @@ mod tests_of_failures {
         assert_eq!(due(start + PERIOD / 2), None);
         assert_eq!(due(start + PERIOD), Some(981));
         assert_eq!(due(start + PERIOD), Some(0));
+    }
+}
+
+#[cfg(test)]
+mod tests_of_the_cache {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn asked<'a>(user: &'a str, password: &'a str) -> Asked<'a> {
+        let (user, password) = (user.as_bytes(), password.as_bytes());
+        Asked { user, password, peer: [192, 0, 2, 1].into(), tls: None, host: None }
+    }
+
+    #[test]
+    fn only_an_identical_login_is_found_in_the_cache() {
+        let cache = Cache::new(LONG);
+        let now = Instant::now();
+        let known = cache.key(&asked("anna", "secret")).unwrap();
+        assert!(cache.get(&known, now).is_none());
+        cache.put(known, now, &User::default());
+        assert!(cache.get(&known, now).is_some());
+        for other in [
+            asked("anna", "Secret"),
+            asked("annas", "ecret"),
+            Asked { peer: [192, 0, 2, 2].into(), ..asked("anna", "secret") },
+            Asked { tls: Some("1.3"), ..asked("anna", "secret") },
+            Asked { host: Some("1.3".to_owned()), ..asked("anna", "secret") },
+        ] {
+            assert!(cache.get(&cache.key(&other).unwrap(), now).is_none());
+        }
+        assert!(Cache::new(LONG).key(&asked("anna", "secret")) != Some(known));
+        cache.end();
+        cache.put(known, now, &User::default());
+        assert!(cache.get(&known, now).is_none());
+    }
+
+    #[test]
+    fn a_cached_login_expires() {
+        let cache = Cache::new(Duration::from_secs(60));
+        let now = Instant::now();
+        let known = cache.key(&asked("anna", "secret")).unwrap();
+        cache.put(known, now, &User::default());
+        assert!(cache.get(&known, now + Duration::from_secs(59)).is_some());
+        assert!(cache.get(&known, now + Duration::from_secs(60)).is_none());
+        let none = Cache::new(Duration::ZERO);
+        assert!(none.key(&asked("anna", "secret")).is_none());
+    }
+
+    #[test]
+    fn at_most_one_thousand_logins_are_cached() {
+        let cache = Cache::new(LONG);
+        let now = Instant::now();
+        let keys: Vec<LoginKey> =
+            (0..=MOST).map(|number| cache.key(&asked(&number.to_string(), "p")).unwrap()).collect();
+        keys.iter().for_each(|key| cache.put(*key, now, &User::default()));
+        // The same login again does not take a second place.
+        cache.put(keys[MOST], now, &User::default());
+        let known = keys.iter().filter(|key| cache.get(key, now).is_some()).count();
+        assert_eq!((known, cache.get(&keys[0], now).is_none()), (MOST, true));
     }
 }

@@ -10,9 +10,9 @@ use socket2::Socket;
 
 use super::Metrics;
 use crate::daemon::config::Settings;
-use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::local_socket::{LocalSocket, SocketClient, start_serving};
 use crate::daemon::values::shown_path;
+use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::net::socket;
 
 /// Maximum length of a request head, in bytes.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::{Keys, Store, Stores, builder, first_line};
 use crate::daemon::check::Findings;
 use crate::daemon::config::{LedgerUrl, Settings};
-use crate::daemon::error::{DaemonError, DaemonErrorKind};
 use crate::daemon::logging::LOG;
 use crate::daemon::values::{in_full, shown_path};
+use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::{
     LedgerError, LocalConfig, RedisLedger, S3Ledger, S3Store, S3Timeouts, SharedState, Storage,
     WithoutLedger,
