@@ -21,7 +21,6 @@ mod remote;
 mod room;
 #[cfg(feature = "s3")]
 mod s3;
-mod shared;
 pub(crate) mod space;
 pub(crate) mod unfinished;
 
@@ -47,6 +46,7 @@ pub use unfinished::Unfinished;
 use std::io;
 use std::ops::BitOr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 /// The files that a session reads and writes. The authenticator chooses a storage at login, and
 /// sessions may share a storage. All calls block.
@@ -668,5 +668,73 @@ fn check_rename(from: &VirtualPath, to: &VirtualPath) -> StorageResult<()> {
         (true, _) => Err(StorageErrorKind::Denied.into()),
         (false, true) => Err(StorageErrorKind::IsDirectory.into()),
         (false, false) => Ok(()),
+    }
+}
+
+/// Forwards every call to the inner storage, so that you can keep a handle to it.
+impl<T: Storage + ?Sized> Storage for Arc<T> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn confine(&self) -> Confine<'_> {
+        (**self).confine()
+    }
+
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
+        (**self).stat(path, ask)
+    }
+
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
+        (**self).list(path, ask)
+    }
+
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
+        (**self).read(path)
+    }
+
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        keep: Keep<'_>,
+    ) -> StorageResult<Box<dyn Upload>> {
+        (**self).write(path, mode, keep)
+    }
+
+    fn unfinished(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> StorageResult<Option<Unfinished>> {
+        (**self).unfinished(path, user)
+    }
+
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
+        (**self).forget(path, user)
+    }
+
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
+        (**self).remove(path)
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
+        (**self).rmdir(path)
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
+        (**self).mkdir(path)
+    }
+
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
+        (**self).rename(from, to, replace)
+    }
+
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
+        (**self).set(path, change)
+    }
+
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
+        (**self).space(path, room)
     }
 }

@@ -1,13 +1,16 @@
-//! Begins uploads, depending on existing files, kept partial uploads and the quota.
+//! Begins uploads, depending on existing files, kept partial uploads and the quota. Under a quota,
+//! an upload waits until the files below the root are counted.
+
+use std::io;
+use std::time::{Duration, Instant};
 
 use super::append::Appending;
 use super::files::Files;
 use super::replacement::Replacement;
 use super::target::Target;
-use super::usage::Cost;
-use super::waiting::{self, Waiting};
-use super::{name, quota, record};
-use crate::storage::{StorageErrorKind, StorageResult, Upload, VirtualPath, WriteMode};
+use super::usage::{self, Cost};
+use super::{name, record};
+use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload, VirtualPath, WriteMode};
 
 /// Begins an upload once the remaining quota is known. An interrupted upload may be kept for `user`
 /// to resume; with `None`, no partial upload is kept.
@@ -23,8 +26,8 @@ pub(super) fn begin(
     name::check_new(path)?;
     let target = Target::find(&files.root, path, mode)?;
     let old = if is_in_place(files, &target, mode) { None } else { target.existing };
-    let wanted = quota::wanted(name_of(&target), old.as_ref());
-    match files.knows_usage(wanted, waiting::STEP)? {
+    let wanted = usage::wanted(name_of(&target), old.as_ref());
+    match files.knows_usage(wanted, STEP)? {
         true => begin_at(files, target, mode, user),
         false => Ok(Box::new(begin_later(files, path, mode, user, wanted))),
     }
@@ -58,7 +61,7 @@ fn begin_later(
     let path = path.clone();
     let user = user.map(<[u8]>::to_vec);
     Waiting::new(move || {
-        if !files.knows_usage(wanted, waiting::STEP)? {
+        if !files.knows_usage(wanted, STEP)? {
             return Ok(None);
         }
         let target = Target::find(&files.root, &path, mode)?;
@@ -89,7 +92,7 @@ fn begin_at(
         target.check_replaceable(given)?;
     }
     let old = target.existing.filter(|_| !is_in_place);
-    let begin = || quota::begin(&files.root, files.config.limit(), name_of(&target), old.as_ref());
+    let begin = || usage::begin(&files.root, files.config.limit(), name_of(&target), old.as_ref());
     let begins_again = matches!(mode, WriteMode::Create | WriteMode::Replace);
     let charge = match begin() {
         // The bytes of an earlier upload make room. Its record stays until this upload has begun.
@@ -104,4 +107,94 @@ fn begin_at(
         return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));
     }
     Ok(Box::new(Replacement::begin(&target, mode, files.config, user, charge)?))
+}
+
+/// Maximum time that an upload waits for the count.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Duration of one step of the wait. During a step, the session does not check whether its client
+/// is still connected.
+const STEP: Duration = Duration::from_millis(100);
+
+/// The upload, or `None` if it cannot begin yet.
+type Begun = StorageResult<Option<Box<dyn Upload>>>;
+
+/// An upload that begins once the bytes below the root are counted. Until then it has no file.
+struct Waiting {
+    /// A function that waits for [`STEP`] at most, and begins the upload if the count is then
+    /// complete.
+    begin: Box<dyn Fn() -> Begun + Send>,
+    since: Instant,
+    begun: Option<Box<dyn Upload>>,
+}
+
+impl Waiting {
+    fn new(begin: impl Fn() -> Begun + Send + 'static) -> Self {
+        Self { begin: Box::new(begin), since: Instant::now(), begun: None }
+    }
+
+    fn wait(&mut self) -> StorageResult<()> {
+        self.begun = (self.begin)()?;
+        if self.begun.is_none() && self.since.elapsed() >= PATIENCE {
+            return Err(StorageErrorKind::Busy.into());
+        }
+        Ok(())
+    }
+
+    /// Waits until the upload has begun, and returns it.
+    fn begun(&mut self) -> StorageResult<&mut Box<dyn Upload>> {
+        while self.begun.is_none() {
+            self.wait()?;
+        }
+        self.begun.as_mut().ok_or_else(|| StorageErrorKind::Busy.into())
+    }
+}
+
+impl io::Write for Waiting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.begun()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.begun()?.flush()
+    }
+}
+
+impl Upload for Waiting {
+    fn prepare(&mut self) -> StorageResult<bool> {
+        if let Some(upload) = &mut self.begun {
+            return upload.prepare();
+        }
+        self.wait()?;
+        Ok(false)
+    }
+
+    fn ready(&mut self) -> StorageResult<bool> {
+        match &mut self.begun {
+            Some(upload) => upload.ready(),
+            None => self.prepare(),
+        }
+    }
+
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
+        match &mut self.begun {
+            Some(upload) => upload.prepare_commit(),
+            None => self.prepare(),
+        }
+    }
+
+    fn inode(&self) -> Option<u64> {
+        self.begun.as_ref().and_then(|upload| upload.inode())
+    }
+
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
+        self.begun()?;
+        self.begun.ok_or(StorageErrorKind::Busy)?.commit()
+    }
+
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        if let Some(upload) = self.begun {
+            upload.abort(end);
+        }
+    }
 }

@@ -1,19 +1,19 @@
-//! The files below one root, under one configuration.
+//! The files below one root, under one configuration, and a regular file that is being read.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, StatVfs, fstatvfs};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{OFlags, SeekFrom, StatVfs, fstatvfs, seek};
+use rustix::io::{Errno, read, retry_on_intr};
 
 use super::directory::Directory;
 use super::failure::{lookup, system};
 use super::policy::LocalConfig;
-use super::quota;
 use super::root::Root;
-use super::usage::{COST_OF_OBJECT, Cost};
-use crate::storage::{StorageErrorKind, StorageResult, VirtualPath};
+use super::usage::{self, COST_OF_OBJECT, Cost};
+use crate::storage::{Source, StorageErrorKind, StorageResult, VirtualPath};
 
 /// The root of a storage, and the configuration of the files below it.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ impl Files {
     /// the quota permits `wanted`.
     pub(super) fn knows_usage(&self, wanted: Cost, longest: Duration) -> StorageResult<bool> {
         let Some(limit) = self.config.limit() else { return Ok(true) };
-        let used = quota::used_within(&self.root, limit, wanted, longest)?;
+        let used = usage::used_within(&self.root, limit, wanted, longest)?;
         Ok(used.is_some())
     }
 }
@@ -89,4 +89,54 @@ pub(super) const fn free_bytes(found: &StatVfs) -> u64 {
 pub(super) fn lack_of_inodes(found: &StatVfs, wanted: u64) -> Option<u64> {
     let enough = wanted.div_ceil(COST_OF_OBJECT).min(found.f_files / 4);
     Some(found.f_favail).filter(|&free| free < enough)
+}
+
+/// An open file, and its size when it was opened, without the bytes of a running append.
+#[derive(Debug)]
+pub(super) struct LocalSource {
+    file: OwnedFd,
+    size: u64,
+    /// Bytes left to read if an upload was appending to the file when it was opened, otherwise
+    /// `None`. The appended bytes are not read, because they may be removed again.
+    left: Option<u64>,
+}
+
+impl LocalSource {
+    /// Returns a source; `former` is the length before a running append, if there is one.
+    pub(super) fn new(file: OwnedFd, size: u64, former: Option<u64>) -> Self {
+        Self { file, size: former.unwrap_or(size), left: former }
+    }
+}
+
+impl io::Read for LocalSource {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(buffer.len());
+        let most = most.min(buffer.len());
+        let buffer = buffer.get_mut(..most).unwrap_or_default();
+        let count = retry_on_intr(|| read(&self.file, &mut *buffer))?;
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+        Ok(count)
+    }
+}
+
+impl Source for LocalSource {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
+        if offset > self.size {
+            return Err(StorageErrorKind::BadRestart.into());
+        }
+        retry_on_intr(|| seek(&self.file, SeekFrom::Start(offset))).map_err(system)?;
+        self.left = self.left.map(|_| self.size - offset);
+        Ok(())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        // The kernel would send the appended bytes too.
+        self.left.is_none().then(|| self.file.as_fd())
+    }
 }

@@ -15,7 +15,6 @@ mod changeable;
 mod copying;
 mod directory;
 mod entries;
-mod eviction;
 mod failure;
 mod files;
 mod hidden;
@@ -24,20 +23,16 @@ mod kept_uploads;
 mod name;
 mod names;
 mod output;
-mod phase;
 mod policy;
-mod quota;
 mod record;
 mod replacement;
 mod root;
 pub(crate) mod server_rights;
-mod source;
 mod sweep;
 mod target;
 #[cfg(test)]
 mod tests;
 mod usage;
-mod waiting;
 mod walk;
 
 use std::os::fd::AsFd;
@@ -57,9 +52,8 @@ use rustix::fs::OFlags;
 use self::changeable::Changeable;
 use self::entries::DirectoryEntries;
 use self::failure::{lookup, system};
-use self::files::{Files, free_bytes, lack_of_inodes};
+use self::files::{Files, LocalSource, free_bytes, lack_of_inodes};
 use self::root::Root;
-use self::source::LocalSource;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::confinement::Confinement;
 use super::{
@@ -358,7 +352,7 @@ impl Storage for LocalStorage {
             return Ok(Space::free(before));
         }
         let given_up =
-            eviction::give_up(&self.files.root, || free().is_ok_and(|free| free >= wanted));
+            kept_uploads::give_up(&self.files.root, || free().is_ok_and(|free| free >= wanted));
         let after = if given_up > 0 { free()? } else { before };
         Ok(Space::free(after))
     }
@@ -368,7 +362,7 @@ impl LocalStorage {
     fn quota(&self) -> StorageResult<Space> {
         let config = self.files.config;
         let Some(limit) = config.limit() else { return Ok(Space::default()) };
-        let used = quota::used(&self.files.root, limit, Cost::BYTE)?;
+        let used = usage::used(&self.files.root, limit, Cost::BYTE)?;
         let (max_bytes, max_files) = (config.most_bytes(), config.most_files());
         Ok(Space { max_bytes, max_files, ..Space::used(used.bytes, used.files) })
     }

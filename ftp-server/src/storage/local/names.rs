@@ -6,8 +6,8 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::failure::{creation, existing, rename_error, system, unsynced};
 use super::files::Files;
-use super::usage::{Cost, Leaving};
-use super::{name, quota, record, sweep};
+use super::usage::{self, Cost, Leaving};
+use super::{name, record, sweep};
 use crate::storage::{EntryKind, StorageErrorKind, StorageResult, VirtualPath, check_rename};
 
 pub(super) fn remove(files: &Files, path: &VirtualPath) -> StorageResult<()> {
@@ -60,7 +60,7 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     let given = files.config.for_directories();
     given.check().map_err(|_| StorageErrorKind::Denied)?;
     let usage = files.root.usage();
-    let mut charge = quota::begin(&files.root, files.config.limit(), Cost::DIRECTORY, None)?;
+    let mut charge = usage::begin(&files.root, files.config.limit(), Cost::DIRECTORY, None)?;
     let change = usage.change();
     let (bits, later) = given.modes_of_directory(files.config.mask(), &directory);
     retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(|no| creation(&directory, no))?;

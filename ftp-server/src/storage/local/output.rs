@@ -1,4 +1,4 @@
-//! A file that is being written.
+//! A file that is being written, and the steps of its upload.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -8,7 +8,6 @@ use rustix::fs::{Advice, fadvise, fdatasync, ftruncate};
 use rustix::io::{Result, retry_on_intr, write};
 
 use super::failure::system;
-use super::phase::{self, Phase};
 use super::policy::SyncPolicy;
 use super::usage::{Charge, Cost};
 use crate::storage::StorageError;
@@ -42,7 +41,7 @@ impl Output {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        phase::next(Phase::Data);
+        Phase::Data.comes_next();
         let written = self
             .spend(to_u64(bytes.len()), |file| retry_on_intr(|| write(file, bytes)).map(to_u64))?;
         Ok(usize::try_from(written).unwrap_or(usize::MAX))
@@ -102,7 +101,7 @@ impl Output {
     /// system may have dropped data that it could not write.
     pub(super) fn sync(&mut self) -> Result<()> {
         if self.sync != SyncPolicy::None && !self.is_synced {
-            phase::next(Phase::Sync);
+            Phase::Sync.comes_next();
             retry_on_intr(|| fdatasync(&self.file))?;
         }
         self.is_synced = true;
@@ -124,3 +123,33 @@ impl AsFd for Output {
         self.file.as_fd()
     }
 }
+
+/// A step of an upload, for a test that kills a server at each step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    /// A write of received data.
+    Data,
+    /// The sync of the data.
+    Sync,
+    /// Giving the file its name.
+    Name,
+    /// The sync of the directory, if the policy requires it, and the reply.
+    Published,
+}
+
+impl Phase {
+    /// Does nothing; in tests, reports that this step comes next.
+    #[cfg(not(test))]
+    pub(super) const fn comes_next(self) {}
+
+    #[cfg(test)]
+    pub(super) fn comes_next(self) {
+        if let Some(listener) = LISTENER.get() {
+            listener(self);
+        }
+    }
+}
+
+/// Receiver of the steps, in a process that does nothing else.
+#[cfg(test)]
+pub(super) static LISTENER: std::sync::OnceLock<fn(Phase)> = std::sync::OnceLock::new();

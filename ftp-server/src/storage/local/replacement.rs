@@ -12,16 +12,14 @@ use super::copying::Copying;
 use super::directory::Directory;
 use super::failure::{as_kind, creation, existing, system, unsynced};
 use super::inherit::{Given, Heir};
-use super::kept_uploads::Part;
+use super::kept_uploads::{self, Part};
 use super::name::RecordNames;
-use super::output::Output;
-use super::phase::{self, Phase};
+use super::output::{Output, Phase};
 use super::policy::{Bounds, LocalConfig};
-use super::quota;
 use super::record::{self, Record, WhenCut};
 use super::target::Target;
-use super::usage::{COST_OF_OBJECT, Charge, Cost, Leaving};
-use super::{eviction, hidden, inherit, name, root};
+use super::usage::{self, COST_OF_OBJECT, Charge, Cost, Leaving};
+use super::{hidden, inherit, name, root};
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished,
     Upload, WriteMode,
@@ -137,7 +135,7 @@ impl Replacement {
         }
         let usage = Arc::clone(target.directory.root().usage());
         let old = target.existing.as_ref();
-        let mut charge = quota::go_on(target.directory.root(), config.limit(), old)?.in_place();
+        let mut charge = usage::go_on(target.directory.root(), config.limit(), old)?.in_place();
         // A killed server may have left a file with the other name.
         if !hidden::remove(&usage, target.directory.as_fd(), &running).map_err(system)? {
             return Err(StorageErrorKind::Busy.into());
@@ -261,7 +259,7 @@ impl Replacement {
 
     fn give_name(&mut self) -> Result<(), Errno> {
         self.directory.check_beneath()?;
-        phase::next(Phase::Name);
+        Phase::Name.comes_next();
         let hidden = self.hidden.clone().ok_or(Errno::NOENT)?;
         let mut given = Err(Errno::EXIST);
         if self.old.is_none() {
@@ -334,10 +332,10 @@ impl Replacement {
         let root = Arc::clone(self.directory.root());
         let mut part =
             Part::new(self.directory.path(), above, &kept, root::metadata_of(&self.output)?);
-        if !eviction::make_way(&root, &part, self.bounds) {
+        if !kept_uploads::make_way(&root, &part, self.bounds) {
             self.output.cut_to(0)?;
             part.file.size = 0;
-            if !eviction::make_way(&root, &part, self.bounds) {
+            if !kept_uploads::make_way(&root, &part, self.bounds) {
                 return Ok(false);
             }
         }
@@ -409,7 +407,7 @@ impl Upload for Replacement {
         if let Err(errno) = self.publish() {
             return Err(self.refuse(errno));
         }
-        phase::next(Phase::Published);
+        Phase::Published.comes_next();
         match self.record.take() {
             Some(record) => record.stored(&self.directory),
             None => record::end_all(&self.directory, &self.name),

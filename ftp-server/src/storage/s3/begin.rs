@@ -10,7 +10,7 @@ use super::partial::{self, Found, Lease};
 use super::record::Record;
 use super::rivals::Publishing;
 use super::upload::{Begun, S3Upload};
-use super::{S3Storage, keys, work};
+use super::{S3Storage, http, keys};
 use crate::storage::{StorageErrorKind as Kind, StorageResult, Upload, VirtualPath, WriteMode};
 
 impl S3Storage {
@@ -30,7 +30,7 @@ impl S3Storage {
         let watch = (mode != WriteMode::Replace).then(|| store.rivals.watch(&key));
         let find_old = || self.old(path, &key, mode);
         let (old, found) = match leaves_record && self.keeps(user) {
-            true => work::both(find_old, || partial::find(store, &note_key))?,
+            true => http::both(find_old, || partial::find(store, &note_key))?,
             false => (find_old(), Ok(None)),
         };
         let (old, found) = (old?, found?);

@@ -8,8 +8,8 @@ use super::objects::{Condition, Object};
 use super::partial;
 use super::record::Record;
 use super::upload::{Begun, Sent};
-use super::work::Job;
 use crate::storage::{StorageResult, StreamEnd};
+use crate::threads::Job;
 
 /// An upload that ends without being published.
 pub(super) struct Closing {

@@ -1,9 +1,12 @@
 //! Sends requests to an object store: signed, with a timeout for each phase, and retried if that is
-//! safe.
+//! safe. Requests can run in separate threads, so that the session can serve its client or send
+//! another request meanwhile.
 
-use std::io::{ErrorKind, Read as _};
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read as _};
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Request as HttpRequest, Response};
@@ -12,12 +15,11 @@ use ureq::{Agent, Body, Error, Timeout};
 use super::delete::Removals;
 use super::encode::{Sum, amz_time, hex, http_time, now, percent_path, sha256};
 use super::error::S3Error;
-use super::proof;
 use super::sign::{Credentials, Signed};
-use super::work::is_given_up;
-use super::xml;
+use super::{proof, xml};
 use crate::lock::unpoisoned;
 use crate::net::random;
+use crate::threads;
 
 /// Maximum length in bytes of a response other than the content of an object. A listing of 1,000
 /// keys of 1,024 bytes fits, even percent-encoded.
@@ -282,7 +284,7 @@ impl Retries {
         }
         // Sessions that failed together should not retry together.
         let spread = random::number().map_or(0, |number| number % 100);
-        std::thread::sleep(wait + wait * u32::try_from(spread).unwrap_or_default() / 100);
+        thread::sleep(wait + wait * u32::try_from(spread).unwrap_or_default() / 100);
         if is_given_up() { Err(error) } else { Ok(()) }
     }
 }
@@ -338,4 +340,47 @@ pub(super) fn refused(
     let printable =
         |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(MESSAGE).collect() };
     S3Error::Refused { operation, status, code: printable(&code), message: printable(&message) }
+}
+
+/// Maximum time that a session waits for a thread before the session checks on its client again, as
+/// [`Upload::ready`](crate::Upload::ready) requires.
+pub(super) const STEP: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// Whether this thread is making a change of files.
+    static IS_CHANGING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes a change of files, whose request is neither sent nor sent again once the session has given
+/// up the work of this thread: it could replace or remove newer files.
+pub(super) fn change<T>(send: impl FnOnce() -> Result<T, S3Error>) -> Result<T, S3Error> {
+    if threads::is_cancelled() {
+        return Err(S3Error::Local(io::Error::other("its session has given it up")));
+    }
+    IS_CHANGING.set(true);
+    let sent = send();
+    IS_CHANGING.set(false);
+    sent
+}
+
+/// Returns whether this thread is making a [`change`] that its session has given up.
+fn is_given_up() -> bool {
+    IS_CHANGING.get() && threads::is_cancelled()
+}
+
+/// Runs `first` and `second` at the same time, `second` in a thread.
+pub(super) fn both<A, B: Send>(
+    first: impl FnOnce() -> A,
+    second: impl FnOnce() -> B + Send,
+) -> Result<(A, B), S3Error> {
+    thread::scope(|scope| {
+        let builder = Builder::new().name("s3".to_owned()).stack_size(threads::JOB_STACK);
+        let second = builder.spawn_scoped(scope, second).map_err(S3Error::Local)?;
+        let first = first();
+        Ok((first, second.join().map_err(|_| panicked())?))
+    })
+}
+
+fn panicked() -> S3Error {
+    S3Error::Local(io::Error::other("the thread of a request panicked"))
 }

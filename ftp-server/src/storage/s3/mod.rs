@@ -30,7 +30,6 @@ mod store;
 mod tests;
 mod upload;
 mod web_identity;
-mod work;
 mod xml;
 
 pub use error::S3Error;
@@ -330,7 +329,7 @@ impl Storage for S3Storage {
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         let (key, _) = self.object(path)?;
         let latest = self.inner.latest();
-        work::change(|| self.inner.client.delete(&key, &Condition::None))?;
+        http::change(|| self.inner.client.delete(&key, &Condition::None))?;
         self.inner.forget_directories();
         self.end_records(&key, latest).map_err(S3Error::after_change)
     }
@@ -357,7 +356,7 @@ impl Storage for S3Storage {
             return Err(Kind::Busy.into());
         }
         // A file that another session stores at this moment stays, and so does the directory.
-        work::change(|| self.inner.client.delete(prefix, &Condition::None))?;
+        http::change(|| self.inner.client.delete(prefix, &Condition::None))?;
         self.inner.forget_directories();
         let ended = partial::discard_all(&self.inner, &self.keys.notes(prefix), |_| true);
         ended.map_err(S3Error::after_change)
@@ -376,7 +375,7 @@ impl Storage for S3Storage {
         }
         let (id, checksums) = (Inner::unique()?, self.inner.checksums);
         let put = || self.inner.client.put(&key, &[], &Condition::New, &id, checksums);
-        match work::change(put) {
+        match http::change(put) {
             Err(error) if error.is_precondition() => Err(Kind::Exists.into()),
             done => Ok(done.map(drop)?),
         }

@@ -9,7 +9,7 @@ use super::objects::{Condition, ID, Object};
 use super::pages::Listed;
 use super::partial::{self, Moved};
 use super::rivals::{Publishing, Turn};
-use super::{S3Storage, keys, work};
+use super::{S3Storage, http, keys};
 use crate::storage::{StorageErrorKind as Kind, StorageResult, VirtualPath, check_rename};
 
 /// Maximum size of an object that one request can copy, in bytes.
@@ -241,7 +241,7 @@ fn copy_parts(
             let end = (at + step).min(object.size);
             let number = u32::try_from(parts.len()).unwrap_or(PARTS) + 1;
             let copy = || client.copy_part(&upload, number, from, &object.tag, at..end);
-            parts.push(work::change(copy)?);
+            parts.push(http::change(copy)?);
             at = end;
         }
         turn.change(|| client.complete(&upload, &parts, condition, id)).map(drop)

@@ -11,9 +11,9 @@
 use std::sync::{Arc, Condvar, Weak};
 
 use super::error::S3Error;
+use super::http;
 use super::inner::Inner;
 use super::objects::Condition;
-use super::work;
 use crate::lock::{Lock, unpoisoned};
 use crate::storage::{StorageErrorKind as Kind, StorageResult};
 
@@ -130,13 +130,13 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Sends the request that publishes the object, unless it was given up: see [`work::change`].
+    /// Sends the request that publishes the object, unless it was given up: see [`http::change`].
     pub(super) fn change<T>(
         &mut self,
         send: impl FnOnce() -> Result<T, S3Error>,
     ) -> Result<T, S3Error> {
         self.outcome = Outcome::InDoubt;
-        let sent = work::change(send);
+        let sent = http::change(send);
         self.outcome = match &sent {
             Ok(_) => Outcome::Made,
             Err(error) if error.is_in_doubt() => Outcome::InDoubt,

@@ -11,11 +11,11 @@ use ureq::Body;
 
 use super::encode::base64;
 use super::error::S3Error;
-use super::http::Retries;
+use super::http::{Retries, STEP};
 use super::inner::Inner;
 use super::objects::Object;
-use super::work::{Job, STEP};
 use crate::storage::{Source, StorageErrorKind as Kind, StorageResult};
+use crate::threads::Job;
 
 /// Maximum number of bytes that the thread passes on at once.
 const PIECE: u64 = 128 * 1024;

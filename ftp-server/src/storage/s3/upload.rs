@@ -14,14 +14,15 @@ use super::buffer::{Buffer, WRITE};
 use super::closing::Closing;
 use super::copying::Copying;
 use super::error::S3Error;
+use super::http::STEP;
 use super::inner::Inner;
 use super::multipart::{Multipart, PARTS, Part};
 use super::objects::ID;
 use super::partial::{self, Lease, Note};
 use super::record::Record;
 use super::rivals::Publishing;
-use super::work::{Job, STEP};
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
+use crate::threads::Job;
 
 /// Number of parts after which the part size doubles.
 const DOUBLED: u32 = 1_000;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ftp_tests::wait::wait_until;
 
-use super::super::phase::{self, Phase};
+use super::super::output::{LISTENER, Phase};
 use super::*;
 use crate::auth::Rights;
 use crate::server::Server;
@@ -61,7 +61,7 @@ fn say(word: &str) {
 #[ignore = "it is the server that another test starts and kills"]
 fn serves_until_it_is_killed() {
     let root = std::env::var_os(ROOT).expect("the other test starts it");
-    phase::LISTENER.set(stand).expect("it is set once");
+    LISTENER.set(stand).expect("it is set once");
     let config = LocalConfig::new().sync(SyncPolicy::FileAndDirectory);
     let builder = Server::builder().local_config(config).root(root).user("u", "p", Rights::FULL);
     let server = builder.bind("127.0.0.1:0").unwrap();

@@ -190,7 +190,7 @@ fn a_change_that_is_given_up_before_its_request_is_never_sent_dc_45() {
             fake.fail(operation, 0, 1, fault);
         }
         let own = storage.clone();
-        let job = work::Job::begin(move || act(&own)).unwrap();
+        let job = crate::threads::Job::begin(move || act(&own)).unwrap();
         wait_until("it waits", || fake.count(waits) == before + heads);
         job.cancel();
         drop(turn);
