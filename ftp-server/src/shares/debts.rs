@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::network::{Networks, Prefix};
 use super::table::{self, Scarce};
+use super::{Networks, Prefix};
 use crate::lock::Lock;
 use crate::{budget, limits};
 
