@@ -1,13 +1,11 @@
 //! Data connections: opening them, and moving bytes over them.
 
-mod active;
 mod announce;
 mod block;
 mod buffers;
 mod deflate;
 mod opening;
 mod outgoing;
-mod passive;
 mod ports;
 mod pump;
 mod wait;

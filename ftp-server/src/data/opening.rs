@@ -1,17 +1,20 @@
 //! Opening the data connection of a transfer, and the parameters that the session sets for it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{AddressClass, Network};
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::block::{DataConnection, IdleConnection};
 use super::ports::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
-use super::{active, passive};
 use crate::net::complaints::SessionComplaints;
-use crate::net::socket;
+use crate::net::{balancer, socket};
 use crate::tls::{Connection, Resumed, Resumptions, Secured, SessionReuse};
 use crate::{deadline, limits};
 
@@ -36,9 +39,9 @@ impl DataChannel {
     ) -> Result<DataConnection, OpenError> {
         let deadline = deadline::after(Instant::now(), peer.connect);
         let stream = match self {
-            Self::Passive(listener) => passive::accept(listener, peer, deadline, monitor)?,
+            Self::Passive(listener) => accept(listener, peer, deadline, monitor)?,
             Self::Active(address) => {
-                active::connect(peer.local, address, peer.from_port_below, deadline, monitor)?
+                connect(peer.local, address, peer.from_port_below, deadline, monitor)?
             }
             Self::Open(idle) => {
                 let open = idle.resume(peer.secured.is_some(), is_upload);
@@ -54,7 +57,7 @@ impl DataChannel {
     /// on a busy computer.
     pub(crate) fn refuse(self) -> Option<(TcpStream, Duration)> {
         let Self::Passive(listener) = self else { return None };
-        Some((passive::accept_waiting(listener)?, limits::UNUSED_LISTENER))
+        Some((accept_waiting(listener)?, limits::UNUSED_LISTENER))
     }
 
     /// Returns whether the data connection is already open.
@@ -160,4 +163,131 @@ impl DataPeer<'_> {
         };
         is_meant && socket::is_in(self.fxp_networks, host)
     }
+}
+
+/// Opens an active data connection (RFC 959 §4.1.2 PORT; RFC 2428 §2): connects from `local`, the
+/// server's address on the control connection, to `address`. If `from_port_below` is set and the
+/// port below that of `local` is available, that is the source port; otherwise the system chooses
+/// one.
+fn connect(
+    local: SocketAddr,
+    address: SocketAddr,
+    from_port_below: bool,
+    deadline: Instant,
+    monitor: &mut dyn Monitor,
+) -> Result<TcpStream, OpenError> {
+    let below = local.port().checked_sub(1).filter(|port| from_port_below && *port > 0);
+    let begun = match below.map(|port| begin_connecting(local, port, address)) {
+        Some(Ok(socket)) => Ok(socket),
+        // A low port needs a privilege, and the pair of ports may still be in use by an earlier
+        // connection.
+        Some(Err(_)) | None => begin_connecting(local, 0, address),
+    };
+    let socket = begun.map_err(OpenError::Failed)?;
+    wait(fd(&socket), PollFlags::OUT, deadline, 0, monitor)?;
+    match socket.take_error() {
+        Ok(None) => Ok(socket.into()),
+        Ok(Some(error)) | Err(error) => Err(OpenError::Failed(error)),
+    }
+}
+
+fn begin_connecting(mut local: SocketAddr, port: u16, address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    if local.is_ipv4() != address.is_ipv4() {
+        // The address belongs to a third host and has the other IP version, so the system must
+        // choose the source address.
+        local.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        });
+    }
+    local.set_port(port);
+    if port > 0 {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&local.into())?;
+    match socket.connect(&address.into()) {
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// Opens a passive data connection (RFC 959 §4.1.2 PASV; RFC 2428 §3): accepts the first connection
+/// from an allowed host, and closes the port. Resets connections from other hosts (RFC 2577 §3);
+/// fails after [`limits::STRANGERS`] of them.
+fn accept(
+    passive: PassiveListener,
+    peer: &DataPeer<'_>,
+    deadline: Instant,
+    monitor: &mut dyn Monitor,
+) -> Result<TcpStream, OpenError> {
+    // Whatever the outcome, this call ends by dropping `port`, which closes the port and frees it
+    // for other sessions.
+    let port = passive.open()?;
+    let mut strangers = 0;
+    loop {
+        match accept_one(&port.listener) {
+            Ok((stream, from)) => {
+                let stranger = match client_of(&stream, from, peer, deadline, monitor) {
+                    Ok(client) if peer.may_have_data_with(client.ip()) => return Ok(stream),
+                    Ok(client) => client.to_string(),
+                    Err(OpenError::Failed(error)) => format!("{from}: {error}"),
+                    Err(error) => return Err(error),
+                };
+                // The connection is reset: if the other end is an FTP server, an orderly close
+                // would look like an empty file.
+                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                peer.complaints
+                    .warn("data connection turned away", &format_args!(
+                    "from {stranger}; if this is another address of the client, add it to fxp.networks and give \
+                     the user the right fxp"
+                ));
+                strangers += 1;
+                if strangers == limits::STRANGERS {
+                    let error = io::Error::other("too many connections from other hosts");
+                    return Err(OpenError::Failed(error));
+                }
+            }
+            // The server waits only now, because the client has usually connected before it sends
+            // the transfer command.
+            Err(Errno::AGAIN) => {
+                wait(fd(&port.listener), PollFlags::IN, deadline, 0, monitor)?;
+            }
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(error) => return Err(OpenError::Failed(error.into())),
+        }
+    }
+}
+
+/// Closes the port. Returns a connection that has already arrived, whichever host it is from.
+fn accept_waiting(passive: PassiveListener) -> Option<TcpStream> {
+    let port = passive.open().ok()?;
+    accept_one(&port.listener).ok().map(|(stream, _)| stream)
+}
+
+/// Returns the address of a connection's client: the peer address, or the address in a balancer's
+/// header.
+fn client_of(
+    stream: &TcpStream,
+    from: SocketAddr,
+    peer: &DataPeer<'_>,
+    deadline: Instant,
+    monitor: &mut dyn Monitor,
+) -> Result<SocketAddr, OpenError> {
+    if !socket::is_in(peer.balancers, from.ip()) {
+        return Ok(from);
+    }
+    let end = deadline.min(deadline::after(Instant::now(), limits::PROXY_WAIT));
+    let until_readable = || wait(fd(stream), PollFlags::IN, end, 0, monitor);
+    let header = balancer::receive_header(stream, until_readable)?;
+    Ok(balancer::client_of(header, from)?)
+}
+
+/// Accepts a connection, in non-blocking mode.
+fn accept_one(listener: &TcpListener) -> Result<(TcpStream, SocketAddr), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (stream, from) = acceptfrom_with(listener, flags)?;
+    let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(Errno::CONNABORTED)?;
+    Ok((stream.into(), from))
 }
