@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::budget;
+use crate::command::SiteCommands;
 use crate::config::ServerConfig;
 use crate::context::{Context, Hooks};
 use crate::error::Error;
@@ -16,7 +17,6 @@ use crate::net::admission::Admission;
 use crate::net::{random, socket};
 use crate::server::{Endpoint, Server};
 use crate::service::Greeting;
-use crate::site_commands::SiteCommands;
 use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, Storage};
 use crate::testing::{Faults, Recorder, Script};
 use crate::tls::{Acceptor, Tls};

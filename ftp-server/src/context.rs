@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::auth::{Authenticator, UserSessions};
 use crate::budget;
+use crate::command::SiteCommands;
 use crate::command::unfinished::Reads;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
@@ -16,11 +17,10 @@ use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
 use crate::net::socket;
+use crate::service::Relay;
 use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
-use crate::service::relay::Relay;
 use crate::shares::{Debts, Shares, table};
-use crate::site_commands::SiteCommands;
 use crate::testing::Script;
 use crate::tls::Acceptor;
 

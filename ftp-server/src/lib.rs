@@ -49,7 +49,6 @@ mod context;
 pub mod daemon;
 mod data;
 mod deadline;
-mod digest;
 mod error;
 mod ledger;
 pub mod limits;
@@ -65,7 +64,6 @@ mod server;
 mod service;
 mod session;
 mod shares;
-mod site_commands;
 mod storage;
 pub mod testing;
 mod threads;
@@ -85,6 +83,7 @@ pub use auth::{
     PasswordHashError, Rights, UnknownRight, UserLimits, UserTable,
 };
 pub use builder::ServerBuilder;
+pub use command::{SiteCommands, SiteRequest};
 pub use config::{
     ActivePolicy, Limits, LoginPolicy, PassiveAddress, PassiveOverride, PassivePolicy,
     ServerConfig, Timeouts, VirtualHost,
@@ -99,7 +98,6 @@ pub use ledger::{
 pub use name_pattern::NamePattern;
 pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
-pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
     Ask, Capabilities, Change, Confine, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind,
     Keep, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage, PartialPolicy,

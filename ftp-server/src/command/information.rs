@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use ftp_proto::{Escaped, OptsArgument, Reply, ReplyCode, Verb};
 
+use super::digest::Algorithm;
 use super::rules::{RULES, Rule};
 use super::site;
 use crate::auth::{Offer, Rights};
 use crate::data::DataChannel;
-use crate::digest::Algorithm;
 use crate::listing::FactSelection;
 use crate::session::Session;
 use crate::storage::Capabilities;

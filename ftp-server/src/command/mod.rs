@@ -1,5 +1,6 @@
 //! Commands. `rules.rs` lists the served commands and checks the state of the session, and this
-//! module calls the handlers.
+//! module calls the handlers, and tells observers about refused commands that use no data
+//! connection: logins in plaintext, and commands on files and directories.
 
 mod access;
 mod attribute;
@@ -10,24 +11,26 @@ mod guarded;
 mod information;
 mod listing;
 mod parameter;
-mod refusal;
 mod rules;
 mod security;
 mod site;
 mod space;
 mod transfer;
 pub(crate) mod unfinished;
-mod unique;
 
+pub(crate) use digest::Algorithm;
 pub(crate) use information::status;
 pub(crate) use rules::{decides_login, file_direction};
+pub use site::{SiteCommands, SiteRequest};
 
-use ftp_proto::{Command, ParseErrorKind, Reply, ReplyCode, Verb};
+use ftp_proto::{Command, ParseErrorKind, Pathname, Reply, ReplyCode, Severity, Verb};
 
 use self::parameter::only;
 use self::rules::gate;
-use crate::log::Direction;
+use crate::listing::strip_all_flags;
+use crate::log::{Direction, EventKind, LoginRefusal};
 use crate::session::{Outcome, PreparedTransfer, Session};
+use crate::storage::VirtualPath;
 
 /// Passes a command through the gate and the parser to its handler.
 pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Outcome {
@@ -44,7 +47,7 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
     let renamed = session.login.rename_from.clone().filter(|_| verb == Verb::Rnto);
     let outcome = Outcome::from(try_dispatch(session, verb, argument));
     if let Outcome::Reply(reply) = &outcome {
-        refusal::tell(session, verb, argument, renamed.as_ref(), reply);
+        tell_refusal(session, verb, argument, renamed.as_ref(), reply);
     }
     // The client of a refused upload may have sent the data already; a later upload must not get
     // that data.
@@ -180,13 +183,81 @@ fn prepare(session: &mut Session, command: &Command) -> Option<Result<PreparedTr
     Some(match command {
         Command::Retr(path) => transfer::retr(session, path),
         Command::Stor(path) => transfer::stor(session, path),
-        Command::Stou(prefix) => unique::stou(session, prefix.as_ref()),
+        Command::Stou(prefix) => transfer::stou(session, prefix.as_ref()),
         Command::Appe(path) => transfer::appe(session, path),
         Command::List(path) => listing::list(session, path.as_ref()),
         Command::Nlst(path) => listing::nlst(session, path.as_ref()),
         Command::Mlsd(path) => listing::mlsd(session, path.as_ref()),
         _ => return None,
     })
+}
+
+/// Notifies observers if `reply` refuses a `USER` because TLS is required, or a logged-in user's
+/// command on a file or directory, or listing. For `RNTO`, `renamed` is the path that `RNFR` named.
+fn tell_refusal(
+    session: &mut Session,
+    verb: Verb,
+    argument: &[u8],
+    renamed: Option<&VirtualPath>,
+    reply: &Reply,
+) {
+    if verb == Verb::User && reply.code() == ReplyCode::DENIED_BY_POLICY {
+        // One event per session is enough: a refused `USER` costs a client nothing, but observers
+        // may run a program for each event.
+        if let Ok(Command::User(name)) = Command::parse(verb, argument)
+            && !std::mem::replace(&mut session.login.has_been_told_of_tls, true)
+        {
+            session.tell(EventKind::LoginRefused { user: &name, reason: LoginRefusal::Protection });
+        }
+        return;
+    }
+    let is_reported = matches!(
+        verb,
+        Verb::Cwd
+            | Verb::Cdup
+            | Verb::Mkd
+            | Verb::Rmd
+            | Verb::Dele
+            | Verb::Rnfr
+            | Verb::Rnto
+            | Verb::Size
+            | Verb::Mdtm
+            | Verb::Mfmt
+            | Verb::Mlst
+            | Verb::Mlsd
+            | Verb::List
+            | Verb::Nlst
+    );
+    let severity = reply.code().severity();
+    if !is_reported
+        || !matches!(severity, Severity::Transient | Severity::Permanent)
+        || session.user().is_none()
+        || !session.context.observers.are_listening()
+    {
+        return;
+    }
+    let path = match verb {
+        Verb::List | Verb::Nlst => strip_all_flags(argument),
+        // The time precedes the path.
+        Verb::Mfmt => argument.splitn(2, |&byte| byte == b' ').nth(1).unwrap_or_default(),
+        _ => argument,
+    };
+    let named = match verb {
+        Verb::Cdup => session.login.directory.parent().unwrap_or_default(),
+        Verb::List | Verb::Nlst | Verb::Mlsd | Verb::Mlst if path.is_empty() => {
+            session.login.directory.clone()
+        }
+        _ => match Pathname::new(path) {
+            Ok(path) => session.resolve(&path),
+            // Without a path, there is nothing to report.
+            Err(_) => return,
+        },
+    };
+    let kind = match renamed {
+        Some(from) => EventKind::CommandRefused { verb, path: from, to: Some(&named), reply },
+        None => EventKind::CommandRefused { verb, path: &named, to: None, reply },
+    };
+    session.tell(kind);
 }
 
 #[cfg(test)]

@@ -5,14 +5,12 @@ mod away;
 mod control;
 pub(crate) mod login_watchdog;
 pub(crate) mod register;
-pub(crate) mod relay;
 mod run;
-mod script;
 pub(crate) mod session_handle;
 pub(crate) mod session_list;
 mod transfer;
 mod transfer_watch;
 
 pub(crate) use away::{Away, LateObserver, LateTeller};
-pub(crate) use run::{Greeting, run};
+pub(crate) use run::{Greeting, Relay, run};
 pub use session_list::{Activity, SessionInfo};

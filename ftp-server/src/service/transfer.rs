@@ -1,5 +1,6 @@
 //! Long commands: transfers, from the command to the final reply, and work without a data
-//! connection.
+//! connection. Also the faults that a test has scripted for a session; see
+//! [`testing`](crate::testing).
 
 use std::io;
 use std::time::Instant;
@@ -10,18 +11,16 @@ use ftp_proto::{
 
 use super::away::Interrupted;
 use super::run::{Next, Runner};
-use super::script;
 use super::transfer_watch::{TransferResult, TransferWatch};
-use crate::command;
 use crate::context::Context;
 use crate::data::{DataChannel, DataFault, Interruption, Monitor, PumpEnd};
 use crate::log::{Direction, EventKind, Transfer, TransferEnd};
-use crate::reply;
 use crate::session::{Outcome, Payload, Place, PreparedTransfer, Session, Working};
 use crate::storage::{StorageErrorKind, VirtualPath};
-use crate::testing::ProtocolFault;
+use crate::testing::{CutOutgoing, CutUpload, ProtocolFault};
 use crate::threads::ProcessorClock;
 use crate::tls::TlsInfo;
+use crate::{command, reply};
 
 /// A long command, for events.
 pub(super) struct Subject {
@@ -111,7 +110,7 @@ impl Runner {
         let open = watch.open.filter(|_| fault.is_none());
         let (failed, publishing) = (watch.failed, watch.publishing);
         let result = match fault {
-            Some(_) => script::cut(result),
+            Some(_) => cut(result),
             None => result,
         };
         self.session.transfer.channel = open;
@@ -393,5 +392,52 @@ impl Session {
         let subject = Subject { verb, path, direction, start };
         let (end, reply) = (TransferEnd::Refused, Some(reply.code()));
         self.tell_of_transfer(&subject, &TransferSummary { bytes: 0, end, reply, tls: None });
+    }
+}
+
+impl Runner {
+    /// Applies the scripted fault of a command. Returns `Some` if the command must not be carried
+    /// out. Keeps the fault of a transfer for [`transfer`](Self::transfer).
+    pub(super) fn follow_script(&mut self, verb: Verb) -> io::Result<Option<Next>> {
+        self.fault = None;
+        let Some(script) = &self.session.context.script else { return Ok(None) };
+        match script.faults.next(verb) {
+            Some(ProtocolFault::Close) => self.close("Service not available").map(Some),
+            Some(ProtocolFault::Delay(delay)) => match self.control.pause(Instant::now() + delay) {
+                true => Ok(None),
+                false => self.end_early().map(Some),
+            },
+            fault => {
+                self.fault = fault;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Returns the result of a transfer whose data was cut: for the client, the data connection broke.
+fn cut(result: TransferResult) -> TransferResult {
+    match result {
+        TransferResult::Pumped(PumpEnd::Complete | PumpEnd::Storage(_)) => {
+            let error = io::Error::other("cut off by a test script");
+            TransferResult::Pumped(PumpEnd::Broken(error))
+        }
+        result => result,
+    }
+}
+
+impl ProtocolFault {
+    /// Truncates the data of a transfer if the scripted fault requires that.
+    fn shorten(self, mut transfer: PreparedTransfer) -> PreparedTransfer {
+        let (Self::Abort { after: left } | Self::Silence { after: left }) = self else {
+            return transfer;
+        };
+        transfer.payload = match transfer.payload {
+            Payload::Send(inner) => Payload::Send(Box::new(CutOutgoing { inner, left })),
+            Payload::Receive(inner, encoding) => {
+                Payload::Receive(Box::new(CutUpload { inner, left }), encoding)
+            }
+        };
+        transfer
     }
 }

@@ -11,12 +11,12 @@ use ftp_proto::{
 };
 
 use crate::auth::{DirectoryRights, IsClientGone, Login, Offer, Rights, UserSession, rule_for};
+use crate::command::Algorithm;
 use crate::command::unfinished::Heard;
 use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
 use crate::deadline;
-use crate::digest::Algorithm;
 use crate::ledger::Presence;
 use crate::limits;
 use crate::listing::FactSelection;
