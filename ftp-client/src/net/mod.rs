@@ -645,7 +645,7 @@ pub trait Connector: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns any error; the client reports it as [`Error::Io`](crate::Error::Io).
+    /// Returns any error; the client reports it as [`Error::Io`].
     fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>>;
 }
 
