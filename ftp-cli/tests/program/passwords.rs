@@ -92,7 +92,7 @@ fn password_fd_reads_one_line_li_01() {
     assert!(one.seen().starts_with("USER u, PASS first, "), "{}", one.seen());
     assert!(other.seen().starts_with("USER u, PASS second, "), "{}", other.seen());
     // A descriptor that was not passed on is not read, whatever it is in the process itself. The
-    // shell closes those that whoever runs the tests has left open.
+    // shell closes what the parent of the tests may have left open.
     for number in ["3", "4", "5", "6", "9"] {
         let get = format!("{program} get --password-fd {number} ftp://u@127.0.0.1/x -");
         let ran =

@@ -22,9 +22,9 @@ use ftp_server::{
     SyncPolicy,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
+use ftp_tests::root::TempRoot;
 use ftp_tests::tls::TlsClient;
 use ftp_tests::wait::patiently;
-use tempfile::TempDir;
 
 use self::scene::Scene;
 use self::table::Table;
@@ -185,15 +185,14 @@ fn answers(table: &Table) -> &'static Answers {
 
 /// The directories of all cells, and servers over them.
 struct Field {
-    base: TempDir,
+    base: TempRoot,
     next: AtomicUsize,
 }
 
 impl Field {
     fn new() -> Self {
-        // Thousands of small files: in memory, if the machine allows that.
-        let base = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        Self { base: base.unwrap(), next: AtomicUsize::new(0) }
+        // Thousands of small files, also in full runs.
+        Self { base: TempRoot::in_memory(), next: AtomicUsize::new(0) }
     }
 
     fn ask_all(&self, table: &Table) -> Answers {
