@@ -21,6 +21,11 @@ const FIRST: u16 = 10_000;
 /// The minimum number of ports to use, even if the system assigns some of them to other programs.
 const LEAST: u16 = 10_000;
 
+/// The passive ports of servers that would otherwise take any of all ports, such as vsftpd and
+/// Pure-FTPd: a test that waits for its own server would be their data connection. Neither tests nor
+/// Linux, unless told otherwise, assign them.
+pub(crate) const PASSIVE: RangeInclusive<u16> = 61_000..=65_535;
+
 /// A port without a listener, which no other test has while this value lives.
 #[derive(Debug)]
 pub struct OwnPort {
@@ -48,7 +53,7 @@ impl OwnPort {
     }
 
     /// Claims a port of 127.0.0.1 that refuses connections. The port is bound, because some
-    /// servers, such as vsftpd, choose their passive ports from all free ports.
+    /// servers, such as ftp-srv, choose their passive ports from all free ports.
     #[track_caller]
     #[must_use]
     pub fn claim_closed() -> Self {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::geteuid;
 
 use super::{Peer, skipped};
-use crate::port::OwnPort;
+use crate::port::{OwnPort, PASSIVE};
 use crate::process::{Running, run};
 use crate::raw::RawSession;
 use crate::root::TempRoot;
@@ -225,7 +225,8 @@ impl RealServer {
             let mut command = pure_ftpd.command();
             command.args(["--bind", &format!("{},{}", address.ip(), address.port())]);
             command.args(["--login", &format!("puredb:{}", database.display()), "--noanonymous"]);
-            command.args(["--chrooteveryone", "--dontresolve"]);
+            let ports = format!("{}:{}", PASSIVE.start(), PASSIVE.end());
+            command.args(["--chrooteveryone", "--dontresolve", "--passiveportrange", &ports]);
             more(&mut command, etc);
             command.args(["--syslogfacility", "none", "--pidfile"]).arg(etc.join("pid"));
             command
@@ -379,6 +380,7 @@ pub(super) fn is_root(server: &str) -> bool {
 
 fn vsftpd_config(address: SocketAddr, root: &TempRoot) -> String {
     let (host, port, root) = (address.ip(), address.port(), root.path().display());
+    let (first, last) = PASSIVE.into_inner();
     let listen = if host.is_ipv4() {
         format!("listen=YES\nlisten_address={host}")
     } else {
@@ -391,7 +393,7 @@ fn vsftpd_config(address: SocketAddr, root: &TempRoot) -> String {
          anon_world_readable_only=NO\nallow_writeable_chroot=YES\n\
          force_dot_files=YES\nwrite_enable=YES\nanon_upload_enable=YES\nanon_mkdir_write_enable=YES\n\
          anon_other_write_enable=YES\nascii_upload_enable=YES\nascii_download_enable=YES\n\
-         pasv_enable=YES\nport_enable=YES\nconnect_from_port_20=NO\n\
+         pasv_enable=YES\npasv_min_port={first}\npasv_max_port={last}\nport_enable=YES\nconnect_from_port_20=NO\n\
          pasv_promiscuous=YES\nport_promiscuous=YES\n"
     )
 }
