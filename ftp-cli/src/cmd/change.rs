@@ -110,11 +110,12 @@ fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>> {
     let bytes = operand.as_bytes();
     let path = if bytes.windows(3).take(6).any(|window| window == b"://") {
         let target = parse_url(operand)?;
-        let server = |url: &FtpUrl| (url.host().to_ascii_lowercase(), url.port());
+        let server = |url: &FtpUrl| (url.scheme(), url.host().to_ascii_lowercase(), url.port());
         let is_other_user = target.user().is_some() && target.user() != url.user();
         if server(&target) != server(url) || is_other_user {
-            let message =
-                format!("{target} differs from {url} in server or user; use ftp-cli fxp to copy");
+            let message = format!(
+                "{target} differs from {url} in scheme, server or user; use ftp-cli fxp to copy"
+            );
             return Err(Failure::usage(message));
         }
         target.path().to_vec()
@@ -180,6 +181,7 @@ mod tests {
             ("ftp://u@H:21/d/", Some("d/b c")),
             ("ftp://v@h/x", None),
             ("ftp://g/x", None),
+            ("ftpes://h/x", None),
             ("http://h/x", None),
             ("", None),
         ] {

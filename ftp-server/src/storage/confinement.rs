@@ -223,10 +223,10 @@ impl Confinement {
     }
 }
 
-/// The rights that sessions need. Sessions run no programs, and create no device nodes, FIFOs,
-/// sockets or symbolic links.
+/// The rights that sessions need. Sessions run no programs, and create no device nodes. They create no
+/// symbolic links, FIFOs or sockets either, but a rename takes the right to make its object.
 const ALLOWED: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
-    ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
+    ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeFifo | MakeSock | RemoveFile | RemoveDir | Refer
 });
 
 #[cfg(test)]

@@ -165,6 +165,9 @@ impl<'a> Finder<'a> {
         takes_line: bool,
     ) -> Result<Credentials> {
         let of_url = url.password().filter(|_| user.is_none() || user == url.user());
+        // A password that an option names comes first, and is read once.
+        let of_url =
+            of_url.filter(|_| !(takes_line && user.is_some() && option(self.options).is_some()));
         let account = (url.host().to_ascii_lowercase(), url.port(), user.map(<[u8]>::to_vec));
         let known = self.found.iter().find(|(known, _)| *known == account);
         if let Some((_, found)) = known.filter(|_| of_url.is_none()) {

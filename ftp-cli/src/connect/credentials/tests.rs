@@ -90,6 +90,17 @@ fn the_most_specific_password_source_wins_li_01() {
 }
 
 #[test]
+fn each_attempt_has_the_same_line_although_the_url_has_a_password_li_01() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "filed\nnext\n").unwrap();
+    let line = format!("get --password-file {} ftp://u:p@h/x", file.path().to_str().unwrap());
+    let found = with(&line, None, None, |finder, urls| {
+        Ok([text(&finder.find(&urls[0])?), text(&finder.find(&urls[0])?)])
+    });
+    assert_eq!(found, Ok(["u filed", "u filed"].map(str::to_owned)));
+}
+
+#[test]
 fn a_url_without_a_user_means_an_anonymous_login_cl_64() {
     for text in ["ftp://h/x", "ftp://@h/x", "ftp://:p@h/x", "h:x"] {
         let find = |finder: &mut Finder<'_>, urls: &[FtpUrl]| finder.find(&urls[0]);

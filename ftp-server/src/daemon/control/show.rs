@@ -132,7 +132,7 @@ impl Status {
                 .text("version", version)
                 .number("pid", process.into())
                 .text("since", &since)
-                .text("addresses", &addresses)
+                .text_if("addresses", Some(&*addresses).filter(|listed| !listed.is_empty()))
                 .number("sessions", count(self.sessions.len()))
                 .number("transfers", count(transfers.len()))
                 .number("rate", rate)

@@ -1,6 +1,8 @@
 //! Commands that change the tree: directories, deleting, renaming, and refusals without
 //! overwriting.
 
+use std::os::unix::net::UnixListener;
+
 use ftp_server::Rights;
 use ftp_tests::raw::RawSession;
 
@@ -204,6 +206,19 @@ fn the_append_right_creates_and_replaces_no_files() {
         session.expect(line, 550);
     }
     assert_eq!((fixture.names(), fixture.read("a")), (vec!["a".to_owned()], b"12".to_vec()));
+}
+
+#[test]
+fn cm_91_cm_92_links_and_sockets_are_renamed_although_the_session_is_confined() {
+    let fixture = Fixture::new();
+    std::os::unix::fs::symlink("nowhere", fixture.path("link")).expect("a link");
+    let _socket = UnixListener::bind(fixture.path("socket")).expect("a socket");
+    let mut session = fixture.session();
+    for name in ["link", "socket"] {
+        session.expect(format!("RNFR {name}"), 350);
+        session.expect(format!("RNTO new {name}"), 250);
+    }
+    assert_eq!(fixture.names(), ["new link", "new socket"]);
 }
 
 #[test]
