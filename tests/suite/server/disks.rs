@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ftp_server::{LocalConfig, LocalStorage, Login, Rights, Server, SyncPolicy, UserTable};
 use ftp_tests::peer::{Peer, impossible, skipped};
 use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 use rustix::fs::{Advice, fadvise, sync};
 use tempfile::NamedTempFile;
@@ -317,23 +318,13 @@ fn confirmed_changes_survive_a_power_failure_fs_12_hf_07() {
 #[test]
 fn uploads_overwrite_files_on_a_disk_that_refuses_chmod_cm_105_fs_17() {
     let fixture = Fixture::keeping(LocalConfig::new().umask(0));
-    let Some(bindfs) = Peer::find("bindfs") else { return };
-    let (below, directory) = (fixture.path("below"), fixture.path("disk"));
-    std::fs::create_dir(&below).expect("a directory");
-    std::fs::create_dir(&directory).expect("a directory");
-    if !Path::new("/dev/fuse").exists() {
-        return impossible("this kernel has no FUSE");
-    }
-    let mounted = bindfs.command().arg("--chmod-deny").arg(&below).arg(&directory).output();
-    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-        return skipped("bindfs cannot mount");
-    }
-    let _mounted = Mounted(directory);
+    // Locks do not reach from one to the other, so the server must not see both.
+    let below = TempRoot::new();
+    let Some(_mounted) = bound(&fixture, below.path()) else { return };
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
     for (name, mode) in [("same", 0o644), ("other", 0o600)] {
-        let file = below.join(name);
-        std::fs::write(&file, "old").expect("a file");
+        let file = below.write(name, b"old");
         std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("its mode");
         for (command, want) in [("STOR", "new"), ("APPE", "newnew")] {
             session.upload(format!("{command} disk/{name}"), b"new");
@@ -344,6 +335,54 @@ fn uploads_overwrite_files_on_a_disk_that_refuses_chmod_cm_105_fs_17() {
     session.expect("MKD disk/d", 257);
     // An explicit request fails visibly.
     session.expect("SITE CHMOD 600 disk/same", 550);
+}
+
+#[test]
+fn an_upload_that_another_server_takes_for_abandoned_fails_and_replaces_nothing_fs_15() {
+    let fixture = Fixture::keeping(LocalConfig::new());
+    let below = TempRoot::new();
+    let Some(_mounted) = bound(&fixture, below.path()) else { return };
+    let file = below.write("file", b"old");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect("STOR disk/file", 150);
+    data.write_all(b"one");
+    let sizes = || {
+        let entries = std::fs::read_dir(below.path()).expect("a directory");
+        let metadata = entries.filter_map(|entry| entry.ok()?.metadata().ok());
+        let mut sizes: Vec<u64> = metadata.map(|found| found.len()).collect();
+        sizes.sort_unstable();
+        sizes
+    };
+    wait_until("bytes", || sizes() == [3, 3]);
+    // Below the mount, its locks do not show.
+    assert!(LocalStorage::open(below.path()).expect("a storage").tidy_up());
+    assert_eq!(sizes(), [0, 3]);
+    data.write_all(b"two");
+    data.close();
+    session.expect_reply(451);
+    assert_eq!(std::fs::read(&file).expect("it"), b"old");
+    session.upload("STOR disk/file", b"new");
+    assert_eq!(std::fs::read(&file).expect("it"), b"new");
+}
+
+/// Mounts `below` in the directory `disk` of the fixture, through FUSE and without the right to
+/// change modes. Reports and returns `None` if that is impossible.
+fn bound(fixture: &Fixture, below: &Path) -> Option<Mounted> {
+    let bindfs = Peer::find("bindfs")?;
+    let directory = fixture.path("disk");
+    std::fs::create_dir(&directory).expect("a directory");
+    if !Path::new("/dev/fuse").exists() {
+        impossible("this kernel has no FUSE");
+        return None;
+    }
+    let mounted = bindfs.command().arg("--chmod-deny").arg(below).arg(&directory).output();
+    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+        skipped("bindfs cannot mount");
+        return None;
+    }
+    Some(Mounted(directory))
 }
 
 /// A mounted directory, unmounted on drop.

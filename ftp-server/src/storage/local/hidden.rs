@@ -12,7 +12,7 @@ use std::time::Duration;
 use ftp_proto::Escaped;
 use rustix::fs::{
     AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, flock, ftruncate, futimens,
-    openat, unlinkat,
+    openat, renameat, unlinkat,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::geteuid;
@@ -142,23 +142,60 @@ pub(super) fn check_left(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     open_to_look(directory, name).map(|(file, _)| unlock(&file))
 }
 
-/// Frees the space of an upload that was cut. The empty file stays, as the record of the upload, and
-/// keeps its time. Returns the file's metadata, or `None` if the upload is still running or the file
-/// is missing.
-pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> {
+/// Frees the space of an upload whose server was killed, and moves the empty file, which is its
+/// record, to the name of a kept upload. Returns that name and the file's metadata, or `None` if the
+/// upload is still running or the file is missing.
+///
+/// Locks do not reach all servers: this file may be open through another mount, such as FUSE or NFS
+/// without locks. So it loses its name first. A server that still writes to it then fails to give it
+/// the final name, and its client learns that.
+pub(super) fn free_left(
+    usage: &Usage,
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+) -> Option<(Vec<u8>, Metadata)> {
     let (file, found) = open_locked(directory, name).ok()?;
-    if found.size > 0 {
-        let time = Timespec { tv_sec: found.modified, tv_nsec: 0 };
-        let times = Timestamps { last_access: time, last_modification: time };
-        let emptied = retry_on_intr(|| ftruncate(&file, 0)).and_then(|()| futimens(&file, &times));
-        if let Err(errno) = emptied {
-            let name = Escaped(name);
-            log::warn!("{name}: cannot free the space of an interrupted upload: {errno}");
+    let freed = move_left(usage, directory, name, &file, &found);
+    unlock(&file);
+    match freed {
+        Ok(freed) => Some(freed),
+        Err(Errno::NOENT) => None,
+        Err(errno) => {
+            warn_of_space(name, errno);
+            Some((name.to_vec(), found))
         }
     }
-    let found = root::metadata_of(&file);
-    unlock(&file);
-    found.ok()
+}
+
+fn move_left(
+    usage: &Usage,
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    file: &OwnedFd,
+    found: &Metadata,
+) -> Result<(Vec<u8>, Metadata)> {
+    if found.size == 0 {
+        return Ok((name.to_vec(), *found));
+    }
+    let kept = name::kept_of(name).unwrap_or_else(|| name.to_vec());
+    if kept != name && remove(usage, directory, &kept)? {
+        // Until it is empty, its lock says that it cannot be resumed.
+        retry_on_intr(|| renameat(directory, name, directory, &*kept))?;
+    }
+    cut_to_nothing(file, found)?;
+    Ok((kept, root::metadata_of(file)?))
+}
+
+/// Frees the space of a file, which keeps its time.
+fn cut_to_nothing(file: &OwnedFd, found: &Metadata) -> Result<()> {
+    let time = Timespec { tv_sec: found.modified, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    retry_on_intr(|| ftruncate(file, 0)).and_then(|()| futimens(file, &times))
+}
+
+fn warn_of_space(name: &[u8], errno: Errno) {
+    let name = Escaped(name);
+    log::warn!("{name}: cannot free the space of an interrupted upload: {errno}");
 }
 
 /// Drops the bytes of a kept upload, and keeps its record. Returns `false` if there are none, or if
@@ -166,12 +203,18 @@ pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> 
 pub(super) fn drop_bytes(directory: &Directory, name: &[u8]) -> bool {
     let usage = directory.root().usage();
     let change = usage.change();
-    let Ok(found) = directory.metadata(name) else { return false };
-    let left = if found.size > 0 { empty(directory.as_fd(), name) } else { None };
-    let Some(left) = left.filter(|left| left.size == 0) else { return false };
-    change.freed(Cost::of_file(found.size));
-    usage.shelf().emptied(left.identity);
-    true
+    let Ok((file, found)) = open_locked(directory.as_fd(), name) else { return false };
+    let emptied = if found.size > 0 { cut_to_nothing(&file, &found) } else { Err(Errno::NOENT) };
+    unlock(&file);
+    match emptied {
+        Ok(()) => {
+            change.freed(Cost::of_file(found.size));
+            usage.shelf().emptied(found.identity);
+        }
+        Err(Errno::NOENT) => {}
+        Err(errno) => warn_of_space(name, errno),
+    }
+    emptied.is_ok()
 }
 
 /// Removes a hidden file. If a process is writing to it, does nothing and returns `false`. A

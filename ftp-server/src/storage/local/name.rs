@@ -129,6 +129,13 @@ fn record_digits(hidden: &[u8]) -> &[u8] {
     words.iter().find_map(|word| rest.strip_prefix(*word)).unwrap_or_default()
 }
 
+/// Returns the name of a kept upload for the record that a killed server left as `running`; `None`
+/// for the names of earlier versions, which are shorter.
+pub(super) fn kept_of(running: &[u8]) -> Option<Vec<u8>> {
+    let digits = record_digits(running).get(..DIGITS.iter().sum())?;
+    Some([TEMPORARY_PREFIX, KEPT, digits, PART].concat())
+}
+
 /// Returns the owner that a name from [`of_record`] contains.
 pub(super) fn owner(hidden: &[u8]) -> Owner {
     record_digits(hidden).first_chunk().copied().unwrap_or_default()

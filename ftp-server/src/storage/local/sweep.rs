@@ -329,12 +329,13 @@ impl<'a> Walk<'a> {
         if what != Hidden::Running && !is_old(found) {
             let left = seconds_left(found);
             self.due = Some(self.due.map_or(left, |due| due.min(left)));
+            let usage = self.root.usage();
             let left = match what {
-                Hidden::Recorded => hidden::empty(directory.as_fd(), name),
-                _ => Some(*found),
+                Hidden::Recorded => hidden::free_left(usage, directory.as_fd(), name),
+                _ => Some((name.to_vec(), *found)),
             };
-            if let Some(left) = left {
-                self.shelve(name, &left);
+            if let Some((name, left)) = left {
+                self.shelve(&name, &left);
             }
             return;
         }

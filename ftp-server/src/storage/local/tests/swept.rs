@@ -93,17 +93,18 @@ fn the_record_of_a_killed_server_loses_its_bytes_fs_14_fs_15() {
         let storage = tree.storage();
         let existing = storage.stat(&path("f"), Ask::Facts).ok();
         let names = name::of_record(Some(USER), b"f", existing.as_ref());
-        let running = String::from_utf8(names.running).unwrap();
+        let [running, left] =
+            [names.running, names.kept].map(|name| String::from_utf8(name).unwrap());
         tree.put(&running, "written");
         assert_eq!(kept(&storage, "f"), Some(0));
         let resumed = storage.write(&path("f"), WriteMode::Resume(2), Keep::Bytes(USER));
         assert_eq!(kind(resumed), Some(BadRestart));
         assert!(storage.tidy_up());
-        assert_eq!((kept(&storage, "f"), tree.get(&running).len()), (Some(0), 0));
-        set_age(&tree.root.join(&running), 11);
+        assert_eq!((kept(&storage, "f"), tree.get(&left).len()), (Some(0), 0));
+        set_age(&tree.root.join(&left), 11);
         assert!(storage.tidy_up());
         assert_eq!(kept(&storage, "f"), Some(0));
-        set_age(&tree.root.join(&running), 12);
+        set_age(&tree.root.join(&left), 12);
         assert_eq!(kept(&storage, "f"), None);
         assert!(storage.tidy_up());
         assert_eq!(tree.names_with_records("").len(), usize::from(old.is_some()));
