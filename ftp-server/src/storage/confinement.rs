@@ -301,6 +301,8 @@ mod tests {
             fs::remove_file(root.join("a/x")).unwrap();
             fs::create_dir(root.join("b")).unwrap();
             fs::remove_dir(root.join("b")).unwrap();
+            fs::rename(root.join("out"), root.join("b")).unwrap();
+            fs::rename(root.join("b"), root.join("out")).unwrap();
 
             let denied = |result: io::Result<()>| {
                 assert_eq!(result.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
@@ -314,7 +316,7 @@ mod tests {
             denied(fs::remove_file(outside.join("secret")));
             denied(fs::create_dir(outside.join("new")));
             denied(std::process::Command::new("/bin/true").status().map(drop));
-            denied(symlink("x", root.join("link")));
+            denied(symlink("x", outside.join("link")));
             let moved = fs::rename(root.join("a"), outside.join("a")).unwrap_err();
             assert!(
                 matches!(
