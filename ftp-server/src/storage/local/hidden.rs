@@ -177,11 +177,13 @@ fn move_left(
     if found.size == 0 {
         return Ok((name.to_vec(), *found));
     }
-    let kept = name::kept_of(name).unwrap_or_else(|| name.to_vec());
-    if kept != name && remove(usage, directory, &kept)? {
-        // Until it is empty, its lock says that it cannot be resumed.
-        retry_on_intr(|| renameat(directory, name, directory, &*kept))?;
-    }
+    let kept = match name::kept_of(name) {
+        Some(kept) if remove(usage, directory, &kept)? => kept,
+        // It has a name of an earlier version, or is being resumed.
+        _ => return Ok((name.to_vec(), *found)),
+    };
+    // Until it is empty, its lock says that it cannot be resumed.
+    retry_on_intr(|| renameat(directory, name, directory, &*kept))?;
     cut_to_nothing(file, found)?;
     Ok((kept, root::metadata_of(file)?))
 }
@@ -194,8 +196,7 @@ fn cut_to_nothing(file: &OwnedFd, found: &Metadata) -> Result<()> {
 }
 
 fn warn_of_space(name: &[u8], errno: Errno) {
-    let name = Escaped(name);
-    log::warn!("{name}: cannot free the space of an interrupted upload: {errno}");
+    log::warn!("{}: cannot free the space of an interrupted upload: {errno}", Escaped(name));
 }
 
 /// Drops the bytes of a kept upload, and keeps its record. Returns `false` if there are none, or if
