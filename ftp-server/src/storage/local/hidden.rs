@@ -155,48 +155,30 @@ pub(super) fn free_left(
     name: &[u8],
 ) -> Option<(Vec<u8>, Metadata)> {
     let (file, found) = open_locked(directory, name).ok()?;
-    let freed = move_left(usage, directory, name, &file, &found);
-    unlock(&file);
-    match freed {
-        Ok(freed) => Some(freed),
-        Err(Errno::NOENT) => None,
-        Err(errno) => {
-            warn_of_space(name, errno);
-            Some((name.to_vec(), found))
+    let left = match name::kept_of(name).filter(|_| found.size > 0) {
+        Some(kept) => {
+            // Until it is empty, its lock says that it cannot be resumed.
+            let is_moved = remove(usage, directory, &kept) == Ok(true)
+                && retry_on_intr(|| renameat(directory, name, directory, &*kept)).is_ok();
+            (is_moved && cut_to_nothing(&file, name, &found)).then_some(kept)
         }
-    }
-}
-
-fn move_left(
-    usage: &Usage,
-    directory: BorrowedFd<'_>,
-    name: &[u8],
-    file: &OwnedFd,
-    found: &Metadata,
-) -> Result<(Vec<u8>, Metadata)> {
-    if found.size == 0 {
-        return Ok((name.to_vec(), *found));
-    }
-    let kept = match name::kept_of(name) {
-        Some(kept) if remove(usage, directory, &kept)? => kept,
-        // It has a name of an earlier version, or is being resumed.
-        _ => return Ok((name.to_vec(), *found)),
+        None => Some(name.to_vec()),
     };
-    // Until it is empty, its lock says that it cannot be resumed.
-    retry_on_intr(|| renameat(directory, name, directory, &*kept))?;
-    cut_to_nothing(file, found)?;
-    Ok((kept, root::metadata_of(file)?))
+    let found = root::metadata_of(&file).ok();
+    unlock(&file);
+    left.zip(found)
 }
 
-/// Frees the space of a file, which keeps its time.
-fn cut_to_nothing(file: &OwnedFd, found: &Metadata) -> Result<()> {
+/// Frees the space of a file, which keeps its time. Returns whether that was possible.
+fn cut_to_nothing(file: &OwnedFd, name: &[u8], found: &Metadata) -> bool {
     let time = Timespec { tv_sec: found.modified, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
-    retry_on_intr(|| ftruncate(file, 0)).and_then(|()| futimens(file, &times))
-}
-
-fn warn_of_space(name: &[u8], errno: Errno) {
-    log::warn!("{}: cannot free the space of an interrupted upload: {errno}", Escaped(name));
+    let emptied = retry_on_intr(|| ftruncate(file, 0)).and_then(|()| futimens(file, &times));
+    if let Err(errno) = emptied {
+        let name = Escaped(name);
+        log::warn!("{name}: cannot free the space of an interrupted upload: {errno}");
+    }
+    emptied.is_ok()
 }
 
 /// Drops the bytes of a kept upload, and keeps its record. Returns `false` if there are none, or if
@@ -205,17 +187,13 @@ pub(super) fn drop_bytes(directory: &Directory, name: &[u8]) -> bool {
     let usage = directory.root().usage();
     let change = usage.change();
     let Ok((file, found)) = open_locked(directory.as_fd(), name) else { return false };
-    let emptied = if found.size > 0 { cut_to_nothing(&file, &found) } else { Err(Errno::NOENT) };
+    let is_emptied = found.size > 0 && cut_to_nothing(&file, name, &found);
     unlock(&file);
-    match emptied {
-        Ok(()) => {
-            change.freed(Cost::of_file(found.size));
-            usage.shelf().emptied(found.identity);
-        }
-        Err(Errno::NOENT) => {}
-        Err(errno) => warn_of_space(name, errno),
+    if is_emptied {
+        change.freed(Cost::of_file(found.size));
+        usage.shelf().emptied(found.identity);
     }
-    emptied.is_ok()
+    is_emptied
 }
 
 /// Removes a hidden file. If a process is writing to it, does nothing and returns `false`. A
