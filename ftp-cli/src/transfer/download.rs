@@ -135,7 +135,9 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
             let message = "the server sent more than the rest of the file: it ignores REST, or the file has grown";
             Failure::item(Exit::Integrity, message).never_retried()
         }
-        (Error::Incomplete { bytes, announced: Some(size) }, _) if *left == Left::Wrong => {
+        (Error::Incomplete { bytes, announced: Some(size) }, _)
+            if matches!(left, Left::Wrong | Left::Part(_) | Left::InPlace) =>
+        {
             let mut failure = wrong_size(bytes, size);
             failure.message.push_str("; use --verify none for a growing file");
             failure

@@ -139,6 +139,13 @@ impl Start<'_> {
         }
     }
 
+    /// Returns whether the received bytes are kept although the server has confirmed the transfer: as
+    /// far as they go, they are the file.
+    pub(super) fn keeps(&self, error: &Error) -> bool {
+        matches!(error, Error::Incomplete { bytes, announced: Some(all) } if bytes < all)
+            && matches!(&self.target, Writing::File(file) if file.is_kept())
+    }
+
     /// Returns the path of the file with the kept bytes.
     pub(super) fn name(&self) -> &[u8] {
         match &self.target {

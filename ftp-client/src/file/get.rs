@@ -279,7 +279,8 @@ impl GetJob<'_> {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => self.past.from_start = true,
                 Err(error) => {
-                    if error.kind() == ErrorKind::Integrity {
+                    let is_kept = matches!(self.past.left, Left::Part(_) | Left::InPlace);
+                    if error.kind() == ErrorKind::Integrity && !is_kept {
                         self.start_over();
                     }
                     return Err(error);
@@ -347,16 +348,14 @@ impl GetJob<'_> {
                 return Ok(None);
             }
             Err(error) => {
-                self.past.left = match start.target {
+                self.past.left = match &start.target {
                     Writing::Stream(_) => Left::Stream,
-                    _ if error.kind() == ErrorKind::Integrity => Left::Wrong,
+                    _ if error.kind() == ErrorKind::Integrity && !start.keeps(&error) => {
+                        Left::Wrong
+                    }
                     _ => Left::Nothing,
                 };
-                if let Writing::File(file) = start.target
-                    && error.kind() == ErrorKind::Integrity
-                {
-                    file.discard();
-                }
+                self.past.note_failure(start, &error, self.is_repeated);
                 return Err(error);
             }
         };

@@ -105,10 +105,11 @@ impl Request<'_, '_, '_> {
                 return self.run(client, start);
             }
         }
-        if size == Some(all) && self.is_image() {
+        let error = Error::Incomplete { bytes, announced: Some(all) };
+        if size == Some(all) && self.is_image() && !start.keeps(&error) {
             self.job.past.left = Left::Wrong;
         }
-        Err(Error::Incomplete { bytes, announced: Some(all) })
+        Err(error)
     }
 
     fn begin<'c>(

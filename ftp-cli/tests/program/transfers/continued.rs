@@ -260,11 +260,23 @@ fn a_server_that_ignores_rest_leaves_no_mixed_file_as_09() {
     let rest = Act::SendAndBreak(PLAIN, numbers()[4_464..75_000].to_vec());
     assert_ne!(get(&here, [about(), vec![("RETR", rest)]].concat()).code(), Some(0));
     assert_eq!(here.read("x.part"), numbers()[..75_000]);
-    // Fewer bytes than were missing, and still a confirmation.
+}
+
+#[test]
+fn a_download_that_is_confirmed_too_early_is_kept_and_resumed() {
     let here = TempRoot::new();
-    let short = Act::Send(PLAIN, numbers()[4_464..75_000].to_vec(), "226 done");
-    get(&here, [about(), vec![("RETR", short)]].concat()).exited(11);
-    assert!(here.names().is_empty(), "{:?}", here.names());
+    let sent = |bytes: &[u8]| told(EIGHTY, OLD, Act::Send(PLAIN, bytes.to_vec(), "226 done"));
+    let numbers = numbers();
+    let (early, earlier, rest) = (&numbers[..70_000], &numbers[4_464..75_000], &numbers[9_464..]);
+    let peer = Peer::start_several([early, earlier, rest].map(sent).to_vec());
+    let get = || run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("x"))]));
+    failed(&get(), 11, "size mismatch: 70000 bytes here, 80000 on the server; use --verify none");
+    assert_eq!(here.read("x.part"), early);
+    failed(&get(), 11, "x.part; use -c to resume");
+    assert_eq!(here.read("x.part"), numbers[..75_000]);
+    get().succeeded();
+    assert!(peer.seen().contains("REST 9464, RETR x"), "{}", peer.seen());
+    assert_eq!((here.read("x"), here.names()), (numbers.clone(), vec![b"x".to_vec()]));
 }
 
 #[test]
@@ -275,6 +287,9 @@ fn a_grown_file_fails_with_a_hint_to_verify_none() {
     let url = Peer::start(&acts).url("x");
     failed(&run(&mut ftp(&["get", &url, &new])), 11, "use --verify none");
     assert!(here.names().is_empty());
+    let url = Peer::start(&acts).url("x");
+    failed(&run(&mut ftp(&["get", "-c", &url, &new])), 11, "new.part; use -c to resume");
+    assert_eq!((here.read("new.part"), here.names().len()), (ten(b'x'), 1));
     let url = Peer::start(&acts).url("x");
     run(&mut ftp(&["get", "--verify", "none", &url, &new])).succeeded();
     assert_eq!(here.read("new"), ten(b'x'));
