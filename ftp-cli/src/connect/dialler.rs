@@ -660,14 +660,13 @@ impl TlsOptions {
                 return Err(Failure::usage(format!("{key} needs --client-cert")));
             }
         };
-        let mut pins = Vec::new();
-        for pin in options.all("pin").map(OsStr::to_string_lossy) {
-            if Tls::explicit().pin(&pin).is_err() {
+        let pins = options.all_parsed("pin", |pin| match Tls::explicit().pin(pin) {
+            Ok(_) => Ok(pin.to_owned()),
+            Err(_) => {
                 let form = "expected sha256// and 44 characters of base64";
-                return Err(Failure::usage(format!("--pin: invalid pin \"{pin}\": {form}")));
+                Err(format!("invalid pin \"{pin}\": {form}"))
             }
-            pins.push(pin.into_owned());
-        }
+        })?;
         let found = Self {
             start,
             is_typed: options.last_typed(&["tls"]).is_some(),

@@ -325,11 +325,28 @@ pub(crate) struct Messages {
     usage: Arc<Usage>,
 }
 
-/// A file of messages with timestamps.
+/// A file to which an option sends messages or the dialogue.
 struct Log {
-    file: File,
+    option: &'static str,
+    writer: Box<dyn Write + Send>,
     /// Whether a write error was reported already.
     has_failed: bool,
+}
+
+impl Log {
+    fn new(option: &'static str, writer: impl Write + Send + 'static) -> Mutex<Self> {
+        Mutex::new(Self { option, writer: Box::new(writer), has_failed: false })
+    }
+
+    /// Writes one line in one call, because other processes may append to the same file. Reports the
+    /// first error.
+    fn write(&mut self, line: &str, messages: &Messages) {
+        if let Err(error) = self.writer.write_all(line.as_bytes())
+            && !std::mem::replace(&mut self.has_failed, true)
+        {
+            messages.line(format_args!("ftp-cli: {}: cannot write: {error}", self.option));
+        }
+    }
 }
 
 /// Maximum time that the program waits, before it exits, for queued messages to be written.
@@ -366,8 +383,8 @@ impl Messages {
     /// Returns `Local` if the file cannot be opened or created.
     pub(crate) fn log_to(&self, path: &OsStr) -> Result {
         let opened = File::options().append(true).create(true).open(path);
-        let file = opened.map_err(|error| Failure::local(Escaped(path.as_bytes()), &error))?;
-        let _ = self.log.set(Mutex::new(Log { file, has_failed: false }));
+        let file = opened.map_err(|error| Failure::local(shown(path.as_bytes()), &error))?;
+        let _ = self.log.set(Log::new("--log-file", file));
         Ok(())
     }
 
@@ -422,14 +439,7 @@ impl Messages {
         let message = message.to_string();
         let message = self.plain(&message);
         let time = timestamp();
-        let line = format!("{time} ftp-cli[{}]: {}\n", process::id(), Printable(&message));
-        // One call per line, because other processes may append to the same file.
-        let written = log.file.write_all(line.as_bytes());
-        if let Err(error) = written
-            && !std::mem::replace(&mut log.has_failed, true)
-        {
-            self.line(format_args!("ftp-cli: --log-file: cannot write: {error}"));
-        }
+        log.write(&format!("{time} ftp-cli[{}]: {}\n", process::id(), Printable(&message)), self);
     }
 
     /// Writes one line with control characters escaped.
@@ -606,7 +616,7 @@ fn of_life(level: LevelFilter) -> LevelFilter {
 
 fn create(file: &OsStr) -> Result<File> {
     let created = File::create(file);
-    created.map_err(|error| Failure::local(Escaped(file.as_bytes()), &error))
+    created.map_err(|error| Failure::local(shown(file.as_bytes()), &error))
 }
 
 /// Installs the logger of the process, unless the process already has one. A program that calls
@@ -617,7 +627,7 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
         _ => LevelFilter::Debug,
     };
     let file = match dialogue {
-        Dialogue::Writer(writer) => Some(Mutex::new(writer)),
+        Dialogue::Writer(writer) => Some(Log::new("--trace", writer)),
         _ => None,
     };
     let messages = messages.clone();
@@ -631,7 +641,10 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
         .format(move |_, record| {
             let line = format!("{} {}\n", now(), Printable(&record.args().to_string()));
             match (record.target() == WIRE, &file) {
-                (true, Some(file)) => return lock(file).write_all(line.as_bytes()),
+                (true, Some(file)) => {
+                    lock(file).write(&line, &messages);
+                    return Ok(());
+                }
                 (true, None) => {}
                 (false, _) => messages.log(record.args()),
             }
@@ -799,7 +812,8 @@ pub(crate) fn transferred(bytes: u64, time: Duration) -> String {
     format!("{} in {:.2} s ({}/s)", rounded_size(bytes), time.as_secs_f64(), rounded_size(rate))
 }
 
-/// Returns a path for messages. If the path is a URL, replaces its login with `****`.
+/// Returns a path for messages: `""` for an empty one. If the path is a URL, replaces its login with
+/// `****`.
 pub(crate) fn shown(path: &[u8]) -> String {
     let login = |path| {
         let (scheme, rest) = split_at_colon(path).filter(|_| is_url(path))?;
@@ -808,6 +822,7 @@ pub(crate) fn shown(path: &[u8]) -> String {
     };
     match login(path) {
         Some((scheme, rest)) => format!("{}://****{}", Escaped(scheme), Escaped(rest)),
+        None if path.is_empty() => "\"\"".to_owned(),
         None => Escaped(path).to_string(),
     }
 }

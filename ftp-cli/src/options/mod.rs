@@ -53,6 +53,16 @@ pub(crate) struct GivenOption {
 }
 
 impl GivenOption {
+    /// Returns the value, parsed by `parse`.
+    fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>> {
+        let Some(value) = &self.value else { return Ok(None) };
+        let name = self.shown();
+        let Some(text) = value.to_str() else {
+            return Err(Failure::usage(format!("{name}: invalid value: expected UTF-8")));
+        };
+        parse(text).map(Some).map_err(|wrong| Failure::usage(format!("{name}: {wrong}")))
+    }
+
     /// Returns the option as messages show it.
     fn shown(&self) -> String {
         match &self.origin {
@@ -276,13 +286,21 @@ impl Options {
         long: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>> {
-        let Some(given) = self.last(long) else { return Ok(None) };
-        let Some(value) = &given.value else { return Ok(None) };
-        let name = given.shown();
-        let Some(text) = value.to_str() else {
-            return Err(Failure::usage(format!("{name}: invalid value: expected UTF-8")));
-        };
-        parse(text).map(Some).map_err(|wrong| Failure::usage(format!("{name}: {wrong}")))
+        self.last(long).map_or(Ok(None), |given| given.parsed(parse))
+    }
+
+    /// Returns all values of an option, parsed as by [`parsed`](Self::parsed).
+    ///
+    /// # Errors
+    ///
+    /// As [`parsed`](Self::parsed).
+    pub(crate) fn all_parsed<T>(
+        &self,
+        long: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>> {
+        let given = self.given.iter().filter(|given| given.long == long);
+        given.filter_map(|given| given.parsed(&parse).transpose()).collect()
     }
 
     /// Returns the end of the time that `--timeout` allows for the whole run.

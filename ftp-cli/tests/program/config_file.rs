@@ -243,6 +243,9 @@ fn configured_options_without_effect_are_ignored() {
     );
     let ran = run(&mut home.ftp(&["ls", &server.url("")]));
     failed(&ran, 2, "config.toml:2:7: pin and ");
+    let home = Home::with("[defaults]\npin = \"sha256//AAAA\"\n");
+    let ran = run(&mut home.ftp(&["ls", &server.url("")]));
+    failed(&ran, 2, "config.toml:2:7: pin: invalid pin \"sha256//AAAA\"");
 }
 
 #[test]

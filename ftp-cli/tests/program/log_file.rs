@@ -61,10 +61,16 @@ fn a_log_file_that_cannot_be_opened_or_written_is_reported() {
     server.root.write("file", b"content");
     let ran = run(&mut ftp(&["stat", "--log-file", "/proc/none/log", &server.url("file")]));
     failed(&ran, 3, "/proc/none/log: No such file");
+    let ran = run(&mut ftp(&["stat", "--log-file=", &server.url("file")]));
+    failed(&ran, 3, "\"\": No such file");
     // The run continues, and reports once that its log is lost.
     let ran = run(&mut ftp(&["stat", "-v", "--log-file", "/dev/full", &server.url("file")]));
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert_eq!(said.matches("--log-file: cannot write: No space left").count(), 1, "{ran:?}");
+    ran.exited(0);
+    let ran = run(&mut ftp(&["stat", "--trace=/dev/full", &server.url("file")]));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(said.matches("--trace: cannot write: No space left").count(), 1, "{ran:?}");
     ran.exited(0);
 }
 

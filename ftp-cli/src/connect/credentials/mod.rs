@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ftp_client::netrc::{BrokenNetrc, Netrc, NetrcEntry};
-use ftp_proto::{Escaped, FtpUrl};
+use ftp_proto::FtpUrl;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
@@ -308,7 +308,7 @@ impl<'a> Finder<'a> {
 
     /// Asks for the password on the terminal. Fails if messages do not appear there.
     fn ask(&self, user: &[u8], url: &FtpUrl, lacks: Option<&str>) -> Result<Secret> {
-        let name = Escaped(user);
+        let name = shown(user);
         let host = url.host();
         let terminal = self.messages.is_terminal().then(Terminal::find);
         let Some(Ok(terminal)) = terminal else {

@@ -80,6 +80,28 @@ fn sighup_reloads_the_configuration_for_new_sessions() {
 }
 
 #[test]
+fn the_first_reload_with_a_hook_opens_its_spool_and_only_another_place_needs_a_restart() {
+    let configured = Configured::new("[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
+    let served = configured.serve();
+    let reload = |spool: &str| {
+        let spool = configured.here.join(spool);
+        let hooks = format!("stored = [\"/bin/true\"]\nspool = \"{}\"", spool.display());
+        let user = "[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"";
+        configured.write(&format!("[hooks]\n{hooks}\n{user}\n"));
+        served.signal("HUP");
+        (log_until(&served, "configuration reloaded").concat(), spool.is_dir())
+    };
+    let (said, is_open) = reload("one");
+    assert!(said.contains("hooks.spool") && !said.contains("restart") && is_open, "{said}");
+    let (said, _) = reload("one");
+    assert!(!said.contains("hooks.spool"), "{said}");
+    let (said, is_open) = reload("two");
+    assert!(said.contains("hooks.spool has changed; restart the server") && !is_open, "{said}");
+    assert!(!said.contains("changed: hooks.spool"), "{said}");
+    assert!(!reload("one").0.contains("restart"));
+}
+
+#[test]
 fn the_confinement_is_logged_once_and_when_it_changes_fs_05() {
     let text = |confine| {
         format!(
