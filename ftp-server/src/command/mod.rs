@@ -36,7 +36,7 @@ use crate::storage::VirtualPath;
 pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Outcome {
     // A REST or RNFR cancels the previous one, even if the new one is refused.
     if verb == Verb::Rest {
-        session.transfer.restart = 0;
+        (session.transfer.restart, session.transfer.has_lost_restart) = (0, false);
     }
     if verb == Verb::Rnfr {
         session.login.rename_from = None;

@@ -4,7 +4,7 @@
 use ftp_proto::{Reply, ReplyCode, Verb};
 
 use crate::auth::Rights;
-use crate::session::{Access, Session};
+use crate::session::{Access, Session, TransferState};
 use crate::storage::Capabilities;
 use crate::tls::TlsPolicy;
 
@@ -184,7 +184,9 @@ pub(super) const RULES: &[Rule] = &[
         .rights(&[Rights::RETRIEVE, Rights::WRITE])
         .keeps(Keeps::Restart)
         .feature("REST STREAM"),
-    rule(Verb::Allo, "ALLO <size> [R <size>]").rights(&[Rights::CREATE, Rights::APPEND]),
+    rule(Verb::Allo, "ALLO <size> [R <size>]")
+        .rights(&[Rights::CREATE, Rights::APPEND])
+        .keeps(Keeps::Restart),
     rule(Verb::Retr, "RETR <file>").data(Data::Sends).rights(&[Rights::RETRIEVE]),
     rule(Verb::Stor, "STOR <file>").data(Data::Receives).rights(&[Rights::CREATE]),
     rule(Verb::Stou, "STOU [<prefix>]")
@@ -292,21 +294,14 @@ impl Rule {
         matches!(self.data, Data::Lists | Data::Sends | Data::Receives)
     }
 
-    /// Returns whether the offset of `REST` survives the command.
-    fn keeps_restart(&self, argument: &[u8]) -> bool {
+    /// Returns whether the name of `RNFR` and the offset of `REST` survive the command.
+    fn keeps_pending(&self, argument: &[u8]) -> (bool, bool) {
         match self.keeps {
-            Keeps::Restart | Keeps::All => true,
-            Keeps::AllIfBare => argument.is_empty(),
-            Keeps::Nothing | Keeps::Rename => false,
-        }
-    }
-
-    /// Returns whether the name of `RNFR` survives the command.
-    fn keeps_rename(&self, argument: &[u8]) -> bool {
-        match self.keeps {
-            Keeps::Rename | Keeps::All => true,
-            Keeps::AllIfBare => argument.is_empty(),
-            Keeps::Nothing | Keeps::Restart => false,
+            Keeps::Nothing => (false, false),
+            Keeps::Restart => (false, true),
+            Keeps::Rename => (true, false),
+            Keeps::All => (true, true),
+            Keeps::AllIfBare => (argument.is_empty(), argument.is_empty()),
         }
     }
 }
@@ -329,12 +324,16 @@ impl Session {
     /// Forgets `RNFR` and `REST`, unless this command may stand between them and the command that
     /// uses them.
     pub(super) fn forget_pending(&mut self, verb: Verb, argument: &[u8]) {
-        let rule = Rule::of(verb);
-        if !rule.is_some_and(|rule| rule.keeps_rename(argument)) {
+        let (keeps_name, keeps_offset) =
+            Rule::of(verb).map_or((false, false), |rule| rule.keeps_pending(argument));
+        if !keeps_name {
             self.login.rename_from = None;
         }
-        if !rule.is_some_and(|rule| rule.keeps_restart(argument)) {
-            self.transfer.restart = 0;
+        if !keeps_offset {
+            let TransferState { restart, has_lost_restart, .. } = &mut self.transfer;
+            *has_lost_restart |= *restart != 0;
+            *has_lost_restart &= file_direction(verb).is_none();
+            *restart = 0;
         }
     }
 
@@ -384,6 +383,12 @@ pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply
     };
     if !is_in_sequence {
         return refuse(ReplyCode::BAD_SEQUENCE, "Bad sequence of commands");
+    }
+    if session.transfer.has_lost_restart && rule.data == Data::Receives {
+        return refuse(
+            ReplyCode::BAD_SEQUENCE,
+            "REST was cancelled by another command, send it again",
+        );
     }
     if session.transfer.epsv_all && rule.data == Data::Prepares {
         return refuse(ReplyCode::BAD_SEQUENCE, "Only EPSV is allowed after EPSV ALL");

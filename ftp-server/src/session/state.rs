@@ -115,6 +115,9 @@ pub(crate) struct TransferState {
     pub(crate) epsv_all: bool,
     /// The offset that `REST` set, in bytes; 0: none.
     pub(crate) restart: u64,
+    /// Whether another command has cancelled `REST`: what a client then uploads without a new `REST`
+    /// may be the end of a file.
+    pub(crate) has_lost_restart: bool,
     /// Whether `PBSZ` was sent, or is not needed after implicit TLS or `AUTH SSL`.
     pub(crate) has_buffer_size: bool,
     /// Whether `PROT P` is in force.

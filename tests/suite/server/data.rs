@@ -169,6 +169,52 @@ fn st_05_hs_26_other_commands_cancel_rest() {
 }
 
 #[test]
+fn no_command_between_rest_and_an_upload_makes_an_end_the_whole_file_st_05_hs_26() {
+    const KEEP: [&str; 11] =
+        ["", "NOOP", "STAT", "TYPE", "TYPE I", "PASV", "PORT", "EPSV", "EPRT", "ALLO", "ALLO 3"];
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let help = session.ask("HELP").lines;
+    let served = help[1..help.len() - 1].concat();
+    let ends = ["QUIT", "REIN", "RETR", "STOR", "STOU", "APPE", "LIST", "NLST", "MLSD"];
+    let bare = str::from_utf8(&served).unwrap().split(' ').filter(|verb| !ends.contains(verb));
+    let others = ["CWD /", "SIZE a", "MDTM a", "STAT /", "ALLO 3", "MODE S", "TYPE I", "XYZZY"];
+    let lines: Vec<&str> = bare.chain(others).collect();
+    assert!(lines.len() > 40, "{lines:?}");
+    for line in lines {
+        for verb in ["STOR", "APPE"] {
+            fixture.write("a", "0123456789");
+            session.expect("REST 5", 350);
+            session.ask(line);
+            session.expect("EPSV", 229);
+            if KEEP.contains(&line) {
+                session.upload(format!("{verb} a"), b"new");
+                assert_eq!(fixture.read("a"), b"01234new", "{verb} behind {line}");
+                continue;
+            }
+            // A client that was told that its REST is wrong knows that there is none.
+            if line != "REST" {
+                let refused = session.expect(format!("{verb} a"), 503).text();
+                assert!(refused.contains("REST"), "{refused}");
+                assert_eq!(fixture.read("a"), b"0123456789", "{verb} behind {line}");
+            }
+            session.upload("STOR a", b"all of it");
+            assert_eq!(fixture.read("a"), b"all of it", "{verb} behind {line}");
+        }
+    }
+    session.expect("REST 5", 350);
+    session.download("LIST");
+    session.expect("EPSV", 229);
+    session.expect("STOU", 503);
+    session.expect("REST 5", 350);
+    session.download("LIST");
+    session.expect("REST 0", 350);
+    session.upload("STOR a", b"whole");
+    assert_eq!(fixture.read("a"), b"whole");
+}
+
+#[test]
 fn cm_107_cm_108_restarted_uploads() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
