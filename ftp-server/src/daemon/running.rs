@@ -28,6 +28,9 @@ use crate::{Activity, Server, SessionInfo};
 /// been accepted before the reload and have become a session after it.
 const CHECK: Duration = Duration::from_secs(1);
 
+/// The key of the directory that the first reload with a hook opens, and later ones do not change.
+const SPOOL: &str = "hooks.spool";
+
 pub(super) struct Running {
     pub(super) server: Server,
     /// The configuration at startup.
@@ -232,7 +235,10 @@ impl Running {
 
     fn replace(&mut self, config: Config) -> Result<String, DaemonError> {
         let mut fixed = config.settings.changes(&self.started.settings);
-        fixed.retain(|key| FIXED.contains(key));
+        fixed.retain(|key| FIXED.contains(key) && *key != SPOOL);
+        if self.parts.hooks.has_other_spool(&config.settings) {
+            fixed.push(SPOOL);
+        }
         for key in &fixed {
             log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
         }
@@ -256,7 +262,7 @@ impl Running {
         }
         let has_new_certificate = self.parts.tls.replaces(&former_tls);
         let mut changes = settings.changes(&former.settings);
-        changes.retain(|key| !FIXED.contains(key));
+        changes.retain(|key| !FIXED.contains(key) || *key == SPOOL && !fixed.contains(key));
         if has_new_certificate {
             changes.push("the certificate");
         }

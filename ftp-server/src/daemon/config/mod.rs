@@ -625,8 +625,8 @@ Command-line options, --set KEY=VALUE included, override this file. --set takes 
 file, or without quotes and with commas between the items of a list. ftp-cli serve --check prints
 settings that will not work, and with -v each value with its origin. SIGHUP reloads the file; the
 user that the server runs as must be able to read it. A valid file applies to new sessions; a file
-with errors changes nothing. Changes to [listen], [control], [metrics], [ledger], limits.sessions,
-log.target and security.run_as need a restart.
+with errors changes nothing. Changes to [listen], [control], [metrics], [ledger], hooks.spool,
+limits.sessions, log.target and security.run_as need a restart.
 
 No root may contain a file that the server itself uses, such as this file, tls.key or a log.
 ";

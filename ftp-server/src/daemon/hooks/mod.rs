@@ -89,6 +89,11 @@ impl Hooks {
         Ok(())
     }
 
+    /// Returns whether the open spool is not where these settings put it.
+    pub(super) fn has_other_spool(&self, settings: &Settings) -> bool {
+        self.spool.get().is_some_and(|spool| !spool.is_at(spool_directory(settings).as_deref()))
+    }
+
     /// Applies settings to later events; [`open`](Self::open) must have accepted them.
     pub(super) fn set(&self, settings: &Settings) {
         let hooks = &settings.hooks;

@@ -137,6 +137,11 @@ impl Spool {
         (!self.is_temporary).then(|| self.path.join(FAILED))
     }
 
+    /// Returns whether the spool is at this place; `None` is a temporary directory.
+    pub(super) fn is_at(&self, place: Option<&Path>) -> bool {
+        place.map_or(self.is_temporary, |place| place == self.path)
+    }
+
     /// Returns the path of a file.
     pub(super) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
