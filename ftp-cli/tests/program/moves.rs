@@ -315,6 +315,11 @@ fn a_file_is_not_downloaded_onto_itself() {
         failed(&ran, 2, "may be the same file");
         assert_eq!(server.root.read("f"), b"the only copy", "{option}");
     }
+    // A download that creates its target creates no source.
+    let none = server.root.join("none");
+    let ran = run(&mut ftp(&["get", "--in-place", &server.url("none"), none.to_str().unwrap()]));
+    failed(&ran, 8, "none");
+    assert!(!none.exists());
     // Another file is replaced as usual.
     let here = TempRoot::new();
     let other = here.write("f", b"old bytes");

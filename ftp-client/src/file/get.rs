@@ -484,15 +484,21 @@ impl Get<'_> {
 
     /// Checks that the local file is not the server's, if the download would empty or remove it: the
     /// server is on this computer, and both have the same size and time. A fact that is unknown
-    /// proves nothing.
+    /// proves nothing. If neither exists, the download must not create its own source.
     fn check_apart(&self, client: &mut Client) -> Result<(), Error> {
-        let is_at_risk = self.job.options.moves || matches!(self.to, Sink::InPlace(_));
+        let is_in_place = matches!(self.to, Sink::InPlace(_));
+        let is_at_risk = client.is_near() && (self.job.options.moves || is_in_place);
         let Some(target) = self.target().filter(|_| is_at_risk) else { return Ok(()) };
-        let Ok(here) = fs::metadata(target) else { return Ok(()) };
-        if here.len() > 0 && client.is_near() && is_like(client, self.job.place.path(), &here) {
-            return Err(Error::Job(JobFault::MayBeSource(target.to_owned())));
+        let there = self.job.place.path();
+        match fs::metadata(target) {
+            Ok(here) if here.len() > 0 && is_like(client, there, &here) => {
+                Err(Error::Job(JobFault::MayBeSource(target.to_owned())))
+            }
+            Err(_) if is_in_place && matches!(client.is_there(there), Ok(Some(false))) => {
+                Err(Error::Job(JobFault::Missing))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Returns the path of the target, if it is a file.
