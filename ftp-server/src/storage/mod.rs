@@ -31,7 +31,9 @@ pub(crate) use error::{StorageResult, is_made};
 pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
-pub(crate) use local::{Tally, is_hidden_name, lock, rename_new, server_rights, unlock};
+pub(crate) use local::{
+    Tally, free_bytes, is_hidden_name, lock, rename_new, server_rights, unlock,
+};
 pub use memory::MemoryStorage;
 pub use metadata::{DirectoryUse, Entries, Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;

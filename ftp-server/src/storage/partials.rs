@@ -290,7 +290,7 @@ impl PartialsUpload {
             return;
         };
         while content.add(bytes).is_err() {
-            if !self.partials.records.lock().drop_oldest() {
+            if !self.partials.records.lock().drop_oldest(0) {
                 self.is_full = true;
                 let free = usize::try_from(self.partials.room.free()).unwrap_or(usize::MAX);
                 // If another upload takes the room at this moment, fewer bytes are kept.

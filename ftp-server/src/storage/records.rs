@@ -263,8 +263,12 @@ impl<V: PartialEq> MemoryRecords<V> {
     }
 
     /// Drops the oldest kept bytes. Their record stays, so that the client is told to send the file
-    /// from the start. Returns `false` if no bytes are kept.
-    pub(crate) fn drop_oldest(&mut self) -> bool {
+    /// from the start. Returns `false` if fewer than `lacking` bytes are kept, or none.
+    pub(crate) fn drop_oldest(&mut self, lacking: u64) -> bool {
+        let kept: u64 = self.kept.values().map(|kept| kept.content.bytes.len() as u64).sum();
+        if kept < lacking {
+            return false;
+        }
         let oldest = self.oldest(|_, kept| !kept.content.bytes.is_empty());
         let oldest = oldest.and_then(|key| self.kept.get_mut(&key));
         oldest.map(|kept| kept.content.truncate(0)).is_some()

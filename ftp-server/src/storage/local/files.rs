@@ -79,7 +79,7 @@ impl Files {
 }
 
 /// Returns the free bytes for unprivileged users.
-pub(super) const fn free_bytes(found: &StatVfs) -> u64 {
+pub(crate) const fn free_bytes(found: &StatVfs) -> u64 {
     found.f_bavail.saturating_mul(found.f_frsize)
 }
 

@@ -122,12 +122,23 @@ pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     true
 }
 
-/// Drops the bytes of partial uploads of all users, the oldest first, until `is_enough` returns
-/// `true` or none are left. Always drops some before it calls `is_enough`. Returns the number of
-/// uploads that lost their bytes; their records stay.
-pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
+/// Drops the bytes of partial uploads of all users on a device, the oldest first, until `is_enough`
+/// returns `true`. Always drops some before it calls `is_enough`; but none if all together have less
+/// than `lacking` bytes, and would be lost for nothing. Returns the number of uploads that lost their
+/// bytes; their records stay.
+pub(super) fn give_up(
+    root: &Arc<Root>,
+    device: u64,
+    lacking: u64,
+    is_enough: impl Fn() -> bool,
+) -> usize {
+    let mut parts = root.usage().shelf().by_age(None);
+    parts.retain(|part| part.above.0 == device);
+    if parts.iter().map(|part| part.file.size).sum::<u64>() < lacking {
+        return 0;
+    }
     let mut gone = 0;
-    for part in root.usage().shelf().by_age(None) {
+    for part in parts {
         if gone > 0 && is_enough() {
             break;
         }

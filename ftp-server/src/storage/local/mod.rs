@@ -52,7 +52,8 @@ use rustix::fs::OFlags;
 use self::changeable::Changeable;
 use self::entries::DirectoryEntries;
 use self::failure::{lookup, system};
-use self::files::{Files, LocalSource, free_bytes, lack_of_inodes};
+pub(crate) use self::files::free_bytes;
+use self::files::{Files, LocalSource, lack_of_inodes};
 use self::root::Root;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::confinement::Confinement;
@@ -337,22 +338,22 @@ impl Storage for LocalStorage {
             return self.quota();
         };
         name::check_existing(path)?;
-        let free = || -> StorageResult<u64> {
-            let found = self.files.file_system(path)?;
-            let bytes = free_bytes(&found);
-            // On a file system with a fixed number of inodes, each new object takes one.
-            let inodes = match room {
-                RoomFor::New(_) => lack_of_inodes(&found, wanted),
-                _ => None,
-            };
-            Ok(inodes.map_or(bytes, |inodes| inodes.saturating_mul(OBJECT).min(bytes)))
-        };
-        let before = free()?;
-        if before >= wanted {
-            return Ok(Space::free(before));
+        let found = self.files.file_system(path)?;
+        // On a file system with a fixed number of inodes, each new object takes one. Kept uploads
+        // that lose their bytes give none back.
+        if matches!(room, RoomFor::New(_))
+            && let Some(inodes) = lack_of_inodes(&found, wanted)
+        {
+            return Ok(Space::free(inodes.saturating_mul(OBJECT).min(free_bytes(&found))));
         }
-        let given_up =
-            kept_uploads::give_up(&self.files.root, || free().is_ok_and(|free| free >= wanted));
+        let before = free_bytes(&found);
+        let Some(lacking) = wanted.checked_sub(before).filter(|lacking| *lacking > 0) else {
+            return Ok(Space::free(before));
+        };
+        let device = self.stat(path, Ask::Facts)?.identity.0;
+        let free = || self.files.file_system(path).map(|found| free_bytes(&found));
+        let is_enough = || free().is_ok_and(|free| free >= wanted);
+        let given_up = kept_uploads::give_up(&self.files.root, device, lacking, is_enough);
         let after = if given_up > 0 { free()? } else { before };
         Ok(Space::free(after))
     }

@@ -337,7 +337,7 @@ impl Storage for MemoryStorage {
         self.tree().directory(path)?;
         loop {
             let free = self.room.free();
-            if free >= wanted || !self.tree().records.drop_oldest() {
+            if free >= wanted || !self.tree().records.drop_oldest(wanted - free) {
                 return Ok(Space::free(free));
             }
         }

@@ -126,6 +126,9 @@ fn bytes_that_make_room_leave_their_record_fs_15() {
     let storage = MemoryStorage::limited(1_000);
     let begin = || storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"ann")).unwrap();
     begin().write_all(&[b'o'; 900]).unwrap();
+    // Bytes that cannot make enough room are not lost for it.
+    assert_eq!(storage.space(&VirtualPath::root(), RoomFor::More(1_001)).unwrap().free, Some(100));
+    assert_eq!(kept(&storage, "f"), Some(900));
     assert_eq!(storage.space(&VirtualPath::root(), RoomFor::More(500)).unwrap().free, Some(1_000));
     assert_eq!(kept(&storage, "f"), Some(0));
 }

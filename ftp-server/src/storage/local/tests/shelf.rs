@@ -142,8 +142,8 @@ fn an_expired_partial_file_can_be_evicted_before_it_is_swept_fs_15() {
         let [given_up, left] = ["a", "b"].map(shown);
         cut(&storage, "ann", "c", 10);
         assert_eq!((given_up.exists(), left.exists()), (false, true));
-        let given_up = storage.space(&path("/"), RoomFor::More(u64::MAX));
-        assert!(given_up.is_ok() && kept(&storage, "ann", &["b", "c"]).is_empty());
+        give_up_all(&storage);
+        assert!(kept(&storage, "ann", &["b", "c"]).is_empty());
         let _ = ["b", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
         assert!(tree.names("").is_empty());
     }
@@ -185,7 +185,7 @@ fn externally_removed_partial_files_no_longer_count_fs_15() {
         fs::remove_dir(tree.root.join("d")).unwrap();
         cut(&storage, "ann", "c", 15);
         assert_eq!(kept(&storage, "ann", &["b", "c"]), ["b", "c"]);
-        let _ = storage.space(&path("/"), RoomFor::More(u64::MAX));
+        give_up_all(&storage);
         let _ = ["b", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
         fs::create_dir(tree.root.join("d")).unwrap();
         assert_eq!(tree.names(""), ["d"]);
@@ -210,14 +210,45 @@ fn a_partial_file_being_resumed_is_not_evicted_fs_15() {
         // A lack of space does not evict the resumed upload.
         let resumed =
             storage.write(&path("a"), WriteMode::Resume(11), Keep::Bytes(b"ann")).unwrap();
-        let free = storage.space(&path("/"), RoomFor::More(u64::MAX)).unwrap().free;
-        assert!(free < Some(u64::MAX));
+        give_up_all(&storage);
         assert_eq!(size(&storage, "ann", "c"), Some(0));
         resumed.abort(StreamEnd::Failed);
         assert_eq!(size(&storage, "ann", "a"), Some(11));
         let _ = ["a", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
         assert!(tree.names_with_records("").is_empty());
     }
+}
+
+#[test]
+fn kept_bytes_are_given_up_only_if_they_make_enough_room_fs_15() {
+    const MIB: u64 = 1 << 20;
+    let tree = Tree::new();
+    let Some(_mount) = Mount::new(tree.root.clone(), "size=8m,nr_inodes=20") else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let storage = tree.storage();
+    for (user, name) in [("ann", "a"), ("ann", "b"), ("bob", "c")] {
+        cut(&storage, user, name, 1 << 20);
+    }
+    let sizes =
+        || [("ann", "a"), ("ann", "b"), ("bob", "c")].map(|(it, name)| size(&storage, it, name));
+    let space = |room| storage.space(&path("/"), room).unwrap().free.unwrap();
+    let free = space(RoomFor::More(0));
+    let all = [Some(MIB); 3];
+    // All together are too little.
+    for room in [RoomFor::More(free + 4 * MIB), RoomFor::New(free + 4 * MIB)] {
+        assert_eq!((space(room), sizes()), (free, all));
+    }
+    // An emptied file gives no inode back.
+    for number in 0..14 {
+        tree.put(&format!("e{number}"), "");
+    }
+    assert!(space(RoomFor::New(free + MIB)) < free);
+    assert_eq!(sizes(), all);
+    // The oldest goes if that is enough.
+    assert_eq!(space(RoomFor::More(free + MIB)), free + MIB);
+    assert_eq!(sizes(), [Some(0), Some(MIB), Some(MIB)]);
 }
 
 #[test]

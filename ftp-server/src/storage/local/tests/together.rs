@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::partial::{USER, begin, cut, finish, kept};
 use super::*;
 use crate::lock::Lock;
-use crate::storage::{RoomFor, StreamEnd};
+use crate::storage::StreamEnd;
 
 #[test]
 fn uploads_of_one_name_that_begin_at_once_do_not_take_each_others_file_fs_18() {
@@ -86,7 +86,7 @@ fn an_upload_leaves_its_record_in_a_directory_that_was_renamed_fs_15() {
         begun.abort(StreamEnd::Cut);
         assert_eq!(kept(&storage, "e/f"), Some(4));
         // It is found there to make room, and ends with the next file.
-        storage.space(&path("/"), RoomFor::More(u64::MAX)).unwrap();
+        give_up_all(&storage);
         assert_eq!(kept(&storage, "e/f"), Some(0));
         storage
             .write(&path("e/f"), WriteMode::Replace, Keep::Bytes(b"bob"))

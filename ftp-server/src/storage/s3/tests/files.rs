@@ -158,7 +158,7 @@ fn a_change_that_is_given_up_before_its_request_is_never_sent_dc_45() {
     const RENAME: Act = |it| it.rename(&path("f"), &path("g"), true);
     const MOVE: Act = |it| it.rename(&path("d"), &path("n"), true);
     const SET: Act = |it| it.set(&path("f"), Change::Modified(7)).map(drop);
-    const SLOW: fake::Fault = fake::Fault::Delay(Duration::from_secs(1));
+    const SLOW: fake::Fault = fake::Fault::Hold;
     const BUSY: fake::Fault = fake::Fault::Refuse(503, "SlowDown");
     // What the change waits for, the requests of the change, and the number of them that are sent.
     let cases: [(&'static str, fake::Fault, Sent, Act); 9] = [
@@ -194,6 +194,7 @@ fn a_change_that_is_given_up_before_its_request_is_never_sent_dc_45() {
         wait_until("it waits", || fake.count(waits) == before + heads);
         job.cancel();
         drop(turn);
+        fake.release();
         let ended = job.finish().unwrap();
         assert!(matches!(kind(ended), Some(Kind::Io | Kind::Busy)), "{at}");
         for ((name, want), before) in want.iter().zip(counts) {

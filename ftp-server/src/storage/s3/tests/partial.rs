@@ -415,7 +415,7 @@ fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_in_a_buck
         storage.rename(&path("g"), &path("h"), false).unwrap();
         // The change is made, and the answer comes later.
         let answer = if is_stored { operation } else { "DeleteObject" };
-        fake.fail(answer, 0, 1, Fault::Delay(Duration::from_millis(500)));
+        fake.fail(answer, 0, 1, Fault::Hold);
         let slow = storage.clone();
         let slow = std::thread::spawn(move || match operation {
             "PutObject" => put(&slow, "f", WriteMode::Replace, b"stored"),
@@ -427,6 +427,7 @@ fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_in_a_buck
         let mut upload =
             storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"bob")).unwrap();
         upload.write_all(b"0123456789").unwrap();
+        fake.release();
         slow.join().unwrap().unwrap();
         upload.abort(StreamEnd::Cut);
         let kept = unfinished(&storage, Some(b"bob")).map(|found| found.kept);
@@ -451,12 +452,13 @@ fn a_move_of_a_directory_takes_only_its_own_records_with_it_fs_15() {
         let mut running =
             storage.write(&path("d/running"), WriteMode::Create, Keep::Bytes(USER)).unwrap();
         running.write_all(b"0123456789").unwrap();
-        fake.fail("CopyObject", 0, 1, Fault::Delay(Duration::from_secs(1)));
+        fake.fail("CopyObject", 0, 1, Fault::Hold);
         let slow = storage.clone();
         let slow = std::thread::spawn(move || slow.rename(&path("d"), &path("e"), false));
         wait_until("the new directory is there", || !fake.keys("e/").is_empty());
         cut(&storage, "d/later", WriteMode::Replace, b"01234");
         cut(&storage, "e/other", WriteMode::Replace, b"another file");
+        fake.release();
         slow.join().unwrap().unwrap();
         running.abort(StreamEnd::Cut);
         for (name, want) in [
@@ -485,13 +487,14 @@ fn a_move_of_a_directory_takes_no_records_of_a_new_one_of_its_name_with_it_fs_15
         cut(&storage, name, WriteMode::Replace, b"0123456789");
     }
     // The object of the directory is removed last.
-    fake.fail("DeleteObject", 1, 1, Fault::Delay(Duration::from_secs(1)));
+    fake.fail("DeleteObject", 1, 1, Fault::Hold);
     let slow = storage.clone();
     let slow = std::thread::spawn(move || slow.rename(&path("d"), &path("e"), false));
     wait_until("the old one is gone", || fake.keys("d").is_empty());
     storage.inner.forget_directories();
     storage.mkdir(&path("d")).unwrap();
     cut(&storage, "d/later", WriteMode::Replace, b"01234");
+    fake.release();
     slow.join().unwrap().unwrap();
     let all = ["e/a", "e/new", "e/later", "d/a", "d/new"].map(|name| told(&storage, name));
     assert_eq!(all, [Some(9), None, None, None, None]);

@@ -7,37 +7,42 @@ use ftp_tests::wait::wait_until;
 use super::fake::Fault;
 use super::*;
 
-/// How long the store takes to answer the request during which another session stores the file.
-const SLOW: Duration = Duration::from_secs(1);
-
 /// Renames a file, and stores another one under its old name when the operation was requested as
 /// often as this. Returns the result of the rename.
-fn rename_meanwhile(fake: &Fake, operation: &'static str, times: u64) -> Option<Kind> {
+fn rename_meanwhile(
+    fake: &Fake,
+    operation: &'static str,
+    times: u64,
+    fault: Fault,
+) -> Option<Kind> {
     fake.store("f", b"old");
     let storage = on(fake);
     // The first removal tests the store.
     put(&storage, "other", WriteMode::Replace, b"").unwrap();
     storage.rename(&path("other"), &path("another"), true).unwrap();
     let from = fake.count(operation);
-    fake.fail(operation, times - 1, 1, Fault::Delay(SLOW));
+    fake.fail(operation, times - 1, 1, fault);
     let renamer = storage.clone();
     let renamed = thread::spawn(move || kind(renamer.rename(&path("f"), &path("g"), true)));
     wait_until("the request is there", || fake.count(operation) >= from + times);
     put(&storage, "f", WriteMode::Replace, b"stored meanwhile").unwrap();
+    fake.release();
     renamed.join().unwrap()
 }
 
 #[test]
 fn a_rename_keeps_a_file_that_is_stored_meanwhile_on_every_store() {
     for is_ignored in [false, true] {
-        // The file is stored during the copy, or between the last look at it and its removal.
-        for (operation, times) in [("CopyObject", 1), ("HeadObject", 4)] {
+        // The file is stored during the copy, or waits from the last look at it to its removal.
+        let waits = Fault::Delay(Duration::from_secs(1));
+        for (operation, times, fault) in [("CopyObject", 1, Fault::Hold), ("HeadObject", 4, waits)]
+        {
             let fake = Fake::start();
             fake.ignore_conditions_of_removals(is_ignored);
             if operation == "HeadObject" && !is_ignored {
                 continue;
             }
-            let result = rename_meanwhile(&fake, operation, times);
+            let result = rename_meanwhile(&fake, operation, times, fault);
             let found = fake.content("f");
             assert_eq!(found.as_deref(), Some(&b"stored meanwhile"[..]), "{operation}");
             let want = (operation == "CopyObject").then_some(Kind::Busy);

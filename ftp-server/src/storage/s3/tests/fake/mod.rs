@@ -11,6 +11,8 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use ftp_tests::wait::wait_until;
+
 use self::http::{Answer, Asked};
 use self::keys::Issued;
 use self::state::State;
@@ -40,6 +42,8 @@ pub(super) enum Fault {
     WrongSum,
     /// The response is delayed by this time.
     Delay(Duration),
+    /// The response waits for [`release`](Fake::release).
+    Hold,
     /// The page of a listing has no keys, but another page follows.
     EmptyPage,
     /// The page of a listing is the first one, whichever was requested.
@@ -92,10 +96,17 @@ struct Shared {
     keys: Lock<Option<(String, Option<String>)>>,
     faults: Lock<Vec<(&'static str, u64, u64, Fault)>>,
     counts: Lock<Vec<(&'static str, u64)>>,
+    /// Whether the held responses may be sent.
+    is_released: AtomicBool,
     is_over: AtomicBool,
 }
 
 impl Fake {
+    /// Lets the responses go that [`Fault::Hold`] holds, now and later.
+    pub(super) fn release(&self) {
+        self.shared.is_released.store(true, Ordering::SeqCst);
+    }
+
     pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -105,6 +116,7 @@ impl Fake {
             keys: Lock::default(),
             faults: Lock::default(),
             counts: Lock::default(),
+            is_released: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         });
         let serving = Arc::clone(&shared);
@@ -309,6 +321,10 @@ fn serve(shared: &Shared, stream: TcpStream) {
             Some(Fault::WrongSum) => connection.answer(&asked, &answer.with_wrong_sum()),
             Some(Fault::Delay(delay)) => {
                 thread::sleep(delay);
+                connection.answer(&asked, &answer)
+            }
+            Some(Fault::Hold) => {
+                wait_until("release", || shared.is_released.load(Ordering::SeqCst));
                 connection.answer(&asked, &answer)
             }
             _ => connection.answer(&asked, &answer),
