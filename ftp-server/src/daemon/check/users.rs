@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, access, statvfs};
 use rustix::io::Errno;
 
 use super::{Findings, first_of, owners};
@@ -15,7 +15,8 @@ use crate::auth::is_anonymous_name;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
 use crate::daemon::toml_text::shown;
-use crate::daemon::values::shown_path;
+use crate::daemon::values::{rounded_size, shown_path};
+use crate::storage::free_bytes;
 use crate::storage::server_rights::exceeds_access;
 use crate::{PartialPolicy, Rights, VirtualPath};
 
@@ -141,6 +142,22 @@ pub(super) fn directories(config: &Config, is_service: bool, findings: &mut Find
     if good > 0 {
         let what = "users' directories with sufficient permissions";
         findings.ok(format_args!("{what}: {good}"));
+    }
+    let may = |home: &CheckedRoot, right| home.rights.contains(right);
+    let grows = |home: &&CheckedRoot| may(home, Rights::CREATE) || may(home, Rights::MKDIR);
+    let growing = homes.iter().filter(grows).filter_map(|home| home.root.directory()).collect();
+    too_full(&growing, config.settings.server.limits.min_free, findings);
+}
+
+/// Warns about directories on disks with less free space than `limits.min_free`.
+fn too_full(directories: &BTreeSet<&Path>, least: u64, findings: &mut Findings) {
+    for directory in directories {
+        let disk = statvfs(*directory).ok().filter(|disk| disk.f_blocks > 0);
+        if let Some(free) = disk.map(|disk| free_bytes(&disk)).filter(|free| *free < least) {
+            let (shown, free) = (shown_path(directory), rounded_size(free));
+            let words = format!("limits.min_free: {shown}: only {free} are free");
+            findings.warn(format_args!("{words}: uploads and MKD fail with 452"));
+        }
     }
 }
 

@@ -130,7 +130,9 @@ impl PassivePorts {
                     break;
                 }
                 if held.ports.is_empty() || left.is_zero() {
-                    return Err(io::ErrorKind::AddrInUse.into());
+                    let why = "no port of passive.ports is left for this client (some are kept for \
+                               other networks); widen the range";
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
                 }
                 // Nothing signals that a port has become old enough to be closed.
                 let woken = self.given_back.wait_timeout(held, left.min(limits::TICK));
