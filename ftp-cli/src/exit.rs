@@ -369,7 +369,7 @@ impl From<&TreeFault> for Failure {
             }
             Some(Setting::Manifest) => ("--manifest: ", ""),
             Some(Setting::Moves) => ("--remove-source: ", ""),
-            Some(Setting::Parents) => ("", CREATE_DIRECTORIES),
+            Some(Setting::Parents) if failure.exit != Exit::Temporary => ("", CREATE_DIRECTORIES),
             Some(Setting::Permissions) => ("--perms: ", ""),
             Some(Setting::Replaced) => ("", "; use --delete to replace it"),
             Some(Setting::Source) => ("", "; use ftp-cli get, or fxp without -r"),

@@ -399,8 +399,7 @@ fn a_stalled_transfer_does_not_delay_the_shutdown_st_13() {
     assert_eq!(status.code(), Some(0));
     assert_eq!(root.read("new").len(), sent);
     let lines: Vec<_> = served.log.iter().collect();
-    let waits =
-        "stopping: waiting up to 10 min for 2 transfers; a second signal stops the server at once";
+    let waits = "stopping: waiting up to 10 min for 2 transfers; a second signal aborts them";
     assert!(lines.iter().any(|line| line.ends_with(waits)), "{lines:?}");
     assert!(lines.iter().any(|line| line.ends_with("sessions ended: 1, aborted: 1")), "{lines:?}");
 }

@@ -77,7 +77,8 @@ pub struct Options {
     ///
     /// Sizes are always compared under TLS, because a server may take a broken connection for the
     /// end of the file. They are also always compared if a server sends 226 without 150, because
-    /// that server may have had no data connection.
+    /// that server may have had no data connection, and after a resumed copy, because a server may
+    /// have ignored `REST`; then a source that has grown meanwhile is no error.
     pub compare_sizes: bool,
 }
 
@@ -228,7 +229,7 @@ pub(crate) fn copy(
         let size = Some(offset);
         return Ok(Report { offset, size, direction: None, replies: None, duration });
     }
-    let plan = Plan { marker: marker(offset)?, retrieve, store, options };
+    let plan = Plan { marker: marker(offset)?, retrieve, store, options, least: size };
     let copied = plan.run(&mut source, &mut target);
     if let Some(memory) = &mut recalling.memory {
         let has_begun =
@@ -246,6 +247,8 @@ struct Plan {
     retrieve: Vec<u8>,
     store: Vec<u8>,
     options: Options,
+    /// The size of the source's file before the copy, if it was asked for.
+    least: Option<u64>,
 }
 
 impl Plan {
@@ -262,8 +265,8 @@ impl Plan {
             match pair.run(self.options.address, self.marker, &self.retrieve, &self.store) {
                 Ok(moved) => {
                     let sudden = pair.without_beginning();
-                    let compares = self.options.compare_sizes;
-                    let size = prove(source, target, &moved, sudden, compares)?;
+                    let resumed = (self.marker.offset() > 0, self.least);
+                    let size = prove(source, target, &moved, sudden, self.options, resumed)?;
                     return Ok((moved, size));
                 }
                 Err(attempt) => {
@@ -282,17 +285,20 @@ impl Plan {
 
 /// Compares the sizes of both files, if requested or if the replies alone prove nothing. Returns
 /// the size, or `None` if it was not compared or a server does not report it. `sudden` is the
-/// server, if any, that reported the end of the transfer without its beginning.
+/// server, if any, that reported the end of the transfer without its beginning. If the sizes are
+/// compared only because the copy was resumed, the source may have grown from `least` bytes.
 fn prove(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
     moved: &Moved,
     sudden: Option<Side>,
-    compare_sizes: bool,
+    Options { compare_sizes, .. }: Options,
+    (is_resumed, least): (bool, Option<u64>),
 ) -> Result<Option<u64>, Error> {
     let is_protected = way::is_protected(source.client, target.client);
-    let size = match compare_sizes || is_protected || sudden.is_some() {
-        true => compare(source, target, moved.direction)?,
+    let must_be_equal = compare_sizes || is_protected || sudden.is_some();
+    let size = match must_be_equal || is_resumed {
+        true => compare(source, target, moved.direction, least.filter(|_| !must_be_equal))?,
         false => None,
     };
     if size.is_some() {
@@ -337,17 +343,20 @@ fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
     Ok(path)
 }
 
-/// Returns the size of both files; `None` if a server does not report it. A failed query also
-/// gives `None`, because both servers have already confirmed the copy.
+/// Returns the size of both files; `None` if a server does not report it, or if the source has grown
+/// from `least` bytes meanwhile. A failed query also gives `None`, because both servers have already
+/// confirmed the copy.
 fn compare(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
     direction: Direction,
+    least: Option<u64>,
 ) -> Result<Option<u64>, Error> {
     trace::note(format_args!("the size of the file at the source, then at the target:"));
     let Ok(Some(wanted)) = source.client.size(source.path) else { return Ok(None) };
     match target.client.size(target.path) {
         Ok(Some(bytes)) if bytes == wanted => Ok(Some(bytes)),
+        Ok(Some(bytes)) if least.is_some_and(|least| (least..wanted).contains(&bytes)) => Ok(None),
         Ok(Some(bytes)) => {
             let error = crate::Error::Incomplete { bytes, announced: Some(wanted) };
             Err(Error::new(Attempt::new(direction, Side::Target, error)))

@@ -487,7 +487,5 @@ fn waits_for(server: &Server, grace: Duration) -> Option<String> {
     }
     let transfers = counted(transfers, "transfer");
     let grace = show(grace);
-    Some(format!(
-        "stopping: waiting up to {grace} for {transfers}; a second signal stops the server at once"
-    ))
+    Some(format!("stopping: waiting up to {grace} for {transfers}; a second signal aborts them"))
 }

@@ -170,9 +170,23 @@ fn what_cannot_be_resumed_begins_at_byte_0_within_the_attempt() {
     assert_eq!((done.unwrap().verified, said.as_str()), (Verify::Size, "at 7 Refuted at 0 done 9"));
     // Not with `Verify::None`.
     let options = options.verify(Verify::None);
-    let script = [TYPES, trusted, TARGET_LISTENS, REST, BEGUN, SENT].concat();
-    let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
-    assert_eq!((done.unwrap().verified, said.as_str()), (Verify::None, "at 7 done 0"));
+    let copied = [TYPES, trusted, TARGET_LISTENS, REST, BEGUN, SENT].concat();
+    let resumed = |source: &str, target: &str| {
+        let sizes = format!("s> SIZE a\n s< {source}\n t> SIZE b\n t< {target}\n");
+        attempt(&mut job(&options), &(copied.clone() + &sizes), [Usable, Usable])
+    };
+    let (done, said) = resumed("213 9", "213 9");
+    assert_eq!((done.unwrap().verified, said.as_str()), (Verify::Size, "at 7 done 2"));
+    // The source may have grown since it was asked, or during the copy.
+    for (source, target) in [("213 12", "213 9"), ("213 12", "213 11"), ("213 12", "213 12")] {
+        let done = resumed(source, target).0.unwrap();
+        assert_eq!(done.verified == Verify::Size, source == target, "{source} {target}");
+    }
+    // But a server that ignores REST is noticed.
+    for (source, target) in [("213 9", "213 16"), ("213 9", "213 2"), ("213 12", "213 19")] {
+        let error = resumed(source, target).0.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{source} {target}");
+    }
 }
 
 #[test]
