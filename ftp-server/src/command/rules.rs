@@ -385,10 +385,7 @@ pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply
         return refuse(ReplyCode::BAD_SEQUENCE, "Bad sequence of commands");
     }
     if session.transfer.has_lost_restart && rule.data == Data::Receives {
-        return refuse(
-            ReplyCode::BAD_SEQUENCE,
-            "REST was cancelled by another command, send it again",
-        );
+        return refuse(ReplyCode::BAD_SEQUENCE, "Another command has cancelled REST");
     }
     if session.transfer.epsv_all && rule.data == Data::Prepares {
         return refuse(ReplyCode::BAD_SEQUENCE, "Only EPSV is allowed after EPSV ALL");

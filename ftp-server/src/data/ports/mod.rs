@@ -130,8 +130,7 @@ impl PassivePorts {
                     break;
                 }
                 if held.ports.is_empty() || left.is_zero() {
-                    let why = "no port of passive.ports is left for this client (some are kept for \
-                               other networks); widen the range";
+                    let why = "no port of passive.ports is left for this client";
                     return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
                 }
                 // Nothing signals that a port has become old enough to be closed.
