@@ -78,7 +78,7 @@ pub struct Options {
     /// Sizes are always compared under TLS, because a server may take a broken connection for the
     /// end of the file. They are also always compared if a server sends 226 without 150, because
     /// that server may have had no data connection, and after a resumed copy, because a server may
-    /// have ignored `REST`; then a source that has grown meanwhile is no error.
+    /// have ignored `REST`; then a source that has grown meanwhile is not an error.
     pub compare_sizes: bool,
 }
 
