@@ -158,7 +158,7 @@ fn st_05_hs_26_other_commands_cancel_rest() {
     for line in ["PWD", "CWD /", "SIZE a", "FEAT", "SYST", "XYZZY", "REST x", "STAT /"] {
         session.expect("REST 5", 350);
         session.ask(line);
-        assert_eq!(session.download("RETR a"), b"0123456789", "behind {line}");
+        assert_eq!(session.download("RETR a"), b"0123456789", "after {line}");
     }
     session.expect("REST 5", 350);
     session.download("LIST");
@@ -190,17 +190,17 @@ fn no_command_between_rest_and_an_upload_makes_an_end_the_whole_file_st_05_hs_26
             session.expect("EPSV", 229);
             if KEEP.contains(&line) {
                 session.upload(format!("{verb} a"), b"new");
-                assert_eq!(fixture.read("a"), b"01234new", "{verb} behind {line}");
+                assert_eq!(fixture.read("a"), b"01234new", "{verb} after {line}");
                 continue;
             }
             // A client that was told that its REST is wrong knows that there is none.
             if line != "REST" {
                 let refused = session.expect(format!("{verb} a"), 503).text();
                 assert!(refused.contains("REST"), "{refused}");
-                assert_eq!(fixture.read("a"), b"0123456789", "{verb} behind {line}");
+                assert_eq!(fixture.read("a"), b"0123456789", "{verb} after {line}");
             }
             session.upload("STOR a", b"all of it");
-            assert_eq!(fixture.read("a"), b"all of it", "{verb} behind {line}");
+            assert_eq!(fixture.read("a"), b"all of it", "{verb} after {line}");
         }
     }
     session.expect("REST 5", 350);
