@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ftp_proto::{
-    AddressRule, DataRules, Extended, FtpUrl, Mode, Password, PortRanges, RepresentationType,
-    Scheme,
+    AddressRule, DataRules, Extended, FtpUrl, Mode, NetworkProtocol, Password, PortRanges,
+    RepresentationType, Scheme,
 };
 
 use crate::client::Client;
@@ -69,19 +69,6 @@ ftp_proto::settings! {
     }
 }
 
-/// Family of the server addresses to try.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Family {
-    /// Any address.
-    #[default]
-    Any,
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
-}
-
 /// The settings that the builder gathers and the client keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -89,7 +76,7 @@ pub(crate) struct Config {
     pub(crate) overall: Option<Duration>,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) bind: Option<IpAddr>,
-    pub(crate) family: Family,
+    pub(crate) family: Option<NetworkProtocol>,
     pub(crate) connector: Option<SharedConnector>,
     /// The route through a proxy; it excludes a connector.
     pub(crate) route: Option<Route>,
@@ -180,7 +167,7 @@ impl Default for Config {
             overall: None,
             keepalive: Some(Duration::from_secs(60)),
             bind: None,
-            family: Family::default(),
+            family: None,
             connector: None,
             route: None,
             canceller: None,
@@ -263,8 +250,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the family of the server addresses to try (default: any).
-    pub const fn family(mut self, family: Family) -> Self {
+    /// Sets the family of the server addresses to try (default: `None`, which tries any address).
+    pub const fn family(mut self, family: Option<NetworkProtocol>) -> Self {
         self.config.family = family;
         self
     }

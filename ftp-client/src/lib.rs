@@ -280,7 +280,7 @@ mod url_path;
 pub use client::Client;
 pub use client::login::Login;
 pub use client::permissions::PermissionChange;
-pub use config::{ClientBuilder, Family, Timeouts};
+pub use config::{ClientBuilder, Timeouts};
 #[doc(inline)]
 pub use error::{Error, ErrorKind};
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use ftp_client::error::Phase;
 use ftp_client::security::TlsError;
 use ftp_client::{
-    AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, ParseErrorKind, Proxy,
-    Timeouts, Tls,
+    AddressRule, Client, ClientBuilder, Error, Extended, Mode, NetworkProtocol, ParseErrorKind,
+    Proxy, Timeouts, Tls,
 };
 use ftp_proto::{AddressClass, FtpUrl, Network, RepresentationType, Scheme};
 
@@ -358,20 +358,20 @@ pub(crate) fn most_data_connections(options: &Options) -> Result<usize> {
 }
 
 /// Reads the wanted address family.
-pub(crate) fn family(options: &Options) -> Family {
+pub(crate) fn family(options: &Options) -> Option<NetworkProtocol> {
     match options.last_of(&["ipv4", "ipv6"]) {
-        Some("ipv4") => Family::V4,
-        Some(_) => Family::V6,
-        None => Family::Any,
+        Some("ipv4") => Some(NetworkProtocol::Ipv4),
+        Some(_) => Some(NetworkProtocol::Ipv6),
+        None => None,
     }
 }
 
 /// Returns whether an address is of this family.
-pub(crate) const fn is_of_family(address: IpAddr, family: Family) -> bool {
+pub(crate) const fn is_of_family(address: IpAddr, family: Option<NetworkProtocol>) -> bool {
     match family {
-        Family::V4 => address.is_ipv4(),
-        Family::V6 => address.is_ipv6(),
-        _ => true,
+        Some(NetworkProtocol::Ipv4) => address.is_ipv4(),
+        Some(NetworkProtocol::Ipv6) => address.is_ipv6(),
+        None => true,
     }
 }
 

@@ -13,12 +13,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{HostName, ParseError, ParseErrorKind};
+use ftp_proto::{HostName, NetworkProtocol, ParseError, ParseErrorKind};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::config::{Config, Family};
+use crate::config::Config;
 use crate::error::{Error, Phase};
 use crate::tls::Session;
 use crate::trace;
@@ -128,9 +128,9 @@ pub(crate) fn connect(
         return opened.map(relayed).inspect(|stream| settle(stream, config));
     }
     match &config.connector {
-        Some(_) if config.bind.is_some() || config.family != Family::Any => Err(
-            Error::Unsupported("a local address or an address family together with a connector"),
-        ),
+        Some(_) if config.bind.is_some() || config.family.is_some() => Err(Error::Unsupported(
+            "a local address or an address family together with a connector",
+        )),
         Some(connector) => {
             let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
             through(connector, server, false, waiter, deadline).map(relayed)
@@ -227,9 +227,9 @@ pub(crate) fn resolve(
         let of_bind = config.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
         of_bind
             && match config.family {
-                Family::Any => true,
-                Family::V4 => address.is_ipv4(),
-                Family::V6 => address.is_ipv6(),
+                None => true,
+                Some(NetworkProtocol::Ipv4) => address.is_ipv4(),
+                Some(NetworkProtocol::Ipv6) => address.is_ipv6(),
             }
     };
     let why = if all.is_empty() { "no address" } else { "no address of the required family" };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
 use ftp_client::net::{Connector, Target, Transport};
-use ftp_client::{Client, Error, Family, Mode};
+use ftp_client::{Client, Error, Mode, NetworkProtocol};
 use ftp_tests::wait::wait_until;
 
 use crate::peer::{Peer, SHORT, SOON, Server, timeouts};
@@ -52,11 +52,11 @@ fn any_keepalive_is_clamped_to_the_system_limits() {
 fn only_addresses_of_the_family_are_tried() {
     let server = Server::start(|mut peer| peer.reply("220 ready"));
     let name = format!("localhost:{}", server.address.port());
-    let client = builder().family(Family::V4).connect(&name).unwrap();
+    let client = builder().family(Some(NetworkProtocol::Ipv4)).connect(&name).unwrap();
     assert!(client.peer_addr().unwrap().is_ipv4());
     for wrong in [
-        builder().family(Family::V6).connect("127.0.0.1:9"),
-        builder().family(Family::V4).connect("[::1]:9"),
+        builder().family(Some(NetworkProtocol::Ipv6)).connect("127.0.0.1:9"),
+        builder().family(Some(NetworkProtocol::Ipv4)).connect("[::1]:9"),
         builder().bind(IpAddr::from([127, 0, 0, 1])).connect("[::1]:9"),
     ] {
         let text = wrong.unwrap_err().to_string();
@@ -298,8 +298,10 @@ fn buffered_bytes_are_read_without_polling_the_descriptor() {
 fn a_connector_rejects_family_and_bind_as_unsupported() {
     let (connector, _asked, _give) = pairs();
     let builder = builder().connector(connector);
-    let excluded =
-        [builder.clone().family(Family::V4), builder.clone().bind(IpAddr::from([127, 0, 0, 1]))];
+    let excluded = [
+        builder.clone().family(Some(NetworkProtocol::Ipv4)),
+        builder.clone().bind(IpAddr::from([127, 0, 0, 1])),
+    ];
     for builder in excluded {
         assert!(matches!(builder.connect("a"), Err(Error::Unsupported(_))));
     }

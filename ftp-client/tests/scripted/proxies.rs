@@ -134,7 +134,8 @@ fn both_connections_go_through_the_proxy() {
             peer.drain();
         });
         let (at, proxy) = proxy(server.address, ask);
-        let builder = builder(&format!("{scheme}://{login}{at}")).family(ftp_client::Family::V4);
+        let builder = builder(&format!("{scheme}://{login}{at}"))
+            .family(Some(ftp_client::NetworkProtocol::Ipv4));
         let mut client = builder.connect(&format!("{host}:2121")).unwrap();
         assert_eq!(client.peer_addr(), None, "the address is the proxy's");
         assert_eq!(get(&mut client).unwrap(), b"hello");
