@@ -8,7 +8,7 @@ pub(crate) use ftp_client::error::Recovery;
 use ftp_client::error::{DialError, JobFault, Phase};
 use ftp_client::security::{CertificateFault, TlsError};
 use ftp_client::tree::{Setting, TreeFault};
-use ftp_client::{Error, ErrorKind, fxp};
+use ftp_client::{Error, ErrorKind};
 use ftp_proto::{FtpUrl, Severity, Verb};
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
 
@@ -326,13 +326,14 @@ impl From<&Error> for Failure {
         if let Error::Tree(fault) = error {
             return Self::from(&**fault);
         }
-        if let Error::Fxp(error) = error {
-            return Self::from(error);
-        }
         let exit = Exit::from(error.kind());
         let code = error.reply().map(|reply| reply.code().value());
         let phase = match error {
             Error::Timeout(phase) => Some(*phase),
+            Error::Fxp(attempts) => match attempts.last().map(|last| &last.error) {
+                Some(Error::Timeout(phase)) => Some(*phase),
+                _ => None,
+            },
             _ => None,
         };
         let fatal = error.affects_others();
@@ -384,24 +385,13 @@ impl From<&TreeFault> for Failure {
     }
 }
 
-/// Converts the failure of a copy between servers, with the replies of both.
-impl From<&fxp::Error> for Failure {
-    fn from(error: &fxp::Error) -> Self {
-        let last = match error.last() {
-            Some(last) => Self::from(&last.error),
-            None => Self::new(Exit::Internal, ""),
-        };
-        let message = error.to_string();
-        match error.is_about_the_way() {
-            true => Self { exit: Exit::Data, message, fatal: true, ..last },
-            false => Self { message, ..last },
-        }
-    }
-}
-
 /// Returns the error with its causes and a hint for the user.
 fn message_of(error: &Error) -> String {
     let mut message = error.to_string();
+    if let Error::Fxp(_) = error {
+        // It has the replies of both servers, and hints.
+        return message;
+    }
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();

@@ -365,7 +365,7 @@ fn fxp_resumes_an_upload_after_a_lost_226_fs_15_fx_12() {
         let mut client = Client::builder().connect(&watched.server.local_addr().to_string())?;
         client.login("u", "p").map(|_| client)
     };
-    for direction in [fxp::Direction::TargetListens, fxp::Direction::SourceListens] {
+    for listener in [fxp::Side::Target, fxp::Side::Source] {
         for count in [2, 60_000, 99_999, 100_000] {
             let target = Watched::start();
             let mut session = RawSession::login(target.server.local_addr(), "u", "p");
@@ -381,13 +381,13 @@ fn fxp_resumes_an_upload_after_a_lost_226_fs_15_fx_12() {
 
             let (mut from, mut to) = (client(&source).unwrap(), client(&target).unwrap());
             let options =
-                fxp::Options::new().direction(direction).resume(ftp_client::Resume::Trusted);
-            let what = format!("{count} bytes, {direction:?}");
+                fxp::Options::new().listener(Some(listener)).resume(ftp_client::Resume::Trusted);
+            let what = format!("{count} bytes, {listener:?}");
             let report = fxp::transfer(&mut from, "file", &mut to, "there", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             // The client must send at least the last byte to get the 226.
             assert_eq!(report.offset, count as u64 - 1, "{what}");
-            assert!(report.direction.is_some(), "{what}");
+            assert!(report.listener.is_some(), "{what}");
             assert_same(&what, &target.root.read("there"), &content);
             assert_eq!(target.root.names(), [b"there"], "{what}");
         }

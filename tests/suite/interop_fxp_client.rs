@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use ftp_client::Resume;
-use ftp_client::fxp::{self, Direction, Options, Side};
+use ftp_client::fxp::{self, Options, Side};
 use ftp_client::{Client, Error, Timeouts, Verb};
 use ftp_server::{PassivePolicy, Rights, Server, ServerConfig};
 use ftp_tests::compare::assert_same;
@@ -32,14 +32,13 @@ fn client_with(site: &Site, timeouts: Timeouts) -> Client {
     client
 }
 
-fn to(direction: Direction) -> Options {
-    Options::new().direction(direction)
+fn to(listener: impl Into<Option<Side>>) -> Options {
+    Options::new().listener(listener.into())
 }
 
 /// The number of copies with the target listening, and with the source listening, which costs half
 /// a second each time.
-const RUNS: [(Direction, usize); 2] =
-    [(Direction::TargetListens, 30), (Direction::SourceListens, 4)];
+const RUNS: [(Side, usize); 2] = [(Side::Target, 30), (Side::Source, 4)];
 
 /// Copies files in both directions, each server listening in turn, over the same control
 /// connections; then the rest of an interrupted file, and refusals of the source or the target.
@@ -49,30 +48,30 @@ fn copies_both_ways(one: &Site, other: &Site) {
         source.clear();
         target.clear();
         let (mut from, mut at) = (client(source), client(target));
-        let small = SIZES.into_iter().map(|size| (Direction::TargetListens, size));
-        let big = [(Direction::TargetListens, 3_000_000), (Direction::SourceListens, 3_000_000)];
-        for (seed, (direction, size)) in (1..).zip(small.chain(big)) {
+        let small = SIZES.into_iter().map(|size| (Side::Target, size));
+        let big = [(Side::Target, 3_000_000), (Side::Source, 3_000_000)];
+        for (seed, (listener, size)) in (1..).zip(small.chain(big)) {
             let content = binary(size, seed);
             source.root.write("file", &content);
-            let what = format!("{size} bytes to {}, {direction:?}", target.address);
-            let report = fxp::transfer(&mut from, "file", &mut at, "copy", to(direction))
+            let what = format!("{size} bytes to {}, {listener:?}", target.address);
+            let report = fxp::transfer(&mut from, "file", &mut at, "copy", to(listener))
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
-            assert_eq!(report.direction.unwrap(), direction, "{what}");
+            assert_eq!(report.listener.unwrap(), listener, "{what}");
             assert_eq!(report.size, Some(size as u64), "{what}");
             assert_same(&what, &target.root.read("copy"), &content);
         }
         let content = binary(100_000, 9);
         source.root.write("file", &content);
-        for (direction, there) in [
-            (Direction::TargetListens, 0),
-            (Direction::TargetListens, 1),
-            (Direction::TargetListens, 99_999),
-            (Direction::TargetListens, 100_000),
-            (Direction::SourceListens, 60_000),
+        for (listener, there) in [
+            (Side::Target, 0),
+            (Side::Target, 1),
+            (Side::Target, 99_999),
+            (Side::Target, 100_000),
+            (Side::Source, 60_000),
         ] {
             target.root.write("copy", &content[..there]);
-            let options = to(direction).resume(Resume::Trusted);
-            let what = format!("from {there} on, to {}, {direction:?}", target.address);
+            let options = to(listener).resume(Resume::Trusted);
+            let what = format!("from {there} on, to {}, {listener:?}", target.address);
             let report = fxp::transfer(&mut from, "file", &mut at, "copy", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(report.offset, there as u64, "{what}");
@@ -82,22 +81,22 @@ fn copies_both_ways(one: &Site, other: &Site) {
         // connections usable.
         source.root.mkdir("directory");
         let old = binary(1_000, 3);
-        let refuses = |from: &mut Client, at: &mut Client, direction, runs| {
+        let refuses = |from: &mut Client, at: &mut Client, listener, runs| {
             target.root.write("copy", &old);
             for run in 0..runs {
                 for path in ["missing", "directory", "no/such/file"] {
                     let error =
-                        fxp::transfer(from, path, at, "copy", to(direction)).expect_err(path);
-                    let last = error.last().unwrap();
+                        fxp::transfer(from, path, at, "copy", to(listener)).expect_err(path);
+                    let last = last_of(&error);
                     assert_eq!(last.side, Side::Source, "{error}");
                     assert!(matches!(last.error, Error::Refused(Verb::Retr, _)), "{error}");
-                    let what = format!("run {run} of {path} to {}, {direction:?}", target.address);
+                    let what = format!("run {run} of {path} to {}, {listener:?}", target.address);
                     assert_same(&what, &target.root.read("copy"), &old);
                     from.noop().unwrap();
                     at.noop().unwrap();
                 }
-                let what = format!("run {run} to {}, {direction:?}", target.address);
-                fxp::transfer(from, "file", at, "other", to(direction))
+                let what = format!("run {run} to {}, {listener:?}", target.address);
+                fxp::transfer(from, "file", at, "other", to(listener))
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert_same(&what, &target.root.read("other"), &content);
             }
@@ -109,31 +108,38 @@ fn copies_both_ways(one: &Site, other: &Site) {
             refuses(&mut client(source), &mut client(target), source_listens, some);
         });
         source.root.write("file", &binary(8_000_000, 4));
-        for (direction, runs) in RUNS {
+        for (listener, runs) in RUNS {
             for _ in 0..runs.min(2) {
                 patiently(Duration::from_secs(3), |reply| {
-                    is_refused_by_the_target(source, target, direction, reply);
+                    is_refused_by_the_target(source, target, listener, reply);
                 });
             }
         }
     }
 }
 
+/// Returns the attempt that ended a copy.
+#[track_caller]
+fn last_of(error: &Error) -> &fxp::Attempt {
+    let Error::Fxp(attempts) = error else { panic!("{error}") };
+    attempts.last().unwrap()
+}
+
 /// Some servers do not read ABOR while they wait for a connection: the client then closes the control
 /// connection.
 #[track_caller]
-fn is_refused_by_the_target(source: &Site, target: &Site, direction: Direction, reply: Duration) {
+fn is_refused_by_the_target(source: &Site, target: &Site, listener: Side, reply: Duration) {
     let mut hasty = client_with(source, Timeouts::new().reply(reply));
     let mut at = client(target);
-    let copied = fxp::transfer(&mut hasty, "file", &mut at, "no/such/file", to(direction));
+    let copied = fxp::transfer(&mut hasty, "file", &mut at, "no/such/file", to(listener));
     let error = copied.unwrap_err();
-    let last = error.last().unwrap();
+    let last = last_of(&error);
     assert_eq!(last.side, Side::Target, "{error}");
     assert!(matches!(last.error, Error::Refused(Verb::Stor, _)), "{error}");
     at.noop().unwrap();
-    match (hasty.noop(), &last.other, direction) {
+    match (hasty.noop(), &last.other, listener) {
         (Ok(()), ..) => {}
-        (Err(Error::Closed), Some(Error::Timeout(_)), Direction::SourceListens) => {}
+        (Err(Error::Closed), Some(Error::Timeout(_)), Side::Source) => {}
         (result, ..) => panic!("{result:?} after {error}"),
     }
 }
@@ -184,14 +190,14 @@ fn between_pure_ftpd_and_proftpd_fx_02_fx_03_fx_12() {
 
 /// Copies without a fixed direction; returns the one that worked.
 #[track_caller]
-fn direction_found(source: &Site, target: &Site) -> Direction {
+fn listener_found(source: &Site, target: &Site) -> Side {
     let content = binary(100_000, 3);
     source.root.write("file", &content);
     let (mut from, mut at) = (client(source), client(target));
     let report = fxp::transfer(&mut from, "file", &mut at, "copy", Options::default());
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     assert_same("the copy", &target.root.read("copy"), &content);
-    report.direction.unwrap()
+    report.listener.unwrap()
 }
 
 #[test]
@@ -204,12 +210,12 @@ fn the_source_listens_where_the_target_refuses_to_fx_08() {
         OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
     };
     let open = ours(OTHER, &["127.0.0.11"]);
-    assert_eq!(direction_found(&open, &no_passive(ONE)), Direction::SourceListens);
+    assert_eq!(listener_found(&open, &no_passive(ONE)), Side::Source);
     let Some(vsftpd) = RealServer::vsftpd_without(ONE, &["pasv_enable"]) else { return };
-    assert_eq!(direction_found(&open, &vsftpd), Direction::SourceListens);
+    assert_eq!(listener_found(&open, &vsftpd), Side::Source);
     let Some(proftpd) = RealServer::proftpd_at(OTHER) else { return };
-    assert_eq!(direction_found(&proftpd, &vsftpd), Direction::SourceListens);
-    assert_eq!(direction_found(&vsftpd, &proftpd), Direction::TargetListens);
+    assert_eq!(listener_found(&proftpd, &vsftpd), Side::Source);
+    assert_eq!(listener_found(&vsftpd, &proftpd), Side::Target);
 }
 
 #[test]
@@ -217,7 +223,7 @@ fn the_source_listens_where_it_refuses_to_connect_fx_08() {
     let Some(proftpd) = RealServer::proftpd_at(ONE) else { return };
     for settings in [&["port_enable"][..], &["port_promiscuous"]] {
         let Some(vsftpd) = RealServer::vsftpd_without(OTHER, settings) else { return };
-        assert_eq!(direction_found(&vsftpd, &proftpd), Direction::SourceListens);
+        assert_eq!(listener_found(&vsftpd, &proftpd), Side::Source);
     }
     // Our server refuses hosts outside its networks, and closes their connections.
     let vsftpd = RealServer::vsftpd_at(OTHER).unwrap();
@@ -226,7 +232,7 @@ fn the_source_listens_where_it_refuses_to_connect_fx_08() {
     vsftpd.root.write("file", b"content");
     closed.root.write("copy", b"old");
     let error = fxp::transfer(&mut from, "file", &mut at, "copy", Options::default()).unwrap_err();
-    assert_eq!(error.attempts.len(), 2, "{error}");
+    assert!(matches!(&error, Error::Fxp(attempts) if attempts.len() == 2), "{error}");
     assert!(error.to_string().contains("fxp.networks"), "{error}");
     assert_same("the old file", &closed.root.read("copy"), b"old");
     at.noop().unwrap();
@@ -236,10 +242,10 @@ fn the_source_listens_where_it_refuses_to_connect_fx_08() {
 #[test]
 fn fxp_refusals_are_reported_with_a_remedy_fx_08() {
     let open = ours(ONE, &["127.0.0.0/8"]);
-    let fails = |source: &Site, target: &Site, direction, words: &[&str]| {
+    let fails = |source: &Site, target: &Site, listener, words: &[&str]| {
         source.root.write("file", &binary(100_000, 4));
         let (mut from, mut at) = (client(source), client(target));
-        let copied = fxp::transfer(&mut from, "file", &mut at, "copy", to(direction));
+        let copied = fxp::transfer(&mut from, "file", &mut at, "copy", to(listener));
         let said = copied.unwrap_err().to_string();
         for words in words.iter().chain(&["port_promiscuous", "-W of Pure", "fxp.networks"]) {
             assert!(said.contains(words), "no {words:?} in {said}");
@@ -253,17 +259,17 @@ fn fxp_refusals_are_reported_with_a_remedy_fx_08() {
         "target: STOR refused: 425 Security",
         "; with the source listening: target: PORT refused: 500",
     ];
-    fails(&open, &vsftpd, Direction::Auto, &words);
+    fails(&open, &vsftpd, None, &words);
     let words = [
         "source: PORT refused: 500",
         "; with the source listening: source: RETR refused: 425 Security",
     ];
-    fails(&vsftpd, &open, Direction::Auto, &words);
+    fails(&vsftpd, &open, None, &words);
     // These let any host connect to the port of PASV.
     for server in [RealServer::proftpd_fxp(OTHER, false), RealServer::pure_ftpd_fxp(OTHER, false)] {
         let Some(server) = server else { return };
-        fails(&open, &server, Direction::SourceListens, &["target: PORT refused: 500"]);
-        fails(&server, &open, Direction::TargetListens, &["source: PORT refused: 500"]);
+        fails(&open, &server, Some(Side::Source), &["target: PORT refused: 500"]);
+        fails(&server, &open, Some(Side::Target), &["source: PORT refused: 500"]);
     }
 }
 
@@ -279,10 +285,10 @@ fn over_ipv6_fx_10() {
     };
     let (one, _source, mut from) = start();
     let (other, _target, mut at) = start();
-    for direction in [Direction::TargetListens, Direction::SourceListens] {
+    for listener in [Side::Target, Side::Source] {
         let content = binary(100_000, 5);
         one.write("file", &content);
-        fxp::transfer(&mut from, "file", &mut at, "copy", to(direction)).unwrap();
+        fxp::transfer(&mut from, "file", &mut at, "copy", to(listener)).unwrap();
         assert_same("over IPv6", &other.read("copy"), &content);
     }
 }

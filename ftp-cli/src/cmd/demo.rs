@@ -214,12 +214,12 @@ impl Demo<'_> {
         ))?;
         let mut source = self.connect(address, builder())?;
         let mut target = self.connect(address_of_other, builder())?;
-        for (direction, name, what) in [
-            (fxp::Direction::TargetListens, "copied.bin", "the target listens"),
-            (fxp::Direction::SourceListens, "reverse.bin", "the source listens"),
+        for (listener, name, what) in [
+            (fxp::Side::Target, "copied.bin", "the target listens"),
+            (fxp::Side::Source, "reverse.bin", "the source listens"),
         ] {
             self.step(&what)?;
-            self.copy(&mut source, &mut target, direction, name)?;
+            self.copy(&mut source, &mut target, listener, name)?;
             self.get(&mut target, name, 0..LENGTH)?;
         }
         source.quit()?;
@@ -330,10 +330,10 @@ impl Demo<'_> {
         &mut self,
         source: &mut Client,
         target: &mut Client,
-        direction: fxp::Direction,
+        listener: fxp::Side,
         name: &str,
     ) -> Result {
-        let options = fxp::Options::new().direction(direction);
+        let options = fxp::Options::new().listener(Some(listener));
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| Failure::from(&error))?;
         let moved = transferred(LENGTH, report.duration);

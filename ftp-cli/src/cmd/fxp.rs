@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ftp_client::error::JobFault;
 use ftp_client::file::Relay;
-use ftp_client::fxp::{self, Direction, Report};
+use ftp_client::fxp::{self, Report, Side};
 use ftp_client::{Done, Error, Event, Place, Resume};
 use ftp_proto::{FtpUrl, RepresentationType};
 
@@ -54,13 +54,12 @@ impl FxpOptions {
                 return Err(Failure::usage(message));
             }
         }
-        let listeners =
-            [("source", Direction::SourceListens), ("target", Direction::TargetListens)];
-        let direction = options.parsed("listen", |text| values::word(text, &listeners))?;
+        let listeners = [("source", Side::Source), ("target", Side::Target)];
+        let listener = options.parsed("listen", |text| values::word(text, &listeners))?;
         let address = dialler::address_rule(options)?;
         let transfer = TransferOptions::from_options(options)?;
         let choice = fxp::Options::new()
-            .direction(direction.unwrap_or_default())
+            .listener(listener)
             .resume(match (transfer.resume, transfer.verify) {
                 (false, _) => Resume::Own,
                 (true, Verify::None) => Resume::Trusted,
@@ -109,7 +108,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let of_file = wanted.transfer.of_file(RepresentationType::Image);
     let mut job = Relay::new(Place::of(source), to, &of_file)
         .under(wanted.transfer.temporary.clone())
-        .direction(wanted.choice.direction)
+        .listener(wanted.choice.listener)
         .address(wanted.choice.address)
         .repeats(wanted.transfer.retrying.is_on());
     let copied = wanted.transfer.retrying.run(&witness, &both, &fields, |_| {
@@ -211,7 +210,7 @@ fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
 
 /// Returns the number of copied bytes, if it is known.
 fn moved(report: &Report) -> Option<u64> {
-    match (report.direction, report.size) {
+    match (report.listener, report.size) {
         (None, _) => Some(0),
         (Some(_), size) => Some(size?.saturating_sub(report.offset)),
     }
@@ -230,7 +229,7 @@ fn emit(copied: &Done, report: &Report, events: &Events, fields: &dyn Fn(Object)
 }
 
 fn in_words(report: &Report) -> String {
-    match (report.direction, moved(report)) {
+    match (report.listener, moved(report)) {
         (None, _) => "exists already".to_owned(),
         (Some(_), Some(bytes)) => transferred(bytes, report.duration),
         (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),

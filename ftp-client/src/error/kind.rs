@@ -7,7 +7,7 @@ use std::fmt;
 
 use ftp_proto::{BlockFault, DeflateFault, Reply, ReplyCode, Severity, Verb};
 
-use super::{DataAttempt, Error};
+use super::{DataAttempt, Error, fxp};
 use crate::security::TlsError;
 
 /// The kind of an [`Error`]. `Display` writes the word that `ftp-cli` uses in `--json`; in
@@ -126,9 +126,9 @@ impl Error {
             Self::Tls(_) => ErrorKind::Tls,
             Self::Local(_) => ErrorKind::Local,
             Self::Job(fault) => fault.kind(),
-            Self::Fxp(error) if error.is_about_the_way() => ErrorKind::Data,
-            Self::Fxp(error) => {
-                error.last().map_or(ErrorKind::Unsupported, |last| last.error.kind())
+            Self::Fxp(attempts) if fxp::are_about_the_way(attempts) => ErrorKind::Data,
+            Self::Fxp(attempts) => {
+                attempts.last().map_or(ErrorKind::Unsupported, |last| last.error.kind())
             }
             Self::Dial(error) => error.kind(),
             Self::Tree(fault) => fault.kind(),

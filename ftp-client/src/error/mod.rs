@@ -31,6 +31,7 @@ use ftp_proto::{BlockFault, DeflateFault, Escaped};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use self::connect::Attempts;
+use self::fxp::CopyAttempts;
 use crate::digest::Digest;
 use crate::security::TlsError;
 use crate::tree::TreeFault;
@@ -162,9 +163,10 @@ pub enum Error {
     /// A job with whole files failed: an upload, a download, a move or a removal.
     #[error("{0}")]
     Job(#[source] JobFault),
-    /// A copy from server to server failed.
-    #[error("{0}")]
-    Fxp(#[source] fxp::Error),
+    /// A copy from server to server failed. Lists every attempt, in order; the last one ended the
+    /// copy. The text gives each server's reply, and the server settings that may be the cause.
+    #[error("{}", CopyAttempts(.0))]
+    Fxp(Vec<fxp::Attempt>),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -212,8 +214,8 @@ impl Error {
             | Self::Mismatch { .. } => false,
             Self::Job(fault) => fault.affects_others(),
             Self::Tree(fault) => fault.ends_run(),
-            Self::Fxp(error) if !error.is_about_the_way() => {
-                error.last().is_none_or(|last| last.error.affects_others())
+            Self::Fxp(attempts) if !fxp::are_about_the_way(attempts) => {
+                attempts.last().is_none_or(|last| last.error.affects_others())
             }
             _ => true,
         }
@@ -243,7 +245,7 @@ impl Error {
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy { fault, .. } => fault.is_transient(),
             Self::Job(fault) => fault.cause().is_some_and(Self::is_transient),
-            Self::Fxp(error) => error.is_transient(),
+            Self::Fxp(attempts) => attempts.iter().any(|attempt| attempt.error.is_transient()),
             Self::Dial(error) => error.recovery() == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
@@ -310,7 +312,7 @@ impl Error {
             }
             Self::Job(fault) => fault.cause()?.reply(),
             Self::Tree(fault) => fault.cause()?.reply(),
-            Self::Fxp(error) => error.last()?.error.reply(),
+            Self::Fxp(attempts) => attempts.last()?.error.reply(),
             _ => None,
         }
     }
@@ -400,7 +402,7 @@ impl Clone for Error {
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Job(fault) => Self::Job(fault.clone()),
-            Self::Fxp(error) => Self::Fxp(error.clone()),
+            Self::Fxp(attempts) => Self::Fxp(attempts.clone()),
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }

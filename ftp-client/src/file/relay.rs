@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
-use crate::fxp::{self, CopyMemory, CopyStart, Direction, Recalling, Side};
+use crate::fxp::{self, CopyMemory, CopyStart, Recalling, Side};
 use crate::url_path::Place;
 
 /// The copy of one file from server to server: a job that can be attempted several times.
@@ -50,7 +50,7 @@ pub struct Relay<'a> {
     to: Place,
     under: Option<TemporaryName>,
     listed: Option<u64>,
-    direction: Direction,
+    listener: Option<Side>,
     address: AddressRule,
     is_apart: bool,
     repeats: bool,
@@ -82,7 +82,7 @@ impl<'a> Relay<'a> {
             to,
             under: None,
             listed: None,
-            direction: Direction::default(),
+            listener: None,
             address: AddressRule::default(),
             is_apart: false,
             repeats: false,
@@ -104,9 +104,10 @@ impl<'a> Relay<'a> {
         self
     }
 
-    /// Sets which server listens for the data connection (default: [`Direction::Auto`]).
-    pub const fn direction(mut self, direction: Direction) -> Self {
-        self.direction = direction;
+    /// Sets the server that listens for the data connection (default: `None`, which tries the target
+    /// and then the source); see [`fxp::Options::listener`].
+    pub const fn listener(mut self, listener: Option<Side>) -> Self {
+        self.listener = listener;
         self
     }
 
@@ -288,7 +289,7 @@ impl<'a> Relay<'a> {
             if let Some(time) = time {
                 set_time(target, self.to.path(), time)?;
             }
-            let bytes = report.direction.and(report.size).unwrap_or(report.offset);
+            let bytes = report.listener.and(report.size).unwrap_or(report.offset);
             let bytes = bytes.saturating_sub(report.offset);
             let moved = Done::moved(bytes, report.offset, report.duration);
             let size = report.size.unwrap_or(0);
@@ -308,7 +309,7 @@ impl<'a> Relay<'a> {
     ) -> Result<(fxp::Report, CopyStart), Error> {
         loop {
             let options = fxp::Options {
-                direction: self.direction,
+                listener: self.listener,
                 resume: self.resume(),
                 offset: None,
                 address: self.address,
@@ -322,18 +323,18 @@ impl<'a> Relay<'a> {
             let mut recalling = Recalling { memory, start: None, listed: self.listed, on };
             let paths = [self.from.path(), self.to.path()];
             let clients = [&mut *source, &mut *target];
-            let error = match fxp::copy(clients, paths, options, &mut recalling) {
+            let attempts = match fxp::copy(clients, paths, options, &mut recalling) {
                 Ok(report) => return Ok((report, recalling.start.unwrap_or_default())),
-                Err(error) => error,
+                Err(attempts) => attempts,
             };
             let is_resumed = recalling.start.is_some_and(|start| start.offset > 0);
-            let Some(last) = error.last() else { return Err(Error::Fxp(error)) };
+            let Some(last) = attempts.last() else { return Err(Error::Fxp(attempts)) };
             // If this error closed a connection, another attempt would only hide the cause.
             let is_refusal = matches!(last.error, Error::Refused(..));
             if !is_refusal || source.make_ready().and(target.make_ready()).is_err() {
-                return Err(Error::Fxp(error));
+                return Err(Error::Fxp(attempts));
             }
-            let is_undone = !error.has_begun(Side::Target);
+            let is_undone = !fxp::has_begun(&attempts, Side::Target);
             if is_resumed && is_undone && last.error.refuses_restart() {
                 on.event(Event::FromZero { target: self.to.path(), why: Why::NoRestart });
                 self.start_over();
@@ -345,7 +346,7 @@ impl<'a> Relay<'a> {
             };
             let is_of_path = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
             if !is_of_path || !matches!(place.enter(client, &last.error), Ok(true)) {
-                return Err(Error::Fxp(error));
+                return Err(Error::Fxp(attempts));
             }
         }
     }

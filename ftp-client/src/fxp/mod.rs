@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Most servers refuse such copies by default, since a user could make them send data to third
-//! hosts (RFC 2577 §3). [`Error`] names the settings that allow copies.
+//! hosts (RFC 2577 §3). The text of [`Error::Fxp`] names the settings that allow copies.
 //!
 //! Under TLS, one server must begin the handshake with the other, which few servers can do (`SSCN`,
 //! `CPSV`). With other servers, send the data unencrypted:
@@ -28,7 +28,7 @@ mod pair;
 pub(crate) mod same_file;
 mod way;
 
-pub use crate::error::fxp::{Attempt, Direction, Error, Side};
+pub use crate::error::fxp::{Attempt, Side};
 
 use std::time::{Duration, Instant};
 
@@ -37,20 +37,29 @@ use ftp_proto::{
 };
 
 use crate::client::Client;
+use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::file::evidence::Resume;
 use crate::security::TlsError;
 use crate::trace;
 use pair::Pair;
 
+pub(crate) use crate::error::fxp::has_begun;
 pub(crate) use begin::{CopyMemory, CopyStart, common_algorithm};
 
 /// Options of a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Which server listens (default: [`Auto`](Direction::Auto)).
-    pub direction: Direction,
+    /// The server that listens for the data connection (default: `None`: the target; if the servers
+    /// cannot open a data connection that way, the source).
+    ///
+    /// If the target listens, the source connects to it (RFC 959 §5.2, figure 3). If the data is
+    /// unencrypted, the source's first reply then arrives before the target opens its file, and
+    /// shows whether the source can read its own file. If the source listens, it can send 150 only
+    /// after the target has received `STOR`. If the source cannot read its file, the target's file
+    /// then stays unchanged only if the source refuses `RETR` promptly.
+    pub listener: Option<Side>,
     /// What a resume may rely on (default: [`Own`](Resume::Own), so that [`transfer`] begins at byte 0
     /// and replaces an existing file).
     ///
@@ -84,7 +93,7 @@ pub struct Options {
 
 ftp_proto::settings! {
     Options {
-        direction: Direction = Direction::Auto,
+        listener: Option<Side> = None,
         resume: Resume = Resume::Own,
         offset: Option<u64> = None,
         address: AddressRule = AddressRule::Peer,
@@ -101,9 +110,9 @@ pub struct Report {
     /// The size of both files in bytes; `None` if the sizes were not compared or a server did not
     /// report one.
     pub size: Option<u64>,
-    /// The server that listened, never [`Auto`](Direction::Auto); `None` if nothing was transferred,
-    /// because the target already had the whole file.
-    pub direction: Option<Direction>,
+    /// The server that listened; `None` if nothing was transferred, because the target already had
+    /// the whole file.
+    pub listener: Option<Side>,
     /// The final replies of the source and of the target, 2xx; `None` if nothing was transferred.
     pub replies: Option<[Reply; 2]>,
     /// The time from the first command to the last reply.
@@ -113,8 +122,8 @@ pub struct Report {
 /// A transfer between two servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Moved {
-    /// The server that listened; never [`Auto`](Direction::Auto).
-    direction: Direction,
+    /// The server that listened.
+    listener: Side,
     /// The source's final reply, 2xx.
     source: Reply,
     /// The target's final reply, 2xx.
@@ -140,16 +149,16 @@ pub(crate) struct Moved {
 ///
 /// # Errors
 ///
-/// Returns [`Error`] with the reply of the server that failed. The other server's transfer is
+/// Returns [`Error::Fxp`] with the reply of the server that failed. The other server's transfer is
 /// aborted. Each client remains usable, unless its control connection was in an unknown state and
 /// therefore closed. After a cancel, this function returns at once. The next call on each client,
 /// or [`quit`](Client::quit), then aborts the transfer. These errors can occur even after both
 /// servers confirmed the transfer:
 ///
-/// - [`Incomplete`](crate::Error::Incomplete) if the sizes differ.
+/// - [`Incomplete`](Error::Incomplete) if the sizes differ.
 /// - [`Unchecked`](crate::security::TlsError::Unchecked) if the data was sent under TLS and a size is
 ///   unknown.
-/// - [`Unexpected`](crate::Error::Unexpected) if a size is unknown and one server reported the end
+/// - [`Unexpected`](Error::Unexpected) if a size is unknown and one server reported the end
 ///   of the transfer without its beginning.
 pub fn transfer(
     source: &mut Client,
@@ -160,7 +169,7 @@ pub fn transfer(
 ) -> Result<Report, Error> {
     let paths = [source_path.as_ref(), target_path.as_ref()];
     let mut recalling = Recalling { memory: None, start: None, listed: None, on: &() };
-    copy([source, target], paths, options, &mut recalling)
+    copy([source, target], paths, options, &mut recalling).map_err(Error::Fxp)
 }
 
 /// What a copy of a job with memory needs and leaves.
@@ -179,26 +188,23 @@ pub(crate) struct Recalling<'a> {
 ///
 /// # Errors
 ///
-/// Returns the errors of [`transfer`].
+/// Returns the attempts, the last of which ended the copy.
 pub(crate) fn copy(
     [source, target]: [&mut Client; 2],
     [source_path, target_path]: [&[u8]; 2],
     options: Options,
     recalling: &mut Recalling<'_>,
-) -> Result<Report, Error> {
+) -> Result<Report, Vec<Attempt>> {
     let started = Instant::now();
-    let direction = match options.direction {
-        Direction::Auto => Direction::TargetListens,
-        direction => direction,
-    };
-    let failed = |side| move |error| Error::new(Attempt::new(direction, side, error));
+    let listener = options.listener.unwrap_or(Side::Target);
+    let failed = |side| move |error| vec![Attempt::new(listener, side, error)];
     let of_source = failed(Side::Source);
     let of_target = failed(Side::Target);
 
     let given = options.offset;
     let marker = |offset: u64| {
         let marker = RestartMarker::parse(offset.to_string().as_bytes());
-        marker.map_err(crate::Error::Argument).map_err(of_source)
+        marker.map_err(Error::Argument).map_err(of_source)
     };
     marker(given.unwrap_or(0))?;
     let retrieve = line(source_path, Command::Retr).map_err(of_source)?;
@@ -227,21 +233,21 @@ pub(crate) fn copy(
     if start.is_whole {
         let duration = started.elapsed();
         let size = Some(offset);
-        return Ok(Report { offset, size, direction: None, replies: None, duration });
+        return Ok(Report { offset, size, listener: None, replies: None, duration });
     }
     let plan = Plan { marker: marker(offset)?, retrieve, store, options, least: size };
     let copied = plan.run(&mut source, &mut target);
     if let Some(memory) = &mut recalling.memory {
         let has_begun =
-            copied.as_ref().map_or_else(|error| error.has_begun(Side::Target), |_| true);
+            copied.as_ref().map_or_else(|attempts| has_begun(attempts, Side::Target), |_| true);
         memory.note(start, has_begun);
     }
-    let (Moved { direction, source, target }, size) = copied?;
-    let (direction, replies) = (Some(direction), Some([source, target]));
-    Ok(Report { offset, size, direction, replies, duration: started.elapsed() })
+    let (Moved { listener, source, target }, size) = copied?;
+    let (listener, replies) = (Some(listener), Some([source, target]));
+    Ok(Report { offset, size, listener, replies, duration: started.elapsed() })
 }
 
-/// A copy from an offset, tried in one or both directions.
+/// A copy from an offset, tried with one server listening, or with each in turn.
 struct Plan {
     marker: RestartMarker,
     retrieve: Vec<u8>,
@@ -252,16 +258,17 @@ struct Plan {
 }
 
 impl Plan {
-    /// Tries each direction in turn. Returns the transfer, and the size of both files if it was
-    /// compared.
+    /// Lets the chosen server listen, or the target and then the source. Returns the transfer, and
+    /// the size of both files if it was compared.
     fn run(
         &self,
         source: &mut RemoteFile<'_>,
         target: &mut RemoteFile<'_>,
-    ) -> Result<(Moved, Option<u64>), Error> {
+    ) -> Result<(Moved, Option<u64>), Vec<Attempt>> {
         let mut attempts: Vec<Attempt> = Vec::new();
-        for direction in self.options.direction.in_order() {
-            let mut pair = Pair::new(source.client, target.client, *direction);
+        let is_tried = |side: &Side| self.options.listener.is_none_or(|listener| listener == *side);
+        for listener in [Side::Target, Side::Source].into_iter().filter(is_tried) {
+            let mut pair = Pair::new(source.client, target.client, listener);
             match pair.run(self.options.address, self.marker, &self.retrieve, &self.store) {
                 Ok(moved) => {
                     let sudden = pair.without_beginning();
@@ -279,7 +286,7 @@ impl Plan {
                 }
             }
         }
-        Err(Error { attempts })
+        Err(attempts)
     }
 }
 
@@ -294,11 +301,11 @@ fn prove(
     sudden: Option<Side>,
     Options { compare_sizes, .. }: Options,
     (is_resumed, least): (bool, Option<u64>),
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<u64>, Vec<Attempt>> {
     let is_protected = way::is_protected(source.client, target.client);
     let must_be_equal = compare_sizes || is_protected || sudden.is_some();
     let size = match must_be_equal || is_resumed {
-        true => compare(source, target, moved.direction, least.filter(|_| !must_be_equal))?,
+        true => compare(source, target, moved.listener, least.filter(|_| !must_be_equal))?,
         false => None,
     };
     if size.is_some() {
@@ -310,12 +317,12 @@ fn prove(
                 Side::Source => &moved.source,
                 Side::Target => &moved.target,
             };
-            (side, crate::Error::Unexpected(verb_of(side), reply.clone()))
+            (side, Error::Unexpected(verb_of(side), reply.clone()))
         }
-        None if is_protected => (Side::Target, crate::Error::Tls(TlsError::Unchecked)),
+        None if is_protected => (Side::Target, Error::Tls(TlsError::Unchecked)),
         None => return Ok(None),
     };
-    Err(Error::new(Attempt::new(moved.direction, side, error)))
+    Err(vec![Attempt::new(moved.listener, side, error)])
 }
 
 /// A file, and the client of its server.
@@ -325,14 +332,14 @@ struct RemoteFile<'a> {
 }
 
 /// Encodes a command, so that an invalid argument is found before anything is sent.
-fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, crate::Error> {
+fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, Error> {
     let path = Pathname::new(path)?;
     Ok(command(path).encode()?)
 }
 
 /// Prepares a server for a copy: no outstanding transfer, names in UTF-8, type image, mode stream.
 /// The structure never changes.
-fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
+fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, Error> {
     client.settle()?;
     client.control.forget_answers();
     client.protect()?;
@@ -349,17 +356,17 @@ fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
 fn compare(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
-    direction: Direction,
+    listener: Side,
     least: Option<u64>,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<u64>, Vec<Attempt>> {
     trace::note(format_args!("the size of the file at the source, then at the target:"));
     let Ok(Some(wanted)) = source.client.size(source.path) else { return Ok(None) };
     match target.client.size(target.path) {
         Ok(Some(bytes)) if bytes == wanted => Ok(Some(bytes)),
         Ok(Some(bytes)) if least.is_some_and(|least| (least..wanted).contains(&bytes)) => Ok(None),
         Ok(Some(bytes)) => {
-            let error = crate::Error::Incomplete { bytes, announced: Some(wanted) };
-            Err(Error::new(Attempt::new(direction, Side::Target, error)))
+            let error = Error::Incomplete { bytes, announced: Some(wanted) };
+            Err(vec![Attempt::new(listener, Side::Target, error)])
         }
         _ => Ok(None),
     }

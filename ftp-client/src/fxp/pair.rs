@@ -8,7 +8,7 @@ use ftp_proto::{
 };
 
 use super::way::Handshake;
-use super::{Attempt, Direction, Moved, Side, verb_of, way};
+use super::{Attempt, Moved, Side, verb_of, way};
 use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::net::wait::Deadline;
@@ -141,7 +141,8 @@ impl<'a> End<'a> {
 pub(super) struct Pair<'a> {
     source: End<'a>,
     target: End<'a>,
-    direction: Direction,
+    /// The server that listens.
+    listener: Side,
     /// Which server begins the TLS handshake between the two, once that is agreed on.
     handshake: Handshake,
     /// The time that the source took for its last reply before the transfer.
@@ -152,14 +153,10 @@ pub(super) struct Pair<'a> {
 pub(super) type Failure = (Side, Error);
 
 impl<'a> Pair<'a> {
-    pub(super) fn new(
-        source: &'a mut Client,
-        target: &'a mut Client,
-        direction: Direction,
-    ) -> Self {
+    pub(super) fn new(source: &'a mut Client, target: &'a mut Client, listener: Side) -> Self {
         let source = End::new(Side::Source, source);
         let target = End::new(Side::Target, target);
-        Self { source, target, direction, handshake: Handshake::None, pace: Duration::ZERO }
+        Self { source, target, listener, handshake: Handshake::None, pace: Duration::ZERO }
     }
 
     /// Runs the copy. Afterwards each control connection has no outstanding reply or is closed.
@@ -176,7 +173,7 @@ impl<'a> Pair<'a> {
             .and_then(|()| self.begin(marker, retrieve, store))
             .and_then(|()| self.watch());
         match done {
-            Ok((source, target)) => Ok(Moved { direction: self.direction, source, target }),
+            Ok((source, target)) => Ok(Moved { listener: self.listener, source, target }),
             Err((side, error)) => Err(self.give_up(side, error)),
         }
     }
@@ -190,9 +187,9 @@ impl<'a> Pair<'a> {
 
     /// Makes one server listen and sends its address to the other.
     fn agree(&mut self, rule: AddressRule, retrieve: &[u8], store: &[u8]) -> Result<(), Failure> {
-        let (passive, active) = match self.direction {
-            Direction::Auto | Direction::TargetListens => (&mut self.target, &mut self.source),
-            Direction::SourceListens => (&mut self.source, &mut self.target),
+        let (passive, active) = match self.listener {
+            Side::Target => (&mut self.target, &mut self.source),
+            Side::Source => (&mut self.source, &mut self.target),
         };
         let handshake = way::agree(passive.client, active.client);
         let handshake = handshake.map_err(|error| (active.side, error))?;
@@ -235,11 +232,11 @@ impl<'a> Pair<'a> {
     /// Waits until the source has begun, or has had time to refuse: `STOR` cannot be undone. A
     /// source that has begun can read its file.
     fn hear_source(&mut self) -> Result<(), Failure> {
-        let Self { source, target, direction, handshake, pace } = self;
+        let Self { source, target, listener, handshake, pace } = self;
         let of_source = |error| (Side::Source, error);
         // If the target listens, the source can connect and reply 150 before `STOR`, unless a TLS
         // handshake must come first.
-        let listens = *direction == Direction::SourceListens;
+        let listens = *listener == Side::Source;
         let is_free = !listens && *handshake == Handshake::None;
         let mut patience = source.deadline;
         if !is_free {
@@ -330,13 +327,13 @@ impl<'a> Pair<'a> {
             Side::Source => (&mut self.source, &mut self.target),
             Side::Target => (&mut self.target, &mut self.source),
         };
-        let mut attempt = Attempt::new(self.direction, side, error);
+        let mut attempt = Attempt::new(self.listener, side, error);
         attempt.is_protected = self.handshake != Handshake::None;
         attempt.had_begun = (this.has_begun, other.has_begun);
         if matches!(attempt.error, Error::Cancelled) {
             return Box::new(attempt);
         }
-        let is_released = self.direction != Direction::SourceListens
+        let is_released = self.listener == Side::Target
             && side == Side::Target
             && !this.has_begun
             && other.has_begun

@@ -44,7 +44,7 @@ impl Error {
         let known = match self {
             Self::Dial(error) => Some(error.recovery()),
             Self::Tree(fault) => Some(fault.recovery()),
-            Self::Fxp(error) => error.last().map(|last| last.error.recovery()),
+            Self::Fxp(attempts) => attempts.last().map(|last| last.error.recovery()),
             Self::Job(fault) => fault.recovery(),
             _ => None,
         };

@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use ftp_client::Resume;
-use ftp_client::fxp::{self, Direction, Options, Side};
-use ftp_client::{AddressRule, Canceller, Client, Error, RawCommand, Timeouts};
+use ftp_client::fxp::{self, Options, Side};
+use ftp_client::{AddressRule, Canceller, Client, Error, ErrorKind, RawCommand, Timeouts};
 use ftp_tests::wait::patiently;
 
 use crate::peer::{Peer, Server, timeouts};
@@ -79,7 +79,7 @@ impl Meeting {
     }
 
     /// Copies `a` to `b`.
-    fn copy(&mut self, options: Options) -> Result<fxp::Report, fxp::Error> {
+    fn copy(&mut self, options: Options) -> Result<fxp::Report, Error> {
         fxp::transfer(&mut self.source, "a", &mut self.target, "b", options)
     }
 
@@ -142,8 +142,15 @@ fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then
     floods.into_iter().for_each(|flood| flood.join().unwrap());
 }
 
-fn only(direction: Direction) -> Options {
-    Options::new().direction(direction).compare_sizes(false)
+fn only(listener: impl Into<Option<Side>>) -> Options {
+    Options::new().listener(listener.into()).compare_sizes(false)
+}
+
+/// Returns the attempt that ended a copy.
+#[track_caller]
+fn last_of(error: &Error) -> &fxp::Attempt {
+    let Error::Fxp(attempts) = error else { panic!("{error}") };
+    attempts.last().unwrap()
 }
 
 /// Both are in type image.
@@ -194,10 +201,10 @@ fn fails_with(
     limits: Limits,
     (side, words): (Side, &[&str]),
     then: [Then; 2],
-) -> fxp::Error {
+) -> Error {
     let mut meeting = Meeting::with(script, then, limits, "127.0.0.1:0");
     let error = meeting.copy(options).expect_err(script);
-    assert_eq!(error.last().unwrap().side, side, "{error}\n{script}");
+    assert_eq!(last_of(&error).side, side, "{error}\n{script}");
     for words in words {
         assert!(error.to_string().contains(words), "no {words:?} in {error}\n{script}");
     }
@@ -215,7 +222,7 @@ fn the_target_listens_first_fx_01_fx_03_fx_05_fx_06_hc_02() {
         let script = [TYPES, TARGET_LISTENS, BEGUN, last, SIZES].concat();
         let report = succeeds(&script, Options::default());
         assert_eq!((report.offset, report.size), (0, Some(5)));
-        assert_eq!(report.direction, Some(Direction::TargetListens));
+        assert_eq!(report.listener, Some(Side::Target));
         let [of_source, of_target] = report.replies.unwrap();
         assert!(of_source.text() == b"sent" && of_target.text() == b"there");
     }
@@ -226,7 +233,7 @@ fn the_log_names_the_server_of_each_transfer_reply() {
     let script = [TYPES, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
     trace::record();
-    meeting.copy(only(Direction::TargetListens)).unwrap();
+    meeting.copy(only(Side::Target)).unwrap();
     let records = trace::records();
     for (reply, server) in [
         ("< 150 going", "source"),
@@ -243,8 +250,8 @@ fn the_log_names_the_server_of_each_transfer_reply() {
 #[test]
 fn the_source_listens_if_that_direction_is_chosen_fx_02_fx_05_hc_02() {
     let script = [TYPES, SOURCE_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
-    let report = succeeds(&script, only(Direction::SourceListens));
-    assert_eq!(report.direction.unwrap(), Direction::SourceListens);
+    let report = succeeds(&script, only(Side::Source));
+    assert_eq!(report.listener.unwrap(), Side::Source);
     assert_eq!(report.size, None);
 }
 
@@ -253,22 +260,22 @@ fn pret_is_sent_before_pasv_to_a_server_that_requires_it_cl_72() {
     let listens = "t> PASV\n t< 500 You need to use a client supporting PRET (PRE Transfer)\n \
         t> PRET STOR b\n t< 200 ok\n";
     let script = [TYPES, listens, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
-    succeeds(&script, only(Direction::TargetListens));
+    succeeds(&script, only(Side::Target));
 }
 
 #[test]
 fn servers_may_delay_their_preliminary_replies_fx_04() {
     // It answers RETR only after the target got STOR.
     let late = "s> RETR a\n t> STOR b\n s< 150 connected\n t< 150 going\n s< 226\n t< 226\n";
-    succeeds(&[TYPES, SOURCE_LISTENS, late].concat(), only(Direction::SourceListens));
+    succeeds(&[TYPES, SOURCE_LISTENS, late].concat(), only(Side::Source));
     // A target may answer only when it has everything.
     let late = "s> RETR a\n s< 150 going\n t> STOR b\n s< 226\n t< 150 so\n t< 226\n";
-    succeeds(&[TYPES, TARGET_LISTENS, late].concat(), only(Direction::TargetListens));
+    succeeds(&[TYPES, TARGET_LISTENS, late].concat(), only(Side::Target));
 }
 
 #[test]
 fn a_226_without_a_150_requires_equal_sizes_fx_06_cl_08() {
-    let options = only(Direction::TargetListens);
+    let options = only(Side::Target);
     let untold = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 502 what\n";
     let other = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 0\n";
     for (ends, side, verb) in [
@@ -289,23 +296,23 @@ fn a_226_without_a_150_requires_equal_sizes_fx_06_cl_08() {
 fn the_target_gets_no_transfer_command_if_the_source_refuses_fx_04() {
     // The target gets no command, however long a source takes that can begin without it.
     for refusal in ["550 none", "450 busy", "553 bad name"] {
-        for (listens, direction) in [
-            (TARGET_LISTENS, Direction::Auto),
-            (TARGET_LISTENS, Direction::TargetListens),
-            (SOURCE_LISTENS, Direction::SourceListens),
+        for (listens, listener) in [
+            (TARGET_LISTENS, None),
+            (TARGET_LISTENS, Some(Side::Target)),
+            (SOURCE_LISTENS, Some(Side::Source)),
         ] {
             let script = format!("{TYPES} {listens} s> RETR a\n s< {refusal}\n");
             let words = ["source: RETR refused: ", refusal];
-            fails(&script, only(direction), Side::Source, &words, [Usable, Usable]);
+            fails(&script, only(listener), Side::Source, &words, [Usable, Usable]);
         }
     }
     let script = format!("{TYPES} {TARGET_LISTENS} s> RETR a\n s.\n s< 550 none\n");
-    fails(&script, only(Direction::Auto), Side::Source, &["550 none"], [Usable, Usable]);
+    fails(&script, only(None), Side::Source, &["550 none"], [Usable, Usable]);
     // If the source listens, its time to refuse depends on the duration of its earlier replies.
     let slow = "s> PASV\n s.\n s< 227 here (127,0,0,1,200,2)\n \
                 t> PORT 127,0,0,1,200,2\n t< 200 ok\n";
     let script = format!("{TYPES} {slow} s> RETR a\n s.\n s.\n s< 550 none\n");
-    fails(&script, only(Direction::SourceListens), Side::Source, &["550 none"], [Usable, Usable]);
+    fails(&script, only(Side::Source), Side::Source, &["550 none"], [Usable, Usable]);
 }
 
 #[test]
@@ -319,7 +326,7 @@ fn a_refused_direction_falls_back_to_the_other_fx_08() {
     ] {
         let script = [TYPES, refused, SOURCE_LISTENS, BEGUN, last, SIZES].concat();
         let report = succeeds(&script, Options::default());
-        assert_eq!(report.direction.unwrap(), Direction::SourceListens);
+        assert_eq!(report.listener.unwrap(), Side::Source);
     }
     // The same if the refusal comes only at the transfer.
     for refused in [
@@ -357,17 +364,18 @@ fn the_error_names_both_refusals_fx_08() {
     let error = patiently(PATIENCE, |_| {
         fails_with(&script, Options::default(), patient(), said, [Usable, Usable])
     });
-    assert!(error.is_about_the_way() && error.attempts.len() == 2);
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(matches!(error, Error::Fxp(attempts) if attempts.len() == 2));
 
     // With one direction only, the message mentions the other.
     let script = [TYPES, "t> PASV\n t< 502 none\n"].concat();
     let words = ["target: PASV refused: 502 none; the other direction may work"];
-    fails(&script, only(Direction::TargetListens), Side::Target, &words, [Usable, Usable]);
+    fails(&script, only(Side::Target), Side::Target, &words, [Usable, Usable]);
 
     // A broken connection says less than the reason why there was none.
     let script = [TYPES, TARGET_LISTENS, BEGUN, "s< 426 broken pipe\n t< 425 not from there"];
     let words = ["target: STOR aborted: 425 not from there; source: RETR aborted: 426 broken"];
-    fails(&script.concat(), only(Direction::TargetListens), Side::Target, &words, [Usable, Usable]);
+    fails(&script.concat(), only(Side::Target), Side::Target, &words, [Usable, Usable]);
 }
 
 #[test]
@@ -392,7 +400,7 @@ fn different_sizes_are_an_error() {
 
 #[test]
 fn resuming_sends_rest_to_both_right_before_the_transfer_fx_12() {
-    let options = only(Direction::Auto).offset(Some(7));
+    let options = only(None).offset(Some(7));
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
     let script = [TYPES, TARGET_LISTENS, rest, BEGUN, last, SIZES].concat();
@@ -422,7 +430,7 @@ fn an_unused_rest_is_sent_again_fx_12_as_10() {
     let again = "s> REST 7\n s< 350 ok\n s> RETR a\n s< 550 none";
     let script = format!("{script}s> EPSV\n s< 229 (|||{port}|)\n {again}");
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
-    let options = only(Direction::TargetListens).offset(Some(7));
+    let options = only(Side::Target).offset(Some(7));
     meeting.copy(options).unwrap_err();
     drop(meeting.source.retrieve_from("a", 7));
     meeting.end("told again", [Usable, Usable]);
@@ -430,7 +438,7 @@ fn an_unused_rest_is_sent_again_fx_12_as_10() {
 
 #[test]
 fn resuming_starts_at_the_size_of_the_target_fx_12_as_09() {
-    let options = only(Direction::TargetListens).resume(Resume::Trusted);
+    let options = only(Side::Target).resume(Resume::Trusted);
     let sizes = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
@@ -465,13 +473,13 @@ fn resuming_starts_at_the_size_of_the_target_fx_12_as_09() {
     let again = format!("{older} t> MDTM b\n t< 213 20200101000001\n");
     for proof in [again, format!("{unknown} {entry}")] {
         let report = succeeds(&[TYPES, whole, &proof].concat(), options);
-        assert!(report.direction.is_none() && report.size == Some(9) && report.offset == 9);
+        assert!(report.listener.is_none() && report.size == Some(9) && report.offset == 9);
     }
 }
 
 #[test]
 fn only_equal_digests_prove_the_bytes_of_the_target_fx_12_as_09() {
-    let options = only(Direction::TargetListens).resume(Resume::Proven);
+    let options = only(Side::Target).resume(Resume::Proven);
     let sizes = |there: u64| format!("t> SIZE b\n t< 213 {there}\n s> SIZE a\n s< 213 9\n");
     let none = "t> FEAT\n t< 502 what\n s> FEAT\n s< 502 what\n";
     let crc = "t> FEAT\n t< 211-so\n t<  XCRC\n t< 211 end\n \
@@ -490,17 +498,17 @@ fn only_equal_digests_prove_the_bytes_of_the_target_fx_12_as_09() {
     ] {
         let script = format!("{TYPES} {found}\n {TARGET_LISTENS} {BEGUN} {last}");
         let report = succeeds(&script, options);
-        assert!(report.direction.is_some() && report.offset == 0, "{script}");
+        assert!(report.listener.is_some() && report.offset == 0, "{script}");
     }
     let script = format!("{TYPES} {} {crc} {}", sizes(9), digests("CBF43926"));
     let report = succeeds(&script, options);
-    assert!(report.direction.is_none() && report.size == Some(9), "{script}");
+    assert!(report.listener.is_none() && report.size == Some(9), "{script}");
 }
 
 #[test]
 fn a_size_without_a_file_is_not_a_complete_copy_fx_12_as_09() {
     // A server that keeps an interrupted upload reports its size, although the file does not exist.
-    let options = only(Direction::TargetListens).resume(Resume::Trusted);
+    let options = only(Side::Target).resume(Resume::Trusted);
     let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 9\n s< 350 ok\n t> REST 9\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
@@ -513,7 +521,7 @@ fn a_size_without_a_file_is_not_a_complete_copy_fx_12_as_09() {
         let sizes = "s> SIZE a\n s< 213 9\n t> SIZE b\n t< 213 9\n";
         let script = [&found, TARGET_LISTENS, rest, BEGUN, last, sizes].concat();
         let report = succeeds(&script, options);
-        assert!(report.direction.is_some() && report.offset == 9, "{script}");
+        assert!(report.listener.is_some() && report.offset == 9, "{script}");
         // The file exists once the target has confirmed it.
         let refused = "s> RETR a\n s< 150 go\n t> STOR b\n s< 226 sent\n t< 552 quota\n";
         let script = [&found, TARGET_LISTENS, rest, refused].concat();
@@ -531,7 +539,7 @@ fn a_leftover_type_or_rest_is_reset_fx_01_as_10() {
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
     meeting.source.quote(&RawCommand::new("TYPE A").unwrap()).unwrap();
     meeting.target.quote(&RawCommand::new("REST 100").unwrap()).unwrap();
-    meeting.copy(only(Direction::TargetListens)).unwrap();
+    meeting.copy(only(Side::Target)).unwrap();
     meeting.end("left over", [Usable, Usable]);
 }
 
@@ -541,8 +549,8 @@ fn each_file_uses_a_new_port_fx_09() {
     let again = "t> PASV\n t< 227 (127,0,0,1,200,3)\n s> PORT 127,0,0,1,200,3\n s< 200 ok\n";
     let script = [TYPES, TARGET_LISTENS, BEGUN, last, again, BEGUN, last].concat();
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
-    meeting.copy(only(Direction::TargetListens)).unwrap();
-    meeting.copy(only(Direction::TargetListens)).unwrap();
+    meeting.copy(only(Side::Target)).unwrap();
+    meeting.copy(only(Side::Target)).unwrap();
     meeting.end("twice", [Usable, Usable]);
 }
 
@@ -551,7 +559,7 @@ fn the_reply_rule_uses_the_announced_host_fx_05() {
     let address = AddressRule::Reply;
     let there = "t> PASV\n t< 227 (203,0,113,9,200,1)\n s> PORT 203,0,113,9,200,1\n s< 200 ok\n";
     let script = [TYPES, there, BEGUN, "s< 226\n t< 226\n"].concat();
-    succeeds(&script, only(Direction::TargetListens).address(address));
+    succeeds(&script, only(Side::Target).address(address));
 }
 
 #[test]
@@ -560,14 +568,14 @@ fn ipv6_uses_epsv_and_eprt_fx_10() {
     let source = "s> EPSV 2\n s< 229 (|||50002|)\n t> EPRT |2|::1|50002|\n t< 200 ok\n";
     let last = "s< 226\n t< 226\n";
     let refused = "t> EPSV 2\n t< 522 only (1)\n";
-    for (direction, script) in [
-        (Direction::TargetListens, [TYPES, target, BEGUN, last].concat()),
-        (Direction::SourceListens, [TYPES, source, BEGUN, last].concat()),
-        (Direction::Auto, [TYPES, refused, source, BEGUN, last].concat()),
+    for (listener, script) in [
+        (Some(Side::Target), [TYPES, target, BEGUN, last].concat()),
+        (Some(Side::Source), [TYPES, source, BEGUN, last].concat()),
+        (None, [TYPES, refused, source, BEGUN, last].concat()),
     ] {
         let then = [Usable, Usable];
         let mut meeting = Meeting::with(&script, then, patient(), "[::1]:0");
-        meeting.copy(only(direction)).unwrap();
+        meeting.copy(only(listener)).unwrap();
         meeting.end(&script, then);
     }
 }
@@ -578,7 +586,7 @@ fn invalid_arguments_are_found_before_any_command() {
         let mut meeting = Meeting::new("", [Usable, Usable]);
         let (source, target) = (&mut meeting.source, &mut meeting.target);
         let error = fxp::transfer(source, from, target, to, Options::default()).unwrap_err();
-        let last = error.last().unwrap();
+        let last = last_of(&error);
         assert!(last.side == side && matches!(last.error, Error::Argument(_)), "{error}");
         meeting.end(from, [Usable, Usable]);
     }
@@ -596,7 +604,7 @@ fn epsv_all_rules_out_port_at_the_target_cl_34() {
         peer.answer("TYPE I", "200 ok");
         peer.expect_end();
     });
-    let options = Options::new().direction(Direction::SourceListens);
+    let options = Options::new().listener(Some(Side::Source));
     let error = fxp::transfer(&mut source, "a", &mut target, "b", options).unwrap_err();
     assert!(error.to_string().contains("EPSV ALL"), "{error}");
     drop((source, target));

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use ftp_client::Error;
-use ftp_client::fxp::{self, Direction, Options};
+use ftp_client::fxp::{self, Options, Side};
 use ftp_client::security::TlsError;
 
 use super::peer::{Peer, Server, explicit, sound};
@@ -43,7 +43,7 @@ fn play(peer: &mut Peer, script: Script, told: &Sender<()>, is_told: Option<&Rec
 }
 
 /// Copies `a` of one server to `b` of the other.
-fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report, fxp::Error> {
+fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report, Error> {
     let (sender, receiver) = channel();
     let meet = |script, is_told: Option<Receiver<()>>| {
         let ((authority, _, tls), sender) = (sound(), sender.clone());
@@ -61,8 +61,8 @@ fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report,
     copied
 }
 
-fn only(direction: Direction) -> Options {
-    Options::new().direction(direction).compare_sizes(false)
+fn only(listener: impl Into<Option<Side>>) -> Options {
+    Options::new().listener(listener.into()).compare_sizes(false)
 }
 
 #[test]
@@ -70,14 +70,14 @@ fn with_cpsv_the_listening_server_starts_the_handshake_fx_11() {
     let report = copy(
         &[IMAGE, FEATURES, LISTENS, SENDS, ("SIZE a", "213 5")],
         &[IMAGE, NO_SSCN, CONNECTS, STORES, ("SIZE b", "213 5")],
-        only(Direction::SourceListens),
+        only(Side::Source),
     )
     .unwrap();
     assert_eq!(report.size, Some(5));
     let report = copy(
         &[IMAGE, NO_SSCN, CONNECTS, SENDS, ("SIZE a", "213 5")],
         &[IMAGE, FEATURES, LISTENS, STORES, ("SIZE b", "213 5")],
-        only(Direction::TargetListens),
+        only(Side::Target),
     )
     .unwrap();
     assert_eq!(report.size, Some(5));
@@ -90,7 +90,7 @@ fn with_sscn_the_connecting_server_starts_the_handshake_fx_11() {
     copy(
         &[IMAGE, LISTENS_ALONE, SENDS, ("SIZE a", "213 5")],
         &[IMAGE, BEGINS, CONNECTS, STORES, ("SIZE b", "213 5")],
-        only(Direction::SourceListens),
+        only(Side::Source),
     )
     .unwrap();
 }
@@ -109,9 +109,10 @@ fn a_protected_copy_fails_without_equal_sizes_fx_11() {
         for compare_sizes in [false, true] {
             let source = [&[IMAGE, FEATURES, LISTENS, SENDS], of_source].concat().leak();
             let target = [&[IMAGE, NO_SSCN, CONNECTS, STORES], of_target].concat().leak();
-            let options = only(Direction::SourceListens).compare_sizes(compare_sizes);
+            let options = only(Side::Source).compare_sizes(compare_sizes);
             let error = copy(source, target, options).unwrap_err();
-            match (&error.last().unwrap().error, want) {
+            let Error::Fxp(attempts) = error else { panic!("{error}") };
+            match (&attempts.last().unwrap().error, want) {
                 (Error::Incomplete { bytes, announced }, Some((there, wanted))) => {
                     assert_eq!((*bytes, *announced), (there, Some(wanted)));
                 }
@@ -124,19 +125,19 @@ fn a_protected_copy_fails_without_equal_sizes_fx_11() {
 
 #[test]
 fn the_error_names_a_required_session_resumption_fx_11() {
-    for (source, target, direction) in [
+    for (source, target, listener) in [
         (
             &[IMAGE, FEATURES, LISTENS, ("RETR a", "150 going\n522 session reuse required")][..],
             &[IMAGE, NO_SSCN, CONNECTS, ("STOR b", "150 go\n426 cut")][..],
-            Direction::SourceListens,
+            Side::Source,
         ),
         (
             &[IMAGE, NO_SSCN, CONNECTS, ("RETR a", "150 going\n226 sent")],
             &[IMAGE, FEATURES, LISTENS, ("STOR b", "150 go\n425 cannot build it")],
-            Direction::TargetListens,
+            Side::Target,
         ),
     ] {
-        let error = copy(source, target, only(direction)).unwrap_err();
+        let error = copy(source, target, only(listener)).unwrap_err();
         assert!(error.to_string().contains("NoSessionReuseRequired of ProFTPD"), "{error}");
     }
 }
@@ -151,7 +152,7 @@ fn the_error_after_a_disconnect_names_tls_verify_client_fx_11() {
         (&[IMAGE, FEATURES, LISTENS, ("RETR a", "150 go\n425 gone")], ("STOR b", "150 go\n!")),
     ] {
         let target = [IMAGE, NO_SSCN, CONNECTS, target].to_vec().leak();
-        let error = copy(source, target, only(Direction::SourceListens)).unwrap_err();
+        let error = copy(source, target, only(Side::Source)).unwrap_err();
         assert!(error.to_string().contains("TLSVerifyClient"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ftp_client::listing::WalkOptions;
 use ftp_client::security::{TlsError, TlsVersion};
-use ftp_client::{Canceller, Client, Error, FileOptions, Mode, Retry, Tls, Watch};
+use ftp_client::{Canceller, Client, Error, ErrorKind, FileOptions, Mode, Retry, Tls, Watch};
 use ftp_client::{RawCommand, fxp};
 use ftp_server::{Limits, LoginPolicy, Rights, ServerBuilder, ServerConfig, SessionReuse};
 use ftp_tests::content::{binary, large};
@@ -286,7 +286,7 @@ fn a_protected_copy_needs_a_server_that_starts_the_handshake_fx_11() {
     let (mut source, mut target) = (one.client(), two.client());
     let copied = fxp::transfer(&mut source, "file", &mut target, "copy", fxp::Options::default());
     let error = copied.unwrap_err();
-    assert!(error.is_about_the_way() && error.to_string().contains("SSCN"), "{error}");
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("SSCN"), "{error}");
     source.noop().unwrap();
     target.noop().unwrap();
     two.server.assert_only(&[]);
@@ -301,11 +301,11 @@ fn a_protected_copy_needs_a_server_that_starts_the_handshake_fx_11() {
     one.root.write("file", &content);
     let connect = |site| super::session::connect(site, &authority, Mode::Passive, false).unwrap();
     let (mut source, mut target) = (connect(&one), connect(&two));
-    for direction in [fxp::Direction::TargetListens, fxp::Direction::SourceListens] {
-        let options = fxp::Options::new().direction(direction);
+    for listener in [fxp::Side::Target, fxp::Side::Source] {
+        let options = fxp::Options::new().listener(Some(listener));
         fxp::transfer(&mut source, "file", &mut target, "copy", options)
-            .unwrap_or_else(|error| panic!("{direction:?}: {error}"));
-        assert!(two.root.read("copy") == content, "{direction:?}");
+            .unwrap_or_else(|error| panic!("{listener:?}: {error}"));
+        assert!(two.root.read("copy") == content, "{listener:?}");
         // Then it is told to stop that.
         assert!(get(&mut source, "file", 0).unwrap() == content);
         assert!(get(&mut target, "copy", 0).unwrap() == content);

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use ftp_client::fxp::{self, Direction};
+use ftp_client::fxp::{self, Side};
 use ftp_client::{Client, Mode};
 use ftp_proto::Network;
 use ftp_server::{Rights, Server, ServerConfig, SessionReuse, Tls};
@@ -21,7 +21,7 @@ use super::session::{connect, get};
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
-const DIRECTIONS: [Direction; 2] = [Direction::TargetListens, Direction::SourceListens];
+const LISTENERS: [Side; 2] = [Side::Target, Side::Source];
 
 /// Starts our server, with TLS as `adjust` likes it.
 fn ours(host: Ipv4Addr, authority: &Authority, adjust: impl FnOnce(Tls) -> Tls) -> OurServer {
@@ -33,8 +33,8 @@ fn ours(host: Ipv4Addr, authority: &Authority, adjust: impl FnOnce(Tls) -> Tls) 
     OurServer::at(host, Server::builder().config(config).tls(tls), Rights::FULL | Rights::FXP)
 }
 
-fn to(direction: Direction) -> fxp::Options {
-    fxp::Options::new().direction(direction)
+fn to(listener: impl Into<Option<Side>>) -> fxp::Options {
+    fxp::Options::new().listener(listener.into())
 }
 
 /// Returns clients of both.
@@ -47,14 +47,14 @@ fn clients(authority: &Authority, source: &Site, target: &Site) -> (Client, Clie
 fn copies_both_ways(authority: &Authority, one: &Site, other: &Site) {
     for (source, target) in [(one, other), (other, one)] {
         let (mut from, mut at) = clients(authority, source, target);
-        for direction in DIRECTIONS {
+        for listener in LISTENERS {
             for (seed, size) in (1..).zip([0, 1, 300_000, 3_000_000]) {
-                let what = format!("{size} bytes to {}, {direction:?}", target.address);
+                let what = format!("{size} bytes to {}, {listener:?}", target.address);
                 let content = binary(size, seed);
                 source.root.write("file", &content);
-                let report = fxp::transfer(&mut from, "file", &mut at, "copy", to(direction))
+                let report = fxp::transfer(&mut from, "file", &mut at, "copy", to(listener))
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(report.direction.unwrap(), direction, "{what}");
+                assert_eq!(report.listener.unwrap(), listener, "{what}");
                 assert_same(&what, &target.root.read("copy"), &content);
                 // The client begins the handshakes of its own connections.
                 assert_same(&what, &get(&mut from, "file", 0).unwrap(), &content);
@@ -124,10 +124,10 @@ fn our_server_begins_the_handshake_with_proftpd_cm_73_fx_11() {
             let content = binary(size, seed);
             // Ours connects in both, and ProFTPD has no SSCN.
             ours.root.write("a", &content);
-            fxp::transfer(&mut here, "a", &mut there, "b", to(Direction::TargetListens))
+            fxp::transfer(&mut here, "a", &mut there, "b", to(Side::Target))
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_same(&what, &proftpd.root.read("b"), &content);
-            fxp::transfer(&mut there, "b", &mut here, "c", to(Direction::SourceListens))
+            fxp::transfer(&mut there, "b", &mut here, "c", to(Side::Source))
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_same(&what, &ours.root.read("c"), &content);
         }
@@ -148,7 +148,7 @@ fn errors_name_missing_trust_and_required_resumption_cm_73_fx_11() {
     }
     // The connecting server begins the handshake and checks the other one.
     let (mut from, mut at) = clients(&authority, &distrusting, &requiring);
-    let error = fxp::transfer(&mut from, "file", &mut at, "copy", to(Direction::TargetListens));
+    let error = fxp::transfer(&mut from, "file", &mut at, "copy", to(Side::Target));
     let error = error.unwrap_err().to_string();
     assert!(error.contains("tls.sscn_ca"), "{error}");
     requiring.assert_only(&[b"file"]);
@@ -157,11 +157,11 @@ fn errors_name_missing_trust_and_required_resumption_cm_73_fx_11() {
     let trusting = ours(ONE, &authority, |tls| tls.sscn_ca_file(&ca).unwrap());
     trusting.root.write("file", b"content");
     let (mut from, mut at) = clients(&authority, &trusting, &requiring);
-    let error = fxp::transfer(&mut from, "file", &mut at, "copy", to(Direction::TargetListens));
+    let error = fxp::transfer(&mut from, "file", &mut at, "copy", to(Side::Target));
     let error = error.unwrap_err().to_string();
     assert!(error.contains("tls.session_reuse of ftp-cli serve"), "{error}");
     requiring.assert_only(&[b"file"]);
     // Where it begins the handshake itself, it requires none.
-    fxp::transfer(&mut from, "file", &mut at, "copy", to(Direction::SourceListens)).unwrap();
+    fxp::transfer(&mut from, "file", &mut at, "copy", to(Side::Source)).unwrap();
     assert_eq!(requiring.root.read("copy"), b"content");
 }

@@ -52,7 +52,7 @@ impl Across<'_> {
         let mut job = Relay::new(Place::at(&source), Place::at(&own), &options)
             .listed(copy.size)
             .under(self.temporary.cloned())
-            .direction(self.options.direction)
+            .listener(self.options.listener)
             .address(self.options.address)
             .apart(!may_be_source);
         let mut unset = None;
@@ -67,9 +67,9 @@ impl Across<'_> {
             error => TreeFault::from(error).about(&below),
         })?;
         let report = job.report();
-        if let Some(direction) = report.and_then(|report| report.direction) {
-            // The direction that worked for one file is used for the next.
-            self.options.direction = direction;
+        if let Some(listener) = report.and_then(|report| report.listener) {
+            // The server that listened for one file also listens for the next.
+            self.options.listener = Some(listener);
         }
         let bytes = report.and_then(|report| report.size).or(copy.size).unwrap_or_default();
         on.event(Event::Moved { bytes });

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use ftp_client::error::Phase;
-use ftp_client::fxp::{Direction, Options, Side};
+use ftp_client::fxp::{Options, Side};
 use ftp_client::{Canceller, Error, Verb};
 use ftp_tests::wait::patiently;
 
 use super::Then::{Closed, Usable};
 use super::{
     BEGUN, Meeting, PATIENCE, RELEASED, SOURCE_LISTENS, TARGET_LISTENS, TYPES, fails, fails_with,
-    only, patient,
+    last_of, only, patient,
 };
 use crate::peer::{SHORT, timeouts};
 
@@ -126,7 +126,7 @@ fn a_closed_connection_leaves_the_other_usable_fx_07() {
     }
     // Confirmed before the target could connect.
     let script = [TYPES, SOURCE_LISTENS, "s> RETR a\n s< 226 already sent"].concat();
-    let options = only(Direction::SourceListens);
+    let options = only(Side::Source);
     fails(&script, options, Side::Source, &["226 already"], [Usable, Usable]);
     let script = [TYPES, TARGET_LISTENS, "s> RETR a\n s< 200 what"].concat();
     fails(&script, Options::default(), Side::Source, &["200 what"], [Closed, Usable]);
@@ -142,7 +142,7 @@ fn a_closed_connection_leaves_the_other_usable_fx_07() {
 
 #[test]
 fn a_hanging_server_is_closed_and_the_other_stopped_fx_07_cl_12() {
-    let options = only(Direction::TargetListens);
+    let options = only(Side::Target);
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     let before = [TYPES, TARGET_LISTENS, "s> RETR a\n"].concat();
     let (source, target) = ("source: timed out", "target: timed out");
@@ -183,7 +183,7 @@ fn a_hanging_server_is_closed_and_the_other_stopped_fx_07_cl_12() {
                 false => (hasty.0.reply, hasty.0.final_reply) = (limit, limit),
             }
             let error = fails_with(&script, options, limits, (side, &[words]), then);
-            match error.last().unwrap().error {
+            match last_of(&error).error {
                 Error::Timeout(phase) => assert_eq!(phase, want, "{script}"),
                 _ => panic!("{error}"),
             }
@@ -201,8 +201,8 @@ fn a_reply_flood_does_not_hide_the_other_servers_error_fx_07_hc_17() {
             let soon = timeouts().reply(reply);
             let limits = [(soon, None, None), (soon, None, None)];
             let mut meeting = Meeting::with(&script, then, limits, "127.0.0.1:0");
-            let error = meeting.copy(only(Direction::TargetListens)).unwrap_err();
-            assert_eq!(error.last().unwrap().side, side, "{error}");
+            let error = meeting.copy(only(Side::Target)).unwrap_err();
+            assert_eq!(last_of(&error).side, side, "{error}");
             meeting.end(who, then);
         });
     }
@@ -225,7 +225,7 @@ fn an_unanswered_abort_closes_the_connection_cl_11_cl_15() {
                 [Usable, Closed],
             )
         });
-        assert!(matches!(error.last().unwrap().other, Some(Error::Timeout(Phase::Reply(_)))));
+        assert!(matches!(last_of(&error).other, Some(Error::Timeout(Phase::Reply(_)))));
     }
 }
 
@@ -251,8 +251,8 @@ fn a_cancelled_copy_ends_and_quit_aborts_its_transfers_cl_15() {
                 *slot = (shared || of == side).then(|| canceller.clone());
             }
             let mut meeting = Meeting::with(&script, [Closed, Closed], limits, "127.0.0.1:0");
-            let error = meeting.copy(only(Direction::Auto)).unwrap_err();
-            let last = error.last().unwrap();
+            let error = meeting.copy(only(None)).unwrap_err();
+            let last = last_of(&error);
             assert!(matches!(last.error, Error::Cancelled) && last.side == side, "{error}");
             meeting.quit();
         });

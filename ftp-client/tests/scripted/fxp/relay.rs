@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use ftp_client::error::JobFault;
 use ftp_client::file::{Relay, TemporaryName, Verify};
-use ftp_client::fxp::Direction;
+use ftp_client::fxp::Side;
 use ftp_client::{Client, Done, Error, ErrorKind, Event, FileOptions, Place, Resume};
 use ftp_tests::site::OurServer;
 
@@ -27,7 +27,7 @@ fn facts(there: &str, time: &str) -> String {
 const TIME: &str = "213 20260101000000";
 
 fn job(options: &FileOptions) -> Relay<'_> {
-    Relay::new(Place::at("a"), Place::at("b"), options).direction(Direction::TargetListens)
+    Relay::new(Place::at("a"), Place::at("b"), options).listener(Some(Side::Target))
 }
 
 /// One attempt over new connections, and what it said.
@@ -137,7 +137,7 @@ fn own_bytes_can_be_the_whole_file() {
         let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
         let done = done.unwrap();
         assert_eq!((done.bytes, done.resumed, said.as_str()), (0, 9, "at 9 done 0"));
-        assert_eq!(job.report().unwrap().direction.is_some(), rest.is_some());
+        assert_eq!(job.report().unwrap().listener.is_some(), rest.is_some());
     }
 }
 
@@ -236,7 +236,7 @@ fn a_copy_gets_its_time_and_then_its_name() {
     .concat();
     let mut job = Relay::new(Place::at("a"), Place::at("in/b"), &options)
         .under(Some(TemporaryName::standard()))
-        .direction(Direction::TargetListens);
+        .listener(Some(Side::Target));
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
     let mut noted = Vec::new();
     let done =
@@ -333,6 +333,6 @@ fn a_refused_path_is_entered_at_its_server() {
         SIZES,
     ]
     .concat();
-    let mut job = Relay::new(from, to, &options).direction(Direction::TargetListens);
+    let mut job = Relay::new(from, to, &options).listener(Some(Side::Target));
     assert_eq!(attempt(&mut job, &script, [Usable, Usable]).0.unwrap().size, 9);
 }
