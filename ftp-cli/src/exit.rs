@@ -3,9 +3,10 @@
 use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 pub(crate) use ftp_client::error::Recovery;
-use ftp_client::error::{DialError, JobFault, Phase};
+use ftp_client::error::{JobFault, Phase};
 use ftp_client::security::{CertificateFault, TlsError};
 use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{Error, ErrorKind};
@@ -303,7 +304,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let kind = failure.exit.of_library().unwrap_or(ErrorKind::Unsupported);
         let recovery = failure.recovery;
-        Self::Dial(DialError::new(failure, kind, recovery))
+        Self::Dial { cause: Arc::new(failure), kind, recovery }
     }
 }
 
@@ -318,7 +319,7 @@ impl std::error::Error for Failure {}
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        if let Error::Dial(cause) = error
+        if let Error::Dial { cause, .. } = error
             && let Some(failure) = cause.downcast_ref::<Self>()
         {
             return failure.clone();

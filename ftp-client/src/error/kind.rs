@@ -130,7 +130,7 @@ impl Error {
             Self::Fxp(attempts) => {
                 attempts.last().map_or(ErrorKind::Unsupported, |last| last.error.kind())
             }
-            Self::Dial(error) => error.kind(),
+            Self::Dial { kind, .. } => *kind,
             Self::Tree(fault) => fault.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Unsupported(_) | Self::UnreadableTime(_) => ErrorKind::Unsupported,

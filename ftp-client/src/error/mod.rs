@@ -16,7 +16,7 @@ mod job;
 pub(crate) mod kind;
 
 pub(crate) use connect::AnnouncedHost;
-pub use connect::{DataAttempt, DialError, ProxyFault};
+pub use connect::{DataAttempt, ProxyFault};
 pub use job::JobFault;
 pub use kind::ErrorKind;
 
@@ -26,6 +26,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use ftp_proto::{BlockFault, DeflateFault, Escaped};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
@@ -181,9 +182,28 @@ pub enum Error {
     /// A step of a tree failed.
     #[error("{0}")]
     Tree(#[source] Box<TreeFault>),
-    /// The closure that makes the connections of a [`Pool`](crate::Pool) failed.
-    #[error("{0}")]
-    Dial(#[source] DialError),
+    /// The closure that makes the connections of a [`Pool`](crate::Pool) failed for a reason of the
+    /// caller: for example, a password could not be read.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ftp_client::error::Recovery;
+    /// use ftp_client::{Error, ErrorKind};
+    ///
+    /// let cause = Arc::new(std::io::Error::other("the keyring is locked"));
+    /// let error = Error::Dial { cause, kind: ErrorKind::Local, recovery: Recovery::Impossible };
+    /// assert_eq!(error.to_string(), "the keyring is locked");
+    /// ```
+    #[error("{cause}")]
+    Dial {
+        /// The failure, in a type of the caller.
+        #[source]
+        cause: Arc<dyn std::error::Error + Send + Sync>,
+        /// The kind of the failure.
+        kind: ErrorKind,
+        /// What another attempt can do.
+        recovery: Recovery,
+    },
     /// The request is not possible with this server, over this connection or with these settings.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
@@ -246,7 +266,7 @@ impl Error {
             Self::Proxy { fault, .. } => fault.is_transient(),
             Self::Job(fault) => fault.cause().is_some_and(Self::is_transient),
             Self::Fxp(attempts) => attempts.iter().any(|attempt| attempt.error.is_transient()),
-            Self::Dial(error) => error.recovery() == Recovery::TryAgain,
+            Self::Dial { recovery, .. } => *recovery == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
@@ -406,7 +426,9 @@ impl Clone for Error {
             Self::UnknownListing { system, line } => {
                 Self::UnknownListing { system: system.clone(), line: line.clone() }
             }
-            Self::Dial(error) => Self::Dial(error.clone()),
+            Self::Dial { cause, kind, recovery } => {
+                Self::Dial { cause: Arc::clone(cause), kind: *kind, recovery: *recovery }
+            }
             Self::Tree(fault) => Self::Tree(fault.clone()),
             Self::Unsupported(what) => Self::Unsupported(what),
         }

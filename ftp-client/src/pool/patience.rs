@@ -42,7 +42,7 @@ impl Error {
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         let known = match self {
-            Self::Dial(error) => Some(error.recovery()),
+            Self::Dial { recovery, .. } => Some(*recovery),
             Self::Tree(fault) => Some(fault.recovery()),
             Self::Fxp(attempts) => attempts.last().map(|last| last.error.recovery()),
             Self::Job(fault) => fault.recovery(),
