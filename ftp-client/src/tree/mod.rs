@@ -44,7 +44,7 @@ mod sync;
 
 pub use execute::Summary;
 pub use fault::{Setting, TreeFault};
-pub use options::{Choice, Compare, LinkChoice, SyncOptions};
+pub use options::{Compare, LinkChoice, SyncOptions};
 pub use remove::{RemoveOptions, RemoveReport, remove};
-pub use steps::{Action, Excess, PlannedStep};
+pub use steps::{Action, PlannedStep};
 pub use sync::{TreeSide, TreeSync};

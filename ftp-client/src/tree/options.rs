@@ -1,7 +1,9 @@
 //! What a caller can say about the synchronization of two trees.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::file::Selection;
 use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
 use crate::fxp;
@@ -35,27 +37,6 @@ pub enum LinkChoice {
     Follow,
 }
 
-/// Which objects of a tree take part. Paths are relative to the top of the tree. `()` takes all.
-pub trait Choice: Sync {
-    /// Returns whether an object takes part. Directories that do not are not entered.
-    fn takes(&self, _path: &[u8], _is_directory: bool) -> bool {
-        true
-    }
-
-    /// Returns whether [`takes_file`](Self::takes_file) needs the modification time of files.
-    fn needs_time(&self) -> bool {
-        false
-    }
-
-    /// Returns whether a file of this size in bytes, with a modification time in this range of
-    /// seconds since 1970-01-01T00:00:00Z, takes part. An unknown fact is `None`.
-    fn takes_file(&self, _size: Option<u64>, _times: Option<(i64, i64)>) -> bool {
-        true
-    }
-}
-
-impl Choice for () {}
-
 /// Options of [`TreeSync`](super::TreeSync).
 ///
 /// By default all files are copied that differ in size or time, nothing is deleted, links are left
@@ -78,7 +59,8 @@ pub struct SyncOptions<'a> {
     pub(crate) temporary: Option<TemporaryName>,
     pub(crate) backup: Option<PathBuf>,
     pub(crate) journals: Option<PathBuf>,
-    pub(crate) choice: &'a dyn Choice,
+    pub(crate) choice: Arc<dyn Fn(&[u8], bool) -> bool + Send + Sync + 'a>,
+    pub(crate) selection: Selection,
     pub(crate) list: ListOptions,
     pub(crate) jobs: Option<usize>,
     pub(crate) rate_limit: Option<RateLimit>,
@@ -104,7 +86,8 @@ impl Default for SyncOptions<'_> {
             temporary: None,
             backup: None,
             journals: None,
-            choice: &(),
+            choice: Arc::new(|_, _| true),
+            selection: Selection::default(),
             list: ListOptions { all: true, form: ListingForm::Auto },
             jobs: None,
             rate_limit: None,
@@ -235,9 +218,17 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets which objects take part (default: all).
-    pub const fn choice(mut self, choice: &'a dyn Choice) -> Self {
-        self.choice = choice;
+    /// Sets a function that returns whether an object takes part (default: all do). It gets the
+    /// path from the top of the tree, and whether the object is a directory. A directory that takes
+    /// no part is not entered.
+    pub fn choice(mut self, choice: impl Fn(&[u8], bool) -> bool + Send + Sync + 'a) -> Self {
+        self.choice = Arc::new(choice);
+        self
+    }
+
+    /// Sets which files of the source take part, by size and age (default: all).
+    pub const fn only(mut self, selection: Selection) -> Self {
+        self.selection = selection;
         self
     }
 

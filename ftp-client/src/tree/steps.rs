@@ -47,24 +47,6 @@ ftp_proto::debug_fields!(PlannedStep {
     from: from.as_deref().map(Escaped),
 });
 
-/// Why a plan is refused: it would delete more than the options allow.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Excess {
-    /// More objects would be deleted than [`SyncOptions::most_deletions`](super::SyncOptions::most_deletions) allows.
-    TooMany {
-        /// The number of objects, with those that are renamed.
-        planned: usize,
-        /// The largest number that is allowed.
-        most: usize,
-    },
-    /// The source has no files, so it may be the wrong one, and there is no such limit.
-    EmptySource {
-        /// The number of objects that would be deleted.
-        planned: usize,
-    },
-}
-
 impl TreeSync<'_> {
     /// Returns the steps, in the order in which they are carried out.
     pub fn steps(&self) -> impl Iterator<Item = PlannedStep> + '_ {
@@ -132,22 +114,24 @@ impl TreeSync<'_> {
         self.plan.same
     }
 
-    /// Returns the number of files of the source that the [choice](super::SyncOptions::choice) leaves out.
+    /// Returns the number of files of the source that the [choice](super::SyncOptions::choice) or
+    /// the [selection](super::SyncOptions::only) leaves out.
     #[must_use]
     pub const fn unselected(&self) -> usize {
         self.plan.unselected
     }
 
-    /// Returns why [`run`](Self::run) would refuse the plan, if it would.
+    /// Returns the number of objects that would be deleted or renamed, if that makes
+    /// [`run`](Self::run) refuse the plan: it exceeds
+    /// [`SyncOptions::most_deletions`](super::SyncOptions::most_deletions), or there is no such limit
+    /// and the source has no files, so it may be the wrong one.
     #[must_use]
-    pub fn excess(&self) -> Option<Excess> {
+    pub fn excess(&self) -> Option<usize> {
         let planned = self.plan.most_removed();
-        match self.options.most_deletions {
-            Some(most) if planned > most => Some(Excess::TooMany { planned, most }),
-            None if self.plan.has_empty_source && planned > 0 => {
-                Some(Excess::EmptySource { planned })
-            }
-            _ => None,
-        }
+        let is_refused = match self.options.most_deletions {
+            Some(most) => planned > most,
+            None => self.plan.has_empty_source && planned > 0,
+        };
+        is_refused.then_some(planned)
     }
 }

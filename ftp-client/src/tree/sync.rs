@@ -18,7 +18,6 @@ use super::options::{Compare, LinkChoice, SyncOptions};
 use super::plan::{OBJECTS, Plan, PlanOptions, Rule};
 use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
-use super::steps::Excess;
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
@@ -188,10 +187,10 @@ impl<'s> TreeSync<'s> {
     /// A plan with an [excess](Self::excess) is refused, and so is one that
     /// [may write nothing](SyncOptions::is_dry).
     pub fn run(self, on: &dyn Observer) -> (Summary, Result<(), Error>) {
-        let refusal = match self.excess() {
-            Some(Excess::TooMany { .. }) => Some("too many objects would be deleted"),
-            Some(Excess::EmptySource { .. }) => Some("the source has no files"),
-            None => self.options.is_dry.then_some("the options allow only a plan"),
+        let refusal = match (self.excess(), self.options.most_deletions) {
+            (Some(_), Some(_)) => Some("too many objects would be deleted"),
+            (Some(_), None) => Some("the source has no files"),
+            (None, _) => self.options.is_dry.then_some("the options allow only a plan"),
         };
         if let Some(why) = refusal {
             let text = format!("nothing was done: {why}");

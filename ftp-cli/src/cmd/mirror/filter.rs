@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ftp_client::file::Selection;
-use ftp_client::tree::Choice;
 use ftp_proto::Pattern;
 
 use crate::console::output;
@@ -17,7 +15,6 @@ use crate::console::output::{shown, shown_path};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
 use crate::remote::pattern::explained;
-use crate::transfer;
 
 /// The ignore file, at the top of a tree that is uploaded.
 const IGNORE_FILE: &str = ".ftpignore";
@@ -35,7 +32,6 @@ pub(super) struct Filter {
     globs: Vec<Glob>,
     needs_include: bool,
     ignored: Option<Ignored>,
-    selection: Selection,
 }
 
 /// What the ignore file of a local source excludes.
@@ -67,8 +63,7 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid pattern, size or age, and `Local` for a file that cannot be
-    /// read.
+    /// Returns `Usage` for an invalid pattern, and `Local` for a file that cannot be read.
     pub(super) fn from_options(
         options: &Options,
         top: Option<&Path>,
@@ -89,7 +84,7 @@ impl Filter {
         }
         let needs_include = globs.first().is_some_and(|glob| glob.includes && !glob.is_listed);
         let ignored = top.map(Ignored::at).transpose()?;
-        Ok(Self { globs, needs_include, ignored, selection: transfer::selection(options)? })
+        Ok(Self { globs, needs_include, ignored })
     }
 
     /// Returns a message for each pattern that matched no name: those of options, or those of files.
@@ -116,18 +111,9 @@ impl Filter {
             ))),
         }
     }
-}
 
-impl Choice for Filter {
-    fn needs_time(&self) -> bool {
-        self.selection.needs_time()
-    }
-
-    fn takes_file(&self, size: Option<u64>, times: Option<(i64, i64)>) -> bool {
-        self.selection.refuses(size, times).is_none()
-    }
-
-    fn takes(&self, path: &[u8], is_directory: bool) -> bool {
+    /// Returns whether an object takes part.
+    pub(super) fn takes(&self, path: &[u8], is_directory: bool) -> bool {
         let decided = last_match(&self.globs, path, is_directory);
         let is_taken = decided.unwrap_or(is_directory || !self.needs_include);
         let is_ignored =

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ftp_client::tree::{Action, Excess, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
+use ftp_client::tree::{Action, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
@@ -294,22 +294,19 @@ impl<'a> Mirror<'a> {
     fn limit(&self, sync: &TreeSync<'_>) -> Option<Failure> {
         let is_dry = self.wanted.is_dry;
         let nothing = if is_dry { "the run would do nothing" } else { "nothing was done" };
-        let message = match sync.excess()? {
-            Excess::TooMany { planned, most } => {
+        let planned = sync.excess()?;
+        let objects = counted(planned, "object");
+        let message = match self.wanted.max_delete {
+            Some(most) => {
                 let is_renamed = sync.steps().any(|step| step.action == Action::Rename);
                 let what = if is_renamed { "deleted or renamed" } else { "deleted" };
-                let objects = counted(planned, "object");
                 format!(
                     "{objects} would be {what}, but --max-delete is {most}; {nothing}; raise --max-delete to do it"
                 )
             }
-            Excess::EmptySource { planned } => {
-                let objects = counted(planned, "object");
-                format!(
-                    "{nothing}: the source has no files, and {objects} would be deleted; to delete them, add --max-delete {planned}"
-                )
-            }
-            _ => return None,
+            None => format!(
+                "{nothing}: the source has no files, and {objects} would be deleted; to delete them, add --max-delete {planned}"
+            ),
         };
         Some(Failure::item(Exit::Limit, message))
     }

@@ -17,6 +17,8 @@ use crate::transfer::{TransferOptions, journals};
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
     pub(super) filter: Filter,
+    /// `--max-delete`.
+    pub(super) max_delete: Option<usize>,
     /// The options of the library that depend on nothing else.
     sync: SyncOptions<'static>,
     /// `--manifest`.
@@ -86,10 +88,10 @@ impl MirrorOptions {
         let sync = SyncOptions::new()
             .listing(form.unwrap_or_default())
             .replaces_changed(options.has("force"))
-            .most_deletions(max_delete)
             .permissions(options.has("perms"));
         Ok(Self {
             filter: Filter::from_options(options, source, input)?,
+            max_delete,
             sync: comparison.into_iter().fold(sync, SyncOptions::compare),
             manifest: manifest.transpose()?,
             deletes: options.has("delete"),
@@ -131,6 +133,7 @@ impl MirrorOptions {
         options
             .manifest(self.manifest.clone())
             .deletes(self.deletes)
+            .most_deletions(self.max_delete)
             .ignores_errors(self.ignores_errors)
             .links(self.links)
             .moves(transfer.removes_source)
@@ -140,7 +143,8 @@ impl MirrorOptions {
             .temporary(transfer.temporary.clone())
             .backup(self.backup.clone().map(Into::into))
             .journals(journals())
-            .choice(&self.filter)
+            .choice(|path, is_directory| self.filter.takes(path, is_directory))
+            .only(transfer.selection)
             // In active mode, each job listens on a port of its own.
             .jobs(transfer.jobs)
             .rate_limit(transfer.rate_limit.clone())

@@ -216,7 +216,7 @@ impl Planner<'_> {
         for item in targets.items() {
             let (its_path, is_directory) =
                 (Pathname::join(path, &item.name), item.kind == ObjectKind::Directory);
-            let is_left_out = !self.wish.options.choice.takes(&its_path, is_directory);
+            let is_left_out = !(self.wish.options.choice)(&its_path, is_directory);
             let what = match () {
                 () if is_directory && item.name == b".git" => "others may read the history in it",
                 () if is_left_out && deploy.owns(&its_path) => {

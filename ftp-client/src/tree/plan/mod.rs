@@ -494,8 +494,7 @@ impl Planner<'_> {
             self.follow(&its_path, &mut item)?;
         }
         let is_file = item.kind == ObjectKind::File;
-        let is_chosen =
-            self.wish.options.choice.takes(&its_path, item.kind == ObjectKind::Directory);
+        let is_chosen = (self.wish.options.choice)(&its_path, item.kind == ObjectKind::Directory);
         if is_chosen && is_file && self.needs_times() {
             same::ask(&mut *self.source, &its_path, &mut item)?;
         }
@@ -721,7 +720,7 @@ impl Planner<'_> {
     /// Returns whether the size and the age of a file are within the limits.
     fn takes_file(&self, item: &TreeEntry) -> bool {
         let times = item.stamp.map(|stamp| (stamp.earliest, stamp.latest));
-        self.wish.options.choice.takes_file(item.size, times)
+        self.wish.options.selection.refuses(item.size, times).is_none()
     }
 
     fn leave_out(&mut self, path: &[u8], what: &str) {

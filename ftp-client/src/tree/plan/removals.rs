@@ -56,12 +56,11 @@ impl Planner<'_> {
         path: &[u8],
         extra: &mut Vec<TreeEntry>,
     ) -> Result<(), TreeFault> {
-        let choice = self.wish.options.choice;
+        let choice = &self.wish.options.choice;
         let is_hidden = |item: &mut TreeEntry| {
             item.name.first() == Some(&b'.')
                 && !entry::is_unfinished(&item.name)
-                && choice
-                    .takes(&Pathname::join(path, &item.name), item.kind == ObjectKind::Directory)
+                && choice(&Pathname::join(path, &item.name), item.kind == ObjectKind::Directory)
         };
         for item in extra.extract_if(.., is_hidden) {
             let path = shown(&Pathname::join(path, &item.name));
@@ -85,7 +84,7 @@ impl Planner<'_> {
         let all = extra.len();
         extra.retain(|item| {
             let path = Pathname::join(path, &item.name);
-            self.wish.options.choice.takes(&path, item.kind == ObjectKind::Directory)
+            (self.wish.options.choice)(&path, item.kind == ObjectKind::Directory)
         });
         self.keep_unowned(path, &mut extra)?;
         let are_all = extra.len() == all;
@@ -152,8 +151,8 @@ impl Planner<'_> {
     ) -> Result<bool, TreeFault> {
         let its_path = Pathname::join(path, &item.name);
         let kind = if links.names.contains(&item.name) { ObjectKind::Link } else { item.kind };
-        let choice = self.wish.options.choice;
-        if !choice.takes(&its_path, kind == ObjectKind::Directory)
+        let choice = &self.wish.options.choice;
+        if !choice(&its_path, kind == ObjectKind::Directory)
             || kind == ObjectKind::File && !self.takes_file(item)
         {
             return Ok(false);

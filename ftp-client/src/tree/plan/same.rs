@@ -110,7 +110,8 @@ impl Planner<'_> {
     /// Returns whether the time of each file of the source must be known.
     pub(super) fn needs_times(&self) -> bool {
         // To detect changes of a moved file, its time must be known before the download.
-        self.wish.options.choice.needs_time() || self.wish.options.moves && !self.source.is_local()
+        self.wish.options.selection.needs_time()
+            || self.wish.options.moves && !self.source.is_local()
     }
 
     /// Asks both sides for the times that the comparison of the next files needs. Returns the number
@@ -156,7 +157,7 @@ impl Planner<'_> {
         let choice = &self.wish.options.choice;
         if item.kind != ObjectKind::File
             || is_known
-            || !choice.takes(&Pathname::join(path, &item.name), false)
+            || !choice(&Pathname::join(path, &item.name), false)
         {
             return [false; 2];
         }
