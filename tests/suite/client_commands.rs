@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use ftp_client::file::{Digest, HashAlgorithm};
-use ftp_client::listing::{ListLimits, ListOptions, ListingForm, WalkOptions, Walked};
+use ftp_client::listing::{Budget, ListOptions, ListingForm, WalkOptions, Walked};
 use ftp_client::{Client, EntryKind, Error, Fact, Permissions, RepresentationType, TimeVal};
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
@@ -189,7 +189,7 @@ fn meet(site: &Site, what: &str) {
     let features = client.features().unwrap();
     for form in [ListingForm::Auto, ListingForm::List, ListingForm::Nlst] {
         let list = ListOptions::by(form);
-        let listing = client.list_with("", list).unwrap().gather(ListLimits::default()).unwrap();
+        let listing = client.list_with("", list).unwrap().gather(Budget::default()).unwrap();
         let mut names: Vec<_> = listing.entries.iter().map(|entry| entry.name_lossy()).collect();
         names.sort();
         assert_eq!((names, listing.unparsed.len()), (vec!["a b".into(), "d".into()], 0), "{what}");

@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ftp_client::listing::{ListLimits, ListOptions, ListingForm};
+use ftp_client::listing::{Budget, ListOptions, ListingForm};
 use ftp_client::{Client, Extended, Mode, Timeouts};
 use ftp_proto::RepresentationType;
 use ftp_tests::compare::{assert_same, assert_same_stream};
@@ -99,7 +99,7 @@ fn listings_contain_every_name_unchanged() {
         for form in [ListingForm::Auto, ListingForm::Mlsd, ListingForm::List, ListingForm::Nlst] {
             let options = ListOptions::by(form);
             let entries = client.list_with("", options).unwrap();
-            let listing = entries.gather(ListLimits::default()).unwrap();
+            let listing = entries.gather(Budget::default()).unwrap();
             let mut named = Vec::new();
             for entry in listing.entries {
                 let size = (form != ListingForm::Nlst).then_some(entry.name.len() as u64);

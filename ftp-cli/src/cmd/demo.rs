@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_client::listing::ListLimits;
+use ftp_client::listing::Budget;
 use ftp_client::{Client, ClientBuilder, EntryKind, Extended, Mode, Tls, fxp};
 use ftp_proto::{Network, RepresentationType};
 use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
@@ -370,7 +370,7 @@ impl Demo<'_> {
     fn list(&mut self, client: &mut Client) -> Result {
         let line = |name: &str, size: u64| format!("{name} ({size})");
         let mut found = Vec::new();
-        for entry in client.list("")?.gather(ListLimits::default())?.entries {
+        for entry in client.list("")?.gather(Budget::default())?.entries {
             if let (Some(size), Some(EntryKind::File)) = (entry.size, entry.kind) {
                 found.push(line(&shown(&entry.name), size));
             }

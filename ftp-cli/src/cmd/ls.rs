@@ -208,7 +208,7 @@ impl Lister {
     /// reports entries that were left out.
     pub(super) fn list(&mut self, client: &mut Client, place: &mut Place) -> Result {
         self.held.clear();
-        self.room = Some(Budget::new(SORTED));
+        self.room = Some(Budget::new().bytes(SORTED));
         loop {
             let path = place.path().to_vec();
             let directory = match self.pattern {
@@ -594,9 +594,11 @@ mod tests {
             let messages = Messages::new(said.clone(), false);
             let mut lister =
                 Lister::new(LsOptions::default(), lines_out, messages.clone(), Events::default());
-            lister.room = Some(Budget::new(room * one));
+            lister.room = Some(Budget::new().bytes(room * one));
             for name in ["d", "b", "c", "a"] {
-                lister.entry(name.as_bytes(), &Entry::new(name), &mut Budget::new(0)).unwrap();
+                lister
+                    .entry(name.as_bytes(), &Entry::new(name), &mut Budget::new().bytes(0))
+                    .unwrap();
             }
             lister.finish(Ok(()), &"x").unwrap();
             messages.settle();

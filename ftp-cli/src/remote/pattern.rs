@@ -1,6 +1,6 @@
 //! Finds the objects in a directory that match a pattern, which is the last part of a URL.
 
-use ftp_client::listing::{ListLimits, ListOptions, Listing, ListingForm};
+use ftp_client::listing::{Budget, ListOptions, Listing, ListingForm};
 use ftp_client::{Client, Error, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, ParseError, ParseErrorKind, Pathname, Pattern};
 
@@ -169,7 +169,7 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
 
 /// Collects the listing of a directory.
 fn list(client: &mut Client, directory: &[u8], options: ListOptions) -> Result<Listing, Error> {
-    client.list_directory(directory, options)?.gather(ListLimits::default())
+    client.list_directory(directory, options)?.gather(Budget::default())
 }
 
 #[cfg(test)]

@@ -293,7 +293,7 @@ impl<'a> Entries<'a> {
     ///
     /// Returns the error of an item, or [`Error::ListingCut`] of
     /// [`TooLong`](crate::error::ListingCut::TooLong) if the listing exceeds `limits`.
-    pub fn gather(mut self, limits: ListLimits) -> Result<Listing, Error> {
+    pub fn gather(mut self, limits: Budget) -> Result<Listing, Error> {
         let (listing, ended) = self.gather_with(limits, false);
         ended.map(|()| listing)
     }
@@ -302,7 +302,7 @@ impl<'a> Entries<'a> {
     /// itself and its parent. After an error, it contains the items that arrived before the error.
     pub(super) fn gather_with(
         &mut self,
-        limits: ListLimits,
+        limits: Budget,
         with_roles: bool,
     ) -> (Listing, Result<(), Error>) {
         let mut listing = Listing { form: self.form(), ..Listing::default() };
@@ -314,10 +314,9 @@ impl<'a> Entries<'a> {
     fn gather_into(
         &mut self,
         listing: &mut Listing,
-        limits: ListLimits,
+        mut limits: Budget,
         with_roles: bool,
     ) -> Result<(), Error> {
-        let mut held = 0_usize;
         while let Some(listed) = self.step(true)? {
             if let Listed::Entry(entry) = &listed
                 && entry.role != Role::Member
@@ -328,12 +327,8 @@ impl<'a> Entries<'a> {
                 }
                 continue;
             }
-            held = held.saturating_add(weight(&listed));
-            if listing.entries.len() + listing.unparsed.len() >= limits.entries
-                || held > limits.bytes
-            {
-                return Err(too_long());
-            }
+            limits.hold(weight(&listed))?;
+            limits.entries = limits.entries.checked_sub(1).ok_or_else(too_long)?;
             match listed {
                 Listed::Entry(entry) => listing.entries.push(entry),
                 Listed::Unparsed(line) => listing.unparsed.push(line),
@@ -397,23 +392,6 @@ ftp_proto::debug_fields!(Listing {
     form,
     shows_hidden,
 });
-
-/// The largest listing to collect in memory: a server may send a listing without end.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct ListLimits {
-    /// The maximum number of entries and unknown lines (default: 1,000,000).
-    pub entries: usize,
-    /// The maximum memory of these entries and lines, in bytes (default: [`Budget::BYTES`]).
-    pub bytes: usize,
-}
-
-ftp_proto::settings! {
-    ListLimits {
-        entries: usize = 1_000_000,
-        bytes: usize = Budget::BYTES,
-    }
-}
 
 /// Returns the bytes of memory that an item takes.
 fn weight(listed: &Listed) -> usize {

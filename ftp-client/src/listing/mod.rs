@@ -25,7 +25,7 @@ use ftp_proto::Entry;
 
 use crate::error::{Error, ListingCut};
 pub(crate) use entries::Beginning;
-pub use entries::{Entries, ListLimits, Listed, Listing};
+pub use entries::{Entries, Listed, Listing};
 pub use lines::Lines;
 pub use walk::{Skipped, Walk, WalkOptions, Walked};
 
@@ -82,7 +82,8 @@ impl ListOptions {
 /// bookkeeping and rounding.
 const ALLOCATION: usize = 24;
 
-/// A count of the memory that names take, with an upper limit.
+/// The entries, and the memory for their names, that one or several listings may still take: a
+/// server may send listings without end.
 ///
 /// A program that holds the names of a tree, its paths, or its failures should count them all in
 /// one budget, so that a hostile server cannot fill the memory of the host.
@@ -91,24 +92,28 @@ const ALLOCATION: usize = 24;
 /// use ftp_client::listing::Budget;
 /// use ftp_client::Entry;
 ///
-/// let mut budget = Budget::new(1_000);
+/// let mut budget = Budget::new().bytes(1_000);
 /// let entry = Entry::new("a.txt");
 /// budget.hold(Budget::weight_of(&entry))?;
-/// assert!(budget.left() < 1_000);
+/// assert!(budget.bytes < 1_000);
 /// budget.release(Budget::weight_of(&entry));
-/// assert_eq!(budget.left(), 1_000);
+/// assert_eq!(budget.bytes, 1_000);
 /// assert!(budget.hold(1_001).is_err());
 /// # Ok::<(), ftp_client::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub struct Budget {
-    limit: usize,
-    held: usize,
+    /// The maximum number of entries and unknown lines (default: 1,000,000).
+    pub entries: usize,
+    /// The maximum memory of these entries and lines, in bytes (default: [`Budget::BYTES`]).
+    pub bytes: usize,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self::new(Self::BYTES)
+ftp_proto::settings! {
+    Budget {
+        entries: usize = 1_000_000,
+        bytes: usize = Self::BYTES,
     }
 }
 
@@ -116,41 +121,20 @@ impl Budget {
     /// The memory for the names of one tree by default: 100 MiB.
     pub const BYTES: usize = 100 << 20;
 
-    /// Returns an empty budget of `limit` bytes.
-    #[must_use]
-    pub const fn new(limit: usize) -> Self {
-        Self { limit, held: 0 }
-    }
-
     /// Counts `bytes` as held.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::ListingCut`] of [`ListingCut::TooLong`] if this exceeds the limit. The
-    /// bytes are then not counted.
+    /// Returns [`Error::ListingCut`] of [`ListingCut::TooLong`] if no such memory is left. The bytes
+    /// are then not counted.
     pub fn hold(&mut self, bytes: usize) -> Result<(), Error> {
-        if bytes > self.left() {
-            return Err(too_long());
-        }
-        self.held += bytes;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(too_long)?;
         Ok(())
     }
 
-    /// Counts `bytes` as no longer held.
+    /// Counts held `bytes` as free again.
     pub const fn release(&mut self, bytes: usize) {
-        self.held = self.held.saturating_sub(bytes);
-    }
-
-    /// Returns the bytes that can still be held.
-    #[must_use]
-    pub const fn left(&self) -> usize {
-        self.limit.saturating_sub(self.held)
-    }
-
-    /// Returns limits for a listing that fits into the rest of the budget.
-    #[must_use]
-    pub const fn limits(&self, entries: usize) -> ListLimits {
-        ListLimits { entries, bytes: self.left() }
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// Returns the bytes of memory that an entry takes, with its name and its other fields.

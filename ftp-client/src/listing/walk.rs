@@ -6,7 +6,7 @@ use std::fmt;
 
 use ftp_proto::{Entry, EntryKind, Escaped, Pathname, Role};
 
-use super::{Budget, ListLimits, ListOptions, Listing, ListingForm, too_long};
+use super::{Budget, ListOptions, Listing, ListingForm, too_long};
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
 
@@ -27,14 +27,14 @@ pub struct WalkOptions {
     /// All entries of a directory are held in memory while they are returned, and the names of its
     /// subdirectories until these were walked. A caller that holds names too counts them in the same
     /// [`Budget`](Walk::budget).
-    pub limits: ListLimits,
+    pub limits: Budget,
 }
 
 ftp_proto::settings! {
     WalkOptions {
         list: ListOptions = ListOptions::new().all(true),
         depth: usize = 128,
-        limits: ListLimits = ListLimits::default(),
+        limits: Budget = Budget::default(),
     }
 }
 
@@ -132,9 +132,8 @@ pub struct Walk<'a> {
     /// The directories from the first to the current one. Initially the list holds only a virtual
     /// directory, whose single entry is the first directory.
     open: Vec<Open>,
-    /// The number of items that may still be returned.
-    left: usize,
-    /// The memory of the directories in `open` and their subdirectories.
+    /// The number of items that may still be returned, and the memory for the directories in `open`
+    /// and their subdirectories.
     budget: Budget,
     /// The first reason why a listing is not proved complete.
     cut: Option<ListingCut>,
@@ -171,8 +170,6 @@ impl<'a> Walk<'a> {
         let first = Below { name: directory.to_vec(), unique: None };
         let directories = VecDeque::from([first]);
         let open = vec![Open { path: Vec::new(), unique: None, directories, held: 0 }];
-        let left = options.limits.entries;
-        let budget = Budget::new(options.limits.bytes);
         Self {
             client,
             options,
@@ -182,8 +179,7 @@ impl<'a> Walk<'a> {
             listed: 0,
             asks: false,
             open,
-            left,
-            budget,
+            budget: options.limits,
             cut: None,
         }
     }
@@ -197,7 +193,8 @@ impl<'a> Walk<'a> {
     fn step(&mut self) -> Result<Option<Walked>, Error> {
         loop {
             if let Some(walked) = self.ready.pop_front() {
-                self.left = self.left.checked_sub(1).ok_or_else(too_long)?;
+                let left = self.budget.entries.checked_sub(1);
+                self.budget.entries = left.ok_or_else(too_long)?;
                 return Ok(Some(walked));
             }
             if let Some(line) = self.unparsed.next() {
@@ -231,9 +228,8 @@ impl<'a> Walk<'a> {
         let Below { name, unique } = below;
         let is_first = self.open.len() == 1;
         let path = self.open.last().map_or_else(Vec::new, |open| Pathname::join(&open.path, &name));
-        let limits = self.budget.limits(self.left);
         let (listing, ended) = match self.client.list_directory(&path, self.options.list) {
-            Ok(mut entries) => entries.gather_with(limits, true),
+            Ok(mut entries) => entries.gather_with(self.budget, true),
             Err(error) => (Listing::default(), Err(error)),
         };
         let listed = listing.weight();

@@ -7,7 +7,7 @@
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::listing::{ListLimits, ListOptions, Listing, ListingForm};
+use crate::listing::{Budget, ListOptions, Listing, ListingForm};
 
 /// Lower-case words in replies that refuse an object because it is not a directory, or a directory
 /// because it is not empty. They come from the servers' operating systems.
@@ -61,7 +61,7 @@ impl Proof {
 pub(crate) fn by_list(
     client: &mut Client,
     directory: &[u8],
-    limits: ListLimits,
+    limits: Budget,
 ) -> Result<Option<Listing>, Error> {
     match list(client, directory, ListingForm::List, limits)? {
         Err(error @ Error::ListingCut(_)) => Err(error),
@@ -79,7 +79,7 @@ pub(crate) fn list(
     client: &mut Client,
     directory: &[u8],
     form: ListingForm,
-    limits: ListLimits,
+    limits: Budget,
 ) -> Result<Result<Listing, Error>, Error> {
     let entries = client.list_directory(directory, ListOptions { all: true, form });
     match entries.and_then(|entries| entries.gather(limits)) {

@@ -16,7 +16,7 @@ use super::local::{Directory, ODD_TIME};
 use super::plan::Plan;
 use crate::client::Client;
 use crate::error::Error;
-use crate::listing::{ListLimits, ListOptions};
+use crate::listing::{Budget, ListOptions};
 
 /// Writes a file into `directory`, optionally sets its time to `set`, asks for its modification
 /// time, and removes it. Returns the local time before the file was written, the reported time, and
@@ -193,7 +193,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     client.mkdir(Pathname::join(top, &name))?;
     let listed = client
         .list_with(top, ListOptions { all: true, ..ListOptions::default() })
-        .and_then(|entries| entries.gather(ListLimits::default()));
+        .and_then(|entries| entries.gather(Budget::default()));
     let listed = match listed {
         Err(Error::Refused(..)) => Vec::new(),
         listed => listed?.entries,

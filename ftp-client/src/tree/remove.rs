@@ -27,7 +27,7 @@ use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, JobFault, ListingCut};
 use crate::event::{Event, Observer};
-use crate::listing::{Budget, ListLimits, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
+use crate::listing::{Budget, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
 use crate::url_path::Place;
 
 /// Options of a removal.
@@ -121,8 +121,8 @@ pub fn remove(
         if options.recursive
             && let Some(seen) = tree_at(client, &path)?
         {
-            let (left, budget) = (MOST_OBJECTS, Budget::default());
-            let mut tree = Tree { client, repeat, on, left, budget, removed: 0, failed: 0 };
+            let budget = Budget::new().entries(MOST_OBJECTS);
+            let mut tree = Tree { client, repeat, on, budget, removed: 0, failed: 0 };
             let proof = if options.is_directory { seen.proof.or_named() } else { seen.proof };
             tree.directory(&path, Seen { proof, ..seen })?;
             return Ok(RemoveReport::Tree { removed: tree.removed, failed: tree.failed });
@@ -163,7 +163,7 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     if !found.is_some_and(|entry| entry.is_dir()) {
         return Ok(None);
     }
-    let Some(beside) = by_list(client, directory, ListLimits::default())? else {
+    let Some(beside) = by_list(client, directory, Budget::default())? else {
         return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
     };
     let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
@@ -173,8 +173,9 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
         (Some(itself), _) => Some(itself),
         // The root directory and the login directory have no known parent.
         (None, (_, b"")) => None,
-        (None, (above, name)) => by_list(client, above, ListLimits::default())?
-            .and_then(|above| named(above.entries, name)),
+        (None, (above, name)) => {
+            by_list(client, above, Budget::default())?.and_then(|above| named(above.entries, name))
+        }
     };
     let proof = Proof::by_count(count, itself.and_then(|itself| itself.links));
     Ok(match listed {
@@ -192,9 +193,8 @@ struct Tree<'a> {
     client: &'a mut Client,
     repeat: &'a mut Repeat,
     on: &'a dyn Observer,
-    /// Number of objects that may still be listed.
-    left: usize,
-    /// The memory that the listings of the directories on the way take.
+    /// The number of objects that may still be listed, and the memory for the listings of the
+    /// directories on the way.
     budget: Budget,
     removed: u64,
     failed: u64,
@@ -236,8 +236,7 @@ impl Tree<'_> {
         }
         let mut form = ListingForm::Auto;
         loop {
-            let limits = self.budget.limits(self.left);
-            let listing = match list(self.client, path, form, limits)? {
+            let listing = match list(self.client, path, form, self.budget)? {
                 Ok(listing) => listing,
                 Err(error) => return self.fail(path, error),
             };
@@ -281,7 +280,8 @@ impl Tree<'_> {
         let mut seen = HashSet::new();
         // A name that is listed twice is one object.
         for entry in listing.entries.iter().filter(|entry| seen.insert(&entry.name)) {
-            self.left = self.left.checked_sub(1).ok_or(Error::Job(JobFault::TooMany))?;
+            let left = self.budget.entries.checked_sub(1);
+            self.budget.entries = left.ok_or(Error::Job(JobFault::TooMany))?;
             let path = Pathname::join(path, &entry.name);
             all_gone &= if !entry.is_safe_name() {
                 self.keep(&path, JobFault::UnsafeName)?
@@ -366,7 +366,9 @@ impl Tree<'_> {
         };
         for (number, item) in entries.enumerate() {
             match item {
-                Ok(_) if number >= self.left => return Err(Error::ListingCut(ListingCut::TooLong)),
+                Ok(_) if number >= self.budget.entries => {
+                    return Err(Error::ListingCut(ListingCut::TooLong));
+                }
                 Ok(Listed::Entry(entry)) => {
                     if let Some(facts) = listed.get_mut(&*entry.name) {
                         facts.is_link |= entry.is_link();

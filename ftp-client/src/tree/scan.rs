@@ -20,7 +20,7 @@ use crate::client::Client;
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::{Error, ErrorKind};
 use crate::file::checksum::Checksum;
-use crate::listing::{Budget, ListLimits, ListOptions, Listing, ListingForm};
+use crate::listing::{Budget, ListOptions, Listing, ListingForm};
 
 /// Largest number of times that a directory is listed if it shows more subdirectories than its link
 /// count allows.
@@ -83,7 +83,7 @@ pub(crate) trait Scan {
     ///
     /// Returns a failure if the directory cannot be read completely. A failure that is not fatal
     /// concerns only this directory.
-    fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, TreeFault>;
+    fn list(&mut self, path: &[u8], limits: Budget) -> Result<Contents, TreeFault>;
 
     /// Returns the exact modification time of a file in seconds since 1970-01-01T00:00:00Z. Returns
     /// `None` if the time is available only from the listing.
@@ -156,7 +156,7 @@ pub(crate) trait Scan {
         &mut self,
         _path: &[u8],
         _count: Option<Option<u64>>,
-        _limits: ListLimits,
+        _limits: Budget,
     ) -> Result<Links, TreeFault> {
         Ok(Links::marked())
     }
@@ -239,7 +239,7 @@ fn without_digest() -> TreeFault {
 pub(crate) struct LocalTree<'a>(pub(super) Option<&'a Directory>);
 
 impl Scan for LocalTree<'_> {
-    fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, TreeFault> {
+    fn list(&mut self, path: &[u8], limits: Budget) -> Result<Contents, TreeFault> {
         let Some(top) = self.0 else { return Ok(Contents::default()) };
         let items = top.below(path).and_then(|directory| directory.items(limits));
         let items = items.map_err(|error| TreeFault::local(path, &error))?;
@@ -362,7 +362,7 @@ impl<'a, 'p> RemoteTree<'a, 'p> {
     }
 
     /// Returns the link count of a directory, from the listing of its parent.
-    fn count_of(&mut self, path: &[u8], limits: ListLimits) -> Result<Option<u64>, TreeFault> {
+    fn count_of(&mut self, path: &[u8], limits: Budget) -> Result<Option<u64>, TreeFault> {
         let (above, name) = Pathname::split(path);
         // The root directory and the login directory have no known parent.
         if name.is_empty() {
@@ -373,13 +373,13 @@ impl<'a, 'p> RemoteTree<'a, 'p> {
         Ok(itself.and_then(|entry| entry.links))
     }
 
-    fn by_list(&mut self, path: &[u8], limits: ListLimits) -> Result<Option<Listing>, TreeFault> {
+    fn by_list(&mut self, path: &[u8], limits: Budget) -> Result<Option<Listing>, TreeFault> {
         self.hand.ask(|client| by_list(client, path, limits).map_err(|error| about(path, error)))
     }
 }
 
 impl Scan for RemoteTree<'_, '_> {
-    fn list(&mut self, path: &[u8], limits: ListLimits) -> Result<Contents, TreeFault> {
+    fn list(&mut self, path: &[u8], limits: Budget) -> Result<Contents, TreeFault> {
         if let Some(contents) = self.first.take_if(|_| path.is_empty()) {
             return Ok(contents);
         }
@@ -471,7 +471,7 @@ impl Scan for RemoteTree<'_, '_> {
         &mut self,
         path: &[u8],
         count: Option<Option<u64>>,
-        limits: ListLimits,
+        limits: Budget,
     ) -> Result<Links, TreeFault> {
         let path = self.named(path);
         let mut known = match count {
@@ -489,7 +489,7 @@ impl Scan for RemoteTree<'_, '_> {
                 // directory is listed again.
                 looks += 1;
                 let bytes = limits.bytes.saturating_sub(listed.weight());
-                let now = self.count_of(&path, ListLimits { bytes, ..limits })?;
+                let now = self.count_of(&path, Budget { bytes, ..limits })?;
                 let has_changed = std::mem::replace(&mut known, now) != now;
                 if listed.itself.is_some() || has_changed {
                     continue;
@@ -612,7 +612,7 @@ pub(crate) fn ask_for_modes(client: &mut Client) -> Result<(), TreeFault> {
 /// memory of the target's top.
 pub(crate) fn look_at(source: &mut RemoteTree<'_, '_>, kept: usize) -> Result<(), TreeFault> {
     let bytes = Budget::BYTES.saturating_sub(kept);
-    match source.list(&[], ListLimits { entries: OBJECTS, bytes }) {
+    match source.list(&[], Budget { entries: OBJECTS, bytes }) {
         Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
         Ok(contents) => {
             source.first = Some(contents);
@@ -650,7 +650,7 @@ pub(crate) fn look_for(target: &mut RemoteTree<'_, '_>) -> Result<TargetSeen, Tr
     if target.top.is_empty() || target.top == b"/" {
         return Ok(seen(false, true));
     }
-    match target.list(&[], Budget::default().limits(OBJECTS)) {
+    match target.list(&[], Budget::new().entries(OBJECTS)) {
         Ok(contents) => {
             let is_there = !contents.items.is_empty() || target.is_empty(&[])?;
             target.first = Some(contents);

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use ftp_client::error::ListingCut;
-use ftp_client::listing::{ListLimits, ListOptions, Listed, ListingForm};
+use ftp_client::listing::{Budget, ListOptions, Listed, ListingForm};
 use ftp_client::{Client, Entry, EntryKind, Error, Verb};
 
 use crate::peer::{Peer, Server};
@@ -34,7 +34,7 @@ fn features(peer: &mut Peer, lines: &str) {
 }
 
 fn gather(client: &mut Client, directory: &str, options: ListOptions) -> Vec<Entry> {
-    let listing = client.list_with(directory, options).unwrap().gather(ListLimits::default());
+    let listing = client.list_with(directory, options).unwrap().gather(Budget::default());
     let listing = listing.unwrap();
     assert_eq!(listing.unparsed, [&b""[..]; 0]);
     listing.entries
@@ -124,7 +124,7 @@ fn entries_are_read_with_list_if_mlst_is_not_listed_ls_49_cl_18() {
             enter(&mut peer, "pub");
             listing(&mut peer, "LIST", b"01-29-26  09:16AM       <DIR>          a b\r\n");
         });
-        let listed = client.list("").unwrap().gather(ListLimits::default()).unwrap();
+        let listed = client.list("").unwrap().gather(Budget::default()).unwrap();
         assert_eq!(listed.form, ListingForm::List);
         assert_eq!(names(&listed.entries), [&b"sub"[..], b"x"]);
         assert_eq!(listed.entries[1].target.as_deref(), Some(&b"/etc"[..]));
@@ -250,7 +250,7 @@ fn collecting_stops_at_its_limit_hc_14() {
         listing(&mut peer, "NLST", b"a\r\nb\r\n");
         peer.answer("NOOP", "200 ok");
     });
-    let default = ListLimits::default();
+    let default = Budget::default();
     assert_eq!((default.entries, default.bytes), (1_000_000, 104_857_600));
     for limits in [default.entries(1_000), default.bytes(1_000_000)] {
         match client.list_with("", NAMES).unwrap().gather(limits) {
@@ -568,7 +568,7 @@ fn list_a_is_used_only_if_the_server_supports_it() {
     });
     for _ in 0..3 {
         let listed = client.list_with("d", all).unwrap();
-        let listed = listed.gather(ListLimits::default()).unwrap();
+        let listed = listed.gather(Budget::default()).unwrap();
         assert_eq!((names(&listed.entries), listed.shows_hidden), (vec![&b"a"[..]], false));
     }
     client.noop().unwrap();
@@ -581,7 +581,7 @@ fn list_a_is_used_only_if_the_server_supports_it() {
     ] {
         let (server, mut client) =
             Server::logged_in(|mut peer| listing(&mut peer, "LIST -a", lines));
-        let listed = client.list_with("", all).unwrap().gather(ListLimits::default()).unwrap();
+        let listed = client.list_with("", all).unwrap().gather(Budget::default()).unwrap();
         assert_eq!(listed.shows_hidden, hidden);
         server.end();
     }
@@ -636,7 +636,7 @@ fn a_directory_that_mlsd_and_cwd_refuse_costs_no_data_connection_ls_49() {
     let all = ListOptions::new().all(true).form(ListingForm::Auto);
     let refused = client.list_directory("gone", all).map(drop);
     assert!(matches!(refused, Err(Error::Refused(Verb::Mlsd, _))), "{refused:?}");
-    let listed = client.list_directory("d", all).unwrap().gather(ListLimits::default()).unwrap();
+    let listed = client.list_directory("d", all).unwrap().gather(Budget::default()).unwrap();
     assert_eq!(names(&listed.entries), [b"a"]);
     client.noop().unwrap();
     server.end();
@@ -656,7 +656,7 @@ fn an_empty_directory_whose_mlsd_is_refused_with_501_is_listed_from_inside_ls_49
             peer.answer("NOOP", "200 ok");
         });
         let listed = client.list_directory("d", ListOptions::default());
-        let listed = listed.and_then(|entries| entries.gather(ListLimits::default()));
+        let listed = listed.and_then(|entries| entries.gather(Budget::default()));
         match is_listed {
             true => assert!(listed.unwrap().entries.is_empty()),
             false => assert!(matches!(listed, Err(Error::Refused(Verb::Mlsd, _)))),

@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use ftp_client::file::HashAlgorithm;
-use ftp_client::listing::{Lines, ListLimits, ListOptions, ListingForm};
+use ftp_client::listing::{Budget, Lines, ListOptions, ListingForm};
 use ftp_client::{Client, Error, Permissions, TimeVal};
 
 use crate::peer::{Peer, Server, timeouts};
@@ -119,7 +119,7 @@ fn ask(client: &mut Client, call: &str) -> Result<String, Error> {
         "lines" => joined(client.list_lines(rest, by(ListingForm::List))?)?,
         "facts" => joined(client.list_lines(rest, by(ListingForm::Mlsd))?)?,
         "list" => {
-            let listing = client.list(rest)?.gather(ListLimits::default())?;
+            let listing = client.list(rest)?.gather(Budget::default())?;
             let names = listing.entries.into_iter().map(|entry| entry.name);
             text(&names.collect::<Vec<_>>().join(&b'|'))
         }

@@ -1,9 +1,7 @@
 //! Whole trees.
 
 use ftp_client::error::ListingCut;
-use ftp_client::listing::{
-    Budget, ListLimits, ListOptions, ListingForm, Skipped, WalkOptions, Walked,
-};
+use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, WalkOptions, Walked};
 use ftp_client::{Client, Entry, Error};
 
 use crate::peer::{Peer, Server};
@@ -127,7 +125,7 @@ fn a_walk_stops_at_its_limits_hc_14() {
     let options = by(ListingForm::Mlsd).depth(3);
     let want = ["0 d", "1 d/d", "2 d/d/d", "d/d/d: too deep"];
     assert_eq!(walk(&mut client, "", options), want);
-    let limits = ListLimits::new().entries(5);
+    let limits = Budget::new().entries(5);
     let got = walk(&mut client, "", by(ListingForm::Mlsd).limits(limits));
     assert_eq!(&got[..3], ["0 a", "0 b", "0 d"]);
     assert!(got[3].starts_with("! ") && got.len() == 4, "{got:?}");
@@ -153,7 +151,7 @@ fn the_paths_of_a_walk_count_towards_its_limit_hc_14() {
         peer.allow_abort();
         peer.answer("NOOP", "200 ok");
     });
-    let limits = ListLimits::new().entries(1_000).bytes(35_000);
+    let limits = Budget::new().entries(1_000).bytes(35_000);
     let mut walked = client.walk("", by(ListingForm::Mlsd).limits(limits));
     let end = walked.by_ref().find_map(Result::err).unwrap();
     assert!(matches!(end, Error::ListingCut(ListingCut::TooLong)), "{end}");
@@ -345,7 +343,7 @@ fn one_number_bounds_the_names_of_a_walk_and_of_its_caller_hc_14() {
             mlsd(&mut peer, "", &lines);
             peer.drain();
         });
-        let limits = ListLimits::new().bytes(bytes);
+        let limits = Budget::new().bytes(bytes);
         let mut walk = client.walk("", by(ListingForm::Mlsd).limits(limits));
         walk.budget().hold(held).unwrap();
         let mut ended = None;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftp_client::listing::{ListLimits, ListOptions, ListingForm, WalkOptions, Walked};
+use ftp_client::listing::{Budget, ListOptions, ListingForm, WalkOptions, Walked};
 use ftp_client::{Client, Error, Role, Timeouts};
 use ftp_proto::{Command, LineDecoder, LineEvent};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -242,7 +242,7 @@ fn drive(port: u16, first: usize, content: &[u8]) {
 
 fn list(client: &mut Client, directory: &str, form: ListingForm) -> Result<(), Error> {
     let options = ListOptions::by(form);
-    let listing = client.list_with(directory, options)?.gather(ListLimits::default())?;
+    let listing = client.list_with(directory, options)?.gather(Budget::default())?;
     assert!(listing.entries.iter().all(|entry| entry.role == Role::Member));
     assert_shown(&format!("{listing:?}"));
     Ok(())

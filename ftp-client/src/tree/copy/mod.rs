@@ -275,7 +275,7 @@ impl<'a> Copier<'a> {
     /// Returns the failure, which is fatal unless it concerns only this directory.
     pub(crate) fn list(&mut self, path: &[u8]) -> Result<Contents, TreeFault> {
         let RemoteSide { hand, place } = self.far();
-        let limits = Budget::default().limits(OBJECTS);
+        let limits = Budget::new().entries(OBJECTS);
         RemoteTree::new(hand, place.top, place.list).list(path, limits)
     }
 

@@ -10,7 +10,7 @@ use super::remote_side::RemoteTop;
 use crate::client::Client;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
-use crate::listing::{ListLimits, ListOptions};
+use crate::listing::{Budget, ListOptions};
 use crate::lock;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::names::fold;
@@ -139,9 +139,8 @@ fn plain(path: &[u8]) -> Vec<Vec<u8>> {
 /// Returns all names in a directory.
 fn listed(client: &mut Client, place: &[u8]) -> Result<Listed, TreeFault> {
     let options = ListOptions { all: true, ..ListOptions::default() };
-    let listing = client
-        .list_directory(place, options)
-        .and_then(|entries| entries.gather(ListLimits::default()));
+    let listing =
+        client.list_directory(place, options).and_then(|entries| entries.gather(Budget::default()));
     let listing = listing.map_err(|error| {
         let is_refused = matches!(error, Error::Refused(..));
         let fault = TreeFault::from(error).about(place);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
-use crate::listing::ListLimits;
+use crate::listing::Budget;
 use crate::tree::entry::{ObjectKind, TreeEntry, is_temporary};
 
 fn scene() -> (tempfile::TempDir, Directory) {
@@ -140,8 +140,8 @@ fn names_that_a_listing_shows_apart_are_two_objects() {
     }
 }
 
-fn most(entries: usize) -> ListLimits {
-    ListLimits { entries, ..ListLimits::default() }
+fn most(entries: usize) -> Budget {
+    Budget { entries, ..Budget::default() }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
 use super::{ELSEWHERE, IN_USE, MADE, names};
-use crate::listing::{Budget, ListLimits};
+use crate::listing::Budget;
 use crate::system::{OsStrExt, lock, path_of_directory, rename_new_at, sync_file_system};
 use crate::tree::entry::{MODE, ObjectKind, Stamp, TEMPORARY, TreeEntry};
 
@@ -83,7 +83,7 @@ impl Directory {
     ///
     /// Returns the system's errors, even if only part of the directory is unreadable. Returns
     /// `QuotaExceeded` if the directory exceeds `limits`.
-    pub(crate) fn items(&self, limits: ListLimits) -> io::Result<Vec<TreeEntry>> {
+    pub(crate) fn items(&self, limits: Budget) -> io::Result<Vec<TreeEntry>> {
         let (mut items, mut held) = (Vec::new(), 0);
         for entry in Dir::read_from(&self.descriptor)? {
             let entry = entry?;

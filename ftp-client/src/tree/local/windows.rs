@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::IN_USE;
 use super::{ELSEWHERE, names};
-use crate::listing::{Budget, ListLimits};
+use crate::listing::Budget;
 use crate::system::{
     ALONE, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, check_path,
     lockable,
@@ -55,7 +55,7 @@ impl Directory {
         Ok(directory)
     }
 
-    pub(crate) fn items(&self, limits: ListLimits) -> io::Result<Vec<TreeEntry>> {
+    pub(crate) fn items(&self, limits: Budget) -> io::Result<Vec<TreeEntry>> {
         let (mut items, mut held) = (Vec::new(), 0);
         for entry in fs::read_dir(&self.place)? {
             let entry = entry?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{PlannedCopy, PlannedDirectory, Planner, Subdirectory};
 use crate::error::{Error, ErrorKind, ListingCut};
-use crate::listing::{Budget, ListLimits};
+use crate::listing::Budget;
 use crate::tree::copy::Copied;
 use crate::tree::entry::{self, TreeEntry};
 use crate::tree::fault::TreeFault;
@@ -27,10 +27,12 @@ pub(super) struct Weighed {
 
 impl Planner<'_> {
     /// Returns the limits of the next listing.
-    pub(super) fn limits(&self) -> ListLimits {
-        let left = self.budget.left();
+    pub(super) fn limits(&self) -> Budget {
         let kept = self.source.kept() + self.target.kept();
-        ListLimits { entries: self.wish.objects - self.seen, bytes: left.saturating_sub(kept) }
+        Budget {
+            entries: self.wish.objects - self.seen,
+            bytes: self.budget.bytes.saturating_sub(kept),
+        }
     }
 
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), TreeFault> {

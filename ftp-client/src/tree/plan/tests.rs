@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::digest::Digest;
-use crate::listing::ListLimits;
+use crate::listing::Budget;
 use crate::tree::LinkChoice;
 
 mod deploy;
@@ -61,7 +61,7 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
 }
 
 impl Scan for Tree {
-    fn list(&mut self, path: &[u8], _limits: ListLimits) -> Result<Contents, TreeFault> {
+    fn list(&mut self, path: &[u8], _limits: Budget) -> Result<Contents, TreeFault> {
         let path = std::str::from_utf8(path).unwrap();
         if self.refused == Some(path) {
             return Err(TreeFault::item(ErrorKind::Refused, format!("{path}: 550 no")));
@@ -117,13 +117,12 @@ impl Scan for Tree {
         &mut self,
         path: &[u8],
         _count: Option<Option<u64>>,
-        _limits: ListLimits,
+        _limits: Budget,
     ) -> Result<Links, TreeFault> {
         if self.is_local {
             return Ok(Links::marked());
         }
-        let listed =
-            self.list(path, ListLimits::default())?.items.into_iter().map(|item| item.name);
+        let listed = self.list(path, Budget::default())?.items.into_iter().map(|item| item.name);
         let is_link = |name: &[u8]| self.links.iter().any(|link| link.as_bytes() == name);
         let names = listed.filter(|name| is_link(name)).collect();
         Ok(Links { names, proof: self.proof, ..Links::marked() })
@@ -319,7 +318,7 @@ struct Endless {
 }
 
 impl Scan for Endless {
-    fn list(&mut self, _path: &[u8], _limits: ListLimits) -> Result<Contents, TreeFault> {
+    fn list(&mut self, _path: &[u8], _limits: Budget) -> Result<Contents, TreeFault> {
         let item = |number: usize| TreeEntry {
             name: format!("d{number}").into_bytes(),
             kind: ObjectKind::Directory,

@@ -99,7 +99,7 @@ fn a_server_that_ignores_the_argument_of_mlsd_is_listed_from_inside() {
                 peer.answer("PWD", "257 \"/\"");
             }
         });
-        let listed = client.list("h").and_then(|entries| entries.gather(ListLimits::default()));
+        let listed = client.list("h").and_then(|entries| entries.gather(Budget::default()));
         match listed {
             Ok(listing) => assert!(works && listing.entries.len() == 2),
             Err(error) => {
