@@ -138,13 +138,12 @@
 //! ```no_run
 //! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 //! # client.login("anonymous", "guest@")?;
-//! use ftp_client::listing::Listed;
-//! use ftp_client::Escaped;
+//! use ftp_client::{Escaped, ListLine};
 //!
 //! for item in client.list("pub")? {
 //!     match item? {
-//!         Listed::Entry(entry) => println!("{} {:?}", entry.name_lossy(), entry.size),
-//!         Listed::Unparsed(line) => println!("? {}", Escaped(&line)),
+//!         ListLine::Entry(entry) => println!("{} {:?}", entry.name_lossy(), entry.size),
+//!         ListLine::Unparsed(line) => println!("? {}", Escaped(&line)),
 //!     }
 //! }
 //! # Ok::<(), ftp_client::Error>(())
@@ -306,9 +305,9 @@ pub use url_path::{Place, get, put};
 
 pub use ftp_proto::{
     AddressClass, AddressRule, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Extended, Fact,
-    FactType, Facts, Features, FtpUrl, HostReason, Mode, Modified, NetworkProtocol, OtherVerb,
-    ParseError, ParseErrorKind, Pathname, Permissions, PortRanges, Precision, RawCommand, Reply,
-    ReplyCode, RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
+    FactType, Facts, Features, FtpUrl, HostReason, ListLine, Mode, Modified, NetworkProtocol,
+    OtherVerb, ParseError, ParseErrorKind, Pathname, Permissions, PortRanges, Precision,
+    RawCommand, Reply, ReplyCode, RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
 };
 
 /// Compiles only for types that can be moved to another thread.

@@ -33,7 +33,7 @@ impl Reader {
         }
     }
 
-    fn read(&mut self, line: &[u8]) -> ListLine {
+    fn read(&mut self, line: &[u8]) -> Option<ListLine> {
         match self {
             Self::List(parser) => parser.parse(line),
             Self::Facts => ListLine::parse_facts(line),
@@ -100,12 +100,11 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn shown(line: &ListLine) -> String {
+fn shown(line: Option<&ListLine>) -> String {
     match line {
-        ListLine::Skipped => "skipped".into(),
-        ListLine::Unparsed(_) => "unparsed".into(),
-        ListLine::Entry(entry) => shown_entry(entry).unwrap(),
-        other => panic!("{other:?}"),
+        None => "skipped".into(),
+        Some(ListLine::Unparsed(_)) => "unparsed".into(),
+        Some(ListLine::Entry(entry)) => shown_entry(entry).unwrap(),
     }
 }
 
@@ -169,7 +168,7 @@ fn lines_of_real_servers_ls_40_ls_42_ls_43_ls_44() {
         if case.first {
             reader = Reader::new(&case.reader);
         }
-        let got = shown(&reader.read(&case.input));
+        let got = shown(reader.read(&case.input).as_ref());
         if got != case.want {
             failures.push(format!("{}\n  want {}\n   got {got}", case.place, case.want));
         }
@@ -188,12 +187,12 @@ fn check(line: &[u8]) {
         ListLine::parse_name(line, b"pub"),
     ] {
         match read {
-            ListLine::Unparsed(raw) => assert_eq!(raw, line),
-            ListLine::Skipped => {
+            Some(ListLine::Unparsed(raw)) => assert_eq!(raw, line),
+            None => {
                 let head = line.trim_ascii().get(..5).unwrap_or_default();
                 assert!(line.len() < 200 || head.is_empty() || head.eq_ignore_ascii_case(b"total"));
             }
-            ListLine::Entry(entry) => {
+            Some(ListLine::Entry(entry)) => {
                 let holds = |part: &Vec<u8>| {
                     part.is_empty() || line.windows(part.len()).any(|window| window == part)
                 };
@@ -208,7 +207,6 @@ fn check(line: &[u8]) {
                 assert_eq!(entry.is_safe_name(), !outside && !bad.contains(&&entry.name[..]));
                 assert!(!entry.size_overflows || entry.size.is_none());
             }
-            other => panic!("{other:?}"),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 
-use ftp_client::listing::{Lines, ListOptions, Listed, ListingForm};
-use ftp_client::{Client, ClientBuilder, Error, RawCommand};
+use ftp_client::listing::{Lines, ListOptions, ListingForm};
+use ftp_client::{Client, ClientBuilder, Error, ListLine, RawCommand};
 use ftp_tests::hostile::{LENGTH, Moved, Played, content};
 
 /// The offset of a resumed transfer.
@@ -240,8 +240,8 @@ fn entries(client: &mut Client) -> Result<Outcome, Error> {
     let (mut entries, mut others) = (0, 0);
     for listed in client.list_with("", ListOptions::by(ListingForm::Mlsd))? {
         match listed? {
-            Listed::Entry(_) => entries += 1,
-            Listed::Unparsed(_) => others += 1,
+            ListLine::Entry(_) => entries += 1,
+            ListLine::Unparsed(_) => others += 1,
         }
     }
     Ok(match others {

@@ -5,8 +5,8 @@
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
-use ftp_client::listing::{Budget, ListOptions, Listed, ListingForm, Skipped, WalkOptions, Walked};
-use ftp_client::{Client, Error, Place};
+use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, WalkOptions, Walked};
+use ftp_client::{Client, Error, ListLine, Place};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
 
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
@@ -275,16 +275,16 @@ impl Lister {
         for listed in entries {
             is_empty = false;
             let printed = match listed {
-                Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => {
+                Ok(ListLine::Entry(entry)) if form == ListingForm::Nlst => {
                     self.name(&entry, &mut budget)
                 }
                 // If the path names a file, the server may prepend the directory to its name.
-                Ok(Listed::Entry(entry)) if entry.name.contains(&b'/') => {
+                Ok(ListLine::Entry(entry)) if entry.name.contains(&b'/') => {
                     self.name(&entry, &mut budget)
                 }
-                Ok(Listed::Entry(entry)) => self.entry(&entry.name, &entry, &mut budget),
+                Ok(ListLine::Entry(entry)) => self.entry(&entry.name, &entry, &mut budget),
                 // Shown unchanged, because users may understand the line.
-                Ok(Listed::Unparsed(line))
+                Ok(ListLine::Unparsed(line))
                     if form == ListingForm::List
                         && self.pattern.is_none()
                         && !self.events.is_on() =>
@@ -292,7 +292,7 @@ impl Lister {
                     self.shown += 1;
                     self.lines.print(&line)
                 }
-                Ok(Listed::Unparsed(line)) => {
+                Ok(ListLine::Unparsed(line)) => {
                     let what = "left out a line that cannot be parsed";
                     self.leave_out(&format!("{what}: {}", Escaped(&line)));
                     Ok(())

@@ -158,7 +158,7 @@ mod tests {
 
     fn of_line(line: &[u8]) -> Entry {
         let now = TimeVal::new(2024, 6, 1, 0, 0, 0).unwrap();
-        let ListLine::Entry(entry) = ListLine::parse(line, now) else { panic!() };
+        let Some(ListLine::Entry(entry)) = ListLine::parse(line, now) else { panic!() };
         entry
     }
 

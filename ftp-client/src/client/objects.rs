@@ -13,14 +13,15 @@
 use std::time::Duration;
 
 use ftp_proto::{
-    Command, Entry, EntryKind, Fact, Facts, Mode, Modified, OptsArgument, Pathname, Permissions,
-    Precision, Reply, ReplyCode, RepresentationType, Severity, SiteArgument, TimeVal, Verb, Zone,
+    Command, Entry, EntryKind, Fact, Facts, ListLine, Mode, Modified, OptsArgument, Pathname,
+    Permissions, Precision, Reply, ReplyCode, RepresentationType, Severity, SiteArgument, TimeVal,
+    Verb, Zone,
 };
 
 use super::{Client, is_unknown};
 use crate::error::{Error, ListingCut, Phase};
 use crate::event::{Event, Observer};
-use crate::listing::{ListOptions, Listed, ListingForm, MOST_OBJECTS};
+use crate::listing::{ListOptions, ListingForm, MOST_OBJECTS};
 use crate::trace;
 
 /// The first pause before a server that still receives an upload (450) is asked for the size again.
@@ -425,7 +426,7 @@ fn in_listing(
                 return found
                     .map_or(Err(Error::ListingCut(ListingCut::TooLong)), |found| Ok(Some(found)));
             }
-            Ok(Listed::Entry(entry)) if found.is_none() && entry.name == name => {
+            Ok(ListLine::Entry(entry)) if found.is_none() && entry.name == name => {
                 found = Some(entry);
             }
             Ok(_) => {}

@@ -1,11 +1,11 @@
 //! Sending a command again after its reply was lost with the connection: the command may have been
 //! carried out, so a refusal of the second one is judged by what the server shows.
 
-use ftp_proto::{EntryKind, Modified, Pathname, ReplyCode, Severity, TimeVal, Verb};
+use ftp_proto::{EntryKind, ListLine, Modified, Pathname, ReplyCode, Severity, TimeVal, Verb};
 
 use super::Client;
 use crate::error::Error;
-use crate::listing::{ListOptions, Listed};
+use crate::listing::ListOptions;
 
 /// One command that removes, makes or renames, with the memory of earlier attempts whose reply was
 /// lost.
@@ -423,8 +423,8 @@ impl Client {
         let listed = self.list_directory(directory, options).and_then(|mut entries| {
             entries.try_fold((false, true), |(is_listed, is_readable), listed| {
                 Ok(match listed? {
-                    Listed::Entry(entry) => (is_listed || entry.name == name, is_readable),
-                    Listed::Unparsed(_) => (is_listed, false),
+                    ListLine::Entry(entry) => (is_listed || entry.name == name, is_readable),
+                    ListLine::Unparsed(_) => (is_listed, false),
                 })
             })
         });

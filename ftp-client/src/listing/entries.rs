@@ -1,7 +1,6 @@
 //! Entries parsed from the lines of a listing.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::SystemTime;
 
 use ftp_proto::{Entry, Escaped, ListForm, ListLine, ListParser, Role, TimeVal};
@@ -10,26 +9,6 @@ use super::lines::Rest;
 use super::{Budget, Lines, ListingForm, too_long};
 use crate::client::Client;
 use crate::error::Error;
-
-/// One item of a listing.
-#[derive(Clone, Eq, PartialEq)]
-pub enum Listed {
-    /// An object in the directory, as the server names it. If [`is_safe_name`](Entry::is_safe_name)
-    /// returns false, the name must not become part of a local path.
-    Entry(Entry),
-    /// A line in no known form, as received: a message, or an object that cannot be parsed. If a
-    /// listing has such a line, do not delete files that the listing lacks.
-    Unparsed(Vec<u8>),
-}
-
-impl fmt::Debug for Listed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Entry(entry) => entry.fmt(f),
-            Self::Unparsed(line) => f.debug_tuple("Unparsed").field(&Escaped(line)).finish(),
-        }
-    }
-}
 
 /// The entries of a directory, read line by line.
 ///
@@ -44,12 +23,12 @@ impl fmt::Debug for Listed {
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-/// use ftp_client::listing::Listed;
+/// use ftp_client::ListLine;
 ///
 /// for item in client.list("pub")? {
 ///     match item? {
-///         Listed::Entry(entry) => println!("{:?} {}", entry.size, entry.name_lossy()),
-///         Listed::Unparsed(line) => println!("? {}", String::from_utf8_lossy(&line)),
+///         ListLine::Entry(entry) => println!("{:?} {}", entry.size, entry.name_lossy()),
+///         ListLine::Unparsed(line) => println!("? {}", String::from_utf8_lossy(&line)),
 ///     }
 /// }
 /// # Ok::<(), ftp_client::Error>(())
@@ -58,7 +37,7 @@ impl fmt::Debug for Listed {
 #[must_use = "a listing that is dropped is aborted"]
 pub struct Entries<'a> {
     /// Entries that were read but not yet returned.
-    ready: VecDeque<Listed>,
+    ready: VecDeque<ListLine>,
     /// `None` if nothing is left to read.
     lines: Option<Lines<'a>>,
     /// The error after the last entry.
@@ -112,7 +91,7 @@ impl Reading {
     }
 
     /// Parses the next line, and adds what is known now to `ready`.
-    fn take(&mut self, line: Vec<u8>, ready: &mut VecDeque<Listed>) {
+    fn take(&mut self, line: Vec<u8>, ready: &mut VecDeque<ListLine>) {
         if let Some(waiting) = &mut self.waiting
             && !ListParser::is_header(&line)
         {
@@ -127,12 +106,12 @@ impl Reading {
     }
 
     /// Parses the lines that waited for the end of the listing, and adds them to `ready`.
-    fn end(&mut self, ready: &mut VecDeque<Listed>) {
+    fn end(&mut self, ready: &mut VecDeque<ListLine>) {
         let is_proved = self.waiting.as_ref().is_some_and(|waiting| waiting.len() > 1);
         self.decide(is_proved, ready);
     }
 
-    fn decide(&mut self, has_years: bool, ready: &mut VecDeque<Listed>) {
+    fn decide(&mut self, has_years: bool, ready: &mut VecDeque<ListLine>) {
         let waiting = self.waiting.take().unwrap_or_default();
         if has_years {
             self.parser.years_follow_times();
@@ -140,31 +119,27 @@ impl Reading {
         ready.extend(waiting.iter().filter_map(|line| self.line(line)));
     }
 
-    fn line(&mut self, line: &[u8]) -> Option<Listed> {
-        let parsed = match self.form {
+    fn line(&mut self, line: &[u8]) -> Option<ListLine> {
+        let mut parsed = match self.form {
             ListingForm::Mlsd => ListLine::parse_facts(line),
             ListingForm::Nlst => ListLine::parse_name(line, self.directory()),
             _ => self.parser.parse(line),
         };
-        match parsed {
-            ListLine::Entry(mut entry) => {
-                self.shorten(&mut entry);
-                // A listing with `.` hides nothing, and on Windows a dot has no special meaning.
-                self.shows_hidden |= entry.role != Role::Member
-                    || entry.name.first() == Some(&b'.')
-                    || matches!(self.parser.form(), Some(ListForm::Dos | ListForm::Os2));
-                Some(Listed::Entry(entry))
-            }
-            ListLine::Unparsed(line) => Some(Listed::Unparsed(line)),
-            _ => None,
+        if let Some(ListLine::Entry(entry)) = &mut parsed {
+            self.shorten(entry);
+            // A listing with `.` hides nothing, and on Windows a dot has no special meaning.
+            self.shows_hidden |= entry.role != Role::Member
+                || entry.name.first() == Some(&b'.')
+                || matches!(self.parser.form(), Some(ListForm::Dos | ListForm::Os2));
         }
+        parsed
     }
 }
 
 /// A partly read listing that does not borrow the client.
 #[derive(Debug)]
 pub(crate) struct Beginning {
-    ready: VecDeque<Listed>,
+    ready: VecDeque<ListLine>,
     rest: Option<Rest>,
     /// The error after the last line.
     failed: Option<Error>,
@@ -183,7 +158,7 @@ impl Beginning {
     /// vsftpd lists an unreadable directory like this; other servers list a file like this.
     pub(crate) fn own_name(&self) -> Option<&Entry> {
         match self.ready.front() {
-            Some(Listed::Entry(entry)) if self.ready.len() == 1 && self.rest.is_none() => {
+            Some(ListLine::Entry(entry)) if self.ready.len() == 1 && self.rest.is_none() => {
                 Some(entry).filter(|entry| self.is_own(entry))
             }
             _ => None,
@@ -198,7 +173,7 @@ impl Beginning {
     /// Returns whether the listing shows an object of this name that may be a directory.
     pub(crate) fn may_have_directory(&self, name: &[u8]) -> bool {
         self.ready.iter().any(|listed| {
-            matches!(listed, Listed::Entry(entry)
+            matches!(listed, ListLine::Entry(entry)
                 if entry.role == Role::Member && entry.name == name && !entry.is_file())
         })
     }
@@ -218,8 +193,8 @@ impl Beginning {
     fn is_decided(&self) -> bool {
         match self.ready.front() {
             None => false,
-            Some(Listed::Entry(entry)) => self.ready.len() > 1 || !self.is_own(entry),
-            Some(Listed::Unparsed(_)) => true,
+            Some(ListLine::Entry(entry)) => self.ready.len() > 1 || !self.is_own(entry),
+            Some(ListLine::Unparsed(_)) => true,
         }
     }
 }
@@ -318,7 +293,7 @@ impl<'a> Entries<'a> {
         with_roles: bool,
     ) -> Result<(), Error> {
         while let Some(listed) = self.step(true)? {
-            if let Listed::Entry(entry) = &listed
+            if let ListLine::Entry(entry) = &listed
                 && entry.role != Role::Member
                 && !with_roles
             {
@@ -330,18 +305,18 @@ impl<'a> Entries<'a> {
             limits.hold(weight(&listed))?;
             limits.entries = limits.entries.checked_sub(1).ok_or_else(too_long)?;
             match listed {
-                Listed::Entry(entry) => listing.entries.push(entry),
-                Listed::Unparsed(line) => listing.unparsed.push(line),
+                ListLine::Entry(entry) => listing.entries.push(entry),
+                ListLine::Unparsed(line) => listing.unparsed.push(line),
             }
         }
         Ok(())
     }
 
-    fn step(&mut self, with_roles: bool) -> Result<Option<Listed>, Error> {
+    fn step(&mut self, with_roles: bool) -> Result<Option<ListLine>, Error> {
         loop {
             if let Some(listed) = self.ready.pop_front() {
                 match &listed {
-                    Listed::Entry(entry) if !with_roles && entry.role != Role::Member => continue,
+                    ListLine::Entry(entry) if !with_roles && entry.role != Role::Member => continue,
                     _ => return Ok(Some(listed)),
                 }
             }
@@ -361,7 +336,7 @@ impl<'a> Entries<'a> {
 }
 
 impl Iterator for Entries<'_> {
-    type Item = Result<Listed, Error>;
+    type Item = Result<ListLine, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step(false).transpose()
@@ -374,7 +349,7 @@ impl Iterator for Entries<'_> {
 pub struct Listing {
     /// The entries of the directory, in the server's order.
     pub entries: Vec<Entry>,
-    /// Lines in no known form; see [`Listed::Unparsed`].
+    /// Lines in no known form; see [`ListLine::Unparsed`].
     pub unparsed: Vec<Vec<u8>>,
     /// The directory itself, if the server lists it as `.` or with the fact `type=cdir`; the last
     /// one if there are several.
@@ -394,10 +369,10 @@ ftp_proto::debug_fields!(Listing {
 });
 
 /// Returns the bytes of memory that an item takes.
-fn weight(listed: &Listed) -> usize {
+fn weight(listed: &ListLine) -> usize {
     match listed {
-        Listed::Unparsed(line) => Budget::weight_of_name(line),
-        Listed::Entry(entry) => Budget::weight_of(entry),
+        ListLine::Unparsed(line) => Budget::weight_of_name(line),
+        ListLine::Entry(entry) => Budget::weight_of(entry),
     }
 }
 

@@ -25,7 +25,7 @@ use ftp_proto::Entry;
 
 use crate::error::{Error, ListingCut};
 pub(crate) use entries::Beginning;
-pub use entries::{Entries, Listed, Listing};
+pub use entries::{Entries, Listing};
 pub use lines::Lines;
 pub use walk::{Skipped, Walk, WalkOptions, Walked};
 

@@ -4,11 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use ftp_proto::ListLine;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
-use crate::listing::{ListOptions, Listed, MOST_OBJECTS};
+use crate::listing::{ListOptions, MOST_OBJECTS};
 
 /// Combining dot above: what lower case leaves of `İ` (U+0130) besides the `i`.
 const DOT_ABOVE: char = '\u{307}';
@@ -202,10 +203,10 @@ impl ShownNames {
                     _ if number >= MOST_OBJECTS => {
                         return Err(Error::ListingCut(ListingCut::TooLong));
                     }
-                    Listed::Entry(entry) if wanted.contains(entry.name.as_slice()) => {
+                    ListLine::Entry(entry) if wanted.contains(entry.name.as_slice()) => {
                         names.insert(entry.name, entry.size);
                     }
-                    Listed::Entry(_) | Listed::Unparsed(_) => {}
+                    ListLine::Entry(_) | ListLine::Unparsed(_) => {}
                 }
             }
             Ok(Self { names, hides_dots: !entries.shows_hidden() })

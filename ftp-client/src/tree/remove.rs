@@ -19,7 +19,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ftp_proto::{Entry, EntryKind, Pathname, Verb};
+use ftp_proto::{Entry, EntryKind, ListLine, Pathname, Verb};
 
 use super::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
 use crate::client::Client;
@@ -27,7 +27,7 @@ use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, JobFault, ListingCut};
 use crate::event::{Event, Observer};
-use crate::listing::{Budget, ListOptions, Listed, Listing, ListingForm, MOST_OBJECTS};
+use crate::listing::{Budget, ListOptions, Listing, ListingForm, MOST_OBJECTS};
 use crate::url_path::Place;
 
 /// Options of a removal.
@@ -369,13 +369,13 @@ impl Tree<'_> {
                 Ok(_) if number >= self.budget.entries => {
                     return Err(Error::ListingCut(ListingCut::TooLong));
                 }
-                Ok(Listed::Entry(entry)) => {
+                Ok(ListLine::Entry(entry)) => {
                     if let Some(facts) = listed.get_mut(&*entry.name) {
                         facts.is_link |= entry.is_link();
                         facts.links = entry.links;
                     }
                 }
-                Ok(Listed::Unparsed(_)) => {}
+                Ok(ListLine::Unparsed(_)) => {}
                 // Some servers refuse a listing only at its end.
                 Err(error) if error.is_no() => break,
                 Err(error) => return Err(error),

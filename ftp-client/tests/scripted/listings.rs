@@ -6,8 +6,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use ftp_client::error::ListingCut;
-use ftp_client::listing::{Budget, ListOptions, Listed, ListingForm};
-use ftp_client::{Client, Entry, EntryKind, Error, Verb};
+use ftp_client::listing::{Budget, ListOptions, ListingForm};
+use ftp_client::{Client, Entry, EntryKind, Error, ListLine, Verb};
 
 use crate::peer::{Peer, Server};
 
@@ -92,11 +92,11 @@ fn entries_are_read_with_mlsd_if_mlst_is_listed_ls_49() {
     });
     let mut entries = client.list("pub").unwrap();
     assert_eq!(entries.form(), ListingForm::Mlsd);
-    let Some(Ok(Listed::Entry(entry))) = entries.next() else { panic!("no entry") };
+    let Some(Ok(ListLine::Entry(entry))) = entries.next() else { panic!("no entry") };
     assert_eq!((entry.kind, entry.name.as_slice()), (Some(EntryKind::Directory), &b"sub"[..]));
-    let Some(Ok(Listed::Unparsed(line))) = entries.next() else { panic!("no line") };
+    let Some(Ok(ListLine::Unparsed(line))) = entries.next() else { panic!("no line") };
     assert_eq!(line, b"nonsense");
-    let Some(Ok(Listed::Entry(entry))) = entries.next() else { panic!("no entry") };
+    let Some(Ok(ListLine::Entry(entry))) = entries.next() else { panic!("no entry") };
     assert_eq!((entry.size, entry.name_lossy().as_ref()), (Some(5), "a \u{fffd}"));
     assert!(entries.next().is_none());
     assert!(entries.next().is_none());

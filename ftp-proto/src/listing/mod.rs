@@ -24,16 +24,17 @@ use crate::fact::Facts;
 use crate::limits;
 use crate::time_val::TimeVal;
 
-/// The result for one line of a listing.
+/// One line of a listing, unless the line is about the listing itself: an empty line, `total 12` or
+/// `.:`.
 #[derive(Clone, Eq, PartialEq)]
-#[non_exhaustive]
 pub enum ListLine {
-    /// An object.
+    /// An object in the directory, as the server names it. If
+    /// [`is_safe_name`](Entry::is_safe_name) returns false, the name must not become part of a local
+    /// path.
     Entry(Entry),
-    /// A line about the listing, not about an object: an empty line, `total 12` or `.:`.
-    Skipped,
-    /// A line in no known form, unchanged. Often it is a message such as `ftpd: .: Permission
-    /// denied`.
+    /// A line in no known form, as received: an object that cannot be parsed, or a message such as
+    /// `ftpd: .: Permission denied`. If a listing has such a line, do not delete files that the
+    /// listing lacks.
     Unparsed(Vec<u8>),
 }
 
@@ -41,7 +42,6 @@ impl fmt::Debug for ListLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Entry(entry) => entry.fmt(f),
-            Self::Skipped => f.write_str("Skipped"),
             Self::Unparsed(line) => f.debug_tuple("Unparsed").field(&Escaped(line)).finish(),
         }
     }
@@ -64,40 +64,41 @@ pub enum ListForm {
 }
 
 impl ListLine {
-    /// Parses one line of a `LIST` listing without the context of other lines; see [`ListParser`].
+    /// Parses one line of a `LIST` listing without the context of other lines; see
+    /// [`ListParser::parse`].
     ///
     /// ```
     /// use ftp_proto::{EntryKind, ListLine, TimeVal};
     ///
     /// let now = TimeVal::parse(b"20260701120000")?;
     /// let line = ListLine::parse(b"01-29-26  09:16AM       <DIR>          a b", now);
-    /// let ListLine::Entry(entry) = line else { panic!("{line:?}") };
+    /// let Some(ListLine::Entry(entry)) = line else { panic!("{line:?}") };
     /// assert_eq!((entry.kind, entry.name), (Some(EntryKind::Directory), b"a b".to_vec()));
-    /// assert_eq!(ListLine::parse(b"total 12", now), ListLine::Skipped);
+    /// assert_eq!(ListLine::parse(b"total 12", now), None);
     /// # Ok::<(), ftp_proto::ParseError>(())
     /// ```
     #[must_use]
-    pub fn parse(line: &[u8], reference: TimeVal) -> Self {
+    pub fn parse(line: &[u8], reference: TimeVal) -> Option<Self> {
         ListParser::new(reference).parse(line)
     }
 
     /// Parses one line of an `MLSD` listing (RFC 3659 §7.2): facts, one SP, the name. A line that
     /// begins with SP has no facts.
     ///
-    /// Returns `Skipped` for an empty line or a lone SP, TAB or CR, and `Unparsed` for any other
-    /// line for which [`Facts::parse`] fails.
+    /// Returns `None` for an empty line or a lone SP, TAB or CR, and `Unparsed` for any other line
+    /// for which [`Facts::parse`] fails.
     #[must_use]
-    pub fn parse_facts(line: &[u8]) -> Self {
+    pub fn parse_facts(line: &[u8]) -> Option<Self> {
         match Facts::parse(line) {
             Ok(facts) => {
                 let mut entry = Entry::from(&facts);
                 if entry.is_dir() {
                     drop_slash(&mut entry);
                 }
-                Self::Entry(entry)
+                Some(Self::Entry(entry))
             }
-            Err(_) if line.len() < 2 && is_blank(line) => Self::Skipped,
-            _ => Self::Unparsed(line.to_vec()),
+            Err(_) if line.len() < 2 && is_blank(line) => None,
+            _ => Some(Self::Unparsed(line.to_vec())),
         }
     }
 
@@ -107,19 +108,20 @@ impl ListLine {
     /// command as `directory` (empty if it had none). If the line begins with `directory` and `/`,
     /// both are removed; otherwise, a leading `./` is removed. A `/` at the end marks a directory and
     /// is removed, too. A name can still contain `/`; it is then
-    /// [not safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be distinguished
-    /// from names.
+    /// [not safe](Entry::is_safe_name). Returns `None` for an empty line. Messages cannot
+    /// be distinguished from names.
     ///
     /// ```
     /// use ftp_proto::ListLine;
     ///
-    /// let ListLine::Entry(entry) = ListLine::parse_name(b"pub/a.txt", b"pub") else { panic!() };
+    /// let line = ListLine::parse_name(b"pub/a.txt", b"pub");
+    /// let Some(ListLine::Entry(entry)) = line else { panic!("{line:?}") };
     /// assert_eq!(entry.name, b"a.txt");
     /// ```
     #[must_use]
-    pub fn parse_name(line: &[u8], directory: &[u8]) -> Self {
+    pub fn parse_name(line: &[u8], directory: &[u8]) -> Option<Self> {
         if line.is_empty() {
-            return Self::Skipped;
+            return None;
         }
         let below = |directory: &[u8]| -> Option<&[u8]> {
             let rest = line.strip_prefix(directory)?;
@@ -132,7 +134,7 @@ impl ListLine {
         if drop_slash(&mut entry) {
             entry.kind = Some(EntryKind::Directory);
         }
-        Self::Entry(entry)
+        Some(Self::Entry(entry))
     }
 }
 
@@ -155,7 +157,7 @@ impl ListLine {
 /// let now = TimeVal::parse(b"20260701120000")?;
 /// let mut parser = ListParser::new(now);
 /// let line = parser.parse(b"lrwxrwxrwx   1 root     other          7 Jan 25 00:17 bin -> usr/bin");
-/// let ListLine::Entry(entry) = line else { panic!("{line:?}") };
+/// let Some(ListLine::Entry(entry)) = line else { panic!("{line:?}") };
 /// assert_eq!(entry.name, b"bin");
 /// assert_eq!(entry.target.as_deref(), Some(b"usr/bin".as_slice()));
 /// assert_eq!(entry.owner.as_deref(), Some(b"root".as_slice()));
@@ -209,15 +211,16 @@ impl ListParser {
         is_header(line)
     }
 
-    /// Parses the next line without its line ending. Every sequence of bytes has a result.
+    /// Parses the next line without its line ending. Returns `None` if the line is about the listing
+    /// itself.
     ///
     /// SP and TAB before an `ls -l` or DOS line are ignored. A line without a name after its date
     /// is `Unparsed`.
-    pub fn parse(&mut self, line: &[u8]) -> ListLine {
+    pub fn parse(&mut self, line: &[u8]) -> Option<ListLine> {
         let is_first = !self.has_begun;
         self.has_begun |= !is_blank(line);
         if is_header(line) || (is_first && is_word_and_number(line)) {
-            return ListLine::Skipped;
+            return None;
         }
         match self.entry(line) {
             Some((form, mut entry)) if !entry.name.is_empty() => {
@@ -225,9 +228,9 @@ impl ListParser {
                 if entry.is_dir() {
                     drop_slash(&mut entry);
                 }
-                ListLine::Entry(entry)
+                Some(ListLine::Entry(entry))
             }
-            _ => ListLine::Unparsed(line.to_vec()),
+            _ => Some(ListLine::Unparsed(line.to_vec())),
         }
     }
 
@@ -246,7 +249,7 @@ impl ListParser {
         }
         let head = line.split(|&byte| byte == b' ').next()?;
         match ListLine::parse_facts(line) {
-            ListLine::Entry(entry) if is_facts(head) => Some((ListForm::Facts, entry)),
+            Some(ListLine::Entry(entry)) if is_facts(head) => Some((ListForm::Facts, entry)),
             _ => None,
         }
     }

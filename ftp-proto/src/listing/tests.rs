@@ -25,7 +25,7 @@ fn form_returns_the_format_of_the_last_entry() {
 fn mlsx_lines_without_a_fact_are_unparsed() {
     for line in ["size=5 x", "size; x", "; x", "= x"] {
         let got = ListLine::parse(line.as_bytes(), reference());
-        assert_eq!(got, ListLine::Unparsed(line.into()), "{line}");
+        assert_eq!(got, Some(ListLine::Unparsed(line.into())), "{line}");
     }
 }
 
@@ -42,7 +42,7 @@ fn lines_that_only_begin_with_total_are_not_headers_ls_42() {
         "x.txt 12",
     ] {
         let got = ListLine::parse(line.as_bytes(), reference());
-        assert_eq!(got, ListLine::Unparsed(line.into()), "{line}");
+        assert_eq!(got, Some(ListLine::Unparsed(line.into())), "{line}");
     }
 }
 
@@ -50,7 +50,7 @@ fn lines_that_only_begin_with_total_are_not_headers_ls_42() {
 fn a_year_after_the_time_is_read_on_request() {
     let line = b"-rw-r--r-- 1 a b 5 May 28 19:50 2023 photo.jpg";
     let read = |parser: &mut ListParser| {
-        let ListLine::Entry(entry) = parser.parse(line) else { panic!("not an entry") };
+        let Some(ListLine::Entry(entry)) = parser.parse(line) else { panic!("not an entry") };
         (entry.name_lossy().into_owned(), entry.modified.unwrap().time.to_string())
     };
     let mut parser = ListParser::new(reference());
@@ -76,12 +76,12 @@ fn totals_in_other_languages_are_skipped_ls_42() {
         ["samtals 8", "összesen 8", "toplam 8", "celkem 8", "yhteensä 8", "всього 8", "Summa: 8"]
     {
         let mut parser = ListParser::new(reference());
-        assert_eq!(parser.parse(b""), ListLine::Skipped);
-        assert_eq!(parser.parse(line.as_bytes()), ListLine::Skipped, "{line}");
+        assert_eq!(parser.parse(b""), None);
+        assert_eq!(parser.parse(line.as_bytes()), None, "{line}");
         // After the first line, only known words are totals.
         let want = match line.starts_with("Summa") {
-            true => ListLine::Unparsed(line.into()),
-            false => ListLine::Skipped,
+            true => Some(ListLine::Unparsed(line.into())),
+            false => None,
         };
         assert_eq!(parser.parse(line.as_bytes()), want, "{line}");
     }
@@ -96,7 +96,7 @@ fn a_slash_after_the_name_of_a_directory_is_removed() {
         ("01-02-21  10:11AM       <DIR>          x/", "x"),
         ("drwxr-xr-x 1 a b 5 Jan 1 10:00 /", "/"),
     ] {
-        let ListLine::Entry(entry) = ListLine::parse(line.as_bytes(), reference()) else {
+        let Some(ListLine::Entry(entry)) = ListLine::parse(line.as_bytes(), reference()) else {
             panic!("{line}")
         };
         assert_eq!(entry.name_lossy(), name, "{line}");
@@ -120,20 +120,20 @@ fn a_slash_after_the_name_of_a_directory_is_no_part_of_it_in_any_listing() {
         (facts("type=file; x/"), "x/", Some(File)),
         (facts("modify=20240101000000; x/"), "x/", None),
     ] {
-        let ListLine::Entry(entry) = line else { panic!("{name}") };
+        let Some(ListLine::Entry(entry)) = line else { panic!("{name}") };
         assert_eq!((&*entry.name_lossy(), entry.kind), (name, kind));
     }
-    let ListLine::Entry(entry) = facts("type=cdir; ./") else { panic!("no entry") };
+    let Some(ListLine::Entry(entry)) = facts("type=cdir; ./") else { panic!("no entry") };
     assert_eq!(entry.role, Role::Itself);
 }
 
 #[test]
 fn blank_lines_between_facts_are_skipped() {
     for line in ["", " ", "\r", "\t"] {
-        assert_eq!(ListLine::parse_facts(line.as_bytes()), ListLine::Skipped, "{line:?}");
+        assert_eq!(ListLine::parse_facts(line.as_bytes()), None, "{line:?}");
     }
     for line in ["  ", "\t\t", "x"] {
-        assert_ne!(ListLine::parse_facts(line.as_bytes()), ListLine::Skipped, "{line:?}");
+        assert_ne!(ListLine::parse_facts(line.as_bytes()), None, "{line:?}");
     }
 }
 

@@ -4,9 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ftp_client::listing::{ListOptions, Listed, ListingForm, WalkOptions, Walked};
+use ftp_client::listing::{ListOptions, ListingForm, WalkOptions, Walked};
 use ftp_client::net::{Connector, Target, Transport};
-use ftp_client::{Client, ClientBuilder, Entry, Error, Extended};
+use ftp_client::{Client, ClientBuilder, Entry, Error, Extended, ListLine};
 use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts};
 use ftp_tests::site::Site;
 
@@ -128,7 +128,7 @@ impl Session {
     pub(super) fn list(&mut self, directory: &[u8]) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
         for listed in self.client.list(directory)? {
-            if let Listed::Entry(entry) = listed? {
+            if let ListLine::Entry(entry) = listed? {
                 entries.push(entry);
             }
         }
@@ -139,7 +139,7 @@ impl Session {
     pub(super) fn names(&mut self, directory: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         let mut names = Vec::new();
         for listed in self.client.list_with(directory, ListOptions::by(ListingForm::Nlst))? {
-            if let Listed::Entry(entry) = listed? {
+            if let ListLine::Entry(entry) = listed? {
                 names.push(entry.name);
             }
         }

@@ -315,7 +315,7 @@ fn listings_with_arbitrary_content_are_parsed() {
         if !name.is_empty() {
             let text = Escaped(&line);
             match ListLine::parse(&line, reference) {
-                ListLine::Entry(entry) => {
+                Some(ListLine::Entry(entry)) => {
                     // `ls -p` adds a slash to the name of a directory.
                     let shown = match entry.is_dir() {
                         true if name.len() > 1 => name.strip_suffix(b"/").unwrap_or(&name).to_vec(),

@@ -4,9 +4,8 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ftp_client::listing::Listed;
 use ftp_client::security::TlsInfo;
-use ftp_client::{Client, Error, Mode, Timeouts, Tls};
+use ftp_client::{Client, Error, ListLine, Mode, Timeouts, Tls};
 use ftp_tests::content::binary;
 use ftp_tests::site::Site;
 use ftp_tests::tls::Authority;
@@ -103,7 +102,7 @@ pub(super) fn step(client: &mut Client, site: &Site, step: Step) -> Result<(), S
         Step::List => {
             let mut names = Vec::new();
             for item in client.list("").map_err(words)? {
-                if let Listed::Entry(entry) = item.map_err(words)? {
+                if let ListLine::Entry(entry) = item.map_err(words)? {
                     names.push(entry.name);
                 }
             }

@@ -2,8 +2,8 @@
 //! resuming, sizes, times and digests.
 
 use ftp_client::error::Phase;
-use ftp_client::listing::{ListOptions, Listed, ListingForm};
-use ftp_client::{Client, Error};
+use ftp_client::listing::{ListOptions, ListingForm};
+use ftp_client::{Client, Error, ListLine};
 use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 
 use super::dial::say;
@@ -103,7 +103,7 @@ fn entries(
     let mut came = ListingContent::default();
     for listed in client.list_with(directory, ListOptions::by(form))? {
         match listed? {
-            Listed::Entry(entry) => {
+            ListLine::Entry(entry) => {
                 came.entries += 1;
                 let is_large = entry.size.is_some_and(|size| size >= LEAST);
                 match entry.kind {
@@ -116,7 +116,7 @@ fn entries(
                     _ => {}
                 }
             }
-            Listed::Unparsed(line) => {
+            ListLine::Unparsed(line) => {
                 came.unreadable.get_or_insert_with(|| Escaped(&line).to_string());
             }
         }
