@@ -9,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 
 use ftp_client::net::{Connector, Target, Transport};
-use ftp_client::pool::Backoff;
 use ftp_client::{Client, Done, FileOptions, Retry, Timeouts, Watch};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
@@ -104,9 +103,7 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
     Retry::new(builder, site.address.to_string())
         .login(site.user, site.password)
         .attempts(200)
-        .backoff(
-            Backoff::new().first(Duration::from_millis(20)).longest(Duration::from_millis(500)),
-        )
+        .pauses(Duration::from_millis(20), Duration::from_millis(500))
 }
 
 /// A download, an upload to a new name, and a replacement.

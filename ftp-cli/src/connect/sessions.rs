@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_client::pool::{Attempt, Backoff, Lent, NotLent, Patience, Repeat};
+use ftp_client::pool::{Attempt, Lent, NotLent, Patience, Repeat};
 use ftp_client::{Canceller, Client, Error, Pool};
 use ftp_proto::{FtpUrl, RepresentationType, Scheme};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -430,17 +430,15 @@ impl Retrying {
     /// Returns the attempts, their pauses, and what ends them.
     pub(crate) fn patience(self, canceller: Option<&Canceller>) -> Patience {
         let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
-        Patience::new()
+        let patience = Patience::new()
             .attempts(self.more.saturating_add(1))
-            .backoff(self.backoff())
             .scattered(false)
             .canceller(canceller.cloned())
-            .overall(left)
-    }
-
-    /// Returns the pauses before retries.
-    fn backoff(self) -> Backoff {
-        self.delay.map_or_else(Backoff::default, |delay| Backoff::new().first(delay).longest(delay))
+            .overall(left);
+        match self.delay {
+            Some(delay) => patience.pauses(delay, delay),
+            None => patience,
+        }
     }
 
     /// Reports the next attempt: its number, the failure before it, and the pause.
@@ -594,10 +592,10 @@ mod tests {
     fn pauses_grow_unless_retry_delay_is_set() {
         let grown = Retrying { more: 9, delay: None, end: None };
         let seconds: Vec<u64> =
-            (1..9).map(|number| grown.backoff().pause(number).as_secs()).collect();
+            (1..9).map(|number| grown.patience(None).pause(number).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
         let given = Retrying { more: 9, delay: Some(Duration::from_secs(5)), end: None };
-        assert_eq!(given.backoff().pause(7).as_secs(), 5);
+        assert_eq!(given.patience(None).pause(7).as_secs(), 5);
     }
 
     #[test]

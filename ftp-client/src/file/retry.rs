@@ -15,7 +15,6 @@ use crate::event::Observer;
 use crate::file::Done;
 use crate::file::begin::Sink;
 use crate::file::get::Get;
-use crate::file::options::Backoff;
 use crate::file::options::FileOptions;
 use crate::file::put::{LocalSource, Put};
 use crate::lock;
@@ -54,7 +53,7 @@ use crate::url_path::Place;
 /// [`Error::recovery`] decides what is retried: network trouble, timeouts, 421 and other 4xx
 /// replies; a transfer that fails a check of its content starts at byte 0 once. These are never
 /// retried: a 5xx reply, a 452 (out of space), errors of the caller's own reader or writer, and
-/// [`Error::Cancelled`]. [`Backoff::scattered`] sets the pauses.
+/// [`Error::Cancelled`]. The pauses are those of [`Patience`].
 ///
 /// A queue is a [`Pool`] of one connection.
 ///
@@ -109,7 +108,7 @@ impl Retry {
         let dialled = Arc::clone(&account);
         let dial = move || lock(&dialled).dial(limits.waiter().remaining()?);
         // The queue is the only user of its connection.
-        let pool = Pool::new(dial).any_directory(true).with_patience(patience);
+        let pool = Pool::new(dial).any_directory(true).patience(patience);
         Self { account, pool, observer: Arc::new(()), lent: None }
     }
 
@@ -130,13 +129,13 @@ impl Retry {
 
     /// Sets how many times a transfer is tried in total (default: 5; 0 counts as 1).
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.pool = self.pool.attempts(attempts);
+        self.pool.patience = self.pool.patience.attempts(attempts);
         self
     }
 
-    /// Sets the pauses before further attempts (default: [`Backoff::default`]).
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.pool = self.pool.backoff(backoff);
+    /// Sets the pause before the second attempt and the longest pause, as [`Patience::pauses`] does.
+    pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+        self.pool.patience = self.pool.patience.pauses(first, longest);
         self
     }
 

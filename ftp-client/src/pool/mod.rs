@@ -8,7 +8,6 @@ pub(crate) mod crew;
 pub(crate) mod patience;
 
 pub use crate::client::repeat::Repeat;
-pub use crate::file::options::Backoff;
 pub use crew::{Worker, work};
 pub use patience::{Attempt, Patience};
 
@@ -22,7 +21,7 @@ use self::patience::{Admission, Recovery, Turn};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::net::wait::{Canceller, is_given_up};
+use crate::net::wait::is_given_up;
 use crate::trace;
 use crate::{lock, unpoisoned};
 
@@ -69,7 +68,7 @@ const TICK: Duration = Duration::from_millis(100);
 #[must_use = "nothing happens until a connection is taken"]
 pub struct Pool<'a> {
     shared: Arc<Shared<'a>>,
-    patience: Patience,
+    pub(crate) patience: Patience,
 }
 
 /// What the pool and its lent connections share.
@@ -119,29 +118,13 @@ impl<'a> Pool<'a> {
         self
     }
 
-    /// Sets the total number of attempts of [`run`](Pool::run) (default: 5; 0 counts as 1).
-    pub fn attempts(mut self, most: u32) -> Self {
-        self.patience = self.patience.attempts(most);
-        self
-    }
-
-    /// Sets the pauses before further attempts (default: [`Backoff::default`]).
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.patience = self.patience.backoff(backoff);
-        self
-    }
-
-    /// Sets the canceller that ends pauses and waits for a connection (default: none). `dial` gives
-    /// the same one to its clients.
-    pub fn canceller(mut self, canceller: Option<Canceller>) -> Self {
-        self.patience = self.patience.canceller(canceller);
-        self
-    }
-
-    /// Limits pauses and waits, starting with the first call (default: none). `dial` limits its
-    /// clients with [`ClientBuilder::overall`](crate::ClientBuilder::overall).
-    pub fn overall(mut self, limit: Option<Duration>) -> Self {
-        self.patience = self.patience.overall(limit);
+    /// Sets the attempts of [`run`](Pool::run) and the pauses between them, and what ends the pauses
+    /// and waits for a connection (default: [`Patience::new`]).
+    ///
+    /// `dial` gives the same canceller to its clients, and limits them with
+    /// [`ClientBuilder::overall`](crate::ClientBuilder::overall).
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -150,10 +133,6 @@ impl<'a> Pool<'a> {
     pub fn any_directory(self, on: bool) -> Self {
         self.shared.lock().any_directory = on;
         self
-    }
-
-    pub(crate) fn with_patience(self, patience: Patience) -> Self {
-        Self { patience, ..self }
     }
 
     /// Returns a connection that is ready for the next command: an idle one, or a new one. Waits

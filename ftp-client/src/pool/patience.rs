@@ -1,13 +1,14 @@
 //! Further attempts: whether one is useful, from which byte it starts, and the pause before it; and how
 //! many connections a server accepts.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ftp_proto::ReplyCode;
 
 use crate::error::{Error, ErrorKind, ListingCut, Phase};
-use crate::file::options::Backoff;
 use crate::net::wait::{Canceller, Waiter};
 
 /// What another attempt can do about a failure.
@@ -119,7 +120,9 @@ impl Attempt {
 #[must_use]
 pub struct Patience {
     attempts: u32,
-    backoff: Backoff,
+    /// The pause before the second attempt.
+    first: Duration,
+    longest: Duration,
     is_scattered: bool,
     limits: Arc<Limits>,
 }
@@ -152,7 +155,8 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             attempts: 5,
-            backoff: Backoff::default(),
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(60),
             is_scattered: true,
             limits: Arc::default(),
         }
@@ -160,7 +164,7 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Returns the defaults: five attempts, and the pauses of [`Backoff::default`].
+    /// Returns the defaults: five attempts, and pauses of about 1 s, 2 s, 4 s and so on, up to 60 s.
     pub fn new() -> Self {
         Self::default()
     }
@@ -171,13 +175,16 @@ impl Patience {
         self
     }
 
-    /// Sets the pauses (default: [`Backoff::default`]).
-    pub const fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
+    /// Sets the pause before the second attempt (default: 1 s), and the longest pause (default:
+    /// 60 s). Each pause is twice as long as the previous one, up to the longest.
+    pub const fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+        (self.first, self.longest) = (first, longest);
         self
     }
 
-    /// Sets whether pauses are shortened at random (default: yes; see [`Backoff::scattered`]).
+    /// Sets whether pauses are shortened at random by up to half of their length (default: yes).
+    ///
+    /// Clients that lost their connections to the same server then do not all reconnect at once.
     pub const fn scattered(mut self, on: bool) -> Self {
         self.is_scattered = on;
         self
@@ -196,6 +203,21 @@ impl Patience {
         self
     }
 
+    /// Returns the pause after `attempts` attempts.
+    #[must_use]
+    pub fn pause(&self, attempts: u32) -> Duration {
+        let doublings = 2_u32.saturating_pow(attempts.saturating_sub(1));
+        let pause = self.first.saturating_mul(doublings).min(self.longest);
+        if !self.is_scattered {
+            return pause;
+        }
+        // Hash keys are random, and that is enough here: an attacker gains nothing from guessing
+        // them.
+        let [low, high, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
+        let half = pause / 2;
+        half + half / 65_536 * u32::from(u16::from_le_bytes([low, high]))
+    }
+
     /// Returns whether more than one attempt is made.
     pub(crate) const fn repeats(&self) -> bool {
         self.attempts > 1
@@ -210,12 +232,12 @@ impl Patience {
     /// previous one, and the pause. A failure in a type of the caller can be an [`Error::Dial`].
     ///
     /// ```
+    /// use std::time::Duration;
     /// use ftp_client::pool::Patience;
     /// use ftp_client::Error;
     ///
     /// let mut failures = [Error::Cancelled, Error::Closed].into_iter();
-    /// let at_once = ftp_client::pool::Backoff::new().longest(std::time::Duration::ZERO);
-    /// let patience = Patience::new().attempts(9).backoff(at_once);
+    /// let patience = Patience::new().attempts(9).pauses(Duration::ZERO, Duration::ZERO);
     /// let done: Result<(), Error> = patience.run(&mut |_, _, _| {}, |attempt| {
     ///     assert!(attempt.number() < 3);
     ///     Err(failures.next_back().expect("cancelled is never retried"))
@@ -272,10 +294,7 @@ impl Patience {
         let Some(next) = attempt.next(self.attempts, failure.recovery()) else {
             return Err(failure);
         };
-        let pause = match self.is_scattered {
-            true => self.backoff.scattered(attempt.number),
-            false => self.backoff.pause(attempt.number),
-        };
+        let pause = self.pause(attempt.number);
         let waiter = self.limits.waiter();
         if !waiter.has_room(pause)? {
             return Err(failure);

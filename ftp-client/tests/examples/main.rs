@@ -11,7 +11,6 @@ use std::thread;
 use std::time::Duration;
 
 use ftp_client::file::{Checksum, HashAlgorithm};
-use ftp_client::pool::Backoff;
 use ftp_client::{Canceller, Client, Error, Event, FtpUrl, Pool, Retry, get};
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{Limits, MemoryStorage, Rights, Server, ServerConfig, StorageErrorKind};
@@ -278,7 +277,7 @@ fn queue_shows_why_and_when_the_next_attempt_follows() {
     let pause = Duration::from_millis(1);
     let mut queue = Retry::new(Client::builder(), server.local_addr().to_string())
         .login("u", "p")
-        .backoff(Backoff::new().first(pause).longest(pause))
+        .pauses(pause, pause)
         .observer(move |event: Event<'_>| told.lock().unwrap().push(format!("{event:?}")));
     queue.run(|client| client.store("a.bin")?.finish().map(drop)).unwrap();
     queue::download(queue, &["a.bin".to_owned()], bench.here.path()).unwrap();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ftp_client::pool::{Backoff, Patience};
+use ftp_client::pool::Patience;
 use ftp_client::{Canceller, Client, Error, Event, Pool, Retry};
 
 use crate::peer::{Peer, SOON, reset, timeouts};
@@ -65,8 +65,7 @@ impl Crowd {
             let mut client = Client::builder().timeouts(timeouts()).connect(&address)?;
             client.login("u", "p").map(|()| client)
         };
-        let first = Duration::from_millis(2);
-        Pool::new(dial).size(size).backoff(Backoff::new().first(first).longest(4 * first))
+        Pool::new(dial).size(size).patience(hasty())
     }
 
     fn asked(&self) -> usize {
@@ -80,6 +79,12 @@ impl Crowd {
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+/// The default attempts, with short pauses.
+fn hasty() -> Patience {
+    let first = Duration::from_millis(2);
+    Patience::new().pauses(first, 4 * first)
 }
 
 fn refuse(control: TcpStream, refusal: Refusal) {
@@ -122,7 +127,7 @@ fn a_server_that_accepts_two_connections_serves_four_threads() {
         Refusal::Reset,
     ] {
         let server = Crowd::start(2, refusal);
-        let pool = server.pool(4).attempts(1);
+        let pool = server.pool(4).patience(hasty().attempts(1));
         let (done, used) = (AtomicUsize::new(0), Mutex::new(HashSet::new()));
         let all = &Barrier::new(4);
         std::thread::scope(|threads| {
@@ -171,7 +176,7 @@ fn a_wrong_password_is_sent_once_and_not_by_every_thread() {
 #[test]
 fn a_connection_that_another_caller_cannot_use_is_not_lent_again() {
     let server = Crowd::start(9, Refusal::Reset);
-    let pool = server.pool(1).attempts(1);
+    let pool = server.pool(1).patience(hasty().attempts(1));
     let address = pool.run(&(), |client| client.noop().map(|()| client.local_addr())).unwrap();
     // The same one again.
     assert_eq!(pool.take().unwrap().local_addr(), address);
@@ -198,7 +203,7 @@ fn a_connection_that_another_caller_cannot_use_is_not_lent_again() {
 fn a_wait_for_a_connection_ends_by_its_return_or_a_cancel() {
     let server = Crowd::start(9, Refusal::Reset);
     let canceller = Canceller::new().unwrap();
-    let pool = server.pool(1).canceller(Some(canceller.clone()));
+    let pool = server.pool(1).patience(hasty().canceller(Some(canceller.clone())));
     let begin = Instant::now();
     let lent = pool.take().unwrap();
     std::thread::scope(|threads| {
@@ -220,7 +225,7 @@ fn a_wait_for_a_connection_ends_by_its_return_or_a_cancel() {
 fn a_wait_for_a_connection_ends_by_the_limit_or_the_end_of_the_work() {
     let server = Crowd::start(9, Refusal::Reset);
     let begin = Instant::now();
-    let pool = server.pool(1).overall(Some(Duration::from_millis(300)));
+    let pool = server.pool(1).patience(hasty().overall(Some(Duration::from_millis(300))));
     let lent = pool.take().unwrap();
     assert!(matches!(pool.take(), Err(Error::Timeout(_))));
     lent.discard();
@@ -255,7 +260,7 @@ fn a_command_between_transfers_is_retried_and_each_attempt_is_an_event() {
     let builder = Client::builder().timeouts(timeouts());
     let mut queue = Retry::new(builder, server.address.to_string())
         .login("u", "p")
-        .backoff(Backoff::new().first(first).longest(first))
+        .pauses(first, first)
         .observer(move |event: Event<'_>| {
             if let Event::Retry { attempt, why, pause } = event {
                 assert!(pause <= first);

@@ -10,7 +10,6 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ftp_client::pool::Backoff;
 use ftp_client::{Canceller, Client, ClientBuilder, Done, Error, FileOptions, Retry, Watch};
 use ftp_tests::wait::patiently;
 
@@ -49,8 +48,7 @@ impl Server {
 
     fn queue_with(&self, builder: ClientBuilder) -> Retry {
         let first = Duration::from_millis(2);
-        let backoff = Backoff::new().first(first).longest(4 * first);
-        Retry::new(builder, self.address.to_string()).login("u", "p").backoff(backoff)
+        Retry::new(builder, self.address.to_string()).login("u", "p").pauses(first, 4 * first)
     }
 
     fn end(self) {
@@ -427,8 +425,7 @@ fn the_overall_timeout_includes_pauses_and_connections() {
     let server = Server::start(vec![on(|peer| {
         cut(peer);
     })]);
-    let mut queue =
-        server.queue_with(builder()).backoff(Backoff::new().first(4 * limit).longest(4 * limit));
+    let mut queue = server.queue_with(builder()).pauses(4 * limit, 4 * limit);
     let failed = Local::new().download(&mut queue);
     assert!(matches!(failed, Err(Error::Closed)), "{failed:?}");
     server.end();
@@ -470,7 +467,7 @@ fn a_pause_can_be_cancelled() {
     })]);
     let builder = Client::builder().timeouts(timeouts()).canceller(canceller);
     let long = 10 * SOON;
-    let mut queue = server.queue_with(builder).backoff(Backoff::new().first(long).longest(long));
+    let mut queue = server.queue_with(builder).pauses(long, long);
     let begin = Instant::now();
     let failed = Local::new().download(&mut queue);
     assert!(matches!(failed, Err(Error::Cancelled)), "{failed:?}");

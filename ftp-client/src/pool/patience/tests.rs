@@ -69,8 +69,7 @@ fn all_rows_of_failures_end_where_the_rule_says() {
 fn each_pause_is_announced_and_a_cancel_ends_it() {
     let canceller = Canceller::new().unwrap();
     let long = Duration::from_secs(3_600);
-    let backoff = Backoff { first: long, longest: long };
-    let patience = Patience::new().backoff(backoff).scattered(false);
+    let patience = Patience::new().pauses(long, long).scattered(false);
     let patience = patience.canceller(Some(canceller.clone()));
     let mut said = Vec::new();
     let say = &mut |attempt: u32, why: &Error, pause: Duration| {
@@ -81,7 +80,7 @@ fn each_pause_is_announced_and_a_cancel_ends_it() {
     assert!(matches!(done, Err(Error::Cancelled)), "{done:?}");
     assert_eq!(said, [(2, Error::Closed.to_string(), long)]);
     // A pause beyond the overall limit is neither made nor announced.
-    let patience = Patience::new().backoff(backoff).overall(Some(long / 4));
+    let patience = Patience::new().pauses(long, long).overall(Some(long / 4));
     let none = &mut |attempt: u32, _: &Error, _: Duration| panic!("{attempt}");
     let done = patience.next(&mut patience.first(), Error::Closed, &mut |_| false, none);
     assert!(matches!(done, Err(Error::Closed)), "{done:?}");
@@ -175,4 +174,21 @@ fn all_rows_of_events_keep_the_limits() {
             }
         }
     }
+}
+
+#[test]
+fn retry_delays_double_with_jitter() {
+    let second = Duration::from_secs(1);
+    let doubled = Patience::new().pauses(second, Duration::MAX).scattered(false);
+    assert_eq!(doubled.pause(1), second);
+    assert_eq!(doubled.pause(6), 32 * second);
+    assert_eq!(doubled.pause(41), Duration::from_secs(u64::from(u32::MAX)));
+    assert_eq!(Patience::new().scattered(false).pause(41), 60 * second);
+    let endless = Patience::new().pauses(Duration::MAX, Duration::MAX);
+    assert_eq!(endless.clone().scattered(false).pause(3), Duration::MAX);
+    let all: Vec<_> = (0..100).map(|_| doubled.clone().scattered(true).pause(1)).collect();
+    assert!(all.iter().all(|pause| (second / 2..=second).contains(pause)));
+    assert!(all.iter().any(|pause| pause != &all[0]));
+    assert!(endless.pause(1) >= Duration::MAX / 2);
+    assert_eq!(Patience::new().pauses(Duration::ZERO, second).pause(1), Duration::ZERO);
 }
