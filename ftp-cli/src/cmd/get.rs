@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         Target::File(path) => Some(path.clone()),
         _ => None,
     });
-    context.targets = Targets::new(targets);
+    context.targets = Targets::local(targets);
     let mut tally = Tally::new(count, "files fetched", &stdio.messages, &stdio.events);
     for (url, failure) in failed {
         let _ = tally.failed(failure, |event| event.text("source", &url.to_string()));

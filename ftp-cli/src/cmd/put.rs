@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::file::{LocalSource, RemoteTargets};
+use ftp_client::file::{LocalSource, Targets};
 use ftp_client::pool::{NotLent, Worker, work};
 use ftp_client::{Client, Done, Error, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
@@ -82,7 +82,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let escapes = stdio.output_is_terminal();
     // A single file has no other one that it could replace.
     let are_several = items.len() > 1;
-    let targets = are_several.then(|| RemoteTargets::new(items.iter().map(|it| it.place(&url))));
+    let targets = are_several.then(|| Targets::remote(items.iter().map(|it| it.place(&url))));
     let (waiting, spare) = (Mutex::default(), Mutex::default());
     // Standard input must be the only operand, so only one job reads it.
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
@@ -264,7 +264,7 @@ struct Putter<'a, 'b, 's> {
     /// Whether standard output is a terminal.
     escapes: bool,
     /// The targets, if there are several.
-    targets: Option<&'a RemoteTargets>,
+    targets: Option<&'a Targets>,
     waiting: &'a Mutex<Waiting>,
     /// Connections of a worker that has ended, for the removal of sources.
     spare: &'a Mutex<Option<Sessions<'s>>>,

@@ -47,6 +47,6 @@ pub(crate) use options::Done;
 pub use options::{Existing, Selection, Verify};
 pub use put::{LocalSource, StoreAs, TemporaryName};
 pub use relay::Relay;
-pub use targets::{RemoteTargets, Targets};
+pub use targets::Targets;
 
 pub use crate::digest::{Digest, HashAlgorithm};

@@ -449,7 +449,7 @@ mod tests {
         fs::write(&path, "another's").unwrap();
         fs::create_dir(root.path().join("f.part-2")).unwrap();
         assert!(find(&target, None).unwrap().0.ends_with("f.part-3"));
-        let targets = Targets::new([root.path().join("f.part-3")]);
+        let targets = Targets::local([root.path().join("f.part-3")]);
         assert!(find(&target, Some(&targets)).unwrap().0.ends_with("f.part-4"));
         assert_eq!(fs::read(&path).unwrap(), b"another's");
     }

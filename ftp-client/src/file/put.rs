@@ -21,7 +21,7 @@ use super::journal::{BeforeRename, LocalFacts, Stored};
 use super::moving::MovedName;
 use super::options::FileOptions;
 use super::partial::named;
-use super::targets::{NameTurn, RemoteTargets};
+use super::targets::{NameTurn, Targets};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Event, Observer};
@@ -132,7 +132,7 @@ struct Job<'a> {
     following: Option<Following>,
     /// What identifies the journal of a move, if the session does not.
     name: Option<MovedName>,
-    targets: Option<&'a RemoteTargets>,
+    targets: Option<&'a Targets>,
     before_rename: Option<&'a mut BeforeRename<'a>>,
     past: PutPast,
 }
@@ -261,8 +261,8 @@ impl<'a> Put<'a> {
 
     /// Sets the targets of the run, so that this upload replaces none that the server takes for the
     /// same file. The sources of several [moves](FileOptions::moves) to one directory then stay
-    /// until [`RemoteTargets::finish`].
-    pub const fn among(mut self, targets: &'a RemoteTargets) -> Self {
+    /// until [`Targets::finish`].
+    pub const fn among(mut self, targets: &'a Targets) -> Self {
         self.job.targets = Some(targets);
         self
     }

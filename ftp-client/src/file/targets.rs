@@ -23,14 +23,47 @@ use crate::tree::local::Directory;
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
 use crate::url_path::Place;
 
-/// The local targets of one run, shared by its jobs.
+/// The targets of one run, shared by its jobs: local ones of downloads (see
+/// [`Get::among`](crate::Get::among)), or those of uploads on a server (see
+/// [`Put::among`](crate::Put::among)).
 ///
-/// A file system without case, or one that normalizes names, takes two names for one file. The
-/// second download then fails, so that it does not replace the first one.
+/// A file system or server without case, one that normalizes names, or one that cuts them short
+/// takes two names for one file. The second download or upload then fails, so that it does not
+/// replace the first one. If two targets on a server may be one, they are uploaded in turn. The
+/// sources of several [moves](crate::FileOptions::moves) to one directory of a server are removed by
+/// [`finish`](Self::finish), when a listing shows all their names.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use ftp_client::file::{LocalSource, Targets};
+/// use ftp_client::{Client, FileOptions, Place, Put};
+///
+/// let mut client = Client::builder().connect("ftp.example.org")?;
+/// client.login("me", "secret")?;
+/// let names = ["README.TXT", "Readme.txt"];
+/// let place = |name: &str| Place::at(format!("in/{name}"));
+/// let targets = Targets::remote(names.map(place));
+/// let options = FileOptions::new().moves(true);
+/// for name in names {
+///     let source = LocalSource::Path(Path::new(name));
+///     Put::new(source, place(name), &options).among(&targets).attempt(&mut client, &())?;
+/// }
+/// targets.finish(&mut client, &mut |source, removed| match removed {
+///     Ok(()) => println!("{}: moved", source.display()),
+///     Err(error) => println!("{}: {error}", source.display()),
+/// })?;
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Targets {
+    /// The local targets.
     paths: HashSet<PathBuf>,
     written: Mutex<Written>,
+    /// The number of targets in each directory of the server.
+    directories: HashMap<Vec<u8>, usize>,
+    /// Targets with equal fold, by their directory and this fold: the names that were written.
+    twins: HashMap<FoldedPath, Mutex<Vec<Vec<u8>>>>,
+    moved: Mutex<Vec<MovedTarget>>,
 }
 
 /// The files that a run has written.
@@ -77,25 +110,24 @@ fn folded(path: &Path) -> Vec<u8> {
 }
 
 impl Targets {
-    /// Returns the targets with these paths.
-    pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self { paths: paths.into_iter().collect(), written: Mutex::default() }
+    /// Returns the local targets with these paths.
+    pub fn local(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self { paths: paths.into_iter().collect(), ..Self::default() }
     }
 
-    /// Returns whether the path is a target.
-    #[must_use]
-    pub fn contains(&self, path: &Path) -> bool {
+    /// Returns whether the path is a local target.
+    pub(super) fn contains(&self, path: &Path) -> bool {
         self.paths.contains(path)
     }
 
     /// Calls `publish`, which gives a file the name `target`, unless that would replace another
-    /// target. Only one file is published at a time.
+    /// local target. Only one file is published at a time.
     ///
     /// # Errors
     ///
     /// Returns the errors of `publish`, and `AlreadyExists` if the file at `target` is another
     /// target that this run has written.
-    pub fn publish<T>(
+    pub(super) fn publish<T>(
         &self,
         target: &Path,
         publish: impl FnOnce() -> io::Result<T>,
@@ -124,44 +156,6 @@ impl Targets {
 
 /// A directory, and the fold of a name in it.
 type FoldedPath = (Vec<u8>, Vec<u8>);
-
-/// The targets on the server of one run, shared by its jobs (see [`Put::among`](crate::Put::among)).
-///
-/// A server without case, one that normalizes names, or one that cuts them short takes two names for
-/// one file. If two targets may be one, they are uploaded in turn, and the second upload fails if
-/// the server shows that it would replace the first one. The sources of several
-/// [moves](crate::FileOptions::moves) to one directory are removed by [`finish`](Self::finish), when
-/// a listing shows all their names.
-///
-/// ```no_run
-/// use std::path::Path;
-/// use ftp_client::file::{LocalSource, RemoteTargets};
-/// use ftp_client::{Client, FileOptions, Place, Put};
-///
-/// let mut client = Client::builder().connect("ftp.example.org")?;
-/// client.login("me", "secret")?;
-/// let names = ["README.TXT", "Readme.txt"];
-/// let place = |name: &str| Place::at(format!("in/{name}"));
-/// let targets = RemoteTargets::new(names.map(place));
-/// let options = FileOptions::new().moves(true);
-/// for name in names {
-///     let source = LocalSource::Path(Path::new(name));
-///     Put::new(source, place(name), &options).among(&targets).attempt(&mut client, &())?;
-/// }
-/// targets.finish(&mut client, &mut |source, removed| match removed {
-///     Ok(()) => println!("{}: moved", source.display()),
-///     Err(error) => println!("{}: {error}", source.display()),
-/// })?;
-/// # Ok::<(), ftp_client::Error>(())
-/// ```
-#[derive(Debug, Default)]
-pub struct RemoteTargets {
-    /// The number of targets in each directory.
-    directories: HashMap<Vec<u8>, usize>,
-    /// Targets with equal fold, by their directory and this fold: the names that were written.
-    twins: HashMap<FoldedPath, Mutex<Vec<Vec<u8>>>>,
-    moved: Mutex<Vec<MovedTarget>>,
-}
 
 /// A source that is complete on the server.
 #[derive(Debug)]
@@ -192,10 +186,10 @@ pub(super) struct NameTurn<'a> {
     written: MutexGuard<'a, Vec<Vec<u8>>>,
 }
 
-impl RemoteTargets {
-    /// Returns the targets of a run.
+impl Targets {
+    /// Returns the targets at these places on a server.
     #[must_use]
-    pub fn new(places: impl IntoIterator<Item = Place>) -> Self {
+    pub fn remote(places: impl IntoIterator<Item = Place>) -> Self {
         let mut this = Self::default();
         let mut folds: HashMap<FoldedPath, usize> = HashMap::new();
         for place in places {
@@ -421,7 +415,7 @@ mod tests {
         fs::create_dir(&one).unwrap();
         // As on a file system that takes two names for one.
         std::os::unix::fs::symlink("one", &other).unwrap();
-        let targets = Targets::new([one.join("f"), other.join("f")]);
+        let targets = Targets::local([one.join("f"), other.join("f")]);
         let put = |path: &Path, text: &str| targets.publish(path, || fs::write(path, text));
         put(&one.join("f"), "first").unwrap();
         put(&one.join("f"), "first again").unwrap();
@@ -440,7 +434,7 @@ mod tests {
     #[test]
     fn only_targets_of_one_directory_share_a_name() {
         let paths = ["in/a", "in/A", "in/b", "other/B", "other/c", "a"];
-        let targets = RemoteTargets::new(paths.map(Place::at));
+        let targets = Targets::remote(paths.map(Place::at));
         let folds = |directory: &[u8]| targets.folds_in(directory);
         assert_eq!(folds(b"in"), HashSet::from([fold(b"a")]));
         for directory in [b"other".as_slice(), b"", b"i"] {
