@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use ftp_client::{Client, FileOptions, FtpUrl, Watch};
+use ftp_client::{Client, FileOptions, FtpUrl};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -17,7 +17,7 @@ pub(crate) fn download(url: &FtpUrl, local: &str) -> Result<(), Box<dyn Error>> 
     let mut client = Client::builder().open(url)?;
     // The end of the data is not success yet: the server must confirm the transfer, and the length
     // must match.
-    let done = client.download_to(url.path(), local, &FileOptions::new(), &mut Watch::new())?;
+    let done = client.download_to(url.path(), local, &FileOptions::new(), &())?;
     client.quit()?;
     println!("{} bytes", done.size);
     Ok(())

@@ -7,7 +7,7 @@
 use std::error::Error;
 
 use ftp_client::tree::{SyncOptions, TreeSide, TreeSync};
-use ftp_client::{Client, Event, FileOptions, FtpUrl, Pool, Resume, Watch};
+use ftp_client::{Client, Event, FileOptions, FtpUrl, Pool, Resume};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -24,13 +24,13 @@ pub(crate) fn run(action: &str, local: &str, url: &FtpUrl) -> Result<String, Box
     let done = match action {
         "get" => {
             let mut client = Client::builder().open(url)?;
-            let done = client.download_to(url.path(), local, &options, &mut Watch::new())?;
+            let done = client.download_to(url.path(), local, &options, &())?;
             client.quit()?;
             done
         }
         "put" => {
             let mut client = Client::builder().open(url)?;
-            let done = client.upload_from(local, url.path(), &options, &mut Watch::new())?;
+            let done = client.upload_from(local, url.path(), &options, &())?;
             client.quit()?;
             done
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use ftp_client::{Client, FileOptions, Pool, Watch};
+use ftp_client::{Client, FileOptions, Pool};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -25,9 +25,7 @@ pub(crate) fn download(pool: &Pool<'_>, all: &[String], to: &Path) -> Result<(),
     let (options, next) = (FileOptions::new(), AtomicUsize::new(0));
     let work = || -> Result<(), ftp_client::Error> {
         while let Some(name) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-            pool.run(&(), |client| {
-                client.download_to(name, to.join(name), &options, &mut Watch::new())
-            })?;
+            pool.run(&(), |client| client.download_to(name, to.join(name), &options, &()))?;
         }
         Ok(())
     };

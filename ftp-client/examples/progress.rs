@@ -5,8 +5,28 @@
 
 use std::error::Error;
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use ftp_client::{Client, FileOptions, FtpUrl, Watch};
+use ftp_client::{Client, Event, FileOptions, FtpUrl, Observer};
+
+/// Shows how many of `all` bytes are done.
+struct Progress<F> {
+    show: F,
+    done: AtomicU64,
+    all: u64,
+}
+
+impl<F: Fn(u64, u64) + Sync> Observer for Progress<F> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Moved { bytes } = event {
+            (self.show)(self.done.fetch_add(bytes, Ordering::Relaxed) + bytes, self.all);
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        true
+    }
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -19,17 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 pub(crate) fn upload(
     local: &str,
     url: &FtpUrl,
-    mut show: impl FnMut(u64, u64),
+    show: impl Fn(u64, u64) + Sync,
 ) -> Result<(), Box<dyn Error>> {
-    let all = fs::metadata(local)?.len();
-    let mut done = 0;
-    let mut meter = |piece: &[u8]| {
-        done += piece.len() as u64;
-        show(done, all);
-    };
-    let mut watch = Watch::new().meter(&mut meter);
+    let progress = Progress { show, done: AtomicU64::new(0), all: fs::metadata(local)?.len() };
     let mut client = Client::builder().open(url)?;
-    client.upload_from(local, url.path(), &FileOptions::new(), &mut watch)?;
+    client.upload_from(local, url.path(), &FileOptions::new(), &progress)?;
     client.quit()?;
     Ok(())
 }

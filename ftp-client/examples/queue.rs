@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use ftp_client::{Client, Event, FileOptions, Retry, Watch};
+use ftp_client::{Client, Event, FileOptions, Retry};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -28,8 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 pub(crate) fn download(mut queue: Retry, all: &[String], to: &Path) -> Result<(), Box<dyn Error>> {
     for name in all {
-        let done =
-            queue.download_to(name, to.join(name), &FileOptions::new(), &mut Watch::new())?;
+        let done = queue.download_to(name, to.join(name), &FileOptions::new())?;
         println!("{name}: {} bytes, {} of them from an earlier attempt", done.size, done.resumed);
     }
     queue.run(|client| client.noop())?; // other commands have the same patience

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use ftp_client::{Client, FileOptions, FtpUrl, Resume, Watch};
+use ftp_client::{Client, FileOptions, FtpUrl, Resume};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -20,7 +20,7 @@ pub(crate) fn resume(url: &FtpUrl, local: &str) -> Result<u64, Box<dyn Error>> {
     // Bytes of an earlier run are kept only if their record or the server's digest proves them. All
     // bytes go to `LOCAL.part` until the file is complete.
     let options = FileOptions::new().resume(Resume::Proven);
-    let done = client.download_to(url.path(), local, &options, &mut Watch::new())?;
+    let done = client.download_to(url.path(), local, &options, &())?;
     client.quit()?;
     Ok(done.size - done.resumed)
 }

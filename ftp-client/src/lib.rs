@@ -54,14 +54,14 @@
 //! resume an interrupted download. [`Client::upload_from`] is its counterpart.
 //!
 //! ```no_run
-//! use ftp_client::{FileOptions, RateLimit, Resume, Watch};
+//! use ftp_client::{FileOptions, RateLimit, Resume};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 //! # client.login("anonymous", "guest@")?;
-//! let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1_000_000)));
-//! let options = FileOptions::new().resume(Resume::Proven).preserve(true);
-//! let done = client.download_to("pub/a.bin", "a.bin", &options, &mut watch)?;
+//! let limit = Some(RateLimit::new(1_000_000));
+//! let options = FileOptions::new().resume(Resume::Proven).preserve(true).rate_limit(limit);
+//! let done = client.download_to("pub/a.bin", "a.bin", &options, &())?;
 //! println!("{} bytes, {} of them from an earlier attempt", done.size, done.resumed);
 //! # Ok(())
 //! # }
@@ -73,12 +73,12 @@
 //! and, if necessary, reconnects and logs in. Then it resumes the file.
 //!
 //! ```no_run
-//! use ftp_client::{Client, FileOptions, Retry, Watch};
+//! use ftp_client::{Client, FileOptions, Retry};
 //!
 //! let mut queue = Retry::new(Client::builder(), "ftp.example.org").attempts(10);
 //! for name in ["a.bin", "b.bin"] {
 //!     let path = format!("pub/{name}");
-//!     let done = queue.download_to(path, name, &FileOptions::new(), &mut Watch::new())?;
+//!     let done = queue.download_to(path, name, &FileOptions::new())?;
 //!     println!("{name}: {} bytes in {} attempts", done.size, done.attempts);
 //! }
 //! queue.quit()?;
@@ -300,7 +300,7 @@ pub use pool::Pool;
 pub use rustls;
 #[doc(inline)]
 pub use security::Tls;
-pub use transfer::{Download, RateLimit, Report, Source, Upload, Watch};
+pub use transfer::{Download, RateLimit, Report, Upload};
 pub use url_path::{Place, get, put};
 
 pub use ftp_proto::{

@@ -329,14 +329,14 @@ impl ClientBuilder {
     pub fn put(
         self,
         url: impl TryInto<FtpUrl, Error: Into<Error>>,
-        mut reader: &mut (impl Read + ?Sized),
+        reader: &mut (impl Read + ?Sized),
     ) -> Result<Report, Error> {
         let url = url_of_file(url)?;
         let mut client = self.first_transfer(representation(&url)).open(&url)?;
         let mut place = Place::of(&url);
         let report = loop {
             let error = match client.store(place.path()) {
-                Ok(file) => break file.copy_from(&mut reader)?,
+                Ok(file) => break file.copy_from(reader)?,
                 Err(error) => error,
             };
             if !place.enter(&mut client, &error)? {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use ftp_client::net::{Connector, Target, Transport};
-use ftp_client::{Client, Done, FileOptions, Retry, Timeouts, Watch};
+use ftp_client::{Client, Done, FileOptions, Retry, Timeouts};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
@@ -115,7 +115,7 @@ fn assert_transfers_complete_after_retries(site: &Site) -> [Done; 3] {
     let here = TempRoot::new();
     let target = here.join("down");
     let down = queue(site, &Arc::new(Cutting::new()))
-        .download_to("down", &target, &FileOptions::new(), &mut Watch::new())
+        .download_to("down", &target, &FileOptions::new())
         .unwrap();
     assert_same("down", &here.read("down"), &content);
     assert!(down.attempts > cuts && down.size == LENGTH as u64, "{down:?}");
@@ -124,7 +124,7 @@ fn assert_transfers_complete_after_retries(site: &Site) -> [Done; 3] {
     site.root.write("old", &binary(150_000, 4));
     let [new, old] = ["new", "old"].map(|name| {
         let done = queue(site, &Arc::new(Cutting::new()))
-            .upload_from(&target, name, &FileOptions::new(), &mut Watch::new())
+            .upload_from(&target, name, &FileOptions::new())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_same(name, &site.root.read(name), &content);
         // A cut can also hit the connection that reads the last bytes on the server again, which

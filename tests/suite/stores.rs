@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use ftp_client::{Client, FileOptions, Resume, Watch};
+use ftp_client::{Client, FileOptions, Resume};
 use ftp_server::{Activity, Rights, S3Storage, S3Store, S3Timeouts, Server, SessionInfo};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
@@ -197,14 +197,13 @@ fn our_client_stores_reads_and_resumes() {
         };
         // Another program stored the bytes, so nothing but the caller proves them.
         let options = FileOptions::new().resume(Resume::Trusted);
-        let done =
-            client().upload_from(&source, "there", &options, &mut Watch::new()).expect("a file");
+        let done = client().upload_from(&source, "there", &options, &()).expect("a file");
         // A reset discards what the server has not read yet, at most the buffers of both sockets.
         assert!(done.resumed > 0 && done.size == LENGTH as u64, "{done:?}");
         expect_content(address, "there", &content);
         let target = local.join("target");
         let options = FileOptions::new();
-        client().download_to("there", &target, &options, &mut Watch::new()).expect("a file");
+        client().download_to("there", &target, &options, &()).expect("a file");
         assert_same("target", &local.read("target"), &content);
     });
 }

@@ -174,17 +174,7 @@ impl<'a> Get<'a> {
     ///   option needs, or if the source may be the target.
     /// - [`Error::Job`] for the failures of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
-        let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());
-        self.run(client, on, &mut watch)
-    }
-
-    /// Attempts the download with the caller's meter and rate limit.
-    pub(super) fn run(
-        &mut self,
-        client: &mut Client,
-        on: &dyn Observer,
-        watch: &mut Watch<'_>,
-    ) -> Result<Done, Error> {
+        let watch = &mut Watch::limited(self.job.options.rate_limit.clone());
         self.job.past.left = Left::Nothing;
         if let Sink::Path(target) | Sink::InPlace(target) = self.to {
             check_path(target).map_err(|error| Error::Local(named(target, &error)))?;
@@ -212,16 +202,16 @@ impl Client {
     /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
     /// later download resumes if its record, or the server's digest, proves the bytes. A `NAME.part`
     /// of another program is left alone, and another name is used. If the server cannot resume
-    /// downloads, or its file has changed, the download starts at byte 0. [`Get`] has
-    /// events too.
+    /// downloads, or its file has changed, the download starts at byte 0. [`Get`] has more
+    /// choices, and can be attempted again.
     ///
     /// ```no_run
-    /// use ftp_client::{FileOptions, Resume, Watch};
+    /// use ftp_client::{FileOptions, Resume};
     ///
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
     /// # client.login("anonymous", "guest@")?;
     /// let options = FileOptions::new().resume(Resume::Proven);
-    /// let done = client.download_to("pub/a.bin", "a.bin", &options, &mut Watch::new())?;
+    /// let done = client.download_to("pub/a.bin", "a.bin", &options, &())?;
     /// println!("{} bytes, {} of them from an earlier attempt", done.size, done.resumed);
     /// # Ok::<(), ftp_client::Error>(())
     /// ```
@@ -243,10 +233,10 @@ impl Client {
         path: impl AsRef<[u8]>,
         target: impl AsRef<Path>,
         options: &FileOptions,
-        watch: &mut Watch<'_>,
+        on: &dyn Observer,
     ) -> Result<Done, Error> {
         let target = Sink::Path(target.as_ref());
-        Get::new(Place::at(path), target, options).run(self, &(), watch)
+        Get::new(Place::at(path), target, options).attempt(self, on)
     }
 }
 

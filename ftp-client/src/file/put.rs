@@ -368,20 +368,11 @@ impl<'a> Put<'a> {
     ///   of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
         let mut meter = |piece: &[u8]| on.event(Event::Moved { bytes: piece.len() as u64 });
-        let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());
+        let mut watch = Watch::limited(self.job.options.rate_limit.clone());
         if on.wants_bytes() {
             watch = watch.meter(&mut meter);
         }
         self.job.run(&mut self.from, client, on, &mut watch)
-    }
-
-    /// Attempts the upload with the caller's meter.
-    pub(super) fn attempt_watched(
-        &mut self,
-        client: &mut Client,
-        watch: &mut Watch<'_>,
-    ) -> Result<Done, Error> {
-        self.job.run(&mut self.from, client, &(), watch)
     }
 }
 
@@ -397,11 +388,11 @@ impl Client {
     /// Otherwise, and if the server cannot append, it starts at byte 0.
     ///
     /// ```no_run
-    /// use ftp_client::{FileOptions, Watch};
+    /// use ftp_client::FileOptions;
     ///
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
     /// # client.login("anonymous", "guest@")?;
-    /// client.upload_from("a.bin", "incoming/a.bin", &FileOptions::new(), &mut Watch::new())?;
+    /// client.upload_from("a.bin", "incoming/a.bin", &FileOptions::new(), &())?;
     /// # Ok::<(), ftp_client::Error>(())
     /// ```
     ///
@@ -413,10 +404,10 @@ impl Client {
         source: impl AsRef<Path>,
         path: impl AsRef<[u8]>,
         options: &FileOptions,
-        watch: &mut Watch<'_>,
+        on: &dyn Observer,
     ) -> Result<Done, Error> {
         let source = LocalSource::Path(source.as_ref());
-        Put::new(source, Place::at(path), options).attempt_watched(self, watch)
+        Put::new(source, Place::at(path), options).attempt(self, on)
     }
 }
 

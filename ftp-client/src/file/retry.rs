@@ -20,7 +20,6 @@ use crate::file::put::{LocalSource, Put};
 use crate::lock;
 use crate::pool::patience::{Attempt, Patience};
 use crate::pool::{self, Lent, Pool};
-use crate::transfer::Watch;
 use crate::url_path::Place;
 
 /// A queue of transfers that run one after the other, with retries after transient errors.
@@ -29,7 +28,7 @@ use crate::url_path::Place;
 /// then resumes the file.
 ///
 /// ```
-/// use ftp_client::{Client, Event, FileOptions, Retry, Watch};
+/// use ftp_client::{Client, Event, FileOptions, Retry};
 /// # use ftp_server::{MemoryStorage, Rights, Server, VirtualPath};
 /// # let files = MemoryStorage::new();
 /// # files.put(&VirtualPath::root().join(b"a.bin"), "1")?;
@@ -39,12 +38,12 @@ use crate::url_path::Place;
 /// # let here = tempfile::tempdir()?;
 /// # let local = here.path().join("a.bin");
 ///
-/// let show = |event: Event<'_>| eprintln!("{event:?}"); // which attempt, why, and when
+/// let show = |event: Event<'_>| eprintln!("{event:?}"); // transfers and further attempts
 /// let mut queue = Retry::new(Client::builder(), host).login("me", "secret").observer(show);
 /// let options = FileOptions::new();
-/// let done = queue.download_to("a.bin", &local, &options, &mut Watch::new())?;
+/// let done = queue.download_to("a.bin", &local, &options)?;
 /// assert_eq!((done.size, done.attempts), (1, 1));
-/// queue.upload_from(&local, ".in.b.bin", &options, &mut Watch::new())?;
+/// queue.upload_from(&local, ".in.b.bin", &options)?;
 /// queue.run(|client| client.rename(".in.b.bin", "b.bin"))?;
 /// queue.quit()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -139,8 +138,8 @@ impl Retry {
         self
     }
 
-    /// Sets the receiver of events (default: none). Each further attempt is an [`Event::Retry`]:
-    /// which one, why, and after which pause.
+    /// Sets the receiver of events (default: none): those of the transfers, and an [`Event::Retry`]
+    /// before each further attempt.
     pub fn observer(mut self, observer: impl Observer + Send + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
@@ -175,12 +174,12 @@ impl Retry {
         path: impl AsRef<[u8]>,
         target: impl AsRef<Path>,
         options: &FileOptions,
-        watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
         let target = Sink::Path(target.as_ref());
         let mut job = Get::new(Place::at(path), target, options).repeated();
+        let on = Arc::clone(&self.observer);
         self.persist(|client, attempt| {
-            let done = job.run(client, &(), watch)?;
+            let done = job.attempt(client, &*on)?;
             Ok(Done { attempts: attempt.number(), ..done })
         })
         .map(|(done, _)| done)
@@ -205,12 +204,12 @@ impl Retry {
         source: impl AsRef<Path>,
         path: impl AsRef<[u8]>,
         options: &FileOptions,
-        watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
         let source = LocalSource::Path(source.as_ref());
         let mut job = Put::new(source, Place::at(path), options).repeats(true);
+        let on = Arc::clone(&self.observer);
         self.persist(|client, attempt| {
-            let done = job.attempt_watched(client, watch)?;
+            let done = job.attempt(client, &*on)?;
             Ok(Done { attempts: attempt.number(), ..done })
         })
         .map(|(done, _)| done)

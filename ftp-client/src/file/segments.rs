@@ -105,7 +105,7 @@ impl Get<'_> {
             return Ok(Done::skipped(why));
         }
         let Some(Whole { file, origin, done }) = self.gather(pool, most, on)? else {
-            let mut watch = Watch::new().rate_limit(self.job.options.rate_limit.clone());
+            let mut watch = Watch::limited(self.job.options.rate_limit.clone());
             self.job.past.left = Left::Nothing;
             return self.job.fetch(&mut *pool.take()?, on, &mut watch, &mut self.to);
         };
@@ -439,7 +439,7 @@ impl Segments<'_> {
             checksum: &mut None,
             on: self.on,
         };
-        let mut watch = Watch::new().rate_limit(self.options.rate_limit.clone());
+        let mut watch = Watch::limited(self.options.rate_limit.clone());
         let copied = download.copy_to_watched(&mut joiner, &mut watch);
         let is_other = joiner.is_other;
         let Err(error) = copied else { return Ok(Received::All) };

@@ -410,15 +410,11 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length) or
     ///   announced; the first such byte ends the transfer, and `to` does not get it.
     pub fn copy_to(self, to: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
-        self.copy_to_watched(to, &mut Watch::new())
+        self.copy_to_watched(to, &mut Watch::default())
     }
 
     /// Copies like [`copy_to`](Self::copy_to), with a rate limit or a meter.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`copy_to`](Self::copy_to).
-    pub fn copy_to_watched(
+    pub(crate) fn copy_to_watched(
         mut self,
         to: &mut (impl Write + ?Sized),
         watch: &mut Watch<'_>,
@@ -440,7 +436,6 @@ fn receive<C: BorrowMut<Client>>(
     to: &mut (impl Write + ?Sized),
     watch: &mut Watch<'_>,
 ) -> Result<(), Broken> {
-    watch.begin(download.total());
     let mut block = watch.block();
     loop {
         let length = match download.read(block.space()).map_err(Broken::There)? {

@@ -13,7 +13,8 @@ mod upload;
 pub(crate) use begin::{Begun, begin, begin_whole, begin_with_time};
 pub use download::Download;
 pub(crate) use meet::{Kept, Plan};
-pub use upload::{Source, Upload};
+pub(crate) use upload::Source;
+pub use upload::Upload;
 
 use std::borrow::{Borrow, BorrowMut};
 use std::io;
@@ -627,97 +628,31 @@ const BLOCK: usize = 512 * 1_024;
 /// A function that is called with each copied piece.
 type Meter<'a> = &'a mut dyn FnMut(&[u8]);
 
-/// A function that is called with the number of bytes copied so far, and with the number of bytes
-/// to copy, if known.
-type Shown<'a> = &'a mut dyn FnMut(u64, Option<u64>);
-
-/// Options of a copy: a rate limit and a progress meter.
-///
-/// A [`Canceller`](crate::Canceller) of the client ends the copy at once, even during a pause for
-/// the rate limit.
-///
-/// ```no_run
-/// use ftp_client::{Client, RateLimit, Watch};
-///
-/// let mut client = Client::builder().connect("ftp.example.org")?;
-/// client.login("anonymous", "guest@")?;
-/// let mut out = std::fs::File::create("a.bin")?;
-/// let mut bytes = 0;
-/// let mut meter = |piece: &[u8]| {
-///     bytes += piece.len();
-///     print!("\r{bytes}");
-/// };
-/// let mut watch = Watch::new().rate_limit(Some(RateLimit::new(100_000))).meter(&mut meter);
-/// client.retrieve("pub/a.bin")?.copy_to_watched(&mut out, &mut watch)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// How a copy is limited, and what sees its bytes.
 #[derive(Default)]
-pub struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     rate: Option<RateLimit>,
     meter: Option<Meter<'a>>,
-    progress: Option<Shown<'a>>,
     moved: u64,
-    total: Option<u64>,
 }
 
 impl<'a> Watch<'a> {
-    /// Returns options without a rate limit or a meter.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    /// Returns a watch with this rate limit, and without a meter.
+    pub(crate) fn limited(rate: Option<RateLimit>) -> Self {
+        Self { rate, ..Self::default() }
     }
 
-    /// Sets the rate limit (default: none).
-    #[must_use]
-    pub fn rate_limit(mut self, limit: Option<RateLimit>) -> Self {
-        self.rate = limit;
-        self
-    }
-
-    /// Sets a function that gets each copied piece.
-    ///
-    /// With a meter or a limit, an uploaded file passes through this process; without them, the
-    /// kernel sends the file directly if it can.
-    #[must_use]
-    pub fn meter(mut self, meter: &'a mut dyn FnMut(&[u8])) -> Self {
+    /// Sets a function that gets each copied piece. With a meter or a limit, an uploaded file passes
+    /// through this process; without them, the kernel sends the file directly if it can.
+    pub(crate) fn meter(mut self, meter: Meter<'a>) -> Self {
         self.meter = Some(meter);
         self
-    }
-
-    /// Sets a function that gets, after each copied piece, the number of bytes that this copy has
-    /// moved, and the total number if it is known: for a download the length that the server or
-    /// you have named, for an upload the length of the local file from its position on.
-    ///
-    /// ```no_run
-    /// use ftp_client::{Client, Watch};
-    ///
-    /// let mut client = Client::builder().connect("ftp.example.org")?;
-    /// client.login("anonymous", "guest@")?;
-    /// let mut show = |moved: u64, total: Option<u64>| match total {
-    ///     Some(total) if total > 0 => print!("\r{} %", moved * 100 / total),
-    ///     _ => print!("\r{moved} bytes"),
-    /// };
-    /// let mut watch = Watch::new().progress(&mut show);
-    /// client.retrieve("a.bin")?.copy_to_watched(&mut std::io::sink(), &mut watch)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn progress(mut self, progress: &'a mut dyn FnMut(u64, Option<u64>)) -> Self {
-        self.progress = Some(progress);
-        self
-    }
-
-    /// Returns the number of bytes that the last copy had to move, if it was known.
-    #[must_use]
-    pub const fn total(&self) -> Option<u64> {
-        self.total
     }
 
     /// Returns the number of bytes that the last copy moved, whether it succeeded or failed.
     ///
     /// They are counted as in [`Download::transferred`] and [`Upload::transferred`].
-    #[must_use]
-    pub const fn moved(&self) -> u64 {
+    pub(crate) const fn moved(&self) -> u64 {
         self.moved
     }
 
@@ -727,11 +662,7 @@ impl<'a> Watch<'a> {
     }
 
     const fn is_idle(&self) -> bool {
-        self.rate.is_none() && self.meter.is_none() && self.progress.is_none()
-    }
-
-    const fn begin(&mut self, total: Option<u64>) {
-        (self.moved, self.total) = (0, total);
+        self.rate.is_none() && self.meter.is_none()
     }
 
     fn block(&self) -> Block {
@@ -744,21 +675,9 @@ impl<'a> Watch<'a> {
         if let Some(meter) = &mut self.meter {
             meter(piece);
         }
-        self.moved += piece.len() as u64;
-        if let Some(progress) = &mut self.progress {
-            progress(self.moved, self.total);
-        }
         self.rate.as_ref().map(|rate| rate.count(piece.len()))
     }
 }
-
-ftp_proto::debug_fields!(Watch<'_> {
-    rate,
-    meter: meter.is_some(),
-    progress: progress.is_some(),
-    moved,
-    total,
-} ..);
 
 /// A buffer that starts small and grows to `most` bytes after a read has filled it.
 struct Block {
@@ -794,7 +713,10 @@ enum Broken {
 /// The number of pieces per second, high enough that no piece is noticeable as a burst.
 const PIECES: u64 = 10;
 
-/// A limit in bytes per second, shared by all transfers that have a clone of it.
+/// A limit in bytes per second, shared by all transfers that have a clone of it (see
+/// [`FileOptions::rate_limit`](crate::FileOptions::rate_limit)).
+///
+/// A [`Canceller`](crate::Canceller) of the client also ends the pauses for the limit.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     rate: u64,

@@ -1,6 +1,5 @@
 //! `Upload`: the data of `STOR`, `APPE` and `STOU`, and how a local file or a stream is sent.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::TcpStream;
@@ -188,7 +187,7 @@ impl<'a> Upload<'a> {
     ///     if let Some(next) = names.get(number + 1) {
     ///         upload.plan_next(next);
     ///     }
-    ///     let report = upload.copy_from(&file)?;
+    ///     let report = upload.copy_from_file(&file)?;
     ///     assert_eq!(client.size(name)?, Some(report.bytes));
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -343,7 +342,7 @@ fn text_after<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The source of an upload.
-pub enum Source<'a> {
+pub(crate) enum Source<'a> {
     /// A local file, from its position to its end. The kernel sends the file directly if it can.
     File(&'a File),
     /// A stream, which can be read only once.
@@ -372,37 +371,13 @@ impl Read for Source<'_> {
     }
 }
 
-impl fmt::Debug for Source<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::File(_) => "File",
-            Self::Stream(_) => "Stream",
-        })
-    }
-}
-
-impl<'a> From<&'a File> for Source<'a> {
-    fn from(file: &'a File) -> Self {
-        Self::File(file)
-    }
-}
-
-impl<'a, R: Read> From<&'a mut R> for Source<'a> {
-    fn from(stream: &'a mut R) -> Self {
-        Self::Stream(stream)
-    }
-}
-
 impl Upload<'_> {
-    /// Sends a local file from its position to its end, or a whole stream, and finishes the upload.
-    ///
-    /// In type image and mode S, without TLS, the kernel sends a file directly if the file system
-    /// allows it (`sendfile` on Linux).
+    /// Sends a whole stream, and finishes the upload.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-    /// client.store("a.bin")?.copy_from(&std::fs::File::open("a.bin")?)?;
+    /// client.store("a.bin")?.copy_from_file(&std::fs::File::open("a.bin")?)?;
     /// client.store("b.txt")?.copy_from(&mut "hello\n".as_bytes())?;
     /// # Ok(())
     /// # }
@@ -410,25 +385,33 @@ impl Upload<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`finish`](Self::finish), and [`Error::Local`] if the source fails or
-    /// a file shrinks during the upload ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). After a
-    /// local error, the transfer is aborted, so that the server does not take the partial file for
-    /// a complete one.
-    pub fn copy_from<'s>(self, from: impl Into<Source<'s>>) -> Result<Report, Error> {
-        self.copy_from_watched(from, &mut Watch::new())
+    /// Returns the errors of [`finish`](Self::finish), and [`Error::Local`] if the source fails.
+    /// After a local error, the transfer is aborted, so that the server does not take the partial
+    /// file for a complete one.
+    pub fn copy_from(self, mut from: &mut (impl Read + ?Sized)) -> Result<Report, Error> {
+        self.copy_from_watched(Source::Stream(&mut from), &mut Watch::default())
     }
 
-    /// Copies like [`copy_from`](Self::copy_from), with a rate limit or a meter.
+    /// Sends a local file from its position to its end, and finishes the upload.
+    ///
+    /// In type image and mode S, without TLS, the kernel sends the file directly if the file system
+    /// allows it (`sendfile` on Linux).
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`copy_from`](Self::copy_from).
-    pub fn copy_from_watched<'s>(
+    /// Returns the errors of [`copy_from`](Self::copy_from), and [`Error::Local`] of
+    /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the file shrinks during the upload.
+    pub fn copy_from_file(self, file: &File) -> Result<Report, Error> {
+        self.copy_from_watched(Source::File(file), &mut Watch::default())
+    }
+
+    /// Copies like [`copy_from`](Self::copy_from), with a rate limit or a meter.
+    pub(crate) fn copy_from_watched(
         mut self,
-        from: impl Into<Source<'s>>,
+        from: Source<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<Report, Error> {
-        let sent = send(&mut self, from.into(), watch);
+        let sent = send(&mut self, from, watch);
         watch.moved = self.transferred();
         match sent {
             Ok(()) => self.finish(),
@@ -443,18 +426,18 @@ impl Upload<'_> {
         content: &[u8],
         watch: &mut Watch<'_>,
     ) -> Result<Report, Error> {
-        watch.begin(Some(content.len() as u64));
         let sent = usize::try_from(self.transferred()).unwrap_or(content.len());
-        if let Err(error) = self.write_all(content.get(sent..).unwrap_or_default()) {
-            watch.moved = self.transferred();
+        let written = self.write_all(content.get(sent..).unwrap_or_default());
+        watch.moved = self.transferred();
+        if let Err(error) = written {
             return Err(self.fail(error));
         }
         watch.pass(content);
         self.finish()
     }
 
-    /// Sends a local file from its position to its end, as [`copy_from`](Self::copy_from) does, and
-    /// returns the number of bytes.
+    /// Sends a local file from its position to its end, as
+    /// [`copy_from_file`](Self::copy_from_file) does, and returns the number of bytes.
     ///
     /// More data can be written afterwards.
     ///
@@ -467,7 +450,7 @@ impl Upload<'_> {
     /// one.
     pub fn send_file(&mut self, file: &File) -> io::Result<u64> {
         let before = self.bytes;
-        match send(self, Source::File(file), &mut Watch::new()) {
+        match send(self, Source::File(file), &mut Watch::default()) {
             Ok(()) => Ok(self.bytes - before),
             Err(Broken::There(error)) => Err(error),
             Err(Broken::Here(error)) => {
@@ -487,7 +470,6 @@ fn send(
 ) -> Result<(), Broken> {
     let before = upload.transferred();
     let left = source.left().map_err(Broken::Here)?;
-    watch.begin(left);
     let mut is_sent = false;
     if let Source::File(file) = &source
         && watch.is_idle()

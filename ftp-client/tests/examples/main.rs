@@ -240,11 +240,11 @@ fn errors_distinguish_a_retry_from_a_question() {
 fn progress_is_shown_to_the_end() {
     let bench = Bench::new();
     bench.here.write("a.bin", &bench.content);
-    let mut shown = Vec::new();
-    let show = |done, all| shown.push((done, all));
+    let shown = Mutex::new(Vec::new());
+    let show = |done, all| shown.lock().unwrap().push((done, all));
     progress::upload(&bench.local("a.bin"), &bench.url("a.bin"), show).unwrap();
     bench.was_sent();
-    let all = u64::try_from(bench.content.len()).unwrap();
+    let (shown, all) = (shown.into_inner().unwrap(), u64::try_from(bench.content.len()).unwrap());
     assert_eq!(shown.last(), Some(&(all, all)));
     assert!(shown.len() > 1 && shown.is_sorted());
 }
@@ -278,7 +278,11 @@ fn queue_shows_why_and_when_the_next_attempt_follows() {
     let mut queue = Retry::new(Client::builder(), server.local_addr().to_string())
         .login("u", "p")
         .pauses(pause, pause)
-        .observer(move |event: Event<'_>| told.lock().unwrap().push(format!("{event:?}")));
+        .observer(move |event: Event<'_>| {
+            if let Event::Retry { .. } = event {
+                told.lock().unwrap().push(format!("{event:?}"));
+            }
+        });
     queue.run(|client| client.store("a.bin")?.finish().map(drop)).unwrap();
     queue::download(queue, &["a.bin".to_owned()], bench.here.path()).unwrap();
     let said = said.lock().unwrap();

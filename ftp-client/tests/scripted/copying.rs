@@ -1,12 +1,36 @@
-//! `copy_to`, `copy_from` and `fail`: the loops between a transfer and the caller's file or stream.
+//! `copy_to`, `copy_from`, `fail` and jobs with streams: the loops between a transfer and the
+//! caller's file or stream.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Canceller, Client, Error, RateLimit, Watch};
+use ftp_client::file::{LocalSource, Sink, Verify};
+use ftp_client::{
+    Canceller, Client, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit,
+};
 use ftp_tests::wait::patiently;
 
 use crate::peer::{Server, reset, timeouts, was_reset};
+
+/// Calls a function with the number of bytes of each piece.
+struct Meter<F>(F);
+
+impl<F: Fn(u64) + Sync> Observer for Meter<F> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Moved { bytes } = event {
+            (self.0)(bytes);
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        true
+    }
+}
+
+fn limited(rate: u64) -> FileOptions {
+    FileOptions::new().verify(Verify::None).rate_limit(Some(RateLimit::new(rate)))
+}
 
 #[test]
 fn a_copy_meters_every_byte_and_keeps_its_rate_limit() {
@@ -20,18 +44,22 @@ fn a_copy_meters_every_byte_and_keeps_its_rate_limit() {
         assert_eq!(peer.read_data(), [b'x'; 3_000]);
         peer.reply("226 done");
     });
-    let limit = RateLimit::new(20_000);
-    let mut metered = Vec::new();
-    let mut meter = |piece: &[u8]| metered.extend_from_slice(piece);
-    let mut watch = Watch::new().rate_limit(Some(limit)).meter(&mut meter);
+    let options = limited(20_000);
+    let metered = AtomicU64::new(0);
+    let meter = Meter(|bytes| {
+        metered.fetch_add(bytes, Ordering::Relaxed);
+    });
     let start = Instant::now();
     let mut got = Vec::new();
-    let report = client.retrieve("a").unwrap().copy_to_watched(&mut got, &mut watch).unwrap();
-    assert_eq!((report.bytes, watch.moved(), got.len()), (3_000, 3_000, 3_000));
-    let report = client.store("b").unwrap().copy_from_watched(&mut &got[..], &mut watch).unwrap();
-    assert_eq!((report.bytes, watch.moved()), (3_000, 3_000));
+    let done = Get::new(Place::at("a"), Sink::Stream(&mut got), &options)
+        .attempt(&mut client, &meter)
+        .unwrap();
+    assert_eq!((done.bytes, got.len(), metered.load(Ordering::Relaxed)), (3_000, 3_000, 3_000));
+    let mut source = got.as_slice();
+    let mut job = Put::new(LocalSource::Stream(&mut source), Place::at("b"), &options);
+    assert_eq!(job.attempt(&mut client, &meter).unwrap().bytes, 3_000);
     assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
-    assert_eq!(metered, [b'x'; 6_000]);
+    assert_eq!(metered.load(Ordering::Relaxed), 6_000);
     server.end();
 }
 
@@ -47,10 +75,10 @@ fn cancelling_interrupts_the_pause_of_a_rate_limited_copy() {
             peer.answer("RETR a", "150 ok");
             peer.send_data(b"hello");
         });
-        let mut meter = |_: &[u8]| canceller.cancel();
-        let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1))).meter(&mut meter);
+        let (options, mut sink) = (limited(1), io::sink());
         let start = Instant::now();
-        let error = client.retrieve("a").unwrap().copy_to_watched(&mut io::sink(), &mut watch);
+        let mut job = Get::new(Place::at("a"), Sink::Stream(&mut sink), &options);
+        let error = job.attempt(&mut client, &Meter(|_| canceller.cancel()));
         assert!(matches!(error, Err(Error::Cancelled)), "{error:?}");
         assert!(start.elapsed() < PAUSE, "{:?}", start.elapsed());
         drop(client);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use ftp_client::error::JobFault;
 use ftp_client::file::{Existing, Verify};
-use ftp_client::{Error, FileOptions, Resume, Watch};
+use ftp_client::{Error, FileOptions, Resume};
 
 use crate::peer::{Peer, Server};
 
@@ -39,12 +39,12 @@ fn a_download_replaces_the_target_only_when_complete() {
         peer.answer("RETR a", "550 gone");
     });
     let options = FileOptions::new();
-    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    let done = client.download_to("a", &path, &options, &()).unwrap();
     assert_eq!((done.size, done.resumed, done.verified), (5, 0, Verify::Size));
     assert_eq!(fs::read(&path).unwrap(), b"hello");
-    let short = client.download_to("a", &path, &options, &mut Watch::new());
+    let short = client.download_to("a", &path, &options, &());
     assert!(matches!(short, Err(Error::Incomplete { bytes: 4, announced: Some(5) })), "{short:?}");
-    let gone = client.download_to("a", &path, &options, &mut Watch::new());
+    let gone = client.download_to("a", &path, &options, &());
     assert!(matches!(gone, Err(Error::Refused(..))), "{gone:?}");
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
@@ -73,7 +73,7 @@ fn a_download_preserves_the_modification_time_on_request() {
             peer.answer("SIZE a", "213 5");
         });
         let options = FileOptions::new().preserve(true);
-        client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+        client.download_to("a", &path, &options, &()).unwrap();
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
         let modified = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         assert_eq!(modified, 1_577_836_800);
@@ -94,7 +94,7 @@ fn keep_existing_preserves_a_file_created_during_the_download() {
         peer.reply("226 done");
     });
     let options = FileOptions::new().existing(Existing::Keep);
-    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    let done = client.download_to("a", &path, &options, &()).unwrap();
     assert_eq!(done.skipped, Some("now exists"));
     assert_eq!(fs::read(&path).unwrap(), b"another");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
@@ -108,7 +108,7 @@ fn keep_existing_requests_nothing_for_an_existing_file() {
     fs::write(&path, "hello").unwrap();
     let (server, mut client) = Server::logged_in(|_peer| {});
     let options = FileOptions::new().resume(Resume::Proven).existing(Existing::Keep);
-    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    let done = client.download_to("a", &path, &options, &()).unwrap();
     assert_eq!(done.skipped, Some("exists"));
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     server.end();
@@ -137,15 +137,15 @@ fn an_interrupted_download_resumes_in_its_partial_file_as_09() {
         about(&mut peer, 12, THEN);
     });
     let options = FileOptions::new().resume(Resume::Proven);
-    let cut = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
+    let cut = client.download_to("a", &path, &options, &()).unwrap_err();
     assert_eq!(cut.to_string(), "RETR refused: 426 cut");
     assert_eq!(fs::read(&part).unwrap(), b"hello");
     assert!(!path.exists());
-    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    let done = client.download_to("a", &path, &options, &()).unwrap();
     assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verify::Size));
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
     assert!(!part.exists());
-    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    let done = client.download_to("a", &path, &options, &()).unwrap();
     assert_eq!((done.resumed, done.bytes, done.verified), (12, 0, Verify::Size));
     server.end();
 }
@@ -165,7 +165,7 @@ fn a_partial_file_of_another_program_is_neither_used_nor_removed_as_09() {
         peer.reply("226 done");
     });
     let options = FileOptions::new().resume(Resume::Proven);
-    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    let done = client.download_to("a", &path, &options, &()).unwrap();
     assert_eq!((done.resumed, done.size), (0, 12));
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
     assert_eq!(fs::read(&part).unwrap(), b"other");
@@ -198,7 +198,7 @@ fn the_first_byte_too_many_ends_a_download() {
             peer.reply("226 ok");
         });
         let options = FileOptions::new().resume(resume).verify(verify).most_bytes(most);
-        let error = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
+        let error = client.download_to("a", &path, &options, &()).unwrap_err();
         let is_too_long = matches!(error, Error::Incomplete { bytes: 6.., announced: Some(5) });
         assert!(is_too_long, "{resume:?} {verify:?}: {error:?}");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
@@ -264,8 +264,7 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
         peer.answer("SIZE b", "213 13");
     });
     let options = FileOptions::new();
-    let mut put =
-        |options: &FileOptions| client.upload_from(&path, "b", options, &mut Watch::new());
+    let mut put = |options: &FileOptions| client.upload_from(&path, "b", options, &());
     let short = put(&options);
     assert!(matches!(short, Err(Error::Incomplete { bytes: 11, announced: Some(12) })));
     let options = options.resume(Resume::Proven);
@@ -282,7 +281,7 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
     let fault = JobFault::Longer { there: 13, here: 12 }.to_string();
     assert_eq!(longer.unwrap_err().to_string(), fault);
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "a journal is left");
-    let missing = client.upload_from(root.path().join("b"), "a", &options, &mut Watch::new());
+    let missing = client.upload_from(root.path().join("b"), "a", &options, &());
     assert!(matches!(missing, Err(Error::Local(error)) if error.to_string().contains("/b: ")));
     server.end();
 }
@@ -307,10 +306,10 @@ fn a_checksum_mismatch_leaves_no_file() {
         }
     });
     let options = FileOptions::new().verify(Verify::Digest);
-    let done = client.download_to("a", &path, &options, &mut Watch::new()).unwrap();
+    let done = client.download_to("a", &path, &options, &()).unwrap();
     assert_eq!((done.size, done.verified), (9, Verify::Digest));
     fs::remove_file(&path).unwrap();
-    let error = client.download_to("a", &path, &options, &mut Watch::new()).unwrap_err();
+    let error = client.download_to("a", &path, &options, &()).unwrap_err();
     assert_eq!(error.to_string(), "CRC32 mismatch: cbf43926 here, 00000000 on the server");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     server.end();

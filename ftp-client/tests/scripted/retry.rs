@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Canceller, Client, ClientBuilder, Done, Error, FileOptions, Retry, Watch};
+use ftp_client::{Canceller, Client, ClientBuilder, Done, Error, FileOptions, Retry};
 use ftp_tests::wait::patiently;
 
 use crate::peer::{Peer, SOON, reset, timeouts};
@@ -82,11 +82,11 @@ impl Local {
     }
 
     fn download(&self, queue: &mut Retry) -> Result<Done, Error> {
-        queue.download_to("a", self.path("a"), &FileOptions::new(), &mut Watch::new())
+        queue.download_to("a", self.path("a"), &FileOptions::new())
     }
 
     fn upload(&self, queue: &mut Retry) -> Result<Done, Error> {
-        queue.upload_from(self.path("a"), "a", &FileOptions::new(), &mut Watch::new())
+        queue.upload_from(self.path("a"), "a", &FileOptions::new())
     }
 }
 

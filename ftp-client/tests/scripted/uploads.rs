@@ -218,7 +218,7 @@ fn an_early_confirmation_of_a_large_file_is_an_error_hc_17() {
     });
     let file = tempfile::tempfile().unwrap();
     file.set_len(LENGTH as u64).unwrap();
-    let sent = client.store("a").unwrap().copy_from(&file);
+    let sent = client.store("a").unwrap().copy_from_file(&file);
     assert!(matches!(sent, Err(Error::Unexpected(Verb::Stor, _))), "{sent:?}");
     client.noop().unwrap();
     server.end();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ftp_client::listing::WalkOptions;
 use ftp_client::security::{TlsError, TlsVersion};
-use ftp_client::{Canceller, Client, Error, ErrorKind, FileOptions, Mode, Retry, Tls, Watch};
+use ftp_client::{Canceller, Client, Error, ErrorKind, FileOptions, Mode, Retry, Tls};
 use ftp_client::{RawCommand, fxp};
 use ftp_server::{Limits, LoginPolicy, Rights, ServerBuilder, ServerConfig, SessionReuse};
 use ftp_tests::content::{binary, large};
@@ -159,7 +159,7 @@ fn one_call_functions_retry_and_walks_use_tls() {
         .login(ours.server.user, ours.server.password);
     let here = ftp_tests::root::TempRoot::new();
     let options = FileOptions::new();
-    let done = queue.download_to("d/a", here.join("a"), &options, &mut Watch::new());
+    let done = queue.download_to("d/a", here.join("a"), &options);
     assert_eq!(done.unwrap().size, 1);
     let client = queue.client().unwrap();
     assert!(client.tls().is_some());

@@ -80,7 +80,7 @@ impl Job<'_> {
                         (Opened::Regular { file, path, .. }, None) => {
                             let mut file: &File = file;
                             match file.seek(SeekFrom::Start(start.offset)) {
-                                Ok(_) => upload.copy_from_watched(file, watch),
+                                Ok(_) => upload.copy_from_watched(Source::File(file), watch),
                                 Err(error) => Err(upload.fail(named(path, &error))),
                             }
                         }

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read};
 
-use ftp_client::{Error, FileOptions, Watch};
+use ftp_client::{Error, FileOptions};
 
 use super::{Local, Script, Server, on, opened};
 use crate::peer::{Peer, was_reset};
@@ -224,7 +224,7 @@ fn an_upload_whose_directory_was_made_without_a_reply_goes_on() {
     ]);
     let options = FileOptions::new().creates_directories(true);
     let (local, mut queue) = (Local::holding("hello, world"), server.queue());
-    let done = queue.upload_from(local.path("a"), "x/y/a", &options, &mut Watch::new()).unwrap();
+    let done = queue.upload_from(local.path("a"), "x/y/a", &options).unwrap();
     assert_eq!((done.attempts, done.size), (2, 12));
     drop(queue);
     server.end();
@@ -250,7 +250,7 @@ fn a_directory_that_another_job_made_meanwhile_is_used() {
     })]);
     let options = FileOptions::new().creates_directories(true);
     let (local, mut queue) = (Local::holding("hello, world"), server.queue());
-    let done = queue.upload_from(local.path("a"), "x/a", &options, &mut Watch::new()).unwrap();
+    let done = queue.upload_from(local.path("a"), "x/a", &options).unwrap();
     assert_eq!(done.attempts, 1);
     drop(queue);
     server.end();
