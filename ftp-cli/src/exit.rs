@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 pub(crate) use ftp_client::error::Recovery;
-use ftp_client::error::{JobFault, Phase};
-use ftp_client::security::{CertificateFault, TlsError};
+use ftp_client::error::{CertificateFault, JobFault, Phase, TlsError};
 use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{Error, ErrorKind};
 use ftp_proto::{FtpUrl, Severity, Verb};

@@ -216,7 +216,7 @@
 //!
 //! What is used most is here at the top. The rest is in modules by subject: details of [`error`]s,
 //! [`file`](mod@file) transfers, [`fxp`], [`listing`]s, connections of your own ([`net`]), attempts and the
-//! [`pool`], TLS ([`security`]), and directory [`tree`]s.
+//! [`pool`], and directory [`tree`]s.
 //!
 //! # Examples
 //!
@@ -265,7 +265,7 @@ pub mod net;
 pub mod netrc;
 pub mod pool;
 pub mod probe;
-pub mod security;
+mod security;
 mod system;
 #[cfg(feature = "tls")]
 mod tls;
@@ -298,8 +298,7 @@ pub use pool::Pool;
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;
-#[doc(inline)]
-pub use security::Tls;
+pub use security::{Tls, TlsInfo, TlsVersion};
 pub use transfer::{Download, RateLimit, Report, Upload};
 pub use url_path::{Place, get, put};
 

@@ -1,18 +1,4 @@
 //! TLS as the caller sees it (RFC 4217): settings, results and errors.
-//!
-//! ```no_run
-//! use ftp_client::error::Error;
-//! use ftp_client::security::{CertificateFault, TlsError};
-//! use ftp_client::{Client, Tls};
-//!
-//! match Client::builder().tls(Tls::explicit()).connect("ftp.example.org") {
-//!     Err(Error::Tls(TlsError::Certificate { fault: CertificateFault::Expired, .. })) => {
-//!         println!("the certificate has expired");
-//!     }
-//!     connected => println!("{:?}", connected?.tls()),
-//! }
-//! # Ok::<(), Error>(())
-//! ```
 
 // The cryptography is in `tls/`.
 
@@ -332,6 +318,19 @@ pub struct TlsInfo {
 
 /// Why a connection is not protected as required. Nothing was sent unencrypted that should have
 /// been protected.
+///
+/// ```no_run
+/// use ftp_client::error::{CertificateFault, Error, TlsError};
+/// use ftp_client::{Client, Tls};
+///
+/// match Client::builder().tls(Tls::explicit()).connect("ftp.example.org") {
+///     Err(Error::Tls(TlsError::Certificate { fault: CertificateFault::Expired, .. })) => {
+///         println!("the certificate has expired");
+///     }
+///     connected => println!("{:?}", connected?.tls()),
+/// }
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {

@@ -12,8 +12,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ftp_client::error::Phase;
-use ftp_client::security::TlsError;
+use ftp_client::error::{Phase, TlsError};
 use ftp_client::{
     AddressRule, Client, ClientBuilder, Error, Extended, Mode, NetworkProtocol, ParseErrorKind,
     Proxy, Timeouts, Tls,

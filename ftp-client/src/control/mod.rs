@@ -19,12 +19,11 @@ use ftp_proto::{
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, TlsError};
 use crate::event::Counts;
 use crate::lock;
 use crate::net::wait::{Deadline, Waiter};
 use crate::net::{Server, Stream};
-use crate::security::TlsError;
 use crate::trace;
 use replies::Step;
 

@@ -8,7 +8,7 @@ use std::fmt;
 use ftp_proto::{BlockFault, DeflateFault, Reply, ReplyCode, Severity, Verb};
 
 use super::{DataAttempt, Error, fxp};
-use crate::security::TlsError;
+use crate::error::TlsError;
 
 /// The kind of an [`Error`]. `Display` writes the word that `ftp-cli` uses in `--json`; in
 /// `ftp-cli`, each kind also has its own exit code.

@@ -21,6 +21,7 @@ pub use job::JobFault;
 pub use kind::ErrorKind;
 
 pub use crate::pool::patience::Recovery;
+pub use crate::security::{CertificateFault, TlsError};
 
 use std::convert::Infallible;
 use std::fmt;
@@ -34,7 +35,6 @@ use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 use self::connect::Attempts;
 use self::fxp::CopyAttempts;
 use crate::digest::Digest;
-use crate::security::TlsError;
 use crate::tree::TreeFault;
 
 /// Why a client call failed. Each variant shows who must act.

@@ -37,10 +37,9 @@ use ftp_proto::{
 };
 
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, TlsError};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Resume;
-use crate::security::TlsError;
 use crate::trace;
 use pair::Pair;
 
@@ -156,7 +155,7 @@ pub(crate) struct Moved {
 /// servers confirmed the transfer:
 ///
 /// - [`Incomplete`](Error::Incomplete) if the sizes differ.
-/// - [`Unchecked`](crate::security::TlsError::Unchecked) if the data was sent under TLS and a size is
+/// - [`Unchecked`](crate::error::TlsError::Unchecked) if the data was sent under TLS and a size is
 ///   unknown.
 /// - [`Unexpected`](Error::Unexpected) if a size is unknown and one server reported the end
 ///   of the transfer without its beginning.

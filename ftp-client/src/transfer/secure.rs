@@ -22,10 +22,9 @@ use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::control::login::{Demand, Secured};
 use crate::error::kind::may_demand_session;
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, TlsError};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
-use crate::security::TlsError;
 use crate::tls::Session;
 use crate::trace;
 

@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use ftp_client::Error;
+use ftp_client::error::TlsError;
 use ftp_client::fxp::{self, Options, Side};
-use ftp_client::security::TlsError;
 
 use super::peer::{Peer, Server, explicit, sound};
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use ftp_client::security::TlsError;
+use ftp_client::error::TlsError;
 use ftp_client::{Error, ErrorKind};
 use ftp_tests::tls::{End, Version};
 

@@ -4,9 +4,9 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ftp_client::error::TlsError;
 use ftp_client::listing::WalkOptions;
-use ftp_client::security::{TlsError, TlsVersion};
-use ftp_client::{Canceller, Client, Error, ErrorKind, FileOptions, Mode, Retry, Tls};
+use ftp_client::{Canceller, Client, Error, ErrorKind, FileOptions, Mode, Retry, Tls, TlsVersion};
 use ftp_client::{RawCommand, fxp};
 use ftp_server::{Limits, LoginPolicy, Rights, ServerBuilder, ServerConfig, SessionReuse};
 use ftp_tests::content::{binary, large};
@@ -177,8 +177,8 @@ fn one_call_functions_retry_and_walks_use_tls() {
 
 #[test]
 fn a_custom_rustls_configuration_and_pins_both_apply() {
+    use ftp_client::error::CertificateFault;
     use ftp_client::rustls::{ClientConfig, RootCertStore};
-    use ftp_client::security::CertificateFault;
     let config_trusting = |authority: &Authority| {
         let mut roots = RootCertStore::empty();
         roots.add(authority.certificate()).unwrap();
@@ -216,8 +216,8 @@ fn a_custom_rustls_configuration_and_pins_both_apply() {
 
 #[test]
 fn pins_work_without_tls_1_3_or_sha_256_cipher_suites() {
+    use ftp_client::TlsVersion;
     use ftp_client::rustls::crypto::{CryptoProvider, ring};
-    use ftp_client::security::TlsVersion;
     let ours = Ours::new();
     let client = ours.client();
     let pin = info(&client).pin.unwrap();

@@ -2,8 +2,7 @@
 //! and without required resumption, passive and active. The table lists what a server cannot do; a
 //! row that no longer holds fails.
 
-use ftp_client::Mode;
-use ftp_client::security::TlsVersion;
+use ftp_client::{Mode, TlsVersion};
 use ftp_tests::at_once::at_once;
 use ftp_tests::content::large;
 use ftp_tests::peer::RealServer;

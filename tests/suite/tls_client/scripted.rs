@@ -3,9 +3,8 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ftp_client::error::Phase;
-use ftp_client::security::{CertificateFault, TlsError, TlsVersion};
-use ftp_client::{Client, Error, Tls};
+use ftp_client::error::{CertificateFault, Phase, TlsError};
+use ftp_client::{Client, Error, Tls, TlsVersion};
 use ftp_tests::tls::{Authority, Kind, TlsServer, Version};
 use ftp_tests::wait::patiently;
 

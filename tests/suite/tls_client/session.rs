@@ -4,8 +4,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ftp_client::security::TlsInfo;
-use ftp_client::{Client, Error, ListLine, Mode, Timeouts, Tls};
+use ftp_client::{Client, Error, ListLine, Mode, Timeouts, Tls, TlsInfo};
 use ftp_tests::content::binary;
 use ftp_tests::site::Site;
 use ftp_tests::tls::Authority;

@@ -6,9 +6,8 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use ftp_client::error::Phase;
+use ftp_client::error::{Phase, TlsError};
 use ftp_client::listing::{ListOptions, ListingForm};
-use ftp_client::security::TlsError;
 use ftp_client::{Client, Error, Mode, RawCommand, Verb, probe};
 use ftp_proto::{
     AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode, Severity,

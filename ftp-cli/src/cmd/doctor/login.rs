@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use ftp_client::security::TlsError;
+use ftp_client::error::TlsError;
 use ftp_client::{Client, Error};
 use ftp_proto::{AddressClass, Escaped, Features, Severity};
 

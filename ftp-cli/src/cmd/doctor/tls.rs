@@ -8,9 +8,8 @@
 use std::fmt::Arguments;
 use std::sync::atomic::Ordering;
 
-use ftp_client::error::Phase;
-use ftp_client::security::{CertificateFault, TlsError, TlsInfo, TlsVersion};
-use ftp_client::{Client, ClientBuilder, Error, Tls, Verb};
+use ftp_client::error::{CertificateFault, Phase, TlsError};
+use ftp_client::{Client, ClientBuilder, Error, Tls, TlsInfo, TlsVersion, Verb};
 use ftp_proto::{Features, Reply, TimeVal};
 
 use super::data_connections::listing;
