@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 
-use ftp_client::listing::{WalkOptions, Walked};
+use ftp_client::listing::Walked;
 use ftp_client::{Client, EntryKind, Escaped, FtpUrl, Place};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 pub(crate) fn list(url: &FtpUrl, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
     let place = Place::of(url);
-    for item in client.walk(place.path(), WalkOptions::default()) {
+    for item in client.walk(place.path()) {
         // Paths come from the server: unescaped control bytes could do anything to a terminal.
         match item? {
             Walked::Entry { path, entry, .. } if entry.kind == Some(EntryKind::Directory) => {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use ftp_client::file::{Digest, HashAlgorithm};
-use ftp_client::listing::{Budget, ListOptions, ListingForm, WalkOptions, Walked};
+use ftp_client::listing::{Budget, ListOptions, ListingForm, Walked};
 use ftp_client::{Client, EntryKind, Error, Fact, Permissions, RepresentationType, TimeVal};
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
@@ -157,9 +157,8 @@ fn a_tree_is_walked_ls_48() {
     let mut client = client(&server);
     for form in [ListingForm::Auto, ListingForm::List] {
         let list = ListOptions::by(form);
-        let options = WalkOptions::new().list(list).depth(10);
         let mut paths = Vec::new();
-        for walked in client.walk("", options) {
+        for walked in client.walk("").list(list).depth(10) {
             if let Walked::Entry { path, .. } = walked.unwrap() {
                 paths.push(String::from_utf8(path).unwrap());
             }
@@ -199,7 +198,7 @@ fn meet(site: &Site, what: &str) {
         let file = listing.entries.iter().find(|entry| entry.name == b"a b").unwrap();
         assert_eq!((file.kind, file.size), (Some(EntryKind::File), Some(3_000_000)), "{what}");
         let mut paths = Vec::new();
-        for walked in client.walk("", WalkOptions::new().list(list)) {
+        for walked in client.walk("").list(list) {
             match walked.unwrap() {
                 Walked::Entry { path, .. } => paths.push(String::from_utf8(path).unwrap()),
                 Walked::Skipped { why, .. } => panic!("{what}: {why}"),

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
-use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, WalkOptions, Walked};
+use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walked};
 use ftp_client::{Client, Error, ListLine, Place};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
 
@@ -312,9 +312,8 @@ impl Lister {
 
     /// Lists a tree. Names are paths below the directory.
     fn walk(&mut self, client: &mut Client, directory: &[u8]) -> Result<Result, Error> {
-        let options = WalkOptions::new().list(self.how.list);
         let mut is_first = true;
-        let mut walk = client.walk(directory, options);
+        let mut walk = client.walk(directory).list(self.how.list);
         while let Some(walked) = walk.next() {
             let walked = match walked {
                 Ok(walked) => walked,

@@ -7,7 +7,7 @@ use ftp_proto::{
 use super::Client;
 use super::objects::{Inside, MlsdArgument, first_name};
 use crate::error::{Error, ListingCut};
-use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk, WalkOptions};
+use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk};
 use crate::trace;
 use crate::transfer::{self, Begun, Transfer};
 
@@ -373,9 +373,9 @@ impl Client {
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-    /// use ftp_client::listing::{WalkOptions, Walked};
+    /// use ftp_client::listing::Walked;
     ///
-    /// for item in client.walk("pub", WalkOptions::default()) {
+    /// for item in client.walk("pub") {
     ///     match item? {
     ///         Walked::Entry { path, .. } => println!("{}", String::from_utf8_lossy(&path)),
     ///         Walked::Skipped { directory, why } => {
@@ -385,8 +385,8 @@ impl Client {
     /// }
     /// # Ok::<(), ftp_client::Error>(())
     /// ```
-    pub fn walk(&mut self, directory: impl AsRef<[u8]>, options: WalkOptions) -> Walk<'_> {
-        Walk::new(self, directory.as_ref(), options)
+    pub fn walk(&mut self, directory: impl AsRef<[u8]>) -> Walk<'_> {
+        Walk::new(self, directory.as_ref())
     }
 
     /// Begins `MLSD` if the server lists `MLST`. If the server does not know `MLSD` after all, the

@@ -5,10 +5,10 @@
 //! [`Client::walk`](crate::Client::walk) a [`Walk`] through a tree:
 //!
 //! ```no_run
-//! use ftp_client::listing::{WalkOptions, Walked};
+//! use ftp_client::listing::Walked;
 //!
 //! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-//! for found in client.walk("pub", WalkOptions::new().depth(3)) {
+//! for found in client.walk("pub").depth(3) {
 //!     match found? {
 //!         Walked::Entry { path, .. } => println!("{}", String::from_utf8_lossy(&path)),
 //!         Walked::Skipped { why, .. } => println!("left out: {why}"),
@@ -27,7 +27,7 @@ use crate::error::{Error, ListingCut};
 pub(crate) use entries::Beginning;
 pub use entries::{Entries, Listing};
 pub use lines::Lines;
-pub use walk::{Skipped, Walk, WalkOptions, Walked};
+pub use walk::{Skipped, Walk, Walked};
 
 /// The largest number of objects in a tree, and of lines in a listing that is not held in memory: a
 /// server can invent objects.

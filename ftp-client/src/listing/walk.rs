@@ -10,34 +10,6 @@ use super::{Budget, ListOptions, Listing, ListingForm, too_long};
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
 
-/// Options of a walk.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct WalkOptions {
-    /// How each directory is listed (default: with names that begin with a dot).
-    ///
-    /// `NLST` does not tell directories from files, so with it a walk stays in the first directory.
-    pub list: ListOptions,
-    /// The maximum number of directory levels; 1 returns only the entries of the first directory
-    /// (default: 128).
-    pub depth: usize,
-    /// The maximum number of items that a walk returns, and the maximum memory that it holds at a
-    /// time; a walk that exceeds them fails.
-    ///
-    /// All entries of a directory are held in memory while they are returned, and the names of its
-    /// subdirectories until these were walked. A caller that holds names too counts them in the same
-    /// [`Budget`](Walk::budget).
-    pub limits: Budget,
-}
-
-ftp_proto::settings! {
-    WalkOptions {
-        list: ListOptions = ListOptions::new().all(true),
-        depth: usize = 128,
-        limits: Budget = Budget::default(),
-    }
-}
-
 /// An item of a walk.
 pub enum Walked {
     /// An object. The entries of a directory follow later.
@@ -76,7 +48,7 @@ pub enum Skipped {
     Unlisted(Error),
     /// Entries that may be missing, because the listing of the directory is not proved complete.
     Cut(ListingCut),
-    /// A directory deeper than [`WalkOptions::depth`].
+    /// A directory deeper than [`Walk::depth`].
     TooDeep,
     /// A directory that contains itself, according to the server's unique identifiers (RFC 3659
     /// §7.5.2). Entering it would never end.
@@ -119,7 +91,8 @@ impl fmt::Debug for Skipped {
 #[must_use = "nothing is listed until the caller requests the first item"]
 pub struct Walk<'a> {
     client: &'a mut Client,
-    options: WalkOptions,
+    list: ListOptions,
+    depth: usize,
     /// Items to return before the next entry.
     ready: VecDeque<Walked>,
     /// Lines and entries of the current directory that were not returned yet.
@@ -166,26 +139,52 @@ impl Below {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(client: &'a mut Client, directory: &[u8], options: WalkOptions) -> Self {
+    pub(crate) fn new(client: &'a mut Client, directory: &[u8]) -> Self {
         let first = Below { name: directory.to_vec(), unique: None };
         let directories = VecDeque::from([first]);
         let open = vec![Open { path: Vec::new(), unique: None, directories, held: 0 }];
         Self {
             client,
-            options,
+            list: ListOptions::new().all(true),
+            depth: 128,
             ready: VecDeque::new(),
             unparsed: Vec::new().into_iter(),
             entries: Vec::new().into_iter(),
             listed: 0,
             asks: false,
             open,
-            budget: options.limits,
+            budget: Budget::new(),
             cut: None,
         }
     }
 
-    /// Returns the count of the memory that the walk holds, in which the caller can count the names
-    /// that it keeps: both then share [`WalkOptions::limits`].
+    /// Sets how each directory is listed (default: with names that begin with a dot).
+    ///
+    /// `NLST` does not tell directories from files, so with it a walk stays in the first directory.
+    pub const fn list(mut self, list: ListOptions) -> Self {
+        self.list = list;
+        self
+    }
+
+    /// Sets the maximum number of directory levels; 1 returns only the entries of the first
+    /// directory (default: 128).
+    pub const fn depth(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// Sets the maximum number of items that the walk returns, and the maximum memory that it holds
+    /// at a time; a walk that exceeds them fails (default: [`Budget::new`]).
+    ///
+    /// All entries of a directory are held in memory while they are returned, and the names of its
+    /// subdirectories until these were walked.
+    pub const fn limits(mut self, limits: Budget) -> Self {
+        self.budget = limits;
+        self
+    }
+
+    /// Returns what is left of the [limits](Self::limits), in which the caller can count the names
+    /// that it keeps.
     pub const fn budget(&mut self) -> &mut Budget {
         &mut self.budget
     }
@@ -228,7 +227,7 @@ impl<'a> Walk<'a> {
         let Below { name, unique } = below;
         let is_first = self.open.len() == 1;
         let path = self.open.last().map_or_else(Vec::new, |open| Pathname::join(&open.path, &name));
-        let (listing, ended) = match self.client.list_directory(&path, self.options.list) {
+        let (listing, ended) = match self.client.list_directory(&path, self.list) {
             Ok(mut entries) => entries.gather_with(self.budget, true),
             Err(error) => (Listing::default(), Err(error)),
         };
@@ -302,7 +301,7 @@ impl<'a> Walk<'a> {
         if !is_dir {
             return Ok(());
         }
-        if depth + 1 >= self.options.depth {
+        if depth + 1 >= self.depth {
             self.skip(&path, Skipped::TooDeep);
         } else if self.is_open(below.unique.as_deref()) {
             self.skip(&path, Skipped::Loop);

@@ -1,7 +1,7 @@
 //! Whole trees.
 
 use ftp_client::error::ListingCut;
-use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, WalkOptions, Walked};
+use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walk, Walked};
 use ftp_client::{Client, Entry, Error};
 
 use crate::peer::{Peer, Server};
@@ -14,8 +14,7 @@ fn mlsd(peer: &mut Peer, directory: &str, lines: &str) {
 }
 
 /// One line for each item: paths, and skipped items.
-fn walk(client: &mut Client, directory: &str, options: WalkOptions) -> Vec<String> {
-    let walked = client.walk(directory, options);
+fn lines_of(walked: Walk<'_>) -> Vec<String> {
     let lines = walked.map(|item| match item {
         Ok(Walked::Entry { path, depth, .. }) => {
             format!("{depth} {}", String::from_utf8_lossy(&path))
@@ -28,9 +27,8 @@ fn walk(client: &mut Client, directory: &str, options: WalkOptions) -> Vec<Strin
     lines.collect()
 }
 
-fn by(form: ListingForm) -> WalkOptions {
-    let list = ListOptions::by(form);
-    WalkOptions::new().list(list)
+fn mlsx<'c>(client: &'c mut Client, directory: &str) -> Walk<'c> {
+    client.walk(directory).list(ListOptions::by(ListingForm::Mlsd))
 }
 
 #[test]
@@ -60,7 +58,7 @@ fn a_tree_is_listed_directory_by_directory_ls_48_hc_05_hc_09() {
         "pub/a/d: not listed: MLSD refused: 550 not yours",
         "1 pub/b/g",
     ];
-    let mut got = walk(&mut client, "pub", by(ListingForm::Mlsd));
+    let mut got = lines_of(mlsx(&mut client, "pub"));
     // The name that cannot be sent.
     assert!(got.pop().unwrap().starts_with("pub/c\rDELE f: not listed: not sent"));
     assert_eq!(got, want);
@@ -88,7 +86,7 @@ fn a_walk_does_not_follow_directory_loops() {
         "2 a/b/a",
         "a/b/a: contains itself",
     ];
-    assert_eq!(walk(&mut client, "", by(ListingForm::Mlsd)), want);
+    assert_eq!(lines_of(mlsx(&mut client, "")), want);
     server.end();
 }
 
@@ -100,7 +98,7 @@ fn a_walk_identifies_its_first_directory_with_mlst() {
         mlsd(&mut peer, "a", "type=dir;unique=1; up\n");
     });
     let want = ["0 a", "0 f", "1 a/up", "a/up: contains itself"];
-    assert_eq!(walk(&mut client, "", by(ListingForm::Mlsd)), want);
+    assert_eq!(lines_of(mlsx(&mut client, "")), want);
     server.end();
 }
 
@@ -122,11 +120,10 @@ fn a_walk_stops_at_its_limits_hc_14() {
         peer.answer("NOOP", "200 ok");
     });
     // Without unique identifiers, a server can list without end.
-    let options = by(ListingForm::Mlsd).depth(3);
     let want = ["0 d", "1 d/d", "2 d/d/d", "d/d/d: too deep"];
-    assert_eq!(walk(&mut client, "", options), want);
+    assert_eq!(lines_of(mlsx(&mut client, "").depth(3)), want);
     let limits = Budget::new().entries(5);
-    let got = walk(&mut client, "", by(ListingForm::Mlsd).limits(limits));
+    let got = lines_of(mlsx(&mut client, "").limits(limits));
     assert_eq!(&got[..3], ["0 a", "0 b", "0 d"]);
     assert!(got[3].starts_with("! ") && got.len() == 4, "{got:?}");
     client.noop().unwrap();
@@ -152,7 +149,7 @@ fn the_paths_of_a_walk_count_towards_its_limit_hc_14() {
         peer.answer("NOOP", "200 ok");
     });
     let limits = Budget::new().entries(1_000).bytes(35_000);
-    let mut walked = client.walk("", by(ListingForm::Mlsd).limits(limits));
+    let mut walked = mlsx(&mut client, "").limits(limits);
     let end = walked.by_ref().find_map(Result::err).unwrap();
     assert!(matches!(end, Error::ListingCut(ListingCut::TooLong)), "{end}");
     assert!(walked.next().is_none());
@@ -169,9 +166,8 @@ fn a_walk_ends_with_a_refused_start_or_a_421() {
         peer.epsv();
         peer.answer("MLSD a", "421 enough");
     });
-    let options = by(ListingForm::Mlsd);
-    assert_eq!(walk(&mut client, "gone", options), ["! MLSD refused: 550 no such directory"]);
-    let mut walked = client.walk("", options);
+    assert_eq!(lines_of(mlsx(&mut client, "gone")), ["! MLSD refused: 550 no such directory"]);
+    let mut walked = mlsx(&mut client, "");
     assert!(matches!(walked.next(), Some(Ok(Walked::Entry { .. }))));
     assert!(matches!(walked.next(), Some(Ok(Walked::Entry { .. }))));
     assert!(matches!(walked.next(), Some(Err(Error::ServiceClosing(_)))));
@@ -191,7 +187,7 @@ fn a_walk_yields_nothing_after_its_final_error() {
         peer.epsv();
         peer.answer("MLSD b", "421 enough");
     });
-    let mut walked = client.walk("", by(ListingForm::Mlsd));
+    let mut walked = mlsx(&mut client, "");
     let is_closing = |item: &_| matches!(item, Err(Error::ServiceClosing(_)));
     assert_eq!(
         walked.by_ref().take_while(|item| !is_closing(item)).filter(Result::is_err).count(),
@@ -226,7 +222,8 @@ fn a_list_walk_continues_after_an_interrupted_directory() {
             peer.reply(last);
         }
     });
-    let walked: Vec<_> = client.walk("", by(ListingForm::List)).map(Result::unwrap).collect();
+    let walked: Vec<_> =
+        client.walk("").list(ListOptions::by(ListingForm::List)).map(Result::unwrap).collect();
     assert!(matches!(
         &walked[3],
         Walked::Skipped { directory, why: Skipped::Unlisted(Error::Refused(..)) } if directory == b"-a"
@@ -267,7 +264,7 @@ fn a_walk_lists_hidden_files_and_ends_with_a_truncation_error() {
         }
     });
     let mut paths = Vec::new();
-    let mut walked = client.walk("", WalkOptions::default());
+    let mut walked = client.walk("");
     let end = loop {
         match walked.next().unwrap() {
             Ok(Walked::Entry { path, .. }) => paths.push(String::from_utf8(path).unwrap()),
@@ -309,7 +306,7 @@ fn a_walk_asks_what_an_object_of_unknown_type_is() {
         mlsd(&mut peer, "m", "");
         peer.answer("NOOP", "200 ok");
     });
-    let walked: Vec<_> = client.walk("", WalkOptions::default()).map(Result::unwrap).collect();
+    let walked: Vec<_> = client.walk("").map(Result::unwrap).collect();
     let shown: Vec<_> = walked
         .iter()
         .filter_map(|walked| match walked {
@@ -344,7 +341,7 @@ fn one_number_bounds_the_names_of_a_walk_and_of_its_caller_hc_14() {
             peer.drain();
         });
         let limits = Budget::new().bytes(bytes);
-        let mut walk = client.walk("", by(ListingForm::Mlsd).limits(limits));
+        let mut walk = mlsx(&mut client, "").limits(limits);
         walk.budget().hold(held).unwrap();
         let mut ended = None;
         for seen in 0..100 {

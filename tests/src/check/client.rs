@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftp_client::listing::{Budget, ListOptions, ListingForm, WalkOptions, Walked};
+use ftp_client::listing::{Budget, ListOptions, ListingForm, Walked};
 use ftp_client::{Client, Error, Role, Timeouts};
 use ftp_proto::{Command, LineDecoder, LineEvent};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -190,8 +190,7 @@ fn drive(port: u16, first: usize, content: &[u8]) {
         |client, _| list(client, "", ListingForm::Nlst),
         |client, _| list(client, "", ListingForm::Auto),
         |client, _| {
-            let options = WalkOptions::new().depth(3);
-            for walked in client.walk("", options) {
+            for walked in client.walk("").depth(3) {
                 if let Walked::Skipped { why, .. } = walked? {
                     assert_shown(&why.to_string());
                 }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ftp_client::listing::{ListOptions, ListingForm, WalkOptions, Walked};
+use ftp_client::listing::{ListOptions, ListingForm, Walked};
 use ftp_client::net::{Connector, Target, Transport};
 use ftp_client::{Client, ClientBuilder, Entry, Error, Extended, ListLine};
 use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts};
@@ -149,9 +149,8 @@ impl Session {
     /// Returns the paths of everything below the current directory.
     pub(super) fn walk(&mut self, form: ListingForm) -> Result<Vec<Vec<u8>>, Error> {
         let mut paths = Vec::new();
-        let options = WalkOptions::default();
-        let options = options.list(options.list.form(form));
-        for walked in self.client.walk("", options) {
+        let list = ListOptions::by(form).all(true);
+        for walked in self.client.walk("").list(list) {
             if let Walked::Entry { path, .. } = walked? {
                 paths.push(path);
             }

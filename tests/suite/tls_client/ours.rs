@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ftp_client::error::TlsError;
-use ftp_client::listing::WalkOptions;
 use ftp_client::{Canceller, Client, Error, ErrorKind, FileOptions, Mode, Retry, Tls, TlsVersion};
 use ftp_client::{RawCommand, fxp};
 use ftp_server::{Limits, LoginPolicy, Rights, ServerBuilder, ServerConfig, SessionReuse};
@@ -163,7 +162,7 @@ fn one_call_functions_retry_and_walks_use_tls() {
     assert_eq!(done.unwrap().size, 1);
     let client = queue.client().unwrap();
     assert!(client.tls().is_some());
-    let walk = client.walk("", WalkOptions::default());
+    let walk = client.walk("");
     assert_eq!(walk.filter_map(Result::ok).count(), 3);
     queue.quit().unwrap();
     // Commands that would end the protection are not sent.
