@@ -21,7 +21,6 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer};
 use crate::system::{MetadataExt, check_path};
-use crate::transfer::Watch;
 use crate::tree::local::{Directory, rounds_to};
 use crate::url_path::Place;
 
@@ -174,7 +173,6 @@ impl<'a> Get<'a> {
     ///   option needs, or if the source may be the target.
     /// - [`Error::Job`] for the failures of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
-        let watch = &mut Watch::limited(self.job.options.rate_limit.clone());
         self.job.past.left = Left::Nothing;
         if let Sink::Path(target) | Sink::InPlace(target) = self.to {
             check_path(target).map_err(|error| Error::Local(named(target, &error)))?;
@@ -182,11 +180,11 @@ impl<'a> Get<'a> {
         self.check_apart(client)?;
         match self.to {
             // An interrupted move continues before any file is skipped.
-            Sink::Path(target) if self.job.options.moves => self.take(client, on, watch, target),
+            Sink::Path(target) if self.job.options.moves => self.take(client, on, target),
             _ if self.job.options.moves => Err(Error::Job(JobFault::NotRegular)),
             _ => match self.skips(client)? {
                 Some(why) => Ok(Done::skipped(why)),
-                None => self.job.fetch(client, on, watch, &mut self.to),
+                None => self.job.fetch(client, on, &mut self.to),
             },
         }
     }
@@ -251,7 +249,6 @@ impl GetJob<'_> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        watch: &mut Watch<'_>,
         to: &mut Sink<'_>,
     ) -> Result<Done, Error> {
         client.set_representation(self.options.representation);
@@ -265,7 +262,7 @@ impl GetJob<'_> {
         };
         loop {
             let mut checksum = algorithm.and_then(Checksum::new);
-            match self.once(client, on, watch, &mut checksum, (to, time)) {
+            match self.once(client, on, &mut checksum, (to, time)) {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => self.past.from_start = true,
                 Err(error) => {
@@ -285,7 +282,6 @@ impl GetJob<'_> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        watch: &mut Watch<'_>,
         checksum: &mut Option<Checksum>,
         (to, time): (&mut Sink<'_>, Option<SystemTime>),
     ) -> Result<Option<Done>, Error> {
@@ -306,8 +302,7 @@ impl GetJob<'_> {
                     && self.in_tree.as_ref().is_some_and(|in_tree| in_tree.asks_time);
                 let (listed, repetitions) = (self.listed, REPETITIONS);
                 let job = &mut *self;
-                let mut request =
-                    Request { job, on, watch, checksum, listed, asks_time, repetitions };
+                let mut request = Request { job, on, checksum, listed, asks_time, repetitions };
                 match request.run(client, &mut start) {
                     Ok(Ended::Complete(moved)) => moved,
                     Ok(Ended::FromZero(why)) => {

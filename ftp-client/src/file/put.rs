@@ -24,9 +24,8 @@ use super::partial::named;
 use super::targets::{NameTurn, Targets};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
-use crate::event::{Event, Observer};
+use crate::event::Observer;
 use crate::system::OsStrExt;
-use crate::transfer::Watch;
 use crate::url_path::Place;
 
 /// The source of an upload.
@@ -367,12 +366,7 @@ impl<'a> Put<'a> {
     /// - [`Error::Job`] for the other failures of a whole upload, and [`Error::Job`] for those
     ///   of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
-        let mut meter = |piece: &[u8]| on.event(Event::Moved { bytes: piece.len() as u64 });
-        let mut watch = Watch::limited(self.job.options.rate_limit.clone());
-        if on.wants_bytes() {
-            watch = watch.meter(&mut meter);
-        }
-        self.job.run(&mut self.from, client, on, &mut watch)
+        self.job.run(&mut self.from, client, on)
     }
 }
 
@@ -444,7 +438,6 @@ impl<'a> Job<'a> {
         from: &mut LocalSource<'_>,
         client: &mut Client,
         on: &dyn Observer,
-        watch: &mut Watch<'_>,
     ) -> Result<Done, Error> {
         if self.past.is_final {
             return Err(Error::Job(JobFault::Spent));
@@ -493,7 +486,7 @@ impl<'a> Job<'a> {
                 if let Some(temporary) = &temporary {
                     self.place.set_name(temporary);
                 }
-                match self.upload(client, on, watch, &mut source) {
+                match self.upload(client, on, &mut source) {
                     Ok(done) if temporary.is_some() => self.past.stored = Some(Stored::new(done)),
                     done => break done,
                 }

@@ -15,13 +15,12 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::system::FileExt;
-use crate::transfer::{Download, Watch};
+use crate::transfer::Download;
 
 /// The request for the missing bytes.
-pub(super) struct Request<'r, 'j, 'w> {
+pub(super) struct Request<'r, 'j> {
     pub(super) job: &'r mut GetJob<'j>,
     pub(super) on: &'r dyn Observer,
-    pub(super) watch: &'r mut Watch<'w>,
     pub(super) checksum: &'r mut Option<Checksum>,
     pub(super) listed: Option<u64>,
     /// Whether the modification time is asked for together with the file.
@@ -50,7 +49,7 @@ pub(super) struct Moved {
     pub(super) modified: Option<TimeVal>,
 }
 
-impl Request<'_, '_, '_> {
+impl Request<'_, '_> {
     pub(super) fn run(
         &mut self,
         client: &mut Client,
@@ -175,7 +174,8 @@ impl Request<'_, '_, '_> {
             checksum: self.checksum,
             on: self.on,
         };
-        let copied = download.copy_to_watched(&mut joiner, self.watch);
+        let rate = self.job.options.rate_limit.as_ref();
+        let copied = download.copy_to_limited(&mut joiner, rate);
         let Joiner { left, written, is_other, is_cut, .. } = joiner;
         if is_cut {
             // The server's bytes replaced the kept ones from the first difference on.

@@ -30,7 +30,6 @@ use crate::event::{Event, Observer};
 use crate::pool::patience::Recovery;
 use crate::pool::{Lent, NotLent, Pool};
 use crate::system::OsStrExt;
-use crate::transfer::Watch;
 use crate::{lock, unpoisoned};
 
 /// The smallest range in bytes: a connection costs several round trips.
@@ -105,9 +104,8 @@ impl Get<'_> {
             return Ok(Done::skipped(why));
         }
         let Some(Whole { file, origin, done }) = self.gather(pool, most, on)? else {
-            let mut watch = Watch::limited(self.job.options.rate_limit.clone());
             self.job.past.left = Left::Nothing;
-            return self.job.fetch(&mut *pool.take()?, on, &mut watch, &mut self.to);
+            return self.job.fetch(&mut *pool.take()?, on, &mut self.to);
         };
         let target = file.target().to_owned();
         let preserved = origin.modified.filter(|_| self.job.options.preserve).map(SystemTime::from);
@@ -439,8 +437,8 @@ impl Segments<'_> {
             checksum: &mut None,
             on: self.on,
         };
-        let mut watch = Watch::limited(self.options.rate_limit.clone());
-        let copied = download.copy_to_watched(&mut joiner, &mut watch);
+        let rate = self.options.rate_limit.as_ref();
+        let copied = download.copy_to_limited(&mut joiner, rate);
         let is_other = joiner.is_other;
         let Err(error) = copied else { return Ok(Received::All) };
         if is_other {

@@ -30,7 +30,6 @@ use crate::error::{Error, JobFault};
 use crate::event::Observer;
 use crate::listing::ListingForm;
 use crate::system::sync_directory;
-use crate::transfer::Watch;
 
 /// Age of a file, in seconds by this computer's clock, from which any later change gives it a
 /// different modification time. It allows for a server's clock that is a few seconds slow, and for
@@ -46,7 +45,6 @@ impl<'a> Get<'a> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        watch: &mut Watch<'_>,
         target: &'a Path,
     ) -> Result<Done, Error> {
         let _lock = hold(target)?;
@@ -64,7 +62,7 @@ impl<'a> Get<'a> {
         // A TAKEN file without a journal may differ from the server's file.
         remove(&taken)?;
         let before = self.settled(client)?;
-        let done = self.fetch_to(client, on, watch, (&taken, target))?;
+        let done = self.fetch_to(client, on, (&taken, target))?;
         let copy = copy_at(&taken)?;
         let length = copy.as_ref().map_or(0, |copy| copy.size);
         let there = match self.prove(client, &before, length, done.verified) {
@@ -97,14 +95,13 @@ impl<'a> Get<'a> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        watch: &mut Watch<'_>,
         (taken, target): (&Path, &'a Path),
     ) -> Result<Done, Error> {
         let job = &mut self.job;
         // The file is private from its first byte if the one that it replaces is.
         let like = job.like.replace(target);
         let targets = job.targets.take();
-        let done = job.fetch(client, on, watch, &mut Sink::Path(taken));
+        let done = job.fetch(client, on, &mut Sink::Path(taken));
         (job.like, job.targets) = (like, targets);
         done
     }

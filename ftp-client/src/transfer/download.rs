@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ftp_proto::{AsciiDecoder, Command, RepresentationType, TimeVal, TransferLength};
 
-use super::{Broken, Report, Transfer, Watch};
+use super::{Block, Broken, RateLimit, Report, Transfer};
 use crate::client::Client;
 use crate::error::Error;
 
@@ -410,18 +410,16 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length) or
     ///   announced; the first such byte ends the transfer, and `to` does not get it.
     pub fn copy_to(self, to: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
-        self.copy_to_watched(to, &mut Watch::default())
+        self.copy_to_limited(to, None)
     }
 
-    /// Copies like [`copy_to`](Self::copy_to), with a rate limit or a meter.
-    pub(crate) fn copy_to_watched(
+    /// Copies like [`copy_to`](Self::copy_to), at most at this rate.
+    pub(crate) fn copy_to_limited(
         mut self,
         to: &mut (impl Write + ?Sized),
-        watch: &mut Watch<'_>,
+        rate: Option<&RateLimit>,
     ) -> Result<Report, Error> {
-        let received = receive(&mut self, to, watch);
-        watch.moved = self.transferred();
-        match received {
+        match receive(&mut self, to, rate) {
             Ok(()) if self.excess() > 0 => Err(self.stop_excess()),
             Ok(()) => self.finish(),
             Err(Broken::There(error)) => Err(self.fail(error)),
@@ -434,9 +432,9 @@ impl<C: BorrowMut<Client>> Download<C> {
 fn receive<C: BorrowMut<Client>>(
     download: &mut Download<C>,
     to: &mut (impl Write + ?Sized),
-    watch: &mut Watch<'_>,
+    rate: Option<&RateLimit>,
 ) -> Result<(), Broken> {
-    let mut block = watch.block();
+    let mut block = Block::new(rate);
     loop {
         let length = match download.read(block.space()).map_err(Broken::There)? {
             0 => return to.flush().map_err(Broken::Here),
@@ -449,8 +447,8 @@ fn receive<C: BorrowMut<Client>>(
         let piece = block.piece(length - surplus);
         if !piece.is_empty() {
             to.write_all(piece).map_err(Broken::Here)?;
-            if let Some(pause) = watch.pass(piece) {
-                download.pause(pause);
+            if let Some(rate) = rate {
+                download.pause(rate.count(piece.len()));
             }
             block.grow(length);
         }

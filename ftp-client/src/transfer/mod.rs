@@ -13,8 +13,8 @@ mod upload;
 pub(crate) use begin::{Begun, begin, begin_whole, begin_with_time};
 pub use download::Download;
 pub(crate) use meet::{Kept, Plan};
-pub(crate) use upload::Source;
 pub use upload::Upload;
+pub(crate) use upload::{Source, Watch};
 
 use std::borrow::{Borrow, BorrowMut};
 use std::io;
@@ -624,60 +624,6 @@ const FIRST: usize = 16 * 1_024;
 /// cost many calls.
 const BLOCK: usize = 512 * 1_024;
 
-/// A function that is called with each copied piece.
-type Meter<'a> = &'a mut dyn FnMut(&[u8]);
-
-/// How a copy is limited, and what sees its bytes.
-#[derive(Default)]
-pub(crate) struct Watch<'a> {
-    rate: Option<RateLimit>,
-    meter: Option<Meter<'a>>,
-    moved: u64,
-}
-
-impl<'a> Watch<'a> {
-    /// Returns a watch with this rate limit, and without a meter.
-    pub(crate) fn limited(rate: Option<RateLimit>) -> Self {
-        Self { rate, ..Self::default() }
-    }
-
-    /// Sets a function that gets each copied piece. With a meter or a limit, an uploaded file passes
-    /// through this process; without them, the kernel sends the file directly if it can.
-    pub(crate) fn meter(mut self, meter: Meter<'a>) -> Self {
-        self.meter = Some(meter);
-        self
-    }
-
-    /// Returns the number of bytes that the last copy moved, whether it succeeded or failed.
-    ///
-    /// They are counted as in [`Download::transferred`] and [`Upload::transferred`].
-    pub(crate) const fn moved(&self) -> u64 {
-        self.moved
-    }
-
-    /// Returns whether copies are limited to a rate.
-    pub(crate) const fn is_limited(&self) -> bool {
-        self.rate.is_some()
-    }
-
-    const fn is_idle(&self) -> bool {
-        self.rate.is_none() && self.meter.is_none()
-    }
-
-    fn block(&self) -> Block {
-        let most = self.rate.as_ref().map_or(BLOCK, |rate| rate.piece(BLOCK));
-        Block { bytes: vec![0; most.min(FIRST)], most }
-    }
-
-    /// Reports a piece to the meter, and returns how long to wait before the next piece.
-    fn pass(&mut self, piece: &[u8]) -> Option<Duration> {
-        if let Some(meter) = &mut self.meter {
-            meter(piece);
-        }
-        self.rate.as_ref().map(|rate| rate.count(piece.len()))
-    }
-}
-
 /// A buffer that starts small and grows to `most` bytes after a read has filled it.
 struct Block {
     bytes: Vec<u8>,
@@ -685,6 +631,11 @@ struct Block {
 }
 
 impl Block {
+    fn new(rate: Option<&RateLimit>) -> Self {
+        let most = rate.map_or(BLOCK, |rate| rate.piece(BLOCK));
+        Self { bytes: vec![0; most.min(FIRST)], most }
+    }
+
     /// Returns the whole buffer, to read into.
     fn space(&mut self) -> &mut [u8] {
         &mut self.bytes

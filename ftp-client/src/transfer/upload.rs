@@ -12,9 +12,10 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use super::coding::RawData;
-use super::{Broken, Report, Transfer, Watch, error_of};
+use super::{Block, Broken, RateLimit, Report, Transfer, error_of};
 use crate::client::Client;
 use crate::error::Error;
+use crate::event::{Event, Observer};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::system::sendfile;
@@ -341,6 +342,35 @@ fn text_after<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     text.get(at + word.len()..)
 }
 
+/// How a copy is limited, and what sees its bytes. Without both, the kernel sends a file directly if
+/// it can.
+#[derive(Default)]
+pub(crate) struct Watch<'a> {
+    rate: Option<&'a RateLimit>,
+    /// Receives [`Event::Moved`].
+    on: Option<&'a dyn Observer>,
+    /// The number of bytes that the copy has moved, whether it succeeded or failed.
+    pub(crate) moved: u64,
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) fn new(rate: Option<&'a RateLimit>, on: &'a dyn Observer) -> Self {
+        Self { rate, on: Some(on).filter(|on| on.wants_bytes()), moved: 0 }
+    }
+
+    const fn is_idle(&self) -> bool {
+        self.rate.is_none() && self.on.is_none()
+    }
+
+    /// Reports a piece, and returns how long to wait before the next piece.
+    fn pass(&self, piece: &[u8]) -> Option<Duration> {
+        if let Some(on) = self.on {
+            on.event(Event::Moved { bytes: piece.len() as u64 });
+        }
+        self.rate.map(|rate| rate.count(piece.len()))
+    }
+}
+
 /// The source of an upload.
 pub(crate) enum Source<'a> {
     /// A local file, from its position to its end. The kernel sends the file directly if it can.
@@ -405,7 +435,7 @@ impl Upload<'_> {
         self.copy_from_watched(Source::File(file), &mut Watch::default())
     }
 
-    /// Copies like [`copy_from`](Self::copy_from), with a rate limit or a meter.
+    /// Copies like [`copy_from`](Self::copy_from), limited and watched.
     pub(crate) fn copy_from_watched(
         mut self,
         from: Source<'_>,
@@ -450,7 +480,7 @@ impl Upload<'_> {
     /// one.
     pub fn send_file(&mut self, file: &File) -> io::Result<u64> {
         let before = self.bytes;
-        match send(self, Source::File(file), &mut Watch::default()) {
+        match send(self, Source::File(file), &Watch::default()) {
             Ok(()) => Ok(self.bytes - before),
             Err(Broken::There(error)) => Err(error),
             Err(Broken::Here(error)) => {
@@ -463,11 +493,7 @@ impl Upload<'_> {
 }
 
 /// Sends the whole source.
-fn send(
-    upload: &mut Upload<'_>,
-    mut source: Source<'_>,
-    watch: &mut Watch<'_>,
-) -> Result<(), Broken> {
+fn send(upload: &mut Upload<'_>, mut source: Source<'_>, watch: &Watch<'_>) -> Result<(), Broken> {
     let before = upload.transferred();
     let left = source.left().map_err(Broken::Here)?;
     let mut is_sent = false;
@@ -607,9 +633,9 @@ impl Steps {
 fn send_blocks(
     upload: &mut Upload<'_>,
     source: &mut Source<'_>,
-    watch: &mut Watch<'_>,
+    watch: &Watch<'_>,
 ) -> Result<(), Broken> {
-    let mut block = watch.block();
+    let mut block = Block::new(watch.rate);
     loop {
         let length = match source.read(block.space()) {
             Ok(0) => return Ok(()),

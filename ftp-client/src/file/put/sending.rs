@@ -38,9 +38,9 @@ impl Job<'_> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        watch: &mut Watch<'_>,
         source: &mut Opened<'_>,
     ) -> Result<Done, Error> {
+        let watch = &mut Watch::new(self.options.rate_limit.as_ref(), on);
         let mut digest = match self.options.verify {
             Verify::Digest => Some(checksum(client)?),
             _ => None,
@@ -64,7 +64,7 @@ impl Job<'_> {
             self.note_sent(start.offset);
             self.past.is_final = matches!(self.store, StoreAs::Append | StoreAs::Unique);
             let path = if is_nameless { b"" } else { self.place.path() };
-            let whole = self.small_content(client, source, &start, watch)?;
+            let whole = self.small_content(client, source, &start)?;
             let error = match begin(client, path, &start, whole.as_deref()) {
                 Ok(mut upload) => {
                     if let Some(Following { path: Some(next), due, .. }) = &self.following {
@@ -92,7 +92,7 @@ impl Job<'_> {
                             self.copy_once(upload, &mut **stream, watch, &mut digest)
                         }
                     };
-                    let most = start.offset + watch.moved();
+                    let most = start.offset + watch.moved;
                     self.note_sent(most);
                     if copied.is_err() {
                         self.write_journal(on, source, &start, most);
@@ -143,7 +143,7 @@ impl Job<'_> {
             if let Some(journal) = &start.journal {
                 journal.remove();
             }
-            return self.upload(client, on, watch, source);
+            return self.upload(client, on, source);
         }
         finished.and_then(|()| self.check_changed(client, source, old))?;
         if let Some(journal) = &start.journal {
@@ -159,10 +159,9 @@ impl Job<'_> {
         client: &Client,
         source: &Opened<'_>,
         start: &Start,
-        watch: &Watch<'_>,
     ) -> Result<Option<Vec<u8>>, Error> {
         let Opened::Regular { file, path, facts } = source else { return Ok(None) };
-        let is_plain = start.mode == UploadMode::Store && !watch.is_limited();
+        let is_plain = start.mode == UploadMode::Store && self.options.rate_limit.is_none();
         let is_small = (1..=SMALL).contains(&facts.size);
         if !is_plain || !is_small || !self.verifies_size() || !client.may_send_early() {
             return Ok(None);
