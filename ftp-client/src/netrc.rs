@@ -7,12 +7,13 @@
 //! up to the end of the line. Other words are skipped.
 //!
 //! ```
-//! use ftp_client::netrc::Netrc;
+//! use ftp_client::netrc::NetrcEntry;
 //!
-//! let netrc = Netrc::parse(b"machine ftp.example.org login me password secret");
-//! let entry = netrc.find("ftp.example.org", None).unwrap();
+//! let text = b"machine ftp.example.org login me password secret";
+//! let entry = NetrcEntry::find(text, "ftp.example.org", None)?.unwrap();
 //! assert_eq!(entry.login.as_deref(), Some(&b"me"[..]));
 //! assert_eq!(entry.password.as_deref(), Some(&b"secret"[..]));
+//! # Ok::<(), ftp_client::netrc::BrokenNetrc>(())
 //! ```
 
 /// Longest word in bytes; a longer one means the wrong file.
@@ -31,15 +32,9 @@ pub struct NetrcEntry {
     pub account: Option<Vec<u8>>,
 }
 
-/// All entries of a file, in order.
-pub struct Netrc {
-    entries: Vec<NetrcEntry>,
-    /// The position and the reason, if parsing ended early.
-    pub broken: Option<BrokenNetrc>,
-}
-
-/// Error that ends parsing.
-#[derive(Debug, Eq, PartialEq)]
+/// The error that ended parsing.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[error("line {line}: {why}")]
 pub struct BrokenNetrc {
     /// Line number, from 1.
     pub line: usize,
@@ -47,35 +42,71 @@ pub struct BrokenNetrc {
     pub why: &'static str,
 }
 
-impl Netrc {
-    /// Parses a whole file. An error ends the parsing; earlier entries count.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Self {
-        let mut words =
-            NetrcWords { rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text), line: 1 };
-        let mut this = Self { entries: Vec::new(), broken: None };
-        if let Err(why) = this.read(&mut words) {
-            this.broken = Some(BrokenNetrc { line: words.line, why });
+impl NetrcEntry {
+    /// Returns the entry of `user` at `host` in the text of a file, or of any user if `user` is
+    /// `None`.
+    ///
+    /// A host matches only if it is equal, except for case. An entry of another user never matches,
+    /// and an entry without a login matches each named user. The first match with a password wins,
+    /// otherwise the first match. An entry `default`, wherever it is, counts only if no machine
+    /// matches.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that ended parsing, if no entry before it matches.
+    pub fn find(text: &[u8], host: &str, user: Option<&[u8]>) -> Result<Option<Self>, BrokenNetrc> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let (mut words, mut entries) = (NetrcWords { rest: text, line: 1 }, Vec::new());
+        let read = words.entries(&mut entries);
+        let is_of_user = |entry: &Self| match (&entry.login, user) {
+            (Some(login), Some(user)) => login == user,
+            (login, user) => login.is_some() || user.is_some(),
+        };
+        let (mut of_machine, mut of_all): (Option<Self>, Option<Self>) = (None, None);
+        for entry in entries.into_iter().filter(is_of_user) {
+            let found = match &entry.machine {
+                Some(machine) if !machine.eq_ignore_ascii_case(host.as_bytes()) => continue,
+                Some(_) => &mut of_machine,
+                None => &mut of_all,
+            };
+            let is_better = |old: &Self| old.password.is_none() && entry.password.is_some();
+            if found.as_ref().is_none_or(is_better) {
+                *found = Some(entry);
+            }
         }
-        this
+        match (of_machine.or(of_all), read) {
+            (None, Err(why)) => Err(BrokenNetrc { line: words.line, why }),
+            (found, _) => Ok(found),
+        }
     }
+}
 
-    fn read(&mut self, words: &mut NetrcWords<'_>) -> Result<(), &'static str> {
-        while let Some(word) = words.keyword()? {
+ftp_proto::debug_fields!(NetrcEntry { machine, login }..);
+
+/// Words of a file.
+struct NetrcWords<'a> {
+    rest: &'a [u8],
+    line: usize,
+}
+
+impl NetrcWords<'_> {
+    /// Reads all entries of the file, in order.
+    fn entries(&mut self, entries: &mut Vec<NetrcEntry>) -> Result<(), &'static str> {
+        while let Some(word) = self.keyword()? {
             match word.as_slice() {
                 b"machine" => {
-                    let machine = Some(words.value()?);
-                    self.entries.push(NetrcEntry { machine, ..NetrcEntry::default() });
+                    let machine = Some(self.value()?);
+                    entries.push(NetrcEntry { machine, ..NetrcEntry::default() });
                 }
-                b"default" => self.entries.push(NetrcEntry::default()),
+                b"default" => entries.push(NetrcEntry::default()),
                 b"macdef" => {
-                    words.value()?;
-                    words.skip_macro();
+                    self.value()?;
+                    self.skip_macro();
                 }
                 b"login" | b"password" | b"account" => {
-                    let value = words.value()?;
+                    let value = self.value()?;
                     // Before the first host, a value belongs to no entry.
-                    let Some(entry) = self.entries.last_mut() else { continue };
+                    let Some(entry) = entries.last_mut() else { continue };
                     match word.as_slice() {
                         b"login" => entry.login = Some(value),
                         b"password" => entry.password = Some(value),
@@ -88,44 +119,6 @@ impl Netrc {
         Ok(())
     }
 
-    /// Returns the entry of `user` at `host`, or of any user if `user` is `None`.
-    ///
-    /// A host matches only if it is equal, except for case. An entry of another user never matches,
-    /// and an entry without a login matches each named user. The first match with a password wins,
-    /// otherwise the first match. An entry `default`, wherever it is, counts only if no machine
-    /// matches.
-    #[must_use]
-    pub fn find(self, host: &str, user: Option<&[u8]>) -> Option<NetrcEntry> {
-        let is_of_user = |entry: &NetrcEntry| match (&entry.login, user) {
-            (Some(login), Some(user)) => login == user,
-            (login, user) => login.is_some() || user.is_some(),
-        };
-        let (mut of_machine, mut of_all): (Option<NetrcEntry>, Option<NetrcEntry>) = (None, None);
-        for entry in self.entries.into_iter().filter(is_of_user) {
-            let found = match &entry.machine {
-                Some(machine) if !machine.eq_ignore_ascii_case(host.as_bytes()) => continue,
-                Some(_) => &mut of_machine,
-                None => &mut of_all,
-            };
-            let is_better = |old: &NetrcEntry| old.password.is_none() && entry.password.is_some();
-            if found.as_ref().is_none_or(is_better) {
-                *found = Some(entry);
-            }
-        }
-        of_machine.or(of_all)
-    }
-}
-
-ftp_proto::debug_fields!(NetrcEntry { machine, login }..);
-ftp_proto::debug_fields!(Netrc { entries, broken });
-
-/// Words of a file.
-struct NetrcWords<'a> {
-    rest: &'a [u8],
-    line: usize,
-}
-
-impl NetrcWords<'_> {
     fn take(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -215,7 +208,8 @@ mod tests {
 
     /// Returns the found entry as `login password account`, with `-` for each missing part.
     fn found(text: &str, host: &str, user: Option<&str>) -> Option<String> {
-        let entry = Netrc::parse(text.as_bytes()).find(host, user.map(str::as_bytes))?;
+        let found = NetrcEntry::find(text.as_bytes(), host, user.map(str::as_bytes));
+        let entry = found.ok().flatten()?;
         let text = |bytes: Option<&[u8]>| {
             bytes.map_or("-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
         };
@@ -315,10 +309,10 @@ mod tests {
             ("machine h login u password p machine \"g\\", 1, "closing quote"),
             ("machine h login u password p\nmachine", 2, "missing value"),
         ] {
-            let broken = Netrc::parse(text.as_bytes()).broken.unwrap();
+            let broken = NetrcEntry::find(text.as_bytes(), "other", None).unwrap_err();
             assert!(broken.line == line && broken.why.contains(why), "{text:.60?}: {broken:?}");
             assert_eq!(found(text, "h", None).as_deref(), Some("u p -"), "{text:.60?}");
         }
-        assert!(Netrc::parse(b"machine h login u password p").broken.is_none());
+        assert!(NetrcEntry::find(b"machine h login u password p", "other", None).is_ok());
     }
 }

@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ftp_client::netrc::{BrokenNetrc, Netrc, NetrcEntry};
+use ftp_client::netrc::{BrokenNetrc, NetrcEntry};
 use ftp_proto::FtpUrl;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
@@ -267,7 +267,7 @@ impl<'a> Finder<'a> {
         let Some(path) = named.or_else(|| netrc_in_home(self.home.as_deref()?)) else {
             return Ok(None);
         };
-        let LoadedNetrc { mut netrc, name, unfit } = match load_netrc(&path) {
+        let LoadedNetrc { text, name, unfit } = match load_netrc(&path) {
             Ok(loaded) => loaded,
             Err(error) if is_named => return Err(Failure::local(shown_path(&path), &error)),
             Err(error) => {
@@ -278,18 +278,16 @@ impl<'a> Finder<'a> {
                 return Ok(None);
             }
         };
-        let broken = netrc.broken.take();
-        let found = netrc.find(host, user);
-        match (&found, broken) {
-            (None, Some(broken)) if is_named => {
-                return Err(Failure::usage(format!("{name}:{}: {}", broken.line, broken.why)));
+        let found = match NetrcEntry::find(&text, host, user) {
+            Ok(found) => found,
+            Err(BrokenNetrc { line, why }) if is_named => {
+                return Err(Failure::usage(format!("{name}:{line}: {why}")));
             }
-            (None, Some(broken)) => {
-                let BrokenNetrc { line, why } = broken;
+            Err(BrokenNetrc { line, why }) => {
                 self.note(format_args!("{name}:{line}: {why}; the rest of the file is ignored"));
+                None
             }
-            _ => {}
-        }
+        };
         let has_secret = |entry: &NetrcEntry| entry.password.is_some() || entry.account.is_some();
         match unfit.filter(|_| found.as_ref().is_some_and(has_secret)) {
             Some(why) => {
@@ -669,7 +667,7 @@ fn unsendable(name: &str, what: &str) -> Failure {
 
 /// The content of a netrc file.
 struct LoadedNetrc {
-    netrc: Netrc,
+    text: Vec<u8>,
     /// Name for messages.
     name: String,
     /// Reason not to use the file's passwords, if there is one.
@@ -683,9 +681,8 @@ struct LoadedNetrc {
 /// Returns the errors of [`read_own`].
 fn load_netrc(path: &Path) -> io::Result<LoadedNetrc> {
     let (metadata, text) = read_own(path)?;
-    let netrc = Netrc::parse(&text);
     let unfit = unfit_secret(&metadata, geteuid().as_raw());
-    Ok(LoadedNetrc { netrc, name: shown_path(path), unfit })
+    Ok(LoadedNetrc { text, name: shown_path(path), unfit })
 }
 
 /// Returns why `user` should not trust the passwords in a file, if another user except root owns
