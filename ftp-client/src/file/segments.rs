@@ -325,7 +325,7 @@ impl Segments<'_> {
                     Ok(client) => (client, false),
                     Err(NotLent::Failed(error)) => return queue.failed(error),
                     // Others have the connections that the server accepts.
-                    Err(NotLent::Busy | NotLent::Fewer(_)) => return,
+                    Err(NotLent::Fewer(_)) => return,
                 },
             };
             let Some(missing) = queue.next() else { return };

@@ -155,7 +155,7 @@ impl<'a> Pool<'a> {
     ///
     /// # Errors
     ///
-    /// Returns [`NotLent::Failed`] if the server accepts no connection, and the other variants if
+    /// Returns [`NotLent::Failed`] if the server accepts no connection, and [`NotLent::Fewer`] if
     /// other callers have all connections.
     pub fn try_take(&self) -> Result<Lent<'a>, NotLent> {
         self.lend(false)
@@ -195,7 +195,8 @@ impl<'a> Pool<'a> {
         match state.admission.turn() {
             Turn::Dial => drop(state),
             Turn::Full if !waits => {
-                return Err(state.admission.fewer().map_or(NotLent::Busy, NotLent::Fewer));
+                let all = Error::Unsupported("more connections than the pool has");
+                return Err(NotLent::Fewer(state.admission.fewer().unwrap_or(all)));
             }
             Turn::Full | Turn::Wait => {
                 // A cancel cannot notify, so the wait ends from time to time.
@@ -418,10 +419,9 @@ impl GiveBack for Shared<'_> {
 /// Why [`Pool::try_take`] lends no connection.
 #[derive(Debug)]
 pub enum NotLent {
-    /// All connections of the pool are lent.
-    Busy,
-    /// The server accepts no more connections than those that are lent, or it refused another
-    /// caller for good. The failure is the one that this or another caller met.
+    /// The pool has, or the server accepts, no more connections than those that are lent, or the
+    /// server refused another caller for good. The failure is the one that this or another caller
+    /// met.
     Fewer(Error),
     /// The server accepted no connection.
     Failed(Error),
@@ -431,10 +431,8 @@ impl NotLent {
     /// Returns the failure of a caller that cannot go on without a connection.
     #[must_use]
     pub fn into_error(self) -> Error {
-        match self {
-            Self::Busy => Error::Unsupported("more connections than the pool has"),
-            Self::Fewer(failure) | Self::Failed(failure) => failure,
-        }
+        let (Self::Fewer(failure) | Self::Failed(failure)) = self;
+        failure
     }
 }
 
