@@ -236,8 +236,7 @@ pub enum ServerProtocol {
 }
 
 /// Recognises a protocol by the first bytes that a server sends.
-#[must_use]
-pub fn recognise(bytes: &[u8]) -> ServerProtocol {
+fn recognise(bytes: &[u8]) -> ServerProtocol {
     let starts = |prefix: &[u8]| bytes.starts_with(prefix);
     if starts(b"SSH-") {
         return ServerProtocol::Ssh;

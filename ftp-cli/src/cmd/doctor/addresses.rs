@@ -370,13 +370,21 @@ fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use ftp_client::probe::recognise;
+    use ftp_proto::ReplyCode;
 
     use super::*;
 
-    fn talks(first: &[u8], seconds: u64, asked: bool) -> FirstLook {
+    fn talks(talker: ServerProtocol, first: &[u8], seconds: u64, asked: bool) -> FirstLook {
         let after = Duration::from_secs(seconds);
-        FirstLook::Talks { talker: recognise(first), first: first.to_vec(), after, asked }
+        FirstLook::Talks { talker, first: first.to_vec(), after, asked }
+    }
+
+    /// An FTP server that greets with this reply.
+    fn greets(reply: &str, seconds: u64, asked: bool) -> FirstLook {
+        let (code, text) = reply.split_once(' ').unwrap();
+        let code = ReplyCode::new(code.parse().unwrap()).unwrap();
+        let talker = ServerProtocol::Ftp(Reply::new(code, text));
+        talks(talker, format!("{reply}\r\n").as_bytes(), seconds, asked)
     }
 
     fn names(answers: &[FirstLook], implicit: bool) -> Vec<&'static str> {
@@ -389,24 +397,25 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_diagnosis() {
+        use ServerProtocol::{Http, Mail, Ssh, Tls, Unfinished, Unknown};
         let refused = FirstLook::Failed(ErrorKind::ConnectionRefused, "refused".into());
         let no_route = FirstLook::Failed(ErrorKind::HostUnreachable, "no route".into());
         let silent = || FirstLook::Silent(Duration::from_secs(60));
         for (answer, implicit, want) in [
-            (talks(b"220 ready\r\n", 0, false), false, None),
-            (talks(b"120 soon\r\n", 0, false), false, None),
-            (talks(b"220 ready\r\n", 9, false), false, Some("greeting-late")),
-            (talks(b"220 ready\r\n", 0, true), true, Some("plain-on-tls-port")),
-            (talks(b"\x15\x03\x03\0\x02\x02\x28", 0, true), true, None),
-            (talks(b"\x15\x03\x03\0\x02\x02\x28", 0, true), false, Some("tls-on-plain-port")),
-            (talks(b"SSH-2.0-x\r\n", 0, false), false, Some("ssh-on-port")),
-            (talks(b"SSH-2.0-x\r\n", 0, true), true, Some("ssh-on-port")),
-            (talks(b"HTTP/1.1 400 x\r\n", 5, true), false, Some("http-on-port")),
-            (talks(b"220 x ESMTP\r\n", 0, false), false, Some("other-protocol")),
-            (talks(b"what?", 0, false), false, Some("other-protocol")),
-            (talks(b"220-never", 60, false), false, Some("greeting-never")),
-            (talks(b"421 full\r\n", 0, false), false, Some("greeting-refused")),
-            (talks(b"500 no\r\n", 0, false), false, Some("greeting-refused")),
+            (greets("220 ready", 0, false), false, None),
+            (greets("120 soon", 0, false), false, None),
+            (greets("220 ready", 9, false), false, Some("greeting-late")),
+            (greets("220 ready", 0, true), true, Some("plain-on-tls-port")),
+            (talks(Tls, b"\x15\x03\x03\0\x02\x02\x28", 0, true), true, None),
+            (talks(Tls, b"\x15\x03\x03\0\x02\x02\x28", 0, true), false, Some("tls-on-plain-port")),
+            (talks(Ssh, b"SSH-2.0-x\r\n", 0, false), false, Some("ssh-on-port")),
+            (talks(Ssh, b"SSH-2.0-x\r\n", 0, true), true, Some("ssh-on-port")),
+            (talks(Http, b"HTTP/1.1 400 x\r\n", 5, true), false, Some("http-on-port")),
+            (talks(Mail("SMTP"), b"220 x ESMTP\r\n", 0, false), false, Some("other-protocol")),
+            (talks(Unknown, b"what?", 0, false), false, Some("other-protocol")),
+            (talks(Unfinished, b"220-never", 60, false), false, Some("greeting-never")),
+            (greets("421 full", 0, false), false, Some("greeting-refused")),
+            (greets("500 no", 0, false), false, Some("greeting-refused")),
             (FirstLook::Closed, false, Some("closed-unspoken")),
             (silent(), false, Some("greeting-never")),
             (refused, false, Some("port-closed")),
@@ -420,7 +429,7 @@ mod tests {
 
     #[test]
     fn one_good_address_makes_the_others_a_warning() {
-        let good = talks(b"220 ready\r\n", 0, false);
+        let good = greets("220 ready", 0, false);
         assert_eq!(names(&[FirstLook::Unanswered, good.clone()], false), ["address-dead"]);
         assert_eq!(names(&[good.clone(), good], false), [""; 0]);
         let all = [FirstLook::Unanswered, FirstLook::Closed];
@@ -457,7 +466,7 @@ mod tests {
 
     #[test]
     fn the_only_working_address_family_is_recommended() {
-        let good = talks(b"220 ready\r\n", 0, false);
+        let good = greets("220 ready", 0, false);
         let four = "192.0.2.1:21".parse().unwrap();
         let six = "[2001:db8::1]:21".parse().unwrap();
         for (of_four, of_six, want) in [
@@ -477,7 +486,7 @@ mod tests {
 
     #[test]
     fn server_text_is_shown_escaped_li_04() {
-        let answer = talks(b"\x1b[2J\x1b]0;owned\x07", 0, false);
+        let answer = talks(ServerProtocol::Unknown, b"\x1b[2J\x1b]0;owned\x07", 0, false);
         let found = addresses(&[(SocketAddr::from(([192, 0, 2, 1], 21)), answer)], false);
         assert_eq!(found[1].grade, Grade::Fail);
         assert!(found[1].seen.contains("\\x1b[2J") && !found[1].seen.contains('\x1b'));
