@@ -351,7 +351,7 @@ fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, Error> {
 
 /// Returns the size of both files; `None` if a server does not report it, or if the source has grown
 /// from `least` bytes meanwhile. A failed query also gives `None`, because both servers have already
-/// confirmed the copy.
+/// confirmed the copy; but replies out of step are an error, because the confirmation counts no more.
 fn compare(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
@@ -359,15 +359,19 @@ fn compare(
     least: Option<u64>,
 ) -> Result<Option<u64>, Vec<Attempt>> {
     trace::note(format_args!("the size of the file at the source, then at the target:"));
-    let Ok(Some(wanted)) = source.client.size(source.path) else { return Ok(None) };
-    match target.client.size(target.path) {
-        Ok(Some(bytes)) if bytes == wanted => Ok(Some(bytes)),
-        Ok(Some(bytes)) if least.is_some_and(|least| (least..wanted).contains(&bytes)) => Ok(None),
-        Ok(Some(bytes)) => {
+    let ask = |side, file: &mut RemoteFile<'_>| match file.client.size(file.path) {
+        Err(error) if error.is_out_of_step() => Err(vec![Attempt::new(listener, side, error)]),
+        size => Ok(size.ok().flatten()),
+    };
+    let Some(wanted) = ask(Side::Source, source)? else { return Ok(None) };
+    let Some(bytes) = ask(Side::Target, target)? else { return Ok(None) };
+    match bytes == wanted {
+        true => Ok(Some(bytes)),
+        false if least.is_some_and(|least| (least..wanted).contains(&bytes)) => Ok(None),
+        false => {
             let error = Error::Incomplete { bytes, announced: Some(wanted) };
             Err(vec![Attempt::new(listener, Side::Target, error)])
         }
-        _ => Ok(None),
     }
 }
 

@@ -396,6 +396,12 @@ fn different_sizes_are_an_error() {
             None => assert_eq!(succeeds(&script, Options::default()).size, None),
         }
     }
+    // A reply of another command: the confirmation may have been one too.
+    let here = "257 \"/\" here";
+    let script = format!("{moved} s> SIZE a\n s< {here}\n");
+    fails(&script, Options::default(), Side::Source, &["unexpected reply"], [Closed, Usable]);
+    let script = format!("{moved} s> SIZE a\n s< 213 5\n t> SIZE b\n t< {here}\n");
+    fails(&script, Options::default(), Side::Target, &["unexpected reply"], [Usable, Closed]);
 }
 
 #[test]
