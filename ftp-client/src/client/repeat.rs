@@ -256,7 +256,7 @@ impl Repeat {
     /// Returns the errors of [`Client::rename`], [`Client::size`] and [`Client::stat`]. After a
     /// lost reply, a refusal counts as success if `from` is gone, and `to` has the facts that
     /// `from` had before, and did not have them before. Returns [`Error::Uncertain`] if `from` is
-    /// gone and the facts do not tell.
+    /// gone and the facts do not tell, or if another object is at `from` now.
     pub fn rename(
         &mut self,
         client: &mut Client,
@@ -272,6 +272,9 @@ impl Repeat {
                 None => Target::Unknown,
             };
             self.before = Some(BeforeRename { source, target });
+        }
+        if self.has_lost(&[Verb::Rnto], from) && self.is_replaced(client, from)? {
+            return Err(Error::Uncertain(Verb::Rnto, None, RENAMED));
         }
         let refused = match client.rename(from, to) {
             Err(Error::Refused(verb, reply)) => (verb, reply),
@@ -302,6 +305,13 @@ impl Repeat {
             return Ok(false);
         }
         Ok(self.shown_after_rename(client, from, to)? == Shown::Moved)
+    }
+
+    /// Returns whether another object than that before the first attempt is at `from`.
+    fn is_replaced(&self, client: &mut Client, from: &[u8]) -> Result<bool, Error> {
+        let Some(before) = &self.before else { return Ok(false) };
+        let now = facts_of(client, from)?;
+        Ok(now.and_then(|now| now.are_of(&before.source)) == Some(false))
     }
 
     fn shown_after_rename(
@@ -382,7 +392,7 @@ fn conclude(verdict: Verdict, verb: Verb, reply: ftp_proto::Reply) -> Result<(),
     match verdict {
         Verdict::Done => Ok(()),
         Verdict::Refused => Err(Error::Refused(verb, reply)),
-        Verdict::Uncertain(why) => Err(Error::Uncertain(verb, reply, why)),
+        Verdict::Uncertain(why) => Err(Error::Uncertain(verb, Some(reply), why)),
     }
 }
 

@@ -58,9 +58,10 @@ pub enum Error {
     #[error("{0} refused: {1}")]
     Refused(Verb, Reply),
     /// The server refused this command, which may have been carried out by an earlier attempt whose
-    /// reply was lost. The text tells what may have happened.
-    #[error("{0} refused: {1}; {2}")]
-    Uncertain(Verb, Reply, &'static str),
+    /// reply was lost; or it got no reply, and cannot be repeated. The text tells what may have
+    /// happened.
+    #[error("{0} {answer}; {2}", answer = refused(.1.as_ref()))]
+    Uncertain(Verb, Option<Reply>, &'static str),
     /// 421: the server ends the session, now or at the next command.
     #[error("the server is closing the connection: {0}")]
     ServiceClosing(Reply),
@@ -320,8 +321,8 @@ impl Error {
     #[must_use]
     pub fn reply(&self) -> Option<&Reply> {
         match self {
+            Self::Uncertain(_, reply, _) => reply.as_ref(),
             Self::Refused(_, reply)
-            | Self::Uncertain(_, reply, _)
             | Self::ServiceClosing(reply)
             | Self::Greeting(reply)
             | Self::Unexpected(_, reply)
@@ -385,6 +386,11 @@ impl Error {
     pub(crate) fn is_not_logged_in(&self) -> bool {
         self.reply().is_some_and(|reply| reply.code() == ReplyCode::NOT_LOGGED_IN)
     }
+}
+
+/// Returns the end of a sentence about a command that was not carried out, as far as known.
+fn refused(reply: Option<&Reply>) -> String {
+    reply.map_or_else(|| "got no reply".to_owned(), |reply| format!("refused: {reply}"))
 }
 
 impl Clone for Error {

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use ftp_client::error::JobFault;
 use ftp_client::file::{LocalSource, StoreAs, TemporaryName};
+use ftp_client::pool::Repeat;
 use ftp_client::{Done, Error, FileOptions, Place, Put};
 
 use super::{Local, Server, THEN, on, opened};
@@ -107,4 +108,44 @@ fn a_rename_that_did_not_happen_is_repeated() {
     let done = put(&server).unwrap();
     assert_eq!((done.size, done.bytes), (5, 5));
     server.end();
+}
+
+#[test]
+fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
+    for (size, is_repeated) in [("213 6", false), (FIVE, true)] {
+        let server = Server::start(vec![
+            on(|mut peer| {
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE day.tmp", FIVE);
+                peer.answer("MDTM day.tmp", THEN);
+                peer.answer("MDTM day", THEN);
+                peer.answer("SIZE day", "213 4");
+                peer.answer("MDTM day", THEN);
+                peer.answer("RNFR day.tmp", "350 go on");
+                peer.expect("RNTO day");
+                peer.close();
+            }),
+            on(move |mut peer| {
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE day.tmp", size);
+                peer.answer("MDTM day.tmp", THEN);
+                if is_repeated {
+                    peer.answer("RNFR day.tmp", "350 go on");
+                    peer.answer("RNTO day", "250 done");
+                }
+            }),
+        ]);
+        let mut rename = Repeat::new();
+        let done = server.queue().run(|client| rename.rename(client, "day.tmp", "day"));
+        match is_repeated {
+            true => done.unwrap(),
+            false => {
+                let text = "RNTO got no reply; it may have been renamed by this run";
+                assert_eq!(done.unwrap_err().to_string(), text);
+            }
+        }
+        server.end();
+    }
 }
