@@ -553,7 +553,9 @@ fn is_empty(client: &mut Client, path: &[u8], form: ListingForm) -> Result<bool,
     };
     if form != ListingForm::List {
         match client.stat(path) {
-            Ok(Some(entry)) => return Ok(entry.is_dir()),
+            // A server may list nothing of a directory that it may read but not enter.
+            Ok(Some(entry)) if entry.is_dir() => return client.enters(path).or_else(refused),
+            Ok(Some(_)) => return Ok(false),
             Ok(None) => {}
             Err(error) => return refused(error),
         }
