@@ -72,7 +72,7 @@ pub(super) struct Memory {
     pub(super) from_start: bool,
     /// Whether the server cannot begin at another byte than 0.
     pub(super) no_restart: bool,
-    /// Whether the server gave no digest, or not in time.
+    /// Whether the question for a digest cost the connection.
     pub(super) has_no_digest: bool,
     pub(super) left: Left,
 }
@@ -495,10 +495,9 @@ impl GetJob<'_> {
         let step = judge(&mut known, false, || {
             let read = (&found.file, found.length);
             let compared = evidence::compare_first(client, self.place.path(), read, origin.size)?;
-            self.past.has_no_digest = matches!(compared, Compared::NoAnswer(Error::Timeout(_)));
+            self.past.has_no_digest = compared.lost_connection(client);
             match compared {
-                // A connection that timed out is closed; the next attempt does not ask again.
-                Compared::NoAnswer(error) if !client.is_settled() => Err(error),
+                Compared::NoAnswer(error) if self.past.has_no_digest => Err(error),
                 compared => Ok(compared.asked()),
             }
         })?;

@@ -116,7 +116,7 @@ pub(crate) enum Step {
 }
 
 /// Decides from which byte a transfer begins, and asks for the digest if that decides, or if it
-/// `must_ask`.
+/// `must_ask` and the answer is not known.
 ///
 /// # Errors
 ///
@@ -127,7 +127,7 @@ pub(crate) fn judge<E>(
     ask: impl FnOnce() -> Result<Asked, E>,
 ) -> Result<Step, E> {
     let step = decide(known);
-    if step != Step::AskDigest && !must_ask {
+    if step != Step::AskDigest && (!must_ask || known.digest != Asked::NotYet) {
         return Ok(step);
     }
     known.digest = ask()?;
@@ -194,6 +194,9 @@ pub(crate) fn check_size(
         (_, Ok(Some(size))) => Some(size),
         (_, Err(error)) if error.is_out_of_step() => return Err(error),
         (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
+        (_, Ok(None)) if client.features()?.has("MLST") => {
+            client.stat(path).ok().flatten().and_then(|entry| entry.size)
+        }
         (Verify::Size, Err(error)) => return Err(error),
         // The server confirmed the transfer; a failure of SIZE does not change that.
         (Verify::IfKnown | Verify::Digest, _) => None,
@@ -228,6 +231,12 @@ impl Compared {
             Self::Differs { .. } => Asked::Differs,
             Self::NoAnswer(_) => Asked::NoAnswer,
         }
+    }
+
+    /// Returns whether the question cost the connection. A further attempt does not repeat it: the
+    /// answer may take too long each time.
+    pub(crate) fn lost_connection(&self, client: &Client) -> bool {
+        matches!(self, Self::NoAnswer(_)) && !client.is_settled()
     }
 
     /// Returns whether the digest proves the file; a difference is an error.

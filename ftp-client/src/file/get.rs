@@ -375,10 +375,12 @@ impl GetJob<'_> {
         if start.kept > 0
             && !start.is_whole
             && let Some(then) = start.origin.and_then(|origin| origin.modified)
-            && let Ok(Some(now)) = client.modified(path)
-            && now != then
         {
-            return Err(Error::Changed);
+            match client.modified(path) {
+                Ok(Some(now)) if now != then => return Err(Error::Changed),
+                Err(error) if error.is_out_of_step() => return Err(error),
+                _ => {}
+            }
         }
         let mut verified = match start.origin.and_then(|origin| origin.size) {
             Some(size) if size != all && is_image => {
@@ -413,6 +415,7 @@ fn is_digest_equal(
     let mut checksum = match Checksum::for_server(client) {
         Ok(Some(checksum)) => checksum,
         Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
+        Err(error) if error.is_out_of_step() => return Err(error),
         // The file is complete; a server that cannot be asked for more does not change that.
         Ok(None) | Err(_) => return Ok(false),
     };

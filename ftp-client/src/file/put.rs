@@ -152,6 +152,8 @@ pub(crate) struct PutPast {
     from_start: bool,
     /// Whether the server gave no answer to the request for the last bytes before the resume point.
     is_mute: bool,
+    /// Whether the question for a digest cost the connection.
+    has_no_digest: bool,
     /// A name of the same run that the server may take for the same file.
     perhaps_same: Option<Vec<u8>>,
     made_directories: bool,

@@ -35,6 +35,8 @@ pub(crate) struct CopyMemory {
     replaced: Option<u64>,
     /// The size of the target's file when the current attempt began.
     have: Option<u64>,
+    /// Whether a question for a digest cost a connection.
+    pub(crate) has_no_digest: bool,
 }
 
 impl CopyMemory {
@@ -121,10 +123,16 @@ pub(super) fn find(
         restarts: true,
         digest: Asked::NotYet,
     };
-    let step = judge(&mut known, false, || match trusts {
-        // The caller renounced proofs, but the source's file is newer than the target's.
+    let has_no_digest = memory.as_ref().is_some_and(|memory| memory.has_no_digest);
+    let step = judge(&mut known, false, || match trusts || has_no_digest {
+        // The caller renounced proofs, but the source's file is newer than the target's; or the
+        // question cost an earlier attempt a connection.
         true => Ok(Asked::NoAnswer),
-        false => compare_digests(source, target, (have, size)),
+        false => compare_digests(source, target, (have, size)).inspect_err(|_| {
+            if let Some(memory) = &mut memory {
+                memory.has_no_digest = true;
+            }
+        }),
     })?;
     let is_digested = known.digest == Asked::Equal;
     let (offset, is_whole, why) = match step {

@@ -31,6 +31,10 @@ struct State {
     reads: bool,
     /// Whether the next upload is cut after [`CUT`] bytes.
     cuts: bool,
+    /// Whether bytes in the middle of the next upload are lost.
+    loses: bool,
+    /// Whether the server hangs up when it is asked for a digest.
+    is_slow: bool,
     /// What the server sends at the next download that it refuses, before it hangs up.
     last_words: Option<&'static str>,
 }
@@ -56,10 +60,15 @@ impl Store {
         Self { address, state }
     }
 
-    fn put(&self, local: &Path, path: &str, resume: Resume) -> Result<(), Error> {
+    fn client(&self) -> Result<Client, Error> {
         let builder = Client::builder().timeouts(timeouts());
         let mut client = builder.connect(&self.address.to_string())?;
         client.login("u", "p")?;
+        Ok(client)
+    }
+
+    fn put(&self, local: &Path, path: &str, resume: Resume) -> Result<(), Error> {
+        let mut client = self.client()?;
         let options = FileOptions::new().resume(resume);
         let mut put = Put::new(LocalSource::Path(local), Place::at(path), &options);
         put.attempt(&mut client, &()).map(drop)
@@ -86,6 +95,7 @@ fn serve(mut control: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             ("FEAT", _) if state.has_digest => "211-so\r\n SIZE\r\n XCRC\r\n211 end".to_owned(),
             ("SIZE", Some(bytes)) => format!("213 {}", bytes.len()),
             ("MDTM", Some(_)) => "213 20990101000000".to_owned(),
+            ("XCRC", _) if state.is_slow => return Ok(()),
             ("XCRC", Some(bytes)) if state.has_digest => {
                 let mut checksum = Checksum::new(HashAlgorithm::Crc32).unwrap();
                 checksum.update(&bytes);
@@ -118,6 +128,9 @@ fn serve(mut control: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
                 let is_cut = std::mem::take(&mut state.cuts);
                 if is_cut {
                     bytes.truncate(CUT);
+                }
+                if std::mem::take(&mut state.loses) {
+                    bytes.drain(1_000..1_100);
                 }
                 state.files.insert(path.to_owned(), bytes);
                 if is_cut { "426 cut" } else { "226 done" }.to_owned()
@@ -304,4 +317,34 @@ fn a_lost_connection_during_the_comparison_ends_only_the_attempt() {
         store.put(&local, "b", Resume::Proven).unwrap();
         assert_eq!(store.state.lock().unwrap().files.get("b"), Some(&ours));
     }
+}
+
+#[test]
+fn what_the_size_has_refuted_is_not_resumed_by_a_later_run_as_09() {
+    let store = Store::start();
+    let root = tempfile::tempdir().unwrap();
+    let local = root.path().join("a");
+    let ours = prepare(&store, &local, Journal::None);
+    *store.state.lock().unwrap() = State { appends: true, loses: true, ..State::default() };
+    let wrong = store.put(&local, "b", Resume::Proven).unwrap_err();
+    assert!(matches!(wrong, Error::Incomplete { .. }), "{wrong}");
+    store.put(&local, "b", Resume::Proven).unwrap();
+    assert_eq!(store.state.lock().unwrap().files.get("b"), Some(&ours));
+}
+
+#[test]
+fn a_digest_that_costs_the_connection_is_asked_for_once() {
+    let store = Store::start();
+    let root = tempfile::tempdir().unwrap();
+    let local = root.path().join("a");
+    let ours = prepare(&store, &local, Journal::None);
+    let files = HashMap::from([("b".to_owned(), binary(LENGTH, 4))]);
+    *store.state.lock().unwrap() =
+        State { files, has_digest: true, is_slow: true, ..State::default() };
+    let options = FileOptions::new().resume(Resume::Proven);
+    let mut put = Put::new(LocalSource::Path(&local), Place::at("b"), &options);
+    let lost = put.attempt(&mut store.client().unwrap(), &()).unwrap_err();
+    assert!(lost.is_transient(), "{lost}");
+    put.attempt(&mut store.client().unwrap(), &()).unwrap();
+    assert_eq!(store.state.lock().unwrap().files.get("b"), Some(&ours));
 }

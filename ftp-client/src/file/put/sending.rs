@@ -11,7 +11,7 @@ use super::give::Moving;
 use super::start::{Start, UploadMode};
 use super::{Following, Job, Opened, StoreAs};
 use crate::client::Client;
-use crate::error::{Error, JobFault};
+use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Event, Observer};
 use crate::file::Done;
 use crate::file::checksum::Checksum;
@@ -140,16 +140,15 @@ impl Job<'_> {
             client.go_one_by_one();
             // The bytes that are there need not be the first ones.
             self.past.from_start = true;
-            if let Some(journal) = &start.journal {
-                journal.remove();
-            }
+            start.remove_journal();
             return self.upload(client, on, source);
         }
-        finished.and_then(|()| self.check_changed(client, source, old))?;
-        if let Some(journal) = &start.journal {
-            journal.remove();
+        let finished = finished.and_then(|()| self.check_changed(client, source, old));
+        // A later run must not take bytes that are proved to be wrong for a part of the file.
+        if finished.as_ref().map_or_else(|error| error.kind() == ErrorKind::Integrity, |()| true) {
+            start.remove_journal();
         }
-        Ok(done)
+        finished.map(|()| done)
     }
 
     /// Reads a small file for a server that is far away, so that its content need not wait for a reply.
@@ -391,7 +390,7 @@ impl Job<'_> {
 
     /// Compares the digest, if it is asked for, or if bytes of an earlier attempt were kept.
     fn check_digest(
-        &self,
+        &mut self,
         client: &mut Client,
         on: &dyn Observer,
         source: &Opened<'_>,
@@ -406,7 +405,9 @@ impl Job<'_> {
                 done.verified = Verify::Digest;
                 None
             }
-            Verify::IfKnown if start.offset > 0 && is_image => Checksum::for_server(client)?,
+            Verify::IfKnown if start.offset > 0 && is_image && !self.past.has_no_digest => {
+                Checksum::for_server(client)?
+            }
             _ => digest,
         };
         let Some(mut digest) = digest else { return Ok(()) };
@@ -416,7 +417,9 @@ impl Job<'_> {
             on.event(Event::Comparing { target: path, bytes });
             digest.update_from(file, bytes).map_err(Error::Local)?;
         }
-        if compare_digest(client, path, digest.finish())?.proves(demands)? {
+        let compared = compare_digest(client, path, digest.finish())?;
+        self.past.has_no_digest = compared.lost_connection(client);
+        if compared.proves(demands)? {
             done.verified = Verify::Digest;
         }
         Ok(())

@@ -10,7 +10,9 @@ use super::{Job, Opened, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
 use crate::event::{Event, Observer};
-use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, compare_first, judge};
+use crate::file::evidence::{
+    Asked, Compared, Known, OVERLAP, Resume, Step, Why, compare_first, judge,
+};
 use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
 use crate::file::local::parent;
 use crate::file::options::Existing;
@@ -51,6 +53,10 @@ impl Start {
     const fn at_zero(mode: UploadMode) -> Self {
         let (offset, before, replaced) = (0, 0, 0);
         Self { mode, offset, before, replaced, is_proven: false, journal: None }
+    }
+
+    pub(super) fn remove_journal(&self) {
+        self.journal.iter().for_each(UploadJournal::remove);
     }
 
     /// Turns a resumed upload into one from byte 0.
@@ -156,7 +162,7 @@ impl Job<'_> {
                 && self.options.resume == Resume::Trusted
                 && self.is_older(client, &target, &facts)?,
             restarts: true,
-            digest: Asked::NotYet,
+            digest: if self.past.has_no_digest { Asked::NoAnswer } else { Asked::NotYet },
         };
         // A journal does not say that all bytes arrived, only that no more were sent. Whether an
         // equally long file is the whole one, only this job or a digest knows.
@@ -164,7 +170,12 @@ impl Job<'_> {
         let must_ask = is_all && !is_own && self.options.resume == Resume::Proven;
         let step = judge(&mut known, must_ask, || {
             on.event(Event::Comparing { target: &target, bytes: have });
-            compare_first(client, &target, (file, have), Some(have)).map(|it| it.asked())
+            let compared = compare_first(client, &target, (file, have), Some(have))?;
+            self.past.has_no_digest = compared.lost_connection(client);
+            match compared {
+                Compared::NoAnswer(error) if self.past.has_no_digest => Err(error),
+                compared => Ok(compared.asked()),
+            }
         })?;
         let is_proven = known.digest == Asked::Equal;
         let why = match step {

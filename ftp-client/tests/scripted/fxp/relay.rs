@@ -8,7 +8,7 @@ use ftp_client::fxp::Side;
 use ftp_client::{Client, Done, Error, ErrorKind, Event, FileOptions, Place, Resume};
 use ftp_tests::site::OurServer;
 
-use super::{BEGUN, Meeting, TARGET_LISTENS, TYPES, Then, Usable};
+use super::{BEGUN, Closed, Meeting, TARGET_LISTENS, TYPES, Then, Usable};
 
 const SENT: &str = "s< 226 sent\n t< 226 there\n";
 const CUT: &str = "s< 426 cut\n t< 426 cut\n";
@@ -94,6 +94,17 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
     attempt(&mut once, &script, [Usable, Usable]).0.unwrap_err();
     let script = [TYPES, &copy("", 0)].concat();
     assert_eq!(attempt(&mut once, &script, [Usable, Usable]).0.unwrap().resumed, 0);
+}
+
+#[test]
+fn a_digest_that_costs_the_connection_is_not_asked_for_again() {
+    let options = FileOptions::new().resume(Resume::Proven);
+    let mut job = job(&options).repeats(true);
+    let script = [TYPES, &facts("9", TIME), XCRC, "s> XCRC a\n s!\n"].concat();
+    attempt(&mut job, &script, [Closed, Usable]).0.unwrap_err();
+    let script = [TYPES, &facts("9", TIME), TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
+    let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
+    assert_eq!((done.unwrap().size, said.as_str()), (9, "NoRecord at 0 done 9"));
 }
 
 #[test]
