@@ -324,7 +324,7 @@ impl Client {
             here => Some(here?),
         };
         self.cwd(path)?;
-        here.map_or(Ok(()), |here| self.return_to(here))
+        here.map_or(Ok(()), |here| self.return_to(&here))
     }
 
     /// Returns whether `path` is proved to be a directory: by `MLST`, else by entering it, else by the
@@ -373,7 +373,7 @@ impl Client {
         let moved = self.moved;
         match self.cwd(path) {
             Err(error) if error.is_no() => Ok(Some(false)),
-            entered => entered.and_then(|()| self.return_to(here)).map(|()| {
+            entered => entered.and_then(|()| self.return_to(&here)).map(|()| {
                 self.moved = moved;
                 Some(true)
             }),
@@ -382,7 +382,7 @@ impl Client {
 
     /// Enters the directory in which the client was. If the server refuses, closes the connection:
     /// relative paths would have another meaning.
-    fn return_to(&mut self, here: Pathname) -> Result<(), Error> {
+    fn return_to(&mut self, here: &Pathname) -> Result<(), Error> {
         self.cwd(here.as_bytes()).inspect_err(|_| self.control.close())
     }
 

@@ -123,6 +123,8 @@ pub struct Report {
 pub(crate) struct Moved {
     /// The server that listened.
     listener: Side,
+    /// The length in the source's 150 reply: that of the file, or of what follows the offset.
+    announced: Option<u64>,
     /// The source's final reply, 2xx.
     source: Reply,
     /// The target's final reply, 2xx.
@@ -241,7 +243,7 @@ pub(crate) fn copy(
             copied.as_ref().map_or_else(|attempts| has_begun(attempts, Side::Target), |_| true);
         memory.note(start, has_begun);
     }
-    let (Moved { listener, source, target }, size) = copied?;
+    let (Moved { listener, source, target, .. }, size) = copied?;
     let (listener, replies) = (Some(listener), Some([source, target]));
     Ok(Report { offset, size, listener, replies, duration: started.elapsed() })
 }
@@ -304,7 +306,10 @@ fn prove(
     let is_protected = way::is_protected(source.client, target.client);
     let must_be_equal = compare_sizes || is_protected || sudden.is_some();
     let size = match must_be_equal || is_resumed {
-        true => compare(source, target, moved.listener, least.filter(|_| !must_be_equal))?,
+        true => {
+            let floor = least.max(moved.announced);
+            compare(source, target, moved.listener, (floor, least.is_some() && !must_be_equal))?
+        }
         false => None,
     };
     if size.is_some() {
@@ -349,27 +354,32 @@ fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, Error> {
     Ok(path)
 }
 
-/// Returns the size of both files; `None` if a server does not report it, or if the source has grown
-/// from `least` bytes meanwhile. A failed query also gives `None`, because both servers have already
+/// Returns the size of both files; `None` if a server does not report it, or if the source `may_grow`
+/// and has grown meanwhile. A failed query also gives `None`, because both servers have already
 /// confirmed the copy; but replies out of step are an error, because the confirmation counts no more.
+/// `floor` is the size that the source's file had before: a copy of a file onto itself, through two
+/// addresses of one server, shows in a smaller one.
 fn compare(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
     listener: Side,
-    least: Option<u64>,
+    (floor, may_grow): (Option<u64>, bool),
 ) -> Result<Option<u64>, Vec<Attempt>> {
     trace::note(format_args!("the size of the file at the source, then at the target:"));
     let ask = |side, file: &mut RemoteFile<'_>| match file.client.size(file.path) {
         Err(error) if error.is_out_of_step() => Err(vec![Attempt::new(listener, side, error)]),
         size => Ok(size.ok().flatten()),
     };
-    let Some(wanted) = ask(Side::Source, source)? else { return Ok(None) };
+    let wanted = ask(Side::Source, source)?;
+    let Some(least) = wanted.max(floor) else { return Ok(None) };
     let Some(bytes) = ask(Side::Target, target)? else { return Ok(None) };
-    match bytes == wanted {
-        true => Ok(Some(bytes)),
-        false if least.is_some_and(|least| (least..wanted).contains(&bytes)) => Ok(None),
-        false => {
-            let error = Error::Incomplete { bytes, announced: Some(wanted) };
+    let floor = floor.unwrap_or(0);
+    match wanted {
+        Some(wanted) if bytes == wanted && bytes >= floor => Ok(Some(bytes)),
+        Some(wanted) if may_grow && (floor..wanted).contains(&bytes) => Ok(None),
+        None if bytes >= floor => Ok(None),
+        _ => {
+            let error = Error::Incomplete { bytes, announced: Some(least) };
             Err(vec![Attempt::new(listener, Side::Target, error)])
         }
     }

@@ -38,6 +38,8 @@ struct End<'a> {
     deadline: Deadline,
     /// Whether a 1xx has arrived.
     has_begun: bool,
+    /// The length of the file in a 150 reply.
+    announced: Option<u64>,
     /// Whether the other server's final reply has arrived.
     is_last: bool,
     /// The final reply, 2xx.
@@ -48,7 +50,8 @@ impl<'a> End<'a> {
     fn new(side: Side, client: &'a mut Client) -> Self {
         let deadline = client.control.reply_deadline();
         let verb = verb_of(side);
-        Self { side, client, verb, deadline, has_begun: false, is_last: false, confirmed: None }
+        let (has_begun, announced, is_last, confirmed) = (false, None, false, None);
+        Self { side, client, verb, deadline, has_begun, announced, is_last, confirmed }
     }
 
     /// Sends `REST`, if the server would otherwise begin at another offset.
@@ -95,6 +98,7 @@ impl<'a> End<'a> {
                 self.deadline = control.deadline(Duration::MAX, Phase::Overall);
             }
             self.has_begun = true;
+            self.announced = self.announced.or_else(|| reply.announced_length());
             return Ok(true);
         }
         let mut evidence = TransferEvidence::new(self.verb);
@@ -173,7 +177,10 @@ impl<'a> Pair<'a> {
             .and_then(|()| self.begin(marker, retrieve, store))
             .and_then(|()| self.watch());
         match done {
-            Ok((source, target)) => Ok(Moved { listener: self.listener, source, target }),
+            Ok((source, target)) => {
+                let announced = self.source.announced;
+                Ok(Moved { listener: self.listener, announced, source, target })
+            }
             Err((side, error)) => Err(self.give_up(side, error)),
         }
     }

@@ -396,6 +396,18 @@ fn different_sizes_are_an_error() {
             None => assert_eq!(succeeds(&script, Options::default()).size, None),
         }
     }
+    // The source's 150 tells more than is there: what the target lacks, or a file that was copied
+    // onto itself through two addresses of one server.
+    let begun = BEGUN.replace("going", "going (9 bytes)");
+    let moved = [TYPES, TARGET_LISTENS, &begun, "s< 226 sent\n t< 226 there\n"].concat();
+    for source in ["213 5", "502 what"] {
+        let sizes = format!("s> SIZE a\n s< {source}\n t> SIZE b\n t< 213 5\n");
+        let (script, options) = (format!("{moved} {sizes}"), Options::default());
+        fails(&script, options, Side::Target, &["5 of 9 bytes"], [Usable, Usable]);
+    }
+    let sizes = "s> SIZE a\n s< 502 what\n t> SIZE b\n t< 213 9\n";
+    assert_eq!(succeeds(&format!("{moved} {sizes}"), Options::default()).size, None);
+    let moved = [TYPES, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     // A reply of another command: the confirmation may have been one too.
     let here = "257 \"/\" here";
     let script = format!("{moved} s> SIZE a\n s< {here}\n");
