@@ -238,8 +238,7 @@ impl LocalFile {
         }
     }
 
-    /// Removes the bytes that arrived after the offset at which the download resumed. Does nothing
-    /// if the offset is 0.
+    /// Removes the bytes that arrived after the offset at which the download resumed.
     pub(super) fn restore(&self) {
         if let Some(partial) = self.partial() {
             partial.restore();
@@ -247,15 +246,21 @@ impl LocalFile {
     }
 
     /// Removes received bytes that are known to be wrong. Removes the partial or temporary file as a
-    /// whole. After a download in place, removes only the bytes after the offset at which it
-    /// resumed, and nothing if it started at byte 0.
+    /// whole. After a download in place, removes the bytes after the offset at which it resumed, and
+    /// the record, which would prove the wrong bytes to a later run.
     pub(crate) fn discard(self) {
-        self.restore();
-        if let Kind::Part(part) = &self.0
-            && is_at(part.growing.partial.file(), &part.growing.path)
-        {
-            let _ = fs::remove_file(&part.growing.path);
-            remove_sidecar(&part.growing.path);
+        match &self.0 {
+            Kind::InPlace(Growing { partial, path, .. }) => {
+                partial.restore();
+                Record::remove(partial.file(), path);
+            }
+            Kind::Part(Part { growing: Growing { partial, path, .. }, .. })
+                if is_at(partial.file(), path) =>
+            {
+                let _ = fs::remove_file(path);
+                remove_sidecar(path);
+            }
+            Kind::Part(_) | Kind::Replacing(_) => {}
         }
     }
 

@@ -119,9 +119,9 @@ impl PartialFile {
         Ok(&mut self.file)
     }
 
-    /// Removes the received bytes if there are earlier ones to keep; otherwise does nothing.
+    /// Removes the received bytes; those before the offset stay.
     pub(super) fn restore(&self) {
-        if self.start.is_none() && self.offset > 0 {
+        if self.start.is_none() {
             // If truncating fails, the next attempt truncates the file or finds it too long.
             let _ = set_length(&self.file, self.offset);
         }

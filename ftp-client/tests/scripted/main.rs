@@ -17,9 +17,9 @@ mod directories;
 mod downloads;
 mod evidence;
 mod files;
-
 mod fxp;
 mod listings;
+mod local_files;
 mod logins;
 mod moves;
 mod odd_ends;

@@ -1,0 +1,75 @@
+//! Downloads to local files whose bytes turn out to be wrong, or to be somebody else's.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use ftp_client::file::{Left, Sink};
+use ftp_client::{Client, Done, Error, FileOptions, Get, Place, Resume};
+
+use crate::peer::{Peer, Server};
+
+const THEN: &str = "213 20200101000000";
+
+/// `SIZE` and `MDTM`.
+fn about(peer: &mut Peer, size: u64) {
+    peer.answer("SIZE a", &format!("213 {size}"));
+    peer.answer("MDTM a", THEN);
+}
+
+/// A complete transfer.
+fn send(peer: &mut Peer, bytes: &[u8]) {
+    peer.epsv();
+    peer.answer("RETR a", "150 ok");
+    peer.send_data(bytes);
+    peer.reply("226 done");
+}
+
+fn options() -> FileOptions {
+    FileOptions::new().resume(Resume::Proven)
+}
+
+/// One attempt, with what it left.
+fn get(client: &mut Client, to: Sink<'_>, options: &FileOptions) -> (Result<Done, Error>, Left) {
+    let mut job = Get::new(Place::at("a"), to, options);
+    let done = job.attempt(client, &());
+    (done, job.left().clone())
+}
+
+#[test]
+fn wrong_bytes_in_place_go_with_their_record_as_09() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    fs::write(&path, "").unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, 5);
+        peer.epsv();
+        peer.answer("RETR a", "150 ok");
+        // More than SIZE said.
+        let mut data = peer.data();
+        while data.write_all(&[7; 65_536]).is_ok() {}
+        peer.expect_abort();
+        peer.reply("426 stopped");
+        peer.reply("226 ok");
+        about(&mut peer, 5);
+        send(&mut peer, b"hello");
+    });
+    let (error, left) = get(&mut client, Sink::InPlace(&path), &options());
+    assert!(matches!(error, Err(Error::Incomplete { .. })), "{error:?}");
+    assert_eq!(left, Left::Wrong);
+    assert_eq!(fs::read(&path).unwrap(), b"");
+    assert_eq!(names_in(root.path()), ["a"]);
+    let (done, _) = get(&mut client, Sink::InPlace(&path), &options());
+    assert_eq!(done.unwrap().bytes, 5);
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    server.end();
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
