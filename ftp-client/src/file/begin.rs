@@ -199,8 +199,7 @@ impl Start<'_> {
                     (Some(targets), None) => {
                         // The disk is the slow part: jobs do not wait for each other here. The
                         // file system orders the rename after what is synced.
-                        let synced = file.begin().and_then(|()| file.file().sync_all());
-                        synced.map_err(failed)?;
+                        file.sync().map_err(failed)?;
                         targets.publish(&target, || file.commit_synced(replaces, false))
                     }
                 }
@@ -247,7 +246,8 @@ impl Memory {
         if is_restored {
             file.restore();
         }
-        file.settle();
+        // After an error, fewer bytes are resumed.
+        let _ = file.settle();
         let length = file.length().unwrap_or_default();
         if file.is_kept() && length > 0 {
             self.left = match file.path() {
@@ -260,6 +260,7 @@ impl Memory {
         if let Some(origin) = origin
             && (file.is_kept() || is_repeated)
             && !is_restored
+            && !file.has_failed()
             && length >= kept
         {
             self.file = Some((file, origin));
@@ -544,6 +545,6 @@ fn copy_into(from: &File, length: u64, to: &mut LocalFile) -> io::Result<()> {
             at += wanted as u64;
         }
     }
-    to.settle();
+    to.settle()?;
     to.again(length)
 }

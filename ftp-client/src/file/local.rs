@@ -231,11 +231,31 @@ impl LocalFile {
         self.path().unwrap_or_else(|| self.target()).to_owned()
     }
 
-    /// Records the received bytes, so that a later run can resume them.
-    pub(super) fn settle(&mut self) {
-        if let Some(partial) = self.partial_mut() {
-            partial.settle();
+    /// Writes the received bytes to disk and records them, so that a later run can resume them.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error. A later run then resumes fewer bytes.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        self.partial_mut().map_or(Ok(()), PartialFile::settle)
+    }
+
+    /// Syncs the complete file to disk.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.begin()?;
+        match self.partial_mut() {
+            Some(partial) => partial.sync(File::sync_all),
+            None => self.file().sync_all(),
         }
+    }
+
+    /// Returns whether the system has failed to write received bytes to disk.
+    pub(super) fn has_failed(&self) -> bool {
+        self.partial().is_some_and(PartialFile::has_failed)
     }
 
     /// Removes the bytes that arrived after the offset at which the download resumed.
@@ -279,28 +299,27 @@ impl LocalFile {
 
     /// Gives the file its name as [`commit`](Self::commit) does, and syncs it only with `syncs`.
     pub(super) fn commit_synced(mut self, replaces: bool, syncs: bool) -> io::Result<Committed> {
-        let sync = |file: &File| if syncs { file.sync_all() } else { Ok(()) };
+        if let Kind::InPlace(growing) = &mut self.0 {
+            growing.keep();
+        }
+        match syncs {
+            true => self.sync()?,
+            false => self.begin()?,
+        }
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {
-                growing.keep();
-                growing.partial.begun().map(drop)?;
                 complete(growing);
-                sync(growing.partial.file())
+                Ok(())
             }
             Kind::Part(Part { growing, target }) => {
-                growing.partial.begun().map(drop)?;
+                if growing.path.exists() && !is_at(growing.partial.file(), &growing.path) {
+                    let message = "another program replaced it during the download";
+                    return Err(named(&growing.path, &io::Error::other(message)));
+                }
                 complete(growing);
-                sync(growing.partial.file()).and_then(|()| {
-                    if growing.path.exists() && !is_at(growing.partial.file(), &growing.path) {
-                        let message = "another program replaced it during the download";
-                        return Err(named(&growing.path, &io::Error::other(message)));
-                    }
-                    rename(&growing.path, target, replaces)
-                })
+                rename(&growing.path, target, replaces)
             }
-            Kind::Replacing(temporary) => {
-                sync(&temporary.file).and_then(|()| temporary.publish(replaces))
-            }
+            Kind::Replacing(temporary) => temporary.publish(replaces),
         };
         match done {
             Ok(()) => Ok(Committed::Done),
@@ -519,6 +538,9 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
+    use ftp_proto::TimeVal;
+
+    use super::super::evidence::{Fit, Origin};
     use super::*;
 
     fn names_in(root: &Path) -> Vec<String> {
@@ -612,6 +634,26 @@ mod tests {
         file.write_all(b"new").unwrap();
         file.commit(true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_synced_gets_no_name_and_proves_nothing_as_09() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, part) = (root.path().join("f"), root.path().join("f.part"));
+        let record = Record::of_test(Origin::new(Some(3), TimeVal::from_unix_seconds(1)));
+        let new = LocalFile::part(part.clone(), &path, (0, 0), Some(record.clone())).unwrap();
+        let in_place = LocalFile::in_place(&path, (0, 0), Some(record.clone())).unwrap();
+        for (mut file, at) in [(new, &part), (in_place, &path)] {
+            file.write_all(b"new").unwrap();
+            let failed = file.partial_mut().unwrap().sync(|_| Err(io::Error::other("EIO")));
+            assert!(failed.is_err() && file.has_failed());
+            assert_eq!(file.commit(true).unwrap_err().to_string(), "EIO");
+            let file = File::open(at).unwrap();
+            let stored = Record::read(&file, at).unwrap();
+            assert!(stored.is_part());
+            assert_eq!(record.fit(&stored, &file), Fit::Fits { kept: 0 });
+        }
+        assert_eq!(names_in(root.path()).iter().filter(|name| name.starts_with('f')).count(), 2);
     }
 
     #[test]

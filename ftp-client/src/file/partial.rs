@@ -38,14 +38,19 @@ pub(super) struct PartialFile {
     offset: u64,
     /// The path and the record of a file that a later run may resume.
     record: Option<(PathBuf, Option<Record>)>,
+    /// The number of bytes that are on disk by the stored record.
+    flushed: u64,
     /// The number of bytes since the last flush.
     unflushed: u64,
+    /// The error of a sync. The system reports it once: a later success would prove nothing.
+    fault: Option<io::Error>,
 }
 
 impl PartialFile {
     /// Wraps `file`, which must be open for appending. Its first `offset` bytes are kept.
     pub(super) const fn new(file: File, offset: u64) -> Self {
-        Self { file, start: Some(offset), offset, record: None, unflushed: 0 }
+        let start = Some(offset);
+        Self { file, start, offset, record: None, flushed: 0, unflushed: 0, fault: None }
     }
 
     /// Sets the record of the file at `path`. It is stored when the first byte arrives, and after
@@ -66,18 +71,36 @@ impl PartialFile {
     }
 
     /// Writes the received bytes to disk and records them, so that a later run can resume them.
-    /// Errors only mean that it resumes fewer bytes.
-    pub(super) fn settle(&mut self) {
-        if self.start.is_some() {
-            return;
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error. A later run then resumes fewer bytes.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        if self.start.is_some() || self.record().is_none() {
+            return Ok(());
         }
         self.unflushed = 0;
-        if let Some((path, Some(record))) = &self.record
-            && self.file.sync_data().is_ok()
-            && let Ok(metadata) = self.file.metadata()
-        {
-            record.keep(&self.file, path, metadata.len());
+        self.sync(File::sync_data)?;
+        let length = self.file.metadata()?.len();
+        self.store_record(length);
+        Ok(())
+    }
+
+    /// Syncs the file with `sync`. After an error, every later call returns it too, and of the bytes
+    /// since the last flush, a later run resumes none.
+    pub(super) fn sync(&mut self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+        if self.fault.is_none() {
+            self.fault = sync(&self.file).err();
+            if self.fault.is_some() {
+                self.store_record(self.flushed);
+            }
         }
+        self.fault.as_ref().map_or(Ok(()), |fault| Err(io_again(fault)))
+    }
+
+    /// Returns whether a sync has failed.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.fault.is_some()
     }
 
     /// Keeps only the first `length` bytes, which the download has received itself.
@@ -90,9 +113,12 @@ impl PartialFile {
     }
 
     /// Stores the record; the first `flushed` bytes of the file are on disk.
-    pub(super) fn store_record(&self, flushed: u64) {
+    pub(super) fn store_record(&mut self, flushed: u64) {
+        self.flushed = flushed;
         match &self.record {
-            Some((path, Some(record))) => record.keep(&self.file, path, flushed),
+            Some((path, Some(record))) => {
+                record.keep(&self.file, path, flushed, !self.has_failed());
+            }
             Some((path, None)) => Record::remove(&self.file, path),
             None => {}
         }
@@ -108,12 +134,15 @@ impl PartialFile {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if the file cannot be truncated.
+    /// Returns the system's error if the file cannot be truncated, or if the kept bytes cannot be
+    /// synced.
     pub(super) fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
             set_length(&self.file, start)?;
-            let is_flushed = start > 0 && self.record.is_some() && self.file.sync_data().is_ok();
-            self.store_record(if is_flushed { start } else { 0 });
+            if start > 0 && self.record().is_some() {
+                self.sync(File::sync_data)?;
+            }
+            self.store_record(start);
             self.start = None;
         }
         Ok(&mut self.file)
@@ -133,7 +162,7 @@ impl Write for PartialFile {
         let count = self.begun()?.write(bytes)?;
         self.unflushed += count as u64;
         if self.unflushed >= FLUSH {
-            self.settle();
+            self.settle()?;
         }
         Ok(count)
     }
@@ -165,7 +194,7 @@ impl Growing {
         record: Option<Record>,
     ) -> io::Result<Self> {
         let (file, is_new) = open_alone(&path, length, mode)?;
-        let partial = PartialFile::new(file, offset).recorded(path.clone(), record);
+        let mut partial = PartialFile::new(file, offset).recorded(path.clone(), record);
         if is_new {
             // From now on, the file is known to be this program's, even if nothing arrives.
             partial.store_record(0);
@@ -397,6 +426,9 @@ fn parent_of(target: &Path) -> &Path {
 mod tests {
     use std::io::{Read, Seek};
 
+    use ftp_proto::TimeVal;
+
+    use super::super::evidence::{Fit, Origin};
     use super::*;
 
     fn content(partial: PartialFile) -> String {
@@ -417,6 +449,37 @@ mod tests {
         assert_eq!(partial.file().metadata().unwrap().len(), 5);
         partial.write_all(b"a").unwrap();
         assert_eq!(content(partial), "a");
+    }
+
+    /// A file that cannot be synced, with its record beside `path`.
+    fn unsyncable(path: &Path, offset: u64) -> PartialFile {
+        let file = File::options().read(true).append(true).open("/proc/thread-self/comm").unwrap();
+        let record = Record::of_test(Origin::new(Some(9), TimeVal::from_unix_seconds(1)));
+        PartialFile::new(file, offset).recorded(path.to_owned(), Some(record))
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_failed_sync_is_not_forgotten_as_09() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f.part");
+        // The bytes of an earlier run, a flush amid a download, and one at its end.
+        let mut resumed = unsyncable(&path, 3);
+        resumed.begun().unwrap_err();
+        let mut amid = unsyncable(&path, 0);
+        amid.unflushed = FLUSH - 1;
+        amid.write_all(b"x").unwrap_err();
+        let mut ended = unsyncable(&path, 0);
+        ended.write_all(b"x").unwrap();
+        ended.settle().unwrap_err();
+        for mut partial in [resumed, amid, ended] {
+            // The system has reported the error, and will not do so again.
+            partial.file = File::options().append(true).create(true).open(&path).unwrap();
+            partial.file.write_all(b"x").unwrap();
+            partial.sync(File::sync_all).unwrap_err();
+            let record = Record::read(&partial.file, &path).unwrap();
+            assert_eq!(record.fit(&record, &partial.file), Fit::Fits { kept: 0 });
+        }
     }
 
     #[test]

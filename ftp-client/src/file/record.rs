@@ -148,17 +148,20 @@ impl Record {
         }
     }
 
-    /// Returns the record with the first `flushed` bytes of the file on disk.
-    fn flushed(&self, file: &File, flushed: u64) -> Self {
+    /// Returns the record with the first `flushed` bytes of the file on disk. The others count until
+    /// the computer starts again, if the file `is_intact`.
+    fn flushed(&self, file: &File, flushed: u64, is_intact: bool) -> Self {
         let tail = if flushed > 0 { tail_of(file, flushed).ok() } else { None };
         // Without the digest, nothing shows whether the bytes are still the same.
         let flushed = if tail.is_some() { flushed } else { 0 };
-        Self { state: State::Part { boot: boot().to_owned(), flushed, tail }, ..self.clone() }
+        let boot = if is_intact { boot().to_owned() } else { String::new() };
+        Self { state: State::Part { boot, flushed, tail }, ..self.clone() }
     }
 
-    /// Writes the record of a growing file at `path`, whose first `flushed` bytes are on disk.
-    pub(super) fn keep(&self, file: &File, path: &Path, flushed: u64) {
-        self.flushed(file, flushed).write(file, path);
+    /// Writes the record of a growing file at `path`, whose first `flushed` bytes are on disk. Without
+    /// `is_intact`, the system has failed to write others there.
+    pub(super) fn keep(&self, file: &File, path: &Path, flushed: u64, is_intact: bool) {
+        self.flushed(file, flushed, is_intact).write(file, path);
     }
 
     /// Writes the record of a complete file. A file system without attributes keeps none.
@@ -303,7 +306,7 @@ mod tests {
         let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
         (&file).write_all(&[7; 100_000]).unwrap();
         let now = record(1, 2024);
-        now.keep(&file, &path, 100_000);
+        now.keep(&file, &path, 100_000, true);
         let found = Record::read(&file, &path).unwrap();
         assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
         // As on a file system without attributes.
@@ -348,7 +351,7 @@ mod tests {
         let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
         (&file).write_all(&[7; 100_000]).unwrap();
         let now = record(1, 2024);
-        let found = now.flushed(&file, 70_000);
+        let found = now.flushed(&file, 70_000, true);
         assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
         assert_eq!(record(2, 2024).fit(&found, &file), Fit::Other);
         assert_eq!(record(1, 2025).fit(&found, &file), Fit::Changed);
@@ -385,7 +388,7 @@ mod tests {
     fn parse_reverses_encode_and_refuses_other_texts() {
         let file = tempfile::tempfile().unwrap();
         (&file).write_all(b"12345").unwrap();
-        for record in [record(3, 2024), record(4, 1969).flushed(&file, 5)] {
+        for record in [record(3, 2024), record(4, 1969).flushed(&file, 5, true)] {
             assert_eq!(Record::parse(&record.encode()), Some(record.clone()));
             assert!(record.encode().len() < LONGEST);
         }

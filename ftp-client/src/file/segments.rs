@@ -451,7 +451,8 @@ impl Segments<'_> {
                 if matches!(error, Error::Incomplete { bytes, .. } if bytes > length) {
                     file.restore();
                 }
-                file.settle();
+                // After an error, fewer bytes are resumed.
+                let _ = file.settle();
             }
             Writing::Stream(_) | Writing::Target(_) => {}
         }
