@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use ftp_proto::Escaped;
 use sha2::{Digest as _, Sha256};
 
+use super::evidence::OVERLAP;
 use super::local::parent;
 use super::record::{Record, remove_sidecar};
 use super::small;
@@ -38,10 +39,13 @@ pub(super) struct PartialFile {
     offset: u64,
     /// The path and the record of a file that a later run may resume.
     record: Option<(PathBuf, Option<Record>)>,
-    /// The number of bytes that are on disk by the stored record.
+    /// The number of bytes that are on disk.
     flushed: u64,
-    /// The number of bytes since the last flush.
-    unflushed: u64,
+    /// The number of bytes that the stored record proves: the flushed ones, or those that its digest
+    /// covers.
+    proved: u64,
+    /// The number of bytes, once the first one has arrived.
+    length: u64,
     /// The error of a sync. The system reports it once: a later success would prove nothing.
     fault: Option<io::Error>,
 }
@@ -50,7 +54,16 @@ impl PartialFile {
     /// Wraps `file`, which must be open for appending. Its first `offset` bytes are kept.
     pub(super) const fn new(file: File, offset: u64) -> Self {
         let start = Some(offset);
-        Self { file, start, offset, record: None, flushed: 0, unflushed: 0, fault: None }
+        Self {
+            file,
+            start,
+            offset,
+            record: None,
+            flushed: 0,
+            proved: 0,
+            length: offset,
+            fault: None,
+        }
     }
 
     /// Sets the record of the file at `path`. It is stored when the first byte arrives, and after
@@ -79,10 +92,9 @@ impl PartialFile {
         if self.start.is_some() || self.record().is_none() {
             return Ok(());
         }
-        self.unflushed = 0;
         self.sync(File::sync_data)?;
-        let length = self.file.metadata()?.len();
-        self.store_record(length);
+        self.length = self.file.metadata()?.len();
+        self.flushed();
         Ok(())
     }
 
@@ -98,6 +110,12 @@ impl PartialFile {
         self.fault.as_ref().map_or(Ok(()), |fault| Err(io_again(fault)))
     }
 
+    /// Records that all bytes are on disk.
+    fn flushed(&mut self) {
+        self.flushed = self.length;
+        self.store_record(self.length);
+    }
+
     /// Returns whether a sync has failed.
     pub(super) const fn has_failed(&self) -> bool {
         self.fault.is_some()
@@ -107,17 +125,17 @@ impl PartialFile {
     pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
         set_length(&self.file, length)?;
         self.again(0);
-        self.start = None;
-        self.store_record(0);
+        (self.start, self.length, self.flushed) = (None, length, 0);
+        self.store_record(length.min(OVERLAP));
         Ok(())
     }
 
-    /// Stores the record; the first `flushed` bytes of the file are on disk.
-    pub(super) fn store_record(&mut self, flushed: u64) {
-        self.flushed = flushed;
+    /// Stores the record, which proves the first `proved` bytes of the file.
+    fn store_record(&mut self, proved: u64) {
+        self.proved = proved;
         match &self.record {
             Some((path, Some(record))) => {
-                record.keep(&self.file, path, flushed, !self.has_failed());
+                record.keep(&self.file, path, proved, !self.has_failed());
             }
             Some((path, None)) => Record::remove(&self.file, path),
             None => {}
@@ -139,10 +157,11 @@ impl PartialFile {
     pub(super) fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
             set_length(&self.file, start)?;
+            (self.length, self.flushed) = (start, 0);
             if start > 0 && self.record().is_some() {
                 self.sync(File::sync_data)?;
             }
-            self.store_record(start);
+            self.flushed();
             self.start = None;
         }
         Ok(&mut self.file)
@@ -160,8 +179,12 @@ impl PartialFile {
 impl Write for PartialFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.begun()?.write(bytes)?;
-        self.unflushed += count as u64;
-        if self.unflushed >= FLUSH {
+        self.length += count as u64;
+        if self.proved < OVERLAP && self.length >= OVERLAP.min(2 * self.proved) {
+            // Long before a flush, the first bytes show whose file this is.
+            self.store_record(self.length.min(OVERLAP));
+        }
+        if self.length - self.flushed >= FLUSH {
             self.settle()?;
         }
         Ok(count)
@@ -467,19 +490,44 @@ mod tests {
         let mut resumed = unsyncable(&path, 3);
         resumed.begun().unwrap_err();
         let mut amid = unsyncable(&path, 0);
-        amid.unflushed = FLUSH - 1;
+        amid.begun().unwrap();
+        amid.length = FLUSH - 1;
         amid.write_all(b"x").unwrap_err();
         let mut ended = unsyncable(&path, 0);
         ended.write_all(b"x").unwrap();
         ended.settle().unwrap_err();
         for mut partial in [resumed, amid, ended] {
+            let sidecar = fs::read_dir(root.path()).unwrap().next().unwrap().unwrap().path();
+            partial.store_record(partial.flushed);
+            // The bytes that no flush has confirmed count in no later run.
+            assert!(fs::read_to_string(&sidecar).unwrap().contains(" part - "));
             // The system has reported the error, and will not do so again.
-            partial.file = File::options().append(true).create(true).open(&path).unwrap();
-            partial.file.write_all(b"x").unwrap();
+            partial.file = tempfile::tempfile().unwrap();
             partial.sync(File::sync_all).unwrap_err();
-            let record = Record::read(&partial.file, &path).unwrap();
-            assert_eq!(record.fit(&record, &partial.file), Fit::Fits { kept: 0 });
         }
+    }
+
+    #[test]
+    fn a_killed_download_proves_its_bytes_until_another_program_writes_them_as_09() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f.part");
+        let origin = Origin::new(Some(200_000), TimeVal::from_unix_seconds(1));
+        let now = Record::of_test(origin);
+        let fit = || {
+            let found = FoundFile::at(&path).unwrap().unwrap();
+            now.fit(&found.record.unwrap(), &found.file)
+        };
+        let mut growing = Growing::open(path.clone(), 0, 0, 0o666, Some(now.clone())).unwrap();
+        assert_eq!(fit(), Fit::Fits { kept: 0 });
+        // Few bytes may be the beginning of any file.
+        for (count, kept) in [(1_000, 1_000), (100, 1_000), (1_000, 2_100), (120_000, 122_100)] {
+            growing.partial.write_all(&vec![7; count]).unwrap();
+            assert_eq!(fit(), Fit::Fits { kept });
+        }
+        drop(growing);
+        // The file and its attributes stay, and nothing has been flushed.
+        fs::write(&path, [8; 150_000]).unwrap();
+        assert_eq!(fit(), Fit::Other);
     }
 
     #[test]

@@ -161,7 +161,12 @@ impl Pieces {
         let Some(((0, first), rest)) = ranges.split_first() else { return Err(missing()) };
         let mut end = *first;
         let record = Some(self.record.clone());
-        let mut whole = LocalFile::part(self.first.clone(), &self.target, (end, end), record)?;
+        // It is longer if its last bytes are not proved, after a kill while pieces were joined.
+        let length = FoundFile::at(&self.first)?.map_or(0, |found| found.length);
+        if length < end {
+            return Err(missing());
+        }
+        let mut whole = LocalFile::part(self.first.clone(), &self.target, (length, end), record)?;
         for (start, last) in rest {
             if *start > end {
                 return Err(missing());
@@ -304,7 +309,9 @@ mod tests {
     }
 
     fn put(pieces: &Pieces, start: u64, bytes: &[u8]) {
-        pieces.open(start).unwrap().file.write_all(bytes).unwrap();
+        let mut file = pieces.open(start).unwrap().file;
+        file.write_all(bytes).unwrap();
+        file.settle().unwrap();
     }
 
     #[test]
@@ -329,6 +336,21 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"0123456789");
         let names = fs::read_dir(root.path()).unwrap().count();
         assert_eq!(names, 1);
+    }
+
+    #[test]
+    fn pieces_are_joined_although_the_first_ends_in_bytes_that_nothing_proves() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("f");
+        let now = pieces(&target, 1);
+        put(&now, 0, b"012345");
+        put(&now, 6, b"6789");
+        // As if a process was killed while it joined them.
+        now.open(0).unwrap().file.write_all(b"6").unwrap();
+        assert_eq!(fs::read(now.first()).unwrap(), b"0123456");
+        assert_eq!(now.kept().unwrap(), [(0, 6), (6, 10)]);
+        now.join(&now.kept().unwrap(), 10).unwrap().commit(true).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"0123456789");
     }
 
     #[test]

@@ -86,8 +86,9 @@ pub(crate) struct Record {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum State {
-    /// The file grows. Its first `flushed` bytes are on disk; `tail` is the digest of the last
-    /// [`OVERLAP`] of them. After another start of the computer, only these bytes count.
+    /// The file grows. Its first `flushed` bytes are on disk, or are so few that `tail`, the digest
+    /// of the last [`OVERLAP`] of them, covers all. After another start of the computer, only these
+    /// bytes count; without `tail`, none.
     Part { boot: String, flushed: u64, tail: Option<Sum> },
     /// The file was complete when it had this length and this time of the last write, in
     /// nanoseconds.
@@ -132,19 +133,33 @@ impl Record {
         }
         match &found.state {
             State::Part { boot: then, flushed, tail } => {
-                let is_intact = *flushed <= metadata.len()
-                    && (tail.is_none() || tail_of(file, *flushed).ok() == *tail);
                 let is_this_boot = !then.is_empty() && then == boot();
-                match is_intact {
-                    true if is_this_boot => Fit::Fits { kept: metadata.len() },
-                    true => Fit::Fits { kept: *flushed },
-                    false => Fit::Other,
+                match tail {
+                    None => Fit::Fits { kept: 0 },
+                    Some(_) if !found.is_of(file) => Fit::Other,
+                    Some(_) if is_this_boot && *flushed >= OVERLAP => {
+                        Fit::Fits { kept: metadata.len() }
+                    }
+                    Some(_) => Fit::Fits { kept: *flushed },
                 }
             }
             State::Whole { length, modified } => {
                 let is_unchanged = *length == metadata.len() && *modified == written(&metadata);
                 if is_unchanged { Fit::Fits { kept: *length } } else { Fit::Other }
             }
+        }
+    }
+
+    /// Returns whether the record of a growing file is that of `file`, by the bytes in it.
+    fn is_of(&self, file: &File) -> bool {
+        match &self.state {
+            State::Part { flushed, tail: Some(tail), .. } => {
+                tail_of(file, *flushed).is_ok_and(|found| found == *tail)
+            }
+            State::Part { tail: None, .. } => {
+                file.metadata().is_ok_and(|metadata| metadata.len() == 0)
+            }
+            State::Whole { .. } => false,
         }
     }
 
@@ -184,7 +199,11 @@ impl Record {
         let mut value = [0; LONGEST];
         let text = match attribute(file, ATTRIBUTE, &mut value) {
             Ok(length) => std::str::from_utf8(value.get(..length)?).ok()?.to_owned(),
-            Err(_) => small::read(&sidecar(path), LONGEST).ok()??,
+            Err(_) => {
+                // Another program may have put another file in the place of this program's.
+                let text = small::read(&sidecar(path), LONGEST).ok()??;
+                return Self::parse(&text).filter(|record| record.is_of(file));
+            }
         };
         Self::parse(&text)
     }
@@ -317,6 +336,33 @@ mod tests {
         assert_eq!(Record::read(&file, &path), Some(found));
         Record::remove(&file, &path);
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_record_beside_a_file_is_not_that_of_another_file_of_its_name_as_09() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f.part");
+        fs::write(&path, [7; 100_000]).unwrap();
+        let file = File::open(&path).unwrap();
+        let now = record(1, 2024);
+        for (flushed, length, is_of) in [
+            (70_000, 100_000, true),
+            (70_000, 70_000, true),
+            (70_000, 69_999, false),
+            (0, 100_000, false),
+            (0, 1, false),
+            (0, 0, true),
+        ] {
+            let text = now.flushed(&file, flushed, true).encode();
+            small::replace(&sidecar(&path), &text, false).unwrap();
+            for (byte, is_same) in [(7, true), (8, length == 0)] {
+                // As after `rm`: the file is a new one.
+                let other = tempfile::tempfile().unwrap();
+                (&other).write_all(&vec![byte; length]).unwrap();
+                let is_read = Record::read(&other, &path).is_some();
+                assert_eq!(is_read, is_of && is_same, "{flushed} {length} {byte}");
+            }
+        }
     }
 
     #[test]
