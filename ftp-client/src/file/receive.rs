@@ -93,6 +93,7 @@ impl Request<'_, '_> {
                 }));
             }
             if now.is_some_and(|now| now > all)
+                && !start.is_restored
                 && let Some(left) = self.repetitions.checked_sub(1)
                 && let Writing::File(file) = &mut start.target
             {
@@ -167,7 +168,7 @@ impl Request<'_, '_> {
             target: &mut start.target,
             at: from,
             left: start.compare,
-            cuts: from == 0,
+            cuts: from == 0 && !start.is_restored,
             written: 0,
             is_other: false,
             is_cut: false,
@@ -230,7 +231,8 @@ pub(super) struct Joiner<'j, 's> {
     pub(super) at: u64,
     /// The number of bytes that are still to be compared.
     pub(super) left: u64,
-    /// Whether the file is cut at the first difference, because the transfer began at byte 0.
+    /// Whether the file is cut at the first difference, because the transfer began at byte 0, and
+    /// the kept bytes are this program's.
     pub(super) cuts: bool,
     pub(super) written: u64,
     /// Whether the server's bytes are others, and the transfer must be ended.

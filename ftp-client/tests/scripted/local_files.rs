@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use ftp_client::file::{Left, Sink};
+use ftp_client::file::{Left, Sink, Verify};
 use ftp_client::{Client, Done, Error, FileOptions, Get, Place, Resume};
 
 use crate::peer::{Peer, Server};
@@ -64,6 +64,43 @@ fn wrong_bytes_in_place_go_with_their_record_as_09() {
     assert_eq!(done.unwrap().bytes, 5);
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     server.end();
+}
+
+#[test]
+fn a_local_file_that_differs_is_unchanged_until_the_download_is_complete_as_09() {
+    // Fewer bytes than are compared again, and more.
+    for length in [100, 70_000] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, vec![b'm'; length]).unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about(&mut peer, 300_000);
+            peer.epsv();
+            if length > 65_536 {
+                peer.answer(&format!("REST {}", length - 65_536), "350 ok");
+            }
+            peer.answer("RETR a", "150 ok");
+            let mut data = peer.data();
+            while data.write_all(&[b'N'; 65_536]).is_ok() {}
+            peer.expect_abort();
+            peer.reply("426 stopped");
+            peer.reply("226 ok");
+            about(&mut peer, 300_000);
+            peer.epsv();
+            peer.answer("RETR a", "150 ok");
+            peer.send_data(b"NNN");
+            peer.reply("426 cut");
+        });
+        let options = options().resume(Resume::Trusted).verify(Verify::None);
+        let (done, left) = get(&mut client, Sink::Path(&path), &options);
+        done.unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), vec![b'm'; length]);
+        let part = root.path().join("a.part");
+        assert_eq!(fs::read(&part).unwrap(), b"NNN");
+        assert_eq!(left, Left::Part(part));
+        server.end();
+    }
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
