@@ -187,24 +187,46 @@ impl Start<'_> {
                 Ok(Committed::Done)
             }
             Writing::File(mut file) => {
-                let target = file.target().to_owned();
-                let failed = |error| Error::Local(named_once(&target, &error));
-                if let Some(time) = time {
-                    file.set_modified(time).map_err(failed)?;
+                let published = publish(&mut file, time, replaces, targets, in_tree);
+                if published.is_err() && self.is_restored {
+                    file.restore();
                 }
-                match (targets, in_tree) {
-                    (_, Some(in_tree)) => (in_tree.before)(file.file())
-                        .and_then(|()| file.commit_synced(replaces, false)),
-                    (None, None) => file.commit(replaces),
-                    (Some(targets), None) => {
-                        // The disk is the slow part: jobs do not wait for each other here. The
-                        // file system orders the rename after what is synced.
-                        file.sync().map_err(failed)?;
-                        targets.publish(&target, || file.commit_synced(replaces, false))
-                    }
-                }
-                .map_err(failed)
+                published.map_err(|error| Error::Local(named_once(file.target(), &error)))
             }
+        }
+    }
+
+    /// Returns what is left if the file cannot be published.
+    pub(super) fn left(&self) -> Left {
+        match &self.target {
+            Writing::File(file) => file.left(),
+            Writing::Stream(_) | Writing::Target(_) => Left::Nothing,
+        }
+    }
+}
+
+fn publish(
+    file: &mut LocalFile,
+    time: Option<SystemTime>,
+    replaces: bool,
+    targets: Option<&Targets>,
+    in_tree: Option<&InTree<'_>>,
+) -> io::Result<Committed> {
+    if let Some(time) = time {
+        file.set_modified(time)?;
+    }
+    match (targets, in_tree) {
+        (_, Some(in_tree)) => {
+            (in_tree.before)(file.file())?;
+            file.commit(replaces, false)
+        }
+        (None, None) => file.commit(replaces, true),
+        (Some(targets), None) => {
+            // The disk is the slow part: jobs do not wait for each other here. The file system
+            // orders the rename after what is synced.
+            file.sync()?;
+            let target = file.target().to_owned();
+            targets.publish(&target, || file.commit(replaces, false))
         }
     }
 }
@@ -249,13 +271,9 @@ impl Memory {
         // After an error, fewer bytes are resumed.
         let _ = file.settle();
         let length = file.length().unwrap_or_default();
-        if file.is_kept() && length > 0 {
-            self.left = match file.path() {
-                Some(path) if path != file.target() => Left::Part(path.to_owned()),
-                _ => Left::InPlace,
-            };
-        } else if self.left == Left::Removed && is_repeated {
-            self.left = Left::Nothing;
+        match file.left() {
+            Left::Nothing if self.left == Left::Removed && !is_repeated => {}
+            left => self.left = left,
         }
         if let Some(origin) = origin
             && (file.is_kept() || is_repeated)

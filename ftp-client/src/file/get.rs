@@ -348,13 +348,23 @@ impl GetJob<'_> {
         let done = Done { verified, ..Done::moved(moved.bytes, kept, moved.duration) };
         let known = moved.modified.or(start.origin.and_then(|origin| origin.modified));
         let known = known.filter(|_| self.in_tree.is_some()).map(SystemTime::from);
-        let replaces = self.options.existing != Existing::Keep;
-        let in_tree = self.in_tree.as_ref();
-        if start.publish(time.or(known), replaces, self.targets, in_tree)? == Committed::Exists {
+        if self.publish(start, time.or(known))? == Committed::Exists {
             return Ok(Some(Done::skipped("now exists")));
         }
         on.event(Event::Done { source: &source, target, bytes: done.bytes, verified });
         Ok(Some(done))
+    }
+
+    /// Gives the complete file its time and its name.
+    pub(super) fn publish(
+        &mut self,
+        start: Start<'_>,
+        time: Option<SystemTime>,
+    ) -> Result<Committed, Error> {
+        let left = start.left();
+        let replaces = self.options.existing != Existing::Keep;
+        let published = start.publish(time, replaces, self.targets, self.in_tree.as_ref());
+        published.inspect_err(|_| self.past.left = left)
     }
 
     /// Verifies that the file is complete, as far as the server can be asked and the caller wants it.

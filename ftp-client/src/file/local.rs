@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use super::begin::Left;
 use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, remove_sidecar};
 use crate::system::{
@@ -226,6 +227,17 @@ impl LocalFile {
         self.partial_mut().map_or(Ok(()), |partial| partial.begun().map(drop))
     }
 
+    /// Returns what is left if the file is dropped.
+    pub(super) fn left(&self) -> Left {
+        match &self.0 {
+            Kind::Part(part) if self.length().is_ok_and(|length| length > 0) => {
+                Left::Part(part.growing.path.clone())
+            }
+            Kind::InPlace(_) if self.length().is_ok_and(|length| length > 0) => Left::InPlace,
+            _ => Left::Nothing,
+        }
+    }
+
     /// Returns the path that shows the file to the user.
     pub(super) fn path_or_target(&self) -> PathBuf {
         self.path().unwrap_or_else(|| self.target()).to_owned()
@@ -268,7 +280,7 @@ impl LocalFile {
     /// Removes received bytes that are known to be wrong. Removes the partial or temporary file as a
     /// whole. After a download in place, removes the bytes after the offset at which it resumed, and
     /// the record, which would prove the wrong bytes to a later run.
-    pub(crate) fn discard(self) {
+    pub(crate) fn discard(&self) {
         match &self.0 {
             Kind::InPlace(Growing { partial, path, .. }) => {
                 partial.restore();
@@ -284,21 +296,17 @@ impl LocalFile {
         }
     }
 
-    /// Syncs the file to disk and then gives it its name.
+    /// Gives the file its name; with `syncs`, syncs it to disk before.
     ///
     /// If another file has the name, it is replaced if `replaces` is true; otherwise the result is
-    /// [`Committed::Exists`]. A file opened by [`in_place`](Self::in_place) already has its name.
+    /// [`Committed::Exists`], and the received bytes are removed. A file opened by
+    /// [`in_place`](Self::in_place) already has its name.
     ///
     /// # Errors
     ///
     /// Returns the system's error. After an error, an existing file is unchanged, except with
     /// [`in_place`](Self::in_place).
-    pub(crate) fn commit(self, replaces: bool) -> io::Result<Committed> {
-        self.commit_synced(replaces, true)
-    }
-
-    /// Gives the file its name as [`commit`](Self::commit) does, and syncs it only with `syncs`.
-    pub(super) fn commit_synced(mut self, replaces: bool, syncs: bool) -> io::Result<Committed> {
+    pub(crate) fn commit(&mut self, replaces: bool, syncs: bool) -> io::Result<Committed> {
         if let Kind::InPlace(growing) = &mut self.0 {
             growing.keep();
         }
@@ -308,7 +316,7 @@ impl LocalFile {
         }
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {
-                complete(growing);
+                growing.partial.complete();
                 Ok(())
             }
             Kind::Part(Part { growing, target }) => {
@@ -316,28 +324,20 @@ impl LocalFile {
                     let message = "another program replaced it during the download";
                     return Err(named(&growing.path, &io::Error::other(message)));
                 }
-                complete(growing);
+                growing.partial.complete();
                 rename(&growing.path, target, replaces)
+                    .inspect_err(|_| growing.partial.uncomplete())
             }
             Kind::Replacing(temporary) => temporary.publish(replaces),
         };
         match done {
             Ok(()) => Ok(Committed::Done),
             Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
+                self.discard();
                 Ok(Committed::Exists)
             }
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Turns the record of a partial file into that of a complete one.
-fn complete(growing: &Growing) {
-    let file = growing.partial.file();
-    remove_sidecar(&growing.path);
-    match growing.partial.record() {
-        Some(record) => record.complete(file),
-        None => Record::remove(file, &growing.path),
     }
 }
 
@@ -569,7 +569,7 @@ mod tests {
 
         let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"whole").unwrap();
-        file.commit(true).unwrap();
+        file.commit(true, true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
@@ -600,7 +600,7 @@ mod tests {
         assert_eq!(names_in(root.path()), ["f.part"]);
         let mut file = LocalFile::part(root.path().join("f.part"), &path, (6, 4), None).unwrap();
         file.write_all(b"EF").unwrap();
-        file.commit(true).unwrap();
+        file.commit(true, true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"abcdEF");
     }
@@ -618,7 +618,7 @@ mod tests {
         // An empty file can be committed too.
         LocalFile::part(root.path().join("f.part"), &path, (6, 0), None)
             .unwrap()
-            .commit(true)
+            .commit(true, true)
             .unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"");
@@ -632,7 +632,7 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let mut file = LocalFile::part(root.path().join("f.part"), &path, (0, 0), None).unwrap();
         file.write_all(b"new").unwrap();
-        file.commit(true).unwrap();
+        file.commit(true, true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     }
 
@@ -647,7 +647,7 @@ mod tests {
             file.write_all(b"new").unwrap();
             let failed = file.partial_mut().unwrap().sync(|_| Err(io::Error::other("EIO")));
             assert!(failed.is_err() && file.has_failed());
-            assert_eq!(file.commit(true).unwrap_err().to_string(), "EIO");
+            assert_eq!(file.commit(true, true).unwrap_err().to_string(), "EIO");
             let file = File::open(at).unwrap();
             let stored = Record::read(&file, at).unwrap();
             assert!(stored.is_part());
@@ -667,11 +667,13 @@ mod tests {
                 .unwrap_err();
             assert!(error.to_string().contains("f.part: another program"), "{error}");
         }
-        first.commit(true).unwrap();
+        first.commit(true, true).unwrap();
+        drop(first);
         let mut first = LocalFile::in_place(&path, (3, 3), None).unwrap();
         first.write_all(b"def").unwrap();
         assert!(LocalFile::in_place(&path, (6, 6), None).is_err());
-        first.commit(true).unwrap();
+        first.commit(true, true).unwrap();
+        drop(first);
         assert!(
             LocalFile::in_place(&path, (3, 3), None).is_err(),
             "it grew since it was looked at"
@@ -686,13 +688,13 @@ mod tests {
         let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"new").unwrap();
         fs::write(&path, "another's").unwrap();
-        assert_eq!(file.commit(false).unwrap(), Committed::Exists);
+        assert_eq!(file.commit(false, true).unwrap(), Committed::Exists);
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"another's");
         fs::remove_file(&path).unwrap();
         let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"new").unwrap();
-        assert_eq!(file.commit(false).unwrap(), Committed::Done);
+        assert_eq!(file.commit(false, true).unwrap(), Committed::Done);
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
@@ -707,7 +709,7 @@ mod tests {
                     .unwrap();
             file.write_all(b"new").unwrap();
             fs::remove_dir_all(&directory).unwrap();
-            assert_eq!(file.commit(replaces).unwrap_err().kind(), io::ErrorKind::NotFound);
+            assert_eq!(file.commit(replaces, true).unwrap_err().kind(), io::ErrorKind::NotFound);
         }
     }
 
@@ -720,8 +722,9 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"old");
         file.write_all(b"ne").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"ne");
-        file.commit(true).unwrap();
-        LocalFile::in_place(&path, (2, 0), None).unwrap().commit(true).unwrap();
+        file.commit(true, true).unwrap();
+        drop(file);
+        LocalFile::in_place(&path, (2, 0), None).unwrap().commit(true, true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
 

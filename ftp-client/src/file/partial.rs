@@ -92,9 +92,9 @@ impl PartialFile {
         if self.start.is_some() || self.record().is_none() {
             return Ok(());
         }
-        self.sync(File::sync_data)?;
         self.length = self.file.metadata()?.len();
-        self.flushed();
+        self.sync(File::sync_data)?;
+        self.store_record(self.flushed);
         Ok(())
     }
 
@@ -103,17 +103,12 @@ impl PartialFile {
     pub(super) fn sync(&mut self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
         if self.fault.is_none() {
             self.fault = sync(&self.file).err();
-            if self.fault.is_some() {
-                self.store_record(self.flushed);
+            match self.fault {
+                Some(_) => self.store_record(self.flushed),
+                None => self.flushed = self.length,
             }
         }
         self.fault.as_ref().map_or(Ok(()), |fault| Err(io_again(fault)))
-    }
-
-    /// Records that all bytes are on disk.
-    fn flushed(&mut self) {
-        self.flushed = self.length;
-        self.store_record(self.length);
     }
 
     /// Returns whether a sync has failed.
@@ -128,6 +123,23 @@ impl PartialFile {
         (self.start, self.length, self.flushed) = (None, length, 0);
         self.store_record(length.min(OVERLAP));
         Ok(())
+    }
+
+    /// Turns the record into that of a complete file.
+    pub(super) fn complete(&self) {
+        match &self.record {
+            Some((path, Some(record))) => {
+                remove_sidecar(path);
+                record.complete(&self.file);
+            }
+            Some((path, None)) => Record::remove(&self.file, path),
+            None => {}
+        }
+    }
+
+    /// Turns the record back into that of a file that a later run may resume.
+    pub(super) fn uncomplete(&mut self) {
+        self.store_record(self.proved.max(self.flushed));
     }
 
     /// Stores the record, which proves the first `proved` bytes of the file.
@@ -161,7 +173,7 @@ impl PartialFile {
             if start > 0 && self.record().is_some() {
                 self.sync(File::sync_data)?;
             }
-            self.flushed();
+            self.store_record(self.flushed);
             self.start = None;
         }
         Ok(&mut self.file)

@@ -18,7 +18,7 @@ use super::checksum::Checksum;
 use super::evidence::{Origin, Why};
 use super::get::Get;
 use super::local::{Committed, LocalFile};
-use super::options::{Existing, FileOptions, Verify};
+use super::options::{FileOptions, Verify};
 use super::partial::named;
 use super::pieces::{OpenPiece, Pieces};
 use super::receive::Joiner;
@@ -109,12 +109,9 @@ impl Get<'_> {
         };
         let target = file.target().to_owned();
         let preserved = origin.modified.filter(|_| self.job.options.preserve).map(SystemTime::from);
-        let replaces = self.job.options.existing != Existing::Keep;
         let start = Start::at_0(Writing::File(file));
         let time = self.job.time.or(preserved);
-        let committed =
-            start.publish(time, replaces, self.job.targets, self.job.in_tree.as_ref())?;
-        if committed == Committed::Exists {
+        if self.job.publish(start, time)? == Committed::Exists {
             return Ok(Done::skipped("now exists"));
         }
         let (source, target) = (self.job.place.path(), target.as_os_str().as_bytes());

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use ftp_client::file::{Left, Sink, Verify};
+use ftp_client::file::{Existing, Left, Sink, Verify};
 use ftp_client::{Client, Done, Error, FileOptions, Get, Place, Resume};
 
 use crate::peer::{Peer, Server};
@@ -101,6 +101,46 @@ fn a_local_file_that_differs_is_unchanged_until_the_download_is_complete_as_09()
         assert_eq!(left, Left::Part(part));
         server.end();
     }
+}
+
+#[test]
+fn a_complete_file_that_gets_no_name_is_resumed_or_removed_as_09() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let in_the_way = path.clone();
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        for is_directory in [true, false] {
+            about(&mut peer, 5);
+            peer.epsv();
+            peer.answer("RETR a", "150 ok");
+            peer.send_data(b"hello");
+            match is_directory {
+                true => fs::create_dir(&in_the_way).unwrap(),
+                false => fs::write(&in_the_way, "mine").unwrap(),
+            }
+            peer.reply("226 done");
+            if is_directory {
+                // The next run.
+                about(&mut peer, 5);
+                peer.answer("FEAT", "502 what");
+            }
+        }
+    });
+    let (done, left) = get(&mut client, Sink::Path(&path), &options());
+    assert!(matches!(done, Err(Error::Local(_))), "{done:?}");
+    assert_eq!(left, Left::Part(root.path().join("a.part")));
+    fs::remove_dir(&path).unwrap();
+    let (done, _) = get(&mut client, Sink::Path(&path), &options());
+    assert_eq!(done.unwrap().resumed, 5);
+    assert_eq!(names_in(root.path()), ["a"]);
+    fs::remove_file(&path).unwrap();
+    let declined = options().existing(Existing::Keep);
+    let (done, _) = get(&mut client, Sink::Path(&path), &declined);
+    assert_eq!(done.unwrap().skipped, Some("now exists"));
+    assert_eq!(names_in(root.path()), ["a"]);
+    assert_eq!(fs::read(&path).unwrap(), b"mine");
+    server.end();
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
