@@ -269,7 +269,7 @@ impl Memory {
             file.restore();
         }
         // After an error, fewer bytes are resumed.
-        let _ = file.settle();
+        let _ = file.end();
         let length = file.length().unwrap_or_default();
         match file.left() {
             Left::Nothing if self.left == Left::Removed && !is_repeated => {}

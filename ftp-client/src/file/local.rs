@@ -252,6 +252,11 @@ impl LocalFile {
         self.partial_mut().map_or(Ok(()), PartialFile::settle)
     }
 
+    /// As [`settle`](Self::settle), at the end of an attempt: see [`PartialFile::end`].
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        self.partial_mut().map_or(Ok(()), PartialFile::end)
+    }
+
     /// Syncs the complete file to disk.
     ///
     /// # Errors

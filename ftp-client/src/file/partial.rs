@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::evidence::OVERLAP;
 use super::local::parent;
-use super::record::{Record, remove_sidecar};
+use super::record::{Record, Rest, remove_sidecar};
 use super::small;
 use super::targets::Targets;
 use crate::digest::hex;
@@ -98,6 +98,16 @@ impl PartialFile {
         Ok(())
     }
 
+    /// As [`settle`](Self::settle), but nothing more is written unless another attempt begins: a later
+    /// run resumes no byte if another program writes to the file.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        self.settle()?;
+        if self.start.is_none() {
+            self.write_record(self.flushed, Rest::Ended);
+        }
+        Ok(())
+    }
+
     /// Syncs the file with `sync`. After an error, every later call returns it too, and of the bytes
     /// since the last flush, a later run resumes none.
     pub(super) fn sync(&mut self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
@@ -145,9 +155,13 @@ impl PartialFile {
     /// Stores the record, which proves the first `proved` bytes of the file.
     fn store_record(&mut self, proved: u64) {
         self.proved = proved;
+        self.write_record(proved, if self.has_failed() { Rest::Failed } else { Rest::Counts });
+    }
+
+    fn write_record(&self, proved: u64, rest: Rest) {
         match &self.record {
             Some((path, Some(record))) => {
-                record.keep(&self.file, path, proved, !self.has_failed());
+                record.keep(&self.file, path, proved, rest);
             }
             Some((path, None)) => Record::remove(&self.file, path),
             None => {}

@@ -35,6 +35,9 @@ const SIDECAR: &str = ".ftp-client-record-";
 /// The longest record in bytes; a longer one comes from another program.
 const LONGEST: usize = 512;
 
+/// The coarsest grain of a file system's times, in nanoseconds: FAT has even seconds only.
+const GRAIN: i128 = 2_000_000_000;
+
 /// A SHA-256 digest.
 type Sum = [u8; 32];
 
@@ -88,11 +91,23 @@ pub(crate) struct Record {
 enum State {
     /// The file grows. Its first `flushed` bytes are on disk, or are so few that `tail`, the digest
     /// of the last [`OVERLAP`] of them, covers all. After another start of the computer, only these
-    /// bytes count; without `tail`, none.
-    Part { boot: String, flushed: u64, tail: Option<Sum> },
+    /// bytes count; without `tail`, none. If the program ended in order, `end` is the time of its
+    /// last write.
+    Part { boot: String, flushed: u64, tail: Option<Sum>, end: Option<i128> },
     /// The file was complete when it had this length and this time of the last write, in
     /// nanoseconds.
     Whole { length: u64, modified: i128 },
+}
+
+/// What is known of the bytes after those that are on disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rest {
+    /// They count until the computer starts again.
+    Counts,
+    /// The system has failed to write some.
+    Failed,
+    /// There are none, and no more are written.
+    Ended,
 }
 
 impl Record {
@@ -100,7 +115,7 @@ impl Record {
     /// time of the server, the record shows only that this program wrote the file, and proves
     /// nothing about its bytes.
     pub(crate) fn new(source: Option<SourceId>, origin: Origin) -> Option<Self> {
-        let state = State::Part { boot: boot().to_owned(), flushed: 0, tail: None };
+        let state = State::Part { boot: boot().to_owned(), flushed: 0, tail: None, end: None };
         source.map(|source| Self { source, origin, state })
     }
 
@@ -132,11 +147,13 @@ impl Record {
             return Fit::Changed;
         }
         match &found.state {
-            State::Part { boot: then, flushed, tail } => {
+            State::Part { boot: then, flushed, tail, end } => {
                 let is_this_boot = !then.is_empty() && then == boot();
+                let is_later = |end: i128| written(&metadata) > end + GRAIN;
                 match tail {
                     None => Fit::Fits { kept: 0 },
-                    Some(_) if !found.is_of(file) => Fit::Other,
+                    // Another program has written since.
+                    Some(_) if end.is_some_and(is_later) || !found.is_of(file) => Fit::Other,
                     Some(_) if is_this_boot && *flushed >= OVERLAP => {
                         Fit::Fits { kept: metadata.len() }
                     }
@@ -163,20 +180,20 @@ impl Record {
         }
     }
 
-    /// Returns the record with the first `flushed` bytes of the file on disk. The others count until
-    /// the computer starts again, if the file `is_intact`.
-    fn flushed(&self, file: &File, flushed: u64, is_intact: bool) -> Self {
+    /// Returns the record with the first `flushed` bytes of the file on disk.
+    fn flushed(&self, file: &File, flushed: u64, rest: Rest) -> Self {
         let tail = if flushed > 0 { tail_of(file, flushed).ok() } else { None };
         // Without the digest, nothing shows whether the bytes are still the same.
         let flushed = if tail.is_some() { flushed } else { 0 };
-        let boot = if is_intact { boot().to_owned() } else { String::new() };
-        Self { state: State::Part { boot, flushed, tail }, ..self.clone() }
+        let boot = if rest == Rest::Failed { String::new() } else { boot().to_owned() };
+        let metadata = file.metadata().ok().filter(|_| rest == Rest::Ended);
+        let end = metadata.map(|metadata| written(&metadata));
+        Self { state: State::Part { boot, flushed, tail, end }, ..self.clone() }
     }
 
-    /// Writes the record of a growing file at `path`, whose first `flushed` bytes are on disk. Without
-    /// `is_intact`, the system has failed to write others there.
-    pub(super) fn keep(&self, file: &File, path: &Path, flushed: u64, is_intact: bool) {
-        self.flushed(file, flushed, is_intact).write(file, path);
+    /// Writes the record of a growing file at `path`, whose first `flushed` bytes are on disk.
+    pub(super) fn keep(&self, file: &File, path: &Path, flushed: u64, rest: Rest) {
+        self.flushed(file, flushed, rest).write(file, path);
     }
 
     /// Writes the record of a complete file. A file system without attributes keeps none.
@@ -219,10 +236,11 @@ impl Record {
         let size = origin.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
         let time = origin.modified.map_or_else(|| "-".to_owned(), |time| time.to_string());
         let state = match state {
-            State::Part { boot, flushed, tail } => {
+            State::Part { boot, flushed, tail, end } => {
                 let boot = if boot.is_empty() { "-" } else { boot };
                 let tail = tail.map_or_else(|| "-".to_owned(), |tail| hex(&tail));
-                format!("part {boot} {flushed} {tail}")
+                let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
+                format!("part {boot} {flushed} {tail} {end}")
             }
             State::Whole { length, modified } => format!("whole {length} {modified}"),
         };
@@ -241,6 +259,7 @@ impl Record {
                 boot: next().filter(|boot| *boot != "-").unwrap_or_default().to_owned(),
                 flushed: next()?.parse().ok()?,
                 tail: known(next()?, sum)?,
+                end: known(next()?, |end| end.parse().ok())?,
             },
             "whole" => {
                 State::Whole { length: next()?.parse().ok()?, modified: next()?.parse().ok()? }
@@ -310,6 +329,7 @@ pub(super) fn remove_sidecar(path: &Path) {
 #[cfg(unix)]
 mod tests {
     use std::io::Write as _;
+    use std::time::Duration;
 
     use super::*;
 
@@ -325,7 +345,7 @@ mod tests {
         let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
         (&file).write_all(&[7; 100_000]).unwrap();
         let now = record(1, 2024);
-        now.keep(&file, &path, 100_000, true);
+        now.keep(&file, &path, 100_000, Rest::Counts);
         let found = Record::read(&file, &path).unwrap();
         assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
         // As on a file system without attributes.
@@ -353,7 +373,7 @@ mod tests {
             (0, 1, false),
             (0, 0, true),
         ] {
-            let text = now.flushed(&file, flushed, true).encode();
+            let text = now.flushed(&file, flushed, Rest::Counts).encode();
             small::replace(&sidecar(&path), &text, false).unwrap();
             for (byte, is_same) in [(7, true), (8, length == 0)] {
                 // As after `rm`: the file is a new one.
@@ -397,7 +417,7 @@ mod tests {
         let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
         (&file).write_all(&[7; 100_000]).unwrap();
         let now = record(1, 2024);
-        let found = now.flushed(&file, 70_000, true);
+        let found = now.flushed(&file, 70_000, Rest::Counts);
         assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
         assert_eq!(record(2, 2024).fit(&found, &file), Fit::Other);
         assert_eq!(record(1, 2025).fit(&found, &file), Fit::Changed);
@@ -410,6 +430,13 @@ mod tests {
         // Without a time of the server, it proves nothing to a later process.
         let untimed = Record { origin: Origin::new(Some(200_000), None), ..now.clone() };
         assert_eq!(untimed.fit(&untimed, &file), Fit::Changed);
+        // Another program has written since this one ended, and the end looks the same.
+        let ended = now.flushed(&file, 100_000, Rest::Ended);
+        assert_eq!(now.fit(&ended, &file), Fit::Fits { kept: 100_000 });
+        let later = file.metadata().unwrap().modified().unwrap() + Duration::from_secs(3);
+        file.set_modified(later).unwrap();
+        assert_eq!(now.fit(&ended, &file), Fit::Other);
+        assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
         // Another program has written other bytes.
         fs::write(&path, [8; 100_000]).unwrap();
         let file = File::open(&path).unwrap();
@@ -426,7 +453,7 @@ mod tests {
         assert!(!found.is_part());
         assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 5 });
         let time = file.metadata().unwrap().modified().unwrap();
-        file.set_modified(time - std::time::Duration::from_secs(9)).unwrap();
+        file.set_modified(time - Duration::from_secs(9)).unwrap();
         assert_eq!(now.fit(&found, &file), Fit::Other);
     }
 
@@ -434,7 +461,8 @@ mod tests {
     fn parse_reverses_encode_and_refuses_other_texts() {
         let file = tempfile::tempfile().unwrap();
         (&file).write_all(b"12345").unwrap();
-        for record in [record(3, 2024), record(4, 1969).flushed(&file, 5, true)] {
+        let ended = record(4, 1969).flushed(&file, 5, Rest::Ended);
+        for record in [record(3, 2024), record(4, 1969).flushed(&file, 5, Rest::Counts), ended] {
             assert_eq!(Record::parse(&record.encode()), Some(record.clone()));
             assert!(record.encode().len() < LONGEST);
         }

@@ -449,7 +449,7 @@ impl Segments<'_> {
                     file.restore();
                 }
                 // After an error, fewer bytes are resumed.
-                let _ = file.settle();
+                let _ = file.end();
             }
             Writing::Stream(_) | Writing::Target(_) => {}
         }

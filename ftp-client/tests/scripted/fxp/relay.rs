@@ -135,7 +135,7 @@ fn own_bytes_can_be_the_whole_file() {
         let mut job = job(&options).repeats(true);
         let lost = "s< 226 sent\n t!\n";
         let script = [TYPES, &facts("", TIME), TARGET_LISTENS, BEGUN, lost].concat();
-        let (done, _) = attempt(&mut job, &script, [Usable, Then::Closed]);
+        let (done, _) = attempt(&mut job, &script, [Usable, Closed]);
         assert_eq!(done.unwrap_err().kind(), ErrorKind::Network);
         let more = match rest {
             Some(_) => {
@@ -312,7 +312,7 @@ fn a_rename_with_a_lost_reply_is_not_repeated_blindly() {
     let other = "t> SIZE b\n t< 213 9\n t> MDTM b\n t< 213 20260102000009\n";
     for (now, is_done) in [([gone, there].concat(), true), ([gone, other].concat(), false)] {
         let mut job = job(&options).repeats(true).under(Some(TemporaryName::standard()));
-        let (done, _) = attempt(&mut job, &first, [Usable, Then::Closed]);
+        let (done, _) = attempt(&mut job, &first, [Usable, Closed]);
         assert!(matches!(done, Err(Error::Job(JobFault::NotRenamed { removed: false, .. }))));
         let (done, said) = attempt(&mut job, &now, [Usable, Usable]);
         match is_done {
