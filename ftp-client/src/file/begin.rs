@@ -249,6 +249,11 @@ pub(super) fn named_once(path: &Path, error: &io::Error) -> io::Error {
 }
 
 impl Memory {
+    /// Begins another attempt.
+    pub(super) fn begin(&mut self) {
+        self.left = self.file.as_ref().map_or(Left::Nothing, |(file, _)| file.left());
+    }
+
     /// Keeps what a failed transfer left, for the next attempt or run.
     pub(super) fn note_failure(&mut self, start: Start<'_>, error: &Error, is_repeated: bool) {
         let Start { target, kept, origin, is_restored, .. } = start;
@@ -324,8 +329,12 @@ impl GetJob<'_> {
             Sink::Path(path) => (*path, false),
             Sink::InPlace(path) => (*path, true),
         };
-        if let Some((file, then)) = self.past.file.take() {
-            return self.go_on(client, on, file, then);
+        if self.past.file.is_some() {
+            // If the question fails, the next attempt still has the bytes.
+            let now = Origin::ask(client, self.place.path())?;
+            if let Some((file, then)) = self.past.file.take() {
+                return self.go_on(on, file, then, now);
+            }
         }
         if self.options.resume != Resume::Own {
             return self.find(client, on, path, in_place);
@@ -354,13 +363,12 @@ impl GetJob<'_> {
 
     /// Resumes the bytes of an earlier attempt of this job.
     fn go_on<'w>(
-        &mut self,
-        client: &mut Client,
+        &self,
         on: &dyn Observer,
         mut file: LocalFile,
         then: Origin,
+        origin: Origin,
     ) -> Result<Start<'w>, Error> {
-        let origin = Origin::ask(client, self.place.path())?;
         let have = file.length().map_err(Error::Local)?;
         let known = Known {
             have,

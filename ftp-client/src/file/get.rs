@@ -173,7 +173,7 @@ impl<'a> Get<'a> {
     ///   option needs, or if the source may be the target.
     /// - [`Error::Job`] for the failures of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
-        self.job.past.left = Left::Nothing;
+        self.job.past.begin();
         if let Sink::Path(target) | Sink::InPlace(target) = self.to {
             check_path(target).map_err(|error| Error::Local(named(target, &error)))?;
         }

@@ -104,7 +104,7 @@ impl Get<'_> {
             return Ok(Done::skipped(why));
         }
         let Some(Whole { file, origin, done }) = self.gather(pool, most, on)? else {
-            self.job.past.left = Left::Nothing;
+            self.job.past.begin();
             return self.job.fetch(&mut *pool.take()?, on, &mut self.to);
         };
         let target = file.target().to_owned();
@@ -131,7 +131,7 @@ impl Get<'_> {
         most: usize,
         on: &dyn Observer,
     ) -> Result<Option<Whole>, Error> {
-        self.job.past.left = Left::Nothing;
+        self.job.past.begin();
         let is_image = self.job.options.representation == RepresentationType::Image;
         let target = match self.to {
             Sink::Path(target) if is_image && self.job.like.is_none() => target,

@@ -143,6 +143,39 @@ fn a_complete_file_that_gets_no_name_is_resumed_or_removed_as_09() {
     server.end();
 }
 
+#[test]
+fn own_bytes_outlast_a_question_that_fails_as_09() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        // Without a time, no record proves anything to another job.
+        peer.answer("SIZE a", "213 12");
+        peer.answer("MDTM a", "502 what");
+        peer.epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"hello");
+        peer.reply("426 cut");
+        peer.answer("SIZE a", "450 busy");
+        peer.answer("SIZE a", "213 12");
+        peer.answer("MDTM a", "502 what");
+        peer.epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"hello, world");
+        peer.reply("226 done");
+        peer.answer("FEAT", "502 what");
+    });
+    let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options()).repeated();
+    for _ in 0..2 {
+        job.attempt(&mut client, &()).unwrap_err();
+        assert_eq!(job.left(), &Left::Part(root.path().join("a.part")));
+    }
+    assert_eq!(job.attempt(&mut client, &()).unwrap().resumed, 5);
+    assert_eq!(fs::read(&path).unwrap(), b"hello, world");
+    assert_eq!(names_in(root.path()), ["a"]);
+    server.end();
+}
+
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
