@@ -212,6 +212,8 @@ fn publish(
     targets: Option<&Targets>,
     in_tree: Option<&InTree<'_>>,
 ) -> io::Result<Committed> {
+    // Truncating the file changes its time.
+    file.begin()?;
     if let Some(time) = time {
         file.set_modified(time)?;
     }

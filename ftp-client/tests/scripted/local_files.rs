@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use ftp_client::file::{Existing, Left, Sink, Verify};
 use ftp_client::{Client, Done, Error, FileOptions, Get, Place, Resume};
@@ -173,6 +174,39 @@ fn own_bytes_outlast_a_question_that_fails_as_09() {
     assert_eq!(job.attempt(&mut client, &()).unwrap().resumed, 5);
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
     assert_eq!(names_in(root.path()), ["a"]);
+    server.end();
+}
+
+#[test]
+fn files_without_missing_bytes_get_the_time_of_the_servers_file() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        // An empty file, and one that is complete in its partial file.
+        for (size, last) in [(0, "226 done"), (5, "426 cut")] {
+            peer.answer("MDTM a", THEN);
+            if size == 0 {
+                peer.answer("TYPE I", "200 ok");
+            }
+            about(&mut peer, size);
+            peer.epsv();
+            peer.answer("RETR a", "150 ok");
+            peer.send_data(b"hello".get(..size as usize).unwrap());
+            peer.reply(last);
+        }
+        peer.answer("MDTM a", THEN);
+        about(&mut peer, 5);
+        peer.answer("FEAT", "502 what");
+    });
+    let options = options().preserve(true);
+    let time = || fs::metadata(&path).unwrap().modified().unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    get(&mut client, Sink::Path(&path), &options).0.unwrap();
+    assert_eq!(time(), then);
+    fs::remove_file(&path).unwrap();
+    get(&mut client, Sink::Path(&path), &options).0.unwrap_err();
+    assert_eq!(get(&mut client, Sink::Path(&path), &options).0.unwrap().resumed, 5);
+    assert_eq!(time(), then);
     server.end();
 }
 
