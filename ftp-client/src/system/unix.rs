@@ -66,20 +66,24 @@ pub(crate) fn set_length(file: &File, length: u64) -> io::Result<()> {
     file.set_len(length)
 }
 
-/// Copies the permissions of the file to be replaced and, if allowed, its owner. The set-user-ID
-/// and set-group-ID bits are left out: they would let the new content run with the rights of the
-/// old owner.
+/// Copies the permissions of the file to be replaced and, if allowed, its group and its owner. The
+/// set-user-ID and set-group-ID bits are left out: they would let the new content run with the
+/// rights of the old owner. If the group is another one, it gets the rights of all other users.
 ///
 /// # Errors
 ///
 /// Returns the system's error if the permissions cannot be set.
 pub(crate) fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
     let new = file.metadata()?;
-    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-        let _ = fchown(file, Some(old.uid()), Some(old.gid()));
-    }
+    let has_group = new.gid() == old.gid() || fchown(file, None, Some(old.gid())).is_ok();
     let bits = RawMode::try_from(old.mode() & 0o777).unwrap_or(0o600);
-    Ok(fchmod(file, Mode::from_raw_mode(bits))?)
+    let bits = if has_group { bits } else { bits & 0o707 | (bits & 0o007) << 3 };
+    fchmod(file, Mode::from_raw_mode(bits))?;
+    // Last: the permissions of another user's file can no longer be changed.
+    if new.uid() != old.uid() {
+        let _ = fchown(file, Some(old.uid()), None);
+    }
+    Ok(())
 }
 
 /// Checks that a local file can have this path.

@@ -1,8 +1,10 @@
 //! Downloads to local files whose bytes turn out to be wrong, or to be somebody else's.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use ftp_client::file::{Existing, Left, Sink, Verify};
@@ -208,6 +210,47 @@ fn files_without_missing_bytes_get_the_time_of_the_servers_file() {
     assert_eq!(get(&mut client, Sink::Path(&path), &options).0.unwrap().resumed, 5);
     assert_eq!(time(), then);
     server.end();
+}
+
+/// The directory in which the test runs as another user.
+const AS_USER: &str = "FTP_TEST_AS_USER";
+
+#[test]
+fn no_other_group_may_read_a_file_because_its_group_is_lost_li_07() {
+    if let Some(root) = std::env::var_os(AS_USER) {
+        let (server, mut client) = Server::logged_in(|mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 ok (5 bytes)");
+            peer.send_data(b"hello");
+            peer.reply("226 done");
+        });
+        let path = Path::new(&root).join("a");
+        get(&mut client, Sink::Path(&path), &FileOptions::new()).0.unwrap();
+        return server.end();
+    }
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let Some(setpriv) = ftp_tests::peer::Peer::find("setpriv").filter(|_| is_root) else { return };
+    let root = tempfile::tempdir().unwrap();
+    let (path, program) = (root.path().join("a"), root.path().join("program"));
+    // The user may not reach the directory of the build. Another process copies, so that no child of
+    // another test inherits the descriptor (ETXTBSY).
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
+    fs::set_permissions(root.path(), Permissions::from_mode(0o777)).unwrap();
+    for (groups, mode, want, group) in
+        [("2002", 0o640, 0o640, 2002), ("2003", 0o640, 0o600, 1000), ("2003", 0o664, 0o644, 1000)]
+    {
+        fs::write(&path, "old").unwrap();
+        chown(&path, Some(1001), Some(2002)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let mut user = setpriv.command();
+        user.args(["--reuid", "1000", "--regid", "1000", "--groups", groups]).arg(&program);
+        user.args(["--exact", std::thread::current().name().unwrap()]);
+        assert!(user.env(AS_USER, root.path()).status().unwrap().success());
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
+        let new = fs::metadata(&path).unwrap();
+        assert_eq!((new.mode() & 0o777, new.uid(), new.gid()), (want, 1000, group), "{mode:o}");
+    }
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
