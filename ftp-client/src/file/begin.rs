@@ -401,6 +401,7 @@ impl GetJob<'_> {
     ) -> Result<Start<'w>, Error> {
         let there = self.place.path().to_vec();
         let here = Error::Local;
+        let names = (target, self.like.unwrap_or(target));
         let keeps = self.options.existing == Existing::Keep;
         let (part_path, part) = match in_place {
             true => (target.to_owned(), None),
@@ -442,7 +443,7 @@ impl GetJob<'_> {
                 Step::FromZero(reason) => why = Some((part.path.clone(), reason)),
                 step => {
                     let (kept, compare, is_whole) = self.of_step(on, step, part.length, &part.path);
-                    let file = LocalFile::part(part_path, target, (part.length, kept), now);
+                    let file = LocalFile::part_like(part_path, names, (part.length, kept), now);
                     let target = Writing::File(file.map_err(here)?);
                     let start = Start::at_0(target);
                     let is_digested = judged.is_digested;
@@ -473,8 +474,9 @@ impl GetJob<'_> {
                         let start = Start::at_0(Writing::File(file.map_err(here)?));
                         Start { is_restored: !is_ours, ..start }
                     } else {
-                        let mut file = LocalFile::part(part_path, target, (part_length, 0), now)
-                            .map_err(here)?;
+                        let mut file =
+                            LocalFile::part_like(part_path, names, (part_length, 0), now)
+                                .map_err(here)?;
                         copy_into(&local.file, kept, &mut file)
                             .map_err(|error| here(named(target, &error)))?;
                         Start::at_0(Writing::File(file))
@@ -489,7 +491,7 @@ impl GetJob<'_> {
         }
         let file = match in_place {
             true => LocalFile::in_place(target, (local_length, 0), now),
-            false => LocalFile::part(part_path, target, (part_length, 0), now),
+            false => LocalFile::part_like(part_path, names, (part_length, 0), now),
         };
         let target = Writing::File(file.map_err(here)?);
         // The file may have grown since it was listed: its size then counts as not asked for.

@@ -99,11 +99,26 @@ impl LocalFile {
     pub(super) fn part(
         path: PathBuf,
         target: &Path,
+        lengths: (u64, u64),
+        record: Option<Record>,
+    ) -> io::Result<Self> {
+        Self::part_like(path, (target, target), lengths, record)
+    }
+
+    /// Opens a partial file as [`part`](Self::part) does; it has the permissions of the file at
+    /// `like`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`part`](Self::part).
+    pub(super) fn part_like(
+        path: PathBuf,
+        (target, like): (&Path, &Path),
         (length, offset): (u64, u64),
         record: Option<Record>,
     ) -> io::Result<Self> {
         check_path(target)?;
-        let old = fs::metadata(target).ok();
+        let old = fs::metadata(like).ok();
         let mode = mode_beside(old.as_ref());
         let growing = Growing::open(path, length, offset, mode, record)?;
         if let Some(old) = old {

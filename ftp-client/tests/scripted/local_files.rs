@@ -253,6 +253,30 @@ fn no_other_group_may_read_a_file_because_its_group_is_lost_li_07() {
     }
 }
 
+#[test]
+fn a_partial_file_is_as_private_as_the_file_that_it_will_replace_li_07() {
+    let root = tempfile::tempdir().unwrap();
+    let (path, private) = (root.path().join("a"), root.path().join("private"));
+    fs::write(&private, "old").unwrap();
+    fs::set_permissions(&private, Permissions::from_mode(0o600)).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    let part = root.path().join("a.part");
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, 5);
+        peer.epsv();
+        peer.answer("RETR a", "150 ok");
+        assert_eq!(fs::metadata(&part).unwrap().mode() & 0o777, 0o600);
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+    });
+    let options = options();
+    let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options).like(&private);
+    job.attempt(&mut client, &()).unwrap();
+    assert_eq!(mode(&path), 0o600);
+    server.end();
+}
+
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
