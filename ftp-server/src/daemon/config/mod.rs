@@ -30,10 +30,10 @@ pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing, outgoi
 pub(crate) use protection::Protection;
 pub(crate) use root::{Objects, Root};
 use row::Fields;
-pub(crate) use row::Setting;
+pub(crate) use row::{Fixed, Setting};
 pub use row::{SettingHelp, settings};
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
-pub(crate) use table::{Environment, FIXED, HookSettings, Settings, TABLE};
+pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
 pub(crate) use user::{USER, User, is_name};
 #[cfg(test)]
 use value::TomlValue;
