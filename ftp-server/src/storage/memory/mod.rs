@@ -302,9 +302,7 @@ impl Storage for MemoryStorage {
         if from == to {
             return Ok(());
         }
-        if let Some(below) = to.as_bytes().strip_prefix(from.as_bytes())
-            && below.starts_with(b"/")
-        {
+        if to.is_at_or_below(from) {
             return Err(Kind::Denied.into());
         }
         match tree.object(to) {
