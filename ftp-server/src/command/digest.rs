@@ -9,7 +9,7 @@ use sha2::digest::DynDigest;
 
 use crate::auth::Rights;
 use crate::limits;
-use crate::pace::{before_asking_again, for_a_tick};
+use crate::pace::before_asking_again;
 use crate::reply::{self, Purpose};
 use crate::session::{Place, Session, Work, Working};
 use crate::storage::Source;
@@ -62,9 +62,11 @@ impl Digesting {
             buffer: vec![0; PIECE],
         }
     }
+}
 
+impl Work for Digesting {
     /// Reads the next piece. Returns `true` at the end of the file.
-    fn read(&mut self) -> Result<bool, Reply> {
+    fn advance(&mut self) -> Result<bool, Reply> {
         // The time limit also stops the digest of a file that grows as fast as it is read.
         if self.begun.elapsed() >= self.limit {
             return Err(reply::too_much_to_digest());
@@ -98,16 +100,6 @@ impl Digesting {
             pathname: self.pathname.clone(),
         };
         Reply::new(ReplyCode::FILE_STATUS, digest.encode())
-    }
-}
-
-impl Work for Digesting {
-    fn step(&mut self) -> Option<Reply> {
-        match for_a_tick(|| self.read()) {
-            Ok(true) => Some(self.finish()),
-            Ok(false) => None,
-            Err(refusal) => Some(refusal),
-        }
     }
 
     fn done(&self) -> u64 {
@@ -202,7 +194,8 @@ mod tests {
     }
 
     fn reply(mut digesting: Digesting) -> String {
-        let reply = std::iter::from_fn(|| Some(digesting.step())).flatten().next().unwrap();
+        let work: &mut dyn Work = &mut digesting;
+        let reply = std::iter::from_fn(|| Some(work.step())).flatten().next().unwrap();
         String::from_utf8(reply.encode()).unwrap()
     }
 

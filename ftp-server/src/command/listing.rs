@@ -6,14 +6,13 @@ use std::time::Instant;
 use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
 use super::unfinished;
-use crate::auth::{DirectoryRights, Rights, holds_rules, rule_for};
+use crate::auth::{DirectoryRights, Rights, holds_rules, rights_at};
 use crate::context::Context;
 use crate::data::ListingOutgoing;
 use crate::deadline::unix_now;
 use crate::limits;
 use crate::listing::{self, FactSelection};
 use crate::name_pattern::is_denied;
-use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
 use crate::session::{Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
@@ -117,9 +116,9 @@ struct StatListing {
     is_cut: bool,
 }
 
-impl StatListing {
+impl Work for StatListing {
     /// Takes the next entry. Returns `true` at the end of the directory, or if the reply is full.
-    fn take_entry(&mut self) -> Result<bool, Reply> {
+    fn advance(&mut self) -> Result<bool, Reply> {
         if self.begun.elapsed() >= limits::PREPARE {
             return Err(reply::too_much_to_prepare());
         }
@@ -155,16 +154,6 @@ impl StatListing {
         let code = if single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
         let end = if self.is_cut { "End; more entries exist, use LIST" } else { "End" };
         Reply::multi_line(code, "Status:", lines, end)
-    }
-}
-
-impl Work for StatListing {
-    fn step(&mut self) -> Option<Reply> {
-        match for_a_tick(|| self.take_entry()) {
-            Ok(true) => Some(self.finish()),
-            Ok(false) => None,
-            Err(refusal) => Some(refusal),
-        }
     }
 
     fn done(&self) -> u64 {
@@ -357,7 +346,7 @@ impl ShownFacts {
             return self.about(name, metadata, self.rights, false, out);
         }
         let path = self.directory.join(name);
-        let rights = rule_for(&self.rules, &path).map_or(self.rights, |rule| rule.rights);
+        let rights = rights_at(self.rights, &self.rules, &path);
         self.about(name, metadata, rights, holds_rules(&self.rules, &path), out);
     }
 

@@ -14,7 +14,7 @@ use rustix::fs::{major, minor};
 
 use super::DaemonError;
 use super::check::all_places;
-use super::config::{Config, FIXED, Root, key_of_store};
+use super::config::{Config, Fixed, Root, key_of_store};
 use super::metrics::MetricsAddress;
 use super::{certificate, hooks};
 use crate::daemon::values::{counted, shown_path};
@@ -125,7 +125,7 @@ impl OwnFiles {
     /// restart.
     pub(super) fn of(config: &Config, former: &Self) -> Self {
         let mut files = own_files(config);
-        let stays = |file: &&OwnFile| FIXED.contains(&&*file.key);
+        let stays = |file: &&OwnFile| Fixed::of(&file.key).is_some();
         files.extend(former.files.iter().filter(stays).cloned());
         // Opened before it is read, so that a mount in the meantime is detected.
         let mounts = File::open("/proc/self/mountinfo").ok();

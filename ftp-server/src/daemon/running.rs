@@ -12,7 +12,7 @@ use super::apply::{Parts, start};
 use super::certificate::watch::{Renewal, Renewed};
 use super::certificate::watch::{Validity, urgent_validity, validity};
 use super::certificate::{self, Certificate, Loaded};
-use super::config::{Config, FIXED, MISSING, is_missing};
+use super::config::{Config, Fixed, MISSING, is_missing};
 use super::control::Status;
 use super::control::protocol::SessionTarget;
 use super::logging::{DaemonLog, LOG};
@@ -27,9 +27,6 @@ use crate::{Activity, Server, SessionInfo};
 /// Time after a reload until sessions are checked once more: a login that was in progress may have
 /// been accepted before the reload and have become a session after it.
 const CHECK: Duration = Duration::from_secs(1);
-
-/// The key of the directory that the first reload with a hook opens, and later ones do not change.
-const SPOOL: &str = "hooks.spool";
 
 pub(super) struct Running {
     pub(super) server: Server,
@@ -235,9 +232,9 @@ impl Running {
 
     fn replace(&mut self, config: Config) -> Result<String, DaemonError> {
         let mut fixed = config.settings.changes(&self.started.settings);
-        fixed.retain(|key| FIXED.contains(key) && *key != SPOOL);
+        fixed.retain(|key| Fixed::of(key) == Some(Fixed::AtStart));
         if self.parts.hooks.has_other_spool(&config.settings) {
-            fixed.push(SPOOL);
+            fixed.push("hooks.spool");
         }
         for key in &fixed {
             log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
@@ -262,7 +259,7 @@ impl Running {
         }
         let has_new_certificate = self.parts.tls.replaces(&former_tls);
         let mut changes = settings.changes(&former.settings);
-        changes.retain(|key| !FIXED.contains(key) || *key == SPOOL && !fixed.contains(key));
+        changes.retain(|key| Fixed::of(key) != Some(Fixed::AtStart) && !fixed.contains(key));
         if has_new_certificate {
             changes.push("the certificate");
         }

@@ -13,7 +13,7 @@ use rustls_pki_types::ServerName;
 
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::Lock;
-use crate::{threads, tls};
+use crate::{limits, percent, threads, tls};
 
 /// Timeout for connecting, and for each read and write. Sessions wait meanwhile.
 const WAIT: Duration = Duration::from_secs(4);
@@ -402,7 +402,10 @@ impl Place {
         let (user, password) = match login {
             Some(login) => {
                 let (user, password) = login.split_once(':')?;
-                (Some(decoded(user)?).filter(|user| !user.is_empty()), Some(decoded(password)?))
+                (
+                    Some(percent::decoded(user)?).filter(|user| !user.is_empty()),
+                    Some(percent::decoded(password)?),
+                )
             }
             None => (None, None),
         };
@@ -435,31 +438,11 @@ impl Place {
     }
 }
 
-/// Decodes percent-encoded text; `None` if it is malformed.
-fn decoded(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::new();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            _ => byte,
-        });
-    }
-    Some(decoded)
-}
-
 // The addresses of a host, which can change while the server runs. A thread looks them up, because
 // a session that is confined to its root cannot read the files that this needs.
 
 /// Maximum time to wait for a lookup. After that, the known addresses are used.
 const LOOKUP_WAIT: Duration = Duration::from_secs(1);
-
-/// Stack size of the thread, in bytes: the system's name resolution may need a large stack.
-const STACK: usize = 2 * 1024 * 1024;
 
 /// The addresses of a host, and the thread that looks them up until this value is dropped.
 pub(super) struct Lookup {
@@ -484,7 +467,9 @@ impl Lookup {
         let known = Arc::new(Lock::new(found));
         let (asks, asked) = mpsc::channel();
         let own = Arc::clone(&known);
-        threads::start(Some("redis-host"), STACK, move || answer(&asked, &own, find))?;
+        threads::start(Some("redis-host"), limits::LOOKUP_STACK, move || {
+            answer(&asked, &own, find)
+        })?;
         Ok(Self { known, asks: Lock::new(asks) })
     }
 

@@ -16,7 +16,7 @@ use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::{Lock, unpoisoned};
 use crate::net::random;
 use crate::storage::space::Cost;
-use crate::threads;
+use crate::{percent, threads};
 
 /// Maximum time to retry a change while other servers change the record.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,10 +39,6 @@ const LONGEST_NAME: usize = 120;
 /// Number of locks for changes to records. This server makes only one change to a record at a time,
 /// so that its sessions do not compete.
 const TURNS: usize = 16;
-
-/// Stack of the thread that renews leases, in bytes: enough for TLS to an object store in a debug
-/// build.
-const STACK: usize = 512 * 1024;
 
 /// The behaviour of a server while it cannot use the ledger, for example because the ledger does
 /// not answer. With either value, the server logs a warning, and failed logins count only on this
@@ -176,7 +172,7 @@ impl SharedState {
         });
         let end = End(Arc::clone(&inner));
         let kept = Arc::clone(&inner);
-        threads::start(Some("ledger"), STACK, move || keep(&kept))?;
+        threads::start(Some("ledger"), threads::JOB_STACK, move || keep(&kept))?;
         Ok(Self { inner, _end: Arc::new(end) })
     }
 
@@ -447,13 +443,7 @@ fn keep(shared: &Inner) {
 /// Returns the name of the record of a user or account.
 pub(super) fn record_name(kind: &str, name: &[u8]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let escaped: String = name
-        .iter()
-        .map(|&byte| match is_plain(byte) {
-            true => char::from(byte).to_string(),
-            false => format!("%{byte:02X}"),
-        })
-        .collect();
+    let escaped = percent::encoded(name, is_plain);
     match escaped.len() <= LONGEST_NAME {
         true => format!("{kind}/{escaped}"),
         false => format!("{kind}/%{}", digest(name)),

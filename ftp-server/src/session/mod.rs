@@ -10,6 +10,7 @@ use std::time::Instant;
 use ftp_proto::{Reply, ReplyCode};
 
 use crate::data::{DataChannel, Encoding, Outgoing};
+use crate::pace::for_a_tick;
 use crate::storage::{Upload, VirtualPath};
 
 /// The decision of a handler; the loop in `run` carries it out.
@@ -49,11 +50,25 @@ pub(crate) enum Place {
 
 /// A reply that takes long to compute. The session checks on its client between steps.
 pub(crate) trait Work {
-    /// Works for a fraction of a second. Returns the reply once the work is complete.
-    fn step(&mut self) -> Option<Reply>;
+    /// Does a short piece of the work. Returns `true` once the work is complete.
+    fn advance(&mut self) -> Result<bool, Reply>;
+
+    /// Returns the reply of the complete work.
+    fn finish(&mut self) -> Reply;
 
     /// Returns the number of bytes read or collected so far, for the log.
     fn done(&self) -> u64;
+}
+
+impl dyn Work {
+    /// Works for a fraction of a second. Returns the reply once the work is complete.
+    pub(crate) fn step(&mut self) -> Option<Reply> {
+        match for_a_tick(|| self.advance()) {
+            Ok(true) => Some(self.finish()),
+            Ok(false) => None,
+            Err(refusal) => Some(refusal),
+        }
+    }
 }
 
 /// A transfer whose object is open; only slow preparation, if any, and the data connection are

@@ -103,6 +103,22 @@ impl Partials {
         let version = self.version(path)?;
         Ok(find(&mut self.records.lock(), version.as_ref()))
     }
+
+    /// Makes a change of the object at `path`. If it is made, `record` gets the number of the latest
+    /// upload that began before it.
+    fn change(
+        &self,
+        path: &VirtualPath,
+        change: fn(&dyn Storage, &VirtualPath) -> StorageResult<()>,
+        record: fn(&mut MemoryRecords<Version>, &VirtualPath, u64),
+    ) -> StorageResult<()> {
+        let latest = self.records.lock().latest();
+        let changed = change(&*self.inner, path);
+        if is_made(&changed) {
+            record(&mut self.records.lock(), path, latest);
+        }
+        changed
+    }
 }
 
 impl Storage for Partials {
@@ -177,12 +193,7 @@ impl Storage for Partials {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        let latest = self.records.lock().latest();
-        let removed = self.inner.remove(path);
-        if is_made(&removed) {
-            self.records.lock().changed(path, latest);
-        }
-        removed
+        self.change(path, |inner, path| inner.remove(path), MemoryRecords::changed)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
@@ -190,21 +201,11 @@ impl Storage for Partials {
         if is_running && self.inner.list(path, Ask::Names)?.next().is_none() {
             return Err(Kind::Busy.into());
         }
-        let latest = self.records.lock().latest();
-        let removed = self.inner.rmdir(path);
-        if is_made(&removed) {
-            self.records.lock().removed_directory(path, latest);
-        }
-        removed
+        self.change(path, |inner, path| inner.rmdir(path), MemoryRecords::removed_directory)
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        let latest = self.records.lock().latest();
-        let made = self.inner.mkdir(path);
-        if is_made(&made) {
-            self.records.lock().made_directory(path, latest);
-        }
-        made
+        self.change(path, |inner, path| inner.mkdir(path), MemoryRecords::made_directory)
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {

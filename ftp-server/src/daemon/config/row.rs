@@ -4,7 +4,7 @@
 use super::hosts::{HOST, Host};
 use super::kind::Kind;
 use super::layers::Table;
-use super::table::{FIXED, Settings, TABLE};
+use super::table::{Settings, TABLE};
 use super::user::{USER, User};
 use super::value::{Checked, TomlValue};
 use super::{STORE, StoreSettings};
@@ -14,11 +14,28 @@ pub(crate) struct Setting<T: 'static> {
     pub(crate) key: &'static str,
     pub(crate) help: &'static str,
     pub(crate) kind: Kind,
+    /// `None` if a reload changes the value.
+    pub(crate) fixed: Option<Fixed>,
     /// Sets the field. [`set`](Self::set) also notes the origin.
     pub(super) read: fn(&mut T, &TomlValue) -> Checked<()>,
     /// Copies the field. [`inherit`](Self::inherit) decides whether to.
     pub(super) copy: fn(&mut T, &T),
     pub(crate) show: fn(&T) -> TomlValue,
+}
+
+/// When the value of a key is fixed until a restart: a reload does not change it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fixed {
+    AtStart,
+    /// Only once the server uses it.
+    AtFirstUse,
+}
+
+impl Fixed {
+    /// Returns `None` if a reload changes the value of the key.
+    pub(crate) fn of(key: &str) -> Option<Self> {
+        TABLE.iter().find(|row| row.key == key)?.fixed
+    }
 }
 
 /// The fields of a table, and where their values come from.
@@ -117,14 +134,17 @@ pub(super) fn are_same<'t, N: PartialEq, T>(
     some.map(values).eq(others.map(values))
 }
 
-/// Defines a row: the type with the field, the key, the [form](super::forms) of its value, the
-/// field, and the help.
+/// Defines a row: the type with the field, the key, when it is [`Fixed`], if it is, the
+/// [form](super::forms) of its value, the field, and the help.
 macro_rules! row {
-    ($of:ty, $key:literal, $form:expr, $($field:ident).+, $help:literal) => {
+    (@) => { None };
+    (@ $fixed:ident) => { Some(Fixed::$fixed) };
+    ($of:ty, $key:literal $($fixed:ident)?, $form:expr, $($field:ident).+, $help:literal) => {
         Setting {
             key: $key,
             help: $help,
             kind: $form.kind(),
+            fixed: row!(@ $($fixed)?),
             read: |fields: &mut $of, value| {
                 fields.$($field).+ = $form.read(value)?;
                 Ok(())
@@ -256,10 +276,7 @@ pub struct SettingHelp {
 /// Returns the documentation of all settings, in the order of `dist/server.toml`.
 #[must_use]
 pub fn settings() -> Vec<SettingHelp> {
-    let of_server = TABLE.iter().map(|row| SettingHelp {
-        needs_restart: FIXED.contains(&row.key),
-        ..help(row, row.table(), &Settings::default())
-    });
+    let of_server = TABLE.iter().map(|row| help(row, row.table(), &Settings::default()));
     let of_users = USER.iter().map(|row| help(row, "users.NAME", &User::default()));
     let of_hosts = HOST.iter().map(|row| help(row, "hosts.NAME", &Host::default()));
     let of_stores = STORE.iter().map(|row| help(row, "stores.NAME", &StoreSettings::default()));
@@ -275,6 +292,6 @@ fn help<T>(row: &Setting<T>, table: &'static str, defaults: &T) -> SettingHelp {
         meaning: row.meaning(),
         default: (row.show)(defaults).bare(),
         literal: (row.show)(defaults).to_string(),
-        needs_restart: false,
+        needs_restart: row.fixed.is_some(),
     }
 }

@@ -22,14 +22,13 @@ use super::layers::{DEFAULTS, GROUP_TABLES, Table, USER_TABLES, UserLayers};
 use super::ledger::LedgerSettings;
 use super::listen::{Listen, Passed, available, has_ipv6};
 use super::protection::Protection;
-use super::row::{Given, Origins, Setting, are_same, row, with_defaults};
+use super::row::{Fixed, Given, Origins, Setting, are_same, row, with_defaults};
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
 use super::user::{GROUPS, USER, User};
 use crate::daemon::hooks::HookEvent;
 use crate::daemon::logging::LogTarget;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
-use crate::daemon::toml_text::shown;
 use crate::daemon::values;
 use crate::{Limits, LocalConfig, LogFormat, PartialPolicy, ServerConfig, TlsPolicy};
 
@@ -115,13 +114,13 @@ impl Environment {
     }
 }
 
-// There is no `server.name`: the greeting has only the banner, `HOST` uses `hosts.names`, and no
-// other reply names the server.
+// After a key: when its value is fixed until a restart. There is no `server.name`: the greeting has
+// only the banner, `HOST` uses `hosts.names`, and no other reply names the server.
 #[rustfmt::skip]
 pub(crate) static TABLE: &[Setting<Settings>] = &[
-    row!(Settings, "listen.addresses",               ADDRESSES,    listen,                            "Listen on PORT (this computer only), :PORT (all addresses) or HOST:PORT."),
-    row!(Settings, "listen.implicit_tls",            ADDRESSES,    implicit,                          "Listen for implicit TLS, usually on :990 (990 alone: this computer only)."),
-    row!(Settings, "listen.freebind",                SWITCH,       freebind,                          "Listen on addresses that the computer does not have yet."),
+    row!(Settings, "listen.addresses" AtStart,       ADDRESSES,    listen,                            "Listen on PORT (this computer only), :PORT (all addresses) or HOST:PORT."),
+    row!(Settings, "listen.implicit_tls" AtStart,    ADDRESSES,    implicit,                          "Listen for implicit TLS, usually on :990 (990 alone: this computer only)."),
+    row!(Settings, "listen.freebind" AtStart,        SWITCH,       freebind,                          "Listen on addresses that the computer does not have yet."),
     row!(Settings, "tls.certificate",                FILE,         tls.certificate,                   "PEM file of the certificate chain, with the server's own certificate first."),
     row!(Settings, "tls.key",                        FILE,         tls.key,                           "PEM file of the private key, without a passphrase."),
     row!(Settings, "tls.self_signed",                SWITCH,       tls.self_signed,                   "Without tls.certificate, create a self-signed certificate at the first start and use it from then on."),
@@ -147,7 +146,7 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "timeouts.stall",                 WAITING_TIME, server.timeouts.stall,             "Maximum time without progress in a transfer."),
     row!(Settings, "timeouts.tls_handshake",         WAITING_TIME, server.timeouts.tls_handshake,     "Maximum time for a whole TLS handshake."),
     row!(Settings, "timeouts.shutdown_grace",        TIME,         shutdown_grace,                    "Maximum time for transfers to finish after SIGTERM; at most 5 s for stalled transfers."),
-    row!(Settings, "limits.sessions",                COUNT,        server.limits.sessions,            "Maximum sessions in total, the last eighth for networks without a session (0: derived from the system's limits)."),
+    row!(Settings, "limits.sessions" AtStart,        COUNT,        server.limits.sessions,            "Maximum sessions in total, the last eighth for networks without a session (0: derived from the system's limits)."),
     row!(Settings, "limits.per_address",             COUNT,        server.limits.per_address,         "Maximum sessions per IPv4 address or IPv6 /64; loopback is exempt (0: unlimited)."),
     row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "Maximum sessions per user (0: unlimited)."),
     row!(Settings, "limits.login_failures",          ATTEMPTS,     server.logins.failures,            "Failed logins after which the server closes the connection."),
@@ -177,7 +176,7 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "transfer.rate_per_session",      RATE,         rate_per_session,                  "Maximum bytes per second of a session, such as 30 MiB/s (empty: unlimited)."),
     row!(Settings, "transfer.rate_per_user",         RATE,         rate_per_user,                     "Maximum bytes per second of all sessions of a user (empty: unlimited)."),
     row!(Settings, "security.confine",               CONFINE,      local.confine,                     "Landlock confinement of sessions: best-effort, require or off."),
-    row!(Settings, "security.run_as",                RUN_AS,       run_as,                            "USER or USER:GROUP to switch to after binding the ports (empty: no switch)."),
+    row!(Settings, "security.run_as" AtStart,        RUN_AS,       run_as,                            "USER or USER:GROUP to switch to after binding the ports (empty: no switch)."),
     row!(Settings, "listing.show_ids",               SWITCH,       server.show_ids,                   "Show owner and group numbers in LIST."),
     row!(Settings, "security.deny_names",            PATTERNS,     server.deny_names,                 "Names such as *.exe that uploads, new directories and renames must not create (empty: none)."),
     row!(Settings, "security.deny_hardlinks",        SWITCH,       local.deny_hardlinks,              "Refuse to read or change files with several hard links (550)."),
@@ -185,12 +184,12 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "compatibility.dash_password",    SWITCH,       server.dash_password,              "Strip the leading - that some old clients add to passwords."),
     row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "Data synced to disk before replies 226, 250 and 257: none, file or file+dir."),
     row!(Settings, "log.format",                     LOG,          log_format,                        "Format of log lines: text or json."),
-    row!(Settings, "log.target",                     LOG_TARGET,   log_target,                        "Target of the event log: stderr, file:/PATH, syslog or syslog-5424."),
+    row!(Settings, "log.target" AtStart,             LOG_TARGET,   log_target,                        "Target of the event log: stderr, file:/PATH, syslog or syslog-5424."),
     row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format, with times in UTC (empty: none)."),
-    row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for ftp-cli ctl who, kick, reload and other control commands (empty: none)."),
-    row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
-    row!(Settings, "control.mode",                   MODE,         control_mode,                      "Permissions of the control socket."),
-    row!(Settings, "metrics.listen",                 METRICS,      metrics,                           "Address of Prometheus metrics: 127.0.0.1:9121 or unix:/path (empty: none)."),
+    row!(Settings, "control.socket" AtStart,         FILE,         control_socket,                    "Unix socket for ftp-cli ctl who, kick, reload and other control commands (empty: none)."),
+    row!(Settings, "control.group" AtStart,          GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
+    row!(Settings, "control.mode" AtStart,           MODE,         control_mode,                      "Permissions of the control socket."),
+    row!(Settings, "metrics.listen" AtStart,         METRICS,      metrics,                           "Address of Prometheus metrics: 127.0.0.1:9121 or unix:/path (empty: none)."),
     row!(Settings, "hooks.stored",                   ARGUMENTS,    hooks.stored,                      "Program to run after each completed upload"),
     row!(Settings, "hooks.program",                  FILE,         hooks.program,                     "Program that runs for each event in hooks.events and reads the event as JSON from standard input (empty: none)."),
     row!(Settings, "hooks.events",                   EVENTS,       hooks.events,                      "Events for hooks.program: login, login-failed, logout, stored, cut (upload not completed), retrieved, deleted, renamed, made (directory created)."),
@@ -199,16 +198,16 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "hooks.retries",                  NUMBER,       hooks.retries,                     "Maximum retries of hooks.program for each event."),
     row!(Settings, "hooks.retry_delay",              TIME,         hooks.retry_delay,                 "Pause before the first retry of hooks.program; doubled before each further retry, up to 1 min."),
     row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: failed in hooks.spool; if that is temporary, log these events)."),
-    row!(Settings, "hooks.spool",                    FILE,         hooks.spool,                       "Directory in which events wait for their hooks, also across restarts (empty: in the state directory of systemd, else a temporary one)."),
+    row!(Settings, "hooks.spool" AtFirstUse,         FILE,         hooks.spool,                       "Directory in which events wait for their hooks, also across restarts (empty: in the state directory of systemd, else a temporary one)."),
     row!(Settings, "auth.program",                   PROGRAM,      auth.program,                      "Program that checks the logins of users who are not in the configuration (empty: none)"),
     row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time for which the same login is accepted again without running auth.program (0: run it for each login)."),
     row!(Settings, "auth.timeout",                   WAITING_TIME, auth.timeout,                      "Time after which auth.program is killed."),
     row!(Settings, "auth.workers",                   PROCESSES,    auth.workers,                      "Maximum processes of auth.program at once; further logins wait."),
-    row!(Settings, "ledger.url",                     LEDGER,       ledger.url,                        "Ledger that several servers share to count sessions, quotas and bans: store:NAME/PREFIX, redis://HOST or rediss://HOST (empty: none)."),
-    row!(Settings, "ledger.password_file",           FILE,         ledger.password_file,              "File whose first line is the password of Redis; read before privileges are dropped (empty: none)."),
-    row!(Settings, "ledger.ca_file",                 FILE,         ledger.ca_file,                    "PEM file of the CAs that may issue the certificate of Redis at rediss://HOST (empty: the system's)."),
-    row!(Settings, "ledger.on_failure",              ON_FAILURE,   ledger.on_failure,                 "While the ledger does not answer: refuse logins (421) and changes (452) that it must count, or allow them."),
-    row!(Settings, "ledger.lease",                   WAITING_TIME, ledger.lease,                      "Time after which the sessions and quota reservations of a dead server end; must be equal on all servers."),
+    row!(Settings, "ledger.url" AtStart,             LEDGER,       ledger.url,                        "Ledger that several servers share to count sessions, quotas and bans: store:NAME/PREFIX, redis://HOST or rediss://HOST (empty: none)."),
+    row!(Settings, "ledger.password_file" AtStart,   FILE,         ledger.password_file,              "File whose first line is the password of Redis; read before privileges are dropped (empty: none)."),
+    row!(Settings, "ledger.ca_file" AtStart,         FILE,         ledger.ca_file,                    "PEM file of the CAs that may issue the certificate of Redis at rediss://HOST (empty: the system's)."),
+    row!(Settings, "ledger.on_failure" AtStart,      ON_FAILURE,   ledger.on_failure,                 "While the ledger does not answer: refuse logins (421) and changes (452) that it must count, or allow them."),
+    row!(Settings, "ledger.lease" AtStart,           WAITING_TIME, ledger.lease,                      "Time after which the sessions and quota reservations of a dead server end; must be equal on all servers."),
     row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
     row!(Settings, "anonymous.root",                 ROOT,         anonymous.root,                    "Directory or store:NAME/PREFIX that anonymous users see as /."),
     row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "Rights of anonymous users: read, full, drop-box, or a list of rights"),
@@ -221,26 +220,6 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "Maximum anonymous sessions in total (empty: limits.per_user; 0: unlimited)."),
     row!(Settings, "anonymous.rate_per_session",     RATE,         anonymous.limits.rate_per_session, "Maximum bytes per second of an anonymous session (empty: transfer.rate_per_session; 0: unlimited)."),
     row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "Maximum bytes per second of all anonymous sessions (empty: transfer.rate_per_user; 0: unlimited)."),
-];
-
-/// Keys that a reload does not change.
-pub(crate) const FIXED: &[&str] = &[
-    "listen.addresses",
-    "listen.implicit_tls",
-    "listen.freebind",
-    "limits.sessions",
-    "security.run_as",
-    "log.target",
-    "control.socket",
-    "control.group",
-    "control.mode",
-    "metrics.listen",
-    "hooks.spool",
-    "ledger.url",
-    "ledger.password_file",
-    "ledger.ca_file",
-    "ledger.on_failure",
-    "ledger.lease",
 ];
 
 impl Settings {
@@ -367,14 +346,13 @@ impl Settings {
     fn contradictions_of_users(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (name, user) in self.users.iter() {
+            let table = Table::User(name);
             // Only users that were set by value can be incomplete.
             for lack in user.lacks() {
-                let origin = user.origins.first();
-                wrong.push(format!("{origin}: users.{}: {lack} is missing", shown(name)));
+                wrong.push(format!("{}: {table}: {lack} is missing", user.origins.first()));
             }
             for (key, why) in self.objections(user) {
-                let place = user.origins.place(key);
-                wrong.push(format!("{place}: users.{}.{key}: {why}", shown(name)));
+                wrong.push(format!("{}: {table}.{key}: {why}", user.origins.place(key)));
             }
         }
         wrong
