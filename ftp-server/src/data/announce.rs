@@ -132,10 +132,7 @@ impl Announced {
             Ok(addresses) => addresses,
             Err(error) => return log::warn!("passive address {name}: {error}"),
         };
-        let mut usable = addresses.into_iter().filter_map(|address| match address.to_canonical() {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
+        let mut usable = usable(addresses);
         let mut found = found.lock();
         let Some(first) = usable.next() else {
             return log::warn!("passive address {name} has no IPv4 address");
@@ -149,8 +146,16 @@ impl Announced {
     }
 }
 
-fn addresses_of(name: &str) -> io::Result<Vec<IpAddr>> {
+pub(crate) fn addresses_of(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+}
+
+/// Returns those addresses of a name that PASV can announce.
+pub(crate) fn usable(addresses: Vec<IpAddr>) -> impl Iterator<Item = Ipv4Addr> {
+    addresses.into_iter().filter_map(|address| match address.to_canonical() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })
 }
 
 #[cfg(test)]

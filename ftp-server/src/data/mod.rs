@@ -1,6 +1,6 @@
 //! Data connections: opening them, and moving bytes over them.
 
-mod announce;
+pub(crate) mod announce;
 mod block;
 mod buffers;
 mod deflate;

@@ -13,7 +13,7 @@ mod users;
 use std::fmt::{Arguments, Display, Write};
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -37,6 +37,7 @@ use super::stores::Stores;
 use crate::PassiveAddress;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::values::shown_path;
+use crate::data::announce::{addresses_of, usable};
 
 /// Largest number of ports or users that one finding names.
 const NAMED: usize = 5;
@@ -406,7 +407,7 @@ fn announced(settings: &Settings, findings: &mut Findings) {
         Some(PassiveAddress::Address(address)) => {
             reach(*address, "passive.address", true, findings);
         }
-        Some(PassiveAddress::Name(name)) => match look_up(name) {
+        Some(PassiveAddress::Name(name)) => match addresses_of(name).map(|found| usable(found).next()) {
             Ok(Some(address)) => {
                 reach(address, &format!("passive.address {name}"), true, findings);
             }
@@ -451,14 +452,6 @@ fn reach(address: Ipv4Addr, whose: &str, is_given: bool, findings: &mut Findings
     findings.warn(format_args!(
         "{whose} announces {address}, which no client on the internet can reach; {what_to_do}"
     ));
-}
-
-fn look_up(name: &str) -> io::Result<Option<Ipv4Addr>> {
-    let found = (name, 0).to_socket_addrs()?.map(|address| address.ip().to_canonical());
-    Ok(found.into_iter().find_map(|address| match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }))
 }
 
 /// Returns the address that outside clients connect to, if the server listens on `host`.
