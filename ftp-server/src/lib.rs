@@ -58,6 +58,7 @@ mod log;
 mod name_pattern;
 mod net;
 mod pace;
+mod percent;
 mod rate;
 mod reply;
 mod server;

@@ -13,7 +13,7 @@ use rustls_pki_types::ServerName;
 
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::Lock;
-use crate::{threads, tls};
+use crate::{percent, threads, tls};
 
 /// Timeout for connecting, and for each read and write. Sessions wait meanwhile.
 const WAIT: Duration = Duration::from_secs(4);
@@ -402,7 +402,10 @@ impl Place {
         let (user, password) = match login {
             Some(login) => {
                 let (user, password) = login.split_once(':')?;
-                (Some(decoded(user)?).filter(|user| !user.is_empty()), Some(decoded(password)?))
+                (
+                    Some(percent::decoded(user)?).filter(|user| !user.is_empty()),
+                    Some(percent::decoded(password)?),
+                )
             }
             None => (None, None),
         };
@@ -433,23 +436,6 @@ impl Place {
         commands.extend(self.database.map(|number| command(&["SELECT", &number.to_string()])));
         commands
     }
-}
-
-/// Decodes percent-encoded text; `None` if it is malformed.
-fn decoded(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::new();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            _ => byte,
-        });
-    }
-    Some(decoded)
 }
 
 // The addresses of a host, which can change while the server runs. A thread looks them up, because

@@ -16,7 +16,7 @@ use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::{Lock, unpoisoned};
 use crate::net::random;
 use crate::storage::space::Cost;
-use crate::threads;
+use crate::{percent, threads};
 
 /// Maximum time to retry a change while other servers change the record.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -447,13 +447,7 @@ fn keep(shared: &Inner) {
 /// Returns the name of the record of a user or account.
 pub(super) fn record_name(kind: &str, name: &[u8]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let escaped: String = name
-        .iter()
-        .map(|&byte| match is_plain(byte) {
-            true => char::from(byte).to_string(),
-            false => format!("%{byte:02X}"),
-        })
-        .collect();
+    let escaped = percent::encoded(name, is_plain);
     match escaped.len() <= LONGEST_NAME {
         true => format!("{kind}/{escaped}"),
         false => format!("{kind}/%{}", digest(name)),

@@ -12,7 +12,7 @@ use crate::daemon::values::{in_full, shown_path};
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::{
     LedgerError, LocalConfig, RedisLedger, S3Ledger, S3Store, S3Timeouts, SharedState, Storage,
-    WithoutLedger,
+    WithoutLedger, percent,
 };
 
 /// Effect of `on_failure = "allow"`, for messages.
@@ -188,7 +188,7 @@ const fn kind(error: &LedgerError) -> DaemonErrorKind {
 fn with_password(url: &str, password: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
     let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
-    let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded = percent::encoded(password.as_bytes(), |_| false);
     format!("{scheme}://{user}:{encoded}@{place}")
 }
 

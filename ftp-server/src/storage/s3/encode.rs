@@ -1,11 +1,13 @@
 //! Encodings of S3: percent-encoding, hexadecimal, base64 and times.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64ct::{Base64, Encoding};
 use ftp_proto::TimeVal;
 use sha2::{Digest, Sha256};
+
+pub(super) use crate::deadline::unix_now as now;
+use crate::percent;
 
 /// A SHA-256 digest.
 pub(super) type Sum = [u8; 32];
@@ -36,53 +38,22 @@ pub(super) fn base64(bytes: &[u8]) -> String {
 
 /// Percent-encodes all characters except the unreserved ones, as RFC 3986 and SigV4 require.
 pub(super) fn percent(text: &str) -> String {
-    encoded(text, false)
+    percent::encoded(text.as_bytes(), is_unreserved)
 }
 
 /// Percent-encodes a key for a URI, like [`percent`], but leaves `/` unchanged.
 pub(super) fn percent_path(key: &str) -> String {
-    encoded(key, true)
+    percent::encoded(key.as_bytes(), |byte| byte == b'/' || is_unreserved(byte))
 }
 
-fn encoded(text: &str, keep_slash: bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            b'/' if keep_slash => out.push('/'),
-            _ => {
-                // Writing to a string does not fail.
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 /// Decodes percent-encoding and `+` (a space), as stores encode keys in listings. Returns `None` if
 /// the text is malformed.
 pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            b'+' => b' ',
-            other => other,
-        });
-    }
-    Some(out)
-}
-
-/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
-pub(super) fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+    percent::decoded(&text.replace('+', " "))
 }
 
 /// Formats a time as `20130524T000000Z`. A time whose year does not have four digits becomes the
