@@ -137,14 +137,12 @@ impl SharedQuota {
         let mut reservation = Reservation::new(&self.account)?;
         reservation.claim(paths.iter().map(|path| digest(path.as_bytes())).collect())?;
         let freed = freed();
-        match change() {
+        let changed = change();
+        match &changed {
             Ok(()) => reservation.settle(Cost::default(), freed),
-            Err(error) => {
-                reservation.fail_to_free(&error);
-                return Err(error);
-            }
+            Err(error) => reservation.fail_to_free(error),
         }
-        Ok(())
+        changed
     }
 }
 
@@ -224,14 +222,12 @@ impl Storage for SharedQuota {
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         let mut reservation = Reservation::new(&self.account)?;
         reservation.add(Cost::DIRECTORY)?;
-        match self.inner().mkdir(path) {
+        let made = self.inner().mkdir(path);
+        match &made {
             Ok(()) => reservation.settle(Cost::DIRECTORY, Cost::default()),
-            Err(error) => {
-                reservation.fail(&error);
-                return Err(error);
-            }
+            Err(error) => reservation.fail(error),
         }
-        Ok(())
+        made
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {

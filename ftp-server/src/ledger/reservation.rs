@@ -185,15 +185,14 @@ impl Reservation {
 
     /// Ends the reservation of a failed change that would have added bytes.
     pub(super) fn fail(self, error: &StorageError) {
-        // The storage may have made the change without confirming it, or may still make it.
-        if matches!(error.kind, Kind::Io | Kind::Unknown | Kind::Unsynced | Kind::Busy) {
+        if error.is_in_doubt() {
             self.abandon();
         }
     }
 
     /// Ends the reservation of a failed change that would have freed bytes.
     pub(super) fn fail_to_free(self, error: &StorageError) {
-        if matches!(error.kind, Kind::Io | Kind::Unknown | Kind::Unsynced | Kind::Busy) {
+        if error.is_in_doubt() {
             self.account.shared().later(&self.account.record, Later::Doubt);
         }
     }

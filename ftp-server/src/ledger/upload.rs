@@ -188,16 +188,12 @@ impl Upload for QuotaUpload {
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
         while !self.begin_to_publish()? {}
         let inner = self.inner.take().ok_or(Kind::Io)?;
-        match inner.commit() {
-            Ok(()) => {
-                self.settle();
-                Ok(())
-            }
-            Err(error) => {
-                self.give_up(Some(&error));
-                Err(error)
-            }
+        let published = inner.commit();
+        match &published {
+            Ok(()) => self.settle(),
+            Err(error) => self.give_up(Some(error)),
         }
+        published
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {

@@ -107,6 +107,13 @@ impl StorageError {
         Self { kind, source: Some(source) }
     }
 
+    /// Returns whether the storage may have made the change without confirming it, or may still
+    /// make it.
+    pub(crate) const fn is_in_doubt(&self) -> bool {
+        use StorageErrorKind::{Busy, Io, Unknown, Unsynced};
+        matches!(self.kind, Io | Unknown | Unsynced | Busy)
+    }
+
     /// Returns the error and its underlying error for a log line.
     pub(crate) fn in_full(&self) -> String {
         let why = self.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
