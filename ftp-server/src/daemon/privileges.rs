@@ -101,13 +101,19 @@ impl RunAs {
     }
 }
 
-/// The owner of files that users store.
+/// A user or a group of this system, by its name or number.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct FileOwner {
+pub(crate) struct NamedId<Id> {
     /// The text that was parsed.
     text: String,
-    id: Uid,
+    id: Id,
 }
+
+/// The owner of files that users store.
+pub(crate) type FileOwner = NamedId<Uid>;
+
+/// The group of files that users store or that the process creates.
+pub(crate) type FileGroup = NamedId<Gid>;
 
 impl FileOwner {
     /// Reads the name or number of a user.
@@ -122,14 +128,6 @@ impl FileOwner {
     pub(crate) const fn id(&self) -> u32 {
         self.id.as_raw()
     }
-}
-
-/// The group of files that users store or that the process creates.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct FileGroup {
-    /// The text that was parsed.
-    text: String,
-    id: Gid,
 }
 
 impl FileGroup {
@@ -152,13 +150,7 @@ impl FileGroup {
     }
 }
 
-impl fmt::Display for FileOwner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl fmt::Display for FileGroup {
+impl<Id> fmt::Display for NamedId<Id> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
