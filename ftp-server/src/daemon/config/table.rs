@@ -29,7 +29,6 @@ use crate::daemon::hooks::HookEvent;
 use crate::daemon::logging::LogTarget;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
-use crate::daemon::toml_text::shown;
 use crate::daemon::values;
 use crate::{Limits, LocalConfig, LogFormat, PartialPolicy, ServerConfig, TlsPolicy};
 
@@ -347,14 +346,13 @@ impl Settings {
     fn contradictions_of_users(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (name, user) in self.users.iter() {
+            let table = Table::User(name);
             // Only users that were set by value can be incomplete.
             for lack in user.lacks() {
-                let origin = user.origins.first();
-                wrong.push(format!("{origin}: users.{}: {lack} is missing", shown(name)));
+                wrong.push(format!("{}: {table}: {lack} is missing", user.origins.first()));
             }
             for (key, why) in self.objections(user) {
-                let place = user.origins.place(key);
-                wrong.push(format!("{place}: users.{}.{key}: {why}", shown(name)));
+                wrong.push(format!("{}: {table}.{key}: {why}", user.origins.place(key)));
             }
         }
         wrong
