@@ -23,8 +23,7 @@ pub(super) fn allo(session: &Session, size: u64) -> Result<Reply, Reply> {
         if !allows_size(session, size) || left.is_some_and(|left| left < size) {
             return Err(reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile));
         }
-        let free = free_near(storage, directory);
-        if room(session, &free).is_some_and(|room| room < size) {
+        if free_near(storage, directory).is_ok_and(|free| spare(session, free) < size) {
             return Err(no_space());
         }
     }
@@ -75,7 +74,7 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Result<Reply, 
     let path = session.resolve_or_here(path);
     let storage = session.storage_at(&path, Rights::LIST)?;
     let free = free_at(storage, &path, RoomFor::More(0)).and_then(|free| {
-        let free = free.saturating_sub(session.context.config.limits.min_free);
+        let free = spare(session, free);
         let left = quota_left(storage, &path)?;
         Ok(left.map_or(free, |left| left.min(free)))
     });
@@ -116,10 +115,9 @@ pub(super) fn check(
     }
 }
 
-/// Returns the free bytes above the space to keep free, or `None` if the free space is unknown.
-fn room(session: &Session, free: &StorageResult<u64>) -> Option<u64> {
-    let free = free.as_ref().ok()?;
-    Some(free.saturating_sub(session.context.config.limits.min_free))
+/// Returns how many of the free bytes are above the space to keep free.
+fn spare(session: &Session, free: u64) -> u64 {
+    free.saturating_sub(session.context.config.limits.min_free)
 }
 
 fn no_space() -> Reply {
