@@ -3,11 +3,12 @@
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
-use ftp_proto::{Escaped, RepresentationType, Verb};
+use ftp_proto::{Escaped, RepresentationType};
 
 use super::line::calendar;
 use super::writer::LogWriter;
 use crate::auth::is_anonymous_name;
+use crate::command::file_direction;
 use crate::log::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
 
 /// An [`Observer`] that writes a line in the format of xferlog(5) for each file that was sent or
@@ -41,7 +42,7 @@ impl Observer for Xferlog {
 }
 
 fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<String> {
-    let is_file = matches!(transfer.verb, Verb::Retr | Verb::Stor | Verb::Stou | Verb::Appe);
+    let is_file = file_direction(transfer.verb).is_some();
     let has_begun = !matches!(transfer.end, TransferEnd::Refused | TransferEnd::NoData);
     if !is_file || !has_begun {
         return None;
@@ -103,6 +104,8 @@ fn date(now: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
+
+    use ftp_proto::Verb;
 
     use super::*;
     use crate::storage::VirtualPath;

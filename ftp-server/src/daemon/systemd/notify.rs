@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::command::file_direction;
 use crate::daemon::config::Environment;
 use crate::daemon::logging::LOG;
 use crate::daemon::values::{counted, rounded_size};
-use crate::{Activity, Event, EventKind, Observer, SessionInfo, Verb};
+use crate::{Activity, Event, EventKind, Observer, SessionInfo};
 
 /// Longest wait for a service manager that does not read.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -110,11 +111,7 @@ impl Load {
 /// Returns the bytes that a running transfer of a file has moved.
 fn bytes(activity: &Activity) -> Option<u64> {
     match activity {
-        Activity::Transfer {
-            verb: Verb::Retr | Verb::Stor | Verb::Stou | Verb::Appe,
-            bytes,
-            ..
-        } => Some(*bytes),
+        Activity::Transfer { verb, bytes, .. } if file_direction(*verb).is_some() => Some(*bytes),
         _ => None,
     }
 }
