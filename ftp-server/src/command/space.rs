@@ -56,11 +56,7 @@ fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> StorageResult<u6
     let mut nearest = directory.clone();
     loop {
         match (free_at(storage, &nearest, RoomFor::More(0)), nearest.parent()) {
-            (Err(error), Some(parent))
-                if matches!(error.kind, Kind::NotFound | Kind::NotDirectory) =>
-            {
-                nearest = parent;
-            }
+            (Err(error), Some(parent)) if error.is_missing() => nearest = parent,
             (found, _) => return found,
         }
     }

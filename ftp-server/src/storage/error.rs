@@ -107,6 +107,11 @@ impl StorageError {
         Self { kind, source: Some(source) }
     }
 
+    /// Returns whether the storage has no such directory.
+    pub(crate) const fn is_missing(&self) -> bool {
+        matches!(self.kind, StorageErrorKind::NotFound | StorageErrorKind::NotDirectory)
+    }
+
     /// Returns whether the storage may have made the change without confirming it, or may still
     /// make it.
     pub(crate) const fn is_in_doubt(&self) -> bool {

@@ -177,7 +177,7 @@ impl MountedStorage {
         let Place { storage, path, .. } = self.place(path)?;
         match storage.stat(&path, Ask::Facts) {
             Ok(found) => Ok(found.kind != EntryKind::Directory),
-            Err(error) if is_missing(&error) => Ok(true),
+            Err(error) if error.is_missing() => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -236,11 +236,6 @@ impl MountedStorage {
     }
 }
 
-/// Returns whether an error means that the storage has no such directory.
-const fn is_missing(error: &StorageError) -> bool {
-    matches!(error.kind, Kind::NotFound | Kind::NotDirectory)
-}
-
 impl Storage for MountedStorage {
     fn capabilities(&self) -> Capabilities {
         let root = self.root.capabilities();
@@ -266,7 +261,7 @@ impl Storage for MountedStorage {
             Err(error) if self.is_mount_point(path) => {
                 error.kind == Kind::Unavailable && ask != Ask::Directory
             }
-            Err(error) => is_missing(error),
+            Err(error) => error.is_missing(),
         };
         match (is_made_up, found) {
             (true, _) => Ok(self.made_up(path)),
