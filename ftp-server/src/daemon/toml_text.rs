@@ -26,11 +26,16 @@ pub(crate) fn unquoted(text: &str) -> &str {
 /// Returns a key, in quotes if it needs them.
 #[must_use]
 pub fn shown(key: &str) -> String {
-    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
-    match !key.is_empty() && key.chars().all(is_bare) {
+    match is_bare(key) {
         true => key.to_owned(),
         false => quoted(key),
     }
+}
+
+/// Returns whether a key needs no quotes: it consists of letters, digits, - and _.
+pub(crate) fn is_bare(key: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    !key.is_empty() && key.bytes().all(is_plain)
 }
 
 /// Start offsets of lines, to find the line of a byte offset.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::row::Setting;
 use super::user::{GROUPS, USER, User, is_name};
-use crate::daemon::toml_text::shown;
+use crate::daemon::toml_text::{is_bare, shown};
 use crate::daemon::values::did_you_mean;
 
 /// Names of the tables of users' keys.
@@ -25,9 +25,8 @@ pub(crate) enum Table<'a> {
 impl Table<'_> {
     /// Returns what is wrong with the name, if anything.
     pub(super) fn objection(self) -> Option<&'static str> {
-        let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
         match self {
-            Self::Group(name) if name.is_empty() || !name.chars().all(is_plain) => {
+            Self::Group(name) if !is_bare(name) => {
                 Some("invalid group name: expected letters, digits, - and _")
             }
             Self::User(name) if !is_name(name) => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ftp_proto::Escaped;
 
+use crate::daemon::toml_text::is_bare;
 use crate::daemon::values::shown_path;
 
 /// Placeholder for the user's name in paths on disk and in prefixes.
@@ -62,7 +63,7 @@ impl Objects {
     }
 
     fn of(text: &str, name: &str, prefix: &str, is_table: bool) -> Result<Self, String> {
-        let is_name = if is_table { is_store_name(name) } else { is_bucket(name) };
+        let is_name = if is_table { is_bare(name) } else { is_bucket(name) };
         if !is_name {
             let expected = if is_table { "store:NAME/PREFIX" } else { "s3://BUCKET/PREFIX" };
             return Err(format!("invalid root \"{text}\": expected {expected}"));
@@ -94,12 +95,6 @@ fn check_prefix(prefix: &str) -> Result<(), &'static str> {
         return Err(".ftp-server contains the server's own records; use another prefix");
     }
     Ok(())
-}
-
-/// Returns whether a table of a store can have this name.
-pub(super) fn is_store_name(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    !text.is_empty() && text.bytes().all(is_plain)
 }
 
 /// Returns whether a bucket can have this name.

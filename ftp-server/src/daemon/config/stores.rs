@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::forms::{
     ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, WAITING_TIME,
 };
-use super::root::{Objects, Root, StoreName, is_store_name};
+use super::root::{Objects, Root, StoreName};
 use super::row::{Given, Origin, Origins, Setting, row, with_defaults};
 use super::table::Settings;
 use super::user::User;
 use crate::PartialPolicy;
-use crate::daemon::toml_text::shown;
+use crate::daemon::toml_text::{is_bare, shown};
 use crate::daemon::values::did_you_mean;
 
 /// Name of the table that contains the stores.
@@ -145,7 +145,7 @@ pub(crate) fn key_of_store(name: &str, key: &str) -> String {
 
 /// Returns a message if no store can have this name.
 pub(super) fn objection_to_name(name: &str) -> Option<&'static str> {
-    (!is_store_name(name)).then_some("invalid store name: expected letters, digits, - and _")
+    (!is_bare(name)).then_some("invalid store name: expected letters, digits, - and _")
 }
 
 /// Message for a build without object stores.
