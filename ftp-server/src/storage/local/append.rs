@@ -20,7 +20,7 @@ use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
 use super::{record, root};
 use crate::lock::Lock;
-use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
+use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
@@ -32,8 +32,7 @@ pub(super) struct Appending {
     directory: Directory,
     name: Vec<u8>,
     output: Output,
-    /// Device and inode.
-    identity: (u64, u64),
+    identity: Identity,
     _turn: Turn,
     /// The old length.
     length: u64,
@@ -45,27 +44,62 @@ pub(super) struct Appending {
 
 /// The only append of this process to a file.
 #[derive(Debug)]
-struct Turn((u64, u64));
+struct Turn(Identity);
 
-/// The files to which uploads append, by device and inode.
-static APPENDED: Lock<Vec<(u64, u64)>> = Lock::new(Vec::new());
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// A file to which an upload appends.
+struct Appended {
+    file: Identity,
+    /// The length and the time before the append, once the file is locked. A rollback restores them.
+    former: Option<(u64, i64)>,
+}
+
+/// The files to which uploads append. Roots that contain the same file share this list.
+static APPENDED: Lock<Vec<Appended>> = Lock::new(Vec::new());
 
 impl Turn {
     /// Returns `None` if an upload appends to the file.
-    fn take(identity: (u64, u64)) -> Option<Self> {
+    fn take(file: Identity) -> Option<Self> {
         let mut appended = APPENDED.lock();
-        let is_free = !appended.contains(&identity);
+        let is_free = appended.iter().all(|other| other.file != file);
         is_free.then(|| {
-            appended.push(identity);
-            Self(identity)
+            appended.push(Appended { file, former: None });
+            Self(file)
         })
+    }
+
+    /// Records what clients see until the upload ends.
+    fn begin(&self, length: u64, modified: i64) {
+        for appended in APPENDED.lock().iter_mut().filter(|appended| appended.file == self.0) {
+            appended.former = Some((length, modified));
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        APPENDED.lock().retain(|identity| *identity != self.0);
+        APPENDED.lock().retain(|appended| appended.file != self.0);
     }
+}
+
+/// Returns metadata as clients see it: without the bytes of a running append, which may be removed
+/// again.
+pub(super) fn settled(mut found: Metadata) -> Metadata {
+    if found.kind == EntryKind::File
+        && let Some((length, modified)) = former(&found)
+    {
+        (found.size, found.modified) = (length, modified);
+    }
+    found
+}
+
+/// Returns the length and the time of a file before a running append; `None` if no append is running.
+pub(super) fn former(found: &Metadata) -> Option<(u64, i64)> {
+    let appended = APPENDED.lock();
+    let known = appended.iter().find(|appended| appended.file == found.identity)?;
+    known.former.map(|(length, modified)| (found.size.min(length), modified))
 }
 
 /// Locks a file against appends of other processes, if the file system supports locks. Returns
@@ -120,7 +154,7 @@ impl Appending {
         let found = found.inspect_err(|_| unlock(&file))?;
         let length = size_of(&found);
         let output = Output::new(file, length, config.sync, charge.in_place());
-        directory.root().usage().grows(identity, length, found.st_mtime);
+        turn.begin(length, found.st_mtime);
         Ok(Self {
             directory,
             name,
@@ -192,11 +226,10 @@ impl Upload for Appending {
 
 impl Drop for Appending {
     fn drop(&mut self) {
-        let root = Arc::clone(self.directory.root());
         if !self.is_done {
+            let root = Arc::clone(self.directory.root());
             self.cut_back(root.usage());
         }
-        root.usage().has_grown(self.identity);
         unlock(&self.output);
     }
 }
