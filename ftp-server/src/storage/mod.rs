@@ -411,7 +411,8 @@ pub trait Source: io::Read + Send {
     }
 
     /// Returns a file descriptor from which the kernel may send directly, beginning at its file
-    /// offset; `None` (default) if the session must read the source.
+    /// offset; `None` (default) if the session must read the source. A session asks before each
+    /// call to the kernel. It reads the rest of a source that returns `None` later.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }

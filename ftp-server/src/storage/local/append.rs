@@ -102,6 +102,11 @@ pub(super) fn former(found: &Metadata) -> Option<(u64, i64)> {
     known.former.map(|(length, modified)| (found.size.min(length), modified))
 }
 
+/// Returns whether an upload appends to a file.
+pub(super) fn is_running(file: Identity) -> bool {
+    APPENDED.lock().iter().any(|appended| appended.file == file)
+}
+
 /// Locks a file against appends of other processes, if the file system supports locks. Returns
 /// EWOULDBLOCK if another process appends to it.
 ///

@@ -276,8 +276,7 @@ impl Storage for LocalStorage {
         let file = self.files.root.open_beneath(path.relative(), flags).map_err(lookup)?;
         let metadata = root::metadata_of(&file).map_err(system)?;
         self.files.config.check_readable(&metadata)?;
-        let former = append::former(&metadata).map(|(length, _)| length);
-        Ok(Box::new(LocalSource::new(file, metadata.size, former)))
+        Ok(Box::new(LocalSource::new(file, &metadata)))
     }
 
     fn write(

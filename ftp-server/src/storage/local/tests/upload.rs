@@ -217,6 +217,43 @@ fn an_append_to_a_removed_or_renamed_file_fails() {
 }
 
 #[test]
+fn an_append_that_begins_during_a_download_is_not_read_fs_16_cm_103() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for (read_before, is_committed) in [(0, false), (4, false), (10, true)] {
+            tree.put("f", "0123456789");
+            let mut source = storage.read(&path("f")).unwrap();
+            let mut content = vec![0; read_before];
+            source.read_exact(&mut content).unwrap();
+            let mut append = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+            append.write_all(b"more").unwrap();
+            assert!(source.descriptor().is_none());
+            source.read_to_end(&mut content).unwrap();
+            assert_eq!(content, b"0123456789");
+            if is_committed {
+                append.commit().unwrap();
+                // A download that has ended at the known length stays there.
+                assert_eq!(source.read_to_end(&mut content).unwrap(), 0);
+                source = storage.read(&path("f")).unwrap();
+                content.clear();
+                source.read_to_end(&mut content).unwrap();
+                assert_eq!(content, b"0123456789more");
+            } else {
+                append.abort(StreamEnd::Cut);
+            }
+        }
+        // What another program adds is read.
+        tree.put("f", "0123456789");
+        let mut source = storage.read(&path("f")).unwrap();
+        tree.put("f", "0123456789more");
+        let mut content = Vec::new();
+        source.read_to_end(&mut content).unwrap();
+        assert_eq!(content, b"0123456789more");
+        assert!(source.descriptor().is_some());
+    }
+}
+
+#[test]
 fn only_one_append_to_a_file_runs_at_a_time() {
     let tree = Tree::new();
     tree.put("f", "old");
