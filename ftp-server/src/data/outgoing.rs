@@ -30,7 +30,7 @@ pub(crate) trait Outgoing {
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool>;
 
     /// Returns the part of a file that the kernel may send directly. Returns `None` if the data
-    /// must come from [`fill`](Self::fill).
+    /// must come from [`fill`](Self::fill), or the rest of the data from now on.
     fn file_range(&self) -> Option<FileRange<'_>> {
         None
     }

@@ -13,6 +13,7 @@ use super::{Pump, PumpEnd, discard_input};
 use crate::data::Outgoing;
 use crate::data::outgoing::FileRange;
 use crate::pace::Pace;
+use crate::storage::StorageErrorKind;
 
 /// Maximum bytes that the kernel sends from a file in the first call. That call does not wait: it
 /// sends the bytes that fit into the socket's send buffer.
@@ -38,14 +39,18 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Lets the kernel send the file. Returns `false` if it cannot send this file; in that case,
-    /// nothing was sent.
+    /// Lets the kernel send the file. Returns `false` if it cannot send this file, or not the rest
+    /// of it.
     fn send_from_file(&mut self, outgoing: &dyn Outgoing) -> Result<bool, PumpEnd> {
-        let Some(FileRange { file, length }) = outgoing.file_range() else { return Ok(false) };
         let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
-        loop {
+        while let Some(FileRange { file, length }) = outgoing.file_range() {
             let size = usize::try_from(pace.size()).unwrap_or(usize::MAX);
-            let most = if self.is_blocking { size } else { SENDFILE_FIRST };
+            let most = match usize::try_from(length.saturating_sub(self.moved)) {
+                _ if !self.is_blocking => SENDFILE_FIRST,
+                // A call can take long, and an upload may begin to append to the file meanwhile.
+                Ok(left) if left > 0 => size.min(left),
+                _ => size,
+            };
             let data = self.data;
             let mut asked = 0;
             let send = |most| {
@@ -58,7 +63,13 @@ impl Pump<'_> {
                     self.moved(count)?;
                     if self.moved < length {
                         self.let_calls_wait()?;
-                    } else if length > 0 && count < asked {
+                        continue;
+                    }
+                    if self.moved > length && outgoing.file_range().is_none() {
+                        // The call may have sent appended bytes that are removed again.
+                        return Err(PumpEnd::Storage(StorageErrorKind::Io.into()));
+                    }
+                    if length > 0 && count < asked {
                         // The file has no more bytes, not even ones added since it was opened. A
                         // file that reports size 0 may have more bytes, because some file systems
                         // do not know the size.
@@ -72,6 +83,7 @@ impl Pump<'_> {
                 Err(error) => self.wait_or_break(error.into(), PollFlags::OUT)?,
             }
         }
+        Ok(false)
     }
 
     fn send_from_buffer(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), PumpEnd> {

@@ -105,7 +105,7 @@ fn long_downloads_notice_a_dead_peer_st_14() {
     for length in [0, LONG] {
         let file = tempfile::tempfile().unwrap();
         file.set_len(LONG).unwrap();
-        let mut outgoing = FromFile { file, length };
+        let mut outgoing = FromFile { file, length, end: u64::MAX };
         let (moved, ended) = send(&mut data, &mut outgoing, limits, &mut Counting(0));
         assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
         assert_eq!(moved, LONG);
@@ -118,19 +118,51 @@ fn long_downloads_notice_a_dead_peer_st_14() {
 /// More bytes than the sockets' buffers hold.
 const LONG: u64 = 32 << 20;
 
-/// A file that reports this length.
+#[test]
+fn bytes_of_an_upload_that_appends_during_a_download_are_not_sent_fs_16_cm_103() {
+    let without = Throttle::default();
+    let pool = Buffers::new(0);
+    let limits = limits(Duration::from_secs(60), &without, &pool);
+    // The append begins before the first call to the kernel, at the end of the known length, or
+    // during the call that sends the end.
+    for (length, end, want) in [(9, 0, Some(0)), (LONG, LONG, Some(LONG)), (9, 10, None)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(length + 100).unwrap();
+        let mut data = clear(stream);
+        let mut outgoing = FromFile { file, length, end };
+        let (moved, ended) = send(&mut data, &mut outgoing, limits, &mut Counting(0));
+        drop(data);
+        match want {
+            Some(want) => {
+                assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
+                assert_eq!((moved, reader.join().unwrap() as u64), (want, want));
+            }
+            None => assert!(matches!(ended, PumpEnd::Storage(_)), "{ended:?}"),
+        }
+    }
+}
+
+/// A file that reports this length. The kernel may not send it once its offset has reached `end`,
+/// and it has no more bytes then.
 struct FromFile {
     file: std::fs::File,
     length: u64,
+    end: u64,
 }
 
 impl Outgoing for FromFile {
     fn fill(&mut self, _room: usize, _out: &mut Vec<u8>) -> StorageResult<bool> {
-        Err(StorageErrorKind::Unsupported.into())
+        Ok(false)
     }
 
     fn file_range(&self) -> Option<FileRange<'_>> {
-        Some(FileRange { file: self.file.as_fd(), length: self.length })
+        let is_over = rustix::fs::tell(&self.file).unwrap() >= self.end;
+        (!is_over).then(|| FileRange { file: self.file.as_fd(), length: self.length })
     }
 }
 

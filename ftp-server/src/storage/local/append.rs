@@ -20,7 +20,7 @@ use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
 use super::{record, root};
 use crate::lock::Lock;
-use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
+use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
@@ -32,8 +32,7 @@ pub(super) struct Appending {
     directory: Directory,
     name: Vec<u8>,
     output: Output,
-    /// Device and inode.
-    identity: (u64, u64),
+    identity: Identity,
     _turn: Turn,
     /// The old length.
     length: u64,
@@ -45,27 +44,76 @@ pub(super) struct Appending {
 
 /// The only append of this process to a file.
 #[derive(Debug)]
-struct Turn((u64, u64));
+struct Turn(Identity);
 
-/// The files to which uploads append, by device and inode.
-static APPENDED: Lock<Vec<(u64, u64)>> = Lock::new(Vec::new());
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// A file to which an upload appends.
+struct Appended {
+    file: Identity,
+    /// The length and the time that a rollback restores, once the file is locked.
+    former: Option<(u64, i64)>,
+}
+
+/// The files to which uploads append. Roots that contain the same file share this list.
+static APPENDED: Lock<Vec<Appended>> = Lock::new(Vec::new());
 
 impl Turn {
     /// Returns `None` if an upload appends to the file.
-    fn take(identity: (u64, u64)) -> Option<Self> {
+    fn take(file: Identity) -> Option<Self> {
         let mut appended = APPENDED.lock();
-        let is_free = !appended.contains(&identity);
+        let is_free = appended.iter().all(|other| other.file != file);
         is_free.then(|| {
-            appended.push(identity);
-            Self(identity)
+            appended.push(Appended { file, former: None });
+            Self(file)
         })
+    }
+
+    /// Records what clients see until the upload ends.
+    fn begin(&self, length: u64, modified: i64) {
+        for appended in APPENDED.lock().iter_mut().filter(|appended| appended.file == self.0) {
+            appended.former = Some((length, modified));
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        APPENDED.lock().retain(|identity| *identity != self.0);
+        APPENDED.lock().retain(|appended| appended.file != self.0);
     }
+}
+
+/// Returns metadata as clients see it: without the bytes of a running append, which may be removed
+/// again.
+pub(super) fn settled(mut found: Metadata) -> Metadata {
+    if found.kind == EntryKind::File
+        && let Some((length, modified)) = former(&found)
+    {
+        (found.size, found.modified) = (length, modified);
+    }
+    found
+}
+
+/// Returns the length and the time of a file before a running append; `None` if no append is running.
+pub(super) fn former(found: &Metadata) -> Option<(u64, i64)> {
+    let appended = APPENDED.lock();
+    let known = appended.iter().find(|appended| appended.file == found.identity)?;
+    known.former.map(|(length, modified)| (found.size.min(length), modified))
+}
+
+/// Notes that the time of a file was set. A running append does not restore the one before.
+pub(super) fn has_time(found: &Metadata) {
+    let mut appended = APPENDED.lock();
+    let known = appended.iter_mut().find(|appended| appended.file == found.identity);
+    if let Some((_, modified)) = known.and_then(|appended| appended.former.as_mut()) {
+        *modified = found.modified;
+    }
+}
+
+/// Returns whether an upload appends to a file.
+pub(super) fn is_running(file: Identity) -> bool {
+    APPENDED.lock().iter().any(|appended| appended.file == file)
 }
 
 /// Locks a file against appends of other processes, if the file system supports locks. Returns
@@ -120,7 +168,7 @@ impl Appending {
         let found = found.inspect_err(|_| unlock(&file))?;
         let length = size_of(&found);
         let output = Output::new(file, length, config.sync, charge.in_place());
-        directory.root().usage().grows(identity, length, found.st_mtime);
+        turn.begin(length, found.st_mtime);
         Ok(Self {
             directory,
             name,
@@ -192,11 +240,10 @@ impl Upload for Appending {
 
 impl Drop for Appending {
     fn drop(&mut self) {
-        let root = Arc::clone(self.directory.root());
         if !self.is_done {
+            let root = Arc::clone(self.directory.root());
             self.cut_back(root.usage());
         }
-        root.usage().has_grown(self.identity);
         unlock(&self.output);
     }
 }
@@ -210,8 +257,15 @@ impl Appending {
         // The rollback never extends the file, even if another program has shortened it.
         let cut = match now {
             Ok(now) if now.size <= self.length => Ok(()),
-            Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)).inspect(|()| {
+            Ok(now) => retry_on_intr(|| ftruncate(&self.output, self.length)).inspect(|()| {
                 // The file is the old one again, for uploads that are to replace it too.
+                let modified = &mut self.times.last_modification;
+                match former(&now) {
+                    Some((_, set)) if set != modified.tv_sec => {
+                        *modified = Timespec { tv_sec: set, tv_nsec: 0 };
+                    }
+                    _ => {}
+                }
                 let _ = futimens(&self.output, &self.times);
             }),
             Err(errno) => Err(errno),

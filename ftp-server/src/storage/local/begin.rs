@@ -25,7 +25,7 @@ pub(super) fn begin(
     }
     name::check_new(path)?;
     let target = Target::find(&files.root, path, mode)?;
-    let old = if is_in_place(files, &target, mode) { None } else { target.existing };
+    let old = if is_in_place(&target, mode) { None } else { target.existing };
     let wanted = usage::wanted(name_of(&target), old.as_ref());
     match files.knows_usage(wanted, STEP)? {
         true => begin_at(files, target, mode, user),
@@ -39,8 +39,8 @@ fn name_of(target: &Target) -> Cost {
 }
 
 /// Returns whether the upload adds to the end of the existing file.
-fn is_in_place(files: &Files, target: &Target, mode: WriteMode) -> bool {
-    let size = target.existing.map(|old| files.root.usage().settled(old).size);
+fn is_in_place(target: &Target, mode: WriteMode) -> bool {
+    let size = target.existing.map(|old| old.size);
     match mode {
         WriteMode::Append => size.is_some(),
         WriteMode::From(from) => from > 0 && Some(from) == size,
@@ -83,11 +83,11 @@ fn begin_at(
         target.check_replaceable(given)?;
         return Ok(Box::new(Replacement::resume(target, from, files.config, user)?));
     }
-    let size = target.existing.map_or(0, |old| files.root.usage().settled(old).size);
+    let size = target.existing.map_or(0, |old| old.size);
     if matches!(mode, WriteMode::From(from) if from > size) {
         return Err(StorageErrorKind::BadRestart.into());
     }
-    let is_in_place = is_in_place(files, &target, mode);
+    let is_in_place = is_in_place(&target, mode);
     if !is_in_place {
         target.check_replaceable(given)?;
     }

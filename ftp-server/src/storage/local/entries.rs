@@ -9,6 +9,7 @@ use std::vec;
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::{Errno, Result};
 
+use super::append;
 use super::failure::system;
 use super::name;
 use super::root::{self, Root};
@@ -127,7 +128,7 @@ impl DirectoryEntries {
             Err(Errno::NOENT | Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
                 Ok(None)
             }
-            metadata => metadata.map(|found| Some(self.root.usage().settled(found))),
+            metadata => metadata.map(|found| Some(append::settled(found))),
         }
     }
 }

@@ -5,15 +5,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, SeekFrom, StatVfs, fstatvfs, seek};
+use rustix::fs::{OFlags, SeekFrom, StatVfs, fstatvfs, seek, tell};
 use rustix::io::{Errno, read, retry_on_intr};
 
+use super::append;
 use super::directory::Directory;
 use super::failure::{lookup, system};
 use super::policy::LocalConfig;
 use super::root::Root;
 use super::usage::{self, COST_OF_OBJECT, Cost};
-use crate::storage::{Source, StorageErrorKind, StorageResult, VirtualPath};
+use crate::storage::{Metadata, Source, StorageErrorKind, StorageResult, VirtualPath};
 
 /// The root of a storage, and the configuration of the files below it.
 #[derive(Clone, Debug)]
@@ -95,29 +96,47 @@ pub(super) fn lack_of_inodes(found: &StatVfs, wanted: u64) -> Option<u64> {
 #[derive(Debug)]
 pub(super) struct LocalSource {
     file: OwnedFd,
+    /// Device and inode.
+    identity: (u64, u64),
     size: u64,
-    /// Bytes left to read if an upload was appending to the file when it was opened, otherwise
-    /// `None`. The appended bytes are not read, because they may be removed again.
+    /// Bytes left to read if an upload was appending to the file when it was opened or later,
+    /// otherwise `None`. The appended bytes are not read, because they may be removed again.
     left: Option<u64>,
 }
 
 impl LocalSource {
-    /// Returns a source; `former` is the length before a running append, if there is one.
-    pub(super) fn new(file: OwnedFd, size: u64, former: Option<u64>) -> Self {
-        Self { file, size: former.unwrap_or(size), left: former }
+    /// Returns a source of a file with this metadata.
+    pub(super) fn new(file: OwnedFd, found: &Metadata) -> Self {
+        let left = append::former(found).map(|(length, _)| length);
+        Self { file, identity: found.identity, size: left.unwrap_or(found.size), left }
+    }
+
+    /// If an upload has begun to append to the file, lets this source end at the size that the file
+    /// had before. Returns how far the source has been read beyond that size.
+    fn end_before_append(&mut self) -> io::Result<u64> {
+        if self.left.is_some() || !append::is_running(self.identity) {
+            return Ok(0);
+        }
+        let position = tell(&self.file)?;
+        self.left = Some(self.size.saturating_sub(position));
+        Ok(position.saturating_sub(self.size))
     }
 }
 
 impl io::Read for LocalSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.end_before_append()?;
         let most = self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(buffer.len());
         let most = most.min(buffer.len());
         let buffer = buffer.get_mut(..most).unwrap_or_default();
         let count = retry_on_intr(|| read(&self.file, &mut *buffer))?;
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+            return Ok(count);
         }
-        Ok(count)
+        // The append may have begun during the read.
+        let beyond = usize::try_from(self.end_before_append()?).unwrap_or(usize::MAX);
+        Ok(count.saturating_sub(beyond))
     }
 }
 
@@ -137,6 +156,7 @@ impl Source for LocalSource {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         // The kernel would send the appended bytes too.
-        self.left.is_none().then(|| self.file.as_fd())
+        let ends_early = self.left.is_some() || append::is_running(self.identity);
+        (!ends_early).then(|| self.file.as_fd())
     }
 }

@@ -6,6 +6,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, readlinkat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::geteuid;
 
+use super::append;
 use super::directory::Directory;
 use super::failure::{self, creation, lookup, system};
 use super::inherit::Given;
@@ -54,7 +55,7 @@ impl Target {
                 Err(errno) => return Err(creation(&directory, errno)),
             };
             // A running append may be rolled back, so the file is still the one before it.
-            let existing = found.map(|(metadata, _)| root.usage().settled(metadata));
+            let existing = found.map(|(metadata, _)| append::settled(metadata));
             let attributes = found.map_or(StatxAttributes::empty(), |(_, attributes)| attributes);
             match existing.map(|existing| existing.kind) {
                 Some(EntryKind::Directory) => return Err(StorageErrorKind::IsDirectory.into()),

@@ -48,8 +48,6 @@ pub(super) struct Usage {
     counted: Condvar,
     /// The kept partial uploads.
     shelf: KeptUploads,
-    /// Files with a running append, each with its length and its time before the append.
-    growing: Lock<Vec<(Identity, u64, i64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -325,35 +323,6 @@ impl Usage {
     /// Returns the kept partial uploads.
     pub(super) const fn shelf(&self) -> &KeptUploads {
         &self.shelf
-    }
-
-    /// Records that an append to a file has begun. A rollback restores this length.
-    pub(super) fn grows(&self, file: Identity, length: u64, modified: i64) {
-        self.growing.lock().push((file, length, modified));
-    }
-
-    /// Records that a file has its final length.
-    pub(super) fn has_grown(&self, file: Identity) {
-        self.growing.lock().retain(|(growing, ..)| *growing != file);
-    }
-
-    /// Returns metadata as clients see it: without the bytes of a running append, which may be
-    /// removed again.
-    pub(super) fn settled(&self, mut found: Metadata) -> Metadata {
-        if found.kind == EntryKind::File
-            && let Some((length, modified)) = self.former(&found)
-        {
-            (found.size, found.modified) = (length, modified);
-        }
-        found
-    }
-
-    /// Returns the length and the time of a file before a running append; `None` if no append is
-    /// running.
-    pub(super) fn former(&self, found: &Metadata) -> Option<(u64, i64)> {
-        let growing = self.growing.lock();
-        let known = growing.iter().find(|(file, ..)| *file == found.identity);
-        known.map(|(_, length, modified)| (found.size.min(*length), *modified))
     }
 
     /// Returns a guard to hold while names change.

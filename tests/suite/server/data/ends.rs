@@ -192,6 +192,29 @@ fn a_file_that_grows_during_a_download_is_sent_to_its_new_end_cm_103() {
 }
 
 #[test]
+fn a_download_ends_before_the_bytes_of_an_append_that_begins_meanwhile_fs_16_cm_103() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let mut other = fixture.session();
+    other.expect("TYPE I", 200);
+    for kind in ["I", "A"] {
+        sparse(&fixture, "a", 32 << 20);
+        session.expect(format!("TYPE {kind}"), 200);
+        let mut data = session.passive();
+        session.expect("RETR a", 150);
+        let some = data.read_exact(1_000).len();
+        let mut more = other.passive();
+        other.expect("APPE a", 150);
+        more.write_all(b"more");
+        while !other.expect("STAT", 211).text().contains(" 4 bytes so far") {}
+        assert_eq!(some + data.read_to_end().len(), 32 << 20);
+        session.expect_reply(226);
+        other.expect("ABOR", 426);
+        other.expect_reply(226);
+    }
+}
+
+#[test]
 fn fs_13_an_incomplete_upload_is_not_visible() {
     let fixture = Fixture::new();
     fixture.write("old", "old");

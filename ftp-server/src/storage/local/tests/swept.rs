@@ -61,7 +61,7 @@ fn the_sweeper_leaves_links_with_upload_names_alone_fs_14() {
     let root = Arc::new(Root::open(&tree.root).unwrap());
     // A walk continues only while another owner holds the root.
     let _held = Arc::clone(&root);
-    assert!(sweep::once(&root) && sweep::once(&root));
+    assert!(sweep::once(&root).0 && sweep::once(&root).0);
     assert_eq!(tree.names(""), [".ftp-upload-0000000000000001", ".ftp-upload-0000000000000002"]);
     assert_eq!(fs::read(tree.outside.join("victim")).unwrap(), b"victim");
 }
@@ -159,6 +159,22 @@ fn partial_files_are_swept_after_twelve_hours_fs_14() {
     drop(kept);
     assert!(!waited.recv_timeout(Duration::from_secs(60)).unwrap());
     waiting.join().unwrap().unwrap();
+}
+
+#[test]
+fn kept_files_do_not_delay_the_next_walk_fs_14() {
+    let (kept, news) = mpsc::channel();
+    let begun = std::time::Instant::now();
+    let interrupted = std::thread::spawn(move || {
+        // Ends when the walk is due, or after a minute.
+        while kept.send(()).is_ok() && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert!(sweep::wait_until(&news, Some(begun + Duration::from_millis(50))));
+    drop(news);
+    interrupted.join().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

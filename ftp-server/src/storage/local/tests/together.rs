@@ -118,6 +118,24 @@ fn records_end_through_any_root_fs_15() {
 }
 
 #[test]
+fn bytes_of_a_running_append_are_hidden_through_any_root_fs_16() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    let (outer, inner) = (tree.storage(), LocalStorage::open(tree.root.join("d")).unwrap());
+    for (one, name, other, same) in [(&outer, "d/f", &inner, "f"), (&inner, "f", &outer, "d/f")] {
+        tree.put("d/f", "old");
+        let appending = begin(one, name, WriteMode::Append, b"+more");
+        assert_eq!(other.stat(&path(same), Ask::Facts).unwrap().size, 3);
+        assert_eq!(read(other, same).unwrap(), b"old");
+        let beyond = other.write(&path(same), WriteMode::From(5), Keep::Bytes(USER));
+        assert_eq!(kind(beyond), Some(StorageErrorKind::BadRestart));
+        appending.commit().unwrap();
+        assert_eq!(other.stat(&path(same), Ask::Facts).unwrap().size, 8);
+        assert_eq!(read(other, same).unwrap(), b"old+more");
+    }
+}
+
+#[test]
 fn an_append_ends_records_only_once_it_is_stored_fs_15_fs_16() {
     let tree = Tree::new();
     for storage in tree.storages() {

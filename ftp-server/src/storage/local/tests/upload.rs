@@ -179,6 +179,29 @@ fn append_writes_in_place_and_rolls_back_on_interruption_fs_16() {
 }
 
 #[test]
+fn a_time_that_is_set_during_an_append_stays_after_its_rollback_fs_16_cm_123() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        tree.put("f", "old");
+        for (modified, before) in [(1_000_000_001, true), (1_000_000_002, false)] {
+            let mut append = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+            let set = || storage.set(&path("f"), Change::Modified(modified)).unwrap();
+            if before {
+                set();
+            }
+            append.write_all(b"part").unwrap();
+            if !before {
+                set();
+            }
+            let told = || storage.stat(&path("f"), Ask::Facts).unwrap();
+            assert_eq!((told().size, told().modified), (3, modified));
+            append.abort(StreamEnd::Cut);
+            assert_eq!((told().size, told().modified), (3, modified));
+        }
+    }
+}
+
+#[test]
 fn rolling_back_an_append_never_lengthens_the_file() {
     let tree = Tree::new();
     tree.put("f", "0123456789");
@@ -214,6 +237,43 @@ fn an_append_to_a_removed_or_renamed_file_fails() {
     tree.put("f", "rotated");
     assert_eq!(kind(renamed.commit()), Some(NotFound));
     assert_eq!((tree.get("f"), tree.get("h")), (b"rotated".to_vec(), b"other".to_vec()));
+}
+
+#[test]
+fn an_append_that_begins_during_a_download_is_not_read_fs_16_cm_103() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for (read_before, is_committed) in [(0, false), (4, false), (10, true)] {
+            tree.put("f", "0123456789");
+            let mut source = storage.read(&path("f")).unwrap();
+            let mut content = vec![0; read_before];
+            source.read_exact(&mut content).unwrap();
+            let mut append = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+            append.write_all(b"more").unwrap();
+            assert!(source.descriptor().is_none());
+            source.read_to_end(&mut content).unwrap();
+            assert_eq!(content, b"0123456789");
+            if is_committed {
+                append.commit().unwrap();
+                // A download that has ended at the known length stays there.
+                assert_eq!(source.read_to_end(&mut content).unwrap(), 0);
+                source = storage.read(&path("f")).unwrap();
+                content.clear();
+                source.read_to_end(&mut content).unwrap();
+                assert_eq!(content, b"0123456789more");
+            } else {
+                append.abort(StreamEnd::Cut);
+            }
+        }
+        // What another program adds is read.
+        tree.put("f", "0123456789");
+        let mut source = storage.read(&path("f")).unwrap();
+        tree.put("f", "0123456789more");
+        let mut content = Vec::new();
+        source.read_to_end(&mut content).unwrap();
+        assert_eq!(content, b"0123456789more");
+        assert!(source.descriptor().is_some());
+    }
 }
 
 #[test]

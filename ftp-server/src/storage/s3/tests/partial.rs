@@ -2,6 +2,7 @@
 
 use ftp_tests::wait::wait_until;
 
+use super::super::partial;
 use super::fake::Fault;
 use super::*;
 use crate::command::unfinished::tests::{Act, check, check_random};
@@ -87,6 +88,47 @@ fn the_note_of_a_running_upload_is_renewed_fs_18() {
     }
     upload.abort(StreamEnd::Cut);
     assert_eq!(told(&other, "f"), Some(PART as u64));
+}
+
+#[test]
+fn a_note_that_the_store_has_not_written_is_written_again_fs_15_fs_18() {
+    let refusals = [500, 502, 504].map(|status| Fault::Refuse(status, "InternalError"));
+    for fault in refusals.into_iter().chain([Fault::Reset, Fault::LoseAnswer]) {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        let store = &storage.inner;
+        let key = format!("{}note", keys::notes(&store.hidden));
+        let found = || partial::find(store, &key).unwrap().unwrap();
+        let note = partial::Note {
+            owner: "ann".to_owned(),
+            key: "f".to_owned(),
+            object: "id".to_owned(),
+            is_active: true,
+            keeps: true,
+            ..partial::Note::default()
+        };
+        let fail = |skipped| fake.fail("PutObject", skipped, 1, fault);
+        fail(0);
+        let lease = partial::Lease::begin(store, &key, note).unwrap();
+        // A session that dies now names its multipart upload.
+        fail(0);
+        lease.begin_parts(store, "upload").unwrap();
+        assert_eq!(found().note.upload.as_deref(), Some("upload"), "{fault:?}");
+        fake.age(1_000);
+        assert!(!found().is_running);
+        fail(0);
+        lease.renew(store).unwrap();
+        assert!(found().is_running, "{fault:?}");
+        // The object with the last bytes is written before the note.
+        fail(1);
+        lease.leave(store, Some((&[], b"tail"))).unwrap();
+        let found = found();
+        assert!(!found.is_running && !found.note.is_active, "{fault:?}");
+        let (by, length) = found.note.tail.unwrap();
+        assert_eq!(length, 4);
+        let tail = keys::tail(&store.hidden, &by);
+        assert_eq!(fake.content(&tail).as_deref(), Some(&b"tail"[..]), "{fault:?}");
+    }
 }
 
 #[test]
@@ -277,6 +319,60 @@ fn expired_partial_files_are_removed_at_startup() {
     let is_removed = || fake.uploads() == 0 && fake.keys("").is_empty();
     wait_until("old uploads are removed", is_removed);
     drop(started);
+}
+
+#[test]
+fn a_sweep_goes_on_after_an_object_that_it_cannot_remove() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for name in ["f", "g", "h"] {
+        cut(&storage, name, WriteMode::Replace, b"0123");
+    }
+    fake.age(12 * 3_600);
+    // The first removal tests the store.
+    storage.inner.delete_if("none", "tag").unwrap();
+    fake.fail("DeleteObject", 0, 1, Fault::Refuse(403, "AccessDenied"));
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 2);
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
+    assert_eq!(fake.keys(""), [""; 0]);
+    // A store that refuses everything is not asked about each object.
+    for number in 0..20 {
+        fake.store(&format!("{}{number}", keys::notes(&storage.inner.hidden)), b"");
+    }
+    fake.age(12 * 3_600);
+    fake.fail("DeleteObject", 0, u64::MAX / 2, Fault::Refuse(403, "AccessDenied"));
+    let before = fake.count("DeleteObject");
+    assert!(partial::sweep(&storage.inner).is_err());
+    assert!(fake.count("DeleteObject") - before < 20);
+}
+
+#[test]
+fn a_sweep_leaves_a_note_that_is_written_meanwhile() {
+    for operation in ["GetObject", "DeleteObject"] {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        let key = fake.keys(".ftp-server/partial/").pop().unwrap();
+        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
+        storage.inner.delete_if("none", "tag").unwrap();
+        fake.age(13 * 3_600);
+        // The request is delayed until the upload is resumed.
+        let from = fake.count(operation);
+        fake.fail(operation, 0, 1, Fault::Late);
+        let sweeping = {
+            let storage = storage.clone();
+            std::thread::spawn(move || partial::sweep(&storage.inner).unwrap())
+        };
+        wait_until("the sweep is there", || fake.count(operation) > from);
+        let kept = partial::Kept { parts: Vec::new(), tail: found.note.tail.clone() };
+        partial::Lease::take_up(&storage.inner, &key, &found, &kept).unwrap();
+        fake.release();
+        assert_eq!(sweeping.join().unwrap(), 0, "{operation}");
+        // The note names a tail that is older than itself.
+        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
+        assert!(partial::load(&storage.inner, &found).unwrap().is_some());
+        assert_eq!(fake.keys(".ftp-server/").len(), 2, "{operation}");
+    }
 }
 
 #[test]
