@@ -32,6 +32,8 @@ pub(crate) struct Contents {
     pub(crate) items: Vec<TreeEntry>,
     /// Reason why an unlisted object may exist.
     pub(crate) doubt: Option<String>,
+    /// Whether that reason is a line that cannot be parsed: an object that exists is missing.
+    pub(crate) lacks: bool,
     /// Whether the directory may contain unlisted names that begin with a dot.
     pub(crate) hides: bool,
 }
@@ -243,7 +245,7 @@ impl Scan for LocalTree<'_> {
         let Some(top) = self.0 else { return Ok(Contents::default()) };
         let items = top.below(path).and_then(|directory| directory.items(limits));
         let items = items.map_err(|error| TreeFault::local(path, &error))?;
-        Ok(Contents { items, doubt: None, hides: false })
+        Ok(Contents { items, ..Contents::default() })
     }
 
     fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, TreeFault> {
@@ -391,6 +393,7 @@ impl Scan for RemoteTree<'_, '_> {
         if let Some(line) = listing.unparsed.first().filter(|_| listing.entries.is_empty()) {
             return self.hand.ask(|client| Err(client.unreadable_listing(line).into()));
         }
+        let lacks = !listing.unparsed.is_empty();
         let doubt = if let Some(line) = listing.unparsed.first() {
             Some(format!("cannot parse a line of its listing: {}", Escaped(line)))
         } else if listing.form != ListingForm::Mlsd && path.iter().any(is_special) {
@@ -406,7 +409,7 @@ impl Scan for RemoteTree<'_, '_> {
         items.dedup_by(|other, one| other.name == one.name);
         // The entries of a listing are larger, and their memory was used again.
         items.shrink_to_fit();
-        Ok(Contents { items, doubt, hides })
+        Ok(Contents { items, doubt, lacks, hides })
     }
 
     fn kept(&self) -> usize {

@@ -418,9 +418,14 @@ impl Planner<'_> {
         contents: Contents,
         there: Contents,
     ) -> Result<Vec<Subdirectory>, TreeFault> {
-        let Contents { items, doubt, hides } = contents;
-        if let Some(doubt) = &doubt {
-            self.doubt(path, doubt);
+        let Contents { items, doubt, lacks, hides } = contents;
+        match doubt {
+            Some(doubt) if lacks => {
+                let failure = TreeFault::item(ErrorKind::Protocol, doubt).in_words(name_of(path));
+                self.fail_with(place, failure);
+            }
+            Some(doubt) => self.doubt(path, &doubt),
+            None => {}
         }
         let mut targets = Targets::new(there.items, there.doubt.clone());
         let first = self.plan.copies.len();
@@ -656,7 +661,7 @@ impl Planner<'_> {
                 let doubt = Some(failure.to_string());
                 let what = "all files in this directory are copied, changed or not";
                 self.plan.left_out.push(format!("{failure}: {what}"));
-                Ok(Some(Contents { items: Vec::new(), doubt, hides: true }))
+                Ok(Some(Contents { doubt, hides: true, ..Contents::default() }))
             }
         }
     }

@@ -13,6 +13,8 @@ mod large;
 struct Tree {
     paths: Vec<&'static str>,
     doubt: Option<(&'static str, &'static str)>,
+    /// Whether that doubt is a line that is not understood.
+    lacks: bool,
     refused: Option<&'static str>,
     is_local: bool,
     is_empty: bool,
@@ -33,6 +35,7 @@ struct Tree {
 fn tree(paths: &[&'static str], is_local: bool) -> Tree {
     let paths = paths.to_vec();
     let doubt = None;
+    let lacks = false;
     let refused = None;
     let is_empty = true;
     let asked = Vec::new();
@@ -45,6 +48,7 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
     Tree {
         paths,
         doubt,
+        lacks,
         refused,
         is_local,
         is_empty,
@@ -96,7 +100,8 @@ impl Scan for Tree {
             TreeEntry { name, kind, size, stamp, changed, unique, mode: None, target: None }
         });
         let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
-        Ok(Contents { items: items.collect(), doubt, hides: self.hides })
+        let lacks = doubt.is_some() && self.lacks;
+        Ok(Contents { items: items.collect(), doubt, lacks, hides: self.hides })
     }
 
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, TreeFault> {
@@ -274,6 +279,23 @@ fn nothing_is_removed_based_on_an_uncertain_listing() {
 }
 
 #[test]
+fn a_line_that_is_not_understood_is_a_failure_and_not_only_a_doubt_ls_41() {
+    for (lacks, deletes, want) in
+        [(false, false, "a"), (true, false, "a !1"), (false, true, "a !1"), (true, true, "a !1")]
+    {
+        let doubt = Some(("", "cannot parse a line"));
+        let mut source = Tree { doubt, lacks, ..tree(&["a=1@5"], false) };
+        let mut target = tree(&["b=1@5"], true);
+        let options = SyncOptions::new().deletes(deletes);
+        let wish = (&options, Rule::SameTime, 5_000);
+        let plan = make_by(&mut source, &mut target, false, wish).unwrap();
+        assert_eq!(summary(&plan), want, "{lacks} {deletes}");
+        let kinds = plan.failures.iter().map(TreeFault::kind);
+        assert!(!lacks || kinds.eq([ErrorKind::Protocol]), "{:?}", plan.failures);
+    }
+}
+
+#[test]
 fn a_link_listed_as_a_directory_is_not_followed_hc_08() {
     let mut target = tree(&["l/", "l/precious=1@1", "b=1@1"], false);
     target.links.push("l");
@@ -330,7 +352,7 @@ impl Scan for Endless {
             target: None,
         };
         let items = (0..self.width).map(item).collect();
-        Ok(Contents { items, doubt: None, hides: false })
+        Ok(Contents { items, ..Contents::default() })
     }
 
     fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, TreeFault> {
