@@ -7,7 +7,7 @@ use std::io;
 use ftp_proto::{Escaped, Fact, Pathname};
 
 use super::copy::Identity;
-use super::entry::{self, Clock, ObjectKind, TreeEntry};
+use super::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::links::{Proof, by_list};
@@ -52,6 +52,17 @@ impl Contents {
         };
         matches!(self.items.as_slice(), [only] if is_it(only))
     }
+}
+
+/// What a server tells about a name that a listing does not show.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// There is such an object.
+    There(TreeEntry),
+    /// There is none.
+    Missing,
+    /// It does not answer.
+    Nothing,
 }
 
 /// Links among the directories of a listing.
@@ -115,7 +126,17 @@ pub(crate) trait Scan {
         Ok(None)
     }
 
-    /// Returns whether the link at `path` on a server leads to a directory.
+    /// Asks a server for the file at `path`, which a listing does not show, but which may be there.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn seek(&mut self, _path: &[u8]) -> Result<Told, TreeFault> {
+        Ok(Told::Missing)
+    }
+
+    /// Returns whether `path`, a link or a name that a listing does not show, leads to a directory of
+    /// a server.
     ///
     /// # Errors
     ///
@@ -447,6 +468,14 @@ impl Scan for RemoteTree<'_, '_> {
         })
     }
 
+    fn seek(&mut self, path: &[u8]) -> Result<Told, TreeFault> {
+        let path = self.named(path);
+        self.hand.ask(|client| match told(client, &path) {
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(Told::Nothing),
+            told => told.map_err(TreeFault::from),
+        })
+    }
+
     fn is_directory(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         let path = self.named(path);
         self.hand.ask(|client| match client.can_enter(&path) {
@@ -548,6 +577,27 @@ impl Scan for RemoteTree<'_, '_> {
     }
 }
 
+/// Returns what the server tells about the file at `path`. Its refusal means that the file is missing
+/// only if the server offers one of the questions.
+fn told(client: &mut Client, path: &[u8]) -> Result<Told, Error> {
+    let features = client.features()?;
+    let name = Pathname::split(path).1.to_vec();
+    if features.has("MLST")
+        && let Some(entry) = client.stat(path)?
+    {
+        return Ok(Told::There(TreeEntry { name, ..TreeEntry::from(entry) }));
+    }
+    let (time, size) = (client.modified(path)?, client.size(path)?);
+    if time.is_none() && size.is_none() {
+        let answers = ["MLST", "MDTM", "SIZE"].into_iter().any(|question| features.has(question));
+        return Ok(if answers { Told::Missing } else { Told::Nothing });
+    }
+    let stamp = time.map(|time| Stamp::at(time.unix_seconds()));
+    let kind = ObjectKind::File;
+    let (changed, unique, mode, target) = (None, None, None, None);
+    Ok(Told::There(TreeEntry { name, kind, size, stamp, changed, unique, mode, target }))
+}
+
 /// Returns whether a directory without listed entries is proved to exist.
 fn is_empty(client: &mut Client, path: &[u8], form: ListingForm) -> Result<bool, Error> {
     let refused = |error| match error {
@@ -645,8 +695,11 @@ pub(crate) struct TargetSeen {
 /// # Errors
 ///
 /// Returns the failures of the listing. A refused listing is not a failure: it means that the top
-/// is missing.
-pub(crate) fn look_for(target: &mut RemoteTree<'_, '_>) -> Result<TargetSeen, TreeFault> {
+/// is missing, or, if `is_careful`, that it cannot be entered either.
+pub(crate) fn look_for(
+    target: &mut RemoteTree<'_, '_>,
+    is_careful: bool,
+) -> Result<TargetSeen, TreeFault> {
     let takes_times = target.hand.ask(|client| {
         let features = client.features()?;
         Ok(features.has("MFMT") || features.has_with("SITE", "UTIME"))
@@ -661,7 +714,10 @@ pub(crate) fn look_for(target: &mut RemoteTree<'_, '_>) -> Result<TargetSeen, Tr
             target.first = Some(contents);
             Ok(seen(!is_there, is_there))
         }
-        Err(failure) if failure.is_refusal() => Ok(seen(true, true)),
+        Err(failure) if failure.is_refusal() => {
+            let is_there = is_careful && target.is_directory(&[])?;
+            Ok(seen(!is_there, true))
+        }
         Err(failure) => Err(failure),
     }
 }

@@ -287,7 +287,8 @@ fn plan_up<'s>(
             }
             to.hand.shows_modes = options.permissions;
             let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
-            let seen = look_for(&mut target)?;
+            let is_careful = options.manifest.is_some();
+            let seen = look_for(&mut target, is_careful)?;
             check_parent(&mut target, &seen, options)?;
             let name = options.manifest.as_deref();
             let deploy =
@@ -325,7 +326,7 @@ fn plan_across<'s>(
         reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
             to.hand.client()?;
             let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
-            let seen = look_for(&mut target)?;
+            let seen = look_for(&mut target, false)?;
             check_parent(&mut target, &seen, options)?;
             from.hand.client()?;
             let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);

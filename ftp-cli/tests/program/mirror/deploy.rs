@@ -21,6 +21,7 @@ use ftp_tests::scale::count;
 use ftp_tests::site::{OurServer, Site};
 
 use super::{age, mirror, shown};
+use crate::peer::{Act, Peer};
 use crate::{failed, ftp, with_servers};
 
 const LIST: &str = ".ftp-cli-manifest.json";
@@ -174,6 +175,30 @@ fn what_changed_on_the_server_is_told_and_stays_cl_81() {
         deploy(&["--delete", "--force"], &source, &url).exited(0);
         assert_eq!(contents(&source), contents(&site.root.join("www")));
     });
+}
+
+#[test]
+fn a_top_that_cannot_be_listed_is_neither_missing_nor_empty_cl_81() {
+    let (here, ours) = (TempRoot::new(), OurServer::start());
+    here.write("tree/a", b"own");
+    deploy(&[], &here.join("tree"), &ours.url("www")).exited(0);
+    let list = fs::read(ours.root.join("www").join(LIST)).unwrap();
+    here.write("tree/b", b"new");
+    let peer = Peer::start(&[
+        ("FEAT", Act::Say("211-have\r\n MDTM\r\n SIZE\r\n211 end")),
+        ("PWD", Act::Say("257 \"/\"")),
+        ("MLSD", Act::Say("550 no")),
+        ("LIST", Act::Say("550 no")),
+        ("RETR", Act::Send("150 list", list, "226 done")),
+        ("SIZE www/a", Act::Say("213 3")),
+        ("SIZE www/b", Act::Say("213 7")),
+        ("MDTM", Act::Say("550 no")),
+        ("MKD", Act::Say("550 exists")),
+    ]);
+    let ran = deploy(&["--create-dirs", "--retry", "0"], &here.join("tree"), &peer.url("www"));
+    ran.exited(12);
+    assert!(has(&ran, "b: not copied: the server has a file of this name"), "{ran:?}");
+    assert!(!peer.seen().contains("STOR www/b"), "{}", peer.seen());
 }
 
 #[test]

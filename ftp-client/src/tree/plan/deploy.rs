@@ -13,6 +13,7 @@ use crate::tree::manifest::decide::{Claim, Here, Step, There, step};
 use crate::tree::manifest::{Deploy, Record, Sum};
 use crate::tree::options::Compare;
 use crate::tree::plan::Difference;
+use crate::tree::scan::Told;
 
 impl Planner<'_> {
     /// Counts the list's memory, and says what it proves.
@@ -34,6 +35,11 @@ impl Planner<'_> {
         self.hold(weight)
     }
 
+    /// Returns whether the list of earlier deploys decides about files.
+    pub(super) fn trusts_list(&self) -> bool {
+        self.plan.deploy.as_ref().is_some_and(|deploy| deploy.distrust.is_none())
+    }
+
     /// Decides about a file that the source has, and perhaps the target.
     pub(super) fn deploy_file(
         &mut self,
@@ -41,11 +47,16 @@ impl Planner<'_> {
         path: Vec<u8>,
         mode: Option<u16>,
         mut item: TreeEntry,
-        other: Option<TreeEntry>,
+        told: Told,
     ) -> Result<(), TreeFault> {
+        let is_told = !matches!(told, Told::Nothing);
+        let other = match told {
+            Told::There(other) => Some(other),
+            Told::Missing | Told::Nothing => None,
+        };
         let known = self.source.sum(&path);
         let known = known.and_then(|sum| Ok((sum, self.facts(&path, Some(&sum), other.as_ref())?)));
-        let (sum, facts) = match known {
+        let (sum, mut facts) = match known {
             Ok(known) => known,
             Err(failure) if failure.ends_run() => return Err(failure),
             Err(failure) => {
@@ -53,6 +64,9 @@ impl Planner<'_> {
                 return Ok(());
             }
         };
+        if !is_told {
+            facts.2 = There::OtherSize;
+        }
         item.size = Some(sum.size);
         let Some(deploy) = &mut self.plan.deploy else { return Ok(()) };
         let compares = deploy.compares;
@@ -74,6 +88,9 @@ impl Planner<'_> {
             }
             (Step::Tell, _) => {
                 let why = match facts.0 {
+                    _ if !is_told => {
+                        "not copied: the server does not tell whether it has a file of this name"
+                    }
                     Claim::None => {
                         "not copied: the server has a file of this name that no earlier deploy stored"
                     }
@@ -230,16 +247,10 @@ impl Planner<'_> {
     }
 
     /// Forgets listed files in and below a directory that neither side has.
-    pub(super) fn forget_missing(
-        &mut self,
-        path: &[u8],
-        items: &[TreeEntry],
-        targets: &Targets,
-        hides: bool,
-    ) {
+    pub(super) fn forget_missing(&mut self, path: &[u8], items: &[TreeEntry], targets: &Targets) {
         let Some(deploy) = &mut self.plan.deploy else { return };
         deploy.forget_missing(path, |name| {
-            find(items, name).is_some() || targets.had(name) || hides && name.first() == Some(&b'.')
+            find(items, name).is_some() || targets.had(name) || targets.may_lack(name)
         });
     }
 }

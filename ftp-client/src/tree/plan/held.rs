@@ -152,13 +152,21 @@ pub(crate) struct Targets {
     is_taken: Vec<bool>,
     /// The doubt on the listing.
     pub(super) doubt: Option<String>,
+    /// Whether names that begin with a dot may be missing.
+    pub(super) hides: bool,
 }
 
 impl Targets {
     /// Returns the entries, which must be sorted.
-    pub(super) fn new(items: Vec<TreeEntry>, doubt: Option<String>) -> Self {
+    pub(super) fn new(there: Contents) -> Self {
+        let Contents { items, doubt, hides, .. } = there;
         let is_taken = vec![false; items.len()];
-        Self { items, is_taken, doubt }
+        Self { items, is_taken, doubt, hides }
+    }
+
+    /// Returns whether the target may have an object of this name, although it does not list one.
+    pub(super) fn may_lack(&self, name: &[u8]) -> bool {
+        self.doubt.is_some() || self.hides && name.first() == Some(&b'.')
     }
 
     /// Returns all entries.

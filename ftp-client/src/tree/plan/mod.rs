@@ -26,7 +26,7 @@ use super::fault::{Causes, Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::{Deploy, Sum};
 use super::options::SyncOptions;
-use super::scan::{Contents, Links, Scan};
+use super::scan::{Contents, Links, Scan, Told};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::pool::crew::SMALL;
@@ -427,12 +427,12 @@ impl Planner<'_> {
             Some(doubt) => self.doubt(path, &doubt),
             None => {}
         }
-        let mut targets = Targets::new(there.items, there.doubt.clone());
+        let mut targets = Targets::new(there);
         let first = self.plan.copies.len();
         let mut subdirectories = Vec::new();
         let temporary = self.wish.options.temporary.as_ref();
-        if there.doubt.is_none() {
-            self.forget_missing(path, &items, &targets, there.hides);
+        if targets.doubt.is_none() {
+            self.forget_missing(path, &items, &targets);
         }
         self.note_exposed(path, &targets);
         let mut spellings = Spellings::new(&items, &targets, temporary, &mut self.budget)?;
@@ -464,6 +464,7 @@ impl Planner<'_> {
         if self.wish.options.deletes {
             // Pieces are removed by the run that completes their file or does not need them.
             let is_piece = |name: &[u8]| self.target.is_local() && file_of_piece(name).is_some();
+            let doubt = targets.doubt.take();
             let mut extra = targets
                 .into_rest(|item| find(&items, &item.name).is_none() && !is_piece(&item.name));
             let is_empty = items.is_empty();
@@ -471,7 +472,7 @@ impl Planner<'_> {
             if hides {
                 self.keep_hidden(path, &mut extra)?;
             }
-            self.remove_extra(path, place, extra, there.doubt, is_empty)?;
+            self.remove_extra(path, place, extra, doubt, is_empty)?;
         }
         Ok(subdirectories)
     }
@@ -516,8 +517,10 @@ impl Planner<'_> {
             true => self.spelling(path, place, (&item.name, item.kind), targets, spellings)?,
             false => Spelling::Own,
         };
+        let is_clear = !matches!(spelling, Spelling::Unclear);
+        let is_sure = is_clear && !targets.may_lack(&item.name);
         let name_there = match spelling {
-            Spelling::Own => item.name.clone(),
+            Spelling::Own | Spelling::Unclear => item.name.clone(),
             Spelling::Other(name) => name,
             Spelling::Taken => return Ok(None),
         };
@@ -535,11 +538,20 @@ impl Planner<'_> {
         }
         let other = targets.get(&name_there);
         let kind_there = other.map(|other| other.kind);
+        // A list must not make files of others look missing.
+        let is_unsure = !is_sure && other.is_none() && self.trusts_list();
         let mode = self.wanted_mode(&item, other);
         match (item.kind, kind_there) {
             (ObjectKind::File, None | Some(ObjectKind::File)) if self.plan.deploy.is_some() => {
                 let before = self.plan.copies.len();
-                let other = targets.take(&name_there);
+                let other = match targets.take(&name_there) {
+                    Some(other) => Told::There(other),
+                    None if is_unsure => match self.target.seek(&its_path)? {
+                        Told::Missing if !is_clear => Told::Nothing,
+                        told => told,
+                    },
+                    None => Told::Missing,
+                };
                 self.deploy_file(place, its_path, mode, item, other)?;
                 let copies = self.plan.copies.get_mut(before..).unwrap_or_default();
                 copies.iter_mut().for_each(|copy| copy.is_spelled = is_spelled);
@@ -554,7 +566,8 @@ impl Planner<'_> {
                 }
             }
             (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
-                let is_new = kind_there.is_none();
+                let is_new =
+                    kind_there.is_none() && !(is_unsure && self.target.is_directory(&its_path)?);
                 if is_spelled {
                     targets.take(&name_there);
                 }
@@ -566,7 +579,7 @@ impl Planner<'_> {
                 let other = targets.take(&name_there).filter(|_| !is_spelled);
                 if self.makes_way(path, place, other, targets.doubt.clone())? {
                     if item.kind == ObjectKind::File {
-                        self.deploy_file(place, its_path, mode, item, None)?;
+                        self.deploy_file(place, its_path, mode, item, Told::Missing)?;
                         return Ok(None);
                     }
                     let (name, unique, twins) = (item.name, item.unique, Twins::default());
@@ -659,7 +672,10 @@ impl Planner<'_> {
             // The directory counts as empty: all files are copied again, and nothing is removed.
             Err(failure) => {
                 let doubt = Some(failure.to_string());
-                let what = "all files in this directory are copied, changed or not";
+                let what = match self.trusts_list() {
+                    true => "the server is asked for each file of this directory",
+                    false => "all files in this directory are copied, changed or not",
+                };
                 self.plan.left_out.push(format!("{failure}: {what}"));
                 Ok(Some(Contents { doubt, hides: true, ..Contents::default() }))
             }

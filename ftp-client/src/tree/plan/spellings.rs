@@ -19,6 +19,8 @@ use crate::tree::options::LinkChoice;
 pub(crate) enum Spelling {
     /// Its own name.
     Own,
+    /// Its own name; the target may list an object that is not of a deploy as another spelling of it.
+    Unclear,
     /// The target lists the object under this name.
     Other(Vec<u8>),
     /// The target has another object of this run under the name, so nothing can be written.
@@ -211,7 +213,11 @@ impl Planner<'_> {
                 Ok(Spelling::Other((*other).clone()))
             }
             found => {
+                let mut is_clear = true;
                 for (other, _) in found {
+                    let other_path = Pathname::join(path, other);
+                    let deploy = self.plan.deploy.as_ref();
+                    is_clear &= deploy.is_some_and(|deploy| deploy.owns(&other_path));
                     let message = format!(
                         "{}: may be the same file as {} on {there}, which does not tell; {} is kept",
                         shown(&its_path),
@@ -224,7 +230,7 @@ impl Planner<'_> {
                         targets.take(other);
                     }
                 }
-                Ok(Spelling::Own)
+                Ok(if is_clear { Spelling::Own } else { Spelling::Unclear })
             }
         }
     }

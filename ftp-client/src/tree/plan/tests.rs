@@ -4,6 +4,7 @@ use super::*;
 use crate::digest::Digest;
 use crate::listing::Budget;
 use crate::tree::LinkChoice;
+use crate::tree::names::Relation;
 
 mod deploy;
 mod large;
@@ -28,8 +29,34 @@ struct Tree {
     is_coarse: bool,
     /// Files whose content is not that of their size.
     changed: Vec<&'static str>,
+    /// What is told of two names of equal fold.
+    relation: Relation,
+    /// What exists, but is not listed.
+    hidden: Vec<&'static str>,
+    /// Whether it tells about names that it does not list.
+    tells: bool,
     /// How many times each question asks for.
     together: Vec<usize>,
+}
+
+/// Returns the entry that a text describes.
+fn entry_of(text: &str) -> TreeEntry {
+    let (name, size, stamp, kind) = match text.split_once('=') {
+        Some((name, facts)) => {
+            let (size, time) = facts.split_once('@').unwrap();
+            let time = time.parse().ok().map(Stamp::at);
+            (name, size.parse().ok(), time, ObjectKind::File)
+        }
+        None if text.ends_with('/') => {
+            (text.trim_end_matches('/'), None, None, ObjectKind::Directory)
+        }
+        None if text.ends_with('>') => (text.trim_end_matches('>'), None, None, ObjectKind::Link),
+        None => (text.trim_start_matches('?'), None, None, ObjectKind::Unknown),
+    };
+    let name = name.as_bytes().to_vec();
+    let changed = None;
+    let unique = None;
+    TreeEntry { name, kind, size, stamp, changed, unique, mode: None, target: None }
 }
 
 fn tree(paths: &[&'static str], is_local: bool) -> Tree {
@@ -60,6 +87,9 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
         clock,
         is_coarse,
         changed: Vec::new(),
+        relation: Relation::Two,
+        hidden: Vec::new(),
+        tells: true,
         together: Vec::new(),
     }
 }
@@ -79,26 +109,7 @@ impl Scan for Tree {
             let name = item.strip_suffix('/').unwrap_or(item);
             !item.is_empty() && (!name.contains('/') || name.starts_with(".."))
         });
-        let items = here.map(|text| {
-            let (name, size, stamp, kind) = match text.split_once('=') {
-                Some((name, facts)) => {
-                    let (size, time) = facts.split_once('@').unwrap();
-                    let time = time.parse().ok().map(Stamp::at);
-                    (name, size.parse().ok(), time, ObjectKind::File)
-                }
-                None if text.ends_with('/') => {
-                    (text.trim_end_matches('/'), None, None, ObjectKind::Directory)
-                }
-                None if text.ends_with('>') => {
-                    (text.trim_end_matches('>'), None, None, ObjectKind::Link)
-                }
-                None => (text.trim_start_matches('?'), None, None, ObjectKind::Unknown),
-            };
-            let name = name.as_bytes().to_vec();
-            let changed = None;
-            let unique = None;
-            TreeEntry { name, kind, size, stamp, changed, unique, mode: None, target: None }
-        });
+        let items = here.map(|text| entry_of(text));
         let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
         let lacks = doubt.is_some() && self.lacks;
         Ok(Contents { items: items.collect(), doubt, lacks, hides: self.hides })
@@ -116,6 +127,27 @@ impl Scan for Tree {
 
     fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
         Ok(self.is_empty)
+    }
+
+    fn seek(&mut self, path: &[u8]) -> Result<Told, TreeFault> {
+        self.asked.push(format!("seek {}", String::from_utf8_lossy(path)));
+        let entries = self.hidden.iter().map(|text| entry_of(text));
+        let found = entries.into_iter().find(|entry| entry.name == path);
+        Ok(match found {
+            _ if !self.tells => Told::Nothing,
+            found => found.map_or(Told::Missing, Told::There),
+        })
+    }
+
+    fn is_directory(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(self
+            .hidden
+            .iter()
+            .any(|text| text.strip_suffix('/').is_some_and(|it| it.as_bytes() == path)))
+    }
+
+    fn relation(&mut self, _listed: &[u8], _unlisted: &[u8]) -> Result<Relation, TreeFault> {
+        Ok(self.relation)
     }
 
     fn links(

@@ -155,3 +155,58 @@ fn the_temporary_file_of_an_interrupted_upload_is_replaced_or_removed_cl_81() {
         assert_eq!(summary(&plan), want, "{here:?} {there} {is_on}");
     }
 }
+
+#[test]
+fn a_file_that_is_not_listed_is_replaced_only_if_the_server_tells_that_it_is_missing_cl_81() {
+    let options = SyncOptions::new();
+    let here = ["d/", "d/.a=5@9", "x=9@1"];
+    let (listed, refused) = (["d/", "x=9@1"], Some("d"));
+    let told = |target: &mut Tree, files: &[&str]| {
+        let plan = make_deploy(&mut tree(&here, true), target, files, &options);
+        let reasons = plan.failures.iter().map(|it| it.to_string()).collect::<Vec<_>>();
+        (summary(&plan), reasons.concat())
+    };
+    for (refused, hides) in [(refused, false), (None, true)] {
+        let target = || Tree { refused, hides, ..tree(&listed, false) };
+        // The list says that the file of this name is not of a deploy, is as deployed, or changed.
+        for (files, hidden, want, why) in [
+            (&["x=9@1"][..], &[][..], "d/.a", ""),
+            (&["x=9@1"], &["d/.a=5@9"], "!1", "no earlier deploy stored"),
+            (&["d/.a=5@7", "x=9@1"], &["d/.a=5@7"], "", ""),
+            (&["d/.a=5@7", "x=9@1"], &["d/.a=6@7"], "!1", "changed on the server"),
+            (&["d/.a=5@7", "x=9@1"], &[], "d/.a", ""),
+        ] {
+            let mut target = Tree { hidden: hidden.to_vec(), ..target() };
+            let (plan, reason) = told(&mut target, files);
+            assert_eq!(plan, want, "{hidden:?} {hides}");
+            assert!(reason.contains(why), "{reason}");
+        }
+        let (plan, reason) = told(&mut Tree { tells: false, ..target() }, &["x=9@1"]);
+        assert_eq!(plan, "!1", "{hides}");
+        assert!(reason.contains("does not tell"), "{reason}");
+    }
+    // What is listed, and what the listing would show, needs no question.
+    let mut target = tree(&["d/", "d/.a=5@9", "x=9@1"], false);
+    told(&mut target, &["d/.a=5@9", "x=9@1"]);
+    told(&mut tree(&listed, false), &["x=9@1"]);
+    assert_eq!(target.asked, [""; 0]);
+    // A directory that may be there is listed.
+    let mut target = Tree { hidden: vec!["d/"], ..tree(&["d/.a=4@9", "x=9@1"], false) };
+    target.doubt = Some(("", "a line that is not understood"));
+    assert_eq!(told(&mut target, &["x=9@1"]).0, "!1");
+}
+
+#[test]
+fn a_name_that_may_be_that_of_a_file_of_others_is_not_written_cl_81() {
+    let options = SyncOptions::new();
+    for (relation, files, want) in [
+        (Relation::Two, &["x=9@1"][..], "a"),
+        (Relation::Unclear, &["x=9@1"], "!2"),
+        // The other name is that of an earlier deploy.
+        (Relation::Unclear, &["A=4@1", "x=9@1"], "a !1"),
+    ] {
+        let mut target = Tree { relation, ..tree(&["A=4@1", "x=9@1"], false) };
+        let plan = make_deploy(&mut tree(&["a=5@9", "x=9@1"], true), &mut target, files, &options);
+        assert_eq!(summary(&plan), want, "{relation:?} {files:?}");
+    }
+}
