@@ -422,6 +422,14 @@ fn an_empty_source_deletes_files_only_with_max_delete() {
     ] {
         failed(&in_directory(&here, arguments), 15, "the source has no file");
     }
+    // Neither does the source have any that takes part.
+    write(&here, &["ignored/.ftpignore", "left-out/c.bak"]);
+    for arguments in [
+        &["mirror", "--delete", "ignored", &url][..],
+        &["mirror", "--delete", "--exclude", "*.bak", "left-out", &url],
+    ] {
+        failed(&in_directory(&here, arguments), 15, "no file of the source is selected");
+    }
     let ran = in_directory(&here, &["mirror", "--delete", "--dry-run", "unmounted", &url]);
     ran.exited(15);
     assert_eq!(ran.stdout, b"remove a\nremove b\n");

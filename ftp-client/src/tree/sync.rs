@@ -189,6 +189,7 @@ impl<'s> TreeSync<'s> {
     pub fn run(self, on: &dyn Observer) -> (Summary, Result<(), Error>) {
         let refusal = match (self.excess(), self.options.most_deletions) {
             (Some(_), Some(_)) => Some("too many objects would be deleted"),
+            (Some(_), None) if self.unselected() > 0 => Some("no file of the source is selected"),
             (Some(_), None) => Some("the source has no files"),
             (None, _) => self.options.is_dry.then_some("the options allow only a plan"),
         };

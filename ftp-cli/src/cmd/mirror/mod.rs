@@ -290,7 +290,7 @@ impl<'a> Mirror<'a> {
     }
 
     /// Returns the failure `Limit` if more objects would be removed than `--max-delete` allows, or
-    /// any without `--max-delete` although the source has no files.
+    /// any without `--max-delete` although no file of the source is selected.
     fn limit(&self, sync: &TreeSync<'_>) -> Option<Failure> {
         let is_dry = self.wanted.is_dry;
         let nothing = if is_dry { "the run would do nothing" } else { "nothing was done" };
@@ -304,9 +304,15 @@ impl<'a> Mirror<'a> {
                     "{objects} would be {what}, but --max-delete is {most}; {nothing}; raise --max-delete to do it"
                 )
             }
-            None => format!(
-                "{nothing}: the source has no files, and {objects} would be deleted; to delete them, add --max-delete {planned}"
-            ),
+            None => {
+                let why = match sync.unselected() {
+                    0 => "the source has no files",
+                    _ => "no file of the source is selected",
+                };
+                format!(
+                    "{nothing}: {why}, and {objects} would be deleted; to delete them, add --max-delete {planned}"
+                )
+            }
         };
         Some(Failure::item(Exit::Limit, message))
     }

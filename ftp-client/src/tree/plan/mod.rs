@@ -86,7 +86,8 @@ pub(crate) struct Plan {
     pub(crate) left_out: Vec<String>,
     /// Number of files and links that are equal on both sides.
     pub(crate) same: usize,
-    /// Whether the source has no files at all, selected or not.
+    /// Whether no file of the source is selected. Files that are left out do not show that the right
+    /// source is there: one with nothing but an ignore file may be a disk that is not mounted.
     pub(crate) has_empty_source: bool,
     /// Number of files of the source that the options exclude.
     pub(crate) unselected: usize,
@@ -222,7 +223,7 @@ impl Plan {
         let is_apart = |copy: &PlannedCopy| copy.twins.is_empty() && copy.from.is_none();
         plan.copies.sort_by_key(|copy| !is_apart(copy));
         plan.first_twin = plan.copies.partition_point(is_apart);
-        plan.has_empty_source = plan.copies.is_empty() && plan.same == 0 && plan.unselected == 0;
+        plan.has_empty_source = plan.copies.is_empty() && plan.same == 0;
         Ok(plan)
     }
 
