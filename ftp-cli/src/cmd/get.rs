@@ -520,7 +520,7 @@ impl<'o> Requests<'o> {
             let item = self.item(url, representation);
             item.map_err(|failure| Failure { fatal: false, ..failure })
         };
-        let (matches, invalid) = match pattern::named(client, url, self.globs)? {
+        let (matches, invalid) = match pattern::named(client, &mut Place::of(url), self.globs)? {
             Named::Itself => return item(url.clone()).map(|item| (vec![item], Vec::new())),
             Named::Matches { entries, invalid, .. } => (entries, invalid),
         };

@@ -60,14 +60,15 @@ fn remove_named(
     reporter: &Reporter,
     repeat: &mut Repeat,
 ) -> Result<Outcome> {
-    let (directory, entries, invalid) = match pattern::named(client, url, globs) {
+    let mut place = Place::of(url);
+    let (directory, entries, invalid) = match pattern::named(client, &mut place, globs) {
         Ok(Named::Itself) => return remove(client, url, Place::of(url), how, reporter, repeat),
         Ok(Named::Matches { directory, entries, invalid }) => (directory, entries, invalid),
         // An earlier attempt has removed the last match.
         Err(failure) if failure.message == NO_MATCH && repeat.is_uncertain() => {
             return Ok(Outcome::Done("removed"));
         }
-        Err(failure) if how.ignore_missing && is_nothing(client, url, &failure)? => {
+        Err(failure) if how.ignore_missing && is_nothing(client, &place, &failure)? => {
             return Ok(Outcome::Skipped("does not exist"));
         }
         Err(failure) => return Err(failure),
@@ -95,15 +96,14 @@ fn remove_named(
 }
 
 /// Returns whether a pattern failed because it matches nothing, or because its directory is
-/// missing.
-fn is_nothing(client: &mut Client, url: &FtpUrl, failure: &Failure) -> Result<bool> {
+/// missing. `place` is where the session has looked for it.
+fn is_nothing(client: &mut Client, place: &Place, failure: &Failure) -> Result<bool> {
     if failure.message == NO_MATCH {
         return Ok(true);
     }
     if failure.exit != Exit::Refused {
         return Ok(false);
     }
-    let place = Place::of(url);
     let (directory, _) = Pathname::split(place.path());
     if directory.is_empty() {
         return Ok(false);

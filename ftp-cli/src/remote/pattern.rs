@@ -98,14 +98,14 @@ pub(crate) fn explained(pattern: &[u8], error: ParseError) -> String {
 
 /// Returns the objects that a URL stands for. Unless `--glob` is given (`is_asked`), an object
 /// whose name is exactly the last part of the URL takes precedence over matches. As in a shell, a
-/// pattern matches a name that begins with a dot only if the pattern itself begins with one.
+/// pattern matches a name that begins with a dot only if the pattern itself begins with one. `place` is
+/// that of the URL: its directory may be entered, even if this fails.
 ///
 /// # Errors
 ///
 /// Returns `Usage` for unsupported syntax, `Refused` if nothing matches, `Integrity` or `Protocol`
 /// if the listing is not known to be complete, and the errors of the client.
-pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result<Named> {
-    let mut place = Place::of(url);
+pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> Result<Named> {
     if !is_asked && client.look(place.path(), ListingForm::Auto)?.is_some() {
         return Ok(Named::Itself);
     }

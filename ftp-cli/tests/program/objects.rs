@@ -297,6 +297,26 @@ fn rm_says_what_it_could_not_do_li_06() {
 }
 
 #[test]
+fn what_no_listing_proves_missing_is_not_missing() {
+    let start = || {
+        Peer::start(&[
+            ("PWD", Act::Say("257 \"/\"")),
+            ("LIST", Act::Say("550 no")),
+            ("DELE", Act::Say("550 no")),
+            ("CWD a", Act::Say("550 no")),
+            // After two listings the session stays in `d`, which has no `d`.
+            ("CWD d", Act::Say("250 in")),
+            ("CWD d", Act::Say("250 in")),
+            ("CWD d", Act::Say("250 in")),
+            ("CWD d", Act::Say("550 no")),
+        ])
+    };
+    for name in ["d/a", "d/*.log"] {
+        failed(&run(&mut ftp(&["rm", "-f", &start().url(name)])), 8, "refused: 550");
+    }
+}
+
+#[test]
 fn an_incompletely_removed_tree_exits_as_partial_li_06() {
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
     let names = "-rw-r--r-- 1 u g 0 Jan 2 2020 a\r\n-rw-r--r-- 1 u g 0 Jan 2 2020 ../b\r\n\

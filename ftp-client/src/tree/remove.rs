@@ -129,16 +129,29 @@ pub fn remove(
         }
         match place.enter(client, &error)? {
             true => {}
-            _ if options.ignore_missing && client.look(&path, ListingForm::Auto)?.is_none() => {
-                // An unlisted directory exists if it can be entered.
-                return match client.can_enter(&path) {
-                    Ok(()) => Err(error),
-                    Err(refused) if refused.is_no() => Ok(RemoveReport::Missing),
-                    Err(error) => Err(error),
-                };
+            _ if options.ignore_missing && is_missing(client, &path)? => {
+                return Ok(RemoveReport::Missing);
             }
             _ => return Err(error),
         }
+    }
+}
+
+/// Returns whether there is no object at `path`: a complete listing lacks it, and it cannot be
+/// entered, or its directory cannot be.
+fn is_missing(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+    let (directory, _) = Pathname::split(path);
+    let unentered = match client.is_there(path)? {
+        Some(true) => return Ok(false),
+        // An unlisted directory exists if it can be entered.
+        Some(false) => path,
+        None if directory.is_empty() => return Ok(false),
+        None => directory,
+    };
+    match client.can_enter(unentered) {
+        Ok(()) => Ok(false),
+        Err(refused) if refused.is_no() => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

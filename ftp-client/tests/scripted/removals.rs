@@ -370,22 +370,35 @@ fn removals_of_one_flight_are_reported_if_the_next_one_is_lost_cl_78() {
 
 #[test]
 fn a_missing_object_is_an_error_unless_it_may_be_missing() {
-    for (ignore_missing, enters, want) in [
-        (false, "550 no", None),
-        (true, "550 no", Some(RemoveReport::Missing)),
+    const OTHER: Option<&str> = Some("-rw-r--r-- 1 u g 0 Jan 2 2020 other\r\n");
+    for (ignore_missing, listed, enters, want) in [
+        (false, OTHER, "550 no", None),
+        (true, OTHER, "550 no", Some(RemoveReport::Missing)),
         // It is not listed, but it can be entered.
-        (true, "250 in", None),
+        (true, OTHER, "250 in", None),
+        // Nothing shows whether it is there.
+        (true, Some("-rw-r--r-- 1 u g 0 Jan 2 2020 other\r\nwhat\r\n"), "", None),
+        (true, None, "", None),
     ] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("DELE t", "550 no such file");
             if ignore_missing {
+                peer.answer("MDTM t", "550 no");
+                peer.answer("MLST t", "502 what");
                 peer.answer("FEAT", "502 what");
-                peer.epsv();
-                peer.answer("LIST", "150 list");
-                peer.send_data(b"-rw-r--r-- 1 u g 0 Jan 2 2020 other\r\n");
-                peer.reply("226 done");
-                peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE t", "550 no");
+                for command in ["LIST -a", "LIST"] {
+                    peer.epsv();
+                    let Some(lines) = listed else {
+                        peer.answer(command, "550 no");
+                        continue;
+                    };
+                    peer.answer(command, "150 list");
+                    peer.send_data(lines.as_bytes());
+                    peer.reply("226 done");
+                    break;
+                }
+            }
+            if !enters.is_empty() && ignore_missing {
                 peer.answer("PWD", "257 \"/\"");
                 peer.answer("CWD t", enters);
                 if enters.starts_with('2') {
