@@ -146,7 +146,11 @@ impl<'s> TreeSync<'s> {
         options: &SyncOptions<'s>,
         on: &dyn Observer,
     ) -> Result<Self, Error> {
-        let options = options.clone();
+        let mut options = options.clone();
+        if options.backup.is_some() && matches!(target.0, SideKind::Remote { .. }) {
+            // The old file stays until the new one is complete.
+            options.temporary.get_or_insert_with(TemporaryName::standard);
+        }
         let reporter = Reporter { on, patience: &options.patience };
         let planned = match (&source.0, &target.0) {
             (SideKind::Remote { pool, top }, SideKind::Local(here)) => {
@@ -163,11 +167,6 @@ impl<'s> TreeSync<'s> {
             }
         };
         let (plan, ends) = planned?;
-        let mut options = options;
-        if options.backup.is_some() && matches!(ends, Ends::Up { .. }) {
-            // The old file stays until the new one is complete.
-            options.temporary.get_or_insert_with(TemporaryName::standard);
-        }
         Ok(Self { options, plan, ends })
     }
 

@@ -210,20 +210,14 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns whether an extra is the temporary file of an upload that was interrupted, and that this
-    /// run does not replace.
+    /// Returns whether an extra is the temporary file of an upload that was interrupted.
     fn is_leftover(&self, deploy: &Deploy, path: &[u8], item: &TreeEntry) -> bool {
         let (above, name) = Pathname::split(path);
         let chosen = self.wish.options.temporary.as_ref();
         let temporary = chosen.cloned().unwrap_or_else(TemporaryName::standard);
         let Some(name) = temporary.file_of(name) else { return false };
         let pending = deploy.list.pending.get(&Pathname::join(above, name));
-        let is_sent = |copy: &PlannedCopy| {
-            let place = self.plan.directories.get(copy.place);
-            copy.name == name && place.is_some_and(|place| place.path == above)
-        };
         pending.is_some_and(|pending| item.size <= Some(pending.size))
-            && !(chosen.is_some() && self.plan.copies.iter().any(is_sent))
     }
 
     /// Notes what others can still read: what earlier deploys have stored, and is left out now, and the

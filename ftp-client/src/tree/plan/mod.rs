@@ -462,6 +462,11 @@ impl Planner<'_> {
             self.budget.release(spellings.held);
         }
         self.check_temporary(path, first, &items, &targets)?;
+        if let Some(temporary) = temporary {
+            // What an interrupted upload has left is replaced, or resumed.
+            let copies = self.plan.copies.get(first..).unwrap_or_default();
+            copies.iter().for_each(|copy| drop(targets.take(&temporary.of(&copy.name))));
+        }
         if self.wish.options.deletes {
             // Pieces are removed by the run that completes their file or does not need them.
             let is_piece = |name: &[u8]| self.target.is_local() && file_of_piece(name).is_some();

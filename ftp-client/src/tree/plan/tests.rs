@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::digest::Digest;
+use crate::file::put::TemporaryName;
 use crate::listing::Budget;
 use crate::tree::LinkChoice;
 use crate::tree::names::Relation;
@@ -324,6 +325,21 @@ fn a_line_that_is_not_understood_is_a_failure_and_not_only_a_doubt_ls_41() {
         assert_eq!(summary(&plan), want, "{lacks} {deletes}");
         let kinds = plan.failures.iter().map(TreeFault::kind);
         assert!(!lacks || kinds.eq([ErrorKind::Protocol]), "{:?}", plan.failures);
+    }
+}
+
+#[test]
+fn the_temporary_name_of_a_planned_copy_is_no_extra_cl_52() {
+    for (temporary, there, want) in [
+        (Some(TemporaryName::standard()), ".in.a=3@2", "a"),
+        (Some(TemporaryName::standard()), ".in.b=3@2", "a -.in.b"),
+        (None, ".in.a=3@2", "a -.in.a"),
+    ] {
+        let options = SyncOptions::new().deletes(true).temporary(temporary);
+        let wish = (&options, Rule::SameTime, 5_000);
+        let mut target = tree(&[there, "b=1@1"], false);
+        let plan = make_by(&mut tree(&["a=5@9", "b=1@1"], true), &mut target, false, wish).unwrap();
+        assert_eq!(summary(&plan), want, "{there}");
     }
 }
 
