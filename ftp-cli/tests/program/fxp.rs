@@ -56,6 +56,23 @@ fn a_file_is_not_copied_onto_itself() {
 }
 
 #[test]
+fn a_tree_is_not_copied_into_itself_or_onto_what_contains_it_cl_52() {
+    let server = ours(ONE, true, "127.0.0.0/8");
+    for name in ["d/x/a", "d/b", "dx/c"] {
+        server.root.write(name, name.as_bytes());
+    }
+    let url = |path| server.url(path);
+    for (from, to) in [("d/x", "d"), ("d", "d/copy"), ("d", "none/../d"), ("d", "")] {
+        let ran = fxp(&["-r", "--delete"], &url(from), &url(to));
+        failed(&ran, 2, "SRC and DST are one directory, or one contains the other");
+    }
+    assert_eq!(server.root.read("d/x/a"), b"d/x/a");
+    assert!(!server.root.join("d/copy").exists());
+    fxp(&["-r", "--delete"], &url("d/x"), &url("dx")).exited(0);
+    assert!(server.root.join("dx/a").exists() && !server.root.join("dx/c").exists());
+}
+
+#[test]
 fn a_file_with_two_names_is_not_copied_onto_itself() {
     let server = ours(ONE, true, "127.0.0.0/8");
     server.root.write("d/file", b"content");

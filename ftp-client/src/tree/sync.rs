@@ -18,10 +18,12 @@ use super::options::{Compare, LinkChoice, SyncOptions};
 use super::plan::{OBJECTS, Plan, PlanOptions, Rule};
 use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
+use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
+use crate::fxp::same_file::share_server;
 use crate::pool::Pool;
 use crate::pool::crew::MOST;
 use crate::system::OsStrExt;
@@ -328,7 +330,7 @@ fn plan_across<'s>(
             let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
             let seen = look_for(&mut target, false)?;
             check_parent(&mut target, &seen, options)?;
-            from.hand.client()?;
+            check_apart(&mut from, (&mut *target.hand, to.top))?;
             let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
             look_at(&mut source, target.kept())?;
             let rule = rule(options, seen.takes_times);
@@ -565,6 +567,23 @@ fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
         let (above, name) = Pathname::split(path);
         let _ = ground.below(above).and_then(|directory| directory.clear(name));
     }
+}
+
+/// Checks that two trees of one user on one server do not contain each other: the source would be
+/// extra in the target, or the target a part of the source. Without `PWD`, relative paths prove nothing.
+fn check_apart(from: &mut Far<'_>, (to, top): (&mut Hand<'_>, &[u8])) -> Result<(), TreeFault> {
+    let (from, source, to) = (from.hand.client()?, from.top, to.client()?);
+    let user = |client: &Client| client.identity().map(|login| login.user.clone());
+    if share_server([from, to])
+        && user(from) == user(to)
+        && let Some(source) = from.names_from_root(source)
+        && let Some(target) = to.names_from_root(top)
+        && (source.starts_with(&target) || target.starts_with(&source))
+    {
+        let text = "SRC and DST are one directory, or one contains the other";
+        return Err(TreeFault::new(ErrorKind::Usage, text));
+    }
+    Ok(())
 }
 
 /// Checks that no list is wanted.
