@@ -59,7 +59,7 @@ pub struct SyncOptions<'a> {
     pub(crate) temporary: Option<TemporaryName>,
     pub(crate) backup: Option<PathBuf>,
     pub(crate) journals: Option<PathBuf>,
-    pub(crate) choice: Arc<dyn Fn(&[u8], bool) -> bool + Send + Sync + 'a>,
+    pub(crate) choice: Arc<Choice<'a>>,
     pub(crate) selection: Selection,
     pub(crate) list: ListOptions,
     pub(crate) jobs: Option<usize>,
@@ -67,6 +67,9 @@ pub struct SyncOptions<'a> {
     pub(crate) relay: fxp::Options,
     pub(crate) patience: Patience,
 }
+
+/// Decides whether a file or directory takes part, by its path in the tree and whether it is a directory.
+type Choice<'a> = dyn Fn(&[u8], bool) -> bool + Send + Sync + 'a;
 
 impl Default for SyncOptions<'_> {
     fn default() -> Self {

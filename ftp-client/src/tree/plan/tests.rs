@@ -110,7 +110,7 @@ impl Scan for Tree {
             let name = item.strip_suffix('/').unwrap_or(item);
             !item.is_empty() && (!name.contains('/') || name.starts_with(".."))
         });
-        let items = here.map(|text| entry_of(text));
+        let items = here.map(entry_of);
         let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
         let lacks = doubt.is_some() && self.lacks;
         Ok(Contents { items: items.collect(), doubt, lacks, hides: self.hides })

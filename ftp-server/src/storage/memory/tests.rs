@@ -73,9 +73,9 @@ fn an_upload_that_begins_with_old_content_loses_no_newer_file_fs_16_cm_107() {
         let replace = || store(WriteMode::Replace, b"complete").unwrap();
         let append = || store(WriteMode::Append, b"+more").unwrap();
         let remove = || storage.remove(&file).unwrap();
-        let changes: [(&dyn Fn(), Option<&[u8]>); 3] =
-            [(&replace, Some(b"complete")), (&append, Some(b"old content+more")), (&remove, None)];
-        for (change, want) in changes {
+        let contents = [Some(&b"complete"[..]), Some(b"old content+more"), None];
+        let changes: [&dyn Fn(); 3] = [&replace, &append, &remove];
+        for (change, want) in changes.into_iter().zip(contents) {
             store(WriteMode::Replace, b"old content").unwrap();
             let mut upload = storage.write(&file, WriteMode::From(4), Keep::Shared).unwrap();
             upload.write_all(b"new").unwrap();
