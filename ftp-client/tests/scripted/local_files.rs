@@ -193,7 +193,7 @@ fn files_without_missing_bytes_get_the_time_of_the_servers_file() {
             about(&mut peer, size);
             peer.epsv();
             peer.answer("RETR a", "150 ok");
-            peer.send_data(b"hello".get(..size as usize).unwrap());
+            peer.send_data(b"hello".get(..usize::try_from(size).unwrap()).unwrap());
             peer.reply(last);
         }
         peer.answer("MDTM a", THEN);
