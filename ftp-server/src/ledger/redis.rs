@@ -468,7 +468,7 @@ impl Lookup {
         let (asks, asked) = mpsc::channel();
         let own = Arc::clone(&known);
         threads::start(Some("redis-host"), limits::LOOKUP_STACK, move || {
-            answer(&asked, &own, find)
+            answer(&asked, &own, find);
         })?;
         Ok(Self { known, asks: Lock::new(asks) })
     }
