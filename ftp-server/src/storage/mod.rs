@@ -658,7 +658,8 @@ pub enum WriteMode {
     /// file.
     Append,
     /// Keep the first N bytes of the old content, drop the rest, and append the new bytes. Fails
-    /// with `BadRestart` if the file is shorter or missing.
+    /// with `BadRestart` if the file is shorter or missing, and at the end with `Busy` if it was
+    /// replaced, changed or removed meanwhile.
     From(u64),
     /// Go on with the user's unfinished upload after the first N of its kept bytes. The complete
     /// file replaces an existing one. Fails with `BadRestart` if fewer bytes are kept, or none.

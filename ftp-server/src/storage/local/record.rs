@@ -82,11 +82,6 @@ impl Record {
         end_all_at(&self.place, directory);
     }
 
-    /// Returns whether a file that was stored since the upload began would be lost.
-    pub(super) fn would_lose(&self, now: Option<&Metadata>) -> bool {
-        now.is_some() && !is_same(self.old.as_ref(), now)
-    }
-
     /// Returns whether an upload that ended like this leaves its record. `now` is the file that has
     /// its name now.
     pub(super) fn is_valid(&self, end: StreamEnd, now: Option<&Metadata>) -> bool {
@@ -106,7 +101,7 @@ pub(super) fn keeps_bytes(config: LocalConfig, user: Option<&[u8]>) -> bool {
 }
 
 /// Returns whether both are the same file with the same content.
-fn is_same(one: Option<&Metadata>, other: Option<&Metadata>) -> bool {
+pub(super) fn is_same(one: Option<&Metadata>, other: Option<&Metadata>) -> bool {
     one.map(Metadata::version) == other.map(Metadata::version)
 }
 

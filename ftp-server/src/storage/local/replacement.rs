@@ -38,6 +38,8 @@ pub(super) struct Replacement {
     output: Output,
     /// The part of the old content still to be copied.
     copying: Option<Copying>,
+    /// Whether the file begins with old content.
+    begins_with_old: bool,
     /// The hidden name of the locked file; `None` once the file has another name.
     hidden: Option<Vec<u8>>,
     /// The metadata of the file when it was created or opened.
@@ -93,6 +95,7 @@ impl Replacement {
             name,
             output: Output::new(file, 0, config.sync, charge),
             copying: None,
+            begins_with_old: keep > 0,
             hidden: Some(hidden),
             made,
             is_locked,
@@ -171,6 +174,7 @@ impl Replacement {
             name,
             output: Output::new(file, length, config.sync, charge),
             copying: None,
+            begins_with_old: false,
             hidden: Some(running),
             made: metadata,
             is_locked: true,
@@ -211,16 +215,29 @@ impl Replacement {
         Ok(())
     }
 
+    /// Returns the error for an upload that goes on with older bytes, if another file has taken the
+    /// place of the one that was there when the upload began: that file must not be lost.
+    fn loss(&self) -> Result<Option<StorageErrorKind>, Errno> {
+        let is_resumed = self.former.is_some() && self.old.is_some();
+        if !is_resumed && !self.begins_with_old {
+            return Ok(None);
+        }
+        let now = self.target_now()?;
+        let is_other = !record::is_same(self.old.as_ref(), now.as_ref());
+        Ok(match self.begins_with_old {
+            true => is_other.then_some(StorageErrorKind::Busy),
+            // Bytes of an unfinished upload are whole without the old file too.
+            false => (is_other && now.is_some()).then_some(StorageErrorKind::Exists),
+        })
+    }
+
     /// Gives the file its name in one step. The only descriptor for writing is still open: programs
     /// that watch the directory see the new name, and then the end of writing under that name.
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
-        let record = self.record.as_ref().filter(|_| self.former.is_some() && self.old.is_some());
-        if let Some(record) = record
-            && record.would_lose(self.target_now()?.as_ref())
-        {
-            self.refusal = Some(StorageErrorKind::Exists);
+        if let Some(refusal) = self.loss()? {
+            self.refusal = Some(refusal);
             return Err(Errno::EXIST);
         }
         let replaced = change.cost_of(|| self.directory.metadata(&self.name).ok());

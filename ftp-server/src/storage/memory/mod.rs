@@ -195,10 +195,9 @@ impl MemoryStorage {
             let first = usize::try_from(from).ok().and_then(|count| old.get(..count));
             content.add(first.ok_or(Kind::BadRestart)?)?;
         }
-        let existed = old.is_some();
-        let (storage, path) = (self.clone(), path.clone());
+        let (storage, path, old) = (self.clone(), path.clone(), version);
         let content = Some(content);
-        Ok(Box::new(MemoryUpload { storage, path, mode, existed, unfinished, content }))
+        Ok(Box::new(MemoryUpload { storage, path, mode, old, unfinished, content }))
     }
 }
 

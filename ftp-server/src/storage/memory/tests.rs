@@ -58,6 +58,43 @@ fn partial_files_move_and_vanish_with_their_directory_fs_15_cm_87() {
 }
 
 #[test]
+fn an_upload_that_begins_with_old_content_loses_no_newer_file_fs_16_cm_107() {
+    let root = tempfile::tempdir().unwrap();
+    let local = LocalStorage::open(root.path()).unwrap();
+    let memory = MemoryStorage::new();
+    let layered = Partials::new(MemoryStorage::new());
+    let file = path("f");
+    for storage in [&local as &dyn Storage, &memory, &layered] {
+        let store = |mode, content: &[u8]| {
+            let mut upload = storage.write(&file, mode, Keep::Shared).unwrap();
+            upload.write_all(content).unwrap();
+            upload.commit()
+        };
+        let changes = [
+            (Some(WriteMode::Replace), Some("complete")),
+            (Some(WriteMode::Append), Some("old contentcomplete")),
+            (None, None),
+        ];
+        for (change, want) in changes {
+            store(WriteMode::Replace, b"old content").unwrap();
+            let mut upload = storage.write(&file, WriteMode::From(4), Keep::Shared).unwrap();
+            upload.write_all(b"new").unwrap();
+            match change {
+                Some(mode) => store(mode, b"complete").unwrap(),
+                None => storage.remove(&file).unwrap(),
+            }
+            assert_eq!(upload.commit().map_err(|error| error.kind), Err(Kind::Busy));
+            let mut content = Vec::new();
+            let source = storage.read(&file).map(|mut it| it.read_to_end(&mut content).unwrap());
+            assert_eq!(source.ok().map(|_| &*content), want.map(str::as_bytes));
+        }
+        store(WriteMode::Replace, b"old content").unwrap();
+        store(WriteMode::From(4), b"new").unwrap();
+        assert_eq!(storage.stat(&file, Ask::Facts).unwrap().size, 7);
+    }
+}
+
+#[test]
 fn writing_to_a_newer_file_discards_the_partial_file_fs_15() {
     let storage = MemoryStorage::new();
     let file = path("f");

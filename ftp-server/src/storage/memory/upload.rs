@@ -26,8 +26,8 @@ pub(super) struct MemoryUpload {
     pub(super) storage: MemoryStorage,
     pub(super) path: VirtualPath,
     pub(super) mode: WriteMode,
-    /// Whether the file existed when the upload began.
-    pub(super) existed: bool,
+    /// The version of the file when the upload began; `None` if there was no file.
+    pub(super) old: Option<u64>,
     /// What the upload leaves if it is interrupted; `None` if that is nothing.
     pub(super) unfinished: Option<RecordedUpload<u64>>,
     /// The received content; `None` once the upload has ended.
@@ -66,12 +66,17 @@ impl MemoryUpload {
         let storage = self.storage.clone();
         let mut tree = storage.tree();
         let appends = self.mode == WriteMode::Append;
+        let existed = self.old.is_some();
+        // The content that this upload goes on with has been replaced.
+        if matches!(self.mode, WriteMode::From(1..)) && tree.version(&self.path) != self.old {
+            return Err(Kind::Busy.into());
+        }
         match tree.object(&self.path) {
-            Err(_) if appends && self.existed => return Err(Kind::NotFound.into()),
+            Err(_) if appends && existed => return Err(Kind::NotFound.into()),
             Err(_) => {}
             Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
             Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
-            Ok(_) if appends && !self.existed => return Err(Kind::Busy.into()),
+            Ok(_) if appends && !existed => return Err(Kind::Busy.into()),
             Ok(_) => {}
         }
         if let Some(unfinished) = &self.unfinished {
