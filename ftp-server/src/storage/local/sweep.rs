@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, fstatvfs, openat, seek, unlinkat,
@@ -21,7 +21,7 @@ use super::root::{self, Root};
 use super::usage::{Cost, Seen, Usage};
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{EntryKind, Metadata};
-use crate::{limits, threads};
+use crate::{deadline, limits, threads};
 
 /// Bytes of directory entries per call.
 const BUFFER: usize = 8 * 1024;
@@ -63,15 +63,23 @@ pub(super) fn once(root: &Arc<Root>) -> bool {
 /// Waits until the next walk is due; `due` is `None` if nothing is kept. Returns `false` if the
 /// root was dropped.
 pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
-    let mut due = due;
+    wait_until(news, due.map(|due| next_walk(due.max(AGAIN))))
+}
+
+fn next_walk(pause: Duration) -> Instant {
+    deadline::after(Instant::now(), pause)
+}
+
+/// As [`wait`]; `at` is the time of the next walk.
+pub(super) fn wait_until(news: &Receiver<()>, mut at: Option<Instant>) -> bool {
     loop {
-        let wait = match due {
-            Some(due) => news.recv_timeout(due.max(AGAIN)),
+        let wait = match at {
+            Some(at) => news.recv_timeout(at.saturating_duration_since(Instant::now())),
             None => news.recv().map_err(RecvTimeoutError::from),
         };
         match wait {
             // A newly kept file expires later than earlier ones, so an earlier time stays.
-            Ok(()) => due = due.or(Some(REMEMBERED)),
+            Ok(()) => at = at.or_else(|| Some(next_walk(REMEMBERED))),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }

@@ -162,6 +162,22 @@ fn partial_files_are_swept_after_twelve_hours_fs_14() {
 }
 
 #[test]
+fn kept_files_do_not_delay_the_next_walk_fs_14() {
+    let (kept, news) = mpsc::channel();
+    let begun = std::time::Instant::now();
+    let interrupted = std::thread::spawn(move || {
+        // Ends when the walk is due, or after a minute.
+        while kept.send(()).is_ok() && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert!(sweep::wait_until(&news, Some(begun + Duration::from_millis(50))));
+    drop(news);
+    interrupted.join().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
 fn the_sweeper_ends_with_its_storage_fs_14() {
     let tree = Tree::new();
     let storage = tree.storage();
