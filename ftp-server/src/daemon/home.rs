@@ -18,6 +18,7 @@ use super::stores::Stores;
 use super::users::Homes;
 use super::values::{in_full, shown_path};
 use crate::lock::Lock;
+use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{ConfinementStatus, StorageResult, Tally};
 use crate::{Capabilities, LocalConfig, LocalStorage, Storage};
 
@@ -281,17 +282,21 @@ pub(super) fn lack_of_walls(config: LocalConfig) -> Option<String> {
     tried.err().map(|error| in_full(&error))
 }
 
-/// Removes abandoned partial uploads. Skips a root that cannot be opened; the start or the login
-/// reports it. Returns whether the whole tree could be read.
-fn tidy_up(root: &Path) -> bool {
-    LocalStorage::open(root).is_ok_and(|local| local.tidy_up())
+/// Removes abandoned partial uploads below these directories. Skips a root that cannot be opened;
+/// the start or the login reports it. Returns the time until the next walk.
+fn walk<'a>(paths: impl Iterator<Item = &'a PathBuf>, is_over: impl Fn() -> bool) -> Duration {
+    let mut pause = REMEMBERED;
+    clean(paths, is_over, |path| {
+        let Ok(local) = LocalStorage::open(path) else { return false };
+        let (is_whole, next) = local.sweep();
+        pause = pause.min(next);
+        is_whole
+    });
+    pause
 }
 
-/// Pause between two walks over the directories.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Thread that removes abandoned partial uploads from writable directories, at once and then each
-/// day.
+/// Thread that removes abandoned partial uploads from writable directories, at once and then
+/// whenever one is too old.
 pub(super) struct Sweeper {
     paths: Arc<BTreeSet<PathBuf>>,
     _stop: Sender<()>,
@@ -310,8 +315,8 @@ impl Sweeper {
             loop {
                 let others = written();
                 let is_over = || stopped.try_recv() == Err(TryRecvError::Disconnected);
-                clean(walked.union(&others), is_over, tidy_up);
-                if stopped.recv_timeout(DAY) != Err(RecvTimeoutError::Timeout) {
+                let pause = walk(walked.union(&others), is_over);
+                if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
             }
@@ -403,7 +408,8 @@ mod tests {
 mod tests_of_the_sweeper {
     use std::os::unix::fs::symlink;
 
-    use crate::{LocalConfig, Rights};
+    use crate::storage::Keep;
+    use crate::{LocalConfig, Rights, VirtualPath, WriteMode};
 
     use super::*;
 
@@ -435,6 +441,27 @@ mod tests_of_the_sweeper {
         let root = second.path().into();
         let read = none.anonymous(User { root, rights: Rights::READ, ..User::default() });
         assert!(Sweeper::start(&read).unwrap().paths.is_empty());
+    }
+
+    #[test]
+    fn the_next_walk_is_due_when_a_kept_file_is_twelve_hours_old_fs_14() {
+        let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let paths = roots.each_ref().map(|root| root.path().to_owned());
+        let next = || walk(paths.iter(), || false).as_secs();
+        // Files that are kept after the walk are not too old before.
+        assert_eq!(next(), 12 * 3_600);
+        let storage = LocalStorage::open(&roots[1]).unwrap();
+        let path = VirtualPath::root().join(b"f");
+        let mut upload = storage.write(&path, WriteMode::Create, Keep::Bytes(b"ann")).unwrap();
+        upload.write_all(b"part").unwrap();
+        drop(upload);
+        let kept = fs::read_dir(&paths[1]).unwrap().next().unwrap().unwrap().path();
+        for (age, want) in [(3, 9), (11, 1), (12, 12)] {
+            let then = SystemTime::now() - Duration::from_secs(age * 3_600);
+            File::options().write(true).open(&kept).unwrap().set_modified(then).unwrap();
+            assert!((want * 3_600 - 60..=want * 3_600).contains(&next()), "{age}");
+            assert_eq!(kept.exists(), age < 12);
+        }
     }
 
     #[test]

@@ -54,20 +54,27 @@ pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     Ok(kept)
 }
 
-/// Walks the tree below `root` once. Returns whether all of it could be read.
-pub(super) fn once(root: &Arc<Root>) -> bool {
+/// Walks the tree below `root` once. Returns whether all of it could be read, and the time until
+/// the next walk is due if nobody tells which files are kept from now on.
+pub(super) fn once(root: &Arc<Root>) -> (bool, Duration) {
     let walk = Walk::through(root);
-    walk.is_whole && !walk.is_over
+    (walk.is_whole && !walk.is_over, pause(walk.due()))
+}
+
+/// Returns the time from a walk to the next one. `due` is the time until the next kept file is too
+/// old; `None` if nothing is kept yet.
+fn pause(due: Option<Duration>) -> Duration {
+    due.unwrap_or(REMEMBERED).max(AGAIN)
 }
 
 /// Waits until the next walk is due; `due` is `None` if nothing is kept. Returns `false` if the
 /// root was dropped.
 pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
-    wait_until(news, due.map(|due| next_walk(due.max(AGAIN))))
+    wait_until(news, due.map(|due| next_walk(Some(due))))
 }
 
-fn next_walk(pause: Duration) -> Instant {
-    deadline::after(Instant::now(), pause)
+fn next_walk(due: Option<Duration>) -> Instant {
+    deadline::after(Instant::now(), pause(due))
 }
 
 /// As [`wait`]; `at` is the time of the next walk.
@@ -79,7 +86,7 @@ pub(super) fn wait_until(news: &Receiver<()>, mut at: Option<Instant>) -> bool {
         };
         match wait {
             // A newly kept file expires later than earlier ones, so an earlier time stays.
-            Ok(()) => at = at.or_else(|| Some(next_walk(REMEMBERED))),
+            Ok(()) => at = at.or_else(|| Some(next_walk(None))),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
@@ -134,7 +141,11 @@ impl<'a> Walk<'a> {
     /// Walks the whole tree. Returns the time until the next kept file is too old; `None` if
     /// nothing is kept.
     pub(super) fn of(root: &'a Arc<Root>) -> Option<Duration> {
-        let seconds = Self::through(root).due.map(|due| u64::try_from(due).unwrap_or_default());
+        Self::through(root).due()
+    }
+
+    fn due(&self) -> Option<Duration> {
+        let seconds = self.due.map(|due| u64::try_from(due).unwrap_or_default());
         seconds.map(Duration::from_secs)
     }
 
