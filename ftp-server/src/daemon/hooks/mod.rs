@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::{Event, EventKind, Observer};
 
 pub(crate) use self::notice::HookEvent;
-use self::notice::{Form, Hook, Notice, new_id};
+use self::notice::{Form, Hook, Notice, is_unpublished, new_id};
 use self::spool::Spool;
 pub(super) use self::spool::{flaw, spool_directory, spool_files};
 use super::DaemonError;
@@ -118,27 +118,32 @@ impl Hooks {
     /// publish.
     fn recover(&self, spool: &Spool) {
         let (mut idle, mut waiting) = (0_usize, Vec::new());
-        for found in spool.take_left() {
+        for mut found in spool.take_left() {
             let mut parts = found.splitn(3, '.');
             let (Some(id), Some(suffix)) = (parts.next(), parts.next()) else { continue };
-            let inode = parts.next().and_then(|inode| inode.parse().ok());
+            let inode: Option<u64> = parts.next().and_then(|inode| inode.parse().ok());
             let mut runners = self.runners.iter();
             let Some(runner) = runners.find(|runner| runner.form.suffix() == suffix) else {
                 continue;
             };
+            let name = format!("{id}.{suffix}");
+            let json = fs::read_to_string(spool.at(&found));
+            if let (Ok(json), Some(inode)) = (&json, inode) {
+                // Later, the hidden file would be gone, and so would be what it proves.
+                if is_unpublished(json, inode) {
+                    spool.remove(&found);
+                    continue;
+                }
+                spool.rename(&found, &name);
+                found.clone_from(&name);
+            }
             let Some(hook) = runner.hook.lock().clone() else {
                 idle += 1;
                 continue;
             };
-            let name = format!("{id}.{suffix}");
-            let json = fs::read_to_string(spool.at(&found));
-            let is_torn = json.is_ok() && inode.is_some();
-            match json.ok().and_then(|json| Notice::read(&hook, name, inode, json)) {
-                Some(notice) if notice.is_unpublished() => spool.remove(&found),
+            match json.ok().and_then(|json| Notice::read(&hook, name, None, json)) {
                 Some(notice) if !runner.pool.has_room(&notice) => waiting.push(found),
                 Some(notice) => notice.push(),
-                // The server died before it could begin to publish the upload.
-                None if is_torn => spool.remove(&found),
                 None => {
                     let shown = shown_path(&spool.at(&found));
                     log::error!(target: LOG, "hooks.spool: {shown} is not an event; remove it");
@@ -216,6 +221,8 @@ impl Observer for Hooks {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+
     use super::*;
     use crate::daemon::programs::queue::JOBS;
 
@@ -238,6 +245,33 @@ mod tests {
             r#"["/bin/sh", "-c", 'test "$FTP_USER $FTP_PEER $FTP_PATH $FTP_BYTES $FTP_ID ${FTP_LOCAL_PATH-none} $# $2" = "$3"', "sh", "a  b", "$(id) ;", "u 127.0.0.1 /a \u0001 5 7 none 3 $(id) ;"]"#,
         );
         assert_eq!(notice().run(&|| false), Ok(()));
+        hooks.finish(Duration::ZERO);
+    }
+
+    #[test]
+    fn an_upload_that_was_not_published_is_withdrawn_without_its_hook_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = directory.path().join("spool");
+        let mut config = Config::new();
+        // Only the events of `hooks.stored` are left.
+        config.set("hooks.program", "/bin/true").unwrap();
+        config.set("hooks.spool", spool.to_str().unwrap()).unwrap();
+        fs::DirBuilder::new().mode(0o700).create(&spool).unwrap();
+        let local_path = directory.path().join("f");
+        let json = format!("{{\"local_path\":\"{}\"}}\n", local_path.display());
+        for (id, name) in [("hidden", ".ftp-upload-0123456789abcdef"), ("published", "f")] {
+            let file = directory.path().join(name);
+            fs::write(&file, "content").unwrap();
+            let inode = file.metadata().unwrap().ino();
+            fs::write(spool.join(format!("{id}.stored.{inode}")), &json).unwrap();
+        }
+        let hooks = Hooks::new();
+        hooks.open(&config).unwrap();
+        hooks.set(&config.settings);
+        let entries = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = entries.filter(|name| name != "failed").collect();
+        left.sort();
+        assert_eq!(left, ["published.stored"]);
         hooks.finish(Duration::ZERO);
     }
 

@@ -192,10 +192,7 @@ impl Notice {
     }
 
     fn field(&self, name: &str) -> Option<&str> {
-        match &self.fields.iter().find(|field| field.name == name)?.value.content {
-            Content::Single(_, text) => Some(text),
-            _ => None,
-        }
+        field(&self.fields, name)
     }
 
     /// Returns the name of the event's file until the upload, if any, is published.
@@ -238,21 +235,6 @@ impl Notice {
         self.hook.spool.unconfined(move || spool.remove(&name));
     }
 
-    /// Returns whether the file of the upload still has a hidden name: it was not published. Device
-    /// numbers are not compared, because those of btrfs and of network file systems change.
-    pub(super) fn is_unpublished(&self) -> bool {
-        let Some(inode) = self.inode else { return false };
-        let path = PathBuf::from(OsString::from_vec(unescaped(self.text("local_path"))));
-        // A symbolic link leads to the directory of the upload.
-        let path = path.canonicalize().unwrap_or(path);
-        let is_same = |entry: DirEntry| {
-            is_hidden_name(entry.file_name().as_bytes())
-                && entry.metadata().is_ok_and(|found| found.ino() == inode)
-        };
-        let entries = path.parent().map(fs::read_dir).and_then(Result::ok);
-        entries.is_some_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_same)))
-    }
-
     /// Makes the event a dead letter, or else a log line.
     fn bury(&self, why: &str) {
         let Hook { form, letters, spool, .. } = &*self.hook;
@@ -285,6 +267,30 @@ impl Notice {
     fn lane(&self) -> &str {
         if self.text("hook") == HookEvent::LoginFailed.as_str() { "" } else { self.text("user") }
     }
+}
+
+fn field<'a>(fields: &'a [TomlEntry], name: &str) -> Option<&'a str> {
+    match &fields.iter().find(|field| field.name == name)?.value.content {
+        Content::Single(_, text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Returns whether a server died before it published the upload of an event: the event is
+/// incomplete, or the upload's file, which has this inode, still has a hidden name. Device numbers
+/// are not compared, because those of btrfs and of network file systems change.
+pub(super) fn is_unpublished(json: &str, inode: u64) -> bool {
+    let Ok(fields) = json_object(json.as_bytes()) else { return true };
+    let local_path = unescaped(field(&fields, "local_path").unwrap_or_default());
+    let path = PathBuf::from(OsString::from_vec(local_path));
+    // A symbolic link leads to the directory of the upload.
+    let path = path.canonicalize().unwrap_or(path);
+    let is_same = |entry: DirEntry| {
+        is_hidden_name(entry.file_name().as_bytes())
+            && entry.metadata().is_ok_and(|found| found.ino() == inode)
+    };
+    let entries = path.parent().map(fs::read_dir).and_then(Result::ok);
+    entries.is_some_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_same)))
 }
 
 /// Returns the path of the file or directory, if it exists after the event.
