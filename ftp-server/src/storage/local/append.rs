@@ -52,7 +52,7 @@ type Identity = (u64, u64);
 /// A file to which an upload appends.
 struct Appended {
     file: Identity,
-    /// The length and the time before the append, once the file is locked. A rollback restores them.
+    /// The length and the time that a rollback restores, once the file is locked.
     former: Option<(u64, i64)>,
 }
 
@@ -100,6 +100,15 @@ pub(super) fn former(found: &Metadata) -> Option<(u64, i64)> {
     let appended = APPENDED.lock();
     let known = appended.iter().find(|appended| appended.file == found.identity)?;
     known.former.map(|(length, modified)| (found.size.min(length), modified))
+}
+
+/// Notes that the time of a file was set. A running append does not restore the one before.
+pub(super) fn has_time(found: &Metadata) {
+    let mut appended = APPENDED.lock();
+    let known = appended.iter_mut().find(|appended| appended.file == found.identity);
+    if let Some((_, modified)) = known.and_then(|appended| appended.former.as_mut()) {
+        *modified = found.modified;
+    }
 }
 
 /// Returns whether an upload appends to a file.
@@ -248,8 +257,15 @@ impl Appending {
         // The rollback never extends the file, even if another program has shortened it.
         let cut = match now {
             Ok(now) if now.size <= self.length => Ok(()),
-            Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)).inspect(|()| {
+            Ok(now) => retry_on_intr(|| ftruncate(&self.output, self.length)).inspect(|()| {
                 // The file is the old one again, for uploads that are to replace it too.
+                let modified = &mut self.times.last_modification;
+                match former(&now) {
+                    Some((_, set)) if set != modified.tv_sec => {
+                        *modified = Timespec { tv_sec: set, tv_nsec: 0 };
+                    }
+                    _ => {}
+                }
                 let _ = futimens(&self.output, &self.times);
             }),
             Err(errno) => Err(errno),

@@ -7,6 +7,7 @@ use rustix::fs::{
 };
 use rustix::io::retry_on_intr;
 
+use super::append;
 use super::failure::{lookup, system};
 use super::name;
 use super::root::{self, Root};
@@ -64,7 +65,10 @@ impl Changeable {
         .map_err(system)?;
         let now = root::metadata_of(&self.descriptor).map_err(system)?;
         match is_stored(modified, now.modified) {
-            true => Ok(now),
+            true => {
+                append::has_time(&now);
+                Ok(now)
+            }
             false => {
                 let source = std::io::Error::other("the file system has not stored the time");
                 Err(StorageError { kind: StorageErrorKind::Io, source: Some(source) })

@@ -56,6 +56,16 @@ impl Directory {
         }
     }
 
+    /// Returns the path of `name` relative to the root, as [`path`](Self::path) does.
+    pub(super) fn path_to(&self, name: &[u8]) -> Vec<u8> {
+        let mut path = self.path();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        path
+    }
+
     pub(super) fn root(&self) -> &Arc<Root> {
         &self.root
     }

@@ -71,13 +71,19 @@ impl KeptUploads {
         self.parts().retain(|part| part.file.identity != identity);
     }
 
-    /// Updates the paths of partial uploads in and below a directory that was moved.
-    pub(super) fn moved(&self, from: &[u8], to: &[u8]) {
-        for part in self.parts().iter_mut() {
-            if let Some(rest) = part.directory.strip_prefix(from)
+    /// Updates the paths of partial uploads in and below a directory that was moved. `paths` returns
+    /// its old and new path, without symbolic links.
+    pub(super) fn moved(&self, paths: impl FnOnce() -> (Vec<u8>, Vec<u8>)) {
+        let mut parts = self.parts();
+        if parts.is_empty() {
+            return;
+        }
+        let (from, to) = paths();
+        for part in parts.iter_mut() {
+            if let Some(rest) = part.directory.strip_prefix(&*from)
                 && (rest.is_empty() || rest.starts_with(b"/"))
             {
-                part.directory = [to, rest].concat();
+                part.directory = [&to, rest].concat();
             }
         }
     }

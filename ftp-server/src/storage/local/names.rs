@@ -120,7 +120,7 @@ pub(super) fn rename(
         }
         done => done.map_err(refuse)?,
     }
-    usage.shelf().moved(from.relative(), to.relative());
+    usage.shelf().moved(|| (from_directory.path_to(from_name), to_directory.path_to(to_name)));
     drop(change);
     record::end_all(&from_directory, from_name);
     record::end_all(&to_directory, to_name);

@@ -123,6 +123,19 @@ fn partial_files_stay_limited_after_their_directory_moves_fs_15() {
 }
 
 #[test]
+fn partial_files_stay_known_if_their_directory_moves_through_a_link_fs_15() {
+    let tree = Tree::new();
+    fs::create_dir_all(tree.root.join("d/x")).unwrap();
+    tree.link("d", "l");
+    let storage = tree.storage();
+    cut(&storage, "ann", "l/x/a", 10);
+    storage.rename(&path("l/x"), &path("l/y"), false).unwrap();
+    let parts = storage.files.root.usage().shelf().by_age(None);
+    let directories: Vec<_> = parts.into_iter().map(|part| part.directory).collect();
+    assert_eq!(directories, [b"d/y"]);
+}
+
+#[test]
 fn an_expired_partial_file_can_be_evicted_before_it_is_swept_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {

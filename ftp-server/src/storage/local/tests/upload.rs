@@ -179,6 +179,29 @@ fn append_writes_in_place_and_rolls_back_on_interruption_fs_16() {
 }
 
 #[test]
+fn a_time_that_is_set_during_an_append_stays_after_its_rollback_fs_16_cm_123() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        tree.put("f", "old");
+        for (modified, before) in [(1_000_000_001, true), (1_000_000_002, false)] {
+            let mut append = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+            let set = || storage.set(&path("f"), Change::Modified(modified)).unwrap();
+            if before {
+                set();
+            }
+            append.write_all(b"part").unwrap();
+            if !before {
+                set();
+            }
+            let told = || storage.stat(&path("f"), Ask::Facts).unwrap();
+            assert_eq!((told().size, told().modified), (3, modified));
+            append.abort(StreamEnd::Cut);
+            assert_eq!((told().size, told().modified), (3, modified));
+        }
+    }
+}
+
+#[test]
 fn rolling_back_an_append_never_lengthens_the_file() {
     let tree = Tree::new();
     tree.put("f", "0123456789");
