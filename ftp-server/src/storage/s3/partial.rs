@@ -387,8 +387,11 @@ pub(super) fn leave(
     if left.tail == note.tail { Ok(()) } else { delete_tail(store, note) }
 }
 
+/// Writes a note, and returns its entity tag. A session writes its note again and again, so the id
+/// of the object must tell the writes apart: after an error, it shows whether this one was made.
 fn write(store: &Inner, key: &str, note: &Note, condition: &Condition) -> Result<String, S3Error> {
-    store.client.put(key, note.encode().as_bytes(), condition, &note.owner, store.checksums)
+    let id = Inner::unique()?;
+    store.client.put(key, note.encode().as_bytes(), condition, &id, store.checksums)
 }
 
 /// Discards the uploads whose notes have this prefix and pass the test.

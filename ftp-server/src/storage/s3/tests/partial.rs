@@ -2,6 +2,7 @@
 
 use ftp_tests::wait::wait_until;
 
+use super::super::partial;
 use super::fake::Fault;
 use super::*;
 use crate::command::unfinished::tests::{Act, check, check_random};
@@ -87,6 +88,47 @@ fn the_note_of_a_running_upload_is_renewed_fs_18() {
     }
     upload.abort(StreamEnd::Cut);
     assert_eq!(told(&other, "f"), Some(PART as u64));
+}
+
+#[test]
+fn a_note_that_the_store_has_not_written_is_written_again_fs_15_fs_18() {
+    let refusals = [500, 502, 504].map(|status| Fault::Refuse(status, "InternalError"));
+    for fault in refusals.into_iter().chain([Fault::Reset, Fault::LoseAnswer]) {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        let store = &storage.inner;
+        let key = format!("{}note", keys::notes(&store.hidden));
+        let found = || partial::find(store, &key).unwrap().unwrap();
+        let note = partial::Note {
+            owner: "ann".to_owned(),
+            key: "f".to_owned(),
+            object: "id".to_owned(),
+            is_active: true,
+            keeps: true,
+            ..partial::Note::default()
+        };
+        let fail = |skipped| fake.fail("PutObject", skipped, 1, fault);
+        fail(0);
+        let lease = partial::Lease::begin(store, &key, note).unwrap();
+        // A session that dies now names its multipart upload.
+        fail(0);
+        lease.begin_parts(store, "upload").unwrap();
+        assert_eq!(found().note.upload.as_deref(), Some("upload"), "{fault:?}");
+        fake.age(1_000);
+        assert!(!found().is_running);
+        fail(0);
+        lease.renew(store).unwrap();
+        assert!(found().is_running, "{fault:?}");
+        // The object with the last bytes is written before the note.
+        fail(1);
+        lease.leave(store, Some((&[], b"tail"))).unwrap();
+        let found = found();
+        assert!(!found.is_running && !found.note.is_active, "{fault:?}");
+        let (by, length) = found.note.tail.unwrap();
+        assert_eq!(length, 4);
+        let tail = keys::tail(&store.hidden, &by);
+        assert_eq!(fake.content(&tail).as_deref(), Some(&b"tail"[..]), "{fault:?}");
+    }
 }
 
 #[test]
