@@ -447,35 +447,66 @@ pub(super) fn move_notes(
     Ok(())
 }
 
-/// Removes the records that are too old, and returns their number.
+/// Maximum number of objects that a sweep cannot remove. After that, the store itself is at fault.
+const FAILURES: u32 = 10;
+
+/// Removes the records that are too old, and returns their number. An object that cannot be removed
+/// is left to the next sweep.
 pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     let now = store.client.clock()?.unwrap_or_else(super::encode::now);
-    let oldest = now - i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
+    let age = i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
+    let oldest = now - age;
+    let mut failures = 0;
+    let mut pass = |key: &str, removed: Result<bool, S3Error>| match removed {
+        Err(error) if failures < FAILURES => {
+            failures += 1;
+            log::warn!("{key:?}: cannot remove what an unfinished upload has left: {error}");
+            Ok(false)
+        }
+        removed => removed,
+    };
     let mut removed = 0;
     store.each_key(&keys::notes(&store.hidden), |listed| {
-        if listed.modified > oldest {
-            return Ok(());
+        if listed.modified <= oldest {
+            let swept = sweep_note(store, &listed.key, oldest);
+            removed += usize::from(pass(&listed.key, swept)?);
         }
-        let Some((object, bytes)) = store.client.get_small(&listed.key, LONGEST)? else {
-            return Ok(());
-        };
-        store.delete_if(&listed.key, &object.tag)?;
-        removed += 1;
-        match str::from_utf8(&bytes).ok().and_then(Note::parse) {
-            Some(note) => forget(store, &note),
-            None => Ok(()),
-        }
+        Ok(())
     })?;
     // Also removes old tails, which no note names any more, those of failed moves of directories, and
-    // the markers of earlier versions.
+    // the markers of earlier versions. A note that was written again may name an older tail.
     let hidden = &store.hidden;
-    for prefix in [keys::tails(hidden), keys::tree_moves(hidden), keys::markers(hidden)] {
-        store.each_key(&prefix, |listed| match listed.modified <= oldest {
-            true => store.client.delete(&listed.key, &Condition::None),
-            false => Ok(()),
+    for (prefix, oldest) in [
+        (keys::tails(hidden), oldest - age),
+        (keys::tree_moves(hidden), oldest),
+        (keys::markers(hidden), oldest),
+    ] {
+        store.each_key(&prefix, |listed| {
+            if listed.modified <= oldest {
+                let deleted = store.client.delete(&listed.key, &Condition::None);
+                pass(&listed.key, deleted.map(|()| true))?;
+            }
+            Ok(())
         })?;
     }
     Ok(removed)
+}
+
+/// Removes a note that is still too old, and the bytes that it names. Returns `false` if it was
+/// removed or written again since it was listed.
+fn sweep_note(store: &Inner, key: &str, oldest: i64) -> Result<bool, S3Error> {
+    let Some((object, bytes)) = store.client.get_small(key, LONGEST)? else { return Ok(false) };
+    if object.modified > oldest {
+        return Ok(false);
+    }
+    match store.delete_if(key, &object.tag) {
+        Err(error) if error.is_precondition() => return Ok(false),
+        deleted => deleted?,
+    }
+    if let Some(note) = str::from_utf8(&bytes).ok().and_then(Note::parse) {
+        forget(store, &note)?;
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -322,6 +322,60 @@ fn expired_partial_files_are_removed_at_startup() {
 }
 
 #[test]
+fn a_sweep_goes_on_after_an_object_that_it_cannot_remove() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for name in ["f", "g", "h"] {
+        cut(&storage, name, WriteMode::Replace, b"0123");
+    }
+    fake.age(12 * 3_600);
+    // The first removal tests the store.
+    storage.inner.delete_if("none", "tag").unwrap();
+    fake.fail("DeleteObject", 0, 1, Fault::Refuse(403, "AccessDenied"));
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 2);
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
+    assert_eq!(fake.keys(""), [""; 0]);
+    // A store that refuses everything is not asked about each object.
+    for number in 0..20 {
+        fake.store(&format!("{}{number}", keys::notes(&storage.inner.hidden)), b"");
+    }
+    fake.age(12 * 3_600);
+    fake.fail("DeleteObject", 0, u64::MAX / 2, Fault::Refuse(403, "AccessDenied"));
+    let before = fake.count("DeleteObject");
+    assert!(partial::sweep(&storage.inner).is_err());
+    assert!(fake.count("DeleteObject") - before < 20);
+}
+
+#[test]
+fn a_sweep_leaves_a_note_that_is_written_meanwhile() {
+    for operation in ["GetObject", "DeleteObject"] {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        let key = fake.keys(".ftp-server/partial/").pop().unwrap();
+        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
+        storage.inner.delete_if("none", "tag").unwrap();
+        fake.age(13 * 3_600);
+        // The request is delayed until the upload is resumed.
+        let from = fake.count(operation);
+        fake.fail(operation, 0, 1, Fault::Late);
+        let sweeping = {
+            let storage = storage.clone();
+            std::thread::spawn(move || partial::sweep(&storage.inner).unwrap())
+        };
+        wait_until("the sweep is there", || fake.count(operation) > from);
+        let kept = partial::Kept { parts: Vec::new(), tail: found.note.tail.clone() };
+        partial::Lease::take_up(&storage.inner, &key, &found, &kept).unwrap();
+        fake.release();
+        assert_eq!(sweeping.join().unwrap(), 0, "{operation}");
+        // The note names a tail that is older than itself.
+        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
+        assert!(partial::load(&storage.inner, &found).unwrap().is_some());
+        assert_eq!(fake.keys(".ftp-server/").len(), 2, "{operation}");
+    }
+}
+
+#[test]
 fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
     let fake = Fake::start();
     let storage = on(&fake);

@@ -44,6 +44,8 @@ pub(super) enum Fault {
     Delay(Duration),
     /// The response waits for [`release`](Fake::release).
     Hold,
+    /// The request is executed only after [`release`](Fake::release).
+    Late,
     /// The page of a listing has no keys, but another page follows.
     EmptyPage,
     /// The page of a listing is the first one, whichever was requested.
@@ -298,6 +300,10 @@ fn serve(shared: &Shared, stream: TcpStream) {
                 return;
             }
             Some(Fault::Reset) => return connection.reset(),
+            Some(Fault::Late) => {
+                wait_until("release", || shared.is_released.load(Ordering::SeqCst));
+                answer(shared, operation, &asked)
+            }
             Some(Fault::Refuse(status, code)) => Answer::refusal(status, code),
             Some(Fault::Page { status, page, is_late }) => {
                 if is_late {
