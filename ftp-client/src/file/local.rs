@@ -346,7 +346,7 @@ impl LocalFile {
                 }
                 growing.partial.complete();
                 rename(&growing.path, target, replaces)
-                    .inspect_err(|_| growing.partial.uncomplete())
+                    .inspect_err(|_| growing.partial.incomplete())
             }
             Kind::Replacing(temporary) => temporary.publish(replaces),
         };

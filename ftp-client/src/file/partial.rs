@@ -148,7 +148,7 @@ impl PartialFile {
     }
 
     /// Turns the record back into that of a file that a later run may resume.
-    pub(super) fn uncomplete(&mut self) {
+    pub(super) fn incomplete(&mut self) {
         self.store_record(self.proved.max(self.flushed));
     }
 
@@ -475,8 +475,10 @@ fn parent_of(target: &Path) -> &Path {
 mod tests {
     use std::io::{Read, Seek};
 
+    #[cfg(target_os = "linux")]
     use ftp_proto::TimeVal;
 
+    #[cfg(target_os = "linux")]
     use super::super::evidence::{Fit, Origin};
     use super::*;
 
@@ -501,6 +503,7 @@ mod tests {
     }
 
     /// A file that cannot be synced, with its record beside `path`.
+    #[cfg(target_os = "linux")]
     fn unsyncable(path: &Path, offset: u64) -> PartialFile {
         let file = File::options().read(true).append(true).open("/proc/thread-self/comm").unwrap();
         let record = Record::of_test(Origin::new(Some(9), TimeVal::from_unix_seconds(1)));
@@ -534,6 +537,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn a_killed_download_proves_its_bytes_until_another_program_writes_them_as_09() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f.part");
