@@ -207,6 +207,11 @@ impl TreeFault {
         !self.ends_run && kinds.contains(&self.kind())
     }
 
+    /// Returns whether the server refused a command about one object only for now.
+    pub(crate) fn is_for_now(&self) -> bool {
+        self.is_refusal() && self.recovery == Recovery::TryAgain
+    }
+
     /// Returns whether the server does not know the command.
     pub(crate) fn is_unknown_command(&self) -> bool {
         let is_unknown = |code: ReplyCode| matches!(code.value(), 500 | 502 | 504);

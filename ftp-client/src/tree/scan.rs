@@ -8,6 +8,7 @@ use ftp_proto::{Escaped, Fact, Pathname};
 
 use super::copy::Identity;
 use super::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
+use super::execute::Reporter;
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::links::{Proof, by_list};
@@ -355,11 +356,18 @@ pub(crate) struct RemoteTree<'a, 'p> {
     pub(crate) first: Option<Contents>,
     /// The modification times that were asked for together, by path.
     times: HashMap<Vec<u8>, Option<i64>>,
+    /// How often a listing is asked for that the server refuses for now.
+    reporter: Option<&'a Reporter<'a>>,
 }
 
 impl<'a, 'p> RemoteTree<'a, 'p> {
     pub(crate) fn new(hand: &'a mut Hand<'p>, top: &'a [u8], options: ListOptions) -> Self {
-        Self { hand, top, options, first: None, times: HashMap::new() }
+        Self { hand, top, options, first: None, times: HashMap::new(), reporter: None }
+    }
+
+    /// Makes it ask again for a listing that the server refuses for now.
+    pub(crate) fn patient(self, reporter: &'a Reporter<'a>) -> Self {
+        Self { reporter: Some(reporter), ..self }
     }
 
     fn named(&self, path: &[u8]) -> Vec<u8> {
@@ -406,11 +414,26 @@ impl Scan for RemoteTree<'_, '_> {
         if let Some(contents) = self.first.take_if(|_| path.is_empty()) {
             return Ok(contents);
         }
-        let (path, options) = (self.named(path), self.options);
-        let listing = self.hand.ask(|client| {
-            let listing = client.list_directory(&path, options);
-            listing.and_then(|entries| entries.gather(limits)).map_err(|error| about(&path, error))
-        })?;
+        let (below, path, options) = (path, self.named(path), self.options);
+        let hand = &mut *self.hand;
+        let mut ask = || {
+            hand.ask(|client| {
+                let listing = client.list_directory(&path, options);
+                let listing = listing.and_then(|entries| entries.gather(limits));
+                listing.map_err(|error| about(&path, error))
+            })
+        };
+        let listing = match self.reporter {
+            None => ask(),
+            Some(reporter) => {
+                let listed = reporter.persist(below, &mut |_| false, || match ask() {
+                    Err(fault) if fault.is_for_now() => Err(fault),
+                    listed => Ok(listed),
+                });
+                // The whole plan is not repeated for it too.
+                listed.unwrap_or_else(|fault| Err(fault.never_retried()))
+            }
+        }?;
         if let Some(line) = listing.unparsed.first().filter(|_| listing.entries.is_empty()) {
             return self.hand.ask(|client| Err(client.unreadable_listing(line).into()));
         }
@@ -478,10 +501,9 @@ impl Scan for RemoteTree<'_, '_> {
 
     fn is_directory(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         let path = self.named(path);
-        self.hand.ask(|client| match client.can_enter(&path) {
-            Ok(()) => Ok(true),
+        self.hand.ask(|client| match client.enters(&path) {
             Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
-            Err(error) => Err(error.into()),
+            entered => entered.map_err(TreeFault::from),
         })
     }
 
@@ -695,7 +717,7 @@ pub(crate) struct TargetSeen {
 /// # Errors
 ///
 /// Returns the failures of the listing. A refused listing is not a failure: it means that the top
-/// is missing, or, if `is_careful`, that it cannot be entered either.
+/// is missing, or, if `is_careful`, that it cannot be entered either. Only a 5yz reply is certain.
 pub(crate) fn look_for(
     target: &mut RemoteTree<'_, '_>,
     is_careful: bool,
@@ -716,7 +738,8 @@ pub(crate) fn look_for(
         }
         Err(failure) if failure.is_refusal() => {
             let is_there = is_careful && target.is_directory(&[])?;
-            Ok(seen(!is_there, true))
+            let is_sure = is_there || failure.kind() == ErrorKind::Refused;
+            Ok(seen(!is_there, is_sure))
         }
         Err(failure) => Err(failure),
     }

@@ -253,7 +253,7 @@ fn plan_down<'s>(
     let plan = reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
         from.hand.client()?;
         from.hand.shows_modes = options.permissions;
-        let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
+        let mut source = RemoteTree::new(&mut from.hand, from.top, options.list).patient(reporter);
         look_at(&mut source, 0)?;
         let mut target = LocalTree(found.as_ref());
         Plan::make(&mut source, &mut target, found.is_none(), &wish, None)
@@ -288,8 +288,8 @@ fn plan_up<'s>(
                 backup.check_apart(client, to.top)?;
             }
             to.hand.shows_modes = options.permissions;
-            let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
-            let is_careful = options.manifest.is_some();
+            let mut target = RemoteTree::new(&mut to.hand, to.top, options.list).patient(reporter);
+            let is_careful = options.manifest.is_some() || options.deletes;
             let seen = look_for(&mut target, is_careful)?;
             check_parent(&mut target, &seen, options)?;
             let name = options.manifest.as_deref();
@@ -327,11 +327,12 @@ fn plan_across<'s>(
     let (plan, seen) =
         reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
             to.hand.client()?;
-            let mut target = RemoteTree::new(&mut to.hand, to.top, options.list);
-            let seen = look_for(&mut target, false)?;
+            let mut target = RemoteTree::new(&mut to.hand, to.top, options.list).patient(reporter);
+            let seen = look_for(&mut target, options.deletes)?;
             check_parent(&mut target, &seen, options)?;
             check_apart(&mut from, (&mut *target.hand, to.top))?;
-            let mut source = RemoteTree::new(&mut from.hand, from.top, options.list);
+            let mut source =
+                RemoteTree::new(&mut from.hand, from.top, options.list).patient(reporter);
             look_at(&mut source, target.kept())?;
             let rule = rule(options, seen.takes_times);
             let wish = PlanOptions { options, rule, objects: OBJECTS };

@@ -11,6 +11,7 @@ use ftp_tests::scale::count;
 
 use super::{mirror, shown};
 use crate::ls::peak_of;
+use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
 #[test]
@@ -283,4 +284,55 @@ fn the_names_of_a_hostile_tree_take_bounded_memory() {
         assert!((1..150 << 10).contains(&peak), "{case}");
         assert!(here.join("mine/kept").exists(), "{case}");
     });
+}
+
+#[test]
+fn a_directory_that_is_refused_for_now_is_listed_again_cl_52() {
+    const FEAT: (&str, Act) =
+        ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
+    let list = |path, lines: &[u8]| (path, Act::Send("150 list", lines.to_vec(), "226 done"));
+    let file = b"type=file;size=1;modify=20200101000000; f\r\n";
+    for (refusal, code) in [("450 busy", 0), ("425 no data", 0), ("550 no", 8)] {
+        let (here, refused) = (TempRoot::new(), ("MLSD t/d", Act::Say(refusal)));
+        let second = if code == 0 { list("MLSD t/d", file) } else { refused.clone() };
+        let peer = Peer::start(&[
+            FEAT,
+            refused,
+            second,
+            list("MLSD t", b"type=dir; d\r\n"),
+            ("LIST", Act::Say("550 no")),
+            ("SIZE", Act::Say("213 1")),
+            ("RETR t/d/f", Act::Send("150 data", b"f".to_vec(), "226 done")),
+        ]);
+        let ran =
+            mirror(&["--retry", "1", "--retry-delay", "0"], &peer.url("t"), shown(&here.join("t")));
+        ran.exited(code);
+        assert_eq!(here.join("t/d/f").exists(), code == 0, "{}", peer.seen());
+    }
+}
+
+#[test]
+fn a_target_that_cannot_be_listed_fails_if_something_there_may_be_an_extra_cl_52() {
+    for (refusal, options, code) in [
+        ("450 busy", &["--delete"][..], 12),
+        ("550 no", &["--delete"], 12),
+        ("550 no", &["--delete", "--create-dirs"], 12),
+        ("450 busy", &[], 0),
+    ] {
+        let here = TempRoot::new();
+        here.write("t/a", b"a");
+        let peer = Peer::start(&[
+            ("FEAT", Act::Say("211-have\r\n SIZE\r\n211 end")),
+            ("PWD", Act::Say("257 \"/\"")),
+            ("LIST", Act::Say(refusal)),
+            ("MKD", Act::Say("550 exists")),
+            ("STOR", Act::Take("150 go", "226 done")),
+            ("SIZE", Act::Say("213 1")),
+        ]);
+        let ran = mirror(options, shown(&here.join("t")), &peer.url("t"));
+        ran.exited(code);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(said.contains("nothing is deleted there"), code != 0, "{said}");
+        assert!(peer.seen().contains("STOR t/a"), "{}", peer.seen());
+    }
 }

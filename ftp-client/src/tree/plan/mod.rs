@@ -682,7 +682,13 @@ impl Planner<'_> {
                     true => "the server is asked for each file of this directory",
                     false => "all files in this directory are copied, changed or not",
                 };
-                self.plan.left_out.push(format!("{failure}: {what}"));
+                match self.wish.options.deletes {
+                    true => {
+                        let failure = failure.then("nothing is deleted there").then(what);
+                        self.plan.failures.push(failure);
+                    }
+                    false => self.plan.left_out.push(format!("{failure}: {what}")),
+                }
                 Ok(Some(Contents { doubt, hides: true, ..Contents::default() }))
             }
         }
