@@ -41,7 +41,6 @@ const READERS: [&str; 34] = [
     "ftp-server/src/log/line.rs",
     "ftp-server/src/log/xferlog.rs",
     "ftp-server/src/service/session_list.rs",
-    "ftp-server/src/storage/s3/encode.rs",
     // The processor time of a thread, not the time of day.
     "ftp-server/src/threads.rs",
     "ftp-server/src/tls/load.rs",

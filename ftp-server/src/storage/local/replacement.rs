@@ -215,7 +215,7 @@ impl Replacement {
         Ok(())
     }
 
-    /// Returns the error for an upload that goes on with older bytes, if another file has taken the
+    /// Returns the error for an upload that resumes older bytes, if another file has taken the
     /// place of the one that was there when the upload began: that file must not be lost.
     fn loss(&self) -> Result<Option<StorageErrorKind>, Errno> {
         let is_resumed = self.former.is_some() && self.old.is_some();

@@ -67,7 +67,7 @@ impl MemoryUpload {
         let mut tree = storage.tree();
         let appends = self.mode == WriteMode::Append;
         let existed = self.old.is_some();
-        // The content that this upload goes on with has been replaced.
+        // The content that this upload resumes has been replaced.
         if matches!(self.mode, WriteMode::From(1..)) && tree.version(&self.path) != self.old {
             return Err(Kind::Busy.into());
         }
