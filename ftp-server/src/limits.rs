@@ -100,8 +100,8 @@ pub(crate) const BAD_LINES: u32 = 10;
 /// debug build need a fraction of this size.
 pub(crate) const SESSION_STACK: usize = 256 * 1024;
 
-/// Stack of the lookup thread, in bytes. It is large because the needs of the C library and its
-/// plug-ins are unknown.
+/// Stack of a thread that looks up names, in bytes. It is large because the needs of the C library
+/// and its plug-ins are unknown.
 pub(crate) const LOOKUP_STACK: usize = 2 * 1024 * 1024;
 
 /// Maximum size in bytes of a file for `SIZE` in type ASCII. To answer, the server must read the

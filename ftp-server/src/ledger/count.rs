@@ -18,9 +18,6 @@ use crate::threads;
 /// Maximum time that a change waits for a count.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Stack size of the counting thread, in bytes: enough for TLS to an object store in a debug build.
-const STACK: usize = 512 * 1024;
-
 /// Why the files could not be counted.
 #[derive(Debug)]
 pub(super) enum CountError {
@@ -88,7 +85,7 @@ pub(super) fn wait(account: &Arc<Account>) -> Result<(), CountError> {
 }
 
 fn start(work: impl FnOnce() + Send + 'static) -> StorageResult<()> {
-    threads::start(Some("count"), STACK, work).map(drop).map_err(StorageError::from)
+    threads::start(Some("count"), threads::JOB_STACK, work).map(drop).map_err(StorageError::from)
 }
 
 /// Counts the files if `is_needed` by the record at this time. Returns whether the result was

@@ -13,7 +13,7 @@ use rustls_pki_types::ServerName;
 
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::Lock;
-use crate::{percent, threads, tls};
+use crate::{limits, percent, threads, tls};
 
 /// Timeout for connecting, and for each read and write. Sessions wait meanwhile.
 const WAIT: Duration = Duration::from_secs(4);
@@ -444,9 +444,6 @@ impl Place {
 /// Maximum time to wait for a lookup. After that, the known addresses are used.
 const LOOKUP_WAIT: Duration = Duration::from_secs(1);
 
-/// Stack size of the thread, in bytes: the system's name resolution may need a large stack.
-const STACK: usize = 2 * 1024 * 1024;
-
 /// The addresses of a host, and the thread that looks them up until this value is dropped.
 pub(super) struct Lookup {
     known: Arc<Lock<Vec<SocketAddr>>>,
@@ -470,7 +467,9 @@ impl Lookup {
         let known = Arc::new(Lock::new(found));
         let (asks, asked) = mpsc::channel();
         let own = Arc::clone(&known);
-        threads::start(Some("redis-host"), STACK, move || answer(&asked, &own, find))?;
+        threads::start(Some("redis-host"), limits::LOOKUP_STACK, move || {
+            answer(&asked, &own, find);
+        })?;
         Ok(Self { known, asks: Lock::new(asks) })
     }
 

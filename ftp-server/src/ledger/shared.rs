@@ -40,10 +40,6 @@ const LONGEST_NAME: usize = 120;
 /// so that its sessions do not compete.
 const TURNS: usize = 16;
 
-/// Stack of the thread that renews leases, in bytes: enough for TLS to an object store in a debug
-/// build.
-const STACK: usize = 512 * 1024;
-
 /// The behaviour of a server while it cannot use the ledger, for example because the ledger does
 /// not answer. With either value, the server logs a warning, and failed logins count only on this
 /// server. In a storage with a quota, `AVBL` and `SITE QUOTA` fail with 452.
@@ -176,7 +172,7 @@ impl SharedState {
         });
         let end = End(Arc::clone(&inner));
         let kept = Arc::clone(&inner);
-        threads::start(Some("ledger"), STACK, move || keep(&kept))?;
+        threads::start(Some("ledger"), threads::JOB_STACK, move || keep(&kept))?;
         Ok(Self { inner, _end: Arc::new(end) })
     }
 

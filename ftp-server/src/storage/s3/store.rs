@@ -23,7 +23,7 @@ use super::sign::Credentials;
 use super::web_identity::{self, Issuer, KeySource, WebIdentity};
 use crate::lock::{Lock, unpoisoned};
 use crate::storage::unfinished::RunningUploads;
-use crate::threads;
+use crate::{limits, threads};
 
 /// Default part size, in bytes.
 const PART: u64 = 8 * 1024 * 1024;
@@ -44,10 +44,6 @@ const SWEEP: Duration = Duration::from_secs(3_600);
 
 /// Maximum interval at which the background thread renews leases.
 const LONGEST_TICK: Duration = Duration::from_secs(20);
-
-/// Stack size of the background threads, in bytes. It is large, because the system's name
-/// resolution may need a large stack.
-const STACK: usize = 2 * 1024 * 1024;
 
 /// A bucket of an object store that supports the protocol of Amazon S3.
 ///
@@ -384,12 +380,12 @@ impl S3StoreBuilder {
         });
         let weak = Arc::downgrade(&inner);
         let tick = (self.lease / 3).min(LONGEST_TICK);
-        threads::start(Some("s3-store"), STACK, move || keep(&weak, tick))
+        threads::start(Some("s3-store"), limits::LOOKUP_STACK, move || keep(&weak, tick))
             .map_err(S3Error::Local)?;
         if let Some((issuer, due)) = renewal {
             let weak = Arc::downgrade(&inner);
             let renew = move || web_identity::keep_valid(&weak, &issuer, due);
-            threads::start(Some("s3-keys"), STACK, renew).map_err(S3Error::Local)?;
+            threads::start(Some("s3-keys"), limits::LOOKUP_STACK, renew).map_err(S3Error::Local)?;
         }
         Ok(S3Store { inner })
     }
