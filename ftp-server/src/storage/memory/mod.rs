@@ -259,8 +259,7 @@ impl Storage for MemoryStorage {
             Node::Directory(_) => Err(Kind::IsDirectory.into()),
             Node::File(_) => {
                 tree.take(path)?;
-                let latest = tree.records.latest();
-                tree.records.changed(path, latest);
+                tree.records.changed(path, u64::MAX);
                 Ok(())
             }
         }
@@ -311,8 +310,7 @@ impl Storage for MemoryStorage {
             Ok(_) if is_directory => return Err(Kind::NotDirectory.into()),
             Ok(_) | Err(_) => {}
         }
-        let latest = tree.records.latest();
-        tree.records.renamed(from, to, latest);
+        tree.records.renamed(from, to, u64::MAX);
         let object = tree.take(from)?;
         tree.put(to, object)
     }

@@ -103,8 +103,7 @@ impl MemoryUpload {
             }
         }
         self.content = None;
-        let latest = tree.records.latest();
-        tree.records.changed(&self.path, latest);
+        tree.records.changed(&self.path, u64::MAX);
         Ok(())
     }
 
