@@ -204,7 +204,8 @@ impl<'a> TransferWatch<'a> {
         let end = match self.finish(&mut *upload, end, start.elapsed()) {
             PumpEnd::Complete => {
                 self.announce(subject, connection, &*upload);
-                self.prepare_commit(&mut *upload)
+                // If this is interrupted, it is unknown whether the file is published.
+                self.until(&mut *upload, |upload| upload.prepare_commit(), PumpEnd::Undecided)
             }
             end => end,
         };
@@ -233,15 +234,9 @@ impl<'a> TransferWatch<'a> {
                 return PumpEnd::Storage(error.into());
             }
         }
-        loop {
-            match upload.ready() {
-                Ok(true) => break,
-                Ok(false) => before_asking_again(),
-                Err(error) => return PumpEnd::Storage(error),
-            }
-            if let Some(interruption) = self.look(self.moved) {
-                return PumpEnd::Interrupted(interruption);
-            }
+        let end = self.until(upload, |upload| upload.ready(), PumpEnd::Interrupted);
+        if !matches!(end, PumpEnd::Complete) {
+            return end;
         }
         let patience = (took / limits::END_OF_BOTH_PART).min(limits::END_OF_BOTH);
         loop {
@@ -271,17 +266,22 @@ impl<'a> TransferWatch<'a> {
         self.session.context.observers.before_publication(&event, upload.inode());
     }
 
-    /// Does the slow part of publishing an upload. If this part is interrupted, it is unknown
-    /// whether the file is published.
-    fn prepare_commit(&mut self, upload: &mut dyn Upload) -> PumpEnd {
+    /// Does work of an upload that may be slow, until `is_done` returns `true`. `interrupted` is the
+    /// end of the transfer if the client interrupts the work.
+    fn until(
+        &mut self,
+        upload: &mut dyn Upload,
+        is_done: fn(&mut dyn Upload) -> StorageResult<bool>,
+        interrupted: fn(Interruption) -> PumpEnd,
+    ) -> PumpEnd {
         loop {
-            match upload.prepare_commit() {
+            match is_done(upload) {
                 Ok(true) => return PumpEnd::Complete,
                 Ok(false) => before_asking_again(),
                 Err(error) => return PumpEnd::Storage(error),
             }
             if let Some(interruption) = self.look(self.moved) {
-                return PumpEnd::Undecided(interruption);
+                return interrupted(interruption);
             }
         }
     }
