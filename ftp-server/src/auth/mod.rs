@@ -6,7 +6,7 @@ mod table;
 
 pub use password::{PasswordHash, PasswordHashError};
 pub use rights::{DirectoryRights, Rights, UnknownRight};
-pub(crate) use rights::{holds_rules, rule_for};
+pub(crate) use rights::{all_rights, holds_rules, rights_at, rule_for};
 pub use table::UserTable;
 pub(crate) use table::is_anonymous_name;
 #[cfg(feature = "daemon")]
@@ -397,8 +397,7 @@ impl Offer {
 
 impl From<&Login> for Offer {
     fn from(login: &Login) -> Self {
-        let elsewhere = login.directories.iter().map(|rule| rule.rights);
-        let rights = elsewhere.fold(login.rights, BitOr::bitor);
+        let rights = all_rights(login.rights, &login.directories);
         Self { rights, capabilities: login.storage.capabilities() }
     }
 }

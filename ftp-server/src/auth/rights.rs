@@ -208,6 +208,16 @@ pub(crate) fn rule_for<'a>(
     about.max_by_key(|rule| rule.path.as_bytes().len())
 }
 
+/// Returns the rights at a path of a user with these rights and rules.
+pub(crate) fn rights_at(rights: Rights, rules: &[DirectoryRights], path: &VirtualPath) -> Rights {
+    rule_for(rules, path).map_or(rights, |rule| rule.rights)
+}
+
+/// Returns the combined rights in all directories of a user with these rights and rules.
+pub(crate) fn all_rights(rights: Rights, rules: &[DirectoryRights]) -> Rights {
+    rules.iter().fold(rights, |sum, rule| sum | rule.rights)
+}
+
 /// Returns whether the object at this path, or one below it, is a directory with a rule.
 pub(crate) fn holds_rules(rules: &[DirectoryRights], path: &VirtualPath) -> bool {
     rules.iter().any(|rule| rule.path.is_at_or_below(path))

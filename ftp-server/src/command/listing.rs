@@ -6,7 +6,7 @@ use std::time::Instant;
 use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
 use super::unfinished;
-use crate::auth::{DirectoryRights, Rights, holds_rules, rule_for};
+use crate::auth::{DirectoryRights, Rights, holds_rules, rights_at};
 use crate::context::Context;
 use crate::data::ListingOutgoing;
 use crate::deadline::unix_now;
@@ -346,7 +346,7 @@ impl ShownFacts {
             return self.about(name, metadata, self.rights, false, out);
         }
         let path = self.directory.join(name);
-        let rights = rule_for(&self.rules, &path).map_or(self.rights, |rule| rule.rights);
+        let rights = rights_at(self.rights, &self.rules, &path);
         self.about(name, metadata, rights, holds_rules(&self.rules, &path), out);
     }
 

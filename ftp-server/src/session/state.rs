@@ -1,7 +1,6 @@
 //! The state of a session (RFC 959 §4.1). One thread owns it, so there are no locks.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::ops::BitOr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,9 @@ use ftp_proto::{
     TransferMode,
 };
 
-use crate::auth::{DirectoryRights, IsClientGone, Login, Offer, Rights, UserSession, rule_for};
+use crate::auth::{
+    DirectoryRights, IsClientGone, Login, Offer, Rights, UserSession, all_rights, rights_at,
+};
 use crate::command::Algorithm;
 use crate::command::unfinished::Heard;
 use crate::config::ServerConfig;
@@ -215,13 +216,7 @@ impl User {
 
     /// Returns the rights at a path.
     pub(crate) fn rights_at(&self, path: &VirtualPath) -> Rights {
-        rule_for(&self.directories, path).map_or(self.rights, |rule| rule.rights)
-    }
-
-    /// Returns the combined rights in all directories.
-    fn all_rights(&self) -> Rights {
-        let elsewhere = self.directories.iter().map(|rule| rule.rights);
-        elsewhere.fold(self.rights, BitOr::bitor)
+        rights_at(self.rights, &self.directories, path)
     }
 }
 
@@ -499,7 +494,8 @@ impl Session {
     pub(crate) fn offer(&self) -> Offer {
         match self.user() {
             Some(user) => {
-                Offer { rights: user.all_rights(), capabilities: user.storage.capabilities() }
+                let rights = all_rights(user.rights, &user.directories);
+                Offer { rights, capabilities: user.storage.capabilities() }
             }
             None => self.context.authenticator.offer(),
         }

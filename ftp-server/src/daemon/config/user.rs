@@ -13,7 +13,7 @@ use super::forms::{
 };
 use super::root::Root;
 use super::row::{Origins, Setting, row, with_defaults};
-use crate::auth::rule_for;
+use crate::auth::{all_rights, rights_at};
 use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::{
     DirectoryRights, Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
@@ -117,13 +117,12 @@ impl User {
 
     /// Returns the union of the user's rights in all directories.
     pub(crate) fn all_rights(&self) -> Rights {
-        self.directories.iter().fold(self.rights, |sum, rule| sum | rule.rights)
+        all_rights(self.rights, &self.directories)
     }
 
     /// Returns the union of the user's rights at a mount point and below it.
     pub(crate) fn rights_below(&self, mount: &VirtualPath) -> Rights {
-        let nearest = rule_for(&self.directories, mount);
-        let rights = nearest.map_or(self.rights, |rule| rule.rights);
+        let rights = rights_at(self.rights, &self.directories, mount);
         let below = self.directories.iter().filter(|rule| rule.path.is_at_or_below(mount));
         below.filter(|rule| rule.path != *mount).fold(rights, |sum, rule| sum | rule.rights)
     }
