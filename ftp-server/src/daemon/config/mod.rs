@@ -60,7 +60,7 @@ use super::privileges::{RunAs, is_root};
 use super::stores::Stores;
 use super::toml_text::shown;
 use super::users::Homes;
-use super::values::shown_path;
+use super::values::{counted, shown_path};
 use crate::{Rights, TlsPolicy};
 
 /// The configuration of a [`Daemon`](super::Daemon). Values that are set override those of the
@@ -503,10 +503,10 @@ impl Config {
         let anyone = |rights| format!("anyone (anonymous) may {}", may(rights));
         let mut lines = Vec::new();
         let now = SystemTime::now();
-        match self.users_of_file().iter().filter(|(_, user)| user.may_log_in(now)).count() {
-            0 => {}
-            1 => lines.push("1 user of the configuration file may log in".to_owned()),
-            count => lines.push(format!("{count} users of the configuration file may log in")),
+        let users = self.users_of_file().iter().filter(|(_, user)| user.may_log_in(now)).count();
+        if users > 0 {
+            let users = counted(users, "user");
+            lines.push(format!("{users} of the configuration file may log in"));
         }
         if let Some(program) = self.settings.auth.program.first() {
             let program = shown_path(Path::new(program));
