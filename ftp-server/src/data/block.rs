@@ -3,13 +3,13 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ftp_proto::{BlockDecoder, BlockFault, BlockHeader, BlockMarker, DeflateFault, RestartMarker};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use super::outgoing::Outgoing;
+use super::outgoing::{GATHER, Outgoing};
 use crate::net::socket::is_hung_up;
 use crate::storage::StorageResult;
 use crate::tls::{Connection, size_of_records};
@@ -23,9 +23,6 @@ const BLOCK: usize = 60 * 1024;
 
 /// Minimum room for another block in the same buffer, in bytes.
 const LEAST: usize = 1024;
-
-/// Maximum time to gather blocks before sending them.
-const GATHER: Duration = Duration::from_millis(50);
 
 /// Reason why received data does not have the form that its mode requires.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]

@@ -3,12 +3,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ftp_proto::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateLevel};
 
 use super::block::Blocks;
-use super::outgoing::Outgoing;
+use super::outgoing::{GATHER, Outgoing};
 use crate::shares::{Share, Shares, table};
 use crate::storage::StorageResult;
 use crate::{budget, limits};
@@ -19,9 +19,6 @@ const ENCODER: u64 = 300 * 1024;
 /// Maximum bytes to compress, or to produce by decompression, in one turn. A turn takes a
 /// millisecond or two.
 const TURN: usize = 32 * 1024;
-
-/// Maximum time to compress before sending, because a lot of data can compress to a few bytes.
-const GATHER: Duration = Duration::from_millis(50);
 
 /// What all sessions of a server share: turns to use a processor, and places for encoders.
 #[derive(Debug)]

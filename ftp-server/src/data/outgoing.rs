@@ -13,9 +13,9 @@ use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind, Sto
 /// Maximum bytes of a file to convert at a time; the result has at most twice as many.
 const CONVERT: usize = 16 * 1024;
 
-/// Maximum time to gather lines before sending them, because few entries of a large directory may
-/// match.
-const GATHER: Duration = Duration::from_millis(50);
+/// Maximum time to gather data before sending it: few entries of a large directory may match, and a
+/// lot of data can compress to a few bytes.
+pub(super) const GATHER: Duration = Duration::from_millis(50);
 
 /// Bytes for the client, generated on demand.
 pub(crate) trait Outgoing {
