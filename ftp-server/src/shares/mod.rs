@@ -14,13 +14,13 @@ mod tests;
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::thread::{self, Thread};
 use std::time::Instant;
 
 pub(crate) use debts::Debts;
-use ftp_proto::Network;
+use ftp_proto::{Network, NetworkProtocol};
 pub(crate) use table::Scarce;
 
 use crate::deadline;
@@ -336,16 +336,16 @@ const HOST: usize = 2;
 
 /// Prefix lengths of IPv6 networks in bits, the widest first: a site, a home, a network in it, and
 /// one address. One client may have all addresses of a site.
-const V6: [u32; LEVELS] = [48, 56, 64, 128];
+const V6: [u8; LEVELS] = [48, 56, 64, 128];
 
 /// Prefix lengths of IPv4 networks in bits. Two lengths suffice, because IPv4 addresses are few.
-const V4: [u32; LEVELS] = [24, 24, 32, 32];
+const V4: [u8; LEVELS] = [24, 24, 32, 32];
 
 /// One of the networks around an address. The level distinguishes equal networks.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Prefix {
     level: usize,
-    network: IpAddr,
+    network: Network,
 }
 
 /// The networks around a client's address, the widest first. Loopback is a network as well: it may
@@ -360,7 +360,7 @@ impl Networks {
         let bits = if peer.is_ipv4() { V4 } else { V6 };
         let mut level = 0;
         Self(bits.map(|bits| {
-            let prefix = Prefix { level, network: masked(peer, bits) };
+            let prefix = Prefix { level, network: Network::around(peer, bits) };
             level += 1;
             prefix
         }))
@@ -377,24 +377,10 @@ impl Networks {
 
     /// Returns the network that counts as one holder for the reserve and for debts: an IPv4
     /// address, or an IPv6 /48, which a single client can easily get.
-    const fn holder(&self) -> Prefix {
-        match self.0[0].network {
-            IpAddr::V4(_) => self.0[HOST],
-            IpAddr::V6(_) => self.0[0],
-        }
-    }
-}
-
-/// Returns the network with this prefix length that contains the address.
-fn masked(peer: IpAddr, bits: u32) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits)).unwrap_or_default();
-            Ipv4Addr::from_bits(address.to_bits() & mask).into()
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits)).unwrap_or_default();
-            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+    fn holder(&self) -> Prefix {
+        match self.0[0].network.protocol() {
+            NetworkProtocol::Ipv4 => self.0[HOST],
+            NetworkProtocol::Ipv6 => self.0[0],
         }
     }
 }
@@ -402,7 +388,10 @@ fn masked(peer: IpAddr, bits: u32) -> IpAddr {
 /// Returns the address that identifies a host: the IPv4 address itself, or the /64 network of an
 /// IPv6 address.
 pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
-    masked(peer, 64)
+    match peer.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
+    }
 }
 
 /// Returns all addresses that count as one host with `peer`.
