@@ -1,6 +1,8 @@
 //! Forms of numbers, times, sizes, rates and dates of expiry.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::TimeVal;
@@ -24,68 +26,49 @@ pub(crate) const OWN_COUNT: Optional<usize> =
     Optional::new(Kind::NumberOrNone, count, usize::to_string);
 
 fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| format!("invalid number \"{text}\": expected 0 to {}", usize::MAX))
+    number(text, 0..=usize::MAX)
 }
 
 /// A number of files.
-pub(crate) const FILES: Scalar<u64> = Scalar::new(
-    Kind::Number,
-    |text| {
-        let wrong = |_| format!("invalid number \"{text}\": expected 0 to {}", u64::MAX);
-        text.parse().map_err(wrong)
-    },
-    u64::to_string,
-);
+pub(crate) const FILES: Scalar<u64> =
+    Scalar::new(Kind::Number, |text| number(text, 0..=u64::MAX), u64::to_string);
 
 /// A number of failures or retries, 0 included.
-pub(crate) const NUMBER: Scalar<u32> = Scalar::new(
-    Kind::Number,
-    |text| match text.parse() {
-        Ok(number) if number <= MOST_FAILURES => Ok(number),
-        _ => Err(format!("invalid number \"{text}\": expected 0 to {MOST_FAILURES}")),
-    },
-    u32::to_string,
-);
+pub(crate) const NUMBER: Scalar<u32> =
+    Scalar::new(Kind::Number, |text| number(text, 0..=MOST_FAILURES), u32::to_string);
 
-pub(crate) const ATTEMPTS: Scalar<u32> = Scalar::new(
-    Kind::Number,
-    |text| match text.parse() {
-        Ok(0) | Err(_) => Err(format!("invalid number \"{text}\": expected 1 to {}", u32::MAX)),
-        Ok(number) => Ok(number),
-    },
-    u32::to_string,
-);
+pub(crate) const ATTEMPTS: Scalar<u32> =
+    Scalar::new(Kind::Number, |text| number(text, 1..=u32::MAX), u32::to_string);
 
-pub(crate) const PROCESSES: Scalar<usize> = Scalar::new(
-    Kind::Number,
-    |text| match text.parse() {
-        Ok(number @ 1..=MOST_PROCESSES) => Ok(number),
-        _ => Err(format!("invalid number \"{text}\": expected 1 to {MOST_PROCESSES}")),
-    },
-    usize::to_string,
-);
+pub(crate) const PROCESSES: Scalar<usize> =
+    Scalar::new(Kind::Number, |text| number(text, 1..=MOST_PROCESSES), usize::to_string);
+
+fn number<T: FromStr + PartialOrd + fmt::Display>(
+    text: &str,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
+    let wrong = || {
+        let (least, most) = (range.start(), range.end());
+        format!("invalid number \"{text}\": expected {least} to {most}")
+    };
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(wrong)
+}
 
 /// A umask, as up to three octal digits.
 pub(crate) const UMASK: Scalar<u32> =
-    Scalar::new(Kind::Text, umask, |umask| format!("{umask:03o}"));
+    Scalar::new(Kind::Text, |text| bits(text, "umask"), |umask| format!("{umask:03o}"));
 
 /// A umask. Empty: the value for all users.
 pub(crate) const OWN_UMASK: Optional<u32> = Optional(UMASK);
 
-fn umask(text: &str) -> Result<u32, String> {
-    let wrong = || format!("invalid umask \"{text}\": expected 000 to 777 in octal");
+/// Permissions of a file.
+pub(crate) const MODE: Scalar<u32> =
+    Scalar::new(Kind::Text, |text| bits(text, "mode"), |mode| format!("{mode:04o}"));
+
+fn bits(text: &str, what: &str) -> Result<u32, String> {
+    let wrong = || format!("invalid {what} \"{text}\": expected 000 to 777 in octal");
     permissions(text).ok_or_else(wrong)
 }
-
-/// Permissions of a file.
-pub(crate) const MODE: Scalar<u32> = Scalar::new(
-    Kind::Text,
-    |text| {
-        let wrong = || format!("invalid mode \"{text}\": expected 000 to 777 in octal");
-        permissions(text).ok_or_else(wrong)
-    },
-    |mode| format!("{mode:04o}"),
-);
 
 /// Permissions of new files, with which their owner can use them. Empty: those that the umask leaves.
 pub(crate) const FILE_MODE: Optional<u32> = Optional::new(
