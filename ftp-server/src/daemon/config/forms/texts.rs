@@ -19,15 +19,21 @@ use crate::{
     WithoutLedger,
 };
 
+/// Returns the form of a text that `read` checks.
+const fn string(read: fn(&str) -> Result<String, String>) -> Scalar<String> {
+    Scalar::new(Kind::Text, read, String::clone)
+}
+
+/// Returns the text, or the message that it is wrong.
+fn valid(text: &str, is_valid: bool, wrong: impl FnOnce() -> String) -> Result<String, String> {
+    if is_valid { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
 /// One line of text.
-pub(crate) const LINE: Scalar<String> = Scalar::new(
-    Kind::Text,
-    |text| match text.chars().any(char::is_control) {
-        true => Err("invalid text: expected one line without control characters".to_owned()),
-        false => Ok(text.to_owned()),
-    },
-    String::clone,
-);
+pub(crate) const LINE: Scalar<String> = string(|text| {
+    let wrong = || "invalid text: expected one line without control characters".to_owned();
+    valid(text, !text.chars().any(char::is_control), wrong)
+});
 
 /// Path of a file. Empty: none.
 pub(crate) const FILE: Optional<PathBuf> =
@@ -58,15 +64,11 @@ pub(crate) const LEDGER: Scalar<LedgerUrl> =
     Scalar::new(Kind::Text, LedgerUrl::parse, LedgerUrl::text);
 
 /// URL of an object store.
-pub(crate) const ENDPOINT: Scalar<String> = Scalar::new(
-    Kind::Text,
-    |text| match text.is_empty() || is_endpoint(text) {
-        true => Ok(text.to_owned()),
-        // The text may contain a password.
-        false => Err("invalid endpoint: expected https://HOST or https://HOST:PORT".to_owned()),
-    },
-    String::clone,
-);
+pub(crate) const ENDPOINT: Scalar<String> = string(|text| {
+    // The text may contain a password.
+    let wrong = || "invalid endpoint: expected https://HOST or https://HOST:PORT".to_owned();
+    valid(text, text.is_empty() || is_endpoint(text), wrong)
+});
 
 fn is_endpoint(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -85,46 +87,29 @@ fn is_endpoint(text: &str) -> bool {
 }
 
 /// Bucket of an object store.
-pub(crate) const BUCKET: Scalar<String> = Scalar::new(
-    Kind::Text,
-    |text| match text.is_empty() || is_bucket(text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("invalid bucket \"{text}\": expected letters, digits, -, . and _")),
-    },
-    String::clone,
-);
+pub(crate) const BUCKET: Scalar<String> = string(|text| {
+    let wrong = || format!("invalid bucket \"{text}\": expected letters, digits, -, . and _");
+    valid(text, text.is_empty() || is_bucket(text), wrong)
+});
 
 /// Region of an object store.
-pub(crate) const REGION: Scalar<String> = Scalar::new(
-    Kind::Text,
-    |text| match is_bucket(text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("invalid region \"{text}\": expected a name such as us-east-1")),
-    },
-    String::clone,
-);
+pub(crate) const REGION: Scalar<String> = string(|text| {
+    let wrong = || format!("invalid region \"{text}\": expected a name such as us-east-1");
+    valid(text, is_bucket(text), wrong)
+});
 
 /// Name of an account's key.
-pub(crate) const ACCESS_KEY: Scalar<String> = Scalar::new(
-    Kind::Text,
-    |text| match text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(text.to_owned()),
-        false => Err("invalid access key: expected printable ASCII without spaces".to_owned()),
-    },
-    String::clone,
-);
+pub(crate) const ACCESS_KEY: Scalar<String> = string(|text| {
+    let wrong = || "invalid access key: expected printable ASCII without spaces".to_owned();
+    valid(text, text.bytes().all(|byte| byte.is_ascii_graphic()), wrong)
+});
 
 /// Role of an account.
-pub(crate) const ROLE: Scalar<String> = Scalar::new(
-    Kind::Text,
-    |text| match text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "invalid role \"{text}\": expected a name such as arn:aws:iam::123456789012:role/ftp"
-        )),
-    },
-    String::clone,
-);
+pub(crate) const ROLE: Scalar<String> = string(|text| {
+    let form = "a name such as arn:aws:iam::123456789012:role/ftp";
+    let wrong = || format!("invalid role \"{text}\": expected {form}");
+    valid(text, text.bytes().all(|byte| byte.is_ascii_graphic()), wrong)
+});
 
 /// Reads an absolute path, or an empty one.
 fn absolute(text: &str) -> Result<PathBuf, String> {
