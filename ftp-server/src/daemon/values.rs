@@ -190,6 +190,11 @@ pub fn host(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Returns whether this is an absolute path that the system accepts.
+pub(crate) fn is_absolute(path: &str) -> bool {
+    path.starts_with('/') && !path.contains('\0')
+}
+
 /// Parses one of a few words.
 ///
 /// # Errors

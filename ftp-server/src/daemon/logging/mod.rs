@@ -15,7 +15,7 @@ use log::Level;
 use self::log_file::LogFile;
 use super::DaemonError;
 use super::config::{Config, Settings};
-use super::values::timestamp;
+use super::values::{is_absolute, timestamp};
 use crate::lock::Lock;
 use crate::{Event, EventKind, EventLog, LogWriter, Observer, Xferlog};
 
@@ -151,9 +151,7 @@ impl LogTarget {
             ("stderr", _) => Ok(Self::Stderr),
             ("syslog", _) => Ok(Self::Syslog(SyslogFormat::Traditional)),
             ("syslog-5424", _) => Ok(Self::Syslog(SyslogFormat::Rfc5424)),
-            (_, Some(path)) if path.starts_with('/') && !path.contains('\0') => {
-                Ok(Self::File(path.into()))
-            }
+            (_, Some(path)) if is_absolute(path) => Ok(Self::File(path.into())),
             _ => Err(format!(
                 "invalid target \"{text}\": expected stderr, file:/PATH, syslog or syslog-5424"
             )),

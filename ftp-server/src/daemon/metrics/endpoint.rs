@@ -11,7 +11,7 @@ use socket2::Socket;
 use super::Metrics;
 use crate::daemon::config::Settings;
 use crate::daemon::local_socket::{LocalSocket, SocketClient, start_serving};
-use crate::daemon::values::shown_path;
+use crate::daemon::values::{is_absolute, shown_path};
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::net::socket;
 
@@ -120,9 +120,7 @@ impl MetricsAddress {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("invalid address \"{text}\": expected ADDRESS:PORT or unix:/PATH");
         match text.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') && !path.contains('\0') => {
-                Ok(Self::Unix(path.into()))
-            }
+            Some(path) if is_absolute(path) => Ok(Self::Unix(path.into())),
             Some(_) => Err(wrong()),
             None => text.parse().map(Self::Tcp).map_err(|_| wrong()),
         }
