@@ -90,6 +90,10 @@ fn detail(code: &str, message: &str) -> String {
 }
 
 impl S3Error {
+    pub(super) fn wrong(operation: &'static str, reason: impl Into<String>) -> Self {
+        Self::Wrong { operation, reason: reason.into() }
+    }
+
     pub(super) const fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),

@@ -3,7 +3,7 @@
 use super::encode::{Sum, md5, sha256};
 use super::error::S3Error;
 use super::http::{Client, Request, Wait};
-use super::objects::{Condition, check_sum};
+use super::objects::{Condition, check_sum, existing};
 use super::xml;
 
 /// A stored part of an upload.
@@ -139,10 +139,7 @@ impl Client {
             query: vec![("uploadId", &*upload.upload)],
             ..Request::default()
         };
-        match self.call(&request) {
-            Err(error) if !error.is_missing() => Err(error),
-            _ => Ok(()),
-        }
+        existing(self.call(&request)).map(drop)
     }
 
     /// Returns the stored parts of an upload in order; `None` if the upload does not exist.
@@ -158,12 +155,9 @@ impl Client {
                 query: vec![("uploadId", &*upload.upload), ("part-number-marker", &*after)],
                 ..Request::default()
             };
-            let answer = match self.call(&request) {
-                Err(error) if error.is_missing() => return Ok(None),
-                done => done?,
-            };
+            let Some(answer) = existing(self.call(&request))? else { return Ok(None) };
             let reason = "expected parts with numbers, sizes and tags";
-            let wrong = || S3Error::Wrong { operation, reason: reason.to_owned() };
+            let wrong = || S3Error::wrong(operation, reason);
             let (page, next) = page_of_parts(&answer.body).ok_or_else(wrong)?;
             parts.extend(page);
             match next {

@@ -1,7 +1,7 @@
 //! The S3 operations on single objects.
 
 use ureq::Body;
-use ureq::http::{HeaderMap, Response};
+use ureq::http::HeaderMap;
 
 use super::encode::{Sum, base64, http_time, md5, now, percent_path, sha256};
 use super::error::S3Error;
@@ -128,16 +128,11 @@ impl Client {
             }
             found => found,
         });
-        match found {
-            Ok(answer) if length(&answer.headers).is_some() => {
-                Ok(Some(Object::new(&answer.headers)))
+        match existing(found)? {
+            Some(answer) if length(&answer.headers).is_none() => {
+                Err(S3Error::wrong(request.operation, "the size is missing"))
             }
-            Ok(_) => {
-                let reason = "the size is missing".to_owned();
-                Err(S3Error::Wrong { operation: request.operation, reason })
-            }
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
+            found => Ok(found.map(|answer| Object::new(&answer.headers))),
         }
     }
 
@@ -165,19 +160,20 @@ impl Client {
             headers: vec![("x-amz-checksum-mode", "ENABLED".to_owned())],
             ..Request::default()
         };
-        match retried(self.timeouts.retries, || self.send(&request)) {
+        match existing(retried(self.timeouts.retries, || self.send(&request)))? {
             // The size must be known before the content is read.
-            Ok(response) if length(response.headers()).is_none() => {
+            Some(response) if length(response.headers()).is_none() => {
                 Ok(self.head(key)?.map(|object| (object, None)))
             }
-            Ok(response) => Ok(Some((Object::new(response.headers()), Some(response.into_body())))),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
+            found => {
+                Ok(found
+                    .map(|response| (Object::new(response.headers()), Some(response.into_body()))))
+            }
         }
     }
 
     /// Begins to read an object at the offset `from`, if the object still has this entity tag.
-    pub(super) fn get(&self, key: &str, tag: &str, from: u64) -> Result<Response<Body>, S3Error> {
+    pub(super) fn get(&self, key: &str, tag: &str, from: u64) -> Result<Body, S3Error> {
         let mut headers = vec![("if-match", tag.to_owned())];
         if from > 0 {
             headers.push(("range", format!("bytes={from}-")));
@@ -185,13 +181,12 @@ impl Client {
         let operation = "GetObject";
         let request =
             Request { operation, method: "GET", key: Some(key), headers, ..Request::default() };
-        let response = self.send(&request)?;
-        match header(response.headers(), "etag") == Some(tag) {
-            true => Ok(response),
-            false => {
-                let reason = "the object changed during the download".to_owned();
-                Err(S3Error::Wrong { operation, reason })
+        match self.send(&request) {
+            Ok(response) if header(response.headers(), "etag") == Some(tag) => {
+                Ok(response.into_body())
             }
+            Err(error) if !error.is_precondition() && !error.is_missing() => Err(error),
+            _ => Err(S3Error::wrong(operation, "the object changed during the download")),
         }
     }
 
@@ -206,7 +201,7 @@ impl Client {
         let headers = vec![("range", format!("bytes=0-{}", most.saturating_sub(1)))];
         let request =
             Request { operation, method: "GET", key: Some(key), headers, ..Request::default() };
-        let found = retried(self.timeouts.retries, || {
+        existing(retried(self.timeouts.retries, || {
             let mut response = self.send(&request)?;
             let mut object = Object::new(response.headers());
             let range = header(response.headers(), "content-range");
@@ -220,11 +215,7 @@ impl Client {
                 return Err(S3Error::Lost { operation, reason });
             }
             Ok((object, bytes))
-        });
-        match found {
-            Err(error) if error.is_missing() => Ok(None),
-            found => found.map(Some),
-        }
+        }))
     }
 
     /// Stores an object in one request, and returns its entity tag. If the response is lost, the
@@ -336,6 +327,14 @@ impl Client {
     }
 }
 
+/// Returns `None` instead of the error that the object or the upload is missing.
+pub(super) fn existing<T>(found: Result<T, S3Error>) -> Result<Option<T>, S3Error> {
+    match found {
+        Err(error) if error.is_missing() => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 /// Returns the length of the body from the headers of a response; `None` if they do not contain it.
 fn length(headers: &HeaderMap) -> Option<u64> {
     header(headers, "content-length")?.parse().ok()
@@ -346,10 +345,10 @@ pub(super) fn check_sum(request: &Request<'_>, answer: &Answer) -> Result<(), S3
     let told = header(&answer.headers, "x-amz-checksum-sha256");
     let own = request.sum.as_ref().map(|sum: &Sum| base64(sum));
     match (told, own) {
-        (Some(told), Some(own)) if told != own => Err(S3Error::Wrong {
-            operation: request.operation,
-            reason: "the checksum differs from that of the sent bytes".to_owned(),
-        }),
+        (Some(told), Some(own)) if told != own => {
+            let reason = "the checksum differs from that of the sent bytes";
+            Err(S3Error::wrong(request.operation, reason))
+        }
         _ => Ok(()),
     }
 }

@@ -68,8 +68,7 @@ impl Pages {
     /// Returns the next page with a key or a directory; `None` after the last page. After an error,
     /// the listing has ended.
     pub(super) fn next(&mut self, client: &Client) -> Result<Option<Page>, S3Error> {
-        let wrong =
-            |reason: &str| S3Error::Wrong { operation: OPERATION, reason: reason.to_owned() };
+        let wrong = |reason| S3Error::wrong(OPERATION, reason);
         for _ in 0..EMPTY {
             if std::mem::replace(&mut self.is_over, true) {
                 return Ok(None);
@@ -116,10 +115,8 @@ impl Client {
         let request =
             Request { operation: OPERATION, method: "GET", query: pairs, ..Request::default() };
         let answer = self.call(&request)?;
-        let page = Page::read(&answer.body).ok_or_else(|| S3Error::Wrong {
-            operation: OPERATION,
-            reason: "expected a key list".to_owned(),
-        })?;
+        let page = Page::read(&answer.body)
+            .ok_or_else(|| S3Error::wrong(OPERATION, "expected a key list"))?;
         Ok(Page { answered: header(&answer.headers, "date").and_then(http_time), ..page })
     }
 

@@ -112,10 +112,7 @@ fn ask(
         Some((name, value)) => request.header(name, value),
         None => request,
     };
-    let wrong = |error: ureq::http::Error| S3Error::Wrong {
-        operation: PLATFORM_OPERATION,
-        reason: error.to_string(),
-    };
+    let wrong = |error: ureq::http::Error| S3Error::wrong(PLATFORM_OPERATION, error.to_string());
     let agent = &connections.agent;
     let sent = match body {
         Some(body) => agent.run(request.body(body).map_err(wrong)?),

@@ -135,10 +135,9 @@ pub(super) fn checks_removals(store: &Inner) -> Result<bool, S3Error> {
 fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Error> {
     let client = &store.client;
     let (conditional_writes, tag) = conditions(store, key, id)?;
-    let wrong = |operation, reason: &str| S3Error::Wrong { operation, reason: reason.to_owned() };
     match client.get_small(key, 1_024)? {
         Some((_, bytes)) if bytes == CONTENT => {}
-        _ => return Err(wrong("GetObject", "expected the stored bytes")),
+        _ => return Err(S3Error::wrong("GetObject", "expected the stored bytes")),
     }
     let mut is_listed = false;
     store.each_key(key, |listed| {
@@ -146,7 +145,7 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
         Ok(())
     })?;
     if !is_listed {
-        return Err(wrong("ListObjectsV2", "the object that was just stored is missing"));
+        return Err(S3Error::wrong("ListObjectsV2", "the object that was just stored is missing"));
     }
     let tag = match client.head(key)? {
         Some(object) => object.tag,
@@ -208,8 +207,8 @@ fn parts(store: &Inner, key: &str, id: &str) -> Result<bool, S3Error> {
         let part = client.upload_part(&upload, 1, b"a part");
         let done = part.and_then(|part| {
             if client.list_parts(&upload)?.is_none_or(|parts| parts.len() != 1) {
-                let reason = "the part that was just stored is missing".to_owned();
-                return Err(S3Error::Wrong { operation: "ListParts", reason });
+                let reason = "the part that was just stored is missing";
+                return Err(S3Error::wrong("ListParts", reason));
             }
             client.complete(&upload, &[part], condition, id).map(drop)
         });

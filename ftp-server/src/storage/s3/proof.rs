@@ -115,7 +115,7 @@ pub(super) fn check_head(
     let range = header(headers, "content-range").unwrap_or_default();
     if (from != "0" || status == 206) && !range.starts_with(&format!("bytes {from}-")) {
         let reason = format!("expected bytes {from}-, found range {range:?}");
-        return Err(S3Error::Wrong { operation, reason });
+        return Err(S3Error::wrong(operation, reason));
     }
     Ok(())
 }

@@ -145,7 +145,7 @@ impl Fetch {
             let before = self.at;
             let read = match content.take() {
                 Some(content) => self.read(content),
-                None => match self.request() {
+                None => match self.store.client.get(&self.key, &self.tag, self.at) {
                     Ok(content) => self.read(content),
                     Err(error) => Ok(Err(error)),
                 },
@@ -161,18 +161,6 @@ impl Fetch {
                 let _ = self.sender.send(Err(error));
                 return;
             }
-        }
-    }
-
-    /// Requests the rest of the object.
-    fn request(&self) -> Result<Body, S3Error> {
-        match self.store.client.get(&self.key, &self.tag, self.at) {
-            Ok(response) => Ok(response.into_body()),
-            Err(error) if error.is_precondition() || error.is_missing() => {
-                let reason = "the object changed during the download".to_owned();
-                Err(S3Error::Wrong { operation: "GetObject", reason })
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -216,7 +204,6 @@ impl Fetch {
         if self.at < self.size || base64(&digest.clone().finalize()) == *told {
             return Ok(());
         }
-        let reason = "the content does not match its checksum".to_owned();
-        Err(S3Error::Wrong { operation: "GetObject", reason })
+        Err(S3Error::wrong("GetObject", "the content does not match its checksum"))
     }
 }

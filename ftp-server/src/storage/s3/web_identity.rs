@@ -135,7 +135,7 @@ impl WebIdentity {
         let request = Request::post(uri)
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form)
-            .map_err(|error| wrong(STS_OPERATION, &error.to_string()))?;
+            .map_err(|error| S3Error::wrong(STS_OPERATION, error.to_string()))?;
         let timeout = timeouts.connect + timeouts.answer;
         let request = connections.agent.configure_request(request).timeout_global(Some(timeout));
         let response = connections.agent.run(request.build());
@@ -163,7 +163,7 @@ pub(super) fn issued(
 ) -> Result<Issued, S3Error> {
     let wanted = |name: &str| {
         let found = text(name).filter(|text| !text.is_empty());
-        found.ok_or_else(|| wrong(operation, &format!("{name} is missing")))
+        found.ok_or_else(|| S3Error::wrong(operation, format!("{name} is missing")))
     };
     let credentials = Credentials {
         access_key: wanted("AccessKeyId")?,
@@ -171,16 +171,12 @@ pub(super) fn issued(
         session_token: Some(wanted(token)?),
     };
     if !credentials.is_sendable() {
-        return Err(wrong(operation, "the keys are not printable ASCII"));
+        return Err(S3Error::wrong(operation, "the keys are not printable ASCII"));
     }
     let expiration = iso_time(&wanted("Expiration")?);
-    let left = expiration.ok_or_else(|| wrong(operation, "Expiration is malformed"))?;
+    let left = expiration.ok_or_else(|| S3Error::wrong(operation, "Expiration is malformed"))?;
     let left = u64::try_from(left.saturating_sub(date)).unwrap_or_default();
     Ok(Issued { credentials, lifetime: Duration::from_secs(left) })
-}
-
-fn wrong(operation: &'static str, reason: &str) -> S3Error {
-    S3Error::Wrong { operation, reason: reason.to_owned() }
 }
 
 /// Reads the token of a platform.
