@@ -19,9 +19,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Reply, ReplyDecoder};
-use socket2::{Domain, Socket, Type};
 
-use crate::Timeouts;
+use crate::{Timeouts, net};
 
 /// Time for a greeting before a question is sent. FTP servers greet within this time, unless they
 /// look up the client's name first.
@@ -149,10 +148,8 @@ pub fn connect(
     bind: Option<IpAddr>,
     limit: Duration,
 ) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    if let Some(bind) = bind {
-        socket.bind(&SocketAddr::new(bind, 0).into())?;
-    }
+    let socket = net::unblocking(address, bind)?;
+    // Afterwards, the socket is blocking.
     socket.connect_timeout(&address.into(), limit)?;
     Ok(socket.into())
 }

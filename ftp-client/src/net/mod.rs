@@ -182,26 +182,25 @@ pub(crate) fn through(
 
 /// Begins to connect to an address without waiting, from a local address if one is given.
 pub(crate) fn begin(address: SocketAddr, local: Option<IpAddr>) -> io::Result<Socket> {
-    let socket = unblocking(Domain::for_address(address))?;
-    if let Some(local) = local {
-        socket.bind(&SocketAddr::new(local, 0).into())?;
-    }
+    let socket = unblocking(address, local)?;
     match socket.connect(&address.into()) {
         Err(error) if !is_in_progress(&error) => Err(error),
         _ => Ok(socket),
     }
 }
 
-/// Creates a non-blocking TCP socket.
-fn unblocking(domain: Domain) -> io::Result<Socket> {
+/// Creates a non-blocking TCP socket to connect to an address, from a local address if one is given.
+pub(crate) fn unblocking(address: SocketAddr, local: Option<IpAddr>) -> io::Result<Socket> {
+    let kind = Type::STREAM;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    return Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
+    let kind = kind.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    {
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
+    socket.set_nonblocking(true)?;
+    if let Some(local) = local {
+        socket.bind(&SocketAddr::new(local, 0).into())?;
     }
+    Ok(socket)
 }
 
 fn is_in_progress(error: &io::Error) -> bool {
