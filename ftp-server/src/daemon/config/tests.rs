@@ -1,5 +1,7 @@
 //! The values that keys accept, and how they are shown.
 
+use std::collections::BTreeSet;
+
 use super::kind::Kind;
 use super::row::{Given, Origin};
 use super::*;
@@ -15,6 +17,22 @@ fn every_setting_parses_the_value_it_shows() {
         }
         assert!(!setting.help.is_empty() && setting.key.contains('.'), "{}", setting.key);
     }
+}
+
+#[test]
+fn the_explanation_names_the_settings_that_need_a_restart() {
+    let is_fixed = |row: &&Setting<Settings>| row.fixed.is_some();
+    let is_whole =
+        |table: &str| TABLE.iter().filter(|row| row.table() == table).all(|row| is_fixed(&row));
+    let word = |row: &Setting<Settings>| match is_whole(row.table()) {
+        true => format!("[{}]", row.table()),
+        false => row.key.to_owned(),
+    };
+    let want: BTreeSet<String> = TABLE.iter().filter(is_fixed).map(word).collect();
+    let (_, rest) = ABOUT.split_once("Changes to ").unwrap();
+    let (named, _) = rest.split_once(" need a restart").unwrap();
+    let words = named.split([',', ' ', '\n']).filter(|word| !matches!(*word, "" | "and"));
+    assert_eq!(words.map(str::to_owned).collect::<BTreeSet<_>>(), want);
 }
 
 #[test]
