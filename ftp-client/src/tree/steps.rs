@@ -124,7 +124,7 @@ impl TreeSync<'_> {
     /// Returns the number of objects that would be deleted or renamed, if that makes
     /// [`run`](Self::run) refuse the plan: it exceeds
     /// [`SyncOptions::most_deletions`](super::SyncOptions::most_deletions), or there is no such limit
-    /// and no file of the source is selected, so it may be the wrong one.
+    /// and the source has no files, or only files that patterns exclude, so it may be the wrong one.
     #[must_use]
     pub fn excess(&self) -> Option<usize> {
         let planned = self.plan.most_removed();

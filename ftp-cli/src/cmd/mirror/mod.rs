@@ -290,7 +290,7 @@ impl<'a> Mirror<'a> {
     }
 
     /// Returns the failure `Limit` if more objects would be removed than `--max-delete` allows, or
-    /// any without `--max-delete` although no file of the source is selected.
+    /// any without `--max-delete` although the source has no files, or only excluded ones.
     fn limit(&self, sync: &TreeSync<'_>) -> Option<Failure> {
         let is_dry = self.wanted.is_dry;
         let nothing = if is_dry { "the run would do nothing" } else { "nothing was done" };

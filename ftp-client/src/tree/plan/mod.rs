@@ -86,9 +86,11 @@ pub(crate) struct Plan {
     pub(crate) left_out: Vec<String>,
     /// Number of files and links that are equal on both sides.
     pub(crate) same: usize,
-    /// Whether no file of the source is selected. Files that are left out do not show that the right
-    /// source is there: one with nothing but an ignore file may be a disk that is not mounted.
+    /// Whether the source has no files, or only files that patterns exclude. Those do not show that the
+    /// right source is there: one with nothing but an ignore file may be a disk that is not mounted.
     pub(crate) has_empty_source: bool,
+    /// Whether the source has a file whose size or time the options exclude.
+    pub(crate) has_unfit: bool,
     /// Number of files of the source that the options exclude.
     pub(crate) unselected: usize,
     /// With `--remove-source`, the files that are equal on both sides.
@@ -223,7 +225,7 @@ impl Plan {
         let is_apart = |copy: &PlannedCopy| copy.twins.is_empty() && copy.from.is_none();
         plan.copies.sort_by_key(|copy| !is_apart(copy));
         plan.first_twin = plan.copies.partition_point(is_apart);
-        plan.has_empty_source = plan.copies.is_empty() && plan.same == 0;
+        plan.has_empty_source = plan.copies.is_empty() && plan.same == 0 && !plan.has_unfit;
         Ok(plan)
     }
 
@@ -512,6 +514,7 @@ impl Planner<'_> {
         }
         if !is_chosen || is_file && !self.takes_file(&item) {
             self.plan.unselected += usize::from(is_file);
+            self.plan.has_unfit |= is_chosen;
             return Ok(None);
         }
         if self.plan.deploy.as_ref().is_some_and(|deploy| deploy.is_own(&its_path)) {

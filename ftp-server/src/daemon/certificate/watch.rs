@@ -11,7 +11,7 @@ use log::Level;
 
 use super::{Certificate, Certificates, Loaded, SOON, seconds_left};
 use crate::daemon::config::{Config, Settings};
-use crate::daemon::values::{counted, shown_path};
+use crate::daemon::values::shown_path;
 
 /// Seconds in a day.
 const DAY: i64 = 86_400;
@@ -190,7 +190,8 @@ pub(super) fn in_days(left: i64) -> String {
     match left.div_euclid(DAY) {
         ..0 => "has expired".to_owned(),
         0 => "expires in less than a day".to_owned(),
-        days => format!("expires in {}", counted(days, "day")),
+        1 => "expires in 1 day".to_owned(),
+        days => format!("expires in {days} days"),
     }
 }
 
