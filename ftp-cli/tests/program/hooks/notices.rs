@@ -128,6 +128,11 @@ fn each_event_is_as_documented() {
     let mut data = session.passive();
     session.expect("STOR c.jpg", 150);
     data.write_all(b"1234");
+    // The number of bytes is part of the event.
+    wait_until("the bytes to arrive", || {
+        let mut entries = fs::read_dir(noticed.root.path()).unwrap();
+        entries.any(|entry| entry.unwrap().metadata().is_ok_and(|found| found.len() == 4))
+    });
     session.expect("ABOR", 426);
     session.expect_reply(226);
     drop(data);
