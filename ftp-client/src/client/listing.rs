@@ -257,7 +257,7 @@ impl Client {
     /// Returns whether a path can be the argument of `LIST` or `NLST`: the server has `MLSD`, so the
     /// listing is only a supplement, and nothing in the path has a special meaning.
     fn takes_argument(&self, directory: &[u8], options: ListOptions) -> bool {
-        let has_mlsd = self.is_known_to_have("MLST");
+        let has_mlsd = self.features.as_ref().is_some_and(|features| features.has("MLST"));
         let is_special = |byte: &u8| byte.is_ascii_whitespace() || b"*?[]{}\\~'\"".contains(byte);
         // Pure-FTPd lists the current directory if a flag precedes a path.
         let has_flag = options.form == ListingForm::Nlst && options.all;

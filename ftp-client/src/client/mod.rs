@@ -354,11 +354,6 @@ impl Client {
         Ok(self.features.insert(features_in(&reply)).clone())
     }
 
-    /// Returns whether the server has listed a feature already; asks nothing.
-    pub(crate) fn is_known_to_have(&self, feature: &str) -> bool {
-        self.features.as_ref().is_some_and(|features| features.has(feature))
-    }
-
     /// Removes a file (`DELE`).
     ///
     /// # Errors

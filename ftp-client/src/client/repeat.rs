@@ -310,8 +310,10 @@ impl Repeat {
     /// Returns whether another object than that before the first attempt is at `from`.
     fn is_replaced(&self, client: &mut Client, from: &[u8]) -> Result<bool, Error> {
         let Some(before) = &self.before else { return Ok(false) };
-        let now = facts_of(client, from)?;
-        Ok(now.and_then(|now| now.are_of(&before.source)) == Some(false))
+        let Some(now) = facts_of(client, from)? else { return Ok(false) };
+        // Each new object in a directory changes its time.
+        let tells = !now.is_directory || now.unique.is_some();
+        Ok(tells && now.are_of(&before.source) == Some(false))
     }
 
     fn shown_after_rename(

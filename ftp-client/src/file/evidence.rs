@@ -194,10 +194,6 @@ pub(crate) fn check_size(
         (_, Ok(Some(size))) => Some(size),
         (_, Err(error)) if error.is_out_of_step() => return Err(error),
         (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
-        (_, Ok(None)) if client.is_known_to_have("MLST") => match client.stat(path) {
-            Err(error) if error.is_out_of_step() => return Err(error),
-            entry => entry.ok().flatten().and_then(|entry| entry.size),
-        },
         (Verify::Size, Err(error)) => return Err(error),
         // The server confirmed the transfer; a failure of SIZE does not change that.
         (Verify::IfKnown | Verify::Digest, _) => None,

@@ -2,8 +2,7 @@
 
 use std::io::{Cursor, Read};
 
-use ftp_client::file::LocalSource;
-use ftp_client::{Error, FileOptions, Place, Put};
+use ftp_client::{Error, FileOptions};
 
 use super::{Local, Script, Server, on, opened};
 use crate::peer::{Peer, was_reset};
@@ -113,31 +112,6 @@ fn an_upload_does_not_resume_a_file_it_did_not_send() {
         ]);
         let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
         assert_eq!((done.attempts, done.resumed, done.size), (2, 0, 12));
-        server.end();
-    }
-}
-
-#[test]
-fn mlst_shows_a_file_cut_short_if_size_is_unknown_as_09() {
-    for (size, is_complete) in [("3", false), ("12", true)] {
-        let server = Server::start(vec![on(move |mut peer| {
-            peer.answer("FEAT", "211-x\r\n MLST size*;\r\n211 end");
-            peer.answer("TYPE I", "200 ok");
-            about_upload(&mut peer, "500 what");
-            let data = opened(&mut peer, "STOR a");
-            assert_eq!(read_all(data), b"hello, world");
-            peer.reply("226 done");
-            peer.answer("SIZE a", "500 what");
-            peer.answer("MLST a", &format!("250-a\r\n size={size}; a\r\n250 end"));
-        })]);
-        let (local, options) = (Local::holding("hello, world"), FileOptions::new());
-        let path = local.path("a");
-        let mut put = Put::new(LocalSource::Path(&path), Place::at("a"), &options);
-        let done = server.queue().attempts(1).run(|client| {
-            client.features()?;
-            put.attempt(client, &())
-        });
-        assert_eq!(done.is_ok(), is_complete, "{done:?}");
         server.end();
     }
 }
