@@ -15,6 +15,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::Network;
@@ -36,10 +37,13 @@ pub(crate) fn shown(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Sets the time of a file to this many hours ago, in whole seconds.
+/// Sets the time of a file to this many hours before the first call, in whole seconds: files of one age
+/// have the same time.
 pub(crate) fn age(path: &Path, hours: u64) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(now - hours * 3_600);
+    static NOW: LazyLock<u64> = LazyLock::new(|| {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    });
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(*NOW - hours * 3_600);
     fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 

@@ -1,9 +1,11 @@
 //! Finds out whether two paths of one server, seen by two logins, lead to the same file, for
-//! example through links. Copying such a file onto itself would destroy it: most servers truncate a
-//! file when they receive `STOR`, before they have read it for the copy.
+//! example through links, or because the server has two addresses. Copying such a file onto itself
+//! would destroy it: most servers truncate a file when they receive `STOR`, before they have read it
+//! for the copy.
 
 use ftp_proto::{Entry, Modified, Pathname, Precision};
 
+use super::begin::answered;
 use crate::client::Client;
 use crate::error::{Error, JobFault};
 use crate::listing::ListingForm;
@@ -39,18 +41,17 @@ pub(crate) fn share_server([from, at]: [&Client; 2]) -> bool {
 ///
 /// # Errors
 ///
-/// Returns [`JobFault::OntoItself`], and the errors of [`compare`].
+/// Returns [`JobFault::OntoItself`], and the errors of [`compare`] and [`are_alike`].
 pub(crate) fn check_apart(
     [from, at]: [&mut Client; 2],
     [source, target]: [&[u8]; 2],
     stored: Option<&[u8]>,
 ) -> Result<(), Error> {
-    if !share_server([from, at]) {
-        return Ok(());
-    }
+    let is_one_server = share_server([from, at]);
     let user = |client: &Client| client.identity().map(|login| login.user.clone());
     // If a server does not report its current directory, the facts of the files must suffice.
-    if user(from) == user(at)
+    if is_one_server
+        && user(from) == user(at)
         && let Some(names) = from.names_from_root(source)
         && let Some(mut there) = at.names_from_root(target)
     {
@@ -69,11 +70,39 @@ pub(crate) fn check_apart(
         Some(stored) => stored,
         None => target,
     };
-    match compare([from, at], [source, written])? {
+    let relation = match is_one_server {
+        true => compare([from, at], [source, written])?,
+        false if are_alike([from, at], [source, written])? => Relation::Unknown,
+        false => Relation::Two,
+    };
+    match relation {
         Relation::Two => Ok(()),
         Relation::Same => Err(Error::Job(JobFault::OntoItself { is_certain: true })),
         Relation::Unknown => Err(Error::Job(JobFault::OntoItself { is_certain: false })),
     }
+}
+
+/// Returns whether `MLST` gives the same `unique`, size and time for the file `source` of one
+/// session and the file `target` of the other. Then the two addresses probably lead to one server:
+/// only servers cloned from one disk image give the same facts for two files.
+///
+/// # Errors
+///
+/// Returns errors of the connections. A refusal shows nothing.
+fn are_alike(
+    [from, at]: [&mut Client; 2],
+    [source, target]: [&[u8]; 2],
+) -> Result<bool, Error> {
+    let facts = |client: &mut Client, path| match answered(client.features())? {
+        Some(features) if features.has("MLST") => {
+            let entry = answered(client.stat(path))?.flatten();
+            let facts = entry.map(|entry| (entry.unique, entry.size, entry.modified));
+            Ok(facts.filter(|(unique, ..)| unique.is_some()))
+        }
+        _ => Ok(None),
+    };
+    let there = facts(at, target)?;
+    Ok(there.is_some() && facts(from, source)? == there)
 }
 
 /// Compares the file `source` of one session with the file `target` of the other. Both sessions
