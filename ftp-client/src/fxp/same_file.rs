@@ -89,20 +89,20 @@ pub(crate) fn check_apart(
 /// # Errors
 ///
 /// Returns errors of the connections. A refusal shows nothing.
-fn are_alike(
-    [from, at]: [&mut Client; 2],
-    [source, target]: [&[u8]; 2],
-) -> Result<bool, Error> {
-    let facts = |client: &mut Client, path| match answered(client.features())? {
-        Some(features) if features.has("MLST") => {
-            let entry = answered(client.stat(path))?.flatten();
-            let facts = entry.map(|entry| (entry.unique, entry.size, entry.modified));
-            Ok(facts.filter(|(unique, ..)| unique.is_some()))
-        }
-        _ => Ok(None),
-    };
-    let there = facts(at, target)?;
-    Ok(there.is_some() && facts(from, source)? == there)
+fn are_alike([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Result<bool, Error> {
+    let there = exact_facts(at, target)?;
+    Ok(there.is_some() && exact_facts(from, source)? == there)
+}
+
+type ExactFacts = (Vec<u8>, Option<u64>, Option<Modified>);
+
+/// Returns `unique`, size and time of a file, if `MLST` gives `unique`.
+fn exact_facts(client: &mut Client, path: &[u8]) -> Result<Option<ExactFacts>, Error> {
+    if !answered(client.features())?.is_some_and(|features| features.has("MLST")) {
+        return Ok(None);
+    }
+    let entry = answered(client.stat(path))?.flatten();
+    Ok(entry.and_then(|entry| Some((entry.unique?, entry.size, entry.modified))))
 }
 
 /// Compares the file `source` of one session with the file `target` of the other. Both sessions

@@ -27,6 +27,10 @@ fn facts(there: &str, time: &str) -> String {
 const TIME: &str = "213 20260101000000";
 
 fn job(options: &FileOptions) -> Relay<'_> {
+    new_job(options).apart(true)
+}
+
+fn new_job(options: &FileOptions) -> Relay<'_> {
     Relay::new(Place::at("a"), Place::at("b"), options).listener(Some(Side::Target))
 }
 
@@ -298,6 +302,49 @@ fn a_copy_does_not_replace_its_own_source() {
 }
 
 #[test]
+fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
+    let options = FileOptions::new();
+    let feat = |at: &str| format!("{at}> FEAT\n {at}< 211-so\n {at}<  MLST\n {at}< 211 end\n");
+    let facts = |at: &str, name: &str, facts: &str| {
+        format!(
+            "{at}> MLST {name}\n {at}< 250-so\n {at}<  type=file;{facts} {name}\n {at}< 250 end\n"
+        )
+    };
+    let here = "size=9;modify=20260101000000;unique=u1;";
+    for (there, may_be_source) in [
+        (here, true),
+        ("size=9;modify=20260101000000;unique=u2;", false),
+        ("size=8;modify=20260101000000;unique=u1;", false),
+        ("size=9;modify=20260101000001;unique=u1;", false),
+    ] {
+        let asked = [feat("t"), facts("t", "b", there), feat("s"), facts("s", "a", here)].concat();
+        let copied = [TYPES, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
+        let script = if may_be_source { asked } else { asked + &copied };
+        let (done, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
+        match may_be_source {
+            true => {
+                assert!(matches!(done, Err(Error::Job(JobFault::OntoItself { is_certain: false }))))
+            }
+            false => assert_eq!(done.unwrap().size, 9),
+        }
+    }
+    // Without facts of both, nothing speaks for one file.
+    let missing = "t> MLST b\n t< 550 none\n";
+    let nameless = facts("t", "b", "size=9;modify=20260101000000;");
+    let busy = "t> MLST b\n t< 450 busy\n";
+    for asked in [
+        [feat("t").as_str(), missing].concat(),
+        [feat("t"), nameless].concat(),
+        [feat("t").as_str(), busy].concat(),
+        "t> FEAT\n t< 502 what\n".to_owned(),
+    ] {
+        let script = [asked.as_str(), TYPES, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
+        let (done, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
+        assert_eq!(done.unwrap().size, 9);
+    }
+}
+
+#[test]
 fn a_rename_with_a_lost_reply_is_not_repeated_blindly() {
     let options = FileOptions::new();
     let named = |text: &str| text.replace("STOR b", "STOR .in.b").replace("SIZE b", "SIZE .in.b");
@@ -344,6 +391,6 @@ fn a_refused_path_is_entered_at_its_server() {
         SIZES,
     ]
     .concat();
-    let mut job = Relay::new(from, to, &options).listener(Some(Side::Target));
+    let mut job = Relay::new(from, to, &options).listener(Some(Side::Target)).apart(true);
     assert_eq!(attempt(&mut job, &script, [Usable, Usable]).0.unwrap().size, 9);
 }
