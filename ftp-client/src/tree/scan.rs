@@ -170,6 +170,20 @@ pub(crate) trait Scan {
         Ok(true)
     }
 
+    /// Returns the names in a directory by `LIST`, if [`list`](Self::list) uses `MLSD`: some servers
+    /// leave links with a missing target out of `MLSD`, for example to a disk that is not mounted.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if the listing is incomplete.
+    fn names_by_list(
+        &mut self,
+        _path: &[u8],
+        _limits: Budget,
+    ) -> Result<HashSet<Vec<u8>>, TreeFault> {
+        Ok(HashSet::new())
+    }
+
     /// Returns the links among the listed directories: a server may list links as their targets.
     /// `count` is the link count of the directory itself, if the directory above it was listed.
     ///
@@ -517,6 +531,22 @@ impl Scan for RemoteTree<'_, '_> {
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         let (path, form) = (self.named(path), self.options.form);
         self.hand.ask(|client| is_empty(client, &path, form).map_err(TreeFault::from))
+    }
+
+    fn names_by_list(
+        &mut self,
+        path: &[u8],
+        limits: Budget,
+    ) -> Result<HashSet<Vec<u8>>, TreeFault> {
+        let (path, form) = (self.named(path), self.options.form);
+        self.hand.ask(|client| {
+            if form != ListingForm::Auto || !client.features()?.has("MLST") {
+                return Ok(HashSet::new());
+            }
+            let listed = by_list(client, &path, limits).map_err(|error| about(&path, error))?;
+            let entries = listed.into_iter().flat_map(|listing| listing.entries);
+            Ok(entries.map(|entry| entry.name).collect())
+        })
     }
 
     /// Asks `LIST` for links, because some servers show links in `LIST`, but their targets in

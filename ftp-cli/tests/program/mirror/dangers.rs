@@ -173,6 +173,30 @@ fn a_missing_source_is_not_an_empty_tree() {
     RealServer::pyftpdlib().iter().for_each(|server| check(server));
 }
 
+/// Some servers leave a link out of MLSD while its target is missing, but not out of LIST.
+#[test]
+fn a_copy_of_what_a_link_leads_to_stays_while_its_disk_is_missing() {
+    let check = |site: &Site| {
+        site.root.write("t/kept", b"there");
+        for name in ["disk", "film"] {
+            symlink("/nothing is mounted here", site.root.join("t").join(name)).unwrap();
+        }
+        let here = TempRoot::new();
+        for name in ["disk/a", "film", "old", "kept"] {
+            here.write(&format!("mine/{name}"), b"mine");
+        }
+        mirror(&["--delete"], &site.url("t"), shown(&here.join("mine"))).exited(0);
+        assert_eq!(here.read("mine/disk/a"), b"mine");
+        assert_eq!(here.read("mine/film"), b"mine");
+        assert!(!here.join("mine/old").exists());
+    };
+    check(&OurServer::start());
+    RealServer::vsftpd().iter().for_each(|server| check(server));
+    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pyftpdlib().iter().for_each(|server| check(server));
+}
+
 /// A link to a directory, which some servers list as its target.
 #[test]
 fn nothing_is_deleted_through_a_remote_symlink_hc_08() {

@@ -49,6 +49,10 @@ pub(crate) enum Removed {
     },
 }
 
+/// Why an object stays that the source shows only in one of its listings.
+const HIDDEN: &str =
+    "the source has it in LIST, but not in MLSD: perhaps a link with a missing target";
+
 impl Planner<'_> {
     /// Keeps objects of the target that the source may have but does not list.
     pub(crate) fn keep_hidden(
@@ -57,15 +61,25 @@ impl Planner<'_> {
         extra: &mut Vec<TreeEntry>,
     ) -> Result<(), TreeFault> {
         let choice = &self.wish.options.choice;
-        let is_hidden = |item: &mut TreeEntry| {
+        let is_hidden = |item: &TreeEntry| {
             item.name.first() == Some(&b'.')
                 && !entry::is_unfinished(&item.name)
                 && choice(&Pathname::join(path, &item.name), item.kind == ObjectKind::Directory)
         };
-        for item in extra.extract_if(.., is_hidden) {
+        self.leave(path, extra, is_hidden, "the source may hide names that begin with a dot")
+    }
+
+    /// Keeps objects of the target, and says why.
+    fn leave(
+        &mut self,
+        path: &[u8],
+        extra: &mut Vec<TreeEntry>,
+        is_kept: impl Fn(&TreeEntry) -> bool,
+        why: &str,
+    ) -> Result<(), TreeFault> {
+        for item in extra.extract_if(.., |item| is_kept(item)) {
             let path = shown(&Pathname::join(path, &item.name));
-            let what = "not deleted: the source may hide names that begin with a dot";
-            self.plan.left_out.push(format!("{path}: {what}"));
+            self.plan.left_out.push(format!("{path}: not deleted: {why}"));
             self.weigh()?;
         }
         Ok(())
@@ -87,6 +101,18 @@ impl Planner<'_> {
             (self.wish.options.choice)(&path, item.kind == ObjectKind::Directory)
         });
         self.keep_unowned(path, &mut extra)?;
+        if !extra.is_empty() {
+            match within(self.source.names_by_list(path, self.limits())) {
+                Ok(names) => {
+                    self.leave(path, &mut extra, |item| names.contains(&item.name), HIDDEN)?
+                }
+                Err(failure) if failure.ends_run() => return Err(failure),
+                Err(failure) => {
+                    self.plan.failures.push(failure);
+                    return Ok(false);
+                }
+            }
+        }
         let are_all = extra.len() == all;
         if extra.is_empty() {
             return Ok(are_all);
