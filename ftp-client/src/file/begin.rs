@@ -7,9 +7,7 @@ use std::time::SystemTime;
 
 use ftp_proto::{BlockFault, DeflateFault};
 
-use super::evidence::{
-    self, Asked, Compared, Fit, Known, Origin, Resume, Step, Why, decide, judge,
-};
+use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, Why, decide, judge};
 use super::get::GetJob;
 use super::local::{Committed, LocalFile};
 use super::options::Existing;
@@ -525,12 +523,8 @@ impl GetJob<'_> {
         };
         let step = judge(&mut known, false, || {
             let read = (&found.file, found.length);
-            let compared = evidence::compare_first(client, self.place.path(), read, origin.size)?;
-            self.past.has_no_digest = compared.lost_connection(client);
-            match compared {
-                Compared::NoAnswer(error) if self.past.has_no_digest => Err(error),
-                compared => Ok(compared.asked()),
-            }
+            evidence::compare_first(client, self.place.path(), read, origin.size)?
+                .asked(client, &mut self.past.has_no_digest)
         })?;
         Ok(Judged { step, is_digested: known.digest == Asked::Equal })
     }

@@ -221,12 +221,18 @@ pub(crate) enum Compared {
 }
 
 impl Compared {
-    /// Returns the comparison as evidence.
-    pub(crate) const fn asked(&self) -> Asked {
+    /// Returns the comparison as evidence. Sets `has_no_digest` if the question cost the connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that cost the connection.
+    pub(crate) fn asked(self, client: &Client, has_no_digest: &mut bool) -> Result<Asked, Error> {
+        *has_no_digest = self.lost_connection(client);
         match self {
-            Self::Equal => Asked::Equal,
-            Self::Differs { .. } => Asked::Differs,
-            Self::NoAnswer(_) => Asked::NoAnswer,
+            Self::Equal => Ok(Asked::Equal),
+            Self::Differs { .. } => Ok(Asked::Differs),
+            Self::NoAnswer(error) if *has_no_digest => Err(error),
+            Self::NoAnswer(_) => Ok(Asked::NoAnswer),
         }
     }
 

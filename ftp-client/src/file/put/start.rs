@@ -10,9 +10,7 @@ use super::{Job, Opened, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
 use crate::event::{Event, Observer};
-use crate::file::evidence::{
-    Asked, Compared, Known, OVERLAP, Resume, Step, Why, compare_first, judge,
-};
+use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, Why, compare_first, judge};
 use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
 use crate::file::local::parent;
 use crate::file::options::Existing;
@@ -170,12 +168,8 @@ impl Job<'_> {
         let must_ask = is_all && !is_own && self.options.resume == Resume::Proven;
         let step = judge(&mut known, must_ask, || {
             on.event(Event::Comparing { target: &target, bytes: have });
-            let compared = compare_first(client, &target, (file, have), Some(have))?;
-            self.past.has_no_digest = compared.lost_connection(client);
-            match compared {
-                Compared::NoAnswer(error) if self.past.has_no_digest => Err(error),
-                compared => Ok(compared.asked()),
-            }
+            compare_first(client, &target, (file, have), Some(have))?
+                .asked(client, &mut self.past.has_no_digest)
         })?;
         let is_proven = known.digest == Asked::Equal;
         let why = match step {
