@@ -208,7 +208,7 @@ fn a_refused_eprt_falls_back_to_port() {
         download(active()),
         &["listen for EPRT", here, eprt, "< 200 ok", "> RETR a", "start"],
     );
-    for refusal in ["< 500 what?", "< 501 what?", "< 502 no", "< 522 use (2)"] {
+    for refusal in ["< 500 what?", "< 501 what?", "< 502 no", "< 522 use (2)", "< 550 no"] {
         let script = ["listen for EPRT", here, eprt, refusal, port, "< 200 ok", "> RETR a"];
         let mut server = play_first(download(active()), &script);
         assert!(server.no_eprt);

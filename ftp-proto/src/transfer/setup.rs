@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::{
     DataRules, FileRange, Mode, PassiveAddress, RangeSetup, Refusal, ServerState, SetupEvent,
-    SetupFault, SetupStep, is_unknown, read_passive,
+    SetupFault, SetupStep, is_denied, read_passive,
 };
 use crate::address::{EpsvArgument, ExtendedAddress, HostPort};
 use crate::command::Command;
@@ -252,9 +252,7 @@ impl TransferSetup {
                     self.open();
                     Ok(SetupEvent::Continued)
                 }
-                Command::Eprt(_) if is_unknown(reply) => {
-                    self.fall_back(SetupFault::Refused, server)
-                }
+                Command::Eprt(_) if is_denied(reply) => self.fall_back(SetupFault::Refused, server),
                 Command::Eprt(_) | Command::Port(_) => Err(SetupFault::Refused),
                 _ => self.reply_range(reply, server),
             },
@@ -412,7 +410,7 @@ impl TransferSetup {
         reply: &Reply,
         server: &mut ServerState,
     ) -> Result<SetupEvent, SetupFault> {
-        if is_unknown(reply) {
+        if matches!(reply.code().value(), 500..=502) {
             server.pret = false;
         } else if reply.code().severity() != Severity::Completion {
             return Err(SetupFault::Refused);
@@ -523,7 +521,7 @@ impl TransferSetup {
             server.pret = true;
             return Ok(SetupEvent::Continued);
         }
-        let Refusal { fault, is_unknown, wants_protocol } = refusal;
+        let Refusal { fault, is_denied, wants_protocol } = refusal;
         if fault == SetupFault::OtherProtocol {
             self.stage = Stage::ClosingPort;
         }
@@ -532,7 +530,7 @@ impl TransferSetup {
             return Ok(SetupEvent::NamesProtocol(protocol, fault));
         }
         match command {
-            Command::Epsv(_) if is_unknown => self.fall_back(fault, server),
+            Command::Epsv(_) if is_denied => self.fall_back(fault, server),
             _ => Err(fault),
         }
     }
