@@ -51,7 +51,7 @@ use crate::verb::Verb;
 ///         }
 ///         SetupStep::Transfer(command) => {
 ///             sent.push(String::from_utf8(command.encode()?)?);
-///             setup.sent(&mut server);
+///             setup.sent();
 ///         }
 ///         _ => break,
 ///     }
@@ -299,11 +299,8 @@ impl TransferSetup {
     }
 
     /// Records that the command of the transfer was sent.
-    pub fn sent(&mut self, server: &mut ServerState) {
+    pub fn sent(&mut self) {
         self.stage = Stage::Sent;
-        if self.range.is_some() {
-            server.range = FileRange::default();
-        }
     }
 
     /// Returns whether the command of the transfer was sent together with the commands before it.
@@ -339,10 +336,15 @@ impl TransferSetup {
         is_odd
     }
 
-    /// Records that the transfer has begun. If only the port of `PASV` could be reached, later
-    /// transfers skip `EPSV`.
-    pub const fn begun(&self, server: &mut ServerState) {
+    /// Records that the transfer has begun, with the part of the file that was in force. If only the
+    /// port of `PASV` could be reached, later transfers skip `EPSV`.
+    ///
+    /// After a refusal, the part may still be in force: pyftpdlib keeps it if it denies the right.
+    pub fn begun(&self, server: &mut ServerState) {
         server.no_epsv |= self.epsv_failed;
+        if self.range.is_some() {
+            server.range = FileRange::default();
+        }
     }
 
     /// Begins again, one command at a time. No reply may be outstanding.
