@@ -373,7 +373,7 @@ impl ControlConnection {
                 _ => deadline,
             };
             let next = match replies.is_empty() {
-                true => self.any_reply(deadline).map(Some),
+                true => self.read_reply(deadline).map(Some),
                 false => self.any_reply_in(limit),
             };
             let reply = match next {
