@@ -173,8 +173,9 @@ impl Facts {
     /// `=` is ignored.
     ///
     /// Two violations of the RFC are accepted, since servers send them. The last fact may lack its
-    /// `;`. The value of an owner, a group or an unknown fact may contain SP if the facts end with
-    /// `;` and SP. ProFTPD sends such values for groups called `domain users`.
+    /// `;`. The value of an owner, a group, an unknown fact or an `OS.name=type` may contain SP if the
+    /// facts end with `;` and SP. ProFTPD sends such values for groups called `domain users`, and for
+    /// links whose target contains SP.
     ///
     /// # Errors
     ///
@@ -277,8 +278,11 @@ impl Facts {
 fn may_hold_blanks(facts: &[u8]) -> bool {
     facts.split(|&byte| byte == b';').all(|fact| {
         let Some((name, value)) = split_once(fact, b'=') else { return false };
-        let takes_blanks =
-            matches!(Fact::parse(name), None | Some(Fact::UnixOwner | Fact::UnixGroup));
+        let takes_blanks = match Fact::parse(name) {
+            None | Some(Fact::UnixOwner | Fact::UnixGroup) => true,
+            Some(Fact::Type) => value.contains(&b'='),
+            _ => false,
+        };
         !name.contains(&b' ') && (takes_blanks || !value.contains(&b' '))
     })
 }
@@ -466,6 +470,7 @@ mod tests {
             ("size=5;UNIX.group=a b c; x", "a b c", "x"),
             ("UNIX.group=a;size=5; b; c", "a", "b; c"),
             ("UNIX.group=a; size=5; b", "a", "size=5; b"),
+            ("type=OS.unix=slink:/a b;UNIX.group=g; c d", "g", "c d"),
         ] {
             let facts = Facts::parse(line.as_bytes()).unwrap();
             assert_eq!(facts.get("unix.group"), Some(group.as_bytes()), "{line}");

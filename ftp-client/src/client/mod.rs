@@ -319,7 +319,7 @@ impl Client {
     }
 
     /// Returns whether the current directory may differ from the login directory, because the
-    /// client has sent `CWD`, `CDUP` or a raw command with the same effect.
+    /// client has sent `CWD`, `CDUP` or a raw command with the same effect, such as `USER`.
     #[must_use]
     pub const fn has_moved(&self) -> bool {
         self.moved
@@ -336,6 +336,12 @@ impl Client {
     /// ASCII (RFC 959 §4.1.3), and `MLSD` the type in force.
     pub const fn set_representation(&mut self, representation: RepresentationType) {
         self.wanted = representation;
+    }
+
+    /// Returns the settings that apply to later calls: [`set_representation`](Self::set_representation)
+    /// and [`set_length_check`](Self::set_length_check).
+    pub(crate) const fn settings(&self) -> (RepresentationType, bool) {
+        (self.wanted, self.length_check)
     }
 
     /// Returns the features that the server lists (`FEAT`). The answer is cached.
@@ -456,8 +462,8 @@ impl Client {
         self.control.quoted();
         self.position.forget();
         self.control.forget_answers();
+        self.moved |= matches!(verb, Verb::Cwd | Verb::Cdup | Verb::Smnt | Verb::User | Verb::Rein);
         match verb {
-            Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
             Verb::Type => self.state.representation = None,
             Verb::User => self.identity = None,
             Verb::Rein => {

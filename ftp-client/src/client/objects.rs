@@ -319,10 +319,7 @@ impl Client {
     ///
     /// Returns the server's refusal to enter the directory or to return, and errors of the connection.
     pub fn can_enter(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let here = match self.pwd() {
-            Err(Error::Refused(..)) => None,
-            here => Some(here?),
-        };
+        let here = self.reported_directory()?;
         self.cwd(path)?;
         here.map_or(Ok(()), |here| self.return_to(&here))
     }
@@ -365,11 +362,7 @@ impl Client {
     /// Returns whether the server enters the directory at `path`, and comes back. Returns `None`,
     /// and does not enter it, if the server does not report the way back (`PWD`).
     pub(crate) fn visits(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
-        let here = match self.pwd() {
-            Ok(here) => here,
-            Err(Error::Refused(..)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(here) = self.reported_directory()? else { return Ok(None) };
         let moved = self.moved;
         match self.cwd(path) {
             Err(error) if error.is_no() => Ok(Some(false)),
@@ -382,8 +375,8 @@ impl Client {
 
     /// Enters the directory in which the client was. If the server refuses, closes the connection:
     /// relative paths would have another meaning.
-    fn return_to(&mut self, here: &Pathname) -> Result<(), Error> {
-        self.cwd(here.as_bytes()).inspect_err(|_| self.control.close())
+    fn return_to(&mut self, here: &[u8]) -> Result<(), Error> {
+        self.cwd(here).inspect_err(|_| self.control.close())
     }
 
     /// Returns whether the server enters the directory at `path`, and comes back. If the server does

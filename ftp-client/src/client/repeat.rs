@@ -418,7 +418,7 @@ fn facts_of(client: &mut Client, path: &[u8]) -> Result<Option<Facts>, Error> {
 
 impl Client {
     /// Returns whether an object is at `path`: by its facts, otherwise by a complete listing of its
-    /// directory. Returns `None` if neither shows it.
+    /// directory. Returns `None` if neither shows it; a listing may hide names with a leading dot.
     ///
     /// # Errors
     ///
@@ -433,16 +433,19 @@ impl Client {
         let options = ListOptions { all: true, ..ListOptions::default() };
         // No name is kept: the directory can be larger than the memory.
         let listed = self.list_directory(directory, options).and_then(|mut entries| {
-            entries.try_fold((false, true), |(is_listed, is_readable), listed| {
-                Ok(match listed? {
-                    ListLine::Entry(entry) => (is_listed || entry.name == name, is_readable),
-                    ListLine::Unparsed(_) => (is_listed, false),
-                })
-            })
+            let (mut is_listed, mut is_whole) = (false, true);
+            for listed in &mut entries {
+                match listed? {
+                    ListLine::Entry(entry) => is_listed |= entry.name == name,
+                    ListLine::Unparsed(_) => is_whole = false,
+                }
+            }
+            is_whole &= name.first() != Some(&b'.') || entries.shows_hidden();
+            Ok((is_listed, is_whole))
         });
         match listed {
             Ok((true, _)) => Ok(Some(true)),
-            Ok((false, is_readable)) => Ok(is_readable.then_some(false)),
+            Ok((false, is_whole)) => Ok(is_whole.then_some(false)),
             Err(Error::ListingCut(_)) => Ok(None),
             Err(Error::Refused(_, reply)) if is_final(&reply) => Ok(None),
             Err(error) => Err(error),

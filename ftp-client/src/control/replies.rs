@@ -222,7 +222,8 @@ impl ControlConnection {
         }
     }
 
-    pub(super) fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+    /// Returns the next reply, whatever command it answers.
+    pub(crate) fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
         // A reply that is there already may answer an earlier command.
         let sent = self.sent.take().filter(|_| self.decoder.is_clear());
         loop {
@@ -295,11 +296,6 @@ impl ControlConnection {
         let sent = stream.write_urgent(&IAC_IP_IAC_DM);
         sent.map_err(|error| self.lost(error))?;
         self.write(b"ABOR\r\n", deadline)
-    }
-
-    /// Returns a reply to the aborted transfer or to `ABOR`.
-    pub(crate) fn any_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
-        self.read_reply(deadline)
     }
 
     /// Returns a reply to the aborted transfer or to `ABOR`. Returns `None` if none arrives in

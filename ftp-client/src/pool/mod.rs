@@ -17,6 +17,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use ftp_proto::RepresentationType;
+
 use self::patience::{Admission, Recovery, Turn};
 use crate::client::Client;
 use crate::error::Error;
@@ -167,8 +169,8 @@ impl<'a> Pool<'a> {
             // The check reads from the connection, so no lock is held.
             match if is_new { Ok(()) } else { client.make_ready() } {
                 Ok(()) => {
-                    let back = Arc::clone(&self.shared);
-                    return Ok(Lent { back, client: Some(client) });
+                    let (back, settings) = (Arc::clone(&self.shared), client.settings());
+                    return Ok(Lent { back, client: Some(client), settings });
                 }
                 Err(error) => {
                     self.shared.lost();
@@ -443,12 +445,15 @@ impl From<Error> for NotLent {
 }
 
 /// A connection of a [`Pool`]. It goes back when it is dropped, unless a reply is outstanding or
-/// its current directory has changed; then it is closed.
+/// its current directory has changed; then it is closed. The type and the length check that you set
+/// are not those of the next caller.
 #[must_use = "the connection goes back when this value is dropped"]
 pub struct Lent<'a> {
     back: Arc<dyn GiveBack + 'a>,
     /// `None` only after the end.
     client: Option<Client>,
+    /// As `dial` has made it.
+    settings: (RepresentationType, bool),
 }
 
 impl Lent<'_> {
@@ -510,7 +515,9 @@ impl fmt::Debug for Lent<'_> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
+        if let Some(mut client) = self.client.take() {
+            client.set_representation(self.settings.0);
+            client.set_length_check(self.settings.1);
             self.back.give_back(client);
         }
     }

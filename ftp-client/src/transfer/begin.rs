@@ -250,7 +250,7 @@ impl Setup<'_> {
         self.started = Instant::now();
         self.deadline = self.client.control.reply_deadline();
         self.client.control.send(self.verb, &self.line, self.deadline)?;
-        self.dialogue.sent(&mut self.client.state);
+        self.dialogue.sent();
         Ok(())
     }
 
@@ -272,7 +272,7 @@ impl Setup<'_> {
                 self.client.close_kept();
                 Ok(Tried::Again)
             }
-            begun => begun.map(Tried::Begun),
+            met => met.inspect(|_| self.dialogue.begun(&mut self.client.state)).map(Tried::Begun),
         }
     }
 

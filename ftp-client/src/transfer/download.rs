@@ -281,10 +281,10 @@ impl<C: BorrowMut<Client>> Download<C> {
     }
 
     /// Ends a failed download and returns the error that explains the failure. `error` is the error
-    /// of a read, or your own, such as the error of a local file.
+    /// of a read or of the target: another transfer, or your own, such as a local file.
     ///
-    /// After a failed read, the server's reply is read first, since the reply explains more than a
-    /// broken connection. After your own error, the transfer is aborted, and the error becomes
+    /// After a failed read, the server's reply has priority, since it explains more than a broken
+    /// connection. After an error of the target, the transfer is aborted. Your own error becomes
     /// [`Error::Local`].
     ///
     /// ```no_run
@@ -302,20 +302,21 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// ```
     #[must_use]
     pub fn fail(self, error: io::Error) -> Error {
-        match Error::recover(error) {
-            Ok(error) => self.finish().err().unwrap_or(error),
-            Err(error) => self.leave(error),
+        match (Error::recover(error), self.transfer.check()) {
+            (Ok(_), Err(failed)) => failed,
+            (Ok(error), Ok(())) => self.leave(error),
+            (Err(error), _) => self.leave(Error::Local(error)),
         }
     }
 
     /// Ends a download whose bytes cannot be stored.
-    fn leave(self, error: io::Error) -> Error {
+    fn leave(self, error: Error) -> Error {
         // If the output was closed, do not wait for the server to react.
-        if error.kind() != io::ErrorKind::BrokenPipe {
+        if !matches!(&error, Error::Local(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             // The caller needs to know only the first error.
             let _ = self.abort();
         }
-        Error::Local(error)
+        error
     }
 
     /// Returns the number of bytes beyond the expected length.
@@ -423,7 +424,7 @@ impl<C: BorrowMut<Client>> Download<C> {
             Ok(()) if self.excess() > 0 => Err(self.stop_excess()),
             Ok(()) => self.finish(),
             Err(Broken::There(error)) => Err(self.fail(error)),
-            Err(Broken::Here(error)) => Err(self.leave(error)),
+            Err(Broken::Here(error)) => Err(self.leave(Error::Local(error))),
         }
     }
 }

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{
     Command, Pathname, Progress, Reply, ReplyCode, RepresentationType, Severity, StartStep,
-    TimeVal, TransferEvidence, TransferFault, TransferStart, Verb,
+    TimeVal, TransferEvidence, TransferStart, Verb,
 };
 
 use super::begin::Begun;
 use super::coding::Coding;
-use super::{Transfer, accepted, error_of, resync};
+use super::{Transfer, accepted, faulted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{Advance, Opening};
@@ -144,12 +144,8 @@ impl BeginWait<'_> {
 
     fn hear(&mut self, reply: &Reply) -> Result<(), Error> {
         let had_begun = self.start.has_begun();
-        self.start.reply(reply).map_err(|fault| {
-            if fault == TransferFault::OutOfStep {
-                self.control.close();
-            }
-            error_of(fault, self.verb, reply)
-        })?;
+        let heard = self.start.reply(reply);
+        heard.map_err(|fault| faulted(self.control, fault, self.verb, reply))?;
         if !had_begun && self.start.has_begun() && !self.is_passive {
             self.data_deadline = self.control.deadline(self.data_limit, Phase::DataConnect);
         }
@@ -410,12 +406,8 @@ impl Client {
         start.data_opened();
         while start.step() == StartStep::AwaitReply {
             let (_, reply) = self.control.next_reply(deadline)?;
-            start.reply(&reply).map_err(|fault| {
-                if fault == TransferFault::OutOfStep {
-                    self.control.close();
-                }
-                error_of(fault, verb, &reply)
-            })?;
+            let heard = start.reply(&reply);
+            heard.map_err(|fault| faulted(&mut self.control, fault, verb, &reply))?;
         }
         Ok(start.into_replies().expect("the loop ends with a reply"))
     }

@@ -549,13 +549,22 @@ pub(crate) fn confirm(
     match evidence.with_reply(reply.code()).confirmation() {
         Ok(Confirmation::Certain) => Ok(()),
         Ok(Confirmation::Doubtful) => control.expect_silence(),
-        Err(fault) => {
-            if fault == TransferFault::OutOfStep {
-                control.close();
-            }
-            Err(error_of(fault, evidence.verb, reply))
-        }
+        Err(fault) => Err(faulted(control, fault, evidence.verb, reply)),
     }
+}
+
+/// Returns the error for a fault, as [`error_of`] does. Closes the control connection if the replies
+/// are out of step.
+fn faulted(
+    control: &mut ControlConnection,
+    fault: TransferFault,
+    verb: Verb,
+    reply: &Reply,
+) -> Error {
+    if fault == TransferFault::OutOfStep {
+        control.close();
+    }
+    error_of(fault, verb, reply)
 }
 
 /// Returns the error for a fault; `reply` is the final reply.
@@ -609,7 +618,7 @@ pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> R
                     }
                 }
             }
-            AbortStep::AwaitNoop => abort.reply(&control.any_reply(deadline)?),
+            AbortStep::AwaitNoop => abort.reply(&control.read_reply(deadline)?),
             _ => break,
         }
     }

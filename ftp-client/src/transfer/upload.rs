@@ -245,24 +245,25 @@ impl<'a> Upload<'a> {
     }
 
     /// Ends a failed upload and returns the error that explains the failure. `error` is the error
-    /// of a write, or your own, such as the error of a local file.
+    /// of a write or of the source: another transfer, or your own, such as a local file.
     ///
-    /// After a failed write, the server's reply is read first, since the reply explains more than a
-    /// broken connection. After your own error, the transfer is aborted, so that the server does
-    /// not take the partial file for a complete one. Your error becomes [`Error::Local`].
+    /// After a failed write, the server's reply has priority, since it explains more than a broken
+    /// connection. After an error of the source, the transfer is aborted, so that the server does
+    /// not take the partial file for a complete one. Your own error becomes [`Error::Local`].
     #[must_use]
     pub fn fail(self, error: io::Error) -> Error {
-        match Error::recover(error) {
-            Ok(error) => self.finish().err().unwrap_or(error),
-            Err(error) => self.leave(error),
+        match (Error::recover(error), self.transfer.check()) {
+            (Ok(_), Err(failed)) => failed,
+            (Ok(error), Ok(())) => self.leave(error),
+            (Err(error), _) => self.leave(Error::Local(error)),
         }
     }
 
     /// Ends an upload whose source cannot be read.
-    fn leave(self, error: io::Error) -> Error {
+    fn leave(self, error: Error) -> Error {
         // The caller needs to know only the first error.
         let _ = self.abort();
-        Error::Local(error)
+        error
     }
 
     /// Sleeps before the next write.
@@ -445,7 +446,7 @@ impl Upload<'_> {
         watch.moved = self.transferred();
         match sent {
             Ok(()) => self.finish(),
-            Err(Broken::Here(error)) => Err(self.leave(error)),
+            Err(Broken::Here(error)) => Err(self.leave(Error::Local(error))),
             Err(Broken::There(error)) => Err(self.fail(error)),
         }
     }

@@ -26,6 +26,7 @@ fn pasv_is_remembered_after_epsv_fails_cl_21_hc_01() {
         "501 no",
         "502 no",
         "522 use (2)",
+        "550 Permission denied.",
         "229 somewhere",
         "229 (|||99999|)",
         "229 (||)",

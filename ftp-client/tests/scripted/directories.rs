@@ -116,3 +116,15 @@ fn a_refused_login_is_not_taken_for_a_directory() {
     client.noop().unwrap();
     server.end();
 }
+
+#[test]
+fn a_257_without_quotes_only_hides_the_way_back() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("PWD", "257 / is the current directory");
+        peer.answer("CWD a", "250 in");
+        peer.answer("NOOP", "200 ok");
+    });
+    client.can_enter("a").unwrap();
+    client.noop().unwrap();
+    server.end();
+}

@@ -473,6 +473,25 @@ fn a_dropped_download_is_aborted_by_the_next_call() {
 }
 
 #[test]
+fn a_download_whose_target_is_another_transfer_fails_with_its_error() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok");
+        let mut data = peer.data();
+        data.write_all(b"half").unwrap();
+        peer.expect_abort();
+        drop(data);
+        peer.send("426 cut\r\n226 aborted\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let download = client.retrieve("a").unwrap();
+    let error = download.fail(Error::Timeout(Phase::Stall).into());
+    assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_finished_download_needs_no_abort() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();

@@ -51,6 +51,7 @@ fn a_range_is_requested_with_rang_as_10() {
         peer.answer("RANG 0 0", "350 ok");
         peer.answer("RETR a", "550 no such file");
         peer.epsv();
+        peer.answer("RANG 1 0", "350 ok");
         sends(&mut peer, b"all");
         peer.epsv();
         peer.answer("RANG 7 8", "350 ok");
@@ -183,6 +184,34 @@ fn an_unused_rest_or_rang_is_reset_as_10() {
     quote(&mut client, "RANG 3 4");
     let options = ftp_client::listing::ListOptions::by(ftp_client::listing::ListingForm::Nlst);
     let _ = client.list_with("", options).map(Iterator::count);
+    server.end();
+}
+
+#[test]
+fn the_offset_of_a_refused_transfer_is_not_that_of_the_next_one_as_10() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        for command in ["RETR a", "STOR a"] {
+            peer.epsv();
+            peer.answer("REST 5", "350 ok");
+            // pyftpdlib keeps the offset if it denies the right.
+            peer.answer(command, "550 Not enough privileges.");
+            peer.epsv();
+            peer.answer("REST 0", "350 ok");
+            sends(&mut peer, b"all");
+            peer.epsv();
+            sends(&mut peer, b"all");
+        }
+    });
+    for is_upload in [false, true] {
+        let refused = match is_upload {
+            false => client.retrieve_from("a", 5).map(drop),
+            true => client.store_from("a", 5).map(drop),
+        };
+        assert!(matches!(refused, Err(Error::Refused(Verb::Retr | Verb::Stor, _))));
+        assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
+        assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
+    }
     server.end();
 }
 

@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ftp_client::pool::Patience;
-use ftp_client::{Canceller, Client, Error, Event, Pool, Retry};
+use ftp_client::{Canceller, Client, Error, Event, Pool, RawCommand, RepresentationType, Retry};
 
-use crate::peer::{Peer, SOON, reset, timeouts};
+use crate::peer::{Peer, SOON, Server, get, reset, timeouts};
 
 /// How a server refuses a connection.
 #[derive(Clone, Copy, Debug)]
@@ -200,6 +200,43 @@ fn a_connection_that_another_caller_cannot_use_is_not_lent_again() {
 }
 
 #[test]
+fn the_type_that_a_caller_has_set_does_not_change_the_files_of_the_next_one() {
+    let server = Server::start(|mut peer| {
+        peer.reply("220 ready");
+        peer.answer("USER u", "331 password");
+        peer.answer("PASS p", "230 in");
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"1\r\n");
+        peer.reply("226 done");
+    });
+    let dial = || {
+        let mut client = server.connect(Client::builder().timeouts(timeouts()))?;
+        client.login("u", "p").map(|()| client)
+    };
+    let pool = Pool::new(dial);
+    pool.take().unwrap().set_representation(RepresentationType::Ascii);
+    assert_eq!(pool.run(&(), get).unwrap(), b"1\r\n");
+    drop(pool);
+    server.end();
+}
+
+#[test]
+fn a_session_of_another_user_is_not_lent_again() {
+    let server = Crowd::start(9, Refusal::Reset);
+    let pool = server.pool(1);
+    for line in ["USER v", "REIN"] {
+        let mut other = pool.take().unwrap();
+        let address = other.local_addr();
+        other.quote(&RawCommand::new(line).unwrap()).unwrap();
+        drop(other);
+        assert_ne!(pool.take().unwrap().local_addr(), address, "{line}");
+    }
+    drop(pool);
+    server.end();
+}
+
+#[test]
 fn a_wait_for_a_connection_ends_by_its_return_or_a_cancel() {
     let server = Crowd::start(9, Refusal::Reset);
     let canceller = Canceller::new().unwrap();
@@ -244,7 +281,7 @@ fn a_wait_for_a_connection_ends_by_the_limit_or_the_end_of_the_work() {
 
 #[test]
 fn a_command_between_transfers_is_retried_and_each_attempt_is_an_event() {
-    let server = crate::peer::Server::start(|mut peer| {
+    let server = Server::start(|mut peer| {
         peer.reply("220 ready");
         peer.answer("USER u", "331 password");
         peer.answer("PASS p", "230 in");

@@ -308,6 +308,25 @@ fn send_file_accepts_a_pipe() {
 }
 
 #[test]
+fn an_upload_whose_source_is_another_transfer_is_aborted_with_it() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 ok");
+        assert!(was_reset(&peer.data()), "a server would take it for the whole file");
+        peer.expect_abort();
+        peer.send("426 cut\r\n226 aborted\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut upload = client.store("a").unwrap();
+    upload.write_all(b"half").unwrap();
+    // As `std::io::copy` returns it, if the download of another client fails.
+    let error = upload.fail(Error::Timeout(Phase::Stall).into());
+    assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_read_error_aborts_the_upload() {
     let unreadable = std::fs::File::open("/").unwrap();
     let shrinking = tempfile::tempfile().unwrap();

@@ -88,7 +88,7 @@ fn play(setup: &mut TransferSetup, server: &mut ServerState, script: &[&str]) {
                 Some(_) => server.is_data_open = false,
                 None => setup.reusing(),
             },
-            SetupStep::Transfer(_) => setup.sent(server),
+            SetupStep::Transfer(_) => setup.sent(),
             SetupStep::Abort => setup.again(),
             SetupStep::Start => match lines.next() {
                 Some("begun") => setup.begun(server),
@@ -208,7 +208,7 @@ fn a_refused_eprt_falls_back_to_port() {
         download(active()),
         &["listen for EPRT", here, eprt, "< 200 ok", "> RETR a", "start"],
     );
-    for refusal in ["< 500 what?", "< 501 what?", "< 502 no", "< 522 use (2)"] {
+    for refusal in ["< 500 what?", "< 501 what?", "< 502 no", "< 522 use (2)", "< 550 no"] {
         let script = ["listen for EPRT", here, eprt, refusal, port, "< 200 ok", "> RETR a"];
         let mut server = play_first(download(active()), &script);
         assert!(server.no_eprt);
@@ -235,10 +235,14 @@ fn a_refused_type_ends_the_setup() {
 fn rest_is_sent_after_the_data_connection() {
     let part = || download(passive()).with_range(FileRange::from_offset(5).unwrap());
     let begin = ["> EPSV", AT_229, CONNECT, "> REST 5"];
-    let mut server = play_first(part(), &[&begin[..], &["< 350 ok", "> RETR a", "start"]].concat());
+    let sent = [&begin[..], &["< 350 ok", "> RETR a", "start"]].concat();
+    let mut server = play_first(part(), &[&sent[..], &["begun"]].concat());
     // The transfer has used up the REST.
     assert_eq!(server.range, FileRange::default());
     play(&mut download(passive()), &mut server, &["> EPSV", AT_229, CONNECT, "> RETR a"]);
+    // A refused one may not have.
+    let reset = ["> EPSV", AT_229, CONNECT, "> REST 0", "< 350 ok", "> RETR a"];
+    play(&mut download(passive()), &mut play_first(part(), &sent), &reset);
     for refusal in ["< 421 bye", "< 425 no", "< 502 no", "< 554 no", "< 200 what?"] {
         let server = play_first(part(), &[&begin[..], &[refusal, REFUSED]].concat());
         assert_eq!(server.range, FileRange::default());
@@ -260,7 +264,7 @@ fn an_open_data_connection_is_reused_only_in_mode_b() {
         server.is_data_open = true;
         play(&mut blocks(rules), &mut server, &["reuse", "> RETR a", "start"]);
         let part = FileRange::from_offset(5).unwrap();
-        let script = ["reuse", "> REST 5", "< 350 ok", "> RETR a", "start"];
+        let script = ["reuse", "> REST 5", "< 350 ok", "> RETR a", "start", "begun"];
         play(&mut blocks(rules).with_range(part), &mut server, &script);
         play(&mut blocks(passive()), &mut server, &[&["reuse", "it is closed"][..], &new].concat());
         for refusal in ["< 425 no", "< 426 no", "< 503 PASV first"] {

@@ -44,7 +44,7 @@ pub enum Mode {
 #[non_exhaustive]
 pub enum Extended {
     /// `EPSV` or `EPRT`, falling back to `PASV` or `PORT` over IPv4 if the server does not know
-    /// them. The client also falls back if the reply to `EPSV` is unreadable, or if the port in
+    /// or denies them. The client also falls back if the reply to `EPSV` is unreadable, or if the port in
     /// that reply cannot be reached.
     #[default]
     Auto,
@@ -434,9 +434,9 @@ pub enum SetupFault {
 /// Why `EPSV` or `PASV` failed.
 struct Refusal {
     fault: SetupFault,
-    /// Whether the server does not support the command, or its reply is unusable; after `EPSV`,
-    /// `PASV` may then work.
-    is_unknown: bool,
+    /// Whether the server denies the command, or its reply is unusable; after `EPSV`, `PASV` may then
+    /// work.
+    is_denied: bool,
     /// The argument with which `EPSV` may work; `None` if the server named none that fits.
     wants_protocol: Option<NetworkProtocol>,
 }
@@ -453,7 +453,7 @@ fn read_passive(
         let usable = usable_protocols(reply).unwrap_or_default();
         return Err(Refusal {
             fault: SetupFault::Refused,
-            is_unknown: is_unknown(reply),
+            is_denied: is_denied(reply),
             wants_protocol: nameable.filter(|protocol| usable.contains(*protocol)),
         });
     }
@@ -461,24 +461,20 @@ fn read_passive(
     let named = ExtendedAddress::find_protocol(reply.text()).filter(|_| is_229);
     if nameable.is_some() && named.is_some() && named != nameable {
         let fault = SetupFault::OtherProtocol;
-        return Err(Refusal { fault, is_unknown: true, wants_protocol: nameable });
+        return Err(Refusal { fault, is_denied: true, wants_protocol: nameable });
     }
     PassiveAddress::find(reply, rules.peer, rules.passive_address).map_err(|error| Refusal {
         fault: SetupFault::Unreadable(error),
-        is_unknown: true,
+        is_denied: true,
         wants_protocol: None,
     })
 }
 
-/// Returns whether the reply means that the server does not support the command or its argument.
-fn is_unknown(reply: &Reply) -> bool {
-    [
-        ReplyCode::UNKNOWN_COMMAND,
-        ReplyCode::BAD_ARGUMENT,
-        ReplyCode::NOT_IMPLEMENTED,
-        ReplyCode::PROTOCOL_NOT_SUPPORTED,
-    ]
-    .contains(&reply.code())
+/// Returns whether the server refuses `EPSV` or `EPRT` for good: it does not know the command, or its
+/// configuration denies it (vsftpd answers 550). 503 and 530 are about the session.
+fn is_denied(reply: &Reply) -> bool {
+    reply.code().severity() == Severity::Permanent
+        && ![ReplyCode::BAD_SEQUENCE, ReplyCode::NOT_LOGGED_IN].contains(&reply.code())
 }
 
 /// Returns the protocols that a 522 reply lists; `None` without a list or for any other reply.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::{
     DataRules, FileRange, Mode, PassiveAddress, RangeSetup, Refusal, ServerState, SetupEvent,
-    SetupFault, SetupStep, is_unknown, read_passive,
+    SetupFault, SetupStep, is_denied, read_passive,
 };
 use crate::address::{EpsvArgument, ExtendedAddress, HostPort};
 use crate::command::Command;
@@ -51,7 +51,7 @@ use crate::verb::Verb;
 ///         }
 ///         SetupStep::Transfer(command) => {
 ///             sent.push(String::from_utf8(command.encode()?)?);
-///             setup.sent(&mut server);
+///             setup.sent();
 ///         }
 ///         _ => break,
 ///     }
@@ -252,9 +252,7 @@ impl TransferSetup {
                     self.open();
                     Ok(SetupEvent::Continued)
                 }
-                Command::Eprt(_) if is_unknown(reply) => {
-                    self.fall_back(SetupFault::Refused, server)
-                }
+                Command::Eprt(_) if is_denied(reply) => self.fall_back(SetupFault::Refused, server),
                 Command::Eprt(_) | Command::Port(_) => Err(SetupFault::Refused),
                 _ => self.reply_range(reply, server),
             },
@@ -301,11 +299,8 @@ impl TransferSetup {
     }
 
     /// Records that the command of the transfer was sent.
-    pub fn sent(&mut self, server: &mut ServerState) {
+    pub fn sent(&mut self) {
         self.stage = Stage::Sent;
-        if self.range.is_some() {
-            server.range = FileRange::default();
-        }
     }
 
     /// Returns whether the command of the transfer was sent together with the commands before it.
@@ -341,10 +336,15 @@ impl TransferSetup {
         is_odd
     }
 
-    /// Records that the transfer has begun. If only the port of `PASV` could be reached, later
-    /// transfers skip `EPSV`.
-    pub const fn begun(&self, server: &mut ServerState) {
+    /// Records that the transfer has begun, with the part of the file that was in force. If only the
+    /// port of `PASV` could be reached, later transfers skip `EPSV`.
+    ///
+    /// After a refusal, the part may still be in force: pyftpdlib keeps it if it denies the right.
+    pub fn begun(&self, server: &mut ServerState) {
         server.no_epsv |= self.epsv_failed;
+        if self.range.is_some() {
+            server.range = FileRange::default();
+        }
     }
 
     /// Begins again, one command at a time. No reply may be outstanding.
@@ -412,7 +412,7 @@ impl TransferSetup {
         reply: &Reply,
         server: &mut ServerState,
     ) -> Result<SetupEvent, SetupFault> {
-        if is_unknown(reply) {
+        if matches!(reply.code().value(), 500..=502) {
             server.pret = false;
         } else if reply.code().severity() != Severity::Completion {
             return Err(SetupFault::Refused);
@@ -523,7 +523,7 @@ impl TransferSetup {
             server.pret = true;
             return Ok(SetupEvent::Continued);
         }
-        let Refusal { fault, is_unknown, wants_protocol } = refusal;
+        let Refusal { fault, is_denied, wants_protocol } = refusal;
         if fault == SetupFault::OtherProtocol {
             self.stage = Stage::ClosingPort;
         }
@@ -532,7 +532,7 @@ impl TransferSetup {
             return Ok(SetupEvent::NamesProtocol(protocol, fault));
         }
         match command {
-            Command::Epsv(_) if is_unknown => self.fall_back(fault, server),
+            Command::Epsv(_) if is_denied => self.fall_back(fault, server),
             _ => Err(fault),
         }
     }

@@ -128,12 +128,12 @@ fn the_scope_of_a_link_local_peer_is_kept_cl_20() {
 }
 
 #[test]
-fn codes_that_mean_an_unknown_command_cl_21() {
+fn codes_that_deny_a_command_cl_21() {
     for (code, want) in
-        [(500, true), (501, true), (502, true), (522, true), (503, false), (421, false)]
+        [(500, true), (522, true), (550, true), (503, false), (530, false), (421, false)]
     {
         let reply = Reply::new(ReplyCode::new(code).unwrap(), "");
-        assert_eq!(is_unknown(&reply), want, "{code}");
+        assert_eq!(is_denied(&reply), want, "{code}");
     }
 }
 

@@ -20,7 +20,7 @@ fn active_mode_falls_back_from_eprt_to_port_cl_22() {
         peer.reply("200 ok");
         retr(&mut peer);
         active(&mut peer, "EPRT");
-        peer.reply("522 not today");
+        peer.reply("550 Permission denied.");
         active(&mut peer, "PORT");
         peer.reply("200 ok");
         // The server connects before its 150, as some do.

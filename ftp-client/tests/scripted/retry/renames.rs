@@ -111,6 +111,36 @@ fn a_rename_that_did_not_happen_is_repeated() {
 }
 
 #[test]
+fn a_listing_that_may_hide_a_name_does_not_prove_that_it_was_removed() {
+    for (name, others, is_gone) in [
+        ("x", "1 u u 1 Jan 1 2020 a", true),
+        (".x", "1 u u 1 Jan 1 2020 a", false),
+        (".x", "1 u u 1 Jan 1 2020 .a", true),
+    ] {
+        let server = Server::start(vec![
+            on(move |mut peer| {
+                peer.expect(format!("DELE {name}"));
+                peer.close();
+            }),
+            on(move |mut peer| {
+                peer.answer(&format!("DELE {name}"), "550 no");
+                peer.answer(&format!("MDTM {name}"), "500 what");
+                peer.answer(&format!("MLST {name}"), "500 what");
+                peer.answer("FEAT", "500 what");
+                peer.epsv();
+                peer.answer("LIST -a", "150 ok");
+                peer.send_data(format!("-rw-r--r-- {others}\r\n").as_bytes());
+                peer.reply("226 done");
+            }),
+        ]);
+        let mut delete = Repeat::new();
+        let done = server.queue().run(|client| delete.delete(client, name));
+        assert_eq!(done.is_ok(), is_gone, "{name}, {others}: {done:?}");
+        server.end();
+    }
+}
+
+#[test]
 fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
     for (size, is_repeated) in [("213 6", false), (FIVE, true)] {
         let server = Server::start(vec![
