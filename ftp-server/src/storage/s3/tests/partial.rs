@@ -299,6 +299,21 @@ fn a_failed_upload_abort_is_an_error_unless_the_upload_is_missing() {
 }
 
 #[test]
+fn a_swept_note_stays_until_the_parts_that_it_names_are_removed() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
+    fake.age(12 * 3_600);
+    fake.fail("AbortMultipartUpload", 0, 1, Fault::Refuse(403, "AccessDenied"));
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 0);
+    assert_eq!((fake.uploads(), fake.keys(".ftp-server/partial/").len()), (1, 1));
+    // Another server may have been quicker.
+    fake.fail("AbortMultipartUpload", 0, 1, Fault::Refuse(404, "NoSuchUpload"));
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
+    assert_eq!(fake.keys(""), [""; 0]);
+}
+
+#[test]
 fn keep_partials_false_keeps_no_partial_files() {
     let fake = Fake::start();
     let storage = on(&fake).keep_partials(false);
