@@ -453,8 +453,7 @@ const FAILURES: u32 = 10;
 /// is left to the next sweep.
 pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     let now = store.client.clock()?.unwrap_or_else(super::encode::now);
-    let age = i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
-    let oldest = now - age;
+    let oldest = now - i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
     let mut failures = 0;
     let mut pass = |key: &str, removed: Result<bool, S3Error>| match removed {
         Err(error) if failures < FAILURES => {
@@ -473,20 +472,27 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
         Ok(())
     })?;
     // Also removes old tails, which no note names any more, those of failed moves of directories, and
-    // the markers of earlier versions. A note that was written again may name an older tail.
+    // the markers of earlier versions.
     let hidden = &store.hidden;
-    for (prefix, oldest) in [
-        (keys::tails(hidden), oldest - age),
-        (keys::tree_moves(hidden), oldest),
-        (keys::markers(hidden), oldest),
-    ] {
+    let mut old = Vec::new();
+    for prefix in [keys::tails(hidden), keys::tree_moves(hidden), keys::markers(hidden)] {
         store.each_key(&prefix, |listed| {
-            if listed.modified <= oldest {
-                let deleted = store.client.delete(&listed.key, &Condition::None);
-                pass(&listed.key, deleted.map(|()| true))?;
-            }
+            old.extend((listed.modified <= oldest).then_some(listed.key));
             Ok(())
         })?;
+    }
+    if !old.is_empty() {
+        // An upload that goes on with an old tail writes only its note again.
+        store.each_key(&keys::notes(hidden), |listed| {
+            let tail = read(store, &listed.key)?.and_then(|(_, note)| note?.tail);
+            let named = tail.map(|(owner, _)| keys::tail(hidden, &owner));
+            old.retain(|key| Some(key) != named.as_ref());
+            Ok(())
+        })?;
+    }
+    for key in old {
+        let deleted = store.client.delete(&key, &Condition::None);
+        pass(&key, deleted.map(|()| true))?;
     }
     Ok(removed)
 }

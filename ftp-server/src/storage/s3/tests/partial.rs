@@ -314,6 +314,20 @@ fn a_swept_note_stays_until_the_parts_that_it_names_are_removed() {
 }
 
 #[test]
+fn a_sweep_leaves_the_last_bytes_that_a_note_names_however_old_they_are_fs_15() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    cut(&storage, "f", WriteMode::Replace, b"0123");
+    fake.store(&keys::tail(&storage.inner.hidden, "left"), b"4567");
+    // The upload that goes on with them has been running for long.
+    fake.age_below(&keys::tails(&storage.inner.hidden), 30 * 3_600);
+    partial::sweep(&storage.inner).unwrap();
+    assert_eq!(fake.keys(&keys::tails(&storage.inner.hidden)).len(), 1);
+    put(&storage, "f", WriteMode::Resume(4), b"89").unwrap();
+    assert_eq!(fake.content("f").unwrap(), b"012389");
+}
+
+#[test]
 fn keep_partials_false_keeps_no_partial_files() {
     let fake = Fake::start();
     let storage = on(&fake).keep_partials(false);
