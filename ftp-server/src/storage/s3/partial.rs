@@ -143,7 +143,7 @@ pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
     let age = u64::try_from(object.age()).unwrap_or(0);
     let Some(note) = note.filter(|_| age < REMEMBERED.as_secs()) else { return Ok(None) };
     let is_running = note.is_active && age <= store.lease.as_secs();
-    Ok(Some(Found { note, tag: object.tag, when: object.modified, is_running }))
+    Ok(Some(Found { note, when: object.changed(), tag: object.tag, is_running }))
 }
 
 /// Returns the object of a note of any age, and the note; `None` if the object is missing. A note
@@ -501,7 +501,8 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
 /// removed or written again since it was listed.
 fn sweep_note(store: &Inner, key: &str, oldest: i64) -> Result<bool, S3Error> {
     let Some((object, note)) = read(store, key)? else { return Ok(false) };
-    if object.modified > oldest {
+    // If the response has no time, the one in the listing counts.
+    if object.modified.is_some_and(|modified| modified > oldest) {
         return Ok(false);
     }
     let note = note.unwrap_or_default();

@@ -314,6 +314,23 @@ fn a_swept_note_stays_until_the_parts_that_it_names_are_removed() {
 }
 
 #[test]
+fn partial_files_at_a_store_that_tells_no_times_of_objects_expire_too_fs_15() {
+    let fake = Fake::start();
+    fake.hide_times();
+    fake.store("f", b"old");
+    let storage = on(&fake);
+    cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
+    fake.age(3_600);
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 0);
+    // The second in which the store is asked does not count for the version of the old file.
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(told(&storage, "f"), Some((PART + 9) as u64));
+    fake.age(12 * 3_600);
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
+    assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 0));
+}
+
+#[test]
 fn a_sweep_leaves_the_last_bytes_that_a_note_names_however_old_they_are_fs_15() {
     let fake = Fake::start();
     let storage = on(&fake);
