@@ -412,7 +412,8 @@ pub trait Source: io::Read + Send {
 
     /// Returns a file descriptor from which the kernel may send directly, beginning at its file
     /// offset; `None` (default) if the session must read the source. A session asks before each
-    /// call to the kernel. It reads the rest of a source that returns `None` later.
+    /// call to the kernel. It reads the rest of a source that returns `None` later, and what
+    /// follows the bytes of the [size](Self::size).
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }

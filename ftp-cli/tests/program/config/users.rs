@@ -436,7 +436,8 @@ fn a_configured_server_starts_without_the_directories_of_its_users() {
     // A reload does not need the disk either.
     fs::remove_dir(configured.root.join("disk")).unwrap();
     served.signal("HUP");
-    log_until(&served, "configuration reloaded");
+    let said = log_until(&served, "configuration reloaded");
+    assert!(said.iter().any(|line| line.contains(fault)), "{said:?}");
     // A directory that was typed must exist.
     let typed = run(configured.command(&["--listen", "0", "--anonymous"]).arg("/proc/none/disk"));
     failed(&typed, 3, "/proc/none/disk: No such file or directory");

@@ -13,7 +13,6 @@ use super::{Pump, PumpEnd, discard_input};
 use crate::data::Outgoing;
 use crate::data::outgoing::FileRange;
 use crate::pace::Pace;
-use crate::storage::StorageErrorKind;
 
 /// Maximum bytes that the kernel sends from a file in the first call. That call does not wait: it
 /// sends the bytes that fit into the socket's send buffer.
@@ -47,7 +46,7 @@ impl Pump<'_> {
             let size = usize::try_from(pace.size()).unwrap_or(usize::MAX);
             let most = match usize::try_from(length.saturating_sub(self.moved)) {
                 _ if !self.is_blocking => SENDFILE_FIRST,
-                // A call can take long, and an upload may begin to append to the file meanwhile.
+                // A call can take long, and an upload may append to the file meanwhile.
                 Ok(left) if left > 0 => size.min(left),
                 _ => size,
             };
@@ -63,17 +62,11 @@ impl Pump<'_> {
                     self.moved(count)?;
                     if self.moved < length {
                         self.let_calls_wait()?;
-                        continue;
-                    }
-                    if self.moved > length && outgoing.file_range().is_none() {
-                        // The call may have sent appended bytes that are removed again.
-                        return Err(PumpEnd::Storage(StorageErrorKind::Io.into()));
-                    }
-                    if length > 0 && count < asked {
-                        // The file has no more bytes, not even ones added since it was opened. A
-                        // file that reports size 0 may have more bytes, because some file systems
-                        // do not know the size.
-                        return Ok(true);
+                    } else if length > 0 {
+                        // What the file has got since it was opened may be removed again; only the
+                        // source knows. A file that reports size 0 may have more bytes, because some
+                        // file systems do not know the size.
+                        return Ok(self.moved == length && count < asked);
                     }
                 }
                 Err(Errno::INVAL | Errno::NOSYS) if self.moved == 0 => return Ok(false),

@@ -148,7 +148,7 @@ fn bytes_of_an_upload_that_appends_during_a_download_are_not_sent_fs_16_cm_103()
 }
 
 /// A file that reports this length. The kernel may not send it once its offset has reached `end`,
-/// and it has no more bytes then.
+/// and it has no more bytes then. Reading it fails if the kernel has sent more than the length.
 struct FromFile {
     file: std::fs::File,
     length: u64,
@@ -157,7 +157,10 @@ struct FromFile {
 
 impl Outgoing for FromFile {
     fn fill(&mut self, _room: usize, _out: &mut Vec<u8>) -> StorageResult<bool> {
-        Ok(false)
+        match rustix::fs::tell(&self.file).unwrap() > self.length {
+            true => Err(StorageErrorKind::Io.into()),
+            false => Ok(false),
+        }
     }
 
     fn file_range(&self) -> Option<FileRange<'_>> {

@@ -88,18 +88,16 @@ impl Drop for Turn {
 /// again.
 pub(super) fn settled(mut found: Metadata) -> Metadata {
     if found.kind == EntryKind::File
-        && let Some((length, modified)) = former(&found)
+        && let Some((length, modified)) = former(found.identity)
     {
-        (found.size, found.modified) = (length, modified);
+        (found.size, found.modified) = (found.size.min(length), modified);
     }
     found
 }
 
 /// Returns the length and the time of a file before a running append; `None` if no append is running.
-pub(super) fn former(found: &Metadata) -> Option<(u64, i64)> {
-    let appended = APPENDED.lock();
-    let known = appended.iter().find(|appended| appended.file == found.identity)?;
-    known.former.map(|(length, modified)| (found.size.min(length), modified))
+pub(super) fn former(file: Identity) -> Option<(u64, i64)> {
+    APPENDED.lock().iter().find(|appended| appended.file == file)?.former
 }
 
 /// Notes that the time of a file was set. A running append does not restore the one before.
@@ -109,11 +107,6 @@ pub(super) fn has_time(found: &Metadata) {
     if let Some((_, modified)) = known.and_then(|appended| appended.former.as_mut()) {
         *modified = found.modified;
     }
-}
-
-/// Returns whether an upload appends to a file.
-pub(super) fn is_running(file: Identity) -> bool {
-    APPENDED.lock().iter().any(|appended| appended.file == file)
 }
 
 /// Locks a file against appends of other processes, if the file system supports locks. Returns
@@ -257,10 +250,10 @@ impl Appending {
         // The rollback never extends the file, even if another program has shortened it.
         let cut = match now {
             Ok(now) if now.size <= self.length => Ok(()),
-            Ok(now) => retry_on_intr(|| ftruncate(&self.output, self.length)).inspect(|()| {
+            Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)).inspect(|()| {
                 // The file is the old one again, for uploads that are to replace it too.
                 let modified = &mut self.times.last_modification;
-                match former(&now) {
+                match former(self.identity) {
                     Some((_, set)) if set != modified.tv_sec => {
                         *modified = Timespec { tv_sec: set, tv_nsec: 0 };
                     }

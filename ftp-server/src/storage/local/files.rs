@@ -107,25 +107,28 @@ pub(super) struct LocalSource {
 impl LocalSource {
     /// Returns a source of a file with this metadata.
     pub(super) fn new(file: OwnedFd, found: &Metadata) -> Self {
-        let left = append::former(found).map(|(length, _)| length);
+        let left = append::former(found.identity).map(|(length, _)| length.min(found.size));
         Self { file, identity: found.identity, size: left.unwrap_or(found.size), left }
     }
 
     /// If an upload has begun to append to the file, lets this source end at the size that the file
-    /// had before. Returns how far the source has been read beyond that size.
+    /// had before. That can be more than when the file was opened: another upload may have appended
+    /// to it since. Returns how far the source has been read beyond that size.
     fn end_before_append(&mut self) -> io::Result<u64> {
-        if self.left.is_some() || !append::is_running(self.identity) {
-            return Ok(0);
-        }
+        let former = append::former(self.identity);
+        let Some((length, _)) = former.filter(|_| self.left.is_none()) else { return Ok(0) };
         let position = tell(&self.file)?;
-        self.left = Some(self.size.saturating_sub(position));
-        Ok(position.saturating_sub(self.size))
+        self.left = Some(length.saturating_sub(position));
+        Ok(position.saturating_sub(length))
     }
 }
 
 impl io::Read for LocalSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.end_before_append()?;
+        if self.end_before_append()? > 0 {
+            // The kernel has sent bytes that may be removed again.
+            return Err(Errno::IO.into());
+        }
         let most = self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(buffer.len());
         let most = most.min(buffer.len());
         let buffer = buffer.get_mut(..most).unwrap_or_default();
@@ -156,7 +159,7 @@ impl Source for LocalSource {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         // The kernel would send the appended bytes too.
-        let ends_early = self.left.is_some() || append::is_running(self.identity);
+        let ends_early = self.left.is_some() || append::former(self.identity).is_some();
         (!ends_early).then(|| self.file.as_fd())
     }
 }

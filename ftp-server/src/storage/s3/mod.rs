@@ -284,7 +284,7 @@ impl Storage for S3Storage {
         match self.object(path) {
             Ok((key, object)) => {
                 // If times are not kept, use the store's time, as listings do.
-                let time = if self.keeps_times { object.time() } else { object.modified };
+                let time = if self.keeps_times { object.time() } else { object.changed() };
                 Ok(file_metadata(&self.inner, &key, object.size, time))
             }
             Err(error) if error.kind == Kind::IsDirectory => {

@@ -47,8 +47,9 @@ impl Condition {
 pub(super) struct Object {
     pub(super) size: u64,
     pub(super) tag: String,
-    /// Time of the last change by the store's clock, in seconds since 1970.
-    pub(super) modified: i64,
+    /// Time of the last change by the store's clock, in seconds since 1970; `None` if the response
+    /// does not state it.
+    pub(super) modified: Option<i64>,
     /// Time of the response by the store's clock, in seconds since 1970. If the response has no
     /// time, this computer's time.
     pub(super) answered: i64,
@@ -82,7 +83,7 @@ impl Object {
         Self {
             size: length(headers).unwrap_or(0),
             tag: text("etag").unwrap_or_default(),
-            modified: header(headers, "last-modified").and_then(http_time).unwrap_or(answered),
+            modified: header(headers, "last-modified").and_then(http_time),
             answered,
             sum: text("x-amz-checksum-sha256").filter(|sum| !sum.contains('-') && is_whole),
             kept: kept.collect(),
@@ -96,18 +97,24 @@ impl Object {
     /// Returns the modification time from the metadata, otherwise the time of the last change.
     pub(super) fn time(&self) -> i64 {
         let own = self.metadata(MTIME).and_then(|text| text.split('.').next()?.parse().ok());
-        own.unwrap_or(self.modified)
+        own.unwrap_or_else(|| self.changed())
+    }
+
+    /// Returns the time of the last change, or of the response if the store does not state it.
+    pub(super) fn changed(&self) -> i64 {
+        self.modified.unwrap_or(self.answered)
     }
 
     /// Returns a text that is another one after the object was stored again. The tag alone stays
     /// the same if the content does.
     pub(super) fn version(&self) -> String {
-        format!("{} {} {}", self.tag, self.modified, self.metadata(ID).unwrap_or("-"))
+        let modified = self.modified.unwrap_or_default();
+        format!("{} {modified} {}", self.tag, self.metadata(ID).unwrap_or("-"))
     }
 
     /// Returns the time since the last change in seconds, by the store's clock.
-    pub(super) const fn age(&self) -> i64 {
-        self.answered.saturating_sub(self.modified)
+    pub(super) fn age(&self) -> i64 {
+        self.answered.saturating_sub(self.changed())
     }
 }
 

@@ -20,7 +20,7 @@ use super::error::S3Error;
 use super::inner::Inner;
 use super::keys;
 use super::multipart::{Multipart, Part};
-use super::objects::Condition;
+use super::objects::{Condition, Object};
 use crate::lock::Lock;
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{StorageErrorKind as Kind, StorageResult};
@@ -139,13 +139,18 @@ impl Kept {
 
 /// Returns the note with this key; `None` if the note is missing, too old or unreadable.
 pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
-    let Some((object, bytes)) = store.client.get_small(key, LONGEST)? else { return Ok(None) };
+    let Some((object, note)) = read(store, key)? else { return Ok(None) };
     let age = u64::try_from(object.age()).unwrap_or(0);
-    // A note from another version of the server cannot be parsed, and stays until it is too old.
-    let note = str::from_utf8(&bytes).ok().and_then(Note::parse);
     let Some(note) = note.filter(|_| age < REMEMBERED.as_secs()) else { return Ok(None) };
     let is_running = note.is_active && age <= store.lease.as_secs();
-    Ok(Some(Found { note, tag: object.tag, when: object.modified, is_running }))
+    Ok(Some(Found { note, when: object.changed(), tag: object.tag, is_running }))
+}
+
+/// Returns the object of a note of any age, and the note; `None` if the object is missing. A note
+/// from another version of the server cannot be parsed, and stays until it is too old.
+fn read(store: &Inner, key: &str) -> Result<Option<(Object, Option<Note>)>, S3Error> {
+    let found = store.client.get_small(key, LONGEST)?;
+    Ok(found.map(|(object, bytes)| (object, str::from_utf8(&bytes).ok().and_then(Note::parse))))
 }
 
 /// Returns the bytes of a note that can be resumed; `None` if there are none.
@@ -194,7 +199,7 @@ fn sum(parts: &[Part]) -> u64 {
 /// Removes a note and the bytes that it names. A newer note with the same key stays.
 pub(super) fn discard(store: &Inner, note_key: &str, found: &Found) -> Result<(), S3Error> {
     match store.delete_if(note_key, &found.tag) {
-        Ok(()) => forget(store, &found.note),
+        Ok(()) => abort(store, &found.note).and_then(|()| delete_tail(store, &found.note)),
         // Another session has resumed the upload or replaced the note.
         Err(error) if error.is_precondition() => Ok(()),
         Err(error) => Err(error),
@@ -212,12 +217,6 @@ pub(super) fn supersede(store: &Inner, note_key: &str) -> Result<(), S3Error> {
         }
     }
     Ok(())
-}
-
-/// Removes the bytes that a note names.
-fn forget(store: &Inner, note: &Note) -> Result<(), S3Error> {
-    abort(store, note)?;
-    delete_tail(store, note)
 }
 
 fn abort(store: &Inner, note: &Note) -> Result<(), S3Error> {
@@ -454,8 +453,7 @@ const FAILURES: u32 = 10;
 /// is left to the next sweep.
 pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     let now = store.client.clock()?.unwrap_or_else(super::encode::now);
-    let age = i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
-    let oldest = now - age;
+    let oldest = now - i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
     let mut failures = 0;
     let mut pass = |key: &str, removed: Result<bool, S3Error>| match removed {
         Err(error) if failures < FAILURES => {
@@ -474,20 +472,27 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
         Ok(())
     })?;
     // Also removes old tails, which no note names any more, those of failed moves of directories, and
-    // the markers of earlier versions. A note that was written again may name an older tail.
+    // the markers of earlier versions.
     let hidden = &store.hidden;
-    for (prefix, oldest) in [
-        (keys::tails(hidden), oldest - age),
-        (keys::tree_moves(hidden), oldest),
-        (keys::markers(hidden), oldest),
-    ] {
+    let mut old = Vec::new();
+    for prefix in [keys::tails(hidden), keys::tree_moves(hidden), keys::markers(hidden)] {
         store.each_key(&prefix, |listed| {
-            if listed.modified <= oldest {
-                let deleted = store.client.delete(&listed.key, &Condition::None);
-                pass(&listed.key, deleted.map(|()| true))?;
-            }
+            old.extend((listed.modified <= oldest).then_some(listed.key));
             Ok(())
         })?;
+    }
+    if !old.is_empty() {
+        // An upload that goes on with an old tail writes only its note again.
+        store.each_key(&keys::notes(hidden), |listed| {
+            let tail = read(store, &listed.key)?.and_then(|(_, note)| note?.tail);
+            let named = tail.map(|(owner, _)| keys::tail(hidden, &owner));
+            old.retain(|key| Some(key) != named.as_ref());
+            Ok(())
+        })?;
+    }
+    for key in old {
+        let deleted = store.client.delete(&key, &Condition::None);
+        pass(&key, deleted.map(|()| true))?;
     }
     Ok(removed)
 }
@@ -495,18 +500,20 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
 /// Removes a note that is still too old, and the bytes that it names. Returns `false` if it was
 /// removed or written again since it was listed.
 fn sweep_note(store: &Inner, key: &str, oldest: i64) -> Result<bool, S3Error> {
-    let Some((object, bytes)) = store.client.get_small(key, LONGEST)? else { return Ok(false) };
-    if object.modified > oldest {
+    let Some((object, note)) = read(store, key)? else { return Ok(false) };
+    // If the response has no time, the one in the listing counts.
+    if object.modified.is_some_and(|modified| modified > oldest) {
         return Ok(false);
     }
+    let note = note.unwrap_or_default();
+    // Nobody can resume the upload any more. Without the note, no server would find parts that the
+    // store has not removed.
+    abort(store, &note)?;
     match store.delete_if(key, &object.tag) {
         Err(error) if error.is_precondition() => return Ok(false),
         deleted => deleted?,
     }
-    if let Some(note) = str::from_utf8(&bytes).ok().and_then(Note::parse) {
-        forget(store, &note)?;
-    }
-    Ok(true)
+    delete_tail(store, &note).map(|()| true)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ const LONGEST_TICK: Duration = Duration::from_secs(20);
 ///
 /// Clones share the connections and the memory. A background thread resolves the endpoint
 /// regularly, renews the [leases](S3StoreBuilder::lease) of running uploads, and removes partial
-/// uploads after a day. With a [role](S3StoreBuilder::web_identity), another thread renews the
+/// uploads after 12 hours. With a [role](S3StoreBuilder::web_identity), another thread renews the
 /// access keys. Both threads end after the last clone and the last storage of the store are
 /// dropped.
 ///

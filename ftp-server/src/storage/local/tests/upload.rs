@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use ftp_tests::wait::wait_until;
+use rustix::fs::{SeekFrom, seek};
 
 use super::StorageErrorKind::{
     BadRestart, Busy, Denied, Exists, IsDirectory, NameNotAllowed, NoSpace, NotFound,
@@ -273,6 +274,38 @@ fn an_append_that_begins_during_a_download_is_not_read_fs_16_cm_103() {
         source.read_to_end(&mut content).unwrap();
         assert_eq!(content, b"0123456789more");
         assert!(source.descriptor().is_some());
+    }
+}
+
+#[test]
+fn a_download_is_not_cut_inside_an_append_that_was_committed_meanwhile_fs_16_cm_103() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let begin = |more: &[u8]| {
+            let mut append = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+            append.write_all(more).unwrap();
+            append
+        };
+        for read_before in [0, 10, 12, 14] {
+            tree.put("f", "0123456789");
+            let mut source = storage.read(&path("f")).unwrap();
+            begin(b"more").commit().unwrap();
+            let mut content = vec![0; read_before];
+            source.read_exact(&mut content).unwrap();
+            let append = begin(b"again");
+            assert!(source.descriptor().is_none());
+            source.read_to_end(&mut content).unwrap();
+            assert_eq!(content, b"0123456789more", "{read_before}");
+            append.abort(StreamEnd::Cut);
+        }
+        // The kernel has sent bytes that may be removed again.
+        tree.put("f", "0123456789");
+        let mut source = storage.read(&path("f")).unwrap();
+        let file = source.descriptor().unwrap().try_clone_to_owned().unwrap();
+        let append = begin(b"more");
+        seek(&file, SeekFrom::Start(12)).unwrap();
+        assert!(source.read(&mut [0]).is_err());
+        append.abort(StreamEnd::Cut);
     }
 }
 

@@ -299,6 +299,52 @@ fn a_failed_upload_abort_is_an_error_unless_the_upload_is_missing() {
 }
 
 #[test]
+fn a_swept_note_stays_until_the_parts_that_it_names_are_removed() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
+    fake.age(12 * 3_600);
+    fake.fail("AbortMultipartUpload", 0, 1, Fault::Refuse(403, "AccessDenied"));
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 0);
+    assert_eq!((fake.uploads(), fake.keys(".ftp-server/partial/").len()), (1, 1));
+    // Another server may have been quicker.
+    fake.fail("AbortMultipartUpload", 0, 1, Fault::Refuse(404, "NoSuchUpload"));
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
+    assert_eq!(fake.keys(""), [""; 0]);
+}
+
+#[test]
+fn partial_files_at_a_store_that_tells_no_times_of_objects_expire_too_fs_15() {
+    let fake = Fake::start();
+    fake.hide_times();
+    fake.store("f", b"old");
+    let storage = on(&fake);
+    cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
+    fake.age(3_600);
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 0);
+    // The second in which the store is asked does not count for the version of the old file.
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(told(&storage, "f"), Some((PART + 9) as u64));
+    fake.age(12 * 3_600);
+    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
+    assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 0));
+}
+
+#[test]
+fn a_sweep_leaves_the_last_bytes_that_a_note_names_however_old_they_are_fs_15() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    cut(&storage, "f", WriteMode::Replace, b"0123");
+    fake.store(&keys::tail(&storage.inner.hidden, "left"), b"4567");
+    // The upload that goes on with them has been running for long.
+    fake.age_below(&keys::tails(&storage.inner.hidden), 30 * 3_600);
+    partial::sweep(&storage.inner).unwrap();
+    assert_eq!(fake.keys(&keys::tails(&storage.inner.hidden)).len(), 1);
+    put(&storage, "f", WriteMode::Resume(4), b"89").unwrap();
+    assert_eq!(fake.content("f").unwrap(), b"012389");
+}
+
+#[test]
 fn keep_partials_false_keeps_no_partial_files() {
     let fake = Fake::start();
     let storage = on(&fake).keep_partials(false);

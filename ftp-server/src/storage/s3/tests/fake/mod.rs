@@ -209,6 +209,11 @@ impl Fake {
         self.state().ignores_conditions = ignore;
     }
 
+    /// Lets the responses to HEAD and GET lack `Last-Modified`.
+    pub(super) fn hide_times(&self) {
+        self.state().hides_times = true;
+    }
+
     /// Makes objects and parts without a digest fail, as a bucket with Object Lock does.
     pub(super) fn lock_objects(&self) {
         self.state().locks_objects = true;

@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) ignores_conditions: bool,
     pub(super) ignores_ranges: bool,
     pub(super) refuses_checksums: bool,
+    /// Whether responses to HEAD and GET lack `Last-Modified`.
+    pub(super) hides_times: bool,
     /// Whether objects and parts need a digest, as in a bucket with Object Lock.
     pub(super) locks_objects: bool,
     /// Whether `DeleteObject` ignores its condition.
@@ -144,8 +146,10 @@ impl State {
             return Answer::refusal(412, "PreconditionFailed");
         }
         let length = object.bytes.len();
-        let mut answer =
-            Answer::ok("").with("etag", &*object.tag).with("last-modified", date(object.modified));
+        let mut answer = Answer::ok("").with("etag", &*object.tag);
+        if !self.hides_times {
+            answer = answer.with("last-modified", date(object.modified));
+        }
         answer.headers.extend(object.metadata.iter().cloned());
         if asked.header("x-amz-checksum-mode").is_some() {
             let sum = base64(&object.sum);
