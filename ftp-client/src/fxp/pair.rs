@@ -63,9 +63,7 @@ impl<'a> End<'a> {
         trace::note(format_args!("to the {}:", self.side));
         let control = &mut self.client.control;
         self.deadline = control.reply_deadline();
-        control.send(self.verb, line, self.deadline)?;
-        self.client.state.range = FileRange::default();
-        Ok(())
+        control.send(self.verb, line, self.deadline)
     }
 
     /// Returns whether the server's final reply is outstanding.
@@ -98,12 +96,15 @@ impl<'a> End<'a> {
                 self.deadline = control.deadline(Duration::MAX, Phase::Overall);
             }
             self.has_begun = true;
+            // After a refusal, the offset may still be in force.
+            self.client.state.range = FileRange::default();
             self.announced = self.announced.or_else(|| reply.announced_length());
             return Ok(true);
         }
         let mut evidence = TransferEvidence::new(self.verb);
         evidence.has_begun = self.has_begun;
         transfer::confirm(control, evidence, &reply)?;
+        self.client.state.range = FileRange::default();
         self.confirmed = Some(reply);
         Ok(true)
     }

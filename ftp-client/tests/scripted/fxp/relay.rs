@@ -168,7 +168,7 @@ fn what_cannot_be_resumed_begins_at_byte_0_within_the_attempt() {
         ("s> REST 7\n s< 350 ok\n t> REST 7\n t< 501 no\n", "s> REST 0\n s< 350 ok\n"),
         (
             "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n s> RETR a\n s< 554 no\n",
-            "t> REST 0\n t< 350 ok\n",
+            "s> REST 0\n s< 350 ok\n t> REST 0\n t< 350 ok\n",
         ),
     ] {
         let copy = [TARGET_LISTENS, reset, BEGUN, SENT, SIZES].concat();
