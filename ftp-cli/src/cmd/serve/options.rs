@@ -144,7 +144,8 @@ fn absolute(options: &Options, option: &str) -> Result<String> {
 /// Adds the directory and users given on the command line. If neither the options nor the file name
 /// users, anyone can log in anonymously; with `--config`, this requires DIR.
 fn share(config: &mut Config, options: &Options, environment: Option<OsString>) -> Result {
-    let has_users = options.has("user") || options.has("anonymous");
+    let users = users(options, environment)?;
+    let has_users = !users.is_empty() || options.has("anonymous");
     let operands = options.operands.as_slice();
     if !has_users && config.names_users() {
         let is_idle = !operands.is_empty() || options.has("write") || options.has("drop-box");
@@ -163,7 +164,6 @@ fn share(config: &mut Config, options: &Options, environment: Option<OsString>) 
         (false, true) => Rights::FULL,
         (false, false) => Rights::READ,
     };
-    let users = users(options, environment)?;
     if let Some(path) = options.value("password-file") {
         config.add_password_file("--password-file", path);
     }
@@ -348,6 +348,12 @@ mod tests {
             ("serve -u a:x -u a:y /", Exit::Usage, "twice"),
             ("serve -u a:x --password-file /etc/hostname /", Exit::Usage, "without a password"),
             ("serve --password-file /proc/none/x -u a /", Exit::Local, "/proc/none/x"),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/ \
+                 --password-file /etc/hostname",
+                Exit::Usage,
+                "--password-file needs a --user without",
+            ),
             ("serve --set limits.session=1 /", Exit::Usage, "limits.sessions"),
             ("serve --set timeouts.idle /", Exit::Usage, "expected KEY=VALUE"),
             ("serve --listen nowhere /", Exit::Usage, "PORT"),

@@ -378,7 +378,7 @@ impl Settings {
     }
 
     /// Returns the keys whose values differ. They include `users`, `hosts` and `stores` if the
-    /// tables of that name differ.
+    /// tables of that name differ, and `users` if what users inherit differs.
     pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
         let differs = |row: &&Setting<Self>| (row.show)(self) != (row.show)(other);
         let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
@@ -386,7 +386,11 @@ impl Settings {
         let users = self.users.iter().map(|(name, user)| ((name, &user.password), user));
         let others = other.users.iter().map(|(name, user)| ((name, &user.password), user));
         let is_same = [
-            ("users", are_same(USER, users, others)),
+            (
+                "users",
+                are_same(USER, users, others)
+                    && are_same(USER, self.users.tables(), other.users.tables()),
+            ),
             ("hosts", are_same(HOST, self.hosts.iter(), other.hosts.iter())),
             ("stores", are_same(STORE, self.stores.iter(), other.stores.iter())),
         ];

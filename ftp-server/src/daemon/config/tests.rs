@@ -424,6 +424,16 @@ fn a_file_and_set_read_each_value_that_check_prints() {
     assert_eq!(config.settings.changes(&set.settings), Vec::<&str>::new());
 }
 
+#[test]
+fn keys_that_only_users_of_a_program_inherit_are_changes_of_users() {
+    let settings = |text: &str| Config::from_toml(text).unwrap().settings;
+    let former = settings("[auth]\nprogram = [\"/bin/true\"]\n[groups.a]\n");
+    for other in ["[defaults]\nroot = \"/x\"\n[groups.a]\n", "[groups.a]\nroot = \"/x\"\n", ""] {
+        let other = settings(&format!("[auth]\nprogram = [\"/bin/true\"]\n{other}"));
+        assert_eq!(former.changes(&other), ["users"]);
+    }
+}
+
 /// Reads a value of each row from a file and from `--set`, and returns the keys that accept it.
 fn accepting<T: Default + Fields>(
     rows: &'static [Setting<T>],

@@ -9,6 +9,7 @@ mod spool;
 
 use std::cell::Cell;
 use std::fs;
+use std::io::ErrorKind;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -117,7 +118,7 @@ impl Hooks {
     /// Queues the events that a former server left, except for those of uploads that it did not
     /// publish.
     fn recover(&self, spool: &Spool) {
-        let (mut idle, mut waiting) = (0_usize, Vec::new());
+        let (mut idle, mut waiting) = (Vec::new(), Vec::new());
         for mut found in spool.take_left() {
             let mut parts = found.splitn(3, '.');
             let (Some(id), Some(suffix)) = (parts.next(), parts.next()) else { continue };
@@ -128,6 +129,9 @@ impl Hooks {
             };
             let name = format!("{id}.{suffix}");
             let json = fs::read_to_string(spool.at(&found));
+            if json.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+                continue;
+            }
             if let (Ok(json), Some(inode)) = (&json, inode) {
                 // Later, the hidden file would be gone, and so would be what it proves.
                 if is_unpublished(json, inode) {
@@ -138,7 +142,7 @@ impl Hooks {
                 found.clone_from(&name);
             }
             let Some(hook) = runner.hook.lock().clone() else {
-                idle += 1;
+                idle.push(found);
                 continue;
             };
             match json.ok().and_then(|json| Notice::read(&hook, name, None, json)) {
@@ -153,12 +157,13 @@ impl Hooks {
         if !waiting.is_empty() {
             let events = counted(waiting.len(), "event");
             log::warn!(target: LOG, "hooks.spool: {events} wait there for the next reload or start: the queue is full");
-            spool.put_back(waiting);
         }
-        if idle > 0 {
-            let files = counted(idle, "file");
+        if !idle.is_empty() {
+            let files = counted(idle.len(), "file");
             log::warn!(target: LOG, "hooks.spool: {files} left there: no hook is configured for them");
         }
+        waiting.append(&mut idle);
+        spool.put_back(waiting);
     }
 
     /// Writes an event to the spool for each configured program that gets it.
@@ -273,6 +278,30 @@ mod tests {
         left.sort();
         assert_eq!(left, ["published.stored"]);
         hooks.finish(Duration::ZERO);
+    }
+
+    #[test]
+    fn an_event_left_without_its_hook_is_delivered_once_a_reload_has_the_hook() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = directory.path().join("spool");
+        let mut config = Config::new();
+        config.set("hooks.program", "/bin/true").unwrap();
+        config.set("hooks.spool", spool.to_str().unwrap()).unwrap();
+        fs::DirBuilder::new().mode(0o700).create(&spool).unwrap();
+        let event = spool.join("1.stored");
+        fs::write(&event, "{\"path\":\"/a\"}\n").unwrap();
+        fs::write(spool.join("2.stored"), "{\"path\":\"/b\"}\n").unwrap();
+        let hooks = Hooks::new();
+        hooks.open(&config).unwrap();
+        hooks.set(&config.settings);
+        assert!(event.exists());
+        // A file that is gone by then is no error.
+        fs::remove_file(spool.join("2.stored")).unwrap();
+        config.set("hooks.stored", "[\"/bin/true\"]").unwrap();
+        hooks.open(&config).unwrap();
+        hooks.set(&config.settings);
+        hooks.finish(Duration::from_secs(60));
+        assert!(!event.exists());
     }
 
     #[test]

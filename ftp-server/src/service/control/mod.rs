@@ -397,6 +397,13 @@ impl Control {
     /// Reads available input without waiting, keeps lines for later, and returns an event that
     /// cannot wait. Call it again with the same `look` until it returns `None`.
     pub(super) fn look(&mut self, look: &mut ReadBudget) -> Option<Notice> {
+        // An `ABOR` that arrived during a pause before this transfer.
+        let is_abort = |event: &LineEvent<'_>| verb_of(event) == Some((Verb::Abor, b""));
+        let abort = self.waiting.iter().position(is_abort);
+        if let Some(event) = abort.and_then(|at| self.waiting.remove(at)) {
+            self.waiting_bytes -= cost_of(&event);
+            return Some(Notice::Abort);
+        }
         loop {
             let is_queue_full = loop {
                 if !look.floods && self.waiting.len() >= limits::WAITING_LINES {
@@ -460,6 +467,7 @@ fn verb_of<'a>(event: &'a LineEvent<'_>) -> Option<(Verb, &'a [u8])> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::{TcpListener, TcpStream};
 
     use ftp_proto::ReplyCode;
@@ -485,5 +493,26 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
             drop(client);
         }
+    }
+
+    #[test]
+    fn an_abort_that_arrives_during_a_pause_ends_the_next_transfer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, peer) = listener.accept().unwrap();
+        let mut control = Control::new(Arc::new(SessionHandle::new(stream, peer)), false);
+        client.write_all(b"STOR a\r\nABOR\r\nNOOP\r\n").unwrap();
+        let start = Instant::now();
+        while control.waiting.len() < 3 {
+            assert!(control.pause(Instant::now() + limits::TICK));
+        }
+        let limit = Duration::from_secs(60);
+        assert!(matches!(control.next(start, limit), Arrival::Event(event)
+            if verb_of(&event) == Some((Verb::Stor, b"a"))));
+        assert_eq!(control.look(&mut ReadBudget::new(true)), Some(Notice::Abort));
+        assert_eq!(control.look(&mut ReadBudget::new(true)), None);
+        assert!(matches!(control.next(start, limit), Arrival::Event(event)
+            if verb_of(&event) == Some((Verb::Noop, b""))));
+        assert_eq!(control.waiting_bytes, 0);
     }
 }
