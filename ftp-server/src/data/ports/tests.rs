@@ -14,11 +14,16 @@ fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
+/// Calls `test` with so many ports. A program that another test starts meanwhile may hold a copy of a
+/// port that was closed, on a busy machine for longer than the server waits: then `test` is repeated.
+fn with_ports(count: u16, test: impl Fn(&OwnPorts)) {
+    let own = OwnPorts::claim(count);
+    patiently(limits::PORT_COPY_WAIT, |_| test(&own));
+}
+
 #[test]
 fn every_port_is_tried_and_none_is_shared_dc_02_dc_03_dc_04_hd_09() {
-    let own = OwnPorts::claim(10);
-    // A test program that starts meanwhile may hold a copy of the port that was closed.
-    patiently(limits::PORT_COPY_WAIT, |_| {
+    with_ports(10, |own| {
         let ranges = own.ranges();
         // Another program holds two of them.
         let _others = own.take(2);
@@ -65,45 +70,47 @@ fn without_a_range_ports_come_from_the_system_range_dc_03_hd_08() {
 
 #[test]
 fn one_network_leaves_ports_to_others_hd_09() {
-    let own = OwnPorts::claim(10);
-    let ports = PassivePorts::new(Some(own.ranges()));
-    let site = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, number, 0, 0, 0, 1]);
-    let mut greedy: Vec<_> =
-        (0..9).map(|number| ports.listen(local(), site(number)).unwrap()).collect();
-    keep_ports_fresh(&ports);
-    let full = ports.listen(local(), site(10)).unwrap_err();
-    assert_eq!(full.kind(), io::ErrorKind::AddrInUse);
-    let begun = Instant::now();
-    (0..20).for_each(|_| drop(ports.listen(local(), client(2)).unwrap()));
-    assert!(begun.elapsed() < limits::PORT_UNUSED, "{:?}", begun.elapsed());
-    greedy.pop();
-    assert!(ports.listen(local(), site(10)).is_ok());
-    let one = OwnPorts::claim(1);
-    let ports = PassivePorts::new(Some(one.ranges()));
-    assert!(ports.listen(local(), client(1)).is_ok(), "one port has no reserve");
+    with_ports(10, |own| {
+        let ports = PassivePorts::new(Some(own.ranges()));
+        let site = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, number, 0, 0, 0, 1]);
+        let mut greedy: Vec<_> =
+            (0..9).map(|number| ports.listen(local(), site(number)).unwrap()).collect();
+        keep_ports_fresh(&ports);
+        let full = ports.listen(local(), site(10)).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::AddrInUse);
+        let begun = Instant::now();
+        (0..20).for_each(|_| drop(ports.listen(local(), client(2)).unwrap()));
+        assert!(begun.elapsed() < limits::PORT_UNUSED, "{:?}", begun.elapsed());
+        greedy.pop();
+        assert!(ports.listen(local(), site(10)).is_ok());
+        let one = OwnPorts::claim(1);
+        let ports = PassivePorts::new(Some(one.ranges()));
+        assert!(ports.listen(local(), client(1)).is_ok(), "one port has no reserve");
+    });
 }
 
 #[test]
 fn transfers_whose_clients_never_connect_give_way_hd_09() {
-    let own = OwnPorts::claim(4);
-    let ports = PassivePorts::new(Some(own.ranges()));
-    let waiting: Vec<_> = [1, 1, 1, 2]
-        .map(|last| ports.listen(local(), client(last)).unwrap().open().unwrap())
-        .into();
-    expire_unused_ports(&ports);
-    for last in 3..6 {
-        let newcomer = ports.listen(local(), client(last)).unwrap();
-        let port = newcomer.port();
-        drop(newcomer);
-        drop(TcpListener::bind(("127.0.0.1", port)).unwrap());
-    }
-    // The wait of the oldest ended, the others continue.
-    let ended = waiting
-        .iter()
-        .map(|port| port.listener.accept().unwrap_err().kind() != io::ErrorKind::WouldBlock);
-    assert_eq!(ended.collect::<Vec<_>>(), [true, false, false, false]);
-    drop(waiting);
-    assert!(ports.held.lock().ports.is_empty() && ports.shares.held() == 0);
+    with_ports(4, |own| {
+        let ports = PassivePorts::new(Some(own.ranges()));
+        let waiting: Vec<_> = [1, 1, 1, 2]
+            .map(|last| ports.listen(local(), client(last)).unwrap().open().unwrap())
+            .into();
+        expire_unused_ports(&ports);
+        for last in 3..6 {
+            let newcomer = ports.listen(local(), client(last)).unwrap();
+            let port = newcomer.port();
+            drop(newcomer);
+            drop(TcpListener::bind(("127.0.0.1", port)).unwrap());
+        }
+        // The wait of the oldest ended, the others continue.
+        let ended = waiting
+            .iter()
+            .map(|port| port.listener.accept().unwrap_err().kind() != io::ErrorKind::WouldBlock);
+        assert_eq!(ended.collect::<Vec<_>>(), [true, false, false, false]);
+        drop(waiting);
+        assert!(ports.held.lock().ports.is_empty() && ports.shares.held() == 0);
+    });
 }
 
 /// Makes all ports look unused for so long that they can be given to another host.
@@ -121,8 +128,7 @@ fn keep_ports_fresh(ports: &PassivePorts) {
 
 #[test]
 fn only_one_port_is_released_while_a_copy_is_open_hd_09() {
-    let own = OwnPorts::claim(4);
-    patiently(limits::PORT_COPY_WAIT, |_| {
+    with_ports(4, |own| {
         let ports = PassivePorts::new(Some(own.ranges()));
         let listen = |last| ports.listen(local(), client(last)).unwrap();
         let opened = || ports.held.lock().opened.keys().copied().collect::<Vec<_>>();
@@ -144,27 +150,28 @@ fn only_one_port_is_released_while_a_copy_is_open_hd_09() {
 
 #[test]
 fn two_hosts_with_unused_ports_do_not_block_others_hd_09() {
-    let own = OwnPorts::claim(4);
-    let ports = PassivePorts::new(Some(own.ranges()));
-    let listen = |last| ports.listen(local(), client(last)).unwrap();
-    let _held = [1, 1, 1, 2].map(listen);
-    // All are held; unused ones give way, the oldest first.
-    keep_ports_fresh(&ports);
-    let numbers = || ports.held.lock().opened.keys().copied().collect::<Vec<_>>();
-    let before = numbers();
-    assert!(ports.listen(local(), client(3)).is_err(), "their clients may be about to connect");
-    assert_eq!(numbers(), before);
-    expire_unused_ports(&ports);
-    let third = listen(3);
-    assert_eq!(numbers()[..3], before[1..]);
-    let fourth = listen(4);
-    assert_eq!(numbers()[..2], before[2..]);
-    expire_unused_ports(&ports);
-    // None of a host that holds no more than the client gives way.
-    let now = numbers();
-    assert!(ports.listen(local(), client(4)).is_err());
-    assert_eq!(numbers(), now);
-    drop((third, fourth));
+    with_ports(4, |own| {
+        let ports = PassivePorts::new(Some(own.ranges()));
+        let listen = |last| ports.listen(local(), client(last)).unwrap();
+        let _held = [1, 1, 1, 2].map(listen);
+        // All are held; unused ones give way, the oldest first.
+        keep_ports_fresh(&ports);
+        let numbers = || ports.held.lock().opened.keys().copied().collect::<Vec<_>>();
+        let before = numbers();
+        assert!(ports.listen(local(), client(3)).is_err(), "their clients may be about to connect");
+        assert_eq!(numbers(), before);
+        expire_unused_ports(&ports);
+        let third = listen(3);
+        assert_eq!(numbers()[..3], before[1..]);
+        let fourth = listen(4);
+        assert_eq!(numbers()[..2], before[2..]);
+        expire_unused_ports(&ports);
+        // None of a host that holds no more than the client gives way.
+        let now = numbers();
+        assert!(ports.listen(local(), client(4)).is_err());
+        assert_eq!(numbers(), now);
+        drop((third, fourth));
+    });
 }
 
 #[test]
@@ -189,8 +196,7 @@ fn pasv_waits_for_a_port_that_will_be_released_cm_37() {
 
 #[test]
 fn a_port_still_held_by_a_copy_of_its_socket_is_retried_cm_37() {
-    let own = OwnPorts::claim(1);
-    patiently(limits::PORT_COPY_WAIT, |_| {
+    with_ports(1, |own| {
         let copy = own.take(1);
         let ports = PassivePorts::new(Some(own.ranges()));
         thread::scope(|scope| {
@@ -207,15 +213,16 @@ fn a_port_still_held_by_a_copy_of_its_socket_is_retried_cm_37() {
 fn passive_ports_are_chosen_uniformly_at_random_dc_03_hd_08() {
     const PORTS: u16 = 20;
     const ROUNDS: u32 = 4_000;
-    let own = OwnPorts::claim(PORTS);
-    let ports = PassivePorts::new(Some(own.ranges()));
-    let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
-    for _ in 0..ROUNDS {
-        *counts.entry(ports.listen(local(), client(1)).unwrap().port()).or_default() += 1;
-    }
-    assert_eq!(counts.len(), usize::from(PORTS));
-    let want = f64::from(ROUNDS) / f64::from(PORTS);
-    let chi_square: f64 = counts.values().map(|&n| (f64::from(n) - want).powi(2) / want).sum();
-    // With 19 degrees of freedom, one try in a million exceeds this.
-    assert!(chi_square < 63.0, "{chi_square}: {counts:?}");
+    with_ports(PORTS, |own| {
+        let ports = PassivePorts::new(Some(own.ranges()));
+        let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
+        for _ in 0..ROUNDS {
+            *counts.entry(ports.listen(local(), client(1)).unwrap().port()).or_default() += 1;
+        }
+        assert_eq!(counts.len(), usize::from(PORTS));
+        let want = f64::from(ROUNDS) / f64::from(PORTS);
+        let chi_square: f64 = counts.values().map(|&n| (f64::from(n) - want).powi(2) / want).sum();
+        // With 19 degrees of freedom, one try in a million exceeds this.
+        assert!(chi_square < 63.0, "{chi_square}: {counts:?}");
+    });
 }
