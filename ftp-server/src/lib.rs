@@ -55,11 +55,9 @@ pub mod limits;
 mod listing;
 mod lock;
 mod log;
-mod name_pattern;
 mod net;
 mod pace;
 mod percent;
-mod rate;
 mod reply;
 mod server;
 mod service;
@@ -86,7 +84,7 @@ pub use auth::{
 pub use builder::ServerBuilder;
 pub use command::{SiteCommands, SiteRequest};
 pub use config::{
-    ActivePolicy, Limits, LoginPolicy, PassiveAddress, PassiveOverride, PassivePolicy,
+    ActivePolicy, Limits, LoginPolicy, NamePattern, PassiveAddress, PassiveOverride, PassivePolicy,
     ServerConfig, Timeouts, VirtualHost,
 };
 pub use error::Error;
@@ -96,7 +94,6 @@ pub use ledger::{
     Ledger, LedgerAnswer, LedgerError, LedgerRecord, MemoryLedger, SharedQuota, SharedState,
     WithoutLedger,
 };
-pub use name_pattern::NamePattern;
 pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use storage::{
