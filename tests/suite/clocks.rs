@@ -29,11 +29,11 @@ const READERS: [&str; 33] = [
     "ftp-server/src/daemon/config/forms/numbers.rs",
     "ftp-server/src/daemon/config/mod.rs",
     "ftp-server/src/daemon/config/user.rs",
-    "ftp-server/src/daemon/control/show.rs",
+    "ftp-server/src/daemon/control/mod.rs",
     "ftp-server/src/daemon/home.rs",
     "ftp-server/src/daemon/hooks/notice.rs",
     "ftp-server/src/daemon/running.rs",
-    "ftp-server/src/daemon/systemd/mod.rs",
+    "ftp-server/src/daemon/systemd.rs",
     "ftp-server/src/daemon/users.rs",
     "ftp-server/src/daemon/values.rs",
     // Only `unix_now`, which the rest of the server asks.
