@@ -40,7 +40,7 @@ const READERS: [&str; 33] = [
     "ftp-server/src/deadline.rs",
     "ftp-server/src/log/line.rs",
     "ftp-server/src/log/xferlog.rs",
-    "ftp-server/src/service/session_list.rs",
+    "ftp-server/src/service/register.rs",
     // The processor time of a thread, not the time of day.
     "ftp-server/src/threads.rs",
     "ftp-server/src/tls/load.rs",
