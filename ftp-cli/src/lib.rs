@@ -22,8 +22,6 @@ compile_error!("ftp-cli needs the feature `client` or `server`");
 mod cmd;
 #[cfg(feature = "client")]
 mod config_file;
-mod connect;
-mod console;
 mod exit;
 mod options;
 #[cfg(feature = "client")]
@@ -32,6 +30,38 @@ mod report;
 mod texts;
 #[cfg(feature = "client")]
 mod transfer;
+
+mod connect {
+    //! Connects to servers, logs in and retries, as the options say.
+
+    pub(crate) mod credentials;
+    #[cfg(feature = "client")]
+    pub(crate) mod dialler;
+    #[cfg(feature = "client")]
+    pub(crate) mod sessions;
+
+    pub(crate) use credentials::{Credentials, Finder, Secret, Terminal};
+    #[cfg(feature = "client")]
+    pub(crate) use {
+        dialler::{Chosen, Dialler, Route, TlsOptions},
+        sessions::{RefusedLogins, RetryObserver, Retrying, Sessions},
+    };
+}
+
+mod console {
+    //! Everything about the terminal and the process: standard streams, messages, signals, the
+    //! trace and progress.
+
+    pub(crate) mod output;
+    #[cfg(feature = "client")]
+    pub(crate) mod progress;
+    pub(crate) mod signals;
+
+    pub(crate) use output::{Dialogue, Hidden, Messages, Output, Printable, ResultLines, Stdio};
+    #[cfg(feature = "client")]
+    pub(crate) use progress::{Board, Meter, When, is_talkative};
+    pub(crate) use signals::Cleanup;
+}
 
 pub use console::output::Stdio;
 

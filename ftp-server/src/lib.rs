@@ -47,7 +47,6 @@ mod config;
 mod context;
 #[cfg(feature = "daemon")]
 pub mod daemon;
-mod data;
 mod deadline;
 mod error;
 mod ledger;
@@ -55,20 +54,70 @@ pub mod limits;
 mod listing;
 mod lock;
 mod log;
-mod name_pattern;
-mod net;
 mod pace;
 mod percent;
-mod rate;
 mod reply;
 mod server;
-mod service;
 mod session;
 mod shares;
 mod storage;
 pub mod testing;
 mod threads;
 mod tls;
+
+mod data {
+    //! Data connections: opening them, and moving bytes over them.
+
+    pub(crate) mod announce;
+    mod block;
+    mod buffers;
+    mod deflate;
+    mod opening;
+    mod outgoing;
+    mod ports;
+    mod pump;
+    mod wait;
+
+    pub(crate) use announce::Announcer;
+    pub(crate) use block::{BlockOutgoing, Blocks, DataConnection, DataFault, IdleConnection};
+    pub(crate) use buffers::Buffers;
+    pub(crate) use deflate::{DeflateOutgoing, Deflating, Encoding, Inflating};
+    pub(crate) use opening::{DataChannel, DataPeer};
+    pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
+    pub(crate) use ports::PassivePorts;
+    pub(crate) use pump::{PumpEnd, PumpLimits, receive, send};
+    pub(crate) use wait::{Interruption, Monitor, OpenError, pause};
+}
+
+mod net {
+    //! Connections before they become sessions: limits, bans and socket options.
+
+    pub(crate) mod admission;
+    pub(crate) mod arrival;
+    pub(crate) mod balancer;
+    pub(crate) mod ban;
+    pub(crate) mod complaints;
+    pub(crate) mod listener;
+    pub(crate) mod random;
+    pub(crate) mod socket;
+}
+
+mod service {
+    //! Running sessions: their loop, control connection and transfers, and the register through
+    //! which other threads see and end them.
+
+    mod away;
+    mod control;
+    pub(crate) mod login_watchdog;
+    pub(crate) mod register;
+    mod run;
+    mod transfer;
+    mod transfer_watch;
+
+    pub(crate) use away::{Away, LateObserver, LateTeller};
+    pub use register::{Activity, SessionInfo};
+    pub(crate) use run::{Greeting, Relay, run};
+}
 
 pub use self::log::{
     Direction, Event, EventKind, EventLog, LogFormat, LogWriter, LoginRefusal, Observer, Refusal,
@@ -86,7 +135,7 @@ pub use auth::{
 pub use builder::ServerBuilder;
 pub use command::{SiteCommands, SiteRequest};
 pub use config::{
-    ActivePolicy, Limits, LoginPolicy, PassiveAddress, PassiveOverride, PassivePolicy,
+    ActivePolicy, Limits, LoginPolicy, NamePattern, PassiveAddress, PassiveOverride, PassivePolicy,
     ServerConfig, Timeouts, VirtualHost,
 };
 pub use error::Error;
@@ -96,7 +145,6 @@ pub use ledger::{
     Ledger, LedgerAnswer, LedgerError, LedgerRecord, MemoryLedger, SharedQuota, SharedState,
     WithoutLedger,
 };
-pub use name_pattern::NamePattern;
 pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use storage::{

@@ -25,8 +25,6 @@ pub(crate) mod mirror;
 pub(crate) mod put;
 #[cfg(feature = "client")]
 pub(crate) mod quote;
-#[cfg(feature = "client")]
-pub(crate) mod rm;
 #[cfg(feature = "server")]
 pub(crate) mod serve;
 
@@ -132,7 +130,7 @@ fn of_client(command: Command) -> Option<Function> {
         Command::Ls => ls::run,
         Command::Mirror => mirror::run,
         Command::Stat => ls::run_stat,
-        Command::Rm => rm::run,
+        Command::Rm => change::rm,
         Command::Mkdir => change::mkdir,
         Command::Rmdir => change::rmdir,
         Command::Mv => change::mv,

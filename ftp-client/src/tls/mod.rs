@@ -2,7 +2,6 @@
 //! waits, except for the rest of a text that arrived unencrypted: a call that cannot proceed returns
 //! at once.
 
-mod files;
 mod verify;
 mod words;
 
@@ -160,8 +159,8 @@ fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
     let config = match &settings.client {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = files::certificates(certificate)?;
-            let secret = files::key(key)?;
+            let chain = verify::certificates(certificate)?;
+            let secret = verify::key(key)?;
             builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::File {
                 path: key.clone(),
                 reason: format!(

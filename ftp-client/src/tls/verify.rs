@@ -1,19 +1,22 @@
-//! Certificate checks: by chain, by key, or none. Data connections must also show the certificate
-//! of the control connection.
+//! Certificates: their checks by chain, by key, or none; and the PEM files with certificates, keys
+//! and trusted CAs. Data connections must also show the certificate of the control connection.
 
+use std::fmt::Display;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 
-use super::{files, words};
+use super::words;
 use crate::lock;
-use crate::security::{CertificateFault, Pin, Tls, TlsError};
+use crate::security::{CertificateFault, Pin, Roots, Tls, TlsError};
 
 /// A verifier of certificates for all connections of one client.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl Verifier {
             Tls { accepts_anything: true, .. } => Rule::Anything,
             Tls { pins, .. } if !pins.is_empty() => Rule::Keys(pins.clone()),
             Tls { roots, .. } => {
-                let roots = files::roots(roots)?;
+                let roots = trusted(roots)?;
                 let chain =
                     WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
                 let chain = chain.build();
@@ -225,4 +228,78 @@ const fn alert(fault: CertificateFault) -> CertificateError {
         CertificateFault::Revoked => CertificateError::Revoked,
         _ => CertificateError::ApplicationVerificationFailure,
     }
+}
+
+/// Reads all certificates in a file. Fails if there are none.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        Ok(_) => Err(useless(path, &"the file contains no certificate")),
+        Err(error) => Err(useless(path, &words::pem(&error))),
+    }
+}
+
+/// Reads the private key in a file.
+pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => useless(path, &"the file contains no private key"),
+        error => useless(path, &words::pem(&error)),
+    })
+}
+
+/// Returns the trusted CAs.
+fn trusted(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        Roots::System => return system(),
+        Roots::File(path) => {
+            for certificate in certificates(path)? {
+                store.add(certificate).map_err(|error| useless(path, &words::failure(&error)))?;
+            }
+        }
+        Roots::Certificates(all) => {
+            for certificate in all {
+                let added = store.add(CertificateDer::from(certificate.clone()));
+                added.map_err(|error| {
+                    TlsError::Settings(format!(
+                        "a CA certificate cannot be used: {}",
+                        words::failure(&error)
+                    ))
+                })?;
+            }
+        }
+    }
+    if store.is_empty() {
+        return Err(TlsError::Settings("no CA certificate was given".to_owned()));
+    }
+    Ok(Arc::new(store))
+}
+
+/// Returns the CAs that the system trusts, and reads them only once per process. Skips unreadable
+/// certificates.
+fn system() -> Result<Arc<RootCertStore>, TlsError> {
+    static FOUND: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(Arc::clone(found));
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(found.certs);
+    if store.is_empty() {
+        let why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
+        let what = format!("no usable CA certificates on this system{why}");
+        return Err(TlsError::Settings(what));
+    }
+    Ok(Arc::clone(FOUND.get_or_init(|| Arc::new(store))))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| useless(path, &error))
+}
+
+fn useless(path: &Path, reason: &dyn Display) -> TlsError {
+    TlsError::File { path: path.to_owned(), reason: reason.to_string() }
 }

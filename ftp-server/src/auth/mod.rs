@@ -24,7 +24,7 @@ use ftp_proto::{HostName, Network, RepresentationType};
 use crate::lock::Lock;
 use crate::log::LoginRefusal;
 use crate::net::socket;
-use crate::rate::Rate;
+use crate::pace::Rate;
 use crate::shares::{Share, Shares, table as kinds};
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{TlsInfo, TlsPolicy};

@@ -7,12 +7,12 @@ use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
 use super::unfinished;
 use crate::auth::{DirectoryRights, Rights, holds_rules, rights_at};
+use crate::config::is_denied;
 use crate::context::Context;
 use crate::data::ListingOutgoing;
 use crate::deadline::unix_now;
 use crate::limits;
 use crate::listing::{self, FactSelection};
-use crate::name_pattern::is_denied;
 use crate::reply::{self, Purpose};
 use crate::session::{Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{

@@ -3,16 +3,12 @@
 //! connection: logins in plaintext, and commands on files and directories.
 
 mod access;
-mod attribute;
 mod digest;
-mod directory;
-mod file;
-mod guarded;
 mod information;
 mod listing;
+mod objects;
 mod parameter;
 mod rules;
-mod security;
 mod site;
 mod space;
 mod transfer;
@@ -74,7 +70,7 @@ fn try_dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Ou
 /// This is a separate function because of the stack of idle sessions, like [`handle_other`].
 #[inline(never)]
 fn try_transfer(session: &mut Session, command: &Command) -> Result<Outcome, Reply> {
-    security::check_data(session)?;
+    access::check_data(session)?;
     // Even a refused command uses up the prepared connection: a stale listener must not serve the
     // next transfer. An open connection stays open, because the client may already have sent the
     // next commands, which use it.
@@ -134,16 +130,16 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Host(name) => access::host(session, name),
         Command::Lang(tag) => access::lang(tag.as_ref()),
         Command::Clnt(name) => access::clnt(session, name),
-        Command::Auth(mechanism) => security::auth(session, mechanism).into(),
-        Command::Pbsz(_) => security::pbsz(session).into(),
-        Command::Prot(level) => security::prot(session, *level).into(),
-        Command::Known(Verb::Sscn, argument) => security::sscn(session, argument).into(),
-        Command::Ccc => security::ccc(session).into(),
-        Command::Cwd(path) => directory::cwd(session, path).into(),
-        Command::Cdup => directory::cdup(session).into(),
-        Command::Pwd => directory::pwd(session).into(),
-        Command::Mkd(path) => directory::mkd(session, path).into(),
-        Command::Rmd(path) => directory::rmd(session, path).into(),
+        Command::Auth(mechanism) => access::auth(session, mechanism).into(),
+        Command::Pbsz(_) => access::pbsz(session).into(),
+        Command::Prot(level) => access::prot(session, *level).into(),
+        Command::Known(Verb::Sscn, argument) => access::sscn(session, argument).into(),
+        Command::Ccc => access::ccc(session).into(),
+        Command::Cwd(path) => objects::cwd(session, path).into(),
+        Command::Cdup => objects::cdup(session).into(),
+        Command::Pwd => objects::pwd(session).into(),
+        Command::Mkd(path) => objects::mkd(session, path).into(),
+        Command::Rmd(path) => objects::rmd(session, path).into(),
         Command::Type(representation) => parameter::set_type(session, *representation).into(),
         Command::Stru(structure) => parameter::stru(*structure).into(),
         Command::Mode(mode) => parameter::mode(session, *mode).into(),
@@ -155,16 +151,16 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Allo { size, .. } => space::allo(session, *size).into(),
         Command::Abor => transfer::abor(session).into(),
         Command::Mlst(path) => listing::mlst(session, path.as_ref()).into(),
-        Command::Size(path) => file::size(session, path).into(),
-        Command::Mdtm(path) => file::mdtm(session, path).into(),
-        Command::Mfmt(time, path) => attribute::mfmt(session, time, path).into(),
-        Command::Mff(facts) => attribute::mff(session, facts).into(),
+        Command::Size(path) => objects::size(session, path).into(),
+        Command::Mdtm(path) => objects::mdtm(session, path).into(),
+        Command::Mfmt(time, path) => objects::mfmt(session, time, path).into(),
+        Command::Mff(facts) => objects::mff(session, facts).into(),
         Command::Hash(path) => digest::hash(session, path).into(),
         Command::Avbl(path) => space::avbl(session, path.as_ref()).into(),
         Command::Site(argument) => site::site(session, argument).into(),
-        Command::Dele(path) => file::dele(session, path).into(),
-        Command::Rnfr(path) => file::rnfr(session, path).into(),
-        Command::Rnto(path) => file::rnto(session, path).into(),
+        Command::Dele(path) => objects::dele(session, path).into(),
+        Command::Rnfr(path) => objects::rnfr(session, path).into(),
+        Command::Rnto(path) => objects::rnto(session, path).into(),
         Command::Stat(None) => status(session, None).into(),
         Command::Stat(Some(path)) => listing::stat(session, path).into(),
         Command::Syst => information::syst().into(),

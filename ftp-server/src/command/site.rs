@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity, SiteArgument};
 
-use super::attribute::AttributeChange;
+use super::objects::AttributeChange;
 use crate::auth::{Offer, Rights};
 use crate::reply::{self, Purpose};
 use crate::session::{Access, Session};

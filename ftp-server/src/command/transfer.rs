@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, RestartMarker, TransferMode};
 
-use super::guarded::{allows_size, guarded};
+use super::space::{allows_size, guarded};
 use super::{space, unfinished};
 use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, BlockOutgoing, DeflateOutgoing, ImageOutgoing};

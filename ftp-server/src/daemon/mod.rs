@@ -36,7 +36,6 @@ mod running;
 mod stores;
 mod systemd;
 pub mod toml_text;
-mod trees;
 mod users;
 pub mod values;
 
@@ -46,9 +45,8 @@ pub use self::logging::DaemonLog;
 pub use self::privileges::RunAs;
 pub use self::run::{Daemon, Setup};
 
-use std::fmt;
-use std::io;
 use std::thread::JoinHandle;
+use std::{fmt, io};
 
 use crate::threads;
 

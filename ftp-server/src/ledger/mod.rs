@@ -16,7 +16,6 @@ mod reservation;
 mod shared;
 #[cfg(test)]
 pub(crate) mod tests;
-mod upload;
 
 pub use quota::SharedQuota;
 #[cfg(feature = "redis")]

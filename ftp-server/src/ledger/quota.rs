@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::count;
-use super::reservation::{Reservation, unknown};
+use super::reservation::{QuotaUpload, Reservation, unknown};
 use super::shared::{Inner, SharedState, digest, record_name};
-use super::upload::QuotaUpload;
 use crate::storage::space::Cost;
 use crate::storage::{
     Ask, Capabilities, Change, Confine, Entries, EntryKind, Keep, Metadata, RoomFor, Source, Space,

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard};
 
 use crate::limits;
 use crate::lock::Lock;
-use crate::service::session_handle::SessionHandle;
+use crate::service::register::SessionHandle;
 use crate::shares::{Share, Shares, table};
 
 /// Number of connections without a login that each network may always have. If half of the maximum for

@@ -12,8 +12,7 @@ use super::balancer::{self, Ends};
 use super::socket;
 use crate::context::{Context, Current};
 use crate::log::{Event, EventKind, Refusal};
-use crate::service::register::Registration;
-use crate::service::session_handle::SessionHandle;
+use crate::service::register::{Registration, SessionHandle};
 use crate::service::{self, Greeting};
 use crate::{deadline, limits};
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
-use super::session_handle::SessionHandle;
+use super::register::SessionHandle;
 use crate::lock::{Lock, unpoisoned};
 use crate::log::{Event, EventKind, Observers};
 use crate::shares::host_of;

@@ -1,17 +1,23 @@
-//! The register of sessions, through which other threads wake, cut and list them.
+//! The register of sessions, through which other threads wake, cut and list them: the part of each
+//! session that other threads may use, and its published state.
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::session_handle::SessionHandle;
-use super::session_list::SessionInfo;
+use ftp_proto::{Escaped, HostName, Reply, ReplyCode, Verb};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv};
+
+use crate::context::Context;
 use crate::limits;
 use crate::lock::{Lock, unpoisoned};
-use crate::net::socket;
-use crate::tls::Resumed;
+use crate::log::Refusal;
+use crate::net::socket::{self, is_hung_up};
+use crate::storage::VirtualPath;
+use crate::tls::{Resumed, TlsVersion};
 
 /// The sessions of a server, whatever their settings. The register holds only the parts of a
 /// session that are needed to list and end it.
@@ -167,5 +173,337 @@ impl Drop for Registration {
         if self.register.is_draining() {
             self.register.gone.notify_all();
         }
+    }
+}
+
+/// Flag of a session that carries out a command.
+const WORKING: u8 = 1;
+
+/// Flag of a session that must end, but only after the command that it carries out.
+const DISMISSED: u8 = 2;
+
+/// A session in the register: its control connection and its flags.
+#[derive(Debug)]
+pub(crate) struct SessionHandle {
+    pub(crate) stream: TcpStream,
+    /// Whether a transfer or other long work is running. A shutdown then lets the session continue
+    /// during the grace period.
+    busy: AtomicBool,
+    /// Whether the transfer depends on the client: it waits for data, for room to send, or for a
+    /// connection.
+    moving: AtomicBool,
+    /// Whether the session must end, whatever it is doing.
+    cut: AtomicBool,
+    /// [`WORKING`] and [`DISMISSED`], in one value so that no command can begin unnoticed during a
+    /// dismissal.
+    turn: AtomicU8,
+    /// Whether the connection was closed to make room for another connection.
+    gave_way: AtomicBool,
+    /// Whether the connection is under TLS. Only the session can then write a reply that the client
+    /// understands.
+    protected: AtomicBool,
+    /// The state of the session that other threads may see.
+    pub(crate) shown: Arc<Shown>,
+}
+
+impl SessionHandle {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+        Self {
+            stream,
+            busy: AtomicBool::default(),
+            moving: AtomicBool::default(),
+            cut: AtomicBool::default(),
+            turn: AtomicU8::default(),
+            gave_way: AtomicBool::default(),
+            protected: AtomicBool::default(),
+            shown: Arc::new(Shown::new(peer)),
+        }
+    }
+
+    /// Sets whether a transfer or other long work is running.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::SeqCst);
+        self.moving.store(false, Ordering::SeqCst);
+    }
+
+    /// Returns whether a transfer or other long work is running.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::SeqCst)
+    }
+
+    /// Sets whether the transfer depends on the client; while the storage works, it does not.
+    pub(crate) fn set_moving(&self, moving: bool) {
+        self.moving.store(moving, Ordering::SeqCst);
+    }
+
+    /// Sets whether TLS is on.
+    pub(crate) fn set_protected(&self, protected: bool) {
+        self.protected.store(protected, Ordering::SeqCst);
+    }
+
+    /// Returns whether TLS is on, so that only the session may write.
+    pub(crate) fn is_protected(&self) -> bool {
+        self.protected.load(Ordering::SeqCst)
+    }
+
+    /// Returns whether the session must end now, whatever it is doing.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Begins a command. Returns `false` if the session must end instead.
+    pub(crate) fn begin_command(&self) -> bool {
+        self.turn.fetch_or(WORKING, Ordering::SeqCst) & DISMISSED == 0
+    }
+
+    /// Records the end of a command.
+    pub(crate) fn end_command(&self) {
+        self.turn.fetch_and(!WORKING, Ordering::SeqCst);
+        self.shown.note_command();
+    }
+
+    /// Returns whether the session must end as soon as no command runs.
+    pub(crate) fn is_dismissed(&self) -> bool {
+        self.turn.load(Ordering::SeqCst) & DISMISSED != 0
+    }
+
+    /// Returns whether the server ends the session.
+    pub(super) fn must_end(&self, context: &Context) -> bool {
+        context.is_draining() || self.is_cut() || self.is_dismissed()
+    }
+
+    /// Ends the session: after the running command if there is one, otherwise at once. Returns
+    /// `false` if the session was dismissed already.
+    pub(super) fn dismiss(&self) -> bool {
+        let before = self.turn.fetch_or(DISMISSED, Ordering::SeqCst);
+        if before & WORKING == 0 {
+            self.wake();
+        }
+        before & DISMISSED == 0
+    }
+
+    /// Returns whether a transfer that depends on the client has moved no byte for `stall`. `seen`
+    /// keeps the state of the previous call.
+    fn stands_still(&self, seen: &mut Option<(u64, Instant)>, stall: Duration) -> bool {
+        let now = self.moving.load(Ordering::SeqCst).then(|| self.shown.moved());
+        *seen = now.map(|moved| match *seen {
+            Some((before, since)) if before == moved => (moved, since),
+            _ => (moved, Instant::now()),
+        });
+        seen.is_some_and(|(_, since)| since.elapsed() >= stall)
+    }
+
+    /// Returns whether the connection was closed to make room for another connection.
+    pub(crate) fn has_given_way(&self) -> bool {
+        self.gave_way.load(Ordering::SeqCst)
+    }
+
+    /// Ends the session now to make room for another connection. In plaintext, sends a last reply.
+    pub(crate) fn give_way(&self) {
+        self.gave_way.store(true, Ordering::SeqCst);
+        self.cut.store(true, Ordering::SeqCst);
+        self.break_off(&Refusal::Full.reply());
+    }
+
+    /// Returns whether the client has closed its side, so that no further command arrives. In
+    /// plaintext, unread bytes may be commands. Under TLS, unread bytes do not count, because they
+    /// may be just the end of TLS.
+    pub(crate) fn is_left(&self) -> bool {
+        let has_no_input = || {
+            let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+            let next = recv(&self.stream, &mut [0_u8; 1][..], flags);
+            !matches!(next, Ok((1.., _)) | Err(Errno::AGAIN | Errno::INTR))
+        };
+        is_hung_up(&self.stream) && (self.is_protected() || has_no_input())
+    }
+
+    /// Ends a blocked read of the control connection; writing the last 421 still works.
+    pub(super) fn wake(&self) {
+        // Fails if the peer has disconnected already, but then the read has ended too.
+        let _ = self.stream.shutdown(Shutdown::Read);
+    }
+
+    /// Ends the connection in place of the session's thread, which is stuck. In plaintext, sends a
+    /// 421. When the thread continues, it can neither read nor write.
+    pub(crate) fn time_out(&self) {
+        let peer = self.shown.peer();
+        log::error!("{peer}: checking the login took too long: connection closed");
+        self.break_off(&Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout"));
+    }
+
+    /// Closes a connection from outside of its session. In plaintext, first sends this last reply.
+    pub(crate) fn break_off(&self, reply: &Reply) {
+        if !self.is_protected() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            // A peer that has disconnected, or has left a buffer of replies unread, needs no reply.
+            let _ = rustix::net::send(&self.stream, &reply.encode(), flags);
+        }
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// A session at the time of [`Server::sessions`](crate::Server::sessions).
+#[derive(Clone, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// Number of the session, counted from 1: the number in events and log lines, and the argument
+    /// of [`Server::kick`](crate::Server::kick).
+    pub number: u64,
+    /// The client's address on the control connection; an IPv4-mapped address appears as IPv4.
+    pub peer: SocketAddr,
+    /// Name of the logged-in user, byte for byte as `USER` had it; `None` if no user is logged in.
+    pub user: Option<Vec<u8>>,
+    /// Virtual host of the login; `None` if there is no login or no host, or if
+    /// [`ServerConfig::hosts`](crate::ServerConfig::hosts) is empty.
+    pub host: Option<HostName>,
+    /// Time at which the client connected.
+    pub since: SystemTime,
+    /// TLS version of the control connection; `None` in plaintext.
+    pub tls: Option<TlsVersion>,
+    /// Time since the last command ended, or since the client connected if it has sent no command;
+    /// zero during a transfer.
+    pub idle: Duration,
+    /// Current activity.
+    pub activity: Activity,
+}
+
+ftp_proto::debug_fields!(SessionInfo {
+    number,
+    peer,
+    user: user.as_deref().map(Escaped),
+    host,
+    since,
+    tls,
+    idle,
+    activity,
+});
+
+/// Activity of a session.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Activity {
+    /// Waiting for a command, or carrying out a short one.
+    Idle,
+    /// Carrying out a transfer, or another long command.
+    #[non_exhaustive]
+    Transfer {
+        /// The command.
+        verb: Verb,
+        /// Path of the file or directory.
+        path: VirtualPath,
+        /// Bytes moved so far, updated every 4 MiB or every 250 ms, whichever comes first.
+        bytes: u64,
+        /// Time since the command arrived.
+        elapsed: Duration,
+    },
+}
+
+/// The published state of a session. The session writes this state at a login or logout, when TLS
+/// begins or ends, and when a transfer begins or ends. During a transfer, it updates only the
+/// number of bytes, and after a command only the time of the last command.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// The peer address of the connection; after a balancer's header was read, the client's
+    /// address.
+    peer: Lock<SocketAddr>,
+    since: SystemTime,
+    /// The same time as `since`, by the monotonic clock.
+    begun: Instant,
+    /// Milliseconds from `begun` to the end of the last command.
+    last_command: AtomicU64,
+    user: Lock<Option<Vec<u8>>>,
+    /// The virtual host, boxed because most sessions have none.
+    host: Lock<Option<Box<HostName>>>,
+    tls: Lock<Option<TlsVersion>>,
+    transfer: Lock<Option<(Verb, VirtualPath, Instant)>>,
+    moved: AtomicU64,
+}
+
+impl Shown {
+    pub(crate) fn new(peer: SocketAddr) -> Self {
+        Self {
+            peer: Lock::new(peer),
+            since: SystemTime::now(),
+            begun: Instant::now(),
+            last_command: AtomicU64::new(0),
+            user: Lock::default(),
+            host: Lock::default(),
+            tls: Lock::default(),
+            transfer: Lock::default(),
+            moved: AtomicU64::new(0),
+        }
+    }
+
+    /// Sets the client's address of a connection that a balancer forwards.
+    pub(crate) fn set_peer(&self, peer: SocketAddr) {
+        *self.peer.lock() = peer;
+    }
+
+    /// Returns the client's address.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        *self.peer.lock()
+    }
+
+    /// Sets the logged-in user and the host of the login.
+    pub(crate) fn set_login(&self, user: Option<&[u8]>, host: Option<&HostName>) {
+        *self.host.lock() = host.cloned().map(Box::new);
+        *self.user.lock() = user.map(<[u8]>::to_vec);
+    }
+
+    /// Sets the TLS version; `None` in plaintext.
+    pub(crate) fn set_tls(&self, version: Option<TlsVersion>) {
+        *self.tls.lock() = version;
+    }
+
+    /// Records the end of a command.
+    fn note_command(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_command.store(now, Ordering::Relaxed);
+    }
+
+    /// Records that a transfer begins.
+    pub(crate) fn set_transfer(&self, verb: Verb, path: VirtualPath) {
+        self.set_moved(0);
+        *self.transfer.lock() = Some((verb, path, Instant::now()));
+    }
+
+    /// Records that the transfer has ended.
+    pub(crate) fn end_transfer(&self) {
+        self.set_moved(0);
+        *self.transfer.lock() = None;
+    }
+
+    pub(crate) fn set_moved(&self, bytes: u64) {
+        self.moved.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn info(&self, number: u64) -> SessionInfo {
+        let bytes = self.moved();
+        let activity = match self.transfer.lock().clone() {
+            Some((verb, path, begun)) => {
+                Activity::Transfer { verb, path, bytes, elapsed: begun.elapsed() }
+            }
+            None => Activity::Idle,
+        };
+        let last_command = Duration::from_millis(self.last_command.load(Ordering::Relaxed));
+        let idle = match activity {
+            Activity::Idle => self.begun.elapsed().saturating_sub(last_command),
+            Activity::Transfer { .. } => Duration::ZERO,
+        };
+        let peer = self.peer();
+        let since = self.since;
+        let user = self.user.lock().clone();
+        let host = self.host.lock().as_deref().cloned();
+        let tls = *self.tls.lock();
+        SessionInfo { number, peer, user, host, since, tls, idle, activity }
     }
 }

@@ -16,8 +16,7 @@ use crate::data::{
     Outgoing, PumpEnd, PumpLimits,
 };
 use crate::log::TransferEnd;
-use crate::pace::before_asking_again;
-use crate::rate::Throttle;
+use crate::pace::{Throttle, before_asking_again};
 use crate::reply::Purpose;
 use crate::session::{Payload, PreparedTransfer, Session, User};
 use crate::shares::Share;

@@ -17,18 +17,16 @@ use crate::command::unfinished::Heard;
 use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
-use crate::deadline;
 use crate::ledger::Presence;
-use crate::limits;
 use crate::listing::FactSelection;
 use crate::log::{Event, EventKind};
 use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
-use crate::rate::{Rate, Throttle};
-use crate::reply;
+use crate::pace::{Rate, Throttle};
 use crate::service::Away;
 use crate::storage::{Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy, TlsRules};
+use crate::{deadline, limits, reply};
 
 /// Everything the server knows about one client. `REIN` and `AUTH` replace whole parts of it: a
 /// field that must survive them belongs in [`Peer`].

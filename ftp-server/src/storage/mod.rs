@@ -18,7 +18,6 @@ mod partials;
 mod path;
 mod records;
 mod remote;
-mod room;
 #[cfg(feature = "s3")]
 mod s3;
 pub(crate) mod space;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::metadata::Version;
 use super::records::{MemoryRecords, RecordedUpload};
-use super::room::{Content, Room};
+use super::space::{Content, Room};
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Keep, Metadata, RoomFor, Source, Space, Storage,
     StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::room::Content;
+use super::space::Content;
 use super::unfinished::{Overtaken, REMEMBERED, RunningUploads, below};
 use super::{
     Keep, StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, VirtualPath, WriteMode,
@@ -322,7 +322,7 @@ fn user_path(user: Option<&[u8]>, path: &VirtualPath) -> UserPath {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::room::Room;
+    use crate::storage::space::Room;
 
     const ANN: Keep<'static> = Keep::Bytes(b"ann");
 

@@ -19,8 +19,6 @@ mod load;
 #[cfg(feature = "tls")]
 mod other_server;
 #[cfg(feature = "tls")]
-mod resumption;
-#[cfg(feature = "tls")]
 mod settings;
 #[cfg(feature = "tls")]
 mod steps;

@@ -14,7 +14,7 @@ use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 
-use super::super::{change, ls, put, quote, rm};
+use super::super::{change, ls, put, quote};
 use super::line::{self, Order};
 use crate::connect::Sessions;
 use crate::console::ResultLines;
@@ -141,7 +141,7 @@ impl<'a> Queue<'a> {
                         .is_directory(path.ends_with(b"/"));
                     let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
                     let (url, place) = (queue.url, Place::at(path));
-                    rm::remove(client, url, place, how, &queue.reporter, repeat)
+                    change::remove(client, url, place, how, &queue.reporter, repeat)
                 })
             }
             Order::Mkdir { parents, paths } => {

@@ -5,7 +5,6 @@
 //! totals.
 
 mod display;
-mod filter;
 mod options;
 
 use ftp_proto::Pathname;

@@ -1,17 +1,23 @@
-//! The parsed options of trees.
+//! The parsed options of trees, and the objects that they select: `--include GLOB`, `--exclude
+//! GLOB`, `--exclude-from FILE`, and the ignore file of a local source.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
-use std::path::Path;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ftp_client::fxp;
 use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
+use ftp_proto::Pattern;
 
-use super::filter::Filter;
 use crate::console::Cleanup;
+use crate::console::output::{self, shown, shown_path};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
+use crate::remote::pattern::explained;
 use crate::transfer::{TransferOptions, journals};
 
 /// Options of `mirror` and `fxp -r`.
@@ -150,5 +156,344 @@ impl MirrorOptions {
             .rate_limit(transfer.rate_limit.clone())
             .relay(relay.unwrap_or_default())
             .patience(transfer.retrying.patience(cleanup.canceller()))
+    }
+}
+
+/// The ignore file, at the top of a tree that is uploaded.
+const IGNORE_FILE: &str = ".ftpignore";
+
+/// Patterns in the order of the command line; the last pattern that matches decides.
+///
+/// A pattern that ends in `/` matches only directories. Excluded directories are not entered.
+/// Objects that match no pattern are included, unless the first pattern is an `--include`: then
+/// directories are still entered, but other objects are left out.
+///
+/// Objects that the ignore file excludes are left out whatever these patterns say: `--include
+/// '*.json'` must not publish a file that the tree keeps private.
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    globs: Vec<Glob>,
+    needs_include: bool,
+    ignored: Option<Ignored>,
+}
+
+/// What the ignore file of a local source excludes.
+#[derive(Debug)]
+struct Ignored {
+    top: PathBuf,
+    globs: Vec<Glob>,
+    /// Path of an ignore file that is not at the top.
+    elsewhere: OnceLock<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Glob {
+    /// The option or the file that has the pattern, and the pattern as typed.
+    text: String,
+    /// What the pattern probably means, in case that it matches nothing.
+    hint: &'static str,
+    /// Whether a file has the pattern.
+    is_listed: bool,
+    /// Whether the pattern has matched a name.
+    is_met: AtomicBool,
+    includes: bool,
+    only_directories: bool,
+    pattern: Pattern,
+}
+
+impl Filter {
+    /// Reads the options, and the ignore file at the `top` of a local source.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid pattern, and `Local` for a file that cannot be read.
+    pub(super) fn from_options(
+        options: &Options,
+        top: Option<&Path>,
+        input: &mut dyn Read,
+    ) -> Result<Self> {
+        let mut globs = Vec::new();
+        for (long, text) in options.in_order(&["include", "exclude", "exclude-from"]) {
+            if long == "exclude-from" {
+                let (name, lines) = output::read(text, input)?;
+                globs.extend(listed(&name, &lines)?);
+                continue;
+            }
+            let typed = format!("--{long} \"{}\"", shown(text.as_bytes()));
+            let glob = Glob::read(typed, text.as_bytes());
+            let failed =
+                |why| Failure::usage(format!("--{long}: \"{}\": {why}", shown(text.as_bytes())));
+            globs.push(Glob { includes: long == "include", ..glob.map_err(failed)? });
+        }
+        let needs_include = globs.first().is_some_and(|glob| glob.includes && !glob.is_listed);
+        let ignored = top.map(Ignored::at).transpose()?;
+        Ok(Self { globs, needs_include, ignored })
+    }
+
+    /// Returns a message for each pattern that matched no name: those of options, or those of files.
+    /// Lists in files are often made for several trees.
+    pub(super) fn unmet(&self, of_files: bool) -> impl Iterator<Item = String> {
+        let ignored = self.ignored.iter().flat_map(|ignored| &ignored.globs);
+        let unmet = ignored
+            .chain(&self.globs)
+            .filter(move |glob| glob.is_listed == of_files && !glob.is_met.load(Ordering::Relaxed));
+        unmet.map(|glob| format!("{}: matches no name{}", glob.text, glob.hint))
+    }
+
+    /// Checks that the tree has no ignore file that was not read.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if there is one below the top: what it excludes would be copied.
+    pub(super) fn check(&self) -> Result {
+        match self.ignored.as_ref().and_then(|ignored| ignored.elsewhere.get()) {
+            None => Ok(()),
+            Some(path) => Err(Failure::usage(format!(
+                "{}: expected {IGNORE_FILE} only at the top of SRC; move its patterns there, or exclude the file with --exclude",
+                shown(path)
+            ))),
+        }
+    }
+
+    /// Returns whether an object takes part.
+    pub(super) fn takes(&self, path: &[u8], is_directory: bool) -> bool {
+        let decided = last_match(&self.globs, path, is_directory);
+        let is_taken = decided.unwrap_or(is_directory || !self.needs_include);
+        let is_ignored =
+            self.ignored.as_ref().is_some_and(|ignored| ignored.has(path, is_directory, is_taken));
+        is_taken && !is_ignored
+    }
+}
+
+/// Returns whether the last pattern that matches includes the object.
+fn last_match(globs: &[Glob], path: &[u8], is_directory: bool) -> Option<bool> {
+    let mut last = None;
+    // Every pattern is tried, to find the patterns that match nothing.
+    for glob in globs.iter().filter(|glob| glob.matches(path, is_directory)) {
+        glob.is_met.store(true, Ordering::Relaxed);
+        last = Some(glob.includes);
+    }
+    last
+}
+
+impl Ignored {
+    /// Reads the ignore file in a directory, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid pattern, and `Local` if the directory or the file cannot be
+    /// read.
+    fn at(top: &Path) -> Result<Self> {
+        // A missing source fails before a prompt for a password.
+        std::fs::metadata(top).map_err(|error| Failure::local(shown_path(top), &error))?;
+        let file = top.join(IGNORE_FILE);
+        let globs = match std::fs::read(&file) {
+            Ok(text) => listed(&shown_path(&file), &text)?,
+            // A source that is not a directory fails later.
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound if file.symlink_metadata().is_err() => Vec::new(),
+                io::ErrorKind::NotADirectory => Vec::new(),
+                _ => return Err(Failure::local(shown_path(&file), &error)),
+            },
+        };
+        Ok(Self { top: top.to_owned(), globs, elsewhere: OnceLock::new() })
+    }
+
+    /// Returns whether an object is left out. Ignore files always are: they name private files.
+    fn has(&self, path: &[u8], is_directory: bool, is_taken: bool) -> bool {
+        let is_excluded = last_match(&self.globs, path, is_directory) == Some(false);
+        let is_named_so = path.rsplit(|&byte| byte == b'/').next() == Some(IGNORE_FILE.as_bytes());
+        if is_named_so && is_taken && !is_excluded && path.contains(&b'/') {
+            // The path can be that of an object in the target.
+            let here = self.top.join(OsStr::from_bytes(path));
+            if here.symlink_metadata().is_ok() {
+                let _ = self.elsewhere.set(here.into_os_string().as_bytes().to_vec());
+            }
+        }
+        is_named_so || is_excluded
+    }
+}
+
+/// Reads the patterns in a file, one per line, as in `.gitignore`: they exclude, `!` before a
+/// pattern includes, lines that begin with `#` are comments, and blanks at the end do not count.
+///
+/// # Errors
+///
+/// Returns `Usage`, with the number of the line, for an invalid pattern.
+fn listed(name: &str, text: &[u8]) -> Result<Vec<Glob>> {
+    let mut globs = Vec::new();
+    for (line, number) in values::without_mark(text).split(|&byte| byte == b'\n').zip(1..) {
+        let failed =
+            |why: &str| Failure::usage(format!("{name}:{number}: \"{}\": {why}", shown(line)));
+        let mut rest = line.trim_ascii_end();
+        if rest.ends_with(b"\\") && rest.len() < line.strip_suffix(b"\r").unwrap_or(line).len() {
+            rest = line.get(..=rest.len()).unwrap_or(rest);
+        }
+        if rest.is_empty() || rest.starts_with(b"#") {
+            continue;
+        }
+        // Rules of rsync would be names that nothing has, and exclude nothing.
+        if matches!(rest, [b'+' | b'-' | b';', b' ', ..]) {
+            return Err(failed(
+                "expected a pattern, ! and a pattern, or # and a comment; write \\ before a first character that belongs to the name",
+            ));
+        }
+        let pattern = rest.strip_prefix(b"!").unwrap_or(rest);
+        let text = format!("{name}:{number}: \"{}\"", shown(rest));
+        let glob = Glob::read(text, pattern).map_err(|why| failed(&why))?;
+        globs.push(Glob { includes: pattern.len() < rest.len(), is_listed: true, ..glob });
+    }
+    Ok(globs)
+}
+
+impl Glob {
+    /// Reads a pattern that excludes.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the pattern is invalid or matches nothing, and what to write.
+    fn read(text: String, bytes: &[u8]) -> Result<Self, String> {
+        let path = bytes.strip_suffix(b"/").unwrap_or(bytes);
+        if bytes.contains(&0) {
+            return Err("expected text without NUL characters, such as UTF-8".to_owned());
+        }
+        if path.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b"..")) {
+            let why = "matches no name; remove the parts \".\" and \"..\"";
+            return Err(why.to_owned());
+        }
+        let pattern = Pattern::parse_path(path).map_err(|error| explained(path, error))?;
+        let hint = match bytes {
+            [b'!', ..] => "; ! is part of the name here: use --include",
+            _ if bytes.contains(&b',') && !bytes.contains(&b'{') => {
+                "; a comma is part of the name: use one option per pattern, or {a,b}"
+            }
+            _ if bytes.contains(&b' ') => {
+                "; a blank is part of the name: use one option per pattern"
+            }
+            _ => "",
+        };
+        Ok(Self {
+            text,
+            hint,
+            is_listed: false,
+            is_met: AtomicBool::new(false),
+            includes: false,
+            only_directories: path.len() < bytes.len(),
+            pattern,
+        })
+    }
+
+    fn matches(&self, path: &[u8], is_directory: bool) -> bool {
+        (is_directory || !self.only_directories) && self.pattern.matches(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(words: &str) -> Filter {
+        let globs = words.split_whitespace().map(|word| {
+            let (sign, text) = word.split_at(1);
+            let glob = Glob::read(word.to_owned(), text.as_bytes()).unwrap();
+            Glob { includes: sign == "+", ..glob }
+        });
+        Filter {
+            globs: globs.collect(),
+            needs_include: words.starts_with('+'),
+            ..Filter::default()
+        }
+    }
+
+    #[test]
+    fn the_last_pattern_that_matches_decides() {
+        for (words, taken, left_out) in [
+            ("", &["a", "a/b", "d/"][..], &[][..]),
+            ("-*.o", &["a.c", "d/a.c", "d/"], &["a.o", "d/a.o", "x.o/"]),
+            ("-*.o +keep.o", &["keep.o", "d/keep.o", "a"], &["a.o"]),
+            ("+keep.o -*.o", &[], &["keep.o", "a.o", "a.c"]),
+            ("+*.jpg", &["a.jpg", "d/a.jpg", "d/"], &["a.png", "d/a"]),
+            ("+*.jpg -thumb*", &["a.jpg", "d/"], &["thumb.jpg", "thumbs/", "a"]),
+            ("-.git/", &["a", ".git", "d/.git"], &[".git/", "d/.git/"]),
+            ("-/d", &["x/d", "x/d/", "d/a"], &["d", "d/"]),
+            ("-d/*", &["d/", "d/a/b", "x/d/a", "a"], &["d/a", "d/a/"]),
+            ("-d/*/c", &["d/c", "d/a/b/c", "x/d/a/c"], &["d/b/c"]),
+            ("-[a-c]?", &["d1", "a", "abc"], &["a1", "x/c2"]),
+            ("-**/.env -/b/** +/b/c/", &["env", "b/", "b/c/"], &[".env", "a/.env", "b/d", "b/c"]),
+            ("-*.{o,a}", &["a.c"], &["a.o", "d/a.a"]),
+        ] {
+            let choice = choice(words);
+            let takes = |path: &str| {
+                let name = path.strip_suffix('/');
+                choice.takes(name.unwrap_or(path).as_bytes(), name.is_some())
+            };
+            for path in taken {
+                assert!(takes(path), "{words:?} leaves out {path}");
+            }
+            for path in left_out {
+                assert!(!takes(path), "{words:?} takes {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_that_matched_nothing_are_reported() {
+        let mut choice = choice("-*.tmp +keep.tmp -x/y -[{]a,b\\}");
+        choice.globs.extend(listed("list", b"# all\r\n\n*.tmp  \r\n!k\\ \nx\\#").unwrap());
+        assert!(!choice.takes(b"a.tmp", false) && !choice.takes(b"d/keep.tmp", false));
+        let unmet = |of_files| choice.unmet(of_files).collect::<Vec<_>>().join("|");
+        assert_eq!(unmet(false), "-x/y: matches no name|-[{]a,b\\}: matches no name");
+        assert!(unmet(true).starts_with(r#"list:4: "!k\\ ": matches no name; a blank"#));
+        assert!(unmet(true).ends_with(r#"|list:5: "x\\#": matches no name"#), "{}", unmet(true));
+    }
+
+    #[test]
+    fn a_pattern_that_matched_nothing_gets_a_hint() {
+        for (text, want) in [
+            ("*.o,*.a", "a comma is part of the name: use one option per pattern, or {a,b}"),
+            ("*.o *.a", "a blank is part of the name: use one option per pattern"),
+            ("!keep.o", "! is part of the name here: use --include"),
+            ("*.{o,a}", "matches no name"),
+        ] {
+            let globs = vec![Glob::read(text.to_owned(), text.as_bytes()).unwrap()];
+            let unmet = Filter { globs, ..Filter::default() }.unmet(false).next().unwrap();
+            assert!(unmet.starts_with(text) && unmet.ends_with(want), "{unmet}");
+        }
+    }
+
+    #[test]
+    fn lists_are_read_as_git_reads_them() {
+        let list = b"\xef\xbb\xbf*.o\r\n# *.c\n\n!keep.o   \nlast\\ \n\\!a\n\\#b\nd/";
+        let globs = listed("list", list).unwrap();
+        for (path, is_directory, want) in [
+            ("a.o", false, Some(false)),
+            ("a.c", false, None),
+            ("keep.o", false, Some(true)),
+            ("last ", false, Some(false)),
+            ("last", false, None),
+            ("!a", false, Some(false)),
+            ("#b", false, Some(false)),
+            ("x/d", true, Some(false)),
+            ("d", false, None),
+        ] {
+            assert_eq!(last_match(&globs, path.as_bytes(), is_directory), want, "{path}");
+        }
+        for (list, want) in [
+            (&b"a\n- *.o"[..], "list:2: \"- *.o\": expected a pattern"),
+            (b"; x", "expected a pattern"),
+            (b"!", "expected"),
+            (b"a\0b\0", "NUL"),
+            (b"ok\n[a", "list:2: \"[a\": [ without ]"),
+        ] {
+            let failure = listed("list", list).unwrap_err();
+            assert!(failure.message.contains(want), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn patterns_that_cannot_match_are_refused() {
+        for text in ["", "/", "a//b", "../a", "a/..", ".", "//", "a/b**", "{a}", "[a", "{a,b/c}"] {
+            assert!(Glob::read(String::new(), text.as_bytes()).is_err(), "{text:?}");
+        }
     }
 }

@@ -5,7 +5,6 @@
 //! the rest is checked as the final user. The first failure gives the exit code.
 
 mod exposure;
-mod owners;
 mod programs;
 mod sockets;
 mod users;
@@ -23,10 +22,9 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 pub(super) use self::exposure::overlaps;
-pub(super) use self::owners::{locked_out, unable};
 use self::sockets::RunningServer;
-use self::users::{all_homes, directories, users};
-pub(super) use self::users::{all_places, lacks_of_permission};
+use self::users::{all_homes, directories, owners, users};
+pub(super) use self::users::{all_places, lacks_of_permission, locked_out, unable};
 use super::certificate;
 use super::config::{Config, MISSING, Settings, is_missing, outgoing};
 use super::home::lack_of_walls;
@@ -119,7 +117,7 @@ pub fn check(
     directories(config, service.is_some(), &mut findings);
     users(config, &mut findings);
     exposure::check(config, &mut findings);
-    owners::check(config, service.is_some(), &mut findings);
+    owners(config, service.is_some(), &mut findings);
     rates(settings, &mut findings);
     balancers(settings, &mut findings);
     programs::check(config, &mut findings);

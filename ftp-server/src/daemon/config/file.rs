@@ -9,15 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use ftp_proto::Escaped;
 use toml::de::DeTable;
 
-use super::layers::Table;
 use super::reader::Reader;
 use super::table::Settings;
-use super::user::User;
+use super::user::{Table, User};
 use super::value::{Content, TomlEntry, TomlValue, entries};
 use crate::daemon::toml_text::Lines;
-use crate::daemon::values;
 use crate::daemon::values::counted;
-use crate::daemon::{DaemonError, DaemonErrorKind};
+use crate::daemon::{DaemonError, DaemonErrorKind, values};
 
 /// Maximum size of a configuration file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;

@@ -6,7 +6,6 @@ mod file;
 mod forms;
 mod hosts;
 mod kind;
-mod layers;
 mod ledger;
 mod listen;
 mod protection;
@@ -560,7 +559,7 @@ impl fmt::Display for Config {
             list(&mut text, &format!("{table}."), rows, user);
         }
         for (name, user) in settings.users.iter() {
-            let table = format!("{}.", layers::Table::User(name));
+            let table = format!("{}.", user::Table::User(name));
             list(&mut text, &table, USER.iter(), user);
         }
         for (name, host) in settings.hosts.iter() {

@@ -4,11 +4,10 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use super::hosts::{HOST, HOST_TABLES, Host, host_name};
-use super::layers::{DEFAULTS, GROUP_TABLES, Table, USER_TABLES};
 use super::row::{Fields, Origin, Setting};
 use super::stores::{ITSELF, STORE, STORE_TABLES, StoreSettings, key_of_store, objection_to_name};
 use super::table::{Settings, TABLE, suggestion};
-use super::user::{GROUPS, User};
+use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, Table, USER_TABLES, User};
 use super::value::{Objection, TomlEntry, TomlValue};
 use crate::daemon::toml_text::{Lines, shown};
 use crate::daemon::values::{did_you_mean, nearest};

@@ -3,9 +3,8 @@
 
 use super::hosts::{HOST, Host};
 use super::kind::Kind;
-use super::layers::Table;
 use super::table::{Settings, TABLE};
-use super::user::{USER, User};
+use super::user::{Table, USER, User};
 use super::value::{Checked, TomlValue};
 use super::{STORE, StoreSettings};
 

@@ -18,13 +18,12 @@ use super::forms::{
 };
 use super::hosts::{ANONYMOUS, HOST, HOST_TABLES, Host};
 use super::kind::Kind;
-use super::layers::{DEFAULTS, GROUP_TABLES, Table, USER_TABLES, UserLayers};
 use super::ledger::LedgerSettings;
 use super::listen::{Listen, Passed, available, has_ipv6};
 use super::protection::Protection;
 use super::row::{Fixed, Given, Origins, Setting, are_same, row, with_defaults};
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
-use super::user::{GROUPS, USER, User};
+use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, Table, USER, USER_TABLES, User, UserLayers};
 use crate::daemon::hooks::HookEvent;
 use crate::daemon::logging::LogTarget;
 use crate::daemon::metrics::MetricsAddress;

@@ -229,7 +229,7 @@ mod tests {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 
     use super::*;
-    use crate::daemon::programs::queue::JOBS;
+    use crate::daemon::programs::pool::JOBS;
 
     /// Returns hooks with this command as `hooks.stored`, and an event of a stored file for it.
     fn stored(command: &str) -> (Hooks, impl Fn() -> Arc<Notice>) {

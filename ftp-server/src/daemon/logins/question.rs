@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
 use crate::daemon::json::Object;
-use crate::daemon::programs::pool::Job;
-use crate::daemon::programs::queue::Queued;
+use crate::daemon::programs::pool::{Job, Queued};
 use crate::daemon::programs::{self as process, Stuck};
 use crate::lock::{Lock, unpoisoned};
 

@@ -2,7 +2,6 @@
 //! threads and queues that start them.
 
 pub(super) mod pool;
-pub(super) mod queue;
 
 use std::ffi::OsStr;
 use std::fs::File;

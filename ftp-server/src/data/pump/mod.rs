@@ -22,12 +22,10 @@ use super::buffers::{Buffer, Buffers};
 use super::deflate::Encoding;
 use super::outgoing::Outgoing;
 use super::wait::{Interruption, Monitor, OpenError, fd, pause, wait};
-use crate::deadline;
-use crate::limits;
 use crate::net::socket;
-use crate::pace::before_asking_again;
-use crate::rate::Throttle;
+use crate::pace::{Throttle, before_asking_again};
 use crate::storage::{StorageError, Upload};
+use crate::{deadline, limits};
 
 /// Bytes after which the pump checks the control connection, if no call had to wait.
 const LOOK: u64 = 4 * 1024 * 1024;

@@ -18,7 +18,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::limits;
 use crate::net::socket::{is_hung_up, is_ready};
-use crate::service::session_handle::SessionHandle;
+use crate::service::register::SessionHandle;
 use crate::tls::Connection;
 
 /// Maximum number of reads in one check of the control connection. The transfer must continue, or

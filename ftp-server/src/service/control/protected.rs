@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use super::Control;
 use crate::deadline;
 use crate::net::socket::is_ready;
-use crate::service::session_handle::SessionHandle;
+use crate::service::register::SessionHandle;
 use crate::tls::{Connection, Handshake, size_of_records};
 
 impl Control {

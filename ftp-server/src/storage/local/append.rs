@@ -11,8 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::Directory;
-use super::failure::{existing, system};
+use super::directory::{Directory, existing, system};
 use super::hidden::{lock, unlock};
 use super::output::Output;
 use super::policy::LocalConfig;

@@ -9,8 +9,7 @@ use rustix::fs::{OFlags, SeekFrom, StatVfs, fstatvfs, seek, tell};
 use rustix::io::{Errno, read, retry_on_intr};
 
 use super::append;
-use super::directory::Directory;
-use super::failure::{lookup, system};
+use super::directory::{Directory, lookup, system};
 use super::policy::LocalConfig;
 use super::root::Root;
 use super::usage::{self, COST_OF_OBJECT, Cost};

@@ -11,17 +11,13 @@
 
 mod append;
 mod begin;
-mod changeable;
-mod copying;
+mod changes;
 mod directory;
-mod entries;
-mod failure;
 mod files;
 mod hidden;
 mod inherit;
 mod kept_uploads;
 mod name;
-mod names;
 mod output;
 mod policy;
 mod record;
@@ -49,9 +45,8 @@ pub(crate) use self::{
 
 use rustix::fs::OFlags;
 
-use self::changeable::Changeable;
-use self::entries::DirectoryEntries;
-use self::failure::{lookup, system};
+use self::changes::Changeable;
+use self::directory::{DirectoryEntries, lookup, system};
 pub(crate) use self::files::free_bytes;
 use self::files::{Files, LocalSource, lack_of_inodes};
 use self::root::Root;
@@ -311,19 +306,19 @@ impl Storage for LocalStorage {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        names::remove(&self.files, path)
+        changes::remove(&self.files, path)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        names::rmdir(&self.files, path)
+        changes::rmdir(&self.files, path)
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        names::mkdir(&self.files, path)
+        changes::mkdir(&self.files, path)
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        names::rename(&self.files, from, to, replace)
+        changes::rename(&self.files, from, to, replace)
     }
 
     fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {

@@ -11,8 +11,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, statat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::Directory;
-use super::failure::system;
+use super::directory::{Directory, system};
 use super::files::Files;
 use super::hidden;
 use super::name::{self, RecordNames};

@@ -8,13 +8,11 @@ use ftp_proto::Escaped;
 use rustix::fs::{AtFlags, Mode, OFlags, Uid, fchown, ftruncate, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::copying::Copying;
-use super::directory::Directory;
-use super::failure::{as_kind, creation, existing, system, unsynced};
+use super::directory::{Directory, as_kind, creation, existing, system, unsynced};
 use super::inherit::{Given, Heir};
 use super::kept_uploads::{self, Part};
 use super::name::RecordNames;
-use super::output::{Output, Phase};
+use super::output::{Copying, Output, Phase};
 use super::policy::{Bounds, LocalConfig};
 use super::record::{self, Record, WhenCut};
 use super::target::Target;

@@ -6,14 +6,12 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, readlinkat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::geteuid;
 
-use super::append;
-use super::directory::Directory;
-use super::failure::{self, creation, lookup, system};
+use super::directory::{self, Directory, creation, lookup, system};
 use super::inherit::Given;
-use super::name;
 use super::root::{self, Root};
 use super::server_rights::owns_all_files;
 use super::walk::LINKS;
+use super::{append, name};
 use crate::storage::{
     EntryKind, Metadata, StorageErrorKind, StorageResult, VirtualPath, WriteMode,
 };
@@ -64,7 +62,7 @@ impl Target {
                 _ => return Ok(Self { name: name.to_vec(), directory, existing, attributes }),
             }
             let link = retry_on_intr(|| readlinkat(&directory, name, Vec::new()));
-            let link = link.map_err(failure::existing)?.into_bytes();
+            let link = link.map_err(directory::existing)?.into_bytes();
             if link.starts_with(b"/") {
                 return Err(system(Errno::XDEV));
             }

@@ -3,20 +3,18 @@
 #[cfg(test)]
 pub(super) mod tests;
 mod tree;
-mod upload;
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::ops::Bound;
 use std::sync::{Arc, MutexGuard};
 
 use self::tree::{Directory, Node, Object, Tree};
-use self::upload::{MemoryUpload, Opened};
-use super::records::MemoryRecords;
-use super::room::{Charge, Content, Room};
+use super::records::{MemoryRecords, RecordedUpload};
+use super::space::{Charge, Content, Room};
 use super::{
     Ask, Capabilities, Change, Confine, Entries, Entry, EntryKind, Keep, Metadata, RoomFor, Source,
-    Space, Storage, StorageErrorKind as Kind, StorageResult, Unfinished, Upload, VirtualPath,
-    WriteMode, check_rename,
+    Space, Storage, StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, Upload,
+    VirtualPath, WriteMode, check_rename,
 };
 use crate::deadline::unix_now;
 use crate::lock::Lock;
@@ -389,4 +387,134 @@ fn check_new(path: &VirtualPath) -> StorageResult<()> {
         true => Err(Kind::NameNotAllowed.into()),
         false => Ok(()),
     }
+}
+
+/// The content of a file as it was when it was opened.
+struct Opened(Arc<Content>);
+
+impl AsRef<[u8]> for Opened {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes
+    }
+}
+
+/// A file that is being received.
+struct MemoryUpload {
+    storage: MemoryStorage,
+    path: VirtualPath,
+    mode: WriteMode,
+    /// The version of the file when the upload began; `None` if there was no file.
+    old: Option<u64>,
+    /// What the upload leaves if it is interrupted; `None` if that is nothing.
+    unfinished: Option<RecordedUpload<u64>>,
+    /// The received content; `None` once the upload has ended.
+    content: Option<Content>,
+}
+
+impl io::Write for MemoryUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(content) = &mut self.content {
+            content.add(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for MemoryUpload {
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
+        let published = self.publish();
+        if published.is_err() {
+            self.cut(StreamEnd::Failed);
+        }
+        published
+    }
+
+    fn abort(mut self: Box<Self>, end: StreamEnd) {
+        self.cut(end);
+    }
+}
+
+impl MemoryUpload {
+    fn publish(&mut self) -> StorageResult<()> {
+        let storage = self.storage.clone();
+        let mut tree = storage.tree();
+        let appends = self.mode == WriteMode::Append;
+        let existed = self.old.is_some();
+        // The content that this upload resumes has been replaced.
+        if matches!(self.mode, WriteMode::From(1..)) && tree.version(&self.path) != self.old {
+            return Err(Kind::Busy.into());
+        }
+        match tree.object(&self.path) {
+            Err(_) if appends && existed => return Err(Kind::NotFound.into()),
+            Err(_) => {}
+            Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
+            Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
+            Ok(_) if appends && !existed => return Err(Kind::Busy.into()),
+            Ok(_) => {}
+        }
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.check_loss(|| Ok(tree.version(&self.path)))?;
+        }
+        // After this, only an append can fail, which leaves no record.
+        let charge = match tree.object(&self.path) {
+            Ok(_) => None,
+            Err(_) => Some(storage.room_for_object(&tree, &self.path)?),
+        };
+        let content = match &mut self.content {
+            Some(content) => std::mem::replace(content, storage.no_content()),
+            None => return Ok(()),
+        };
+        let version = tree.number();
+        match tree.object_mut(&self.path) {
+            Ok(Object { node: Node::File(old), modified, version: former, .. }) => {
+                if appends {
+                    add(&storage, old, content)?;
+                } else {
+                    *old = Arc::new(content);
+                }
+                (*modified, *former) = (unix_now(), version);
+            }
+            _ => {
+                let file = Node::File(Arc::new(content));
+                let charge = charge.ok_or(Kind::Io)?;
+                MemoryStorage::make(&mut tree, &self.path, file, 0o644, charge)?;
+            }
+        }
+        self.content = None;
+        tree.records.changed(&self.path, u64::MAX);
+        Ok(())
+    }
+
+    fn cut(&mut self, end: StreamEnd) {
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.cut(&mut self.content, end);
+        }
+    }
+}
+
+impl Drop for MemoryUpload {
+    fn drop(&mut self) {
+        if let Some(unfinished) = self.unfinished.take() {
+            self.storage.tree().records.end(unfinished, self.content.take());
+        }
+    }
+}
+
+/// Appends to a file. If the file is being read, replaces it with an extended copy.
+fn add(storage: &MemoryStorage, old: &mut Arc<Content>, more: Content) -> StorageResult<()> {
+    if Arc::get_mut(old).is_none() {
+        let mut copy = storage.no_content();
+        copy.add(&old.bytes)?;
+        *old = Arc::new(copy);
+    }
+    if let Some(old) = Arc::get_mut(old) {
+        old.bytes.extend_from_slice(&more.bytes);
+        let mut charge = more.charge;
+        old.charge.bytes += std::mem::take(&mut charge.bytes);
+    }
+    Ok(())
 }

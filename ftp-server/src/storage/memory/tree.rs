@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::deadline::unix_now;
 use crate::storage::records::MemoryRecords;
-use crate::storage::room::{Charge, Content};
+use crate::storage::space::{Charge, Content};
 use crate::storage::{EntryKind, Metadata, StorageErrorKind as Kind, StorageResult, VirtualPath};
 
 pub(super) type Directory = BTreeMap<Vec<u8>, Object>;

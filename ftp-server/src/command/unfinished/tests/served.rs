@@ -7,7 +7,7 @@ use ftp_proto::{Pathname, PortRanges, Reply, RepresentationType, RestartMarker};
 
 use super::*;
 use crate::auth::{Login, UserTable};
-use crate::command::{directory, file, listing, transfer};
+use crate::command::{listing, objects, transfer};
 use crate::config::{PassivePolicy, ServerConfig};
 use crate::context::{Context, Current};
 use crate::net::admission::Admission;
@@ -103,8 +103,8 @@ impl<S: Storage + Clone + 'static> Served<S> {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> u16 {
-        match code(file::rnfr(&mut self.session, &path(from))) {
-            350 => code(file::rnto(&mut self.session, &path(to))),
+        match code(objects::rnfr(&mut self.session, &path(from))) {
+            350 => code(objects::rnto(&mut self.session, &path(to))),
             refused => refused,
         }
     }
@@ -159,7 +159,7 @@ impl<S: Storage + Clone + 'static> Served<S> {
                 Self::upload(session, prepared, &bytes(number, from, to), end)
             }
             Act::Size => {
-                let reply = file::size(session, name).unwrap_or_else(|refusal| refusal);
+                let reply = objects::size(session, name).unwrap_or_else(|refusal| refusal);
                 let text = reply.encode();
                 let size = text.strip_prefix(b"213 ").and_then(|it| it.strip_suffix(b"\r\n"));
                 (reply.code().value(), size.unwrap_or_default().to_vec())
@@ -174,7 +174,7 @@ impl<S: Storage + Clone + 'static> Served<S> {
                 Ok(Payload::Receive(..)) => panic!("not a download"),
                 Err(reply) => done(reply.code().value()),
             },
-            Act::Dele => done(code(file::dele(session, name))),
+            Act::Dele => done(code(objects::dele(session, name))),
             Act::RenameAway => done(self.rename(FILE, OTHER_FILE)),
             Act::RenameOnto => {
                 let mut upload = self
@@ -186,9 +186,9 @@ impl<S: Storage + Clone + 'static> Served<S> {
                 done(self.rename(OTHER_FILE, FILE))
             }
             Act::Rmd => {
-                let removed = code(directory::rmd(session, &path(DIRECTORY)));
+                let removed = code(objects::rmd(session, &path(DIRECTORY)));
                 if removed == 250 {
-                    assert_eq!(code(directory::mkd(session, &path(DIRECTORY))), 257);
+                    assert_eq!(code(objects::mkd(session, &path(DIRECTORY))), 257);
                 }
                 done(removed)
             }

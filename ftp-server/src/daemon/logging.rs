@@ -1,21 +1,22 @@
-//! The logs of a daemon: the event log, which can go to syslog, and the transfer log.
+//! The logs of a daemon: the event log, which can go to syslog, and the transfer log. A log file
+//! may be renamed while the server runs.
 
-mod log_file;
-
-use std::fmt;
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
+use std::{fmt, process};
 
 use log::Level;
+use rustix::fs::OFlags;
 
-use self::log_file::LogFile;
 use super::DaemonError;
 use super::config::{Config, Settings};
-use super::values::{is_absolute, timestamp};
+use super::privileges::{RunAs, is_root};
+use super::values::{is_absolute, shown_path, timestamp};
 use crate::lock::Lock;
 use crate::{Event, EventKind, EventLog, LogWriter, Observer, Xferlog};
 
@@ -357,6 +358,101 @@ fn parse_priority(line: &[u8]) -> (u8, &[u8]) {
         [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (digit - b'0', text),
         _ => (INFORMATIONAL, line),
     }
+}
+
+/// A file that lines are appended to. Clones write to the same file.
+#[derive(Clone)]
+struct LogFile {
+    path: PathBuf,
+    writer: LogWriter,
+    /// User who must be able to reopen the file.
+    owner: Option<RunAs>,
+}
+
+impl LogFile {
+    /// Opens or creates the file. `owner` is the user of the process after dropping privileges. If
+    /// the process has dropped them already, it may lack the permission to open the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be opened, or `Internal` if a thread cannot be started.
+    fn start(path: &Path, owner: Option<RunAs>) -> Result<Self, DaemonError> {
+        let file = open(path, owner.as_ref())
+            .map_err(|error| DaemonError::local(shown_path(path), &error))?;
+        let writer = LogWriter::start(shown_path(path), file)
+            .map_err(|error| DaemonError::no_thread("the log", &error))?;
+        Ok(Self { path: path.to_owned(), writer, owner })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    const fn writer(&self) -> &LogWriter {
+        &self.writer
+    }
+
+    /// Reopens the file by its name, because the old file may have been renamed.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened, returns and logs the reason and what to do. The old file then
+    /// stays in use.
+    fn open_again(&self) -> Result<(), String> {
+        match open(&self.path, self.owner.as_ref()) {
+            Ok(file) => {
+                // Lines that were logged before the rotation belong to the rotated file.
+                self.writer.flush(LAST_LINES);
+                self.writer.replace(file);
+                Ok(())
+            }
+            Err(error) => {
+                let shown = shown_path(&self.path);
+                let user = self.owner.as_ref().map_or("the server's user".to_owned(), |user| {
+                    format!("user \"{user}\" (security.run_as)")
+                });
+                let failed = format!(
+                    "{shown}: {error}; lines are still written to the old file. After renaming, \
+                     create a file that {user} can write, or make the directory writable"
+                );
+                log::error!(target: LOG, "{failed}");
+                Err(failed)
+            }
+        }
+    }
+}
+
+/// Opens a log for appending. If the file is a named pipe, does not wait for a reader. A new file
+/// belongs to `owner`; an existing file keeps its owner.
+fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
+    let mut flags = OFlags::NONBLOCK;
+    if is_root() && !is_roots_alone(path.parent()) {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let mut options = File::options();
+    options.append(true).mode(0o640).custom_flags(flags.bits().cast_signed());
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    match options.create_new(true).open(path) {
+        // Another process created the file, or a symbolic link points to a missing file.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            options.create_new(false).create(true).open(path)
+        }
+        Ok(file) => {
+            owner.map_or(Ok(()), |owner| owner.give(&file))?;
+            Ok(file)
+        }
+        failed => failed,
+    }
+}
+
+/// Returns whether only root may write to a directory. In other directories, a link could lead root
+/// to any file.
+fn is_roots_alone(directory: Option<&Path>) -> bool {
+    let metadata = directory.and_then(|directory| directory.metadata().ok());
+    metadata.is_some_and(|metadata| metadata.uid() == 0 && metadata.mode() & 0o022 == 0)
 }
 
 #[cfg(test)]

@@ -1,0 +1,296 @@
+//! Files and directories (RFC 959 §4.1.1 and §4.1.3; RFC 3659 §3 and §4; draft-somers-ftp-mfxx-04):
+//! SIZE, MDTM, DELE, RNFR, RNTO; CWD, CDUP, PWD, MKD, RMD; MFMT and MFF.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, RepresentationType, TimeVal};
+
+use super::{space, unfinished};
+use crate::auth::Rights;
+use crate::data::AsciiOutgoing;
+use crate::limits;
+use crate::log::EventKind;
+use crate::reply::{self, Purpose};
+use crate::session::Session;
+use crate::storage::{
+    Ask, Capabilities, Change, Metadata, Storage, StorageErrorKind, StorageResult, VirtualPath,
+    check_directory, is_made,
+};
+
+/// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
+///
+/// In type ASCII, the server must read the file to count the bytes, so a large file gets 550. If an
+/// upload of the user is unfinished, [`unfinished::size`] has the answer. Its refusal is not a 550,
+/// because to curl a 550 means a missing file.
+///
+/// Clients verify an upload with `SIZE` as the next command. If the storage has just reported the
+/// size of the stored file, the server does not ask the storage again.
+pub(super) fn size(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
+    let path = session.resolve(path);
+    let proved = session.login.proved_size.take().filter(|(_, when)| {
+        session.login.stored.as_ref() == Some(&path) && when.elapsed() < limits::PROVED_SIZE
+    });
+    let storage = Arc::clone(session.shared_storage_at(&path, Rights::LIST)?);
+    let file = match proved {
+        Some((size, _)) => Some(size),
+        None => match regular(&*storage, &path) {
+            Err(error) if error.kind == StorageErrorKind::NotFound => None,
+            found => Some(found.map_err(reply::failure_of(Purpose::Existing))?.size),
+        },
+    };
+    let is_image = session.transfer.representation == RepresentationType::Image;
+    let mut size = unfinished::size(session, &*storage, &path, file, is_image)?;
+    if !is_image {
+        let count = |source| AsciiOutgoing::count(source, limits::ASCII_SIZE);
+        let counted = storage.read(&path).and_then(|source| match &session.peer.away {
+            Some(away) => away.ask(move || count(source)),
+            None => count(source),
+        });
+        size = counted.map_err(reply::failure_of(Purpose::Existing))?.ok_or_else(|| {
+            let text = "Too large to count in type ASCII, use TYPE I";
+            Reply::new(ReplyCode::FILE_UNAVAILABLE, text)
+        })?;
+    }
+    Ok(Reply::new(ReplyCode::FILE_STATUS, size.to_string()))
+}
+
+/// `MDTM <file>`: 213 with the modification time; 550 for a directory.
+pub(super) fn mdtm(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
+    let path = session.resolve(path);
+    let storage = session.storage_at(&path, Rights::LIST)?;
+    let metadata = regular(storage, &path).map_err(|error| {
+        unfinished::tell_no_time(session, &path, &error);
+        reply::storage_failure(&error, Purpose::Existing)
+    })?;
+    let time = TimeVal::from_unix_seconds(metadata.modified).ok_or_else(reply::no_time)?;
+    Ok(Reply::new(ReplyCode::FILE_STATUS, time.to_string()))
+}
+
+fn regular(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<Metadata> {
+    let metadata = storage.stat(path, Ask::Facts)?;
+    metadata.kind.check_file().map(|()| metadata)
+}
+
+/// `DELE <file>`: 250; 550 for a directory. Also deletes the kept bytes of this user's unfinished
+/// upload. If there is no file, deletes only these bytes.
+pub(super) fn dele(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
+    let path = session.resolve(path);
+    unfinished::unhear(session, &path);
+    let storage = session.storage_at(&path, Rights::DELETE)?;
+    let removed = storage.remove(&path);
+    let is_removed = is_made(&removed);
+    let is_missing = removed.as_ref().is_err_and(|error| error.kind == StorageErrorKind::NotFound);
+    let removed = match is_removed || is_missing {
+        false => removed,
+        true => match storage.forget(&path, session.owner(&path)) {
+            Ok(record) if is_missing && unfinished::has_bytes(record) => Ok(()),
+            Ok(_) => removed,
+            Err(error) => removed.and(Err(error)),
+        },
+    };
+    if is_removed || removed.is_ok() {
+        session.tell(EventKind::Deleted { path: &path });
+    }
+    removed.map_err(reply::failure_of(Purpose::Existing))?;
+    Ok(Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted"))
+}
+
+/// `RNFR <from>`: 350 if the file or directory exists, and the storage can move it.
+pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
+    let path = session.resolve(path);
+    let storage = session.storage_at(&path, Rights::RENAME)?;
+    let found = storage.stat(&path, Ask::Facts).map_err(reply::failure_of(Purpose::Existing))?;
+    if found.is_fixed || path.is_root() {
+        return Err(reply::no_right());
+    }
+    session.login.rename_from = Some(path);
+    Ok(Reply::new(ReplyCode::PENDING, "Ready for RNTO"))
+}
+
+/// `RNTO <to>`: 250. To replace a file, the user needs the right to delete it, and the `overwrite`
+/// setting must allow it.
+pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
+    let to = session.resolve(path);
+    let no_name = || Reply::new(ReplyCode::BAD_SEQUENCE, "Use RNFR first");
+    let from = session.login.rename_from.take().ok_or_else(no_name)?;
+    unfinished::unhear(session, &from);
+    unfinished::unhear(session, &to);
+    let storage = session.storage().filter(|_| session.may_rename(&from, &to));
+    let storage = storage.ok_or_else(reply::no_right)?;
+    let replace = session.may_overwrite() && session.may(&to, Rights::DELETE);
+    let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
+    if is_made(&renamed) {
+        // Bytes kept for either name would now belong to another file. If the storage fails here, it
+        // still notices that the file is another one.
+        for path in [&from, &to] {
+            let _ = storage.forget(path, session.owner(path));
+        }
+        session.tell(EventKind::Renamed { from: &from, to: &to });
+    }
+    renamed.map_err(reply::failure_of(Purpose::NewName))?;
+    Ok(Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed"))
+}
+
+/// `CWD <directory>`: 250, or 550 if it is not an accessible directory.
+pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
+    let path = session.resolve(path);
+    enter(session, path)
+}
+
+/// `CDUP`: changes to the parent directory, with the replies of CWD. The root is its own parent.
+pub(super) fn cdup(session: &mut Session) -> Result<Reply, Reply> {
+    let parent = session.login.directory.parent().unwrap_or_default();
+    enter(session, parent)
+}
+
+fn enter(session: &mut Session, path: VirtualPath) -> Result<Reply, Reply> {
+    let storage = session.storage().filter(|_| session.may_enter(&path));
+    check_directory(storage.ok_or_else(reply::no_right)?, &path)
+        .map_err(|error| session.refusal(&path, &error, Purpose::Existing))?;
+    session.login.directory = path;
+    Ok(Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory changed"))
+}
+
+/// `PWD`: 257 with the current directory in quotes, even if it no longer exists.
+pub(super) fn pwd(session: &Session) -> Reply {
+    reply::pathname(&session.login.directory, " is the current directory")
+}
+
+/// `MKD <directory>`: 257 with the absolute path. An existing directory gets 550 (in a drop box:
+/// 553), or 257 if [`mkdir_existing_ok`](crate::Login::mkdir_existing_ok) is set.
+pub(super) fn mkd(session: &Session, path: &Pathname) -> Result<Reply, Reply> {
+    let path = session.resolve(path);
+    let storage = session.storage_at(&path, Rights::MKDIR)?;
+    let existing_ok = session.user().is_some_and(|user| user.mkdir_existing_ok);
+    let room = space::check(session, storage, path.parent().unwrap_or_default());
+    if let Err(refusal) = room
+        && storage.stat(&path, Ask::Facts).is_err()
+    {
+        return Err(refusal);
+    }
+    let made = session.check_new_name(&path).and_then(|()| storage.mkdir(&path));
+    if is_made(&made) {
+        session.tell(EventKind::DirectoryMade { path: &path });
+    }
+    match made {
+        Ok(()) => Ok(reply::pathname(&path, " created")),
+        Err(error)
+            if existing_ok
+                && error.kind == StorageErrorKind::Exists
+                && check_directory(storage, &path).is_ok() =>
+        {
+            Ok(reply::pathname(&path, " exists"))
+        }
+        Err(error) => Err(session.refusal(&path, &error, Purpose::MakeDirectory)),
+    }
+}
+
+/// `RMD <directory>`: 250, or 550 if it is not an empty directory. A directory that has or contains
+/// a rule in [`Login::directories`](crate::Login::directories) cannot be removed, because a new
+/// object with that name would get the rule's rights.
+pub(super) fn rmd(session: &Session, path: &Pathname) -> Result<Reply, Reply> {
+    let path = session.resolve(path);
+    let storage = session.storage_at(&path, Rights::DELETE)?;
+    if session.holds_rules(&path) {
+        return Err(reply::no_right());
+    }
+    let removed = storage.rmdir(&path);
+    if is_made(&removed) {
+        session.tell(EventKind::DirectoryRemoved { path: &path });
+    }
+    removed.map_err(reply::failure_of(Purpose::Existing))?;
+    Ok(Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory removed"))
+}
+
+/// The attributes to change.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct AttributeChange {
+    /// New modification time, in seconds since 1970-01-01T00:00:00Z.
+    pub(super) modified: Option<i64>,
+    /// New permission bits.
+    pub(super) mode: Option<u32>,
+}
+
+/// Permission bits that clients can set. Set-id bits have no use on transferred files.
+const MODE: u32 = 0o777;
+
+/// `MFMT <time> <path>`: 213 with the stored time.
+pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Result<Reply, Reply> {
+    let change = AttributeChange { modified: Some(time.unix_seconds()), mode: None };
+    change.make(session, path).map(|facts| stored_facts(facts, path))
+}
+
+/// `MFF <fact>=<value>;... <path>`: 213 with the stored values; 504 for a fact that cannot be
+/// changed, 501 for an invalid value. If the client repeats a fact, the first value counts.
+pub(super) fn mff(session: &Session, facts: &Facts) -> Result<Reply, Reply> {
+    let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad fact value");
+    let path = Pathname::new(facts.name()).map_err(|_| wrong())?;
+    let capabilities = session.offer().capabilities;
+    let mut change = AttributeChange::default();
+    let mut is_known = true;
+    for (name, value) in facts.iter() {
+        let is = |fact: &str, needed| {
+            name.eq_ignore_ascii_case(fact.as_bytes()) && capabilities.contains(needed)
+        };
+        if is("Modify", Capabilities::SET_TIMES) {
+            let time = TimeVal::parse(value).map_err(|_| wrong())?;
+            change.modified.get_or_insert(time.unix_seconds());
+        } else if is("UNIX.mode", Capabilities::CHMOD) {
+            let permissions = Permissions::parse(value).ok_or_else(wrong)?;
+            change.mode.get_or_insert(permissions.mode().into());
+        } else {
+            is_known = false;
+        }
+    }
+    if !is_known {
+        let text = "This fact cannot be changed";
+        return Err(Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text));
+    }
+    change.make(session, &path).map(|facts| stored_facts(facts, &path))
+}
+
+fn stored_facts(facts: String, path: &Pathname) -> Reply {
+    let mut text = facts.into_bytes();
+    text.push(b' ');
+    text.extend_from_slice(path.as_bytes());
+    Reply::new(ReplyCode::FILE_STATUS, text)
+}
+
+impl AttributeChange {
+    /// Makes the change and returns the stored facts.
+    pub(super) fn make(self, session: &Session, path: &Pathname) -> Result<String, Reply> {
+        let path = session.resolve(path);
+        let needs = |wanted, right| if wanted { right } else { Rights::NONE };
+        let rights = needs(self.modified.is_some(), Rights::WRITE)
+            | needs(self.mode.is_some(), Rights::CHMOD);
+        let storage = session.storage_at(&path, rights)?;
+        if self.mode.is_some_and(|mode| mode > MODE) {
+            let text = "Only permission bits can be set";
+            return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
+        }
+        let failed = reply::failure_of(Purpose::Existing);
+        let set = |change| storage.set(&path, change);
+        // The mode is set first, because a storage that can set times may refuse modes. If the mode
+        // is refused, nothing has changed.
+        let bits = self.mode.map(|mode| set(Change::Mode(mode))).transpose().map_err(&failed)?;
+        let time = self.modified.map(|time| set(Change::Modified(time))).transpose();
+        let now = time.as_ref().ok().copied().flatten();
+        let modified = now.map(|now| now.modified);
+        let mode = bits.map(|now| now.mode);
+        if modified.is_some() || mode.is_some() {
+            session.tell(EventKind::Changed { path: &path, modified, mode });
+        }
+        let time = time.map_err(failed)?;
+        let mut facts = String::new();
+        // Writing to a string does not fail, here and below.
+        if let Some(now) = time {
+            let time = TimeVal::from_unix_seconds(now.modified).ok_or_else(reply::no_time)?;
+            let _ = write!(facts, "Modify={time};");
+        }
+        if let Some(now) = bits {
+            let _ = write!(facts, "UNIX.mode={:04o};", now.mode);
+        }
+        Ok(facts)
+    }
+}

@@ -1,0 +1,271 @@
+//! Commands that change names (`MKD`, `RNFR` and `RNTO`, `DELE` and `RMD`) or attributes (`MFMT`
+//! and `SITE CHMOD`). If the policy requires it, a changed name is on disk before the client gets
+//! the reply.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, chmodat, fchmod, fstat, futimens, mkdirat,
+    renameat, unlinkat, utimensat,
+};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::directory::{creation, existing, lookup, rename_error, system, unsynced};
+use super::files::Files;
+use super::root::{self, Root};
+use super::usage::{self, Cost, Leaving};
+use super::{append, name, record, sweep};
+use crate::storage::{
+    EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, VirtualPath, check_rename,
+};
+
+pub(super) fn remove(files: &Files, path: &VirtualPath) -> StorageResult<()> {
+    if path.is_root() {
+        return Err(StorageErrorKind::IsDirectory.into());
+    }
+    name::check_existing(path)?;
+    let (directory, name) = files.parent(path)?;
+    let change = files.root.usage().change();
+    let cost = change.cost_of(|| directory.metadata(name).ok());
+    retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
+    change.freed(cost);
+    drop(change);
+    record::end_all(&directory, name);
+    directory.sync(files.config.sync).map_err(unsynced)
+}
+
+pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
+    if path.is_root() {
+        return Err(StorageErrorKind::Denied.into());
+    }
+    name::check_existing(path)?;
+    let (directory, name) = files.parent(path)?;
+    let remove = || {
+        let change = files.root.usage().change();
+        match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
+            // Some file systems report a non-empty directory with EEXIST.
+            Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
+            removed => removed.inspect(|()| change.freed(Cost::DIRECTORY)),
+        }
+    };
+    match remove() {
+        // To clients, a directory that contains only hidden files of uploads is empty.
+        Err(Errno::NOTEMPTY) => sweep::empty(&directory, name).and_then(|()| remove()),
+        removed => removed,
+    }
+    .map_err(existing)?;
+    directory.sync(files.config.sync).map_err(unsynced)
+}
+
+pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
+    if path.is_root() {
+        return Err(StorageErrorKind::Exists.into());
+    }
+    name::check_new(path)?;
+    let (directory, name) = files.parent(path)?;
+    if directory.metadata(name).is_ok() {
+        return Err(StorageErrorKind::Exists.into());
+    }
+    let given = files.config.for_directories();
+    given.check().map_err(|_| StorageErrorKind::Denied)?;
+    let usage = files.root.usage();
+    let mut charge = usage::begin(&files.root, files.config.limit(), Cost::DIRECTORY, None)?;
+    let change = usage.change();
+    let (bits, later) = given.modes_of_directory(files.config.mask(), &directory);
+    retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(|no| creation(&directory, no))?;
+    charge.keep();
+    given.furnish_directory(later, &directory, name).map_err(|errno| {
+        // The client gets an error, so the directory must not stay. It stays if it is not empty.
+        if retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)).is_ok() {
+            change.freed(Cost::DIRECTORY);
+        }
+        system(errno)
+    })?;
+    drop(change);
+    directory.sync(files.config.sync).map_err(unsynced)
+}
+
+pub(super) fn rename(
+    files: &Files,
+    from: &VirtualPath,
+    to: &VirtualPath,
+    replace: bool,
+) -> StorageResult<()> {
+    check_paths(from, to)?;
+    let (from_directory, from_name) = files.parent(from)?;
+    let (to_directory, to_name) = files.parent(to)?;
+    let usage = files.root.usage();
+    let change = usage.change();
+    change.moves(|| from_directory.metadata(from_name).ok());
+    // The error does not say which name it is about.
+    let refuse = |errno| match from_directory.metadata(from_name) {
+        Ok(old) => rename_error(errno, &old, &to_directory),
+        Err(errno) => existing(errno),
+    };
+    match from_directory.rename_new(from_name, &to_directory, to_name) {
+        Err(Errno::EXIST) => {
+            let old = from_directory.metadata(from_name).map_err(existing)?;
+            let taken = to_directory.metadata(to_name).map_err(existing)?;
+            let is_same_object = old.identity == taken.identity;
+            // The two names are equal, or differ only in case on a file system that ignores case.
+            // If `is_one_name` is `false` for the same object, the names are hard links, and
+            // rename(2) would keep both.
+            let is_one_name = is_same_object
+                && (old.kind == EntryKind::Directory || old.links == 1 || from == to);
+            if !is_one_name && !replace {
+                return Err(StorageErrorKind::Exists.into());
+            }
+            // rename(2) would let a directory replace an empty directory.
+            if !is_same_object && taken.kind == EntryKind::Directory {
+                return Err(StorageErrorKind::IsDirectory.into());
+            }
+            let replaced = match is_same_object {
+                true => Leaving::default(),
+                false => change.cost_of(|| to_directory.metadata(to_name).ok()),
+            };
+            retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
+                .map_err(refuse)?;
+            change.freed(replaced);
+        }
+        done => done.map_err(refuse)?,
+    }
+    usage.shelf().moved(|| (from_directory.path_to(from_name), to_directory.path_to(to_name)));
+    drop(change);
+    record::end_all(&from_directory, from_name);
+    record::end_all(&to_directory, to_name);
+    // Syncs the new name first, so that at least one of the two names is on disk at any moment.
+    to_directory.sync(files.config.sync).map_err(unsynced)?;
+    if !to_directory.is_same(&from_directory) {
+        from_directory.sync(files.config.sync).map_err(unsynced)?;
+    }
+    Ok(())
+}
+
+/// Returns an error if the paths alone make the rename impossible.
+fn check_paths(from: &VirtualPath, to: &VirtualPath) -> StorageResult<()> {
+    check_rename(from, to)?;
+    name::check_existing(from)?;
+    name::check_new(to)
+}
+
+/// A file or directory whose attributes will be changed. It is opened with `O_PATH`, which needs no
+/// right to read it. Older kernels cannot change attributes through such a descriptor, so the calls
+/// use the descriptor's link in `/proc`. The link leads to the same object even if another object
+/// has the name by now. Without `/proc`, the object is opened for reading.
+pub(super) struct Changeable {
+    link: Option<String>,
+    /// The metadata of the object when it was found.
+    pub(super) metadata: Metadata,
+    descriptor: OwnedFd,
+}
+
+impl Changeable {
+    pub(super) fn find(root: &Root, path: &VirtualPath) -> StorageResult<Self> {
+        name::check_existing(path)?;
+        let open = |flags| root.open_beneath(path.relative(), flags).map_err(lookup);
+        let mut descriptor = open(OFlags::PATH)?;
+        let metadata = root::metadata_of(&descriptor).map_err(system)?;
+        if !matches!(metadata.kind, EntryKind::File | EntryKind::Directory) {
+            return Err(StorageErrorKind::NotFile.into());
+        }
+        let link = root.has_proc().then(|| format!("/proc/self/fd/{}", descriptor.as_raw_fd()));
+        if link.is_none() {
+            descriptor = open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+            if root::metadata_of(&descriptor).map_err(system)?.identity != metadata.identity {
+                return Err(StorageErrorKind::NotFound.into());
+            }
+        }
+        Ok(Self { link, metadata, descriptor })
+    }
+
+    /// Sets the modification time, in seconds since 1970, and returns the new metadata of the object,
+    /// even if its path leads to another object by now.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Io` if the file system reports success, and has not stored the time.
+    pub(super) fn set_modified(&self, modified: i64) -> StorageResult<Metadata> {
+        // With libfuse 2, many file systems ignore a change of only one time, and report success.
+        let old = retry_on_intr(|| fstat(&self.descriptor)).map_err(system)?;
+        let accessed =
+            Timespec { tv_sec: old.st_atime, tv_nsec: old.st_atime_nsec.try_into().unwrap_or(0) };
+        let last_modification = Timespec { tv_sec: modified, tv_nsec: 0 };
+        let times = Timestamps { last_access: accessed, last_modification };
+        retry_on_intr(|| match &self.link {
+            Some(link) => utimensat(CWD, link.as_str(), &times, AtFlags::empty()),
+            None => futimens(&self.descriptor, &times),
+        })
+        .map_err(system)?;
+        let now = root::metadata_of(&self.descriptor).map_err(system)?;
+        match is_stored(modified, now.modified) {
+            true => {
+                append::has_time(&now);
+                Ok(now)
+            }
+            false => {
+                let source = std::io::Error::other("the file system has not stored the time");
+                Err(StorageError { kind: StorageErrorKind::Io, source: Some(source) })
+            }
+        }
+    }
+
+    /// Sets the permission bits, and returns the new metadata. `is_limited` tells whether the storage
+    /// has a quota.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Denied` for the root, and if a quota could no longer count what is in a directory.
+    pub(super) fn set_mode(
+        &self,
+        mode: u32,
+        root: &Root,
+        is_limited: bool,
+    ) -> StorageResult<Metadata> {
+        let is_directory = self.metadata.kind == EntryKind::Directory;
+        // Compares identities instead of paths, because a symbolic link can lead to the root.
+        if self.metadata.identity == root.identity()
+            || is_limited && is_directory && mode & 0o500 != 0o500
+        {
+            return Err(StorageErrorKind::Denied.into());
+        }
+        // Clients must not change the set-id and sticky bits of a directory.
+        let kept = if is_directory { self.metadata.mode & 0o7000 } else { 0 };
+        let mode = Mode::from_raw_mode(mode & 0o777 | kept);
+        retry_on_intr(|| match &self.link {
+            Some(link) => chmodat(CWD, link.as_str(), mode, AtFlags::empty()),
+            None => fchmod(&self.descriptor, mode),
+        })
+        .map_err(system)?;
+        root::metadata_of(&self.descriptor).map_err(system)
+    }
+}
+
+/// Returns whether a file system stores the time `wanted` as `now`: exactly, or as the next even
+/// second, as FAT does.
+const fn is_stored(wanted: i64, now: i64) -> bool {
+    now == wanted || now % 2 == 0 && now.abs_diff(wanted) == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_may_be_stored_in_steps_of_two_seconds_cm_123() {
+        for (wanted, now, want) in [
+            (1_000_000_001, 1_000_000_001, true),
+            (1_000_000_000, 1_000_000_000, true),
+            (1_000_000_001, 1_000_000_000, true),
+            (1_000_000_001, 1_000_000_002, true),
+            (1_000_000_000, 1_000_000_001, false),
+            (1_000_000_000, 999_999_999, false),
+            (1_000_000_000, 1_000_000_002, false),
+            (1_000_000_000, 1_800_000_000, false),
+            (-1, -2, true),
+            (-2, -1, false),
+            (0, i64::MIN, false),
+        ] {
+            assert_eq!(is_stored(wanted, now), want, "{wanted} {now}");
+        }
+    }
+}
