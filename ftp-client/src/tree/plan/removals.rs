@@ -104,7 +104,7 @@ impl Planner<'_> {
         if !extra.is_empty() {
             match within(self.source.names_by_list(path, self.limits())) {
                 Ok(names) => {
-                    self.leave(path, &mut extra, |item| names.contains(&item.name), HIDDEN)?
+                    self.leave(path, &mut extra, |item| names.contains(&item.name), HIDDEN)?;
                 }
                 Err(failure) if failure.ends_run() => return Err(failure),
                 Err(failure) => {
