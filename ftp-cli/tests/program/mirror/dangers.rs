@@ -183,7 +183,7 @@ fn a_copy_of_what_a_link_leads_to_stays_while_its_disk_is_missing() {
         }
         let here = TempRoot::new();
         for name in ["disk/a", "film", "old", "kept"] {
-            here.write(&format!("mine/{name}"), b"mine");
+            here.write(format!("mine/{name}"), b"mine");
         }
         mirror(&["--delete"], &site.url("t"), shown(&here.join("mine"))).exited(0);
         assert_eq!(here.read("mine/disk/a"), b"mine");
