@@ -323,7 +323,10 @@ fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
         let (done, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
         match may_be_source {
             true => {
-                assert!(matches!(done, Err(Error::Job(JobFault::OntoItself { is_certain: false }))))
+                assert!(matches!(
+                    done,
+                    Err(Error::Job(JobFault::OntoItself { is_certain: false }))
+                ));
             }
             false => assert_eq!(done.unwrap().size, 9),
         }
