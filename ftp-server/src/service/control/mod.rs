@@ -126,8 +126,7 @@ impl Control {
             return Arrival::TimedOut;
         }
         let mut has_waited = false;
-        if let Some(event) = self.waiting.pop_front() {
-            self.waiting_bytes -= cost_of(&event);
+        if let Some(event) = self.first_kept() {
             return Arrival::Event(event);
         }
         loop {
@@ -184,6 +183,19 @@ impl Control {
         Some((event, self.decoder.take_interrupt()))
     }
 
+    /// Keeps a line for later.
+    fn keep(&mut self, event: LineEvent<'static>) {
+        self.waiting_bytes += cost_of(&event);
+        self.waiting.push_back(event);
+    }
+
+    /// Takes the line that has been kept for longest.
+    fn first_kept(&mut self) -> Option<LineEvent<'static>> {
+        let event = self.waiting.pop_front()?;
+        self.waiting_bytes -= cost_of(&event);
+        Some(event)
+    }
+
     fn fill(&mut self) -> io::Result<()> {
         let mut bytes = [0; 1_024];
         let count = (&self.line.stream).read(&mut bytes)?;
@@ -233,8 +245,7 @@ impl Control {
                     }
                     break !self.ended;
                 };
-                self.waiting_bytes += cost_of(&event);
-                self.waiting.push_back(event);
+                self.keep(event);
             };
             if self.line.is_cut() || self.ended && !self.is_quitting() {
                 return false;
@@ -397,11 +408,16 @@ impl Control {
     /// Reads available input without waiting, keeps lines for later, and returns an event that
     /// cannot wait. Call it again with the same `look` until it returns `None`.
     pub(super) fn look(&mut self, look: &mut ReadBudget) -> Option<Notice> {
-        // An `ABOR` that arrived during a pause before this transfer.
-        let is_abort = |event: &LineEvent<'_>| verb_of(event) == Some((Verb::Abor, b""));
-        let abort = self.waiting.iter().position(is_abort);
-        if let Some(event) = abort.and_then(|at| self.waiting.remove(at)) {
-            self.waiting_bytes -= cost_of(&event);
+        // An `ABOR` may have arrived during a pause before this transfer.
+        let kept = self.waiting.len();
+        for _ in 0..kept {
+            let Some(event) = self.first_kept() else { break };
+            if self.waiting.len() + 1 == kept && verb_of(&event) == Some((Verb::Abor, b"")) {
+                continue;
+            }
+            self.keep(event);
+        }
+        if self.waiting.len() < kept {
             return Some(Notice::Abort);
         }
         loop {
@@ -415,10 +431,7 @@ impl Control {
                     Some((Verb::Stat, b"")) if look.status || is_interrupt => {
                         return Some(Notice::Status);
                     }
-                    _ if self.waiting.len() < limits::WAITING_LINES => {
-                        self.waiting_bytes += cost_of(&event);
-                        self.waiting.push_back(event);
-                    }
+                    _ if self.waiting.len() < limits::WAITING_LINES => self.keep(event),
                     _ => self.flooded = true,
                 }
             };
