@@ -112,8 +112,8 @@ impl Tls {
     /// Returns settings that use TLS only if the server supports `AUTH TLS`. Otherwise, everything
     /// is sent in plaintext, passwords included.
     ///
-    /// The client continues in plaintext if the server answers `AUTH TLS` with 500, 502, 504, 530
-    /// or 534; check [`Client::tls_refusal`](crate::Client::tls_refusal) before logging in. An
+    /// The client continues in plaintext if the server answers `AUTH TLS` with 500, 502, 504 or
+    /// 534; check [`Client::tls_refusal`](crate::Client::tls_refusal) before logging in. An
     /// attacker on the network can forge such an answer.
     pub const fn opportunistic() -> Self {
         Self::starting(Start::Opportunistic)

@@ -85,8 +85,8 @@ impl Secured {
 
     /// Requests TLS with `AUTH TLS` (RFC 4217 §4) and, after a 5yz, with `AUTH SSL`: some servers
     /// know only the name from older drafts. Only 234 counts as consent. If both are refused, the
-    /// first reply counts. After 500, 502, 504, 530 or 534, the client continues in plaintext if
-    /// the caller allows that: vsftpd answers 530 before the login to what it does not know. Otherwise, it closes the connection.
+    /// first reply counts. After 500, 502, 504 or 534, the client continues in plaintext if the
+    /// caller allows that. Otherwise, it closes the connection.
     pub(crate) fn ask(
         context: Context,
         settings: &Tls,
@@ -105,7 +105,7 @@ impl Secured {
             }
         }
         if !is_consent(&reply) {
-            let is_unknown = matches!(reply.code().value(), 500 | 502 | 504 | 530 | 534);
+            let is_unknown = matches!(reply.code().value(), 500 | 502 | 504 | 534);
             if is_unknown && settings.start == Start::Opportunistic {
                 trace::note(format_args!("no TLS: continuing in plaintext, passwords included"));
                 return Ok(Asked::Plaintext(reply));
