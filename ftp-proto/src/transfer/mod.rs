@@ -471,10 +471,12 @@ fn read_passive(
 }
 
 /// Returns whether the server refuses `EPSV` or `EPRT` for good: it does not know the command, or its
-/// configuration denies it (vsftpd answers 550). 503 and 530 are about the session.
+/// configuration denies it (vsftpd answers 550). 503 and 530 are about the session, 504 about the
+/// address.
 fn is_denied(reply: &Reply) -> bool {
-    reply.code().severity() == Severity::Permanent
-        && ![ReplyCode::BAD_SEQUENCE, ReplyCode::NOT_LOGGED_IN].contains(&reply.code())
+    let others =
+        [ReplyCode::BAD_SEQUENCE, ReplyCode::PARAMETER_NOT_IMPLEMENTED, ReplyCode::NOT_LOGGED_IN];
+    reply.code().severity() == Severity::Permanent && !others.contains(&reply.code())
 }
 
 /// Returns the protocols that a 522 reply lists; `None` without a list or for any other reply.

@@ -129,9 +129,15 @@ fn the_scope_of_a_link_local_peer_is_kept_cl_20() {
 
 #[test]
 fn codes_that_deny_a_command_cl_21() {
-    for (code, want) in
-        [(500, true), (522, true), (550, true), (503, false), (530, false), (421, false)]
-    {
+    for (code, want) in [
+        (500, true),
+        (522, true),
+        (550, true),
+        (503, false),
+        (504, false),
+        (530, false),
+        (421, false),
+    ] {
         let reply = Reply::new(ReplyCode::new(code).unwrap(), "");
         assert_eq!(is_denied(&reply), want, "{code}");
     }
