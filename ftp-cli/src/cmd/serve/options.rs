@@ -199,9 +199,6 @@ fn users(options: &Options, environment: Option<OsString>) -> Result<Vec<NameAnd
             .filter(|password| !password.is_empty())
             .map(|password| Secret::new(password.into_vec())),
     };
-    if let Some(password) = &elsewhere {
-        password.is_sendable(VARIABLE)?;
-    }
     let mut users: Vec<NameAndPassword> = Vec::new();
     for user in options.all("user").map(OsStr::as_bytes) {
         let mut parts = user.splitn(2, |byte| *byte == b':');
@@ -217,17 +214,23 @@ fn users(options: &Options, environment: Option<OsString>) -> Result<Vec<NameAnd
             Some(password) => {
                 let option = format!("--user {shown}");
                 if password.as_bytes().is_empty() {
-                    return Err(Failure::usage(format!("{option}: missing password after the colon")));
+                    return Err(Failure::usage(format!(
+                        "{option}: missing password after the colon"
+                    )));
                 }
                 password.is_sendable(&option)?;
                 password
             }
-            None => elsewhere.take().ok_or_else(|| {
-                Failure::usage(format!(
-                    "no password for user {shown}: {lacks}set {VARIABLE} or use --password-file; each holds the \
-                     password of one user"
-                ))
-            })?,
+            None => {
+                let password = elsewhere.take().ok_or_else(|| {
+                    Failure::usage(format!(
+                        "no password for user {shown}: {lacks}set {VARIABLE} or use --password-file; each holds \
+                         the password of one user"
+                    ))
+                })?;
+                password.is_sendable(VARIABLE)?;
+                password
+            }
         };
         users.push((name.to_vec(), password));
     }

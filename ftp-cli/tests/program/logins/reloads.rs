@@ -86,7 +86,7 @@ fn a_reload_changes_the_program() {
     let path = program(&other, "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/usr\"}'");
     let all =
         format!("auth.program = [\"{}\", \"x\"]\nauth.workers = 1\n{PATIENT}", path.display());
-    asking.reload(&all, "changed: auth.program, auth.workers");
+    asking.reload(&all, "changed: auth.program, auth.workers, users");
     assert_eq!(asking.code("carl", "secret"), 230);
     anna.expect_in_step();
 
