@@ -83,8 +83,9 @@ pub(crate) fn check_apart(
 }
 
 /// Returns whether `MLST` gives the same `unique`, size and time for the file `source` of one
-/// session and the file `target` of the other. Then the two addresses probably lead to one server:
-/// only servers cloned from one disk image give the same facts for two files.
+/// session and the file `target` of the other. Then the two addresses probably lead to one server.
+/// Other servers give the same facts for two files only if they number their files alike, for example
+/// as clones of one disk image.
 ///
 /// # Errors
 ///

@@ -171,11 +171,12 @@ pub(crate) trait Scan {
     }
 
     /// Returns the names in a directory by `LIST`, if [`list`](Self::list) uses `MLSD`: some servers
-    /// leave links with a missing target out of `MLSD`, for example to a disk that is not mounted.
+    /// leave links with a missing target out of `MLSD`, for example to a disk that is not mounted. A
+    /// server that refuses `LIST` has no other names.
     ///
     /// # Errors
     ///
-    /// Returns a failure if the listing is incomplete.
+    /// Returns a failure if the listing is incomplete, or a line cannot be parsed.
     fn names_by_list(
         &mut self,
         _path: &[u8],
@@ -540,12 +541,19 @@ impl Scan for RemoteTree<'_, '_> {
     ) -> Result<HashSet<Vec<u8>>, TreeFault> {
         let (path, form) = (self.named(path), self.options.form);
         self.hand.ask(|client| {
-            if form != ListingForm::Auto || !client.features()?.has("MLST") {
-                return Ok(HashSet::new());
+            let is_mlsd = match form {
+                ListingForm::Auto => client.features()?.has("MLST"),
+                form => form == ListingForm::Mlsd,
+            };
+            let listed = match is_mlsd {
+                true => by_list(client, &path, limits).map_err(|error| about(&path, error))?,
+                false => None,
+            };
+            let Some(Listing { entries, unparsed, .. }) = listed else { return Ok(HashSet::new()) };
+            match unparsed.first() {
+                Some(line) => Err(client.unreadable_listing(line).into()),
+                None => Ok(entries.into_iter().map(|entry| entry.name).collect()),
             }
-            let listed = by_list(client, &path, limits).map_err(|error| about(&path, error))?;
-            let entries = listed.into_iter().flat_map(|listing| listing.entries);
-            Ok(entries.map(|entry| entry.name).collect())
         })
     }
 
