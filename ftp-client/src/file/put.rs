@@ -150,8 +150,10 @@ pub(crate) struct PutPast {
     extended: bool,
     /// Whether the server's bytes may be wrong, so that only byte 0 is left.
     from_start: bool,
-    /// Whether the server gave no answer to the request for the last bytes before the resume point.
+    /// Whether the server refuses to send the last bytes before the resume point.
     is_mute: bool,
+    /// Whether these bytes were lost on the way when they were last asked for.
+    has_lost_end: bool,
     /// Whether the question for a digest cost the connection.
     has_no_digest: bool,
     /// A name of the same run that the server may take for the same file.

@@ -174,7 +174,15 @@ impl Job<'_> {
         let is_proven = known.digest == Asked::Equal;
         let why = match step {
             Step::Whole if !is_own && !is_proven => Why::NoRecord,
-            Step::Whole => return self.whole(client, start, have, is_proven),
+            Step::Whole => {
+                // Late bytes of an earlier attempt may have come before those that were appended.
+                let end = (have, have.min(OVERLAP));
+                let is_plain = is_proven || !self.past.extended;
+                if is_plain || self.has_same_end(client, file, end)? {
+                    return self.whole(client, start, have, is_proven);
+                }
+                Why::TailDiffers
+            }
             Step::Continue { kept, .. } if kept < have => Why::NoRecord,
             Step::Continue { kept, compare } => {
                 match !is_proven && !self.has_same_end(client, file, (kept, compare))? {
@@ -218,7 +226,9 @@ impl Job<'_> {
     }
 
     /// Compares the last `compare` of the first `kept` bytes of the server's file with those of the
-    /// local file. No answer refutes nothing, and is not asked for again.
+    /// local file. A refusal refutes nothing, and the question is not repeated. If the bytes are lost
+    /// on the way, the next attempt compares again, because the server may have got late bytes of an
+    /// earlier attempt; if that fails too, the upload begins at byte 0.
     fn has_same_end(
         &mut self,
         client: &mut Client,
@@ -233,13 +243,22 @@ impl Job<'_> {
             Ok(there) => there,
             Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
             Err(error) if error.is_out_of_step() => return Err(error),
-            Err(_) => {
+            Err(error) if error.is_no() => {
                 self.past.is_mute = true;
                 // Without a connection, the next attempt goes on: the error of the question is not
                 // that of the upload.
                 return client.make_ready().map(|()| true);
             }
+            Err(_) if self.past.has_lost_end => {
+                self.past.from_start = true;
+                return client.make_ready().map(|()| false);
+            }
+            Err(error) => {
+                self.past.has_lost_end = true;
+                return Err(error);
+            }
         };
+        self.past.has_lost_end = false;
         let mut here = vec![0; usize::try_from(compare).unwrap_or(0)];
         file.read_exact_at(&mut here, from).map_err(Error::Local)?;
         Ok(here == there)

@@ -1,11 +1,11 @@
 //! Uploads that are retried: the client checks the server's bytes before it sends more.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Write};
 
 use ftp_client::{Error, FileOptions};
 
-use super::{Local, Script, Server, on, opened};
-use crate::peer::{Peer, was_reset};
+use super::{Local, Script, Server, THEN, on, opened};
+use crate::peer::{Peer, reset, was_reset};
 
 /// The commands of an attempt before an upload.
 fn about_upload(peer: &mut Peer, size: &str) {
@@ -84,6 +84,71 @@ fn an_upload_that_lost_its_final_reply_is_confirmed_with_appe() {
     let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
     assert_eq!((done.attempts, done.resumed, done.size), (2, 12, 12));
     assert_eq!(done.bytes, 0);
+    server.end();
+}
+
+/// The last bytes before the resume point, which the server sends.
+fn send_end(peer: &mut Peer, end: &[u8]) {
+    opened(peer, "RETR a").write_all(end).unwrap();
+    peer.reply("226 done");
+}
+
+/// An attempt that begins at byte 0 and succeeds.
+fn send_all(peer: &mut Peer) {
+    let data = opened(peer, "STOR a");
+    assert_eq!(read_all(data), b"hello, world");
+    peer.reply("226 done");
+    peer.answer("SIZE a", "213 12");
+}
+
+/// The byte that came late, while the next attempt began to append.
+#[test]
+fn an_appended_file_of_the_right_size_is_compared_too() {
+    let server = Server::start(vec![
+        interrupted_upload("550 no such file"),
+        on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about_upload(&mut peer, "213 5");
+            send_end(&mut peer, b"hello");
+            let data = opened(&mut peer, "APPE a");
+            assert_eq!(read_all(data), b", world");
+            peer.close();
+        }),
+        on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about_upload(&mut peer, "213 12");
+            // It is not the local file itself.
+            peer.answer("MDTM a", THEN);
+            send_end(&mut peer, b"hello,, worl");
+            send_all(&mut peer);
+        }),
+    ]);
+    let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
+    assert_eq!((done.attempts, done.resumed, done.size), (3, 0, 12));
+    server.end();
+}
+
+#[test]
+fn an_upload_whose_end_is_lost_twice_on_the_way_starts_again() {
+    let lost = || {
+        on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about_upload(&mut peer, "213 5");
+            reset(opened(&mut peer, "RETR a"));
+            peer.close();
+        })
+    };
+    let again = |size: &'static str| {
+        on(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about_upload(&mut peer, size);
+            send_all(&mut peer);
+        })
+    };
+    let first = interrupted_upload("550 no such file");
+    let server = Server::start(vec![first, lost(), lost(), again("213 5")]);
+    let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
+    assert_eq!((done.attempts, done.resumed, done.size), (4, 0, 12));
     server.end();
 }
 
