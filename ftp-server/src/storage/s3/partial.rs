@@ -450,8 +450,8 @@ pub(super) fn move_notes(
 /// Maximum number of objects that a sweep cannot remove. After that, the store itself is at fault.
 const FAILURES: u32 = 10;
 
-/// Removes the records that are too old, and returns their number. An object that cannot be removed
-/// is left to the next sweep.
+/// Removes the records that are too old, and returns their number. An object that cannot be read or
+/// removed is left to the next sweep.
 pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     let now = store.client.clock()?.unwrap_or_else(super::encode::now);
     let oldest = now - i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
@@ -484,10 +484,23 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     }
     if !old.is_empty() {
         // An upload that goes on with an old tail writes only its note again.
+        let tails = keys::tails(hidden);
         store.each_key(&keys::notes(hidden), |listed| {
-            let tail = read(store, &listed.key)?.and_then(|(_, note)| note?.tail);
-            let named = tail.map(|(owner, _)| keys::tail(hidden, &owner));
-            old.retain(|key| Some(key) != named.as_ref());
+            if !old.iter().any(|key| key.starts_with(&tails)) {
+                return Ok(());
+            }
+            match read(store, &listed.key) {
+                Ok(found) => {
+                    let tail = found.and_then(|(_, note)| note?.tail);
+                    let named = tail.map(|(owner, _)| keys::tail(hidden, &owner));
+                    old.retain(|key| Some(key) != named.as_ref());
+                }
+                // The note may name any of the tails.
+                Err(error) => {
+                    pass(&listed.key, Err(error))?;
+                    old.retain(|key| !key.starts_with(&tails));
+                }
+            }
             Ok(())
         })?;
     }

@@ -451,6 +451,39 @@ fn a_sweep_without_times_leaves_an_upload_that_is_resumed_meanwhile() {
 }
 
 #[test]
+fn a_sweep_goes_on_after_a_note_that_it_cannot_read() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    let hidden = &storage.inner.hidden;
+    let old = [keys::tails(hidden), keys::tree_moves(hidden), keys::markers(hidden)];
+    cut(&storage, "f", WriteMode::Replace, b"0123");
+    for prefix in &old {
+        fake.store(&format!("{prefix}left"), b"4567");
+        fake.age_below(prefix, 30 * 3_600);
+    }
+    fake.fail("GetObject", 0, 1, Fault::Refuse(403, "AccessDenied"));
+    partial::sweep(&storage.inner).unwrap();
+    // The note may name any of the last bytes.
+    assert_eq!(old.each_ref().map(|prefix| fake.keys(prefix).len()), [2, 0, 0]);
+    partial::sweep(&storage.inner).unwrap();
+    assert_eq!(fake.keys(&old[0]).len(), 1);
+    assert_eq!(told(&storage, "f"), Some(3));
+}
+
+#[test]
+fn a_sweep_reads_the_notes_only_if_there_are_old_last_bytes() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    cut(&storage, "f", WriteMode::Replace, b"0123");
+    let markers = keys::markers(&storage.inner.hidden);
+    fake.store(&format!("{markers}left"), b"");
+    fake.age_below(&markers, 30 * 3_600);
+    let before = fake.count("GetObject");
+    partial::sweep(&storage.inner).unwrap();
+    assert_eq!((fake.count("GetObject") - before, fake.keys(&markers).len()), (0, 0));
+}
+
+#[test]
 fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
     let fake = Fake::start();
     let storage = on(&fake);
