@@ -45,6 +45,8 @@ pub(super) struct Listed {
     pub(super) key: String,
     pub(super) size: u64,
     pub(super) modified: i64,
+    /// The entity tag, if the listing has it.
+    pub(super) tag: Option<String>,
 }
 
 impl Pages {
@@ -141,7 +143,8 @@ impl Page {
             let modified = iso_time(&xml::text(object, "LastModified")?)?;
             // No path leads to a key that is not UTF-8.
             if let Some(key) = key_of(xml::text(object, "Key")?) {
-                page.keys.push(Listed { key, size, modified });
+                let tag = xml::text(object, "ETag");
+                page.keys.push(Listed { key, size, modified, tag });
             }
         }
         for prefix in xml::elements(result, "CommonPrefixes") {

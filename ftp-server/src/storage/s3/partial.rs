@@ -21,6 +21,7 @@ use super::inner::Inner;
 use super::keys;
 use super::multipart::{Multipart, Part};
 use super::objects::{Condition, Object};
+use super::pages::Listed;
 use crate::lock::Lock;
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{StorageErrorKind as Kind, StorageResult};
@@ -449,8 +450,8 @@ pub(super) fn move_notes(
 /// Maximum number of objects that a sweep cannot remove. After that, the store itself is at fault.
 const FAILURES: u32 = 10;
 
-/// Removes the records that are too old, and returns their number. An object that cannot be removed
-/// is left to the next sweep.
+/// Removes the records that are too old, and returns their number. An object that cannot be read or
+/// removed is left to the next sweep.
 pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     let now = store.client.clock()?.unwrap_or_else(super::encode::now);
     let oldest = now - i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
@@ -466,7 +467,7 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     let mut removed = 0;
     store.each_key(&keys::notes(&store.hidden), |listed| {
         if listed.modified <= oldest {
-            let swept = sweep_note(store, &listed.key, oldest);
+            let swept = sweep_note(store, &listed, oldest);
             removed += usize::from(pass(&listed.key, swept)?);
         }
         Ok(())
@@ -483,10 +484,23 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     }
     if !old.is_empty() {
         // An upload that goes on with an old tail writes only its note again.
+        let tails = keys::tails(hidden);
         store.each_key(&keys::notes(hidden), |listed| {
-            let tail = read(store, &listed.key)?.and_then(|(_, note)| note?.tail);
-            let named = tail.map(|(owner, _)| keys::tail(hidden, &owner));
-            old.retain(|key| Some(key) != named.as_ref());
+            if !old.iter().any(|key| key.starts_with(&tails)) {
+                return Ok(());
+            }
+            match read(store, &listed.key) {
+                Ok(found) => {
+                    let tail = found.and_then(|(_, note)| note?.tail);
+                    let named = tail.map(|(owner, _)| keys::tail(hidden, &owner));
+                    old.retain(|key| Some(key) != named.as_ref());
+                }
+                // The note may name any of the tails.
+                Err(error) => {
+                    pass(&listed.key, Err(error))?;
+                    old.retain(|key| !key.starts_with(&tails));
+                }
+            }
             Ok(())
         })?;
     }
@@ -499,19 +513,33 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
 
 /// Removes a note that is still too old, and the bytes that it names. Returns `false` if it was
 /// removed or written again since it was listed.
-fn sweep_note(store: &Inner, key: &str, oldest: i64) -> Result<bool, S3Error> {
-    let Some((object, note)) = read(store, key)? else { return Ok(false) };
-    // If the response has no time, the one in the listing counts.
-    if object.modified.is_some_and(|modified| modified > oldest) {
+fn sweep_note(store: &Inner, listed: &Listed, oldest: i64) -> Result<bool, S3Error> {
+    let Some((object, note)) = read(store, &listed.key)? else { return Ok(false) };
+    // If the response has no time, the one in the listing counts. Since then, another session can
+    // have resumed the upload or begun another one: its note has another tag. Some listings leave
+    // out the quotes of the tag.
+    let is_other = |tag: &str| tag.trim_matches('"') != object.tag.trim_matches('"');
+    let is_new = match object.modified {
+        Some(modified) => modified > oldest,
+        None => listed.tag.as_deref().is_some_and(is_other),
+    };
+    if is_new {
         return Ok(false);
     }
     let note = note.unwrap_or_default();
-    // Nobody can resume the upload any more. Without the note, no server would find parts that the
-    // store has not removed.
-    abort(store, &note)?;
-    match store.delete_if(key, &object.tag) {
+    // No session can resume the upload any more. Without the note, no server would find parts that
+    // the store has not removed. But without times no upload is too old to be resumed, and only the
+    // removal of the note proves that no session has resumed it.
+    let is_over = object.modified.is_some();
+    if is_over {
+        abort(store, &note)?;
+    }
+    match store.delete_if(&listed.key, &object.tag) {
         Err(error) if error.is_precondition() => return Ok(false),
         deleted => deleted?,
+    }
+    if !is_over {
+        abort(store, &note)?;
     }
     delete_tail(store, &note).map(|()| true)
 }

@@ -172,11 +172,12 @@ impl S3Store {
 
     /// Removes the records of uploads that ended without success more than 12 hours ago, and their
     /// bytes. Returns their number. The background
-    /// thread calls this method soon after its start, and then every hour.
+    /// thread calls this method soon after its start, and then every hour. It logs a warning for an
+    /// object that cannot be read or removed, and goes on.
     ///
     /// # Errors
     ///
-    /// Returns the error of the first request that fails.
+    /// Returns the error of a listing, or of the eleventh such object.
     pub fn sweep(&self) -> Result<usize, S3Error> {
         partial::sweep(&self.inner)
     }

@@ -422,6 +422,68 @@ fn a_sweep_leaves_a_note_that_is_written_meanwhile() {
 }
 
 #[test]
+fn a_sweep_without_times_leaves_an_upload_that_is_resumed_meanwhile() {
+    for operation in ["GetObject", "DeleteObject"] {
+        let fake = Fake::start();
+        fake.hide_times();
+        let storage = on(&fake);
+        cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
+        let key = fake.keys(".ftp-server/partial/").pop().unwrap();
+        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
+        let kept = partial::load(&storage.inner, &found).unwrap().unwrap();
+        storage.inner.delete_if("none", "tag").unwrap();
+        fake.age(13 * 3_600);
+        // The request is delayed until the upload is resumed: the note was listed long before.
+        let from = fake.count(operation);
+        fake.fail(operation, 0, 1, Fault::Late);
+        let sweeping = {
+            let storage = storage.clone();
+            std::thread::spawn(move || partial::sweep(&storage.inner).unwrap())
+        };
+        wait_until("the sweep is there", || fake.count(operation) > from);
+        partial::Lease::take_up(&storage.inner, &key, &found, &kept).unwrap();
+        fake.release();
+        assert_eq!(sweeping.join().unwrap(), 0, "{operation}");
+        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
+        assert!(partial::load(&storage.inner, &found).unwrap().is_some(), "{operation}");
+        assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (1, 2), "{operation}");
+    }
+}
+
+#[test]
+fn a_sweep_goes_on_after_a_note_that_it_cannot_read() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    let hidden = &storage.inner.hidden;
+    let old = [keys::tails(hidden), keys::tree_moves(hidden), keys::markers(hidden)];
+    cut(&storage, "f", WriteMode::Replace, b"0123");
+    for prefix in &old {
+        fake.store(&format!("{prefix}left"), b"4567");
+        fake.age_below(prefix, 30 * 3_600);
+    }
+    fake.fail("GetObject", 0, 1, Fault::Refuse(403, "AccessDenied"));
+    partial::sweep(&storage.inner).unwrap();
+    // The note may name any of the last bytes.
+    assert_eq!(old.each_ref().map(|prefix| fake.keys(prefix).len()), [2, 0, 0]);
+    partial::sweep(&storage.inner).unwrap();
+    assert_eq!(fake.keys(&old[0]).len(), 1);
+    assert_eq!(told(&storage, "f"), Some(3));
+}
+
+#[test]
+fn a_sweep_reads_the_notes_only_if_there_are_old_last_bytes() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    cut(&storage, "f", WriteMode::Replace, b"0123");
+    let markers = keys::markers(&storage.inner.hidden);
+    fake.store(&format!("{markers}left"), b"");
+    fake.age_below(&markers, 30 * 3_600);
+    let before = fake.count("GetObject");
+    partial::sweep(&storage.inner).unwrap();
+    assert_eq!((fake.count("GetObject") - before, fake.keys(&markers).len()), (0, 0));
+}
+
+#[test]
 fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
     let fake = Fake::start();
     let storage = on(&fake);

@@ -251,8 +251,9 @@ impl State {
                 body += &format!("<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>");
             } else {
                 let (size, time) = (object.bytes.len(), iso(object.modified));
+                let tag = xml::escaped(&object.tag);
                 body += &format!(
-                    "<Contents><Key>{name}</Key><Size>{size}</Size>\
+                    "<Contents><Key>{name}</Key><Size>{size}</Size><ETag>{tag}</ETag>\
                      <LastModified>{time}</LastModified></Contents>"
                 );
             }
