@@ -483,7 +483,7 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
         })?;
     }
     if !old.is_empty() {
-        // An upload that goes on with an old tail writes only its note again.
+        // An upload that resumes an old tail writes only its note again.
         let tails = keys::tails(hidden);
         store.each_key(&keys::notes(hidden), |listed| {
             if !old.iter().any(|key| key.starts_with(&tails)) {
