@@ -152,8 +152,8 @@ pub(crate) struct PutPast {
     from_start: bool,
     /// Whether the server refuses to send the last bytes before the resume point.
     is_mute: bool,
-    /// Whether these bytes were lost on the way when they were last asked for.
-    has_lost_end: bool,
+    /// How often in a row these bytes were lost on the way.
+    lost_ends: u8,
     /// Whether the question for a digest cost the connection.
     has_no_digest: bool,
     /// A name of the same run that the server may take for the same file.

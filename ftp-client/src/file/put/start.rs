@@ -141,6 +141,11 @@ impl Job<'_> {
         if have == 0 || self.past.from_start {
             return Ok(start);
         }
+        if self.past.lost_ends > 1 {
+            self.past.lost_ends = 0;
+            on.event(Event::FromZero { target: &target, why: Why::NoRecord });
+            return Ok(start);
+        }
         if asked && have > facts.size {
             let (there, here) = (have, facts.size);
             return Err(Error::Job(JobFault::Longer { there, here }));
@@ -228,7 +233,7 @@ impl Job<'_> {
     /// Compares the last `compare` of the first `kept` bytes of the server's file with those of the
     /// local file. A refusal refutes nothing, and the question is not repeated. If the bytes are lost
     /// on the way, the next attempt compares again, because the server may have got late bytes of an
-    /// earlier attempt; if that fails too, the upload begins at byte 0.
+    /// earlier attempt; if that fails too, the one after it begins at byte 0.
     fn has_same_end(
         &mut self,
         client: &mut Client,
@@ -243,22 +248,19 @@ impl Job<'_> {
             Ok(there) => there,
             Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
             Err(error) if error.is_out_of_step() => return Err(error),
-            Err(error) if error.is_no() => {
+            // 42x is about connections.
+            Err(Error::Refused(_, reply)) if reply.code().value() / 10 != 42 => {
                 self.past.is_mute = true;
                 // Without a connection, the next attempt goes on: the error of the question is not
                 // that of the upload.
                 return client.make_ready().map(|()| true);
             }
-            Err(_) if self.past.has_lost_end => {
-                self.past.from_start = true;
-                return client.make_ready().map(|()| false);
-            }
             Err(error) => {
-                self.past.has_lost_end = true;
+                self.past.lost_ends += 1;
                 return Err(error);
             }
         };
-        self.past.has_lost_end = false;
+        self.past.lost_ends = 0;
         let mut here = vec![0; usize::try_from(compare).unwrap_or(0)];
         file.read_exact_at(&mut here, from).map_err(Error::Local)?;
         Ok(here == there)
