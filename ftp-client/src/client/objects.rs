@@ -312,8 +312,9 @@ impl Client {
         Ok(found)
     }
 
-    /// Tests whether `path` is a directory by entering it, then returns to the previous directory if
-    /// the server reports it (`PWD`).
+    /// Tests whether `path` is a directory by entering it, then returns to the previous directory. If
+    /// the server does not report that directory (`PWD`), closes the connection after entering `path`:
+    /// relative paths would have another meaning.
     ///
     /// # Errors
     ///
@@ -321,7 +322,7 @@ impl Client {
     pub fn can_enter(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let here = self.reported_directory()?;
         self.cwd(path)?;
-        here.map_or(Ok(()), |here| self.return_to(&here))
+        self.return_to(here.as_deref())
     }
 
     /// Returns whether `path` is proved to be a directory: by `MLST`, else by entering it, else by the
@@ -366,17 +367,23 @@ impl Client {
         let moved = self.moved;
         match self.cwd(path) {
             Err(error) if error.is_no() => Ok(Some(false)),
-            entered => entered.and_then(|()| self.return_to(&here)).map(|()| {
+            entered => entered.and_then(|()| self.return_to(Some(&here))).map(|()| {
                 self.moved = moved;
                 Some(true)
             }),
         }
     }
 
-    /// Enters the directory in which the client was. If the server refuses, closes the connection:
-    /// relative paths would have another meaning.
-    fn return_to(&mut self, here: &[u8]) -> Result<(), Error> {
-        self.cwd(here).inspect_err(|_| self.control.close())
+    /// Enters the directory in which the client was. If it is unknown, or the server refuses, closes
+    /// the connection: relative paths would have another meaning.
+    fn return_to(&mut self, here: Option<&[u8]>) -> Result<(), Error> {
+        match here {
+            Some(here) => self.cwd(here).inspect_err(|_| self.control.close()),
+            None => {
+                self.control.close();
+                Ok(())
+            }
+        }
     }
 
     /// Returns whether the server enters the directory at `path`, and comes back. If the server does
@@ -387,10 +394,7 @@ impl Client {
         }
         match self.cwd(path) {
             Err(error) if error.is_no() => Ok(false),
-            entered => entered.map(|()| {
-                self.control.close();
-                true
-            }),
+            entered => entered.and_then(|()| self.return_to(None)).map(|()| true),
         }
     }
 
@@ -456,7 +460,7 @@ impl Client {
     pub(crate) fn names_from_root(&mut self, path: &[u8]) -> Option<Vec<Vec<u8>>> {
         let directory = match path.starts_with(b"/") {
             true => Vec::new(),
-            false => self.pwd().ok()?.into_bytes(),
+            false => self.reported_directory().ok()??,
         };
         let is_slash = |byte: &u8| *byte == b'/';
         let mut names = Vec::new();
