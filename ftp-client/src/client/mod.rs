@@ -117,6 +117,8 @@ pub struct Client {
     length_check: bool,
     /// Whether the current directory may have changed since the login.
     moved: bool,
+    /// Whether a raw command may have ended the session of the login, or begun that of another user.
+    pub(crate) is_other_session: bool,
     /// The directory that the last `CWD` led back to, if its reply proves nothing.
     returned_to: Option<Pathname>,
     position: objects::Position,
@@ -200,6 +202,7 @@ impl Client {
             x_forms: Vec::new(),
             length_check: false,
             moved: false,
+            is_other_session: false,
             returned_to: None,
             position: objects::Position::default(),
             identity: None,
@@ -462,7 +465,9 @@ impl Client {
         self.control.quoted();
         self.position.forget();
         self.control.forget_answers();
-        self.moved |= matches!(verb, Verb::Cwd | Verb::Cdup | Verb::Smnt | Verb::User | Verb::Rein);
+        let begins_again = matches!(verb, Verb::User | Verb::Rein);
+        self.is_other_session |= begins_again;
+        self.moved |= begins_again || matches!(verb, Verb::Cwd | Verb::Cdup | Verb::Smnt);
         match verb {
             Verb::Type => self.state.representation = None,
             Verb::User => self.identity = None,

@@ -166,6 +166,33 @@ impl Client {
         Ok(self.modified(path)?.is_some() || self.stat(path)?.is_some())
     }
 
+    /// Returns whether the server tells that there is no object at `path`: it refuses `MLST` with 550,
+    /// or `MDTM` and to enter a directory. Returns `None` if it offers neither question (`FEAT`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`exists`](Self::exists).
+    pub(crate) fn denies(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
+        let mlst = Command::Mlst(self.pathname_or_none(path)?);
+        let mut denies = None;
+        for question in [mlst, Command::Mdtm(self.pathname(path)?)] {
+            if !self.features()?.has(question.verb().as_str()) {
+                continue;
+            }
+            denies = Some(false);
+            match self.request(&question)?.code() {
+                ReplyCode::FILE_UNAVAILABLE if question.verb() == Verb::Mlst => {
+                    return Ok(Some(true));
+                }
+                // `MDTM` of a directory is refused too.
+                ReplyCode::FILE_UNAVAILABLE => return Ok(Some(!self.enters(path)?)),
+                code if code.severity() == Severity::Permanent => {}
+                _ => break,
+            }
+        }
+        Ok(denies)
+    }
+
     /// Sets the modification time of the object at `path` (`MFMT`; `SITE UTIME` if the server does
     /// not know `MFMT` and lists `UTIME`).
     ///
@@ -312,8 +339,9 @@ impl Client {
         Ok(found)
     }
 
-    /// Tests whether `path` is a directory by entering it, then returns to the previous directory if
-    /// the server reports it (`PWD`).
+    /// Tests whether `path` is a directory by entering it, then returns to the previous directory. If
+    /// the server does not report that directory (`PWD`), closes the connection after entering `path`:
+    /// relative paths would have another meaning.
     ///
     /// # Errors
     ///
@@ -321,7 +349,7 @@ impl Client {
     pub fn can_enter(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let here = self.reported_directory()?;
         self.cwd(path)?;
-        here.map_or(Ok(()), |here| self.return_to(&here))
+        self.return_to(here.as_deref())
     }
 
     /// Returns whether `path` is proved to be a directory: by `MLST`, else by entering it, else by the
@@ -366,17 +394,23 @@ impl Client {
         let moved = self.moved;
         match self.cwd(path) {
             Err(error) if error.is_no() => Ok(Some(false)),
-            entered => entered.and_then(|()| self.return_to(&here)).map(|()| {
+            entered => entered.and_then(|()| self.return_to(Some(&here))).map(|()| {
                 self.moved = moved;
                 Some(true)
             }),
         }
     }
 
-    /// Enters the directory in which the client was. If the server refuses, closes the connection:
-    /// relative paths would have another meaning.
-    fn return_to(&mut self, here: &[u8]) -> Result<(), Error> {
-        self.cwd(here).inspect_err(|_| self.control.close())
+    /// Enters the directory in which the client was. If it is unknown, or the server refuses, closes
+    /// the connection: relative paths would have another meaning.
+    fn return_to(&mut self, here: Option<&[u8]>) -> Result<(), Error> {
+        match here {
+            Some(here) => self.cwd(here).inspect_err(|_| self.control.close()),
+            None => {
+                self.control.close();
+                Ok(())
+            }
+        }
     }
 
     /// Returns whether the server enters the directory at `path`, and comes back. If the server does
@@ -387,10 +421,7 @@ impl Client {
         }
         match self.cwd(path) {
             Err(error) if error.is_no() => Ok(false),
-            entered => entered.map(|()| {
-                self.control.close();
-                true
-            }),
+            entered => entered.and_then(|()| self.return_to(None)).map(|()| true),
         }
     }
 
@@ -456,7 +487,7 @@ impl Client {
     pub(crate) fn names_from_root(&mut self, path: &[u8]) -> Option<Vec<Vec<u8>>> {
         let directory = match path.starts_with(b"/") {
             true => Vec::new(),
-            false => self.pwd().ok()?.into_bytes(),
+            false => self.reported_directory().ok()??,
         };
         let is_slash = |byte: &u8| *byte == b'/';
         let mut names = Vec::new();

@@ -418,7 +418,8 @@ fn facts_of(client: &mut Client, path: &[u8]) -> Result<Option<Facts>, Error> {
 
 impl Client {
     /// Returns whether an object is at `path`: by its facts, otherwise by a complete listing of its
-    /// directory. Returns `None` if neither shows it; a listing may hide names with a leading dot.
+    /// directory. If that may hide the name, because of a leading dot, the object is missing only if
+    /// `FEAT` lists `MLST` or `MDTM`, and the server refuses it (550). Returns `None` if nothing tells.
     ///
     /// # Errors
     ///
@@ -440,12 +441,13 @@ impl Client {
                     ListLine::Unparsed(_) => is_whole = false,
                 }
             }
-            is_whole &= name.first() != Some(&b'.') || entries.shows_hidden();
-            Ok((is_listed, is_whole))
+            let hides = name.first() == Some(&b'.') && !entries.shows_hidden();
+            Ok((is_listed, is_whole, hides))
         });
         match listed {
-            Ok((true, _)) => Ok(Some(true)),
-            Ok((false, is_whole)) => Ok(is_whole.then_some(false)),
+            Ok((true, ..)) => Ok(Some(true)),
+            Ok((false, true, true)) => Ok((self.denies(path)? == Some(true)).then_some(false)),
+            Ok((false, is_whole, _)) => Ok(is_whole.then_some(false)),
             Err(Error::ListingCut(_)) => Ok(None),
             Err(Error::Refused(_, reply)) if is_final(&reply) => Ok(None),
             Err(error) => Err(error),

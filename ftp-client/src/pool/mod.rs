@@ -217,6 +217,7 @@ impl<'a> Pool<'a> {
         let result = match dialled {
             Ok(mut client) => {
                 client.control.keep();
+                client.is_other_session = false;
                 if !state.any_directory {
                     client.begin_here();
                 }
@@ -399,6 +400,7 @@ impl GiveBack for Shared<'_> {
         (client.reuses, client.tests_flights) = (client.config.reuse_data, false);
         let mut state = self.lock();
         let is_kept = client.is_settled()
+            && !client.is_other_session
             && (state.any_directory || !client.has_moved())
             && state.admission.refusal().is_none();
         match is_kept {
@@ -445,8 +447,8 @@ impl From<Error> for NotLent {
 }
 
 /// A connection of a [`Pool`]. It goes back when it is dropped, unless a reply is outstanding or
-/// its current directory has changed; then it is closed. The type and the length check that you set
-/// are not those of the next caller.
+/// its current directory has changed, or you have sent a raw `USER` or `REIN`; then it is closed. The
+/// type and the length check that you set are not those of the next caller.
 #[must_use = "the connection goes back when this value is dropped"]
 pub struct Lent<'a> {
     back: Arc<dyn GiveBack + 'a>,

@@ -638,7 +638,7 @@ impl Scan for RemoteTree<'_, '_> {
 }
 
 /// Returns what the server tells about the file at `path`. Its refusal means that the file is missing
-/// only if the server offers one of the questions.
+/// only if the server offers one of the questions; that of `SIZE` counts if it offers no other.
 fn told(client: &mut Client, path: &[u8]) -> Result<Told, Error> {
     let features = client.features()?;
     let name = Pathname::split(path).1.to_vec();
@@ -649,8 +649,8 @@ fn told(client: &mut Client, path: &[u8]) -> Result<Told, Error> {
     }
     let (time, size) = (client.modified(path)?, client.size(path)?);
     if time.is_none() && size.is_none() {
-        let answers = ["MLST", "MDTM", "SIZE"].into_iter().any(|question| features.has(question));
-        return Ok(if answers { Told::Missing } else { Told::Nothing });
+        let is_missing = client.denies(path)?.unwrap_or_else(|| features.has("SIZE"));
+        return Ok(if is_missing { Told::Missing } else { Told::Nothing });
     }
     let stamp = time.map(|time| Stamp::at(time.unix_seconds()));
     let kind = ObjectKind::File;

@@ -118,13 +118,18 @@ fn a_refused_login_is_not_taken_for_a_directory() {
 }
 
 #[test]
-fn a_257_without_quotes_only_hides_the_way_back() {
-    let (server, mut client) = Server::logged_in(|mut peer| {
-        peer.answer("PWD", "257 / is the current directory");
-        peer.answer("CWD a", "250 in");
-        peer.answer("NOOP", "200 ok");
-    });
-    client.can_enter("a").unwrap();
-    client.noop().unwrap();
-    server.end();
+fn a_directory_without_a_known_way_back_ends_the_session_once_entered() {
+    for here in ["257 / is the current directory", "550 no"] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("PWD", here);
+            peer.answer("CWD a", "550 no");
+            peer.answer("PWD", here);
+            peer.answer("CWD b", "250 in");
+            assert_eq!(peer.line(), b"", "relative paths have another meaning");
+        });
+        assert!(matches!(client.can_enter("a"), Err(Error::Refused(..))), "{here}");
+        client.can_enter("b").unwrap();
+        assert!(matches!(client.delete("f"), Err(Error::Closed)), "{here}");
+        server.end();
+    }
 }

@@ -224,15 +224,33 @@ fn the_type_that_a_caller_has_set_does_not_change_the_files_of_the_next_one() {
 #[test]
 fn a_session_of_another_user_is_not_lent_again() {
     let server = Crowd::start(9, Refusal::Reset);
-    let pool = server.pool(1);
-    for line in ["USER v", "REIN"] {
-        let mut other = pool.take().unwrap();
-        let address = other.local_addr();
-        other.quote(&RawCommand::new(line).unwrap()).unwrap();
-        drop(other);
-        assert_ne!(pool.take().unwrap().local_addr(), address, "{line}");
+    for any_directory in [false, true] {
+        let pool = server.pool(1).any_directory(any_directory);
+        for line in ["USER v", "REIN"] {
+            let mut other = pool.take().unwrap();
+            let address = other.local_addr();
+            other.quote(&RawCommand::new(line).unwrap()).unwrap();
+            drop(other);
+            assert_ne!(pool.take().unwrap().local_addr(), address, "{line} {any_directory}");
+        }
     }
-    drop(pool);
+    server.end();
+}
+
+#[test]
+fn a_session_that_the_dial_gave_to_another_user_is_lent_again() {
+    let server = Crowd::start(9, Refusal::Reset);
+    let address = server.address.to_string();
+    let dial = move || {
+        let mut client = Client::builder().timeouts(timeouts()).connect(&address)?;
+        client.login("u", "p")?;
+        client.quote(&RawCommand::new("USER v")?).map(|_| client)
+    };
+    for any_directory in [false, true] {
+        let pool = Pool::new(&dial).any_directory(any_directory);
+        let address = pool.take().unwrap().local_addr();
+        assert_eq!(pool.take().unwrap().local_addr(), address, "{any_directory}");
+    }
     server.end();
 }
 

@@ -417,6 +417,64 @@ fn a_missing_object_is_an_error_unless_it_may_be_missing() {
     }
 }
 
+/// Serves `LIST` of a directory with `.x`, which it hides, and without `MLSD`.
+fn hide(mut peer: Peer, features: &str, to_question: &str, to_cwd: &str) {
+    loop {
+        let line = String::from_utf8(peer.line()).unwrap();
+        match line.trim_end() {
+            "" => return,
+            "FEAT" => peer.reply(&format!("211-have\r\n{features} UTF8\r\n211 end")),
+            "MDTM .x" if features.contains("MDTM") => peer.reply(to_question),
+            "MLST .x" if features.contains("MLST type") => peer.reply(to_question),
+            "PWD" => peer.reply("257 \"/\""),
+            "CWD /" | "NOOP" | "TYPE A" | "TYPE I" => peer.reply("200 ok"),
+            "CWD .x" => peer.reply(to_cwd),
+            "DELE .x" => peer.reply("550 not removed"),
+            "EPSV" => {
+                let port = peer.listen();
+                peer.reply(&format!("229 here (|||{port}|)"));
+            }
+            "LIST -a" => {
+                peer.reply("150 list");
+                peer.send_data(b"-rw-r--r-- 1 u g 0 Jan 2 2020 other\r\n");
+                peer.reply("226 done");
+            }
+            _ => peer.reply("502 what"),
+        }
+    }
+}
+
+#[test]
+fn a_name_that_the_listing_may_hide_is_missing_only_by_an_offered_question() {
+    for (features, to_question, to_cwd, is_missing) in [
+        (" MDTM\r\n", "550 no", "550 no", true),
+        (" MLST type*;\r\n", "550 no", "550 no", true),
+        // MLST, although offered, is unknown.
+        (" MLST\r\n MDTM\r\n", "550 no", "550 no", true),
+        ("", "550 no", "550 no", false),
+        // The refusal is not about the file.
+        (" MDTM\r\n", "500 what", "550 no", false),
+        (" MLST type*;\r\n", "504 not these", "550 no", false),
+        // The file is there, only its time is unreadable.
+        (" MDTM\r\n", "213 yesterday", "550 no", false),
+        // The time of a directory is refused too.
+        (" MDTM\r\n", "550 no file", "250 in", false),
+    ] {
+        let case = format!("{features:?} {to_question:?} {to_cwd:?}");
+        let (server, mut client) =
+            Server::logged_in(move |peer| hide(peer, features, to_question, to_cwd));
+        assert_eq!(client.is_there(".x").unwrap(), is_missing.then_some(false), "{case}");
+        let options = RemoveOptions::new().ignore_missing(true);
+        let done = remove(&mut client, Place::at(".x"), options, &mut Repeat::single(), &());
+        match is_missing {
+            true => assert_eq!(done.unwrap(), RemoveReport::Missing, "{case}"),
+            false => assert!(matches!(done, Err(Error::Refused(..))), "{case}: {done:?}"),
+        }
+        drop(client);
+        server.end();
+    }
+}
+
 fn ended(mut client: Client, server: Server) {
     client.noop().unwrap();
     server.end();

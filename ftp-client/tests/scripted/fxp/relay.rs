@@ -1,5 +1,6 @@
 //! `Relay`: the copy as a job with memory.
 
+use std::net::TcpListener;
 use std::sync::Mutex;
 
 use ftp_client::error::JobFault;
@@ -7,6 +8,8 @@ use ftp_client::file::{Relay, TemporaryName, Verify};
 use ftp_client::fxp::Side;
 use ftp_client::{Client, Done, Error, ErrorKind, Event, FileOptions, Place, Resume};
 use ftp_tests::site::OurServer;
+
+use crate::peer::Peer;
 
 use super::{BEGUN, Closed, Meeting, TARGET_LISTENS, TYPES, Then, Usable};
 
@@ -298,6 +301,43 @@ fn a_copy_does_not_replace_its_own_source() {
             Err(error) => panic!("{from} {to}: {error}"),
         }
         assert_eq!(ours.root.read(from), b"content", "{from} {to}");
+    }
+}
+
+#[test]
+fn a_257_without_quotes_leaves_both_connections_of_a_copy_open() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let threads = [(); 2].map(|()| {
+        let listener = listener.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut peer = Peer::new(listener.accept().unwrap().0);
+            peer.reply("220 ready");
+            loop {
+                match peer.line().as_slice() {
+                    b"" => return,
+                    b"USER u\r\n" => peer.reply("230 in"),
+                    b"PWD\r\n" => peer.reply("257 / is the current directory"),
+                    b"NOOP\r\n" => peer.reply("200 ok"),
+                    _ => peer.reply("502 what"),
+                }
+            }
+        })
+    });
+    let mut clients = [(); 2].map(|()| {
+        let mut client = Client::builder().connect(&address).unwrap();
+        client.login("u", "p").unwrap();
+        client
+    });
+    let [source, target] = &mut clients;
+    let options = FileOptions::new();
+    let done = Relay::new(Place::at("a"), Place::at("b"), &options).attempt(source, target, &());
+    assert!(!matches!(done, Err(Error::Protocol(_) | Error::Closed)), "{done:?}");
+    for mut client in clients {
+        client.noop().unwrap();
+    }
+    for thread in threads {
+        thread.join().unwrap();
     }
 }
 
