@@ -14,7 +14,7 @@ fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// Calls `test` with so many ports. A program that another test starts meanwhile may hold a copy of a
+/// Calls `test` with `count` ports. A program that another test starts meanwhile may hold a copy of a
 /// port that was closed, on a busy machine for longer than the server waits: then `test` is repeated.
 fn with_ports(count: u16, test: impl Fn(&OwnPorts)) {
     let own = OwnPorts::claim(count);
