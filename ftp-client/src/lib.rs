@@ -169,8 +169,8 @@
 //!
 //! # Proxies
 //!
-//! [`ClientBuilder::proxy`] takes a SOCKS5, HTTP or FTP [`Proxy`] for all connections. With a
-//! [`Connector`](net::Connector), you can open the connections in any other way.
+//! [`ClientBuilder::proxy`] takes a SOCKS5, HTTP or FTP [`Proxy`] for all connections. With
+//! [`ClientBuilder::connector`], you can open the connections in any other way.
 //!
 //! ```no_run
 //! use ftp_client::{Client, Proxy};

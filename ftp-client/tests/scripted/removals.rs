@@ -9,7 +9,7 @@ use ftp_client::pool::Repeat;
 use ftp_client::tree::{RemoveOptions, RemoveReport, remove};
 use ftp_client::{Client, Error, ErrorKind, Event, Place, RepresentationType};
 
-use crate::logins::Far;
+use crate::logins::far;
 use crate::peer::{Peer, Server, timeouts};
 
 /// How a server of the model behaves.
@@ -313,7 +313,7 @@ fn together(
             peer.answer("RMD t", "250 gone");
         }
     });
-    let builder = Client::builder().timeouts(timeouts()).connector(Far);
+    let builder = Client::builder().timeouts(timeouts()).connector(far);
     let builder = builder.first_transfer(RepresentationType::Ascii);
     let mut client = server.connect(builder).unwrap();
     client.login("u", "p").unwrap();

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use ftp_client::file::{LocalSource, Verify};
 use ftp_client::{Client, Error, Event, FileOptions, Observer, Place, Put, RateLimit, Verb};
 
-use crate::logins::Far;
+use crate::logins;
 use crate::peer::{Peer, SHORT, Server, timeouts};
 
 /// The size of the largest file that is sent early.
@@ -18,7 +18,7 @@ const SMALL: usize = 32_768;
 /// Logs in to a server far away, and uploads a first file, which waits for the 150: the client does not
 /// know yet whether the server tells sizes, and opens a port for each transfer.
 fn far(script: impl FnOnce(Peer) + Send + 'static) -> (Server, Client) {
-    let builder = Client::builder().timeouts(timeouts()).connector(Far);
+    let builder = Client::builder().timeouts(timeouts()).connector(logins::far);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.image_epsv();
         take_late(&mut peer, 5);
@@ -184,7 +184,7 @@ fn early_content_that_a_server_lost_is_sent_again_after_the_150_cl_80() {
 fn content_is_not_left_at_a_port_that_serves_all_transfers_cl_80() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let builder = Client::builder().timeouts(timeouts()).connector(Far);
+    let builder = Client::builder().timeouts(timeouts()).connector(logins::far);
     let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
         peer.answer("TYPE I", "200 ok");
         for content in ["first", "refused", "third"] {
