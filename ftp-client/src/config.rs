@@ -17,7 +17,8 @@ use crate::error::Error;
 use crate::event::Counts;
 use crate::net::proxy::{Proxy, Route};
 use crate::net::wait::Canceller;
-use crate::net::{Server, SharedConnector, Transport};
+use crate::net::wait::Transport;
+use crate::net::{Server, SharedConnector};
 use crate::security::{Start, Tls};
 
 /// A timeout for each phase.

@@ -261,10 +261,10 @@ mod event;
 pub mod file;
 pub mod fxp;
 pub mod listing;
-pub mod net;
-pub mod netrc;
+mod net;
+mod netrc;
 pub mod pool;
-pub mod probe;
+mod probe;
 mod security;
 mod system;
 #[cfg(feature = "tls")]
@@ -292,9 +292,11 @@ pub use file::options::{Done, FileOptions};
 pub use file::put::Put;
 pub use file::retry::Retry;
 pub use net::proxy::Proxy;
-pub use net::wait::Canceller;
+pub use net::wait::{Canceller, Transport};
+pub use netrc::{BrokenNetrc, NetrcEntry};
 #[doc(inline)]
 pub use pool::Pool;
+pub use probe::{FirstLook, ServerProtocol};
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;

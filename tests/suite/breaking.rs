@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::net::Transport;
-use ftp_client::{Client, Done, FileOptions, Retry, Timeouts};
+
+use ftp_client::{Client, Done, FileOptions, Retry, Timeouts, Transport};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;

@@ -1,8 +1,5 @@
-//! Connections of your own: any [`Transport`] can take the place of a TCP connection, for example a
-//! tunnel ([`ClientBuilder::connector`](crate::ClientBuilder::connector)).
-
-// Here are the connections themselves: from a server's name to a connected non-blocking socket,
-// within a time limit. The module `wait` does the waiting.
+//! The connections: from a server's name to a connected non-blocking socket, within a time limit. The
+//! module `wait` does the waiting.
 
 pub(crate) mod proxy;
 pub(crate) mod wait;
@@ -22,8 +19,7 @@ use crate::config::Config;
 use crate::error::{Error, Phase};
 use crate::tls::Session;
 use crate::trace;
-pub use wait::Transport;
-use wait::{Deadline, Waiter};
+use wait::{Deadline, Transport, Waiter};
 
 /// The time before the next address is tried in parallel (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);

@@ -457,7 +457,7 @@ impl AsFd for Canceller {
 /// use std::net::TcpStream;
 /// use std::os::fd::{AsFd, BorrowedFd};
 ///
-/// use ftp_client::net::Transport;
+/// use ftp_client::Transport;
 ///
 /// /// Counts received bytes.
 /// #[derive(Debug)]

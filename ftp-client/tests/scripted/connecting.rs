@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use ftp_client::Transport;
 use ftp_client::error::Phase;
-use ftp_client::net::Transport;
 use ftp_client::{Client, Error, Mode, NetworkProtocol};
 use ftp_tests::wait::wait_until;
 

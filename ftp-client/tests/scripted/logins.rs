@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ftp_client::Transport;
 use ftp_client::file::{Sink, Verify};
-use ftp_client::net::Transport;
 use ftp_client::{
     Client, ClientBuilder, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
     RawCommand, RepresentationType, Verb,

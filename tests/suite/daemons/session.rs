@@ -4,10 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+
 use ftp_client::listing::{ListOptions, ListingForm, Walked};
-use ftp_client::net::Transport;
 use ftp_client::{Client, ClientBuilder, Entry, Error, Extended, ListLine};
-use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts};
+use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts, Transport};
 use ftp_tests::site::Site;
 
 use super::Way;
