@@ -31,7 +31,7 @@ use crate::event::{Event, Observer};
 use crate::listing::{Budget, ListOptions, Listing, ListingForm, MOST_OBJECTS};
 use crate::url_path::Place;
 
-/// Options of a removal.
+/// Options of a [removal](Repeat::remove).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct RemoveOptions {
@@ -108,8 +108,7 @@ impl Repeat {
                 && let Some(seen) = tree_at(client, &path)?
             {
                 let budget = Budget::new().entries(MOST_OBJECTS);
-                let mut tree =
-                    Tree { client, repeat: self, on, budget, removed: 0, failed: 0 };
+                let mut tree = Tree { client, repeat: self, on, budget, removed: 0, failed: 0 };
                 let proof = if options.is_directory { seen.proof.or_named() } else { seen.proof };
                 tree.directory(&path, Seen { proof, ..seen })?;
                 return done(tree.removed, tree.failed);
