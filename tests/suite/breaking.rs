@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-
 use ftp_client::{Client, Done, FileOptions, Retry, Timeouts, Transport};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ftp_client::file::{LocalSource, Targets};
-use ftp_client::pool::{NotLent, Worker, work};
+use ftp_client::pool::Worker;
 use ftp_client::{Client, Done, Error, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
@@ -101,9 +101,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         spare: &spare,
         last: None,
     };
-    work(settings.jobs, items.len(), sizes.and_then(|sizes| sizes.into_iter().max()), |_| {
-        hire(sessions.another())
-    });
+    let largest = sizes.and_then(|sizes| sizes.into_iter().max());
+    Putter::work(settings.jobs, items.len(), largest, |_| hire(sessions.another()));
     let spare = lock(&spare).take();
     hire(spare.unwrap_or_else(|| sessions.another())).remove_sources();
     drop(context);
@@ -343,7 +342,7 @@ impl<'a> Putter<'a, '_, '_> {
 }
 
 impl Worker for Putter<'_, '_, '_> {
-    fn connect(&mut self, _: usize) -> Result<(), NotLent> {
+    fn connect(&mut self, _: usize) -> Result<(), Error> {
         if self.sessions.open_client(self.url).is_some() {
             return Ok(());
         }

@@ -183,6 +183,11 @@ pub enum Error {
     /// A step of a tree failed.
     #[error("{0}")]
     Tree(#[source] Box<TreeFault>),
+    /// A pool has, or its server accepts, no more connections than those that are lent, or the server
+    /// refused another caller for good. The error is the one that this or another caller met. Only
+    /// [`Pool::try_take`](crate::Pool::try_take) returns this.
+    #[error(transparent)]
+    Fewer(Box<Error>),
     /// The closure that makes the connections of a [`Pool`](crate::Pool) failed for a reason of the
     /// caller: for example, a password could not be read.
     ///
@@ -269,6 +274,7 @@ impl Error {
             Self::Fxp(attempts) => attempts.iter().any(|attempt| attempt.error.is_transient()),
             Self::Dial { recovery, .. } => *recovery == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
+            Self::Fewer(met) => met.is_transient(),
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
@@ -333,6 +339,7 @@ impl Error {
             }
             Self::Job(fault) => fault.cause()?.reply(),
             Self::Tree(fault) => fault.cause()?.reply(),
+            Self::Fewer(met) => met.reply(),
             Self::Fxp(attempts) => attempts.last()?.error.reply(),
             _ => None,
         }
@@ -358,6 +365,12 @@ impl Error {
     /// Returns `error` itself if it did not come from this crate.
     pub fn recover(error: io::Error) -> Result<Self, io::Error> {
         error.downcast()
+    }
+
+    /// Returns the error in [`Fewer`](Self::Fewer), and any other error itself.
+    #[must_use]
+    pub fn met(self) -> Self {
+        if let Self::Fewer(met) = self { *met } else { self }
     }
 
     /// Returns whether the server refused the connection or the login only because it has too many
@@ -436,6 +449,7 @@ impl Clone for Error {
                 Self::Dial { cause: Arc::clone(cause), kind: *kind, recovery: *recovery }
             }
             Self::Tree(fault) => Self::Tree(fault.clone()),
+            Self::Fewer(met) => Self::Fewer(met.clone()),
             Self::Unsupported(what) => Self::Unsupported(what),
         }
     }

@@ -28,7 +28,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::pool::patience::Recovery;
-use crate::pool::{Lent, NotLent, Pool};
+use crate::pool::{Lent, Pool};
 use crate::system::OsStrExt;
 use crate::{lock, unpoisoned};
 
@@ -317,12 +317,11 @@ impl Segments<'_> {
         while queue.has_more() {
             let (mut client, is_proved) = match proved.take() {
                 Some(client) => (client, true),
-                None => match if waits { pool.take().map_err(Into::into) } else { pool.try_take() }
-                {
+                None => match if waits { pool.take() } else { pool.try_take() } {
                     Ok(client) => (client, false),
-                    Err(NotLent::Failed(error)) => return queue.failed(error),
                     // Others have the connections that the server accepts.
-                    Err(NotLent::Fewer(_)) => return,
+                    Err(Error::Fewer(_)) => return,
+                    Err(error) => return queue.failed(error),
                 },
             };
             let Some(missing) = queue.next() else { return };

@@ -5,7 +5,7 @@ use ftp_proto::{Features, Verb};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::pool::patience::Recovery;
-use crate::pool::{Lent, NotLent, Pool};
+use crate::pool::{Lent, Pool};
 
 use super::fault::TreeFault;
 use super::scan::ask_for_modes;
@@ -92,7 +92,7 @@ impl<'p> Hand<'p> {
         }
         (self.is_proven, self.has_asked) = (false, false);
         self.pool.reopen();
-        let lent = self.pool.try_take().map_err(NotLent::into_error)?;
+        let lent = self.pool.try_take().map_err(Error::met)?;
         let mut lent = Box::new(lent);
         lent.tests_flights = true;
         if let Some(doubles) = self.doubles {

@@ -4,7 +4,6 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-
 use ftp_client::listing::{ListOptions, ListingForm, Walked};
 use ftp_client::{Client, ClientBuilder, Entry, Error, Extended, ListLine};
 use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts, Transport};
