@@ -279,7 +279,6 @@ pub mod tree;
 mod url_path;
 
 pub use client::Client;
-pub use client::login::Login;
 pub use client::permissions::PermissionChange;
 pub use config::{ClientBuilder, Timeouts};
 #[doc(inline)]

@@ -23,16 +23,15 @@ const FAR: Duration = Duration::from_millis(20);
 /// Two sessions with equal values see the same files under the same names. Another name of the same
 /// host is another value, because it can lead to another host later.
 #[derive(Clone, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct Login {
+pub(crate) struct Login {
     /// The host as passed to [`ClientBuilder::connect`](crate::ClientBuilder::connect): a name, or
     /// an address without brackets. With a [`Proxy`](crate::Proxy), the host that the proxy
     /// connects to.
-    pub host: String,
+    pub(crate) host: String,
     /// The port of the control connection.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The user name as passed to [`Client::login`].
-    pub user: Vec<u8>,
+    pub(crate) user: Vec<u8>,
 }
 
 ftp_proto::debug_fields!(Login { host, port, user: ftp_proto::Escaped(user) });
@@ -109,19 +108,15 @@ impl Client {
         Ok(())
     }
 
-    /// Returns the server and the user, or `None` before a successful [`login`](Self::login) and
+    /// Returns the user as passed to [`login`](Self::login), or `None` before a successful login and
     /// after a raw `USER` or `REIN`.
-    ///
-    /// ```no_run
-    /// let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-    /// assert_eq!(client.identity(), None);
-    /// client.login("me", "secret")?;
-    /// let login = client.identity().expect("the client has logged in");
-    /// assert_eq!((login.host.as_str(), login.port), ("ftp.example.org", 21));
-    /// # Ok::<(), ftp_client::Error>(())
-    /// ```
     #[must_use]
-    pub const fn identity(&self) -> Option<&Login> {
+    pub fn user(&self) -> Option<&[u8]> {
+        self.identity.as_ref().map(|login| &*login.user)
+    }
+
+    /// Returns the server and the user while [`user`](Self::user) returns one.
+    pub(crate) const fn identity(&self) -> Option<&Login> {
         self.identity.as_ref()
     }
 

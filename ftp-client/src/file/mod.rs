@@ -44,7 +44,7 @@ pub use begin::{Left, Sink};
 pub use checksum::Checksum;
 pub use evidence::Why;
 pub(crate) use options::Done;
-pub use options::{Existing, Selection, Verify};
+pub use options::{Existing, Verify};
 pub use put::{LocalSource, StoreAs, TemporaryName};
 pub use relay::Relay;
 pub use targets::Targets;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::file::Selection;
 use crate::file::evidence::Resume;
+use crate::file::options::Selection;
 use crate::file::put::TemporaryName;
 use crate::fxp;
 use crate::listing::{ListOptions, ListingForm};
@@ -229,9 +229,17 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets which files of the source take part, by size and age (default: all).
-    pub const fn only(mut self, selection: Selection) -> Self {
-        self.selection = selection;
+    /// Sets which files of the source take part, by size, as
+    /// [`FileOptions::sizes`](crate::FileOptions::sizes) does.
+    pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
+        self.selection.sizes = (smallest, largest);
+        self
+    }
+
+    /// Sets which files of the source take part, by modification time, as
+    /// [`FileOptions::times`](crate::FileOptions::times) does.
+    pub const fn times(mut self, earliest: Option<i64>, latest: Option<i64>) -> Self {
+        self.selection.times = (earliest, latest);
         self
     }
 

@@ -114,8 +114,8 @@ impl TreeSync<'_> {
         self.plan.same
     }
 
-    /// Returns the number of files of the source that the [choice](super::SyncOptions::choice) or
-    /// the [selection](super::SyncOptions::only) leaves out.
+    /// Returns the number of files of the source that the [choice](super::SyncOptions::choice), their
+    /// [size](super::SyncOptions::sizes) or their [time](super::SyncOptions::times) leaves out.
     #[must_use]
     pub const fn unselected(&self) -> usize {
         self.plan.unselected

@@ -574,9 +574,8 @@ fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
 /// extra in the target, or the target a part of the source. Without `PWD`, relative paths prove nothing.
 fn check_apart(from: &mut Far<'_>, (to, top): (&mut Hand<'_>, &[u8])) -> Result<(), TreeFault> {
     let (from, source, to) = (from.hand.client()?, from.top, to.client()?);
-    let user = |client: &Client| client.identity().map(|login| login.user.clone());
     if share_server([from, to])
-        && user(from) == user(to)
+        && from.user() == to.user()
         && let Some(source) = from.names_from_root(source)
         && let Some(target) = to.names_from_root(top)
         && (source.starts_with(&target) || target.starts_with(&source))

@@ -18,7 +18,7 @@ use crate::console::output::{self, shown, shown_path};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
 use crate::remote::pattern::explained;
-use crate::transfer::{TransferOptions, journals};
+use crate::transfer::{Selection, TransferOptions, journals};
 
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
@@ -136,6 +136,7 @@ impl MirrorOptions {
     ) -> SyncOptions<'_> {
         let transfer = &self.transfer;
         let options: SyncOptions<'_> = self.sync.clone();
+        let Selection([smallest, largest], [earliest, latest]) = transfer.selection;
         options
             .manifest(self.manifest.clone())
             .deletes(self.deletes)
@@ -150,7 +151,8 @@ impl MirrorOptions {
             .backup(self.backup.clone().map(Into::into))
             .journals(journals())
             .choice(|path, is_directory| self.filter.takes(path, is_directory))
-            .only(transfer.selection)
+            .sizes(smallest, largest)
+            .times(earliest, latest)
             // In active mode, each job listens on a port of its own.
             .jobs(transfer.jobs)
             .rate_limit(transfer.rate_limit.clone())
