@@ -185,9 +185,8 @@
 //!
 //! # Server-to-server copies
 //!
-//! [`Relay`](file::Relay) copies a file directly between two servers, and resumes, verifies and renames it as
-//! the jobs for local files do. [`fxp::transfer`] makes only the transfer. Both servers must allow
-//! such copies.
+//! [`Relay`](file::Relay) copies a file directly between two servers (FXP), and resumes, verifies and
+//! renames it as the jobs for local files do. Both servers must allow such copies.
 //!
 //! # Errors and timeouts
 //!
@@ -261,7 +260,7 @@ mod digest;
 pub mod error;
 mod event;
 pub mod file;
-pub mod fxp;
+mod fxp;
 pub mod listing;
 mod net;
 mod netrc;

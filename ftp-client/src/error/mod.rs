@@ -17,6 +17,7 @@ pub(crate) mod kind;
 
 pub(crate) use connect::AnnouncedHost;
 pub use connect::{DataAttempt, ProxyFault};
+pub use fxp::FxpAttempt;
 pub use job::JobFault;
 pub use kind::ErrorKind;
 
@@ -168,7 +169,7 @@ pub enum Error {
     /// A copy from server to server failed. Lists every attempt, in order; the last one ended the
     /// copy. The text gives each server's reply, and the server settings that may be the cause.
     #[error("{}", CopyAttempts(.0))]
-    Fxp(Vec<fxp::Attempt>),
+    Fxp(Vec<FxpAttempt>),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",

@@ -50,3 +50,4 @@ pub use relay::Relay;
 pub use targets::Targets;
 
 pub use crate::digest::{Digest, HashAlgorithm};
+pub use crate::error::fxp::Side;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ftp_proto::AddressRule;
+
+use crate::error::fxp::Side;
 use crate::file::evidence::Resume;
 use crate::file::options::Selection;
 use crate::file::put::TemporaryName;
-use crate::fxp;
 use crate::listing::{ListOptions, ListingForm};
 use crate::pool::patience::Patience;
 use crate::transfer::RateLimit;
@@ -64,7 +66,8 @@ pub struct SyncOptions<'a> {
     pub(crate) list: ListOptions,
     pub(crate) jobs: Option<usize>,
     pub(crate) rate_limit: Option<RateLimit>,
-    pub(crate) relay: fxp::Options,
+    pub(crate) listener: Option<Side>,
+    pub(crate) address: AddressRule,
     pub(crate) patience: Patience,
 }
 
@@ -94,7 +97,8 @@ impl Default for SyncOptions<'_> {
             list: ListOptions { all: true, form: ListingForm::Auto },
             jobs: None,
             rate_limit: None,
-            relay: fxp::Options::default(),
+            listener: None,
+            address: AddressRule::Peer,
             patience: Patience::new().attempts(1),
         }
     }
@@ -263,9 +267,17 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets how copies between two servers are made.
-    pub const fn relay(mut self, options: fxp::Options) -> Self {
-        self.relay = options;
+    /// Sets the server that listens for the data of a copy between two servers, as
+    /// [`Relay::listener`](crate::file::Relay::listener) does.
+    pub const fn listener(mut self, listener: Option<Side>) -> Self {
+        self.listener = listener;
+        self
+    }
+
+    /// Sets the host to which one server must connect for a copy between two servers, as
+    /// [`Relay::address`](crate::file::Relay::address) does.
+    pub const fn address(mut self, rule: AddressRule) -> Self {
+        self.address = rule;
         self
     }
 

@@ -18,7 +18,6 @@ use super::options::{Compare, LinkChoice, SyncOptions};
 use super::plan::{OBJECTS, Plan, PlanOptions, Rule};
 use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
-use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
@@ -454,9 +453,9 @@ fn run_across(
     let copiers = from.hands(most).zip(to.hands(most)).map(|(from, to)| {
         let from = RemoteSide::new(from, of_source.clone());
         let to = RemoteSide::new(to, of_target.clone());
+        let SyncOptions { resume, listener, address, .. } = *options;
         let temporary = options.temporary.as_ref();
-        let resume = options.resume;
-        Copier::Across(Across { from, to, options: options.relay, resume, temporary })
+        Copier::Across(Across { from, to, listener, address, resume, temporary })
     });
     Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(()), None))
 }

@@ -14,10 +14,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ftp_client::tree::{Action, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
-use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
+use ftp_client::{FtpUrl, Place, RepresentationType};
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
 use self::options::MirrorOptions;
+use super::fxp::FxpWay;
 use crate::connect::{Finder, RetryObserver, Sessions};
 use crate::console::output::{counted, rounded_size, shown, transferred};
 use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
@@ -45,12 +46,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
 
 /// Downloads a tree, for `get -r` too.
 pub(super) fn down(options: &Options, stdio: &mut Stdio, url: &FtpUrl, here: &Path) -> Result {
-    between(options, stdio, [&End::Remote(url), &End::Local(here)], None)
+    between(options, stdio, [&End::Remote(url), &End::Local(here)], FxpWay::default())
 }
 
 /// Uploads a tree, for `put -r` too.
 pub(super) fn up(options: &Options, stdio: &mut Stdio, here: &Path, url: &FtpUrl) -> Result {
-    between(options, stdio, [&End::Local(here), &End::Remote(url)], None)
+    between(options, stdio, [&End::Local(here), &End::Remote(url)], FxpWay::default())
 }
 
 /// Runs `fxp -r`: copies a tree from server to server.
@@ -58,22 +59,17 @@ pub(super) fn across(
     options: &Options,
     stdio: &mut Stdio,
     urls: [&FtpUrl; 2],
-    choice: fxp::Options,
+    way: FxpWay,
 ) -> Result {
     let [source, target] = urls.map(End::Remote);
-    between(options, stdio, [&source, &target], Some(choice))
+    between(options, stdio, [&source, &target], way)
 }
 
-/// Mirrors the first end to the second; `choice` has the options of a copy between two servers. Emits
+/// Mirrors the first end to the second; `way` is that of copies between two servers. Emits
 /// the event of a fatal failure, with both trees.
-fn between(
-    options: &Options,
-    stdio: &mut Stdio,
-    ends: [&End<'_>; 2],
-    choice: Option<fxp::Options>,
-) -> Result {
+fn between(options: &Options, stdio: &mut Stdio, ends: [&End<'_>; 2], way: FxpWay) -> Result {
     let done =
-        Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, choice, stdio));
+        Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, way, stdio));
     done.map_err(|mut failure| {
         if !failure.reported {
             let [source, target] = ends.map(|end| end.named(b""));
@@ -148,13 +144,8 @@ impl<'a> Mirror<'a> {
         })
     }
 
-    /// Mirrors `source` to `target`; `choice` has the options of a copy between two servers.
-    fn between(
-        self,
-        [source, target]: [&End<'_>; 2],
-        choice: Option<fxp::Options>,
-        stdio: &mut Stdio,
-    ) -> Result {
+    /// Mirrors `source` to `target`; `way` is that of copies between two servers.
+    fn between(self, [source, target]: [&End<'_>; 2], way: FxpWay, stdio: &mut Stdio) -> Result {
         if matches!(target, End::Remote(_)) {
             self.wanted.check_upload()?;
         } else if self.wanted.transfer.temporary.is_some() {
@@ -187,7 +178,7 @@ impl<'a> Mirror<'a> {
             (End::Remote(_), None) => unreachable!("each URL has a pool"),
         };
         let sides = [side(source), side(target)];
-        let options = self.wanted.for_library(&self.cleanup, choice);
+        let options = self.wanted.for_library(&self.cleanup, way);
         let done = self.sync([&sides[0], &sides[1]], [source, target], &options, stdio);
         drop(sides);
         // The result of a run that was only planned is not the end of the connection.

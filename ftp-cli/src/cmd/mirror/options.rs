@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ftp_client::fxp;
 use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 use ftp_proto::Pattern;
 
+use crate::cmd::fxp::FxpWay;
 use crate::console::Cleanup;
 use crate::console::output::{self, shown, shown_path};
 use crate::exit::{Failure, Result};
@@ -128,11 +128,12 @@ impl MirrorOptions {
         Ok(())
     }
 
-    /// Returns the options of the library; `relay` has those of a copy between two servers.
+    /// Returns the options of the library; `listener` and `address` are those of copies between two
+    /// servers.
     pub(super) fn for_library(
         &self,
         cleanup: &Cleanup,
-        relay: Option<fxp::Options>,
+        (listener, address): FxpWay,
     ) -> SyncOptions<'_> {
         let transfer = &self.transfer;
         let options: SyncOptions<'_> = self.sync.clone();
@@ -156,7 +157,8 @@ impl MirrorOptions {
             // In active mode, each job listens on a port of its own.
             .jobs(transfer.jobs)
             .rate_limit(transfer.rate_limit.clone())
-            .relay(relay.unwrap_or_default())
+            .listener(listener)
+            .address(address)
             .patience(transfer.retrying.patience(cleanup.canceller()))
     }
 }
