@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::file::{LocalSource, Targets};
+use ftp_client::file::Targets;
 use ftp_client::pool::Worker;
 use ftp_client::{Client, Done, Error, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
@@ -371,16 +371,13 @@ impl Worker for Putter<'_, '_, '_> {
         let mut input = item.is_input().then(|| lock(self.input));
         let path = Path::new(item.local);
         let mut nothing = io::empty();
-        let source = match (file, &mut input) {
-            (Some(file), _) => LocalSource::File(file, path),
-            (None, Some(input)) => LocalSource::Stream(&mut **input),
-            (None, None) => LocalSource::Stream(&mut nothing),
-        };
         let settings = context.settings;
-        let options = settings.of_file(*representation);
-        let mut put = Put::new(source, item.place(url), &options)
-            .store_as(settings.store_as())
-            .repeats(settings.resume);
+        let (options, to) = (settings.of_file(*representation), item.place(url));
+        let mut put = settings.store(match (file, &mut input) {
+            (Some(file), _) => Put::from_file(file, path, to, &options),
+            (None, Some(input)) => Put::from_reader(&mut **input, to, &options),
+            (None, None) => Put::from_reader(&mut nothing, to, &options),
+        });
         if let Some(targets) = self.targets {
             put = put.among(targets);
         }

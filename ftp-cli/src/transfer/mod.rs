@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Existing, StoreAs, Targets, Why};
+use ftp_client::file::{Existing, Targets, Why};
 use ftp_client::{
     Client, Done, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit, ReplyCode,
     Resume, Severity, Verb,
@@ -175,14 +175,14 @@ impl TransferOptions {
         selects || compares || self.removes_source
     }
 
-    /// Returns how the server stores an upload.
-    pub(crate) fn store_as(&self) -> StoreAs {
-        match &self.temporary {
-            _ if self.unique => StoreAs::Unique,
-            _ if self.append => StoreAs::Append,
-            Some(name) => StoreAs::Under(name.clone()),
-            None => StoreAs::Final,
-        }
+    /// Sets how the server stores an upload, and whether it may resume.
+    pub(crate) fn store<'p>(&self, put: Put<'p>) -> Put<'p> {
+        let put = match () {
+            () if self.unique => put.unique(),
+            () if self.append => put.append(),
+            () => put.under(self.temporary.clone()),
+        };
+        put.repeats(self.resume)
     }
 
     /// Returns the transfer type for a URL: the option, else `;type=`, else image.

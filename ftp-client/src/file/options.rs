@@ -114,7 +114,7 @@ impl FileOptions {
     ///
     /// No file is lost if the program is killed. A lock file beside the local file excludes other
     /// moves of it, and a journal there lets the next run continue; only an upload without
-    /// [`StoreAs::Under`](crate::file::StoreAs::Under) is sent again.
+    /// [temporary name](crate::Put::under) is sent again.
     ///
     /// The transfer fails, and the source stays, unless the server reports the size of its file.
     /// After a download, it must also report the modification time or a digest; after an upload,
@@ -125,7 +125,7 @@ impl FileOptions {
     }
 
     /// Sets whether the caller attempts a failed job again (default: no). An upload under a
-    /// [temporary name](crate::file::StoreAs::Under) then asks for the facts of both names before it is
+    /// [temporary name](crate::Put::under) then asks for the facts of both names before it is
     /// renamed, so that another attempt can tell whether a rename with a lost reply happened.
     pub const fn retried(mut self, on: bool) -> Self {
         self.retried = on;

@@ -68,10 +68,9 @@ impl Get<'_> {
     /// One connection downloads the whole file, as [`attempt`](Self::attempt) does, if the file is
     /// small, if its size or time is unknown, or if the server cannot begin at another byte than 0.
     /// An [`Event::Note`] tells the reason unless the file is small. The same holds for every target
-    /// but [`Sink::Path`], for every type but image, and for [moves](FileOptions::moves).
+    /// but that of [`to_path`](Self::to_path), for every type but image, and for [moves](FileOptions::moves).
     ///
     /// ```no_run
-    /// use ftp_client::file::Sink;
     /// use ftp_client::{Client, FileOptions, Get, Place, Pool};
     ///
     /// let pool = Pool::new(|| {
@@ -80,7 +79,7 @@ impl Get<'_> {
     /// })
     /// .size(4);
     /// let options = FileOptions::new();
-    /// let mut job = Get::new(Place::at("pub/a.iso"), Sink::Path("a.iso".as_ref()), &options);
+    /// let mut job = Get::to_path(Place::at("pub/a.iso"), "a.iso", &options);
     /// let done = job.attempt_over(&pool, 4, &())?;
     /// println!("{} bytes, {} of them from an earlier run", done.size, done.resumed);
     /// # Ok::<(), ftp_client::Error>(())

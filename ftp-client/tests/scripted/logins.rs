@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ftp_client::Transport;
-use ftp_client::file::{Sink, Verify};
+use ftp_client::file::Verify;
 use ftp_client::{
     Client, ClientBuilder, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
     RawCommand, RepresentationType, Verb,
@@ -494,7 +494,7 @@ fn a_far_server_that_takes_several_commands_is_asked_for_size_and_time_together(
         });
         let options = FileOptions::new().verify(Verify::None);
         let target = local.path().join("a");
-        let mut job = Get::new(Place::at("a"), Sink::Path(&target), &options);
+        let mut job = Get::to_path(Place::at("a"), &target, &options);
         job.attempt_over(&pool, 2, &()).unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"hello");
         drop((job, pool));

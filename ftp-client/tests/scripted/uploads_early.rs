@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Mutex;
 
-use ftp_client::file::{LocalSource, Verify};
+use ftp_client::file::Verify;
 use ftp_client::{Client, Error, Event, FileOptions, Observer, Place, Put, RateLimit, Verb};
 
 use crate::logins;
@@ -54,7 +54,7 @@ fn put_file(
     options: &FileOptions,
     on: &dyn Observer,
 ) -> Result<Verify, Error> {
-    let mut job = Put::new(LocalSource::Path(path), Place::at("f"), options);
+    let mut job = Put::from_path(path, Place::at("f"), options);
     job.attempt(client, on).map(|done| done.verified)
 }
 
@@ -273,7 +273,7 @@ fn lost_content_is_sent_again_from_byte_0_although_attempts_may_resume_cl_80() {
     let path = local.path().join("f");
     fs::write(&path, b"hello").unwrap();
     let options = FileOptions::new();
-    let job = Put::new(LocalSource::Path(&path), Place::at("f"), &options);
+    let job = Put::from_path(&path, Place::at("f"), &options);
     let done = job.repeats(true).attempt(&mut client, &()).unwrap();
     assert_eq!(done.verified, Verify::Size);
     server.end();
