@@ -92,8 +92,7 @@ impl<'p> Hand<'p> {
         }
         (self.is_proven, self.has_asked) = (false, false);
         self.pool.reopen();
-        let lent = self.pool.try_take().map_err(Error::met)?;
-        let mut lent = Box::new(lent);
+        let mut lent = Box::new(self.pool.try_take().map_err(Error::met)?);
         lent.tests_flights = true;
         if let Some(doubles) = self.doubles {
             lent.double_telnet_byte(doubles);

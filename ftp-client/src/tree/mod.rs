@@ -47,5 +47,5 @@ pub use execute::Summary;
 pub use fault::{Setting, TreeFault};
 pub use options::{Compare, LinkChoice, SyncOptions};
 pub use remove::RemoveOptions;
-pub use steps::{Action, PlannedStep};
+pub use steps::PlannedStep;
 pub use sync::{TreeSide, TreeSync};

@@ -96,11 +96,11 @@ impl Repeat {
         options: RemoveOptions,
         on: &dyn Observer,
     ) -> Result<Summary, Error> {
-        let done = |removed, failed| Ok(Summary { removed, failed, ..Summary::default() });
+        let none = Summary::default();
         loop {
             let path = Pathname::without_slash(place.path()).to_vec();
             let error = match self.delete(client, &path) {
-                Ok(()) => return done(1, 0),
+                Ok(()) => return Ok(Summary { removed: 1, ..none }),
                 Err(error) if is_refusal(&error) => error,
                 Err(error) => return Err(error),
             };
@@ -108,14 +108,14 @@ impl Repeat {
                 && let Some(seen) = tree_at(client, &path)?
             {
                 let budget = Budget::new().entries(MOST_OBJECTS);
-                let mut tree = Tree { client, repeat: self, on, budget, removed: 0, failed: 0 };
+                let mut tree = Tree { client, repeat: self, on, budget, done: none };
                 let proof = if options.is_directory { seen.proof.or_named() } else { seen.proof };
                 tree.directory(&path, Seen { proof, ..seen })?;
-                return done(tree.removed, tree.failed);
+                return Ok(tree.done);
             }
             match place.enter(client, &error)? {
                 true => {}
-                _ if options.ignore_missing && is_missing(client, &path)? => return done(0, 0),
+                _ if options.ignore_missing && is_missing(client, &path)? => return Ok(none),
                 _ => return Err(error),
             }
         }
@@ -194,8 +194,7 @@ struct Tree<'a> {
     /// The number of objects that may still be listed, and the memory for the listings of the
     /// directories on the way.
     budget: Budget,
-    removed: usize,
-    failed: usize,
+    done: Summary,
 }
 
 /// What `LIST` shows about objects that may be directories according to `MLSD`, by name.
@@ -383,7 +382,7 @@ impl Tree<'_> {
     }
 
     fn gone(&mut self, path: &[u8]) -> bool {
-        self.removed += 1;
+        self.done.removed += 1;
         self.on.event(Event::Removed { path });
         true
     }
@@ -399,7 +398,7 @@ impl Tree<'_> {
         if error.affects_others() {
             return Err(error);
         }
-        self.failed += 1;
+        self.done.failed += 1;
         self.on.event(Event::Failed { path, why: &error });
         Ok(false)
     }

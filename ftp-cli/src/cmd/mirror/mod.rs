@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ftp_client::tree::{Action, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
+use ftp_client::tree::{PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType};
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
@@ -215,7 +215,8 @@ impl<'a> Mirror<'a> {
         }
         let started = Instant::now();
         // The top is created before all steps.
-        let is_step = |step: &PlannedStep| step.action != Action::Make || !step.path.is_empty();
+        let is_step =
+            |step: &PlannedStep| !matches!(step, PlannedStep::Make { path } if path.is_empty());
         let all = sync.same() + sync.steps().filter(is_step).count() + sync.failures().count();
         let unselected = sync.unselected();
         // The count is at least 2, because the display shows no total for a single file.
@@ -288,7 +289,8 @@ impl<'a> Mirror<'a> {
         let objects = counted(planned, "object");
         let message = match self.wanted.max_delete {
             Some(most) => {
-                let is_renamed = sync.steps().any(|step| step.action == Action::Rename);
+                let is_renamed =
+                    sync.steps().any(|step| matches!(step, PlannedStep::Rename { .. }));
                 let what = if is_renamed { "deleted or renamed" } else { "deleted" };
                 format!(
                     "{objects} would be {what}, but --max-delete is {most}; {nothing}; raise --max-delete to do it"
@@ -333,25 +335,26 @@ impl Mirror<'_> {
     /// Prints the plan: one line per object, in the order of execution.
     fn print(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result {
         let mut text = Vec::new();
-        for PlannedStep { action, path, size, why, from, .. } in sync.steps() {
-            let what = match action {
-                Action::Make => "make",
-                Action::Copy => "copy",
-                Action::Link => "link",
-                Action::Delete => "delete",
-                Action::Rename => "rename",
-                _ => "chmod",
-            };
+        for step in sync.steps() {
             // A program reads the words of `--json`, a person those of the run.
-            let said = match action {
-                Action::Delete => "remove",
-                Action::SetMode => "set mode of",
-                _ => what,
+            let (what, said) = match &step {
+                PlannedStep::Make { .. } => ("make", "make"),
+                PlannedStep::Copy { .. } => ("copy", "copy"),
+                PlannedStep::Link { .. } => ("link", "link"),
+                PlannedStep::Delete { .. } => ("delete", "remove"),
+                PlannedStep::Rename { .. } => ("rename", "rename"),
+                _ => ("chmod", "set mode of"),
             };
+            let (from, why, size) = match &step {
+                PlannedStep::Copy { size, why, .. } => (None, Some(*why), *size),
+                PlannedStep::Rename { from, size, .. } => (Some(from), None, *size),
+                _ => (None, None, None),
+            };
+            let path = step.path();
             if self.events.is_on() {
                 self.events.emit(|| {
-                    let entry = Object::event("entry").name("name", &path).text("action", what);
-                    let entry = match &from {
+                    let entry = Object::event("entry").name("name", path).text("action", what);
+                    let entry = match from {
                         Some(from) => entry.name("from", from),
                         None => entry,
                     };
@@ -359,17 +362,17 @@ impl Mirror<'_> {
                 });
                 continue;
             }
-            let path = if path.is_empty() { b".".to_vec() } else { path };
+            let path = if path.is_empty() { b"." } else { path };
             let mut add = |path: &[u8]| match stdio.output_is_terminal() {
                 true => text.extend_from_slice(shown(path).as_bytes()),
                 false => text.extend_from_slice(path),
             };
             add(format!("{said} ").as_bytes());
-            if let Some(from) = &from {
+            if let Some(from) = from {
                 add(from);
                 add(b" to ");
             }
-            add(&path);
+            add(path);
             if let Some(why) = why.filter(|_| self.is_talkative) {
                 let _ = write!(text, " ({why})");
             }
@@ -382,13 +385,13 @@ impl Mirror<'_> {
     fn sum_up_plan(&self, sync: &TreeSync<'_>, stdio: &Stdio) {
         let mut done = Summary::default();
         // The top is not counted.
-        for step in sync.steps().filter(|step| !step.path.is_empty()) {
-            *match step.action {
-                Action::Make => &mut done.made,
-                Action::Copy => &mut done.copied,
-                Action::Link => &mut done.links,
-                Action::Delete => &mut done.removed,
-                Action::Rename => &mut done.renamed,
+        for step in sync.steps().filter(|step| !step.path().is_empty()) {
+            *match step {
+                PlannedStep::Make { .. } => &mut done.made,
+                PlannedStep::Copy { .. } => &mut done.copied,
+                PlannedStep::Link { .. } => &mut done.links,
+                PlannedStep::Delete { .. } => &mut done.removed,
+                PlannedStep::Rename { .. } => &mut done.renamed,
                 _ => &mut done.modes,
             } += 1;
         }
