@@ -216,8 +216,7 @@
 //! # Modules
 //!
 //! What is used most is here at the top. The rest is in modules by subject: details of [`error`]s,
-//! [`file`](mod@file) transfers, [`fxp`], [`listing`]s, connections of your own ([`net`]), attempts and the
-//! [`pool`], and directory [`tree`]s.
+//! [`file`](mod@file) transfers, [`listing`]s, attempts and the [`pool`], and directory [`tree`]s.
 //!
 //! # Examples
 //!
