@@ -7,14 +7,12 @@
 //!
 //! # Transferring one file
 //!
-//! [`ClientBuilder::get`] downloads a URL to any writer; [`ClientBuilder::put`] uploads from any
-//! reader. Add the package `ftp-toolkit-client` to your dependencies, then write:
+//! [`get`] downloads a URL to any writer; [`put`] uploads from any reader. Add the package
+//! `ftp-toolkit-client` to your dependencies, then write:
 //!
 //! ```no_run
-//! use ftp_client::Client;
-//!
 //! let mut bytes = Vec::new();
-//! let report = Client::builder().get("ftp://ftp.example.org/pub/a.txt", &mut bytes)?;
+//! let report = ftp_client::get("ftp://ftp.example.org/pub/a.txt", &mut bytes)?;
 //! println!("{} bytes", report.bytes);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -301,7 +299,7 @@ pub use probe::{FirstLook, ServerProtocol};
 pub use rustls;
 pub use security::{Tls, TlsInfo, TlsVersion};
 pub use transfer::{Download, RateLimit, Report, Upload};
-pub use url_path::Place;
+pub use url_path::{Place, get, put};
 
 pub use ftp_proto::{
     AddressClass, AddressRule, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Extended, Fact,
