@@ -184,7 +184,8 @@
 //! # Server-to-server copies
 //!
 //! [`Relay`](file::Relay) copies a file directly between two servers (FXP), and resumes, verifies and
-//! renames it as the jobs for local files do. Both servers must allow such copies.
+//! renames it as the jobs for local files do. [`fxp::transfer`] is one call for it. Both servers must
+//! allow such copies.
 //!
 //! # Errors and timeouts
 //!
@@ -257,7 +258,7 @@ mod digest;
 pub mod error;
 mod event;
 pub mod file;
-mod fxp;
+pub mod fxp;
 pub mod listing;
 mod net;
 mod netrc;

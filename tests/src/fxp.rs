@@ -1,4 +1,4 @@
-//! Copies of one file from server to server with one call, for tests of both servers.
+//! Copies of one file from server to server with one call that tells all of it, for tests of both servers.
 
 use std::time::Duration;
 

@@ -294,3 +294,24 @@ fn over_ipv6_fx_10() {
         assert_same("over IPv6", &other.read("copy"), &content);
     }
 }
+
+#[test]
+fn one_call_copies_a_file_and_never_onto_itself() {
+    use ftp_client::fxp::{Options, transfer};
+    let (one, other) = (ours(ONE, &["127.0.0.0/8"]), ours(OTHER, &["127.0.0.0/8"]));
+    let content = binary(100_000, 3);
+    one.root.write("file", &content);
+    let (mut from, mut at) = (client(&one), client(&other));
+    for listener in [None, Some(Side::Source)] {
+        let options = Options::new().listener(listener);
+        let done = transfer(&mut from, "file", &mut at, "copy", options).unwrap();
+        assert_eq!((done.size, done.resumed), (100_000, 0));
+        assert_eq!(other.root.read("copy"), content);
+    }
+    let options = Options::new().resume(Resume::Trusted);
+    other.root.write("copy", &content[..60_000]);
+    assert_eq!(transfer(&mut from, "file", &mut at, "copy", options).unwrap().resumed, 60_000);
+    let mut again = client(&one);
+    assert!(transfer(&mut from, "file", &mut again, "file", Options::default()).is_err());
+    assert_eq!(one.root.read("file"), content);
+}

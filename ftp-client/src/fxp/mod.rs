@@ -1,5 +1,18 @@
 //! Server-to-server copies (FXP, RFC 959 §5.2): the data goes directly from one server to the
-//! other. `Relay` makes whole-file jobs of them.
+//! other. [`Relay`] makes jobs of them, which can be attempted several times; [`transfer`] is one call.
+//!
+//! ```no_run
+//! use ftp_client::{Client, Resume, fxp};
+//!
+//! let mut source = Client::builder().connect("one.example.org")?;
+//! let mut target = Client::builder().connect("two.example.org")?;
+//! source.login("user", "password")?;
+//! target.login("other", "password")?;
+//! let options = fxp::Options::new().resume(Resume::Proven);
+//! let done = fxp::transfer(&mut source, "a.bin", &mut target, "copy of a.bin", options)?;
+//! println!("{} bytes in {:?}", done.size, done.duration);
+//! # Ok::<(), ftp_client::Error>(())
+//! ```
 
 mod begin;
 mod pair;
@@ -17,28 +30,63 @@ use crate::error::fxp::{FxpAttempt, Side, has_begun};
 use crate::error::{Error, TlsError};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Resume;
+use crate::file::{Done, Relay, Verify};
 use crate::trace;
+use crate::{FileOptions, Place};
 use pair::Pair;
 
 pub(crate) use begin::{CopyMemory, CopyStart, common_algorithm};
 
-/// Options of a copy.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    /// The server that listens for the data connection; `None` for the target, and if the servers
-    /// cannot open a data connection that way, the source.
-    pub(crate) listener: Option<Side>,
-    /// What a resume may rely on.
-    pub(crate) resume: Resume,
-    /// The host to which one server must connect.
-    pub(crate) address: AddressRule,
-    /// Whether to compare the sizes of both files at the end, if both servers report them.
+/// Settings of a copy by one call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Options {
+    /// The server that listens for the data connection (default: `None`), as for
+    /// [`Relay::listener`](crate::file::Relay::listener).
+    pub listener: Option<Side>,
+    /// What a resume may rely on (default: [`Own`](Resume::Own): the copy begins at byte 0 and replaces an
+    /// existing file).
+    pub resume: Resume,
+    /// The host to which one server must connect (default: [`Peer`](AddressRule::Peer)), as for
+    /// [`Relay::address`](crate::file::Relay::address).
+    pub address: AddressRule,
+    /// Whether to compare the sizes of both files at the end, if both servers report them (default:
+    /// true).
     ///
     /// Sizes are always compared under TLS, because a server may take a broken connection for the
     /// end of the file. They are also always compared if a server sends 226 without 150, because
     /// that server may have had no data connection, and after a resumed copy, because a server may
     /// have ignored `REST`; then a source that has grown meanwhile is not an error.
-    pub(crate) compare_sizes: bool,
+    pub compare_sizes: bool,
+}
+
+ftp_proto::settings! {
+    Options {
+        listener: Option<Side> = None,
+        resume: Resume = Resume::Own,
+        address: AddressRule = AddressRule::Peer,
+        compare_sizes: bool = true,
+    }
+}
+
+/// Copies the file `source_path` on one server to `target_path` on another, with one attempt of a
+/// [`Relay`], which says what callers can rely on.
+///
+/// # Errors
+///
+/// Returns the errors of [`Relay::attempt`].
+pub fn transfer(
+    source: &mut Client,
+    source_path: impl AsRef<[u8]>,
+    target: &mut Client,
+    target_path: impl AsRef<[u8]>,
+    options: Options,
+) -> Result<Done, Error> {
+    let Options { listener, resume, address, compare_sizes } = options;
+    let verify = if compare_sizes { Verify::IfKnown } else { Verify::None };
+    let options = FileOptions::new().resume(resume).verify(verify);
+    let job = Relay::new(Place::at(source_path), Place::at(target_path), &options);
+    job.listener(listener).address(address).attempt(source, target, &())
 }
 
 /// A copy that both servers confirmed.
