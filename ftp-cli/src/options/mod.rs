@@ -198,9 +198,16 @@ fn read(
 }
 
 impl Options {
+    /// Returns each time that an option was given, in order.
+    fn of(&self, long: &str) -> impl DoubleEndedIterator<Item = &GivenOption> {
+        // Otherwise, a misspelt name would be an option that is never given.
+        debug_assert!(TABLE.iter().any(|row| row.long == long), "no option is called {long}");
+        self.given.iter().filter(move |given| given.long == long)
+    }
+
     /// Returns whether an option was given.
     pub(crate) fn has(&self, long: &str) -> bool {
-        self.given.iter().any(|given| given.long == long)
+        self.last(long).is_some()
     }
 
     /// Puts options before the others, as if they were typed first.
@@ -222,12 +229,12 @@ impl Options {
     }
 
     fn last(&self, long: &str) -> Option<&GivenOption> {
-        self.given.iter().rev().find(|given| given.long == long)
+        self.of(long).next_back()
     }
 
     /// Returns the last typed value of an option. Values in the configuration file do not count.
     pub(crate) fn typed(&self, long: &str) -> Option<&OsStr> {
-        let typed = self.given.iter().filter(|given| given.origin.is_none() && given.long == long);
+        let typed = self.of(long).filter(|given| given.origin.is_none());
         typed.filter_map(|given| given.value.as_deref()).next_back()
     }
 
@@ -259,8 +266,7 @@ impl Options {
 
     /// Returns the values of an option, in order.
     pub(crate) fn all(&self, long: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
-        let given = self.given.iter().filter(move |given| given.long == long);
-        given.filter_map(|given| given.value.as_deref())
+        self.of(long).filter_map(|given| given.value.as_deref())
     }
 
     /// Returns the values of several options, each with the name of its option, in order.
@@ -299,8 +305,7 @@ impl Options {
         long: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Vec<T>> {
-        let given = self.given.iter().filter(|given| given.long == long);
-        given.filter_map(|given| given.parsed(&parse).transpose()).collect()
+        self.of(long).filter_map(|given| given.parsed(&parse).transpose()).collect()
     }
 
     /// Returns the end of the time that `--timeout` allows for the whole run.
