@@ -7,6 +7,8 @@
 //! Clusters of short options are split first, because getopts does not report the order of options
 //! within one argument.
 
+#[cfg(feature = "client")]
+pub(crate) mod configured;
 mod hints;
 mod table;
 
@@ -23,10 +25,11 @@ use std::time::Instant;
 use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
-#[cfg(feature = "client")]
-use crate::config_file::Applied;
 use crate::exit::{Exit, Failure, Result};
+#[cfg(feature = "client")]
+use configured::Applied;
 use hints::explain;
+use table::{EXCLUSIONS, Exclusion, NEEDS};
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
@@ -306,6 +309,31 @@ impl Options {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Vec<T>> {
         self.of(long).filter_map(|given| given.parsed(&parse).transpose()).collect()
+    }
+
+    /// Checks the options against each other.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if two options exclude each other, or if an option has no effect without
+    /// another one. In the configuration file, an option may have no effect.
+    pub(crate) fn relate(&self, command: Command) -> Result {
+        let apply = |it: &&Exclusion| it.commands.contains(&command) && self.has(it.option);
+        for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
+            if let Some(other) = others.iter().find(|other| self.has(other)) {
+                let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
+                let message = format!("--{option} and --{other} exclude each other{hint}");
+                return Err(Failure::usage(message));
+            }
+        }
+        for (_, options, needed) in NEEDS.iter().filter(|(of, ..)| of.contains(&command)) {
+            if let Some(option) = self.last_typed(options)
+                && !self.has(needed)
+            {
+                return Err(Failure::usage(format!("--{option} needs --{needed}")));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the end of the time that `--timeout` allows for the whole run.

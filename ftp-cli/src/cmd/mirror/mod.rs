@@ -18,9 +18,10 @@ use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
 use self::options::MirrorOptions;
+use crate::Stdio;
 use crate::connect::{Finder, RetryObserver, Sessions};
 use crate::console::output::{counted, rounded_size, shown, transferred};
-use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
+use crate::console::{Board, Cleanup, When, is_talkative, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, is_remote, parse_url};
 use crate::report::{Events, Object};
