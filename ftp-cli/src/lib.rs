@@ -57,20 +57,90 @@ mod console {
     pub(crate) mod progress;
     pub(crate) mod signals;
 
-    pub(crate) use output::{Dialogue, Hidden, Messages, Output, Printable, ResultLines, Stdio};
+    pub(crate) use output::{Dialogue, Hidden, Messages, Output, Printable, ResultLines};
     #[cfg(feature = "client")]
     pub(crate) use progress::{Board, Meter, When, is_talkative};
     pub(crate) use signals::Cleanup;
 }
 
-pub use console::output::Stdio;
-
 use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use console::output::Hidden;
+use console::signals::Ending;
+use console::{Cleanup, Hidden, Messages, Output, ResultLines, output};
 use exit::Exit;
+use options::Options;
+use report::Events;
+
+/// Streams of a run: data on `input` and `output`, messages on `messages`.
+pub struct Stdio {
+    pub(crate) input: Box<dyn Read + Send>,
+    pub(crate) output: Box<dyn Write>,
+    /// Standard output for several threads.
+    pub(crate) shared_output: Output,
+    /// Events of `--json`.
+    pub(crate) events: Events,
+    pub(crate) messages: Messages,
+    /// Whether this run owns the process and handles signals.
+    pub(crate) is_process: bool,
+    /// Agreement about which thread ends the process.
+    pub(crate) ending: Ending,
+    /// What must be cleaned up then, once the command has begun.
+    pub(crate) cleanup: Arc<OnceLock<Cleanup>>,
+}
+
+ftp_proto::debug_fields!(Stdio { is_process }..);
+
+impl Stdio {
+    /// Returns the streams of this process.
+    #[must_use]
+    pub fn process() -> Self {
+        let (input, output, messages) = output::standard();
+        Self::with(input, output, messages, true)
+    }
+
+    /// Returns streams that replace those of this process, and are not a terminal. The caller
+    /// handles signals, except during `serve`, which handles them itself.
+    pub fn captured(
+        input: impl Read + Send + 'static,
+        output: impl Write + Send + 'static,
+        error: impl Write + Send + 'static,
+    ) -> Self {
+        let messages = Messages::new(error, false);
+        Self::with(Box::new(input), Output::new(output), messages, false)
+    }
+
+    fn with(
+        input: Box<dyn Read + Send>,
+        output: Output,
+        messages: Messages,
+        is_process: bool,
+    ) -> Self {
+        Self {
+            input,
+            output: Box::new(output.clone()),
+            shared_output: output,
+            events: Events::default(),
+            messages,
+            is_process,
+            ending: Ending::default(),
+            cleanup: Arc::default(),
+        }
+    }
+
+    /// Returns whether standard output is a terminal.
+    pub(crate) fn output_is_terminal(&self) -> bool {
+        self.is_process && io::stdout().is_terminal()
+    }
+
+    /// Returns the writer of result lines, escaped for a terminal as the options say.
+    pub(crate) fn lines(&self, options: &Options) -> ResultLines {
+        let escapes = !options.has("raw-names") && self.output_is_terminal();
+        ResultLines::new(self.shared_output.clone(), escapes)
+    }
+}
 
 /// Runs the program with `arguments`, which do not include the program name. Prints errors on
 /// standard error. Returns one of the exit codes that `help` prints, or 141 if the captured

@@ -57,7 +57,7 @@ struct User {
 }
 
 /// An action between binding and serving.
-type OnceBound = Box<dyn FnOnce() -> io::Result<()> + Send>;
+pub(crate) type OnceBound = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 impl Server {
     /// Returns a builder with default settings and without users, files or addresses.

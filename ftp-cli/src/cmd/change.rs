@@ -9,7 +9,7 @@ use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Error, Event, PermissionChange, Place};
 use ftp_proto::{Command, Escaped, FtpUrl, Pathname};
 
-use crate::console::Stdio;
+use crate::Stdio;
 use crate::console::output::counted;
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;

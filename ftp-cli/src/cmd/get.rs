@@ -18,13 +18,13 @@ use ftp_client::{Client, Done, Error, Place};
 use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
 
 use super::mirror;
-use crate::config_file;
+use crate::Stdio;
 use crate::connect::{RefusedLogins, RetryObserver, Sessions};
 use crate::console::output::{shown, shown_path};
-use crate::console::{Board, Cleanup, Stdio, When, output};
+use crate::console::{Board, Cleanup, When, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
-use crate::options::{Options, is_remote, is_url, parse_url, values};
+use crate::options::{Options, configured, is_remote, is_url, parse_url, values};
 use crate::remote::pattern::{self, Named};
 use crate::report::{Object, Tally};
 use crate::transfer::download::{download, in_segments};
@@ -439,7 +439,7 @@ impl<'o> Requests<'o> {
         let mut this = Self { wanted: Vec::new(), destination, creates, globs };
         for url in urls {
             let url = url?;
-            config_file::check(options, &url)?;
+            configured::check(options, &url)?;
             let representation = settings.representation(&url)?;
             let wanted = this.want(url, representation)?;
             this.wanted.push(wanted);

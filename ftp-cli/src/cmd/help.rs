@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use ftp_server::daemon;
 
-use crate::console::{Stdio, output};
+use crate::Stdio;
+use crate::console::output;
 use crate::exit;
 use crate::exit::{Failure, Result};
 use crate::options::{self, Command, Group, Options, Row, Synonym};

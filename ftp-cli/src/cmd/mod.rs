@@ -35,11 +35,13 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::Stdio;
 #[cfg(feature = "client")]
 use crate::config_file;
+use crate::connect::credentials::anonymous_hint;
 use crate::console::output::shown_path;
 use crate::console::signals::start_watchdog;
-use crate::console::{Hidden, Messages, Stdio, output};
+use crate::console::{Hidden, Messages, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{self, Command, Options, is_remote, meant_url};
 use crate::report::Events;
@@ -163,11 +165,6 @@ fn hold(options: &Options) -> Result<Option<File>> {
     }
 }
 
-/// Returns the hint for a login that is anonymous for want of a user or a password.
-pub(crate) fn anonymous(why: &str) -> String {
-    format!("; this login is anonymous: {why}")
-}
-
 /// Adds hints to the failure of a command that has used a server.
 fn advised(failure: Failure, command: Command, options: &Options, messages: &Messages) -> Failure {
     let mut hint = String::new();
@@ -191,7 +188,7 @@ fn advised(failure: Failure, command: Command, options: &Options, messages: &Mes
         && !failure.is_explained
         && let Some(why) = messages.usage().anonymous()
     {
-        hint.push_str(&anonymous(why));
+        hint.push_str(&anonymous_hint(why));
     }
     Failure { message: failure.message + &hint, ..failure }
 }

@@ -1,5 +1,7 @@
+use std::ffi::OsStr;
+
 use super::*;
-use crate::options;
+use crate::options::{self, configured::check};
 
 const FILE: &str = "\
 [defaults]

@@ -19,8 +19,7 @@ use ftp_client::{
 };
 use ftp_proto::{AddressClass, FtpUrl, Network, RepresentationType, Scheme};
 
-use super::credentials::{Credentials, VARIABLE};
-use crate::cmd::anonymous;
+use super::credentials::{Credentials, VARIABLE, anonymous_hint};
 use crate::console::{Cleanup, Messages};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, values};
@@ -283,7 +282,7 @@ impl Dialler {
                 failure = without_tls(&error, failure);
             }
             if let Some(why) = credentials.unnamed.filter(|_| failure.is_refused_login()) {
-                failure = failure.hinted(&anonymous(why));
+                failure = failure.hinted(&anonymous_hint(why));
             }
             // With an FTP proxy, the refusal may be the proxy's.
             Failure { message: failure.message + &about_proxy(&error, &way), ..failure }

@@ -38,84 +38,22 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio;
 
-use super::signals::{Cleanup, Ending};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_url, may_hold_password, split_at_colon};
-use crate::report::Events;
 
-/// Streams of a run: data on `input` and `output`, messages on `messages`.
-pub struct Stdio {
-    pub(crate) input: Box<dyn Read + Send>,
-    pub(crate) output: Box<dyn Write>,
-    /// Standard output for several threads.
-    pub(crate) shared_output: Output,
-    /// Events of `--json`.
-    pub(crate) events: Events,
-    pub(crate) messages: Messages,
-    /// Whether this run owns the process and handles signals.
-    pub(crate) is_process: bool,
-    /// Agreement about which thread ends the process.
-    pub(crate) ending: Ending,
-    /// What must be cleaned up then, once the command has begun.
-    pub(crate) cleanup: Arc<OnceLock<Cleanup>>,
-}
-
-impl Stdio {
-    /// Returns the streams of this process.
-    #[must_use]
-    pub fn process() -> Self {
-        let output = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {
-            true => Output::new(Closed),
-            false => Output::new(Standard(stdio::stdout)),
-        };
-        let input: Box<dyn Read + Send> = match INPUT_IS_CLOSED.load(Ordering::Relaxed) {
-            true => Box::new(Closed),
-            false => Box::new(Standard(stdio::stdin)),
-        };
-        let messages = Messages::new(Standard(stdio::stderr), io::stderr().is_terminal());
-        Self::with(input, output, messages, true)
-    }
-
-    /// Returns streams that replace those of this process, and are not a terminal. The caller
-    /// handles signals, except during `serve`, which handles them itself.
-    pub fn captured(
-        input: impl Read + Send + 'static,
-        output: impl Write + Send + 'static,
-        error: impl Write + Send + 'static,
-    ) -> Self {
-        let messages = Messages::new(error, false);
-        Self::with(Box::new(input), Output::new(output), messages, false)
-    }
-
-    fn with(
-        input: Box<dyn Read + Send>,
-        output: Output,
-        messages: Messages,
-        is_process: bool,
-    ) -> Self {
-        Self {
-            input,
-            output: Box::new(output.clone()),
-            shared_output: output,
-            events: Events::default(),
-            messages,
-            is_process,
-            ending: Ending::default(),
-            cleanup: Arc::default(),
-        }
-    }
-
-    /// Returns whether standard output is a terminal.
-    pub(crate) fn output_is_terminal(&self) -> bool {
-        self.is_process && io::stdout().is_terminal()
-    }
-
-    /// Returns the writer of result lines, escaped for a terminal as the options say.
-    pub(crate) fn lines(&self, options: &Options) -> ResultLines {
-        let escapes = !options.has("raw-names") && self.output_is_terminal();
-        ResultLines::new(self.shared_output.clone(), escapes)
-    }
+/// Returns standard input, output and error of this process.
+pub(crate) fn standard() -> (Box<dyn Read + Send>, Output, Messages) {
+    let output = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {
+        true => Output::new(Closed),
+        false => Output::new(Standard(stdio::stdout)),
+    };
+    let input: Box<dyn Read + Send> = match INPUT_IS_CLOSED.load(Ordering::Relaxed) {
+        true => Box::new(Closed),
+        false => Box::new(Standard(stdio::stdin)),
+    };
+    let messages = Messages::new(Standard(stdio::stderr), io::stderr().is_terminal());
+    (input, output, messages)
 }
 
 /// Reads a file that an option names, or standard input for `-`. Returns its name for messages too.
@@ -175,8 +113,6 @@ fn when_ready<T>(
         }
     }
 }
-
-ftp_proto::debug_fields!(Stdio { is_process }..);
 
 /// Whether standard input was closed when the process started.
 static INPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);

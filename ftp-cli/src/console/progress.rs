@@ -16,7 +16,8 @@ use indicatif::{
 };
 use rustix::termios::tcgetwinsize;
 
-use super::output::{Messages, Stdio, rounded_size, shown};
+use super::output::{Messages, rounded_size, shown};
+use crate::Stdio;
 use crate::exit::Result;
 use crate::lock;
 use crate::options::Options;

@@ -31,7 +31,8 @@ use signal_hook::consts::{
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use super::output::{self, Messages, Stdio};
+use super::output::{self, Messages};
+use crate::Stdio;
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Command, Options};

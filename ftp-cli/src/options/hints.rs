@@ -3,7 +3,9 @@
 
 use getopts::Fail;
 
-use super::{Command, Group, Row, Value, all_rows, values};
+use ftp_server::daemon::values;
+
+use super::table::{Command, Group, Row, Value, all_rows};
 use crate::exit::Failure;
 use crate::texts::{OTHER_PROGRAMS, terms};
 

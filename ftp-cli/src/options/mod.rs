@@ -7,6 +7,8 @@
 //! Clusters of short options are split first, because getopts does not report the order of options
 //! within one argument.
 
+#[cfg(feature = "client")]
+pub(crate) mod configured;
 mod hints;
 mod table;
 
@@ -23,10 +25,11 @@ use std::time::Instant;
 use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
-#[cfg(feature = "client")]
-use crate::config_file::Applied;
 use crate::exit::{Exit, Failure, Result};
+#[cfg(feature = "client")]
+use configured::Applied;
 use hints::explain;
+use table::{EXCLUSIONS, Exclusion, NEEDS};
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
@@ -198,9 +201,16 @@ fn read(
 }
 
 impl Options {
+    /// Returns each time that an option was given, in order.
+    fn of(&self, long: &str) -> impl DoubleEndedIterator<Item = &GivenOption> {
+        // Otherwise, a misspelt name would be an option that is never given.
+        debug_assert!(TABLE.iter().any(|row| row.long == long), "no option is called {long}");
+        self.given.iter().filter(move |given| given.long == long)
+    }
+
     /// Returns whether an option was given.
     pub(crate) fn has(&self, long: &str) -> bool {
-        self.given.iter().any(|given| given.long == long)
+        self.last(long).is_some()
     }
 
     /// Puts options before the others, as if they were typed first.
@@ -222,12 +232,12 @@ impl Options {
     }
 
     fn last(&self, long: &str) -> Option<&GivenOption> {
-        self.given.iter().rev().find(|given| given.long == long)
+        self.of(long).next_back()
     }
 
     /// Returns the last typed value of an option. Values in the configuration file do not count.
     pub(crate) fn typed(&self, long: &str) -> Option<&OsStr> {
-        let typed = self.given.iter().filter(|given| given.origin.is_none() && given.long == long);
+        let typed = self.of(long).filter(|given| given.origin.is_none());
         typed.filter_map(|given| given.value.as_deref()).next_back()
     }
 
@@ -259,8 +269,7 @@ impl Options {
 
     /// Returns the values of an option, in order.
     pub(crate) fn all(&self, long: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
-        let given = self.given.iter().filter(move |given| given.long == long);
-        given.filter_map(|given| given.value.as_deref())
+        self.of(long).filter_map(|given| given.value.as_deref())
     }
 
     /// Returns the values of several options, each with the name of its option, in order.
@@ -299,8 +308,32 @@ impl Options {
         long: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Vec<T>> {
-        let given = self.given.iter().filter(|given| given.long == long);
-        given.filter_map(|given| given.parsed(&parse).transpose()).collect()
+        self.of(long).filter_map(|given| given.parsed(&parse).transpose()).collect()
+    }
+
+    /// Checks the options against each other.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if two options exclude each other, or if an option has no effect without
+    /// another one. In the configuration file, an option may have no effect.
+    pub(crate) fn relate(&self, command: Command) -> Result {
+        let apply = |it: &&Exclusion| it.commands.contains(&command) && self.has(it.option);
+        for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
+            if let Some(other) = others.iter().find(|other| self.has(other)) {
+                let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
+                let message = format!("--{option} and --{other} exclude each other{hint}");
+                return Err(Failure::usage(message));
+            }
+        }
+        for (_, options, needed) in NEEDS.iter().filter(|(of, ..)| of.contains(&command)) {
+            if let Some(option) = self.last_typed(options)
+                && !self.has(needed)
+            {
+                return Err(Failure::usage(format!("--{option} needs --{needed}")));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the end of the time that `--timeout` allows for the whole run.

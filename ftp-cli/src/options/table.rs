@@ -13,8 +13,6 @@ use Completes::{Directory, File, Nothing, Words};
 use Group::{Data, Listing, Login, Output, Program, Robust, Server, Tls, Transfer, Trees};
 use Value::{Needed, No, OneOf, WithEqualSign};
 
-use super::Options;
-use crate::exit::{Failure, Result};
 use crate::texts::CommandHelp;
 
 /// The shells that `completions` supports.
@@ -543,11 +541,11 @@ pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
 
 /// An option, the options that a command does not accept beside it, and why or what to do, if the
 /// names do not tell.
-struct Exclusion {
-    commands: &'static [Command],
-    option: &'static str,
-    others: &'static [&'static str],
-    hint: &'static str,
+pub(super) struct Exclusion {
+    pub(super) commands: &'static [Command],
+    pub(super) option: &'static str,
+    pub(super) others: &'static [&'static str],
+    pub(super) hint: &'static str,
 }
 
 const fn exclusion(
@@ -560,7 +558,7 @@ const fn exclusion(
 }
 
 #[rustfmt::skip]
-const EXCLUSIONS: &[Exclusion] = &[
+pub(super) const EXCLUSIONS: &[Exclusion] = &[
     exclusion(ALL, "append", &["continue"], ""),
     exclusion(ALL, "unique", &["append", "continue"], ""),
     exclusion(ALL, "no-clobber", &["append"], ""),
@@ -586,7 +584,7 @@ const EXCLUSIONS: &[Exclusion] = &[
 
 /// Options, and the option without which they have no effect in these commands.
 #[rustfmt::skip]
-const NEEDS: &[(&[Command], &[&str], &str)] = &[
+pub(super) const NEEDS: &[(&[Command], &[&str], &str)] = &[
     (&[Get, Put], &["include", "exclude", "exclude-from", "dry-run"], "recursive"),
     (&[Fxp], &["jobs", "create-dirs", "include", "exclude", "exclude-from", "dry-run", "size-only", "listing", "delete",
         "max-delete", "ignore-errors", "stats"], "recursive"),
@@ -594,33 +592,6 @@ const NEEDS: &[(&[Command], &[&str], &str)] = &[
     (&[Mirror, Fxp], &["max-delete", "ignore-errors"], "delete"),
     (ALL, &["retry-delay"], "retry"),
 ];
-
-impl Options {
-    /// Checks the options against each other.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Usage` if two options exclude each other, or if an option has no effect without
-    /// another one. In the configuration file, an option may have no effect.
-    pub(crate) fn relate(&self, command: Command) -> Result {
-        let apply = |it: &&Exclusion| it.commands.contains(&command) && self.has(it.option);
-        for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
-            if let Some(other) = others.iter().find(|other| self.has(other)) {
-                let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
-                let message = format!("--{option} and --{other} exclude each other{hint}");
-                return Err(Failure::usage(message));
-            }
-        }
-        for (_, options, needed) in NEEDS.iter().filter(|(of, ..)| of.contains(&command)) {
-            if let Some(option) = self.last_typed(options)
-                && !self.has(needed)
-            {
-                return Err(Failure::usage(format!("--{option} needs --{needed}")));
-            }
-        }
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,33 @@ fn a_tree_is_not_copied_into_itself_or_onto_what_contains_it_cl_52() {
 }
 
 #[test]
+fn a_source_inside_the_target_is_not_deleted_through_another_address_cl_52() {
+    let server = ours(ONE, true, "127.0.0.0/8");
+    for name in ["d/e/a", "d/b", "f/e/c"] {
+        server.root.write(name, name.as_bytes());
+    }
+    let networks = vec![Network::parse(b"127.0.0.0/8").unwrap()];
+    let other = Server::builder()
+        .config(ServerConfig::new().fxp_networks(networks))
+        .root(server.root.path())
+        .user(server.user, server.password, Rights::FULL | Rights::FXP)
+        .bind((OTHER, 0))
+        .unwrap();
+    let to = |path: &str| {
+        server.url(path).replace(&server.address.to_string(), &other.local_addr().to_string())
+    };
+    for target in ["d", ""] {
+        let ran = fxp(&["-r", "--delete"], &server.url("d/e"), &to(target));
+        failed(&ran, 2, "so it may be SRC; nothing was done");
+        assert_eq!(server.root.read("d/e/a"), b"d/e/a");
+        assert_eq!(server.root.read("d/b"), b"d/b");
+    }
+    fxp(&["-r", "--delete"], &server.url("d/e"), &to("f")).exited(0);
+    assert_eq!(server.root.read("f/a"), b"d/e/a");
+    assert!(!server.root.join("f/e").exists());
+}
+
+#[test]
 fn a_file_with_two_names_is_not_copied_onto_itself() {
     let server = ours(ONE, true, "127.0.0.0/8");
     server.root.write("d/file", b"content");

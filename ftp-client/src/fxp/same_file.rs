@@ -98,11 +98,21 @@ type ExactFacts = (Vec<u8>, Option<u64>, Option<Modified>);
 
 /// Returns `unique`, size and time of a file, if `MLST` gives `unique`.
 fn exact_facts(client: &mut Client, path: &[u8]) -> Result<Option<ExactFacts>, Error> {
+    let entry = identified(client, path)?;
+    Ok(entry.and_then(|entry| Some((entry.unique?, entry.size, entry.modified))))
+}
+
+/// Returns the entry of an object if `MLST` gives `unique`.
+///
+/// # Errors
+///
+/// Returns errors of the connection. A refusal shows nothing.
+pub(crate) fn identified(client: &mut Client, path: &[u8]) -> Result<Option<Entry>, Error> {
     if !answered(client.features())?.is_some_and(|features| features.has("MLST")) {
         return Ok(None);
     }
     let entry = answered(client.stat(path))?.flatten();
-    Ok(entry.and_then(|entry| Some((entry.unique?, entry.size, entry.modified))))
+    Ok(entry.filter(|entry| entry.unique.is_some()))
 }
 
 /// Compares the file `source` of one session with the file `target` of the other. Both sessions

@@ -9,6 +9,7 @@ use super::copy::{
     Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, no_local_side,
     no_remote_links, overlaps,
 };
+use super::entry::TreeEntry;
 use super::execute::{Reporter, Summary, act};
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
@@ -22,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
-use crate::fxp::same_file::share_server;
+use crate::fxp::same_file::{identified, share_server};
 use crate::pool::Pool;
 use crate::pool::crew::MOST;
 use crate::system::OsStrExt;
@@ -246,7 +247,7 @@ fn plan_down<'s>(
         }
         Err(error) => return Err(local(here, &error)),
     };
-    let wish = PlanOptions { options, rule: rule(options, true), objects: OBJECTS };
+    let wish = PlanOptions { options, rule: rule(options, true), objects: OBJECTS, top: None };
     let pool = from.pool;
     // Each question of a plan has replaced a lost connection already.
     let plan = reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {
@@ -299,7 +300,7 @@ fn plan_up<'s>(
                 Some(_) if options.compare.is_none() => Rule::SameHash,
                 _ => rule(options, seen.takes_times),
             };
-            let wish = PlanOptions { options, rule, objects: OBJECTS };
+            let wish = PlanOptions { options, rule, objects: OBJECTS, top: None };
             let mut source = LocalTree(Some(&ground));
             let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, deploy)?;
             Ok((plan, seen))
@@ -330,11 +331,16 @@ fn plan_across<'s>(
             let seen = look_for(&mut target, options.deletes)?;
             check_parent(&mut target, &seen, options)?;
             check_apart(&mut from, (&mut *target.hand, to.top))?;
+            let top = match options.deletes {
+                true => from.hand.ask(|client| Ok(identified(client, from.top)?))?,
+                false => None,
+            };
+            let top = top.filter(|top| top.modified.is_some()).map(TreeEntry::from);
             let mut source =
                 RemoteTree::new(&mut from.hand, from.top, options.list).patient(reporter);
             look_at(&mut source, target.kept())?;
             let rule = rule(options, seen.takes_times);
-            let wish = PlanOptions { options, rule, objects: OBJECTS };
+            let wish = PlanOptions { options, rule, objects: OBJECTS, top };
             let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, None)?;
             Ok((plan, seen))
         })?;

@@ -20,6 +20,7 @@ use super::metrics::MetricsEndpoint;
 use super::running::Running;
 use super::systemd::Service;
 use super::{DaemonError, DaemonErrorKind, start_thread};
+use crate::builder::OnceBound;
 use crate::lock::Lock;
 use crate::{ServerBuilder, SessionInfo, ShutdownHandle};
 
@@ -330,8 +331,6 @@ impl EventQueue {
         Some(event)
     }
 }
-
-type OnceBound = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 pub(super) type OnceListening = Box<dyn FnOnce(Vec<SocketAddr>, Vec<SocketAddr>)>;
 

@@ -18,8 +18,9 @@ use super::login::LoginSeen;
 use super::places::{Inside, Places};
 use super::probes::{Seen, examine};
 use super::report::{Report, Shown};
+use crate::Stdio;
 use crate::connect::{Chosen, Credentials, Dialler, Route, TlsOptions, dialler};
-use crate::console::{Cleanup, Messages, Stdio};
+use crate::console::{Cleanup, Messages};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 

@@ -338,6 +338,11 @@ fn is_anonymous(user: &[u8]) -> bool {
     user.eq_ignore_ascii_case(ANONYMOUS) || user.eq_ignore_ascii_case(b"ftp")
 }
 
+/// Returns the hint for a login that is anonymous for want of a user or a password.
+pub(crate) fn anonymous_hint(why: &str) -> String {
+    format!("; this login is anonymous: {why}")
+}
+
 /// Options of password sources; the last one given wins.
 const OPTIONS: [&str; 3] = ["password-file", "password-fd", "password-command"];
 

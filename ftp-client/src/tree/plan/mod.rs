@@ -49,6 +49,8 @@ pub(crate) struct PlanOptions<'a> {
     pub(crate) rule: Rule,
     /// Largest number of objects in both trees.
     pub(crate) objects: usize,
+    /// The source's top by `MLST`, if the target may be on the same server.
+    pub(crate) top: Option<TreeEntry>,
 }
 
 /// Steps of a mirror, in order: directories, copies, links, removals, permissions. Files of the

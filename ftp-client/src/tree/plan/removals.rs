@@ -192,6 +192,12 @@ impl Planner<'_> {
             let fault = TreeFault::new(ErrorKind::Usage, text).about(&its_path);
             return Err(fault.of(Setting::Deployed));
         }
+        // Two addresses, or two users, of one server can have different paths of the same directory.
+        let is_same = |top: &TreeEntry| (&top.unique, top.stamp) == (&item.unique, item.stamp);
+        if self.wish.top.as_ref().is_some_and(is_same) {
+            let text = "is in DST, but has SRC's unique and modify (MLST), so it may be SRC; nothing was done";
+            return Err(TreeFault::new(ErrorKind::Usage, text).about(&its_path));
+        }
         if let Some(why) = self.target.needed(&its_path, item) {
             self.plan.left_out.push(format!("{}: not deleted: {why}", shown(&its_path)));
             return Ok(false);

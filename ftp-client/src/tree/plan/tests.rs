@@ -197,7 +197,7 @@ fn make_by(
     is_new: bool,
     (options, rule, objects): (&SyncOptions<'_>, Rule, usize),
 ) -> Result<Plan, TreeFault> {
-    Plan::make(source, target, is_new, &PlanOptions { options, rule, objects }, None)
+    Plan::make(source, target, is_new, &PlanOptions { options, rule, objects, top: None }, None)
 }
 
 fn make(source: &mut Tree, target: &mut Tree) -> Plan {

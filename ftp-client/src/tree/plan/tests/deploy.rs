@@ -48,7 +48,7 @@ fn make_deploy(
     files: &[&str],
     options: &SyncOptions<'_>,
 ) -> Plan {
-    let wish = PlanOptions { options, rule: Rule::SameHash, objects: 5_000 };
+    let wish = PlanOptions { options, rule: Rule::SameHash, objects: 5_000, top: None };
     Plan::make(source, target, false, &wish, Some(deploy(files))).unwrap()
 }
 
@@ -102,7 +102,7 @@ fn a_wanted_digest_of_the_server_shows_what_its_listing_hides_cl_81() {
         let mut deploy = deploy(&there);
         deploy.replaces_changed = force;
         let mut source = tree(&here, true);
-        let wish = PlanOptions { options: &options, rule: Rule::SameHash, objects: 99 };
+        let wish = PlanOptions { options: &options, rule: Rule::SameHash, objects: 99, top: None };
         let plan = Plan::make(&mut source, &mut target, false, &wish, Some(deploy)).unwrap();
         let is_told = |fault: &&TreeFault| fault.setting() == Some(Setting::Changed);
         assert_eq!(plan.failures.iter().filter(is_told).count(), plan.failures.len());
