@@ -188,7 +188,7 @@ pub enum Error {
     /// refused another caller for good. The error is the one that this or another caller met. Only
     /// [`Pool::try_take`](crate::Pool::try_take) returns this.
     #[error(transparent)]
-    Fewer(Box<Error>),
+    Fewer(Box<Self>),
     /// The closure that makes the connections of a [`Pool`](crate::Pool) failed for a reason of the
     /// caller: for example, a password could not be read.
     ///
