@@ -26,6 +26,9 @@ use crate::{Timeouts, net};
 /// look up the client's name first.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// Time to listen to one of two connections at a time.
+const SLICE: Duration = Duration::from_millis(100);
+
 /// Question to a server that does not greet. A late FTP server answers it after its greeting; a web
 /// server rejects it as a bad request.
 const QUESTION: &[u8] = b"FEAT\r\n\r\n";
@@ -92,6 +95,20 @@ pub fn first_look(
         Err(error) if error.kind() == ErrorKind::TimedOut => return FirstLook::Unanswered,
         Err(error) => return FirstLook::Failed(error.kind(), error.to_string()),
     };
+    let heard = hear(&stream, (address, bind), timeouts, implicit);
+    if let FirstLook::Talks { talker: ServerProtocol::Ftp(_), .. } = &heard {
+        quit(&stream);
+    }
+    heard
+}
+
+/// Listens to the server, and asks it if it is silent.
+fn hear(
+    stream: &TcpStream,
+    (address, bind): (SocketAddr, Option<IpAddr>),
+    timeouts: &Timeouts,
+    implicit: bool,
+) -> FirstLook {
     let start = Instant::now();
     let end = start + timeouts.greeting;
     let answer = |heard, asked| match heard {
@@ -102,34 +119,35 @@ pub fn first_look(
         FirstBytes::Nothing => FirstLook::Silent(start.elapsed()),
     };
     if implicit {
-        return answer(ask(&stream, CLIENT_HELLO, end), true);
+        return answer(ask(stream, CLIENT_HELLO, end), true);
     }
-    let quiet = start + QUIET.min(timeouts.greeting / 4);
-    match listen(&stream, Vec::new(), quiet) {
-        // The greeting is incomplete, so wait for the rest of it.
-        FirstBytes::Words(first) if recognise(&first) == ServerProtocol::Unfinished => {
-            return answer(listen(&stream, first, end), false);
-        }
-        FirstBytes::Nothing => {}
+    let quiet = QUIET.min(timeouts.greeting / 4);
+    match listen(stream, Vec::new(), start + quiet) {
+        // The greeting may be incomplete, so wait for the rest of it.
+        FirstBytes::Words(first) => return answer(listen(stream, first, end), false),
         // A TLS server would have waited instead of closing.
-        heard => {
-            let answer = answer(heard, false);
-            if let FirstLook::Talks { talker: ServerProtocol::Ftp(_), .. } = &answer {
-                quit(&stream);
-            }
-            return answer;
-        }
+        FirstBytes::End => return FirstLook::Closed,
+        FirstBytes::Nothing => {}
     }
     // The ClientHello needs its own connection, because a TLS record would confuse a slow FTP
-    // server.
-    let hello = connect(address, bind, timeouts.connect)
-        .map(|other| ask(&other, CLIENT_HELLO, Instant::now() + QUIET.min(timeouts.greeting / 4)));
-    if let Ok(FirstBytes::Words(first)) = hello
-        && recognise(&first) == ServerProtocol::Tls
-    {
-        return answer(FirstBytes::Words(first), true);
+    // server. Meanwhile, the greeting may arrive.
+    let hello = connect(address, bind, timeouts.connect);
+    let hello = hello.and_then(|mut other| other.write_all(CLIENT_HELLO).map(|()| other));
+    let until = Instant::now() + quiet;
+    while Instant::now() < until {
+        match listen(stream, Vec::new(), Instant::now() + SLICE) {
+            FirstBytes::Words(first) => return answer(listen(stream, first, end), false),
+            FirstBytes::End => return FirstLook::Closed,
+            FirstBytes::Nothing => {}
+        }
+        if let Ok(other) = &hello
+            && let FirstBytes::Words(first) = listen(other, Vec::new(), Instant::now() + SLICE)
+            && recognise(&first) == ServerProtocol::Tls
+        {
+            return answer(FirstBytes::Words(first), true);
+        }
     }
-    match answer(ask(&stream, QUESTION, end), true) {
+    match answer(ask(stream, QUESTION, end), true) {
         // An FTP server greets before it answers a command, so its greeting is not an answer.
         FirstLook::Talks { talker: talker @ ServerProtocol::Ftp(_), first, after, .. } => {
             FirstLook::Talks { talker, first, after, asked: false }
@@ -196,6 +214,11 @@ fn listen(stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> FirstBytes 
         false => FirstBytes::Words(heard),
     };
     loop {
+        if heard.len() > MOST_SAID
+            || (!heard.is_empty() && recognise(&heard) != ServerProtocol::Unfinished)
+        {
+            return FirstBytes::Words(heard);
+        }
         match read_by(until, stream, &mut buffer) {
             Ok(0) => return finished(heard, FirstBytes::End),
             Ok(count) => heard.extend_from_slice(buffer.get(..count).unwrap_or_default()),
@@ -204,11 +227,6 @@ fn listen(stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> FirstBytes 
                 return finished(heard, FirstBytes::Nothing);
             }
             Err(_) => return finished(heard, FirstBytes::End),
-        }
-        if heard.len() > MOST_SAID
-            || (!heard.is_empty() && recognise(&heard) != ServerProtocol::Unfinished)
-        {
-            return FirstBytes::Words(heard);
         }
     }
 }
@@ -282,6 +300,28 @@ fn is_smtp(reply: &Reply) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_ends_with_quit_even_if_its_greeting_comes_in_parts() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut said = String::new();
+            for line in ["220-Hello\r\n", "220 ready\r\n"] {
+                stream.write_all(line.as_bytes()).unwrap();
+                std::thread::sleep(SLICE);
+            }
+            stream.read_to_string(&mut said).unwrap();
+            said
+        });
+        let look = first_look(address, None, &Timeouts::new(), false);
+        assert!(
+            matches!(&look, FirstLook::Talks { talker: ServerProtocol::Ftp(_), .. }),
+            "{look:?}"
+        );
+        assert_eq!(server.join().unwrap(), "QUIT\r\n");
+    }
 
     #[test]
     fn protocols_are_recognised_by_their_first_bytes() {
