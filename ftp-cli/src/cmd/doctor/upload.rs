@@ -188,7 +188,10 @@ impl UploadTest<'_> {
                 .filter(|(name, _)| *name == one)
                 .for_each(|(name, _)| name.clone_from(&new)),
             // The file may have its new name in spite of the error.
-            Step::Failed(_) => self.there.push((new, false)),
+            Step::Failed(_) => {
+                self.there.iter_mut().for_each(|(name, is)| *is &= *name != one);
+                self.there.push((new, false));
+            }
             _ => {}
         }
         Ok(())
@@ -320,7 +323,10 @@ fn findings(seen: &UploadSeen) -> Vec<Finding> {
         further(Check::Resume, &seen.resume, resumed, Diagnosis::ResumeRefused),
         further(Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
         delete(seen),
-        clock(seen.clock),
+        match seen.put {
+            Step::Done => clock(seen.clock),
+            _ => Check::Clock.skip(NO_FILE),
+        },
     ]
 }
 
@@ -362,6 +368,8 @@ fn put(seen: &UploadSeen) -> Finding {
     }
 }
 
+const NO_FILE: &str = "there is no test file on the server";
+
 /// Judges a step that needs an existing file; `what` describes a success.
 fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Finding {
     match step {
@@ -371,7 +379,7 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
         Step::Failed(why) | Step::Stalled(why) => check.warn(diagnosis, why),
         // A corrupted file is worse than a missing one.
         Step::Changed(how) => check.fail(Diagnosis::UploadChanged, how),
-        Step::NotTried => check.skip("there is no test file on the server"),
+        Step::NotTried => check.skip(NO_FILE),
     }
 }
 
