@@ -294,7 +294,7 @@ fn findings(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
     let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
     let of_ipv4 = MethodOutcome::NotTried(ONLY_IPV4.to_owned());
     let is_ipv6 = seen.peer.ip().to_canonical().is_ipv6();
-    // Over IPv6, PASV is no alternative to EPSV without -4.
+    // Over IPv6, PASV cannot replace EPSV without -4.
     let other = if is_ipv6 { &of_ipv4 } else { pasv };
     let mut findings = vec![passive(tried(Check::Epsv, Mode::Passive, "EPSV", epsv, other))];
     findings.extend(announced(seen));

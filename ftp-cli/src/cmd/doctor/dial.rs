@@ -197,7 +197,7 @@ impl<'a> Dial<'a> {
         }
     }
 
-    fn left(&self) -> Duration {
+    pub(super) fn left(&self) -> Duration {
         self.dialler.left().unwrap_or(WHOLE)
     }
 
@@ -278,11 +278,11 @@ impl<'a> Dial<'a> {
     ///
     /// Returns the client's error.
     pub(super) fn client(&self, way: DataMethod) -> Result<Inside<'a, Client>, Error> {
-        self.client_by(way, None)
+        self.client_by(way, None, None)
     }
 
     /// Connects and logs in again, with one method of data connections. With `tls`, uses these TLS
-    /// settings regardless of the URL.
+    /// settings regardless of the URL; with `limit`, lasts at most for this time.
     ///
     /// # Errors
     ///
@@ -291,9 +291,11 @@ impl<'a> Dial<'a> {
         &self,
         way: DataMethod,
         tls: Option<&Tls>,
+        limit: Option<Duration>,
     ) -> Result<Inside<'a, Client>, Error> {
         self.enter(|| {
-            let mut builder = way.alone(self.builder());
+            let limit = limit.or(self.dialler.left());
+            let mut builder = way.alone(self.builder()).overall(limit);
             if way == DataMethod::Pasv && self.is_ipv6() {
                 builder = builder.family(Some(NetworkProtocol::Ipv4));
             }

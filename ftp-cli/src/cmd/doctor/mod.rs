@@ -63,12 +63,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             report::best(command, stdio)?;
         }
         if let Some(path) = options.value("report") {
-            match report::write(Path::new(path), options, &url, &credentials, &done) {
+            let written = report::write(Path::new(path), options, &url, &credentials, &done);
+            if before.is_none() || done.outcome.is_ok() {
+                written?;
+            } else if let Err(failure) = written {
                 // The disk may have space again for the next report.
-                Err(failure) if before.is_some() && done.outcome.is_err() => {
-                    stdio.messages.say(failure.message);
-                }
-                written => written?,
+                stdio.messages.say(failure.message);
             }
         }
         match interval {

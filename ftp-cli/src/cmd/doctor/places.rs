@@ -143,10 +143,8 @@ impl Places {
             }
             if state.open > 1 {
                 state.refused_at = state.refused_at.max(state.open);
-                state.most = match is_final(&error) {
-                    true => 1,
-                    false => state.most.min(state.open - 1),
-                };
+                let fewer = if is_final(&error) { 1 } else { state.open - 1 };
+                state.most = state.most.min(fewer);
                 self.changed.notify_all();
                 continue;
             }

@@ -188,7 +188,7 @@ pub(super) fn data(dial: &Dial<'_>) -> Result {
 
 /// Logs in with the TLS that the server offers, and lists a directory if that works without TLS.
 fn try_offer(dial: &Dial<'_>, tls: &Tls) -> Result<Finding> {
-    let tried = dial.client_by(dial.way(), Some(tls)).and_then(|mut inside| {
+    let tried = dial.client_by(dial.way(), Some(tls), None).and_then(|mut inside| {
         if dial.seen.listed.load(Ordering::Relaxed) {
             listing(&mut inside.it, "")?;
         }
@@ -225,7 +225,7 @@ fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
         return Ok(vec![skip(Check::Reuse), skip(Check::CloseNotify)]);
     }
     let tls = dial.asked.tls.as_ref().map(|tls| tls.clone().resume_sessions(false));
-    let mut inside = match dial.client_by(dial.way(), tls.as_ref()) {
+    let mut inside = match dial.client_by(dial.way(), tls.as_ref(), None) {
         Ok(inside) => inside,
         Err(error) => return Ok(vec![not_again(Check::Reuse, &error)?]),
     };

@@ -408,6 +408,26 @@ fn a_missing_or_invalid_reply_is_not_reported_as_a_broken_connection() {
 }
 
 #[test]
+fn a_test_file_whose_reply_was_lost_is_not_reported_as_left() {
+    // The reply to RNTO, and to the first DELE.
+    at_once(2, [(0, &["connection-lost"][..]), (1, &[])], |(lost, wrong)| {
+        let ours = Ours::start("127.0.0.1:0");
+        let count = Arc::new(AtomicUsize::new(0));
+        let address = between(ours.address(), move |from, line| {
+            let is_done = from == From::Server && line.starts_with("250 ");
+            let is_lost = is_done && count.fetch_add(1, Ordering::Relaxed) == lost;
+            (!is_lost).then(|| line.to_owned())
+        });
+        let url = format!("ftp://{address}/");
+        let found = examined(&["--reply-timeout", "2", "--upload-dir", "in", &url]);
+        assert!(found.wrong.iter().eq(wrong), "{:?}", found.ran);
+        assert_eq!(found.seen("delete"), "the test files were deleted");
+        found.ran.exited(0);
+        is_clean(&ours.root);
+    });
+}
+
+#[test]
 fn a_slow_login_is_waited_for_each_time() {
     let ours = Ours::start("127.0.0.1:0");
     let address = between(ours.address(), |_, line| {
