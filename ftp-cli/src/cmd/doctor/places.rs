@@ -121,10 +121,7 @@ impl Places {
         let mut tries = 0;
         loop {
             let place = self.take(end);
-            let refusal = self.state().refusal.clone();
-            if let Some(refusal) = refusal {
-                return Err(refusal);
-            }
+            self.state().refusal.clone().map_or(Ok(()), Err)?;
             let error = match connect() {
                 Ok(it) => {
                     let mut state = self.state();

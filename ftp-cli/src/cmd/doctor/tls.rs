@@ -108,14 +108,15 @@ fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen> {
         Err(error) => (failed(dial, error)?, None),
     };
     let mut versions = Vec::new();
-    if info.is_some() {
+    if let Some(TlsInfo { version, .. }) = &info {
         let agrees = |version| {
             let only = tls.clone().versions(version, version).accept_invalid_certificates(true);
             dial.connect_by(&only).ok().and_then(quit).is_some()
         };
         let both = [TlsVersion::V1_2, TlsVersion::V1_3];
         let agreed = side_by_side(both.map(|version| ("tls version", version)), agrees)?;
-        versions.extend(both.into_iter().zip(agreed).filter(|(_, is)| *is).map(|(one, _)| one));
+        let agreed = both.into_iter().zip(agreed).filter(|(one, is)| *is || one == version);
+        versions.extend(agreed.map(|(one, _)| one));
     }
     Ok(TlsSeen { outcome, info, versions })
 }
@@ -199,8 +200,8 @@ fn try_offer(dial: &Dial<'_>, tls: &Tls) -> Result<Finding> {
         Ok(()) => Ok(Check::Protection.ok("the login and its data connections work with TLS too")),
         Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error.into()),
         Err(error) => {
-            let why = "the server offers TLS, but this login does not work with it";
-            Ok(Check::Protection.skip(format_args!("{why}: {error}")))
+            let why = format!("TLS is offered, but this login does not work with it: {error}");
+            Ok(Check::Protection.skip(why))
         }
     }
 }
@@ -269,11 +270,9 @@ fn findings(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<F
     let mut findings = Vec::new();
     if let Some(TlsInfo { version, cipher, .. }) = &seen.info {
         let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
-        let offers = match versions.is_empty() {
-            true => String::new(),
-            false => format!("; the server offers {}", versions.join(" and ")),
-        };
-        findings.push(Check::Tls.ok(format_args!("{version} with {cipher}{offers}")));
+        let offers = versions.join(" and ");
+        let words = format_args!("{version} with {cipher}; the server offers {offers}");
+        findings.push(Check::Tls.ok(words));
     }
     findings.push(match &seen.outcome {
         TlsOutcome::Secured => certificate(seen),
