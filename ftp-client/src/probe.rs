@@ -12,6 +12,9 @@ use crate::{Timeouts, net};
 /// look up the client's name first.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// Time to listen to one of two connections at a time.
+const SLICE: Duration = Duration::from_millis(100);
+
 /// Question to a server that does not greet. A late FTP server answers it after its greeting; a web
 /// server rejects it as a bad request.
 const QUESTION: &[u8] = b"FEAT\r\n\r\n";
@@ -92,51 +95,11 @@ impl FirstLook {
             Err(error) if error.kind() == ErrorKind::TimedOut => return Self::Unanswered,
             Err(error) => return Self::Failed(error.kind(), error.to_string()),
         };
-        let start = Instant::now();
-        let end = start + timeouts.greeting;
-        let answer = |heard, asked| match heard {
-            FirstBytes::Words(first) => {
-                Self::Talks { talker: recognise(&first), first, after: start.elapsed(), asked }
-            }
-            FirstBytes::End => Self::Closed,
-            FirstBytes::Nothing => Self::Silent(start.elapsed()),
-        };
-        if implicit {
-            return answer(ask(&stream, CLIENT_HELLO, end), true);
+        let heard = hear(&stream, (address, bind), timeouts, implicit);
+        if let Self::Talks { talker: ServerProtocol::Ftp(_), .. } = &heard {
+            quit(&stream);
         }
-        let quiet = start + QUIET.min(timeouts.greeting / 4);
-        match listen(&stream, Vec::new(), quiet) {
-            // The greeting is incomplete, so wait for the rest of it.
-            FirstBytes::Words(first) if recognise(&first) == ServerProtocol::Unfinished => {
-                return answer(listen(&stream, first, end), false);
-            }
-            FirstBytes::Nothing => {}
-            // A TLS server would have waited instead of closing.
-            heard => {
-                let answer = answer(heard, false);
-                if let Self::Talks { talker: ServerProtocol::Ftp(_), .. } = &answer {
-                    quit(&stream);
-                }
-                return answer;
-            }
-        }
-        // The ClientHello needs its own connection, because a TLS record would confuse a slow FTP
-        // server.
-        let hello = Self::connect(address, bind, timeouts.connect).map(|other| {
-            ask(&other, CLIENT_HELLO, Instant::now() + QUIET.min(timeouts.greeting / 4))
-        });
-        if let Ok(FirstBytes::Words(first)) = hello
-            && recognise(&first) == ServerProtocol::Tls
-        {
-            return answer(FirstBytes::Words(first), true);
-        }
-        match answer(ask(&stream, QUESTION, end), true) {
-            // An FTP server greets before it answers a command, so its greeting is not an answer.
-            Self::Talks { talker: talker @ ServerProtocol::Ftp(_), first, after, .. } => {
-                Self::Talks { talker, first, after, asked: false }
-            }
-            answer => answer,
-        }
+        heard
     }
 
     /// Opens a TCP connection to `address` within `limit`, from the local address `bind` if there is one.
@@ -153,6 +116,60 @@ impl FirstLook {
         // Afterwards, the socket is blocking.
         socket.connect_timeout(&address.into(), limit)?;
         Ok(socket.into())
+    }
+}
+
+/// Listens to the server, and asks it if it is silent.
+fn hear(
+    stream: &TcpStream,
+    (address, bind): (SocketAddr, Option<IpAddr>),
+    timeouts: &Timeouts,
+    implicit: bool,
+) -> FirstLook {
+    let start = Instant::now();
+    let end = start + timeouts.greeting;
+    let answer = |heard, asked| match heard {
+        FirstBytes::Words(first) => {
+            FirstLook::Talks { talker: recognise(&first), first, after: start.elapsed(), asked }
+        }
+        FirstBytes::End => FirstLook::Closed,
+        FirstBytes::Nothing => FirstLook::Silent(start.elapsed()),
+    };
+    if implicit {
+        return answer(ask(stream, CLIENT_HELLO, end), true);
+    }
+    let quiet = QUIET.min(timeouts.greeting / 4);
+    match listen(stream, Vec::new(), start + quiet) {
+        // The greeting may be incomplete, so wait for the rest of it.
+        FirstBytes::Words(first) => return answer(listen(stream, first, end), false),
+        // A TLS server would have waited instead of closing.
+        FirstBytes::End => return FirstLook::Closed,
+        FirstBytes::Nothing => {}
+    }
+    // The ClientHello needs its own connection, because a TLS record would confuse a slow FTP
+    // server. Meanwhile, the greeting may arrive.
+    let hello = FirstLook::connect(address, bind, timeouts.connect);
+    let hello = hello.and_then(|mut other| other.write_all(CLIENT_HELLO).map(|()| other));
+    let until = Instant::now() + quiet;
+    while Instant::now() < until {
+        match listen(stream, Vec::new(), Instant::now() + SLICE) {
+            FirstBytes::Words(first) => return answer(listen(stream, first, end), false),
+            FirstBytes::End => return FirstLook::Closed,
+            FirstBytes::Nothing => {}
+        }
+        if let Ok(other) = &hello
+            && let FirstBytes::Words(first) = listen(other, Vec::new(), Instant::now() + SLICE)
+            && recognise(&first) == ServerProtocol::Tls
+        {
+            return answer(FirstBytes::Words(first), true);
+        }
+    }
+    match answer(ask(stream, QUESTION, end), true) {
+        // An FTP server greets before it answers a command, so its greeting is not an answer.
+        FirstLook::Talks { talker: talker @ ServerProtocol::Ftp(_), first, after, .. } => {
+            FirstLook::Talks { talker, first, after, asked: false }
+        }
+        answer => answer,
     }
 }
 
@@ -198,6 +215,11 @@ fn listen(stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> FirstBytes 
         false => FirstBytes::Words(heard),
     };
     loop {
+        if heard.len() > MOST_SAID
+            || (!heard.is_empty() && recognise(&heard) != ServerProtocol::Unfinished)
+        {
+            return FirstBytes::Words(heard);
+        }
         match read_by(until, stream, &mut buffer) {
             Ok(0) => return finished(heard, FirstBytes::End),
             Ok(count) => heard.extend_from_slice(buffer.get(..count).unwrap_or_default()),
@@ -206,11 +228,6 @@ fn listen(stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> FirstBytes 
                 return finished(heard, FirstBytes::Nothing);
             }
             Err(_) => return finished(heard, FirstBytes::End),
-        }
-        if heard.len() > MOST_SAID
-            || (!heard.is_empty() && recognise(&heard) != ServerProtocol::Unfinished)
-        {
-            return FirstBytes::Words(heard);
         }
     }
 }
@@ -284,6 +301,28 @@ fn is_smtp(reply: &Reply) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_ends_with_quit_even_if_its_greeting_comes_in_parts() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut said = String::new();
+            for line in ["220-Hello\r\n", "220 ready\r\n"] {
+                stream.write_all(line.as_bytes()).unwrap();
+                std::thread::sleep(SLICE);
+            }
+            stream.read_to_string(&mut said).unwrap();
+            said
+        });
+        let look = first_look(address, None, &Timeouts::new(), false);
+        assert!(
+            matches!(&look, FirstLook::Talks { talker: ServerProtocol::Ftp(_), .. }),
+            "{look:?}"
+        );
+        assert_eq!(server.join().unwrap(), "QUIT\r\n");
+    }
 
     #[test]
     fn protocols_are_recognised_by_their_first_bytes() {

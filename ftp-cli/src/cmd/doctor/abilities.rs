@@ -3,10 +3,9 @@
 
 use ftp_client::error::Phase;
 use ftp_client::listing::{ListOptions, ListingForm};
-use ftp_client::{Client, Error, ListLine};
+use ftp_client::{Client, Error, ListLine, RawCommand};
 use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 
-use super::dial::say;
 use super::finding::{Check, Diagnosis, Finding};
 use super::path::LEAST;
 use crate::console::output::counted;
@@ -49,15 +48,23 @@ pub(super) struct AbilitiesSeen {
     /// `None` if the server does not list MLST.
     pub(super) mlsd: Option<Listing>,
     pub(super) list: Listing,
-    /// Reply to `REST 0`, if the server replied.
-    pub(super) rest: Option<Reply>,
-    /// Reply to `SIZE` of a directory, if the server replied.
-    pub(super) size: Option<Reply>,
+    /// Reply to `REST 0`.
+    pub(super) rest: Reply,
+    /// Reply to `SIZE` of a directory.
+    pub(super) size: Reply,
     /// Reply to `OPTS UTF8 ON`, if the server lists UTF8.
     pub(super) utf8: Option<Reply>,
 }
 
 impl AbilitiesSeen {
+    /// Returns whether LIST works, but MLSD does not.
+    pub(super) fn needs_list(&self) -> bool {
+        let is_good = |listing: &Listing| {
+            matches!(listing, Listing::ListingContent(ListingContent { unreadable: None, .. }))
+        };
+        is_good(&self.list) && self.mlsd.as_ref().is_some_and(|mlsd| !is_good(mlsd))
+    }
+
     /// Returns whether the server refused every listing that was tried.
     pub(super) fn may_not_list(&self) -> bool {
         let mut tried = self.mlsd.iter().chain([&self.list]);
@@ -69,30 +76,40 @@ impl AbilitiesSeen {
 ///
 /// # Errors
 ///
-/// Returns the client's error if the server's features cannot be determined.
-pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSeen, Error> {
-    let features = client.features()?;
-    let mut say = |command: &str| say(client, command);
-    let utf8 = features.has("UTF8").then(|| say("OPTS UTF8 ON")).flatten();
-    let rest = say("REST 0");
-    let size = say("SIZE .");
-    let mlsd = features.has("MLST").then(|| list(client, directory, ListingForm::Mlsd));
-    let list = list(client, directory, ListingForm::List);
+/// Returns an error of the connection before the listings, and the check that it ends.
+pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSeen, (Check, Error)> {
+    let features = client.features().map_err(|error| (Check::Features, error))?;
+    let mut say = |check, command: &str| {
+        let command = RawCommand::new(command).map_err(Error::Argument);
+        command.and_then(|command| client.quote(&command)).map_err(|error| (check, error))
+    };
+    let utf8 = features.has("UTF8").then(|| say(Check::Utf8, "OPTS UTF8 ON")).transpose()?;
+    // Some servers refuse REST in type ASCII.
+    say(Check::Rest, "TYPE I")?;
+    let rest = say(Check::Rest, "REST 0")?;
+    let size = say(Check::Size, "SIZE .")?;
+    let mut list_by = |form| list(client, directory, form);
+    let list = list_by(ListingForm::List);
+    // MLSD comes last: after a fault of it, LIST could not be examined.
+    let mlsd = features.has("MLST").then(|| list_by(ListingForm::Mlsd));
     Ok(AbilitiesSeen { features, mlsd, list, rest, size, utf8 })
 }
 
 fn list(client: &mut Client, directory: &[u8], form: ListingForm) -> Listing {
-    match entries(client, directory, form) {
-        Ok(came) => Listing::ListingContent(came),
-        Err(Error::Refused(_, reply)) => Listing::Refused(reply),
-        Err(error @ Error::Timeout(Phase::Stall)) => {
-            Listing::Stuck(Diagnosis::BigPacketsLost, error.to_string())
-        }
-        Err(error @ Error::Timeout(Phase::FinalReply)) => {
-            Listing::Stuck(Diagnosis::FinalReplyNever, error.to_string())
-        }
-        Err(error) => Listing::Failed(error.to_string()),
-    }
+    let error = match entries(client, directory, form) {
+        Ok(came) => return Listing::ListingContent(came),
+        Err(Error::Refused(_, reply)) => return Listing::Refused(reply),
+        Err(error) => error,
+    };
+    let diagnosis = match &error {
+        Error::Timeout(Phase::Stall) => Diagnosis::BigPacketsLost,
+        Error::Timeout(Phase::FinalReply | Phase::Reply(_)) => Diagnosis::FinalReplyNever,
+        Error::Closed | Error::ServiceClosing(_) => Diagnosis::ConnectionLost,
+        Error::Protocol(_) | Error::Unexpected(..) => Diagnosis::ReplyInvalid,
+        // Concerns the data connection, or is judged elsewhere.
+        _ => return Listing::Failed(error.to_string()),
+    };
+    Listing::Stuck(diagnosis, error.to_string())
 }
 
 fn entries(
@@ -166,6 +183,10 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
                 Diagnosis::MlsdBroken,
                 format_args!("FEAT lists MLST, but MLSD is refused: {reply}"),
             ),
+            // The path carries large packets: a similar listing arrived.
+            Some(Listing::Stuck(Diagnosis::BigPacketsLost, why)) if seen.needs_list() => {
+                Check::Mlsd.fail(Diagnosis::MlsdBroken, why)
+            }
             Some(listing) => came(Check::Mlsd, listing, Diagnosis::MlsdBroken),
             None => {
                 Check::Mlsd.ok("FEAT does not list MLST: the client must parse the text of LIST")
@@ -177,17 +198,15 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
             None => listed(Check::Utf8, "UTF8", "non-ASCII names are sent as raw bytes"),
         },
         match rest {
-            Some(reply) if reply.code().severity() == Severity::Intermediate => {
+            reply if reply.code().severity() == Severity::Intermediate => {
                 Check::Rest.ok(format_args!("REST 0: {reply}"))
             }
-            Some(reply) => Check::Rest.warn(Diagnosis::NoRestart, format_args!("REST 0: {reply}")),
-            None => Check::Rest.skip("REST got no reply"),
+            reply => Check::Rest.warn(Diagnosis::NoRestart, format_args!("REST 0: {reply}")),
         },
         match size {
-            Some(reply) if matches!(reply.code().value(), 500 | 502) => Check::Size
+            reply if matches!(reply.code().value(), 500 | 502) => Check::Size
                 .ok(format_args!("SIZE is not supported ({reply}): sizes are not verified")),
-            Some(_) => Check::Size.ok("SIZE is supported"),
-            None => Check::Size.skip("SIZE got no reply"),
+            _ => Check::Size.ok("SIZE is supported"),
         },
         listed(Check::Mfmt, "MFMT", "put -p cannot set modification times"),
         match hashes(features) {
@@ -243,8 +262,8 @@ mod tests {
             features: features(&[" MLST type*;", " UTF8", " HASH SHA-256*;SHA-1;"]),
             mlsd: Some(came.clone()),
             list: came,
-            rest: Some(reply(350)),
-            size: Some(reply(550)),
+            rest: reply(350),
+            size: reply(550),
             utf8: Some(reply(200)),
         }
     }
@@ -270,6 +289,13 @@ mod tests {
             ),
             (AbilitiesSeen { mlsd: Some(odd.clone()), ..good() }, &["mlsd-broken"]),
             (AbilitiesSeen { mlsd: Some(Listing::Failed("no data".into())), ..good() }, &[]),
+            (
+                AbilitiesSeen {
+                    mlsd: Some(Listing::Stuck(Diagnosis::BigPacketsLost, "x".into())),
+                    ..good()
+                },
+                &["mlsd-broken"],
+            ),
             (AbilitiesSeen { list: odd, ..good() }, &["listing-unreadable"]),
             (AbilitiesSeen { list: Listing::Refused(reply(550)), ..good() }, &[]),
             (
@@ -279,9 +305,8 @@ mod tests {
                 },
                 &["big-packets-lost"],
             ),
-            (AbilitiesSeen { rest: Some(reply(502)), ..good() }, &["no-restart"]),
-            (AbilitiesSeen { size: Some(reply(500)), ..good() }, &[]),
-            (AbilitiesSeen { rest: None, size: None, ..good() }, &[]),
+            (AbilitiesSeen { rest: reply(502), ..good() }, &["no-restart"]),
+            (AbilitiesSeen { size: reply(500), ..good() }, &[]),
         ] {
             assert_eq!(names(&seen), want, "{seen:?}");
         }

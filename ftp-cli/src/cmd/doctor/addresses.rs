@@ -4,14 +4,14 @@
 
 use std::collections::HashSet;
 use std::fmt::Arguments;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use ftp_client::error::{Phase, ProxyFault};
-use ftp_client::{Error, FirstLook, ServerProtocol};
+use ftp_client::{Error, ErrorKind, FirstLook, ServerProtocol};
 use ftp_proto::{Escaped, Reply, Severity};
 
 use super::dial::Dial;
@@ -55,8 +55,8 @@ pub(super) fn resolve(dial: &Dial<'_>) -> Result {
 pub(super) fn look(dial: &Dial<'_>) -> Result {
     let Some((_, Some(addresses))) = resolved(dial) else { return Ok(()) };
     let answers = side_by_side(addresses.into_iter().map(|it| ("address", it)), |address| {
-        let (asked, timeouts) = (&dial.asked, dial.timeouts_of_look());
-        (address, FirstLook::at(address, asked.bind, &timeouts, asked.is_implicit))
+        let asked = &dial.asked;
+        (address, FirstLook::at(address, asked.bind, &dial.first_timeouts(), asked.is_implicit))
     })?;
     dial.in_time()?;
     dial.seen.answers.get_or_init(|| answers);
@@ -84,7 +84,7 @@ fn look_up(host: &str, port: u16, limit: Duration) -> Lookup {
 
 /// Returns whether this computer lacks the address `local`.
 fn is_missing(local: IpAddr) -> bool {
-    UdpSocket::bind((local, 0)).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
+    UdpSocket::bind((local, 0)).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// Largest number of addresses to examine.
@@ -177,22 +177,24 @@ fn is_of_resolver(error: &io::Error) -> bool {
 
 /// Returns `-4` or `-6` if the server has addresses of both families, but only this family works.
 pub(super) fn good_family(answers: &[(SocketAddr, FirstLook)]) -> Option<&'static str> {
-    // Whether an address of the family works; `None` if there is no such address.
-    let is_good = |is_ipv4: bool| {
-        let of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
-        let are_good = of.map(|(_, answer)| {
-            matches!(
-                answer,
-                FirstLook::Talks { talker: ServerProtocol::Ftp(_) | ServerProtocol::Tls, .. }
-            )
-        });
-        are_good.max()
-    };
+    let is_good = |is_ipv4| is_good_family(answers, is_ipv4);
     match (is_good(true), is_good(false)) {
         (Some(true), Some(false)) => Some("-4"),
         (Some(false), Some(true)) => Some("-6"),
         _ => None,
     }
+}
+
+/// Returns whether an address of the family works, or `None` if there is no such address.
+pub(super) fn is_good_family(answers: &[(SocketAddr, FirstLook)], is_ipv4: bool) -> Option<bool> {
+    let of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
+    let are_good = of.map(|(_, answer)| {
+        matches!(
+            answer,
+            FirstLook::Talks { talker: ServerProtocol::Ftp(_) | ServerProtocol::Tls, .. }
+        )
+    });
+    are_good.max()
 }
 
 /// Returns the time of the slowest greeting.
@@ -228,7 +230,9 @@ fn one(address: SocketAddr, answer: &FirstLook, implicit: bool) -> Vec<Finding> 
     match answer {
         FirstLook::Failed(kind, why) => {
             let diagnosis = match kind {
-                ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Diagnosis::PortClosed,
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+                    Diagnosis::PortClosed
+                }
                 _ => Diagnosis::HostUnreachable,
             };
             vec![Check::Connect.fail(diagnosis, format_args!("{address}: {why}"))]
@@ -303,6 +307,9 @@ fn greeting(address: SocketAddr, reply: &Reply, after: Duration) -> Finding {
             Check::Greeting.warn(Diagnosis::GreetingLate, seen)
         }
         Severity::Completion | Severity::Preliminary => Check::Greeting.ok(seen),
+        _ if Error::Greeting(reply.clone()).kind() == ErrorKind::Refused => {
+            Check::Greeting.fail(Diagnosis::GreetingDenied, seen)
+        }
         _ => Check::Greeting.fail(Diagnosis::GreetingRefused, seen),
     }
 }
@@ -396,8 +403,8 @@ mod tests {
     #[test]
     fn each_answer_has_its_diagnosis() {
         use ServerProtocol::{Http, Mail, Ssh, Tls, Unfinished, Unknown};
-        let refused = FirstLook::Failed(ErrorKind::ConnectionRefused, "refused".into());
-        let no_route = FirstLook::Failed(ErrorKind::HostUnreachable, "no route".into());
+        let refused = FirstLook::Failed(io::ErrorKind::ConnectionRefused, "refused".into());
+        let no_route = FirstLook::Failed(io::ErrorKind::HostUnreachable, "no route".into());
         let silent = || FirstLook::Silent(Duration::from_secs(60));
         for (answer, implicit, want) in [
             (greets("220 ready", 0, false), false, None),
@@ -413,7 +420,8 @@ mod tests {
             (talks(Unknown, b"what?", 0, false), false, Some("other-protocol")),
             (talks(Unfinished, b"220-never", 60, false), false, Some("greeting-never")),
             (greets("421 full", 0, false), false, Some("greeting-refused")),
-            (greets("500 no", 0, false), false, Some("greeting-refused")),
+            (greets("500 no", 0, false), false, Some("greeting-denied")),
+            (greets("530 too many users", 0, false), false, Some("greeting-refused")),
             (FirstLook::Closed, false, Some("closed-unspoken")),
             (silent(), false, Some("greeting-never")),
             (refused, false, Some("port-closed")),

@@ -6,7 +6,7 @@ use ftp_proto::{FtpUrl, Scheme};
 use super::addresses::good_family;
 use super::dial::{DataMethod, Dial};
 use super::path::PathKind;
-use super::tls::{self, TlsOutcome, TlsSeen};
+use super::tls;
 use crate::options::Options;
 
 /// Parts of the advised command line.
@@ -20,37 +20,41 @@ pub(super) struct Advice {
     pub(super) family: Option<&'static str>,
     /// Scheme that is better than the URL's.
     pub(super) scheme: Option<&'static str>,
+    /// Whether LIST works, but MLSD does not.
+    pub(super) needs_list: bool,
     /// Whether the server refuses listings, for example because the user may only upload.
     pub(super) may_not_list: bool,
 }
 
-/// Options that are kept: TLS checks, login, local address and proxy.
-const KEPT: [&str; 13] = [
-    "ca-file",
-    "pin",
-    "client-cert",
-    "client-key",
-    "tls-data",
-    "insecure",
+/// Options that are kept: addresses, login and proxy.
+const KEPT: &[&str] = &[
+    "ipv4",
+    "ipv6",
     "user",
     "account",
     "password-file",
     "password-command",
     "netrc-file",
+    "no-netrc",
+    "no-config",
     "bind",
     "proxy",
 ];
 
+/// Options that are kept with TLS too.
+const OF_TLS: &[&str] = &["ca-file", "pin", "client-cert", "client-key", "tls-data", "insecure"];
+
 /// Options that are kept in active mode too.
-const OF_ACTIVE_MODE: [&str; 2] = ["active-address", "active-ports"];
+const OF_ACTIVE_MODE: &[&str] = &["active-address", "active-ports"];
 
 /// Returns the options that the advised command line must keep. Placeholders stand for secrets; if
 /// others than the user, who has typed the options, read the command line, also for the command that
 /// prints the password.
-pub(super) fn kept(options: &Options, way: DataMethod, others_read: bool) -> Vec<String> {
+fn kept(options: &Options, is_active: bool, is_secure: bool, others_read: bool) -> Vec<String> {
     let mut kept = Vec::new();
-    let active = OF_ACTIVE_MODE.iter().filter(|_| way.is_active());
-    for long in KEPT.iter().chain(active) {
+    let of = |is_used: bool, longs: &'static [&str]| longs.iter().filter(move |_| is_used);
+    let of_mode = of(is_active, OF_ACTIVE_MODE);
+    for long in KEPT.iter().chain(of(is_secure, OF_TLS)).chain(of_mode) {
         let values: Vec<_> = match *long {
             "pin" => options.all(long).collect(),
             long => options.value(long).into_iter().collect(),
@@ -77,8 +81,7 @@ impl Advice {
     /// Draws the advice from all observations.
     pub(super) fn of(dial: &Dial<'_>) -> Self {
         let url = dial.asked.url;
-        let is_secured = |seen: &TlsSeen| matches!(seen.outcome, TlsOutcome::Secured);
-        let scheme = match tls::offer(dial).is_some_and(is_secured) {
+        let scheme = match tls::is_better(dial) {
             true => Some("ftpes"),
             // Requested by --tls.
             false if dial.is_protected() && url.scheme() == Scheme::Ftp => {
@@ -97,18 +100,30 @@ impl Advice {
             (Some(PathKind::Directory), url) if may_not_list && !url.ends_with('/') => url + "/",
             (_, url) => url,
         };
+        let way = dial.seen.way.get().copied();
+        let by_ipv4 = way == Some(DataMethod::Pasv) && dial.is_ipv6();
+        let good_family = dial.seen.answers.get().and_then(|answers| good_family(answers));
         Self {
             url,
-            way: dial.seen.way.get().copied(),
-            family: dial.seen.answers.get().and_then(|answers| good_family(answers)),
+            way,
+            family: by_ipv4.then_some("-4").or(good_family),
             scheme,
+            needs_list: path.is_some_and(|path| path.needs_list),
             may_not_list,
         }
     }
 
+    /// Returns the whole command line with the options to keep, if a method of data connections works.
+    /// If `others_read` it, it shows no command that prints the password.
+    pub(super) fn line(&self, options: &Options, others_read: bool) -> Option<String> {
+        let is_active = self.way?.is_active();
+        let is_secure = self.scheme.is_some() || !self.url.starts_with("ftp://");
+        Some(self.command(&kept(options, is_active, is_secure, others_read)))
+    }
+
     /// Returns the whole command line, quoted for a shell. `kept` has the options of the command line
     /// that the advice must keep, each with its value.
-    pub(super) fn command(&self, kept: &[String]) -> String {
+    fn command(&self, kept: &[String]) -> String {
         let mut words = vec!["ftp-cli".to_owned()];
         let mut add = |option: &[&str]| words.extend(option.iter().map(|word| quoted(word)));
         add(if self.may_not_list { &["put"] } else { &["ls", "-l"] });
@@ -118,6 +133,9 @@ impl Advice {
             Some(DataMethod::Pasv) => add(&["--epsv", "never"]),
             Some(DataMethod::Eprt) => add(&["--active"]),
             Some(DataMethod::Port) => add(&["--active", "--eprt", "never"]),
+        }
+        if self.needs_list {
+            add(&["--listing", "list"]);
         }
         kept.iter().for_each(|word| add(&[word]));
         let url = match (self.scheme, self.url.split_once("://")) {
@@ -174,6 +192,10 @@ mod tests {
                 Advice { way: Some(DataMethod::Port), family: Some("-4"), ..plain() },
                 "ftp-cli ls -l -4 --active --eprt never ftp://me@host:2121/",
             ),
+            (
+                Advice { needs_list: true, ..plain() },
+                "ftp-cli ls -l --listing list ftp://me@host:2121/",
+            ),
             (Advice { may_not_list: true, ..plain() }, "ftp-cli put FILE ftp://me@host:2121/"),
             (Advice { scheme: Some("ftpes"), ..plain() }, "ftp-cli ls -l ftpes://me@host:2121/"),
         ] {
@@ -187,12 +209,16 @@ mod tests {
     #[test]
     fn the_advised_command_keeps_the_needed_options_of_the_user() {
         let line = "doctor -k --pin sha256//a= --user x --pin sha256//b= --user me --json \
-                    --active-ports 300-400 --timeout 5 --tls-data clear";
+                    --active-ports 300-400 --timeout 5 --tls-data clear -4";
         let (_, options) = options::parse(line.split_whitespace().map(Into::into)).unwrap();
-        let passive = "--pin sha256//a= --pin sha256//b= --tls-data clear --insecure --user me";
-        assert_eq!(kept(&options, DataMethod::Epsv, false).join(" "), passive);
-        let active = format!("{passive} --active-ports 300-400");
-        assert_eq!(kept(&options, DataMethod::Port, false).join(" "), active);
+        let tls = "--pin sha256//a= --pin sha256//b= --tls-data clear --insecure";
+        for (is_active, is_secure, want) in [
+            (false, false, "--ipv4 --user me".to_owned()),
+            (false, true, format!("--ipv4 --user me {tls}")),
+            (true, true, format!("--ipv4 --user me {tls} --active-ports 300-400")),
+        ] {
+            assert_eq!(kept(&options, is_active, is_secure, false).join(" "), want);
+        }
     }
 
     #[test]
@@ -201,7 +227,7 @@ mod tests {
         let (_, options) = options::parse(line.map(Into::into)).unwrap();
         for (others_read, command) in [(false, "echo geheim"), (true, "COMMAND")] {
             let want = ["--account", "ACCOUNT", "--password-command", command];
-            assert_eq!(kept(&options, DataMethod::Epsv, others_read), want);
+            assert_eq!(kept(&options, false, false, others_read), want);
         }
     }
 }

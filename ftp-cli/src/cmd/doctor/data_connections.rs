@@ -13,8 +13,9 @@ use ftp_proto::{
     AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode, Severity,
 };
 
-use super::dial::{DataMethod, Dial, refused_again, say};
-use super::finding::{Check, Diagnosis, Finding, Grade};
+use super::addresses::is_good_family;
+use super::dial::{DataMethod, Dial, data_address, say};
+use super::finding::{Check, Diagnosis, Finding, Grade, of_connection};
 use super::ports::{self, FirstConnectionSeen};
 use super::probes::side_by_side;
 use crate::connect::dialler;
@@ -88,11 +89,11 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
     if dial.proxy().is_some() && way.is_active() {
         return Ok(MethodOutcome::NotTried("active mode does not work through a proxy".to_owned()));
     }
-    let is_ipv6 = peer.is_some_and(|peer| peer.ip().to_canonical().is_ipv6());
-    if matches!(way, DataMethod::Pasv | DataMethod::Port) && is_ipv6 {
-        return Ok(MethodOutcome::NotTried(
-            "the command supports only IPv4, but the control connection uses IPv6".to_owned(),
-        ));
+    // PASV is tried over IPv4, if the server has such an address: it may be the only way.
+    let answers = dial.seen.answers.get();
+    let has_ipv4 = answers.is_some_and(|it| is_good_family(it, true) == Some(true));
+    if dial.is_ipv6() && (way == DataMethod::Port || (way == DataMethod::Pasv && !has_ipv4)) {
+        return Ok(MethodOutcome::NotTried(ONLY_IPV4.to_owned()));
     }
     let mut inside = match dial.client(way) {
         Ok(inside) => inside,
@@ -100,36 +101,41 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
             return Ok(MethodOutcome::NotTried(error.to_string()));
         }
         Err(error) => {
-            let (diagnosis, why) = refused_again(&error)?;
+            let (diagnosis, why) = of_connection(&error, true)?;
             return Ok(MethodOutcome::Failed(diagnosis, why));
         }
     };
     let client = &mut inside.it;
-    match listing(client) {
-        Ok(is_whole) => {
+    let listed = listing(client, "");
+    let is_cut = matches!(listed, Err(Error::Tls(TlsError::TruncatedTls)));
+    match listed {
+        // The listing arrived, but may be truncated.
+        Ok(_) | Err(Error::Tls(TlsError::TruncatedTls) | Error::ListingCut(_)) => {
             dial.seen.listed.store(true, Ordering::Relaxed);
-            if is_whole {
+            dial.seen.truncated.fetch_or(is_cut, Ordering::Relaxed);
+            if let Ok(true) = listed {
                 inside.quit();
             }
-            Ok(MethodOutcome::Works)
-        }
-        // The listing arrived, but may be truncated.
-        Err(Error::Tls(TlsError::TruncatedTls)) => {
-            dial.seen.listed.store(true, Ordering::Relaxed);
-            dial.seen.truncated.store(true, Ordering::Relaxed);
-            Ok(MethodOutcome::Works)
-        }
-        Err(Error::ListingCut(_)) => {
-            dial.seen.listed.store(true, Ordering::Relaxed);
             Ok(MethodOutcome::Works)
         }
         Err(error @ Error::Cancelled) => Err(error.into()),
         Err(error) => Ok(match outcome(way, error) {
             MethodOutcome::Unanswered => {
                 drop(inside);
-                match is_command_answered(dial, way)? {
+                // Not done before the listing: some servers do not answer such a command if the port
+                // of the one before was not used.
+                let command = RawCommand::new(way.command()).map_err(Error::Argument)?;
+                match is_answered(dial, way, |client| client.quote(&command).map(drop))? {
                     true => unfinished("LIST gets no reply"),
                     false => MethodOutcome::Unanswered,
+                }
+            }
+            MethodOutcome::Failed(Diagnosis::BigPacketsLost, why) => {
+                drop(inside);
+                // At most one line or an error message comes back, unless the server hangs.
+                match is_answered(dial, way, |client| listing(client, "no-such-name").map(drop))? {
+                    true => MethodOutcome::Failed(Diagnosis::BigPacketsLost, why),
+                    false => unfinished("the data connection opens, but no listing ends"),
                 }
             }
             // A user who may not list files may still transfer them.
@@ -148,26 +154,30 @@ fn unfinished(why: &str) -> MethodOutcome {
     MethodOutcome::Failed(Diagnosis::FinalReplyNever, why.to_owned())
 }
 
-/// Sends the command of a passive method over a new control connection, to tell an unanswered
-/// command from an unanswered listing. This is not done before the listing: some servers do not
-/// answer such a command if the port of the one before was not used.
+/// Returns whether the server answers a question over a new control connection, even if only with a
+/// refusal.
 ///
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal.
-fn is_command_answered(dial: &Dial<'_>, way: DataMethod) -> Result<bool> {
-    let command = RawCommand::new(way.command()).map_err(Error::Argument)?;
-    let asked = dial.client(way).and_then(|mut inside| inside.it.quote(&command));
-    match asked {
+fn is_answered(
+    dial: &Dial<'_>,
+    way: DataMethod,
+    ask: impl FnOnce(&mut Client) -> Result<(), Error>,
+) -> Result<bool> {
+    match dial.client(way).and_then(|mut inside| ask(&mut inside.it)) {
         Err(error @ Error::Cancelled) => Err(error.into()),
-        Err(Error::Timeout(Phase::Reply(_))) => Ok(false),
+        Err(Error::Timeout(Phase::Reply(_) | Phase::Stall | Phase::FinalReply)) => Ok(false),
         _ => Ok(true),
     }
 }
 
+/// Why a method is not tried.
+const ONLY_IPV4: &str = "the command supports only IPv4, but the control connection uses IPv6";
+
 /// Reads a listing. Returns `false` if it has more than `ENOUGH` lines; the rest is not read.
-pub(super) fn listing(client: &mut Client) -> Result<bool, Error> {
-    let lines = client.list_lines("", ListOptions::by(ListingForm::List))?;
+pub(super) fn listing(client: &mut Client, path: &str) -> Result<bool, Error> {
+    let lines = client.list_lines(path, ListOptions::by(ListingForm::List))?;
     for (count, line) in lines.enumerate() {
         line?;
         if count >= ENOUGH {
@@ -185,7 +195,7 @@ fn connects(
     peer: SocketAddr,
 ) -> Option<MethodOutcome> {
     let reply = say(client, way.command())?;
-    let (_, at) = dial.data_address(way, &reply, peer)?;
+    let (_, at) = data_address(way, &reply, peer)?;
     let outcome = match FirstLook::connect(at, dial.asked.bind, dial.timeouts().data_connect) {
         Ok(_) => MethodOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
@@ -282,9 +292,17 @@ fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<DataMeth
 fn findings(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
-    let mut findings = vec![passive(tried(Check::Epsv, Mode::Passive, "EPSV", epsv, pasv))];
+    let of_ipv4 = MethodOutcome::NotTried(ONLY_IPV4.to_owned());
+    let is_ipv6 = seen.peer.ip().to_canonical().is_ipv6();
+    // Over IPv6, PASV cannot replace EPSV without -4.
+    let other = if is_ipv6 { &of_ipv4 } else { pasv };
+    let mut findings = vec![passive(tried(Check::Epsv, Mode::Passive, "EPSV", epsv, other))];
     findings.extend(announced(seen));
-    findings.push(passive(tried(Check::Pasv, Mode::Passive, "PASV", pasv, epsv)));
+    findings.push(match (is_ipv6, is_good(pasv)) {
+        (true, true) => Check::Pasv.ok("data connections with PASV work over IPv4"),
+        (true, false) => passive(tried(Check::Pasv, Mode::Passive, "PASV", &of_ipv4, epsv)),
+        _ => passive(tried(Check::Pasv, Mode::Passive, "PASV", pasv, epsv)),
+    });
     findings.extend(ports::judge(&seen.first.ports, seen.wanted));
     findings.push(active(tried(Check::Eprt, Mode::Active, "EPRT", eprt, port)));
     findings.push(active(tried(Check::Port, Mode::Active, "PORT", port, eprt)));

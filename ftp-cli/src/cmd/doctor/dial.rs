@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
 use ftp_client::{
-    AddressRule, Client, ClientBuilder, Error, Extended, Mode, RawCommand, Timeouts, Tls,
+    Client, ClientBuilder, Error, Extended, Mode, NetworkProtocol, RawCommand, Timeouts, Tls,
 };
 use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme};
 
 use super::addresses::{excepted, slowest};
-use super::advice::{self, Advice};
-use super::finding::{Diagnosis, Finding};
+use super::advice::Advice;
+use super::finding::Finding;
 use super::login::LoginSeen;
 use super::places::{Inside, Places};
 use super::probes::{Seen, examine};
@@ -21,7 +21,7 @@ use super::report::{Report, Shown};
 use crate::Stdio;
 use crate::connect::{Chosen, Credentials, Dialler, Route, TlsOptions, dialler};
 use crate::console::{Cleanup, Messages};
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::Result;
 use crate::options::Options;
 
 /// The server to examine, and the settings for each examination.
@@ -40,7 +40,6 @@ pub(super) struct Asked<'a> {
     /// TLS settings to probe with, if the URL does not ask for TLS.
     pub(super) offered: Option<Tls>,
     pub(super) timeouts: Timeouts,
-    pub(super) rule: AddressRule,
     pub(super) bind: Option<IpAddr>,
     pub(super) route: Route,
     /// The directory for test uploads.
@@ -80,7 +79,6 @@ impl<'a> Asked<'a> {
             offered,
             secure_url,
             timeouts: dialler::timeouts(options)?,
-            rule: dialler::address_rule(options)?.unwrap_or_default(),
             bind: dialler::bind(options)?,
             route: dialler.way_to(url)?,
             upload: options.value("upload-dir").map(OsStrExt::as_bytes),
@@ -121,8 +119,7 @@ impl<'a> Asked<'a> {
             examined => examined.map_err(|failure| failure.context(url)).map(|()| None)?,
         };
         let advice = Advice::of(&dial);
-        let command = |shared| Some(advice.command(&advice::kept(options, advice.way?, shared)));
-        let (command, command_to_share) = (command(false), command(true));
+        let (command, command_to_share) = (advice.line(options, false), advice.line(options, true));
         let outcome = report.outcome().and_then(|()| {
             unfinished.map_or(Ok(()), |mut failure| {
                 failure.message.push_str(
@@ -201,7 +198,7 @@ impl<'a> Dial<'a> {
         }
     }
 
-    fn left(&self) -> Duration {
+    pub(super) fn left(&self) -> Duration {
         self.dialler.left().unwrap_or(WHOLE)
     }
 
@@ -210,37 +207,43 @@ impl<'a> Dial<'a> {
         (self.left() / SHARE).max(SHORTEST)
     }
 
-    /// Returns the timeouts of the options, limited to [`patience`](Self::patience). Only the
-    /// timeout for a greeting can be longer, after a slow first greeting.
+    pub(super) fn slowest_greeting(&self) -> Duration {
+        self.seen.answers.get().map_or(Duration::ZERO, |answers| slowest(answers))
+    }
+
+    /// Returns the timeouts of the options, limited to [`patience`](Self::patience). Those for a
+    /// greeting and for a reply can be longer, after a slow first greeting or login.
     pub(super) fn timeouts(&self) -> Timeouts {
         let most = self.patience();
-        let greeted = self.seen.answers.get().map_or(Duration::ZERO, |it| slowest(it));
+        let logged_in = self.login_seen().map_or(Duration::ZERO, |login| login.took);
         let asked = self.asked.timeouts;
         asked
             .resolve(asked.resolve.min(most))
             .connect(asked.connect.min(most))
             // A server that looks up client names greets slowly on each connection.
-            .greeting(asked.greeting.min(most.max(greeted * 2)))
+            .greeting(asked.greeting.min(most.max(self.slowest_greeting() * 2)))
             .handshake(asked.handshake.min(most))
-            .reply(asked.reply.min(most))
+            .reply(asked.reply.min(most.max(logged_in * 2)))
             .data_connect(asked.data_connect.min(most))
             .stall(asked.stall.min(most))
             .final_reply(asked.final_reply.min(most))
     }
 
-    /// Returns the timeouts for the first look, which may wait longer for a greeting.
-    pub(super) fn timeouts_of_look(&self) -> Timeouts {
-        let greeting = self.asked.timeouts.greeting.min((self.left() / 2).max(SHORTEST));
-        self.timeouts().greeting(greeting)
+    /// Returns the timeouts for the first greeting and login, which may take longer: while they
+    /// last, there is nothing else to examine.
+    pub(super) fn first_timeouts(&self) -> Timeouts {
+        let most = (self.left() / 2).max(SHORTEST);
+        let asked = self.asked.timeouts;
+        self.timeouts().greeting(asked.greeting.min(most)).reply(asked.reply.min(most))
     }
 
-    /// Connects without logging in.
+    /// Connects without logging in, before any login.
     ///
     /// # Errors
     ///
     /// Returns the client's error.
     pub(super) fn connect(&self) -> Result<Inside<'a, Client>, Error> {
-        self.enter(|| self.builder().connect_to(self.asked.url))
+        self.enter(|| self.builder().timeouts(self.first_timeouts()).connect_to(self.asked.url))
     }
 
     /// Connects with TLS, regardless of the URL, without logging in.
@@ -249,13 +252,14 @@ impl<'a> Dial<'a> {
     ///
     /// Returns the client's error.
     pub(super) fn connect_by(&self, tls: &Tls) -> Result<Inside<'a, Client>, Error> {
-        let url = self
-            .asked
-            .secure_url
-            .as_ref()
-            .filter(|_| self.asked.tls.is_none())
-            .unwrap_or(self.asked.url);
-        self.enter(|| self.builder().tls(tls.clone()).connect_to(url))
+        self.enter(|| self.connect_once(self.builder(), Some(tls)))
+    }
+
+    /// Connects with a builder, or with other TLS settings regardless of the URL.
+    fn connect_once(&self, builder: ClientBuilder, tls: Option<&Tls>) -> Result<Client, Error> {
+        let Some(tls) = tls else { return builder.connect_to(self.asked.url) };
+        let secure_url = self.asked.secure_url.as_ref().filter(|_| self.asked.tls.is_none());
+        builder.tls(tls.clone()).connect_to(secure_url.unwrap_or(self.asked.url))
     }
 
     /// Connects without TLS and without logging in.
@@ -275,11 +279,11 @@ impl<'a> Dial<'a> {
     ///
     /// Returns the client's error.
     pub(super) fn client(&self, way: DataMethod) -> Result<Inside<'a, Client>, Error> {
-        self.client_by(way, |builder| builder)
+        self.client_by(way, None, None)
     }
 
-    /// Connects and logs in again, with one method of data connections and the settings of
-    /// `change`.
+    /// Connects and logs in again, with one method of data connections. With `tls`, uses these TLS
+    /// settings regardless of the URL; with `limit`, lasts at most for this time.
     ///
     /// # Errors
     ///
@@ -287,13 +291,26 @@ impl<'a> Dial<'a> {
     pub(super) fn client_by(
         &self,
         way: DataMethod,
-        change: impl Fn(ClientBuilder) -> ClientBuilder,
+        tls: Option<&Tls>,
+        limit: Option<Duration>,
     ) -> Result<Inside<'a, Client>, Error> {
         self.enter(|| {
-            let mut client = way.alone(change(self.builder())).connect_to(self.asked.url)?;
+            let limit = limit.or(self.dialler.left());
+            let mut builder = way.alone(self.builder()).overall(limit);
+            if way == DataMethod::Pasv && self.is_ipv6() {
+                builder = builder.family(Some(NetworkProtocol::Ipv4));
+            }
+            let mut client = self.connect_once(builder, tls)?;
             self.login(&mut client)?;
+            self.places.open_up();
             Ok(client)
         })
+    }
+
+    /// Returns whether the first login used IPv6.
+    pub(super) fn is_ipv6(&self) -> bool {
+        let addresses = self.login_seen().and_then(|login| login.addresses);
+        addresses.is_some_and(|(_, peer)| peer.ip().to_canonical().is_ipv6())
     }
 
     fn enter<T>(&self, connect: impl Fn() -> Result<T, Error>) -> Result<Inside<'a, T>, Error> {
@@ -320,30 +337,6 @@ impl<'a> Dial<'a> {
         let mut client = builder.connect_to(self.asked.url)?;
         self.login(&mut client)?;
         Ok(client)
-    }
-
-    /// Returns the host that a reply to PASV names, and the address to connect to after a reply to
-    /// PASV or EPSV.
-    pub(super) fn data_address(
-        &self,
-        way: DataMethod,
-        reply: &Reply,
-        peer: SocketAddr,
-    ) -> Option<(Option<IpAddr>, SocketAddr)> {
-        let (host, port) = match way {
-            DataMethod::Epsv => (None, ExtendedAddress::find_port(reply.text()).ok()?),
-            _ => {
-                let found = HostPort::find(reply.text()).ok()?;
-                (Some(IpAddr::from(found.host)), found.port)
-            }
-        };
-        let chosen = host.map(|host| self.asked.rule.choose(host, peer.ip()).host);
-        let mut at = peer;
-        at.set_port(port);
-        if let Some(host) = chosen.filter(|host| *host != peer.ip().to_canonical()) {
-            at.set_ip(host);
-        }
-        Some((host, at))
     }
 
     /// Returns what was seen of the login, if a connection for it was made.
@@ -374,26 +367,28 @@ pub(super) fn server(url: &FtpUrl) -> String {
     }
 }
 
-/// Returns the diagnosis and the message for a login that fails after an earlier one succeeded.
-///
-/// # Errors
-///
-/// Returns the failure itself if it says nothing about the server.
-pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String)> {
-    let failure = Failure::login(error);
-    match failure.exit {
-        Exit::Interrupted | Exit::Local | Exit::Usage => Err(failure),
-        _ if failure.phase == Some(Phase::Overall) => Err(failure),
-        Exit::Login | Exit::Temporary | Exit::Refused => {
-            Ok((Diagnosis::LoginAgain, failure.message))
-        }
-        _ => Ok((Diagnosis::ConnectionLost, failure.message)),
-    }
-}
-
 /// Sends a command unchanged. Returns `None` if no reply arrives.
 pub(super) fn say(client: &mut Client, command: &str) -> Option<Reply> {
     client.quote(&RawCommand::new(command).ok()?).ok()
+}
+
+/// Returns the host that a reply to PASV names, and the address to connect to after a reply to PASV
+/// or EPSV: the port that it names, of the control connection's host.
+pub(super) fn data_address(
+    way: DataMethod,
+    reply: &Reply,
+    peer: SocketAddr,
+) -> Option<(Option<IpAddr>, SocketAddr)> {
+    let (host, port) = match way {
+        DataMethod::Epsv => (None, ExtendedAddress::find_port(reply.text()).ok()?),
+        _ => {
+            let found = HostPort::find(reply.text()).ok()?;
+            (Some(IpAddr::from(found.host)), found.port)
+        }
+    };
+    let mut at = peer;
+    at.set_port(port);
+    Some((host, at))
 }
 
 /// A method of data connections.

@@ -4,10 +4,9 @@
 use std::fmt::{self, Display};
 
 use ftp_client::Error;
-use ftp_client::error::Phase;
+use ftp_client::error::{Phase, TlsError};
 
-use super::dial::refused_again;
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::texts::{DIAGNOSES, terms};
 
 /// Defines the enum and its names together.
@@ -133,26 +132,41 @@ impl Finding {
     }
 }
 
-/// Returns the finding for a connection that broke, or could not be opened again.
+/// Returns the diagnosis and the message for an error of a connection or of its login. With `again`,
+/// the same has succeeded before.
 ///
 /// # Errors
 ///
-/// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
-/// over.
-pub(super) fn lost(check: Check, error: &Error) -> Result<Finding> {
-    match error {
-        Error::Cancelled | Error::Timeout(Phase::Overall) => Err(error.into()),
-        error => Ok(check.fail(Diagnosis::ConnectionLost, error)),
-    }
+/// Returns the failure itself if it says nothing about the server.
+pub(super) fn of_connection(error: &Error, again: bool) -> Result<(Diagnosis, String)> {
+    let failure = Failure::login(error);
+    let diagnosis = match (error, failure.exit) {
+        (Error::Timeout(Phase::Overall), _)
+        | (_, Exit::Interrupted | Exit::Local | Exit::Usage) => return Err(failure),
+        (Error::Timeout(Phase::Greeting), _) => Diagnosis::GreetingNever,
+        (Error::Timeout(Phase::Handshake), _) => Diagnosis::TlsStalls,
+        (Error::Timeout(Phase::Reply(_)), _) => Diagnosis::ReplyNever,
+        (Error::Tls(TlsError::DataProtectionRefused(..)), _) => Diagnosis::ProtectionRefused,
+        (Error::Tls(_), Exit::Tls) => Diagnosis::TlsHandshake,
+        (_, Exit::Protocol) => Diagnosis::ReplyInvalid,
+        (Error::Refused(..) | Error::ServiceClosing(_) | Error::Greeting(_), exit) => match exit {
+            _ if again => Diagnosis::LoginAgain,
+            Exit::Temporary => Diagnosis::LoginFailed,
+            _ => Diagnosis::LoginRefused,
+        },
+        _ => Diagnosis::ConnectionLost,
+    };
+    Ok((diagnosis, failure.message))
 }
 
-/// Returns the finding for a login that fails after an earlier one succeeded.
+/// Returns the finding for a connection that breaks, or cannot be opened again, after an earlier one
+/// succeeded.
 ///
 /// # Errors
 ///
 /// Returns the failure itself if it says nothing about the server.
 pub(super) fn not_again(check: Check, error: &Error) -> Result<Finding> {
-    let (diagnosis, why) = refused_again(error)?;
+    let (diagnosis, why) = of_connection(error, true)?;
     Ok(check.fail(diagnosis, why))
 }
 
@@ -255,6 +269,7 @@ diagnoses! {
     GreetingLate "greeting-late" Timeout Server;
     ClosedUnspoken "closed-unspoken" Network Server;
     GreetingRefused "greeting-refused" Temporary Server;
+    GreetingDenied "greeting-denied" Refused Server;
     TlsNotOffered "tls-not-offered" Tls Server;
     TlsHandshake "tls-handshake" Tls Server;
     CertificateExpired "certificate-expired" Tls Server;
@@ -296,10 +311,12 @@ diagnoses! {
     MiddleboxRewrites "middlebox-rewrites" Data Between;
     ActiveOff "active-off" Data Here;
     ReplyNever "reply-never" Timeout Server;
+    ReplyInvalid "reply-invalid" Protocol Server;
     FinalReplyNever "final-reply-never" Timeout Server;
     BigPacketsLost "big-packets-lost" Network Between;
     FewConnections "few-connections" Temporary Server;
     PathMissing "path-missing" Refused Here;
+    PathFailed "path-failed" Temporary Server;
     MlsdBroken "mlsd-broken" Protocol Server;
     ListingUnreadable "listing-unreadable" Protocol Server;
     NoRestart "no-restart" Unsupported Server;

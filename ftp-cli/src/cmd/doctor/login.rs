@@ -2,18 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use ftp_client::error::TlsError;
 use ftp_client::{Client, Error};
-use ftp_proto::{AddressClass, Escaped, Features, Severity};
+use ftp_proto::{AddressClass, Escaped, Features};
 
 use super::dial::Dial;
-use super::finding::{Check, Diagnosis, Finding, lost, not_again};
+use super::finding::{Check, Diagnosis, Finding, not_again, of_connection};
 use super::places::Inside;
 use super::tls::{self, TlsOutcome};
 use crate::exit::Result;
 
 /// Observations about a connection and its login.
+#[derive(Default)]
 pub(super) struct LoginSeen<'a> {
     /// The logged-in client, until a probe takes it.
     pub(super) client: Mutex<Option<Inside<'a, Client>>>,
@@ -22,12 +23,19 @@ pub(super) struct LoginSeen<'a> {
     pub(super) features: Features,
     /// Whether the server listed its features before the login.
     is_early: bool,
-    /// The answer to SYST, which is asked together with the features.
+    /// The error of FEAT, if it broke the connection.
+    broken: Option<Error>,
+    /// The answer to SYST, if there was a login.
     system: Option<Result<Vec<u8>, Error>>,
     pub(super) is_plaintext: bool,
-    /// `None` if the examination ended during the login.
+    /// `None` if the connection broke before the login, or the examination ended during it.
     login: Option<Result<(), Error>>,
+    /// How long the login took.
+    pub(super) took: Duration,
 }
+
+/// Time for a greeting and a login after which all checks log in at once, to end in time.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Connects and logs in. If that fails without TLS, asks whether the server offers TLS.
 ///
@@ -50,33 +58,53 @@ pub(super) fn run(dial: &Dial<'_>) -> Result {
         // With a proxy, the connection has the proxy's addresses.
         Some(_) => None,
     };
-    let mut features = client.features().unwrap_or_default();
-    // Some servers list features only after the login.
-    let is_early = features.iter().next().is_some();
-    let mut system = is_early.then(|| client.system());
     let is_plaintext = client.tls().is_none();
-    let login = dial.login(client);
-    let (mut kept, mut ended) = (None, Ok(()));
-    match &login {
-        Ok(()) => {
-            if !is_early {
-                features = client.features().unwrap_or_default();
-                system = Some(client.system());
+    let mut seen = LoginSeen { addresses, is_plaintext, ..LoginSeen::default() };
+    seen.broken = seen.log_in(dial, client).err();
+    let ended = match (&seen.broken, &seen.login) {
+        (Some(Error::Cancelled), _) | (_, Some(Err(Error::Cancelled))) => {
+            Err(Error::Cancelled.into())
+        }
+        (Some(_), _) => dial.in_time(),
+        (None, Some(Ok(()))) => {
+            // Too little time to go carefully.
+            if dial.slowest_greeting() + seen.took > SLOW {
+                dial.places.open_up();
             }
-            kept = Some(inside);
+            seen.client = Mutex::new(Some(inside));
+            Ok(())
         }
-        Err(Error::Cancelled) => ended = Err(Error::Cancelled.into()),
-        Err(_) => {
-            ended = dial.in_time();
-            drop(inside);
-            ended = ended.and_then(|()| tls::offered(dial));
+        (None, _) => {
+            inside.quit();
+            dial.in_time().and_then(|()| tls::offered(dial))
         }
-    }
-    let login = ended.is_ok().then_some(login);
-    let client = Mutex::new(kept);
-    let seen = LoginSeen { client, addresses, features, is_early, system, is_plaintext, login };
+    };
+    seen.login = seen.login.filter(|_| ended.is_ok());
     dial.seen.login.get_or_init(|| Ok(seen));
     ended
+}
+
+impl LoginSeen<'_> {
+    /// Asks for the features, logs in, and records the observations.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors of the connection, except those of the login itself.
+    fn log_in(&mut self, dial: &Dial<'_>, client: &mut Client) -> Result<(), Error> {
+        self.features = client.features()?;
+        // Some servers list features only after the login.
+        self.is_early = self.features.iter().next().is_some();
+        let start = Instant::now();
+        self.login = Some(dial.login(client));
+        self.took = start.elapsed();
+        if let Some(Ok(())) = self.login {
+            if !self.is_early {
+                self.features = client.features()?;
+            }
+            self.system = Some(client.system());
+        }
+        Ok(())
+    }
 }
 
 /// Judges the connection, the features and the login.
@@ -89,18 +117,17 @@ pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
         None => return Ok(Vec::new()),
         Some(Ok(seen)) => seen,
         // The server accepted a connection a moment ago.
-        Some(Err(error @ (Error::ServiceClosing(_) | Error::Greeting(_)))) => {
-            return Ok(vec![not_again(Check::Connect, error)?]);
-        }
-        Some(Err(error)) => return Ok(vec![lost(Check::Connect, error)?]),
+        Some(Err(error)) => return Ok(vec![not_again(Check::Connect, error)?]),
     };
-    let mut described = vec![features(&seen.features)];
-    described.extend(seen.system.as_ref().map(system));
-    let (mut findings, after) = match seen.is_early {
-        true => (described, Vec::new()),
-        false => (Vec::new(), described),
+    let mut findings = Vec::new();
+    let features = match &seen.broken {
+        Some(error) => not_again(Check::Features, error)?,
+        None => features(&seen.features),
     };
-    findings.extend(exposed(dial, seen));
+    if seen.is_early || seen.login.is_none() {
+        findings.push(features.clone());
+    }
+    findings.extend(seen.login.as_ref().and_then(|_| exposed(dial, seen)));
     match &seen.login {
         None => {}
         Some(Ok(())) => {
@@ -108,14 +135,17 @@ pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
             if !seen.is_plaintext {
                 findings.push(Check::Protection.ok("the server accepted PBSZ and PROT"));
             }
-            findings.extend(after);
+            if !seen.is_early {
+                findings.push(features);
+            }
+            findings.extend(seen.system.as_ref().map(system));
         }
         Some(Err(error)) => {
             findings.extend(tls::judge_offered(dial)?);
             let is_refused = |tls: &tls::TlsSeen| matches!(tls.outcome, TlsOutcome::Refused(_));
             let may_have_tls = !tls::offer(dial).is_some_and(is_refused);
             let may_have_tls = seen.is_plaintext.then_some(may_have_tls);
-            findings.push(refused(dial.user(), error, may_have_tls));
+            findings.push(refused(dial.user(), error, may_have_tls)?);
         }
     }
     Ok(findings)
@@ -151,40 +181,33 @@ fn features(features: &Features) -> Finding {
 fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     match answer {
         Ok(text) => Check::System.ok(Escaped(text)),
-        Err(error) => Check::System.ok(format_args!("SYST failed: {error}")),
+        Err(error @ Error::Refused(..)) => Check::System.ok(error),
+        Err(error) => Check::System.skip(format_args!("SYST failed: {error}")),
     }
 }
 
 /// Returns the finding for a failed login. `may_have_tls` tells whether the server may offer TLS; it
 /// is `None` if TLS protected the login.
-fn refused(user: Escaped<'_>, error: &Error, may_have_tls: Option<bool>) -> Finding {
+///
+/// # Errors
+///
+/// Returns the failure itself if it says nothing about the server.
+fn refused(user: Escaped<'_>, error: &Error, may_have_tls: Option<bool>) -> Result<Finding> {
     let diagnosis = match may_have_tls.filter(|_| error.demands_tls()) {
         Some(false) => Diagnosis::LoginTlsMissing,
         Some(true) => Diagnosis::LoginNeedsTls,
-        None => of(error),
+        None => of_connection(error, false)?.0,
     };
-    match diagnosis {
+    Ok(match diagnosis {
         Diagnosis::ProtectionRefused => Check::Protection.fail(diagnosis, error),
         _ => Check::Login.fail(diagnosis, format_args!("{user}: {error}")),
-    }
-}
-
-/// Returns the diagnosis of a login that fails for a reason other than missing TLS.
-fn of(error: &Error) -> Diagnosis {
-    match error {
-        Error::Refused(_, reply) if reply.code().severity() == Severity::Transient => {
-            Diagnosis::LoginFailed
-        }
-        Error::Refused(..) => Diagnosis::LoginRefused,
-        Error::ServiceClosing(_) => Diagnosis::LoginFailed,
-        Error::Tls(TlsError::DataProtectionRefused(..)) => Diagnosis::ProtectionRefused,
-        _ => Diagnosis::ConnectionLost,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use ftp_client::Verb;
+    use ftp_client::error::Phase;
     use ftp_proto::{Reply, ReplyCode};
 
     use super::*;
@@ -199,22 +222,34 @@ mod tests {
             (530, "TLS certificate does not match the user", false, "login-refused"),
             (430, "busy", true, "login-failed"),
             (332, "account", true, "login-refused"),
+            (
+                530,
+                "Sorry, the maximum number of clients (1) are already connected.",
+                true,
+                "login-failed",
+            ),
         ] {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
             let error = Error::Refused(Verb::User, reply);
-            let found = refused(Escaped(b"me"), &error, in_clear.then_some(true));
+            let found = refused(Escaped(b"me"), &error, in_clear.then_some(true)).unwrap();
             assert_eq!(found.diagnosis.unwrap().name(), want, "{code} {text}");
         }
         let closing =
             Reply::new(ReplyCode::SERVICE_CLOSING, "Sorry, cleartext sessions are not accepted");
         let error = Error::ServiceClosing(closing);
-        let found = refused(Escaped(b"me"), &error, Some(true));
+        let found = refused(Escaped(b"me"), &error, Some(true)).unwrap();
         assert_eq!(found.diagnosis, Some(Diagnosis::LoginNeedsTls));
         let encrypt = || Reply::new(ReplyCode::new(530).unwrap(), "must use encryption");
         let error = Error::Refused(Verb::Pass, encrypt());
-        let found = refused(Escaped(b"me"), &error, Some(false));
+        let found = refused(Escaped(b"me"), &error, Some(false)).unwrap();
         assert_eq!(found.diagnosis, Some(Diagnosis::LoginTlsMissing));
-        let lost = refused(Escaped(b"me"), &Error::Closed, Some(true));
-        assert_eq!(lost.diagnosis, Some(Diagnosis::ConnectionLost));
+        for (error, want) in [
+            (Error::Closed, Diagnosis::ConnectionLost),
+            (Error::Timeout(Phase::Reply(Some(Verb::Pass))), Diagnosis::ReplyNever),
+            (Error::Desynchronised, Diagnosis::ReplyInvalid),
+        ] {
+            let found = refused(Escaped(b"me"), &error, Some(true)).unwrap();
+            assert_eq!(found.diagnosis, Some(want), "{error}");
+        }
     }
 }

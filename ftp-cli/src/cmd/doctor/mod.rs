@@ -25,8 +25,8 @@ mod upload;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use self::dial::Asked;
-use self::finding::{Finding, Grade};
+use self::dial::{Asked, Done};
+use self::finding::{Diagnosis, Finding, Grade};
 use self::report::Shown;
 use crate::Stdio;
 use crate::connect::Finder;
@@ -64,10 +64,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             report::best(command, stdio)?;
         }
         if let Some(path) = options.value("report") {
-            report::write(Path::new(path), options, &url, &credentials, &done)?;
+            let written = report::write(Path::new(path), options, &url, &credentials, &done);
+            if before.is_none() || done.outcome.is_ok() {
+                written?;
+            } else if let Err(failure) = written {
+                // The disk may have space again for the next report.
+                stdio.messages.say(failure.message);
+            }
         }
         match interval {
-            Some(interval) if may_pass(&done.outcome) => {
+            Some(interval) if may_pass(&done) => {
                 pause(interval, asked.dialler.left(), &cleanup)?;
                 if asked.dialler.left() == Some(Duration::ZERO) {
                     return done.outcome;
@@ -84,19 +90,22 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Returns whether an outcome may improve by itself. A refused login is not repeated, because the
 /// server might then ban the client.
-fn may_pass(outcome: &Result) -> bool {
-    let Err(failure) = outcome else { return false };
-    matches!(
-        failure.exit,
-        Exit::Network
-            | Exit::Tls
-            | Exit::Protocol
-            | Exit::Refused
-            | Exit::Temporary
-            | Exit::Timeout
-            | Exit::Integrity
-            | Exit::Data
-    )
+fn may_pass(done: &Done) -> bool {
+    let Err(failure) = &done.outcome else { return false };
+    let refused = Some(Diagnosis::LoginAgain);
+    let is_refused = done.findings.iter().any(|finding| finding.diagnosis == refused);
+    !is_refused
+        && matches!(
+            failure.exit,
+            Exit::Network
+                | Exit::Tls
+                | Exit::Protocol
+                | Exit::Refused
+                | Exit::Temporary
+                | Exit::Timeout
+                | Exit::Integrity
+                | Exit::Data
+        )
 }
 
 /// Waits until the next examination, but at most for the time that is `left`.
@@ -172,7 +181,7 @@ fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<FindingChange<'a>>
 
 #[cfg(test)]
 mod tests {
-    use super::finding::{Check, Diagnosis};
+    use super::finding::Check;
     use super::*;
 
     fn ok(check: Check) -> Finding {

@@ -11,7 +11,7 @@ use ftp_proto::{EntryKind, Escaped};
 
 use super::abilities;
 use super::dial::{DataMethod, Dial};
-use super::finding::{Check, Diagnosis, Finding, Grade, lost, not_again};
+use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
 use crate::exit::Result;
 
 /// Observations at the path of the URL.
@@ -20,6 +20,8 @@ pub(super) struct PathSeen {
     pub(super) kind: Option<PathKind>,
     /// Whether the server refuses listings there.
     pub(super) may_not_list: bool,
+    /// Whether LIST works there, but MLSD does not.
+    pub(super) needs_list: bool,
     findings: Vec<Finding>,
 }
 
@@ -41,24 +43,28 @@ pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
 }
 
 fn look(dial: &Dial<'_>) -> Result<PathSeen> {
-    let seen = |kind, may_not_list, findings| PathSeen { kind, may_not_list, findings };
+    let seen = |kind, findings| PathSeen { kind, may_not_list: false, needs_list: false, findings };
     let mut connection = match dial.client(dial.way()) {
         Ok(connection) => connection,
-        Err(error) => return Ok(seen(None, false, vec![not_again(Check::List, &error)?])),
+        Err(error) => return Ok(seen(None, vec![not_again(Check::List, &error)?])),
     };
     let client = &mut connection.it;
     let path = Place::of(dial.asked.url).path().to_vec();
     let kind = match kind_of(client, &path) {
         Ok(kind) => kind,
-        Err(error) => return Ok(seen(None, false, vec![lost(Check::Path, &error)?])),
+        Err(error @ (Error::Refused(..) | Error::ListingCut(_))) => {
+            return Ok(seen(None, vec![Check::Path.fail(Diagnosis::PathFailed, error)]));
+        }
+        Err(error) => return Ok(seen(None, vec![not_again(Check::Path, &error)?])),
     };
     let mut findings = vec![object(&path, &kind)];
     let directory = if kind == PathKind::Directory { path.as_slice() } else { b"" };
     let abilities = match abilities::look(client, directory) {
         Ok(abilities) => abilities,
-        Err(error) => {
-            findings.push(lost(Check::List, &error)?);
-            return Ok(seen(Some(kind), false, findings));
+        // A listing worked over another connection.
+        Err((check, error)) => {
+            findings.push(Finding { grade: Grade::Warn, ..not_again(check, &error)? });
+            return Ok(seen(Some(kind), findings));
         }
     };
     findings.extend(abilities::judge(&abilities));
@@ -78,7 +84,8 @@ fn look(dial: &Dial<'_>) -> Result<PathSeen> {
     if dial.asked.upload.is_none() || passage.grade != Grade::Skip {
         findings.push(passage);
     }
-    Ok(seen(Some(kind), abilities.may_not_list(), findings))
+    let (may_not_list, needs_list) = (abilities.may_not_list(), abilities.needs_list());
+    Ok(PathSeen { kind: Some(kind), may_not_list, needs_list, findings })
 }
 
 /// Kind of object that a path names.

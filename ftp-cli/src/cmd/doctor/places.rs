@@ -17,6 +17,10 @@ use crate::lock;
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Number of simultaneous connections until one more login has succeeded. Servers ban clients whose
+/// logins fail repeatedly, and a password may be valid only once, so few logins may be refused.
+const CAREFUL: usize = 3;
+
 /// The longest wait for a second simultaneous connection.
 const COMPANY: Duration = Duration::from_secs(3);
 
@@ -44,6 +48,8 @@ struct PlacesState {
     refused_at: usize,
     /// Whether the server refused even a single connection; then refused attempts are not repeated.
     is_shut: bool,
+    /// The refusal of a login that ends all further logins.
+    refusal: Option<Error>,
 }
 
 /// A value that occupies a place.
@@ -88,12 +94,21 @@ impl Drop for Counted<'_> {
 
 impl Places {
     pub(super) fn new() -> Self {
-        let state = PlacesState { most: usize::MAX, ..PlacesState::default() };
+        let state = PlacesState { most: CAREFUL, ..PlacesState::default() };
         Self { state: Mutex::new(state), changed: Condvar::new(), pause: PAUSE }
     }
 
+    /// Allows any number of connections after a login, unless the server has refused one.
+    pub(super) fn open_up(&self) {
+        let mut state = self.state();
+        if state.refused_at == 0 {
+            state.most = usize::MAX;
+        }
+    }
+
     /// Connects with `connect` as soon as a place is free. If the server refuses, waits until
-    /// another connection has ended, and tries again.
+    /// another connection has ended, and tries again. If it refuses the login although no other
+    /// connection is open, and not because it is full, no login is tried again.
     ///
     /// # Errors
     ///
@@ -106,6 +121,7 @@ impl Places {
         let mut tries = 0;
         loop {
             let place = self.take(end);
+            self.state().refusal.clone().map_or(Ok(()), Err)?;
             let error = match connect() {
                 Ok(it) => {
                     let mut state = self.state();
@@ -124,9 +140,14 @@ impl Places {
             }
             if state.open > 1 {
                 state.refused_at = state.refused_at.max(state.open);
-                state.most = state.most.min(state.open - 1);
+                let fewer = if is_final(&error) { 1 } else { state.open - 1 };
+                state.most = state.most.min(fewer);
                 self.changed.notify_all();
                 continue;
+            }
+            if is_final(&error) {
+                (state.is_shut, state.refusal) = (true, Some(error.clone()));
+                return Err(error);
             }
             tries += 1;
             if tries == TRIES {
@@ -195,6 +216,11 @@ pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
         }
         None => Check::Parallel.ok(format_args!("{peak} connections at a time work")),
     }])
+}
+
+/// Returns whether a login was refused, and not because the server is full.
+fn is_final(error: &Error) -> bool {
+    matches!(error, Error::Refused(..)) && !error.is_busy()
 }
 
 /// Returns whether the error may mean that the server is full. A timeout while connecting or
@@ -284,6 +310,25 @@ mod tests {
         let (places, count) = six(0);
         assert_eq!(count, 0);
         assert_eq!(places.seen(), (0, None));
+    }
+
+    #[test]
+    fn few_logins_are_tried_after_a_refusal() {
+        let places = Places { pause: Duration::from_millis(10), ..Places::new() };
+        let attempts = AtomicUsize::new(0);
+        let refused = || {
+            attempts.fetch_add(1, Ordering::SeqCst);
+            let reply = ftp_proto::Reply::new(ftp_proto::ReplyCode::NOT_LOGGED_IN, "no");
+            Err::<(), _>(Error::Refused(Verb::Pass, reply))
+        };
+        let first = places.enter(None, || Ok(())).unwrap();
+        thread::scope(|scope| {
+            let all: Vec<_> = (0..6).map(|_| scope.spawn(|| places.enter(None, refused))).collect();
+            places.wait_for_second();
+            drop(first);
+            assert!(all.into_iter().all(|one| one.join().unwrap().is_err()));
+        });
+        assert!(attempts.into_inner() <= CAREFUL + 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ftp_client::{Client, FirstLook, Mode};
 use ftp_proto::{Reply, ReplyCode};
 
-use super::dial::{DataMethod, Dial, say};
+use super::dial::{DataMethod, Dial, data_address, say};
 use super::finding::{Check, Diagnosis, Finding, Grade};
 use crate::exit::Result;
 use crate::lock;
@@ -99,7 +99,7 @@ fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     };
     for _ in 0..TRIES {
         let reply = say(client, way.command()).filter(|reply| reply.code() == code);
-        let named = reply.and_then(|reply| dial.data_address(way, &reply, peer));
+        let named = reply.and_then(|reply| data_address(way, &reply, peer));
         let Some((host, at)) = named else { break };
         learned.hosts.extend(host);
         let limit = PATIENCE.min(dial.timeouts().data_connect);

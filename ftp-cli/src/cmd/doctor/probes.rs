@@ -107,7 +107,7 @@ pub(super) struct Seen<'a> {
 /// CA file. The findings of one probe are reported even if another probe fails.
 pub(super) fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
     for probes in WITHOUT_DATA {
-        if report.has_failed() {
+        if report.failed().next().is_some() {
             return Ok(());
         }
         examine_stage(probes, dial, report)?;

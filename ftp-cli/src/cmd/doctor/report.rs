@@ -49,7 +49,7 @@ impl<'a> Report<'a> {
     }
 
     /// Returns the problems that prevent the examined use.
-    fn failed(&self) -> impl Iterator<Item = &Finding> {
+    pub(super) fn failed(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.grade == Grade::Fail)
     }
 
@@ -80,11 +80,6 @@ impl<'a> Report<'a> {
     /// Returns the same errors as [`add`](Self::add).
     pub(super) fn all(&mut self, findings: impl IntoIterator<Item = Finding>) -> Result {
         findings.into_iter().try_for_each(|finding| self.add(finding))
-    }
-
-    /// Returns whether a check has failed.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed().next().is_some()
     }
 
     /// Returns the outcome.

@@ -9,12 +9,12 @@ use std::fmt::Arguments;
 use std::sync::atomic::Ordering;
 
 use ftp_client::error::{CertificateFault, Phase, TlsError};
-use ftp_client::{Client, ClientBuilder, Error, Tls, TlsInfo, TlsVersion, Verb};
+use ftp_client::{Client, Error, Tls, TlsInfo, TlsVersion, Verb};
 use ftp_proto::{Features, Reply, TimeVal};
 
 use super::data_connections::listing;
-use super::dial::{Dial, refused_again};
-use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
+use super::dial::Dial;
+use super::finding::{Check, Diagnosis, Finding, Grade, not_again, of_connection};
 use super::path;
 use super::places::Inside;
 use super::probes::side_by_side;
@@ -108,14 +108,15 @@ fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen> {
         Err(error) => (failed(dial, error)?, None),
     };
     let mut versions = Vec::new();
-    if info.is_some() {
+    if let Some(TlsInfo { version, .. }) = &info {
         let agrees = |version| {
             let only = tls.clone().versions(version, version).accept_invalid_certificates(true);
             dial.connect_by(&only).ok().and_then(quit).is_some()
         };
         let both = [TlsVersion::V1_2, TlsVersion::V1_3];
         let agreed = side_by_side(both.map(|version| ("tls version", version)), agrees)?;
-        versions.extend(both.into_iter().zip(agreed).filter(|(_, is)| *is).map(|(one, _)| one));
+        let agreed = both.into_iter().zip(agreed).filter(|(one, is)| *is || one == version);
+        versions.extend(agreed.map(|(one, _)| one));
     }
     Ok(TlsSeen { outcome, info, versions })
 }
@@ -143,7 +144,7 @@ fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome> {
         _ if !is_demanded => return Ok(TlsOutcome::Unable(error.to_string())),
         Error::Timeout(Phase::Reply(_)) => (Diagnosis::TlsBroken, format!("AUTH TLS: {error}")),
         // The server accepted a connection a moment ago.
-        _ => refused_again(&error)?,
+        _ => of_connection(&error, true)?,
     };
     Ok(TlsOutcome::Failed(diagnosis, why))
 }
@@ -168,17 +169,47 @@ fn quit(inside: Inside<'_, Client>) -> Option<TlsInfo> {
     info
 }
 
-/// Examines TLS on data connections, if TLS protects the login.
+/// Examines TLS on data connections if TLS protects the login. Otherwise, if the server offers TLS
+/// with a good certificate, tries a login and a listing with it.
 ///
 /// # Errors
 ///
 /// Returns the client's failure if it says nothing about the server.
 pub(super) fn data(dial: &Dial<'_>) -> Result {
-    if dial.is_protected() {
-        let findings = look_at_data(dial)?;
-        dial.seen.data_tls.get_or_init(|| findings);
-    }
+    let findings = match (dial.is_protected(), offer(dial), &dial.asked.offered) {
+        (true, ..) => look_at_data(dial)?,
+        (_, Some(TlsSeen { outcome: TlsOutcome::Secured, .. }), Some(tls)) => {
+            vec![try_offer(dial, tls)?]
+        }
+        _ => return Ok(()),
+    };
+    dial.seen.data_tls.get_or_init(|| findings);
     Ok(())
+}
+
+/// Logs in with the TLS that the server offers, and lists a directory if that works without TLS.
+fn try_offer(dial: &Dial<'_>, tls: &Tls) -> Result<Finding> {
+    let tried = dial.client_by(dial.way(), Some(tls), None).and_then(|mut inside| {
+        if dial.seen.listed.load(Ordering::Relaxed) {
+            listing(&mut inside.it, "")?;
+        }
+        inside.quit();
+        Ok(())
+    });
+    match tried {
+        Ok(()) => Ok(Check::Protection.ok("the login and its data connections work with TLS too")),
+        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error.into()),
+        Err(error) => {
+            let why = format!("TLS is offered, but this login does not work with it: {error}");
+            Ok(Check::Protection.skip(why))
+        }
+    }
+}
+
+/// Returns whether the user's login works with the TLS that the server offers.
+pub(super) fn is_better(dial: &Dial<'_>) -> bool {
+    let findings = dial.seen.data_tls.get().filter(|_| offer(dial).is_some());
+    findings.is_some_and(|findings| findings.iter().all(|finding| finding.grade == Grade::Ok))
 }
 
 /// Returns the findings about TLS on data connections.
@@ -195,12 +226,11 @@ fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
         return Ok(vec![skip(Check::Reuse), skip(Check::CloseNotify)]);
     }
     let tls = dial.asked.tls.as_ref().map(|tls| tls.clone().resume_sessions(false));
-    let change = |builder| tls.iter().cloned().fold(builder, ClientBuilder::tls);
-    let mut inside = match dial.client_by(dial.way(), change) {
+    let mut inside = match dial.client_by(dial.way(), tls.as_ref(), None) {
         Ok(inside) => inside,
         Err(error) => return Ok(vec![not_again(Check::Reuse, &error)?]),
     };
-    let reuse = match listing(&mut inside.it) {
+    let reuse = match listing(&mut inside.it, "") {
         Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
             inside.quit();
             Check::Reuse.ok("data connections need not resume a TLS session")
@@ -240,10 +270,9 @@ fn findings(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<F
     let mut findings = Vec::new();
     if let Some(TlsInfo { version, cipher, .. }) = &seen.info {
         let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
-        findings.push(Check::Tls.ok(format_args!(
-            "{version} with {cipher}; the server offers {}",
-            versions.join(" and ")
-        )));
+        let offers = versions.join(" and ");
+        let words = format_args!("{version} with {cipher}; the server offers {offers}");
+        findings.push(Check::Tls.ok(words));
     }
     findings.push(match &seen.outcome {
         TlsOutcome::Secured => certificate(seen),
@@ -322,7 +351,6 @@ fn certificate(seen: &TlsSeen) -> Finding {
 struct Certificate {
     /// Whether the certificate's subject is also its issuer.
     is_self_signed: bool,
-    not_before: TimeVal,
     not_after: TimeVal,
 }
 
@@ -335,7 +363,6 @@ impl Certificate {
         let fields = certificate.tbs_certificate();
         Some(Self {
             is_self_signed: fields.issuer() == fields.subject(),
-            not_before: time_val(fields.validity().not_before)?,
             not_after: time_val(fields.validity().not_after)?,
         })
     }
@@ -409,9 +436,7 @@ mod tests {
     #[test]
     fn each_fault_of_a_certificate_has_its_diagnosis() {
         let time = TimeVal::new(2030, 1, 1, 0, 0, 0).unwrap();
-        let of = |is_self_signed| {
-            Some(Certificate { is_self_signed, not_before: time, not_after: time })
-        };
+        let of = |is_self_signed| Some(Certificate { is_self_signed, not_after: time });
         for (fault, shown, want) in [
             (CertificateFault::UnknownIssuer, of(false), "certificate-unknown-issuer"),
             (CertificateFault::UnknownIssuer, None, "certificate-unknown-issuer"),
@@ -460,7 +485,6 @@ mod certificates {
         let [root, leaf] = pair([1970, 2050]);
         let read = Certificate::read(&leaf).unwrap();
         assert!(!read.is_self_signed);
-        assert_eq!(read.not_before.to_string(), "19700101000000");
         assert_eq!(read.not_after.to_string(), "20501231000000");
         assert!(Certificate::read(&root).unwrap().is_self_signed);
         for end in 0..leaf.len() {

@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
 use ftp_client::{Client, Error};
@@ -24,6 +24,9 @@ const SMALL: usize = 256;
 /// Time limit for cleaning up over a new connection. After a signal, the main thread has only half
 /// a second left.
 const CLEANING: Duration = Duration::from_millis(450);
+
+/// The least time for the test, in times of a login: with less, the files could not be removed.
+const CLEANING_LOGINS: u32 = 8;
 
 /// Outcome of one step.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +76,12 @@ pub(super) struct UploadSeen {
 /// over. In both cases, a message names the files that could not be removed.
 pub(super) fn run(dial: &Dial<'_>) -> Result {
     let Some(directory) = dial.asked.upload else { return Ok(()) };
-    let mut inside = match dial.client(dial.way()) {
+    let took = dial.login_seen().map_or(Duration::ZERO, |login| login.took);
+    if dial.left() < took * CLEANING_LOGINS {
+        return Err(Error::Timeout(Phase::Overall).into());
+    }
+    // Half of the time is for cleaning up.
+    let mut inside = match dial.client_by(dial.way(), None, Some(dial.left() / 2)) {
         Ok(inside) => inside,
         Err(error) => {
             dial.seen.upload.get_or_init(|| Err(error));
@@ -106,9 +114,9 @@ pub(super) fn run(dial: &Dial<'_>) -> Result {
             Err(error) => tried = Err(error),
         }
     }
-    let patience = match tried {
-        Ok(()) if dial.in_time().is_ok() => dial.patience(),
-        _ => CLEANING,
+    let patience = match &tried {
+        Err(Error::Cancelled) => CLEANING,
+        _ => dial.left().max(CLEANING),
     };
     let old = client.as_mut().map(|inside| &mut inside.it);
     (seen.delete, seen.left) = clean(dial, old, there, patience);
@@ -116,7 +124,7 @@ pub(super) fn run(dial: &Dial<'_>) -> Result {
         inside.quit();
     }
     let is_over = match tried {
-        Err(error @ Error::Cancelled) => Err(error.into()),
+        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error.into()),
         _ => dial.in_time(),
     };
     if is_over.is_err() && !seen.left.is_empty() {
@@ -223,7 +231,7 @@ impl UploadTest<'_> {
                 let came = back.len();
                 let at = at.unwrap_or(back.len().min(want.len()));
                 Step::Changed(format!(
-                    "read back {came} of {} bytes; the first difference is at byte {at}",
+                    "read back {came} of {} bytes, which differ after {at} bytes",
                     want.len()
                 ))
             }
@@ -237,12 +245,12 @@ fn ours(error: io::Error) -> Error {
     Error::recover(error).unwrap_or_else(Error::Io)
 }
 
-/// Returns the outcome of a call, or [`Error::Cancelled`] if it was cancelled.
+/// Returns the outcome of a call, or the error if it was cancelled or the time is over.
 fn step(result: Result<(), Error>) -> Result<Step, Error> {
     match result {
         Ok(()) => Ok(Step::Done),
         Err(Error::Refused(_, reply)) => Ok(Step::Refused(reply)),
-        Err(Error::Cancelled) => Err(Error::Cancelled),
+        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error),
         Err(error @ Error::Timeout(Phase::Stall | Phase::FinalReply)) => {
             Ok(Step::Stalled(error.to_string()))
         }
@@ -260,15 +268,21 @@ fn clean(
     patience: Duration,
 ) -> (Step, Vec<String>) {
     let mut another = None;
+    let end = Instant::now() + patience;
     let mut worst = Step::NotTried;
     let mut left = Vec::new();
     for (name, is_there) in there.into_iter().rev() {
         let old = client.as_mut().map(|client| client.delete(&name));
         let mut deleted = old.unwrap_or(Err(Error::Closed));
         if !matches!(deleted, Ok(()) | Err(Error::Refused(..))) {
-            another = another.or_else(|| dial.undisturbed(patience).ok());
+            let left = end.saturating_duration_since(Instant::now());
+            another = another.or_else(|| dial.undisturbed(left).ok());
             if let Some(another) = &mut another {
                 deleted = another.delete(&name);
+                // A command whose reply was lost may have deleted or renamed the file.
+                if deleted.is_err() && matches!(another.exists(&name), Ok(false)) {
+                    deleted = Ok(());
+                }
             }
         }
         match deleted {
@@ -320,7 +334,10 @@ fn findings(seen: &UploadSeen) -> Vec<Finding> {
         further(Check::Resume, &seen.resume, resumed, Diagnosis::ResumeRefused),
         further(Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
         delete(seen),
-        clock(seen.clock),
+        match seen.put {
+            Step::Done => clock(seen.clock),
+            _ => Check::Clock.skip(NO_FILE),
+        },
     ]
 }
 
@@ -362,16 +379,19 @@ fn put(seen: &UploadSeen) -> Finding {
     }
 }
 
+const NO_FILE: &str = "there is no test file on the server";
+
 /// Judges a step that needs an existing file; `what` describes a success.
 fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Finding {
     match step {
         Step::Done => check.ok(what),
         Step::Refused(reply) => check.warn(diagnosis, reply),
         Step::NoData(why) => check.skip(why),
-        Step::Failed(why) | Step::Stalled(why) => check.warn(diagnosis, why),
+        Step::Failed(why) => check.warn(Diagnosis::ConnectionLost, why),
+        Step::Stalled(why) => check.warn(Diagnosis::UploadFailed, why),
         // A corrupted file is worse than a missing one.
         Step::Changed(how) => check.fail(Diagnosis::UploadChanged, how),
-        Step::NotTried => check.skip("there is no test file on the server"),
+        Step::NotTried => check.skip(NO_FILE),
     }
 }
 

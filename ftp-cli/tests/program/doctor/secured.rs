@@ -329,6 +329,22 @@ fn without_the_right_to_list_data_tls_checks_are_skipped() {
 }
 
 #[test]
+fn offered_tls_that_refuses_the_login_is_not_recommended() {
+    let root = TempRoot::new();
+    let (authority, file) = authority(&root);
+    let half = Shown::with(&authority.issue(Kind::Good), |tls| tls.data(TlsPolicy::Off));
+    let found = examined(&["--ca-file", &file, &half.url("ftp")]);
+    is("no protected data", &found, (&[], 0, Some(" ftp://")));
+    let best = found.best().unwrap();
+    run(&mut ftp(&best.split(' ').skip(1).collect::<Vec<_>>())).succeeded();
+    assert!(
+        found.seen("protection").contains("this login does not work with it: "),
+        "{:?}",
+        found.ran
+    );
+}
+
+#[test]
 fn the_best_command_keeps_the_requested_tls_options_and_works() {
     let root = TempRoot::new();
     let (authority, file) = authority(&root);

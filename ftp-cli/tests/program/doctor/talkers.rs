@@ -67,6 +67,7 @@ fn other_protocols_and_silent_servers_are_diagnosed() {
         (Talk::First(b"220 mx.example.org ESMTP\r\n"), "other-protocol", 7),
         (Talk::First(b"\x1b]0;owned\x07\r\n"), "other-protocol", 7),
         (Talk::First(b"421 Too many users\r\n"), "greeting-refused", 9),
+        (Talk::First(b"554 Your address is banned\r\n"), "greeting-denied", 8),
         (Talk::First(b"220-Welcome\r\n"), "greeting-never", 10),
         (Talk::Close, "closed-unspoken", 4),
         (Talk::Nothing, "greeting-never", 10),

@@ -272,17 +272,20 @@ fn a_refused_second_login_is_a_finding_and_not_only_an_error() {
     at_once(2, [(6, true, "list"), (1, false, "epsv")], |(taken, best, first)| {
         let ours = Ours::start("127.0.0.1:0");
         let logins = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&logins);
         let address = between(ours.address(), move |from, line| {
             let is_login = from == From::Server && line.starts_with("230 ");
-            let is_one_too_many = is_login && logins.fetch_add(1, Ordering::Relaxed) >= taken;
+            let is_one_too_many = is_login && count.fetch_add(1, Ordering::Relaxed) >= taken;
             Some(match is_one_too_many {
-                true => "530 Sorry, you come too often".to_owned(),
+                true => "530 Sorry, you come often".to_owned(),
                 false => line.to_owned(),
             })
         });
         let found = examined(&["--upload-dir", "in", &format!("ftp://{address}/")]);
         assert!(found.wrong.iter().eq(["login-again"]), "{:?}", found.ran);
-        assert!(found.seen(first).contains("you come too often"), "{:?}", found.ran);
+        assert!(found.seen(first).contains("you come often"), "{:?}", found.ran);
+        // Servers ban clients whose logins fail repeatedly.
+        assert!(logins.load(Ordering::Relaxed) <= taken + 4, "{logins:?}: {:?}", found.ran);
         assert_eq!(found.best().is_some(), best, "{:?}", found.ran);
         found.ran.exited(9);
         is_clean(&ours.root);
@@ -366,6 +369,83 @@ fn a_missing_path_is_reported_as_a_failure() {
     let found = examined(&["--upload-dir", "missing", &ours.url()]);
     assert!(found.wrong.iter().eq(["upload-dir-missing"]), "{:?}", found.ran);
     found.ran.exited(8);
+}
+
+#[test]
+fn a_missing_or_invalid_reply_is_not_reported_as_a_broken_connection() {
+    type Change = fn(From, &str) -> Option<String>;
+    let changes: [(&str, i32, &str, Change); 5] = [
+        ("reply-never", 10, "login", |_, line| {
+            (!line.starts_with("PASS")).then(|| line.to_owned())
+        }),
+        ("reply-never", 10, "feat", |_, line| (line != "FEAT").then(|| line.to_owned())),
+        ("reply-invalid", 7, "login", |_, line| {
+            Some(if line.starts_with("331") { "hello" } else { line }.to_owned())
+        }),
+        // A server that hangs in each transfer: it waits for data itself.
+        ("final-reply-never", 10, "epsv", |from, line| match (from, line.split(' ').next()) {
+            (From::Client, Some("LIST")) => Some("STOR in/never".to_owned()),
+            _ => Some(line.to_owned()),
+        }),
+        // Only MLSD hangs.
+        ("final-reply-never", 10, "mlsd", |_, line| {
+            (!line.starts_with("MLSD")).then(|| line.to_owned())
+        }),
+    ];
+    at_once(changes.len(), changes, |(want, code, check, change)| {
+        let ours = Ours::start("127.0.0.1:0");
+        let address = between(ours.address(), change);
+        let limits = ["--reply-timeout", "2", "--stall-timeout", "2"];
+        let found = examined(&[&limits[..], &[&format!("ftp://{address}/")]].concat());
+        let wrong = found.wrong.iter().filter(|name| *name != "active-blocked");
+        assert!(wrong.eq([want]), "{check}: {:?}", found.ran);
+        assert!(!found.seen(check).contains("closed"), "{:?}", found.ran);
+        found.ran.exited(code);
+        let best =
+            (check == "mlsd").then(|| format!("ftp-cli ls -l --listing list ftp://{address}/"));
+        assert_eq!(found.best(), best);
+    });
+}
+
+#[test]
+fn a_test_file_whose_reply_was_lost_is_not_reported_as_left() {
+    // The reply to RNTO, and to the first DELE.
+    at_once(2, [(0, &["connection-lost"][..]), (1, &[])], |(lost, wrong)| {
+        let ours = Ours::start("127.0.0.1:0");
+        let count = Arc::new(AtomicUsize::new(0));
+        let address = between(ours.address(), move |from, line| {
+            let is_done = from == From::Server && line.starts_with("250 ");
+            let is_lost = is_done && count.fetch_add(1, Ordering::Relaxed) == lost;
+            (!is_lost).then(|| line.to_owned())
+        });
+        let url = format!("ftp://{address}/");
+        let found = examined(&["--reply-timeout", "2", "--upload-dir", "in", &url]);
+        assert!(found.wrong.iter().eq(wrong), "{:?}", found.ran);
+        assert_eq!(found.seen("delete"), "the test files were deleted");
+        found.ran.exited(0);
+        is_clean(&ours.root);
+    });
+}
+
+#[test]
+fn a_slow_login_is_waited_for_each_time() {
+    let ours = Ours::start("127.0.0.1:0");
+    let address = between(ours.address(), |_, line| {
+        if line.starts_with("230 ") {
+            // Longer than the share of the time for other replies.
+            std::thread::sleep(std::time::Duration::from_secs(3));
+        }
+        Some(line.to_owned())
+    });
+    let found = examined(&["--timeout", "14", &format!("ftp://{address}/")]);
+    assert!(found.wrong.is_empty(), "{:?}", found.ran);
+}
+
+#[test]
+fn rest_is_judged_in_type_image() {
+    let Some(server) = RealServer::pyftpdlib() else { return };
+    let found = Found::of(run(doctor(&[&server.url("")]).env("FTP_PASSWORD", server.password)));
+    assert!(found.wrong.is_empty(), "{:?}", found.ran);
 }
 
 #[test]

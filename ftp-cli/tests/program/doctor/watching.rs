@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ftp_server::{Rights, Server};
@@ -12,7 +14,7 @@ use ftp_tests::process::{Running, run};
 use ftp_tests::root::TempRoot;
 
 use super::doctor;
-use super::scene::Ours;
+use super::scene::{From, Ours, between};
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
@@ -48,6 +50,17 @@ fn a_watch_ends_at_a_refused_login_and_at_its_timeout() {
     ran.exited(6);
     let said = String::from_utf8(ran.stdout).unwrap();
     assert_eq!(said.matches("\"name\":\"login\"").count(), 1, "{said}");
+    // Nor is a login repeated that is refused after another one.
+    let logins = AtomicUsize::new(0);
+    let logins = Arc::new(logins);
+    let address = between(ours.address(), move |from, line| {
+        let is_late = line.starts_with("230 ") && logins.fetch_add(1, Ordering::Relaxed) > 0;
+        let is_refused = from == From::Server && is_late;
+        Some(if is_refused { "530 not again" } else { line }.to_owned())
+    });
+    let ran = run(&mut doctor(&["--watch=100ms", &format!("ftp://{address}/")]));
+    ran.exited(9);
+    assert_eq!(String::from_utf8(ran.stdout).unwrap().matches("\"name\":\"login\"").count(), 1);
     let closed = OwnPort::claim_closed();
     let url = format!("ftp://{}/", closed.address());
     let ran = run(&mut ftp(&["doctor", "--watch=100ms", "--timeout", "1", &url]));
