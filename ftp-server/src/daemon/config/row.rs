@@ -235,7 +235,7 @@ impl Origins {
     }
 
     /// Returns the origin with its column in the file, such as `server.toml:14:7`.
-    pub(super) fn place(&self, key: &str) -> &str {
+    pub(crate) fn place(&self, key: &str) -> &str {
         self.get(key).map_or("default", |origin| &origin.place)
     }
 

@@ -319,9 +319,6 @@ impl Settings {
             let why = format!("\"{both}\" is also in listen.addresses; use another port");
             add("listen.implicit_tls", &why);
         }
-        if self.log_transfers.is_some() && self.log_transfers.as_deref() == self.log_target.path() {
-            add("log.transfers", "names the same file as log.target; use another file");
-        }
         let tls =
             self.tls.contradictions(self.has_implicit(), !self.server.fxp_networks.is_empty());
         for (key, why) in tls.into_iter().chain(self.hooks.contradictions()) {
