@@ -190,6 +190,9 @@ impl User {
 /// Key of the groups, which only `[users.NAME]` has.
 pub(super) const GROUPS: &str = "groups";
 
+/// Why the other tables of users' keys do not have [`GROUPS`].
+pub(super) const OF_USERS: &str = "only users have groups";
+
 /// Keys without a default.
 pub(super) const NEEDED: &[&str] = &["password", "root"];
 
