@@ -12,7 +12,8 @@ mod table;
 
 pub(crate) use ftp_server::daemon::values;
 pub(crate) use table::{
-    Command, Completes, Group, MAN_PAGES, Row, SHELLS, Synonym, TABLE, Value, all_rows, global_rows,
+    Command, Completes, Group, MAN_PAGES, Row, SHELLS, Synonym, TABLE, Value, all_rows, exclude,
+    global_rows,
 };
 
 use std::ffi::{OsStr, OsString};

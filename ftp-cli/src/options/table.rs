@@ -562,8 +562,8 @@ const fn exclusion(
 #[rustfmt::skip]
 const EXCLUSIONS: &[Exclusion] = &[
     exclusion(ALL, "append", &["continue"], ""),
-    exclusion(ALL, "unique", &["append", "continue"], ""),
-    exclusion(ALL, "no-clobber", &["append"], ""),
+    exclusion(ALL, "unique", &["append", "continue", "if-changed", "newer", "no-clobber"], ""),
+    exclusion(ALL, "no-clobber", &["append", "if-changed", "newer"], ""),
     exclusion(ALL, "in-place", &["newer", "no-clobber"], "the next run would skip an incomplete file"),
     exclusion(ALL, "newer", &["if-changed"], ""),
     exclusion(ALL, "output", &["directory"], ""),
@@ -580,6 +580,8 @@ const EXCLUSIONS: &[Exclusion] = &[
         "unique", "verify"], ""),
     exclusion(&[Fxp], "recursive", &["verify"], ""),
     exclusion(ALL, "compress", &["reuse-data"], ""),
+    exclusion(ALL, "insecure", &["ca-file", "pin"], ""),
+    exclusion(ALL, "pin", &["ca-file"], ""),
     exclusion(&[Serve], "port", &["listen"], "use --listen HOST:PORT"),
     exclusion(&[Serve], "drop-box", &["write"], "use --config for different rights of each user"),
 ];
@@ -595,7 +597,21 @@ const NEEDS: &[(&[Command], &[&str], &str)] = &[
     (ALL, &["retry-delay"], "retry"),
 ];
 
+/// Returns whether two options of a command exclude each other.
+pub(crate) fn exclude(command: Command, one: &str, other: &str) -> bool {
+    EXCLUSIONS.iter().filter(|it| it.commands.contains(&command)).any(|it| {
+        let is_pair = |one, other| it.option == one && it.others.contains(&other);
+        is_pair(one, other) || is_pair(other, one)
+    })
+}
+
 impl Options {
+    /// Returns whether a typed option excludes this one.
+    pub(crate) fn type_excludes(&self, command: Command, long: &str) -> bool {
+        let mut typed = self.given.iter().filter(|given| given.origin.is_none());
+        typed.any(|given| exclude(command, given.long, long))
+    }
+
     /// Checks the options against each other.
     ///
     /// # Errors
@@ -607,7 +623,8 @@ impl Options {
         for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
             if let Some(other) = others.iter().find(|other| self.has(other)) {
                 let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
-                let message = format!("--{option} and --{other} exclude each other{hint}");
+                let [option, other] = [option, *other].map(|long| self.shown(long));
+                let message = format!("{option} and {other} exclude each other{hint}");
                 return Err(Failure::usage(message));
             }
         }
