@@ -110,7 +110,14 @@ pub(crate) fn parse(
         origin: None,
     });
     // Typed options come last, and so win.
-    let given = implied.chain(before.given).chain(after.given).collect();
+    let given: Vec<_> = implied.chain(before.given).chain(after.given).collect();
+    let is_empty = |given: &&GivenOption| {
+        let is_path = |row: &Row| row.long == given.long && row.value.is_path();
+        given.value.as_ref().is_some_and(|value| value.is_empty()) && command.rows().any(is_path)
+    };
+    if let Some(GivenOption { long, .. }) = given.iter().find(is_empty) {
+        return Err(Failure::usage(format!("--{long}: the path is empty")));
+    }
     let synonym = synonym.map(|synonym| synonym.name);
     let begun = Some(Instant::now());
     let options = Options {

@@ -264,6 +264,11 @@ impl Value {
         matches!(self, Self::Needed(_) | Self::OneOf(..))
     }
 
+    /// Returns whether the value is a local path.
+    pub(crate) fn is_path(self) -> bool {
+        matches!(self.completes(), File | Directory)
+    }
+
     pub(crate) fn completes(self) -> Completes {
         match self {
             Self::Needed("FILE") | Self::WithEqualSign("FILE") => File,

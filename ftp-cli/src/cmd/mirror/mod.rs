@@ -72,6 +72,16 @@ fn between(
     ends: [&End<'_>; 2],
     choice: Option<fxp::Options>,
 ) -> Result {
+    for end in ends {
+        let why = match end {
+            End::Local(here) if here.as_os_str().is_empty() => ": . is the current one",
+            End::Local(here) if here.as_os_str() == "-" => {
+                ", not standard input or standard output; use ./- for one named -"
+            }
+            _ => continue,
+        };
+        return Err(Failure::usage(format!("a tree needs a local directory{why}")));
+    }
     let done =
         Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, choice, stdio));
     done.map_err(|mut failure| {
