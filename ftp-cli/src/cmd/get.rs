@@ -111,9 +111,6 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result {
     };
     let url = parse_url(url)?;
     let local = match local {
-        Some(local) if local == "-" => {
-            return Err(Failure::usage("get -r cannot write to standard output; name a directory"));
-        }
         // With --directory, the tree keeps its own name, as files do.
         Some(local) if directory.is_some() => Path::new(local).join(name_of_tree(&url)?),
         Some(local) => Path::new(local).to_owned(),
@@ -129,10 +126,12 @@ fn check_local<'i>(
 ) -> Result {
     let named = [
         ("--continue", settings.resume),
+        ("--if-changed", settings.if_changed),
         ("--preserve", settings.preserve),
         ("--in-place", settings.in_place),
         ("--remove-source", settings.removes_source),
         ("--newer", settings.newer),
+        ("--no-clobber", settings.no_clobber),
         ("--segments", settings.segments > 1),
     ];
     match named.into_iter().find(|(_, given)| *given) {

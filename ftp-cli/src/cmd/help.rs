@@ -226,6 +226,8 @@ mod tests {
         for command in Command::ALL {
             let page = brief(*command);
             assert!(page.lines().count() <= 40, "{page}");
+            let examples = page.lines().filter(|line| line.starts_with("  # ")).count();
+            assert!((3..=EXAMPLES).contains(&examples) || *command == Command::Help, "{page}");
             for name in command.help().used_most {
                 assert!(page.contains(&format!("--{name}")), "{name}: {page}");
             }

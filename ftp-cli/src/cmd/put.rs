@@ -188,7 +188,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
         let Some(name) = Path::new(local).file_name() else {
             let local = shown_path(Path::new(local));
             return Err(Failure::usage(format!(
-                "\"{local}\" does not end in a file name; use ftp-cli put -r to upload a directory"
+                "{local}: does not end in a file name; use ftp-cli put -r to upload a directory"
             )));
         };
         Ok(Pathname::join(url.path(), name.as_bytes()))

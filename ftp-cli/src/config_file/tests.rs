@@ -264,6 +264,10 @@ fn configured_options_without_effect_are_left_out() {
         ("insecure = true\n[hosts.h]\npin = \"p\"", "ls ftpes://h/", "pin"),
         ("pin = \"p\"\n[hosts.h]\ninsecure = false", "ls ftpes://h/", "pin"),
         ("pin = \"p\"\ninsecure = true", "ls ftpes://h/", "pin insecure"),
+        ("compress = true", "get --reuse-data ftp://h/a", ""),
+        ("reuse-data = true\n[hosts.h]\ncompress = true", "get ftp://h/a", "compress"),
+        ("reuse-data = true\ncompress = true", "get ftp://h/a", "reuse-data compress"),
+        ("jobs = 2", "get --segments 2 ftp://h/a ftp://h/b", ""),
         ("client-cert = \"c\"\nclient-key = \"k\"", "ls --client-cert d ftpes://h/", ""),
     ] {
         assert_eq!(found(&format!("[defaults]\n{file}\n"), line), want, "{file}: {line}");

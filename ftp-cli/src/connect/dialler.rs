@@ -47,9 +47,9 @@ impl Dialler {
         let (others, needs): (&[_], _) = match mode(options) {
             Mode::Active => (
                 &["epsv", "epsv-all", "pipeline", "passive-address"],
-                "passive mode; remove --active",
+                format!("passive mode; remove {}", options.shown("active")),
             ),
-            Mode::Passive => (&["eprt", "active-ports", "active-address"], "--active"),
+            Mode::Passive => (&["eprt", "active-ports", "active-address"], "--active".to_owned()),
         };
         if let Some(long) = options.last_typed(others) {
             return Err(Failure::usage(format!("--{long} needs {needs}")));
@@ -74,15 +74,16 @@ impl Dialler {
         let rule = address_rule(options)?;
         let ports = options.parsed("active-ports", values::ports)?;
         let address = options.parsed("active-address", values::host)?;
-        let may_epsv = epsv != Some(Extended::Never);
+        let is_never = epsv == Some(Extended::Never);
         if let Some(long) = options.last_typed(&["epsv-all", "pipeline"])
-            && !may_epsv
+            && is_never
         {
             let never = options.shown("epsv");
             let message = format!("--{long} needs EPSV; remove {never} never");
             return Err(Failure::usage(message));
         }
         let mut builder = Client::builder().timeouts(timeouts).mode(mode(options));
+        let may_epsv = !is_never && mode(options) == Mode::Passive;
         builder = builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default());
         builder = builder.epsv_all(options.has("epsv-all") && may_epsv);
         builder = builder.pipeline(options.has("pipeline") && may_epsv);
@@ -92,8 +93,9 @@ impl Dialler {
         builder = builder.family(family);
         if let Some(address) = bind(options)? {
             if !is_of_family(address, family) {
-                let other = if address.is_ipv4() { "-6" } else { "-4" };
-                let message = format!("--bind: {address} contradicts {other}; remove one of them");
+                let other = if address.is_ipv4() { "ipv6" } else { "ipv4" };
+                let [bind, other] = ["bind", other].map(|long| options.shown(long));
+                let message = format!("{bind}: {address} contradicts {other}; remove one of them");
                 return Err(Failure::usage(message));
             }
             builder = builder.bind(address);
@@ -675,14 +677,6 @@ impl TlsOptions {
             clear_data: clear_data.unwrap_or(false),
             how: options.last_typed(NEEDS_TLS),
         };
-        for both in [["insecure", "pin"], ["insecure", "ca-file"], ["pin", "ca-file"]] {
-            if both.iter().all(|long| options.has(long)) {
-                let [one, other] = both.map(|long| options.shown(long));
-                let message =
-                    format!("{one} and {other} contradict each other; remove one of them");
-                return Err(Failure::usage(message));
-            }
-        }
         match (found.how, found.start) {
             (Some(how), Some(TlsStart::Off)) if found.is_typed => {
                 Err(Failure::usage(format!("--{how} needs TLS; remove --tls off")))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 
+use super::table::exclude;
 use super::{Command, GivenOption, Options, is_remote, is_url};
 use crate::exit::{Failure, Result};
 use crate::remote::pattern;
@@ -107,7 +108,7 @@ impl ConfigFile {
         let mut chosen: Vec<&Choice> = Vec::new();
         for choice in self.defaults.iter().filter(is_taken).chain(of_host.unwrap_or_default()) {
             // The options of a host replace those for all hosts.
-            chosen.retain(|earlier| !replaces(choice, earlier));
+            chosen.retain(|earlier| !replaces(command, choice, earlier));
             chosen.push(choice);
         }
         chosen.retain(|choice| is_possible(choice, command, options));
@@ -239,21 +240,18 @@ fn is_taken(command: Command, options: &Options, choice: &Choice) -> bool {
         && options.last_typed(&[choice.long]).is_none()
 }
 
-/// The options that set how certificates are checked. A run can have only one of them.
-const CHECKS: [&str; 3] = ["insecure", "pin", "ca-file"];
-
 /// Returns whether an option replaces an earlier one.
-fn replaces(choice: &Choice, earlier: &Choice) -> bool {
-    let is_check = |choice: &Choice| CHECKS.contains(&choice.long) && !choice.given.is_empty();
-    // Two such options in the same table contradict each other, which is an error.
-    let is_other_table = choice.of_host != earlier.of_host;
-    choice.long == earlier.long || is_other_table && is_check(choice) && is_check(earlier)
+fn replaces(command: Command, choice: &Choice, earlier: &Choice) -> bool {
+    let is_on = |choice: &Choice| !choice.given.is_empty();
+    // Two options of the same table that exclude each other are an error.
+    let is_other_table = choice.of_host != earlier.of_host && is_on(choice) && is_on(earlier);
+    choice.long == earlier.long || is_other_table && exclude(command, choice.long, earlier.long)
 }
 
 /// Returns whether an option of the file can have an effect in addition to the typed options.
 fn is_possible(choice: &Choice, command: Command, options: &Options) -> bool {
     match choice.long {
-        long if CHECKS.contains(&long) => options.last_typed(&CHECKS).is_none(),
+        long if options.type_excludes(command, long) => false,
         "client-key" => options.last_typed(&["client-cert"]).is_none(),
         "jobs" => has_several(command, options),
         "verify" => can_verify(choice, options),
@@ -283,8 +281,7 @@ fn has_several(command: Command, options: &Options) -> bool {
 }
 
 /// Returns whether `--verify` can apply and contradicts no other option. ASCII allows only `none`;
-/// `--append` excludes `hash`, `--remove-source` excludes `none`, and `--recursive` excludes every
-/// `--verify`.
+/// `--append` excludes `hash`, and `--remove-source` excludes `none`.
 fn can_verify(choice: &Choice, options: &Options) -> bool {
     let is_ascii = |operand: &OsStr| {
         let url = FtpUrl::parse(operand.as_bytes()).ok();
@@ -303,7 +300,6 @@ fn can_verify(choice: &Choice, options: &Options) -> bool {
     };
     let is_excluded = in_ascii && !is("none")
         || options.has("append") && is("hash")
-        || options.has("remove-source") && is("none")
-        || options.has("recursive");
+        || options.has("remove-source") && is("none");
     !is_excluded
 }

@@ -63,8 +63,11 @@ fn hint(name: &str, command: Option<Command>) -> String {
     }
 }
 
+/// Returns the option with a similar name, or with a name that begins with this one.
 fn nearest(name: &str, is_known: impl Fn(&Row) -> bool) -> Option<&'static str> {
-    values::nearest(name, all_rows().filter(|row| is_known(row)).map(|row| row.long))
+    let known = || all_rows().filter(|row| is_known(row)).map(|row| row.long);
+    let is_begun = |long: &&str| name.len() > 1 && long.starts_with(name);
+    known().find(is_begun).or_else(|| values::nearest(name, known()))
 }
 
 /// Returns the commands that accept an option of this name, long or short: `get, put`. A short name

@@ -29,7 +29,7 @@ use crate::exit::{Exit, Failure, Result};
 #[cfg(feature = "client")]
 use configured::Applied;
 use hints::explain;
-use table::{EXCLUSIONS, Exclusion, NEEDS};
+use table::{EXCLUSIONS, Exclusion, NEEDS, exclude};
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
@@ -112,7 +112,14 @@ pub(crate) fn parse(
         origin: None,
     });
     // Typed options come last, and so win.
-    let given = implied.chain(before.given).chain(after.given).collect();
+    let given: Vec<_> = implied.chain(before.given).chain(after.given).collect();
+    let is_empty = |given: &&GivenOption| {
+        let is_path = |row: &Row| row.long == given.long && row.value.is_path();
+        given.value.as_ref().is_some_and(|value| value.is_empty()) && command.rows().any(is_path)
+    };
+    if let Some(GivenOption { long, .. }) = given.iter().find(is_empty) {
+        return Err(Failure::usage(format!("--{long}: the path is empty")));
+    }
     let synonym = synonym.map(|synonym| synonym.name);
     let begun = Some(Instant::now());
     let options = Options {
@@ -311,6 +318,12 @@ impl Options {
         self.of(long).filter_map(|given| given.parsed(&parse).transpose()).collect()
     }
 
+    /// Returns whether a typed option excludes this one.
+    fn type_excludes(&self, command: Command, long: &str) -> bool {
+        let mut typed = self.given.iter().filter(|given| given.origin.is_none());
+        typed.any(|given| exclude(command, given.long, long))
+    }
+
     /// Checks the options against each other.
     ///
     /// # Errors
@@ -322,7 +335,8 @@ impl Options {
         for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
             if let Some(other) = others.iter().find(|other| self.has(other)) {
                 let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
-                let message = format!("--{option} and --{other} exclude each other{hint}");
+                let [option, other] = [option, *other].map(|long| self.shown(long));
+                let message = format!("{option} and {other} exclude each other{hint}");
                 return Err(Failure::usage(message));
             }
         }

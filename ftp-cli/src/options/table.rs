@@ -262,6 +262,11 @@ impl Value {
         matches!(self, Self::Needed(_) | Self::OneOf(..))
     }
 
+    /// Returns whether the value is a local path.
+    pub(crate) fn is_path(self) -> bool {
+        matches!(self.completes(), File | Directory)
+    }
+
     pub(crate) fn completes(self) -> Completes {
         match self {
             Self::Needed("FILE") | Self::WithEqualSign("FILE") => File,
@@ -560,8 +565,8 @@ const fn exclusion(
 #[rustfmt::skip]
 pub(super) const EXCLUSIONS: &[Exclusion] = &[
     exclusion(ALL, "append", &["continue"], ""),
-    exclusion(ALL, "unique", &["append", "continue"], ""),
-    exclusion(ALL, "no-clobber", &["append"], ""),
+    exclusion(ALL, "unique", &["append", "continue", "if-changed", "newer", "no-clobber"], ""),
+    exclusion(ALL, "no-clobber", &["append", "if-changed", "newer"], ""),
     exclusion(ALL, "in-place", &["newer", "no-clobber"], "the next run would skip an incomplete file"),
     exclusion(ALL, "newer", &["if-changed"], ""),
     exclusion(ALL, "output", &["directory"], ""),
@@ -578,6 +583,8 @@ pub(super) const EXCLUSIONS: &[Exclusion] = &[
         "unique", "verify"], ""),
     exclusion(&[Fxp], "recursive", &["verify"], ""),
     exclusion(ALL, "compress", &["reuse-data"], ""),
+    exclusion(ALL, "insecure", &["ca-file", "pin"], ""),
+    exclusion(ALL, "pin", &["ca-file"], ""),
     exclusion(&[Serve], "port", &["listen"], "use --listen HOST:PORT"),
     exclusion(&[Serve], "drop-box", &["write"], "use --config for different rights of each user"),
 ];
@@ -592,6 +599,14 @@ pub(super) const NEEDS: &[(&[Command], &[&str], &str)] = &[
     (&[Mirror, Fxp], &["max-delete", "ignore-errors"], "delete"),
     (ALL, &["retry-delay"], "retry"),
 ];
+
+/// Returns whether two options of a command exclude each other.
+pub(crate) fn exclude(command: Command, one: &str, other: &str) -> bool {
+    EXCLUSIONS.iter().filter(|it| it.commands.contains(&command)).any(|it| {
+        let is_pair = |one, other| it.option == one && it.others.contains(&other);
+        is_pair(one, other) || is_pair(other, one)
+    })
+}
 
 #[cfg(test)]
 mod tests {

@@ -202,14 +202,20 @@ pub(crate) fn explained(
     hint: impl FnOnce(&mut dyn FnMut(bool) -> Option<bool>) -> &'static str,
 ) -> Failure {
     let is_about_name = failure.code.is_some_and(|code| ABOUT_NAMES.contains(&code));
-    // In another directory, the path means another object.
-    if failure.exit != Exit::Refused || !is_about_name || failure.fatal || client.has_moved() {
+    if failure.exit != Exit::Refused || !is_about_name || failure.fatal {
         return failure;
     }
     let path = Pathname::without_slash(url.path());
-    let hint = hint(&mut |is_above| match is_above {
-        true => is_directory(client, Pathname::split(path).0),
-        false => is_directory(client, path),
+    let (above, name) = Pathname::split(path);
+    // The command may have entered the directories of the path one by one.
+    let end = [b"/", above.strip_prefix(b"/").unwrap_or(above)].concat();
+    let is_there =
+        client.has_moved() && client.pwd().is_ok_and(|here| here.as_bytes().ends_with(&end));
+    let hint = hint(&mut |is_above| match (is_above, is_there) {
+        (true, true) => Some(true),
+        (true, false) => is_directory(client, above),
+        (false, true) => is_directory(client, name),
+        (false, false) => is_directory(client, path),
     });
     failure.hinted(hint)
 }

@@ -237,6 +237,54 @@ root = \"/proc/none/a\"
     }
 }
 
+#[test]
+fn check_and_start_agree_on_files_that_they_share() {
+    let here = TempRoot::new();
+    let missing = here.join("none").display().to_string();
+    let socket = here.join("socket").display().to_string();
+    for (text, code, want) in [
+        // At the first start, there is no self-signed certificate yet.
+        (format!("[tls]\nself_signed = true\nclient_ca = \"{missing}\"\n"), 2, &*missing),
+        (
+            format!(
+                "[tls]\nself_signed = true\n[hosts.\"h.example\"]\n\
+                 certificate = \"{missing}\"\nkey = \"{missing}\"\n"
+            ),
+            2,
+            &missing,
+        ),
+        (
+            format!("[control]\nsocket = \"{socket}\"\n[metrics]\nlisten = \"unix:{socket}\"\n"),
+            2,
+            "metrics.listen: names the same file as control.socket; use another file",
+        ),
+        (
+            "[log]\ntransfers = \"HERE/server.toml\"\n".to_owned(),
+            2,
+            "log.transfers: names the same file as --config; use another file",
+        ),
+        (
+            format!("[control]\nsocket = \"/{}\"\n", "long".repeat(30)),
+            3,
+            "too long for the path of a socket",
+        ),
+    ] {
+        let configured = Configured::new("");
+        let text = text.replace("HERE", configured.here.path().to_str().unwrap());
+        configured.write(&format!(
+            "listen.addresses = [\"127.0.0.1:0\"]\n{text}\
+             [users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n"
+        ));
+        for arguments in [&["--check"][..], &[]] {
+            let ran = run(configured.command(arguments).env("HOME", here.path()));
+            ran.exited(code);
+            let said = [ran.stdout, ran.stderr].concat();
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.contains(want), "{arguments:?}: no {want} in\n{said}");
+        }
+    }
+}
+
 /// Returns the `warn` and `fail` lines of `--check`, without their prefix.
 fn found(ran: Ran) -> Vec<String> {
     let said = String::from_utf8(ran.stdout).unwrap();

@@ -237,7 +237,14 @@ fn configured_options_without_effect_are_ignored() {
     run(home.ftp(&["put", "--append", "x", &url]).current_dir(home.0.path())).succeeded();
     assert_eq!(server.root.read("a"), b"contentcontent");
     failed(&run(&mut home.ftp(&["get", "--jobs", "2", &url, "-"])), 2, "--jobs");
+    // In active mode there is no EPSV.
+    let home = Home::with("[defaults]\npipeline = true\nepsv-all = true\n");
+    run(&mut home.ftp(&["get", "--active", &server.url("a"), "-"])).succeeded();
     // Messages name the place of the options that remain.
+    let home = Home::with("[defaults]\nactive = true\n");
+    let ran = run(&mut home.ftp(&["ls", "--epsv", "never", &server.url("")]));
+    failed(&ran, 2, "--epsv needs passive mode; remove ");
+    failed(&ran, 2, "config.toml:2:10: active");
     let home = Home::with(
         "[defaults]\npin = \"sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"\nca-file = \"c\"\n",
     );

@@ -456,7 +456,7 @@ fn check_reports_problems_of_virtual_hosts() {
             set("c.invalid.users", "ana"),
             "hosts.\"c.invalid\".users: unknown user \"ana\"; did you mean anna?",
         ),
-        (set("c.invalid.rot", "/k"), "unknown setting hosts.NAME.rot: expected certificate, key"),
+        (set("c.invalid.rot", "/k"), "unknown setting hosts.NAME.rot; did you mean root?"),
         (
             set("*.invalid.root", "/k"),
             "hosts.\"*.invalid\": invalid host name: expected a name such as",

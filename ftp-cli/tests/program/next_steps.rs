@@ -39,6 +39,13 @@ fn a_refused_path_names_the_command_line_that_works_li_16() {
             (&["rmdir"], "dir/full", "; to remove it with its content, use ftp-cli rm -r"),
             (&["mkdir"], "a/b/c", "; use -p to create missing parents"),
             (&["mkdir"], "dir/full", "; use -p to accept an existing directory"),
+            // The directories of a path can be entered one by one.
+            (&["rm"], "PARTS/dir/full", "; use ftp-cli rm -r to remove a directory"),
+            (&["rmdir"], "PARTS/dir/full", "; to remove it with its content, use ftp-cli rm -r"),
+            (&["mkdir"], "PARTS/a/b/c", "; use -p to create missing parents"),
+            (&["mkdir"], "PARTS/dir/b/c", "; use -p to create missing parents"),
+            (&["mkdir"], "PARTS/dir/full", "; use -p to accept an existing directory"),
+            (&["rm"], "PARTS/dir/none", ""),
             // Nothing is wrong with the path but that it leads nowhere.
             (&["get"], "dir/none", ""),
             (&["rm"], "dir/none", ""),
@@ -50,7 +57,11 @@ fn a_refused_path_names_the_command_line_that_works_li_16() {
                 ["put", ..] => ftp.arg(&file),
                 _ => &mut ftp,
             };
-            let ran = run(ftp.arg(site.url(path)).current_dir(here.path()));
+            let url = match path.strip_prefix("PARTS/") {
+                Some(path) => site.url(path).replace("%2F", "/"),
+                None => site.url(path),
+            };
+            let ran = run(ftp.arg(url).current_dir(here.path()));
             let said = String::from_utf8_lossy(&ran.stderr);
             // Pure-FTPd refuses a rename onto a directory with 451.
             let codes = if command.contains(&"--temp") { &[8, 9][..] } else { &[8] };

@@ -103,6 +103,9 @@ fn identity(path: &Path) -> io::Result<FileIdentity> {
 ///
 /// Returns the errors of [`LocalSocket::bind`].
 pub(super) fn is_stale(path: &Path) -> io::Result<bool> {
+    SockAddr::unix(path).map_err(|_| {
+        io::Error::new(ErrorKind::InvalidFilename, "too long for the path of a socket")
+    })?;
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {}
         Ok(_) => return Err(io::Error::new(ErrorKind::AlreadyExists, "not a socket")),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,9 @@ const MOST: usize = 256;
 
 /// Files that hold secrets or lines of all users, besides those with [`OwnFile::secret`].
 const PRIVATE: &[&str] = &["tls.self_signed", "log.target", "log.transfers"];
+
+/// Files that the server replaces or writes to.
+const WRITTEN: [&str; 4] = ["log.target", "log.transfers", "control.socket", "metrics.listen"];
 
 /// A file or directory of the server.
 #[derive(Clone, Debug)]
@@ -98,6 +101,30 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     // It has what the server has read, and the variables that a password can be in.
     add("the server's memory", Some(Path::new("/proc/self/mem")), None);
     all
+}
+
+/// Returns one line for each file that the server writes to although it uses it for something else
+/// too, such as a log with the path of a key.
+pub(super) fn overwritten(config: &Config) -> Vec<String> {
+    let all = own_files(config);
+    let is_written = |file: &OwnFile| WRITTEN.contains(&&*file.key);
+    // Several logs can go to one terminal or pipe.
+    let is_stream = |path: &Path| {
+        let kind = fs::metadata(path).map(|found| found.file_type());
+        kind.is_ok_and(|kind| kind.is_char_device() || kind.is_fifo())
+    };
+    let clash = |(at, file): (usize, &OwnFile)| {
+        let others = all.iter().enumerate().filter(|(_, other)| other.key != file.key);
+        let mut others = others.filter(|(other_at, other)| *other_at < at || !is_written(other));
+        let path = in_full(&file.path);
+        let is_same = |other: &OwnFile| {
+            other.path == file.path || in_full(&other.path) == path && !is_stream(&path)
+        };
+        let (_, other) = others.find(|(_, other)| is_same(other))?;
+        let (place, key) = (config.settings.origins.place(&file.key), &file.key);
+        Some(format!("{place}: {key}: names the same file as {}; use another file", other.key))
+    };
+    all.iter().enumerate().filter(|(_, file)| is_written(file)).filter_map(clash).collect()
 }
 
 /// The files of the server, and everything that leads to them.
@@ -400,6 +427,33 @@ mod tests {
         ("hooks.spool", &["hooks.stored=[\"/bin/true\"]"]),
     ];
 
+    #[test]
+    fn a_file_that_the_server_writes_to_has_no_other_use() {
+        let here = tempfile::tempdir().unwrap();
+        let (file, link) = (here.path().join("file"), here.path().join("link"));
+        fs::write(&file, "[users]").unwrap();
+        symlink(&file, &link).unwrap();
+        for key in WRITTEN {
+            for (other, more) in KINDS.iter().filter(|(other, _)| *other != key) {
+                let mut config = using(other, more, &file);
+                let own = own_files(&config).into_iter().find(|own| own.key == *other).unwrap();
+                let alias = if own.path == file { &link } else { &own.path };
+                set_path(&mut config, key, alias);
+                let [line] = &overwritten(&config)[..] else { panic!("{key} {other}") };
+                assert!(line.contains("names the same file as"), "{line}");
+                assert!(line.contains(key) && line.contains(other), "{line}");
+            }
+        }
+        let mut config = Config::new();
+        for key in ["log.target", "log.transfers"] {
+            set_path(&mut config, key, Path::new("/dev/null"));
+        }
+        assert_eq!(overwritten(&config).len(), 1, "two names of one path");
+        symlink("/dev/null", here.path().join("null")).unwrap();
+        set_path(&mut config, "log.transfers", &here.path().join("null"));
+        assert_eq!(overwritten(&config), Vec::<String>::new(), "a stream");
+    }
+
     /// Returns a configuration that uses `file` in this way.
     fn using(key: &str, more: &[&str], file: &Path) -> Config {
         let mut config = match key {
@@ -411,18 +465,24 @@ mod tests {
         config.environment(|name| {
             STATE.with_borrow(|state| state.clone().filter(|_| name == "STATE_DIRECTORY"))
         });
-        let shown = file.display();
         match key {
             "--config" => {}
             "--password-file" => config.add_password_file(key, file),
             "STATE_DIRECTORY" => STATE.set(Some(file.into())),
             "tls.self_signed" => STATE.set(file.parent().map(Into::into)),
-            "log.target" => set(&mut config, &format!("{key}=file:{shown}")),
-            "hooks.stored" => set(&mut config, &format!("{key}=[\"{shown}\"]")),
-            "metrics.listen" => set(&mut config, &format!("{key}=unix:{shown}")),
-            _ => set(&mut config, &format!("{key}={shown}")),
+            _ => set_path(&mut config, key, file),
         }
         config
+    }
+
+    fn set_path(config: &mut Config, key: &str, file: &Path) {
+        let shown = file.display();
+        match key {
+            "log.target" => set(config, &format!("{key}=file:{shown}")),
+            "hooks.stored" => set(config, &format!("{key}=[\"{shown}\"]")),
+            "metrics.listen" => set(config, &format!("{key}=unix:{shown}")),
+            _ => set(config, &format!("{key}={shown}")),
+        }
     }
 
     fn set(config: &mut Config, assignment: &str) {

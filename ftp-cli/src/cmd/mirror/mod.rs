@@ -69,6 +69,16 @@ pub(super) fn across(
 /// Mirrors the first end to the second; `way` is that of copies between two servers. Emits
 /// the event of a fatal failure, with both trees.
 fn between(options: &Options, stdio: &mut Stdio, ends: [&End<'_>; 2], way: FxpWay) -> Result {
+    for end in ends {
+        let why = match end {
+            End::Local(here) if here.as_os_str().is_empty() => ": . is the current one",
+            End::Local(here) if here.as_os_str() == "-" => {
+                ", not standard input or standard output; use ./- for one named -"
+            }
+            _ => continue,
+        };
+        return Err(Failure::usage(format!("a tree needs a local directory{why}")));
+    }
     let done =
         Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, way, stdio));
     done.map_err(|mut failure| {

@@ -83,9 +83,6 @@ impl MirrorOptions {
             return Err(Failure::usage(message));
         }
         let backup = options.value("backup-dir").map(OsStr::to_owned);
-        if backup.as_ref().is_some_and(|backup| backup.is_empty()) {
-            return Err(Failure::usage("--backup-dir: expected a directory"));
-        }
         let manifest = options.optional("manifest").map(|name| match name.map(OsStr::to_str) {
             None => Ok(SyncOptions::MANIFEST.to_owned()),
             Some(Some(name)) => Ok(name.to_owned()),

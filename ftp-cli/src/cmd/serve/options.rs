@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use ftp_proto::Escaped;
 use ftp_server::Rights;
+use ftp_server::daemon::toml_text::shown;
 use ftp_server::daemon::{Config, DaemonError};
 
 use super::sockets::Sockets;
@@ -75,7 +76,8 @@ fn set(config: &mut Config, options: &Options) -> Result {
         let mut values = texts.collect::<Result<Vec<String>, _>>()?;
         let value = match *option {
             "tls-self-signed" => "true".to_owned(),
-            "tls-cert" | "tls-key" => absolute(options, option)?,
+            // In quotes, so that blanks at its end remain.
+            "tls-cert" | "tls-key" => shown(&absolute(options, option)?),
             "port" => port(&values.pop().unwrap_or_default())?,
             // These options can be repeated.
             "listen" | "listen-tls" => values.join(","),
@@ -102,10 +104,18 @@ fn set(config: &mut Config, options: &Options) -> Result {
     Ok(())
 }
 
-/// Splits `KEY=VALUE` at the first `=` that is not in quotes, as in `users."a=b".root=/srv`.
+/// Splits `KEY=VALUE` at the first `=` that is not in a name in quotes, as in
+/// `users."a=b".root=/srv`.
 fn key_and_value(assignment: &str) -> Option<(&str, &str)> {
     let pair = |(at, _)| Some((assignment.get(..at)?, assignment.get(at + 1..)?));
-    let is_whole = |key: &str| key.replace("\\\"", "").matches('"').count().is_multiple_of(2);
+    let is_whole = |key: &str| {
+        let name = key.split_once('.').map_or("", |(_, name)| name);
+        match name.chars().next() {
+            Some('"') => name.replace("\\\"", "").matches('"').count() != 1,
+            Some('\'') => name.matches('\'').count() != 1,
+            _ => true,
+        }
+    };
     let mut pairs = assignment.match_indices('=').filter_map(pair);
     pairs.find(|(key, _)| is_whole(key)).or_else(|| assignment.split_once('='))
 }
@@ -330,12 +340,28 @@ mod tests {
     }
 
     #[test]
+    fn paths_of_options_are_taken_byte_for_byte() {
+        for path in ["/ a, b;=c ", "/\"a\"", "/'a'", "/[\"a\"]", "/a\\n\u{e9}\n"] {
+            let options = ["serve", "--tls-cert", path, "--tls-key", path, "/"].map(OsString::from);
+            let (_, options) = options::parse(options).unwrap();
+            let config = config(&options, None, &Sockets::default());
+            let config = config.unwrap_or_else(|refusal| panic!("{:?}", refusal.lines));
+            let line = format!("tls.certificate = {}", shown(path));
+            assert!(config.to_string().contains(&line), "{config}");
+        }
+    }
+
+    #[test]
     fn a_name_in_quotes_can_contain_an_equals_sign() {
         for (assignment, want) in [
             ("a.b=c=d", Some(("a.b", "c=d"))),
             ("users.\"a=b\".root=/x", Some(("users.\"a=b\".root", "/x"))),
             ("users.\"a\\\"=b\".root=/x", Some(("users.\"a\\\"=b\".root", "/x"))),
             ("users.a\"b.root=/x", Some(("users.a\"b.root", "/x"))),
+            ("users.a\"b.root=/x\"=y", Some(("users.a\"b.root", "/x\"=y"))),
+            ("users.'a=b'.root=/x", Some(("users.'a=b'.root", "/x"))),
+            ("users.o'b.root=/x'=y", Some(("users.o'b.root", "/x'=y"))),
+            ("users.'b.root=/x", Some(("users.'b.root", "/x"))),
             ("server.banner=\"a=b\"", Some(("server.banner", "\"a=b\""))),
             ("a", None),
         ] {

@@ -175,7 +175,8 @@ fn no_proxy_is_matched_as_in_curl() {
 const PIN: &str = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
 fn protection(line: &str) -> Result<TlsOptions> {
-    let (_, options) = options::parse(line.split(' ').map(Into::into)).unwrap();
+    let (command, options) = options::parse(line.split(' ').map(Into::into)).unwrap();
+    options.relate(command.unwrap())?;
     TlsOptions::from_options(&options)
 }
 

@@ -335,9 +335,7 @@ fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         other => return other.map_err(|error| failed(&error)),
     }
-    let pem = self_signed(names(settings)).map_err(|why| {
-        DaemonError::new(DaemonErrorKind::Unsupported, format!("--tls-self-signed: {why}"))
-    })?;
+    let pem = new(settings)?;
     let keep = || {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         // The file is readable only by its owner. It gets its final name only when it is complete
@@ -360,6 +358,13 @@ fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
         }
     };
     keep().and_then(|()| fs::read(&path)).map_err(|error| failed(&error))
+}
+
+/// Creates a self-signed certificate and its key, as PEM.
+fn new(settings: &Settings) -> Result<String, DaemonError> {
+    self_signed(names(settings)).map_err(|why| {
+        DaemonError::new(DaemonErrorKind::Unsupported, format!("--tls-self-signed: {why}"))
+    })
 }
 
 /// Creates a key and a certificate for these names and addresses, as PEM with the key first.
@@ -437,19 +442,25 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     }
     let Some(file) = file else { return };
     let shown = shown_path(&file);
-    // A check creates nothing.
-    if settings.tls.self_signed && !file.exists() {
+    let mut certificates = Certificates::default();
+    let is_new = settings.tls.self_signed && !file.exists();
+    if is_new {
+        // A check creates no file, but needs a certificate to load the other files.
+        match new(settings) {
+            Ok(pem) => certificates.own = Some(pem.into_bytes()),
+            Err(failure) => return findings.fail(failure.kind, failure.message),
+        }
         let what = "tls.self_signed: the first start will create a certificate";
-        return findings.ok(format_args!("{what} and keep it in {shown}"));
+        findings.ok(format_args!("{what} and keep it in {shown}"));
     }
-    match Certificates::default().load(settings, &Loaded::default(), config.dates()) {
+    match certificates.load(settings, &Loaded::default(), config.dates()) {
         Ok(Loaded { failures, .. }) if !failures.is_empty() => {
             for failure in failures {
                 findings.fail(DaemonErrorKind::Configuration, format_args!("{failure}"));
             }
         }
         Ok(Loaded { tls, files, .. }) => {
-            if let Some(tls) = tls {
+            if let Some(tls) = tls.filter(|_| !is_new) {
                 valid(settings, &tls, settings.tls.self_signed, &shown, findings);
                 misfits(&tls, &shown, settings, findings);
             }

@@ -22,7 +22,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 pub(super) use self::exposure::overlaps;
-use self::sockets::RunningServer;
+use self::sockets::{RunningServer, share};
 use self::users::{all_homes, directories, owners, users};
 pub(super) use self::users::{all_places, lacks_of_permission, locked_out, unable};
 use super::certificate;
@@ -74,7 +74,9 @@ pub fn check(
     }
     own.linked(config).iter().for_each(|line| findings.warn(format_args!("{line}")));
     let running = RunningServer::find(config);
-    addresses(settings, running.as_ref(), &mut findings);
+    // Kept to the end, as by the server: no other setting can use these addresses.
+    let mut bound = Vec::new();
+    addresses(settings, running.as_ref(), &mut bound, &mut findings);
     let mut once_bound = Some(once_bound);
     let mut switch = |user: Option<&RunAs>, findings: &mut Findings| {
         if let Some(Err(error)) = once_bound.take().map(|act| act(user)) {
@@ -98,7 +100,7 @@ pub fn check(
     certificate::check(config, &mut findings);
     logs(settings, &mut findings);
     readable(config, &mut findings);
-    sockets::check(settings, running.as_ref(), &mut findings);
+    sockets::check(settings, running.as_ref(), &mut bound, &mut findings);
     let stores = Stores::open(settings, None);
     config.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
     switch(config.run_as(), &mut findings);
@@ -205,11 +207,19 @@ impl Findings {
     }
 }
 
-/// Checks each address to listen on.
-fn addresses(settings: &Settings, running: Option<&RunningServer>, findings: &mut Findings) {
+/// Checks each address to listen on, and adds its listener to `bound`.
+fn addresses(
+    settings: &Settings,
+    running: Option<&RunningServer>,
+    bound: &mut Vec<TcpListener>,
+    findings: &mut Findings,
+) {
     for address in settings.all_listen() {
         match TcpListener::bind(address) {
-            Ok(_) => findings.ok(format_args!("{address}: can listen")),
+            Ok(listener) => {
+                findings.ok(format_args!("{address}: can listen"));
+                bound.push(listener);
+            }
             Err(_) if settings.freebind && is_missing(address) => {
                 findings.warn(format_args!("{address}: {MISSING}"));
             }
@@ -224,7 +234,7 @@ fn addresses(settings: &Settings, running: Option<&RunningServer>, findings: &mu
                     }
                     continue;
                 }
-                let why = reason(&error);
+                let why = reason(&error, address, bound);
                 findings.fail(
                     DaemonErrorKind::Network,
                     format_args!("{address}: cannot listen: {why}"),
@@ -238,8 +248,14 @@ fn is_in_use(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrInUse
 }
 
-/// Returns why the server cannot listen on an address, and what to do.
-fn reason(error: &io::Error) -> String {
+/// Returns why the server cannot listen on an address, and what to do. `bound` are its listeners on
+/// other addresses.
+fn reason(error: &io::Error, address: SocketAddr, bound: &[TcpListener]) -> String {
+    let mut others = bound.iter().filter_map(|bound| bound.local_addr().ok());
+    let own = others.find(|other| share(*other, address));
+    if let Some(own) = own.filter(|_| is_in_use(error)) {
+        return format!("these settings also use {own}; use another port");
+    }
     match error.kind() {
         ErrorKind::AddrInUse => {
             let is_it = "; if it is this server, run the check as root";
@@ -443,7 +459,8 @@ fn reach(address: Ipv4Addr, whose: &str, is_given: bool, findings: &mut Findings
     if AddressClass::of(address.into()) == AddressClass::Public {
         return findings.ok(format_args!("{whose} announces {address}, which is public"));
     }
-    if is_given && !address.is_loopback() {
+    let is_of_nobody = address.is_unspecified() || address.is_multicast() || address.is_broadcast();
+    if is_given && !address.is_loopback() && !is_of_nobody {
         return findings.ok(format_args!("{whose} announces {address}, which is not public"));
     }
     let what_to_do = "set passive.address to the public address or name of the NAT; if no client \
@@ -512,11 +529,50 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let both = format!("listen.addresses={address},127.0.0.1:0,192.0.2.1:2121");
-        let found = found(|findings| addresses(&settings(&[&both]), None, findings));
+        let found =
+            found(|findings| addresses(&settings(&[&both]), None, &mut Vec::new(), findings));
         let kinds: Vec<_> = found.iter().map(|(kind, _)| &**kind).collect();
         assert_eq!(kinds, ["fail", "ok", "fail"], "{found:?}");
         assert!(found[0].1.contains("another program uses this port"), "{found:?}");
         assert!(found[2].1.contains("not an address of this computer"), "{found:?}");
+    }
+
+    #[test]
+    fn an_address_that_two_settings_use_is_reported() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        for (assignments, place) in [
+            (&["listen.addresses=0.0.0.0:PORT,127.0.0.1:PORT"][..], "127.0.0.1:PORT: cannot"),
+            (
+                &["listen.addresses=127.0.0.1:PORT", "listen.implicit_tls=0.0.0.0:PORT"],
+                "0.0.0.0:PORT: cannot",
+            ),
+            (
+                &["listen.addresses=0.0.0.0:PORT", "metrics.listen=127.0.0.1:PORT"],
+                "metrics.listen: 127.0.0.1:PORT: cannot",
+            ),
+            (
+                &["metrics.listen=0.0.0.0:PORT", "listen.addresses=0", "passive.ports=PORT"],
+                "passive.ports: 0 of 1 ports",
+            ),
+            (
+                &["listen.addresses=0.0.0.0:PORT", "passive.ports=PORT"],
+                "passive.ports: 0 of 1 ports",
+            ),
+        ] {
+            let with_port = |text: &str| text.replace("PORT", &free.to_string());
+            let assignments: Vec<_> = assignments.iter().map(|it| with_port(it)).collect();
+            let settings = settings(&assignments.iter().map(|it| &**it).collect::<Vec<_>>());
+            let all = found(|findings| {
+                let mut bound = Vec::new();
+                addresses(&settings, None, &mut bound, findings);
+                sockets::check(&settings, None, &mut bound, findings);
+                ports(&settings, false, findings);
+            });
+            let wrong: Vec<_> = all.iter().filter(|(kind, _)| kind == "fail").collect();
+            assert!(wrong.len() == 1 && wrong[0].1.starts_with(&with_port(place)), "{all:?}");
+            let is_own = wrong[0].1.ends_with("; use another port");
+            assert!(is_own || place.starts_with("passive"), "{all:?}");
+        }
     }
 
     #[test]
@@ -545,6 +601,9 @@ mod tests {
             (&["passive.address=10.0.0.5"][..], "ok", "10.0.0.5, which is not public"),
             (&["passive.address=8.8.8.8"], "ok", "8.8.8.8, which is public"),
             (&["passive.address=localhost"], "warn", "localhost announces 127.0.0.1"),
+            (&["passive.address=0.0.0.0"], "warn", "0.0.0.0, which no client"),
+            (&["passive.address=224.0.0.1"], "warn", "224.0.0.1, which no client"),
+            (&["passive.address=255.255.255.255"], "warn", "255.255.255.255, which no client"),
             (&["passive.address=x.invalid"], "fail", "x.invalid"),
             (&["listen.addresses=127.0.0.1:21,[::1]:21"], "ok", "a loopback address"),
             (&["listen.addresses=127.0.0.1:21,[2001:db8::1]:21"], "note", "fails for other"),

@@ -22,7 +22,13 @@ use crate::daemon::values::shown_path;
 
 /// Checks that the process can bind the control socket and the address of the metrics, and that it
 /// can give the control socket to `control.group`.
-pub(super) fn check(settings: &Settings, running: Option<&RunningServer>, findings: &mut Findings) {
+/// `bound` are the server's listeners, to which that of the metrics is added.
+pub(super) fn check(
+    settings: &Settings,
+    running: Option<&RunningServer>,
+    bound: &mut Vec<TcpListener>,
+    findings: &mut Findings,
+) {
     for (key, path) in files(settings) {
         file(key, path, running, findings);
     }
@@ -36,7 +42,7 @@ pub(super) fn check(settings: &Settings, running: Option<&RunningServer>, findin
         findings.fail(DaemonErrorKind::Local, words);
     }
     if let Some(address) = settings.metrics.as_ref().and_then(MetricsAddress::tcp) {
-        metrics(address, settings.freebind, running, findings);
+        metrics(address, settings.freebind, running, bound, findings);
     }
 }
 
@@ -79,10 +85,14 @@ fn metrics(
     address: SocketAddr,
     freebind: bool,
     running: Option<&RunningServer>,
+    bound: &mut Vec<TcpListener>,
     findings: &mut Findings,
 ) {
     match TcpListener::bind(address) {
-        Ok(_) => findings.ok(format_args!("metrics.listen: {address}: can listen")),
+        Ok(listener) => {
+            findings.ok(format_args!("metrics.listen: {address}: can listen"));
+            bound.push(listener);
+        }
         Err(_) if freebind && is_missing(address) => {
             findings.warn(format_args!("metrics.listen: {address}: {MISSING}"));
         }
@@ -90,7 +100,8 @@ fn metrics(
             if let Some(running) = running.filter(|_| is_in_use(&error)) {
                 return in_use("metrics.listen", &address, running, findings);
             }
-            let words = format!("metrics.listen: {address}: cannot listen: {}", reason(&error));
+            let why = reason(&error, address, bound);
+            let words = format!("metrics.listen: {address}: cannot listen: {why}");
             findings.fail(DaemonErrorKind::Network, words);
         }
     }
@@ -162,14 +173,16 @@ impl RunningServer {
 
     /// Returns whether the server listens on an address, or on all addresses with the same port.
     pub(super) fn listens_on(&self, address: SocketAddr) -> bool {
-        let any = |address: SocketAddr| address.ip().to_canonical().is_unspecified();
-        self.addresses.iter().any(|own| {
-            own.port() == address.port()
-                && (own.ip().to_canonical() == address.ip().to_canonical()
-                    || any(*own)
-                    || any(address))
-        })
+        self.addresses.iter().any(|own| share(*own, address))
     }
+}
+
+/// Returns whether two addresses have the same port, and the same host unless one of them is for all
+/// hosts.
+pub(super) fn share(one: SocketAddr, other: SocketAddr) -> bool {
+    let host = |address: SocketAddr| address.ip().to_canonical();
+    let is_any = |address| host(address).is_unspecified();
+    one.port() == other.port() && (host(one) == host(other) || is_any(one) || is_any(other))
 }
 
 fn arguments(process: &Path) -> Vec<u8> {
@@ -225,7 +238,7 @@ mod tests {
         let mut settings = Settings::default();
         assignments.iter().for_each(|assignment| settings.assign(assignment).unwrap());
         let mut findings = Findings::default();
-        check(&settings, None, &mut findings);
+        check(&settings, None, &mut Vec::new(), &mut findings);
         findings.lines(Severity::Fail..=Severity::Ok).lines().map(str::to_owned).collect()
     }
 
@@ -247,6 +260,10 @@ mod tests {
                     "none/socket",
                     "fail  KEY: PATH: its directory is missing; create the directory, or use \
                      another path",
+                ),
+                (
+                    &"long".repeat(30),
+                    "fail  KEY: PATH: too long for the path of a socket; use another path",
                 ),
             ] {
                 let (word, _) = key.split_once('=').unwrap();

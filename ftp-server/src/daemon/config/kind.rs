@@ -166,9 +166,13 @@ impl Kind {
     pub(super) fn given(self, text: &str) -> Result<TomlValue, String> {
         let text = text.trim();
         let value = DeValue::parse(text).ok().map(|value| TomlValue::from(&value));
-        match value.filter(|value| self.is_of(value)) {
-            Some(value) => Ok(TomlValue { at: 0, ..value }),
-            None => self.plain(unquoted(text)),
+        match value {
+            Some(value) if self.is_of(&value) => Ok(TomlValue { at: 0, ..value }),
+            // A string in quotes stands for the plain text in it.
+            Some(TomlValue { content: Content::Single(ValueType::Text, text), .. }) => {
+                self.plain(&text)
+            }
+            _ => self.plain(unquoted(text)),
         }
     }
 
@@ -239,6 +243,9 @@ mod tests {
             (Kind::List, "", "[]"),
             (Kind::List, "a, b", "[\"a\", \"b\"]"),
             (Kind::List, "\"a, b\"", "[\"a\", \"b\"]"),
+            (Kind::List, "'*.exe'", "[\"*.exe\"]"),
+            (Kind::List, "'a,b\\n'", "[\"a\", \"b\\\\n\"]"),
+            (Kind::List, "'a', 'b'", "[\"'a'\", \"'b'\"]"),
             (Kind::List, "[\"a, b\", ' c']", "[\"a, b\", \" c\"]"),
             (Kind::List, "[ab], [1]", "[\"[ab]\", \"[1]\"]"),
             (Kind::List, "[1]", "[\"[1]\"]"),

@@ -33,6 +33,7 @@ pub(crate) use row::{Fixed, Setting};
 pub use row::{SettingHelp, settings};
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
 pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
+use user::NOT_A_NAME;
 pub(crate) use user::{USER, User, is_name};
 #[cfg(test)]
 use value::TomlValue;
@@ -54,7 +55,7 @@ use super::DaemonError;
 use super::certificate::Dates;
 use super::home::Places;
 use super::logging::LogTarget;
-use super::own_files::OwnFiles;
+use super::own_files::{OwnFiles, overwritten};
 use super::privileges::{RunAs, is_root};
 use super::stores::Stores;
 use super::toml_text::shown;
@@ -284,9 +285,14 @@ impl Config {
     ///
     /// Returns `Configuration`, with one line for each contradiction.
     pub fn validate(&self) -> Result<(), DaemonError> {
-        match self.settings.contradictions() {
-            lines if lines.is_empty() => {}
-            lines => return Err(DaemonError::refused("settings", lines)),
+        let mut lines = self.settings.contradictions();
+        lines.extend(overwritten(self));
+        let users = self.quick.iter().flat_map(|quick| &quick.users);
+        let names = users.map(|(name, _)| String::from_utf8_lossy(name));
+        let wrong = names.filter(|name| !is_name(name));
+        lines.extend(wrong.map(|name| format!("user {}: {NOT_A_NAME}", shown(&name))));
+        if !lines.is_empty() {
+            return Err(DaemonError::refused("settings", lines));
         }
         match self.quick.is_some() || self.names_users() {
             true => Ok(()),

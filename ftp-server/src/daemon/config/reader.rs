@@ -7,7 +7,7 @@ use super::hosts::{HOST, HOST_TABLES, Host, host_name};
 use super::row::{Fields, Origin, Setting};
 use super::stores::{ITSELF, STORE, STORE_TABLES, StoreSettings, key_of_store, objection_to_name};
 use super::table::{Settings, TABLE, suggestion};
-use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, Table, USER_TABLES, User};
+use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER_TABLES, User};
 use super::value::{Objection, TomlEntry, TomlValue};
 use crate::daemon::toml_text::{Lines, shown};
 use crate::daemon::values::{did_you_mean, nearest};
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
         entries: &[TomlEntry],
     ) {
         let unknown = |entry: &TomlEntry| match &*entry.name {
-            GROUPS => "only users have groups".to_owned(),
+            GROUPS => OF_USERS.to_owned(),
             name if TABLE.iter().any(|row| row.name() == name) => {
                 format!("unknown key{}", suggestion(name))
             }

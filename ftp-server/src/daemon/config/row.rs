@@ -7,6 +7,7 @@ use super::table::{Settings, TABLE};
 use super::user::{Table, USER, User};
 use super::value::{Checked, TomlValue};
 use super::{STORE, StoreSettings};
+use crate::daemon::values::did_you_mean;
 
 /// One key of a `T`: its help, and how the field is read and shown.
 pub(crate) struct Setting<T: 'static> {
@@ -108,7 +109,7 @@ impl Given<'_> {
     ///
     /// # Errors
     ///
-    /// Returns a message with all keys if there is no such row.
+    /// Returns a message with a similar key, or else with all keys, if there is no such row.
     pub(super) fn row<T>(
         &self,
         tables: &str,
@@ -116,8 +117,13 @@ impl Given<'_> {
     ) -> Result<&'static Setting<T>, String> {
         let keys = rows.clone().map(|row| row.key);
         rows.find(|row| row.key == self.key).ok_or_else(|| {
-            let keys = keys.collect::<Vec<_>>().join(", ");
-            format!("unknown setting {tables}.{}: expected {keys}", self.key)
+            let hint = match did_you_mean(self.key, keys.clone()) {
+                none if none.is_empty() => {
+                    format!(": expected {}", keys.collect::<Vec<_>>().join(", "))
+                }
+                hint => hint,
+            };
+            format!("unknown setting {tables}.{}{hint}", self.key)
         })
     }
 }
@@ -235,7 +241,7 @@ impl Origins {
     }
 
     /// Returns the origin with its column in the file, such as `server.toml:14:7`.
-    pub(super) fn place(&self, key: &str) -> &str {
+    pub(crate) fn place(&self, key: &str) -> &str {
         self.get(key).map_or("default", |origin| &origin.place)
     }
 

@@ -368,9 +368,10 @@ mod tests {
     #[test]
     fn set_refuses_unknown_store_keys_and_invalid_names() {
         for (assignment, want) in [
+            ("stores.main.buckets=x", "unknown setting stores.NAME.buckets; did you mean bucket?"),
             (
-                "stores.main.buckets=x",
-                "unknown setting stores.NAME.buckets: expected endpoint, bucket",
+                "stores.main.colour=x",
+                "unknown setting stores.NAME.colour: expected endpoint, bucket",
             ),
             ("stores.a b.bucket=x", "stores.\"a b\": invalid store name"),
             ("stores.main.bucket=a/b", "stores.main.bucket: invalid bucket"),

@@ -23,7 +23,9 @@ use super::listen::{Listen, Passed, available, has_ipv6};
 use super::protection::Protection;
 use super::row::{Fixed, Given, Origins, Setting, are_same, row, with_defaults};
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
-use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, Table, USER, USER_TABLES, User, UserLayers};
+use super::user::{
+    DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER, USER_TABLES, User, UserLayers,
+};
 use crate::daemon::hooks::HookEvent;
 use crate::daemon::logging::LogTarget;
 use crate::daemon::metrics::MetricsAddress;
@@ -272,7 +274,10 @@ impl Settings {
             Table::Group(_) => "groups.NAME",
             Table::User(_) => "users.NAME",
         };
-        let row = given.row(tables, table.rows())?;
+        let row = given.row(tables, table.rows()).map_err(|why| match given.key {
+            GROUPS => format!("{table}.{GROUPS}: {OF_USERS}"),
+            _ => why,
+        })?;
         if let Some(wrong) = table.objection() {
             return Err(format!("{table}: {wrong}"));
         }
@@ -318,9 +323,6 @@ impl Settings {
         if let Some(both) = self.implicit.iter().find(is_in_clear) {
             let why = format!("\"{both}\" is also in listen.addresses; use another port");
             add("listen.implicit_tls", &why);
-        }
-        if self.log_transfers.is_some() && self.log_transfers.as_deref() == self.log_target.path() {
-            add("log.transfers", "names the same file as log.target; use another file");
         }
         let tls =
             self.tls.contradictions(self.has_implicit(), !self.server.fxp_networks.is_empty());

@@ -190,8 +190,14 @@ impl User {
 /// Key of the groups, which only `[users.NAME]` has.
 pub(super) const GROUPS: &str = "groups";
 
+/// Why the other tables of users' keys do not have [`GROUPS`].
+pub(super) const OF_USERS: &str = "only users have groups";
+
 /// Keys without a default.
 pub(super) const NEEDED: &[&str] = &["password", "root"];
+
+/// Why a name is refused.
+pub(super) const NOT_A_NAME: &str = "invalid user name: it is empty or has control characters";
 
 /// Returns whether a client can send this as the argument of USER.
 pub(crate) fn is_name(text: &str) -> bool {
@@ -218,9 +224,7 @@ impl Table<'_> {
             Self::Group(name) if !is_bare(name) => {
                 Some("invalid group name: expected letters, digits, - and _")
             }
-            Self::User(name) if !is_name(name) => {
-                Some("invalid user name: it is empty or has control characters")
-            }
+            Self::User(name) if !is_name(name) => Some(NOT_A_NAME),
             Self::Defaults | Self::Group(_) | Self::User(_) => None,
         }
     }
