@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+#[cfg(target_os = "linux")]
+use std::path::Path;
 
 use super::*;
 use crate::listing::Budget;
@@ -14,6 +16,15 @@ fn scene() -> (tempfile::TempDir, Directory) {
     fs::write(root.path().join("outside/f"), "outside").unwrap();
     let tree = Directory::open(&root.path().join("tree")).unwrap();
     (root, tree)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn files_of_another_file_system_are_synced_one_by_one() {
+    let (_root, tree) = scene();
+    let other = Directory::open(Path::new("/proc")).unwrap();
+    assert!(!tree.below(b"d").unwrap().is_synced_apart(&tree));
+    assert!(other.is_synced_apart(&tree));
 }
 
 #[test]
