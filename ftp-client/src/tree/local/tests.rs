@@ -28,6 +28,15 @@ fn files_of_another_file_system_are_synced_one_by_one() {
 }
 
 #[test]
+fn a_directory_that_is_removed_meanwhile_is_not_listed_as_empty() {
+    let (root, tree) = scene();
+    let inside = tree.below(b"d").unwrap();
+    assert!(inside.items(Budget::default()).unwrap().is_empty());
+    fs::remove_dir(root.path().join("tree/d")).unwrap();
+    assert_eq!(inside.items(Budget::default()).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn no_link_leads_out_of_the_tree_cl_50_li_08_hc_06_hc_07() {
     let (root, tree) = scene();
     symlink("../outside", root.path().join("tree/l")).unwrap();

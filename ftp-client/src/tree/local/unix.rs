@@ -104,7 +104,12 @@ impl Directory {
                 Err(error) => return Err(error),
             }
         }
-        Ok(items)
+        // rustix takes the ENOENT of a removed directory for its end: it is not an empty one, whose
+        // objects could be removed from the other side.
+        match rustix::fs::fstat(&self.descriptor)?.st_nlink {
+            0 => Err(ErrorKind::NotFound.into()),
+            _ => Ok(items),
+        }
     }
 
     /// Returns the names in this directory that `wants` accepts.
