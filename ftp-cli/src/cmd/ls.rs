@@ -284,9 +284,11 @@ impl Lister {
                     self.name(&entry, &mut budget)
                 }
                 Ok(ListLine::Entry(entry)) => self.entry(&entry.name, &entry, &mut budget),
-                // Shown unchanged, because users may understand the line.
+                // Shown unchanged, because users may understand the line. It is not a name: inetutils
+                // lists an unreadable directory as ".: Permission denied".
                 Ok(ListLine::Unparsed(line))
-                    if form == ListingForm::List
+                    if self.how.long
+                        && form == ListingForm::List
                         && self.pattern.is_none()
                         && !self.events.is_on() =>
                 {

@@ -391,7 +391,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "lock",             Needed("FILE"),                LOCKERS,  "lock FILE during the run; do nothing if another run has the lock"),
     row(Transfer, "g", "glob",             No,                            &[Get],   "use the last part of each URL as a pattern for names"),
     row(Transfer, "n", "no-clobber",       No,                            &[Get],   "skip files that exist locally"),
-    row(Transfer, "n", "no-clobber",       No,                            &[Put],   "skip files that exist on the server (MDTM, MLST)"),
+    row(Transfer, "n", "no-clobber",       No,                            &[Put],   "skip files that exist on the server (MDTM, MLST, LIST)"),
     row(Transfer, "",  "in-place",         No,                            &[Get],   "write to the final name without a temporary file"),
     row(Transfer, "",  "create-dirs",      No,                            &[Get],   "create missing local directories"),
     row(Transfer, "",  "create-dirs",      No,                            &[Put],   "create missing directories on the server (MKD)"),

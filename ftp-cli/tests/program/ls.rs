@@ -354,6 +354,18 @@ fn ls_uses_list_if_nlst_wants_an_argument() {
 }
 
 #[test]
+fn a_line_that_cannot_be_parsed_is_not_shown_as_a_name() {
+    let lines = b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n.: Permission denied\r\n".to_vec();
+    let peer = Peer::start(&[
+        ("NLST", Act::Say("550 No files found.")),
+        ("LIST", Act::Send("150 list", lines, "226 done")),
+    ]);
+    let ran = run(&mut ftp(&["ls", &peer.url("")]));
+    ran.exited(7);
+    assert_eq!(ran.stdout, b"a\n", "{ran:?}");
+}
+
+#[test]
 fn a_total_in_another_language_is_not_an_entry() {
     let lines = "samtals 8\r\n-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n".as_bytes().to_vec();
     let peer = Peer::start(&[("LIST", Act::Send("150 list", lines, "226 done"))]);

@@ -146,6 +146,10 @@ fn no_clobber_skips_existing_files_and_reports_it() {
     let feat = |text| ("FEAT", Act::Say(text));
     let (size, both) = ("211-x\r\n SIZE\r\n211 end", "211-x\r\n SIZE\r\n MDTM\r\n211 end");
     let there = ("MDTM", Act::Say("213 20260101000000"));
+    let listed = |name: &str| {
+        let line = format!("-rw------- 1 u g 5 Jan 2 2020 {name}\r\n").into_bytes();
+        ("LIST", Act::Send("150 list", line, "226 done"))
+    };
     for (acts, code, stores) in [
         (vec![there], 0, false),
         (vec![("SIZE", Act::Say("550 no")), feat(size)], 0, true),
@@ -153,6 +157,10 @@ fn no_clobber_skips_existing_files_and_reports_it() {
         // A size alone may be that of an interrupted upload, which is not a file yet.
         (vec![("SIZE", Act::Say("213 3")), feat(both)], 0, true),
         (vec![("SIZE", Act::Say("213 3")), feat(size)], 14, false),
+        // vsftpd refuses MDTM and SIZE for a file that anonymous users must not read.
+        (vec![("MDTM", Act::Say("550 no")), feat(both), listed("x")], 0, false),
+        (vec![("MDTM", Act::Say("550 no")), feat(both), listed("y")], 0, true),
+        (vec![("MDTM", Act::Say("550 no")), feat(both), ("LIST", Act::Say("550 no"))], 0, true),
     ] {
         let stored = ("STOR", Act::Take("150 go", "226 done"));
         let peer = Peer::start(&[acts, vec![stored]].concat());

@@ -217,6 +217,9 @@ fn publish(
     }
     match (targets, in_tree) {
         (_, Some(in_tree)) => {
+            if in_tree.is_synced_alone {
+                file.sync()?;
+            }
             (in_tree.before)(file.file())?;
             file.commit(replaces, false)
         }
@@ -301,7 +304,8 @@ impl std::fmt::Debug for Sink<'_> {
     }
 }
 
-/// What is different for a file of a tree. The tree is synced to disk as a whole, at the end.
+/// What is different for a file of a tree. The tree is synced to disk as a whole, at the end, as far
+/// as that is possible.
 pub(crate) struct InTree<'a> {
     /// The path from which the names of partial files are derived: hidden ones.
     pub(crate) parts: PathBuf,
@@ -312,6 +316,8 @@ pub(crate) struct InTree<'a> {
     pub(crate) next: Option<(&'a [u8], bool)>,
     /// The size and time that `SIZE` and `MDTM` would report, as far as the listing tells them.
     pub(crate) listed: Origin,
+    /// Whether the sync of the whole tree leaves the file out.
+    pub(crate) is_synced_alone: bool,
     /// Called with the complete file before it gets its name.
     pub(crate) before: &'a (dyn Fn(&File) -> io::Result<()> + Sync),
 }

@@ -36,6 +36,17 @@ use crate::system::sync_directory;
 /// times in whole seconds.
 const SETTLED: i64 = 10;
 
+/// Largest difference of a local time that is slow to UTC, and the smallest between two zones, in
+/// seconds.
+const SLOW: i64 = 12 * 3_600;
+const ZONES: i64 = 15 * 60;
+
+/// Returns whether a file of this age in seconds is older than [`SETTLED`], also if the server reports
+/// its local time as UTC, as vsftpd can.
+const fn is_settled(age: i64) -> bool {
+    age >= SLOW || age >= 0 && age % ZONES >= SETTLED
+}
+
 /// Number of changes to a very new file after which its download is given up.
 const CHANGES: usize = 5;
 
@@ -115,7 +126,7 @@ impl<'a> Get<'a> {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
             let age = |modified: i64| now.saturating_sub(modified);
-            if facts.modified.is_none_or(|time| age(time.unix_seconds()) >= SETTLED) {
+            if facts.modified.is_none_or(|time| is_settled(age(time.unix_seconds()))) {
                 return Ok(facts);
             }
             client.control.waiter().sleep(TICK)?;
@@ -236,5 +247,28 @@ fn copy_at(path: &Path) -> Result<Option<LocalFacts>, Error> {
         Ok(metadata) => Ok(Some(LocalFacts::of(&metadata))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::Local(named(path, &error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_of_a_server_with_local_times_is_not_settled() {
+        for (age, want) in [
+            (-3_600, false),
+            (0, false),
+            (9, false),
+            (10, true),
+            (899, true),
+            (5 * 3_600 + 9, false),
+            (5 * 3_600 + 10, true),
+            (12_600 + 1, false),
+            (SLOW, true),
+            (i64::MAX, true),
+        ] {
+            assert_eq!(is_settled(age), want, "{age}");
+        }
     }
 }

@@ -20,6 +20,11 @@ pub(crate) fn path_of_directory(directory: &OwnedFd, place: &Path) -> Option<Pat
     is_at(directory, place).then(|| place.to_owned())
 }
 
+/// All file systems are treated alike.
+pub(crate) const fn is_in_user_space(_: &OwnedFd) -> bool {
+    false
+}
+
 /// Syncs all file systems.
 #[expect(clippy::unnecessary_wraps, reason = "Linux syncs only one file system, which can fail")]
 pub(crate) fn sync_file_system(_: &OwnedFd) -> io::Result<()> {

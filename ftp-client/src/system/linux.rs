@@ -95,6 +95,13 @@ pub(crate) fn sync_file_system(directory: &OwnedFd) -> io::Result<()> {
     Ok(rustix::fs::syncfs(directory)?)
 }
 
+/// Returns whether the file system of an open directory is a program (FUSE): the kernel asks it to
+/// sync single files only.
+pub(crate) fn is_in_user_space(directory: &OwnedFd) -> bool {
+    const FUSE: u64 = 0x6573_5546;
+    rustix::fs::fstatfs(directory).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FUSE))
+}
+
 /// Returns the path that leads to an open file, whatever its name.
 fn path_of(file: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))

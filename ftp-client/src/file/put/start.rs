@@ -431,12 +431,17 @@ impl Job<'_> {
     /// Returns whether the server already has the file.
     fn is_there(&self, client: &mut Client) -> Result<bool, Error> {
         let path = self.place.path();
-        if client.exists(path)? {
-            return Ok(true);
+        if client.features()?.has("MLST") {
+            return client.exists(path);
         }
-        // The negative answer proves that the file is missing only if the server has MDTM or MLST.
+        // A refusal of MDTM proves nothing: vsftpd refuses it too for a file that anonymous users
+        // must not read, and replaces that file.
+        if let Some(is_there) = client.is_there(path)? {
+            return Ok(is_there);
+        }
+        // The directory cannot be listed.
         let features = client.features()?;
-        if features.has("MDTM") || features.has("MLST") {
+        if features.has("MDTM") {
             return Ok(false);
         }
         // A size alone proves nothing: the file may be from an interrupted upload.

@@ -62,10 +62,11 @@ impl Down<'_> {
     ) -> Result<u64, TreeFault> {
         let there = Pathname::join(self.from.place.top, &Pathname::join(path, &copy.name));
         let backup = self.to.backup;
+        let top = self.to.top;
         let (directory, inside) = self.to.directory_and_path(path)?;
         let parts = part_of(&copy.name);
         let next = self.next.as_ref().map(|(next, asks_time)| (&**next, *asks_time));
-        let target = CopyTarget { directory, inside, backup, path, copy, parts, next };
+        let target = CopyTarget { top, directory, inside, backup, path, copy, parts, next };
         let client = self.from.hand.client()?;
         let done = target.fetch(&there, self.resume, self.rate_limit.as_ref(), |job| {
             job.attempt(client, on).map_err(|error| (error, client.is_settled()))
@@ -99,6 +100,7 @@ impl Down<'_> {
 
 /// The local file of a copy.
 struct CopyTarget<'a> {
+    top: &'a Directory,
     directory: &'a Directory,
     /// A path that leads to the directory.
     inside: &'a Path,
@@ -122,7 +124,7 @@ impl CopyTarget<'_> {
         rate_limit: Option<&RateLimit>,
         attempt: impl FnOnce(&mut Get<'_>) -> Result<Done, (Error, bool)>,
     ) -> Result<Done, TreeFault> {
-        let Self { directory, inside, backup, path, copy, next, .. } = *self;
+        let Self { top, directory, inside, backup, path, copy, next, .. } = *self;
         let below = Pathname::join(path, &copy.name);
         // The plan refuses such names; this is the last line of defence.
         directory.check_name(&copy.name).map_err(|error| TreeFault::local(&below, &error))?;
@@ -146,7 +148,14 @@ impl CopyTarget<'_> {
         let mut job = Get::to_path(Place::at(there), &target, &options)
             .listed(copy.size)
             .modified(known.map(system_time))
-            .in_tree(InTree { parts, asks_time, next, listed, before: &before });
+            .in_tree(InTree {
+                parts,
+                asks_time,
+                next,
+                listed,
+                is_synced_alone: directory.is_synced_apart(top),
+                before: &before,
+            });
         let done = attempt(&mut job).map_err(|(error, is_settled)| {
             let fault = match error {
                 Error::Local(error) => {
@@ -205,7 +214,7 @@ pub(crate) fn copy_together(
     });
     let Some(Down { from, to, resume, rate_limit, .. }) = sides.next() else { return Ok(None) };
     let there = Pathname::join(from.place.top, &Pathname::join(path, &copy.name));
-    let backup = to.backup;
+    let (top, backup) = (to.top, to.backup);
     let (directory, inside) = to.directory_and_path(path)?;
     // If a download over a single connection left a partial file, a single connection resumes it.
     if *resume != Resume::Own && directory.has_part(&copy.name) {
@@ -218,7 +227,7 @@ pub(crate) fn copy_together(
     }
     let pool = from.hand.give_back();
     let parts = name_of_pieces(&copy.name);
-    let target = CopyTarget { directory, inside, backup, path, copy, parts, next: None };
+    let target = CopyTarget { top, directory, inside, backup, path, copy, parts, next: None };
     let done = target.fetch(&there, Resume::Own, rate_limit.as_ref(), |job| {
         job.attempt_over(pool, count, on).map_err(|error| (error, true))
     });

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+#[cfg(target_os = "linux")]
+use std::path::Path;
 
 use super::*;
 use crate::listing::Budget;
@@ -14,6 +16,24 @@ fn scene() -> (tempfile::TempDir, Directory) {
     fs::write(root.path().join("outside/f"), "outside").unwrap();
     let tree = Directory::open(&root.path().join("tree")).unwrap();
     (root, tree)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn files_of_another_file_system_are_synced_one_by_one() {
+    let (_root, tree) = scene();
+    let other = Directory::open(Path::new("/proc")).unwrap();
+    assert!(!tree.below(b"d").unwrap().is_synced_apart(&tree));
+    assert!(other.is_synced_apart(&tree));
+}
+
+#[test]
+fn a_directory_that_is_removed_meanwhile_is_not_listed_as_empty() {
+    let (root, tree) = scene();
+    let inside = tree.below(b"d").unwrap();
+    assert!(inside.items(Budget::default()).unwrap().is_empty());
+    fs::remove_dir(root.path().join("tree/d")).unwrap();
+    assert_eq!(inside.items(Budget::default()).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]

@@ -14,7 +14,9 @@ use rustix::io::Errno;
 
 use super::{ELSEWHERE, IN_USE, MADE, names};
 use crate::listing::Budget;
-use crate::system::{OsStrExt, lock, path_of_directory, rename_new_at, sync_file_system};
+use crate::system::{
+    OsStrExt, is_in_user_space, lock, path_of_directory, rename_new_at, sync_file_system,
+};
 use crate::tree::entry::{MODE, ObjectKind, Stamp, TEMPORARY, TreeEntry};
 
 /// Flags for opening a directory.
@@ -102,7 +104,12 @@ impl Directory {
                 Err(error) => return Err(error),
             }
         }
-        Ok(items)
+        // rustix takes the ENOENT of a removed directory for its end: it is not an empty one, whose
+        // objects could be removed from the other side.
+        match rustix::fs::fstat(&self.descriptor)?.st_nlink {
+            0 => Err(ErrorKind::NotFound.into()),
+            _ => Ok(items),
+        }
     }
 
     /// Returns the names in this directory that `wants` accepts.
@@ -271,6 +278,14 @@ impl Directory {
     /// Returns the system's errors.
     pub(crate) fn sync(&self) -> io::Result<()> {
         sync_file_system(&self.descriptor)
+    }
+
+    /// Returns whether [`sync`](Self::sync) of `top` leaves out the files in this directory, with the
+    /// errors of writing them: it is on another file system, or on one in user space (FUSE, such as
+    /// sshfs), which only hears of `fsync`.
+    pub(crate) fn is_synced_apart(&self, top: &Self) -> bool {
+        let device = |at: &Self| rustix::fs::fstat(&at.descriptor).map(|stat| stat.st_dev);
+        device(self) != device(top) || is_in_user_space(&self.descriptor)
     }
 }
 
