@@ -12,7 +12,7 @@ pub(crate) use line::Line;
 pub(crate) use line::{Stamp, calendar, to_seconds, unescaped};
 pub(crate) use observer::Observers;
 pub use observer::{
-    Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
+    Direction, Event, EventKind, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };
 pub use writer::LogWriter;
 pub use xferlog::Xferlog;

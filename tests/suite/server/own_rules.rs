@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::Network;
 use ftp_server::{
-    Ask, Capabilities, Entries, Event, EventKind, Keep, Login, LoginRefusal, MemoryStorage,
-    Metadata, Observer, Rights, Server, Source, Storage, StorageError, Upload, UserLimits,
-    UserTable, VirtualPath, WriteMode,
+    Ask, AuthError, Capabilities, Entries, Event, EventKind, Keep, Login, MemoryStorage, Metadata,
+    Observer, Rights, Server, Source, Storage, StorageError, Upload, UserLimits, UserTable,
+    VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -21,7 +21,7 @@ fn login(rights: Rights) -> Login {
 
 /// Collects the reasons of refused logins.
 #[derive(Default)]
-struct Reasons(Mutex<Vec<(String, LoginRefusal)>>);
+struct Reasons(Mutex<Vec<(String, AuthError)>>);
 
 impl Observer for Reasons {
     fn observe(&self, event: &Event<'_>) {
@@ -39,13 +39,13 @@ fn barred_users_are_refused_like_a_wrong_password_hs_30() {
     let network = |text: &[u8]| Network::parse(text).expect("a network");
     let users = [
         ("on", login(Rights::READ), None),
-        ("off", login(Rights::READ).enabled(false), Some(LoginRefusal::Disabled)),
-        ("past", login(Rights::READ).expires(now), Some(LoginRefusal::Expired)),
+        ("off", login(Rights::READ).enabled(false), Some(AuthError::Disabled)),
+        ("past", login(Rights::READ).expires(now), Some(AuthError::Expired)),
         ("future", login(Rights::READ).expires(now + hour), None),
         (
             "elsewhere",
             login(Rights::READ).networks([network(b"192.0.2.0/24"), network(b"::/0")]),
-            Some(LoginRefusal::Network),
+            Some(AuthError::Network),
         ),
         ("here", login(Rights::READ).networks([network(b"127.0.0.0/8")]), None),
     ];
@@ -71,7 +71,7 @@ fn barred_users_are_refused_like_a_wrong_password_hs_30() {
         assert_eq!(refused("PASS p"), refused("PASS wrong"), "{name}");
         assert_eq!(refused("PASS p"), "421 Too many failed logins", "{name}");
         let seen = std::mem::take(&mut *reasons.0.lock().expect("no panic"));
-        let want = [*refusal, LoginRefusal::Credentials, *refusal];
+        let want = [*refusal, AuthError::Refused, *refusal];
         assert_eq!(seen, want.map(|reason| ((*name).to_owned(), reason)));
     }
 }
