@@ -142,8 +142,7 @@ pub use error::Error;
 #[cfg(feature = "redis")]
 pub use ledger::RedisLedger;
 pub use ledger::{
-    Ledger, LedgerAnswer, LedgerError, LedgerRecord, MemoryLedger, SharedQuota, SharedState,
-    WithoutLedger,
+    Ledger, LedgerAnswer, LedgerError, MemoryLedger, SharedQuota, SharedState, WithoutLedger,
 };
 pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
