@@ -120,8 +120,8 @@ mod service {
 }
 
 pub use self::log::{
-    Direction, Event, EventKind, EventLog, LogFormat, LogWriter, Observer, Refusal, SessionEnd,
-    Transfer, TransferEnd, Xferlog,
+    Direction, Event, EventKind, EventLog, LogWriter, Observer, Refusal, SessionEnd, Transfer,
+    TransferEnd, Xferlog,
 };
 pub use ftp_proto::{
     HostName, Network, ParseError, ParseErrorKind, PortRanges, Reply, ReplyCode,

@@ -6,7 +6,7 @@ mod observer;
 mod writer;
 mod xferlog;
 
-pub use event_log::{EventLog, LogFormat};
+pub use event_log::EventLog;
 pub(crate) use line::Line;
 #[cfg(feature = "daemon")]
 pub(crate) use line::{Stamp, calendar, to_seconds, unescaped};

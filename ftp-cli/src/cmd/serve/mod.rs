@@ -9,8 +9,8 @@ mod urls;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use ftp_server::EventLog;
 use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup, check};
-use ftp_server::{EventLog, LogFormat};
 use log::{Level, LevelFilter};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid};
 use signal_hook::consts::SIGHUP;
@@ -132,9 +132,9 @@ impl Announcer {
 
     /// Logs a message about the server in the format of the log, unless `--quiet` is given.
     fn say(&self, level: Level, text: &str) {
-        match self.events.format() {
+        match self.events.is_json() {
             _ if self.is_quiet => {}
-            LogFormat::Text if self.is_stderr && !is_journal() => self.messages.say(text),
+            false if self.is_stderr && !is_journal() => self.messages.say(text),
             _ => self.events.message(level, self.messages.plain(text)),
         }
     }

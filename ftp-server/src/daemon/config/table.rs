@@ -25,11 +25,11 @@ use super::row::{Fixed, Given, Origins, Setting, are_same, row, with_defaults};
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
 use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, Table, USER, USER_TABLES, User, UserLayers};
 use crate::daemon::hooks::HookEvent;
-use crate::daemon::logging::LogTarget;
+use crate::daemon::logging::{LogFormat, LogTarget};
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::values;
-use crate::{Limits, LocalConfig, LogFormat, PartialPolicy, ServerConfig, TlsPolicy};
+use crate::{Limits, LocalConfig, PartialPolicy, ServerConfig, TlsPolicy};
 
 with_defaults! {
     /// Settings of a server, without the directory and the users on the command line.
