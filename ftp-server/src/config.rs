@@ -82,8 +82,13 @@ pub struct ServerConfig {
     pub hosts: Vec<VirtualHost>,
     /// Passive data connections.
     pub passive: PassivePolicy,
-    /// Active data connections.
-    pub active: ActivePolicy,
+    /// Whether `PORT` and `EPRT` are served, for active data connections: the server connects to
+    /// clients (default: `true`, RFC 1123 §4.1.2.13).
+    pub active: bool,
+    /// Whether to connect from the port below that of the control connection (20 for 21, RFC 959
+    /// §5.2), if that port is available (default: `false`). Ports below 1024 need root or
+    /// `CAP_NET_BIND_SERVICE`.
+    pub active_source_port: bool,
     /// Networks with which users with the right [`FXP`](crate::Rights::FXP) may have data
     /// connections, in addition to the client's own host (default: empty).
     pub fxp_networks: Vec<Network>,
@@ -302,18 +307,6 @@ pub struct PassivePolicy {
     pub overrides: Vec<PassiveOverride>,
 }
 
-/// Active data connections: the server connects to clients (`PORT` and `EPRT`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct ActivePolicy {
-    /// Whether `PORT` and `EPRT` are served (default: `true`, RFC 1123 §4.1.2.13).
-    pub enabled: bool,
-    /// Whether to connect from the port below that of the control connection (20 for 21, RFC 959
-    /// §5.2), if that port is available (default: `false`). Ports below 1024 need root or
-    /// `CAP_NET_BIND_SERVICE`.
-    pub source_port: bool,
-}
-
 ftp_proto::settings! {
     ServerConfig {
         banner: impl Into<String> = "Service ready".to_owned(),
@@ -325,7 +318,8 @@ ftp_proto::settings! {
         proxy_protocol: impl Into<Vec<Network>> = Vec::new(),
         hosts: impl Into<Vec<VirtualHost>> = Vec::new(),
         passive: PassivePolicy = PassivePolicy::default(),
-        active: ActivePolicy = ActivePolicy::default(),
+        active: bool = true,
+        active_source_port: bool = false,
         fxp_networks: impl Into<Vec<Network>> = Vec::new(),
         overwrite: bool = true,
         deny_names: impl Into<Vec<NamePattern>> = Vec::new(),
@@ -367,11 +361,6 @@ ftp_proto::settings! {
         ports: impl Into<Option<PortRanges>> = None,
         address: impl Into<Option<PassiveAddress>> = None,
         overrides: impl Into<Vec<PassiveOverride>> = Vec::new(),
-    }
-
-    ActivePolicy {
-        enabled: bool = true,
-        source_port: bool = false,
     }
 }
 

@@ -271,7 +271,7 @@ impl Rule {
         match self.needs {
             Needs::Nothing => true,
             Needs::Passive => session.context.config.passive.enabled,
-            Needs::Active => session.context.config.active.enabled,
+            Needs::Active => session.context.config.active,
             Needs::Tls => {
                 let tls = session.context.tls.as_ref();
                 tls.is_some_and(|tls| tls.rules().control != TlsPolicy::Off)

@@ -458,7 +458,7 @@ impl Session {
             fxp_networks: if self.may_fxp() { &config.fxp_networks } else { &[] },
             connect: config.timeouts.data_connect,
             handshake: config.timeouts.tls_handshake,
-            from_port_below: config.active.source_port,
+            from_port_below: config.active_source_port,
             secured: self.secured.as_deref().filter(|_| is_private),
             begins_handshake: self.transfer.begins_handshakes,
             resumed: &self.context.register.resumed,

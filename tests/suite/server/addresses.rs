@@ -328,7 +328,7 @@ fn a_server_transfers_to_itself_hd_22_dc_30() {
 fn active_connections_use_the_port_below_the_control_port_if_free_dc_21() {
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "a").expect("a file");
-    let config = super::quick_with(|config| config.active.source_port = true);
+    let config = super::quick_with(|config| config.active_source_port = true);
     let own = OwnPorts::claim(2);
     let (below, port) = own.numbers().into_inner();
     let builder = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);

@@ -125,7 +125,7 @@ pub fn check(
         ports(settings, running.is_some(), &mut findings);
         too_few_ports(settings, &mut findings);
         announced(settings, &mut findings);
-    } else if !settings.server.active.enabled {
+    } else if !settings.server.active {
         let words = "without PASV, EPSV, PORT and EPRT, nothing can be listed or transferred";
         findings.warn(format_args!("passive.enabled and active.enabled are false: {words}"));
     }

@@ -435,7 +435,7 @@ impl Config {
                 ));
             }
         }
-        if self.settings.server.active.source_port {
+        if self.settings.server.active_source_port {
             let below = |at: SocketAddr| SocketAddr::new(at.ip(), at.port().saturating_sub(1));
             let all = self.settings.all_listen().into_iter().map(below);
             let is_denied = |at: &SocketAddr| {
