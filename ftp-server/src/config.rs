@@ -301,10 +301,10 @@ pub struct PassivePolicy {
     /// Address in PASV replies (227), for a server behind a NAT (default: `None`, the address that
     /// the client connected to). Clients on the loopback interface do not get this address.
     pub address: Option<PassiveAddress>,
-    /// Addresses in PASV replies (227) for clients in certain networks, instead of
+    /// Networks of clients, and the address in PASV replies (227) for these clients, instead of
     /// [`address`](Self::address) (default: empty). The first entry that contains the client
     /// applies.
-    pub overrides: Vec<PassiveOverride>,
+    pub overrides: Vec<(Vec<Network>, PassiveAddress)>,
 }
 
 ftp_proto::settings! {
@@ -360,7 +360,7 @@ ftp_proto::settings! {
         enabled: bool = true,
         ports: impl Into<Option<PortRanges>> = None,
         address: impl Into<Option<PassiveAddress>> = None,
-        overrides: impl Into<Vec<PassiveOverride>> = Vec::new(),
+        overrides: impl Into<Vec<(Vec<Network>, PassiveAddress)>> = Vec::new(),
     }
 }
 
@@ -381,24 +381,6 @@ pub enum PassiveAddress {
     /// the last address stays in use. Before the first success, the reply has the address that the
     /// client connected to.
     Name(String),
-}
-
-/// Address in PASV replies (227) for clients in certain networks.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct PassiveOverride {
-    /// Networks of the clients that get this address.
-    pub clients: Vec<Network>,
-    /// Address for those clients.
-    pub address: PassiveAddress,
-}
-
-impl PassiveOverride {
-    /// Sets the address for clients in these networks.
-    #[must_use]
-    pub fn new(clients: impl Into<Vec<Network>>, address: PassiveAddress) -> Self {
-        Self { clients: clients.into(), address }
-    }
 }
 
 impl PassiveAddress {

@@ -135,8 +135,8 @@ pub use auth::{
 pub use builder::ServerBuilder;
 pub use command::{SiteCommands, SiteRequest};
 pub use config::{
-    Limits, LoginPolicy, NamePattern, PassiveAddress, PassiveOverride, PassivePolicy, ServerConfig,
-    Timeouts, VirtualHost,
+    Limits, LoginPolicy, NamePattern, PassiveAddress, PassivePolicy, ServerConfig, Timeouts,
+    VirtualHost,
 };
 pub use error::Error;
 #[cfg(feature = "redis")]

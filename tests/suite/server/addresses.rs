@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use ftp_proto::Network;
-use ftp_server::{PassiveAddress, PassiveOverride, Rights, Server};
+use ftp_server::{PassiveAddress, Rights, Server};
 use ftp_tests::network::in_own_network;
 use ftp_tests::port::OwnPorts;
 use ftp_tests::raw::{RawData, RawSession};
@@ -128,8 +128,8 @@ fn the_227_address_depends_on_the_client_network_dc_05_dc_06() {
     let fixture = Fixture::configured(super::quick_with(|config| {
         config.passive.address = Some(address("198.51.100.1"));
         config.passive.overrides = vec![
-            PassiveOverride::new([network("127.0.0.2")], address("192.0.2.7")),
-            PassiveOverride::new([network("127.0.0.3")], address("localhost")),
+            (vec![network("127.0.0.2")], address("192.0.2.7")),
+            (vec![network("127.0.0.3")], address("localhost")),
         ];
     }));
     fixture.write("a", "a");
