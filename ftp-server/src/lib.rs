@@ -129,8 +129,8 @@ pub use ftp_proto::{
 };
 
 pub use auth::{
-    AuthError, Authenticator, DirectoryRights, Login, LoginAttempt, Offer, PasswordHash,
-    PasswordHashError, Rights, UnknownRight, UserLimits, UserTable,
+    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
+    UnknownRight, UserLimits, UserTable,
 };
 pub use builder::ServerBuilder;
 pub use command::{SiteCommands, SiteRequest};

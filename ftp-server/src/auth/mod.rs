@@ -5,8 +5,8 @@ mod rights;
 mod table;
 
 pub use password::{PasswordHash, PasswordHashError};
-pub use rights::{DirectoryRights, Rights, UnknownRight};
-pub(crate) use rights::{all_rights, holds_rules, rights_at, rule_for};
+pub(crate) use rights::{DirectoryRights, all_rights, holds_rules, rights_at, rule_for};
+pub use rights::{Rights, UnknownRight};
 pub use table::UserTable;
 pub(crate) use table::is_anonymous_name;
 #[cfg(feature = "daemon")]
@@ -118,7 +118,10 @@ pub struct Login {
     /// out of or between these directories needs `RENAME` for both names, `DELETE` for the old
     /// name, and `CREATE` for the new one. If a directory is renamed, the new name also needs
     /// `MKDIR`. If the new name has `LIST` or `RETRIEVE`, the old name needs that right too.
-    pub directories: Vec<DirectoryRights>,
+    ///
+    /// The rights depend on the path that the client names. If a symbolic link elsewhere leads into
+    /// the directory, the rights of the link's own location apply to paths through the link.
+    pub directories: Vec<(VirtualPath, Rights)>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
     /// same directory before each upload, and stop if the server refuses.
     pub mkdir_existing_ok: bool,
@@ -330,7 +333,7 @@ impl Login {
     /// ```
     #[must_use]
     pub fn directory(mut self, path: impl Into<VirtualPath>, rights: Rights) -> Self {
-        self.directories.push(DirectoryRights::new(path.into(), rights));
+        self.directories.push((path.into(), rights));
         self
     }
 
