@@ -5,9 +5,11 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ftp_proto::Reply;
+
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::budget;
-use crate::command::SiteCommands;
+use crate::command::SiteRequest;
 use crate::config::ServerConfig;
 use crate::context::{Context, Hooks};
 use crate::error::Error;
@@ -160,22 +162,34 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the handler of `SITE` commands that the server does not know.
+    /// Sets the handler of `SITE` commands that the server does not know. It answers a command with
+    /// one final reply: 2yz, 4yz or 5yz. For a 1yz or 3yz, the client gets 451 instead. `None` means
+    /// that the word is unknown: the client gets 504.
+    ///
+    /// The session's thread calls the handler and waits for its answer. The thread may be confined
+    /// to the user's files, and then the handler cannot open any others.
+    ///
+    /// The server handles the words `HELP` and `CHMOD` itself. It handles `QUOTA` itself if the
+    /// user's storage has [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even if the user has
+    /// no quota.
     ///
     /// ```
-    /// use ftp_server::{MemoryStorage, Reply, ReplyCode, Rights, Server, SiteRequest};
+    /// use ftp_server::{MemoryStorage, Reply, ReplyCode, Rights, Server};
     ///
     /// let server = Server::builder()
     ///     .storage(MemoryStorage::new())
     ///     .user("u", "p", Rights::FULL)
-    ///     .site(|request: &SiteRequest<'_>| {
+    ///     .site(|request| {
     ///         (request.word == b"PING").then(|| Reply::new(ReplyCode::OKAY, "Pong"))
     ///     })
     ///     .bind("127.0.0.1:0")?;
     /// # drop(server);
     /// # Ok::<(), ftp_server::Error>(())
     /// ```
-    pub fn site(mut self, commands: impl SiteCommands + 'static) -> Self {
+    pub fn site(
+        mut self,
+        commands: impl Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
         self.parts.hooks.site = Some(Arc::new(commands));
         self
     }

@@ -133,7 +133,7 @@ pub use auth::{
     UnknownRight, UserLimits, UserTable,
 };
 pub use builder::ServerBuilder;
-pub use command::{SiteCommands, SiteRequest};
+pub use command::SiteRequest;
 pub use config::{
     Limits, LoginPolicy, NamePattern, PassiveAddress, PassivePolicy, ServerConfig, Timeouts,
     VirtualHost,

@@ -62,7 +62,7 @@ fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Result<Re
     let Access::User(user) = &session.login.access else { return Err(no_such_word()) };
     let peer = session.peer.address;
     let request = SiteRequest { word, argument, user: &user.name, rights: user.rights, peer };
-    let reply = commands.serve(&request).ok_or_else(no_such_word)?;
+    let reply = commands(&request).ok_or_else(no_such_word)?;
     if is_final(&reply) {
         return Ok(reply);
     }
@@ -148,21 +148,5 @@ impl std::fmt::Debug for SiteRequest<'_> {
     }
 }
 
-/// A handler of the embedder's `SITE` commands. A closure can implement this trait.
-///
-/// The session's thread calls the handler and waits for its answer. The thread may be confined to
-/// the user's files, and then the handler cannot open any others.
-///
-/// The server handles the words `HELP` and `CHMOD` itself. It handles `QUOTA` itself if the user's
-/// storage has [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even if the user has no quota.
-pub trait SiteCommands: Send + Sync {
-    /// Answers a command with one final reply: 2yz, 4yz or 5yz. For a 1yz or 3yz, the client gets
-    /// 451 instead. `None` means that the word is unknown: the client gets 504.
-    fn serve(&self, request: &SiteRequest<'_>) -> Option<Reply>;
-}
-
-impl<F: Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync> SiteCommands for F {
-    fn serve(&self, request: &SiteRequest<'_>) -> Option<Reply> {
-        self(request)
-    }
-}
+/// A handler of the embedder's `SITE` commands.
+pub(crate) type SiteCommands = dyn Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync;
