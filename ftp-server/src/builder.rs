@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ftp_proto::Reply;
+use ftp_proto::{Reply, Verb};
 
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::budget;
@@ -20,7 +20,7 @@ use crate::net::{random, socket};
 use crate::server::{Endpoint, Server};
 use crate::service::Greeting;
 use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, Storage};
-use crate::testing::{Faults, Recorder, Script};
+use crate::testing::{ProtocolFault, Recorder, Script};
 use crate::tls::{Acceptor, Tls};
 
 /// Builder that collects the settings, users and addresses of a [`Server`].
@@ -215,10 +215,24 @@ impl ServerBuilder {
         self.observer(recorder.clone())
     }
 
-    /// Sets faults that the server simulates at chosen commands, for a test. They replace the
-    /// faults of an earlier call.
-    pub fn faults(mut self, faults: Faults) -> Self {
-        self.script().faults = faults;
+    /// Adds a fault, which the server simulates at the `nth` command with this verb, counted from 1
+    /// over all sessions, for a test. If several faults match a command, the first one applies.
+    ///
+    /// ```
+    /// use ftp_server::testing::ProtocolFault;
+    /// use ftp_server::{MemoryStorage, Rights, Server, Verb};
+    ///
+    /// // The first download ends after 1,000 bytes; the second upload is refused with 421.
+    /// let server = Server::builder()
+    ///     .storage(MemoryStorage::new())
+    ///     .user("u", "p", Rights::FULL)
+    ///     .fault(Verb::Retr, 1, ProtocolFault::Abort { after: 1_000 })
+    ///     .fault(Verb::Stor, 2, ProtocolFault::Close)
+    ///     .bind("127.0.0.1:0")?;
+    /// # Ok::<(), ftp_server::Error>(())
+    /// ```
+    pub fn fault(mut self, verb: Verb, nth: u64, fault: ProtocolFault) -> Self {
+        self.script().faults.add(verb, nth, fault);
         self
     }
 

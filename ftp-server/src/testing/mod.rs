@@ -1,7 +1,7 @@
 //! Fixtures for tests of programs that speak to an FTP server.
 //!
 //! - [`Recorder`] records the commands and events of a server, and can wait for one of them.
-//! - [`Faults`] breaks chosen commands: 421, 426 after some bytes, no reply, a delay.
+//! - [`ProtocolFault`] breaks a chosen command: 421, 426 after some bytes, no reply, a delay.
 //! - [`MemoryStorage`](crate::MemoryStorage) provides files and shows received ones
 //!   ([`put`](crate::MemoryStorage::put), [`get`](crate::MemoryStorage::get),
 //!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`] makes
@@ -19,7 +19,7 @@
 //! use std::net::TcpStream;
 //! use std::time::Duration;
 //!
-//! use ftp_server::testing::{ProtocolFault, Faults, Recorder};
+//! use ftp_server::testing::{ProtocolFault, Recorder};
 //! use ftp_server::{MemoryStorage, Rights, Server, Verb};
 //!
 //! let recorder = Recorder::new();
@@ -27,7 +27,7 @@
 //!     .storage(MemoryStorage::new())
 //!     .user("u", "p", Rights::FULL)
 //!     .recorder(&recorder)
-//!     .faults(Faults::new().on(Verb::Noop, 2, ProtocolFault::Close))
+//!     .fault(Verb::Noop, 2, ProtocolFault::Close)
 //!     .bind("127.0.0.1:0")?;
 //!
 //! // Stands for the program that is tested.
@@ -46,11 +46,12 @@ mod recorder;
 
 pub use crate::storage::{Fault, FaultStorage, StorageCall};
 pub use contract::{racing, storage_contract};
-pub use faults::{Faults, ProtocolFault};
+pub use faults::ProtocolFault;
 pub use recorder::{NotRecorded, Record, Recorded, Recorder};
 
 #[cfg(test)]
 pub(crate) use contract::Numbers;
+use faults::Faults;
 pub(crate) use faults::{CutOutgoing, CutUpload};
 
 /// The recorders and faults that the builder was given.
