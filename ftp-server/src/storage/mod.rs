@@ -69,8 +69,7 @@ use std::sync::Arc;
 ///   does not answer. A client may remove its own copy.
 /// - A storage whose calls can wait for a network [says so](Capabilities::REMOTE).
 ///
-/// [`testing::storage_contract`](crate::testing::storage_contract) and
-/// [`testing::racing`](crate::testing::racing) check most of this.
+/// [`testing::storage_contract`](crate::testing::storage_contract) checks most of this.
 ///
 /// # Errors and replies
 ///

@@ -9,7 +9,7 @@
 //! - `Tls::self_signed`, with the feature `self-signed`, creates a certificate in one call; clients
 //!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!
-//! [`storage_contract`] and [`racing`] test your own [`Storage`](crate::Storage).
+//! [`storage_contract`] tests your own [`Storage`](crate::Storage).
 //!
 //! In a server without these fixtures, their only cost is a check for a recorder or fault at each
 //! command. The example `client_test` of ftp-client uses all of them except `FaultStorage`.
@@ -45,12 +45,14 @@ mod faults;
 mod recorder;
 
 pub use crate::storage::{Fault, FaultStorage, StorageCall};
-pub use contract::{racing, storage_contract};
+pub use contract::storage_contract;
 pub use faults::ProtocolFault;
 pub use recorder::{NotRecorded, Record, Recorded, Recorder};
 
 #[cfg(test)]
 pub(crate) use contract::Numbers;
+#[cfg(all(test, feature = "s3"))]
+pub(crate) use contract::racing;
 use faults::Faults;
 pub(crate) use faults::{CutOutgoing, CutUpload};
 

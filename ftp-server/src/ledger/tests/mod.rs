@@ -16,7 +16,7 @@ use crate::storage::{
     Keep, MemoryStorage, RoomFor, Storage, StorageErrorKind as Kind, StorageResult, StreamEnd,
     VirtualPath, WriteMode,
 };
-use crate::testing::{racing, storage_contract};
+use crate::testing::storage_contract;
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(600);
@@ -228,8 +228,6 @@ fn a_storage_with_quota_behaves_like_the_wrapped_storage() {
         (node.quota(MemoryStorage::new(), "files"), node)
     };
     storage_contract(1..=4, make).unwrap();
-    let (storage, _node) = make();
-    racing(&storage, 4).unwrap();
 }
 
 #[test]
