@@ -279,7 +279,7 @@ pub struct LoginPolicy {
     /// users can log in from other hosts. Loopback is exempt, because all clients of a local proxy
     /// or tunnel have its address. For a proxy on another machine, use
     /// [`proxy_protocol`](ServerConfig::proxy_protocol) if the proxy sends PROXY headers; otherwise
-    /// set this field to 0. The maximum is [`limits::BAN_AFTER`](crate::limits::BAN_AFTER).
+    /// set this field to 0. The maximum is 1,000; a larger number has the same effect.
     pub ban_after: u32,
     /// Time for which a failed login counts towards a ban (default: 10 min); see
     /// [`ban_after`](Self::ban_after).

@@ -50,7 +50,7 @@ pub mod daemon;
 mod deadline;
 mod error;
 mod ledger;
-pub mod limits;
+mod limits;
 mod listing;
 mod lock;
 mod log;
