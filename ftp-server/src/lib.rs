@@ -129,7 +129,7 @@ pub use ftp_proto::{
 };
 
 pub use auth::{
-    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
+    AuthError, Authenticator, Login, LoginAttempt, PasswordHash, PasswordHashError, Rights,
     UnknownRight, UserLimits, UserTable,
 };
 pub use builder::ServerBuilder;

@@ -15,7 +15,6 @@ pub(crate) use table::{ANONYMOUS, Accounts, Secret};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::BitOr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -282,6 +281,12 @@ impl Login {
         (!is_inside).then_some(AuthError::Network)
     }
 
+    /// Returns the rights of the user, in any directory, and the abilities of the storage.
+    #[must_use]
+    pub fn offer(&self) -> (Rights, Capabilities) {
+        (all_rights(self.rights, &self.directories), self.storage.capabilities())
+    }
+
     /// Sets whether the user may log in.
     #[must_use]
     pub fn enabled(self, enabled: bool) -> Self {
@@ -372,44 +377,6 @@ impl Login {
     #[must_use]
     pub fn limits(self, limits: UserLimits) -> Self {
         Self { limits, ..self }
-    }
-}
-
-/// The rights and features that at least one user has. They determine the replies to `FEAT` and
-/// `HELP` before login.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Offer {
-    /// Rights that at least one user has.
-    pub rights: Rights,
-    /// Features that at least one storage has.
-    pub capabilities: Capabilities,
-}
-
-impl Offer {
-    /// Returns an offer of these rights and capabilities.
-    #[must_use]
-    pub const fn new(rights: Rights, capabilities: Capabilities) -> Self {
-        Self { rights, capabilities }
-    }
-
-    /// All rights except [`FXP`](Rights::FXP), and all capabilities.
-    pub const ALL: Self = Self { rights: Rights::FULL, capabilities: Capabilities::ALL };
-}
-
-impl From<&Login> for Offer {
-    fn from(login: &Login) -> Self {
-        let rights = all_rights(login.rights, &login.directories);
-        Self { rights, capabilities: login.storage.capabilities() }
-    }
-}
-
-impl BitOr for Offer {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        let capabilities = self.capabilities | other.capabilities;
-        Self { rights: self.rights | other.rights, capabilities }
     }
 }
 
@@ -505,10 +472,11 @@ pub trait Authenticator: Send + Sync {
     /// the reply.
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError>;
 
-    /// Returns the rights and features that at least one user has (default: [`Offer::ALL`]). Before
-    /// login, they determine the replies to `FEAT` and `HELP`.
-    fn offer(&self) -> Offer {
-        Offer::ALL
+    /// Returns the rights that at least one user has, and the abilities that at least one storage
+    /// has (default: all rights except [`FXP`](Rights::FXP), and all abilities). Before login, they
+    /// determine the replies to `FEAT` and `HELP`. See [`Login::offer`].
+    fn offer(&self) -> (Rights, Capabilities) {
+        (Rights::FULL, Capabilities::ALL)
     }
 }
 
@@ -518,7 +486,7 @@ impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
         (**self).login(attempt)
     }
 
-    fn offer(&self) -> Offer {
+    fn offer(&self) -> (Rights, Capabilities) {
         (**self).offer()
     }
 }

@@ -278,7 +278,7 @@ impl Rule {
             }
             Needs::OtherServers => session.serves_sscn(),
             Needs::Storage(any) => {
-                let capabilities = session.offer().capabilities;
+                let (_, capabilities) = session.offer();
                 any.iter().any(|capability| capabilities.contains(*capability))
             }
         }

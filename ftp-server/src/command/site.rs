@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity, SiteArgument};
 
 use super::objects::AttributeChange;
-use crate::auth::{Offer, Rights};
+use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Access, Session};
 use crate::storage::{Capabilities, RoomFor};
@@ -14,7 +14,7 @@ use crate::storage::{Capabilities, RoomFor};
 struct SiteWord {
     form: &'static str,
     /// Whether a user with this offer can use the command.
-    is_offered: fn(Offer) -> bool,
+    is_offered: fn((Rights, Capabilities)) -> bool,
 }
 
 /// Every `SITE` command that the server handles itself, in the order of the help.
@@ -24,11 +24,11 @@ const SITE_WORDS: &[SiteWord] = &[
     SiteWord { form: "QUOTA", is_offered: may_see_quota },
 ];
 
-fn may_chmod(Offer { rights, capabilities }: Offer) -> bool {
+fn may_chmod((rights, capabilities): (Rights, Capabilities)) -> bool {
     rights.contains(Rights::CHMOD) && capabilities.contains(Capabilities::CHMOD)
 }
 
-fn may_see_quota(Offer { rights, capabilities }: Offer) -> bool {
+fn may_see_quota((rights, capabilities): (Rights, Capabilities)) -> bool {
     rights.contains(Rights::LIST) && capabilities.contains(Capabilities::QUOTA)
 }
 
@@ -85,11 +85,11 @@ fn help(session: &Session) -> Reply {
 
 /// Returns whether the storage supports permission bits. The right to set them is checked later.
 fn can_chmod(session: &Session) -> bool {
-    session.offer().capabilities.contains(Capabilities::CHMOD)
+    session.offer().1.contains(Capabilities::CHMOD)
 }
 
 fn is_quota(session: &Session, word: &[u8]) -> bool {
-    let is_known = session.offer().capabilities.contains(Capabilities::QUOTA);
+    let is_known = session.offer().1.contains(Capabilities::QUOTA);
     is_known && word.eq_ignore_ascii_case(b"QUOTA")
 }
 
