@@ -10,7 +10,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use ftp_server::EventLog;
-use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup, check};
+use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup};
 use log::{Level, LevelFilter};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid};
 use signal_hook::consts::SIGHUP;
@@ -93,7 +93,7 @@ fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
 
 /// Prints what to correct, and the settings as TOML, each with its origin as a comment.
 fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result {
-    let report = check(config, drop_privileges);
+    let report = config.check(drop_privileges);
     let text = if options.is_verbose() { &report.details } else { &report.text };
     output::print(&mut stdio.output, plain(text).as_bytes())?;
     let Some(kind) = report.kind else { return Ok(()) };
