@@ -32,7 +32,7 @@
 //! end. The reply 226 (in mode B, 250) means that the file is complete under its name.
 //! [`SyncPolicy`] sets which data is on disk by then.
 //!
-//! With the feature `daemon`, [`daemon`] makes a server of a configuration file.
+//! With the feature `daemon`, the module `daemon` makes a server of a configuration file.
 //!
 //! The server runs only on Linux.
 
