@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use ftp_client::{Client, Error as FtpError, Tls};
-use ftp_server::testing::{Faults, ProtocolFault, Recorder};
+use ftp_server::testing::{ProtocolFault, Recorder};
 use ftp_server::{MemoryStorage, Rights, Server, Verb};
 
 /// The program under test: uploads a report under TLS, and retries once after a transient error.
@@ -38,7 +38,7 @@ pub(crate) fn a_report_arrives_whole_though_the_first_upload_is_cut() -> Result<
         .user("reporter", "secret", Rights::FULL)
         .tls(tls)
         .recorder(&recorder)
-        .faults(Faults::new().on(Verb::Stor, 1, ProtocolFault::Abort { after: 5 }))
+        .fault(Verb::Stor, 1, ProtocolFault::Abort { after: 5 })
         .bind("127.0.0.1:0")?;
 
     deliver(&server.local_addr().to_string(), &pin, "/reports/new.txt", b"all is well")?;

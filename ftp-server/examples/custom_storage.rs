@@ -216,5 +216,4 @@ fn the_custom_storage_keeps_the_promises_of_a_storage() {
     use ftp_server::testing;
 
     testing::storage_contract(1..=100, || (Table::default(), ())).unwrap();
-    testing::racing(&Table::default(), 4).unwrap();
 }

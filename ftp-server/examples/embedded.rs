@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use ftp_server::{EventLog, Limits, LogFormat, LogWriter, Rights, Server, ServerConfig};
+use ftp_server::{EventLog, Limits, LogWriter, Rights, Server, ServerConfig};
 
 fn main() -> Result<(), Box<dyn Error>> {
     if let Some(root) = std::env::var_os("FTP_ROOT") {
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Starts the server. With port 0, the system chooses a port.
 fn start(root: &Path, port: u16) -> Result<Server, Box<dyn Error>> {
     // A separate thread writes the lines, so that no session waits for standard error.
-    let log = EventLog::new(LogFormat::Text, LogWriter::start("the log", io::stderr())?);
+    let log = EventLog::new(LogWriter::start("the log", io::stderr())?);
     let config = ServerConfig::new().limits(Limits::new().per_address(8)).banner("Hello");
     let server = Server::builder()
         .root(root)

@@ -5,9 +5,11 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ftp_proto::{Reply, Verb};
+
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::budget;
-use crate::command::SiteCommands;
+use crate::command::SiteRequest;
 use crate::config::ServerConfig;
 use crate::context::{Context, Hooks};
 use crate::error::Error;
@@ -18,7 +20,7 @@ use crate::net::{random, socket};
 use crate::server::{Endpoint, Server};
 use crate::service::Greeting;
 use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, Storage};
-use crate::testing::{Faults, Recorder, Script};
+use crate::testing::{ProtocolFault, Recorder, Script};
 use crate::tls::{Acceptor, Tls};
 
 /// Builder that collects the settings, users and addresses of a [`Server`].
@@ -160,22 +162,34 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the handler of `SITE` commands that the server does not know.
+    /// Sets the handler of `SITE` commands that the server does not know. It answers a command with
+    /// one final reply: 2yz, 4yz or 5yz. For a 1yz or 3yz, the client gets 451 instead. `None` means
+    /// that the word is unknown: the client gets 504.
+    ///
+    /// The session's thread calls the handler and waits for its answer. The thread may be confined
+    /// to the user's files, and then the handler cannot open any others.
+    ///
+    /// The server handles the words `HELP` and `CHMOD` itself. It handles `QUOTA` itself if the
+    /// user's storage has [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even if the user has
+    /// no quota.
     ///
     /// ```
-    /// use ftp_server::{MemoryStorage, Reply, ReplyCode, Rights, Server, SiteRequest};
+    /// use ftp_server::{MemoryStorage, Reply, ReplyCode, Rights, Server};
     ///
     /// let server = Server::builder()
     ///     .storage(MemoryStorage::new())
     ///     .user("u", "p", Rights::FULL)
-    ///     .site(|request: &SiteRequest<'_>| {
+    ///     .site(|request| {
     ///         (request.word == b"PING").then(|| Reply::new(ReplyCode::OKAY, "Pong"))
     ///     })
     ///     .bind("127.0.0.1:0")?;
     /// # drop(server);
     /// # Ok::<(), ftp_server::Error>(())
     /// ```
-    pub fn site(mut self, commands: impl SiteCommands + 'static) -> Self {
+    pub fn site(
+        mut self,
+        commands: impl Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
         self.parts.hooks.site = Some(Arc::new(commands));
         self
     }
@@ -201,10 +215,24 @@ impl ServerBuilder {
         self.observer(recorder.clone())
     }
 
-    /// Sets faults that the server simulates at chosen commands, for a test. They replace the
-    /// faults of an earlier call.
-    pub fn faults(mut self, faults: Faults) -> Self {
-        self.script().faults = faults;
+    /// Adds a fault, which the server simulates at the `nth` command with this verb, counted from 1
+    /// over all sessions, for a test. If several faults match a command, the first one applies.
+    ///
+    /// ```
+    /// use ftp_server::testing::ProtocolFault;
+    /// use ftp_server::{MemoryStorage, Rights, Server, Verb};
+    ///
+    /// // The first download ends after 1,000 bytes; the second upload is refused with 421.
+    /// let server = Server::builder()
+    ///     .storage(MemoryStorage::new())
+    ///     .user("u", "p", Rights::FULL)
+    ///     .fault(Verb::Retr, 1, ProtocolFault::Abort { after: 1_000 })
+    ///     .fault(Verb::Stor, 2, ProtocolFault::Close)
+    ///     .bind("127.0.0.1:0")?;
+    /// # Ok::<(), ftp_server::Error>(())
+    /// ```
+    pub fn fault(mut self, verb: Verb, nth: u64, fault: ProtocolFault) -> Self {
+        self.script().faults.add(verb, nth, fault);
         self
     }
 

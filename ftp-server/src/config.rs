@@ -82,8 +82,13 @@ pub struct ServerConfig {
     pub hosts: Vec<VirtualHost>,
     /// Passive data connections.
     pub passive: PassivePolicy,
-    /// Active data connections.
-    pub active: ActivePolicy,
+    /// Whether `PORT` and `EPRT` are served, for active data connections: the server connects to
+    /// clients (default: `true`, RFC 1123 §4.1.2.13).
+    pub active: bool,
+    /// Whether to connect from the port below that of the control connection (20 for 21, RFC 959
+    /// §5.2), if that port is available (default: `false`). Ports below 1024 need root or
+    /// `CAP_NET_BIND_SERVICE`.
+    pub active_source_port: bool,
     /// Networks with which users with the right [`FXP`](crate::Rights::FXP) may have data
     /// connections, in addition to the client's own host (default: empty).
     pub fxp_networks: Vec<Network>,
@@ -274,7 +279,7 @@ pub struct LoginPolicy {
     /// users can log in from other hosts. Loopback is exempt, because all clients of a local proxy
     /// or tunnel have its address. For a proxy on another machine, use
     /// [`proxy_protocol`](ServerConfig::proxy_protocol) if the proxy sends PROXY headers; otherwise
-    /// set this field to 0. The maximum is [`limits::BAN_AFTER`](crate::limits::BAN_AFTER).
+    /// set this field to 0. The maximum is 1,000; a larger number has the same effect.
     pub ban_after: u32,
     /// Time for which a failed login counts towards a ban (default: 10 min); see
     /// [`ban_after`](Self::ban_after).
@@ -296,22 +301,10 @@ pub struct PassivePolicy {
     /// Address in PASV replies (227), for a server behind a NAT (default: `None`, the address that
     /// the client connected to). Clients on the loopback interface do not get this address.
     pub address: Option<PassiveAddress>,
-    /// Addresses in PASV replies (227) for clients in certain networks, instead of
+    /// Networks of clients, and the address in PASV replies (227) for these clients, instead of
     /// [`address`](Self::address) (default: empty). The first entry that contains the client
     /// applies.
-    pub overrides: Vec<PassiveOverride>,
-}
-
-/// Active data connections: the server connects to clients (`PORT` and `EPRT`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct ActivePolicy {
-    /// Whether `PORT` and `EPRT` are served (default: `true`, RFC 1123 §4.1.2.13).
-    pub enabled: bool,
-    /// Whether to connect from the port below that of the control connection (20 for 21, RFC 959
-    /// §5.2), if that port is available (default: `false`). Ports below 1024 need root or
-    /// `CAP_NET_BIND_SERVICE`.
-    pub source_port: bool,
+    pub overrides: Vec<(Vec<Network>, PassiveAddress)>,
 }
 
 ftp_proto::settings! {
@@ -325,7 +318,8 @@ ftp_proto::settings! {
         proxy_protocol: impl Into<Vec<Network>> = Vec::new(),
         hosts: impl Into<Vec<VirtualHost>> = Vec::new(),
         passive: PassivePolicy = PassivePolicy::default(),
-        active: ActivePolicy = ActivePolicy::default(),
+        active: bool = true,
+        active_source_port: bool = false,
         fxp_networks: impl Into<Vec<Network>> = Vec::new(),
         overwrite: bool = true,
         deny_names: impl Into<Vec<NamePattern>> = Vec::new(),
@@ -366,12 +360,7 @@ ftp_proto::settings! {
         enabled: bool = true,
         ports: impl Into<Option<PortRanges>> = None,
         address: impl Into<Option<PassiveAddress>> = None,
-        overrides: impl Into<Vec<PassiveOverride>> = Vec::new(),
-    }
-
-    ActivePolicy {
-        enabled: bool = true,
-        source_port: bool = false,
+        overrides: impl Into<Vec<(Vec<Network>, PassiveAddress)>> = Vec::new(),
     }
 }
 
@@ -392,24 +381,6 @@ pub enum PassiveAddress {
     /// the last address stays in use. Before the first success, the reply has the address that the
     /// client connected to.
     Name(String),
-}
-
-/// Address in PASV replies (227) for clients in certain networks.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct PassiveOverride {
-    /// Networks of the clients that get this address.
-    pub clients: Vec<Network>,
-    /// Address for those clients.
-    pub address: PassiveAddress,
-}
-
-impl PassiveOverride {
-    /// Sets the address for clients in these networks.
-    #[must_use]
-    pub fn new(clients: impl Into<Vec<Network>>, address: PassiveAddress) -> Self {
-        Self { clients: clients.into(), address }
-    }
 }
 
 impl PassiveAddress {

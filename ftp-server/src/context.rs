@@ -34,7 +34,7 @@ pub(crate) struct Context {
     pub(crate) tls: Option<Arc<Acceptor>>,
     pub(crate) observers: Observers,
     /// The `SITE` commands of the embedder.
-    pub(crate) site: Option<Arc<dyn SiteCommands>>,
+    pub(crate) site: Option<Arc<SiteCommands>>,
     /// The script of a test: its recorders and the faults that it injects.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) admission: Arc<Admission>,
@@ -73,7 +73,7 @@ pub(crate) struct Context {
 #[derive(Default)]
 pub(crate) struct Hooks {
     pub(crate) observers: Observers,
-    pub(crate) site: Option<Arc<dyn SiteCommands>>,
+    pub(crate) site: Option<Arc<SiteCommands>>,
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) shared: Option<SharedState>,
 }

@@ -32,7 +32,7 @@
 //! end. The reply 226 (in mode B, 250) means that the file is complete under its name.
 //! [`SyncPolicy`] sets which data is on disk by then.
 //!
-//! With the feature `daemon`, [`daemon`] makes a server of a configuration file.
+//! With the feature `daemon`, the module `daemon` makes a server of a configuration file.
 //!
 //! The server runs only on Linux.
 
@@ -50,7 +50,7 @@ pub mod daemon;
 mod deadline;
 mod error;
 mod ledger;
-pub mod limits;
+mod limits;
 mod listing;
 mod lock;
 mod log;
@@ -120,8 +120,8 @@ mod service {
 }
 
 pub use self::log::{
-    Direction, Event, EventKind, EventLog, LogFormat, LogWriter, LoginRefusal, Observer, Refusal,
-    SessionEnd, Transfer, TransferEnd, Xferlog,
+    Direction, Event, EventKind, EventLog, LogWriter, Observer, Refusal, SessionEnd, Transfer,
+    TransferEnd, Xferlog,
 };
 pub use ftp_proto::{
     HostName, Network, ParseError, ParseErrorKind, PortRanges, Reply, ReplyCode,
@@ -129,21 +129,20 @@ pub use ftp_proto::{
 };
 
 pub use auth::{
-    AuthError, Authenticator, DirectoryRights, Login, LoginAttempt, Offer, PasswordHash,
-    PasswordHashError, Rights, UnknownRight, UserLimits, UserTable,
+    AuthError, Authenticator, Login, LoginAttempt, PasswordHash, PasswordHashError, Rights,
+    UnknownRight, UserLimits, UserTable,
 };
 pub use builder::ServerBuilder;
-pub use command::{SiteCommands, SiteRequest};
+pub use command::SiteRequest;
 pub use config::{
-    ActivePolicy, Limits, LoginPolicy, NamePattern, PassiveAddress, PassiveOverride, PassivePolicy,
-    ServerConfig, Timeouts, VirtualHost,
+    Limits, LoginPolicy, NamePattern, PassiveAddress, PassivePolicy, ServerConfig, Timeouts,
+    VirtualHost,
 };
 pub use error::Error;
 #[cfg(feature = "redis")]
 pub use ledger::RedisLedger;
 pub use ledger::{
-    Ledger, LedgerAnswer, LedgerError, LedgerRecord, MemoryLedger, SharedQuota, SharedState,
-    WithoutLedger,
+    Ledger, LedgerAnswer, LedgerError, MemoryLedger, SharedQuota, SharedState, WithoutLedger,
 };
 pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// Maximum length of a path in bytes, including the `/` of the user's root. Linux has the same
 /// limit for a path in one system call.
-pub const PATH: usize = 4_096;
+pub(crate) const PATH: usize = 4_096;
 
 /// Maximum number of components of a path. Deeper trees break other programs and have no practical
 /// use.
-pub const PATH_DEPTH: usize = 128;
+pub(crate) const PATH_DEPTH: usize = 128;
 
 /// Interval at which a waiting transfer checks whether to continue.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -121,7 +121,7 @@ pub(crate) const HEAVY: u64 = 2;
 
 /// Maximum size of a file for `HASH`, in bytes. A digest of a larger file usually takes longer than
 /// a minute.
-pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
+pub(crate) const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 
 /// Maximum duration of a digest: clients usually wait this long for a reply.
 pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
@@ -165,11 +165,11 @@ pub(crate) const BAN_HOSTS: usize = 4_096;
 
 /// Maximum of [`ban_after`](crate::LoginPolicy::ban_after); larger values are reduced to it. The
 /// maximum bounds the memory for one host, because the server keeps the time of each failed login.
-pub const BAN_AFTER: usize = 1_000;
+pub(crate) const BAN_AFTER: usize = 1_000;
 
 /// Maximum length in bytes of a password that the server hashes, as in crypt(3). The cost of a
 /// `$5$` or `$6$` hash grows with the square of the length.
-pub const PASSWORD: usize = 512;
+pub(crate) const PASSWORD: usize = 512;
 
 /// Maximum number of password hashes that the whole process computes at a time. On a machine with
 /// fewer processors, the limit is the number of processors. Together, the hashes use at most a

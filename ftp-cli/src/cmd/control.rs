@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ftp_server::PasswordHash;
-use ftp_server::daemon::control::{self, ControlAnswer, ControlRequest};
+use ftp_server::daemon::control::{ControlAnswer, ControlRequest};
 
 use crate::Stdio;
 use crate::connect::{Secret, Terminal, credentials};
@@ -96,7 +96,7 @@ fn path(options: &Options) -> PathBuf {
 /// Returns `Network` if the server cannot be reached or ends the connection, or `Timeout` if it does
 /// not answer within `limit`.
 fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<ControlAnswer> {
-    control::ask(path, request, limit).map_err(|error| {
+    request.ask(path, limit).map_err(|error| {
         let (exit, why) = match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
                 Exit::Network,

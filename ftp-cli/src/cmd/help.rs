@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use ftp_server::daemon;
+use ftp_server::daemon::SettingHelp;
 
 use crate::Stdio;
 use crate::console::output;
@@ -147,7 +147,7 @@ fn settings(text: &mut String) {
     text.push_str(
         "\nSettings of --config and --set KEY=VALUE (in --set, commas separate list items)\n",
     );
-    for setting in daemon::settings() {
+    for setting in SettingHelp::all() {
         let key = format!("{}.{}", setting.table, setting.key);
         let help = setting.help.trim_end_matches('.');
         // Tables of users, hosts and stores.

@@ -5,8 +5,8 @@ use std::fs;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use ftp_server::testing::{Faults, ProtocolFault, Recorded, Recorder};
-use ftp_server::{Limits, Server, ServerConfig, Verb};
+use ftp_server::testing::{ProtocolFault, Recorded, Recorder};
+use ftp_server::{Limits, Server, ServerBuilder, ServerConfig, Verb};
 use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Ran, run};
@@ -28,11 +28,15 @@ struct Slow {
 }
 
 impl Slow {
-    fn new(config: ServerConfig, faults: Faults) -> Self {
+    fn new(config: ServerConfig, faults: &[(Verb, u64, ProtocolFault)]) -> Self {
         Self::replying(Duration::from_millis(10), config, faults)
     }
 
-    fn replying(after: Duration, config: ServerConfig, faults: Faults) -> Self {
+    fn replying(
+        after: Duration,
+        config: ServerConfig,
+        faults: &[(Verb, u64, ProtocolFault)],
+    ) -> Self {
         let delay = ProtocolFault::Delay(after);
         let login = [Verb::User, Verb::Pass, Verb::Feat, Verb::Opts, Verb::Type, Verb::Noop];
         let facts =
@@ -48,10 +52,11 @@ impl Slow {
             Verb::Quit,
         ];
         let verbs = login.into_iter().chain(facts).chain(rest);
-        let slowly = |faults: Faults, verb| (1..=300).fold(faults, |all, n| all.on(verb, n, delay));
-        let faults = verbs.fold(faults, slowly);
+        let slow = verbs.flat_map(|verb| (1..=300).map(move |nth| (verb, nth, delay)));
         let recorder = Recorder::default();
-        let builder = Server::builder().config(config).recorder(&recorder).faults(faults);
+        let builder = Server::builder().config(config).recorder(&recorder);
+        let with = |builder: ServerBuilder, (verb, nth, fault)| builder.fault(verb, nth, fault);
+        let builder = faults.iter().copied().chain(slow).fold(builder, with);
         Self { server: OurServer::built(builder), recorder }
     }
 
@@ -106,7 +111,7 @@ fn each_way(server: &OurServer, mut check: impl FnMut(&str, &Ran)) {
 fn files_that_wait_for_replies_share_up_to_four_connections_cl_77() {
     let are_shared = |after: u64| {
         let after = Duration::from_millis(after);
-        let slow = Slow::replying(after, ServerConfig::default(), Faults::new());
+        let slow = Slow::replying(after, ServerConfig::default(), &[]);
         let mut always = true;
         each_way(&slow.server, |way, _| {
             let (accepted, refused) = slow.sessions();
@@ -135,7 +140,7 @@ fn few_files_of_a_near_server_need_one_connection_cl_77() {
 fn a_server_that_wants_fewer_is_asked_for_one_too_many_at_most_once_cl_77() {
     for limit in [1, 2, 3] {
         let config = ServerConfig::new().limits(Limits::new().per_user(limit));
-        let slow = Slow::new(config, Faults::new());
+        let slow = Slow::new(config, &[]);
         each_way(&slow.server, |way, ran| {
             let (accepted, refused) = slow.sessions();
             // The run may end before it tries one too many.
@@ -151,8 +156,7 @@ fn a_server_that_wants_fewer_is_asked_for_one_too_many_at_most_once_cl_77() {
 #[test]
 fn a_connection_that_is_lost_at_once_costs_no_file_cl_77() {
     for verb in [Verb::User, Verb::Pass, Verb::Mode] {
-        let slow =
-            Slow::new(ServerConfig::default(), Faults::new().on(verb, 2, ProtocolFault::Close));
+        let slow = Slow::new(ServerConfig::default(), &[(verb, 2, ProtocolFault::Close)]);
         let here = TempRoot::new();
         fill(&here, "src");
         let ran = mirror(&[], shown(&here.join("src")), &slow.server.url("tree"));
@@ -166,7 +170,7 @@ fn a_connection_that_is_lost_at_once_costs_no_file_cl_77() {
 
 #[test]
 fn other_promises_hold_with_several_connections_cl_77() {
-    let slow = Slow::new(ServerConfig::default(), Faults::new());
+    let slow = Slow::new(ServerConfig::default(), &[]);
     for options in [
         &["--temp"][..],
         &["--remove-source"],
@@ -223,7 +227,7 @@ fn limits_of_other_servers_lose_no_file_at_scale_cl_77() {
 /// The login of the second connection is never answered.
 #[test]
 fn a_connection_that_nobody_needs_any_more_is_not_waited_for_cl_77() {
-    let slow = Slow::new(ServerConfig::default(), Faults::new());
+    let slow = Slow::new(ServerConfig::default(), &[]);
     let here = TempRoot::new();
     fill(&here, "src");
     let (open, never) = mpsc::channel::<()>();
@@ -248,9 +252,8 @@ fn a_connection_that_nobody_needs_any_more_is_not_waited_for_cl_77() {
 fn an_append_whose_connection_is_lost_is_not_repeated_by_another_one_cl_77() {
     for nth in 1..=6 {
         let fault = ProtocolFault::Abort { after: 3 };
-        let lost =
-            Faults::new().on(Verb::Appe, nth, fault).on(Verb::Appe, nth + 1, ProtocolFault::Close);
-        let slow = Slow::new(ServerConfig::default(), lost);
+        let lost = [(Verb::Appe, nth, fault), (Verb::Appe, nth + 1, ProtocolFault::Close)];
+        let slow = Slow::new(ServerConfig::default(), &lost);
         let here = TempRoot::new();
         let names: Vec<_> = (0..40).map(|number| format!("f{number}")).collect();
         names.iter().for_each(|name| drop(here.write(name, b"content")));

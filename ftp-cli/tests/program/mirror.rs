@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::Network;
-use ftp_server::{ActivePolicy, Limits, Rights, Server, ServerConfig};
+use ftp_server::{Limits, Rights, Server, ServerConfig};
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
@@ -391,8 +391,7 @@ fn unsendable_files_are_reported_and_the_rest_is_uploaded() {
 /// Starts our server for a user who may use FXP with `networks`.
 fn promiscuous(host: Ipv4Addr, active: bool, networks: &str) -> OurServer {
     let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];
-    let config =
-        ServerConfig::new().active(ActivePolicy::new().enabled(active)).fxp_networks(fxp_networks);
+    let config = ServerConfig::new().active(active).fxp_networks(fxp_networks);
     OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
 }
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use ftp_server::testing::{Faults, ProtocolFault, Recorder};
-use ftp_server::{Server, ServerConfig, Tls, Verb};
+use ftp_server::testing::{ProtocolFault, Recorder};
+use ftp_server::{Server, ServerBuilder, ServerConfig, Tls, Verb};
 use ftp_tests::content::binary;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
@@ -26,12 +26,14 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(scheme: &'static str, pair: &Pair, faults: Faults) -> Self {
+    fn new(scheme: &'static str, pair: &Pair, faults: &[(Verb, u64, ProtocolFault)]) -> Self {
         let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
         let tls = Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
         let recorder = Recorder::default();
-        let builder = Server::builder().tls(tls).recorder(&recorder).faults(faults);
-        let server = OurServer::built(builder);
+        let builder = Server::builder().tls(tls).recorder(&recorder);
+        let with =
+            |builder: ServerBuilder, &(verb, nth, fault): &_| builder.fault(verb, nth, fault);
+        let server = OurServer::built(faults.iter().fold(builder, with));
         Self { server, recorder, here: TempRoot::new(), scheme, pin: pair.pin() }
     }
 
@@ -80,7 +82,7 @@ impl Scene {
 fn a_mirror_uses_one_data_connection_each_way_cl_73_cl_75() {
     let pair = Authority::new().issue(Kind::Good);
     for scheme in ["ftp", "ftpes"] {
-        let scene = Scene::new(scheme, &pair, Faults::new());
+        let scene = Scene::new(scheme, &pair, &[]);
         scene.fill();
         // The listing of a missing directory asks for a data connection that is never opened.
         scene.server.root.mkdir("www");
@@ -102,7 +104,7 @@ fn a_mirror_uses_one_data_connection_each_way_cl_73_cl_75() {
 fn files_and_scripts_use_one_data_connection_cl_73_cl_75() {
     let pair = Authority::new().issue(Kind::Good);
     for scheme in ["ftp", "ftpes"] {
-        let scene = Scene::new(scheme, &pair, Faults::new());
+        let scene = Scene::new(scheme, &pair, &[]);
         let (root, here) = (&scene.server.root, &scene.here);
         let names = ["a", "b", "c", "d"];
         for (size, name) in names.iter().enumerate() {
@@ -146,13 +148,14 @@ fn a_mirror_resumes_after_each_interruption_cl_74_cl_75() {
     let pair = Authority::new().issue(Kind::Good);
     for scheme in ["ftp", "ftpes"] {
         let after = ProtocolFault::Abort { after: 500 };
-        let faults = Faults::new()
-            .on(Verb::Retr, 7, after)
-            .on(Verb::Retr, 100, ProtocolFault::Close)
-            .on(Verb::Retr, 200, after)
-            .on(Verb::Stor, 50, after)
-            .on(Verb::Stor, 150, ProtocolFault::Close);
-        let scene = Scene::new(scheme, &pair, faults);
+        let faults = [
+            (Verb::Retr, 7, after),
+            (Verb::Retr, 100, ProtocolFault::Close),
+            (Verb::Retr, 200, after),
+            (Verb::Stor, 50, after),
+            (Verb::Stor, 150, ProtocolFault::Close),
+        ];
+        let scene = Scene::new(scheme, &pair, &faults);
         scene.fill();
         let source = tree(&scene.here.join("src"));
         let retry = ["--retry", "3", "--retry-delay", "0"];

@@ -5,8 +5,8 @@ mod rights;
 mod table;
 
 pub use password::{PasswordHash, PasswordHashError};
-pub use rights::{DirectoryRights, Rights, UnknownRight};
-pub(crate) use rights::{all_rights, holds_rules, rights_at, rule_for};
+pub(crate) use rights::{DirectoryRights, all_rights, holds_rules, rights_at, rule_for};
+pub use rights::{Rights, UnknownRight};
 pub use table::UserTable;
 pub(crate) use table::is_anonymous_name;
 #[cfg(feature = "daemon")]
@@ -15,14 +15,12 @@ pub(crate) use table::{ANONYMOUS, Accounts, Secret};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::BitOr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{HostName, Network, RepresentationType};
 
 use crate::lock::Lock;
-use crate::log::LoginRefusal;
 use crate::net::socket;
 use crate::pace::Rate;
 use crate::shares::{Share, Shares, table as kinds};
@@ -119,7 +117,10 @@ pub struct Login {
     /// out of or between these directories needs `RENAME` for both names, `DELETE` for the old
     /// name, and `CREATE` for the new one. If a directory is renamed, the new name also needs
     /// `MKDIR`. If the new name has `LIST` or `RETRIEVE`, the old name needs that right too.
-    pub directories: Vec<DirectoryRights>,
+    ///
+    /// The rights depend on the path that the client names. If a symbolic link elsewhere leads into
+    /// the directory, the rights of the link's own location apply to paths through the link.
+    pub directories: Vec<(VirtualPath, Rights)>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
     /// same directory before each upload, and stop if the server refuses.
     pub mkdir_existing_ok: bool,
@@ -255,7 +256,7 @@ impl Login {
     /// use std::time::{Duration, SystemTime};
     ///
     /// use ftp_proto::Network;
-    /// use ftp_server::{Login, LoginRefusal, MemoryStorage, Rights};
+    /// use ftp_server::{AuthError, Login, MemoryStorage, Rights};
     ///
     /// let now = SystemTime::now();
     /// let guest = Login::new(Arc::new(MemoryStorage::new()), Rights::READ)
@@ -264,20 +265,26 @@ impl Login {
     /// let inside = [192, 0, 2, 7].into();
     /// let later = now + Duration::from_secs(3600);
     /// assert_eq!(guest.objection(inside, now), None);
-    /// assert_eq!(guest.objection(inside, later), Some(LoginRefusal::Expired));
-    /// assert_eq!(guest.objection([10, 0, 0, 1].into(), now), Some(LoginRefusal::Network));
+    /// assert_eq!(guest.objection(inside, later), Some(AuthError::Expired));
+    /// assert_eq!(guest.objection([10, 0, 0, 1].into(), now), Some(AuthError::Network));
     /// # Ok::<(), ftp_proto::ParseError>(())
     /// ```
     #[must_use]
-    pub fn objection(&self, peer: IpAddr, now: SystemTime) -> Option<LoginRefusal> {
+    pub fn objection(&self, peer: IpAddr, now: SystemTime) -> Option<AuthError> {
         if !self.enabled {
-            return Some(LoginRefusal::Disabled);
+            return Some(AuthError::Disabled);
         }
         if self.expires.is_some_and(|expires| now >= expires) {
-            return Some(LoginRefusal::Expired);
+            return Some(AuthError::Expired);
         }
         let is_inside = self.networks.is_empty() || socket::is_in(&self.networks, peer);
-        (!is_inside).then_some(LoginRefusal::Network)
+        (!is_inside).then_some(AuthError::Network)
+    }
+
+    /// Returns the rights of the user, in any directory, and the abilities of the storage.
+    #[must_use]
+    pub fn offer(&self) -> (Rights, Capabilities) {
+        (all_rights(self.rights, &self.directories), self.storage.capabilities())
     }
 
     /// Sets whether the user may log in.
@@ -331,7 +338,7 @@ impl Login {
     /// ```
     #[must_use]
     pub fn directory(mut self, path: impl Into<VirtualPath>, rights: Rights) -> Self {
-        self.directories.push(DirectoryRights::new(path.into(), rights));
+        self.directories.push((path.into(), rights));
         self
     }
 
@@ -373,58 +380,21 @@ impl Login {
     }
 }
 
-/// The rights and features that at least one user has. They determine the replies to `FEAT` and
-/// `HELP` before login.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Offer {
-    /// Rights that at least one user has.
-    pub rights: Rights,
-    /// Features that at least one storage has.
-    pub capabilities: Capabilities,
-}
-
-impl Offer {
-    /// Returns an offer of these rights and capabilities.
-    #[must_use]
-    pub const fn new(rights: Rights, capabilities: Capabilities) -> Self {
-        Self { rights, capabilities }
-    }
-
-    /// All rights except [`FXP`](Rights::FXP), and all capabilities.
-    pub const ALL: Self = Self { rights: Rights::FULL, capabilities: Capabilities::ALL };
-}
-
-impl From<&Login> for Offer {
-    fn from(login: &Login) -> Self {
-        let rights = all_rights(login.rights, &login.directories);
-        Self { rights, capabilities: login.storage.capabilities() }
-    }
-}
-
-impl BitOr for Offer {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        let capabilities = self.capabilities | other.capabilities;
-        Self { rights: self.rights | other.rights, capabilities }
-    }
-}
-
 /// Reason why a login was not accepted; it determines the reply. Once a connection has had
 /// [`LoginPolicy::failures`](crate::LoginPolicy::failures) failed logins, the reply is 421 instead
-/// of 530.
+/// of 530. Logs contain the word in parentheses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// Unknown user, or wrong password: 530. The client does not learn which of the two.
+    /// Unknown user, wrong password or wrong account (`credentials`): 530. The client does not learn
+    /// which of them.
     #[error("login incorrect")]
     Refused,
-    /// The user may not log in at this virtual host. The reply is that of
+    /// The user may not log in at this virtual host (`host`). The reply is that of
     /// [`Refused`](Self::Refused); only the log shows the difference.
     #[error("not a user of this virtual host")]
     OtherHost,
-    /// The user's directory cannot be opened: 530. The failure does not count towards a
+    /// The user's directory cannot be opened (`no-home`): 530. The failure does not count towards a
     /// [ban](crate::LoginPolicy::ban_after).
     #[error("home directory not available")]
     NoHome,
@@ -433,15 +403,57 @@ pub enum AuthError {
     /// [`Refused`](Self::Refused).
     #[error("account needed")]
     NeedAccount,
-    /// The user has too many sessions, or has tried too often: 421, and the connection closes. The
-    /// attempt does not count as a failed login.
+    /// The user has too many sessions, or has tried too often (`too-many`): 421, and the connection
+    /// closes. The attempt does not count as a failed login.
     #[error("too many sessions or attempts")]
     TooMany,
-    /// The login cannot be checked at the moment: 451, after
+    /// The login cannot be checked at the moment, or the server could not count the user's sessions
+    /// on other servers (`unavailable`): 451, after
     /// [`LoginPolicy::delay`](crate::LoginPolicy::delay). The attempt does not count as a failed
     /// login.
     #[error("user database not available")]
     Unavailable,
+    /// The client has shown no certificate of this user (`certificate`), which
+    /// [`Tls::cert_user`](crate::Tls::cert_user) requires. This and the next reasons are those of
+    /// the server; from an [`Authenticator`], their reply is that of [`Refused`](Self::Refused).
+    #[error("no certificate of this user")]
+    Certificate,
+    /// The user may log in only under TLS, or only in plaintext ([`Login::tls`]) (`protection`).
+    #[error("not with this protection")]
+    Protection,
+    /// Too many logins failed from this host (`banned`).
+    #[error("too many failed logins")]
+    Banned,
+    /// The password was right, but the user is disabled ([`Login::enabled`]) (`disabled`).
+    #[error("user disabled")]
+    Disabled,
+    /// The password was right, but the user has expired ([`Login::expires`]) (`expired`).
+    #[error("user expired")]
+    Expired,
+    /// The password was right, but the user may not log in from this address
+    /// ([`Login::networks`]) (`network`).
+    #[error("not from this address")]
+    Network,
+}
+
+impl AuthError {
+    /// Returns the word that logs contain.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused | Self::NeedAccount => "credentials",
+            Self::OtherHost => "host",
+            Self::NoHome => "no-home",
+            Self::TooMany => "too-many",
+            Self::Unavailable => "unavailable",
+            Self::Certificate => "certificate",
+            Self::Protection => "protection",
+            Self::Banned => "banned",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::Network => "network",
+        }
+    }
 }
 
 /// The authority that decides who may log in.
@@ -460,10 +472,11 @@ pub trait Authenticator: Send + Sync {
     /// the reply.
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError>;
 
-    /// Returns the rights and features that at least one user has (default: [`Offer::ALL`]). Before
-    /// login, they determine the replies to `FEAT` and `HELP`.
-    fn offer(&self) -> Offer {
-        Offer::ALL
+    /// Returns the rights that at least one user has, and the abilities that at least one storage
+    /// has (default: all rights except [`FXP`](Rights::FXP), and all abilities). Before login, they
+    /// determine the replies to `FEAT` and `HELP`. See [`Login::offer`].
+    fn offer(&self) -> (Rights, Capabilities) {
+        (Rights::FULL, Capabilities::ALL)
     }
 }
 
@@ -473,7 +486,7 @@ impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
         (**self).login(attempt)
     }
 
-    fn offer(&self) -> Offer {
+    fn offer(&self) -> (Rights, Capabilities) {
         (**self).offer()
     }
 }

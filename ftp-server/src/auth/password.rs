@@ -98,7 +98,7 @@ impl PasswordHash {
     ///
     /// # Errors
     ///
-    /// Returns `InvalidInput` if the password has more than [`limits::PASSWORD`] bytes. Returns
+    /// Returns `InvalidInput` if the password has more than 512 bytes. Returns
     /// another error if the system lacks memory or random numbers.
     pub fn new(password: &[u8]) -> io::Result<Self> {
         if password.len() > limits::PASSWORD {
@@ -112,7 +112,7 @@ impl PasswordHash {
     }
 
     /// Returns whether `password` is right. The time does not depend on the result. A password of
-    /// more than [`limits::PASSWORD`] bytes is wrong; the bytes beyond that are not hashed. For
+    /// more than 512 bytes is wrong; the bytes beyond that are not hashed. For
     /// bcrypt, a password that contains NUL is wrong.
     ///
     /// # Errors

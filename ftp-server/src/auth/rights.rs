@@ -174,29 +174,7 @@ impl BitOr for Rights {
 }
 
 /// Rights that replace a user's general rights in a directory and below it.
-///
-/// The rights depend on the path that the client names. If a symbolic link elsewhere leads into the
-/// directory, the rights of the link's own location apply to paths through the link.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct DirectoryRights {
-    /// The directory.
-    pub path: VirtualPath,
-    /// The rights to the directory and to everything below it.
-    pub rights: Rights,
-}
-
-impl DirectoryRights {
-    /// Returns a rule with these rights to this directory.
-    #[must_use]
-    pub const fn new(path: VirtualPath, rights: Rights) -> Self {
-        Self { path, rights }
-    }
-
-    fn is_about(&self, path: &VirtualPath) -> bool {
-        path.is_at_or_below(&self.path)
-    }
-}
+pub(crate) type DirectoryRights = (VirtualPath, Rights);
 
 /// Returns the rule for a path; `None` if no rule applies. If several apply, the longest directory
 /// path wins.
@@ -204,23 +182,23 @@ pub(crate) fn rule_for<'a>(
     rules: &'a [DirectoryRights],
     path: &VirtualPath,
 ) -> Option<&'a DirectoryRights> {
-    let about = rules.iter().filter(|rule| rule.is_about(path));
-    about.max_by_key(|rule| rule.path.as_bytes().len())
+    let about = rules.iter().filter(|(directory, _)| path.is_at_or_below(directory));
+    about.max_by_key(|(directory, _)| directory.as_bytes().len())
 }
 
 /// Returns the rights at a path of a user with these rights and rules.
 pub(crate) fn rights_at(rights: Rights, rules: &[DirectoryRights], path: &VirtualPath) -> Rights {
-    rule_for(rules, path).map_or(rights, |rule| rule.rights)
+    rule_for(rules, path).map_or(rights, |(_, rights)| *rights)
 }
 
 /// Returns the combined rights in all directories of a user with these rights and rules.
 pub(crate) fn all_rights(rights: Rights, rules: &[DirectoryRights]) -> Rights {
-    rules.iter().fold(rights, |sum, rule| sum | rule.rights)
+    rules.iter().fold(rights, |sum, (_, rights)| sum | *rights)
 }
 
 /// Returns whether the object at this path, or one below it, is a directory with a rule.
 pub(crate) fn holds_rules(rules: &[DirectoryRights], path: &VirtualPath) -> bool {
-    rules.iter().any(|rule| rule.path.is_at_or_below(path))
+    rules.iter().any(|(directory, _)| directory.is_at_or_below(path))
 }
 
 #[cfg(test)]
@@ -293,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_longest_matching_directory_decides() {
-        let rule = |path: &str, rights| DirectoryRights::new(path.into(), rights);
+        let rule = |path: &str, rights| (VirtualPath::from(path), rights);
         let rules = [
             rule("/a", Rights::READ),
             rule("/a/b/c", Rights::FULL),
@@ -310,7 +288,7 @@ mod tests {
             ("/a/b/c", Some(Rights::FULL)),
             ("/a/b/c/d/e", Some(Rights::FULL)),
         ] {
-            assert_eq!(rule_for(&rules, &path.into()).map(|rule| rule.rights), want, "{path}");
+            assert_eq!(rule_for(&rules, &path.into()).map(|(_, rights)| *rights), want, "{path}");
         }
         for (path, want) in
             [("/", true), ("/a/b/c", true), ("/a/b", true), ("/a/b/c/d", false), ("/b", false)]

@@ -2,15 +2,15 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::BitOr;
 use std::sync::LazyLock;
 
 use ftp_proto::Escaped;
 
 use super::{
-    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, SLOTS,
+    AuthError, Authenticator, Login, LoginAttempt, PasswordHash, Rights, SLOTS,
     equal_in_constant_time,
 };
+use crate::storage::Capabilities;
 
 /// The name of the user who logs in with any password.
 pub(crate) const ANONYMOUS: &[u8] = b"anonymous";
@@ -208,9 +208,11 @@ impl Authenticator for UserTable {
         self.0.find(attempt).cloned()
     }
 
-    fn offer(&self) -> Offer {
+    fn offer(&self) -> (Rights, Capabilities) {
         let logins = self.0.users().map(|(_, login)| login).chain(self.0.anonymous());
-        logins.map(Offer::from).fold(Offer::default(), BitOr::bitor)
+        logins.map(Login::offer).fold(Default::default(), |(rights, abilities), more| {
+            (rights | more.0, abilities | more.1)
+        })
     }
 }
 
@@ -219,7 +221,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::auth::Rights;
     use crate::storage::{LocalStorage, Storage};
 
     fn table(directory: &std::path::Path) -> UserTable {
@@ -359,12 +360,12 @@ mod tests {
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory.path()).unwrap());
         let capabilities = storage.capabilities();
         let login = |rights| Login::new(Arc::clone(&storage), rights);
-        assert_eq!(UserTable::new().offer(), Offer::default());
+        assert_eq!(UserTable::new().offer(), (Rights::NONE, Capabilities::NONE));
         let table = UserTable::new()
             .user("a", "", login(Rights::LIST))
             .user("b", "", login(Rights::WRITE))
             .anonymous(login(Rights::MKDIR));
         let rights = Rights::LIST | Rights::WRITE | Rights::MKDIR;
-        assert_eq!(table.offer(), Offer { rights, capabilities });
+        assert_eq!(table.offer(), (rights, capabilities));
     }
 }

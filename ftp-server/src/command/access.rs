@@ -12,7 +12,7 @@ use ftp_proto::{
 use crate::auth::{AuthError, Login, LoginAttempt, Rights};
 use crate::context::Context;
 use crate::ledger::SharedState;
-use crate::log::{EventKind, LoginRefusal, Refusal};
+use crate::log::{EventKind, Refusal};
 use crate::service::LateTeller;
 use crate::session::{Access, Outcome, Session, User};
 use crate::shares::host_of;
@@ -99,14 +99,10 @@ fn login(
     if is_banned(session, Instant::now()) {
         return refuse_banned(session, &name);
     }
-    let error = match answer {
-        Ok(_) if !has_certificate_of(session, &name) => {
-            let error = AuthError::Refused;
-            let reason = LoginRefusal::Certificate;
-            return refuse(session, &name, error, reason, start);
-        }
+    let reason = match answer {
+        Ok(_) if !has_certificate_of(session, &name) => AuthError::Certificate,
         Ok(login) => match login.objection(peer.ip(), SystemTime::now()) {
-            Some(reason) => return refuse(session, &name, AuthError::Refused, reason, start),
+            Some(reason) => reason,
             None => return enter(session, name, login),
         },
         Err(AuthError::NeedAccount) if account.is_none() => {
@@ -114,16 +110,10 @@ fn login(
             return Reply::new(ReplyCode::NEED_ACCOUNT, "Account required").into();
         }
         Err(AuthError::TooMany) => return refuse_more(session, &name),
-        Err(error) => error,
+        Err(AuthError::NeedAccount) => AuthError::Refused,
+        Err(reason) => reason,
     };
-    let reason = match error {
-        AuthError::Refused | AuthError::NeedAccount => LoginRefusal::Credentials,
-        AuthError::OtherHost => LoginRefusal::Host,
-        AuthError::NoHome => LoginRefusal::NoHome,
-        AuthError::TooMany => LoginRefusal::TooMany,
-        AuthError::Unavailable => LoginRefusal::Unavailable,
-    };
-    refuse(session, &name, error, reason, start)
+    refuse(session, &name, reason, start)
 }
 
 /// Returns whether the client's host is banned.
@@ -134,7 +124,7 @@ fn is_banned(session: &Session, now: Instant) -> bool {
 /// Refuses a login from a banned host, and closes the connection so that the client cannot guess
 /// again.
 fn refuse_banned(session: &Session, name: &[u8]) -> Outcome {
-    session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::Banned });
+    session.tell(EventKind::LoginRefused { user: name, reason: AuthError::Banned });
     Outcome::Close(Refusal::Banned.reply())
 }
 
@@ -148,15 +138,9 @@ fn has_certificate_of(session: &Session, user: &[u8]) -> bool {
     }
 }
 
-fn refuse(
-    session: &mut Session,
-    name: &[u8],
-    error: AuthError,
-    reason: LoginRefusal,
-    start: Instant,
-) -> Outcome {
+fn refuse(session: &mut Session, name: &[u8], reason: AuthError, start: Instant) -> Outcome {
     session.tell(EventKind::LoginRefused { user: name, reason });
-    match error {
+    match reason {
         AuthError::Unavailable => {
             let reply = Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now");
             // The reply is delayed although the server is at fault: each attempt may cost the
@@ -166,7 +150,7 @@ fn refuse(
         }
         // The server is at fault, so the failure does not count towards a ban.
         AuthError::NoHome | AuthError::TooMany => {}
-        AuthError::NeedAccount | AuthError::OtherHost | AuthError::Refused => {
+        _ => {
             // The current settings apply, even if the session began with older ones.
             let Context { bans, watchdog, .. } = &*session.peer.current.get();
             let peer = session.peer.ip();
@@ -206,7 +190,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         _ => None,
     };
     if let Some(why) = why {
-        let reason = LoginRefusal::Protection;
+        let reason = AuthError::Protection;
         session.tell(EventKind::LoginRefused { user: &name, reason });
         return Reply::new(ReplyCode::DENIED_BY_POLICY, why).into();
     }
@@ -265,14 +249,14 @@ fn ask_ledger<T: Send + 'static>(
 
 /// Refuses a user who already has the maximum number of sessions.
 fn refuse_more(session: &Session, name: &[u8]) -> Outcome {
-    session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::TooMany });
+    session.tell(EventKind::LoginRefused { user: name, reason: AuthError::TooMany });
     let text = "Too many connections for this user";
     Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text))
 }
 
 /// Refuses a user whose sessions on other servers cannot be counted at the moment.
 fn refuse_uncounted(session: &Session, name: &[u8]) -> Outcome {
-    session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::Unavailable });
+    session.tell(EventKind::LoginRefused { user: name, reason: AuthError::Unavailable });
     let text = "Cannot count the connections of this user now";
     Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text))
 }

@@ -7,7 +7,7 @@ use ftp_proto::{Escaped, OptsArgument, Reply, ReplyCode, Verb};
 use super::digest::Algorithm;
 use super::rules::{RULES, Rule};
 use super::site;
-use crate::auth::{Offer, Rights};
+use crate::auth::Rights;
 use crate::data::DataChannel;
 use crate::listing::FactSelection;
 use crate::session::Session;
@@ -28,7 +28,7 @@ pub(super) fn noop() -> Reply {
 pub(super) fn feat(session: &Session) -> Reply {
     let offer = session.offer();
     let served = RULES.iter().filter(|rule| rule.is_enabled(session));
-    let served = served.filter(|rule| rule.is_permitted(offer.rights));
+    let served = served.filter(|rule| rule.is_permitted(offer.0));
     // TVFS is not a command: it describes how paths work here (RFC 3659 §6).
     let mut features = vec!["TVFS".to_owned()];
     for rule in served {
@@ -87,7 +87,7 @@ const fn mark(chosen: bool) -> &'static str {
 }
 
 /// Returns the facts that `MFF` can change.
-fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
+fn changeable_facts((rights, capabilities): (Rights, Capabilities)) -> String {
     let facts = [
         ("Modify;", Rights::WRITE, Capabilities::SET_TIMES),
         ("UNIX.mode;", Rights::CHMOD, Capabilities::CHMOD),
@@ -144,7 +144,7 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Reply {
             None => Reply::new(ReplyCode::NOT_IMPLEMENTED, "Command not implemented"),
         };
     }
-    let rights = session.offer().rights;
+    let (rights, _) = session.offer();
     let enabled = RULES.iter().filter(|rule| rule.is_enabled(session));
     let enabled = enabled.filter(|rule| rule.is_permitted(rights));
     let verbs: Vec<&str> = enabled.map(|rule| rule.verb.as_str()).collect();

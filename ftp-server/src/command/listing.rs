@@ -330,7 +330,7 @@ impl ShownFacts {
             rights: session.rights_at(&directory),
             rules: rules
                 .iter()
-                .filter(|rule| rule.path.is_at_or_below(&directory))
+                .filter(|(path, _)| path.is_at_or_below(&directory))
                 .cloned()
                 .collect(),
             directory,

@@ -17,14 +17,16 @@ pub(crate) mod unfinished;
 pub(crate) use digest::Algorithm;
 pub(crate) use information::status;
 pub(crate) use rules::{decides_login, file_direction};
-pub use site::{SiteCommands, SiteRequest};
+pub(crate) use site::SiteCommands;
+pub use site::SiteRequest;
 
 use ftp_proto::{Command, ParseErrorKind, Pathname, Reply, ReplyCode, Severity, Verb};
 
 use self::parameter::only;
 use self::rules::gate;
+use crate::auth::AuthError;
 use crate::listing::strip_all_flags;
-use crate::log::{Direction, EventKind, LoginRefusal};
+use crate::log::{Direction, EventKind};
 use crate::session::{Outcome, PreparedTransfer, Session};
 use crate::storage::VirtualPath;
 
@@ -203,7 +205,7 @@ fn tell_refusal(
         if let Ok(Command::User(name)) = Command::parse(verb, argument)
             && !std::mem::replace(&mut session.login.has_been_told_of_tls, true)
         {
-            session.tell(EventKind::LoginRefused { user: &name, reason: LoginRefusal::Protection });
+            session.tell(EventKind::LoginRefused { user: &name, reason: AuthError::Protection });
         }
         return;
     }

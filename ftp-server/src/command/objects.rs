@@ -226,7 +226,7 @@ pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Result
 pub(super) fn mff(session: &Session, facts: &Facts) -> Result<Reply, Reply> {
     let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad fact value");
     let path = Pathname::new(facts.name()).map_err(|_| wrong())?;
-    let capabilities = session.offer().capabilities;
+    let (_, capabilities) = session.offer();
     let mut change = AttributeChange::default();
     let mut is_known = true;
     for (name, value) in facts.iter() {

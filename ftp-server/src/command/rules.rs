@@ -271,14 +271,14 @@ impl Rule {
         match self.needs {
             Needs::Nothing => true,
             Needs::Passive => session.context.config.passive.enabled,
-            Needs::Active => session.context.config.active.enabled,
+            Needs::Active => session.context.config.active,
             Needs::Tls => {
                 let tls = session.context.tls.as_ref();
                 tls.is_some_and(|tls| tls.rules().control != TlsPolicy::Off)
             }
             Needs::OtherServers => session.serves_sscn(),
             Needs::Storage(any) => {
-                let capabilities = session.offer().capabilities;
+                let (_, capabilities) = session.offer();
                 any.iter().any(|capability| capabilities.contains(*capability))
             }
         }

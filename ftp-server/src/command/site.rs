@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity, SiteArgument};
 
 use super::objects::AttributeChange;
-use crate::auth::{Offer, Rights};
+use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Access, Session};
 use crate::storage::{Capabilities, RoomFor};
@@ -14,7 +14,7 @@ use crate::storage::{Capabilities, RoomFor};
 struct SiteWord {
     form: &'static str,
     /// Whether a user with this offer can use the command.
-    is_offered: fn(Offer) -> bool,
+    is_offered: fn((Rights, Capabilities)) -> bool,
 }
 
 /// Every `SITE` command that the server handles itself, in the order of the help.
@@ -24,11 +24,11 @@ const SITE_WORDS: &[SiteWord] = &[
     SiteWord { form: "QUOTA", is_offered: may_see_quota },
 ];
 
-fn may_chmod(Offer { rights, capabilities }: Offer) -> bool {
+fn may_chmod((rights, capabilities): (Rights, Capabilities)) -> bool {
     rights.contains(Rights::CHMOD) && capabilities.contains(Capabilities::CHMOD)
 }
 
-fn may_see_quota(Offer { rights, capabilities }: Offer) -> bool {
+fn may_see_quota((rights, capabilities): (Rights, Capabilities)) -> bool {
     rights.contains(Rights::LIST) && capabilities.contains(Capabilities::QUOTA)
 }
 
@@ -62,7 +62,7 @@ fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Result<Re
     let Access::User(user) = &session.login.access else { return Err(no_such_word()) };
     let peer = session.peer.address;
     let request = SiteRequest { word, argument, user: &user.name, rights: user.rights, peer };
-    let reply = commands.serve(&request).ok_or_else(no_such_word)?;
+    let reply = commands(&request).ok_or_else(no_such_word)?;
     if is_final(&reply) {
         return Ok(reply);
     }
@@ -85,11 +85,11 @@ fn help(session: &Session) -> Reply {
 
 /// Returns whether the storage supports permission bits. The right to set them is checked later.
 fn can_chmod(session: &Session) -> bool {
-    session.offer().capabilities.contains(Capabilities::CHMOD)
+    session.offer().1.contains(Capabilities::CHMOD)
 }
 
 fn is_quota(session: &Session, word: &[u8]) -> bool {
-    let is_known = session.offer().capabilities.contains(Capabilities::QUOTA);
+    let is_known = session.offer().1.contains(Capabilities::QUOTA);
     is_known && word.eq_ignore_ascii_case(b"QUOTA")
 }
 
@@ -148,21 +148,5 @@ impl std::fmt::Debug for SiteRequest<'_> {
     }
 }
 
-/// A handler of the embedder's `SITE` commands. A closure can implement this trait.
-///
-/// The session's thread calls the handler and waits for its answer. The thread may be confined to
-/// the user's files, and then the handler cannot open any others.
-///
-/// The server handles the words `HELP` and `CHMOD` itself. It handles `QUOTA` itself if the user's
-/// storage has [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even if the user has no quota.
-pub trait SiteCommands: Send + Sync {
-    /// Answers a command with one final reply: 2yz, 4yz or 5yz. For a 1yz or 3yz, the client gets
-    /// 451 instead. `None` means that the word is unknown: the client gets 504.
-    fn serve(&self, request: &SiteRequest<'_>) -> Option<Reply>;
-}
-
-impl<F: Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync> SiteCommands for F {
-    fn serve(&self, request: &SiteRequest<'_>) -> Option<Reply> {
-        self(request)
-    }
-}
+/// A handler of the embedder's `SITE` commands.
+pub(crate) type SiteCommands = dyn Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync;

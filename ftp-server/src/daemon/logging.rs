@@ -77,7 +77,8 @@ impl DaemonLog {
                 (LogWriter::start("syslog", syslog).map_err(failed)?, None, true)
             }
         };
-        let events = EventLog::new(settings.log_format, writer.clone())
+        let events = EventLog::new(writer.clone())
+            .json(settings.log_format == LogFormat::Json)
             .sessions(is_verbose)
             .priorities(has_priorities);
         Ok(Self { events: Arc::new(events), writer, file, has_events: true, announcer: None })
@@ -129,6 +130,14 @@ impl DaemonLog {
     pub fn flush(&self) {
         self.writer.flush(LAST_LINES);
     }
+}
+
+/// Format of the event log.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 /// Target of the event log.

@@ -39,8 +39,8 @@ pub mod toml_text;
 mod users;
 pub mod values;
 
-pub use self::check::{CheckReport, check};
-pub use self::config::{ABOUT, Config, SettingHelp, settings};
+pub use self::check::CheckReport;
+pub use self::config::{Config, SettingHelp};
 pub use self::logging::DaemonLog;
 pub use self::privileges::RunAs;
 pub use self::run::{Daemon, Setup};

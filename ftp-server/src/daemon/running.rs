@@ -15,7 +15,7 @@ use super::certificate::{self, Certificate, Loaded};
 use super::config::{Config, Fixed, MISSING, is_missing};
 use super::control::Status;
 use super::control::protocol::SessionTarget;
-use super::logging::{DaemonLog, LOG};
+use super::logging::{DaemonLog, LOG, LogFormat};
 use super::metrics::MetricsAddress;
 use super::run::{OnceListening, Setup};
 use super::systemd::Service;
@@ -271,7 +271,7 @@ impl Running {
             false => format!("{outcome}; restart the server to apply {}", fixed.join(", ")),
         };
         if let Some(log) = &self.log {
-            log.events().set_format(settings.log_format);
+            log.events().set_json(settings.log_format == LogFormat::Json);
         }
         if self.parts.kept != former_kept {
             self.parts.kept.iter().for_each(ConfinementNote::log);

@@ -26,8 +26,7 @@ use crate::lock::Lock;
 use crate::storage::StorageResult;
 use crate::{
     AuthError, Authenticator, Capabilities, ConfinementPolicy, LocalConfig, Login, LoginAttempt,
-    MemoryStorage, MountedStorage, Offer, Rights, Storage, StorageError, StorageErrorKind,
-    VirtualPath,
+    MemoryStorage, MountedStorage, Rights, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
 
 /// Users and their directories. Directories are opened by path at login, so that a directory that
@@ -262,16 +261,16 @@ impl Homes {
     }
 
     /// Returns the rights of all users, and the capabilities of their directories.
-    fn offer(&self) -> Offer {
+    fn offer(&self) -> (Rights, Capabilities) {
         // Users of `auth.program` may have any right.
         if self.program.is_some() {
-            return Offer::ALL;
+            return (Rights::FULL, Capabilities::ALL);
         }
         let rights =
             self.users().map(|(_, user)| user.all_rights()).fold(Rights::NONE, BitOr::bitor);
         let roots = self.places.all().into_iter().filter(|home| home.role != Role::Mounted);
         let known = roots.filter_map(|home| home.capabilities());
-        Offer::new(rights, known.fold(Capabilities::NONE, BitOr::bitor))
+        (rights, known.fold(Capabilities::NONE, BitOr::bitor))
     }
 
     /// Opens all directories, logs those that cannot be opened, and returns the confinement of
@@ -377,7 +376,7 @@ impl Authenticator for Users {
         }
     }
 
-    fn offer(&self) -> Offer {
+    fn offer(&self) -> (Rights, Capabilities) {
         self.current().offer()
     }
 }

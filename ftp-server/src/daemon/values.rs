@@ -145,7 +145,7 @@ pub fn rate(text: &str) -> Result<u64, String> {
 
 /// Formats a number of bytes in the largest unit of which it is a multiple.
 #[must_use]
-pub fn show_size(bytes: &u64) -> String {
+pub(crate) fn show_size(bytes: &u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let whole = |(shift, _): &&(u32, &str)| *bytes > 0 && bytes.is_multiple_of(1 << shift);
     match units.iter().find(whole) {

@@ -39,7 +39,7 @@ impl Announcer {
         };
         let overrides = config.passive.overrides.iter();
         Arc::new(Self {
-            overrides: overrides.map(|o| (o.clients.clone(), announced(&o.address))).collect(),
+            overrides: overrides.map(|(clients, at)| (clients.clone(), announced(at))).collect(),
             general: config.passive.address.as_ref().map(announced),
             warned: AtomicBool::new(false),
             lookups: OnceLock::new(),
@@ -161,16 +161,14 @@ pub(crate) fn usable(addresses: Vec<IpAddr>) -> impl Iterator<Item = Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::PassiveOverride;
     use crate::config::PassivePolicy;
 
     const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 
     fn announcer(general: Option<&str>, overrides: &[(&str, &str)]) -> Arc<Announcer> {
         let address = |text: &str| PassiveAddress::parse(text.as_bytes()).unwrap();
-        let overrides = overrides.iter().map(|(network, text)| PassiveOverride {
-            clients: vec![Network::parse(network.as_bytes()).unwrap()],
-            address: address(text),
+        let overrides = overrides.iter().map(|(network, text)| {
+            (vec![Network::parse(network.as_bytes()).unwrap()], address(text))
         });
         Announcer::new(&ServerConfig::new().passive(
             PassivePolicy::new().address(general.map(address)).overrides(Vec::from_iter(overrides)),

@@ -89,12 +89,14 @@ impl<T: Ledger + ?Sized> Ledger for Arc<T> {
     }
 }
 
-/// The answer of a [`Ledger`].
+/// The answer of a [`Ledger`]: a record and the time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LedgerAnswer {
-    /// The record; `None` if it does not exist.
-    pub record: Option<LedgerRecord>,
+    /// The content of the record; empty if it does not exist.
+    pub content: Vec<u8>,
+    /// A value that is different for different contents; `None` if the record does not exist.
+    pub version: Option<Vec<u8>>,
     /// The time on the ledger's own clock, since an epoch that is the same for all servers. Leases
     /// expire by this clock, so the servers' clocks do not matter.
     pub time: Duration,
@@ -103,26 +105,8 @@ pub struct LedgerAnswer {
 impl LedgerAnswer {
     /// Returns an answer with these fields.
     #[must_use]
-    pub fn new(record: Option<LedgerRecord>, time: Duration) -> Self {
-        Self { record, time }
-    }
-}
-
-/// A record of a [`Ledger`].
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct LedgerRecord {
-    /// The content.
-    pub content: Vec<u8>,
-    /// A value that is different for different contents.
-    pub version: Vec<u8>,
-}
-
-impl LedgerRecord {
-    /// Returns a record with these fields.
-    #[must_use]
-    pub fn new(content: Vec<u8>, version: Vec<u8>) -> Self {
-        Self { content, version }
+    pub fn new(content: Vec<u8>, version: Option<Vec<u8>>, time: Duration) -> Self {
+        Self { content, version, time }
     }
 }
 
@@ -148,7 +132,7 @@ pub enum LedgerError {
 /// process, and for tests.
 #[derive(Debug, Default)]
 pub struct MemoryLedger {
-    records: Lock<HashMap<String, LedgerRecord>>,
+    records: Lock<HashMap<String, Vec<u8>>>,
 }
 
 impl MemoryLedger {
@@ -172,8 +156,9 @@ impl Ledger for MemoryLedger {
 
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
         static START: OnceLock<Instant> = OnceLock::new();
-        let record = self.records.lock().get(name).cloned();
-        Ok(LedgerAnswer::new(record, START.get_or_init(Instant::now).elapsed()))
+        let version = self.records.lock().get(name).cloned();
+        let content = version.clone().unwrap_or_default();
+        Ok(LedgerAnswer { content, version, time: START.get_or_init(Instant::now).elapsed() })
     }
 
     fn replace(
@@ -183,11 +168,10 @@ impl Ledger for MemoryLedger {
         content: &[u8],
     ) -> Result<bool, LedgerError> {
         let mut records = self.records.lock();
-        if records.get(name).map(|record| &*record.version) != version {
+        if records.get(name).map(|content| &**content) != version {
             return Ok(false);
         }
-        let record = LedgerRecord::new(content.to_vec(), content.to_vec());
-        records.insert(name.to_owned(), record);
+        records.insert(name.to_owned(), content.to_vec());
         Ok(true)
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::ServerName;
 
-use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
+use super::{Ledger, LedgerAnswer, LedgerError};
 use crate::lock::Lock;
 use crate::{limits, percent, threads, tls};
 
@@ -119,11 +119,11 @@ impl RedisLedger {
     /// Returns [`LedgerError::Unfit`] if the Redis server refuses a command, or
     /// [`LedgerError::Away`] if it does not answer or temporarily refuses commands.
     pub fn prove(&self) -> Result<(), LedgerError> {
-        let version = self.read("probe")?.record.map(|record| record.version);
+        let version = self.read("probe")?.version;
         match self.replace("probe", version.as_deref(), b"a probe of ftp-server")? {
             true => Ok(()),
             // Another server has just replaced the test record.
-            false if self.read("probe")?.record.is_some() => Ok(()),
+            false if self.read("probe")?.version.is_some() => Ok(()),
             false => {
                 Err(LedgerError::Unfit("redis: EVAL did not store the test record".to_owned()))
             }
@@ -199,9 +199,8 @@ impl Ledger for RedisLedger {
         let number = |digits: &[u8]| str::from_utf8(digits).ok()?.parse().ok();
         let seconds = number(seconds).map(Duration::from_secs).ok_or_else(strange)?;
         let micros = number(micros).map(Duration::from_micros).ok_or_else(strange)?;
-        let record =
-            content.clone().map(|content| LedgerRecord { version: content.clone(), content });
-        Ok(LedgerAnswer { record, time: seconds.saturating_add(micros) })
+        let (version, content) = (content.clone(), content.clone().unwrap_or_default());
+        Ok(LedgerAnswer { content, version, time: seconds.saturating_add(micros) })
     }
 
     fn replace(
@@ -534,7 +533,7 @@ mod tests {
         new.url().clone_into(&mut current.lock());
         assert!(ledger.replace("r", None, b"1").unwrap());
         assert_eq!(ledger.idle.lock().connections.len(), 1);
-        assert_eq!(ledger.read("r").unwrap().record.unwrap().content, b"1");
+        assert_eq!(ledger.read("r").unwrap().content, b"1");
         // Without a new master, the change fails, and no connection is kept.
         new.tell("REPLICAOF 127.0.0.1 1");
         let error = ledger.replace("r", Some(b"1"), b"2").unwrap_err();
@@ -554,7 +553,7 @@ mod tests {
         // More than one TLS record.
         let content = vec![b'x'; 100_000];
         assert!(ledger.replace("r", None, &content).unwrap());
-        assert_eq!(ledger.read("r").unwrap().record.unwrap().content, content);
+        assert_eq!(ledger.read("r").unwrap().content, content);
         let refused = |url: &str, pem: Option<&[u8]>| match RedisLedger::new(url, pem) {
             Ok(ledger) => ledger.prove().unwrap_err(),
             Err(error) => error,

@@ -12,7 +12,7 @@ use std::{fmt, io};
 use sha2::{Digest as _, Sha256};
 
 use super::record::{Later, Lease, Record, Time};
-use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
+use super::{Ledger, LedgerError};
 use crate::lock::{Lock, unpoisoned};
 use crate::net::random;
 use crate::storage::space::Cost;
@@ -327,14 +327,17 @@ impl Inner {
         let begun = Instant::now();
         let mut tries = 0;
         loop {
-            let LedgerAnswer { record: found, time } = self.ledger.read(name)?;
-            let former = parse(name, found.as_ref())?;
+            let found = self.ledger.read(name)?;
+            let version = found.version.as_deref();
+            let former = match version {
+                Some(_) => parse(name, &found.content)?,
+                None => Record::default(),
+            };
             let mut record = former.clone();
-            let now = Time::try_from(time.as_millis()).unwrap_or(Time::MAX);
+            let now = Time::try_from(found.time.as_millis()).unwrap_or(Time::MAX);
             let lease = Time::try_from(self.lease.as_millis()).unwrap_or(Time::MAX);
             waiting.iter().for_each(|later| record.apply(later, now));
             let done = act(&mut record, (now, now.saturating_add(lease)));
-            let version = found.as_ref().map(|record| &*record.version);
             if record == former {
                 return Ok((done, false));
             }
@@ -403,9 +406,8 @@ impl Inner {
     }
 }
 
-fn parse(name: &str, found: Option<&LedgerRecord>) -> Result<Record, LedgerError> {
-    let Some(found) = found else { return Ok(Record::default()) };
-    let text = str::from_utf8(&found.content).ok();
+fn parse(name: &str, content: &[u8]) -> Result<Record, LedgerError> {
+    let text = str::from_utf8(content).ok();
     text.and_then(Record::parse).ok_or_else(|| LedgerError::Damaged(name.to_owned()))
 }
 

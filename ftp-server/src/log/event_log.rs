@@ -13,17 +13,6 @@ use super::writer::LogWriter;
 use crate::lock::Lock;
 use crate::net::complaints::Complaints;
 
-/// Format of log lines.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum LogFormat {
-    /// Text: `2026-11-20T15:04:05.678Z login session=7 peer=192.0.2.9 port=50212 user="cam1"`.
-    #[default]
-    Text,
-    /// JSON:
-    /// `{"time":"2026-11-20T15:04:05.678Z","event":"login","session":7,"peer":"192.0.2.9",…}`.
-    Json,
-}
-
 /// An [`Observer`] that writes events as lines, in the form that `docs/log.md` describes.
 #[derive(Debug)]
 pub struct EventLog {
@@ -38,26 +27,32 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Returns a log that writes lines in this format to `writer`.
+    /// Returns a log that writes lines to `writer`.
     #[must_use]
-    pub fn new(format: LogFormat, writer: LogWriter) -> Self {
-        let is_json = AtomicBool::new(format == LogFormat::Json);
-        let refusals = Refusals::default();
+    pub fn new(writer: LogWriter) -> Self {
+        let (is_json, refusals) = (AtomicBool::new(false), Refusals::default());
         Self { is_json, writer, is_verbose: false, has_priorities: false, refusals }
     }
 
-    /// Changes the format of later lines.
-    pub fn set_format(&self, format: LogFormat) {
-        self.is_json.store(format == LogFormat::Json, Ordering::Relaxed);
+    /// Sets whether lines are JSON, such as
+    /// `{"time":"2026-11-20T15:04:05.678Z","event":"login","session":7,"peer":"192.0.2.9",…}`
+    /// (default: `false`). Lines of text look like
+    /// `2026-11-20T15:04:05.678Z login session=7 peer=192.0.2.9 port=50212 user="cam1"`.
+    #[must_use]
+    pub fn json(self, is_json: bool) -> Self {
+        self.set_json(is_json);
+        self
     }
 
-    /// Returns the current format.
+    /// Sets whether later lines are JSON.
+    pub fn set_json(&self, is_json: bool) {
+        self.is_json.store(is_json, Ordering::Relaxed);
+    }
+
+    /// Returns whether lines are JSON.
     #[must_use]
-    pub fn format(&self) -> LogFormat {
-        match self.is_json.load(Ordering::Relaxed) {
-            true => LogFormat::Json,
-            false => LogFormat::Text,
-        }
+    pub fn is_json(&self) -> bool {
+        self.is_json.load(Ordering::Relaxed)
     }
 
     /// Sets whether the beginning and end of each session are logged (default: `false`). If
@@ -80,9 +75,9 @@ impl EventLog {
     /// Writes a message for the operator as a separate line.
     pub fn message(&self, level: Level, text: impl Display) {
         let text = text.to_string();
-        match self.format() {
-            LogFormat::Text => self.write_text(level, &line::printable(&text)),
-            LogFormat::Json => self.write_json(level, &Line::message(level, &text)),
+        match self.is_json() {
+            false => self.write_text(level, &line::printable(&text)),
+            true => self.write_json(level, &Line::message(level, &text)),
         }
     }
 
@@ -135,9 +130,9 @@ impl Observer for EventLog {
             return;
         }
         let line = Line::of(event, unsaid);
-        match self.format() {
-            LogFormat::Text => self.write_text(level, &line),
-            LogFormat::Json => self.write_json(level, &line),
+        match self.is_json() {
+            false => self.write_text(level, &line),
+            true => self.write_json(level, &line),
         }
     }
 }

@@ -348,7 +348,8 @@ mod tests {
     use ftp_proto::{HostName, Network, Reply, ReplyCode, Verb};
 
     use super::*;
-    use crate::log::{Direction, LoginRefusal, Refusal, TransferEnd};
+    use crate::auth::AuthError;
+    use crate::log::{Direction, Refusal, TransferEnd};
     use crate::storage::VirtualPath;
     use crate::tls::{TlsInfo, TlsVersion};
 
@@ -373,7 +374,7 @@ mod tests {
     fn a_line_ends_with_the_host() {
         let host = HostName::parse(b"FTP.example.org").unwrap();
         let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
-        let reason = LoginRefusal::Host;
+        let reason = AuthError::OtherHost;
         let kind = EventKind::LoginRefused { user: b"u", reason };
         let event = Event { host: Some(&host), ..Event::of_peer(peer, kind) };
         let text = Line::of(&event, 3).to_string();
@@ -420,10 +421,7 @@ mod tests {
             ),
             (
                 None,
-                EventKind::LoginRefused {
-                    user: b"x\" \\ \r\xff",
-                    reason: LoginRefusal::Credentials,
-                },
+                EventKind::LoginRefused { user: b"x\" \\ \r\xff", reason: AuthError::Refused },
                 r#"login-refused session=7 peer=192.0.2.9 port=50212 user="x\" \\ \x0d\xff" reason=credentials"#,
                 r#""event":"login-refused","session":7,"peer":"192.0.2.9","port":50212,"user":"x\" \\\\ \\x0d\\xff","reason":"credentials"}"#,
             ),
@@ -576,7 +574,7 @@ mod tests {
         use crate::storage::Metadata;
         use crate::testing::Recorded;
 
-        let kind = EventKind::LoginRefused { user: b"u\x1b", reason: LoginRefusal::Host };
+        let kind = EventKind::LoginRefused { user: b"u\x1b", reason: AuthError::OtherHost };
         let event = format!("{:?}", Event::of_peer(SocketAddr::from(([192, 0, 2, 9], 1)), kind));
         assert_eq!(event, r#"Event(login-refused peer=192.0.2.9 port=1 user="u\x1b" reason=host)"#);
         let recorded = Recorded::LoggedIn { user: b"u".to_vec() };

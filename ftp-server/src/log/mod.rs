@@ -6,13 +6,13 @@ mod observer;
 mod writer;
 mod xferlog;
 
-pub use event_log::{EventLog, LogFormat};
+pub use event_log::EventLog;
 pub(crate) use line::Line;
 #[cfg(feature = "daemon")]
 pub(crate) use line::{Stamp, calendar, to_seconds, unescaped};
 pub(crate) use observer::Observers;
 pub use observer::{
-    Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
+    Direction, Event, EventKind, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };
 pub use writer::LogWriter;
 pub use xferlog::Xferlog;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ftp_proto::{HostName, Network, Reply, ReplyCode, RepresentationType, Verb};
 
 use super::event_log::LogCrate;
+use crate::auth::AuthError;
 use crate::storage::VirtualPath;
 use crate::tls::TlsInfo;
 
@@ -126,7 +127,7 @@ pub enum EventKind<'a> {
         /// The argument of `USER`, byte for byte, as the untrusted client sent it.
         user: &'a [u8],
         /// Reason of the refusal.
-        reason: LoginRefusal,
+        reason: AuthError,
     },
     /// A host was banned because too many of its logins failed, the last one in this session.
     /// During the ban, the server refuses new connections from the host, and logins over existing
@@ -316,41 +317,6 @@ pub enum Refusal {
     Header,
 }
 
-/// Reason why a login was refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum LoginRefusal {
-    /// `credentials`: unknown user, wrong password or wrong account.
-    Credentials,
-    /// `no-home`: the user's directory cannot be opened.
-    NoHome,
-    /// `unavailable`: the authenticator could not decide, or the server could not count the user's
-    /// sessions on other servers.
-    Unavailable,
-    /// `too-many`: the user already has the maximum number of sessions.
-    TooMany,
-    /// `certificate`: the client has shown no certificate of this user
-    /// ([`Tls::cert_user`](crate::Tls::cert_user)).
-    Certificate,
-    /// `protection`: the user may log in only under TLS, or only in plaintext
-    /// ([`Login::tls`](crate::Login::tls)).
-    Protection,
-    /// `banned`: too many logins failed from this host.
-    Banned,
-    /// `disabled`: the password was right, but the user is disabled
-    /// ([`Login::enabled`](crate::Login::enabled)).
-    Disabled,
-    /// `expired`: the password was right, but the user has expired
-    /// ([`Login::expires`](crate::Login::expires)).
-    Expired,
-    /// `network`: the password was right, but the user may not log in from this address
-    /// ([`Login::networks`](crate::Login::networks)).
-    Network,
-    /// `host`: the user may not log in at this virtual host
-    /// ([`AuthError::OtherHost`](crate::AuthError::OtherHost)).
-    Host,
-}
-
 /// How a session ended.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -416,26 +382,6 @@ impl Refusal {
             Self::Header => "A PROXY header is required",
         };
         Reply::new(ReplyCode::SERVICE_CLOSING, why)
-    }
-}
-
-impl LoginRefusal {
-    /// Returns the word that logs contain.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Credentials => "credentials",
-            Self::NoHome => "no-home",
-            Self::Unavailable => "unavailable",
-            Self::TooMany => "too-many",
-            Self::Certificate => "certificate",
-            Self::Protection => "protection",
-            Self::Banned => "banned",
-            Self::Disabled => "disabled",
-            Self::Expired => "expired",
-            Self::Network => "network",
-            Self::Host => "host",
-        }
     }
 }
 

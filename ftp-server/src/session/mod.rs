@@ -188,7 +188,7 @@ impl Session {
     /// there.
     pub(crate) fn may_enter(&self, path: &VirtualPath) -> bool {
         let rule = self.user().and_then(|user| rule_for(&user.directories, path));
-        rule.is_none_or(|rule| rule.rights != Rights::NONE)
+        rule.is_none_or(|(_, rights)| *rights != Rights::NONE)
     }
 
     /// Returns whether there is a rule for this path or for a path below it. If so, a directory at

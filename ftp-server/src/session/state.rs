@@ -10,7 +10,7 @@ use ftp_proto::{
 };
 
 use crate::auth::{
-    DirectoryRights, IsClientGone, Login, Offer, Rights, UserSession, all_rights, rights_at,
+    DirectoryRights, IsClientGone, Login, Rights, UserSession, all_rights, rights_at,
 };
 use crate::command::Algorithm;
 use crate::command::unfinished::Heard;
@@ -24,7 +24,7 @@ use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
 use crate::pace::{Rate, Throttle};
 use crate::service::Away;
-use crate::storage::{Storage, VirtualPath};
+use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy, TlsRules};
 use crate::{deadline, limits, reply};
 
@@ -458,7 +458,7 @@ impl Session {
             fxp_networks: if self.may_fxp() { &config.fxp_networks } else { &[] },
             connect: config.timeouts.data_connect,
             handshake: config.timeouts.tls_handshake,
-            from_port_below: config.active.source_port,
+            from_port_below: config.active_source_port,
             secured: self.secured.as_deref().filter(|_| is_private),
             begins_handshake: self.transfer.begins_handshakes,
             resumed: &self.context.register.resumed,
@@ -489,12 +489,9 @@ impl Session {
 
     /// Returns the rights and capabilities of the user. Before login, returns the rights and
     /// capabilities that at least one user has.
-    pub(crate) fn offer(&self) -> Offer {
+    pub(crate) fn offer(&self) -> (Rights, Capabilities) {
         match self.user() {
-            Some(user) => {
-                let rights = all_rights(user.rights, &user.directories);
-                Offer { rights, capabilities: user.storage.capabilities() }
-            }
+            Some(user) => (all_rights(user.rights, &user.directories), user.storage.capabilities()),
             None => self.context.authenticator.offer(),
         }
     }

@@ -69,8 +69,7 @@ use std::sync::Arc;
 ///   does not answer. A client may remove its own copy.
 /// - A storage whose calls can wait for a network [says so](Capabilities::REMOTE).
 ///
-/// [`testing::storage_contract`](crate::testing::storage_contract) and
-/// [`testing::racing`](crate::testing::racing) check most of this.
+/// [`testing::storage_contract`](crate::testing::storage_contract) checks most of this.
 ///
 /// # Errors and replies
 ///
@@ -344,7 +343,7 @@ impl Capabilities {
     pub const CHMOD: Self = Self(1 << 1);
     /// [`Storage::space`] for an amount: `AVBL`, and the check of `ALLO`.
     pub const SPACE: Self = Self(1 << 2);
-    /// Reading a whole file only to compute its digest is acceptable: `HASH`.
+    /// Reading a whole file of up to 8 GiB only to compute its digest is acceptable: `HASH`.
     pub const DIGEST: Self = Self(1 << 3);
     /// [`Storage::space`] for [`RoomFor::User`]: `SITE QUOTA`.
     pub const QUOTA: Self = Self(1 << 4);

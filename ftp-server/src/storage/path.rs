@@ -135,7 +135,7 @@ impl VirtualPath {
         &self.absolute
     }
 
-    /// Returns whether the path is longer or deeper than [`limits`] allows. A storage should refuse
+    /// Returns whether the path has more than 4,096 bytes or 128 components. A storage should refuse
     /// such a path, as [`LocalStorage`](crate::LocalStorage) does.
     #[must_use]
     pub fn is_too_long(&self) -> bool {

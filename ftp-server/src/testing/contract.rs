@@ -15,7 +15,8 @@ const PATHS: [&str; 10] = ["/", "/a", "/b", "/d", "/d/a", "/d/b", "/d/e", "/d/e/
 /// Number of random calls with one seed.
 const CALLS: usize = 60;
 
-/// Number of uploads of each writer in [`racing`], and their length in bytes.
+/// Number of writers in [`racing`], number of uploads of each, and their length in bytes.
+const WRITERS: u8 = 4;
 const UPLOADS: usize = 20;
 const LENGTH: usize = 10_000;
 
@@ -36,13 +37,18 @@ impl Numbers {
 /// new, empty storage for each of the `seeds`, and a value that must live as long as the storage,
 /// such as its temporary directory; otherwise `()`.
 ///
+/// Then lets several sessions use one name of another new storage at the same time: four threads
+/// replace a file, others read it, list its directory, and create another name. Each reader must see
+/// one whole upload, the name must never be missing, one of the creators must win, and no other file
+/// may be left.
+///
 /// An optional call that the storage does not support is made to neither. A storage without records of
 /// unfinished uploads is tested without them. Times, modes and the order of
 /// listings are not compared, nor which of several errors a rename reports.
 ///
 /// # Errors
 ///
-/// Returns the first difference, with its seed.
+/// Returns the first difference, with its seed, or the first broken expectation.
 ///
 /// ```
 /// use ftp_server::{MemoryStorage, testing};
@@ -71,7 +77,8 @@ pub fn storage_contract<S: Storage, K>(
             }
         }
     }
-    Ok(())
+    let (storage, _kept) = make();
+    racing(&storage)
 }
 
 /// Returns the result of a call, without values that differ between any two storages.
@@ -202,21 +209,12 @@ fn missing_parent(kind: Kind) -> Kind {
     if kind == Kind::NotDirectory { Kind::NotFound } else { kind }
 }
 
-/// Lets several sessions use one name of an empty storage at the same time: `writers` threads replace a file, others
-/// read it, list its directory, and create another name. Each reader must see one whole upload, the
-/// name must never be missing, one of the creators must win, and no other file may be left.
+/// Lets several sessions use one name of an empty storage at the same time.
 ///
 /// # Errors
 ///
 /// Returns the first broken expectation.
-///
-/// ```
-/// use ftp_server::{MemoryStorage, testing};
-///
-/// testing::racing(&MemoryStorage::new(), 4)?;
-/// # Ok::<(), String>(())
-/// ```
-pub fn racing(storage: &dyn Storage, writers: u8) -> Result<(), String> {
+pub(crate) fn racing(storage: &dyn Storage) -> Result<(), String> {
     let (file, only) = (VirtualPath::from("/f"), VirtualPath::from("/only"));
     store(storage, &file, WriteMode::Replace, 0).map_err(|error| format!("/f: {error}"))?;
     let is_over = AtomicBool::new(false);
@@ -248,7 +246,7 @@ pub fn racing(storage: &dyn Storage, writers: u8) -> Result<(), String> {
         };
         let watchers = [scope.spawn(watch), scope.spawn(watch)];
         let writers: Vec<_> =
-            (1..=writers).map(|writer| scope.spawn(move || write(writer))).collect();
+            (1..=WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
         let mut outcomes: Vec<_> = writers.into_iter().map(|thread| thread.join()).collect();
         is_over.store(true, Ordering::SeqCst);
         outcomes.extend(watchers.into_iter().map(|thread| thread.join()));
@@ -259,7 +257,7 @@ pub fn racing(storage: &dyn Storage, writers: u8) -> Result<(), String> {
         created += outcome.map_err(|_| "a call panicked".to_owned())??;
     }
     if created != 1 {
-        return Err(format!("{created} of {writers} sessions created the same new file"));
+        return Err(format!("{created} of {WRITERS} sessions created the same new file"));
     }
     check_whole(storage, &file)?;
     let names = list(storage, &VirtualPath::root()).map_err(|error| format!("listing: {error}"))?;

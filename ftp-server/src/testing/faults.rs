@@ -1,7 +1,6 @@
 //! Protocol faults at chosen commands, and data that ends after a number of bytes.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ftp_proto::Verb;
@@ -10,7 +9,9 @@ use crate::data::Outgoing;
 use crate::lock::Lock;
 use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
 
-/// A fault that replaces or breaks a command.
+/// A fault that replaces or breaks a command: see
+/// [`ServerBuilder::fault`](crate::ServerBuilder::fault). `Abort` and `Silence` affect only commands
+/// with a data connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ProtocolFault {
@@ -33,30 +34,11 @@ pub enum ProtocolFault {
 }
 
 /// Faults by verb and number of a command. Commands of each verb are counted from 1, over all
-/// sessions of all servers that share these faults.
-///
-/// `Abort` and `Silence` affect only commands with a data connection. If several faults match a
-/// command, the one that was added first applies.
-///
-/// ```
-/// use ftp_server::testing::{ProtocolFault, Faults};
-/// use ftp_server::{MemoryStorage, Rights, Server, Verb};
-///
-/// // The first download ends after 1,000 bytes; the second upload is refused with 421.
-/// let faults = Faults::new()
-///     .on(Verb::Retr, 1, ProtocolFault::Abort { after: 1_000 })
-///     .on(Verb::Stor, 2, ProtocolFault::Close);
-/// let server = Server::builder()
-///     .storage(MemoryStorage::new())
-///     .user("u", "p", Rights::FULL)
-///     .faults(faults)
-///     .bind("127.0.0.1:0")?;
-/// # Ok::<(), ftp_server::Error>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Faults {
+/// sessions of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
     rules: Vec<Rule>,
-    counts: Arc<Lock<Vec<Count>>>,
+    counts: Lock<Vec<Count>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,17 +55,9 @@ struct Count {
 }
 
 impl Faults {
-    /// Returns an empty set of faults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a fault at the `nth` command with this verb, counted from 1.
-    #[must_use]
-    pub fn on(mut self, verb: Verb, nth: u64, fault: ProtocolFault) -> Self {
+    /// Adds a fault at the `nth` command with this verb.
+    pub(crate) fn add(&mut self, verb: Verb, nth: u64, fault: ProtocolFault) {
         self.rules.push(Rule { verb, nth, fault });
-        self
     }
 
     /// Counts a command, and returns its fault, if any.
@@ -179,15 +153,12 @@ mod tests {
 
     #[test]
     fn each_fault_is_for_one_command_of_its_verb() {
-        let faults = Faults::new().on(Verb::Retr, 2, ProtocolFault::Close).on(
-            Verb::Stor,
-            1,
-            ProtocolFault::Abort { after: 7 },
-        );
-        let shared = faults.clone();
+        let mut faults = Faults::default();
+        faults.add(Verb::Retr, 2, ProtocolFault::Close);
+        faults.add(Verb::Stor, 1, ProtocolFault::Abort { after: 7 });
         assert_eq!(faults.next(Verb::Retr), None);
         assert_eq!(faults.next(Verb::List), None);
-        assert_eq!(shared.next(Verb::Retr), Some(ProtocolFault::Close));
+        assert_eq!(faults.next(Verb::Retr), Some(ProtocolFault::Close));
         assert_eq!(faults.next(Verb::Stor), Some(ProtocolFault::Abort { after: 7 }));
         assert_eq!(faults.next(Verb::Stor), None);
         assert_eq!(faults.next(Verb::Retr), None);

@@ -1,7 +1,7 @@
 //! Fixtures for tests of programs that speak to an FTP server.
 //!
 //! - [`Recorder`] records the commands and events of a server, and can wait for one of them.
-//! - [`Faults`] breaks chosen commands: 421, 426 after some bytes, no reply, a delay.
+//! - [`ProtocolFault`] breaks a chosen command: 421, 426 after some bytes, no reply, a delay.
 //! - [`MemoryStorage`](crate::MemoryStorage) provides files and shows received ones
 //!   ([`put`](crate::MemoryStorage::put), [`get`](crate::MemoryStorage::get),
 //!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`] makes
@@ -9,7 +9,7 @@
 //! - `Tls::self_signed`, with the feature `self-signed`, creates a certificate in one call; clients
 //!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!
-//! [`storage_contract`] and [`racing`] test your own [`Storage`](crate::Storage).
+//! [`storage_contract`] tests your own [`Storage`](crate::Storage).
 //!
 //! In a server without these fixtures, their only cost is a check for a recorder or fault at each
 //! command. The example `client_test` of ftp-client uses all of them except `FaultStorage`.
@@ -19,7 +19,7 @@
 //! use std::net::TcpStream;
 //! use std::time::Duration;
 //!
-//! use ftp_server::testing::{ProtocolFault, Faults, Recorder};
+//! use ftp_server::testing::{ProtocolFault, Recorder};
 //! use ftp_server::{MemoryStorage, Rights, Server, Verb};
 //!
 //! let recorder = Recorder::new();
@@ -27,7 +27,7 @@
 //!     .storage(MemoryStorage::new())
 //!     .user("u", "p", Rights::FULL)
 //!     .recorder(&recorder)
-//!     .faults(Faults::new().on(Verb::Noop, 2, ProtocolFault::Close))
+//!     .fault(Verb::Noop, 2, ProtocolFault::Close)
 //!     .bind("127.0.0.1:0")?;
 //!
 //! // Stands for the program that is tested.
@@ -45,12 +45,15 @@ mod faults;
 mod recorder;
 
 pub use crate::storage::{Fault, FaultStorage, StorageCall};
-pub use contract::{racing, storage_contract};
-pub use faults::{Faults, ProtocolFault};
+pub use contract::storage_contract;
+pub use faults::ProtocolFault;
 pub use recorder::{NotRecorded, Record, Recorded, Recorder};
 
 #[cfg(test)]
 pub(crate) use contract::Numbers;
+#[cfg(all(test, feature = "s3"))]
+pub(crate) use contract::racing;
+use faults::Faults;
 pub(crate) use faults::{CutOutgoing, CutUpload};
 
 /// The recorders and faults that the builder was given.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{Escaped, ReplyCode, Verb};
 
+use crate::auth::AuthError;
 use crate::lock::{Lock, unpoisoned};
-use crate::log::{Event, EventKind, LoginRefusal, Observer, Refusal, TransferEnd};
+use crate::log::{Event, EventKind, Observer, Refusal, TransferEnd};
 use crate::storage::VirtualPath;
 
 /// A recorder of the commands and events of a server. Clones share the records.
@@ -66,7 +67,7 @@ pub enum Recorded {
         /// The argument of `USER`.
         user: Vec<u8>,
         /// Reason of the refusal.
-        reason: LoginRefusal,
+        reason: AuthError,
     },
     /// `REIN` or `AUTH` ended the login.
     LoggedOut,

@@ -162,10 +162,4 @@ mod tests {
         testing::storage_contract(1..=200, || (empty(), ())).unwrap();
         testing::storage_contract(1..=200, || (served(empty()).unwrap(), ())).unwrap();
     }
-
-    #[test]
-    fn sessions_can_race() {
-        testing::racing(&empty(), 4).unwrap();
-        testing::racing(&served(empty()).unwrap(), 4).unwrap();
-    }
 }

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{
     ExtendedAddress, HostPort, LineDecoder, LineEvent, Reply, ReplyCode, ReplyDecoder, Severity,
 };
-use ftp_server::{
-    ActivePolicy, LocalConfig, LoginPolicy, Server, ServerConfig, SyncPolicy, Timeouts,
-};
+use ftp_server::{LocalConfig, LoginPolicy, Server, ServerConfig, SyncPolicy, Timeouts};
 
 use super::assert_shown;
 use crate::site::OurServer;
@@ -34,7 +32,7 @@ fn server() -> &'static Mutex<OurServer> {
             .login(Duration::from_secs(8));
         let config = ServerConfig::new()
             // The server must not connect to ports of other programs.
-            .active(ActivePolicy::new().enabled(false))
+            .active(false)
             .timeouts(timeouts)
             .logins(LoginPolicy::new().delay(Duration::ZERO));
         let local = LocalConfig::new().sync(SyncPolicy::None);

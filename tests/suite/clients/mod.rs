@@ -8,7 +8,7 @@ mod table;
 
 use std::process::Command;
 
-use ftp_server::{ActivePolicy, PassivePolicy, ServerConfig};
+use ftp_server::{PassivePolicy, ServerConfig};
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};
 use ftp_tests::root::TempRoot;
@@ -122,9 +122,8 @@ impl Meeting {
     fn new(find: fn() -> Option<Peer>, way: Way) -> Option<Self> {
         let peer = find()?;
         let active = way == Way::Active;
-        let config = ServerConfig::new()
-            .active(ActivePolicy::new().enabled(active))
-            .passive(PassivePolicy::new().enabled(!active));
+        let config =
+            ServerConfig::new().active(active).passive(PassivePolicy::new().enabled(!active));
         let (server, local, home) = (OurServer::with(config), TempRoot::new(), TempRoot::new());
         Some(Self { peer, server, local, home })
     }

@@ -20,8 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ftp_server::{
-    ActivePolicy, Event, EventKind, Observer, PassivePolicy, Server, ServerConfig, SessionReuse,
-    Tls, TlsPolicy,
+    Event, EventKind, Observer, PassivePolicy, Server, ServerConfig, SessionReuse, Tls, TlsPolicy,
 };
 use ftp_tests::at_once::at_once;
 use ftp_tests::content::binary;
@@ -193,7 +192,7 @@ impl Meeting {
             tls.session_reuse(cell.reuse).control(TlsPolicy::Required).data(TlsPolicy::Required);
         // Only the tested kind of data connection is enabled.
         let config = ServerConfig::new()
-            .active(ActivePolicy::new().enabled(cell.active))
+            .active(cell.active)
             .passive(PassivePolicy::new().enabled(!cell.active));
         let reuse = Arc::new(Reuse::default());
         let builder = Server::builder().config(config).tls(tls).observer(Arc::clone(&reuse));

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use ftp_proto::Network;
-use ftp_server::{PassiveAddress, PassiveOverride, Rights, Server};
+use ftp_server::{PassiveAddress, Rights, Server};
 use ftp_tests::network::in_own_network;
 use ftp_tests::port::OwnPorts;
 use ftp_tests::raw::{RawData, RawSession};
@@ -128,8 +128,8 @@ fn the_227_address_depends_on_the_client_network_dc_05_dc_06() {
     let fixture = Fixture::configured(super::quick_with(|config| {
         config.passive.address = Some(address("198.51.100.1"));
         config.passive.overrides = vec![
-            PassiveOverride::new([network("127.0.0.2")], address("192.0.2.7")),
-            PassiveOverride::new([network("127.0.0.3")], address("localhost")),
+            (vec![network("127.0.0.2")], address("192.0.2.7")),
+            (vec![network("127.0.0.3")], address("localhost")),
         ];
     }));
     fixture.write("a", "a");
@@ -328,7 +328,7 @@ fn a_server_transfers_to_itself_hd_22_dc_30() {
 fn active_connections_use_the_port_below_the_control_port_if_free_dc_21() {
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "a").expect("a file");
-    let config = super::quick_with(|config| config.active.source_port = true);
+    let config = super::quick_with(|config| config.active_source_port = true);
     let own = OwnPorts::claim(2);
     let (below, port) = own.numbers().into_inner();
     let builder = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);

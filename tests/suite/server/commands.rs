@@ -33,7 +33,7 @@ fn known_but_unsupported_commands_fail_with_502_cm_51_cm_89_cm_96_cm_125_cm_127(
 
 #[test]
 fn st_02_the_first_of_several_errors_decides_the_reply() {
-    let fixture = Fixture::configured(super::quick_with(|config| config.active.enabled = false));
+    let fixture = Fixture::configured(super::quick_with(|config| config.active = false));
     fixture.write("a", "a");
     let mut session = fixture.greeted();
     play(
@@ -384,7 +384,7 @@ fn an_ipv4_client_of_an_ipv6_socket_is_treated_as_ipv4() {
 
 #[test]
 fn cm_37_cm_46_dc_24_disabled_active_mode_fails_with_502() {
-    let fixture = Fixture::configured(super::quick_with(|config| config.active.enabled = false));
+    let fixture = Fixture::configured(super::quick_with(|config| config.active = false));
     let mut session = fixture.session();
     play(
         &mut session,

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use ftp_proto::{Network, ReplyCode};
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    Activity, Event, EventKind, EventLog, LocalStorage, LogFormat, LogWriter, Login, MemoryStorage,
-    Observer, Refusal, Rights, Server, ServerBuilder, SessionEnd, StorageErrorKind, UserTable,
-    Xferlog,
+    Activity, Event, EventKind, EventLog, LocalStorage, LogWriter, Login, MemoryStorage, Observer,
+    Refusal, Rights, Server, ServerBuilder, SessionEnd, StorageErrorKind, UserTable, Xferlog,
 };
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};
@@ -47,9 +46,14 @@ impl Log {
         Self { kept, writer }
     }
 
-    /// Returns an observer that writes here.
-    pub(super) fn in_format(&self, format: LogFormat) -> EventLog {
-        EventLog::new(format, self.writer.clone())
+    /// Returns an observer that writes lines of text here.
+    pub(super) fn text(&self) -> EventLog {
+        self.json(false)
+    }
+
+    /// Returns an observer that writes here, in JSON or in text.
+    pub(super) fn json(&self, is_json: bool) -> EventLog {
+        EventLog::new(self.writer.clone()).json(is_json)
     }
 
     /// Returns the lines so far: events before a reply are reported before it.
@@ -140,8 +144,7 @@ fn play(fixture: &Fixture) -> SocketAddr {
 #[test]
 fn each_text_log_line_has_the_documented_format() {
     let log = Log::new();
-    let with =
-        |builder: ServerBuilder| builder.observer(log.in_format(LogFormat::Text).sessions(true));
+    let with = |builder: ServerBuilder| builder.observer(log.text().sessions(true));
     let fixture = Fixture::with(with);
     let server = fixture.server.local_addr();
     let peer = play(&fixture);
@@ -173,7 +176,7 @@ fn each_text_log_line_has_the_documented_format() {
 #[test]
 fn each_json_log_line_has_the_documented_format() {
     let log = Log::new();
-    let fixture = Fixture::with(|builder| builder.observer(log.in_format(LogFormat::Json)));
+    let fixture = Fixture::with(|builder| builder.observer(log.json(true)));
     let peer = play(&fixture);
     let want = [
         r#""event":"login-refused","session":1,"peer":"127.0.0.1","port":P1,"user":"x\" reason=none","reason":"credentials"}"#,
@@ -208,7 +211,7 @@ fn each_json_log_line_has_the_documented_format() {
 #[test]
 fn the_log_tells_how_each_transfer_ended() {
     let log = Log::new();
-    let fixture = Fixture::with(|builder| builder.observer(log.in_format(LogFormat::Text)));
+    let fixture = Fixture::with(|builder| builder.observer(log.text()));
     let begin = |session: &mut RawSession, name: &str| {
         let mut data = session.passive();
         session.expect(format!("STOR {name}"), 150);
@@ -245,8 +248,7 @@ fn the_log_tells_how_each_transfer_ended() {
         config.timeouts.stall = Duration::from_millis(300);
         config.timeouts.data_connect = Duration::from_millis(300);
     });
-    let hasty =
-        Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
+    let hasty = Fixture::with(|builder| builder.config(config).observer(log.text()));
     let mut late = hasty.session();
     let mut data = late.passive();
     data.write_all(b"half");
@@ -260,7 +262,7 @@ fn the_log_tells_how_each_transfer_ended() {
     let full = Fault::Fail(StorageErrorKind::NoSpace);
     let storage = FaultStorage::new(MemoryStorage::new()).from(StorageCall::UploadWrite, 1, full);
     let builder = Server::builder().storage(storage).user("u", "p", Rights::FULL);
-    let builder = builder.observer(log.in_format(LogFormat::Text));
+    let builder = builder.observer(log.text());
     let server = builder.bind("127.0.0.1:0").expect("a server");
     let mut full = RawSession::login(server.local_addr(), "u", "p");
     let mut data = full.passive();
@@ -300,7 +302,7 @@ fn changes_that_were_not_synced_are_told_as_made() {
     let login = Login::new(Arc::new(storage.clone()), Rights::FULL).mkdir_parents(true);
     let builder = Server::builder().config(super::quick());
     let builder = builder.authenticator(UserTable::new().user("u", "p", login));
-    let server = builder.observer(log.in_format(LogFormat::Text)).bind("127.0.0.1:0");
+    let server = builder.observer(log.text()).bind("127.0.0.1:0");
     let server = server.expect("a server on loopback");
     let mut session = RawSession::login(server.local_addr(), "u", "p");
     let mut data = session.passive();
@@ -342,10 +344,10 @@ fn changes_that_were_not_synced_are_told_as_made() {
 
 #[test]
 fn refused_commands_are_logged_with_the_reason() {
-    for (format, mark) in [(LogFormat::Text, " verb="), (LogFormat::Json, ",\"verb\":")] {
+    for (is_json, mark) in [(false, " verb="), (true, ",\"verb\":")] {
         let log = Log::new();
         let config = super::quick().overwrite(false);
-        let with = |builder: ServerBuilder| builder.config(config).observer(log.in_format(format));
+        let with = |builder: ServerBuilder| builder.config(config).observer(log.json(is_json));
         let fixture = Fixture::with(with);
         fixture.write("a", "1");
         fixture.write("b", "2");
@@ -375,8 +377,8 @@ fn refused_commands_are_logged_with_the_reason() {
             .filter(|line| line.contains("command-refused"))
             .map(|line| line.split_once(mark).expect("a verb").1.to_owned())
             .collect();
-        let want = match format {
-            LogFormat::Text => [
+        let want = match is_json {
+            false => [
                 r#"CWD path="/d/no \"dir\"" reply=550 text="No such file or directory""#,
                 r#"MKD path="/d" reply=550 text="Already exists""#,
                 r#"RMD path="/none" reply=550 text="No such file or directory""#,
@@ -413,8 +415,7 @@ fn refused_commands_are_logged_with_the_reason() {
 fn refused_connections_are_logged_at_most_once_per_second_ho_06() {
     let log = Log::new();
     let config = super::quick_with(|config| config.limits.sessions = 3);
-    let fixture =
-        Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
+    let fixture = Fixture::with(|builder| builder.config(config).observer(log.text()));
     let address = fixture.server.local_addr();
     let _first = fixture.session();
     let _second = fixture.session();
@@ -434,7 +435,7 @@ fn refused_connections_are_logged_at_most_once_per_second_ho_06() {
 #[test]
 fn reconfiguring_keeps_the_observers() {
     let log = Log::new();
-    let fixture = Fixture::with(|builder| builder.observer(log.in_format(LogFormat::Text)));
+    let fixture = Fixture::with(|builder| builder.observer(log.text()));
     let storage = LocalStorage::open(fixture.root.path()).expect("a storage");
     let login = Login::new(Arc::new(storage), Rights::READ);
     let users = || UserTable::new().user("new", "p", login.clone());
@@ -461,8 +462,7 @@ fn reconfiguring_keeps_the_observers() {
 fn a_login_beyond_the_session_limit_is_logged_as_too_many() {
     let log = Log::new();
     let config = super::quick_with(|config| config.limits.per_user = 1);
-    let fixture =
-        Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
+    let fixture = Fixture::with(|builder| builder.config(config).observer(log.text()));
     let _first = fixture.session();
     let mut second = fixture.greeted();
     second.expect("USER u", 331);
@@ -636,7 +636,7 @@ fn each_directory_created_for_an_upload_is_logged_cm_105() {
     let log = Log::new();
     let server = Server::builder().config(super::quick());
     let server = server.authenticator(UserTable::new().user("cam", "p", login));
-    let server = server.observer(log.in_format(LogFormat::Text)).bind("127.0.0.1:0");
+    let server = server.observer(log.text()).bind("127.0.0.1:0");
     let server = server.expect("a server on loopback");
     let mut session = RawSession::login(server.local_addr(), "cam", "p");
     session.expect("TYPE I", 200);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use ftp_proto::HostName;
-use ftp_server::{LogFormat, VirtualHost};
+use ftp_server::VirtualHost;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
@@ -62,15 +62,14 @@ fn fail2ban_finds_only_hosts_with_failed_logins_hs_18() {
     })
     .chain([vec![b'"'; 512], vec![b'\\'; 511]])
     .collect();
-    for format in [LogFormat::Text, LogFormat::Json] {
+    for is_json in [false, true] {
         let log = Log::new();
         let host = HostName::parse(b"ftp.example.org").expect("a host name");
         let config = super::quick_with(|config| {
             config.limits.per_user = 1;
             config.hosts = vec![VirtualHost::new(host)];
         });
-        let fixture =
-            Fixture::with(|builder| builder.config(config).observer(log.in_format(format)));
+        let fixture = Fixture::with(|builder| builder.config(config).observer(log.json(is_json)));
         let address = fixture.server.local_addr();
         for name in &hostile {
             refuse(address, "127.0.0.66", name);
@@ -96,11 +95,11 @@ fn fail2ban_finds_only_hosts_with_failed_logins_hs_18() {
             .chain(["127.0.0.2".to_owned(), "127.0.0.4".to_owned()])
             .collect();
         let lines = log.lines();
-        assert_eq!(found(&fail2ban, &lines), want, "{format:?}: {lines:#?}");
+        assert_eq!(found(&fail2ban, &lines), want, "JSON: {is_json}: {lines:#?}");
         // In the format of the journal.
         let journal: Vec<_> =
             lines.iter().map(|line| format!("host ftp-cli[12]: {line}")).collect();
-        assert_eq!(found(&fail2ban, &journal), want, "{format:?}");
+        assert_eq!(found(&fail2ban, &journal), want, "JSON: {is_json}");
     }
 }
 
@@ -111,12 +110,12 @@ fn fail2ban_finds_ipv6_hosts() {
         eprintln!("skipped: there is no IPv6 here");
         return;
     }
-    for format in [LogFormat::Text, LogFormat::Json] {
+    for is_json in [false, true] {
         let log = Log::new();
         let builder = ftp_server::Server::builder().anonymous(ftp_server::Rights::READ);
-        let builder = builder.root("/").observer(log.in_format(format));
+        let builder = builder.root("/").observer(log.json(is_json));
         let server = builder.bind("[::1]:0").expect("a server");
         refuse(server.local_addr(), "::1", b"x");
-        assert_eq!(found(&fail2ban, &log.lines()), ["::1"], "{format:?}");
+        assert_eq!(found(&fail2ban, &log.lines()), ["::1"], "JSON: {is_json}");
     }
 }

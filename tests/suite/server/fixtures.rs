@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use ftp_server::testing::{Faults, ProtocolFault, Recorded, Recorder};
-use ftp_server::{MemoryStorage, Rights, Server, TransferEnd, Verb, VirtualPath};
+use ftp_server::testing::{ProtocolFault, Recorded, Recorder};
+use ftp_server::{MemoryStorage, Rights, Server, ServerBuilder, TransferEnd, Verb, VirtualPath};
 use ftp_tests::raw::RawSession;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -15,17 +15,18 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(faults: Faults) -> Self {
+    fn new(faults: &[(Verb, u64, ProtocolFault)]) -> Self {
         let files = MemoryStorage::new();
         let recorder = Recorder::new();
-        let server = Server::builder()
+        let builder = Server::builder()
             .config(super::quick())
             .storage(files.clone())
             .user("u", "p", Rights::FULL)
-            .recorder(&recorder)
-            .faults(faults)
-            .bind("127.0.0.1:0")
-            .expect("a server on loopback");
+            .recorder(&recorder);
+        let with =
+            |builder: ServerBuilder, &(verb, nth, fault): &_| builder.fault(verb, nth, fault);
+        let server = faults.iter().fold(builder, with).bind("127.0.0.1:0");
+        let server = server.expect("a server on loopback");
         Self { server, files, recorder }
     }
 
@@ -52,7 +53,7 @@ impl Bench {
 
 #[test]
 fn commands_and_events_are_recorded_in_their_order() {
-    let bench = Bench::new(Faults::new());
+    let bench = Bench::new(&[]);
     let mut session = bench.login();
     session.upload("STOR a", b"12345");
     session.expect("DELE a", 250);
@@ -83,7 +84,7 @@ fn commands_and_events_are_recorded_in_their_order() {
 
 #[test]
 fn a_stat_during_a_transfer_is_recorded() {
-    let bench = Bench::new(Faults::new());
+    let bench = Bench::new(&[]);
     let mut session = bench.login();
     let data = session.passive();
     session.expect("STOR a", 150);
@@ -98,7 +99,7 @@ fn a_stat_during_a_transfer_is_recorded() {
 
 #[test]
 fn a_close_fault_replies_421_and_closes_the_connection() {
-    let bench = Bench::new(Faults::new().on(Verb::Retr, 2, ProtocolFault::Close));
+    let bench = Bench::new(&[(Verb::Retr, 2, ProtocolFault::Close)]);
     bench.files.put("/a", "12345").expect("room");
     assert_eq!(bench.login().download("RETR a"), b"12345");
     let mut session = bench.login();
@@ -111,13 +112,13 @@ fn a_close_fault_replies_421_and_closes_the_connection() {
 fn abort_and_silence_faults_cut_a_transfer_after_n_bytes() {
     let cut = ProtocolFault::Abort { after: 100_000 };
     let silent = ProtocolFault::Silence { after: 3 };
-    let faults = Faults::new()
-        .on(Verb::Retr, 1, cut)
-        .on(Verb::Retr, 2, silent)
-        .on(Verb::Stor, 1, cut)
-        .on(Verb::Stor, 2, ProtocolFault::Abort { after: 100 })
-        .on(Verb::Stor, 3, silent);
-    let bench = Bench::new(faults);
+    let bench = Bench::new(&[
+        (Verb::Retr, 1, cut),
+        (Verb::Retr, 2, silent),
+        (Verb::Stor, 1, cut),
+        (Verb::Stor, 2, ProtocolFault::Abort { after: 100 }),
+        (Verb::Stor, 3, silent),
+    ]);
     let content = vec![b'x'; 300_000];
     bench.files.put("/a", &content).expect("room");
     let mut session = bench.login();
@@ -156,7 +157,7 @@ fn abort_and_silence_faults_cut_a_transfer_after_n_bytes() {
 #[test]
 fn a_delay_fault_delays_a_command() {
     let delay = Duration::from_millis(300);
-    let bench = Bench::new(Faults::new().on(Verb::Noop, 1, ProtocolFault::Delay(delay)));
+    let bench = Bench::new(&[(Verb::Noop, 1, ProtocolFault::Delay(delay))]);
     let mut session = bench.login();
     let start = Instant::now();
     session.expect("NOOP", 200);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
 use ftp_server::{
-    AuthError, Authenticator, LocalStorage, LogFormat, Login, LoginAttempt, PasswordHash, Rights,
-    Server, ServerConfig, UserTable,
+    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, PasswordHash, Rights, Server,
+    ServerConfig, UserTable,
 };
 use ftp_tests::network::in_own_network;
 use ftp_tests::raw::{DEADLINE, RawSession};
@@ -188,7 +188,7 @@ fn a_host_with_too_many_failed_logins_is_banned_for_a_time_hs_28_hs_29() {
     };
     let server = Server::builder().root(root.path()).config(config(Duration::from_secs(600)));
     let server = server.user("u", "p", Rights::FULL);
-    let server = server.observer(log.in_format(LogFormat::Text));
+    let server = server.observer(log.text());
     let server = server.bind("[::]:0").expect("a server");
     let at = |host: &str| SocketAddr::new(host.parse().unwrap(), server.local_addr().port());
     let from = |host: &str, to: &str| {
@@ -290,7 +290,7 @@ fn open_connections_of_a_banned_host_get_no_further_guesses_hs_28() {
         config.logins.ban_for = ban_for;
     });
     let builder = Server::builder().config(config).authenticator(Arc::clone(&asked));
-    let server = builder.observer(log.in_format(LogFormat::Text)).bind("192.0.2.1:0");
+    let server = builder.observer(log.text()).bind("192.0.2.1:0");
     let server = server.expect("a server");
     let mut sessions: Vec<_> = (0..20)
         .map(|_| {
@@ -323,7 +323,7 @@ fn removed_bans_are_logged_as_ended_hs_28() {
         config.logins.ban_for = Duration::MAX;
     });
     let server = Server::builder().root(root.path()).config(config.clone());
-    let server = server.observer(log.in_format(LogFormat::Text)).bind("192.0.2.1:0");
+    let server = server.observer(log.text()).bind("192.0.2.1:0");
     let server = server.expect("a server");
     let (mut guest, mut other) =
         (RawSession::greeted(server.local_addr()), RawSession::greeted(server.local_addr()));

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use ftp_server::LogFormat;
 use ftp_tests::raw::{RawData, RawSession};
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -121,7 +120,7 @@ fn refused_logins_do_not_fill_the_log_ho_06() {
         (config.logins.delay, config.logins.failures) = (Duration::ZERO, u32::MAX);
         config.logins.ban_after = 0;
     });
-    let observer = log.in_format(LogFormat::Text);
+    let observer = log.text();
     let fixture = Fixture::with(|builder| builder.config(config).observer(observer));
     let mut session = fixture.greeted();
     let start = Instant::now();
@@ -141,9 +140,9 @@ fn refused_logins_do_not_fill_the_log_ho_06() {
 /// The names are as hostile as a command line allows.
 #[test]
 fn refused_transfers_with_long_names_do_not_fill_the_log_ho_06() {
-    for format in [LogFormat::Text, LogFormat::Json] {
+    for is_json in [false, true] {
         let log = events::Log::new();
-        let fixture = Fixture::with(|builder| builder.observer(log.in_format(format)));
+        let fixture = Fixture::with(|builder| builder.observer(log.json(is_json)));
         let address = fixture.server.local_addr();
         let [mut session, mut other] =
             ["u", "reader"].map(|user| RawSession::login(address, user, "p"));
@@ -157,7 +156,7 @@ fn refused_transfers_with_long_names_do_not_fill_the_log_ho_06() {
         session.expect_closed();
         let seconds = start.elapsed().as_secs();
         let lines = log.lines();
-        let mark = if format == LogFormat::Text { "unsaid=" } else { "\"unsaid\":" };
+        let mark = if is_json { "\"unsaid\":" } else { "unsaid=" };
         let (mut refused, mut unsaid) = (0, 0);
         for line in &lines {
             assert!(line.len() < 1_000, "{} bytes: {line}", line.len());

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::Network;
 use ftp_server::{
-    Ask, Capabilities, Entries, Event, EventKind, Keep, Login, LoginRefusal, MemoryStorage,
-    Metadata, Observer, Rights, Server, Source, Storage, StorageError, Upload, UserLimits,
-    UserTable, VirtualPath, WriteMode,
+    Ask, AuthError, Authenticator, Capabilities, Entries, Event, EventKind, Keep, Login,
+    LoginAttempt, MemoryStorage, Metadata, Observer, Rights, Server, Source, Storage, StorageError,
+    Upload, UserLimits, UserTable, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -21,7 +21,7 @@ fn login(rights: Rights) -> Login {
 
 /// Collects the reasons of refused logins.
 #[derive(Default)]
-struct Reasons(Mutex<Vec<(String, LoginRefusal)>>);
+struct Reasons(Mutex<Vec<(String, AuthError)>>);
 
 impl Observer for Reasons {
     fn observe(&self, event: &Event<'_>) {
@@ -32,6 +32,16 @@ impl Observer for Reasons {
     }
 }
 
+/// A table that itself refuses users who may not log in.
+struct Barring(UserTable);
+
+impl Authenticator for Barring {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        let login = self.0.login(attempt)?;
+        login.objection(attempt.peer.ip(), SystemTime::now()).map_or(Ok(login), Err)
+    }
+}
+
 #[test]
 fn barred_users_are_refused_like_a_wrong_password_hs_30() {
     let hour = Duration::from_secs(3_600);
@@ -39,40 +49,44 @@ fn barred_users_are_refused_like_a_wrong_password_hs_30() {
     let network = |text: &[u8]| Network::parse(text).expect("a network");
     let users = [
         ("on", login(Rights::READ), None),
-        ("off", login(Rights::READ).enabled(false), Some(LoginRefusal::Disabled)),
-        ("past", login(Rights::READ).expires(now), Some(LoginRefusal::Expired)),
+        ("off", login(Rights::READ).enabled(false), Some(AuthError::Disabled)),
+        ("past", login(Rights::READ).expires(now), Some(AuthError::Expired)),
         ("future", login(Rights::READ).expires(now + hour), None),
         (
             "elsewhere",
             login(Rights::READ).networks([network(b"192.0.2.0/24"), network(b"::/0")]),
-            Some(LoginRefusal::Network),
+            Some(AuthError::Network),
         ),
         ("here", login(Rights::READ).networks([network(b"127.0.0.0/8")]), None),
     ];
     let table = users
         .iter()
         .fold(UserTable::new(), |table, (name, login, _)| table.user(*name, "p", login.clone()));
-    let reasons = Arc::new(Reasons::default());
-    let config = super::quick_with(|config| config.logins.failures = 3);
-    let builder = Server::builder().config(config).observer(Arc::clone(&reasons));
-    let server = builder.authenticator(table).bind("127.0.0.1:0").expect("a server");
-    for (name, _, refusal) in &users {
-        let mut session = RawSession::greeted(server.local_addr());
-        let user = format!("USER {name}");
-        let Some(refusal) = refusal else {
-            play(&mut session, &[(&user, 331), ("PASS p", 230)]);
-            continue;
-        };
-        let mut refused = |password: &str| {
-            session.expect(&user, 331);
-            session.ask(password).text()
-        };
-        // Nothing tells the right password from a wrong one, not even the count of failures.
-        assert_eq!(refused("PASS p"), refused("PASS wrong"), "{name}");
-        assert_eq!(refused("PASS p"), "421 Too many failed logins", "{name}");
-        let seen = std::mem::take(&mut *reasons.0.lock().expect("no panic"));
-        let want = [*refusal, LoginRefusal::Credentials, *refusal];
-        assert_eq!(seen, want.map(|reason| ((*name).to_owned(), reason)));
+    let authenticators: [Arc<dyn Authenticator>; 2] =
+        [Arc::new(table.clone()), Arc::new(Barring(table))];
+    for authenticator in authenticators {
+        let reasons = Arc::new(Reasons::default());
+        let config = super::quick_with(|config| config.logins.failures = 3);
+        let builder = Server::builder().config(config).observer(Arc::clone(&reasons));
+        let server = builder.authenticator(authenticator).bind("127.0.0.1:0").expect("a server");
+        for (name, _, refusal) in &users {
+            let mut session = RawSession::greeted(server.local_addr());
+            let user = format!("USER {name}");
+            let Some(refusal) = refusal else {
+                play(&mut session, &[(&user, 331), ("PASS p", 230)]);
+                continue;
+            };
+            let mut refused = |password: &str| {
+                session.expect(&user, 331);
+                session.ask(password).text()
+            };
+            // Nothing tells the right password from a wrong one, not even the count of failures.
+            assert_eq!(refused("PASS p"), refused("PASS wrong"), "{name}");
+            assert_eq!(refused("PASS p"), "421 Too many failed logins", "{name}");
+            let seen = std::mem::take(&mut *reasons.0.lock().expect("no panic"));
+            let want = [*refusal, AuthError::Refused, *refusal];
+            assert_eq!(seen, want.map(|reason| ((*name).to_owned(), reason)));
+        }
     }
 }
 

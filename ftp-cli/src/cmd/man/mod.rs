@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use ftp_server::daemon::{ABOUT, SettingHelp, settings};
+use ftp_server::daemon::{Config, SettingHelp};
 
 use crate::Stdio;
 use crate::console::output;
@@ -141,7 +141,7 @@ fn option(row: &Row, names_commands: bool) -> String {
 
 /// Returns server.toml(5).
 fn of_settings() -> String {
-    let settings = settings();
+    let settings = SettingHelp::all();
     let keys = |table: &str| -> String {
         settings.iter().filter(|setting| setting.table == table).map(key).collect()
     };
@@ -154,7 +154,7 @@ fn of_settings() -> String {
     });
     let parts: [(_, String); 6] = [
         ("@VERSION@", escaped(env!("CARGO_PKG_VERSION"))),
-        ("@ABOUT@\n", paragraphs(ABOUT)),
+        ("@ABOUT@\n", paragraphs(Config::ABOUT)),
         ("@TABLES@\n", tables.collect()),
         ("@USERS@\n", keys("users.NAME")),
         ("@HOSTS@\n", keys("hosts.NAME")),

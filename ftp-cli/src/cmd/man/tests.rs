@@ -69,7 +69,7 @@ fn no_text_is_parsed_as_a_roff_request() {
 #[test]
 fn each_key_is_in_the_man_page() {
     let page = of_settings();
-    for setting in settings() {
+    for setting in SettingHelp::all() {
         let title = match setting.table {
             "hosts.NAME" => "HOSTS.\"NAME\"".to_owned(),
             table => table.to_uppercase(),

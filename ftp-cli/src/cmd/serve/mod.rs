@@ -9,8 +9,8 @@ mod urls;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup, check};
-use ftp_server::{EventLog, LogFormat};
+use ftp_server::EventLog;
+use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup};
 use log::{Level, LevelFilter};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid};
 use signal_hook::consts::SIGHUP;
@@ -94,7 +94,7 @@ fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
 
 /// Prints what to correct, and the settings as TOML, each with its origin as a comment.
 fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result {
-    let report = check(config, drop_privileges);
+    let report = config.check(drop_privileges);
     let text = if options.is_verbose() { &report.details } else { &report.text };
     output::print(&mut stdio.output, plain(text).as_bytes())?;
     let Some(kind) = report.kind else { return Ok(()) };
@@ -133,9 +133,9 @@ impl Announcer {
 
     /// Logs a message about the server in the format of the log, unless `--quiet` is given.
     fn say(&self, level: Level, text: &str) {
-        match self.events.format() {
+        match self.events.is_json() {
             _ if self.is_quiet => {}
-            LogFormat::Text if self.is_stderr && !is_journal() => self.messages.say(text),
+            false if self.is_stderr && !is_journal() => self.messages.say(text),
             _ => self.events.message(level, self.messages.plain(text)),
         }
     }

@@ -40,7 +40,7 @@ use crate::data::announce::{addresses_of, usable};
 /// Largest number of ports or users that one finding names.
 const NAMED: usize = 5;
 
-/// The result of [`check`].
+/// The result of [`Config::check`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CheckReport {
@@ -56,13 +56,19 @@ pub struct CheckReport {
     pub kind: Option<DaemonErrorKind>,
 }
 
-/// Checks whether a daemon would work with this configuration. Binds the addresses for a moment,
-/// and tests object stores with test objects. Calls `once_bound` after the steps for which a daemon
-/// needs root, as [`Setup::once_bound`](super::Setup::once_bound) does, with the user to switch to:
-/// that of [`Config::run_as`]. If there is none and the process is root, this is the user whose
-/// group may read the configuration file, as that of a service usually can; then only the addresses
-/// are checked before the switch.
-pub fn check(
+impl Config {
+    /// Checks whether a daemon would work with this configuration. Binds the addresses for a
+    /// moment, and tests object stores with test objects. Calls `once_bound` after the steps for
+    /// which a daemon needs root, as [`Setup::once_bound`](super::Setup::once_bound) does, with the
+    /// user to switch to: that of [`Config::run_as`]. If there is none and the process is root, this
+    /// is the user whose group may read the configuration file, as that of a service usually can;
+    /// then only the addresses are checked before the switch.
+    pub fn check(&self, once_bound: impl FnOnce(Option<&RunAs>) -> io::Result<()>) -> CheckReport {
+        check(self, once_bound)
+    }
+}
+
+fn check(
     config: &Config,
     once_bound: impl FnOnce(Option<&RunAs>) -> io::Result<()>,
 ) -> CheckReport {
@@ -127,7 +133,7 @@ pub fn check(
         ports(settings, running.is_some(), &mut findings);
         too_few_ports(settings, &mut findings);
         announced(settings, &mut findings);
-    } else if !settings.server.active.enabled {
+    } else if !settings.server.active {
         let words = "without PASV, EPSV, PORT and EPRT, nothing can be listed or transferred";
         findings.warn(format_args!("passive.enabled and active.enabled are false: {words}"));
     }

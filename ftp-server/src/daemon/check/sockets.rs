@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::{Findings, is_in_use, reason};
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{Config, MISSING, Settings, is_missing};
-use crate::daemon::control::{ControlRequest, ControlStyle, ask};
+use crate::daemon::control::{ControlRequest, ControlStyle};
 use crate::daemon::local_socket::is_stale;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::values::shown_path;
@@ -137,7 +137,7 @@ impl RunningServer {
 
     fn by_socket(settings: &Settings) -> Option<Self> {
         let path = settings.control_socket.as_deref()?;
-        let answer = ask(path, &ControlRequest::Status(ControlStyle::Text), LIMIT).ok()?;
+        let answer = ControlRequest::Status(ControlStyle::Text).ask(path, LIMIT).ok()?;
         let text = answer.outcome.ok()?;
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let addresses = field("addresses: ")?.split(' ').filter_map(|it| it.parse().ok());

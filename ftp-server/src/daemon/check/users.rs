@@ -370,17 +370,17 @@ fn hosts(config: &Config, findings: &mut Findings) {
 fn rules(users: &[(&String, &User)], findings: &mut Findings) {
     let has_directory = |user: &User| user.root.directory().is_none_or(Path::is_dir);
     for (name, user) in users.iter().filter(|(_, user)| has_directory(user)) {
-        for rule in &user.directories {
-            let (root, path) = user.place(&rule.path);
+        for (directory, _) in &user.directories {
+            let (root, path) = user.place(directory);
             let Some(root) = root.directory() else { continue };
             // A mount point does not need to exist in the root.
             let leads_to_mount =
-                user.mounts.iter().any(|mount| mount.path.is_at_or_below(&rule.path));
+                user.mounts.iter().any(|mount| mount.path.is_at_or_below(directory));
             // The check of the mounts reports a missing mounted directory.
             let is_checked = root.is_dir() && !leads_to_mount;
             if let Some(why) = fault_in(root, &path).filter(|_| is_checked) {
                 let name = shown(name);
-                findings.warn(format_args!("user {name}: directories: \"{}\": {why}", rule.path));
+                findings.warn(format_args!("user {name}: directories: \"{directory}\": {why}"));
             }
         }
     }

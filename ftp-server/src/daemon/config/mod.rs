@@ -29,8 +29,8 @@ pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing, outgoi
 pub(crate) use protection::Protection;
 pub(crate) use root::{Objects, Root};
 use row::Fields;
+pub use row::SettingHelp;
 pub(crate) use row::{Fixed, Setting};
-pub use row::{SettingHelp, settings};
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
 pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
 use user::NOT_A_NAME;
@@ -269,7 +269,7 @@ impl Config {
     }
 
     /// Names a file from which the program has read a password, and the option that names the file. A
-    /// daemon refuses roots that contain the file; [`check`](super::check) also warns if other users
+    /// daemon refuses roots that contain the file; [`check`](Self::check) also warns if other users
     /// of the computer can read it.
     pub fn add_password_file(&mut self, origin: &str, path: impl Into<PathBuf>) {
         self.password_files.push((origin.to_owned(), path.into()));
@@ -441,7 +441,7 @@ impl Config {
                 ));
             }
         }
-        if self.settings.server.active.source_port {
+        if self.settings.server.active_source_port {
             let below = |at: SocketAddr| SocketAddr::new(at.ip(), at.port().saturating_sub(1));
             let all = self.settings.all_listen().into_iter().map(below);
             let is_denied = |at: &SocketAddr| {
@@ -621,8 +621,9 @@ fn nobody() -> DaemonError {
     )
 }
 
-/// Explanation of values, precedence and reload, as in `dist/server.toml`.
-pub const ABOUT: &str = "\
+impl Config {
+    /// Explanation of values, precedence and reload, as in `dist/server.toml`.
+    pub const ABOUT: &str = "\
 Times have a unit (\"250 ms\", \"30 s\", \"5 min\", \"2 h\") or are numbers of seconds. Sizes have a
 unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or are numbers of bytes. Paths are absolute.
 
@@ -635,6 +636,7 @@ limits.sessions, log.target and security.run_as need a restart.
 
 No root may contain a file that the server itself uses, such as this file, tls.key or a log.
 ";
+}
 
 #[cfg(test)]
 mod tests_of_values {

@@ -278,14 +278,16 @@ pub struct SettingHelp {
     pub needs_restart: bool,
 }
 
-/// Returns the documentation of all settings, in the order of `dist/server.toml`.
-#[must_use]
-pub fn settings() -> Vec<SettingHelp> {
-    let of_server = TABLE.iter().map(|row| help(row, row.table(), &Settings::default()));
-    let of_users = USER.iter().map(|row| help(row, "users.NAME", &User::default()));
-    let of_hosts = HOST.iter().map(|row| help(row, "hosts.NAME", &Host::default()));
-    let of_stores = STORE.iter().map(|row| help(row, "stores.NAME", &StoreSettings::default()));
-    of_server.chain(of_users).chain(of_hosts).chain(of_stores).collect()
+impl SettingHelp {
+    /// Returns the documentation of all settings, in the order of `dist/server.toml`.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let of_server = TABLE.iter().map(|row| help(row, row.table(), &Settings::default()));
+        let of_users = USER.iter().map(|row| help(row, "users.NAME", &User::default()));
+        let of_hosts = HOST.iter().map(|row| help(row, "hosts.NAME", &Host::default()));
+        let of_stores = STORE.iter().map(|row| help(row, "stores.NAME", &StoreSettings::default()));
+        of_server.chain(of_users).chain(of_hosts).chain(of_stores).collect()
+    }
 }
 
 fn help<T>(row: &Setting<T>, table: &'static str, defaults: &T) -> SettingHelp {

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    ABOUT, Fields, File, HOST, Host, Reading, STORE, Setting, Settings, StoreSettings, TABLE, USER,
-    User,
+    Config, Fields, File, HOST, Host, Reading, STORE, Setting, Settings, StoreSettings, TABLE,
+    USER, User,
 };
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
@@ -47,7 +47,7 @@ const OF_STORES: &[(&str, &str)] =
 
 /// Returns the file, generated from the tables.
 pub(super) fn sample() -> String {
-    let mut text = comment(&format!("{HEAD}\n\n{ABOUT}"));
+    let mut text = comment(&format!("{HEAD}\n\n{}", Config::ABOUT));
     let settings = Settings::default();
     let mut tables: Vec<&str> = Vec::new();
     for table in TABLE.iter().map(Setting::table) {

@@ -27,11 +27,11 @@ use super::user::{
     DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER, USER_TABLES, User, UserLayers,
 };
 use crate::daemon::hooks::HookEvent;
-use crate::daemon::logging::LogTarget;
+use crate::daemon::logging::{LogFormat, LogTarget};
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::values;
-use crate::{Limits, LocalConfig, LogFormat, PartialPolicy, ServerConfig, TlsPolicy};
+use crate::{Limits, LocalConfig, PartialPolicy, ServerConfig, TlsPolicy};
 
 with_defaults! {
     /// Settings of a server, without the directory and the users on the command line.
@@ -161,8 +161,8 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "passive.ports",                  PORTS,        server.passive.ports,              "Ports and port ranges for passive data connections, such as 50000-50099,51000 (empty: any)."),
     row!(Settings, "passive.address",                ADDRESS,      server.passive.address,            "Address or name that PASV announces, such as a NAT router's (empty: the server's own)."),
     row!(Settings, "passive.overrides",              OVERRIDES,    server.passive.overrides,          "Addresses that PASV announces to clients in certain networks"),
-    row!(Settings, "active.enabled",                 SWITCH,       server.active.enabled,             "Serve PORT and EPRT."),
-    row!(Settings, "active.source_port",             SWITCH,       server.active.source_port,         "Open active data connections from the port one below the listening port (20 for 21), if possible."),
+    row!(Settings, "active.enabled",                 SWITCH,       server.active,                     "Serve PORT and EPRT."),
+    row!(Settings, "active.source_port",             SWITCH,       server.active_source_port,         "Open active data connections from the port one below the listening port (20 for 21), if possible."),
     row!(Settings, "fxp.networks",                   NETWORKS,     server.fxp_networks,               "Networks of the servers that users with the right fxp can copy to and from (FXP) (empty: none)."),
     row!(Settings, "network.allow",                  NETWORKS,     server.allow,                      "Networks that may connect (empty: all)."),
     row!(Settings, "network.deny",                   NETWORKS,     server.deny,                       "Networks that may not connect, even if network.allow contains them."),

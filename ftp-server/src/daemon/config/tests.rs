@@ -29,7 +29,7 @@ fn the_explanation_names_the_settings_that_need_a_restart() {
         false => row.key.to_owned(),
     };
     let want: BTreeSet<String> = TABLE.iter().filter(is_fixed).map(word).collect();
-    let (_, rest) = ABOUT.split_once("Changes to ").unwrap();
+    let (_, rest) = Config::ABOUT.split_once("Changes to ").unwrap();
     let (named, _) = rest.split_once(" need a restart").unwrap();
     let words = named.split([',', ' ', '\n']).filter(|word| !matches!(*word, "" | "and"));
     assert_eq!(words.map(str::to_owned).collect::<BTreeSet<_>>(), want);

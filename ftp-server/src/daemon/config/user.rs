@@ -21,8 +21,8 @@ use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::daemon::toml_text::{is_bare, shown};
 use crate::daemon::values::did_you_mean;
 use crate::{
-    DirectoryRights, Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
-    SyncPolicy, TlsPolicy, UserLimits, VirtualPath,
+    Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage, SyncPolicy, TlsPolicy,
+    UserLimits, VirtualPath,
 };
 
 with_defaults! {
@@ -38,7 +38,7 @@ with_defaults! {
         pub(crate) create_home: bool,
         pub(crate) rights: Rights = Rights::READ,
         /// Other rights in some directories.
-        pub(crate) directories: Vec<DirectoryRights>,
+        pub(crate) directories: Vec<(VirtualPath, Rights)>,
         /// Mount points: further directories on disk, or objects in stores, that the user sees.
         pub(crate) mounts: Vec<MountPoint>,
         /// Largest number of bytes below the root; 0 for unlimited.
@@ -128,8 +128,8 @@ impl User {
     /// Returns the union of the user's rights at a mount point and below it.
     pub(crate) fn rights_below(&self, mount: &VirtualPath) -> Rights {
         let rights = rights_at(self.rights, &self.directories, mount);
-        let below = self.directories.iter().filter(|rule| rule.path.is_at_or_below(mount));
-        below.filter(|rule| rule.path != *mount).fold(rights, |sum, rule| sum | rule.rights)
+        let below = self.directories.iter().filter(|(path, _)| path.is_at_or_below(mount));
+        below.filter(|(path, _)| path != mount).fold(rights, |sum, (_, rights)| sum | *rights)
     }
 
     /// Returns the login of the user to this storage.

@@ -31,23 +31,23 @@ use super::values::{instant, rounded_size as size, show, shown_path, timestamp};
 use super::{DaemonError, DaemonErrorKind};
 use crate::{Activity, SessionInfo};
 
-/// Sends a request to the control socket at `path`, and returns the answer.
-///
-/// # Errors
-///
-/// Returns `NotFound` or `ConnectionRefused` if no server listens there, `TimedOut` if it does not
-/// answer within `limit`, `InvalidData` if it ends the connection without a complete answer, or
-/// another error of the system.
-pub fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> io::Result<ControlAnswer> {
-    let begun = Instant::now();
-    let stream = connect(path, limit)?;
-    let mut timed = Timed::new(&stream, limit.saturating_sub(begun.elapsed()));
-    timed.write_all(format!("{request}\n").as_bytes())?;
-    stream.shutdown(Shutdown::Write)?;
-    ControlAnswer::read(timed)
-}
-
 impl ControlRequest {
+    /// Sends the request to the control socket at `path`, and returns the answer.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NotFound` or `ConnectionRefused` if no server listens there, `TimedOut` if it does not
+    /// answer within `limit`, `InvalidData` if it ends the connection without a complete answer, or
+    /// another error of the system.
+    pub fn ask(&self, path: &Path, limit: Duration) -> io::Result<ControlAnswer> {
+        let begun = Instant::now();
+        let stream = connect(path, limit)?;
+        let mut timed = Timed::new(&stream, limit.saturating_sub(begun.elapsed()));
+        timed.write_all(format!("{self}\n").as_bytes())?;
+        stream.shutdown(Shutdown::Write)?;
+        ControlAnswer::read(timed)
+    }
+
     /// Carries out the request. `reload` reloads the configuration.
     pub(super) fn answer(
         &self,

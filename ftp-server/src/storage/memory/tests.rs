@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::storage::{LocalStorage, Partials, StorageError, SyncPolicy};
-use crate::testing::{racing, storage_contract};
+use crate::testing::storage_contract;
 
 fn path(text: &str) -> VirtualPath {
     text.split('/')
@@ -23,8 +23,7 @@ fn memory_storage_behaves_like_local_storage_fs_15_fs_16_cm_107_cm_108() {
         (local.configured(crate::storage::LocalConfig::new().sync(SyncPolicy::None)).unwrap(), root)
     };
     storage_contract(1..=200, local).unwrap();
-    racing(&local().0, 4).unwrap();
-    racing(&MemoryStorage::new(), 4).unwrap();
+    storage_contract([1], || (MemoryStorage::new(), ())).unwrap();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::objects::Condition;
 use super::probe;
 use super::store::S3Store;
-use crate::ledger::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
+use crate::ledger::{Ledger, LedgerAnswer, LedgerError};
 
 /// Maximum length of a record, in bytes. A lease takes about 100 bytes.
 const LONGEST: u64 = 1024 * 1024;
@@ -106,13 +106,16 @@ impl Ledger for S3Ledger {
             .get_small(&self.key(name), LONGEST)
             .map_err(|error| failure(&error))?;
         let own = now();
-        let record = found.map(|(object, content)| {
-            self.ahead.store(object.answered.saturating_sub(own), Ordering::Relaxed);
-            LedgerRecord { content, version: object.tag.into_bytes() }
-        });
+        let (version, content) = found
+            .map(|(object, content)| {
+                self.ahead.store(object.answered.saturating_sub(own), Ordering::Relaxed);
+                (object.tag.into_bytes(), content)
+            })
+            .unzip();
         // For a missing object, `get_small` returns no time, so the last known difference is used.
         let time = own.saturating_add(self.ahead.load(Ordering::Relaxed));
-        Ok(LedgerAnswer { record, time: Duration::from_secs(u64::try_from(time).unwrap_or(0)) })
+        let time = Duration::from_secs(u64::try_from(time).unwrap_or(0));
+        Ok(LedgerAnswer { content: content.unwrap_or_default(), version, time })
     }
 
     fn replace(

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
 use ftp_server::{
-    AuthError, Authenticator, LogFormat, Login, LoginAttempt, MemoryStorage, Rights, Tls,
-    TlsPolicy, TlsVersion, UserTable,
+    AuthError, Authenticator, Login, LoginAttempt, MemoryStorage, Rights, Tls, TlsPolicy,
+    TlsVersion, UserTable,
 };
 use ftp_tests::raw::RawSession;
 use ftp_tests::tls::{TlsClient, Version};
@@ -288,7 +288,7 @@ fn expect_end_at_ten_seconds(stream: &mut TcpStream, begun: Instant, what: &str)
 #[test]
 fn handshakes_that_cannot_succeed_are_logged_in_plain_words_hs_17() {
     let log = Log::new();
-    let observer = log.in_format(LogFormat::Text);
+    let observer = log.text();
     let secure = Secure::built(
         |tls| tls,
         |builder| builder.observer(observer).implicit_tls(([127, 0, 0, 1], 0).into()),
@@ -329,7 +329,7 @@ fn handshakes_that_cannot_succeed_are_logged_in_plain_words_hs_17() {
 #[test]
 fn a_login_refused_for_missing_tls_is_logged_tl_01() {
     let log = Log::new();
-    let observer = log.in_format(LogFormat::Text);
+    let observer = log.text();
     let required = |tls: Tls| tls.control(TlsPolicy::Required);
     let secure = Secure::built(required, |builder| builder.observer(observer));
     let mut session = secure.fixture.greeted();

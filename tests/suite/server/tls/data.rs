@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use ftp_server::{LogFormat, SessionReuse};
+use ftp_server::SessionReuse;
 use ftp_tests::raw::RawSession;
 use ftp_tests::tls::{End, TlsClient, Version};
 
@@ -297,7 +297,7 @@ fn an_upload_completes_at_close_notify_without_a_fin_tl_15() {
 fn log_lines_report_the_tls_version_and_session_reuse_tl_09() {
     for (version, word) in [(Version::V1_2, "1.2"), (Version::V1_3, "1.3")] {
         let log = Log::new();
-        let observer = log.in_format(LogFormat::Text);
+        let observer = log.text();
         let secure = Secure::built(|tls| tls, |builder| builder.observer(observer));
         let client = secure.client().version(version);
         let mut session = secure.session(&client);

@@ -6,19 +6,13 @@ use crate::daemon::config::forms::Form;
 use crate::daemon::config::kind::Kind;
 use crate::daemon::config::root::Root;
 use crate::daemon::config::value::{Checked, Content, TomlEntry, TomlValue, all};
-use crate::{DirectoryRights, Rights, VirtualPath};
+use crate::{Rights, VirtualPath};
 
 /// `{ "/DIRECTORY" = RIGHTS }`. The rights have the form of [`RIGHTS`] or are `[]`.
-pub(crate) const DIRECTORIES: Form<Vec<DirectoryRights>> = Form::new(
+pub(crate) const DIRECTORIES: Form<Vec<(VirtualPath, Rights)>> = Form::new(
     Kind::Directories,
-    |value| {
-        let rules = by_path(value, Kind::Directories, "directory", path_below, rights)?;
-        Ok(rules.into_iter().map(|(path, rights)| DirectoryRights::new(path, rights)).collect())
-    },
-    |rules| {
-        let show = |rule: &DirectoryRights| (shown(&rule.path), RIGHTS.show(&rule.rights));
-        TomlValue::table(rules.iter().map(show))
-    },
+    |value| by_path(value, Kind::Directories, "directory", path_below, rights),
+    |rules| TomlValue::table(rules.iter().map(|(path, rights)| (shown(path), RIGHTS.show(rights)))),
 );
 
 /// Reads the rights to a directory; unlike those of a user, they can be empty.
@@ -127,7 +121,7 @@ mod tests {
             ("{ '/a=b, \"[\u{e9}' = [] }", "/a=b, \"[\u{e9}", Rights::NONE),
             ("{ \"/a\" = \"[]\" }", "/a", Rights::NONE),
         ] {
-            let rules = [DirectoryRights::new(path.into(), rights)];
+            let rules = [(path.into(), rights)];
             assert_eq!(read(text).as_deref(), Ok(&rules[..]), "{text}");
             let shown = DIRECTORIES.show(&rules.to_vec());
             assert_eq!(DIRECTORIES.read(&shown).as_deref(), Ok(&rules[..]));

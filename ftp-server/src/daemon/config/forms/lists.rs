@@ -12,7 +12,7 @@ use crate::daemon::config::listen::{Listen, duplicate};
 use crate::daemon::config::value::{Checked, Content, TomlValue, all};
 use crate::daemon::hooks::HookEvent;
 use crate::daemon::values::{did_you_mean, nearest};
-use crate::{NamePattern, PassiveOverride, Rights};
+use crate::{NamePattern, PassiveAddress, Rights};
 
 pub(crate) const ADDRESSES: Form<Vec<Listen>> = Form::new(
     Kind::List,
@@ -82,13 +82,13 @@ pub(crate) const RIGHTS: Form<Rights> = Form::new(Kind::Words, rights, |rights| 
 });
 
 /// `{ clients = ["NETWORK", ...], address = "ADDRESS" }`.
-pub(crate) const OVERRIDES: Form<Vec<PassiveOverride>> = Form::new(
+pub(crate) const OVERRIDES: Form<Vec<(Vec<Network>, PassiveAddress)>> = Form::new(
     Kind::Overrides,
     |value| all(Kind::Overrides.items(value)?.iter().map(passive_override)),
     |overrides| {
-        let show = |one: &PassiveOverride| {
-            let address = TomlValue::text(one.address.to_string());
-            TomlValue::table([("clients", shown(&one.clients)), ("address", address)])
+        let show = |(clients, address): &(Vec<Network>, PassiveAddress)| {
+            let address = TomlValue::text(address.to_string());
+            TomlValue::table([("clients", shown(clients)), ("address", address)])
         };
         Content::List(overrides.iter().map(show).collect()).into()
     },
@@ -201,7 +201,7 @@ fn rights(value: &TomlValue) -> Checked<Rights> {
     rights.map_err(|why| value.objection(why.to_string()))
 }
 
-fn passive_override(item: &TomlValue) -> Checked<PassiveOverride> {
+fn passive_override(item: &TomlValue) -> Checked<(Vec<Network>, PassiveAddress)> {
     if !item.is_table() {
         let why = format!("{} in the list", Kind::Overrides.mistyped(item));
         return Err(item.objection(why));
@@ -219,7 +219,7 @@ fn passive_override(item: &TomlValue) -> Checked<PassiveOverride> {
         Ok(())
     }))?;
     match address {
-        Some(address) if !clients.is_empty() => Ok(PassiveOverride { clients, address }),
+        Some(address) if !clients.is_empty() => Ok((clients, address)),
         _ => {
             let wanted = Kind::Overrides.wanted();
             let why = format!("clients or address is missing: expected {wanted}");

@@ -9,12 +9,12 @@ use crate::daemon::config::LedgerUrl;
 use crate::daemon::config::forms::{Optional, Scalar};
 use crate::daemon::config::kind::Kind;
 use crate::daemon::config::root::{Objects, Root, is_bucket};
-use crate::daemon::logging::LogTarget;
+use crate::daemon::logging::{LogFormat, LogTarget};
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, FileOwner, RunAs};
 use crate::daemon::values;
 use crate::{
-    ClientCertificates, ConfinementPolicy, LogFormat, PartialPolicy, PassiveAddress, PasswordHash,
+    ClientCertificates, ConfinementPolicy, PartialPolicy, PassiveAddress, PasswordHash,
     PasswordHashError, RepresentationType, SessionReuse, SyncPolicy, TlsPolicy, TlsVersion,
     WithoutLedger,
 };

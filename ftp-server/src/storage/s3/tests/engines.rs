@@ -7,7 +7,7 @@ use ftp_tests::scale::{count, is_full};
 use ftp_tests::wait::at_last;
 
 use super::*;
-use crate::testing::{racing, storage_contract};
+use crate::testing::storage_contract;
 
 /// Returns a storage below the prefix, for a store that may be busy.
 pub(super) fn on_engine(engine: &ObjectStore, prefix: &str) -> S3Storage {
@@ -25,7 +25,6 @@ pub(super) fn on_engine(engine: &ObjectStore, prefix: &str) -> S3Storage {
 fn works(engine: &ObjectStore) {
     let make = || (on_engine(engine, &Inner::unique().unwrap()).rename_trees(100), ());
     storage_contract(1..=count(1, 4) as u64, make).unwrap();
-    racing(&make().0, 4).unwrap();
     keeps_files(engine);
     resumes_uploads(engine);
     keeps_odd_names(engine);
