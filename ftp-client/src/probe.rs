@@ -316,7 +316,7 @@ mod tests {
             stream.read_to_string(&mut said).unwrap();
             said
         });
-        let look = first_look(address, None, &Timeouts::new(), false);
+        let look = FirstLook::at(address, None, &Timeouts::new(), false);
         assert!(
             matches!(&look, FirstLook::Talks { talker: ServerProtocol::Ftp(_), .. }),
             "{look:?}"
