@@ -14,7 +14,7 @@ use super::directory::{creation, existing, lookup, rename_error, system, unsynce
 use super::files::Files;
 use super::root::{self, Root};
 use super::usage::{self, Cost, Leaving};
-use super::{append, name, record, sweep};
+use super::{name, record, sweep, turn};
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, VirtualPath, check_rename,
 };
@@ -199,7 +199,7 @@ impl Changeable {
         let now = root::metadata_of(&self.descriptor).map_err(system)?;
         match is_stored(modified, now.modified) {
             true => {
-                append::has_time(&now);
+                turn::has_time(&now);
                 Ok(now)
             }
             false => {

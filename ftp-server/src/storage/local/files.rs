@@ -8,10 +8,10 @@ use std::time::Duration;
 use rustix::fs::{OFlags, SeekFrom, StatVfs, fstatvfs, seek, tell};
 use rustix::io::{Errno, read, retry_on_intr};
 
-use super::append;
 use super::directory::{Directory, lookup, system};
 use super::policy::LocalConfig;
 use super::root::Root;
+use super::turn;
 use super::usage::{self, COST_OF_OBJECT, Cost};
 use crate::storage::{Metadata, Source, StorageErrorKind, StorageResult, VirtualPath};
 
@@ -106,7 +106,7 @@ pub(super) struct LocalSource {
 impl LocalSource {
     /// Returns a source of a file with this metadata.
     pub(super) fn new(file: OwnedFd, found: &Metadata) -> Self {
-        let left = append::former(found.identity).map(|(length, _)| length.min(found.size));
+        let left = turn::former(found.identity).map(|(length, _)| length.min(found.size));
         Self { file, identity: found.identity, size: left.unwrap_or(found.size), left }
     }
 
@@ -114,7 +114,7 @@ impl LocalSource {
     /// had before. That can be more than when the file was opened: another upload may have appended
     /// to it since. Returns how far the source has been read beyond that size.
     fn end_before_append(&mut self) -> io::Result<u64> {
-        let former = append::former(self.identity);
+        let former = turn::former(self.identity);
         let Some((length, _)) = former.filter(|_| self.left.is_none()) else { return Ok(0) };
         let position = tell(&self.file)?;
         self.left = Some(length.saturating_sub(position));
@@ -158,7 +158,7 @@ impl Source for LocalSource {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         // The kernel would send the appended bytes too.
-        let ends_early = self.left.is_some() || append::former(self.identity).is_some();
+        let ends_early = self.left.is_some() || turn::former(self.identity).is_some();
         (!ends_early).then(|| self.file.as_fd())
     }
 }

@@ -28,6 +28,7 @@ mod sweep;
 mod target;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod usage;
 mod walk;
 

@@ -17,7 +17,7 @@ use super::policy::{Bounds, LocalConfig};
 use super::record::{self, Record, WhenCut};
 use super::target::Target;
 use super::usage::{self, COST_OF_OBJECT, Charge, Cost, Leaving};
-use super::{append, hidden, inherit, name, root};
+use super::{hidden, inherit, name, root, turn};
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished,
     Upload, WriteMode,
@@ -191,7 +191,7 @@ impl Replacement {
     /// Returns the metadata of the file that has the name now, without a running append.
     fn target_now(&self) -> Result<Option<Metadata>, Errno> {
         match self.directory.metadata(&self.name) {
-            Ok(found) => Ok(Some(append::settled(found))),
+            Ok(found) => Ok(Some(turn::settled(found))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
         }
