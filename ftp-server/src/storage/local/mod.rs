@@ -354,7 +354,7 @@ impl Storage for LocalStorage {
         let device = self.stat(path, Ask::Facts)?.identity.0;
         let free = || self.files.file_system(path).map(|found| free_bytes(&found));
         let is_enough = || free().is_ok_and(|free| free >= wanted);
-        let given_up = kept_uploads::give_up(&self.files.root, device, lacking, is_enough);
+        let given_up = sweep::give_up(&self.files.root, device, lacking, is_enough);
         let after = if given_up > 0 { free()? } else { before };
         Ok(Space::free(after))
     }

@@ -10,14 +10,14 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, as_kind, creation, existing, system, unsynced};
 use super::inherit::{Given, Heir};
-use super::kept_uploads::{self, Part};
+use super::kept_uploads::Part;
 use super::name::RecordNames;
 use super::output::{Copying, Output, Phase};
 use super::policy::{Bounds, LocalConfig};
 use super::record::{self, Record, WhenCut};
 use super::target::Target;
 use super::usage::{self, COST_OF_OBJECT, Charge, Cost, Leaving};
-use super::{hidden, inherit, name, root, turn};
+use super::{hidden, inherit, name, root, sweep, turn};
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished,
     Upload, WriteMode,
@@ -347,10 +347,10 @@ impl Replacement {
         let root = Arc::clone(self.directory.root());
         let mut part =
             Part::new(self.directory.path(), above, &kept, root::metadata_of(&self.output)?);
-        if !kept_uploads::make_way(&root, &part, self.bounds) {
+        if !sweep::make_way(&root, &part, self.bounds) {
             self.output.cut_to(0)?;
             part.file.size = 0;
-            if !kept_uploads::make_way(&root, &part, self.bounds) {
+            if !sweep::make_way(&root, &part, self.bounds) {
                 return Ok(false);
             }
         }
