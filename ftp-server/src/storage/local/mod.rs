@@ -364,7 +364,7 @@ impl LocalStorage {
     fn quota(&self) -> StorageResult<Space> {
         let config = self.files.config;
         let Some(limit) = config.limit() else { return Ok(Space::default()) };
-        let used = usage::used(&self.files.root, limit, Cost::BYTE)?;
+        let used = files::used(&self.files.root, limit, Cost::BYTE)?;
         let (max_bytes, max_files) = (config.most_bytes(), config.most_files());
         Ok(Space { max_bytes, max_files, ..Space::used(used.bytes, used.files) })
     }

@@ -16,8 +16,8 @@ use super::output::{Copying, Output, Phase};
 use super::policy::{Bounds, LocalConfig};
 use super::record::{self, Record, WhenCut};
 use super::target::Target;
-use super::usage::{self, COST_OF_OBJECT, Charge, Cost, Leaving};
-use super::{hidden, inherit, name, root, sweep, turn};
+use super::usage::{COST_OF_OBJECT, Charge, Cost, Leaving};
+use super::{files, hidden, inherit, name, root, sweep, turn};
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished,
     Upload, WriteMode,
@@ -136,7 +136,8 @@ impl Replacement {
         }
         let usage = Arc::clone(target.directory.root().usage());
         let old = target.existing.as_ref();
-        let mut charge = usage::go_on(target.directory.root(), config.limit(), old)?.in_place();
+        let mut charge =
+            files::charge_resumed(target.directory.root(), config.limit(), old)?.in_place();
         // A killed server may have left a file with the other name.
         if !hidden::remove(&usage, target.directory.as_fd(), &running).map_err(system)? {
             return Err(StorageErrorKind::Busy.into());
