@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::budget;
-use crate::command::SiteCommands;
 use crate::config::ServerConfig;
-use crate::context::{Context, Hooks};
+use crate::context::{Context, Hooks, SiteCommands};
 use crate::error::Error;
 use crate::ledger::SharedState;
 use crate::log::Observer;

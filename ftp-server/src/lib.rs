@@ -133,11 +133,11 @@ pub use auth::{
     PasswordHashError, Rights, UnknownRight, UserLimits, UserTable,
 };
 pub use builder::ServerBuilder;
-pub use command::{SiteCommands, SiteRequest};
 pub use config::{
     ActivePolicy, Limits, LoginPolicy, NamePattern, PassiveAddress, PassiveOverride, PassivePolicy,
     ServerConfig, Timeouts, VirtualHost,
 };
+pub use context::{SiteCommands, SiteRequest};
 pub use error::Error;
 #[cfg(feature = "redis")]
 pub use ledger::RedisLedger;

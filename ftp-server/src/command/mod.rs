@@ -17,7 +17,6 @@ pub(crate) mod unfinished;
 pub(crate) use digest::Algorithm;
 pub(crate) use information::status;
 pub(crate) use rules::{decides_login, file_direction};
-pub use site::{SiteCommands, SiteRequest};
 
 use ftp_proto::{Command, ParseErrorKind, Pathname, Reply, ReplyCode, Severity, Verb};
 
