@@ -14,8 +14,7 @@ use rustix::fs::{major, minor};
 
 use super::DaemonError;
 use super::check::all_places;
-use super::config::{Config, Fixed, Root, key_of_store};
-use super::metrics::MetricsAddress;
+use super::config::{Config, Fixed, MetricsAddress, Root, key_of_store};
 use super::{certificate, hooks};
 use crate::daemon::values::{counted, shown_path};
 use crate::lock::Lock;

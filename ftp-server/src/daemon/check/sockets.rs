@@ -14,10 +14,9 @@ use rustix::io::Errno;
 
 use super::Findings;
 use crate::daemon::DaemonErrorKind;
-use crate::daemon::config::{Config, MISSING, Settings, is_missing};
+use crate::daemon::config::{Config, MISSING, MetricsAddress, Settings, is_missing};
 use crate::daemon::control::{ControlRequest, ControlStyle, ask};
 use crate::daemon::local_socket::is_stale;
-use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::is_root;
 use crate::daemon::values::shown_path;
 

@@ -22,10 +22,12 @@ mod user;
 mod value;
 
 pub(crate) use file::{File, Reading};
-pub(crate) use forms::MountPoint;
+pub(crate) use forms::{HookEvent, LogTarget, MountPoint, SyslogFormat};
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
 pub(crate) use ledger::LedgerUrl;
-pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing, outgoing};
+pub(crate) use listen::{
+    MISSING, MetricsAddress, Passed, available, has_ipv6, is_missing, outgoing,
+};
 pub(crate) use protection::Protection;
 pub(crate) use root::{Objects, Root};
 use row::Fields;
@@ -53,7 +55,6 @@ use ftp_proto::Escaped;
 use super::DaemonError;
 use super::certificate::Dates;
 use super::home::Places;
-use super::logging::LogTarget;
 use super::own_files::OwnFiles;
 use super::privileges::{RunAs, is_root};
 use super::stores::Stores;

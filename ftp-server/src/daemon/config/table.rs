@@ -11,22 +11,19 @@ use ftp_proto::HostName;
 
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY_MODE, EVENTS, FILE,
-    FILE_MODE, FILES, GROUP, HOSTS, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, METRICS, MODE,
-    NETWORKS, NUMBER, ON_FAILURE, OVERRIDES, OWN_COUNT, OWNER, PARTIAL, PATTERNS, PINS, PORTS,
-    PROCESSES, PROGRAM, RATE, REUSE, RIGHTS, ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK,
-    VERSION, WAITING_TIME,
+    FILE_MODE, FILES, GROUP, HOSTS, HookEvent, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, LogTarget,
+    METRICS, MODE, NETWORKS, NUMBER, ON_FAILURE, OVERRIDES, OWN_COUNT, OWNER, PARTIAL, PATTERNS,
+    PINS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS, ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME,
+    TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hosts::{ANONYMOUS, HOST, HOST_TABLES, Host};
 use super::kind::Kind;
 use super::ledger::LedgerSettings;
-use super::listen::{Listen, Passed, available, has_ipv6};
+use super::listen::{Listen, MetricsAddress, Passed, available, has_ipv6};
 use super::protection::Protection;
 use super::row::{Fixed, Given, Origins, Setting, are_same, row, with_defaults};
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
 use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, Table, USER, USER_TABLES, User, UserLayers};
-use crate::daemon::hooks::HookEvent;
-use crate::daemon::logging::LogTarget;
-use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::values;
 use crate::{Limits, LocalConfig, LogFormat, PartialPolicy, ServerConfig, TlsPolicy};

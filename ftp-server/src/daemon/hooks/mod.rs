@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use crate::{Event, EventKind, Observer};
 
-pub(crate) use self::notice::HookEvent;
 use self::notice::{Form, Hook, Notice, is_unpublished, new_id};
 use self::spool::Spool;
 pub(super) use self::spool::{flaw, spool_directory, spool_files};

@@ -2,7 +2,6 @@
 //! environment.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::{self, DirEntry};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::STUCK;
 use super::spool::{DeadLetters, Spool};
-use crate::daemon::config::{Content, HookSettings, Settings, TomlEntry, json_object};
+use crate::daemon::config::{Content, HookEvent, HookSettings, Settings, TomlEntry, json_object};
 use crate::daemon::logging::LOG;
 use crate::daemon::programs::pool::{Job, ProgramPool, Queued};
 use crate::daemon::values::shown_path;
@@ -375,49 +374,7 @@ impl Job for Notice {
     }
 }
 
-/// An event for `hooks.program`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum HookEvent {
-    /// A login was accepted.
-    Login,
-    /// A login was refused.
-    LoginFailed,
-    /// A user logged out, or a logged-in user's session ended.
-    Logout,
-    /// A file was received completely.
-    Stored,
-    /// An upload began and was not completed.
-    Cut,
-    /// A file was sent completely.
-    Retrieved,
-    /// A file or directory was deleted.
-    Deleted,
-    /// A file or directory was renamed.
-    Renamed,
-    /// A directory was made.
-    Made,
-}
-
 impl HookEvent {
-    /// All events, with their words in the configuration.
-    pub(crate) const ALL: [(&'static str, Self); 9] = [
-        ("login", Self::Login),
-        ("login-failed", Self::LoginFailed),
-        ("logout", Self::Logout),
-        ("stored", Self::Stored),
-        ("cut", Self::Cut),
-        ("retrieved", Self::Retrieved),
-        ("deleted", Self::Deleted),
-        ("renamed", Self::Renamed),
-        ("made", Self::Made),
-    ];
-
-    /// Returns the word for the event in the configuration.
-    pub(crate) fn as_str(self) -> &'static str {
-        let found = Self::ALL.iter().find(|(_, event)| *event == self);
-        found.map_or("", |(word, _)| word)
-    }
-
     /// Returns the hook event for an event of the server, if there is one.
     pub(super) fn of(event: &Event<'_>) -> Option<Self> {
         match &event.kind {
@@ -445,11 +402,5 @@ impl HookEvent {
             }
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for HookEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
