@@ -32,9 +32,9 @@ pub(crate) use protection::Protection;
 pub(crate) use root::{Objects, Root};
 use row::Fields;
 pub(crate) use row::{Fixed, Setting};
-pub use row::{SettingHelp, settings};
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
 pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
+pub use table::{SettingHelp, settings};
 pub(crate) use user::{USER, User, is_name};
 #[cfg(test)]
 use value::TomlValue;
