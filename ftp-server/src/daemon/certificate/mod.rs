@@ -40,6 +40,13 @@ pub(super) enum Dates {
     Reported,
 }
 
+impl Config {
+    /// Returns the treatment, at startup, of certificates outside their validity periods.
+    pub(super) fn dates(&self) -> Dates {
+        if self.has_file() { Dates::Reported } else { Dates::Required }
+    }
+}
+
 /// Loaded certificates.
 #[derive(Clone, Default)]
 pub(super) struct Certificates {
