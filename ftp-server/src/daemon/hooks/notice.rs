@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::STUCK;
 use super::spool::{DeadLetters, Spool};
 use crate::daemon::config::{Content, HookEvent, HookSettings, Settings, TomlEntry, json_object};
 use crate::daemon::logging::LOG;
 use crate::daemon::programs::pool::{Job, ProgramPool, Queued};
+use crate::daemon::programs::{self as process, Stuck};
+use crate::daemon::users;
 use crate::daemon::values::shown_path;
-use crate::daemon::{programs as process, users};
 use crate::log::unescaped;
 use crate::net::random;
 use crate::storage::is_hidden_name;
@@ -28,6 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Number of programs of `hooks.stored` that run at once.
 const STORED_AT_ONCE: usize = 4;
+
+/// Hooks that were killed but have not ended.
+static STUCK: Stuck = Stuck::new();
 
 /// Variables of `hooks.stored`, and the fields of the event that are their values.
 const VARIABLES: [(&str, &str); 6] = [
