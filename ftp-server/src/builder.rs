@@ -9,9 +9,8 @@ use ftp_proto::{Reply, Verb};
 
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::budget;
-use crate::command::SiteRequest;
 use crate::config::ServerConfig;
-use crate::context::{Context, Hooks};
+use crate::context::{Context, Hooks, SiteRequest};
 use crate::error::Error;
 use crate::ledger::SharedState;
 use crate::log::Observer;

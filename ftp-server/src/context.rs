@@ -1,12 +1,13 @@
-//! State that all sessions of a server share.
+//! State that all sessions of a server share, and the `SITE` commands of the embedder.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::auth::{Authenticator, UserSessions};
+use ftp_proto::{Escaped, Reply};
+
+use crate::auth::{Authenticator, Rights, UserSessions};
 use crate::budget;
-use crate::command::SiteCommands;
 use crate::command::unfinished::Reads;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
@@ -214,3 +215,36 @@ impl std::fmt::Debug for Current {
         f.debug_struct("Current").field("config", &self.get().config).finish_non_exhaustive()
     }
 }
+
+/// A logged-in user's `SITE` command that the server does not handle itself.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct SiteRequest<'a> {
+    /// The word after `SITE`, byte for byte. By convention, its case does not matter.
+    pub word: &'a [u8],
+    /// The text after the word and a space, byte for byte; may be empty.
+    pub argument: &'a [u8],
+    /// The argument of `USER`, byte for byte.
+    pub user: &'a [u8],
+    /// Rights of the user, except in [`Login::directories`](crate::Login::directories). The server
+    /// has not checked any right for this command.
+    pub rights: Rights,
+    /// The client's address on the control connection.
+    pub peer: SocketAddr,
+}
+
+impl std::fmt::Debug for SiteRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The argument is not shown, because it may be a password, as in `SITE PSWD`.
+        write!(
+            f,
+            "SiteRequest({} of {} from {})",
+            Escaped(self.word),
+            Escaped(self.user),
+            self.peer
+        )
+    }
+}
+
+/// A handler of the embedder's `SITE` commands.
+pub(crate) type SiteCommands = dyn Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync;

@@ -133,11 +133,11 @@ pub use auth::{
     UnknownRight, UserLimits, UserTable,
 };
 pub use builder::ServerBuilder;
-pub use command::SiteRequest;
 pub use config::{
     Limits, LoginPolicy, NamePattern, PassiveAddress, PassivePolicy, ServerConfig, Timeouts,
     VirtualHost,
 };
+pub use context::SiteRequest;
 pub use error::Error;
 #[cfg(feature = "redis")]
 pub use ledger::RedisLedger;

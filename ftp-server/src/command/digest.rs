@@ -7,35 +7,17 @@ use std::time::{Duration, Instant};
 use ftp_proto::{FileDigest, Pathname, Reply, ReplyCode};
 use sha2::digest::DynDigest;
 
-use crate::auth::Rights;
 use crate::limits;
 use crate::pace::before_asking_again;
 use crate::reply::{self, Purpose};
-use crate::session::{Place, Session, Work, Working};
+use crate::session::Work;
 use crate::storage::Source;
 
 /// Maximum bytes of one read.
 const PIECE: usize = 32 * 1024;
 
-/// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. 553 for a
-/// directory, 556 for a file that is too large or takes too long. 450 if it
-/// gets no turn in time among the digests in progress.
-///
-/// The user needs the right to read the file: with a digest, a client can check a guess at the
-/// content.
-pub(super) fn hash(session: &Session, path: &Pathname) -> Result<Working, Reply> {
-    let resolved = session.resolve(path);
-    let storage = session.storage_at(&resolved, Rights::RETRIEVE)?;
-    let source = storage.read(&resolved).map_err(reply::failure_of(Purpose::Digest))?;
-    if source.size() > limits::DIGEST_SIZE {
-        return Err(reply::too_much_to_digest());
-    }
-    let digesting = Digesting::new(source, session.transfer.algorithm, path.clone());
-    Ok(Working::new(resolved, digesting, Place::Digest))
-}
-
 /// A digest in progress.
-struct Digesting {
+pub(super) struct Digesting {
     source: Box<dyn Source>,
     algorithm: Algorithm,
     hasher: Box<dyn DynDigest + Send>,
@@ -50,7 +32,7 @@ struct Digesting {
 }
 
 impl Digesting {
-    fn new(source: Box<dyn Source>, algorithm: Algorithm, pathname: Pathname) -> Self {
+    pub(super) fn new(source: Box<dyn Source>, algorithm: Algorithm, pathname: Pathname) -> Self {
         Self {
             source,
             algorithm,

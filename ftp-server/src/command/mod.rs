@@ -17,8 +17,6 @@ pub(crate) mod unfinished;
 pub(crate) use digest::Algorithm;
 pub(crate) use information::status;
 pub(crate) use rules::{decides_login, file_direction};
-pub(crate) use site::SiteCommands;
-pub use site::SiteRequest;
 
 use ftp_proto::{Command, ParseErrorKind, Pathname, Reply, ReplyCode, Severity, Verb};
 
@@ -157,7 +155,7 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Mdtm(path) => objects::mdtm(session, path).into(),
         Command::Mfmt(time, path) => objects::mfmt(session, time, path).into(),
         Command::Mff(facts) => objects::mff(session, facts).into(),
-        Command::Hash(path) => digest::hash(session, path).into(),
+        Command::Hash(path) => objects::hash(session, path).into(),
         Command::Avbl(path) => space::avbl(session, path.as_ref()).into(),
         Command::Site(argument) => site::site(session, argument).into(),
         Command::Dele(path) => objects::dele(session, path).into(),

@@ -1,18 +1,19 @@
 //! Files and directories (RFC 959 §4.1.1 and §4.1.3; RFC 3659 §3 and §4; draft-somers-ftp-mfxx-04):
-//! SIZE, MDTM, DELE, RNFR, RNTO; CWD, CDUP, PWD, MKD, RMD; MFMT and MFF.
+//! SIZE, HASH, MDTM, DELE, RNFR, RNTO; CWD, CDUP, PWD, MKD, RMD; MFMT and MFF.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, RepresentationType, TimeVal};
 
+use super::digest::Digesting;
 use super::{space, unfinished};
 use crate::auth::Rights;
 use crate::data::AsciiOutgoing;
 use crate::limits;
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
-use crate::session::Session;
+use crate::session::{Place, Session, Working};
 use crate::storage::{
     Ask, Capabilities, Change, Metadata, Storage, StorageErrorKind, StorageResult, VirtualPath,
     check_directory, is_made,
@@ -53,6 +54,23 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
         })?;
     }
     Ok(Reply::new(ReplyCode::FILE_STATUS, size.to_string()))
+}
+
+/// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. 553 for a
+/// directory, 556 for a file that is too large or takes too long. 450 if it
+/// gets no turn in time among the digests in progress.
+///
+/// The user needs the right to read the file: with a digest, a client can check a guess at the
+/// content.
+pub(super) fn hash(session: &Session, path: &Pathname) -> Result<Working, Reply> {
+    let resolved = session.resolve(path);
+    let storage = session.storage_at(&resolved, Rights::RETRIEVE)?;
+    let source = storage.read(&resolved).map_err(reply::failure_of(Purpose::Digest))?;
+    if source.size() > limits::DIGEST_SIZE {
+        return Err(reply::too_much_to_digest());
+    }
+    let digesting = Digesting::new(source, session.transfer.algorithm, path.clone());
+    Ok(Working::new(resolved, digesting, Place::Digest))
 }
 
 /// `MDTM <file>`: 213 with the modification time; 550 for a directory.

@@ -1,11 +1,10 @@
 //! SITE (RFC 959 §4.1.3): commands specific to this server, and those of the embedder.
 
-use std::net::SocketAddr;
-
-use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity, SiteArgument};
+use ftp_proto::{Pathname, Reply, ReplyCode, Severity, SiteArgument};
 
 use super::objects::AttributeChange;
 use crate::auth::Rights;
+use crate::context::SiteRequest;
 use crate::reply::{self, Purpose};
 use crate::session::{Access, Session};
 use crate::storage::{Capabilities, RoomFor};
@@ -117,36 +116,3 @@ fn chmod(session: &Session, mode: u16, path: &Pathname) -> Result<Reply, Reply> 
     let change = AttributeChange { modified: None, mode: Some(mode.into()) };
     change.make(session, path).map(|_facts| Reply::new(ReplyCode::OKAY, "Mode changed"))
 }
-
-/// A logged-in user's `SITE` command that the server does not handle itself.
-#[derive(Clone, Copy)]
-#[non_exhaustive]
-pub struct SiteRequest<'a> {
-    /// The word after `SITE`, byte for byte. By convention, its case does not matter.
-    pub word: &'a [u8],
-    /// The text after the word and a space, byte for byte; may be empty.
-    pub argument: &'a [u8],
-    /// The argument of `USER`, byte for byte.
-    pub user: &'a [u8],
-    /// Rights of the user, except in [`Login::directories`](crate::Login::directories). The server
-    /// has not checked any right for this command.
-    pub rights: Rights,
-    /// The client's address on the control connection.
-    pub peer: SocketAddr,
-}
-
-impl std::fmt::Debug for SiteRequest<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The argument is not shown, because it may be a password, as in `SITE PSWD`.
-        write!(
-            f,
-            "SiteRequest({} of {} from {})",
-            Escaped(self.word),
-            Escaped(self.user),
-            self.peer
-        )
-    }
-}
-
-/// A handler of the embedder's `SITE` commands.
-pub(crate) type SiteCommands = dyn Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync;

@@ -14,9 +14,9 @@ use log::Level;
 use rustix::fs::OFlags;
 
 use super::DaemonError;
-use super::config::{Config, Settings};
+use super::config::{Config, LogFormat, LogTarget, Settings, SyslogFormat};
 use super::privileges::{RunAs, is_root};
-use super::values::{is_absolute, shown_path, timestamp};
+use super::values::{shown_path, timestamp};
 use crate::lock::Lock;
 use crate::{Event, EventKind, EventLog, LogWriter, Observer, Xferlog};
 
@@ -132,62 +132,6 @@ impl DaemonLog {
     }
 }
 
-/// Format of the event log.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
-
-/// Target of the event log.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) enum LogTarget {
-    #[default]
-    Stderr,
-    File(PathBuf),
-    /// The local syslog socket.
-    Syslog(SyslogFormat),
-}
-
-impl LogTarget {
-    /// Parses `stderr`, `file:PATH`, `syslog` or `syslog-5424`.
-    ///
-    /// # Errors
-    ///
-    /// Returns a message with the expected values.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        match (text, text.strip_prefix("file:")) {
-            ("stderr", _) => Ok(Self::Stderr),
-            ("syslog", _) => Ok(Self::Syslog(SyslogFormat::Traditional)),
-            ("syslog-5424", _) => Ok(Self::Syslog(SyslogFormat::Rfc5424)),
-            (_, Some(path)) if is_absolute(path) => Ok(Self::File(path.into())),
-            _ => Err(format!(
-                "invalid target \"{text}\": expected stderr, file:/PATH, syslog or syslog-5424"
-            )),
-        }
-    }
-
-    /// Returns the path of the log, if it is a file.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::File(path) => Some(path),
-            Self::Stderr | Self::Syslog(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for LogTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stderr => f.write_str("stderr"),
-            Self::File(path) => write!(f, "file:{}", path.display()),
-            Self::Syslog(SyslogFormat::Traditional) => f.write_str("syslog"),
-            Self::Syslog(SyslogFormat::Rfc5424) => f.write_str("syslog-5424"),
-        }
-    }
-}
-
 /// The transfer log, a file in xferlog format, if there is one. A reload can switch to another file.
 #[derive(Default)]
 pub(crate) struct Transfers(Lock<Option<TransferLog>>);
@@ -275,16 +219,6 @@ const FACILITY: u8 = 11;
 
 /// The severity of a line without a priority: informational.
 const INFORMATIONAL: u8 = 6;
-
-/// The format of a line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum SyslogFormat {
-    /// The format of syslog(3), without the time, which daemons take from their own clock. By
-    /// default, journald and other daemons read only this format.
-    Traditional,
-    /// RFC 5424, for a daemon that is configured to read it.
-    Rfc5424,
-}
 
 /// A connection to the local syslog daemon, with one datagram per line. A line given to `write` can
 /// begin with its priority in the form of sd-daemon(3), `<6>text`. The message to the daemon

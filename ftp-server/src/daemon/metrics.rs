@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Read, Write as _};
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::Socket;
 
-use super::config::Settings;
+use super::config::{MetricsAddress, Settings};
 use super::local_socket::{LocalSocket, SocketClient, start_serving};
-use super::values::{is_absolute, shown_path};
+use super::values::shown_path;
 use super::{DaemonError, DaemonErrorKind};
 use crate::deadline::unix_now;
 use crate::lock::Lock;
@@ -282,54 +281,6 @@ fn path(stream: &mut impl Read) -> io::Result<Option<String>> {
         }
         if count == 0 || head.len() > LONGEST {
             return Err(io::Error::new(ErrorKind::InvalidData, "incomplete request"));
-        }
-    }
-}
-
-/// Address of the metrics endpoint.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum MetricsAddress {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl MetricsAddress {
-    /// Parses `ADDRESS:PORT` or `unix:/PATH`.
-    ///
-    /// # Errors
-    ///
-    /// Returns a message with the expected form.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("invalid address \"{text}\": expected ADDRESS:PORT or unix:/PATH");
-        match text.strip_prefix("unix:") {
-            Some(path) if is_absolute(path) => Ok(Self::Unix(path.into())),
-            Some(_) => Err(wrong()),
-            None => text.parse().map(Self::Tcp).map_err(|_| wrong()),
-        }
-    }
-
-    /// Returns the TCP address, or `None` for a Unix socket.
-    pub(crate) const fn tcp(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(address) => Some(*address),
-            Self::Unix(_) => None,
-        }
-    }
-
-    /// Returns the path of the Unix socket, or `None` for a TCP address.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Tcp(_) => None,
-            Self::Unix(path) => Some(path),
-        }
-    }
-}
-
-impl fmt::Display for MetricsAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -12,11 +12,10 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::fs::{major, minor};
 
-use super::DaemonError;
 use super::check::all_places;
-use super::config::{Config, Fixed, Root, key_of_store};
-use super::metrics::MetricsAddress;
-use super::{certificate, hooks};
+use super::config::{Config, Fixed, MetricsAddress, Root, key_of_store};
+use super::hooks::spool_files;
+use super::{DaemonError, certificate};
 use crate::daemon::values::{counted, shown_path};
 use crate::lock::Lock;
 use crate::net::socket::is_ready;
@@ -95,7 +94,7 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     }
     add("hooks.program", settings.hooks.program.as_deref(), None);
     add("hooks.dead_letters", settings.hooks.dead_letters.as_deref(), None);
-    for path in hooks::spool_files(settings) {
+    for path in spool_files(settings) {
         add("hooks.spool", Some(&path), None);
     }
     // It has what the server has read, and the variables that a password can be in.

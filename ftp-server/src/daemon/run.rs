@@ -88,7 +88,8 @@ impl Daemon {
         let running = Running::start(config, setup, log, &service)?;
         let (sender, receiver) = mpsc::channel();
         if let Some(control) = &control {
-            control.start(sender.clone())?;
+            let events = sender.clone();
+            control.start(move |call| events.send(DaemonEvent::Control(call)).is_ok())?;
         }
         if let Some(endpoint) = &endpoint {
             endpoint.start(Arc::clone(&running.parts.metrics))?;

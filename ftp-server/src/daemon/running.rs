@@ -12,11 +12,9 @@ use super::apply::{Parts, start};
 use super::certificate::watch::{Renewal, Renewed};
 use super::certificate::watch::{Validity, urgent_validity, validity};
 use super::certificate::{self, Certificate, Loaded};
-use super::config::{Config, Fixed, MISSING, is_missing};
-use super::control::Status;
-use super::control::protocol::SessionTarget;
-use super::logging::{DaemonLog, LOG, LogFormat};
-use super::metrics::MetricsAddress;
+use super::config::{Config, Fixed, LogFormat, MISSING, MetricsAddress, is_missing};
+use super::control::{ControlAnswer, ControlRequest, SessionTarget, Status, who};
+use super::logging::{DaemonLog, LOG};
 use super::run::{OnceListening, Setup};
 use super::systemd::Service;
 use super::users::{ConfinementNote, Homes};
@@ -460,6 +458,37 @@ impl Running {
                 log.flush();
             }
             None => log::info!(target: LOG, "{stopped}"),
+        }
+    }
+}
+
+impl ControlRequest {
+    /// Carries out the request. `reload` reloads the configuration.
+    pub(super) fn answer(
+        &self,
+        running: &mut Running,
+        reload: impl FnOnce(&mut Running) -> Result<String, String>,
+    ) -> ControlAnswer {
+        match self {
+            Self::Who(style) => ControlAnswer::done(who(&running.server.sessions(), *style)),
+            Self::Status(style) => ControlAnswer::done(running.status().text(*style)),
+            Self::Kick(target) => match running.kick(target) {
+                0 => ControlAnswer::refused(format!("no session {target}")),
+                count => ControlAnswer::done(format!("sessions ended: {count}\n")),
+            },
+            Self::Drain => match running.drain() {
+                None => ControlAnswer::refused("the server is already draining"),
+                Some(sessions) => ControlAnswer::done(format!(
+                    "the server accepts no new connections; open sessions: {sessions}\n"
+                )),
+            },
+            Self::Unban(host) => match (running.unban(*host), host) {
+                (0, Some(host)) => ControlAnswer::refused(format!("{host} is not banned")),
+                (count, _) => ControlAnswer::done(format!("bans ended: {count}\n")),
+            },
+            Self::Reload => {
+                ControlAnswer { outcome: reload(running).map(|changes| changes + "\n") }
+            }
         }
     }
 }

@@ -14,11 +14,13 @@ use std::time::SystemTime;
 use ftp_proto::{Escaped, HostName};
 use log::Level;
 
-use super::config::{ANONYMOUS, Host, MountPoint, Root, Settings, User};
+use super::config::{ANONYMOUS, Config, Host, MountPoint, Root, Settings, User};
 use super::home::{Home, Open, Places, Role, lack_of_walls};
 use super::logging::LOG;
 use super::logins::LoginProgram;
+use super::own_files::OwnFiles;
 use super::privileges::{FileGroup, FileOwner};
+use super::stores::Stores;
 use super::values::in_full;
 use super::{DaemonError, DaemonErrorKind};
 use crate::auth::{self, Accounts, Secret, is_anonymous_name};
@@ -62,6 +64,31 @@ pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
 
 /// Maximum number of directories that stay open without a session.
 const KEPT: usize = 64;
+
+impl Config {
+    /// Returns the users and their homes; roots can name `stores`, and must not lead to `own` files.
+    pub(super) fn homes(&self, stores: &Arc<Stores>, own: &Arc<OwnFiles>) -> Homes {
+        let places = Places::new(Arc::clone(stores), Arc::clone(own));
+        let mut homes = Homes::new(self.settings.local, places);
+        for (name, user) in self.users_of_file() {
+            homes = homes.user(name, user);
+        }
+        if self.anonymous().is_some() {
+            homes = homes.anonymous(self.settings.anonymous.clone());
+        }
+        if let Some(quick) = &self.quick {
+            let root = Root::from(&*quick.root);
+            let user = |rights| User { root: root.clone(), rights, ..User::default() };
+            for (name, password) in &quick.users {
+                homes = homes.plain(name, password, user(self.rights_of_users(quick)));
+            }
+            if let Some(rights) = quick.anonymous {
+                homes = homes.anonymous(user(rights));
+            }
+        }
+        homes.at_hosts(&self.settings)
+    }
+}
 
 impl Homes {
     /// Returns an empty list of users; `config` applies to all directories.

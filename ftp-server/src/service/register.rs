@@ -11,7 +11,6 @@ use ftp_proto::{Escaped, HostName, Reply, ReplyCode, Verb};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv};
 
-use crate::context::Context;
 use crate::limits;
 use crate::lock::{Lock, unpoisoned};
 use crate::log::Refusal;
@@ -273,8 +272,8 @@ impl SessionHandle {
     }
 
     /// Returns whether the server ends the session.
-    pub(super) fn must_end(&self, context: &Context) -> bool {
-        context.is_draining() || self.is_cut() || self.is_dismissed()
+    pub(super) fn must_end(&self, register: &Register) -> bool {
+        register.is_draining() || self.is_cut() || self.is_dismissed()
     }
 
     /// Ends the session: after the running command if there is one, otherwise at once. Returns

@@ -302,7 +302,7 @@ impl Runner {
 
     /// Returns whether the server ends the session.
     pub(super) fn is_closing(&self) -> bool {
-        self.line().must_end(&self.session.context)
+        self.line().must_end(&self.session.context.register)
     }
 
     /// Waits for the next event until `limit` has passed since `start`. Closes a passive port that
@@ -445,7 +445,8 @@ impl Runner {
             // replies.
             let has_more = self.control.has_input();
             let (line, context) = (Arc::clone(self.line()), Arc::clone(&self.session.context));
-            let is_useless = move || line.must_end(&context) || !has_more && line.is_left();
+            let is_useless =
+                move || line.must_end(&context.register) || !has_more && line.is_left();
             self.session.login.is_client_gone = Some(Box::new(is_useless));
             self.session.context.watchdog.watch(self.line(), deadline)
         });

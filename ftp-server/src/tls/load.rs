@@ -1,4 +1,4 @@
-//! Certificates and keys from PEM files, checked before they are used, and the trusted CAs.
+//! Certificates and keys from PEM files, checked before they are used, and the CAs and keys to trust.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -7,13 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use base64ct::{Base64, Encoding};
 use ftp_proto::TimeVal;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
 use x509_cert::TbsCertificate;
 use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
 use x509_cert::der::{self, Decode, Tag, Tagged};
@@ -244,6 +247,51 @@ fn time_val(time: Time) -> TimeVal {
     seconds.and_then(TimeVal::from_unix_seconds).expect("x509-cert reads only years up to 9999")
 }
 
+/// The beginning of a pin.
+const SCHEME: &str = "sha256//";
+
+/// SHA-256 digest of a public key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// Returns the digest of the key of a certificate; `None` if the certificate cannot be read.
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let certificate = ParsedCertificate::try_from(certificate).ok()?;
+        Some(Self(Sha256::digest(&*certificate.subject_public_key_info()).into()))
+    }
+
+    /// Reads a pin: `sha256//` and the digest in base64.
+    pub(super) fn parse(pin: &str) -> Option<Self> {
+        let mut digest = [0; 32];
+        let decoded = Base64::decode(pin.strip_prefix(SCHEME)?, &mut digest).ok()?;
+        (decoded.len() == digest.len()).then_some(Self(digest))
+    }
+
+    /// Returns the pin.
+    pub(super) fn pin(self) -> String {
+        format!("{SCHEME}{}", Base64::encode_string(&self.0))
+    }
+}
+
+/// The servers to trust. Without any, this server begins no handshake.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trusted {
+    /// Certificates that these CAs have issued.
+    pub(super) roots: Option<Arc<RootCertStore>>,
+    /// Certificates with these keys, from any issuer.
+    pub(super) keys: Vec<KeyDigest>,
+    /// Any certificate.
+    pub(super) anything: bool,
+}
+
+impl Trusted {
+    /// Returns whether any server is trusted.
+    pub(super) fn is_set(&self) -> bool {
+        self.anything || self.roots.is_some() || !self.keys.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{
@@ -346,6 +394,23 @@ mod tests {
                 odd[at] ^= flip;
                 let _ = Certificate::parse(&odd).map(|odd| odd.names(b"anna"));
             }
+        }
+    }
+
+    #[test]
+    fn only_complete_sha256_pins_are_accepted() {
+        let digest = KeyDigest([7; 32]);
+        assert_eq!(KeyDigest::parse(&digest.pin()), Some(digest));
+        for wrong in [
+            "",
+            "sha256//",
+            "sha256//BwcHBw==",
+            "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+            "sha1//BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+            "sha256//BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc",
+            "sha256//BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBw==",
+        ] {
+            assert_eq!(KeyDigest::parse(wrong), None, "{wrong}");
         }
     }
 }

@@ -17,8 +17,7 @@ use rustls::server::{ParsedCertificate, ResolvesServerCert, ServerConfig, WebPki
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::load::{self, Certificate, Pem};
-use super::other_server::{KeyDigest, Trusted};
+use super::load::{self, Certificate, KeyDigest, Pem, Trusted};
 use super::policy::{ClientCertificates, TlsError, TlsRules};
 
 /// A certificate with its key, and the TLS settings of a server.

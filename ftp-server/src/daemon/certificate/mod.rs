@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use ftp_proto::HostName;
 use rustix::fs::CWD;
 
-use self::watch::in_days;
 use super::check::Findings;
 use super::config::{Config, Host, Protection, Settings, key_of, outgoing};
 use crate::daemon::values::{in_full, shown_path};
@@ -24,8 +23,11 @@ use crate::{PassiveAddress, Tls, TlsError};
 /// File of the self-signed certificate and its key, in the state directory.
 const OWN: &str = "self-signed.pem";
 
+/// Seconds in a day.
+const DAY: i64 = 86_400;
+
 /// Remaining validity, in seconds, below which messages about the expiry are warnings.
-const SOON: i64 = 14 * 86_400;
+const SOON: i64 = 14 * DAY;
 
 /// The effect of a certificate without the right name.
 const REFUSAL: &str = "clients that verify certificate names will refuse this certificate";
@@ -38,6 +40,13 @@ pub(super) enum Dates {
     /// Use the certificate and report the fault, unless it replaces another one: at boot, the clock
     /// may be wrong.
     Reported,
+}
+
+impl Config {
+    /// Returns the treatment, at startup, of certificates outside their validity periods.
+    pub(super) fn dates(&self) -> Dates {
+        if self.has_file() { Dates::Reported } else { Dates::Required }
+    }
 }
 
 /// Loaded certificates.
@@ -509,6 +518,17 @@ fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings
 /// Returns the seconds until the certificate expires; negative after expiry.
 fn seconds_left(tls: &Tls) -> Option<i64> {
     Some(tls.not_after()?.unix_seconds() - unix_now())
+}
+
+/// Returns a predicate such as `expires in 2 days` for a certificate that expires in `left`
+/// seconds.
+fn in_days(left: i64) -> String {
+    match left.div_euclid(DAY) {
+        ..0 => "has expired".to_owned(),
+        0 => "expires in less than a day".to_owned(),
+        1 => "expires in 1 day".to_owned(),
+        days => format!("expires in {days} days"),
+    }
 }
 
 /// Adds a finding if the certificate of a virtual host does not name that host.

@@ -9,12 +9,9 @@ use std::{fmt, fs};
 
 use log::Level;
 
-use super::{Certificate, Certificates, Loaded, SOON, seconds_left};
+use super::{Certificate, Certificates, DAY, Loaded, SOON, in_days, seconds_left};
 use crate::daemon::config::{Config, Settings};
 use crate::daemon::values::shown_path;
-
-/// Seconds in a day.
-const DAY: i64 = 86_400;
 
 /// Pause between two reports of a certificate that expires soon.
 const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -182,17 +179,6 @@ pub(crate) fn validity(certificate: &Certificate) -> Option<Validity> {
 pub(crate) fn urgent_validity(certificate: &Certificate) -> Option<Validity> {
     seconds_left(&certificate.tls).filter(|left| *left < REPORTED)?;
     validity(certificate)
-}
-
-/// Returns a predicate such as `expires in 2 days` for a certificate that expires in `left`
-/// seconds.
-pub(super) fn in_days(left: i64) -> String {
-    match left.div_euclid(DAY) {
-        ..0 => "has expired".to_owned(),
-        0 => "expires in less than a day".to_owned(),
-        1 => "expires in 1 day".to_owned(),
-        days => format!("expires in {days} days"),
-    }
 }
 
 // Loads changed certificates in a thread. A file on a hung network mount must not block the main

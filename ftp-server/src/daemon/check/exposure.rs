@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::findings::{Findings, NAMED};
 use super::users::{CheckedRoot, all_homes};
-use super::{Findings, NAMED};
 use crate::daemon::config::{Config, Root};
 use crate::daemon::toml_text::shown;
 use crate::daemon::values::counted;

@@ -5,15 +5,14 @@
 //! the rest is checked as the final user. The first failure gives the exit code.
 
 mod exposure;
+mod findings;
 mod programs;
 mod sockets;
 mod users;
 
-use std::fmt::{Arguments, Display, Write};
 use std::fs::{self, Metadata};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -22,13 +21,16 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 pub(super) use self::exposure::overlaps;
-use self::sockets::{RunningServer, share};
+pub use self::findings::CheckReport;
+pub(super) use self::findings::Findings;
+use self::findings::first_of;
+use self::sockets::{RunningServer, is_in_use, reason};
 use self::users::{all_homes, directories, owners, users};
 pub(super) use self::users::{all_places, lacks_of_permission, locked_out, unable};
 use super::certificate;
-use super::config::{Config, MISSING, Settings, is_missing, outgoing};
+use super::config::{Config, LogTarget, MISSING, Settings, is_missing, outgoing};
 use super::home::lack_of_walls;
-use super::logging::{LogTarget, SYSLOG};
+use super::logging::SYSLOG;
 use super::own_files::{OwnFile, OwnFiles, own_files};
 use super::privileges::{RunAs, is_root};
 use super::stores::Stores;
@@ -36,25 +38,6 @@ use crate::PassiveAddress;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::values::shown_path;
 use crate::data::announce::{addresses_of, usable};
-
-/// Largest number of ports or users that one finding names.
-const NAMED: usize = 5;
-
-/// The result of [`Config::check`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CheckReport {
-    /// What needs attention: lines that begin with `fail`, `warn` or `note`, the worst first; then
-    /// the values that differ from the defaults. One line that begins with `ok` if there is nothing
-    /// to correct.
-    pub text: String,
-    /// The same lines, all values with their origins, and the confirmations, which begin with `ok`.
-    pub details: String,
-    /// The number of lines that begin with `fail`.
-    pub problems: usize,
-    /// The kind of the first problem.
-    pub kind: Option<DaemonErrorKind>,
-}
 
 impl Config {
     /// Checks whether a daemon would work with this configuration. Binds the addresses for a
@@ -140,79 +123,6 @@ fn check(
     findings.report(config)
 }
 
-/// How much a finding matters; also the order of the lines.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Severity {
-    /// A daemon would not start or not work.
-    Fail,
-    /// Something will not work as the configuration suggests.
-    Warn,
-    /// Something that the administrator should know.
-    Note,
-    /// A confirmation.
-    Ok,
-}
-
-/// Findings, each with a sentence.
-#[derive(Default)]
-pub(super) struct Findings {
-    all: Vec<(Severity, String)>,
-    /// Kind of the first failure.
-    kind: Option<DaemonErrorKind>,
-}
-
-impl Findings {
-    pub(super) fn ok(&mut self, words: Arguments<'_>) {
-        self.all.push((Severity::Ok, words.to_string()));
-    }
-
-    pub(super) fn note(&mut self, words: Arguments<'_>) {
-        self.all.push((Severity::Note, words.to_string()));
-    }
-
-    pub(super) fn warn(&mut self, words: Arguments<'_>) {
-        self.all.push((Severity::Warn, words.to_string()));
-    }
-
-    /// Adds a failure, for which a daemon would not start or not work.
-    pub(super) fn fail(&mut self, kind: DaemonErrorKind, words: impl Display) {
-        self.all.push((Severity::Fail, words.to_string()));
-        self.kind.get_or_insert(kind);
-    }
-
-    /// Returns the findings of some severities as lines, the worst first.
-    fn lines(&self, severities: RangeInclusive<Severity>) -> String {
-        let mut lines: Vec<_> =
-            self.all.iter().filter(|(severity, _)| severities.contains(severity)).collect();
-        lines.sort_by_key(|(severity, _)| *severity);
-        let mut text = String::new();
-        for (severity, words) in lines {
-            let word = match severity {
-                Severity::Fail => "fail",
-                Severity::Warn => "warn",
-                Severity::Note => "note",
-                Severity::Ok => "ok",
-            };
-            let _ = writeln!(text, "{word:<5} {words}");
-        }
-        text
-    }
-
-    fn report(self, config: &Config) -> CheckReport {
-        let attention = self.lines(Severity::Fail..=Severity::Note);
-        let (settings, confirmed) = (config.to_string(), self.lines(Severity::Ok..=Severity::Ok));
-        let text = match self.lines(Severity::Fail..=Severity::Warn).is_empty() {
-            true => format!("ok    no problems found\n{attention}"),
-            false => format!("{attention}\n{}", config.changed()),
-        };
-        let gap = if attention.is_empty() { "" } else { "\n" };
-        let details = format!("{attention}{gap}{settings}\n{confirmed}");
-        let is_problem = |(severity, _): &&(Severity, String)| *severity == Severity::Fail;
-        let problems = self.all.iter().filter(is_problem).count();
-        CheckReport { text, details, problems, kind: self.kind }
-    }
-}
-
 /// Checks each address to listen on, and adds its listener to `bound`.
 fn addresses(
     settings: &Settings,
@@ -247,42 +157,6 @@ fn addresses(
                 );
             }
         }
-    }
-}
-
-fn is_in_use(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::AddrInUse
-}
-
-/// Returns why the server cannot listen on an address, and what to do. `bound` are its listeners on
-/// other addresses.
-fn reason(error: &io::Error, address: SocketAddr, bound: &[TcpListener]) -> String {
-    let mut others = bound.iter().filter_map(|bound| bound.local_addr().ok());
-    let own = others.find(|other| share(*other, address));
-    if let Some(own) = own.filter(|_| is_in_use(error)) {
-        return format!("these settings also use {own}; use another port");
-    }
-    match error.kind() {
-        ErrorKind::AddrInUse => {
-            let is_it = "; if it is this server, run the check as root";
-            let hint = if is_root() { "" } else { is_it };
-            format!("another program uses this port; stop it, or use another port{hint}")
-        }
-        ErrorKind::PermissionDenied => {
-            "ports below 1024 need root, or CAP_NET_BIND_SERVICE from a systemd unit; run the check as root, or use another port".to_owned()
-        }
-        ErrorKind::AddrNotAvailable => {
-            "not an address of this computer; use one that is, [::] for all, or listen.freebind".to_owned()
-        }
-        _ => error.to_string(),
-    }
-}
-
-/// Returns the first few items of a list, separated by commas.
-fn first_of(all: &[String]) -> String {
-    match all.get(..NAMED) {
-        Some(first) if all.len() > NAMED => format!("{}, ...", first.join(", ")),
-        _ => all.join(", "),
     }
 }
 
@@ -514,6 +388,7 @@ mod tests {
 
     use ftp_tests::wait::wait_until;
 
+    use super::findings::Severity;
     use super::*;
 
     fn settings(assignments: &[&str]) -> Settings {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,12 +12,12 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::{Findings, is_in_use, reason};
+use super::Findings;
 use crate::daemon::DaemonErrorKind;
-use crate::daemon::config::{Config, MISSING, Settings, is_missing};
+use crate::daemon::config::{Config, MISSING, MetricsAddress, Settings, is_missing};
 use crate::daemon::control::{ControlRequest, ControlStyle};
 use crate::daemon::local_socket::is_stale;
-use crate::daemon::metrics::MetricsAddress;
+use crate::daemon::privileges::is_root;
 use crate::daemon::values::shown_path;
 
 /// Checks that the process can bind the control socket and the address of the metrics, and that it
@@ -43,6 +43,34 @@ pub(super) fn check(
     }
     if let Some(address) = settings.metrics.as_ref().and_then(MetricsAddress::tcp) {
         metrics(address, settings.freebind, running, bound, findings);
+    }
+}
+
+pub(super) fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrInUse
+}
+
+/// Returns why the server cannot listen on an address, and what to do. `bound` are its listeners on
+/// other addresses.
+pub(super) fn reason(error: &io::Error, address: SocketAddr, bound: &[TcpListener]) -> String {
+    let mut others = bound.iter().filter_map(|bound| bound.local_addr().ok());
+    let own = others.find(|other| share(*other, address));
+    if let Some(own) = own.filter(|_| is_in_use(error)) {
+        return format!("these settings also use {own}; use another port");
+    }
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            let is_it = "; if it is this server, run the check as root";
+            let hint = if is_root() { "" } else { is_it };
+            format!("another program uses this port; stop it, or use another port{hint}")
+        }
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 need root, or CAP_NET_BIND_SERVICE from a systemd unit; run the check as root, or use another port".to_owned()
+        }
+        ErrorKind::AddrNotAvailable => {
+            "not an address of this computer; use one that is, [::] for all, or listen.freebind".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -231,7 +259,7 @@ fn listener(line: io::Result<String>) -> Option<(String, SocketAddr)> {
 mod tests {
     use std::os::unix::net::UnixListener;
 
-    use super::super::Severity;
+    use super::super::findings::Severity;
     use super::*;
 
     fn found(assignments: &[String]) -> Vec<String> {

@@ -12,7 +12,7 @@ use rustix::fs::{Access, access, statvfs};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::{Findings, first_of};
+use super::findings::{Findings, first_of};
 use crate::auth::is_anonymous_name;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::root::Objects;
+use super::root::{IS_BUILT, Objects};
 use super::row::with_defaults;
-use super::stores::IS_BUILT;
-use super::table::Settings;
 use crate::WithoutLedger;
 
 /// Message for a build that cannot share state.
@@ -40,15 +38,14 @@ fn is_redis(_url: &str) -> bool {
     true
 }
 
-impl Settings {
-    /// Returns whether there is a ledger, which quotas in object stores need.
-    pub(crate) fn has_ledger(&self) -> bool {
-        self.ledger.url != LedgerUrl::None
-    }
-
+impl LedgerSettings {
     /// Returns a contradiction in the keys of the ledger: the wrong key, and the reason.
-    pub(super) fn contradiction_of_ledger(&self) -> Option<(&'static str, String)> {
-        let LedgerSettings { url, password_file, ca_file, .. } = &self.ledger;
+    /// `objection_to` returns why no store has these objects, if none has them.
+    pub(super) fn contradiction(
+        &self,
+        objection_to: impl FnOnce(&Objects) -> Option<String>,
+    ) -> Option<(&'static str, String)> {
+        let Self { url, password_file, ca_file, .. } = self;
         let is_tls = matches!(url, LedgerUrl::Redis(url) if url.starts_with("rediss:"));
         match url {
             _ if ca_file.is_some() && !is_tls => {
@@ -59,12 +56,12 @@ impl Settings {
             }
             LedgerUrl::None => None,
             _ if !IS_BUILT => Some(("ledger.url", OTHER_BUILD.to_owned())),
-            LedgerUrl::Objects(objects) => match self.store_of(objects) {
-                Err(why) => Some(("ledger.url", why)),
-                Ok(_) if password_file.is_some() => {
+            LedgerUrl::Objects(objects) => match objection_to(objects) {
+                Some(why) => Some(("ledger.url", why)),
+                None if password_file.is_some() => {
                     Some(("ledger.password_file", "needs a ledger in Redis".to_owned()))
                 }
-                Ok(_) => None,
+                None => None,
             },
             LedgerUrl::Redis(url) if !is_redis(url) => {
                 Some(("ledger.url", format!("invalid ledger \"{url}\": {REDIS}")))
@@ -128,6 +125,7 @@ impl LedgerUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::config::Settings;
 
     #[test]
     fn settings_that_need_each_other_are_required_together() {

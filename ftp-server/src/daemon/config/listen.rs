@@ -1,8 +1,11 @@
-//! Parses the addresses to listen on.
+//! Parses the addresses to listen on, and the address of the metrics.
 
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use crate::daemon::values::is_absolute;
 
 /// Default port, on this computer only.
 const PORT: u16 = 2_121;
@@ -54,6 +57,54 @@ impl Listen {
             }
         };
         Ok(Self { text: text.to_owned(), address })
+    }
+}
+
+/// Address of the metrics endpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum MetricsAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl MetricsAddress {
+    /// Parses `ADDRESS:PORT` or `unix:/PATH`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message with the expected form.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("invalid address \"{text}\": expected ADDRESS:PORT or unix:/PATH");
+        match text.strip_prefix("unix:") {
+            Some(path) if is_absolute(path) => Ok(Self::Unix(path.into())),
+            Some(_) => Err(wrong()),
+            None => text.parse().map(Self::Tcp).map_err(|_| wrong()),
+        }
+    }
+
+    /// Returns the TCP address, or `None` for a Unix socket.
+    pub(crate) const fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Returns the path of the Unix socket, or `None` for a TCP address.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => Some(path),
+        }
+    }
+}
+
+impl fmt::Display for MetricsAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 

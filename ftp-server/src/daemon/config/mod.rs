@@ -22,16 +22,18 @@ mod user;
 mod value;
 
 pub(crate) use file::{File, Reading};
-pub(crate) use forms::MountPoint;
+pub(crate) use forms::{HookEvent, LogFormat, LogTarget, MountPoint, SyslogFormat};
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
 pub(crate) use ledger::LedgerUrl;
-pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing, outgoing};
+pub(crate) use listen::{
+    MISSING, MetricsAddress, Passed, available, has_ipv6, is_missing, outgoing,
+};
 pub(crate) use protection::Protection;
 pub(crate) use root::{Objects, Root};
 use row::Fields;
-pub use row::SettingHelp;
 pub(crate) use row::{Fixed, Setting};
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
+pub use table::SettingHelp;
 pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
 use user::NOT_A_NAME;
 pub(crate) use user::{USER, User, is_name};
@@ -52,14 +54,9 @@ use std::time::SystemTime;
 use ftp_proto::Escaped;
 
 use super::DaemonError;
-use super::certificate::Dates;
-use super::home::Places;
-use super::logging::LogTarget;
-use super::own_files::{OwnFiles, overwritten};
+use super::own_files::overwritten;
 use super::privileges::{RunAs, is_root};
-use super::stores::Stores;
 use super::toml_text::shown;
-use super::users::Homes;
 use super::values::{counted, shown_path};
 use crate::{Rights, TlsPolicy};
 
@@ -362,11 +359,6 @@ impl Config {
         self.file.as_deref()
     }
 
-    /// Returns the treatment, at startup, of certificates outside their validity periods.
-    pub(in crate::daemon) fn dates(&self) -> Dates {
-        if self.has_file() { Dates::Reported } else { Dates::Required }
-    }
-
     /// Returns the root and the rights of anonymous users in the settings. Returns `None` if
     /// anonymous logins are disabled there, or if options redefine them.
     pub(crate) fn anonymous(&self) -> Option<(&Root, Rights)> {
@@ -464,32 +456,9 @@ impl Config {
         by_options || self.settings.anonymous.enabled
     }
 
-    /// Returns the users and their homes; roots can name `stores`, and must not lead to `own` files.
-    pub(in crate::daemon) fn homes(&self, stores: &Arc<Stores>, own: &Arc<OwnFiles>) -> Homes {
-        let places = Places::new(Arc::clone(stores), Arc::clone(own));
-        let mut homes = Homes::new(self.settings.local, places);
-        for (name, user) in self.users_of_file() {
-            homes = homes.user(name, user);
-        }
-        if self.anonymous().is_some() {
-            homes = homes.anonymous(self.settings.anonymous.clone());
-        }
-        if let Some(quick) = &self.quick {
-            let root = Root::from(&*quick.root);
-            let user = |rights| User { root: root.clone(), rights, ..User::default() };
-            for (name, password) in &quick.users {
-                homes = homes.plain(name, password, user(self.rights_of_users(quick)));
-            }
-            if let Some(rights) = quick.anonymous {
-                homes = homes.anonymous(user(rights));
-            }
-        }
-        homes.at_hosts(&self.settings)
-    }
-
     /// Returns the rights of the users given on the command line. The rights include FXP if
     /// networks for FXP are set; anonymous users never get FXP.
-    fn rights_of_users(&self, quick: &Quick) -> Rights {
+    pub(in crate::daemon) fn rights_of_users(&self, quick: &Quick) -> Rights {
         match self.settings.server.fxp_networks.is_empty() {
             true => quick.rights,
             false => quick.rights | Rights::FXP,

@@ -15,6 +15,9 @@ const NAME: &str = "%u";
 /// most 1,024.
 const LONGEST: usize = 900;
 
+/// Whether this build can use object stores.
+pub(super) const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));
+
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Root {
     Directory(PathBuf),

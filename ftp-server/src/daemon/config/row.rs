@@ -1,12 +1,10 @@
 //! Defines one key for the file reader, `--set`, `--check`, `help`, the man page and
-//! `dist/server.toml` alike. Lists the documentation of all keys.
+//! `dist/server.toml` alike.
 
-use super::hosts::{HOST, Host};
+use std::fmt::Display;
+
 use super::kind::Kind;
-use super::table::{Settings, TABLE};
-use super::user::{Table, USER, User};
 use super::value::{Checked, TomlValue};
-use super::{STORE, StoreSettings};
 use crate::daemon::values::did_you_mean;
 
 /// One key of a `T`: its help, and how the field is read and shown.
@@ -31,13 +29,6 @@ pub(crate) enum Fixed {
     AtFirstUse,
 }
 
-impl Fixed {
-    /// Returns `None` if a reload changes the value of the key.
-    pub(crate) fn of(key: &str) -> Option<Self> {
-        TABLE.iter().find(|row| row.key == key)?.fixed
-    }
-}
-
 /// The fields of a table, and where their values come from.
 pub(crate) trait Fields {
     fn origins(&self) -> &Origins;
@@ -53,7 +44,7 @@ impl<T: Fields> Setting<T> {
     }
 
     /// Sets the field to that of `table`, unless the field is set or that of the table is not.
-    pub(super) fn inherit(&self, fields: &mut T, from: &T, table: Table<'_>) {
+    pub(super) fn inherit(&self, fields: &mut T, from: &T, table: impl Display) {
         if fields.origins().get(self.key).is_none()
             && let Some(origin) = from.origins().get(self.key)
         {
@@ -199,7 +190,7 @@ macro_rules! fields {
         }
     )+};
 }
-fields!(Host, Settings, StoreSettings, User);
+pub(super) use fields;
 
 /// Origins of values that are not defaults.
 #[derive(Clone, Debug, Default)]
@@ -223,7 +214,7 @@ impl Origin {
     }
 
     /// Returns the origin of a value that is inherited from this table.
-    pub(super) fn in_table(&self, table: Table<'_>) -> Self {
+    pub(super) fn in_table(&self, table: impl Display) -> Self {
         Self { shown: format!("{} ({table})", self.shown), place: self.place.clone() }
     }
 }
@@ -252,53 +243,5 @@ impl Origins {
 
     pub(super) fn get(&self, key: &str) -> Option<&Origin> {
         self.0.iter().find(|(other, _)| *other == key).map(|(_, origin)| origin)
-    }
-}
-
-/// The documentation of one setting.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SettingHelp {
-    /// The table of the key: `limits`, or `users.NAME`, `hosts.NAME`, `stores.NAME`.
-    pub table: &'static str,
-    /// The key in its table.
-    pub key: &'static str,
-    /// What the setting does, in a sentence.
-    pub help: &'static str,
-    /// The format in [`Config::set`](super::Config::set), to append to `help`; empty if the format
-    /// is obvious.
-    pub hint: &'static str,
-    /// The help with the format of the value in a file.
-    pub meaning: String,
-    /// The default as [`Config::set`](super::Config::set) reads it.
-    pub default: String,
-    /// The default as a file contains it.
-    pub literal: String,
-    /// Whether a change takes effect only after a restart.
-    pub needs_restart: bool,
-}
-
-impl SettingHelp {
-    /// Returns the documentation of all settings, in the order of `dist/server.toml`.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
-        let of_server = TABLE.iter().map(|row| help(row, row.table(), &Settings::default()));
-        let of_users = USER.iter().map(|row| help(row, "users.NAME", &User::default()));
-        let of_hosts = HOST.iter().map(|row| help(row, "hosts.NAME", &Host::default()));
-        let of_stores = STORE.iter().map(|row| help(row, "stores.NAME", &StoreSettings::default()));
-        of_server.chain(of_users).chain(of_hosts).chain(of_stores).collect()
-    }
-}
-
-fn help<T>(row: &Setting<T>, table: &'static str, defaults: &T) -> SettingHelp {
-    SettingHelp {
-        table,
-        key: row.name(),
-        help: row.help,
-        hint: row.kind.hint(),
-        meaning: row.meaning(),
-        default: (row.show)(defaults).bare(),
-        literal: (row.show)(defaults).to_string(),
-        needs_restart: row.fixed.is_some(),
     }
 }

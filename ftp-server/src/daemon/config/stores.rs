@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::forms::{
     ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, WAITING_TIME,
 };
-use super::root::{Objects, Root, StoreName};
+use super::root::{IS_BUILT, Objects, Root, StoreName};
 use super::row::{Given, Origin, Origins, Setting, row, with_defaults};
 use super::table::Settings;
 use super::user::User;
@@ -16,9 +16,6 @@ use crate::daemon::values::did_you_mean;
 
 /// Name of the table that contains the stores.
 pub(super) const STORE_TABLES: &str = "stores";
-
-/// Whether this build can use object stores.
-pub(super) const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));
 
 /// Key of the table itself in `origins`.
 pub(super) const ITSELF: &str = "";

@@ -1,5 +1,5 @@
 //! The keys of `serve` with their settings, those of the programs included, and contradictions among
-//! them.
+//! them. Lists the documentation of all keys.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,24 +11,21 @@ use ftp_proto::HostName;
 
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY_MODE, EVENTS, FILE,
-    FILE_MODE, FILES, GROUP, HOSTS, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, METRICS, MODE,
-    NETWORKS, NUMBER, ON_FAILURE, OVERRIDES, OWN_COUNT, OWNER, PARTIAL, PATTERNS, PINS, PORTS,
-    PROCESSES, PROGRAM, RATE, REUSE, RIGHTS, ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK,
-    VERSION, WAITING_TIME,
+    FILE_MODE, FILES, GROUP, HOSTS, HookEvent, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, LogFormat,
+    LogTarget, METRICS, MODE, NETWORKS, NUMBER, ON_FAILURE, OVERRIDES, OWN_COUNT, OWNER, PARTIAL,
+    PATTERNS, PINS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS, ROOT, RUN_AS, SIZE, SWITCH,
+    SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hosts::{ANONYMOUS, HOST, HOST_TABLES, Host};
 use super::kind::Kind;
-use super::ledger::LedgerSettings;
-use super::listen::{Listen, Passed, available, has_ipv6};
+use super::ledger::{LedgerSettings, LedgerUrl};
+use super::listen::{Listen, MetricsAddress, Passed, available, has_ipv6};
 use super::protection::Protection;
-use super::row::{Fixed, Given, Origins, Setting, are_same, row, with_defaults};
+use super::row::{Fields, Fixed, Given, Origins, Setting, are_same, fields, row, with_defaults};
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
 use super::user::{
     DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER, USER_TABLES, User, UserLayers,
 };
-use crate::daemon::hooks::HookEvent;
-use crate::daemon::logging::{LogFormat, LogTarget};
-use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::values;
 use crate::{Limits, LocalConfig, PartialPolicy, ServerConfig, TlsPolicy};
@@ -223,10 +220,24 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "Maximum bytes per second of all anonymous sessions (empty: transfer.rate_per_user; 0: unlimited)."),
 ];
 
+fields!(Host, Settings, StoreSettings, User);
+
+impl Fixed {
+    /// Returns `None` if a reload changes the value of the key.
+    pub(crate) fn of(key: &str) -> Option<Self> {
+        TABLE.iter().find(|row| row.key == key)?.fixed
+    }
+}
+
 impl Settings {
     /// Returns whether there is an address or a socket with implicit TLS.
     fn has_implicit(&self) -> bool {
         !self.implicit.is_empty() || self.passed.implicit > 0
+    }
+
+    /// Returns whether there is a ledger, which quotas in object stores need.
+    pub(crate) fn has_ledger(&self) -> bool {
+        self.ledger.url != LedgerUrl::None
     }
 
     /// Sets a key to a value as in a file, or to plain text. `source` names the source of the value
@@ -335,7 +346,8 @@ impl Settings {
         for (key, why) in self.objections_to_stores(&self.anonymous) {
             add(&format!("anonymous.{key}"), &why);
         }
-        if let Some((key, why)) = self.contradiction_of_ledger() {
+        if let Some((key, why)) = self.ledger.contradiction(|objects| self.store_of(objects).err())
+        {
             add(key, &why);
         }
         wrong.extend(self.contradictions_of_stores());
@@ -479,5 +491,53 @@ pub(super) fn suggestion(key: &str) -> String {
     match USER.iter().any(|row| row.key == last) {
         true => format!("; {last} belongs into [users.NAME], [groups.NAME] or [defaults]"),
         false => values::did_you_mean(key, rows().map(|row| row.key)),
+    }
+}
+
+/// The documentation of one setting.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SettingHelp {
+    /// The table of the key: `limits`, or `users.NAME`, `hosts.NAME`, `stores.NAME`.
+    pub table: &'static str,
+    /// The key in its table.
+    pub key: &'static str,
+    /// What the setting does, in a sentence.
+    pub help: &'static str,
+    /// The format in [`Config::set`](super::Config::set), to append to `help`; empty if the format
+    /// is obvious.
+    pub hint: &'static str,
+    /// The help with the format of the value in a file.
+    pub meaning: String,
+    /// The default as [`Config::set`](super::Config::set) reads it.
+    pub default: String,
+    /// The default as a file contains it.
+    pub literal: String,
+    /// Whether a change takes effect only after a restart.
+    pub needs_restart: bool,
+}
+
+impl SettingHelp {
+    /// Returns the documentation of all settings, in the order of `dist/server.toml`.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let of_server = TABLE.iter().map(|row| help(row, row.table(), &Settings::default()));
+        let of_users = USER.iter().map(|row| help(row, "users.NAME", &User::default()));
+        let of_hosts = HOST.iter().map(|row| help(row, "hosts.NAME", &Host::default()));
+        let of_stores = STORE.iter().map(|row| help(row, "stores.NAME", &StoreSettings::default()));
+        of_server.chain(of_users).chain(of_hosts).chain(of_stores).collect()
+    }
+}
+
+fn help<T>(row: &Setting<T>, table: &'static str, defaults: &T) -> SettingHelp {
+    SettingHelp {
+        table,
+        key: row.name(),
+        help: row.help,
+        hint: row.kind.hint(),
+        meaning: row.meaning(),
+        default: (row.show)(defaults).bare(),
+        literal: (row.show)(defaults).to_string(),
+        needs_restart: row.fixed.is_some(),
     }
 }

@@ -25,8 +25,6 @@ use super::config::Settings;
 use super::json::Object;
 use super::local_socket::{LIMIT, LocalSocket, SocketClient, Timed, connect, start_serving};
 use super::logging::LOG;
-use super::run::DaemonEvent;
-use super::running::Running;
 use super::values::{instant, rounded_size as size, show, shown_path, timestamp};
 use super::{DaemonError, DaemonErrorKind};
 use crate::{Activity, SessionInfo};
@@ -46,35 +44,6 @@ impl ControlRequest {
         timed.write_all(format!("{self}\n").as_bytes())?;
         stream.shutdown(Shutdown::Write)?;
         ControlAnswer::read(timed)
-    }
-
-    /// Carries out the request. `reload` reloads the configuration.
-    pub(super) fn answer(
-        &self,
-        running: &mut Running,
-        reload: impl FnOnce(&mut Running) -> Result<String, String>,
-    ) -> ControlAnswer {
-        match self {
-            Self::Who(style) => ControlAnswer::done(who(&running.server.sessions(), *style)),
-            Self::Status(style) => ControlAnswer::done(running.status().text(*style)),
-            Self::Kick(target) => match running.kick(target) {
-                0 => ControlAnswer::refused(format!("no session {target}")),
-                count => ControlAnswer::done(format!("sessions ended: {count}\n")),
-            },
-            Self::Drain => match running.drain() {
-                None => ControlAnswer::refused("the server is already draining"),
-                Some(sessions) => ControlAnswer::done(format!(
-                    "the server accepts no new connections; open sessions: {sessions}\n"
-                )),
-            },
-            Self::Unban(host) => match (running.unban(*host), host) {
-                (0, Some(host)) => ControlAnswer::refused(format!("{host} is not banned")),
-                (count, _) => ControlAnswer::done(format!("bans ended: {count}\n")),
-            },
-            Self::Reload => {
-                ControlAnswer { outcome: reload(running).map(|changes| changes + "\n") }
-            }
-        }
     }
 }
 
@@ -142,20 +111,24 @@ impl ControlSocket {
         Ok(Some(Self(socket)))
     }
 
-    /// Starts the threads that accept requests.
+    /// Starts the threads that accept requests. `send` passes a request to the daemon's thread, and
+    /// returns `false` if the daemon is stopping.
     ///
     /// # Errors
     ///
     /// Returns `Internal` if a thread cannot be started.
-    pub(super) fn start(&self, events: Sender<DaemonEvent>) -> Result<(), DaemonError> {
+    pub(super) fn start(
+        &self,
+        send: impl Fn(Call) -> bool + Clone + Send + 'static,
+    ) -> Result<(), DaemonError> {
         let failed = |error: io::Error| DaemonError::no_thread("the control socket", &error);
         let listener = self.0.listener.try_clone().map_err(failed)?;
-        start_serving("control", listener, move |client| serve(client, &events))
+        start_serving("control", listener, move |client| serve(client, &send))
     }
 }
 
 /// Serves one client.
-fn serve(client: &SocketClient<'_>, events: &Sender<DaemonEvent>) -> io::Result<()> {
+fn serve(client: &SocketClient<'_>, send: &impl Fn(Call) -> bool) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(client.stream)?;
     let by = format!("uid={} pid={}", peer.uid.as_raw(), peer.pid.as_raw_nonzero());
     let mut written_mark = None;
@@ -167,7 +140,7 @@ fn serve(client: &SocketClient<'_>, events: &Sender<DaemonEvent>) -> io::Result<
             written_mark = Some(mark);
             let call = Call { request, by, answer: sender, written };
             // Both calls fail once the server is stopping.
-            let sent = events.send(DaemonEvent::Control(call)).is_ok();
+            let sent = send(call);
             let answer = answer.recv().ok().filter(|_| sent);
             answer.unwrap_or_else(|| ControlAnswer::refused("the server is stopping"))
         }
@@ -179,7 +152,7 @@ fn serve(client: &SocketClient<'_>, events: &Sender<DaemonEvent>) -> io::Result<
 }
 
 /// Returns one line per session; the text style begins with a heading.
-fn who(sessions: &[SessionInfo], style: ControlStyle) -> String {
+pub(super) fn who(sessions: &[SessionInfo], style: ControlStyle) -> String {
     match style {
         ControlStyle::Json => sessions.iter().map(session_object).collect(),
         ControlStyle::Text => table(sessions),

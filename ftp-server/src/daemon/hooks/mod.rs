@@ -15,14 +15,12 @@ use std::time::{Duration, Instant};
 
 use crate::{Event, EventKind, Observer};
 
-pub(crate) use self::notice::HookEvent;
 use self::notice::{Form, Hook, Notice, is_unpublished, new_id};
 use self::spool::Spool;
 pub(super) use self::spool::{flaw, spool_directory, spool_files};
 use super::DaemonError;
 use super::config::{Config, Settings};
 use super::logging::LOG;
-use super::programs::Stuck;
 use super::programs::pool::{Job, ProgramPool};
 use crate::daemon::values::{counted, shown_path};
 use crate::lock::Lock;
@@ -30,9 +28,6 @@ use crate::lock::Lock;
 /// Time limit at shutdown for killed programs to end. It is longer than the time limit for a single
 /// killed program.
 const LAST: Duration = Duration::from_secs(3);
-
-/// Hooks that were killed but have not ended.
-static STUCK: Stuck = Stuck::new();
 
 thread_local! {
     /// Events of the upload that this session is publishing.

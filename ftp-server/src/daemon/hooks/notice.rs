@@ -2,7 +2,6 @@
 //! environment.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::{self, DirEntry};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -12,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::STUCK;
 use super::spool::{DeadLetters, Spool};
-use crate::daemon::config::{Content, HookSettings, Settings, TomlEntry, json_object};
+use crate::daemon::config::{Content, HookEvent, HookSettings, Settings, TomlEntry, json_object};
 use crate::daemon::logging::LOG;
 use crate::daemon::programs::pool::{Job, ProgramPool, Queued};
+use crate::daemon::programs::{self as process, Stuck};
+use crate::daemon::users;
 use crate::daemon::values::shown_path;
-use crate::daemon::{programs as process, users};
 use crate::log::unescaped;
 use crate::net::random;
 use crate::storage::is_hidden_name;
@@ -29,6 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Number of programs of `hooks.stored` that run at once.
 const STORED_AT_ONCE: usize = 4;
+
+/// Hooks that were killed but have not ended.
+static STUCK: Stuck = Stuck::new();
 
 /// Variables of `hooks.stored`, and the fields of the event that are their values.
 const VARIABLES: [(&str, &str); 6] = [
@@ -375,49 +377,7 @@ impl Job for Notice {
     }
 }
 
-/// An event for `hooks.program`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum HookEvent {
-    /// A login was accepted.
-    Login,
-    /// A login was refused.
-    LoginFailed,
-    /// A user logged out, or a logged-in user's session ended.
-    Logout,
-    /// A file was received completely.
-    Stored,
-    /// An upload began and was not completed.
-    Cut,
-    /// A file was sent completely.
-    Retrieved,
-    /// A file or directory was deleted.
-    Deleted,
-    /// A file or directory was renamed.
-    Renamed,
-    /// A directory was made.
-    Made,
-}
-
 impl HookEvent {
-    /// All events, with their words in the configuration.
-    pub(crate) const ALL: [(&'static str, Self); 9] = [
-        ("login", Self::Login),
-        ("login-failed", Self::LoginFailed),
-        ("logout", Self::Logout),
-        ("stored", Self::Stored),
-        ("cut", Self::Cut),
-        ("retrieved", Self::Retrieved),
-        ("deleted", Self::Deleted),
-        ("renamed", Self::Renamed),
-        ("made", Self::Made),
-    ];
-
-    /// Returns the word for the event in the configuration.
-    pub(crate) fn as_str(self) -> &'static str {
-        let found = Self::ALL.iter().find(|(_, event)| *event == self);
-        found.map_or("", |(word, _)| word)
-    }
-
     /// Returns the hook event for an event of the server, if there is one.
     pub(super) fn of(event: &Event<'_>) -> Option<Self> {
         match &event.kind {
@@ -445,11 +405,5 @@ impl HookEvent {
             }
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for HookEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

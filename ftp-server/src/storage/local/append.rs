@@ -16,10 +16,10 @@ use super::hidden::{lock, unlock};
 use super::output::Output;
 use super::policy::LocalConfig;
 use super::target::Target;
+use super::turn::{Turn, former};
 use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
 use super::{record, root};
-use crate::lock::Lock;
-use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult, StreamEnd, Upload};
+use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
@@ -31,7 +31,8 @@ pub(super) struct Appending {
     directory: Directory,
     name: Vec<u8>,
     output: Output,
-    identity: Identity,
+    /// Device and inode.
+    identity: (u64, u64),
     _turn: Turn,
     /// The old length.
     length: u64,
@@ -39,73 +40,6 @@ pub(super) struct Appending {
     times: Timestamps,
     /// Whether the file has its final length.
     is_done: bool,
-}
-
-/// The only append of this process to a file.
-#[derive(Debug)]
-struct Turn(Identity);
-
-/// Device and inode.
-type Identity = (u64, u64);
-
-/// A file to which an upload appends.
-struct Appended {
-    file: Identity,
-    /// The length and the time that a rollback restores, once the file is locked.
-    former: Option<(u64, i64)>,
-}
-
-/// The files to which uploads append. Roots that contain the same file share this list.
-static APPENDED: Lock<Vec<Appended>> = Lock::new(Vec::new());
-
-impl Turn {
-    /// Returns `None` if an upload appends to the file.
-    fn take(file: Identity) -> Option<Self> {
-        let mut appended = APPENDED.lock();
-        let is_free = appended.iter().all(|other| other.file != file);
-        is_free.then(|| {
-            appended.push(Appended { file, former: None });
-            Self(file)
-        })
-    }
-
-    /// Records what clients see until the upload ends.
-    fn begin(&self, length: u64, modified: i64) {
-        for appended in APPENDED.lock().iter_mut().filter(|appended| appended.file == self.0) {
-            appended.former = Some((length, modified));
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        APPENDED.lock().retain(|appended| appended.file != self.0);
-    }
-}
-
-/// Returns metadata as clients see it: without the bytes of a running append, which may be removed
-/// again.
-pub(super) fn settled(mut found: Metadata) -> Metadata {
-    if found.kind == EntryKind::File
-        && let Some((length, modified)) = former(found.identity)
-    {
-        (found.size, found.modified) = (found.size.min(length), modified);
-    }
-    found
-}
-
-/// Returns the length and the time of a file before a running append; `None` if no append is running.
-pub(super) fn former(file: Identity) -> Option<(u64, i64)> {
-    APPENDED.lock().iter().find(|appended| appended.file == file)?.former
-}
-
-/// Notes that the time of a file was set. A running append does not restore the one before.
-pub(super) fn has_time(found: &Metadata) {
-    let mut appended = APPENDED.lock();
-    let known = appended.iter_mut().find(|appended| appended.file == found.identity);
-    if let Some((_, modified)) = known.and_then(|appended| appended.former.as_mut()) {
-        *modified = found.modified;
-    }
 }
 
 /// Locks a file against appends of other processes, if the file system supports locks. Returns

@@ -92,7 +92,7 @@ fn begin_at(
         target.check_replaceable(given)?;
     }
     let old = target.existing.filter(|_| !is_in_place);
-    let begin = || usage::begin(&files.root, files.config.limit(), name_of(&target), old.as_ref());
+    let begin = || files.charge(name_of(&target), old.as_ref());
     let begins_again = matches!(mode, WriteMode::Create | WriteMode::Replace);
     let charge = match begin() {
         // The bytes of an earlier upload make room. Its record stays until this upload has begun.

@@ -13,8 +13,8 @@ use rustix::io::{Errno, retry_on_intr};
 use super::directory::{creation, existing, lookup, rename_error, system, unsynced};
 use super::files::Files;
 use super::root::{self, Root};
-use super::usage::{self, Cost, Leaving};
-use super::{append, name, record, sweep};
+use super::usage::{Cost, Leaving};
+use super::{name, record, sweep, turn};
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, VirtualPath, check_rename,
 };
@@ -69,7 +69,7 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     let given = files.config.for_directories();
     given.check().map_err(|_| StorageErrorKind::Denied)?;
     let usage = files.root.usage();
-    let mut charge = usage::begin(&files.root, files.config.limit(), Cost::DIRECTORY, None)?;
+    let mut charge = files.charge(Cost::DIRECTORY, None)?;
     let change = usage.change();
     let (bits, later) = given.modes_of_directory(files.config.mask(), &directory);
     retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(|no| creation(&directory, no))?;
@@ -199,7 +199,7 @@ impl Changeable {
         let now = root::metadata_of(&self.descriptor).map_err(system)?;
         match is_stored(modified, now.modified) {
             true => {
-                append::has_time(&now);
+                turn::has_time(&now);
                 Ok(now)
             }
             false => {

@@ -16,7 +16,7 @@ use rustix::path::Arg;
 
 use super::policy::SyncPolicy;
 use super::root::{self, Root};
-use super::{append, name};
+use super::{name, turn};
 use crate::limits;
 use crate::storage::{Entry, EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath};
 
@@ -325,7 +325,7 @@ impl DirectoryEntries {
             Err(Errno::NOENT | Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
                 Ok(None)
             }
-            metadata => metadata.map(|found| Some(append::settled(found))),
+            metadata => metadata.map(|found| Some(turn::settled(found))),
         }
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use rustix::fs::{OFlags, SeekFrom, StatVfs, fstatvfs, seek, tell};
 use rustix::io::{Errno, read, retry_on_intr};
 
-use super::append;
 use super::directory::{Directory, lookup, system};
 use super::policy::LocalConfig;
 use super::root::Root;
-use super::usage::{self, COST_OF_OBJECT, Cost};
+use super::usage::{self, COST_OF_OBJECT, Charge, Cost, Counting};
+use super::{sweep, turn};
 use crate::storage::{Metadata, Source, StorageErrorKind, StorageResult, VirtualPath};
+use crate::{limits, threads};
 
 /// The root of a storage, and the configuration of the files below it.
 #[derive(Clone, Debug)]
@@ -73,9 +74,76 @@ impl Files {
     /// the quota permits `wanted`.
     pub(super) fn knows_usage(&self, wanted: Cost, longest: Duration) -> StorageResult<bool> {
         let Some(limit) = self.config.limit() else { return Ok(true) };
-        let used = usage::used_within(&self.root, limit, wanted, longest)?;
+        let used = used_within(&self.root, limit, wanted, longest)?;
         Ok(used.is_some())
     }
+
+    /// Begins an upload under the limit, and reserves `cost`. `old` is the file that the upload is to
+    /// replace; as many bytes as it has are free.
+    ///
+    /// # Errors
+    ///
+    /// Returns `OverQuota` if no bytes are left or `cost` does not fit, or an error of [`used`].
+    pub(super) fn charge(&self, cost: Cost, old: Option<&Metadata>) -> StorageResult<Charge> {
+        let limit = self.config.limit();
+        if let Some(limit) = limit {
+            used(&self.root, limit, usage::wanted(cost, old))?;
+        }
+        let mut charge = self.root.usage().charge(limit, old);
+        charge.grow(cost.plus(Cost::BYTE))?;
+        charge.shrink(1);
+        Ok(charge)
+    }
+}
+
+/// Maximum time that [`used`] waits for a count. During the wait, the session does not check
+/// whether its client is still connected.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Returns the usage under `limit`. Counts first if there is no count, or if the count is old and
+/// leaves less than `wanted` of the limit.
+///
+/// # Errors
+///
+/// Returns `Busy` if the count takes longer than [`WAIT`]; the count then continues. Returns an
+/// error if no thread can be started for the count.
+pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> StorageResult<Cost> {
+    used_within(root, limit, wanted, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
+}
+
+/// Returns the result of [`used`], or `None` if the count takes longer than `longest`.
+///
+/// # Errors
+///
+/// Returns an error if no thread can be started for the count.
+fn used_within(
+    root: &Arc<Root>,
+    limit: Cost,
+    wanted: Cost,
+    longest: Duration,
+) -> StorageResult<Option<Cost>> {
+    root.usage().used_within(limit, wanted, longest, |counting: Counting| {
+        let root = Arc::clone(root);
+        let count = move || counting.walk(|| sweep::count(&root));
+        threads::start(Some("count"), limits::SESSION_STACK, count).map(drop)
+    })
+}
+
+/// Begins an upload that resumes kept bytes. The upload can begin even if no quota is left,
+/// because these bytes are already counted. `old` is the file that the upload is to replace.
+///
+/// # Errors
+///
+/// Returns an error of [`used`].
+pub(super) fn charge_resumed(
+    root: &Arc<Root>,
+    limit: Option<Cost>,
+    old: Option<&Metadata>,
+) -> StorageResult<Charge> {
+    if let Some(limit) = limit {
+        used(root, limit, Cost::BYTE)?;
+    }
+    Ok(root.usage().charge(limit, old))
 }
 
 /// Returns the free bytes for unprivileged users.
@@ -106,7 +174,7 @@ pub(super) struct LocalSource {
 impl LocalSource {
     /// Returns a source of a file with this metadata.
     pub(super) fn new(file: OwnedFd, found: &Metadata) -> Self {
-        let left = append::former(found.identity).map(|(length, _)| length.min(found.size));
+        let left = turn::former(found.identity).map(|(length, _)| length.min(found.size));
         Self { file, identity: found.identity, size: left.unwrap_or(found.size), left }
     }
 
@@ -114,7 +182,7 @@ impl LocalSource {
     /// had before. That can be more than when the file was opened: another upload may have appended
     /// to it since. Returns how far the source has been read beyond that size.
     fn end_before_append(&mut self) -> io::Result<u64> {
-        let former = append::former(self.identity);
+        let former = turn::former(self.identity);
         let Some((length, _)) = former.filter(|_| self.left.is_none()) else { return Ok(0) };
         let position = tell(&self.file)?;
         self.left = Some(length.saturating_sub(position));
@@ -158,7 +226,7 @@ impl Source for LocalSource {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         // The kernel would send the appended bytes too.
-        let ends_early = self.left.is_some() || append::former(self.identity).is_some();
+        let ends_early = self.left.is_some() || turn::former(self.identity).is_some();
         (!ends_early).then(|| self.file.as_fd())
     }
 }

@@ -86,8 +86,20 @@ pub(super) struct Heir {
     is_given: bool,
 }
 
+impl LocalConfig {
+    /// Returns what the settings give to new files.
+    pub(super) fn for_files(self) -> Given {
+        Given::new(self, self.file_mode)
+    }
+
+    /// Returns what the settings give to new directories.
+    pub(super) fn for_directories(self) -> Given {
+        Given::new(self, self.directory_mode)
+    }
+}
+
 impl Given {
-    pub(super) fn new(config: LocalConfig, mode: Option<u32>) -> Self {
+    fn new(config: LocalConfig, mode: Option<u32>) -> Self {
         // The largest number stands for no change.
         let id = |id: Option<u32>| id.filter(|id| *id != u32::MAX);
         Self {

@@ -28,6 +28,7 @@ mod sweep;
 mod target;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod usage;
 mod walk;
 
@@ -353,7 +354,7 @@ impl Storage for LocalStorage {
         let device = self.stat(path, Ask::Facts)?.identity.0;
         let free = || self.files.file_system(path).map(|found| free_bytes(&found));
         let is_enough = || free().is_ok_and(|free| free >= wanted);
-        let given_up = kept_uploads::give_up(&self.files.root, device, lacking, is_enough);
+        let given_up = sweep::give_up(&self.files.root, device, lacking, is_enough);
         let after = if given_up > 0 { free()? } else { before };
         Ok(Space::free(after))
     }
@@ -363,7 +364,7 @@ impl LocalStorage {
     fn quota(&self) -> StorageResult<Space> {
         let config = self.files.config;
         let Some(limit) = config.limit() else { return Ok(Space::default()) };
-        let used = usage::used(&self.files.root, limit, Cost::BYTE)?;
+        let used = files::used(&self.files.root, limit, Cost::BYTE)?;
         let (max_bytes, max_files) = (config.most_bytes(), config.most_files());
         Ok(Space { max_bytes, max_files, ..Space::used(used.bytes, used.files) })
     }

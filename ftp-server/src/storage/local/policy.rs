@@ -4,7 +4,6 @@ use std::sync::OnceLock;
 
 use rustix::fs::Mode;
 
-use super::inherit::Given;
 use super::usage::Cost;
 use crate::limits;
 use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageErrorKind, StorageResult};
@@ -182,16 +181,6 @@ impl LocalConfig {
     /// Returns the umask of new objects.
     pub(super) const fn mask(self) -> Umask {
         Umask::new(self.umask)
-    }
-
-    /// Returns what the settings give to new files.
-    pub(super) fn for_files(self) -> Given {
-        Given::new(self, self.file_mode)
-    }
-
-    /// Returns what the settings give to new directories.
-    pub(super) fn for_directories(self) -> Given {
-        Given::new(self, self.directory_mode)
     }
 
     /// Returns the limits on bytes and files; `None` if neither is limited.

@@ -10,14 +10,14 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, as_kind, creation, existing, system, unsynced};
 use super::inherit::{Given, Heir};
-use super::kept_uploads::{self, Part};
+use super::kept_uploads::Part;
 use super::name::RecordNames;
 use super::output::{Copying, Output, Phase};
 use super::policy::{Bounds, LocalConfig};
 use super::record::{self, Record, WhenCut};
 use super::target::Target;
-use super::usage::{self, COST_OF_OBJECT, Charge, Cost, Leaving};
-use super::{append, hidden, inherit, name, root};
+use super::usage::{COST_OF_OBJECT, Charge, Cost, Leaving};
+use super::{files, hidden, inherit, name, root, sweep, turn};
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished,
     Upload, WriteMode,
@@ -136,7 +136,8 @@ impl Replacement {
         }
         let usage = Arc::clone(target.directory.root().usage());
         let old = target.existing.as_ref();
-        let mut charge = usage::go_on(target.directory.root(), config.limit(), old)?.in_place();
+        let mut charge =
+            files::charge_resumed(target.directory.root(), config.limit(), old)?.in_place();
         // A killed server may have left a file with the other name.
         if !hidden::remove(&usage, target.directory.as_fd(), &running).map_err(system)? {
             return Err(StorageErrorKind::Busy.into());
@@ -191,7 +192,7 @@ impl Replacement {
     /// Returns the metadata of the file that has the name now, without a running append.
     fn target_now(&self) -> Result<Option<Metadata>, Errno> {
         match self.directory.metadata(&self.name) {
-            Ok(found) => Ok(Some(append::settled(found))),
+            Ok(found) => Ok(Some(turn::settled(found))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
         }
@@ -347,10 +348,10 @@ impl Replacement {
         let root = Arc::clone(self.directory.root());
         let mut part =
             Part::new(self.directory.path(), above, &kept, root::metadata_of(&self.output)?);
-        if !kept_uploads::make_way(&root, &part, self.bounds) {
+        if !sweep::make_way(&root, &part, self.bounds) {
             self.output.cut_to(0)?;
             part.file.size = 0;
-            if !kept_uploads::make_way(&root, &part, self.bounds) {
+            if !sweep::make_way(&root, &part, self.bounds) {
                 return Ok(false);
             }
         }

@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::{Errno, Result, retry_on_intr};
 
 use super::usage::Usage;
-use super::{append, walk};
+use super::{turn, walk};
 use crate::storage::{EntryKind, Metadata};
 
 /// Maximum number of attempts at a lookup that the kernel gives up because of a simultaneous
@@ -163,7 +163,7 @@ impl Root {
     /// opened; otherwise returns the metadata of the link itself.
     pub(super) fn stat(&self, path: &[u8]) -> Result<Metadata> {
         let error = match self.open_beneath(path, OFlags::PATH) {
-            Ok(object) => return metadata_of(&object).map(append::settled),
+            Ok(object) => return metadata_of(&object).map(turn::settled),
             Err(error) => error,
         };
         let link = self.open_beneath(path, OFlags::PATH | OFlags::NOFOLLOW);

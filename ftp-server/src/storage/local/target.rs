@@ -11,7 +11,7 @@ use super::inherit::Given;
 use super::root::{self, Root};
 use super::server_rights::owns_all_files;
 use super::walk::LINKS;
-use super::{append, name};
+use super::{name, turn};
 use crate::storage::{
     EntryKind, Metadata, StorageErrorKind, StorageResult, VirtualPath, WriteMode,
 };
@@ -53,7 +53,7 @@ impl Target {
                 Err(errno) => return Err(creation(&directory, errno)),
             };
             // A running append may be rolled back, so the file is still the one before it.
-            let existing = found.map(|(metadata, _)| append::settled(metadata));
+            let existing = found.map(|(metadata, _)| turn::settled(metadata));
             let attributes = found.map_or(StatxAttributes::empty(), |(_, attributes)| attributes);
             match existing.map(|existing| existing.kind) {
                 Some(EntryKind::Directory) => return Err(StorageErrorKind::IsDirectory.into()),

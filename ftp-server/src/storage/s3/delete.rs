@@ -2,45 +2,12 @@
 //! With such a store, the server looks at the object right before the removal, and meanwhile no
 //! session of this process publishes an object under the same key.
 
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-use std::sync::{OnceLock, RwLock, RwLockReadGuard};
-
 use super::error::S3Error;
 use super::http::{Client, Request, retried};
 use super::inner::Inner;
 use super::objects::Condition;
 use super::probe;
 use crate::lock::unpoisoned;
-
-/// Number of locks. Keys share them.
-const LOCKS: usize = 64;
-
-/// What removals of a process know about the store, and about its other changes.
-pub(super) struct Removals {
-    /// Whether the store checks the condition of a removal, once a test has shown it.
-    is_checked: OnceLock<bool>,
-    /// Changes that publish an object share the lock of its key; a removal has it alone.
-    locks: [RwLock<()>; LOCKS],
-}
-
-impl Removals {
-    pub(super) const fn new() -> Self {
-        Self { is_checked: OnceLock::new(), locks: [const { RwLock::new(()) }; LOCKS] }
-    }
-
-    fn lock(&self, key: &str) -> Option<&RwLock<()>> {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
-        self.locks.get(usize::try_from(hash % LOCKS as u64).unwrap_or_default())
-    }
-
-    /// Waits for the removal of the object at `key`, and keeps others from beginning until the
-    /// guard is dropped. Needs no guard if the store checks the condition of a removal.
-    pub(super) fn publishing(&self, key: &str) -> Option<RwLockReadGuard<'_, ()>> {
-        let is_checked = self.is_checked.get().is_some_and(|is_checked| *is_checked);
-        let lock = self.lock(key).filter(|_| !is_checked)?;
-        Some(unpoisoned(lock.read()))
-    }
-}
 
 impl Client {
     /// Removes an object. A removal without proof counts if the object is then missing.

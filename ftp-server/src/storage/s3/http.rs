@@ -3,16 +3,16 @@
 //! another request meanwhile.
 
 use std::cell::Cell;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::{self, ErrorKind, Read as _};
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{OnceLock, RwLock, RwLockReadGuard};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Request as HttpRequest, Response};
 use ureq::{Agent, Body, Error, Timeout};
 
-use super::delete::Removals;
 use super::encode::{Sum, amz_time, hex, http_time, now, percent_path, sha256};
 use super::error::S3Error;
 use super::sign::{Credentials, Signed};
@@ -106,6 +106,36 @@ impl Answer {
     /// Returns the text of an element in the body.
     pub(super) fn text(&self, name: &str) -> String {
         xml::text(&self.body, name).unwrap_or_default()
+    }
+}
+
+/// Number of locks. Keys share them.
+const LOCKS: usize = 64;
+
+/// What removals of a process know about the store, and about its other changes.
+pub(super) struct Removals {
+    /// Whether the store checks the condition of a removal, once a test has shown it.
+    pub(super) is_checked: OnceLock<bool>,
+    /// Changes that publish an object share the lock of its key; a removal has it alone.
+    locks: [RwLock<()>; LOCKS],
+}
+
+impl Removals {
+    pub(super) const fn new() -> Self {
+        Self { is_checked: OnceLock::new(), locks: [const { RwLock::new(()) }; LOCKS] }
+    }
+
+    pub(super) fn lock(&self, key: &str) -> Option<&RwLock<()>> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        self.locks.get(usize::try_from(hash % LOCKS as u64).unwrap_or_default())
+    }
+
+    /// Waits for the removal of the object at `key`, and keeps others from beginning until the
+    /// guard is dropped. Needs no guard if the store checks the condition of a removal.
+    pub(super) fn publishing(&self, key: &str) -> Option<RwLockReadGuard<'_, ()>> {
+        let is_checked = self.is_checked.get().is_some_and(|is_checked| *is_checked);
+        let lock = self.lock(key).filter(|_| !is_checked)?;
+        Some(unpoisoned(lock.read()))
     }
 }
 

@@ -353,6 +353,57 @@ impl Lease {
     }
 }
 
+/// An unfinished upload that this session resumes.
+pub(super) struct Resumed {
+    pub(super) lease: Arc<Lease>,
+    /// The metadata that identifies the object once it is stored.
+    pub(super) id: String,
+    pub(super) multipart: Option<Multipart>,
+    pub(super) parts: Vec<Part>,
+    /// The bytes that follow the parts.
+    pub(super) tail: Vec<u8>,
+}
+
+impl Resumed {
+    /// Takes over the upload of a note, to go on after its first `from` bytes. `old` is the object
+    /// to replace.
+    pub(super) fn take_up(
+        store: &Inner,
+        note_key: &str,
+        found: Option<Found>,
+        old: Option<&Object>,
+        from: u64,
+    ) -> StorageResult<Self> {
+        let found = found.ok_or(Kind::BadRestart)?;
+        if found.is_running {
+            return Err(Kind::Busy.into());
+        }
+        let mut kept = match found.note.old == old.map(Object::version) {
+            true => load(store, &found)?.ok_or(Kind::BadRestart)?,
+            false => return Err(Kind::BadRestart.into()),
+        };
+        let (owner, length) = kept.tail.clone().unwrap_or_default();
+        let more = from.checked_sub(kept.stored()).filter(|more| *more <= length);
+        let tail = match more.ok_or(Kind::BadRestart)? {
+            0 => Vec::new(),
+            more => {
+                let found = store.client.get_small(&keys::tail(&store.hidden, &owner), more)?;
+                let tail = found.map(|(_, bytes)| bytes).unwrap_or_default();
+                if tail.len() as u64 != more {
+                    return Err(Kind::BadRestart.into());
+                }
+                tail
+            }
+        };
+        // Bytes after the first `from` ones are given up, even if this upload fails.
+        kept.tail = kept.tail.map(|(owner, _)| (owner, tail.len() as u64));
+        let lease = Lease::take_up(store, note_key, &found, &kept)?;
+        let (key, id) = (found.note.key, found.note.object);
+        let multipart = found.note.upload.map(|upload| Multipart { key, upload });
+        Ok(Self { lease, id, multipart, parts: kept.parts, tail })
+    }
+}
+
 /// Writes the note of an upload that has ended: with the parts and the bytes after them, or if
 /// `received` is `None`, with the bytes that `note` names. Discards all other bytes.
 pub(super) fn leave(

@@ -9,7 +9,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::begin::Resumed;
 use super::buffer::{Buffer, WRITE};
 use super::closing::Closing;
 use super::copying::Copying;
@@ -18,7 +17,7 @@ use super::http::STEP;
 use super::inner::Inner;
 use super::multipart::{Multipart, PARTS, Part};
 use super::objects::ID;
-use super::partial::{self, Lease, Note};
+use super::partial::{self, Lease, Note, Resumed};
 use super::record::Record;
 use super::rivals::Publishing;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};

@@ -1,6 +1,6 @@
 //! Forms of values with several items.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use base64ct::{Base64, Encoding};
 use ftp_proto::{HostName, Network};
@@ -10,7 +10,6 @@ use crate::daemon::config::forms::Form;
 use crate::daemon::config::kind::Kind;
 use crate::daemon::config::listen::{Listen, duplicate};
 use crate::daemon::config::value::{Checked, Content, TomlValue, all};
-use crate::daemon::hooks::HookEvent;
 use crate::daemon::values::{did_you_mean, nearest};
 use crate::{NamePattern, PassiveAddress, Rights};
 
@@ -52,6 +51,56 @@ pub(crate) const PINS: Form<Vec<String>> =
 
 pub(crate) const EVENTS: Form<Vec<HookEvent>> =
     Form::new(Kind::List, |value| each_of(value, event), shown);
+
+/// An event for `hooks.program`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum HookEvent {
+    /// A login was accepted.
+    Login,
+    /// A login was refused.
+    LoginFailed,
+    /// A user logged out, or a logged-in user's session ended.
+    Logout,
+    /// A file was received completely.
+    Stored,
+    /// An upload began and was not completed.
+    Cut,
+    /// A file was sent completely.
+    Retrieved,
+    /// A file or directory was deleted.
+    Deleted,
+    /// A file or directory was renamed.
+    Renamed,
+    /// A directory was made.
+    Made,
+}
+
+impl HookEvent {
+    /// All events, with their words in the configuration.
+    pub(crate) const ALL: [(&'static str, Self); 9] = [
+        ("login", Self::Login),
+        ("login-failed", Self::LoginFailed),
+        ("logout", Self::Logout),
+        ("stored", Self::Stored),
+        ("cut", Self::Cut),
+        ("retrieved", Self::Retrieved),
+        ("deleted", Self::Deleted),
+        ("renamed", Self::Renamed),
+        ("made", Self::Made),
+    ];
+
+    /// Returns the word for the event in the configuration.
+    pub(crate) fn as_str(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, event)| *event == self);
+        found.map_or("", |(word, _)| word)
+    }
+}
+
+impl Display for HookEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// Program and arguments, `["/path/program", "argument"]`. Empty: none.
 pub(crate) const ARGUMENTS: Form<Vec<String>> =

@@ -1,16 +1,16 @@
 //! Forms of texts: words, paths, addresses, names, rights, password hashes.
 
+use std::fmt;
 use std::net::Ipv6Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ftp_proto::PortRanges;
 
 use crate::daemon::config::LedgerUrl;
 use crate::daemon::config::forms::{Optional, Scalar};
 use crate::daemon::config::kind::Kind;
+use crate::daemon::config::listen::MetricsAddress;
 use crate::daemon::config::root::{Objects, Root, is_bucket};
-use crate::daemon::logging::{LogFormat, LogTarget};
-use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::privileges::{FileGroup, FileOwner, RunAs};
 use crate::daemon::values;
 use crate::{
@@ -152,6 +152,72 @@ pub(crate) const GROUP: Optional<FileGroup> =
 /// The target of the log.
 pub(crate) const LOG_TARGET: Scalar<LogTarget> =
     Scalar::new(Kind::Text, LogTarget::parse, LogTarget::to_string);
+
+/// Format of the event log.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Target of the event log.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) enum LogTarget {
+    #[default]
+    Stderr,
+    File(PathBuf),
+    /// The local syslog socket.
+    Syslog(SyslogFormat),
+}
+
+impl LogTarget {
+    /// Parses `stderr`, `file:PATH`, `syslog` or `syslog-5424`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message with the expected values.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("file:")) {
+            ("stderr", _) => Ok(Self::Stderr),
+            ("syslog", _) => Ok(Self::Syslog(SyslogFormat::Traditional)),
+            ("syslog-5424", _) => Ok(Self::Syslog(SyslogFormat::Rfc5424)),
+            (_, Some(path)) if values::is_absolute(path) => Ok(Self::File(path.into())),
+            _ => Err(format!(
+                "invalid target \"{text}\": expected stderr, file:/PATH, syslog or syslog-5424"
+            )),
+        }
+    }
+
+    /// Returns the path of the log, if it is a file.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Stderr | Self::Syslog(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for LogTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stderr => f.write_str("stderr"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Syslog(SyslogFormat::Traditional) => f.write_str("syslog"),
+            Self::Syslog(SyslogFormat::Rfc5424) => f.write_str("syslog-5424"),
+        }
+    }
+}
+
+/// The format of a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SyslogFormat {
+    /// The format of syslog(3), without the time, which daemons take from their own clock. By
+    /// default, journald and other daemons read only this format.
+    Traditional,
+    /// RFC 5424, for a daemon that is configured to read it.
+    Rfc5424,
+}
 
 /// Address of the metrics. Empty: none.
 pub(crate) const METRICS: Optional<MetricsAddress> =

@@ -51,7 +51,7 @@ impl LocalStorage {
 /// Gives up all kept bytes, as for a disk that stays too full.
 fn give_up_all(storage: &LocalStorage) {
     let device = storage.stat(&VirtualPath::root(), Ask::Facts).unwrap().identity.0;
-    kept_uploads::give_up(&storage.files.root, device, 0, || false);
+    sweep::give_up(&storage.files.root, device, 0, || false);
 }
 
 /// Returns whether a file is the record of an unfinished upload without bytes.
