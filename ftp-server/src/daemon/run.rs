@@ -86,12 +86,9 @@ impl Daemon {
         let endpoint = MetricsEndpoint::bind(settings)?;
         let running = Running::start(config, setup, log, &service)?;
         let (sender, receiver) = mpsc::channel();
-        if let Some(control) = &control {
-            control.start(sender.clone())?;
-        }
-        if let Some(endpoint) = &endpoint {
-            endpoint.start(Arc::clone(&running.parts.metrics))?;
-        }
+        let control = control.map(|control| control.start(sender.clone())).transpose()?;
+        let metrics = || Arc::clone(&running.parts.metrics);
+        let endpoint = endpoint.map(|endpoint| endpoint.start(metrics())).transpose()?;
         service.ready(&running.server);
         let shutdown = running.server.shutdown_handle();
         let hooks = Arc::clone(&running.parts.hooks);

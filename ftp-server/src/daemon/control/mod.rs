@@ -23,7 +23,9 @@ use self::protocol::read_request;
 pub use self::protocol::{ControlAnswer, ControlRequest, ControlStyle, SessionTarget};
 use super::config::Settings;
 use super::json::Object;
-use super::local_socket::{LIMIT, LocalSocket, SocketClient, Timed, connect, start_serving};
+use super::local_socket::{
+    LIMIT, LocalSocket, Serving, SocketClient, Timed, connect, start_serving,
+};
 use super::logging::LOG;
 use super::run::DaemonEvent;
 use super::running::Running;
@@ -142,15 +144,16 @@ impl ControlSocket {
         Ok(Some(Self(socket)))
     }
 
-    /// Starts the threads that accept requests.
+    /// Starts the threads that accept requests until the returned values are dropped.
     ///
     /// # Errors
     ///
     /// Returns `Internal` if a thread cannot be started.
-    pub(super) fn start(&self, events: Sender<DaemonEvent>) -> Result<(), DaemonError> {
+    pub(super) fn start(self, events: Sender<DaemonEvent>) -> Result<(Self, Serving), DaemonError> {
         let failed = |error: io::Error| DaemonError::no_thread("the control socket", &error);
         let listener = self.0.listener.try_clone().map_err(failed)?;
-        start_serving("control", listener, move |client| serve(client, &events))
+        let serving = start_serving("control", listener, move |client| serve(client, &events))?;
+        Ok((self, serving))
     }
 }
 
