@@ -243,7 +243,7 @@ impl Running {
         let (former_users, former_tls) = (self.parts.users.current(), self.parts.tls.clone());
         let former_kept = self.parts.kept.clone();
         let server = &self.server;
-        self.parts.apply(config, |draft| {
+        self.parts.apply(config, |mut draft| {
             let kept = draft.look()?;
             let server_config = draft.config.settings.server();
             let users = Arc::clone(&draft.users);

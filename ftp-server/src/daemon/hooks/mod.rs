@@ -17,8 +17,7 @@ use crate::{Event, EventKind, Observer};
 
 pub(crate) use self::notice::HookEvent;
 use self::notice::{Form, Hook, Notice, is_unpublished, new_id};
-use self::spool::Spool;
-pub(super) use self::spool::{flaw, spool_directory, spool_files};
+pub(super) use self::spool::{Spool, flaw, spool_directory, spool_files};
 use super::DaemonError;
 use super::config::{Config, Settings};
 use super::logging::LOG;
@@ -64,15 +63,16 @@ impl Hooks {
         Self { runners, spool: OnceLock::new() }
     }
 
-    /// Opens the spool and starts the threads that these settings need. Call it as the user that the
-    /// server runs as.
+    /// Opens the spool and starts the threads that these settings need. Returns the spool, for
+    /// [`set`](Self::set). Call it as the user that the server runs as.
     ///
     /// # Errors
     ///
     /// Returns why other users of the computer can change the spool, the errors of [`Spool::open`], or
     /// why a thread cannot be started.
-    pub(super) fn open(&self, config: &Config) -> Result<(), DaemonError> {
+    pub(super) fn open(&self, config: &Config) -> Result<Option<Arc<Spool>>, DaemonError> {
         let hooks = &config.settings.hooks;
+        let mut spool = self.spool.get().cloned();
         for Runner { form, pool, .. } in &self.runners {
             if form.command(hooks).is_none() {
                 continue;
@@ -80,14 +80,18 @@ impl Hooks {
             if let Some(why) = flaw(&config.settings) {
                 return Err(DaemonError::configuration(why));
             }
-            if self.spool.get().is_none() {
-                // Only one thread applies configurations.
-                let _ = self.spool.set(Arc::new(Spool::open(config)?));
+            if spool.is_none() {
+                spool = Some(Arc::new(Spool::open(config)?));
             }
             let prepared = pool.prepare(form.at_once(hooks));
             prepared.map_err(|error| DaemonError::no_thread("hooks", &error))?;
         }
-        Ok(())
+        Ok(spool)
+    }
+
+    /// Ends the threads that [`open`](Self::open) has started for settings that are not used.
+    pub(super) fn undo(&self) {
+        self.runners.iter().for_each(|runner| runner.pool.undo());
     }
 
     /// Returns whether the open spool is not where these settings put it.
@@ -95,8 +99,8 @@ impl Hooks {
         self.spool.get().is_some_and(|spool| !spool.is_at(spool_directory(settings).as_deref()))
     }
 
-    /// Applies settings to later events; [`open`](Self::open) must have accepted them.
-    pub(super) fn set(&self, settings: &Settings) {
+    /// Applies settings to later events; [`open`](Self::open) has returned their spool.
+    pub(super) fn set(&self, settings: &Settings, spool: Option<Arc<Spool>>) {
         let hooks = &settings.hooks;
         if let (Some(_), Some(path)) = (&hooks.program, &hooks.dead_letters)
             && !path.is_dir()
@@ -107,7 +111,8 @@ impl Hooks {
                 "hooks.dead_letters: {shown} is not a directory; until it is one, undelivered events are kept only in the log"
             );
         }
-        let Some(spool) = self.spool.get() else { return };
+        let Some(spool) = spool else { return };
+        let spool = self.spool.get_or_init(|| spool);
         for Runner { form, hook, pool } in &self.runners {
             pool.set(form.at_once(hooks));
             *hook.lock() = Hook::of(*form, settings, spool, pool).map(Arc::new);
@@ -207,6 +212,13 @@ impl Hooks {
     }
 }
 
+/// The daemon did not start: what was queued stays in the spool.
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        self.runners.iter().for_each(|runner| drop(runner.pool.end()));
+    }
+}
+
 impl Observer for Hooks {
     fn observe(&self, event: &Event<'_>) {
         if let EventKind::Transferred(transfer) = event.kind {
@@ -227,21 +239,54 @@ impl Observer for Hooks {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
 
     use super::*;
     use crate::daemon::programs::pool::JOBS;
+
+    fn apply(hooks: &Hooks, config: &Config) {
+        let spool = hooks.open(config).unwrap();
+        hooks.set(&config.settings, spool);
+    }
+
+    /// Returns a directory with an empty spool, and a configuration without `hooks.stored` that uses
+    /// the spool.
+    fn empty_spool() -> (TempDir, PathBuf, Config) {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = directory.path().join("spool");
+        fs::DirBuilder::new().mode(0o700).create(&spool).unwrap();
+        let mut config = Config::new();
+        config.set("hooks.program", "/bin/true").unwrap();
+        config.set("hooks.spool", spool.to_str().unwrap()).unwrap();
+        (directory, spool, config)
+    }
 
     /// Returns hooks with this command as `hooks.stored`, and an event of a stored file for it.
     fn stored(command: &str) -> (Hooks, impl Fn() -> Arc<Notice>) {
         let mut config = Config::new();
         config.set("hooks.stored", command).unwrap();
         let hooks = Hooks::new();
-        hooks.open(&config).unwrap();
-        hooks.set(&config.settings);
+        apply(&hooks, &config);
         let hook = hooks.runners[1].hook.lock().clone().unwrap();
         let json = r#"{"peer":"127.0.0.1","user":"u","path":"/a \\x01","bytes":5,"id":"7"}"#;
         let notice = move || Notice::read(&hook, "7.stored".to_owned(), None, json.to_owned());
         (hooks, move || notice().unwrap())
+    }
+
+    #[test]
+    fn a_spool_for_settings_that_are_not_used_is_free_again() {
+        let (_directory, spool, config) = empty_spool();
+        let (hooks, others) = (Hooks::new(), Hooks::new());
+        drop(hooks.open(&config).unwrap());
+        hooks.undo();
+        let opened = others.open(&config).unwrap();
+        // A refused spool gets no directory either.
+        fs::remove_dir(spool.join("failed")).unwrap();
+        let refused = hooks.open(&config).map(drop).unwrap_err();
+        assert!(refused.message.contains("in use by another server"), "{refused}");
+        assert!(!spool.join("failed").exists() && opened.is_some());
     }
 
     #[test]
@@ -255,13 +300,7 @@ mod tests {
 
     #[test]
     fn an_upload_that_was_not_published_is_withdrawn_without_its_hook_too() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = directory.path().join("spool");
-        let mut config = Config::new();
-        // Only the events of `hooks.stored` are left.
-        config.set("hooks.program", "/bin/true").unwrap();
-        config.set("hooks.spool", spool.to_str().unwrap()).unwrap();
-        fs::DirBuilder::new().mode(0o700).create(&spool).unwrap();
+        let (directory, spool, config) = empty_spool();
         let local_path = directory.path().join("f");
         let json = format!("{{\"local_path\":\"{}\"}}\n", local_path.display());
         for (id, name) in [("hidden", ".ftp-upload-0123456789abcdef"), ("published", "f")] {
@@ -271,8 +310,7 @@ mod tests {
             fs::write(spool.join(format!("{id}.stored.{inode}")), &json).unwrap();
         }
         let hooks = Hooks::new();
-        hooks.open(&config).unwrap();
-        hooks.set(&config.settings);
+        apply(&hooks, &config);
         let entries = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name());
         let mut left: Vec<_> = entries.filter(|name| name != "failed").collect();
         left.sort();
@@ -282,24 +320,17 @@ mod tests {
 
     #[test]
     fn an_event_left_without_its_hook_is_delivered_once_a_reload_has_the_hook() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = directory.path().join("spool");
-        let mut config = Config::new();
-        config.set("hooks.program", "/bin/true").unwrap();
-        config.set("hooks.spool", spool.to_str().unwrap()).unwrap();
-        fs::DirBuilder::new().mode(0o700).create(&spool).unwrap();
+        let (_directory, spool, mut config) = empty_spool();
         let event = spool.join("1.stored");
         fs::write(&event, "{\"path\":\"/a\"}\n").unwrap();
         fs::write(spool.join("2.stored"), "{\"path\":\"/b\"}\n").unwrap();
         let hooks = Hooks::new();
-        hooks.open(&config).unwrap();
-        hooks.set(&config.settings);
+        apply(&hooks, &config);
         assert!(event.exists());
         // A file that is gone by then is no error.
         fs::remove_file(spool.join("2.stored")).unwrap();
         config.set("hooks.stored", "[\"/bin/true\"]").unwrap();
-        hooks.open(&config).unwrap();
-        hooks.set(&config.settings);
+        apply(&hooks, &config);
         hooks.finish(Duration::from_secs(60));
         assert!(!event.exists());
     }
