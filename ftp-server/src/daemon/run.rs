@@ -302,7 +302,8 @@ impl EventQueue {
                 Some(false) => Some(DRAIN_CHECK),
                 None => None,
             };
-            let pauses = [service.pause(), check, certificates, running.check_logins()];
+            let hooks = running.parts.hooks.attend();
+            let pauses = [service.pause(), check, certificates, running.check_logins(), hooks];
             let received = match pauses.into_iter().flatten().min() {
                 Some(pause) => self.receiver.recv_timeout(pause),
                 None => self.receiver.recv().map_err(RecvTimeoutError::from),

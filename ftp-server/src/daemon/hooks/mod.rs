@@ -10,6 +10,7 @@ mod spool;
 use std::cell::Cell;
 use std::fs;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,9 @@ use crate::lock::Lock;
 /// killed program.
 const LAST: Duration = Duration::from_secs(3);
 
+/// Pause until the next check whether there is room for the events that a former server left.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Hooks that were killed but have not ended.
 static STUCK: Stuck = Stuck::new();
 
@@ -43,6 +47,9 @@ pub(super) struct Hooks {
     runners: [Runner; Form::ALL.len()],
     /// The queue on disk, from the first configured program on.
     spool: OnceLock<Arc<Spool>>,
+    /// When to check whether there is room for the events that a former server left.
+    next_look: Lock<Option<Instant>>,
+    is_looking: AtomicBool,
 }
 
 /// The program of one form for the next events, and the threads that run it.
@@ -60,7 +67,8 @@ impl Hooks {
             let pool = Arc::new(ProgramPool::new("hooks", form == Form::Json));
             Runner { form, hook: Lock::default(), pool }
         });
-        Self { runners, spool: OnceLock::new() }
+        let (next_look, is_looking) = Default::default();
+        Self { runners, spool: OnceLock::new(), next_look, is_looking }
     }
 
     /// Opens the spool and starts the threads that these settings need. Returns the spool, for
@@ -120,10 +128,35 @@ impl Hooks {
         self.recover(spool);
     }
 
+    /// Queues more of the events that a former server left if it is time to check whether there is
+    /// room. Does not wait for the disk. Returns the time until the next check, or `None` if no event
+    /// waits for room.
+    pub(super) fn attend(self: &Arc<Self>) -> Option<Duration> {
+        let mut next = self.next_look.lock();
+        let left = (*next)?.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            return Some(left);
+        }
+        *next = Some(Instant::now() + LOOK);
+        let spool = self.spool.get()?;
+        if !self.is_looking.swap(true, Ordering::Relaxed) {
+            let (hooks, place) = (Arc::clone(self), Arc::clone(spool));
+            let begun = spool.later(move || {
+                hooks.recover(&place);
+                hooks.is_looking.store(false, Ordering::Relaxed);
+            });
+            if !begun {
+                self.is_looking.store(false, Ordering::Relaxed);
+            }
+        }
+        Some(LOOK)
+    }
+
     /// Queues the events that a former server left, except for those of uploads that it did not
     /// publish.
     fn recover(&self, spool: &Spool) {
-        let (mut idle, mut waiting) = (Vec::new(), Vec::new());
+        let is_first = self.next_look.lock().is_none();
+        let (mut idle, mut waiting, mut full) = (Vec::new(), Vec::new(), Vec::new());
         for mut found in spool.take_left() {
             let mut parts = found.splitn(3, '.');
             let (Some(id), Some(suffix)) = (parts.next(), parts.next()) else { continue };
@@ -132,9 +165,18 @@ impl Hooks {
             let Some(runner) = runners.find(|runner| runner.form.suffix() == suffix) else {
                 continue;
             };
+            if inode.is_none() && full.contains(&suffix) {
+                waiting.push(found);
+                continue;
+            }
             let name = format!("{id}.{suffix}");
             let json = fs::read_to_string(spool.at(&found));
             if json.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+                continue;
+            }
+            // The former server was killed before it wrote the event, so it confirmed nothing.
+            if json.as_ref().is_ok_and(String::is_empty) {
+                spool.remove(&found);
                 continue;
             }
             if let (Ok(json), Some(inode)) = (&json, inode) {
@@ -151,7 +193,10 @@ impl Hooks {
                 continue;
             };
             match json.ok().and_then(|json| Notice::read(&hook, name, None, json)) {
-                Some(notice) if !runner.pool.has_room(&notice) => waiting.push(found),
+                Some(notice) if !runner.pool.has_room(&notice) => {
+                    full.push(runner.form.suffix());
+                    waiting.push(found);
+                }
                 Some(notice) => notice.push(),
                 None => {
                     let shown = shown_path(&spool.at(&found));
@@ -159,11 +204,12 @@ impl Hooks {
                 }
             }
         }
-        if !waiting.is_empty() {
+        if !waiting.is_empty() && is_first {
             let events = counted(waiting.len(), "event");
-            log::warn!(target: LOG, "hooks.spool: {events} wait there for the next reload or start: the queue is full");
+            log::warn!(target: LOG, "hooks.spool: {events} wait there until the queue has room");
         }
-        if !idle.is_empty() {
+        *self.next_look.lock() = (!waiting.is_empty()).then(|| Instant::now() + LOOK);
+        if !idle.is_empty() && is_first {
             let files = counted(idle.len(), "file");
             log::warn!(target: LOG, "hooks.spool: {files} left there: no hook is configured for them");
         }
@@ -240,7 +286,9 @@ impl Observer for Hooks {
 mod tests {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
     use std::path::PathBuf;
+    use std::sync::mpsc;
 
+    use ftp_tests::wait::wait_until;
     use tempfile::TempDir;
 
     use super::*;
@@ -290,6 +338,43 @@ mod tests {
     }
 
     #[test]
+    fn events_that_do_not_fit_into_the_queue_are_delivered_when_there_is_room() {
+        let (_directory, spool, config) = empty_spool();
+        let hooks = Arc::new(Hooks::new());
+        apply(&hooks, &config);
+        let pool = &hooks.runners[0].pool;
+        pool.set(0);
+        // Three fit.
+        let json = format!("{{\"path\":\"/{}\"}}\n", "x".repeat(1024 * 1024));
+        let names: Vec<_> = (0..5).map(|number| format!("{number}.event")).collect();
+        names.iter().for_each(|name| fs::write(spool.join(name), &json).unwrap());
+        let opened = hooks.spool.get().unwrap();
+        opened.put_back(names);
+        hooks.recover(opened);
+        let left = opened.take_left();
+        assert_eq!(left, ["3.event", "4.event"]);
+        opened.put_back(left);
+        pool.set(1);
+        wait_until("no event is left", || {
+            *hooks.next_look.lock() = hooks.attend().map(|_| Instant::now());
+            fs::read_dir(&spool).unwrap().count() == 1
+        });
+        hooks.finish(Duration::ZERO);
+    }
+
+    #[test]
+    fn a_disk_that_hangs_does_not_delay_the_end() {
+        let (hooks, _) = stored("[\"/bin/true\"]");
+        let spool = Arc::clone(hooks.spool.get().unwrap());
+        let (end, hang) = mpsc::channel::<()>();
+        assert!(spool.unconfined(move || hang.recv()).is_none());
+        hooks.finish(Duration::ZERO);
+        assert!(spool.at("").exists(), "it does not wait for the disk");
+        drop(end);
+        wait_until("the temporary spool is removed", || !spool.at("").exists());
+    }
+
+    #[test]
     fn a_hook_gets_the_upload_details_in_its_environment() {
         let (hooks, notice) = stored(
             r#"["/bin/sh", "-c", 'test "$FTP_USER $FTP_PEER $FTP_PATH $FTP_BYTES $FTP_ID ${FTP_LOCAL_PATH-none} $# $2" = "$3"', "sh", "a  b", "$(id) ;", "u 127.0.0.1 /a \u0001 5 7 none 3 $(id) ;"]"#,
@@ -309,6 +394,8 @@ mod tests {
             let inode = file.metadata().unwrap().ino();
             fs::write(spool.join(format!("{id}.stored.{inode}")), &json).unwrap();
         }
+        // The server was killed before it wrote this event.
+        fs::write(spool.join("empty.stored"), "").unwrap();
         let hooks = Hooks::new();
         apply(&hooks, &config);
         let entries = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name());

@@ -157,7 +157,7 @@ impl Spool {
 
     /// Keeps the names of files for the next call of [`take_left`](Self::take_left).
     pub(super) fn put_back(&self, names: Vec<String>) {
-        *self.left.lock() = names;
+        self.left.lock().extend(names);
     }
 
     /// Makes a call in another thread, because the thread of a session may be confined to its user's
@@ -261,8 +261,13 @@ impl Spool {
         }
     }
 
-    /// Ends the use of the directory. Removes it if it is temporary and empty.
-    pub(super) fn close(&self) {
+    /// Ends the use of the directory, unless its disk hangs. Removes it if it is temporary and empty.
+    pub(super) fn close(self: &Arc<Self>) {
+        let spool = Arc::clone(self);
+        self.unconfined(move || spool.release());
+    }
+
+    fn release(&self) {
         let left = names(&self.path, |_| true).map_or(0, |names| names.len());
         if left > 0 {
             let (events, shown) = (counted(left, "event"), shown_path(&self.path));
