@@ -59,6 +59,8 @@ mod tests {
             );
             fs::write(&file, text).unwrap();
         };
+        let threads = || fs::read_dir("/proc/self/task").unwrap().count();
+        let before = threads();
         write("first");
         let runs = Cell::new(0);
         serve(&file, &b"\n"[..], |daemon| {
@@ -82,5 +84,6 @@ mod tests {
         })
         .unwrap();
         assert_eq!(runs.get(), 2);
+        wait_until("all threads of the daemon have ended", || threads() == before);
     }
 }

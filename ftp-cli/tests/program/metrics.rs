@@ -167,7 +167,7 @@ fn refused_connections_and_bans_are_counted() {
         let found = fetch();
         reasons.iter().all(|(reason, count)| found.get(&refused(reason)) == Some(&(*count as f64)))
     });
-    let unban = run(ftp(&["unban", "192.0.2.9", "--control"]).arg(&control)).succeeded();
+    let unban = run(ftp(&["unban", "::ffff:192.0.2.9", "--control"]).arg(&control)).succeeded();
     assert_eq!(unban, b"bans ended: 1\n");
     wait_until("the end of the ban is counted", || fetch()["ftp_bans"] == 0.0);
     drop(client("192.0.2.9", 220));

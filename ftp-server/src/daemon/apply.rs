@@ -9,7 +9,7 @@ use super::certificate::{Certificates, Dates, Loaded};
 use super::check::{lacks_of_permission, locked_out, overlaps, unable};
 use super::config::{Config, available, has_ipv6};
 use super::home::Sweeper;
-use super::hooks::Hooks;
+use super::hooks::{Hooks, Spool};
 use super::logging;
 use super::logging::{LOG, Transfers};
 use super::logins::{LoginProgram, Logins};
@@ -59,6 +59,8 @@ pub(super) struct Draft {
     log: Option<Option<logging::TransferLog>>,
     transfers: Arc<Transfers>,
     hooks: Arc<Hooks>,
+    /// The spool of the hooks, once it is open.
+    spool: Option<Arc<Spool>>,
     logins: Arc<Logins>,
 }
 
@@ -70,7 +72,7 @@ impl Draft {
     ///
     /// Returns `Configuration` if the server cannot give files to an owner or a group in the settings,
     /// or the errors of [`Homes::look`] and [`Hooks::open`].
-    pub(super) fn look(&self) -> Result<Option<ConfinementNote>, DaemonError> {
+    pub(super) fn look(&mut self) -> Result<Option<ConfinementNote>, DaemonError> {
         if let Some(why) = unable(&self.config).into_iter().next() {
             return Err(DaemonError::configuration(why));
         }
@@ -79,8 +81,7 @@ impl Draft {
         for lack in lacks.chain(overlaps(&self.config)).chain(locked_out(&self.config)) {
             log::warn!(target: LOG, "{lack}");
         }
-        // A start that fails leaves no temporary directory.
-        self.hooks.open(&self.config)?;
+        self.spool = self.hooks.open(&self.config)?;
         Ok(note)
     }
 
@@ -88,7 +89,7 @@ impl Draft {
     pub(super) fn switch(self) {
         let settings = &self.config.settings;
         self.transfers.set(self.log);
-        self.hooks.set(settings);
+        self.hooks.set(settings, self.spool);
         self.logins.set(settings, self.program);
         self.users.set(self.homes);
     }
@@ -128,6 +129,19 @@ impl Parts {
         config: Config,
         serve: impl FnOnce(Draft) -> Result<(T, Option<ConfinementNote>), DaemonError>,
     ) -> Result<T, DaemonError> {
+        let applied = self.build(config, serve);
+        if applied.is_err() {
+            self.logins.undo();
+            self.hooks.undo();
+        }
+        applied
+    }
+
+    fn build<T>(
+        &mut self,
+        config: Config,
+        serve: impl FnOnce(Draft) -> Result<(T, Option<ConfinementNote>), DaemonError>,
+    ) -> Result<T, DaemonError> {
         let config = Arc::new(config);
         let settings = &config.settings;
         // Before the server creates any file.
@@ -152,6 +166,7 @@ impl Parts {
             log,
             transfers: Arc::clone(&self.transfers),
             hooks: Arc::clone(&self.hooks),
+            spool: None,
             logins: Arc::clone(&self.logins),
         };
         let (served, kept) = serve(draft)?;
@@ -179,7 +194,7 @@ impl Parts {
 /// Returns `Network` if an address cannot be bound, `Configuration` if `once_bound` fails, or the
 /// errors of [`Draft::look`].
 pub(super) fn start(
-    draft: Draft,
+    mut draft: Draft,
     mut builder: ServerBuilder,
     sockets: Sockets,
     once_bound: impl FnOnce() -> io::Result<()> + Send + 'static,
@@ -258,7 +273,7 @@ mod tests {
         let mut parts = Parts::new();
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("log");
-        let serve = |draft: Draft| {
+        let serve = |mut draft: Draft| {
             let kept = draft.look()?;
             draft.switch();
             Ok(((), kept))

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,7 +147,8 @@ pub(crate) fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     }
 }
 
-/// Serves the clients of a listening socket, [`AT_ONCE`] at a time. `serve` serves one.
+/// Serves the clients of a listening socket, [`AT_ONCE`] at a time, until the returned value is
+/// dropped. `serve` serves one.
 ///
 /// # Errors
 ///
@@ -155,20 +157,26 @@ pub(super) fn start_serving(
     name: &'static str,
     listener: impl Into<Socket>,
     serve: impl Fn(&SocketClient<'_>) -> io::Result<()> + Clone + Send + 'static,
-) -> Result<(), DaemonError> {
-    let entrance = Arc::new(Entrance { listener: listener.into(), busy: AtomicUsize::new(0) });
+) -> Result<Serving, DaemonError> {
+    let (busy, is_closed) = Default::default();
+    let entrance = Arc::new(Entrance { listener: listener.into(), busy, is_closed });
+    // A failure drops this value, which ends the threads that were started.
+    let serving = Serving(Arc::clone(&entrance));
     for _ in 0..AT_ONCE {
         let (entrance, serve) = (Arc::clone(&entrance), serve.clone());
-        let next = move || {
+        let next = move |entrance: &Entrance| {
             let (stream, _) = entrance.listener.accept()?;
             entrance.busy.fetch_add(1, Ordering::Relaxed);
-            let served = serve(&SocketClient { stream: &stream, entrance: &entrance });
+            let served = serve(&SocketClient { stream: &stream, entrance });
             entrance.busy.fetch_sub(1, Ordering::Relaxed);
             served
         };
         let work = move || {
             loop {
-                if let Err(error) = next() {
+                if let Err(error) = next(&entrance) {
+                    if entrance.is_closed.load(Ordering::Relaxed) {
+                        return;
+                    }
                     log::debug!(target: LOG, "{name}: {error}");
                     // Pauses, because a shortage of file descriptors can last for some time.
                     thread::sleep(Duration::from_millis(10));
@@ -178,13 +186,25 @@ pub(super) fn start_serving(
         let thread = threads::start(Some(name), STACK, work);
         thread.map_err(|error| DaemonError::no_thread(name, &error))?;
     }
-    Ok(())
+    Ok(serving)
+}
+
+/// Ends the threads that serve a listening socket when it is dropped.
+pub(super) struct Serving(Arc<Entrance>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.is_closed.store(true, Ordering::Relaxed);
+        // accept(2) fails from now on. The address is free for another server at once.
+        let _ = self.0.listener.shutdown(Shutdown::Both);
+    }
 }
 
 /// A listening socket, and how many of its threads serve a client.
 struct Entrance {
     listener: Socket,
     busy: AtomicUsize,
+    is_closed: AtomicBool,
 }
 
 impl Entrance {
@@ -309,7 +329,8 @@ mod tests {
             client.timed().read_exact(&mut byte)?;
             client.timed().write_all(&byte)
         };
-        start_serving("test", socket.listener.try_clone().unwrap(), echo).unwrap();
+        let listener = socket.listener.try_clone().unwrap();
+        let _serving = start_serving("test", listener, echo).unwrap();
         let connect = || connect(&path, LIMIT).unwrap();
         let answer = |mut client: UnixStream| {
             let _ = client.write_all(b"x");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::Socket;
 
 use super::config::{MetricsAddress, Settings};
-use super::local_socket::{LocalSocket, SocketClient, start_serving};
+use super::local_socket::{LocalSocket, Serving, SocketClient, start_serving};
 use super::values::shown_path;
 use super::{DaemonError, DaemonErrorKind};
 use crate::deadline::unix_now;
@@ -235,18 +235,19 @@ impl MetricsEndpoint {
         }
     }
 
-    /// Starts the threads that answer clients.
+    /// Starts the threads that answer clients until the returned values are dropped.
     ///
     /// # Errors
     ///
     /// Returns `Internal` if a thread cannot be started.
-    pub(crate) fn start(&self, metrics: Arc<Metrics>) -> Result<(), DaemonError> {
+    pub(super) fn start(self, metrics: Arc<Metrics>) -> Result<(Self, Serving), DaemonError> {
         let failed = |error: io::Error| DaemonError::no_thread("metrics", &error);
-        let listener: Socket = match self {
+        let listener: Socket = match &self {
             Self::Tcp(listener) => listener.try_clone().map_err(failed)?.into(),
             Self::Unix(socket) => socket.listener.try_clone().map_err(failed)?.into(),
         };
-        start_serving("metrics", listener, move |client| answer(client, &metrics))
+        let serving = start_serving("metrics", listener, move |client| answer(client, &metrics))?;
+        Ok((self, serving))
     }
 }
 

@@ -87,13 +87,11 @@ impl Daemon {
         let endpoint = MetricsEndpoint::bind(settings)?;
         let running = Running::start(config, setup, log, &service)?;
         let (sender, receiver) = mpsc::channel();
-        if let Some(control) = &control {
-            let events = sender.clone();
-            control.start(move |call| events.send(DaemonEvent::Control(call)).is_ok())?;
-        }
-        if let Some(endpoint) = &endpoint {
-            endpoint.start(Arc::clone(&running.parts.metrics))?;
-        }
+        let events = sender.clone();
+        let send = move |call| events.send(DaemonEvent::Control(call)).is_ok();
+        let control = control.map(|control| control.start(send)).transpose()?;
+        let metrics = || Arc::clone(&running.parts.metrics);
+        let endpoint = endpoint.map(|endpoint| endpoint.start(metrics())).transpose()?;
         service.ready(&running.server);
         let shutdown = running.server.shutdown_handle();
         let hooks = Arc::clone(&running.parts.hooks);
@@ -307,7 +305,8 @@ impl EventQueue {
                 Some(false) => Some(DRAIN_CHECK),
                 None => None,
             };
-            let pauses = [service.pause(), check, certificates, running.check_logins()];
+            let hooks = running.parts.hooks.attend();
+            let pauses = [service.pause(), check, certificates, running.check_logins(), hooks];
             let received = match pauses.into_iter().flatten().min() {
                 Some(pause) => self.receiver.recv_timeout(pause),
                 None => self.receiver.recv().map_err(RecvTimeoutError::from),

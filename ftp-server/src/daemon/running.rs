@@ -141,7 +141,7 @@ impl Running {
         let is_meant = |session: &SessionInfo| match target {
             SessionTarget::Number(number) => session.number == *number,
             SessionTarget::User(name) => session.user.as_deref() == Some(name.as_bytes()),
-            SessionTarget::Address(address) => session.peer.ip() == *address,
+            SessionTarget::Address(address) => session.peer.ip() == address.to_canonical(),
         };
         let meant = self.server.sessions().into_iter().filter(is_meant);
         meant.filter(|session| self.server.kick(session.number)).count()
@@ -150,7 +150,7 @@ impl Running {
     /// Lifts the ban on a host, or all bans, and returns their number.
     pub(super) fn unban(&self, host: Option<IpAddr>) -> usize {
         let hosts = match host {
-            Some(host) => vec![host],
+            Some(host) => vec![host.to_canonical()],
             None => self.server.bans().into_iter().map(|(host, _)| host).collect(),
         };
         hosts.into_iter().filter(|host| self.server.unban(*host)).count()
@@ -241,7 +241,7 @@ impl Running {
         let (former_users, former_tls) = (self.parts.users.current(), self.parts.tls.clone());
         let former_kept = self.parts.kept.clone();
         let server = &self.server;
-        self.parts.apply(config, |draft| {
+        self.parts.apply(config, |mut draft| {
             let kept = draft.look()?;
             let server_config = draft.config.settings.server();
             let users = Arc::clone(&draft.users);

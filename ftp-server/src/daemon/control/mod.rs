@@ -23,7 +23,9 @@ use self::protocol::read_request;
 pub use self::protocol::{ControlAnswer, ControlRequest, ControlStyle, SessionTarget};
 use super::config::Settings;
 use super::json::Object;
-use super::local_socket::{LIMIT, LocalSocket, SocketClient, Timed, connect, start_serving};
+use super::local_socket::{
+    LIMIT, LocalSocket, Serving, SocketClient, Timed, connect, start_serving,
+};
 use super::logging::LOG;
 use super::values::{instant, rounded_size as size, show, shown_path, timestamp};
 use super::{DaemonError, DaemonErrorKind};
@@ -111,19 +113,20 @@ impl ControlSocket {
         Ok(Some(Self(socket)))
     }
 
-    /// Starts the threads that accept requests. `send` passes a request to the daemon's thread, and
-    /// returns `false` if the daemon is stopping.
+    /// Starts the threads that accept requests until the returned values are dropped. `send` passes a
+    /// request to the daemon's thread, and returns `false` if the daemon is stopping.
     ///
     /// # Errors
     ///
     /// Returns `Internal` if a thread cannot be started.
     pub(super) fn start(
-        &self,
+        self,
         send: impl Fn(Call) -> bool + Clone + Send + 'static,
-    ) -> Result<(), DaemonError> {
+    ) -> Result<(Self, Serving), DaemonError> {
         let failed = |error: io::Error| DaemonError::no_thread("the control socket", &error);
         let listener = self.0.listener.try_clone().map_err(failed)?;
-        start_serving("control", listener, move |client| serve(client, &send))
+        let serving = start_serving("control", listener, move |client| serve(client, &send))?;
+        Ok((self, serving))
     }
 }
 

@@ -113,10 +113,7 @@ impl SessionTarget {
             Some(("user", name)) if !name.is_empty() && !name.contains('\n') => {
                 Ok(Self::User(name.to_owned()))
             }
-            Some(("address", address)) => {
-                let address = address.parse().map_err(|_| wrong());
-                address.map(|address: IpAddr| Self::Address(address.to_canonical()))
-            }
+            Some(("address", address)) => address.parse().map(Self::Address).map_err(|_| wrong()),
             Some(_) => Err(wrong()),
             None => text.parse().map(Self::Number).map_err(|_| wrong()),
         }

@@ -10,14 +10,14 @@ mod spool;
 use std::cell::Cell;
 use std::fs;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::{Event, EventKind, Observer};
 
 use self::notice::{Form, Hook, Notice, is_unpublished, new_id};
-use self::spool::Spool;
-pub(super) use self::spool::{flaw, spool_directory, spool_files};
+pub(super) use self::spool::{Spool, flaw, spool_directory, spool_files};
 use super::DaemonError;
 use super::config::{Config, Settings};
 use super::logging::LOG;
@@ -29,6 +29,9 @@ use crate::lock::Lock;
 /// killed program.
 const LAST: Duration = Duration::from_secs(3);
 
+/// Pause until the next check whether there is room for the events that a former server left.
+const LOOK: Duration = Duration::from_secs(1);
+
 thread_local! {
     /// Events of the upload that this session is publishing.
     static ANNOUNCED: Cell<Vec<Arc<Notice>>> = const { Cell::new(Vec::new()) };
@@ -39,6 +42,9 @@ pub(super) struct Hooks {
     runners: [Runner; Form::ALL.len()],
     /// The queue on disk, from the first configured program on.
     spool: OnceLock<Arc<Spool>>,
+    /// When to check whether there is room for the events that a former server left.
+    next_look: Lock<Option<Instant>>,
+    is_looking: AtomicBool,
 }
 
 /// The program of one form for the next events, and the threads that run it.
@@ -56,18 +62,20 @@ impl Hooks {
             let pool = Arc::new(ProgramPool::new("hooks", form == Form::Json));
             Runner { form, hook: Lock::default(), pool }
         });
-        Self { runners, spool: OnceLock::new() }
+        let (next_look, is_looking) = Default::default();
+        Self { runners, spool: OnceLock::new(), next_look, is_looking }
     }
 
-    /// Opens the spool and starts the threads that these settings need. Call it as the user that the
-    /// server runs as.
+    /// Opens the spool and starts the threads that these settings need. Returns the spool, for
+    /// [`set`](Self::set). Call it as the user that the server runs as.
     ///
     /// # Errors
     ///
     /// Returns why other users of the computer can change the spool, the errors of [`Spool::open`], or
     /// why a thread cannot be started.
-    pub(super) fn open(&self, config: &Config) -> Result<(), DaemonError> {
+    pub(super) fn open(&self, config: &Config) -> Result<Option<Arc<Spool>>, DaemonError> {
         let hooks = &config.settings.hooks;
+        let mut spool = self.spool.get().cloned();
         for Runner { form, pool, .. } in &self.runners {
             if form.command(hooks).is_none() {
                 continue;
@@ -75,14 +83,18 @@ impl Hooks {
             if let Some(why) = flaw(&config.settings) {
                 return Err(DaemonError::configuration(why));
             }
-            if self.spool.get().is_none() {
-                // Only one thread applies configurations.
-                let _ = self.spool.set(Arc::new(Spool::open(config)?));
+            if spool.is_none() {
+                spool = Some(Arc::new(Spool::open(config)?));
             }
             let prepared = pool.prepare(form.at_once(hooks));
             prepared.map_err(|error| DaemonError::no_thread("hooks", &error))?;
         }
-        Ok(())
+        Ok(spool)
+    }
+
+    /// Ends the threads that [`open`](Self::open) has started for settings that are not used.
+    pub(super) fn undo(&self) {
+        self.runners.iter().for_each(|runner| runner.pool.undo());
     }
 
     /// Returns whether the open spool is not where these settings put it.
@@ -90,8 +102,8 @@ impl Hooks {
         self.spool.get().is_some_and(|spool| !spool.is_at(spool_directory(settings).as_deref()))
     }
 
-    /// Applies settings to later events; [`open`](Self::open) must have accepted them.
-    pub(super) fn set(&self, settings: &Settings) {
+    /// Applies settings to later events; [`open`](Self::open) has returned their spool.
+    pub(super) fn set(&self, settings: &Settings, spool: Option<Arc<Spool>>) {
         let hooks = &settings.hooks;
         if let (Some(_), Some(path)) = (&hooks.program, &hooks.dead_letters)
             && !path.is_dir()
@@ -102,7 +114,8 @@ impl Hooks {
                 "hooks.dead_letters: {shown} is not a directory; until it is one, undelivered events are kept only in the log"
             );
         }
-        let Some(spool) = self.spool.get() else { return };
+        let Some(spool) = spool else { return };
+        let spool = self.spool.get_or_init(|| spool);
         for Runner { form, hook, pool } in &self.runners {
             pool.set(form.at_once(hooks));
             *hook.lock() = Hook::of(*form, settings, spool, pool).map(Arc::new);
@@ -110,10 +123,35 @@ impl Hooks {
         self.recover(spool);
     }
 
+    /// Queues more of the events that a former server left if it is time to check whether there is
+    /// room. Does not wait for the disk. Returns the time until the next check, or `None` if no event
+    /// waits for room.
+    pub(super) fn attend(self: &Arc<Self>) -> Option<Duration> {
+        let mut next = self.next_look.lock();
+        let left = (*next)?.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            return Some(left);
+        }
+        *next = Some(Instant::now() + LOOK);
+        let spool = self.spool.get()?;
+        if !self.is_looking.swap(true, Ordering::Relaxed) {
+            let (hooks, place) = (Arc::clone(self), Arc::clone(spool));
+            let begun = spool.later(move || {
+                hooks.recover(&place);
+                hooks.is_looking.store(false, Ordering::Relaxed);
+            });
+            if !begun {
+                self.is_looking.store(false, Ordering::Relaxed);
+            }
+        }
+        Some(LOOK)
+    }
+
     /// Queues the events that a former server left, except for those of uploads that it did not
     /// publish.
     fn recover(&self, spool: &Spool) {
-        let (mut idle, mut waiting) = (Vec::new(), Vec::new());
+        let is_first = self.next_look.lock().is_none();
+        let (mut idle, mut waiting, mut full) = (Vec::new(), Vec::new(), Vec::new());
         for mut found in spool.take_left() {
             let mut parts = found.splitn(3, '.');
             let (Some(id), Some(suffix)) = (parts.next(), parts.next()) else { continue };
@@ -122,9 +160,18 @@ impl Hooks {
             let Some(runner) = runners.find(|runner| runner.form.suffix() == suffix) else {
                 continue;
             };
+            if inode.is_none() && full.contains(&suffix) {
+                waiting.push(found);
+                continue;
+            }
             let name = format!("{id}.{suffix}");
             let json = fs::read_to_string(spool.at(&found));
             if json.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+                continue;
+            }
+            // The former server was killed before it wrote the event, so it confirmed nothing.
+            if json.as_ref().is_ok_and(String::is_empty) {
+                spool.remove(&found);
                 continue;
             }
             if let (Ok(json), Some(inode)) = (&json, inode) {
@@ -141,7 +188,10 @@ impl Hooks {
                 continue;
             };
             match json.ok().and_then(|json| Notice::read(&hook, name, None, json)) {
-                Some(notice) if !runner.pool.has_room(&notice) => waiting.push(found),
+                Some(notice) if !runner.pool.has_room(&notice) => {
+                    full.push(runner.form.suffix());
+                    waiting.push(found);
+                }
                 Some(notice) => notice.push(),
                 None => {
                     let shown = shown_path(&spool.at(&found));
@@ -149,11 +199,12 @@ impl Hooks {
                 }
             }
         }
-        if !waiting.is_empty() {
+        if !waiting.is_empty() && is_first {
             let events = counted(waiting.len(), "event");
-            log::warn!(target: LOG, "hooks.spool: {events} wait there for the next reload or start: the queue is full");
+            log::warn!(target: LOG, "hooks.spool: {events} wait there until the queue has room");
         }
-        if !idle.is_empty() {
+        *self.next_look.lock() = (!waiting.is_empty()).then(|| Instant::now() + LOOK);
+        if !idle.is_empty() && is_first {
             let files = counted(idle.len(), "file");
             log::warn!(target: LOG, "hooks.spool: {files} left there: no hook is configured for them");
         }
@@ -202,6 +253,13 @@ impl Hooks {
     }
 }
 
+/// The daemon did not start: what was queued stays in the spool.
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        self.runners.iter().for_each(|runner| drop(runner.pool.end()));
+    }
+}
+
 impl Observer for Hooks {
     fn observe(&self, event: &Event<'_>) {
         if let EventKind::Transferred(transfer) = event.kind {
@@ -222,21 +280,93 @@ impl Observer for Hooks {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    use std::path::PathBuf;
+    use std::sync::mpsc;
+
+    use ftp_tests::wait::wait_until;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::daemon::programs::pool::JOBS;
+
+    fn apply(hooks: &Hooks, config: &Config) {
+        let spool = hooks.open(config).unwrap();
+        hooks.set(&config.settings, spool);
+    }
+
+    /// Returns a directory with an empty spool, and a configuration without `hooks.stored` that uses
+    /// the spool.
+    fn empty_spool() -> (TempDir, PathBuf, Config) {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = directory.path().join("spool");
+        fs::DirBuilder::new().mode(0o700).create(&spool).unwrap();
+        let mut config = Config::new();
+        config.set("hooks.program", "/bin/true").unwrap();
+        config.set("hooks.spool", spool.to_str().unwrap()).unwrap();
+        (directory, spool, config)
+    }
 
     /// Returns hooks with this command as `hooks.stored`, and an event of a stored file for it.
     fn stored(command: &str) -> (Hooks, impl Fn() -> Arc<Notice>) {
         let mut config = Config::new();
         config.set("hooks.stored", command).unwrap();
         let hooks = Hooks::new();
-        hooks.open(&config).unwrap();
-        hooks.set(&config.settings);
+        apply(&hooks, &config);
         let hook = hooks.runners[1].hook.lock().clone().unwrap();
         let json = r#"{"peer":"127.0.0.1","user":"u","path":"/a \\x01","bytes":5,"id":"7"}"#;
         let notice = move || Notice::read(&hook, "7.stored".to_owned(), None, json.to_owned());
         (hooks, move || notice().unwrap())
+    }
+
+    #[test]
+    fn a_spool_for_settings_that_are_not_used_is_free_again() {
+        let (_directory, spool, config) = empty_spool();
+        let (hooks, others) = (Hooks::new(), Hooks::new());
+        drop(hooks.open(&config).unwrap());
+        hooks.undo();
+        let opened = others.open(&config).unwrap();
+        // A refused spool gets no directory either.
+        fs::remove_dir(spool.join("failed")).unwrap();
+        let refused = hooks.open(&config).map(drop).unwrap_err();
+        assert!(refused.message.contains("in use by another server"), "{refused}");
+        assert!(!spool.join("failed").exists() && opened.is_some());
+    }
+
+    #[test]
+    fn events_that_do_not_fit_into_the_queue_are_delivered_when_there_is_room() {
+        let (_directory, spool, config) = empty_spool();
+        let hooks = Arc::new(Hooks::new());
+        apply(&hooks, &config);
+        let pool = &hooks.runners[0].pool;
+        pool.set(0);
+        // Three fit.
+        let json = format!("{{\"path\":\"/{}\"}}\n", "x".repeat(1024 * 1024));
+        let names: Vec<_> = (0..5).map(|number| format!("{number}.event")).collect();
+        names.iter().for_each(|name| fs::write(spool.join(name), &json).unwrap());
+        let opened = hooks.spool.get().unwrap();
+        opened.put_back(names);
+        hooks.recover(opened);
+        let left = opened.take_left();
+        assert_eq!(left, ["3.event", "4.event"]);
+        opened.put_back(left);
+        pool.set(1);
+        wait_until("no event is left", || {
+            *hooks.next_look.lock() = hooks.attend().map(|_| Instant::now());
+            fs::read_dir(&spool).unwrap().count() == 1
+        });
+        hooks.finish(Duration::ZERO);
+    }
+
+    #[test]
+    fn a_disk_that_hangs_does_not_delay_the_end() {
+        let (hooks, _) = stored("[\"/bin/true\"]");
+        let spool = Arc::clone(hooks.spool.get().unwrap());
+        let (end, hang) = mpsc::channel::<()>();
+        assert!(spool.unconfined(move || hang.recv()).is_none());
+        hooks.finish(Duration::ZERO);
+        assert!(spool.at("").exists(), "it does not wait for the disk");
+        drop(end);
+        wait_until("the temporary spool is removed", || !spool.at("").exists());
     }
 
     #[test]
@@ -250,13 +380,7 @@ mod tests {
 
     #[test]
     fn an_upload_that_was_not_published_is_withdrawn_without_its_hook_too() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = directory.path().join("spool");
-        let mut config = Config::new();
-        // Only the events of `hooks.stored` are left.
-        config.set("hooks.program", "/bin/true").unwrap();
-        config.set("hooks.spool", spool.to_str().unwrap()).unwrap();
-        fs::DirBuilder::new().mode(0o700).create(&spool).unwrap();
+        let (directory, spool, config) = empty_spool();
         let local_path = directory.path().join("f");
         let json = format!("{{\"local_path\":\"{}\"}}\n", local_path.display());
         for (id, name) in [("hidden", ".ftp-upload-0123456789abcdef"), ("published", "f")] {
@@ -265,9 +389,10 @@ mod tests {
             let inode = file.metadata().unwrap().ino();
             fs::write(spool.join(format!("{id}.stored.{inode}")), &json).unwrap();
         }
+        // The server was killed before it wrote this event.
+        fs::write(spool.join("empty.stored"), "").unwrap();
         let hooks = Hooks::new();
-        hooks.open(&config).unwrap();
-        hooks.set(&config.settings);
+        apply(&hooks, &config);
         let entries = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name());
         let mut left: Vec<_> = entries.filter(|name| name != "failed").collect();
         left.sort();
@@ -277,24 +402,17 @@ mod tests {
 
     #[test]
     fn an_event_left_without_its_hook_is_delivered_once_a_reload_has_the_hook() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = directory.path().join("spool");
-        let mut config = Config::new();
-        config.set("hooks.program", "/bin/true").unwrap();
-        config.set("hooks.spool", spool.to_str().unwrap()).unwrap();
-        fs::DirBuilder::new().mode(0o700).create(&spool).unwrap();
+        let (_directory, spool, mut config) = empty_spool();
         let event = spool.join("1.stored");
         fs::write(&event, "{\"path\":\"/a\"}\n").unwrap();
         fs::write(spool.join("2.stored"), "{\"path\":\"/b\"}\n").unwrap();
         let hooks = Hooks::new();
-        hooks.open(&config).unwrap();
-        hooks.set(&config.settings);
+        apply(&hooks, &config);
         assert!(event.exists());
         // A file that is gone by then is no error.
         fs::remove_file(spool.join("2.stored")).unwrap();
         config.set("hooks.stored", "[\"/bin/true\"]").unwrap();
-        hooks.open(&config).unwrap();
-        hooks.set(&config.settings);
+        apply(&hooks, &config);
         hooks.finish(Duration::from_secs(60));
         assert!(!event.exists());
     }

@@ -42,7 +42,7 @@ const TEMPORARY: &str = "ftp-hooks-";
 const FAILED: &str = "failed";
 
 /// The directory, which no other server uses.
-pub(super) struct Spool {
+pub(in crate::daemon) struct Spool {
     path: PathBuf,
     /// The open directory, locked against other servers.
     directory: File,
@@ -106,6 +106,9 @@ impl Spool {
         if !is_own(found.uid()) || found.mode() & 0o022 != 0 {
             return refused(&path, BY_OTHERS);
         }
+        if let Some(failed_events) = place.as_ref().map(|path| path.join(FAILED)) {
+            make(&failed_events).map_err(failed)?;
+        }
         let left = Lock::new(names(&path, is_own).map_err(failed)?);
         let (calls, receiver) = mpsc::channel::<Call>();
         let (letters, refused) = mpsc::sync_channel::<Call>(REFUSED);
@@ -154,7 +157,7 @@ impl Spool {
 
     /// Keeps the names of files for the next call of [`take_left`](Self::take_left).
     pub(super) fn put_back(&self, names: Vec<String>) {
-        *self.left.lock() = names;
+        self.left.lock().extend(names);
     }
 
     /// Makes a call in another thread, because the thread of a session may be confined to its user's
@@ -258,17 +261,33 @@ impl Spool {
         }
     }
 
-    /// Ends the use of the directory. Removes it if it is temporary and empty.
-    pub(super) fn close(&self) {
+    /// Ends the use of the directory, unless its disk hangs. Removes it if it is temporary and empty.
+    pub(super) fn close(self: &Arc<Self>) {
+        let spool = Arc::clone(self);
+        self.unconfined(move || spool.release());
+    }
+
+    fn release(&self) {
         let left = names(&self.path, |_| true).map_or(0, |names| names.len());
         if left > 0 {
             let (events, shown) = (counted(left, "event"), shown_path(&self.path));
             log::warn!(target: LOG, "{events} left in {shown}; to deliver them, start the server with hooks.spool={shown}");
-        } else if self.is_temporary {
-            // A directory that stays is empty.
+        }
+        self.remove_temporary();
+        unlock(&self.directory);
+    }
+
+    fn remove_temporary(&self) {
+        if self.is_temporary {
+            // Fails if the directory is not empty.
             let _ = fs::remove_dir(&self.path);
         }
-        unlock(&self.directory);
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.remove_temporary();
     }
 }
 
@@ -308,9 +327,9 @@ fn said_of(path: &Path, why: &str) -> String {
     format!("hooks.spool: {} {why}", shown_path(path))
 }
 
-/// Creates the directory and that of dead letters, unless they exist.
+/// Creates a directory, unless it exists.
 fn make(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path.join(FAILED))
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Returns the names of the files in a directory that have the right owner, in order.

@@ -63,6 +63,11 @@ impl Logins {
         }
     }
 
+    /// Undoes [`prepare`](Self::prepare).
+    pub(super) fn undo(&self) {
+        self.pool.undo();
+    }
+
     /// Kills the running programs, and refuses all later logins that need one.
     pub(super) fn end(&self) {
         for question in self.pool.end() {
@@ -75,6 +80,13 @@ impl Logins {
         for question in self.pool.give_up(Instant::now() + KILLED) {
             question.settle(Err("killed: the server is stopping".to_owned()));
         }
+    }
+}
+
+/// The daemon did not start.
+impl Drop for Logins {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

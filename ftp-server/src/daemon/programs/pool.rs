@@ -234,6 +234,10 @@ struct State<J> {
     /// Largest number of jobs that run at once.
     at_once: usize,
     threads: usize,
+    /// Threads of the settings in use; the others were prepared for new settings.
+    used: usize,
+    /// Threads that are to end.
+    leaving: usize,
     /// Whether the shutdown no longer waits for running jobs.
     is_cut: bool,
     /// Whether the server is stopping, so that failed jobs are not retried.
@@ -267,9 +271,19 @@ impl<J: Job> ProgramPool<J> {
     pub(crate) const fn new(name: &'static str, is_serial: bool) -> Self {
         let waiting = Queue::new(is_serial);
         let running = Vec::new();
-        let (at_once, threads) = (0, 0);
+        let (at_once, threads, used, leaving) = (0, 0, 0, 0);
         let (is_cut, is_stopping, is_over) = (false, false, false);
-        let state = State { waiting, running, at_once, threads, is_cut, is_stopping, is_over };
+        let state = State {
+            waiting,
+            running,
+            at_once,
+            threads,
+            used,
+            leaving,
+            is_cut,
+            is_stopping,
+            is_over,
+        };
         Self { state: Lock::new(state), work: Condvar::new(), ended: Condvar::new(), name }
     }
 
@@ -289,7 +303,19 @@ impl<J: Job> ProgramPool<J> {
 
     /// Sets how many jobs run in parallel, up to the number of prepared threads.
     pub(crate) fn set(&self, at_once: usize) {
-        self.state.lock().at_once = at_once;
+        let mut state = self.state.lock();
+        state.at_once = at_once;
+        state.used = state.threads;
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Ends the threads that were prepared for settings that are not used.
+    pub(crate) fn undo(&self) {
+        let mut state = self.state.lock();
+        state.leaving += state.threads - state.used;
+        state.threads = state.used;
+        drop(state);
         self.work.notify_all();
     }
 
@@ -377,6 +403,10 @@ impl<J: Job> ProgramPool<J> {
             if state.is_over {
                 return None;
             }
+            if state.leaving > 0 {
+                state.leaving -= 1;
+                return None;
+            }
             let now = Instant::now();
             if let Some(job) = state.pop(now) {
                 // Another thread must now wait for jobs and for the end of pauses.
@@ -426,7 +456,10 @@ impl<J: Job> ProgramPool<J> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
+
+    use ftp_tests::wait::wait_until;
 
     use super::*;
 
@@ -442,6 +475,38 @@ mod tests {
         fn size(&self) -> usize {
             if self.0 == "large" { 1024 * 1024 } else { 1 }
         }
+    }
+
+    impl Job for Numbered {
+        fn run(&self, _is_over: &dyn Fn() -> bool) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn fail(&self, _why: &str) {}
+
+        fn refuse(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn threads_for_settings_that_are_not_used_end() {
+        let threads = || {
+            let names = fs::read_dir("/proc/self/task").unwrap().map(|thread| {
+                fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default()
+            });
+            names.filter(|name| name == "undone\n").count()
+        };
+        let pool = Arc::new(ProgramPool::<Numbered>::new("undone", false));
+        for used in [0, 2] {
+            for _ in 0..2 {
+                pool.prepare(used + 3).unwrap();
+                pool.undo();
+                wait_until("the surplus threads end", || threads() == used);
+            }
+            pool.prepare(2).unwrap();
+            pool.set(2);
+        }
+        drop(pool.end());
+        wait_until("all threads end", || threads() == 0);
     }
 
     #[test]
