@@ -111,12 +111,11 @@ fn all_connections_use_the_bound_address_cl_33() {
 }
 
 type Opened = io::Result<Box<dyn Transport>>;
+type Connect = Box<dyn Fn(&str, u16, bool, Duration) -> Opened + Send + Sync>;
 
 /// Returns a connector that returns one end of each pair of sockets in this process, its requests, and
 /// the queue of ends that it returns.
-fn pairs()
--> (impl Fn(&str, u16, bool, Duration) -> Opened, Receiver<(String, u16, bool)>, Sender<UnixStream>)
-{
+fn pairs() -> (Connect, Receiver<(String, u16, bool)>, Sender<UnixStream>) {
     let (asked, was_asked) = channel();
     let (give, ends) = channel::<UnixStream>();
     let (asked, ends) = (Mutex::new(asked), Mutex::new(ends));
@@ -126,7 +125,7 @@ fn pairs()
         let end = ends.lock().unwrap().recv().map_err(io::Error::other)?;
         Ok(Box::new(end))
     };
-    (connect, was_asked, give)
+    (Box::new(connect), was_asked, give)
 }
 
 fn told(mut stream: &UnixStream, line: &str, reply: &str) {
