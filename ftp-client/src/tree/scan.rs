@@ -15,7 +15,7 @@ use super::links::{Proof, by_list};
 use super::local::Directory;
 use super::manifest::{Sum, first_32};
 use super::names::{Relation, look};
-use super::plan::OBJECTS;
+use super::options::OBJECTS;
 use super::probe;
 use crate::client::Client;
 use crate::digest::{Digest, HashAlgorithm};

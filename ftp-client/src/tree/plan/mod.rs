@@ -34,9 +34,6 @@ use crate::pool::crew::SMALL;
 /// Largest depth of a tree: a server can list an endless tree.
 const DEPTH: usize = 128;
 
-/// Largest number of objects in both trees, unless a lower limit is requested.
-pub(crate) const OBJECTS: usize = 1_000_000;
-
 /// Up to this number of small files, each has a data connection of its own.
 const FEW: usize = 7;
 
