@@ -6,8 +6,7 @@ use std::io;
 
 use ftp_proto::{Escaped, Fact, Pathname};
 
-use super::copy::Identity;
-use super::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
+use super::entry::{self, Clock, Identity, ObjectKind, Stamp, TreeEntry};
 use super::execute::Reporter;
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;

@@ -9,7 +9,7 @@ mod up;
 
 pub(crate) use across::Across;
 pub(crate) use down::{Down, copy_together};
-pub(crate) use local_side::{Identity, LocalSide};
+pub(crate) use local_side::LocalSide;
 pub(crate) use remote_backup::{RemoteBackup, overlaps};
 pub(crate) use remote_side::{RemoteSide, RemoteTop};
 pub(crate) use up::{Ahead, Up};
@@ -18,6 +18,7 @@ use std::collections::HashSet;
 
 use ftp_proto::{Pathname, Verb};
 
+use super::entry::Identity;
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::manifest::Sum;

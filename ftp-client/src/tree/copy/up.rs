@@ -9,7 +9,7 @@ use std::time::Duration;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::Copied;
-use super::local_side::{Identity, LocalSide};
+use super::local_side::LocalSide;
 use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
@@ -19,7 +19,7 @@ use crate::file::options::FileOptions;
 use crate::file::put::{Following, LocalSource, Put, PutPast, StoreAs, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt};
 use crate::transfer::RateLimit;
-use crate::tree::entry::MODE;
+use crate::tree::entry::{Identity, MODE};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
 use crate::tree::plan::{Difference, Plan, PlannedCopy};

@@ -11,7 +11,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use self::copies::copy_all;
-use super::copy::{Copied, Copier, Identity};
+use super::copy::{Copied, Copier};
+use super::entry::Identity;
 use super::fault::{Causes, Setting, TreeFault};
 use super::manifest::Deploy;
 use super::plan::{Difference, Plan, PlannedCopy, PlannedMode};
