@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::io;
 
-use ftp_proto::{Escaped, Fact, Pathname};
+use ftp_proto::{Escaped, Pathname};
 
 use super::entry::{self, Clock, Identity, ObjectKind, Stamp, TreeEntry};
 use super::execute::Reporter;
@@ -699,23 +699,6 @@ fn about(path: &[u8], error: Error) -> TreeFault {
 /// Returns whether servers that list with `ls` take the byte for a part of a pattern.
 const fn is_special(byte: &u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'\\')
-}
-
-/// Asks for permissions in listings, if the server sends them only on request (`OPTS MLST`).
-///
-/// # Errors
-///
-/// Returns errors that end the connection.
-pub(crate) fn ask_for_modes(client: &mut Client) -> Result<(), TreeFault> {
-    // In FEAT, an asterisk follows each fact that the server sends by default.
-    if !client.features()?.has_with("MLST", "UNIX.mode") {
-        return Ok(());
-    }
-    let facts = [Fact::Type, Fact::Size, Fact::Modify, Fact::Unique, Fact::UnixMode];
-    match client.select_facts(&facts) {
-        Ok(_) | Err(Error::Refused(..)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Lists the top of the source, which must be a directory.
