@@ -268,6 +268,16 @@ pub(crate) trait Scan {
     }
 }
 
+/// Asks for the modification time of a file, unless it is known to the second.
+pub(crate) fn ask(side: &mut dyn Scan, path: &[u8], item: &mut TreeEntry) -> Result<(), TreeFault> {
+    if item.stamp.and_then(Stamp::exact).is_none()
+        && let Some(time) = side.modified(path)?
+    {
+        item.stamp = Some(Stamp::at(time));
+    }
+    Ok(())
+}
+
 fn without_digest() -> TreeFault {
     let text = "the server offers no digest that this program supports";
     TreeFault::new(ErrorKind::Unsupported, text).of(Setting::Compare)

@@ -26,7 +26,7 @@ use super::fault::{Causes, Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::{Deploy, Sum};
 use super::options::SyncOptions;
-use super::scan::{Contents, Links, Scan, Told};
+use super::scan::{self, Contents, Links, Scan, Told};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::pool::crew::SMALL;
@@ -507,7 +507,7 @@ impl Planner<'_> {
         let is_file = item.kind == ObjectKind::File;
         let is_chosen = (self.wish.options.choice)(&its_path, item.kind == ObjectKind::Directory);
         if is_chosen && is_file && self.needs_times() {
-            same::ask(&mut *self.source, &its_path, &mut item)?;
+            scan::ask(&mut *self.source, &its_path, &mut item)?;
         }
         if !is_chosen || is_file && !self.takes_file(&item) {
             self.plan.unselected += usize::from(is_file);
