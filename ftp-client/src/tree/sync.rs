@@ -399,7 +399,7 @@ fn run_up(
     reporter: &Reporter<'_>,
 ) -> Finished {
     make_top(&mut plan, &mut to, seen, options, reporter)?;
-    let names = learn_names(&mut to.hand, to.top, &plan)?;
+    let names = learn_names(&mut to.hand, to.top, plan.is_all_text())?;
     let mut deploy = plan.deploy.take().map(|deploy| *deploy);
     if let Some(deploy) = &mut deploy {
         let deletes = plan.removed().next().is_some();
@@ -446,7 +446,7 @@ fn run_across(
     reporter: &Reporter<'_>,
 ) -> Finished {
     make_top(&mut plan, &mut to, seen, options, reporter)?;
-    let names = learn_names(&mut to.hand, to.top, &plan)?;
+    let names = learn_names(&mut to.hand, to.top, plan.is_all_text())?;
     let (jobs, most) = jobs(options, &plan);
     let of_source = RemoteTop::source(from.top, options.list);
     let of_target = RemoteTop::source(to.top, options.list);

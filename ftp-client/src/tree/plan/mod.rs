@@ -26,6 +26,7 @@ use super::fault::{Causes, Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::{Deploy, Sum};
 use super::options::SyncOptions;
+use super::probe::is_text;
 use super::scan::{self, Contents, Links, Scan, Told};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
@@ -277,6 +278,13 @@ impl Plan {
     pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
         let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
         Pathname::join(place, &copy.name)
+    }
+
+    /// Returns whether all names that are written to the target are UTF-8.
+    pub(crate) fn is_all_text(&self) -> bool {
+        let mut made = self.directories.iter().filter(|place| place.is_new);
+        self.copies.iter().all(|copy| is_text(&self.path_of(copy)))
+            && made.all(|place| is_text(&place.path))
     }
 
     /// Returns the numbers of the copies of large files. Over a single connection, such a file
