@@ -1,6 +1,5 @@
 //! Copies from server to server.
 
-use super::Copied;
 use super::remote_side::{RemoteSide, modified};
 use crate::client::Client;
 use crate::error::{Error, JobFault};
@@ -12,7 +11,7 @@ use crate::file::relay::Relay;
 use crate::fxp;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::TreeFault;
-use crate::tree::plan::{Difference, PlannedCopy};
+use crate::tree::plan::{Copied, Difference, PlannedCopy};
 use crate::url_path::Place;
 use ftp_proto::Pathname;
 

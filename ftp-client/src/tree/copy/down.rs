@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::Pathname;
 
+use super::Copier;
 use super::local_side::LocalSide;
 use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
-use super::{Copied, Copier};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::Done;
@@ -28,7 +28,7 @@ use crate::transfer::RateLimit;
 use crate::tree::entry::{Stamp, name_of_pieces};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::local::{Backup, Directory, part_of};
-use crate::tree::plan::{Plan, PlannedCopy};
+use crate::tree::plan::{Copied, Plan, PlannedCopy};
 use crate::url_path::Place;
 
 pub(crate) struct Down<'a> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use ftp_proto::{Pathname, TimeVal};
 
-use super::Copied;
 use super::local_side::LocalSide;
 use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
 use crate::client::Client;
@@ -22,7 +21,7 @@ use crate::transfer::RateLimit;
 use crate::tree::entry::{Identity, MODE};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
-use crate::tree::plan::{Difference, Plan, PlannedCopy};
+use crate::tree::plan::{Copied, Difference, Plan, PlannedCopy};
 use crate::tree::probe::is_text;
 use crate::url_path::Place;
 

@@ -11,11 +11,11 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use self::copies::copy_all;
-use super::copy::{Copied, Copier};
+use super::copy::Copier;
 use super::entry::Identity;
 use super::fault::{Causes, Setting, TreeFault};
 use super::manifest::Deploy;
-use super::plan::{Difference, Plan, PlannedCopy, PlannedMode};
+use super::plan::{Copied, Difference, Plan, PlannedCopy, PlannedMode};
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};

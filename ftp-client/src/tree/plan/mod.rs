@@ -19,8 +19,8 @@ pub(crate) use self::removals::{Removal, Removed};
 pub(crate) use self::same::{Difference, Rule};
 use self::spellings::{Spelling, Spellings};
 use super::entry::{
-    Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_journal, is_temporary,
-    is_unfinished,
+    Clock, Identity, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_journal,
+    is_temporary, is_unfinished,
 };
 use super::fault::{Causes, Setting, TreeFault, shown};
 use super::links::Proof;
@@ -134,6 +134,25 @@ pub(crate) struct PlannedCopy {
     pub(crate) sum: Option<Box<Sum>>,
     /// The path of the target's file of this content, which is renamed instead of removed.
     pub(crate) from: Option<Vec<u8>>,
+}
+
+/// Result of a copy.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Transferred bytes; between servers, the size of the file.
+    pub(crate) bytes: u64,
+    /// Identity of the source's file, if it is local.
+    pub(crate) source: Option<Identity>,
+    /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
+    pub(crate) due_time: Option<i64>,
+    /// The failure to set the time or the permissions of the complete copy.
+    pub(crate) unset: Option<TreeFault>,
+}
+
+impl Copied {
+    pub(crate) fn far(bytes: u64) -> Self {
+        Self { bytes, source: None, due_time: None, unset: None }
+    }
 }
 
 /// A symbolic link to create.
