@@ -105,19 +105,6 @@ impl fmt::Display for AnnouncedHost {
     }
 }
 
-/// The attempts, separated by semicolons.
-pub(super) struct Attempts<'a>(pub(super) &'a [DataAttempt]);
-
-impl fmt::Display for Attempts<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, attempt) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{attempt}")?;
-        }
-        Ok(())
-    }
-}
-
 /// What went wrong at a proxy. `Display` explains it, without the password of the proxy.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -32,7 +32,6 @@ use std::sync::Arc;
 use ftp_proto::{BlockFault, DeflateFault, Escaped};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
-use self::connect::Attempts;
 use self::fxp::CopyAttempts;
 use crate::digest::Digest;
 use crate::tree::TreeFault;
@@ -533,6 +532,19 @@ pub enum ListingCut {
     /// memory. The client stopped reading.
     #[error("it is too long: too many names, or too much memory")]
     TooLong,
+}
+
+/// The attempts, separated by semicolons.
+struct Attempts<'a>(&'a [DataAttempt]);
+
+impl fmt::Display for Attempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, attempt) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{attempt}")?;
+        }
+        Ok(())
+    }
 }
 
 /// The bytes received, and the bytes announced.
