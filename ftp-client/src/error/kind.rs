@@ -137,6 +137,18 @@ impl Error {
         }
     }
 
+    /// Returns whether the server refused the connection or the login only because it has too many
+    /// clients at the moment, by the text of its reply.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Greeting(reply) | Self::Refused(Verb::User | Verb::Pass | Verb::Acct, reply) => {
+                is_busy(reply)
+            }
+            _ => false,
+        }
+    }
+
     /// Returns whether the server refuses to continue without TLS: a greeting, a refused login or
     /// a 421 whose text says so, or 521 or 522 to each command for a data connection.
     ///
@@ -241,7 +253,7 @@ const WRONG: [&[u8]; 6] = [b"fail", b"attempt", b"incorrect", b"invalid", b"wron
 
 /// Returns whether a permanent reply to the connection or to a login says that the server has too
 /// many clients at the moment.
-pub(super) fn is_busy(reply: &Reply) -> bool {
+fn is_busy(reply: &Reply) -> bool {
     let code = reply.code();
     let is_refusal = code.severity() == Severity::Permanent && !is_about_syntax(code);
     if !is_refusal {

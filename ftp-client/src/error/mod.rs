@@ -359,18 +359,6 @@ impl Error {
         error.downcast()
     }
 
-    /// Returns whether the server refused the connection or the login only because it has too many
-    /// clients at the moment, by the text of its reply.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        match self {
-            Self::Greeting(reply) | Self::Refused(Verb::User | Verb::Pass | Verb::Acct, reply) => {
-                kind::is_busy(reply)
-            }
-            _ => false,
-        }
-    }
-
     /// Returns whether the server refused a command for good. A 530, and refusals of `USER`,
     /// `PASS`, `EPSV` and `PASV`, do not count: they say nothing about the object of the command.
     #[must_use]
