@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use ftp_proto::{Escaped, Reply};
 
-use super::{Error, ErrorKind, named_path};
+use super::{Error, ErrorKind, Recovery, named_path};
 use crate::listing::MOST_OBJECTS;
-use crate::pool::patience::Recovery;
 
 /// Why a job with whole files failed, beyond the failures of its commands: an upload, a download, a
 /// copy from server to server, a move or a removal. `Display` explains it.

@@ -78,6 +78,20 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// What another attempt can do about a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recovery {
+    /// Nothing.
+    Impossible,
+    /// The failure may be transient.
+    TryAgain,
+    /// The bytes at the target may be wrong, so one more attempt starts at byte 0.
+    StartOver,
+    /// Replies were out of step before the command had an effect: it is repeated once over a new
+    /// connection, which is not an attempt.
+    Reconnect,
+}
+
 impl Error {
     /// Returns the kind of failure.
     ///

@@ -18,9 +18,8 @@ pub(crate) mod kind;
 pub(crate) use connect::AnnouncedHost;
 pub use connect::{DataAttempt, ProxyFault};
 pub use job::JobFault;
-pub use kind::ErrorKind;
+pub use kind::{ErrorKind, Recovery};
 
-pub use crate::pool::patience::Recovery;
 pub use crate::security::{CertificateFault, TlsError};
 
 use std::convert::Infallible;

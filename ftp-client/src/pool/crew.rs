@@ -9,9 +9,8 @@ use std::thread::{self, Builder, Scope};
 use std::time::{Duration, Instant};
 
 use super::NotLent;
-use super::patience::Recovery;
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, Recovery};
 use crate::net::wait::{self, Canceller};
 use crate::{lock, unpoisoned};
 

@@ -9,9 +9,8 @@ use std::io;
 
 use ftp_proto::{Escaped, ReplyCode};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Recovery};
 use crate::listing::Budget;
-use crate::pool::patience::Recovery;
 
 /// Why a step of a tree failed. `Display` names the object and the reason.
 #[derive(Clone, Debug)]

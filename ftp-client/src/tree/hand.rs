@@ -3,8 +3,7 @@
 use ftp_proto::{Fact, Features, Verb};
 
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
-use crate::pool::patience::Recovery;
+use crate::error::{Error, ErrorKind, Recovery};
 use crate::pool::{Lent, NotLent, Pool};
 
 use super::fault::TreeFault;

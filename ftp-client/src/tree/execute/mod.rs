@@ -17,11 +17,11 @@ use super::fault::{Causes, Setting, TreeFault};
 use super::manifest::Deploy;
 use super::plan::{Copied, Difference, Plan, PlannedCopy, PlannedMode};
 use crate::client::repeat::Repeat;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Recovery};
 use crate::event::{Event, Observer};
 use crate::file::Verify;
 use crate::file::evidence::TICK;
-use crate::pool::patience::{Attempt, Patience, Recovery};
+use crate::pool::patience::{Attempt, Patience};
 use crate::tree::fault::is_below;
 
 /// What a run did.
