@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol, Verb};
+use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol, Reply, Verb};
 
 use super::Error;
 
@@ -103,6 +103,12 @@ impl fmt::Display for AnnouncedHost {
             (false, false) => write!(f, "{reason}; the address rule `reply` would use {announced}"),
         }
     }
+}
+
+/// Returns whether a reply may be a server's refusal of a data connection that resumed no TLS
+/// session.
+pub(crate) fn may_demand_session(reply: &Reply) -> bool {
+    matches!(reply.code().value(), 425 | 426 | 522 | 534)
 }
 
 /// What went wrong at a proxy. `Display` explains it, without the password of the proxy.

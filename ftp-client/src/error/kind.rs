@@ -189,12 +189,6 @@ impl Error {
     }
 }
 
-/// Returns whether a reply may be a server's refusal of a data connection that resumed no TLS
-/// session.
-pub(crate) fn may_demand_session(reply: &Reply) -> bool {
-    matches!(reply.code().value(), 425 | 426 | 522 | 534)
-}
-
 /// Returns whether the text of a reply names TLS, its command or its absence: `Non-anonymous
 /// sessions must use encryption` (vsftpd), `SSL/TLS required on the control channel` (ProFTPD),
 /// `cleartext sessions … are not accepted` (Pure-FTPd), `Use AUTH first` (FileZilla Server).

@@ -13,9 +13,9 @@
 mod connect;
 pub(crate) mod fxp;
 mod job;
-pub(crate) mod kind;
+mod kind;
 
-pub(crate) use connect::AnnouncedHost;
+pub(crate) use connect::{AnnouncedHost, may_demand_session};
 pub use connect::{DataAttempt, ProxyFault};
 pub use job::JobFault;
 pub use kind::{ErrorKind, Recovery};
