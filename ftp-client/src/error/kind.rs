@@ -1,4 +1,4 @@
-//! `ErrorKind`: a coarse classification of errors, for decisions. [`Error`] has the details.
+//! `ErrorKind` and `Recovery`: coarse classes of errors, for decisions. [`Error`] has the details.
 //!
 //! Also whether a server refuses a session only because it is busy. Many servers answer a client
 //! beyond a limit with 530, like a wrong password, and only the text tells the difference.

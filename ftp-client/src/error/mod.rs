@@ -12,12 +12,13 @@
 
 mod connect;
 pub(crate) mod fxp;
-mod job;
+pub(crate) mod job;
 mod kind;
 
 pub(crate) use connect::{AnnouncedHost, may_demand_session};
 pub use connect::{DataAttempt, ProxyFault};
 pub use job::JobFault;
+pub(crate) use job::TreeFault;
 pub use kind::{ErrorKind, Recovery};
 
 pub use crate::security::{CertificateFault, TlsError};
@@ -33,7 +34,6 @@ use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use self::fxp::CopyAttempts;
 use crate::digest::Digest;
-use crate::tree::TreeFault;
 
 /// Why a client call failed. Each variant shows who must act.
 ///
