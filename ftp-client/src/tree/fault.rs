@@ -1,15 +1,89 @@
-//! What follows from the failure of a step. A run deletes nothing then ([`Causes`]): what is missing
-//! may be what would be deleted, renamed.
+//! What follows from the failure of a step: another attempt, and events ([`Reporter`]). After a
+//! failure, a run deletes nothing ([`Causes`]): what is missing may be what would be deleted,
+//! renamed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ftp_proto::Escaped;
 
+use crate::client::repeat::Repeat;
+use crate::error::Error;
 pub use crate::error::job::{Setting, TreeFault};
+use crate::event::{Event, Observer};
+use crate::file::Verify;
+use crate::pool::patience::{Attempt, Patience};
 
 /// Returns a path for messages.
 pub(crate) fn shown(path: &[u8]) -> String {
     Escaped(path).to_string()
+}
+
+/// The receiver of the events of a run, and its patience.
+pub(crate) struct Reporter<'a> {
+    pub(crate) on: &'a dyn Observer,
+    pub(crate) patience: &'a Patience,
+}
+
+impl Reporter<'_> {
+    pub(crate) fn copied(&self, path: &[u8], bytes: u64) {
+        let event = Event::Done { source: path, target: path, bytes, verified: Verify::None };
+        self.on.event(Event::Of { path, event: &event });
+    }
+
+    /// Reports that `causes` hold back removals.
+    pub(crate) fn withheld(&self, causes: &Causes, ignores_errors: bool) {
+        let first = causes.first().unwrap_or_default();
+        self.on.event(Event::Withheld { first, ignores_errors });
+    }
+
+    /// Returns the memory of one command that removes, makes or renames, for all its attempts.
+    pub(crate) fn memory(&self) -> Repeat {
+        if self.patience.repeats() { Repeat::new() } else { Repeat::single() }
+    }
+
+    /// Waits, unless the run is cancelled.
+    pub(crate) fn pause(&self, length: Duration) {
+        // The next command reports a cancel.
+        let _ = self.patience.limits().waiter().sleep(length);
+    }
+
+    /// Runs one action on the object at `path`, with retries of transient failures; `replaces` as for
+    /// [`next`](Self::next).
+    pub(crate) fn persist<T>(
+        &self,
+        path: &[u8],
+        replaces: &mut dyn FnMut(&TreeFault) -> bool,
+        mut act: impl FnMut() -> Result<T, TreeFault>,
+    ) -> Result<T, TreeFault> {
+        let mut attempt = self.patience.first();
+        loop {
+            match act() {
+                Err(fault) => self.next(&mut attempt, path, fault, replaces)?,
+                done => return done,
+            }
+        }
+    }
+
+    /// Waits for the next attempt at the object at `path`, or returns the failure.
+    ///
+    /// `replaces` tells whether a failure is due to a connection that a new one replaces at once:
+    /// the action then has one more chance, which is not an attempt.
+    pub(crate) fn next(
+        &self,
+        attempt: &mut Attempt,
+        path: &[u8],
+        fault: TreeFault,
+        replaces: &mut dyn FnMut(&TreeFault) -> bool,
+    ) -> Result<(), TreeFault> {
+        let mut replaces = |error: &Error| matches!(error, Error::Tree(fault) if replaces(fault));
+        let next =
+            self.patience.next(attempt, fault.into(), &mut replaces, &mut |attempt, why, pause| {
+                let event = &Event::Retry { attempt, why, pause };
+                self.on.event(Event::Of { path, event });
+            });
+        Ok(next?)
+    }
 }
 
 /// Largest size in bytes of the paths of directories that are told apart. Beyond it, a failure

@@ -7,8 +7,7 @@ use std::io;
 use ftp_proto::{Escaped, Pathname};
 
 use super::entry::{self, Clock, Identity, ObjectKind, Stamp, TreeEntry};
-use super::execute::Reporter;
-use super::fault::{Setting, TreeFault};
+use super::fault::{Reporter, Setting, TreeFault};
 use super::hand::Hand;
 use super::links::{Proof, by_list};
 use super::local::Directory;

@@ -9,8 +9,8 @@ use super::copy::{
     Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, no_local_side,
     no_remote_links, overlaps,
 };
-use super::execute::{Reporter, Summary, act};
-use super::fault::{Setting, TreeFault};
+use super::execute::{Summary, act};
+use super::fault::{Reporter, Setting, TreeFault};
 use super::hand::Hand;
 use super::local::{Backup, Directory};
 use super::manifest::Deploy;
