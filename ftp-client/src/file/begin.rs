@@ -13,6 +13,7 @@ use super::local::{Committed, LocalFile};
 use super::options::Existing;
 use super::partial::{self, FoundFile, named, named_again};
 use super::record::{Record, SourceId};
+use super::small;
 use super::targets::Targets;
 use crate::client::Client;
 use crate::error::Error;
@@ -345,7 +346,7 @@ impl GetJob<'_> {
             return Ok(Start::at_0(Writing::File(file)));
         }
         let file = LocalFile::replacing_like(path, self.like.unwrap_or(path)).map_err(|error| {
-            let parent = super::local::parent(path);
+            let parent = small::parent(path);
             let why = format!("cannot create a file: {error}");
             Error::Local(named(parent, &io::Error::new(error.kind(), why)))
         })?;

@@ -13,9 +13,8 @@ use ftp_proto::Escaped;
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::OVERLAP;
-use super::local::parent;
 use super::record::{Record, Rest, remove_sidecar};
-use super::small;
+use super::small::{self, parent};
 use super::targets::Targets;
 use crate::digest::hex;
 use crate::error::io_again;

@@ -10,9 +10,10 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide};
-use super::local::{LocalFile, parent};
+use super::local::LocalFile;
 use super::partial::{self, FoundFile, named};
 use super::record::{Record, remove_sidecar};
+use super::small::parent;
 use super::targets::Targets;
 use crate::system::{OsStrExt, OsStringExt, lock, lockable};
 
