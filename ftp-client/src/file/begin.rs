@@ -406,7 +406,9 @@ impl GetJob<'_> {
             true => (target.to_owned(), None),
             false => {
                 let named = self.parts_of(target);
-                partial::find(named, self.targets).map_err(here)?
+                let targets = self.targets;
+                let is_target = |path: &Path| targets.is_some_and(|targets| targets.contains(path));
+                partial::find(named, is_target).map_err(here)?
             }
         };
         // A tree compares the target itself before it plans the copy.
