@@ -10,7 +10,7 @@ use ftp_proto::{BlockFault, DeflateFault};
 use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, Why, decide, judge};
 use super::get::GetJob;
 use super::local::{Committed, LocalFile};
-use super::options::Existing;
+use super::options::{Existing, Left};
 use super::partial::{self, FoundFile, named, named_again};
 use super::record::{Record, SourceId};
 use super::small;
@@ -38,28 +38,6 @@ impl<'a> Sink<'a> {
             Self::Stream(_) => b"-",
         }
     }
-}
-
-/// What a failed attempt left.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Left {
-    /// Nothing arrived, or the failure came before the data.
-    #[default]
-    Nothing,
-    /// The received bytes were removed.
-    Removed,
-    /// The received bytes were removed, because some of them may be wrong.
-    Wrong,
-    /// The received bytes are in this partial file, which a later run can resume.
-    Part(PathBuf),
-    /// The received ranges are in files whose names begin with this path, which a later
-    /// [`attempt_over`](crate::Get::attempt_over) resumes.
-    Ranges(PathBuf),
-    /// The received bytes are in the target itself.
-    InPlace,
-    /// The stream has received bytes.
-    Stream,
 }
 
 /// What the earlier attempts of a download did.

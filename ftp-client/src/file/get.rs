@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{Pathname, RepresentationType, TimeVal};
 
 use super::Done;
-use super::begin::{InTree, Left, Memory, Sink, Start, Writing};
+use super::begin::{InTree, Memory, Sink, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::{self, Why};
 use super::local::Committed;
 use super::moving::MovedName;
-use super::options::{Existing, FileOptions, Verify};
+use super::options::{Existing, FileOptions, Left, Verify};
 use super::partial::named;
 use super::receive::{Ended, Moved, REPETITIONS, Request};
 use super::small::parent;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use super::begin::Left;
+use super::options::Left;
 use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, remove_sidecar};
 use super::small::parent;

@@ -40,11 +40,11 @@ mod small;
 mod take;
 pub(crate) mod targets;
 
-pub use begin::{Left, Sink};
+pub use begin::Sink;
 pub use checksum::Checksum;
 pub use evidence::Why;
 pub(crate) use options::Done;
-pub use options::{Existing, Selection, Verify};
+pub use options::{Existing, Left, Selection, Verify};
 pub use put::{LocalSource, StoreAs, TemporaryName};
 pub use relay::Relay;
 pub use targets::Targets;

@@ -233,6 +233,28 @@ impl Selection {
     }
 }
 
+/// What a failed attempt left.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Left {
+    /// Nothing arrived, or the failure came before the data.
+    #[default]
+    Nothing,
+    /// The received bytes were removed.
+    Removed,
+    /// The received bytes were removed, because some of them may be wrong.
+    Wrong,
+    /// The received bytes are in this partial file, which a later run can resume.
+    Part(PathBuf),
+    /// The received ranges are in files whose names begin with this path, which a later
+    /// [`attempt_over`](crate::Get::attempt_over) resumes.
+    Ranges(PathBuf),
+    /// The received bytes are in the target itself.
+    InPlace,
+    /// The stream has received bytes.
+    Stream,
+}
+
 /// The result of a job that transfers one file.
 #[derive(Clone)]
 #[non_exhaustive]

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ftp_proto::{RepresentationType, TimeVal};
 
-use super::begin::{Left, Start, Writing};
+use super::begin::{Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
 use super::get::GetJob;
-use super::options::Verify;
+use super::options::{Left, Verify};
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};

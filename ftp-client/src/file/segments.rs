@@ -13,12 +13,12 @@ use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Features, RepresentationType};
 
-use super::begin::{Left, Sink, Start, Writing, is_corrupt, named_once};
+use super::begin::{Sink, Start, Writing, is_corrupt, named_once};
 use super::checksum::Checksum;
 use super::evidence::{Origin, Why};
 use super::get::Get;
 use super::local::{Committed, LocalFile};
-use super::options::{FileOptions, Verify};
+use super::options::{FileOptions, Left, Verify};
 use super::partial::named;
 use super::pieces::{OpenPiece, Pieces};
 use super::receive::Joiner;
