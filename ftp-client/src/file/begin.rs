@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use ftp_proto::{BlockFault, DeflateFault};
 
 use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, Why, decide, judge};
-use super::get::GetJob;
 use super::local::{Committed, LocalFile};
-use super::options::{Existing, Left};
+use super::moving::MovedName;
+use super::options::{Existing, FileOptions, Left};
 use super::partial::{self, FoundFile, named, named_again};
 use super::record::{Record, SourceId};
 use super::small;
@@ -19,6 +19,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::system::{FileExt, OsStrExt, share_content};
+use crate::url_path::Place;
 
 /// The target of a download.
 pub enum Sink<'a> {
@@ -293,6 +294,22 @@ pub(crate) struct InTree<'a> {
     pub(crate) listed: Origin,
     /// Called with the complete file before it gets its name.
     pub(crate) before: &'a (dyn Fn(&File) -> io::Result<()> + Sync),
+}
+
+/// What a download does and has done, apart from its target.
+pub(super) struct GetJob<'a> {
+    pub(super) place: Place,
+    pub(super) options: FileOptions,
+    pub(super) targets: Option<&'a Targets>,
+    pub(super) like: Option<&'a Path>,
+    pub(super) listed: Option<u64>,
+    pub(super) time: Option<SystemTime>,
+    /// Whether the facts of the server's file are asked for, so that another attempt can resume.
+    pub(super) is_repeated: bool,
+    /// What identifies the journal of a move, if the session does not.
+    pub(super) name: Option<MovedName>,
+    pub(super) in_tree: Option<InTree<'a>>,
+    pub(super) past: Memory,
 }
 
 /// The search for bytes that need not be received again.

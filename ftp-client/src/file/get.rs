@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{Pathname, RepresentationType, TimeVal};
 
 use super::Done;
-use super::begin::{InTree, Memory, Sink, Start, Writing};
+use super::begin::{GetJob, InTree, Memory, Sink, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::{self, Why};
 use super::local::Committed;
@@ -48,22 +48,6 @@ use crate::url_path::Place;
 pub struct Get<'a> {
     pub(super) to: Sink<'a>,
     pub(super) job: GetJob<'a>,
-}
-
-/// What a download does and has done, apart from its target.
-pub(super) struct GetJob<'a> {
-    pub(super) place: Place,
-    pub(super) options: FileOptions,
-    pub(super) targets: Option<&'a Targets>,
-    pub(super) like: Option<&'a Path>,
-    listed: Option<u64>,
-    pub(super) time: Option<SystemTime>,
-    /// Whether the facts of the server's file are asked for, so that another attempt can resume.
-    pub(super) is_repeated: bool,
-    /// What identifies the journal of a move, if the session does not.
-    pub(super) name: Option<MovedName>,
-    pub(super) in_tree: Option<InTree<'a>>,
-    pub(super) past: Memory,
 }
 
 impl<'a> Get<'a> {

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use ftp_proto::{RepresentationType, TimeVal};
 
-use super::begin::{Start, Writing};
+use super::begin::{GetJob, Start, Writing};
 use super::checksum::Checksum;
 use super::evidence::Why;
-use super::get::GetJob;
 use super::options::{Left, Verify};
 use crate::client::Client;
 use crate::error::Error;
