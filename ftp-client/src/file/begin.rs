@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use ftp_proto::{BlockFault, DeflateFault};
 
-use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, Why, decide, judge};
+use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, decide, judge};
 use super::local::{Committed, LocalFile};
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions, Left};
@@ -17,7 +17,7 @@ use super::small;
 use super::targets::Targets;
 use crate::client::Client;
 use crate::error::Error;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Why};
 use crate::system::{FileExt, OsStrExt, share_content};
 use crate::url_path::Place;
 

@@ -42,11 +42,11 @@ pub(crate) mod targets;
 
 pub use begin::Sink;
 pub use checksum::Checksum;
-pub use evidence::Why;
 pub(crate) use options::Done;
-pub use options::{Existing, Left, Selection, Verify};
+pub use options::{Existing, Left, Selection};
 pub use put::{LocalSource, StoreAs, TemporaryName};
 pub use relay::Relay;
 pub use targets::Targets;
 
 pub use crate::digest::{Digest, HashAlgorithm};
+pub use crate::event::{Verify, Why};

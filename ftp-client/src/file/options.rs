@@ -7,6 +7,7 @@ use std::time::Duration;
 use ftp_proto::{Escaped, RepresentationType};
 
 use super::evidence::Resume;
+use crate::event::Verify;
 use crate::transfer::RateLimit;
 
 /// Options of whole-file transfers: plain data that any number of jobs can share.
@@ -43,22 +44,6 @@ pub enum Existing {
     ReplaceOlder,
     /// It is replaced unless it has the size and the modification time of the source.
     ReplaceDifferent,
-}
-
-/// How the result of a transfer is verified, beyond the server's confirmation: what the options ask
-/// for, and what was done.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Verify {
-    /// The size, if the server reports it; after a resume also the digest, if the server has one.
-    #[default]
-    IfKnown,
-    /// Not at all.
-    None,
-    /// The size; a server that does not report it is a failure.
-    Size,
-    /// The digest; a server that does not compute one is a failure.
-    Digest,
 }
 
 impl Default for FileOptions {
@@ -302,19 +287,6 @@ impl Done {
     #[must_use]
     pub fn skipped(why: &'static str) -> Self {
         Self { skipped: Some(why), ..Self::moved(0, 0, Duration::ZERO) }
-    }
-}
-
-impl Verify {
-    /// Returns the word for this: `if-known`, `none`, `size` or `hash`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::IfKnown => "if-known",
-            Self::None => "none",
-            Self::Size => "size",
-            Self::Digest => "hash",
-        }
     }
 }
 

@@ -8,11 +8,10 @@ use ftp_proto::{RepresentationType, TimeVal};
 
 use super::begin::{GetJob, Start, Writing};
 use super::checksum::Checksum;
-use super::evidence::Why;
-use super::options::{Left, Verify};
+use super::options::Left;
 use crate::client::Client;
 use crate::error::Error;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Verify, Why};
 use crate::system::FileExt;
 use crate::transfer::Download;
 

@@ -10,8 +10,7 @@ use ftp_proto::Escaped;
 use crate::client::repeat::Repeat;
 use crate::error::Error;
 pub use crate::error::job::{Setting, TreeFault};
-use crate::event::{Event, Observer};
-use crate::file::Verify;
+use crate::event::{Event, Observer, Verify};
 use crate::pool::patience::{Attempt, Patience};
 
 /// Returns a path for messages.
