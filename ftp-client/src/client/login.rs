@@ -13,7 +13,6 @@ use crate::control::Answers;
 use crate::control::login::{self, Ahead, Secured};
 use crate::error::Error;
 use crate::net::Server;
-use crate::pool::crew::Pace;
 
 /// The time to connect from which a round trip is worth saving.
 const FAR: Duration = Duration::from_millis(20);
@@ -47,6 +46,15 @@ impl Login {
     pub(crate) fn for_tests(host: &str, port: u16) -> Self {
         Self { host: host.to_owned(), port, user: b"anonymous".to_vec() }
     }
+}
+
+/// What a connection has shown of the way to its server, and of the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// The shortest time from a command to its reply.
+    pub(crate) reply: Duration,
+    /// The time to connect and to log in.
+    pub(crate) login: Duration,
 }
 
 impl Client {
