@@ -277,9 +277,9 @@ pub mod tree;
 mod url_path;
 
 pub use client::Client;
-pub use client::login::Login;
 pub use client::permissions::PermissionChange;
 pub use config::{ClientBuilder, Timeouts};
+pub use control::login::Login;
 #[doc(inline)]
 pub use error::{Error, ErrorKind};
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Logging in, `Login`, the server and the user of a session, and how far away the server is.
+//! Logging in, and how far away the server is.
 
 use std::time::{Duration, Instant};
 
@@ -10,43 +10,11 @@ use super::objects::Position;
 use super::{Client, features_in};
 use crate::config::Config;
 use crate::control::Answers;
-use crate::control::login::{self, Ahead, Secured};
+use crate::control::login::{self, Ahead, Login, Secured};
 use crate::error::Error;
-use crate::net::Server;
 
 /// The time to connect from which a round trip is worth saving.
 const FAR: Duration = Duration::from_millis(20);
-
-/// The server and the user of a session, as the caller named them.
-///
-/// Two sessions with equal values see the same files under the same names. Another name of the same
-/// host is another value, because it can lead to another host later.
-#[derive(Clone, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct Login {
-    /// The host as passed to [`ClientBuilder::connect`](crate::ClientBuilder::connect): a name, or
-    /// an address without brackets. With a [`Proxy`](crate::Proxy), the host that the proxy
-    /// connects to.
-    pub host: String,
-    /// The port of the control connection.
-    pub port: u16,
-    /// The user name as passed to [`Client::login`].
-    pub user: Vec<u8>,
-}
-
-ftp_proto::debug_fields!(Login { host, port, user: ftp_proto::Escaped(user) });
-
-impl Login {
-    fn new(server: &Server, user: &[u8]) -> Self {
-        Self { host: server.host.clone(), port: server.port, user: user.to_vec() }
-    }
-
-    /// Returns the login of an anonymous user.
-    #[cfg(test)]
-    pub(crate) fn for_tests(host: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), port, user: b"anonymous".to_vec() }
-    }
-}
 
 /// What a connection has shown of the way to its server, and of the server.
 #[derive(Clone, Copy, Debug)]

@@ -21,14 +21,13 @@ use ftp_proto::{
 
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::control::login::{Asked, Secured};
+use crate::control::login::{Asked, Login, Secured};
 use crate::error::{Error, Phase};
 use crate::net::wait::Waiter;
 use crate::net::{self, Server, Stream};
 use crate::security::{Start, TlsInfo};
 use crate::transfer::{Kept, Plan};
 use crate::{tls, trace};
-use login::Login;
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///

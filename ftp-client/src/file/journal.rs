@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::evidence::{Fit, ServerFacts, check_size};
 use super::{Done, small};
 use crate::client::Client;
-use crate::client::login::Login;
+use crate::control::login::Login;
 use crate::digest::hex;
 use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer, Verify};
