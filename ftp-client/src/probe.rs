@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{Reply, ReplyDecoder};
 
-use crate::{Timeouts, net};
+use crate::Timeouts;
+use crate::net::dial;
 
 /// Time for a greeting before a question is sent. FTP servers greet within this time, unless they
 /// look up the client's name first.
@@ -148,7 +149,7 @@ pub fn connect(
     bind: Option<IpAddr>,
     limit: Duration,
 ) -> io::Result<TcpStream> {
-    let socket = net::unblocking(address, bind)?;
+    let socket = dial::unblocking(address, bind)?;
     // Afterwards, the socket is blocking.
     socket.connect_timeout(&address.into(), limit)?;
     Ok(socket.into())

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::error::{AnnouncedHost, DataAttempt, Error, Phase};
 use crate::net::wait::is_ready;
-use crate::net::{self, Server, Stream};
+use crate::net::{Server, Stream, dial};
 use crate::trace;
 
 /// A data connection that was agreed on and is not open yet.
@@ -217,11 +217,11 @@ pub(crate) fn begin(
         (Some(connector), _) => {
             let target = Server { port, ..control.server().clone() };
             let deadline = control.deadline(config.timeouts.data_connect, Phase::DataConnect);
-            net::through(connector, &target, true, control.waiter(), deadline)
+            dial::through(connector, &target, true, control.waiter(), deadline)
                 .map(Opening::Connected)
         }
         (None, Some(address)) => {
-            net::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
+            dial::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
         }
         (None, None) => {
             Err(Error::Unsupported("a data connection to a server whose address is unknown"))
