@@ -39,7 +39,6 @@ use crate::net::wait::Deadline;
 use crate::trace;
 use coding::{Coding, RawData};
 use meet::Delivered;
-use upload::name_in;
 
 /// A successful transfer.
 #[derive(Clone, Debug)]
@@ -433,15 +432,12 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             return Err(error);
         }
         evidence.verdict().map_err(|fault| error_of(fault, self.verb, &reply))?;
-        let is_unique = self.verb == Verb::Stou;
-        let last = Some(&reply).filter(|_| is_unique).and_then(name_in);
-        let unique_name = self.unique_name().or(last);
         Ok(Report {
             bytes: length.moved,
             duration: self.started.elapsed(),
             sent_at,
             is_stopped: false,
-            unique_name,
+            unique_name: None,
             reply,
         })
     }
@@ -497,11 +493,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             Err(error @ Error::Io(_)) => Some(error),
             _ => None,
         }
-    }
-
-    /// Returns the file name in the first reply to `STOU`; `None` for other commands.
-    pub(crate) fn unique_name(&self) -> Option<Pathname> {
-        Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(name_in)
     }
 
     /// Aborts a transfer of which only the first `bytes` bytes were requested, and returns its
