@@ -5,6 +5,7 @@
 //! if the caller's rule allows that.
 
 pub(crate) mod active;
+pub(crate) mod coding;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};

@@ -9,11 +9,11 @@ use ftp_proto::{
     Verb,
 };
 
-use super::coding::Coding;
 use super::meet::{self, BeginOutcome, Delivered, meet};
 use super::{resync, secure};
 use crate::client::Client;
 use crate::data::active::{self, Listening};
+use crate::data::coding::Coding;
 use crate::data::{self, Agreed, Opening, Prepared};
 use crate::error::{DataAttempt, Error};
 use crate::net::Stream;

@@ -16,10 +16,10 @@ use ftp_proto::{
 };
 
 use super::begin::Begun;
-use super::coding::Coding;
 use super::{Transfer, accepted, faulted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
+use crate::data::coding::Coding;
 use crate::data::{Advance, Opening};
 use crate::error::{Error, Phase};
 use crate::net::Stream;

@@ -4,7 +4,6 @@
 //! [`Watch`] limits the rate of a copy and reports its progress.
 
 mod begin;
-mod coding;
 mod download;
 mod meet;
 mod secure;
@@ -32,12 +31,12 @@ use rustix::fd::AsFd;
 use crate::client::Client;
 use crate::config::Timeouts;
 use crate::control::ControlConnection;
+use crate::data::coding::{Coding, RawData};
 use crate::error::{Error, Phase, TlsError};
 use crate::lock;
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
-use coding::{Coding, RawData};
 use meet::Delivered;
 
 /// A successful transfer.

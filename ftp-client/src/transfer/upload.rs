@@ -11,9 +11,9 @@ use ftp_proto::{
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::coding::RawData;
 use super::{Block, Broken, RateLimit, Report, Transfer, error_of};
 use crate::client::Client;
+use crate::data::coding::RawData;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::net::Stream;
