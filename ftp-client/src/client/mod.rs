@@ -22,11 +22,11 @@ use ftp_proto::{
 use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login::{Asked, Login, Secured};
+use crate::data::{Kept, Plan};
 use crate::error::{Error, Phase};
 use crate::net::wait::Waiter;
 use crate::net::{Server, Stream, dial};
 use crate::security::{Start, TlsInfo};
-use crate::transfer::{Kept, Plan};
 use crate::{tls, trace};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.

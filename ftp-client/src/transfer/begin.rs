@@ -9,12 +9,12 @@ use ftp_proto::{
     Verb,
 };
 
-use super::meet::{self, BeginOutcome, Delivered, meet};
+use super::meet::{self, BeginOutcome, meet};
 use super::{resync, secure};
 use crate::client::Client;
 use crate::data::active::{self, Listening};
 use crate::data::coding::Coding;
-use crate::data::{self, Agreed, Opening, Prepared};
+use crate::data::{self, Agreed, Delivered, Opening, Prepared};
 use crate::error::{DataAttempt, Error};
 use crate::net::Stream;
 use crate::net::wait::Deadline;

@@ -11,7 +11,6 @@ mod upload;
 
 pub(crate) use begin::{Begun, begin, begin_whole, begin_with_time};
 pub use download::Download;
-pub(crate) use meet::{Kept, Plan};
 pub use upload::Upload;
 pub(crate) use upload::{Source, Watch};
 
@@ -31,13 +30,13 @@ use rustix::fd::AsFd;
 use crate::client::Client;
 use crate::config::Timeouts;
 use crate::control::ControlConnection;
+use crate::data::Delivered;
 use crate::data::coding::{Coding, RawData};
 use crate::error::{Error, Phase, TlsError};
 use crate::lock;
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
-use meet::Delivered;
 
 /// A successful transfer.
 #[derive(Clone, Debug)]
