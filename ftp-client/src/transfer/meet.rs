@@ -13,8 +13,7 @@ use ftp_proto::{
     TimeVal, TransferEvidence, TransferStart, Verb,
 };
 
-use super::begin::Begun;
-use super::{Transfer, accepted, faulted, resync};
+use super::{Begun, Transfer, accepted, faulted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::coding::Coding;

@@ -9,7 +9,7 @@ mod meet;
 mod secure;
 mod upload;
 
-pub(crate) use begin::{Begun, begin, begin_whole, begin_with_time};
+pub(crate) use begin::{begin, begin_whole, begin_with_time};
 pub use download::Download;
 pub use upload::Upload;
 pub(crate) use upload::{Source, Watch};
@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{
-    AbortStep, Command, Confirmation, DataEnd, Pathname, Progress, Reply, Severity, TransferAbort,
-    TransferEvidence, TransferFault, TransferLength, Verb,
+    AbortStep, Command, Confirmation, DataEnd, Pathname, Progress, Reply, Severity, TimeVal,
+    TransferAbort, TransferEvidence, TransferFault, TransferLength, Verb,
 };
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
@@ -87,6 +87,21 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
     started: Instant,
     /// The commands to send together with the end of an upload.
     next: Vec<Command>,
+}
+
+/// A transfer that has begun, without the borrow of the client, so that the caller can resume it or
+/// try another command.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    verb: Verb,
+    data: Option<Stream>,
+    delivered: Delivered,
+    coding: Option<Box<Coding>>,
+    first: Reply,
+    ended: Option<Reply>,
+    started: Instant,
+    /// The modification time of the file, if it was requested.
+    pub(crate) modified: Option<TimeVal>,
 }
 
 impl<C: BorrowMut<Client>> Transfer<C> {
