@@ -7,14 +7,16 @@ use std::fs::File;
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::{Error, FtpUrl, Verb, get};
+use ftp_client::{Client, Error, FtpUrl, Verb};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let [url, local] = args.as_slice() else { return Err("errors URL LOCAL".into()) };
     let url: FtpUrl = url.parse()?;
     for minutes in [1, 5, 25] {
-        let Err(error) = get(&url, &mut File::create(local)?) else { return Ok(()) };
+        let Err(error) = Client::builder().get(&url, &mut File::create(local)?) else {
+            return Ok(());
+        };
         match action(&error) {
             Action::TryAgain => println!("{error}; again in {minutes} minutes"),
             Action::Ask(what) => return Err(format!("{error}: please look at {what}").into()),

@@ -4,7 +4,7 @@
 //! ftp://me:secret@two.example.org/a.txt`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use ftp_client::{Error, get, put};
+use ftp_client::{Client, Error};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 pub(crate) fn copy(source: &str, target: &str) -> Result<u64, Error> {
     let mut bytes = Vec::new();
-    get(source, &mut bytes)?;
-    let report = put(target, &mut bytes.as_slice())?;
+    Client::builder().get(source, &mut bytes)?;
+    let report = Client::builder().put(target, &mut bytes.as_slice())?;
     Ok(report.bytes)
 }

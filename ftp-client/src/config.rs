@@ -1,5 +1,6 @@
 //! The settings that a client has before it connects, and `ClientBuilder`, which sets them.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,10 @@ use ftp_proto::{
 use crate::control::FlightTest;
 use crate::error::Error;
 use crate::event::Counts;
+use crate::net::SharedConnector;
 use crate::net::proxy::{Proxy, Route};
 use crate::net::wait::Canceller;
-use crate::net::{Connector, SharedConnector};
+use crate::net::wait::Transport;
 use crate::security::Tls;
 
 /// A timeout for each phase.
@@ -247,11 +249,41 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets a connector that opens the connections in place of this client.
+    /// Sets a connector, which opens the connections in place of this client: through a tunnel, in
+    /// another network namespace, or to a peer in the same process.
     ///
-    /// It excludes [`bind`](Self::bind), [`family`](Self::family), [`proxy`](Self::proxy) and
-    /// active mode. [`keepalive`](Self::keepalive) has no effect on its connections.
-    pub fn connector(mut self, connector: impl Connector + 'static) -> Self {
+    /// It gets the host that the caller of [`connect`](Self::connect) named, the port, whether the
+    /// connection is for the data of transfers, and the time that is left. The client resolves no
+    /// names, and data connections go to the same host, since its address is unknown. Each call runs
+    /// in its own thread; after the time or a cancel, the client no longer waits for that thread. An
+    /// error of the connector is an [`Error::Io`].
+    ///
+    /// The connection is any [`Transport`], such as a `TcpStream` or one end of a
+    /// `UnixStream::pair`; the client makes it non-blocking. Only TCP can signal an interrupted upload
+    /// by a reset; over other transports, the server must notice the interruption on the control
+    /// connection.
+    ///
+    /// A connector excludes [`bind`](Self::bind), [`family`](Self::family), [`proxy`](Self::proxy)
+    /// and active mode. [`keepalive`](Self::keepalive) has no effect on its connections.
+    ///
+    /// ```
+    /// use std::net::{SocketAddr, TcpStream};
+    /// use ftp_client::Client;
+    ///
+    /// let tunnel = SocketAddr::from(([127, 0, 0, 1], 1_080));
+    /// let builder = Client::builder().connector(move |_host, _port, _is_data, limit| {
+    ///     let stream = TcpStream::connect_timeout(&tunnel, limit)?;
+    ///     // A real tunnel would now get the host and the port.
+    ///     Ok(Box::new(stream))
+    /// });
+    /// ```
+    pub fn connector(
+        mut self,
+        connector: impl Fn(&str, u16, bool, Duration) -> io::Result<Box<dyn Transport>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
         self.config.connector = Some(SharedConnector(Arc::new(connector)));
         self
     }

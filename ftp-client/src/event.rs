@@ -402,22 +402,17 @@ mod tests {
     use crate::Place;
     use crate::file::{Digest, HashAlgorithm};
     use crate::listing::Walked;
-    use crate::tree::{Action, PlannedStep};
+    use crate::tree::PlannedStep;
 
     #[test]
     fn debug_shows_names_as_text() {
         let event = Event::Made { path: b"a\x1b" };
         let of = Event::Of { path: b"d", event: &event };
         assert_eq!(format!("{of:?}"), r#"Of { path: "d", event: Made { path: "a\x1b" } }"#);
-        let step = PlannedStep {
-            action: Action::Rename,
-            path: b"to".to_vec(),
-            size: None,
-            why: None,
-            from: Some(b"from".to_vec()),
-        };
+        let (from, path, size) = (b"from".to_vec(), b"to".to_vec(), None);
+        let step = PlannedStep::Rename { from, path, size };
         let [step, place] = [format!("{step:?}"), format!("{:?}", Place::at("a/b"))];
-        assert!(step.contains(r#"path: "to""#) && step.contains(r#"from: Some("from")"#), "{step}");
+        assert!(step.contains(r#"path: "to""#) && step.contains(r#"from: "from""#), "{step}");
         assert!(
             place.starts_with(r#"Place { path: "a/b", "#) && place.ends_with(" .. }"),
             "{place}"

@@ -7,12 +7,14 @@
 //!
 //! # Transferring one file
 //!
-//! [`get`] downloads a URL to any writer; [`put`] uploads from any reader. Add the package
-//! `ftp-toolkit-client` to your dependencies, then write:
+//! [`ClientBuilder::get`] downloads a URL to any writer; [`ClientBuilder::put`] uploads from any
+//! reader. Add the package `ftp-toolkit-client` to your dependencies, then write:
 //!
 //! ```no_run
+//! use ftp_client::Client;
+//!
 //! let mut bytes = Vec::new();
-//! let report = ftp_client::get("ftp://ftp.example.org/pub/a.txt", &mut bytes)?;
+//! let report = Client::builder().get("ftp://ftp.example.org/pub/a.txt", &mut bytes)?;
 //! println!("{} bytes", report.bytes);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -169,8 +171,8 @@
 //!
 //! # Proxies
 //!
-//! [`ClientBuilder::proxy`] takes a SOCKS5, HTTP or FTP [`Proxy`] for all connections. With a
-//! [`Connector`](net::Connector), you can open the connections in any other way.
+//! [`ClientBuilder::proxy`] takes a SOCKS5, HTTP or FTP [`Proxy`] for all connections. With
+//! [`ClientBuilder::connector`], you can open the connections in any other way.
 //!
 //! ```no_run
 //! use ftp_client::{Client, Proxy};
@@ -183,9 +185,8 @@
 //!
 //! # Server-to-server copies
 //!
-//! [`Relay`](file::Relay) copies a file directly between two servers, and resumes, verifies and renames it as
-//! the jobs for local files do. [`fxp::transfer`] makes only the transfer. Both servers must allow
-//! such copies.
+//! [`Relay`](file::Relay) copies a file directly between two servers (FXP), and resumes, verifies and
+//! renames it as the jobs for local files do. Both servers must allow such copies.
 //!
 //! # Errors and timeouts
 //!
@@ -215,8 +216,7 @@
 //! # Modules
 //!
 //! What is used most is here at the top. The rest is in modules by subject: details of [`error`]s,
-//! [`file`](mod@file) transfers, [`fxp`], [`listing`]s, connections of your own ([`net`]), attempts and the
-//! [`pool`], and directory [`tree`]s.
+//! [`file`](mod@file) transfers, [`listing`]s, attempts and the [`pool`], and directory [`tree`]s.
 //!
 //! # Examples
 //!
@@ -259,12 +259,12 @@ mod digest;
 pub mod error;
 mod event;
 pub mod file;
-pub mod fxp;
+mod fxp;
 pub mod listing;
-pub mod net;
-pub mod netrc;
+mod net;
+mod netrc;
 pub mod pool;
-pub mod probe;
+mod probe;
 mod security;
 mod system;
 #[cfg(feature = "tls")]
@@ -279,7 +279,6 @@ mod url_path;
 pub use client::Client;
 pub use client::permissions::PermissionChange;
 pub use config::{ClientBuilder, Timeouts};
-pub use control::login::Login;
 #[doc(inline)]
 pub use error::{Error, ErrorKind};
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
@@ -292,15 +291,17 @@ pub use file::options::{Done, FileOptions};
 pub use file::put::Put;
 pub use file::retry::Retry;
 pub use net::proxy::Proxy;
-pub use net::wait::Canceller;
+pub use net::wait::{Canceller, Transport};
+pub use netrc::{BrokenNetrc, NetrcEntry};
 #[doc(inline)]
 pub use pool::Pool;
+pub use probe::{FirstLook, ServerProtocol};
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use security::{Tls, TlsInfo, TlsVersion};
 pub use transfer::{Download, RateLimit, Report, Upload};
-pub use url_path::{Place, get, put};
+pub use url_path::Place;
 
 pub use ftp_proto::{
     AddressClass, AddressRule, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Extended, Fact,

@@ -1,25 +1,26 @@
-//! Parses `.netrc`: users and passwords by host, as in ftp(1) since 4.2BSD.
-//!
-//! The format has no standard. This parser reads the keywords `machine HOST`, `default`,
-//! `login NAME`, `password WORD` and `account WORD`, anywhere on a line. In double quotes, a
-//! backslash escapes the next byte, and `\n`, `\r` and `\t` mean LF, CR and tab. The parser skips
-//! `macdef NAME` and all lines up to an empty line. A `#` in place of a keyword begins a comment,
-//! up to the end of the line. Other words are skipped.
-//!
-//! ```
-//! use ftp_client::netrc::NetrcEntry;
-//!
-//! let text = b"machine ftp.example.org login me password secret";
-//! let entry = NetrcEntry::find(text, "ftp.example.org", None)?.unwrap();
-//! assert_eq!(entry.login.as_deref(), Some(&b"me"[..]));
-//! assert_eq!(entry.password.as_deref(), Some(&b"secret"[..]));
-//! # Ok::<(), ftp_client::netrc::BrokenNetrc>(())
-//! ```
+//! `NetrcEntry`: users and passwords by host, from the text of a `.netrc`.
 
 /// Longest word in bytes; a longer one means the wrong file.
 const WORD: usize = 4_096;
 
-/// The entry for a host, or for all other hosts. Its `Debug` leaves out the password and the account.
+/// The entry for a host in a `.netrc`, or for all other hosts: a user and a password, as in ftp(1)
+/// since 4.2BSD. Its `Debug` leaves out the password and the account.
+///
+/// The format has no standard. This parser reads the keywords `machine HOST`, `default`,
+/// `login NAME`, `password WORD` and `account WORD`, anywhere on a line. In double quotes, a
+/// backslash escapes the next byte, and `\n`, `\r` and `\t` mean LF, CR and tab. The parser skips
+/// `macdef NAME` and all lines up to an empty line. A `#` in place of a keyword begins a comment,
+/// up to the end of the line. Other words are skipped.
+///
+/// ```
+/// use ftp_client::NetrcEntry;
+///
+/// let text = b"machine ftp.example.org login me password secret";
+/// let entry = NetrcEntry::find(text, "ftp.example.org", None)?.unwrap();
+/// assert_eq!(entry.login.as_deref(), Some(&b"me"[..]));
+/// assert_eq!(entry.password.as_deref(), Some(&b"secret"[..]));
+/// # Ok::<(), ftp_client::BrokenNetrc>(())
+/// ```
 #[derive(Default)]
 pub struct NetrcEntry {
     /// `None` for `default`.
@@ -32,7 +33,7 @@ pub struct NetrcEntry {
     pub account: Option<Vec<u8>>,
 }
 
-/// The error that ended parsing.
+/// The error that ended the parsing of a `.netrc`.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct BrokenNetrc {

@@ -1,18 +1,4 @@
-//! Takes a first look at an address, before any FTP command: does anything accept connections there,
-//! and which protocol does it speak? For programs that tell users why a connection fails.
-//!
-//! ```no_run
-//! use ftp_client::Timeouts;
-//! use ftp_client::probe::{FirstLook, ServerProtocol, first_look};
-//!
-//! let address = "192.0.2.1:21".parse()?;
-//! match first_look(address, None, &Timeouts::new(), false) {
-//!     FirstLook::Talks { talker: ServerProtocol::Ftp(greeting), .. } => println!("{greeting}"),
-//!     FirstLook::Talks { talker, .. } => println!("not an FTP server: {talker:?}"),
-//!     other => println!("no answer: {other:?}"),
-//! }
-//! # Ok::<(), std::net::AddrParseError>(())
-//! ```
+//! `FirstLook`: what answers at an address, before any FTP command.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -53,7 +39,20 @@ const PARTING: Duration = Duration::from_secs(1);
 /// Largest number of bytes to read of a server's first output.
 const MOST_SAID: usize = 64 << 10;
 
-/// Outcome of a first look at an address.
+/// Outcome of a first look at an address, before any FTP command: does anything accept connections
+/// there, and which protocol does it speak? For programs that tell users why a connection fails.
+///
+/// ```no_run
+/// use ftp_client::{FirstLook, ServerProtocol, Timeouts};
+///
+/// let address = "192.0.2.1:21".parse()?;
+/// match FirstLook::at(address, None, &Timeouts::new(), false) {
+///     FirstLook::Talks { talker: ServerProtocol::Ftp(greeting), .. } => println!("{greeting}"),
+///     FirstLook::Talks { talker, .. } => println!("not an FTP server: {talker:?}"),
+///     other => println!("no answer: {other:?}"),
+/// }
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum FirstLook {
     /// The connection failed, for this reason.
@@ -78,81 +77,84 @@ pub enum FirstLook {
     Silent(Duration),
 }
 
-/// Connects to `address`, from the local address `bind` if there is one, and recognises the protocol
-/// there. Sends no FTP command except `FEAT` to a silent server and `QUIT`, and nothing secret. With
-/// `implicit`, TLS is expected first. Of `timeouts`, `connect` and `greeting` count.
-#[must_use]
-pub fn first_look(
-    address: SocketAddr,
-    bind: Option<IpAddr>,
-    timeouts: &Timeouts,
-    implicit: bool,
-) -> FirstLook {
-    let stream = match connect(address, bind, timeouts.connect) {
-        Ok(stream) => stream,
-        Err(error) if error.kind() == ErrorKind::TimedOut => return FirstLook::Unanswered,
-        Err(error) => return FirstLook::Failed(error.kind(), error.to_string()),
-    };
-    let start = Instant::now();
-    let end = start + timeouts.greeting;
-    let answer = |heard, asked| match heard {
-        FirstBytes::Words(first) => {
-            FirstLook::Talks { talker: recognise(&first), first, after: start.elapsed(), asked }
-        }
-        FirstBytes::End => FirstLook::Closed,
-        FirstBytes::Nothing => FirstLook::Silent(start.elapsed()),
-    };
-    if implicit {
-        return answer(ask(&stream, CLIENT_HELLO, end), true);
-    }
-    let quiet = start + QUIET.min(timeouts.greeting / 4);
-    match listen(&stream, Vec::new(), quiet) {
-        // The greeting is incomplete, so wait for the rest of it.
-        FirstBytes::Words(first) if recognise(&first) == ServerProtocol::Unfinished => {
-            return answer(listen(&stream, first, end), false);
-        }
-        FirstBytes::Nothing => {}
-        // A TLS server would have waited instead of closing.
-        heard => {
-            let answer = answer(heard, false);
-            if let FirstLook::Talks { talker: ServerProtocol::Ftp(_), .. } = &answer {
-                quit(&stream);
+impl FirstLook {
+    /// Connects to `address`, from the local address `bind` if there is one, and recognises the protocol
+    /// there. Sends no FTP command except `FEAT` to a silent server and `QUIT`, and nothing secret. With
+    /// `implicit`, TLS is expected first. Of `timeouts`, `connect` and `greeting` count.
+    #[must_use]
+    pub fn at(
+        address: SocketAddr,
+        bind: Option<IpAddr>,
+        timeouts: &Timeouts,
+        implicit: bool,
+    ) -> Self {
+        let stream = match Self::connect(address, bind, timeouts.connect) {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::TimedOut => return Self::Unanswered,
+            Err(error) => return Self::Failed(error.kind(), error.to_string()),
+        };
+        let start = Instant::now();
+        let end = start + timeouts.greeting;
+        let answer = |heard, asked| match heard {
+            FirstBytes::Words(first) => {
+                Self::Talks { talker: recognise(&first), first, after: start.elapsed(), asked }
             }
-            return answer;
+            FirstBytes::End => Self::Closed,
+            FirstBytes::Nothing => Self::Silent(start.elapsed()),
+        };
+        if implicit {
+            return answer(ask(&stream, CLIENT_HELLO, end), true);
+        }
+        let quiet = start + QUIET.min(timeouts.greeting / 4);
+        match listen(&stream, Vec::new(), quiet) {
+            // The greeting is incomplete, so wait for the rest of it.
+            FirstBytes::Words(first) if recognise(&first) == ServerProtocol::Unfinished => {
+                return answer(listen(&stream, first, end), false);
+            }
+            FirstBytes::Nothing => {}
+            // A TLS server would have waited instead of closing.
+            heard => {
+                let answer = answer(heard, false);
+                if let Self::Talks { talker: ServerProtocol::Ftp(_), .. } = &answer {
+                    quit(&stream);
+                }
+                return answer;
+            }
+        }
+        // The ClientHello needs its own connection, because a TLS record would confuse a slow FTP
+        // server.
+        let hello = Self::connect(address, bind, timeouts.connect).map(|other| {
+            ask(&other, CLIENT_HELLO, Instant::now() + QUIET.min(timeouts.greeting / 4))
+        });
+        if let Ok(FirstBytes::Words(first)) = hello
+            && recognise(&first) == ServerProtocol::Tls
+        {
+            return answer(FirstBytes::Words(first), true);
+        }
+        match answer(ask(&stream, QUESTION, end), true) {
+            // An FTP server greets before it answers a command, so its greeting is not an answer.
+            Self::Talks { talker: talker @ ServerProtocol::Ftp(_), first, after, .. } => {
+                Self::Talks { talker, first, after, asked: false }
+            }
+            answer => answer,
         }
     }
-    // The ClientHello needs its own connection, because a TLS record would confuse a slow FTP
-    // server.
-    let hello = connect(address, bind, timeouts.connect)
-        .map(|other| ask(&other, CLIENT_HELLO, Instant::now() + QUIET.min(timeouts.greeting / 4)));
-    if let Ok(FirstBytes::Words(first)) = hello
-        && recognise(&first) == ServerProtocol::Tls
-    {
-        return answer(FirstBytes::Words(first), true);
-    }
-    match answer(ask(&stream, QUESTION, end), true) {
-        // An FTP server greets before it answers a command, so its greeting is not an answer.
-        FirstLook::Talks { talker: talker @ ServerProtocol::Ftp(_), first, after, .. } => {
-            FirstLook::Talks { talker, first, after, asked: false }
-        }
-        answer => answer,
-    }
-}
 
-/// Opens a TCP connection to `address` within `limit`, from the local address `bind` if there is one.
-///
-/// # Errors
-///
-/// Returns the system's error, `TimedOut` at the limit.
-pub fn connect(
-    address: SocketAddr,
-    bind: Option<IpAddr>,
-    limit: Duration,
-) -> io::Result<TcpStream> {
-    let socket = dial::unblocking(address, bind)?;
-    // Afterwards, the socket is blocking.
-    socket.connect_timeout(&address.into(), limit)?;
-    Ok(socket.into())
+    /// Opens a TCP connection to `address` within `limit`, from the local address `bind` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error, `TimedOut` at the limit.
+    pub fn connect(
+        address: SocketAddr,
+        bind: Option<IpAddr>,
+        limit: Duration,
+    ) -> io::Result<TcpStream> {
+        let socket = dial::unblocking(address, bind)?;
+        // Afterwards, the socket is blocking.
+        socket.connect_timeout(&address.into(), limit)?;
+        Ok(socket.into())
+    }
 }
 
 /// Ends an FTP session, and waits until the server has closed it, because some servers count the

@@ -365,7 +365,7 @@ pub enum TlsError {
     /// server confirmed the transfer.
     #[error("the data ended without close_notify: it may be truncated")]
     TruncatedTls,
-    /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but at least one of them did
+    /// Both servers confirmed a [copy](crate::file::Relay) under TLS, but at least one of them did
     /// not report the size of the file. Some servers take a broken connection for the end of the
     /// file, so the file may be truncated.
     #[error(

@@ -1,5 +1,5 @@
 //! URLs: the place of an object on its server, as the whole path or part by part (RFC 1738 §3.2.2),
-//! and `get` and `put`, which transfer one file with one call.
+//! and the methods of `ClientBuilder` that transfer one file with one call.
 
 use std::io::{Read, Write};
 
@@ -205,45 +205,6 @@ impl Place {
     }
 }
 
-/// Downloads the file that a URL names, with default settings. For other settings use
-/// [`ClientBuilder::get`]. The URL can be text.
-///
-/// ```no_run
-/// let mut file = std::fs::File::create("a.bin")?;
-/// let report = ftp_client::get("ftp://ftp.example.org/pub/a.bin", &mut file)?;
-/// println!("{} bytes in {:?}", report.bytes, report.duration);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-///
-/// Returns the errors of [`ClientBuilder::get`].
-pub fn get(
-    url: impl TryInto<FtpUrl, Error: Into<Error>>,
-    writer: &mut (impl Write + ?Sized),
-) -> Result<Report, Error> {
-    Client::builder().get(url, writer)
-}
-
-/// Uploads to the file that a URL names, with default settings, and replaces an existing file. For
-/// other settings use [`ClientBuilder::put`]. The URL can be text.
-///
-/// ```no_run
-/// let log = b"all is well\n";
-/// ftp_client::put("ftp://me:secret@ftp.example.org/log.txt", &mut log.as_slice())?;
-/// # Ok::<(), ftp_client::Error>(())
-/// ```
-///
-/// # Errors
-///
-/// Returns the errors of [`ClientBuilder::put`].
-pub fn put(
-    url: impl TryInto<FtpUrl, Error: Into<Error>>,
-    reader: &mut (impl Read + ?Sized),
-) -> Result<Report, Error> {
-    Client::builder().put(url, reader)
-}
-
 impl ClientBuilder {
     /// Connects to the server of a URL and logs in as the user of the URL, or as `anonymous`.
     ///
@@ -260,7 +221,15 @@ impl ClientBuilder {
         Ok(client)
     }
 
-    /// Opens a new connection and downloads the file that a URL names.
+    /// Opens a new connection and downloads the file that a URL names. The URL can be text.
+    ///
+    /// ```no_run
+    /// let mut file = std::fs::File::create("a.bin")?;
+    /// let url = "ftp://ftp.example.org/pub/a.bin";
+    /// let report = ftp_client::Client::builder().get(url, &mut file)?;
+    /// println!("{} bytes in {:?}", report.bytes, report.duration);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// The user and password come from the URL; without a user, the login is anonymous. `;type=a`
     /// makes the download a text transfer. The client sends the path as a whole. If the server
@@ -313,6 +282,12 @@ impl ClientBuilder {
     }
 
     /// Opens a new connection and uploads to the file that a URL names, replacing an existing file.
+    ///
+    /// ```no_run
+    /// let (url, log) = ("ftp://me:secret@ftp.example.org/log.txt", b"all is well\n");
+    /// ftp_client::Client::builder().put(url, &mut log.as_slice())?;
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
     ///
     /// The URL is used as in [`get`](Self::get). In type image, the upload also fails if the server
     /// then reports a different length.
@@ -465,9 +440,9 @@ mod tests {
     fn a_url_that_names_no_file_is_refused_cl_65_hl_09() {
         let mut nothing = Vec::new();
         for url in ["ftp://h", "ftp://h/a/", "ftp://h/a;type=d", "ftp://h/a%0d", "file:///a", "a"] {
-            let got = get(url, &mut nothing);
+            let got = Client::builder().get(url, &mut nothing);
             assert!(matches!(got, Err(Error::Argument(_))), "{url}: {got:?}");
-            let put = put(url, &mut &b""[..]);
+            let put = Client::builder().put(url, &mut &b""[..]);
             assert!(matches!(put, Err(Error::Argument(_))), "{url}: {put:?}");
         }
     }

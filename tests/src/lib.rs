@@ -13,6 +13,7 @@ pub mod check;
 pub mod compare;
 pub mod content;
 pub mod folding;
+pub mod fxp;
 pub mod hostile;
 pub mod names;
 pub mod network;

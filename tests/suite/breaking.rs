@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::net::{Connector, Target, Transport};
-use ftp_client::{Client, Done, FileOptions, Retry, Timeouts};
+use ftp_client::{Client, Done, FileOptions, Retry, Timeouts, Transport};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
@@ -37,14 +36,18 @@ impl Cutting {
     fn new() -> Self {
         Self(Mutex::new(State { cuts: CUTS.into(), ..State::default() }))
     }
-}
 
-impl Connector for Cutting {
-    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>> {
-        let address = format!("{}:{}", target.host, target.port).parse().unwrap();
+    fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        is_data: bool,
+        limit: Duration,
+    ) -> io::Result<Box<dyn Transport>> {
+        let address = format!("{host}:{port}").parse().unwrap();
         let server = TcpStream::connect_timeout(&address, limit)?;
         let mut state = self.0.lock().unwrap();
-        if !target.is_data {
+        if !is_data {
             state.control = Some(server.try_clone()?);
             return Ok(Box::new(server));
         }
@@ -98,8 +101,11 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
     // may have sent them before the reset.
     let soon = Duration::from_secs(5);
     let timeouts = Timeouts::new().reply(soon).final_reply(soon);
-    let builder =
-        Client::builder().timeouts(timeouts).overall(Some(limit)).connector(Arc::clone(cutting));
+    let cutting = Arc::clone(cutting);
+    let builder = Client::builder()
+        .timeouts(timeouts)
+        .overall(Some(limit))
+        .connector(move |host, port, is_data, limit| cutting.connect(host, port, is_data, limit));
     Retry::new(builder, site.address.to_string())
         .login(site.user, site.password)
         .attempts(200)

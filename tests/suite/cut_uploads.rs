@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, fxp};
+use ftp_client::Client;
+use ftp_client::file::Side;
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{LocalStorage, Rights, Server, ServerConfig, Storage, Timeouts, VirtualPath};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
+use ftp_tests::fxp;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::raw::RawSession;
@@ -365,7 +367,7 @@ fn fxp_resumes_an_upload_after_a_lost_226_fs_15_fx_12() {
         let mut client = Client::builder().connect(&watched.server.local_addr().to_string())?;
         client.login("u", "p").map(|_| client)
     };
-    for listener in [fxp::Side::Target, fxp::Side::Source] {
+    for listener in [Side::Target, Side::Source] {
         for count in [2, 60_000, 99_999, 100_000] {
             let target = Watched::start();
             let mut session = RawSession::login(target.server.local_addr(), "u", "p");
@@ -380,8 +382,7 @@ fn fxp_resumes_an_upload_after_a_lost_226_fs_15_fx_12() {
             assert!(!target.root.names().contains(&b"there".to_vec()), "it is not published");
 
             let (mut from, mut to) = (client(&source).unwrap(), client(&target).unwrap());
-            let options =
-                fxp::Options::new().listener(Some(listener)).resume(ftp_client::Resume::Trusted);
+            let options = fxp::Options::to(listener).resume(ftp_client::Resume::Trusted);
             let what = format!("{count} bytes, {listener:?}");
             let report = fxp::transfer(&mut from, "file", &mut to, "there", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));

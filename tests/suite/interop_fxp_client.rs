@@ -6,11 +6,13 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use ftp_client::Resume;
-use ftp_client::fxp::{self, Options, Side};
+use ftp_client::error::FxpAttempt;
+use ftp_client::file::Side;
 use ftp_client::{Client, Error, Timeouts, Verb};
 use ftp_server::{PassivePolicy, Rights, Server, ServerConfig};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::{SIZES, binary};
+use ftp_tests::fxp::{self, Options};
 use ftp_tests::peer::RealServer;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
@@ -33,7 +35,7 @@ fn client_with(site: &Site, timeouts: Timeouts) -> Client {
 }
 
 fn to(listener: impl Into<Option<Side>>) -> Options {
-    Options::new().listener(listener.into())
+    Options::to(listener)
 }
 
 /// The number of copies with the target listening, and with the source listening, which costs half
@@ -120,7 +122,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
 
 /// Returns the attempt that ended a copy.
 #[track_caller]
-fn last_of(error: &Error) -> &fxp::Attempt {
+fn last_of(error: &Error) -> &FxpAttempt {
     let Error::Fxp(attempts) = error else { panic!("{error}") };
     attempts.last().unwrap()
 }
@@ -194,7 +196,7 @@ fn listener_found(source: &Site, target: &Site) -> Side {
     let content = binary(100_000, 3);
     source.root.write("file", &content);
     let (mut from, mut at) = (client(source), client(target));
-    let report = fxp::transfer(&mut from, "file", &mut at, "copy", Options::default());
+    let report = fxp::transfer(&mut from, "file", &mut at, "copy", Options::to(None));
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     assert_same("the copy", &target.root.read("copy"), &content);
     report.listener.unwrap()
@@ -231,7 +233,7 @@ fn the_source_listens_where_it_refuses_to_connect_fx_08() {
     let (mut from, mut at) = (client(&vsftpd), client(&closed));
     vsftpd.root.write("file", b"content");
     closed.root.write("copy", b"old");
-    let error = fxp::transfer(&mut from, "file", &mut at, "copy", Options::default()).unwrap_err();
+    let error = fxp::transfer(&mut from, "file", &mut at, "copy", Options::to(None)).unwrap_err();
     assert!(matches!(&error, Error::Fxp(attempts) if attempts.len() == 2), "{error}");
     assert!(error.to_string().contains("fxp.networks"), "{error}");
     assert_same("the old file", &closed.root.read("copy"), b"old");

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 
 use ftp_client::pool::Repeat;
-use ftp_client::tree::{self, RemoveOptions, RemoveReport};
+use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Error, Event, PermissionChange, Place};
 use ftp_proto::{Command, Escaped, FtpUrl, Pathname};
 
@@ -329,7 +329,7 @@ pub(super) fn remove(
         _ => {}
     };
     let top = place.path().to_vec();
-    let removed = match tree::remove(client, place, how, repeat, &on) {
+    let removed = match repeat.remove(client, place, how, &on) {
         // The names of the user can be sent, but not those that the server lists below them.
         Err(Error::Argument(error)) if how.recursive && can_be_sent(&top) => {
             let message = format!("not everything was removed: a path in it is not sent: {error}");
@@ -339,10 +339,12 @@ pub(super) fn remove(
         }
         removed => removed?,
     };
-    match removed {
-        RemoveReport::Missing => Ok(Outcome::Skipped("does not exist")),
-        RemoveReport::Tree { .. } => std::mem::take(&mut *lock(&counts)).finish(),
-        _ => Ok(Outcome::Done("removed")),
+    let counts = std::mem::take(&mut *lock(&counts));
+    match removed.removed + removed.failed {
+        0 => Ok(Outcome::Skipped("does not exist")),
+        // One command removed the object, without an event.
+        1 if counts.removed + counts.failures == 0 => Ok(Outcome::Done("removed")),
+        _ => counts.finish(),
     }
 }
 

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ftp_client::file::{Relay, Side};
 use ftp_client::listing::Budget;
-use ftp_client::{Client, ClientBuilder, EntryKind, Extended, Mode, Tls, fxp};
+use ftp_client::{Client, ClientBuilder, EntryKind, Extended, FileOptions, Mode, Place, Tls};
 use ftp_proto::{Network, RepresentationType};
 use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;
@@ -215,8 +216,8 @@ impl Demo<'_> {
         let mut source = self.connect(address, builder())?;
         let mut target = self.connect(address_of_other, builder())?;
         for (listener, name, what) in [
-            (fxp::Side::Target, "copied.bin", "the target listens"),
-            (fxp::Side::Source, "reverse.bin", "the source listens"),
+            (Side::Target, "copied.bin", "the target listens"),
+            (Side::Source, "reverse.bin", "the source listens"),
         ] {
             self.step(&what)?;
             self.copy(&mut source, &mut target, listener, name)?;
@@ -330,15 +331,16 @@ impl Demo<'_> {
         &mut self,
         source: &mut Client,
         target: &mut Client,
-        listener: fxp::Side,
+        listener: Side,
         name: &str,
     ) -> Result {
-        let options = fxp::Options::new().listener(Some(listener));
-        let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
-        let report = report.map_err(|error| Failure::from(&error))?;
-        let moved = transferred(LENGTH, report.duration);
+        let options = FileOptions::new();
+        let mut job =
+            Relay::new(Place::at("64 MiB.bin"), Place::at(name), &options).listener(Some(listener));
+        let done = job.attempt(source, target, &()).map_err(|error| Failure::from(&error))?;
+        let moved = transferred(LENGTH, done.duration);
         let what = format!("copy 64 MiB.bin to {name}: {moved}, directly between the servers");
-        self.check(report.size == Some(LENGTH), &what)
+        self.check(job.size() == Some(LENGTH), &what)
     }
 
     /// Uploads and downloads a text in text mode, and downloads it in binary mode.

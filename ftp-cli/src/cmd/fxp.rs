@@ -4,10 +4,9 @@ use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ftp_client::error::JobFault;
-use ftp_client::file::Relay;
-use ftp_client::fxp::{self, Report, Side};
-use ftp_client::{Done, Error, Event, Place, Resume};
-use ftp_proto::{FtpUrl, RepresentationType};
+use ftp_client::file::{Relay, Side};
+use ftp_client::{Done, Error, Event, Place};
+use ftp_proto::{AddressRule, FtpUrl, RepresentationType};
 
 use super::mirror;
 use crate::connect::{Dialler, Finder, RetryObserver, Sessions, dialler};
@@ -19,13 +18,16 @@ use crate::report::{Events, Object};
 use crate::transfer::target::name_of;
 use crate::transfer::{TransferOptions, Verify};
 
+/// The server that listens, and the host to which one server must connect.
+pub(super) type FxpWay = (Option<Side>, AddressRule);
+
 /// Source, target and options of a copy.
 struct FxpOptions {
     source: FtpUrl,
     target: FtpUrl,
     /// Whether to copy a tree.
     recursive: bool,
-    choice: fxp::Options,
+    way: FxpWay,
     transfer: TransferOptions,
 }
 
@@ -58,16 +60,8 @@ impl FxpOptions {
         let listener = options.parsed("listen", |text| values::word(text, &listeners))?;
         let address = dialler::address_rule(options)?;
         let transfer = TransferOptions::from_options(options)?;
-        let choice = fxp::Options::new()
-            .listener(listener)
-            .resume(match (transfer.resume, transfer.verify) {
-                (false, _) => Resume::Own,
-                (true, Verify::None) => Resume::Trusted,
-                (true, _) => Resume::Proven,
-            })
-            .address(address.unwrap_or_default())
-            .compare_sizes(transfer.verify != Verify::None);
-        Ok(Self { source, target, recursive, choice, transfer })
+        let way = (listener, address.unwrap_or_default());
+        Ok(Self { source, target, recursive, way, transfer })
     }
 }
 
@@ -75,7 +69,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let wanted = FxpOptions::from_options(options)?;
     let FxpOptions { source, target, .. } = &wanted;
     if wanted.recursive {
-        return mirror::across(options, stdio, [source, target], wanted.choice);
+        return mirror::across(options, stdio, [source, target], wanted.way);
     }
     // The name of the source file if the target is a directory.
     let name = target.is_directory().then(|| name_of(source.path())).transpose()?;
@@ -108,8 +102,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let of_file = wanted.transfer.of_file(RepresentationType::Image);
     let mut job = Relay::new(Place::of(source), to, &of_file)
         .under(wanted.transfer.temporary.clone())
-        .listener(wanted.choice.listener)
-        .address(wanted.choice.address)
+        .listener(wanted.way.0)
+        .address(wanted.way.1)
         .repeats(wanted.transfer.retrying.is_on());
     let copied = wanted.transfer.retrying.run(&witness, &both, &fields, |_| {
         let clients = [from.client(source)?, at.client(target)?];
@@ -130,14 +124,20 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         }
         copied
     });
-    match (&copied, job.report()) {
-        (Ok(done), Some(report)) => {
-            emit(done, report, &stdio.events, &fields);
+    match &copied {
+        Ok(done) => {
+            // The size is not always known.
+            let bytes = (job.listened().is_none() || job.size().is_some()).then_some(done.bytes);
+            emit(done, bytes, &stdio.events, &fields);
+            let said = match bytes {
+                _ if job.listened().is_none() => "exists already".to_owned(),
+                Some(bytes) => transferred(bytes, done.duration),
+                None => format!("in {:.2} s", done.duration.as_secs_f64()),
+            };
             let is_shown = is_talkative(options, stdio);
-            messages.say_if(is_shown, format_args!("{source} -> {target}: {}", in_words(report)));
+            messages.say_if(is_shown, format_args!("{source} -> {target}: {said}"));
         }
-        (Ok(_), None) => {}
-        (Err(failure), _) => stdio.events.failed(failure, fields),
+        Err(failure) => stdio.events.failed(failure, fields),
     }
     let failed = copied.as_ref().err();
     from.quit(failed);
@@ -208,30 +208,13 @@ fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
     failure.context(format_args!("{source} to {target}"))
 }
 
-/// Returns the number of copied bytes, if it is known.
-fn moved(report: &Report) -> Option<u64> {
-    match (report.listener, report.size) {
-        (None, _) => Some(0),
-        (Some(_), size) => Some(size?.saturating_sub(report.offset)),
-    }
-}
-
 /// Emits the event of the copy.
-fn emit(copied: &Done, report: &Report, events: &Events, fields: &dyn Fn(Object) -> Object) {
-    let bytes = moved(report);
+fn emit(copied: &Done, bytes: Option<u64>, events: &Events, fields: &dyn Fn(Object) -> Object) {
     let done = || {
         fields(Object::event("done"))
             .number_if("bytes", bytes)
-            .seconds("seconds", report.duration)
+            .seconds("seconds", copied.duration)
             .text("verified", copied.verified.as_str())
     };
     events.done(done, bytes.unwrap_or(0));
-}
-
-fn in_words(report: &Report) -> String {
-    match (report.listener, moved(report)) {
-        (None, _) => "exists already".to_owned(),
-        (Some(_), Some(bytes)) => transferred(bytes, report.duration),
-        (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),
-    }
 }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ftp_client::error::Phase;
 use ftp_client::file::Targets;
-use ftp_client::pool::{NotLent, Worker, work};
+use ftp_client::pool::Worker;
 use ftp_client::{Client, Done, Error, Place};
 use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
 
@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let open = Mutex::new(Some(sessions));
     // Standard output gets one file after the other.
     let jobs = if is_output { Some(1) } else { settings.jobs };
-    work(jobs, items.len(), None, |_| Getter {
+    Getter::work(jobs, items.len(), None, |_| Getter {
         items: &items,
         sessions: lock(&open).take().unwrap_or_else(|| more.another()),
         context: &context,
@@ -340,7 +340,7 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
 }
 
 impl Worker for Getter<'_, '_, '_> {
-    fn connect(&mut self, number: usize) -> Result<(), NotLent> {
+    fn connect(&mut self, number: usize) -> Result<(), Error> {
         let item = self.item(number);
         let is_open = self.sessions.open_client(&item.url).is_some();
         if is_open || self.is_abandoned(item) || self.is_skipped(item) {

@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ftp_client::file::{LocalSource, Targets};
-use ftp_client::pool::{NotLent, Worker, work};
+use ftp_client::file::Targets;
+use ftp_client::pool::Worker;
 use ftp_client::{Client, Done, Error, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
@@ -101,9 +101,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         spare: &spare,
         last: None,
     };
-    work(settings.jobs, items.len(), sizes.and_then(|sizes| sizes.into_iter().max()), |_| {
-        hire(sessions.another())
-    });
+    let largest = sizes.and_then(|sizes| sizes.into_iter().max());
+    Putter::work(settings.jobs, items.len(), largest, |_| hire(sessions.another()));
     let spare = lock(&spare).take();
     hire(spare.unwrap_or_else(|| sessions.another())).remove_sources();
     drop(context);
@@ -343,7 +342,7 @@ impl<'a> Putter<'a, '_, '_> {
 }
 
 impl Worker for Putter<'_, '_, '_> {
-    fn connect(&mut self, _: usize) -> Result<(), NotLent> {
+    fn connect(&mut self, _: usize) -> Result<(), Error> {
         if self.sessions.open_client(self.url).is_some() {
             return Ok(());
         }
@@ -372,16 +371,13 @@ impl Worker for Putter<'_, '_, '_> {
         let mut input = item.is_input().then(|| lock(self.input));
         let path = Path::new(item.local);
         let mut nothing = io::empty();
-        let source = match (file, &mut input) {
-            (Some(file), _) => LocalSource::File(file, path),
-            (None, Some(input)) => LocalSource::Stream(&mut **input),
-            (None, None) => LocalSource::Stream(&mut nothing),
-        };
         let settings = context.settings;
-        let options = settings.of_file(*representation);
-        let mut put = Put::new(source, item.place(url), &options)
-            .store_as(settings.store_as())
-            .repeats(settings.resume);
+        let (options, to) = (settings.of_file(*representation), item.place(url));
+        let mut put = settings.store(match (file, &mut input) {
+            (Some(file), _) => Put::from_file(file, path, to, &options),
+            (None, Some(input)) => Put::from_reader(&mut **input, to, &options),
+            (None, None) => Put::from_reader(&mut nothing, to, &options),
+        });
         if let Some(targets) = self.targets {
             put = put.among(targets);
         }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_client::pool::{Attempt, Lent, NotLent, Patience, Repeat};
+use ftp_client::pool::{Attempt, Lent, Patience, Repeat};
 use ftp_client::{Canceller, Client, Error, Pool};
 use ftp_proto::{FtpUrl, RepresentationType, Scheme};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -166,7 +166,7 @@ impl<'a> Sessions<'a> {
     /// Returns the same errors as [`client`](Self::client). Also returns an error if the open
     /// connection shows that an earlier upload may have failed, or too many reconnects.
     pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool)> {
-        let is_new = self.connect(url, true).map_err(NotLent::into_error)?;
+        let is_new = self.connect(url, true).map_err(Error::met)?;
         Ok((self.opened(url), is_new))
     }
 
@@ -202,13 +202,13 @@ impl<'a> Sessions<'a> {
     /// # Errors
     ///
     /// Returns the errors of [`client`](Self::client), and what they mean for this thread.
-    pub(crate) fn connect_beside_others(&mut self, url: &FtpUrl) -> Result<(), NotLent> {
+    pub(crate) fn connect_beside_others(&mut self, url: &FtpUrl) -> Result<(), Error> {
         self.connect(url, false).map(drop)
     }
 
     /// Ensures a connection, and returns whether it is new. With `again`, connects even after the
     /// server has refused a connection for good.
-    fn connect(&mut self, url: &FtpUrl, again: bool) -> Result<bool, NotLent> {
+    fn connect(&mut self, url: &FtpUrl, again: bool) -> Result<bool, Error> {
         let found = self.open.iter().position(|(open, _)| open.is_of(url));
         if let Some((at, (_, client))) = found.and_then(|at| Some(at).zip(self.open.get_mut(at))) {
             let Err(error) = client.make_ready() else { return Ok(false) };
@@ -220,10 +220,10 @@ impl<'a> Sessions<'a> {
                 _ => false,
             };
             if is_in_doubt {
-                return Err(NotLent::Failed(error));
+                return Err(error);
             }
         }
-        self.connecting.check(url).map_err(|failure| NotLent::Failed(failure.into()))?;
+        self.connecting.check(url)?;
         let pool = self.pool(url);
         if again {
             pool.reopen();

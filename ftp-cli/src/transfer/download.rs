@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Left, Sink, Why};
-use ftp_client::{Client, Done, Error, Event, Get, Observer};
+use ftp_client::file::{Left, Why};
+use ftp_client::{Client, Done, Error, Event, FileOptions, Get, Observer, Place};
 use ftp_proto::{FtpUrl, Verb};
 
 use super::{Attempt, Context, RemoteFile, Target, Verify, not_moved, wrong_size};
@@ -93,29 +93,37 @@ fn run<'j>(
     match target {
         Target::Output => {
             let mut output = context.output.clone();
-            attempted(&mut job(context, remote, Sink::Stream(&mut output)))
+            attempted(&mut job(context, remote, |place, options| {
+                Get::to_writer(place, &mut output, options)
+            }))
         }
         Target::Direct(path) => {
             let file = OpenOptions::new().write(true).open(path);
             let file = file.map_err(|error| Failure::local(shown_path(path), &error))?;
             let mut file = DirectFile(file);
-            attempted(&mut job(context, remote, Sink::Stream(&mut file)))
+            attempted(&mut job(context, remote, |place, options| {
+                Get::to_writer(place, &mut file, options)
+            }))
         }
         Target::File(path) => {
-            let sink = match context.settings.in_place {
-                true => Sink::InPlace(path),
-                false => Sink::Path(path),
+            let new = |place, options: &_| match context.settings.in_place {
+                true => Get::in_place(place, path, options),
+                false => Get::to_path(place, path, options),
             };
             let mut kept = attempt.memory.borrow_mut();
-            attempted(kept.get_or_insert_with(|| job(context, remote, sink)))
+            attempted(kept.get_or_insert_with(|| job(context, remote, new)))
         }
     }
 }
 
 /// Returns the job for a file.
-fn job<'j>(context: &'j Context<'_>, remote: &RemoteFile<'_>, sink: Sink<'j>) -> Get<'j> {
+fn job<'j>(
+    context: &'j Context<'_>,
+    remote: &RemoteFile<'_>,
+    new: impl FnOnce(Place, &FileOptions) -> Get<'j>,
+) -> Get<'j> {
     let options = context.settings.of_file(remote.representation);
-    let job = Get::new(remote.place.clone(), sink, &options).among(&context.targets);
+    let job = new(remote.place.clone(), &options).among(&context.targets);
     job.known_as(remote.name.to_string(), remote.user.clone())
 }
 

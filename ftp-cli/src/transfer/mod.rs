@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Existing, Selection, StoreAs, Targets, Why};
+use ftp_client::file::{Existing, Targets, Why};
 use ftp_client::{
     Client, Done, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit, ReplyCode,
     Resume, Severity, Verb,
@@ -135,13 +135,15 @@ impl TransferOptions {
             () if self.if_changed => Existing::ReplaceDifferent,
             () => Existing::Replace,
         };
+        let Selection([smallest, largest], [earliest, latest]) = self.selection;
         FileOptions::new()
             .representation(representation)
             .resume(self.how_to_resume())
             .existing(existing)
             .verify(self.verify)
-            .only(self.selection)
-            .most_bytes(self.selection.largest())
+            .sizes(smallest, largest)
+            .times(earliest, latest)
+            .most_bytes(largest)
             .moves(self.removes_source)
             .retried(self.retrying.is_on())
             .preserve(self.preserve)
@@ -168,19 +170,19 @@ impl TransferOptions {
 
     /// Returns whether a file may be skipped, depending on the facts of both sides.
     pub(crate) fn may_skip(&self) -> bool {
-        let selects = self.selection.needs_time() || self.selection.needs_size();
+        let selects = self.selection != Selection::default();
         let compares = self.resume || self.newer || self.if_changed || self.no_clobber;
         selects || compares || self.removes_source
     }
 
-    /// Returns how the server stores an upload.
-    pub(crate) fn store_as(&self) -> StoreAs {
-        match &self.temporary {
-            _ if self.unique => StoreAs::Unique,
-            _ if self.append => StoreAs::Append,
-            Some(name) => StoreAs::Under(name.clone()),
-            None => StoreAs::Final,
-        }
+    /// Sets how the server stores an upload, and whether it may resume.
+    pub(crate) fn store<'p>(&self, put: Put<'p>) -> Put<'p> {
+        let put = match () {
+            () if self.unique => put.unique(),
+            () if self.append => put.append(),
+            () => put.under(self.temporary.clone()),
+        };
+        put.repeats(self.resume)
     }
 
     /// Returns the transfer type for a URL: the option, else `;type=`, else image.
@@ -245,6 +247,10 @@ fn temporary(options: &Options) -> Result<Option<TemporaryName>> {
     TemporaryName::parse(pattern).map(Some).ok_or_else(wrong)
 }
 
+/// The limits on files: the smallest and the largest size, the earliest and the latest time.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Selection(pub(crate) [Option<u64>; 2], pub(crate) [Option<i64>; 2]);
+
 /// Reads the limits on the files to transfer. Ages count from now.
 ///
 /// # Errors
@@ -255,8 +261,8 @@ pub(crate) fn selection(options: &Options) -> Result<Selection> {
     let ago = |age: Duration| now - i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     let size = |name: &str| options.parsed(name, values::size);
     let time = |name: &str| options.parsed(name, values::duration).map(|age| age.map(ago));
-    let selection = Selection::default().sizes(size("min-size")?, size("max-size")?);
-    Ok(selection.times(time("max-age")?, time("min-age")?))
+    let sizes = [size("min-size")?, size("max-size")?];
+    Ok(Selection(sizes, [time("max-age")?, time("min-age")?]))
 }
 
 /// One attempt at a download.

@@ -148,19 +148,15 @@ impl Client {
         Ok(())
     }
 
-    /// Returns the server and the user, or `None` before a successful [`login`](Self::login) and
+    /// Returns the user as passed to [`login`](Self::login), or `None` before a successful login and
     /// after a raw `USER` or `REIN`.
-    ///
-    /// ```no_run
-    /// let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-    /// assert_eq!(client.identity(), None);
-    /// client.login("me", "secret")?;
-    /// let login = client.identity().expect("the client has logged in");
-    /// assert_eq!((login.host.as_str(), login.port), ("ftp.example.org", 21));
-    /// # Ok::<(), ftp_client::Error>(())
-    /// ```
     #[must_use]
-    pub const fn identity(&self) -> Option<&Login> {
+    pub fn user(&self) -> Option<&[u8]> {
+        self.identity.as_ref().map(|login| &*login.user)
+    }
+
+    /// Returns the server and the user while [`user`](Self::user) returns one.
+    pub(crate) const fn identity(&self) -> Option<&Login> {
         self.identity.as_ref()
     }
 

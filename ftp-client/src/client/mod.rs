@@ -241,7 +241,7 @@ impl Client {
     }
 
     /// Returns the local address of the control connection; `None` if a
-    /// [`Connector`](crate::net::Connector) or a SOCKS5 or HTTP [`Proxy`](crate::Proxy) opened the
+    /// [connector](crate::ClientBuilder::connector) or a SOCKS5 or HTTP [`Proxy`](crate::Proxy) opened the
     /// connection.
     ///
     /// Behind a NAT, the server sees a different address.
@@ -250,7 +250,7 @@ impl Client {
         self.control.addresses().map(|(local, _)| local)
     }
 
-    /// Returns the server's address; `None` if a [`Connector`](crate::net::Connector) or a SOCKS5 or
+    /// Returns the server's address; `None` if a [connector](crate::ClientBuilder::connector) or a SOCKS5 or
     /// HTTP [`Proxy`](crate::Proxy) opened the connection.
     ///
     /// If the server's name has several addresses, returns the one that answered. With an FTP

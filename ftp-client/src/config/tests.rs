@@ -18,18 +18,11 @@ fn epsv_all_excludes_active_mode_and_pasv_cl_34() {
 
 #[test]
 fn a_connector_excludes_other_passive_addresses_cl_25_hc_33() {
-    struct Nobody;
-    impl Connector for Nobody {
-        fn connect(
-            &self,
-            _: &crate::net::Target<'_>,
-            _: Duration,
-        ) -> std::io::Result<Box<dyn crate::net::Transport>> {
-            Err(std::io::ErrorKind::Unsupported.into())
-        }
-    }
-    let check =
-        |rule| ClientBuilder::default().connector(Nobody).passive_address(rule).config.check();
+    let check = |rule| {
+        let builder =
+            ClientBuilder::default().connector(|_, _, _, _| Err(io::ErrorKind::Unsupported.into()));
+        builder.passive_address(rule).config.check()
+    };
     assert!(check(AddressRule::Peer).is_ok());
     for rule in [AddressRule::Smart, AddressRule::Reply] {
         assert!(matches!(check(rule), Err(Error::Unsupported(_))), "{rule:?}");

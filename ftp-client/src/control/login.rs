@@ -30,16 +30,15 @@ use crate::trace;
 /// Two sessions with equal values see the same files under the same names. Another name of the same
 /// host is another value, because it can lead to another host later.
 #[derive(Clone, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct Login {
+pub(crate) struct Login {
     /// The host as passed to [`ClientBuilder::connect`](crate::ClientBuilder::connect): a name, or
     /// an address without brackets. With a [`Proxy`](crate::Proxy), the host that the proxy
     /// connects to.
-    pub host: String,
+    pub(crate) host: String,
     /// The port of the control connection.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The user name as passed to [`Client::login`](crate::Client::login).
-    pub user: Vec<u8>,
+    pub(crate) user: Vec<u8>,
 }
 
 ftp_proto::debug_fields!(Login { host, port, user: ftp_proto::Escaped(user) });

@@ -25,7 +25,7 @@ impl fmt::Display for Side {
 }
 
 /// Returns whether the server of this side began its part of a transfer (sent 1xx) in any attempt.
-pub(crate) fn has_begun(attempts: &[Attempt], side: Side) -> bool {
+pub(crate) fn has_begun(attempts: &[FxpAttempt], side: Side) -> bool {
     attempts.iter().any(|attempt| {
         let (this, other) = attempt.had_begun;
         if attempt.side == side { this } else { other }
@@ -34,13 +34,13 @@ pub(crate) fn has_begun(attempts: &[Attempt], side: Side) -> bool {
 
 /// Returns whether every attempt failed because the servers could not connect to each other. The
 /// servers' settings may forbid such connections.
-pub(super) fn are_about_the_way(attempts: &[Attempt]) -> bool {
-    attempts.iter().all(Attempt::is_about_the_way)
+pub(super) fn are_about_the_way(attempts: &[FxpAttempt]) -> bool {
+    attempts.iter().all(FxpAttempt::is_about_the_way)
 }
 
 /// The attempts of a copy. `Display` gives each server's reply, and the server settings that may be
 /// the cause.
-pub(super) struct CopyAttempts<'a>(pub(super) &'a [Attempt]);
+pub(super) struct CopyAttempts<'a>(pub(super) &'a [FxpAttempt]);
 
 impl fmt::Display for CopyAttempts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,21 +50,21 @@ impl fmt::Display for CopyAttempts<'_> {
             }
             write!(f, "{attempt}")?;
         }
-        if self.0.iter().any(Attempt::may_be_about_third_hosts) {
+        if self.0.iter().any(FxpAttempt::may_be_about_third_hosts) {
             f.write_str(
                 "; to allow third hosts, set port_promiscuous and pasv_promiscuous of vsftpd, \
                  AllowForeignAddress of ProFTPD, -W of Pure-FTPd, or fxp.networks and the right \
                  fxp of ftp-cli serve",
             )?;
         }
-        if self.0.iter().any(Attempt::may_be_about_trust) {
+        if self.0.iter().any(FxpAttempt::may_be_about_trust) {
             f.write_str(
                 "; a server that ends the TLS handshake may not trust the other's certificate: \
                  see TLSVerifyClient, TLSVerifyServer and TLSCACertificateFile of ProFTPD, or \
                  tls.sscn_ca and tls.sscn_pins of ftp-cli serve",
             )?;
         }
-        if self.0.iter().any(Attempt::may_be_about_sessions) {
+        if self.0.iter().any(FxpAttempt::may_be_about_sessions) {
             f.write_str(
                 "; a server that requires TLS session resumption cannot copy to another server: \
                  set require_ssl_reuse=NO of vsftpd, TLSOptions NoSessionReuseRequired of \
@@ -81,7 +81,7 @@ impl fmt::Display for CopyAttempts<'_> {
 /// One attempt of a copy, with one of the servers listening, and why it failed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Attempt {
+pub struct FxpAttempt {
     /// The server that listened for the data connection, or was asked to.
     pub listener: Side,
     /// The server that failed.
@@ -98,7 +98,7 @@ pub struct Attempt {
     pub(crate) had_begun: (bool, bool),
 }
 
-impl Attempt {
+impl FxpAttempt {
     pub(crate) const fn new(listener: Side, side: Side, error: Error) -> Self {
         Self {
             listener,
@@ -159,7 +159,7 @@ impl Attempt {
     }
 }
 
-impl fmt::Display for Attempt {
+impl fmt::Display for FxpAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let other = match self.side {
             Side::Source => Side::Target,

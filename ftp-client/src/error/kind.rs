@@ -146,6 +146,7 @@ impl Error {
             }
             Self::Dial { kind, .. } => *kind,
             Self::Tree(fault) => fault.kind(),
+            Self::Fewer(met) => met.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Unsupported(_) | Self::UnreadableTime(_) => ErrorKind::Unsupported,
         }

@@ -17,6 +17,7 @@ mod kind;
 
 pub(crate) use connect::{AnnouncedHost, may_demand_session};
 pub use connect::{DataAttempt, ProxyFault};
+pub use fxp::FxpAttempt;
 pub use job::JobFault;
 pub(crate) use job::TreeFault;
 pub use kind::{ErrorKind, Recovery};
@@ -166,7 +167,7 @@ pub enum Error {
     /// A copy from server to server failed. Lists every attempt, in order; the last one ended the
     /// copy. The text gives each server's reply, and the server settings that may be the cause.
     #[error("{}", CopyAttempts(.0))]
-    Fxp(Vec<fxp::Attempt>),
+    Fxp(Vec<FxpAttempt>),
     /// No line of a listing could be parsed.
     #[error(
         "no line of the listing was understood{}; the first is: {}",
@@ -181,6 +182,11 @@ pub enum Error {
     /// A step of a tree failed.
     #[error("{0}")]
     Tree(#[source] Box<TreeFault>),
+    /// A pool has, or its server accepts, no more connections than those that are lent, or the server
+    /// refused another caller for good. The error is the one that this or another caller met. Only
+    /// [`Pool::try_take`](crate::Pool::try_take) returns this.
+    #[error(transparent)]
+    Fewer(Box<Self>),
     /// The closure that makes the connections of a [`Pool`](crate::Pool) failed for a reason of the
     /// caller: for example, a password could not be read.
     ///
@@ -267,6 +273,7 @@ impl Error {
             Self::Fxp(attempts) => attempts.iter().any(|attempt| attempt.error.is_transient()),
             Self::Dial { recovery, .. } => *recovery == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
+            Self::Fewer(met) => met.is_transient(),
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
@@ -331,6 +338,7 @@ impl Error {
             }
             Self::Job(fault) => fault.cause()?.reply(),
             Self::Tree(fault) => fault.cause()?.reply(),
+            Self::Fewer(met) => met.reply(),
             Self::Fxp(attempts) => attempts.last()?.error.reply(),
             _ => None,
         }
@@ -356,6 +364,12 @@ impl Error {
     /// Returns `error` itself if it did not come from this crate.
     pub fn recover(error: io::Error) -> Result<Self, io::Error> {
         error.downcast()
+    }
+
+    /// Returns the error in [`Fewer`](Self::Fewer), and any other error itself.
+    #[must_use]
+    pub fn met(self) -> Self {
+        if let Self::Fewer(met) = self { *met } else { self }
     }
 
     /// Returns whether the server refused a command for good. A 530, and refusals of `USER`,
@@ -422,6 +436,7 @@ impl Clone for Error {
                 Self::Dial { cause: Arc::clone(cause), kind: *kind, recovery: *recovery }
             }
             Self::Tree(fault) => Self::Tree(fault.clone()),
+            Self::Fewer(met) => Self::Fewer(met.clone()),
             Self::Unsupported(what) => Self::Unsupported(what),
         }
     }

@@ -22,7 +22,7 @@ use crate::system::{FileExt, OsStrExt, share_content};
 use crate::url_path::Place;
 
 /// The target of a download.
-pub enum Sink<'a> {
+pub(crate) enum Sink<'a> {
     /// A file that gets this path when it is complete. Until then, an existing file is unchanged.
     Path(&'a Path),
     /// A file that is written under its own path.

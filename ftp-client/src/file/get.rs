@@ -2,6 +2,7 @@
 //! skipped if the options, the server's facts about the file, and the local file say so.
 
 use std::fs::{self, Metadata};
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -33,13 +34,12 @@ use crate::url_path::Place;
 /// that a record or the server's digest proves.
 ///
 /// ```no_run
-/// use ftp_client::file::Sink;
 /// use ftp_client::{Client, Event, FileOptions, Get, Place, Resume};
 ///
 /// let mut client = Client::builder().connect("ftp.example.org")?;
 /// client.login("anonymous", "guest@")?;
 /// let options = FileOptions::new().resume(Resume::Proven);
-/// let mut job = Get::new(Place::at("pub/a.bin"), Sink::Path("a.bin".as_ref()), &options);
+/// let mut job = Get::to_path(Place::at("pub/a.bin"), "a.bin", &options);
 /// let done = job.attempt(&mut client, &|event: Event<'_>| println!("{event:?}"))?;
 /// println!("{} bytes, {} of them from an earlier run", done.size, done.resumed);
 /// # Ok::<(), ftp_client::Error>(())
@@ -51,8 +51,32 @@ pub struct Get<'a> {
 }
 
 impl<'a> Get<'a> {
-    /// Returns the job that downloads the file at `from`.
-    pub fn new(from: Place, to: Sink<'a>, options: &FileOptions) -> Self {
+    /// Returns the download of the file at `from` to a file that gets this path when it is complete.
+    /// Until then, an existing file is unchanged.
+    pub fn to_path(
+        from: Place,
+        path: &'a (impl AsRef<Path> + ?Sized),
+        options: &FileOptions,
+    ) -> Self {
+        Self::new(from, Sink::Path(path.as_ref()), options)
+    }
+
+    /// Returns the download of the file at `from` to a file that is written under its own path.
+    pub fn in_place(
+        from: Place,
+        path: &'a (impl AsRef<Path> + ?Sized),
+        options: &FileOptions,
+    ) -> Self {
+        Self::new(from, Sink::InPlace(path.as_ref()), options)
+    }
+
+    /// Returns the download of the file at `from` to a stream. After its first byte, no attempt can be
+    /// repeated.
+    pub fn to_writer(from: Place, to: &'a mut dyn Write, options: &FileOptions) -> Self {
+        Self::new(from, Sink::Stream(to), options)
+    }
+
+    pub(crate) fn new(from: Place, to: Sink<'a>, options: &FileOptions) -> Self {
         let past = Memory::default();
         let job = GetJob {
             place: from,

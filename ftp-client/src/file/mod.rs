@@ -5,16 +5,14 @@
 //! right:
 //!
 //! ```no_run
-//! use std::path::Path;
-//! use ftp_client::file::{LocalSource, StoreAs, TemporaryName};
+//! use ftp_client::file::TemporaryName;
 //! use ftp_client::{Client, FileOptions, Place, Put};
 //!
 //! let mut client = Client::builder().connect("ftp.example.org")?;
 //! client.login("me", "secret")?;
-//! let source = LocalSource::Path(Path::new("a.bin"));
 //! let options = FileOptions::new();
-//! let mut job = Put::new(source, Place::at("in/a.bin"), &options)
-//!     .store_as(StoreAs::Under(TemporaryName::standard()));
+//! let mut job = Put::from_path("a.bin", Place::at("in/a.bin"), &options)
+//!     .under(Some(TemporaryName::standard()));
 //! let done = job.attempt(&mut client, &())?;
 //! println!("{} bytes, verified: {}", done.bytes, done.verified.as_str());
 //! # Ok::<(), ftp_client::Error>(())
@@ -40,13 +38,13 @@ mod small;
 mod take;
 pub(crate) mod targets;
 
-pub use begin::Sink;
 pub use checksum::Checksum;
 pub(crate) use options::Done;
-pub use options::{Existing, Left, Selection};
-pub use put::{LocalSource, StoreAs, TemporaryName};
+pub use options::{Existing, Left};
+pub use put::TemporaryName;
 pub use relay::Relay;
 pub use targets::Targets;
 
 pub use crate::digest::{Digest, HashAlgorithm};
+pub use crate::error::fxp::Side;
 pub use crate::event::{Verify, Why};

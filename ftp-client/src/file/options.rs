@@ -99,7 +99,7 @@ impl FileOptions {
     ///
     /// No file is lost if the program is killed. A lock file beside the local file excludes other
     /// moves of it, and a journal there lets the next run continue; only an upload without
-    /// [`StoreAs::Under`](crate::file::StoreAs::Under) is sent again.
+    /// [temporary name](crate::Put::under) is sent again.
     ///
     /// The transfer fails, and the source stays, unless the server reports the size of its file.
     /// After a download, it must also report the modification time or a digest; after an upload,
@@ -110,7 +110,7 @@ impl FileOptions {
     }
 
     /// Sets whether the caller attempts a failed job again (default: no). An upload under a
-    /// [temporary name](crate::file::StoreAs::Under) then asks for the facts of both names before it is
+    /// [temporary name](crate::Put::under) then asks for the facts of both names before it is
     /// renamed, so that another attempt can tell whether a rename with a lost reply happened.
     pub const fn retried(mut self, on: bool) -> Self {
         self.retried = on;
@@ -136,9 +136,18 @@ impl FileOptions {
         self
     }
 
-    /// Sets which files are transferred, by size and age (default: all).
-    pub const fn only(mut self, selection: Selection) -> Self {
-        self.selection = selection;
+    /// Sets the smallest and the largest size in bytes of the files that are transferred (default: no
+    /// limits). A file of unknown size is outside of every limit.
+    pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
+        self.selection.sizes = (smallest, largest);
+        self
+    }
+
+    /// Sets the earliest and the latest modification time of the files that are transferred, in seconds
+    /// since 1970-01-01T00:00:00Z (default: no limits). A file of unknown time is outside of every
+    /// limit.
+    pub const fn times(mut self, earliest: Option<i64>, latest: Option<i64>) -> Self {
+        self.selection.times = (earliest, latest);
         self
     }
 
@@ -156,52 +165,33 @@ impl FileOptions {
     }
 }
 
-/// Limits on the size and the modification time of files (see
-/// [`FileOptions::only`](crate::FileOptions::only)). By default there are none.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[must_use]
-pub struct Selection {
-    smallest: Option<u64>,
-    largest: Option<u64>,
-    earliest: Option<i64>,
-    latest: Option<i64>,
+/// Limits on the size and the modification time of files. By default there are none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Selection {
+    /// The smallest and the largest.
+    pub(crate) sizes: (Option<u64>, Option<u64>),
+    /// The earliest and the latest.
+    pub(crate) times: (Option<i64>, Option<i64>),
 }
 
 impl Selection {
-    /// Sets the smallest and the largest size in bytes.
-    pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
-        (self.smallest, self.largest) = (smallest, largest);
-        self
-    }
-
-    /// Sets the earliest and the latest modification time, in seconds since 1970-01-01T00:00:00Z.
-    pub const fn times(mut self, earliest: Option<i64>, latest: Option<i64>) -> Self {
-        (self.earliest, self.latest) = (earliest, latest);
-        self
-    }
-
-    /// Returns the largest size.
-    #[must_use]
-    pub const fn largest(&self) -> Option<u64> {
-        self.largest
-    }
-
     /// Returns whether the size matters.
-    #[must_use]
-    pub const fn needs_size(&self) -> bool {
-        self.smallest.is_some() || self.largest.is_some()
+    pub(crate) fn needs_size(&self) -> bool {
+        self.sizes != (None, None)
     }
 
     /// Returns whether the modification time matters.
-    #[must_use]
-    pub const fn needs_time(&self) -> bool {
-        self.latest.is_some() || self.earliest.is_some()
+    pub(crate) fn needs_time(&self) -> bool {
+        self.times != (None, None)
     }
 
     /// Returns why a file is left out, or `None` if it is not. `times` is the range that contains
     /// its modification time. An unknown fact is outside of every limit.
-    #[must_use]
-    pub fn refuses(&self, size: Option<u64>, times: Option<(i64, i64)>) -> Option<&'static str> {
+    pub(crate) fn refuses(
+        &self,
+        size: Option<u64>,
+        times: Option<(i64, i64)>,
+    ) -> Option<&'static str> {
         let is_small = |least: u64| size.is_none_or(|size| size < least);
         let is_large = |most: u64| size.is_none_or(|size| size > most);
         // A file that may be too new is left out, because another program may still be writing it.
@@ -209,10 +199,10 @@ impl Selection {
         let is_new = |latest: i64| times.is_none_or(|(_, end)| end > latest);
         let is_old = |earliest: i64| times.is_none_or(|(_, end)| end < earliest);
         match () {
-            () if self.smallest.is_some_and(is_small) => Some("too small"),
-            () if self.largest.is_some_and(is_large) => Some("too large"),
-            () if self.latest.is_some_and(is_new) => Some("too new"),
-            () if self.earliest.is_some_and(is_old) => Some("too old"),
+            () if self.sizes.0.is_some_and(is_small) => Some("too small"),
+            () if self.sizes.1.is_some_and(is_large) => Some("too large"),
+            () if self.times.1.is_some_and(is_new) => Some("too new"),
+            () if self.times.0.is_some_and(is_old) => Some("too old"),
             () => None,
         }
     }
@@ -296,8 +286,8 @@ mod tests {
 
     #[test]
     fn unknown_sizes_or_times_fail_a_selection() {
-        let sizes = Selection::default().sizes(Some(5), Some(9));
-        let ages = Selection::default().times(Some(50), Some(100));
+        let sizes = Selection { sizes: (Some(5), Some(9)), ..Selection::default() };
+        let ages = Selection { times: (Some(50), Some(100)), ..Selection::default() };
         for (selection, size, times, is_taken) in [
             (&sizes, Some(5), None, true),
             (&sizes, Some(9), None, true),

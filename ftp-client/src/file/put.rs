@@ -29,7 +29,7 @@ use crate::system::OsStrExt;
 use crate::url_path::Place;
 
 /// The source of an upload.
-pub enum LocalSource<'a> {
+pub(crate) enum LocalSource<'a> {
     /// The file at this path. Each attempt opens it.
     Path(&'a Path),
     /// An open file, and its path for journals and messages.
@@ -40,7 +40,7 @@ pub enum LocalSource<'a> {
 
 /// How the server stores an upload.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum StoreAs {
+enum StoreAs {
     /// Under its final name, replacing an existing file (`STOR`).
     #[default]
     Final,
@@ -95,15 +95,14 @@ impl TemporaryName {
 /// The upload of one file: a job that can be attempted several times.
 ///
 /// ```no_run
-/// use std::path::Path;
-/// use ftp_client::file::{LocalSource, StoreAs, TemporaryName};
+/// use ftp_client::file::TemporaryName;
 /// use ftp_client::{Client, FileOptions, Place, Put};
 ///
 /// let options = FileOptions::new();
 /// let mut client = Client::builder().connect("ftp.example.org")?;
 /// client.login("me", "secret")?;
-/// let mut job = Put::new(LocalSource::Path(Path::new("a.bin")), Place::at("in/a.bin"), &options)
-///     .store_as(StoreAs::Under(TemporaryName::standard()));
+/// let mut job = Put::from_path("a.bin", Place::at("in/a.bin"), &options)
+///     .under(Some(TemporaryName::standard()));
 /// let done = job.attempt(&mut client, &())?;
 /// println!("{} bytes", done.bytes);
 /// # Ok::<(), ftp_client::Error>(())
@@ -231,8 +230,31 @@ impl fmt::Debug for LocalSource<'_> {
 ftp_proto::debug_fields!(Put<'_> { from, job: job.place } ..);
 
 impl<'a> Put<'a> {
-    /// Returns the upload of `from` to `to`.
-    pub fn new(from: LocalSource<'a>, to: Place, options: &'a FileOptions) -> Self {
+    /// Returns the upload of the file at `path` to `to`. Each attempt opens it.
+    pub fn from_path(
+        path: &'a (impl AsRef<Path> + ?Sized),
+        to: Place,
+        options: &'a FileOptions,
+    ) -> Self {
+        Self::new(LocalSource::Path(path.as_ref()), to, options)
+    }
+
+    /// Returns the upload of an open file to `to`; `path` is its path for journals and messages.
+    pub fn from_file(
+        file: &'a File,
+        path: &'a (impl AsRef<Path> + ?Sized),
+        to: Place,
+        options: &'a FileOptions,
+    ) -> Self {
+        Self::new(LocalSource::File(file, path.as_ref()), to, options)
+    }
+
+    /// Returns the upload of a stream, which can be read only once, to `to`.
+    pub fn from_reader(from: &'a mut dyn Read, to: Place, options: &'a FileOptions) -> Self {
+        Self::new(LocalSource::Stream(from), to, options)
+    }
+
+    pub(crate) fn new(from: LocalSource<'a>, to: Place, options: &'a FileOptions) -> Self {
         let (origin, place) = (to.clone(), to);
         let (store, past) = (StoreAs::default(), PutPast::default());
         let (repeats, is_apart, proves_new, following) = (false, false, false, None);
@@ -270,9 +292,22 @@ impl<'a> Put<'a> {
         self
     }
 
-    /// Sets how the server stores the upload (default: [`StoreAs::Final`]).
-    pub fn store_as(mut self, store: StoreAs) -> Self {
-        self.job.store = store;
+    /// Sets the temporary name until the upload is complete and verified (default: none). Without
+    /// one, the upload replaces an existing file (`STOR`).
+    pub fn under(mut self, name: Option<TemporaryName>) -> Self {
+        self.job.store = name.map_or(StoreAs::Final, StoreAs::Under);
+        self
+    }
+
+    /// Stores the upload at the end of an existing file (`APPE`), and never repeats it.
+    pub fn append(mut self) -> Self {
+        self.job.store = StoreAs::Append;
+        self
+    }
+
+    /// Stores the upload under a new name that the server chooses (`STOU`), and never repeats it.
+    pub fn unique(mut self) -> Self {
+        self.job.store = StoreAs::Unique;
         self
     }
 

@@ -5,7 +5,7 @@
 //! other connections, resumes only bytes that this job copied, or that digests of both servers
 //! prove.
 
-use ftp_proto::{AddressRule, TimeVal, Verb};
+use ftp_proto::{AddressRule, Reply, TimeVal, Verb};
 
 use super::Done;
 use super::evidence::{Resume, compare_digest, is_doubtful};
@@ -14,17 +14,14 @@ use super::options::FileOptions;
 use super::put::TemporaryName;
 use crate::client::Client;
 use crate::digest::Digest;
+use crate::error::fxp::{Side, has_begun};
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer, Verify, Why};
-use crate::fxp::{self, CopyMemory, CopyStart, Recalling, Side};
+use crate::fxp::{self, CopyMemory, CopyStart, FxpReport, Recalling};
 use crate::url_path::Place;
 
-/// The copy of one file from server to server: a job that can be attempted several times.
-///
-/// Of the options, a copy uses [`resume`](FileOptions::resume), [`verify`](FileOptions::verify) and
-/// [`preserve`](FileOptions::preserve). The data is always of type image and replaces an existing
-/// target. If the source does not report a time to preserve, that is only an [`Event::Note`].
-/// [`fxp`] tells what the servers must allow.
+/// The copy of one file from server to server (FXP, RFC 959 §5.2), byte for byte: a job that can be
+/// attempted several times. The data goes directly from one server to the other.
 ///
 /// ```no_run
 /// use ftp_client::file::{Relay, TemporaryName};
@@ -41,6 +38,44 @@ use crate::url_path::Place;
 /// println!("{} bytes, {} of them were there", done.size, done.resumed);
 /// # Ok::<(), ftp_client::Error>(())
 /// ```
+///
+/// Most servers refuse such copies by default, since a user could make them send data to third
+/// hosts (RFC 2577 §3). The text of [`Error::Fxp`] names the settings that allow copies.
+///
+/// Under TLS, one server must begin the handshake with the other, which few servers can do (`SSCN`,
+/// `CPSV`). With other servers, send the data unencrypted:
+/// [`Tls::data_in_clear`](crate::Tls::data_in_clear).
+///
+/// Of the options, a copy uses these:
+///
+/// - [`resume`](FileOptions::resume): with [`Proven`](Resume::Proven), the copy begins at the end of
+///   the target's file if digests of both servers prove that file to be the beginning of the source's
+///   file; otherwise at byte 0. For a partial file, the source must compute the digest of a part of its
+///   file (`RANG`, `HASH`). If the digests of both whole files are equal, nothing is copied. Sizes and
+///   times prove nothing: files of other content can have the same. With
+///   [`Trusted`](Resume::Trusted), it begins at the end of the target's file, whatever that contains,
+///   unless it is longer than the source's file or older. If the sizes are equal and `MDTM` or `MLST`
+///   shows that the target has the file, nothing is copied.
+/// - [`verify`](FileOptions::verify): also with [`Verify::None`], sizes are compared under TLS, because
+///   a server may take a broken connection for the end of the file; after a resume, because a server
+///   may have ignored `REST`; and if a server sends 226 without 150, because it may have had no data
+///   connection.
+/// - [`preserve`](FileOptions::preserve): if the source does not report a time, that is only an
+///   [`Event::Note`].
+///
+/// An existing target is replaced. The type and mode set on the clients have no effect. Over IPv4 the
+/// servers get `PASV` and `PORT`; over IPv6, or if a client is set to
+/// [`Always`](crate::Extended::Always), `EPSV` and `EPRT`.
+///
+/// The timeouts of each client apply to the replies of its server. The duration of the data transfer
+/// is limited only by the servers and by [`overall`](crate::ClientBuilder::overall). The clients
+/// cannot see the data, and do not poll the servers, since many servers cannot handle polling.
+///
+/// If the target listens and the data is unencrypted, `STOR` follows the source's 150: a missing or
+/// unreadable source leaves the target's file unchanged. Otherwise, the source cannot send 150 before
+/// the target acts. Before `STOR`, an attempt then waits for the source to refuse: four times as long
+/// as the source's previous reply took, at least 0.5 s and at most 5 s. A target that then refuses the
+/// source's data connection may already have emptied its file.
 #[must_use = "nothing happens until attempt is called"]
 pub struct Relay<'a> {
     /// The places on new connections.
@@ -66,7 +101,7 @@ struct RelayPast {
     from_start: bool,
     /// Whether no further attempt may follow.
     is_final: bool,
-    report: Option<fxp::Report>,
+    report: Option<FxpReport>,
     /// The copy that only lacks its final name.
     stored: Option<Stored>,
 }
@@ -104,15 +139,22 @@ impl<'a> Relay<'a> {
         self
     }
 
-    /// Sets the server that listens for the data connection (default: `None`, which tries the target
-    /// and then the source); see [`fxp::Options::listener`].
+    /// Sets the server that listens for the data connection (default: `None`: the target; if the
+    /// servers cannot open a data connection that way, the source).
+    ///
+    /// If the target listens, the source connects to it (RFC 959 §5.2, figure 3). If the data is
+    /// unencrypted, the source's first reply then arrives before the target opens its file, and shows
+    /// whether the source can read its own file. If the source listens, it can send 150 only after the
+    /// target has received `STOR`. If the source cannot read its file, the target's file then stays
+    /// unchanged only if the source refuses `RETR` promptly.
     pub const fn listener(mut self, listener: Option<Side>) -> Self {
         self.listener = listener;
         self
     }
 
-    /// Sets the host to which one server must connect (default: [`AddressRule::Peer`]); see
-    /// [`fxp::Options::address`].
+    /// Sets the host to which one server must connect (default: [`Peer`](AddressRule::Peer)): either
+    /// the host of the listening server's control connection, or the host in the 227 reply of that
+    /// server. With the host in the reply, one server decides where the other one connects.
     pub const fn address(mut self, rule: AddressRule) -> Self {
         self.address = rule;
         self
@@ -134,10 +176,24 @@ impl<'a> Relay<'a> {
         self
     }
 
-    /// Returns the report of the last transfer that both servers confirmed, if there was one.
+    /// Returns the size of both files in bytes after a copy; `None` if the sizes were not compared or
+    /// a server did not report one.
     #[must_use]
-    pub const fn report(&self) -> Option<&fxp::Report> {
-        self.past.report.as_ref()
+    pub fn size(&self) -> Option<u64> {
+        self.past.report.as_ref()?.size
+    }
+
+    /// Returns the server that listened in the last transfer that both servers confirmed; `None` if
+    /// nothing was transferred, because the target already had the whole file.
+    #[must_use]
+    pub fn listened(&self) -> Option<Side> {
+        self.past.report.as_ref()?.listener
+    }
+
+    /// Returns the final replies, 2xx, of the source and of the target to that transfer.
+    #[must_use]
+    pub fn replies(&self) -> Option<&[Reply; 2]> {
+        self.past.report.as_ref()?.replies.as_ref()
     }
 
     /// Returns whether no further attempt can succeed: the reply to a rename was lost, and nothing
@@ -153,11 +209,18 @@ impl<'a> Relay<'a> {
     /// attempt. After an [integrity](ErrorKind::Integrity) failure it begins at byte 0.
     ///
     /// If no server reports the size of the file, [`Done::size`] and [`Done::bytes`] are 0, and
-    /// [`report`](Self::report) has no size.
+    /// [`size`](Self::size) returns `None`.
     ///
     /// # Errors
     ///
-    /// - [`Error::Fxp`] with the replies of both servers if the copy fails.
+    /// - [`Error::Fxp`] with the reply of the server that failed if the copy fails. The other server's
+    ///   transfer is aborted. Each client remains usable, unless its control connection was in an
+    ///   unknown state and therefore closed. After a cancel, this method returns at once; the next call
+    ///   on each client, or [`quit`](Client::quit), then aborts the transfer. Some errors can occur even
+    ///   after both servers confirmed the transfer: [`Incomplete`](Error::Incomplete) if the sizes
+    ///   differ, [`Unchecked`](crate::error::TlsError::Unchecked) if the data was sent under TLS and a
+    ///   size is unknown, and [`Unexpected`](Error::Unexpected) if a size is unknown and one server
+    ///   reported the end of the transfer without its beginning.
     /// - [`Error::Mismatch`] if the servers compute different digests; `here` is the source's.
     /// - [`Error::Unsupported`] if a server lacks what the [verification](FileOptions::verify)
     ///   needs.
@@ -306,12 +369,11 @@ impl<'a> Relay<'a> {
         [source, target]: [&mut Client; 2],
         on: &dyn Observer,
         time: &mut Option<TimeVal>,
-    ) -> Result<(fxp::Report, CopyStart), Error> {
+    ) -> Result<(FxpReport, CopyStart), Error> {
         loop {
             let options = fxp::Options {
                 listener: self.listener,
                 resume: self.resume(),
-                offset: None,
                 address: self.address,
                 compare_sizes: self.options.verify != Verify::None,
             };
@@ -334,7 +396,7 @@ impl<'a> Relay<'a> {
             if !is_refusal || source.make_ready().and(target.make_ready()).is_err() {
                 return Err(Error::Fxp(attempts));
             }
-            let is_undone = !fxp::has_begun(&attempts, Side::Target);
+            let is_undone = !has_begun(&attempts, Side::Target);
             if is_resumed && is_undone && last.error.refuses_restart() {
                 on.event(Event::FromZero { target: self.to.path(), why: Why::NoRestart });
                 self.start_over();
@@ -363,7 +425,7 @@ fn verify(
     [from, to]: [&[u8]; 2],
     verify: Verify,
     on: &dyn Observer,
-    report: &fxp::Report,
+    report: &FxpReport,
     start: CopyStart,
 ) -> Result<Verify, Error> {
     let size = if report.size.is_some() { Verify::Size } else { Verify::None };

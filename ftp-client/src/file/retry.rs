@@ -13,10 +13,9 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::event::Observer;
 use crate::file::Done;
-use crate::file::begin::Sink;
 use crate::file::get::Get;
 use crate::file::options::FileOptions;
-use crate::file::put::{LocalSource, Put};
+use crate::file::put::Put;
 use crate::lock;
 use crate::pool::patience::{Attempt, Patience};
 use crate::pool::{self, Lent, Pool};
@@ -175,8 +174,7 @@ impl Retry {
         target: impl AsRef<Path>,
         options: &FileOptions,
     ) -> Result<Done, Error> {
-        let target = Sink::Path(target.as_ref());
-        let mut job = Get::new(Place::at(path), target, options).repeated();
+        let mut job = Get::to_path(Place::at(path), &target, options).repeated();
         let on = Arc::clone(&self.observer);
         self.persist(|client, attempt| {
             let done = job.attempt(client, &*on)?;
@@ -205,8 +203,7 @@ impl Retry {
         path: impl AsRef<[u8]>,
         options: &FileOptions,
     ) -> Result<Done, Error> {
-        let source = LocalSource::Path(source.as_ref());
-        let mut job = Put::new(source, Place::at(path), options).repeats(true);
+        let mut job = Put::from_path(&source, Place::at(path), options).repeats(true);
         let on = Arc::clone(&self.observer);
         self.persist(|client, attempt| {
             let done = job.attempt(client, &*on)?;

@@ -27,7 +27,7 @@ use super::{Done, evidence};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Recovery};
 use crate::event::{Event, Observer, Verify, Why};
-use crate::pool::{Lent, NotLent, Pool};
+use crate::pool::{Lent, Pool};
 use crate::system::OsStrExt;
 use crate::{lock, unpoisoned};
 
@@ -67,10 +67,9 @@ impl Get<'_> {
     /// One connection downloads the whole file, as [`attempt`](Self::attempt) does, if the file is
     /// small, if its size or time is unknown, or if the server cannot begin at another byte than 0.
     /// An [`Event::Note`] tells the reason unless the file is small. The same holds for every target
-    /// but [`Sink::Path`], for every type but image, and for [moves](FileOptions::moves).
+    /// but that of [`to_path`](Self::to_path), for every type but image, and for [moves](FileOptions::moves).
     ///
     /// ```no_run
-    /// use ftp_client::file::Sink;
     /// use ftp_client::{Client, FileOptions, Get, Place, Pool};
     ///
     /// let pool = Pool::new(|| {
@@ -79,7 +78,7 @@ impl Get<'_> {
     /// })
     /// .size(4);
     /// let options = FileOptions::new();
-    /// let mut job = Get::new(Place::at("pub/a.iso"), Sink::Path("a.iso".as_ref()), &options);
+    /// let mut job = Get::to_path(Place::at("pub/a.iso"), "a.iso", &options);
     /// let done = job.attempt_over(&pool, 4, &())?;
     /// println!("{} bytes, {} of them from an earlier run", done.size, done.resumed);
     /// # Ok::<(), ftp_client::Error>(())
@@ -316,12 +315,11 @@ impl Segments<'_> {
         while queue.has_more() {
             let (mut client, is_proved) = match proved.take() {
                 Some(client) => (client, true),
-                None => match if waits { pool.take().map_err(Into::into) } else { pool.try_take() }
-                {
+                None => match if waits { pool.take() } else { pool.try_take() } {
                     Ok(client) => (client, false),
-                    Err(NotLent::Failed(error)) => return queue.failed(error),
                     // Others have the connections that the server accepts.
-                    Err(NotLent::Fewer(_)) => return,
+                    Err(Error::Fewer(_)) => return,
+                    Err(error) => return queue.failed(error),
                 },
             };
             let Some(missing) = queue.next() else { return };

@@ -34,8 +34,7 @@ use crate::url_path::Place;
 /// [`finish`](Self::finish), when a listing shows all their names.
 ///
 /// ```no_run
-/// use std::path::Path;
-/// use ftp_client::file::{LocalSource, Targets};
+/// use ftp_client::file::Targets;
 /// use ftp_client::{Client, FileOptions, Place, Put};
 ///
 /// let mut client = Client::builder().connect("ftp.example.org")?;
@@ -45,8 +44,8 @@ use crate::url_path::Place;
 /// let targets = Targets::remote(names.map(place));
 /// let options = FileOptions::new().moves(true);
 /// for name in names {
-///     let source = LocalSource::Path(Path::new(name));
-///     Put::new(source, place(name), &options).among(&targets).attempt(&mut client, &())?;
+///     let mut job = Put::from_path(name, place(name), &options).among(&targets);
+///     job.attempt(&mut client, &())?;
 /// }
 /// targets.finish(&mut client, &mut |source, removed| match removed {
 ///     Ok(()) => println!("{}: moved", source.display()),

@@ -7,11 +7,12 @@
 
 use ftp_proto::TimeVal;
 
+use super::RemoteFile;
 use super::pair::Failure;
-use super::{RemoteFile, Side};
 use crate::client::Client;
 use crate::digest::HashAlgorithm;
 use crate::error::Error;
+use crate::error::fxp::Side;
 use crate::event::{Observer, Why};
 use crate::file::evidence::{Asked, Known, Resume, Step, judge};
 

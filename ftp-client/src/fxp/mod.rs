@@ -1,34 +1,10 @@
 //! Server-to-server copies (FXP, RFC 959 §5.2): the data goes directly from one server to the
-//! other.
-//!
-//! ```no_run
-//! use ftp_client::{Client, Resume, fxp};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut source = Client::builder().connect("one.example.org")?;
-//! let mut target = Client::builder().connect("two.example.org")?;
-//! source.login("user", "password")?;
-//! target.login("other", "password")?;
-//! let options = fxp::Options::new().resume(Resume::Proven);
-//! let report = fxp::transfer(&mut source, "a.bin", &mut target, "copy of a.bin", options)?;
-//! println!("size: {:?}, time: {:?}", report.size, report.duration);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Most servers refuse such copies by default, since a user could make them send data to third
-//! hosts (RFC 2577 §3). The text of [`Error::Fxp`] names the settings that allow copies.
-//!
-//! Under TLS, one server must begin the handshake with the other, which few servers can do (`SSCN`,
-//! `CPSV`). With other servers, send the data unencrypted:
-//! [`Tls::data_in_clear`](crate::Tls::data_in_clear).
+//! other. `Relay` makes whole-file jobs of them.
 
 mod begin;
 mod pair;
 pub(crate) mod same_file;
 mod way;
-
-pub use crate::error::fxp::{Attempt, Side};
 
 use std::time::{Duration, Instant};
 
@@ -37,85 +13,49 @@ use ftp_proto::{
 };
 
 use crate::client::Client;
+use crate::error::fxp::{FxpAttempt, Side, has_begun};
 use crate::error::{Error, TlsError};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Resume;
 use crate::trace;
 use pair::Pair;
 
-pub(crate) use crate::error::fxp::has_begun;
 pub(crate) use begin::{CopyMemory, CopyStart, common_algorithm};
 
 /// Options of a copy.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Options {
-    /// The server that listens for the data connection (default: `None`: the target; if the servers
-    /// cannot open a data connection that way, the source).
-    ///
-    /// If the target listens, the source connects to it (RFC 959 §5.2, figure 3). If the data is
-    /// unencrypted, the source's first reply then arrives before the target opens its file, and
-    /// shows whether the source can read its own file. If the source listens, it can send 150 only
-    /// after the target has received `STOR`. If the source cannot read its file, the target's file
-    /// then stays unchanged only if the source refuses `RETR` promptly.
-    pub listener: Option<Side>,
-    /// What a resume may rely on (default: [`Own`](Resume::Own), so that [`transfer`] begins at byte 0
-    /// and replaces an existing file).
-    ///
-    /// With [`Proven`](Resume::Proven), the copy begins at the end of the target's file if digests of
-    /// both servers prove that file to be the beginning of the source's file; otherwise at byte 0.
-    /// For a partial file, the source must compute the digest of a part of its file (`RANG`, `HASH`).
-    /// If the digests of both whole files are equal, nothing is copied. Sizes and times prove
-    /// nothing: files of other content can have the same.
-    ///
-    /// With [`Trusted`](Resume::Trusted), it begins at the end of the target's file, whatever that
-    /// contains, unless it is longer than the source's file or older. If the sizes are equal and
-    /// `MDTM` or `MLST` shows that the target has the file, nothing is copied.
-    pub resume: Resume,
-    /// The byte of both files at which the copy begins, whatever `resume` says (default: none).
-    pub offset: Option<u64>,
-    /// The host to which one server must connect (default: [`Peer`](AddressRule::Peer)).
-    ///
-    /// It is either the host of the listening server's control connection, or the host in the 227
-    /// reply of that server. With the host in the reply, one server decides where the other one
-    /// connects.
-    pub address: AddressRule,
-    /// Whether to compare the sizes of both files at the end, if both servers report them (default:
-    /// true).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// The server that listens for the data connection; `None` for the target, and if the servers
+    /// cannot open a data connection that way, the source.
+    pub(crate) listener: Option<Side>,
+    /// What a resume may rely on.
+    pub(crate) resume: Resume,
+    /// The host to which one server must connect.
+    pub(crate) address: AddressRule,
+    /// Whether to compare the sizes of both files at the end, if both servers report them.
     ///
     /// Sizes are always compared under TLS, because a server may take a broken connection for the
     /// end of the file. They are also always compared if a server sends 226 without 150, because
     /// that server may have had no data connection, and after a resumed copy, because a server may
     /// have ignored `REST`; then a source that has grown meanwhile is not an error.
-    pub compare_sizes: bool,
-}
-
-ftp_proto::settings! {
-    Options {
-        listener: Option<Side> = None,
-        resume: Resume = Resume::Own,
-        offset: Option<u64> = None,
-        address: AddressRule = AddressRule::Peer,
-        compare_sizes: bool = true,
-    }
+    pub(crate) compare_sizes: bool,
 }
 
 /// A copy that both servers confirmed.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Report {
+pub(crate) struct FxpReport {
     /// The offset in bytes at which the copy began.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// The size of both files in bytes; `None` if the sizes were not compared or a server did not
     /// report one.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// The server that listened; `None` if nothing was transferred, because the target already had
     /// the whole file.
-    pub listener: Option<Side>,
+    pub(crate) listener: Option<Side>,
     /// The final replies of the source and of the target, 2xx; `None` if nothing was transferred.
-    pub replies: Option<[Reply; 2]>,
+    pub(crate) replies: Option<[Reply; 2]>,
     /// The time from the first command to the last reply.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
 }
 
 /// A transfer between two servers.
@@ -131,48 +71,6 @@ pub(crate) struct Moved {
     target: Reply,
 }
 
-/// Copies the file `source_path` on one server to `target_path` on another, byte for byte.
-///
-/// The type and mode set on the clients have no effect. Over IPv4 the servers get `PASV` and
-/// `PORT`; over IPv6, or if a client is set to [`Always`](crate::Extended::Always), `EPSV` and
-/// `EPRT`.
-///
-/// The timeouts of each client apply to the replies of its server. The duration of the data
-/// transfer is limited only by the servers and by [`overall`](crate::ClientBuilder::overall). The
-/// clients cannot see the data, and do not poll the servers, since many servers cannot handle
-/// polling.
-///
-/// If the target listens and the data is unencrypted, `STOR` follows the source's 150: a missing or
-/// unreadable source leaves the target's file unchanged. Otherwise, the source cannot send 150
-/// before the target acts. Before `STOR`, this function then waits for the source to refuse: four
-/// times as long as the source's previous reply took, at least 0.5 s and at most 5 s. A target that
-/// then refuses the source's data connection may already have emptied its file.
-///
-/// # Errors
-///
-/// Returns [`Error::Fxp`] with the reply of the server that failed. The other server's transfer is
-/// aborted. Each client remains usable, unless its control connection was in an unknown state and
-/// therefore closed. After a cancel, this function returns at once. The next call on each client,
-/// or [`quit`](Client::quit), then aborts the transfer. These errors can occur even after both
-/// servers confirmed the transfer:
-///
-/// - [`Incomplete`](Error::Incomplete) if the sizes differ.
-/// - [`Unchecked`](crate::error::TlsError::Unchecked) if the data was sent under TLS and a size is
-///   unknown.
-/// - [`Unexpected`](Error::Unexpected) if a size is unknown and one server reported the end
-///   of the transfer without its beginning.
-pub fn transfer(
-    source: &mut Client,
-    source_path: impl AsRef<[u8]>,
-    target: &mut Client,
-    target_path: impl AsRef<[u8]>,
-    options: Options,
-) -> Result<Report, Error> {
-    let paths = [source_path.as_ref(), target_path.as_ref()];
-    let mut recalling = Recalling { memory: None, start: None, listed: None, on: &() };
-    copy([source, target], paths, options, &mut recalling).map_err(Error::Fxp)
-}
-
 /// What a copy of a job with memory needs and leaves.
 pub(crate) struct Recalling<'a> {
     /// What earlier attempts did; `None` without a job, or if the job is attempted only once.
@@ -185,7 +83,8 @@ pub(crate) struct Recalling<'a> {
     pub(crate) on: &'a dyn Observer,
 }
 
-/// Copies as [`transfer`] does, and decides from `recalling` too where to begin.
+/// Copies a file from one server to another, byte for byte, and decides from `recalling` too where to
+/// begin. [`Relay`](crate::file::Relay) says what callers can rely on.
 ///
 /// # Errors
 ///
@@ -195,19 +94,13 @@ pub(crate) fn copy(
     [source_path, target_path]: [&[u8]; 2],
     options: Options,
     recalling: &mut Recalling<'_>,
-) -> Result<Report, Vec<Attempt>> {
+) -> Result<FxpReport, Vec<FxpAttempt>> {
     let started = Instant::now();
     let listener = options.listener.unwrap_or(Side::Target);
-    let failed = |side| move |error| vec![Attempt::new(listener, side, error)];
+    let failed = |side| move |error| vec![FxpAttempt::new(listener, side, error)];
     let of_source = failed(Side::Source);
     let of_target = failed(Side::Target);
 
-    let given = options.offset;
-    let marker = |offset: u64| {
-        let marker = RestartMarker::parse(offset.to_string().as_bytes());
-        marker.map_err(Error::Argument).map_err(of_source)
-    };
-    marker(given.unwrap_or(0))?;
     let retrieve = line(source_path, Command::Retr).map_err(of_source)?;
     let store = line(target_path, Command::Stor).map_err(of_target)?;
     trace::note(format_args!("commands to the source, then to the target:"));
@@ -217,11 +110,8 @@ pub(crate) fn copy(
     let mut source = RemoteFile { client: source, path: from.as_bytes() };
     let mut target = RemoteFile { client: target, path: to.as_bytes() };
     let memory = recalling.memory.as_deref_mut();
-    let start = match given {
-        Some(offset) => CopyStart { offset, ..CopyStart::default() },
-        None => begin::find(&mut source, &mut target, options.resume, memory, recalling.on)
-            .map_err(|(side, error)| failed(side)(error))?,
-    };
+    let start = begin::find(&mut source, &mut target, options.resume, memory, recalling.on)
+        .map_err(|(side, error)| failed(side)(error))?;
     recalling.start = Some(start);
     if let Some(why) = start.why {
         trace::note(format_args!("nothing proves the target's bytes: starting at byte 0"));
@@ -234,9 +124,11 @@ pub(crate) fn copy(
     if start.is_whole {
         let duration = started.elapsed();
         let size = Some(offset);
-        return Ok(Report { offset, size, listener: None, replies: None, duration });
+        return Ok(FxpReport { offset, size, listener: None, replies: None, duration });
     }
-    let plan = Plan { marker: marker(offset)?, retrieve, store, options, least: size };
+    let marker = RestartMarker::parse(offset.to_string().as_bytes());
+    let marker = marker.map_err(Error::Argument).map_err(of_source)?;
+    let plan = Plan { marker, retrieve, store, options, least: size };
     let copied = plan.run(&mut source, &mut target);
     if let Some(memory) = &mut recalling.memory {
         let has_begun =
@@ -245,7 +137,7 @@ pub(crate) fn copy(
     }
     let (Moved { listener, source, target, .. }, size) = copied?;
     let (listener, replies) = (Some(listener), Some([source, target]));
-    Ok(Report { offset, size, listener, replies, duration: started.elapsed() })
+    Ok(FxpReport { offset, size, listener, replies, duration: started.elapsed() })
 }
 
 /// A copy from an offset, tried with one server listening, or with each in turn.
@@ -265,8 +157,8 @@ impl Plan {
         &self,
         source: &mut RemoteFile<'_>,
         target: &mut RemoteFile<'_>,
-    ) -> Result<(Moved, Option<u64>), Vec<Attempt>> {
-        let mut attempts: Vec<Attempt> = Vec::new();
+    ) -> Result<(Moved, Option<u64>), Vec<FxpAttempt>> {
+        let mut attempts: Vec<FxpAttempt> = Vec::new();
         let is_tried = |side: &Side| self.options.listener.is_none_or(|listener| listener == *side);
         for listener in [Side::Target, Side::Source].into_iter().filter(is_tried) {
             let mut pair = Pair::new(source.client, target.client, listener);
@@ -302,7 +194,7 @@ fn prove(
     sudden: Option<Side>,
     Options { compare_sizes, .. }: Options,
     (is_resumed, least): (bool, Option<u64>),
-) -> Result<Option<u64>, Vec<Attempt>> {
+) -> Result<Option<u64>, Vec<FxpAttempt>> {
     let is_protected = way::is_protected(source.client, target.client);
     let must_be_equal = compare_sizes || is_protected || sudden.is_some();
     let size = match must_be_equal || is_resumed {
@@ -326,7 +218,7 @@ fn prove(
         None if is_protected => (Side::Target, Error::Tls(TlsError::Unchecked)),
         None => return Ok(None),
     };
-    Err(vec![Attempt::new(moved.listener, side, error)])
+    Err(vec![FxpAttempt::new(moved.listener, side, error)])
 }
 
 /// A file, and the client of its server.
@@ -364,10 +256,10 @@ fn compare(
     target: &mut RemoteFile<'_>,
     listener: Side,
     (floor, may_grow): (Option<u64>, bool),
-) -> Result<Option<u64>, Vec<Attempt>> {
+) -> Result<Option<u64>, Vec<FxpAttempt>> {
     trace::note(format_args!("the size of the file at the source, then at the target:"));
     let ask = |side, file: &mut RemoteFile<'_>| match file.client.size(file.path) {
-        Err(error) if error.is_out_of_step() => Err(vec![Attempt::new(listener, side, error)]),
+        Err(error) if error.is_out_of_step() => Err(vec![FxpAttempt::new(listener, side, error)]),
         size => Ok(size.ok().flatten()),
     };
     let wanted = ask(Side::Source, source)?;
@@ -380,7 +272,7 @@ fn compare(
         None if bytes >= floor => Ok(None),
         _ => {
             let error = Error::Incomplete { bytes, announced: Some(least) };
-            Err(vec![Attempt::new(listener, Side::Target, error)])
+            Err(vec![FxpAttempt::new(listener, Side::Target, error)])
         }
     }
 }

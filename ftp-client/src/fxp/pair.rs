@@ -8,8 +8,9 @@ use ftp_proto::{
 };
 
 use super::way::Handshake;
-use super::{Attempt, Moved, Side, verb_of, way};
+use super::{Moved, verb_of, way};
 use crate::client::Client;
+use crate::error::fxp::{FxpAttempt, Side};
 use crate::error::{Error, Phase};
 use crate::net::wait::Deadline;
 use crate::trace;
@@ -172,7 +173,7 @@ impl<'a> Pair<'a> {
         marker: RestartMarker,
         retrieve: &[u8],
         store: &[u8],
-    ) -> Result<Moved, Box<Attempt>> {
+    ) -> Result<Moved, Box<FxpAttempt>> {
         let done = self
             .agree(rule, retrieve, store)
             .and_then(|()| self.begin(marker, retrieve, store))
@@ -330,12 +331,12 @@ impl<'a> Pair<'a> {
     }
 
     /// Stops the other server after one has failed, and decides which error to report.
-    fn give_up(&mut self, side: Side, error: Error) -> Box<Attempt> {
+    fn give_up(&mut self, side: Side, error: Error) -> Box<FxpAttempt> {
         let (this, other) = match side {
             Side::Source => (&mut self.source, &mut self.target),
             Side::Target => (&mut self.target, &mut self.source),
         };
-        let mut attempt = Attempt::new(self.listener, side, error);
+        let mut attempt = FxpAttempt::new(self.listener, side, error);
         attempt.is_protected = self.handshake != Handshake::None;
         attempt.had_begun = (this.has_begun, other.has_begun);
         if matches!(attempt.error, Error::Cancelled) {

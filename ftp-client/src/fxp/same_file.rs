@@ -48,10 +48,9 @@ pub(crate) fn check_apart(
     stored: Option<&[u8]>,
 ) -> Result<(), Error> {
     let is_one_server = share_server([from, at]);
-    let user = |client: &Client| client.identity().map(|login| login.user.clone());
     // If a server does not report its current directory, the facts of the files must suffice.
     if is_one_server
-        && user(from) == user(at)
+        && from.user() == at.user()
         && let Some(names) = from.names_from_root(source)
         && let Some(mut there) = at.names_from_root(target)
     {

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::proxy::Route;
 use super::wait::{Deadline, Waiter};
-use super::{Server, SharedConnector, Stream, Target};
+use super::{Server, SharedConnector, Stream};
 use crate::config::Config;
 use crate::error::{Error, Phase, ProxyFault};
 use crate::trace;
@@ -90,7 +90,7 @@ pub(crate) fn through(
     let host = server.host.clone();
     let port = server.port;
     let limit = deadline.remaining()?;
-    let work = move || connector.connect(&Target::new(&host, port, is_data), limit);
+    let work = move || connector(&host, port, is_data, limit);
     let stream = waiter.run(deadline, work)?.and_then(Stream::of_any_kind).map_err(Error::Io)?;
     trace::note(format_args!("connected to {}:{port} by the connector", server.host));
     Ok(stream)

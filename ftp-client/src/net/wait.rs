@@ -446,8 +446,8 @@ impl AsFd for Canceller {
     }
 }
 
-/// A connection from a [`Connector`](crate::net::Connector): a byte stream with a file descriptor to
-/// wait on.
+/// A connection that a [connector](crate::ClientBuilder::connector) opens: a byte stream with a file
+/// descriptor to wait on.
 ///
 /// It is implemented for TCP and Unix sockets. To add a tunnel protocol or your own TLS, wrap one
 /// of these sockets.
@@ -457,7 +457,7 @@ impl AsFd for Canceller {
 /// use std::net::TcpStream;
 /// use std::os::fd::{AsFd, BorrowedFd};
 ///
-/// use ftp_client::net::Transport;
+/// use ftp_client::Transport;
 ///
 /// /// Counts received bytes.
 /// #[derive(Debug)]

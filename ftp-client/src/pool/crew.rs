@@ -8,15 +8,14 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread::{self, Builder, Scope};
 use std::time::{Duration, Instant};
 
-use super::NotLent;
 use crate::client::Client;
 use crate::client::login::Pace;
 use crate::error::{Error, Recovery};
 use crate::net::wait::{self, Canceller};
 use crate::{lock, unpoisoned};
 
-/// A worker of the crew that [`work`](crate::pool::work) hires, with its own connection. Items are
-/// identified by number.
+/// A worker of the crew that [`work`](Self::work) hires, with its own connection. Items are identified
+/// by number.
 pub trait Worker {
     /// Ensures a connection for an item, if it needs one. A worker that begins alone is not asked: it
     /// connects when it handles the item. A worker that joins a growing crew is asked before it takes
@@ -24,10 +23,10 @@ pub trait Worker {
     ///
     /// # Errors
     ///
-    /// Returns the reason if there is none. Unless it is [`NotLent::Failed`], this worker ends, and
-    /// others handle the item. A worker that has joined a growing crew ends in both cases. After a
-    /// transient failure, the others try again when they handle the item.
-    fn connect(&mut self, item: usize) -> Result<(), NotLent>;
+    /// Returns the reason if there is none. After [`Error::Fewer`], this worker ends, and others
+    /// handle the item; a worker that has joined a growing crew ends after any error. After another
+    /// transient failure, a worker tries again when it handles the item.
+    fn connect(&mut self, item: usize) -> Result<(), Error>;
 
     /// Returns the open connection, if there is one: its pace decides whether the crew grows.
     fn client(&self) -> Option<&Client>;
@@ -55,44 +54,47 @@ pub trait Worker {
 
     /// Ends the connection after the last item.
     fn end(self);
-}
 
-/// Handles `items` items, numbered from 0, with workers that `hire` makes from their number.
-///
-/// With `jobs`, that many workers begin at once, as far as there are items. With `None`, the first
-/// begins alone; others join, up to four in all, while the time that files wait for replies is worth
-/// another login. With the size of the `largest` item, this can be known before the first one has
-/// ended. If the server refuses a connection, the other workers handle its items, and a growing crew
-/// tries no further one.
-pub fn work<W: Worker>(
-    jobs: Option<usize>,
-    items: usize,
-    largest: Option<u64>,
-    hire: impl Fn(usize) -> W + Sync,
-) {
-    if items == 1 {
-        // A single item needs no crew.
-        let mut worker = hire(0);
-        if let Err(failure) = worker.act(0, &[]) {
-            let _ = worker.failed(0, failure);
+    /// Handles `items` items, numbered from 0, with workers that `hire` makes from their number.
+    ///
+    /// With `jobs`, that many workers begin at once, as far as there are items. With `None`, the first
+    /// begins alone; others join, up to four in all, while the time that files wait for replies is worth
+    /// another login. With the size of the `largest` item, this can be known before the first one has
+    /// ended. If the server refuses a connection, the other workers handle its items, and a growing crew
+    /// tries no further one.
+    fn work(
+        jobs: Option<usize>,
+        items: usize,
+        largest: Option<u64>,
+        hire: impl Fn(usize) -> Self + Sync,
+    ) where
+        Self: Sized,
+    {
+        if items == 1 {
+            // A single item needs no crew.
+            let mut worker = hire(0);
+            if let Err(failure) = worker.act(0, &[]) {
+                let _ = worker.failed(0, failure);
+            }
+            return worker.end();
         }
-        return worker.end();
+        let workers = jobs.unwrap_or(1).clamp(1, items.max(1));
+        let growth = jobs.is_none().then(|| Growth::new(largest));
+        let first = if workers == 1 { Standing::First } else { Standing::Given };
+        let items = (0..items).rev().collect();
+        let (hired, undecided, waiting, is_over) = (workers - 1, 0, 0, false);
+        let state =
+            State { items, workers, hired, undecided, waiting, is_over, growth, attempt: None };
+        let (state, settled, started) = (Mutex::new(state), Condvar::new(), Instant::now());
+        let (queue, hire) = (&Queue { state, settled, started }, &hire);
+        thread::scope(|threads| {
+            let crew = Crew { queue, hire, threads };
+            for number in 1..workers {
+                crew.begin(number, move || crew.work(hire(number), Standing::Given));
+            }
+            crew.work(hire(0), first);
+        });
     }
-    let workers = jobs.unwrap_or(1).clamp(1, items.max(1));
-    let growth = jobs.is_none().then(|| Growth::new(largest));
-    let first = if workers == 1 { Standing::First } else { Standing::Given };
-    let items = (0..items).rev().collect();
-    let (hired, undecided, waiting, is_over) = (workers - 1, 0, 0, false);
-    let state = State { items, workers, hired, undecided, waiting, is_over, growth, attempt: None };
-    let (state, settled, started) = (Mutex::new(state), Condvar::new(), Instant::now());
-    let (queue, hire) = (&Queue { state, settled, started }, &hire);
-    thread::scope(|threads| {
-        let crew = Crew { queue, hire, threads };
-        for number in 1..workers {
-            crew.begin(number, move || crew.work(hire(number), Standing::Given));
-        }
-        crew.work(hire(0), first);
-    });
 }
 
 /// Remaining items and the number of workers.
@@ -220,17 +222,14 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         let is_on_probation = *standing == Standing::OnProbation;
         match connected {
             Ok(()) => {}
-            Err(NotLent::Failed(failure)) if *standing == Standing::Given => {
-                if failure.recovery() != Recovery::TryAgain {
-                    return Tried::Failed(failure);
-                }
-            }
-            Err(why) => {
+            Err(why) if *standing != Standing::Given || matches!(why, Error::Fewer(_)) => {
                 if is_on_probation {
                     queue.lock().refuse();
                 }
-                return Tried::Back(why.into_error());
+                return Tried::Back(why.met());
             }
+            Err(failure) if failure.recovery() == Recovery::TryAgain => {}
+            Err(failure) => return Tried::Failed(failure),
         }
         if !is_on_probation {
             taken.settle();

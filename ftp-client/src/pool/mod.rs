@@ -1,14 +1,14 @@
 //! Several connections to one server, made on demand ([`Pool`]), and further attempts after failures
 //! ([`Patience`]).
 //!
-//! [`work`] handles many items with several workers, and hires more while that saves time.
+//! [`Worker::work`] handles many items with several workers, and hires more while that saves time.
 //! [`Repeat`] lets a command be sent again whose reply was lost.
 
 pub(crate) mod crew;
 pub(crate) mod patience;
 
 pub use crate::client::repeat::Repeat;
-pub use crew::{Worker, work};
+pub use crew::Worker;
 pub use patience::{Attempt, Patience};
 
 use std::borrow::{Borrow, BorrowMut};
@@ -150,20 +150,20 @@ impl<'a> Pool<'a> {
     /// connection that another attempt would not change, such as a wrong password, later calls
     /// return a copy of the error without connecting, until [`reopen`](Self::reopen) is called.
     pub fn take(&self) -> Result<Lent<'a>, Error> {
-        self.lend(true).map_err(NotLent::into_error)
+        self.lend(true).map_err(Error::met)
     }
 
     /// Returns a connection as [`take`](Self::take) does, but does not wait for one that is lent.
     ///
     /// # Errors
     ///
-    /// Returns [`NotLent::Failed`] if the server accepts no connection, and [`NotLent::Fewer`] if
-    /// other callers have all connections.
-    pub fn try_take(&self) -> Result<Lent<'a>, NotLent> {
+    /// Returns the error of `dial` if the server accepts no connection, and [`Error::Fewer`] if other
+    /// callers have all connections.
+    pub fn try_take(&self) -> Result<Lent<'a>, Error> {
         self.lend(false)
     }
 
-    fn lend(&self, waits: bool) -> Result<Lent<'a>, NotLent> {
+    fn lend(&self, waits: bool) -> Result<Lent<'a>, Error> {
         loop {
             let Some((mut client, is_new)) = self.next_client(waits)? else { continue };
             // The check reads from the connection, so no lock is held.
@@ -176,7 +176,7 @@ impl<'a> Pool<'a> {
                     self.shared.lost();
                     // Something was confirmed that may have failed.
                     if let Error::Unexpected(..) = error {
-                        return Err(error.into());
+                        return Err(error);
                     }
                 }
             }
@@ -184,12 +184,12 @@ impl<'a> Pool<'a> {
     }
 
     /// Returns a client, and whether it is new; `None` if the caller has to look again.
-    fn next_client(&self, waits: bool) -> Result<Option<(Client, bool)>, NotLent> {
+    fn next_client(&self, waits: bool) -> Result<Option<(Client, bool)>, Error> {
         let waiter = self.patience.limits().waiter();
         waiter.check()?;
         let mut state = self.shared.lock();
         if let Some(failure) = state.admission.refusal() {
-            return Err(NotLent::Fewer(failure));
+            return Err(Error::Fewer(failure.into()));
         }
         if let Some(client) = state.idle.pop() {
             return Ok(Some((client, false)));
@@ -198,7 +198,7 @@ impl<'a> Pool<'a> {
             Turn::Dial => drop(state),
             Turn::Full if !waits => {
                 let all = Error::Unsupported("more connections than the pool has");
-                return Err(NotLent::Fewer(state.admission.fewer().unwrap_or(all)));
+                return Err(Error::Fewer(state.admission.fewer().unwrap_or(all).into()));
             }
             Turn::Full | Turn::Wait => {
                 // A cancel cannot notify, so the wait ends from time to time.
@@ -226,15 +226,15 @@ impl<'a> Pool<'a> {
             }
             Err(failure) if is_given_up() => {
                 state.admission.given_up();
-                Err(NotLent::Failed(failure))
+                Err(failure)
             }
             Err(failure) => match state.admission.refused(&failure) {
                 true if waits => {
                     trace::note(format_args!("the server refuses one more connection"));
                     Ok(None)
                 }
-                true => Err(NotLent::Fewer(failure)),
-                false => Err(NotLent::Failed(failure)),
+                true => Err(Error::Fewer(failure.into())),
+                false => Err(failure),
             },
         };
         drop(state);
@@ -417,32 +417,6 @@ impl GiveBack for Shared<'_> {
 
     fn is_wanted(&self) -> bool {
         self.lock().waiting > 0
-    }
-}
-
-/// Why [`Pool::try_take`] lends no connection.
-#[derive(Debug)]
-pub enum NotLent {
-    /// The pool has, or the server accepts, no more connections than those that are lent, or the
-    /// server refused another caller for good. The failure is the one that this or another caller
-    /// met.
-    Fewer(Error),
-    /// The server accepted no connection.
-    Failed(Error),
-}
-
-impl NotLent {
-    /// Returns the failure of a caller that cannot go on without a connection.
-    #[must_use]
-    pub fn into_error(self) -> Error {
-        let (Self::Fewer(failure) | Self::Failed(failure)) = self;
-        failure
-    }
-}
-
-impl From<Error> for NotLent {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
     }
 }
 

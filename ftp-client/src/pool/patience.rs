@@ -31,6 +31,7 @@ impl Error {
         let known = match self {
             Self::Dial { recovery, .. } => Some(*recovery),
             Self::Tree(fault) => Some(fault.recovery()),
+            Self::Fewer(met) => Some(met.recovery()),
             Self::Fxp(attempts) => attempts.last().map(|last| last.error.recovery()),
             Self::Job(fault) => fault.recovery(),
             _ => None,

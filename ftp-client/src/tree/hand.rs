@@ -4,7 +4,7 @@ use ftp_proto::{Fact, Features, Verb};
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Recovery};
-use crate::pool::{Lent, NotLent, Pool};
+use crate::pool::{Lent, Pool};
 
 use super::fault::TreeFault;
 
@@ -90,8 +90,7 @@ impl<'p> Hand<'p> {
         }
         (self.is_proven, self.has_asked) = (false, false);
         self.pool.reopen();
-        let lent = self.pool.try_take().map_err(NotLent::into_error)?;
-        let mut lent = Box::new(lent);
+        let mut lent = Box::new(self.pool.try_take().map_err(Error::met)?);
         lent.tests_flights = true;
         if let Some(doubles) = self.doubles {
             lent.double_telnet_byte(doubles);

@@ -1,4 +1,5 @@
-//! Directory trees: [`TreeSync`] makes one equal to another, and [`remove`] deletes one.
+//! Directory trees: [`TreeSync`] makes one equal to another, and
+//! [`Repeat::remove`](crate::pool::Repeat::remove) deletes one.
 //!
 //! Some targets store two spellings of a name as one object: they ignore case, normalize Unicode,
 //! drop dots and blanks at the end, or cut names short. Before anything is written, deleted or
@@ -45,6 +46,6 @@ mod sync;
 pub use execute::Summary;
 pub use fault::{Setting, TreeFault};
 pub use options::{Compare, LinkChoice, SyncOptions};
-pub use remove::{RemoveOptions, RemoveReport, remove};
-pub use steps::{Action, PlannedStep};
+pub use remove::RemoveOptions;
+pub use steps::PlannedStep;
 pub use sync::{TreeSide, TreeSync};

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::file::Selection;
+use ftp_proto::AddressRule;
+
+use crate::error::fxp::Side;
 use crate::file::evidence::Resume;
+use crate::file::options::Selection;
 use crate::file::put::TemporaryName;
-use crate::fxp;
 use crate::listing::{ListOptions, ListingForm};
 use crate::pool::patience::Patience;
 use crate::transfer::RateLimit;
@@ -67,7 +69,8 @@ pub struct SyncOptions<'a> {
     pub(crate) list: ListOptions,
     pub(crate) jobs: Option<usize>,
     pub(crate) rate_limit: Option<RateLimit>,
-    pub(crate) relay: fxp::Options,
+    pub(crate) listener: Option<Side>,
+    pub(crate) address: AddressRule,
     pub(crate) patience: Patience,
 }
 
@@ -97,7 +100,8 @@ impl Default for SyncOptions<'_> {
             list: ListOptions { all: true, form: ListingForm::Auto },
             jobs: None,
             rate_limit: None,
-            relay: fxp::Options::default(),
+            listener: None,
+            address: AddressRule::Peer,
             patience: Patience::new().attempts(1),
         }
     }
@@ -232,9 +236,17 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets which files of the source take part, by size and age (default: all).
-    pub const fn only(mut self, selection: Selection) -> Self {
-        self.selection = selection;
+    /// Sets which files of the source take part, by size, as
+    /// [`FileOptions::sizes`](crate::FileOptions::sizes) does.
+    pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
+        self.selection.sizes = (smallest, largest);
+        self
+    }
+
+    /// Sets which files of the source take part, by modification time, as
+    /// [`FileOptions::times`](crate::FileOptions::times) does.
+    pub const fn times(mut self, earliest: Option<i64>, latest: Option<i64>) -> Self {
+        self.selection.times = (earliest, latest);
         self
     }
 
@@ -258,9 +270,17 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets how copies between two servers are made.
-    pub const fn relay(mut self, options: fxp::Options) -> Self {
-        self.relay = options;
+    /// Sets the server that listens for the data of a copy between two servers, as
+    /// [`Relay::listener`](crate::file::Relay::listener) does.
+    pub const fn listener(mut self, listener: Option<Side>) -> Self {
+        self.listener = listener;
+        self
+    }
+
+    /// Sets the host to which one server must connect for a copy between two servers, as
+    /// [`Relay::address`](crate::file::Relay::address) does.
+    pub const fn address(mut self, rule: AddressRule) -> Self {
+        self.address = rule;
         self
     }
 

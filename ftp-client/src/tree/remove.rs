@@ -21,6 +21,7 @@ use std::collections::{HashMap, HashSet};
 
 use ftp_proto::{Entry, EntryKind, ListLine, Pathname, Verb};
 
+use super::execute::Summary;
 use super::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
 use crate::client::Client;
 use crate::client::flight::TOGETHER;
@@ -30,7 +31,7 @@ use crate::event::{Event, Observer};
 use crate::listing::{Budget, ListOptions, Listing, ListingForm, MOST_OBJECTS};
 use crate::url_path::Place;
 
-/// Options of a removal.
+/// Options of a [removal](Repeat::remove).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct RemoveOptions {
@@ -51,88 +52,72 @@ ftp_proto::settings! {
     }
 }
 
-/// What [`remove`] has done.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum RemoveReport {
-    /// The object was removed with one command. No event reports it.
-    Single,
-    /// The object was a directory, and each object in it, and itself, has had its event.
-    Tree {
-        /// The number of objects that were removed.
-        removed: u64,
-        /// The number of objects that were not.
-        failed: u64,
-    },
-    /// There is no object, and the options allow that.
-    Missing,
-}
-
-/// Removes the object at `place`, and with [`RemoveOptions::recursive`] everything below it.
-///
-/// Symbolic links are removed, but not followed: a listed directory that may be a link is kept. In
-/// a tree, each object has its event, [`Event::Removed`] or [`Event::Failed`], and a failure does
-/// not end the removal of the others.
-///
-/// If the login has shown that the server takes several commands at once
-/// ([`ClientBuilder::first_transfer`](crate::ClientBuilder::first_transfer)), files are removed
-/// together. If their replies are lost with the connection, they have no events.
-///
-/// `repeat` remembers a command whose reply was lost: use one value for all attempts to remove one
-/// object.
-///
-/// ```no_run
-/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-/// use ftp_client::tree::{RemoveOptions, remove};
-/// use ftp_client::pool::Repeat;
-/// use ftp_client::{Event, Place};
-///
-/// let options = RemoveOptions::new().recursive(true);
-/// let show = |event: Event<'_>| {
-///     if let Event::Failed { path, why } = event {
-///         eprintln!("{}: {why}", String::from_utf8_lossy(path));
-///     }
-/// };
-/// let done = remove(&mut client, Place::at("old"), options, &mut Repeat::new(), &show)?;
-/// println!("{done:?}");
-/// # Ok::<(), ftp_client::Error>(())
-/// ```
-///
-/// # Errors
-///
-/// Returns the server's refusal to remove the object itself, [`Error::ListingCut`] if the names of
-/// the tree need more memory than [`Budget::BYTES`], [`Error::Job`] of
-/// [`JobFault::TooMany`], and errors that concern more than one object, such as those of the
-/// connection. A part of the tree may have been removed by then.
-pub fn remove(
-    client: &mut Client,
-    mut place: Place,
-    options: RemoveOptions,
-    repeat: &mut Repeat,
-    on: &dyn Observer,
-) -> Result<RemoveReport, Error> {
-    loop {
-        let path = Pathname::without_slash(place.path()).to_vec();
-        let error = match repeat.delete(client, &path) {
-            Ok(()) => return Ok(RemoveReport::Single),
-            Err(error) if is_refusal(&error) => error,
-            Err(error) => return Err(error),
-        };
-        if options.recursive
-            && let Some(seen) = tree_at(client, &path)?
-        {
-            let budget = Budget::new().entries(MOST_OBJECTS);
-            let mut tree = Tree { client, repeat, on, budget, removed: 0, failed: 0 };
-            let proof = if options.is_directory { seen.proof.or_named() } else { seen.proof };
-            tree.directory(&path, Seen { proof, ..seen })?;
-            return Ok(RemoveReport::Tree { removed: tree.removed, failed: tree.failed });
-        }
-        match place.enter(client, &error)? {
-            true => {}
-            _ if options.ignore_missing && is_missing(client, &path)? => {
-                return Ok(RemoveReport::Missing);
+impl Repeat {
+    /// Removes the object at `place`, and with [`RemoveOptions::recursive`] everything below it.
+    ///
+    /// In the result, [`removed`](Summary::removed) and [`failed`](Summary::failed) count. Both are 0
+    /// only if there is no object and [`RemoveOptions::ignore_missing`] allows that.
+    ///
+    /// Symbolic links are removed, but not followed: a listed directory that may be a link is kept.
+    /// In a tree, each object has its event, [`Event::Removed`] or [`Event::Failed`], and a failure
+    /// does not end the removal of the others. An object that one command removes has no event.
+    ///
+    /// If the login has shown that the server takes several commands at once
+    /// ([`ClientBuilder::first_transfer`](crate::ClientBuilder::first_transfer)), files are removed
+    /// together. If their replies are lost with the connection, they have no events.
+    ///
+    /// ```no_run
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// use ftp_client::tree::RemoveOptions;
+    /// use ftp_client::pool::Repeat;
+    /// use ftp_client::{Event, Place};
+    ///
+    /// let options = RemoveOptions::new().recursive(true);
+    /// let show = |event: Event<'_>| {
+    ///     if let Event::Failed { path, why } = event {
+    ///         eprintln!("{}: {why}", String::from_utf8_lossy(path));
+    ///     }
+    /// };
+    /// let done = Repeat::new().remove(&mut client, Place::at("old"), options, &show)?;
+    /// println!("{} removed, {} failed", done.removed, done.failed);
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the server's refusal to remove the object itself, [`Error::ListingCut`] if the names
+    /// of the tree need more memory than [`Budget::BYTES`], [`Error::Job`] of [`JobFault::TooMany`],
+    /// and errors that concern more than one object, such as those of the connection. A part of the
+    /// tree may have been removed by then.
+    pub fn remove(
+        &mut self,
+        client: &mut Client,
+        mut place: Place,
+        options: RemoveOptions,
+        on: &dyn Observer,
+    ) -> Result<Summary, Error> {
+        let none = Summary::default();
+        loop {
+            let path = Pathname::without_slash(place.path()).to_vec();
+            let error = match self.delete(client, &path) {
+                Ok(()) => return Ok(Summary { removed: 1, ..none }),
+                Err(error) if is_refusal(&error) => error,
+                Err(error) => return Err(error),
+            };
+            if options.recursive
+                && let Some(seen) = tree_at(client, &path)?
+            {
+                let budget = Budget::new().entries(MOST_OBJECTS);
+                let mut tree = Tree { client, repeat: self, on, budget, done: none };
+                let proof = if options.is_directory { seen.proof.or_named() } else { seen.proof };
+                tree.directory(&path, Seen { proof, ..seen })?;
+                return Ok(tree.done);
             }
-            _ => return Err(error),
+            match place.enter(client, &error)? {
+                true => {}
+                _ if options.ignore_missing && is_missing(client, &path)? => return Ok(none),
+                _ => return Err(error),
+            }
         }
     }
 }
@@ -209,8 +194,7 @@ struct Tree<'a> {
     /// The number of objects that may still be listed, and the memory for the listings of the
     /// directories on the way.
     budget: Budget,
-    removed: u64,
-    failed: u64,
+    done: Summary,
 }
 
 /// What `LIST` shows about objects that may be directories according to `MLSD`, by name.
@@ -398,7 +382,7 @@ impl Tree<'_> {
     }
 
     fn gone(&mut self, path: &[u8]) -> bool {
-        self.removed += 1;
+        self.done.removed += 1;
         self.on.event(Event::Removed { path });
         true
     }
@@ -414,7 +398,7 @@ impl Tree<'_> {
         if error.affects_others() {
             return Err(error);
         }
-        self.failed += 1;
+        self.done.failed += 1;
         self.on.event(Event::Failed { path, why: &error });
         Ok(false)
     }

@@ -5,70 +5,94 @@ use ftp_proto::{Escaped, Pathname};
 use super::fault::TreeFault;
 use super::sync::TreeSync;
 
-/// What happens to an object of a [plan](TreeSync::steps).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Action {
-    /// A directory is created.
-    Make,
-    /// A file is copied.
-    Copy,
-    /// A symbolic link is created.
-    Link,
-    /// An object of the target is removed.
-    Delete,
-    /// Permission bits are set.
-    SetMode,
-    /// A file of the target gets another name.
-    Rename,
-}
-
-/// One step of a [plan](TreeSync::steps).
+/// One step of a [plan](TreeSync::steps). Paths are from the top; that of the top itself is empty.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct PlannedStep {
-    /// What happens.
-    pub action: Action,
-    /// The path of the object, from the top; empty for the top itself.
-    pub path: Vec<u8>,
-    /// The size of a copied file in bytes, if it is known.
-    pub size: Option<u64>,
-    /// The reason for a copy, such as `new` or `another size`.
-    pub why: Option<&'static str>,
-    /// The path of a file that is renamed, from the top.
-    pub from: Option<Vec<u8>>,
+pub enum PlannedStep {
+    /// A directory is created.
+    Make {
+        /// The path of the directory.
+        path: Vec<u8>,
+    },
+    /// A file is copied.
+    Copy {
+        /// The path of the file.
+        path: Vec<u8>,
+        /// Its size in bytes, if it is known.
+        size: Option<u64>,
+        /// The reason, such as `new` or `another size`.
+        why: &'static str,
+    },
+    /// A symbolic link is created.
+    Link {
+        /// The path of the link.
+        path: Vec<u8>,
+    },
+    /// An object of the target is removed.
+    Delete {
+        /// The path of the object.
+        path: Vec<u8>,
+    },
+    /// Permission bits are set.
+    SetMode {
+        /// The path of the object.
+        path: Vec<u8>,
+    },
+    /// A file of the target gets another name.
+    Rename {
+        /// The former path.
+        from: Vec<u8>,
+        /// The path of the file.
+        path: Vec<u8>,
+        /// Its size in bytes, if it is known.
+        size: Option<u64>,
+    },
 }
 
-ftp_proto::debug_fields!(PlannedStep {
-    action,
-    path: Escaped(path),
-    size,
-    why,
-    from: from.as_deref().map(Escaped),
-});
+ftp_proto::debug_fields! { PlannedStep:
+    Make { path: Escaped(path) }
+    Copy { path: Escaped(path), size, why }
+    Link { path: Escaped(path) }
+    Delete { path: Escaped(path) }
+    SetMode { path: Escaped(path) }
+    Rename { from: Escaped(from), path: Escaped(path), size }
+}
+
+impl PlannedStep {
+    /// Returns the path of the object.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        let (Self::Make { path }
+        | Self::Copy { path, .. }
+        | Self::Link { path }
+        | Self::Delete { path }
+        | Self::SetMode { path }
+        | Self::Rename { path, .. }) = self;
+        path
+    }
+}
 
 impl TreeSync<'_> {
     /// Returns the steps, in the order in which they are carried out.
     pub fn steps(&self) -> impl Iterator<Item = PlannedStep> + '_ {
         let plan = &self.plan;
-        let step = |action, path| PlannedStep { action, path, size: None, why: None, from: None };
         let made = plan.directories.iter().filter(|place| place.is_new);
-        let made = made.map(move |place| step(Action::Make, place.path.clone()));
-        let copies = plan.copies.iter().map(|copy| PlannedStep {
-            action: if copy.from.is_some() { Action::Rename } else { Action::Copy },
-            path: plan.path_of(copy),
-            size: copy.size,
-            why: Some(copy.why.as_str()).filter(|_| copy.from.is_none()),
-            from: copy.from.clone(),
+        let made = made.map(|place| PlannedStep::Make { path: place.path.clone() });
+        let copies = plan.copies.iter().map(|copy| {
+            let (path, size) = (plan.path_of(copy), copy.size);
+            match copy.from.clone() {
+                Some(from) => PlannedStep::Rename { from, path, size },
+                None => PlannedStep::Copy { path, size, why: copy.why.as_str() },
+            }
         });
-        let links = plan.links.iter().map(move |link| {
+        let links = plan.links.iter().map(|link| {
             let place = plan.directories.get(link.place).map_or(&[][..], |place| &place.path);
-            step(Action::Link, Pathname::join(place, &link.name))
+            PlannedStep::Link { path: Pathname::join(place, &link.name) }
         });
-        let modes = plan.modes.iter().map(move |mode| step(Action::SetMode, mode.path.clone()));
+        let modes = plan.modes.iter().map(|mode| PlannedStep::SetMode { path: mode.path.clone() });
         let removed = move |first| {
             let removed = plan.removed().filter(move |removal| removal.is_first == first);
-            removed.map(move |removal| step(Action::Delete, removal.path.clone()))
+            removed.map(|removal| PlannedStep::Delete { path: removal.path.clone() })
         };
         removed(true).chain(made).chain(copies).chain(links).chain(removed(false)).chain(modes)
     }
@@ -114,8 +138,8 @@ impl TreeSync<'_> {
         self.plan.same
     }
 
-    /// Returns the number of files of the source that the [choice](super::SyncOptions::choice) or
-    /// the [selection](super::SyncOptions::only) leaves out.
+    /// Returns the number of files of the source that the [choice](super::SyncOptions::choice), their
+    /// [size](super::SyncOptions::sizes) or their [time](super::SyncOptions::times) leaves out.
     #[must_use]
     pub const fn unselected(&self) -> usize {
         self.plan.unselected

@@ -18,7 +18,6 @@ use super::options::{Compare, LinkChoice, OBJECTS, SyncOptions};
 use super::plan::{Plan, PlanOptions, Rule};
 use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
-use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
@@ -454,9 +453,9 @@ fn run_across(
     let copiers = from.hands(most).zip(to.hands(most)).map(|(from, to)| {
         let from = RemoteSide::new(from, of_source.clone());
         let to = RemoteSide::new(to, of_target.clone());
+        let SyncOptions { resume, listener, address, .. } = *options;
         let temporary = options.temporary.as_ref();
-        let resume = options.resume;
-        Copier::Across(Across { from, to, options: options.relay, resume, temporary })
+        Copier::Across(Across { from, to, listener, address, resume, temporary })
     });
     Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(()), None))
 }
@@ -574,9 +573,8 @@ fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
 /// extra in the target, or the target a part of the source. Without `PWD`, relative paths prove nothing.
 fn check_apart(from: &mut Far<'_>, (to, top): (&mut Hand<'_>, &[u8])) -> Result<(), TreeFault> {
     let (from, source, to) = (from.hand.client()?, from.top, to.client()?);
-    let user = |client: &Client| client.identity().map(|login| login.user.clone());
     if share_server([from, to])
-        && user(from) == user(to)
+        && from.user() == to.user()
         && let Some(source) = from.names_from_root(source)
         && let Some(target) = to.names_from_root(top)
         && (source.starts_with(&target) || target.starts_with(&source))

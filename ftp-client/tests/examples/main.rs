@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use ftp_client::file::{Checksum, HashAlgorithm};
-use ftp_client::{Canceller, Client, Error, Event, FtpUrl, Pool, Retry, get};
+use ftp_client::{Canceller, Client, Error, Event, FtpUrl, Pool, Retry};
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{Limits, MemoryStorage, Rights, Server, ServerConfig, StorageErrorKind};
 use ftp_tests::content::binary;
@@ -213,7 +213,8 @@ fn owned_hashes_while_it_reads_and_is_cancelled_from_another_thread() {
 #[test]
 fn errors_distinguish_a_retry_from_a_question() {
     let bench = Bench::with_a_file();
-    let action = |url: &str| errors::action(&get(url, &mut Vec::new()).unwrap_err());
+    let action =
+        |url: &str| errors::action(&Client::builder().get(url, &mut Vec::new()).unwrap_err());
     let is_asked = |action: errors::Action| matches!(action, errors::Action::Ask(_));
     assert!(is_asked(action(&bench.server.url("b.bin"))));
     assert!(is_asked(action(&format!("ftp://user:wrong@{}/a.bin", bench.server.address))));
@@ -231,7 +232,7 @@ fn errors_distinguish_a_retry_from_a_question() {
             Ok(())
         }
     }
-    let error = get(&bench.server.url("a.bin"), &mut Full).unwrap_err();
+    let error = Client::builder().get(&bench.server.url("a.bin"), &mut Full).unwrap_err();
     assert!(matches!(error, Error::Local(_)));
     assert!(is_asked(errors::action(&error)));
 }

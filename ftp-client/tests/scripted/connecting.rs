@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use ftp_client::Transport;
 use ftp_client::error::Phase;
-use ftp_client::net::{Connector, Target, Transport};
 use ftp_client::{Client, Error, Mode, NetworkProtocol};
 use ftp_tests::wait::wait_until;
 
@@ -110,27 +110,23 @@ fn all_connections_use_the_bound_address_cl_33() {
     }
 }
 
-/// Returns one end of each pair of sockets in this process, and records the requests.
-struct Pairs {
-    asked: Mutex<Sender<(String, u16, bool)>>,
-    ends: Mutex<Receiver<UnixStream>>,
-}
+type Opened = io::Result<Box<dyn Transport>>;
 
-impl Connector for Pairs {
-    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>> {
-        assert!(limit > Duration::ZERO);
-        let asked = (target.host.to_owned(), target.port, target.is_data);
-        self.asked.lock().unwrap().send(asked).unwrap();
-        let end = self.ends.lock().unwrap().recv().map_err(io::Error::other)?;
-        Ok(Box::new(end))
-    }
-}
-
-/// Returns the connector, its requests, and the queue of ends that it returns.
-fn pairs() -> (Pairs, Receiver<(String, u16, bool)>, Sender<UnixStream>) {
+/// Returns a connector that returns one end of each pair of sockets in this process, its requests, and
+/// the queue of ends that it returns.
+fn pairs()
+-> (impl Fn(&str, u16, bool, Duration) -> Opened, Receiver<(String, u16, bool)>, Sender<UnixStream>)
+{
     let (asked, was_asked) = channel();
-    let (give, ends) = channel();
-    (Pairs { asked: Mutex::new(asked), ends: Mutex::new(ends) }, was_asked, give)
+    let (give, ends) = channel::<UnixStream>();
+    let (asked, ends) = (Mutex::new(asked), Mutex::new(ends));
+    let connect = move |host: &str, port, is_data, limit| -> Opened {
+        assert!(limit > Duration::ZERO);
+        asked.lock().unwrap().send((host.to_owned(), port, is_data)).unwrap();
+        let end = ends.lock().unwrap().recv().map_err(io::Error::other)?;
+        Ok(Box::new(end))
+    };
+    (connect, was_asked, give)
 }
 
 fn told(mut stream: &UnixStream, line: &str, reply: &str) {
@@ -254,16 +250,6 @@ impl Transport for Ahead {
     }
 }
 
-/// Returns these, the last one first.
-struct Given(Mutex<Vec<UnixStream>>);
-
-impl Connector for Given {
-    fn connect(&self, _: &Target<'_>, _: Duration) -> io::Result<Box<dyn Transport>> {
-        let socket = self.0.lock().unwrap().pop().expect("one for each connection");
-        Ok(Box::new(Ahead { socket, taken: VecDeque::new() }))
-    }
-}
-
 #[test]
 fn buffered_bytes_are_read_without_polling_the_descriptor() {
     let (here, control) = UnixStream::pair().unwrap();
@@ -277,7 +263,12 @@ fn buffered_bytes_are_read_without_polling_the_descriptor() {
         told(&control, "RETR a", "150 Opening\r\n226 done");
         told(&control, "NOOP", "200 ok");
     });
-    let connector = Given(Mutex::new(vec![data_here, here]));
+    // The last one first.
+    let given = Mutex::new(vec![data_here, here]);
+    let connector = move |_: &str, _, _, _| -> Opened {
+        let socket = given.lock().unwrap().pop().expect("one for each connection");
+        Ok(Box::new(Ahead { socket, taken: VecDeque::new() }))
+    };
     let mut client = builder().connector(connector).connect("a").unwrap();
     let mut file = client.retrieve("a").unwrap();
     let mut bytes = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
-use ftp_client::file::{Existing, LocalSource, Sink};
+use ftp_client::file::Existing;
 use ftp_client::{
     Client, Error, ErrorKind, FileOptions, Get, ParseErrorKind, Place, Put, RawCommand, Timeouts,
     Verb,
@@ -533,14 +533,14 @@ fn an_unreadable_time_is_not_taken_for_none() {
     let here = tempfile::NamedTempFile::new().unwrap();
     let (server, mut client) = Server::logged_in(|mut peer| peer.answer("MDTM a", YEAR_19123));
     let options = FileOptions::new().existing(Existing::ReplaceOlder);
-    let mut put = Put::new(LocalSource::Path(here.path()), Place::at("a"), &options);
+    let mut put = Put::from_path(here.path(), Place::at("a"), &options);
     assert!(matches!(put.attempt(&mut client, &()), Err(Error::UnreadableTime(_))));
     server.end();
     // A download whose time matters begins no transfer.
     let (server, mut client) = Server::logged_in(|mut peer| peer.answer("MDTM a", YEAR_19123));
     let options = FileOptions::new().preserve(true);
     let mut bytes = Vec::new();
-    let mut get = Get::new(Place::at("a"), Sink::Stream(&mut bytes), &options);
+    let mut get = Get::to_writer(Place::at("a"), &mut bytes, &options);
     assert!(matches!(get.attempt(&mut client, &()), Err(Error::UnreadableTime(_))));
     server.end();
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ftp_client::file::{LocalSource, Sink, Verify};
+use ftp_client::file::Verify;
 use ftp_client::{
     Canceller, Client, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit,
 };
@@ -51,12 +51,11 @@ fn a_copy_meters_every_byte_and_keeps_its_rate_limit() {
     });
     let start = Instant::now();
     let mut got = Vec::new();
-    let done = Get::new(Place::at("a"), Sink::Stream(&mut got), &options)
-        .attempt(&mut client, &meter)
-        .unwrap();
+    let done =
+        Get::to_writer(Place::at("a"), &mut got, &options).attempt(&mut client, &meter).unwrap();
     assert_eq!((done.bytes, got.len(), metered.load(Ordering::Relaxed)), (3_000, 3_000, 3_000));
     let mut source = got.as_slice();
-    let mut job = Put::new(LocalSource::Stream(&mut source), Place::at("b"), &options);
+    let mut job = Put::from_reader(&mut source, Place::at("b"), &options);
     assert_eq!(job.attempt(&mut client, &meter).unwrap().bytes, 3_000);
     assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
     assert_eq!(metered.load(Ordering::Relaxed), 6_000);
@@ -77,7 +76,7 @@ fn cancelling_interrupts_the_pause_of_a_rate_limited_copy() {
         });
         let (options, mut sink) = (limited(1), io::sink());
         let start = Instant::now();
-        let mut job = Get::new(Place::at("a"), Sink::Stream(&mut sink), &options);
+        let mut job = Get::to_writer(Place::at("a"), &mut sink, &options);
         let error = job.attempt(&mut client, &Meter(|_| canceller.cancel()));
         assert!(matches!(error, Err(Error::Cancelled)), "{error:?}");
         assert!(start.elapsed() < PAUSE, "{:?}", start.elapsed());

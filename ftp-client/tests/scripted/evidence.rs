@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use ftp_client::file::{Checksum, HashAlgorithm, Sink};
+use ftp_client::file::{Checksum, HashAlgorithm};
 use ftp_client::{Client, Done, Error, FileOptions, Get, Place, Resume};
 
 use crate::peer::timeouts;
@@ -136,8 +136,7 @@ impl Site {
             Resume::Trusted => options.verify(ftp_client::file::Verify::None),
             _ => options,
         };
-        let done =
-            Get::new(Place::at(path), Sink::Path(target), &options).attempt(&mut client, &());
+        let done = Get::to_path(Place::at(path), target, &options).attempt(&mut client, &());
         let _ = client.quit();
         done
     }

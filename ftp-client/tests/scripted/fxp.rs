@@ -9,8 +9,10 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use ftp_client::Resume;
-use ftp_client::fxp::{self, Options, Side};
+use ftp_client::error::FxpAttempt;
+use ftp_client::file::Side;
 use ftp_client::{AddressRule, Canceller, Client, Error, ErrorKind, RawCommand, Timeouts};
+use ftp_tests::fxp::{self, Options};
 use ftp_tests::wait::patiently;
 
 use crate::peer::{Peer, Server, timeouts};
@@ -143,12 +145,12 @@ fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then
 }
 
 fn only(listener: impl Into<Option<Side>>) -> Options {
-    Options::new().listener(listener.into()).compare_sizes(false)
+    Options::only(listener)
 }
 
 /// Returns the attempt that ended a copy.
 #[track_caller]
-fn last_of(error: &Error) -> &fxp::Attempt {
+fn last_of(error: &Error) -> &FxpAttempt {
     let Error::Fxp(attempts) = error else { panic!("{error}") };
     attempts.last().unwrap()
 }
@@ -169,6 +171,9 @@ const BEGUN: &str = "s> RETR a\n s< 150 going\n t> STOR b\n t< 150 go\n";
 
 /// The target must close the port at which it listens.
 const RELEASED: &str = "t> PASV\n t< 227 there (203,0,113,9,200,3)\n";
+
+/// The target has the first 7 bytes of 9, as far as known.
+const SEVEN: &str = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n s> MDTM a\n s< 550 no\n";
 
 const SIZES: &str = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 5\n";
 
@@ -220,7 +225,7 @@ fn the_target_listens_first_fx_01_fx_03_fx_05_fx_06_hc_02() {
         "t< 250 there\n s< 150 still going\n s< 250 sent\n",
     ] {
         let script = [TYPES, TARGET_LISTENS, BEGUN, last, SIZES].concat();
-        let report = succeeds(&script, Options::default());
+        let report = succeeds(&script, Options::to(None));
         assert_eq!((report.offset, report.size), (0, Some(5)));
         assert_eq!(report.listener, Some(Side::Target));
         let [of_source, of_target] = report.replies.unwrap();
@@ -325,7 +330,7 @@ fn a_refused_direction_falls_back_to_the_other_fx_08() {
         "t> PASV\n t< 227 here (127,0,0,1,200,1)\n s> PORT 127,0,0,1,200,1\n s< 500 illegal\n",
     ] {
         let script = [TYPES, refused, SOURCE_LISTENS, BEGUN, last, SIZES].concat();
-        let report = succeeds(&script, Options::default());
+        let report = succeeds(&script, Options::to(None));
         assert_eq!(report.listener.unwrap(), Side::Source);
     }
     // The same if the refusal comes only at the transfer.
@@ -339,7 +344,7 @@ fn a_refused_direction_falls_back_to_the_other_fx_08() {
     ] {
         let refused = refused.as_str();
         let script = [TYPES, TARGET_LISTENS, refused, SOURCE_LISTENS, BEGUN, last, SIZES].concat();
-        succeeds(&script, Options::default());
+        succeeds(&script, Options::to(None));
     }
 }
 
@@ -354,7 +359,7 @@ fn the_error_names_both_refusals_fx_08() {
         "fxp.networks",
     ];
     let script = [TYPES, port, "s> PASV\n s< 502 not here\n"].concat();
-    fails(&script, Options::default(), Side::Source, &words, [Usable, Usable]);
+    fails(&script, Options::to(None), Side::Source, &words, [Usable, Usable]);
 
     let words =
         ["target: PASV refused: 502 none; with the source listening: target: PORT refused: 501 no"];
@@ -362,7 +367,7 @@ fn the_error_names_both_refusals_fx_08() {
     let script = [TYPES, "t> PASV\n t< 502 none\n", other].concat();
     let said = (Side::Target, &words[..]);
     let error = patiently(PATIENCE, |_| {
-        fails_with(&script, Options::default(), patient(), said, [Usable, Usable])
+        fails_with(&script, Options::to(None), patient(), said, [Usable, Usable])
     });
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(matches!(error, Error::Fxp(attempts) if attempts.len() == 2));
@@ -391,9 +396,9 @@ fn different_sizes_are_an_error() {
         let script = format!("{moved} {sizes}");
         match want {
             Some(words) => {
-                fails(&script, Options::default(), Side::Target, &[words], [Usable, Usable]);
+                fails(&script, Options::to(None), Side::Target, &[words], [Usable, Usable]);
             }
-            None => assert_eq!(succeeds(&script, Options::default()).size, None),
+            None => assert_eq!(succeeds(&script, Options::to(None)).size, None),
         }
     }
     // The source's 150 tells more than is there: what the target lacks, or a file that was copied
@@ -402,53 +407,53 @@ fn different_sizes_are_an_error() {
     let moved = [TYPES, TARGET_LISTENS, &begun, "s< 226 sent\n t< 226 there\n"].concat();
     for source in ["213 5", "502 what"] {
         let sizes = format!("s> SIZE a\n s< {source}\n t> SIZE b\n t< 213 5\n");
-        let (script, options) = (format!("{moved} {sizes}"), Options::default());
+        let (script, options) = (format!("{moved} {sizes}"), Options::to(None));
         fails(&script, options, Side::Target, &["5 of 9 bytes"], [Usable, Usable]);
     }
     let sizes = "s> SIZE a\n s< 502 what\n t> SIZE b\n t< 213 9\n";
-    assert_eq!(succeeds(&format!("{moved} {sizes}"), Options::default()).size, None);
+    assert_eq!(succeeds(&format!("{moved} {sizes}"), Options::to(None)).size, None);
     let moved = [TYPES, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     // A reply of another command: the confirmation may have been one too.
     let here = "257 \"/\" here";
     let script = format!("{moved} s> SIZE a\n s< {here}\n");
-    fails(&script, Options::default(), Side::Source, &["unexpected reply"], [Closed, Usable]);
+    fails(&script, Options::to(None), Side::Source, &["unexpected reply"], [Closed, Usable]);
     let script = format!("{moved} s> SIZE a\n s< 213 5\n t> SIZE b\n t< {here}\n");
-    fails(&script, Options::default(), Side::Target, &["unexpected reply"], [Usable, Closed]);
+    fails(&script, Options::to(None), Side::Target, &["unexpected reply"], [Usable, Closed]);
 }
 
 #[test]
 fn resuming_sends_rest_to_both_right_before_the_transfer_fx_12() {
-    let options = only(None).offset(Some(7));
+    let options = only(None).resume(Resume::Trusted);
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
-    let script = [TYPES, TARGET_LISTENS, rest, BEGUN, last, SIZES].concat();
+    let sizes = "s> SIZE a\n s< 213 9\n t> SIZE b\n t< 213 9\n";
+    let script = [TYPES, SEVEN, TARGET_LISTENS, rest, BEGUN, last, sizes].concat();
     assert_eq!(succeeds(&script, options).offset, 7);
     // REST is sent again for the other direction, although the target has not got STOR yet.
     let refused = "s> RETR a\n s< 425 cannot connect\n";
-    let script = [TYPES, TARGET_LISTENS, rest, refused, SOURCE_LISTENS, rest, BEGUN, last, SIZES];
-    succeeds(&script.concat(), options);
-    // Refused by one server: nothing is begun.
-    let script = [TYPES, TARGET_LISTENS, "s> REST 7\n s< 502 no\n"].concat();
-    fails(&script, options, Side::Source, &["REST refused: 502 no"], [Usable, Usable]);
-    let script =
-        [TYPES, TARGET_LISTENS, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
+    let again = [refused, SOURCE_LISTENS, rest, BEGUN, last, sizes].concat();
+    succeeds(&[TYPES, SEVEN, TARGET_LISTENS, rest, &again].concat(), options);
+    // A server that cannot resume sends the whole file.
+    let none = "s> REST 7\n s< 502 no\n";
+    let script = [TYPES, SEVEN, TARGET_LISTENS, none, TARGET_LISTENS, BEGUN, last].concat();
+    assert_eq!(succeeds(&script, options).offset, 0);
+    // Refused for now by one server: nothing is begun.
+    let refused = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n";
+    let script = [TYPES, SEVEN, TARGET_LISTENS, refused].concat();
     fails(&script, options, Side::Target, &["REST refused: 451 no"], [Usable, Usable]);
-    // Beyond the highest offset: nothing is sent.
-    let far = options.offset(Some(u64::MAX));
-    fails("", far, Side::Source, &["not sent"], [Usable, Usable]);
 }
 
 #[test]
 fn an_unused_rest_is_sent_again_fx_12_as_10() {
     // Commands in between may have made the server forget it.
-    let script =
-        [TYPES, TARGET_LISTENS, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
+    let refused = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n";
+    let script = [TYPES, SEVEN, TARGET_LISTENS, refused].concat();
     let data = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = data.local_addr().unwrap().port();
     let again = "s> REST 7\n s< 350 ok\n s> RETR a\n s< 550 none";
     let script = format!("{script}s> EPSV\n s< 229 (|||{port}|)\n {again}");
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
-    let options = only(Side::Target).offset(Some(7));
+    let options = only(Side::Target).resume(Resume::Trusted);
     meeting.copy(options).unwrap_err();
     drop(meeting.source.retrieve_from("a", 7));
     meeting.end("told again", [Usable, Usable]);
@@ -603,7 +608,7 @@ fn invalid_arguments_are_found_before_any_command() {
     for (from, to, side) in [("a\r\nDELE x", "b", Side::Source), ("a", "", Side::Target)] {
         let mut meeting = Meeting::new("", [Usable, Usable]);
         let (source, target) = (&mut meeting.source, &mut meeting.target);
-        let error = fxp::transfer(source, from, target, to, Options::default()).unwrap_err();
+        let error = fxp::transfer(source, from, target, to, Options::to(None)).unwrap_err();
         let last = last_of(&error);
         assert!(last.side == side && matches!(last.error, Error::Argument(_)), "{error}");
         meeting.end(from, [Usable, Usable]);
@@ -622,7 +627,7 @@ fn epsv_all_rules_out_port_at_the_target_cl_34() {
         peer.answer("TYPE I", "200 ok");
         peer.expect_end();
     });
-    let options = Options::new().listener(Some(Side::Source));
+    let options = Options::to(Side::Source);
     let error = fxp::transfer(&mut source, "a", &mut target, "b", options).unwrap_err();
     assert!(error.to_string().contains("EPSV ALL"), "{error}");
     drop((source, target));

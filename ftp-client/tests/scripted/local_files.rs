@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use ftp_client::file::{Existing, Left, Sink, Verify};
+use ftp_client::file::{Existing, Left, Verify};
 use ftp_client::{Client, Done, Error, FileOptions, Get, Place, Resume};
 
 use crate::peer::{Peer, Server};
@@ -33,8 +33,11 @@ fn options() -> FileOptions {
 }
 
 /// One attempt, with what it left.
-fn get(client: &mut Client, to: Sink<'_>, options: &FileOptions) -> (Result<Done, Error>, Left) {
-    let mut job = Get::new(Place::at("a"), to, options);
+fn get(client: &mut Client, path: &Path, options: &FileOptions) -> (Result<Done, Error>, Left) {
+    attempt(client, Get::to_path(Place::at("a"), path, options))
+}
+
+fn attempt(client: &mut Client, mut job: Get<'_>) -> (Result<Done, Error>, Left) {
     let done = job.attempt(client, &());
     (done, job.left().clone())
 }
@@ -58,12 +61,12 @@ fn wrong_bytes_in_place_go_with_their_record_as_09() {
         about(&mut peer, 5);
         send(&mut peer, b"hello");
     });
-    let (error, left) = get(&mut client, Sink::InPlace(&path), &options());
+    let (error, left) = attempt(&mut client, Get::in_place(Place::at("a"), &path, &options()));
     assert!(matches!(error, Err(Error::Incomplete { .. })), "{error:?}");
     assert_eq!(left, Left::Wrong);
     assert_eq!(fs::read(&path).unwrap(), b"");
     assert_eq!(names_in(root.path()), ["a"]);
-    let (done, _) = get(&mut client, Sink::InPlace(&path), &options());
+    let (done, _) = attempt(&mut client, Get::in_place(Place::at("a"), &path, &options()));
     assert_eq!(done.unwrap().bytes, 5);
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     server.end();
@@ -96,7 +99,7 @@ fn a_local_file_that_differs_is_unchanged_until_the_download_is_complete_as_09()
             peer.reply("426 cut");
         });
         let options = options().resume(Resume::Trusted).verify(Verify::None);
-        let (done, left) = get(&mut client, Sink::Path(&path), &options);
+        let (done, left) = get(&mut client, &path, &options);
         done.unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), vec![b'm'; length]);
         let part = root.path().join("a.part");
@@ -130,16 +133,16 @@ fn a_complete_file_that_gets_no_name_is_resumed_or_removed_as_09() {
             }
         }
     });
-    let (done, left) = get(&mut client, Sink::Path(&path), &options());
+    let (done, left) = get(&mut client, &path, &options());
     assert!(matches!(done, Err(Error::Local(_))), "{done:?}");
     assert_eq!(left, Left::Part(root.path().join("a.part")));
     fs::remove_dir(&path).unwrap();
-    let (done, _) = get(&mut client, Sink::Path(&path), &options());
+    let (done, _) = get(&mut client, &path, &options());
     assert_eq!(done.unwrap().resumed, 5);
     assert_eq!(names_in(root.path()), ["a"]);
     fs::remove_file(&path).unwrap();
     let declined = options().existing(Existing::Keep);
-    let (done, _) = get(&mut client, Sink::Path(&path), &declined);
+    let (done, _) = get(&mut client, &path, &declined);
     assert_eq!(done.unwrap().skipped, Some("now exists"));
     assert_eq!(names_in(root.path()), ["a"]);
     assert_eq!(fs::read(&path).unwrap(), b"mine");
@@ -168,7 +171,7 @@ fn own_bytes_outlast_a_question_that_fails_as_09() {
         peer.reply("226 done");
         peer.answer("FEAT", "502 what");
     });
-    let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options()).repeated();
+    let mut job = Get::to_path(Place::at("a"), &path, &options()).repeated();
     for _ in 0..2 {
         job.attempt(&mut client, &()).unwrap_err();
         assert_eq!(job.left(), &Left::Part(root.path().join("a.part")));
@@ -203,11 +206,11 @@ fn files_without_missing_bytes_get_the_time_of_the_servers_file() {
     let options = options().preserve(true);
     let time = || fs::metadata(&path).unwrap().modified().unwrap();
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
-    get(&mut client, Sink::Path(&path), &options).0.unwrap();
+    get(&mut client, &path, &options).0.unwrap();
     assert_eq!(time(), then);
     fs::remove_file(&path).unwrap();
-    get(&mut client, Sink::Path(&path), &options).0.unwrap_err();
-    assert_eq!(get(&mut client, Sink::Path(&path), &options).0.unwrap().resumed, 5);
+    get(&mut client, &path, &options).0.unwrap_err();
+    assert_eq!(get(&mut client, &path, &options).0.unwrap().resumed, 5);
     assert_eq!(time(), then);
     server.end();
 }
@@ -225,7 +228,7 @@ fn no_other_group_may_read_a_file_because_its_group_is_lost_li_07() {
             peer.reply("226 done");
         });
         let path = Path::new(&root).join("a");
-        get(&mut client, Sink::Path(&path), &FileOptions::new()).0.unwrap();
+        get(&mut client, &path, &FileOptions::new()).0.unwrap();
         return server.end();
     }
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
@@ -271,7 +274,7 @@ fn a_partial_file_is_as_private_as_the_file_that_it_will_replace_li_07() {
         peer.reply("226 done");
     });
     let options = options();
-    let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options).like(&private);
+    let mut job = Get::to_path(Place::at("a"), &path, &options).like(&private);
     job.attempt(&mut client, &()).unwrap();
     assert_eq!(mode(&path), 0o600);
     server.end();

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ftp_client::file::{Sink, Verify};
-use ftp_client::net::{Connector, Target, Transport};
+use ftp_client::Transport;
+use ftp_client::file::Verify;
 use ftp_client::{
     Client, ClientBuilder, Counts, Error, Extended, FileOptions, Get, Mode, Place, Pool,
     RawCommand, RepresentationType, Verb,
@@ -17,20 +17,21 @@ use ftp_tests::wait::patiently;
 
 use crate::peer::{Peer, Server, get, timeouts};
 
-/// Connects to this computer as slowly as over a network that saves round trips.
-pub(crate) struct Far;
-
 /// The time to connect over such a network.
 const ROUND_TRIP: Duration = Duration::from_millis(25);
 
-impl Connector for Far {
-    fn connect(&self, target: &Target<'_>, _: Duration) -> io::Result<Box<dyn Transport>> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port))?;
-        if !target.is_data {
-            std::thread::sleep(ROUND_TRIP);
-        }
-        Ok(Box::new(stream))
+/// Connects to this computer as slowly as over a network that saves round trips.
+pub(crate) fn far(
+    _: &str,
+    port: u16,
+    is_data: bool,
+    _: Duration,
+) -> io::Result<Box<dyn Transport>> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    if !is_data {
+        std::thread::sleep(ROUND_TRIP);
     }
+    Ok(Box::new(stream))
 }
 
 fn builder() -> ClientBuilder {
@@ -65,7 +66,7 @@ impl Scripts {
     }
 
     fn connect(&self) -> Client {
-        builder().connector(Far).connect(&self.host).unwrap()
+        builder().connector(far).connect(&self.host).unwrap()
     }
 
     fn log_in(&self) -> Client {
@@ -130,7 +131,7 @@ fn a_far_server_gets_feat_together_with_pass_if_a_listing_follows_cl_14() {
             peer.send_data(b"");
             peer.reply("226 done");
         });
-        let builder = Client::builder().timeouts(timeouts()).connector(Far);
+        let builder = Client::builder().timeouts(timeouts()).connector(far);
         let builder = builder.first_listing(RepresentationType::Ascii);
         let mut client = builder.connect(&server.host).unwrap();
         client.login("u", "p").unwrap();
@@ -148,7 +149,7 @@ fn twisted_gets_nothing_together_with_pass_cl_14() {
         peer.answer("USER u", "331 password");
         one_by_one(peer);
     });
-    let mut client = server.connect(builder().connector(Far)).unwrap();
+    let mut client = server.connect(builder().connector(far)).unwrap();
     client.login("u", "p").unwrap();
     assert_eq!(get(&mut client).unwrap(), b"hello");
     server.end();
@@ -166,7 +167,7 @@ fn a_server_that_waits_for_the_use_of_an_early_port_gets_one_command_at_a_time_c
         }),
         Box::new(one_by_one),
     ]);
-    let builder = builder().connector(Far);
+    let builder = builder().connector(far);
     let mut client = builder.clone().connect(&server.host).unwrap();
     client.login("u", "p").unwrap();
     assert_eq!(client.modified("a").unwrap(), None);
@@ -196,12 +197,12 @@ fn nothing_is_sent_together_with_pass_if_no_epsv_would_follow_at_once() {
             peer.answer("PASS p", "230 in");
             peer.answer("NOOP", "200 ok");
         });
-        let mut client = builder.connector(Far).connect(&server.host).unwrap();
+        let mut client = builder.connector(far).connect(&server.host).unwrap();
         client.login("u", "p").unwrap();
         client.noop().unwrap();
         server.end();
     }
-    let refused = builder().connector(Far).mode(Mode::Active).connect("127.0.0.1:9");
+    let refused = builder().connector(far).mode(Mode::Active).connect("127.0.0.1:9");
     assert!(refused.is_err(), "a connector opens no connection in active mode");
 }
 
@@ -215,7 +216,7 @@ fn a_right_password_is_not_refused_by_a_server_that_answers_out_of_order_cl_14()
             send_a(&mut peer);
         });
         let counts = Counts::default();
-        let mut client = builder().counts(&counts).connector(Far).connect(&server.host).unwrap();
+        let mut client = builder().counts(&counts).connector(far).connect(&server.host).unwrap();
         client.login("u", "p").unwrap();
         assert!(counts.is_out_of_order(), "{replies}");
         assert_eq!(get(&mut client).unwrap(), b"hello", "{replies}");
@@ -334,7 +335,7 @@ fn replies_that_are_out_of_order_and_incomplete_end_the_connection() {
         });
         let server = Scripts::start(vec![script, Box::new(one_by_one)]);
         let builder = builder().timeouts(timeouts().reply(reply));
-        let mut client = builder.connector(Far).connect(&server.host).unwrap();
+        let mut client = builder.connector(far).connect(&server.host).unwrap();
         client.login("u", "p").unwrap();
         assert_eq!(get(&mut client).unwrap(), b"hello");
         server.end();
@@ -362,7 +363,7 @@ fn type_and_epsv_are_sent_again_after_an_account() {
         peer.image_epsv();
         send_a(&mut peer);
     });
-    let mut client = builder().connector(Far).account("x").connect(&server.host).unwrap();
+    let mut client = builder().connector(far).account("x").connect(&server.host).unwrap();
     client.login("u", "p").unwrap();
     assert_eq!(get(&mut client).unwrap(), b"hello");
     server.end();
@@ -427,7 +428,7 @@ fn pipelining_begins_after_the_transfer_that_has_an_early_port() {
         peer.send_data(b"hello");
         peer.reply("226 done");
     });
-    let mut client = builder().pipeline(true).connector(Far).connect(&server.host).unwrap();
+    let mut client = builder().pipeline(true).connector(far).connect(&server.host).unwrap();
     client.login("u", "p").unwrap();
     assert_eq!(get(&mut client).unwrap(), b"hello");
     assert_eq!(get(&mut client).unwrap(), b"hello");
@@ -493,7 +494,7 @@ fn a_far_server_that_takes_several_commands_is_asked_for_size_and_time_together(
         });
         let options = FileOptions::new().verify(Verify::None);
         let target = local.path().join("a");
-        let mut job = Get::new(Place::at("a"), Sink::Path(&target), &options);
+        let mut job = Get::to_path(Place::at("a"), &target, &options);
         job.attempt_over(&pool, 2, &()).unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"hello");
         drop((job, pool));
@@ -513,7 +514,7 @@ fn round_trips_and_connections_are_counted() {
             peer.answer("QUIT", "221 bye");
         });
         let counts = Counts::default();
-        let mut client = builder().counts(&counts).connector(Far).connect(&server.host).unwrap();
+        let mut client = builder().counts(&counts).connector(far).connect(&server.host).unwrap();
         client.login("u", "p").unwrap();
         assert_eq!(get(&mut client).unwrap(), b"hello");
         if is_proved {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{LocalSource, Sink, StoreAs, TemporaryName, Verify};
+use ftp_client::file::{TemporaryName, Verify};
 use ftp_client::{Error, ErrorKind, FileOptions, Get, Place, Put};
 
 use crate::peer::{Peer, Server};
@@ -59,7 +59,7 @@ fn a_download_removes_its_source_when_it_is_complete_here() {
         peer.answer("DELE a", "250 gone");
     });
     let options = FileOptions::new().moves(true);
-    let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options);
+    let mut job = Get::to_path(Place::at("a"), &path, &options);
     let done = job.attempt(&mut client, &()).unwrap();
     assert_eq!((done.bytes, done.verified), (5, Verify::Size));
     assert_eq!(names(root.path()), ["a"]);
@@ -80,7 +80,7 @@ fn a_job_continues_the_removal_that_another_one_could_not_make() {
         peer.answer("DELE a", "250 gone");
     });
     let options = FileOptions::new().moves(true);
-    let get = || Get::new(Place::at("a"), Sink::Path(&path), &options);
+    let get = || Get::to_path(Place::at("a"), &path, &options);
     let failed = get().attempt(&mut client, &()).unwrap_err();
     assert!(matches!(failed, Error::Job(JobFault::NotRemoved(_))), "{failed}");
     assert!(failed.is_transient(), "{failed}");
@@ -116,11 +116,8 @@ fn an_upload_removes_its_source_when_the_server_has_it() {
             }
         });
         let options = FileOptions::new().moves(true);
-        let store = match is_temporary {
-            true => StoreAs::Under(TemporaryName::standard()),
-            false => StoreAs::Final,
-        };
-        let mut job = Put::new(LocalSource::Path(&path), Place::at("a"), &options).store_as(store);
+        let store = is_temporary.then(TemporaryName::standard);
+        let mut job = Put::from_path(&path, Place::at("a"), &options).under(store);
         assert_eq!(job.attempt(&mut client, &()).unwrap().verified, Verify::Size);
         assert!(names(root.path()).is_empty());
         server.end();
@@ -137,14 +134,14 @@ fn a_file_is_moved_by_one_job_at_a_time() {
         // Another job cannot move the same file meanwhile.
         let (other, mut another) = Server::logged_in(|_peer| {});
         let options = FileOptions::new().moves(true);
-        let mut job = Put::new(LocalSource::Path(&own), Place::at("b"), &options);
+        let mut job = Put::from_path(&own, Place::at("b"), &options);
         let refused = job.attempt(&mut another, &()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Limit, "{refused}");
         other.end();
         peer.answer("DELE a", "250 gone");
     });
     let options = FileOptions::new().moves(true);
-    let mut job = Get::new(Place::at("a"), Sink::Path(&path), &options);
+    let mut job = Get::to_path(Place::at("a"), &path, &options);
     job.attempt(&mut client, &()).unwrap();
     server.end();
 }
@@ -154,11 +151,11 @@ fn only_a_file_with_a_path_is_moved() {
     let (server, mut client) = Server::logged_in(|_peer| {});
     let options = FileOptions::new().moves(true);
     let mut sink = Vec::new();
-    let mut get = Get::new(Place::at("a"), Sink::Stream(&mut sink), &options);
+    let mut get = Get::to_writer(Place::at("a"), &mut sink, &options);
     let refused = get.attempt(&mut client, &()).unwrap_err();
     assert!(matches!(refused, Error::Job(JobFault::NotRegular)), "{refused}");
     let mut source = &b"hello"[..];
-    let mut put = Put::new(LocalSource::Stream(&mut source), Place::at("a"), &options);
+    let mut put = Put::from_reader(&mut source, Place::at("a"), &options);
     let refused = put.attempt(&mut client, &()).unwrap_err();
     assert!(matches!(refused, Error::Job(JobFault::NotRegular)), "{refused}");
     server.end();

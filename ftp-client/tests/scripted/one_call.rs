@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use ftp_client::{Client, Error, FtpUrl, ParseError, Report, get, put};
+use ftp_client::{Client, Error, FtpUrl, ParseError, Report};
 
 use crate::peer::{Peer, Server, timeouts};
 
@@ -29,7 +29,7 @@ fn get_uses_the_login_and_path_of_the_url_cl_60_cl_61_cl_64() {
         });
         let url = format!("ftp://{login}{}/{path}", server.address);
         let mut bytes = Vec::new();
-        let report = get(&url, &mut bytes).unwrap();
+        let report = Client::builder().get(&url, &mut bytes).unwrap();
         assert_eq!((report.bytes, bytes.as_slice()), (5, &b"hello"[..]));
         server.end();
     }
@@ -48,7 +48,7 @@ fn ascii_transfers_convert_text_and_skip_the_size_check_as_01_as_02() {
     });
     let mut bytes = Vec::new();
     let url: FtpUrl = format!("ftp://u:p@{}/a;type=a", server.address).parse().unwrap();
-    assert_eq!(get(&url, &mut bytes).unwrap().bytes, 8);
+    assert_eq!(Client::builder().get(&url, &mut bytes).unwrap().bytes, 8);
     assert_eq!(bytes, b"one\ntwo\n");
     server.end();
 
@@ -62,7 +62,7 @@ fn ascii_transfers_convert_text_and_skip_the_size_check_as_01_as_02() {
         peer.answer("QUIT", "221 bye");
     });
     let url = format!("ftp://u:p@{}/a;type=A", server.address);
-    assert_eq!(put(url.as_str(), &mut &b"one\ntwo\n"[..]).unwrap().bytes, 8);
+    assert_eq!(Client::builder().put(url.as_str(), &mut &b"one\ntwo\n"[..]).unwrap().bytes, 8);
     server.end();
 }
 
@@ -91,7 +91,8 @@ fn a_path_refused_with_550_is_retried_once_with_cwd_cl_60() {
             }
         });
         let mut bytes = Vec::new();
-        let got = get(&format!("ftp://u:p@{}/a/b%2Fc/d", server.address), &mut bytes);
+        let got =
+            Client::builder().get(&format!("ftp://u:p@{}/a/b%2Fc/d", server.address), &mut bytes);
         assert_eq!(got.is_ok(), is_there, "{got:?}");
         server.end();
     }
@@ -104,7 +105,7 @@ fn a_path_refused_with_550_is_retried_once_with_cwd_cl_60() {
         peer.answer("QUIT", "221 bye");
     });
     let url = format!("ftp://u:p@{}/a/b%2Fc/d", server.address);
-    assert_eq!(put(&url, &mut &b"hello"[..]).unwrap().bytes, 5);
+    assert_eq!(Client::builder().put(&url, &mut &b"hello"[..]).unwrap().bytes, 5);
     server.end();
     // No directory can be entered; any other refusal is the result.
     for (refusal, enters) in [("550 no such file", true), ("553 no", false), ("450 busy", false)] {
@@ -118,7 +119,9 @@ fn a_path_refused_with_550_is_retried_once_with_cwd_cl_60() {
             peer.expect_end();
         });
         let mut bytes = Vec::new();
-        let failed = get(&format!("ftp://u:p@{}/a/b", server.address), &mut bytes).unwrap_err();
+        let failed = Client::builder()
+            .get(&format!("ftp://u:p@{}/a/b", server.address), &mut bytes)
+            .unwrap_err();
         assert!(failed.to_string().contains(refusal), "{failed}");
         server.end();
     }
@@ -172,7 +175,7 @@ fn a_put_with_a_smaller_remote_size_is_incomplete() {
         peer.answer("SIZE a", "213 4");
         peer.expect_end();
     });
-    let put = put(&format!("ftp://u:p@{}/a", server.address), &mut &b"hello"[..]);
+    let put = Client::builder().put(&format!("ftp://u:p@{}/a", server.address), &mut &b"hello"[..]);
     assert!(matches!(put, Err(Error::Incomplete { bytes: 4, announced: Some(5) })), "{put:?}");
     server.end();
 }
@@ -194,13 +197,13 @@ fn a_failing_reader_aborts_the_upload_li_09() {
         peer.send("426 cut\r\n226 aborted\r\n");
         peer.expect_end();
     });
-    let put = put(&format!("ftp://u:p@{}/a", server.address), &mut Broken);
+    let put = Client::builder().put(&format!("ftp://u:p@{}/a", server.address), &mut Broken);
     assert!(matches!(put, Err(Error::Local(_))), "{put:?}");
     server.end();
 }
 
 #[test]
 fn an_invalid_url_is_an_argument_error_hl_09() {
-    let failed = get("ftp://h/a%0aDELE%20b", &mut Vec::new());
+    let failed = Client::builder().get("ftp://h/a%0aDELE%20b", &mut Vec::new());
     assert!(matches!(failed, Err(Error::Argument(ParseError { what: "URL", .. }))), "{failed:?}");
 }

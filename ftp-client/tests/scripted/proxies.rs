@@ -7,7 +7,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ftp_client::error::{Phase, ProxyFault};
-use ftp_client::net::{Connector, Target, Transport};
 use ftp_client::{
     AddressRule, Canceller, Client, ClientBuilder, Error, ErrorKind, Mode, Proxy, Tls,
 };
@@ -458,18 +457,12 @@ fn a_refused_ftp_proxy_login_is_a_proxy_error() {
 
 #[test]
 fn options_and_hosts_that_exclude_a_proxy_are_unsupported() {
-    struct Nobody;
-    impl Connector for Nobody {
-        fn connect(&self, _: &Target<'_>, _: Duration) -> io::Result<Box<dyn Transport>> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-    }
     let through = |scheme: &str| builder(&format!("{scheme}://127.0.0.1:9"));
     for wrong in [
         through("http").mode(Mode::Active),
         through("ftp").mode(Mode::Active),
         through("socks5").passive_address(AddressRule::Reply),
-        through("socks5").connector(Nobody),
+        through("socks5").connector(|_, _, _, _| Err(io::ErrorKind::Unsupported.into())),
         through("ftp").tls(Tls::explicit()),
         through("ftp").host_command(true),
     ] {

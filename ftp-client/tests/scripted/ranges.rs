@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use ftp_client::file::{Left, Sink, Why};
+use ftp_client::file::{Left, Why};
 use ftp_client::{Done, Error, Event, FileOptions, Get, Place, Pool};
 
 use crate::evidence::{Restart, Site, noise};
@@ -40,7 +40,7 @@ fn attempt(site: &Site, target: &Path) -> Attempted {
     };
     let pool = Pool::new(|| site.connect()).size(MOST);
     let options = FileOptions::new();
-    let mut job = Get::new(Place::at("a"), Sink::Path(target), &options);
+    let mut job = Get::to_path(Place::at("a"), target, &options);
     let done = job.attempt_over(&pool, MOST, &show);
     let left = job.left().clone();
     let _ = pool.quit();

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use ftp_client::error::JobFault;
 use ftp_client::pool::Repeat;
-use ftp_client::tree::{RemoveOptions, RemoveReport, remove};
+use ftp_client::tree::{RemoveOptions, Summary};
 use ftp_client::{Client, Error, ErrorKind, Event, Place, RepresentationType};
 
-use crate::logins::Far;
+use crate::logins::far;
 use crate::peer::{Peer, Server, timeouts};
 
 /// How a server of the model behaves.
@@ -206,7 +206,7 @@ fn a_tree_goes_and_what_a_link_leads_to_stays() {
                 other => panic!("{other:?}"),
             };
             let options = RemoveOptions::new().recursive(true).is_directory(is_directory);
-            let done = remove(&mut client, Place::at("t"), options, &mut Repeat::single(), &on);
+            let done = Repeat::single().remove(&mut client, Place::at("t"), options, &on);
             client.noop().unwrap();
             server.end();
             let (gone, kept) = events.into_inner().unwrap();
@@ -215,8 +215,8 @@ fn a_tree_goes_and_what_a_link_leads_to_stays() {
             assert!(world.contains_key("outside/keep"), "{case}");
             assert!(gone.iter().all(|path| !world.contains_key(path)), "{case}");
             assert!(kept.iter().all(|path| world.contains_key(path)), "{case}");
-            let (removed, failed) = (gone.len() as u64, kept.len() as u64);
-            assert_eq!(done.unwrap(), RemoveReport::Tree { removed, failed }, "{case}");
+            let (removed, failed) = (gone.len(), kept.len());
+            assert_eq!(counts(done), (removed, failed), "{case}");
             assert_eq!(failed == 0, !world.contains_key("t"), "{case}");
             // With a reason or a count for each directory, only a link can stay.
             let is_link_removed = habits.deletes_links;
@@ -230,8 +230,14 @@ fn a_tree_goes_and_what_a_link_leads_to_stays() {
     assert!(whole >= 32, "{whole}");
 }
 
+/// The numbers of objects that were removed, and that were not.
+#[track_caller]
+fn counts(done: Result<Summary, Error>) -> (usize, usize) {
+    done.map(|done| (done.removed, done.failed)).unwrap()
+}
+
 /// Removes `t` with these replies to `DELE t` and `RMD t`, of a server that shows a directory.
-fn kept(dele: &'static str, rmd: &'static str) -> (Result<RemoveReport, Error>, Vec<String>) {
+fn kept(dele: &'static str, rmd: &'static str) -> (Result<Summary, Error>, Vec<String>) {
     let (server, mut client) = Server::logged_in(move |mut peer| {
         peer.answer("DELE t", dele);
         peer.answer("FEAT", "211-have\r\n MLST type*;\r\n211 end");
@@ -254,7 +260,7 @@ fn kept(dele: &'static str, rmd: &'static str) -> (Result<RemoveReport, Error>, 
         }
     };
     let options = RemoveOptions::new().recursive(true);
-    let done = remove(&mut client, Place::at("t"), options, &mut Repeat::single(), &on);
+    let done = Repeat::single().remove(&mut client, Place::at("t"), options, &on);
     client.noop().unwrap();
     server.end();
     (done, whys.into_inner().unwrap())
@@ -262,12 +268,11 @@ fn kept(dele: &'static str, rmd: &'static str) -> (Result<RemoveReport, Error>, 
 
 #[test]
 fn reasons_to_keep_an_object_are_values() {
-    let tree = RemoveReport::Tree { removed: 0, failed: 1 };
     let (done, whys) = kept("550 Is a directory", "550 no");
-    assert_eq!(done.unwrap(), tree);
+    assert_eq!(counts(done), (0, 1));
     assert_eq!(whys, ["it may be a symbolic link, so its content was kept"]);
     let (done, whys) = kept("550 Is a directory", "550 ENOTDIR: Not a directory");
-    assert_eq!(done.unwrap(), tree);
+    assert_eq!(counts(done), (0, 1));
     assert!(whys.concat().contains("the server lists links as directories"), "{whys:?}");
 }
 
@@ -279,7 +284,7 @@ const FLIGHT: usize = 5;
 fn together(
     names: &[String],
     flights: &'static [&'static str],
-) -> (Result<RemoveReport, Error>, Vec<String>) {
+) -> (Result<Summary, Error>, Vec<String>) {
     let names = names.to_vec();
     let server = Server::start(move |mut peer| {
         peer.reply("220 ready");
@@ -313,7 +318,7 @@ fn together(
             peer.answer("RMD t", "250 gone");
         }
     });
-    let builder = Client::builder().timeouts(timeouts()).connector(Far);
+    let builder = Client::builder().timeouts(timeouts()).connector(far);
     let builder = builder.first_transfer(RepresentationType::Ascii);
     let mut client = server.connect(builder).unwrap();
     client.login("u", "p").unwrap();
@@ -324,7 +329,7 @@ fn together(
         }
     };
     let options = RemoveOptions::new().recursive(true);
-    let done = remove(&mut client, Place::at("t"), options, &mut Repeat::new(), &on);
+    let done = Repeat::new().remove(&mut client, Place::at("t"), options, &on);
     server.end();
     (done, gone.into_inner().unwrap())
 }
@@ -333,11 +338,11 @@ fn together(
 fn files_of_a_tree_are_removed_together_by_a_server_that_takes_several_commands_cl_78() {
     let names = ["a", "b", "c"].map(str::to_owned);
     let (done, gone) = together(&names, &["250 ok\r\n250 ok\r\n250 ok\r\n257 \"/\"\r\n"]);
-    assert_eq!(done.unwrap(), RemoveReport::Tree { removed: 4, failed: 0 });
+    assert_eq!(counts(done), (4, 0));
     assert_eq!(gone, ["t/a", "t/b", "t/c", "t"]);
     // One that is refused fails alone.
     let (done, gone) = together(&names, &["250 ok\r\n550 no\r\n250 ok\r\n257 \"/\"\r\n"]);
-    assert_eq!(done.unwrap(), RemoveReport::Tree { removed: 2, failed: 1 });
+    assert_eq!(counts(done), (2, 1));
     assert_eq!(gone, ["t/a", "t/c"]);
     // An error that ends the removal comes after the events of the others.
     let (done, gone) = together(&names, &["250 ok\r\n530 no\r\n250 ok\r\n257 \"/\"\r\n"]);
@@ -357,9 +362,9 @@ fn removals_of_one_flight_are_reported_if_the_next_one_is_lost_cl_78() {
     const LOST: [&[&str]; 2] = [&[ALL, "250 ok\r\n"], &[ALL, ""]];
     let names = Vec::from_iter((0..2 * FLIGHT).map(|number| format!("{number:0220}")));
     let (done, gone) = together(&names, &[ALL, ALL]);
-    let removed = 2 * FLIGHT as u64 + 1;
-    assert_eq!(done.unwrap(), RemoveReport::Tree { removed, failed: 0 });
-    assert_eq!(gone.len(), 2 * FLIGHT + 1);
+    let removed = 2 * FLIGHT + 1;
+    assert_eq!(counts(done), (removed, 0));
+    assert_eq!(gone.len(), removed);
     for flights in LOST {
         let (done, gone) = together(&names, flights);
         assert!(matches!(done, Err(Error::Desynchronised | Error::Closed)), "{done:?}");
@@ -373,7 +378,7 @@ fn a_missing_object_is_an_error_unless_it_may_be_missing() {
     const OTHER: Option<&str> = Some("-rw-r--r-- 1 u g 0 Jan 2 2020 other\r\n");
     for (ignore_missing, listed, enters, want) in [
         (false, OTHER, "550 no", None),
-        (true, OTHER, "550 no", Some(RemoveReport::Missing)),
+        (true, OTHER, "550 no", Some((0, 0))),
         // It is not listed, but it can be entered.
         (true, OTHER, "250 in", None),
         // Nothing shows whether it is there.
@@ -408,9 +413,9 @@ fn a_missing_object_is_an_error_unless_it_may_be_missing() {
             peer.answer("NOOP", "200 ok");
         });
         let options = RemoveOptions::new().ignore_missing(ignore_missing);
-        let done = remove(&mut client, Place::at("t/"), options, &mut Repeat::single(), &());
+        let done = Repeat::single().remove(&mut client, Place::at("t/"), options, &());
         match want {
-            Some(report) => assert_eq!(done.unwrap(), report),
+            Some(want) => assert_eq!(counts(done), want),
             None => assert!(matches!(done, Err(Error::Refused(..))), "{done:?}"),
         }
         ended(client, server);
@@ -465,9 +470,9 @@ fn a_name_that_the_listing_may_hide_is_missing_only_by_an_offered_question() {
             Server::logged_in(move |peer| hide(peer, features, to_question, to_cwd));
         assert_eq!(client.is_there(".x").unwrap(), is_missing.then_some(false), "{case}");
         let options = RemoveOptions::new().ignore_missing(true);
-        let done = remove(&mut client, Place::at(".x"), options, &mut Repeat::single(), &());
+        let done = Repeat::single().remove(&mut client, Place::at(".x"), options, &());
         match is_missing {
-            true => assert_eq!(done.unwrap(), RemoveReport::Missing, "{case}"),
+            true => assert_eq!(counts(done), (0, 0), "{case}"),
             false => assert!(matches!(done, Err(Error::Refused(..))), "{case}: {done:?}"),
         }
         drop(client);

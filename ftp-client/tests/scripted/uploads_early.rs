@@ -6,10 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Mutex;
 
-use ftp_client::file::{LocalSource, Verify};
+use ftp_client::file::Verify;
 use ftp_client::{Client, Error, Event, FileOptions, Observer, Place, Put, RateLimit, Verb};
 
-use crate::logins::Far;
+use crate::logins;
 use crate::peer::{Peer, SHORT, Server, timeouts};
 
 /// The size of the largest file that is sent early.
@@ -18,7 +18,7 @@ const SMALL: usize = 32_768;
 /// Logs in to a server far away, and uploads a first file, which waits for the 150: the client does not
 /// know yet whether the server tells sizes, and opens a port for each transfer.
 fn far(script: impl FnOnce(Peer) + Send + 'static) -> (Server, Client) {
-    let builder = Client::builder().timeouts(timeouts()).connector(Far);
+    let builder = Client::builder().timeouts(timeouts()).connector(logins::far);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.image_epsv();
         take_late(&mut peer, 5);
@@ -54,7 +54,7 @@ fn put_file(
     options: &FileOptions,
     on: &dyn Observer,
 ) -> Result<Verify, Error> {
-    let mut job = Put::new(LocalSource::Path(path), Place::at("f"), options);
+    let mut job = Put::from_path(path, Place::at("f"), options);
     job.attempt(client, on).map(|done| done.verified)
 }
 
@@ -184,7 +184,7 @@ fn early_content_that_a_server_lost_is_sent_again_after_the_150_cl_80() {
 fn content_is_not_left_at_a_port_that_serves_all_transfers_cl_80() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let builder = Client::builder().timeouts(timeouts()).connector(Far);
+    let builder = Client::builder().timeouts(timeouts()).connector(logins::far);
     let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
         peer.answer("TYPE I", "200 ok");
         for content in ["first", "refused", "third"] {
@@ -273,7 +273,7 @@ fn lost_content_is_sent_again_from_byte_0_although_attempts_may_resume_cl_80() {
     let path = local.path().join("f");
     fs::write(&path, b"hello").unwrap();
     let options = FileOptions::new();
-    let job = Put::new(LocalSource::Path(&path), Place::at("f"), &options);
+    let job = Put::from_path(&path, Place::at("f"), &options);
     let done = job.repeats(true).attempt(&mut client, &()).unwrap();
     assert_eq!(done.verified, Verify::Size);
     server.end();

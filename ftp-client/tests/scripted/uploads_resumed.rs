@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use ftp_client::file::{Checksum, HashAlgorithm, LocalSource};
+use ftp_client::file::{Checksum, HashAlgorithm};
 use ftp_client::{Client, Error, FileOptions, Place, Put, Resume};
 use ftp_tests::content::binary;
 
@@ -70,7 +70,7 @@ impl Store {
     fn put(&self, local: &Path, path: &str, resume: Resume) -> Result<(), Error> {
         let mut client = self.client()?;
         let options = FileOptions::new().resume(resume);
-        let mut put = Put::new(LocalSource::Path(local), Place::at(path), &options);
+        let mut put = Put::from_path(local, Place::at(path), &options);
         put.attempt(&mut client, &()).map(drop)
     }
 }
@@ -342,7 +342,7 @@ fn a_digest_that_costs_the_connection_is_asked_for_once() {
     *store.state.lock().unwrap() =
         State { files, has_digest: true, is_slow: true, ..State::default() };
     let options = FileOptions::new().resume(Resume::Proven);
-    let mut put = Put::new(LocalSource::Path(&local), Place::at("b"), &options);
+    let mut put = Put::from_path(&local, Place::at("b"), &options);
     let lost = put.attempt(&mut store.client().unwrap(), &()).unwrap_err();
     assert!(lost.is_transient(), "{lost}");
     put.attempt(&mut store.client().unwrap(), &()).unwrap();

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ftp_client::Error;
 use ftp_client::error::TlsError;
-use ftp_client::fxp::{self, Options, Side};
+use ftp_client::file::{Side, Verify};
+use ftp_tests::fxp::{self, Options};
 
 use super::peer::{Peer, Server, explicit, sound};
 
@@ -62,7 +63,7 @@ fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report,
 }
 
 fn only(listener: impl Into<Option<Side>>) -> Options {
-    Options::new().listener(listener.into()).compare_sizes(false)
+    Options::only(listener)
 }
 
 #[test]
@@ -106,10 +107,10 @@ fn a_protected_copy_fails_without_equal_sizes_fx_11() {
     ];
     for (of_source, of_target, want) in cases {
         // Whether or not it was requested.
-        for compare_sizes in [false, true] {
+        for verify in [Verify::None, Verify::IfKnown] {
             let source = [&[IMAGE, FEATURES, LISTENS, SENDS], of_source].concat().leak();
             let target = [&[IMAGE, NO_SSCN, CONNECTS, STORES], of_target].concat().leak();
-            let options = only(Side::Source).compare_sizes(compare_sizes);
+            let options = only(Side::Source).verify(verify);
             let error = copy(source, target, options).unwrap_err();
             let Error::Fxp(attempts) = error else { panic!("{error}") };
             match (&attempts.last().unwrap().error, want) {

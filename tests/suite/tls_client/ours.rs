@@ -4,11 +4,13 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ftp_client::RawCommand;
 use ftp_client::error::TlsError;
+use ftp_client::file::Side;
 use ftp_client::{Canceller, Client, Error, ErrorKind, FileOptions, Mode, Retry, Tls, TlsVersion};
-use ftp_client::{RawCommand, fxp};
 use ftp_server::{Limits, LoginPolicy, Rights, ServerBuilder, ServerConfig, SessionReuse};
 use ftp_tests::content::{binary, large};
+use ftp_tests::fxp;
 use ftp_tests::peer::RealServer;
 use ftp_tests::site::OurServer;
 use ftp_tests::tls::{Authority, Kind, Secured, Version};
@@ -283,7 +285,7 @@ fn a_protected_copy_needs_a_server_that_starts_the_handshake_fx_11() {
     let (one, two) = (Ours::new(), Ours::new());
     one.server.root.write("file", &content);
     let (mut source, mut target) = (one.client(), two.client());
-    let copied = fxp::transfer(&mut source, "file", &mut target, "copy", fxp::Options::default());
+    let copied = fxp::transfer(&mut source, "file", &mut target, "copy", fxp::Options::to(None));
     let error = copied.unwrap_err();
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("SSCN"), "{error}");
     source.noop().unwrap();
@@ -300,8 +302,8 @@ fn a_protected_copy_needs_a_server_that_starts_the_handshake_fx_11() {
     one.root.write("file", &content);
     let connect = |site| super::session::connect(site, &authority, Mode::Passive, false).unwrap();
     let (mut source, mut target) = (connect(&one), connect(&two));
-    for listener in [fxp::Side::Target, fxp::Side::Source] {
-        let options = fxp::Options::new().listener(Some(listener));
+    for listener in [Side::Target, Side::Source] {
+        let options = fxp::Options::to(listener);
         fxp::transfer(&mut source, "file", &mut target, "copy", options)
             .unwrap_or_else(|error| panic!("{listener:?}: {error}"));
         assert!(two.root.read("copy") == content, "{listener:?}");

@@ -3,12 +3,13 @@
 
 use std::net::Ipv4Addr;
 
-use ftp_client::fxp::{self, Side};
+use ftp_client::file::Side;
 use ftp_client::{Client, Mode};
 use ftp_proto::Network;
 use ftp_server::{Rights, Server, ServerConfig, SessionReuse, Tls};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
+use ftp_tests::fxp::{self, Options};
 use ftp_tests::peer::{Peer, RealServer};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -33,8 +34,8 @@ fn ours(host: Ipv4Addr, authority: &Authority, adjust: impl FnOnce(Tls) -> Tls) 
     OurServer::at(host, Server::builder().config(config).tls(tls), Rights::FULL | Rights::FXP)
 }
 
-fn to(listener: impl Into<Option<Side>>) -> fxp::Options {
-    fxp::Options::new().listener(listener.into())
+fn to(listener: impl Into<Option<Side>>) -> Options {
+    Options::to(listener)
 }
 
 /// Returns clients of both.

@@ -5,9 +5,7 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
-use ftp_client::file::LocalSource;
 use ftp_client::listing::ListOptions;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
@@ -334,10 +332,8 @@ impl<'a> Queue<'a> {
         let Self { sessions, context, url, entered, representation, .. } = self;
         let settings = context.settings;
         let options = settings.of_file(*representation);
-        let source = LocalSource::File(&file, Path::new(OsStr::from_bytes(local)));
-        let mut put = Put::new(source, Place::at(&path), &options)
-            .store_as(settings.store_as())
-            .repeats(settings.resume);
+        let to = Place::at(&path);
+        let mut put = settings.store(Put::from_file(&file, OsStr::from_bytes(local), to, &options));
         let done = settings.retrying.run(&context.witness, &here, &fields, |_| {
             let client = connected(sessions, url, entered)?;
             settings.check_source(Some(&metadata))?;

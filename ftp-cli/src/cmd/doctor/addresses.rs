@@ -10,9 +10,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::Error;
 use ftp_client::error::{Phase, ProxyFault};
-use ftp_client::probe::{FirstLook, ServerProtocol, first_look};
+use ftp_client::{Error, FirstLook, ServerProtocol};
 use ftp_proto::{Escaped, Reply, Severity};
 
 use super::dial::Dial;
@@ -56,9 +55,8 @@ pub(super) fn resolve(dial: &Dial<'_>) -> Result {
 pub(super) fn look(dial: &Dial<'_>) -> Result {
     let Some((_, Some(addresses))) = resolved(dial) else { return Ok(()) };
     let answers = side_by_side(addresses.into_iter().map(|it| ("address", it)), |address| {
-        let answer =
-            first_look(address, dial.asked.bind, &dial.timeouts_of_look(), dial.asked.is_implicit);
-        (address, answer)
+        let (asked, timeouts) = (&dial.asked, dial.timeouts_of_look());
+        (address, FirstLook::at(address, asked.bind, &timeouts, asked.is_implicit))
     })?;
     dial.in_time()?;
     dial.seen.answers.get_or_init(|| answers);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use ftp_client::error::{Phase, TlsError};
 use ftp_client::listing::{ListOptions, ListingForm};
-use ftp_client::{Client, Error, Mode, RawCommand, Verb, probe};
+use ftp_client::{Client, Error, FirstLook, Mode, RawCommand, Verb};
 use ftp_proto::{
     AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode, Severity,
 };
@@ -186,7 +186,7 @@ fn connects(
 ) -> Option<MethodOutcome> {
     let reply = say(client, way.command())?;
     let (_, at) = dial.data_address(way, &reply, peer)?;
-    let outcome = match probe::connect(at, dial.asked.bind, dial.timeouts().data_connect) {
+    let outcome = match FirstLook::connect(at, dial.asked.bind, dial.timeouts().data_connect) {
         Ok(_) => MethodOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
     };

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ftp_client::{Client, Mode, probe};
+use ftp_client::{Client, FirstLook, Mode};
 use ftp_proto::{Reply, ReplyCode};
 
 use super::dial::{DataMethod, Dial, say};
@@ -103,7 +103,7 @@ fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
         let Some((host, at)) = named else { break };
         learned.hosts.extend(host);
         let limit = PATIENCE.min(dial.timeouts().data_connect);
-        let is_reached = probe::connect(at, dial.asked.bind, limit).is_ok();
+        let is_reached = FirstLook::connect(at, dial.asked.bind, limit).is_ok();
         if dial.in_time().is_err() {
             // The time ran out, so it is unknown whether the port can be reached.
             break;

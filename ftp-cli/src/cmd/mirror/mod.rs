@@ -13,11 +13,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ftp_client::tree::{Action, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
-use ftp_client::{FtpUrl, Place, RepresentationType, fxp};
+use ftp_client::tree::{PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
+use ftp_client::{FtpUrl, Place, RepresentationType};
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
 use self::options::MirrorOptions;
+use super::fxp::FxpWay;
 use crate::connect::{Finder, RetryObserver, Sessions};
 use crate::console::output::{counted, rounded_size, shown, transferred};
 use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
@@ -45,12 +46,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
 
 /// Downloads a tree, for `get -r` too.
 pub(super) fn down(options: &Options, stdio: &mut Stdio, url: &FtpUrl, here: &Path) -> Result {
-    between(options, stdio, [&End::Remote(url), &End::Local(here)], None)
+    between(options, stdio, [&End::Remote(url), &End::Local(here)], FxpWay::default())
 }
 
 /// Uploads a tree, for `put -r` too.
 pub(super) fn up(options: &Options, stdio: &mut Stdio, here: &Path, url: &FtpUrl) -> Result {
-    between(options, stdio, [&End::Local(here), &End::Remote(url)], None)
+    between(options, stdio, [&End::Local(here), &End::Remote(url)], FxpWay::default())
 }
 
 /// Runs `fxp -r`: copies a tree from server to server.
@@ -58,22 +59,17 @@ pub(super) fn across(
     options: &Options,
     stdio: &mut Stdio,
     urls: [&FtpUrl; 2],
-    choice: fxp::Options,
+    way: FxpWay,
 ) -> Result {
     let [source, target] = urls.map(End::Remote);
-    between(options, stdio, [&source, &target], Some(choice))
+    between(options, stdio, [&source, &target], way)
 }
 
-/// Mirrors the first end to the second; `choice` has the options of a copy between two servers. Emits
+/// Mirrors the first end to the second; `way` is that of copies between two servers. Emits
 /// the event of a fatal failure, with both trees.
-fn between(
-    options: &Options,
-    stdio: &mut Stdio,
-    ends: [&End<'_>; 2],
-    choice: Option<fxp::Options>,
-) -> Result {
+fn between(options: &Options, stdio: &mut Stdio, ends: [&End<'_>; 2], way: FxpWay) -> Result {
     let done =
-        Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, choice, stdio));
+        Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, way, stdio));
     done.map_err(|mut failure| {
         if !failure.reported {
             let [source, target] = ends.map(|end| end.named(b""));
@@ -148,13 +144,8 @@ impl<'a> Mirror<'a> {
         })
     }
 
-    /// Mirrors `source` to `target`; `choice` has the options of a copy between two servers.
-    fn between(
-        self,
-        [source, target]: [&End<'_>; 2],
-        choice: Option<fxp::Options>,
-        stdio: &mut Stdio,
-    ) -> Result {
+    /// Mirrors `source` to `target`; `way` is that of copies between two servers.
+    fn between(self, [source, target]: [&End<'_>; 2], way: FxpWay, stdio: &mut Stdio) -> Result {
         if matches!(target, End::Remote(_)) {
             self.wanted.check_upload()?;
         } else if self.wanted.transfer.temporary.is_some() {
@@ -187,7 +178,7 @@ impl<'a> Mirror<'a> {
             (End::Remote(_), None) => unreachable!("each URL has a pool"),
         };
         let sides = [side(source), side(target)];
-        let options = self.wanted.for_library(&self.cleanup, choice);
+        let options = self.wanted.for_library(&self.cleanup, way);
         let done = self.sync([&sides[0], &sides[1]], [source, target], &options, stdio);
         drop(sides);
         // The result of a run that was only planned is not the end of the connection.
@@ -224,7 +215,8 @@ impl<'a> Mirror<'a> {
         }
         let started = Instant::now();
         // The top is created before all steps.
-        let is_step = |step: &PlannedStep| step.action != Action::Make || !step.path.is_empty();
+        let is_step =
+            |step: &PlannedStep| !matches!(step, PlannedStep::Make { path } if path.is_empty());
         let all = sync.same() + sync.steps().filter(is_step).count() + sync.failures().count();
         let unselected = sync.unselected();
         // The count is at least 2, because the display shows no total for a single file.
@@ -297,7 +289,8 @@ impl<'a> Mirror<'a> {
         let objects = counted(planned, "object");
         let message = match self.wanted.max_delete {
             Some(most) => {
-                let is_renamed = sync.steps().any(|step| step.action == Action::Rename);
+                let is_renamed =
+                    sync.steps().any(|step| matches!(step, PlannedStep::Rename { .. }));
                 let what = if is_renamed { "deleted or renamed" } else { "deleted" };
                 format!(
                     "{objects} would be {what}, but --max-delete is {most}; {nothing}; raise --max-delete to do it"
@@ -342,25 +335,26 @@ impl Mirror<'_> {
     /// Prints the plan: one line per object, in the order of execution.
     fn print(&self, sync: &TreeSync<'_>, stdio: &mut Stdio) -> Result {
         let mut text = Vec::new();
-        for PlannedStep { action, path, size, why, from, .. } in sync.steps() {
-            let what = match action {
-                Action::Make => "make",
-                Action::Copy => "copy",
-                Action::Link => "link",
-                Action::Delete => "delete",
-                Action::Rename => "rename",
-                _ => "chmod",
-            };
+        for step in sync.steps() {
             // A program reads the words of `--json`, a person those of the run.
-            let said = match action {
-                Action::Delete => "remove",
-                Action::SetMode => "set mode of",
-                _ => what,
+            let (what, said) = match &step {
+                PlannedStep::Make { .. } => ("make", "make"),
+                PlannedStep::Copy { .. } => ("copy", "copy"),
+                PlannedStep::Link { .. } => ("link", "link"),
+                PlannedStep::Delete { .. } => ("delete", "remove"),
+                PlannedStep::Rename { .. } => ("rename", "rename"),
+                _ => ("chmod", "set mode of"),
             };
+            let (from, why, size) = match &step {
+                PlannedStep::Copy { size, why, .. } => (None, Some(*why), *size),
+                PlannedStep::Rename { from, size, .. } => (Some(from), None, *size),
+                _ => (None, None, None),
+            };
+            let path = step.path();
             if self.events.is_on() {
                 self.events.emit(|| {
-                    let entry = Object::event("entry").name("name", &path).text("action", what);
-                    let entry = match &from {
+                    let entry = Object::event("entry").name("name", path).text("action", what);
+                    let entry = match from {
                         Some(from) => entry.name("from", from),
                         None => entry,
                     };
@@ -368,17 +362,17 @@ impl Mirror<'_> {
                 });
                 continue;
             }
-            let path = if path.is_empty() { b".".to_vec() } else { path };
+            let path = if path.is_empty() { b"." } else { path };
             let mut add = |path: &[u8]| match stdio.output_is_terminal() {
                 true => text.extend_from_slice(shown(path).as_bytes()),
                 false => text.extend_from_slice(path),
             };
             add(format!("{said} ").as_bytes());
-            if let Some(from) = &from {
+            if let Some(from) = from {
                 add(from);
                 add(b" to ");
             }
-            add(&path);
+            add(path);
             if let Some(why) = why.filter(|_| self.is_talkative) {
                 let _ = write!(text, " ({why})");
             }
@@ -391,13 +385,13 @@ impl Mirror<'_> {
     fn sum_up_plan(&self, sync: &TreeSync<'_>, stdio: &Stdio) {
         let mut done = Summary::default();
         // The top is not counted.
-        for step in sync.steps().filter(|step| !step.path.is_empty()) {
-            *match step.action {
-                Action::Make => &mut done.made,
-                Action::Copy => &mut done.copied,
-                Action::Link => &mut done.links,
-                Action::Delete => &mut done.removed,
-                Action::Rename => &mut done.renamed,
+        for step in sync.steps().filter(|step| !step.path().is_empty()) {
+            *match step {
+                PlannedStep::Make { .. } => &mut done.made,
+                PlannedStep::Copy { .. } => &mut done.copied,
+                PlannedStep::Link { .. } => &mut done.links,
+                PlannedStep::Delete { .. } => &mut done.removed,
+                PlannedStep::Rename { .. } => &mut done.renamed,
                 _ => &mut done.modes,
             } += 1;
         }

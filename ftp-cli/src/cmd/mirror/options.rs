@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ftp_client::fxp;
 use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 use ftp_proto::Pattern;
 
+use crate::cmd::fxp::FxpWay;
 use crate::console::Cleanup;
 use crate::console::output::{self, shown, shown_path};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
 use crate::remote::pattern::explained;
-use crate::transfer::{TransferOptions, journals};
+use crate::transfer::{Selection, TransferOptions, journals};
 
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
@@ -128,14 +128,16 @@ impl MirrorOptions {
         Ok(())
     }
 
-    /// Returns the options of the library; `relay` has those of a copy between two servers.
+    /// Returns the options of the library; `listener` and `address` are those of copies between two
+    /// servers.
     pub(super) fn for_library(
         &self,
         cleanup: &Cleanup,
-        relay: Option<fxp::Options>,
+        (listener, address): FxpWay,
     ) -> SyncOptions<'_> {
         let transfer = &self.transfer;
         let options: SyncOptions<'_> = self.sync.clone();
+        let Selection([smallest, largest], [earliest, latest]) = transfer.selection;
         options
             .manifest(self.manifest.clone())
             .deletes(self.deletes)
@@ -150,11 +152,13 @@ impl MirrorOptions {
             .backup(self.backup.clone().map(Into::into))
             .journals(journals())
             .choice(|path, is_directory| self.filter.takes(path, is_directory))
-            .only(transfer.selection)
+            .sizes(smallest, largest)
+            .times(earliest, latest)
             // In active mode, each job listens on a port of its own.
             .jobs(transfer.jobs)
             .rate_limit(transfer.rate_limit.clone())
-            .relay(relay.unwrap_or_default())
+            .listener(listener)
+            .address(address)
             .patience(transfer.retrying.patience(cleanup.canceller()))
     }
 }

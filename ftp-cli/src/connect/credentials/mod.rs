@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ftp_client::netrc::{BrokenNetrc, NetrcEntry};
+use ftp_client::{BrokenNetrc, NetrcEntry};
 use ftp_proto::FtpUrl;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};

@@ -22,7 +22,7 @@ struct Hand<'a> {
 }
 
 impl Worker for Hand<'_> {
-    fn connect(&mut self, _: usize) -> Result<(), NotLent> {
+    fn connect(&mut self, _: usize) -> Result<(), Error> {
         let take = |places: usize| places.checked_sub(1);
         let order = Ordering::SeqCst;
         self.has_place = self.has_place || self.places.fetch_update(order, order, take).is_ok();
@@ -32,7 +32,7 @@ impl Worker for Hand<'_> {
                 self.meeting.map(Barrier::wait);
                 // Long enough for the others to finish the rest.
                 thread::sleep(Duration::from_millis(5));
-                Err(NotLent::Fewer(too_many()))
+                Err(Error::Fewer(too_many().into()))
             }
         }
     }
@@ -44,7 +44,7 @@ impl Worker for Hand<'_> {
     fn act(&mut self, item: usize, _: &[usize]) -> Result<bool, Error> {
         // A worker that begins alone connects here.
         if !self.has_place {
-            self.connect(item).map_err(NotLent::into_error)?;
+            self.connect(item).map_err(Error::met)?;
         }
         match (self.stops_at)(item) {
             true => Err(Error::Closed),
@@ -74,7 +74,13 @@ fn done(jobs: usize, places: usize, items: usize, stops_at: fn(usize) -> bool) -
     let log_of = &log;
     let has_place = false;
     let meeting = None;
-    work(Some(jobs), items, None, |_| Hand { places, has_place, log: log_of, stops_at, meeting });
+    Hand::work(Some(jobs), items, None, |_| Hand {
+        places,
+        has_place,
+        log: log_of,
+        stops_at,
+        meeting,
+    });
     let mut log = log.into_inner().unwrap();
     log.sort_by_key(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
     log
@@ -107,7 +113,7 @@ fn a_job_put_back_after_the_end_is_not_tried() {
     let (stops_at, meeting): (fn(usize) -> bool, _) = (|_| true, &Barrier::new(2));
     let has_place = false;
     let meeting = Some(meeting);
-    work(Some(2), 2, None, |_| Hand { places, has_place, log, stops_at, meeting });
+    Hand::work(Some(2), 2, None, |_| Hand { places, has_place, log, stops_at, meeting });
     let log = log.lock().unwrap();
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].ends_with("failed: the control connection is closed"), "{log:?}");

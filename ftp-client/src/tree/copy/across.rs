@@ -2,23 +2,24 @@
 
 use super::remote_side::{RemoteSide, modified};
 use crate::client::Client;
+use crate::error::fxp::Side;
 use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
 use crate::file::put::TemporaryName;
 use crate::file::relay::Relay;
-use crate::fxp;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::TreeFault;
 use crate::tree::plan::{Copied, Difference, PlannedCopy};
 use crate::url_path::Place;
-use ftp_proto::Pathname;
+use ftp_proto::{AddressRule, Pathname};
 
 pub(crate) struct Across<'a> {
     pub(crate) from: RemoteSide<'a>,
     pub(crate) to: RemoteSide<'a>,
-    pub(crate) options: fxp::Options,
+    pub(crate) listener: Option<Side>,
+    pub(crate) address: AddressRule,
     pub(crate) resume: Resume,
     pub(crate) temporary: Option<&'a TemporaryName>,
 }
@@ -51,8 +52,8 @@ impl Across<'_> {
         let mut job = Relay::new(Place::at(&source), Place::at(&own), &options)
             .listed(copy.size)
             .under(self.temporary.cloned())
-            .listener(self.options.listener)
-            .address(self.options.address)
+            .listener(self.listener)
+            .address(self.address)
             .apart(!may_be_source);
         let mut unset = None;
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
@@ -65,12 +66,9 @@ impl Across<'_> {
             Error::Job(_) => TreeFault::from(error).about(&own),
             error => TreeFault::from(error).about(&below),
         })?;
-        let report = job.report();
-        if let Some(listener) = report.and_then(|report| report.listener) {
-            // The server that listened for one file also listens for the next.
-            self.options.listener = Some(listener);
-        }
-        let bytes = report.and_then(|report| report.size).or(copy.size).unwrap_or_default();
+        // The server that listened for one file also listens for the next.
+        self.listener = job.listened().or(self.listener);
+        let bytes = job.size().or(copy.size).unwrap_or_default();
         on.event(Event::Moved { bytes });
         if self.temporary.is_none() {
             unset = place.set_time_of_copy(at, &own, time)?;

@@ -15,7 +15,7 @@ use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
 use crate::error::{Error, ErrorKind, Recovery};
 use crate::event::Observer;
 use crate::file::Done;
-use crate::file::begin::{InTree, Sink};
+use crate::file::begin::InTree;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{Origin, Resume};
 use crate::file::get::Get;
@@ -142,7 +142,7 @@ impl CopyTarget<'_> {
         let known = listed_time(copy);
         let asks_time = known.is_none();
         let listed = Origin::new(copy.size, copy.stamp.and_then(Stamp::listed));
-        let mut job = Get::new(Place::at(there), Sink::Path(&target), &options)
+        let mut job = Get::to_path(Place::at(there), &target, &options)
             .listed(copy.size)
             .modified(known.map(system_time))
             .in_tree(InTree { parts, asks_time, next, listed, before: &before });

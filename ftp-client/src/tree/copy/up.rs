@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
-use crate::file::put::{Following, LocalSource, Put, PutPast, StoreAs, TemporaryName};
+use crate::file::put::{Following, Put, PutPast, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt};
 use crate::transfer::RateLimit;
 use crate::tree::entry::{Identity, MODE};
@@ -195,7 +195,6 @@ impl Up<'_> {
             .rate_limit(self.rate_limit.clone())
             .retried(self.repeats)
             .journals(self.journals.clone());
-        let store = self.temporary.map_or(StoreAs::Final, |name| StoreAs::Under(name.clone()));
         let RemoteSide { hand, place } = &mut self.to;
         let client = hand.client()?;
         let past = self.past.take().filter(|past| past.0 == below);
@@ -206,8 +205,8 @@ impl Up<'_> {
             is_finished = true;
             Ok(())
         };
-        let mut put = Put::new(LocalSource::File(file, &local), Place::at(&target), &options)
-            .store_as(store)
+        let mut put = Put::from_file(file, &local, Place::at(&target), &options)
+            .under(self.temporary.cloned())
             .apart()
             .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
             .following(following)

@@ -7,8 +7,7 @@ use std::sync::Mutex;
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
-use crate::pool::NotLent;
-use crate::pool::crew::{Worker, work};
+use crate::pool::crew::Worker;
 use crate::tree::copy::{Copier, copy_together};
 use crate::tree::fault::TreeFault;
 use crate::tree::plan::{Copied, LARGE, PlannedCopy};
@@ -51,7 +50,7 @@ pub(super) fn copy_all<'a>(
     let run = Mutex::new(run);
     if !lock(&run).is_over() {
         let copiers: Vec<_> = copiers.iter_mut().map(|it| Mutex::new(Some(it))).collect();
-        work(jobs, plan.apart().len(), largest, |number| TreeWorker {
+        TreeWorker::work(jobs, plan.apart().len(), largest, |number| TreeWorker {
             copier: copiers
                 .get(number)
                 .and_then(|it| lock(it).take())
@@ -81,12 +80,12 @@ struct TreeWorker<'w, 'c, 'a> {
 }
 
 impl Worker for TreeWorker<'_, '_, '_> {
-    fn connect(&mut self, _: usize) -> Result<(), NotLent> {
+    fn connect(&mut self, _: usize) -> Result<(), Error> {
         // The first worker's connection is needed after the copies, so its file has all attempts.
         if self.is_first {
             return Ok(());
         }
-        self.copier.connect().map_err(|fault| NotLent::Fewer(fault.into()))
+        self.copier.connect().map_err(|fault| Error::Fewer(Box::new(fault.into())))
     }
 
     fn client(&self) -> Option<&Client> {

@@ -4,8 +4,7 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Relay, TemporaryName, Verify};
-use ftp_client::fxp::Side;
+use ftp_client::file::{Relay, Side, TemporaryName, Verify};
 use ftp_client::{Client, Done, Error, ErrorKind, Event, FileOptions, Place, Resume};
 use ftp_tests::site::OurServer;
 
@@ -82,7 +81,7 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
         let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
         let done = done.unwrap_or_else(|error| panic!("{error}\n{script}"));
         assert_eq!((said.as_str(), done.size, done.resumed), (want, 9, kept), "{script}");
-        assert_eq!(job.report().unwrap().size, Some(9));
+        assert_eq!(job.size(), Some(9));
     }
     // The target waits until it has noticed the end of the first attempt. A server that does not
     // answer questions for the sake of a resume still gets the copy.
@@ -155,7 +154,7 @@ fn own_bytes_can_be_the_whole_file() {
         let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
         let done = done.unwrap();
         assert_eq!((done.bytes, done.resumed, said.as_str()), (0, 9, "at 9 done 0"));
-        assert_eq!(job.report().unwrap().listener.is_some(), rest.is_some());
+        assert_eq!(job.listened().is_some(), rest.is_some());
     }
 }
 
@@ -230,7 +229,7 @@ fn a_copy_is_verified_as_demanded() {
         let done = done.map_err(|error| error.kind());
         assert_eq!(done.as_ref().map(|done| done.verified), want.as_ref().copied(), "{script}");
         if let Ok(done) = done {
-            let size = job.report().unwrap().size;
+            let size = job.size();
             assert_eq!((done.size, done.bytes), (size.unwrap_or(0), size.unwrap_or(0)));
         }
     }

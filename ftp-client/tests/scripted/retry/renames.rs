@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{LocalSource, StoreAs, TemporaryName};
+use ftp_client::file::TemporaryName;
 use ftp_client::pool::Repeat;
 use ftp_client::{Done, Error, FileOptions, Place, Put};
 
@@ -45,8 +45,8 @@ fn upload(peer: &mut Peer, before: [Said; 2]) {
 fn put(server: &Server) -> Result<Done, Error> {
     let (local, options) = (Local::holding("hello"), FileOptions::new().retried(true));
     let path = local.path("a");
-    let mut job = Put::new(LocalSource::Path(&path), Place::at("a"), &options)
-        .store_as(StoreAs::Under(TemporaryName::standard()));
+    let mut job =
+        Put::from_path(&path, Place::at("a"), &options).under(Some(TemporaryName::standard()));
     server.queue().run(|client| job.attempt(client, &()))
 }
 
