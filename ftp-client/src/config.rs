@@ -1,5 +1,4 @@
-//! The settings that a client has before it connects, and `ClientBuilder`, which sets them and
-//! connects.
+//! The settings that a client has before it connects, and `ClientBuilder`, which sets them.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,19 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ftp_proto::{
-    AddressRule, DataRules, Extended, FtpUrl, Mode, NetworkProtocol, Password, PortRanges,
+    AddressRule, DataRules, Extended, Mode, NetworkProtocol, Password, PortRanges,
     RepresentationType, Scheme,
 };
 
-use crate::client::Client;
 use crate::control::FlightTest;
 use crate::error::Error;
 use crate::event::Counts;
+use crate::net::SharedConnector;
 use crate::net::proxy::{Proxy, Route};
 use crate::net::wait::Canceller;
 use crate::net::wait::Transport;
-use crate::net::{Server, SharedConnector};
-use crate::security::{Start, Tls};
+use crate::security::Tls;
 
 /// A timeout for each phase.
 ///
@@ -209,13 +207,6 @@ pub struct ClientBuilder {
     pub(crate) config: Config,
 }
 
-impl Client {
-    /// Returns a builder for a new client.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-}
-
 impl ClientBuilder {
     /// Sets the timeout of each phase.
     pub const fn timeouts(mut self, timeouts: Timeouts) -> Self {
@@ -396,10 +387,11 @@ impl ClientBuilder {
     /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists
     /// the mode (default: no).
     ///
-    /// The client asks for the server's features first ([`Client::features`]). Data that is already
-    /// compressed does not become smaller. Under TLS, the length of compressed data reveals
-    /// something about its content. All lengths and offsets refer to the uncompressed file.
-    /// [`Client::compresses`] returns whether data will be compressed.
+    /// The client asks for the server's features first
+    /// ([`Client::features`](crate::Client::features)). Data that is already compressed does not
+    /// become smaller. Under TLS, the length of compressed data reveals something about its content.
+    /// All lengths and offsets refer to the uncompressed file.
+    /// [`Client::compresses`](crate::Client::compresses) returns whether data will be compressed.
     pub const fn compress(mut self, on: bool) -> Self {
         self.config.compress = on;
         self
@@ -410,8 +402,10 @@ impl ClientBuilder {
     ///
     /// Small files are then transferred faster, above all under TLS, since only the first one needs
     /// a connection and a handshake. The end of a file is marked in its data, so a truncated file
-    /// is recognised without the server's reply. [`Client::plan_downloads`] saves more round trips,
-    /// and [`Client::reuses_data`] returns whether the server offers the mode.
+    /// is recognised without the server's reply.
+    /// [`Client::plan_downloads`](crate::Client::plan_downloads) saves more round trips, and
+    /// [`Client::reuses_data`](crate::Client::reuses_data) returns whether the server offers the
+    /// mode.
     ///
     /// Servers that close the data connection after each file work too. If the server has closed
     /// the connection before a transfer begins, the transfer uses a new one.
@@ -492,64 +486,11 @@ impl ClientBuilder {
         self.config.counts = counts.clone();
         self
     }
-
-    /// Connects to a server and waits for its greeting.
-    ///
-    /// `server` is `host` or `host:port`. The host is a name or an address; an IPv6 address before
-    /// a port must be in brackets. The default port is 21, and 990 with [`Tls::implicit`].
-    ///
-    /// A name may have several addresses of both families. The client tries them in turn: each
-    /// attempt starts as soon as the previous one fails, or at most 250 ms after that one started.
-    /// It uses the first address that answers (RFC 8305).
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::Argument`] if `server` is not a valid host.
-    /// - [`Error::Unsupported`] for settings that exclude each other; nothing is sent.
-    /// - [`Error::Io`] if the name has no address or none can be reached, with the reason for each
-    ///   address.
-    /// - [`Error::Proxy`] if the proxy cannot be reached, or does not connect to the server.
-    /// - [`Error::Timeout`] if a phase takes too long.
-    /// - [`Error::Tls`] if TLS fails, if the server refuses it although it is demanded, or if the
-    ///   TLS settings cannot be met.
-    /// - [`Error::ServiceClosing`] or [`Error::Greeting`] if the greeting is not 220.
-    /// - [`Error::Refused`] if the server refuses the name in [`HOST`](Self::host_command).
-    /// - [`Error::Protocol`] if the peer is not an FTP server.
-    /// - [`Error::Cancelled`] if the [`canceller`](Self::canceller) stops the client.
-    /// - The other errors of the control connection that [`Client`] lists.
-    pub fn connect(self, server: &str) -> Result<Client, Error> {
-        self.connect_at(server, None)
-    }
-
-    /// Connects to a server. `port`, if given, replaces the port in `server`.
-    fn connect_at(mut self, server: &str, port: Option<u16>) -> Result<Client, Error> {
-        self.config.check()?;
-        let is_implicit = self.config.tls.as_ref().is_some_and(|tls| tls.start == Start::Implicit);
-        let mut server = Server::parse(server, is_implicit)?;
-        server.port = port.unwrap_or(server.port);
-        Client::connect(self.config, server)
-    }
-
-    /// Connects to the server of a URL without logging in.
-    ///
-    /// The schemes `ftpes` and `ftps` demand TLS, `ftps` from the first byte. All other TLS
-    /// settings come from [`tls`](Self::tls).
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`connect`](Self::connect).
-    pub fn connect_to(mut self, url: &FtpUrl) -> Result<Client, Error> {
-        self.config.tls = for_scheme(url.scheme(), self.config.tls.take());
-        match url.host() {
-            host if host.contains(':') => self.connect_at(&format!("[{host}]"), url.named_port()),
-            host => self.connect_at(host, url.named_port()),
-        }
-    }
 }
 
 /// Returns the TLS settings for the scheme of a URL. The settings cannot remove the protection that
 /// the scheme demands.
-fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
+pub(crate) fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
     match scheme {
         Scheme::Ftp => settings,
         scheme => Some(settings.unwrap_or(Tls::explicit()).required(scheme == Scheme::Ftps)),

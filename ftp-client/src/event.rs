@@ -8,8 +8,6 @@ use std::time::Duration;
 use ftp_proto::Escaped;
 
 use crate::error::Error;
-use crate::file::Verify;
-use crate::file::evidence::Why;
 
 /// What connections have cost. All clients count together whose builders have the same counts
 /// ([`ClientBuilder::counts`](crate::ClientBuilder::counts)).
@@ -218,6 +216,59 @@ ftp_proto::debug_fields! { Event<'_>:
     SourceRemoved { path: Escaped(path) }
     Failed { path: Escaped(path), why }
     Withheld { first, ignores_errors }
+}
+
+/// Why a transfer begins at byte 0, although bytes exist.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Why {
+    /// There are no bytes.
+    NothingThere,
+    /// Nothing proves where the bytes came from.
+    NoRecord,
+    /// The record names another server, user or path.
+    AnotherSource,
+    /// The file has another size or time than recorded.
+    AnotherVersion,
+    /// The computer was restarted before the bytes were on disk.
+    NotFlushed,
+    /// The last bytes before the resume point differ.
+    TailDiffers,
+    /// The server cannot begin at another byte than 0.
+    NoRestart,
+    /// The digests differ.
+    Refuted,
+    /// The server no longer has the upload of an interrupted move.
+    Vanished,
+}
+
+/// How the result of a transfer is verified, beyond the server's confirmation: what the options ask
+/// for, and what was done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Verify {
+    /// The size, if the server reports it; after a resume also the digest, if the server has one.
+    #[default]
+    IfKnown,
+    /// Not at all.
+    None,
+    /// The size; a server that does not report it is a failure.
+    Size,
+    /// The digest; a server that does not compute one is a failure.
+    Digest,
+}
+
+impl Verify {
+    /// Returns the word for this: `if-known`, `none`, `size` or `hash`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IfKnown => "if-known",
+            Self::None => "none",
+            Self::Size => "size",
+            Self::Digest => "hash",
+        }
+    }
 }
 
 /// A receiver of events. It can be called from several threads at once.

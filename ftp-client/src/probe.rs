@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{Reply, ReplyDecoder};
 
-use crate::{Timeouts, net};
+use crate::Timeouts;
+use crate::net::dial;
 
 /// Time for a greeting before a question is sent. FTP servers greet within this time, unless they
 /// look up the client's name first.
@@ -112,7 +113,7 @@ impl FirstLook {
         bind: Option<IpAddr>,
         limit: Duration,
     ) -> io::Result<TcpStream> {
-        let socket = net::unblocking(address, bind)?;
+        let socket = dial::unblocking(address, bind)?;
         // Afterwards, the socket is blocking.
         socket.connect_timeout(&address.into(), limit)?;
         Ok(socket.into())

@@ -1,54 +1,94 @@
-//! Logging in, `Login`, the server and the user of a session, and how far away the server is.
+//! Connecting, logging in, and how far away the server is.
 
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
-    Command, EpsvArgument, Extended, Features, Mode, Password, Reply, ReplyCode, Severity,
+    Command, EpsvArgument, Extended, Features, FtpUrl, Mode, Password, Reply, ReplyCode, Severity,
 };
 
 use super::objects::Position;
 use super::{Client, features_in};
-use crate::config::Config;
+use crate::config::{ClientBuilder, Config, for_scheme};
 use crate::control::Answers;
-use crate::control::login::{self, Ahead, Secured};
+use crate::control::login::{self, Ahead, Login, Secured};
 use crate::error::Error;
 use crate::net::Server;
-use crate::pool::crew::Pace;
+use crate::security::Start;
 
 /// The time to connect from which a round trip is worth saving.
 const FAR: Duration = Duration::from_millis(20);
 
-/// The server and the user of a session, as the caller named them.
-///
-/// Two sessions with equal values see the same files under the same names. Another name of the same
-/// host is another value, because it can lead to another host later.
-#[derive(Clone, Eq, Hash, PartialEq)]
-pub(crate) struct Login {
-    /// The host as passed to [`ClientBuilder::connect`](crate::ClientBuilder::connect): a name, or
-    /// an address without brackets. With a [`Proxy`](crate::Proxy), the host that the proxy
-    /// connects to.
-    pub(crate) host: String,
-    /// The port of the control connection.
-    pub(crate) port: u16,
-    /// The user name as passed to [`Client::login`].
-    pub(crate) user: Vec<u8>,
+/// What a connection has shown of the way to its server, and of the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// The shortest time from a command to its reply.
+    pub(crate) reply: Duration,
+    /// The time to connect and to log in.
+    pub(crate) login: Duration,
 }
 
-ftp_proto::debug_fields!(Login { host, port, user: ftp_proto::Escaped(user) });
-
-impl Login {
-    fn new(server: &Server, user: &[u8]) -> Self {
-        Self { host: server.host.clone(), port: server.port, user: user.to_vec() }
+impl ClientBuilder {
+    /// Connects to a server and waits for its greeting.
+    ///
+    /// `server` is `host` or `host:port`. The host is a name or an address; an IPv6 address before
+    /// a port must be in brackets. The default port is 21, and 990 with
+    /// [`Tls::implicit`](crate::Tls::implicit).
+    ///
+    /// A name may have several addresses of both families. The client tries them in turn: each
+    /// attempt starts as soon as the previous one fails, or at most 250 ms after that one started.
+    /// It uses the first address that answers (RFC 8305).
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Argument`] if `server` is not a valid host.
+    /// - [`Error::Unsupported`] for settings that exclude each other; nothing is sent.
+    /// - [`Error::Io`] if the name has no address or none can be reached, with the reason for each
+    ///   address.
+    /// - [`Error::Proxy`] if the proxy cannot be reached, or does not connect to the server.
+    /// - [`Error::Timeout`] if a phase takes too long.
+    /// - [`Error::Tls`] if TLS fails, if the server refuses it although it is demanded, or if the
+    ///   TLS settings cannot be met.
+    /// - [`Error::ServiceClosing`] or [`Error::Greeting`] if the greeting is not 220.
+    /// - [`Error::Refused`] if the server refuses the name in [`HOST`](Self::host_command).
+    /// - [`Error::Protocol`] if the peer is not an FTP server.
+    /// - [`Error::Cancelled`] if the [`canceller`](Self::canceller) stops the client.
+    /// - The other errors of the control connection that [`Client`] lists.
+    pub fn connect(self, server: &str) -> Result<Client, Error> {
+        self.connect_at(server, None)
     }
 
-    /// Returns the login of an anonymous user.
-    #[cfg(test)]
-    pub(crate) fn for_tests(host: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), port, user: b"anonymous".to_vec() }
+    /// Connects to a server. `port`, if given, replaces the port in `server`.
+    fn connect_at(mut self, server: &str, port: Option<u16>) -> Result<Client, Error> {
+        self.config.check()?;
+        let is_implicit = self.config.tls.as_ref().is_some_and(|tls| tls.start == Start::Implicit);
+        let mut server = Server::parse(server, is_implicit)?;
+        server.port = port.unwrap_or(server.port);
+        Client::connect(self.config, server)
+    }
+
+    /// Connects to the server of a URL without logging in.
+    ///
+    /// The schemes `ftpes` and `ftps` demand TLS, `ftps` from the first byte. All other TLS
+    /// settings come from [`tls`](Self::tls).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    pub fn connect_to(mut self, url: &FtpUrl) -> Result<Client, Error> {
+        self.config.tls = for_scheme(url.scheme(), self.config.tls.take());
+        match url.host() {
+            host if host.contains(':') => self.connect_at(&format!("[{host}]"), url.named_port()),
+            host => self.connect_at(host, url.named_port()),
+        }
     }
 }
 
 impl Client {
+    /// Returns a builder for a new client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
     /// Logs in with `USER` and, if the server asks for them, `PASS` and `ACCT`.
     ///
     /// [`ClientBuilder::first_transfer`](crate::ClientBuilder::first_transfer) saves round trips.

@@ -21,14 +21,13 @@ use ftp_proto::{
 
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::control::login::{Asked, Secured};
+use crate::control::login::{Asked, Login, Secured};
+use crate::data::{Kept, Plan};
 use crate::error::{Error, Phase};
 use crate::net::wait::Waiter;
-use crate::net::{self, Server, Stream};
+use crate::net::{Server, Stream, dial};
 use crate::security::{Start, TlsInfo};
-use crate::transfer::{Kept, Plan};
 use crate::{tls, trace};
-use login::Login;
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
@@ -137,7 +136,7 @@ impl Client {
         let context = config.tls.as_ref().map(|tls| tls::Context::new(tls, &server.host));
         let mut context = context.transpose().map_err(Error::Tls)?;
         let waiter = Waiter::new(config.overall, config.canceller.clone());
-        let stream = net::connect(&server, &mut config, &waiter)?;
+        let stream = dial::connect(&server, &mut config, &waiter)?;
         let connecting = stream.connecting;
         config.counts.add_connection(connecting);
         // On a relayed connection, the peer's address is not the server's, or the transport has no

@@ -9,9 +9,10 @@ use ftp_proto::{
 };
 
 use super::Client;
+use crate::data::Plan;
 use crate::error::Error;
 use crate::trace;
-use crate::transfer::{self, Begun, Download, Plan, Transfer, Upload};
+use crate::transfer::{self, Begun, Download, Transfer, Upload};
 
 impl Client {
     /// Begins to download the file at `path` (`RETR`).

@@ -1,3 +1,5 @@
+use ftp_proto::FtpUrl;
+
 use super::*;
 
 #[test]

@@ -1,5 +1,5 @@
-//! Login with `USER`, `PASS` and `ACCT` (RFC 959 §5.4), and TLS on the connections (RFC 4217 §4, §9,
-//! §12).
+//! Login with `USER`, `PASS` and `ACCT` (RFC 959 §5.4), `Login`, the server and the user of a session,
+//! and TLS on the connections (RFC 4217 §4, §9, §12).
 //!
 //! On the control connection, TLS starts with the first byte or after `AUTH TLS`. `PBSZ` and `PROT`
 //! turn it on for data connections.
@@ -18,11 +18,42 @@ use rustix::fd::AsFd;
 
 use super::{ControlConnection, replies};
 use crate::error::{Error, Phase, ProxyFault};
+use crate::net::Server;
 use crate::net::proxy::Proxy;
 use crate::net::wait::Deadline;
 use crate::security::{Start, Tls, TlsError, TlsInfo};
 use crate::tls::{Context, Session};
 use crate::trace;
+
+/// The server and the user of a session, as the caller named them.
+///
+/// Two sessions with equal values see the same files under the same names. Another name of the same
+/// host is another value, because it can lead to another host later.
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub(crate) struct Login {
+    /// The host as passed to [`ClientBuilder::connect`](crate::ClientBuilder::connect): a name, or
+    /// an address without brackets. With a [`Proxy`](crate::Proxy), the host that the proxy
+    /// connects to.
+    pub(crate) host: String,
+    /// The port of the control connection.
+    pub(crate) port: u16,
+    /// The user name as passed to [`Client::login`](crate::Client::login).
+    pub(crate) user: Vec<u8>,
+}
+
+ftp_proto::debug_fields!(Login { host, port, user: ftp_proto::Escaped(user) });
+
+impl Login {
+    pub(crate) fn new(server: &Server, user: &[u8]) -> Self {
+        Self { host: server.host.clone(), port: server.port, user: user.to_vec() }
+    }
+
+    /// Returns the login of an anonymous user.
+    #[cfg(test)]
+    pub(crate) fn for_tests(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port, user: b"anonymous".to_vec() }
+    }
+}
 
 /// The TLS state of a client.
 #[derive(Debug)]

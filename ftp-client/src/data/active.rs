@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::error::{Error, Phase};
-use crate::net;
+use crate::net::dial;
 use crate::net::wait::Waiter;
 use crate::trace;
 
@@ -131,7 +131,7 @@ fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Res
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     let addresses = match bare.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, 0)],
-        Err(_) => match net::look_up(bare, 0, config, waiter) {
+        Err(_) => match dial::look_up(bare, 0, config, waiter) {
             Ok(found) => found.map_err(|error| failed(error.kind(), &error.to_string()))?,
             Err(Error::Timeout(Phase::Resolve)) => {
                 return Err(failed(ErrorKind::TimedOut, "the lookup took too long"));

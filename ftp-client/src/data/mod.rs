@@ -3,23 +3,29 @@
 //!
 //! In passive mode, the connection goes to the host of the control connection, or to the host in a 227
 //! if the caller's rule allows that.
+//!
+//! In mode B, a transfer leaves an open connection to the next one ([`Kept`]). [`Plan`] has the
+//! transfers that a caller has named for it, and the commands that were sent ahead.
 
 pub(crate) mod active;
+pub(crate) mod coding;
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use ftp_proto::{Command, EpsvArgument, HostReason, PassiveAddress, Verb};
+use ftp_proto::{Command, EpsvArgument, HostReason, PassiveAddress, Pathname, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd};
 use socket2::Socket;
 
+use self::coding::Coding;
 use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::error::{AnnouncedHost, DataAttempt, Error, Phase};
 use crate::net::wait::is_ready;
-use crate::net::{self, Server, Stream};
+use crate::net::{Server, Stream, dial};
 use crate::trace;
 
 /// A data connection that was agreed on and is not open yet.
@@ -217,14 +223,216 @@ pub(crate) fn begin(
         (Some(connector), _) => {
             let target = Server { port, ..control.server().clone() };
             let deadline = control.deadline(config.timeouts.data_connect, Phase::DataConnect);
-            net::through(connector, &target, true, control.waiter(), deadline)
+            dial::through(connector, &target, true, control.waiter(), deadline)
                 .map(Opening::Connected)
         }
         (None, Some(address)) => {
-            net::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
+            dial::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
         }
         (None, None) => {
             Err(Error::Unsupported("a data connection to a server whose address is unknown"))
         }
+    }
+}
+
+/// What went over a data connection before its transfer had begun.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delivered {
+    /// The number of bytes.
+    pub(crate) bytes: u64,
+    /// Whether these are all bytes of the file, and their end followed.
+    pub(crate) is_whole: bool,
+}
+
+impl Delivered {
+    /// Sends a whole file and its end. A failure shows again when the transfer goes on.
+    pub(crate) fn send(data: &mut Stream, content: &[u8]) -> Self {
+        let mut rest = content;
+        while !rest.is_empty()
+            && let Ok(Some(count)) = data.write(rest)
+        {
+            rest = rest.get(count..).expect("a write takes no more than it is given");
+        }
+        let is_whole = rest.is_empty() && data.end_writing().is_ok();
+        Self { bytes: (content.len() - rest.len()) as u64, is_whole }
+    }
+}
+
+/// An open data connection that no transfer uses.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    data: Stream,
+    coding: Box<Coding>,
+}
+
+impl Kept {
+    pub(crate) const fn new(data: Stream, coding: Box<Coding>) -> Self {
+        Self { data, coding }
+    }
+
+    /// Returns the connection and its coding, which may hold received bytes of the next file.
+    pub(crate) fn into_parts(self) -> (Stream, Box<Coding>) {
+        (self.data, self.coding)
+    }
+
+    /// Returns whether the server has neither closed the connection nor sent anything unrequested.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        !self.coding.has_unread() && matches!(self.data.read(&mut [0]), Ok(None))
+    }
+
+    /// Closes the connection properly, since no transfer is interrupted.
+    pub(crate) fn close(mut self) {
+        self.data.say_end();
+        // This can fail only if the server has already closed the connection.
+        let _ = self.data.end_writing();
+    }
+}
+
+/// The maximum number of requested downloads that have not begun, and the number below which more
+/// are requested.
+const MOST: usize = 64;
+const FEW: usize = 32;
+
+/// The maximum length of the commands in one write, in bytes. A server that sends data does not
+/// read all commands at once, so they must fit into the buffers of a connection.
+const FLIGHT: usize = 4_096;
+
+/// The number of times that commands sent ahead are dropped before the client stops sending ahead.
+/// After that, each command waits for the reply to the one before.
+const VAIN: u8 = 3;
+
+/// The downloads that the caller has named, and all commands that were sent ahead.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// The downloads that are not requested yet.
+    planned: VecDeque<Planned>,
+    /// The commands that were sent ahead, in the order of the replies.
+    requested: VecDeque<Command>,
+    /// The number of times that commands sent ahead had to be dropped.
+    vain: u8,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+struct Planned {
+    path: Pathname,
+    /// Whether the file's modification time is requested too.
+    with_time: bool,
+}
+
+impl Planned {
+    /// Returns the commands of this download.
+    fn commands(&self) -> impl Iterator<Item = Command> + use<> {
+        let time = self.with_time.then(|| Command::Mdtm(self.path.clone()));
+        time.into_iter().chain([Command::Retr(self.path.clone())])
+    }
+
+    fn is(&self, command: &Command, with_time: bool) -> bool {
+        self.with_time == with_time && matches!(command, Command::Retr(path) if *path == self.path)
+    }
+}
+
+impl Plan {
+    /// The number of named downloads from which each flight is as long as it can be.
+    pub(crate) const DOWNLOADS: usize = 2 * MOST;
+
+    /// Adds a download.
+    pub(crate) fn add(&mut self, path: Pathname, with_time: bool) {
+        self.planned.push_back(Planned { path, with_time });
+    }
+
+    /// Returns the number of downloads that have not begun.
+    pub(crate) fn len(&self) -> usize {
+        self.planned.len() + self.downloads()
+    }
+
+    /// Returns the number of requested downloads that have not begun.
+    fn downloads(&self) -> usize {
+        self.requested.iter().filter(|command| command.verb() == Verb::Retr).count()
+    }
+
+    /// Returns whether any command that was sent ahead still awaits its reply.
+    pub(crate) fn is_requested(&self) -> bool {
+        !self.requested.is_empty()
+    }
+
+    /// Returns whether a requested upload has not begun yet.
+    pub(crate) fn is_upload_requested(&self) -> bool {
+        self.requested.iter().any(|command| command.verb() == Verb::Stor)
+    }
+
+    /// Returns whether commands can be sent ahead now.
+    pub(crate) fn is_open(&self) -> bool {
+        self.vain < VAIN && self.planned.is_empty() && self.requested.is_empty()
+    }
+
+    /// Records that these commands were sent ahead.
+    pub(crate) fn request(&mut self, commands: impl IntoIterator<Item = Command>) {
+        self.requested.extend(commands);
+    }
+
+    /// Returns whether `command` was sent ahead and its reply is the next one. If so, the caller
+    /// reads that reply.
+    pub(crate) fn take_requested(&mut self, command: &Command) -> bool {
+        let is_next = self.requested.front() == Some(command);
+        if is_next {
+            self.requested.pop_front();
+        }
+        is_next
+    }
+
+    /// Returns whether this transfer was requested and is the next one that the server begins.
+    pub(crate) fn has_requested(&self, command: &Command, with_time: bool) -> bool {
+        let mut next = self.requested.iter();
+        let has_time = !with_time || next.next().is_some_and(|next| next.verb() == Verb::Mdtm);
+        has_time && next.next() == Some(command)
+    }
+
+    /// Records that the server begins the transfer that was requested first, and returns whether
+    /// more downloads should be requested now.
+    pub(crate) fn begin_requested(&mut self) -> bool {
+        while self.requested.pop_front().is_some_and(|command| !command.verb().uses_data()) {}
+        self.downloads() < FEW
+    }
+
+    /// Records the beginning of a transfer that was not requested ahead. If this is not the next
+    /// planned download, drops all planned ones.
+    pub(crate) fn begin(&mut self, command: &Command, with_time: bool) {
+        match self.planned.front() {
+            Some(next) if next.is(command, with_time) => drop(self.planned.pop_front()),
+            _ => self.forget(),
+        }
+    }
+
+    /// Drops the downloads that are not requested yet.
+    pub(crate) fn forget(&mut self) {
+        self.planned.clear();
+    }
+
+    /// Drops all planned and requested transfers after the server failed to perform the requested
+    /// ones.
+    pub(crate) fn give_up(&mut self) {
+        self.requested.clear();
+        self.planned.clear();
+        self.vain = self.vain.saturating_add(1);
+    }
+
+    /// Returns the commands of the next downloads, and counts these downloads as requested. Stops
+    /// before the first path for which `needs_more` returns true.
+    pub(crate) fn next_flight(&mut self, needs_more: impl Fn(&[u8]) -> bool) -> Vec<Command> {
+        let mut flight = Vec::new();
+        let mut bytes = 0;
+        while self.vain < VAIN
+            && self.downloads() < MOST
+            && let Some(next) = self.planned.front()
+        {
+            bytes += 2 * (next.path.as_bytes().len() + 8);
+            if bytes > FLIGHT || needs_more(next.path.as_bytes()) {
+                break;
+            }
+            flight.extend(next.commands());
+            self.requested.extend(next.commands());
+            self.planned.pop_front();
+        }
+        flight
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol, Verb};
+use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol, Reply, Verb};
 
 use super::Error;
 
@@ -105,17 +105,10 @@ impl fmt::Display for AnnouncedHost {
     }
 }
 
-/// The attempts, separated by semicolons.
-pub(super) struct Attempts<'a>(pub(super) &'a [DataAttempt]);
-
-impl fmt::Display for Attempts<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, attempt) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{attempt}")?;
-        }
-        Ok(())
-    }
+/// Returns whether a reply may be a server's refusal of a data connection that resumed no TLS
+/// session.
+pub(crate) fn may_demand_session(reply: &Reply) -> bool {
+    matches!(reply.code().value(), 425 | 426 | 522 | 534)
 }
 
 /// What went wrong at a proxy. `Display` explains it, without the password of the proxy.

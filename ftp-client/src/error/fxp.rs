@@ -4,8 +4,7 @@ use std::fmt;
 
 use ftp_proto::{Reply, ReplyCode, Verb};
 
-use super::Error;
-use super::kind::may_demand_session;
+use super::{Error, may_demand_session};
 
 /// One of the two servers of a copy.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

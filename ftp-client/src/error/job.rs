@@ -1,12 +1,14 @@
-//! `JobFault`: what a job with whole files can meet beyond the failures of its commands.
+//! What a job can meet beyond the failures of its commands: `JobFault` with whole files, `TreeFault`
+//! with a tree.
 
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
-use ftp_proto::{Escaped, Reply};
+use ftp_proto::{Escaped, Reply, ReplyCode};
 
-use super::{Error, ErrorKind, named_path};
-use crate::listing::MOST_OBJECTS;
-use crate::pool::patience::Recovery;
+use super::{Error, ErrorKind, Recovery, io_again, named_path};
+use crate::listing::{Budget, MOST_OBJECTS};
 
 /// Why a job with whole files failed, beyond the failures of its commands: an upload, a download, a
 /// copy from server to server, a move or a removal. `Display` explains it.
@@ -238,5 +240,252 @@ impl JobFault {
             }
             _ => None,
         }
+    }
+}
+
+/// Why a step of a tree failed. `Display` names the object and the reason.
+#[derive(Clone, Debug)]
+pub struct TreeFault {
+    /// The objects that the reason is about, outermost first, each with a colon.
+    objects: String,
+    /// The error of the client or of the disk.
+    error: Option<Box<Error>>,
+    /// The kind, if it is not that of the error.
+    kind: Option<ErrorKind>,
+    /// The reason, if it is not the text of the error.
+    text: Option<String>,
+    /// What follows the reason: consequences and advice.
+    after: String,
+    setting: Option<Setting>,
+    ends_run: bool,
+    recovery: Recovery,
+}
+
+/// The setting of [`SyncOptions`](crate::tree::SyncOptions), or the side, that a failure is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Setting {
+    /// [`backup`](crate::tree::SyncOptions::backup).
+    Backup,
+    /// [`replaces_changed`](crate::tree::SyncOptions::replaces_changed).
+    Changed,
+    /// [`compare`](crate::tree::SyncOptions::compare).
+    Compare,
+    /// [`deletes`](crate::tree::SyncOptions::deletes): what holds back deletions.
+    Deletions,
+    /// A [`manifest`](crate::tree::SyncOptions::manifest) that this run does not use.
+    Deployed,
+    /// [`links`](crate::tree::SyncOptions::links).
+    Links,
+    /// [`manifest`](crate::tree::SyncOptions::manifest).
+    Manifest,
+    /// [`moves`](crate::tree::SyncOptions::moves).
+    Moves,
+    /// [`creates_parents`](crate::tree::SyncOptions::creates_parents).
+    Parents,
+    /// [`permissions`](crate::tree::SyncOptions::permissions).
+    Permissions,
+    /// [`deletes`](crate::tree::SyncOptions::deletes): what an object of another type would replace.
+    Replaced,
+    /// The source itself.
+    Source,
+    /// [`temporary`](crate::tree::SyncOptions::temporary).
+    Temporary,
+}
+
+impl TreeFault {
+    /// Returns a failure after which nothing more is tried.
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        let recovery = match kind {
+            ErrorKind::Integrity => Recovery::StartOver,
+            _ => Recovery::Impossible,
+        };
+        Self {
+            objects: String::new(),
+            error: None,
+            kind: Some(kind),
+            text: Some(text.into()),
+            after: String::new(),
+            setting: None,
+            ends_run: true,
+            recovery,
+        }
+    }
+
+    /// Returns a failure of one object, which does not affect the next one.
+    pub(crate) fn item(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self { ends_run: false, ..Self::new(kind, text) }
+    }
+
+    /// Returns the failure of one local object. With a full or read-only disk, the next file would
+    /// fail too.
+    pub(crate) fn local(path: &[u8], error: &io::Error) -> Self {
+        let ends_run = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
+        );
+        let fault = Self::from(Error::Local(io_again(error)));
+        Self { ends_run, ..fault }.about(if path.is_empty() { b"." } else { path })
+    }
+
+    /// Adds the object that the failure is about.
+    pub(crate) fn about(self, path: &[u8]) -> Self {
+        self.in_words(format_args!("{}", Escaped(path)))
+    }
+
+    /// Adds the object that the failure is about, described in words.
+    pub(crate) fn in_words(self, object: impl fmt::Display) -> Self {
+        Self { objects: format!("{object}: {}", self.objects), ..self }
+    }
+
+    /// Adds a consequence or advice.
+    pub(crate) fn then(mut self, text: &str) -> Self {
+        self.after.push_str("; ");
+        self.after.push_str(text);
+        self
+    }
+
+    /// Names the setting that the failure is about.
+    pub(crate) fn of(self, setting: Setting) -> Self {
+        Self { setting: Some(setting), ..self }
+    }
+
+    /// Sets the kind.
+    pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
+        Self { kind: Some(kind), ..self }
+    }
+
+    /// Marks the failure as one of a single object.
+    pub(crate) fn of_one(self) -> Self {
+        Self { ends_run: false, ..self }
+    }
+
+    /// Marks the failure as one after which nothing more is tried.
+    pub(crate) fn ending(self, ends_run: bool) -> Self {
+        Self { ends_run: self.ends_run || ends_run, ..self }
+    }
+
+    /// Marks the failure as not to be retried.
+    pub(crate) fn never_retried(self) -> Self {
+        Self { recovery: Recovery::Impossible, ..self }
+    }
+
+    /// Returns the memory of the failure in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        let reply = self.cause().and_then(Error::reply);
+        let lines = reply.into_iter().flat_map(|reply| reply.lines());
+        let lines = lines.map(Budget::weight_of_name).sum::<usize>();
+        let error = self.cause().map_or(0, |_| size_of::<Error>() + lines);
+        // A message names objects, which the error can name once more.
+        size_of::<Self>() + error + 2 * Budget::weight_of_name(self.to_string().as_bytes())
+    }
+
+    /// Returns the kind of the reason.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        let of_error = || self.error.as_ref().map(|error| error.kind());
+        self.kind.or_else(of_error).unwrap_or(ErrorKind::Unsupported)
+    }
+
+    /// Returns the error of the client or of the local disk, if there is one.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Error> {
+        self.error.as_deref()
+    }
+
+    /// Returns the reason in words, if it is not just that of the [cause](Self::cause).
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
+    /// Returns the objects that the reason is about, each with `: `; empty if there are none.
+    #[must_use]
+    pub fn objects(&self) -> &str {
+        &self.objects
+    }
+
+    /// Returns what follows the reason: consequences and advice, with `; ` before each.
+    #[must_use]
+    pub fn after(&self) -> &str {
+        &self.after
+    }
+
+    /// Returns the setting that the failure is about.
+    #[must_use]
+    pub const fn setting(&self) -> Option<Setting> {
+        self.setting
+    }
+
+    /// Returns whether nothing more is tried after this failure.
+    #[must_use]
+    pub const fn ends_run(&self) -> bool {
+        self.ends_run
+    }
+
+    /// Returns what another attempt can do.
+    #[must_use]
+    pub const fn recovery(&self) -> Recovery {
+        self.recovery
+    }
+
+    /// Returns whether the server refused a command about one object.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let kinds = [ErrorKind::Refused, ErrorKind::Temporary, ErrorKind::Data];
+        !self.ends_run && kinds.contains(&self.kind())
+    }
+
+    /// Returns whether the server refused a command about one object only for now.
+    pub(crate) fn is_for_now(&self) -> bool {
+        self.is_refusal() && self.recovery == Recovery::TryAgain
+    }
+
+    /// Returns whether the server does not know the command.
+    pub(crate) fn is_unknown_command(&self) -> bool {
+        let is_unknown = |code: ReplyCode| matches!(code.value(), 500 | 502 | 504);
+        let reply = self.cause().and_then(Error::reply);
+        reply.is_some_and(|reply| is_unknown(reply.code()))
+    }
+}
+
+impl fmt::Display for TreeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.objects)?;
+        match (&self.text, self.cause()) {
+            (Some(text), _) => f.write_str(text)?,
+            (None, Some(Error::Local(error))) => error.fmt(f)?,
+            (None, Some(error)) => error.fmt(f)?,
+            (None, None) => {}
+        }
+        f.write_str(&self.after)
+    }
+}
+
+impl std::error::Error for TreeFault {}
+
+impl From<Error> for TreeFault {
+    fn from(error: Error) -> Self {
+        if let Error::Tree(fault) = error {
+            return *fault;
+        }
+        let (ends_run, recovery) = (error.affects_others(), error.recovery());
+        Self {
+            objects: String::new(),
+            error: Some(Box::new(error)),
+            kind: None,
+            text: None,
+            after: String::new(),
+            setting: None,
+            ends_run,
+            recovery,
+        }
+    }
+}
+
+impl From<TreeFault> for Error {
+    fn from(fault: TreeFault) -> Self {
+        Self::Tree(Box::new(fault))
     }
 }

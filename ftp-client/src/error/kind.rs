@@ -1,4 +1,4 @@
-//! `ErrorKind`: a coarse classification of errors, for decisions. [`Error`] has the details.
+//! `ErrorKind` and `Recovery`: coarse classes of errors, for decisions. [`Error`] has the details.
 //!
 //! Also whether a server refuses a session only because it is busy. Many servers answer a client
 //! beyond a limit with 530, like a wrong password, and only the text tells the difference.
@@ -78,6 +78,20 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// What another attempt can do about a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recovery {
+    /// Nothing.
+    Impossible,
+    /// The failure may be transient.
+    TryAgain,
+    /// The bytes at the target may be wrong, so one more attempt starts at byte 0.
+    StartOver,
+    /// Replies were out of step before the command had an effect: it is repeated once over a new
+    /// connection, which is not an attempt.
+    Reconnect,
+}
+
 impl Error {
     /// Returns the kind of failure.
     ///
@@ -138,6 +152,18 @@ impl Error {
         }
     }
 
+    /// Returns whether the server refused the connection or the login only because it has too many
+    /// clients at the moment, by the text of its reply.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Greeting(reply) | Self::Refused(Verb::User | Verb::Pass | Verb::Acct, reply) => {
+                is_busy(reply)
+            }
+            _ => false,
+        }
+    }
+
     /// Returns whether the server refuses to continue without TLS: a greeting, a refused login or
     /// a 421 whose text says so, or 521 or 522 to each command for a data connection.
     ///
@@ -162,12 +188,6 @@ impl Error {
             _ => false,
         }
     }
-}
-
-/// Returns whether a reply may be a server's refusal of a data connection that resumed no TLS
-/// session.
-pub(crate) fn may_demand_session(reply: &Reply) -> bool {
-    matches!(reply.code().value(), 425 | 426 | 522 | 534)
 }
 
 /// Returns whether the text of a reply names TLS, its command or its absence: `Non-anonymous
@@ -242,7 +262,7 @@ const WRONG: [&[u8]; 6] = [b"fail", b"attempt", b"incorrect", b"invalid", b"wron
 
 /// Returns whether a permanent reply to the connection or to a login says that the server has too
 /// many clients at the moment.
-pub(super) fn is_busy(reply: &Reply) -> bool {
+fn is_busy(reply: &Reply) -> bool {
     let code = reply.code();
     let is_refusal = code.severity() == Severity::Permanent && !is_about_syntax(code);
     if !is_refusal {

@@ -12,16 +12,16 @@
 
 mod connect;
 pub(crate) mod fxp;
-mod job;
-pub(crate) mod kind;
+pub(crate) mod job;
+mod kind;
 
-pub(crate) use connect::AnnouncedHost;
+pub(crate) use connect::{AnnouncedHost, may_demand_session};
 pub use connect::{DataAttempt, ProxyFault};
 pub use fxp::FxpAttempt;
 pub use job::JobFault;
-pub use kind::ErrorKind;
+pub(crate) use job::TreeFault;
+pub use kind::{ErrorKind, Recovery};
 
-pub use crate::pool::patience::Recovery;
 pub use crate::security::{CertificateFault, TlsError};
 
 use std::convert::Infallible;
@@ -33,10 +33,8 @@ use std::sync::Arc;
 use ftp_proto::{BlockFault, DeflateFault, Escaped};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
-use self::connect::Attempts;
 use self::fxp::CopyAttempts;
 use crate::digest::Digest;
-use crate::tree::TreeFault;
 
 /// Why a client call failed. Each variant shows who must act.
 ///
@@ -374,18 +372,6 @@ impl Error {
         if let Self::Fewer(met) = self { *met } else { self }
     }
 
-    /// Returns whether the server refused the connection or the login only because it has too many
-    /// clients at the moment, by the text of its reply.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        match self {
-            Self::Greeting(reply) | Self::Refused(Verb::User | Verb::Pass | Verb::Acct, reply) => {
-                kind::is_busy(reply)
-            }
-            _ => false,
-        }
-    }
-
     /// Returns whether the server refused a command for good. A 530, and refusals of `USER`,
     /// `PASS`, `EPSV` and `PASV`, do not count: they say nothing about the object of the command.
     #[must_use]
@@ -548,6 +534,19 @@ pub enum ListingCut {
     /// memory. The client stopped reading.
     #[error("it is too long: too many names, or too much memory")]
     TooLong,
+}
+
+/// The attempts, separated by semicolons.
+struct Attempts<'a>(&'a [DataAttempt]);
+
+impl fmt::Display for Attempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, attempt) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{attempt}")?;
+        }
+        Ok(())
+    }
 }
 
 /// The bytes received, and the bytes announced.

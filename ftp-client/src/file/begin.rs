@@ -7,17 +7,19 @@ use std::time::SystemTime;
 
 use ftp_proto::{BlockFault, DeflateFault};
 
-use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, Why, decide, judge};
-use super::get::GetJob;
+use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, decide, judge};
 use super::local::{Committed, LocalFile};
-use super::options::Existing;
+use super::moving::MovedName;
+use super::options::{Existing, FileOptions, Left};
 use super::partial::{self, FoundFile, named, named_again};
 use super::record::{Record, SourceId};
+use super::small;
 use super::targets::Targets;
 use crate::client::Client;
 use crate::error::Error;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Why};
 use crate::system::{FileExt, OsStrExt, share_content};
+use crate::url_path::Place;
 
 /// The target of a download.
 pub(crate) enum Sink<'a> {
@@ -37,28 +39,6 @@ impl<'a> Sink<'a> {
             Self::Stream(_) => b"-",
         }
     }
-}
-
-/// What a failed attempt left.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Left {
-    /// Nothing arrived, or the failure came before the data.
-    #[default]
-    Nothing,
-    /// The received bytes were removed.
-    Removed,
-    /// The received bytes were removed, because some of them may be wrong.
-    Wrong,
-    /// The received bytes are in this partial file, which a later run can resume.
-    Part(PathBuf),
-    /// The received ranges are in files whose names begin with this path, which a later
-    /// [`attempt_over`](crate::Get::attempt_over) resumes.
-    Ranges(PathBuf),
-    /// The received bytes are in the target itself.
-    InPlace,
-    /// The stream has received bytes.
-    Stream,
 }
 
 /// What the earlier attempts of a download did.
@@ -322,6 +302,22 @@ pub(crate) struct InTree<'a> {
     pub(crate) before: &'a (dyn Fn(&File) -> io::Result<()> + Sync),
 }
 
+/// What a download does and has done, apart from its target.
+pub(super) struct GetJob<'a> {
+    pub(super) place: Place,
+    pub(super) options: FileOptions,
+    pub(super) targets: Option<&'a Targets>,
+    pub(super) like: Option<&'a Path>,
+    pub(super) listed: Option<u64>,
+    pub(super) time: Option<SystemTime>,
+    /// Whether the facts of the server's file are asked for, so that another attempt can resume.
+    pub(super) is_repeated: bool,
+    /// What identifies the journal of a move, if the session does not.
+    pub(super) name: Option<MovedName>,
+    pub(super) in_tree: Option<InTree<'a>>,
+    pub(super) past: Memory,
+}
+
 /// The search for bytes that need not be received again.
 impl GetJob<'_> {
     pub(super) fn start<'w>(
@@ -351,7 +347,7 @@ impl GetJob<'_> {
             return Ok(Start::at_0(Writing::File(file)));
         }
         let file = LocalFile::replacing_like(path, self.like.unwrap_or(path)).map_err(|error| {
-            let parent = super::local::parent(path);
+            let parent = small::parent(path);
             let why = format!("cannot create a file: {error}");
             Error::Local(named(parent, &io::Error::new(error.kind(), why)))
         })?;
@@ -411,7 +407,9 @@ impl GetJob<'_> {
             true => (target.to_owned(), None),
             false => {
                 let named = self.parts_of(target);
-                partial::find(named, self.targets).map_err(here)?
+                let targets = self.targets;
+                let is_target = |path: &Path| targets.is_some_and(|targets| targets.contains(path));
+                partial::find(named, is_target).map_err(here)?
             }
         };
         // A tree compares the target itself before it plans the copy.

@@ -18,10 +18,10 @@ use std::time::Duration;
 use ftp_proto::{Reply, Severity, TimeVal};
 
 use super::checksum::Checksum;
-use super::options::Verify;
 use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::{Error, JobFault, Phase};
+use crate::event::{Verify, Why};
 
 /// The bytes before the resume point that a resumed transfer transfers again, to compare them.
 pub(crate) const OVERLAP: u64 = 64 << 10;
@@ -36,30 +36,6 @@ pub enum Resume {
     Proven,
     /// Any bytes that exist, unless their size, their time or the overlap refutes them.
     Trusted,
-}
-
-/// Why a transfer begins at byte 0, although bytes exist.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Why {
-    /// There are no bytes.
-    NothingThere,
-    /// Nothing proves where the bytes came from.
-    NoRecord,
-    /// The record names another server, user or path.
-    AnotherSource,
-    /// The file has another size or time than recorded.
-    AnotherVersion,
-    /// The computer was restarted before the bytes were on disk.
-    NotFlushed,
-    /// The last bytes before the resume point differ.
-    TailDiffers,
-    /// The server cannot begin at another byte than 0.
-    NoRestart,
-    /// The digests differ.
-    Refuted,
-    /// The server no longer has the upload of an interrupted move.
-    Vanished,
 }
 
 /// A record or a journal, compared with the facts of now.

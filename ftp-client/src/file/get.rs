@@ -9,18 +9,19 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{Pathname, RepresentationType, TimeVal};
 
 use super::Done;
-use super::begin::{InTree, Left, Memory, Sink, Start, Writing};
+use super::begin::{GetJob, InTree, Memory, Sink, Start, Writing};
 use super::checksum::Checksum;
-use super::evidence::{self, Why};
-use super::local::{Committed, parent};
+use super::evidence;
+use super::local::Committed;
 use super::moving::MovedName;
-use super::options::{Existing, FileOptions, Verify};
+use super::options::{Existing, FileOptions, Left};
 use super::partial::named;
 use super::receive::{Ended, Moved, REPETITIONS, Request};
+use super::small::parent;
 use super::targets::Targets;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Verify, Why};
 use crate::system::{MetadataExt, check_path};
 use crate::tree::local::{Directory, rounds_to};
 use crate::url_path::Place;
@@ -47,22 +48,6 @@ use crate::url_path::Place;
 pub struct Get<'a> {
     pub(super) to: Sink<'a>,
     pub(super) job: GetJob<'a>,
-}
-
-/// What a download does and has done, apart from its target.
-pub(super) struct GetJob<'a> {
-    pub(super) place: Place,
-    pub(super) options: FileOptions,
-    pub(super) targets: Option<&'a Targets>,
-    pub(super) like: Option<&'a Path>,
-    listed: Option<u64>,
-    pub(super) time: Option<SystemTime>,
-    /// Whether the facts of the server's file are asked for, so that another attempt can resume.
-    pub(super) is_repeated: bool,
-    /// What identifies the journal of a move, if the session does not.
-    pub(super) name: Option<MovedName>,
-    pub(super) in_tree: Option<InTree<'a>>,
-    pub(super) past: Memory,
 }
 
 impl<'a> Get<'a> {

@@ -17,13 +17,12 @@ use ftp_proto::{Severity, TimeVal};
 use sha2::{Digest, Sha256};
 
 use super::evidence::{Fit, ServerFacts, check_size};
-use super::options::Verify;
 use super::{Done, small};
 use crate::client::Client;
-use crate::client::login::Login;
+use crate::control::login::Login;
 use crate::digest::hex;
 use crate::error::{Error, JobFault};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Verify};
 use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
 
 /// The end of the name of a journal: a dot and 16 hexadecimal digits come before it.

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use super::begin::Left;
+use super::options::Left;
 use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, remove_sidecar};
+use super::small::parent;
 use crate::system::{
     ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_path, lock, lockable, name_file, nameless,
     rename_new, take_over, unlock,
@@ -381,14 +382,6 @@ impl Write for LocalFile {
 /// systems ignore a change of only one time, and report success.
 pub(crate) fn set_modified(file: &File, time: SystemTime) -> io::Result<()> {
     file.set_times(FileTimes::new().set_accessed(SystemTime::now()).set_modified(time))
-}
-
-/// Returns the directory that contains `path`.
-pub(super) fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// Gives a file its final name, replacing an existing file only if requested.

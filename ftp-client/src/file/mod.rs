@@ -38,14 +38,13 @@ mod small;
 mod take;
 pub(crate) mod targets;
 
-pub use begin::Left;
 pub use checksum::Checksum;
-pub use evidence::Why;
 pub(crate) use options::Done;
-pub use options::{Existing, Verify};
+pub use options::{Existing, Left};
 pub use put::TemporaryName;
 pub use relay::Relay;
 pub use targets::Targets;
 
 pub use crate::digest::{Digest, HashAlgorithm};
 pub use crate::error::fxp::Side;
+pub use crate::event::{Verify, Why};

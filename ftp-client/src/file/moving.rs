@@ -12,9 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::evidence::ServerFacts;
 use super::journal::LocalFacts;
-use super::local::parent;
 use super::partial::named;
-use super::small;
+use super::small::{self, parent};
 use crate::client::Client;
 use crate::digest::{hex, unhex};
 use crate::error::{Error, JobFault};

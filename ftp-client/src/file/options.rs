@@ -7,6 +7,7 @@ use std::time::Duration;
 use ftp_proto::{Escaped, RepresentationType};
 
 use super::evidence::Resume;
+use crate::event::Verify;
 use crate::transfer::RateLimit;
 
 /// Options of whole-file transfers: plain data that any number of jobs can share.
@@ -43,22 +44,6 @@ pub enum Existing {
     ReplaceOlder,
     /// It is replaced unless it has the size and the modification time of the source.
     ReplaceDifferent,
-}
-
-/// How the result of a transfer is verified, beyond the server's confirmation: what the options ask
-/// for, and what was done.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Verify {
-    /// The size, if the server reports it; after a resume also the digest, if the server has one.
-    #[default]
-    IfKnown,
-    /// Not at all.
-    None,
-    /// The size; a server that does not report it is a failure.
-    Size,
-    /// The digest; a server that does not compute one is a failure.
-    Digest,
 }
 
 impl Default for FileOptions {
@@ -223,6 +208,28 @@ impl Selection {
     }
 }
 
+/// What a failed attempt left.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Left {
+    /// Nothing arrived, or the failure came before the data.
+    #[default]
+    Nothing,
+    /// The received bytes were removed.
+    Removed,
+    /// The received bytes were removed, because some of them may be wrong.
+    Wrong,
+    /// The received bytes are in this partial file, which a later run can resume.
+    Part(PathBuf),
+    /// The received ranges are in files whose names begin with this path, which a later
+    /// [`attempt_over`](crate::Get::attempt_over) resumes.
+    Ranges(PathBuf),
+    /// The received bytes are in the target itself.
+    InPlace,
+    /// The stream has received bytes.
+    Stream,
+}
+
 /// The result of a job that transfers one file.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -270,19 +277,6 @@ impl Done {
     #[must_use]
     pub fn skipped(why: &'static str) -> Self {
         Self { skipped: Some(why), ..Self::moved(0, 0, Duration::ZERO) }
-    }
-}
-
-impl Verify {
-    /// Returns the word for this: `if-known`, `none`, `size` or `hash`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::IfKnown => "if-known",
-            Self::None => "none",
-            Self::Size => "size",
-            Self::Digest => "hash",
-        }
     }
 }
 

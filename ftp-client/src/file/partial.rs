@@ -13,10 +13,8 @@ use ftp_proto::Escaped;
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::OVERLAP;
-use super::local::parent;
 use super::record::{Record, Rest, remove_sidecar};
-use super::small;
-use super::targets::Targets;
+use super::small::{self, parent};
 use crate::digest::hex;
 use crate::error::io_again;
 use crate::system::{
@@ -384,19 +382,20 @@ impl FoundFile {
 }
 
 /// Returns the path for the partial file of `target`, and the file if it exists: the first name
-/// that this program's partial file has, else the first free one. None is one of `targets`.
+/// that this program's partial file has, else the first free one. Skips the paths for
+/// which `is_target` is true.
 ///
 /// # Errors
 ///
 /// Returns the system's errors, and `AlreadyExists` if all names belong to other files.
 pub(super) fn find(
     target: &Path,
-    targets: Option<&Targets>,
+    is_target: impl Fn(&Path) -> bool,
 ) -> io::Result<(PathBuf, Option<FoundFile>)> {
     let mut free = None;
     for number in 1..=NAMES {
         let path = path_of(target, number);
-        if targets.is_some_and(|targets| targets.contains(&path)) {
+        if is_target(&path) {
             continue;
         }
         match FoundFile::at(&path) {
@@ -585,13 +584,13 @@ mod tests {
     fn a_partial_file_of_another_program_is_left_alone_and_another_name_taken() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("f");
-        let (path, found) = find(&target, None).unwrap();
+        let (path, found) = find(&target, |_| false).unwrap();
         assert!(path.ends_with("f.part") && found.is_none());
         fs::write(&path, "another's").unwrap();
         fs::create_dir(root.path().join("f.part-2")).unwrap();
-        assert!(find(&target, None).unwrap().0.ends_with("f.part-3"));
-        let targets = Targets::local([root.path().join("f.part-3")]);
-        assert!(find(&target, Some(&targets)).unwrap().0.ends_with("f.part-4"));
+        assert!(find(&target, |_| false).unwrap().0.ends_with("f.part-3"));
+        let is_target = |path: &Path| path == root.path().join("f.part-3");
+        assert!(find(&target, is_target).unwrap().0.ends_with("f.part-4"));
         assert_eq!(fs::read(&path).unwrap(), b"another's");
     }
 

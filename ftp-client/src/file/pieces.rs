@@ -9,11 +9,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::evidence::{Asked, Fit, Known, Resume, Step, Why, decide};
-use super::local::{LocalFile, parent};
+use super::evidence::{Asked, Fit, Known, Resume, Step, decide};
+use super::local::LocalFile;
 use super::partial::{self, FoundFile, named};
 use super::record::{Record, remove_sidecar};
+use super::small::parent;
 use super::targets::Targets;
+use crate::event::Why;
 use crate::system::{OsStrExt, OsStringExt, lock, lockable};
 
 /// In the names of later pieces, the text between `NAME.part` and the position of the first byte.

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use ftp_proto::{RepresentationType, TimeVal};
 
-use super::begin::{Left, Start, Writing};
+use super::begin::{GetJob, Start, Writing};
 use super::checksum::Checksum;
-use super::evidence::Why;
-use super::get::GetJob;
-use super::options::Verify;
+use super::options::Left;
 use crate::client::Client;
 use crate::error::Error;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Verify, Why};
 use crate::system::FileExt;
 use crate::transfer::Download;
 

@@ -16,8 +16,7 @@ use ftp_proto::TimeVal;
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::{Fit, OVERLAP, Origin};
-use super::local::parent;
-use super::small;
+use super::small::{self, parent};
 use crate::client::Client;
 use crate::digest::{hex, unhex};
 use crate::error::Error;

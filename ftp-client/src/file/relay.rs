@@ -8,15 +8,15 @@
 use ftp_proto::{AddressRule, Reply, TimeVal, Verb};
 
 use super::Done;
-use super::evidence::{Resume, Why, compare_digest, is_doubtful};
+use super::evidence::{Resume, compare_digest, is_doubtful};
 use super::journal::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
-use super::options::{FileOptions, Verify};
+use super::options::FileOptions;
 use super::put::TemporaryName;
 use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::fxp::{Side, has_begun};
 use crate::error::{Error, ErrorKind, JobFault, Phase};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Verify, Why};
 use crate::fxp::{self, CopyMemory, CopyStart, FxpReport, Recalling};
 use crate::url_path::Place;
 

@@ -13,21 +13,20 @@ use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Features, RepresentationType};
 
-use super::begin::{Left, Sink, Start, Writing, is_corrupt, named_once};
+use super::begin::{Sink, Start, Writing, is_corrupt, named_once};
 use super::checksum::Checksum;
-use super::evidence::{Origin, Why};
+use super::evidence::Origin;
 use super::get::Get;
 use super::local::{Committed, LocalFile};
-use super::options::{FileOptions, Verify};
+use super::options::{FileOptions, Left};
 use super::partial::named;
 use super::pieces::{OpenPiece, Pieces};
 use super::receive::Joiner;
 use super::record::{Record, SourceId};
 use super::{Done, evidence};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Observer};
-use crate::pool::patience::Recovery;
+use crate::error::{Error, ErrorKind, Recovery};
+use crate::event::{Event, Observer, Verify, Why};
 use crate::pool::{Lent, Pool};
 use crate::system::OsStrExt;
 use crate::{lock, unpoisoned};

@@ -1,5 +1,5 @@
-//! Small files beside a local file: journals and records. Other users may be able to put anything
-//! under their names, such as a symbolic link to a file of this user, or a FIFO.
+//! The directory of a local file, and small files beside it: journals and records. Other users may be
+//! able to put anything under their names, such as a symbolic link to a file of this user, or a FIFO.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -9,6 +9,14 @@ use crate::system::{ALONE, OpenOptionsExt};
 
 /// The longest journal in bytes.
 pub(super) const JOURNAL: usize = 64 << 10;
+
+/// Returns the directory that contains `path`.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
 
 /// Opens the regular file at `path`.
 ///

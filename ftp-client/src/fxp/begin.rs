@@ -13,8 +13,8 @@ use crate::client::Client;
 use crate::digest::HashAlgorithm;
 use crate::error::Error;
 use crate::error::fxp::Side;
-use crate::event::Observer;
-use crate::file::evidence::{Asked, Known, Resume, Step, Why, judge};
+use crate::event::{Observer, Why};
+use crate::file::evidence::{Asked, Known, Resume, Step, judge};
 
 /// The size and time of the source's file. Without a known time, there is no version: another file
 /// could have the same size.

@@ -8,9 +8,9 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread::{self, Builder, Scope};
 use std::time::{Duration, Instant};
 
-use super::patience::Recovery;
 use crate::client::Client;
-use crate::error::Error;
+use crate::client::login::Pace;
+use crate::error::{Error, Recovery};
 use crate::net::wait::{self, Canceller};
 use crate::{lock, unpoisoned};
 
@@ -430,15 +430,6 @@ const WEIGHT: f64 = 0.25;
 const EXPECTED: f64 = 4.0;
 /// Largest size in bytes of a small file, which waits for replies longer than for its bytes.
 pub(crate) const SMALL: u64 = 256 << 10;
-
-/// What a connection has shown of the way to its server, and of the server.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    /// The shortest time from a command to its reply.
-    pub(crate) reply: Duration,
-    /// The time to connect and to log in.
-    pub(crate) login: Duration,
-}
 
 /// The progress of a run, as far as it decides about another connection.
 #[derive(Debug)]

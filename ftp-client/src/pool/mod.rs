@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use ftp_proto::RepresentationType;
 
-use self::patience::{Admission, Recovery, Turn};
+use self::patience::{Admission, Turn};
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, Recovery};
 use crate::event::{Event, Observer};
 use crate::net::wait::is_given_up;
 use crate::trace;

@@ -8,22 +8,8 @@ use std::time::Duration;
 
 use ftp_proto::ReplyCode;
 
-use crate::error::{Error, ErrorKind, ListingCut, Phase};
+use crate::error::{Error, ErrorKind, ListingCut, Phase, Recovery};
 use crate::net::wait::{Canceller, Waiter};
-
-/// What another attempt can do about a failure.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Recovery {
-    /// Nothing.
-    Impossible,
-    /// The failure may be transient.
-    TryAgain,
-    /// The bytes at the target may be wrong, so one more attempt starts at byte 0.
-    StartOver,
-    /// Replies were out of step before the command had an effect: it is repeated once over a new
-    /// connection, which is not an attempt.
-    Reconnect,
-}
 
 impl Error {
     /// Returns what another attempt can do about the failure.

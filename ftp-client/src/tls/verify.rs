@@ -115,7 +115,7 @@ impl Verifier {
         match error {
             Error::InvalidCertificate(error) => refused
                 .unwrap_or_else(|| certificate(fault(error), words::certificate(error), None)),
-            error => super::failed(error),
+            error => TlsError::Failed(words::failure(error)),
         }
     }
 

@@ -5,35 +5,19 @@ use std::time::Instant;
 
 use ftp_proto::{
     Command, EpsvArgument, FileRange, Mode, NetworkProtocols, PassiveAddress, Reply, ReplyCode,
-    RepresentationType, SetupEvent, SetupFault, SetupStep, TimeVal, TransferMode, TransferSetup,
-    Verb,
+    RepresentationType, SetupEvent, SetupFault, SetupStep, TransferMode, TransferSetup, Verb,
 };
 
-use super::coding::Coding;
-use super::meet::{self, BeginOutcome, Delivered, meet};
-use super::{resync, secure};
+use super::meet::{self, BeginOutcome, meet};
+use super::{Begun, resync, secure};
 use crate::client::Client;
 use crate::data::active::{self, Listening};
+use crate::data::coding::Coding;
 use crate::data::{self, Agreed, Opening, Prepared};
 use crate::error::{DataAttempt, Error};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
-
-/// A transfer that has begun, without the borrow of the client, so that the caller can resume it or
-/// try another command.
-#[derive(Debug)]
-pub(crate) struct Begun {
-    pub(super) verb: Verb,
-    pub(super) data: Option<Stream>,
-    pub(super) delivered: Delivered,
-    pub(super) coding: Option<Box<Coding>>,
-    pub(super) first: Reply,
-    pub(super) ended: Option<Reply>,
-    pub(super) started: Instant,
-    /// The modification time of the file, if it was requested.
-    pub(crate) modified: Option<TimeVal>,
-}
 
 /// Sends the commands of a transfer, and waits until the transfer has begun. `range` is the part of
 /// the file; `representation` is the type to use, or `None` for the current type.

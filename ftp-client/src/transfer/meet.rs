@@ -2,11 +2,9 @@
 //!
 //! In mode B, the data connection stays open after a transfer, and the files follow one another on it.
 //! Commands are sent before the replies to earlier ones have arrived: between two downloads there is no
-//! round trip, and between two uploads there is only one. [`Plan`] has the transfers that a caller has
-//! named, and the commands that were sent ahead.
+//! round trip, and between two uploads there is only one.
 
 use std::borrow::BorrowMut;
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -15,12 +13,11 @@ use ftp_proto::{
     TimeVal, TransferEvidence, TransferStart, Verb,
 };
 
-use super::begin::Begun;
-use super::coding::Coding;
-use super::{Transfer, accepted, faulted, resync};
+use super::{Begun, Transfer, accepted, faulted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
-use crate::data::{Advance, Opening};
+use crate::data::coding::Coding;
+use crate::data::{Advance, Delivered, Kept, Opening};
 use crate::error::{Error, Phase};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
@@ -34,29 +31,6 @@ const STRANGERS: Duration = Duration::from_secs(1);
 pub(super) enum BeginOutcome {
     Begun { data: Option<Stream>, delivered: Delivered, first: Reply, ended: Option<Reply> },
     NoData(Error),
-}
-
-/// What went over a data connection before its transfer had begun.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Delivered {
-    /// The number of bytes.
-    pub(super) bytes: u64,
-    /// Whether these are all bytes of the file, and their end followed.
-    pub(super) is_whole: bool,
-}
-
-impl Delivered {
-    /// Sends a whole file and its end. A failure shows again when the transfer goes on.
-    fn send(data: &mut Stream, content: &[u8]) -> Self {
-        let mut rest = content;
-        while !rest.is_empty()
-            && let Ok(Some(count)) = data.write(rest)
-        {
-            rest = rest.get(count..).expect("a write takes no more than it is given");
-        }
-        let is_whole = rest.is_empty() && data.end_writing().is_ok();
-        Self { bytes: (content.len() - rest.len()) as u64, is_whole }
-    }
 }
 
 /// Waits for the data connection and for the first reply, in either order. A negative reply ends
@@ -297,36 +271,6 @@ fn overtaken(
     }
 }
 
-/// An open data connection that no transfer uses.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    data: Stream,
-    coding: Box<Coding>,
-}
-
-impl Kept {
-    const fn new(data: Stream, coding: Box<Coding>) -> Self {
-        Self { data, coding }
-    }
-
-    /// Returns the connection and its coding, which may hold received bytes of the next file.
-    fn into_parts(self) -> (Stream, Box<Coding>) {
-        (self.data, self.coding)
-    }
-
-    /// Returns whether the server has neither closed the connection nor sent anything unrequested.
-    fn is_idle(&mut self) -> bool {
-        !self.coding.has_unread() && matches!(self.data.read(&mut [0]), Ok(None))
-    }
-
-    /// Closes the connection properly, since no transfer is interrupted.
-    fn close(mut self) {
-        self.data.say_end();
-        // This can fail only if the server has already closed the connection.
-        let _ = self.data.end_writing();
-    }
-}
-
 impl<C: BorrowMut<Client>> Transfer<C> {
     /// Keeps the data connection for the next transfer, or closes it, as the final reply says.
     pub(super) fn end_data(&mut self, evidence: &TransferEvidence) {
@@ -520,154 +464,5 @@ impl Client {
         }
         self.plan.give_up();
         Ok(())
-    }
-}
-
-/// The maximum number of requested downloads that have not begun, and the number below which more
-/// are requested.
-const MOST: usize = 64;
-const FEW: usize = 32;
-
-/// The maximum length of the commands in one write, in bytes. A server that sends data does not
-/// read all commands at once, so they must fit into the buffers of a connection.
-const FLIGHT: usize = 4_096;
-
-/// The number of times that commands sent ahead are dropped before the client stops sending ahead.
-/// After that, each command waits for the reply to the one before.
-const VAIN: u8 = 3;
-
-/// The downloads that the caller has named, and all commands that were sent ahead.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    /// The downloads that are not requested yet.
-    planned: VecDeque<Planned>,
-    /// The commands that were sent ahead, in the order of the replies.
-    requested: VecDeque<Command>,
-    /// The number of times that commands sent ahead had to be dropped.
-    vain: u8,
-}
-
-#[derive(Debug, Eq, PartialEq)]
-struct Planned {
-    path: Pathname,
-    /// Whether the file's modification time is requested too.
-    with_time: bool,
-}
-
-impl Planned {
-    /// Returns the commands of this download.
-    fn commands(&self) -> impl Iterator<Item = Command> + use<> {
-        let time = self.with_time.then(|| Command::Mdtm(self.path.clone()));
-        time.into_iter().chain([Command::Retr(self.path.clone())])
-    }
-
-    fn is(&self, command: &Command, with_time: bool) -> bool {
-        self.with_time == with_time && matches!(command, Command::Retr(path) if *path == self.path)
-    }
-}
-
-impl Plan {
-    /// The number of named downloads from which each flight is as long as it can be.
-    pub(crate) const DOWNLOADS: usize = 2 * MOST;
-
-    /// Adds a download.
-    pub(crate) fn add(&mut self, path: Pathname, with_time: bool) {
-        self.planned.push_back(Planned { path, with_time });
-    }
-
-    /// Returns the number of downloads that have not begun.
-    pub(crate) fn len(&self) -> usize {
-        self.planned.len() + self.downloads()
-    }
-
-    /// Returns the number of requested downloads that have not begun.
-    fn downloads(&self) -> usize {
-        self.requested.iter().filter(|command| command.verb() == Verb::Retr).count()
-    }
-
-    /// Returns whether any command that was sent ahead still awaits its reply.
-    pub(crate) fn is_requested(&self) -> bool {
-        !self.requested.is_empty()
-    }
-
-    /// Returns whether a requested upload has not begun yet.
-    pub(crate) fn is_upload_requested(&self) -> bool {
-        self.requested.iter().any(|command| command.verb() == Verb::Stor)
-    }
-
-    /// Returns whether commands can be sent ahead now.
-    pub(crate) fn is_open(&self) -> bool {
-        self.vain < VAIN && self.planned.is_empty() && self.requested.is_empty()
-    }
-
-    /// Records that these commands were sent ahead.
-    fn request(&mut self, commands: impl IntoIterator<Item = Command>) {
-        self.requested.extend(commands);
-    }
-
-    /// Returns whether `command` was sent ahead and its reply is the next one. If so, the caller
-    /// reads that reply.
-    fn take_requested(&mut self, command: &Command) -> bool {
-        let is_next = self.requested.front() == Some(command);
-        if is_next {
-            self.requested.pop_front();
-        }
-        is_next
-    }
-
-    /// Returns whether this transfer was requested and is the next one that the server begins.
-    fn has_requested(&self, command: &Command, with_time: bool) -> bool {
-        let mut next = self.requested.iter();
-        let has_time = !with_time || next.next().is_some_and(|next| next.verb() == Verb::Mdtm);
-        has_time && next.next() == Some(command)
-    }
-
-    /// Records that the server begins the transfer that was requested first, and returns whether
-    /// more downloads should be requested now.
-    fn begin_requested(&mut self) -> bool {
-        while self.requested.pop_front().is_some_and(|command| !command.verb().uses_data()) {}
-        self.downloads() < FEW
-    }
-
-    /// Records the beginning of a transfer that was not requested ahead. If this is not the next
-    /// planned download, drops all planned ones.
-    fn begin(&mut self, command: &Command, with_time: bool) {
-        match self.planned.front() {
-            Some(next) if next.is(command, with_time) => drop(self.planned.pop_front()),
-            _ => self.forget(),
-        }
-    }
-
-    /// Drops the downloads that are not requested yet.
-    pub(super) fn forget(&mut self) {
-        self.planned.clear();
-    }
-
-    /// Drops all planned and requested transfers after the server failed to perform the requested
-    /// ones.
-    fn give_up(&mut self) {
-        self.requested.clear();
-        self.planned.clear();
-        self.vain = self.vain.saturating_add(1);
-    }
-
-    /// Returns the commands of the next downloads, and counts these downloads as requested. Stops
-    /// before the first path for which `needs_more` returns true.
-    fn next_flight(&mut self, needs_more: impl Fn(&[u8]) -> bool) -> Vec<Command> {
-        let mut flight = Vec::new();
-        let mut bytes = 0;
-        while self.vain < VAIN
-            && self.downloads() < MOST
-            && let Some(next) = self.planned.front()
-        {
-            bytes += 2 * (next.path.as_bytes().len() + 8);
-            if bytes > FLIGHT || needs_more(next.path.as_bytes()) {
-                break;
-            }
-            flight.extend(next.commands());
-            self.requested.extend(next.commands());
-            self.planned.pop_front();
-        }
-        flight
     }
 }

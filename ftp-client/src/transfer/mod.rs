@@ -4,15 +4,13 @@
 //! [`Watch`] limits the rate of a copy and reports its progress.
 
 mod begin;
-mod coding;
 mod download;
 mod meet;
 mod secure;
 mod upload;
 
-pub(crate) use begin::{Begun, begin, begin_whole, begin_with_time};
+pub(crate) use begin::{begin, begin_whole, begin_with_time};
 pub use download::Download;
-pub(crate) use meet::{Kept, Plan};
 pub use upload::Upload;
 pub(crate) use upload::{Source, Watch};
 
@@ -23,8 +21,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{
-    AbortStep, Command, Confirmation, DataEnd, Pathname, Progress, Reply, Severity, TransferAbort,
-    TransferEvidence, TransferFault, TransferLength, Verb,
+    AbortStep, Command, Confirmation, DataEnd, Pathname, Progress, Reply, Severity, TimeVal,
+    TransferAbort, TransferEvidence, TransferFault, TransferLength, Verb,
 };
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
@@ -32,14 +30,13 @@ use rustix::fd::AsFd;
 use crate::client::Client;
 use crate::config::Timeouts;
 use crate::control::ControlConnection;
+use crate::data::Delivered;
+use crate::data::coding::{Coding, RawData};
 use crate::error::{Error, Phase, TlsError};
 use crate::lock;
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
-use coding::{Coding, RawData};
-use meet::Delivered;
-use upload::name_in;
 
 /// A successful transfer.
 #[derive(Clone, Debug)]
@@ -90,6 +87,21 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
     started: Instant,
     /// The commands to send together with the end of an upload.
     next: Vec<Command>,
+}
+
+/// A transfer that has begun, without the borrow of the client, so that the caller can resume it or
+/// try another command.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    verb: Verb,
+    data: Option<Stream>,
+    delivered: Delivered,
+    coding: Option<Box<Coding>>,
+    first: Reply,
+    ended: Option<Reply>,
+    started: Instant,
+    /// The modification time of the file, if it was requested.
+    pub(crate) modified: Option<TimeVal>,
 }
 
 impl<C: BorrowMut<Client>> Transfer<C> {
@@ -433,15 +445,12 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             return Err(error);
         }
         evidence.verdict().map_err(|fault| error_of(fault, self.verb, &reply))?;
-        let is_unique = self.verb == Verb::Stou;
-        let last = Some(&reply).filter(|_| is_unique).and_then(name_in);
-        let unique_name = self.unique_name().or(last);
         Ok(Report {
             bytes: length.moved,
             duration: self.started.elapsed(),
             sent_at,
             is_stopped: false,
-            unique_name,
+            unique_name: None,
             reply,
         })
     }
@@ -497,11 +506,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             Err(error @ Error::Io(_)) => Some(error),
             _ => None,
         }
-    }
-
-    /// Returns the file name in the first reply to `STOU`; `None` for other commands.
-    pub(crate) fn unique_name(&self) -> Option<Pathname> {
-        Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(name_in)
     }
 
     /// Aborts a transfer of which only the first `bytes` bytes were requested, and returns its

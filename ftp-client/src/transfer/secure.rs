@@ -15,14 +15,13 @@ use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
 use super::begin::prepare;
-use super::coding::RawData;
 use super::meet::{BeginOutcome, meet};
 use super::{CLOSING, Transfer, accepted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::control::login::{Demand, Secured};
-use crate::error::kind::may_demand_session;
-use crate::error::{Error, Phase, TlsError};
+use crate::data::coding::RawData;
+use crate::error::{Error, Phase, TlsError, may_demand_session};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::tls::Session;

@@ -6,14 +6,14 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
-    AsciiEncoder, Command, Pathname, Reply, RepresentationType, TimeVal, TransferLength,
+    AsciiEncoder, Command, Pathname, Reply, RepresentationType, TimeVal, TransferLength, Verb,
 };
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::coding::RawData;
 use super::{Block, Broken, RateLimit, Report, Transfer, error_of};
 use crate::client::Client;
+use crate::data::coding::RawData;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::net::Stream;
@@ -155,7 +155,12 @@ impl<'a> Upload<'a> {
     /// [`Report::unique_name`].
     #[must_use]
     pub fn unique_name(&self) -> Option<Pathname> {
-        self.transfer.unique_name()
+        self.name_in(&self.transfer.first)
+    }
+
+    /// Returns the name that the server chose, if this reply contains it.
+    fn name_in(&self, reply: &Reply) -> Option<Pathname> {
+        Some(reply).filter(|_| self.transfer.verb == Verb::Stou).and_then(name_in)
     }
 
     /// Returns the number of bytes written so far.
@@ -235,7 +240,8 @@ impl<'a> Upload<'a> {
     pub fn finish(mut self) -> Result<Report, Error> {
         let mut length = TransferLength::of(self.bytes);
         length.offset = self.offset;
-        let report = self.transfer.conclude(length)?;
+        let mut report = self.transfer.conclude(length)?;
+        report.unique_name = self.unique_name().or_else(|| self.name_in(&report.reply));
         if let Some(path) = self.path.take().filter(|_| self.is_checked) {
             length.stored = self.transfer.client().length(path.as_bytes())?;
             let verb = self.transfer.verb;
@@ -315,7 +321,7 @@ impl Write for Upload<'_> {
 /// Finds the name that a server chose for `STOU` in a reply. RFC 1123 §4.1.2.9 defines `150 FILE: name`. Some servers put words
 /// before `FILE:`; BSD servers put the name at the end, `226 Transfer complete (unique file
 /// name:name).`; others quote it. The name may be on any line.
-pub(super) fn name_in(reply: &Reply) -> Option<Pathname> {
+fn name_in(reply: &Reply) -> Option<Pathname> {
     reply.lines().find_map(name_in_line)
 }
 

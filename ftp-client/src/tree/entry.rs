@@ -1,9 +1,12 @@
 //! Describes objects of a directory, local or remote, for the comparison of both sides.
 
+use std::fs::Metadata;
+
 use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 
 use crate::file::journal::UPLOAD_JOURNAL;
 use crate::file::local::LocalFile;
+use crate::system::MetadataExt;
 
 /// Largest differences between local time and UTC, in the far east and in the far west, in seconds.
 const AHEAD: i64 = 14 * 3_600;
@@ -87,6 +90,30 @@ impl Stamp {
     /// is not kept, so a time with one counts as unknown.
     pub(crate) fn listed(self) -> Option<TimeVal> {
         self.exact().filter(|_| self.is_listed).and_then(TimeVal::from_unix_seconds)
+    }
+}
+
+/// The facts that identify an unchanged local file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Modification time, in seconds and nanoseconds.
+    modified: (i64, i64),
+    /// Time of the last change of any kind, in seconds and nanoseconds. No program can set it.
+    changed: (i64, i64),
+}
+
+impl Identity {
+    pub(crate) fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
     }
 }
 

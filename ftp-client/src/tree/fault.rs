@@ -1,268 +1,88 @@
-//! `TreeFault`: why a step of a tree failed, with the object that it is about.
-//!
-//! After a failure, a run deletes nothing ([`Causes`]): what is missing may be what would be deleted,
+//! What follows from the failure of a step: another attempt, and events ([`Reporter`]). After a
+//! failure, a run deletes nothing ([`Causes`]): what is missing may be what would be deleted,
 //! renamed.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::io;
+use std::time::Duration;
 
-use ftp_proto::{Escaped, ReplyCode};
+use ftp_proto::Escaped;
 
-use crate::error::{Error, ErrorKind};
-use crate::listing::Budget;
-use crate::pool::patience::Recovery;
-
-/// Why a step of a tree failed. `Display` names the object and the reason.
-#[derive(Clone, Debug)]
-pub struct TreeFault {
-    /// The objects that the reason is about, outermost first, each with a colon.
-    objects: String,
-    /// The error of the client or of the disk.
-    error: Option<Box<Error>>,
-    /// The kind, if it is not that of the error.
-    kind: Option<ErrorKind>,
-    /// The reason, if it is not the text of the error.
-    text: Option<String>,
-    /// What follows the reason: consequences and advice.
-    after: String,
-    setting: Option<Setting>,
-    ends_run: bool,
-    recovery: Recovery,
-}
-
-/// The setting of [`SyncOptions`](super::SyncOptions), or the side, that a failure is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Setting {
-    /// [`backup`](super::SyncOptions::backup).
-    Backup,
-    /// [`replaces_changed`](super::SyncOptions::replaces_changed).
-    Changed,
-    /// [`compare`](super::SyncOptions::compare).
-    Compare,
-    /// [`deletes`](super::SyncOptions::deletes): what holds back deletions.
-    Deletions,
-    /// A [`manifest`](super::SyncOptions::manifest) that this run does not use.
-    Deployed,
-    /// [`links`](super::SyncOptions::links).
-    Links,
-    /// [`manifest`](super::SyncOptions::manifest).
-    Manifest,
-    /// [`moves`](super::SyncOptions::moves).
-    Moves,
-    /// [`creates_parents`](super::SyncOptions::creates_parents).
-    Parents,
-    /// [`permissions`](super::SyncOptions::permissions).
-    Permissions,
-    /// [`deletes`](super::SyncOptions::deletes): what an object of another type would replace.
-    Replaced,
-    /// The source itself.
-    Source,
-    /// [`temporary`](super::SyncOptions::temporary).
-    Temporary,
-}
-
-impl TreeFault {
-    /// Returns a failure after which nothing more is tried.
-    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        let recovery = match kind {
-            ErrorKind::Integrity => Recovery::StartOver,
-            _ => Recovery::Impossible,
-        };
-        Self {
-            objects: String::new(),
-            error: None,
-            kind: Some(kind),
-            text: Some(text.into()),
-            after: String::new(),
-            setting: None,
-            ends_run: true,
-            recovery,
-        }
-    }
-
-    /// Returns a failure of one object, which does not affect the next one.
-    pub(crate) fn item(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { ends_run: false, ..Self::new(kind, text) }
-    }
-
-    /// Returns the failure of one local object. With a full or read-only disk, the next file would
-    /// fail too.
-    pub(crate) fn local(path: &[u8], error: &io::Error) -> Self {
-        let ends_run = matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::ReadOnlyFilesystem
-        );
-        let fault = Self::from(Error::Local(crate::error::io_again(error)));
-        Self { ends_run, ..fault }.about(if path.is_empty() { b"." } else { path })
-    }
-
-    /// Adds the object that the failure is about.
-    pub(crate) fn about(self, path: &[u8]) -> Self {
-        self.in_words(format_args!("{}", Escaped(path)))
-    }
-
-    /// Adds the object that the failure is about, described in words.
-    pub(crate) fn in_words(self, object: impl fmt::Display) -> Self {
-        Self { objects: format!("{object}: {}", self.objects), ..self }
-    }
-
-    /// Adds a consequence or advice.
-    pub(crate) fn then(mut self, text: &str) -> Self {
-        self.after.push_str("; ");
-        self.after.push_str(text);
-        self
-    }
-
-    /// Names the setting that the failure is about.
-    pub(crate) fn of(self, setting: Setting) -> Self {
-        Self { setting: Some(setting), ..self }
-    }
-
-    /// Sets the kind.
-    pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
-        Self { kind: Some(kind), ..self }
-    }
-
-    /// Marks the failure as one of a single object.
-    pub(crate) fn of_one(self) -> Self {
-        Self { ends_run: false, ..self }
-    }
-
-    /// Marks the failure as one after which nothing more is tried.
-    pub(crate) fn ending(self, ends_run: bool) -> Self {
-        Self { ends_run: self.ends_run || ends_run, ..self }
-    }
-
-    /// Marks the failure as not to be retried.
-    pub(crate) fn never_retried(self) -> Self {
-        Self { recovery: Recovery::Impossible, ..self }
-    }
-
-    /// Returns the memory of the failure in bytes.
-    pub(crate) fn weight(&self) -> usize {
-        let reply = self.cause().and_then(Error::reply);
-        let lines = reply.into_iter().flat_map(|reply| reply.lines());
-        let lines = lines.map(Budget::weight_of_name).sum::<usize>();
-        let error = self.cause().map_or(0, |_| size_of::<Error>() + lines);
-        // A message names objects, which the error can name once more.
-        size_of::<Self>() + error + 2 * Budget::weight_of_name(self.to_string().as_bytes())
-    }
-
-    /// Returns the kind of the reason.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        let of_error = || self.error.as_ref().map(|error| error.kind());
-        self.kind.or_else(of_error).unwrap_or(ErrorKind::Unsupported)
-    }
-
-    /// Returns the error of the client or of the local disk, if there is one.
-    #[must_use]
-    pub fn cause(&self) -> Option<&Error> {
-        self.error.as_deref()
-    }
-
-    /// Returns the reason in words, if it is not just that of the [cause](Self::cause).
-    #[must_use]
-    pub fn text(&self) -> Option<&str> {
-        self.text.as_deref()
-    }
-
-    /// Returns the objects that the reason is about, each with `: `; empty if there are none.
-    #[must_use]
-    pub fn objects(&self) -> &str {
-        &self.objects
-    }
-
-    /// Returns what follows the reason: consequences and advice, with `; ` before each.
-    #[must_use]
-    pub fn after(&self) -> &str {
-        &self.after
-    }
-
-    /// Returns the setting that the failure is about.
-    #[must_use]
-    pub const fn setting(&self) -> Option<Setting> {
-        self.setting
-    }
-
-    /// Returns whether nothing more is tried after this failure.
-    #[must_use]
-    pub const fn ends_run(&self) -> bool {
-        self.ends_run
-    }
-
-    /// Returns what another attempt can do.
-    #[must_use]
-    pub const fn recovery(&self) -> Recovery {
-        self.recovery
-    }
-
-    /// Returns whether the server refused a command about one object.
-    pub(crate) fn is_refusal(&self) -> bool {
-        let kinds = [ErrorKind::Refused, ErrorKind::Temporary, ErrorKind::Data];
-        !self.ends_run && kinds.contains(&self.kind())
-    }
-
-    /// Returns whether the server refused a command about one object only for now.
-    pub(crate) fn is_for_now(&self) -> bool {
-        self.is_refusal() && self.recovery == Recovery::TryAgain
-    }
-
-    /// Returns whether the server does not know the command.
-    pub(crate) fn is_unknown_command(&self) -> bool {
-        let is_unknown = |code: ReplyCode| matches!(code.value(), 500 | 502 | 504);
-        let reply = self.cause().and_then(Error::reply);
-        reply.is_some_and(|reply| is_unknown(reply.code()))
-    }
-}
-
-impl fmt::Display for TreeFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.objects)?;
-        match (&self.text, self.cause()) {
-            (Some(text), _) => f.write_str(text)?,
-            (None, Some(Error::Local(error))) => error.fmt(f)?,
-            (None, Some(error)) => error.fmt(f)?,
-            (None, None) => {}
-        }
-        f.write_str(&self.after)
-    }
-}
-
-impl std::error::Error for TreeFault {}
-
-impl From<Error> for TreeFault {
-    fn from(error: Error) -> Self {
-        if let Error::Tree(fault) = error {
-            return *fault;
-        }
-        let (ends_run, recovery) = (error.affects_others(), error.recovery());
-        Self {
-            objects: String::new(),
-            error: Some(Box::new(error)),
-            kind: None,
-            text: None,
-            after: String::new(),
-            setting: None,
-            ends_run,
-            recovery,
-        }
-    }
-}
-
-impl From<TreeFault> for Error {
-    fn from(fault: TreeFault) -> Self {
-        Self::Tree(Box::new(fault))
-    }
-}
+use crate::client::repeat::Repeat;
+use crate::error::Error;
+pub use crate::error::job::{Setting, TreeFault};
+use crate::event::{Event, Observer, Verify};
+use crate::pool::patience::{Attempt, Patience};
 
 /// Returns a path for messages.
 pub(crate) fn shown(path: &[u8]) -> String {
     Escaped(path).to_string()
+}
+
+/// The receiver of the events of a run, and its patience.
+pub(crate) struct Reporter<'a> {
+    pub(crate) on: &'a dyn Observer,
+    pub(crate) patience: &'a Patience,
+}
+
+impl Reporter<'_> {
+    pub(crate) fn copied(&self, path: &[u8], bytes: u64) {
+        let event = Event::Done { source: path, target: path, bytes, verified: Verify::None };
+        self.on.event(Event::Of { path, event: &event });
+    }
+
+    /// Reports that `causes` hold back removals.
+    pub(crate) fn withheld(&self, causes: &Causes, ignores_errors: bool) {
+        let first = causes.first().unwrap_or_default();
+        self.on.event(Event::Withheld { first, ignores_errors });
+    }
+
+    /// Returns the memory of one command that removes, makes or renames, for all its attempts.
+    pub(crate) fn memory(&self) -> Repeat {
+        if self.patience.repeats() { Repeat::new() } else { Repeat::single() }
+    }
+
+    /// Waits, unless the run is cancelled.
+    pub(crate) fn pause(&self, length: Duration) {
+        // The next command reports a cancel.
+        let _ = self.patience.limits().waiter().sleep(length);
+    }
+
+    /// Runs one action on the object at `path`, with retries of transient failures; `replaces` as for
+    /// [`next`](Self::next).
+    pub(crate) fn persist<T>(
+        &self,
+        path: &[u8],
+        replaces: &mut dyn FnMut(&TreeFault) -> bool,
+        mut act: impl FnMut() -> Result<T, TreeFault>,
+    ) -> Result<T, TreeFault> {
+        let mut attempt = self.patience.first();
+        loop {
+            match act() {
+                Err(fault) => self.next(&mut attempt, path, fault, replaces)?,
+                done => return done,
+            }
+        }
+    }
+
+    /// Waits for the next attempt at the object at `path`, or returns the failure.
+    ///
+    /// `replaces` tells whether a failure is due to a connection that a new one replaces at once:
+    /// the action then has one more chance, which is not an attempt.
+    pub(crate) fn next(
+        &self,
+        attempt: &mut Attempt,
+        path: &[u8],
+        fault: TreeFault,
+        replaces: &mut dyn FnMut(&TreeFault) -> bool,
+    ) -> Result<(), TreeFault> {
+        let mut replaces = |error: &Error| matches!(error, Error::Tree(fault) if replaces(fault));
+        let next =
+            self.patience.next(attempt, fault.into(), &mut replaces, &mut |attempt, why, pause| {
+                let event = &Event::Retry { attempt, why, pause };
+                self.on.event(Event::Of { path, event });
+            });
+        Ok(next?)
+    }
 }
 
 /// Largest size in bytes of the paths of directories that are told apart. Beyond it, a failure

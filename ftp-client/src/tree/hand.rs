@@ -1,14 +1,12 @@
 //! A worker's connection to a server, taken from the pool of that server.
 
-use ftp_proto::{Features, Verb};
+use ftp_proto::{Fact, Features, Verb};
 
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
-use crate::pool::patience::Recovery;
+use crate::error::{Error, ErrorKind, Recovery};
 use crate::pool::{Lent, Pool};
 
 use super::fault::TreeFault;
-use super::scan::ask_for_modes;
 
 /// The connection of one worker: none before the first use, and a new one after a loss.
 pub(crate) struct Hand<'p> {
@@ -185,6 +183,23 @@ impl<'p> Hand<'p> {
             true => self.pool.note_end(&lent.end()),
             false => lent.discard(),
         }
+    }
+}
+
+/// Asks for permissions in listings, if the server sends them only on request (`OPTS MLST`).
+///
+/// # Errors
+///
+/// Returns errors that end the connection.
+fn ask_for_modes(client: &mut Client) -> Result<(), TreeFault> {
+    // In FEAT, an asterisk follows each fact that the server sends by default.
+    if !client.features()?.has_with("MLST", "UNIX.mode") {
+        return Ok(());
+    }
+    let facts = [Fact::Type, Fact::Size, Fact::Modify, Fact::Unique, Fact::UnixMode];
+    match client.select_facts(&facts) {
+        Ok(_) | Err(Error::Refused(..)) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

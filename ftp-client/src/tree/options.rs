@@ -13,6 +13,9 @@ use crate::listing::{ListOptions, ListingForm};
 use crate::pool::patience::Patience;
 use crate::transfer::RateLimit;
 
+/// Largest number of objects in both trees, unless a lower limit is requested.
+pub(crate) const OBJECTS: usize = 1_000_000;
+
 /// The facts by which files of the same name and size are compared.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]

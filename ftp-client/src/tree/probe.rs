@@ -13,7 +13,6 @@ use super::entry::{Clock, PROBE, TEMPORARY};
 use super::fault::TreeFault;
 use super::hand::Hand;
 use super::local::{Directory, ODD_TIME};
-use super::plan::Plan;
 use crate::client::Client;
 use crate::error::Error;
 use crate::listing::{Budget, ListOptions};
@@ -152,7 +151,7 @@ pub(crate) fn is_text(path: &[u8]) -> bool {
     std::str::from_utf8(path).is_ok()
 }
 
-/// Finds out how a server stores names that are not UTF-8, if `plan` has such a name. Some servers
+/// Finds out how a server stores names that are not UTF-8, unless `is_all_text`. Some servers
 /// store U+FFFD for each invalid byte, so that two files become one without an error; others close
 /// the connection. `top` is an existing directory.
 ///
@@ -163,11 +162,8 @@ pub(crate) fn is_text(path: &[u8]) -> bool {
 pub(crate) fn learn_names(
     hand: &mut Hand<'_>,
     top: &[u8],
-    plan: &Plan,
+    is_all_text: bool,
 ) -> Result<Names, TreeFault> {
-    let mut made = plan.directories.iter().filter(|place| place.is_new);
-    let is_all_text = plan.copies.iter().all(|copy| is_text(&plan.path_of(copy)))
-        && made.all(|place| is_text(&place.path));
     if is_all_text {
         return Ok(Names::UNKNOWN);
     }

@@ -4,18 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::io;
 
-use ftp_proto::{Escaped, Fact, Pathname};
+use ftp_proto::{Escaped, Pathname};
 
-use super::copy::Identity;
-use super::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
-use super::execute::Reporter;
-use super::fault::{Setting, TreeFault};
+use super::entry::{self, Clock, Identity, ObjectKind, Stamp, TreeEntry};
+use super::fault::{Reporter, Setting, TreeFault};
 use super::hand::Hand;
 use super::links::{Proof, by_list};
 use super::local::Directory;
 use super::manifest::{Sum, first_32};
 use super::names::{Relation, look};
-use super::plan::OBJECTS;
+use super::options::OBJECTS;
 use super::probe;
 use crate::client::Client;
 use crate::digest::{Digest, HashAlgorithm};
@@ -267,6 +265,16 @@ pub(crate) trait Scan {
     fn has_digest(&mut self, _path: &[u8], _digest: &Digest) -> Result<bool, TreeFault> {
         Err(without_digest())
     }
+}
+
+/// Asks for the modification time of a file, unless it is known to the second.
+pub(crate) fn ask(side: &mut dyn Scan, path: &[u8], item: &mut TreeEntry) -> Result<(), TreeFault> {
+    if item.stamp.and_then(Stamp::exact).is_none()
+        && let Some(time) = side.modified(path)?
+    {
+        item.stamp = Some(Stamp::at(time));
+    }
+    Ok(())
 }
 
 fn without_digest() -> TreeFault {
@@ -700,23 +708,6 @@ fn about(path: &[u8], error: Error) -> TreeFault {
 /// Returns whether servers that list with `ls` take the byte for a part of a pattern.
 const fn is_special(byte: &u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'\\')
-}
-
-/// Asks for permissions in listings, if the server sends them only on request (`OPTS MLST`).
-///
-/// # Errors
-///
-/// Returns errors that end the connection.
-pub(crate) fn ask_for_modes(client: &mut Client) -> Result<(), TreeFault> {
-    // In FEAT, an asterisk follows each fact that the server sends by default.
-    if !client.features()?.has_with("MLST", "UNIX.mode") {
-        return Ok(());
-    }
-    let facts = [Fact::Type, Fact::Size, Fact::Modify, Fact::Unique, Fact::UnixMode];
-    match client.select_facts(&facts) {
-        Ok(_) | Err(Error::Refused(..)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Lists the top of the source, which must be a directory.

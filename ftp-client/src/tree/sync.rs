@@ -10,13 +10,13 @@ use super::copy::{
     no_remote_links, overlaps,
 };
 use super::entry::TreeEntry;
-use super::execute::{Reporter, Summary, act};
-use super::fault::{Setting, TreeFault};
+use super::execute::{Summary, act};
+use super::fault::{Reporter, Setting, TreeFault};
 use super::hand::Hand;
 use super::local::{Backup, Directory};
 use super::manifest::Deploy;
-use super::options::{Compare, LinkChoice, SyncOptions};
-use super::plan::{OBJECTS, Plan, PlanOptions, Rule};
+use super::options::{Compare, LinkChoice, OBJECTS, SyncOptions};
+use super::plan::{Plan, PlanOptions, Rule};
 use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
 use crate::error::{Error, ErrorKind};
@@ -404,7 +404,7 @@ fn run_up(
     reporter: &Reporter<'_>,
 ) -> Finished {
     make_top(&mut plan, &mut to, seen, options, reporter)?;
-    let names = learn_names(&mut to.hand, to.top, &plan)?;
+    let names = learn_names(&mut to.hand, to.top, plan.is_all_text())?;
     let mut deploy = plan.deploy.take().map(|deploy| *deploy);
     if let Some(deploy) = &mut deploy {
         let deletes = plan.removed().next().is_some();
@@ -451,7 +451,7 @@ fn run_across(
     reporter: &Reporter<'_>,
 ) -> Finished {
     make_top(&mut plan, &mut to, seen, options, reporter)?;
-    let names = learn_names(&mut to.hand, to.top, &plan)?;
+    let names = learn_names(&mut to.hand, to.top, plan.is_all_text())?;
     let (jobs, most) = jobs(options, &plan);
     let of_source = RemoteTop::source(from.top, options.list);
     let of_target = RemoteTop::source(to.top, options.list);

@@ -14,10 +14,9 @@ use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind, Password};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
-use crate::config::Config;
 use crate::error::{Error, Phase, ProxyFault};
 use crate::net::wait::{Deadline, Waiter};
-use crate::net::{self, Server, Stream};
+use crate::net::{Server, Stream};
 use crate::trace;
 
 /// The default ports: curl's for proxies that relay connections, and the FTP port for FTP proxies.
@@ -60,7 +59,7 @@ const LONGEST: usize = 255;
 #[derive(Clone, Eq, PartialEq)]
 pub struct Proxy {
     protocol: Protocol,
-    server: Server,
+    pub(super) server: Server,
     login: Option<ProxyLogin>,
 }
 
@@ -90,6 +89,11 @@ impl Proxy {
         matches!(self.protocol, Protocol::Ftp)
     }
 
+    /// Returns whether the client looks up the server's name.
+    pub(super) const fn needs_address(&self) -> bool {
+        matches!(self.protocol, Protocol::Socks5 { by_name: false })
+    }
+
     pub(crate) const fn login(&self) -> Option<&ProxyLogin> {
         self.login.as_ref()
     }
@@ -100,7 +104,7 @@ impl Proxy {
     }
 
     /// Turns an error in connecting to the proxy into one that names the proxy.
-    fn name(&self, error: Error, phase: Phase) -> Error {
+    pub(super) fn name(&self, error: Error, phase: Phase) -> Error {
         match error {
             Error::Io(error) => self.error(ProxyFault::Unreachable(error.to_string())),
             Error::Timeout(Phase::Resolve | Phase::Connect) => Error::Timeout(phase),
@@ -191,7 +195,7 @@ impl FromStr for Proxy {
 pub(crate) struct Route {
     pub(crate) proxy: Proxy,
     /// The proxy's address. Data connections must use the same address.
-    at: Option<SocketAddr>,
+    pub(super) at: Option<SocketAddr>,
     /// The server's address, if the client looked it up.
     pub(crate) target: Option<IpAddr>,
 }
@@ -201,69 +205,9 @@ impl Route {
         Self { proxy, at: None, target: None }
     }
 
-    /// Opens the control connection to `server`, and keeps the addresses that worked.
-    pub(crate) fn control(
-        &mut self,
-        server: &Server,
-        config: &Config,
-        waiter: &Waiter,
-    ) -> Result<Stream, Error> {
-        let proxy = &self.proxy;
-        let name = |error| proxy.name(error, Phase::Proxy);
-        let places = net::resolve(&proxy.server, config, waiter).map_err(name)?;
-        let targets = self.targets(server, config, waiter)?;
-        let deadline = waiter.deadline(config.timeouts.connect, Phase::Proxy);
-        let mut refused = None;
-        for target in targets {
-            let stream = net::any_of(places.clone(), config, waiter, deadline).map_err(name)?;
-            let at = stream.addresses().map_err(|error| name(Error::Io(error)))?.1;
-            match self.ask(stream, server, target, waiter, deadline) {
-                Ok(stream) => {
-                    (self.at, self.target) = (Some(at), target);
-                    return Ok(stream);
-                }
-                // Another address of the server may be reachable.
-                Err(error @ Error::Proxy { fault: ProxyFault::Refused { .. }, .. }) => {
-                    refused = refused.or(Some(error));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(refused.unwrap_or(Error::Closed))
-    }
-
-    /// Opens a data connection to `server` through the proxy.
-    pub(crate) fn data(
-        &self,
-        server: &Server,
-        config: &Config,
-        waiter: &Waiter,
-        deadline: Deadline,
-    ) -> Result<Stream, Error> {
-        let place = self.at.ok_or(Error::Closed)?;
-        let name = |error| self.proxy.name(error, Phase::DataConnect);
-        let stream = net::any_of(vec![place], config, waiter, deadline).map_err(name)?;
-        self.ask(stream, server, self.target, waiter, deadline)
-    }
-
-    /// Returns the server's addresses to request from the proxy; `None` requests the server by
-    /// name.
-    fn targets(
-        &self,
-        server: &Server,
-        config: &Config,
-        waiter: &Waiter,
-    ) -> Result<Vec<Option<IpAddr>>, Error> {
-        if self.proxy.protocol != (Protocol::Socks5 { by_name: false }) {
-            return Ok(vec![None]);
-        }
-        let addresses = net::resolve(server, config, waiter)?;
-        Ok(addresses.into_iter().map(|address| Some(address.ip())).collect())
-    }
-
     /// Asks the proxy to connect to the server. An FTP proxy learns the server's name only at
     /// login.
-    fn ask(
+    pub(super) fn ask(
         &self,
         stream: Stream,
         server: &Server,

@@ -1,6 +1,5 @@
 //! Copies from server to server.
 
-use super::Copied;
 use super::remote_side::{RemoteSide, modified};
 use crate::client::Client;
 use crate::error::fxp::Side;
@@ -12,7 +11,7 @@ use crate::file::put::TemporaryName;
 use crate::file::relay::Relay;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::TreeFault;
-use crate::tree::plan::{Difference, PlannedCopy};
+use crate::tree::plan::{Copied, Difference, PlannedCopy};
 use crate::url_path::Place;
 use ftp_proto::{AddressRule, Pathname};
 

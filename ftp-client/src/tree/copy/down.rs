@@ -9,26 +9,25 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::Pathname;
 
+use super::Copier;
 use super::local_side::LocalSide;
 use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
-use super::{Copied, Copier};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Recovery};
 use crate::event::Observer;
 use crate::file::Done;
-use crate::file::begin::{InTree, Left};
+use crate::file::begin::InTree;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{Origin, Resume};
 use crate::file::get::Get;
-use crate::file::options::{Existing, FileOptions};
+use crate::file::options::{Existing, FileOptions, Left};
 use crate::file::partial::unnamed;
 use crate::file::pieces::remove_pieces;
-use crate::pool::patience::Recovery;
 use crate::system::OsStrExt;
 use crate::transfer::RateLimit;
 use crate::tree::entry::{Stamp, name_of_pieces};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::local::{Backup, Directory, part_of};
-use crate::tree::plan::{Plan, PlannedCopy};
+use crate::tree::plan::{Copied, Plan, PlannedCopy};
 use crate::url_path::Place;
 
 pub(crate) struct Down<'a> {

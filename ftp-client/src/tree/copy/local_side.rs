@@ -2,11 +2,10 @@
 
 use ftp_proto::Pathname;
 use std::collections::HashSet;
-use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::system::{MetadataExt, OsStrExt};
+use crate::system::OsStrExt;
 use crate::tree::entry::may_be_partial;
 use crate::tree::fault::TreeFault;
 use crate::tree::local::{Backup, Directory};
@@ -139,30 +138,6 @@ impl<'a> LocalSide<'a> {
             // In the meantime, a copy may have renamed this partial file to its final name.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
             gone => gone.map(|()| true).map_err(|error| TreeFault::local(&removal.path, &error)),
-        }
-    }
-}
-
-/// The facts that identify an unchanged local file.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Modification time, in seconds and nanoseconds.
-    modified: (i64, i64),
-    /// Time of the last change of any kind, in seconds and nanoseconds. No program can set it.
-    changed: (i64, i64),
-}
-
-impl Identity {
-    pub(crate) fn of(file: &Metadata) -> Self {
-        Self {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.len(),
-            modified: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
         }
     }
 }

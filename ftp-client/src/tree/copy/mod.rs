@@ -9,7 +9,7 @@ mod up;
 
 pub(crate) use across::Across;
 pub(crate) use down::{Down, copy_together};
-pub(crate) use local_side::{Identity, LocalSide};
+pub(crate) use local_side::LocalSide;
 pub(crate) use remote_backup::{RemoteBackup, overlaps};
 pub(crate) use remote_side::{RemoteSide, RemoteTop};
 pub(crate) use up::{Ahead, Up};
@@ -22,7 +22,8 @@ use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::manifest::Sum;
 use super::names::{Relation, ShownNames};
-use super::plan::{OBJECTS, Plan, PlannedCopy, PlannedLink, Removal};
+use super::options::OBJECTS;
+use super::plan::{Copied, Plan, PlannedCopy, PlannedLink, Removal};
 use super::probe::with_probe;
 use super::scan::{Contents, LocalTree, RemoteTree, Scan};
 use crate::client::Client;
@@ -32,25 +33,6 @@ use crate::event::Observer;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::Resume;
 use crate::listing::Budget;
-
-/// Result of a copy.
-#[derive(Debug)]
-pub(crate) struct Copied {
-    /// Transferred bytes; between servers, the size of the file.
-    pub(crate) bytes: u64,
-    /// Identity of the source's file, if it is local.
-    pub(crate) source: Option<Identity>,
-    /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
-    pub(crate) due_time: Option<i64>,
-    /// The failure to set the time or the permissions of the complete copy.
-    pub(crate) unset: Option<TreeFault>,
-}
-
-impl Copied {
-    fn far(bytes: u64) -> Self {
-        Self { bytes, source: None, due_time: None, unset: None }
-    }
-}
 
 /// Executor of a plan. Paths are relative to the top; the path of the top itself is empty.
 pub(crate) enum Copier<'a> {

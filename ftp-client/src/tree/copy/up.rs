@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use ftp_proto::{Pathname, TimeVal};
 
-use super::Copied;
-use super::local_side::{Identity, LocalSide};
+use super::local_side::LocalSide;
 use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
@@ -19,10 +18,10 @@ use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt};
 use crate::transfer::RateLimit;
-use crate::tree::entry::MODE;
+use crate::tree::entry::{Identity, MODE};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
-use crate::tree::plan::{Difference, Plan, PlannedCopy};
+use crate::tree::plan::{Copied, Difference, Plan, PlannedCopy};
 use crate::tree::probe::is_text;
 use crate::url_path::Place;
 

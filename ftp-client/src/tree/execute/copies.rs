@@ -8,9 +8,9 @@ use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::pool::crew::Worker;
-use crate::tree::copy::{Copied, Copier, copy_together};
+use crate::tree::copy::{Copier, copy_together};
 use crate::tree::fault::TreeFault;
-use crate::tree::plan::{LARGE, PlannedCopy};
+use crate::tree::plan::{Copied, LARGE, PlannedCopy};
 use crate::{lock, unpoisoned};
 
 /// Copies the large files, one after the other, each over the connections of all jobs. Otherwise a

@@ -8,20 +8,16 @@ mod removals;
 
 use ftp_proto::Pathname;
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use self::copies::copy_all;
-use super::copy::{Copied, Copier, Identity};
-use super::fault::{Causes, Setting, TreeFault};
+use super::copy::Copier;
+use super::entry::Identity;
+use super::fault::{Causes, Reporter, Setting, TreeFault, is_below};
 use super::manifest::Deploy;
-use super::plan::{Difference, Plan, PlannedCopy, PlannedMode};
-use crate::client::repeat::Repeat;
-use crate::error::{Error, ErrorKind};
+use super::plan::{Copied, Difference, Plan, PlannedCopy, PlannedMode};
+use crate::error::{Error, ErrorKind, Recovery};
 use crate::event::{Event, Observer};
-use crate::file::Verify;
 use crate::file::evidence::TICK;
-use crate::pool::patience::{Attempt, Patience, Recovery};
-use crate::tree::fault::is_below;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -52,73 +48,6 @@ pub struct Summary {
     pub failed: usize,
     /// Number of steps that were not tried.
     pub not_tried: usize,
-}
-
-/// The receiver of the events of a run, and its patience.
-pub(crate) struct Reporter<'a> {
-    pub(crate) on: &'a dyn Observer,
-    pub(crate) patience: &'a Patience,
-}
-
-impl Reporter<'_> {
-    fn copied(&self, path: &[u8], bytes: u64) {
-        let event = Event::Done { source: path, target: path, bytes, verified: Verify::None };
-        self.on.event(Event::Of { path, event: &event });
-    }
-
-    /// Reports that `causes` hold back removals.
-    fn withheld(&self, plan: &Plan, causes: &Causes) {
-        let first = causes.first().unwrap_or_default();
-        self.on.event(Event::Withheld { first, ignores_errors: plan.ignores_errors });
-    }
-
-    /// Returns the memory of one command that removes, makes or renames, for all its attempts.
-    pub(crate) fn memory(&self) -> Repeat {
-        if self.patience.repeats() { Repeat::new() } else { Repeat::single() }
-    }
-
-    /// Waits, unless the run is cancelled.
-    fn pause(&self, length: Duration) {
-        // The next command reports a cancel.
-        let _ = self.patience.limits().waiter().sleep(length);
-    }
-
-    /// Runs one action on the object at `path`, with retries of transient failures; `replaces` as for
-    /// [`next`](Self::next).
-    pub(crate) fn persist<T>(
-        &self,
-        path: &[u8],
-        replaces: &mut dyn FnMut(&TreeFault) -> bool,
-        mut act: impl FnMut() -> Result<T, TreeFault>,
-    ) -> Result<T, TreeFault> {
-        let mut attempt = self.patience.first();
-        loop {
-            match act() {
-                Err(fault) => self.next(&mut attempt, path, fault, replaces)?,
-                done => return done,
-            }
-        }
-    }
-
-    /// Waits for the next attempt at the object at `path`, or returns the failure.
-    ///
-    /// `replaces` tells whether a failure is due to a connection that a new one replaces at once:
-    /// the action then has one more chance, which is not an attempt.
-    pub(crate) fn next(
-        &self,
-        attempt: &mut Attempt,
-        path: &[u8],
-        fault: TreeFault,
-        replaces: &mut dyn FnMut(&TreeFault) -> bool,
-    ) -> Result<(), TreeFault> {
-        let mut replaces = |error: &Error| matches!(error, Error::Tree(fault) if replaces(fault));
-        let next =
-            self.patience.next(attempt, fault.into(), &mut replaces, &mut |attempt, why, pause| {
-                let event = &Event::Retry { attempt, why, pause };
-                self.on.event(Event::Of { path, event });
-            });
-        Ok(next?)
-    }
 }
 
 /// Adds the path of one object to its events.
@@ -291,7 +220,7 @@ pub(crate) fn act(
         run.report(b"", fault.clone());
     }
     if plan.is_withheld {
-        reporter.withheld(plan, &plan.causes);
+        reporter.withheld(&plan.causes, plan.ignores_errors);
     }
     if let Some(first) = copiers.first_mut() {
         run.remove_all(first, true);

@@ -108,7 +108,7 @@ impl Run<'_> {
             }
         }
         if is_withheld {
-            self.reporter.withheld(plan, &self.causes);
+            self.reporter.withheld(&self.causes, plan.ignores_errors);
         }
     }
 

@@ -18,8 +18,7 @@ use std::ops::Bound;
 pub(crate) use self::text::first_32;
 
 use self::decide::{Claim, Here, There};
-use super::copy::Identity;
-use super::entry::{Stamp, TreeEntry};
+use super::entry::{Identity, Stamp, TreeEntry};
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
 use crate::listing::Budget;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{PlannedCopy, PlannedDirectory, Planner, Subdirectory};
+use super::{Copied, PlannedCopy, PlannedDirectory, Planner, Subdirectory};
 use crate::error::{Error, ErrorKind, ListingCut};
 use crate::listing::Budget;
-use crate::tree::copy::Copied;
 use crate::tree::entry::{self, TreeEntry};
 use crate::tree::fault::TreeFault;
 use crate::tree::manifest::weight_of;

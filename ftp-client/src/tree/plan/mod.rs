@@ -19,23 +19,21 @@ pub(crate) use self::removals::{Removal, Removed};
 pub(crate) use self::same::{Difference, Rule};
 use self::spellings::{Spelling, Spellings};
 use super::entry::{
-    Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_journal, is_temporary,
-    is_unfinished,
+    Clock, Identity, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_journal,
+    is_temporary, is_unfinished,
 };
 use super::fault::{Causes, Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::{Deploy, Sum};
 use super::options::SyncOptions;
-use super::scan::{Contents, Links, Scan, Told};
+use super::probe::is_text;
+use super::scan::{self, Contents, Links, Scan, Told};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::pool::crew::SMALL;
 
 /// Largest depth of a tree: a server can list an endless tree.
 const DEPTH: usize = 128;
-
-/// Largest number of objects in both trees, unless a lower limit is requested.
-pub(crate) const OBJECTS: usize = 1_000_000;
 
 /// Up to this number of small files, each has a data connection of its own.
 const FEW: usize = 7;
@@ -138,6 +136,25 @@ pub(crate) struct PlannedCopy {
     pub(crate) sum: Option<Box<Sum>>,
     /// The path of the target's file of this content, which is renamed instead of removed.
     pub(crate) from: Option<Vec<u8>>,
+}
+
+/// Result of a copy.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Transferred bytes; between servers, the size of the file.
+    pub(crate) bytes: u64,
+    /// Identity of the source's file, if it is local.
+    pub(crate) source: Option<Identity>,
+    /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
+    pub(crate) due_time: Option<i64>,
+    /// The failure to set the time or the permissions of the complete copy.
+    pub(crate) unset: Option<TreeFault>,
+}
+
+impl Copied {
+    pub(crate) fn far(bytes: u64) -> Self {
+        Self { bytes, source: None, due_time: None, unset: None }
+    }
 }
 
 /// A symbolic link to create.
@@ -282,6 +299,13 @@ impl Plan {
     pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
         let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
         Pathname::join(place, &copy.name)
+    }
+
+    /// Returns whether all names that are written to the target are UTF-8.
+    pub(crate) fn is_all_text(&self) -> bool {
+        let mut made = self.directories.iter().filter(|place| place.is_new);
+        self.copies.iter().all(|copy| is_text(&self.path_of(copy)))
+            && made.all(|place| is_text(&place.path))
     }
 
     /// Returns the numbers of the copies of large files. Over a single connection, such a file
@@ -512,7 +536,7 @@ impl Planner<'_> {
         let is_file = item.kind == ObjectKind::File;
         let is_chosen = (self.wish.options.choice)(&its_path, item.kind == ObjectKind::Directory);
         if is_chosen && is_file && self.needs_times() {
-            same::ask(&mut *self.source, &its_path, &mut item)?;
+            scan::ask(&mut *self.source, &its_path, &mut item)?;
         }
         if !is_chosen || is_file && !self.takes_file(&item) {
             self.plan.unselected += usize::from(is_file);

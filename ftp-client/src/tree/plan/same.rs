@@ -9,7 +9,7 @@ use crate::error::ErrorKind;
 use crate::tree::entry::{Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::TreeFault;
 use crate::tree::local::rounds_to;
-use crate::tree::scan::Scan;
+use crate::tree::scan::ask;
 
 /// Number of directories in which measuring the target's clock is tried before giving up.
 const REFUSALS: usize = 4;
@@ -288,16 +288,6 @@ fn difference(clock: Clock) -> Option<String> {
         let seconds = seconds % 60;
         format!("the server's clock is {hours}:{minutes:02}:{seconds:02} {way}; times are adjusted")
     })
-}
-
-/// Asks for the modification time of a file, unless it is known to the second.
-pub(crate) fn ask(side: &mut dyn Scan, path: &[u8], item: &mut TreeEntry) -> Result<(), TreeFault> {
-    if item.stamp.and_then(Stamp::exact).is_none()
-        && let Some(time) = side.modified(path)?
-    {
-        item.stamp = Some(Stamp::at(time));
-    }
-    Ok(())
 }
 
 /// Condition, besides an equal size, for two files to count as the same.

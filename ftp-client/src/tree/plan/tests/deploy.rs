@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 use crate::file::put::TemporaryName;
 use crate::tree::Compare;
-use crate::tree::copy::Identity;
+use crate::tree::entry::Identity;
 use crate::tree::manifest::{Manifest, Record};
 
 /// Returns the size, the time and the content of a file as text.

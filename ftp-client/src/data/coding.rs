@@ -24,7 +24,7 @@ pub(crate) enum Coding {
 
 impl Coding {
     /// Returns the form for a new data connection; `None` in mode S.
-    pub(super) fn new(mode: TransferMode, is_upload: bool) -> Option<Box<Self>> {
+    pub(crate) fn new(mode: TransferMode, is_upload: bool) -> Option<Box<Self>> {
         let coding = match (mode, is_upload) {
             (TransferMode::Deflate, true) => Self::Deflating(Deflating::default()),
             (TransferMode::Deflate, false) => Self::Inflating(Inflating::default()),
@@ -35,19 +35,19 @@ impl Coding {
     }
 
     /// Returns whether the data connection can serve several transfers.
-    pub(super) const fn is_in_blocks(&self) -> bool {
+    pub(crate) const fn is_in_blocks(&self) -> bool {
         matches!(self, Self::Blocks(_))
     }
 
     /// Prepares for the next file on the same data connection.
-    pub(super) const fn begin_file(&mut self) {
+    pub(crate) const fn begin_file(&mut self) {
         if let Self::Blocks(blocks) = self {
             blocks.begin_file();
         }
     }
 
     /// Returns whether bytes after the end of the last file have arrived.
-    pub(super) const fn has_unread(&self) -> bool {
+    pub(crate) const fn has_unread(&self) -> bool {
         match self {
             Self::Blocks(blocks) => blocks.has_unread(),
             _ => false,
@@ -55,7 +55,7 @@ impl Coding {
     }
 
     /// Returns how the data ended. Meaningful only if no read has failed.
-    pub(super) const fn end(&self) -> DataEnd {
+    pub(crate) const fn end(&self) -> DataEnd {
         match self {
             Self::Blocks(blocks) => blocks.end(),
             _ => DataEnd::Clean,
@@ -64,7 +64,7 @@ impl Coding {
 
     /// Reads some bytes of the file. Returns 0 at the end of the data; the end does not prove that
     /// the transfer succeeded.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         data: &mut impl RawData,
         buffer: &mut [u8],
@@ -77,7 +77,7 @@ impl Coding {
     }
 
     /// Writes some of `bytes`, and returns how many.
-    pub(super) fn write(&mut self, data: &mut impl RawData, bytes: &[u8]) -> Result<usize, Error> {
+    pub(crate) fn write(&mut self, data: &mut impl RawData, bytes: &[u8]) -> Result<usize, Error> {
         match self {
             Self::Deflating(deflating) => deflating.write(data, bytes),
             Self::Blocks(blocks) => blocks.write(data, bytes),
@@ -87,7 +87,7 @@ impl Coding {
 
     /// Writes the end of an upload: the end of the compressed stream, or the block that ends the
     /// file.
-    pub(super) fn finish(&mut self, data: &mut impl RawData) -> Result<(), Error> {
+    pub(crate) fn finish(&mut self, data: &mut impl RawData) -> Result<(), Error> {
         match self {
             Self::Deflating(deflating) => deflating.finish(data),
             Self::Blocks(blocks) => blocks.finish(data),
