@@ -18,11 +18,11 @@ use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
 use crate::net::socket;
-use crate::service::Relay;
 use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
 use crate::shares::{Debts, Shares, table};
 use crate::testing::Script;
+use crate::threads::Relay;
 use crate::tls::Acceptor;
 
 /// Settings, authenticator, and the state that sessions share. A session keeps the context that it
