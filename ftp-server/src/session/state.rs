@@ -19,11 +19,12 @@ use crate::context::{Context, Current};
 use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
 use crate::ledger::Presence;
 use crate::listing::FactSelection;
+use crate::lock::Lock;
 use crate::log::{Event, EventKind};
 use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
 use crate::pace::{Rate, Throttle};
-use crate::service::Away;
+use crate::service::{Away, LateTeller};
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy, TlsRules};
 use crate::{deadline, limits, reply};
@@ -408,6 +409,19 @@ impl Session {
             // out.
             EventKind::Ended { .. } => Some(complaints.take_unsaid(REFUSALS)),
             _ => Some(0),
+        }
+    }
+
+    /// Returns a teller for a login of `user`.
+    pub(crate) fn late_teller(&self, user: &[u8]) -> LateTeller {
+        LateTeller {
+            observers: self.context.observers.clone(),
+            session: self.peer.number,
+            peer: self.peer.address,
+            user: user.to_vec(),
+            tls: self.tls(),
+            host: self.shown_host().cloned(),
+            said: Lock::default(),
         }
     }
 
