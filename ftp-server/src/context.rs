@@ -1,5 +1,6 @@
 //! State that all sessions of a server share, and the `SITE` commands of the embedder.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +9,6 @@ use ftp_proto::{Escaped, Reply};
 
 use crate::auth::{Authenticator, Rights, UserSessions};
 use crate::budget;
-use crate::command::unfinished::Reads;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
 use crate::ledger::SharedState;
@@ -18,11 +18,12 @@ use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
 use crate::net::socket;
-use crate::service::Relay;
 use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
 use crate::shares::{Debts, Shares, table};
+use crate::storage::VirtualPath;
 use crate::testing::Script;
+use crate::threads::Relay;
 use crate::tls::Acceptor;
 
 /// Settings, authenticator, and the state that sessions share. A session keeps the context that it
@@ -213,6 +214,44 @@ fn buffers(config: &ServerConfig) -> Arc<Buffers> {
 impl std::fmt::Debug for Current {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Current").field("config", &self.get().config).finish_non_exhaustive()
+    }
+}
+
+/// The files that users have read lately, by user and path. An upload that ends without success
+/// removes its path. So the files are those that a user has read since.
+#[derive(Debug, Default)]
+pub(crate) struct Reads(Lock<[HashSet<UserAndPath>; 2]>);
+
+/// The name of a user, which is empty for shared logins, and a path.
+type UserAndPath = (Vec<u8>, VirtualPath);
+
+impl Reads {
+    fn key(user: Option<&[u8]>, path: &VirtualPath) -> UserAndPath {
+        (user.unwrap_or_default().to_vec(), path.clone())
+    }
+
+    /// Notes that a user has read a file.
+    pub(crate) fn add(&self, user: Option<&[u8]>, path: &VirtualPath) {
+        let mut reads = self.0.lock();
+        let [newer, older] = &mut *reads;
+        if newer.len() >= limits::READS {
+            *older = std::mem::take(newer);
+        }
+        newer.insert(Self::key(user, path));
+    }
+
+    /// Returns whether a user has read a file lately.
+    pub(crate) fn has(&self, user: Option<&[u8]>, path: &VirtualPath) -> bool {
+        let key = Self::key(user, path);
+        self.0.lock().iter().any(|reads| reads.contains(&key))
+    }
+
+    /// Forgets that a user has read a file, because an upload to it did not end with success.
+    pub(crate) fn remove(&self, user: Option<&[u8]>, path: &VirtualPath) {
+        let key = Self::key(user, path);
+        for reads in &mut *self.0.lock() {
+            reads.remove(&key);
+        }
     }
 }
 

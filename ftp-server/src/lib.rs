@@ -116,7 +116,7 @@ mod service {
 
     pub(crate) use away::{Away, LateObserver, LateTeller};
     pub use register::{Activity, SessionInfo};
-    pub(crate) use run::{Greeting, Relay, run};
+    pub(crate) use run::{Greeting, run};
 }
 
 pub use self::log::{

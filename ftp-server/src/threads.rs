@@ -4,15 +4,15 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::budget;
 use crate::lock::Lock;
+use crate::{budget, limits};
 
 /// Starts a thread with a stack of `stack` bytes. Without a name, the thread inherits the name of
 /// its parent thread.
@@ -268,4 +268,53 @@ impl ProcessorClock {
 
 fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// A session that moves from its thread to another.
+pub(crate) trait Handover: Send {
+    /// Starts a thread that continues the session.
+    fn go_on(self: Box<Self>);
+
+    /// Ends the session, because the server shuts down.
+    fn give_up(self: Box<Self>);
+}
+
+/// The queue of sessions that must move to new threads. A thread that is confined to a user's files
+/// stays confined forever, and so do the threads that it starts. So after its user has logged out,
+/// a session continues in a new thread. The relay's thread, which starts that new thread, is never
+/// confined.
+#[derive(Default)]
+pub(crate) struct Relay {
+    queue: Lock<Option<Sender<Box<dyn Handover>>>>,
+}
+
+impl Relay {
+    /// Starts the relay's thread, which ends after [`stop`](Self::stop), or when the relay is
+    /// dropped.
+    pub(crate) fn start(&self) -> io::Result<JoinHandle<()>> {
+        let (queue, sessions) = mpsc::channel();
+        let work =
+            move || sessions.into_iter().for_each(|session: Box<dyn Handover>| session.go_on());
+        let relay = start(Some("ftp-relay"), limits::SESSION_STACK, work)?;
+        *self.queue.lock() = Some(queue);
+        Ok(relay)
+    }
+
+    /// Stops taking sessions.
+    pub(crate) fn stop(&self) {
+        self.queue.lock().take();
+    }
+
+    /// Moves a session to another thread. After a [`stop`](Self::stop), ends the session instead.
+    pub(crate) fn pass(&self, session: Box<dyn Handover>) {
+        let queue = self.queue.lock();
+        let unsent = match &*queue {
+            Some(queue) => queue.send(session).map_err(|unsent| unsent.0).err(),
+            None => Some(session),
+        };
+        drop(queue);
+        if let Some(session) = unsent {
+            session.give_up();
+        }
+    }
 }

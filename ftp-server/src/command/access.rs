@@ -13,7 +13,6 @@ use crate::auth::{AuthError, Login, LoginAttempt, Rights};
 use crate::context::Context;
 use crate::ledger::SharedState;
 use crate::log::{EventKind, Refusal};
-use crate::service::LateTeller;
 use crate::session::{Access, Outcome, Session, User};
 use crate::shares::host_of;
 use crate::storage::{Capabilities, RemoteStorage};
@@ -215,7 +214,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let is_remote = user.storage.capabilities().contains(Capabilities::REMOTE);
     // After a login to a remote storage, uploads to every storage can be given up.
     if is_remote || session.peer.away.is_some() {
-        let teller = LateTeller::new(session, &user.name);
+        let teller = session.late_teller(&user.name);
         session.peer.away.get_or_insert_default().log_in(teller);
     }
     if let Some(away) = session.peer.away.clone().filter(|_| is_remote) {

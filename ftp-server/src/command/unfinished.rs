@@ -9,16 +9,13 @@
 //! The answer depends on the command, on the [record](crate::storage::Unfinished) of the user's
 //! upload, and on what the session has been told about the path. [`TABLE`] has them all.
 
-use std::collections::HashSet;
-
 use ftp_proto::{Reply, ReplyCode};
 
 use crate::auth::Rights;
 use crate::deadline::unix_now;
 use crate::limits;
-use crate::lock::Lock;
 use crate::reply::{self, Purpose};
-use crate::session::Session;
+use crate::session::{Heard, HeardSize, Session};
 use crate::storage::{
     Ask, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished, VirtualPath, WriteMode,
 };
@@ -127,30 +124,6 @@ fn state(record: Option<Unfinished>) -> State {
     }
 }
 
-/// What a session remembers of one path, until it uploads, renames or removes the file there.
-#[derive(Debug)]
-pub(crate) struct Heard {
-    path: VirtualPath,
-    /// What `SIZE`, `MLST` or `MDTM` told last.
-    size: HeardSize,
-    /// Whether the session has read the file.
-    has_read: bool,
-    /// Whether the session has got the 450 that warns a client which compares its upload.
-    is_warned: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum HeardSize {
-    Nothing,
-    /// `SIZE` told this length of the kept bytes with this number.
-    Kept {
-        told: u64,
-        number: u64,
-    },
-    File,
-    NoFile,
-}
-
 /// Changes what a session remembers of a path. At most [`limits::PATHS_HEARD`] paths are remembered;
 /// to forget one is safe, because uploads to it are then answered as if the session had been told
 /// nothing. But the length of kept bytes is never forgotten, because the client may still send their
@@ -172,13 +145,6 @@ fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Hear
     change(&mut heard);
     all.push(heard);
     true
-}
-
-impl Heard {
-    fn of(path: &VirtualPath) -> Self {
-        let path = path.clone();
-        Self { path, size: HeardSize::Nothing, has_read: false, is_warned: false }
-    }
 }
 
 /// Forgets what the session was told about a path.
@@ -275,7 +241,7 @@ pub(super) fn size(
         false => record(session, storage, path)
             .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?,
     };
-    let has_been_read = file.is_some() && session.context.reads.has(session, path);
+    let has_been_read = file.is_some() && session.context.reads.has(session.owner(path), path);
     let known = session.login.heard.iter().find(|heard| heard.path == *path);
     let mut told = told(known, record);
     if told == Told::NoFile && file.is_some() {
@@ -339,7 +305,7 @@ pub(super) fn read(
         return Err(failed(StorageErrorKind::Busy.into()));
     }
     hear(session, path, |heard| heard.has_read = true);
-    session.context.reads.add(session, path);
+    session.context.reads.add(session.owner(path), path);
     Ok(())
 }
 
@@ -374,42 +340,6 @@ pub(super) fn has_bytes(record: Option<Unfinished>) -> bool {
 fn from_start() -> Reply {
     let text = "The upload cannot be resumed; send the file from byte 0";
     Reply::new(ReplyCode::BAD_RESTART, text)
-}
-
-/// The files that users have read lately, by user and path. An upload that ends without success
-/// removes its path. So the files are those that a user has read since.
-#[derive(Debug, Default)]
-pub(crate) struct Reads(Lock<[HashSet<UserAndPath>; 2]>);
-
-/// The name of a user, which is empty for shared logins, and a path.
-type UserAndPath = (Vec<u8>, VirtualPath);
-
-impl Reads {
-    fn key(session: &Session, path: &VirtualPath) -> UserAndPath {
-        (session.owner(path).unwrap_or_default().to_vec(), path.clone())
-    }
-
-    fn add(&self, session: &Session, path: &VirtualPath) {
-        let mut reads = self.0.lock();
-        let [newer, older] = &mut *reads;
-        if newer.len() >= limits::READS {
-            *older = std::mem::take(newer);
-        }
-        newer.insert(Self::key(session, path));
-    }
-
-    fn has(&self, session: &Session, path: &VirtualPath) -> bool {
-        let key = Self::key(session, path);
-        self.0.lock().iter().any(|reads| reads.contains(&key))
-    }
-
-    /// Forgets that a user has read a file, because an upload to it did not end with success.
-    pub(crate) fn remove(&self, session: &Session, path: &VirtualPath) {
-        let key = Self::key(session, path);
-        for reads in &mut *self.0.lock() {
-            reads.remove(&key);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use rustix::event::PollFlags;
 use rustix::fs::{major, minor};
 
 use super::check::all_places;
-use super::config::{Config, Fixed, MetricsAddress, Root, key_of_store};
+use super::config::{Config, Fixed, MetricsAddress, NOT_A_NAME, Root, is_name, key_of_store};
 use super::hooks::spool_files;
+use super::toml_text::shown;
 use super::{DaemonError, certificate};
 use crate::daemon::values::{counted, shown_path};
 use crate::lock::Lock;
@@ -124,6 +125,36 @@ pub(super) fn overwritten(config: &Config) -> Vec<String> {
         Some(format!("{place}: {key}: names the same file as {}; use another file", other.key))
     };
     all.iter().enumerate().filter(|(_, file)| is_written(file)).filter_map(clash).collect()
+}
+
+impl Config {
+    /// Checks that the settings do not contradict each other, and that some user can log in.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Configuration`, with one line for each contradiction.
+    pub fn validate(&self) -> Result<(), DaemonError> {
+        let mut lines = self.settings.contradictions();
+        lines.extend(overwritten(self));
+        let users = self.quick.iter().flat_map(|quick| &quick.users);
+        let names = users.map(|(name, _)| String::from_utf8_lossy(name));
+        let wrong = names.filter(|name| !is_name(name));
+        lines.extend(wrong.map(|name| format!("user {}: {NOT_A_NAME}", shown(&name))));
+        if !lines.is_empty() {
+            return Err(DaemonError::refused("settings", lines));
+        }
+        match self.quick.is_some() || self.names_users() {
+            true => Ok(()),
+            false => Err(nobody()),
+        }
+    }
+}
+
+fn nobody() -> DaemonError {
+    DaemonError::configuration(
+        "no user can log in: add [users.NAME], auth.program or anonymous.enabled = true to the file, or use --user \
+         or DIR",
+    )
 }
 
 /// The files of the server, and everything that leads to them.

@@ -12,7 +12,6 @@ use crate::limits;
 use crate::lock::Lock;
 use crate::log::{Event, EventKind, Line, Observers};
 use crate::net::complaints::Complaints;
-use crate::session::Session;
 use crate::storage::{StorageError, StorageErrorKind, StorageResult, is_made};
 use crate::threads::{Job, JobEnd, Late, slot};
 use crate::tls::TlsInfo;
@@ -220,30 +219,17 @@ pub(crate) type LateEvent = Box<dyn FnOnce(LateObserver<'_>) + Send>;
 
 /// What a login needs to tell of changes that it gave up.
 pub(crate) struct LateTeller {
-    observers: Observers,
+    pub(crate) observers: Observers,
     /// The login, as in each [`Event`].
-    session: u64,
-    peer: std::net::SocketAddr,
-    user: Vec<u8>,
-    tls: Option<TlsInfo>,
-    host: Option<HostName>,
-    said: Lock<Complaints>,
+    pub(crate) session: u64,
+    pub(crate) peer: std::net::SocketAddr,
+    pub(crate) user: Vec<u8>,
+    pub(crate) tls: Option<TlsInfo>,
+    pub(crate) host: Option<HostName>,
+    pub(crate) said: Lock<Complaints>,
 }
 
 impl LateTeller {
-    /// Returns a teller for a login of `user`.
-    pub(crate) fn new(session: &Session, user: &[u8]) -> Self {
-        Self {
-            observers: session.context.observers.clone(),
-            session: session.peer.number,
-            peer: session.peer.address,
-            user: user.to_vec(),
-            tls: session.tls(),
-            host: session.shown_host().cloned(),
-            said: Lock::default(),
-        }
-    }
-
     /// Tells how a change has ended: the observers if it is made, and the log, because the client was
     /// told that it may be made. The log gets at most one line a second.
     pub(super) fn conclude(&self, late: LateEvent, ended: &StorageResult<()>) {

@@ -1,12 +1,9 @@
-//! The loop of a session, which carries out the decisions of handlers; and the relay, which starts
-//! new threads for sessions that must leave their own thread.
+//! The loop of a session, which carries out the decisions of handlers.
 
 use std::io;
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
@@ -17,7 +14,6 @@ use super::login_watchdog::LoginWatch;
 use super::register::{Registration, SessionHandle, Shown};
 use crate::context::Current;
 use crate::data::DataChannel;
-use crate::lock::Lock;
 use crate::log::{Event, EventKind, Refusal, SessionEnd};
 use crate::net::admission::Permit;
 use crate::net::balancer::Ends;
@@ -25,7 +21,7 @@ use crate::net::socket;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::{StorageResult, close_confinements, confine};
 use crate::testing::ProtocolFault;
-use crate::threads::{self, ProcessorClock};
+use crate::threads::{self, Handover, ProcessorClock};
 use crate::tls::TlsInfo;
 use crate::{command, deadline, limits, reply};
 
@@ -609,55 +605,6 @@ fn is_http(line: &[u8]) -> bool {
     let is_request = METHODS.iter().any(|method| line.starts_with(method))
         && line.windows(6).any(|window| window == b" HTTP/");
     is_request || line.get(..5).is_some_and(|head| head.eq_ignore_ascii_case(b"Host:"))
-}
-
-/// A session that moves from its thread to another.
-pub(crate) trait Handover: Send {
-    /// Starts a thread that continues the session.
-    fn go_on(self: Box<Self>);
-
-    /// Ends the session, because the server shuts down.
-    fn give_up(self: Box<Self>);
-}
-
-/// The queue of sessions that must move to new threads. A thread that is confined to a user's files
-/// stays confined forever, and so do the threads that it starts. So after its user has logged out,
-/// a session continues in a new thread. The relay's thread, which starts that new thread, is never
-/// confined.
-#[derive(Default)]
-pub(crate) struct Relay {
-    queue: Lock<Option<Sender<Box<dyn Handover>>>>,
-}
-
-impl Relay {
-    /// Starts the relay's thread, which ends after [`stop`](Self::stop), or when the relay is
-    /// dropped.
-    pub(crate) fn start(&self) -> io::Result<JoinHandle<()>> {
-        let (queue, sessions) = mpsc::channel();
-        let work =
-            move || sessions.into_iter().for_each(|session: Box<dyn Handover>| session.go_on());
-        let relay = threads::start(Some("ftp-relay"), limits::SESSION_STACK, work)?;
-        *self.queue.lock() = Some(queue);
-        Ok(relay)
-    }
-
-    /// Stops taking sessions.
-    pub(crate) fn stop(&self) {
-        self.queue.lock().take();
-    }
-
-    /// Moves a session to another thread. After a [`stop`](Self::stop), ends the session instead.
-    pub(crate) fn pass(&self, session: Box<dyn Handover>) {
-        let queue = self.queue.lock();
-        let unsent = match &*queue {
-            Some(queue) => queue.send(session).map_err(|unsent| unsent.0).err(),
-            None => Some(session),
-        };
-        drop(queue);
-        if let Some(session) = unsent {
-            session.give_up();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 mod state;
 
-pub(crate) use state::{Access, Session, TransferState, User};
+pub(crate) use state::{Access, Heard, HeardSize, Session, TransferState, User};
 
 use std::ops::BitOr;
 use std::sync::Arc;

@@ -13,17 +13,17 @@ use crate::auth::{
     DirectoryRights, IsClientGone, Login, Rights, UserSession, all_rights, rights_at,
 };
 use crate::command::Algorithm;
-use crate::command::unfinished::Heard;
 use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
 use crate::ledger::Presence;
 use crate::listing::FactSelection;
+use crate::lock::Lock;
 use crate::log::{Event, EventKind};
 use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
 use crate::pace::{Rate, Throttle};
-use crate::service::Away;
+use crate::service::{Away, LateTeller};
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy, TlsRules};
 use crate::{deadline, limits, reply};
@@ -88,6 +88,38 @@ pub(crate) struct SessionLogin {
     /// The size that the storage has proved for the file in `stored`, and the time of the proof.
     /// Only the next command may use it.
     pub(crate) proved_size: Option<(u64, Instant)>,
+}
+
+/// What a session remembers of one path, until it uploads, renames or removes the file there.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) path: VirtualPath,
+    /// What `SIZE`, `MLST` or `MDTM` told last.
+    pub(crate) size: HeardSize,
+    /// Whether the session has read the file.
+    pub(crate) has_read: bool,
+    /// Whether the session has got the 450 that warns a client which compares its upload.
+    pub(crate) is_warned: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum HeardSize {
+    Nothing,
+    /// `SIZE` told this length of the kept bytes with this number.
+    Kept {
+        told: u64,
+        number: u64,
+    },
+    File,
+    NoFile,
+}
+
+impl Heard {
+    /// Returns what a session remembers of a path before it was told anything.
+    pub(crate) fn of(path: &VirtualPath) -> Self {
+        let path = path.clone();
+        Self { path, size: HeardSize::Nothing, has_read: false, is_warned: false }
+    }
 }
 
 /// The parameters of transfers, and the data connection.
@@ -317,7 +349,7 @@ impl Session {
         proved_size: Option<u64>,
     ) {
         if !is_stored {
-            self.context.reads.remove(self, path);
+            self.context.reads.remove(self.owner(path), path);
         }
         self.login.stored = is_stored.then(|| path.clone());
         let proved_size = proved_size.filter(|_| is_stored);
@@ -408,6 +440,19 @@ impl Session {
             // out.
             EventKind::Ended { .. } => Some(complaints.take_unsaid(REFUSALS)),
             _ => Some(0),
+        }
+    }
+
+    /// Returns a teller for a login of `user`.
+    pub(crate) fn late_teller(&self, user: &[u8]) -> LateTeller {
+        LateTeller {
+            observers: self.context.observers.clone(),
+            session: self.peer.number,
+            peer: self.peer.address,
+            user: user.to_vec(),
+            tls: self.tls(),
+            host: self.shown_host().cloned(),
+            said: Lock::default(),
         }
     }
 

@@ -35,8 +35,7 @@ pub(crate) use row::{Fixed, Setting};
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
 pub use table::SettingHelp;
 pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
-use user::NOT_A_NAME;
-pub(crate) use user::{USER, User, is_name};
+pub(crate) use user::{NOT_A_NAME, USER, User, is_name};
 #[cfg(test)]
 use value::TomlValue;
 pub(crate) use value::{Content, TomlEntry, ValueType, json_object};
@@ -54,7 +53,6 @@ use std::time::SystemTime;
 use ftp_proto::Escaped;
 
 use super::DaemonError;
-use super::own_files::overwritten;
 use super::privileges::{RunAs, is_root};
 use super::toml_text::shown;
 use super::values::{counted, shown_path};
@@ -274,27 +272,6 @@ impl Config {
 
     pub(crate) fn password_files(&self) -> impl Iterator<Item = (&str, &Path)> {
         self.password_files.iter().map(|(origin, path)| (&**origin, &**path))
-    }
-
-    /// Checks that the settings do not contradict each other, and that some user can log in.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Configuration`, with one line for each contradiction.
-    pub fn validate(&self) -> Result<(), DaemonError> {
-        let mut lines = self.settings.contradictions();
-        lines.extend(overwritten(self));
-        let users = self.quick.iter().flat_map(|quick| &quick.users);
-        let names = users.map(|(name, _)| String::from_utf8_lossy(name));
-        let wrong = names.filter(|name| !is_name(name));
-        lines.extend(wrong.map(|name| format!("user {}: {NOT_A_NAME}", shown(&name))));
-        if !lines.is_empty() {
-            return Err(DaemonError::refused("settings", lines));
-        }
-        match self.quick.is_some() || self.names_users() {
-            true => Ok(()),
-            false => Err(nobody()),
-        }
     }
 
     /// Returns whether the settings name users, `auth.program`, or anonymous logins.
@@ -581,13 +558,6 @@ fn list<'a, T: Fields + 'static>(
             let _ = writeln!(text, "{line:<COLUMN$} # {}", fields.origins().of(row.key));
         }
     }
-}
-
-fn nobody() -> DaemonError {
-    DaemonError::configuration(
-        "no user can log in: add [users.NAME], auth.program or anonymous.enabled = true to the file, or use --user \
-         or DIR",
-    )
 }
 
 impl Config {

@@ -197,7 +197,7 @@ pub(super) const OF_USERS: &str = "only users have groups";
 pub(super) const NEEDED: &[&str] = &["password", "root"];
 
 /// Why a name is refused.
-pub(super) const NOT_A_NAME: &str = "invalid user name: it is empty or has control characters";
+pub(crate) const NOT_A_NAME: &str = "invalid user name: it is empty or has control characters";
 
 /// Returns whether a client can send this as the argument of USER.
 pub(crate) fn is_name(text: &str) -> bool {
