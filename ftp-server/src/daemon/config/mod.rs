@@ -32,7 +32,9 @@ pub(crate) use protection::Protection;
 pub(crate) use root::{Objects, Root};
 use row::Fields;
 pub(crate) use row::{Fixed, Setting};
-pub(crate) use stores::{STORE, StoreSettings, key_of_store};
+#[cfg(any(feature = "s3", test))]
+pub(crate) use stores::StoreSettings;
+pub(crate) use stores::{STORE, key_of_store};
 pub use table::SettingHelp;
 pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
 pub(crate) use user::{NOT_A_NAME, USER, User, is_name};
