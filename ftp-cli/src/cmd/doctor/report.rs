@@ -7,7 +7,6 @@ use std::path::Path;
 
 use ftp_proto::{Escaped, FtpUrl};
 
-use super::dial::Done;
 use super::finding::{Diagnosis, Finding, Grade};
 use crate::Stdio;
 use crate::connect::{Credentials, Secret};
@@ -16,6 +15,16 @@ use crate::console::{Printable, output};
 use crate::exit::{Failure, Result};
 use crate::options::Options;
 use crate::report::Object;
+
+/// The result of one examination.
+pub(super) struct Done {
+    pub(super) findings: Vec<Finding>,
+    /// The best command line for the server, if there is one.
+    pub(super) command: Option<String>,
+    /// The command line for a report. A placeholder replaces the command that prints the password.
+    pub(super) command_to_share: Option<String>,
+    pub(super) outcome: Result,
+}
 
 /// Column of a finding's text, and the longest line in characters.
 const COLUMN: usize = 20;
