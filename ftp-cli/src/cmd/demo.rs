@@ -19,9 +19,8 @@ use log::LevelFilter;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::Stdio;
 use crate::console::output::{shown, transferred};
-use crate::console::{Dialogue, Messages, Printable, output, signals};
+use crate::console::{Dialogue, Messages, Printable, Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::Options;

@@ -9,10 +9,9 @@ use ftp_client::{Done, Error, Event, Place};
 use ftp_proto::{AddressRule, FtpUrl, RepresentationType};
 
 use super::mirror;
-use crate::Stdio;
 use crate::connect::{Dialler, Finder, RetryObserver, Sessions, dialler};
 use crate::console::output::transferred;
-use crate::console::{Cleanup, is_talkative};
+use crate::console::{Cleanup, Stdio, is_talkative};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_url, values};
 use crate::report::{Events, Object};

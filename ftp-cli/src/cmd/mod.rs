@@ -35,13 +35,12 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::Stdio;
 #[cfg(feature = "client")]
 use crate::config_file;
 use crate::connect::credentials::anonymous_hint;
 use crate::console::output::shown_path;
 use crate::console::signals::start_watchdog;
-use crate::console::{Hidden, Messages, output};
+use crate::console::{Hidden, Messages, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{self, Command, Options, is_remote, meant_url};
 use crate::report::Events;

@@ -16,10 +16,9 @@ use ftp_client::{Client, Done, Error, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
 use super::mirror;
-use crate::Stdio;
 use crate::connect::Sessions;
 use crate::console::output::{shown, shown_path};
-use crate::console::{Board, Cleanup, When, output};
+use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_url, parse_url};

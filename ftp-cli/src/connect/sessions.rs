@@ -13,8 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};
 use super::dialler::Dialler;
-use crate::Stdio;
-use crate::console::{Cleanup, Messages};
+use crate::console::{Cleanup, Messages, Stdio};
 use crate::exit::{Exit, Failure, Recovery, Result};
 use crate::lock;
 use crate::options::{Options, values};

@@ -30,10 +30,9 @@ use ftp_client::{
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::Stdio;
 use crate::connect::{RetryObserver, Retrying, dialler};
 use crate::console::output::{rounded_size, shown, transferred, unix_time};
-use crate::console::{Board, Cleanup, Meter, Output, is_talkative};
+use crate::console::{Board, Cleanup, Meter, Output, Stdio, is_talkative};
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, values};

@@ -29,11 +29,10 @@ use std::time::{Duration, Instant};
 use self::dial::Asked;
 use self::finding::{Diagnosis, Finding, Grade};
 use self::report::{Done, Shown};
-use crate::Stdio;
 use crate::connect::Finder;
 use crate::connect::sessions::pause_until;
 use crate::console::output::timestamp;
-use crate::console::{Cleanup, output};
+use crate::console::{Cleanup, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_url, values};
 

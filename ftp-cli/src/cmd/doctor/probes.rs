@@ -14,9 +14,8 @@ use super::places::Places;
 use super::report::{Done, Report, Shown};
 use super::seen::Seen;
 use super::{data_connections, login, path, ports, tls, upload};
-use crate::Stdio;
 use crate::connect::Credentials;
-use crate::console::Cleanup;
+use crate::console::{Cleanup, Stdio};
 use crate::exit::Result;
 
 /// A row of the table.

@@ -8,10 +8,9 @@ use std::path::Path;
 use ftp_proto::{Escaped, FtpUrl};
 
 use super::finding::{Diagnosis, Finding, Grade};
-use crate::Stdio;
 use crate::connect::{Credentials, Secret};
 use crate::console::output::{shown_path, timestamp};
-use crate::console::{Printable, output};
+use crate::console::{Printable, Stdio, output};
 use crate::exit::{Failure, Result};
 use crate::options::Options;
 use crate::report::Object;

@@ -7,8 +7,7 @@ use std::fmt::Write;
 
 use ftp_server::daemon::{Config, SettingHelp};
 
-use crate::Stdio;
-use crate::console::output;
+use crate::console::{Stdio, output};
 use crate::exit::{self, Exit, Failure, Result};
 use crate::options::{Command, Group, MAN_PAGES, Options, Row, Synonym, Value, all_rows, values};
 use crate::texts::{CommandHelp, ENVIRONMENT, FILES, PATTERNS, URLS, filled, terms};
