@@ -315,9 +315,7 @@ impl Demo<'_> {
         let mut same = true;
         // After an error, `finish` returns it.
         while let Ok(read @ 1..) = download.read(&mut came) {
-            let (Some(came), Some(want)) = (came.get(..read), want.get_mut(..read)) else {
-                break;
-            };
+            let (Some(came), Some(want)) = (came.get(..read), want.get_mut(..read)) else { break };
             same &= content.read_exact(want).is_ok() && came == want;
         }
         let report = download.finish()?;

@@ -151,18 +151,12 @@ impl PutItem<'_> {
 
     /// Returns the target on a new connection.
     fn place(&self, url: &FtpUrl) -> Place {
-        match url.is_directory() {
-            true => Place::inside(url, last(&self.path)),
-            false => Place::of(url),
-        }
+        if url.is_directory() { Place::inside(url, last(&self.path)) } else { Place::of(url) }
     }
 
     /// Returns the URL of the target.
     fn target(&self, url: &FtpUrl) -> String {
-        match url.is_directory() {
-            true => url.below(last(&self.path)).to_string(),
-            false => url.to_string(),
-        }
+        if url.is_directory() { url.below(last(&self.path)).to_string() } else { url.to_string() }
     }
 
     /// Returns a function that adds the fields of the file to an event.
@@ -331,10 +325,7 @@ impl<'a> Putter<'a, '_, '_> {
         if let Some(name) = &done.name
             && !self.context.witness.events.is_on()
         {
-            let line = match self.escapes {
-                true => shown(name).into_bytes(),
-                false => name.clone(),
-            };
+            let line = if self.escapes { shown(name).into_bytes() } else { name.clone() };
             output::print(&mut self.context.output.clone(), &[&line, &b"\n"[..]].concat())?;
         }
         Ok(())

@@ -517,10 +517,7 @@ fn message_with(failure: &Failure, name: &str) -> String {
     let message = &failure.message;
     let is_named =
         message.starts_with(&format!("{name}: ")) || message.contains(&format!("/{name}: "));
-    match is_named {
-        true => message.clone(),
-        false => failure.clone().context_unless_named(name).message,
-    }
+    if is_named { message.clone() } else { failure.clone().context_unless_named(name).message }
 }
 
 #[cfg(test)]

@@ -62,10 +62,7 @@ pub(crate) fn standard() -> (Box<dyn Read + Send>, Output, Messages) {
 ///
 /// Returns `Local` if it cannot be read.
 pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8>)> {
-    let name = match file == "-" {
-        true => "standard input".to_owned(),
-        false => shown_path(Path::new(file)),
-    };
+    let name = if file == "-" { "standard input".to_owned() } else { shown_path(Path::new(file)) };
     let mut text = Vec::new();
     let read = match file == "-" {
         true => input.read_to_end(&mut text),

@@ -513,10 +513,7 @@ fn failure_of(
         }
         Error::Refused(Verb::Stor, _) if settings.temporary.is_some() => {
             let failure = Failure::from(error);
-            match sent.is_empty() {
-                true => failure,
-                false => failure.context(Escaped(sent)),
-            }
+            if sent.is_empty() { failure } else { failure.context(Escaped(sent)) }
         }
         Error::Refused(Verb::Appe, reply)
             if settings.resume

@@ -430,10 +430,7 @@ impl Count {
         let failure = report_failure(reporter, number, failure);
         let ends = self.stops || failure.fatal;
         self.last = Some(failure);
-        match ends {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Reports the result.

@@ -340,9 +340,7 @@ fn passive(tried: Tried<'_>) -> Finding {
         (false, _) => Diagnosis::PassiveBlocked,
     };
     let (diagnosis, words) = match this {
-        MethodOutcome::Works => {
-            return check.ok(format_args!("data connections with {name} work"));
-        }
+        MethodOutcome::Works => return check.ok(format_args!("data connections with {name} work")),
         MethodOutcome::Unreachable { closed, at } => {
             let what = if *closed { "is rejected" } else { "gets no answer" };
             let at = at.map_or_else(|| "the port".to_owned(), |at| at.to_string());

@@ -127,10 +127,7 @@ pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;
-    Some(match is_few {
-        true => check.warn(Diagnosis::FewPorts, words),
-        false => check.ok(words),
-    })
+    Some(if is_few { check.warn(Diagnosis::FewPorts, words) } else { check.ok(words) })
 }
 
 fn numbers_of(learned: &Ports, is_reached: bool) -> String {

@@ -307,9 +307,7 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
 /// Returns the finding about an accepted certificate.
 fn certificate(seen: &TlsSeen) -> Finding {
     let check = Check::Certificate;
-    let Some(Certificate { not_after, .. }) = shown(seen) else {
-        return check.ok("accepted");
-    };
+    let Some(Certificate { not_after, .. }) = shown(seen) else { return check.ok("accepted") };
     let days = (not_after.unix_seconds() - unix_time()).div_euclid(86_400);
     let date = Date(not_after);
     let words = format!("accepted; expires on {date}");

@@ -123,9 +123,7 @@ fn option(row: &Row, names_commands: bool) -> String {
     let short = row.short.map_or(String::new(), |short| format!("\\fB\\-{short}\\fR, "));
     let value = match row.value {
         Value::No => String::new(),
-        Value::Needed(name) | Value::OneOf(name, _) => {
-            format!(" \\fI{}\\fR", escaped(name))
-        }
+        Value::Needed(name) | Value::OneOf(name, _) => format!(" \\fI{}\\fR", escaped(name)),
         Value::WithEqualSign(hint) => format!("[=\\fI{}\\fR]", escaped(hint)),
     };
     let (long, help) = (escaped(row.long), lines(row.help));
@@ -165,10 +163,7 @@ fn of_settings() -> String {
 /// Returns a key with its default and its meaning.
 fn key(setting: &SettingHelp) -> String {
     let SettingHelp { key, literal, meaning, .. } = setting;
-    let restart = match setting.needs_restart {
-        true => "Changes take effect after a restart.\n",
-        false => "",
-    };
+    let restart = if setting.needs_restart { "Changes take effect after a restart.\n" } else { "" };
     let (key, literal, meaning) = (escaped(key), escaped(literal), lines(meaning));
     format!(".TP\n\\fB{key}\\fR = {literal}\n{meaning}{restart}")
 }
