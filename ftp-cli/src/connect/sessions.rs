@@ -16,7 +16,7 @@ use super::dialler::Dialler;
 use crate::console::{Cleanup, Messages, Stdio};
 use crate::exit::{Exit, Failure, Recovery, Result};
 use crate::lock;
-use crate::options::{Options, values};
+use crate::options::{Options, values, whole_number};
 use crate::report::{Events, Object};
 
 /// The sessions of one thread, which connect and log in on demand.
@@ -370,10 +370,7 @@ impl Retrying {
     ///
     /// Returns `Usage` for an invalid value, or for `--retry-delay` without `--retry`.
     pub(crate) fn from_options(options: &Options) -> Result<Self> {
-        let number = |text: &str| {
-            text.parse().map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
-        };
-        let more = options.parsed("retry", number)?.unwrap_or(0);
+        let more = options.parsed("retry", whole_number)?.unwrap_or(0);
         let delay = options.parsed("retry-delay", values::duration)?;
         Ok(Self { more, delay, end: options.end()? })
     }
