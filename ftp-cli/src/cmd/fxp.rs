@@ -142,10 +142,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let failed = copied.as_ref().err();
     from.quit(failed);
     at.quit(failed);
-    copied.map(drop).map_err(|mut failure| {
-        failure.reported = true;
-        failure
-    })
+    copied.map(drop).map_err(|failure| Failure { reported: true, ..failure })
 }
 
 /// Checks that the temporary name differs from the name of the source. Servers and directories are

@@ -419,10 +419,7 @@ impl Lister {
         self.messages.say(message);
         self.left_out.get_or_insert_with(|| match self.how.recursive {
             true => Failure::item(Exit::Partial, "not all of the tree was listed"),
-            false => {
-                let why = "the listing has lines that cannot be parsed";
-                Failure::item(Exit::Protocol, why)
-            }
+            false => Failure::item(Exit::Protocol, "the listing has lines that cannot be parsed"),
         });
     }
 }

@@ -166,12 +166,8 @@ fn hold(options: &Options) -> Result<Option<File>> {
 
 /// Adds hints to the failure of a command that has used a server.
 fn advised(failure: Failure, command: Command, options: &Options, messages: &Messages) -> Failure {
-    let mut hint = String::new();
-    if is_of_server(&failure)
-        && let Some(meant) = options.operands.iter().find_map(|operand| meant_url(operand))
-    {
-        hint = meant;
-    }
+    let meant = || options.operands.iter().find_map(|operand| meant_url(operand));
+    let mut hint = is_of_server(&failure).then(meant).flatten().unwrap_or_default();
     // After the login, these replies mean missing rights, or a wrong name.
     let is_refused = matches!(failure.code, Some(530 | 532 | 550 | 553));
     let changes = match command {

@@ -204,16 +204,13 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
 fn check_temporary(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result {
     let Some(temporary) = &settings.temporary else { return Ok(()) };
     let targets: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
-    match paths.iter().find(|path| targets.contains(temporary.of(path).as_slice())) {
-        Some(path) => {
-            let (there, path) = (shown(&temporary.of(path)), shown(path));
-            Err(Failure::usage(format!(
-                "--temp: {there} is the temporary name of {path}, but also the target of another file; \
-                 choose another pattern, such as --temp=.upload.*"
-            )))
-        }
-        None => Ok(()),
-    }
+    let is_target = |path: &&Vec<u8>| targets.contains(temporary.of(path).as_slice());
+    let Some(path) = paths.iter().find(is_target) else { return Ok(()) };
+    let (there, path) = (shown(&temporary.of(path)), shown(path));
+    Err(Failure::usage(format!(
+        "--temp: {there} is the temporary name of {path}, but also the target of another file; \
+         choose another pattern, such as --temp=.upload.*"
+    )))
 }
 
 /// Returns the part after the last `/`.

@@ -623,14 +623,12 @@ impl Replies {
     ///
     /// Returns `Integrity` if a session ended with a reply that was never read.
     pub(crate) fn check(&self) -> Result {
-        match self.was_unread.load(Ordering::Relaxed) {
-            true => {
-                let message = "the server sent more replies than commands, so what it confirmed \
-                               may have failed; check the result, or use --verify size";
-                Err(Failure::new(Exit::Integrity, message).never_retried())
-            }
-            false => Ok(()),
+        if !self.was_unread.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        let message = "the server sent more replies than commands, so what it confirmed may have \
+                       failed; check the result, or use --verify size";
+        Err(Failure::new(Exit::Integrity, message).never_retried())
     }
 }
 

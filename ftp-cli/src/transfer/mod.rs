@@ -98,8 +98,7 @@ impl TransferOptions {
         }
         let verify = verify.or(removes_source.then_some(Verify::Size));
         if options.has("append") && verify == Some(Verify::Digest) {
-            let message = "--verify hash and --append exclude each other";
-            return Err(Failure::usage(message));
+            return Err(Failure::usage("--verify hash and --append exclude each other"));
         }
         Ok(Self {
             representation,

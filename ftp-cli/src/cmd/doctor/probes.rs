@@ -125,13 +125,9 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
         }
         examine_stage(probes, dial, report)?;
     }
-    match data_connections::best(dial) {
-        Some(way) => {
-            dial.seen.way.get_or_init(|| way);
-            examine_stage(WITH_DATA, dial, report)
-        }
-        None => Ok(()),
-    }
+    let Some(way) = data_connections::best(dial) else { return Ok(()) };
+    dial.seen.way.get_or_init(|| way);
+    examine_stage(WITH_DATA, dial, report)
 }
 
 fn examine_stage(probes: &[Probe], dial: &Dial<'_>, report: &mut Report<'_>) -> Result {

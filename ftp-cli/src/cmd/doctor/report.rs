@@ -97,17 +97,13 @@ impl<'a> Report<'a> {
     /// Returns a failure for the first check that failed.
     pub(super) fn outcome(&self) -> Result {
         let mut failed = self.failed();
-        match failed.next() {
-            None => Ok(()),
-            Some(first) => {
-                let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.exit());
-                let more = match failed.count() {
-                    0 => String::new(),
-                    count => format!(" (and {count} more)"),
-                };
-                Err(Failure::new(exit, format!("{}: {}{more}", first.check.name(), first.seen)))
-            }
-        }
+        let Some(first) = failed.next() else { return Ok(()) };
+        let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.exit());
+        let more = match failed.count() {
+            0 => String::new(),
+            count => format!(" (and {count} more)"),
+        };
+        Err(Failure::new(exit, format!("{}: {}{more}", first.check.name(), first.seen)))
     }
 }
 

@@ -334,8 +334,7 @@ fn put(seen: &UploadSeen) -> Finding {
         }
         (Step::NoData(why), _) => Check::Put.skip(format_args!("storing in {directory}: {why}")),
         (Step::Changed(why) | Step::Failed(why), _) => {
-            let diagnosis = Diagnosis::UploadFailed;
-            Check::Put.fail(diagnosis, format_args!("storing in {directory}: {why}"))
+            Check::Put.fail(Diagnosis::UploadFailed, format_args!("storing in {directory}: {why}"))
         }
         (Step::NotTried, _) => Check::Put.skip("nothing could be stored"),
     }
