@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ftp_client::error::JobFault;
 use ftp_client::file::{Relay, Side};
 use ftp_client::{Done, Error, Event, Place};
-use ftp_proto::{AddressRule, FtpUrl, RepresentationType};
+use ftp_proto::{FtpUrl, RepresentationType};
 
-use super::mirror;
+use super::mirror::{self, FxpWay};
 use crate::connect::{Dialler, Finder, RetryObserver, Sessions, dialler};
 use crate::console::output::transferred;
 use crate::console::{Cleanup, Stdio, is_talkative};
@@ -17,9 +17,6 @@ use crate::options::{Options, parse_url, values};
 use crate::report::{Events, Object};
 use crate::transfer::target::name_of;
 use crate::transfer::{TransferOptions, Verify};
-
-/// The server that listens, and the host to which one server must connect.
-pub(super) type FxpWay = (Option<Side>, AddressRule);
 
 /// Source, target and options of a copy.
 struct FxpOptions {

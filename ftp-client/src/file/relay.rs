@@ -418,6 +418,26 @@ impl<'a> Relay<'a> {
     }
 }
 
+/// Copies the file `source_path` on one server to `target_path` on another, with one attempt of a
+/// [`Relay`], which says what callers can rely on.
+///
+/// # Errors
+///
+/// Returns the errors of [`Relay::attempt`].
+pub fn transfer(
+    source: &mut Client,
+    source_path: impl AsRef<[u8]>,
+    target: &mut Client,
+    target_path: impl AsRef<[u8]>,
+    options: fxp::Options,
+) -> Result<Done, Error> {
+    let fxp::Options { listener, resume, address, compare_sizes } = options;
+    let verify = if compare_sizes { Verify::IfKnown } else { Verify::None };
+    let options = FileOptions::new().resume(resume).verify(verify);
+    let job = Relay::new(Place::at(source_path), Place::at(target_path), &options);
+    job.listener(listener).address(address).attempt(source, target, &())
+}
+
 /// Verifies a copy as `verify` demands. A copy with kept bytes is compared whole if both servers
 /// offer a digest, unless a digest has proved the whole file already.
 fn verify(

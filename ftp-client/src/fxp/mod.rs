@@ -1,5 +1,5 @@
 //! Server-to-server copies (FXP, RFC 959 §5.2): the data goes directly from one server to the
-//! other. [`Relay`] makes jobs of them, which can be attempted several times; [`transfer`] is one call.
+//! other. [`Relay`](crate::file::Relay) makes jobs of them, which can be attempted several times; [`transfer`] is one call.
 //!
 //! ```no_run
 //! use ftp_client::{Client, Resume, fxp};
@@ -30,11 +30,10 @@ use crate::error::fxp::{FxpAttempt, Side, has_begun};
 use crate::error::{Error, TlsError};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Resume;
-use crate::file::{Done, Relay, Verify};
 use crate::trace;
-use crate::{FileOptions, Place};
 use pair::Pair;
 
+pub use crate::file::relay::transfer;
 pub(crate) use begin::{CopyMemory, CopyStart, common_algorithm};
 
 /// Settings of a copy by one call.
@@ -67,26 +66,6 @@ ftp_proto::settings! {
         address: AddressRule = AddressRule::Peer,
         compare_sizes: bool = true,
     }
-}
-
-/// Copies the file `source_path` on one server to `target_path` on another, with one attempt of a
-/// [`Relay`], which says what callers can rely on.
-///
-/// # Errors
-///
-/// Returns the errors of [`Relay::attempt`].
-pub fn transfer(
-    source: &mut Client,
-    source_path: impl AsRef<[u8]>,
-    target: &mut Client,
-    target_path: impl AsRef<[u8]>,
-    options: Options,
-) -> Result<Done, Error> {
-    let Options { listener, resume, address, compare_sizes } = options;
-    let verify = if compare_sizes { Verify::IfKnown } else { Verify::None };
-    let options = FileOptions::new().resume(resume).verify(verify);
-    let job = Relay::new(Place::at(source_path), Place::at(target_path), &options);
-    job.listener(listener).address(address).attempt(source, target, &())
 }
 
 /// A copy that both servers confirmed.

@@ -17,8 +17,8 @@ use ftp_client::tree::{PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType};
 
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
+pub(super) use self::options::FxpWay;
 use self::options::MirrorOptions;
-use super::fxp::FxpWay;
 use crate::connect::{Finder, RetryObserver, Sessions};
 use crate::console::output::{counted, rounded_size, shown, transferred};
 use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};

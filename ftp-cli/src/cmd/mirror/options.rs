@@ -8,17 +8,21 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ftp_client::AddressRule;
+use ftp_client::file::Side;
 use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 use ftp_proto::Pattern;
 
-use crate::cmd::fxp::FxpWay;
 use crate::console::Cleanup;
 use crate::console::output::{self, shown, shown_path};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values, whole_number};
 use crate::remote::pattern::explained;
 use crate::transfer::{Selection, TransferOptions, journals};
+
+/// The server that listens for the data of `fxp`, and the host to which one server must connect.
+pub(crate) type FxpWay = (Option<Side>, AddressRule);
 
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {

@@ -445,7 +445,9 @@ fn a_slow_login_is_waited_for_each_time() {
 fn rest_is_judged_in_type_image() {
     let Some(server) = RealServer::pyftpdlib() else { return };
     let found = Found::of(run(doctor(&[&server.url("")]).env("FTP_PASSWORD", server.password)));
-    assert!(found.wrong.is_empty(), "{:?}", found.ran);
+    // Under load, this server sometimes leaves an empty listing without an end.
+    assert!(!found.wrong.contains("no-restart"), "{:?}", found.ran);
+    assert_eq!(found.seen("rest"), "REST 0: 350 Restarting at position 0.");
 }
 
 #[test]
