@@ -196,6 +196,13 @@ impl Failure {
         Self { recovery: Recovery::Impossible, ..self }
     }
 
+    /// Returns the failure of a connection without TLS to a server that demands it. It is permanent,
+    /// whatever the code of the reply, and its message names the option.
+    pub(crate) fn demanding_tls(self) -> Self {
+        let message = self.message + "; the server requires TLS: use ftpes:// or --tls explicit";
+        Self { exit: Exit::Tls, message, fatal: true, ..self }.never_retried()
+    }
+
     /// Returns whether nothing more is done over the control connection, because it is unusable or
     /// other files would fail too. False after a signal, which leaves the connection usable.
     pub(crate) fn is_end_of_connection(&self) -> bool {
@@ -240,13 +247,9 @@ impl Failure {
     /// a full disk and disconnect. Keeps the exit code, which says why the last attempt failed.
     pub(crate) fn after_refusal(self, refusal: Option<String>) -> Self {
         let repeats = self.code.is_none() && !self.is_signal();
-        match refusal.filter(|_| repeats) {
-            Some(refusal) => {
-                let message = format!("{}; an earlier attempt failed: {refusal}", self.message);
-                Self { message, ..self }
-            }
-            None => self,
-        }
+        let Some(refusal) = refusal.filter(|_| repeats) else { return self };
+        let message = format!("{}; an earlier attempt failed: {refusal}", self.message);
+        Self { message, ..self }
     }
 
     /// Returns the failure of a run whose last failure this is. `message` has the counts; items of
@@ -278,13 +281,7 @@ impl Failure {
         }
         failure.fatal |= reply.code().severity() != Severity::Transient;
         match reply.code().value() {
-            534 => {
-                failure.exit = Exit::Tls;
-                failure.recovery = Recovery::Impossible;
-                failure
-                    .message
-                    .push_str("; the server requires TLS: use ftpes:// or --tls explicit");
-            }
+            534 => failure = failure.demanding_tls(),
             530 | 331 | 332 => failure.exit = Exit::Login,
             _ => {}
         }

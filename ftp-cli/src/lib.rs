@@ -61,6 +61,8 @@ mod console {
     #[cfg(feature = "client")]
     pub(crate) use progress::{Board, Meter, When, is_talkative};
     pub(crate) use signals::Cleanup;
+
+    pub(crate) use super::Stdio;
 }
 
 use std::ffi::OsString;

@@ -187,21 +187,19 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
             .recursive(recursive)
             .ignore_missing(force)
             .is_directory(is_directory);
-        match globs || pattern::is_pattern(url) {
-            true => remove_named(client, url, globs, how, reporter, repeat),
+        if globs || pattern::is_pattern(url) {
+            return remove_named(client, url, globs, how, reporter, repeat);
+        }
+        let removed = remove(client, url, Place::of(url), how, reporter, repeat);
+        removed.map_err(|failure| match recursive {
+            true => failure,
             false => {
-                let removed = remove(client, url, Place::of(url), how, reporter, repeat);
-                removed.map_err(|failure| match recursive {
-                    true => failure,
-                    false => remote::explained(failure, client, url, |is_directory| {
-                        match is_directory(false) {
-                            Some(true) => "; use ftp-cli rm -r to remove a directory",
-                            _ => "",
-                        }
-                    }),
+                remote::explained(failure, client, url, |is_directory| match is_directory(false) {
+                    Some(true) => "; use ftp-cli rm -r to remove a directory",
+                    _ => "",
                 })
             }
-        }
+        })
     })
 }
 

@@ -10,10 +10,9 @@ use std::time::Duration;
 use ftp_server::PasswordHash;
 use ftp_server::daemon::control::{ControlAnswer, ControlRequest};
 
-use crate::Stdio;
 use crate::connect::{Secret, Terminal, credentials};
 use crate::console::output::shown_path;
-use crate::console::{output, signals};
+use crate::console::{Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 use crate::report::Events;

@@ -19,9 +19,8 @@ use log::LevelFilter;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::Stdio;
 use crate::console::output::{shown, transferred};
-use crate::console::{Dialogue, Messages, Printable, output, signals};
+use crate::console::{Dialogue, Messages, Printable, Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::Options;
@@ -316,9 +315,7 @@ impl Demo<'_> {
         let mut same = true;
         // After an error, `finish` returns it.
         while let Ok(read @ 1..) = download.read(&mut came) {
-            let (Some(came), Some(want)) = (came.get(..read), want.get_mut(..read)) else {
-                break;
-            };
+            let (Some(came), Some(want)) = (came.get(..read), want.get_mut(..read)) else { break };
             same &= content.read_exact(want).is_ok() && came == want;
         }
         let report = download.finish()?;

@@ -9,10 +9,9 @@ use ftp_client::{Done, Error, Event, Place};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::mirror::{self, FxpWay};
-use crate::Stdio;
 use crate::connect::{Dialler, Finder, RetryObserver, Sessions, dialler};
 use crate::console::output::transferred;
-use crate::console::{Cleanup, is_talkative};
+use crate::console::{Cleanup, Stdio, is_talkative};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_url, values};
 use crate::report::{Events, Object};
@@ -140,10 +139,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let failed = copied.as_ref().err();
     from.quit(failed);
     at.quit(failed);
-    copied.map(drop).map_err(|mut failure| {
-        failure.reported = true;
-        failure
-    })
+    copied.map(drop).map_err(|failure| Failure { reported: true, ..failure })
 }
 
 /// Checks that the temporary name differs from the name of the source. Servers and directories are

@@ -18,10 +18,9 @@ use ftp_client::{Client, Done, Error, Place};
 use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
 
 use super::mirror;
-use crate::Stdio;
 use crate::connect::{RefusedLogins, RetryObserver, Sessions};
 use crate::console::output::{shown, shown_path};
-use crate::console::{Board, Cleanup, When, output};
+use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, configured, is_remote, is_url, parse_url, values};

@@ -5,8 +5,7 @@ use std::fmt::Write;
 
 use ftp_server::daemon::SettingHelp;
 
-use crate::Stdio;
-use crate::console::output;
+use crate::console::{Stdio, output};
 use crate::exit;
 use crate::exit::{Failure, Result};
 use crate::options::{self, Command, Group, Options, Row, Synonym};

@@ -9,9 +9,8 @@ use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walked};
 use ftp_client::{Client, Error, ListLine, Place};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
 
-use crate::Stdio;
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
-use crate::console::{Cleanup, Messages, ResultLines};
+use crate::console::{Cleanup, Messages, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_urls, values};
 use crate::remote::pattern::{self, NO_MATCH};
@@ -420,10 +419,7 @@ impl Lister {
         self.messages.say(message);
         self.left_out.get_or_insert_with(|| match self.how.recursive {
             true => Failure::item(Exit::Partial, "not all of the tree was listed"),
-            false => {
-                let why = "the listing has lines that cannot be parsed";
-                Failure::item(Exit::Protocol, why)
-            }
+            false => Failure::item(Exit::Protocol, "the listing has lines that cannot be parsed"),
         });
     }
 }

@@ -35,13 +35,12 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::Stdio;
 #[cfg(feature = "client")]
 use crate::config_file;
 use crate::connect::credentials::anonymous_hint;
 use crate::console::output::shown_path;
 use crate::console::signals::start_watchdog;
-use crate::console::{Hidden, Messages, output};
+use crate::console::{Hidden, Messages, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{self, Command, Options, is_remote, meant_url};
 use crate::report::Events;
@@ -167,12 +166,8 @@ fn hold(options: &Options) -> Result<Option<File>> {
 
 /// Adds hints to the failure of a command that has used a server.
 fn advised(failure: Failure, command: Command, options: &Options, messages: &Messages) -> Failure {
-    let mut hint = String::new();
-    if is_of_server(&failure)
-        && let Some(meant) = options.operands.iter().find_map(|operand| meant_url(operand))
-    {
-        hint = meant;
-    }
+    let meant = || options.operands.iter().find_map(|operand| meant_url(operand));
+    let mut hint = is_of_server(&failure).then(meant).flatten().unwrap_or_default();
     // After the login, these replies mean missing rights, or a wrong name.
     let is_refused = matches!(failure.code, Some(530 | 532 | 550 | 553));
     let changes = match command {

@@ -16,10 +16,9 @@ use ftp_client::{Client, Done, Error, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
 use super::mirror;
-use crate::Stdio;
 use crate::connect::Sessions;
 use crate::console::output::{shown, shown_path};
-use crate::console::{Board, Cleanup, When, output};
+use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_url, parse_url};
@@ -152,18 +151,12 @@ impl PutItem<'_> {
 
     /// Returns the target on a new connection.
     fn place(&self, url: &FtpUrl) -> Place {
-        match url.is_directory() {
-            true => Place::inside(url, last(&self.path)),
-            false => Place::of(url),
-        }
+        if url.is_directory() { Place::inside(url, last(&self.path)) } else { Place::of(url) }
     }
 
     /// Returns the URL of the target.
     fn target(&self, url: &FtpUrl) -> String {
-        match url.is_directory() {
-            true => url.below(last(&self.path)).to_string(),
-            false => url.to_string(),
-        }
+        if url.is_directory() { url.below(last(&self.path)).to_string() } else { url.to_string() }
     }
 
     /// Returns a function that adds the fields of the file to an event.
@@ -211,16 +204,13 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
 fn check_temporary(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result {
     let Some(temporary) = &settings.temporary else { return Ok(()) };
     let targets: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
-    match paths.iter().find(|path| targets.contains(temporary.of(path).as_slice())) {
-        Some(path) => {
-            let (there, path) = (shown(&temporary.of(path)), shown(path));
-            Err(Failure::usage(format!(
-                "--temp: {there} is the temporary name of {path}, but also the target of another file; \
-                 choose another pattern, such as --temp=.upload.*"
-            )))
-        }
-        None => Ok(()),
-    }
+    let is_target = |path: &&Vec<u8>| targets.contains(temporary.of(path).as_slice());
+    let Some(path) = paths.iter().find(is_target) else { return Ok(()) };
+    let (there, path) = (shown(&temporary.of(path)), shown(path));
+    Err(Failure::usage(format!(
+        "--temp: {there} is the temporary name of {path}, but also the target of another file; \
+         choose another pattern, such as --temp=.upload.*"
+    )))
 }
 
 /// Returns the part after the last `/`.
@@ -332,10 +322,7 @@ impl<'a> Putter<'a, '_, '_> {
         if let Some(name) = &done.name
             && !self.context.witness.events.is_on()
         {
-            let line = match self.escapes {
-                true => shown(name).into_bytes(),
-                false => name.clone(),
-            };
+            let line = if self.escapes { shown(name).into_bytes() } else { name.clone() };
             output::print(&mut self.context.output.clone(), &[&line, &b"\n"[..]].concat())?;
         }
         Ok(())

@@ -5,9 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use ftp_client::{Client, Error, RawCommand, Reply};
 use ftp_proto::{Escaped, FtpUrl, Severity};
 
-use crate::Stdio;
 use crate::connect::Sessions;
-use crate::console::{Cleanup, ResultLines};
+use crate::console::{Cleanup, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, may_hold_password, parse_url};
 use crate::report::{Events, Object, Tally};

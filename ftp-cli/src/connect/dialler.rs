@@ -403,9 +403,8 @@ pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>> {
 fn exposed_to(client: &Client, way: &Route) -> Option<String> {
     match (way, client.peer_addr()) {
         (Route::Through(chosen), _) => Some(chosen.proxy.to_string()),
-        (_, peer) => {
-            peer.map(|peer| peer.ip()).filter(|at| is_public(*at)).map(|at| at.to_string())
-        }
+        (_, Some(peer)) if is_public(peer.ip()) => Some(peer.ip().to_string()),
+        _ => None,
     }
 }
 
@@ -814,11 +813,8 @@ fn other_scheme(error: &Error, is_implicit: bool, url: &FtpUrl) -> &'static str 
 /// TLS, the failure is permanent, whatever the code of the reply, and its message names the option.
 fn without_tls(error: &Error, failure: Failure) -> Failure {
     // The message of a 534 names the option already.
-    if failure.exit == Exit::Tls || !error.demands_tls() {
-        return failure;
-    }
-    let message = failure.message + "; the server requires TLS: use ftpes:// or --tls explicit";
-    Failure { exit: Exit::Tls, message, fatal: true, ..failure }.never_retried()
+    let needs_hint = failure.exit != Exit::Tls && error.demands_tls();
+    if needs_hint { failure.demanding_tls() } else { failure }
 }
 
 /// Returns a hint if `--tls try` did not fall back to plaintext, because the server's refusal does

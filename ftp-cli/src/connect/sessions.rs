@@ -13,11 +13,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};
 use super::dialler::Dialler;
-use crate::Stdio;
-use crate::console::{Cleanup, Messages};
+use crate::console::{Cleanup, Messages, Stdio};
 use crate::exit::{Exit, Failure, Recovery, Result};
 use crate::lock;
-use crate::options::{Options, values};
+use crate::options::{Options, values, whole_number};
 use crate::report::{Events, Object};
 
 /// The sessions of one thread, which connect and log in on demand.
@@ -371,10 +370,7 @@ impl Retrying {
     ///
     /// Returns `Usage` for an invalid value, or for `--retry-delay` without `--retry`.
     pub(crate) fn from_options(options: &Options) -> Result<Self> {
-        let number = |text: &str| {
-            text.parse().map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
-        };
-        let more = options.parsed("retry", number)?.unwrap_or(0);
+        let more = options.parsed("retry", whole_number)?.unwrap_or(0);
         let delay = options.parsed("retry-delay", values::duration)?;
         Ok(Self { more, delay, end: options.end()? })
     }
@@ -518,10 +514,7 @@ fn message_with(failure: &Failure, name: &str) -> String {
     let message = &failure.message;
     let is_named =
         message.starts_with(&format!("{name}: ")) || message.contains(&format!("/{name}: "));
-    match is_named {
-        true => message.clone(),
-        false => failure.clone().context_unless_named(name).message,
-    }
+    if is_named { message.clone() } else { failure.clone().context_unless_named(name).message }
 }
 
 #[cfg(test)]

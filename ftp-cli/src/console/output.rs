@@ -62,10 +62,7 @@ pub(crate) fn standard() -> (Box<dyn Read + Send>, Output, Messages) {
 ///
 /// Returns `Local` if it cannot be read.
 pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8>)> {
-    let name = match file == "-" {
-        true => "standard input".to_owned(),
-        false => shown_path(Path::new(file)),
-    };
+    let name = if file == "-" { "standard input".to_owned() } else { shown_path(Path::new(file)) };
     let mut text = Vec::new();
     let read = match file == "-" {
         true => input.read_to_end(&mut text),
@@ -626,14 +623,12 @@ impl Replies {
     ///
     /// Returns `Integrity` if a session ended with a reply that was never read.
     pub(crate) fn check(&self) -> Result {
-        match self.was_unread.load(Ordering::Relaxed) {
-            true => {
-                let message = "the server sent more replies than commands, so what it confirmed \
-                               may have failed; check the result, or use --verify size";
-                Err(Failure::new(Exit::Integrity, message).never_retried())
-            }
-            false => Ok(()),
+        if !self.was_unread.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        let message = "the server sent more replies than commands, so what it confirmed may have \
+                       failed; check the result, or use --verify size";
+        Err(Failure::new(Exit::Integrity, message).never_retried())
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) use table::{
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -500,13 +501,11 @@ impl Command {
     ///
     /// Returns `Unsupported` if the build has no such command.
     pub(crate) fn built(self) -> Result<Self> {
-        match self.is_built() {
-            true => Ok(self),
-            false => {
-                let message = format!("{}: this build has {HALVES}", self.name());
-                Err(Failure::new(Exit::Unsupported, message))
-            }
+        if self.is_built() {
+            return Ok(self);
         }
+        let message = format!("{}: this build has {HALVES}", self.name());
+        Err(Failure::new(Exit::Unsupported, message))
     }
 
     /// Returns the command with this name or synonym.
@@ -598,6 +597,15 @@ fn lacking(argument: &[u8]) -> Option<Failure> {
     }
     let message = format!("unknown command (not shown: it may hold a password); {lists}");
     may_hold_password(argument).then(|| Failure::usage(message))
+}
+
+/// Parses the value of an option that takes a number.
+///
+/// # Errors
+///
+/// Returns a message if it is not a number, or too large.
+pub(crate) fn whole_number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
 }
 
 /// Parses an operand that names a remote object.

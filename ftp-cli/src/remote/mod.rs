@@ -13,9 +13,8 @@ use ftp_client::pool::Repeat;
 use ftp_client::{Client, Error, Place};
 use ftp_proto::{FtpUrl, Pathname, RepresentationType};
 
-use crate::Stdio;
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
-use crate::console::{Cleanup, Messages, is_talkative};
+use crate::console::{Cleanup, Messages, Stdio, is_talkative};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 use crate::report::{Events, Object, Tally};

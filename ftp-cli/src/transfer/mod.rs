@@ -30,10 +30,9 @@ use ftp_client::{
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::Stdio;
 use crate::connect::{RetryObserver, Retrying, dialler};
 use crate::console::output::{rounded_size, shown, transferred, unix_time};
-use crate::console::{Board, Cleanup, Meter, Output, is_talkative};
+use crate::console::{Board, Cleanup, Meter, Output, Stdio, is_talkative};
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, values};
@@ -99,8 +98,7 @@ impl TransferOptions {
         }
         let verify = verify.or(removes_source.then_some(Verify::Size));
         if options.has("append") && verify == Some(Verify::Digest) {
-            let message = "--verify hash and --append exclude each other";
-            return Err(Failure::usage(message));
+            return Err(Failure::usage("--verify hash and --append exclude each other"));
         }
         Ok(Self {
             representation,
@@ -514,10 +512,7 @@ fn failure_of(
         }
         Error::Refused(Verb::Stor, _) if settings.temporary.is_some() => {
             let failure = Failure::from(error);
-            match sent.is_empty() {
-                true => failure,
-                false => failure.context(Escaped(sent)),
-            }
+            if sent.is_empty() { failure } else { failure.context(Escaped(sent)) }
         }
         Error::Refused(Verb::Appe, reply)
             if settings.resume

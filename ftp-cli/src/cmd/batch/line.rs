@@ -145,8 +145,7 @@ impl Order {
         };
         let mut words = LineWords { flags: Vec::new(), words: words.collect() };
         if name != "quote" && words.words.iter().any(|word| crate::options::is_url(word)) {
-            let message = "expected a path on the server, not a URL";
-            return Err(Failure::item(Exit::Usage, message));
+            return Err(Failure::item(Exit::Usage, "expected a path on the server, not a URL"));
         }
         let order = words.takes(flags).then(|| words.order(&name)).flatten();
         order.map(Some).ok_or_else(|| Failure::item(Exit::Usage, format!("expected {usage}")))

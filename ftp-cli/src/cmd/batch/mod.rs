@@ -10,10 +10,9 @@ use std::path::Path;
 
 use self::line::Order;
 use self::queue::{Count, Queue};
-use crate::Stdio;
 use crate::connect::Sessions;
 use crate::console::output::shown_path;
-use crate::console::{Board, Cleanup, When};
+use crate::console::{Board, Cleanup, Stdio, When};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, parse_url, values};
 use crate::remote::Reporter;

@@ -76,10 +76,7 @@ impl<'a> Queue<'a> {
                 false => self.sessions.drop_client(self.url),
             }
         }
-        done.map_err(|failure| match failure.is_signal() {
-            true => failure,
-            false => Failure { fatal: false, ..failure },
-        })
+        done.map_err(|failure| Failure { fatal: failure.fatal && failure.is_signal(), ..failure })
     }
 
     /// Runs `act` with the retries that `--retry` sets, like the command of the same name. `act` gets
@@ -430,10 +427,7 @@ impl Count {
         let failure = report_failure(reporter, number, failure);
         let ends = self.stops || failure.fatal;
         self.last = Some(failure);
-        match ends {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Reports the result.
@@ -458,13 +452,12 @@ impl Count {
 
 /// Reports the failure of a line and marks it as reported.
 fn report_failure(reporter: &Reporter, number: usize, failure: Failure) -> Failure {
-    let mut failure = failure.context(format_args!("line {number}"));
+    let failure = failure.context(format_args!("line {number}"));
     if !failure.reported {
         reporter.events.failed(&failure, |error| error.number("line", number as u64));
     }
     if failure.exit != Exit::BrokenPipe {
         reporter.messages.say(&failure.message);
     }
-    failure.reported = true;
-    failure
+    Failure { reported: true, ..failure }
 }

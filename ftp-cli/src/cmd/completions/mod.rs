@@ -5,8 +5,7 @@
 use std::fmt::Write;
 use std::iter;
 
-use crate::Stdio;
-use crate::console::output;
+use crate::console::{Stdio, output};
 use crate::exit::{Failure, Result};
 use crate::options::{self, Command, Completes, Options, Row, SHELLS, Synonym, Value, values};
 use crate::texts::filled;

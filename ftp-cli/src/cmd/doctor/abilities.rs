@@ -7,11 +7,13 @@ use ftp_client::{Client, Error, ListLine, RawCommand};
 use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 
 use super::finding::{Check, Diagnosis, Finding};
-use super::path::LEAST;
 use crate::console::output::counted;
 
 /// Number of listing entries that are enough to recognise the format.
 const ENOUGH: usize = 1_000;
+
+/// Size in bytes of the smallest file worth reading.
+pub(super) const LEAST: u64 = 4 << 10;
 
 /// Number of directories that are searched for a large file.
 const DIRECTORIES: usize = 3;

@@ -14,18 +14,11 @@ use ftp_client::error::{Phase, ProxyFault};
 use ftp_client::{Error, ErrorKind, FirstLook, ServerProtocol};
 use ftp_proto::{Escaped, Reply, Severity};
 
-use super::dial::Dial;
+use super::dial::{Dial, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade};
-use super::probes::side_by_side;
+use super::seen::Lookup;
 use crate::connect::{Chosen, Route, dialler};
 use crate::exit::Result;
-
-/// The addresses of a name, in the system's order, or the system's error; `None` if the lookup takes
-/// too long.
-pub(super) type Lookup = Option<io::Result<Vec<SocketAddr>>>;
-
-/// The first look at each address.
-pub(super) type Answers = Vec<(SocketAddr, FirstLook)>;
 
 /// Asks whether this computer has the address of `--bind`.
 pub(super) fn bind(dial: &Dial<'_>) -> Result {
@@ -195,15 +188,6 @@ pub(super) fn is_good_family(answers: &[(SocketAddr, FirstLook)], is_ipv4: bool)
         )
     });
     are_good.max()
-}
-
-/// Returns the time of the slowest greeting.
-pub(super) fn slowest(answers: &[(SocketAddr, FirstLook)]) -> Duration {
-    let times = answers.iter().filter_map(|(_, answer)| match answer {
-        FirstLook::Talks { after, .. } => Some(*after),
-        _ => None,
-    });
-    times.max().unwrap_or_default()
 }
 
 /// Judges the addresses of a server. If at least one address works, problems of the others are only

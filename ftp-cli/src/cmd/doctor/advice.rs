@@ -4,8 +4,8 @@ use ftp_client::Proxy;
 use ftp_proto::{FtpUrl, Scheme};
 
 use super::addresses::good_family;
-use super::dial::{DataMethod, Dial};
-use super::path::PathKind;
+use super::dial::Dial;
+use super::seen::{DataMethod, PathKind};
 use super::tls;
 use crate::options::Options;
 

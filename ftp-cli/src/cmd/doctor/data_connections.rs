@@ -14,36 +14,15 @@ use ftp_proto::{
 };
 
 use super::addresses::is_good_family;
-use super::dial::{DataMethod, Dial, data_address, say};
+use super::dial::{Dial, data_address, say, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade, of_connection};
-use super::ports::{self, FirstConnectionSeen};
-use super::probes::side_by_side;
+use super::ports;
+use super::seen::{DataMethod, FirstConnectionSeen, MethodOutcome};
 use crate::connect::dialler;
 use crate::exit::Result;
 
 /// Number of listing lines that prove that data flows.
 const ENOUGH: usize = 1_000;
-
-/// Outcome of trying one method.
-#[derive(Clone, Debug)]
-pub(super) enum MethodOutcome {
-    /// Data arrived.
-    Works,
-    /// The server refused the command.
-    Refused(Reply),
-    /// The command got no reply.
-    Unanswered,
-    /// The connection was rejected if `closed`; otherwise it timed out or failed.
-    Unreachable { closed: bool, at: Option<SocketAddr> },
-    /// The server gave up on the connection (425, 426).
-    GaveUp(Reply),
-    /// The method cannot be tried, for this reason.
-    NotTried(String),
-    /// The control connection broke, for this reason.
-    Broken(String),
-    /// A problem that the other methods do not explain.
-    Failed(Diagnosis, String),
-}
 
 /// Tries all methods in parallel.
 ///
@@ -361,9 +340,7 @@ fn passive(tried: Tried<'_>) -> Finding {
         (false, _) => Diagnosis::PassiveBlocked,
     };
     let (diagnosis, words) = match this {
-        MethodOutcome::Works => {
-            return check.ok(format_args!("data connections with {name} work"));
-        }
+        MethodOutcome::Works => return check.ok(format_args!("data connections with {name} work")),
         MethodOutcome::Unreachable { closed, at } => {
             let what = if *closed { "is rejected" } else { "gets no answer" };
             let at = at.map_or_else(|| "the port".to_owned(), |at| at.to_string());

@@ -1,27 +1,22 @@
-//! One examination: the settings that it needs, its connections to the server within the time limits,
-//! and its result. `--watch` repeats the examination.
+//! The settings of an examination, and its connections to the server within the time limits.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
+use std::panic::resume_unwind;
+use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
 use ftp_client::{
-    Client, ClientBuilder, Error, Extended, Mode, NetworkProtocol, RawCommand, Timeouts, Tls,
+    Client, ClientBuilder, Error, FirstLook, NetworkProtocol, RawCommand, Timeouts, Tls,
 };
 use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme};
 
-use super::addresses::{excepted, slowest};
-use super::advice::Advice;
-use super::finding::Finding;
-use super::login::LoginSeen;
 use super::places::{Inside, Places};
-use super::probes::{Seen, examine};
-use super::report::{Report, Shown};
-use crate::Stdio;
+use super::seen::{DataMethod, LoginSeen, Seen};
 use crate::connect::{Chosen, Credentials, Dialler, Route, TlsOptions, dialler};
-use crate::console::{Cleanup, Messages};
-use crate::exit::Result;
+use crate::console::Messages;
+use crate::exit::{Failure, Result};
 use crate::options::Options;
 
 /// The server to examine, and the settings for each examination.
@@ -44,16 +39,6 @@ pub(super) struct Asked<'a> {
     pub(super) route: Route,
     /// The directory for test uploads.
     pub(super) upload: Option<&'a [u8]>,
-}
-
-/// The result of one examination.
-pub(super) struct Done {
-    pub(super) findings: Vec<Finding>,
-    /// The best command line for the server, if there is one.
-    pub(super) command: Option<String>,
-    /// The command line for a report. A placeholder replaces the command that prints the password.
-    pub(super) command_to_share: Option<String>,
-    pub(super) outcome: Result,
 }
 
 impl<'a> Asked<'a> {
@@ -84,52 +69,6 @@ impl<'a> Asked<'a> {
             upload: options.value("upload-dir").map(OsStrExt::as_bytes),
             dialler,
         })
-    }
-
-    /// Examines the server, and prints the findings that are `shown`.
-    ///
-    /// # Errors
-    ///
-    /// Returns a failure that says nothing about the server, such as a signal.
-    pub(super) fn examine_once(
-        &self,
-        credentials: &Credentials,
-        cleanup: &Cleanup,
-        stdio: &mut Stdio,
-        shown: Shown,
-    ) -> Result<Done> {
-        let (options, url) = (self.options, self.url);
-        let places = Places::new();
-        // The time limit starts here, after any password prompt.
-        let dialler = self.dialler.clone().within(WHOLE);
-        let dial = Dial {
-            asked: self,
-            credentials,
-            calm: dialler.clone(),
-            dialler: dialler.stopped_by(cleanup),
-            messages: stdio.messages.clone(),
-            places: &places,
-            seen: Seen::default(),
-        };
-        let mut report = Report::new(stdio, shown);
-        report.all(excepted(&self.route, url.host()))?;
-        let unfinished = match examine(&dial, &mut report) {
-            // The findings so far are worth reporting.
-            Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
-            examined => examined.map_err(|failure| failure.context(url)).map(|()| None)?,
-        };
-        let advice = Advice::of(&dial);
-        let (command, command_to_share) = (advice.line(options, false), advice.line(options, true));
-        let outcome = report.outcome().and_then(|()| {
-            unfinished.map_or(Ok(()), |mut failure| {
-                failure.message.push_str(
-                    "; not everything was checked: use --timeout TIME to allow more time (default: 30 s)",
-                );
-                Err(failure)
-            })
-        });
-        let outcome = outcome.map_err(|failure| failure.context(url));
-        Ok(Done { findings: report.into_findings(), command, command_to_share, outcome })
     }
 }
 
@@ -359,6 +298,15 @@ impl<'a> Dial<'a> {
     }
 }
 
+/// Returns the time of the slowest greeting.
+fn slowest(answers: &[(SocketAddr, FirstLook)]) -> Duration {
+    let times = answers.iter().filter_map(|(_, answer)| match answer {
+        FirstLook::Talks { after, .. } => Some(*after),
+        _ => None,
+    });
+    times.max().unwrap_or_default()
+}
+
 /// Returns the server of a URL as `HOST:PORT`, with brackets around an IPv6 address.
 pub(super) fn server(url: &FtpUrl) -> String {
     match url.host() {
@@ -391,39 +339,25 @@ pub(super) fn data_address(
     Some((host, at))
 }
 
-/// A method of data connections.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum DataMethod {
-    Epsv,
-    Pasv,
-    Eprt,
-    Port,
-}
-
-impl DataMethod {
-    pub(super) const ALL: [Self; 4] = [Self::Epsv, Self::Pasv, Self::Eprt, Self::Port];
-
-    /// Returns a builder whose client uses only this method.
-    pub(super) fn alone(self, builder: ClientBuilder) -> ClientBuilder {
-        match self {
-            Self::Epsv => builder.mode(Mode::Passive).epsv(Extended::Always),
-            Self::Pasv => builder.mode(Mode::Passive).epsv(Extended::Never),
-            Self::Eprt => builder.mode(Mode::Active).eprt(Extended::Always),
-            Self::Port => builder.mode(Mode::Active).eprt(Extended::Never),
-        }
-    }
-
-    /// Returns the command of the method.
-    pub(super) const fn command(self) -> &'static str {
-        match self {
-            Self::Epsv => "EPSV",
-            Self::Pasv => "PASV",
-            Self::Eprt => "EPRT",
-            Self::Port => "PORT",
-        }
-    }
-
-    pub(super) const fn is_active(self) -> bool {
-        matches!(self, Self::Eprt | Self::Port)
-    }
+/// Does the same work for each item, in threads with these names, and returns the results in order.
+///
+/// # Errors
+///
+/// Returns `Local` if a thread cannot be started.
+pub(super) fn side_by_side<T: Send, R: Send>(
+    items: impl IntoIterator<Item = (&'static str, T)>,
+    work: impl Fn(T) -> R + Sync,
+) -> Result<Vec<R>> {
+    let work = &work;
+    scope(|scope| {
+        let start = |(name, item): (&str, T)| {
+            Builder::new().name(name.to_owned()).spawn_scoped(scope, move || work(item))
+        };
+        let started: Vec<_> = items.into_iter().map(start).collect();
+        let result = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, R>>| {
+            let thread = thread.map_err(|error| Failure::local("cannot start a thread", &error))?;
+            Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        };
+        started.into_iter().map(result).collect()
+    })
 }

@@ -1,6 +1,5 @@
 //! Connects and logs in, and judges the login and the commands before it.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -9,30 +8,9 @@ use ftp_proto::{AddressClass, Escaped, Features};
 
 use super::dial::Dial;
 use super::finding::{Check, Diagnosis, Finding, not_again, of_connection};
-use super::places::Inside;
-use super::tls::{self, TlsOutcome};
+use super::seen::{LoginSeen, TlsOutcome, TlsSeen};
+use super::tls;
 use crate::exit::Result;
-
-/// Observations about a connection and its login.
-#[derive(Default)]
-pub(super) struct LoginSeen<'a> {
-    /// The logged-in client, until a probe takes it.
-    pub(super) client: Mutex<Option<Inside<'a, Client>>>,
-    /// The local and the remote address, unless a proxy hides them.
-    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
-    pub(super) features: Features,
-    /// Whether the server listed its features before the login.
-    is_early: bool,
-    /// The error of FEAT, if it broke the connection.
-    broken: Option<Error>,
-    /// The answer to SYST, if there was a login.
-    system: Option<Result<Vec<u8>, Error>>,
-    pub(super) is_plaintext: bool,
-    /// `None` if the connection broke before the login, or the examination ended during it.
-    login: Option<Result<(), Error>>,
-    /// How long the login took.
-    pub(super) took: Duration,
-}
 
 /// Time for a greeting and a login after which all checks log in at once, to end in time.
 const SLOW: Duration = Duration::from_secs(1);
@@ -142,7 +120,7 @@ pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
         }
         Some(Err(error)) => {
             findings.extend(tls::judge_offered(dial)?);
-            let is_refused = |tls: &tls::TlsSeen| matches!(tls.outcome, TlsOutcome::Refused(_));
+            let is_refused = |tls: &TlsSeen| matches!(tls.outcome, TlsOutcome::Refused(_));
             let may_have_tls = !tls::offer(dial).is_some_and(is_refused);
             let may_have_tls = seen.is_plaintext.then_some(may_have_tls);
             findings.push(refused(dial.user(), error, may_have_tls)?);

@@ -3,7 +3,7 @@
 //! sends nothing secret unencrypted.
 //!
 //! `probes` has the table of all probes: each runs, which records observations, and is judged from
-//! these observations alone. `finding` has the table of all problems. One deadline covers
+//! these observations (`seen`) alone. `finding` has the table of all problems. One deadline covers
 //! everything, and no long wait takes more than a share of the remaining time (`dial`). `--watch`
 //! repeats an examination that fails, and reports what has changed.
 
@@ -19,20 +19,20 @@ mod places;
 mod ports;
 mod probes;
 mod report;
+mod seen;
 mod tls;
 mod upload;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use self::dial::{Asked, Done};
+use self::dial::Asked;
 use self::finding::{Diagnosis, Finding, Grade};
-use self::report::Shown;
-use crate::Stdio;
+use self::report::{Done, Shown};
 use crate::connect::Finder;
 use crate::connect::sessions::pause_until;
 use crate::console::output::timestamp;
-use crate::console::{Cleanup, output};
+use crate::console::{Cleanup, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_url, values};
 

@@ -9,21 +9,11 @@ use ftp_client::listing::ListingForm;
 use ftp_client::{Client, Error, Place, RawCommand};
 use ftp_proto::{EntryKind, Escaped};
 
-use super::abilities;
-use super::dial::{DataMethod, Dial};
+use super::abilities::{self, LEAST};
+use super::dial::Dial;
 use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
+use super::seen::{DataMethod, PathKind, PathSeen};
 use crate::exit::Result;
-
-/// Observations at the path of the URL.
-pub(super) struct PathSeen {
-    /// The kind of object at the path; `None` if the login failed or the connection was lost.
-    pub(super) kind: Option<PathKind>,
-    /// Whether the server refuses listings there.
-    pub(super) may_not_list: bool,
-    /// Whether LIST works there, but MLSD does not.
-    pub(super) needs_list: bool,
-    findings: Vec<Finding>,
-}
 
 /// Examines the path, the listings and a large download.
 ///
@@ -88,17 +78,6 @@ fn look(dial: &Dial<'_>) -> Result<PathSeen> {
     Ok(PathSeen { kind: Some(kind), may_not_list, needs_list, findings })
 }
 
-/// Kind of object that a path names.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum PathKind {
-    /// The login directory.
-    Login,
-    Directory,
-    File,
-    /// Missing, or a directory that this user cannot enter; holds the server's reply.
-    Missing(String),
-}
-
 /// Finds out the kind of object at `path`.
 ///
 /// # Errors
@@ -139,9 +118,8 @@ fn object(path: &[u8], object: &PathKind) -> Finding {
 const SHORT: usize = 900;
 const LONG: usize = 1_900;
 
-/// Largest number of bytes to read from a file, and size of the smallest file worth reading.
+/// Largest number of bytes to read from a file.
 const MOST: u64 = 64 << 10;
-pub(super) const LEAST: u64 = 4 << 10;
 
 /// Sends a long command, which needs no data connection.
 ///

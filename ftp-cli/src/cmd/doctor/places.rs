@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 use ftp_client::error::Phase;
 use ftp_client::{Client, Error, Verb};
 
-use super::dial::Dial;
-use super::finding::{Check, Diagnosis, Finding};
-use crate::exit::Result;
 use crate::lock;
 
 /// Number of attempts if the only connection is refused, and the pause between them: a server may
@@ -201,21 +198,6 @@ impl Places {
     fn state(&self) -> MutexGuard<'_, PlacesState> {
         lock(&self.state)
     }
-}
-
-/// Judges the number of connections that the server has accepted at a time.
-pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    let (peak, refused) = dial.places.seen();
-    Ok(vec![match refused {
-        Some(asked) => Check::Parallel.warn(
-            Diagnosis::FewConnections,
-            format_args!("the server accepted only {peak} of {asked} connections at a time"),
-        ),
-        None if peak < 2 => {
-            Check::Parallel.skip("cannot tell whether several connections at a time work")
-        }
-        None => Check::Parallel.ok(format_args!("{peak} connections at a time work")),
-    }])
 }
 
 /// Returns whether a login was refused, and not because the server is full.

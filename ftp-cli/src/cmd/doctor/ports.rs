@@ -10,8 +10,9 @@ use std::time::Duration;
 use ftp_client::{Client, FirstLook, Mode};
 use ftp_proto::{Reply, ReplyCode};
 
-use super::dial::{DataMethod, Dial, data_address, say};
+use super::dial::{Dial, data_address, say};
 use super::finding::{Check, Diagnosis, Finding, Grade};
+use super::seen::{DataMethod, FirstConnectionSeen, Port, Ports};
 use crate::exit::Result;
 use crate::lock;
 
@@ -20,40 +21,6 @@ const TRIES: usize = 8;
 
 /// Longest wait for a port: enough for the kernel's second attempt, after 1 s.
 const PATIENCE: Duration = Duration::from_millis(1_300);
-
-/// One port that the server named.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Port {
-    pub(super) number: u16,
-    /// Whether a connection to the port succeeded.
-    pub(super) is_reached: bool,
-}
-
-/// Observations about the passive ports.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ports {
-    /// Hosts of the 227 replies.
-    pub(super) hosts: Vec<IpAddr>,
-    pub(super) ports: Vec<Port>,
-}
-
-impl Ports {
-    /// Returns whether only some of the ports can be reached.
-    pub(super) fn is_partly(&self) -> bool {
-        let of = |is: bool| self.ports.iter().any(|port| port.is_reached == is);
-        of(true) && of(false)
-    }
-}
-
-/// Observations over the first logged-in connection, which need no data.
-#[derive(Clone, Debug, Default)]
-pub(super) struct FirstConnectionSeen {
-    /// Client address that the server reports, if it differs from the local one.
-    pub(super) seen_as: Option<IpAddr>,
-    /// Reply to EPRT with a protocol number that does not exist.
-    pub(super) no_such_family: Option<Reply>,
-    pub(super) ports: Ports,
-}
 
 /// Examines the ports over the first connection, waits for the second one, and ends the first.
 pub(super) fn run(dial: &Dial<'_>) -> Result {
@@ -113,6 +80,21 @@ fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     learned
 }
 
+/// Judges the number of connections that the server has accepted at a time.
+pub(super) fn judge_parallel(dial: &Dial<'_>) -> Result<Vec<Finding>> {
+    let (peak, refused) = dial.places.seen();
+    Ok(vec![match refused {
+        Some(asked) => Check::Parallel.warn(
+            Diagnosis::FewConnections,
+            format_args!("the server accepted only {peak} of {asked} connections at a time"),
+        ),
+        None if peak < 2 => {
+            Check::Parallel.skip("cannot tell whether several connections at a time work")
+        }
+        None => Check::Parallel.ok(format_args!("{peak} connections at a time work")),
+    }])
+}
+
 /// Limit of a narrow range: its lowest and highest ports are less than this apart.
 const NARROW: u16 = 16;
 
@@ -145,10 +127,7 @@ pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;
-    Some(match is_few {
-        true => check.warn(Diagnosis::FewPorts, words),
-        false => check.ok(words),
-    })
+    Some(if is_few { check.warn(Diagnosis::FewPorts, words) } else { check.ok(words) })
 }
 
 fn numbers_of(learned: &Ports, is_reached: bool) -> String {

@@ -1,28 +1,22 @@
-//! The table of all probes, and what they have seen.
+//! The table of all probes, and an examination, which runs them. `--watch` repeats the examination.
 //!
 //! A probe runs, which records observations in [`Seen`], and is judged afterwards, from the
 //! observations alone. The probes of a stage run side by side, as far as the server accepts several
 //! connections (`places`); their findings are reported in the order of the table.
 
-use std::panic::resume_unwind;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
-use std::thread::{Builder, scope};
+use ftp_client::error::Phase;
 
-use ftp_client::Error;
-
-use super::addresses::{self, Answers, Lookup};
-use super::data_connections::{self, MethodOutcome};
-use super::dial::{DataMethod, Dial};
+use super::addresses::{self, excepted};
+use super::advice::Advice;
+use super::dial::{Asked, Dial, WHOLE, side_by_side};
 use super::finding::Finding;
-use super::login::LoginSeen;
-use super::path::PathSeen;
-use super::ports::FirstConnectionSeen;
-use super::report::Report;
-use super::tls::TlsSeen;
-use super::upload::UploadSeen;
-use super::{login, path, places, ports, tls, upload};
-use crate::exit::{Failure, Result};
+use super::places::Places;
+use super::report::{Done, Report, Shown};
+use super::seen::Seen;
+use super::{data_connections, login, path, ports, tls, upload};
+use crate::connect::Credentials;
+use crate::console::{Cleanup, Stdio};
+use crate::exit::Result;
 
 /// A row of the table.
 struct Probe {
@@ -58,7 +52,7 @@ const WITHOUT_DATA: [&[Probe]; 6] = [
         probe("tls offer", tls::offered, tls::judge_offered),
         probe("data", data_connections::run, data_connections::judge),
         probe("packets", path::send_packets, path::judge_packets),
-        probe("ports", ports::run, places::judge),
+        probe("ports", ports::run, ports::judge_parallel),
     ],
 ];
 
@@ -69,33 +63,52 @@ const WITH_DATA: &[Probe] = &[
     probe("upload", upload::run, upload::judge),
 ];
 
-/// What the probes have seen so far. Each field is set by at most one probe.
-#[derive(Default)]
-pub(super) struct Seen<'a> {
-    /// Whether this computer lacks the address of `--bind`.
-    pub(super) is_unbound: OnceLock<bool>,
-    /// The error of the first connection through the proxy, if it failed.
-    pub(super) proxy: OnceLock<Option<Error>>,
-    pub(super) lookup: OnceLock<Lookup>,
-    pub(super) answers: OnceLock<Answers>,
-    /// TLS, whether the options demand it or the server may offer it.
-    pub(super) tls: OnceLock<TlsSeen>,
-    /// The login, or the error of the connection for it.
-    pub(super) login: OnceLock<Result<LoginSeen<'a>, Error>>,
-    pub(super) first: OnceLock<FirstConnectionSeen>,
-    /// Outcomes in the order of [`DataMethod::ALL`].
-    pub(super) methods: OnceLock<[MethodOutcome; 4]>,
-    /// Whether a listing arrived, perhaps truncated.
-    pub(super) listed: AtomicBool,
-    /// Whether data under TLS ended without close_notify.
-    pub(super) truncated: AtomicBool,
-    pub(super) packets: OnceLock<Finding>,
-    /// The best method of data connections, which the last stage uses.
-    pub(super) way: OnceLock<DataMethod>,
-    pub(super) data_tls: OnceLock<Vec<Finding>>,
-    pub(super) path: OnceLock<PathSeen>,
-    /// The test upload, or the error of the login for it.
-    pub(super) upload: OnceLock<Result<UploadSeen, Error>>,
+impl Asked<'_> {
+    /// Examines the server, and prints the findings that are `shown`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure that says nothing about the server, such as a signal.
+    pub(super) fn examine_once(
+        &self,
+        credentials: &Credentials,
+        cleanup: &Cleanup,
+        stdio: &mut Stdio,
+        shown: Shown,
+    ) -> Result<Done> {
+        let (options, url) = (self.options, self.url);
+        let places = Places::new();
+        // The time limit starts here, after any password prompt.
+        let dialler = self.dialler.clone().within(WHOLE);
+        let dial = Dial {
+            asked: self,
+            credentials,
+            calm: dialler.clone(),
+            dialler: dialler.stopped_by(cleanup),
+            messages: stdio.messages.clone(),
+            places: &places,
+            seen: Seen::default(),
+        };
+        let mut report = Report::new(stdio, shown);
+        report.all(excepted(&self.route, url.host()))?;
+        let unfinished = match examine(&dial, &mut report) {
+            // The findings so far are worth reporting.
+            Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
+            examined => examined.map_err(|failure| failure.context(url)).map(|()| None)?,
+        };
+        let advice = Advice::of(&dial);
+        let (command, command_to_share) = (advice.line(options, false), advice.line(options, true));
+        let outcome = report.outcome().and_then(|()| {
+            unfinished.map_or(Ok(()), |mut failure| {
+                failure.message.push_str(
+                    "; not everything was checked: use --timeout TIME to allow more time (default: 30 s)",
+                );
+                Err(failure)
+            })
+        });
+        let outcome = outcome.map_err(|failure| failure.context(url));
+        Ok(Done { findings: report.into_findings(), command, command_to_share, outcome })
+    }
 }
 
 /// Runs all probes and reports their findings in order. Ends early if nothing more can be found.
@@ -105,20 +118,16 @@ pub(super) struct Seen<'a> {
 /// Returns the failure of standard output, `Interrupted` after a signal, or `Timeout` if the time
 /// for the whole examination is over. Also returns failures on this computer, such as an unreadable
 /// CA file. The findings of one probe are reported even if another probe fails.
-pub(super) fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
+fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
     for probes in WITHOUT_DATA {
         if report.failed().next().is_some() {
             return Ok(());
         }
         examine_stage(probes, dial, report)?;
     }
-    match data_connections::best(dial) {
-        Some(way) => {
-            dial.seen.way.get_or_init(|| way);
-            examine_stage(WITH_DATA, dial, report)
-        }
-        None => Ok(()),
-    }
+    let Some(way) = data_connections::best(dial) else { return Ok(()) };
+    dial.seen.way.get_or_init(|| way);
+    examine_stage(WITH_DATA, dial, report)
 }
 
 fn examine_stage(probes: &[Probe], dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
@@ -132,27 +141,4 @@ fn examine_stage(probes: &[Probe], dial: &Dial<'_>, report: &mut Report<'_>) -> 
         failed = failed.or(outcome.err());
     }
     failed.map_or_else(|| dial.in_time(), Err)
-}
-
-/// Does the same work for each item, in threads with these names, and returns the results in order.
-///
-/// # Errors
-///
-/// Returns `Local` if a thread cannot be started.
-pub(super) fn side_by_side<T: Send, R: Send>(
-    items: impl IntoIterator<Item = (&'static str, T)>,
-    work: impl Fn(T) -> R + Sync,
-) -> Result<Vec<R>> {
-    let work = &work;
-    scope(|scope| {
-        let start = |(name, item): (&str, T)| {
-            Builder::new().name(name.to_owned()).spawn_scoped(scope, move || work(item))
-        };
-        let started: Vec<_> = items.into_iter().map(start).collect();
-        let result = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, R>>| {
-            let thread = thread.map_err(|error| Failure::local("cannot start a thread", &error))?;
-            Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        };
-        started.into_iter().map(result).collect()
-    })
 }

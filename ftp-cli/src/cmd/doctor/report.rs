@@ -7,15 +7,23 @@ use std::path::Path;
 
 use ftp_proto::{Escaped, FtpUrl};
 
-use super::dial::Done;
 use super::finding::{Diagnosis, Finding, Grade};
-use crate::Stdio;
 use crate::connect::{Credentials, Secret};
 use crate::console::output::{shown_path, timestamp};
-use crate::console::{Printable, output};
+use crate::console::{Printable, Stdio, output};
 use crate::exit::{Failure, Result};
 use crate::options::Options;
 use crate::report::Object;
+
+/// The result of one examination.
+pub(super) struct Done {
+    pub(super) findings: Vec<Finding>,
+    /// The best command line for the server, if there is one.
+    pub(super) command: Option<String>,
+    /// The command line for a report. A placeholder replaces the command that prints the password.
+    pub(super) command_to_share: Option<String>,
+    pub(super) outcome: Result,
+}
 
 /// Column of a finding's text, and the longest line in characters.
 const COLUMN: usize = 20;
@@ -89,17 +97,13 @@ impl<'a> Report<'a> {
     /// Returns a failure for the first check that failed.
     pub(super) fn outcome(&self) -> Result {
         let mut failed = self.failed();
-        match failed.next() {
-            None => Ok(()),
-            Some(first) => {
-                let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.exit());
-                let more = match failed.count() {
-                    0 => String::new(),
-                    count => format!(" (and {count} more)"),
-                };
-                Err(Failure::new(exit, format!("{}: {}{more}", first.check.name(), first.seen)))
-            }
-        }
+        let Some(first) = failed.next() else { return Ok(()) };
+        let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.exit());
+        let more = match failed.count() {
+            0 => String::new(),
+            count => format!(" (and {count} more)"),
+        };
+        Err(Failure::new(exit, format!("{}: {}{more}", first.check.name(), first.seen)))
     }
 }
 

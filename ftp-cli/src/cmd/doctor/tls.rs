@@ -10,40 +10,17 @@ use std::sync::atomic::Ordering;
 
 use ftp_client::error::{CertificateFault, Phase, TlsError};
 use ftp_client::{Client, Error, Tls, TlsInfo, TlsVersion, Verb};
-use ftp_proto::{Features, Reply, TimeVal};
+use ftp_proto::{Features, TimeVal};
 
 use super::data_connections::listing;
-use super::dial::Dial;
+use super::dial::{Dial, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade, not_again, of_connection};
 use super::path;
 use super::places::Inside;
-use super::probes::side_by_side;
+use super::seen::{TlsOutcome, TlsSeen};
 use crate::console::output::{counted, unix_time};
 use crate::exit::Result;
 use crate::remote::show_entry::Date;
-
-/// Outcome of a connection with the TLS settings of the user.
-#[derive(Clone, Debug)]
-pub(super) enum TlsOutcome {
-    Secured,
-    /// `AUTH TLS` was refused.
-    Refused(Reply),
-    /// The certificate was rejected. The last field is the pin with which it would be accepted.
-    Certificate(CertificateFault, String, Option<String>),
-    /// The connection failed for another reason.
-    Failed(Diagnosis, String),
-    /// TLS could not be examined, for this reason.
-    Unable(String),
-}
-
-/// All observations about TLS.
-#[derive(Clone, Debug)]
-pub(super) struct TlsSeen {
-    pub(super) outcome: TlsOutcome,
-    /// Negotiated parameters, even if the certificate was rejected.
-    info: Option<TlsInfo>,
-    versions: Vec<TlsVersion>,
-}
 
 /// Connects with TLS if the options ask for it.
 ///
@@ -330,9 +307,7 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
 /// Returns the finding about an accepted certificate.
 fn certificate(seen: &TlsSeen) -> Finding {
     let check = Check::Certificate;
-    let Some(Certificate { not_after, .. }) = shown(seen) else {
-        return check.ok("accepted");
-    };
+    let Some(Certificate { not_after, .. }) = shown(seen) else { return check.ok("accepted") };
     let days = (not_after.unix_seconds() - unix_time()).div_euclid(86_400);
     let date = Date(not_after);
     let words = format!("accepted; expires on {date}");

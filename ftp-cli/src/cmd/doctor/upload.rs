@@ -11,6 +11,7 @@ use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity};
 
 use super::dial::Dial;
 use super::finding::{Check, Diagnosis, Finding, not_again};
+use super::seen::{Step, UploadSeen};
 use crate::console::output::unix_time;
 use crate::exit::Result;
 
@@ -27,45 +28,6 @@ const CLEANING: Duration = Duration::from_millis(450);
 
 /// The least time for the test, in times of a login: with less, the files could not be removed.
 const CLEANING_LOGINS: u32 = 8;
-
-/// Outcome of one step.
-#[derive(Clone, Debug, Default)]
-pub(super) enum Step {
-    Done,
-    /// The server refused the step.
-    Refused(Reply),
-    /// The step succeeded, but the content is wrong.
-    Changed(String),
-    /// The transfer stalled, or its end was never confirmed.
-    Stalled(String),
-    /// There was no data connection, so nothing is known about the step.
-    NoData(String),
-    Failed(String),
-    /// Not tried, because an earlier step failed.
-    #[default]
-    NotTried,
-}
-
-/// All observations about a test upload.
-#[derive(Debug, Default)]
-pub(super) struct UploadSeen {
-    pub(super) directory: String,
-    /// Whether the server reports that the directory is missing.
-    pub(super) is_missing: bool,
-    /// Storing a small file, tried only if a large one stalled.
-    pub(super) small: Step,
-    pub(super) put: Step,
-    /// Reading the file back; only `Changed` and `Stalled` count against the upload.
-    pub(super) back: Step,
-    pub(super) append: Step,
-    pub(super) resume: Step,
-    pub(super) rename: Step,
-    pub(super) delete: Step,
-    /// Seconds by which the server's clock is ahead, and the uncertainty.
-    pub(super) clock: Option<(i64, i64)>,
-    /// Files that remain.
-    pub(super) left: Vec<String>,
-}
 
 /// Tries all steps in the directory of `--upload-dir`, and removes the stored files as far as
 /// possible.
@@ -372,8 +334,7 @@ fn put(seen: &UploadSeen) -> Finding {
         }
         (Step::NoData(why), _) => Check::Put.skip(format_args!("storing in {directory}: {why}")),
         (Step::Changed(why) | Step::Failed(why), _) => {
-            let diagnosis = Diagnosis::UploadFailed;
-            Check::Put.fail(diagnosis, format_args!("storing in {directory}: {why}"))
+            Check::Put.fail(Diagnosis::UploadFailed, format_args!("storing in {directory}: {why}"))
         }
         (Step::NotTried, _) => Check::Put.skip("nothing could be stored"),
     }

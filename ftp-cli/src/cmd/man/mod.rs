@@ -7,8 +7,7 @@ use std::fmt::Write;
 
 use ftp_server::daemon::{Config, SettingHelp};
 
-use crate::Stdio;
-use crate::console::output;
+use crate::console::{Stdio, output};
 use crate::exit::{self, Exit, Failure, Result};
 use crate::options::{Command, Group, MAN_PAGES, Options, Row, Synonym, Value, all_rows, values};
 use crate::texts::{CommandHelp, ENVIRONMENT, FILES, PATTERNS, URLS, filled, terms};
@@ -124,9 +123,7 @@ fn option(row: &Row, names_commands: bool) -> String {
     let short = row.short.map_or(String::new(), |short| format!("\\fB\\-{short}\\fR, "));
     let value = match row.value {
         Value::No => String::new(),
-        Value::Needed(name) | Value::OneOf(name, _) => {
-            format!(" \\fI{}\\fR", escaped(name))
-        }
+        Value::Needed(name) | Value::OneOf(name, _) => format!(" \\fI{}\\fR", escaped(name)),
         Value::WithEqualSign(hint) => format!("[=\\fI{}\\fR]", escaped(hint)),
     };
     let (long, help) = (escaped(row.long), lines(row.help));
@@ -166,10 +163,7 @@ fn of_settings() -> String {
 /// Returns a key with its default and its meaning.
 fn key(setting: &SettingHelp) -> String {
     let SettingHelp { key, literal, meaning, .. } = setting;
-    let restart = match setting.needs_restart {
-        true => "Changes take effect after a restart.\n",
-        false => "",
-    };
+    let restart = if setting.needs_restart { "Changes take effect after a restart.\n" } else { "" };
     let (key, literal, meaning) = (escaped(key), escaped(literal), lines(meaning));
     format!(".TP\n\\fB{key}\\fR = {literal}\n{meaning}{restart}")
 }

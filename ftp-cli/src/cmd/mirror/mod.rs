@@ -19,10 +19,9 @@ use ftp_client::{FtpUrl, Place, RepresentationType};
 use self::display::{MirrorDisplay, Naming, PlanDisplay};
 pub(super) use self::options::FxpWay;
 use self::options::MirrorOptions;
-use crate::Stdio;
 use crate::connect::{Finder, RetryObserver, Sessions};
 use crate::console::output::{counted, rounded_size, shown, transferred};
-use crate::console::{Board, Cleanup, When, is_talkative, output};
+use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, is_remote, parse_url};
 use crate::report::{Events, Object};
@@ -37,8 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             Err(Failure::usage(message))
         }
         (false, false) => {
-            let message = "mirror needs one URL: write SRC or DST as ftp://HOST/DIR";
-            Err(Failure::usage(message))
+            Err(Failure::usage("mirror needs one URL: write SRC or DST as ftp://HOST/DIR"))
         }
         (true, false) => down(options, stdio, &parse_url(source)?, Path::new(target)),
         (false, true) => up(options, stdio, Path::new(source), &parse_url(target)?),
@@ -81,14 +79,13 @@ fn between(options: &Options, stdio: &mut Stdio, ends: [&End<'_>; 2], way: FxpWa
     }
     let done =
         Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, way, stdio));
-    done.map_err(|mut failure| {
+    done.map_err(|failure| {
         if !failure.reported {
             let [source, target] = ends.map(|end| end.named(b""));
             let fields = |error: Object| error.name("source", &source).name("target", &target);
             stdio.events.failed(&failure, fields);
-            failure.reported = true;
         }
-        failure
+        Failure { reported: true, ..failure }
     })
 }
 

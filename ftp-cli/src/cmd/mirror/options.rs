@@ -17,7 +17,7 @@ use ftp_proto::Pattern;
 use crate::console::Cleanup;
 use crate::console::output::{self, shown, shown_path};
 use crate::exit::{Failure, Result};
-use crate::options::{Options, values};
+use crate::options::{Options, values, whole_number};
 use crate::remote::pattern::explained;
 use crate::transfer::{Selection, TransferOptions, journals};
 
@@ -61,11 +61,7 @@ impl MirrorOptions {
         let forms =
             [("auto", ListingForm::Auto), ("mlsd", ListingForm::Mlsd), ("list", ListingForm::List)];
         let form = options.parsed("listing", |text| values::word(text, &forms))?;
-        let number = |text: &str| {
-            text.parse::<usize>()
-                .map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
-        };
-        let max_delete = options.parsed("max-delete", number)?;
+        let max_delete = options.parsed("max-delete", whole_number)?;
         let modes = [("size", Compare::Size), ("time", Compare::Time), ("hash", Compare::Digest)];
         let named = options.parsed("compare", |text| values::word(text, &modes))?;
         let comparison = match options.last_of(&["size-only", "compare"]) {

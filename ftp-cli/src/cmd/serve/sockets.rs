@@ -55,12 +55,8 @@ impl Sockets {
                 Err(why) => wrong = wrong.or(Some((number, why))),
             }
         }
-        match wrong {
-            None => Ok(passed),
-            Some((number, why)) => {
-                Err(Failure::usage(format!("LISTEN_FDS: descriptor {number}: {why}")))
-            }
-        }
+        let Some((number, why)) = wrong else { return Ok(passed) };
+        Err(Failure::usage(format!("LISTEN_FDS: descriptor {number}: {why}")))
     }
 }
 

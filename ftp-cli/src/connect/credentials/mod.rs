@@ -289,13 +289,9 @@ impl<'a> Finder<'a> {
             }
         };
         let has_secret = |entry: &NetrcEntry| entry.password.is_some() || entry.account.is_some();
-        match unfit.filter(|_| found.as_ref().is_some_and(has_secret)) {
-            Some(why) => {
-                let message = format!("{name}: password for {host} ignored: {why}");
-                Err(Failure::new(Exit::Local, message))
-            }
-            None => Ok(found),
-        }
+        let unfit = unfit.filter(|_| found.as_ref().is_some_and(has_secret));
+        let Some(why) = unfit else { return Ok(found) };
+        Err(Failure::new(Exit::Local, format!("{name}: password for {host} ignored: {why}")))
     }
 
     fn note(&self, note: std::fmt::Arguments<'_>) {
@@ -451,10 +447,7 @@ fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>> {
     }
     match ended.success() {
         true => Ok(text),
-        false => {
-            let message = format!("{name}: the command failed: {ended}");
-            Err(Failure::new(Exit::Login, message))
-        }
+        false => Err(Failure::new(Exit::Login, format!("{name}: the command failed: {ended}"))),
     }
 }
 

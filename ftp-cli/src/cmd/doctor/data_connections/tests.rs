@@ -1,4 +1,4 @@
-use super::super::ports::{Port, Ports};
+use super::super::seen::{Port, Ports};
 use super::*;
 
 const WORKS: MethodOutcome = MethodOutcome::Works;

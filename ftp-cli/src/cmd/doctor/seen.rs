@@ -1,0 +1,247 @@
+//! What the probes have seen: observations, from which alone they are judged.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use ftp_client::error::CertificateFault;
+use ftp_client::{Client, ClientBuilder, Error, Extended, FirstLook, Mode, TlsInfo, TlsVersion};
+use ftp_proto::{Features, Reply};
+
+use super::finding::{Diagnosis, Finding};
+use super::places::Inside;
+
+/// What the probes have seen so far. Each field is set by at most one probe.
+#[derive(Default)]
+pub(super) struct Seen<'a> {
+    /// Whether this computer lacks the address of `--bind`.
+    pub(super) is_unbound: OnceLock<bool>,
+    /// The error of the first connection through the proxy, if it failed.
+    pub(super) proxy: OnceLock<Option<Error>>,
+    pub(super) lookup: OnceLock<Lookup>,
+    pub(super) answers: OnceLock<Answers>,
+    /// TLS, whether the options demand it or the server may offer it.
+    pub(super) tls: OnceLock<TlsSeen>,
+    /// The login, or the error of the connection for it.
+    pub(super) login: OnceLock<Result<LoginSeen<'a>, Error>>,
+    pub(super) first: OnceLock<FirstConnectionSeen>,
+    /// Outcomes in the order of [`DataMethod::ALL`].
+    pub(super) methods: OnceLock<[MethodOutcome; 4]>,
+    /// Whether a listing arrived, perhaps truncated.
+    pub(super) listed: AtomicBool,
+    /// Whether data under TLS ended without close_notify.
+    pub(super) truncated: AtomicBool,
+    pub(super) packets: OnceLock<Finding>,
+    /// The best method of data connections, which the last stage uses.
+    pub(super) way: OnceLock<DataMethod>,
+    pub(super) data_tls: OnceLock<Vec<Finding>>,
+    pub(super) path: OnceLock<PathSeen>,
+    /// The test upload, or the error of the login for it.
+    pub(super) upload: OnceLock<Result<UploadSeen, Error>>,
+}
+
+/// The addresses of a name, in the system's order, or the system's error; `None` if the lookup takes
+/// too long.
+pub(super) type Lookup = Option<io::Result<Vec<SocketAddr>>>;
+
+/// The first look at each address.
+pub(super) type Answers = Vec<(SocketAddr, FirstLook)>;
+
+/// All observations about TLS.
+#[derive(Clone, Debug)]
+pub(super) struct TlsSeen {
+    pub(super) outcome: TlsOutcome,
+    /// Negotiated parameters, even if the certificate was rejected.
+    pub(super) info: Option<TlsInfo>,
+    pub(super) versions: Vec<TlsVersion>,
+}
+
+/// Outcome of a connection with the TLS settings of the user.
+#[derive(Clone, Debug)]
+pub(super) enum TlsOutcome {
+    Secured,
+    /// `AUTH TLS` was refused.
+    Refused(Reply),
+    /// The certificate was rejected. The last field is the pin with which it would be accepted.
+    Certificate(CertificateFault, String, Option<String>),
+    /// The connection failed for another reason.
+    Failed(Diagnosis, String),
+    /// TLS could not be examined, for this reason.
+    Unable(String),
+}
+
+/// Observations about a connection and its login.
+#[derive(Default)]
+pub(super) struct LoginSeen<'a> {
+    /// The logged-in client, until a probe takes it.
+    pub(super) client: Mutex<Option<Inside<'a, Client>>>,
+    /// The local and the remote address, unless a proxy hides them.
+    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
+    pub(super) features: Features,
+    /// Whether the server listed its features before the login.
+    pub(super) is_early: bool,
+    /// The error of FEAT, if it broke the connection.
+    pub(super) broken: Option<Error>,
+    /// The answer to SYST, if there was a login.
+    pub(super) system: Option<Result<Vec<u8>, Error>>,
+    pub(super) is_plaintext: bool,
+    /// `None` if the connection broke before the login, or the examination ended during it.
+    pub(super) login: Option<Result<(), Error>>,
+    /// How long the login took.
+    pub(super) took: Duration,
+}
+
+/// Observations over the first logged-in connection, which need no data.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstConnectionSeen {
+    /// Client address that the server reports, if it differs from the local one.
+    pub(super) seen_as: Option<IpAddr>,
+    /// Reply to EPRT with a protocol number that does not exist.
+    pub(super) no_such_family: Option<Reply>,
+    pub(super) ports: Ports,
+}
+
+/// Observations about the passive ports.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ports {
+    /// Hosts of the 227 replies.
+    pub(super) hosts: Vec<IpAddr>,
+    pub(super) ports: Vec<Port>,
+}
+
+impl Ports {
+    /// Returns whether only some of the ports can be reached.
+    pub(super) fn is_partly(&self) -> bool {
+        let of = |is: bool| self.ports.iter().any(|port| port.is_reached == is);
+        of(true) && of(false)
+    }
+}
+
+/// One port that the server named.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Port {
+    pub(super) number: u16,
+    /// Whether a connection to the port succeeded.
+    pub(super) is_reached: bool,
+}
+
+/// A method of data connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum DataMethod {
+    Epsv,
+    Pasv,
+    Eprt,
+    Port,
+}
+
+impl DataMethod {
+    pub(super) const ALL: [Self; 4] = [Self::Epsv, Self::Pasv, Self::Eprt, Self::Port];
+
+    /// Returns a builder whose client uses only this method.
+    pub(super) fn alone(self, builder: ClientBuilder) -> ClientBuilder {
+        match self {
+            Self::Epsv => builder.mode(Mode::Passive).epsv(Extended::Always),
+            Self::Pasv => builder.mode(Mode::Passive).epsv(Extended::Never),
+            Self::Eprt => builder.mode(Mode::Active).eprt(Extended::Always),
+            Self::Port => builder.mode(Mode::Active).eprt(Extended::Never),
+        }
+    }
+
+    /// Returns the command of the method.
+    pub(super) const fn command(self) -> &'static str {
+        match self {
+            Self::Epsv => "EPSV",
+            Self::Pasv => "PASV",
+            Self::Eprt => "EPRT",
+            Self::Port => "PORT",
+        }
+    }
+
+    pub(super) const fn is_active(self) -> bool {
+        matches!(self, Self::Eprt | Self::Port)
+    }
+}
+
+/// Outcome of trying one method.
+#[derive(Clone, Debug)]
+pub(super) enum MethodOutcome {
+    /// Data arrived.
+    Works,
+    /// The server refused the command.
+    Refused(Reply),
+    /// The command got no reply.
+    Unanswered,
+    /// The connection was rejected if `closed`; otherwise it timed out or failed.
+    Unreachable { closed: bool, at: Option<SocketAddr> },
+    /// The server gave up on the connection (425, 426).
+    GaveUp(Reply),
+    /// The method cannot be tried, for this reason.
+    NotTried(String),
+    /// The control connection broke, for this reason.
+    Broken(String),
+    /// A problem that the other methods do not explain.
+    Failed(Diagnosis, String),
+}
+
+/// Observations at the path of the URL.
+pub(super) struct PathSeen {
+    /// The kind of object at the path; `None` if the login failed or the connection was lost.
+    pub(super) kind: Option<PathKind>,
+    /// Whether the server refuses listings there.
+    pub(super) may_not_list: bool,
+    /// Whether LIST works there, but MLSD does not.
+    pub(super) needs_list: bool,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Kind of object that a path names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum PathKind {
+    /// The login directory.
+    Login,
+    Directory,
+    File,
+    /// Missing, or a directory that this user cannot enter; holds the server's reply.
+    Missing(String),
+}
+
+/// All observations about a test upload.
+#[derive(Debug, Default)]
+pub(super) struct UploadSeen {
+    pub(super) directory: String,
+    /// Whether the server reports that the directory is missing.
+    pub(super) is_missing: bool,
+    /// Storing a small file, tried only if a large one stalled.
+    pub(super) small: Step,
+    pub(super) put: Step,
+    /// Reading the file back; only `Changed` and `Stalled` count against the upload.
+    pub(super) back: Step,
+    pub(super) append: Step,
+    pub(super) resume: Step,
+    pub(super) rename: Step,
+    pub(super) delete: Step,
+    /// Seconds by which the server's clock is ahead, and the uncertainty.
+    pub(super) clock: Option<(i64, i64)>,
+    /// Files that remain.
+    pub(super) left: Vec<String>,
+}
+
+/// Outcome of one step.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Step {
+    Done,
+    /// The server refused the step.
+    Refused(Reply),
+    /// The step succeeded, but the content is wrong.
+    Changed(String),
+    /// The transfer stalled, or its end was never confirmed.
+    Stalled(String),
+    /// There was no data connection, so nothing is known about the step.
+    NoData(String),
+    Failed(String),
+    /// Not tried, because an earlier step failed.
+    #[default]
+    NotTried,
+}
