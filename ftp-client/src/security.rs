@@ -35,7 +35,7 @@ use crate::base64::{self, Base64, LETTERS};
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use = "it is for ClientBuilder::tls"]
 pub struct Tls {
-    pub(crate) start: Start,
+    pub(crate) start: TlsStart,
     pub(crate) roots: Roots,
     pub(crate) pins: Vec<Pin>,
     /// The paths of a certificate and its key.
@@ -76,7 +76,7 @@ impl<T> Eq for Given<T> {}
 
 /// When TLS begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Start {
+pub(crate) enum TlsStart {
     /// With the first byte, before the greeting.
     Implicit,
     /// After `AUTH TLS`, which the server must accept.
@@ -101,12 +101,12 @@ impl Tls {
     ///
     /// If the server refuses, the client does not log in.
     pub const fn explicit() -> Self {
-        Self::starting(Start::Explicit)
+        Self::starting(TlsStart::Explicit)
     }
 
     /// Returns settings for TLS from the first byte on, usually on port 990 (`ftps://`).
     pub const fn implicit() -> Self {
-        Self::starting(Start::Implicit)
+        Self::starting(TlsStart::Implicit)
     }
 
     /// Returns settings that use TLS only if the server supports `AUTH TLS`. Otherwise, everything
@@ -116,10 +116,10 @@ impl Tls {
     /// 534; check [`Client::tls_refusal`](crate::Client::tls_refusal) before logging in. An
     /// attacker on the network can forge such an answer.
     pub const fn opportunistic() -> Self {
-        Self::starting(Start::Opportunistic)
+        Self::starting(TlsStart::Opportunistic)
     }
 
-    const fn starting(start: Start) -> Self {
+    const fn starting(start: TlsStart) -> Self {
         Self {
             start,
             roots: Roots::System,
@@ -270,7 +270,7 @@ impl Tls {
     /// Returns the settings with TLS required: from the first byte on if `is_implicit`, otherwise
     /// with `AUTH TLS`.
     pub(crate) const fn required(mut self, is_implicit: bool) -> Self {
-        self.start = if is_implicit { Start::Implicit } else { Start::Explicit };
+        self.start = if is_implicit { TlsStart::Implicit } else { TlsStart::Explicit };
         self
     }
 }
@@ -374,7 +374,7 @@ pub enum TlsError {
     )]
     Unchecked,
     /// The server's certificate was refused.
-    #[error("the server's certificate is rejected: {fault}{}{}", Detail(.detail), Digest(.pin))]
+    #[error("the server's certificate is rejected: {fault}{}{}", Detail(.detail), ShownPin(.pin))]
     Certificate {
         /// What is wrong with it.
         fault: CertificateFault,
@@ -442,9 +442,9 @@ impl fmt::Display for Detail<'_> {
     }
 }
 
-struct Digest<'a>(&'a Option<String>);
+struct ShownPin<'a>(&'a Option<String>);
 
-impl fmt::Display for Digest<'_> {
+impl fmt::Display for ShownPin<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(pin) => write!(f, "; the pin of its key is {pin}"),

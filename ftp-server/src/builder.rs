@@ -10,7 +10,7 @@ use ftp_proto::{Reply, Verb};
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::budget;
 use crate::config::ServerConfig;
-use crate::context::{Context, Hooks, SiteRequest};
+use crate::context::{Context, EmbedderHooks, SiteRequest};
 use crate::error::Error;
 use crate::ledger::SharedState;
 use crate::log::Observer;
@@ -27,21 +27,21 @@ use crate::tls::{Acceptor, Tls};
 #[derive(Default)]
 pub struct ServerBuilder {
     /// Boxed, because every builder method moves it.
-    parts: Box<Parts>,
+    parts: Box<ServerParts>,
 }
 
 /// The parts of a server.
 #[derive(Default)]
-struct Parts {
+struct ServerParts {
     config: ServerConfig,
-    users: Vec<User>,
+    users: Vec<BuilderUser>,
     anonymous: Option<Rights>,
     root: Option<PathBuf>,
     local: LocalConfig,
     storage: Option<Arc<dyn Storage>>,
     authenticator: Option<Arc<dyn Authenticator>>,
     once_bound: Option<OnceBound>,
-    hooks: Hooks,
+    hooks: EmbedderHooks,
     tls: Option<Tls>,
     /// Addresses with implicit TLS.
     implicit: Vec<SocketAddr>,
@@ -51,7 +51,7 @@ struct Parts {
     given: Vec<Endpoint>,
 }
 
-struct User {
+struct BuilderUser {
     name: Vec<u8>,
     password: Vec<u8>,
     rights: Rights,
@@ -100,7 +100,7 @@ impl ServerBuilder {
         password: impl Into<Vec<u8>>,
         rights: Rights,
     ) -> Self {
-        self.parts.users.push(User { name: name.into(), password: password.into(), rights });
+        self.parts.users.push(BuilderUser { name: name.into(), password: password.into(), rights });
         self
     }
 
@@ -297,7 +297,7 @@ impl ServerBuilder {
     }
 }
 
-impl Parts {
+impl ServerParts {
     fn start(mut self: Box<Self>, plaintext: Vec<TcpListener>) -> Result<Server, Error> {
         let endpoints = self.endpoints(plaintext)?;
         if endpoints.is_empty() {
@@ -403,7 +403,7 @@ fn admission(config: &ServerConfig) -> Arc<Admission> {
 
 impl std::fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Parts { config, users, anonymous, root, local, tls, implicit, .. } = &*self.parts;
+        let ServerParts { config, users, anonymous, root, local, tls, implicit, .. } = &*self.parts;
         let users: Vec<_> = users.iter().map(|user| ftp_proto::Escaped(&user.name)).collect();
         let mut shown = f.debug_struct("ServerBuilder");
         shown.field("config", config).field("users", &users).field("anonymous", anonymous);

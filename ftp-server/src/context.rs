@@ -73,7 +73,7 @@ pub(crate) struct Context {
 
 /// The objects that the embedder adds to a server.
 #[derive(Default)]
-pub(crate) struct Hooks {
+pub(crate) struct EmbedderHooks {
     pub(crate) observers: Observers,
     pub(crate) site: Option<Arc<SiteCommands>>,
     pub(crate) script: Option<Arc<Script>>,
@@ -91,7 +91,7 @@ impl Context {
         authenticator: Arc<dyn Authenticator>,
         admission: Arc<Admission>,
     ) -> Arc<Self> {
-        Self::hooked(config, authenticator, None, admission, Hooks::default())
+        Self::hooked(config, authenticator, None, admission, EmbedderHooks::default())
     }
 
     pub(crate) fn hooked(
@@ -99,9 +99,9 @@ impl Context {
         authenticator: Arc<dyn Authenticator>,
         tls: Option<Arc<Acceptor>>,
         admission: Arc<Admission>,
-        hooks: Hooks,
+        hooks: EmbedderHooks,
     ) -> Arc<Self> {
-        let Hooks { observers, site, script, shared } = hooks;
+        let EmbedderHooks { observers, site, script, shared } = hooks;
         Arc::new(Self {
             passive_ports: PassivePorts::new(config.passive.ports.clone()),
             announcer: Announcer::new(&config),

@@ -40,7 +40,7 @@ pub(crate) fn start(
 pub(crate) const JOB_STACK: usize = 512 * 1024;
 
 /// Work in a thread of its own, and its result.
-pub(crate) struct Job<T> {
+pub(crate) struct ThreadJob<T> {
     result: Slot<T>,
     end: JobEnd,
 }
@@ -146,7 +146,7 @@ impl JobEnd {
     }
 }
 
-impl<T> Job<T> {
+impl<T> ThreadJob<T> {
     /// Gives up the result, which is dropped as soon as the work has ended.
     pub(crate) fn give_up(self) -> JobEnd {
         self.end
@@ -179,7 +179,7 @@ impl<T> Job<T> {
     }
 }
 
-impl<T: Send + 'static> Job<T> {
+impl<T: Send + 'static> ThreadJob<T> {
     /// Starts work in a thread: see [`JobEnd::begin`]. Dropping the job does not end the work.
     ///
     /// # Errors
@@ -192,7 +192,7 @@ impl<T: Send + 'static> Job<T> {
 }
 
 /// Work that a thread does while its owner asks for the result again and again.
-pub(crate) struct Polled<T>(Option<Job<T>>);
+pub(crate) struct Polled<T>(Option<ThreadJob<T>>);
 
 impl<T> Default for Polled<T> {
     fn default() -> Self {
@@ -211,7 +211,7 @@ impl<T: Send + 'static> Polled<T> {
     ///
     /// # Errors
     ///
-    /// Returns an error of [`Job::begin`], or an error if the work panicked.
+    /// Returns an error of [`ThreadJob::begin`], or an error if the work panicked.
     pub(crate) fn poll(
         &mut self,
         is_slow: bool,
@@ -220,7 +220,7 @@ impl<T: Send + 'static> Polled<T> {
     ) -> io::Result<Option<T>> {
         let job = match self.0.take() {
             Some(job) => job,
-            None if is_slow => Job::begin(work)?,
+            None if is_slow => ThreadJob::begin(work)?,
             None => return Ok(Some(work())),
         };
         let done = job.wait(limit);

@@ -10,10 +10,10 @@ use super::objects::Position;
 use super::{Client, features_in};
 use crate::config::{ClientBuilder, Config, for_scheme};
 use crate::control::Answers;
-use crate::control::login::{self, Ahead, Login, Secured};
+use crate::control::login::{self, Login, Secured, WithPass};
 use crate::error::Error;
 use crate::net::Server;
-use crate::security::Start;
+use crate::security::TlsStart;
 
 /// The time to connect from which a round trip is worth saving.
 const FAR: Duration = Duration::from_millis(20);
@@ -60,7 +60,8 @@ impl ClientBuilder {
     /// Connects to a server. `port`, if given, replaces the port in `server`.
     fn connect_at(mut self, server: &str, port: Option<u16>) -> Result<Client, Error> {
         self.config.check()?;
-        let is_implicit = self.config.tls.as_ref().is_some_and(|tls| tls.start == Start::Implicit);
+        let is_implicit =
+            self.config.tls.as_ref().is_some_and(|tls| tls.start == TlsStart::Implicit);
         let mut server = Server::parse(server, is_implicit)?;
         server.port = port.unwrap_or(server.port);
         Client::connect(self.config, server)
@@ -174,7 +175,7 @@ impl Client {
     }
 
     /// Returns the commands that can be sent together with `PASS`.
-    fn commands_ahead(&self) -> Ahead {
+    fn commands_ahead(&self) -> WithPass {
         let Config { rules, route, compress, reuse_data, .. } = &self.config;
         let begins_with_epsv = rules.mode == Mode::Passive
             && rules.epsv != Extended::Never
@@ -183,14 +184,14 @@ impl Client {
             && !route.as_ref().is_some_and(|route| route.proxy.is_ftp());
         let may_fly = begins_with_epsv && self.may_save_trips() && !self.waits_at_ports();
         let first = self.config.first_transfer.filter(|_| may_fly);
-        let Some(representation) = first else { return Ahead::default() };
+        let Some(representation) = first else { return WithPass::default() };
         let mut commands = self.secured.as_ref().map(Secured::protection).unwrap_or_default();
         commands.push(Command::Type(representation.into()));
         if self.config.lists_first {
             commands.push(Command::Feat);
         }
         commands.push(Command::Epsv(EpsvArgument::Default));
-        Ahead { commands, patience: self.patience(Duration::ZERO) }
+        WithPass { commands, patience: self.patience(Duration::ZERO) }
     }
 
     /// Returns whether the server names itself Twisted. It answers no command between `EPSV` and the use

@@ -21,12 +21,12 @@ use ftp_proto::{
 
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::control::login::{Asked, Login, Secured};
-use crate::data::{Kept, Plan};
+use crate::control::login::{Login, Secured, TlsAnswer};
+use crate::data::{DownloadPlan, KeptConnection};
 use crate::error::{Error, Phase};
 use crate::net::wait::Waiter;
 use crate::net::{Server, Stream, dial};
-use crate::security::{Start, TlsInfo};
+use crate::security::{TlsInfo, TlsStart};
 use crate::{tls, trace};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
@@ -78,9 +78,9 @@ pub struct Client {
     /// The data connection of a transfer that was dropped early.
     pub(crate) abandoned: Option<Stream>,
     /// The data connection that the next transfer in mode B uses.
-    pub(crate) kept: Option<Kept>,
+    pub(crate) kept: Option<KeptConnection>,
     /// The transfers that the caller has planned, and the commands that were sent ahead.
-    pub(crate) plan: Plan,
+    pub(crate) plan: DownloadPlan,
     welcome: Reply,
     /// Whether transfers use one data connection if the server offers mode B.
     pub(crate) reuses: bool,
@@ -154,7 +154,7 @@ impl Client {
         let limit = config.timeouts.handshake;
         let mut secured = None;
         let deadline = |control: &ControlConnection| control.deadline(limit, Phase::Handshake);
-        if let Some(settings) = config.tls.as_ref().filter(|tls| tls.start == Start::Implicit)
+        if let Some(settings) = config.tls.as_ref().filter(|tls| tls.start == TlsStart::Implicit)
             && let Some(context) = context.take()
         {
             let deadline = deadline(&control);
@@ -167,8 +167,8 @@ impl Client {
         let mut tls_refusal = None;
         if let Some((settings, context)) = config.tls.as_ref().zip(context) {
             match Secured::ask(context, settings, &mut control, deadline)? {
-                Asked::Secured(now) => secured = Some(*now),
-                Asked::Plaintext(reply) => tls_refusal = Some(reply),
+                TlsAnswer::Secured(now) => secured = Some(*now),
+                TlsAnswer::Plaintext(reply) => tls_refusal = Some(reply),
             }
         }
         let reuses = config.reuse_data;
@@ -179,7 +179,7 @@ impl Client {
             state: ServerState::default(),
             abandoned: None,
             kept: None,
-            plan: Plan::default(),
+            plan: DownloadPlan::default(),
             welcome,
             secured,
             tls_refusal,

@@ -33,20 +33,20 @@ pub struct Repeat {
     lost: Option<(Verb, Vec<u8>)>,
     /// Whether the facts before a renaming are not needed, since it is never repeated.
     is_single: bool,
-    before: Option<BeforeRename>,
+    before: Option<RenameFacts>,
     /// Whether a removal of this object was begun.
     removes: bool,
 }
 
 /// What the server showed before the first attempt at a renaming.
 #[derive(Debug)]
-struct BeforeRename {
+struct RenameFacts {
     source: Facts,
-    target: Target,
+    target: RepeatedObject,
 }
 
 #[derive(Debug)]
-enum Target {
+enum RepeatedObject {
     Absent,
     There(Facts),
     Unknown,
@@ -116,7 +116,7 @@ enum Shown {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Verdict {
+enum RepeatVerdict {
     Done,
     /// The refusal counts.
     Refused,
@@ -128,19 +128,19 @@ const MADE: &str = "it exists now, perhaps made by this run";
 const RENAMED: &str = "it may have been renamed by this run";
 
 /// The verdict on a second command that was refused with 5yz.
-const VERDICTS: &[(Lost, Shown, Verdict)] = &[
-    (Lost::Delete, Shown::Gone, Verdict::Done),
-    (Lost::RemoveDirectory, Shown::Gone, Verdict::Done),
+const VERDICTS: &[(Lost, Shown, RepeatVerdict)] = &[
+    (Lost::Delete, Shown::Gone, RepeatVerdict::Done),
+    (Lost::RemoveDirectory, Shown::Gone, RepeatVerdict::Done),
     // A directory that serves as a lock must not have two owners.
-    (Lost::MakeDirectory, Shown::There, Verdict::Uncertain(MADE)),
-    (Lost::MakeInTree, Shown::There, Verdict::Done),
-    (Lost::Rename, Shown::Moved, Verdict::Done),
-    (Lost::Rename, Shown::Unclear, Verdict::Uncertain(RENAMED)),
+    (Lost::MakeDirectory, Shown::There, RepeatVerdict::Uncertain(MADE)),
+    (Lost::MakeInTree, Shown::There, RepeatVerdict::Done),
+    (Lost::Rename, Shown::Moved, RepeatVerdict::Done),
+    (Lost::Rename, Shown::Unclear, RepeatVerdict::Uncertain(RENAMED)),
 ];
 
-fn judge(lost: Lost, shown: Shown) -> Verdict {
+fn judge(lost: Lost, shown: Shown) -> RepeatVerdict {
     let row = VERDICTS.iter().find(|(command, seen, _)| (*command, *seen) == (lost, shown));
-    row.map_or(Verdict::Refused, |(.., verdict)| *verdict)
+    row.map_or(RepeatVerdict::Refused, |(.., verdict)| *verdict)
 }
 
 impl Repeat {
@@ -243,7 +243,7 @@ impl Repeat {
     ) -> Result<(), Error> {
         if self.before.is_none() && !self.is_single {
             let source = facts_of(client, from)?.unwrap_or_default();
-            self.before = Some(BeforeRename { source, target: Target::Absent });
+            self.before = Some(RenameFacts { source, target: RepeatedObject::Absent });
         }
         self.rename(client, from, to)
     }
@@ -267,11 +267,13 @@ impl Repeat {
         if self.before.is_none() && !self.is_single {
             let source = facts_of(client, from)?.unwrap_or_default();
             let target = match client.is_there(to)? {
-                Some(false) => Target::Absent,
-                Some(true) => facts_of(client, to)?.map_or(Target::Unknown, Target::There),
-                None => Target::Unknown,
+                Some(false) => RepeatedObject::Absent,
+                Some(true) => {
+                    facts_of(client, to)?.map_or(RepeatedObject::Unknown, RepeatedObject::There)
+                }
+                None => RepeatedObject::Unknown,
             };
-            self.before = Some(BeforeRename { source, target });
+            self.before = Some(RenameFacts { source, target });
         }
         if self.has_lost(&[Verb::Rnto], from) && self.is_replaced(client, from)? {
             return Err(Error::Uncertain(Verb::Rnto, None, RENAMED));
@@ -330,14 +332,14 @@ impl Repeat {
         if client.is_there(to)? == Some(false) {
             return Ok(Shown::Gone);
         }
-        let Some(BeforeRename { source, target }) = &self.before else {
+        let Some(RenameFacts { source, target }) = &self.before else {
             return Ok(Shown::Unclear);
         };
         let now = facts_of(client, to)?.and_then(|now| now.are_of(source));
         let was_another = match target {
-            Target::Absent => true,
-            Target::There(before) => before.are_of(source) == Some(false),
-            Target::Unknown => false,
+            RepeatedObject::Absent => true,
+            RepeatedObject::There(before) => before.are_of(source) == Some(false),
+            RepeatedObject::Unknown => false,
         };
         Ok(if now == Some(true) && was_another { Shown::Moved } else { Shown::Unclear })
     }
@@ -390,11 +392,11 @@ impl Repeat {
     }
 }
 
-fn conclude(verdict: Verdict, verb: Verb, reply: ftp_proto::Reply) -> Result<(), Error> {
+fn conclude(verdict: RepeatVerdict, verb: Verb, reply: ftp_proto::Reply) -> Result<(), Error> {
     match verdict {
-        Verdict::Done => Ok(()),
-        Verdict::Refused => Err(Error::Refused(verb, reply)),
-        Verdict::Uncertain(why) => Err(Error::Uncertain(verb, Some(reply), why)),
+        RepeatVerdict::Done => Ok(()),
+        RepeatVerdict::Refused => Err(Error::Refused(verb, reply)),
+        RepeatVerdict::Uncertain(why) => Err(Error::Uncertain(verb, Some(reply), why)),
     }
 }
 
@@ -461,8 +463,8 @@ mod tests {
 
     #[test]
     fn each_lost_command_has_one_verdict_for_what_is_shown() {
+        use RepeatVerdict::{Done, Refused, Uncertain};
         use Shown::{Gone, Moved, There, Unclear};
-        use Verdict::{Done, Refused, Uncertain};
         for lost in [
             Lost::Delete,
             Lost::RemoveDirectory,

@@ -9,7 +9,7 @@ use ftp_proto::{
 };
 
 use super::Client;
-use crate::data::Plan;
+use crate::data::DownloadPlan;
 use crate::error::Error;
 use crate::trace;
 use crate::transfer::{self, Begun, Download, Transfer, Upload};
@@ -429,7 +429,7 @@ impl Client {
     /// as known.
     #[must_use]
     pub const fn downloads_ahead(&self) -> usize {
-        if self.goes_ahead() { Plan::DOWNLOADS } else { 0 }
+        if self.goes_ahead() { DownloadPlan::DOWNLOADS } else { 0 }
     }
 
     /// Returns whether planned transfers are requested ahead, as far as known.

@@ -41,15 +41,15 @@ fn pipelining_requires_epsv_cl_14() {
 
 #[test]
 fn the_url_scheme_selects_the_tls_mode_cl_65() {
-    use crate::security::Start;
+    use crate::security::TlsStart;
     let opportunistic = Tls::opportunistic().data_in_clear();
     for (url, settings, want) in [
         ("ftp://h/a", None, None),
-        ("ftp://h/a", Some(&opportunistic), Some(Start::Opportunistic)),
-        ("ftpes://h/a", None, Some(Start::Explicit)),
-        ("ftpes://h/a", Some(&opportunistic), Some(Start::Explicit)),
-        ("ftps://h/a", None, Some(Start::Implicit)),
-        ("ftps://h/a", Some(&opportunistic), Some(Start::Implicit)),
+        ("ftp://h/a", Some(&opportunistic), Some(TlsStart::Opportunistic)),
+        ("ftpes://h/a", None, Some(TlsStart::Explicit)),
+        ("ftpes://h/a", Some(&opportunistic), Some(TlsStart::Explicit)),
+        ("ftps://h/a", None, Some(TlsStart::Implicit)),
+        ("ftps://h/a", Some(&opportunistic), Some(TlsStart::Implicit)),
     ] {
         let url: FtpUrl = url.parse().unwrap();
         let found = for_scheme(url.scheme(), settings.cloned());

@@ -21,7 +21,7 @@ use crate::error::{Error, Phase, ProxyFault};
 use crate::net::Server;
 use crate::net::proxy::Proxy;
 use crate::net::wait::Deadline;
-use crate::security::{Start, Tls, TlsError, TlsInfo};
+use crate::security::{Tls, TlsError, TlsInfo, TlsStart};
 use crate::tls::{Context, Session};
 use crate::trace;
 
@@ -81,7 +81,7 @@ pub(crate) enum Demand {
 }
 
 /// The result of asking for TLS.
-pub(crate) enum Asked {
+pub(crate) enum TlsAnswer {
     /// TLS is on.
     Secured(Box<Secured>),
     /// The server refused TLS, and the caller accepts plaintext.
@@ -123,7 +123,7 @@ impl Secured {
         settings: &Tls,
         control: &mut ControlConnection,
         deadline: impl FnOnce(&ControlConnection) -> Deadline,
-    ) -> Result<Asked, Error> {
+    ) -> Result<TlsAnswer, Error> {
         let is_consent = |reply: &Reply| reply.code().value() == 234;
         let mut reply = control.request(&Command::Auth(AuthMechanism::Tls))?;
         if reply.code().severity() == Severity::Permanent {
@@ -137,9 +137,9 @@ impl Secured {
         }
         if !is_consent(&reply) {
             let is_unknown = matches!(reply.code().value(), 500 | 502 | 504 | 534);
-            if is_unknown && settings.start == Start::Opportunistic {
+            if is_unknown && settings.start == TlsStart::Opportunistic {
                 trace::note(format_args!("no TLS: continuing in plaintext, passwords included"));
-                return Ok(Asked::Plaintext(reply));
+                return Ok(TlsAnswer::Plaintext(reply));
             }
             control.close();
             return Err(Error::Tls(TlsError::Refused(reply)));
@@ -154,7 +154,7 @@ impl Secured {
         }
         let deadline = deadline(control);
         let secured = Self::begin(context, settings, control, deadline)?;
-        Ok(Asked::Secured(Box::new(secured)))
+        Ok(TlsAnswer::Secured(Box::new(secured)))
     }
 
     /// Sends the protection level of data connections once. If the server refuses it, the session
@@ -264,7 +264,7 @@ impl ControlConnection {
 
 /// The commands that are sent together with `PASS`.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead {
+pub(crate) struct WithPass {
     pub(crate) commands: Vec<Command>,
     /// The time to wait for the reply to the first of these commands after the reply to `PASS`.
     pub(crate) patience: Duration,
@@ -283,7 +283,7 @@ pub(crate) fn login(
     user: &[u8],
     password: &[u8],
     account: Option<&Password>,
-    ahead: &Ahead,
+    ahead: &WithPass,
 ) -> Result<Option<Vec<Reply>>, Error> {
     let user = Command::User(user.to_vec());
     let password = Command::Pass(Password(password.to_vec()));
@@ -320,7 +320,7 @@ pub(crate) fn by_proxy(
     user: &[u8],
 ) -> Result<Vec<u8>, Error> {
     if let Some(own) = proxy.login() {
-        let done = login(control, &own.user, &own.password.0, None, &Ahead::default());
+        let done = login(control, &own.user, &own.password.0, None, &WithPass::default());
         done.map_err(|error| match error {
             Error::Refused(_, reply) => proxy.error(ProxyFault::LoginRefused(reply.to_string())),
             error => error,
@@ -339,7 +339,7 @@ fn is_intermediate(reply: &Reply) -> bool {
 fn send_with(
     control: &mut ControlConnection,
     password: &Command,
-    ahead: &Ahead,
+    ahead: &WithPass,
 ) -> Result<(Reply, Option<Vec<Reply>>), Error> {
     if ahead.commands.is_empty() {
         return Ok((control.request(password)?, Some(Vec::new())));

@@ -25,7 +25,7 @@ use crate::lock;
 use crate::net::wait::{Deadline, Waiter};
 use crate::net::{Server, Stream};
 use crate::trace;
-use replies::Step;
+use replies::ProofStep;
 
 /// The number of bytes to read at a time: a few replies.
 const BUFFER: usize = 1_024;
@@ -50,7 +50,7 @@ pub(crate) struct ControlConnection {
     secrets: Vec<Vec<u8>>,
     /// Whether the outstanding transfer has begun.
     has_begun: bool,
-    step: Step,
+    step: ProofStep,
     /// The command whose reply was lost with the connection.
     unanswered: Option<Verb>,
     server: Server,
@@ -89,7 +89,7 @@ impl ControlConnection {
             answers: Answers::default(),
             secrets: Vec::new(),
             has_begun: false,
-            step: Step::default(),
+            step: ProofStep::default(),
             unanswered: None,
             server,
             addresses,

@@ -178,12 +178,12 @@ impl ControlConnection {
         let (verb, code) = (*verb, reply.code());
         if code.severity() != Severity::Preliminary {
             match self.step.read(verb, code, self.has_begun) {
-                Reading::Answer => {}
-                Reading::Late => {
+                ReplyMeaning::Answer => {}
+                ReplyMeaning::Late => {
                     trace::note(format_args!("ignoring {code}: it does not answer {verb}"));
                     return Ok(None);
                 }
-                Reading::Foreign => return Err(self.out_of_step(Some(verb), reply)),
+                ReplyMeaning::Foreign => return Err(self.out_of_step(Some(verb), reply)),
             }
         }
         match exchange.reply(code) {
@@ -415,7 +415,7 @@ const CHANGES: &[Verb] = &[
 
 /// What a final reply means for the outstanding command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reading {
+pub(super) enum ReplyMeaning {
     /// The answer, as far as the code shows.
     Answer,
     /// The extra reply of the last transfer, or a banner after the login. The answer follows.
@@ -447,7 +447,7 @@ enum Removals {
 
 /// What the replies so far prove.
 #[derive(Debug, Default)]
-pub(super) struct Step {
+pub(super) struct ProofStep {
     late: Option<Late>,
     /// Whether a transfer or an extra reply came after the last code of [`OWN`].
     is_in_doubt: bool,
@@ -464,12 +464,12 @@ pub(super) struct Step {
     has_quoted: bool,
 }
 
-impl Step {
+impl ProofStep {
     /// Takes a final reply. `has_begun` tells whether a 1xx to this command came before.
-    pub(super) fn read(&mut self, verb: Verb, code: ReplyCode, has_begun: bool) -> Reading {
+    pub(super) fn read(&mut self, verb: Verb, code: ReplyCode, has_begun: bool) -> ReplyMeaning {
         let reading = self.reading(verb, code, has_begun);
         match reading {
-            Reading::Answer => {
+            ReplyMeaning::Answer => {
                 self.last = Some(verb);
                 self.is_proved = is_own(verb, code);
                 if matches!(self.late, Some(Late::Banner)) && !is_login(verb) {
@@ -482,21 +482,21 @@ impl Step {
                     self.removals = Removals::Answered;
                 }
             }
-            Reading::Late => self.note_late(),
-            Reading::Foreign => {}
+            ReplyMeaning::Late => self.note_late(),
+            ReplyMeaning::Foreign => {}
         }
         reading
     }
 
-    fn reading(&self, verb: Verb, code: ReplyCode, has_begun: bool) -> Reading {
+    fn reading(&self, verb: Verb, code: ReplyCode, has_begun: bool) -> ReplyMeaning {
         // Any code may answer an unknown command. Once a transfer has begun, its verdict judges the
         // reply.
         if matches!(verb, Verb::Other(_)) || verb.uses_data() && has_begun {
-            return Reading::Answer;
+            return ReplyMeaning::Answer;
         }
         // Some servers without features answer FEAT with 331, 332 or 350.
         if verb == Verb::Feat && code.severity() == Severity::Intermediate && !self.is_in_doubt {
-            return Reading::Answer;
+            return ReplyMeaning::Answer;
         }
         // Some servers answer EPSV like PASV, or PASV like EPSV.
         let twin = match (verb, code.value()) {
@@ -505,25 +505,25 @@ impl Step {
             _ => None,
         };
         if twin.is_some() && (twin != self.last || !self.is_in_doubt) {
-            return Reading::Answer;
+            return ReplyMeaning::Answer;
         }
         if owners(code).is_some() {
-            return if is_own(verb, code) { Reading::Answer } else { Reading::Foreign };
+            return if is_own(verb, code) { ReplyMeaning::Answer } else { ReplyMeaning::Foreign };
         }
         if verb.uses_data() || is_listed(verb, code) {
-            return Reading::Answer;
+            return ReplyMeaning::Answer;
         }
         let is_question = QUESTIONS.contains(&verb);
         match self.late {
-            Some(Late::Banner) if is_banner(code) => Reading::Late,
+            Some(Late::Banner) if is_banner(code) => ReplyMeaning::Late,
             // A 250 may be the answer of a server that is careless with codes.
             Some(Late::Transfer(_))
                 if code == ReplyCode::TRANSFER_COMPLETE || is_question && ends_transfer(code) =>
             {
-                Reading::Late
+                ReplyMeaning::Late
             }
-            _ if is_question && self.is_in_doubt && ends_transfer(code) => Reading::Foreign,
-            _ => Reading::Answer,
+            _ if is_question && self.is_in_doubt && ends_transfer(code) => ReplyMeaning::Foreign,
+            _ => ReplyMeaning::Answer,
         }
     }
 

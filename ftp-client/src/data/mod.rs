@@ -4,7 +4,7 @@
 //! In passive mode, the connection goes to the host of the control connection, or to the host in a 227
 //! if the caller's rule allows that.
 //!
-//! In mode B, a transfer leaves an open connection to the next one ([`Kept`]). [`Plan`] has the
+//! In mode B, a transfer leaves an open connection to the next one ([`KeptConnection`]). [`DownloadPlan`] has the
 //! transfers that a caller has named for it, and the commands that were sent ahead.
 
 pub(crate) mod active;
@@ -260,12 +260,12 @@ impl Delivered {
 
 /// An open data connection that no transfer uses.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct KeptConnection {
     data: Stream,
     coding: Box<Coding>,
 }
 
-impl Kept {
+impl KeptConnection {
     pub(crate) const fn new(data: Stream, coding: Box<Coding>) -> Self {
         Self { data, coding }
     }
@@ -303,9 +303,9 @@ const VAIN: u8 = 3;
 
 /// The downloads that the caller has named, and all commands that were sent ahead.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct DownloadPlan {
     /// The downloads that are not requested yet.
-    planned: VecDeque<Planned>,
+    planned: VecDeque<PlannedDownload>,
     /// The commands that were sent ahead, in the order of the replies.
     requested: VecDeque<Command>,
     /// The number of times that commands sent ahead had to be dropped.
@@ -313,13 +313,13 @@ pub(crate) struct Plan {
 }
 
 #[derive(Debug, Eq, PartialEq)]
-struct Planned {
+struct PlannedDownload {
     path: Pathname,
     /// Whether the file's modification time is requested too.
     with_time: bool,
 }
 
-impl Planned {
+impl PlannedDownload {
     /// Returns the commands of this download.
     fn commands(&self) -> impl Iterator<Item = Command> + use<> {
         let time = self.with_time.then(|| Command::Mdtm(self.path.clone()));
@@ -331,13 +331,13 @@ impl Planned {
     }
 }
 
-impl Plan {
+impl DownloadPlan {
     /// The number of named downloads from which each flight is as long as it can be.
     pub(crate) const DOWNLOADS: usize = 2 * MOST;
 
     /// Adds a download.
     pub(crate) fn add(&mut self, path: Pathname, with_time: bool) {
-        self.planned.push_back(Planned { path, with_time });
+        self.planned.push_back(PlannedDownload { path, with_time });
     }
 
     /// Returns the number of downloads that have not begun.

@@ -112,7 +112,7 @@ pub enum Error {
     ///
     /// A download received fewer or more bytes than announced, or the caller ended it before the
     /// end of the data. After an upload, the server reports fewer or more bytes than were sent.
-    #[error("incomplete: {}", Missing(*.bytes, *.announced))]
+    #[error("incomplete: {}", MissingBytes(*.bytes, *.announced))]
     Incomplete {
         /// The number of bytes received or, after an upload, of bytes that the server has.
         bytes: u64,
@@ -550,9 +550,9 @@ impl fmt::Display for Attempts<'_> {
 }
 
 /// The bytes received, and the bytes announced.
-struct Missing(u64, Option<u64>);
+struct MissingBytes(u64, Option<u64>);
 
-impl fmt::Display for Missing {
+impl fmt::Display for MissingBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self(bytes, Some(announced)) if bytes < announced => {

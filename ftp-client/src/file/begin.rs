@@ -56,7 +56,7 @@ pub(super) struct Memory {
 }
 
 /// Where a download begins.
-pub(super) struct Start<'s> {
+pub(super) struct DownloadStart<'s> {
     pub(super) target: Writing<'s>,
     /// The bytes that are kept, and how many of them are received again and compared.
     pub(super) kept: u64,
@@ -85,7 +85,7 @@ struct Judged {
     is_digested: bool,
 }
 
-impl<'s> Start<'s> {
+impl<'s> DownloadStart<'s> {
     /// Returns a start at byte 0.
     pub(super) const fn at_0(target: Writing<'s>) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl<'s> Start<'s> {
     }
 }
 
-impl Start<'_> {
+impl DownloadStart<'_> {
     /// Returns the local file, if the target is one.
     pub(super) fn file(&self) -> Option<&File> {
         match &self.target {
@@ -238,8 +238,13 @@ impl Memory {
     }
 
     /// Keeps what a failed transfer left, for the next attempt or run.
-    pub(super) fn note_failure(&mut self, start: Start<'_>, error: &Error, is_repeated: bool) {
-        let Start { target, kept, origin, is_restored, .. } = start;
+    pub(super) fn note_failure(
+        &mut self,
+        start: DownloadStart<'_>,
+        error: &Error,
+        is_repeated: bool,
+    ) {
+        let DownloadStart { target, kept, origin, is_restored, .. } = start;
         let mut file = match target {
             Writing::File(file) => file,
             Writing::Stream(_) => return,
@@ -325,9 +330,9 @@ impl GetJob<'_> {
         client: &mut Client,
         on: &dyn Observer,
         to: &'w mut Sink<'_>,
-    ) -> Result<Start<'w>, Error> {
+    ) -> Result<DownloadStart<'w>, Error> {
         let (path, in_place) = match to {
-            Sink::Stream(stream) => return Ok(Start::at_0(Writing::Stream(*stream))),
+            Sink::Stream(stream) => return Ok(DownloadStart::at_0(Writing::Stream(*stream))),
             Sink::Path(path) => (*path, false),
             Sink::InPlace(path) => (*path, true),
         };
@@ -344,14 +349,14 @@ impl GetJob<'_> {
         if in_place {
             let length = FoundFile::at(path).map_err(Error::Local)?.map_or(0, |found| found.length);
             let file = LocalFile::in_place(path, (length, 0), None).map_err(Error::Local)?;
-            return Ok(Start::at_0(Writing::File(file)));
+            return Ok(DownloadStart::at_0(Writing::File(file)));
         }
         let file = LocalFile::replacing_like(path, self.like.unwrap_or(path)).map_err(|error| {
             let parent = small::parent(path);
             let why = format!("cannot create a file: {error}");
             Error::Local(named(parent, &io::Error::new(error.kind(), why)))
         })?;
-        let mut start = Start::at_0(Writing::File(file));
+        let mut start = DownloadStart::at_0(Writing::File(file));
         if self.is_repeated {
             start.origin = Some(Origin::ask(client, self.place.path())?);
         }
@@ -370,7 +375,7 @@ impl GetJob<'_> {
         mut file: LocalFile,
         then: Origin,
         origin: Origin,
-    ) -> Result<Start<'w>, Error> {
+    ) -> Result<DownloadStart<'w>, Error> {
         let have = file.length().map_err(Error::Local)?;
         let known = Known {
             have,
@@ -388,7 +393,13 @@ impl GetJob<'_> {
             return Err(Error::Local(named(file.target(), &error)));
         }
         let target = Writing::File(file);
-        Ok(Start { kept, compare, origin: Some(origin), is_whole, ..Start::at_0(target) })
+        Ok(DownloadStart {
+            kept,
+            compare,
+            origin: Some(origin),
+            is_whole,
+            ..DownloadStart::at_0(target)
+        })
     }
 
     /// Finds bytes of earlier runs.
@@ -398,7 +409,7 @@ impl GetJob<'_> {
         on: &dyn Observer,
         target: &Path,
         in_place: bool,
-    ) -> Result<Start<'w>, Error> {
+    ) -> Result<DownloadStart<'w>, Error> {
         let there = self.place.path().to_vec();
         let here = Error::Local;
         let names = (target, self.like.unwrap_or(target));
@@ -435,7 +446,7 @@ impl GetJob<'_> {
         {
             let judged = self.judge(client, local, now.as_ref(), origin, Asked::NoAnswer)?;
             if judged.step == Step::Whole {
-                return Ok(Start::whole(local_of(local).map_err(here)?, origin, false));
+                return Ok(DownloadStart::whole(local_of(local).map_err(here)?, origin, false));
             }
         }
         let mut why = None;
@@ -447,10 +458,17 @@ impl GetJob<'_> {
                     let (kept, compare, is_whole) = self.of_step(on, step, part.length, &part.path);
                     let file = LocalFile::part_like(part_path, names, (part.length, kept), now);
                     let target = Writing::File(file.map_err(here)?);
-                    let start = Start::at_0(target);
+                    let start = DownloadStart::at_0(target);
                     let is_digested = judged.is_digested;
                     let origin = Some(origin);
-                    return Ok(Start { kept, compare, origin, is_whole, is_digested, ..start });
+                    return Ok(DownloadStart {
+                        kept,
+                        compare,
+                        origin,
+                        is_whole,
+                        is_digested,
+                        ..start
+                    });
                 }
             }
         }
@@ -462,7 +480,7 @@ impl GetJob<'_> {
                 }
                 Step::Whole => {
                     let found = local_of(local).map_err(here)?;
-                    return Ok(Start::whole(found, origin, judged.is_digested));
+                    return Ok(DownloadStart::whole(found, origin, judged.is_digested));
                 }
                 step => {
                     let (kept, compare, _) = self.of_step(on, step, local.length, &local.path);
@@ -473,18 +491,24 @@ impl GetJob<'_> {
                             && !trusts;
                         let record = now.filter(|_| is_ours);
                         let file = LocalFile::in_place(target, (local.length, kept), record);
-                        let start = Start::at_0(Writing::File(file.map_err(here)?));
-                        Start { is_restored: !is_ours, ..start }
+                        let start = DownloadStart::at_0(Writing::File(file.map_err(here)?));
+                        DownloadStart { is_restored: !is_ours, ..start }
                     } else {
                         let mut file =
                             LocalFile::part_like(part_path, names, (part_length, 0), now)
                                 .map_err(here)?;
                         copy_into(&local.file, kept, &mut file)
                             .map_err(|error| here(named(target, &error)))?;
-                        Start::at_0(Writing::File(file))
+                        DownloadStart::at_0(Writing::File(file))
                     };
                     let is_digested = judged.is_digested;
-                    return Ok(Start { kept, compare, origin: Some(origin), is_digested, ..start });
+                    return Ok(DownloadStart {
+                        kept,
+                        compare,
+                        origin: Some(origin),
+                        is_digested,
+                        ..start
+                    });
                 }
             }
         }
@@ -499,7 +523,7 @@ impl GetJob<'_> {
         // The file may have grown since it was listed: its size then counts as not asked for.
         let size = origin.size.filter(|_| listed.size.is_none());
         let origin = Some(Origin { size, ..origin });
-        Ok(Start { origin, ..Start::at_0(target) })
+        Ok(DownloadStart { origin, ..DownloadStart::at_0(target) })
     }
 
     /// Decides about the bytes of an existing file.

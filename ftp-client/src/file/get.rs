@@ -9,14 +9,14 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{Pathname, RepresentationType, TimeVal};
 
 use super::Done;
-use super::begin::{GetJob, InTree, Memory, Sink, Start, Writing};
+use super::begin::{DownloadStart, GetJob, InTree, Memory, Sink, Writing};
 use super::checksum::Checksum;
 use super::evidence;
 use super::local::Committed;
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions, Left};
 use super::partial::named;
-use super::receive::{Ended, Moved, REPETITIONS, Request};
+use super::receive::{Ended, REPETITIONS, ReceivedBytes, Request};
 use super::small::parent;
 use super::targets::Targets;
 use crate::client::Client;
@@ -304,7 +304,7 @@ impl GetJob<'_> {
         let moved = match start.is_whole {
             true => {
                 let is_known = start.origin.is_some();
-                Moved { bytes: 0, duration: Duration::ZERO, is_known, modified: None }
+                ReceivedBytes { bytes: 0, duration: Duration::ZERO, is_known, modified: None }
             }
             false => {
                 let asks_time = start.origin.is_none()
@@ -326,7 +326,7 @@ impl GetJob<'_> {
             }
         };
         let path = self.place.path().to_vec();
-        let moved = Moved {
+        let moved = ReceivedBytes {
             is_known: moved.is_known || self.listed == Some(start.kept + moved.bytes),
             ..moved
         };
@@ -367,7 +367,7 @@ impl GetJob<'_> {
     /// Gives the complete file its time and its name.
     pub(super) fn publish(
         &mut self,
-        start: Start<'_>,
+        start: DownloadStart<'_>,
         time: Option<SystemTime>,
     ) -> Result<Committed, Error> {
         let left = start.left();
@@ -380,8 +380,8 @@ impl GetJob<'_> {
     fn check(
         &self,
         client: &mut Client,
-        start: &Start<'_>,
-        moved: &Moved,
+        start: &DownloadStart<'_>,
+        moved: &ReceivedBytes,
         checksum: Option<Checksum>,
     ) -> Result<Verify, Error> {
         let (path, options) = (self.place.path(), &self.options);
@@ -427,7 +427,7 @@ impl GetJob<'_> {
 fn is_digest_equal(
     client: &mut Client,
     path: &[u8],
-    start: &Start<'_>,
+    start: &DownloadStart<'_>,
     length: u64,
 ) -> Result<bool, Error> {
     let Some(file) = start.file() else { return Ok(false) };

@@ -68,7 +68,7 @@ pub(super) struct UploadTarget {
 
 /// The content of a journal.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Sent {
+pub(super) struct JournalContent {
     pub(super) local: LocalFacts,
     /// The largest number of bytes that the server can have.
     pub(super) most: u64,
@@ -112,7 +112,7 @@ impl UploadJournal {
     }
 
     /// Returns what was sent, if there is a journal of this target.
-    pub(super) fn read(&self) -> Option<Sent> {
+    pub(super) fn read(&self) -> Option<JournalContent> {
         self.paths
             .iter()
             .find_map(|path| parse(&small::read(path, small::JOURNAL).ok()??, &self.target))
@@ -123,7 +123,7 @@ impl UploadJournal {
     /// # Errors
     ///
     /// Returns the error of the last directory that was tried.
-    pub(super) fn write(&self, sent: &Sent) -> io::Result<()> {
+    pub(super) fn write(&self, sent: &JournalContent) -> io::Result<()> {
         let text = encode(sent, &self.target);
         let mut last = Ok(());
         for (number, path) in self.paths.iter().enumerate() {
@@ -165,7 +165,7 @@ fn file_name(local: &[&[u8]], target: &UploadTarget) -> String {
     format!(".{}{UPLOAD_JOURNAL}", hex(digest.get(..8).unwrap_or_default()))
 }
 
-fn encode(sent: &Sent, target: &UploadTarget) -> String {
+fn encode(sent: &JournalContent, target: &UploadTarget) -> String {
     let LocalFacts { inode, size, modified, changed } = sent.local;
     let Login { host, port, user, .. } = &target.login;
     let (host, user, path) = (hex(host.as_bytes()), hex(user), hex(&target.path));
@@ -176,7 +176,7 @@ fn encode(sent: &Sent, target: &UploadTarget) -> String {
     )
 }
 
-fn parse(text: &str, target: &UploadTarget) -> Option<Sent> {
+fn parse(text: &str, target: &UploadTarget) -> Option<JournalContent> {
     let field =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let number = |name: &str| field(name)?.parse::<u64>().ok();
@@ -190,7 +190,7 @@ fn parse(text: &str, target: &UploadTarget) -> Option<Sent> {
         modified: time("modified")?,
         changed: time("changed")?,
     };
-    let sent = Sent { local, most: number("sent")?, replaced: number("replaced")? };
+    let sent = JournalContent { local, most: number("sent")?, replaced: number("replaced")? };
     // Whatever names another target, or is not a whole journal, does not fit.
     (encode(&sent, target) == text).then_some(sent)
 }
@@ -393,7 +393,7 @@ mod tests {
         let own = target("h", 21, "u", "d/a");
         let journal = UploadJournal::of(&local, own.clone(), None);
         assert_eq!(journal.fit(&facts, 4), None);
-        journal.write(&Sent { local: facts, most: 7, replaced: 3 }).unwrap();
+        journal.write(&JournalContent { local: facts, most: 7, replaced: 3 }).unwrap();
         for (have, want) in [
             (1, Fit::Fits { kept: 1 }),
             (3, Fit::Other),
@@ -434,7 +434,7 @@ mod tests {
         let local = root.path().join("missing/a");
         let facts = LocalFacts::of(&fs::metadata(root.path()).unwrap());
         let own = target("h", 21, "u", "a");
-        let sent = Sent { local: facts, most: 7, replaced: 0 };
+        let sent = JournalContent { local: facts, most: 7, replaced: 0 };
         assert!(UploadJournal::of(&local, own.clone(), None).write(&sent).is_err());
         let journal = UploadJournal::of(&local, own, Some(state.path()));
         journal.write(&sent).unwrap();

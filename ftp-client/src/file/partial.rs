@@ -13,7 +13,7 @@ use ftp_proto::Escaped;
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::OVERLAP;
-use super::record::{Record, Rest, remove_sidecar};
+use super::record::{BytesBeyond, Record, remove_sidecar};
 use super::small::{self, parent};
 use crate::digest::hex;
 use crate::error::io_again;
@@ -101,7 +101,7 @@ impl PartialFile {
     pub(super) fn end(&mut self) -> io::Result<()> {
         self.settle()?;
         if self.start.is_none() {
-            self.write_record(self.flushed, Rest::Ended);
+            self.write_record(self.flushed, BytesBeyond::Ended);
         }
         Ok(())
     }
@@ -153,10 +153,13 @@ impl PartialFile {
     /// Stores the record, which proves the first `proved` bytes of the file.
     fn store_record(&mut self, proved: u64) {
         self.proved = proved;
-        self.write_record(proved, if self.has_failed() { Rest::Failed } else { Rest::Counts });
+        self.write_record(
+            proved,
+            if self.has_failed() { BytesBeyond::Failed } else { BytesBeyond::Counts },
+        );
     }
 
-    fn write_record(&self, proved: u64, rest: Rest) {
+    fn write_record(&self, proved: u64, rest: BytesBeyond) {
         match &self.record {
             Some((path, Some(record))) => {
                 record.keep(&self.file, path, proved, rest);

@@ -166,7 +166,7 @@ pub(crate) struct PutPast {
 }
 
 /// The source during one attempt.
-enum Opened<'s> {
+enum OpenedSource<'s> {
     /// A regular file.
     Regular {
         file: &'s File,
@@ -181,7 +181,7 @@ enum Opened<'s> {
     Stream(&'s mut dyn Read),
 }
 
-impl<'s> Opened<'s> {
+impl<'s> OpenedSource<'s> {
     fn of(file: &'s File, path: &'s Path) -> Result<Self, Error> {
         let metadata = file.metadata().map_err(|error| Error::Local(named(path, &error)))?;
         Ok(match metadata.is_file() {
@@ -488,10 +488,10 @@ impl<'a> Job<'a> {
         let mut source = match from {
             LocalSource::Path(path) => {
                 opened = File::open(&**path).map_err(|error| Error::Local(named(path, &error)))?;
-                Opened::of(&opened, path)?
+                OpenedSource::of(&opened, path)?
             }
-            LocalSource::File(file, path) => Opened::of(file, path)?,
-            LocalSource::Stream(stream) => Opened::Stream(*stream),
+            LocalSource::File(file, path) => OpenedSource::of(file, path)?,
+            LocalSource::Stream(stream) => OpenedSource::Stream(*stream),
         };
         self.past.left_directory = false;
         let turn = self.take_turn(client)?;

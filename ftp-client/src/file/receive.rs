@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ftp_proto::{RepresentationType, TimeVal};
 
-use super::begin::{GetJob, Start, Writing};
+use super::begin::{DownloadStart, GetJob, Writing};
 use super::checksum::Checksum;
 use super::options::Left;
 use crate::client::Client;
@@ -32,13 +32,13 @@ pub(super) const REPETITIONS: u32 = 2;
 
 /// How a request ended.
 pub(super) enum Ended {
-    Complete(Moved),
+    Complete(ReceivedBytes),
     /// The file must be requested from byte 0.
     FromZero(Why),
 }
 
 /// The received bytes of a complete transfer, without those that were only compared.
-pub(super) struct Moved {
+pub(super) struct ReceivedBytes {
     pub(super) bytes: u64,
     pub(super) duration: Duration,
     /// Whether the server has told the size before the transfer.
@@ -51,7 +51,7 @@ impl Request<'_, '_> {
     pub(super) fn run(
         &mut self,
         client: &mut Client,
-        start: &mut Start<'_>,
+        start: &mut DownloadStart<'_>,
     ) -> Result<Ended, Error> {
         let from = start.kept - start.compare;
         let size = start.origin.and_then(|origin| origin.size);
@@ -83,7 +83,7 @@ impl Request<'_, '_> {
             let now = client.size_afterwards(&path)?;
             if now == Some(bytes) && bytes < all {
                 let duration = Duration::ZERO;
-                return Ok(Ended::Complete(Moved {
+                return Ok(Ended::Complete(ReceivedBytes {
                     bytes: written,
                     duration,
                     is_known: true,
@@ -140,7 +140,7 @@ impl Request<'_, '_> {
         &mut self,
         mut download: Download<&mut Client>,
         path: &[u8],
-        start: &mut Start<'_>,
+        start: &mut DownloadStart<'_>,
     ) -> Result<Received, Error> {
         let from = start.kept - start.compare;
         let size = start.origin.and_then(|origin| origin.size);
@@ -191,7 +191,7 @@ impl Request<'_, '_> {
             Ok(report) => {
                 let is_known = announced.is_some() && self.is_image() || size.is_some();
                 let duration = report.duration;
-                let moved = Moved { bytes: written, duration, is_known, modified };
+                let moved = ReceivedBytes { bytes: written, duration, is_known, modified };
                 return Ok(Received::All(moved));
             }
             Err(_) if is_other => return Ok(Received::Others),
@@ -209,7 +209,7 @@ impl Request<'_, '_> {
 
 /// How the data of a download ended.
 enum Received {
-    All(Moved),
+    All(ReceivedBytes),
     /// Other bytes than the kept ones.
     Others,
     Broken {

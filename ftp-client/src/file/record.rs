@@ -38,11 +38,11 @@ const LONGEST: usize = 512;
 const GRAIN: i128 = 2_000_000_000;
 
 /// A SHA-256 digest.
-type Sum = [u8; 32];
+type Sha256Sum = [u8; 32];
 
 /// The source of a download: the server as dialled, port, user and path, as a digest.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct SourceId(Sum);
+pub(crate) struct SourceId(Sha256Sum);
 
 impl SourceId {
     /// Returns the source for the file at `path` in the current directory of the session, or `None`
@@ -83,16 +83,16 @@ pub(crate) struct Record {
     source: SourceId,
     /// The size and time of the server's file.
     origin: Origin,
-    state: State,
+    state: FileState,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum State {
+enum FileState {
     /// The file grows. Its first `flushed` bytes are on disk, or are so few that `tail`, the digest
     /// of the last [`OVERLAP`] of them, covers all. After another start of the computer, only these
     /// bytes count; without `tail`, none. If the program ended in order, `end` is the time of its
     /// last write.
-    Part { boot: String, flushed: u64, tail: Option<Sum>, end: Option<i128> },
+    Part { boot: String, flushed: u64, tail: Option<Sha256Sum>, end: Option<i128> },
     /// The file was complete when it had this length and this time of the last write, in
     /// nanoseconds.
     Whole { length: u64, modified: i128 },
@@ -100,7 +100,7 @@ enum State {
 
 /// What is known of the bytes after those that are on disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Rest {
+pub(super) enum BytesBeyond {
     /// They count until the computer starts again.
     Counts,
     /// The system has failed to write some.
@@ -114,7 +114,7 @@ impl Record {
     /// time of the server, the record shows only that this program wrote the file, and proves
     /// nothing about its bytes.
     pub(crate) fn new(source: Option<SourceId>, origin: Origin) -> Option<Self> {
-        let state = State::Part { boot: boot().to_owned(), flushed: 0, tail: None, end: None };
+        let state = FileState::Part { boot: boot().to_owned(), flushed: 0, tail: None, end: None };
         source.map(|source| Self { source, origin, state })
     }
 
@@ -130,7 +130,7 @@ impl Record {
 
     /// Returns whether the record belongs to a file that is not complete.
     pub(crate) const fn is_part(&self) -> bool {
-        matches!(self.state, State::Part { .. })
+        matches!(self.state, FileState::Part { .. })
     }
 
     /// Compares the record of a file with the facts of now, `self`. `file` is open for reading.
@@ -146,7 +146,7 @@ impl Record {
             return Fit::Changed;
         }
         match &found.state {
-            State::Part { boot: then, flushed, tail, end } => {
+            FileState::Part { boot: then, flushed, tail, end } => {
                 let is_this_boot = !then.is_empty() && then == boot();
                 let is_later = |end: i128| written(&metadata) > end + GRAIN;
                 match tail {
@@ -159,7 +159,7 @@ impl Record {
                     Some(_) => Fit::Fits { kept: *flushed },
                 }
             }
-            State::Whole { length, modified } => {
+            FileState::Whole { length, modified } => {
                 let is_unchanged = *length == metadata.len() && *modified == written(&metadata);
                 if is_unchanged { Fit::Fits { kept: *length } } else { Fit::Other }
             }
@@ -169,36 +169,36 @@ impl Record {
     /// Returns whether the record of a growing file is that of `file`, by the bytes in it.
     fn is_of(&self, file: &File) -> bool {
         match &self.state {
-            State::Part { flushed, tail: Some(tail), .. } => {
+            FileState::Part { flushed, tail: Some(tail), .. } => {
                 tail_of(file, *flushed).is_ok_and(|found| found == *tail)
             }
-            State::Part { tail: None, .. } => {
+            FileState::Part { tail: None, .. } => {
                 file.metadata().is_ok_and(|metadata| metadata.len() == 0)
             }
-            State::Whole { .. } => false,
+            FileState::Whole { .. } => false,
         }
     }
 
     /// Returns the record with the first `flushed` bytes of the file on disk.
-    fn flushed(&self, file: &File, flushed: u64, rest: Rest) -> Self {
+    fn flushed(&self, file: &File, flushed: u64, rest: BytesBeyond) -> Self {
         let tail = if flushed > 0 { tail_of(file, flushed).ok() } else { None };
         // Without the digest, nothing shows whether the bytes are still the same.
         let flushed = if tail.is_some() { flushed } else { 0 };
-        let boot = if rest == Rest::Failed { String::new() } else { boot().to_owned() };
-        let metadata = file.metadata().ok().filter(|_| rest == Rest::Ended);
+        let boot = if rest == BytesBeyond::Failed { String::new() } else { boot().to_owned() };
+        let metadata = file.metadata().ok().filter(|_| rest == BytesBeyond::Ended);
         let end = metadata.map(|metadata| written(&metadata));
-        Self { state: State::Part { boot, flushed, tail, end }, ..self.clone() }
+        Self { state: FileState::Part { boot, flushed, tail, end }, ..self.clone() }
     }
 
     /// Writes the record of a growing file at `path`, whose first `flushed` bytes are on disk.
-    pub(super) fn keep(&self, file: &File, path: &Path, flushed: u64, rest: Rest) {
+    pub(super) fn keep(&self, file: &File, path: &Path, flushed: u64, rest: BytesBeyond) {
         self.flushed(file, flushed, rest).write(file, path);
     }
 
     /// Writes the record of a complete file. A file system without attributes keeps none.
     pub(super) fn complete(&self, file: &File) {
         let Ok(metadata) = file.metadata() else { return };
-        let state = State::Whole { length: metadata.len(), modified: written(&metadata) };
+        let state = FileState::Whole { length: metadata.len(), modified: written(&metadata) };
         let text = Self { state, ..self.clone() }.encode();
         let _ = set_attribute(file, ATTRIBUTE, text.as_bytes());
     }
@@ -235,13 +235,13 @@ impl Record {
         let size = origin.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
         let time = origin.modified.map_or_else(|| "-".to_owned(), |time| time.to_string());
         let state = match state {
-            State::Part { boot, flushed, tail, end } => {
+            FileState::Part { boot, flushed, tail, end } => {
                 let boot = if boot.is_empty() { "-" } else { boot };
                 let tail = tail.map_or_else(|| "-".to_owned(), |tail| hex(&tail));
                 let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
                 format!("part {boot} {flushed} {tail} {end}")
             }
-            State::Whole { length, modified } => format!("whole {length} {modified}"),
+            FileState::Whole { length, modified } => format!("whole {length} {modified}"),
         };
         format!("{MAGIC} {} {size} {time} {state}\n", hex(source))
     }
@@ -254,14 +254,14 @@ impl Record {
         let size = known(next()?, |size| size.parse().ok())?;
         let modified = known(next()?, |time| TimeVal::parse(time.as_bytes()).ok())?;
         let state = match next()? {
-            "part" => State::Part {
+            "part" => FileState::Part {
                 boot: next().filter(|boot| *boot != "-").unwrap_or_default().to_owned(),
                 flushed: next()?.parse().ok()?,
                 tail: known(next()?, sum)?,
                 end: known(next()?, |end| end.parse().ok())?,
             },
             "whole" => {
-                State::Whole { length: next()?.parse().ok()?, modified: next()?.parse().ok()? }
+                FileState::Whole { length: next()?.parse().ok()?, modified: next()?.parse().ok()? }
             }
             _ => return None,
         };
@@ -274,12 +274,12 @@ fn known<T>(word: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T
     if word == "-" { Some(None) } else { read(word).map(Some) }
 }
 
-fn sum(digits: &str) -> Option<Sum> {
+fn sum(digits: &str) -> Option<Sha256Sum> {
     unhex(digits.as_bytes())?.try_into().ok()
 }
 
 /// Returns the digest of the last bytes, at most [`OVERLAP`], of the first `end` bytes.
-fn tail_of(file: &File, end: u64) -> io::Result<Sum> {
+fn tail_of(file: &File, end: u64) -> io::Result<Sha256Sum> {
     let length = end.min(OVERLAP);
     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, end - length)?;
@@ -309,7 +309,7 @@ fn boot() -> &'static str {
 /// Returns the path of the hidden file with the record of the file at `path`.
 fn sidecar(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default();
-    let sum: Sum = Sha256::digest(name.as_bytes()).into();
+    let sum: Sha256Sum = Sha256::digest(name.as_bytes()).into();
     let short = hex(sum.get(..8).unwrap_or_default());
     parent(path).join(format!("{SIDECAR}{short}"))
 }
@@ -344,7 +344,7 @@ mod tests {
         let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
         (&file).write_all(&[7; 100_000]).unwrap();
         let now = record(1, 2024);
-        now.keep(&file, &path, 100_000, Rest::Counts);
+        now.keep(&file, &path, 100_000, BytesBeyond::Counts);
         let found = Record::read(&file, &path).unwrap();
         assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
         // As on a file system without attributes.
@@ -372,7 +372,7 @@ mod tests {
             (0, 1, false),
             (0, 0, true),
         ] {
-            let text = now.flushed(&file, flushed, Rest::Counts).encode();
+            let text = now.flushed(&file, flushed, BytesBeyond::Counts).encode();
             small::replace(&sidecar(&path), &text, false).unwrap();
             for (byte, is_same) in [(7, true), (8, length == 0)] {
                 // As after `rm`: the file is a new one.
@@ -416,13 +416,13 @@ mod tests {
         let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
         (&file).write_all(&[7; 100_000]).unwrap();
         let now = record(1, 2024);
-        let found = now.flushed(&file, 70_000, Rest::Counts);
+        let found = now.flushed(&file, 70_000, BytesBeyond::Counts);
         assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
         assert_eq!(record(2, 2024).fit(&found, &file), Fit::Other);
         assert_eq!(record(1, 2025).fit(&found, &file), Fit::Changed);
         // After another start of the computer, only flushed bytes count.
         let mut old = found.clone();
-        if let State::Part { boot, .. } = &mut old.state {
+        if let FileState::Part { boot, .. } = &mut old.state {
             "another".clone_into(boot);
         }
         assert_eq!(now.fit(&old, &file), Fit::Fits { kept: 70_000 });
@@ -430,7 +430,7 @@ mod tests {
         let untimed = Record { origin: Origin::new(Some(200_000), None), ..now.clone() };
         assert_eq!(untimed.fit(&untimed, &file), Fit::Changed);
         // Another program has written since this one ended, and the end looks the same.
-        let ended = now.flushed(&file, 100_000, Rest::Ended);
+        let ended = now.flushed(&file, 100_000, BytesBeyond::Ended);
         assert_eq!(now.fit(&ended, &file), Fit::Fits { kept: 100_000 });
         let later = file.metadata().unwrap().modified().unwrap() + Duration::from_secs(3);
         file.set_modified(later).unwrap();
@@ -460,8 +460,10 @@ mod tests {
     fn parse_reverses_encode_and_refuses_other_texts() {
         let file = tempfile::tempfile().unwrap();
         (&file).write_all(b"12345").unwrap();
-        let ended = record(4, 1969).flushed(&file, 5, Rest::Ended);
-        for record in [record(3, 2024), record(4, 1969).flushed(&file, 5, Rest::Counts), ended] {
+        let ended = record(4, 1969).flushed(&file, 5, BytesBeyond::Ended);
+        for record in
+            [record(3, 2024), record(4, 1969).flushed(&file, 5, BytesBeyond::Counts), ended]
+        {
             assert_eq!(Record::parse(&record.encode()), Some(record.clone()));
             assert!(record.encode().len() < LONGEST);
         }

@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Features, RepresentationType};
 
-use super::begin::{Sink, Start, Writing, is_corrupt, named_once};
+use super::begin::{DownloadStart, Sink, Writing, is_corrupt, named_once};
 use super::checksum::Checksum;
 use super::evidence::Origin;
 use super::get::Get;
@@ -107,7 +107,7 @@ impl Get<'_> {
         };
         let target = file.target().to_owned();
         let preserved = origin.modified.filter(|_| self.job.options.preserve).map(SystemTime::from);
-        let start = Start::at_0(Writing::File(file));
+        let start = DownloadStart::at_0(Writing::File(file));
         let time = self.job.time.or(preserved);
         if self.job.publish(start, time)? == Committed::Exists {
             return Ok(Done::skipped("now exists"));
@@ -250,7 +250,7 @@ impl Segments<'_> {
             let bytes = missing.iter().map(|missing| missing.to - missing.from).sum();
             let before = self.size - bytes;
             let why = match self.fetch((pool, most), client, &missing, before)? {
-                Received::All => {
+                ReceivedRanges::All => {
                     client = pool.take()?;
                     match self.join(&mut client, &kept, &missing) {
                         Ok((file, verified)) => {
@@ -263,7 +263,7 @@ impl Segments<'_> {
                         Err(error) => return Err(given_back(client, error)),
                     }
                 }
-                Received::Others => {
+                ReceivedRanges::Others => {
                     client = pool.take()?;
                     Why::TailDiffers
                 }
@@ -286,14 +286,14 @@ impl Segments<'_> {
         first: Lent<'p>,
         missing: &[Missing],
         before: u64,
-    ) -> Result<Received, Error> {
+    ) -> Result<ReceivedRanges, Error> {
         if missing.is_empty() {
-            return Ok(Received::All);
+            return Ok(ReceivedRanges::All);
         }
         let target = self.pieces.target().as_os_str().as_bytes();
         let total = Some(self.size);
         self.on.event(Event::Begun { source: self.path, target, at: before, total });
-        let queue = Queue::of(missing);
+        let queue = RangeQueue::of(missing);
         std::thread::scope(|threads| {
             for number in 1..most.min(missing.len()) {
                 let queue = &queue;
@@ -308,7 +308,7 @@ impl Segments<'_> {
 
     /// Fetches ranges until none is left. The thread that begins with a connection waits for
     /// another one if it loses its own; the others then leave their ranges to it.
-    fn work<'p>(&self, pool: &Pool<'p>, first: Option<Lent<'p>>, queue: &Queue) {
+    fn work<'p>(&self, pool: &Pool<'p>, first: Option<Lent<'p>>, queue: &RangeQueue) {
         let waits = first.is_some();
         // The first connection was tested before the ranges were planned.
         let mut proved = first;
@@ -325,8 +325,8 @@ impl Segments<'_> {
             let Some(missing) = queue.next() else { return };
             let tested = if is_proved { Ok(()) } else { self.prove(&mut client) };
             match tested.and_then(|()| self.receive(&mut client, missing)) {
-                Ok(Received::All) => proved = Some(client),
-                Ok(Received::Others) => return queue.found_others(),
+                Ok(ReceivedRanges::All) => proved = Some(client),
+                Ok(ReceivedRanges::Others) => return queue.found_others(),
                 Err(error) => queue.failed(given_back(client, error)),
             }
         }
@@ -409,7 +409,7 @@ impl Segments<'_> {
     }
 
     /// Downloads one range into its piece, after the last bytes that the piece has.
-    fn receive(&self, client: &mut Client, missing: Missing) -> Result<Received, Error> {
+    fn receive(&self, client: &mut Client, missing: Missing) -> Result<ReceivedRanges, Error> {
         let Missing { piece, from, to } = missing;
         let OpenPiece { file, kept, compare } = self.pieces.open(piece).map_err(Error::Local)?;
         if piece + kept != from {
@@ -434,9 +434,9 @@ impl Segments<'_> {
         let rate = self.options.rate_limit.as_ref();
         let copied = download.copy_to_limited(&mut joiner, rate);
         let is_other = joiner.is_other;
-        let Err(error) = copied else { return Ok(Received::All) };
+        let Err(error) = copied else { return Ok(ReceivedRanges::All) };
         if is_other {
-            return Ok(Received::Others);
+            return Ok(ReceivedRanges::Others);
         }
         match file {
             Writing::File(file) if is_corrupt(&error) => file.discard(),
@@ -455,14 +455,14 @@ impl Segments<'_> {
 }
 
 /// How ranges arrived.
-enum Received {
+enum ReceivedRanges {
     All,
     /// A piece had other bytes than the server's file.
     Others,
 }
 
 /// The ranges that no thread has begun, and how those that were begun ended.
-struct Queue(Mutex<Ranges>);
+struct RangeQueue(Mutex<Ranges>);
 
 struct Ranges {
     /// The last element is the next one.
@@ -472,7 +472,7 @@ struct Ranges {
     failure: Option<Error>,
 }
 
-impl Queue {
+impl RangeQueue {
     fn of(missing: &[Missing]) -> Self {
         let missing = missing.iter().rev().copied().collect();
         Self(Mutex::new(Ranges { missing, has_others: false, failure: None }))
@@ -505,12 +505,12 @@ impl Queue {
         ranges.has_others = true;
     }
 
-    fn end(self) -> Result<Received, Error> {
+    fn end(self) -> Result<ReceivedRanges, Error> {
         let ranges = unpoisoned(self.0.into_inner());
         match ranges.failure {
-            _ if ranges.has_others => Ok(Received::Others),
+            _ if ranges.has_others => Ok(ReceivedRanges::Others),
             Some(error) => Err(error),
-            None => Ok(Received::All),
+            None => Ok(ReceivedRanges::All),
         }
     }
 }

@@ -155,7 +155,7 @@ pub(crate) fn copy(
     }
     let marker = RestartMarker::parse(offset.to_string().as_bytes());
     let marker = marker.map_err(Error::Argument).map_err(of_source)?;
-    let plan = Plan { marker, retrieve, store, options, least: size };
+    let plan = CopyPlan { marker, retrieve, store, options, least: size };
     let copied = plan.run(&mut source, &mut target);
     if let Some(memory) = &mut recalling.memory {
         let has_begun =
@@ -168,7 +168,7 @@ pub(crate) fn copy(
 }
 
 /// A copy from an offset, tried with one server listening, or with each in turn.
-struct Plan {
+struct CopyPlan {
     marker: RestartMarker,
     retrieve: Vec<u8>,
     store: Vec<u8>,
@@ -177,7 +177,7 @@ struct Plan {
     least: Option<u64>,
 }
 
-impl Plan {
+impl CopyPlan {
     /// Lets the chosen server listen, or the target and then the source. Returns the transfer, and
     /// the size of both files if it was compared.
     fn run(

@@ -12,7 +12,7 @@ use crate::listing::ListingForm;
 
 /// Relation between two remote files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Relation {
+enum FileRelation {
     /// They are two files, or one is missing.
     Two,
     /// They are the same file.
@@ -71,13 +71,13 @@ pub(crate) fn check_apart(
     };
     let relation = match is_one_server {
         true => compare([from, at], [source, written])?,
-        false if are_alike([from, at], [source, written])? => Relation::Unknown,
-        false => Relation::Two,
+        false if are_alike([from, at], [source, written])? => FileRelation::Unknown,
+        false => FileRelation::Two,
     };
     match relation {
-        Relation::Two => Ok(()),
-        Relation::Same => Err(Error::Job(JobFault::OntoItself { is_certain: true })),
-        Relation::Unknown => Err(Error::Job(JobFault::OntoItself { is_certain: false })),
+        FileRelation::Two => Ok(()),
+        FileRelation::Same => Err(Error::Job(JobFault::OntoItself { is_certain: true })),
+        FileRelation::Unknown => Err(Error::Job(JobFault::OntoItself { is_certain: false })),
     }
 }
 
@@ -121,19 +121,22 @@ pub(crate) fn identified(client: &mut Client, path: &[u8]) -> Result<Option<Entr
 /// # Errors
 ///
 /// Returns the same errors as [`Client::look`].
-fn compare([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Result<Relation, Error> {
-    let Some(there) = at.look(target, ListingForm::Auto)? else { return Ok(Relation::Two) };
-    let Some(here) = from.look(source, ListingForm::Auto)? else { return Ok(Relation::Two) };
+fn compare(
+    [from, at]: [&mut Client; 2],
+    [source, target]: [&[u8]; 2],
+) -> Result<FileRelation, Error> {
+    let Some(there) = at.look(target, ListingForm::Auto)? else { return Ok(FileRelation::Two) };
+    let Some(here) = from.look(source, ListingForm::Auto)? else { return Ok(FileRelation::Two) };
     Ok(relation(&here, &there))
 }
 
-fn relation(here: &Entry, there: &Entry) -> Relation {
+fn relation(here: &Entry, there: &Entry) -> FileRelation {
     // The facts of a link may be its own, or those of its target.
     if !here.is_link()
         && !there.is_link()
         && let (Some(one), Some(other)) = (&here.unique, &there.unique)
     {
-        return if one == other { Relation::Same } else { Relation::Two };
+        return if one == other { FileRelation::Same } else { FileRelation::Two };
     }
     let is_exact = |modified: &Modified| modified.precision == Precision::Second;
     let time = |entry: &Entry| entry.modified.filter(is_exact).map(|modified| modified.time);
@@ -143,7 +146,7 @@ fn relation(here: &Entry, there: &Entry) -> Relation {
     let times_differ = !here.is_link()
         && !there.is_link()
         && differ(time(here).zip(time(there)).map(|(one, other)| one != other));
-    if sizes_differ || times_differ { Relation::Two } else { Relation::Unknown }
+    if sizes_differ || times_differ { FileRelation::Two } else { FileRelation::Unknown }
 }
 
 #[cfg(test)]
@@ -159,23 +162,23 @@ mod tests {
         };
         let link = "type=OS.unix=slink;size=5;unique=u2;";
         for (here, there, want) in [
-            ("type=file;size=5;unique=u1;", "type=file;size=5;unique=u1;", Relation::Same),
-            ("type=file;size=5;unique=u1;", "type=file;size=5;unique=u2;", Relation::Two),
-            ("type=file;size=5;", "type=file;size=5;unique=u2;", Relation::Unknown),
-            ("type=file;size=5;", "type=file;size=6;", Relation::Two),
-            ("type=file;size=5;unique=u1;", link, Relation::Unknown),
-            ("type=file;size=9;unique=u1;", link, Relation::Unknown),
+            ("type=file;size=5;unique=u1;", "type=file;size=5;unique=u1;", FileRelation::Same),
+            ("type=file;size=5;unique=u1;", "type=file;size=5;unique=u2;", FileRelation::Two),
+            ("type=file;size=5;", "type=file;size=5;unique=u2;", FileRelation::Unknown),
+            ("type=file;size=5;", "type=file;size=6;", FileRelation::Two),
+            ("type=file;size=5;unique=u1;", link, FileRelation::Unknown),
+            ("type=file;size=9;unique=u1;", link, FileRelation::Unknown),
             (
                 "type=file;size=5;modify=20260101000000;",
                 "type=file;size=5;modify=20260101000001;",
-                Relation::Two,
+                FileRelation::Two,
             ),
             (
                 "type=file;size=5;modify=20260101000000;",
                 "type=file;size=5;modify=20260101000000;",
-                Relation::Unknown,
+                FileRelation::Unknown,
             ),
-            ("type=file;", "type=file;", Relation::Unknown),
+            ("type=file;", "type=file;", FileRelation::Unknown),
         ] {
             assert_eq!(relation(&file(here), &file(there)), want, "{here} {there}");
         }

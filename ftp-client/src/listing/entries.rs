@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use ftp_proto::{Entry, Escaped, ListForm, ListLine, ListParser, Role, TimeVal};
 
-use super::lines::Rest;
+use super::lines::ListingRest;
 use super::{Budget, Lines, ListingForm, too_long};
 use crate::client::Client;
 use crate::error::Error;
@@ -140,7 +140,7 @@ impl Reading {
 #[derive(Debug)]
 pub(crate) struct Beginning {
     ready: VecDeque<ListLine>,
-    rest: Option<Rest>,
+    rest: Option<ListingRest>,
     /// The error after the last line.
     failed: Option<Error>,
     reading: Reading,

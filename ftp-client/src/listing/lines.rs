@@ -44,7 +44,7 @@ pub struct Lines<'a> {
 
 /// The rest of a listing; it does not borrow the client.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(super) struct ListingRest {
     begun: Begun,
     reader: ListReader,
     bytes: u64,
@@ -70,17 +70,17 @@ impl<'a> Lines<'a> {
     }
 
     /// Returns the rest of the listing; `None` after the last item.
-    pub(super) fn suspend(self) -> Option<Rest> {
+    pub(super) fn suspend(self) -> Option<ListingRest> {
         let Self { transfer, reader, bytes, form, directory, fingerprint } = self;
         transfer.map(|transfer| {
             let begun = transfer.suspend();
-            Rest { begun, reader, bytes, form, directory, fingerprint }
+            ListingRest { begun, reader, bytes, form, directory, fingerprint }
         })
     }
 
     /// Resumes a listing.
-    pub(super) fn resume(client: &'a mut Client, rest: Rest) -> Self {
-        let Rest { begun, reader, bytes, form, directory, fingerprint } = rest;
+    pub(super) fn resume(client: &'a mut Client, rest: ListingRest) -> Self {
+        let ListingRest { begun, reader, bytes, form, directory, fingerprint } = rest;
         let transfer = Some(Transfer::new(client, begun));
         Self { transfer, reader, bytes, form, directory, fingerprint }
     }

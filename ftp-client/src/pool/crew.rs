@@ -84,7 +84,7 @@ pub trait Worker {
         let items = (0..items).rev().collect();
         let (hired, undecided, waiting, is_over) = (workers - 1, 0, 0, false);
         let state =
-            State { items, workers, hired, undecided, waiting, is_over, growth, attempt: None };
+            CrewState { items, workers, hired, undecided, waiting, is_over, growth, attempt: None };
         let (state, settled, started) = (Mutex::new(state), Condvar::new(), Instant::now());
         let (queue, hire) = (&Queue { state, settled, started }, &hire);
         thread::scope(|threads| {
@@ -99,14 +99,14 @@ pub trait Worker {
 
 /// Remaining items and the number of workers.
 struct Queue {
-    state: Mutex<State>,
+    state: Mutex<CrewState>,
     /// Notified when an item has come back, when no more items can come back, or when the work is
     /// over.
     settled: Condvar,
     started: Instant,
 }
 
-struct State {
+struct CrewState {
     /// The remaining items; the last element is the next one.
     items: Vec<usize>,
     /// Workers that have not ended.
@@ -285,7 +285,7 @@ fn is_open(worker: &impl Worker) -> bool {
     worker.client().is_some_and(|client| client.control.is_open())
 }
 
-impl State {
+impl CrewState {
     /// Records that the server wants no more connections.
     fn refuse(&mut self) {
         self.growth.iter_mut().for_each(Growth::refuse);
@@ -366,7 +366,7 @@ impl Queue {
         self.lock().growth.iter_mut().for_each(|growth| growth.file_ended(took));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CrewState> {
         lock(&self.state)
     }
 }

@@ -76,12 +76,12 @@ pub struct Pool<'a> {
 /// What the pool and its lent connections share.
 struct Shared<'a> {
     dial: Box<dyn Fn() -> Result<Client, Error> + Send + Sync + 'a>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// Notified when a connection is idle, accepted, refused or lost.
     changed: Condvar,
 }
 
-struct State {
+struct PoolState {
     admission: Admission,
     idle: Vec<Client>,
     /// Number of callers that wait for a connection.
@@ -97,7 +97,7 @@ struct State {
 impl<'a> Pool<'a> {
     /// Returns a pool of one connection, which `dial` makes; nothing is sent yet.
     pub fn new(dial: impl Fn() -> Result<Client, Error> + Send + Sync + 'a) -> Self {
-        let state = State {
+        let state = PoolState {
             admission: Admission::new(),
             idle: Vec::new(),
             waiting: 0,
@@ -360,7 +360,7 @@ impl fmt::Debug for Pool<'_> {
 }
 
 impl Shared<'_> {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         lock(&self.state)
     }
 

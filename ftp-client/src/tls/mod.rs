@@ -429,10 +429,10 @@ const MOST: usize = 128;
 /// The sessions of one control connection, never used for another. All of them belong to one
 /// server, so the server's name does not matter.
 #[derive(Debug, Default)]
-struct Tickets(Mutex<Kept>);
+struct Tickets(Mutex<KeptTickets>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptTickets {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     tls13: VecDeque<Tls13ClientSessionValue>,
@@ -444,7 +444,7 @@ impl Tickets {
         kept.tls12.is_some() || !kept.tls13.is_empty()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, KeptTickets> {
         lock(&self.0)
     }
 }

@@ -21,7 +21,7 @@ use crate::security::{CertificateFault, Pin, Roots, Tls, TlsError};
 /// A verifier of certificates for all connections of one client.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    rule: Rule,
+    rule: TrustRule,
     provider: Arc<CryptoProvider>,
     /// The certificate of the control connection, once known.
     demanded: OnceLock<CertificateDer<'static>>,
@@ -30,7 +30,7 @@ pub(super) struct Verifier {
 }
 
 #[derive(Debug)]
-enum Rule {
+enum TrustRule {
     Chain(Arc<WebPkiServerVerifier>),
     Keys(Vec<Pin>),
     Anything,
@@ -42,14 +42,14 @@ enum Rule {
 impl Verifier {
     pub(super) fn new(settings: &Tls, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let rule = match settings {
-            Tls { accepts_anything: true, .. } => Rule::Anything,
-            Tls { pins, .. } if !pins.is_empty() => Rule::Keys(pins.clone()),
+            Tls { accepts_anything: true, .. } => TrustRule::Anything,
+            Tls { pins, .. } if !pins.is_empty() => TrustRule::Keys(pins.clone()),
             Tls { roots, .. } => {
                 let roots = trusted(roots)?;
                 let chain =
                     WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
                 let chain = chain.build();
-                Rule::Chain(chain.map_err(|error| TlsError::Settings(error.to_string()))?)
+                TrustRule::Chain(chain.map_err(|error| TlsError::Settings(error.to_string()))?)
             }
         };
         Ok(Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() })
@@ -58,13 +58,13 @@ impl Verifier {
     /// Returns a verifier that, in addition to the caller's own verifier, checks the pins and the
     /// certificate of data connections.
     pub(super) fn beside_another(settings: &Tls, provider: Arc<CryptoProvider>) -> Self {
-        let rule = Rule::Beside(settings.pins.clone());
+        let rule = TrustRule::Beside(settings.pins.clone());
         Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() }
     }
 
     /// Performs these checks after a handshake that the caller's own verifier accepted.
     pub(super) fn look_again(&self, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
-        let Rule::Beside(pins) = &self.rule else { return Ok(()) };
+        let TrustRule::Beside(pins) = &self.rule else { return Ok(()) };
         let Some(shown) = chain.first() else {
             return Err(certificate(CertificateFault::Other, "there is none".to_owned(), None));
         };
@@ -130,9 +130,9 @@ impl Verifier {
         self.check_demanded(end_entity)?;
         match &self.rule {
             // Handshakes with the caller's own verifier do not reach this code.
-            Rule::Anything | Rule::Beside(_) => Ok(()),
-            Rule::Keys(pins) => self.check_pinned(end_entity, pins),
-            Rule::Chain(chain) => {
+            TrustRule::Anything | TrustRule::Beside(_) => Ok(()),
+            TrustRule::Keys(pins) => self.check_pinned(end_entity, pins),
+            TrustRule::Chain(chain) => {
                 match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
                     Ok(_) => Ok(()),
                     Err(Error::InvalidCertificate(error)) => {

@@ -120,9 +120,9 @@ fn begin_by(
     };
     loop {
         match setup.attempt()? {
-            Tried::Begun(begun) => return Ok(begun),
-            Tried::Again => setup.dialogue.again(),
-            Tried::NoData(attempt) => setup.fall_back(attempt)?,
+            TriedBegin::Begun(begun) => return Ok(begun),
+            TriedBegin::Again => setup.dialogue.again(),
+            TriedBegin::NoData(attempt) => setup.fall_back(attempt)?,
         }
     }
 }
@@ -145,7 +145,7 @@ struct Setup<'a> {
 }
 
 /// The result of one attempt.
-enum Tried {
+enum TriedBegin {
     Begun(Begun),
     /// Another attempt is needed. The failed one is not added to the attempts to open a data
     /// connection.
@@ -162,7 +162,7 @@ struct Unreached {
 }
 
 impl Setup<'_> {
-    fn attempt(&mut self) -> Result<Tried, Error> {
+    fn attempt(&mut self) -> Result<TriedBegin, Error> {
         let Self { client, dialogue, attempts, deadline, .. } = self;
         let Some(prepared) = prepare(client, dialogue, attempts, *deadline)? else {
             return self.reuse();
@@ -170,9 +170,9 @@ impl Setup<'_> {
         let Prepared { agreed, opening, is_early, is_other_port } = prepared;
         let opening = match opening {
             Ok(opening) => opening,
-            Err(_) if self.may_ask_again(is_early) => return Ok(Tried::Again),
+            Err(_) if self.may_ask_again(is_early) => return Ok(TriedBegin::Again),
             Err(error) => {
-                return Ok(Tried::NoData(Unreached { agreed, error, is_usable: true }));
+                return Ok(TriedBegin::NoData(Unreached { agreed, error, is_usable: true }));
             }
         };
         if !self.dialogue.is_ahead() {
@@ -189,13 +189,13 @@ impl Setup<'_> {
             && self.dialogue.refused(reply)
         {
             self.client.go_one_by_one();
-            return Ok(Tried::Again);
+            return Ok(TriedBegin::Again);
         }
         if let Err(Error::Refused(_, reply)) = &met
             && matches!(reply.code().value(), 425 | 426 | 503)
             && self.may_ask_again(is_early || content.is_some())
         {
-            return Ok(Tried::Again);
+            return Ok(TriedBegin::Again);
         }
         match met? {
             BeginOutcome::Begun { data, delivered, first, ended } => {
@@ -211,9 +211,9 @@ impl Setup<'_> {
             BeginOutcome::NoData(error) => {
                 let is_usable = resync(&mut self.client.control, None).is_ok();
                 if is_usable && self.may_ask_again(is_early) {
-                    return Ok(Tried::Again);
+                    return Ok(TriedBegin::Again);
                 }
-                Ok(Tried::NoData(Unreached { agreed, error, is_usable }))
+                Ok(TriedBegin::NoData(Unreached { agreed, error, is_usable }))
             }
         }
     }
@@ -239,7 +239,7 @@ impl Setup<'_> {
     }
 
     /// Begins the transfer over the data connection of the previous one.
-    fn reuse(&mut self) -> Result<Tried, Error> {
+    fn reuse(&mut self) -> Result<TriedBegin, Error> {
         self.send()?;
         let Self { client, verb, started, deadline, .. } = self;
         if *verb == Verb::Retr {
@@ -254,15 +254,17 @@ impl Setup<'_> {
                 trace::note(format_args!("the data connection cannot be reused: opening another"));
                 self.client.settle()?;
                 self.client.close_kept();
-                Ok(Tried::Again)
+                Ok(TriedBegin::Again)
             }
-            met => met.inspect(|_| self.dialogue.begun(&mut self.client.state)).map(Tried::Begun),
+            met => {
+                met.inspect(|_| self.dialogue.begun(&mut self.client.state)).map(TriedBegin::Begun)
+            }
         }
     }
 
     /// Puts the data connection under TLS, if required.
-    fn protect(&mut self, mut begun: Begun) -> Result<Tried, Error> {
-        let Some(mut data) = begun.data.take() else { return Ok(Tried::Begun(begun)) };
+    fn protect(&mut self, mut begun: Begun) -> Result<TriedBegin, Error> {
+        let Some(mut data) = begun.data.take() else { return Ok(TriedBegin::Begun(begun)) };
         if self.client.config.connector.is_none() {
             // Errors can be ignored: a connection that has already failed reports the failure when
             // it is used.
@@ -271,7 +273,7 @@ impl Setup<'_> {
         let error = match shake_hands(self.client, self.verb, &mut data, &mut begun.ended) {
             Ok(()) => {
                 begun.data = Some(data);
-                return Ok(Tried::Begun(begun));
+                return Ok(TriedBegin::Begun(begun));
             }
             Err(error) => error,
         };
@@ -281,7 +283,7 @@ impl Setup<'_> {
         }
         self.may_refill = false;
         match secure::refill(self.client) {
-            Ok(true) => Ok(Tried::Again),
+            Ok(true) => Ok(TriedBegin::Again),
             Err(Error::Cancelled) => Err(Error::Cancelled),
             // The server's refusal explains more than the failure to get tickets.
             Ok(false) | Err(_) => Err(error),

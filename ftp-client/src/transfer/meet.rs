@@ -17,7 +17,7 @@ use super::{Begun, Transfer, accepted, faulted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::coding::Coding;
-use crate::data::{Advance, Delivered, Kept, Opening};
+use crate::data::{Advance, Delivered, KeptConnection, Opening};
 use crate::error::{Error, Phase};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
@@ -279,7 +279,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             return;
         }
         coding.begin_file();
-        let kept = Kept::new(data, coding);
+        let kept = KeptConnection::new(data, coding);
         match evidence.keeps_data() {
             true => self.client.kept = Some(kept),
             false => kept.close(),
@@ -299,7 +299,7 @@ impl Client {
     /// Returns whether the kept data connection can be used for the next transfer; closes it if
     /// not.
     pub(super) fn can_reuse(&mut self) -> bool {
-        let is_idle = self.kept.as_mut().is_some_and(Kept::is_idle);
+        let is_idle = self.kept.as_mut().is_some_and(KeptConnection::is_idle);
         if !is_idle {
             trace::note(format_args!(
                 "the data connection has ended, or carries unrequested bytes: opening another"

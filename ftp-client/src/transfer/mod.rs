@@ -65,7 +65,7 @@ pub struct Report {
 /// data connection goes back to the client, whose next call aborts the transfer.
 #[derive(Debug)]
 pub(crate) struct Transfer<C: BorrowMut<Client>> {
-    client: Held<C>,
+    client: HeldClient<C>,
     verb: Verb,
     /// The data connection; `None` if the server ended the transfer without one, or once it is
     /// closed.
@@ -108,7 +108,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
     pub(crate) fn new(client: C, begun: Begun) -> Self {
         let Begun { verb, data, delivered, coding, first, ended, started, .. } = begun;
         Self {
-            client: Held::new(client),
+            client: HeldClient::new(client),
             verb,
             data,
             delivered,
@@ -342,9 +342,9 @@ impl<C: BorrowMut<Client>> Drop for Transfer<C> {
 
 /// A client that a transfer holds until its end: borrowed, owned, or lent by a pool.
 #[derive(Debug)]
-struct Held<C>(Option<C>);
+struct HeldClient<C>(Option<C>);
 
-impl<C> Held<C> {
+impl<C> HeldClient<C> {
     const fn new(client: C) -> Self {
         Self(Some(client))
     }
@@ -361,7 +361,7 @@ impl<C> Held<C> {
 
 const THERE: &str = "the client is given back only at the end";
 
-impl<C: Borrow<Client>> Deref for Held<C> {
+impl<C: Borrow<Client>> Deref for HeldClient<C> {
     type Target = Client;
 
     fn deref(&self) -> &Client {
@@ -369,7 +369,7 @@ impl<C: Borrow<Client>> Deref for Held<C> {
     }
 }
 
-impl<C: BorrowMut<Client>> DerefMut for Held<C> {
+impl<C: BorrowMut<Client>> DerefMut for HeldClient<C> {
     fn deref_mut(&mut self) -> &mut Client {
         self.0.as_mut().expect(THERE).borrow_mut()
     }

@@ -16,7 +16,7 @@ use crate::log::{EventKind, Refusal};
 use crate::session::{Access, Outcome, Session, User};
 use crate::shares::host_of;
 use crate::storage::{Capabilities, RemoteStorage};
-use crate::threads::Job;
+use crate::threads::ThreadJob;
 use crate::tls::{AskedName, TlsPolicy};
 use crate::{deadline, limits};
 
@@ -235,7 +235,7 @@ fn ask_ledger<T: Send + 'static>(
     if !session.context.shared.as_ref().is_some_and(SharedState::is_remote) {
         return Some(call());
     }
-    let job = Job::begin(call).ok()?;
+    let job = ThreadJob::begin(call).ok()?;
     loop {
         if let Some(done) = job.wait(limits::TICK) {
             return done.ok();

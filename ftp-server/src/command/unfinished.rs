@@ -31,7 +31,7 @@ const DOUBTFUL: i64 = 60 * 60;
 
 /// A command whose answer depends on the record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Request {
+enum RecordRequest {
     /// `STOR` or `APPE` after `REST` with a number above 0.
     Restart,
     /// `APPE`.
@@ -56,7 +56,7 @@ enum Told {
 
 /// The record of the user's upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum RecordState {
     NoRecord,
     Running,
     /// Bytes are kept.
@@ -80,9 +80,9 @@ enum Answer {
 
 /// The answers, by request and by what the session was told. The columns are the states.
 #[rustfmt::skip]
-const TABLE: &[(Request, Told, [Answer; 4])] = {
+const TABLE: &[(RecordRequest, Told, [Answer; 4])] = {
     use Answer::{AsUsual, FromStart, Later, OnKept};
-    use Request::{Append, Restart, Size};
+    use RecordRequest::{Append, Restart, Size};
     use Told::{NoFile, Nothing, OtherBytes, TheFile, TheseBytes};
     &[
         //                     no record  running  kept       lost
@@ -104,23 +104,23 @@ const TABLE: &[(Request, Told, [Answer; 4])] = {
     ]
 };
 
-fn answer(request: Request, told: Told, state: State) -> Answer {
+fn answer(request: RecordRequest, told: Told, state: RecordState) -> Answer {
     let row = TABLE.iter().find(|(of, heard, _)| (*of, *heard) == (request, told));
     let [no_record, running, kept, lost] = row.map_or([Answer::Later; 4], |(_, _, row)| *row);
     match state {
-        State::NoRecord => no_record,
-        State::Running => running,
-        State::Kept => kept,
-        State::Lost => lost,
+        RecordState::NoRecord => no_record,
+        RecordState::Running => running,
+        RecordState::Kept => kept,
+        RecordState::Lost => lost,
     }
 }
 
-fn state(record: Option<Unfinished>) -> State {
+fn state(record: Option<Unfinished>) -> RecordState {
     match record {
-        None => State::NoRecord,
-        Some(Unfinished { is_running: true, .. }) => State::Running,
-        Some(Unfinished { kept: RESUMABLE.., .. }) => State::Kept,
-        Some(_) => State::Lost,
+        None => RecordState::NoRecord,
+        Some(Unfinished { is_running: true, .. }) => RecordState::Running,
+        Some(Unfinished { kept: RESUMABLE.., .. }) => RecordState::Kept,
+        Some(_) => RecordState::Lost,
     }
 }
 
@@ -194,8 +194,8 @@ pub(super) fn upload_mode(
     mode: WriteMode,
 ) -> Result<WriteMode, Reply> {
     let request = match mode {
-        WriteMode::From(_) => Request::Restart,
-        WriteMode::Append => Request::Append,
+        WriteMode::From(_) => RecordRequest::Restart,
+        WriteMode::Append => RecordRequest::Append,
         _ => return Ok(mode),
     };
     let failed = |error: StorageError| session.refusal(path, &error, Purpose::MakeFile);
@@ -247,7 +247,7 @@ pub(super) fn size(
     if told == Told::NoFile && file.is_some() {
         told = Told::Nothing;
     }
-    let (mut told, is_old) = (answer(Request::Size, told, state(record)), is_old(record));
+    let (mut told, is_old) = (answer(RecordRequest::Size, told, state(record)), is_old(record));
     if has_been_read && matches!(told, Answer::OnKept | Answer::FromStart) {
         told = if is_old { Answer::AsUsual } else { Answer::FromStart };
     }
@@ -334,7 +334,7 @@ pub(super) fn tell_no_time(session: &mut Session, path: &VirtualPath, error: &St
 
 /// Returns whether `record` makes a path exist for its user, although there is no file.
 pub(super) fn has_bytes(record: Option<Unfinished>) -> bool {
-    state(record) == State::Kept
+    state(record) == RecordState::Kept
 }
 
 fn from_start() -> Reply {

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
-use super::config::{Root, User};
+use super::config::{ConfiguredRoot, User};
 use super::logging::LOG;
 use super::own_files::OwnFiles;
 use super::start_thread;
@@ -25,7 +25,7 @@ use crate::{Capabilities, LocalConfig, LocalStorage, Storage};
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
 /// store.
 pub(super) struct Home {
-    root: Root,
+    root: ConfiguredRoot,
     stores: Arc<Stores>,
     own: Arc<OwnFiles>,
     pub(super) config: LocalConfig,
@@ -43,7 +43,7 @@ pub(super) struct Home {
 /// about the root.
 #[derive(Default)]
 pub(super) struct Places {
-    homes: Lock<BTreeMap<Root, Vec<Arc<Home>>>>,
+    homes: Lock<BTreeMap<ConfiguredRoot, Vec<Arc<Home>>>>,
     /// The object stores that roots name.
     stores: Arc<Stores>,
     /// The files of the server, which no root may contain.
@@ -85,7 +85,7 @@ impl Places {
     /// configuration has it.
     pub(super) fn home(
         &self,
-        root: &Root,
+        root: &ConfiguredRoot,
         config: LocalConfig,
         role: Role,
         is_listed: bool,
@@ -140,7 +140,7 @@ pub(super) enum Role {
 
 /// An opened directory.
 struct OpenedRoot {
-    identity: Identity,
+    identity: DirectoryIdentity,
     /// The storage, while it is open.
     storage: Weak<dyn Storage>,
     walls: Option<ConfinementStatus>,
@@ -155,10 +155,10 @@ pub(super) struct Open {
 
 /// Used space of a directory for quotas, and its interrupted uploads. Both are kept between logins,
 /// because otherwise each login would walk the directory first. All homes of one root share them.
-type Remembered = Arc<Lock<Option<(Identity, Tally)>>>;
+type Remembered = Arc<Lock<Option<(DirectoryIdentity, Tally)>>>;
 
 impl Home {
-    pub(super) fn root(&self) -> &Root {
+    pub(super) fn root(&self) -> &ConfiguredRoot {
         &self.root
     }
 
@@ -215,7 +215,7 @@ impl OpenedRoot {
 
 /// Device and inode, and the creation time if the file system records it: a new directory can get
 /// the inode of a removed one.
-type Identity = (u64, u64, Option<SystemTime>);
+type DirectoryIdentity = (u64, u64, Option<SystemTime>);
 
 /// An open storage.
 struct UserStorage {
@@ -228,7 +228,7 @@ struct UserStorage {
 
 /// Returns the identity of the directory that has the root's path now. All objects of stores have
 /// the same identity.
-fn identity(root: &Root) -> StorageResult<Identity> {
+fn identity(root: &ConfiguredRoot) -> StorageResult<DirectoryIdentity> {
     let Some(directory) = root.directory() else { return Ok((0, 0, None)) };
     let metadata = fs::metadata(directory)?;
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
@@ -261,10 +261,14 @@ fn sync_name(directory: &Path) -> io::Result<()> {
 }
 
 /// Opens the storage that `root` in the settings names: a local directory, or objects of a store.
-fn open_storage(root: &Root, config: LocalConfig, stores: &Stores) -> StorageResult<UserStorage> {
+fn open_storage(
+    root: &ConfiguredRoot,
+    config: LocalConfig,
+    stores: &Stores,
+) -> StorageResult<UserStorage> {
     let local = match root {
-        Root::Directory(path) => LocalStorage::open(path)?.configured(config)?,
-        Root::Objects(objects) => {
+        ConfiguredRoot::Directory(path) => LocalStorage::open(path)?.configured(config)?,
+        ConfiguredRoot::Objects(objects) => {
             let storage = stores.storage(objects, config)?;
             return Ok(UserStorage { storage, walls: None, tally: None });
         }
@@ -373,7 +377,7 @@ mod tests {
         let root = parent.path().join("home");
         fs::create_dir(&root).unwrap();
         fs::write(root.join("file"), [b'f'; 1_000]).unwrap();
-        let place = Root::from(&*root);
+        let place = ConfiguredRoot::from(&*root);
         let places = Places::default();
         let home = |config| places.home(&place, config, Role::Root, true);
         let limited = home(LocalConfig::new().quota(QUOTA));

@@ -27,7 +27,7 @@ pub(super) const LOG: &str = "ftp_server";
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Receives what a daemon announces: where it listens, and how it ends.
-type Announcer = Box<dyn Fn(Level, &str) + Send + Sync>;
+type DaemonAnnouncer = Box<dyn Fn(Level, &str) + Send + Sync>;
 
 /// The event log of a daemon, which also takes what the daemon announces when it starts and stops.
 pub struct DaemonLog {
@@ -37,7 +37,7 @@ pub struct DaemonLog {
     file: Option<LogFile>,
     /// Whether events are written; messages always are.
     pub(super) has_events: bool,
-    announcer: Option<Announcer>,
+    announcer: Option<DaemonAnnouncer>,
 }
 
 impl fmt::Debug for DaemonLog {

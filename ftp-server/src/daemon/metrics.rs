@@ -103,7 +103,7 @@ impl Metrics {
     /// Returns all metrics.
     fn text(&self) -> String {
         let counts = self.0.lock();
-        let mut page = Page::default();
+        let mut page = MetricsPage::default();
         page.metric("ftp_sessions", "gauge", "Connected sessions.");
         page.sample("ftp_sessions", &[], counts.sessions);
         page.metric(
@@ -150,9 +150,9 @@ impl Metrics {
 /// The text of the metrics that were added so far. The labels are words of this program or host
 /// names, which need no escapes.
 #[derive(Default)]
-struct Page(String);
+struct MetricsPage(String);
 
-impl Page {
+impl MetricsPage {
     fn metric(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }

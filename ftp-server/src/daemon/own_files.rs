@@ -13,7 +13,9 @@ use rustix::event::PollFlags;
 use rustix::fs::{major, minor};
 
 use super::check::all_places;
-use super::config::{Config, Fixed, MetricsAddress, NOT_A_NAME, Root, is_name, key_of_store};
+use super::config::{
+    Config, ConfiguredRoot, Fixed, MetricsAddress, NOT_A_NAME, is_name, key_of_store,
+};
 use super::hooks::spool_files;
 use super::toml_text::shown;
 use super::{DaemonError, certificate};
@@ -225,7 +227,7 @@ impl OwnFiles {
 
     /// Returns the file to which this root leads, and what to do about it; `None` if it leads to
     /// none. Usually the cost is that of two system calls.
-    pub(super) fn objection(&self, root: &Root) -> Option<String> {
+    pub(super) fn objection(&self, root: &ConfiguredRoot) -> Option<String> {
         let directory = root.directory().filter(|_| !self.files.is_empty())?;
         // Not locked here: the disk with the root may not answer.
         let ways = self.ways();
@@ -252,7 +254,7 @@ impl OwnFiles {
 
     /// Returns one line for each root of the configuration that leads to a file.
     pub(super) fn objections(&self, config: &Config) -> Vec<String> {
-        let objection = |(whose, root): (String, Root)| {
+        let objection = |(whose, root): (String, ConfiguredRoot)| {
             self.objection(&root).map(|objection| format!("{whose}: {objection}"))
         };
         all_places(config).into_iter().filter_map(objection).collect()

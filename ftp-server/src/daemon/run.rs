@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::certificate::watch::Renewed;
 use super::config::Config;
 use super::control::protocol::SessionTarget;
-use super::control::{Call, ControlSocket, Status};
+use super::control::{ControlCall, ControlSocket, Status};
 use super::hooks::Hooks;
 use super::logging::DaemonLog;
 use super::metrics::MetricsEndpoint;
@@ -268,7 +268,7 @@ pub(super) enum DaemonEvent {
     /// The certificate files were checked.
     Certificates(Box<Renewed>),
     /// A request through the control socket.
-    Control(Call),
+    Control(ControlCall),
     /// A request of the program.
     Act(Box<dyn FnOnce(&mut Running) + Send>),
 }

@@ -11,7 +11,7 @@ use log::Level;
 use super::apply::{Parts, start};
 use super::certificate::watch::{Renewal, Renewed};
 use super::certificate::watch::{Validity, urgent_validity, validity};
-use super::certificate::{self, Certificate, Loaded};
+use super::certificate::{self, FileCertificate, Loaded};
 use super::config::{Config, Fixed, LogFormat, MISSING, MetricsAddress, is_missing};
 use super::control::{ControlAnswer, ControlRequest, SessionTarget, Status, who};
 use super::logging::{DaemonLog, LOG};
@@ -284,7 +284,7 @@ impl Running {
     }
 
     /// Returns the results of `tell` for the certificates from files, without duplicates.
-    fn validities(&self, tell: impl Fn(&Certificate) -> Option<Validity>) -> Vec<Validity> {
+    fn validities(&self, tell: impl Fn(&FileCertificate) -> Option<Validity>) -> Vec<Validity> {
         let mut lines: Vec<Validity> = self.parts.tls.files.iter().filter_map(tell).collect();
         // Several hosts may share a file.
         let mut known = BTreeSet::new();
@@ -292,7 +292,7 @@ impl Running {
         lines
     }
 
-    fn log_validities(&self, tell: impl Fn(&Certificate) -> Option<Validity>) {
+    fn log_validities(&self, tell: impl Fn(&FileCertificate) -> Option<Validity>) {
         for (level, line) in self.validities(tell) {
             log::log!(target: LOG, level, "{line}");
         }
@@ -356,7 +356,7 @@ impl Running {
         self.parts.metrics.set_certificates(self.parts.tls.ends());
         if self.parts.tls.replaces(&former) {
             log::info!(target: LOG, "the certificate has changed; new connections get the new one");
-            let is_new = |certificate: &&Certificate| certificate.replaces_one_of(&former);
+            let is_new = |certificate: &&FileCertificate| certificate.replaces_one_of(&former);
             self.log_validities(|file| Some(file).filter(is_new).and_then(validity));
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::ledger::Ledger;
+use self::ledger::OpenLedger;
 use super::check::Findings;
 use super::config::{Environment, Objects, Settings, StoreSettings, key_of_store};
 use super::logging::LOG;
@@ -26,19 +26,19 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Stores {
     stores: BTreeMap<String, Store>,
-    ledger: Option<Ledger>,
+    ledger: Option<OpenLedger>,
 }
 
 struct Store {
     name: String,
     settings: StoreSettings,
-    keys: Keys,
+    keys: AccountKeys,
     client: S3Store,
 }
 
 /// The keys of an account.
 #[derive(Clone, Eq, PartialEq)]
-enum Keys {
+enum AccountKeys {
     Known {
         access_key: String,
         secret_key: String,
@@ -80,7 +80,7 @@ impl Stores {
         let mut stores = Self { stores, ledger: None };
         stores.ledger = match former {
             Some(former) => former.ledger.clone(),
-            None => Ledger::open(settings, &stores)?,
+            None => OpenLedger::open(settings, &stores)?,
         };
         Ok(Arc::new(stores))
     }
@@ -182,7 +182,7 @@ impl Store {
         environment: Environment,
         known: Option<&Self>,
     ) -> Result<Self, DaemonError> {
-        let keys = Keys::read(name, settings, environment, known)?;
+        let keys = AccountKeys::read(name, settings, environment, known)?;
         let settings = settings.clone();
         if let Some(Self { client, .. }) = known {
             return Ok(Self { name: name.to_owned(), settings, keys, client: client.clone() });
@@ -202,7 +202,8 @@ impl Store {
     /// Returns a message if the current user of the process cannot read the token of the role. Root
     /// may have read the token at startup, but each renewal of the keys reads the token again.
     fn unreadable_token(&self, key: &str) -> Option<String> {
-        let (Keys::Role { token_file, .. } | Keys::Container(_, Some(token_file))) = &self.keys
+        let (AccountKeys::Role { token_file, .. } | AccountKeys::Container(_, Some(token_file))) =
+            &self.keys
         else {
             return None;
         };
@@ -230,10 +231,12 @@ impl Store {
             Ok(features) => features,
             Err(error) => {
                 let what_to_do = match (&error, &self.keys) {
-                    (S3Error::NoKeys(_), Keys::Instance(_)) => {
+                    (S3Error::NoKeys(_), AccountKeys::Instance(_)) => {
                         "check the role of the instance, and in a container its hop limit"
                     }
-                    (S3Error::NoKeys(_), Keys::Container(..)) => "check the role of the container",
+                    (S3Error::NoKeys(_), AccountKeys::Container(..)) => {
+                        "check the role of the container"
+                    }
                     (S3Error::NoKeys(_), _) => {
                         "check role_arn, web_identity_token_file and sts_endpoint"
                     }
@@ -263,7 +266,7 @@ impl Store {
 fn builder(
     name: &str,
     settings: &StoreSettings,
-    keys: &Keys,
+    keys: &AccountKeys,
 ) -> Result<S3StoreBuilder, DaemonError> {
     let mut builder = S3Store::builder(&settings.endpoint, &settings.bucket)
         .region(&settings.region)
@@ -273,22 +276,22 @@ fn builder(
         .lease(settings.lease)
         .checksums(settings.checksums);
     builder = match keys {
-        Keys::Known { access_key, secret_key, session_token } => {
+        AccountKeys::Known { access_key, secret_key, session_token } => {
             let builder = builder.credentials(access_key, secret_key);
             match session_token {
                 Some(token) => builder.session_token(token),
                 None => builder,
             }
         }
-        Keys::Role { arn, token_file } => {
+        AccountKeys::Role { arn, token_file } => {
             let builder = builder.web_identity(arn, token_file);
             match &*settings.sts_endpoint {
                 "" => builder,
                 endpoint => builder.sts_endpoint(endpoint),
             }
         }
-        Keys::Instance(endpoint) => builder.instance_keys(endpoint),
-        Keys::Container(uri, token_file) => builder.container_keys(uri, token_file.clone()),
+        AccountKeys::Instance(endpoint) => builder.instance_keys(endpoint),
+        AccountKeys::Container(uri, token_file) => builder.container_keys(uri, token_file.clone()),
     };
     if let Some(path) = &settings.ca_file {
         let key = key_of_store(name, "ca_file");
@@ -384,7 +387,7 @@ const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 /// Longest line of a secret, in bytes; a longer one means the wrong file.
 const LONGEST_SECRET: u64 = 4_096;
 
-impl Keys {
+impl AccountKeys {
     /// Replaces the keys of a client, unless it renews them itself.
     fn give_to(&self, client: &S3Store) {
         if let Self::Known { access_key, secret_key, session_token } = self.clone() {

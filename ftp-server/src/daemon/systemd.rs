@@ -68,7 +68,7 @@ impl Service {
     }
 
     /// Returns the observer that the status line needs.
-    pub(super) fn observer(&self) -> Option<Arc<Moved>> {
+    pub(super) fn observer(&self) -> Option<Arc<MovedBytes>> {
         self.0.as_ref().map(|notified| notified.load.moved())
     }
 
@@ -204,9 +204,9 @@ impl Notifier {
 
 /// Bytes of all transfers that have ended, including listings.
 #[derive(Debug, Default)]
-pub(crate) struct Moved(AtomicU64);
+pub(crate) struct MovedBytes(AtomicU64);
 
-impl Observer for Moved {
+impl Observer for MovedBytes {
     fn observe(&self, event: &Event<'_>) {
         if let EventKind::Transferred(transfer) = &event.kind {
             self.0.fetch_add(transfer.bytes, Ordering::Relaxed);
@@ -217,7 +217,7 @@ impl Observer for Moved {
 /// Rate of transfers between two measurements.
 #[derive(Debug)]
 struct Load {
-    moved: Arc<Moved>,
+    moved: Arc<MovedBytes>,
     at: Instant,
     /// Bytes of all transfers at the last measurement.
     total: u64,
@@ -229,7 +229,7 @@ impl Load {
     }
 
     /// Returns the counter of ended transfers.
-    fn moved(&self) -> Arc<Moved> {
+    fn moved(&self) -> Arc<MovedBytes> {
         Arc::clone(&self.moved)
     }
 

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use ftp_proto::{Escaped, HostName};
 use log::Level;
 
-use super::config::{ANONYMOUS, Config, Host, MountPoint, Root, Settings, User};
+use super::config::{ANONYMOUS, Config, ConfiguredRoot, Host, MountPoint, Settings, User};
 use super::home::{Home, Open, Places, Role, lack_of_walls};
 use super::logging::LOG;
 use super::logins::LoginProgram;
@@ -77,7 +77,7 @@ impl Config {
             homes = homes.anonymous(self.settings.anonymous.clone());
         }
         if let Some(quick) = &self.quick {
-            let root = Root::from(&*quick.root);
+            let root = ConfiguredRoot::from(&*quick.root);
             let user = |rights| User { root: root.clone(), rights, ..User::default() };
             for (name, password) in &quick.users {
                 homes = homes.plain(name, password, user(self.rights_of_users(quick)));
@@ -440,7 +440,7 @@ impl UserTree {
     pub(super) fn of(
         user: &User,
         of_all: LocalConfig,
-        home: impl Fn(&Root, LocalConfig, Role) -> Arc<Home>,
+        home: impl Fn(&ConfiguredRoot, LocalConfig, Role) -> Arc<Home>,
     ) -> Self {
         let config = of_all
             .quota(user.quota)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::LedgerError;
 use super::quota::Account;
-use super::record::{Record, Time};
+use super::record::{Time, UsageRecord};
 use super::reservation::unknown;
 use super::shared::{Held, unique};
 use crate::storage::space::Cost;
@@ -55,7 +55,7 @@ impl From<CountError> for StorageError {
 pub(super) fn begin(account: &Arc<Account>) -> StorageResult<()> {
     let account = Arc::clone(account);
     start(move || {
-        if let Err(error) = count(&account, Record::needs_count).map_err(StorageError::from) {
+        if let Err(error) = count(&account, UsageRecord::needs_count).map_err(StorageError::from) {
             log::warn!("cannot count the files for a quota: {error}");
         }
     })
@@ -91,7 +91,10 @@ fn start(work: impl FnOnce() + Send + 'static) -> StorageResult<()> {
 /// Counts the files if `is_needed` by the record at this time. Returns whether the result was
 /// recorded; `false` means that no count is needed, or that another one is running or has replaced
 /// this one.
-fn count(account: &Account, is_needed: impl Fn(&Record, Time) -> bool) -> Result<bool, CountError> {
+fn count(
+    account: &Account,
+    is_needed: impl Fn(&UsageRecord, Time) -> bool,
+) -> Result<bool, CountError> {
     let (shared, record) = (account.shared(), &account.record);
     let id = unique()?;
     let begun = shared.change(record, |record, times| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::count;
 use super::reservation::{QuotaUpload, Reservation, unknown};
-use super::shared::{Inner, SharedState, digest, record_name};
+use super::shared::{SharedInner, SharedState, digest, record_name};
 use crate::storage::space::Cost;
 use crate::storage::{
     Ask, Capabilities, Change, Confine, Entries, EntryKind, Keep, Metadata, RoomFor, Source, Space,
@@ -45,7 +45,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn shared(&self) -> &Inner {
+    pub(super) fn shared(&self) -> &SharedInner {
         &self.state.inner
     }
 }

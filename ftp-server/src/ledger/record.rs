@@ -31,7 +31,7 @@ const BAN: &str = "#ban";
 const LEAST_AHEAD: u64 = 4 * 1024;
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Record {
+pub(super) struct UsageRecord {
     /// The cost of all files and directories.
     pub(super) used: Cost,
     /// When the last count of the files ended.
@@ -41,13 +41,13 @@ pub(super) struct Record {
     exact: Option<Time>,
     /// The time since which `used` may be wrong.
     doubted: Option<Time>,
-    count: Option<Count>,
+    count: Option<RunningCount>,
     leases: BTreeMap<String, Lease>,
 }
 
 /// A running count.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Count {
+struct RunningCount {
     id: String,
     began: Time,
     until: Time,
@@ -88,7 +88,7 @@ pub(super) enum Later {
     Forgive { host: String },
 }
 
-impl Record {
+impl UsageRecord {
     /// Returns the cost of everything stored and reserved; `None` if the files were never counted.
     pub(super) fn total(&self) -> Option<Cost> {
         self.counted?;
@@ -134,7 +134,8 @@ impl Record {
         if self.is_counting(now) {
             return false;
         }
-        let count = Count { id: id.to_owned(), began: now, until, meanwhile: Cost::default() };
+        let count =
+            RunningCount { id: id.to_owned(), began: now, until, meanwhile: Cost::default() };
         self.count = Some(count);
         true
     }
@@ -280,7 +281,7 @@ impl Record {
         if let Some(at) = self.doubted {
             let _ = writeln!(text, "doubted {at}");
         }
-        if let Some(Count { id, began, until, meanwhile }) = &self.count {
+        if let Some(RunningCount { id, began, until, meanwhile }) = &self.count {
             let Cost { bytes, files } = meanwhile;
             let _ = writeln!(text, "count {id} {began} {until} {bytes} {files}");
         }
@@ -312,7 +313,7 @@ impl Record {
                     let id = words.next()?.to_owned();
                     let (began, until) = (number(&mut words)?, number(&mut words)?);
                     let meanwhile = cost(&mut words)?;
-                    record.count = Some(Count { id, began, until, meanwhile });
+                    record.count = Some(RunningCount { id, began, until, meanwhile });
                 }
                 "lease" => {
                     let id = words.next()?.to_owned();
@@ -353,8 +354,8 @@ mod tests {
 
     const LIMIT: Cost = Cost { bytes: 100, files: 3 };
 
-    fn counted(used: Cost) -> Record {
-        Record { used, counted: Some(0), exact: Some(0), ..Record::default() }
+    fn counted(used: Cost) -> UsageRecord {
+        UsageRecord { used, counted: Some(0), exact: Some(0), ..UsageRecord::default() }
     }
 
     #[test]
@@ -362,10 +363,10 @@ mod tests {
         let mut record = counted(Cost { bytes: 7, files: 2 });
         for version in 0..5 {
             let text = record.encode();
-            assert_eq!(Record::parse(&text).as_ref(), Some(&record), "{text}");
+            assert_eq!(UsageRecord::parse(&text).as_ref(), Some(&record), "{text}");
             // A truncated record is not a record.
             for end in 0..text.len() {
-                assert_eq!(Record::parse(&text[..end]), None, "{end}");
+                assert_eq!(UsageRecord::parse(&text[..end]), None, "{end}");
             }
             match version {
                 0 => drop(record.begin_count("c0", (3, 9))),
@@ -374,7 +375,7 @@ mod tests {
                 _ => drop(record.reserve("b", (Cost::bytes(5), 4), LIMIT, (5, 9))),
             }
         }
-        assert_eq!(Record::parse("ftp-server ledger 2\nused 0 0\nend\n"), None);
+        assert_eq!(UsageRecord::parse("ftp-server ledger 2\nused 0 0\nend\n"), None);
     }
 
     #[test]
@@ -393,7 +394,7 @@ mod tests {
         let late = 1 + OLD_FOR_REFUSAL;
         let verdict = record.reserve("c", (Cost::bytes(56), 0), LIMIT, (late, late));
         assert_eq!(verdict, Verdict::Over { is_old: true });
-        let verdict = Record::default().reserve("a", (Cost::BYTE, 0), LIMIT, (1, 9));
+        let verdict = UsageRecord::default().reserve("a", (Cost::BYTE, 0), LIMIT, (1, 9));
         assert_eq!(verdict, Verdict::Uncounted);
     }
 
@@ -461,7 +462,7 @@ mod tests {
 
     #[test]
     fn sessions_end_with_their_lease() {
-        let mut record = Record::default();
+        let mut record = UsageRecord::default();
         assert!(record.enter("a", 2, (1, 9)) && record.enter("b", 2, (5, 15)));
         assert!(!record.enter("c", 2, (9, 19)));
         assert!(record.enter("b", 2, (9, 19)), "a change can be made twice");
@@ -472,7 +473,7 @@ mod tests {
 
     #[test]
     fn failed_logins_of_a_host_lead_to_a_ban_hs_28() {
-        let mut record = Record::default();
+        let mut record = UsageRecord::default();
         let mut fail = |host: &str, id: &str, now| record.fail(host, id, 3, (now, (10, 50)));
         assert_eq!(fail("192.0.2.1", "a", 1), None);
         assert_eq!(fail("192.0.2.1", "a", 1), None, "a change can be made twice");
@@ -486,7 +487,7 @@ mod tests {
         record.apply(&Later::Forgive { host: "192.0.2.1".to_owned() }, 20);
         assert_eq!(record.ban_of("192.0.2.1", 21), None);
         // Bans stay when there is no room for all.
-        let ban = |record: &mut Record, host: &str| record.fail(host, "a", 1, (30, (10, 50)));
+        let ban = |record: &mut UsageRecord, host: &str| record.fail(host, "a", 1, (30, (10, 50)));
         assert_eq!(ban(&mut record, "2001:db8::"), Some(80));
         for number in 0..MOST_HOSTS {
             let lease = Lease { until: 40, ..Lease::default() };
@@ -497,6 +498,6 @@ mod tests {
         }
         assert_eq!(record.leases.len(), MOST_HOSTS);
         assert_eq!(record.ban_of("2001:db8::", 31), Some(80));
-        assert_eq!(Record::parse(&record.encode()), Some(record));
+        assert_eq!(UsageRecord::parse(&record.encode()), Some(record));
     }
 }

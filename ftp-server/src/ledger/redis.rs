@@ -63,7 +63,7 @@ impl fmt::Debug for RedisLedger {
 /// The idle connections to the master.
 #[derive(Default)]
 struct Idle {
-    connections: Vec<Connection>,
+    connections: Vec<RedisConnection>,
     /// The number of masters so far that are none any more.
     masters: u64,
 }
@@ -100,7 +100,7 @@ impl RedisLedger {
     /// Returns [`LedgerError::Unfit`] if the URL does not have the form of
     /// [`connect`](Self::connect), if the host has no address, or if no CA can be read.
     pub fn new(url: &str, ca_pem: Option<&[u8]>) -> Result<Self, LedgerError> {
-        let place = Place::of(url)?;
+        let place = RedisPlace::of(url)?;
         let tls = if place.is_tls { Some(secure(&place.host, ca_pem)?) } else { None };
         let (greeting, host, port) = (place.greeting(), place.host, place.port);
         let name = host.clone();
@@ -133,7 +133,7 @@ impl RedisLedger {
     /// Returns whether `text` is a valid URL for [`new`](Self::new).
     #[must_use]
     pub fn is_url(text: &str) -> bool {
-        Place::parse(text).is_some()
+        RedisPlace::parse(text).is_some()
     }
 
     /// Sends commands, and returns their replies. If an idle connection is broken or does not lead
@@ -153,7 +153,7 @@ impl RedisLedger {
     /// connection if they do, and otherwise closes all idle ones.
     fn exchange(
         &self,
-        mut connection: Connection,
+        mut connection: RedisConnection,
         commands: &[Vec<Vec<u8>>],
     ) -> io::Result<(Vec<Reply>, bool)> {
         let masters = self.idle.lock().masters;
@@ -170,10 +170,10 @@ impl RedisLedger {
         Ok((replies, is_master))
     }
 
-    fn dial(&self) -> Result<Connection, LedgerError> {
+    fn dial(&self) -> Result<RedisConnection, LedgerError> {
         let mut last = io::ErrorKind::AddrNotAvailable.into();
         for address in self.host.again() {
-            match Connection::open(address, self.tls.clone()) {
+            match RedisConnection::open(address, self.tls.clone()) {
                 Ok(mut connection) => {
                     let replies = connection.exchange(&self.greeting);
                     checked(replies.map_err(|error| away(&error))?)?;
@@ -240,11 +240,11 @@ trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 /// A connection on which every reply so far was read completely.
-struct Connection {
+struct RedisConnection {
     stream: BufReader<Box<dyn Stream>>,
 }
 
-impl Connection {
+impl RedisConnection {
     fn open(
         address: SocketAddr,
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
@@ -364,7 +364,7 @@ fn away(error: &io::Error) -> LedgerError {
 }
 
 /// The parts of a URL.
-struct Place {
+struct RedisPlace {
     is_tls: bool,
     host: String,
     port: u16,
@@ -373,7 +373,7 @@ struct Place {
     database: Option<u32>,
 }
 
-impl Place {
+impl RedisPlace {
     fn of(url: &str) -> Result<Self, LedgerError> {
         // The error does not show the URL, which could contain a password.
         Self::parse(url).ok_or_else(|| {
@@ -599,15 +599,15 @@ mod tests {
 
     #[test]
     fn redis_urls_are_parsed() {
-        let place = Place::parse("redis://h").unwrap();
+        let place = RedisPlace::parse("redis://h").unwrap();
         assert_eq!((&*place.host, place.port, place.greeting().len()), ("h", PORT, 0));
-        let place = Place::parse("redis://u:p%40%3a@[::1]:7/3").unwrap();
+        let place = RedisPlace::parse("redis://u:p%40%3a@[::1]:7/3").unwrap();
         assert_eq!((&*place.host, place.port), ("::1", 7));
         let words = [command(&["AUTH", "u", "p@:"]), command(&["SELECT", "3"])];
         assert_eq!(place.greeting(), words);
-        let place = Place::parse("redis://:secret@h:1/").unwrap();
+        let place = RedisPlace::parse("redis://:secret@h:1/").unwrap();
         assert_eq!(place.greeting(), [command(&["AUTH", "secret"])]);
-        let is_tls = |url| Place::parse(url).unwrap().is_tls;
+        let is_tls = |url| RedisPlace::parse(url).unwrap().is_tls;
         assert!(is_tls("rediss://h") && !is_tls("redis://h"));
         for wrong in [
             "redis://",
@@ -620,7 +620,7 @@ mod tests {
             "redis://[::1",
             "redis://a b",
         ] {
-            let error = Place::of(wrong).err().unwrap().to_string();
+            let error = RedisPlace::of(wrong).err().unwrap().to_string();
             assert!(error.starts_with("invalid URL of Redis"), "{error}");
         }
     }

@@ -232,7 +232,7 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// The progress of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Phase {
+enum ReservationPhase {
     /// The upload is not published.
     Writing,
     /// The upload may already have been published.
@@ -241,7 +241,7 @@ enum Phase {
 
 /// A reservation after a question to the ledger, and the answer. It has the cost of the file if the
 /// upload may replace it now.
-type Answer = (Option<Reservation>, StorageResult<Option<Cost>>);
+type ReservationAnswer = (Option<Reservation>, StorageResult<Option<Cost>>);
 
 /// An upload within a quota.
 pub(super) struct QuotaUpload {
@@ -249,7 +249,7 @@ pub(super) struct QuotaUpload {
     /// `None` once the reservation has ended, and during a question to the ledger.
     reservation: Option<Reservation>,
     /// If the upload ends during a question, the reservation is released after the answer.
-    asked: Polled<Answer>,
+    asked: Polled<ReservationAnswer>,
     target: Names,
     /// Number of bytes of the file before the first byte to write.
     kept: u64,
@@ -260,7 +260,7 @@ pub(super) struct QuotaUpload {
     is_whole: bool,
     /// The cost of the file that is replaced.
     replaced: Cost,
-    phase: Phase,
+    phase: ReservationPhase,
     /// The time since which the upload has waited for another session that changes the file.
     waiting: Option<Instant>,
 }
@@ -284,7 +284,7 @@ impl QuotaUpload {
             written: 0,
             is_whole: false,
             replaced: Cost::default(),
-            phase: Phase::Writing,
+            phase: ReservationPhase::Writing,
             waiting: None,
         }
     }
@@ -308,7 +308,7 @@ impl QuotaUpload {
         let Some((reservation, answer)) = asked? else { return Ok(false) };
         self.reservation = reservation;
         if let Some(replaced) = answer? {
-            (self.replaced, self.phase) = (replaced, Phase::Publishing);
+            (self.replaced, self.phase) = (replaced, ReservationPhase::Publishing);
         }
         Ok(true)
     }
@@ -329,7 +329,7 @@ impl QuotaUpload {
     /// published. Returns `false` if the upload must wait, for the ledger or because another session
     /// changes the file.
     fn begin_to_publish(&mut self) -> StorageResult<bool> {
-        if self.phase == Phase::Publishing {
+        if self.phase == ReservationPhase::Publishing {
             return Ok(true);
         }
         match self.ask(|target, reservation| target.claim(reservation).map(Some)) {
@@ -341,7 +341,7 @@ impl QuotaUpload {
             }
             asked => _ = asked?,
         }
-        Ok(self.phase == Phase::Publishing)
+        Ok(self.phase == ReservationPhase::Publishing)
     }
 
     fn settle(&mut self) {
@@ -356,9 +356,9 @@ impl QuotaUpload {
     fn give_up(&mut self, error: Option<&StorageError>) {
         let Some(reservation) = self.reservation.take() else { return };
         match (self.phase, error) {
-            (Phase::Writing, _) => drop(reservation),
-            (Phase::Publishing, Some(error)) => reservation.fail(error),
-            (Phase::Publishing, None) => reservation.abandon(),
+            (ReservationPhase::Writing, _) => drop(reservation),
+            (ReservationPhase::Publishing, Some(error)) => reservation.fail(error),
+            (ReservationPhase::Publishing, None) => reservation.abandon(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{fmt, io};
 
 use sha2::{Digest as _, Sha256};
 
-use super::record::{Later, Lease, Record, Time};
+use super::record::{Later, Lease, Time, UsageRecord};
 use super::{Ledger, LedgerError};
 use crate::lock::{Lock, unpoisoned};
 use crate::net::random;
@@ -83,13 +83,13 @@ pub enum WithoutLedger {
 /// ```
 #[derive(Clone)]
 pub struct SharedState {
-    pub(super) inner: Arc<Inner>,
+    pub(super) inner: Arc<SharedInner>,
     /// The guard that ends the thread that renews the leases.
     _end: Arc<End>,
 }
 
 /// The part of a [`SharedState`] that all clones share.
-pub(super) struct Inner {
+pub(super) struct SharedInner {
     pub(super) ledger: Box<dyn Ledger>,
     lease: Duration,
     without: WithoutLedger,
@@ -124,11 +124,11 @@ pub(super) enum Held {
 }
 
 /// A guard that ends the thread for the leases when the last clone of a [`SharedState`] is dropped.
-struct End(Arc<Inner>);
+struct End(Arc<SharedInner>);
 
 impl fmt::Debug for SharedState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { ledger, lease, without, .. } = &*self.inner;
+        let SharedInner { ledger, lease, without, .. } = &*self.inner;
         let mut shown = f.debug_struct("SharedState");
         shown.field("ledger", ledger).field("lease", lease).field("without", without);
         shown.finish_non_exhaustive()
@@ -161,7 +161,7 @@ impl SharedState {
             let message = "invalid lease: expected at least 1 ms";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(SharedInner {
             ledger: Box::new(ledger),
             lease,
             without,
@@ -243,7 +243,7 @@ impl Drop for Presence {
     }
 }
 
-impl Inner {
+impl SharedInner {
     pub(super) fn without(&self) -> WithoutLedger {
         self.without
     }
@@ -279,7 +279,7 @@ impl Inner {
     pub(super) fn change<T>(
         &self,
         name: &str,
-        act: impl FnMut(&mut Record, (Time, Time)) -> T,
+        act: impl FnMut(&mut UsageRecord, (Time, Time)) -> T,
     ) -> Result<T, LedgerError> {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
@@ -322,7 +322,7 @@ impl Inner {
         &self,
         name: &str,
         waiting: &[Later],
-        mut act: impl FnMut(&mut Record, (Time, Time)) -> T,
+        mut act: impl FnMut(&mut UsageRecord, (Time, Time)) -> T,
     ) -> Result<(T, bool), LedgerError> {
         let begun = Instant::now();
         let mut tries = 0;
@@ -331,7 +331,7 @@ impl Inner {
             let version = found.version.as_deref();
             let former = match version {
                 Some(_) => parse(name, &found.content)?,
-                None => Record::default(),
+                None => UsageRecord::default(),
             };
             let mut record = former.clone();
             let now = Time::try_from(found.time.as_millis()).unwrap_or(Time::MAX);
@@ -406,14 +406,14 @@ impl Inner {
     }
 }
 
-fn parse(name: &str, content: &[u8]) -> Result<Record, LedgerError> {
+fn parse(name: &str, content: &[u8]) -> Result<UsageRecord, LedgerError> {
     let text = str::from_utf8(content).ok();
-    text.and_then(Record::parse).ok_or_else(|| LedgerError::Damaged(name.to_owned()))
+    text.and_then(UsageRecord::parse).ok_or_else(|| LedgerError::Damaged(name.to_owned()))
 }
 
 /// Makes the delayed changes and renews the leases of a server, until its last [`SharedState`] is
 /// dropped.
-fn keep(shared: &Inner) {
+fn keep(shared: &SharedInner) {
     let mut renewed = Instant::now();
     let mut is_away = false;
     loop {

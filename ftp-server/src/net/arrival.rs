@@ -17,14 +17,14 @@ use crate::service::{self, Greeting};
 use crate::{deadline, limits};
 
 /// The next step of an admitted connection.
-pub(crate) enum Entry {
+pub(crate) enum AdmittedStep {
     /// Begin a session: the client has a place.
     Client(Permit),
     /// Wait for the header that names the client.
     Balancer(Permit),
 }
 
-impl Entry {
+impl AdmittedStep {
     /// Sets the connection. From now on, the server may close it to make room for others.
     pub(super) fn is_for(&self, line: &Arc<SessionHandle>) {
         let (Self::Client(permit) | Self::Balancer(permit)) = self;
@@ -35,7 +35,7 @@ impl Entry {
 /// A connection with its entry in the register.
 pub(crate) struct Arrival {
     pub(super) registration: Registration,
-    pub(super) entry: Entry,
+    pub(super) entry: AdmittedStep,
     /// The address of the client, or of its balancer.
     pub(super) from: SocketAddr,
     pub(super) greeting: Greeting,
@@ -45,7 +45,7 @@ impl Arrival {
     /// Serves the client until the session ends or leaves this thread.
     pub(super) fn serve(mut self, current: &Arc<Current>) {
         if let Some(ends) = self.ends(current)
-            && let Entry::Client(permit) = self.entry
+            && let AdmittedStep::Client(permit) = self.entry
         {
             service::run(self.registration, ends, self.greeting, current, permit);
         }
@@ -58,7 +58,7 @@ impl Arrival {
     fn ends(&mut self, current: &Arc<Current>) -> Option<Ends> {
         let line = Arc::clone(&self.registration.line);
         let local = line.stream.local_addr().ok()?;
-        if let Entry::Client(_) = self.entry {
+        if let AdmittedStep::Client(_) = self.entry {
             return Some(Ends::direct(self.from, local));
         }
         let header = self.header();
@@ -110,7 +110,7 @@ impl Arrival {
         let Some(permit) = permit else { return Some(Refusal::Full) };
         self.registration.line.shown.set_peer(peer);
         permit.is_for(&self.registration.line);
-        self.entry = Entry::Client(permit);
+        self.entry = AdmittedStep::Client(permit);
         None
     }
 }

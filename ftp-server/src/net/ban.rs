@@ -18,13 +18,13 @@ pub(crate) struct Bans {
     after: usize,
     window: Duration,
     lasting: Duration,
-    hosts: Lock<HashMap<IpAddr, Record>>,
+    hosts: Lock<HashMap<IpAddr, BanRecord>>,
     /// The state shared with other servers, if any: failed logins on all of them count together.
     shared: Option<SharedState>,
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct BanRecord {
     /// Times of failed logins within the window, the oldest first.
     failures: VecDeque<Instant>,
     /// Time of the last failed login, or of the ban if another server began it.
@@ -94,7 +94,7 @@ impl Bans {
             return false;
         }
         let banned_until = Some(deadline::after(now, left));
-        hosts.insert(host, Record { failures: VecDeque::new(), last: Some(now), banned_until });
+        hosts.insert(host, BanRecord { failures: VecDeque::new(), last: Some(now), banned_until });
         true
     }
 
@@ -124,7 +124,7 @@ impl Bans {
 
     /// Returns the hosts that are banned on this server, and the remaining time of each ban.
     pub(crate) fn list(&self, now: Instant) -> Vec<(IpAddr, Duration)> {
-        let left = |record: &Record| record.banned_until.filter(|until| now < *until);
+        let left = |record: &BanRecord| record.banned_until.filter(|until| now < *until);
         let hosts = self.hosts.lock();
         hosts.iter().filter_map(|(host, record)| Some((*host, left(record)? - now))).collect()
     }
@@ -140,7 +140,7 @@ impl Bans {
     }
 
     /// Returns whether there is room for a record of this host. Removes older records if necessary.
-    fn has_room(&self, hosts: &mut HashMap<IpAddr, Record>, host: IpAddr, now: Instant) -> bool {
+    fn has_room(&self, hosts: &mut HashMap<IpAddr, BanRecord>, host: IpAddr, now: Instant) -> bool {
         if !hosts.contains_key(&host) && hosts.len() >= limits::BAN_HOSTS {
             self.make_room(hosts, now);
         }
@@ -150,7 +150,7 @@ impl Bans {
     /// Removes expired records. If the table is still full, removes the unbanned host whose last
     /// failure is oldest. Bans stay: if all remembered hosts are banned, no other host can be
     /// banned.
-    fn make_room(&self, hosts: &mut HashMap<IpAddr, Record>, now: Instant) {
+    fn make_room(&self, hosts: &mut HashMap<IpAddr, BanRecord>, now: Instant) {
         hosts.retain(|_, record| {
             let is_past = |at| now.saturating_duration_since(at) >= self.window;
             record.is_banned(now) || !record.last.is_none_or(is_past)
@@ -166,7 +166,7 @@ impl Bans {
     }
 }
 
-impl Record {
+impl BanRecord {
     fn is_banned(&self, now: Instant) -> bool {
         self.banned_until.is_some_and(|until| now < until)
     }

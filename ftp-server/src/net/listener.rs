@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use socket2::SockRef;
 
-use super::arrival::{Arrival, Entry, turn_away};
+use super::arrival::{AdmittedStep, Arrival, turn_away};
 use super::complaints::Complaints;
 use super::socket::{self, is_ready};
 use crate::context::Current;
@@ -123,11 +123,11 @@ fn receive(
     let context = current.get();
     let entry = if socket::is_in(&context.config.proxy_protocol, from.ip()) {
         // The connection's thread admits or refuses the client after it has read the header.
-        context.before_headers.admit_balancer(from.ip()).map(Entry::Balancer)
+        context.before_headers.admit_balancer(from.ip()).map(AdmittedStep::Balancer)
     } else if let Some(refusal) = context.objection(from.ip()) {
         return turn_away(&stream, from, greeting, &context, refusal);
     } else {
-        context.admission.admit(from.ip()).map(Entry::Client)
+        context.admission.admit(from.ip()).map(AdmittedStep::Client)
     };
     let Some(entry) = entry else {
         return turn_away(&stream, from, greeting, &context, Refusal::Full);

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{HostName, Reply, ReplyCode, Verb};
 
-use super::control::{Control, Notice, ReadBudget};
+use super::control::{Control, ControlNotice, ReadBudget};
 use crate::data::Interruption;
 use crate::limits;
 use crate::lock::Lock;
 use crate::log::{Event, EventKind, Line, Observers};
 use crate::net::complaints::Complaints;
 use crate::storage::{StorageError, StorageErrorKind, StorageResult, is_made};
-use crate::threads::{Job, JobEnd, Late, slot};
+use crate::threads::{JobEnd, Late, ThreadJob, slot};
 use crate::tls::TlsInfo;
 
 /// The calls of one session.
 #[derive(Default)]
 pub(crate) struct Away {
-    state: Lock<State>,
+    state: Lock<AwayState>,
 }
 
 /// An interruption of a command.
@@ -31,7 +31,7 @@ pub(super) struct Interrupted {
 }
 
 #[derive(Default)]
-struct State {
+struct AwayState {
     /// The control connection, lent while a command is decided, and the command with its beginning.
     lent: Option<(Control, Verb, Instant)>,
     /// Why the command must end, with the time at which that was noticed.
@@ -104,7 +104,7 @@ impl Away {
     }
 
     /// Waits no longer for the publication of a file, except before the next call.
-    pub(super) fn leave(&self, job: Job<StorageResult<()>>, late: LateEvent) {
+    pub(super) fn leave(&self, job: ThreadJob<StorageResult<()>>, late: LateEvent) {
         self.give_up(job.leave(self.late(late)));
     }
 
@@ -176,7 +176,7 @@ impl Away {
     }
 }
 
-impl State {
+impl AwayState {
     /// Looks at the client, and returns whether the command must end. If the connection has ended,
     /// the call has a moment left: the client may have sent its last command.
     fn must_end(&mut self) -> bool {
@@ -187,9 +187,9 @@ impl State {
             let why = loop {
                 match control.look(&mut look) {
                     None => break None,
-                    Some(Notice::Abort) => break Some(Interruption::Abort),
-                    Some(Notice::Ended) => break Some(Interruption::ControlLost),
-                    Some(Notice::Status) => {
+                    Some(ControlNotice::Abort) => break Some(Interruption::Abort),
+                    Some(ControlNotice::Ended) => break Some(Interruption::ControlLost),
+                    Some(ControlNotice::Status) => {
                         let seconds = since.elapsed().as_secs();
                         let text = format!("{verb} has waited {seconds} s for the storage");
                         if control.send(&Reply::new(ReplyCode::SYSTEM_STATUS, text)).is_err() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
 
 use super::away::Interrupted;
-use super::control::{Arrival, Control};
+use super::control::{Control, InputArrival};
 use super::login_watchdog::LoginWatch;
 use super::register::{Registration, SessionHandle, Shown};
 use crate::context::Current;
@@ -279,7 +279,7 @@ impl Runner {
             };
             self.control.set_end(end);
             let next = match self.next(start, limit) {
-                Arrival::Event(event) => {
+                InputArrival::Event(event) => {
                     if !self.line().begin_command() {
                         return self.close("Service closing");
                     }
@@ -287,8 +287,8 @@ impl Runner {
                     self.line().end_command();
                     next
                 }
-                Arrival::Ended => return self.end_early(),
-                Arrival::TimedOut => return self.close("Timeout"),
+                InputArrival::Ended => return self.end_early(),
+                InputArrival::TimedOut => return self.close("Timeout"),
             };
             if next != Next::Continue {
                 return Ok(next);
@@ -304,7 +304,7 @@ impl Runner {
     /// Waits for the next event until `limit` has passed since `start`. Closes a passive port that
     /// stays unused for [`limits::UNUSED_LISTENER`]. The data connection of a refused transfer ends
     /// with the next command, which shows that the client has got the reply.
-    fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
+    fn next(&mut self, start: Instant, limit: Duration) -> InputArrival {
         let refused = self.session.transfer.refused.take();
         let held = match (&refused, &self.session.transfer.channel) {
             (Some((_, longest)), _) => Some((Instant::now(), *longest)),
@@ -319,7 +319,7 @@ impl Runner {
             && longest.saturating_sub(since.elapsed()) < limit.saturating_sub(start.elapsed())
         {
             match self.control.next(since, longest) {
-                Arrival::TimedOut => self.session.transfer.channel = None,
+                InputArrival::TimedOut => self.session.transfer.channel = None,
                 arrival => return arrival,
             }
             drop(refused);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{BlockMarker, Reply, ReplyCode, Verb};
 
-use super::control::{Control, Notice, ReadBudget};
+use super::control::{Control, ControlNotice, ReadBudget};
 use super::transfer::{Subject, TransferSummary, code_of_success};
 use crate::context::Context;
 use crate::data::{
@@ -21,7 +21,7 @@ use crate::reply::Purpose;
 use crate::session::{Payload, PreparedTransfer, Session, User};
 use crate::shares::Share;
 use crate::storage::{StorageError, StorageResult, StreamEnd, Upload};
-use crate::threads::{Job, ProcessorClock};
+use crate::threads::{ProcessorClock, ThreadJob};
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
 
@@ -76,7 +76,7 @@ pub(super) struct TransferWatch<'a> {
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
     /// The publication of an upload that was interrupted.
-    pub(super) publishing: Option<Job<StorageResult<()>>>,
+    pub(super) publishing: Option<ThreadJob<StorageResult<()>>>,
     /// The error of a reply that could not be written.
     pub(super) failed: Option<io::Error>,
 }
@@ -288,7 +288,7 @@ impl<'a> TransferWatch<'a> {
     /// Publishes an upload.
     fn commit(&mut self, upload: Box<dyn Upload>) -> PumpEnd {
         let Some(_) = &self.session.peer.away else { return published(upload.commit()) };
-        let job = match Job::begin(move || upload.commit()) {
+        let job = match ThreadJob::begin(move || upload.commit()) {
             Ok(job) => job,
             Err(error) => return PumpEnd::Storage(error.into()),
         };
@@ -442,12 +442,12 @@ impl Monitor for TransferWatch<'_> {
         let mut look = ReadBudget::new(self.running);
         loop {
             match self.control.look(&mut look)? {
-                Notice::Abort => {
+                ControlNotice::Abort => {
                     self.session.record(b"ABOR");
                     return Some(Interruption::Abort);
                 }
-                Notice::Ended => return Some(Interruption::ControlLost),
-                Notice::Status => {
+                ControlNotice::Ended => return Some(Interruption::ControlLost),
+                ControlNotice::Status => {
                     self.session.record(b"STAT");
                     let status = command::status(self.session, Some(moved));
                     if let Err(error) = self.control.send(&status) {

@@ -99,10 +99,10 @@ impl Confine<'_> {
 
 /// The confinements of the storages that are in use. Each occupies a file descriptor; to make one
 /// takes several system calls.
-static MADE: Lock<Vec<Made>> = Lock::new(Vec::new());
+static MADE: Lock<Vec<ConfinedStorage>> = Lock::new(Vec::new());
 
 /// A storage, and the confinement of its sessions.
-type Made = (Weak<dyn Storage>, Arc<Confinement>);
+type ConfinedStorage = (Weak<dyn Storage>, Arc<Confinement>);
 
 /// Confines the calling thread to the files that sessions of a storage need.
 ///
@@ -110,7 +110,7 @@ type Made = (Weak<dyn Storage>, Arc<Confinement>);
 ///
 /// Returns an error of [`Confinement::beneath_all`] or [`Confinement::enter`].
 pub(crate) fn confine(storage: &Arc<dyn Storage>) -> StorageResult<()> {
-    let is_of = |(of, _): &&Made| addr_eq(of.as_ptr(), Arc::as_ptr(storage));
+    let is_of = |(of, _): &&ConfinedStorage| addr_eq(of.as_ptr(), Arc::as_ptr(storage));
     let made = MADE.lock().iter().find(is_of).map(|(_, made)| Arc::clone(made));
     if let Some(made) = made {
         return made.enter();

@@ -128,12 +128,12 @@ pub struct FaultStorage {
 
 #[derive(Clone, Debug, Default)]
 struct Plan {
-    rules: Vec<Rule>,
+    rules: Vec<FaultRule>,
     counts: Arc<[AtomicU64; CALLS]>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+struct FaultRule {
     call: StorageCall,
     /// Number of the first affected call.
     first: u64,
@@ -154,22 +154,22 @@ impl FaultStorage {
     /// Adds a fault at the `nth` call of this kind, counted from 1.
     #[must_use]
     pub fn at(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
-        self.with(Rule { call, first: nth, step: 0, fault })
+        self.with(FaultRule { call, first: nth, step: 0, fault })
     }
 
     /// Adds a fault at the `nth` call of this kind and all later ones.
     #[must_use]
     pub fn from(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
-        self.with(Rule { call, first: nth, step: 1, fault })
+        self.with(FaultRule { call, first: nth, step: 1, fault })
     }
 
     /// Adds a fault at every `nth` call of this kind: with 2, at the second, the fourth and so on.
     #[must_use]
     pub fn every(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
-        self.with(Rule { call, first: nth, step: nth, fault })
+        self.with(FaultRule { call, first: nth, step: nth, fault })
     }
 
-    fn with(mut self, rule: Rule) -> Self {
+    fn with(mut self, rule: FaultRule) -> Self {
         self.plan.rules.push(rule);
         self
     }
@@ -228,7 +228,7 @@ impl Plan {
     }
 }
 
-impl Rule {
+impl FaultRule {
     const fn is_for(&self, number: u64) -> bool {
         match number.checked_sub(self.first) {
             Some(0) => true,
@@ -240,7 +240,7 @@ impl Rule {
 
 impl Storage for FaultStorage {
     fn capabilities(&self) -> Capabilities {
-        let is_late = |rule: &Rule| matches!(rule.fault, Fault::Delay(_));
+        let is_late = |rule: &FaultRule| matches!(rule.fault, Fault::Delay(_));
         let is_remote = self.plan.rules.iter().any(is_late);
         self.inner.capabilities() | Capabilities::REMOTE.only_if(is_remote)
     }
@@ -359,7 +359,7 @@ impl Source for Faulty<Box<dyn Source>> {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         let reads = [StorageCall::SourceRead, StorageCall::SourceReady];
-        let is_read = |rule: &Rule| reads.contains(&rule.call);
+        let is_read = |rule: &FaultRule| reads.contains(&rule.call);
         if self.plan.rules.iter().any(is_read) { None } else { self.inner.descriptor() }
     }
 }
@@ -418,8 +418,12 @@ mod tests {
 
     #[test]
     fn faults_occur_at_the_configured_calls() {
-        let rule =
-            |first, step| Rule { call: StorageCall::Stat, first, step, fault: Fault::Interrupt };
+        let rule = |first, step| FaultRule {
+            call: StorageCall::Stat,
+            first,
+            step,
+            fault: Fault::Interrupt,
+        };
         for (first, step, want) in [
             (1, 0, &[1][..]),
             (3, 0, &[3]),

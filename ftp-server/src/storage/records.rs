@@ -13,13 +13,13 @@ use crate::limits;
 
 /// The name of a user (empty for shared logins), and a path.
 type UserPath = (Vec<u8>, Vec<u8>);
-type KeptUploads<V> = BTreeMap<UserPath, KeptUpload<V>>;
+type UploadsByPath<V> = BTreeMap<UserPath, KeptUpload<V>>;
 
 /// The unfinished uploads of a storage, and the kept bytes. Two different contents of a file have
 /// two different versions `V`.
 #[derive(Debug)]
 pub(crate) struct MemoryRecords<V> {
-    kept: KeptUploads<V>,
+    kept: UploadsByPath<V>,
     /// The running uploads, by their paths.
     running: RunningUploads<Vec<u8>>,
     /// The number of the latest record or beginning of an upload.
@@ -199,7 +199,7 @@ impl<V: PartialEq> MemoryRecords<V> {
 
     /// Takes the records below a directory. Those of later uploads than `latest` stay: they may be
     /// in a new directory with its name.
-    fn take_below(&mut self, directory: &VirtualPath, latest: u64) -> KeptUploads<V> {
+    fn take_below(&mut self, directory: &VirtualPath, latest: u64) -> UploadsByPath<V> {
         let is_below = |(_, path): &UserPath| below(path, directory.as_bytes()).is_some();
         let is_taken = |(key, kept): &(_, KeptUpload<V>)| kept.begun <= latest && is_below(key);
         let (taken, left) = std::mem::take(&mut self.kept).into_iter().partition(is_taken);

@@ -12,7 +12,7 @@ use super::{
 use crate::limits;
 use crate::log::EventKind;
 use crate::service::{Away, LateObserver};
-use crate::threads::Job;
+use crate::threads::ThreadJob;
 
 /// Maximum number of entries that a listing gets in one call.
 const BATCH: usize = 1_000;
@@ -158,7 +158,7 @@ type Batch = (VecDeque<StorageResult<Entry>>, Option<Entries>);
 enum Rest {
     Here(Entries),
     /// A thread is getting the next batch.
-    Away(Job<Batch>),
+    Away(ThreadJob<Batch>),
     End,
 }
 
@@ -170,7 +170,7 @@ impl RemoteEntries {
             }
             self.rest = match std::mem::replace(&mut self.rest, Rest::End) {
                 Rest::End => return true,
-                Rest::Here(entries) => match Job::begin(move || next_batch(entries)) {
+                Rest::Here(entries) => match ThreadJob::begin(move || next_batch(entries)) {
                     Ok(job) => Rest::Away(job),
                     Err(error) => {
                         self.batch.push_back(Err(error.into()));

@@ -37,19 +37,19 @@ pub enum ProtocolFault {
 /// sessions of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    rules: Vec<Rule>,
-    counts: Lock<Vec<Count>>,
+    rules: Vec<InjectedFault>,
+    counts: Lock<Vec<FaultCount>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+struct InjectedFault {
     verb: Verb,
     nth: u64,
     fault: ProtocolFault,
 }
 
 #[derive(Debug)]
-struct Count {
+struct FaultCount {
     verb: Verb,
     seen: u64,
 }
@@ -57,7 +57,7 @@ struct Count {
 impl Faults {
     /// Adds a fault at the `nth` command with this verb.
     pub(crate) fn add(&mut self, verb: Verb, nth: u64, fault: ProtocolFault) {
-        self.rules.push(Rule { verb, nth, fault });
+        self.rules.push(InjectedFault { verb, nth, fault });
     }
 
     /// Counts a command, and returns its fault, if any.
@@ -76,7 +76,7 @@ impl Faults {
             count.seen += 1;
             return count.seen;
         }
-        counts.push(Count { verb, seen: 1 });
+        counts.push(FaultCount { verb, seen: 1 });
         1
     }
 }

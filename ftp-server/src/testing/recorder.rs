@@ -18,11 +18,11 @@ use crate::storage::VirtualPath;
 /// Records stay until [`clear`](Self::clear), so that a test may act first and wait afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
-    kept: Arc<Kept>,
+    kept: Arc<RecordedLines>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct RecordedLines {
     records: Lock<Vec<Record>>,
     arrived: Condvar,
 }

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::ServerName;
 
 use super::policy::{TlsInfo, TlsVersion};
-use super::steps::{Output, Reading, greet, process, write};
+use super::steps::{Plaintext, Reading, greet, process, write};
 
 /// Maximum number of TLS records without plain text that a peer may send per minute: mostly key
 /// updates, which cost the peer less than the server.
@@ -267,15 +267,15 @@ impl Connection {
     /// Encrypts `plain` into `records`, which has the length that [`size_of_records`] returns.
     /// Returns the number of bytes written.
     pub(crate) fn encrypt(&mut self, plain: &[u8], records: &mut [u8]) -> io::Result<usize> {
-        self.write(records, Output::Plain(plain))
+        self.write(records, Plaintext::Plain(plain))
     }
 
     /// Encrypts a `close_notify` into `records`. Returns the number of bytes written.
     pub(crate) fn close(&mut self, records: &mut [u8]) -> io::Result<usize> {
-        self.write(records, Output::CloseNotify)
+        self.write(records, Plaintext::CloseNotify)
     }
 
-    fn write(&mut self, records: &mut [u8], output: Output<'_>) -> io::Result<usize> {
+    fn write(&mut self, records: &mut [u8], output: Plaintext<'_>) -> io::Result<usize> {
         let Self { side, is_closed, .. } = self;
         either!(side, inner => write(&mut **inner, records, output, is_closed))
     }

@@ -56,7 +56,7 @@ pub(super) struct Reading {
 
 /// Data to encrypt.
 #[derive(Clone, Copy)]
-pub(super) enum Output<'a> {
+pub(super) enum Plaintext<'a> {
     Plain(&'a [u8]),
     CloseNotify,
 }
@@ -141,7 +141,7 @@ fn complain<R: Records>(connection: &mut R, records: Option<&mut [u8]>, answer: 
 pub(super) fn write<R: Records>(
     connection: &mut R,
     records: &mut [u8],
-    output: Output<'_>,
+    output: Plaintext<'_>,
     is_closed: &mut bool,
 ) -> io::Result<usize> {
     let mut first = Vec::new();
@@ -152,8 +152,8 @@ pub(super) fn write<R: Records>(
                 let (front, room) = records.split_at_mut_checked(first.len()).ok_or_else(short)?;
                 front.copy_from_slice(&first);
                 let written = match output {
-                    Output::Plain(plain) => traffic.encrypt(plain, room),
-                    Output::CloseNotify => traffic.queue_close_notify(room),
+                    Plaintext::Plain(plain) => traffic.encrypt(plain, room),
+                    Plaintext::CloseNotify => traffic.queue_close_notify(room),
                 };
                 return Ok(first.len() + written.map_err(io::Error::other)?);
             }

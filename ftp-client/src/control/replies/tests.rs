@@ -9,19 +9,19 @@ fn codes() -> impl Iterator<Item = ReplyCode> {
 }
 
 /// All states that matter to the next reply.
-fn states() -> [(&'static str, Step); 5] {
+fn states() -> [(&'static str, ProofStep); 5] {
     let after = |verb, replies: &[(Verb, u16)]| {
-        let mut step = Step::default();
+        let mut step = ProofStep::default();
         step.end_transfer(verb, code(226));
         for (verb, value) in replies {
             let _ = step.read(*verb, code(*value), false);
         }
         step
     };
-    let mut banner = Step::default();
+    let mut banner = ProofStep::default();
     banner.log_in();
     [
-        ("new", Step::default()),
+        ("new", ProofStep::default()),
         ("after a login", banner),
         ("after an upload", after(Verb::Stor, &[])),
         ("after a download and an extra reply", after(Verb::Retr, &[(Verb::Size, 250)])),
@@ -80,7 +80,7 @@ fn every_reply_to_every_command_is_read_as_the_table_says() {
                 let is_twin = matches!((verb, code.value()), (Verb::Epsv, 227) | (Verb::Pasv, 229));
                 count[reading as usize] += 1;
                 match reading {
-                    Reading::Answer => {
+                    ReplyMeaning::Answer => {
                         let is_of_feat = verb == Verb::Feat && code.value() == 350;
                         let is_odd = is_twin || is_of_feat && !was_in_doubt;
                         assert!(owned.is_none() || is_own || is_odd, "{case}");
@@ -88,12 +88,12 @@ fn every_reply_to_every_command_is_read_as_the_table_says() {
                         assert_eq!(step.is_in_doubt, was_in_doubt && !is_own, "{case}");
                         assert_eq!(step.is_proved, is_own, "{case}");
                     }
-                    Reading::Late => {
+                    ReplyMeaning::Late => {
                         assert_eq!(code.severity(), Severity::Completion, "{case}");
                         assert!(was_late && !is_listed(verb, code), "{case}");
                         assert!(step.is_in_doubt && step.late.is_none(), "{case}");
                     }
-                    Reading::Foreign => {
+                    ReplyMeaning::Foreign => {
                         let is_extra = was_in_doubt && ends_transfer(code);
                         assert!(is_extra || owned.is_some() && !is_own, "{case}");
                     }
@@ -113,29 +113,33 @@ fn a_question_never_takes_the_end_of_a_transfer_for_its_answer() {
     for verb in QUESTIONS {
         for value in [226, 250] {
             let (_, mut step) = states().into_iter().nth(2).unwrap();
-            assert_eq!(step.read(*verb, code(value), false), Reading::Late, "{verb} {value}");
+            assert_eq!(step.read(*verb, code(value), false), ReplyMeaning::Late, "{verb} {value}");
             // One extra reply is late, two are out of step.
-            assert_eq!(step.read(*verb, code(value), false), Reading::Foreign, "{verb} {value}");
+            assert_eq!(
+                step.read(*verb, code(value), false),
+                ReplyMeaning::Foreign,
+                "{verb} {value}"
+            );
         }
     }
 }
 
 #[test]
 fn one_proof_shows_whether_removals_are_answered_once() {
-    let mut step = Step::default();
+    let mut step = ProofStep::default();
     step.doubt_removals();
     assert!(!step.is_in_doubt());
-    assert_eq!(step.read(Verb::Dele, code(250), false), Reading::Answer);
+    assert_eq!(step.read(Verb::Dele, code(250), false), ReplyMeaning::Answer);
     assert!(!step.is_in_doubt());
     step.doubt_removals();
     assert!(step.is_in_doubt());
     // The second answer to the removal is no answer to the question.
-    assert_eq!(step.read(Verb::Pwd, code(250), false), Reading::Foreign);
-    assert_eq!(step.read(Verb::Pwd, code(257), false), Reading::Answer);
+    assert_eq!(step.read(Verb::Pwd, code(250), false), ReplyMeaning::Foreign);
+    assert_eq!(step.read(Verb::Pwd, code(257), false), ReplyMeaning::Answer);
     for _ in 0..3 {
         step.doubt_removals();
         assert!(!step.is_in_doubt());
-        assert_eq!(step.read(Verb::Dele, code(550), false), Reading::Answer);
+        assert_eq!(step.read(Verb::Dele, code(550), false), ReplyMeaning::Answer);
     }
 }
 
@@ -143,9 +147,9 @@ fn one_proof_shows_whether_removals_are_answered_once() {
 fn an_upload_is_in_question_until_a_reply_proves_it() {
     let (_, mut step) = states().into_iter().nth(2).unwrap();
     assert_eq!(step.in_question(None), Some(Verb::Stor));
-    assert_eq!(step.read(Verb::Noop, code(200), false), Reading::Answer);
+    assert_eq!(step.read(Verb::Noop, code(200), false), ReplyMeaning::Answer);
     assert_eq!(step.in_question(Some(Verb::Pwd)), Some(Verb::Stor));
-    assert_eq!(step.read(Verb::Pwd, code(257), false), Reading::Answer);
+    assert_eq!(step.read(Verb::Pwd, code(257), false), ReplyMeaning::Answer);
     assert_eq!(step.in_question(Some(Verb::Pwd)), None);
     assert_eq!(step.in_question(Some(Verb::Dele)), Some(Verb::Dele));
     step.quote();

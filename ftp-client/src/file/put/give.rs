@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Job, Opened, StoreAs};
+use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::digest::hex;
 use crate::error::{Error, ErrorKind, JobFault};
@@ -73,9 +73,9 @@ impl Job<'_> {
         &self,
         client: &mut Client,
         on: &dyn Observer,
-        source: &mut Opened<'_>,
+        source: &mut OpenedSource<'_>,
     ) -> Result<ControlFlow<Done, Moving>, Error> {
-        let Opened::Regular { file, path: local, .. } = *source else {
+        let OpenedSource::Regular { file, path: local, .. } = *source else {
             return Err(Error::Job(JobFault::NotRegular));
         };
         let _lock = hold(local)?;
@@ -188,11 +188,11 @@ impl Job<'_> {
 }
 
 /// Returns the source as it is under the lock: another run may have moved the open file before.
-fn opened<'s>(file: &'s File, local: &'s Path) -> Result<Opened<'s>, Error> {
+fn opened<'s>(file: &'s File, local: &'s Path) -> Result<OpenedSource<'s>, Error> {
     let failed = |error| Error::Local(named(local, &error));
     let (held, found) = (file.metadata().map_err(failed)?, fs::metadata(local).map_err(failed)?);
     match (held.dev(), held.ino()) == (found.dev(), found.ino()) {
-        true => Opened::of(file, local),
+        true => OpenedSource::of(file, local),
         false => Err(Error::Job(JobFault::OtherSource)),
     }
 }

@@ -8,15 +8,15 @@ use std::time::Duration;
 use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 
 use super::give::Moving;
-use super::start::{Start, UploadMode};
-use super::{Following, Job, Opened, StoreAs};
+use super::start::{UploadMode, UploadStart};
+use super::{Following, Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::file::Done;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{Resume, ServerFacts, checksum, compare_digest, is_doubtful};
-use crate::file::journal::{LocalFacts, Renaming, Sent, check_stored_size, set_time};
+use crate::file::journal::{JournalContent, LocalFacts, Renaming, check_stored_size, set_time};
 use crate::file::partial::named;
 use crate::transfer::{Report, Source, Upload, Watch};
 use crate::url_path::Place;
@@ -37,7 +37,7 @@ impl Job<'_> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        source: &mut Opened<'_>,
+        source: &mut OpenedSource<'_>,
     ) -> Result<Done, Error> {
         let watch = &mut Watch::new(self.options.rate_limit.as_ref(), on);
         let mut digest = match self.options.verify {
@@ -76,18 +76,18 @@ impl Job<'_> {
                     was_early = upload.was_early();
                     let copied = match (&mut *source, whole) {
                         (_, Some(whole)) => upload.finish_whole(&whole, watch),
-                        (Opened::Regular { file, path, .. }, None) => {
+                        (OpenedSource::Regular { file, path, .. }, None) => {
                             let mut file: &File = file;
                             match file.seek(SeekFrom::Start(start.offset)) {
                                 Ok(_) => upload.copy_from_watched(Source::File(file), watch),
                                 Err(error) => Err(upload.fail(named(path, &error))),
                             }
                         }
-                        (Opened::Pipe { file, .. }, None) => {
+                        (OpenedSource::Pipe { file, .. }, None) => {
                             let mut file: &File = file;
                             self.copy_once(upload, &mut file, watch, &mut digest)
                         }
-                        (Opened::Stream(stream), None) => {
+                        (OpenedSource::Stream(stream), None) => {
                             self.copy_once(upload, &mut **stream, watch, &mut digest)
                         }
                     };
@@ -114,7 +114,7 @@ impl Job<'_> {
         let (bytes, duration) =
             report.as_ref().map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
         let mut done = Done::moved(bytes, start.offset, duration);
-        if let Opened::Regular { file, facts, .. } = source {
+        if let OpenedSource::Regular { file, facts, .. } = source {
             self.check_unchanged(file, *facts, start.offset + bytes, &start)?;
         }
         if let Some(Following { time, .. }) = self.following.take()
@@ -155,10 +155,10 @@ impl Job<'_> {
     fn small_content(
         &self,
         client: &Client,
-        source: &Opened<'_>,
-        start: &Start,
+        source: &OpenedSource<'_>,
+        start: &UploadStart,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let Opened::Regular { file, path, facts } = source else { return Ok(None) };
+        let OpenedSource::Regular { file, path, facts } = source else { return Ok(None) };
         let is_plain = start.mode == UploadMode::Store && self.options.rate_limit.is_none();
         let is_small = (1..=SMALL).contains(&facts.size);
         if !is_plain || !is_small || !self.verifies_size() || !client.may_send_early() {
@@ -172,7 +172,7 @@ impl Job<'_> {
     }
 
     /// Records that the server has begun the upload.
-    fn note_begun(&mut self, on: &dyn Observer, source: &Opened<'_>, start: &Start) {
+    fn note_begun(&mut self, on: &dyn Observer, source: &OpenedSource<'_>, start: &UploadStart) {
         self.past.extended |= start.mode == UploadMode::Append && start.offset > 0;
         if start.offset == 0 {
             self.past.sent = Some(0);
@@ -191,7 +191,7 @@ impl Job<'_> {
         client: &mut Client,
         on: &dyn Observer,
         error: Error,
-        start: &mut Start,
+        start: &mut UploadStart,
         is_nameless: &mut bool,
     ) -> Result<(), Error> {
         // The server did not act on the command.
@@ -249,7 +249,7 @@ impl Job<'_> {
     }
 
     /// Adds what the caller must know to an error of a running upload.
-    fn described(&self, error: Error, start: &Start) -> Error {
+    fn described(&self, error: Error, start: &UploadStart) -> Error {
         let is_unknown = self.store == StoreAs::Append && self.past.is_final;
         match is_unknown && start.mode == UploadMode::Append {
             true => Error::Job(JobFault::Appended(Box::new(error))),
@@ -264,7 +264,7 @@ impl Job<'_> {
         file: &File,
         then: LocalFacts,
         sent: u64,
-        start: &Start,
+        start: &UploadStart,
     ) -> Result<(), Error> {
         if self.options.verify == Verify::None {
             return Ok(());
@@ -295,14 +295,20 @@ impl Job<'_> {
     }
 
     /// Records what a later run can resume: at most `most` bytes are on the server.
-    fn write_journal(&self, on: &dyn Observer, source: &Opened<'_>, start: &Start, most: u64) {
+    fn write_journal(
+        &self,
+        on: &dyn Observer,
+        source: &OpenedSource<'_>,
+        start: &UploadStart,
+        most: u64,
+    ) {
         let (Some(journal), Some(local)) = (&start.journal, source.facts()) else { return };
         let replaced = match start.offset {
             0 => start.replaced,
             // The journal of the run that began at byte 0 knows it.
             _ => journal.read().map_or(0, |sent| sent.replaced),
         };
-        if let Err(error) = journal.write(&Sent { local, most, replaced }) {
+        if let Err(error) = journal.write(&JournalContent { local, most, replaced }) {
             let text = &format!("a later run cannot resume this upload: no journal: {error}");
             on.event(Event::Note { target: self.place.path(), text });
         }
@@ -344,8 +350,8 @@ impl Job<'_> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        source: &Opened<'_>,
-        start: &Start,
+        source: &OpenedSource<'_>,
+        start: &UploadStart,
         (done, digest): (&mut Done, Option<Checksum>),
         reply: Option<&Reply>,
     ) -> Result<(), Error> {
@@ -392,8 +398,8 @@ impl Job<'_> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        source: &Opened<'_>,
-        start: &Start,
+        source: &OpenedSource<'_>,
+        start: &UploadStart,
         (done, digest): (&mut Done, Option<Checksum>),
         path: &[u8],
     ) -> Result<(), Error> {
@@ -410,7 +416,7 @@ impl Job<'_> {
             _ => digest,
         };
         let Some(mut digest) = digest else { return Ok(()) };
-        if let Opened::Regular { file, .. } = source {
+        if let OpenedSource::Regular { file, .. } = source {
             // The digest is not computed during the transfer, because the kernel sends the file.
             let bytes = start.offset + done.bytes;
             on.event(Event::Comparing { target: path, bytes });
@@ -445,7 +451,12 @@ impl Job<'_> {
     }
 
     /// Sets the modification time of the server's file to that of the local file.
-    fn set_time(&self, client: &mut Client, path: &[u8], source: &Opened<'_>) -> Result<(), Error> {
+    fn set_time(
+        &self,
+        client: &mut Client,
+        path: &[u8],
+        source: &OpenedSource<'_>,
+    ) -> Result<(), Error> {
         let seconds = source.facts().map(|facts| facts.modified_seconds());
         let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
             return Err(Error::Job(JobFault::NoTime));
@@ -458,7 +469,7 @@ impl Job<'_> {
     pub(super) fn facts_to_change(
         &self,
         client: &mut Client,
-        source: &Opened<'_>,
+        source: &OpenedSource<'_>,
         have: Option<u64>,
     ) -> Result<Option<ServerFacts>, Error> {
         match (self.options.moves || self.proves_new, source.facts()) {
@@ -473,10 +484,10 @@ impl Job<'_> {
     pub(super) fn check_changed(
         &self,
         client: &mut Client,
-        source: &Opened<'_>,
+        source: &OpenedSource<'_>,
         old: Option<ServerFacts>,
     ) -> Result<(), Error> {
-        let (Some(old), Opened::Regular { file, facts, .. }) = (old, source) else {
+        let (Some(old), OpenedSource::Regular { file, facts, .. }) = (old, source) else {
             return Ok(());
         };
         let path = self.place.path();
@@ -539,7 +550,7 @@ impl Job<'_> {
 fn begin<'c>(
     client: &'c mut Client,
     path: &[u8],
-    start: &Start,
+    start: &UploadStart,
     whole: Option<&[u8]>,
 ) -> Result<Upload<'c>, Error> {
     match start.mode {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ftp_proto::{Pathname, RepresentationType};
 
-use super::{Job, Opened, StoreAs};
+use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
 use crate::event::{Event, Observer, Why};
@@ -33,7 +33,7 @@ pub(super) enum UploadMode {
 
 /// Where an upload begins.
 #[derive(Debug)]
-pub(super) struct Start {
+pub(super) struct UploadStart {
     pub(super) mode: UploadMode,
     /// The number of bytes of the source that the server has.
     pub(super) offset: u64,
@@ -47,7 +47,7 @@ pub(super) struct Start {
     pub(super) journal: Option<UploadJournal>,
 }
 
-impl Start {
+impl UploadStart {
     const fn at_zero(mode: UploadMode) -> Self {
         let (offset, before, replaced) = (0, 0, 0);
         Self { mode, offset, before, replaced, is_proven: false, journal: None }
@@ -71,7 +71,7 @@ impl Job<'_> {
         &self,
         client: &mut Client,
         on: &dyn Observer,
-        source: &Opened<'_>,
+        source: &OpenedSource<'_>,
     ) -> Result<Option<u64>, Error> {
         let is_file = source.facts().is_some();
         let is_needed = match self.store {
@@ -101,23 +101,26 @@ impl Job<'_> {
         &mut self,
         client: &mut Client,
         on: &dyn Observer,
-        source: &Opened<'_>,
+        source: &OpenedSource<'_>,
         have: Option<u64>,
-    ) -> Result<Start, Error> {
+    ) -> Result<UploadStart, Error> {
         let have = have.unwrap_or(0);
         let start = match self.store {
             StoreAs::Append => {
-                return Ok(Start { before: have, ..Start::at_zero(UploadMode::Append) });
+                return Ok(UploadStart {
+                    before: have,
+                    ..UploadStart::at_zero(UploadMode::Append)
+                });
             }
-            StoreAs::Unique => return Ok(Start::at_zero(UploadMode::Unique)),
-            StoreAs::Final | StoreAs::Under(_) => Start::at_zero(UploadMode::Store),
+            StoreAs::Unique => return Ok(UploadStart::at_zero(UploadMode::Unique)),
+            StoreAs::Final | StoreAs::Under(_) => UploadStart::at_zero(UploadMode::Store),
         };
-        let Opened::Regular { file, path, facts } = source else { return Ok(start) };
+        let OpenedSource::Regular { file, path, facts } = source else { return Ok(start) };
         if !self.looks() {
             return Ok(start);
         }
         let journal = self.journal(client, path);
-        let start = Start { replaced: have, journal, ..start };
+        let start = UploadStart { replaced: have, journal, ..start };
         let begun = self.resumed(client, on, (file, *facts), start, have)?;
         if begun.offset == 0 {
             self.past.replaced = Some(have);
@@ -131,9 +134,9 @@ impl Job<'_> {
         client: &mut Client,
         on: &dyn Observer,
         (file, facts): (&File, LocalFacts),
-        start: Start,
+        start: UploadStart,
         have: u64,
-    ) -> Result<Start, Error> {
+    ) -> Result<UploadStart, Error> {
         let target = self.place.path().to_vec();
         let asked = self.options.resume != Resume::Own;
         let sent = self.past.sent.unwrap_or(0);
@@ -195,7 +198,7 @@ impl Job<'_> {
                     false if is_all => return self.whole(client, start, have, is_proven),
                     false => {
                         let mode = UploadMode::Append;
-                        return Ok(Start { mode, offset: kept, before: kept, ..start });
+                        return Ok(UploadStart { mode, offset: kept, before: kept, ..start });
                     }
                 }
             }
@@ -213,15 +216,15 @@ impl Job<'_> {
     fn whole(
         &self,
         client: &mut Client,
-        start: Start,
+        start: UploadStart,
         have: u64,
         is_proven: bool,
-    ) -> Result<Start, Error> {
+    ) -> Result<UploadStart, Error> {
         let mode = match client.exists(self.place.path())? {
             true => UploadMode::Nothing,
             false => UploadMode::Rest,
         };
-        Ok(Start { mode, offset: have, before: have, is_proven, ..start })
+        Ok(UploadStart { mode, offset: have, before: have, is_proven, ..start })
     }
 
     /// Returns whether the server's file is older than the local one.
@@ -287,8 +290,8 @@ impl Job<'_> {
 
     /// Returns whether the upload may change its own source: the server is this computer, and the
     /// names are equal, or the file has several names.
-    fn may_be_itself(&self, client: &Client, source: &Opened<'_>) -> bool {
-        let Opened::Regular { file, path, facts } = source else { return false };
+    fn may_be_itself(&self, client: &Client, source: &OpenedSource<'_>) -> bool {
+        let OpenedSource::Regular { file, path, facts } = source else { return false };
         if self.is_apart
             || !matches!(self.store, StoreAs::Final | StoreAs::Append)
             || facts.size == 0
@@ -307,10 +310,10 @@ impl Job<'_> {
     pub(super) fn check_apart(
         &self,
         client: &mut Client,
-        source: &Opened<'_>,
+        source: &OpenedSource<'_>,
         have: Option<u64>,
     ) -> Result<(), Error> {
-        let Opened::Regular { path, facts, .. } = source else { return Ok(()) };
+        let OpenedSource::Regular { path, facts, .. } = source else { return Ok(()) };
         if have != Some(facts.size) || !self.may_be_itself(client, source) {
             return Ok(());
         }

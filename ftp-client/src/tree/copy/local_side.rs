@@ -16,7 +16,7 @@ use crate::tree::plan::{PlannedLink, Removal, Removed};
 const NO_PROC: &str = "cannot be written safely, because /proc is not mounted";
 
 /// An open directory, with its path from the top, and a path that leads to it, if there is one.
-type Held = (Vec<u8>, Directory, Option<PathBuf>);
+type OpenDirectory = (Vec<u8>, Directory, Option<PathBuf>);
 
 /// A local tree.
 pub(crate) struct LocalSide<'a> {
@@ -26,7 +26,7 @@ pub(crate) struct LocalSide<'a> {
     /// The path of the tree as the caller wrote it.
     here: &'a Path,
     /// The last used directory, which stays open while files in it are copied.
-    held: Option<Held>,
+    held: Option<OpenDirectory>,
 }
 
 impl<'a> LocalSide<'a> {
@@ -95,7 +95,7 @@ impl<'a> LocalSide<'a> {
     }
 
     /// Opens the directory at `path`, if it is not the last used one.
-    fn hold(&mut self, path: &[u8]) -> Result<&Held, TreeFault> {
+    fn hold(&mut self, path: &[u8]) -> Result<&OpenDirectory, TreeFault> {
         let last = self.held.take().filter(|(held, ..)| held == path);
         let held = match last {
             Some(held) => held,

@@ -171,7 +171,7 @@ impl Up<'_> {
         (file, before): (&File, &Metadata),
         resume: Resume,
         on: &dyn Observer,
-    ) -> Result<Sent, Error> {
+    ) -> Result<SentUpload, Error> {
         // A name that is not UTF-8 is asked for after its upload.
         let is_small = before.len() <= SMALL && is_text(below);
         let following = self.ahead.following.take().filter(|_| is_small);
@@ -217,7 +217,7 @@ impl Up<'_> {
             self.past = Some(Box::new((below.to_vec(), put.into_past())));
         }
         let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
-        Ok(Sent { bytes: sent.bytes, unset, is_finished })
+        Ok(SentUpload { bytes: sent.bytes, unset, is_finished })
     }
 
     /// Returns the failure of an upload.
@@ -273,7 +273,7 @@ impl Up<'_> {
 }
 
 /// The result of one upload.
-struct Sent {
+struct SentUpload {
     bytes: u64,
     /// The failure to set the time or the permissions of the complete copy.
     unset: Option<TreeFault>,

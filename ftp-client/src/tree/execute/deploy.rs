@@ -7,7 +7,7 @@ use super::{Copier, Run, with_retries};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::tree::fault::{Setting, TreeFault};
-use crate::tree::manifest::{Deploy, Record, remote};
+use crate::tree::manifest::{Deploy, ManifestRecord, remote};
 use crate::tree::plan::PlannedCopy;
 
 impl<'a> Run<'a> {
@@ -117,13 +117,13 @@ impl<'a> Run<'a> {
                 };
                 let size = found.and_then(|found| found.size);
                 if let Some(sum) = sum.filter(|sum| found.is_none() || size == Some(sum.size)) {
-                    *record = Record { size: sum.size, digest: sum.digest, ..*record };
+                    *record = ManifestRecord { size: sum.size, digest: sum.digest, ..*record };
                     deploy.stored(&path, found.and_then(|found| found.stamp));
                 } else {
                     // The source changed while it was sent or since, or another program has changed
                     // the file: it stays uncertain, up to this size.
                     let size = size.unwrap_or_default().max(record.size);
-                    *record = Record { size, ..record.uncertain() };
+                    *record = ManifestRecord { size, ..record.uncertain() };
                 }
             }
         }
@@ -131,11 +131,11 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the files that this run may have sent.
-    fn touched(&self) -> impl Iterator<Item = (Vec<u8>, Record)> {
+    fn touched(&self) -> impl Iterator<Item = (Vec<u8>, ManifestRecord)> {
         self.plan.copies.iter().filter_map(|copy| {
             let sum = copy.sum.as_ref()?;
             let (size, digest) = (sum.size, sum.digest);
-            let record = Record { size, digest, modified: None, is_new: false };
+            let record = ManifestRecord { size, digest, modified: None, is_new: false };
             Some((self.plan.path_of(copy), record))
         })
     }

@@ -49,7 +49,7 @@ impl Run<'_> {
         // The last object that could not be removed.
         let mut kept: Option<&[u8]> = None;
         let mut is_withheld = false;
-        let mut sent = Sent::default();
+        let mut sent = SentRemovals::default();
         for (number, removal) in plan.removals.iter().enumerate() {
             // What was sent is reported, whatever happened since.
             if self.is_over() && sent.results.is_empty() {
@@ -119,7 +119,7 @@ impl Run<'_> {
 
     /// Sends the removal `number`, which is permitted, together with those that follow, if they are
     /// files. None of them depends on another one.
-    fn send(&self, copier: &mut Copier<'_>, number: usize) -> Sent {
+    fn send(&self, copier: &mut Copier<'_>, number: usize) -> SentRemovals {
         let next = self.plan.removals.iter().skip(number).take(TOGETHER);
         let is_free = |next: &&Removal| {
             next.what == Removed::Entry
@@ -136,13 +136,13 @@ impl Run<'_> {
             Ok(_) => (all, VecDeque::new(), false),
             Err(failure) => (all, VecDeque::from([Err(failure)]), true),
         };
-        Sent { end: number + sent, results, is_lost }
+        SentRemovals { end: number + sent, results, is_lost }
     }
 }
 
 /// Removals that were sent together.
 #[derive(Default)]
-struct Sent {
+struct SentRemovals {
     /// Number of the removal that follows the last one.
     end: usize,
     /// Results that were not reported yet; none if each removal is to be sent by itself.

@@ -35,7 +35,7 @@ pub(crate) enum There {
 
 /// What happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Step {
+pub(crate) enum ManifestStep {
     /// Both sides are equal.
     Keep,
     /// The source's file is sent.
@@ -55,7 +55,7 @@ pub(crate) enum Step {
 }
 
 /// One row: the step of all combinations of these facts.
-struct Decision(&'static [Claim], &'static [Here], &'static [There], Step);
+struct Decision(&'static [Claim], &'static [Here], &'static [There], ManifestStep);
 
 use Claim::{None as Unlisted, Pending, Stored, Unknown};
 use Here::{Absent, Other, Same};
@@ -66,25 +66,25 @@ const PRESENT: &[There] = &[AsListed, OtherSize, OtherTime];
 #[rustfmt::skip]
 const DECISIONS: &[Decision] = &[
     // Without a list, nothing is deleted.
-    Decision(&[Unknown],          &[Same, Other], &[Missing],                                Step::Copy),
-    Decision(&[Unknown],          &[Same, Other], PRESENT,                                   Step::Compare),
+    Decision(&[Unknown],          &[Same, Other], &[Missing],                                ManifestStep::Copy),
+    Decision(&[Unknown],          &[Same, Other], PRESENT,                                   ManifestStep::Compare),
     // What the list does not name belongs to others.
-    Decision(&[Unlisted],         &[Same, Other], &[Missing],                                Step::Copy),
-    Decision(&[Unlisted],         &[Same, Other], PRESENT,                                   Step::Tell),
-    Decision(&[Unknown, Unlisted], &[Absent],     &[AsListed, OtherSize, OtherTime, Missing], Step::Leave),
-    Decision(&[Stored],           &[Same],        &[AsListed],                               Step::Keep),
-    Decision(&[Stored],           &[Other],       &[AsListed],                               Step::Copy),
+    Decision(&[Unlisted],         &[Same, Other], &[Missing],                                ManifestStep::Copy),
+    Decision(&[Unlisted],         &[Same, Other], PRESENT,                                   ManifestStep::Tell),
+    Decision(&[Unknown, Unlisted], &[Absent],     &[AsListed, OtherSize, OtherTime, Missing], ManifestStep::Leave),
+    Decision(&[Stored],           &[Same],        &[AsListed],                               ManifestStep::Keep),
+    Decision(&[Stored],           &[Other],       &[AsListed],                               ManifestStep::Copy),
     // What was removed by hand comes back; what was changed by hand stays.
-    Decision(&[Stored],           &[Same, Other], &[Missing],                                Step::Copy),
-    Decision(&[Stored],           &[Same, Other], &[OtherSize, OtherTime],                   Step::Tell),
-    Decision(&[Stored, Pending],  &[Absent],      &[AsListed],                               Step::Remove),
-    Decision(&[Stored, Pending],  &[Absent],      &[OtherSize, OtherTime],                   Step::Spare),
-    Decision(&[Stored, Pending],  &[Absent],      &[Missing],                                Step::Forget),
+    Decision(&[Stored],           &[Same, Other], &[Missing],                                ManifestStep::Copy),
+    Decision(&[Stored],           &[Same, Other], &[OtherSize, OtherTime],                   ManifestStep::Tell),
+    Decision(&[Stored, Pending],  &[Absent],      &[AsListed],                               ManifestStep::Remove),
+    Decision(&[Stored, Pending],  &[Absent],      &[OtherSize, OtherTime],                   ManifestStep::Spare),
+    Decision(&[Stored, Pending],  &[Absent],      &[Missing],                                ManifestStep::Forget),
     // What an interrupted run may have begun is sent again, unless its end is proved.
-    Decision(&[Pending],          &[Same],        &[AsListed],                               Step::Keep),
-    Decision(&[Pending],          &[Other],       &[AsListed],                               Step::Copy),
-    Decision(&[Pending],          &[Same, Other], &[OtherTime, Missing],                     Step::Copy),
-    Decision(&[Pending],          &[Same, Other], &[OtherSize],                              Step::Tell),
+    Decision(&[Pending],          &[Same],        &[AsListed],                               ManifestStep::Keep),
+    Decision(&[Pending],          &[Other],       &[AsListed],                               ManifestStep::Copy),
+    Decision(&[Pending],          &[Same, Other], &[OtherTime, Missing],                     ManifestStep::Copy),
+    Decision(&[Pending],          &[Same, Other], &[OtherSize],                              ManifestStep::Tell),
 ];
 
 /// Returns the step for a file. Only with `deletes`, files are removed. `replaces_changed` also
@@ -93,13 +93,13 @@ pub(crate) fn step(
     (claim, here, there): (Claim, Here, There),
     deletes: bool,
     replaces_changed: bool,
-) -> Step {
+) -> ManifestStep {
     let fits =
         |row: &&Decision| row.0.contains(&claim) && row.1.contains(&here) && row.2.contains(&there);
-    match DECISIONS.iter().find(fits).map_or(Step::Leave, |row| row.3) {
-        Step::Tell if replaces_changed => Step::Copy,
-        Step::Remove | Step::Spare if !deletes => Step::Leave,
-        Step::Spare if replaces_changed && claim == Stored => Step::Remove,
+    match DECISIONS.iter().find(fits).map_or(ManifestStep::Leave, |row| row.3) {
+        ManifestStep::Tell if replaces_changed => ManifestStep::Copy,
+        ManifestStep::Remove | ManifestStep::Spare if !deletes => ManifestStep::Leave,
+        ManifestStep::Spare if replaces_changed && claim == Stored => ManifestStep::Remove,
         step => step,
     }
 }
@@ -113,16 +113,16 @@ mod tests {
         (claim, here, there): (Claim, Here, There),
         deletes: bool,
         replaces_changed: bool,
-        step: Step,
+        step: ManifestStep,
     ) -> bool {
         let (is_here, is_there) = (here != Absent, there != Missing);
         let is_owned = matches!(claim, Stored | Pending);
         // A file that is here is made equal, or somebody hears why not.
         let is_settled = match step {
-            Step::Keep => is_owned && here == Same && there == AsListed,
-            Step::Copy => true,
-            Step::Compare => claim == Unknown && is_there,
-            Step::Tell => is_there && !replaces_changed,
+            ManifestStep::Keep => is_owned && here == Same && there == AsListed,
+            ManifestStep::Copy => true,
+            ManifestStep::Compare => claim == Unknown && is_there,
+            ManifestStep::Tell => is_there && !replaces_changed,
             _ => false,
         };
         // What others may have written stays, unless the caller wants it replaced.
@@ -132,7 +132,7 @@ mod tests {
             Stored => matches!(there, OtherSize | OtherTime),
             Pending => there == OtherSize,
         };
-        let is_kind = step != Step::Copy || !may_be_foreign || replaces_changed;
+        let is_kind = step != ManifestStep::Copy || !may_be_foreign || replaces_changed;
         // Only what is listed, gone from the source, and still as listed, is removed.
         let is_removable = is_owned
             && deletes
@@ -140,10 +140,10 @@ mod tests {
             && (there == AsListed || replaces_changed && claim == Stored);
         match (is_here, step) {
             (true, _) => is_settled && is_kind,
-            (false, Step::Remove) => is_removable,
-            (false, Step::Spare) => is_owned && deletes && is_there && !is_removable,
-            (false, Step::Forget) => is_owned && !is_there,
-            (false, Step::Leave) => !is_owned || !deletes && is_there,
+            (false, ManifestStep::Remove) => is_removable,
+            (false, ManifestStep::Spare) => is_owned && deletes && is_there && !is_removable,
+            (false, ManifestStep::Forget) => is_owned && !is_there,
+            (false, ManifestStep::Leave) => !is_owned || !deletes && is_there,
             (false, _) => false,
         }
     }

@@ -40,7 +40,7 @@ pub(crate) struct Sum {
 
 /// What a list says of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Record {
+pub(crate) struct ManifestRecord {
     /// Size in bytes.
     pub(crate) size: u64,
     /// SHA-256 of the content.
@@ -52,7 +52,7 @@ pub(crate) struct Record {
     pub(crate) is_new: bool,
 }
 
-impl Record {
+impl ManifestRecord {
     /// Returns whether a file of the server is as recorded, as far as its facts are known.
     fn is_of(&self, file: &TreeEntry) -> bool {
         file.size == Some(self.size) && self.has_time_of(file)
@@ -85,7 +85,7 @@ const fn range(stamp: Stamp) -> (i64, i64) {
 }
 
 /// Files by their paths from the top.
-pub(crate) type Records = BTreeMap<Vec<u8>, Record>;
+pub(crate) type Records = BTreeMap<Vec<u8>, ManifestRecord>;
 
 /// A whole list.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -102,11 +102,14 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Returns the list after two runs at the same time, of which the other one has written this
     /// list: both may have sent the files that this run has `touched`.
-    pub(crate) fn after_both(mut self, touched: impl Iterator<Item = (Vec<u8>, Record)>) -> Self {
+    pub(crate) fn after_both(
+        mut self,
+        touched: impl Iterator<Item = (Vec<u8>, ManifestRecord)>,
+    ) -> Self {
         for (path, record) in touched {
             let theirs = self.pending.get(&path).or(self.files.get(&path)).map(|it| it.size);
             let size = record.size.max(theirs.unwrap_or_default());
-            self.pending.insert(path, Record { size, ..record.uncertain() });
+            self.pending.insert(path, ManifestRecord { size, ..record.uncertain() });
         }
         self.generation = random();
         self
@@ -133,7 +136,7 @@ impl Manifest {
 
 /// Returns the memory of a record of the file at `path`.
 pub(crate) fn weight_of(path: &[u8]) -> usize {
-    size_of::<Record>() + Budget::weight_of_name(path)
+    size_of::<ManifestRecord>() + Budget::weight_of_name(path)
 }
 
 /// Why a list proves nothing. `Display` continues a sentence that begins with its name.
@@ -181,7 +184,7 @@ impl Deploy {
     }
 
     /// Returns what the list says of the file at `path`.
-    pub(crate) fn record(&self, path: &[u8]) -> Option<Record> {
+    pub(crate) fn record(&self, path: &[u8]) -> Option<ManifestRecord> {
         self.list.pending.get(path).or(self.list.files.get(path)).copied()
     }
 
@@ -236,7 +239,7 @@ impl Deploy {
         let known = self.list.files.get(&path).filter(|known| known.is_of(file));
         let listed = file.stamp.map(range);
         let modified = known.and_then(|known| known.modified).or(listed);
-        let record = Record { size: sum.size, digest: sum.digest, modified, is_new: false };
+        let record = ManifestRecord { size: sum.size, digest: sum.digest, modified, is_new: false };
         let was_pending = self.list.pending.remove(&path).is_some();
         let before = self.list.files.insert(path, record);
         self.has_changed |= was_pending || before != Some(record);
@@ -316,7 +319,7 @@ impl Deploy {
     pub(crate) fn stored(&mut self, path: &[u8], modified: Option<Stamp>) {
         if let Some(record) = self.sent.remove(path) {
             self.list.pending.remove(path);
-            let record = Record { modified: modified.map(range), is_new: false, ..record };
+            let record = ManifestRecord { modified: modified.map(range), is_new: false, ..record };
             self.list.files.insert(path.to_vec(), record);
             self.has_changed = true;
         }
@@ -340,7 +343,10 @@ impl Deploy {
 pub(crate) const NEW: &[u8] = b".new";
 
 /// Returns the records below the directory at `path`.
-fn below<'r>(records: &'r Records, path: &[u8]) -> impl Iterator<Item = (&'r Vec<u8>, &'r Record)> {
+fn below<'r>(
+    records: &'r Records,
+    path: &[u8],
+) -> impl Iterator<Item = (&'r Vec<u8>, &'r ManifestRecord)> {
     let first = if path.is_empty() { Vec::new() } else { [path, b"/"].concat() };
     let start = Bound::Included(first.clone());
     let range = records.range((start, Bound::Unbounded));

@@ -4,12 +4,17 @@ use super::decide::{Claim, Here, There};
 use super::*;
 use crate::tree::entry::ObjectKind;
 
-fn record(size: u64, modified: Option<(i64, i64)>) -> Record {
-    Record { size, digest: [u8::try_from(size % 251).unwrap(); 32], modified, is_new: false }
+fn record(size: u64, modified: Option<(i64, i64)>) -> ManifestRecord {
+    ManifestRecord {
+        size,
+        digest: [u8::try_from(size % 251).unwrap(); 32],
+        modified,
+        is_new: false,
+    }
 }
 
-fn list(files: &[(&[u8], Record)], pending: &[(&[u8], Record)]) -> Manifest {
-    let of = |records: &[(&[u8], Record)]| {
+fn list(files: &[(&[u8], ManifestRecord)], pending: &[(&[u8], ManifestRecord)]) -> Manifest {
+    let of = |records: &[(&[u8], ManifestRecord)]| {
         records.iter().map(|(path, record)| (path.to_vec(), *record)).collect()
     };
     Manifest { generation: 7, files: of(files), pending: of(pending) }
@@ -23,7 +28,7 @@ fn sample() -> Manifest {
             (b"\xff", record(0, None)),
             ("stra\u{df}e/\u{1f980}".as_bytes(), record(70_000, Some((1, 1)))),
         ],
-        &[(b"c", record(3, None)), (b"d", Record { is_new: true, ..record(4, None) })],
+        &[(b"c", record(3, None)), (b"d", ManifestRecord { is_new: true, ..record(4, None) })],
     )
 }
 
@@ -229,7 +234,7 @@ fn an_interrupted_upload_counts_as_whole_only_with_its_own_time_cl_81() {
 
 #[test]
 fn without_times_the_size_of_an_interrupted_upload_counts_only_where_no_file_was_cl_81() {
-    let pending = Record { is_new: true, ..record(5, None) };
+    let pending = ManifestRecord { is_new: true, ..record(5, None) };
     let (old, sum) = (record(5, None), Sum { size: 5, digest: [5; 32], identity: identity() });
     for (stored, is_here, size, want) in [
         (None, true, 5, There::AsListed),

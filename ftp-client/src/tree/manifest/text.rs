@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::{Distrust, LARGEST, Manifest, Record, Records};
+use super::{Distrust, LARGEST, Manifest, ManifestRecord, Records};
 use crate::base64::{self, Base64};
 use crate::digest::{HashAlgorithm, hex, unhex};
 use crate::file::checksum::Checksum;
@@ -66,7 +66,7 @@ impl Manifest {
         if text.len() > LARGEST {
             return Err(Distrust::TooLarge);
         }
-        let mut head = Rest(rest);
+        let mut head = UnreadText(rest);
         if head.number::<u64>().ok_or(Distrust::Cut)? != VERSION {
             return Err(Distrust::Newer);
         }
@@ -75,7 +75,7 @@ impl Manifest {
 }
 
 /// Reads a text whose beginning was read up to the version.
-fn parse_whole(text: &[u8], mut rest: Rest<'_>) -> Option<Manifest> {
+fn parse_whole(text: &[u8], mut rest: UnreadText<'_>) -> Option<Manifest> {
     let (body, digest) = text.strip_suffix(CLOSE)?.split_last_chunk::<64>()?;
     let body = body.strip_suffix(END)?;
     if hex(&sha256(body)).as_bytes() != digest {
@@ -101,7 +101,7 @@ fn write_records(text: &mut Vec<u8>, records: &Records) {
             Ok(path) => write_text(&mut line, path),
             Err(_) => _ = write!(line, "\"path_b64\":\"{}\"", Base64(path)),
         }
-        let Record { size, digest, modified, is_new } = record;
+        let ManifestRecord { size, digest, modified, is_new } = record;
         let _ = write!(line, ",\"size\":{size},\"sha256\":\"{}\"", hex(digest));
         if let Some((earliest, latest)) = modified {
             let _ = write!(line, ",\"modified\":[{earliest},{latest}]");
@@ -127,9 +127,9 @@ fn write_text(line: &mut String, path: &str) {
 }
 
 /// What is still to be read.
-struct Rest<'t>(&'t [u8]);
+struct UnreadText<'t>(&'t [u8]);
 
-impl<'t> Rest<'t> {
+impl<'t> UnreadText<'t> {
     fn skip(&mut self, text: &[u8]) -> Option<()> {
         self.0 = self.0.strip_prefix(text)?;
         Some(())
@@ -170,7 +170,7 @@ impl<'t> Rest<'t> {
         }
     }
 
-    fn record(&mut self) -> Option<(Vec<u8>, Record)> {
+    fn record(&mut self) -> Option<(Vec<u8>, ManifestRecord)> {
         let path = match self.skip(b"{\"path\":\"") {
             Some(()) => self.text()?,
             None => {
@@ -197,7 +197,7 @@ impl<'t> Rest<'t> {
         }
         let is_new = self.skip(b",\"new\":true").is_some();
         self.skip(b"}")?;
-        Some((path, Record { size, digest, modified, is_new }))
+        Some((path, ManifestRecord { size, digest, modified, is_new }))
     }
 
     /// Reads the rest of a text in quotes.

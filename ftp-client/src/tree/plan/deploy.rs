@@ -3,14 +3,14 @@
 use ftp_proto::Pathname;
 use std::collections::HashMap;
 
-use super::held::{Targets, find};
+use super::held::{TargetEntries, find};
 use super::{Plan, PlannedCopy, PlannedMode, Planner, Removed};
 use crate::error::ErrorKind;
 use crate::file::put::TemporaryName;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, is_below, shown};
-use crate::tree::manifest::decide::{Claim, Here, Step, There, step};
-use crate::tree::manifest::{Deploy, Record, Sum};
+use crate::tree::manifest::decide::{Claim, Here, ManifestStep, There, step};
+use crate::tree::manifest::{Deploy, ManifestRecord, Sum};
 use crate::tree::options::Compare;
 use crate::tree::plan::Difference;
 use crate::tree::scan::Told;
@@ -71,13 +71,13 @@ impl Planner<'_> {
         let Some(deploy) = &mut self.plan.deploy else { return Ok(()) };
         let compares = deploy.compares;
         match (step(facts, false, deploy.replaces_changed), other) {
-            (Step::Keep, Some(other)) => {
+            (ManifestStep::Keep, Some(other)) => {
                 deploy.keep(path.clone(), &sum, &other);
                 self.plan.same += 1;
                 let planned = mode.map(|mode| PlannedMode { place, path, mode });
                 self.plan.modes.extend(planned);
             }
-            (Step::Compare, Some(other)) if compares => {
+            (ManifestStep::Compare, Some(other)) if compares => {
                 let before = (self.plan.copies.len(), self.plan.failures.len());
                 self.compare_both(place, path.clone(), mode, [item, other.clone()])?;
                 self.add_sum(before.0, &sum);
@@ -86,7 +86,7 @@ impl Planner<'_> {
                     deploy.keep(path, &sum, &other);
                 }
             }
-            (Step::Tell, _) => {
+            (ManifestStep::Tell, _) => {
                 let why = match facts.0 {
                     _ if !is_told => {
                         "not copied: the server does not tell whether it has a file of this name"
@@ -196,16 +196,18 @@ impl Planner<'_> {
         let Some(deploy) = &mut self.plan.deploy else { return Ok(true) };
         let failure = |why| Err(TreeFault::item(ErrorKind::Integrity, why).about(path));
         match step(facts, true, deploy.replaces_changed) {
-            Step::Remove => Ok(true),
-            Step::Spare if facts.0 == Claim::Pending => {
+            ManifestStep::Remove => Ok(true),
+            ManifestStep::Spare if facts.0 == Claim::Pending => {
                 // Since the interruption, another program may have taken the name.
                 deploy.forget(path);
                 failure(
                     "not deleted: an interrupted run may have written it, or another program; delete it yourself",
                 )
             }
-            Step::Spare => failure("not deleted: changed on the server since it was deployed")
-                .map_err(|failure| failure.of(Setting::Changed)),
+            ManifestStep::Spare => {
+                failure("not deleted: changed on the server since it was deployed")
+                    .map_err(|failure| failure.of(Setting::Changed))
+            }
             _ => Ok(false),
         }
     }
@@ -222,7 +224,7 @@ impl Planner<'_> {
 
     /// Notes what others can still read: what earlier deploys have stored, and is left out now, and the
     /// history of a site.
-    pub(super) fn note_exposed(&mut self, path: &[u8], targets: &Targets) {
+    pub(super) fn note_exposed(&mut self, path: &[u8], targets: &TargetEntries) {
         let Some(deploy) = &self.plan.deploy else { return };
         for item in targets.items() {
             let (its_path, is_directory) =
@@ -241,7 +243,12 @@ impl Planner<'_> {
     }
 
     /// Forgets listed files in and below a directory that neither side has.
-    pub(super) fn forget_missing(&mut self, path: &[u8], items: &[TreeEntry], targets: &Targets) {
+    pub(super) fn forget_missing(
+        &mut self,
+        path: &[u8],
+        items: &[TreeEntry],
+        targets: &TargetEntries,
+    ) {
         let Some(deploy) = &mut self.plan.deploy else { return };
         deploy.forget_missing(path, |name| {
             find(items, name).is_some() || targets.had(name) || targets.may_lack(name)
@@ -262,7 +269,7 @@ impl Plan {
             match (removal.what, record) {
                 _ if is_inside => {}
                 (Removed::Below { .. }, _) => unproved = Some(&removal.path),
-                (Removed::Entry, Some(Record { size: 1.., digest, .. }))
+                (Removed::Entry, Some(ManifestRecord { size: 1.., digest, .. }))
                     if !removal.is_first && !deploy.list.pending.contains_key(&removal.path) =>
                 {
                     free.entry(*digest).or_default().push(number);
@@ -296,7 +303,7 @@ impl Plan {
             // list has its facts can a later run tell the two apart.
             let is_old_known = !deploy.replaces_changed && deploy.list.files.contains_key(&path);
             let is_told = is_upload && (is_old_known || !copy.replaces());
-            let record = Record {
+            let record = ManifestRecord {
                 size: sum.size,
                 digest: sum.digest,
                 modified: time.filter(|_| is_told).map(|time| (time, time)),

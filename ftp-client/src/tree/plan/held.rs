@@ -145,7 +145,7 @@ impl Links {
 }
 
 /// The entries of a directory of the target, by name; those that no step may remove are taken out.
-pub(crate) struct Targets {
+pub(crate) struct TargetEntries {
     /// All entries, sorted by name.
     items: Vec<TreeEntry>,
     is_taken: Vec<bool>,
@@ -155,7 +155,7 @@ pub(crate) struct Targets {
     pub(super) hides: bool,
 }
 
-impl Targets {
+impl TargetEntries {
     /// Returns the entries, which must be sorted.
     pub(super) fn new(there: Contents) -> Self {
         let Contents { items, doubt, hides, .. } = there;

@@ -1,6 +1,6 @@
 //! Plans symbolic links and permission bits: `--links` and `--perms`.
 
-use super::held::Targets;
+use super::held::TargetEntries;
 use super::{PlannedLink, PlannedMode, Planner};
 use crate::error::ErrorKind;
 use crate::tree::entry::{ObjectKind, TreeEntry};
@@ -36,7 +36,7 @@ impl Planner<'_> {
         path: &[u8],
         item: TreeEntry,
         name_there: &[u8],
-        targets: &mut Targets,
+        targets: &mut TargetEntries,
     ) {
         match self.wish.options.links {
             LinkChoice::Skip => return self.leave_out(path, "a symbolic link"),

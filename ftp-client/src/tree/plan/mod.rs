@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 pub(crate) use self::held::Twins;
-use self::held::{Targets, Weighed, find};
+use self::held::{TargetEntries, Weighed, find};
 pub(crate) use self::removals::{Removal, Removed};
 pub(crate) use self::same::{Difference, Rule};
 use self::spellings::{Spelling, Spellings};
@@ -456,7 +456,7 @@ impl Planner<'_> {
             Some(doubt) => self.doubt(path, &doubt),
             None => {}
         }
-        let mut targets = Targets::new(there);
+        let mut targets = TargetEntries::new(there);
         let first = self.plan.copies.len();
         let mut subdirectories = Vec::new();
         let temporary = self.wish.options.temporary.as_ref();
@@ -517,7 +517,7 @@ impl Planner<'_> {
         path: &[u8],
         place: usize,
         item: TreeEntry,
-        targets: &mut Targets,
+        targets: &mut TargetEntries,
         spellings: &mut Spellings<'_>,
     ) -> Result<Option<Subdirectory>, TreeFault> {
         let mut item = item;

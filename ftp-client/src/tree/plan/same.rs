@@ -3,7 +3,7 @@
 
 use ftp_proto::Pathname;
 
-use super::held::Targets;
+use super::held::TargetEntries;
 use super::{PlannedCopy, Planner, name_of};
 use crate::error::ErrorKind;
 use crate::tree::entry::{Clock, ObjectKind, Stamp, TreeEntry};
@@ -18,7 +18,7 @@ const REFUSALS: usize = 4;
 const TOGETHER: usize = 64;
 
 /// A file that both sides have.
-struct Pair {
+struct FilePair {
     /// The entry of the source.
     item: TreeEntry,
     /// The entry of the target.
@@ -28,7 +28,7 @@ struct Pair {
     rule: Rule,
 }
 
-impl Pair {
+impl FilePair {
     fn verdict(&self) -> Verdict {
         let [item, other] = self.by_clocks();
         compare(&item, &other, self.rule)
@@ -59,7 +59,7 @@ impl Planner<'_> {
             true => [self.clock_of_source(), self.clock(path)?],
             false => [Clock::OURS; 2],
         };
-        let mut pair = Pair { item, other, clocks, rule };
+        let mut pair = FilePair { item, other, clocks, rule };
         let Some(mut verdict) = self.judge(place, path, &mut pair)? else { return Ok(()) };
         if verdict == Verdict::Differs(Difference::Time)
             && rule == Rule::SameTime
@@ -78,7 +78,7 @@ impl Planner<'_> {
         &mut self,
         place: usize,
         path: &[u8],
-        pair: &mut Pair,
+        pair: &mut FilePair,
     ) -> Result<Option<Verdict>, TreeFault> {
         let rule = pair.rule;
         let verdict = pair.verdict();
@@ -120,7 +120,7 @@ impl Planner<'_> {
         &mut self,
         path: &[u8],
         items: &[TreeEntry],
-        targets: &Targets,
+        targets: &TargetEntries,
     ) -> Result<usize, TreeFault> {
         // The comparison of a file with the target's clock measures that clock first.
         if self.wish.rule == Rule::NotBefore && self.clock.is_none() {
@@ -180,7 +180,7 @@ impl Planner<'_> {
     fn plan_verdict(
         &mut self,
         place: usize,
-        pair: Pair,
+        pair: FilePair,
         verdict: Verdict,
     ) -> Result<(), TreeFault> {
         match verdict {

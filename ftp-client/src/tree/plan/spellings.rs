@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::held::{Targets, Twins, find, too_many};
+use super::held::{TargetEntries, Twins, find, too_many};
 use super::{PlannedCopy, Planner, Subdirectory};
 use crate::error::ErrorKind;
 use crate::file::put::TemporaryName;
@@ -51,7 +51,7 @@ impl<'a> Spellings<'a> {
     /// Returns a failure that ends the plan if the names do not fit into `budget`.
     pub(crate) fn new(
         sources: &[TreeEntry],
-        targets: &Targets,
+        targets: &TargetEntries,
         temporary: Option<&'a TemporaryName>,
         budget: &mut Budget,
     ) -> Result<Self, TreeFault> {
@@ -131,7 +131,7 @@ impl Planner<'_> {
         path: &[u8],
         first: usize,
         items: &[TreeEntry],
-        targets: &Targets,
+        targets: &TargetEntries,
     ) -> Result<(), TreeFault> {
         let Some(temporary) = &self.wish.options.temporary else { return Ok(()) };
         let replaces = temporary.of(b"x") == b".in.x";
@@ -172,7 +172,7 @@ impl Planner<'_> {
         path: &[u8],
         place: usize,
         (name, kind): (&[u8], ObjectKind),
-        targets: &mut Targets,
+        targets: &mut TargetEntries,
         spellings: &mut Spellings<'_>,
     ) -> Result<Spelling, TreeFault> {
         if targets.get(name).is_some() {

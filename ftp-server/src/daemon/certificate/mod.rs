@@ -58,7 +58,7 @@ pub(super) struct Certificates {
 
 /// A certificate from a file.
 #[derive(Clone)]
-pub(super) struct Certificate {
+pub(super) struct FileCertificate {
     pub(super) path: PathBuf,
     /// The file of the certificate's key.
     key: PathBuf,
@@ -75,7 +75,7 @@ pub(super) struct Loaded {
     /// `tls` without the certificates of hosts.
     own: Option<Tls>,
     /// Certificates from files, the server's own first.
-    pub(super) files: Vec<Certificate>,
+    pub(super) files: Vec<FileCertificate>,
     /// Messages about files that cannot be used, and certificates outside their validity period.
     pub(super) failures: Vec<String>,
 }
@@ -90,7 +90,7 @@ impl Loaded {
     }
 }
 
-impl Certificate {
+impl FileCertificate {
     /// Returns whether this certificate has replaced a different certificate of the same host in
     /// `former`.
     pub(super) fn replaces_one_of(&self, former: &Loaded) -> bool {
@@ -243,12 +243,12 @@ fn with_hosts(
     let Protection { certificate, key, .. } = &settings.tls;
     let of_server = certificate.clone().zip(key.clone());
     let of_server =
-        of_server.map(|(path, key)| Certificate { path, key, host: None, tls: own.clone() });
-    let mut files: Vec<Certificate> = of_server.into_iter().collect();
+        of_server.map(|(path, key)| FileCertificate { path, key, host: None, tls: own.clone() });
+    let mut files: Vec<FileCertificate> = of_server.into_iter().collect();
     let mut failures: Vec<String> = fault.into_iter().collect();
     for (name, host) in settings.hosts.iter() {
         let Some((path, key)) = host.certificate.as_ref().zip(host.key.as_ref()) else { continue };
-        let is_same = |other: &&Certificate| {
+        let is_same = |other: &&FileCertificate| {
             other.host.as_ref() == Some(name) && other.path == *path && other.key == *key
         };
         let same = former.files.iter().find(is_same);
@@ -257,7 +257,7 @@ fn with_hosts(
             Ok(Usable { tls, fault }) => {
                 failures.extend(fault);
                 let (path, key) = (path.clone(), key.clone());
-                Certificate { path, key, host: Some(name.clone()), tls }
+                FileCertificate { path, key, host: Some(name.clone()), tls }
             }
             Err(failure) => {
                 let Some(same) = same else { return Err(failure) };
@@ -473,7 +473,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
                 valid(settings, &tls, settings.tls.self_signed, &shown, findings);
                 misfits(&tls, &shown, settings, findings);
             }
-            for Certificate { path, host, tls, .. } in &files {
+            for FileCertificate { path, host, tls, .. } in &files {
                 let Some(host) = host else { continue };
                 valid(settings, tls, false, &shown_path(path), findings);
                 misfits_host(tls, path, host, findings);

@@ -9,7 +9,7 @@ use std::{fmt, fs};
 
 use log::Level;
 
-use super::{Certificate, Certificates, DAY, Loaded, SOON, in_days, seconds_left};
+use super::{Certificates, DAY, FileCertificate, Loaded, SOON, in_days, seconds_left};
 use crate::daemon::config::{Config, Settings};
 use crate::daemon::values::shown_path;
 
@@ -24,7 +24,7 @@ pub(crate) type Validity = (Level, String);
 
 /// The certificate files of a plan, and when to check them.
 pub(crate) struct Watch {
-    files: Vec<Watched>,
+    files: Vec<WatchedFile>,
     /// Whether a check is in progress, perhaps one that began before a reload.
     is_looking: bool,
     interval: Duration,
@@ -38,13 +38,13 @@ pub(crate) struct Watch {
 
 /// A check of the files, which may take a long time.
 pub(crate) struct FileCheck {
-    files: Vec<Watched>,
+    files: Vec<WatchedFile>,
     /// Whether some files could not be loaded last time.
     is_retry: bool,
 }
 
 #[derive(Clone)]
-struct Watched {
+struct WatchedFile {
     path: PathBuf,
     /// The state of the file before it was last loaded; `None` if it was missing or not a regular
     /// file.
@@ -83,8 +83,9 @@ impl Watch {
     /// the files are loaded, so that a change in the meantime is detected.
     pub(crate) fn of(settings: &Settings) -> Self {
         let files = settings.certificate_files().into_iter();
-        let watched = |path: &Path| Watched { path: path.to_owned(), stamp: FileStamp::of(path) };
-        let files: Vec<Watched> = files.map(|(_, path)| watched(path)).collect();
+        let watched =
+            |path: &Path| WatchedFile { path: path.to_owned(), stamp: FileStamp::of(path) };
+        let files: Vec<WatchedFile> = files.map(|(_, path)| watched(path)).collect();
         let interval = settings.tls.watch;
         let has_files = !files.is_empty();
         Self {
@@ -169,14 +170,14 @@ impl FileCheck {
 }
 
 /// Describes how long a certificate is valid, with the level for the log.
-pub(crate) fn validity(certificate: &Certificate) -> Option<Validity> {
+pub(crate) fn validity(certificate: &FileCertificate) -> Option<Validity> {
     let left = seconds_left(&certificate.tls)?;
     let level = if left < SOON { Level::Warn } else { Level::Info };
     Some((level, format!("{} {}", shown_path(&certificate.path), in_days(left))))
 }
 
 /// Returns the validity if the certificate expires so soon that it is reported each day.
-pub(crate) fn urgent_validity(certificate: &Certificate) -> Option<Validity> {
+pub(crate) fn urgent_validity(certificate: &FileCertificate) -> Option<Validity> {
     seconds_left(&certificate.tls).filter(|left| *left < REPORTED)?;
     validity(certificate)
 }
@@ -345,7 +346,7 @@ mod tests {
         for (days, level, is_urgent) in [(300, Level::Info, false), (10, Level::Warn, true)] {
             let tls = certificate(TimeVal::from_unix_seconds(now + days * DAY).unwrap());
             let path = PathBuf::from("/x/server.crt");
-            let certificate = Certificate { key: path.clone(), path, host: None, tls };
+            let certificate = FileCertificate { key: path.clone(), path, host: None, tls };
             let (found, words) = validity(&certificate).unwrap();
             assert_eq!(found, level, "{words}");
             assert!(words.starts_with("/x/server.crt expires in "), "{words}");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::findings::{Findings, NAMED};
 use super::users::{CheckedRoot, all_homes};
-use crate::daemon::config::{Config, Root};
+use crate::daemon::config::{Config, ConfiguredRoot};
 use crate::daemon::toml_text::shown;
 use crate::daemon::values::counted;
 use crate::{Rights, TlsPolicy};
@@ -101,15 +101,15 @@ fn in_drop_box(hidden: &CheckedRoot, home: &CheckedRoot) -> Option<String> {
 }
 
 /// Returns whether all files of a root are also in another one.
-fn holds(outer: &Root, inner: &Root) -> bool {
+fn holds(outer: &ConfiguredRoot, inner: &ConfiguredRoot) -> bool {
     match (outer, inner) {
-        (Root::Directory(outer), Root::Directory(inner)) => {
+        (ConfiguredRoot::Directory(outer), ConfiguredRoot::Directory(inner)) => {
             match (outer.canonicalize(), inner.canonicalize()) {
                 (Ok(outer), Ok(inner)) => inner.starts_with(outer),
                 _ => inner.starts_with(outer),
             }
         }
-        (Root::Objects(outer), Root::Objects(inner)) => {
+        (ConfiguredRoot::Objects(outer), ConfiguredRoot::Objects(inner)) => {
             outer.store == inner.store && Path::new(&inner.prefix).starts_with(&outer.prefix)
         }
         _ => false,

@@ -15,7 +15,7 @@ use rustix::process::geteuid;
 use super::findings::{Findings, first_of};
 use crate::auth::is_anonymous_name;
 use crate::daemon::DaemonErrorKind;
-use crate::daemon::config::{ANONYMOUS, Config, MountPoint, Root, User, key_of};
+use crate::daemon::config::{ANONYMOUS, Config, ConfiguredRoot, MountPoint, User, key_of};
 use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::daemon::toml_text::shown;
 use crate::daemon::values::{rounded_size, shown_path};
@@ -27,7 +27,7 @@ use crate::{LocalConfig, PartialPolicy, Rights, VirtualPath};
 pub(super) struct CheckedRoot {
     /// The user or setting that the root belongs to, as messages name it.
     pub(super) whose: String,
-    pub(super) root: Root,
+    pub(super) root: ConfiguredRoot,
     /// Rights of the users in the root.
     pub(super) rights: Rights,
     /// Whether the directory is created at the first login.
@@ -39,7 +39,7 @@ pub(super) struct CheckedRoot {
 }
 
 impl CheckedRoot {
-    fn of(whose: String, root: &Root, rights: Rights) -> Self {
+    fn of(whose: String, root: &ConfiguredRoot, rights: Rights) -> Self {
         let root = root.clone();
         Self { whose, root, rights, is_made: false, is_anonymous: false, shared_by: None }
     }
@@ -57,7 +57,8 @@ pub(super) fn all_homes(config: &Config) -> Vec<CheckedRoot> {
     }
     all.extend(homes_at_hosts(config));
     if let Some(quick) = &config.quick {
-        let home = CheckedRoot::of("DIR".to_owned(), &Root::from(&*quick.root), quick.rights);
+        let home =
+            CheckedRoot::of("DIR".to_owned(), &ConfiguredRoot::from(&*quick.root), quick.rights);
         all.push(CheckedRoot { is_anonymous: quick.anonymous.is_some(), ..home });
     }
     all
@@ -65,7 +66,7 @@ pub(super) fn all_homes(config: &Config) -> Vec<CheckedRoot> {
 
 /// Returns all roots that logins of the configuration reach, those of mounts included, each with its
 /// owner as messages name it. Users of `auth.program` can have the roots of `[defaults]` and groups.
-pub(in crate::daemon) fn all_places(config: &Config) -> Vec<(String, Root)> {
+pub(in crate::daemon) fn all_places(config: &Config) -> Vec<(String, ConfiguredRoot)> {
     let homes = all_homes(config).into_iter().map(|home| (home.whose, home.root));
     let users = config.users_of_file().into_iter();
     let users = users.map(|(name, user)| (format!("user {}", shown(name)), user));
@@ -410,7 +411,7 @@ fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
 
 /// Checks for users who share a directory: none of them can resume another's upload.
 fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
-    let mut roots: BTreeMap<Root, Vec<String>> = BTreeMap::new();
+    let mut roots: BTreeMap<ConfiguredRoot, Vec<String>> = BTreeMap::new();
     // Users who can only create files, as in a drop box, cannot resume uploads.
     let keeps_partials = |rights: Rights| {
         let may_resume = rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND);
@@ -418,7 +419,7 @@ fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
     };
     for (name, user) in users.iter().filter(|(_, user)| keeps_partials(user.all_rights())) {
         let in_full = user.root.directory().and_then(|path| path.canonicalize().ok());
-        let root = in_full.map_or_else(|| user.root.clone(), Root::Directory);
+        let root = in_full.map_or_else(|| user.root.clone(), ConfiguredRoot::Directory);
         roots.entry(root).or_default().push(shown(name));
     }
     for (root, names) in roots.iter().filter(|(_, names)| names.len() > 1) {

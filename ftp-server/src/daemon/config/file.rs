@@ -12,7 +12,7 @@ use toml::de::DeTable;
 use super::reader::Reader;
 use super::table::Settings;
 use super::user::{Table, User};
-use super::value::{Content, TomlEntry, TomlValue, entries};
+use super::value::{TomlEntry, TomlValue, ValueContent, entries};
 use crate::daemon::toml_text::Lines;
 use crate::daemon::values::counted;
 use crate::daemon::{DaemonError, DaemonErrorKind, values};
@@ -25,7 +25,7 @@ const MOST: usize = 100;
 
 /// Whether the file is read for the first time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Reading {
+pub(crate) enum ConfigReading {
     First,
     /// A reload. A pipe would be empty by now, and reading it might block forever.
     Again,
@@ -46,10 +46,10 @@ impl File {
     ///
     /// Returns `Local` if the file cannot be read, or if a reload finds that it is not a regular
     /// file. Returns `Usage` if the file is too large or not UTF-8.
-    pub(crate) fn open(path: &OsStr, reading: Reading) -> Result<Self, DaemonError> {
+    pub(crate) fn open(path: &OsStr, reading: ConfigReading) -> Result<Self, DaemonError> {
         let name = Escaped(path.as_bytes()).to_string();
         let failed = |error| DaemonError::local(&name, &error);
-        if reading == Reading::Again && !fs::metadata(path).map_err(failed)?.is_file() {
+        if reading == ConfigReading::Again && !fs::metadata(path).map_err(failed)?.is_file() {
             let why = "not a regular file, so it cannot be reloaded";
             return Err(DaemonError::new(DaemonErrorKind::Local, format!("{name}: {why}")));
         }
@@ -90,7 +90,7 @@ impl File {
     /// bottom. If there are more errors, the last line gives the number of those not shown.
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), DaemonError> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
-        let file = TomlValue::from(Content::Table(entries(root.get_ref())));
+        let file = TomlValue::from(ValueContent::Table(entries(root.get_ref())));
         let mut reader = Reader::new(&self.name, self.lines());
         for section in file.entries() {
             reader.section(settings, section);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use ftp_proto::HostName;
 
 use super::forms::{FILE, LINE, OWN_ROOT, USERS};
-use super::root::Root;
-use super::row::{Given, Origins, Setting, row};
+use super::root::ConfiguredRoot;
+use super::row::{Origins, SetOption, Setting, row};
 use super::table::Settings;
 use super::user::User;
 use crate::VirtualHost;
@@ -30,7 +30,7 @@ pub(crate) struct Host {
     pub(crate) banner: String,
     /// Root of all users at this host, in which `%u` stands for the user's name; `None` for each
     /// user's own root.
-    pub(crate) root: Option<Root>,
+    pub(crate) root: Option<ConfiguredRoot>,
     /// Users who may log in; `None` for all.
     pub(crate) users: Option<Vec<String>>,
     /// Origins of all values.
@@ -54,7 +54,7 @@ impl Host {
 
     /// Returns the root of a user at this host, or `None` if the host has no root. Returns an error
     /// if the user's name cannot be part of a path.
-    pub(crate) fn root_of(&self, user: &str) -> Result<Option<Root>, UnsafeName> {
+    pub(crate) fn root_of(&self, user: &str) -> Result<Option<ConfiguredRoot>, UnsafeName> {
         self.root.as_ref().map(|root| root.with_name(user).ok_or(UnsafeName)).transpose()
     }
 }
@@ -83,7 +83,11 @@ pub(crate) fn key_of(name: &HostName, key: &str) -> String {
 
 impl Settings {
     /// Sets a key of a host.
-    pub(super) fn assign_of_host(&mut self, name: &str, given: &Given<'_>) -> Result<(), String> {
+    pub(super) fn assign_of_host(
+        &mut self,
+        name: &str,
+        given: &SetOption<'_>,
+    ) -> Result<(), String> {
         let row = given.row("hosts.NAME", HOST.iter())?;
         let name =
             host_name(name).map_err(|why| format!("{HOST_TABLES}.{}: {why}", shown(name)))?;

@@ -2,7 +2,7 @@
 
 use toml::de::DeValue;
 
-use super::value::{Checked, Content, TomlEntry, TomlValue, ValueType};
+use super::value::{Checked, TomlEntry, TomlValue, ValueContent, ValueType};
 use crate::Rights;
 use crate::daemon::toml_text::unquoted;
 
@@ -99,7 +99,7 @@ impl Kind {
     /// Returns the text of a value that is not a list or a table.
     pub(super) fn text(self, value: &TomlValue) -> Checked<&str> {
         match &value.content {
-            Content::Single(_, text) if self.is_of(value) => Ok(text),
+            ValueContent::Single(_, text) if self.is_of(value) => Ok(text),
             _ => Err(value.objection(self.mistyped(value))),
         }
     }
@@ -107,7 +107,7 @@ impl Kind {
     /// Returns the items of a list.
     pub(super) fn items(self, value: &TomlValue) -> Checked<&[TomlValue]> {
         match &value.content {
-            Content::List(items) => Ok(items),
+            ValueContent::List(items) => Ok(items),
             _ => Err(value.objection(self.mistyped(value))),
         }
     }
@@ -115,7 +115,7 @@ impl Kind {
     /// Returns the entries of a table.
     pub(super) fn entries(self, value: &TomlValue) -> Checked<&[TomlEntry]> {
         match &value.content {
-            Content::Table(entries) => Ok(entries),
+            ValueContent::Table(entries) => Ok(entries),
             _ => Err(value.objection(self.mistyped(value))),
         }
     }
@@ -128,14 +128,14 @@ impl Kind {
             Self::Number | Self::NumberOrNone if !text.is_empty() => ValueType::Number,
             _ => ValueType::Text,
         };
-        Content::Single(value_type, text).into()
+        ValueContent::Single(value_type, text).into()
     }
 
     /// Returns whether a value has the type of this kind.
     fn is_of(self, value: &TomlValue) -> bool {
         match &value.content {
-            Content::Unset => false,
-            Content::Single(found, text) => match (found, self) {
+            ValueContent::Unset => false,
+            ValueContent::Single(found, text) => match (found, self) {
                 (ValueType::Switch, Self::Switch | Self::SwitchOrNone)
                 | (
                     ValueType::Number,
@@ -150,11 +150,11 @@ impl Kind {
                 _ => false,
             },
             // In plain text, a pattern can begin with a bracket.
-            Content::List(items) => match self {
+            ValueContent::List(items) => match self {
                 Self::List | Self::Words => items.iter().all(TomlValue::is_text),
                 _ => matches!(self, Self::Arguments | Self::Program | Self::Overrides),
             },
-            Content::Table(_) => matches!(self, Self::Directories | Self::Mounts),
+            ValueContent::Table(_) => matches!(self, Self::Directories | Self::Mounts),
         }
     }
 
@@ -169,7 +169,7 @@ impl Kind {
         match value {
             Some(value) if self.is_of(&value) => Ok(TomlValue { at: 0, ..value }),
             // A string in quotes stands for the plain text in it.
-            Some(TomlValue { content: Content::Single(ValueType::Text, text), .. }) => {
+            Some(TomlValue { content: ValueContent::Single(ValueType::Text, text), .. }) => {
                 self.plain(&text)
             }
             _ => self.plain(unquoted(text)),
@@ -191,7 +191,7 @@ impl Kind {
                     Ok(TomlValue::table([clients, ("address", TomlValue::text(address.trim()))]))
                 };
                 let overrides: Result<_, String> = items(';').map(one).collect();
-                Ok(Content::List(overrides?).into())
+                Ok(ValueContent::List(overrides?).into())
             }
             Self::Directories => {
                 let one = |item: &str| {

@@ -21,7 +21,7 @@ mod tests;
 mod user;
 mod value;
 
-pub(crate) use file::{File, Reading};
+pub(crate) use file::{ConfigReading, File};
 pub(crate) use forms::{HookEvent, LogFormat, LogTarget, MountPoint, SyslogFormat};
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
 pub(crate) use ledger::LedgerUrl;
@@ -29,7 +29,7 @@ pub(crate) use listen::{
     MISSING, MetricsAddress, Passed, available, has_ipv6, is_missing, outgoing,
 };
 pub(crate) use protection::Protection;
-pub(crate) use root::{Objects, Root};
+pub(crate) use root::{ConfiguredRoot, Objects};
 use row::Fields;
 pub(crate) use row::{Fixed, Setting};
 #[cfg(any(feature = "s3", test))]
@@ -40,7 +40,7 @@ pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
 pub(crate) use user::{NOT_A_NAME, USER, User, is_name};
 #[cfg(test)]
 use value::TomlValue;
-pub(crate) use value::{Content, TomlEntry, ValueType, json_object};
+pub(crate) use value::{TomlEntry, ValueContent, ValueType, json_object};
 
 use std::ffi::OsString;
 use std::fmt::{self, Write};
@@ -140,7 +140,7 @@ impl Config {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, DaemonError> {
         let path = path.as_ref();
         let mut config = Self { file: Some(path.to_owned()), ..Self::default() };
-        File::open(path.as_os_str(), Reading::First)?.apply(&mut config.settings)?;
+        File::open(path.as_os_str(), ConfigReading::First)?.apply(&mut config.settings)?;
         Ok(config)
     }
 
@@ -168,7 +168,7 @@ impl Config {
         let password_files = self.password_files.clone();
         let mut config = Self { settings, file, quick, password_files, ..Self::default() };
         if let Some(path) = &self.file {
-            File::open(path.as_os_str(), Reading::Again)?.apply(&mut config.settings)?;
+            File::open(path.as_os_str(), ConfigReading::Again)?.apply(&mut config.settings)?;
         }
         config.expect_sockets(self.settings.passed);
         for assignment in &self.assignments {
@@ -340,7 +340,7 @@ impl Config {
 
     /// Returns the root and the rights of anonymous users in the settings. Returns `None` if
     /// anonymous logins are disabled there, or if options redefine them.
-    pub(crate) fn anonymous(&self) -> Option<(&Root, Rights)> {
+    pub(crate) fn anonymous(&self) -> Option<(&ConfiguredRoot, Rights)> {
         let anonymous = &self.settings.anonymous;
         let is_elsewhere = self.quick.as_ref().is_some_and(|quick| quick.anonymous.is_some());
         (anonymous.enabled && !is_elsewhere).then_some((&anonymous.root, anonymous.rights))
@@ -555,7 +555,7 @@ fn list<'a, T: Fields + 'static>(
 ) {
     for row in rows {
         let value = (row.show)(fields);
-        if value.content != Content::Unset {
+        if value.content != ValueContent::Unset {
             let line = format!("{table}{} = {value}", row.key);
             let _ = writeln!(text, "{line:<COLUMN$} # {}", fields.origins().of(row.key));
         }

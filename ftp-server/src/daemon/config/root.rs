@@ -19,7 +19,7 @@ const LONGEST: usize = 900;
 pub(super) const IS_BUILT: bool = cfg!(all(feature = "s3", feature = "redis"));
 
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Root {
+pub(crate) enum ConfiguredRoot {
     Directory(PathBuf),
     Objects(Objects),
 }
@@ -120,7 +120,7 @@ impl fmt::Display for Objects {
     }
 }
 
-impl fmt::Display for Root {
+impl fmt::Display for ConfiguredRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path) => path.display().fmt(f),
@@ -129,19 +129,19 @@ impl fmt::Display for Root {
     }
 }
 
-impl From<&Path> for Root {
+impl From<&Path> for ConfiguredRoot {
     fn from(path: &Path) -> Self {
         Self::Directory(path.to_owned())
     }
 }
 
-impl Default for Root {
+impl Default for ConfiguredRoot {
     fn default() -> Self {
         Self::Directory(PathBuf::new())
     }
 }
 
-impl Root {
+impl ConfiguredRoot {
     /// Returns the directory, or `None` for objects.
     pub(crate) fn directory(&self) -> Option<&Path> {
         match self {
@@ -249,19 +249,19 @@ mod tests {
 
     #[test]
     fn the_user_name_replaces_its_placeholder_in_a_root() {
-        let root = Root::Objects(Objects::parse("store:a/users/%u").unwrap().unwrap());
+        let root = ConfiguredRoot::Objects(Objects::parse("store:a/users/%u").unwrap().unwrap());
         assert!(root.needs_name());
         assert_eq!(root.with_name("ann").unwrap().to_string(), "store:a/users/ann");
         for name in ["", "..", ".ftp-server", "a/b", "a\u{1}b"] {
             assert_eq!(root.with_name(name), None, "{name}");
         }
-        let plain = Root::Directory("/srv".into());
+        let plain = ConfiguredRoot::Directory("/srv".into());
         assert_eq!(plain.with_name("a/b"), Some(plain.clone()));
     }
 
     #[test]
     fn a_user_name_cannot_form_a_reserved_or_overlong_prefix() {
-        let of = |text: &str| Root::Objects(Objects::parse(text).unwrap().unwrap());
+        let of = |text: &str| ConfiguredRoot::Objects(Objects::parse(text).unwrap().unwrap());
         for (root, name, is_good) in [
             ("store:a/users/%u", &*"x".repeat(894), true),
             ("store:a/users/%u", &"x".repeat(895), false),

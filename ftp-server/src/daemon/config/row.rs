@@ -58,7 +58,7 @@ impl<T: Fields> Setting<T> {
         &self,
         fields: &mut T,
         table: &str,
-        given: &Given<'_>,
+        given: &SetOption<'_>,
     ) -> Result<(), String> {
         let named = |below: &str, why: &str| format!("{table}{}{below}: {why}", self.key);
         let value = self.kind.given(given.value).map_err(|why| named("", &why))?;
@@ -88,14 +88,14 @@ impl<T> Setting<T> {
 }
 
 /// One `KEY=VALUE` of `--set`, without the table of the key.
-pub(super) struct Given<'a> {
+pub(super) struct SetOption<'a> {
     pub(super) key: &'a str,
     pub(super) value: &'a str,
     /// The option that has given the value.
     pub(super) source: &'a str,
 }
 
-impl Given<'_> {
+impl SetOption<'_> {
     /// Returns the row of the key in tables such as `users.NAME`.
     ///
     /// # Errors

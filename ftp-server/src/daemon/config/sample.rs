@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    Config, Fields, File, HOST, Host, Reading, STORE, Setting, Settings, StoreSettings, TABLE,
-    USER, User,
+    Config, ConfigReading, Fields, File, HOST, Host, STORE, Setting, Settings, StoreSettings,
+    TABLE, USER, User,
 };
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
@@ -124,7 +124,7 @@ fn the_sample_configuration_is_up_to_date() {
 
 #[test]
 fn the_sample_names_every_key_with_its_default() {
-    let file = File::open(PATH.as_ref(), Reading::First).unwrap();
+    let file = File::open(PATH.as_ref(), ConfigReading::First).unwrap();
     let mut settings = Settings::default();
     file.apply(&mut settings).unwrap();
     for row in TABLE {
@@ -151,7 +151,7 @@ fn the_user_of_the_sample_has_every_key_with_its_default() {
     let path = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(path.path(), text).unwrap();
     let mut settings = Settings::default();
-    let file = File::open(path.path().as_ref(), Reading::First).unwrap();
+    let file = File::open(path.path().as_ref(), ConfigReading::First).unwrap();
     file.apply(&mut settings).unwrap();
     let (name, host) = settings.hosts.iter().next().unwrap();
     assert_eq!(name.to_string(), "ftp.example.org");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::forms::{
     ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, WAITING_TIME,
 };
-use super::root::{IS_BUILT, Objects, Root, StoreName};
-use super::row::{Given, Origin, Origins, Setting, row, with_defaults};
+use super::root::{ConfiguredRoot, IS_BUILT, Objects, StoreName};
+use super::row::{Origin, Origins, SetOption, Setting, row, with_defaults};
 use super::table::Settings;
 use super::user::User;
 use crate::PartialPolicy;
@@ -150,7 +150,11 @@ const OTHER_BUILD: &str = "this build cannot use object stores; use a build with
 
 impl Settings {
     /// Sets a key of a store.
-    pub(super) fn assign_of_store(&mut self, name: &str, given: &Given<'_>) -> Result<(), String> {
+    pub(super) fn assign_of_store(
+        &mut self,
+        name: &str,
+        given: &SetOption<'_>,
+    ) -> Result<(), String> {
         let row = given.row("stores.NAME", STORE.iter())?;
         let table = key_of_store(name, ITSELF);
         if let Some(wrong) = objection_to_name(name) {
@@ -209,7 +213,7 @@ impl Settings {
     }
 
     /// Returns why the store of a root cannot be used, or `None` for a usable store or a directory.
-    pub(super) fn objection_to_root(&self, root: &Root) -> Option<String> {
+    pub(super) fn objection_to_root(&self, root: &ConfiguredRoot) -> Option<String> {
         let objects = root.objects()?;
         match IS_BUILT {
             true => self.store_of(objects).err(),

@@ -21,7 +21,9 @@ use super::kind::Kind;
 use super::ledger::{LedgerSettings, LedgerUrl};
 use super::listen::{Listen, MetricsAddress, Passed, available, has_ipv6};
 use super::protection::Protection;
-use super::row::{Fields, Fixed, Given, Origins, Setting, are_same, fields, row, with_defaults};
+use super::row::{
+    Fields, Fixed, Origins, SetOption, Setting, are_same, fields, row, with_defaults,
+};
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
 use super::user::{
     DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER, USER_TABLES, User, UserLayers,
@@ -249,7 +251,7 @@ impl Settings {
     pub(crate) fn set(&mut self, key: &str, value: &str, source: &str) -> Result<(), String> {
         let key = key.trim();
         if let Some((tables, name, key)) = in_named_table(key) {
-            let given = Given { key, value, source };
+            let given = SetOption { key, value, source };
             let name = Kind::Text.given(name)?.bare();
             return match tables {
                 DEFAULTS => self.assign_of_users(Table::Defaults, &given),
@@ -268,7 +270,7 @@ impl Settings {
             };
             return Err(format!("unknown setting {key}{hint}"));
         };
-        row.assign(self, "", &Given { key, value, source })
+        row.assign(self, "", &SetOption { key, value, source })
     }
 
     /// Applies one `KEY=VALUE`.
@@ -279,7 +281,7 @@ impl Settings {
     }
 
     /// Sets a key of a table of users' keys.
-    fn assign_of_users(&mut self, table: Table<'_>, given: &Given<'_>) -> Result<(), String> {
+    fn assign_of_users(&mut self, table: Table<'_>, given: &SetOption<'_>) -> Result<(), String> {
         let tables = match table {
             Table::Defaults => "defaults",
             Table::Group(_) => "groups.NAME",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::kind::Kind;
-use super::row::{Given, Origin};
+use super::row::{Origin, SetOption};
 use super::*;
 
 #[test]
@@ -449,7 +449,7 @@ fn accepting<T: Default + Fields>(
         };
         let shown = read(&parsed);
         let mut values = T::default();
-        let given = |value| Given { key: row.key, value, source: "--set" };
+        let given = |value| SetOption { key: row.key, value, source: "--set" };
         let set = row.assign(&mut values, "", &given(&text));
         assert_eq!(set.is_ok(), shown.is_some(), "{}={text}: {set:?}", row.key);
         let Some(shown) = shown else { return false };

@@ -14,7 +14,7 @@ use super::forms::{
     NAMES, NETWORKS, OWN_COUNT, OWN_IDLE_TIME, OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, OWN_UMASK, OWNER,
     PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS, TYPE,
 };
-use super::root::Root;
+use super::root::ConfiguredRoot;
 use super::row::{Origins, Setting, row, with_defaults};
 use crate::auth::{all_rights, rights_at};
 use crate::daemon::privileges::{FileGroup, FileOwner};
@@ -33,7 +33,7 @@ with_defaults! {
         pub(crate) groups: Vec<String>,
         pub(crate) password: Option<PasswordHash>,
         /// Root of the user, with the user's name in place of `%u` if the name can be part of a path.
-        pub(crate) root: Root,
+        pub(crate) root: ConfiguredRoot,
         /// Whether the root is created at the first login.
         pub(crate) create_home: bool,
         pub(crate) rights: Rights = Rights::READ,
@@ -158,7 +158,7 @@ impl User {
     }
 
     /// Returns the root that contains a path of the tree, and the path below that root.
-    pub(crate) fn place(&self, path: &VirtualPath) -> (&Root, VirtualPath) {
+    pub(crate) fn place(&self, path: &VirtualPath) -> (&ConfiguredRoot, VirtualPath) {
         let within = |mount: &'_ MountPoint| path.relative_to(&mount.path);
         let mounts = self.mounts.iter().filter(|mount| within(mount).is_some());
         let nearest = mounts.max_by_key(|mount| mount.path.as_bytes().len());

@@ -12,11 +12,11 @@ use crate::daemon::toml_text::{quoted, shown};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct TomlValue {
     pub(crate) at: usize,
-    pub(crate) content: Content,
+    pub(crate) content: ValueContent,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Content {
+pub(crate) enum ValueContent {
     /// `null` in JSON, or a key that only a missing line can express.
     Unset,
     /// One text, number or the like, without quotes.
@@ -68,8 +68,8 @@ pub(crate) fn all<T>(items: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T>>
     if wrong.is_empty() { Ok(good) } else { Err(wrong) }
 }
 
-impl From<Content> for TomlValue {
-    fn from(content: Content) -> Self {
+impl From<ValueContent> for TomlValue {
+    fn from(content: ValueContent) -> Self {
         Self { at: 0, content }
     }
 }
@@ -78,17 +78,17 @@ impl From<&Spanned<DeValue<'_>>> for TomlValue {
     fn from(value: &Spanned<DeValue<'_>>) -> Self {
         use ValueType::{Date, Fraction, Number, Switch, Text};
         let content = match value.get_ref() {
-            DeValue::String(text) => Content::Single(Text, text.to_string()),
+            DeValue::String(text) => ValueContent::Single(Text, text.to_string()),
             DeValue::Integer(number) => {
                 let decimal = i128::from_str_radix(number.as_str(), number.radix());
                 let text = decimal.map_or_else(|_| number.to_string(), |value| value.to_string());
-                Content::Single(Number, text)
+                ValueContent::Single(Number, text)
             }
-            DeValue::Float(number) => Content::Single(Fraction, number.to_string()),
-            DeValue::Boolean(yes) => Content::Single(Switch, yes.to_string()),
-            DeValue::Datetime(time) => Content::Single(Date, time.to_string()),
-            DeValue::Array(items) => Content::List(items.iter().map(Self::from).collect()),
-            DeValue::Table(table) => Content::Table(entries(table)),
+            DeValue::Float(number) => ValueContent::Single(Fraction, number.to_string()),
+            DeValue::Boolean(yes) => ValueContent::Single(Switch, yes.to_string()),
+            DeValue::Datetime(time) => ValueContent::Single(Date, time.to_string()),
+            DeValue::Array(items) => ValueContent::List(items.iter().map(Self::from).collect()),
+            DeValue::Table(table) => ValueContent::Table(entries(table)),
         };
         Self { at: value.span().start, content }
     }
@@ -108,25 +108,26 @@ pub(super) fn entries(table: &DeTable<'_>) -> Vec<TomlEntry> {
 
 impl TomlValue {
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Content::Single(ValueType::Text, text.into()).into()
+        ValueContent::Single(ValueType::Text, text.into()).into()
     }
 
     /// Returns a list of texts.
     pub(crate) fn list(items: impl IntoIterator<Item = impl ToString>) -> Self {
-        Content::List(items.into_iter().map(|item| Self::text(item.to_string())).collect()).into()
+        ValueContent::List(items.into_iter().map(|item| Self::text(item.to_string())).collect())
+            .into()
     }
 
     pub(crate) fn table(entries: impl IntoIterator<Item = (impl ToString, Self)>) -> Self {
         let entries = entries.into_iter();
         let entry =
             |(name, value): (_, _)| TomlEntry { at: 0, name: ToString::to_string(&name), value };
-        Content::Table(entries.map(entry).collect()).into()
+        ValueContent::Table(entries.map(entry).collect()).into()
     }
 
     /// Returns the entries of a table, and none for another value.
     pub(super) fn entries(&self) -> &[TomlEntry] {
         match &self.content {
-            Content::Table(entries) => entries,
+            ValueContent::Table(entries) => entries,
             _ => &[],
         }
     }
@@ -134,7 +135,7 @@ impl TomlValue {
     /// Returns the items of a list, and none for another value.
     pub(super) fn items(&self) -> &[Self] {
         match &self.content {
-            Content::List(items) => items,
+            ValueContent::List(items) => items,
             _ => &[],
         }
     }
@@ -145,11 +146,11 @@ impl TomlValue {
     }
 
     pub(super) fn is_text(&self) -> bool {
-        matches!(self.content, Content::Single(ValueType::Text, _))
+        matches!(self.content, ValueContent::Single(ValueType::Text, _))
     }
 
     pub(super) fn is_table(&self) -> bool {
-        matches!(self.content, Content::Table(_))
+        matches!(self.content, ValueContent::Table(_))
     }
 
     /// Returns the only objection to this value.
@@ -160,23 +161,25 @@ impl TomlValue {
     /// Returns the type of the value, with an article.
     pub(super) const fn named(&self) -> &'static str {
         match self.content {
-            Content::Unset => "null",
-            Content::Single(ValueType::Text, _) => "a string",
-            Content::Single(ValueType::Number, _) => "a number",
-            Content::Single(ValueType::Fraction, _) => "a fraction",
-            Content::Single(ValueType::Switch, _) => "a boolean",
-            Content::Single(ValueType::Date, _) => "a date",
-            Content::List(_) => "a list",
-            Content::Table(_) => "a table",
+            ValueContent::Unset => "null",
+            ValueContent::Single(ValueType::Text, _) => "a string",
+            ValueContent::Single(ValueType::Number, _) => "a number",
+            ValueContent::Single(ValueType::Fraction, _) => "a fraction",
+            ValueContent::Single(ValueType::Switch, _) => "a boolean",
+            ValueContent::Single(ValueType::Date, _) => "a date",
+            ValueContent::List(_) => "a list",
+            ValueContent::Table(_) => "a table",
         }
     }
 
     /// Returns the value without quotes and brackets, with commas between the items of a list.
     pub(super) fn bare(&self) -> String {
         match &self.content {
-            Content::Single(_, text) => text.clone(),
-            Content::List(items) => items.iter().map(Self::bare).collect::<Vec<_>>().join(", "),
-            Content::Unset | Content::Table(_) => self.to_string(),
+            ValueContent::Single(_, text) => text.clone(),
+            ValueContent::List(items) => {
+                items.iter().map(Self::bare).collect::<Vec<_>>().join(", ")
+            }
+            ValueContent::Unset | ValueContent::Table(_) => self.to_string(),
         }
     }
 }
@@ -207,14 +210,14 @@ impl fmt::Display for TomlValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let joined = |items: Vec<String>| items.join(", ");
         match &self.content {
-            Content::Unset => f.write_str("unset"),
-            Content::Single(ValueType::Text, text) => f.write_str(&quoted(text)),
-            Content::Single(_, text) => f.write_str(text),
-            Content::List(items) => {
+            ValueContent::Unset => f.write_str("unset"),
+            ValueContent::Single(ValueType::Text, text) => f.write_str(&quoted(text)),
+            ValueContent::Single(_, text) => f.write_str(text),
+            ValueContent::List(items) => {
                 write!(f, "[{}]", joined(items.iter().map(Self::to_string).collect()))
             }
-            Content::Table(entries) if entries.is_empty() => f.write_str("{}"),
-            Content::Table(entries) => {
+            ValueContent::Table(entries) if entries.is_empty() => f.write_str("{}"),
+            ValueContent::Table(entries) => {
                 let entry = |entry: &TomlEntry| format!("{} = {}", shown(&entry.name), entry.value);
                 write!(f, "{{ {} }}", joined(entries.iter().map(entry).collect()))
             }
@@ -233,7 +236,7 @@ pub(crate) fn json_object(bytes: &[u8]) -> Result<Vec<TomlEntry>, String> {
         return Err("the answer is empty".to_owned());
     }
     match serde_json::from_slice(bytes) {
-        Ok(TomlValue { content: Content::Table(members), .. }) => Ok(members),
+        Ok(TomlValue { content: ValueContent::Table(members), .. }) => Ok(members),
         Ok(_) => Err("the answer is not a JSON object".to_owned()),
         Err(error) => Err(format!("the answer is not JSON: {error}")),
     }
@@ -249,7 +252,7 @@ impl<'de> Deserialize<'de> for TomlValue {
 struct AnyValue;
 
 fn single<E>(value_type: ValueType, text: String) -> Result<TomlValue, E> {
-    Ok(Content::Single(value_type, text).into())
+    Ok(ValueContent::Single(value_type, text).into())
 }
 
 impl<'de> Visitor<'de> for AnyValue {
@@ -260,7 +263,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_unit<E>(self) -> Result<TomlValue, E> {
-        Ok(Content::Unset.into())
+        Ok(ValueContent::Unset.into())
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<TomlValue, E> {
@@ -288,7 +291,7 @@ impl<'de> Visitor<'de> for AnyValue {
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
-        Ok(Content::List(list).into())
+        Ok(ValueContent::List(list).into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<TomlValue, A::Error> {
@@ -296,7 +299,7 @@ impl<'de> Visitor<'de> for AnyValue {
         while let Some((name, value)) = entries.next_entry()? {
             members.push(TomlEntry { at: 0, name, value });
         }
-        Ok(Content::Table(members).into())
+        Ok(ValueContent::Table(members).into())
     }
 }
 
@@ -319,7 +322,7 @@ mod tests {
             ("{\"a\":{\"/in\":\"read\",\"b\":{}}}", "{ a = { \"/in\" = \"read\", b = {} } }"),
         ] {
             let members = json_object(json.as_bytes()).unwrap();
-            assert_eq!(TomlValue::from(Content::Table(members)).to_string(), want);
+            assert_eq!(TomlValue::from(ValueContent::Table(members)).to_string(), want);
         }
     }
 

@@ -50,7 +50,7 @@ impl ControlRequest {
 }
 
 /// A request that waits for the daemon's thread, which owns the server.
-pub(super) struct Call {
+pub(super) struct ControlCall {
     pub(super) request: ControlRequest,
     /// The client, for the log.
     pub(super) by: String,
@@ -59,7 +59,7 @@ pub(super) struct Call {
     written: Receiver<Infallible>,
 }
 
-impl Call {
+impl ControlCall {
     /// Sends the answer. If the request can change the server, also logs the request, its outcome
     /// and the client.
     pub(super) fn answer(self, answer: ControlAnswer) {
@@ -121,7 +121,7 @@ impl ControlSocket {
     /// Returns `Internal` if a thread cannot be started.
     pub(super) fn start(
         self,
-        send: impl Fn(Call) -> bool + Clone + Send + 'static,
+        send: impl Fn(ControlCall) -> bool + Clone + Send + 'static,
     ) -> Result<(Self, Serving), DaemonError> {
         let failed = |error: io::Error| DaemonError::no_thread("the control socket", &error);
         let listener = self.0.listener.try_clone().map_err(failed)?;
@@ -131,7 +131,7 @@ impl ControlSocket {
 }
 
 /// Serves one client.
-fn serve(client: &SocketClient<'_>, send: &impl Fn(Call) -> bool) -> io::Result<()> {
+fn serve(client: &SocketClient<'_>, send: &impl Fn(ControlCall) -> bool) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(client.stream)?;
     let by = format!("uid={} pid={}", peer.uid.as_raw(), peer.pid.as_raw_nonzero());
     let mut written_mark = None;
@@ -141,7 +141,7 @@ fn serve(client: &SocketClient<'_>, send: &impl Fn(Call) -> bool) -> io::Result<
             let (sender, answer) = mpsc::channel();
             let (mark, written) = mpsc::channel();
             written_mark = Some(mark);
-            let call = Call { request, by, answer: sender, written };
+            let call = ControlCall { request, by, answer: sender, written };
             // Both calls fail once the server is stopping.
             let sent = send(call);
             let answer = answer.recv().ok().filter(|_| sent);

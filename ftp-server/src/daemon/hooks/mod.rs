@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Event, EventKind, Observer};
 
-use self::notice::{Form, Hook, Notice, is_unpublished, new_id};
+use self::notice::{EventForm, Hook, Notice, is_unpublished, new_id};
 pub(super) use self::spool::{Spool, flaw, spool_directory, spool_files};
 use super::DaemonError;
 use super::config::{Config, Settings};
@@ -39,7 +39,7 @@ thread_local! {
 
 /// Runner of the configured programs.
 pub(super) struct Hooks {
-    runners: [Runner; Form::ALL.len()],
+    runners: [HookRunner; EventForm::ALL.len()],
     /// The queue on disk, from the first configured program on.
     spool: OnceLock<Arc<Spool>>,
     /// When to check whether there is room for the events that a former server left.
@@ -48,8 +48,8 @@ pub(super) struct Hooks {
 }
 
 /// The program of one form for the next events, and the threads that run it.
-struct Runner {
-    form: Form,
+struct HookRunner {
+    form: EventForm,
     hook: Lock<Option<Arc<Hook>>>,
     pool: Arc<ProgramPool<Notice>>,
 }
@@ -57,10 +57,10 @@ struct Runner {
 impl Hooks {
     /// Returns a runner without programs.
     pub(super) fn new() -> Self {
-        let runners = Form::ALL.map(|form| {
+        let runners = EventForm::ALL.map(|form| {
             // `hooks.program` gets a user's events in order.
-            let pool = Arc::new(ProgramPool::new("hooks", form == Form::Json));
-            Runner { form, hook: Lock::default(), pool }
+            let pool = Arc::new(ProgramPool::new("hooks", form == EventForm::Json));
+            HookRunner { form, hook: Lock::default(), pool }
         });
         let (next_look, is_looking) = Default::default();
         Self { runners, spool: OnceLock::new(), next_look, is_looking }
@@ -76,7 +76,7 @@ impl Hooks {
     pub(super) fn open(&self, config: &Config) -> Result<Option<Arc<Spool>>, DaemonError> {
         let hooks = &config.settings.hooks;
         let mut spool = self.spool.get().cloned();
-        for Runner { form, pool, .. } in &self.runners {
+        for HookRunner { form, pool, .. } in &self.runners {
             if form.command(hooks).is_none() {
                 continue;
             }
@@ -116,7 +116,7 @@ impl Hooks {
         }
         let Some(spool) = spool else { return };
         let spool = self.spool.get_or_init(|| spool);
-        for Runner { form, hook, pool } in &self.runners {
+        for HookRunner { form, hook, pool } in &self.runners {
             pool.set(form.at_once(hooks));
             *hook.lock() = Hook::of(*form, settings, spool, pool).map(Arc::new);
         }
@@ -214,7 +214,7 @@ impl Hooks {
 
     /// Writes an event to the spool for each configured program that gets it.
     fn record(&self, event: &Event<'_>, inode: Option<u64>) -> Vec<Arc<Notice>> {
-        let current = |runner: &Runner| runner.hook.lock().clone();
+        let current = |runner: &HookRunner| runner.hook.lock().clone();
         let hooks: Vec<Arc<Hook>> = self.runners.iter().filter_map(current).collect();
         if hooks.is_empty() {
             return Vec::new();

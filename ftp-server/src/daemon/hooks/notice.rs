@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::spool::{DeadLetters, Spool};
-use crate::daemon::config::{Content, HookEvent, HookSettings, Settings, TomlEntry, json_object};
+use crate::daemon::config::{
+    HookEvent, HookSettings, Settings, TomlEntry, ValueContent, json_object,
+};
 use crate::daemon::logging::LOG;
 use crate::daemon::programs::pool::{Job, ProgramPool, Queued};
 use crate::daemon::programs::{self as process, Stuck};
@@ -44,14 +46,14 @@ const VARIABLES: [(&str, &str); 6] = [
 
 /// The form in which a program gets events.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Form {
+pub(super) enum EventForm {
     /// `hooks.program`: one line of JSON on standard input.
     Json,
     /// `hooks.stored`: environment variables.
     Environment,
 }
 
-impl Form {
+impl EventForm {
     pub(super) const ALL: [Self; 2] = [Self::Json, Self::Environment];
 
     /// Returns the key of the program in the configuration.
@@ -92,7 +94,7 @@ impl Form {
 
 /// A program to start, its events, and its limits.
 pub(super) struct Hook {
-    form: Form,
+    form: EventForm,
     path: PathBuf,
     arguments: Vec<String>,
     events: Vec<HookEvent>,
@@ -108,7 +110,7 @@ pub(super) struct Hook {
 impl Hook {
     /// Returns the hook of this form, if the settings have one.
     pub(super) fn of(
-        form: Form,
+        form: EventForm,
         settings: &Settings,
         spool: &Arc<Spool>,
         pool: &Arc<ProgramPool<Notice>>,
@@ -116,11 +118,11 @@ impl Hook {
         let hooks = &settings.hooks;
         let (path, arguments) = form.command(hooks)?;
         let (events, retries, letters) = match form {
-            Form::Json => {
+            EventForm::Json => {
                 let directory = hooks.dead_letters.clone().or_else(|| spool.failed());
                 (hooks.events.clone(), hooks.retries, directory.map(DeadLetters::new))
             }
-            Form::Environment => (vec![HookEvent::Stored], 0, None),
+            EventForm::Environment => (vec![HookEvent::Stored], 0, None),
         };
         Some(Self {
             form,
@@ -240,7 +242,7 @@ impl Notice {
     fn bury(&self, why: &str) {
         let Hook { form, letters, spool, .. } = &*self.hook;
         let kept = match letters {
-            _ if *form == Form::Environment => Ok(String::new()),
+            _ if *form == EventForm::Environment => Ok(String::new()),
             None => Err("hooks.dead_letters is empty".to_owned()),
             Some(letters) => letters
                 .keep(&spool.at(&self.name), &self.letter_name(), &self.json)
@@ -255,8 +257,8 @@ impl Notice {
     fn log(&self, why: &str, what: &str) {
         let (key, shown) = (self.hook.form.key(), shown_path(&self.hook.path));
         let subject = match self.hook.form {
-            Form::Json => self.text("hook"),
-            Form::Environment => self.text("path"),
+            EventForm::Json => self.text("hook"),
+            EventForm::Environment => self.text("path"),
         };
         let user = self.lane();
         let by = if user.is_empty() { "" } else { " of " };
@@ -272,7 +274,7 @@ impl Notice {
 
 fn field<'a>(fields: &'a [TomlEntry], name: &str) -> Option<&'a str> {
     match &fields.iter().find(|field| field.name == name)?.value.content {
-        Content::Single(_, text) => Some(text),
+        ValueContent::Single(_, text) => Some(text),
         _ => None,
     }
 }
@@ -320,11 +322,11 @@ impl Job for Notice {
         let mut command = process::command(&hook.path);
         command.args(&hook.arguments);
         match hook.form {
-            Form::Json => {
+            EventForm::Json => {
                 let input = process::input(&self.json).map_err(|error| error.to_string())?;
                 command.stdin(input).stderr(Stdio::piped());
             }
-            Form::Environment => {
+            EventForm::Environment => {
                 for (variable, field) in VARIABLES {
                     let value = self.field(field).map(unescaped).map(OsString::from_vec);
                     command.envs(value.map(|value| (variable, value)));

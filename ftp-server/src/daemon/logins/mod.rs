@@ -16,7 +16,7 @@ use ftp_proto::Escaped;
 use sha2::{Digest, Sha256};
 
 use self::question::{Asked, Question};
-use super::config::{Content, Settings, User, ValueType, is_name, json_object};
+use super::config::{Settings, User, ValueContent, ValueType, is_name, json_object};
 use super::logging::LOG;
 use super::programs::pool::ProgramPool;
 use crate::daemon::toml_text;
@@ -180,11 +180,11 @@ impl LoginProgram {
     fn answer(&self, name: &str, text: &[u8]) -> Result<Option<User>, String> {
         let (ok, mut keys): (Vec<_>, Vec<_>) =
             json_object(text)?.into_iter().partition(|member| member.name == "ok");
-        let ok: Vec<Content> = ok.into_iter().map(|member| member.value.content).collect();
+        let ok: Vec<ValueContent> = ok.into_iter().map(|member| member.value.content).collect();
         match ok.as_slice() {
             // The other keys are ignored: a program may send them for a wrong password too.
-            [Content::Single(ValueType::Switch, ok)] if ok == "false" => return Ok(None),
-            [Content::Single(ValueType::Switch, _)] => {}
+            [ValueContent::Single(ValueType::Switch, ok)] if ok == "false" => return Ok(None),
+            [ValueContent::Single(ValueType::Switch, _)] => {}
             [] => return Err("the answer lacks the key \"ok\"".to_owned()),
             [_] => return Err("key \"ok\": expected true or false".to_owned()),
             _ => return Err("key \"ok\": defined twice".to_owned()),
@@ -192,7 +192,7 @@ impl LoginProgram {
         if keys.iter().any(|member| member.name == "password") {
             return Err("password: not allowed in an answer".to_owned());
         }
-        keys.retain(|member| member.value.content != Content::Unset);
+        keys.retain(|member| member.value.content != ValueContent::Unset);
         let mut names = BTreeSet::new();
         if let Some(second) = keys.iter().find(|member| !names.insert(&member.name)) {
             return Err(format!("{}: defined twice", toml_text::shown(&second.name)));

@@ -57,14 +57,14 @@ pub(super) struct Question {
     limit: Duration,
     /// The time at which the session gives up.
     deadline: Instant,
-    outcome: Lock<Option<Outcome>>,
+    outcome: Lock<Option<ProgramOutcome>>,
     /// Whether the client has gone, so that the answer is useless.
     is_abandoned: AtomicBool,
     settled: Condvar,
 }
 
 /// The output of the program, or why there is no answer.
-pub(super) type Outcome = Result<Vec<u8>, String>;
+pub(super) type ProgramOutcome = Result<Vec<u8>, String>;
 
 impl Question {
     pub(super) fn new(
@@ -86,7 +86,7 @@ impl Question {
 
     /// Waits for the answer, until the session's login times out. If `is_gone` returns `true`, ends
     /// the program and returns `None`.
-    pub(super) fn wait(&self, is_gone: &dyn Fn() -> bool) -> Option<Outcome> {
+    pub(super) fn wait(&self, is_gone: &dyn Fn() -> bool) -> Option<ProgramOutcome> {
         let mut outcome = self.outcome.lock();
         loop {
             if let Some(outcome) = outcome.take() {
@@ -110,7 +110,7 @@ impl Question {
     }
 
     /// Settles the question, unless it is settled already.
-    pub(super) fn settle(&self, outcome: Outcome) {
+    pub(super) fn settle(&self, outcome: ProgramOutcome) {
         self.outcome.lock().get_or_insert(outcome);
         self.settled.notify_all();
     }

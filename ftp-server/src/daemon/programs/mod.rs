@@ -113,7 +113,7 @@ pub(crate) fn ask(
         return Err(format!("not started: {STUCK_AT_MOST} earlier programs cannot be killed"));
     }
     let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let mut output = Output::of(&mut child);
+    let mut output = ProgramOutput::of(&mut child);
     let ended = wait(&mut child, limit, is_over, &mut output);
     output.read();
     if let Ok(None) = child.try_wait() {
@@ -133,7 +133,7 @@ fn wait(
     child: &mut Child,
     limit: Duration,
     is_over: &dyn Fn() -> bool,
-    output: &mut Output,
+    output: &mut ProgramOutput,
 ) -> Result<(), String> {
     let start = Instant::now();
     let group = Pid::from_child(child);
@@ -180,12 +180,12 @@ fn ends(child: &mut Child, limit: Duration) -> bool {
 const TOO_LONG: &str = "the answer is longer than 64 KiB";
 
 /// The output of a program.
-struct Output {
+struct ProgramOutput {
     answer: Beginning<ChildStdout>,
     complaint: Beginning<ChildStderr>,
 }
 
-impl Output {
+impl ProgramOutput {
     fn of(child: &mut Child) -> Self {
         Self {
             answer: Beginning::of(child.stdout.take(), ANSWER),

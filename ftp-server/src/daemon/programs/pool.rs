@@ -218,7 +218,7 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
 
 /// A queue, and the threads that run its jobs.
 pub(crate) struct ProgramPool<J> {
-    state: Lock<State<J>>,
+    state: Lock<PoolState<J>>,
     /// Signal that wakes one thread for a job, or all threads after a change of the limits or at
     /// the end.
     work: Condvar,
@@ -228,7 +228,7 @@ pub(crate) struct ProgramPool<J> {
     name: &'static str,
 }
 
-struct State<J> {
+struct PoolState<J> {
     waiting: Queue<Arc<J>>,
     running: Vec<Arc<J>>,
     /// Largest number of jobs that run at once.
@@ -246,7 +246,7 @@ struct State<J> {
     is_over: bool,
 }
 
-impl<J: Job> State<J> {
+impl<J: Job> PoolState<J> {
     /// Returns the next job, if one may start now.
     fn pop(&mut self, now: Instant) -> Option<Arc<J>> {
         let has_room = self.running.len() < self.at_once;
@@ -273,7 +273,7 @@ impl<J: Job> ProgramPool<J> {
         let running = Vec::new();
         let (at_once, threads, used, leaving) = (0, 0, 0, 0);
         let (is_cut, is_stopping, is_over) = (false, false, false);
-        let state = State {
+        let state = PoolState {
             waiting,
             running,
             at_once,
@@ -357,7 +357,7 @@ impl<J: Job> ProgramPool<J> {
 
     /// Waits for all jobs, at most until `until` or a call to [`cut`](Self::cut).
     pub(crate) fn wait(&self, until: Instant) {
-        let is_busy = |state: &mut State<J>| {
+        let is_busy = |state: &mut PoolState<J>| {
             !state.is_cut && (!state.running.is_empty() || state.waiting.len() > 0)
         };
         let limit = until.saturating_duration_since(Instant::now());
@@ -381,7 +381,7 @@ impl<J: Job> ProgramPool<J> {
     #[must_use]
     pub(crate) fn give_up(&self, until: Instant) -> Vec<Arc<J>> {
         let limit = until.saturating_duration_since(Instant::now());
-        let is_busy = |state: &mut State<J>| !state.running.is_empty();
+        let is_busy = |state: &mut PoolState<J>| !state.running.is_empty();
         let waited = self.ended.wait_timeout_while(self.state.lock(), limit, is_busy);
         let (mut state, _) = unpoisoned(waited);
         std::mem::take(&mut state.running)

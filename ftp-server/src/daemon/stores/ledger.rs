@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Keys, Store, Stores, builder, first_line};
+use super::{AccountKeys, Store, Stores, builder, first_line};
 use crate::daemon::check::Findings;
 use crate::daemon::config::{LedgerUrl, Settings};
 use crate::daemon::logging::LOG;
@@ -20,7 +20,7 @@ const NOT_KEPT: &str = "limits across servers are not enforced";
 
 /// A ledger in use.
 #[derive(Clone)]
-pub(super) struct Ledger {
+pub(super) struct OpenLedger {
     pub(super) state: SharedState,
     engine: Engine,
     without: WithoutLedger,
@@ -34,12 +34,12 @@ enum Engine {
         client: S3Store,
         store: String,
         /// The keys that the client was made with.
-        keys: Keys,
+        keys: AccountKeys,
     },
     Redis(Arc<RedisLedger>),
 }
 
-impl Ledger {
+impl OpenLedger {
     /// Reads the password, looks up the address and starts the ledger's thread. Sends nothing yet,
     /// except the request for the first keys of a role.
     ///
@@ -141,7 +141,7 @@ impl Ledger {
         let Engine::Objects { client, store, keys, .. } = &self.engine else { return };
         let Some(Store { keys: new, .. }) = stores.stores.get(store) else { return };
         match (keys, new) {
-            (Keys::Known { .. }, Keys::Known { .. }) => new.give_to(client),
+            (AccountKeys::Known { .. }, AccountKeys::Known { .. }) => new.give_to(client),
             _ if keys == new => {}
             _ => log::warn!(
                 target: LOG,

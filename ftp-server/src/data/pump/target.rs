@@ -12,7 +12,7 @@ use crate::data::{Encoding, Inflating};
 use crate::storage::Upload;
 
 /// Waits a moment while the storage takes no bytes.
-type Wait<'a> = &'a mut dyn FnMut() -> Result<(), PumpEnd>;
+type PumpWait<'a> = &'a mut dyn FnMut() -> Result<(), PumpEnd>;
 
 /// Target of received bytes, which decodes and converts them.
 pub(super) struct UploadTarget<'a> {
@@ -69,7 +69,7 @@ impl<'a> UploadTarget<'a> {
     pub(super) fn take(
         &mut self,
         rest: &mut &[u8],
-        wait: Wait<'_>,
+        wait: PumpWait<'_>,
     ) -> Result<Option<(BlockMarker, u64)>, PumpEnd> {
         if self.blocks.is_some() {
             return self.take_blocks(rest, wait);
@@ -90,7 +90,7 @@ impl<'a> UploadTarget<'a> {
     fn take_blocks(
         &mut self,
         rest: &mut &[u8],
-        wait: Wait<'_>,
+        wait: PumpWait<'_>,
     ) -> Result<Option<(BlockMarker, u64)>, PumpEnd> {
         let Some(blocks) = &mut self.blocks else { return Ok(None) };
         while !blocks.is_complete {
@@ -113,7 +113,7 @@ impl<'a> UploadTarget<'a> {
 
     /// Checks that the data is complete, and stores the last bytes, whose conversion depends on the
     /// end of the data.
-    pub(super) fn finish(&mut self, wait: Wait<'_>) -> Result<(), PumpEnd> {
+    pub(super) fn finish(&mut self, wait: PumpWait<'_>) -> Result<(), PumpEnd> {
         if let Some(deflate) = &self.deflate {
             deflate.finish().map_err(malformed)?;
         }
@@ -129,7 +129,7 @@ fn malformed(fault: impl Into<DataFault>) -> PumpEnd {
 }
 
 impl FileTarget<'_> {
-    fn take(&mut self, bytes: &[u8], wait: Wait<'_>) -> Result<(), PumpEnd> {
+    fn take(&mut self, bytes: &[u8], wait: PumpWait<'_>) -> Result<(), PumpEnd> {
         let content = match &mut self.ascii {
             None => bytes,
             Some(decoder) => {
@@ -144,7 +144,7 @@ impl FileTarget<'_> {
         Ok(())
     }
 
-    fn finish(&mut self, wait: Wait<'_>) -> Result<(), PumpEnd> {
+    fn finish(&mut self, wait: PumpWait<'_>) -> Result<(), PumpEnd> {
         let Some(mut decoder) = self.ascii.take() else { return Ok(()) };
         self.converted.clear();
         decoder.finish(&mut self.converted);
@@ -153,7 +153,7 @@ impl FileTarget<'_> {
 }
 
 /// Stores all bytes. Before each write, calls `wait` until the storage is ready.
-fn store(upload: &mut dyn Upload, mut bytes: &[u8], wait: Wait<'_>) -> Result<(), PumpEnd> {
+fn store(upload: &mut dyn Upload, mut bytes: &[u8], wait: PumpWait<'_>) -> Result<(), PumpEnd> {
     while !bytes.is_empty() {
         while !upload.ready().map_err(PumpEnd::Storage)? {
             wait()?;

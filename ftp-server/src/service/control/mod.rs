@@ -27,7 +27,7 @@ const READS_A_LOOK: u32 = 16;
 
 /// Result of waiting for input on the control connection.
 #[derive(Debug)]
-pub(super) enum Arrival {
+pub(super) enum InputArrival {
     /// A line, or an event in place of a line.
     Event(LineEvent<'static>),
     /// The peer closed the connection, or it broke.
@@ -38,7 +38,7 @@ pub(super) enum Arrival {
 
 /// Result of a check of the control connection during a transfer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Notice {
+pub(super) enum ControlNotice {
     /// `ABOR`: abort the transfer.
     Abort,
     /// `STAT` without argument: report the progress at once.
@@ -121,27 +121,27 @@ impl Control {
 
     /// Waits for the next event until `limit` has passed since `start`. Parts of a line do not
     /// extend the limit, nor do lines that have already arrived.
-    pub(super) fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
+    pub(super) fn next(&mut self, start: Instant, limit: Duration) -> InputArrival {
         if start.elapsed() >= limit {
-            return Arrival::TimedOut;
+            return InputArrival::TimedOut;
         }
         let mut has_waited = false;
         if let Some(event) = self.first_kept() {
-            return Arrival::Event(event);
+            return InputArrival::Event(event);
         }
         loop {
             if let Some((event, _)) = self.decoded() {
-                return Arrival::Event(event);
+                return InputArrival::Event(event);
             }
             if self.decode_more() {
                 continue;
             }
             if self.ended {
-                return Arrival::Ended;
+                return InputArrival::Ended;
             }
             let Some(rest) = limit.checked_sub(start.elapsed()).filter(|rest| !rest.is_zero())
             else {
-                return Arrival::TimedOut;
+                return InputArrival::TimedOut;
             };
             // Usually nearly the whole limit is left, and the socket can keep `limit` as its
             // timeout.
@@ -407,7 +407,7 @@ impl Control {
 
     /// Reads available input without waiting, keeps lines for later, and returns an event that
     /// cannot wait. Call it again with the same `look` until it returns `None`.
-    pub(super) fn look(&mut self, look: &mut ReadBudget) -> Option<Notice> {
+    pub(super) fn look(&mut self, look: &mut ReadBudget) -> Option<ControlNotice> {
         // An `ABOR` may have arrived during a pause before this transfer.
         let kept = self.waiting.len();
         for _ in 0..kept {
@@ -418,7 +418,7 @@ impl Control {
             self.keep(event);
         }
         if self.waiting.len() < kept {
-            return Some(Notice::Abort);
+            return Some(ControlNotice::Abort);
         }
         loop {
             let is_queue_full = loop {
@@ -427,9 +427,9 @@ impl Control {
                 }
                 let Some((event, is_interrupt)) = self.decoded() else { break false };
                 match verb_of(&event) {
-                    Some((Verb::Abor, b"")) => return Some(Notice::Abort),
+                    Some((Verb::Abor, b"")) => return Some(ControlNotice::Abort),
                     Some((Verb::Stat, b"")) if look.status || is_interrupt => {
-                        return Some(Notice::Status);
+                        return Some(ControlNotice::Status);
                     }
                     _ if self.waiting.len() < limits::WAITING_LINES => self.keep(event),
                     _ => self.flooded = true,
@@ -442,7 +442,7 @@ impl Control {
             let is_expecting =
                 if look.floods { self.is_quitting() } else { !self.waiting.is_empty() };
             if self.line.is_cut() || self.ended && !is_expecting {
-                return Some(Notice::Ended);
+                return Some(ControlNotice::Ended);
             }
             if is_queue_full || !self.has_room() {
                 // Unread bytes must not hide that the peer has disconnected.
@@ -520,11 +520,11 @@ mod tests {
             assert!(control.pause(Instant::now() + limits::TICK));
         }
         let limit = Duration::from_secs(60);
-        assert!(matches!(control.next(start, limit), Arrival::Event(event)
+        assert!(matches!(control.next(start, limit), InputArrival::Event(event)
             if verb_of(&event) == Some((Verb::Stor, b"a"))));
-        assert_eq!(control.look(&mut ReadBudget::new(true)), Some(Notice::Abort));
+        assert_eq!(control.look(&mut ReadBudget::new(true)), Some(ControlNotice::Abort));
         assert_eq!(control.look(&mut ReadBudget::new(true)), None);
-        assert!(matches!(control.next(start, limit), Arrival::Event(event)
+        assert!(matches!(control.next(start, limit), InputArrival::Event(event)
             if verb_of(&event) == Some((Verb::Noop, b""))));
         assert_eq!(control.waiting_bytes, 0);
     }

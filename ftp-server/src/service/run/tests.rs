@@ -28,7 +28,7 @@ fn a_port_that_is_not_used_is_closed_dc_12() {
     let passive = || PassivePorts::new(None).listen(local, peer.ip()).unwrap();
     runner.session.transfer.channel = Some(DataChannel::Passive(passive()));
     let idle = Duration::from_millis(100);
-    assert!(matches!(runner.next(now, idle), Arrival::TimedOut));
+    assert!(matches!(runner.next(now, idle), InputArrival::TimedOut));
     assert!(runner.session.transfer.channel.is_some(), "the session ends before the port does");
     let runner = RefCell::new(runner);
     patiently(Duration::from_millis(500), |idle| {
@@ -37,7 +37,7 @@ fn a_port_that_is_not_used_is_closed_dc_12() {
         let long_ago = now.checked_sub(almost).expect("this machine runs for a minute");
         let listener = passive().backdated(long_ago);
         runner.borrow_mut().session.transfer.channel = Some(DataChannel::Passive(listener));
-        assert!(matches!(runner.borrow_mut().next(now, idle), Arrival::TimedOut));
+        assert!(matches!(runner.borrow_mut().next(now, idle), InputArrival::TimedOut));
         assert!(now.elapsed() >= idle, "the port ends before the session does");
         assert!(runner.borrow().session.transfer.channel.is_none());
     });
@@ -46,7 +46,7 @@ fn a_port_that_is_not_used_is_closed_dc_12() {
     runner.session.transfer.channel = Some(DataChannel::Passive(passive()));
     client.write_all(b"NOOP\r\n").unwrap();
     let arrival = runner.next(Instant::now(), Duration::from_secs(300));
-    assert!(matches!(arrival, Arrival::Event(LineEvent::Line(_))));
+    assert!(matches!(arrival, InputArrival::Event(LineEvent::Line(_))));
     assert!(runner.session.transfer.channel.is_some());
 }
 

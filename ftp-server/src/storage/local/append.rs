@@ -16,15 +16,15 @@ use super::hidden::{lock, unlock};
 use super::output::Output;
 use super::policy::LocalConfig;
 use super::target::Target;
-use super::turn::{Turn, former};
-use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
+use super::turn::{AppendTurn, former};
+use super::usage::{COST_OF_OBJECT, Cost, UploadCharge, Usage};
 use super::{record, root};
 use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
 /// A rollback would remove data that a second upload has appended, so only one append to a file may
-/// run at a time. [`Turn`] and a lock of the file see to that.
+/// run at a time. [`AppendTurn`] and a lock of the file see to that.
 #[derive(Debug)]
 pub(super) struct Appending {
     /// The directory in which the file was found.
@@ -33,7 +33,7 @@ pub(super) struct Appending {
     output: Output,
     /// Device and inode.
     identity: (u64, u64),
-    _turn: Turn,
+    _turn: AppendTurn,
     /// The old length.
     length: u64,
     /// The old times.
@@ -66,7 +66,7 @@ impl Appending {
         target: Target,
         expected: Option<u64>,
         config: LocalConfig,
-        charge: Charge,
+        charge: UploadCharge,
     ) -> StorageResult<Self> {
         let flags = OFlags::WRONLY
             | OFlags::APPEND
@@ -80,7 +80,7 @@ impl Appending {
         let opened = root::metadata_of(&file).map_err(system)?;
         config.check_readable(&opened)?;
         let identity = opened.identity;
-        let turn = Turn::take(identity).ok_or(StorageErrorKind::Busy)?;
+        let turn = AppendTurn::take(identity).ok_or(StorageErrorKind::Busy)?;
         if lock_unless_read(&file) == Err(Errno::WOULDBLOCK) {
             return Err(StorageErrorKind::Busy.into());
         }

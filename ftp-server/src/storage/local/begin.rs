@@ -117,19 +117,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(100);
 
 /// The upload, or `None` if it cannot begin yet.
-type Begun = StorageResult<Option<Box<dyn Upload>>>;
+type LocalBegun = StorageResult<Option<Box<dyn Upload>>>;
 
 /// An upload that begins once the bytes below the root are counted. Until then it has no file.
 struct Waiting {
     /// A function that waits for [`STEP`] at most, and begins the upload if the count is then
     /// complete.
-    begin: Box<dyn Fn() -> Begun + Send>,
+    begin: Box<dyn Fn() -> LocalBegun + Send>,
     since: Instant,
     begun: Option<Box<dyn Upload>>,
 }
 
 impl Waiting {
-    fn new(begin: impl Fn() -> Begun + Send + 'static) -> Self {
+    fn new(begin: impl Fn() -> LocalBegun + Send + 'static) -> Self {
         Self { begin: Box::new(begin), since: Instant::now(), begun: None }
     }
 

@@ -11,7 +11,7 @@ use rustix::io::{Errno, read, retry_on_intr};
 use super::directory::{Directory, lookup, system};
 use super::policy::LocalConfig;
 use super::root::Root;
-use super::usage::{self, COST_OF_OBJECT, Charge, Cost, Counting};
+use super::usage::{self, COST_OF_OBJECT, Cost, Counting, UploadCharge};
 use super::{sweep, turn};
 use crate::storage::{Metadata, Source, StorageErrorKind, StorageResult, VirtualPath};
 use crate::{limits, threads};
@@ -84,7 +84,7 @@ impl Files {
     /// # Errors
     ///
     /// Returns `OverQuota` if no bytes are left or `cost` does not fit, or an error of [`used`].
-    pub(super) fn charge(&self, cost: Cost, old: Option<&Metadata>) -> StorageResult<Charge> {
+    pub(super) fn charge(&self, cost: Cost, old: Option<&Metadata>) -> StorageResult<UploadCharge> {
         let limit = self.config.limit();
         if let Some(limit) = limit {
             used(&self.root, limit, usage::wanted(cost, old))?;
@@ -139,7 +139,7 @@ pub(super) fn charge_resumed(
     root: &Arc<Root>,
     limit: Option<Cost>,
     old: Option<&Metadata>,
-) -> StorageResult<Charge> {
+) -> StorageResult<UploadCharge> {
     if let Some(limit) = limit {
         used(root, limit, Cost::BYTE)?;
     }

@@ -15,11 +15,11 @@ use crate::storage::Metadata;
 
 /// All kept partial uploads below one root.
 #[derive(Debug, Default)]
-pub(super) struct KeptUploads(Lock<Vec<Part>>);
+pub(super) struct KeptUploads(Lock<Vec<KeptPart>>);
 
 /// A kept partial upload.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct KeptPart {
     /// The directory of the upload, relative to the root.
     pub(super) directory: Vec<u8>,
     /// Device and inode of that directory.
@@ -29,7 +29,7 @@ pub(super) struct Part {
     pub(super) file: Metadata,
 }
 
-impl Part {
+impl KeptPart {
     pub(super) fn new(directory: Vec<u8>, above: (u64, u64), name: &[u8], file: Metadata) -> Self {
         Self { directory, above, name: name.to_vec(), file }
     }
@@ -40,12 +40,12 @@ impl Part {
 }
 
 impl KeptUploads {
-    fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
+    fn parts(&self) -> MutexGuard<'_, Vec<KeptPart>> {
         self.0.lock()
     }
 
     /// Adds a partial upload, or updates its length.
-    pub(super) fn put(&self, part: Part) {
+    pub(super) fn put(&self, part: KeptPart) {
         let mut parts = self.parts();
         let identity = part.file.identity;
         parts.retain(|old| old.file.identity != identity);
@@ -82,15 +82,15 @@ impl KeptUploads {
     }
 
     /// Returns the partial uploads of all users to the file `name` in a directory.
-    pub(super) fn of_target(&self, directory: (u64, u64), name: &[u8]) -> Vec<Part> {
+    pub(super) fn of_target(&self, directory: (u64, u64), name: &[u8]) -> Vec<KeptPart> {
         let parts = self.parts();
         let is_there =
-            |part: &&Part| part.above == directory && name::is_of_target(&part.name, name);
+            |part: &&KeptPart| part.above == directory && name::is_of_target(&part.name, name);
         parts.iter().filter(is_there).cloned().collect()
     }
 
     /// Returns the partial uploads of `owner`, or of all users if `None`, the oldest first.
-    pub(super) fn by_age(&self, owner: Option<Owner>) -> Vec<Part> {
+    pub(super) fn by_age(&self, owner: Option<Owner>) -> Vec<KeptPart> {
         let mut parts = self.parts().clone();
         parts.retain(|part| owner.is_none_or(|owner| owner == part.owner()));
         parts.sort_unstable_by_key(|part| part.file.modified);

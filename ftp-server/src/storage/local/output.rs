@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result, pread, retry_on_intr, write};
 
 use super::directory::system;
 use super::policy::SyncPolicy;
-use super::usage::{Charge, Cost};
+use super::usage::{Cost, UploadCharge};
 use crate::pace::{Pace, for_a_tick};
 use crate::storage::{StorageError, StorageErrorKind, StorageResult};
 
@@ -28,7 +28,7 @@ pub(super) struct Output {
     started: u64,
     /// Whether all data written so far is on disk, as far as the policy requires that.
     is_synced: bool,
-    charge: Charge,
+    charge: UploadCharge,
 }
 
 impl Output {
@@ -37,7 +37,7 @@ impl Output {
         file: OwnedFd,
         position: u64,
         sync: SyncPolicy,
-        charge: Charge,
+        charge: UploadCharge,
     ) -> Self {
         Self { file, sync, position, started: position, is_synced: false, charge }
     }
@@ -65,7 +65,7 @@ impl Output {
     }
 
     /// Returns the cost of the file for the quota.
-    pub(super) const fn charge(&mut self) -> &mut Charge {
+    pub(super) const fn charge(&mut self) -> &mut UploadCharge {
         &mut self.charge
     }
 
@@ -168,7 +168,7 @@ const COPY_BUFFER: usize = 32 * 1024;
 
 /// The part of the old file that is being copied to the new one.
 #[derive(Debug)]
-pub(super) struct Copying {
+pub(super) struct CopyingPart {
     old: OwnedFd,
     at: u64,
     length: u64,
@@ -177,7 +177,7 @@ pub(super) struct Copying {
     is_by_hand: bool,
 }
 
-impl Copying {
+impl CopyingPart {
     /// Prepares to copy the first `length` bytes of `old`.
     pub(super) fn new(old: OwnedFd, length: u64) -> Self {
         Self { old, at: 0, length, pace: Pace::new(COPY, COPY_MAX), is_by_hand: false }
@@ -264,7 +264,7 @@ mod tests {
         let charge = Usage::of((0, 0)).charge(None, None);
         let mut output = Output::new(new.into(), 0, SyncPolicy::None, charge);
         let old = std::fs::File::open(old).unwrap();
-        let mut copying = Copying::new(old.into(), 3 * COPY_BUFFER as u64);
+        let mut copying = CopyingPart::new(old.into(), 3 * COPY_BUFFER as u64);
         assert!(!copying.piece(&mut output).unwrap());
         assert!(copying.is_by_hand, "the next pieces would ask the kernel again");
         assert!(copying.step(&mut output).unwrap(), "the session would wait after each piece");

@@ -24,12 +24,12 @@ use crate::storage::{
 };
 
 /// The running uploads of this process, under all roots.
-static RUNNING: RunningUploads<Place> = RunningUploads::new();
+static RUNNING: RunningUploads<NamedPlace> = RunningUploads::new();
 
 /// Device and inode of a directory, and a name in it.
-type Place = ((u64, u64), Vec<u8>);
+type NamedPlace = ((u64, u64), Vec<u8>);
 
-fn place(directory: &Directory, name: &[u8]) -> Result<Place, Errno> {
+fn place(directory: &Directory, name: &[u8]) -> Result<NamedPlace, Errno> {
     Ok((directory.identity()?, name.to_vec()))
 }
 
@@ -44,16 +44,16 @@ pub(super) enum WhenCut {
 
 /// The record that a running upload leaves if it does not end with success.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct LocalRecord {
     pub(super) names: RecordNames,
     pub(super) when_cut: WhenCut,
     /// The file that the upload is to replace.
     old: Option<Metadata>,
-    pub(super) place: Place,
+    pub(super) place: NamedPlace,
     pub(super) overtaken: Overtaken,
 }
 
-impl Record {
+impl LocalRecord {
     /// Begins the record of an upload by `user`; `None` is a shared login, for which no bytes are
     /// kept. `is_first` is whether the upload neither ends nor resumes a record. Nothing of the
     /// upload may fail after this call, because the user's earlier uploads to this target leave no
@@ -88,7 +88,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for LocalRecord {
     fn drop(&mut self) {
         RUNNING.end(&self.overtaken);
     }
@@ -223,7 +223,7 @@ pub(super) fn end_all(directory: &Directory, name: &[u8]) {
     }
 }
 
-fn end_all_at(place: &Place, directory: &Directory) {
+fn end_all_at(place: &NamedPlace, directory: &Directory) {
     RUNNING.changed(place);
     for part in Usage::kept_in_all_roots(place.0, &place.1) {
         remove_left(directory, &part.name);

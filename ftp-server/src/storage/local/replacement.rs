@@ -10,13 +10,13 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, as_kind, creation, existing, system, unsynced};
 use super::inherit::{Given, Heir};
-use super::kept_uploads::Part;
+use super::kept_uploads::KeptPart;
 use super::name::RecordNames;
-use super::output::{Copying, Output, Phase};
+use super::output::{CopyingPart, Output, Phase};
 use super::policy::{Bounds, LocalConfig};
-use super::record::{self, Record, WhenCut};
+use super::record::{self, LocalRecord, WhenCut};
 use super::target::Target;
-use super::usage::{COST_OF_OBJECT, Charge, Cost, Leaving};
+use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge};
 use super::{files, hidden, inherit, name, root, sweep, turn};
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished,
@@ -35,7 +35,7 @@ pub(super) struct Replacement {
     name: Vec<u8>,
     output: Output,
     /// The part of the old content still to be copied.
-    copying: Option<Copying>,
+    copying: Option<CopyingPart>,
     /// Whether the file begins with old content.
     begins_with_old: bool,
     /// The hidden name of the locked file; `None` once the file has another name.
@@ -51,7 +51,7 @@ pub(super) struct Replacement {
     /// The owner that the complete file is to get.
     heir: Option<Heir>,
     /// The record to leave if the upload does not end with success; `None` if it leaves nothing.
-    record: Option<Record>,
+    record: Option<LocalRecord>,
     /// The file that had the final name when the upload began.
     old: Option<Metadata>,
     /// The error to return if a file has the final name when the upload ends; `None` if that file
@@ -73,7 +73,7 @@ impl Replacement {
         mode: WriteMode,
         config: LocalConfig,
         user: Option<&[u8]>,
-        charge: Charge,
+        charge: UploadCharge,
     ) -> StorageResult<Self> {
         let Target { directory, name, existing: old, .. } = target.clone();
         let given = config.for_files();
@@ -109,10 +109,10 @@ impl Replacement {
         };
         if keep > 0 {
             let old = new.open_old(config)?;
-            new.copying = Some(Copying::new(old, keep));
+            new.copying = Some(CopyingPart::new(old, keep));
         }
         if leaves_record {
-            let mut record = Record::begin(target, config, user, is_first)?;
+            let mut record = LocalRecord::begin(target, config, user, is_first)?;
             record.overtaken.is_first &= !record::discard_kept(target, user);
             new.record = Some(record);
         }
@@ -158,7 +158,7 @@ impl Replacement {
         let directory = &target.directory;
         let named =
             cut.and_then(|()| directory.rename_new(&kept, directory, &running).map_err(system));
-        let record = named.and_then(|()| Record::begin(&target, config, user, false));
+        let record = named.and_then(|()| LocalRecord::begin(&target, config, user, false));
         let record = record.inspect_err(|_| hidden::unlock(&file))?;
         charge.take_over(metadata.size, length);
         usage.shelf().take(metadata.identity);
@@ -347,7 +347,7 @@ impl Replacement {
         hidden::remove(self.directory.root().usage(), self.directory.as_fd(), &kept)?;
         let root = Arc::clone(self.directory.root());
         let mut part =
-            Part::new(self.directory.path(), above, &kept, root::metadata_of(&self.output)?);
+            KeptPart::new(self.directory.path(), above, &kept, root::metadata_of(&self.output)?);
         if !sweep::make_way(&root, &part, self.bounds) {
             self.output.cut_to(0)?;
             part.file.size = 0;

@@ -15,7 +15,7 @@ use rustix::process::nice;
 
 use super::directory::Directory;
 use super::hidden::{self, is_old, seconds_left};
-use super::kept_uploads::Part;
+use super::kept_uploads::KeptPart;
 use super::name::{self, Hidden};
 use super::policy::Bounds;
 use super::root::{self, Root};
@@ -314,7 +314,7 @@ impl<'a> Walk<'a> {
                 _ => Usage::in_use(level.identity),
             };
             if let Some(usage) = usage {
-                usage.shelf().put(Part::new(self.path_below(at), above, name, *found));
+                usage.shelf().put(KeptPart::new(self.path_below(at), above, name, *found));
             }
         }
     }
@@ -375,7 +375,7 @@ impl<'a> Walk<'a> {
 /// Removes partial uploads of the same user, the oldest first, until `new` fits within `bounds`.
 /// Returns `false` if `new` cannot fit, because it is too large or the other uploads cannot be
 /// removed.
-pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
+pub(super) fn make_way(root: &Arc<Root>, new: &KeptPart, bounds: Bounds) -> bool {
     let size = new.file.size;
     let mut parts = root.usage().shelf().by_age(Some(new.owner()));
     parts.retain(|part| part.file.identity != new.file.identity);
@@ -427,7 +427,7 @@ pub(super) fn give_up(
 /// Drops the bytes of a partial upload, and its record unless `keeps_record`. Returns `false` if a
 /// session is resuming it or this fails. If another program has removed or moved the upload, forgets
 /// it and returns `true`.
-fn free(part: &Part, root: &Arc<Root>, keeps_record: bool) -> bool {
+fn free(part: &KeptPart, root: &Arc<Root>, keeps_record: bool) -> bool {
     let opened = Directory::open(root, &part.directory);
     let is_gone = match opened.and_then(|it| it.metadata(&part.name).map(|_| it)) {
         Ok(directory) if keeps_record => return hidden::drop_bytes(&directory, &part.name),

@@ -6,14 +6,14 @@ use crate::storage::{EntryKind, Metadata};
 
 /// The only append of this process to a file.
 #[derive(Debug)]
-pub(super) struct Turn(Identity);
+pub(super) struct AppendTurn(AppendedFile);
 
 /// Device and inode.
-type Identity = (u64, u64);
+type AppendedFile = (u64, u64);
 
 /// A file to which an upload appends.
 struct Appended {
-    file: Identity,
+    file: AppendedFile,
     /// The length and the time that a rollback restores, once the file is locked.
     former: Option<(u64, i64)>,
 }
@@ -21,9 +21,9 @@ struct Appended {
 /// The files to which uploads append. Roots that contain the same file share this list.
 static APPENDED: Lock<Vec<Appended>> = Lock::new(Vec::new());
 
-impl Turn {
+impl AppendTurn {
     /// Returns `None` if an upload appends to the file.
-    pub(super) fn take(file: Identity) -> Option<Self> {
+    pub(super) fn take(file: AppendedFile) -> Option<Self> {
         let mut appended = APPENDED.lock();
         let is_free = appended.iter().all(|other| other.file != file);
         is_free.then(|| {
@@ -40,7 +40,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for AppendTurn {
     fn drop(&mut self) {
         APPENDED.lock().retain(|appended| appended.file != self.0);
     }
@@ -58,7 +58,7 @@ pub(super) fn settled(mut found: Metadata) -> Metadata {
 }
 
 /// Returns the length and the time of a file before a running append; `None` if no append is running.
-pub(super) fn former(file: Identity) -> Option<(u64, i64)> {
+pub(super) fn former(file: AppendedFile) -> Option<(u64, i64)> {
     APPENDED.lock().iter().find(|appended| appended.file == file)?.former
 }
 

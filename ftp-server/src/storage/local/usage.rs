@@ -12,7 +12,7 @@
 use std::sync::{Arc, Condvar, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
-use super::kept_uploads::{KeptUploads, Part};
+use super::kept_uploads::{KeptPart, KeptUploads};
 use crate::lock::{Lock, unpoisoned};
 pub(super) use crate::storage::space::{COST_OF_OBJECT, Cost};
 use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult};
@@ -27,10 +27,10 @@ const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
 const WALKS: u32 = 3;
 
 /// The counts in use, by device and inode of the root.
-static USAGES: Lock<Vec<(Identity, Weak<Usage>)>> = Lock::new(Vec::new());
+static USAGES: Lock<Vec<(DeviceInode, Weak<Usage>)>> = Lock::new(Vec::new());
 
 /// Device and inode.
-type Identity = (u64, u64);
+type DeviceInode = (u64, u64);
 
 /// The count of the objects below a root.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ pub(super) struct Usage {
 
 #[derive(Debug, Default)]
 struct UsageState {
-    count: Option<Count>,
+    count: Option<UsageCount>,
     /// Number of completed counts.
     counts: u64,
     /// Whether a thread is counting or about to count.
@@ -71,7 +71,7 @@ struct UsageState {
 /// Each file is credited to one upload only.
 #[derive(Debug)]
 struct Credit {
-    file: Identity,
+    file: DeviceInode,
     upload: u64,
     used: u64,
     left: u64,
@@ -82,7 +82,7 @@ struct Credit {
 pub(super) struct Leaving {
     pub(super) cost: Cost,
     /// The file, if an upload may be credited with it.
-    file: Option<Identity>,
+    file: Option<DeviceInode>,
 }
 
 impl From<Cost> for Leaving {
@@ -100,7 +100,7 @@ pub(super) struct Seen {
 }
 
 #[derive(Debug)]
-struct Count {
+struct UsageCount {
     /// Cost of all objects with a name, including kept partial uploads.
     cost: Cost,
     made: Instant,
@@ -176,7 +176,7 @@ impl UsageState {
 
 impl Usage {
     /// Returns the count of this root.
-    pub(super) fn of(identity: Identity) -> Arc<Self> {
+    pub(super) fn of(identity: DeviceInode) -> Arc<Self> {
         let mut usages = USAGES.lock();
         let known = usages.iter().find(|(known, _)| *known == identity);
         if let Some(usage) = known.and_then(|(_, usage)| usage.upgrade()) {
@@ -189,13 +189,13 @@ impl Usage {
     }
 
     /// Returns the count of this root; `None` if no storage or tally of the root exists.
-    pub(super) fn in_use(identity: Identity) -> Option<Arc<Self>> {
+    pub(super) fn in_use(identity: DeviceInode) -> Option<Arc<Self>> {
         let usages = USAGES.lock();
         usages.iter().find(|(known, _)| *known == identity).and_then(|(_, usage)| usage.upgrade())
     }
 
     /// Returns the kept uploads to the file `name` in a directory, as all roots know them.
-    pub(super) fn kept_in_all_roots(directory: Identity, name: &[u8]) -> Vec<Part> {
+    pub(super) fn kept_in_all_roots(directory: DeviceInode, name: &[u8]) -> Vec<KeptPart> {
         let usages: Vec<_> = USAGES.lock().iter().map(|(_, it)| it.clone()).collect();
         let usages = usages.iter().filter_map(Weak::upgrade);
         usages.flat_map(|usage| usage.shelf.of_target(directory, name)).collect()
@@ -267,7 +267,7 @@ impl Usage {
                 state.counts += 1;
                 let made = Instant::now();
                 let is_doubtful = false;
-                state.count = Some(Count { cost, made, is_doubtful });
+                state.count = Some(UsageCount { cost, made, is_doubtful });
                 return;
             }
         }
@@ -323,18 +323,22 @@ impl Usage {
     }
 
     /// Returns a guard to hold while names change.
-    pub(super) fn change(&self) -> Change<'_> {
+    pub(super) fn change(&self) -> NameChange<'_> {
         let shared = unpoisoned(self.names.read());
         if self.state.lock().count.is_none() {
-            return Change { usage: self, alone: None, _shared: Some(shared) };
+            return NameChange { usage: self, alone: None, _shared: Some(shared) };
         }
         drop(shared);
         let alone = self.alone();
-        Change { usage: self, alone: Some(alone), _shared: None }
+        NameChange { usage: self, alone: Some(alone), _shared: None }
     }
 
     /// Begins to count an upload under this limit. `old` is the file that it is to replace.
-    pub(super) fn charge(self: &Arc<Self>, limit: Option<Cost>, old: Option<&Metadata>) -> Charge {
+    pub(super) fn charge(
+        self: &Arc<Self>,
+        limit: Option<Cost>,
+        old: Option<&Metadata>,
+    ) -> UploadCharge {
         let mut state = self.state.lock();
         state.uploads += 1;
         state.begun += 1;
@@ -349,11 +353,11 @@ impl Usage {
         }
         let usage = Arc::clone(self);
         let counts = state.counts;
-        Charge { usage, limit, upload, cost: Cost::default(), in_place: false, counts }
+        UploadCharge { usage, limit, upload, cost: Cost::default(), in_place: false, counts }
     }
 }
 
-impl Count {
+impl UsageCount {
     /// Returns whether the count must be repeated. `is_full` means that, by this count, the limit
     /// is reached.
     fn is_too_old(&self, is_full: bool, uploads: usize) -> bool {
@@ -390,13 +394,13 @@ impl Drop for Counting {
 }
 
 /// A guard held while names change. No walk begins or ends while it exists.
-pub(super) struct Change<'a> {
+pub(super) struct NameChange<'a> {
     usage: &'a Usage,
     alone: Option<RwLockWriteGuard<'a, ()>>,
     _shared: Option<RwLockReadGuard<'a, ()>>,
 }
 
-impl Change<'_> {
+impl NameChange<'_> {
     /// Returns what is freed with the name of the file that `look` finds; nothing without a count.
     pub(super) fn cost_of(&self, look: impl FnOnce() -> Option<Metadata>) -> Leaving {
         let found = self.alone.as_ref().and_then(|_| look());
@@ -435,7 +439,7 @@ impl Change<'_> {
 
 /// The cost of an upload; it is released on drop unless it is [kept](Self::keep).
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(super) struct UploadCharge {
     usage: Arc<Usage>,
     limit: Option<Cost>,
     /// The number of the upload, which finds its credit.
@@ -447,7 +451,7 @@ pub(super) struct Charge {
     counts: u64,
 }
 
-impl Charge {
+impl UploadCharge {
     /// Marks the file as having a name while it is written.
     pub(super) fn in_place(mut self) -> Self {
         self.in_place = true;
@@ -558,7 +562,7 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for UploadCharge {
     fn drop(&mut self) {
         let mut state = self.usage.state.lock();
         Self::release(&mut state, self.upload, &mut self.cost);

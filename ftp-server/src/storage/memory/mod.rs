@@ -8,7 +8,7 @@ use std::io::{self, Cursor};
 use std::ops::Bound;
 use std::sync::{Arc, MutexGuard};
 
-use self::tree::{Directory, Node, Object, Tree};
+use self::tree::{MemoryDirectory, MemoryObject, Node, Tree};
 use super::records::{MemoryRecords, RecordedUpload};
 use super::space::{Charge, Content, Room};
 use super::{
@@ -71,8 +71,8 @@ impl MemoryStorage {
     /// Returns an empty tree of at most 64 MiB.
     #[must_use]
     pub fn new() -> Self {
-        let root = Object {
-            node: Node::Directory(Directory::new()),
+        let root = MemoryObject {
+            node: Node::Directory(MemoryDirectory::new()),
             modified: unix_now(),
             mode: 0o755,
             number: 1,
@@ -180,9 +180,11 @@ impl MemoryStorage {
         let mut tree = self.tree();
         tree.directory(&path.parent().unwrap_or_default()).map_err(|_| Kind::NotFound)?;
         let old = match tree.object(path) {
-            Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
+            Ok(MemoryObject { node: Node::Directory(_), .. }) => {
+                return Err(Kind::IsDirectory.into());
+            }
             Ok(_) if mode == WriteMode::Create => return Err(Kind::Exists.into()),
-            Ok(Object { node: Node::File(content), .. }) => Some(Arc::clone(content)),
+            Ok(MemoryObject { node: Node::File(content), .. }) => Some(Arc::clone(content)),
             Err(_) => None,
         };
         let mut content = self.no_content();
@@ -209,12 +211,13 @@ impl Storage for MemoryStorage {
     }
 
     fn stat(&self, path: &VirtualPath, _ask: Ask) -> StorageResult<Metadata> {
-        self.tree().object(path).map(Object::metadata)
+        self.tree().object(path).map(MemoryObject::metadata)
     }
 
     fn list(&self, path: &VirtualPath, _ask: Ask) -> StorageResult<Entries> {
         self.tree().directory(path)?;
-        let listing = Listing { storage: self.clone(), path: path.clone(), last: Bound::Unbounded };
+        let listing =
+            MemoryListing { storage: self.clone(), path: path.clone(), last: Bound::Unbounded };
         Ok(Entries::new(listing))
     }
 
@@ -286,7 +289,7 @@ impl Storage for MemoryStorage {
             return Err(Kind::Exists.into());
         }
         let charge = self.room_for_object(&tree, path)?;
-        Self::make(&mut tree, path, Node::Directory(Directory::new()), 0o755, charge)
+        Self::make(&mut tree, path, Node::Directory(MemoryDirectory::new()), 0o755, charge)
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
@@ -303,7 +306,9 @@ impl Storage for MemoryStorage {
         }
         match tree.object(to) {
             Ok(_) if !replace => return Err(Kind::Exists.into()),
-            Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
+            Ok(MemoryObject { node: Node::Directory(_), .. }) => {
+                return Err(Kind::IsDirectory.into());
+            }
             Ok(_) if is_directory => return Err(Kind::NotDirectory.into()),
             Ok(_) | Err(_) => {}
         }
@@ -354,18 +359,18 @@ impl MemoryStorage {
     ) -> StorageResult<()> {
         let (number, version) = (tree.number(), tree.number());
         let _charge = Some(charge);
-        tree.put(path, Object { node, modified: unix_now(), mode, number, version, _charge })
+        tree.put(path, MemoryObject { node, modified: unix_now(), mode, number, version, _charge })
     }
 }
 
 /// The entries of a directory, each looked up on demand.
-struct Listing {
+struct MemoryListing {
     storage: MemoryStorage,
     path: VirtualPath,
     last: Bound<Vec<u8>>,
 }
 
-impl Iterator for Listing {
+impl Iterator for MemoryListing {
     type Item = StorageResult<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -451,7 +456,9 @@ impl MemoryUpload {
         match tree.object(&self.path) {
             Err(_) if appends && existed => return Err(Kind::NotFound.into()),
             Err(_) => {}
-            Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
+            Ok(MemoryObject { node: Node::Directory(_), .. }) => {
+                return Err(Kind::IsDirectory.into());
+            }
             Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
             Ok(_) if appends && !existed => return Err(Kind::Busy.into()),
             Ok(_) => {}
@@ -470,7 +477,7 @@ impl MemoryUpload {
         };
         let version = tree.number();
         match tree.object_mut(&self.path) {
-            Ok(Object { node: Node::File(old), modified, version: former, .. }) => {
+            Ok(MemoryObject { node: Node::File(old), modified, version: former, .. }) => {
                 if appends {
                     add(&storage, old, content)?;
                 } else {

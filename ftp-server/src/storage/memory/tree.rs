@@ -8,11 +8,11 @@ use crate::storage::records::MemoryRecords;
 use crate::storage::space::{Charge, Content};
 use crate::storage::{EntryKind, Metadata, StorageErrorKind as Kind, StorageResult, VirtualPath};
 
-pub(super) type Directory = BTreeMap<Vec<u8>, Object>;
+pub(super) type MemoryDirectory = BTreeMap<Vec<u8>, MemoryObject>;
 
 #[derive(Debug)]
 pub(super) struct Tree {
-    pub(super) root: Object,
+    pub(super) root: MemoryObject,
     /// The number of the next object.
     pub(super) next: u64,
     /// The unfinished uploads, which know the files to be replaced by their versions.
@@ -20,7 +20,7 @@ pub(super) struct Tree {
 }
 
 #[derive(Debug)]
-pub(super) struct Object {
+pub(super) struct MemoryObject {
     pub(super) node: Node,
     pub(super) modified: i64,
     pub(super) mode: u32,
@@ -33,11 +33,11 @@ pub(super) struct Object {
 #[derive(Debug)]
 pub(super) enum Node {
     File(Arc<Content>),
-    Directory(Directory),
+    Directory(MemoryDirectory),
 }
 
 impl Tree {
-    pub(super) fn object(&self, path: &VirtualPath) -> StorageResult<&Object> {
+    pub(super) fn object(&self, path: &VirtualPath) -> StorageResult<&MemoryObject> {
         let mut object = &self.root;
         for name in components(path) {
             let Node::Directory(entries) = &object.node else { return Err(Kind::NotFound.into()) };
@@ -46,7 +46,7 @@ impl Tree {
         Ok(object)
     }
 
-    pub(super) fn object_mut(&mut self, path: &VirtualPath) -> StorageResult<&mut Object> {
+    pub(super) fn object_mut(&mut self, path: &VirtualPath) -> StorageResult<&mut MemoryObject> {
         let mut object = &mut self.root;
         for name in components(path) {
             let Node::Directory(entries) = &mut object.node else {
@@ -72,7 +72,7 @@ impl Tree {
         files
     }
 
-    pub(super) fn directory(&self, path: &VirtualPath) -> StorageResult<&Directory> {
+    pub(super) fn directory(&self, path: &VirtualPath) -> StorageResult<&MemoryDirectory> {
         match &self.object(path)?.node {
             Node::Directory(entries) => Ok(entries),
             Node::File(_) => Err(Kind::NotDirectory.into()),
@@ -81,7 +81,10 @@ impl Tree {
 
     /// Returns the parent directory of `path`, and the name of the object in that directory. Sets
     /// the directory's modification time, because the caller changes the directory.
-    fn parent<'a>(&mut self, path: &'a VirtualPath) -> StorageResult<(&mut Directory, &'a [u8])> {
+    fn parent<'a>(
+        &mut self,
+        path: &'a VirtualPath,
+    ) -> StorageResult<(&mut MemoryDirectory, &'a [u8])> {
         let name = path.name().ok_or(Kind::Denied)?;
         let parent = self.object_mut(&path.parent().unwrap_or_default())?;
         parent.modified = unix_now();
@@ -91,12 +94,12 @@ impl Tree {
         }
     }
 
-    pub(super) fn take(&mut self, path: &VirtualPath) -> StorageResult<Object> {
+    pub(super) fn take(&mut self, path: &VirtualPath) -> StorageResult<MemoryObject> {
         let (entries, name) = self.parent(path)?;
         entries.remove(name).ok_or_else(|| Kind::NotFound.into())
     }
 
-    pub(super) fn put(&mut self, path: &VirtualPath, object: Object) -> StorageResult<()> {
+    pub(super) fn put(&mut self, path: &VirtualPath, object: MemoryObject) -> StorageResult<()> {
         let (entries, name) = self.parent(path)?;
         entries.insert(name.to_vec(), object);
         Ok(())
@@ -115,7 +118,7 @@ impl Tree {
     }
 }
 
-impl Object {
+impl MemoryObject {
     pub(super) fn metadata(&self) -> Metadata {
         let (kind, size, links) = match &self.node {
             Node::File(content) => (EntryKind::File, content.bytes.len() as u64, 1),

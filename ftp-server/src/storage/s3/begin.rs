@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::copying::Copying;
 use super::inner::Inner;
-use super::objects::{Condition, Object};
-use super::partial::{self, Resumed};
-use super::record::Record;
+use super::objects::{Condition, StoredObject};
+use super::partial::{self, ResumedUpload};
+use super::record::StoreRecord;
 use super::rivals::Publishing;
 use super::upload::{Begun, S3Upload};
 use super::{S3Storage, http};
@@ -44,7 +44,7 @@ impl S3Storage {
             _ => 0,
         };
         // A note about another version of the object does not count as a record.
-        let version = old.as_ref().map(Object::version);
+        let version = old.as_ref().map(StoredObject::version);
         let is_first = found.as_ref().is_none_or(|found| found.note.old != version);
         // An upload that began earlier leaves no record, whether it runs at this server or not.
         let has_rival = match &found {
@@ -58,7 +58,7 @@ impl S3Storage {
                 return Err(Kind::Busy.into());
             }
             WriteMode::Resume(from) => {
-                Some(Resumed::take_up(store, &note_key, found, old.as_ref(), from)?)
+                Some(ResumedUpload::take_up(store, &note_key, found, old.as_ref(), from)?)
             }
             _ => None,
         };
@@ -72,7 +72,7 @@ impl S3Storage {
             let keys = (&*key, &*note_key);
             let keeps = is_image && self.keeps(user);
             let (facts, old) = ((keeps, has_rival, is_first), old.as_ref());
-            Record::begin(store, keys, user, old, facts)
+            StoreRecord::begin(store, keys, user, old, facts)
         });
         let (id, store) = (Inner::unique()?, Arc::clone(store));
         let begun = Begun { store, key, id, multipart: None, record, lease: None };
@@ -87,7 +87,12 @@ impl S3Storage {
 
     /// Returns the file that an upload would replace or extend; `None` if there is none. For a
     /// whole new file, one listing is enough: it finds neither a file nor a directory.
-    fn old(&self, path: &VirtualPath, key: &str, mode: WriteMode) -> StorageResult<Option<Object>> {
+    fn old(
+        &self,
+        path: &VirtualPath,
+        key: &str,
+        mode: WriteMode,
+    ) -> StorageResult<Option<StoredObject>> {
         let is_whole = matches!(mode, WriteMode::Create | WriteMode::Replace);
         if is_whole && !self.inner.has_keys(key)? {
             return Ok(None);

@@ -15,15 +15,15 @@ pub(super) const WRITE: usize = 512 * 1024;
 
 /// Bytes of one part.
 #[derive(Debug)]
-pub(super) struct Buffer {
-    pool: Arc<Pool>,
+pub(super) struct PartBuffer {
+    pool: Arc<BufferPool>,
     bytes: Vec<u8>,
     /// The reserved common memory, enough for a whole part.
     memory: Option<Memory>,
 }
 
-impl Buffer {
-    pub(super) const fn new(pool: Arc<Pool>) -> Self {
+impl PartBuffer {
+    pub(super) const fn new(pool: Arc<BufferPool>) -> Self {
         Self { pool, bytes: Vec::new(), memory: None }
     }
 
@@ -84,7 +84,7 @@ impl Buffer {
 
 /// The memory for the uploads of one store.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(super) struct BufferPool {
     left: Lock<u64>,
     returned: Condvar,
 }
@@ -92,11 +92,11 @@ pub(super) struct Pool {
 /// A reservation of memory. It ends when the value is dropped.
 #[derive(Debug)]
 pub(super) struct Memory {
-    pool: Arc<Pool>,
+    pool: Arc<BufferPool>,
     bytes: u64,
 }
 
-impl Pool {
+impl BufferPool {
     pub(super) fn new(bytes: u64) -> Arc<Self> {
         Arc::new(Self { left: Lock::new(bytes), returned: Condvar::new() })
     }
@@ -126,8 +126,8 @@ mod tests {
     #[test]
     fn small_content_needs_no_reservation_from_the_memory_pool() {
         const PART: usize = 4 * FREE;
-        let pool = Pool::new(PART as u64);
-        let mut first = Buffer::new(Arc::clone(&pool));
+        let pool = BufferPool::new(PART as u64);
+        let mut first = PartBuffer::new(Arc::clone(&pool));
         assert!(first.is_roomy());
         assert_eq!(first.add(&vec![1; PART], PART), FREE);
         assert_eq!(first.add(&[1], PART), 0);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_memory_pool_is_limited() {
-        let pool = Pool::new(10);
+        let pool = BufferPool::new(10);
         let none = Duration::ZERO;
         let first = pool.take(7, none).unwrap();
         assert!(pool.take(4, none).is_none());

@@ -1,26 +1,26 @@
 //! Ends uploads that were not published. A thread does this work, so that a slow store does not
 //! delay the session.
 
-use super::buffer::Buffer;
+use super::buffer::PartBuffer;
 use super::error::S3Error;
 use super::multipart::Part;
-use super::objects::{Condition, Object};
+use super::objects::{Condition, StoredObject};
 use super::partial;
-use super::record::Record;
+use super::record::StoreRecord;
 use super::upload::{Begun, Sent};
 use crate::storage::{StorageResult, StreamEnd};
-use crate::threads::Job;
+use crate::threads::ThreadJob;
 
 /// An upload that ends without being published.
 pub(super) struct Closing {
     pub(super) begun: Begun,
     pub(super) parts: Vec<Part>,
     /// The bytes that follow the stored parts.
-    pub(super) buffer: Buffer,
-    pub(super) sending: Option<Job<Sent>>,
+    pub(super) buffer: PartBuffer,
+    pub(super) sending: Option<ThreadJob<Sent>>,
     /// Whether the part that is being stored is the last one.
     pub(super) is_last: bool,
-    pub(super) committing: Option<Job<StorageResult<()>>>,
+    pub(super) committing: Option<ThreadJob<StorageResult<()>>>,
     /// Whether the request to publish the file was sent. `parts` and `buffer` are then empty.
     pub(super) is_tried: bool,
     pub(super) reason: StreamEnd,
@@ -32,7 +32,7 @@ impl Closing {
         let key = self.begun.key.clone();
         let own_key = key.clone();
         let patience = self.begun.store.patience;
-        let ended = Job::begin(move || {
+        let ended = ThreadJob::begin(move || {
             if let Err(error) = self.end() {
                 log::warn!("{own_key:?}: cannot keep or remove the interrupted upload: {error}");
             }
@@ -74,11 +74,11 @@ impl Closing {
 
     fn leave_record(&self, tail: &[u8]) -> Result<(), S3Error> {
         let Begun { store, key, record, lease, .. } = &self.begun;
-        let leaves = |record: &&Record| !record.leaves_nothing(self.reason);
+        let leaves = |record: &&StoreRecord| !record.leaves_nothing(self.reason);
         let Some(record) = record.as_ref().filter(leaves) else {
             return self.discard();
         };
-        if store.client.head(key)?.as_ref().map(Object::version) != record.old {
+        if store.client.head(key)?.as_ref().map(StoredObject::version) != record.old {
             return self.discard();
         }
         let keeps = record.keeps && self.reason == StreamEnd::Cut;

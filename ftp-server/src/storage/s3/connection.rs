@@ -28,11 +28,11 @@ impl Connections {
     /// Prepares connections to `place`. `ca` contains the trusted CAs in PEM; with `None`, the
     /// system's CAs are trusted.
     pub(super) fn to(
-        place: &Place,
+        place: &StorePlace,
         timeouts: S3Timeouts,
         ca: Option<&[u8]>,
     ) -> Result<Self, S3Error> {
-        let Place { scheme, host, port } = place;
+        let StorePlace { scheme, host, port } = place;
         let addresses = Addresses::of(host, *port)?;
         let authority = match *port == place.usual_port() {
             true => host.clone(),
@@ -44,13 +44,13 @@ impl Connections {
 }
 
 /// The address of a server.
-pub(super) struct Place {
+pub(super) struct StorePlace {
     scheme: &'static str,
     host: String,
     port: u16,
 }
 
-impl Place {
+impl StorePlace {
     /// Parses a URL without a path.
     pub(super) fn of(endpoint: &str) -> Result<Self, S3Error> {
         // The message omits the URL, which could contain a password.
@@ -190,11 +190,11 @@ mod tests {
             ("http://[::1]:80", ("http", "[::1]", 80)),
             ("https://[::1]", ("https", "[::1]", 443)),
         ] {
-            let place = Place::of(endpoint).unwrap();
+            let place = StorePlace::of(endpoint).unwrap();
             assert_eq!((place.scheme, &*place.host, place.port), want);
         }
         for wrong in ["", "s3.example.com", "ftp://h", "http://u:p@h", "http://h/x", "http://h:x"] {
-            let error = Place::of(wrong).err().unwrap().to_string();
+            let error = StorePlace::of(wrong).err().unwrap().to_string();
             assert!(!error.contains("u:p"), "{error}");
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::buffer::Buffer;
+use super::buffer::PartBuffer;
 use super::error::S3Error;
 use super::multipart::{LEAST, PARTS, Part};
 use super::upload::Begun;
@@ -28,10 +28,10 @@ pub(super) struct Copying {
 /// The result of one copy request.
 pub(super) struct Copied {
     begun: Begun,
-    content: Result<Content, S3Error>,
+    content: Result<CopiedContent, S3Error>,
 }
 
-enum Content {
+enum CopiedContent {
     Part(Part),
     Bytes(Vec<u8>),
     /// The object was replaced or removed.
@@ -48,7 +48,7 @@ impl Copying {
         &mut self,
         begun: &mut Begun,
         parts: &mut Vec<Part>,
-        buffer: &mut Buffer,
+        buffer: &mut PartBuffer,
         limit: Duration,
     ) -> StorageResult<bool> {
         if self.at >= self.length {
@@ -67,15 +67,15 @@ impl Copying {
         let Some(Copied { begun: now, content }) = copied else { return Ok(false) };
         *begun = now;
         match content.map_err(changed)? {
-            Content::Part(part) => {
+            CopiedContent::Part(part) => {
                 self.at += part.size;
                 parts.push(part);
             }
-            Content::Bytes(bytes) => {
+            CopiedContent::Bytes(bytes) => {
                 self.at = self.length;
                 buffer.set(bytes);
             }
-            Content::Changed => return Err(Kind::Busy.into()),
+            CopiedContent::Changed => return Err(Kind::Busy.into()),
         }
         Ok(self.at >= self.length)
     }
@@ -89,17 +89,26 @@ impl Copying {
     }
 }
 
-fn part(begun: &mut Begun, tag: &str, number: u32, range: Range<u64>) -> Result<Content, S3Error> {
+fn part(
+    begun: &mut Begun,
+    tag: &str,
+    number: u32,
+    range: Range<u64>,
+) -> Result<CopiedContent, S3Error> {
     let multipart = begun.multipart()?;
-    begun.store.client.copy_part(&multipart, number, &begun.key, tag, range).map(Content::Part)
+    begun
+        .store
+        .client
+        .copy_part(&multipart, number, &begun.key, tag, range)
+        .map(CopiedContent::Part)
 }
 
-fn bytes(begun: &Begun, tag: &str, length: u64) -> Result<Content, S3Error> {
+fn bytes(begun: &Begun, tag: &str, length: u64) -> Result<CopiedContent, S3Error> {
     Ok(match begun.store.client.get_small(&begun.key, length)? {
         Some((object, bytes)) if object.tag == tag && bytes.len() as u64 == length => {
-            Content::Bytes(bytes)
+            CopiedContent::Bytes(bytes)
         }
-        _ => Content::Changed,
+        _ => CopiedContent::Changed,
     })
 }
 

@@ -92,12 +92,12 @@ pub(super) struct Request<'a> {
 }
 
 /// A successful response with its whole body, which has its [`proof`].
-pub(super) struct Answer {
+pub(super) struct StoreAnswer {
     pub(super) headers: HeaderMap,
     pub(super) body: String,
 }
 
-impl Answer {
+impl StoreAnswer {
     /// Returns the entity tag in the headers.
     pub(super) fn tag(&self) -> String {
         header(&self.headers, "etag").unwrap_or_default().to_owned()
@@ -163,12 +163,12 @@ pub(super) struct Client {
 
 impl Client {
     /// Sends a request, and retries it after transient failures.
-    pub(super) fn call(&self, request: &Request<'_>) -> Result<Answer, S3Error> {
+    pub(super) fn call(&self, request: &Request<'_>) -> Result<StoreAnswer, S3Error> {
         retried(self.timeouts.retries, || self.once(request))
     }
 
     /// Sends a request once, and reads the response.
-    pub(super) fn once(&self, request: &Request<'_>) -> Result<Answer, S3Error> {
+    pub(super) fn once(&self, request: &Request<'_>) -> Result<StoreAnswer, S3Error> {
         let response = self.send(request)?;
         let (parts, body) = response.into_parts();
         let body = match request.method {
@@ -176,7 +176,7 @@ impl Client {
             _ => read_text(body, request.operation)?,
         };
         proof::check_content(request.operation, &body)?;
-        Ok(Answer { headers: parts.headers, body })
+        Ok(StoreAnswer { headers: parts.headers, body })
     }
 
     /// Sends a request once. Returns a successful response, whose body is not read yet.

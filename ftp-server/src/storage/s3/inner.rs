@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::buffer::Pool;
+use super::buffer::BufferPool;
 use super::connection::Addresses;
 use super::error::S3Error;
 use super::http::Client;
 use super::keys::Keys;
 use super::pages::{Listed, Pages};
-use super::partial::Lease;
+use super::partial::NoteLease;
 use super::rivals::Rivals;
 use crate::lock::Lock;
 use crate::net::random;
@@ -29,7 +29,7 @@ const MOST_TOLD: usize = 64;
 pub(super) struct Inner {
     pub(super) client: Client,
     pub(super) addresses: Addresses,
-    pub(super) pool: Arc<Pool>,
+    pub(super) pool: Arc<BufferPool>,
     pub(super) part_size: u64,
     /// Maximum size of a part, limited by the memory for uploads.
     pub(super) largest_part: u64,
@@ -38,7 +38,7 @@ pub(super) struct Inner {
     pub(super) patience: Duration,
     pub(super) hidden: String,
     pub(super) checksums: bool,
-    pub(super) leases: Lock<Vec<Weak<Lease>>>,
+    pub(super) leases: Lock<Vec<Weak<NoteLease>>>,
     /// The uploads of this process that leave a record, by their keys.
     pub(super) running: RunningUploads<Vec<u8>>,
     /// The number of the latest of these uploads.
@@ -66,7 +66,7 @@ impl Inner {
     }
 
     /// Adds a lease, which the background thread renews until the lease is dropped.
-    pub(super) fn add_lease(&self, lease: &Arc<Lease>) {
+    pub(super) fn add_lease(&self, lease: &Arc<NoteLease>) {
         self.leases.lock().push(Arc::downgrade(lease));
     }
 
@@ -123,7 +123,7 @@ impl Inner {
         }
     }
 
-    fn leases(&self) -> Vec<Arc<Lease>> {
+    fn leases(&self) -> Vec<Arc<NoteLease>> {
         let mut leases = self.leases.lock();
         leases.retain(|lease| lease.strong_count() > 0);
         leases.iter().filter_map(Weak::upgrade).collect()

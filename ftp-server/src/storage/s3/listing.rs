@@ -96,7 +96,7 @@ impl Listing {
         }
         let key = format!("{}{}", self.pages.prefix, String::from_utf8_lossy(&entry.name));
         let object = self.store.client.head(&key)?;
-        let metadata = |object: super::objects::Object| {
+        let metadata = |object: super::objects::StoredObject| {
             file_metadata(&self.store, &key, object.size, object.time())
         };
         Ok(object.map(|object| Entry::new(&*entry.name, metadata(object))))

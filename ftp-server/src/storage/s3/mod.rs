@@ -44,7 +44,7 @@ use self::encode::sha256;
 use self::inner::Inner;
 use self::keys::Keys;
 use self::listing::Listing;
-use self::objects::{Condition, ID, MTIME, Object};
+use self::objects::{Condition, ID, MTIME, StoredObject};
 use self::pages::Pages;
 use self::rivals::Publishing;
 use self::source::S3Source;
@@ -204,7 +204,7 @@ impl S3Storage {
     ///
     /// Returns `IsDirectory` if the path is a directory, `NotFound` if there is neither a file nor
     /// a directory, or an error of the store.
-    fn object(&self, path: &VirtualPath) -> StorageResult<(String, Object)> {
+    fn object(&self, path: &VirtualPath) -> StorageResult<(String, StoredObject)> {
         let key = self.existing(path)?;
         match self.inner.client.head(&key)? {
             Some(object) => Ok((key, object)),

@@ -5,7 +5,7 @@ use ureq::http::HeaderMap;
 
 use super::encode::{Sum, base64, http_time, md5, now, percent_path, sha256};
 use super::error::S3Error;
-use super::http::{Answer, Client, Request, Retries, Wait, header, retried};
+use super::http::{Client, Request, Retries, StoreAnswer, Wait, header, retried};
 
 /// Metadata that identifies the upload or copy that made an object.
 pub(super) const ID: &str = "x-amz-meta-ftp-id";
@@ -33,7 +33,7 @@ impl Condition {
     }
 
     /// Returns whether the condition is met by this object.
-    pub(super) fn is_met(&self, object: Option<&Object>) -> bool {
+    pub(super) fn is_met(&self, object: Option<&StoredObject>) -> bool {
         match self {
             Self::None => true,
             Self::New => object.is_none(),
@@ -44,7 +44,7 @@ impl Condition {
 
 /// The properties of an object, from a response to `HEAD` or `GET`.
 #[derive(Clone, Debug)]
-pub(super) struct Object {
+pub(super) struct StoredObject {
     pub(super) size: u64,
     pub(super) tag: String,
     /// Time of the last change by the store's clock, in seconds since 1970; `None` if the response
@@ -59,7 +59,7 @@ pub(super) struct Object {
     pub(super) kept: Vec<(String, String)>,
 }
 
-impl Object {
+impl StoredObject {
     fn new(headers: &HeaderMap) -> Self {
         let answered = header(headers, "date").and_then(http_time).unwrap_or_else(now);
         let text = |name| header(headers, name).map(str::to_owned);
@@ -120,7 +120,7 @@ impl Object {
 
 impl Client {
     /// Returns the properties of an object; `None` if the object is missing.
-    pub(super) fn head(&self, key: &str) -> Result<Option<Object>, S3Error> {
+    pub(super) fn head(&self, key: &str) -> Result<Option<StoredObject>, S3Error> {
         let request = Request {
             operation: "HeadObject",
             method: "HEAD",
@@ -139,7 +139,7 @@ impl Client {
             Some(answer) if length(&answer.headers).is_none() => {
                 Err(S3Error::wrong(request.operation, "the size is missing"))
             }
-            found => Ok(found.map(|answer| Object::new(&answer.headers))),
+            found => Ok(found.map(|answer| StoredObject::new(&answer.headers))),
         }
     }
 
@@ -159,7 +159,7 @@ impl Client {
     /// Returns the properties of an object and its content; `None` if the object is missing. The
     /// content is `None` if the response does not state its length; the caller must request it with
     /// [`get`](Self::get).
-    pub(super) fn open(&self, key: &str) -> Result<Option<(Object, Option<Body>)>, S3Error> {
+    pub(super) fn open(&self, key: &str) -> Result<Option<(StoredObject, Option<Body>)>, S3Error> {
         let request = Request {
             operation: "GetObject",
             method: "GET",
@@ -172,10 +172,9 @@ impl Client {
             Some(response) if length(response.headers()).is_none() => {
                 Ok(self.head(key)?.map(|object| (object, None)))
             }
-            found => {
-                Ok(found
-                    .map(|response| (Object::new(response.headers()), Some(response.into_body()))))
-            }
+            found => Ok(found.map(|response| {
+                (StoredObject::new(response.headers()), Some(response.into_body()))
+            })),
         }
     }
 
@@ -203,14 +202,14 @@ impl Client {
         &self,
         key: &str,
         most: u64,
-    ) -> Result<Option<(Object, Vec<u8>)>, S3Error> {
+    ) -> Result<Option<(StoredObject, Vec<u8>)>, S3Error> {
         let operation = "GetObject";
         let headers = vec![("range", format!("bytes=0-{}", most.saturating_sub(1)))];
         let request =
             Request { operation, method: "GET", key: Some(key), headers, ..Request::default() };
         existing(retried(self.timeouts.retries, || {
             let mut response = self.send(&request)?;
-            let mut object = Object::new(response.headers());
+            let mut object = StoredObject::new(response.headers());
             let range = header(response.headers(), "content-range");
             let total = range.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
             object.size = total.unwrap_or(object.size);
@@ -348,7 +347,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Returns an error if the store reports a digest other than that of the sent body.
-pub(super) fn check_sum(request: &Request<'_>, answer: &Answer) -> Result<(), S3Error> {
+pub(super) fn check_sum(request: &Request<'_>, answer: &StoreAnswer) -> Result<(), S3Error> {
     let told = header(&answer.headers, "x-amz-checksum-sha256");
     let own = request.sum.as_ref().map(|sum: &Sum| base64(sum));
     match (told, own) {

@@ -20,7 +20,7 @@ use super::error::S3Error;
 use super::inner::Inner;
 use super::keys;
 use super::multipart::{Multipart, Part};
-use super::objects::{Condition, Object};
+use super::objects::{Condition, StoredObject};
 use super::pages::Listed;
 use crate::lock::Lock;
 use crate::storage::unfinished::REMEMBERED;
@@ -118,14 +118,14 @@ pub(super) struct Found {
 
 /// The bytes of an unfinished upload.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptBytes {
     /// The parts before the last bytes.
     pub(super) parts: Vec<Part>,
     /// The `owner` in the key of the object with the last bytes, and the number of these bytes.
     pub(super) tail: Option<(String, u64)>,
 }
 
-impl Kept {
+impl KeptBytes {
     /// Returns the number of bytes in parts.
     pub(super) fn stored(&self) -> u64 {
         sum(&self.parts)
@@ -149,13 +149,13 @@ pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
 
 /// Returns the object of a note of any age, and the note; `None` if the object is missing. A note
 /// from another version of the server cannot be parsed, and stays until it is too old.
-fn read(store: &Inner, key: &str) -> Result<Option<(Object, Option<Note>)>, S3Error> {
+fn read(store: &Inner, key: &str) -> Result<Option<(StoredObject, Option<Note>)>, S3Error> {
     let found = store.client.get_small(key, LONGEST)?;
     Ok(found.map(|(object, bytes)| (object, str::from_utf8(&bytes).ok().and_then(Note::parse))))
 }
 
 /// Returns the bytes of a note that can be resumed; `None` if there are none.
-pub(super) fn load(store: &Inner, found: &Found) -> Result<Option<Kept>, S3Error> {
+pub(super) fn load(store: &Inner, found: &Found) -> Result<Option<KeptBytes>, S3Error> {
     let note = &found.note;
     let listed = match &note.upload {
         Some(_) if !note.keeps => return Ok(None),
@@ -179,9 +179,9 @@ pub(super) fn load(store: &Inner, found: &Found) -> Result<Option<Kept>, S3Error
     let kept = match noted {
         Some(parts) if !note.is_active || note.size() >= sum(&since) => {
             let tail = note.tail.clone().filter(|(_, length)| *length > 0);
-            Kept { parts, tail }
+            KeptBytes { parts, tail }
         }
-        _ if note.is_active => Kept { parts: since, tail: None },
+        _ if note.is_active => KeptBytes { parts: since, tail: None },
         _ => return Ok(None),
     };
     Ok((!kept.parts.is_empty() || kept.tail.is_some()).then_some(kept))
@@ -232,7 +232,7 @@ fn delete_tail(store: &Inner, note: &Note) -> Result<(), S3Error> {
 
 /// The right to write to an unfinished upload. It lasts while the note is renewed.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct NoteLease {
     pub(super) note_key: String,
     state: Lock<LeaseState>,
     is_lost: AtomicBool,
@@ -246,7 +246,7 @@ struct LeaseState {
     renewed: Instant,
 }
 
-impl Lease {
+impl NoteLease {
     /// Writes a note for a new upload.
     pub(super) fn begin(store: &Inner, note_key: &str, note: Note) -> Result<Arc<Self>, S3Error> {
         let tag = write(store, note_key, &note, &Condition::None)?;
@@ -262,7 +262,7 @@ impl Lease {
         store: &Inner,
         note_key: &str,
         found: &Found,
-        kept: &Kept,
+        kept: &KeptBytes,
     ) -> StorageResult<Arc<Self>> {
         let note = Note {
             owner: Inner::unique()?,
@@ -354,8 +354,8 @@ impl Lease {
 }
 
 /// An unfinished upload that this session resumes.
-pub(super) struct Resumed {
-    pub(super) lease: Arc<Lease>,
+pub(super) struct ResumedUpload {
+    pub(super) lease: Arc<NoteLease>,
     /// The metadata that identifies the object once it is stored.
     pub(super) id: String,
     pub(super) multipart: Option<Multipart>,
@@ -364,21 +364,21 @@ pub(super) struct Resumed {
     pub(super) tail: Vec<u8>,
 }
 
-impl Resumed {
+impl ResumedUpload {
     /// Takes over the upload of a note, to go on after its first `from` bytes. `old` is the object
     /// to replace.
     pub(super) fn take_up(
         store: &Inner,
         note_key: &str,
         found: Option<Found>,
-        old: Option<&Object>,
+        old: Option<&StoredObject>,
         from: u64,
     ) -> StorageResult<Self> {
         let found = found.ok_or(Kind::BadRestart)?;
         if found.is_running {
             return Err(Kind::Busy.into());
         }
-        let mut kept = match found.note.old == old.map(Object::version) {
+        let mut kept = match found.note.old == old.map(StoredObject::version) {
             true => load(store, &found)?.ok_or(Kind::BadRestart)?,
             false => return Err(Kind::BadRestart.into()),
         };
@@ -397,7 +397,7 @@ impl Resumed {
         };
         // Bytes after the first `from` ones are given up, even if this upload fails.
         kept.tail = kept.tail.map(|(owner, _)| (owner, tail.len() as u64));
-        let lease = Lease::take_up(store, note_key, &found, &kept)?;
+        let lease = NoteLease::take_up(store, note_key, &found, &kept)?;
         let (key, id) = (found.note.key, found.note.object);
         let multipart = found.note.upload.map(|upload| Multipart { key, upload });
         Ok(Self { lease, id, multipart, parts: kept.parts, tail })

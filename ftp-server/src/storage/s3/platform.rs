@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::http::Request;
 
-use super::connection::{Connections, Place};
+use super::connection::{Connections, StorePlace};
 use super::encode::{http_time, now};
 use super::error::{PLATFORM_OPERATION, S3Error};
 use super::http::{S3Timeouts, header, lost, read_text, refused};
@@ -66,7 +66,7 @@ impl Platform {
 
     pub(super) fn connect(&self) -> Result<Connections, S3Error> {
         let timeouts = S3Timeouts::new().connect(WAIT).answer(WAIT).idle(WAIT);
-        Connections::to(&Place::of(self.place()?.0)?, timeouts, None)
+        Connections::to(&StorePlace::of(self.place()?.0)?, timeouts, None)
     }
 
     pub(super) fn issue(&self, connections: &Connections) -> Result<Issued, S3Error> {

@@ -13,12 +13,12 @@ struct Row {
     statuses: &'static [u16],
     /// Whether the header `ETag` must have a value.
     has_tag: bool,
-    content: Content,
+    content: ExpectedContent,
 }
 
 /// The content that a response must have.
 #[derive(Clone, Copy)]
-enum Content {
+enum ExpectedContent {
     Nothing,
     /// The bytes of an object.
     Object,
@@ -31,52 +31,52 @@ const fn row(
     operation: &'static str,
     statuses: &'static [u16],
     has_tag: bool,
-    content: Content,
+    content: ExpectedContent,
 ) -> Row {
     Row { operation, statuses, has_tag, content }
 }
 
 /// All operations that the server uses.
 const ROWS: [Row; 14] = [
-    row("HeadObject", &[200], true, Content::Object),
-    row("GetObject", &[200, 206], true, Content::Object),
-    row("PutObject", &[200], true, Content::Nothing),
-    row("DeleteObject", &[204], false, Content::Nothing),
-    row("CopyObject", &[200], false, Content::Element(&["CopyObjectResult"], "ETag")),
-    row("ListObjectsV2", &[200], false, Content::Element(&["ListBucketResult"], "")),
+    row("HeadObject", &[200], true, ExpectedContent::Object),
+    row("GetObject", &[200, 206], true, ExpectedContent::Object),
+    row("PutObject", &[200], true, ExpectedContent::Nothing),
+    row("DeleteObject", &[204], false, ExpectedContent::Nothing),
+    row("CopyObject", &[200], false, ExpectedContent::Element(&["CopyObjectResult"], "ETag")),
+    row("ListObjectsV2", &[200], false, ExpectedContent::Element(&["ListBucketResult"], "")),
     row(
         "CreateMultipartUpload",
         &[200],
         false,
-        Content::Element(&["InitiateMultipartUploadResult"], "UploadId"),
+        ExpectedContent::Element(&["InitiateMultipartUploadResult"], "UploadId"),
     ),
-    row("UploadPart", &[200], true, Content::Nothing),
-    row("UploadPartCopy", &[200], false, Content::Element(&["CopyPartResult"], "ETag")),
+    row("UploadPart", &[200], true, ExpectedContent::Nothing),
+    row("UploadPartCopy", &[200], false, ExpectedContent::Element(&["CopyPartResult"], "ETag")),
     row(
         "CompleteMultipartUpload",
         &[200],
         false,
-        Content::Element(&["CompleteMultipartUploadResult"], ""),
+        ExpectedContent::Element(&["CompleteMultipartUploadResult"], ""),
     ),
-    row("AbortMultipartUpload", &[204], false, Content::Nothing),
+    row("AbortMultipartUpload", &[204], false, ExpectedContent::Nothing),
     // Here and below, the test server moto uses the second name.
     row(
         "ListParts",
         &[200],
         false,
-        Content::Element(&["ListPartsResult", "ListPartsResponse"], ""),
+        ExpectedContent::Element(&["ListPartsResult", "ListPartsResponse"], ""),
     ),
     row(
         "GetBucketLifecycleConfiguration",
         &[200],
         false,
-        Content::Element(&["LifecycleConfiguration"], ""),
+        ExpectedContent::Element(&["LifecycleConfiguration"], ""),
     ),
     row(
         "GetBucketVersioning",
         &[200],
         false,
-        Content::Element(&["VersioningConfiguration", "GetBucketVersioningResponse"], ""),
+        ExpectedContent::Element(&["VersioningConfiguration", "GetBucketVersioningResponse"], ""),
     ),
 ];
 
@@ -106,7 +106,7 @@ pub(super) fn check_head(
     // A web server adds an entity tag to its pages too, but not the headers of S3.
     let is_html = header(headers, "content-type").is_some_and(|text| text.starts_with("text/html"));
     let is_s3 = || headers.keys().any(|name| name.as_str().starts_with("x-amz-"));
-    if matches!(row.content, Content::Object) && is_html && !is_s3() {
+    if matches!(row.content, ExpectedContent::Object) && is_html && !is_s3() {
         return Err(unproved(operation, "a page"));
     }
     let asked = request.headers.iter().find(|(name, _)| *name == "range");
@@ -124,10 +124,10 @@ pub(super) fn check_head(
 /// they know the result, so the content can also be an error.
 pub(super) fn check_content(operation: &'static str, content: &str) -> Result<(), S3Error> {
     match row_of(operation)?.content {
-        Content::Object => Ok(()),
-        Content::Nothing if content.trim().is_empty() => Ok(()),
-        Content::Nothing => Err(unproved(operation, "unexpected content")),
-        Content::Element(names, inside) => {
+        ExpectedContent::Object => Ok(()),
+        ExpectedContent::Nothing if content.trim().is_empty() => Ok(()),
+        ExpectedContent::Nothing => Err(unproved(operation, "unexpected content")),
+        ExpectedContent::Element(names, inside) => {
             hidden_refusal(operation, content)?;
             let found = names.iter().find_map(|name| xml::elements(content, name).first().copied());
             let is_whole = |found: &str| {

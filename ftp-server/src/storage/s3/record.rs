@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::inner::Inner;
-use super::objects::Object;
+use super::objects::StoredObject;
 use super::{S3Storage, identity, partial};
 use crate::storage::unfinished::Overtaken;
 use crate::storage::{StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, VirtualPath};
 
 /// The record that a running upload leaves if it does not end with success.
 #[derive(Clone)]
-pub(super) struct Record {
+pub(super) struct StoreRecord {
     pub(super) note_key: String,
     /// The version of the object that the upload is to replace; `None` if there was no object.
     pub(super) old: Option<String>,
@@ -20,34 +20,34 @@ pub(super) struct Record {
     pub(super) keeps: bool,
     /// Whether the note of an upload at another server, which this one overtakes, may still exist.
     pub(super) has_rival: bool,
-    run: Arc<Run>,
+    run: Arc<RunningUpload>,
 }
 
 /// An upload of this process. It runs until the last clone of its record is dropped.
-struct Run {
+struct RunningUpload {
     store: Arc<Inner>,
     overtaken: Overtaken,
 }
 
-impl Drop for Run {
+impl Drop for RunningUpload {
     fn drop(&mut self) {
         self.store.running.end(&self.overtaken);
     }
 }
 
-impl Record {
+impl StoreRecord {
     pub(super) fn begin(
         store: &Arc<Inner>,
         (key, note_key): (&str, &str),
         user: Option<&[u8]>,
-        old: Option<&Object>,
+        old: Option<&StoredObject>,
         (keeps, has_rival, is_first): (bool, bool, bool),
     ) -> Self {
         let number = store.latest.fetch_add(1, Ordering::SeqCst) + 1;
         let place = key.as_bytes().to_vec();
         let overtaken = store.running.begin_numbered(user, place, is_first, number);
-        let run = Arc::new(Run { store: Arc::clone(store), overtaken });
-        let old = old.map(Object::version);
+        let run = Arc::new(RunningUpload { store: Arc::clone(store), overtaken });
+        let old = old.map(StoredObject::version);
         Self { note_key: note_key.to_owned(), old, keeps, has_rival, run }
     }
 

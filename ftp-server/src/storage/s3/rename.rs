@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::error::S3Error;
 use super::inner::Inner;
 use super::multipart::PARTS;
-use super::objects::{Condition, ID, Object};
+use super::objects::{Condition, ID, StoredObject};
 use super::pages::Listed;
 use super::partial::{self, Moved};
 use super::rivals::{Publishing, Turn};
@@ -189,10 +189,10 @@ fn move_file(
     store: &Inner,
     turn: &mut Turn<'_>,
     (from, to): (&str, &str),
-    object: &Object,
+    object: &StoredObject,
     condition: &Condition,
     id: &str,
-) -> StorageResult<Object> {
+) -> StorageResult<StoredObject> {
     let mut metadata = object.kept.clone();
     metadata.retain(|(name, _)| name != ID);
     metadata.push((ID.to_owned(), id.to_owned()));
@@ -211,7 +211,7 @@ fn move_file(
         Err(error) if error.is_precondition() => return Err(Kind::Busy.into()),
         copied => copied?,
     }
-    let is_whole = |copy: &Object| copy.size == object.size && copy.metadata(ID) == Some(id);
+    let is_whole = |copy: &StoredObject| copy.size == object.size && copy.metadata(ID) == Some(id);
     let copy = store.client.head(to)?.filter(is_whole).ok_or(Kind::Busy)?;
     match store.delete_if(from, &object.tag) {
         // Another session has stored a newer file under the old name. The newer file stays.
@@ -225,7 +225,7 @@ fn copy_parts(
     store: &Inner,
     turn: &mut Turn<'_>,
     (from, to): (&str, &str),
-    object: &Object,
+    object: &StoredObject,
     condition: &Condition,
     metadata: &[(String, String)],
     id: &str,

@@ -20,22 +20,22 @@ use crate::storage::{StorageErrorKind as Kind, StorageResult};
 /// The publications of this process.
 #[derive(Default)]
 pub(super) struct Rivals {
-    state: Lock<State>,
+    state: Lock<RivalsState>,
     /// Wakes those who wait for the end of a publication.
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct RivalsState {
     /// The keys of the publications that go on or wait, in the order in which they came.
     turns: Vec<Arc<str>>,
     /// The publications that depend on what the caller has seen under their keys.
-    watched: Vec<(Arc<str>, Weak<Lock<Outcome>>)>,
+    watched: Vec<(Arc<str>, Weak<Lock<PublicationOutcome>>)>,
 }
 
 /// What has come of a publication.
 #[derive(Clone, Copy, Default, Eq, Ord, PartialEq, PartialOrd)]
-enum Outcome {
+enum PublicationOutcome {
     /// Nothing was sent, or the store has refused it.
     #[default]
     NotMade,
@@ -46,13 +46,13 @@ enum Outcome {
 /// What has come of the other publications since the caller has looked at an object. The default
 /// watches nothing.
 #[derive(Clone, Default)]
-pub(super) struct Watch(Arc<Lock<Outcome>>);
+pub(super) struct RivalsWatch(Arc<Lock<PublicationOutcome>>);
 
 /// The conditions under which a file is published.
 #[derive(Clone)]
 pub(super) struct Publishing {
     pub(super) condition: Condition,
-    pub(super) watch: Watch,
+    pub(super) watch: RivalsWatch,
     /// The error if the condition is not met.
     pub(super) refusal: Kind,
 }
@@ -60,7 +60,7 @@ pub(super) struct Publishing {
 impl Publishing {
     /// Replaces any object.
     pub(super) fn always() -> Self {
-        Self { condition: Condition::None, watch: Watch::default(), refusal: Kind::Busy }
+        Self { condition: Condition::None, watch: RivalsWatch::default(), refusal: Kind::Busy }
     }
 }
 
@@ -87,18 +87,20 @@ impl Inner {
         let mut turn = self.rivals.turn(key, watch);
         let others = *watch.0.lock();
         match others {
-            Outcome::NotMade => act(&mut turn),
-            Outcome::Made if condition.is_met(self.client.head(key)?.as_ref()) => act(&mut turn),
-            Outcome::Made => Err((*refusal).into()),
-            Outcome::InDoubt => Err(Kind::Busy.into()),
+            PublicationOutcome::NotMade => act(&mut turn),
+            PublicationOutcome::Made if condition.is_met(self.client.head(key)?.as_ref()) => {
+                act(&mut turn)
+            }
+            PublicationOutcome::Made => Err((*refusal).into()),
+            PublicationOutcome::InDoubt => Err(Kind::Busy.into()),
         }
     }
 }
 
 impl Rivals {
     /// Watches a key. Call this before you look at its object.
-    pub(super) fn watch(&self, key: &str) -> Watch {
-        let watch = Watch::default();
+    pub(super) fn watch(&self, key: &str) -> RivalsWatch {
+        let watch = RivalsWatch::default();
         let turn = self.turn(key, &watch);
         let mut state = self.state.lock();
         state.watched.retain(|(_, other)| other.strong_count() > 0);
@@ -107,12 +109,12 @@ impl Rivals {
     }
 
     /// Waits for the end of all publications under `key` that came before.
-    pub(super) fn turn(&self, key: &str, watch: &Watch) -> Turn<'_> {
-        let outcome = Outcome::NotMade;
+    pub(super) fn turn(&self, key: &str, watch: &RivalsWatch) -> Turn<'_> {
+        let outcome = PublicationOutcome::NotMade;
         let turn = Turn { rivals: self, key: key.into(), watch: watch.clone(), outcome };
         let mut state = self.state.lock();
         state.turns.push(Arc::clone(&turn.key));
-        let must_wait = |state: &mut State| {
+        let must_wait = |state: &mut RivalsState| {
             let first = state.turns.iter().find(|other| **other == turn.key);
             first.is_some_and(|first| !Arc::ptr_eq(first, &turn.key))
         };
@@ -125,8 +127,8 @@ impl Rivals {
 pub(super) struct Turn<'a> {
     rivals: &'a Rivals,
     key: Arc<str>,
-    watch: Watch,
-    outcome: Outcome,
+    watch: RivalsWatch,
+    outcome: PublicationOutcome,
 }
 
 impl Turn<'_> {
@@ -135,12 +137,12 @@ impl Turn<'_> {
         &mut self,
         send: impl FnOnce() -> Result<T, S3Error>,
     ) -> Result<T, S3Error> {
-        self.outcome = Outcome::InDoubt;
+        self.outcome = PublicationOutcome::InDoubt;
         let sent = http::change(send);
         self.outcome = match &sent {
-            Ok(_) => Outcome::Made,
-            Err(error) if error.is_in_doubt() => Outcome::InDoubt,
-            Err(_) => Outcome::NotMade,
+            Ok(_) => PublicationOutcome::Made,
+            Err(error) if error.is_in_doubt() => PublicationOutcome::InDoubt,
+            Err(_) => PublicationOutcome::NotMade,
         };
         sent
     }
@@ -150,7 +152,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.rivals.state.lock();
         state.turns.retain(|other| !Arc::ptr_eq(other, &self.key));
-        let is_own = |other: &Arc<Lock<Outcome>>| Arc::ptr_eq(&self.watch.0, other);
+        let is_own = |other: &Arc<Lock<PublicationOutcome>>| Arc::ptr_eq(&self.watch.0, other);
         let here = state.watched.iter().filter(|(key, _)| *key == self.key);
         for rival in here.filter_map(|(_, rival)| rival.upgrade()).filter(|it| !is_own(it)) {
             let mut others = rival.lock();
@@ -172,7 +174,7 @@ mod tests {
     fn publications_under_one_key_take_turns_in_the_order_in_which_they_came() {
         let (rivals, order) = (Rivals::default(), Lock::new(Vec::new()));
         let publish = &|number, meanwhile: &dyn Fn()| {
-            let _turn = rivals.turn("f", &Watch::default());
+            let _turn = rivals.turn("f", &RivalsWatch::default());
             meanwhile();
             order.lock().push(number);
         };

@@ -13,9 +13,9 @@ use super::encode::base64;
 use super::error::S3Error;
 use super::http::{Retries, STEP};
 use super::inner::Inner;
-use super::objects::Object;
+use super::objects::StoredObject;
 use crate::storage::{Source, StorageErrorKind as Kind, StorageResult};
-use crate::threads::Job;
+use crate::threads::ThreadJob;
 
 /// Maximum number of bytes that the thread passes on at once.
 const PIECE: u64 = 128 * 1024;
@@ -29,7 +29,7 @@ type Piece = Result<Vec<u8>, S3Error>;
 pub(super) struct S3Source {
     store: Arc<Inner>,
     key: String,
-    object: Object,
+    object: StoredObject,
     /// The content from the first byte on, if a response contains it and the thread has not begun
     /// to read it.
     content: Option<Body>,
@@ -72,7 +72,7 @@ impl S3Source {
             };
             let content = self.content.take();
             // The thread ends when `pieces` is dropped.
-            drop(Job::begin(move || fetch.run(content))?);
+            drop(ThreadJob::begin(move || fetch.run(content))?);
             self.pieces = Some(pieces);
         }
         let missing = || S3Error::Local(io::ErrorKind::NotFound.into());

@@ -7,8 +7,8 @@ use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::S3Storage;
-use super::buffer::Pool;
-use super::connection::{Connections, Place};
+use super::buffer::BufferPool;
+use super::connection::{Connections, StorePlace};
 use super::error::S3Error;
 use super::http::{Client, Removals, S3Timeouts};
 use super::inner::Inner;
@@ -332,7 +332,7 @@ impl S3StoreBuilder {
     /// the host name of an endpoint has no address. Returns [`S3Error::Local`] if a thread cannot
     /// be started.
     pub fn build(self) -> Result<S3Store, S3Error> {
-        let place = Place::of(&self.endpoint)?;
+        let place = StorePlace::of(&self.endpoint)?;
         self.check()?;
         let place = if self.path_style { place } else { place.with_label(&self.bucket) };
         let (timeouts, ca) = (self.timeouts, self.ca.as_deref());
@@ -364,7 +364,7 @@ impl S3StoreBuilder {
         let inner = Arc::new(Inner {
             client,
             addresses,
-            pool: Pool::new(self.memory),
+            pool: BufferPool::new(self.memory),
             part_size: self.part_size,
             largest_part: self.memory / 2,
             lease: self.lease,

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::buffer::{Buffer, WRITE};
+use super::buffer::{PartBuffer, WRITE};
 use super::closing::Closing;
 use super::copying::Copying;
 use super::error::S3Error;
@@ -17,11 +17,11 @@ use super::http::STEP;
 use super::inner::Inner;
 use super::multipart::{Multipart, PARTS, Part};
 use super::objects::ID;
-use super::partial::{self, Lease, Note, Resumed};
-use super::record::Record;
+use super::partial::{self, Note, NoteLease, ResumedUpload};
+use super::record::StoreRecord;
 use super::rivals::Publishing;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
-use crate::threads::Job;
+use crate::threads::ThreadJob;
 
 /// Number of parts after which the part size doubles.
 const DOUBLED: u32 = 1_000;
@@ -37,9 +37,9 @@ pub(super) struct Begun {
     pub(super) multipart: Option<Multipart>,
     /// The record that the upload leaves if it does not end with success; `None` if it leaves
     /// nothing.
-    pub(super) record: Option<Record>,
+    pub(super) record: Option<StoreRecord>,
     /// The lease, once the note is written.
-    pub(super) lease: Option<Arc<Lease>>,
+    pub(super) lease: Option<Arc<NoteLease>>,
 }
 
 impl Begun {
@@ -58,7 +58,7 @@ impl Begun {
                 if (record.keeps || record.old.is_some()) && !record.is_overtaken() =>
             {
                 self.supersede()?;
-                self.lease = Some(Lease::begin(&self.store, &record.note_key, self.note()?)?);
+                self.lease = Some(NoteLease::begin(&self.store, &record.note_key, self.note()?)?);
             }
             (None, _) => {}
         }
@@ -91,14 +91,14 @@ impl Begun {
     }
 
     /// Returns the lease, if another session can take over the upload.
-    fn contested(&self) -> Option<&Lease> {
+    fn contested(&self) -> Option<&NoteLease> {
         let keeps = self.record.as_ref().is_some_and(|record| record.keeps);
         self.lease.as_deref().filter(|_| keeps)
     }
 
     /// Returns `Busy` if the lease is known to be lost to another session.
     fn check(&self) -> StorageResult<()> {
-        self.contested().map_or(Ok(()), Lease::check)
+        self.contested().map_or(Ok(()), NoteLease::check)
     }
 
     /// Returns `Busy` if another session has taken over the upload.
@@ -111,7 +111,7 @@ impl Begun {
 pub(super) struct Sent {
     pub(super) begun: Begun,
     pub(super) part: StorageResult<Part>,
-    pub(super) buffer: Buffer,
+    pub(super) buffer: PartBuffer,
 }
 
 /// An upload in progress.
@@ -122,15 +122,15 @@ pub(super) struct S3Upload {
     parts: Vec<Part>,
     /// The bytes that follow the parts. If the last part is stored already, its bytes stay here
     /// too, until the file is published.
-    buffer: Buffer,
-    sending: Option<Job<Sent>>,
+    buffer: PartBuffer,
+    sending: Option<ThreadJob<Sent>>,
     /// Whether the session has written all bytes.
     is_whole: bool,
     /// Whether the last part of the file is stored or is being stored.
     is_last_stored: bool,
     /// The time since which the upload has been waiting for memory.
     waiting: Option<Instant>,
-    committing: Option<Job<StorageResult<()>>>,
+    committing: Option<ThreadJob<StorageResult<()>>>,
     /// Whether the request to publish the file was sent. The bytes are then no longer in `buffer`.
     is_tried: bool,
     /// The size of the file, once the request to publish it was sent.
@@ -141,7 +141,7 @@ pub(super) struct S3Upload {
 
 impl S3Upload {
     pub(super) fn new(begun: Begun, publishing: Publishing) -> Self {
-        let buffer = Buffer::new(Arc::clone(&begun.store.pool));
+        let buffer = PartBuffer::new(Arc::clone(&begun.store.pool));
         Self {
             begun,
             publishing,
@@ -166,8 +166,8 @@ impl S3Upload {
     }
 
     /// Makes the upload go on with an unfinished one.
-    pub(super) fn resumed(mut self, resumed: Resumed) -> Self {
-        let Resumed { lease, id, multipart, parts, tail } = resumed;
+    pub(super) fn resumed(mut self, resumed: ResumedUpload) -> Self {
+        let ResumedUpload { lease, id, multipart, parts, tail } = resumed;
         (self.begun.lease, self.begun.id, self.begun.multipart) = (Some(lease), id, multipart);
         self.parts = parts;
         self.buffer.set(tail);
@@ -218,7 +218,7 @@ impl S3Upload {
         let empty = self.buffer.another();
         let buffer = std::mem::replace(&mut self.buffer, empty);
         let mut begun = self.begun.clone();
-        self.sending = Some(Job::begin(move || {
+        self.sending = Some(ThreadJob::begin(move || {
             let part = store_part(&mut begun, number, buffer.bytes());
             Sent { begun, part, buffer }
         })?);
@@ -269,7 +269,7 @@ impl S3Upload {
         };
         let publishing = self.publishing.clone();
         self.committing =
-            Some(Job::begin(move || publish(&begun, &parts, buffer.bytes(), &publishing))?);
+            Some(ThreadJob::begin(move || publish(&begun, &parts, buffer.bytes(), &publishing))?);
         Ok(())
     }
 

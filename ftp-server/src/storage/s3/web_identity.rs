@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ureq::http::Request;
 
-use super::connection::{Connections, Place};
+use super::connection::{Connections, StorePlace};
 use super::encode::{http_time, iso_time, now, percent};
 use super::error::{S3Error, STS_OPERATION};
 use super::http::{S3Timeouts, header, lost, read_text, refused, retried};
@@ -112,11 +112,11 @@ impl WebIdentity {
             return Err(S3Error::Configuration(text.to_owned()));
         }
         let (place, ca) = match &self.endpoint {
-            Some(endpoint) => (Place::of(endpoint)?, ca),
+            Some(endpoint) => (StorePlace::of(endpoint)?, ca),
             None => {
                 // The regions in China have their own domain.
                 let end = if region.starts_with("cn-") { ".cn" } else { "" };
-                (Place::of(&format!("https://sts.{region}.amazonaws.com{end}"))?, None)
+                (StorePlace::of(&format!("https://sts.{region}.amazonaws.com{end}"))?, None)
             }
         };
         Connections::to(&place, timeouts, ca)

@@ -6,7 +6,7 @@ use super::*;
 use crate::file::put::TemporaryName;
 use crate::tree::Compare;
 use crate::tree::entry::Identity;
-use crate::tree::manifest::{Manifest, Record};
+use crate::tree::manifest::{Manifest, ManifestRecord};
 
 /// Returns the size, the time and the content of a file as text.
 fn facts(text: &str) -> (&[u8], Sum, i64) {
@@ -35,7 +35,7 @@ fn deploy(files: &[&str]) -> Deploy {
     let mut list = Manifest { generation: 7, ..Manifest::default() };
     for text in files {
         let (path, Sum { size, digest, .. }, time) = facts(text.trim_start_matches('!'));
-        let record = Record { size, digest, modified: Some((time, time)), is_new: false };
+        let record = ManifestRecord { size, digest, modified: Some((time, time)), is_new: false };
         let records = if text.starts_with('!') { &mut list.pending } else { &mut list.files };
         records.insert(path.to_vec(), record);
     }

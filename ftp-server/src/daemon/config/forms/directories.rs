@@ -4,8 +4,8 @@ use super::lists::RIGHTS;
 use super::texts::HOME;
 use crate::daemon::config::forms::Form;
 use crate::daemon::config::kind::Kind;
-use crate::daemon::config::root::Root;
-use crate::daemon::config::value::{Checked, Content, TomlEntry, TomlValue, all};
+use crate::daemon::config::root::ConfiguredRoot;
+use crate::daemon::config::value::{Checked, TomlEntry, TomlValue, ValueContent, all};
 use crate::{Rights, VirtualPath};
 
 /// `{ "/DIRECTORY" = RIGHTS }`. The rights have the form of [`RIGHTS`] or are `[]`.
@@ -18,8 +18,8 @@ pub(crate) const DIRECTORIES: Form<Vec<(VirtualPath, Rights)>> = Form::new(
 /// Reads the rights to a directory; unlike those of a user, they can be empty.
 fn rights(value: &TomlValue) -> Checked<Rights> {
     match &value.content {
-        Content::List(items) if items.is_empty() => Ok(Rights::NONE),
-        Content::Single(_, text) if text == "[]" => Ok(Rights::NONE),
+        ValueContent::List(items) if items.is_empty() => Ok(Rights::NONE),
+        ValueContent::Single(_, text) if text == "[]" => Ok(Rights::NONE),
         _ => RIGHTS.read(value),
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn path_below(text: &str) -> Result<VirtualPath, &'static str> {
 pub(crate) struct MountPoint {
     pub(crate) path: VirtualPath,
     /// The mounted root, with the user's name in place of `%u` if the name can be part of a path.
-    pub(crate) root: Root,
+    pub(crate) root: ConfiguredRoot,
 }
 
 /// `{ "/PATH" = "/DIRECTORY" }`.

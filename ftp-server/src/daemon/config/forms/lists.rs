@@ -9,7 +9,7 @@ use super::texts::PASSIVE_ADDRESS;
 use crate::daemon::config::forms::Form;
 use crate::daemon::config::kind::Kind;
 use crate::daemon::config::listen::{Listen, duplicate};
-use crate::daemon::config::value::{Checked, Content, TomlValue, all};
+use crate::daemon::config::value::{Checked, TomlValue, ValueContent, all};
 use crate::daemon::values::{did_you_mean, nearest};
 use crate::{NamePattern, PassiveAddress, Rights};
 
@@ -36,7 +36,7 @@ pub(crate) const NAMES: Form<Vec<String>> =
 pub(crate) const USERS: Form<Option<Vec<String>>> = Form::new(
     Kind::List,
     |value| NAMES.read(value).map(Some),
-    |names| names.as_ref().map_or_else(|| Content::Unset.into(), shown),
+    |names| names.as_ref().map_or_else(|| ValueContent::Unset.into(), shown),
 );
 
 pub(crate) const NETWORKS: Form<Vec<Network>> =
@@ -139,7 +139,7 @@ pub(crate) const OVERRIDES: Form<Vec<(Vec<Network>, PassiveAddress)>> = Form::ne
             let address = TomlValue::text(address.to_string());
             TomlValue::table([("clients", shown(clients)), ("address", address)])
         };
-        Content::List(overrides.iter().map(show).collect()).into()
+        ValueContent::List(overrides.iter().map(show).collect()).into()
     },
 );
 
@@ -233,8 +233,8 @@ fn command(value: &TomlValue, command: Vec<String>) -> Checked<Vec<String>> {
 
 fn rights(value: &TomlValue) -> Checked<Rights> {
     let rights = match &value.content {
-        Content::List(items) if items.is_empty() => Rights::parse(""),
-        Content::List(_) => {
+        ValueContent::List(items) if items.is_empty() => Rights::parse(""),
+        ValueContent::List(_) => {
             let word = |word: &str| Rights::from_words([word]).map_err(|why| why.to_string());
             let all = each_of(value, word)?;
             return Ok(all.into_iter().fold(Rights::NONE, |sum, rights| sum | rights));

@@ -10,7 +10,7 @@ use crate::daemon::config::LedgerUrl;
 use crate::daemon::config::forms::{Optional, Scalar};
 use crate::daemon::config::kind::Kind;
 use crate::daemon::config::listen::MetricsAddress;
-use crate::daemon::config::root::{Objects, Root, is_bucket};
+use crate::daemon::config::root::{ConfiguredRoot, Objects, is_bucket};
 use crate::daemon::privileges::{FileGroup, FileOwner, RunAs};
 use crate::daemon::values;
 use crate::{
@@ -40,22 +40,23 @@ pub(crate) const FILE: Optional<PathBuf> =
     Optional::new(Kind::Text, absolute, |path| path.display().to_string());
 
 /// Directory or objects of a store. Empty: none.
-pub(crate) const ROOT: Scalar<Root> = Scalar::new(Kind::Text, root, Root::to_string);
+pub(crate) const ROOT: Scalar<ConfiguredRoot> =
+    Scalar::new(Kind::Text, root, ConfiguredRoot::to_string);
 
 /// Directory or objects of a store, which must be given.
-pub(crate) const HOME: Scalar<Root> = Scalar::new(
+pub(crate) const HOME: Scalar<ConfiguredRoot> = Scalar::new(
     Kind::Text,
     |text| if text.is_empty() { Err("expected a directory".to_owned()) } else { root(text) },
-    Root::to_string,
+    ConfiguredRoot::to_string,
 );
 
 /// Directory or objects of a store. Empty: another setting applies.
-pub(crate) const OWN_ROOT: Optional<Root> = Optional(ROOT);
+pub(crate) const OWN_ROOT: Optional<ConfiguredRoot> = Optional(ROOT);
 
-fn root(text: &str) -> Result<Root, String> {
+fn root(text: &str) -> Result<ConfiguredRoot, String> {
     match Objects::parse(text) {
-        Some(objects) => objects.map(Root::Objects),
-        None => absolute(text).map(Root::Directory),
+        Some(objects) => objects.map(ConfiguredRoot::Objects),
+        None => absolute(text).map(ConfiguredRoot::Directory),
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 
 use super::super::directory::Directory;
-use super::super::kept_uploads::Part;
+use super::super::kept_uploads::KeptPart;
 use super::*;
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{RoomFor, StreamEnd};
@@ -151,7 +151,12 @@ fn an_expired_partial_file_can_be_evicted_before_it_is_swept_fs_15() {
         let directory = Directory::open(&storage.files.root, b"").unwrap();
         let found = directory.metadata(&hidden("a")).unwrap();
         let above = root::metadata_of(&directory).unwrap().identity;
-        storage.files.root.usage().shelf().put(Part::new(Vec::new(), above, &hidden("a"), found));
+        storage.files.root.usage().shelf().put(KeptPart::new(
+            Vec::new(),
+            above,
+            &hidden("a"),
+            found,
+        ));
         let [given_up, left] = ["a", "b"].map(shown);
         cut(&storage, "ann", "c", 10);
         assert_eq!((given_up.exists(), left.exists()), (false, true));

@@ -2,7 +2,7 @@
 
 use ftp_tests::wait::{patiently, wait_until};
 
-use super::super::rivals::Watch;
+use super::super::rivals::RivalsWatch;
 use super::*;
 use crate::storage::{EntryKind, MemoryStorage};
 use crate::testing::{racing, storage_contract};
@@ -178,8 +178,8 @@ fn a_change_that_is_given_up_before_its_request_is_never_sent_dc_45() {
         }
         // The first rename tests the store.
         storage.rename(&path("first"), &path("last"), true).unwrap();
-        let turn =
-            (operation == "the turn").then(|| storage.inner.rivals.turn("g", &Watch::default()));
+        let turn = (operation == "the turn")
+            .then(|| storage.inner.rivals.turn("g", &RivalsWatch::default()));
         let heads = if turn.is_some() { 2 } else { 1 };
         let waits = if turn.is_some() { "HeadObject" } else { operation };
         let before = fake.count(waits);
@@ -188,7 +188,7 @@ fn a_change_that_is_given_up_before_its_request_is_never_sent_dc_45() {
             fake.fail(operation, 0, 1, fault);
         }
         let own = storage.clone();
-        let job = crate::threads::Job::begin(move || act(&own)).unwrap();
+        let job = crate::threads::ThreadJob::begin(move || act(&own)).unwrap();
         wait_until("it waits", || fake.count(waits) == before + heads);
         job.cancel();
         drop(turn);

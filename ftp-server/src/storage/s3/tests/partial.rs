@@ -109,7 +109,7 @@ fn a_note_that_the_store_has_not_written_is_written_again_fs_15_fs_18() {
         };
         let fail = |skipped| fake.fail("PutObject", skipped, 1, fault);
         fail(0);
-        let lease = partial::Lease::begin(store, &key, note).unwrap();
+        let lease = partial::NoteLease::begin(store, &key, note).unwrap();
         // A session that dies now names its multipart upload.
         fail(0);
         lease.begin_parts(store, "upload").unwrap();
@@ -410,8 +410,8 @@ fn a_sweep_leaves_a_note_that_is_written_meanwhile() {
             std::thread::spawn(move || partial::sweep(&storage.inner).unwrap())
         };
         wait_until("the sweep is there", || fake.count(operation) > from);
-        let kept = partial::Kept { parts: Vec::new(), tail: found.note.tail.clone() };
-        partial::Lease::take_up(&storage.inner, &key, &found, &kept).unwrap();
+        let kept = partial::KeptBytes { parts: Vec::new(), tail: found.note.tail.clone() };
+        partial::NoteLease::take_up(&storage.inner, &key, &found, &kept).unwrap();
         fake.release();
         assert_eq!(sweeping.join().unwrap(), 0, "{operation}");
         // The note names a tail that is older than itself.
@@ -441,7 +441,7 @@ fn a_sweep_without_times_leaves_an_upload_that_is_resumed_meanwhile() {
             std::thread::spawn(move || partial::sweep(&storage.inner).unwrap())
         };
         wait_until("the sweep is there", || fake.count(operation) > from);
-        partial::Lease::take_up(&storage.inner, &key, &found, &kept).unwrap();
+        partial::NoteLease::take_up(&storage.inner, &key, &found, &kept).unwrap();
         fake.release();
         assert_eq!(sweeping.join().unwrap(), 0, "{operation}");
         let found = partial::find(&storage.inner, &key).unwrap().unwrap();
