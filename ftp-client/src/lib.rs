@@ -249,7 +249,6 @@
 //! - Names in listings are the server's choice: check [`Entry::is_safe_name`] before you use a name
 //!   in a local path.
 
-mod base64;
 mod client;
 mod config;
 mod control;

@@ -11,7 +11,7 @@ use ftp_proto::{ParseError, ParseErrorKind, ProtectionLevel, Reply, Verb};
 #[cfg(feature = "tls")]
 use rustls::{ClientConfig, crypto::CryptoProvider};
 
-use crate::base64::{self, Base64, LETTERS};
+use crate::digest::{Base64, LETTERS, from_base64};
 
 /// TLS settings of a client.
 ///
@@ -475,7 +475,7 @@ impl Pin {
         if let Some((index, _)) = odd {
             return Err(error(PREFIX.len() + index, ParseErrorKind::UnexpectedByte));
         }
-        let digest = base64::decode(encoded.as_bytes()).and_then(|bytes| bytes.try_into().ok());
+        let digest = from_base64(encoded.as_bytes()).and_then(|bytes| bytes.try_into().ok());
         let pin = Self(digest.ok_or(error(text.len(), ParseErrorKind::UnexpectedEnd))?);
         // The last letter has two surplus bits, which must be 0.
         match pin.to_string() == text {

@@ -9,7 +9,7 @@ use std::os::windows::fs::FileExt as _;
 use std::path::{Component, Path, Prefix};
 use std::time::UNIX_EPOCH;
 
-use super::names::is_valid;
+use super::is_valid;
 
 /// What a file system returns for a name that is not valid text. No object can have this name.
 const NO_NAME: &str = "\0";

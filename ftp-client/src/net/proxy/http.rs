@@ -1,7 +1,7 @@
 //! `CONNECT` of HTTP (RFC 9110 §9.3.6) with Basic authentication (RFC 7617).
 
 use super::{Dialogue, shown};
-use crate::base64::Base64;
+use crate::digest::Base64;
 use crate::error::{Error, ProxyFault};
 use crate::net::Server;
 

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::{Distrust, LARGEST, Manifest, ManifestRecord, Records};
-use crate::base64::{self, Base64};
+use crate::digest::{Base64, from_base64};
 use crate::digest::{HashAlgorithm, hex, unhex};
 use crate::file::checksum::Checksum;
 use crate::tree::entry::{Stamp, check_name};
@@ -175,7 +175,7 @@ impl<'t> UnreadText<'t> {
             Some(()) => self.text()?,
             None => {
                 self.skip(b"{\"path_b64\":\"")?;
-                base64::decode(self.until(b'"')?)?
+                from_base64(self.until(b'"')?)?
             }
         };
         let mut parts = path.split(|byte| *byte == b'/');
