@@ -59,7 +59,7 @@ struct OpenedPort {
 
 /// A client's right to one port. Dropping the lease returns the port.
 #[derive(Debug)]
-struct Lease {
+struct PortLease {
     ports: Arc<PassivePorts>,
     /// The number of the share.
     number: u64,
@@ -191,7 +191,7 @@ impl PassivePorts {
                 let number = share.number();
                 let opened = OpenedPort { share, port, since, listener };
                 self.held.lock().opened.insert(number, opened);
-                PassiveSocket::Leased(Lease { ports: Arc::clone(self), number })
+                PassiveSocket::Leased(PortLease { ports: Arc::clone(self), number })
             }
             leased @ PassiveSocket::Leased(_) => leased,
         };
@@ -252,7 +252,7 @@ enum PassiveSocket {
     Own(Arc<TcpListener>),
     /// A port of the configured ranges. Until the client connects, the port may be closed so that
     /// another client gets it.
-    Leased(Lease),
+    Leased(PortLease),
 }
 
 /// A port at which a transfer waits for its client. If the port is given to another client,
@@ -260,7 +260,7 @@ enum PassiveSocket {
 #[derive(Debug)]
 pub(super) struct OpenPort {
     pub(super) listener: Arc<TcpListener>,
-    _lease: Option<Lease>,
+    _lease: Option<PortLease>,
 }
 
 impl PassiveListener {
@@ -313,14 +313,14 @@ impl PassiveListener {
     }
 }
 
-impl Lease {
+impl PortLease {
     /// Returns the listener of the port, or `None` if the session has already lost the port.
     fn listener(&self) -> Option<Arc<TcpListener>> {
         self.ports.held.lock().opened.get(&self.number).map(|opened| Arc::clone(&opened.listener))
     }
 }
 
-impl Drop for Lease {
+impl Drop for PortLease {
     fn drop(&mut self) {
         let mut held = self.ports.held.lock();
         if held.give_back(self.number) {

@@ -62,7 +62,7 @@ struct Mount {
 }
 
 /// A storage, and a path in it.
-struct Place<'a> {
+struct MountPlace<'a> {
     storage: &'a dyn Storage,
     /// The path from the root of the storage.
     path: VirtualPath,
@@ -122,14 +122,14 @@ impl MountedStorage {
     /// # Errors
     ///
     /// Returns `Unavailable` if that storage is unavailable.
-    fn place(&self, path: &VirtualPath) -> StorageResult<Place<'_>> {
+    fn place(&self, path: &VirtualPath) -> StorageResult<MountPlace<'_>> {
         let within = |mount: &'_ Mount| path.relative_to(&mount.path);
         match self.mounts.iter().find_map(|mount| Some((mount, within(mount)?))) {
             Some((Mount { path: mount, storage: Some(storage) }, path)) => {
-                Ok(Place { storage, path, mount: Some(mount) })
+                Ok(MountPlace { storage, path, mount: Some(mount) })
             }
             Some((Mount { storage: None, .. }, _)) => Err(Kind::Unavailable.into()),
-            None => Ok(Place { storage: &self.root, path: path.clone(), mount: None }),
+            None => Ok(MountPlace { storage: &self.root, path: path.clone(), mount: None }),
         }
     }
 
@@ -139,7 +139,7 @@ impl MountedStorage {
     ///
     /// Returns `Denied` if the directory exists only because there is a mount point below it.
     /// Returns `Unavailable` if the storage is unavailable, or an error of the storage.
-    fn existing(&self, path: &VirtualPath) -> StorageResult<Place<'_>> {
+    fn existing(&self, path: &VirtualPath) -> StorageResult<MountPlace<'_>> {
         match self.is_made_up(path)? {
             true => Err(Kind::Denied.into()),
             false => self.place(path),
@@ -174,7 +174,7 @@ impl MountedStorage {
         if !self.holds_mounts(path) || self.is_mount_point(path) {
             return Ok(false);
         }
-        let Place { storage, path, .. } = self.place(path)?;
+        let MountPlace { storage, path, .. } = self.place(path)?;
         match storage.stat(&path, Ask::Facts) {
             Ok(found) => Ok(found.kind != EntryKind::Directory),
             Err(error) if error.is_missing() => Ok(true),
@@ -275,7 +275,7 @@ impl Storage for MountedStorage {
         if self.is_made_up(path)? {
             return Ok(Entries::new(mounted));
         }
-        let Place { storage, path: inner, .. } = self.place(path)?;
+        let MountPlace { storage, path: inner, .. } = self.place(path)?;
         if names.is_empty() {
             return storage.list(&inner, ask);
         }
@@ -290,7 +290,7 @@ impl Storage for MountedStorage {
         if self.is_made_up(path)? {
             return Err(Kind::IsDirectory.into());
         }
-        let Place { storage, path, .. } = self.place(path)?;
+        let MountPlace { storage, path, .. } = self.place(path)?;
         storage.read(&path)
     }
 
@@ -300,7 +300,7 @@ impl Storage for MountedStorage {
         mode: WriteMode,
         keep: Keep<'_>,
     ) -> StorageResult<Box<dyn Upload>> {
-        let Place { storage, path: inner, .. } = self.place(path)?;
+        let MountPlace { storage, path: inner, .. } = self.place(path)?;
         self.check_new(path, Kind::IsDirectory)?;
         storage.write(&inner, mode, keep).map_err(|error| self.refused(path, error))
     }
@@ -310,32 +310,32 @@ impl Storage for MountedStorage {
         path: &VirtualPath,
         user: Option<&[u8]>,
     ) -> StorageResult<Option<Unfinished>> {
-        let Place { storage, path, .. } = self.place(path)?;
+        let MountPlace { storage, path, .. } = self.place(path)?;
         storage.unfinished(&path, user)
     }
 
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         self.check_new(path, Kind::NotFound)?;
-        let Place { storage, path, .. } = self.place(path)?;
+        let MountPlace { storage, path, .. } = self.place(path)?;
         storage.forget(&path, user)
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         self.check_new(path, Kind::IsDirectory)?;
-        let Place { storage, path, .. } = self.place(path)?;
+        let MountPlace { storage, path, .. } = self.place(path)?;
         storage.remove(&path)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         let is_mount_point = self.is_mount_point(path);
         self.check_new(path, if is_mount_point { Kind::Denied } else { Kind::NotEmpty })?;
-        let Place { storage, path, .. } = self.place(path)?;
+        let MountPlace { storage, path, .. } = self.place(path)?;
         storage.rmdir(&path)
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.check_new(path, Kind::Exists)?;
-        let Place { storage, path: inner, .. } = self.place(path)?;
+        let MountPlace { storage, path: inner, .. } = self.place(path)?;
         storage.mkdir(&inner).map_err(|error| self.refused(path, error))
     }
 
@@ -352,12 +352,12 @@ impl Storage for MountedStorage {
     }
 
     fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
-        let Place { storage, path, .. } = self.existing(path)?;
+        let MountPlace { storage, path, .. } = self.existing(path)?;
         storage.set(&path, change)
     }
 
     fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
-        let Place { storage, path, .. } = self.existing(path)?;
+        let MountPlace { storage, path, .. } = self.existing(path)?;
         storage.space(&path, room)
     }
 }
