@@ -323,6 +323,9 @@ impl From<&Error> for Failure {
         if let Error::Tree(fault) = error {
             return Self::from(&**fault);
         }
+        if let Error::Fewer(met) = error {
+            return Self::from(&**met);
+        }
         let exit = Exit::from(error.kind());
         let code = error.reply().map(|reply| reply.code().value());
         let phase = match error {

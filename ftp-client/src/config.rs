@@ -15,8 +15,7 @@ use crate::error::Error;
 use crate::event::Counts;
 use crate::net::SharedConnector;
 use crate::net::proxy::{Proxy, Route};
-use crate::net::wait::Canceller;
-use crate::net::wait::Transport;
+use crate::net::wait::{Canceller, Transport};
 use crate::security::Tls;
 
 /// A timeout for each phase.
@@ -252,8 +251,9 @@ impl ClientBuilder {
     /// Sets a connector, which opens the connections in place of this client: through a tunnel, in
     /// another network namespace, or to a peer in the same process.
     ///
-    /// It gets the host that the caller of [`connect`](Self::connect) named, the port, whether the
-    /// connection is for the data of transfers, and the time that is left. The client resolves no
+    /// It gets the host that the caller of [`connect`](Self::connect) named; the port, which the server
+    /// announces for data; whether the connection is for the data of a transfer, or of several with
+    /// [`reuse_data`](Self::reuse_data); and the time that is left. The client resolves no
     /// names, and data connections go to the same host, since its address is unknown. Each call runs
     /// in its own thread; after the time or a cancel, the client no longer waits for that thread. An
     /// error of the connector is an [`Error::Io`].
@@ -263,8 +263,8 @@ impl ClientBuilder {
     /// by a reset; over other transports, the server must notice the interruption on the control
     /// connection.
     ///
-    /// A connector excludes [`bind`](Self::bind), [`family`](Self::family), [`proxy`](Self::proxy)
-    /// and active mode. [`keepalive`](Self::keepalive) has no effect on its connections.
+    /// A connector excludes [`bind`](Self::bind), [`family`](Self::family), [`proxy`](Self::proxy),
+    /// a rule for [`passive_address`](Self::passive_address) and active mode. [`keepalive`](Self::keepalive) has no effect on its connections.
     ///
     /// ```
     /// use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,5 @@
-//! Digests of files, and their algorithms; bytes as hexadecimal and base64 text (RFC 4648 §4).
+//! Digests of files, and their algorithms; bytes as hexadecimal and base64 text
+//! (RFC 4648 §8, §4).
 
 use std::fmt;
 
@@ -113,7 +114,7 @@ pub(crate) fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
-/// The letters, in the order of their values.
+/// The letters of base64, in the order of their values.
 pub(crate) const LETTERS: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -215,7 +215,8 @@
 //! # Modules
 //!
 //! What is used most is here at the top. The rest is in modules by subject: details of [`error`]s,
-//! [`file`](mod@file) transfers, [`listing`]s, attempts and the [`pool`], and directory [`tree`]s.
+//! [`file`](mod@file) transfers, [`fxp`], [`listing`]s, attempts and the [`pool`], and directory
+//! [`tree`]s.
 //!
 //! # Examples
 //!

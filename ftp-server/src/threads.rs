@@ -1,4 +1,4 @@
-//! Starts the threads of the server.
+//! Starts the threads of the server, and moves sessions to new ones (the relay).
 
 use std::cell::RefCell;
 use std::convert::Infallible;

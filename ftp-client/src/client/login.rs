@@ -10,7 +10,7 @@ use super::objects::Position;
 use super::{Client, features_in};
 use crate::config::{ClientBuilder, Config, for_scheme};
 use crate::control::Answers;
-use crate::control::login::{self, Login, Secured, WithPass};
+use crate::control::login::{self, CommandsWithPass, Login, Secured};
 use crate::error::Error;
 use crate::net::Server;
 use crate::security::TlsStart;
@@ -175,7 +175,7 @@ impl Client {
     }
 
     /// Returns the commands that can be sent together with `PASS`.
-    fn commands_ahead(&self) -> WithPass {
+    fn commands_ahead(&self) -> CommandsWithPass {
         let Config { rules, route, compress, reuse_data, .. } = &self.config;
         let begins_with_epsv = rules.mode == Mode::Passive
             && rules.epsv != Extended::Never
@@ -184,14 +184,14 @@ impl Client {
             && !route.as_ref().is_some_and(|route| route.proxy.is_ftp());
         let may_fly = begins_with_epsv && self.may_save_trips() && !self.waits_at_ports();
         let first = self.config.first_transfer.filter(|_| may_fly);
-        let Some(representation) = first else { return WithPass::default() };
+        let Some(representation) = first else { return CommandsWithPass::default() };
         let mut commands = self.secured.as_ref().map(Secured::protection).unwrap_or_default();
         commands.push(Command::Type(representation.into()));
         if self.config.lists_first {
             commands.push(Command::Feat);
         }
         commands.push(Command::Epsv(EpsvArgument::Default));
-        WithPass { commands, patience: self.patience(Duration::ZERO) }
+        CommandsWithPass { commands, patience: self.patience(Duration::ZERO) }
     }
 
     /// Returns whether the server names itself Twisted. It answers no command between `EPSV` and the use

@@ -42,11 +42,11 @@ pub struct Repeat {
 #[derive(Debug)]
 struct RenameFacts {
     source: Facts,
-    target: RepeatedObject,
+    target: TargetBefore,
 }
 
 #[derive(Debug)]
-enum RepeatedObject {
+enum TargetBefore {
     Absent,
     There(Facts),
     Unknown,
@@ -243,7 +243,7 @@ impl Repeat {
     ) -> Result<(), Error> {
         if self.before.is_none() && !self.is_single {
             let source = facts_of(client, from)?.unwrap_or_default();
-            self.before = Some(RenameFacts { source, target: RepeatedObject::Absent });
+            self.before = Some(RenameFacts { source, target: TargetBefore::Absent });
         }
         self.rename(client, from, to)
     }
@@ -267,11 +267,11 @@ impl Repeat {
         if self.before.is_none() && !self.is_single {
             let source = facts_of(client, from)?.unwrap_or_default();
             let target = match client.is_there(to)? {
-                Some(false) => RepeatedObject::Absent,
+                Some(false) => TargetBefore::Absent,
                 Some(true) => {
-                    facts_of(client, to)?.map_or(RepeatedObject::Unknown, RepeatedObject::There)
+                    facts_of(client, to)?.map_or(TargetBefore::Unknown, TargetBefore::There)
                 }
-                None => RepeatedObject::Unknown,
+                None => TargetBefore::Unknown,
             };
             self.before = Some(RenameFacts { source, target });
         }
@@ -337,9 +337,9 @@ impl Repeat {
         };
         let now = facts_of(client, to)?.and_then(|now| now.are_of(source));
         let was_another = match target {
-            RepeatedObject::Absent => true,
-            RepeatedObject::There(before) => before.are_of(source) == Some(false),
-            RepeatedObject::Unknown => false,
+            TargetBefore::Absent => true,
+            TargetBefore::There(before) => before.are_of(source) == Some(false),
+            TargetBefore::Unknown => false,
         };
         Ok(if now == Some(true) && was_another { Shown::Moved } else { Shown::Unclear })
     }

@@ -264,7 +264,7 @@ impl ControlConnection {
 
 /// The commands that are sent together with `PASS`.
 #[derive(Debug, Default)]
-pub(crate) struct WithPass {
+pub(crate) struct CommandsWithPass {
     pub(crate) commands: Vec<Command>,
     /// The time to wait for the reply to the first of these commands after the reply to `PASS`.
     pub(crate) patience: Duration,
@@ -283,7 +283,7 @@ pub(crate) fn login(
     user: &[u8],
     password: &[u8],
     account: Option<&Password>,
-    ahead: &WithPass,
+    ahead: &CommandsWithPass,
 ) -> Result<Option<Vec<Reply>>, Error> {
     let user = Command::User(user.to_vec());
     let password = Command::Pass(Password(password.to_vec()));
@@ -320,7 +320,7 @@ pub(crate) fn by_proxy(
     user: &[u8],
 ) -> Result<Vec<u8>, Error> {
     if let Some(own) = proxy.login() {
-        let done = login(control, &own.user, &own.password.0, None, &WithPass::default());
+        let done = login(control, &own.user, &own.password.0, None, &CommandsWithPass::default());
         done.map_err(|error| match error {
             Error::Refused(_, reply) => proxy.error(ProxyFault::LoginRefused(reply.to_string())),
             error => error,
@@ -339,7 +339,7 @@ fn is_intermediate(reply: &Reply) -> bool {
 fn send_with(
     control: &mut ControlConnection,
     password: &Command,
-    ahead: &WithPass,
+    ahead: &CommandsWithPass,
 ) -> Result<(Reply, Option<Vec<Reply>>), Error> {
     if ahead.commands.is_empty() {
         return Ok((control.request(password)?, Some(Vec::new())));

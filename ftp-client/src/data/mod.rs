@@ -4,8 +4,9 @@
 //! In passive mode, the connection goes to the host of the control connection, or to the host in a 227
 //! if the caller's rule allows that.
 //!
-//! In mode B, a transfer leaves an open connection to the next one ([`KeptConnection`]). [`DownloadPlan`] has the
-//! transfers that a caller has named for it, and the commands that were sent ahead.
+//! In mode B, a transfer leaves an open connection to the next one ([`KeptConnection`]).
+//! [`DownloadPlan`] has the transfers that a caller has named for it, and the commands that were sent
+//! ahead.
 
 pub(crate) mod active;
 pub(crate) mod coding;

@@ -160,6 +160,7 @@ impl Error {
             Self::Greeting(reply) | Self::Refused(Verb::User | Verb::Pass | Verb::Acct, reply) => {
                 is_busy(reply)
             }
+            Self::Fewer(met) => met.is_busy(),
             _ => false,
         }
     }
@@ -173,6 +174,7 @@ impl Error {
     #[must_use]
     pub fn demands_tls(&self) -> bool {
         match self {
+            Self::Fewer(met) => met.demands_tls(),
             Self::Refused(_, reply) => {
                 reply.code().value() == 534
                     || (reply.code().severity() == Severity::Permanent && speaks_of_tls(reply))

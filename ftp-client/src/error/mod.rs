@@ -112,7 +112,7 @@ pub enum Error {
     ///
     /// A download received fewer or more bytes than announced, or the caller ended it before the
     /// end of the data. After an upload, the server reports fewer or more bytes than were sent.
-    #[error("incomplete: {}", MissingBytes(*.bytes, *.announced))]
+    #[error("incomplete: {}", ByteCount(*.bytes, *.announced))]
     Incomplete {
         /// The number of bytes received or, after an upload, of bytes that the server has.
         bytes: u64,
@@ -183,8 +183,9 @@ pub enum Error {
     #[error("{0}")]
     Tree(#[source] Box<TreeFault>),
     /// A pool has, or its server accepts, no more connections than those that are lent, or the server
-    /// refused another caller for good. The error is the one that this or another caller met. Only
-    /// [`Pool::try_take`](crate::Pool::try_take) returns this.
+    /// refused another caller for good. The error is the one that this or another caller met.
+    /// [`Pool::try_take`](crate::Pool::try_take) and [`Worker::connect`](crate::pool::Worker::connect)
+    /// return this.
     #[error(transparent)]
     Fewer(Box<Self>),
     /// The closure that makes the connections of a [`Pool`](crate::Pool) failed for a reason of the
@@ -227,6 +228,7 @@ impl Error {
     #[must_use]
     pub fn affects_others(&self) -> bool {
         match self {
+            Self::Fewer(met) => met.affects_others(),
             Self::Refused(_, reply) => {
                 matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
             }
@@ -550,9 +552,9 @@ impl fmt::Display for Attempts<'_> {
 }
 
 /// The bytes received, and the bytes announced.
-struct MissingBytes(u64, Option<u64>);
+struct ByteCount(u64, Option<u64>);
 
-impl fmt::Display for MissingBytes {
+impl fmt::Display for ByteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self(bytes, Some(announced)) if bytes < announced => {

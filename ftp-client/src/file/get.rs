@@ -61,7 +61,9 @@ impl<'a> Get<'a> {
         Self::new(from, Sink::Path(path.as_ref()), options)
     }
 
-    /// Returns the download of the file at `from` to a file that is written under its own path.
+    /// Returns the download of the file at `from` to a file that is written under its own path. If it
+    /// begins at byte 0, the former content is lost with the first byte; a failure leaves
+    /// [`Left::InPlace`]. A [move](FileOptions::moves) needs [`to_path`](Self::to_path).
     pub fn in_place(
         from: Place,
         path: &'a (impl AsRef<Path> + ?Sized),
@@ -70,8 +72,8 @@ impl<'a> Get<'a> {
         Self::new(from, Sink::InPlace(path.as_ref()), options)
     }
 
-    /// Returns the download of the file at `from` to a stream. After its first byte, no attempt can be
-    /// repeated.
+    /// Returns the download of the file at `from` to a stream. If an attempt fails after its first byte
+    /// ([`Left::Stream`]), another one fails with [`Error::Unsupported`].
     pub fn to_writer(from: Place, to: &'a mut dyn Write, options: &FileOptions) -> Self {
         Self::new(from, Sink::Stream(to), options)
     }
@@ -182,6 +184,10 @@ impl<'a> Get<'a> {
     ///   option needs, or if the source may be the target.
     /// - [`Error::Job`] for the failures of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
+        if self.job.past.left == Left::Stream {
+            // The stream would have its first bytes twice.
+            return Err(Error::Unsupported("another download to a stream with bytes of the first"));
+        }
         self.job.past.begin();
         if let Sink::Path(target) | Sink::InPlace(target) = self.to {
             check_path(target).map_err(|error| Error::Local(named(target, &error)))?;

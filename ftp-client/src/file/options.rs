@@ -137,15 +137,15 @@ impl FileOptions {
     }
 
     /// Sets the smallest and the largest size in bytes of the files that are transferred (default: no
-    /// limits). A file of unknown size is outside of every limit.
+    /// limits); both are inside. If the size is unknown, a download fails, and an upload is skipped.
     pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
         self.selection.sizes = (smallest, largest);
         self
     }
 
     /// Sets the earliest and the latest modification time of the files that are transferred, in seconds
-    /// since 1970-01-01T00:00:00Z (default: no limits). A file of unknown time is outside of every
-    /// limit.
+    /// since 1970-01-01T00:00:00Z (default: no limits); both are inside. If the time is unknown, a
+    /// download fails, and an upload is skipped.
     pub const fn times(mut self, earliest: Option<i64>, latest: Option<i64>) -> Self {
         self.selection.times = (earliest, latest);
         self

@@ -292,14 +292,19 @@ impl<'a> Put<'a> {
         self
     }
 
-    /// Sets the temporary name until the upload is complete and verified (default: none). Without
-    /// one, the upload replaces an existing file (`STOR`).
+    /// Sets the temporary name until the upload is complete and verified (default: none). `None` only
+    /// takes back an earlier name. Without [`append`](Self::append) and [`unique`](Self::unique), the
+    /// upload replaces an existing file; of the three, the last one counts.
     pub fn under(mut self, name: Option<TemporaryName>) -> Self {
-        self.job.store = name.map_or(StoreAs::Final, StoreAs::Under);
+        self.job.store = match (name, self.job.store) {
+            (Some(name), _) => StoreAs::Under(name),
+            (None, StoreAs::Under(_)) => StoreAs::Final,
+            (None, other) => other,
+        };
         self
     }
 
-    /// Stores the upload at the end of an existing file (`APPE`), and never repeats it.
+    /// Stores the upload at the end of an existing file (`APPE`), and never repeats or resumes it.
     pub fn append(mut self) -> Self {
         self.job.store = StoreAs::Append;
         self

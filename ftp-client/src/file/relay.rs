@@ -161,7 +161,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Sets whether the caller knows that source and target are two files (default: no). Otherwise
-    /// the first attempt compares paths and facts if both are on one server.
+    /// the first attempt compares paths and facts on one server, and facts (`MLST`) on two.
     pub const fn apart(mut self, on: bool) -> Self {
         self.is_apart = on;
         self
@@ -419,7 +419,9 @@ impl<'a> Relay<'a> {
 }
 
 /// Copies the file `source_path` on one server to `target_path` on another, with one attempt of a
-/// [`Relay`], which says what callers can rely on.
+/// [`Relay`], which says what callers can rely on. First it compares the two files, because a copy of
+/// a file onto itself would destroy it; [`Relay::apart`] can say that they are two. [`Done::size`] is 0
+/// if the servers do not report it; [`Relay::size`] tells.
 ///
 /// # Errors
 ///

@@ -1,5 +1,6 @@
 //! Server-to-server copies (FXP, RFC 959 §5.2): the data goes directly from one server to the
-//! other. [`Relay`](crate::file::Relay) makes jobs of them, which can be attempted several times; [`transfer`] is one call.
+//! other. [`Relay`](crate::file::Relay) makes jobs of them, which can be attempted several times;
+//! [`transfer`] is one call.
 //!
 //! ```no_run
 //! use ftp_client::{Client, Resume, fxp};
@@ -49,8 +50,8 @@ pub struct Options {
     /// The host to which one server must connect (default: [`Peer`](AddressRule::Peer)), as for
     /// [`Relay::address`](crate::file::Relay::address).
     pub address: AddressRule,
-    /// Whether to compare the sizes of both files at the end, if both servers report them (default:
-    /// true).
+    /// Whether to verify the copy as [`Verify::IfKnown`](crate::file::Verify::IfKnown) does (default:
+    /// true): sizes are compared if both servers report them, and digests after a resumed copy.
     ///
     /// Sizes are always compared under TLS, because a server may take a broken connection for the
     /// end of the file. They are also always compared if a server sends 226 without 150, because
@@ -155,7 +156,7 @@ pub(crate) fn copy(
     }
     let marker = RestartMarker::parse(offset.to_string().as_bytes());
     let marker = marker.map_err(Error::Argument).map_err(of_source)?;
-    let plan = CopyPlan { marker, retrieve, store, options, least: size };
+    let plan = FxpPlan { marker, retrieve, store, options, least: size };
     let copied = plan.run(&mut source, &mut target);
     if let Some(memory) = &mut recalling.memory {
         let has_begun =
@@ -168,7 +169,7 @@ pub(crate) fn copy(
 }
 
 /// A copy from an offset, tried with one server listening, or with each in turn.
-struct CopyPlan {
+struct FxpPlan {
     marker: RestartMarker,
     retrieve: Vec<u8>,
     store: Vec<u8>,
@@ -177,7 +178,7 @@ struct CopyPlan {
     least: Option<u64>,
 }
 
-impl CopyPlan {
+impl FxpPlan {
     /// Lets the chosen server listen, or the target and then the source. Returns the transfer, and
     /// the size of both files if it was compared.
     fn run(

@@ -1,5 +1,6 @@
 //! What operating systems do differently with files and descriptors: one file for each system, or
-//! family of systems, with the same functions.
+//! family of systems, with the same functions. Which names Windows can store is here, so that the tests
+//! of all systems see it.
 
 #[cfg(all(unix, not(target_os = "linux")))]
 mod bsd;
@@ -23,7 +24,7 @@ pub(crate) use unix::*;
 #[cfg(windows)]
 pub(crate) use windows::*;
 
-/// Names of devices, without the numbers of `COM1` to `COM9` and `LPT1` to `LPT9`.
+/// Names of devices on Windows, without the numbers of `COM1` to `COM9` and `LPT1` to `LPT9`.
 #[cfg(any(windows, test))]
 const DEVICES: [&str; 6] = ["AUX", "CON", "CONIN$", "CONOUT$", "NUL", "PRN"];
 

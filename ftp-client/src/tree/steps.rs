@@ -15,6 +15,7 @@ pub enum PlannedStep {
         path: Vec<u8>,
     },
     /// A file is copied.
+    #[non_exhaustive]
     Copy {
         /// The path of the file.
         path: Vec<u8>,
@@ -39,6 +40,7 @@ pub enum PlannedStep {
         path: Vec<u8>,
     },
     /// A file of the target gets another name.
+    #[non_exhaustive]
     Rename {
         /// The former path.
         from: Vec<u8>,

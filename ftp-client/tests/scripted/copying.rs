@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ftp_client::file::Verify;
+use ftp_client::file::{Left, TemporaryName, Verify};
 use ftp_client::{
     Canceller, Client, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit,
 };
@@ -60,6 +60,46 @@ fn a_copy_meters_every_byte_and_keeps_its_rate_limit() {
     assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
     assert_eq!(metered.load(Ordering::Relaxed), 6_000);
     server.end();
+}
+
+#[test]
+fn a_stream_never_gets_its_first_bytes_twice() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"half");
+        peer.reply("451 disk failed");
+        peer.answer("NOOP", "200 ok");
+    });
+    let (options, mut got) = (FileOptions::new().verify(Verify::None), Vec::new());
+    let mut job = Get::to_writer(Place::at("a"), &mut got, &options);
+    assert!(matches!(job.attempt(&mut client, &()), Err(Error::Refused(..))));
+    assert_eq!(*job.left(), Left::Stream);
+    assert!(matches!(job.attempt(&mut client, &()), Err(Error::Unsupported(_))));
+    assert_eq!(got, b"half");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn no_temporary_name_takes_back_only_a_temporary_name() {
+    let options = FileOptions::new().verify(Verify::None);
+    for (command, is_append) in [("APPE b", true), ("STOR b", false)] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer(command, "150 ok");
+            assert_eq!(peer.read_data(), b"x");
+            peer.reply("226 done");
+        });
+        let mut source = b"x".as_slice();
+        let put = Put::from_reader(&mut source, Place::at("b"), &options);
+        let put = match is_append {
+            true => put.append(),
+            false => put.under(Some(TemporaryName::standard())),
+        };
+        put.under(None).attempt(&mut client, &()).unwrap();
+        server.end();
+    }
 }
 
 #[test]

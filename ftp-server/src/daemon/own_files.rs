@@ -1,5 +1,6 @@
 //! The files that the server itself uses, and the roots from which clients could reach them. Start,
-//! reload, `--check` and each login use the same table.
+//! reload, `--check` and each login use the same table, and so does the check of a configuration for
+//! contradictions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

@@ -106,10 +106,10 @@ impl Directory {
         }
         // rustix takes the ENOENT of a removed directory for its end: it is not an empty one, whose
         // objects could be removed from the other side.
-        match rustix::fs::fstat(&self.descriptor)?.st_nlink {
-            0 => Err(ErrorKind::NotFound.into()),
-            _ => Ok(items),
+        if items.is_empty() && rustix::fs::fstat(&self.descriptor)?.st_nlink == 0 {
+            return Err(ErrorKind::NotFound.into());
         }
+        Ok(items)
     }
 
     /// Returns the names in this directory that `wants` accepts.

@@ -325,11 +325,14 @@ mod tests {
         drop(hooks.open(&config).unwrap());
         hooks.undo();
         // A program that another test starts holds the lock until its exec.
-        let opened = (0..100).find_map(|_| {
-            std::thread::sleep(Duration::from_millis(20));
-            others.open(&config).ok()
-        });
-        let opened = opened.expect("the spool is free").unwrap();
+        let mut opened = others.open(&config);
+        for _ in 0..100 {
+            if opened.is_err() {
+                std::thread::sleep(Duration::from_millis(20));
+                opened = others.open(&config);
+            }
+        }
+        let opened = opened.unwrap();
         // A refused spool gets no directory either.
         fs::remove_dir(spool.join("failed")).unwrap();
         let refused = hooks.open(&config).map(drop).unwrap_err();
