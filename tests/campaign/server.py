@@ -209,6 +209,12 @@ class Server:
         with socket.create_connection((HOST, CONTROL), timeout=10) as connection:
             return connection.makefile("rb").readline().decode().strip()
 
+    def touch(self) -> None:
+        """Connects to each listener, and closes the connection at once."""
+        for host in self._hosts:
+            for port in (CONTROL, IMPLICIT):
+                socket.create_connection((host.strip("[]"), port), timeout=10).close()
+
     def log_in(self, user: str) -> None:
         """Opens a session and ends it."""
         with ftplib.FTP(timeout=10) as session:

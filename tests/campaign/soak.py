@@ -410,7 +410,8 @@ class Soak:
 
     def resting(self) -> servers.Figures:
         """Returns the resources that the server holds shortly after all clients have disconnected."""
-        # A listener that ran out of descriptors reopens its spare descriptor at its next connection.
+        # Each listener that ran out of descriptors reopens its spare descriptor at its next connection.
+        self.server.touch()
         self.server.greeting()
         self.server.serial()
         # After a reload, the first login with a root opens the descriptors that all sessions with that root share.
