@@ -3,46 +3,17 @@
 use std::time::Duration;
 
 use ftp_client::file::{Relay, Side, Verify};
-use ftp_client::{AddressRule, Client, Error, FileOptions, Place, Reply, Resume};
+pub use ftp_client::fxp::Options;
+use ftp_client::{Client, Error, FileOptions, Place, Reply};
 
-/// How a copy is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    listener: Option<Side>,
-    resume: Resume,
-    address: AddressRule,
-    verify: Verify,
+/// Returns the options with this server listening.
+pub fn to(listener: impl Into<Option<Side>>) -> Options {
+    Options::new().listener(listener.into())
 }
 
-impl Options {
-    /// Returns the way with this server listening.
-    pub fn to(listener: impl Into<Option<Side>>) -> Self {
-        let (resume, address, verify) = (Resume::Own, AddressRule::Peer, Verify::IfKnown);
-        Self { listener: listener.into(), resume, address, verify }
-    }
-
-    /// Returns the way with this server listening, without a comparison of the sizes.
-    pub fn only(listener: impl Into<Option<Side>>) -> Self {
-        Self::to(listener).verify(Verify::None)
-    }
-
-    /// Sets what a resume may rely on.
-    #[must_use]
-    pub fn resume(self, resume: Resume) -> Self {
-        Self { resume, ..self }
-    }
-
-    /// Sets the host to which one server must connect.
-    #[must_use]
-    pub fn address(self, address: AddressRule) -> Self {
-        Self { address, ..self }
-    }
-
-    /// Sets how the result is verified.
-    #[must_use]
-    pub fn verify(self, verify: Verify) -> Self {
-        Self { verify, ..self }
-    }
+/// Returns the options with this server listening, without a comparison of the sizes.
+pub fn only(listener: impl Into<Option<Side>>) -> Options {
+    to(listener).compare_sizes(false)
 }
 
 /// What a copy says after its success.
@@ -65,14 +36,15 @@ pub struct Report {
 /// # Errors
 ///
 /// Returns the errors of [`Relay::attempt`].
-pub fn transfer(
+pub fn copied(
     source: &mut Client,
     source_path: &str,
     target: &mut Client,
     target_path: &str,
     options: Options,
 ) -> Result<Report, Error> {
-    let files = FileOptions::new().resume(options.resume).verify(options.verify);
+    let verify = if options.compare_sizes { Verify::IfKnown } else { Verify::None };
+    let files = FileOptions::new().resume(options.resume).verify(verify);
     let mut job = Relay::new(Place::at(source_path), Place::at(target_path), &files)
         .listener(options.listener)
         .address(options.address)

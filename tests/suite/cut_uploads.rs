@@ -382,9 +382,9 @@ fn fxp_resumes_an_upload_after_a_lost_226_fs_15_fx_12() {
             assert!(!target.root.names().contains(&b"there".to_vec()), "it is not published");
 
             let (mut from, mut to) = (client(&source).unwrap(), client(&target).unwrap());
-            let options = fxp::Options::to(listener).resume(ftp_client::Resume::Trusted);
+            let options = fxp::to(listener).resume(ftp_client::Resume::Trusted);
             let what = format!("{count} bytes, {listener:?}");
-            let report = fxp::transfer(&mut from, "file", &mut to, "there", options)
+            let report = fxp::copied(&mut from, "file", &mut to, "there", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             // The client must send at least the last byte to get the 226.
             assert_eq!(report.offset, count as u64 - 1, "{what}");

@@ -35,7 +35,7 @@ fn client_with(site: &Site, timeouts: Timeouts) -> Client {
 }
 
 fn to(listener: impl Into<Option<Side>>) -> Options {
-    Options::to(listener)
+    fxp::to(listener)
 }
 
 /// The number of copies with the target listening, and with the source listening, which costs half
@@ -56,7 +56,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
             let content = binary(size, seed);
             source.root.write("file", &content);
             let what = format!("{size} bytes to {}, {listener:?}", target.address);
-            let report = fxp::transfer(&mut from, "file", &mut at, "copy", to(listener))
+            let report = fxp::copied(&mut from, "file", &mut at, "copy", to(listener))
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(report.listener.unwrap(), listener, "{what}");
             assert_eq!(report.size, Some(size as u64), "{what}");
@@ -74,7 +74,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
             target.root.write("copy", &content[..there]);
             let options = to(listener).resume(Resume::Trusted);
             let what = format!("from {there} on, to {}, {listener:?}", target.address);
-            let report = fxp::transfer(&mut from, "file", &mut at, "copy", options)
+            let report = fxp::copied(&mut from, "file", &mut at, "copy", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(report.offset, there as u64, "{what}");
             assert_same(&what, &target.root.read("copy"), &content);
@@ -87,8 +87,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
             target.root.write("copy", &old);
             for run in 0..runs {
                 for path in ["missing", "directory", "no/such/file"] {
-                    let error =
-                        fxp::transfer(from, path, at, "copy", to(listener)).expect_err(path);
+                    let error = fxp::copied(from, path, at, "copy", to(listener)).expect_err(path);
                     let last = last_of(&error);
                     assert_eq!(last.side, Side::Source, "{error}");
                     assert!(matches!(last.error, Error::Refused(Verb::Retr, _)), "{error}");
@@ -98,7 +97,7 @@ fn copies_both_ways(one: &Site, other: &Site) {
                     at.noop().unwrap();
                 }
                 let what = format!("run {run} to {}, {listener:?}", target.address);
-                fxp::transfer(from, "file", at, "other", to(listener))
+                fxp::copied(from, "file", at, "other", to(listener))
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert_same(&what, &target.root.read("other"), &content);
             }
@@ -133,7 +132,7 @@ fn last_of(error: &Error) -> &FxpAttempt {
 fn is_refused_by_the_target(source: &Site, target: &Site, listener: Side, reply: Duration) {
     let mut hasty = client_with(source, Timeouts::new().reply(reply));
     let mut at = client(target);
-    let copied = fxp::transfer(&mut hasty, "file", &mut at, "no/such/file", to(listener));
+    let copied = fxp::copied(&mut hasty, "file", &mut at, "no/such/file", to(listener));
     let error = copied.unwrap_err();
     let last = last_of(&error);
     assert_eq!(last.side, Side::Target, "{error}");
@@ -196,7 +195,7 @@ fn listener_found(source: &Site, target: &Site) -> Side {
     let content = binary(100_000, 3);
     source.root.write("file", &content);
     let (mut from, mut at) = (client(source), client(target));
-    let report = fxp::transfer(&mut from, "file", &mut at, "copy", Options::to(None));
+    let report = fxp::copied(&mut from, "file", &mut at, "copy", fxp::to(None));
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     assert_same("the copy", &target.root.read("copy"), &content);
     report.listener.unwrap()
@@ -233,7 +232,7 @@ fn the_source_listens_where_it_refuses_to_connect_fx_08() {
     let (mut from, mut at) = (client(&vsftpd), client(&closed));
     vsftpd.root.write("file", b"content");
     closed.root.write("copy", b"old");
-    let error = fxp::transfer(&mut from, "file", &mut at, "copy", Options::to(None)).unwrap_err();
+    let error = fxp::copied(&mut from, "file", &mut at, "copy", fxp::to(None)).unwrap_err();
     assert!(matches!(&error, Error::Fxp(attempts) if attempts.len() == 2), "{error}");
     assert!(error.to_string().contains("fxp.networks"), "{error}");
     assert_same("the old file", &closed.root.read("copy"), b"old");
@@ -247,7 +246,7 @@ fn fxp_refusals_are_reported_with_a_remedy_fx_08() {
     let fails = |source: &Site, target: &Site, listener, words: &[&str]| {
         source.root.write("file", &binary(100_000, 4));
         let (mut from, mut at) = (client(source), client(target));
-        let copied = fxp::transfer(&mut from, "file", &mut at, "copy", to(listener));
+        let copied = fxp::copied(&mut from, "file", &mut at, "copy", to(listener));
         let said = copied.unwrap_err().to_string();
         for words in words.iter().chain(&["port_promiscuous", "-W of Pure", "fxp.networks"]) {
             assert!(said.contains(words), "no {words:?} in {said}");
@@ -290,7 +289,7 @@ fn over_ipv6_fx_10() {
     for listener in [Side::Target, Side::Source] {
         let content = binary(100_000, 5);
         one.write("file", &content);
-        fxp::transfer(&mut from, "file", &mut at, "copy", to(listener)).unwrap();
+        fxp::copied(&mut from, "file", &mut at, "copy", to(listener)).unwrap();
         assert_same("over IPv6", &other.read("copy"), &content);
     }
 }

@@ -7,7 +7,7 @@ use ftp_server::Server;
 use ftp_server::testing::Recorder;
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::{SIZES, binary};
-use ftp_tests::fxp::{self, Options};
+use ftp_tests::fxp;
 use ftp_tests::site::{OurServer, Site};
 
 use crate::interop_fxp::{ONE, OTHER, ours};
@@ -145,7 +145,7 @@ fn a_server_to_server_copy_uses_mode_s_cl_73() {
     for name in ["a", "b"] {
         put(&mut from, name, &content);
         put(&mut at, "before", b"x");
-        fxp::transfer(&mut from, name, &mut at, name, Options::to(None)).expect("a copy");
+        fxp::copied(&mut from, name, &mut at, name, fxp::to(None)).expect("a copy");
         assert_same(name, &other.root.read(name), &content);
         assert_same(name, &get(&mut at, name), &content);
     }

@@ -82,7 +82,7 @@ impl Meeting {
 
     /// Copies `a` to `b`.
     fn copy(&mut self, options: Options) -> Result<fxp::Report, Error> {
-        fxp::transfer(&mut self.source, "a", &mut self.target, "b", options)
+        fxp::copied(&mut self.source, "a", &mut self.target, "b", options)
     }
 
     /// Asserts the final state of both connections.
@@ -145,7 +145,7 @@ fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then
 }
 
 fn only(listener: impl Into<Option<Side>>) -> Options {
-    Options::only(listener)
+    fxp::only(listener)
 }
 
 /// Returns the attempt that ended a copy.
@@ -225,7 +225,7 @@ fn the_target_listens_first_fx_01_fx_03_fx_05_fx_06_hc_02() {
         "t< 250 there\n s< 150 still going\n s< 250 sent\n",
     ] {
         let script = [TYPES, TARGET_LISTENS, BEGUN, last, SIZES].concat();
-        let report = succeeds(&script, Options::to(None));
+        let report = succeeds(&script, fxp::to(None));
         assert_eq!((report.offset, report.size), (0, Some(5)));
         assert_eq!(report.listener, Some(Side::Target));
         let [of_source, of_target] = report.replies.unwrap();
@@ -330,7 +330,7 @@ fn a_refused_direction_falls_back_to_the_other_fx_08() {
         "t> PASV\n t< 227 here (127,0,0,1,200,1)\n s> PORT 127,0,0,1,200,1\n s< 500 illegal\n",
     ] {
         let script = [TYPES, refused, SOURCE_LISTENS, BEGUN, last, SIZES].concat();
-        let report = succeeds(&script, Options::to(None));
+        let report = succeeds(&script, fxp::to(None));
         assert_eq!(report.listener.unwrap(), Side::Source);
     }
     // The same if the refusal comes only at the transfer.
@@ -344,7 +344,7 @@ fn a_refused_direction_falls_back_to_the_other_fx_08() {
     ] {
         let refused = refused.as_str();
         let script = [TYPES, TARGET_LISTENS, refused, SOURCE_LISTENS, BEGUN, last, SIZES].concat();
-        succeeds(&script, Options::to(None));
+        succeeds(&script, fxp::to(None));
     }
 }
 
@@ -359,7 +359,7 @@ fn the_error_names_both_refusals_fx_08() {
         "fxp.networks",
     ];
     let script = [TYPES, port, "s> PASV\n s< 502 not here\n"].concat();
-    fails(&script, Options::to(None), Side::Source, &words, [Usable, Usable]);
+    fails(&script, fxp::to(None), Side::Source, &words, [Usable, Usable]);
 
     let words =
         ["target: PASV refused: 502 none; with the source listening: target: PORT refused: 501 no"];
@@ -367,7 +367,7 @@ fn the_error_names_both_refusals_fx_08() {
     let script = [TYPES, "t> PASV\n t< 502 none\n", other].concat();
     let said = (Side::Target, &words[..]);
     let error = patiently(PATIENCE, |_| {
-        fails_with(&script, Options::to(None), patient(), said, [Usable, Usable])
+        fails_with(&script, fxp::to(None), patient(), said, [Usable, Usable])
     });
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(matches!(error, Error::Fxp(attempts) if attempts.len() == 2));
@@ -396,9 +396,9 @@ fn different_sizes_are_an_error() {
         let script = format!("{moved} {sizes}");
         match want {
             Some(words) => {
-                fails(&script, Options::to(None), Side::Target, &[words], [Usable, Usable]);
+                fails(&script, fxp::to(None), Side::Target, &[words], [Usable, Usable]);
             }
-            None => assert_eq!(succeeds(&script, Options::to(None)).size, None),
+            None => assert_eq!(succeeds(&script, fxp::to(None)).size, None),
         }
     }
     // The source's 150 tells more than is there: what the target lacks, or a file that was copied
@@ -407,18 +407,18 @@ fn different_sizes_are_an_error() {
     let moved = [TYPES, TARGET_LISTENS, &begun, "s< 226 sent\n t< 226 there\n"].concat();
     for source in ["213 5", "502 what"] {
         let sizes = format!("s> SIZE a\n s< {source}\n t> SIZE b\n t< 213 5\n");
-        let (script, options) = (format!("{moved} {sizes}"), Options::to(None));
+        let (script, options) = (format!("{moved} {sizes}"), fxp::to(None));
         fails(&script, options, Side::Target, &["5 of 9 bytes"], [Usable, Usable]);
     }
     let sizes = "s> SIZE a\n s< 502 what\n t> SIZE b\n t< 213 9\n";
-    assert_eq!(succeeds(&format!("{moved} {sizes}"), Options::to(None)).size, None);
+    assert_eq!(succeeds(&format!("{moved} {sizes}"), fxp::to(None)).size, None);
     let moved = [TYPES, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     // A reply of another command: the confirmation may have been one too.
     let here = "257 \"/\" here";
     let script = format!("{moved} s> SIZE a\n s< {here}\n");
-    fails(&script, Options::to(None), Side::Source, &["unexpected reply"], [Closed, Usable]);
+    fails(&script, fxp::to(None), Side::Source, &["unexpected reply"], [Closed, Usable]);
     let script = format!("{moved} s> SIZE a\n s< 213 5\n t> SIZE b\n t< {here}\n");
-    fails(&script, Options::to(None), Side::Target, &["unexpected reply"], [Usable, Closed]);
+    fails(&script, fxp::to(None), Side::Target, &["unexpected reply"], [Usable, Closed]);
 }
 
 #[test]
@@ -608,7 +608,7 @@ fn invalid_arguments_are_found_before_any_command() {
     for (from, to, side) in [("a\r\nDELE x", "b", Side::Source), ("a", "", Side::Target)] {
         let mut meeting = Meeting::new("", [Usable, Usable]);
         let (source, target) = (&mut meeting.source, &mut meeting.target);
-        let error = fxp::transfer(source, from, target, to, Options::to(None)).unwrap_err();
+        let error = fxp::copied(source, from, target, to, fxp::to(None)).unwrap_err();
         let last = last_of(&error);
         assert!(last.side == side && matches!(last.error, Error::Argument(_)), "{error}");
         meeting.end(from, [Usable, Usable]);
@@ -627,8 +627,8 @@ fn epsv_all_rules_out_port_at_the_target_cl_34() {
         peer.answer("TYPE I", "200 ok");
         peer.expect_end();
     });
-    let options = Options::to(Side::Source);
-    let error = fxp::transfer(&mut source, "a", &mut target, "b", options).unwrap_err();
+    let options = fxp::to(Side::Source);
+    let error = fxp::copied(&mut source, "a", &mut target, "b", options).unwrap_err();
     assert!(error.to_string().contains("EPSV ALL"), "{error}");
     drop((source, target));
     source_server.end();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ftp_client::Error;
 use ftp_client::error::TlsError;
-use ftp_client::file::{Side, Verify};
+use ftp_client::file::Side;
 use ftp_tests::fxp::{self, Options};
 
 use super::peer::{Peer, Server, explicit, sound};
@@ -55,7 +55,7 @@ fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report,
         (server, client)
     };
     let ((one, mut from), (other, mut to)) = (meet(source, Some(receiver)), meet(target, None));
-    let copied = fxp::transfer(&mut from, "a", &mut to, "b", options);
+    let copied = fxp::copied(&mut from, "a", &mut to, "b", options);
     drop((from, to, sender));
     one.end();
     other.end();
@@ -63,7 +63,7 @@ fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report,
 }
 
 fn only(listener: impl Into<Option<Side>>) -> Options {
-    Options::only(listener)
+    fxp::only(listener)
 }
 
 #[test]
@@ -107,10 +107,10 @@ fn a_protected_copy_fails_without_equal_sizes_fx_11() {
     ];
     for (of_source, of_target, want) in cases {
         // Whether or not it was requested.
-        for verify in [Verify::None, Verify::IfKnown] {
+        for compares in [false, true] {
             let source = [&[IMAGE, FEATURES, LISTENS, SENDS], of_source].concat().leak();
             let target = [&[IMAGE, NO_SSCN, CONNECTS, STORES], of_target].concat().leak();
-            let options = only(Side::Source).verify(verify);
+            let options = only(Side::Source).compare_sizes(compares);
             let error = copy(source, target, options).unwrap_err();
             let Error::Fxp(attempts) = error else { panic!("{error}") };
             match (&attempts.last().unwrap().error, want) {

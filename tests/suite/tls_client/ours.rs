@@ -285,7 +285,7 @@ fn a_protected_copy_needs_a_server_that_starts_the_handshake_fx_11() {
     let (one, two) = (Ours::new(), Ours::new());
     one.server.root.write("file", &content);
     let (mut source, mut target) = (one.client(), two.client());
-    let copied = fxp::transfer(&mut source, "file", &mut target, "copy", fxp::Options::to(None));
+    let copied = fxp::copied(&mut source, "file", &mut target, "copy", fxp::to(None));
     let error = copied.unwrap_err();
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("SSCN"), "{error}");
     source.noop().unwrap();
@@ -303,8 +303,8 @@ fn a_protected_copy_needs_a_server_that_starts_the_handshake_fx_11() {
     let connect = |site| super::session::connect(site, &authority, Mode::Passive, false).unwrap();
     let (mut source, mut target) = (connect(&one), connect(&two));
     for listener in [Side::Target, Side::Source] {
-        let options = fxp::Options::to(listener);
-        fxp::transfer(&mut source, "file", &mut target, "copy", options)
+        let options = fxp::to(listener);
+        fxp::copied(&mut source, "file", &mut target, "copy", options)
             .unwrap_or_else(|error| panic!("{listener:?}: {error}"));
         assert!(two.root.read("copy") == content, "{listener:?}");
         // Then it is told to stop that.

@@ -35,7 +35,7 @@ fn ours(host: Ipv4Addr, authority: &Authority, adjust: impl FnOnce(Tls) -> Tls) 
 }
 
 fn to(listener: impl Into<Option<Side>>) -> Options {
-    Options::to(listener)
+    fxp::to(listener)
 }
 
 /// Returns clients of both.
@@ -53,7 +53,7 @@ fn copies_both_ways(authority: &Authority, one: &Site, other: &Site) {
                 let what = format!("{size} bytes to {}, {listener:?}", target.address);
                 let content = binary(size, seed);
                 source.root.write("file", &content);
-                let report = fxp::transfer(&mut from, "file", &mut at, "copy", to(listener))
+                let report = fxp::copied(&mut from, "file", &mut at, "copy", to(listener))
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert_eq!(report.listener.unwrap(), listener, "{what}");
                 assert_same(&what, &target.root.read("copy"), &content);
@@ -125,10 +125,10 @@ fn our_server_begins_the_handshake_with_proftpd_cm_73_fx_11() {
             let content = binary(size, seed);
             // Ours connects in both, and ProFTPD has no SSCN.
             ours.root.write("a", &content);
-            fxp::transfer(&mut here, "a", &mut there, "b", to(Side::Target))
+            fxp::copied(&mut here, "a", &mut there, "b", to(Side::Target))
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_same(&what, &proftpd.root.read("b"), &content);
-            fxp::transfer(&mut there, "b", &mut here, "c", to(Side::Source))
+            fxp::copied(&mut there, "b", &mut here, "c", to(Side::Source))
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_same(&what, &ours.root.read("c"), &content);
         }
@@ -149,7 +149,7 @@ fn errors_name_missing_trust_and_required_resumption_cm_73_fx_11() {
     }
     // The connecting server begins the handshake and checks the other one.
     let (mut from, mut at) = clients(&authority, &distrusting, &requiring);
-    let error = fxp::transfer(&mut from, "file", &mut at, "copy", to(Side::Target));
+    let error = fxp::copied(&mut from, "file", &mut at, "copy", to(Side::Target));
     let error = error.unwrap_err().to_string();
     assert!(error.contains("tls.sscn_ca"), "{error}");
     requiring.assert_only(&[b"file"]);
@@ -158,11 +158,11 @@ fn errors_name_missing_trust_and_required_resumption_cm_73_fx_11() {
     let trusting = ours(ONE, &authority, |tls| tls.sscn_ca_file(&ca).unwrap());
     trusting.root.write("file", b"content");
     let (mut from, mut at) = clients(&authority, &trusting, &requiring);
-    let error = fxp::transfer(&mut from, "file", &mut at, "copy", to(Side::Target));
+    let error = fxp::copied(&mut from, "file", &mut at, "copy", to(Side::Target));
     let error = error.unwrap_err().to_string();
     assert!(error.contains("tls.session_reuse of ftp-cli serve"), "{error}");
     requiring.assert_only(&[b"file"]);
     // Where it begins the handshake itself, it requires none.
-    fxp::transfer(&mut from, "file", &mut at, "copy", to(Side::Source)).unwrap();
+    fxp::copied(&mut from, "file", &mut at, "copy", to(Side::Source)).unwrap();
     assert_eq!(requiring.root.read("copy"), b"content");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ftp_client::error::Phase;
 use ftp_client::file::Side;
 use ftp_client::{Canceller, Error, Verb};
-use ftp_tests::fxp::Options;
+use ftp_tests::fxp;
 use ftp_tests::wait::patiently;
 
 use super::Then::{Closed, Usable};
@@ -20,7 +20,7 @@ const GOOD_BYE: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_refusal_by_one_server_stops_the_other_fx_07() {
-    let options = Options::to(None);
+    let options = fxp::to(None);
     let both = [Usable, Usable];
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     let before = [TYPES, TARGET_LISTENS, "s> RETR a\n s< 150 going\n t> STOR b\n"].concat();
@@ -114,7 +114,7 @@ fn a_closed_connection_leaves_the_other_usable_fx_07() {
             [Closed, Usable],
         ),
     ] {
-        fails(&format!("{begun} {end}"), Options::to(None), side, &[words], then);
+        fails(&format!("{begun} {end}"), fxp::to(None), side, &[words], then);
     }
     // Before any transfer has begun.
     for (end, side, words, then) in [
@@ -123,21 +123,21 @@ fn a_closed_connection_leaves_the_other_usable_fx_07() {
         ("t> PASV\n t< 530 who?", Side::Target, "530 who?", [Usable, Usable]),
         ("t> PASV\n t!", Side::Target, "closed", [Usable, Closed]),
     ] {
-        fails(&format!("{TYPES} {end}"), Options::to(None), side, &[words], then);
+        fails(&format!("{TYPES} {end}"), fxp::to(None), side, &[words], then);
     }
     // Confirmed before the target could connect.
     let script = [TYPES, SOURCE_LISTENS, "s> RETR a\n s< 226 already sent"].concat();
     let options = only(Side::Source);
     fails(&script, options, Side::Source, &["226 already"], [Usable, Usable]);
     let script = [TYPES, TARGET_LISTENS, "s> RETR a\n s< 200 what"].concat();
-    fails(&script, Options::to(None), Side::Source, &["200 what"], [Closed, Usable]);
+    fails(&script, fxp::to(None), Side::Source, &["200 what"], [Closed, Usable]);
     // The target has gone before its command, or goes while the client waits for the source.
     let aborted = "s^\n s< 426 cut\n s< 226 ok";
     for script in [
         format!("{TYPES} {TARGET_LISTENS} t!\n s> RETR a\n s< 150 go\n {aborted}"),
         format!("{TYPES} {TARGET_LISTENS} s> RETR a\n t!\n {aborted}"),
     ] {
-        fails(&script, Options::to(None), Side::Target, &["closed"], [Usable, Closed]);
+        fails(&script, fxp::to(None), Side::Target, &["closed"], [Usable, Closed]);
     }
 }
 
@@ -220,7 +220,7 @@ fn an_unanswered_abort_closes_the_connection_cl_11_cl_15() {
             limits[1].0.reply = reply;
             fails_with(
                 &format!("{begun} s< 451 disk\n t^\n {answers}"),
-                Options::to(None),
+                fxp::to(None),
                 limits,
                 (Side::Source, &["source: RETR aborted: 451 disk; target: timed out"]),
                 [Usable, Closed],
