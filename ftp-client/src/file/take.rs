@@ -31,21 +31,17 @@ use crate::error::{Error, JobFault};
 use crate::event::Observer;
 use crate::listing::ListingForm;
 use crate::system::sync_directory;
+use crate::tree::entry::{BEHIND, ZONES};
 
 /// Age of a file, in seconds by this computer's clock, from which any later change gives it a
 /// different modification time. It allows for a server's clock that is a few seconds slow, and for
 /// times in whole seconds.
 const SETTLED: i64 = 10;
 
-/// Largest difference of a local time that is slow to UTC, and the smallest between two zones, in
-/// seconds.
-const SLOW: i64 = 12 * 3_600;
-const ZONES: i64 = 15 * 60;
-
 /// Returns whether a file of this age in seconds is older than [`SETTLED`], also if the server reports
 /// its local time as UTC, as vsftpd can.
 const fn is_settled(age: i64) -> bool {
-    age >= SLOW || age >= 0 && age % ZONES >= SETTLED
+    age >= BEHIND || age >= 0 && age % ZONES >= SETTLED
 }
 
 /// Number of changes to a very new file after which its download is given up.
@@ -266,7 +262,7 @@ mod tests {
             (5 * 3_600 + 9, false),
             (5 * 3_600 + 10, true),
             (12_600 + 1, false),
-            (SLOW, true),
+            (BEHIND, true),
             (i64::MAX, true),
         ] {
             assert_eq!(is_settled(age), want, "{age}");

@@ -23,7 +23,7 @@ enum FileRelation {
 
 /// Returns whether two sessions are with the same server: compares the addresses, or the hosts and
 /// ports that the caller named if a proxy hides the addresses.
-pub(crate) fn share_server([from, at]: [&Client; 2]) -> bool {
+fn share_server([from, at]: [&Client; 2]) -> bool {
     match (from.peer_addr(), at.peer_addr()) {
         (Some(one), Some(other)) => one == other,
         _ => match (from.identity(), at.identity()) {
@@ -33,6 +33,11 @@ pub(crate) fn share_server([from, at]: [&Client; 2]) -> bool {
             _ => false,
         },
     }
+}
+
+/// Returns whether two sessions are of one user with one server.
+pub(crate) fn share_login([from, at]: [&Client; 2]) -> bool {
+    share_server([from, at]) && from.user() == at.user()
 }
 
 /// Checks that a copy does not replace its own source: that `target`, and `stored` if the copy has
@@ -49,8 +54,7 @@ pub(crate) fn check_apart(
 ) -> Result<(), Error> {
     let is_one_server = share_server([from, at]);
     // If a server does not report its current directory, the facts of the files must suffice.
-    if is_one_server
-        && from.user() == at.user()
+    if share_login([from, at])
         && let Some(names) = from.names_from_root(source)
         && let Some(mut there) = at.names_from_root(target)
     {

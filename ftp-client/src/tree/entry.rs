@@ -10,9 +10,9 @@ use crate::system::MetadataExt;
 
 /// Largest differences between local time and UTC, in the far east and in the far west, in seconds.
 const AHEAD: i64 = 14 * 3_600;
-const BEHIND: i64 = 12 * 3_600;
+pub(crate) const BEHIND: i64 = 12 * 3_600;
 /// Smallest difference between time zones in seconds.
-const ZONES: i64 = 15 * 60;
+pub(crate) const ZONES: i64 = 15 * 60;
 
 /// Permission bits that are copied.
 pub(crate) const MODE: u16 = 0o777;

@@ -27,7 +27,7 @@
 //! ```
 
 mod copy;
-mod entry;
+pub(crate) mod entry;
 mod execute;
 mod fault;
 mod hand;

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
-use crate::fxp::same_file::{identified, share_server};
+use crate::fxp::same_file::{identified, share_login};
 use crate::pool::Pool;
 use crate::pool::crew::MOST;
 use crate::system::OsStrExt;
@@ -579,8 +579,7 @@ fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
 /// extra in the target, or the target a part of the source. Without `PWD`, relative paths prove nothing.
 fn check_apart(from: &mut Far<'_>, (to, top): (&mut Hand<'_>, &[u8])) -> Result<(), TreeFault> {
     let (from, source, to) = (from.hand.client()?, from.top, to.client()?);
-    if share_server([from, to])
-        && from.user() == to.user()
+    if share_login([from, to])
         && let Some(source) = from.names_from_root(source)
         && let Some(target) = to.names_from_root(top)
         && (source.starts_with(&target) || target.starts_with(&source))
