@@ -193,7 +193,7 @@ impl Storage for Partials {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.change(path, |inner, path| inner.remove(path), MemoryRecords::changed)
+        self.change(path, |inner, path| inner.remove(path), MemoryRecords::removed)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
@@ -311,7 +311,11 @@ impl PartialsUpload {
         let published = self.inner.take().ok_or(Kind::Io)?.commit();
         if is_made(&published) {
             self.content = None;
-            self.partials.records.lock().changed(&self.path, latest);
+            let mut records = self.partials.records.lock();
+            match self.record {
+                Some(_) => records.stored(&self.path, latest),
+                None => records.extended(&self.path, latest),
+            }
         }
         published
     }

@@ -30,7 +30,7 @@ pub(super) fn remove(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
     change.freed(cost);
     drop(change);
-    record::end_all(&directory, name);
+    record::removed(&directory, name);
     directory.sync(files.config.sync).map_err(unsynced)
 }
 
@@ -131,8 +131,8 @@ pub(super) fn rename(
     }
     usage.shelf().moved(|| (from_directory.path_to(from_name), to_directory.path_to(to_name)));
     drop(change);
-    record::end_all(&from_directory, from_name);
-    record::end_all(&to_directory, to_name);
+    record::removed(&from_directory, from_name);
+    record::replaced(&to_directory, to_name);
     // Syncs the new name first, so that at least one of the two names is on disk at any moment.
     to_directory.sync(files.config.sync).map_err(unsynced)?;
     if !to_directory.is_same(&from_directory) {
