@@ -13,8 +13,8 @@ use crate::net::random;
 use crate::reply::{self, Purpose};
 use crate::session::{Payload, PreparedTransfer, Session, TransferState};
 use crate::storage::{
-    Ask, Keep, Patience, Storage, StorageError, StorageErrorKind, StorageResult, Upload,
-    VirtualPath, WriteMode, check_directory, is_made,
+    Ask, Keep, Storage, StorageError, StorageErrorKind, StorageResult, Upload, VirtualPath,
+    WaitLimit, WriteMode, check_directory, is_made,
 };
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
@@ -40,7 +40,7 @@ fn open(
     path: VirtualPath,
 ) -> StorageResult<PreparedTransfer> {
     let offset = session.transfer.restart;
-    let source = patience(session, storage).source(storage.read(&path)?);
+    let source = wait_limit(session, storage).source(storage.read(&path)?);
     Ok(match session.transfer.representation {
         RepresentationType::Image => {
             let outgoing = ImageOutgoing::new(source, offset)?;
@@ -54,8 +54,8 @@ fn open(
 }
 
 /// Returns how long a storage may be not ready.
-fn patience(session: &Session, storage: &dyn Storage) -> Patience {
-    Patience::with(storage, session.context.config.timeouts.stall)
+fn wait_limit(session: &Session, storage: &dyn Storage) -> WaitLimit {
+    WaitLimit::with(storage, session.context.config.timeouts.stall)
 }
 
 /// `STOR <file>`: receives the file. A restart offset keeps the bytes before it. Without an offset,
@@ -149,7 +149,7 @@ fn receive(
         begun => begun,
     };
     let upload = begun.map_err(|error| session.refusal(&path, &error, Purpose::MakeFile))?;
-    let upload = patience(session, storage).upload(upload);
+    let upload = wait_limit(session, storage).upload(upload);
     unfinished::unhear(session, &path);
     let grows = (mode == WriteMode::Append).then(|| path.clone());
     let upload = guarded(session, shared, room, present, grows, upload);
@@ -286,7 +286,7 @@ pub(super) fn stou(
     let (path, upload) = with_new_name(&session.login.directory, prefix, begin)
         .map_err(|error| session.refusal(&session.login.directory, &error, Purpose::MakeFile))?;
     let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
-    let upload = patience(session, storage).upload(upload);
+    let upload = wait_limit(session, storage).upload(upload);
     let upload = guarded(session, Arc::clone(shared), room, 0, None, upload);
     let transfer = PreparedTransfer::receive(path, upload, session.encoding(0));
     Ok(transfer.announce(announcement))

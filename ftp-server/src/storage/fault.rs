@@ -391,6 +391,10 @@ impl Upload for Faulty<Box<dyn Upload>> {
         Ok(self.plan.is_ready(StorageCall::UploadPrepareCommit)? && self.inner.prepare_commit()?)
     }
 
+    fn progress(&self) -> u64 {
+        self.inner.progress()
+    }
+
     fn published_size(&self) -> Option<u64> {
         self.inner.published_size()
     }

@@ -44,7 +44,7 @@ pub(crate) use remote::RemoteStorage;
 #[cfg(feature = "s3")]
 pub use s3::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};
 pub use space::Space;
-pub(crate) use stall::Patience;
+pub(crate) use stall::WaitLimit;
 pub use unfinished::Unfinished;
 
 use std::io;
@@ -359,8 +359,8 @@ impl Capabilities {
     pub const REMOTE: Self = Self(1 << 5);
     /// No ability: while `prepare`, `ready` or `prepare_commit` return `false`, work advances, or a
     /// timeout of the storage itself runs. Without this, a transfer ends with 451 when they have
-    /// returned nothing but `false` for [`Timeouts::stall`](crate::Timeouts::stall), and the log says
-    /// `stall`.
+    /// returned nothing but `false` for [`Timeouts::stall`](crate::Timeouts::stall), without
+    /// [progress](Upload::progress), and the log says `stall`.
     pub const BOUNDED_WAITS: Self = Self(1 << 6);
 
     /// Returns whether the set contains all of `capabilities`.
@@ -500,6 +500,13 @@ pub trait Upload: io::Write + Send {
     /// Returns an error of [`commit`](Self::commit).
     fn prepare_commit(&mut self) -> StorageResult<bool> {
         Ok(true)
+    }
+
+    /// Returns a number that changes whenever work advances while the upload is not ready, such as
+    /// the number of copied bytes (default: 0). At each change, the time of
+    /// [`Timeouts::stall`](crate::Timeouts::stall) begins again.
+    fn progress(&self) -> u64 {
+        0
     }
 
     /// Returns the size of the published file, if the storage knows it without another request. A

@@ -9,9 +9,9 @@ use super::{Capabilities, Source, Storage, StorageErrorKind, StorageResult, Stre
 /// How long the sources and uploads of a storage may be not ready; `None` if they bound that time
 /// themselves.
 #[derive(Clone, Copy)]
-pub(crate) struct Patience(Option<Duration>);
+pub(crate) struct WaitLimit(Option<Duration>);
 
-impl Patience {
+impl WaitLimit {
     pub(crate) fn with(storage: &dyn Storage, stall: Duration) -> Self {
         let is_bounded = storage.capabilities().contains(Capabilities::BOUNDED_WAITS);
         Self((!is_bounded).then_some(stall))
@@ -36,20 +36,22 @@ impl Patience {
 struct Awaited<T> {
     inner: T,
     limit: Duration,
-    /// The time since which it is not ready.
-    since: Option<Instant>,
+    /// The time since which it is neither ready nor advancing, and its progress.
+    since: Option<(Instant, u64)>,
 }
 
 impl<T> Awaited<T> {
-    fn is_ready(&mut self, ask: impl FnOnce(&mut T) -> StorageResult<bool>) -> StorageResult<bool> {
-        if ask(&mut self.inner)? {
-            self.since = None;
-            return Ok(true);
+    fn check(&mut self, is_ready: bool, progress: u64) -> StorageResult<bool> {
+        match self.since {
+            _ if is_ready => self.since = None,
+            Some((since, before)) if before == progress => {
+                if since.elapsed() >= self.limit {
+                    return Err(StorageErrorKind::Stalled.into());
+                }
+            }
+            _ => self.since = Some((Instant::now(), progress)),
         }
-        match self.since.get_or_insert_with(Instant::now).elapsed() < self.limit {
-            true => Ok(false),
-            false => Err(StorageErrorKind::Stalled.into()),
-        }
+        Ok(is_ready)
     }
 }
 
@@ -69,7 +71,8 @@ impl Source for Awaited<Box<dyn Source>> {
     }
 
     fn ready(&mut self) -> StorageResult<bool> {
-        self.is_ready(|inner| inner.ready())
+        let is_ready = self.inner.ready()?;
+        self.check(is_ready, 0)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -89,15 +92,18 @@ impl io::Write for Awaited<Box<dyn Upload>> {
 
 impl Upload for Awaited<Box<dyn Upload>> {
     fn prepare(&mut self) -> StorageResult<bool> {
-        self.is_ready(|inner| inner.prepare())
+        let is_ready = self.inner.prepare()?;
+        self.check(is_ready, self.inner.progress())
     }
 
     fn ready(&mut self) -> StorageResult<bool> {
-        self.is_ready(|inner| inner.ready())
+        let is_ready = self.inner.ready()?;
+        self.check(is_ready, self.inner.progress())
     }
 
     fn prepare_commit(&mut self) -> StorageResult<bool> {
-        self.is_ready(|inner| inner.prepare_commit())
+        let is_ready = self.inner.prepare_commit()?;
+        self.check(is_ready, self.inner.progress())
     }
 
     fn published_size(&self) -> Option<u64> {
@@ -114,5 +120,25 @@ impl Upload for Awaited<Box<dyn Upload>> {
 
     fn abort(self: Box<Self>, end: StreamEnd) {
         self.inner.abort(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ready_ends_unless_it_advances() {
+        let mut awaited = Awaited { inner: (), limit: Duration::ZERO, since: None };
+        for (is_ready, progress, want) in [
+            (false, 0, Some(false)),
+            (true, 0, Some(true)),
+            (false, 1, Some(false)),
+            (false, 2, Some(false)),
+            (false, 2, None),
+        ] {
+            let got = awaited.check(is_ready, progress).map_err(|error| error.kind);
+            assert_eq!(got, want.ok_or(StorageErrorKind::Stalled), "{is_ready} {progress}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ftp_server::{
-    Capabilities, LocalStorage, Login, Rights, Server, Storage, UserTable, forward_storage,
+    Capabilities, LocalStorage, Login, Rights, RoomFor, Server, Space, Storage, StorageError,
+    UserTable, VirtualPath, forward_storage,
 };
 use ftp_tests::raw::RawSession;
 
@@ -13,10 +14,14 @@ use super::{Fixture, play};
 struct Least(LocalStorage);
 
 impl Storage for Least {
-    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, forget, space);
+    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, forget);
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
+    }
+
+    fn space(&self, _: &VirtualPath, _: RoomFor) -> Result<Space, StorageError> {
+        Ok(Space::default())
     }
 }
 
