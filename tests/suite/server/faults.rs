@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    Ask, AuthError, Authenticator, Capabilities, Change, Entries, Entry, Keep, LocalConfig,
-    LocalStorage, Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server, Source, Storage,
-    StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode,
+    Ask, AuthError, Authenticator, Entries, Entry, Keep, LocalConfig, LocalStorage, Login,
+    LoginAttempt, Metadata, PartialPolicy, Rights, Server, Source, Storage, StorageError,
+    StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode, forward_storage,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::wait::{at_last, wait_until};
@@ -24,9 +24,8 @@ fn is(path: &VirtualPath, name: &str) -> bool {
 }
 
 impl Storage for Faulty {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
+    forward_storage!(self, self.0; capabilities, confine, unfinished, forget, remove, rmdir, mkdir);
+    forward_storage!(self, self.0; rename, set, space);
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");
@@ -58,10 +57,6 @@ impl Storage for Faulty {
         })
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
-        self.0.set(path, change)
-    }
-
     fn write(
         &self,
         path: &VirtualPath,
@@ -70,27 +65,6 @@ impl Storage for Faulty {
     ) -> Result<Box<dyn Upload>, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");
         self.0.write(path, mode, Keep::Shared)
-    }
-
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        self.0.remove(path)
-    }
-
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        self.0.rmdir(path)
-    }
-
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        self.0.mkdir(path)
-    }
-
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
-        self.0.rename(from, to, replace)
     }
 }
 

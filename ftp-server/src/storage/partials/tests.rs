@@ -4,8 +4,11 @@ use std::io::Write as _;
 
 use super::*;
 use crate::command::unfinished::tests::check_all;
+use crate::forward_storage;
 use crate::lock::Lock;
-use crate::storage::{Fault, FaultStorage, MemoryStorage, StorageCall, StorageError};
+use crate::storage::{
+    Capabilities, Change, Fault, FaultStorage, MemoryStorage, Metadata, StorageCall, StorageError,
+};
 use crate::testing::storage_contract;
 
 /// Files that are stored in one step when an upload is complete, by a storage that knows nothing of
@@ -14,16 +17,22 @@ use crate::testing::storage_contract;
 struct OneStep(MemoryStorage);
 
 impl Storage for OneStep {
+    forward_storage!(self, self.0; confine, list, read, remove, rmdir, mkdir, rename, space);
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+    }
+
     fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.0.stat(path, ask).map(|found| found.identity(0, 0))
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        self.0.list(path, ask)
+    fn unfinished(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
+        Ok(None)
     }
 
-    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        self.0.read(path)
+    fn forget(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
+        Ok(None)
     }
 
     fn write(
@@ -40,22 +49,6 @@ impl Storage for OneStep {
             upload.write_all(&bytes)?;
             upload.commit()
         }))
-    }
-
-    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.0.remove(path)
-    }
-
-    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.0.rmdir(path)
-    }
-
-    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.0.mkdir(path)
-    }
-
-    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        self.0.rename(from, to, replace)
     }
 }
 
@@ -238,16 +231,11 @@ impl Late {
 }
 
 impl Storage for Late {
+    forward_storage!(self, self.files; capabilities, confine, list, read, unfinished, forget);
+    forward_storage!(self, self.files; mkdir, space);
+
     fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.answer(self.files.stat(path, ask))
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        self.files.list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        self.files.read(path)
     }
 
     fn write(
@@ -266,10 +254,6 @@ impl Storage for Late {
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
         self.answer(self.files.rmdir(path))
-    }
-
-    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.files.mkdir(path)
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
