@@ -312,8 +312,7 @@ impl DirectoryEntries {
     /// Returns the metadata of the object `name`; `None` if the object no longer exists or cannot
     /// be examined. For example, another user's FUSE mount cannot be examined.
     fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
-        // Cached attributes of a network file system are good enough here.
-        match root::metadata_at(&self.directory, name, AtFlags::STATX_DONT_SYNC) {
+        match root::metadata_at(&self.directory, name, AtFlags::empty()) {
             Ok(link) if link.kind == EntryKind::Symlink => {
                 // The link may lead through a parent directory, which only a lookup from the root
                 // can follow.

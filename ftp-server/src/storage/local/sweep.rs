@@ -445,18 +445,24 @@ fn free(part: &KeptPart, root: &Arc<Root>, keeps_record: bool) -> bool {
 /// Removes the hidden files in a directory, if it contains nothing else. Returns ENOTEMPTY if it
 /// contains anything else, or EBUSY if an upload is running there.
 pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = retry_on_intr(|| openat(parent, name, flags, Mode::empty()));
-    let directory = directory.map_err(|_| Errno::NOTEMPTY)?;
-    let usage = parent.root().usage();
     // The first two passes remove nothing, so that no file is removed if any entry would stay.
-    all_names(&directory, Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
+    let directory = open_empty(parent, name).map_err(|_| Errno::NOTEMPTY)?;
+    let usage = parent.root().usage();
     all_names(&directory, Errno::BUSY, &|name| {
         !matches!(hidden::check_left(directory.as_fd(), name), Err(Errno::WOULDBLOCK))
     })?;
     all_names(&directory, Errno::BUSY, &|name| {
         hidden::remove(usage, directory.as_fd(), name).unwrap_or(false)
     })
+}
+
+/// Opens a directory that contains nothing but hidden files. Returns ENOTEMPTY if it contains
+/// anything else.
+pub(super) fn open_empty(parent: &Directory, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = retry_on_intr(|| openat(parent, name, flags, Mode::empty()))?;
+    all_names(&directory, Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
+    Ok(directory)
 }
 
 /// Returns `failure` unless all names in a directory are as `wanted`.
