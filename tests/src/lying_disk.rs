@@ -30,6 +30,8 @@ pub struct Lies {
     pub listing_error: i32,
     /// The error of a question for the free space; 0: none.
     pub space_error: i32,
+    /// Whether the disk tells no size.
+    pub hides_size: bool,
 }
 
 /// A mounted file system that lies; unmounted on drop.
@@ -218,6 +220,7 @@ impl Server {
             }
             // STATFS
             17 if lies.space_error != 0 => Err(lies.space_error),
+            17 if lies.hides_size => Ok(vec![0; 80]),
             17 => {
                 let mut space = words64([1 << 20; 5]);
                 space.extend([4_096_u32, 255, 4_096].map(u32::to_ne_bytes).concat());

@@ -94,6 +94,8 @@ fn an_unknown_free_space_is_told_apart_from_a_disk_that_does_not_answer() {
     let storage = tree.storage();
     let free = |room| storage.space(&path("/"), room);
     assert_eq!(free(RoomFor::New(1)).unwrap().free, Some((1 << 20) * 4_096));
+    disk.lies().hides_size = true;
+    assert_eq!(kind(free(RoomFor::New(1))), Some(Unsupported));
     for (errno, want) in [(Errno::IO, Io), (Errno::NOSYS, Unsupported)] {
         disk.lies().space_error = errno.raw_os_error();
         assert_eq!(kind(free(RoomFor::New(1))), Some(want), "{errno}");
@@ -159,4 +161,19 @@ fn a_cut_upload_that_fits_no_more_leaves_a_record_without_bytes_hp_23_fs_15() {
     let record = storage.unfinished(&path("f"), user).unwrap().unwrap();
     assert_eq!((record.kept, record.is_running), (0, false));
     assert_eq!(storage.left().unwrap(), Some(0));
+}
+
+#[test]
+fn a_mounted_disk_that_tells_no_size_counts_too_hp_23() {
+    const LIMIT: u64 = 100_000;
+    let tree = Tree::new();
+    let mounted = tree.root.join("d");
+    fs::create_dir(&mounted).unwrap();
+    let Some(disk) = LyingDisk::mount(&mounted, [("a", "12345")]) else { return };
+    for hides_size in [false, true] {
+        disk.lies().hides_size = hides_size;
+        let storage = tree.storage().with(|config| config.quota = LIMIT);
+        // The directory counts as 4 KiB.
+        assert_eq!(storage.left().unwrap(), Some(LIMIT - 4_096 - 5), "{hides_size}");
+    }
 }
