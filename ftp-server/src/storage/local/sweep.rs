@@ -505,7 +505,7 @@ fn open(directory: impl AsFd, name: &[u8], device: u64) -> Result<Option<OpenedD
 }
 
 /// Returns whether a file system has no files: proc, sysfs, both of control groups, debugfs, tracefs,
-/// securityfs or autofs. A size of 0 is no proof, because some remote file systems report none.
+/// securityfs or autofs. A size of 0 does not prove it, because some remote file systems report none.
 fn is_made_up(directory: impl AsFd) -> bool {
     fstatfs(directory).is_ok_and(|system| {
         matches!(

@@ -4,7 +4,7 @@
 use ftp_tests::lying_disk::LyingDisk;
 use rustix::io::Errno;
 
-use super::StorageErrorKind::{BadRestart, Busy, Exists, Io, NotEmpty, Unsupported};
+use super::StorageErrorKind::{BadRestart, Busy, Exists, Io, NotEmpty, NotFound, Unsupported};
 use super::*;
 use crate::storage::StreamEnd;
 
@@ -49,13 +49,16 @@ fn a_listing_shows_the_size_of_now_and_not_the_one_that_the_kernel_remembers() {
 fn a_listing_that_the_disk_breaks_off_is_an_error_and_no_shorter_listing_cm_112() {
     let tree = Tree::new();
     let Some(disk) = LyingDisk::mount(&tree.root, [("a", ""), ("b", "")]) else { return };
-    disk.lies().listing_error = Errno::IO.raw_os_error();
     let storage = tree.storage();
-    for ask in [Ask::Facts, Ask::Names] {
-        let mut entries = storage.list(&path("/"), ask).unwrap();
-        let ended = entries.find_map(Result::err).unwrap();
-        assert_eq!(ended.kind, Io, "{ask:?}");
-        assert!(entries.next().is_none());
+    // ENOENT is the error of a directory that was removed, but also any error of some disks.
+    for (errno, want) in [(Errno::IO, Io), (Errno::NOENT, NotFound)] {
+        disk.lies().listing_error = errno.raw_os_error();
+        for ask in [Ask::Facts, Ask::Names] {
+            let mut entries = storage.list(&path("/"), ask).unwrap();
+            let ended = entries.find_map(Result::err).unwrap();
+            assert_eq!(ended.kind, want, "{ask:?}");
+            assert!(entries.next().is_none());
+        }
     }
 }
 
@@ -175,5 +178,27 @@ fn a_mounted_disk_that_tells_no_size_counts_too_hp_23() {
         let storage = tree.storage().with(|config| config.quota = LIMIT);
         // The directory counts as 4 KiB.
         assert_eq!(storage.left().unwrap(), Some(LIMIT - 4_096 - 5), "{hides_size}");
+    }
+}
+
+#[test]
+fn links_are_listed_although_their_directory_moves_meanwhile_ls_13() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.put("f", "12345");
+    for name in ["d/one", "d/two"] {
+        tree.link("../f", name);
+    }
+    for ask in [Ask::Facts, Ask::Names] {
+        let storage = tree.storage();
+        let mut entries = storage.list(&path("d"), ask).unwrap();
+        let first = entries.next().unwrap().unwrap();
+        fs::rename(tree.root.join("d"), tree.root.join("e")).unwrap();
+        let second = entries.next().unwrap().unwrap();
+        fs::rename(tree.root.join("e"), tree.root.join("d")).unwrap();
+        let mut names = [first.name, second.name];
+        names.sort();
+        assert_eq!(names, [b"one", b"two"], "{ask:?}");
+        assert!(entries.next().is_none());
     }
 }
