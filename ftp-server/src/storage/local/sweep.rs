@@ -8,7 +8,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, fstatvfs, openat, seek, unlinkat,
+    AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, SeekFrom, fstatfs, openat, seek,
+    unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::nice;
@@ -520,18 +521,24 @@ fn drop_bytes(part: &KeptPart, root: &Arc<Root>) -> bool {
 /// Removes the hidden files in a directory, if it contains nothing else. Returns ENOTEMPTY if it
 /// contains anything else, or EBUSY if an upload is running there.
 pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = retry_on_intr(|| openat(parent, name, flags, Mode::empty()));
-    let directory = directory.map_err(|_| Errno::NOTEMPTY)?;
-    let usage = parent.root().usage();
     // The first two passes remove nothing, so that no file is removed if any entry would stay.
-    all_names(&directory, Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
+    let directory = open_empty(parent, name).map_err(|_| Errno::NOTEMPTY)?;
+    let usage = parent.root().usage();
     all_names(&directory, Errno::BUSY, &|name| {
         !matches!(hidden::check_left(directory.as_fd(), name), Err(Errno::WOULDBLOCK))
     })?;
     all_names(&directory, Errno::BUSY, &|name| {
         hidden::remove(usage, directory.as_fd(), name).unwrap_or(false)
     })
+}
+
+/// Opens a directory that contains nothing but hidden files. Returns ENOTEMPTY if it contains
+/// anything else.
+pub(super) fn open_empty(parent: &Directory, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = retry_on_intr(|| openat(parent, name, flags, Mode::empty()))?;
+    all_names(&directory, Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
+    Ok(directory)
 }
 
 /// Returns `failure` unless all names in a directory are as `wanted`.
@@ -569,6 +576,23 @@ const FLAGS: OFlags = OFlags::RDONLY
 fn open(directory: impl AsFd, name: &[u8], device: u64) -> Result<Option<OpenedDirectory>, Errno> {
     let below = retry_on_intr(|| openat(&directory, name, FLAGS, Mode::empty()))?;
     let found = root::metadata_of(&below)?.identity;
-    let is_made_up = || fstatvfs(&below).is_ok_and(|system| system.f_blocks == 0);
-    Ok(if found.0 != device && is_made_up() { None } else { Some((below, found)) })
+    Ok(if found.0 != device && is_made_up(&below) { None } else { Some((below, found)) })
+}
+
+/// Returns whether a file system has no files: proc, sysfs, both of control groups, debugfs, tracefs,
+/// securityfs or autofs. A size of 0 does not prove it, because some remote file systems report none.
+fn is_made_up(directory: impl AsFd) -> bool {
+    fstatfs(directory).is_ok_and(|system| {
+        matches!(
+            system.f_type,
+            PROC_SUPER_MAGIC
+                | 0x6265_6572
+                | 0x0027_e0eb
+                | 0x6367_7270
+                | 0x6462_6720
+                | 0x7472_6163
+                | 0x7363_6673
+                | 0x0187
+        )
+    })
 }

@@ -3,6 +3,7 @@
 mod confinement;
 mod kept_attributes;
 mod killed;
+mod lies;
 mod links;
 mod objects;
 mod owners;
