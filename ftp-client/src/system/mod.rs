@@ -1,6 +1,6 @@
 //! What operating systems do differently with files and descriptors: one file for each system, or
-//! family of systems, with the same functions. Which names Windows can store is here, so that the tests
-//! of all systems see it.
+//! family of systems, with the same functions. What the tests of all systems must see is here: which
+//! names Windows can store, and how it reads at a position.
 
 #[cfg(all(unix, not(target_os = "linux")))]
 mod bsd;
@@ -23,6 +23,22 @@ pub(crate) use others::*;
 pub(crate) use unix::*;
 #[cfg(windows)]
 pub(crate) use windows::*;
+
+#[cfg(any(windows, test))]
+use std::io::{self, Seek, SeekFrom};
+
+/// Reads from a file, and restores the position at which it is written next: on Windows, reading at
+/// another position moves it.
+///
+/// # Errors
+///
+/// Returns the error of `read`, and the file's error if the position cannot be restored.
+#[cfg(any(windows, test))]
+fn unmoved<T>(mut file: impl Seek, read: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let position = file.stream_position()?;
+    let read = read();
+    file.seek(SeekFrom::Start(position)).and(read)
+}
 
 /// Names of devices on Windows, without the numbers of `COM1` to `COM9` and `LPT1` to `LPT9`.
 #[cfg(any(windows, test))]
@@ -52,7 +68,30 @@ fn is_valid(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
+
+    #[test]
+    fn a_read_elsewhere_does_not_move_the_next_write() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"abcdef").unwrap();
+        for (from, want) in [(0, Some(b"abc")), (2, Some(b"cde")), (9, None)] {
+            // As on Windows: the read goes by the position, and leaves it where it ended.
+            let mut bytes = [0; 3];
+            let mut reader = &file;
+            let read = unmoved(&file, || {
+                reader.seek(SeekFrom::Start(from))?;
+                reader.read_exact(&mut bytes)
+            });
+            assert_eq!(read.ok().map(|()| &bytes), want);
+            file.write_all(b"+").unwrap();
+        }
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "abcdef+++");
+    }
 
     #[test]
     fn windows_stores_no_file_under_the_name_of_a_device_or_a_stream() {

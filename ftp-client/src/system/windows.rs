@@ -9,7 +9,7 @@ use std::os::windows::fs::FileExt as _;
 use std::path::{Component, Path, Prefix};
 use std::time::UNIX_EPOCH;
 
-use super::is_valid;
+use super::{is_valid, unmoved};
 
 /// What a file system returns for a name that is not valid text. No object can have this name.
 const NO_NAME: &str = "\0";
@@ -53,18 +53,20 @@ pub(crate) trait FileExt {
 
 impl FileExt for File {
     fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        while !buffer.is_empty() {
-            match self.seek_read(buffer, offset) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => {
-                    buffer = buffer.get_mut(count..).unwrap_or_default();
-                    offset += count as u64;
+        unmoved(self, move || {
+            while !buffer.is_empty() {
+                match self.seek_read(buffer, offset) {
+                    Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                    Ok(count) => {
+                        buffer = buffer.get_mut(count..).unwrap_or_default();
+                        offset += count as u64;
+                    }
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
