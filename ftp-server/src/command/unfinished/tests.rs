@@ -663,8 +663,15 @@ fn whatever_others_do_to_the_file_nobody_resumes_at_its_length_fs_15() {
         for first in OTHERS_ACTS {
             for second in OTHERS_ACTS.iter().chain(&[Act::Restart, Act::Reconnect]) {
                 for resume in [Act::RestStor, Act::Appe] {
-                    let acts =
-                        [Act::OtherUserStores, cut, *first, *second, Act::CutBegun, Act::Size, resume];
+                    let acts = [
+                        Act::OtherUserStores,
+                        cut,
+                        *first,
+                        *second,
+                        Act::CutBegun,
+                        Act::Size,
+                        resume,
+                    ];
                     let (storage, world) = on_disk(&root, number);
                     check(storage, &acts, world);
                     number += 1;

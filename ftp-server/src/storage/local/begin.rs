@@ -93,9 +93,8 @@ fn begin_at(
     }
     let old = target.existing.filter(|_| !is_in_place);
     let owner = name::owner_of(user);
-    let charge = sweep::give_way(&files.root, owner, || {
-        files.charge(name_of(&target), old.as_ref())
-    })?;
+    let charge =
+        sweep::give_way(&files.root, owner, || files.charge(name_of(&target), old.as_ref()))?;
     if is_in_place {
         let expected = if let WriteMode::From(from) = mode { Some(from) } else { None };
         return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));

@@ -263,9 +263,7 @@ impl RecordSync {
             }
         };
         let is_free = SYNCS.fetch_add(1, Ordering::SeqCst) < limits::RECORD_SYNCS;
-        if is_free
-            && threads::start(Some("record"), limits::SESSION_STACK, job).is_ok()
-        {
+        if is_free && threads::start(Some("record"), limits::SESSION_STACK, job).is_ok() {
             return Self::Begun(syncing);
         }
         SYNCS.fetch_sub(1, Ordering::SeqCst);

@@ -10,10 +10,10 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, as_kind, creation, existing, system, unsynced};
 use super::inherit::{Given, Heir};
+use super::name::Owner;
 use super::output::{CopyingPart, Output, Phase};
 use super::policy::{Bounds, LocalConfig};
 use super::record::{self, LocalRecord, WhenCut};
-use super::name::Owner;
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge};
 use super::{files, hidden, inherit, name, root, sweep, turn};
@@ -245,7 +245,8 @@ impl Replacement {
     /// duplicate of the descriptor is closed.
     fn check_whole(&self) -> Result<(), Errno> {
         let duplicate = self.output.as_fd().try_clone_to_owned();
-        let duplicate = duplicate.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let duplicate =
+            duplicate.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         nix::unistd::close(duplicate).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
         match root::metadata_of(&self.output)?.size == self.output.position() {
             true => Ok(()),

@@ -15,13 +15,13 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::nice;
 
 use super::directory::Directory;
+use super::hidden;
 use super::kept_uploads::KeptPart;
 use super::name::{self, Hidden, Owner};
 use super::policy::Bounds;
 use super::record::{self, Facts, RecordFile};
 use super::root::{self, Root};
 use super::usage::{Cost, Seen, Usage};
-use super::hidden;
 use crate::storage::unfinished::{RECORDED, REMEMBERED};
 use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult};
 use crate::{deadline, limits, threads};
@@ -196,7 +196,15 @@ impl<'a> Walk<'a> {
         let below = Vec::new();
         let directory = Some(directory);
         let hidden = Vec::new();
-        self.way.push(Level { directory, identity, name, below, hidden, position: 0, is_read: false });
+        self.way.push(Level {
+            directory,
+            identity,
+            name,
+            below,
+            hidden,
+            position: 0,
+            is_read: false,
+        });
         let far = self.way.len().checked_sub(OPEN + 1);
         if let Some(far) = far.and_then(|far| self.way.get_mut(far)) {
             far.directory = None;

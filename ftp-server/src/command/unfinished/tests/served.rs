@@ -62,13 +62,15 @@ impl<S: Storage + Clone + 'static> Served<S> {
             }
             Act::OthersRemove => std::fs::remove_file(file),
             Act::OthersTouch => {
-                let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(model.next.into());
+                let time =
+                    std::time::UNIX_EPOCH + std::time::Duration::from_secs(model.next.into());
                 std::fs::OpenOptions::new().append(true).open(file)?.set_modified(time)
             }
             _ => {
                 for found in std::fs::read_dir(directory)? {
                     let name = found?.file_name();
-                    let is_kept = model.begun.is_empty() && name.to_string_lossy().ends_with(".part");
+                    let is_kept =
+                        model.begun.is_empty() && name.to_string_lossy().ends_with(".part");
                     if is_kept && !name.to_string_lossy().contains("record-") {
                         std::fs::remove_file(root.join(&DIRECTORY[1..]).join(name))?;
                     }

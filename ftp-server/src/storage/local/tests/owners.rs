@@ -515,8 +515,7 @@ fn a_server_killed_after_it_gave_a_file_away_leaves_a_record_fs_21() {
     for owner in [OWNER, 5, 0] {
         tree.put("f", "old");
         let storage = tree.storage().with(|config| config.owner = Some(owner));
-        let mut upload =
-            storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
         upload.write_all(b"whole").unwrap();
         // The server is killed.
         std::mem::forget(upload);

@@ -302,10 +302,7 @@ fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
         cut(&storage, "f", WriteMode::Replace, b"xy");
         assert!(is_running(&storage, "f"));
         drop(first);
-        assert_eq!(
-            (kept(&storage, "f"), bytes(&tree)),
-            (Some(2), b"xy".into())
-        );
+        assert_eq!((kept(&storage, "f"), bytes(&tree)), (Some(2), b"xy".into()));
         // The upload that ends first with success is stored, and ends all records.
         let first = resume(2, b"z");
         cut(&storage, "f", WriteMode::Replace, b"other");
