@@ -5,8 +5,8 @@ use std::io::Write as _;
 
 use ftp_tests::wait::wait_until;
 
+use super::Fixture;
 use super::partial::moved;
-use super::{Fixture, play};
 
 /// Bytes of an append that goes on in its file before it has ended.
 pub(super) const IN_PLACE: [u8; (1 << 20) + 8] = [b'n'; (1 << 20) + 8];
@@ -89,9 +89,11 @@ fn an_append_after_rest_needs_the_length_that_the_client_knows_fs_16() {
     let fixture = Fixture::new();
     fixture.write("f", "old");
     let (mut session, mut other) = (fixture.session(), fixture.session());
-    play(&mut session, &[("TYPE I", 200)]);
+    session.expect("TYPE I", 200);
+    other.expect("TYPE I", 200);
     let mut data = session.passive();
-    play(&mut session, &[("REST 3", 350), ("STOR f", 150)]);
+    session.expect("REST 3", 350);
+    session.expect("STOR f", 150);
     data.write_all(b"+rest");
     other.upload("APPE f", b"+other");
     data.close();
