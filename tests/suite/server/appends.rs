@@ -14,7 +14,7 @@ pub(super) const IN_PLACE: [u8; (1 << 20) + 8] = [b'n'; (1 << 20) + 8];
 #[test]
 fn a_line_of_a_local_program_survives_each_end_of_an_append_fs_16() {
     for end in ["226", "ABOR", "a reset", "a lost control connection"] {
-        for own in [&b"mine\n"[..], &IN_PLACE] {
+        for own in [b"mine\n", &IN_PLACE[..100_000], &IN_PLACE] {
             let fixture = Fixture::new();
             fixture.write("f", "old\n");
             let mut session = fixture.session();
@@ -45,11 +45,11 @@ fn a_line_of_a_local_program_survives_each_end_of_an_append_fs_16() {
             let length = || std::fs::metadata(fixture.path("f")).expect("a file").len();
             let told = |size: &str| size == format!("213 {}", length());
             wait_until("the append has ended", || told(&other.expect("SIZE f", 213).text()));
-            let want = match (end, own.len()) {
+            let want = match end {
+                _ if own.len() > 1 << 20 => [b"old\n", own, b"local\n"].concat(),
                 // A short append is written at its end.
-                ("226", 5) => b"old\nlocal\nmine\n".to_vec(),
-                (_, 5) => b"old\nlocal\n".to_vec(),
-                _ => [b"old\n", own, b"local\n"].concat(),
+                "226" => [b"old\nlocal\n", own].concat(),
+                _ => b"old\nlocal\n".to_vec(),
             };
             assert!(fixture.read("f") == want, "{end} {}", own.len());
             assert_eq!(fixture.names(), ["f"], "{end}");
