@@ -9,7 +9,7 @@ use super::Fixture;
 use super::partial::moved;
 
 /// Bytes of an append that goes on in its file before it has ended.
-pub(super) const IN_PLACE: [u8; (1 << 20) + 8] = [b'n'; (1 << 20) + 8];
+pub(super) static IN_PLACE: [u8; (1 << 20) + 8] = [b'n'; (1 << 20) + 8];
 
 #[test]
 fn a_line_of_a_local_program_survives_each_end_of_an_append_fs_16() {
