@@ -145,7 +145,8 @@ pub(super) fn allows_size(session: &Session, size: u64) -> bool {
 
 /// Wraps an upload so that it fails with `OverQuota` at the user's size limit, and with `NoSpace`
 /// when only the space to keep free is left. The file already has `present` bytes. If the upload
-/// appends, `grows` is the file to append to; its size is checked again once the upload has begun.
+/// appends, `grows` is the file to append to; its size is checked again once the upload has begun,
+/// and when it has its turn.
 pub(super) fn guarded(
     session: &Session,
     storage: Arc<dyn Storage>,
@@ -168,6 +169,7 @@ pub(super) fn guarded(
         remote: session.user().and_then(|user| user.remote.clone()),
         most,
         left,
+        stored: 0,
         grows,
         directory,
         min_free,
@@ -185,7 +187,9 @@ struct GuardedUpload {
     most: u64,
     /// Bytes that the user may still store in this file.
     left: u64,
-    /// The file to append to, until its size is checked.
+    /// Number of bytes stored.
+    stored: u64,
+    /// The file to append to.
     grows: Option<VirtualPath>,
     /// The directory whose file system is checked; `None` if no space must be kept free.
     directory: Option<VirtualPath>,
@@ -218,6 +222,12 @@ impl GuardedUpload {
         };
         Ok(true)
     }
+
+    /// Returns the size of the file to append to, without the bytes of this upload.
+    fn size_of_grown(&self) -> Option<u64> {
+        let found = self.storage.stat(self.grows.as_ref()?, Ask::Facts);
+        found.ok().map(|file| file.size)
+    }
 }
 
 impl io::Write for GuardedUpload {
@@ -234,6 +244,7 @@ impl io::Write for GuardedUpload {
         let written = self.upload.write(bytes)?;
         let count = u64::try_from(written).unwrap_or(u64::MAX);
         self.left = self.left.saturating_sub(count);
+        self.stored = self.stored.saturating_add(count);
         self.step = self.step.saturating_sub(count);
         Ok(written)
     }
@@ -252,11 +263,9 @@ impl Upload for GuardedUpload {
             // The number of bytes that this step has copied is unknown, so the space is checked
             // after each step.
             self.look()?;
-        } else if let Some(path) = self.grows.take()
-            && let Ok(file) = self.storage.stat(&path, Ask::Facts)
-        {
-            // Other sessions may have appended before this upload locked the file.
-            self.left = self.most.saturating_sub(file.size);
+        } else if let Some(size) = self.size_of_grown() {
+            // Other sessions may have appended before this upload began.
+            self.left = self.most.saturating_sub(size);
         }
         Ok(is_done)
     }
@@ -267,7 +276,16 @@ impl Upload for GuardedUpload {
     }
 
     fn prepare_commit(&mut self) -> StorageResult<bool> {
-        self.upload.prepare_commit()
+        let is_done = self.upload.prepare_commit()?;
+        // Other sessions may have appended before this upload had its turn. A remote storage may have
+        // published the file by now.
+        if is_done && self.remote.is_none() {
+            let size = self.size_of_grown().unwrap_or_default();
+            if size.saturating_add(self.stored) > self.most {
+                return Err(Kind::OverQuota.into());
+            }
+        }
+        Ok(is_done)
     }
 
     fn published_size(&self) -> Option<u64> {
@@ -353,6 +371,7 @@ mod tests {
                 remote: None,
                 most: u64::MAX,
                 left: u64::MAX,
+                stored: 0,
                 grows: None,
                 directory: Some(VirtualPath::root()),
                 min_free,

@@ -669,7 +669,7 @@ pub enum WriteMode {
     Create,
     /// The new content replaces the old.
     Replace,
-    /// Append to the old content; restore the old length if the upload fails. Create a missing
+    /// Append to the old content; take the new bytes back if the upload fails. Create a missing
     /// file.
     Append,
     /// Keep the first N bytes of the old content, drop the rest, and append the new bytes. Fails

@@ -1,6 +1,7 @@
 //! Tests of the server from outside: raw sockets, and every rule.
 
 mod addresses;
+mod appends;
 mod attributes;
 mod balancer;
 mod block;

@@ -277,3 +277,28 @@ fn parallel_appends_do_not_exceed_the_maximum_file_size_cm_54() {
     session.expect_reply(552);
     assert_eq!(memory.get("/a").expect("a file").len(), 900);
 }
+
+#[test]
+fn appends_that_end_one_after_the_other_do_not_exceed_the_maximum_file_size_cm_54_fs_16() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::write(root.path().join("a"), [b'a'; 300]).expect("a file");
+    let storage = ftp_server::LocalStorage::open(root.path()).expect("a storage");
+    let limits = UserLimits::default().file_size(1_000);
+    let login = Login::new(Arc::new(storage), Rights::FULL).limits(limits);
+    let builder = Server::builder().config(super::quick());
+    let builder = builder.authenticator(UserTable::new().user("u", "p", login));
+    let server = builder.bind("127.0.0.1:0").expect("a server");
+    let appends = [226, 552].map(|code| {
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        session.expect("TYPE I", 200);
+        let mut data = session.passive();
+        session.expect("APPE a", 150);
+        data.write_all(&[b'x'; 400]);
+        (session, data, code)
+    });
+    for (mut session, data, code) in appends {
+        data.close();
+        session.expect_reply(code);
+    }
+    assert_eq!(std::fs::metadata(root.path().join("a")).expect("a file").len(), 700);
+}

@@ -16,6 +16,7 @@ use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::wait::wait_until;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
+use super::appends::IN_PLACE;
 use super::partial::moved;
 use super::{Fixture, play, published_in, quick};
 
@@ -252,10 +253,10 @@ fn an_unreadable_directory_still_counts_against_the_quota_hp_23_cm_140() {
             (sets.effective.difference(beyond), sets.permitted.difference(beyond));
         sets.inheritable = CapabilitySet::empty();
         set_capabilities(None, sets).expect("less than that");
-        let fixture = limited(1_000_000);
+        let fixture = limited(10_000_000);
         let mut session = fixture.session();
         play(&mut session, &[("TYPE I", 200), ("MKD d", 257)]);
-        session.upload("STOR d/f", &[b'f'; 600_000]);
+        session.upload("STOR d/f", &vec![b'f'; 6_000_000]);
         // A user with a quota cannot hide files from the count.
         session.expect("SITE CHMOD 300 d", 550);
         // Another user can, and then the next count would miss them.
@@ -264,14 +265,14 @@ fn an_unreadable_directory_still_counts_against_the_quota_hp_23_cm_140() {
         session.upload("STOR g", &[b'g'; 100]);
         let mut data = session.passive();
         session.expect("APPE g", 150);
-        data.write_all(b"more");
-        wait_until("the bytes are read", || moved(&mut session) == 4);
+        data.write_all(&IN_PLACE);
+        wait_until("the bytes are read", || moved(&mut session) == IN_PLACE.len() as u64);
         free.expect("DELE g", 250);
         data.reset();
         session.expect_reply(426);
         // The count is uncertain, and is repeated meanwhile.
         for _ in 0..50 {
-            session.expect("ALLO 500000", 552);
+            session.expect("ALLO 5000000", 552);
             std::thread::sleep(Duration::from_millis(2));
         }
         free.expect("SITE CHMOD 755 d", 200);

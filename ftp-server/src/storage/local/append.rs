@@ -1,30 +1,37 @@
-//! An upload that appends to a file in place.
+//! An upload that appends to an existing file.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
 use rustix::fs::{
-    FlockOperation, Mode, Nsecs, OFlags, Stat, Timespec, Timestamps, fcntl_lock, flock, fstat,
-    ftruncate, futimens, openat,
+    Mode, Nsecs, OFlags, Stat, Timespec, Timestamps, fstat, ftruncate, futimens, openat,
 };
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::{Errno, pread, retry_on_intr};
 
 use super::directory::{Directory, existing, system};
-use super::hidden::{lock, unlock};
 use super::output::Output;
 use super::policy::LocalConfig;
+use super::staged::Staged;
 use super::target::Target;
 use super::turn::{AppendTurn, former};
-use super::usage::{COST_OF_OBJECT, Cost, UploadCharge, Usage};
+use super::usage::{COST_OF_OBJECT, Cost, UploadCharge};
 use super::{record, root};
-use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
+use crate::limits::TICK;
+use crate::storage::{StorageError, StorageErrorKind, StorageResult, StreamEnd, Upload};
 
-/// A file that grows at its end, and returns to its old length unless the upload is committed.
-///
-/// A rollback would remove data that a second upload has appended, so only one append to a file may
-/// run at a time. [`AppendTurn`] and a lock of the file see to that.
+/// How long an append that has not ended stays out of its file.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// Maximum time that an append waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
+
+/// Number of own bytes at the end of the file that a rollback compares.
+const TAIL: usize = 4 * 1024;
+
+/// An append. A short one leaves its file alone until it has ended, and is then written in one go.
+/// A long one goes on in the file, which returns to its old length unless the upload is committed.
 #[derive(Debug)]
 pub(super) struct Appending {
     /// The directory in which the file was found.
@@ -33,31 +40,31 @@ pub(super) struct Appending {
     output: Output,
     /// Device and inode.
     identity: (u64, u64),
-    _turn: AppendTurn,
-    /// The old length.
-    length: u64,
-    /// The old times.
-    times: Timestamps,
+    /// The length that the file must have, if given.
+    expected: Option<u64>,
+    /// The first bytes, until they are in the file.
+    staged: Staged,
+    /// When the first byte came.
+    since: Option<Instant>,
+    /// When the wait for the turn began.
+    waits_since: Option<Instant>,
+    /// Whether all bytes were received.
+    is_whole: bool,
+    place: Option<Place>,
     /// Whether the file has its final length.
     is_done: bool,
 }
 
-/// Locks a file against appends of other processes, if the file system supports locks. Returns
-/// EWOULDBLOCK if another process appends to it.
-///
-/// A program that may only read the file, such as a log reader, can hold a shared `flock` for as
-/// long as it likes. Then the append shares that lock, and takes a lock of `fcntl` for writing, which
-/// needs a descriptor for writing. That lock alone would not do: it ends as soon as this process
-/// closes any descriptor of the file.
-fn lock_unless_read(file: &OwnedFd) -> Result<(), Errno> {
-    let shared = FlockOperation::NonBlockingLockShared;
-    match lock(file) {
-        Err(Errno::WOULDBLOCK) => retry_on_intr(|| flock(file, shared)).and_then(|()| {
-            let locked = fcntl_lock(file, FlockOperation::NonBlockingLockExclusive);
-            locked.map_err(|_| Errno::WOULDBLOCK).inspect_err(|_| unlock(file))
-        }),
-        locked => locked,
-    }
+/// The file of an append that has its turn.
+#[derive(Debug)]
+struct Place {
+    turn: AppendTurn,
+    /// The old length.
+    length: u64,
+    /// The old times.
+    times: Timestamps,
+    /// The last own bytes.
+    tail: Vec<u8>,
 }
 
 impl Appending {
@@ -68,41 +75,34 @@ impl Appending {
         config: LocalConfig,
         charge: UploadCharge,
     ) -> StorageResult<Self> {
-        let flags = OFlags::WRONLY
-            | OFlags::APPEND
-            | OFlags::NONBLOCK
-            | OFlags::NOFOLLOW
-            | OFlags::NOCTTY
-            | OFlags::CLOEXEC;
+        let flags =
+            OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         let Target { directory, name, .. } = target;
-        let file = retry_on_intr(|| openat(&directory, &*name, flags, Mode::empty()));
+        let open =
+            |access| retry_on_intr(|| openat(&directory, &*name, access | flags, Mode::empty()));
+        let file = match open(OFlags::RDWR) {
+            // A file that cannot be read is never rolled back.
+            Err(Errno::ACCESS) => open(OFlags::WRONLY),
+            opened => opened,
+        };
         let file = file.map_err(existing)?;
         let opened = root::metadata_of(&file).map_err(system)?;
         config.check_readable(&opened)?;
-        let identity = opened.identity;
-        let turn = AppendTurn::take(identity).ok_or(StorageErrorKind::Busy)?;
-        if lock_unless_read(&file) == Err(Errno::WOULDBLOCK) {
+        // Another session has appended to the file in the meantime.
+        if expected.is_some_and(|length| opened.size != length) {
             return Err(StorageErrorKind::Busy.into());
         }
-        let found = match fstat(&file).map_err(system) {
-            // Another session has appended to the file in the meantime.
-            Ok(found) if expected.is_some_and(|length| size_of(&found) != length) => {
-                Err(StorageErrorKind::Busy.into())
-            }
-            found => found,
-        };
-        let found = found.inspect_err(|_| unlock(&file))?;
-        let length = size_of(&found);
-        let output = Output::new(file, length, config.sync, charge.in_place());
-        turn.begin(length, found.st_mtime);
         Ok(Self {
             directory,
             name,
-            output,
-            identity,
-            _turn: turn,
-            length,
-            times: times_of(&found),
+            output: Output::new(file, opened.size, config.sync, charge.in_place()),
+            identity: opened.identity,
+            expected,
+            staged: Staged::new(),
+            since: None,
+            waits_since: None,
+            is_whole: false,
+            place: None,
             is_done: false,
         })
     }
@@ -112,7 +112,63 @@ impl Appending {
         let found = self.directory.metadata(&self.name);
         found.is_ok_and(|found| found.identity == self.identity)
     }
+
+    /// Takes the turn and writes the bytes received so far to the file. Returns `false` if another
+    /// upload still appends to it.
+    fn land(&mut self) -> StorageResult<bool> {
+        if self.place.is_some() {
+            return Ok(true);
+        }
+        let Some(turn) = AppendTurn::take(self.identity, &self.output, TICK) else {
+            let since = *self.waits_since.get_or_insert_with(Instant::now);
+            return match since.elapsed() < PATIENCE {
+                true => Ok(false),
+                false => Err(StorageErrorKind::Busy.into()),
+            };
+        };
+        if !self.has_its_name() {
+            return Err(StorageErrorKind::NotFound.into());
+        }
+        let found = fstat(&self.output).map_err(system)?;
+        let length = size_of(&found);
+        if self.expected.is_some_and(|expected| expected != length) {
+            return Err(StorageErrorKind::Busy.into());
+        }
+        turn.begin(length, found.st_mtime);
+        self.output.begin_at(length);
+        self.place = Some(Place { turn, length, times: times_of(&found), tail: Vec::new() });
+        std::mem::take(&mut self.staged).empty(|mut bytes| {
+            while !bytes.is_empty() {
+                let count = self.add(bytes, Output::write_charged)?;
+                bytes = bytes.get(count..).unwrap_or_default();
+            }
+            Ok(())
+        })?;
+        Ok(true)
+    }
+
+    /// Adds bytes to the file by the function `write`.
+    fn add(
+        &mut self,
+        bytes: &[u8],
+        write: fn(&mut Output, &[u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let Some(place) = self.place.as_mut().filter(|place| place.turn.keep()) else {
+            let source = io::Error::other(LOST);
+            return Err(StorageError::caused_by(StorageErrorKind::Busy, source).into());
+        };
+        let written = write(&mut self.output, bytes);
+        let count = written.as_ref().map_or(0, |count| *count);
+        let new = bytes.get(count.saturating_sub(TAIL)..count).unwrap_or_default();
+        place.tail.extend_from_slice(new);
+        place.tail.drain(..place.tail.len().saturating_sub(TAIL));
+        place.turn.added(count);
+        written
+    }
 }
+
+/// Why an append cannot go on, and is not rolled back.
+const LOST: &str = "another append has taken the turn of this one, which sent nothing for long";
 
 fn size_of(found: &Stat) -> u64 {
     u64::try_from(found.st_size).unwrap_or_default()
@@ -131,16 +187,54 @@ fn times_of(found: &Stat) -> Timestamps {
 
 impl io::Write for Appending {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(self.output.write(bytes)?)
+        let room = self.staged.room().min(bytes.len());
+        if self.place.is_none() && room > 0 {
+            let bytes = bytes.get(..room).unwrap_or_default();
+            let cost = Cost::bytes(u64::try_from(room).unwrap_or(u64::MAX));
+            self.output.charge().grow(cost)?;
+            if self.staged.add(bytes, &self.directory, &self.name) {
+                return Ok(room);
+            }
+            self.output.charge().shrink(cost.bytes);
+            // The next call of `ready` waits for the turn.
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        while !self.land()? {}
+        self.add(bytes, |output, bytes| Ok(output.write(bytes)?))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(self.output.sync()?)
+        self.is_whole = true;
+        match &self.place {
+            Some(place) => {
+                place.turn.keep();
+                Ok(self.output.sync()?)
+            }
+            None => Ok(()),
+        }
     }
 }
 
 impl Upload for Appending {
+    fn ready(&mut self) -> StorageResult<bool> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        match self.is_whole || self.staged.room() > 0 && since.elapsed() < SHORT {
+            true => Ok(true),
+            false => self.land(),
+        }
+    }
+
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
+        self.land()
+    }
+
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
+        while !self.land()? {}
+        let length = self.place.as_ref().map_or(0, |place| {
+            // If the turn is lost, all bytes are in the file all the same.
+            place.turn.keep();
+            place.length
+        });
         self.output.sync().map_err(system)?;
         self.directory.sync(self.output.policy()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
@@ -150,7 +244,7 @@ impl Upload for Appending {
         if !self.has_its_name() {
             return Err(StorageErrorKind::NotFound.into());
         }
-        if self.length == 0 && self.output.position() > 0 {
+        if length == 0 && self.output.position() > 0 {
             // The file was empty and cost the minimum. From now on it costs its length.
             change.freed(Cost::bytes(COST_OF_OBJECT));
         }
@@ -167,47 +261,70 @@ impl Upload for Appending {
 impl Drop for Appending {
     fn drop(&mut self) {
         if !self.is_done {
-            let root = Arc::clone(self.directory.root());
-            self.cut_back(root.usage());
+            self.cut_back();
         }
-        unlock(&self.output);
     }
 }
 
 impl Appending {
     /// Restores the old length. If the usage is counted for a quota, no other command can remove or
     /// replace the file during this call, so the file's size is counted correctly.
-    fn cut_back(&mut self, usage: &Usage) {
-        let _change = usage.change();
-        let now = root::metadata_of(&self.output);
-        // The rollback never extends the file, even if another program has shortened it.
-        let cut = match now {
-            Ok(now) if now.size <= self.length => Ok(()),
-            Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)).inspect(|()| {
-                // The file is the old one again, for uploads that are to replace it too.
-                let modified = &mut self.times.last_modification;
-                match former(self.identity) {
-                    Some((_, set)) if set != modified.tv_sec => {
-                        *modified = Timespec { tv_sec: set, tv_nsec: 0 };
-                    }
-                    _ => {}
-                }
-                let _ = futimens(&self.output, &self.times);
-            }),
-            Err(errno) => Err(errno),
-        };
-        if let Err(errno) = cut {
-            // Some file systems, such as a read-only one or btrfs above its quota, cannot release
-            // space. The appended bytes then stay.
+    fn cut_back(&mut self) {
+        let Some(place) = &mut self.place else { return };
+        let root = Arc::clone(self.directory.root());
+        let _change = root.usage().change();
+        let undone = place.undo(&self.output, self.identity);
+        if let Err(why) = &undone {
             let name = Escaped(&self.name);
-            log::warn!("{name}: cannot roll back an interrupted append: {errno}");
+            log::warn!("{name}: the bytes of an interrupted append stay: {why}");
         }
-        if !self.has_its_name() || cut.is_err() {
+        if undone.is_err() || !self.has_its_name() {
             // The usage is uncertain: a command that removed the file may have subtracted a
             // temporary length, or the old length could not be restored. Network file systems and
             // FUSE keep a removed file under a hidden name, so the file's link count would not show
             // the removal.
             self.output.charge().lost();
         }
+    }
+}
+
+impl Place {
+    /// Removes the own bytes if they are the last ones of the file. A program that appends between
+    /// the comparison and the truncation loses its bytes.
+    fn undo(&mut self, output: &Output, identity: (u64, u64)) -> io::Result<()> {
+        let end = output.position();
+        if end == self.length {
+            return Ok(());
+        }
+        if !self.turn.keep() {
+            return Err(io::Error::other(LOST));
+        }
+        let mut last = vec![0; self.tail.len()];
+        let at = end.saturating_sub(u64::try_from(last.len()).unwrap_or(u64::MAX));
+        let count = retry_on_intr(|| pread(output, &mut *last, at))?;
+        let is_own = count == last.len() && last == self.tail;
+        if !is_own || root::metadata_of(output)?.size != end {
+            return Err(io::Error::other("another program has changed the file"));
+        }
+        // Some file systems, such as a read-only one or btrfs above its quota, cannot release space.
+        retry_on_intr(|| ftruncate(output, self.length))?;
+        // The file is the old one again, for uploads that are to replace it too.
+        let modified = &mut self.times.last_modification;
+        match former(identity) {
+            Some((_, set)) if set != modified.tv_sec => {
+                *modified = Timespec { tv_sec: set, tv_nsec: 0 };
+            }
+            _ => {}
+        }
+        let _ = futimens(output, &self.times);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Appending {
+    /// Pretends that the first byte came long ago.
+    pub(super) fn seem_slow(&mut self) {
+        self.since = self.since.map(|since| since.checked_sub(SHORT).unwrap());
     }
 }

@@ -6,8 +6,8 @@
 //! kernels without `openat2`, [`walk`] does the same, one component at a time. In addition, Landlock
 //! confines the thread of a session to the root, if the kernel supports it.
 //!
-//! An append, and an upload that restarts at the end of the file, write in place. Other uploads
-//! write to a file with a hidden name. The complete file takes its final name in one step.
+//! A long append, and a long upload that restarts at the end of the file, write in place. Short ones
+//! are written in one go when they are complete. Other uploads write to a file with a hidden name. The complete file takes its final name in one step.
 
 mod append;
 mod begin;
@@ -24,6 +24,7 @@ mod record;
 mod replacement;
 mod root;
 pub(crate) mod server_rights;
+mod staged;
 mod sweep;
 mod target;
 #[cfg(test)]
@@ -75,9 +76,11 @@ use super::{
 ///   is hidden in the directory of the file. One session at a time can resume it; a second session
 ///   gets `Busy`.
 /// - [`WriteMode::Append`] to an existing file, and [`WriteMode::From`] with the size of the file,
-///   write in place. Only one such upload of a file can run at a time; a second one gets `Busy`.
-///   Received bytes stay in the file if the process is killed or the disk becomes read-only. They
-///   also stay if the file system cannot shorten a file while its own quota is full (btrfs).
+///   collect up to 1 MiB for up to 5 s, and write it when the upload is complete. A longer upload
+///   goes on in place. Meanwhile others wait for up to 15 s, and then get `Busy`. If another one
+///   waits, an upload that adds less than 4 KiB in 5 s fails with `Busy`, and its bytes stay.
+///   Bytes in place also stay if the process is killed, if another program changes the file, or if
+///   the file system cannot shorten it: a read-only one, or btrfs above its own quota.
 /// - Names that begin with `.ftp-upload-` belong to unfinished uploads. Clients cannot list, access
 ///   or create such names. After [`start_sweeper`](Self::start_sweeper), a thread removes abandoned
 ///   files. A server calls `start_sweeper` for its root if any user may upload.

@@ -48,6 +48,14 @@ impl Output {
         Ok(usize::try_from(written).unwrap_or(usize::MAX))
     }
 
+    /// Writes bytes that are charged already.
+    pub(super) fn write_charged(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Phase::Data.comes_next();
+        let written = retry_on_intr(|| write(&self.file, bytes))?;
+        self.advance(to_u64(written));
+        Ok(written)
+    }
+
     /// Lets `add` write at most `most` bytes, and charges the quota for the number that `add`
     /// returns.
     pub(super) fn spend(
@@ -71,6 +79,12 @@ impl Output {
     /// Returns the current length of the file.
     pub(super) const fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Begins at `position`, which must already be the file's offset.
+    pub(super) const fn begin_at(&mut self, position: u64) {
+        self.position = position;
+        self.started = position;
     }
 
     /// Truncates the file to `length` bytes if it is longer.

@@ -1,12 +1,33 @@
 //! The turns of uploads that append in place: one at a time for each file, whose metadata clients see
 //! without the bytes of a running append.
 
-use crate::lock::Lock;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Condvar;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, fcntl_lock, flock};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::hidden::{lock, unlock};
+use crate::lock::{Lock, unpoisoned};
 use crate::storage::{EntryKind, Metadata};
 
-/// The only append of this process to a file.
+/// How long an append may add fewer than [`LEAST`] bytes to its file while another one waits.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Number of bytes that end a silence. An append of one byte per second is silent too.
+const LEAST: usize = 4 * 1024;
+
+/// Pause after an attempt to lock a file that another process has locked.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The only append of this process to a file, unless the turn is lost.
 #[derive(Debug)]
-pub(super) struct AppendTurn(AppendedFile);
+pub(super) struct AppendTurn {
+    number: u64,
+}
 
 /// Device and inode.
 type AppendedFile = (u64, u64);
@@ -14,35 +35,140 @@ type AppendedFile = (u64, u64);
 /// A file to which an upload appends.
 struct Appended {
     file: AppendedFile,
+    /// The number of the turn.
+    number: u64,
     /// The length and the time that a rollback restores, once the file is locked.
     former: Option<(u64, i64)>,
+    /// A descriptor that keeps the file locked against other processes, also for the append that
+    /// gets the turn next.
+    lock: Option<OwnedFd>,
+    /// Whether the upload is writing, or has all its bytes. The turn cannot be lost meanwhile.
+    is_busy: bool,
+    /// The beginning of the silence.
+    since: Instant,
+    /// Number of bytes added in the silence.
+    added: usize,
 }
 
 /// The files to which uploads append. Roots that contain the same file share this list.
 static APPENDED: Lock<Vec<Appended>> = Lock::new(Vec::new());
 
+/// Signal for the end of a turn.
+static FREE: Condvar = Condvar::new();
+
+impl Appended {
+    fn is_silent(&self) -> bool {
+        !self.is_busy && self.since.elapsed() >= SILENCE
+    }
+}
+
 impl AppendTurn {
-    /// Returns `None` if an upload appends to the file.
-    pub(super) fn take(file: AppendedFile) -> Option<Self> {
+    /// Waits for the turn, for `wait` at most, and locks the file, if the file system supports locks.
+    /// Takes the turn from a silent append, whose bytes then stay. Returns `None` if an upload of
+    /// this or another process still appends to the file.
+    pub(super) fn take(
+        file: AppendedFile,
+        descriptor: impl AsFd + Copy,
+        wait: Duration,
+    ) -> Option<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let mut appended = APPENDED.lock();
-        let is_free = appended.iter().all(|other| other.file != file);
-        is_free.then(|| {
-            appended.push(Appended { file, former: None });
-            Self(file)
-        })
+        if appended.iter().any(|it| it.file == file && !it.is_silent()) {
+            appended = unpoisoned(FREE.wait_timeout(appended, wait)).0;
+        }
+        let former = appended.iter().position(|it| it.file == file);
+        if former.and_then(|at| appended.get(at)).is_some_and(|it| !it.is_silent()) {
+            return None;
+        }
+        // The lock stays with the file.
+        let lock = former.and_then(|at| appended.swap_remove(at).lock);
+        let is_locked = lock.is_some();
+        let (number, since) = (NUMBER.fetch_add(1, Ordering::Relaxed), Instant::now());
+        appended.push(Appended {
+            file,
+            number,
+            former: None,
+            lock,
+            is_busy: true,
+            since,
+            added: 0,
+        });
+        drop(appended);
+        let turn = Self { number };
+        if !is_locked && !turn.lock(descriptor) {
+            drop(turn);
+            thread::sleep(PAUSE);
+            return None;
+        }
+        Some(turn)
+    }
+
+    /// Locks the file. Returns `false` if another process appends to it.
+    fn lock(&self, descriptor: impl AsFd + Copy) -> bool {
+        match lock_unless_read(descriptor) {
+            Ok(()) => {
+                let kept = descriptor.as_fd().try_clone_to_owned().ok();
+                self.with(|it| it.lock = kept);
+                true
+            }
+            Err(errno) => errno != Errno::WOULDBLOCK,
+        }
     }
 
     /// Records what clients see until the upload ends.
     pub(super) fn begin(&self, length: u64, modified: i64) {
-        for appended in APPENDED.lock().iter_mut().filter(|appended| appended.file == self.0) {
-            appended.former = Some((length, modified));
-        }
+        self.with(|it| it.former = Some((length, modified)));
+    }
+
+    /// Keeps the turn, however long the next call takes, until [`added`](Self::added) is called.
+    /// Returns `false` if the turn is lost.
+    pub(super) fn keep(&self) -> bool {
+        self.with(|it| it.is_busy = true).is_some()
+    }
+
+    /// Records the number of bytes that a call has added to the file.
+    pub(super) fn added(&self, count: usize) {
+        self.with(|it| {
+            it.is_busy = false;
+            it.added = it.added.saturating_add(count);
+            if it.added >= LEAST {
+                (it.since, it.added) = (Instant::now(), 0);
+            }
+        });
+    }
+
+    /// Changes the entry of this turn; returns `None` if the turn is lost.
+    fn with<T>(&self, change: impl FnOnce(&mut Appended) -> T) -> Option<T> {
+        APPENDED.lock().iter_mut().find(|it| it.number == self.number).map(change)
     }
 }
 
 impl Drop for AppendTurn {
     fn drop(&mut self) {
-        APPENDED.lock().retain(|appended| appended.file != self.0);
+        // The list is not locked during this call, which can wait for a network.
+        if let Some(lock) = self.with(|it| it.lock.take()).flatten() {
+            unlock(lock);
+        }
+        APPENDED.lock().retain(|it| it.number != self.number);
+        FREE.notify_all();
+    }
+}
+
+/// Locks a file against appends of other processes, if the file system supports locks. Returns
+/// EWOULDBLOCK if another process appends to it.
+///
+/// A program that may only read the file, such as a log reader, can hold a shared `flock` for as
+/// long as it likes. Then the append shares that lock, and takes a lock of `fcntl` for writing, which
+/// needs a descriptor for writing. That lock alone would not do: it ends as soon as this process
+/// closes any descriptor of the file.
+fn lock_unless_read(file: impl AsFd + Copy) -> Result<(), Errno> {
+    let shared = FlockOperation::NonBlockingLockShared;
+    match lock(file) {
+        Err(Errno::WOULDBLOCK) => retry_on_intr(|| flock(file, shared)).and_then(|()| {
+            let locked = fcntl_lock(file, FlockOperation::NonBlockingLockExclusive);
+            locked.map_err(|_| Errno::WOULDBLOCK).inspect_err(|_| unlock(file))
+        }),
+        locked => locked,
     }
 }
 
@@ -68,5 +194,13 @@ pub(super) fn has_time(found: &Metadata) {
     let known = appended.iter_mut().find(|appended| appended.file == found.identity);
     if let Some((_, modified)) = known.and_then(|appended| appended.former.as_mut()) {
         *modified = found.modified;
+    }
+}
+
+/// Pretends that the append to a file has been silent for long.
+#[cfg(test)]
+pub(super) fn seem_silent(file: AppendedFile) {
+    for it in APPENDED.lock().iter_mut().filter(|it| it.file == file) {
+        it.since = it.since.checked_sub(SILENCE).unwrap();
     }
 }

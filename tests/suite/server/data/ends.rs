@@ -9,6 +9,7 @@ use ftp_tests::raw::DEADLINE;
 
 use super::{content, sparse};
 use crate::server::Fixture;
+use crate::server::appends::IN_PLACE;
 
 #[test]
 fn st_15_hd_16_a_lost_control_connection_publishes_nothing() {
@@ -205,8 +206,9 @@ fn a_download_ends_before_the_bytes_of_an_append_that_begins_meanwhile_fs_16_cm_
         let some = data.read_exact(1_000).len();
         let mut more = other.passive();
         other.expect("APPE a", 150);
-        more.write_all(b"more");
-        while !other.expect("STAT", 211).text().contains(" 4 bytes so far") {}
+        more.write_all(&IN_PLACE);
+        let is_read = format!(" {} bytes so far", IN_PLACE.len());
+        while !other.expect("STAT", 211).text().contains(&is_read) {}
         assert_eq!(some + data.read_to_end().len(), 32 << 20);
         session.expect_reply(226);
         other.expect("ABOR", 426);

@@ -1,5 +1,6 @@
 //! Local files as users see them through [`Storage`], compared with the files that `std::fs` shows.
 
+mod appends;
 mod confinement;
 mod kept_attributes;
 mod killed;

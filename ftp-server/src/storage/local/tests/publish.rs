@@ -398,18 +398,22 @@ fn a_shared_lock_of_a_reader_does_not_block_an_append_fs_16() {
     let reader = fs::File::open(tree.root.join("f")).unwrap();
     reader.lock_shared().unwrap();
     for storage in tree.storages() {
-        let mut first = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
-        for other in tree.storages() {
-            assert_eq!(kind(other.write(&path("f"), WriteMode::Append, Keep::Shared)), Some(Busy));
-        }
+        let mut first = appends::in_place(&storage, "f");
         first.write_all(b"+new").unwrap();
+        for other in tree.storages() {
+            let mut other = other.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+            assert!(!other.prepare_commit().unwrap());
+        }
         first.commit().unwrap();
     }
     assert_eq!(tree.get("f"), b"old+new+new");
     // Another process that appends has the lock alone.
     reader.unlock().unwrap();
     reader.lock().unwrap();
-    assert_eq!(kind(tree.storage().write(&path("f"), WriteMode::Append, Keep::Shared)), Some(Busy));
+    let mut waiting = tree.storage().write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+    waiting.write_all(b"+last").unwrap();
+    assert!(!waiting.prepare_commit().unwrap());
     reader.unlock().unwrap();
-    drop(tree.storage().write(&path("f"), WriteMode::Append, Keep::Shared).unwrap());
+    waiting.commit().unwrap();
+    assert_eq!(tree.get("f"), b"old+new+new+last");
 }

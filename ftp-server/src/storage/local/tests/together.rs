@@ -124,7 +124,8 @@ fn bytes_of_a_running_append_are_hidden_through_any_root_fs_16() {
     let (outer, inner) = (tree.storage(), LocalStorage::open(tree.root.join("d")).unwrap());
     for (one, name, other, same) in [(&outer, "d/f", &inner, "f"), (&inner, "f", &outer, "d/f")] {
         tree.put("d/f", "old");
-        let appending = begin(one, name, WriteMode::Append, b"+more");
+        let mut appending = appends::in_place(one, name);
+        appending.write_all(b"+more").unwrap();
         assert_eq!(other.stat(&path(same), Ask::Facts).unwrap().size, 3);
         assert_eq!(read(other, same).unwrap(), b"old");
         let beyond = other.write(&path(same), WriteMode::From(5), Keep::Bytes(USER));
@@ -142,8 +143,7 @@ fn an_append_ends_no_record_but_its_bytes_fs_15_fs_16() {
         tree.put("f", "old content");
         cut(&storage, "f", WriteMode::Replace, b"0123");
         let append = || {
-            let mut append =
-                storage.write(&path("f"), WriteMode::Append, Keep::Bytes(b"bob")).unwrap();
+            let mut append = appends::in_place(&storage, "f");
             append.write_all(b"+more").unwrap();
             append
         };

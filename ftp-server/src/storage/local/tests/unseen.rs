@@ -63,7 +63,7 @@ fn rolling_back_an_append_waits_for_running_removals_hp_23_fs_16() {
     thread::scope(|scope| {
         let storage = &storage;
         let cut = scope.spawn(move || {
-            let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+            let mut upload = appends::in_place(storage, "f");
             upload.write_all(&[b'a'; 1_000]).unwrap();
             ready.send(()).unwrap();
             may_go.recv().unwrap();
@@ -91,7 +91,7 @@ fn an_open_removed_file_with_a_hidden_name_is_counted_correctly_hp_23_fs_16() {
     tree.put("g", [b'g'; 5_000]);
     let storage = tree.storage().with(|config| config.quota = LIMIT);
     assert_eq!(counted(&storage, LIMIT), 5_500);
-    let mut cut = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+    let mut cut = appends::in_place(&storage, "f");
     cut.write_all(&[b'a'; 1_000]).unwrap();
     // NFS and FUSE keep such a hidden name until the file is closed.
     fs::hard_link(tree.root.join("f"), tree.root.join(".nfs0001")).unwrap();

@@ -4,19 +4,17 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
-use ftp_tests::wait::wait_until;
-use rustix::fs::{SeekFrom, seek};
-
 use super::StorageErrorKind::{
     BadRestart, Busy, Denied, Exists, IsDirectory, NameNotAllowed, NoSpace, NotFound,
 };
 use super::*;
 use crate::storage::StreamEnd;
+use ftp_tests::wait::wait_until;
 
 const MODES: [WriteMode; 4] =
     [WriteMode::Create, WriteMode::Replace, WriteMode::Append, WriteMode::From(0)];
 
-fn policies(storage: &LocalStorage) -> [LocalStorage; 3] {
+pub(super) fn policies(storage: &LocalStorage) -> [LocalStorage; 3] {
     [SyncPolicy::None, SyncPolicy::File, SyncPolicy::FileAndDirectory]
         .map(|sync| storage.clone().with(|config| config.sync = sync))
 }
@@ -157,182 +155,6 @@ fn an_upload_into_a_removed_directory_is_refused() {
         upload.write_all(b"x").unwrap();
         fs::remove_dir_all(tree.root.join("d")).unwrap();
         assert_eq!(kind(upload.commit()), Some(NotFound));
-    }
-}
-
-#[test]
-fn append_writes_in_place_and_rolls_back_on_interruption_fs_16() {
-    let tree = Tree::new();
-    for storage in tree.storages().iter().flat_map(policies) {
-        tree.put("f", "old");
-        let before = storage.stat(&path("f"), Ask::Facts).unwrap().identity;
-        upload(&storage, "f", WriteMode::Append, b"+new");
-        assert_eq!(tree.get("f"), b"old+new");
-        upload(&storage, "f", WriteMode::From(7), b"+er");
-        assert_eq!(tree.get("f"), b"old+new+er");
-        assert_eq!(storage.stat(&path("f"), Ask::Facts).unwrap().identity, before);
-        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
-        upload.write_all(b"part").unwrap();
-        assert_eq!(tree.get("f"), b"old+new+erpart");
-        drop(upload);
-        assert_eq!(tree.get("f"), b"old+new+er");
-    }
-}
-
-#[test]
-fn a_time_that_is_set_during_an_append_stays_after_its_rollback_fs_16_cm_123() {
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        tree.put("f", "old");
-        for (modified, before) in [(1_000_000_001, true), (1_000_000_002, false)] {
-            let mut append = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
-            let set = || storage.set(&path("f"), Change::Modified(modified)).unwrap();
-            if before {
-                set();
-            }
-            append.write_all(b"part").unwrap();
-            if !before {
-                set();
-            }
-            let told = || storage.stat(&path("f"), Ask::Facts).unwrap();
-            assert_eq!((told().size, told().modified), (3, modified));
-            append.abort(StreamEnd::Cut);
-            assert_eq!((told().size, told().modified), (3, modified));
-        }
-    }
-}
-
-#[test]
-fn rolling_back_an_append_never_lengthens_the_file() {
-    let tree = Tree::new();
-    tree.put("f", "0123456789");
-    let mut upload = tree.storage().write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
-    upload.write_all(b"part").unwrap();
-    fs::OpenOptions::new().write(true).open(tree.root.join("f")).unwrap().set_len(3).unwrap();
-    upload.abort(StreamEnd::Cut);
-    assert_eq!(tree.get("f"), b"012");
-}
-
-#[test]
-fn an_append_to_a_removed_or_renamed_file_fails() {
-    let tree = Tree::new();
-    let storage = tree.storage();
-    tree.put("f", "old");
-    tree.put("g", "old");
-    let begin = |name| {
-        let mut upload = storage.write(&path(name), WriteMode::Append, Keep::Shared).unwrap();
-        upload.write_all(b"+new").unwrap();
-        upload
-    };
-    let replaced = begin("f");
-    let removed = begin("g");
-    upload(&storage, "f", WriteMode::Replace, b"other");
-    storage.remove(&path("g")).unwrap();
-    for upload in [replaced, removed] {
-        assert_eq!(kind(upload.commit()), Some(NotFound));
-    }
-    assert_eq!(tree.get("f"), b"other");
-    // The client would not look for the appended bytes under another name.
-    let renamed = begin("f");
-    storage.rename(&path("f"), &path("h"), false).unwrap();
-    tree.put("f", "rotated");
-    assert_eq!(kind(renamed.commit()), Some(NotFound));
-    assert_eq!((tree.get("f"), tree.get("h")), (b"rotated".to_vec(), b"other".to_vec()));
-}
-
-#[test]
-fn an_append_that_begins_during_a_download_is_not_read_fs_16_cm_103() {
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        for (read_before, is_committed) in [(0, false), (4, false), (10, true)] {
-            tree.put("f", "0123456789");
-            let mut source = storage.read(&path("f")).unwrap();
-            let mut content = vec![0; read_before];
-            source.read_exact(&mut content).unwrap();
-            let mut append = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
-            append.write_all(b"more").unwrap();
-            assert!(source.descriptor().is_none());
-            source.read_to_end(&mut content).unwrap();
-            assert_eq!(content, b"0123456789");
-            if is_committed {
-                append.commit().unwrap();
-                // A download that has ended at the known length stays there.
-                assert_eq!(source.read_to_end(&mut content).unwrap(), 0);
-                source = storage.read(&path("f")).unwrap();
-                content.clear();
-                source.read_to_end(&mut content).unwrap();
-                assert_eq!(content, b"0123456789more");
-            } else {
-                append.abort(StreamEnd::Cut);
-            }
-        }
-        // What another program adds is read.
-        tree.put("f", "0123456789");
-        let mut source = storage.read(&path("f")).unwrap();
-        tree.put("f", "0123456789more");
-        let mut content = Vec::new();
-        source.read_to_end(&mut content).unwrap();
-        assert_eq!(content, b"0123456789more");
-        assert!(source.descriptor().is_some());
-    }
-}
-
-#[test]
-fn a_download_is_not_cut_inside_an_append_that_was_committed_meanwhile_fs_16_cm_103() {
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        let begin = |more: &[u8]| {
-            let mut append = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
-            append.write_all(more).unwrap();
-            append
-        };
-        for read_before in [0, 10, 12, 14] {
-            tree.put("f", "0123456789");
-            let mut source = storage.read(&path("f")).unwrap();
-            begin(b"more").commit().unwrap();
-            let mut content = vec![0; read_before];
-            source.read_exact(&mut content).unwrap();
-            let append = begin(b"again");
-            assert!(source.descriptor().is_none());
-            source.read_to_end(&mut content).unwrap();
-            assert_eq!(content, b"0123456789more", "{read_before}");
-            append.abort(StreamEnd::Cut);
-        }
-        // The kernel has sent bytes that may be removed again.
-        tree.put("f", "0123456789");
-        let mut source = storage.read(&path("f")).unwrap();
-        let file = source.descriptor().unwrap().try_clone_to_owned().unwrap();
-        let append = begin(b"more");
-        seek(&file, SeekFrom::Start(12)).unwrap();
-        assert!(source.read(&mut [0]).is_err());
-        append.abort(StreamEnd::Cut);
-    }
-}
-
-#[test]
-fn only_one_append_to_a_file_runs_at_a_time() {
-    let tree = Tree::new();
-    tree.put("f", "old");
-    for storage in tree.storages() {
-        let first = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
-        assert_eq!(kind(storage.write(&path("f"), WriteMode::Append, Keep::Shared)), Some(Busy));
-        assert_eq!(kind(storage.write(&path("f"), WriteMode::From(3), Keep::Shared)), Some(Busy));
-        drop(first);
-        drop(storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap());
-    }
-}
-
-#[test]
-fn parallel_appends_to_a_missing_file_lose_no_upload() {
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        let mut first = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
-        first.write_all(b"first").unwrap();
-        upload(&storage, "f", WriteMode::Append, b"second");
-        assert_eq!(kind(first.commit()), Some(Busy));
-        assert_eq!(tree.get("f"), b"second");
-        assert_eq!(tree.names(""), ["f"]);
-        storage.remove(&path("f")).unwrap();
     }
 }
 

@@ -233,7 +233,7 @@ fn an_unreliable_count_is_repeated_hp_23() {
     let limited = tree.storage().with(|config| config.quota = LIMIT);
     // The count runs while a storage without a limit appends to a file in place.
     for end in [None, Some(StreamEnd::Cut)] {
-        let mut upload = free.write(&path("a"), WriteMode::Append, Keep::Shared).unwrap();
+        let mut upload = appends::in_place(&free, "a");
         upload.write_all(&[b'a'; 300]).unwrap();
         limited.files.root.usage().forget();
         // The walk counts the appended bytes, and so does the writer: the count is too high rather
@@ -251,7 +251,7 @@ fn an_unreliable_count_is_repeated_hp_23() {
         limited.files.root.usage().forget();
         tree.check(&limited, LIMIT, "before");
         let mut other = limited.write(&path("other"), WriteMode::Create, Keep::Shared).unwrap();
-        let mut upload = limited.write(&path("b"), WriteMode::Append, Keep::Shared).unwrap();
+        let mut upload = appends::in_place(&limited, "b");
         upload.write_all(&[b'b'; 300]).unwrap();
         limited.remove(&path("b")).unwrap();
         match adds {
