@@ -140,6 +140,10 @@ impl io::Write for Appending {
 }
 
 impl Upload for Appending {
+    fn ready(&mut self) -> StorageResult<bool> {
+        self.output.ready().map_err(system)
+    }
+
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.output.sync().map_err(system)?;
         self.directory.sync(self.output.policy()).map_err(system)?;
