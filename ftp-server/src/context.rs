@@ -64,8 +64,6 @@ pub(crate) struct Context {
     pub(crate) reads: Arc<Reads>,
     /// The debts of clients for the processor time of their commands.
     pub(crate) processor: Arc<Debts>,
-    /// The debts of clients for copies of old content to new uploads.
-    pub(crate) copying: Arc<Debts>,
     /// The relay, which starts a new thread for each session that must leave its own.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
@@ -123,7 +121,6 @@ impl Context {
             searches: Shares::new(&table::SEARCHES, limits::HEAVY),
             reads: Arc::default(),
             processor: Debts::of_processors(),
-            copying: Debts::of_copies(),
             relay: Arc::default(),
             register: Arc::default(),
         })

@@ -85,7 +85,7 @@ mod data {
     pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
     pub(crate) use ports::PassivePorts;
     pub(crate) use pump::{PumpEnd, PumpLimits, receive, send};
-    pub(crate) use wait::{Interruption, Monitor, OpenError, pause};
+    pub(crate) use wait::{Interruption, Monitor, OpenError};
 }
 
 mod net {

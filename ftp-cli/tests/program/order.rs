@@ -66,23 +66,23 @@ fn orders(trace: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn a_long_upload_is_written_back_during_the_transfer_fs_12() {
+fn a_long_upload_is_synced_in_pieces_fs_12() {
     let (root, log) = (TempRoot::new(), TempRoot::new());
     let Some(mut served) = traced(&root, &log, "transfer.sync=file") else { return };
     let mut session = RawSession::login(served.address, "u", "p");
     session.expect("TYPE I", 200);
-    // Shorter files do not benefit.
+    // Shorter files are synced once.
     for length in [7 << 20, 20 << 20] {
         session.upload("STOR new", &vec![b'x'; length]);
     }
     let trace = finished(&mut served, &log, 2);
     let orders = orders(&trace);
     let [short, long] = orders.as_slice() else { panic!("{orders:?}") };
-    let (data, advice) = ("data", "fadvise64");
-    assert_eq!(short, &[data, "fdatasync", "renameat2", "226"]);
-    let replaced = [data, advice, data, advice, data, "fdatasync", "renameat", "226"];
-    assert_eq!(long, &replaced.map(|call| if call == "renameat" { long[6] } else { call }));
-    assert!(long[6].starts_with("renameat"));
+    assert_eq!(short, &["data", "fdatasync", "renameat2", "226"]);
+    // The number of syncs, and of advices to begin to write, depends on the disk.
+    let [first @ .., "fdatasync", renamed, "226"] = long.as_slice() else { panic!("{long:?}") };
+    assert!(first.starts_with(&["data", "fdatasync", "data"]), "{long:?}");
+    assert!(renamed.starts_with("renameat"), "{long:?}");
 }
 
 /// Returns the trace once this many transfers are complete: strace writes at once, but in another

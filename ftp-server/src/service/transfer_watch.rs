@@ -68,6 +68,8 @@ pub(super) struct TransferWatch<'a> {
     pub(super) tls: Option<TlsInfo>,
     /// The size of the stored file, if the storage has proved it.
     pub(super) proved_size: Option<u64>,
+    /// Whether the slow work before the first byte of an upload is done.
+    is_prepared: bool,
     /// Whether the sender has confirmed the end of its data under TLS.
     is_end_confirmed: bool,
     /// The data connection of a transfer that ended before the 150, or of an upload that failed in
@@ -90,6 +92,7 @@ impl<'a> TransferWatch<'a> {
             moved: 0,
             tls: None,
             proved_size: None,
+            is_prepared: false,
             is_end_confirmed: false,
             refused: None,
             open: None,
@@ -194,9 +197,13 @@ impl<'a> TransferWatch<'a> {
         mut upload: Box<dyn Upload>,
         encoding: Encoding,
     ) -> PumpEnd {
+        let (spent, prepared) = self.finish_preparing(subject.verb, &mut *upload);
         let start = Instant::now();
         let limits = limits_of(self.session, |user| &user.up);
-        let (moved, end) = data::receive(connection, &mut *upload, encoding, limits, self);
+        let (moved, end) = match prepared {
+            Ok(()) => data::receive(connection, &mut *upload, encoding, limits, self),
+            Err(end) => (0, end),
+        };
         self.moved = moved;
         self.control.set_moving(false);
         self.is_end_confirmed = connection.protection.as_ref().is_some_and(Connection::is_closed);
@@ -208,7 +215,7 @@ impl<'a> TransferWatch<'a> {
             }
             end => end,
         };
-        match end {
+        let end = match end {
             PumpEnd::Complete => {
                 self.proved_size = upload.published_size();
                 self.commit(upload)
@@ -217,6 +224,51 @@ impl<'a> TransferWatch<'a> {
                 upload.abort(stream_end(&end));
                 end
             }
+        };
+        if spent >= limits::PROCESSOR_STEP && !matches!(end, PumpEnd::Complete) {
+            // A client that has old content copied again and again, for nothing, waits later.
+            self.session.context.processor.pay_time(self.session.peer.ip(), spent);
+        }
+        end
+    }
+
+    /// Does the slow work of an upload that [`prepare`](Self::prepare) has begun. Returns its
+    /// processor time, too.
+    fn finish_preparing(
+        &mut self,
+        verb: Verb,
+        upload: &mut dyn Upload,
+    ) -> (Duration, Result<(), PumpEnd>) {
+        let mut spent = Duration::ZERO;
+        while !self.is_prepared {
+            if let Some(interruption) = self.look(0) {
+                return (spent, Err(PumpEnd::Interrupted(interruption)));
+            }
+            before_asking_again();
+            let clock = ProcessorClock::start(true);
+            let step = self.attend(verb, || upload.prepare());
+            spent += clock.elapsed();
+            match step {
+                Ok(is_prepared) => self.is_prepared = is_prepared,
+                Err(end) => return (spent, Err(end)),
+            }
+        }
+        (spent, Ok(()))
+    }
+
+    /// Does a step of the work that precedes the first byte.
+    fn attend(
+        &mut self,
+        verb: Verb,
+        step: impl FnOnce() -> StorageResult<bool>,
+    ) -> Result<bool, PumpEnd> {
+        let (done, interrupted) = match &self.session.peer.away {
+            Some(away) => away.attend(self.control, verb, step),
+            None => (step(), None),
+        };
+        match interrupted {
+            Some(interrupted) => Err(PumpEnd::Interrupted(interrupted.why)),
+            None => done.map_err(PumpEnd::Storage),
         }
     }
 
@@ -303,50 +355,38 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Does the slow work before the 150. Examples are finding a restart offset in converted data,
-    /// finding names that match a pattern, and copying the beginning of a file.
+    /// Does the slow work before the 150: for a download all of it, such as finding a restart offset
+    /// in converted data or names that match a pattern; for an upload one step. So a client that
+    /// resumes an upload is answered at once, however much old content is to be copied.
     fn prepare(&mut self, verb: Verb, payload: &mut Payload) -> Result<(), TransferResult> {
+        let outgoing = match payload {
+            Payload::Send(outgoing) => outgoing,
+            Payload::Receive(upload, _) => {
+                let step = self.attend(verb, || upload.prepare());
+                self.is_prepared = step.map_err(|end| refused(end, Purpose::MakeFile))?;
+                return Ok(());
+            }
+        };
         let start = Instant::now();
         let mut share = None;
         let peer = self.session.peer.ip();
-        let Context { searches, processor, copying, .. } = &*self.session.context;
+        let Context { searches, processor, .. } = &*self.session.context;
         let mut is_first = true;
         loop {
             // Most transfers are prepared in one step, which is not worth the calls.
             let clock = (!std::mem::take(&mut is_first)).then(|| ProcessorClock::start(true));
-            let mut prepare = || match payload {
-                Payload::Send(outgoing) => outgoing
-                    .prepare()
-                    .map_err(|error| TransferResult::Refused(error, Purpose::Existing)),
-                Payload::Receive(upload, _) => upload
-                    .prepare()
-                    .map_err(|error| TransferResult::Refused(error, Purpose::MakeFile)),
-            };
-            let (is_prepared, interrupted) = match &self.session.peer.away {
-                Some(away) => away.attend(self.control, verb, prepare),
-                None => (prepare(), None),
-            };
-            if let Some(interrupted) = interrupted {
-                return Err(interrupted.why.into());
-            }
-            let is_prepared = is_prepared?;
+            let is_prepared = self
+                .attend(verb, || outgoing.prepare())
+                .map_err(|end| refused(end, Purpose::Existing))?;
             let cost = clock.map_or(Duration::ZERO, |clock| clock.elapsed());
-            let is_upload = matches!(payload, Payload::Receive(..));
             if cost >= limits::PROCESSOR_STEP && share.is_none() {
-                if is_upload { copying } else { processor }.pay_time(peer, cost);
+                processor.pay_time(peer, cost);
             }
             if is_prepared {
                 return Ok(());
             }
             if let Some(interruption) = self.look(0) {
                 return Err(interruption.into());
-            }
-            if is_upload {
-                match copying.wait(peer) {
-                    Duration::ZERO => before_asking_again(),
-                    wait => data::pause(Instant::now() + wait, 0, self)?,
-                }
-                continue;
             }
             let share = share.get_or_insert_with(|| searches.claim(peer, 1));
             let is_granted = self.wait_for(share, start + limits::PREPARE)?;
@@ -375,6 +415,14 @@ impl<'a> TransferWatch<'a> {
             }
         }
         Ok(true)
+    }
+}
+
+/// Returns the result of a transfer whose work before the 150 ended so.
+fn refused(end: PumpEnd, purpose: Purpose) -> TransferResult {
+    match end {
+        PumpEnd::Storage(error) => TransferResult::Refused(error, purpose),
+        end => TransferResult::Pumped(end),
     }
 }
 

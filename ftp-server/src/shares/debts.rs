@@ -48,11 +48,6 @@ impl Debts {
         Self::new(&table::PROCESSOR, processors * SECOND / 2, SECOND)
     }
 
-    /// Returns the books for copies, in nanoseconds of processor time.
-    pub(crate) fn of_copies() -> Arc<Self> {
-        Self::new(&table::COPYING, SECOND / 32, 2 * SECOND)
-    }
-
     /// Charges the network of `peer` for processor time. Returns whether it owes more than half of
     /// its credit then, so that estimates are not good enough any more.
     pub(crate) fn pay_time(&self, peer: IpAddr, time: Duration) -> bool {

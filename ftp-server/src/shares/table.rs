@@ -108,19 +108,11 @@ pub(crate) const PROCESSOR: Scarce = Scarce {
     has_reserve: false,
 };
 
-pub(crate) const COPYING: Scarce = Scarce {
-    thing: "processor time of copies for `REST`",
-    number: "1/32 of a processor",
-    patience: Patience::For(limits::PREPARE),
-    kept: "paid afterwards, 2 s on credit",
-    has_reserve: false,
-};
-
 /// All rows, in the order of the documentation.
 #[cfg(test)]
-const ALL: [&Scarce; 11] = [
+const ALL: [&Scarce; 10] = [
     &SEATS, &PENDING, &HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &ENCODERS, &TURNS, &PORTS,
-    &PROCESSOR, &COPYING,
+    &PROCESSOR,
 ];
 
 impl Patience {

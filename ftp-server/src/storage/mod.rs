@@ -458,8 +458,9 @@ impl<T: AsRef<[u8]> + Send> Source for io::Cursor<T> {
 pub trait Upload: io::Write + Send {
     /// Does part of the work that precedes the first byte, for a fraction of a second. Examples are
     /// copying old content and checking the free space. Returns whether all of this work is done. A
-    /// session calls this method repeatedly, and checks on its client in between. Without these
-    /// calls, the first write or [`commit`](Self::commit) does all the work.
+    /// session calls this method once before it tells its client to send, and repeatedly after that,
+    /// and checks on its client in between. Without these calls, the first write or
+    /// [`commit`](Self::commit) does all the work.
     ///
     /// By default, there is nothing to do.
     ///

@@ -40,6 +40,7 @@ mod rights;
 mod searches;
 mod session_list;
 mod shares;
+mod slow_disk;
 mod slow_storage;
 mod tls;
 mod unique;

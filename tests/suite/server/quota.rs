@@ -378,7 +378,7 @@ fn an_upload_can_be_aborted_while_it_is_prepared() {
     let begun = || {
         let mut session = RawSession::login(server.local_addr(), "u", "p");
         let data = session.passive();
-        session.line("STOR f");
+        session.expect("STOR f", 150);
         (session, data)
     };
     let ended = || ended.recv_timeout(DEADLINE).expect("it ends");

@@ -250,7 +250,8 @@ impl<'a> Pump<'a> {
         before_asking_again();
         // Slow storage does not count as a stall of the client.
         self.last = Instant::now();
-        self.look_now_and_then(self.last)
+        (self.looked, self.looked_at) = (self.moved, self.last);
+        self.look()
     }
 
     /// Gives received bytes to `target`. Bytes after the end of the file are kept for the next

@@ -220,7 +220,7 @@ impl Upload for Appending {
         let since = *self.since.get_or_insert_with(Instant::now);
         match self.is_whole || self.staged.room() > 0 && since.elapsed() < SHORT {
             true => Ok(true),
-            false => self.land(),
+            false => Ok(self.land()? && self.output.ready().map_err(system)?),
         }
     }
 

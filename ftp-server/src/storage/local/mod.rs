@@ -10,6 +10,7 @@
 //! are written in one go when they are complete. Other uploads write to a file with a hidden name. The complete file takes its final name in one step.
 
 mod append;
+mod backlog;
 mod begin;
 mod changes;
 mod directory;

@@ -1,21 +1,26 @@
 //! A file that is being written: the steps of its upload, and the copy of the beginning of an old
 //! file, for an upload that keeps this beginning.
 
-use std::num::NonZeroU64;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{Advice, copy_file_range, fadvise, fdatasync, ftruncate};
+use rustix::fs::{copy_file_range, ftruncate};
 use rustix::io::{Errno, Result, pread, retry_on_intr, write};
 
+use super::backlog::Backlog;
 use super::directory::system;
 use super::policy::SyncPolicy;
 use super::usage::{Cost, UploadCharge};
 use crate::pace::{Pace, for_a_tick};
 use crate::storage::{StorageError, StorageErrorKind, StorageResult};
 
-/// Number of bytes after which the system starts writing to disk, so that the final sync of a long
-/// file has less to do. Shorter files do not benefit from that.
-const WRITE_BACK: NonZeroU64 = NonZeroU64::new(8 * 1024 * 1024).expect("not zero");
+/// Duration of a write from which the server no longer leaves it to the system when to write an
+/// upload to disk. The system has more bytes in memory than it wants, and makes long waits.
+const BLOCKED: Duration = Duration::from_secs(1);
+
+/// Duration of a sync from which the session looks at its client afterwards.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// An open file, written from `position` on.
 #[derive(Debug)]
@@ -23,8 +28,10 @@ pub(super) struct Output {
     file: OwnedFd,
     sync: SyncPolicy,
     position: u64,
-    /// Position up to which writing to disk has started.
-    started: u64,
+    /// The bytes that are not on disk; `None` if the system decides when to write them.
+    backlog: Option<Backlog>,
+    /// The duration of a write from which bytes are synced even if the policy does not require it.
+    blocked: Duration,
     /// Whether all data written so far is on disk, as far as the policy requires that.
     is_synced: bool,
     charge: UploadCharge,
@@ -32,19 +39,24 @@ pub(super) struct Output {
 
 impl Output {
     /// Wraps a file to be written from `position`, which must already be the file's offset.
-    pub(super) const fn new(
+    pub(super) fn new(
         file: OwnedFd,
         position: u64,
         sync: SyncPolicy,
         charge: UploadCharge,
     ) -> Self {
-        Self { file, sync, position, started: position, is_synced: false, charge }
+        let backlog = (sync != SyncPolicy::None).then(Backlog::new);
+        let blocked = BLOCKED;
+        Self { file, sync, position, backlog, blocked, is_synced: false, charge }
     }
 
+    /// Writes some of `bytes`. If [`ready`](Self::ready) would return `false`, syncs first.
     pub(super) fn write(&mut self, bytes: &[u8]) -> StorageResult<usize> {
         Phase::Data.comes_next();
-        let written = self
-            .spend(to_u64(bytes.len()), |file| retry_on_intr(|| write(file, bytes)).map(to_u64))?;
+        self.ready().map_err(system)?;
+        let most = self.room(to_u64(bytes.len()));
+        let bytes = bytes.get(..usize::try_from(most).unwrap_or(usize::MAX)).unwrap_or(bytes);
+        let written = self.spend(most, |file| retry_on_intr(|| write(file, bytes)).map(to_u64))?;
         Ok(usize::try_from(written).unwrap_or(usize::MAX))
     }
 
@@ -56,6 +68,27 @@ impl Output {
         Ok(written)
     }
 
+    /// Returns whether no more bytes may wait for the disk.
+    fn is_full(&self) -> bool {
+        self.backlog.as_ref().is_some_and(Backlog::is_full)
+    }
+
+    /// Returns how many of `wanted` bytes may be added at once.
+    fn room(&mut self, wanted: u64) -> u64 {
+        self.backlog.as_mut().map_or(wanted, |backlog| backlog.room(&self.file, wanted))
+    }
+
+    /// Syncs the bytes so far if no more may wait. Returns `false` if that took long.
+    pub(super) fn ready(&mut self) -> Result<bool> {
+        if !self.is_full() {
+            return Ok(true);
+        }
+        let Some(backlog) = &mut self.backlog else { return Ok(true) };
+        let took = backlog.sync(&self.file)?;
+        self.is_synced = true;
+        Ok(took < SLOW)
+    }
+
     /// Lets `add` write at most `most` bytes, and charges the quota for the number that `add`
     /// returns.
     pub(super) fn spend(
@@ -64,7 +97,11 @@ impl Output {
         add: impl FnOnce(&OwnedFd) -> Result<u64>,
     ) -> std::result::Result<u64, StorageError> {
         self.charge.grow(Cost::bytes(most))?;
+        let start = self.backlog.is_none().then(Instant::now);
         let added = add(&self.file);
+        if start.is_some_and(|start| start.elapsed() >= self.blocked) {
+            self.backlog = Some(Backlog::new());
+        }
         let count = added.as_ref().map_or(0, |added| *added);
         self.charge.shrink(most.saturating_sub(count));
         self.advance(count);
@@ -84,7 +121,6 @@ impl Output {
     /// Begins at `position`, which must already be the file's offset.
     pub(super) const fn begin_at(&mut self, position: u64) {
         self.position = position;
-        self.started = position;
     }
 
     /// Truncates the file to `length` bytes if it is longer.
@@ -102,22 +138,20 @@ impl Output {
     fn advance(&mut self, added: u64) {
         self.position = self.position.saturating_add(added);
         self.is_synced = false;
-        while self.sync != SyncPolicy::None
-            && self.position.saturating_sub(self.started) >= WRITE_BACK.get()
-        {
-            // The advice starts writing the pages to disk. If the call fails, the final sync has
-            // more to do.
-            let _ = fadvise(&self.file, self.started, Some(WRITE_BACK), Advice::DontNeed);
-            self.started = self.started.saturating_add(WRITE_BACK.get());
+        if let Some(backlog) = &mut self.backlog {
+            backlog.add(&self.file, added, self.position);
         }
     }
 
     /// Syncs the content to disk if the policy requires that. A failure is final, because the
     /// system may have dropped data that it could not write.
     pub(super) fn sync(&mut self) -> Result<()> {
-        if self.sync != SyncPolicy::None && !self.is_synced {
+        if self.sync != SyncPolicy::None
+            && !self.is_synced
+            && let Some(backlog) = &mut self.backlog
+        {
             Phase::Sync.comes_next();
-            retry_on_intr(|| fdatasync(&self.file))?;
+            backlog.sync(&self.file)?;
         }
         self.is_synced = true;
         Ok(())
@@ -196,9 +230,13 @@ impl CopyingPart {
         Self { old, at: 0, length, pace: Pace::new(COPY, COPY_MAX), is_by_hand: false }
     }
 
-    /// Copies to `output` for a tick. Returns whether nothing is left to copy.
+    /// Copies to `output` for a tick, or until no more may wait for the disk. Returns whether
+    /// nothing is left to copy.
     pub(super) fn step(&mut self, output: &mut Output) -> StorageResult<bool> {
-        for_a_tick(|| self.piece(output))
+        if output.ready().map_err(system)? {
+            for_a_tick(|| Ok::<_, StorageError>(self.piece(output)? || output.is_full()))?;
+        }
+        Ok(self.at == self.length)
     }
 
     /// Copies the next bytes to `output`. Returns whether nothing is left to copy.
@@ -206,7 +244,7 @@ impl CopyingPart {
         let Self { old, at, length, pace, is_by_hand } = self;
         let left = *length - *at;
         let copied = pace.step(|most| {
-            let most = left.min(most);
+            let most = output.room(left.min(most));
             output.spend(most, |new| copy(&*old, new, *at, most, is_by_hand))
         });
         match copied? {
@@ -265,7 +303,47 @@ mod tests {
 
     use super::*;
     use crate::SyncPolicy;
+    use crate::storage::local::backlog::tests::SPEED;
     use crate::storage::local::usage::Usage;
+
+    const MIB: usize = 1024 * 1024;
+
+    #[test]
+    fn the_session_looks_at_its_client_after_each_slow_sync_fs_12() {
+        let charge = Usage::of((0, 0)).charge(None, None);
+        let file = tempfile::tempfile().unwrap();
+        let mut output = Output::new(file.into(), 0, SyncPolicy::File, charge);
+        let (content, mut syncs) = (vec![7; MIB], 0);
+        SPEED.set(Some(MIB as u64));
+        let mut rest = 12 * MIB;
+        while rest > 0 {
+            if output.ready().unwrap() {
+                rest -= output.write(&content[..MIB.min(rest)]).unwrap();
+            } else {
+                syncs += 1;
+                assert!(output.ready().unwrap(), "nothing waits");
+            }
+        }
+        SPEED.set(None);
+        // Other uploads of this process may write to the same file system.
+        assert!(syncs >= 4, "{syncs}");
+    }
+
+    #[test]
+    fn without_syncs_only_a_write_that_blocks_begins_them_fs_12() {
+        let charge = Usage::of((0, 0)).charge(None, None);
+        let file = tempfile::tempfile().unwrap();
+        let mut output = Output::new(file.into(), 0, SyncPolicy::None, charge);
+        let content = vec![7; 16 * MIB];
+        assert_eq!(output.write(&content).unwrap(), content.len());
+        assert!(output.ready().unwrap() && output.backlog.is_none());
+        output.blocked = Duration::ZERO;
+        assert_eq!(output.write(&content).unwrap(), content.len());
+        assert!(output.write(&content).unwrap() < content.len() && output.is_full());
+        SPEED.set(Some(MIB as u64));
+        assert!(output.write(&content).unwrap() <= MIB);
+        SPEED.set(None);
+    }
 
     #[test]
     fn a_copy_by_hand_goes_on_for_a_tick_and_asks_the_kernel_once() {

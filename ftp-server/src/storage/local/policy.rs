@@ -14,8 +14,8 @@ use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageErrorKind, S
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SyncPolicy {
-    /// Nothing: the system decides when to write. A power failure may leave an empty or truncated
-    /// file under the new name.
+    /// Nothing: the system decides when to write, until it makes a write wait for a second. A power
+    /// failure may leave an empty or truncated file under the new name.
     None,
     /// The content, before the file gets its name. After a power failure, the name has either the
     /// complete new content or the complete old content; a new file may be missing.

@@ -403,6 +403,10 @@ impl Upload for Replacement {
         Ok(self.copying.is_none())
     }
 
+    fn ready(&mut self) -> StorageResult<bool> {
+        self.output.ready().map_err(system)
+    }
+
     fn inode(&self) -> Option<u64> {
         self.hidden.as_ref().map(|_| self.made.identity.1)
     }
