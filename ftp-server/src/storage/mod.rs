@@ -149,9 +149,9 @@ pub trait Storage: Send + Sync {
     /// - `Io` if the storage fails.
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>>;
 
-    /// Begins an upload to `path`. The new content appears only at the end, in
-    /// [`Upload::prepare_commit`] or [`Upload::commit`]. [`WriteMode::Append`] may write in place. A
-    /// storage that shows received bytes immediately can ignore `keep`.
+    /// Begins an upload to `path`. The new content appears only at the end, in [`Upload::commit`].
+    /// [`WriteMode::Append`] may write in place. A storage that shows received bytes immediately can
+    /// ignore `keep`.
     ///
     /// # Errors
     ///
@@ -481,8 +481,8 @@ pub trait Upload: io::Write + Send {
     /// Does part of the work of [`commit`](Self::commit), for a fraction of a second. Returns
     /// whether `commit` can now finish quickly. A session calls this method repeatedly after it has
     /// checked that its client is still connected. Between the calls, the session checks on its
-    /// client again. This method may already publish the file; the new content then stays, even if
-    /// `commit` is never called. Without these calls, `commit` does all the work.
+    /// client again. This method does not publish the file: observers are told of the upload only
+    /// between this method and `commit`. Without these calls, `commit` does all the work.
     ///
     /// By default, there is nothing to do.
     ///

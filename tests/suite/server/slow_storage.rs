@@ -166,14 +166,14 @@ fn an_abort_during_publication_says_the_file_may_be_stored_dc_46() {
     let steps = never(memory(), StorageCall::UploadPrepareCommit, 1);
     let call =
         FaultStorage::new(memory()).from(StorageCall::UploadCommit, 1, Fault::Delay(STALLED));
-    for (storage, call) in
-        [(steps, StorageCall::UploadPrepareCommit), (call, StorageCall::UploadCommit)]
+    for (storage, call, is_undecided) in
+        [(steps, StorageCall::UploadPrepareCommit, false), (call, StorageCall::UploadCommit, true)]
     {
-        an_abort_is_undecided(&storage, call);
+        an_abort_says_what_may_be_stored(&storage, call, is_undecided);
     }
 }
 
-fn an_abort_is_undecided(storage: &FaultStorage, call: StorageCall) {
+fn an_abort_says_what_may_be_stored(storage: &FaultStorage, call: StorageCall, want: bool) {
     patiently(CUT, |_| {
         let server = serve(storage.clone());
         let publish = |session: &mut RawSession| {
@@ -184,15 +184,96 @@ fn an_abort_is_undecided(storage: &FaultStorage, call: StorageCall) {
         };
         let mut session = session(&server);
         publish(&mut session);
-        assert!(abort(&mut session).contains("may have been stored"));
+        assert_eq!(abort(&mut session).contains("may have been stored"), want);
         // The session's next call would wait for the one that does not return.
         let mut session = self::session(&server);
         publish(&mut session);
         let report = server.shutdown(Duration::from_millis(100));
         assert_eq!((report.cut, report.stuck), (1, 0));
         let cut = session.expect_reply(426).text();
-        assert!(cut.contains("may have been stored"), "{cut}");
+        assert_eq!(cut.contains("may have been stored"), want, "{cut}");
         session.expect_reply(421);
+    });
+}
+
+/// Collects the ends of transfers, and what becomes of announced uploads.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<&'static str>>>);
+
+impl Told {
+    fn add(&self, word: &'static str) {
+        self.0.lock().expect("nothing panics here").push(word);
+    }
+}
+
+impl Observer for Told {
+    fn observe(&self, event: &Event<'_>) {
+        if let EventKind::Transferred(transfer) = event.kind {
+            self.add(transfer.end.as_str());
+        }
+    }
+
+    fn before_publication(
+        &self,
+        _: &Event<'_>,
+        _: Option<u64>,
+    ) -> Option<Box<dyn FnOnce(bool) + Send>> {
+        self.add("announced");
+        let announced = AnnouncedUpload { told: self.clone(), end: "dropped" };
+        Some(Box::new(move |is_made| announced.end(if is_made { "made" } else { "withdrawn" })))
+    }
+}
+
+/// An announced upload. It says what has become of it when it is dropped.
+struct AnnouncedUpload {
+    told: Told,
+    end: &'static str,
+}
+
+impl AnnouncedUpload {
+    fn end(mut self, end: &'static str) {
+        self.end = end;
+    }
+}
+
+impl Drop for AnnouncedUpload {
+    fn drop(&mut self) {
+        self.told.add(self.end);
+    }
+}
+
+#[test]
+fn an_announced_upload_ends_as_its_publication_does_whoever_waits_for_it_dc_45_st_15() {
+    let fail = |kind| Some(Fault::Fail(kind));
+    let ends: [(Option<Fault>, &[&str]); 4] = [
+        (None, &["made", "fin"]),
+        (fail(StorageErrorKind::Unsynced), &["made", "fin"]),
+        (fail(StorageErrorKind::Denied), &["withdrawn"]),
+        (fail(StorageErrorKind::Unknown), &["dropped"]),
+    ];
+    let acts = [("ABOR", "abor"), ("end of the client", "control-lost"), ("shutdown", "cut")];
+    let cases = ends.iter().flat_map(|end| acts.map(|act| (end, act)));
+    at_once(8, cases, |((fault, want), (act, end))| {
+        let call = StorageCall::UploadCommit;
+        let delay = Fault::Delay(Duration::from_millis(700));
+        let mut storage = FaultStorage::new(memory()).at(call, 1, delay);
+        if let Some(fault) = fault {
+            storage = storage.at(call, 1, *fault);
+        }
+        let told = Told::default();
+        let builder = Server::builder().config(super::quick()).storage(storage.clone());
+        let builder = builder.observer(told.clone()).user("u", "p", Rights::FULL);
+        let server = builder.bind("127.0.0.1:0").expect("a server");
+        let mut session = session(&server);
+        upload(&mut session, "STOR f").close();
+        wait_until("the file is being published", || storage.count(call) > 0);
+        match act {
+            "ABOR" => drop(abort(&mut session)),
+            "shutdown" => assert_eq!(server.shutdown(Duration::ZERO).cut, 1),
+            _ => drop(session),
+        }
+        let want = [&["announced", end], *want].concat();
+        wait_until("it is told", || *told.0.lock().expect("nothing panics there") == want);
     });
 }
 
