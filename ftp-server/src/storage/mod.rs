@@ -481,8 +481,8 @@ pub trait Upload: io::Write + Send {
     /// Does part of the work of [`commit`](Self::commit), for a fraction of a second. Returns
     /// whether `commit` can now finish quickly. A session calls this method repeatedly after it has
     /// checked that its client is still connected. Between the calls, the session checks on its
-    /// client again. This method does not publish the file: observers are told of the upload only
-    /// between this method and `commit`. Without these calls, `commit` does all the work.
+    /// client again. This method must not publish the file, because observers hear of the upload
+    /// only after it. Without these calls, `commit` does all the work.
     ///
     /// By default, there is nothing to do.
     ///
