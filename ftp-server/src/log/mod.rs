@@ -10,7 +10,7 @@ pub use event_log::EventLog;
 pub(crate) use line::Line;
 #[cfg(feature = "daemon")]
 pub(crate) use line::{Stamp, calendar, to_seconds, unescaped};
-pub(crate) use observer::Announced;
+pub(crate) use observer::Settle;
 pub use observer::{
     Direction, Event, EventKind, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };
@@ -70,7 +70,7 @@ impl Observers {
 /// the next server, because an event told too often is better than one that is never told.
 #[derive(Default)]
 #[must_use]
-pub(crate) struct Announcement(Vec<Announced>);
+pub(crate) struct Announcement(Vec<Settle>);
 
 impl Announcement {
     /// Ends the announcement as the publication has ended, unless the storage does not know that.
@@ -152,7 +152,7 @@ mod tests {
     impl Observer for Told {
         fn observe(&self, _: &Event<'_>) {}
 
-        fn before_publication(&self, _: &Event<'_>, _: Option<u64>) -> Option<Announced> {
+        fn before_publication(&self, _: &Event<'_>, _: Option<u64>) -> Option<Settle> {
             let ends = Arc::clone(&self.0);
             Some(Box::new(move |is_made| ends.lock().push(is_made)))
         }

@@ -58,13 +58,13 @@ pub trait Observer: Send + Sync {
     /// gave up the publication, the thread of the publication calls it. If the end stays unknown, for
     /// example because the storage does not answer, the function is dropped.
     #[must_use]
-    fn before_publication(&self, _event: &Event<'_>, _inode: Option<u64>) -> Option<Announced> {
+    fn before_publication(&self, _event: &Event<'_>, _inode: Option<u64>) -> Option<Settle> {
         None
     }
 }
 
 /// A function that an observer wants to be called with whether an upload is published.
-pub(crate) type Announced = Box<dyn FnOnce(bool) + Send>;
+pub(crate) type Settle = Box<dyn FnOnce(bool) + Send>;
 
 /// Forwards to the inner observer, so that the caller can keep a handle.
 impl<T: Observer + ?Sized> Observer for Arc<T> {
@@ -72,7 +72,7 @@ impl<T: Observer + ?Sized> Observer for Arc<T> {
         (**self).observe(event);
     }
 
-    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Option<Announced> {
+    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Option<Settle> {
         (**self).before_publication(event, inode)
     }
 }

@@ -33,6 +33,7 @@ mod mounted;
 mod own_rules;
 mod partial;
 mod paths;
+mod publications;
 mod quota;
 mod rates;
 mod rights;

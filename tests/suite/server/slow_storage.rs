@@ -31,7 +31,7 @@ fn serve_with(storage: impl Storage + 'static, min_free: u64) -> Server {
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
 }
 
-fn memory() -> MemoryStorage {
+pub(super) fn memory() -> MemoryStorage {
     let storage = MemoryStorage::new();
     storage.put("/old", super::data::content(100_000)).expect("a file");
     storage
@@ -50,12 +50,12 @@ fn late(storage: impl Storage + 'static, call: StorageCall) -> FaultStorage {
     })
 }
 
-fn session(server: &Server) -> RawSession {
+pub(super) fn session(server: &Server) -> RawSession {
     RawSession::login(server.local_addr(), "u", "p")
 }
 
 /// Asks for the status of a transfer, and aborts it. Returns the text of the 426.
-fn abort(session: &mut RawSession) -> String {
+pub(super) fn abort(session: &mut RawSession) -> String {
     let status = session.expect("STAT", 211).text();
     assert!(status.contains("Transfer in progress"), "{status}");
     let aborted = session.expect("ABOR", 426).text();
@@ -70,7 +70,7 @@ fn wait_for_the_last_session(server: &Server) {
 }
 
 /// Begins an upload whose data has ended, and returns its connection.
-fn upload(session: &mut RawSession, command: &str) -> RawData {
+pub(super) fn upload(session: &mut RawSession, command: &str) -> RawData {
     let mut data = session.passive();
     session.expect(command, 150);
     data.write_all(b"some\r\n");
@@ -193,87 +193,6 @@ fn an_abort_says_what_may_be_stored(storage: &FaultStorage, call: StorageCall, w
         let cut = session.expect_reply(426).text();
         assert_eq!(cut.contains("may have been stored"), want, "{cut}");
         session.expect_reply(421);
-    });
-}
-
-/// Collects the ends of transfers, and what becomes of announced uploads.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<&'static str>>>);
-
-impl Told {
-    fn add(&self, word: &'static str) {
-        self.0.lock().expect("nothing panics here").push(word);
-    }
-}
-
-impl Observer for Told {
-    fn observe(&self, event: &Event<'_>) {
-        if let EventKind::Transferred(transfer) = event.kind {
-            self.add(transfer.end.as_str());
-        }
-    }
-
-    fn before_publication(
-        &self,
-        _: &Event<'_>,
-        _: Option<u64>,
-    ) -> Option<Box<dyn FnOnce(bool) + Send>> {
-        self.add("announced");
-        let announced = AnnouncedUpload { told: self.clone(), end: "dropped" };
-        Some(Box::new(move |is_made| announced.end(if is_made { "made" } else { "withdrawn" })))
-    }
-}
-
-/// An announced upload. It says what has become of it when it is dropped.
-struct AnnouncedUpload {
-    told: Told,
-    end: &'static str,
-}
-
-impl AnnouncedUpload {
-    fn end(mut self, end: &'static str) {
-        self.end = end;
-    }
-}
-
-impl Drop for AnnouncedUpload {
-    fn drop(&mut self) {
-        self.told.add(self.end);
-    }
-}
-
-#[test]
-fn an_announced_upload_ends_as_its_publication_does_whoever_waits_for_it_dc_45_st_15() {
-    let fail = |kind| Some(Fault::Fail(kind));
-    let ends: [(Option<Fault>, &[&str]); 4] = [
-        (None, &["made", "fin"]),
-        (fail(StorageErrorKind::Unsynced), &["made", "fin"]),
-        (fail(StorageErrorKind::Denied), &["withdrawn"]),
-        (fail(StorageErrorKind::Unknown), &["dropped"]),
-    ];
-    let acts = [("ABOR", "abor"), ("end of the client", "control-lost"), ("shutdown", "cut")];
-    let cases = ends.iter().flat_map(|end| acts.map(|act| (end, act)));
-    at_once(8, cases, |((fault, want), (act, end))| {
-        let call = StorageCall::UploadCommit;
-        let delay = Fault::Delay(Duration::from_millis(700));
-        let mut storage = FaultStorage::new(memory()).at(call, 1, delay);
-        if let Some(fault) = fault {
-            storage = storage.at(call, 1, *fault);
-        }
-        let told = Told::default();
-        let builder = Server::builder().config(super::quick()).storage(storage.clone());
-        let builder = builder.observer(told.clone()).user("u", "p", Rights::FULL);
-        let server = builder.bind("127.0.0.1:0").expect("a server");
-        let mut session = session(&server);
-        upload(&mut session, "STOR f").close();
-        wait_until("the file is being published", || storage.count(call) > 0);
-        match act {
-            "ABOR" => drop(abort(&mut session)),
-            "shutdown" => assert_eq!(server.shutdown(Duration::ZERO).cut, 1),
-            _ => drop(session),
-        }
-        let want = [&["announced", end], *want].concat();
-        wait_until("it is told", || *told.0.lock().expect("nothing panics there") == want);
     });
 }
 

@@ -23,7 +23,7 @@ use super::logging::LOG;
 use super::programs::pool::{Job, ProgramPool};
 use crate::daemon::values::{counted, shown_path};
 use crate::lock::Lock;
-use crate::log::Announced;
+use crate::log::Settle;
 
 /// Time limit at shutdown for killed programs to end. It is longer than the time limit for a single
 /// killed program.
@@ -264,7 +264,7 @@ impl Observer for Hooks {
     }
 
     /// An announcement that is dropped leaves its events in the spool.
-    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Option<Announced> {
+    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Option<Settle> {
         let notices = self.record(event, inode);
         if notices.is_empty() {
             return None;

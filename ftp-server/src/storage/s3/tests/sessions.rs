@@ -16,7 +16,7 @@ use crate::auth::Rights;
 use crate::config::ServerConfig;
 use crate::ledger::{SharedState, WithoutLedger};
 use crate::lock::Lock;
-use crate::log::{Announced, Event, EventKind, Observer};
+use crate::log::{Event, EventKind, Observer, Settle};
 use crate::server::Server;
 
 /// Returns a store that may send nothing for minutes.
@@ -105,7 +105,7 @@ impl Observer for Told {
         }
     }
 
-    fn before_publication(&self, _: &Event<'_>, _: Option<u64>) -> Option<Announced> {
+    fn before_publication(&self, _: &Event<'_>, _: Option<u64>) -> Option<Settle> {
         self.add("announced");
         let told = self.clone();
         Some(Box::new(move |is_made| told.add(if is_made { "made" } else { "withdrawn" })))
