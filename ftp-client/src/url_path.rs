@@ -1,13 +1,15 @@
 //! URLs: the place of an object on its server, as the whole path or part by part (RFC 1738 §3.2.2),
 //! and `get` and `put`, which transfer one file with one call.
 
-use std::io::{Read, Write};
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
 
 use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind, ReplyCode, RepresentationType};
 
 use crate::client::Client;
 use crate::config::ClientBuilder;
 use crate::error::Error;
+use crate::system::local_name;
 use crate::transfer::Report;
 
 /// The place of a URL's object on the server, and the path for commands.
@@ -132,6 +134,32 @@ impl Place {
     #[must_use]
     pub fn name(&self) -> &[u8] {
         &self.name
+    }
+
+    /// Returns the last part of the path as one part of a local path: joined to a directory, it is a
+    /// file in that directory.
+    ///
+    /// Use it for each local file that a server names. The server can list any name, and the system
+    /// can take it for a path: `C:\evil` and `..\evil` lead elsewhere on Windows.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use ftp_client::Place;
+    ///
+    /// let local = Path::new("in").join(Place::at("pub/a.bin").local_name()?);
+    /// assert_eq!(local, Path::new("in/a.bin"));
+    /// assert!(Place::at("pub/..").local_name().is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidInput`](std::io::ErrorKind::InvalidInput) for an empty name, `.` and `..`, and
+    /// for a name that the system would store under another one, or not as a file, such as `CON`,
+    /// `a:b` and `a.` on Windows.
+    pub fn local_name(&self) -> io::Result<&OsStr> {
+        local_name(self.name.rsplit(|byte| *byte == b'/').next().unwrap_or_default())
     }
 
     /// Returns the whole path from the login directory, even if its directory was entered.

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_server::{
-    Ask, Entries, Entry, Keep, Login, Metadata, Partials, Rights, Server, Source, Storage,
-    StorageError, StorageErrorKind, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
+    Ask, Capabilities, Confine, Entries, Entry, Keep, Login, Metadata, Partials, Rights, RoomFor,
+    Server, Source, Space, Storage, StorageError, StorageErrorKind, Unfinished, Upload, UserLimits,
+    UserTable, VirtualPath, WriteMode,
 };
 
 /// Maximum size of a file in bytes: each upload is held in memory.
@@ -79,6 +80,16 @@ fn name(path: &VirtualPath) -> Result<&[u8], StorageError> {
 }
 
 impl Storage for Table {
+    // In your program: `REMOTE` if the database is on another computer.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+    }
+
+    // The sessions open no files on disk, so they need no access to any.
+    fn confine(&self) -> Confine<'_> {
+        Confine::Neutral
+    }
+
     fn stat(&self, path: &VirtualPath, _: Ask) -> Result<Metadata, StorageError> {
         match path.is_root() {
             true => Ok(Metadata::directory()),
@@ -123,6 +134,27 @@ impl Storage for Table {
         // The table gets its row only when the upload is complete.
         let table = self.clone();
         Ok(<dyn Upload>::in_memory(content, move |content| table.store(name, mode, content)))
+    }
+
+    // `Partials` remembers interrupted uploads.
+    fn unfinished(
+        &self,
+        _: &VirtualPath,
+        _: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        Ok(None)
+    }
+
+    fn forget(
+        &self,
+        _: &VirtualPath,
+        _: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        Ok(None)
+    }
+
+    fn space(&self, _: &VirtualPath, _: RoomFor) -> Result<Space, StorageError> {
+        Ok(Space::default())
     }
 
     // Without these methods, `DELE` and `RNTO` are refused with 502.
@@ -215,5 +247,8 @@ fn the_custom_storage_example_runs() {
 fn the_custom_storage_keeps_the_promises_of_a_storage() {
     use ftp_server::testing;
 
-    testing::storage_contract(1..=100, || (Table::default(), ())).unwrap();
+    testing::storage_contract(1..=100, || (Partials::new(Table::default()), ())).unwrap();
+    // `Partials` is not optional: without it, nobody remembers an upload that was cut.
+    let alone = testing::storage_contract(1..=100, || (Table::default(), ())).unwrap_err();
+    assert!(alone.starts_with("unfinished /f of ann: None"), "{alone}");
 }

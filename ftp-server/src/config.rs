@@ -219,7 +219,10 @@ pub struct Timeouts {
     pub data_connect: Duration,
     /// Maximum total time of a TLS handshake, on a control or data connection (default: 10 s).
     pub tls_handshake: Duration,
-    /// Maximum time in which a transfer moves no bytes from or to the client (default: 60 s).
+    /// Maximum time in which a transfer moves no bytes from or to the client (default: 60 s), or in
+    /// which its storage is not ready, unless that has [`Capabilities::BOUNDED_WAITS`].
+    ///
+    /// [`Capabilities::BOUNDED_WAITS`]: crate::Capabilities::BOUNDED_WAITS
     pub stall: Duration,
 }
 

@@ -195,6 +195,13 @@ pub(crate) const HASH_ROUNDS: u32 = 1_000_000;
 /// Default of [`partial_files`](crate::LocalConfig::partial_files).
 pub(crate) const PARTIAL_FILES: usize = 100;
 
+/// Maximum number of records of one user's unfinished uploads over existing files. Beyond it, such
+/// uploads are refused: to drop a record would let a client resume at the end of an old file.
+pub(crate) const RECORDS: usize = 10_000;
+
+/// Maximum number of threads that sync records. Beyond it, sessions wait for their own.
+pub(crate) const RECORD_SYNCS: usize = 32;
+
 /// Default of [`partial_bytes`](crate::LocalConfig::partial_bytes), in bytes.
 pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 

@@ -16,7 +16,6 @@ pub(crate) fn encoded(bytes: &[u8], is_plain: impl Fn(u8) -> bool) -> String {
 }
 
 /// Decodes a text; `None` if it is malformed.
-#[cfg(any(feature = "redis", feature = "s3"))]
 pub(crate) fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

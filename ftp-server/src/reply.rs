@@ -61,7 +61,7 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
         Kind::Busy | Kind::Unavailable => ReplyCode::FILE_BUSY,
-        Kind::Io | Kind::Unknown | Kind::Unsynced => ReplyCode::LOCAL_ERROR,
+        Kind::Io | Kind::Stalled | Kind::Unknown | Kind::Unsynced => ReplyCode::LOCAL_ERROR,
         Kind::Unsupported => ReplyCode::NOT_IMPLEMENTED,
         _ => ReplyCode::FILE_UNAVAILABLE,
     };
@@ -90,6 +90,7 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
         | Kind::OverQuota
         | Kind::Uncounted
         | Kind::Io
+        | Kind::Stalled
         | Kind::Unknown
         | Kind::Unsynced
         | Kind::Unsupported => storage_failure(error, purpose),
@@ -175,6 +176,7 @@ mod tests {
             (Existing, Kind::Busy, 450),
             (Existing, Kind::Io, 451),
             (Existing, Kind::Unknown, 451),
+            (MakeFile, Kind::Stalled, 451),
             (NewName, Kind::Unsynced, 451),
             (Existing, Kind::Unsupported, 502),
             (Existing, Kind::IsDirectory, 550),

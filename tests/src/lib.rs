@@ -15,6 +15,7 @@ pub mod content;
 pub mod folding;
 pub mod fxp;
 pub mod hostile;
+pub mod lying_disk;
 pub mod names;
 pub mod network;
 pub mod peer;

@@ -4,6 +4,8 @@
 //! A test claims an id by its name (`_fr_03_hs_11`, `_cm_01_to_09`) or by naming it in its body
 //! (`HS-30`). A table of dialogues claims the ids in it. The lists of tests in `docs` are derived
 //! from these claims; `FTP_WRITE_DOCS=1` writes them.
+//!
+//! The rows of `docs/dev/assumptions.md` name their tests themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -289,6 +291,94 @@ fn ids_of_text(text: &str) -> Vec<String> {
             .is_some_and(|(prefix, number)| PREFIXES.contains(&prefix) && is_number(number))
     };
     words.filter(is_id).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_assumption_has_its_world() {
+    let text = fs::read_to_string(root().join("docs/dev/assumptions.md")).unwrap();
+    let mut worlds: BTreeSet<_> =
+        Claims::of(&sources()).tests.into_iter().filter_map(|(_, name)| name).collect();
+    worlds.extend(promises());
+    let is_file = |name: &str| {
+        let path = root().join("ftp-server/src").join(name);
+        path.with_extension("rs").is_file() || path.join("mod.rs").is_file()
+    };
+    let faults = ledger_faults(&text, &worlds, is_file);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Returns the promises of `tests/campaign worlds`.
+fn promises() -> Vec<String> {
+    let mut promises = Vec::new();
+    for entry in fs::read_dir(root().join("tests/campaign")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "py") {
+            let text = fs::read_to_string(path).unwrap();
+            let names = text.lines().filter_map(|line| line.strip_prefix("def "));
+            let names = names.filter_map(|rest| rest.split_once("(scene")).map(|(name, _)| name);
+            promises.extend(names.map(str::to_owned));
+        }
+    }
+    promises
+}
+
+/// Returns the faults of the ledger of assumptions, one per line. Its text states the number of its
+/// rows without a world: each row more or less is a fault.
+fn ledger_faults(
+    text: &str,
+    worlds: &BTreeSet<String>,
+    is_file: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let rows: Vec<Vec<_>> = rows.map(|row| row.split(" | ").collect()).collect();
+    let mut faults = Vec::new();
+    let mut debt = 0;
+    for row in rows.iter().filter(|row| row.len() > 2 && row.first() != Some(&"assumption")) {
+        let [assumption, place, file, answer, world] = row[..] else {
+            faults.push(format!("{}: not five columns", row.join(" | ")));
+            continue;
+        };
+        if [assumption, place, answer].contains(&"") {
+            faults.push(format!("{assumption}: an empty column"));
+        }
+        if !is_file(file.trim_matches('`')) {
+            faults.push(format!("{assumption}: there is no file {file}"));
+        }
+        debt += usize::from(matches!(world, "none" | "pending"));
+        let names = world.split(", ").map(|name| name.trim_matches('`'));
+        for name in names.filter(|name| !matches!(*name, "none" | "pending")) {
+            if !worlds.contains(name) {
+                faults.push(format!("{assumption}: there is no test {name}"));
+            }
+        }
+    }
+    let stated = text.split_once(" rows have no world").map(|(before, _)| before);
+    let stated = stated.and_then(|before| before.rsplit("**").next()?.parse::<usize>().ok());
+    if stated != Some(debt) {
+        faults.push(format!("{debt} rows have no world, and the page states {stated:?}"));
+    }
+    faults
+}
+
+#[test]
+fn every_kind_of_ledger_fault_is_found() {
+    let page = "**1 rows have no world.**\n\n| assumption | false where | relied on by | then | \
+                world |\n|---|---|---|---|---|\n| A | B | `c` | D | `test`, `other` |\n\
+                | E | F | `c` | G | none |\n";
+    let worlds = ["test", "other"].map(str::to_owned).into();
+    let faults = |page: &str| ledger_faults(page, &worlds, |name| name == "c").join("\n");
+    assert_eq!(faults(page), "");
+    for (from, to, fault) in [
+        ("`other`", "`another`", "A: there is no test another"),
+        ("`c` | G", "`d` | G", "E: there is no file `d`"),
+        ("| B |", "|  |", "A: an empty column"),
+        ("| B |", "|", "A | `c` | D | `test`, `other`: not five columns"),
+        ("none |", "`test` |", "0 rows have no world, and the page states Some(1)"),
+        ("`test`, `other`", "pending", "2 rows have no world, and the page states Some(1)"),
+        ("**1 rows", "some rows", "1 rows have no world, and the page states None"),
+    ] {
+        assert!(faults(&page.replacen(from, to, 1)).contains(fault), "{fault}");
+    }
 }
 
 fn root() -> PathBuf {

@@ -27,7 +27,7 @@ use crate::options::{Options, configured, is_remote, is_url, parse_url, values};
 use crate::remote::pattern::{self, Named};
 use crate::report::{Object, Tally};
 use crate::transfer::download::{download, in_segments};
-use crate::transfer::target::name_of;
+use crate::transfer::target::local_name_of;
 use crate::transfer::{Attempt, Context, RemoteFile, Target, TransferOptions, download};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         stdio.events.leave_output(&stdio.messages);
     }
     let mut refused = RefusedLogins::default();
-    let (items, failed, left) = {
+    let ((items, failed), left) = {
         let witness = RetryObserver::new(options, stdio, &cleanup);
         expand(requests, &settings, &mut sessions, &mut refused, &witness)?
     };
@@ -113,7 +113,7 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result {
         // With --directory, the tree keeps its own name, as files do.
         Some(local) if directory.is_some() => Path::new(local).join(name_of_tree(&url)?),
         Some(local) => Path::new(local).to_owned(),
-        None => Path::new(name_of_tree(&url)?).to_owned(),
+        None => name_of_tree(&url)?.into(),
     };
     mirror::down(options, stdio, &url, &local)
 }
@@ -141,11 +141,11 @@ fn check_local<'i>(
     }
 }
 
-/// Files to download, the failures of patterns, and the number of patterns that were not tried.
-type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>, usize);
+/// Files to download, and the failures of patterns and of their matches.
+type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>);
 
-/// Returns the files of all URLs, in order. Lists the directories of patterns, and tries again
-/// after transient failures.
+/// Returns the files of all URLs, in order, and the number of patterns that were not tried. Lists the
+/// directories of patterns, and tries again after transient failures.
 ///
 /// # Errors
 ///
@@ -157,7 +157,7 @@ fn expand(
     sessions: &mut Sessions<'_>,
     refused: &mut RefusedLogins,
     witness: &RetryObserver,
-) -> Result<Expanded> {
+) -> Result<(Expanded, usize)> {
     let mut items = Vec::new();
     let mut failed = Vec::new();
     let mut left = 0;
@@ -181,10 +181,9 @@ fn expand(
             found
         });
         match found {
-            Ok((found, invalid)) => {
+            Ok((found, unusable)) => {
                 items.extend(found);
-                let invalid = invalid.iter().map(|name| pattern::invalid(name).context(&url));
-                failed.extend(invalid.map(|failure| (url.clone(), failure)));
+                failed.extend(unusable);
             }
             Err(failure) => {
                 let failure = refused.note(&url, failure.context_unless_named(&url));
@@ -197,7 +196,7 @@ fn expand(
     }
     check_targets(items.iter())?;
     check_local(settings, items.iter())?;
-    Ok((items, failed, left))
+    Ok(((items, failed), left))
 }
 
 /// Returns whether a failure ends the whole run; then no other server is tried.
@@ -501,37 +500,42 @@ impl<'o> Requests<'o> {
         })
     }
 
-    /// Returns the files of a URL whose last part may be a pattern, and the matching names that are
-    /// not valid.
+    /// Returns the files of a URL whose last part may be a pattern, and the failures of the matching
+    /// names that cannot be fetched, such as those that are not valid.
     ///
     /// # Errors
     ///
-    /// Returns `Refused` if no file matches, and `Usage` if the URL is a pattern and LOCAL is not a
-    /// directory. Also returns the failures of the listing and of the targets.
+    /// Returns `Refused` if no file matches, `Usage` if the URL is a pattern and LOCAL is not a
+    /// directory, and `Local` if the directory is missing. Also returns the failures of the listing.
     fn expand(
         &self,
         client: &mut Client,
         url: &FtpUrl,
         representation: RepresentationType,
-    ) -> Result<(Vec<GetItem>, Vec<Vec<u8>>)> {
-        let item = |url| {
-            let item = self.item(url, representation);
-            item.map_err(|failure| Failure { fatal: false, ..failure })
-        };
+    ) -> Result<Expanded> {
         let (matches, invalid) = match pattern::named(client, &mut Place::of(url), self.globs)? {
-            Named::Itself => return item(url.clone()).map(|item| (vec![item], Vec::new())),
+            Named::Itself => {
+                return Ok((vec![self.item(url.clone(), representation)?], Vec::new()));
+            }
             Named::Matches { entries, invalid, .. } => (entries, invalid),
         };
-        if let Destination::Local(local) = self.destination
-            && local != "-"
-            && !local.as_bytes().ends_with(b"/")
-            && !fs::metadata(Path::new(local)).is_ok_and(|metadata| metadata.is_dir())
-        {
-            let local = shown(local.as_bytes());
-            let message = format!(
-                "a pattern needs a local directory, but {local} is not a directory; use -P DIR"
-            );
-            return Err(Failure::item(Exit::Usage, message));
+        match self.destination {
+            Destination::Local(local)
+                if local != "-"
+                    && !local.as_bytes().ends_with(b"/")
+                    && !fs::metadata(Path::new(local)).is_ok_and(|metadata| metadata.is_dir()) =>
+            {
+                let local = shown(local.as_bytes());
+                let message = format!(
+                    "a pattern needs a local directory, but {local} is not a directory; use -P DIR"
+                );
+                return Err(Failure::item(Exit::Usage, message));
+            }
+            Destination::Local(directory) if directory == "-" => {}
+            Destination::Local(directory) | Destination::Directory(directory) => {
+                Target::check_directory(Path::new(directory), self.creates)?;
+            }
+            Destination::Here => {}
         }
         let is_file = |kind| matches!(kind, None | Some(EntryKind::File | EntryKind::Link));
         let files: Vec<_> = matches.iter().filter(|entry| is_file(entry.kind)).collect();
@@ -539,8 +543,19 @@ impl<'o> Requests<'o> {
             let message = "the pattern matches only directories; use ftp-cli get -r for each";
             return Err(Failure::item(Exit::Refused, message));
         }
-        let items = files.into_iter().map(|entry| item(url.beside(&entry.name)));
-        Ok((items.collect::<Result<_, _>>()?, invalid))
+        let invalid = invalid.iter().map(|name| (url.clone(), pattern::invalid(name).context(url)));
+        let (mut items, mut unusable) = (Vec::new(), invalid.collect::<Vec<_>>());
+        for entry in files {
+            let url = url.beside(&entry.name);
+            match self.item(url.clone(), representation) {
+                Ok(item) => items.push(item),
+                Err(failure) => {
+                    let failure = failure.context_unless_named(&url);
+                    unusable.push((url, Failure { fatal: false, ..failure }));
+                }
+            }
+        }
+        Ok((items, unusable))
     }
 }
 
@@ -628,10 +643,10 @@ fn check_targets<'i>(items: impl Iterator<Item = &'i GetItem>) -> Result {
 /// # Errors
 ///
 /// Returns `Usage` if the path has no such part.
-fn name_of_tree(url: &FtpUrl) -> Result<&OsStr> {
+fn name_of_tree(url: &FtpUrl) -> Result<OsString> {
     let path = url.path();
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
-    name_of(path.get(..end).unwrap_or_default()).map_err(|_| {
+    local_name_of(path.get(..end).unwrap_or_default()).map_err(|_| {
         let what_to_do = "name it: ftp-cli get -r URL DIR";
         Failure::usage(format!("{url}: no name for the local directory; {what_to_do}"))
     })

@@ -4,12 +4,14 @@
 //! receives the data. An existing file stays until the new one is complete, except with
 //! `--in-place`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use ftp_client::Place;
 
 use crate::console::output::{shown, shown_path};
 use crate::exit::{CREATE_DIRECTORIES, Failure, Result};
@@ -28,13 +30,13 @@ pub(crate) enum Target {
     File(PathBuf),
 }
 
-/// Returns the local name of a file: the last part of its path.
+/// Returns the last part of a path, local or remote.
 ///
 /// # Errors
 ///
-/// Returns `Usage` if that is not a valid file name.
-pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr> {
-    let name = remote.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+/// Returns `Usage` if that does not name a file.
+pub(crate) fn name_of(path: &[u8]) -> Result<&OsStr> {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     if matches!(name, b"" | b"." | b"..") {
         let name = shown(name);
         return Err(Failure::usage(format!(
@@ -42,6 +44,19 @@ pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr> {
         )));
     }
     Ok(OsStr::from_bytes(name))
+}
+
+/// Returns the local name of a server's file: the last part of its path.
+///
+/// # Errors
+///
+/// Returns `Usage` if that does not name a file, and `Local` if it cannot name one on this system.
+pub(crate) fn local_name_of(remote: &[u8]) -> Result<OsString> {
+    let name = name_of(remote)?.as_bytes();
+    let local = Place::at(name).local_name().map(OsStr::to_owned);
+    local.map_err(|error| {
+        Failure::local(shown(name), &error).hinted("; name the local file: ftp-cli get URL LOCAL")
+    })
 }
 
 /// Formats the target for messages.
@@ -63,7 +78,7 @@ impl Target {
     ///
     /// Returns `Local` if the target cannot be a file, and `Usage` if there is no valid name.
     pub(crate) fn find(local: Option<&OsStr>, remote: &[u8], creates: bool) -> Result<Self> {
-        let Some(local) = local else { return Self::file(Path::new(name_of(remote)?)) };
+        let Some(local) = local else { return Self::file(Path::new(&local_name_of(remote)?)) };
         if local == "-" {
             return Ok(Self::Output);
         }
@@ -73,7 +88,7 @@ impl Target {
             make_directories(if is_directory { path } else { parent(path) })?;
         }
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Self::file(&path.join(name_of(remote)?)),
+            Ok(metadata) if metadata.is_dir() => Self::file(&path.join(local_name_of(remote)?)),
             _ if local.is_empty() => Err(Failure::usage("LOCAL is empty")),
             _ => Self::file(path),
         }
@@ -90,7 +105,19 @@ impl Target {
         if creates {
             make_directories(directory)?;
         }
-        Self::file(&directory.join(name_of(remote)?))
+        Self::file(&directory.join(local_name_of(remote)?))
+    }
+
+    /// Checks that files can be created in `directory`, and creates it if `creates` is set.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if it is missing or not a directory.
+    pub(crate) fn check_directory(directory: &Path, creates: bool) -> Result {
+        if creates {
+            make_directories(directory)?;
+        }
+        check_is_directory(directory, directory)
     }
 
     /// Returns the name for messages and events.
@@ -123,27 +150,30 @@ impl Target {
                 Ok(metadata) if metadata.is_file() => return Ok(Self::File(path)),
                 Ok(_) => return Ok(Self::Direct(path)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    let missing = |error: &io::Error| {
-                        let mut failure = fail(error);
-                        if error.kind() == ErrorKind::NotFound {
-                            failure.message.push_str(CREATE_DIRECTORIES);
-                        }
-                        failure
-                    };
                     if path.as_os_str().as_bytes().ends_with(b"/") {
-                        return Err(missing(&error));
+                        return Err(missing(named, &error));
                     }
-                    let parent = fs::metadata(parent(&path)).map_err(|error| missing(&error))?;
-                    return match parent.is_dir() {
-                        true => Ok(Self::File(path)),
-                        false => Err(fail(&ErrorKind::NotADirectory.into())),
-                    };
+                    return check_is_directory(parent(&path), named).map(|()| Self::File(path));
                 }
                 Err(error) => return Err(fail(&error)),
             }
         }
         Err(Failure::local(shown_path(named), &io::Error::other("too many symbolic links")))
     }
+}
+
+/// Checks that `named` can be created in `directory`.
+fn check_is_directory(directory: &Path, named: &Path) -> Result {
+    match fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::local(shown_path(named), &ErrorKind::NotADirectory.into())),
+        Err(error) => Err(missing(named, &error)),
+    }
+}
+
+fn missing(named: &Path, error: &io::Error) -> Failure {
+    let hint = if error.kind() == ErrorKind::NotFound { CREATE_DIRECTORIES } else { "" };
+    Failure::local(shown_path(named), error).hinted(hint)
 }
 
 fn make_directories(path: &Path) -> Result {

@@ -281,6 +281,38 @@ fn unsafe_listed_names_fail_a_pattern() {
 }
 
 #[test]
+fn one_unusable_name_does_not_keep_the_other_matches_of_a_pattern_cl_54_hc_05() {
+    let long = format!("{}.txt", "n".repeat(300));
+    let names = ["a.txt", "dir.txt", &long, "sub/evil.txt", "z.txt"];
+    let line = |name: &str| format!("-rw-r--r-- 1 u g 4 Jan 2 2020 {name}\r\n");
+    let list = names.map(line).concat().into_bytes();
+    let start = || {
+        Peer::start(&[
+            ("LIST", Act::Send("150 list", list.clone(), "226 done")),
+            ("RETR", Act::Send("150 data", b"good".to_vec(), "226 done")),
+        ])
+    };
+    let (here, peer) = (TempRoot::new(), start());
+    here.mkdir("in/dir.txt");
+    let ran = in_directory(&here, &["get", "-g", "-P", "in", &peer.url("*.txt")]);
+    failed(&ran, 12, "in/dir.txt: is a directory");
+    failed(&ran, 12, ".txt: File name too long");
+    failed(&ran, 12, "sub/evil.txt: not a valid name");
+    failed(&ran, 12, "2 of 5 files fetched, 3 failed, 0 not tried");
+    for name in ["in/a.txt", "in/z.txt"] {
+        assert_eq!(here.read(name), b"good", "{name}");
+    }
+    // As the only match, it fails as a file does.
+    let (here, peer) = (TempRoot::new(), start());
+    failed(&in_directory(&here, &["get", "-g", &peer.url("n*")]), 3, "File name too long");
+    // A directory that is missing is one failure, not one of each file.
+    let peer = start();
+    let ran = in_directory(&here, &["get", "-g", "-P", "none", &peer.url("*.txt")]);
+    failed(&ran, 3, "none: No such file or directory; use --create-dirs");
+    assert_eq!(String::from_utf8_lossy(&ran.stderr).lines().count(), 1, "{ran:?}");
+}
+
+#[test]
 fn a_missing_file_fails_instead_of_being_skipped() {
     with_servers(|name, site| {
         site.root.mkdir("in");

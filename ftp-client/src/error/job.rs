@@ -109,6 +109,18 @@ pub enum JobFault {
     #[error("uploaded, but the time could not be set: {0}")]
     NotTimed(Box<Error>),
     // Downloads.
+    /// The local file is not as long as what was received and kept, so it got no name: another
+    /// program changed it, or the file system lost bytes.
+    #[error(
+        "the local file has {here} bytes instead of {received}: another program changed it, or the \
+         disk lost bytes"
+    )]
+    LengthChanged {
+        /// The length of the local file in bytes.
+        here: u64,
+        /// The number of bytes that it should have.
+        received: u64,
+    },
     /// The server has no such file.
     #[error("there is no such file on the server")]
     Missing,

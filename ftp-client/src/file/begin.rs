@@ -16,7 +16,7 @@ use super::record::{Record, SourceId};
 use super::small;
 use super::targets::Targets;
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer, Why};
 use crate::system::{FileExt, OsStrExt, share_content};
 use crate::url_path::Place;
@@ -144,9 +144,10 @@ impl DownloadStart<'_> {
         })
     }
 
-    /// Gives the complete file its time and its name.
+    /// Gives the complete file, of `length` bytes, its time and its name.
     pub(super) fn publish(
         self,
+        length: u64,
         time: Option<SystemTime>,
         replaces: bool,
         targets: Option<&Targets>,
@@ -165,11 +166,19 @@ impl DownloadStart<'_> {
                 Ok(Committed::Done)
             }
             Writing::File(mut file) => {
-                let published = publish(&mut file, time, replaces, targets, in_tree);
-                if published.is_err() && self.is_restored {
-                    file.restore();
-                }
-                published.map_err(|error| Error::Local(named_once(file.target(), &error)))
+                let published = publish(&mut file, length, time, replaces, targets, in_tree);
+                published.map_err(|error| match Error::from(error) {
+                    Error::Local(error) => {
+                        if self.is_restored {
+                            file.restore();
+                        }
+                        Error::Local(named_once(file.target(), &error))
+                    }
+                    error => {
+                        file.discard();
+                        error
+                    }
+                })
             }
         }
     }
@@ -185,6 +194,7 @@ impl DownloadStart<'_> {
 
 fn publish(
     file: &mut LocalFile,
+    length: u64,
     time: Option<SystemTime>,
     replaces: bool,
     targets: Option<&Targets>,
@@ -195,21 +205,25 @@ fn publish(
     if let Some(time) = time {
         file.set_modified(time)?;
     }
+    // The disk is the slow part: jobs do not wait for each other here. The file system orders the
+    // rename after what is synced.
+    if in_tree.is_none_or(|in_tree| in_tree.is_synced_alone) {
+        file.sync()?;
+    }
+    let here = file.length()?;
+    if here != length {
+        let fault = JobFault::LengthChanged { here, received: length };
+        return Err(Error::Job(fault).into());
+    }
     match (targets, in_tree) {
         (_, Some(in_tree)) => {
-            if in_tree.is_synced_alone {
-                file.sync()?;
-            }
             (in_tree.before)(file.file())?;
-            file.commit(replaces, false)
+            file.commit(replaces)
         }
-        (None, None) => file.commit(replaces, true),
+        (None, None) => file.commit(replaces),
         (Some(targets), None) => {
-            // The disk is the slow part: jobs do not wait for each other here. The file system
-            // orders the rename after what is synced.
-            file.sync()?;
             let target = file.target().to_owned();
-            targets.publish(&target, || file.commit(replaces, false))
+            targets.publish(&target, || file.commit(replaces))
         }
     }
 }
@@ -599,4 +613,54 @@ fn copy_into(from: &File, length: u64, to: &mut LocalFile) -> io::Result<()> {
     }
     to.settle()?;
     to.again(length)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_length_than_was_counted_gets_no_name_cl_53() {
+        // Each kind of local file, alone and as one of a tree.
+        let ready = |_: &File| Ok(());
+        for (kind, in_tree) in [(0, false), (0, true), (1, false), (1, true), (2, false)] {
+            for length in [3, 5, 8] {
+                let root = tempfile::tempdir().unwrap();
+                let (path, part) = (root.path().join("f"), root.path().join("f.part"));
+                fs::write(&path, "old").unwrap();
+                let mut file = match kind {
+                    0 => LocalFile::replacing_like(&path, &path).unwrap(),
+                    1 => LocalFile::part(part, &path, (0, 0), None).unwrap(),
+                    _ => LocalFile::in_place(&path, (3, 0), None).unwrap(),
+                };
+                file.write_all(b"12345").unwrap();
+                file.file().set_len(length).unwrap();
+                let in_tree = in_tree.then(|| InTree {
+                    parts: path.clone(),
+                    asks_time: false,
+                    next: None,
+                    listed: Origin::default(),
+                    is_synced_alone: false,
+                    before: &ready,
+                });
+                let start = DownloadStart::at_0(Writing::File(file));
+                let done = start.publish(5, None, true, None, in_tree.as_ref());
+                let want = if length == 5 { &b"12345"[..] } else { &b"old"[..] };
+                match done {
+                    Ok(done) => assert_eq!((done, length), (Committed::Done, 5)),
+                    Err(Error::Job(JobFault::LengthChanged { here, received: 5 })) => {
+                        assert_eq!(here, length);
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+                let is_emptied = kind == 2 && length != 5;
+                let want = if is_emptied { &b""[..] } else { want };
+                assert_eq!(fs::read(&path).unwrap(), want, "{kind} {length}");
+                assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "{kind} {length}");
+            }
+        }
+    }
 }

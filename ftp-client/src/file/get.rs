@@ -363,23 +363,27 @@ impl GetJob<'_> {
         let done = Done { verified, ..Done::moved(moved.bytes, kept, moved.duration) };
         let known = moved.modified.or(start.origin.and_then(|origin| origin.modified));
         let known = known.filter(|_| self.in_tree.is_some()).map(SystemTime::from);
-        if self.publish(start, time.or(known))? == Committed::Exists {
+        if self.publish(start, done.size, time.or(known))? == Committed::Exists {
             return Ok(Some(Done::skipped("now exists")));
         }
         on.event(Event::Done { source: &source, target, bytes: done.bytes, verified });
         Ok(Some(done))
     }
 
-    /// Gives the complete file its time and its name.
+    /// Gives the complete file, of `length` bytes, its time and its name.
     pub(super) fn publish(
         &mut self,
         start: DownloadStart<'_>,
+        length: u64,
         time: Option<SystemTime>,
     ) -> Result<Committed, Error> {
         let left = start.left();
         let replaces = self.options.existing != Existing::Keep;
-        let published = start.publish(time, replaces, self.targets, self.in_tree.as_ref());
-        published.inspect_err(|_| self.past.left = left)
+        let published = start.publish(length, time, replaces, self.targets, self.in_tree.as_ref());
+        published.inspect_err(|error| {
+            let is_wrong = matches!(error, Error::Job(JobFault::LengthChanged { .. }));
+            self.past.left = if is_wrong { Left::Wrong } else { left };
+        })
     }
 
     /// Verifies that the file is complete, as far as the server can be asked and the caller wants it.

@@ -317,7 +317,7 @@ impl LocalFile {
         }
     }
 
-    /// Gives the file its name; with `syncs`, syncs it to disk before.
+    /// Gives the file its name.
     ///
     /// If another file has the name, it is replaced if `replaces` is true; otherwise the result is
     /// [`Committed::Exists`], and the received bytes are removed. A file opened by
@@ -327,14 +327,11 @@ impl LocalFile {
     ///
     /// Returns the system's error. After an error, an existing file is unchanged, except with
     /// [`in_place`](Self::in_place).
-    pub(crate) fn commit(&mut self, replaces: bool, syncs: bool) -> io::Result<Committed> {
+    pub(crate) fn commit(&mut self, replaces: bool) -> io::Result<Committed> {
         if let Kind::InPlace(growing) = &mut self.0 {
             growing.keep();
         }
-        match syncs {
-            true => self.sync()?,
-            false => self.begin()?,
-        }
+        self.begin()?;
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {
                 growing.partial.complete();
@@ -582,7 +579,7 @@ mod tests {
 
         let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"whole").unwrap();
-        file.commit(true, true).unwrap();
+        file.commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
@@ -613,7 +610,7 @@ mod tests {
         assert_eq!(names_in(root.path()), ["f.part"]);
         let mut file = LocalFile::part(root.path().join("f.part"), &path, (6, 4), None).unwrap();
         file.write_all(b"EF").unwrap();
-        file.commit(true, true).unwrap();
+        file.commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"abcdEF");
     }
@@ -631,7 +628,7 @@ mod tests {
         // An empty file can be committed too.
         LocalFile::part(root.path().join("f.part"), &path, (6, 0), None)
             .unwrap()
-            .commit(true, true)
+            .commit(true)
             .unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"");
@@ -645,7 +642,7 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let mut file = LocalFile::part(root.path().join("f.part"), &path, (0, 0), None).unwrap();
         file.write_all(b"new").unwrap();
-        file.commit(true, true).unwrap();
+        file.commit(true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     }
 
@@ -660,7 +657,7 @@ mod tests {
             file.write_all(b"new").unwrap();
             let failed = file.partial_mut().unwrap().sync(|_| Err(io::Error::other("EIO")));
             assert!(failed.is_err() && file.has_failed());
-            assert_eq!(file.commit(true, true).unwrap_err().to_string(), "EIO");
+            assert_eq!(file.sync().unwrap_err().to_string(), "EIO");
             let file = File::open(at).unwrap();
             let stored = Record::read(&file, at).unwrap();
             assert!(stored.is_part());
@@ -680,12 +677,12 @@ mod tests {
                 .unwrap_err();
             assert!(error.to_string().contains("f.part: another program"), "{error}");
         }
-        first.commit(true, true).unwrap();
+        first.commit(true).unwrap();
         drop(first);
         let mut first = LocalFile::in_place(&path, (3, 3), None).unwrap();
         first.write_all(b"def").unwrap();
         assert!(LocalFile::in_place(&path, (6, 6), None).is_err());
-        first.commit(true, true).unwrap();
+        first.commit(true).unwrap();
         drop(first);
         assert!(
             LocalFile::in_place(&path, (3, 3), None).is_err(),
@@ -701,13 +698,13 @@ mod tests {
         let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"new").unwrap();
         fs::write(&path, "another's").unwrap();
-        assert_eq!(file.commit(false, true).unwrap(), Committed::Exists);
+        assert_eq!(file.commit(false).unwrap(), Committed::Exists);
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"another's");
         fs::remove_file(&path).unwrap();
         let mut file = LocalFile::replacing_like(&path, &path).unwrap();
         file.write_all(b"new").unwrap();
-        assert_eq!(file.commit(false, true).unwrap(), Committed::Done);
+        assert_eq!(file.commit(false).unwrap(), Committed::Done);
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
@@ -722,7 +719,7 @@ mod tests {
                     .unwrap();
             file.write_all(b"new").unwrap();
             fs::remove_dir_all(&directory).unwrap();
-            assert_eq!(file.commit(replaces, true).unwrap_err().kind(), io::ErrorKind::NotFound);
+            assert_eq!(file.commit(replaces).unwrap_err().kind(), io::ErrorKind::NotFound);
         }
     }
 
@@ -735,9 +732,9 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"old");
         file.write_all(b"ne").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"ne");
-        file.commit(true, true).unwrap();
+        file.commit(true).unwrap();
         drop(file);
-        LocalFile::in_place(&path, (2, 0), None).unwrap().commit(true, true).unwrap();
+        LocalFile::in_place(&path, (2, 0), None).unwrap().commit(true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
 

@@ -334,7 +334,7 @@ mod tests {
         put(&now, 6, b"8");
         // The state after a kill while pieces are joined.
         put(&now, 0, b"67");
-        join().unwrap().commit(true, true).unwrap();
+        join().unwrap().commit(true).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"0123456789");
         let names = fs::read_dir(root.path()).unwrap().count();
         assert_eq!(names, 1);
@@ -351,7 +351,7 @@ mod tests {
         now.open(0).unwrap().file.write_all(b"6").unwrap();
         assert_eq!(fs::read(now.first()).unwrap(), b"0123456");
         assert_eq!(now.kept().unwrap(), [(0, 6), (6, 10)]);
-        now.join(&now.kept().unwrap(), 10).unwrap().commit(true, true).unwrap();
+        now.join(&now.kept().unwrap(), 10).unwrap().commit(true).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"0123456789");
     }
 

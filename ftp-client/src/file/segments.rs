@@ -109,7 +109,7 @@ impl Get<'_> {
         let preserved = origin.modified.filter(|_| self.job.options.preserve).map(SystemTime::from);
         let start = DownloadStart::at_0(Writing::File(file));
         let time = self.job.time.or(preserved);
-        if self.job.publish(start, time)? == Committed::Exists {
+        if self.job.publish(start, done.size, time)? == Committed::Exists {
             return Ok(Done::skipped("now exists"));
         }
         let (source, target) = (self.job.place.path(), target.as_os_str().as_bytes());

@@ -9,7 +9,7 @@ use std::os::windows::fs::FileExt as _;
 use std::path::{Component, Path, Prefix};
 use std::time::UNIX_EPOCH;
 
-use super::is_valid;
+use super::{local_name, not_a_name, unmoved};
 
 /// What a file system returns for a name that is not valid text. No object can have this name.
 const NO_NAME: &str = "\0";
@@ -53,18 +53,20 @@ pub(crate) trait FileExt {
 
 impl FileExt for File {
     fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        while !buffer.is_empty() {
-            match self.seek_read(buffer, offset) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => {
-                    buffer = buffer.get_mut(count..).unwrap_or_default();
-                    offset += count as u64;
+        unmoved(self, move || {
+            while !buffer.is_empty() {
+                match self.seek_read(buffer, offset) {
+                    Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                    Ok(count) => {
+                        buffer = buffer.get_mut(count..).unwrap_or_default();
+                        offset += count as u64;
+                    }
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
@@ -220,13 +222,9 @@ pub(crate) fn check_path(path: &Path) -> io::Result<()> {
         Some(Component::Prefix(prefix)) if matches!(prefix.kind(), Prefix::Disk(_))
     );
     match path.file_name() {
-        Some(name) if is_name(name) && (!is_of_drive || path.has_root()) => Ok(()),
-        _ => Err(io::Error::new(ErrorKind::InvalidInput, "is not a valid name on Windows")),
+        Some(name) if !is_of_drive || path.has_root() => local_name(name.as_bytes()).map(drop),
+        _ => Err(not_a_name()),
     }
-}
-
-fn is_name(name: &OsStr) -> bool {
-    name.to_str().is_some_and(is_valid)
 }
 
 /// Does nothing: the journal of the file system keeps the order of renames.

@@ -6,7 +6,7 @@ use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 
 use crate::file::journal::UPLOAD_JOURNAL;
 use crate::file::local::LocalFile;
-use crate::system::MetadataExt;
+use crate::system::{MetadataExt, is_one_part};
 
 /// Largest differences between local time and UTC, in the far east and in the far west, in seconds.
 const AHEAD: i64 = 14 * 3_600;
@@ -212,8 +212,7 @@ impl TreeEntry {
 ///
 /// Returns the fault of the name as a predicate, such as "is not a valid name".
 pub(crate) fn check_name(name: &[u8]) -> Result<(), &'static str> {
-    let names_nothing = matches!(name, b"" | b"." | b"..");
-    if names_nothing || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+    if !is_one_part(name, false) {
         // Such a name would escape the tree (CVE-2026-27699, CVE-2018-10916).
         return Err("is not a valid name");
     }

@@ -1,14 +1,16 @@
 //! Downloads to local files whose bytes turn out to be wrong, or to be somebody else's.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use ftp_client::error::JobFault;
 use ftp_client::file::{Existing, Left, Verify};
-use ftp_client::{Client, Done, Error, FileOptions, Get, Place, Resume};
+use ftp_client::{Client, Done, Error, ErrorKind, FileOptions, Get, Place, Resume};
+use ftp_tests::wait::wait_until;
 
 use crate::peer::{Peer, Server};
 
@@ -70,6 +72,52 @@ fn wrong_bytes_in_place_go_with_their_record_as_09() {
     assert_eq!(done.unwrap().bytes, 5);
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     server.end();
+}
+
+#[test]
+fn bytes_that_the_local_file_lost_are_an_error_and_it_gets_no_name_cl_53() {
+    for in_place in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        let growing = if in_place { path.clone() } else { root.path().join("a.part") };
+        if in_place {
+            fs::write(&path, "").unwrap();
+        }
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about(&mut peer, 12);
+            peer.epsv();
+            peer.answer("RETR a", "150 ok");
+            let mut data = peer.data();
+            data.write_all(b"hello").unwrap();
+            let length = || fs::metadata(&growing).map_or(0, |metadata| metadata.len());
+            wait_until("the first bytes are stored", || length() == 5);
+            // What comes next is written after the bytes that are left.
+            File::options().write(true).open(&growing).unwrap().set_len(2).unwrap();
+            data.write_all(b", world").unwrap();
+            drop(data);
+            peer.reply("226 done");
+            about(&mut peer, 12);
+            send(&mut peer, b"hello, world");
+        });
+        let job = || match in_place {
+            true => Get::in_place(Place::at("a"), &path, &options()),
+            false => Get::to_path(Place::at("a"), &path, &options()),
+        };
+        let (done, left) = attempt(&mut client, job());
+        let error = done.unwrap_err();
+        let fault = JobFault::LengthChanged { here: 9, received: 12 };
+        assert_eq!(error.to_string(), fault.to_string());
+        assert_eq!((error.kind(), left), (ErrorKind::Integrity, Left::Wrong));
+        // Nothing of it is resumed.
+        assert_eq!(fs::read(&path).ok(), in_place.then(Vec::new));
+        assert_eq!(names_in(root.path()).len(), usize::from(in_place));
+        let (done, _) = attempt(&mut client, job());
+        assert_eq!(done.unwrap().bytes, 12);
+        assert_eq!(fs::read(&path).unwrap(), b"hello, world");
+        assert_eq!(names_in(root.path()), ["a"]);
+        server.end();
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
         },
     };
     let is_image = session.transfer.representation == RepresentationType::Image;
-    let mut size = unfinished::size(session, &*storage, &path, file, is_image)?;
+    let mut size = unfinished::size(session, &*storage, &path, file, proved.is_some(), is_image)?;
     if !is_image {
         let count = |source| AsciiOutgoing::count(source, limits::ASCII_SIZE);
         let counted = storage.read(&path).and_then(|source| match &session.peer.away {

@@ -100,7 +100,7 @@ pub(super) struct SpareRoom {
 ///
 /// # Errors
 ///
-/// Returns a 452 if less than the configured minimum is free.
+/// Returns a 452 if less than the configured minimum is free, and the reply to an error of the disk.
 pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
@@ -113,6 +113,10 @@ pub(super) fn check(
     match free_at(storage, &directory, RoomFor::New(min_free)) {
         Ok(free) if free < min_free => Err(no_space()),
         Ok(free) => Ok(Some(SpareRoom { directory, left: free - min_free })),
+        // A disk that does not answer may be full.
+        Err(error) if error.kind == Kind::Io => {
+            Err(reply::storage_failure(&error, Purpose::MakeFile))
+        }
         Err(_) => Ok(None),
     }
 }

@@ -14,7 +14,7 @@ use crate::reply::{self, Purpose};
 use crate::session::{Payload, PreparedTransfer, Session, TransferState};
 use crate::storage::{
     Ask, Keep, Storage, StorageError, StorageErrorKind, StorageResult, Upload, VirtualPath,
-    WriteMode, check_directory, is_made,
+    WaitLimit, WriteMode, check_directory, is_made,
 };
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
@@ -28,20 +28,20 @@ pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Reply {
 pub(super) fn retr(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve(path);
     let storage = Arc::clone(session.shared_storage_at(&path, Rights::RETRIEVE)?);
-    let opened = open(&*storage, path.clone(), &session.transfer)
-        .map_err(reply::failure_of(Purpose::Existing))?;
+    let opened =
+        open(session, &*storage, path.clone()).map_err(reply::failure_of(Purpose::Existing))?;
     unfinished::read(session, &*storage, &path)?;
     Ok(opened)
 }
 
 fn open(
+    session: &Session,
     storage: &dyn Storage,
     path: VirtualPath,
-    parameters: &TransferState,
 ) -> StorageResult<PreparedTransfer> {
-    let offset = parameters.restart;
-    let source = storage.read(&path)?;
-    Ok(match parameters.representation {
+    let offset = session.transfer.restart;
+    let source = wait_limit(session, storage).source(storage.read(&path)?);
+    Ok(match session.transfer.representation {
         RepresentationType::Image => {
             let outgoing = ImageOutgoing::new(source, offset)?;
             let text = format!("Opening data connection ({} bytes)", outgoing.expected());
@@ -51,6 +51,11 @@ fn open(
             PreparedTransfer::send(path, AsciiOutgoing::new(source, offset)?)
         }
     })
+}
+
+/// Returns how long a storage may be not ready.
+fn wait_limit(session: &Session, storage: &dyn Storage) -> WaitLimit {
+    WaitLimit::with(storage, session.context.config.timeouts.stall)
 }
 
 /// `STOR <file>`: receives the file. A restart offset keeps the bytes before it. Without an offset,
@@ -144,6 +149,7 @@ fn receive(
         begun => begun,
     };
     let upload = begun.map_err(|error| session.refusal(&path, &error, Purpose::MakeFile))?;
+    let upload = wait_limit(session, storage).upload(upload);
     unfinished::unhear(session, &path);
     let grows = (mode == WriteMode::Append).then(|| path.clone());
     let upload = guarded(session, shared, room, present, grows, upload);
@@ -280,6 +286,7 @@ pub(super) fn stou(
     let (path, upload) = with_new_name(&session.login.directory, prefix, begin)
         .map_err(|error| session.refusal(&session.login.directory, &error, Purpose::MakeFile))?;
     let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
+    let upload = wait_limit(session, storage).upload(upload);
     let upload = guarded(session, Arc::clone(shared), room, 0, None, upload);
     let transfer = PreparedTransfer::receive(path, upload, session.encoding(0));
     Ok(transfer.announce(announcement))

@@ -25,9 +25,9 @@ use crate::storage::{
 /// nothing.
 const RESUMABLE: u64 = 2;
 
-/// Time after an interruption during which `SIZE` refuses to tell the length of the old file, even
-/// if the user has read that file since.
-const DOUBTFUL: i64 = 60 * 60;
+/// Time after which an `APPE` without a `SIZE` in its session extends the old file: a client that
+/// resumes asks for the size, and comes earlier; a logger never asks.
+const APPENDABLE: i64 = 60 * 60;
 
 /// A command whose answer depends on the record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -136,6 +136,7 @@ fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Hear
     }
     if all.len() >= limits::PATHS_HEARD {
         let is_other = |heard: &Heard| !matches!(heard.size, HeardSize::Kept { .. });
+        session.login.has_forgotten = true;
         match all.iter().position(is_other) {
             Some(at) => drop(all.remove(at)),
             None => return false,
@@ -149,7 +150,10 @@ fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Hear
 
 /// Forgets what the session was told about a path.
 pub(super) fn unhear(session: &mut Session, path: &VirtualPath) {
-    session.login.heard.retain(|heard| heard.path != *path);
+    for heard in session.login.heard.iter_mut().filter(|heard| heard.path == *path) {
+        *heard = Heard { has_asked: heard.has_asked, ..Heard::of(path) };
+    }
+    session.login.heard.retain(|heard| heard.path != *path || heard.has_asked);
 }
 
 /// Returns whether the user can have an unfinished upload to a path.
@@ -219,24 +223,39 @@ pub(super) fn upload_mode(
         {
             Err(from_start())
         }
+        (Answer::Later, WriteMode::Append) if is_log(session, heard, record) => Ok(mode),
+        (Answer::Later, WriteMode::Append) if state(record) != RecordState::Running => {
+            let text = "An upload of this file was interrupted; send the whole file, or delete it";
+            Err(Reply::new(ReplyCode::FILE_BUSY, text))
+        }
         (Answer::Later, _) => Err(failed(StorageErrorKind::Busy.into())),
     }
 }
 
+/// Returns whether an `APPE` beside this record extends the old file: the session has not asked for a
+/// size to resume at, and the upload was not tried again for an hour.
+fn is_log(session: &Session, heard: Option<&Heard>, record: Option<Unfinished>) -> bool {
+    let has_asked = session.login.has_forgotten || heard.is_some_and(|heard| heard.has_asked);
+    let Some(record) = record.filter(|record| !record.is_running && !has_asked) else {
+        return false;
+    };
+    told(heard, Some(record)) == Told::Nothing
+        && unix_now().saturating_sub(record.when) >= APPENDABLE
+}
+
 /// Returns the number to tell as the size of a file, or the refusal. `file` is the size of the
-/// file; `None` if there is none. `is_image` is whether the session's type is image.
+/// file; `None` if there is none. `is_proved` is whether the session has stored it a moment ago, so
+/// that an object store need not be asked. `is_image` is whether the session's type is image.
 pub(super) fn size(
     session: &mut Session,
     storage: &dyn Storage,
     path: &VirtualPath,
     file: Option<u64>,
+    is_proved: bool,
     is_image: bool,
 ) -> Result<u64, Reply> {
-    let known = session.login.heard.iter().find(|heard| heard.path == *path);
-    let has_read = known.is_some_and(|known| known.has_read) && file.is_some();
-    // A client that asks in order to verify its upload knows which file is there.
-    let is_own = session.login.stored.as_ref() == Some(path) && file.is_some();
-    let record = match has_read || is_own {
+    hear(session, path, |heard| heard.has_asked = true);
+    let record = match is_proved {
         true => None,
         false => record(session, storage, path)
             .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?,
@@ -247,15 +266,19 @@ pub(super) fn size(
     if told == Told::NoFile && file.is_some() {
         told = Told::Nothing;
     }
-    let (mut told, is_old) = (answer(RecordRequest::Size, told, state(record)), is_old(record));
-    if has_been_read && matches!(told, Answer::OnKept | Answer::FromStart) {
-        told = if is_old { Answer::AsUsual } else { Answer::FromStart };
+    let mut told = answer(RecordRequest::Size, told, state(record));
+    if has_been_read && told == Answer::OnKept {
+        told = Answer::FromStart;
     }
     match (told, file, record) {
         // In type ASCII, the number of kept bytes would tell nothing.
         (Answer::OnKept, _, Some(Unfinished { kept, number, .. })) if is_image => {
             let told = kept.saturating_sub(1);
-            match hear(session, path, |heard| heard.size = HeardSize::Kept { told, number }) {
+            // What the session has read was there before this upload was cut.
+            let tell = |heard: &mut Heard| {
+                (heard.size, heard.has_read) = (HeardSize::Kept { told, number }, false);
+            };
+            match hear(session, path, tell) {
                 true => Ok(told),
                 false => Err(from_start()),
             }
@@ -281,11 +304,6 @@ pub(super) fn size(
     }
 }
 
-/// Returns whether the upload was interrupted more than [`DOUBTFUL`] ago.
-fn is_old(record: Option<Unfinished>) -> bool {
-    unix_now().saturating_sub(record.map_or(0, |record| record.when)) >= DOUBTFUL
-}
-
 /// Records that the session reads a file. Refuses once if `SIZE` has told the session the length of
 /// kept bytes: a client that compares its upload with the file would compare it with the old one.
 pub(super) fn read(
@@ -302,6 +320,8 @@ pub(super) fn read(
     let failed = |error: StorageError| reply::storage_failure(&error, Purpose::Existing);
     if was_told && has_bytes(record(session, storage, path).map_err(failed)?) {
         hear(session, path, |heard| heard.is_warned = true);
+        // Many clients ask and read in a new session each time: the next one hears 554, and reads.
+        session.context.reads.add(session.owner(path), path);
         return Err(failed(StorageErrorKind::Busy.into()));
     }
     hear(session, path, |heard| heard.has_read = true);

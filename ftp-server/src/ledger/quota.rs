@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::count;
 use super::reservation::{QuotaUpload, Reservation, unknown};
 use super::shared::{SharedInner, SharedState, digest, record_name};
+use crate::forward_storage;
 use crate::storage::space::Cost;
 use crate::storage::{
-    Ask, Capabilities, Change, Confine, Entries, EntryKind, Keep, Metadata, RoomFor, Source, Space,
-    Storage, StorageErrorKind as Kind, StorageResult, Unfinished, Upload, VirtualPath, WriteMode,
+    Ask, Capabilities, EntryKind, Keep, RoomFor, Space, Storage, StorageErrorKind as Kind,
+    StorageResult, Upload, VirtualPath, WriteMode,
 };
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
@@ -173,21 +174,7 @@ impl Storage for SharedQuota {
         self.inner().capabilities() | Capabilities::QUOTA | Capabilities::REMOTE.only_if(is_remote)
     }
 
-    fn confine(&self) -> Confine<'_> {
-        self.inner().confine()
-    }
-
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
-        self.inner().stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        self.inner().list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        self.inner().read(path)
-    }
+    forward_storage!(self, self.inner(); confine, stat, list, read, unfinished, forget, set);
 
     fn write(
         &self,
@@ -196,18 +183,6 @@ impl Storage for SharedQuota {
         keep: Keep<'_>,
     ) -> StorageResult<Box<dyn Upload>> {
         self.begin(path, mode, || self.inner().write(path, mode, keep))
-    }
-
-    fn unfinished(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> StorageResult<Option<Unfinished>> {
-        self.inner().unfinished(path, user)
-    }
-
-    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
-        self.inner().forget(path, user)
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
@@ -235,10 +210,6 @@ impl Storage for SharedQuota {
             false => cost_of(self.inner(), to),
         };
         self.change(&[from, to], freed, || self.inner().rename(from, to, replace))
-    }
-
-    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
-        self.inner().set(path, change)
     }
 
     fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {

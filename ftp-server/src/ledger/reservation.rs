@@ -391,6 +391,10 @@ impl Upload for QuotaUpload {
         Ok(self.begin_to_publish()? && self.inner()?.prepare_commit()?)
     }
 
+    fn progress(&self) -> u64 {
+        self.inner.as_ref().map_or(0, |upload| upload.progress())
+    }
+
     fn published_size(&self) -> Option<u64> {
         self.inner.as_ref().and_then(|upload| upload.published_size())
     }

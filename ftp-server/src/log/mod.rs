@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use event_log::LogCrate;
 
-use crate::storage::{StorageErrorKind, StorageResult, is_made};
+use crate::storage::{StorageErrorKind as Kind, StorageResult, is_made};
 
 /// The observers: the `log` crate first, then the others in the order in which they were added.
 #[derive(Clone, Default)]
@@ -76,7 +76,7 @@ impl Announcement {
     /// Ends the announcement as the publication has ended, unless the storage does not know that.
     pub(crate) fn settle(self, published: &StorageResult<()>) {
         match published {
-            Err(error) if error.kind == StorageErrorKind::Unknown => {}
+            Err(error) if matches!(error.kind, Kind::Unknown | Kind::Stalled) => {}
             published => self.0.into_iter().for_each(|end| end(is_made(published))),
         }
     }
@@ -160,7 +160,6 @@ mod tests {
 
     #[test]
     fn an_announcement_ends_as_the_publication_does_dc_45() {
-        use StorageErrorKind as Kind;
         let ends: Arc<Lock<Vec<bool>>> = Arc::default();
         let mut observers = Observers::default();
         observers.add(Arc::new(Told(Arc::clone(&ends))));
@@ -176,6 +175,7 @@ mod tests {
             (Err(Kind::Denied), &[false]),
             (Err(Kind::Busy), &[false]),
             (Err(Kind::Unknown), &[]),
+            (Err(Kind::Stalled), &[]),
         ] {
             announce().settle(&published.map_err(StorageError::from));
             assert_eq!(std::mem::take(&mut *ends.lock()), want, "{published:?}");

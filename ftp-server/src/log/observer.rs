@@ -301,7 +301,7 @@ pub enum TransferEnd {
     Corrupt,
     /// `reset`: the data connection broke.
     Reset,
-    /// `stall`: no byte moved within the stall timeout.
+    /// `stall`: no byte moved within the stall timeout, or the storage was not ready.
     Stall,
     /// `abor`: the client sent `ABOR`.
     Abor,

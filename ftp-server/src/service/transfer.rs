@@ -262,7 +262,11 @@ impl Runner {
             TransferResult::Pumped(end) => self.conclude_pumped(end),
             TransferResult::Refused(error, purpose) => {
                 let refusal = self.session.refusal(path, error, *purpose);
-                Conclusion::reply(TransferEnd::Refused, refusal)
+                let end = match error.kind {
+                    StorageErrorKind::Stalled => TransferEnd::Stall,
+                    _ => TransferEnd::Refused,
+                };
+                Conclusion::reply(end, refusal)
             }
             TransferResult::TooLong => {
                 Conclusion::reply(TransferEnd::Refused, reply::too_much_to_prepare())
@@ -312,9 +316,10 @@ impl Runner {
             PumpEnd::Stalled => Conclusion::aborted(TransferEnd::Stall, "Data connection stalled"),
             PumpEnd::Storage(error) => {
                 self.session.peer.complaints.warn("storage", &error.in_full());
-                // A file that could not be synced is published all the same.
                 let end = match error.kind {
+                    // The file is published all the same.
                     StorageErrorKind::Unsynced => TransferEnd::Fin,
+                    StorageErrorKind::Stalled => TransferEnd::Stall,
                     _ => TransferEnd::Storage,
                 };
                 Conclusion::reply(end, reply::transfer_failure(error))

@@ -83,6 +83,8 @@ pub(crate) struct SessionLogin {
     pub(crate) rename_from: Option<VirtualPath>,
     /// What the client was told about paths, on which later uploads there depend.
     pub(crate) heard: Vec<Heard>,
+    /// Whether something was left out of `heard`, because there was too much.
+    pub(crate) has_forgotten: bool,
     /// The file that the last upload stored.
     pub(crate) stored: Option<VirtualPath>,
     /// The size that the storage has proved for the file in `stored`, and the time of the proof.
@@ -100,6 +102,8 @@ pub(crate) struct Heard {
     pub(crate) has_read: bool,
     /// Whether the session has got the 450 that warns a client which compares its upload.
     pub(crate) is_warned: bool,
+    /// Whether the session has asked for the size, as clients that resume do, and loggers do not.
+    pub(crate) has_asked: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,7 +122,7 @@ impl Heard {
     /// Returns what a session remembers of a path before it was told anything.
     pub(crate) fn of(path: &VirtualPath) -> Self {
         let path = path.clone();
-        Self { path, size: HeardSize::Nothing, has_read: false, is_warned: false }
+        Self { path, size: HeardSize::Nothing, has_read: false, is_warned: false, has_asked: false }
     }
 }
 

@@ -80,6 +80,9 @@ pub enum StorageErrorKind {
     /// The storage has not answered. The change may be made already, or be made later.
     #[error("no answer from the storage; the change may still be made")]
     Unknown,
+    /// The storage has made no progress for too long. An upload may be stored all the same.
+    #[error("storage stalled; an upload may still be stored")]
+    Stalled,
     /// Another error.
     #[error("local error")]
     Io,
@@ -115,8 +118,8 @@ impl StorageError {
     /// Returns whether the storage may have made the change without confirming it, or may still
     /// make it.
     pub(crate) const fn is_in_doubt(&self) -> bool {
-        use StorageErrorKind::{Busy, Io, Unknown, Unsynced};
-        matches!(self.kind, Io | Unknown | Unsynced | Busy)
+        use StorageErrorKind::{Busy, Io, Stalled, Unknown, Unsynced};
+        matches!(self.kind, Io | Stalled | Unknown | Unsynced | Busy)
     }
 
     /// Returns the error and its underlying error for a log line.

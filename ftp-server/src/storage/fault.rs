@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Ask, Capabilities, Change, Confine, Entries, Entry, Keep, Metadata, RoomFor, Source, Space,
-    Storage, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished, Upload,
-    VirtualPath, WriteMode,
+    Ask, Capabilities, Change, Entries, Entry, Keep, Metadata, RoomFor, Source, Space, Storage,
+    StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished, Upload, VirtualPath,
+    WriteMode,
 };
+use crate::forward_storage;
 
 /// A method of a storage, or of an object that a storage returned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,7 +88,8 @@ pub enum Fault {
     Short(usize),
     /// Makes `SourceReady`, `UploadPrepare`, `UploadReady` and `UploadPrepareCommit` return `false`
     /// without waiting. Has no effect on other calls. To wait like a real storage, add a
-    /// [`Delay`](Fault::Delay) before this fault.
+    /// [`Delay`](Fault::Delay) before this fault. A storage with such a fault does not claim
+    /// [bounded waits](Capabilities::BOUNDED_WAITS).
     NotYet,
     /// Panics.
     Panic,
@@ -240,14 +242,14 @@ impl FaultRule {
 
 impl Storage for FaultStorage {
     fn capabilities(&self) -> Capabilities {
-        let is_late = |rule: &FaultRule| matches!(rule.fault, Fault::Delay(_));
-        let is_remote = self.plan.rules.iter().any(is_late);
-        self.inner.capabilities() | Capabilities::REMOTE.only_if(is_remote)
+        let has = |is_it: fn(&Fault) -> bool| self.plan.rules.iter().any(|it| is_it(&it.fault));
+        let is_remote = has(|fault| matches!(fault, Fault::Delay(_)));
+        let is_unready = has(|fault| matches!(fault, Fault::NotYet));
+        let lost = Capabilities::BOUNDED_WAITS.only_if(is_unready);
+        self.inner.capabilities().without(lost) | Capabilities::REMOTE.only_if(is_remote)
     }
 
-    fn confine(&self) -> Confine<'_> {
-        self.inner.confine()
-    }
+    forward_storage!(self, self.inner; confine);
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.call(StorageCall::Stat)?;
@@ -387,6 +389,10 @@ impl Upload for Faulty<Box<dyn Upload>> {
 
     fn prepare_commit(&mut self) -> StorageResult<bool> {
         Ok(self.plan.is_ready(StorageCall::UploadPrepareCommit)? && self.inner.prepare_commit()?)
+    }
+
+    fn progress(&self) -> u64 {
+        self.inner.progress()
     }
 
     fn published_size(&self) -> Option<u64> {

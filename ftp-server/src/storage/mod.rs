@@ -10,6 +10,7 @@
 mod confinement;
 mod error;
 mod fault;
+mod forward;
 mod local;
 mod memory;
 mod metadata;
@@ -21,6 +22,7 @@ mod remote;
 #[cfg(feature = "s3")]
 mod s3;
 pub(crate) mod space;
+mod stall;
 pub(crate) mod unfinished;
 
 pub use confinement::{Confine, ConfinementPolicy};
@@ -42,6 +44,7 @@ pub(crate) use remote::RemoteStorage;
 #[cfg(feature = "s3")]
 pub use s3::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};
 pub use space::Space;
+pub(crate) use stall::WaitLimit;
 pub use unfinished::Unfinished;
 
 use std::io;
@@ -49,12 +52,14 @@ use std::ops::BitOr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use crate::forward_storage;
+
 /// The files that a session reads and writes. The authenticator chooses a storage at login, and
 /// sessions may share a storage. All calls block.
 ///
-/// A storage must implement only [`stat`](Self::stat), [`list`](Self::list), [`read`](Self::read)
-/// and [`write`](Self::write). Other methods return `Unsupported` by default, unless their
-/// documentation says otherwise; the client then gets 502.
+/// Methods with a default refuse the call by default: with `Unsupported`, the client gets 502. All
+/// other methods are required, because no answer is safe for every storage. A storage that wraps
+/// another one forwards what it does not change: see [`forward_storage!`](crate::forward_storage).
 ///
 /// # Promises
 ///
@@ -62,14 +67,15 @@ use std::sync::Arc;
 /// the call. Sessions call a storage from their own threads, at the same time also for one path; the
 /// storage decides the order. A storage promises:
 ///
-/// - After an error nothing has changed, except after `Unsynced`. After `Unknown`, `Io` and `Busy` the
-///   server makes no assumption: the change may be made.
+/// - After an error nothing has changed, except after `Unsynced`. After `Unknown`, `Stalled`, `Io` and
+///   `Busy` the server makes no assumption: the change may be made.
 /// - After success, each later call of any session sees the change.
 /// - `NotFound` means that the object is proved to be absent, for example not that a disk or a server
 ///   does not answer. A client may remove its own copy.
 /// - A storage whose calls can wait for a network [says so](Capabilities::REMOTE).
 ///
-/// [`testing::storage_contract`](crate::testing::storage_contract) checks most of this.
+/// [`testing::storage_contract`](crate::testing::storage_contract) checks most of this, and
+/// [`testing::restart_contract`](crate::testing::restart_contract) what must outlive the server.
 ///
 /// # Errors and replies
 ///
@@ -80,7 +86,7 @@ use std::sync::Arc;
 /// | `Exists` | 553 for uploads and `RNTO`, 550 for `MKD` |
 /// | `IsDirectory`, `NotFile` | 553 for uploads (a directory also for `HASH`), otherwise 550 |
 /// | `Busy`, `Unavailable` | 450 |
-/// | `Io`, `Unknown`, `Unsynced` | 451 |
+/// | `Io`, `Stalled`, `Unknown`, `Unsynced` | 451 |
 /// | `NoSpace`, `Uncounted` | 452 |
 /// | `OverQuota` | 552 |
 /// | `BadRestart` | 554 |
@@ -100,20 +106,21 @@ use std::sync::Arc;
 /// work in the methods that a session calls repeatedly: `prepare`, `ready`, `prepare_commit`, reads
 /// and writes. Between these calls, the session checks whether its client is still connected.
 pub trait Storage: Send + Sync {
-    /// Returns the optional abilities of this storage (default: none). The server refuses commands
-    /// that need another ability, and `FEAT` does not list them.
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::NONE
-    }
+    /// Returns the optional abilities of this storage. The server refuses commands that need another
+    /// ability, and `FEAT` does not list them.
+    fn capabilities(&self) -> Capabilities;
 
-    /// Returns the files on disk that sessions need (default: [`Confine::No`]). Once after a login,
+    /// Returns the files on disk that sessions need: [`Confine::Neutral`] if there are none,
+    /// [`Confine::No`] if they cannot be named. Once after a login,
     /// the server confines the session's thread to them for good. The thread serves no other user
     /// afterwards; after `REIN`, the session continues in another thread. If the thread cannot be
     /// confined, the session ends with 421. The server keeps the answer for the life of the storage
     /// object, so a storage that opens its directory again must be a new object.
-    fn confine(&self) -> Confine<'_> {
-        Confine::No
-    }
+    ///
+    /// A confined thread can open no other file, not even `/dev/urandom`: the system refuses it, and
+    /// the client gets 550. Open what the storage needs besides when you make it, or in a thread of
+    /// its own. A wrapper that forwards `confine` is subject to this too.
+    fn confine(&self) -> Confine<'_>;
 
     /// Returns the metadata of the object at `path`. Follows a symbolic link if its target exists
     /// below the root; otherwise the kind is [`EntryKind::Symlink`].
@@ -150,8 +157,10 @@ pub trait Storage: Send + Sync {
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>>;
 
     /// Begins an upload to `path`. The new content appears only at the end, in [`Upload::commit`].
-    /// [`WriteMode::Append`] may write in place. A storage that shows received bytes immediately can
-    /// ignore `keep`.
+    /// [`WriteMode::Append`] may write in place.
+    ///
+    /// Session threads call this method, and may be [confined](Self::confine): all files that it
+    /// opens must be below the directories that `confine` names.
     ///
     /// # Errors
     ///
@@ -175,38 +184,28 @@ pub trait Storage: Send + Sync {
     /// Returns the record of `user`'s unfinished upload to `path`; `user` is `None` for all shared
     /// logins together. Other users' records have no effect.
     ///
-    /// By default, there is no record, which is correct for a storage that shows received bytes
-    /// immediately. A storage that publishes a file in one step must return a record, or be wrapped
-    /// in [`Partials`]. Otherwise a client that resumes an upload could continue the old file, or take
-    /// it for complete.
+    /// Without a record, a client that resumes an upload appends the rest of the new file to the old
+    /// one, or takes the old file for its complete upload. So an upload that was interrupted must
+    /// leave a record, at least one without bytes. A storage that keeps none returns `None` here and
+    /// in [`forget`](Self::forget), and must be wrapped in [`Partials`].
     ///
     /// # Errors
     ///
     /// Returns `Io` or `Busy` if the storage fails. A missing parent directory is not an error.
     fn unfinished(
         &self,
-        _path: &VirtualPath,
-        _user: Option<&[u8]>,
-    ) -> StorageResult<Option<Unfinished>> {
-        Ok(None)
-    }
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> StorageResult<Option<Unfinished>>;
 
     /// Discards the record of `user`'s unfinished upload to `path`, and the kept bytes. The user's
     /// uploads to `path` that are running leave no record any more. Returns the record. The server
     /// calls this method when the user removes `path`, even if there is no file.
     ///
-    /// By default, there is no record.
-    ///
     /// # Errors
     ///
     /// Returns an error of [`unfinished`](Self::unfinished).
-    fn forget(
-        &self,
-        _path: &VirtualPath,
-        _user: Option<&[u8]>,
-    ) -> StorageResult<Option<Unfinished>> {
-        Ok(None)
-    }
+    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>>;
 
     /// Removes a file or symbolic link.
     ///
@@ -281,7 +280,8 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Returns the space in the directory at `path` (default: nothing is known).
+    /// Returns the space in the directory at `path`; [`Space::default`] if nothing is known. Then the
+    /// server keeps no space free.
     ///
     /// - For [`RoomFor::New`] and [`RoomFor::More`], only the number of free bytes, regardless of
     ///   quotas. If less than that room is free, discards partial uploads first, the oldest first.
@@ -295,9 +295,7 @@ pub trait Storage: Send + Sync {
     ///
     /// Returns the errors of [`stat`](Self::stat) of a directory. For the quota, returns `Busy` if
     /// the usage is not known yet, or `Uncounted` if it cannot be determined now.
-    fn space(&self, _path: &VirtualPath, _room: RoomFor) -> StorageResult<Space> {
-        Ok(Space::default())
-    }
+    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space>;
 }
 
 /// Checks that the directory at `path` can be the current directory.
@@ -359,6 +357,11 @@ impl Capabilities {
     /// Calls of a [`Source`] or an [`Upload`] stay in the session's thread, except
     /// [`Upload::commit`]; let their `prepare` and `ready` return in time.
     pub const REMOTE: Self = Self(1 << 5);
+    /// No ability: while `prepare`, `ready` or `prepare_commit` return `false`, work advances, or a
+    /// timeout of the storage itself runs. Without this, a transfer ends with 451 when they have
+    /// returned nothing but `false` for [`Timeouts::stall`](crate::Timeouts::stall), without
+    /// [progress](Upload::progress), and the log says `stall`.
+    pub const BOUNDED_WAITS: Self = Self(1 << 6);
 
     /// Returns whether the set contains all of `capabilities`.
     #[must_use]
@@ -369,6 +372,11 @@ impl Capabilities {
     /// Returns the set if `is_true` is set, otherwise no abilities.
     pub(crate) const fn only_if(self, is_true: bool) -> Self {
         if is_true { self } else { Self::NONE }
+    }
+
+    /// Returns the set without `capabilities`.
+    pub(crate) const fn without(self, capabilities: Self) -> Self {
+        Self(self.0 & !capabilities.0)
     }
 }
 
@@ -396,8 +404,8 @@ pub trait Source: io::Read + Send {
 
     /// Waits for bytes, for a fraction of a second at most, and returns whether the next read can
     /// return without a long wait. A session calls this method before each read. After `false`, the
-    /// session waits 2 ms, checks on its client and calls this method again. Without this call, the
-    /// read itself waits.
+    /// session waits 2 ms, checks on its client and calls this method again, for how long depends on
+    /// [`Capabilities::BOUNDED_WAITS`]. Without this call, the read itself waits.
     ///
     /// By default, a read never waits for long.
     ///
@@ -443,7 +451,8 @@ impl<T: AsRef<[u8]> + Send> Source for io::Cursor<T> {
 /// A storage that waits for a slow store or network does so in [`prepare`](Upload::prepare),
 /// [`ready`](Upload::ready) and [`prepare_commit`](Upload::prepare_commit). The session calls these
 /// methods repeatedly, and handles `STAT`, `ABOR` and a shutdown of the server in between. After
-/// `false`, the session waits 2 ms before the next call.
+/// `false`, the session waits 2 ms before the next call; for how long it calls them depends on
+/// [`Capabilities::BOUNDED_WAITS`].
 ///
 /// To convert an error of [`io::Write`], use [`StorageError::from`].
 pub trait Upload: io::Write + Send {
@@ -491,6 +500,13 @@ pub trait Upload: io::Write + Send {
     /// Returns an error of [`commit`](Self::commit).
     fn prepare_commit(&mut self) -> StorageResult<bool> {
         Ok(true)
+    }
+
+    /// Returns a number that changes whenever work advances while the upload is not ready, such as
+    /// the number of copied bytes (default: 0). At each change, the time of
+    /// [`Timeouts::stall`](crate::Timeouts::stall) begins again.
+    fn progress(&self) -> u64 {
+        0
     }
 
     /// Returns the size of the published file, if the storage knows it without another request. A
@@ -676,68 +692,6 @@ fn check_rename(from: &VirtualPath, to: &VirtualPath) -> StorageResult<()> {
 
 /// Forwards every call to the inner storage, so that you can keep a handle to it.
 impl<T: Storage + ?Sized> Storage for Arc<T> {
-    fn capabilities(&self) -> Capabilities {
-        (**self).capabilities()
-    }
-
-    fn confine(&self) -> Confine<'_> {
-        (**self).confine()
-    }
-
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
-        (**self).stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        (**self).list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        (**self).read(path)
-    }
-
-    fn write(
-        &self,
-        path: &VirtualPath,
-        mode: WriteMode,
-        keep: Keep<'_>,
-    ) -> StorageResult<Box<dyn Upload>> {
-        (**self).write(path, mode, keep)
-    }
-
-    fn unfinished(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> StorageResult<Option<Unfinished>> {
-        (**self).unfinished(path, user)
-    }
-
-    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
-        (**self).forget(path, user)
-    }
-
-    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        (**self).remove(path)
-    }
-
-    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        (**self).rmdir(path)
-    }
-
-    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        (**self).mkdir(path)
-    }
-
-    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        (**self).rename(from, to, replace)
-    }
-
-    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
-        (**self).set(path, change)
-    }
-
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
-        (**self).space(path, room)
-    }
+    forward_storage!(self, (**self); capabilities, confine, stat, list, read, write, unfinished);
+    forward_storage!(self, (**self); forget, remove, rmdir, mkdir, rename, set, space);
 }

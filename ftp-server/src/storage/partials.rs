@@ -10,10 +10,10 @@ use super::metadata::Version;
 use super::records::{MemoryRecords, RecordedUpload};
 use super::space::{Content, Room};
 use super::{
-    Ask, Capabilities, Change, Confine, Entries, Keep, Metadata, RoomFor, Source, Space, Storage,
-    StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, Upload, VirtualPath, WriteMode,
-    is_made,
+    Ask, Keep, Storage, StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, Upload,
+    VirtualPath, WriteMode, is_made,
 };
+use crate::forward_storage;
 use crate::lock::Lock;
 
 /// Default limit of the kept bytes.
@@ -23,13 +23,18 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 const STEP: usize = 1024 * 1024;
 
 /// A storage whose users can resume unfinished uploads for 12 hours, even if the wrapped storage
-/// only publishes whole files. That storage then needs neither [`unfinished`](Storage::unfinished)
-/// nor [`WriteMode::Resume`]; it never gets `Keep::Bytes`.
+/// only publishes whole files. That storage then needs no [`WriteMode::Resume`], and its
+/// [`unfinished`](Storage::unfinished) is never called; it never gets `Keep::Bytes`.
 ///
 /// A copy of the received bytes is kept in memory, for all users at most 64 MiB or
 /// [`max_bytes`](Self::max_bytes). The bytes of running uploads count too. To make room, the oldest
 /// bytes are dropped. Of an upload that has no room all the same, only the beginning is kept. Memory
-/// that grows may take twice its size. Nothing survives the end of the process.
+/// that grows may take twice its size.
+///
+/// Nothing survives the end of the process. If the wrapped storage outlives it, a client that
+/// appends the rest of an upload after a restart appends it to the old file. Where clients resume so,
+/// keep the records with the files, in [`unfinished`](Storage::unfinished) of your own storage, and
+/// test it with [`testing::restart_contract`](crate::testing::restart_contract).
 ///
 /// A resumed upload stores the kept bytes again, then the new ones. It fails with `Exists` if another
 /// file was stored since it began, but may replace one that is stored while it is being published.
@@ -122,25 +127,7 @@ impl Partials {
 }
 
 impl Storage for Partials {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn confine(&self) -> Confine<'_> {
-        self.inner.confine()
-    }
-
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
-        self.inner.stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        self.inner.list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        self.inner.read(path)
-    }
+    forward_storage!(self, self.inner; capabilities, confine, stat, list, read, set, space);
 
     fn write(
         &self,
@@ -193,7 +180,7 @@ impl Storage for Partials {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.change(path, |inner, path| inner.remove(path), MemoryRecords::changed)
+        self.change(path, |inner, path| inner.remove(path), MemoryRecords::removed)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
@@ -226,14 +213,6 @@ impl Storage for Partials {
         }
         drop(records);
         renamed
-    }
-
-    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
-        self.inner.set(path, change)
-    }
-
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
-        self.inner.space(path, room)
     }
 }
 
@@ -311,7 +290,11 @@ impl PartialsUpload {
         let published = self.inner.take().ok_or(Kind::Io)?.commit();
         if is_made(&published) {
             self.content = None;
-            self.partials.records.lock().changed(&self.path, latest);
+            let mut records = self.partials.records.lock();
+            match self.record {
+                Some(_) => records.stored(&self.path, latest),
+                None => records.extended(&self.path, latest),
+            }
         }
         published
     }
@@ -366,6 +349,10 @@ impl Upload for PartialsUpload {
         // The first call may already make the file visible, even if it returns `false`.
         self.latest.get_or_insert_with(|| self.partials.records.lock().latest());
         self.inner()?.prepare_commit()
+    }
+
+    fn progress(&self) -> u64 {
+        self.stored as u64 + self.inner.as_ref().map_or(0, |upload| upload.progress())
     }
 
     fn published_size(&self) -> Option<u64> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::space::Content;
-use super::unfinished::{Overtaken, REMEMBERED, RunningUploads, below};
+use super::unfinished::{Overtaken, RECORDED, REMEMBERED, RunningUploads, below};
 use super::{
     Keep, StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, VirtualPath, WriteMode,
 };
@@ -34,6 +34,8 @@ struct KeptUpload<V> {
     content: Content,
     /// The version of the file that the upload was going to replace; `None` if there was none.
     old: Option<V>,
+    /// Whether a file was stored at the path while the upload ran. Then no bytes are kept.
+    is_void: bool,
     /// The number of the beginning of the first upload whose bytes are kept.
     begun: u64,
     number: u64,
@@ -84,6 +86,14 @@ impl<V: PartialEq> MemoryRecords<V> {
         let key = user_path(user, path);
         let next = self.latest + 1;
         let (former, is_first, begun) = match mode {
+            // To forget a record would let a client resume at the end of the old file.
+            WriteMode::Create | WriteMode::Replace
+                if old.is_some()
+                    && !self.kept.contains_key(&key)
+                    && self.count(&key.0, |_| true) >= limits::RECORDS =>
+            {
+                return Err(Kind::NoSpace.into());
+            }
             // The bytes of an earlier upload cannot be resumed after this one.
             WriteMode::Create | WriteMode::Replace => {
                 (None, self.kept.remove(&key).is_none(), next)
@@ -112,21 +122,38 @@ impl<V: PartialEq> MemoryRecords<V> {
     pub(crate) fn end(&mut self, upload: RecordedUpload<V>, content: Option<Content>) {
         let RecordedUpload { user, keeps, old, begun, overtaken, .. } = upload;
         let path = self.running.end(&overtaken);
-        let content = content.filter(|_| !overtaken.get());
+        let content = content.filter(|_| !overtaken.leaves_nothing(StreamEnd::Cut));
         let (Some(path), Some(mut content)) = (path, content) else { return };
-        if !keeps {
+        let is_void = overtaken.changes() > 0;
+        if !keeps || is_void {
             content.truncate(0);
         }
         self.latest += 1;
         let (ended, when) = (Instant::now(), unix_now());
-        let kept = KeptUpload { content, old, begun, number: self.latest, ended, when };
+        let kept = KeptUpload { content, old, is_void, begun, number: self.latest, ended, when };
         self.insert((user.clone(), path), kept);
-        let of_user = |key: &UserPath| key.0 == user;
-        if self.kept.keys().filter(|key| of_user(key)).count() > limits::PARTIAL_FILES
-            && let Some(key) = self.oldest(|key, _| of_user(key))
+        let has_bytes = |kept: &KeptUpload<V>| !kept.content.bytes.is_empty();
+        if self.count(&user, has_bytes) > limits::PARTIAL_FILES {
+            let oldest = self.oldest(|key, kept| key.0 == user && has_bytes(kept));
+            self.drop_bytes(oldest);
+        }
+        // Where there is no file, there is nothing to mix with.
+        if self.count(&user, |_| true) > limits::RECORDS
+            && let Some(key) =
+                self.oldest(|key, kept| key.0 == user && kept.old.is_none() && !kept.is_void)
         {
             self.kept.remove(&key);
         }
+    }
+
+    /// Returns the number of records of a user that are like this.
+    fn count(&self, user: &[u8], is_one: impl Fn(&KeptUpload<V>) -> bool) -> usize {
+        self.kept.iter().filter(|(key, kept)| key.0 == user && is_one(kept)).count()
+    }
+
+    fn drop_bytes(&mut self, key: Option<UserPath>) -> bool {
+        let kept = key.and_then(|key| self.kept.get_mut(&key));
+        kept.map(|kept| kept.content.truncate(0)).is_some()
     }
 
     /// Adds a record, unless there is one of an upload that began later: a rename is recorded only
@@ -137,20 +164,35 @@ impl<V: PartialEq> MemoryRecords<V> {
         }
     }
 
-    /// Returns a number for [`changed`](Self::changed): uploads that begin from now on have higher
+    /// Returns a number for [`stored`](Self::stored) and the like: uploads that begin from now on have higher
     /// ones.
     pub(crate) const fn latest(&self) -> u64 {
         self.latest
     }
 
-    /// Records that the object at `path` was stored, renamed or removed: no unfinished upload to it
-    /// that began with the number `latest` or earlier can be resumed. Later uploads may have begun
-    /// when the change was visible, so that only the version of the file tells whether it concerns
-    /// them.
-    pub(crate) fn changed(&mut self, path: &VirtualPath, latest: u64) {
-        let path = path.as_bytes().to_vec();
-        self.running.changed_until(&path, latest);
-        self.kept.retain(|key, kept| key.1 != path || kept.begun > latest);
+    /// Records that the object at `path` was removed or renamed: no unfinished upload to it that began
+    /// with the number `latest` or earlier can be resumed. Later uploads may have begun when the
+    /// change was visible, so that only the version of the file tells whether it concerns them.
+    pub(crate) fn removed(&mut self, path: &VirtualPath, latest: u64) {
+        self.end_at(path, latest);
+        self.running.removed(&path.as_bytes().to_vec(), latest);
+    }
+
+    /// Records that a whole file was stored at `path`, or renamed to it, as [`removed`](Self::removed)
+    /// does.
+    pub(crate) fn stored(&mut self, path: &VirtualPath, latest: u64) {
+        self.end_at(path, latest);
+        self.extended(path, latest);
+    }
+
+    /// Records that the file at `path` was extended, or changed in part. Its records stay, because a
+    /// client that resumes would still take its length for that of its own upload.
+    pub(crate) fn extended(&self, path: &VirtualPath, latest: u64) {
+        self.running.stored(&path.as_bytes().to_vec(), latest);
+    }
+
+    fn end_at(&mut self, path: &VirtualPath, latest: u64) {
+        self.kept.retain(|key, kept| key.1 != path.as_bytes() || kept.begun > latest);
     }
 
     /// Begins a rename, and returns the number for [`renamed`](Self::renamed).
@@ -175,24 +217,24 @@ impl<V: PartialEq> MemoryRecords<V> {
             Some((from, to)) => self.renamed(&from, &to, latest),
             None => {
                 self.removed_directory(path, latest);
-                self.running.overtake_below(path.as_bytes(), latest);
+                self.running.supersede_below(path.as_bytes(), latest);
             }
         }
     }
 
     /// Records that an object was renamed. The unfinished uploads below a directory move with it.
-    /// `latest` is as for [`changed`](Self::changed).
+    /// `latest` is as for [`removed`](Self::removed).
     pub(crate) fn renamed(&mut self, from: &VirtualPath, to: &VirtualPath, latest: u64) {
         for ((user, path), kept) in self.take_below(from, latest) {
             let rest = below(&path, from.as_bytes()).unwrap_or_default();
             self.insert((user, [to.as_bytes(), rest].concat()), kept);
         }
         self.running.moved(from.as_bytes(), to.as_bytes(), latest);
-        self.changed(from, latest);
-        self.changed(to, latest);
+        self.removed(from, latest);
+        self.stored(to, latest);
     }
 
-    /// Records that a directory was removed. `latest` is as for [`changed`](Self::changed).
+    /// Records that a directory was removed. `latest` is as for [`removed`](Self::removed).
     pub(crate) fn removed_directory(&mut self, path: &VirtualPath, latest: u64) {
         self.take_below(path, latest);
     }
@@ -236,14 +278,23 @@ impl<V: PartialEq> MemoryRecords<V> {
         if self.running.has(user, &key.1) {
             return Some(Unfinished { is_running: true, ..Unfinished::default() });
         }
-        self.kept.retain(|_, kept| kept.ended.elapsed() < REMEMBERED);
-        let kept = self.kept.get(&key).filter(|kept| kept.old.as_ref() == now)?;
+        self.kept.retain(|_, kept| kept.ended.elapsed() < RECORDED);
+        for kept in self.kept.values_mut().filter(|kept| kept.ended.elapsed() >= REMEMBERED) {
+            kept.content.truncate(0);
+        }
+        let kept = self.kept.get(&key)?;
+        // The old file is gone, or a file has appeared where there was none.
+        if (kept.old.is_some() || kept.is_void) != now.is_some() {
+            return None;
+        }
+        let is_unchanged = kept.old.as_ref() == now;
+        let length = if is_unchanged { kept.content.bytes.len() as u64 } else { 0 };
         let (number, when) = (kept.number, kept.when);
-        Some(Unfinished { kept: kept.content.bytes.len() as u64, number, when, is_running: false })
+        Some(Unfinished { kept: length, number, when, is_running: false })
     }
 
     /// As [`unfinished`](Self::unfinished), and discards the record. The user's running uploads to
-    /// `path` leave none any more.
+    /// `path` leave none any more, unless there is a file: to resume at its length is forbidden.
     pub(crate) fn forget(
         &mut self,
         path: &VirtualPath,
@@ -252,7 +303,9 @@ impl<V: PartialEq> MemoryRecords<V> {
     ) -> Option<Unfinished> {
         let found = self.unfinished(path, user, now);
         let key = user_path(user, path);
-        self.running.forget(user, &key.1);
+        if now.is_none() {
+            self.running.forget(user, &key.1);
+        }
         self.kept.remove(&key);
         found
     }
@@ -270,8 +323,7 @@ impl<V: PartialEq> MemoryRecords<V> {
             return false;
         }
         let oldest = self.oldest(|_, kept| !kept.content.bytes.is_empty());
-        let oldest = oldest.and_then(|key| self.kept.get_mut(&key));
-        oldest.map(|kept| kept.content.truncate(0)).is_some()
+        self.drop_bytes(oldest)
     }
 }
 

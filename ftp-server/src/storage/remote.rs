@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Ask, Capabilities, Change, Confine, Entries, Entry, Keep, Metadata, RoomFor, Source, Space,
-    Storage, StorageResult, Unfinished, Upload, VirtualPath, WriteMode,
+    Ask, Change, Entries, Entry, Keep, Metadata, RoomFor, Source, Space, Storage, StorageResult,
+    Unfinished, Upload, VirtualPath, WriteMode,
 };
+use crate::forward_storage;
 use crate::limits;
 use crate::log::EventKind;
 use crate::service::{Away, LateObserver};
@@ -57,13 +58,7 @@ impl RemoteStorage {
 }
 
 impl Storage for RemoteStorage {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn confine(&self) -> Confine<'_> {
-        self.inner.confine()
-    }
+    forward_storage!(self, self.inner; capabilities, confine);
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         let path = path.clone();

@@ -17,19 +17,30 @@ use std::time::Duration;
 use super::StreamEnd;
 use crate::lock::Lock;
 
-/// Time for which an unfinished upload is remembered. It is shorter than a day, so that a daily job
-/// never meets the record of its previous run.
+/// Time for which the bytes of an unfinished upload are kept by default. It is shorter than a day, so
+/// that a daily job never continues the bytes of its previous run.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Time for which the record of an unfinished upload is kept. It outlives the bytes: a client that
+/// resumes after a weekend must not take the length of the old file for its own.
+pub(crate) const RECORDED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// The record of an upload that did not end with success, or still runs. It began at byte 0, or
 /// after the bytes of an earlier record.
 ///
-/// A storage forgets the record:
+/// The record and the bytes are two things. The record forbids to resume at the length of the old
+/// file. A storage forgets it only:
 ///
-/// - when an upload of any user stores the file, or a file is renamed to its name;
-/// - when the file that the upload was going to replace is changed, removed or renamed;
+/// - when an upload of any user from byte 0 stores the file, or the user's own upload is resumed and
+///   stores it;
+/// - when the file is removed or renamed, or another one is renamed to its name;
+/// - when the file that the upload was going to replace is gone, or a file appears where there was
+///   none;
 /// - when the directory is removed (the record moves together with its directory);
-/// - after 12 hours.
+/// - after 90 days.
+///
+/// The bytes go earlier: after 12 hours, under any limit, and if the old file differs in any way from
+/// the one that the upload was going to replace. The record then has no bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Unfinished {
@@ -62,8 +73,10 @@ struct Run<P> {
 /// What has happened since an upload began.
 #[derive(Debug, Default)]
 struct Signs {
-    /// The upload leaves no record any more.
-    is_overtaken: AtomicBool,
+    /// The same user began another upload, or discarded this one.
+    is_superseded: AtomicBool,
+    /// The file at its place was removed or renamed, and no other one has been stored there since.
+    is_gone: AtomicBool,
     /// How often a file was stored at its place, or the file there was renamed or removed.
     changes: AtomicU64,
 }
@@ -83,10 +96,10 @@ impl<P> RunningUploads<P> {
         self.0.lock()
     }
 
-    /// Marks the uploads to these places as overtaken.
-    fn overtake(&self, is_place: impl Fn(&Run<P>) -> bool) {
+    /// Lets the uploads to these places leave no record any more.
+    fn supersede(&self, is_place: impl Fn(&Run<P>) -> bool) {
         for run in self.runs().iter().filter(|run| is_place(run)) {
-            run.signs.is_overtaken.store(true, Ordering::SeqCst);
+            run.signs.is_superseded.store(true, Ordering::SeqCst);
         }
     }
 }
@@ -118,7 +131,7 @@ impl<P: PartialEq> RunningUploads<P> {
     /// Lets the uploads of this user to this place that are running leave no record.
     pub(crate) fn forget(&self, user: Option<&[u8]>, place: &P) {
         let user = user.unwrap_or_default();
-        self.overtake(|run| run.user == user && run.place == *place);
+        self.supersede(|run| run.user == user && run.place == *place);
     }
 
     /// Ends an upload. Returns where it was going, which changes when its directory is renamed.
@@ -128,18 +141,23 @@ impl<P: PartialEq> RunningUploads<P> {
         Some(runs.remove(at).place)
     }
 
-    /// Records that a file was stored, renamed or removed. The uploads to this place that are
-    /// running leave no record any more.
-    pub(crate) fn changed(&self, place: &P) {
-        self.changed_until(place, u64::MAX);
+    /// Records that the file at this place was removed or renamed. The uploads that began with the
+    /// number `latest` or earlier leave no record, unless another file is stored there meanwhile.
+    pub(crate) fn removed(&self, place: &P, latest: u64) {
+        self.changed(place, latest, true);
     }
 
-    /// As [`changed`](Self::changed), but only for uploads that began with this number or earlier.
-    pub(crate) fn changed_until(&self, place: &P, latest: u64) {
-        let is_here = |run: &Run<P>| run.place == *place && run.begun <= latest;
-        self.overtake(is_here);
-        for run in self.runs().iter().filter(|run| is_here(run)) {
+    /// Records that a file was stored at this place, or that its file has changed. The uploads that
+    /// began with the number `latest` or earlier leave a record without bytes: their clients must not
+    /// resume at the length of that file.
+    pub(crate) fn stored(&self, place: &P, latest: u64) {
+        self.changed(place, latest, false);
+    }
+
+    fn changed(&self, place: &P, latest: u64, is_gone: bool) {
+        for run in self.runs().iter().filter(|run| run.place == *place && run.begun <= latest) {
             run.signs.changes.fetch_add(1, Ordering::SeqCst);
+            run.signs.is_gone.store(is_gone, Ordering::SeqCst);
         }
     }
 
@@ -147,6 +165,12 @@ impl<P: PartialEq> RunningUploads<P> {
     pub(crate) fn has(&self, user: Option<&[u8]>, place: &P) -> bool {
         let user = user.unwrap_or_default();
         self.runs().iter().any(|run| run.user == user && run.place == *place)
+    }
+
+    /// Returns whether another upload than this one is running, of the same user to the same place.
+    pub(crate) fn has_other(&self, user: &[u8], place: &P, this: &Overtaken) -> bool {
+        let is_other = |run: &Run<P>| !Arc::ptr_eq(&run.signs, &this.signs);
+        self.runs().iter().any(|run| run.user == user && run.place == *place && is_other(run))
     }
 }
 
@@ -158,8 +182,8 @@ impl RunningUploads<Vec<u8>> {
 
     /// Lets the uploads to paths below a directory leave no record, if they began with the number
     /// `latest` or earlier.
-    pub(crate) fn overtake_below(&self, directory: &[u8], latest: u64) {
-        self.overtake(|run| run.begun <= latest && below(&run.place, directory).is_some());
+    pub(crate) fn supersede_below(&self, directory: &[u8], latest: u64) {
+        self.supersede(|run| run.begun <= latest && below(&run.place, directory).is_some());
     }
 
     /// Moves the uploads to paths below a directory that was renamed, if they began with the number
@@ -179,8 +203,7 @@ pub(crate) fn below<'a>(path: &'a [u8], directory: &[u8]) -> Option<&'a [u8]> {
     path.strip_prefix(directory).filter(|rest| rest.starts_with(b"/"))
 }
 
-/// Whether an upload has been overtaken: since it began, its name got another file or lost its
-/// file, or the same user began another upload. It then leaves no record.
+/// What has happened to the place of an upload since it began.
 #[derive(Debug)]
 pub(crate) struct Overtaken {
     signs: Arc<Signs>,
@@ -189,8 +212,10 @@ pub(crate) struct Overtaken {
 }
 
 impl Overtaken {
-    pub(crate) fn get(&self) -> bool {
-        self.signs.is_overtaken.load(Ordering::SeqCst)
+    /// Returns whether the record of the place belongs to a newer upload of the same user, or was
+    /// discarded.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.signs.is_superseded.load(Ordering::SeqCst)
     }
 
     /// Returns how often a file was stored at the place of the upload, or renamed or removed.
@@ -200,6 +225,8 @@ impl Overtaken {
 
     /// Returns whether an upload that ended like this leaves neither a record nor bytes.
     pub(crate) fn leaves_nothing(&self, end: StreamEnd) -> bool {
-        self.get() || self.is_first && end == StreamEnd::Refused
+        self.is_superseded()
+            || self.signs.is_gone.load(Ordering::SeqCst)
+            || self.is_first && end == StreamEnd::Refused
     }
 }

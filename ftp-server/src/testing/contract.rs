@@ -32,23 +32,24 @@ impl Numbers {
     }
 }
 
-/// Makes the same random calls to a storage and to a [`MemoryStorage`], and compares the results:
-/// uploads that end in every way, resumed uploads, listings, removals and renames. `make` returns a
-/// new, empty storage for each of the `seeds`, and a value that must live as long as the storage,
-/// such as its temporary directory; otherwise `()`.
+/// Cuts an upload over an existing file, and checks that the storage remembers this, and that its
+/// user resumes only the new file. Then makes the same random calls to a storage and to a
+/// [`MemoryStorage`], and compares the results: uploads that end in every way, resumed uploads,
+/// listings, removals and renames. `make` returns a new, empty storage for each of the `seeds`, and
+/// a value that must live as long as the storage, such as its temporary directory; otherwise `()`.
 ///
 /// Then lets several sessions use one name of another new storage at the same time: four threads
 /// replace a file, others read it, list its directory, and create another name. Each reader must see
 /// one whole upload, the name must never be missing, one of the creators must win, and no other file
 /// may be left.
 ///
-/// An optional call that the storage does not support is made to neither. A storage without records of
-/// unfinished uploads is tested without them. Times, modes and the order of
-/// listings are not compared, nor which of several errors a rename reports.
+/// An optional call that the storage does not support is made to neither. A storage that keeps no
+/// bytes of unfinished uploads, but a record of each, is tested without bytes. Times, modes and the
+/// order of listings are not compared, nor which of several errors a rename reports.
 ///
 /// # Errors
 ///
-/// Returns the first difference, with its seed, or the first broken expectation.
+/// Returns the first difference, with its seed and call, or the first broken expectation.
 ///
 /// ```
 /// use ftp_server::{MemoryStorage, testing};
@@ -60,25 +61,169 @@ pub fn storage_contract<S: Storage, K>(
     seeds: impl IntoIterator<Item = u64>,
     make: impl Fn() -> (S, K),
 ) -> Result<(), String> {
+    let (storage, _kept) = make();
+    cut(&storage)?;
+    let keeps_bytes = resume(&storage)?;
     for seed in seeds {
-        let has_records = keeps_records(&make().0);
         let (storage, _kept) = make();
         let memory = MemoryStorage::new();
         let mut numbers = Numbers(seed);
         for call in 0..CALLS {
             let mut same = numbers.clone();
-            let got = act(&storage, has_records, &mut numbers);
+            let (name, got) = act(&storage, keeps_bytes, &mut numbers);
             if got == Err(Kind::Unsupported) {
                 continue;
             }
-            let want = act(&memory, has_records, &mut same);
+            let (_, want) = act(&memory, keeps_bytes, &mut same);
             if got != want {
-                return Err(format!("seed {seed}, call {call}: {got:?} in place of {want:?}"));
+                return Err(format!(
+                    "seed {seed}, call {call}, {name}: {got:?} in place of {want:?}"
+                ));
             }
         }
     }
     let (storage, _kept) = make();
     racing(&storage)
+}
+
+/// Cuts an upload over an existing file, and checks that the storage remembers this after a restart
+/// of the server. `make` is the argument of [`storage_contract`]; `reopen` returns the storage again,
+/// after the first one was dropped.
+///
+/// A storage that forgets its records lets a client join two files after a restart. This applies to
+/// [`Partials`](crate::Partials), unless the files are lost in a restart too.
+///
+/// # Errors
+///
+/// Returns the first broken expectation.
+///
+/// ```
+/// use ftp_server::{LocalStorage, testing};
+///
+/// let open = |root: &tempfile::TempDir| LocalStorage::open(root.path()).expect("a storage");
+/// let make = || {
+///     let root = tempfile::tempdir().expect("a directory");
+///     (open(&root), root)
+/// };
+/// testing::restart_contract(make, open)?;
+/// # Ok::<(), String>(())
+/// ```
+pub fn restart_contract<S: Storage, K>(
+    make: impl Fn() -> (S, K),
+    reopen: impl Fn(&K) -> S,
+) -> Result<(), String> {
+    let (storage, kept) = make();
+    cut(&storage)?;
+    drop(storage);
+    resume(&reopen(&kept)).map(drop).map_err(|broken| format!("after a restart, {broken}"))
+}
+
+/// The user of interrupted uploads.
+const ANN: Option<&[u8]> = Some(b"ann");
+
+/// The file of [`cut`], its content, and that of the upload.
+const FILE: &str = "/f";
+const OLD: &[u8] = b"the old content";
+const NEW: &[u8] = b"THE NEW CONTENT, which is longer than the old one";
+
+/// Number of bytes that arrive before the upload is cut.
+const CUT: usize = 10;
+
+/// Stores a file, and begins an upload over it that is cut.
+fn cut(storage: &dyn Storage) -> Result<(), String> {
+    let first = NEW.get(..CUT).unwrap_or_default();
+    put(storage, WriteMode::Create, OLD, None)?;
+    put(storage, WriteMode::Replace, first, Some(StreamEnd::Cut))?;
+    check(storage, OLD)
+}
+
+/// Checks that the upload of [`cut`] is remembered, and resumes it as a client does that appends.
+/// Returns whether its bytes were kept.
+fn resume(storage: &dyn Storage) -> Result<bool, String> {
+    check(storage, OLD)?;
+    let ask = |user: Option<&[u8]>| {
+        let call = format!("unfinished {FILE} of {}", name_of(user));
+        match storage.unfinished(&FILE.into(), user) {
+            Ok(found) => Ok((call, found)),
+            Err(error) => Err(format!("{call}: {:?}", error.kind)),
+        }
+    };
+    let others = [ask(None)?, ask(Some(b"bob"))?];
+    if let Some((call, _)) = others.iter().find(|(_, found)| found.is_some()) {
+        return Err(format!("{call}: the record of another user"));
+    }
+    let kept = match ask(ANN)? {
+        (call, None) => {
+            let then = "a client that resumes its upload would append it to the old file";
+            return Err(format!("{call}: None after an upload was cut; {then}"));
+        }
+        (call, Some(found)) if found.is_running || found.kept > CUT as u64 => {
+            return Err(format!("{call}: {found:?} after an upload was cut at {CUT} bytes"));
+        }
+        (_, Some(found)) => usize::try_from(found.kept).unwrap_or_default(),
+    };
+    // `SIZE` tells a client one byte less than was kept.
+    match kept.checked_sub(1) {
+        Some(at) => {
+            put(storage, WriteMode::Resume(at as u64), NEW.get(at..).unwrap_or_default(), None)?;
+        }
+        None if put(storage, WriteMode::Resume(1), NEW, None).is_ok() => {
+            return Err(format!("write {FILE} Resume(1): Ok, although no byte was kept"));
+        }
+        None => put(storage, WriteMode::Replace, NEW, None)?,
+    }
+    check(storage, NEW)?;
+    match ask(ANN)? {
+        (_, None) => Ok(kept > 0),
+        (call, Some(found)) => Err(format!("{call}: {found:?} after an upload was complete")),
+    }
+}
+
+fn name_of(user: Option<&[u8]>) -> String {
+    user.map_or("shared logins".to_owned(), |user| user.escape_ascii().to_string())
+}
+
+/// Makes an upload of ann to the file of [`cut`].
+fn put(
+    storage: &dyn Storage,
+    mode: WriteMode,
+    content: &[u8],
+    end: Option<StreamEnd>,
+) -> Result<(), String> {
+    let sent = send(storage, &FILE.into(), mode, Keep::Bytes(b"ann"), content, end);
+    sent.map_err(|error| format!("write {FILE} {mode:?}: {:?}", error.kind))
+}
+
+/// Checks the content of the file of [`cut`].
+fn check(storage: &dyn Storage, want: &[u8]) -> Result<(), String> {
+    let mut content = Vec::new();
+    let read = storage.read(&FILE.into()).and_then(|mut file| Ok(file.read_to_end(&mut content)?));
+    let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    match read {
+        Ok(_) if content == want => Ok(()),
+        Ok(_) => Err(format!("read {FILE}: {:?} in place of {:?}", shown(&content), shown(want))),
+        Err(error) => Err(format!("read {FILE}: {:?} in place of {:?}", error.kind, shown(want))),
+    }
+}
+
+/// Makes an upload that ends like this; `None` if it is complete.
+fn send(
+    storage: &dyn Storage,
+    path: &VirtualPath,
+    mode: WriteMode,
+    keep: Keep<'_>,
+    content: &[u8],
+    end: Option<StreamEnd>,
+) -> StorageResult<()> {
+    let mut upload = storage.write(path, mode, keep)?;
+    upload.write_all(content)?;
+    match end {
+        None => upload.commit(),
+        Some(end) => {
+            upload.abort(end);
+            Ok(())
+        }
+    }
 }
 
 /// Returns the result of a call, without values that differ between any two storages.
@@ -102,42 +247,40 @@ fn required(outcome: Result<String, Kind>) -> Result<String, Kind> {
     outcome.map_err(|kind| if kind == Kind::Unsupported { Kind::Io } else { kind })
 }
 
-/// Returns whether a storage has a record of an upload that was cut off.
-fn keeps_records(storage: &dyn Storage) -> bool {
-    let path = VirtualPath::from("/a");
-    if let Ok(mut upload) = storage.write(&path, WriteMode::Replace, Keep::Bytes(b"ann")) {
-        let _ = upload.write_all(b"x");
-        upload.abort(StreamEnd::Cut);
-    }
-    matches!(storage.unfinished(&path, Some(b"ann")), Ok(Some(_)))
-}
-
-/// Makes one random call, and returns its result.
-fn act(storage: &dyn Storage, has_records: bool, numbers: &mut Numbers) -> Result<String, Kind> {
+/// Makes one random call. Returns its name and its result.
+fn act(
+    storage: &dyn Storage,
+    keeps_bytes: bool,
+    numbers: &mut Numbers,
+) -> (String, Result<String, Kind>) {
     let (one, other) = (numbers.one_of(&PATHS).into(), numbers.one_of(&PATHS).into());
     let nothing = |()| String::new();
-    match numbers.one_of(&[0, 1, 2, 3, 4, 4, 4, 4, 4, 5, 6, 7, 8, 9, 10]) {
-        0 => required(outcome(storage.stat(&one, Ask::Facts), |metadata| facts(&metadata))),
-        1 => outcome(check_directory(storage, &one), nothing),
-        2 => required(outcome(list_twice(storage, &one), |lines| lines.join("\n"))),
-        3 => required(outcome(read(storage, &one, numbers.one_of(&[0, 2, 9])), |read| read)),
-        4 => upload(storage, &one, has_records, numbers),
-        5 | 9 if !has_records => Err(Kind::Unsupported),
-        5 => outcome(storage.unfinished(&one, Some(b"ann")), shown),
-        6 => outcome(storage.remove(&one), nothing),
-        7 => outcome(storage.rmdir(&one), nothing),
-        8 => outcome(storage.mkdir(&one), nothing).map_err(missing_parent),
-        9 => outcome(storage.forget(&one, Some(b"ann")), shown),
+    let (name, outcome) = match numbers.one_of(&[0, 1, 2, 3, 4, 4, 4, 4, 4, 5, 6, 7, 8, 9, 10]) {
+        0 => {
+            let found = outcome(storage.stat(&one, Ask::Facts), |metadata| facts(&metadata));
+            ("stat", required(found))
+        }
+        1 => ("stat as a directory", outcome(check_directory(storage, &one), nothing)),
+        2 => ("list", required(outcome(list_twice(storage, &one), |lines| lines.join("\n")))),
+        3 => ("read", required(outcome(read(storage, &one, numbers.one_of(&[0, 2, 9])), |it| it))),
+        4 => return upload(storage, &one, keeps_bytes, numbers),
+        5 => ("unfinished", required(outcome(storage.unfinished(&one, ANN), shown))),
+        6 => ("remove", outcome(storage.remove(&one), nothing)),
+        7 => ("rmdir", outcome(storage.rmdir(&one), nothing)),
+        8 => ("mkdir", outcome(storage.mkdir(&one), nothing).map_err(missing_parent)),
+        9 => ("forget", required(outcome(storage.forget(&one, ANN), shown))),
         _ => {
-            let renamed = storage.rename(&one, &other, numbers.one_of(&[true, false]));
-            match renamed.map_err(|error| error.kind) {
+            let replaces = numbers.one_of(&[true, false]);
+            let renamed = match storage.rename(&one, &other, replaces).map_err(|error| error.kind) {
                 Ok(()) => Ok("renamed".to_owned()),
                 Err(Kind::Unsupported) => Err(Kind::Unsupported),
                 // Which of several errors is reported depends on the order of the checks.
                 Err(_) => Ok("not renamed".to_owned()),
-            }
+            };
+            return (format!("rename {one} to {other}, replace: {replaces}"), renamed);
         }
-    }
+    };
+    (format!("{name} {one}"), outcome)
 }
 
 fn list(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<Vec<String>> {
@@ -169,13 +312,13 @@ fn read(storage: &dyn Storage, path: &VirtualPath, offset: u64) -> StorageResult
     Ok(format!("{} {sought:?} {content:?}", source.size()))
 }
 
-/// Begins a random upload, and ends it in a random way.
+/// Begins a random upload, and ends it in a random way. Returns the call and its result.
 fn upload(
     storage: &dyn Storage,
     path: &VirtualPath,
-    has_records: bool,
+    keeps_bytes: bool,
     numbers: &mut Numbers,
-) -> Result<String, Kind> {
+) -> (String, Result<String, Kind>) {
     let from = numbers.one_of(&[1, 3, 4, 7]);
     let mode = numbers.one_of(&[
         WriteMode::Create,
@@ -184,24 +327,16 @@ fn upload(
         WriteMode::From(from),
         WriteMode::Resume(from),
     ]);
-    if !has_records && matches!(mode, WriteMode::Resume(_)) {
-        return Err(Kind::Unsupported);
-    }
     let content = numbers.one_of(&[&b""[..], b"x", b"abc", b"0123456"]);
-    let user = numbers.one_of(&[None, Some(&b"ann"[..]), Some(b"bob")]);
+    let user = numbers.one_of(&[None, ANN, Some(b"bob")]);
     let (cut, failed) = (Some(StreamEnd::Cut), Some(StreamEnd::Failed));
     let end = numbers.one_of(&[None, None, cut, cut, failed]);
-    let ended = storage.write(path, mode, Keep::new(user, true)).and_then(|mut upload| {
-        upload.write_all(content)?;
-        match end {
-            None => upload.commit(),
-            Some(end) => {
-                upload.abort(end);
-                Ok(())
-            }
-        }
-    });
-    outcome(ended, |()| format!("{mode:?} {content:?} {end:?}")).map_err(missing_parent)
+    let keep = Keep::new(user, keeps_bytes);
+    let sent = send(storage, path, mode, keep, content, end);
+    let ended = end.map_or("complete".to_owned(), |end| format!("{end:?}"));
+    let (name, length) = (name_of(user), content.len());
+    let call = format!("write {path} {mode:?} of {name}, {length} bytes, {ended}");
+    (call, outcome(sent, |()| "stored".to_owned()).map_err(missing_parent))
 }
 
 /// Makes one error of two for a file in the place of the parent directory.
@@ -216,30 +351,31 @@ fn missing_parent(kind: Kind) -> Kind {
 /// Returns the first broken expectation.
 pub(crate) fn racing(storage: &dyn Storage) -> Result<(), String> {
     let (file, only) = (VirtualPath::from("/f"), VirtualPath::from("/only"));
-    store(storage, &file, WriteMode::Replace, 0).map_err(|error| format!("/f: {error}"))?;
+    let replace = |error| format!("write /f Replace: {error}");
+    store(storage, &file, WriteMode::Replace, 0).map_err(replace)?;
     let is_over = AtomicBool::new(false);
     let outcomes = thread::scope(|scope| {
         let write = |writer: u8| {
             let created = store(storage, &only, WriteMode::Create, writer);
             for _ in 0..UPLOADS {
                 match store(storage, &file, WriteMode::Replace, writer) {
-                    Err(error) if error.kind != Kind::Busy => return Err(format!("/f: {error}")),
+                    Err(error) if error.kind != Kind::Busy => return Err(replace(error)),
                     _ => {}
                 }
             }
             match created.map_err(|error| error.kind) {
                 Ok(()) => Ok(1),
                 Err(Kind::Exists | Kind::Busy) => Ok(0),
-                Err(kind) => Err(format!("/only: {kind}")),
+                Err(kind) => Err(format!("write /only Create: {kind}")),
             }
         };
         let watch = || {
             while !is_over.load(Ordering::SeqCst) {
                 check_whole(storage, &file)?;
                 let names = list(storage, &VirtualPath::root());
-                let names = names.map_err(|error| format!("listing: {error}"))?;
+                let names = names.map_err(|error| format!("list /: {error}"))?;
                 if !names.iter().any(|line| line.starts_with("f ")) {
-                    return Err("a file that is being replaced is not listed".to_owned());
+                    return Err("list /: without /f, which is being replaced".to_owned());
                 }
             }
             Ok(0)
@@ -257,13 +393,15 @@ pub(crate) fn racing(storage: &dyn Storage) -> Result<(), String> {
         created += outcome.map_err(|_| "a call panicked".to_owned())??;
     }
     if created != 1 {
-        return Err(format!("{created} of {WRITERS} sessions created the same new file"));
+        return Err(format!(
+            "write /only Create: {created} of {WRITERS} sessions created the file"
+        ));
     }
     check_whole(storage, &file)?;
-    let names = list(storage, &VirtualPath::root()).map_err(|error| format!("listing: {error}"))?;
+    let names = list(storage, &VirtualPath::root()).map_err(|error| format!("list /: {error}"))?;
     match names.len() {
         2 => Ok(()),
-        _ => Err(format!("/f and /only should be left, not {names:?}")),
+        _ => Err(format!("list /: {names:?} in place of /f and /only")),
     }
 }
 
@@ -286,10 +424,13 @@ fn store(
 fn check_whole(storage: &dyn Storage, path: &VirtualPath) -> Result<(), String> {
     let mut content = Vec::new();
     let read = storage.read(path).and_then(|mut file| Ok(file.read_to_end(&mut content)?));
-    read.map_err(|error| format!("{path}: {error}"))?;
+    read.map_err(|error| format!("read {path}: {error}"))?;
     let first = content.first().copied();
     match content.len() == LENGTH && content.iter().all(|byte| Some(*byte) == first) {
         true => Ok(()),
-        false => Err(format!("{path} has {} bytes of several uploads", content.len())),
+        false => Err(format!("read {path}: {} bytes of several uploads", content.len())),
     }
 }
+
+#[cfg(test)]
+mod tests;

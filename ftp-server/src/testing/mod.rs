@@ -9,7 +9,7 @@
 //! - `Tls::self_signed`, with the feature `self-signed`, creates a certificate in one call; clients
 //!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!
-//! [`storage_contract`] tests your own [`Storage`](crate::Storage).
+//! [`storage_contract`] and [`restart_contract`] test your own [`Storage`](crate::Storage).
 //!
 //! In a server without these fixtures, their only cost is a check for a recorder or fault at each
 //! command. The example `client_test` of ftp-client uses all of them except `FaultStorage`.
@@ -45,7 +45,7 @@ mod faults;
 mod recorder;
 
 pub use crate::storage::{Fault, FaultStorage, StorageCall};
-pub use contract::storage_contract;
+pub use contract::{restart_contract, storage_contract};
 pub use faults::ProtocolFault;
 pub use recorder::{NotRecorded, Record, Recorded, Recorder};
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ftp_server::{
-    Ask, Entries, Entry, EntryKind, Keep, MemoryLedger, Metadata, Partials, Rights, Server,
-    SharedQuota, SharedState, Source, Storage, StorageError, StorageErrorKind as Kind, Upload,
-    VirtualPath, WithoutLedger, WriteMode,
+    Ask, Capabilities, Confine, Entries, Entry, EntryKind, Keep, MemoryLedger, Metadata, Partials,
+    Rights, RoomFor, Server, SharedQuota, SharedState, Source, Space, Storage, StorageError,
+    StorageErrorKind as Kind, Unfinished, Upload, VirtualPath, WithoutLedger, WriteMode,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
@@ -83,6 +83,15 @@ impl Database {
 }
 
 impl Storage for Database {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+    }
+
+    /// SQLite opens further files beside the database, at any time.
+    fn confine(&self) -> Confine<'_> {
+        Confine::No
+    }
+
     fn stat(&self, path: &VirtualPath, _: Ask) -> Result<Metadata> {
         let sql = "SELECT length(content) AS size, modified FROM objects WHERE path = ?1";
         let found = self.lock().query_row(sql, [path.as_bytes()], metadata).optional();
@@ -129,6 +138,19 @@ impl Storage for Database {
         Ok(<dyn Upload>::in_memory(content, store))
     }
 
+    /// [`Partials`] remembers interrupted uploads.
+    fn unfinished(&self, _: &VirtualPath, _: Option<&[u8]>) -> Result<Option<Unfinished>> {
+        Ok(None)
+    }
+
+    fn forget(&self, _: &VirtualPath, _: Option<&[u8]>) -> Result<Option<Unfinished>> {
+        Ok(None)
+    }
+
+    fn space(&self, _: &VirtualPath, _: RoomFor) -> Result<Space> {
+        Ok(Space::default())
+    }
+
     fn remove(&self, path: &VirtualPath) -> Result<()> {
         let sql = "DELETE FROM objects WHERE path = ?1 AND content IS NOT NULL";
         self.change(sql, path, [path.as_bytes()], Kind::IsDirectory)
@@ -159,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_database_behaves_like_other_storages() {
-        testing::storage_contract(1..=200, || (empty(), ())).unwrap();
+        testing::storage_contract(1..=200, || (Partials::new(empty()), ())).unwrap();
         testing::storage_contract(1..=200, || (served(empty()).unwrap(), ())).unwrap();
     }
 }

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use ftp_server::{
-    Ask, AuthError, Authenticator, Confine, Entries, Keep, LocalStorage, Login, LoginAttempt,
-    Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
-    WriteMode,
+    AuthError, Authenticator, Confine, LocalStorage, Login, LoginAttempt, Rights, Server, Source,
+    Storage, StorageError, StorageErrorKind, VirtualPath, forward_storage,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 
@@ -38,29 +37,14 @@ impl std::io::Read for Whole {
 }
 
 impl Storage for Careless {
+    forward_storage!(self, self.local; capabilities, stat, list, write, unfinished, forget, space);
+
     fn confine(&self) -> Confine<'_> {
         Confine::Beneath(vec![self.root.as_fd()])
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
-        self.local.stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
-        self.local.list(path, ask)
-    }
-
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         Ok(Box::new(Whole(File::open(path.to_string())?)))
-    }
-
-    fn write(
-        &self,
-        path: &VirtualPath,
-        mode: WriteMode,
-        _: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        self.local.write(path, mode, Keep::Shared)
     }
 }
 

@@ -4,8 +4,8 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    Activity, Ask, Capabilities, Entries, Keep, LocalStorage, Metadata, Rights, Server, Source,
-    Storage, StorageError, Upload, VirtualPath, WriteMode,
+    Activity, LocalStorage, Rights, Server, Source, Storage, StorageError, VirtualPath,
+    forward_storage,
 };
 use ftp_tests::raw::RawSession;
 use ftp_tests::wait::{patiently, wait_until};
@@ -78,31 +78,12 @@ struct Slow(LocalStorage);
 struct Unready(Box<dyn Source>);
 
 impl Storage for Slow {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
-        self.0.stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
-        self.0.list(path, ask)
-    }
+    forward_storage!(self, self.0; capabilities, confine, stat, list, write, unfinished, forget, space);
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         let source = self.0.read(path)?;
         let is_slow = path.name() == Some(b"large");
         Ok(if is_slow { Box::new(Unready(source)) } else { source })
-    }
-
-    fn write(
-        &self,
-        path: &VirtualPath,
-        mode: WriteMode,
-        _: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode, Keep::Shared)
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    Ask, AuthError, Authenticator, Capabilities, Change, Entries, Entry, Keep, LocalConfig,
-    LocalStorage, Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server, Source, Storage,
-    StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode,
+    Ask, AuthError, Authenticator, Entries, Entry, Keep, LocalConfig, LocalStorage, Login,
+    LoginAttempt, Metadata, PartialPolicy, Rights, Server, ServerConfig, Source, Storage,
+    StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode, forward_storage,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::wait::{at_last, wait_until};
@@ -24,9 +24,8 @@ fn is(path: &VirtualPath, name: &str) -> bool {
 }
 
 impl Storage for Faulty {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
+    forward_storage!(self, self.0; capabilities, confine, unfinished, forget, remove, rmdir, mkdir);
+    forward_storage!(self, self.0; rename, set, space);
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");
@@ -58,10 +57,6 @@ impl Storage for Faulty {
         })
     }
 
-    fn set(&self, path: &VirtualPath, change: Change) -> Result<Metadata, StorageError> {
-        self.0.set(path, change)
-    }
-
     fn write(
         &self,
         path: &VirtualPath,
@@ -70,27 +65,6 @@ impl Storage for Faulty {
     ) -> Result<Box<dyn Upload>, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");
         self.0.write(path, mode, Keep::Shared)
-    }
-
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        self.0.remove(path)
-    }
-
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        self.0.rmdir(path)
-    }
-
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        self.0.mkdir(path)
-    }
-
-    fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError> {
-        self.0.rename(from, to, replace)
     }
 }
 
@@ -227,11 +201,16 @@ fn a_pattern_search_can_be_aborted_dc_45_fr_26_ls_27() {
 
 /// Starts a server over a directory, with the faults of `plan`. Partial uploads are not kept.
 fn planned(plan: impl FnOnce(FaultStorage) -> FaultStorage) -> Fixture {
+    planned_with(super::quick(), plan)
+}
+
+/// As [`planned`], with other settings.
+fn planned_with(config: ServerConfig, plan: impl FnOnce(FaultStorage) -> FaultStorage) -> Fixture {
     let root = tempfile::tempdir().expect("a directory");
     let local = LocalStorage::open(root.path()).expect("a storage");
-    let config = LocalConfig::new().sync(SyncPolicy::None).partial(PartialPolicy::Discard);
-    let local = local.configured(config).expect("a storage");
-    let builder = Server::builder().config(super::quick()).storage(plan(FaultStorage::new(local)));
+    let discarding = LocalConfig::new().sync(SyncPolicy::None).partial(PartialPolicy::Discard);
+    let local = local.configured(discarding).expect("a storage");
+    let builder = Server::builder().config(config).storage(plan(FaultStorage::new(local)));
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
     Fixture { root, server }
 }
@@ -379,6 +358,26 @@ fn each_storage_error_before_the_150_has_its_code_cm_105_hf_03_hf_05() {
             session.expect(line, code);
         }
         assert_eq!(fixture.names(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_tell_its_free_space_gets_no_upload_cm_105() {
+    for (kind, code) in [(StorageErrorKind::Io, 451), (StorageErrorKind::Unsupported, 226)] {
+        let config = super::quick_with(|config| config.limits.min_free = 1);
+        let fault = Fault::Fail(kind);
+        let fixture = planned_with(config, |all| all.from(StorageCall::Space, 1, fault));
+        let mut session = fixture.session();
+        for line in ["STOR f", "STOU", "APPE f"] {
+            match code {
+                226 => session.upload(line, b"all"),
+                _ => {
+                    session.expect("PASV", 227);
+                    session.expect(line, code);
+                }
+            }
+        }
+        assert_eq!(fixture.names().is_empty(), code == 451);
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ftp_server::{
-    Ask, Entries, Keep, LocalStorage, Login, Metadata, Rights, Server, Source, Storage,
-    StorageError, Upload, UserTable, VirtualPath, WriteMode,
+    Capabilities, LocalStorage, Login, Rights, RoomFor, Server, Space, Storage, StorageError,
+    UserTable, VirtualPath, forward_storage,
 };
 use ftp_tests::raw::RawSession;
 
@@ -14,25 +14,14 @@ use super::{Fixture, play};
 struct Least(LocalStorage);
 
 impl Storage for Least {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
-        self.0.stat(path, ask)
+    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, forget);
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
     }
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
-        self.0.list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        self.0.read(path)
-    }
-
-    fn write(
-        &self,
-        path: &VirtualPath,
-        mode: WriteMode,
-        _: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode, Keep::Shared)
+    fn space(&self, _: &VirtualPath, _: RoomFor) -> Result<Space, StorageError> {
+        Ok(Space::default())
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::Network;
 use ftp_server::{
-    Ask, AuthError, Authenticator, Capabilities, Entries, Event, EventKind, Keep, Login,
-    LoginAttempt, MemoryStorage, Metadata, Observer, Rights, Server, Source, Storage, StorageError,
-    Upload, UserLimits, UserTable, VirtualPath, WriteMode,
+    AuthError, Authenticator, Event, EventKind, Keep, Login, LoginAttempt, MemoryStorage, Observer,
+    Rights, Server, Storage, StorageError, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
+    forward_storage,
 };
 use ftp_tests::raw::RawSession;
 
@@ -242,21 +242,7 @@ fn a_user_can_have_a_maximum_file_size_cm_54() {
 struct Overtaken(MemoryStorage);
 
 impl Storage for Overtaken {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
-        self.0.stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
-        self.0.list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        self.0.read(path)
-    }
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, forget, space);
 
     fn write(
         &self,

@@ -9,9 +9,8 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use ftp_server::{
-    Ask, Entries, Keep, LocalConfig, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server,
-    Source, Storage, StorageError, StreamEnd, SyncPolicy, Upload, UserTable, VirtualPath,
-    WriteMode,
+    Keep, LocalConfig, LocalStorage, Login, MemoryStorage, Rights, Server, Storage, StorageError,
+    StreamEnd, SyncPolicy, Upload, UserTable, VirtualPath, WriteMode, forward_storage,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::wait::wait_until;
@@ -330,17 +329,7 @@ struct NeverReady(MemoryStorage, Sender<StreamEnd>);
 struct Unready(Sender<StreamEnd>);
 
 impl Storage for NeverReady {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
-        self.0.stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
-        self.0.list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        self.0.read(path)
-    }
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, forget, space);
 
     fn write(
         &self,

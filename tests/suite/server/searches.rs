@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ftp_server::{
-    Ask, AuthError, Authenticator, Entries, Entry, EntryKind, Keep, Login, LoginAttempt, Metadata,
-    Rights, Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
-    WriteMode,
+    Ask, AuthError, Authenticator, Capabilities, Confine, Entries, Entry, EntryKind, Keep, Login,
+    LoginAttempt, Metadata, Rights, RoomFor, Server, Source, Space, Storage, StorageError,
+    StorageErrorKind, Unfinished, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 
@@ -23,6 +23,34 @@ fn metadata(kind: EntryKind) -> Metadata {
 }
 
 impl Storage for Endless {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+    }
+
+    fn confine(&self) -> Confine<'_> {
+        Confine::Neutral
+    }
+
+    fn unfinished(
+        &self,
+        _: &VirtualPath,
+        _: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        Ok(None)
+    }
+
+    fn forget(
+        &self,
+        _: &VirtualPath,
+        _: Option<&[u8]>,
+    ) -> Result<Option<Unfinished>, StorageError> {
+        Ok(None)
+    }
+
+    fn space(&self, _: &VirtualPath, _: RoomFor) -> Result<Space, StorageError> {
+        Ok(Space::default())
+    }
+
     fn stat(&self, path: &VirtualPath, _: Ask) -> Result<Metadata, StorageError> {
         if path.name().is_some_and(|name| name.starts_with(b"*")) {
             return Err(StorageErrorKind::NotFound.into());

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use ftp_proto::Verb;
 use ftp_server::testing::{Fault, FaultStorage, Record, Recorded, Recorder, StorageCall};
 use ftp_server::{
-    Ask, Entries, Event, EventKind, Keep, LocalStorage, Login, MemoryStorage, Metadata, Observer,
-    Rights, RoomFor, Server, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Upload,
-    UserTable, VirtualPath, WriteMode,
+    Capabilities, Event, EventKind, Keep, LocalStorage, Login, MemoryStorage, Observer, Rights,
+    RoomFor, Server, Storage, StorageError, StorageErrorKind, StreamEnd, TransferEnd, Upload,
+    UserTable, VirtualPath, WriteMode, forward_storage,
 };
 use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
@@ -123,6 +123,17 @@ fn tls_uploads_can_be_aborted_while_the_storage_is_not_ready_dc_46() {
     abort(&mut session);
 }
 
+/// A storage that bounds its own waits.
+struct Bounded(FaultStorage);
+
+impl Storage for Bounded {
+    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, forget, space);
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities() | Capabilities::BOUNDED_WAITS
+    }
+}
+
 #[test]
 fn a_slow_storage_does_not_count_as_a_client_stall_st_13() {
     let stall = Duration::from_millis(500);
@@ -136,7 +147,7 @@ fn a_slow_storage_does_not_count_as_a_client_stall_st_13() {
         let config = super::quick_with(|config| config.timeouts.stall = stall);
         let server = Server::builder()
             .config(config)
-            .storage(late(storage.clone(), call))
+            .storage(Bounded(late(storage.clone(), call)))
             .user("u", "p", Rights::FULL)
             .bind("127.0.0.1:0")
             .expect("a server");
@@ -158,6 +169,64 @@ fn a_slow_storage_does_not_count_as_a_client_stall_st_13() {
         session.expect("TYPE A", 200);
         assert!(session.download("RETR old").len() >= content.len());
         session.expect("HASH old", 213);
+    }
+}
+
+#[test]
+fn a_storage_that_is_never_ready_ends_the_transfer_st_09() {
+    for (call, nth, command) in [
+        (StorageCall::UploadPrepare, 1, "STOR f"),
+        (StorageCall::UploadPrepare, 2, "STOU"),
+        (StorageCall::UploadReady, 1, "STOR f"),
+        (StorageCall::UploadReady, 2, "APPE f"),
+        (StorageCall::UploadPrepareCommit, 1, "STOR f"),
+        (StorageCall::SourceReady, 1, "RETR old"),
+        (StorageCall::SourceReady, 2, "RETR old"),
+    ] {
+        for kind in ["I", "A"] {
+            let storage = memory();
+            let recorder = Recorder::new();
+            let config = super::quick_with(|config| {
+                config.timeouts.stall = Duration::from_millis(300);
+            });
+            let server = Server::builder()
+                .config(config)
+                .storage(never(storage.clone(), call, nth))
+                .user("u", "p", Rights::FULL)
+                .recorder(&recorder)
+                .bind("127.0.0.1:0")
+                .expect("a server");
+            let mut session = session(&server);
+            session.expect(format!("TYPE {kind}"), 200);
+            // The storage is asked once before the 150 of each upload.
+            let last = if call == StorageCall::UploadPrepare { nth } else { 1 };
+            let mut data = None;
+            for round in 1..=last {
+                let mut next = session.passive();
+                if command != "RETR old" {
+                    // Sent before the command, so that the client does not stall.
+                    next.write_all(b"some\r\n");
+                    next.close();
+                } else {
+                    data = Some(next);
+                }
+                session.send(format!("{command}\r\n"));
+                let mut reply = session.reply();
+                if reply.code == 150 {
+                    reply = session.reply();
+                }
+                let want = if round == last { 451 } else { 226 };
+                assert_eq!(reply.code, want, "{call:?} {command} {kind}: {reply:?}");
+            }
+            drop(data);
+            session.expect_in_step();
+            let is_stall = |record: &Record| {
+                matches!(&record.what, Recorded::Transferred { end: TransferEnd::Stall, reply, .. }
+                    if reply.is_some_and(|code| code.to_string() == "451"))
+            };
+            recorder.wait_for(Duration::from_secs(10), is_stall).expect("a stall");
+            assert_eq!(storage.get("f"), None, "{call:?} {command} {kind}");
+        }
     }
 }
 
@@ -533,25 +602,10 @@ fn a_change_that_was_given_up_and_fails_is_not_told_dc_45() {
 struct Near(FaultStorage);
 
 impl Storage for Near {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
-        self.0.stat(path, ask)
-    }
+    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, forget, space);
 
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
-        self.0.list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        self.0.read(path)
-    }
-
-    fn write(
-        &self,
-        path: &VirtualPath,
-        mode: WriteMode,
-        keep: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        self.0.write(path, mode, keep)
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
     }
 }
 
@@ -667,17 +721,7 @@ fn a_session_has_one_call_that_was_given_up_at_a_time_ho_01() {
 struct Unfinished(MemoryStorage);
 
 impl Storage for Unfinished {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
-        self.0.stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
-        self.0.list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        self.0.read(path)
-    }
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, forget, space);
 
     fn write(
         &self,

@@ -22,7 +22,7 @@ use crate::file::get::Get;
 use crate::file::options::{Existing, FileOptions, Left};
 use crate::file::partial::unnamed;
 use crate::file::pieces::remove_pieces;
-use crate::system::OsStrExt;
+use crate::system::{OsStrExt, local_name};
 use crate::transfer::RateLimit;
 use crate::tree::entry::{Stamp, name_of_pieces};
 use crate::tree::fault::{TreeFault, shown};
@@ -125,8 +125,8 @@ impl CopyTarget<'_> {
     ) -> Result<Done, TreeFault> {
         let Self { top, directory, inside, backup, path, copy, next, .. } = *self;
         let below = Pathname::join(path, &copy.name);
-        // The plan refuses such names; this is the last line of defence.
-        directory.check_name(&copy.name).map_err(|error| TreeFault::local(&below, &error))?;
+        // The plan refuses names that lead out of the directory; this is the last line of defence.
+        let name = local_name(&copy.name).map_err(|error| TreeFault::local(&below, &error))?;
         let before = |file: &File| -> io::Result<()> {
             directory.prepare(file, &copy.name, copy.mode)?;
             match backup.filter(|_| copy.replaces()) {
@@ -137,7 +137,7 @@ impl CopyTarget<'_> {
         let existing = if copy.replaces() { Existing::Replace } else { Existing::Keep };
         let options =
             FileOptions::new().resume(resume).existing(existing).rate_limit(rate_limit.cloned());
-        let target = inside.join(OsStr::from_bytes(&copy.name));
+        let target = inside.join(name);
         let parts = inside.join(OsStr::from_bytes(&self.parts));
         // The time is requested before the data: if the file changes during the download, the next
         // run copies it again.

@@ -13,11 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 #[cfg(unix)]
-use unix::os;
-#[cfg(unix)]
 pub(crate) use unix::{Backup, Directory};
-#[cfg(windows)]
-use windows::os;
 #[cfg(windows)]
 pub(crate) use windows::{Backup, Directory};
 
@@ -99,16 +95,6 @@ impl Directory {
     pub(crate) fn has_part(&self, name: &[u8]) -> bool {
         let part = [&part_of(name), b".part".as_slice()].concat();
         self.found(&part).is_ok_and(|part| part.is_some())
-    }
-
-    /// Checks that a name cannot lead out of the directory.
-    ///
-    /// # Errors
-    ///
-    /// Returns `InvalidInput` for such a name.
-    #[expect(clippy::unused_self, reason = "a name is one of a directory")]
-    pub(crate) fn check_name(&self, name: &[u8]) -> io::Result<()> {
-        os(name).map(drop)
     }
 }
 

@@ -15,7 +15,8 @@ use rustix::io::Errno;
 use super::{ELSEWHERE, IN_USE, MADE, names};
 use crate::listing::Budget;
 use crate::system::{
-    OsStrExt, is_in_user_space, lock, path_of_directory, rename_new_at, sync_file_system,
+    OsStrExt, is_in_user_space, local_name, lock, path_of_directory, rename_new_at,
+    sync_file_system,
 };
 use crate::tree::entry::{MODE, ObjectKind, Stamp, TEMPORARY, TreeEntry};
 
@@ -58,7 +59,8 @@ impl Directory {
     /// Opens a directory in this one.
     pub(super) fn enter(&self, name: &[u8]) -> io::Result<Self> {
         let flags = DIRECTORY.union(self.of_objects());
-        let descriptor = rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?;
+        let descriptor =
+            rustix::fs::openat(&self.descriptor, local_name(name)?, flags, Mode::empty())?;
         let place = self.place.join(OsStr::from_bytes(name));
         Ok(Self { descriptor, place, follows: self.follows })
     }
@@ -140,7 +142,7 @@ impl Directory {
 
     /// Returns the status of the object with this name, if the object exists.
     pub(super) fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
-        match rustix::fs::statat(&self.descriptor, os(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(&self.descriptor, local_name(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
@@ -163,7 +165,7 @@ impl Directory {
     ///
     /// Returns the system's errors.
     pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
-        match rustix::fs::mkdirat(&self.descriptor, os(name)?, Mode::from_raw_mode(0o777)) {
+        match rustix::fs::mkdirat(&self.descriptor, local_name(name)?, Mode::from_raw_mode(0o777)) {
             Err(Errno::EXIST) => self.enter(name).map(drop),
             made => Ok(made?),
         }
@@ -176,8 +178,12 @@ impl Directory {
     /// Returns the system's errors, such as `EEXIST` if the name exists.
     pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let made =
-            rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::from_raw_mode(0o666));
+        let made = rustix::fs::openat(
+            &self.descriptor,
+            local_name(name)?,
+            flags,
+            Mode::from_raw_mode(0o666),
+        );
         let file = File::from(made?);
         // The lock keeps other runs from removing the file as a leftover, as in `Draft::new`.
         let _ = lock(&file);
@@ -192,8 +198,12 @@ impl Directory {
     pub(crate) fn read(&self, name: &[u8]) -> io::Result<File> {
         // With `NONBLOCK`, opening a FIFO does not wait for a writer.
         let flags = OFlags::RDONLY | self.of_objects() | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file =
-            File::from(rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?);
+        let file = File::from(rustix::fs::openat(
+            &self.descriptor,
+            local_name(name)?,
+            flags,
+            Mode::empty(),
+        )?);
         match file.metadata()?.is_file() {
             true => Ok(file),
             false => Err(io::Error::other("is no longer a regular file")),
@@ -208,7 +218,7 @@ impl Directory {
     /// Returns the system's errors.
     pub(crate) fn remove(&self, name: &[u8], is_directory: bool) -> io::Result<()> {
         let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        Ok(rustix::fs::unlinkat(&self.descriptor, os(name)?, flags)?)
+        Ok(rustix::fs::unlinkat(&self.descriptor, local_name(name)?, flags)?)
     }
 
     /// Locks a temporary file until the result is dropped, so that no other run writes to it.
@@ -223,7 +233,7 @@ impl Directory {
         if !self.found(name)?.is_some_and(is_file) {
             return Ok(None);
         }
-        let name = os(name)?;
+        let name = local_name(name)?;
         let open = |access| {
             let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
             rustix::fs::openat(&self.descriptor, name, flags, Mode::empty())
@@ -316,19 +326,6 @@ fn bits(mode: u16) -> Mode {
     Mode::from_raw_mode(RawMode::from(mode & MODE))
 }
 
-/// Returns a name for system calls.
-///
-/// # Errors
-///
-/// Returns `InvalidInput` for a name that would escape the directory. Such names are rejected
-/// earlier; this is the last line of defence.
-pub(super) fn os(name: &[u8]) -> io::Result<&OsStr> {
-    if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
-        return Err(ErrorKind::InvalidInput.into());
-    }
-    Ok(OsStr::from_bytes(name))
-}
-
 /// Mode bits other than the nine permission bits.
 const SPECIAL: RawMode = 0o7000;
 
@@ -364,7 +361,7 @@ impl Directory {
     /// has the name.
     pub(crate) fn link(&self, name: &[u8], target: &[u8], replaces: bool) -> io::Result<()> {
         if !replaces {
-            return Ok(rustix::fs::symlinkat(target, &self.descriptor, os(name)?)?);
+            return Ok(rustix::fs::symlinkat(target, &self.descriptor, local_name(name)?)?);
         }
         let is_link = self
             .found(name)?
@@ -376,12 +373,12 @@ impl Directory {
             let number = MADE.fetch_add(1, Ordering::Relaxed);
             let process = std::process::id();
             let temporary = [TEMPORARY, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
-            match rustix::fs::symlinkat(target, &self.descriptor, os(&temporary)?) {
+            match rustix::fs::symlinkat(target, &self.descriptor, local_name(&temporary)?) {
                 // An earlier process with the same id left this link.
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
-                    let (from, to) = (os(&temporary)?, os(name)?);
+                    let (from, to) = (local_name(&temporary)?, local_name(name)?);
                     let at = &self.descriptor;
                     return rustix::fs::renameat(at, from, at, to).map_err(|error| {
                         let _ = rustix::fs::unlinkat(at, from, AtFlags::empty());
@@ -400,7 +397,7 @@ impl Directory {
     /// Returns the system's errors.
     pub(crate) fn set_mode(&self, name: &[u8], mode: u16) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let object = rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty())?;
+        let object = rustix::fs::openat(&self.descriptor, local_name(name)?, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&object)?;
         let kept = match TreeEntry::local(name, &stat).kind {
             ObjectKind::Directory => Mode::from_raw_mode(stat.st_mode & SPECIAL),
@@ -431,9 +428,15 @@ impl Backup {
     pub(crate) fn keep(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
         let Some(before) = directory.found(name)? else { return Ok(()) };
         let place = self.place(path)?;
-        let (from, own) = (&directory.descriptor, os(name)?);
+        let (from, own) = (&directory.descriptor, local_name(name)?);
         for kept in names(name) {
-            match rustix::fs::linkat(from, own, &place.descriptor, os(&kept)?, AtFlags::empty()) {
+            match rustix::fs::linkat(
+                from,
+                own,
+                &place.descriptor,
+                local_name(&kept)?,
+                AtFlags::empty(),
+            ) {
                 Err(Errno::EXIST) => {
                     // An earlier run was interrupted after this step.
                     let there = place.found(&kept)?;
@@ -459,10 +462,10 @@ impl Backup {
     /// Returns the same errors as [`keep`](Self::keep).
     pub(crate) fn take(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
         let place = self.place(path)?;
-        let (from, own) = (&directory.descriptor, os(name)?);
+        let (from, own) = (&directory.descriptor, local_name(name)?);
         for kept in names(name) {
             let at = &place.descriptor;
-            let to = os(&kept)?;
+            let to = local_name(&kept)?;
             let moved = match rename_new_at((from, own), (at, to)) {
                 Some(moved) => moved,
                 None if place.found(&kept)?.is_some() => continue,

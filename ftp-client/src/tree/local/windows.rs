@@ -12,7 +12,7 @@ use super::IN_USE;
 use super::{ELSEWHERE, names};
 use crate::listing::Budget;
 use crate::system::{
-    ALONE, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, check_path,
+    ALONE, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, local_name,
     lockable,
 };
 use crate::tree::entry::{MODE, ObjectKind, Stamp, TreeEntry};
@@ -112,7 +112,7 @@ impl Directory {
 
     /// Returns the path of the object with this name.
     fn at(&self, name: &[u8]) -> io::Result<PathBuf> {
-        os(name).map(|name| self.place.join(name))
+        local_name(name).map(|name| self.place.join(name))
     }
 
     pub(super) fn found(&self, name: &[u8]) -> io::Result<Option<Metadata>> {
@@ -272,18 +272,4 @@ fn name_of(entry: &DirEntry) -> Vec<u8> {
 /// Returns the identifier of a directory: its path without links.
 fn identifier(path: &Path) -> Option<Vec<u8>> {
     fs::canonicalize(path).ok().map(|path| path.into_os_string().into_vec())
-}
-
-/// Returns a name for system calls.
-///
-/// # Errors
-///
-/// Returns `InvalidInput` for a name that would escape the directory, or that Windows would change.
-pub(super) fn os(name: &[u8]) -> io::Result<&Path> {
-    let path = Path::new(std::ffi::OsStr::from_bytes(name));
-    check_path(path)?;
-    match path.file_name() == Some(path.as_os_str()) {
-        true => Ok(path),
-        false => Err(ErrorKind::InvalidInput.into()),
-    }
 }

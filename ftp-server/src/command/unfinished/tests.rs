@@ -6,6 +6,7 @@
 mod served;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use self::served::Served;
 use super::*;
@@ -68,6 +69,34 @@ pub(crate) enum Act {
     CutBegun,
     /// The first of these uploads is complete.
     EndBegun,
+    /// Another program puts a new file in place of this one, or of none.
+    OthersReplace,
+    OthersAppend,
+    OthersRemove,
+    /// Another program sets the time of the file.
+    OthersTouch,
+    /// The kept bytes make room for others.
+    BytesGo,
+}
+
+/// Acts of the world that no storage sees.
+const OTHERS_ACTS: &[Act] =
+    &[Act::OthersReplace, Act::OthersAppend, Act::OthersRemove, Act::OthersTouch, Act::BytesGo];
+
+/// Returns whether another program does this.
+pub(crate) fn is_of_others(act: Act) -> bool {
+    OTHERS_ACTS.contains(&act)
+}
+
+/// Where a storage keeps its files.
+#[derive(Clone, Debug)]
+pub(crate) enum World {
+    /// No other program reaches them.
+    Closed,
+    /// In an object store, where each change of a file ends its record.
+    Objects,
+    /// In this directory.
+    Disk(PathBuf),
 }
 
 const ACTS: &[Act] = &[
@@ -119,7 +148,21 @@ struct Kept {
 struct Begun {
     bytes: Vec<u8>,
     old: Option<u32>,
+    /// The user has begun another upload since, or nothing was sent.
     leaves_nothing: bool,
+    /// The file was removed or renamed since.
+    is_gone: bool,
+    /// Another file was stored since, or the file has changed.
+    is_void: bool,
+}
+
+/// What happens to the name of the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Change {
+    Removed,
+    Stored,
+    /// An append, or an upload that begins with bytes of the file.
+    Extended,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -136,7 +179,6 @@ struct Client {
     last: Last,
     has_read: bool,
     is_warned: bool,
-    has_stored: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -149,6 +191,8 @@ struct Model {
     /// The number of the client's latest file.
     upload: u8,
     next: u32,
+    /// Whether each change of the file ends the record. An object store does not know better yet.
+    ends_with_every_change: bool,
 }
 
 impl Model {
@@ -161,28 +205,60 @@ impl Model {
         self.next
     }
 
-    /// Something other than the user's own upload happened to the name.
-    fn name_changed(&mut self, file: Option<Vec<u8>>) {
+    /// Something happened to the name.
+    fn name_changed(&mut self, file: Option<Vec<u8>>, change: Change) {
         let identity = self.number();
         self.file = file.map(|file| (file, identity));
-        self.record = None;
-        self.begun.iter_mut().for_each(|begun| begun.leaves_nothing = true);
+        if change != Change::Extended || self.ends_with_every_change {
+            self.record = None;
+        }
+        for begun in &mut self.begun {
+            begun.is_gone = change == Change::Removed;
+            begun.is_void = true;
+        }
+    }
+
+    /// Another program has changed the file, or its time.
+    fn file_changed(&mut self, file: Option<Vec<u8>>) {
+        let identity = self.number();
+        self.file = file.map(|file| (file, identity));
     }
 
     /// An upload of the user ended without success.
     fn cut(&mut self, begun: Begun) {
         self.has_been_read = false;
-        if !begun.leaves_nothing && begun.old == self.identity() {
-            let number = self.number();
-            self.record = Some(Kept { bytes: begun.bytes, old: begun.old, number });
+        let is_unchanged = !begun.is_void && begun.old == self.identity();
+        // Where there is no file, there is nothing to mix with.
+        let is_over_nothing = begun.old.is_some() && self.file.is_none();
+        if begun.leaves_nothing {
+            return;
         }
+        if begun.is_gone || is_over_nothing || !is_unchanged && self.ends_with_every_change {
+            self.record = None;
+            return;
+        }
+        let number = self.number();
+        let bytes = if is_unchanged { begun.bytes } else { Vec::new() };
+        self.record = Some(Kept { bytes, old: self.identity(), number });
     }
 
     /// An upload of the user begins at byte 0.
     fn begin(&mut self) -> Begun {
         self.record = None;
         self.begun.iter_mut().for_each(|begun| begun.leaves_nothing = true);
-        Begun { bytes: Vec::new(), old: self.identity(), leaves_nothing: false }
+        let (leaves_nothing, is_gone, is_void) = (false, false, false);
+        Begun { bytes: Vec::new(), old: self.identity(), leaves_nothing, is_gone, is_void }
+    }
+
+    /// Returns the record. It has ended if the old file is gone, or a file has appeared where there was
+    /// none; and the bytes do not count if the file has changed.
+    fn record(&self) -> Option<Kept> {
+        let now = self.identity();
+        let record = self.record.clone().filter(|it| it.old.is_some() == now.is_some())?;
+        match record.old == now {
+            true => Some(record),
+            false => Some(Kept { bytes: Vec::new(), ..record }),
+        }
     }
 
     /// Returns what an upload after `REST n`, or an `APPE`, begins with; or the refusal.
@@ -195,7 +271,7 @@ impl Model {
         if !self.begun.is_empty() {
             return Err(450);
         }
-        let Some(record) = &self.record else {
+        let Some(record) = &self.record() else {
             return match (rest, told) {
                 (Some(_), Last::Kept(..)) => Err(if file.is_some() { 450 } else { 554 }),
                 (None, Last::Kept(..)) => Err(450),
@@ -225,21 +301,18 @@ impl Model {
     fn size(&mut self) -> Ended {
         let file = self.file.as_ref().map(|(file, _)| file.len());
         let told = |size: usize| (213, size.to_string().into_bytes());
-        if let Some(size) = file.filter(|_| self.client.has_read || self.client.has_stored) {
-            self.client.last = Last::File(size);
-            return told(size);
-        }
         let is_known_missing = self.client.last == Last::NoFile && file.is_none();
         if !self.begun.is_empty() {
             return (if is_known_missing { 550 } else { 450 }, Vec::new());
         }
-        match (&self.record, file) {
+        match (self.record(), file) {
             (Some(record), file) if record.bytes.len() >= 2 && !is_known_missing => {
                 if file.is_some() && self.has_been_read {
                     return (554, Vec::new());
                 }
                 let size = record.bytes.len() - 1;
                 self.client.last = Last::Kept(size, record.number);
+                self.client.has_read = false;
                 told(size)
             }
             (Some(_), Some(_)) => (554, Vec::new()),
@@ -262,10 +335,11 @@ impl Model {
             Ok(start) => start,
             Err(code) => return (code, Vec::new()),
         };
-        self.client = Client { has_stored: !is_cut, ..Client::default() };
+        self.client = Client::default();
         content.extend(sent);
         if !is_cut {
-            self.name_changed(Some(content));
+            let change = if is_on_kept { Change::Stored } else { Change::Extended };
+            self.name_changed(Some(content), change);
             return (226, Vec::new());
         }
         self.has_been_read = false;
@@ -307,10 +381,10 @@ impl Model {
                 let is_first = self.record.is_none() && self.begun.is_empty();
                 let mut begun = self.begin();
                 begun.leaves_nothing = act == Act::StorRefused && is_first;
-                self.client = Client { has_stored: act == Act::Stor, ..Client::default() };
+                self.client = Client::default();
                 let length = match act {
                     Act::Stor => {
-                        self.name_changed(Some(bytes(self.upload, 0, LENGTH)));
+                        self.name_changed(Some(bytes(self.upload, 0, LENGTH)), Change::Stored);
                         return done(226);
                     }
                     Act::StorCut => CUT,
@@ -352,34 +426,33 @@ impl Model {
             },
             Act::Retr => {
                 let Some((file, _)) = self.file.clone() else { return done(550) };
-                let is_useful = self.record.as_ref().is_some_and(|it| it.bytes.len() >= 2);
+                let is_useful = self.record().is_some_and(|it| it.bytes.len() >= 2);
                 let was_told = matches!(self.client.last, Last::Kept(..));
                 if was_told && !self.client.is_warned && is_useful && self.begun.is_empty() {
-                    self.client.is_warned = true;
+                    (self.client.is_warned, self.has_been_read) = (true, true);
                     return done(450);
                 }
                 (self.client.has_read, self.has_been_read) = (true, true);
                 (226, file)
             }
             Act::Dele => {
-                let is_useful = self.record.as_ref().is_some_and(|it| it.bytes.len() >= 2);
+                let is_useful = self.record().is_some_and(|it| it.bytes.len() >= 2);
                 let is_there = self.file.is_some() || is_useful && self.begun.is_empty();
-                self.client = Client { has_stored: self.client.has_stored, ..Client::default() };
-                self.name_changed(None);
+                self.client = Client::default();
+                self.name_changed(None, Change::Removed);
                 done(if is_there { 250 } else { 550 })
             }
             Act::RenameAway => match self.file {
                 Some(_) => {
-                    self.client =
-                        Client { has_stored: self.client.has_stored, ..Client::default() };
-                    self.name_changed(None);
+                    self.client = Client::default();
+                    self.name_changed(None, Change::Removed);
                     done(250)
                 }
                 None => done(550),
             },
             Act::RenameOnto => {
-                self.client = Client { has_stored: self.client.has_stored, ..Client::default() };
-                self.name_changed(Some(b"another".to_vec()));
+                self.client = Client::default();
+                self.name_changed(Some(b"another".to_vec()), Change::Stored);
                 done(250)
             }
             Act::Rmd => match (&self.file, self.begun.is_empty()) {
@@ -396,7 +469,7 @@ impl Model {
                 done(0)
             }
             Act::OtherUserStores => {
-                self.name_changed(Some(bytes(7, 0, OTHERS)));
+                self.name_changed(Some(bytes(7, 0, OTHERS)), Change::Stored);
                 done(226)
             }
             Act::Restart => {
@@ -420,10 +493,31 @@ impl Model {
                 }
                 done(0)
             }
+            Act::OthersReplace => {
+                self.file_changed(Some(vec![0xFF; 20 + self.next as usize]));
+                done(0)
+            }
+            Act::OthersAppend | Act::OthersTouch => {
+                if let Some((mut file, _)) = self.file.clone() {
+                    file.extend(&b"+"[..usize::from(act == Act::OthersAppend)]);
+                    self.file_changed(Some(file));
+                }
+                done(0)
+            }
+            Act::OthersRemove => {
+                self.file_changed(None);
+                done(0)
+            }
+            Act::BytesGo => {
+                if let Some(record) = &mut self.record {
+                    record.bytes.clear();
+                }
+                done(0)
+            }
             Act::EndBegun => {
                 if !self.begun.is_empty() {
                     let begun = self.begun.remove(0);
-                    self.name_changed(Some(begun.bytes));
+                    self.name_changed(Some(begun.bytes), Change::Stored);
                 }
                 done(0)
             }
@@ -432,10 +526,11 @@ impl Model {
 }
 
 /// Carries out a sequence, and compares each reply and the file with the model.
-pub(crate) fn check<S: Storage + Clone + 'static>(storage: S, acts: &[Act]) {
+pub(crate) fn check<S: Storage + Clone + 'static>(storage: S, acts: &[Act], world: World) {
     storage.mkdir(&DIRECTORY.into()).unwrap();
-    let mut served = Served::new(storage);
-    let mut model = Model::default();
+    let ends_with_every_change = matches!(world, World::Objects);
+    let mut served = Served::new(storage, world);
+    let mut model = Model { ends_with_every_change, ..Model::default() };
     for (at, act) in acts.iter().enumerate() {
         let got = served.act(*act, &model);
         let want = model.act(*act);
@@ -486,7 +581,7 @@ pub(crate) fn check_all<S: Storage + Clone + 'static>(
                 for number in (thread * nth..all).step_by(threads * nth) {
                     let acts = sequence(number, length as usize);
                     if !is_shorter(&acts) {
-                        check(storage(), &acts);
+                        check(storage(), &acts, World::Closed);
                     }
                 }
             });
@@ -510,23 +605,26 @@ fn every_sequence_of_commands_ends_as_promised_fs_15() {
 pub(crate) fn check_random<S: Storage + Clone + 'static>(
     rounds: usize,
     is_possible: impl Fn(Act) -> bool,
-    mut storage: impl FnMut(usize) -> S,
+    mut storage: impl FnMut(usize) -> (S, World),
 ) {
-    let acts: Vec<_> = ACTS.iter().copied().filter(|act| is_possible(*act)).collect();
+    let acts = ACTS.iter().chain(OTHERS_ACTS).copied();
+    let acts: Vec<_> = acts.filter(|act| is_possible(*act)).collect();
     let mut numbers = crate::testing::Numbers(1);
     for round in 0..rounds {
         let length = 3 + round % 6;
         let acts: Vec<Act> = (0..length).map(|_| numbers.one_of(&acts)).collect();
-        check(storage(round), &acts);
+        let (storage, world) = storage(round);
+        check(storage, &acts, world);
     }
 }
 
 /// Returns a storage on a new directory with this number.
-fn on_disk(root: &tempfile::TempDir, number: usize) -> LocalStorage {
+fn on_disk(root: &tempfile::TempDir, number: usize) -> (LocalStorage, World) {
     let root = root.path().join(number.to_string());
     std::fs::create_dir(&root).unwrap();
     let config = LocalConfig::new().sync(SyncPolicy::None);
-    LocalStorage::open(root).unwrap().configured(config).unwrap()
+    let storage = LocalStorage::open(&root).unwrap().configured(config).unwrap();
+    (storage, World::Disk(root))
 }
 
 #[test]
@@ -535,8 +633,9 @@ fn kept_bytes_survive_a_resumption_that_was_refused_fs_15() {
     let refused = [Act::RestStorRefused, Act::AppeRefused];
     for (number, refused) in refused.into_iter().enumerate() {
         let acts = [Act::OtherUserStores, Act::StorCut, Act::Size, refused, Act::RestStor];
-        check(MemoryStorage::new(), &acts);
-        check(on_disk(&root, number), &acts);
+        check(MemoryStorage::new(), &acts, World::Closed);
+        let (storage, world) = on_disk(&root, number);
+        check(storage, &acts, world);
     }
 }
 
@@ -544,14 +643,40 @@ fn kept_bytes_survive_a_resumption_that_was_refused_fs_15() {
 fn random_sequences_end_as_promised_on_a_disk_and_beside_mounts_fs_15() {
     let rounds = ftp_tests::scale::count(300, 10_000);
     let root = tempfile::tempdir().unwrap();
-    let local = |round: usize| on_disk(&root, round);
-    check_random(rounds, |_| true, local);
+    check_random(rounds, |_| true, |round| on_disk(&root, round));
     check_random(
         rounds,
         |_| true,
         |round| {
-            let own = local(rounds + round);
-            MountedStorage::new(own).mount("/m", MemoryStorage::new()).unwrap()
+            let (own, world) = on_disk(&root, rounds + round);
+            (MountedStorage::new(own).mount("/m", MemoryStorage::new()).unwrap(), world)
         },
     );
+}
+
+#[test]
+fn whatever_others_do_to_the_file_nobody_resumes_at_its_length_fs_15() {
+    let root = tempfile::tempdir().unwrap();
+    let mut number = 0;
+    // All sequences of two acts of the world, between a cut and each way to resume.
+    for cut in [Act::StorCut, Act::StorCutEarly, Act::StorFailed, Act::Begin] {
+        for first in OTHERS_ACTS {
+            for second in OTHERS_ACTS.iter().chain(&[Act::Restart, Act::Reconnect]) {
+                for resume in [Act::RestStor, Act::Appe] {
+                    let acts = [
+                        Act::OtherUserStores,
+                        cut,
+                        *first,
+                        *second,
+                        Act::CutBegun,
+                        Act::Size,
+                        resume,
+                    ];
+                    let (storage, world) = on_disk(&root, number);
+                    check(storage, &acts, world);
+                    number += 1;
+                }
+            }
+        }
+    }
 }

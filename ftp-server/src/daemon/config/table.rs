@@ -169,6 +169,7 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "transfer.partial",               PARTIAL,      local.partial,                     "Interrupted uploads: resume keeps them hidden for 12 hours (in TYPE A, it deletes them), publish keeps them under the final name, discard deletes them. In drop boxes, with STOU and of anonymous users, they are always deleted; an interrupted APPE leaves the old file."),
     row!(Settings, "transfer.partial_files",         COUNT,        local.partial_files,               "Maximum interrupted uploads kept per user; the oldest are removed first (0: unlimited)."),
     row!(Settings, "transfer.partial_bytes",         SIZE,         local.partial_bytes,               "Maximum bytes of interrupted uploads kept per user; the oldest are removed first (0: unlimited)."),
+    row!(Settings, "transfer.partial_age",           WAITING_TIME, local.partial_age,                 "Time for which the bytes of interrupted uploads are kept."),
     row!(Settings, "transfer.umask",                 UMASK,        local.umask,                       "Umask of new files and directories."),
     row!(Settings, "transfer.overwrite",             SWITCH,       server.overwrite,                  "Let uploads and renames replace existing files."),
     row!(Settings, "transfer.block_mode",            SWITCH,       server.block_mode,                 "Let clients transfer many files over one data connection (MODE B)."),

@@ -131,7 +131,7 @@ fn times_of(found: &Stat) -> Timestamps {
 
 impl io::Write for Appending {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.write(bytes)
+        Ok(self.output.write(bytes)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -157,7 +157,7 @@ impl Upload for Appending {
         self.output.charge().keep();
         self.is_done = true;
         drop(change);
-        record::end_all(&self.directory, &self.name);
+        record::extended(&self.directory, &self.name);
         Ok(())
     }
 

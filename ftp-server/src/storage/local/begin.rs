@@ -9,7 +9,7 @@ use super::files::Files;
 use super::replacement::Replacement;
 use super::target::Target;
 use super::usage::{self, Cost};
-use super::{name, record};
+use super::{name, sweep};
 use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload, VirtualPath, WriteMode};
 
 /// Begins an upload once the remaining quota is known. An interrupted upload may be kept for `user`
@@ -92,16 +92,9 @@ fn begin_at(
         target.check_replaceable(given)?;
     }
     let old = target.existing.filter(|_| !is_in_place);
-    let begin = || files.charge(name_of(&target), old.as_ref());
-    let begins_again = matches!(mode, WriteMode::Create | WriteMode::Replace);
-    let charge = match begin() {
-        // The bytes of an earlier upload make room. Its record stays until this upload has begun.
-        Err(error) if begins_again && error.kind == StorageErrorKind::OverQuota => {
-            record::drop_bytes(&target, user);
-            begin()
-        }
-        begun => begun,
-    }?;
+    let owner = name::owner_of(user);
+    let charge =
+        sweep::give_way(&files.root, owner, || files.charge(name_of(&target), old.as_ref()))?;
     if is_in_place {
         let expected = if let WriteMode::From(from) = mode { Some(from) } else { None };
         return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));

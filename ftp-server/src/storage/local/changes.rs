@@ -6,11 +6,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, chmodat, fchmod, fstat, futimens, mkdirat,
-    renameat, unlinkat, utimensat,
+    openat, renameat, unlinkat, utimensat,
 };
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::{creation, existing, lookup, rename_error, system, unsynced};
+use super::directory::{Directory, creation, existing, lookup, rename_error, system, unsynced};
 use super::files::Files;
 use super::root::{self, Root};
 use super::usage::{Cost, Leaving};
@@ -30,7 +30,7 @@ pub(super) fn remove(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
     change.freed(cost);
     drop(change);
-    record::end_all(&directory, name);
+    record::removed(&directory, name);
     directory.sync(files.config.sync).map_err(unsynced)
 }
 
@@ -40,6 +40,10 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     }
     name::check_existing(path)?;
     let (directory, name) = files.parent(path)?;
+    // Some file systems remove a directory with all that is in it.
+    if sweep::open_empty(&directory, name).is_err_and(|errno| errno == Errno::NOTEMPTY) {
+        return Err(StorageErrorKind::NotEmpty.into());
+    }
     let remove = || {
         let change = files.root.usage().change();
         match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
@@ -111,12 +115,13 @@ pub(super) fn rename(
             // If `is_one_name` is `false` for the same object, the names are hard links, and
             // rename(2) would keep both.
             let is_one_name = is_same_object
-                && (old.kind == EntryKind::Directory || old.links == 1 || from == to);
+                && (old.kind == EntryKind::Directory || old.links == 1 || from == to)
+                && is_one_name(&from_directory, from_name, &to_directory, to_name);
             if !is_one_name && !replace {
                 return Err(StorageErrorKind::Exists.into());
             }
             // rename(2) would let a directory replace an empty directory.
-            if !is_same_object && taken.kind == EntryKind::Directory {
+            if !is_one_name && taken.kind == EntryKind::Directory {
                 return Err(StorageErrorKind::IsDirectory.into());
             }
             let replaced = match is_same_object {
@@ -131,14 +136,26 @@ pub(super) fn rename(
     }
     usage.shelf().moved(|| (from_directory.path_to(from_name), to_directory.path_to(to_name)));
     drop(change);
-    record::end_all(&from_directory, from_name);
-    record::end_all(&to_directory, to_name);
+    record::removed(&from_directory, from_name);
+    record::replaced(&to_directory, to_name);
     // Syncs the new name first, so that at least one of the two names is on disk at any moment.
     to_directory.sync(files.config.sync).map_err(unsynced)?;
     if !to_directory.is_same(&from_directory) {
         from_directory.sync(files.config.sync).map_err(unsynced)?;
     }
     Ok(())
+}
+
+/// Returns whether two names with one inode number are one name in two spellings. They are two if
+/// the directory lists both: 9p and some FUSE file systems give the same number to two files.
+fn is_one_name(in_one: &Directory, one: &[u8], in_other: &Directory, other: &[u8]) -> bool {
+    let same = in_one.identity().is_ok_and(|it| in_other.identity() == Ok(it));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let is_alone = |name: &[u8]| {
+        let opened = retry_on_intr(|| openat(in_one, ".", flags, Mode::empty()));
+        opened.is_ok_and(|it| sweep::all_names(&it, Errno::EXIST, &|it| it != name).is_ok())
+    };
+    same && (one == other || is_alone(one) || is_alone(other))
 }
 
 /// Returns an error if the paths alone make the rename impossible.

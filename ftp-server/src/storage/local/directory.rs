@@ -270,8 +270,14 @@ impl DirectoryEntries {
                     }
                 }
                 Some(Err(Errno::INTR)) => continue,
-                // The directory itself was removed: it has no entries left.
-                None | Some(Err(Errno::NOENT)) => self.ended = true,
+                None => self.ended = true,
+                // If the directory itself was removed, it has no entries left. Some FUSE file systems
+                // report any failure so.
+                Some(Err(Errno::NOENT))
+                    if root::metadata_of(&self.directory).is_ok_and(|it| it.links == 0) =>
+                {
+                    self.ended = true;
+                }
                 Some(Err(errno)) => return Err(errno),
             }
             if self.ended || entries.is_buffer_empty() {
@@ -312,15 +318,12 @@ impl DirectoryEntries {
     /// Returns the metadata of the object `name`; `None` if the object no longer exists or cannot
     /// be examined. For example, another user's FUSE mount cannot be examined.
     fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
-        // Cached attributes of a network file system are good enough here.
-        match root::metadata_at(&self.directory, name, AtFlags::STATX_DONT_SYNC) {
+        match root::metadata_at(&self.directory, name, AtFlags::empty()) {
             Ok(link) if link.kind == EntryKind::Symlink => {
                 // The link may lead through a parent directory, which only a lookup from the root
-                // can follow.
-                match self.root.stat(self.path.join(name.to_bytes()).relative()) {
-                    Err(Errno::NOENT) => Ok(None),
-                    target => Ok(Some(target.unwrap_or(link))),
-                }
+                // can follow. If this directory was moved meanwhile, the link is still there.
+                let target = self.root.stat(self.path.join(name.to_bytes()).relative());
+                Ok(Some(target.unwrap_or(link)))
             }
             Err(Errno::NOENT | Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
                 Ok(None)

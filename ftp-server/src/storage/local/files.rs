@@ -64,9 +64,11 @@ impl Files {
             let directory = self.open_directory(path, OFlags::PATH)?;
             retry_on_intr(|| fstatvfs(&directory))
         };
-        match found.map_err(system)? {
-            StatVfs { f_blocks: 0, .. } => Err(StorageErrorKind::Unsupported.into()),
-            found => Ok(found),
+        match found {
+            Ok(StatVfs { f_blocks: 0, .. }) | Err(Errno::NOSYS | Errno::OPNOTSUPP) => {
+                Err(StorageErrorKind::Unsupported.into())
+            }
+            found => found.map_err(system),
         }
     }
 

@@ -145,19 +145,9 @@ impl Given {
         }
     }
 
-    /// Returns the mode that a new file gets when it is complete; `None` if it has its mode from the
-    /// beginning. The server's group must not read a file that another group is to get. `is_private` is
-    /// whether the file is an earlier upload that may have been begun with other settings.
-    pub(super) fn mode_of_complete(
-        self,
-        umask: Umask,
-        directory: &Directory,
-        is_private: bool,
-    ) -> Option<Mode> {
-        match self.mode.is_none() && (self.group.is_some() || is_private) {
-            true => Some(mode_later(umask, directory, 0o666)),
-            false => self.mode,
-        }
+    /// Returns the mode that a new file gets when it is complete.
+    pub(super) fn mode_of_complete(self, umask: Umask, directory: &Directory) -> Mode {
+        self.mode.unwrap_or_else(|| mode_later(umask, directory, 0o666))
     }
 
     /// Gives a complete new file its group and this mode. `now` is the metadata of the file, and

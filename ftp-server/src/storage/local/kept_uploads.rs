@@ -1,41 +1,56 @@
-//! The shelf: all kept partial uploads below a root, with owner, place and age.
+//! The shelf: all records of unfinished uploads below a root, with owner, place, age and kept bytes.
 //!
-//! The first walk of the sweeper adds the partial uploads that an earlier process left. Sessions
-//! add the uploads that they keep after an interruption. Each upload is identified by device and
-//! inode. An upload that another program has moved or removed stays on the shelf until its
-//! eviction. An upload that is too old counts towards the bounds until the sweeper removes
-//! it. Records without bytes are on the shelf too. Evictions make room: for newer uploads of the
-//! same user, or on a full disk.
+//! The first walk of the sweeper adds the records that an earlier process left. Sessions add those
+//! of the uploads that they cut. A record that another program has moved or removed stays on the
+//! shelf until a walk, or until its bytes are to make room: for newer ones of the same user, for a
+//! visible file under a quota, or on a full disk.
 
 use std::sync::MutexGuard;
 
 use super::name::{self, Owner};
+use super::record::Facts;
 use crate::lock::Lock;
-use crate::storage::Metadata;
 
-/// All kept partial uploads below one root.
+/// All records below one root.
 #[derive(Debug, Default)]
 pub(super) struct KeptUploads(Lock<Vec<KeptPart>>);
 
-/// A kept partial upload.
+/// A record, and the bytes that are kept with it.
 #[derive(Clone, Debug)]
 pub(super) struct KeptPart {
-    /// The directory of the upload, relative to the root.
+    /// The directory of the record, relative to the root.
     pub(super) directory: Vec<u8>,
     /// Device and inode of that directory.
     pub(super) above: (u64, u64),
-    /// The hidden name of the upload.
-    pub(super) name: Vec<u8>,
-    pub(super) file: Metadata,
+    /// The hidden name of the record.
+    pub(super) record: Vec<u8>,
+    /// The hidden name of the kept bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Number of kept bytes; 0 if there are none.
+    pub(super) size: u64,
+    /// The time until which the bytes are kept, in seconds since 1970.
+    until: i64,
 }
 
 impl KeptPart {
-    pub(super) fn new(directory: Vec<u8>, above: (u64, u64), name: &[u8], file: Metadata) -> Self {
-        Self { directory, above, name: name.to_vec(), file }
+    pub(super) fn new(
+        directory: Vec<u8>,
+        above: (u64, u64),
+        record: &[u8],
+        facts: Option<&Facts>,
+    ) -> Self {
+        let (size, until) = facts.map_or((0, 0), |facts| (facts.length, facts.until));
+        let bytes = facts.map(|facts| facts.bytes.clone()).unwrap_or_default();
+        let record = record.to_vec();
+        Self { directory, above, record, bytes, size, until }
     }
 
     pub(super) fn owner(&self) -> Owner {
-        name::owner(&self.name)
+        name::owner(&self.record)
+    }
+
+    fn is(&self, above: (u64, u64), record: &[u8]) -> bool {
+        self.above == above && self.record == record
     }
 }
 
@@ -44,28 +59,32 @@ impl KeptUploads {
         self.0.lock()
     }
 
-    /// Adds a partial upload, or updates its length.
+    /// Adds a record, or updates it.
     pub(super) fn put(&self, part: KeptPart) {
         let mut parts = self.parts();
-        let identity = part.file.identity;
-        parts.retain(|old| old.file.identity != identity);
+        parts.retain(|old| !old.is(part.above, &part.record));
         parts.push(part);
     }
 
-    /// Records that a partial upload has lost its bytes.
-    pub(super) fn emptied(&self, identity: (u64, u64)) {
-        for part in self.parts().iter_mut().filter(|part| part.file.identity == identity) {
-            part.file.size = 0;
-        }
+    /// Records that these bytes are gone. Returns how many there were, if any.
+    pub(super) fn emptied(&self, bytes: &[u8]) -> Option<u64> {
+        let mut parts = self.parts();
+        let part = parts.iter_mut().find(|part| part.bytes == bytes && part.size > 0)?;
+        Some(std::mem::take(&mut part.size))
     }
 
-    /// Forgets a partial upload that was removed or published.
-    pub(super) fn take(&self, identity: (u64, u64)) {
-        self.parts().retain(|part| part.file.identity != identity);
+    /// Returns whether a record names these bytes.
+    pub(super) fn has_bytes(&self, bytes: &[u8]) -> bool {
+        self.parts().iter().any(|part| part.bytes == bytes && part.size > 0)
     }
 
-    /// Updates the paths of partial uploads in and below a directory that was moved. `paths` returns
-    /// its old and new path, without symbolic links.
+    /// Forgets a record that is gone, or is that of a running upload.
+    pub(super) fn take(&self, above: (u64, u64), record: &[u8]) {
+        self.parts().retain(|part| !part.is(above, record));
+    }
+
+    /// Updates the paths of records in and below a directory that was moved. `paths` returns its old
+    /// and new path, without symbolic links.
     pub(super) fn moved(&self, paths: impl FnOnce() -> (Vec<u8>, Vec<u8>)) {
         let mut parts = self.parts();
         if parts.is_empty() {
@@ -81,19 +100,24 @@ impl KeptUploads {
         }
     }
 
-    /// Returns the partial uploads of all users to the file `name` in a directory.
-    pub(super) fn of_target(&self, directory: (u64, u64), name: &[u8]) -> Vec<KeptPart> {
+    /// Returns the records of all users for the file `name` in a directory.
+    pub(super) fn of_target(&self, above: (u64, u64), name: &[u8]) -> Vec<Vec<u8>> {
         let parts = self.parts();
         let is_there =
-            |part: &&KeptPart| part.above == directory && name::is_of_target(&part.name, name);
-        parts.iter().filter(is_there).cloned().collect()
+            |part: &&KeptPart| part.above == above && name::is_of_target(&part.record, name);
+        parts.iter().filter(is_there).map(|part| part.record.clone()).collect()
     }
 
-    /// Returns the partial uploads of `owner`, or of all users if `None`, the oldest first.
-    pub(super) fn by_age(&self, owner: Option<Owner>) -> Vec<KeptPart> {
+    /// Returns the number of records of `owner`.
+    pub(super) fn records_of(&self, owner: Owner) -> usize {
+        self.parts().iter().filter(|part| part.owner() == owner).count()
+    }
+
+    /// Returns the records with bytes, the oldest first.
+    pub(super) fn by_age(&self) -> Vec<KeptPart> {
         let mut parts = self.parts().clone();
-        parts.retain(|part| owner.is_none_or(|owner| owner == part.owner()));
-        parts.sort_unstable_by_key(|part| part.file.modified);
+        parts.retain(|part| part.size > 0);
+        parts.sort_by_key(|part| part.until);
         parts
     }
 }

@@ -250,7 +250,8 @@ impl Storage for LocalStorage {
 
     fn capabilities(&self) -> Capabilities {
         let changes = Capabilities::SET_TIMES | Capabilities::CHMOD;
-        changes | Capabilities::SPACE | Capabilities::DIGEST | Capabilities::QUOTA
+        let others = Capabilities::SPACE | Capabilities::DIGEST | Capabilities::QUOTA;
+        changes | others | Capabilities::BOUNDED_WAITS
     }
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {

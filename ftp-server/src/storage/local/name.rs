@@ -4,20 +4,17 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::net::random;
-use crate::storage::{Metadata, StorageErrorKind, StorageResult, VirtualPath};
+use crate::storage::{StorageErrorKind, StorageResult, VirtualPath};
 
 /// Prefix of the names of unfinished uploads. Clients never see such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
 
-/// The word after the prefix in the names of kept uploads. A random temporary name has 16 digits
-/// instead of a word.
-const KEPT: &[u8] = b"kept-";
+/// The word after the prefix in the names of records. The bytes of an upload have a random name, with
+/// 16 digits instead of a word.
+const RECORD: &[u8] = b"record-";
 
-/// The word after the prefix in the names of running uploads that leave a record.
-const RUNNING: &[u8] = b"running-";
-
-/// The same word as older versions wrote it.
-const REPLACING: &[u8] = b"replacing-";
+/// Words in the names of older versions, whose files are only swept.
+const OLDER: [&[u8]; 3] = [b"kept-", b"running-", b"replacing-"];
 
 /// Maximum length of a name in bytes (`NAME_MAX` of Linux).
 const LONGEST: usize = 255;
@@ -72,119 +69,99 @@ pub(super) fn temporary(name: &[u8]) -> Result<Vec<u8>, Errno> {
 /// some characters refuses this name too.
 fn with_beginning(what: &[u8], name: &[u8]) -> Vec<u8> {
     let most = LONGEST_HIDDEN - TEMPORARY_PREFIX.len() - what.len() - 1 - PART.len();
-    // A character of UTF-8 must not be cut in two.
+    [TEMPORARY_PREFIX, what, b"-", beginning(name, most), PART].concat()
+}
+
+/// Returns the beginning of a name. A character of UTF-8 is not cut in two.
+fn beginning(name: &[u8], most: usize) -> &[u8] {
     let end = (0..=most.min(name.len()))
         .rev()
         .find(|&end| name.get(end).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000));
-    let beginning = name.get(..end.unwrap_or_default()).unwrap_or_default();
-    [TEMPORARY_PREFIX, what, b"-", beginning, PART].concat()
+    name.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
-/// The owner of a record: the first digits after the word in its names.
-pub(super) type Owner = [u8; 12];
-
-/// Digits of a name that identify the owner, the name of the target, and the file to be replaced.
-const DIGITS: [usize; 3] = [OWNER, TARGET, 12];
+/// Digits of a name that identify the owner of a record.
 const OWNER: usize = 12;
-const TARGET: usize = 16;
 
-/// The hidden names of a record.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct RecordNames {
-    /// The name of the file while the upload runs.
-    pub(super) running: Vec<u8>,
-    /// The name of the file once the upload was cut.
-    pub(super) kept: Vec<u8>,
+/// The owner of a record: the first digits after the word in its name.
+pub(super) type Owner = [u8; OWNER];
+
+/// Returns the owner in the names of a user's records. All shared logins count as one user.
+pub(super) fn owner_of(user: Option<&[u8]>) -> Owner {
+    digits(user.unwrap_or_default()).first_chunk().copied().unwrap_or_default()
 }
 
-/// Returns the names of the record of `user`'s upload to the file `name`; `old` is the file that it
-/// replaces. All shared logins count as one user.
-pub(super) fn of_record(user: Option<&[u8]>, name: &[u8], old: Option<&Metadata>) -> RecordNames {
-    let old = old.map_or_else(Vec::new, |old| {
-        let (_device, inode) = old.identity;
-        [inode.to_be_bytes(), old.size.to_be_bytes(), old.modified.to_be_bytes()].concat()
-    });
-    let parts = [user.unwrap_or_default(), name, &old];
-    let digits = parts.iter().zip(DIGITS).map(|(bytes, count)| digits(bytes, count));
-    let digits = digits.collect::<Vec<_>>().concat();
-    RecordNames {
-        running: with_beginning(&[RUNNING, &digits].concat(), name),
-        kept: [TEMPORARY_PREFIX, KEPT, &digits, PART].concat(),
+/// Returns the name of the record of `user`'s upload to the file `name`. It contains that name, so
+/// that a file system which takes two names for one (without case, or composed and decomposed) also
+/// takes the names of their records for one.
+pub(super) fn of_record(user: Option<&[u8]>, name: &[u8]) -> Vec<u8> {
+    let rest = rest_of(name);
+    [TEMPORARY_PREFIX, RECORD, &owner_of(user), b"-", &rest, PART].concat()
+}
+
+/// Returns what the name of a record contains of the name of its target: a long name is cut, after
+/// digits that identify it whatever its case.
+fn rest_of(name: &[u8]) -> Vec<u8> {
+    const ROOM: usize =
+        LONGEST_HIDDEN - TEMPORARY_PREFIX.len() - RECORD.len() - OWNER - 1 - PART.len();
+    if name.len() <= ROOM {
+        return name.to_vec();
     }
+    let digits = digits(&name.to_ascii_lowercase());
+    [&digits, &b"-"[..], beginning(name, ROOM - digits.len() - 1)].concat()
 }
 
-/// Returns the first digits of a digest, at most 16.
-fn digits(bytes: &[u8], count: usize) -> Vec<u8> {
+/// Returns 16 digits of a digest.
+fn digits(bytes: &[u8]) -> [u8; 16] {
     let digest = Sha256::digest(bytes);
     let first = digest.first_chunk().copied().unwrap_or_default();
-    let mut digits = format!("{:016x}", u64::from_be_bytes(first)).into_bytes();
-    digits.truncate(count);
-    digits
+    let digits = format!("{:016x}", u64::from_be_bytes(first)).into_bytes();
+    digits.first_chunk().copied().unwrap_or_default()
 }
 
-/// Returns the digits of a name from [`of_record`].
-fn record_digits(hidden: &[u8]) -> &[u8] {
-    let rest = hidden.strip_prefix(TEMPORARY_PREFIX).unwrap_or_default();
-    let words = [KEPT, RUNNING, REPLACING];
-    words.iter().find_map(|word| rest.strip_prefix(*word)).unwrap_or_default()
+/// Returns the owner, and what the name of a record contains of the name of its target; `None` for
+/// other names.
+fn parts_of_record(hidden: &[u8]) -> Option<(Owner, &[u8])> {
+    let rest = hidden.strip_prefix(TEMPORARY_PREFIX)?.strip_prefix(RECORD)?;
+    let (owner, rest) = rest.strip_suffix(PART)?.split_first_chunk::<OWNER>()?;
+    Some((*owner, rest.strip_prefix(b"-").filter(|_| are_digits(owner))?))
 }
 
-/// Returns the name of a kept upload for the record that a killed server left as `running`; `None`
-/// for the names of earlier versions, which are shorter.
-pub(super) fn kept_of(running: &[u8]) -> Option<Vec<u8>> {
-    let digits = record_digits(running).get(..DIGITS.iter().sum())?;
-    Some([TEMPORARY_PREFIX, KEPT, digits, PART].concat())
+fn are_digits(digits: &[u8]) -> bool {
+    digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Returns the owner that a name from [`of_record`] contains.
+/// Returns the owner that the name of a record contains.
 pub(super) fn owner(hidden: &[u8]) -> Owner {
-    record_digits(hidden).first_chunk().copied().unwrap_or_default()
+    parts_of_record(hidden).map(|(owner, _)| owner).unwrap_or_default()
 }
 
-/// Returns whether a name from [`of_record`] belongs to uploads to the file `name`.
+/// Returns whether this is the name of a record of uploads to the file `name`.
 pub(super) fn is_of_target(hidden: &[u8], name: &[u8]) -> bool {
-    let found = record_digits(hidden).get(OWNER..OWNER + TARGET);
-    found.is_some_and(|found| found == digits(name, TARGET))
+    parts_of_record(hidden).is_some_and(|(_, rest)| rest == rest_of(name))
 }
 
 /// Meaning of a hidden name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Hidden {
-    /// An upload that leaves no record, running or left by a killed server.
-    Running,
-    /// A kept upload.
-    Kept,
-    /// A running upload that leaves a record, or the record left by a killed server.
-    Recorded,
+    /// A record.
+    Record,
+    /// The bytes of an upload: running, kept, or left by a killed server.
+    Bytes,
 }
 
-/// Returns the meaning of a name from [`temporary`] or [`of_record`]; `None` for other names.
+/// Returns the meaning of a name from [`temporary`] or [`of_record`], also of older versions; `None`
+/// for other names.
 pub(super) fn hidden(name: &[u8]) -> Option<Hidden> {
+    if parts_of_record(name).is_some() {
+        return Some(Hidden::Record);
+    }
     let rest = name.strip_prefix(TEMPORARY_PREFIX)?;
-    let is_of_digits = |digits: &[u8], length: usize| {
-        digits.len() == length
-            && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let words = [
-        (KEPT, Hidden::Kept),
-        (RUNNING, Hidden::Recorded),
-        // The word of earlier versions.
-        (REPLACING, Hidden::Recorded),
-    ];
-    let word = words.iter().find_map(|&(word, what)| Some((what, rest.strip_prefix(word)?)));
-    let (what, rest, count) = match word {
-        Some((what, rest)) => (what, rest, DIGITS.iter().sum()),
-        None => (Hidden::Running, rest, 16),
-    };
-    let is_whole = match rest.strip_suffix(PART) {
-        Some(rest) => {
-            let (digits, beginning) = rest.split_at_checked(count)?;
-            is_of_digits(digits, count) && (beginning.is_empty() || beginning.starts_with(b"-"))
-        }
-        // The names of earlier versions end after the digits, which were fewer.
-        None => is_of_digits(rest, count.min(32)),
-    };
-    is_whole.then_some(what)
+    let rest = OLDER.iter().find_map(|word| rest.strip_prefix(*word)).unwrap_or(rest);
+    let rest = rest.strip_suffix(PART).unwrap_or(rest);
+    let count = rest.iter().take_while(|byte| are_digits(&[**byte])).count();
+    let end = rest.get(count..).unwrap_or_default();
+    (count >= 16 && (end.is_empty() || end.starts_with(b"-"))).then_some(Hidden::Bytes)
 }
 
 #[cfg(test)]
@@ -250,68 +227,60 @@ mod tests {
     }
 
     #[test]
-    fn names_of_a_record_depend_on_user_target_and_existing_file_fs_15() {
-        let file =
-            |inode, size, modified| Metadata::file(size).modified(modified).identity(1, inode);
-        let records = [
-            of_record(Some(b"a"), b"f", Some(&file(1, 2, 3))),
-            of_record(Some(b"b"), b"f", Some(&file(1, 2, 3))),
-            of_record(None, b"f", Some(&file(1, 2, 3))),
-            of_record(Some(b"a"), b"g", Some(&file(1, 2, 3))),
-            of_record(Some(b"a"), b"f", Some(&file(4, 2, 3))),
-            of_record(Some(b"a"), b"f", Some(&file(1, 4, 3))),
-            of_record(Some(b"a"), b"f", Some(&file(1, 2, 4))),
-            of_record(Some(b"a"), b"f", None),
-            of_record(Some(b"af"), b"", None),
-        ];
-        for (at, RecordNames { running, kept }) in records.iter().enumerate() {
-            assert_eq!(
-                (hidden(running), hidden(kept)),
-                (Some(Hidden::Recorded), Some(Hidden::Kept))
-            );
-            assert!(is_temporary(running) && is_temporary(kept) && kept.len() < LONGEST);
-            assert!(records[..at].iter().all(|it| it.running != *running && it.kept != *kept));
-            for name in [running, kept] {
-                assert_eq!(owner(name) == owner(&records[0].kept), ![1, 2, 8].contains(&at));
-                assert_eq!(is_of_target(name, b"f"), ![3, 8].contains(&at), "{at}");
-                assert_eq!(is_of_target(name, b"g"), at == 3);
+    fn names_of_a_record_depend_on_user_and_target_fs_15() {
+        let long = |end: &str| [&b"X".repeat(200), end.as_bytes()].concat();
+        let targets = [&b"f"[..], b"F", b"", b"g-f", &[0xFF; 106], &long("a"), &long("b")];
+        let users = [Some(&b"a"[..]), Some(b"b"), None];
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        for user in users {
+            for name in targets {
+                let record = of_record(user, name);
+                assert_eq!(hidden(&record), Some(Hidden::Record));
+                assert!(is_temporary(&record) && record.len() <= LONGEST_HIDDEN);
+                assert_eq!(owner(&record), owner_of(user));
+                for other in targets {
+                    assert_eq!(is_of_target(&record, other), name == other);
+                }
+                assert!(!all.contains(&record));
+                all.push(record);
             }
         }
-        // A restart may change the number of the device, and all shared logins are one user.
-        let moved = file(1, 2, 3).identity(9, 1);
-        assert_eq!(records[0], of_record(Some(b"a"), b"f", Some(&moved)));
-        assert_eq!(records[2], of_record(Some(b""), b"f", Some(&moved)));
+        // All shared logins are one user.
+        assert_eq!(of_record(None, b"f"), of_record(Some(b""), b"f"));
+        // A file system without case takes the record for one if it takes the names for one.
+        assert!(of_record(None, b"f").eq_ignore_ascii_case(&of_record(None, b"F")));
+        let (lower, upper) = (long("a"), long("A"));
+        assert!(of_record(None, &lower).eq_ignore_ascii_case(&of_record(None, &upper)));
     }
 
     #[test]
     fn the_meaning_of_a_hidden_name_fs_14_fs_15() {
         let digits = "0123456789abcdef".repeat(3);
         for (word, count, end, what) in [
-            ("kept-", 40, ".part", Some(Hidden::Kept)),
-            ("running-", 40, "-scan.pdf.part", Some(Hidden::Recorded)),
-            ("", 16, "-scan.pdf.part", Some(Hidden::Running)),
-            // Names of older versions.
-            ("kept-", 32, "", Some(Hidden::Kept)),
-            ("replacing-", 32, "", Some(Hidden::Recorded)),
-            ("", 16, "", Some(Hidden::Running)),
-            ("kept-", 39, ".part", None),
-            ("kept-", 41, ".part", None),
-            ("kept-", 40, "", None),
-            ("kept-", 0, ".part", None),
-            ("running-", 32, ".part", None),
-            ("running-", 40, "scan.pdf.part", None),
-            ("", 40, ".part", None),
+            ("record-", 12, "-scan.pdf.part", Some(Hidden::Record)),
+            ("record-", 12, "-.part", Some(Hidden::Record)),
+            ("record-", 12, ".part", None),
+            ("record-", 11, "-f.part", None),
+            ("record-", 12, "-f", None),
+            ("", 16, "-scan.pdf.part", Some(Hidden::Bytes)),
+            ("", 15, "-scan.pdf.part", None),
+            ("", 16, "scan.pdf.part", None),
             ("", 0, ".part", None),
             ("other-", 40, ".part", None),
+            // Names of older versions.
+            ("kept-", 40, ".part", Some(Hidden::Bytes)),
+            ("running-", 40, "-scan.pdf.part", Some(Hidden::Bytes)),
+            ("kept-", 32, "", Some(Hidden::Bytes)),
+            ("replacing-", 32, "", Some(Hidden::Bytes)),
+            ("", 16, "", Some(Hidden::Bytes)),
         ] {
             let name = format!(".ftp-upload-{word}{}{end}", &digits[..count]);
             assert_eq!(hidden(name.as_bytes()), what, "{name}");
             // Only the digits that the server writes count.
             let other = name.replace("abcdef", "ABCDEF");
-            assert_eq!(hidden(other.as_bytes()), what.filter(|_| other == name), "{other}");
-            assert_eq!(hidden(format!("{name}-old").as_bytes()), None);
+            assert!(other == name || hidden(other.as_bytes()).is_none(), "{other}");
         }
-        assert_eq!(hidden(&temporary(b"file").unwrap()), Some(Hidden::Running));
+        assert_eq!(hidden(&temporary(b"file").unwrap()), Some(Hidden::Bytes));
     }
 
     #[test]
@@ -323,15 +292,12 @@ mod tests {
             for hidden_name in names {
                 assert!(is_temporary(&hidden_name) && hidden_name.len() <= LONGEST);
                 assert!(hidden_name.starts_with(b".") && hidden_name.ends_with(b".part"));
-                assert_eq!(hidden(&hidden_name), Some(Hidden::Running));
+                assert_eq!(hidden(&hidden_name), Some(Hidden::Bytes));
                 // The name is valid text wherever the file's name is.
                 let is_text = |name: &[u8]| std::str::from_utf8(name).is_ok();
                 assert_eq!(is_text(&hidden_name), is_text(name) || name[0] == 0x80);
             }
         }
-        assert!(is_temporary(b".FTP-Upload-kept-") && !is_temporary(b".ftp-uploads"));
-        // The name of an earlier version.
-        assert_eq!(hidden(b".ftp-upload-0123456789abcdef"), Some(Hidden::Running));
-        assert_eq!(hidden(b".ftp-upload-0123456789abcdef-old"), None);
+        assert!(is_temporary(b".FTP-Upload-record-") && !is_temporary(b".ftp-uploads"));
     }
 }

@@ -1,7 +1,6 @@
 //! A file that is being written: the steps of its upload, and the copy of the beginning of an old
 //! file, for an upload that keeps this beginning.
 
-use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -42,7 +41,7 @@ impl Output {
         Self { file, sync, position, started: position, is_synced: false, charge }
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> StorageResult<usize> {
         Phase::Data.comes_next();
         let written = self
             .spend(to_u64(bytes.len()), |file| retry_on_intr(|| write(file, bytes)).map(to_u64))?;

@@ -1,11 +1,13 @@
 //! Settings of a [`LocalStorage`](super::LocalStorage).
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 
 use super::usage::Cost;
 use crate::limits;
+use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageErrorKind, StorageResult};
 
 /// Data that is on disk, and not only in memory, when the server confirms an upload.
@@ -80,6 +82,9 @@ pub struct LocalConfig {
     /// Maximum bytes of all partial uploads kept for one user (default: 10 GiB; 0: unlimited). The
     /// newest are kept; of an upload that alone exceeds the maximum, only the beginning is kept.
     pub partial_bytes: u64,
+    /// Time for which the bytes of an interrupted upload are kept (default: 12 h). The record of the
+    /// upload, which tells its user that the file must be sent again, lasts longer.
+    pub partial_age: Duration,
     /// Umask of new files and directories, applied to `0o666` and `0o777` (default: `0o022`).
     /// The process's umask has no effect. A default ACL of the parent directory replaces this umask.
     pub umask: u32,
@@ -148,6 +153,7 @@ ftp_proto::settings! {
         partial: PartialPolicy = PartialPolicy::default(),
         partial_files: usize = limits::PARTIAL_FILES,
         partial_bytes: u64 = limits::PARTIAL_BYTES,
+        partial_age: Duration = REMEMBERED,
         umask: u32 = 0o022,
         owner: Option<u32> = None,
         group: Option<u32> = None,
@@ -163,6 +169,8 @@ ftp_proto::settings! {
 pub(super) struct Bounds {
     pub(super) files: usize,
     pub(super) bytes: u64,
+    /// Time for which the bytes are kept.
+    pub(super) age: Duration,
 }
 
 impl Bounds {
@@ -175,7 +183,7 @@ impl Bounds {
 impl LocalConfig {
     /// Returns the limits of a user's kept partial uploads.
     pub(super) const fn bounds(self) -> Bounds {
-        Bounds { files: self.partial_files, bytes: self.partial_bytes }
+        Bounds { files: self.partial_files, bytes: self.partial_bytes, age: self.partial_age }
     }
 
     /// Returns the umask of new objects.

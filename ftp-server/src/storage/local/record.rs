@@ -1,32 +1,45 @@
-//! The record of an unfinished upload: a hidden file in the directory of its target.
+//! The record of an unfinished upload: a short hidden file in the directory of its target.
 //!
-//! The name of that file depends on the user, on the name of the target, and on the file that was
-//! to be replaced. So if that file changes, nobody finds the record any more. While the upload
-//! runs, its file has one name; a killed server leaves it, and none of its bytes count, because
-//! they may not be on disk. An upload that is cut gets the other name after its bytes were synced.
+//! Its name depends on the user and the name of the target only, so it is found whatever happens to
+//! the old file. It forbids to resume at the length of that file. An upload over an existing file
+//! has its record before its 150: an empty file, which is locked while the upload runs, and which a
+//! killed server leaves. An upload that is cut writes a record of what it leaves. The received bytes
+//! are another file, which only this record names. They count for a while, and as long as the old
+//! file is the one that the upload was going to replace. A record that cannot be read, or that
+//! another program can have written, has no bytes, but forbids all the same.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
-use rustix::fs::{AtFlags, statat};
+use ftp_proto::Escaped;
+
+use rustix::fs::{AtFlags, Mode, OFlags, fdatasync, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::{Directory, system};
+use super::directory::{Directory, creation, system};
 use super::files::Files;
-use super::hidden;
-use super::name::{self, RecordNames};
-use super::policy::{LocalConfig, PartialPolicy};
+use super::kept_uploads::KeptPart;
+use super::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 use super::target::Target;
 use super::usage::Usage;
-use crate::storage::unfinished::{Overtaken, RunningUploads};
+use super::{hidden, inherit, name, root};
+use crate::deadline::unix_now;
+use crate::net::random;
+use crate::storage::unfinished::{Overtaken, RECORDED, RunningUploads};
 use crate::storage::{
     Metadata, StorageErrorKind, StorageResult, StreamEnd, Unfinished, VirtualPath, WriteMode,
 };
+use crate::{limits, percent, threads};
 
 /// The running uploads of this process, under all roots.
 static RUNNING: RunningUploads<NamedPlace> = RunningUploads::new();
 
-/// Device and inode of a directory, and a name in it.
+/// Device and inode of a directory that is open, and a name in it.
 type NamedPlace = ((u64, u64), Vec<u8>);
 
 fn place(directory: &Directory, name: &[u8]) -> Result<NamedPlace, Errno> {
@@ -42,27 +55,266 @@ pub(super) enum WhenCut {
     Publish,
 }
 
-/// The record that a running upload leaves if it does not end with success.
+/// First line of a record.
+const FORMAT: &str = "ftp-upload-record 1";
+
+/// Last line of a record, which a torn write lacks.
+const END: &str = "end";
+
+/// Maximum size of a record in bytes: a user and a name, each byte percent-encoded.
+const LONGEST: u64 = 16 * 1024;
+
+/// What the record of an upload says that was cut.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Facts {
+    user: Vec<u8>,
+    /// The name of the target.
+    pub(super) name: Vec<u8>,
+    number: u64,
+    /// What identified the file to be replaced: inode, size, modification time, links and owner.
+    old: Option<[i128; 5]>,
+    /// The hidden name of the received bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Number of received bytes that are on disk.
+    pub(super) length: u64,
+    /// The time at which the upload ended, in seconds since 1970.
+    when: i64,
+    /// The time until which the bytes are kept.
+    pub(super) until: i64,
+}
+
+fn facts_of(old: &Metadata) -> [i128; 5] {
+    let owner = old.user_id().map_or(-1, i128::from);
+    [old.identity.1.into(), old.size.into(), old.modified.into(), old.links.into(), owner]
+}
+
+impl Facts {
+    fn encode(&self) -> String {
+        let text = |bytes: &[u8]| percent::encoded(bytes, |byte| byte.is_ascii_alphanumeric());
+        let (user, name, bytes) = (text(&self.user), text(&self.name), text(&self.bytes));
+        let Self { number, length, when, until, .. } = self;
+        let old = self.old.map(|old| old.map(|fact| fact.to_string()).join(" "));
+        let old = old.map_or_else(String::new, |old| format!("old {old}\n"));
+        format!(
+            "{FORMAT}\nuser {user}\nname {name}\nnumber {number}\n{old}bytes {bytes}\n\
+             left {length} {when} {until}\n{END}\n"
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix(FORMAT)?.strip_prefix('\n')?;
+        let text = text.strip_suffix('\n')?.strip_suffix(END)?;
+        let word = |key| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|line| line.strip_prefix(' '))
+        };
+        let bytes = |key| percent::decoded(word(key)?);
+        let mut left = word("left")?.split(' ');
+        let old = word("old").map(|line| {
+            let facts = line.split(' ').map(|it| it.parse().ok()).collect::<Option<Vec<i128>>>()?;
+            <[i128; 5]>::try_from(facts).ok()
+        });
+        Some(Self {
+            user: bytes("user")?,
+            name: bytes("name")?,
+            number: word("number")?.parse().ok()?,
+            old: match old {
+                Some(old) => Some(old?),
+                None => None,
+            },
+            bytes: bytes("bytes")?,
+            length: left.next()?.parse().ok()?,
+            when: left.next()?.parse().ok()?,
+            until: left.next()?.parse().ok()?,
+        })
+    }
+
+    /// Returns the number of seconds for which the bytes will still be kept; 0 or less if they are
+    /// too old. A clock that was set back does not keep them forever.
+    pub(super) fn seconds_of_bytes(&self) -> i64 {
+        let most = self.until.saturating_sub(self.when);
+        self.until.saturating_sub(unix_now()).min(most)
+    }
+
+    /// Returns the number of seconds for which the record will still be kept, unless it ends before.
+    pub(super) fn seconds_left(&self) -> i64 {
+        let recorded = i64::try_from(RECORDED.as_secs()).unwrap_or(i64::MAX);
+        self.when.saturating_add(recorded).saturating_sub(unix_now()).min(recorded)
+    }
+
+    /// Returns whether the record has ended, because there is nothing to mix with any more: the old
+    /// file is gone, or a file has appeared where there was none. Also because of its age.
+    pub(super) fn has_ended(&self, now: Option<&Metadata>) -> bool {
+        self.old.is_some() != now.is_some() || self.seconds_left() <= 0
+    }
+
+    /// Returns the metadata of the kept bytes; `None` if there are none, or if another program may
+    /// have written them.
+    pub(super) fn kept_bytes(&self, directory: impl AsFd) -> Option<Metadata> {
+        if self.length == 0 || self.seconds_of_bytes() <= 0 {
+            return None;
+        }
+        let found = root::metadata_at(&directory, &*self.bytes, AtFlags::empty()).ok()?;
+        let is_whole = found.size == self.length;
+        (is_whole && hidden::is_of_server(directory.as_fd(), &found)).then_some(found)
+    }
+}
+
+/// What is found under the name of a record.
+pub(super) enum RecordFile {
+    Missing,
+    /// A record of unknown content, or something else. It has no bytes, and forbids all the same.
+    Doubtful,
+    Whole(Facts),
+}
+
+/// Reads a record.
+pub(super) fn read(directory: impl AsFd, record: &[u8]) -> RecordFile {
+    let flags =
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let directory = directory.as_fd();
+    let file = match retry_on_intr(|| openat(directory, record, flags, Mode::empty())) {
+        Err(Errno::NOENT | Errno::NAMETOOLONG) => return RecordFile::Missing,
+        Err(_) => return RecordFile::Doubtful,
+        Ok(file) => file,
+    };
+    let is_trusted =
+        root::metadata_of(&file).is_ok_and(|found| hidden::is_of_server(directory, &found));
+    let mut text = String::new();
+    if is_trusted && File::from(file).take(LONGEST).read_to_string(&mut text).is_ok() {
+        return Facts::parse(&text).map_or(RecordFile::Doubtful, RecordFile::Whole);
+    }
+    RecordFile::Doubtful
+}
+
+/// Creates and locks the empty record of a running upload. It is never open for writing: programs
+/// that watch the directory would take the end of that for a finished file. Without locks, it
+/// is a record all the same.
+fn create(directory: &Directory, record: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = retry_on_intr(|| openat(directory, record, flags, inherit::PRIVATE))?;
+    let _ = hidden::lock(&file);
+    Ok(file)
+}
+
+/// Puts a new file in the place of a record in one step, so that there is one at any moment. `make`
+/// makes the file under the name that it gets.
+fn replace(
+    directory: &Directory,
+    record: &[u8],
+    make: impl FnOnce(&[u8]) -> Result<OwnedFd, Errno>,
+) -> Result<OwnedFd, Errno> {
+    let hidden = name::temporary(b"")?;
+    let made = make(&hidden).and_then(|file| {
+        directory.check_beneath()?;
+        retry_on_intr(|| renameat(directory, &*hidden, directory, record))?;
+        Ok(file)
+    });
+    if made.is_err() {
+        // If this fails, the sweeper removes it.
+        let _ = retry_on_intr(|| unlinkat(directory, &*hidden, AtFlags::empty()));
+    }
+    made
+}
+
+/// Writes a record.
+fn write(directory: &Directory, record: &[u8], facts: &Facts) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let written = replace(directory, record, |hidden| {
+        let file = retry_on_intr(|| openat(directory, hidden, flags, inherit::PRIVATE))?;
+        // As long as it has this name, the lock keeps the sweepers away.
+        let _ = hidden::lock(&file);
+        let mut file = File::from(file);
+        let written = file.write_all(facts.encode().as_bytes());
+        written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok(file.into())
+    })?;
+    hidden::unlock(&written);
+    Ok(written)
+}
+
+/// The sync of a record and its name.
+#[derive(Debug)]
+enum RecordSync {
+    Done,
+    /// A thread of its own does it.
+    Begun(Receiver<Result<(), Errno>>),
+    /// The session must do it.
+    Due(Arc<OwnedFd>),
+}
+
+/// Number of syncs of records in progress, each of which has a thread.
+static SYNCS: AtomicUsize = AtomicUsize::new(0);
+
+impl RecordSync {
+    /// Begins the sync. To wait for it before the 150 would more than double the time of a small
+    /// upload.
+    fn begin(file: &Arc<OwnedFd>, directory: &Directory, policy: SyncPolicy) -> Self {
+        if policy == SyncPolicy::None {
+            return Self::Done;
+        }
+        let (done, syncing) = mpsc::channel();
+        let job = {
+            let (file, directory) = (Arc::clone(file), directory.clone());
+            move || {
+                // Nobody may wait for it.
+                let _ = done.send(sync(&file, &directory));
+                SYNCS.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
+        let is_free = SYNCS.fetch_add(1, Ordering::SeqCst) < limits::RECORD_SYNCS;
+        if is_free && threads::start(Some("record"), limits::SESSION_STACK, job).is_ok() {
+            return Self::Begun(syncing);
+        }
+        SYNCS.fetch_sub(1, Ordering::SeqCst);
+        Self::Due(Arc::clone(file))
+    }
+
+    fn wait(&mut self, directory: &Directory) -> Result<(), Errno> {
+        match std::mem::replace(self, Self::Done) {
+            Self::Done => Ok(()),
+            Self::Begun(syncing) => syncing.recv().unwrap_or(Err(Errno::IO)),
+            Self::Due(file) => sync(&file, directory),
+        }
+    }
+}
+
+fn sync(record: &OwnedFd, directory: &Directory) -> Result<(), Errno> {
+    retry_on_intr(|| fdatasync(record))?;
+    directory.sync(SyncPolicy::FileAndDirectory)
+}
+
+/// The record that a running upload has, or leaves if it does not end with success.
 #[derive(Debug)]
 pub(super) struct LocalRecord {
-    pub(super) names: RecordNames,
+    /// The hidden name of the record.
+    record: Vec<u8>,
+    user: Vec<u8>,
     pub(super) when_cut: WhenCut,
     /// The file that the upload is to replace.
     old: Option<Metadata>,
-    pub(super) place: NamedPlace,
-    pub(super) overtaken: Overtaken,
+    place: NamedPlace,
+    overtaken: Overtaken,
+    policy: SyncPolicy,
+    /// The record on the disk, locked; `None` if the upload is to a new name.
+    file: Option<Arc<OwnedFd>>,
+    sync: RecordSync,
 }
 
 impl LocalRecord {
     /// Begins the record of an upload by `user`; `None` is a shared login, for which no bytes are
-    /// kept. `is_first` is whether the upload neither ends nor resumes a record. Nothing of the
-    /// upload may fail after this call, because the user's earlier uploads to this target leave no
-    /// record any more.
+    /// kept. `is_resumed` is whether the upload continues the bytes of an earlier one; otherwise,
+    /// these are discarded.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NoSpace` if the user has too many records of replaced files, and an error of the
+    /// system if the record of a replaced file cannot be written.
     pub(super) fn begin(
         target: &Target,
         config: LocalConfig,
         user: Option<&[u8]>,
-        is_first: bool,
+        is_resumed: bool,
     ) -> StorageResult<Self> {
         let Target { directory, name, existing: old, .. } = target;
         let when_cut = match config.partial {
@@ -70,27 +322,123 @@ impl LocalRecord {
             PartialPolicy::Publish if user.is_some() && old.is_none() => WhenCut::Publish,
             _ => WhenCut::Discard,
         };
-        let names = name::of_record(user, name, old.as_ref());
+        let record = name::of_record(user, name);
         let place = place(directory, name).map_err(system)?;
+        let shelf = directory.root().usage().shelf();
+        let refuse = |errno| creation(directory, errno);
+        let needs_record = old.is_some() || is_resumed;
+        let made = match needs_record {
+            true => create(directory, &record).map(Some),
+            false => Ok(None),
+        };
+        let (former, file) = match made {
+            Err(Errno::EXIST) => (read(directory, &record), None),
+            Ok(None) => (read(directory, &record), None),
+            made => (RecordFile::Missing, made.map_err(refuse)?),
+        };
+        let is_first = matches!(former, RecordFile::Missing);
+        if file.is_some() && shelf.records_of(name::owner(&record)) >= limits::RECORDS {
+            remove(directory, &record);
+            return Err(StorageErrorKind::NoSpace.into());
+        }
         let overtaken = RUNNING.begin(user, place.clone(), is_first);
-        Ok(Self { names, when_cut, old: *old, place, overtaken })
+        let file = match file {
+            None if needs_record => {
+                let make = |hidden: &[u8]| create(directory, hidden);
+                Some(replace(directory, &record, make).map_err(|errno| {
+                    RUNNING.end(&overtaken);
+                    refuse(errno)
+                })?)
+            }
+            file => file,
+        };
+        if !is_resumed {
+            discard_bytes(directory, &former);
+            if !needs_record && !is_first {
+                remove(directory, &record);
+            }
+        }
+        shelf.take(place.0, &record);
+        let file = file.map(Arc::new);
+        let sync = match &file {
+            Some(file) => RecordSync::begin(file, directory, config.sync),
+            None => RecordSync::Done,
+        };
+        let (user, policy) = (user.unwrap_or_default().to_vec(), config.sync);
+        Ok(Self { record, user, when_cut, old: *old, place, overtaken, policy, file, sync })
     }
 
-    /// Ends the records of all users, because the upload was stored.
+    /// Waits until the record is on the disk. A power cut before that leaves the old file without a
+    /// record.
+    pub(super) fn wait(&mut self, directory: &Directory) -> Result<(), Errno> {
+        self.sync.wait(directory)
+    }
+
+    /// Ends the records of all users, because the upload was stored. If the same user has begun
+    /// another upload since, which still runs, the record is that one's.
     pub(super) fn stored(self, directory: &Directory) {
-        end_all_at(&self.place, directory);
+        RUNNING.stored(&self.place, u64::MAX);
+        if !RUNNING.has_other(&self.user, &self.place, &self.overtaken) {
+            match self.overtaken.is_superseded() {
+                true => end(directory, self.place.0, &self.record),
+                false => self.withdraw(directory),
+            }
+        }
+        end_at(&self.place, directory);
     }
 
-    /// Returns whether an upload that ended like this leaves its record. `now` is the file that has
-    /// its name now.
-    pub(super) fn is_valid(&self, end: StreamEnd, now: Option<&Metadata>) -> bool {
-        !self.overtaken.leaves_nothing(end) && is_same(self.old.as_ref(), now)
+    /// Removes the record, unless it belongs to a newer upload of the same user.
+    pub(super) fn withdraw(&self, directory: &Directory) {
+        if self.file.is_some() && !self.overtaken.is_superseded() {
+            remove(directory, &self.record);
+            // A walk may have found it before it was locked.
+            directory.root().usage().shelf().take(self.place.0, &self.record);
+        }
+    }
+
+    /// Returns whether an upload that ended like this leaves neither a record nor bytes.
+    pub(super) fn leaves_nothing(&self, end: StreamEnd) -> bool {
+        self.overtaken.leaves_nothing(end)
+    }
+
+    /// Returns whether the file that has the name now is the one that the upload was to replace.
+    pub(super) fn is_unchanged(&self, now: Option<&Metadata>) -> bool {
+        self.overtaken.changes() == 0 && self.old.as_ref().map(facts_of) == now.map(facts_of)
+    }
+
+    /// Leaves the record of an upload that was cut, with the first `length` bytes of the hidden file
+    /// `bytes`, which are on the disk, for `age`. `now` is the file that has the name. Returns what
+    /// the shelf is to know.
+    pub(super) fn leave(
+        &self,
+        directory: &Directory,
+        now: Option<&Metadata>,
+        (bytes, length, age): (&[u8], u64, Duration),
+    ) -> Result<KeptPart, Errno> {
+        let when = unix_now();
+        let facts = Facts {
+            user: self.user.clone(),
+            name: self.place.1.clone(),
+            number: random::number()?,
+            old: now.map(facts_of),
+            bytes: bytes.to_vec(),
+            length,
+            when,
+            until: when.saturating_add_unsigned(age.as_secs()),
+        };
+        let file = write(directory, &self.record, &facts)?;
+        drop(RecordSync::begin(&Arc::new(file), directory, self.policy));
+        Ok(KeptPart::new(directory.path(), self.place.0, &self.record, Some(&facts)))
     }
 }
 
 impl Drop for LocalRecord {
     fn drop(&mut self) {
         RUNNING.end(&self.overtaken);
+        // The thread that syncs it may have it open for longer.
+        if let Some(file) = &self.file {
+            hidden::unlock(&**file);
+        }
     }
 }
 
@@ -111,56 +459,58 @@ pub(super) fn find(
     user: Option<&[u8]>,
 ) -> StorageResult<Option<Unfinished>> {
     match target(files, path)? {
-        Some(target) => find_at(&target, files.config, user),
+        Some(target) => Ok(find_at(&target, files.config, user)?.map(|(found, _)| found)),
         None => Ok(None),
     }
 }
 
-/// As [`find`], for a known target.
+/// As [`find`], for a known target. Returns also what the record says, if it can be read.
 pub(super) fn find_at(
     target: &Target,
     config: LocalConfig,
     user: Option<&[u8]>,
-) -> StorageResult<Option<Unfinished>> {
+) -> StorageResult<Option<(Unfinished, Option<Facts>)>> {
+    let Target { directory, name, existing, .. } = target;
     let running = Unfinished { is_running: true, ..Unfinished::default() };
-    if RUNNING.has(user, &place(&target.directory, &target.name).map_err(system)?) {
-        return Ok(Some(running));
+    if RUNNING.has(user, &place(directory, name).map_err(system)?) {
+        return Ok(Some((running, None)));
     }
-    let names = name::of_record(user, &target.name, target.existing.as_ref());
-    let keeps = keeps_bytes(config, user);
-    let heirs = [config.owner, target.existing.and_then(|old| old.user_id())];
-    for (name, keeps, heirs) in [(&names.kept, keeps, &[][..]), (&names.running, false, &heirs)] {
-        let Some(found) = hidden::kept(&target.directory, name, heirs) else { continue };
-        match hidden::check_left(target.directory.as_fd(), name) {
-            // Another process is writing to the file.
-            Err(Errno::WOULDBLOCK) => return Ok(Some(running)),
-            // The file is gone.
-            Err(Errno::NOENT) => continue,
-            // Without locks, it is a record all the same, but no bytes are kept.
-            Ok(()) | Err(_) => {}
+    let record = name::of_record(user, name);
+    let found = read(directory, &record);
+    // An upload of another process is running.
+    if !matches!(found, RecordFile::Missing)
+        && hidden::check_left(directory.as_fd(), &record) == Err(Errno::WOULDBLOCK)
+    {
+        return Ok(Some((running, None)));
+    }
+    let facts = match found {
+        RecordFile::Missing => return Ok(None),
+        // Where there is no file, there is nothing to mix with.
+        RecordFile::Doubtful if existing.is_none() => return Ok(None),
+        RecordFile::Doubtful => {
+            let when = directory.metadata(&record).map_or_else(|_| unix_now(), |it| it.modified);
+            return Ok(Some((Unfinished { when, ..Unfinished::default() }, None)));
         }
-        return Ok(Some(Unfinished {
-            kept: if keeps { found.size } else { 0 },
-            number: number(&target.directory, name, &found),
-            when: found.modified,
-            is_running: false,
-        }));
+        RecordFile::Whole(facts) => facts,
+    };
+    if facts.has_ended(existing.as_ref()) {
+        return Ok(None);
     }
-    Ok(None)
-}
-
-/// Returns a number that differs from that of any earlier record with this name: an inode may be
-/// used again, but each upload changes its attributes, at least when it gets this name.
-fn number(directory: &Directory, name: &[u8], found: &Metadata) -> u64 {
-    let found_now = retry_on_intr(|| statat(directory, name, AtFlags::SYMLINK_NOFOLLOW));
-    let changed = found_now.map(|now| (now.st_ctime, now.st_ctime_nsec)).ok();
-    let mut hasher = DefaultHasher::new();
-    (found.identity.1, found.size, changed).hash(&mut hasher);
-    hasher.finish()
+    let is_own = facts.user == user.unwrap_or_default() && facts.name == *name;
+    let may_resume = is_own && keeps_bytes(config, user);
+    let is_unchanged = facts.old == existing.as_ref().map(facts_of);
+    let kept = facts.kept_bytes(directory).filter(|_| may_resume && is_unchanged);
+    let found = Unfinished {
+        kept: kept.map_or(0, |kept| kept.size),
+        number: facts.number,
+        when: facts.when,
+        is_running: false,
+    };
+    Ok(Some((found, Some(facts))))
 }
 
 /// Discards the record of `user`'s upload to `path`, and returns it. The user's running uploads to
-/// `path` leave none any more.
+/// `path` leave none any more, unless there is a file: to resume at its length is forbidden.
 pub(super) fn forget(
     files: &Files,
     path: &VirtualPath,
@@ -168,12 +518,13 @@ pub(super) fn forget(
 ) -> StorageResult<Option<Unfinished>> {
     let Some(target) = target(files, path)? else { return Ok(None) };
     let found = find_at(&target, files.config, user)?;
-    RUNNING.forget(user, &place(&target.directory, &target.name).map_err(system)?);
-    discard_kept(&target, user);
-    for RecordNames { running, .. } in names(&target, user) {
-        remove_left(&target.directory, &running);
+    let place = place(&target.directory, &target.name).map_err(system)?;
+    if target.existing.is_some() && RUNNING.has(user, &place) {
+        return Ok(found.map(|(found, _)| found));
     }
-    Ok(found)
+    RUNNING.forget(user, &place);
+    end(&target.directory, place.0, &name::of_record(user, &target.name));
+    Ok(found.map(|(found, _)| found))
 }
 
 /// Returns the target of uploads to `path`; `None` if there can be no upload.
@@ -189,43 +540,71 @@ fn target(files: &Files, path: &VirtualPath) -> StorageResult<Option<Target>> {
     }
 }
 
-/// Discards the bytes that are kept for `user`, and their records: of an upload that was to replace
-/// the file which is there now, and of one that was to be a new file. Returns whether there was any.
-pub(super) fn discard_kept(target: &Target, user: Option<&[u8]>) -> bool {
-    let discard = |names: RecordNames| remove_left(&target.directory, &names.kept);
-    names(target, user).map(discard).fold(false, |any, was_there| any | was_there)
-}
-
-/// Removes a hidden file unless an upload is running. If this fails, the sweeper removes it. Returns
-/// whether there is or was such a file.
-pub(super) fn remove_left(directory: &Directory, hidden: &[u8]) -> bool {
-    let removed = hidden::try_remove(directory.root().usage(), directory.as_fd(), hidden);
-    removed != Err(Errno::NOENT)
-}
-
-/// Discards the bytes of the records of `user`, but not the records.
-pub(super) fn drop_bytes(target: &Target, user: Option<&[u8]>) {
-    for RecordNames { kept, .. } in names(target, user) {
-        hidden::drop_bytes(&target.directory, &kept);
+/// Removes a record. If something else has its name that cannot be removed, it stays.
+fn remove(directory: &Directory, record: &[u8]) {
+    match retry_on_intr(|| unlinkat(directory, record, AtFlags::empty())) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => {
+            let name = Escaped(record);
+            log::warn!("{name}: cannot remove the record of an interrupted upload: {errno}");
+        }
     }
 }
 
-fn names(target: &Target, user: Option<&[u8]>) -> impl Iterator<Item = RecordNames> {
-    let olds = [Some(None), target.existing.as_ref().map(Some)];
-    olds.into_iter().flatten().map(move |old| name::of_record(user, &target.name, old))
+/// Discards the bytes of a record, unless an upload is writing to them.
+fn discard_bytes(directory: &Directory, record: &RecordFile) {
+    if let RecordFile::Whole(facts) = record {
+        // If this fails, the sweeper removes them.
+        let _ = hidden::try_remove(directory.root().usage(), directory.as_fd(), &facts.bytes);
+    }
 }
 
-/// Ends the records of all users, because a file was stored under this name, or the file with this
-/// name was renamed or removed.
-pub(super) fn end_all(directory: &Directory, name: &[u8]) {
+/// Removes a record with its bytes.
+pub(super) fn end(directory: &Directory, above: (u64, u64), record: &[u8]) {
+    let found = read(directory, record);
+    discard_bytes(directory, &found);
+    if !matches!(found, RecordFile::Missing) {
+        remove(directory, record);
+    }
+    directory.root().usage().shelf().take(above, record);
+}
+
+/// Records that the file with this name was removed or renamed: the records of all users end.
+pub(super) fn removed(directory: &Directory, name: &[u8]) {
+    changed(directory, name, RunningUploads::removed);
+}
+
+/// Records that a file was renamed to this name: the records of all users end.
+pub(super) fn replaced(directory: &Directory, name: &[u8]) {
+    changed(directory, name, RunningUploads::stored);
+}
+
+fn changed(
+    directory: &Directory,
+    name: &[u8],
+    change: fn(&RunningUploads<NamedPlace>, &NamedPlace, u64),
+) {
     if let Ok(place) = place(directory, name) {
-        end_all_at(&place, directory);
+        change(&RUNNING, &place, u64::MAX);
+        end_at(&place, directory);
     }
 }
 
-fn end_all_at(place: &NamedPlace, directory: &Directory) {
-    RUNNING.changed(place);
-    for part in Usage::kept_in_all_roots(place.0, &place.1) {
-        remove_left(directory, &part.name);
+/// Records that a file was extended, or changed in part. Its records stay, because a client that
+/// resumes would still take its length for that of its own upload. Their bytes are void.
+pub(super) fn extended(directory: &Directory, name: &[u8]) {
+    if let Ok(place) = place(directory, name) {
+        RUNNING.stored(&place, u64::MAX);
+    }
+}
+
+/// Ends the records that are known, except those of running uploads, which are locked. The session
+/// also forgets the one of its user, which it finds by its name.
+fn end_at(place: &NamedPlace, directory: &Directory) {
+    let (above, name) = place;
+    for record in Usage::kept_in_all_roots(*above, name) {
+        if hidden::check_left(directory.as_fd(), &record) != Err(Errno::WOULDBLOCK) {
+            end(directory, *above, &record);
+        }
     }
 }

@@ -10,8 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, as_kind, creation, existing, system, unsynced};
 use super::inherit::{Given, Heir};
-use super::kept_uploads::KeptPart;
-use super::name::RecordNames;
+use super::name::Owner;
 use super::output::{CopyingPart, Output, Phase};
 use super::policy::{Bounds, LocalConfig};
 use super::record::{self, LocalRecord, WhenCut};
@@ -46,11 +45,12 @@ pub(super) struct Replacement {
     is_locked: bool,
     /// What the settings give to the file.
     given: Given,
-    /// The mode of a new file when it is complete, if it is private until then.
+    /// The mode of a new file when it is complete. Until then, it is private: a web server, for
+    /// example, would give out what is hidden.
     wider: Option<Mode>,
     /// The owner that the complete file is to get.
     heir: Option<Heir>,
-    /// The record to leave if the upload does not end with success; `None` if it leaves nothing.
+    /// The record if the upload does not end with success; `None` if it leaves nothing.
     record: Option<LocalRecord>,
     /// The file that had the final name when the upload began.
     old: Option<Metadata>,
@@ -59,6 +59,8 @@ pub(super) struct Replacement {
     refusal: Option<StorageErrorKind>,
     /// Limits of the user's kept partial uploads.
     bounds: Bounds,
+    /// The user, in the names of records.
+    owner: Owner,
     /// Number of bytes of earlier uploads with which this one goes on; `None` if it began at byte 0.
     former: Option<u64>,
     /// The reason for the end, if the upload is not committed.
@@ -80,13 +82,10 @@ impl Replacement {
         if let Some(old) = &old {
             given.check_writable(&directory, &name, old).map_err(existing)?;
         }
-        let wider = old.is_none().then(|| given.mode_of_complete(config.mask(), &directory, false));
-        let wider = wider.flatten();
+        let wider = old.is_none().then(|| given.mode_of_complete(config.mask(), &directory));
         let leaves_record = matches!(mode, WriteMode::Create | WriteMode::Replace);
-        let running = leaves_record.then(|| name::of_record(user, &name, old.as_ref()).running);
-        let Made { file, is_locked, metadata: made, hidden, is_first } =
-            make(&directory, &name, running.as_deref(), old.is_some() || wider.is_some(), config)
-                .map_err(|errno| creation(&directory, errno))?;
+        let Made { file, is_locked, metadata: made, hidden } =
+            make(&directory, &name).map_err(|errno| creation(&directory, errno))?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
             directory,
@@ -104,6 +103,7 @@ impl Replacement {
             old,
             refusal: refusal(mode),
             bounds: config.bounds(),
+            owner: name::owner_of(user),
             former: None,
             end: StreamEnd::Cut,
         };
@@ -112,9 +112,7 @@ impl Replacement {
             new.copying = Some(CopyingPart::new(old, keep));
         }
         if leaves_record {
-            let mut record = LocalRecord::begin(target, config, user, is_first)?;
-            record.overtaken.is_first &= !record::discard_kept(target, user);
-            new.record = Some(record);
+            new.record = Some(LocalRecord::begin(target, config, user, false)?);
         }
         Ok(new)
     }
@@ -127,54 +125,49 @@ impl Replacement {
         user: Option<&[u8]>,
     ) -> StorageResult<Self> {
         let nothing = || StorageError::from(StorageErrorKind::BadRestart);
-        let RecordNames { running, kept } =
-            name::of_record(user, &target.name, target.existing.as_ref());
-        match record::find_at(&target, config, user)? {
-            Some(Unfinished { is_running: true, .. }) => return Err(StorageErrorKind::Busy.into()),
-            Some(found) if found.kept > 0 => {}
+        let hidden = match record::find_at(&target, config, user)? {
+            Some((Unfinished { is_running: true, .. }, _)) => {
+                return Err(StorageErrorKind::Busy.into());
+            }
+            Some((found, Some(facts))) if found.kept > 0 => facts.bytes,
             _ => return Err(nothing()),
-        }
+        };
         let usage = Arc::clone(target.directory.root().usage());
         let old = target.existing.as_ref();
         let mut charge =
             files::charge_resumed(target.directory.root(), config.limit(), old)?.in_place();
-        // A killed server may have left a file with the other name.
-        if !hidden::remove(&usage, target.directory.as_fd(), &running).map_err(system)? {
-            return Err(StorageErrorKind::Busy.into());
-        }
         let change = usage.change();
-        let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &kept) {
+        let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &hidden) {
             Ok(opened) => opened,
             Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
             // The file has been removed, or is on a file system without locks, where nothing is
             // kept.
             Err(_) => return Err(nothing()),
         };
-        let cut = match length <= metadata.size {
-            true => retry_on_intr(|| ftruncate(&file, length)).map_err(system),
-            false => Err(nothing()),
+        let cut = || {
+            if length > metadata.size {
+                return Err(nothing());
+            }
+            // From now on, not all bytes are on disk, and the record must say so first.
+            let mut record = LocalRecord::begin(&target, config, user, true)?;
+            record.wait(&target.directory).map_err(system)?;
+            retry_on_intr(|| ftruncate(&file, length)).map_err(system)?;
+            Ok(record)
         };
-        // From now on, not all bytes are on disk.
-        let directory = &target.directory;
-        let named =
-            cut.and_then(|()| directory.rename_new(&kept, directory, &running).map_err(system));
-        let record = named.and_then(|()| LocalRecord::begin(&target, config, user, false));
-        let record = record.inspect_err(|_| hidden::unlock(&file))?;
+        let record = cut().inspect_err(|_| hidden::unlock(&file))?;
         charge.take_over(metadata.size, length);
-        usage.shelf().take(metadata.identity);
         drop(change);
         let Target { directory, name, existing: old, .. } = target;
         let given = config.for_files();
-        let is_private = metadata.mode == inherit::PRIVATE.as_raw_mode();
         Ok(Self {
             given,
-            wider: given.mode_of_complete(config.mask(), &directory, is_private),
+            wider: Some(given.mode_of_complete(config.mask(), &directory)),
             directory,
             name,
             output: Output::new(file, length, config.sync, charge),
             copying: None,
             begins_with_old: false,
-            hidden: Some(running),
+            hidden: Some(hidden),
             made: metadata,
             is_locked: true,
             heir: None,
@@ -184,6 +177,7 @@ impl Replacement {
             // must not be lost.
             refusal: old.is_none().then_some(StorageErrorKind::Exists),
             bounds: config.bounds(),
+            owner: name::owner_of(user),
             former: Some(length),
             end: StreamEnd::Cut,
         })
@@ -244,6 +238,20 @@ impl Replacement {
         self.give_name()?;
         self.output.charge().keep_as_file(replaced);
         Ok(())
+    }
+
+    /// Checks that the file has as many bytes as were written, and no late error. Some file systems
+    /// (FUSE, NFS, CIFS, and disk quotas) report only to close(2) that they could not store them, so a
+    /// duplicate of the descriptor is closed.
+    fn check_whole(&self) -> Result<(), Errno> {
+        let duplicate = self.output.as_fd().try_clone_to_owned();
+        let duplicate =
+            duplicate.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        nix::unistd::close(duplicate).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+        match root::metadata_of(&self.output)?.size == self.output.position() {
+            true => Ok(()),
+            false => Err(Errno::IO),
+        }
     }
 
     /// Gives the complete file what it is to have, except its owner: by the settings, and from the
@@ -310,14 +318,26 @@ impl Replacement {
     }
 
     /// Leaves the record of an upload that did not end with success, with the bytes that can be
-    /// resumed. If this method returns an error or `false`, the caller removes the file.
+    /// resumed. Returns whether there are any; otherwise the caller removes the file. If this fails,
+    /// the record of an upload over an existing file stays as that of a killed server.
     fn leave_record(&mut self) -> Result<bool, Errno> {
         let Some(record) = &self.record else { return Ok(false) };
-        if !record.is_valid(self.end, self.target_now()?.as_ref()) {
+        if record.leaves_nothing(self.end) {
+            record.withdraw(&self.directory);
             return Ok(false);
         }
-        let (when_cut, kept, above) = (record.when_cut, record.names.kept.clone(), record.place.0);
-        if when_cut == WhenCut::Publish && self.end == StreamEnd::Cut && self.output.position() > 0
+        let now = self.target_now()?;
+        if self.old.is_some() && now.is_none() {
+            // There is nothing to mix with any more.
+            record.withdraw(&self.directory);
+            return Ok(false);
+        }
+        let is_unchanged = record.is_unchanged(now.as_ref());
+        let when_cut = record.when_cut;
+        if when_cut == WhenCut::Publish
+            && is_unchanged
+            && self.end == StreamEnd::Cut
+            && self.output.position() > 0
         {
             self.furnish(None)?;
             self.output.sync()?;
@@ -325,7 +345,7 @@ impl Replacement {
             return self.publish().map(|()| true);
         }
         let most = match (when_cut, self.end) {
-            _ if !self.is_locked => 0,
+            _ if !self.is_locked || !is_unchanged => 0,
             (WhenCut::Keep, StreamEnd::Cut) => u64::MAX,
             (WhenCut::Keep, _) => self.former.unwrap_or(0),
             _ => 0,
@@ -333,63 +353,39 @@ impl Replacement {
         // If the upload exceeds the limit for partial uploads, its beginning is still useful.
         let bound = if self.bounds.bytes == 0 { u64::MAX } else { self.bounds.bytes };
         self.output.cut_to(most.min(bound))?;
+        let root = Arc::clone(self.directory.root());
         // An upload that replaces a file has not counted besides that file until now.
         if self.output.position() > 0
-            && self.output.charge().take_place(Leaving::default()).is_err()
+            && (self.output.charge().take_place(Leaving::default()).is_err()
+                || !sweep::make_way(&root, self.owner, self.output.position(), self.bounds))
         {
             self.output.cut_to(0)?;
         }
         // The client will send only the bytes after the length that `SIZE` reports, so the bytes
         // before it must be on disk.
         self.output.sync()?;
-        self.directory.check_beneath()?;
-        // The newer record stays.
-        hidden::remove(self.directory.root().usage(), self.directory.as_fd(), &kept)?;
-        let root = Arc::clone(self.directory.root());
-        let mut part =
-            KeptPart::new(self.directory.path(), above, &kept, root::metadata_of(&self.output)?);
-        if !sweep::make_way(&root, &part, self.bounds) {
-            self.output.cut_to(0)?;
-            part.file.size = 0;
-            if !sweep::make_way(&root, &part, self.bounds) {
-                return Ok(false);
-            }
-        }
+        let length = self.output.position();
+        let (Some(record), Some(hidden)) = (&self.record, &self.hidden) else { return Ok(false) };
+        let left = (&**hidden, length, self.bounds.age);
+        let part = record.leave(&self.directory, now.as_ref(), left)?;
         let _change = root.usage().change();
-        let hidden = self.hidden.as_ref().ok_or(Errno::NOENT)?;
-        self.directory.rename_new(hidden, &self.directory, &kept)?;
-        if part.file.size > 0 {
+        if length > 0 {
             self.output.charge().keep();
+            self.hidden = None;
         }
         root.usage().shelf().put(part);
-        self.hidden = None;
         hidden::unlock(&self.output);
         root.has_kept();
-        Ok(true)
-    }
-
-    /// Leaves the record without bytes, as a killed server would. Returns `false` if that is not
-    /// possible.
-    fn leave_empty_record(&self) -> bool {
-        let (Some(record), Some(hidden)) = (&self.record, &self.hidden) else { return false };
-        let running = &record.names.running;
-        // Some file systems free no space above a quota unless a file is removed.
-        let is_left = self.directory.check_beneath().is_ok()
-            && retry_on_intr(|| ftruncate(&self.output, 0)).is_ok()
-            && (hidden == running
-                || self.directory.rename_new(hidden, &self.directory, running).is_ok());
-        if is_left {
-            hidden::unlock(&self.output);
-            self.directory.root().has_kept();
-        }
-        is_left
+        Ok(length > 0)
     }
 }
 
 impl io::Write for Replacement {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.finish_copying()?;
-        self.output.write(bytes)
+        let Self { directory, output, owner, .. } = self;
+        let root = Arc::clone(directory.root());
+        Ok(sweep::give_way(&root, *owner, || output.write(bytes))?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -417,6 +413,10 @@ impl Upload for Replacement {
         let old = self.old;
         self.furnish(old.as_ref()).map_err(system)?;
         self.output.sync().map_err(system)?;
+        self.check_whole().map_err(system)?;
+        if let Some(record) = &mut self.record {
+            record.wait(&self.directory).map_err(system)?;
+        }
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }
@@ -426,7 +426,7 @@ impl Upload for Replacement {
         Phase::Published.comes_next();
         match self.record.take() {
             Some(record) => record.stored(&self.directory),
-            None => record::end_all(&self.directory, &self.name),
+            None => record::extended(&self.directory, &self.name),
         }
         let directory = self.directory.clone();
         let policy = self.output.policy();
@@ -447,9 +447,6 @@ impl Drop for Replacement {
             Ok(false) => {}
             Err(errno) => {
                 log::warn!("{}: cannot keep the partial upload: {errno}", Escaped(&self.name));
-                if self.leave_empty_record() {
-                    return;
-                }
             }
         }
         if let Some(hidden) = &self.hidden {
@@ -478,45 +475,18 @@ pub(super) struct Made {
     is_locked: bool,
     metadata: Metadata,
     hidden: Vec<u8>,
-    /// Whether the first name was free: no upload has left it or uses it.
-    is_first: bool,
 }
 
-/// Creates and locks an empty file with a hidden name, for the target `name`: with the name `first`,
-/// or with a random one if that is taken.
-fn make(
-    directory: &Directory,
-    name: &[u8],
-    first: Option<&[u8]>,
-    is_private: bool,
-    config: LocalConfig,
-) -> Result<Made, Errno> {
-    let (mode, later) = match is_private {
-        true => (inherit::PRIVATE, None),
-        false => inherit::mode_of_new(config.mask(), directory, 0o666),
-    };
+/// Creates and locks an empty private file with a hidden name, for the target `name`.
+fn make(directory: &Directory, name: &[u8]) -> Result<Made, Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    for attempt in 0..ATTEMPTS {
-        let hidden = match first.filter(|_| attempt < 2) {
-            Some(first) => first.to_vec(),
-            None => name::temporary(name)?,
-        };
-        if attempt == 1 && first.is_some() {
-            // A killed server may have left a file with this name.
-            record::remove_left(directory, &hidden);
-        }
-        let made = retry_on_intr(|| openat(directory, &*hidden, flags, mode))
+    for _ in 0..ATTEMPTS {
+        let hidden = name::temporary(name)?;
+        let made = retry_on_intr(|| openat(directory, &*hidden, flags, inherit::PRIVATE))
             .and_then(|file| claim(directory, hidden, file));
         match made {
             Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno),
-            Ok(mut made) => {
-                made.is_first = attempt == 0;
-                if let Some(bits) = later {
-                    inherit::set_mode(&made.file, &mut made.metadata, bits)?;
-                }
-                return Ok(made);
-            }
+            made => return made,
         }
     }
     Err(Errno::EXIST)
@@ -528,14 +498,13 @@ fn make(
 pub(super) fn claim(directory: &Directory, hidden: Vec<u8>, file: OwnedFd) -> Result<Made, Errno> {
     let locked = hidden::lock(&file);
     if locked == Err(Errno::WOULDBLOCK) {
-        // Another process looks at the file, or is removing it. If it stays, the sweeper removes it:
-        // by now, the name may belong to another upload.
+        // Another process looks at the file, or is removing it. If it stays, the sweeper removes it.
         return Err(Errno::EXIST);
     }
     let metadata = root::metadata_of(&file)?;
     match directory.metadata(&hidden) {
         Ok(found) if found.identity == metadata.identity => {
-            Ok(Made { file, is_locked: locked.is_ok(), metadata, hidden, is_first: false })
+            Ok(Made { file, is_locked: locked.is_ok(), metadata, hidden })
         }
         Ok(_) | Err(Errno::NOENT) => Err(Errno::EXIST),
         Err(errno) => Err(errno),

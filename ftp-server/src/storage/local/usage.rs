@@ -12,7 +12,7 @@
 use std::sync::{Arc, Condvar, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
-use super::kept_uploads::{KeptPart, KeptUploads};
+use super::kept_uploads::KeptUploads;
 use crate::lock::{Lock, unpoisoned};
 pub(super) use crate::storage::space::{COST_OF_OBJECT, Cost};
 use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult};
@@ -194,8 +194,8 @@ impl Usage {
         usages.iter().find(|(known, _)| *known == identity).and_then(|(_, usage)| usage.upgrade())
     }
 
-    /// Returns the kept uploads to the file `name` in a directory, as all roots know them.
-    pub(super) fn kept_in_all_roots(directory: DeviceInode, name: &[u8]) -> Vec<KeptPart> {
+    /// Returns the records for the file `name` in a directory, as all roots know them.
+    pub(super) fn kept_in_all_roots(directory: DeviceInode, name: &[u8]) -> Vec<Vec<u8>> {
         let usages: Vec<_> = USAGES.lock().iter().map(|(_, it)| it.clone()).collect();
         let usages = usages.iter().filter_map(Weak::upgrade);
         usages.flat_map(|usage| usage.shelf.of_target(directory, name)).collect()

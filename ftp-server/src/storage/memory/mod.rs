@@ -203,7 +203,7 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::ALL
+        Capabilities::ALL | Capabilities::BOUNDED_WAITS
     }
 
     fn confine(&self) -> Confine<'_> {
@@ -259,7 +259,7 @@ impl Storage for MemoryStorage {
             Node::Directory(_) => Err(Kind::IsDirectory.into()),
             Node::File(_) => {
                 tree.take(path)?;
-                tree.records.changed(path, u64::MAX);
+                tree.records.removed(path, u64::MAX);
                 Ok(())
             }
         }
@@ -492,7 +492,10 @@ impl MemoryUpload {
             }
         }
         self.content = None;
-        tree.records.changed(&self.path, u64::MAX);
+        match self.unfinished {
+            Some(_) => tree.records.stored(&self.path, u64::MAX),
+            None => tree.records.extended(&self.path, u64::MAX),
+        }
         Ok(())
     }
 

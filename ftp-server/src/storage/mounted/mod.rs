@@ -238,8 +238,10 @@ impl MountedStorage {
 
 impl Storage for MountedStorage {
     fn capabilities(&self) -> Capabilities {
-        let root = self.root.capabilities();
-        self.all().fold(root, |sum, storage| sum | storage.capabilities())
+        let sum = self.all().fold(Capabilities::NONE, |sum, one| sum | one.capabilities());
+        let bounded = Capabilities::BOUNDED_WAITS;
+        let is_bounded = self.all().all(|storage| storage.capabilities().contains(bounded));
+        sum.without(bounded) | bounded.only_if(is_bounded)
     }
 
     fn confine(&self) -> Confine<'_> {

@@ -3,6 +3,7 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::forward_storage;
 use crate::storage::{
     ConfinementPolicy, Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, StorageCall,
 };
@@ -277,22 +278,10 @@ fn directories() -> tempfile::TempDir {
 struct Anywhere(Box<dyn Storage>);
 
 impl Storage for Anywhere {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
-        self.0.stat(path, ask)
-    }
-    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        self.0.list(path, ask)
-    }
-    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        self.0.read(path)
-    }
-    fn write(
-        &self,
-        path: &VirtualPath,
-        mode: WriteMode,
-        _: Keep<'_>,
-    ) -> StorageResult<Box<dyn Upload>> {
-        self.0.write(path, mode, Keep::Shared)
+    forward_storage!(self, self.0; capabilities, stat, list, read, write, unfinished, forget, space);
+
+    fn confine(&self) -> Confine<'_> {
+        Confine::No
     }
 }
 

@@ -50,9 +50,9 @@ use self::rivals::Publishing;
 use self::source::S3Source;
 use super::confinement::Confinement;
 use super::{
-    Ask, Capabilities, Change, Confine, ConfinementPolicy, Entries, Keep, Metadata, Source,
-    Storage, StorageError, StorageErrorKind as Kind, StorageResult, Unfinished, Upload,
-    VirtualPath, WriteMode,
+    Ask, Capabilities, Change, Confine, ConfinementPolicy, Entries, Keep, Metadata, RoomFor,
+    Source, Space, Storage, StorageError, StorageErrorKind as Kind, StorageResult, Unfinished,
+    Upload, VirtualPath, WriteMode,
 };
 
 /// The objects of an [`S3Store`] below a prefix, as files and directories.
@@ -258,7 +258,7 @@ fn directory_metadata(store: &Inner, prefix: &str) -> Metadata {
 impl Storage for S3Storage {
     fn capabilities(&self) -> Capabilities {
         let times = Capabilities::SET_TIMES.only_if(self.keeps_times);
-        Capabilities::DIGEST | Capabilities::REMOTE | times
+        Capabilities::DIGEST | Capabilities::REMOTE | Capabilities::BOUNDED_WAITS | times
     }
 
     /// Sessions need no files on disk: the endpoint is resolved in advance.
@@ -413,5 +413,9 @@ impl Storage for S3Storage {
                 Ok(_) => Ok(file_metadata(&self.inner, &key, object.size, modified)),
             }
         })
+    }
+
+    fn space(&self, _path: &VirtualPath, _room: RoomFor) -> StorageResult<Space> {
+        Ok(Space::default())
     }
 }

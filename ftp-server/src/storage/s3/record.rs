@@ -52,7 +52,7 @@ impl StoreRecord {
     }
 
     pub(super) fn is_overtaken(&self) -> bool {
-        self.run.overtaken.get()
+        self.run.overtaken.is_superseded() || self.run.overtaken.changes() > 0
     }
 
     pub(super) fn leaves_nothing(&self, end: StreamEnd) -> bool {
@@ -124,7 +124,7 @@ impl S3Storage {
     /// Ends the records of all users, because the object at `key` was removed. Uploads that are
     /// running go on. `latest` is the number before the removal.
     pub(super) fn end_records(&self, key: &str, latest: u64) -> StorageResult<()> {
-        self.inner.running.changed_until(&key.as_bytes().to_vec(), latest);
+        self.inner.running.removed(&key.as_bytes().to_vec(), latest);
         let prefix = self.keys.notes_of(key);
         Ok(partial::discard_all(&self.inner, &prefix, |found| !found.is_running)?)
     }

@@ -72,7 +72,7 @@ impl S3Storage {
         };
         self.inner.forget_directories();
         moved?;
-        self.inner.running.changed_until(&to_key.as_bytes().to_vec(), latest);
+        self.inner.running.stored(&to_key.as_bytes().to_vec(), latest);
         // The records of the other name remember that there was no file, or another one.
         let key = if is_directory { &to_key } else { &from_key };
         self.end_records(key, latest).map_err(S3Error::after_change)
@@ -173,7 +173,7 @@ impl S3Storage {
             store.client.delete(key, &Condition::None)?;
         }
         // These uploads go on to the old name, of a directory that is gone.
-        store.running.overtake_below(from.trim_end_matches('/').as_bytes(), store.latest());
+        store.running.supersede_below(from.trim_end_matches('/').as_bytes(), store.latest());
         for rest in directories {
             let (old, new) = (format!("{from}{rest}"), format!("{to}{rest}"));
             let notes = (&*self.keys.notes(&old), &*self.keys.notes(&new));

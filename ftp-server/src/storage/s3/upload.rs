@@ -337,7 +337,7 @@ fn publish(
             false => error.into(),
         })
     })?;
-    store.running.changed_until(&key.as_bytes().to_vec(), latest);
+    store.running.stored(&key.as_bytes().to_vec(), latest);
     let ended = lease.as_ref().map_or(Ok(()), |lease| lease.end(store).map(drop));
     if let Err(error) = ended.and_then(|()| begun.supersede()) {
         // The file is stored, so this is not an error. The note names another version of it.

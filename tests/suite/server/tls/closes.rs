@@ -3,10 +3,7 @@
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex};
 
-use ftp_server::{
-    Ask, Entries, Keep, LocalStorage, Metadata, Source, Storage, StorageError, Upload, VirtualPath,
-    WriteMode,
-};
+use ftp_server::{LocalStorage, Source, Storage, StorageError, VirtualPath, forward_storage};
 use ftp_tests::raw::DEADLINE;
 use ftp_tests::tls::Version;
 
@@ -39,26 +36,12 @@ impl Closed {
 }
 
 impl Storage for Late {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
-        self.inner.stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
-        self.inner.list(path, ask)
-    }
+    forward_storage!(self, self.inner; capabilities, confine, stat, list, write, unfinished, forget);
+    forward_storage!(self, self.inner; space);
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         let (source, closed) = (self.inner.read(path)?, Arc::clone(&self.closed));
         Ok(Box::new(LateEnd { source, closed }))
-    }
-
-    fn write(
-        &self,
-        path: &VirtualPath,
-        mode: WriteMode,
-        _: Keep<'_>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        self.inner.write(path, mode, Keep::Shared)
     }
 }
 

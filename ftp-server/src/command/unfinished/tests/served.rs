@@ -17,6 +17,7 @@ use crate::storage::{Keep, Upload};
 
 pub(super) struct Served<S> {
     storage: S,
+    world: World,
     context: Arc<Context>,
     session: Session,
     begun: Vec<(Session, Box<dyn Upload>)>,
@@ -39,10 +40,44 @@ fn code(handled: Result<Reply, Reply>) -> u16 {
 }
 
 impl<S: Storage + Clone + 'static> Served<S> {
-    pub(super) fn new(storage: S) -> Self {
+    pub(super) fn new(storage: S, world: World) -> Self {
         let context = context();
         let session = Self::session(&storage, &context, "u");
-        Self { storage, context, session, begun: Vec::new() }
+        Self { storage, world, context, session, begun: Vec::new() }
+    }
+
+    /// Lets another program do something to the file.
+    fn others(&self, act: Act, model: &Model) -> std::io::Result<()> {
+        let World::Disk(root) = &self.world else { return Ok(()) };
+        let directory = root.join(&DIRECTORY[1..]);
+        let file = root.join(&FILE[1..]);
+        match act {
+            Act::OthersReplace => {
+                let new = directory.join("new");
+                std::fs::write(&new, vec![0xFF; 20 + model.next as usize])?;
+                std::fs::rename(new, file)
+            }
+            Act::OthersAppend => {
+                std::fs::OpenOptions::new().append(true).open(file)?.write_all(b"+")
+            }
+            Act::OthersRemove => std::fs::remove_file(file),
+            Act::OthersTouch => {
+                let time =
+                    std::time::UNIX_EPOCH + std::time::Duration::from_secs(model.next.into());
+                std::fs::OpenOptions::new().append(true).open(file)?.set_modified(time)
+            }
+            _ => {
+                for found in std::fs::read_dir(directory)? {
+                    let name = found?.file_name();
+                    let is_kept =
+                        model.begun.is_empty() && name.to_string_lossy().ends_with(".part");
+                    if is_kept && !name.to_string_lossy().contains("record-") {
+                        std::fs::remove_file(root.join(&DIRECTORY[1..]).join(name))?;
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     fn session(storage: &S, context: &Arc<Context>, name: &str) -> Session {
@@ -219,6 +254,15 @@ impl<S: Storage + Clone + 'static> Served<S> {
                 let mut upload = Self::open(prepared).unwrap();
                 upload.write_all(&bytes(next, 0, CUT)).unwrap();
                 self.begun.push((session, upload));
+                done(0)
+            }
+            Act::OthersReplace
+            | Act::OthersAppend
+            | Act::OthersRemove
+            | Act::OthersTouch
+            | Act::BytesGo => {
+                // There may be no file.
+                let _ = self.others(act, model);
                 done(0)
             }
             Act::CutBegun | Act::EndBegun => {

@@ -231,7 +231,6 @@ fn check_way(tree: &Tree, who: Who, wanted: Wanted, way: Way) -> bool {
             (config.owner, config.group, config.file_mode, config.directory_mode) = wanted;
         })
     };
-    let gives_mode = wanted.1.is_some() || wanted.2.is_some();
     let hidden = || {
         for directory in [&tree.root, &directory] {
             let entries = fs::read_dir(directory).into_iter().flatten();
@@ -241,7 +240,7 @@ fn check_way(tree: &Tree, who: Who, wanted: Wanted, way: Way) -> bool {
             for file in hidden {
                 let (owner, _, mode) = rights(&file);
                 assert_eq!(owner, who.user(), "{at}: only the server's own file can be kept");
-                assert!(mode == 0o600 || !gives_mode && old.is_none(), "{at}: {mode:o}");
+                assert!(mode == 0o600, "{at}: {mode:o}");
             }
         }
     };
@@ -513,23 +512,32 @@ fn only_an_empty_new_directory_is_given_away_fs_21() {
 #[test]
 fn a_server_killed_after_it_gave_a_file_away_leaves_a_record_fs_21() {
     let Some(tree) = open_tree() else { return };
-    let running = name::of_record(Some(USER), b"f", None).running;
-    let left = tree.root.join(std::ffi::OsStr::from_bytes(&running));
-    for (owner, in_settings, is_record) in
-        [(OWNER, Some(OWNER), true), (OWNER, None, false), (OWNER, Some(5), false), (0, None, true)]
-    {
-        fs::write(&left, "whole").unwrap();
+    for owner in [OWNER, 5, 0] {
+        tree.put("f", "old");
+        let storage = tree.storage().with(|config| config.owner = Some(owner));
+        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
+        upload.write_all(b"whole").unwrap();
+        // The server is killed.
+        std::mem::forget(upload);
+        let left = tree.hidden(has_bytes);
         chown(&left, Some(owner), None).unwrap();
-        let storage = tree.storage().with(|config| config.owner = in_settings);
-        let found = storage.unfinished(&path("f"), Some(USER)).unwrap();
-        assert_eq!(found.map(|it| it.kept), is_record.then_some(0), "{owner} {in_settings:?}");
+        fs::File::open(&left).unwrap().unlock().unwrap();
+        let other = tree.root.join("d");
+        fs::create_dir(&other).unwrap();
+        for name in tree.names_with_records("") {
+            let _ = fs::rename(tree.root.join(&name), other.join(&name));
+        }
+        fs::copy(other.join(left.file_name().unwrap()), other.join("copy")).unwrap();
+        fs::rename(other.join("copy"), other.join(left.file_name().unwrap())).unwrap();
+        let found = storage.unfinished(&path("d/f"), Some(USER)).unwrap();
+        assert_eq!(found.map(|it| it.kept), Some(0), "{owner}");
+        fs::remove_dir_all(other).unwrap();
     }
 }
 
 #[test]
 fn a_resumed_file_gets_no_set_id_bits_fs_21() {
     let Some(tree) = open_tree() else { return };
-    let kept = name::of_record(Some(USER), b"f", None).kept;
     let storage = tree.storage().with(|config| config.file_mode = Some(0o640));
     let write = |mode, content: &[u8]| {
         let mut upload = storage.write(&path("f"), mode, Keep::Bytes(USER)).unwrap();
@@ -537,7 +545,7 @@ fn a_resumed_file_gets_no_set_id_bits_fs_21() {
         upload
     };
     drop(write(WriteMode::Replace, b"new"));
-    set_mode(&tree.root.join(std::ffi::OsStr::from_bytes(&kept)), 0o6755);
+    set_mode(&tree.hidden(has_bytes), 0o6755);
     write(WriteMode::Resume(2), b"w").commit().unwrap();
     assert_eq!((rights(tree.root.join("f")).2, tree.get("f")), (0o640, b"new".to_vec()));
 }

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 
 use super::super::directory::Directory;
-use super::super::kept_uploads::KeptPart;
 use super::*;
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{RoomFor, StreamEnd};
@@ -49,9 +48,8 @@ fn the_oldest_partial_files_of_a_user_are_evicted_fs_15() {
             cut(&storage, "bob", "a", 100);
             NAMES.iter().for_each(|name| cut(&storage, "ann", name, 100));
             assert_eq!(kept(&storage, "ann", &NAMES), want, "{files} {bytes}");
-            // A record goes only if there are too many.
-            let records = if files == 0 { NAMES.len() } else { files.min(NAMES.len()) };
-            assert_eq!(recorded(&storage, "ann", &NAMES).len(), records, "{files} {bytes}");
+            // No record goes.
+            assert_eq!(recorded(&storage, "ann", &NAMES), NAMES, "{files} {bytes}");
             // Partial uploads of other users stay.
             assert_eq!(kept(&storage, "bob", &NAMES), ["a"]);
             for (user, name) in NAMES.map(|name| ("ann", name)).into_iter().chain([("bob", "a")]) {
@@ -130,7 +128,7 @@ fn partial_files_stay_known_if_their_directory_moves_through_a_link_fs_15() {
     let storage = tree.storage();
     cut(&storage, "ann", "l/x/a", 10);
     storage.rename(&path("l/x"), &path("l/y"), false).unwrap();
-    let parts = storage.files.root.usage().shelf().by_age(None);
+    let parts = storage.files.root.usage().shelf().by_age();
     let directories: Vec<_> = parts.into_iter().map(|part| part.directory).collect();
     assert_eq!(directories, [b"d/y"]);
 }
@@ -141,25 +139,11 @@ fn an_expired_partial_file_can_be_evicted_before_it_is_swept_fs_15() {
     for storage in tree.storages() {
         let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
         ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
-        let hidden = |name: &str| name::of_record(Some(b"ann"), name.as_bytes(), None).kept;
-        let shown = |name: &str| tree.root.join(String::from_utf8(hidden(name)).unwrap());
-        let then = std::time::SystemTime::now() - REMEMBERED - REMEMBERED / 2;
-        let old = fs::OpenOptions::new().append(true).open(shown("a")).unwrap();
-        old.set_modified(then).unwrap();
-        // Another walk may find this state when the upload is too old, before it removes the
-        // upload.
-        let directory = Directory::open(&storage.files.root, b"").unwrap();
-        let found = directory.metadata(&hidden("a")).unwrap();
-        let above = root::metadata_of(&directory).unwrap().identity;
-        storage.files.root.usage().shelf().put(KeptPart::new(
-            Vec::new(),
-            above,
-            &hidden("a"),
-            found,
-        ));
-        let [given_up, left] = ["a", "b"].map(shown);
+        let record = name::of_record(Some(b"ann"), b"a");
+        let shown = tree.root.join(String::from_utf8(record).unwrap());
+        set_record_age(&shown, REMEMBERED.as_secs() * 3 / 2 / 3_600);
         cut(&storage, "ann", "c", 10);
-        assert_eq!((given_up.exists(), left.exists()), (false, true));
+        assert!(kept(&storage, "ann", &["a", "b", "c"]).len() == 2 && shown.exists());
         give_up_all(&storage);
         assert!(kept(&storage, "ann", &["b", "c"]).is_empty());
         let _ = ["b", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
@@ -179,10 +163,11 @@ fn an_upload_that_replaces_a_file_is_kept_within_the_same_limits_fs_15() {
         assert_eq!(["old", "new"].map(|name| size(&storage, "ann", name)), [Some(0), Some(200)]);
         cut(&storage, "ann", "old", 300);
         assert_eq!(["old", "new"].map(|name| size(&storage, "ann", name)), [Some(250), Some(0)]);
-        // A record without bytes counts as a file.
+        // Records are not limited.
         ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 0));
-        assert_eq!(recorded(&storage, "ann", &["old", "new", "a", "b"]), ["a", "b"]);
-        ["a", "b"].iter().for_each(|name| {
+        let all = ["old", "new", "a", "b"];
+        assert_eq!(recorded(&storage, "ann", &all), all);
+        all.iter().for_each(|name| {
             storage.forget(&path(name), Some(b"ann")).unwrap();
         });
         assert_eq!(tree.names_with_records(""), ["old"]);
@@ -197,7 +182,7 @@ fn externally_removed_partial_files_no_longer_count_fs_15() {
     for storage in tree.storages() {
         let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (0, 25));
         ["d/a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
-        for name in tree.names("d") {
+        for name in tree.names_with_records("d") {
             fs::remove_file(tree.root.join("d").join(name)).unwrap();
         }
         fs::remove_dir(tree.root.join("d")).unwrap();
@@ -232,7 +217,7 @@ fn a_partial_file_being_resumed_is_not_evicted_fs_15() {
         assert_eq!(size(&storage, "ann", "c"), Some(0));
         resumed.abort(StreamEnd::Failed);
         assert_eq!(size(&storage, "ann", "a"), Some(11));
-        let _ = ["a", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
+        let _ = ["a", "b", "c"].map(|name| storage.forget(&path(name), Some(b"ann")).unwrap());
         assert!(tree.names_with_records("").is_empty());
     }
 }
@@ -259,7 +244,7 @@ fn kept_bytes_are_given_up_only_if_they_make_enough_room_fs_15() {
         assert_eq!((space(room), sizes()), (free, all));
     }
     // An emptied file gives no inode back.
-    for number in 0..14 {
+    for number in 0..11 {
         tree.put(&format!("e{number}"), "");
     }
     assert!(space(RoomFor::New(free + MIB)) < free);
@@ -303,7 +288,7 @@ fn a_walk_also_updates_storages_rooted_inside_its_root_fs_15() {
     cut(&outer, "ann", "d/inner/e/f", 100);
     let inner = LocalStorage::open(tree.root.join("d/inner")).unwrap();
     let directories = |storage: &LocalStorage| {
-        let parts = storage.files.root.usage().shelf().by_age(None);
+        let parts = storage.files.root.usage().shelf().by_age();
         parts.into_iter().map(|part| part.directory).collect::<Vec<_>>()
     };
     assert_eq!(directories(&inner), [b""; 0]);

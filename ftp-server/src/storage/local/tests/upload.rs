@@ -606,5 +606,7 @@ fn a_mount_point_in_the_tree_cannot_be_removed_or_renamed_into_cm_90_cm_93() {
         assert_eq!(kind(storage.rmdir(&path("m"))), Some(Busy));
         upload(&storage, "m/g", WriteMode::Replace, b"g");
         assert_eq!(read(&storage, "m/g").unwrap(), b"g");
+        assert_eq!(kind(storage.rmdir(&path("m"))), Some(StorageErrorKind::NotEmpty));
+        storage.remove(&path("m/g")).unwrap();
     }
 }

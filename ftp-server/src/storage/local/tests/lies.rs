@@ -1,0 +1,204 @@
+//! Disks whose answers are wrong, and other programs at a bad moment: each test makes false what the
+//! code takes for granted.
+
+use ftp_tests::lying_disk::LyingDisk;
+use rustix::io::Errno;
+
+use super::StorageErrorKind::{BadRestart, Busy, Exists, Io, NotEmpty, NotFound, Unsupported};
+use super::*;
+use crate::storage::StreamEnd;
+
+/// Returns the names in a listing.
+fn names(storage: &LocalStorage, ask: Ask) -> Vec<Vec<u8>> {
+    let entries = storage.list(&path("/"), ask).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().name).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_disk_that_reports_no_kinds_lists_the_same_names_and_counts_the_same_bytes_hp_23() {
+    const LIMIT: u64 = 100_000;
+    let tree = Tree::new();
+    let files = [("a", "12345"), ("b", "678"), (".ftp-upload-0123456789abcdef", "hidden")];
+    let Some(disk) = LyingDisk::mount(&tree.root, files) else { return };
+    for hides_kinds in [false, true] {
+        disk.lies().hides_kinds = hides_kinds;
+        let storage = tree.storage().with(|config| config.quota = LIMIT);
+        for ask in [Ask::Facts, Ask::Names] {
+            assert_eq!(names(&storage, ask), [b"a", b"b"], "{hides_kinds} {ask:?}");
+        }
+        assert_eq!(storage.left().unwrap(), Some(LIMIT - 8), "{hides_kinds}");
+    }
+}
+
+#[test]
+fn a_listing_shows_the_size_of_now_and_not_the_one_that_the_kernel_remembers() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("log", "one")]) else { return };
+    disk.lies().keeps_names = true;
+    let storage = tree.storage();
+    assert_eq!(list(&storage, "/")[0].1.size, 3);
+    // Another computer appends to the file, which changes nothing in its directory.
+    disk.lies().files.get_mut("log").unwrap().extend(b"two");
+    assert_eq!(list(&storage, "/")[0].1.size, 6);
+    assert_eq!(storage.stat(&path("log"), Ask::Facts).unwrap().size, 6);
+}
+
+#[test]
+fn a_listing_that_the_disk_breaks_off_is_an_error_and_no_shorter_listing_cm_112() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("a", ""), ("b", "")]) else { return };
+    let storage = tree.storage();
+    // ENOENT is the error of a directory that was removed, but also any error of some disks.
+    for (errno, want) in [(Errno::IO, Io), (Errno::NOENT, NotFound)] {
+        disk.lies().listing_error = errno.raw_os_error();
+        for ask in [Ask::Facts, Ask::Names] {
+            let mut entries = storage.list(&path("/"), ask).unwrap();
+            let ended = entries.find_map(Result::err).unwrap();
+            assert_eq!(ended.kind, want, "{ask:?}");
+            assert!(entries.next().is_none());
+        }
+    }
+}
+
+#[test]
+fn two_files_with_one_inode_number_stay_two_files_cm_93_ls_08() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("a", "one"), ("b", "two")]) else { return };
+    disk.lies().inode = Some(7);
+    let storage = tree.storage();
+    let shown = list(&storage, "/");
+    assert_eq!(shown[0].1.identity, shown[1].1.identity);
+    assert_eq!(kind(storage.rename(&path("a"), &path("b"), false)), Some(Exists));
+    assert_eq!((tree.get("a"), tree.get("b")), (b"one".to_vec(), b"two".to_vec()));
+    storage.rename(&path("a"), &path("b"), true).unwrap();
+    assert_eq!(names(&storage, Ask::Names), [b"b"]);
+    assert_eq!(tree.get("b"), b"one");
+}
+
+#[test]
+fn a_root_whose_inode_number_changes_is_counted_again_hp_23() {
+    const LIMIT: u64 = 100_000;
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("a", "12345")]) else { return };
+    let open = || tree.storage().with(|config| config.quota = LIMIT);
+    let before = open();
+    assert_eq!(before.left().unwrap(), Some(LIMIT - 5));
+    disk.lies().files.insert("b".to_owned(), b"678".to_vec());
+    disk.lies().root_inode = Some(4_711);
+    assert_eq!(open().left().unwrap(), Some(LIMIT - 8));
+}
+
+#[test]
+fn an_unknown_free_space_is_told_apart_from_a_disk_that_does_not_answer() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("a", "")]) else { return };
+    let storage = tree.storage();
+    let free = |room| storage.space(&path("/"), room);
+    assert_eq!(free(RoomFor::New(1)).unwrap().free, Some((1 << 20) * 4_096));
+    disk.lies().hides_size = true;
+    assert_eq!(kind(free(RoomFor::New(1))), Some(Unsupported));
+    for (errno, want) in [(Errno::IO, Io), (Errno::NOSYS, Unsupported)] {
+        disk.lies().space_error = errno.raw_os_error();
+        assert_eq!(kind(free(RoomFor::New(1))), Some(want), "{errno}");
+        assert_eq!(kind(free(RoomFor::More(0))), Some(want), "{errno}");
+    }
+}
+
+#[test]
+fn a_full_directory_stays_although_the_disk_would_remove_it_cm_87() {
+    let tree = Tree::new();
+    let files = [("full/f", "one"), ("hidden/.ftp-upload-0123456789abcdef", "")];
+    let Some(_disk) = LyingDisk::mount(&tree.root, files) else { return };
+    let storage = tree.storage();
+    assert_eq!(kind(storage.rmdir(&path("full"))), Some(NotEmpty));
+    assert_eq!(tree.get("full/f"), b"one");
+    storage.rmdir(&path("hidden")).unwrap();
+    assert_eq!(names(&storage, Ask::Names), [b"full"]);
+}
+
+#[test]
+fn an_upload_onto_the_beginning_of_a_file_loses_no_newer_one_cm_107() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let begin = || {
+            tree.put("f", "0123456789");
+            storage.write(&path("f"), WriteMode::From(5), Keep::Shared).unwrap()
+        };
+        // Another program replaces or shortens the file, after its beginning was copied or before.
+        for (new, is_copied, want) in [
+            ("the newer file", true, Busy),
+            ("the newer file", false, Busy),
+            ("01", false, BadRestart),
+        ] {
+            let mut upload = begin();
+            while is_copied && !upload.prepare().unwrap() {}
+            if want == Busy {
+                fs::remove_file(tree.root.join("f")).unwrap();
+            }
+            tree.put("f", new);
+            let written = upload.write_all(b"end").map_err(StorageError::from);
+            let ended = written.and_then(|()| upload.commit());
+            assert_eq!(kind(ended), Some(want), "{new} {is_copied}");
+            assert_eq!(tree.get("f"), new.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_cut_upload_that_fits_no_more_leaves_a_record_without_bytes_hp_23_fs_15() {
+    const LIMIT: u64 = 10_000;
+    let user = Some(&b"u"[..]);
+    let tree = Tree::new();
+    tree.put("f", [b'o'; 6_000]);
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
+    let keep = Keep::Bytes(b"u");
+    let mut cut = storage.write(&path("f"), WriteMode::Replace, keep).unwrap();
+    // The file that is replaced pays for these bytes, until the upload is cut.
+    cut.write_all(&[b'n'; 3_000]).unwrap();
+    let mut other = storage.write(&path("g"), WriteMode::Replace, keep).unwrap();
+    other.write_all(&[b'g'; 4_000]).unwrap();
+    other.commit().unwrap();
+    cut.abort(StreamEnd::Cut);
+    let record = storage.unfinished(&path("f"), user).unwrap().unwrap();
+    assert_eq!((record.kept, record.is_running), (0, false));
+    assert_eq!(storage.left().unwrap(), Some(0));
+}
+
+#[test]
+fn a_mounted_disk_that_tells_no_size_counts_too_hp_23() {
+    const LIMIT: u64 = 100_000;
+    let tree = Tree::new();
+    let mounted = tree.root.join("d");
+    fs::create_dir(&mounted).unwrap();
+    let Some(disk) = LyingDisk::mount(&mounted, [("a", "12345")]) else { return };
+    for hides_size in [false, true] {
+        disk.lies().hides_size = hides_size;
+        let storage = tree.storage().with(|config| config.quota = LIMIT);
+        // The directory counts as 4 KiB.
+        assert_eq!(storage.left().unwrap(), Some(LIMIT - 4_096 - 5), "{hides_size}");
+    }
+}
+
+#[test]
+fn links_are_listed_although_their_directory_moves_meanwhile_ls_13() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.put("f", "12345");
+    for name in ["d/one", "d/two"] {
+        tree.link("../f", name);
+    }
+    for ask in [Ask::Facts, Ask::Names] {
+        let storage = tree.storage();
+        let mut entries = storage.list(&path("d"), ask).unwrap();
+        let first = entries.next().unwrap().unwrap();
+        fs::rename(tree.root.join("d"), tree.root.join("e")).unwrap();
+        let second = entries.next().unwrap().unwrap();
+        fs::rename(tree.root.join("e"), tree.root.join("d")).unwrap();
+        let mut names = [first.name, second.name];
+        names.sort();
+        assert_eq!(names, [b"one", b"two"], "{ask:?}");
+        assert!(entries.next().is_none());
+    }
+}
