@@ -165,7 +165,7 @@ impl<T> ThreadJob<T> {
     }
 
     /// See [`JobEnd::cancel`].
-    #[cfg(feature = "s3")]
+    #[cfg(all(test, feature = "s3"))]
     pub(crate) fn cancel(&self) {
         self.end.cancel();
     }

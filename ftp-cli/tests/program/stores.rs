@@ -1,8 +1,14 @@
 //! `[stores.NAME]`: files in an object store, with real clients, on the stores that are installed.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
@@ -323,4 +329,98 @@ fn an_unreachable_store_is_named_and_affects_no_other_user() {
     let ran = run(&mut command(&[("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "geheim")]));
     ran.exited(4);
     assert!(!format!("{ran:?}").contains("geheim"));
+}
+
+/// A proxy of a store. Once it is told to hold requests, it passes the next one that stores an object
+/// named `held` on only after it is told to stop.
+struct Holding {
+    endpoint: String,
+    holds: Arc<AtomicBool>,
+    is_held: Arc<AtomicBool>,
+}
+
+impl Holding {
+    fn of(store: &ObjectStore) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (holds, is_held) = (Arc::default(), Arc::default());
+        let proxy = Self { endpoint, holds: Arc::clone(&holds), is_held: Arc::clone(&is_held) };
+        let store = store.endpoint().split_once("//").unwrap().1.to_owned();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect(&store).unwrap();
+                let [there, back] = [(&client, &server), (&server, &client)]
+                    .map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()));
+                for (mut from, mut to) in [there, back] {
+                    let (holds, is_held) = (Arc::clone(&holds), Arc::clone(&is_held));
+                    thread::spawn(move || {
+                        let mut buffer = vec![0; 1 << 16];
+                        while let Ok(count @ 1..) = from.read(&mut buffer) {
+                            let piece = &buffer[..count];
+                            let is_named = || piece.windows(11).any(|it| it == b"/held HTTP/");
+                            if piece.starts_with(b"PUT ") && is_named() {
+                                is_held.store(true, Ordering::SeqCst);
+                                wait_until("release", || !holds.load(Ordering::SeqCst));
+                            }
+                            if to.write_all(piece).is_err() {
+                                break;
+                            }
+                        }
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+            }
+        });
+        proxy
+    }
+}
+
+#[test]
+fn a_file_that_a_store_takes_after_its_session_or_server_has_ended_is_told_dc_45_hf_19() {
+    let Some(store) = ObjectStore::moto() else { return };
+    let proxy = Holding::of(&store);
+    let configured = configured(&proxy.endpoint);
+    let here = configured.here.path().display();
+    let stored = format!(
+        "hooks.stored=[\"/bin/sh\", \"-c\", 'echo \"$FTP_PATH $FTP_BYTES\" >>{here}/seen']"
+    );
+    let spool = format!("hooks.spool={here}/spool");
+    let serve = || {
+        let more = ["--listen", "0", "--set", &stored, "--set", &spool];
+        let grace = ["--set", "timeouts.shutdown_grace=100 ms"];
+        Served::of(configured.command(&more).args(grace))
+    };
+    for (act, bytes) in [("ABOR", 1), ("end of the client", 2), ("TERM", 3), ("KILL", 4)] {
+        let mut served = serve();
+        let mut session = login(&served);
+        proxy.holds.store(true, Ordering::SeqCst);
+        proxy.is_held.store(false, Ordering::SeqCst);
+        let mut data = session.passive();
+        session.expect("STOR held", 150);
+        data.write_all(&vec![b'x'; bytes]);
+        data.close();
+        wait_until("the file is being stored", || proxy.is_held.load(Ordering::SeqCst));
+        match act {
+            "ABOR" => drop(session.expect("ABOR", 426)),
+            "end of the client" => drop(session),
+            signal => {
+                served.signal(signal);
+                served.running.wait(Instant::now() + LIMIT).expect("it ends");
+            }
+        }
+        proxy.holds.store(false, Ordering::SeqCst);
+        // The next server tells what this one did not.
+        let next = matches!(act, "TERM" | "KILL").then(serve);
+        let want = format!("/held {bytes}\n");
+        wait_until("the program runs", || {
+            fs::read_to_string(configured.here.join("seen")).is_ok_and(|seen| seen == want)
+        });
+        let served = next.unwrap_or(served);
+        wait_until("the file is stored", || {
+            login(&served).expect("SIZE held", 213).text().ends_with(&bytes.to_string())
+        });
+        fs::remove_file(configured.here.join("seen")).unwrap();
+        served.signal("TERM");
+        { served }.running.wait(Instant::now() + LIMIT).expect("it ends");
+    }
 }

@@ -15,6 +15,7 @@ pub(crate) use table::{ANONYMOUS, Accounts, Secret};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -159,7 +160,14 @@ pub struct Login {
     /// `Required`, a plaintext login with the right password fails with 534, and a plaintext
     /// transfer with 521. With `Off`, a login under TLS fails with 534.
     pub tls: TlsPolicy,
+    /// The function that returns the path on disk of a file, for
+    /// [`Event::local_path`](crate::Event::local_path) (default: `None`). The path may be outdated:
+    /// a parent directory may have been renamed since the login.
+    pub local_paths: Option<Arc<LocalPaths>>,
 }
+
+/// A function that returns the path on disk of a file; `None` for an object of a store.
+pub(crate) type LocalPaths = dyn Fn(&VirtualPath) -> Option<PathBuf> + Send + Sync;
 
 /// Limits of one user. A limit that is not `None` replaces the server's limit of the same kind.
 ///
@@ -240,6 +248,7 @@ impl Login {
             idle: None,
             overwrite: None,
             representation: RepresentationType::default(),
+            local_paths: None,
         }
     }
 

@@ -214,7 +214,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let is_remote = user.storage.capabilities().contains(Capabilities::REMOTE);
     // After a login to a remote storage, uploads to every storage can be given up.
     if is_remote || session.peer.away.is_some() {
-        let teller = session.late_teller(&user.name);
+        let teller = session.late_teller(&user);
         session.peer.away.get_or_insert_default().log_in(teller);
     }
     if let Some(away) = session.peer.away.clone().filter(|_| is_remote) {

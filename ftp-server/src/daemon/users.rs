@@ -2,7 +2,6 @@
 //! mounted into the user's tree.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::ops::BitOr;
@@ -48,18 +47,6 @@ pub(super) struct Homes {
     kept: Lock<Vec<Arc<dyn Storage>>>,
     /// The storage of logins that the server refuses.
     nowhere: Arc<dyn Storage>,
-}
-
-thread_local! {
-    /// The directories of the last user who logged in on this thread. A session has one thread from
-    /// login to logout, and its events are observed on that thread.
-    static TREE: RefCell<Option<UserTree>> = const { RefCell::new(None) };
-}
-
-/// Returns the path on disk of a file in this thread's session, or `None` for an object of a store.
-/// The path may be outdated, because a parent directory may have been renamed since the login.
-pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
-    TREE.with_borrow(|tree| tree.as_ref()?.local_path(path))
 }
 
 /// Maximum number of directories that stay open without a session.
@@ -267,7 +254,7 @@ impl Homes {
             log::error!(target: LOG, "{user}: {}: {error}", tree.root.shown());
             AuthError::NoHome
         })?;
-        TREE.set(Some(tree));
+        login.local_paths = Some(Arc::new(move |path| tree.local_path(path)));
         Ok(login)
     }
 

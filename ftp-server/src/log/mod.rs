@@ -10,6 +10,7 @@ pub use event_log::EventLog;
 pub(crate) use line::Line;
 #[cfg(feature = "daemon")]
 pub(crate) use line::{Stamp, calendar, to_seconds, unescaped};
+pub(crate) use observer::Settle;
 pub use observer::{
     Direction, Event, EventKind, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };
@@ -20,6 +21,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use event_log::LogCrate;
+
+use crate::storage::{StorageErrorKind as Kind, StorageResult, is_made};
 
 /// The observers: the `log` crate first, then the others in the order in which they were added.
 #[derive(Clone, Default)]
@@ -41,10 +44,9 @@ impl Observers {
     }
 
     /// Announces an upload that is about to be published.
-    pub(crate) fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) {
-        for observer in &self.others {
-            observer.before_publication(event, inode);
-        }
+    pub(crate) fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Announcement {
+        let announce = |observer: &Arc<dyn Observer>| observer.before_publication(event, inode);
+        Announcement(self.others.iter().filter_map(announce).collect())
     }
 
     /// Returns whether any observer receives events of sessions: one that was added, or the `log`
@@ -59,6 +61,23 @@ impl Observers {
         let told = catch_unwind(AssertUnwindSafe(|| self.tell(event)));
         if told.is_err() {
             log::error!("an observer panicked");
+        }
+    }
+}
+
+/// What observers were told of an upload before its publication. It moves to whoever learns how the
+/// publication ended. Dropped without an end, it stays with the observers: a hook's event waits for
+/// the next server, because an event told too often is better than one that is never told.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Announcement(Vec<Settle>);
+
+impl Announcement {
+    /// Ends the announcement as the publication has ended, unless the storage does not know that.
+    pub(crate) fn settle(self, published: &StorageResult<()>) {
+        match published {
+            Err(error) if matches!(error.kind, Kind::Unknown | Kind::Stalled) => {}
+            published => self.0.into_iter().for_each(|end| end(is_made(published))),
         }
     }
 }
@@ -116,12 +135,50 @@ pub(crate) mod messages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lock::Lock;
+    use crate::storage::StorageError;
 
     struct Panicking;
 
     impl Observer for Panicking {
         fn observe(&self, _: &Event<'_>) {
             panic!("as the test wants");
+        }
+    }
+
+    /// Keeps what becomes of an announced upload.
+    struct Told(Arc<Lock<Vec<bool>>>);
+
+    impl Observer for Told {
+        fn observe(&self, _: &Event<'_>) {}
+
+        fn before_publication(&self, _: &Event<'_>, _: Option<u64>) -> Option<Settle> {
+            let ends = Arc::clone(&self.0);
+            Some(Box::new(move |is_made| ends.lock().push(is_made)))
+        }
+    }
+
+    #[test]
+    fn an_announcement_ends_as_the_publication_does_dc_45() {
+        let ends: Arc<Lock<Vec<bool>>> = Arc::default();
+        let mut observers = Observers::default();
+        observers.add(Arc::new(Told(Arc::clone(&ends))));
+        let announce = || {
+            let peer = ([192, 0, 2, 1], 7).into();
+            observers.before_publication(&Event::of_peer(peer, EventKind::LoggedIn), None)
+        };
+        drop(announce());
+        assert!(ends.lock().is_empty());
+        for (published, want) in [
+            (Ok(()), &[true][..]),
+            (Err(Kind::Unsynced), &[true]),
+            (Err(Kind::Denied), &[false]),
+            (Err(Kind::Busy), &[false]),
+            (Err(Kind::Unknown), &[]),
+            (Err(Kind::Stalled), &[]),
+        ] {
+            announce().settle(&published.map_err(StorageError::from));
+            assert_eq!(std::mem::take(&mut *ends.lock()), want, "{published:?}");
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ftp_proto::{HostName, Network, Reply, ReplyCode, RepresentationType, Verb};
 
-use crate::auth::AuthError;
+use crate::auth::{AuthError, LocalPaths};
 use crate::storage::VirtualPath;
 use crate::tls::TlsInfo;
 
@@ -21,7 +22,7 @@ use crate::tls::TlsInfo;
 ///
 /// If a session gives up a change for which it waits for a slow storage, and the change is made all
 /// the same, the thread of that call reports it, maybe after the session's end. For an upload, this
-/// is a second event, with a complete [`end`](Transfer::end); uploads to an object store have none.
+/// is a second event, with a complete [`end`](Transfer::end).
 ///
 /// A panic in `observe` ends at most the session that the event is about.
 ///
@@ -53,10 +54,17 @@ pub trait Observer: Send + Sync {
     /// [`Upload::inode`](crate::Upload::inode). A program that must not lose the event if the server
     /// is killed now writes it to disk here (default: does nothing).
     ///
-    /// The session's next transfer event tells [`observe`](Self::observe) whether the upload was
-    /// published.
-    fn before_publication(&self, _event: &Event<'_>, _inode: Option<u64>) {}
+    /// The session calls the returned function with whether the file is published. If the session
+    /// gave up the publication, the thread of the publication calls it. If the end stays unknown, for
+    /// example because the storage does not answer, the function is dropped.
+    #[must_use]
+    fn before_publication(&self, _event: &Event<'_>, _inode: Option<u64>) -> Option<Settle> {
+        None
+    }
 }
+
+/// A function that an observer wants to be called with whether an upload is published.
+pub(crate) type Settle = Box<dyn FnOnce(bool) + Send>;
 
 /// Forwards to the inner observer, so that the caller can keep a handle.
 impl<T: Observer + ?Sized> Observer for Arc<T> {
@@ -64,8 +72,8 @@ impl<T: Observer + ?Sized> Observer for Arc<T> {
         (**self).observe(event);
     }
 
-    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) {
-        (**self).before_publication(event, inode);
+    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Option<Settle> {
+        (**self).before_publication(event, inode)
     }
 }
 
@@ -93,14 +101,29 @@ pub struct Event<'a> {
     /// Number of similar events that the log has left out since its last line about such an event;
     /// `None` if it leaves out this event too.
     pub(crate) unsaid: Option<u64>,
+    /// The user's [`Login::local_paths`](crate::Login::local_paths).
+    pub(crate) local_paths: Option<&'a LocalPaths>,
 }
 
 impl<'a> Event<'a> {
     /// Returns an event that belongs to no session, so no session's limit of log lines applies to
     /// it.
     pub(crate) const fn of_peer(peer: SocketAddr, kind: EventKind<'a>) -> Self {
-        let (session, user, tls, host, cause) = (None, None, None, None, None);
-        Self { session, peer, user, tls, host, kind, cause, unsaid: Some(0) }
+        let (session, user, tls, host, cause, local_paths) = (None, None, None, None, None, None);
+        Self { session, peer, user, tls, host, kind, cause, unsaid: Some(0), local_paths }
+    }
+
+    /// Returns the path on disk of what was transferred completely, made or renamed, if the user's
+    /// [`Login::local_paths`](crate::Login::local_paths) returns one.
+    #[must_use]
+    pub fn local_path(&self) -> Option<PathBuf> {
+        let path = match self.kind {
+            EventKind::Transferred(Transfer { path, end, .. }) if end.is_whole() => path,
+            EventKind::DirectoryMade { path } => path,
+            EventKind::Renamed { to, .. } => to,
+            _ => return None,
+        };
+        self.local_paths?(path)
     }
 }
 

@@ -7,14 +7,18 @@ use std::time::{Duration, Instant};
 use ftp_proto::{HostName, Reply, ReplyCode, Verb};
 
 use super::control::{Control, ControlNotice, ReadBudget};
+use crate::auth::LocalPaths;
 use crate::data::Interruption;
 use crate::limits;
 use crate::lock::Lock;
-use crate::log::{Event, EventKind, Line, Observers};
+use crate::log::{Announcement, Event, EventKind, Line, Observers};
 use crate::net::complaints::Complaints;
 use crate::storage::{StorageError, StorageErrorKind, StorageResult, is_made};
 use crate::threads::{JobEnd, Late, ThreadJob, slot};
 use crate::tls::TlsInfo;
+
+/// A publication in a thread, and what observers were told of it before.
+pub(super) type Publication = (ThreadJob<StorageResult<()>>, Announcement);
 
 /// The calls of one session.
 #[derive(Default)]
@@ -99,21 +103,24 @@ impl Away {
     ) -> StorageResult<T> {
         let (fill, slot) = slot(work);
         let Err(error) = self.run(true, fill) else { return slot.take()? };
-        slot.leave(self.late(late));
+        slot.leave(self.late(late, Announcement::default()));
         Err(error)
     }
 
     /// Waits no longer for the publication of a file, except before the next call.
-    pub(super) fn leave(&self, job: ThreadJob<StorageResult<()>>, late: LateEvent) {
-        self.give_up(job.leave(self.late(late)));
+    pub(super) fn leave(&self, publication: Publication, late: LateEvent) {
+        let (job, announcement) = publication;
+        self.give_up(job.leave(self.late(late, announcement)));
     }
 
     /// Returns a function that tells of the end of a change.
-    fn late<T>(&self, late: LateEvent) -> Late<StorageResult<T>> {
+    fn late<T>(&self, late: LateEvent, announcement: Announcement) -> Late<StorageResult<T>> {
         let teller = self.state.lock().teller.clone();
         Box::new(move |done| {
+            let done = done.map(drop);
+            announcement.settle(&done);
             if let Some(teller) = teller {
-                teller.conclude(late, &done.map(drop));
+                teller.conclude(late, &done);
             }
         })
     }
@@ -224,6 +231,7 @@ pub(crate) struct LateTeller {
     pub(crate) session: u64,
     pub(crate) peer: std::net::SocketAddr,
     pub(crate) user: Vec<u8>,
+    pub(crate) local_paths: Option<Arc<LocalPaths>>,
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) host: Option<HostName>,
     pub(crate) said: Lock<Complaints>,
@@ -235,8 +243,9 @@ impl LateTeller {
     pub(super) fn conclude(&self, late: LateEvent, ended: &StorageResult<()>) {
         late(&mut |kind| {
             let (user, tls, host) = (Some(&*self.user), self.tls, self.host.as_ref());
-            let session = Some(self.session);
-            let event = Event { session, user, tls, host, ..Event::of_peer(self.peer, kind) };
+            let (session, local_paths) = (Some(self.session), self.local_paths.as_deref());
+            let event = Event::of_peer(self.peer, kind);
+            let event = Event { session, user, tls, host, local_paths, ..event };
             let line = Line::of(&event, 0);
             if is_made(ended) {
                 self.observers.tell_unharmed(&event);
@@ -266,6 +275,7 @@ mod tests {
                 session: 7,
                 peer: ([192, 0, 2, 1], 50_212).into(),
                 user: b"u".to_vec(),
+                local_paths: None,
                 tls: None,
                 host: None,
                 said: Lock::default(),

@@ -9,7 +9,7 @@ use ftp_proto::{
     BlockFault, DeflateFault, Pathname, Reply, ReplyCode, RepresentationType, Severity, Verb,
 };
 
-use super::away::Interrupted;
+use super::away::{Interrupted, LateEvent};
 use super::run::{Next, Runner};
 use super::transfer_watch::{TransferResult, TransferWatch};
 use crate::context::Context;
@@ -128,10 +128,12 @@ impl Runner {
         }
         let reply = conclusion.replies.first().map(Reply::code);
         let finished = self.finish(&subject, bytes, tls, conclusion, failed);
-        if let (Some(job), Some(away)) = (publishing, &self.session.peer.away) {
+        if let (Some(publication), Some(away)) = (publishing, &self.session.peer.away) {
             let representation = self.session.transfer.representation;
             let summary = TransferSummary { bytes, end: whole, reply, tls };
-            away.leave(job, Box::new(move |tell| tell(subject.event(representation, &summary))));
+            let late: LateEvent =
+                Box::new(move |tell| tell(subject.event(representation, &summary)));
+            away.leave(publication, late);
         }
         finished
     }

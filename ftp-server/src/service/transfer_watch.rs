@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{BlockMarker, Reply, ReplyCode, Verb};
 
+use super::away::Publication;
 use super::control::{Control, ControlNotice, ReadBudget};
 use super::transfer::{Subject, TransferSummary, code_of_success};
 use crate::context::Context;
@@ -15,12 +16,12 @@ use crate::data::{
     self, DataChannel, DataConnection, Encoding, IdleConnection, Interruption, Monitor, OpenError,
     Outgoing, PumpEnd, PumpLimits,
 };
-use crate::log::TransferEnd;
+use crate::log::{Announcement, TransferEnd};
 use crate::pace::{Throttle, before_asking_again};
 use crate::reply::Purpose;
 use crate::session::{Payload, PreparedTransfer, Session, User};
 use crate::shares::Share;
-use crate::storage::{StorageError, StorageResult, StreamEnd, Upload};
+use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
 use crate::threads::{ProcessorClock, ThreadJob};
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
@@ -78,7 +79,7 @@ pub(super) struct TransferWatch<'a> {
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
     /// The publication of an upload that was interrupted.
-    pub(super) publishing: Option<ThreadJob<StorageResult<()>>>,
+    pub(super) publishing: Option<Publication>,
     /// The error of a reply that could not be written.
     pub(super) failed: Option<io::Error>,
 }
@@ -208,17 +209,15 @@ impl<'a> TransferWatch<'a> {
         self.control.set_moving(false);
         self.is_end_confirmed = connection.protection.as_ref().is_some_and(Connection::is_closed);
         let end = match self.finish(&mut *upload, end, start.elapsed()) {
-            PumpEnd::Complete => {
-                self.announce(subject, connection, &*upload);
-                // If this is interrupted, it is unknown whether the file is published.
-                self.until(&mut *upload, |upload| upload.prepare_commit(), PumpEnd::Undecided)
-            }
+            PumpEnd::Complete => self.until(&mut *upload, |upload| upload.prepare_commit()),
             end => end,
         };
         let end = match end {
             PumpEnd::Complete => {
                 self.proved_size = upload.published_size();
-                self.commit(upload)
+                let is_open = connection.stays_open && !connection.is_finished();
+                let announcement = self.announce(subject, is_open, upload.inode());
+                self.commit(upload, announcement)
             }
             end => {
                 upload.abort(stream_end(&end));
@@ -285,7 +284,7 @@ impl<'a> TransferWatch<'a> {
                 return PumpEnd::Storage(error.into());
             }
         }
-        let end = self.until(upload, |upload| upload.ready(), PumpEnd::Interrupted);
+        let end = self.until(upload, |upload| upload.ready());
         if !matches!(end, PumpEnd::Complete) {
             return end;
         }
@@ -306,24 +305,22 @@ impl<'a> TransferWatch<'a> {
         if self.is_end_confirmed { TransferEnd::CloseNotify } else { TransferEnd::Fin }
     }
 
-    /// Announces to the observers that the upload is complete and about to be published.
-    fn announce(&self, subject: &Subject, connection: &DataConnection, upload: &dyn Upload) {
-        let stays_open = connection.stays_open && !connection.is_finished();
-        let reply = Some(code_of_success(stays_open));
+    /// Announces to the observers that the upload is complete and about to be published. `is_open` is
+    /// whether its data connection stays open.
+    fn announce(&self, subject: &Subject, is_open: bool, inode: Option<u64>) -> Announcement {
+        let reply = Some(code_of_success(is_open));
         let (bytes, end, tls) = (self.moved, self.whole(), self.tls);
         let summary = TransferSummary { bytes, end, reply, tls };
         let representation = self.session.transfer.representation;
         let event = self.session.event(subject.event(representation, &summary));
-        self.session.context.observers.before_publication(&event, upload.inode());
+        self.session.context.observers.before_publication(&event, inode)
     }
 
-    /// Does work of an upload that may be slow, until `is_done` returns `true`. `interrupted` is the
-    /// end of the transfer if the client interrupts the work.
+    /// Does work of an upload that may be slow, until `is_done` returns `true`.
     fn until(
         &mut self,
         upload: &mut dyn Upload,
         is_done: fn(&mut dyn Upload) -> StorageResult<bool>,
-        interrupted: fn(Interruption) -> PumpEnd,
     ) -> PumpEnd {
         loop {
             match is_done(upload) {
@@ -332,27 +329,31 @@ impl<'a> TransferWatch<'a> {
                 Err(error) => return PumpEnd::Storage(error),
             }
             if let Some(interruption) = self.look(self.moved) {
-                return interrupted(interruption);
+                return PumpEnd::Interrupted(interruption);
             }
         }
     }
 
-    /// Publishes an upload.
-    fn commit(&mut self, upload: Box<dyn Upload>) -> PumpEnd {
-        let Some(_) = &self.session.peer.away else { return published(upload.commit()) };
-        let job = match ThreadJob::begin(move || upload.commit()) {
-            Ok(job) => job,
-            Err(error) => return PumpEnd::Storage(error.into()),
+    /// Publishes an upload, in a thread if its storage can wait for long.
+    fn commit(&mut self, upload: Box<dyn Upload>, announcement: Announcement) -> PumpEnd {
+        let published = match self.session.peer.away.as_ref() {
+            None => upload.commit(),
+            Some(_) => match ThreadJob::begin(move || upload.commit()) {
+                Err(error) => Err(error.into()),
+                Ok(job) => loop {
+                    if let Some(done) = job.wait(limits::TICK) {
+                        let panicked = |error| StorageError::caused_by(Kind::Unknown, error);
+                        break done.unwrap_or_else(|error| Err(panicked(error)));
+                    }
+                    if let Some(interruption) = self.look(self.moved) {
+                        self.publishing = Some((job, announcement));
+                        return PumpEnd::Undecided(interruption);
+                    }
+                },
+            },
         };
-        loop {
-            if let Some(done) = job.wait(limits::TICK) {
-                return published(done.unwrap_or_else(|error| Err(error.into())));
-            }
-            if let Some(interruption) = self.look(self.moved) {
-                self.publishing = Some(job);
-                return PumpEnd::Undecided(interruption);
-            }
-        }
+        announcement.settle(&published);
+        published.map_or_else(PumpEnd::Storage, |()| PumpEnd::Complete)
     }
 
     /// Does the slow work before the 150: for a download all of it, such as finding a restart offset
@@ -424,11 +425,6 @@ fn refused(end: PumpEnd, purpose: Purpose) -> TransferResult {
         PumpEnd::Storage(error) => TransferResult::Refused(error, purpose),
         end => TransferResult::Pumped(end),
     }
-}
-
-/// Returns the end of an upload whose publication has this result.
-fn published(done: StorageResult<()>) -> PumpEnd {
-    done.map_or_else(PumpEnd::Storage, |()| PumpEnd::Complete)
 }
 
 /// Returns the 125 in place of a 150.

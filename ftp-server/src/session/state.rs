@@ -10,7 +10,7 @@ use ftp_proto::{
 };
 
 use crate::auth::{
-    DirectoryRights, IsClientGone, Login, Rights, UserSession, all_rights, rights_at,
+    DirectoryRights, IsClientGone, LocalPaths, Login, Rights, UserSession, all_rights, rights_at,
 };
 use crate::command::Algorithm;
 use crate::config::ServerConfig;
@@ -207,6 +207,8 @@ pub(crate) struct User {
     pub(crate) idle: Option<Duration>,
     /// Whether files may be replaced; `None` if the server's setting applies.
     pub(crate) overwrite: Option<bool>,
+    /// [`Login::local_paths`].
+    pub(crate) local_paths: Option<Arc<LocalPaths>>,
     /// A guard that counts this session.
     pub(crate) _counted: UserSession,
     /// A guard that counts this session on all servers of the ledger.
@@ -243,6 +245,7 @@ impl User {
             file_size: limits.file_size,
             idle: login.idle,
             overwrite: login.overwrite,
+            local_paths: login.local_paths,
             _counted: counted,
             _present: present,
         }
@@ -416,6 +419,7 @@ impl Session {
 
     /// Returns an event of this session.
     pub(crate) fn event<'a>(&'a self, kind: EventKind<'a>) -> Event<'a> {
+        let local_paths = self.user().and_then(|user| user.local_paths.as_deref());
         let user = self.user().map(|user| &*user.name);
         let session = Some(self.peer.number);
         let peer = self.peer.address;
@@ -426,7 +430,7 @@ impl Session {
             _ => None,
         };
         let unsaid = self.unsaid(&kind);
-        Event { session, peer, user, tls, host, kind, cause, unsaid }
+        Event { session, peer, user, tls, host, kind, cause, unsaid, local_paths }
     }
 
     /// Returns [`Event::unsaid`] for an event. Logs leave out frequent refusals, because refusals
@@ -448,12 +452,13 @@ impl Session {
     }
 
     /// Returns a teller for a login of `user`.
-    pub(crate) fn late_teller(&self, user: &[u8]) -> LateTeller {
+    pub(crate) fn late_teller(&self, user: &User) -> LateTeller {
         LateTeller {
             observers: self.context.observers.clone(),
             session: self.peer.number,
             peer: self.peer.address,
-            user: user.to_vec(),
+            user: user.name.clone(),
+            local_paths: user.local_paths.clone(),
             tls: self.tls(),
             host: self.shown_host().cloned(),
             said: Lock::default(),

@@ -156,8 +156,8 @@ pub trait Storage: Send + Sync {
     /// - `Io` if the storage fails.
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>>;
 
-    /// Begins an upload to `path`. The new content appears only at the end, in
-    /// [`Upload::prepare_commit`] or [`Upload::commit`]. [`WriteMode::Append`] may write in place.
+    /// Begins an upload to `path`. The new content appears only at the end, in [`Upload::commit`].
+    /// [`WriteMode::Append`] may write in place.
     ///
     /// Session threads call this method, and may be [confined](Self::confine): all files that it
     /// opens must be below the directories that `confine` names.
@@ -491,8 +491,8 @@ pub trait Upload: io::Write + Send {
     /// Does part of the work of [`commit`](Self::commit), for a fraction of a second. Returns
     /// whether `commit` can now finish quickly. A session calls this method repeatedly after it has
     /// checked that its client is still connected. Between the calls, the session checks on its
-    /// client again. This method may already publish the file; the new content then stays, even if
-    /// `commit` is never called. Without these calls, `commit` does all the work.
+    /// client again. This method must not publish the file, because observers hear of the upload
+    /// only after it. Without these calls, `commit` does all the work.
     ///
     /// By default, there is nothing to do.
     ///

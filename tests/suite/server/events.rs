@@ -508,7 +508,11 @@ impl Observer for Announced {
         }
     }
 
-    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) {
+    fn before_publication(
+        &self,
+        event: &Event<'_>,
+        inode: Option<u64>,
+    ) -> Option<Box<dyn FnOnce(bool) + Send>> {
         let EventKind::Transferred(transfer) = event.kind else { panic!("{event:?}") };
         let has_name = self.1.join("a").exists();
         let (end, reply) = (transfer.end.as_str(), transfer.reply);
@@ -516,6 +520,10 @@ impl Observer for Announced {
         let bytes = transfer.bytes;
         let mut said = self.0.lock().expect("nothing panics here");
         said.push(format!("{inode} {has_name} {bytes} {end} {reply:?}"));
+        let said = Arc::clone(&self.0);
+        Some(Box::new(move |is_made| {
+            said.lock().expect("nothing panics here").push(format!("made: {is_made}"));
+        }))
     }
 }
 
@@ -538,6 +546,7 @@ fn an_upload_is_announced_before_its_file_gets_its_name() {
     let want = [
         format!("abor {:?}", Some(ReplyCode::TRANSFER_ABORTED)),
         format!("{inode} false 5 fin {okay:?}"),
+        "made: true".to_owned(),
         format!("fin {okay:?}"),
     ];
     assert_eq!(*said.lock().unwrap(), want);

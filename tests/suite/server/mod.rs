@@ -34,6 +34,7 @@ mod mounted;
 mod own_rules;
 mod partial;
 mod paths;
+mod publications;
 mod quota;
 mod rates;
 mod rights;

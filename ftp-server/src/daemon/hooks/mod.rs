@@ -7,23 +7,23 @@
 mod notice;
 mod spool;
 
-use std::cell::Cell;
 use std::fs;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::{Event, EventKind, Observer};
+use crate::{Event, Observer};
 
 use self::notice::{EventForm, Hook, Notice, is_unpublished, new_id};
 pub(super) use self::spool::{Spool, flaw, spool_directory, spool_files};
 use super::DaemonError;
-use super::config::{Config, Settings};
+use super::config::{Config, HookEvent, Settings};
 use super::logging::LOG;
 use super::programs::pool::{Job, ProgramPool};
 use crate::daemon::values::{counted, shown_path};
 use crate::lock::Lock;
+use crate::log::Settle;
 
 /// Time limit at shutdown for killed programs to end. It is longer than the time limit for a single
 /// killed program.
@@ -31,11 +31,6 @@ const LAST: Duration = Duration::from_secs(3);
 
 /// Pause until the next check whether there is room for the events that a former server left.
 const LOOK: Duration = Duration::from_secs(1);
-
-thread_local! {
-    /// Events of the upload that this session is publishing.
-    static ANNOUNCED: Cell<Vec<Arc<Notice>>> = const { Cell::new(Vec::new()) };
-}
 
 /// Runner of the configured programs.
 pub(super) struct Hooks {
@@ -261,19 +256,22 @@ impl Drop for Hooks {
 }
 
 impl Observer for Hooks {
+    /// Queues the programs of an event. Those of a stored file were announced before.
     fn observe(&self, event: &Event<'_>) {
-        if let EventKind::Transferred(transfer) = event.kind {
-            let announced = ANNOUNCED.take();
-            if transfer.end.is_whole() && !announced.is_empty() {
-                return announced.into_iter().for_each(Notice::push);
-            }
-            announced.iter().for_each(|notice| notice.withdraw());
+        if HookEvent::of(event) != Some(HookEvent::Stored) {
+            self.record(event, None).into_iter().for_each(Notice::push);
         }
-        self.record(event, None).into_iter().for_each(Notice::push);
     }
 
-    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) {
-        ANNOUNCED.set(self.record(event, inode));
+    /// An announcement that is dropped leaves its events in the spool.
+    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Option<Settle> {
+        let notices = self.record(event, inode);
+        if notices.is_empty() {
+            return None;
+        }
+        Some(Box::new(move |is_made| {
+            notices.into_iter().for_each(if is_made { Notice::push } else { Notice::withdraw });
+        }))
     }
 }
 
@@ -283,11 +281,18 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::mpsc;
 
+    use ftp_proto::{RepresentationType, Verb};
+    use ftp_tests::raw::RawSession;
     use ftp_tests::wait::wait_until;
     use tempfile::TempDir;
 
     use super::*;
     use crate::daemon::programs::pool::JOBS;
+    use crate::testing::{Fault, FaultStorage, StorageCall};
+    use crate::{
+        Direction, EventKind, Login, MemoryStorage, Rights, Server, Transfer, TransferEnd,
+        UserTable,
+    };
 
     fn apply(hooks: &Hooks, config: &Config) {
         let spool = hooks.open(config).unwrap();
@@ -407,6 +412,102 @@ mod tests {
         left.sort();
         assert_eq!(left, ["published.stored"]);
         hooks.finish(Duration::ZERO);
+    }
+
+    /// Returns a server over `storage` whose hooks note stored files in `seen`. The directory of the
+    /// user is `/disk`.
+    fn serve(storage: FaultStorage, hooks: &Arc<Hooks>) -> Server {
+        let mut login = Login::new(Arc::new(storage), Rights::FULL);
+        login.local_paths = Some(Arc::new(|path| Some(PathBuf::from(format!("/disk{path}")))));
+        let builder = Server::builder().observer(Arc::clone(hooks));
+        let users = UserTable::new().user("u", "p", login);
+        builder.authenticator(users).bind("127.0.0.1:0").unwrap()
+    }
+
+    #[test]
+    fn an_upload_that_outlives_its_session_is_told_by_this_server_or_the_next_dc_45_hf_19() {
+        for act in ["ABOR", "end of the client", "stopped", "killed"] {
+            let (directory, spool, mut config) = empty_spool();
+            let seen = directory.path().join("seen");
+            let note = format!("echo \"$FTP_PATH $FTP_LOCAL_PATH\" >>{}", seen.display());
+            config.set("hooks.stored", &format!("[\"/bin/sh\", \"-c\", '{note}']")).unwrap();
+            let hooks = Arc::new(Hooks::new());
+            apply(&hooks, &config);
+            let is_told_now = matches!(act, "ABOR" | "end of the client");
+            let time = Duration::from_secs(if is_told_now { 1 } else { 600 });
+            let commit = StorageCall::UploadCommit;
+            let storage = FaultStorage::new(MemoryStorage::new()).at(commit, 1, Fault::Delay(time));
+            let server = serve(storage.clone(), &hooks);
+            let mut session = RawSession::login(server.local_addr(), "u", "p");
+            let data = session.passive();
+            session.expect("STOR f", 150);
+            data.close();
+            wait_until("the file is being published", || storage.count(commit) > 0);
+            match act {
+                "ABOR" => drop(session.expect("ABOR", 426)),
+                "end of the client" => drop(session),
+                "stopped" => {
+                    server.shutdown(Duration::ZERO);
+                    hooks.finish(Duration::ZERO);
+                }
+                // What the server left when it was killed.
+                _ => {
+                    let next = directory.path().join("next");
+                    fs::rename(&spool, &next).unwrap();
+                    config.set("hooks.spool", next.to_str().unwrap()).unwrap();
+                    hooks.spool.get().unwrap().close();
+                }
+            }
+            let next = Hooks::new();
+            if !is_told_now {
+                assert!(!seen.exists(), "{act}");
+                apply(&next, &config);
+            }
+            let told = || fs::read_to_string(&seen).unwrap_or_default();
+            wait_until("the program runs", || told() == "/f /disk/f\n");
+        }
+    }
+
+    #[test]
+    fn an_announcement_stays_in_the_spool_until_its_end_dc_45_hf_19() {
+        let (_directory, spool, mut config) = empty_spool();
+        config.set("hooks.stored", "[\"/bin/true\"]").unwrap();
+        config.set("hooks.events", "logout").unwrap();
+        let hooks = Hooks::new();
+        apply(&hooks, &config);
+        hooks.runners.iter().for_each(|runner| runner.pool.set(0));
+        let path = "/f".into();
+        let transfer = Transfer {
+            verb: Verb::Stor,
+            path: &path,
+            direction: Direction::Received,
+            representation: RepresentationType::Image,
+            bytes: 1,
+            duration: Duration::ZERO,
+            end: TransferEnd::Fin,
+            reply: None,
+            tls: None,
+        };
+        let event = Event::of_peer(([192, 0, 2, 1], 7).into(), EventKind::Transferred(transfer));
+        let names = || -> Vec<String> {
+            let entries = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name());
+            let names = entries.map(|name| name.into_string().unwrap());
+            names.filter(|name| name != "failed").collect()
+        };
+        // The event of a file that is stored is told by its announcement only.
+        hooks.observe(&event);
+        assert_eq!(names(), [""; 0]);
+        hooks.before_publication(&event, Some(7)).unwrap()(false);
+        assert_eq!(names(), [""; 0]);
+        hooks.before_publication(&event, Some(7)).unwrap()(true);
+        let [made] = &names()[..] else { panic!("{:?}", names()) };
+        assert!(made.ends_with("-stored.stored"), "{made}");
+        fs::remove_file(spool.join(made)).unwrap();
+        drop(hooks.before_publication(&event, Some(7)));
+        let [left] = &names()[..] else { panic!("{:?}", names()) };
+        assert!(left.ends_with("-stored.stored.7"), "{left}");
+        hooks.finish(Duration::ZERO);
+        assert_eq!(names().len(), 1);
     }
 
     #[test]

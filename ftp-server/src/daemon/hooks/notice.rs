@@ -18,12 +18,11 @@ use crate::daemon::config::{
 use crate::daemon::logging::LOG;
 use crate::daemon::programs::pool::{Job, ProgramPool, Queued};
 use crate::daemon::programs::{self as process, Stuck};
-use crate::daemon::users;
 use crate::daemon::values::shown_path;
 use crate::log::unescaped;
 use crate::net::random;
 use crate::storage::is_hidden_name;
-use crate::{Direction, Event, EventKind, SyncPolicy, Transfer, TransferEnd, Verb, VirtualPath};
+use crate::{Direction, Event, EventKind, SyncPolicy, Transfer, TransferEnd, Verb};
 
 /// Longest pause before a retry, or `hooks.retry_delay` if that is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -169,7 +168,7 @@ impl Notice {
         inode: Option<u64>,
     ) -> Option<Arc<Self>> {
         let word = HookEvent::of(event).filter(|word| hook.events.contains(word))?;
-        let local = changed(event).and_then(users::local_path);
+        let local = event.local_path();
         let mut more = vec![("hook", word.as_str().as_bytes())];
         more.extend(local.iter().map(|path| ("local_path", path.as_os_str().as_bytes())));
         more.push(("id", id.as_bytes()));
@@ -233,7 +232,7 @@ impl Notice {
     }
 
     /// Removes the recorded event of an upload that is not published.
-    pub(super) fn withdraw(&self) {
+    pub(super) fn withdraw(self: Arc<Self>) {
         let (name, spool) = (self.first_name(), Arc::clone(&self.hook.spool));
         self.hook.spool.unconfined(move || spool.remove(&name));
     }
@@ -294,16 +293,6 @@ pub(super) fn is_unpublished(json: &str, inode: u64) -> bool {
     };
     let entries = path.parent().map(fs::read_dir).and_then(Result::ok);
     entries.is_some_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_same)))
-}
-
-/// Returns the path of the file or directory, if it exists after the event.
-fn changed<'a>(event: &Event<'a>) -> Option<&'a VirtualPath> {
-    match event.kind {
-        EventKind::Transferred(Transfer { path, end, .. }) if end.is_whole() => Some(path),
-        EventKind::DirectoryMade { path, .. } => Some(path),
-        EventKind::Renamed { to, .. } => Some(to),
-        _ => None,
-    }
 }
 
 impl Queued for Notice {

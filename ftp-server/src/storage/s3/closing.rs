@@ -8,7 +8,7 @@ use super::objects::{Condition, StoredObject};
 use super::partial;
 use super::record::StoreRecord;
 use super::upload::{Begun, Sent};
-use crate::storage::{StorageResult, StreamEnd};
+use crate::storage::StreamEnd;
 use crate::threads::ThreadJob;
 
 /// An upload that ends without being published.
@@ -20,8 +20,7 @@ pub(super) struct Closing {
     pub(super) sending: Option<ThreadJob<Sent>>,
     /// Whether the part that is being stored is the last one.
     pub(super) is_last: bool,
-    pub(super) committing: Option<ThreadJob<StorageResult<()>>>,
-    /// Whether the request to publish the file was sent. `parts` and `buffer` are then empty.
+    /// Whether the request to publish the file was sent.
     pub(super) is_tried: bool,
     pub(super) reason: StreamEnd,
 }
@@ -49,13 +48,6 @@ impl Closing {
     }
 
     fn end(mut self) -> Result<(), S3Error> {
-        // A request to publish cannot be withdrawn. While it waits for its turn, it is not sent.
-        if let Some(committing) = self.committing.take()
-            && matches!(committing.finish(), Ok(Ok(())))
-        {
-            log::warn!("{:?}: given up by its session: the file is stored", self.begun.key);
-            return Ok(());
-        }
         // These bytes follow the bytes of the part that is being stored.
         let mut tail = self.buffer.take();
         if let Some(sending) = self.sending.take() {

@@ -21,7 +21,7 @@ use super::partial::{self, Note, NoteLease, ResumedUpload};
 use super::record::StoreRecord;
 use super::rivals::Publishing;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
-use crate::threads::ThreadJob;
+use crate::threads::{ThreadJob, is_cancelled};
 
 /// Number of parts after which the part size doubles.
 const DOUBLED: u32 = 1_000;
@@ -130,11 +130,10 @@ pub(super) struct S3Upload {
     is_last_stored: bool,
     /// The time since which the upload has been waiting for memory.
     waiting: Option<Instant>,
-    committing: Option<ThreadJob<StorageResult<()>>>,
-    /// Whether the request to publish the file was sent. The bytes are then no longer in `buffer`.
+    /// Whether the request to publish the file was sent.
     is_tried: bool,
-    /// The size of the file, once the request to publish it was sent.
-    size: u64,
+    /// The size of the file, once all its bytes are ready to be published.
+    size: Option<u64>,
     /// Whether the file is published or the upload has ended.
     is_over: bool,
 }
@@ -152,9 +151,8 @@ impl S3Upload {
             is_whole: false,
             is_last_stored: false,
             waiting: None,
-            committing: None,
             is_tried: false,
-            size: 0,
+            size: None,
             is_over: false,
         }
     }
@@ -256,40 +254,23 @@ impl S3Upload {
         self.poll(limit)
     }
 
-    /// Starts to publish the file.
-    fn publish(&mut self) -> StorageResult<()> {
-        self.is_tried = true;
-        let begun = self.begun.clone();
-        let parts = std::mem::take(&mut self.parts);
-        let empty = self.buffer.another();
-        let buffer = std::mem::replace(&mut self.buffer, empty);
-        self.size = match begun.multipart {
-            Some(_) => parts.iter().map(|part| part.size).sum(),
-            None => buffer.bytes().len() as u64,
-        };
-        let publishing = self.publishing.clone();
-        self.committing =
-            Some(ThreadJob::begin(move || publish(&begun, &parts, buffer.bytes(), &publishing))?);
-        Ok(())
+    /// Stores what precedes the request to publish the file, for up to `limit`. Returns whether all
+    /// of it is stored.
+    fn finish(&mut self, limit: Duration) -> StorageResult<bool> {
+        if !self.prepare_for(limit)? || !self.finish_parts(limit)? {
+            return Ok(false);
+        }
+        self.size = Some(match self.begun.multipart {
+            Some(_) => self.parts.iter().map(|part| part.size).sum(),
+            None => self.buffer.bytes().len() as u64,
+        });
+        Ok(true)
     }
 
-    /// Publishes the file, for up to `limit`. Returns whether the file is published.
-    fn finish(&mut self, limit: Duration) -> StorageResult<bool> {
-        if self.is_over {
-            return Ok(true);
-        }
-        if self.committing.is_none() {
-            if !self.prepare_for(limit)? || !self.finish_parts(limit)? {
-                return Ok(false);
-            }
-            self.publish()?;
-        }
-        let Some(committing) = &self.committing else { return Ok(false) };
-        let Some(done) = committing.wait(limit) else { return Ok(false) };
-        self.committing = None;
-        done.map_err(StorageError::from).and_then(|done| done)?;
-        self.is_over = true;
-        Ok(true)
+    fn publish(&mut self) -> StorageResult<()> {
+        while !self.finish(STEP)? {}
+        self.is_tried = true;
+        publish(&self.begun, &self.parts, self.buffer.bytes(), &self.publishing)
     }
 
     /// Copies the first bytes of the old object, for up to `limit`. Returns whether all of them are
@@ -308,9 +289,6 @@ impl S3Upload {
             return;
         }
         self.is_over = true;
-        if let Some(committing) = &self.committing {
-            committing.cancel();
-        }
         // Omits the last part, which stays at the store: if the reported size included it, the
         // client would assume that the whole file is stored.
         if self.is_last_stored && self.sending.is_none() {
@@ -323,7 +301,6 @@ impl S3Upload {
             buffer: std::mem::replace(&mut self.buffer, empty),
             sending: self.sending.take(),
             is_last: self.is_last_stored,
-            committing: self.committing.take(),
             is_tried: self.is_tried,
             reason: end,
         };
@@ -422,21 +399,18 @@ impl Upload for S3Upload {
         self.finish(STEP)
     }
 
-    /// Returns the size once the upload is published. The store has confirmed it by accepting a
-    /// request with the digest of all bytes, or with the tags of all parts.
+    /// Returns the size of the file. The store confirms it by accepting a request with the digest of
+    /// all bytes, or with the tags of all parts.
     fn published_size(&self) -> Option<u64> {
-        self.is_over.then_some(self.size)
+        self.size
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
-        let committed = loop {
-            match self.finish(STEP) {
-                Ok(false) => {}
-                done => break done.map(drop),
-            }
-        };
-        if committed.is_err() {
-            self.close(StreamEnd::Failed);
+        let committed = self.publish();
+        match committed {
+            Ok(()) => self.is_over = true,
+            Err(_) if is_cancelled() => self.close(StreamEnd::Cut),
+            Err(_) => self.close(StreamEnd::Failed),
         }
         committed
     }

@@ -142,9 +142,10 @@ fn an_upload_that_is_given_up_while_another_one_is_published_is_not_stored_dc_46
         wait_until("the first one is published", || fake.count("PutObject") == 1);
         let mut other = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
         other.write_all(b"given up").unwrap();
-        assert!(!other.prepare_commit().unwrap());
-        other.abort(StreamEnd::Cut);
+        let job = crate::threads::ThreadJob::begin(move || other.commit()).unwrap();
+        job.cancel();
         slow.join().unwrap().unwrap();
+        assert_eq!(kind(job.finish().unwrap()), Some(Kind::Io));
         assert_eq!(fake.content("f").unwrap(), b"slow");
     });
 }

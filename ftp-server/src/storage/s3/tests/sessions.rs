@@ -15,6 +15,8 @@ use super::*;
 use crate::auth::Rights;
 use crate::config::ServerConfig;
 use crate::ledger::{SharedState, WithoutLedger};
+use crate::lock::Lock;
+use crate::log::{Event, EventKind, Observer, Settle};
 use crate::server::Server;
 
 /// Returns a store that may send nothing for minutes.
@@ -73,6 +75,10 @@ fn abor_and_shutdown_end_a_stalled_s3_upload_dc_46_dc_47() {
             wait_until("the file is published", || fake.count(operation) > 0);
         }
         assert_eq!(abort(&mut session).contains("may have been stored"), is_last, "{operation}");
+        // The session's next call would wait for the publication.
+        drop(session);
+        wait_until("the session ends", || server.sessions().is_empty());
+        let mut session = login(&server);
         let data = stall(&fake, &mut session, operation);
         data.stream().shutdown(Shutdown::Write).unwrap();
         let report = server.shutdown(Duration::from_millis(100));
@@ -80,6 +86,92 @@ fn abor_and_shutdown_end_a_stalled_s3_upload_dc_46_dc_47() {
         session.expect_reply(426);
         session.expect_reply(421);
     }
+}
+
+/// What an observer was told of uploads, in order.
+#[derive(Clone, Default)]
+struct Told(Arc<Lock<Vec<&'static str>>>);
+
+impl Told {
+    fn add(&self, word: &'static str) {
+        self.0.lock().push(word);
+    }
+}
+
+impl Observer for Told {
+    fn observe(&self, event: &Event<'_>) {
+        if let EventKind::Transferred(transfer) = event.kind {
+            self.add(transfer.end.as_str());
+        }
+    }
+
+    fn before_publication(&self, _: &Event<'_>, _: Option<u64>) -> Option<Settle> {
+        self.add("announced");
+        let told = self.clone();
+        Some(Box::new(move |is_made| told.add(if is_made { "made" } else { "withdrawn" })))
+    }
+}
+
+#[test]
+fn a_file_that_the_store_gets_after_its_session_gave_up_is_told_as_stored_dc_45_st_15() {
+    const ACTS: [(&str, &str); 3] =
+        [("ABOR", "abor"), ("end of the client", "control-lost"), ("shutdown", "cut")];
+    const HELD: [Fault; 2] = [Fault::Late, Fault::Hold];
+    let small_and_large = [("PutObject", 5), ("CompleteMultipartUpload", PART + 100_000)];
+    let cases = small_and_large.into_iter().flat_map(|file| HELD.map(|fault| (file, fault)));
+    let cases = cases.flat_map(|case| ACTS.map(|act| (case, act)));
+    at_once(4, cases, |(((operation, length), fault), (act, end))| {
+        let what = format!("{operation} {fault:?} {act}");
+        let (fake, told) = (Fake::start(), Told::default());
+        let builder = Server::builder().storage(patient(&fake).storage("").unwrap());
+        let builder = builder.observer(told.clone()).user("u", "p", Rights::FULL);
+        let server = builder.bind("127.0.0.1:0").unwrap();
+        let mut session = login(&server);
+        fake.fail(operation, 0, 1, fault);
+        let data = session.passive();
+        session.expect("STOR f", 150);
+        let bytes = content(length);
+        std::io::Write::write_all(&mut data.stream(), &bytes).unwrap();
+        data.stream().shutdown(Shutdown::Write).unwrap();
+        wait_until(&what, || fake.count(operation) == 1);
+        match act {
+            "ABOR" => assert!(abort(&mut session).contains("may have been stored")),
+            "shutdown" => assert_eq!(server.shutdown(Duration::ZERO).cut, 1, "{what}"),
+            _ => drop(session),
+        }
+        wait_until("the session gives up", || *told.0.lock() == ["announced", end]);
+        fake.release();
+        wait_until("it is told", || *told.0.lock() == ["announced", end, "made", "fin"]);
+        assert!(fake.content("f").unwrap() == bytes, "{what}");
+    });
+}
+
+#[test]
+fn a_file_that_the_store_refuses_after_its_session_gave_up_is_withdrawn_dc_45() {
+    let (fake, told) = (Fake::start(), Told::default());
+    let builder = Server::builder().storage(patient(&fake).storage("").unwrap());
+    let builder = builder.observer(told.clone()).user("u", "p", Rights::FULL);
+    let server = builder.bind("127.0.0.1:0").unwrap();
+    let (mut session, mut other) = (login(&server), login(&server));
+    fake.fail("PutObject", 0, 1, Fault::Late);
+    // The second upload waits for its turn, so its request is never sent.
+    for (session, wants) in [(&mut session, 1), (&mut other, 2)] {
+        let data = session.passive();
+        session.expect("STOR f", 150);
+        std::io::Write::write_all(&mut data.stream(), b"content").unwrap();
+        data.close();
+        wait_until("it is announced", || told.0.lock().len() == wants);
+    }
+    abort(&mut other);
+    fake.release();
+    session.expect_reply(226);
+    let want = ["announced", "announced", "abor", "fin", "made", "withdrawn"];
+    wait_until("all is told", || {
+        let mut said = told.0.lock().clone();
+        said.get_mut(3..).unwrap_or_default().sort_unstable();
+        said == want
+    });
+    assert_eq!(fake.count("PutObject"), 1);
 }
 
 #[test]
