@@ -82,7 +82,7 @@ fn show(
     Ok(PreparedTransfer::send(path, outgoing))
 }
 
-/// `STAT <path>`: replies with the lines of LIST, at most [`limits::STAT_ENTRIES`]: 212 for a
+/// `STAT <path>`: replies with the lines of LIST, as many as fit into [`limits::REPLY`]: 212 for a
 /// directory, 213 for a file.
 pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
@@ -102,6 +102,9 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
     Ok(Working::new(path, listing, Place::Search))
 }
 
+/// Bytes of the first and the last line of the reply to a `STAT <path>`, at most.
+const STAT_ENDS: usize = 128;
+
 /// A `STAT <path>` in progress. The session checks on its client between steps, because a search
 /// for few matching entries in a large directory can take a long time.
 struct StatListing {
@@ -111,7 +114,8 @@ struct StatListing {
     /// The current time, in seconds since 1970-01-01T00:00:00Z.
     now: i64,
     lines: Vec<Vec<u8>>,
-    bytes: u64,
+    /// The number of bytes of the lines in the reply.
+    bytes: usize,
     /// Whether the directory has more entries than the reply shows.
     is_cut: bool,
 }
@@ -131,14 +135,17 @@ impl Work for StatListing {
             None => return Ok(true),
         };
         if is_shown(&entry.name, self.target.pattern.as_ref()) {
-            self.is_cut = self.lines.len() == limits::STAT_ENTRIES;
+            let mut line = Vec::new();
+            listing::list_line(&entry.name, &entry.metadata, self.now, self.show_ids, &mut line);
+            // The reply has a line end after each line, and doubles each 0xFF (RFC 854).
+            let doubled = line.iter().filter(|byte| **byte == 0xff).count();
+            let room = (limits::REPLY - STAT_ENDS).saturating_sub(self.bytes);
+            self.is_cut = line.len() + doubled > room;
             if self.is_cut {
                 return Ok(true);
             }
-            let mut line = Vec::new();
-            listing::list_line(&entry.name, &entry.metadata, self.now, self.show_ids, &mut line);
+            self.bytes += line.len() + doubled;
             line.truncate(line.len().saturating_sub(2));
-            self.bytes += line.len() as u64;
             self.lines.push(line);
         }
         Ok(false)
@@ -157,7 +164,7 @@ impl Work for StatListing {
     }
 
     fn done(&self) -> u64 {
-        self.bytes
+        self.bytes as u64
     }
 }
 
