@@ -2,21 +2,20 @@
 //! errors for the errors of system calls in it.
 
 use std::ffi::CStr;
-use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
-use std::vec;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, StatxAttributes, fsync, openat, readlink,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, fsync, openat, readlink,
     renameat, renameat_with, syncfs,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::path::Arg;
 
+use super::names::Names;
 use super::policy::SyncPolicy;
 use super::root::{self, Root};
-use super::{name, turn};
+use super::turn;
 use crate::limits;
 use crate::storage::{Entry, EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath};
 
@@ -212,22 +211,12 @@ impl AsFd for Directory {
     }
 }
 
-/// Size of the buffer for one system call, in bytes; enough for a few thousand entries.
-const BUFFER: usize = 64 * 1024;
-
 /// The entries of an open directory. They are never opened, so nothing blocks.
 #[derive(Debug)]
 pub(super) struct DirectoryEntries {
     root: Arc<Root>,
     path: VirtualPath,
-    directory: OwnedFd,
-    buffer: Vec<u8>,
-    /// The names in the last buffer, each with a NUL at its end. They share one allocation: a
-    /// separate one for each name would take almost half of the processor time of `NLST`.
-    text: Vec<u8>,
-    /// The places of the remaining names in `text`, with the kinds that the directory reports.
-    names: vec::IntoIter<(Range<usize>, FileType)>,
-    ended: bool,
+    names: Names,
     /// Whether only the names are asked for. Then an object is examined only if it is a symbolic
     /// link or the directory does not report its kind.
     only_names: bool,
@@ -241,79 +230,15 @@ impl DirectoryEntries {
         directory: OwnedFd,
         only_names: bool,
     ) -> Self {
-        Self {
-            root: Arc::clone(root),
-            path: path.clone(),
-            directory,
-            buffer: Vec::with_capacity(BUFFER),
-            text: Vec::new(),
-            names: Vec::new().into_iter(),
-            ended: false,
-            only_names,
-        }
-    }
-
-    /// Reads the next buffer of entries, which may contain no name to list.
-    fn fill(&mut self) -> Result<()> {
-        self.text.clear();
-        let mut names = Vec::new();
-        let mut entries = RawDir::new(&self.directory, self.buffer.spare_capacity_mut());
-        loop {
-            match entries.next() {
-                Some(Ok(entry)) => {
-                    let name = entry.file_name();
-                    let bytes = name.to_bytes();
-                    if !matches!(bytes, b"." | b"..") && !name::is_temporary(bytes) {
-                        let start = self.text.len();
-                        self.text.extend_from_slice(name.to_bytes_with_nul());
-                        names.push((start..self.text.len(), entry.file_type()));
-                    }
-                }
-                Some(Err(Errno::INTR)) => continue,
-                // The directory itself was removed: it has no entries left.
-                None | Some(Err(Errno::NOENT)) => self.ended = true,
-                Some(Err(errno)) => return Err(errno),
-            }
-            if self.ended || entries.is_buffer_empty() {
-                self.names = names.into_iter();
-                return Ok(());
-            }
-        }
-    }
-
-    /// Returns the place of the next name, with the kind that the directory reports.
-    fn next_name(&mut self) -> Option<Result<(Range<usize>, FileType)>> {
-        loop {
-            if let Some(name) = self.names.next() {
-                return Some(Ok(name));
-            }
-            if self.ended {
-                return None;
-            }
-            if let Err(errno) = self.fill() {
-                return Some(Err(errno));
-            }
-        }
-    }
-
-    /// Returns the name at a place in the last buffer.
-    fn name_at(&self, place: Range<usize>) -> &CStr {
-        let text = self.text.get(place).unwrap_or_default();
-        CStr::from_bytes_with_nul(text).unwrap_or_default()
-    }
-
-    /// Ends the listing with an error.
-    fn end(&mut self, errno: Errno) -> StorageError {
-        self.ended = true;
-        self.names = Vec::new().into_iter();
-        system(errno)
+        let names = Names::new(directory);
+        Self { root: Arc::clone(root), path: path.clone(), names, only_names }
     }
 
     /// Returns the metadata of the object `name`; `None` if the object no longer exists or cannot
     /// be examined. For example, another user's FUSE mount cannot be examined.
     fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
         // Cached attributes of a network file system are good enough here.
-        match root::metadata_at(&self.directory, name, AtFlags::STATX_DONT_SYNC) {
+        match root::metadata_at(&self.names, name, AtFlags::STATX_DONT_SYNC) {
             Ok(link) if link.kind == EntryKind::Symlink => {
                 // The link may lead through a parent directory, which only a lookup from the root
                 // can follow.
@@ -335,9 +260,9 @@ impl Iterator for DirectoryEntries {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let found = self.next_name()?;
+            let found = self.names.next()?;
             let listed = found.and_then(|(place, kind)| {
-                let name = self.name_at(place);
+                let name = self.names.at(place);
                 // Links are looked up as in a listing with metadata, so that both list the same
                 // names. Some file systems report no kinds.
                 let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
@@ -350,7 +275,10 @@ impl Iterator for DirectoryEntries {
             match listed {
                 Ok(Some(entry)) => return Some(Ok(entry)),
                 Ok(None) => {}
-                Err(errno) => return Some(Err(self.end(errno))),
+                Err(errno) => {
+                    self.names.end();
+                    return Some(Err(system(errno)));
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ mod hidden;
 mod inherit;
 mod kept_uploads;
 mod name;
+mod names;
 mod output;
 mod policy;
 mod record;

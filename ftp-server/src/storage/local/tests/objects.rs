@@ -195,6 +195,52 @@ fn entries_that_vanish_are_passed_over_ls_31_hp_16_hp_21() {
     assert_eq!(kind(storage.list(&path("d"), Ask::Facts)), Some(NotFound));
 }
 
+/// While a program saves files by renames, a name that exists at every moment was left out by most
+/// listings of a directory on tmpfs.
+#[test]
+fn a_listing_lacks_no_name_that_is_replaced_meanwhile_ls_31() {
+    let shared = Path::new("/dev/shm");
+    let place = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
+    // In the large directory any file is saved, in the small one always the same.
+    for (count, saved) in [(3_000, 3_000), (20, 1)] {
+        let root = tempfile::tempdir_in(&place).unwrap();
+        let name = |number: usize| format!("file-{number:05}");
+        for number in 0..count {
+            fs::write(root.path().join(name(number)), "1").unwrap();
+        }
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let (stop, saves) = (AtomicU32::new(0), AtomicU32::new(0));
+        let is_read = || stop.load(Ordering::Relaxed) == 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in (0..).map(|turn: usize| turn.wrapping_mul(7_919) % saved) {
+                    if !is_read() {
+                        break;
+                    }
+                    let new = root.path().join("new");
+                    fs::write(&new, "2").unwrap();
+                    fs::rename(&new, root.path().join(name(number))).unwrap();
+                    saves.fetch_add(1, Ordering::Relaxed);
+                    std::thread::yield_now();
+                }
+            });
+            let rounds = if count > 100 { 20 } else { 200 };
+            let lacking = (0..rounds).find_map(|round| {
+                let ask = if round % 2 == 0 { Ask::Names } else { Ask::Facts };
+                let entries = storage.list(&VirtualPath::root(), ask).unwrap();
+                let mut names: Vec<_> = entries.map(|entry| entry.unwrap().name).collect();
+                names.retain(|name| name != b"new");
+                names.sort_unstable();
+                let want: Vec<_> = (0..count).map(|number| name(number).into_bytes()).collect();
+                (names != want).then(|| format!("{round}: {} of {count}", names.len()))
+            });
+            stop.store(1, Ordering::Relaxed);
+            assert_eq!(lacking, None, "after {} saves", saves.load(Ordering::Relaxed));
+        });
+        assert!(saves.load(Ordering::Relaxed) > 0);
+    }
+}
+
 #[test]
 fn remove_deletes_files_and_symlinks_only_cm_90_hp_20() {
     let tree = Tree::new();
