@@ -277,7 +277,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     let path = session.resolve_or_here(path);
     let storage = session.storage_at(&path, Rights::LIST)?;
     let listed = storage.stat(&path, Ask::Facts).and_then(|metadata| match metadata.kind {
-        EntryKind::Directory => storage.list(&path, Ask::Facts),
+        EntryKind::Directory => storage.list(&path, Ask::Permissions),
         // If the link leads to a directory, that directory is outside the root.
         EntryKind::Symlink => Err(StorageErrorKind::Denied.into()),
         _ => Err(StorageErrorKind::NotDirectory.into()),
@@ -300,7 +300,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
 pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Result<Reply, Reply> {
     let path = session.resolve_or_here(path);
     let storage = session.storage_at(&path, Rights::LIST)?;
-    let metadata = storage.stat(&path, Ask::Facts).map_err(|error| {
+    let metadata = storage.stat(&path, Ask::Permissions).map_err(|error| {
         unfinished::tell_no_file(session, &path, &error);
         reply::storage_failure(&error, Purpose::Existing)
     })?;
@@ -393,10 +393,10 @@ impl ShownFacts {
             ],
             EntryKind::File => &[
                 ('a', may(Rights::APPEND) && may_store),
-                ('d', may(Rights::DELETE)),
-                ('f', may(Rights::RENAME) && !is_fixed),
+                ('d', may(Rights::DELETE) && changes),
+                ('f', may(Rights::RENAME) && !is_fixed && changes),
                 ('r', may(Rights::RETRIEVE)),
-                ('w', may(Rights::WRITE) && may_store && self.may_overwrite),
+                ('w', may(Rights::WRITE) && may_store && self.may_overwrite && changes),
             ],
             EntryKind::Symlink | EntryKind::Special => {
                 &[('d', may(Rights::DELETE)), ('f', may(Rights::RENAME) && !is_fixed)]

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, fsync, openat, readlink,
-    renameat, renameat_with, syncfs,
+    Access, AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, accessat, fsync, openat,
+    readlink, renameat, renameat_with, syncfs,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::path::Arg;
@@ -15,9 +15,12 @@ use rustix::path::Arg;
 use super::names::Names;
 use super::policy::SyncPolicy;
 use super::root::{self, Root};
+use super::server_rights::exceeds_access;
 use super::turn;
 use crate::limits;
-use crate::storage::{Entry, EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{
+    Ask, DirectoryUse, Entry, EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath,
+};
 
 /// The root or a directory below the root, held open. Names are changed through the descriptor, so
 /// replacing a directory on the path has no effect.
@@ -180,6 +183,17 @@ impl Directory {
     }
 }
 
+/// Returns the changes that the system permits the server in a directory: none if its mode or its
+/// file system forbids the server to write there.
+pub(super) fn use_of(directory: impl AsFd) -> DirectoryUse {
+    let to = Access::WRITE_OK | Access::EXEC_OK;
+    match retry_on_intr(|| accessat(&directory, ".", to, AtFlags::empty())) {
+        Err(Errno::ACCESS) if exceeds_access() => DirectoryUse::Full,
+        Err(Errno::ACCESS | Errno::ROFS) => DirectoryUse::Browse,
+        _ => DirectoryUse::Full,
+    }
+}
+
 /// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except on
 /// file systems without `RENAME_NOREPLACE`, such as some FUSE file systems, and under a filter that
 /// forbids the call. There, this function first looks up the new name.
@@ -220,18 +234,19 @@ pub(super) struct DirectoryEntries {
     /// Whether only the names are asked for. Then an object is examined only if it is a symbolic
     /// link or the directory does not report its kind.
     only_names: bool,
+    /// The changes that the system permits in the directory, if they were asked for.
+    directory_use: DirectoryUse,
 }
 
 impl DirectoryEntries {
     /// Returns the entries of `directory`, whose path is `path`.
-    pub(super) fn new(
-        root: &Arc<Root>,
-        path: &VirtualPath,
-        directory: OwnedFd,
-        only_names: bool,
-    ) -> Self {
-        let names = Names::new(directory);
-        Self { root: Arc::clone(root), path: path.clone(), names, only_names }
+    pub(super) fn new(root: &Arc<Root>, path: &VirtualPath, directory: OwnedFd, ask: Ask) -> Self {
+        let directory_use = match ask {
+            Ask::Permissions => use_of(&directory),
+            _ => DirectoryUse::Full,
+        };
+        let (root, names) = (Arc::clone(root), Names::new(directory));
+        Self { root, path: path.clone(), names, only_names: ask == Ask::Names, directory_use }
     }
 
     /// Returns the metadata of the object `name`; `None` if the object no longer exists or cannot
@@ -250,7 +265,13 @@ impl DirectoryEntries {
             Err(Errno::NOENT | Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
                 Ok(None)
             }
-            metadata => metadata.map(|found| Some(turn::settled(found))),
+            metadata => metadata.map(|found| {
+                let mut found = turn::settled(found);
+                if found.kind == EntryKind::File {
+                    found.directory_use = self.directory_use;
+                }
+                Some(found)
+            }),
         }
     }
 }
