@@ -575,6 +575,25 @@ fn chmod_sets_only_permission_bits_cm_140() {
     assert_eq!(kind(tree.storage().set(&path("pipe"), Change::Mode(0o600))), Some(NotFile));
 }
 
+/// exFAT and others report success, and every file keeps its mode.
+#[test]
+fn a_mode_that_the_disk_does_not_store_is_refused_cm_139() {
+    let tree = Tree::new();
+    fs::write(tree.outside.join("f"), "f").unwrap();
+    fs::set_permissions(tree.outside.join("f"), fs::Permissions::from_mode(0o644)).unwrap();
+    let outside = tree.outside.to_str().unwrap();
+    let options = ["-t", "fuse.bindfs", "-o", "chmod-ignore", outside];
+    let Some(_mount) = Mount::of(&options, tree.root.clone()) else {
+        println!("skipped: no bindfs can be mounted here");
+        return;
+    };
+    for storage in tree.storages() {
+        let error = storage.set(&path("f"), Change::Mode(0o600)).unwrap_err();
+        assert_eq!(error.kind, Denied, "{error:?}");
+        assert_eq!(storage.set(&path("f"), Change::Mode(0o644)).unwrap().mode, 0o644);
+    }
+}
+
 #[test]
 fn space_is_the_free_space_of_the_file_system_cm_54_cm_128() {
     let tree = Tree::new();
