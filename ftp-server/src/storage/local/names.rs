@@ -186,7 +186,8 @@ impl Names {
                     let name = entry.file_name();
                     let bytes = name.to_bytes();
                     if !matches!(bytes, b"." | b"..") && !name::is_temporary(bytes) {
-                        let found = known.binary_search_by(|&index| name_of(text, places, index).cmp(bytes));
+                        let found = known
+                            .binary_search_by(|&index| name_of(text, places, index).cmp(bytes));
                         let index = found.ok().and_then(|found| known.get(found).copied());
                         match index.and_then(|index| places.get_mut(index)) {
                             Some((_, kind)) => *kind = entry.file_type(),
