@@ -390,7 +390,7 @@ pub enum AuthError {
     /// which of them.
     #[error("login incorrect")]
     Refused,
-    /// A name of anonymous logins, `anonymous` or `ftp`, that is no user, while anonymous logins are off
+    /// A name of anonymous logins, `anonymous` or `ftp`, while they are off and no user has this name
     /// (`anonymous`). The reply is that of [`Refused`](Self::Refused). The attempt guesses no password, so
     /// it does not count towards a [ban](crate::LoginPolicy::ban_after).
     #[error("anonymous logins are off")]

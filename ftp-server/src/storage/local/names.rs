@@ -168,9 +168,9 @@ impl Names {
         let repeated = pairs.filter(|(a, b)| name(**a) == name(**b));
         let mut repeated: Vec<usize> = repeated.map(|(_, b)| *b).collect();
         repeated.sort_unstable();
-        for index in repeated.into_iter().rev() {
-            self.places.remove(index);
-        }
+        let mut index = 0..;
+        self.places
+            .retain(|_| index.next().is_some_and(|index| repeated.binary_search(&index).is_err()));
     }
 
     /// Reads names with one system call, into a buffer of `size` bytes. `known` has the sorted places
