@@ -12,7 +12,7 @@ use rustix::fs::{
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::path::Arg;
 
-use super::names::Names;
+use super::names::DirectoryNames;
 use super::policy::SyncPolicy;
 use super::root::{self, Root};
 use super::server_rights::exceeds_access;
@@ -230,7 +230,7 @@ impl AsFd for Directory {
 pub(super) struct DirectoryEntries {
     root: Arc<Root>,
     path: VirtualPath,
-    names: Names,
+    names: DirectoryNames,
     /// Whether only the names are asked for. Then an object is examined only if it is a symbolic
     /// link or the directory does not report its kind.
     only_names: bool,
@@ -245,7 +245,7 @@ impl DirectoryEntries {
             Ask::Permissions => use_of(&directory),
             _ => DirectoryUse::Full,
         };
-        let (root, names) = (Arc::clone(root), Names::new(directory));
+        let (root, names) = (Arc::clone(root), DirectoryNames::new(directory));
         Self { root, path: path.clone(), names, only_names: ask == Ask::Names, directory_use }
     }
 

@@ -32,10 +32,10 @@ const RECENT: Duration = Duration::from_millis(20);
 
 /// The names in an open directory, without hidden ones.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct DirectoryNames {
     directory: OwnedFd,
     /// The time of the last change when the directory was opened; `None` once the names are read.
-    opened: Option<Stamp>,
+    opened: Option<ChangeTimes>,
     /// The names, each with a NUL at its end. They share one allocation: a separate one for each name
     /// would take almost half of the processor time of `NLST`.
     text: Vec<u8>,
@@ -44,13 +44,13 @@ pub(super) struct Names {
     /// The index of the next place to return.
     next: usize,
     has_ended: bool,
-    room: Option<Room>,
+    room: Option<NamesPlace>,
 }
 
 /// The times of the last change of a directory and of its content, since 1970.
-type Stamp = [Duration; 2];
+type ChangeTimes = [Duration; 2];
 
-impl Names {
+impl DirectoryNames {
     pub(super) fn new(directory: OwnedFd) -> Self {
         Self {
             opened: Some(stamp(&directory)),
@@ -99,7 +99,7 @@ impl Names {
                 self.read(PIECE, &[])?;
             }
             if !self.has_ended {
-                self.room = Room::claim();
+                self.room = NamesPlace::claim();
             }
             while !self.has_ended && self.room.is_some() && self.size() < WHOLE {
                 self.read(4 * limits::NAMES, &[])?;
@@ -124,7 +124,7 @@ impl Names {
     /// Reads the directory again until it has not changed meanwhile. The result has the names of all
     /// readings: no reading proves that a name is missing. The kind of a name that is not in the last
     /// one is unknown, so the object is examined, and not listed if it no longer exists.
-    fn settle(&mut self, opened: Stamp) -> Result<()> {
+    fn settle(&mut self, opened: ChangeTimes) -> Result<()> {
         let mut last = opened;
         let mut again = 0;
         loop {
@@ -210,7 +210,7 @@ impl Names {
     }
 }
 
-impl AsFd for Names {
+impl AsFd for DirectoryNames {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
@@ -224,8 +224,8 @@ fn name_of<'a>(text: &'a [u8], places: &[(usize, FileType)], index: usize) -> &'
     places.get(index).map_or(&[], |(start, _)| name_at(text, *start).to_bytes())
 }
 
-fn stamp(directory: &OwnedFd) -> Stamp {
-    let Ok(found) = fstat(directory) else { return Stamp::default() };
+fn stamp(directory: &OwnedFd) -> ChangeTimes {
+    let Ok(found) = fstat(directory) else { return ChangeTimes::default() };
     let time = |seconds, nanoseconds| {
         let seconds = u64::try_from(seconds).unwrap_or_default();
         Duration::new(seconds, u32::try_from(nanoseconds).unwrap_or_default())
@@ -233,7 +233,7 @@ fn stamp(directory: &OwnedFd) -> Stamp {
     [time(found.st_ctime, found.st_ctime_nsec), time(found.st_mtime, found.st_mtime_nsec)]
 }
 
-fn is_recent([changed, _]: Stamp) -> bool {
+fn is_recent([changed, _]: ChangeTimes) -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     now.abs_diff(changed) < RECENT
 }
@@ -241,11 +241,11 @@ fn is_recent([changed, _]: Stamp) -> bool {
 /// A place to read the names of a large directory. Together, they use at most a sixteenth of the
 /// memory.
 #[derive(Debug)]
-struct Room;
+struct NamesPlace;
 
 static LENT: AtomicU64 = AtomicU64::new(0);
 
-impl Room {
+impl NamesPlace {
     fn claim() -> Option<Self> {
         let most = budget::memory_in_all().unwrap_or(u64::MAX) / 16 / ROOM;
         let next = |lent| (lent < most).then_some(lent + 1);
@@ -253,7 +253,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for NamesPlace {
     fn drop(&mut self) {
         LENT.fetch_sub(1, Ordering::Relaxed);
     }
