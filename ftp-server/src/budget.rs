@@ -12,10 +12,22 @@ use std::thread;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits;
+use crate::tls::size_of_records;
 
-/// Memory of one session in bytes, including the kernel's: a session under TLS that transfers with
-/// small buffers, or the largest handshake of a client without a login.
-const SESSION_MEMORY: u64 = 96 * 1024;
+/// Memory of an idle session under TLS in bytes, including the kernel's.
+const IDLE: usize = 32 * 1024;
+
+/// What a session also holds at most while its client reads nothing, in bytes. Large buffers, encoders
+/// and many names at once are not here: each of them has a bound for the whole server.
+const UNREAD: [(&str, usize); 3] = [
+    ("a reply: text, encoding and records", 2 * limits::REPLY + size_of_records(limits::REPLY)),
+    ("a listing under TLS: names, lines and records", limits::NAMES + 2 * limits::BUFFER),
+    ("a file under TLS: content and records", 2 * limits::BUFFER),
+];
+
+/// Memory of one session in bytes, including the kernel's. The largest handshake of a client without
+/// a login needs less.
+const SESSION_MEMORY: u64 = (IDLE + largest(&UNREAD)) as u64;
 
 /// Address space of one session in bytes: its stack, and memory that it maps. Without an arena of
 /// its own, the C library maps each allocation separately.
@@ -111,6 +123,17 @@ pub(crate) fn check_room_for_thread(stack: usize) -> io::Result<()> {
 /// Returns an error with both numbers if there is less.
 pub(crate) fn check_memory(bytes: u64) -> io::Result<()> {
     SYSTEM.check_memory(bytes)
+}
+
+/// Returns the largest number of a table.
+const fn largest(table: &[(&str, usize)]) -> usize {
+    match table {
+        [] => 0,
+        [(_, bytes), rest @ ..] => {
+            let others = largest(rest);
+            if *bytes > others { *bytes } else { others }
+        }
+    }
 }
 
 /// Returns the number of sessions that `bytes` of unused memory allow. A quarter is in reserve, for
@@ -276,6 +299,14 @@ mod tests {
             assert!(u64::try_from(cap).unwrap() < maps / 4);
         }
         assert!(memory_in_all() > Some(0));
+    }
+
+    #[test]
+    fn a_session_may_hold_all_that_a_client_can_leave_unread_ho_01() {
+        assert_eq!(SESSION_MEMORY, 96 * 1024, "as HO-01 says");
+        for (what, bytes) in UNREAD {
+            assert!((IDLE + bytes) as u64 <= SESSION_MEMORY, "{what}");
+        }
     }
 
     #[test]

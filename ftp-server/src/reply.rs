@@ -38,6 +38,7 @@ pub(crate) fn take_cause() -> Option<&'static str> {
 fn note_cause(error: &StorageError) {
     let errno = error.source.as_ref().and_then(Errno::from_io_error);
     CAUSE.set(match errno {
+        _ if let Kind::Fixed(reason) = error.kind => Some(reason),
         Some(Errno::ACCESS | Errno::PERM) => Some("permission of the server's user"),
         Some(Errno::ROFS) => Some("read-only file system"),
         _ => None,

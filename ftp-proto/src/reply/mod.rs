@@ -60,6 +60,8 @@ impl Reply {
         }
         text.push(b'\n');
         text.extend_from_slice(&clean(last.into()));
+        // A peer can leave the reply unread for a while.
+        text.shrink_to_fit();
         Self { code, text, is_cut: false }
     }
 
@@ -133,7 +135,8 @@ impl Reply {
     /// reply becomes `?`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.text.len() + 16);
+        let longer = self.text.iter().filter(|byte| matches!(**byte, b'\n' | IAC)).count();
+        let mut out = Vec::with_capacity(self.text.len() + longer + 16);
         let mut lines = self.lines().enumerate().peekable();
         while let Some((index, line)) = lines.next() {
             if lines.peek().is_none() {

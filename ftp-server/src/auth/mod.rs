@@ -399,6 +399,11 @@ pub enum AuthError {
     /// which of them.
     #[error("login incorrect")]
     Refused,
+    /// A name of anonymous logins, `anonymous` or `ftp`, while they are off and no user has this name
+    /// (`anonymous`). The reply is that of [`Refused`](Self::Refused). The attempt guesses no password, so
+    /// it does not count towards a [ban](crate::LoginPolicy::ban_after).
+    #[error("anonymous logins are off")]
+    NoAnonymous,
     /// The user may not log in at this virtual host (`host`). The reply is that of
     /// [`Refused`](Self::Refused); only the log shows the difference.
     #[error("not a user of this virtual host")]
@@ -451,6 +456,7 @@ impl AuthError {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Refused | Self::NeedAccount => "credentials",
+            Self::NoAnonymous => "anonymous",
             Self::OtherHost => "host",
             Self::NoHome => "no-home",
             Self::TooMany => "too-many",

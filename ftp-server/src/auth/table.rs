@@ -148,19 +148,18 @@ impl<A> Accounts<A> {
     ///
     /// # Errors
     ///
-    /// Returns `Refused` for an unknown name or a wrong password, or `Unavailable` if the password
-    /// cannot be checked now.
+    /// Returns `Refused` for an unknown name or a wrong password, `NoAnonymous` for a name of anonymous
+    /// logins if they are off, or `Unavailable` if the password cannot be checked now.
     pub(crate) fn find(&self, attempt: &LoginAttempt<'_>) -> Result<&A, AuthError> {
         let user = self.users.iter().find(|user| user.name == attempt.user);
-        if user.is_none()
-            && let Some(account) = &self.anonymous
-            && is_anonymous_name(attempt.user)
-        {
+        let is_anonymous = user.is_none() && is_anonymous_name(attempt.user);
+        if let Some(account) = self.anonymous.as_ref().filter(|_| is_anonymous) {
             return Ok(account);
         }
-        let compared = user.or_else(|| self.stand_in(attempt.user)).ok_or(AuthError::Refused)?;
+        let refused = if is_anonymous { AuthError::NoAnonymous } else { AuthError::Refused };
+        let compared = user.or_else(|| self.stand_in(attempt.user)).ok_or(refused)?;
         let is_right = compared.secret.is(attempt)?;
-        user.filter(|_| is_right).map(|user| &user.account).ok_or(AuthError::Refused)
+        user.filter(|_| is_right).map(|user| &user.account).ok_or(refused)
     }
 
     /// Returns the user whose password is compared for the unknown user `name`; `None` if the table
@@ -352,6 +351,25 @@ mod tests {
         assert_eq!(try_login(&table, "nobody", "any"), None);
         assert!(table.login(&attempt("ftp", "")).unwrap().is_shared);
         assert!(!table.login(&attempt("a", "")).unwrap().is_shared);
+    }
+
+    #[test]
+    fn only_a_name_of_anonymous_logins_that_is_no_user_guesses_no_password_hs_28() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Arc::new(LocalStorage::open(directory.path()).unwrap());
+        let with_ftp = table(directory.path()).user("ftp", "p", Login::new(storage, Rights::FULL));
+        let without = table(directory.path());
+        for (table, name, want) in [
+            (&without, "anonymous", AuthError::NoAnonymous),
+            (&without, "FTP", AuthError::NoAnonymous),
+            (&without, "a", AuthError::Refused),
+            (&without, "unknown", AuthError::Refused),
+            (&with_ftp, "ftp", AuthError::Refused),
+            (&with_ftp, "FTP", AuthError::NoAnonymous),
+            (&UserTable::new(), "ftp", AuthError::NoAnonymous),
+        ] {
+            assert_eq!(table.login(&attempt(name, "wrong")).err(), Some(want), "{name}");
+        }
     }
 
     #[test]

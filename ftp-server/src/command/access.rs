@@ -147,8 +147,9 @@ fn refuse(session: &mut Session, name: &[u8], reason: AuthError, start: Instant)
             let at = deadline::after(start, session.context.config.logins.delay);
             return Outcome::Late { reply, at, closes: false };
         }
-        // The server is at fault, so the failure does not count towards a ban.
-        AuthError::NoHome | AuthError::TooMany => {}
+        // The server is at fault, or nothing was guessed: Windows tries anonymous logins before each
+        // login of a user. So the failure does not count towards a ban.
+        AuthError::NoHome | AuthError::TooMany | AuthError::NoAnonymous => {}
         _ => {
             // The current settings apply, even if the session began with older ones.
             let Context { bans, watchdog, .. } = &*session.peer.current.get();

@@ -82,7 +82,7 @@ fn show(
     Ok(PreparedTransfer::send(path, outgoing))
 }
 
-/// `STAT <path>`: replies with the lines of LIST, at most [`limits::STAT_ENTRIES`]: 212 for a
+/// `STAT <path>`: replies with the lines of LIST, as many as fit into [`limits::REPLY`]: 212 for a
 /// directory, 213 for a file.
 pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
@@ -102,6 +102,9 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
     Ok(Working::new(path, listing, Place::Search))
 }
 
+/// Bytes of the first and the last line of the reply to a `STAT <path>`, at most.
+const STAT_ENDS: usize = 128;
+
 /// A `STAT <path>` in progress. The session checks on its client between steps, because a search
 /// for few matching entries in a large directory can take a long time.
 struct StatListing {
@@ -111,7 +114,8 @@ struct StatListing {
     /// The current time, in seconds since 1970-01-01T00:00:00Z.
     now: i64,
     lines: Vec<Vec<u8>>,
-    bytes: u64,
+    /// The number of bytes of the lines in the reply.
+    bytes: usize,
     /// Whether the directory has more entries than the reply shows.
     is_cut: bool,
 }
@@ -131,14 +135,17 @@ impl Work for StatListing {
             None => return Ok(true),
         };
         if is_shown(&entry.name, self.target.pattern.as_ref()) {
-            self.is_cut = self.lines.len() == limits::STAT_ENTRIES;
+            let mut line = Vec::new();
+            listing::list_line(&entry.name, &entry.metadata, self.now, self.show_ids, &mut line);
+            // The reply has a line end after each line, and doubles each 0xFF (RFC 854).
+            let doubled = line.iter().filter(|byte| **byte == 0xff).count();
+            let room = (limits::REPLY - STAT_ENDS).saturating_sub(self.bytes);
+            self.is_cut = line.len() + doubled > room;
             if self.is_cut {
                 return Ok(true);
             }
-            let mut line = Vec::new();
-            listing::list_line(&entry.name, &entry.metadata, self.now, self.show_ids, &mut line);
+            self.bytes += line.len() + doubled;
             line.truncate(line.len().saturating_sub(2));
-            self.bytes += line.len() as u64;
             self.lines.push(line);
         }
         Ok(false)
@@ -157,7 +164,7 @@ impl Work for StatListing {
     }
 
     fn done(&self) -> u64 {
-        self.bytes
+        self.bytes as u64
     }
 }
 
@@ -270,7 +277,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     let path = session.resolve_or_here(path);
     let storage = session.storage_at(&path, Rights::LIST)?;
     let listed = storage.stat(&path, Ask::Facts).and_then(|metadata| match metadata.kind {
-        EntryKind::Directory => storage.list(&path, Ask::Facts),
+        EntryKind::Directory => storage.list(&path, Ask::Permissions),
         // If the link leads to a directory, that directory is outside the root.
         EntryKind::Symlink => Err(StorageErrorKind::Denied.into()),
         _ => Err(StorageErrorKind::NotDirectory.into()),
@@ -293,7 +300,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
 pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Result<Reply, Reply> {
     let path = session.resolve_or_here(path);
     let storage = session.storage_at(&path, Rights::LIST)?;
-    let metadata = storage.stat(&path, Ask::Facts).map_err(|error| {
+    let metadata = storage.stat(&path, Ask::Permissions).map_err(|error| {
         unfinished::tell_no_file(session, &path, &error);
         reply::storage_failure(&error, Purpose::Existing)
     })?;
@@ -386,10 +393,10 @@ impl ShownFacts {
             ],
             EntryKind::File => &[
                 ('a', may(Rights::APPEND) && may_store),
-                ('d', may(Rights::DELETE)),
-                ('f', may(Rights::RENAME) && !is_fixed),
+                ('d', may(Rights::DELETE) && changes),
+                ('f', may(Rights::RENAME) && !is_fixed && changes),
                 ('r', may(Rights::RETRIEVE)),
-                ('w', may(Rights::WRITE) && may_store && self.may_overwrite),
+                ('w', may(Rights::WRITE) && may_store && self.may_overwrite && changes),
             ],
             EntryKind::Symlink | EntryKind::Special => {
                 &[('d', may(Rights::DELETE)), ('f', may(Rights::RENAME) && !is_fixed)]

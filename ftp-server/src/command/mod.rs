@@ -58,6 +58,9 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
 /// Returns the outcome of a command, or the reply if the command is refused before the work begins.
 fn try_dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome, Reply> {
     let rule = gate(session, verb)?;
+    if verb == Verb::Cwd && argument.is_empty() {
+        return Ok(objects::stay(session).into());
+    }
     let command = Command::parse(verb, argument)
         .map_err(|error| parse_failure(session, verb, argument, error.kind))?;
     if !rule.needs_data() {

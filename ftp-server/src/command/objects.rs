@@ -156,6 +156,16 @@ pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Result<Reply, Reply
     enter(session, path)
 }
 
+/// `CWD` without a name: 250, and the directory stays. Devices with an empty directory field send it,
+/// and store nothing after a refusal.
+pub(super) fn stay(session: &mut Session) -> Reply {
+    if !std::mem::replace(&mut session.login.has_named_no_directory, true) {
+        let (peer, user) = (session.peer.address, session.shown_user());
+        log::info!("{peer} {user}: CWD without a name: the directory stays");
+    }
+    Reply::new(ReplyCode::FILE_ACTION_OKAY, "The command names no directory, nothing changed")
+}
+
 /// `CDUP`: changes to the parent directory, with the replies of CWD. The root is its own parent.
 pub(super) fn cdup(session: &mut Session) -> Result<Reply, Reply> {
     let parent = session.login.directory.parent().unwrap_or_default();

@@ -1,10 +1,11 @@
 //! Buffers of transfers: a small one for each transfer, and a bounded number of large ones.
 
+use crate::limits;
 use crate::lock::Lock;
 
 /// Size of the first buffer of a transfer, in bytes. A small file needs no larger one. The transfer
 /// keeps this buffer if no large one is left.
-pub(super) const SMALL: usize = 16 * 1024;
+pub(super) const SMALL: usize = limits::BUFFER;
 
 /// Size of the buffer that a transfer gets after it has filled a small one, in bytes. With it, a
 /// large file needs few system calls.

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
+use ftp_proto::{LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
 
 use super::away::Interrupted;
 use super::control::{Control, InputArrival};
@@ -578,13 +578,6 @@ impl Handover for Runner {
     fn give_up(mut self: Box<Self>) {
         let closed = self.close("Service closing");
         self.end(&closed.map(drop));
-    }
-}
-
-impl Session {
-    /// Returns the user for a log line.
-    pub(super) fn shown_user(&self) -> String {
-        self.user().map_or_else(|| "-".to_owned(), |user| Escaped(&user.name).to_string())
     }
 }
 

@@ -10,6 +10,7 @@ use ftp_proto::{
 };
 
 use super::away::{Interrupted, LateEvent};
+use super::control::encoded;
 use super::run::{Next, Runner};
 use super::transfer_watch::{TransferResult, TransferWatch};
 use crate::context::Context;
@@ -230,7 +231,7 @@ impl Runner {
         if replies.is_empty() {
             return Ok(());
         }
-        let bytes: Vec<u8> = replies.iter().flat_map(Reply::encode).collect();
+        let bytes: Vec<u8> = replies.iter().flat_map(encoded).collect();
         self.control.send_bytes(&bytes)
     }
 

@@ -9,7 +9,7 @@ use std::ops::BitOr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ftp_proto::{Reply, ReplyCode};
+use ftp_proto::{Escaped, Reply, ReplyCode};
 
 use crate::auth::{Rights, holds_rules, rule_for};
 use crate::config::is_denied;
@@ -149,6 +149,11 @@ impl From<Working> for Outcome {
 }
 
 impl Session {
+    /// Returns the user for a log line.
+    pub(crate) fn shown_user(&self) -> String {
+        self.user().map_or_else(|| "-".to_owned(), |user| Escaped(&user.name).to_string())
+    }
+
     /// Returns the user's storage. The caller must check the user's rights.
     pub(crate) fn storage(&self) -> Option<&dyn Storage> {
         self.user().map(|user| &*user.storage)

@@ -77,6 +77,8 @@ pub(crate) struct SessionLogin {
     pub(crate) is_client_gone: Option<Box<IsClientGone>>,
     /// Whether observers know that a login was refused because TLS is required.
     pub(crate) has_been_told_of_tls: bool,
+    /// Whether a log line has told of a `CWD` without a name.
+    pub(crate) has_named_no_directory: bool,
     /// The current directory.
     pub(crate) directory: VirtualPath,
     /// The path that `RNFR` named.

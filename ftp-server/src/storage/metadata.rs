@@ -55,7 +55,8 @@ pub struct Metadata {
     /// Whether the object cannot be renamed or, if it is a directory, removed, whatever rights the user
     /// has. `RNFR` refuses it, and its `perm` fact shows that.
     pub is_fixed: bool,
-    /// The operations that the storage allows in a directory, which its `perm` fact shows.
+    /// The operations that the storage allows in a directory, or in the directory of a file, which the
+    /// `perm` fact shows.
     pub directory_use: DirectoryUse,
 }
 

@@ -313,6 +313,9 @@ pub(crate) fn check_directory(storage: &dyn Storage, path: &VirtualPath) -> Stor
 pub enum Ask {
     /// All metadata.
     Facts,
+    /// All metadata, and for a file also which changes the system permits in its directory:
+    /// [`Metadata::directory_use`].
+    Permissions,
     /// Whether the object is a directory that can be the current directory.
     Directory,
     /// The names of entries, without their metadata.

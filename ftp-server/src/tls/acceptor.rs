@@ -24,6 +24,7 @@ use super::load::Certificate;
 use super::other_server;
 use super::policy::{AskedName, SessionReuse, TlsInfo, TlsRules, TlsVersion};
 use super::settings::{Identity, Settings, Tls, ring};
+use super::steps::note_offer;
 use crate::deadline;
 use crate::lock::Lock;
 
@@ -229,6 +230,7 @@ ftp_proto::debug_fields!(Named { host }..);
 
 impl ResolvesServerCert for Named {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        note_offer(client_hello.alpn().into_iter().flatten());
         let choice = self.choice.get_or_init(|| self.choose(&client_hello));
         choice.shown.resolve(client_hello)
     }

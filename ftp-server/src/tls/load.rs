@@ -18,6 +18,8 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use x509_cert::TbsCertificate;
+use x509_cert::certificate::Version;
+use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
 use x509_cert::der::{self, Decode, Tag, Tagged};
 use x509_cert::ext::pkix::SubjectAltName;
@@ -116,6 +118,9 @@ pub(super) fn check_dates(certificate: &Pem) -> Result<(), TlsError> {
     Ok(())
 }
 
+/// The keys that the server can use, in errors.
+const USABLE_KEYS: &str = "ECDSA P-256 or P-384, Ed25519, or RSA with at least 2048 bits";
+
 /// Returns a certificate with its chain and its key. Checks that the key belongs to the
 /// certificate.
 pub(super) fn pair(
@@ -125,11 +130,17 @@ pub(super) fn pair(
 ) -> Result<CertifiedKey, TlsError> {
     let chain = certificate.certificates()?;
     let secret = key.key()?;
-    leaf(certificate, &chain)?;
-    let secret = provider
-        .key_provider
-        .load_private_key(secret)
-        .map_err(|error| unusable(&key.name, &error))?;
+    let leaf = leaf(certificate, &chain)?;
+    let kind = leaf.unsupported_key();
+    let secret = provider.key_provider.load_private_key(secret).map_err(|_| {
+        let kind = kind.as_deref().unwrap_or("it is damaged or of an unsupported kind");
+        unusable(&key.name, &format_args!("{kind}; use a key of {USABLE_KEYS}"))
+    })?;
+    if leaf.fields.version() != Version::V3 {
+        let why = "the certificate has X.509 version 1, without extensions; make one of version 3, as \
+                   \"openssl req -x509\" does";
+        return Err(unusable(&certificate.name, &why));
+    }
     let pair = CertifiedKey::new(chain, secret);
     match pair.keys_match() {
         Ok(()) => Ok(pair),
@@ -213,6 +224,26 @@ impl Certificate {
     /// addresses, equals the user name byte for byte.
     pub(super) fn names(&self, user: &[u8]) -> bool {
         self.has_common_name(user) || self.has_mail(user)
+    }
+
+    /// Returns why the key cannot be used, if its kind says so.
+    fn unsupported_key(&self) -> Option<String> {
+        let key = self.fields.subject_public_key_info();
+        let curve = key.algorithm.parameters.as_ref();
+        let curve = curve.and_then(|curve| curve.decode_as::<ObjectIdentifier>().ok());
+        let kind = match (&*key.algorithm.oid.to_string(), curve.map(|oid| oid.to_string())) {
+            ("1.2.840.10045.2.1", Some(curve)) if curve == "1.3.132.0.35" => "ECDSA P-521",
+            ("1.2.840.113549.1.1.10", _) => "RSA-PSS",
+            ("1.2.840.10040.4.1", _) => "DSA",
+            ("1.3.101.113", _) => "Ed448",
+            ("1.2.840.113549.1.1.1", _) => {
+                // Besides the modulus, a key has 10 to 16 bytes.
+                let bits = key.subject_public_key.raw_bytes().len().saturating_sub(10) / 8 * 64;
+                return (bits < 2_048).then(|| format!("an RSA key of {bits} bits is too short"));
+            }
+            _ => return None,
+        };
+        Some(format!("{kind} keys are not supported"))
     }
 
     /// Returns whether the certificate names `issuer` as its issuer.

@@ -1,8 +1,10 @@
 //! Single steps of a TLS connection. The steps are the same for the TLS client and server; only the
 //! types of rustls differ.
 
+use std::cell::Cell;
 use std::io;
 
+use ftp_proto::Escaped;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
@@ -184,12 +186,32 @@ fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, answer: &mut Vec<u8>) -> io:
     }
 }
 
+thread_local! {
+    /// The names that the client of the last handshake of this thread offered by ALPN.
+    static OFFERED: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Maximum number of characters in a log line of what a client offers by ALPN.
+const LONGEST_OFFER: usize = 100;
+
+/// Notes what a client offers by ALPN. If that is refused, the error of the handshake names it.
+pub(super) fn note_offer<'a>(protocols: impl Iterator<Item = &'a [u8]>) {
+    let names: Vec<_> = protocols.map(|name| Escaped(name).to_string()).collect();
+    OFFERED.set(names.join(", ").chars().take(LONGEST_OFFER).collect());
+}
+
 /// Returns the error of a connection. It begins with plain words if the client is too old or speaks
 /// another protocol: the names of rustls alone tell an operator little.
 fn broken(error: rustls::Error) -> io::Error {
     let words = match &error {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "not TLS: the client speaks plaintext, or another protocol"
+        }
+        rustls::Error::NoApplicationProtocol => {
+            let offered = OFFERED.take();
+            let why =
+                format!("the client offers only other protocols by ALPN: {offered} ({error})");
+            return io::Error::new(io::ErrorKind::InvalidData, why);
         }
         rustls::Error::PeerIncompatible(why) => match why {
             PeerIncompatible::NoCipherSuitesInCommon

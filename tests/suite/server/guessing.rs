@@ -366,6 +366,41 @@ fn failed_logins_lock_out_no_user_and_loopback_is_exempt_hs_29() {
     fixture.session().expect_in_step();
 }
 
+/// Windows tries an anonymous login for each window, and banned whole offices.
+#[test]
+fn a_login_as_anonymous_counts_towards_no_ban_hs_28() {
+    let test = "server::guessing::a_login_as_anonymous_counts_towards_no_ban_hs_28";
+    if !in_own_network(test, &["192.0.2.1/24"]) {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let log = Log::new();
+    let config = super::quick_with(|config| config.logins.ban_after = 2);
+    let server = Server::builder().root(root.path()).config(config);
+    let server = server.user("u", "p", Rights::FULL).observer(log.text());
+    let server = server.bind("192.0.2.1:0").expect("a server");
+    let connect = || {
+        let mut session =
+            RawSession::connect_from("192.0.2.1".parse().unwrap(), server.local_addr());
+        session.expect_reply(220);
+        session
+    };
+    for name in ["anonymous", "ftp", "Anonymous", "FTP"] {
+        let user = format!("USER {name}");
+        play(
+            &mut connect(),
+            &[(&user, 331), ("PASS IEUser@", 530), ("USER u", 331), ("PASS p", 230)],
+        );
+    }
+    let told = log.lines().iter().filter(|line| line.contains(" reason=anonymous")).count();
+    assert_eq!(told, 4, "{:?}", log.lines());
+    for _ in 0..2 {
+        play(&mut connect(), &[("USER u", 331), ("PASS wrong", 530)]);
+    }
+    let mut session = RawSession::connect_from("192.0.2.1".parse().unwrap(), server.local_addr());
+    session.expect_reply(421);
+}
+
 #[test]
 fn allow_and_deny_lists_decide_which_hosts_may_connect() {
     let networks = |texts: &[&str]| {

@@ -275,7 +275,9 @@ fn lack_of_permission(root: &Path, rights: Rights, who: &str) -> Option<String> 
             "{who} cannot read it: fix the owner or mode of the directory and its parents"
         ));
     }
-    let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
+    // To replace a file, a server needs no permission for the file, but for its directory.
+    let all = [Rights::CREATE, Rights::WRITE, Rights::DELETE, Rights::RENAME, Rights::MKDIR];
+    let changes = all.iter().any(has);
     let what_to_do = match may(Access::WRITE_OK).err().filter(|_| changes)? {
         Errno::ROFS => "the file system is read-only; mount it for writing",
         _ => "fix the owner or mode",

@@ -294,7 +294,7 @@ impl Control {
     /// Writes a reply in one piece. Fails if the peer does not accept the whole reply within
     /// [`limits::REPLY_WRITE`] or by the end of the session.
     pub(super) fn send(&mut self, reply: &Reply) -> io::Result<()> {
-        self.send_bytes(&reply.encode())
+        self.send_bytes(&encoded(reply))
     }
 
     /// Writes encoded bytes: a Telnet answer, or several replies at once.
@@ -464,6 +464,16 @@ impl Control {
     }
 }
 
+/// Encodes a reply. Of a reply longer than [`limits::REPLY`], such as one of the program that embeds
+/// the server, the client gets only the code: the session would hold it while the client does not read.
+pub(super) fn encoded(reply: &Reply) -> Vec<u8> {
+    let bytes = reply.encode();
+    match bytes.len() <= limits::REPLY {
+        true => bytes,
+        false => Reply::new(reply.code(), "The reply is too long to send").encode(),
+    }
+}
+
 fn cost_of(event: &LineEvent<'_>) -> usize {
     match event {
         LineEvent::Line(line) => line.len(),
@@ -505,6 +515,17 @@ mod tests {
             assert!(start.elapsed() >= short, "{:?}: too early", start.elapsed());
             assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
             drop(client);
+        }
+    }
+
+    #[test]
+    fn a_reply_too_long_for_the_memory_of_a_session_loses_its_text_ho_01() {
+        let reply = |length: usize| Reply::new(ReplyCode::OKAY, vec![0xff; length]);
+        // Each 0xFF is doubled.
+        for (length, whole) in [(limits::REPLY / 2 - 3, true), (limits::REPLY / 2 - 2, false)] {
+            let sent = encoded(&reply(length));
+            assert!(sent.len() <= limits::REPLY && sent.starts_with(b"200 "), "{}", sent.len());
+            assert_eq!(sent.len() > limits::REPLY - 4, whole, "{}", sent.len());
         }
     }
 

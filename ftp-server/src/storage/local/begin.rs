@@ -81,7 +81,9 @@ fn begin_at(
     let given = files.config.for_files();
     if let WriteMode::Resume(from) = mode {
         target.check_replaceable(given)?;
-        return Ok(Box::new(Replacement::resume(target, from, files.config, user)?));
+        let refused = target.clone();
+        let resumed = Replacement::resume(target, from, files.config, user);
+        return Ok(Box::new(resumed.map_err(|error| refused.explained(given, error))?));
     }
     let size = target.existing.map_or(0, |old| old.size);
     if matches!(mode, WriteMode::From(from) if from > size) {
@@ -99,7 +101,8 @@ fn begin_at(
         let expected = if let WriteMode::From(from) = mode { Some(from) } else { None };
         return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));
     }
-    Ok(Box::new(Replacement::begin(&target, mode, files.config, user, charge)?))
+    let begun = Replacement::begin(&target, mode, files.config, user, charge);
+    Ok(Box::new(begun.map_err(|error| target.explained(given, error))?))
 }
 
 /// Maximum time that an upload waits for the count.

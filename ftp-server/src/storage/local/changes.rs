@@ -220,8 +220,7 @@ impl Changeable {
                 Ok(now)
             }
             false => {
-                let source = std::io::Error::other("the file system has not stored the time");
-                Err(StorageError { kind: StorageErrorKind::Io, source: Some(source) })
+                Err(not_stored(StorageErrorKind::Io, "the file system has not stored the time"))
             }
         }
     }
@@ -231,7 +230,8 @@ impl Changeable {
     ///
     /// # Errors
     ///
-    /// Returns `Denied` for the root, and if a quota could no longer count what is in a directory.
+    /// Returns `Denied` for the root, if a quota could no longer count what is in a directory, and if
+    /// the file system reports success, and has not stored the bits.
     pub(super) fn set_mode(
         &self,
         mode: u32,
@@ -247,14 +247,24 @@ impl Changeable {
         }
         // Clients must not change the set-id and sticky bits of a directory.
         let kept = if is_directory { self.metadata.mode & 0o7000 } else { 0 };
-        let mode = Mode::from_raw_mode(mode & 0o777 | kept);
+        let bits = Mode::from_raw_mode(mode & 0o777 | kept);
         retry_on_intr(|| match &self.link {
-            Some(link) => chmodat(CWD, link.as_str(), mode, AtFlags::empty()),
-            None => fchmod(&self.descriptor, mode),
+            Some(link) => chmodat(CWD, link.as_str(), bits, AtFlags::empty()),
+            None => fchmod(&self.descriptor, bits),
         })
         .map_err(system)?;
-        root::metadata_of(&self.descriptor).map_err(system)
+        let now = root::metadata_of(&self.descriptor).map_err(system)?;
+        match (now.mode ^ mode) & 0o777 {
+            0 => Ok(now),
+            _ => {
+                Err(not_stored(StorageErrorKind::Denied, "the file system has not stored the mode"))
+            }
+        }
     }
+}
+
+fn not_stored(kind: StorageErrorKind, what: &str) -> StorageError {
+    StorageError { kind, source: Some(std::io::Error::other(what)) }
 }
 
 /// Returns whether a file system stores the time `wanted` as `now`: exactly, or as the next even

@@ -2,23 +2,25 @@
 //! errors for the errors of system calls in it.
 
 use std::ffi::CStr;
-use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
-use std::vec;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, StatxAttributes, fsync, openat, readlink,
-    renameat, renameat_with, syncfs,
+    Access, AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, accessat, fsync, openat,
+    readlink, renameat, renameat_with, syncfs,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::path::Arg;
 
+use super::names::DirectoryNames;
 use super::policy::SyncPolicy;
 use super::root::{self, Root};
-use super::{name, turn};
+use super::server_rights::exceeds_access;
+use super::turn;
 use crate::limits;
-use crate::storage::{Entry, EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{
+    Ask, DirectoryUse, Entry, EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath,
+};
 
 /// The root or a directory below the root, held open. Names are changed through the descriptor, so
 /// replacing a directory on the path has no effect.
@@ -181,6 +183,17 @@ impl Directory {
     }
 }
 
+/// Returns the changes that the system permits the server in a directory: none if its mode or its
+/// file system forbids the server to write there.
+pub(super) fn use_of(directory: impl AsFd) -> DirectoryUse {
+    let to = Access::WRITE_OK | Access::EXEC_OK;
+    match retry_on_intr(|| accessat(&directory, ".", to, AtFlags::empty())) {
+        Err(Errno::ACCESS) if exceeds_access() => DirectoryUse::Full,
+        Err(Errno::ACCESS | Errno::ROFS) => DirectoryUse::Browse,
+        _ => DirectoryUse::Full,
+    }
+}
+
 /// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except on
 /// file systems without `RENAME_NOREPLACE`, such as some FUSE file systems, and under a filter that
 /// forbids the call. There, this function first looks up the new name.
@@ -212,113 +225,34 @@ impl AsFd for Directory {
     }
 }
 
-/// Size of the buffer for one system call, in bytes; enough for a few thousand entries.
-const BUFFER: usize = 64 * 1024;
-
 /// The entries of an open directory. They are never opened, so nothing blocks.
 #[derive(Debug)]
 pub(super) struct DirectoryEntries {
     root: Arc<Root>,
     path: VirtualPath,
-    directory: OwnedFd,
-    buffer: Vec<u8>,
-    /// The names in the last buffer, each with a NUL at its end. They share one allocation: a
-    /// separate one for each name would take almost half of the processor time of `NLST`.
-    text: Vec<u8>,
-    /// The places of the remaining names in `text`, with the kinds that the directory reports.
-    names: vec::IntoIter<(Range<usize>, FileType)>,
-    ended: bool,
+    names: DirectoryNames,
     /// Whether only the names are asked for. Then an object is examined only if it is a symbolic
     /// link or the directory does not report its kind.
     only_names: bool,
+    /// The changes that the system permits in the directory, if they were asked for.
+    directory_use: DirectoryUse,
 }
 
 impl DirectoryEntries {
     /// Returns the entries of `directory`, whose path is `path`.
-    pub(super) fn new(
-        root: &Arc<Root>,
-        path: &VirtualPath,
-        directory: OwnedFd,
-        only_names: bool,
-    ) -> Self {
-        Self {
-            root: Arc::clone(root),
-            path: path.clone(),
-            directory,
-            buffer: Vec::with_capacity(BUFFER),
-            text: Vec::new(),
-            names: Vec::new().into_iter(),
-            ended: false,
-            only_names,
-        }
-    }
-
-    /// Reads the next buffer of entries, which may contain no name to list.
-    fn fill(&mut self) -> Result<()> {
-        self.text.clear();
-        let mut names = Vec::new();
-        let mut entries = RawDir::new(&self.directory, self.buffer.spare_capacity_mut());
-        loop {
-            match entries.next() {
-                Some(Ok(entry)) => {
-                    let name = entry.file_name();
-                    let bytes = name.to_bytes();
-                    if !matches!(bytes, b"." | b"..") && !name::is_temporary(bytes) {
-                        let start = self.text.len();
-                        self.text.extend_from_slice(name.to_bytes_with_nul());
-                        names.push((start..self.text.len(), entry.file_type()));
-                    }
-                }
-                Some(Err(Errno::INTR)) => continue,
-                None => self.ended = true,
-                // If the directory itself was removed, it has no entries left. Some FUSE file systems
-                // report any failure so.
-                Some(Err(Errno::NOENT))
-                    if root::metadata_of(&self.directory).is_ok_and(|it| it.links == 0) =>
-                {
-                    self.ended = true;
-                }
-                Some(Err(errno)) => return Err(errno),
-            }
-            if self.ended || entries.is_buffer_empty() {
-                self.names = names.into_iter();
-                return Ok(());
-            }
-        }
-    }
-
-    /// Returns the place of the next name, with the kind that the directory reports.
-    fn next_name(&mut self) -> Option<Result<(Range<usize>, FileType)>> {
-        loop {
-            if let Some(name) = self.names.next() {
-                return Some(Ok(name));
-            }
-            if self.ended {
-                return None;
-            }
-            if let Err(errno) = self.fill() {
-                return Some(Err(errno));
-            }
-        }
-    }
-
-    /// Returns the name at a place in the last buffer.
-    fn name_at(&self, place: Range<usize>) -> &CStr {
-        let text = self.text.get(place).unwrap_or_default();
-        CStr::from_bytes_with_nul(text).unwrap_or_default()
-    }
-
-    /// Ends the listing with an error.
-    fn end(&mut self, errno: Errno) -> StorageError {
-        self.ended = true;
-        self.names = Vec::new().into_iter();
-        system(errno)
+    pub(super) fn new(root: &Arc<Root>, path: &VirtualPath, directory: OwnedFd, ask: Ask) -> Self {
+        let directory_use = match ask {
+            Ask::Permissions => use_of(&directory),
+            _ => DirectoryUse::Full,
+        };
+        let (root, names) = (Arc::clone(root), DirectoryNames::new(directory));
+        Self { root, path: path.clone(), names, only_names: ask == Ask::Names, directory_use }
     }
 
     /// Returns the metadata of the object `name`; `None` if the object no longer exists or cannot
     /// be examined. For example, another user's FUSE mount cannot be examined.
     fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
-        match root::metadata_at(&self.directory, name, AtFlags::empty()) {
+        match root::metadata_at(&self.names, name, AtFlags::empty()) {
             Ok(link) if link.kind == EntryKind::Symlink => {
                 // The link may lead through a parent directory, which only a lookup from the root
                 // can follow. If this directory was moved meanwhile, the link is still there.
@@ -328,7 +262,13 @@ impl DirectoryEntries {
             Err(Errno::NOENT | Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
                 Ok(None)
             }
-            metadata => metadata.map(|found| Some(turn::settled(found))),
+            metadata => metadata.map(|found| {
+                let mut found = turn::settled(found);
+                if found.kind == EntryKind::File {
+                    found.directory_use = self.directory_use;
+                }
+                Some(found)
+            }),
         }
     }
 }
@@ -338,9 +278,9 @@ impl Iterator for DirectoryEntries {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let found = self.next_name()?;
+            let found = self.names.next()?;
             let listed = found.and_then(|(place, kind)| {
-                let name = self.name_at(place);
+                let name = self.names.at(place);
                 // Links are looked up as in a listing with metadata, so that both list the same
                 // names. Some file systems report no kinds.
                 let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
@@ -353,7 +293,10 @@ impl Iterator for DirectoryEntries {
             match listed {
                 Ok(Some(entry)) => return Some(Ok(entry)),
                 Ok(None) => {}
-                Err(errno) => return Some(Err(self.end(errno))),
+                Err(errno) => {
+                    self.names.end();
+                    return Some(Err(system(errno)));
+                }
             }
         }
     }

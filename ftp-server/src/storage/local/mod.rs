@@ -19,6 +19,7 @@ mod hidden;
 mod inherit;
 mod kept_uploads;
 mod name;
+mod names;
 mod output;
 mod policy;
 mod record;
@@ -56,8 +57,8 @@ use self::root::Root;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::confinement::Confinement;
 use super::{
-    Ask, Capabilities, Change, Confine, ConfinementPolicy, ConfinementStatus, Entries, Keep,
-    Metadata, RoomFor, Source, Space, Storage, StorageError, StorageErrorKind, StorageResult,
+    Ask, Capabilities, Change, Confine, ConfinementPolicy, ConfinementStatus, Entries, EntryKind,
+    Keep, Metadata, RoomFor, Source, Space, Storage, StorageError, StorageErrorKind, StorageResult,
     Unfinished, Upload, VirtualPath, WriteMode,
 };
 
@@ -265,15 +266,23 @@ impl Storage for LocalStorage {
             Ask::Directory => {
                 self.files.open_directory(path, OFlags::PATH).map(|_| Metadata::directory())
             }
-            _ => self.files.root.stat(path.relative()).map_err(lookup),
+            _ => {
+                let mut found = self.files.root.stat(path.relative()).map_err(lookup)?;
+                if ask == Ask::Permissions
+                    && found.kind == EntryKind::File
+                    && let Ok((directory, _)) = self.files.parent(path)
+                {
+                    found.directory_use = directory::use_of(&directory);
+                }
+                Ok(found)
+            }
         }
     }
 
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         name::check_existing(path)?;
         let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        let only_names = ask == Ask::Names;
-        let entries = DirectoryEntries::new(&self.files.root, path, directory, only_names);
+        let entries = DirectoryEntries::new(&self.files.root, path, directory, ask);
         Ok(Entries::new(entries))
     }
 

@@ -13,7 +13,8 @@ use super::server_rights::owns_all_files;
 use super::walk::LINKS;
 use super::{name, turn};
 use crate::storage::{
-    EntryKind, Metadata, StorageErrorKind, StorageResult, VirtualPath, WriteMode,
+    DirectoryUse, EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, VirtualPath,
+    WriteMode,
 };
 
 /// The directory and name of a file to be written, after following symbolic links.
@@ -102,6 +103,21 @@ impl Target {
         match reasons.iter().find(|(is_so, _)| *is_so) {
             Some((_, reason)) => Err(StorageErrorKind::Fixed(reason).into()),
             None => Ok(()),
+        }
+    }
+
+    /// Returns the error of an upload that the system has refused. If it refused only the new name that
+    /// a replacement needs, while an append could write to the file, the error names the directory.
+    pub(super) fn explained(&self, given: Given, error: StorageError) -> StorageError {
+        let may_write =
+            |old: Metadata| given.check_writable(&self.directory, &self.name, &old).is_ok();
+        let is_directory = error.kind == StorageErrorKind::Denied
+            && directory::use_of(&self.directory) != DirectoryUse::Full
+            && self.existing.is_some_and(may_write);
+        let reason = "the server may not write to the directory, so it can only append to the file";
+        match is_directory {
+            true => StorageError { kind: StorageErrorKind::Fixed(reason), ..error },
+            false => error,
         }
     }
 }

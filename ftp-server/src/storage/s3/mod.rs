@@ -295,7 +295,7 @@ impl Storage for S3Storage {
     }
 
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        Ok(Entries::new(self.entries(path, self.keeps_times && ask == Ask::Facts)?))
+        Ok(Entries::new(self.entries(path, self.keeps_times && ask != Ask::Names)?))
     }
 
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {

@@ -25,7 +25,9 @@ fn cm_80_to_89_hp_12_directories() {
             ("XCUP", 250),
             ("CDUP x", 501),
             ("PWD x", 501),
-            ("CWD", 501),
+            ("CWD", 250),
+            ("CWD ", 250),
+            ("XCWD", 250),
             ("CWD nowhere", 550),
             ("CWD file", 550),
             ("MKD d", 257),
@@ -52,6 +54,21 @@ fn cm_80_to_89_hp_12_directories() {
             ("PWD", 257),
         ],
     );
+}
+
+/// A device whose directory field is empty stored nothing after the refusal.
+#[test]
+fn a_cwd_without_a_name_leaves_the_directory_cm_80() {
+    let fixture = Fixture::new();
+    std::fs::create_dir(fixture.path("d")).expect("a directory");
+    let mut session = fixture.session();
+    for (line, code) in [("CWD d", 250), ("RNFR /d", 350), ("CWD ", 250), ("RNTO /e", 503)] {
+        session.expect(line, code);
+    }
+    assert_eq!(session.expect("PWD", 257).bytes, b"257 \"/d\" is the current directory\r\n");
+    session.expect("TYPE I", 200);
+    session.upload("STOR picture.jpg", b"picture");
+    assert!(fixture.path("d/picture.jpg").exists());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Barrier};
 
 use ftp_server::{ClientCertificates, Error, MemoryStorage, Rights, Server, Tls, TlsError};
+use ftp_tests::peer::Peer;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, TlsClient, Version};
@@ -68,6 +69,50 @@ fn certificate_and_key_errors_name_the_file_ht_23() {
     Tls::from_files(&good.both, &good.both).unwrap();
     let said = Tls::from_pem(b"", b"").unwrap_err().to_string();
     assert_eq!(said, "the certificate is empty");
+}
+
+/// The errors were debug output of libraries, such as `OtherError(UnsupportedCertVersion)`.
+#[test]
+fn a_key_or_certificate_of_an_unsupported_kind_is_named_ht_23() {
+    let Some(openssl) = Peer::find("openssl") else { return };
+    let root = TempRoot::new();
+    let run = |words: &str| {
+        let mut command = openssl.command();
+        let output = command.args(words.split(' ')).current_dir(root.path()).output();
+        let output = output.expect("openssl runs");
+        assert!(output.status.success(), "{words}: {output:?}");
+    };
+    let kinds = "use a key of ECDSA P-256 or P-384, Ed25519, or RSA with at least 2048 bits";
+    for (name, key, why) in [
+        ("p521", "ec -pkeyopt ec_paramgen_curve:P-521", "ECDSA P-521 keys are not supported"),
+        ("rsa1024", "rsa:1024", "an RSA key of 1024 bits is too short"),
+        ("rsa1536", "rsa:1536", "an RSA key of 1536 bits is too short"),
+        ("pss", "rsa-pss -pkeyopt rsa_keygen_bits:2048", "RSA-PSS keys are not supported"),
+    ] {
+        run(&format!(
+            "req -x509 -newkey {key} -nodes -subj /CN=x -days 9 -keyout {name}.key -out {name}.crt"
+        ));
+        let path = |end: &str| root.path().join(format!("{name}.{end}"));
+        let error = Tls::from_files(&path("crt"), &path("key")).unwrap_err().to_string();
+        let want = format!("cannot use {}: {why}; {kinds}", path("key").display());
+        assert_eq!(error, want, "{name}");
+    }
+    run("req -newkey rsa:2048 -nodes -subj /CN=x -keyout v1.key -out v1.csr");
+    run("x509 -req -in v1.csr -key v1.key -days 9 -out v1.crt");
+    let version = {
+        let mut command = openssl.command();
+        let command = command.args(["x509", "-noout", "-text", "-in"]);
+        let output = command.arg(root.path().join("v1.crt")).output().expect("openssl runs");
+        String::from_utf8_lossy(&output.stdout).contains("Version: 1 ")
+    };
+    let path = |end: &str| root.path().join(format!("v1.{end}"));
+    let made = Tls::from_files(&path("crt"), &path("key"));
+    // Newer versions of openssl make version 3 of it.
+    if version {
+        let error = made.unwrap_err().to_string();
+        assert!(error.contains("X.509 version 1"), "{error}");
+        assert!(error.contains("; make one of version 3"), "{error}");
+    }
 }
 
 #[test]

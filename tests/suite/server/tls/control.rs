@@ -301,11 +301,18 @@ fn handshakes_that_cannot_succeed_are_logged_in_plain_words_hs_17() {
     // TLS_RSA_WITH_AES_128_CBC_SHA.
     let cbc = [0, 0x2f].repeat(length / 2);
     old_suites[suites + 2..suites + 2 + length].copy_from_slice(&cbc);
+    let http = secure.client().alpn(&["h2", "http/1.1"]).hello();
     let implicit = secure.fixture.server.implicit_addrs().next().unwrap();
     let plaintext = secure.fixture.server.local_addr();
     for (to, after, bytes, words) in [
         (implicit, "", &b"USER u\r\n"[..], "not TLS: the client speaks plaintext"),
         (plaintext, "AUTH TLS", &old_suites, "the client offers only old cipher suites"),
+        (
+            plaintext,
+            "AUTH TLS",
+            &http,
+            "the client offers only other protocols by ALPN: h2, http/1.1 (",
+        ),
         (plaintext, "", &hello, "the client began TLS without AUTH TLS"),
     ] {
         let mut session = RawSession::connect(to);

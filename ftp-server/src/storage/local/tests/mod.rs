@@ -28,7 +28,7 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::*;
-use crate::storage::EntryKind;
+use crate::storage::{DirectoryUse, StreamEnd};
 
 /// A temporary directory for one test: `root` is served, `outside` is not.
 struct Tree {

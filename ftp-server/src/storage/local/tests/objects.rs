@@ -196,6 +196,52 @@ fn entries_that_vanish_are_passed_over_ls_31_hp_16_hp_21() {
     assert_eq!(kind(storage.list(&path("d"), Ask::Facts)), Some(NotFound));
 }
 
+/// While a program saves files by renames, a name that exists at every moment was left out by most
+/// listings of a directory on tmpfs.
+#[test]
+fn a_listing_lacks_no_name_that_is_replaced_meanwhile_ls_31() {
+    let shared = Path::new("/dev/shm");
+    let place = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
+    // In the large directory any file is saved, in the small one always the same.
+    for (count, saved) in [(3_000, 3_000), (20, 1)] {
+        let root = tempfile::tempdir_in(&place).unwrap();
+        let name = |number: usize| format!("file-{number:05}");
+        for number in 0..count {
+            fs::write(root.path().join(name(number)), "1").unwrap();
+        }
+        let storage = LocalStorage::open(root.path()).unwrap();
+        let (stop, saves) = (AtomicU32::new(0), AtomicU32::new(0));
+        let is_read = || stop.load(Ordering::Relaxed) == 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in (0..).map(|turn: usize| turn.wrapping_mul(7_919) % saved) {
+                    if !is_read() {
+                        break;
+                    }
+                    let new = root.path().join("new");
+                    fs::write(&new, "2").unwrap();
+                    fs::rename(&new, root.path().join(name(number))).unwrap();
+                    saves.fetch_add(1, Ordering::Relaxed);
+                    std::thread::yield_now();
+                }
+            });
+            let rounds = if count > 100 { 20 } else { 200 };
+            let lacking = (0..rounds).find_map(|round| {
+                let ask = if round % 2 == 0 { Ask::Names } else { Ask::Facts };
+                let entries = storage.list(&VirtualPath::root(), ask).unwrap();
+                let mut names: Vec<_> = entries.map(|entry| entry.unwrap().name).collect();
+                names.retain(|name| name != b"new");
+                names.sort_unstable();
+                let want: Vec<_> = (0..count).map(|number| name(number).into_bytes()).collect();
+                (names != want).then(|| format!("{round}: {} of {count}", names.len()))
+            });
+            stop.store(1, Ordering::Relaxed);
+            assert_eq!(lacking, None, "after {} saves", saves.load(Ordering::Relaxed));
+        });
+        assert!(saves.load(Ordering::Relaxed) > 0);
+    }
+}
+
 #[test]
 fn remove_deletes_files_and_symlinks_only_cm_90_hp_20() {
     let tree = Tree::new();
@@ -528,6 +574,25 @@ fn chmod_sets_only_permission_bits_cm_140() {
     assert_eq!(mode("f"), 0o444, "what the link leads to");
     tree.fifo("pipe");
     assert_eq!(kind(tree.storage().set(&path("pipe"), Change::Mode(0o600))), Some(NotFile));
+}
+
+/// exFAT and others report success, and every file keeps its mode.
+#[test]
+fn a_mode_that_the_disk_does_not_store_is_refused_cm_139() {
+    let tree = Tree::new();
+    fs::write(tree.outside.join("f"), "f").unwrap();
+    fs::set_permissions(tree.outside.join("f"), fs::Permissions::from_mode(0o644)).unwrap();
+    let outside = tree.outside.to_str().unwrap();
+    let options = ["-t", "fuse.bindfs", "-o", "chmod-ignore", outside];
+    let Some(_mount) = Mount::of(&options, tree.root.clone()) else {
+        println!("skipped: no bindfs can be mounted here");
+        return;
+    };
+    for storage in tree.storages() {
+        let error = storage.set(&path("f"), Change::Mode(0o600)).unwrap_err();
+        assert_eq!(error.kind, Denied, "{error:?}");
+        assert_eq!(storage.set(&path("f"), Change::Mode(0o644)).unwrap().mode, 0o644);
+    }
 }
 
 #[test]

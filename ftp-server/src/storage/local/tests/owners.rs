@@ -568,3 +568,43 @@ fn a_private_file_that_takes_the_name_meanwhile_stays_private_fs_17_fs_21() {
         fs::remove_file(&file).unwrap();
     }
 }
+
+/// A server that writes in place could store the file, and the reply named no cause.
+#[test]
+fn a_file_in_a_closed_directory_is_refused_because_of_the_directory_fs_12_cm_105() {
+    let Some(tree) = open_tree() else { return };
+    for (name, owner) in [("own", SERVER), ("foreign", 0)] {
+        tree.put(name, "old");
+        chown(tree.root.join(name), Some(owner), None).unwrap();
+    }
+    let storage = tree.storage();
+    let directory =
+        Fixed("the server may not write to the directory, so it can only append to the file");
+    let any = Who::With(CapabilitySet::DAC_OVERRIDE);
+    for (mode, who, own, foreign, new, use_of) in [
+        (0o755, Who::Neither, Some(directory), Some(Denied), Some(Denied), DirectoryUse::Browse),
+        (0o777, Who::Neither, None, Some(Denied), None, DirectoryUse::Full),
+        (0o755, any, None, None, None, DirectoryUse::Full),
+        (0o755, Who::Root, None, None, None, DirectoryUse::Full),
+    ] {
+        set_mode(&tree.root, mode);
+        who.act(|| {
+            let store = |name, mode| {
+                let begun = storage.write(&path(name), mode, Keep::Shared);
+                begun.map(|upload| upload.abort(StreamEnd::Cut))
+            };
+            let message = format!("{mode:o} {who:?}");
+            assert_eq!(kind(store("own", WriteMode::Replace)), own, "{message}");
+            assert_eq!(kind(store("foreign", WriteMode::Replace)), foreign, "{message}");
+            assert_eq!(kind(store("new", WriteMode::Create)), new, "{message}");
+            upload(&storage, "own", WriteMode::Append, b"+");
+            let found = storage.stat(&path("own"), Ask::Permissions).unwrap();
+            assert_eq!(found.directory_use, use_of, "{message}");
+            let listed = storage.list(&VirtualPath::root(), Ask::Permissions).unwrap();
+            let listed: Vec<_> = listed.map(|entry| entry.unwrap().metadata).collect();
+            assert!(listed.len() >= 2, "{message}");
+            assert!(listed.iter().all(|found| found.directory_use == use_of), "{message}");
+        });
+    }
+    assert_eq!(tree.get("own"), b"old++++");
+}

@@ -1,0 +1,270 @@
+//! The names in a directory. All of them are read before the first is listed, because readdir(3) can
+//! leave out a name that another program replaces by a rename meanwhile, as it does on tmpfs and btrfs.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FileType, RawDir, SeekFrom, fstat, seek};
+use rustix::io::{Errno, Result};
+
+use super::{name, root};
+use crate::{budget, limits};
+
+/// Size of the buffer for each of the first two system calls, in bytes.
+const PIECE: usize = limits::NAMES / 2;
+
+/// Maximum memory of the names that are read before the first is listed, in bytes: about 10,000 names.
+/// A larger directory is listed while it is read.
+const WHOLE: usize = 12 * limits::NAMES;
+
+/// Memory of one listing that reads more than [`limits::NAMES`] ahead, in bytes: the names, and a
+/// buffer for all of them.
+const ROOM: u64 = 1024 * 1024;
+
+/// Maximum number of further readings of a directory that keeps changing.
+const READ_AGAIN: u32 = 4;
+
+/// Age below which the time of a change does not prove that no other change followed it: file systems
+/// store the time of the last timer interrupt, or only seconds, two at once on FAT.
+const RECENT: Duration = Duration::from_millis(20);
+const RECENT_SECONDS: Duration = Duration::from_secs(3);
+
+/// The names in an open directory, without hidden ones.
+#[derive(Debug)]
+pub(super) struct DirectoryNames {
+    directory: OwnedFd,
+    /// The time of the last change when the directory was opened; `None` once the names are read.
+    opened: Option<ChangeTimes>,
+    /// The names, each with a NUL at its end. They share one allocation: a separate one for each name
+    /// would take almost half of the processor time of `NLST`.
+    text: Vec<u8>,
+    /// Where each name begins in `text`, and the kind that the directory reports.
+    places: Vec<(usize, FileType)>,
+    /// The index of the next place to return.
+    next: usize,
+    has_ended: bool,
+    room: Option<NamesPlace>,
+}
+
+/// The times of the last change of a directory and of its content, since 1970; `None` if the system
+/// does not tell them.
+type ChangeTimes = Option<[Duration; 2]>;
+
+impl DirectoryNames {
+    pub(super) fn new(directory: OwnedFd) -> Self {
+        Self {
+            opened: Some(stamp(&directory)),
+            directory,
+            text: Vec::new(),
+            places: Vec::new(),
+            next: 0,
+            has_ended: false,
+            room: None,
+        }
+    }
+
+    /// Returns the next name, for [`at`](Self::at), with the kind that the directory reports.
+    pub(super) fn next(&mut self) -> Option<Result<(usize, FileType)>> {
+        loop {
+            if let Some(place) = self.places.get(self.next) {
+                self.next += 1;
+                return Some(Ok(*place));
+            }
+            if self.has_ended {
+                return None;
+            }
+            if let Err(errno) = self.fill() {
+                return Some(Err(errno));
+            }
+        }
+    }
+
+    /// Returns the name that [`next`](Self::next) returned last.
+    pub(super) fn at(&self, start: usize) -> &CStr {
+        name_at(&self.text, start)
+    }
+
+    /// Ends the names after an error.
+    pub(super) fn end(&mut self) {
+        self.has_ended = true;
+        self.places.clear();
+    }
+
+    /// Reads all names, or the next ones of a directory that is too large for that.
+    fn fill(&mut self) -> Result<()> {
+        (self.text, self.places, self.next, self.room) = (Vec::new(), Vec::new(), 0, None);
+        if let Some(opened) = self.opened.take() {
+            self.read(PIECE, &[])?;
+            if !self.has_ended {
+                self.read(PIECE, &[])?;
+            }
+            if !self.has_ended {
+                self.room = NamesPlace::claim();
+            }
+            while !self.has_ended && self.room.is_some() && self.size() < WHOLE {
+                self.read(4 * limits::NAMES, &[])?;
+            }
+            if self.has_ended {
+                self.settle(opened)?;
+            }
+        } else {
+            self.read(limits::NAMES, &[])?;
+        }
+        // The names stay while the client reads slowly.
+        self.text.shrink_to_fit();
+        self.places.shrink_to_fit();
+        Ok(())
+    }
+
+    /// Returns the memory of the names in bytes. The system takes more for them in its buffer.
+    fn size(&self) -> usize {
+        self.text.len() + self.places.len() * size_of::<(usize, FileType)>()
+    }
+
+    /// Reads the directory again until it has not changed meanwhile. The result has the names of all
+    /// readings: no reading proves that a name is missing. The kind of a name that is not in the last
+    /// one is unknown, so the object is examined, and not listed if it no longer exists.
+    fn settle(&mut self, opened: ChangeTimes) -> Result<()> {
+        let mut last = opened;
+        let mut again = 0;
+        loop {
+            let now = stamp(&self.directory);
+            let is_proved =
+                now.is_some_and(|now| last == Some(now) && (again > 0 || !is_recent(now)));
+            if is_proved || again == READ_AGAIN || self.size() > 2 * WHOLE {
+                break;
+            }
+            (last, again) = (now, again + 1);
+            let known = self.sorted();
+            for (_, kind) in &mut self.places {
+                *kind = FileType::Unknown;
+            }
+            seek(&self.directory, SeekFrom::Start(0))?;
+            self.has_ended = false;
+            // Most file systems let no name change during one call.
+            let all = self.text.len() + 32 * self.places.len() + PIECE;
+            while !self.has_ended && self.size() <= 2 * WHOLE {
+                self.read(all, &known)?;
+            }
+            self.has_ended = true;
+        }
+        if again > 0 {
+            self.remove_repeated();
+        }
+        Ok(())
+    }
+
+    /// Returns the indices of all places, sorted by name.
+    fn sorted(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.places.len()).collect();
+        order.sort_by_key(|&index| name_of(&self.text, &self.places, index));
+        order
+    }
+
+    /// Removes names that one reading has found twice, because they were renamed meanwhile.
+    fn remove_repeated(&mut self) {
+        let order = self.sorted();
+        let name = |index| name_of(&self.text, &self.places, index);
+        let pairs = order.iter().zip(order.iter().skip(1));
+        let repeated = pairs.filter(|(a, b)| name(**a) == name(**b));
+        let mut repeated: Vec<usize> = repeated.map(|(_, b)| *b).collect();
+        repeated.sort_unstable();
+        let mut index = 0..;
+        self.places
+            .retain(|_| index.next().is_some_and(|index| repeated.binary_search(&index).is_err()));
+    }
+
+    /// Reads names with one system call, into a buffer of `size` bytes. `known` has the sorted places
+    /// of names from earlier readings, which are not added again.
+    fn read(&mut self, size: usize, known: &[usize]) -> Result<()> {
+        let mut buffer = Vec::with_capacity(size);
+        // The names are added while the directory is borrowed.
+        let Self { directory, text, places, has_ended, .. } = self;
+        let mut entries = RawDir::new(&*directory, buffer.spare_capacity_mut());
+        loop {
+            match entries.next() {
+                Some(Ok(entry)) => {
+                    let name = entry.file_name();
+                    let bytes = name.to_bytes();
+                    if !matches!(bytes, b"." | b"..") && !name::is_temporary(bytes) {
+                        let found = known
+                            .binary_search_by(|&index| name_of(text, places, index).cmp(bytes));
+                        let index = found.ok().and_then(|found| known.get(found).copied());
+                        match index.and_then(|index| places.get_mut(index)) {
+                            Some((_, kind)) => *kind = entry.file_type(),
+                            None => {
+                                places.push((text.len(), entry.file_type()));
+                                text.extend_from_slice(name.to_bytes_with_nul());
+                            }
+                        }
+                    }
+                }
+                Some(Err(Errno::INTR)) => continue,
+                None => *has_ended = true,
+                // If the directory itself was removed, it has no entries left. Some FUSE file systems
+                // report any failure so.
+                Some(Err(Errno::NOENT))
+                    if root::metadata_of(&*directory).is_ok_and(|it| it.links == 0) =>
+                {
+                    *has_ended = true;
+                }
+                Some(Err(errno)) => return Err(errno),
+            }
+            if *has_ended || entries.is_buffer_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl AsFd for DirectoryNames {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+fn name_at(text: &[u8], start: usize) -> &CStr {
+    CStr::from_bytes_until_nul(text.get(start..).unwrap_or_default()).unwrap_or_default()
+}
+
+fn name_of<'a>(text: &'a [u8], places: &[(usize, FileType)], index: usize) -> &'a [u8] {
+    places.get(index).map_or(&[], |(start, _)| name_at(text, *start).to_bytes())
+}
+
+fn stamp(directory: &OwnedFd) -> ChangeTimes {
+    let found = fstat(directory).ok()?;
+    let time = |seconds, nanoseconds| {
+        let seconds = u64::try_from(seconds).unwrap_or_default();
+        Duration::new(seconds, u32::try_from(nanoseconds).unwrap_or_default())
+    };
+    Some([time(found.st_ctime, found.st_ctime_nsec), time(found.st_mtime, found.st_mtime_nsec)])
+}
+
+fn is_recent([changed, _]: [Duration; 2]) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let recent = if changed.subsec_nanos() == 0 { RECENT_SECONDS } else { RECENT };
+    now.abs_diff(changed) < recent
+}
+
+/// A place to read the names of a large directory. Together, they use at most a sixteenth of the
+/// memory.
+#[derive(Debug)]
+struct NamesPlace;
+
+static LENT: AtomicU64 = AtomicU64::new(0);
+
+impl NamesPlace {
+    fn claim() -> Option<Self> {
+        let most = budget::memory_in_all().unwrap_or(u64::MAX) / 16 / ROOM;
+        let next = |lent| (lent < most).then_some(lent + 1);
+        LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok().then(|| Self)
+    }
+}
+
+impl Drop for NamesPlace {
+    fn drop(&mut self) {
+        LENT.fetch_sub(1, Ordering::Relaxed);
+    }
+}
