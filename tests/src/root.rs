@@ -125,17 +125,12 @@ impl TempRoot {
         names
     }
 
-    /// Returns the same as [`names`](Self::names), without the empty files with which our server
-    /// records unfinished uploads whose bytes are not kept. These files stay for 12 hours.
+    /// Returns the same as [`names`](Self::names), without the records of our server of unfinished
+    /// uploads.
     #[must_use]
     pub fn names_without_records(&self) -> Vec<Vec<u8>> {
         let mut names = self.names();
-        let is_record = |name: &Vec<u8>| {
-            let path = self.path().join(OsStr::from_bytes(name));
-            name.starts_with(b".ftp-upload-kept-")
-                && fs::metadata(path).is_ok_and(|found| found.len() == 0)
-        };
-        names.retain(|name| !is_record(name));
+        names.retain(|name| !name.starts_with(b".ftp-upload-record-"));
         names
     }
 

@@ -346,13 +346,8 @@ fn partial_uploads_are_kept_only_where_they_can_be_resumed() {
         drop(data);
         let kept = || {
             let names = super::names_in(&root.path().join(path));
-            let kept = names.iter().filter(|name| name.starts_with(super::KEPT));
             // A record without bytes is left everywhere.
-            let has_bytes = |name: &&String| {
-                let file = fs::metadata(root.path().join(path).join(name));
-                file.is_ok_and(|file| file.len() > 0)
-            };
-            kept.filter(has_bytes).count()
+            names.iter().filter(|name| super::has_bytes(name)).count()
         };
         let count = usize::from(is_kept);
         ftp_tests::wait::wait_until("the upload ends", || {

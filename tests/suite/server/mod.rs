@@ -55,11 +55,9 @@ use ftp_server::{
 use ftp_tests::raw::RawSession;
 use tempfile::TempDir;
 
-/// The prefix of the names of kept partial uploads.
-const KEPT: &str = ".ftp-upload-kept-";
-
-/// The prefix of the names of running uploads.
-const RUNNING: &str = ".ftp-upload-running-";
+/// The prefix of the names of all files of unfinished uploads, and of their records.
+const HIDDEN: &str = ".ftp-upload-";
+const RECORD: &str = ".ftp-upload-record-";
 
 /// Time that a shutdown gives a session that it has cut, to reply.
 const CUT: Duration = Duration::from_secs(2);
@@ -153,8 +151,12 @@ fn names_in(directory: &Path) -> Vec<String> {
 
 /// As [`names_in`], without the files of unfinished uploads.
 fn published_in(directory: &Path) -> Vec<String> {
-    let is_hidden = |name: &String| name.starts_with(KEPT) || name.starts_with(RUNNING);
-    names_in(directory).into_iter().filter(|name| !is_hidden(name)).collect()
+    names_in(directory).into_iter().filter(|name| !name.starts_with(HIDDEN)).collect()
+}
+
+/// Returns whether a file with this name has the bytes of an unfinished upload.
+fn has_bytes(name: &str) -> bool {
+    name.starts_with(HIDDEN) && !name.starts_with(RECORD)
 }
 
 /// Returns settings without a delay after a wrong password, and with timeouts that no transfer of a

@@ -50,14 +50,14 @@ pub(super) struct Appending {
     waits_since: Option<Instant>,
     /// Whether all bytes were received.
     is_whole: bool,
-    place: Option<Place>,
+    place: Option<InPlace>,
     /// Whether the file has its final length.
     is_done: bool,
 }
 
 /// The file of an append that has its turn.
 #[derive(Debug)]
-struct Place {
+struct InPlace {
     turn: AppendTurn,
     /// The old length.
     length: u64,
@@ -136,7 +136,7 @@ impl Appending {
         }
         turn.begin(length, found.st_mtime);
         self.output.begin_at(length);
-        self.place = Some(Place { turn, length, times: times_of(&found), tail: Vec::new() });
+        self.place = Some(InPlace { turn, length, times: times_of(&found), tail: Vec::new() });
         std::mem::take(&mut self.staged).empty(|mut bytes| {
             while !bytes.is_empty() {
                 let count = self.add(bytes, Output::write_charged)?;
@@ -288,7 +288,7 @@ impl Appending {
     }
 }
 
-impl Place {
+impl InPlace {
     /// Removes the own bytes if they are the last ones of the file. A program that appends between
     /// the comparison and the truncation loses its bytes.
     fn undo(&mut self, output: &Output, identity: (u64, u64)) -> io::Result<()> {

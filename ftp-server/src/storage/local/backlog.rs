@@ -266,22 +266,21 @@ fn end_of(_start: Instant, _bytes: u64) -> Instant {
 /// Returns the time at which a sync would have ended on the disk of the test.
 #[cfg(test)]
 fn end_of(start: Instant, bytes: u64) -> Instant {
-    match tests::SPEED.get() {
+    match SPEED.get() {
         Some(speed) => start + Duration::from_nanos(bytes * 1_000_000_000 / speed),
         None => Instant::now(),
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::cell::Cell;
+thread_local! {
+    /// The bytes that the disk of this thread writes in a second; `None` for a real disk.
+    pub(super) static SPEED: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}
 
+#[cfg(test)]
+mod tests {
     use super::*;
-
-    thread_local! {
-        /// The bytes that the disk of this thread writes in a second; `None` for a real disk.
-        pub(in super::super) static SPEED: Cell<Option<u64>> = const { Cell::new(None) };
-    }
 
     const MIB: u64 = 1024 * 1024;
 

@@ -10,7 +10,9 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::{Directory, creation, existing, lookup, rename_error, system, unsynced};
+use super::directory::{
+    self, Directory, creation, existing, lookup, rename_error, system, unsynced,
+};
 use super::files::Files;
 use super::root::{self, Root};
 use super::usage::{Cost, Leaving};
@@ -153,7 +155,7 @@ fn is_one_name(in_one: &Directory, one: &[u8], in_other: &Directory, other: &[u8
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let is_alone = |name: &[u8]| {
         let opened = retry_on_intr(|| openat(in_one, ".", flags, Mode::empty()));
-        opened.is_ok_and(|it| sweep::all_names(&it, Errno::EXIST, &|it| it != name).is_ok())
+        opened.is_ok_and(|it| directory::all_names(&it, Errno::EXIST, &|it| it != name).is_ok())
     };
     same && (one == other || is_alone(one) || is_alone(other))
 }

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    Access, AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes, accessat, fsync, openat,
-    readlink, renameat, renameat_with, syncfs,
+    Access, AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, StatxAttributes,
+    accessat, fsync, openat, readlink, renameat, renameat_with, seek, syncfs,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::path::Arg;
@@ -212,6 +212,25 @@ pub(crate) fn rename_new(
         }
         done => done,
     }
+}
+
+/// Returns `failure` unless all names in a directory are as `wanted`.
+pub(super) fn all_names(
+    directory: &OwnedFd,
+    failure: Errno,
+    wanted: &dyn Fn(&[u8]) -> bool,
+) -> Result<()> {
+    let mut buffer = Vec::with_capacity(limits::NAMES / 2);
+    seek(directory, SeekFrom::Start(0))?;
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") && !wanted(name) {
+            return Err(failure);
+        }
+    }
+    Ok(())
 }
 
 /// Returns the number of components in a path.

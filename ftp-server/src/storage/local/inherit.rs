@@ -12,10 +12,10 @@ use rustix::fs::{
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::geteuid;
 
-use super::directory::Directory;
+use super::directory::{self, Directory};
 use super::policy::{LocalConfig, Umask};
+use super::root;
 use super::server_rights::{exceeds_access, may_give_to_group, may_give_to_user};
-use super::{root, sweep};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
 const ACL: &str = "system.posix_acl_access";
@@ -222,7 +222,7 @@ impl Given {
         // Another user who may write to the parent could have moved a directory here. Some file
         // systems show the same owner for all files, so a mode alone asks only for an empty one.
         let is_own = !is_given || now.user_id() == Some(geteuid().as_raw());
-        if !is_own || sweep::all_names(&made, Errno::NOTEMPTY, &|_| false).is_err() {
+        if !is_own || directory::all_names(&made, Errno::NOTEMPTY, &|_| false).is_err() {
             return Err(refused("owner or mode", Errno::NOTEMPTY, name));
         }
         match self.furnish(&made, &mut now, later, (directory, name))? {

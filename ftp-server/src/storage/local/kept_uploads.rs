@@ -8,7 +8,6 @@
 use std::sync::MutexGuard;
 
 use super::name::{self, Owner};
-use super::record::Facts;
 use crate::lock::Lock;
 
 /// All records below one root.
@@ -29,22 +28,10 @@ pub(super) struct KeptPart {
     /// Number of kept bytes; 0 if there are none.
     pub(super) size: u64,
     /// The time until which the bytes are kept, in seconds since 1970.
-    until: i64,
+    pub(super) until: i64,
 }
 
 impl KeptPart {
-    pub(super) fn new(
-        directory: Vec<u8>,
-        above: (u64, u64),
-        record: &[u8],
-        facts: Option<&Facts>,
-    ) -> Self {
-        let (size, until) = facts.map_or((0, 0), |facts| (facts.length, facts.until));
-        let bytes = facts.map(|facts| facts.bytes.clone()).unwrap_or_default();
-        let record = record.to_vec();
-        Self { directory, above, record, bytes, size, until }
-    }
-
     pub(super) fn owner(&self) -> Owner {
         name::owner(&self.record)
     }

@@ -313,11 +313,11 @@ impl Storage for LocalStorage {
         path: &VirtualPath,
         user: Option<&[u8]>,
     ) -> StorageResult<Option<Unfinished>> {
-        record::find(&self.files, path, user)
+        record::find((&self.files.root, self.files.config), path, user)
     }
 
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
-        record::forget(&self.files, path, user)
+        record::forget((&self.files.root, self.files.config), path, user)
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {

@@ -303,7 +303,7 @@ mod tests {
 
     use super::*;
     use crate::SyncPolicy;
-    use crate::storage::local::backlog::tests::SPEED;
+    use crate::storage::local::backlog::SPEED;
     use crate::storage::local::usage::Usage;
 
     const MIB: usize = 1024 * 1024;

@@ -22,12 +22,12 @@ use rustix::fs::{AtFlags, Mode, OFlags, fdatasync, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, creation, system};
-use super::files::Files;
 use super::kept_uploads::KeptPart;
 use super::policy::{LocalConfig, PartialPolicy, SyncPolicy};
+use super::root::{self, Root};
 use super::target::Target;
 use super::usage::Usage;
-use super::{hidden, inherit, name, root};
+use super::{hidden, inherit, name};
 use crate::deadline::unix_now;
 use crate::net::random;
 use crate::storage::unfinished::{Overtaken, RECORDED, RunningUploads};
@@ -76,11 +76,11 @@ pub(super) struct Facts {
     /// The hidden name of the received bytes.
     pub(super) bytes: Vec<u8>,
     /// Number of received bytes that are on disk.
-    pub(super) length: u64,
+    length: u64,
     /// The time at which the upload ended, in seconds since 1970.
     when: i64,
     /// The time until which the bytes are kept.
-    pub(super) until: i64,
+    until: i64,
 }
 
 fn facts_of(old: &Metadata) -> [i128; 5] {
@@ -127,6 +127,13 @@ impl Facts {
             when: left.next()?.parse().ok()?,
             until: left.next()?.parse().ok()?,
         })
+    }
+
+    /// Returns what the shelf is to know of the record in a directory, whose path is relative to the
+    /// root, and whose device and inode are `above`.
+    pub(super) fn part(&self, directory: Vec<u8>, above: (u64, u64), record: &[u8]) -> KeptPart {
+        let (bytes, size, until) = (self.bytes.clone(), self.length, self.until);
+        KeptPart { directory, above, record: record.to_vec(), bytes, size, until }
     }
 
     /// Returns the number of seconds for which the bytes will still be kept; 0 or less if they are
@@ -428,7 +435,7 @@ impl LocalRecord {
         };
         let file = write(directory, &self.record, &facts)?;
         drop(RecordSync::begin(&Arc::new(file), directory, self.policy));
-        Ok(KeptPart::new(directory.path(), self.place.0, &self.record, Some(&facts)))
+        Ok(facts.part(directory.path(), self.place.0, &self.record))
     }
 }
 
@@ -454,12 +461,12 @@ pub(super) fn is_same(one: Option<&Metadata>, other: Option<&Metadata>) -> bool 
 
 /// Returns the record of `user`'s upload to `path`.
 pub(super) fn find(
-    files: &Files,
+    (root, config): (&Arc<Root>, LocalConfig),
     path: &VirtualPath,
     user: Option<&[u8]>,
 ) -> StorageResult<Option<Unfinished>> {
-    match target(files, path)? {
-        Some(target) => Ok(find_at(&target, files.config, user)?.map(|(found, _)| found)),
+    match target(root, path)? {
+        Some(target) => Ok(find_at(&target, config, user)?.map(|(found, _)| found)),
         None => Ok(None),
     }
 }
@@ -512,12 +519,12 @@ pub(super) fn find_at(
 /// Discards the record of `user`'s upload to `path`, and returns it. The user's running uploads to
 /// `path` leave none any more, unless there is a file: to resume at its length is forbidden.
 pub(super) fn forget(
-    files: &Files,
+    (root, config): (&Arc<Root>, LocalConfig),
     path: &VirtualPath,
     user: Option<&[u8]>,
 ) -> StorageResult<Option<Unfinished>> {
-    let Some(target) = target(files, path)? else { return Ok(None) };
-    let found = find_at(&target, files.config, user)?;
+    let Some(target) = target(root, path)? else { return Ok(None) };
+    let found = find_at(&target, config, user)?;
     let place = place(&target.directory, &target.name).map_err(system)?;
     if target.existing.is_some() && RUNNING.has(user, &place) {
         return Ok(found.map(|(found, _)| found));
@@ -528,9 +535,9 @@ pub(super) fn forget(
 }
 
 /// Returns the target of uploads to `path`; `None` if there can be no upload.
-fn target(files: &Files, path: &VirtualPath) -> StorageResult<Option<Target>> {
-    let found = name::check_existing(path)
-        .and_then(|()| Target::find(&files.root, path, WriteMode::Replace));
+fn target(root: &Arc<Root>, path: &VirtualPath) -> StorageResult<Option<Target>> {
+    let found =
+        name::check_existing(path).and_then(|()| Target::find(root, path, WriteMode::Replace));
     match found {
         Ok(target) => Ok(Some(target)),
         Err(error) if matches!(error.kind, StorageErrorKind::Io | StorageErrorKind::Busy) => {

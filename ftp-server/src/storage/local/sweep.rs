@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::nice;
 
-use super::directory::Directory;
+use super::directory::{self, Directory};
 use super::hidden;
 use super::kept_uploads::KeptPart;
 use super::name::{self, Hidden, Owner};
@@ -329,7 +329,14 @@ impl<'a> Walk<'a> {
                 _ => Usage::in_use(level.identity),
             };
             if let Some(usage) = usage {
-                usage.shelf().put(KeptPart::new(self.path_below(at), above, record, facts));
+                let directory = self.path_below(at);
+                usage.shelf().put(match facts {
+                    Some(facts) => facts.part(directory, above, record),
+                    None => {
+                        let (record, bytes) = (record.to_vec(), Vec::new());
+                        KeptPart { directory, above, record, bytes, size: 0, until: 0 }
+                    }
+                });
             }
         }
     }
@@ -532,10 +539,10 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
     // The first two passes remove nothing, so that no file is removed if any entry would stay.
     let directory = open_empty(parent, name).map_err(|_| Errno::NOTEMPTY)?;
     let usage = parent.root().usage();
-    all_names(&directory, Errno::BUSY, &|name| {
+    directory::all_names(&directory, Errno::BUSY, &|name| {
         !matches!(hidden::check_left(directory.as_fd(), name), Err(Errno::WOULDBLOCK))
     })?;
-    all_names(&directory, Errno::BUSY, &|name| {
+    directory::all_names(&directory, Errno::BUSY, &|name| {
         hidden::remove(usage, directory.as_fd(), name).unwrap_or(false)
     })
 }
@@ -545,27 +552,8 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
 pub(super) fn open_empty(parent: &Directory, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = retry_on_intr(|| openat(parent, name, flags, Mode::empty()))?;
-    all_names(&directory, Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
+    directory::all_names(&directory, Errno::NOTEMPTY, &|name| name::hidden(name).is_some())?;
     Ok(directory)
-}
-
-/// Returns `failure` unless all names in a directory are as `wanted`.
-pub(super) fn all_names(
-    directory: &OwnedFd,
-    failure: Errno,
-    wanted: &dyn Fn(&[u8]) -> bool,
-) -> Result<(), Errno> {
-    let mut buffer = Vec::with_capacity(BUFFER);
-    seek(directory, SeekFrom::Start(0))?;
-    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") && !wanted(name) {
-            return Err(failure);
-        }
-    }
-    Ok(())
 }
 
 /// An open directory with its device and inode.
