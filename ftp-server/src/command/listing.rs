@@ -95,7 +95,7 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
         show_ids,
         begun: Instant::now(),
         now: unix_now(),
-        lines: Vec::new(),
+        lines: Vec::with_capacity(limits::REPLY),
         bytes: 0,
         is_cut: false,
     };
@@ -113,7 +113,9 @@ struct StatListing {
     begun: Instant,
     /// The current time, in seconds since 1970-01-01T00:00:00Z.
     now: i64,
-    lines: Vec<Vec<u8>>,
+    /// The lines with their line ends. They share one allocation: the C library keeps small ones for
+    /// the thread, and what lies between them, while the client does not read the reply.
+    lines: Vec<u8>,
     /// The number of bytes of the lines in the reply.
     bytes: usize,
     /// Whether the directory has more entries than the reply shows.
@@ -135,18 +137,19 @@ impl Work for StatListing {
             None => return Ok(true),
         };
         if is_shown(&entry.name, self.target.pattern.as_ref()) {
-            let mut line = Vec::new();
-            listing::list_line(&entry.name, &entry.metadata, self.now, self.show_ids, &mut line);
-            // The reply has a line end after each line, and doubles each 0xFF (RFC 854).
+            let start = self.lines.len();
+            let Entry { name, metadata, .. } = &entry;
+            listing::list_line(name, metadata, self.now, self.show_ids, &mut self.lines);
+            // The reply doubles each 0xFF (RFC 854).
+            let line = self.lines.get(start..).unwrap_or_default();
             let doubled = line.iter().filter(|byte| **byte == 0xff).count();
-            let room = (limits::REPLY - STAT_ENDS).saturating_sub(self.bytes);
-            self.is_cut = line.len() + doubled > room;
+            let bytes = self.bytes + line.len() + doubled;
+            self.is_cut = bytes > limits::REPLY - STAT_ENDS;
             if self.is_cut {
+                self.lines.truncate(start);
                 return Ok(true);
             }
-            self.bytes += line.len() + doubled;
-            line.truncate(line.len().saturating_sub(2));
-            self.lines.push(line);
+            self.bytes = bytes;
         }
         Ok(false)
     }
@@ -160,6 +163,8 @@ impl Work for StatListing {
         let single = self.target.is_single;
         let code = if single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
         let end = if self.is_cut { "End; more entries exist, use LIST" } else { "End" };
+        let lines = lines.split_inclusive(|byte| *byte == b'\n');
+        let lines = lines.map(|line| line.strip_suffix(b"\r\n").unwrap_or(line));
         Reply::multi_line(code, "Status:", lines, end)
     }
 
