@@ -459,12 +459,20 @@ mod tests_of_the_sweeper {
         let mut upload = storage.write(&path, WriteMode::Create, Keep::Bytes(b"ann")).unwrap();
         upload.write_all(b"part").unwrap();
         drop(upload);
-        let kept = fs::read_dir(&paths[1]).unwrap().next().unwrap().unwrap().path();
+        let files = || fs::read_dir(&paths[1]).unwrap().map(|it| it.unwrap().path());
+        let is_record = |file: &PathBuf| file.to_string_lossy().contains("record-");
+        let record = files().find(is_record).unwrap();
+        let text = fs::read_to_string(&record).unwrap();
+        let line = text.lines().find(|line| line.starts_with("left ")).unwrap();
+        let numbers: Vec<u64> =
+            line.split(' ').skip(1).map(|number| number.parse().unwrap()).collect();
         for (age, want) in [(3, 9), (11, 1), (12, 12)] {
-            let then = SystemTime::now() - Duration::from_secs(age * 3_600);
-            File::options().write(true).open(&kept).unwrap().set_modified(then).unwrap();
+            let [when, until] = [1, 2].map(|at| numbers[at] - age * 3_600);
+            let older = format!("left {} {when} {until}", numbers[0]);
+            fs::write(&record, text.replace(line, &older)).unwrap();
             assert!((want * 3_600 - 60..=want * 3_600).contains(&next()), "{age}");
-            assert_eq!(kept.exists(), age < 12);
+            // The record outlives the bytes.
+            assert_eq!(files().count(), if age < 12 { 2 } else { 1 });
         }
     }
 

@@ -158,6 +158,7 @@ const VALUES: &[(&str, &str)] = &[
     ("timeouts.data_connect=5", "\"5 s\""),
     ("transfer.partial_files=0", "0"),
     ("transfer.partial_bytes=0", "\"0\""),
+    ("transfer.partial_age=1 h", "\"1 h\""),
     ("transfer.block_mode=false", "false"),
     ("transfer.compression=true", "true"),
     ("security.deny_hardlinks=true", "true"),

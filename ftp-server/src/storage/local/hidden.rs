@@ -9,11 +9,12 @@ use std::sync::RwLock;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::geteuid;
 
 use super::root;
+use super::turn::{lock, unlock};
 use super::usage::{Cost, Usage};
 use crate::deadline::unix_now;
 use crate::lock::unpoisoned;
@@ -26,18 +27,6 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Shared by the sessions of this process that look at a hidden file, for which they lock it.
 static LOOKING: RwLock<()> = RwLock::new(());
-
-/// Locks a file; returns EWOULDBLOCK if the file is already locked.
-pub(crate) fn lock(file: impl AsFd) -> Result<()> {
-    retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
-}
-
-/// Releases the lock of a file. Closing the file does not always unlock it: a child process that is
-/// being started shares the open file and its lock until it executes its program.
-pub(crate) fn unlock(file: impl AsFd) {
-    // This fails only on file systems without locks.
-    let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
-}
 
 /// Opens a hidden file to write at its end, and locks it. Returns EWOULDBLOCK if the file is already
 /// locked. Returns ENOENT if there is no file, or if the object with this name cannot be a hidden

@@ -43,8 +43,8 @@ pub use self::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
 pub(crate) use self::{
     directory::rename_new,
-    hidden::{lock, unlock},
     name::is_temporary as is_hidden_name,
+    turn::{lock, unlock},
 };
 
 use rustix::fs::OFlags;

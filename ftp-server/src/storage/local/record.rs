@@ -27,7 +27,7 @@ use super::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 use super::root::{self, Root};
 use super::target::Target;
 use super::usage::Usage;
-use super::{hidden, inherit, name};
+use super::{hidden, inherit, name, turn};
 use crate::deadline::unix_now;
 use crate::net::random;
 use crate::storage::unfinished::{Overtaken, RECORDED, RunningUploads};
@@ -200,7 +200,7 @@ pub(super) fn read(directory: impl AsFd, record: &[u8]) -> RecordFile {
 fn create(directory: &Directory, record: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = retry_on_intr(|| openat(directory, record, flags, inherit::PRIVATE))?;
-    let _ = hidden::lock(&file);
+    let _ = turn::lock(&file);
     Ok(file)
 }
 
@@ -230,13 +230,13 @@ fn write(directory: &Directory, record: &[u8], facts: &Facts) -> Result<OwnedFd,
     let written = replace(directory, record, |hidden| {
         let file = retry_on_intr(|| openat(directory, hidden, flags, inherit::PRIVATE))?;
         // As long as it has this name, the lock keeps the sweepers away.
-        let _ = hidden::lock(&file);
+        let _ = turn::lock(&file);
         let mut file = File::from(file);
         let written = file.write_all(facts.encode().as_bytes());
         written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         Ok(file.into())
     })?;
-    hidden::unlock(&written);
+    turn::unlock(&written);
     Ok(written)
 }
 
@@ -444,7 +444,7 @@ impl Drop for LocalRecord {
         RUNNING.end(&self.overtaken);
         // The thread that syncs it may have it open for longer.
         if let Some(file) = &self.file {
-            hidden::unlock(&**file);
+            turn::unlock(&**file);
         }
     }
 }

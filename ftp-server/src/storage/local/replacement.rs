@@ -154,7 +154,7 @@ impl Replacement {
             retry_on_intr(|| ftruncate(&file, length)).map_err(system)?;
             Ok(record)
         };
-        let record = cut().inspect_err(|_| hidden::unlock(&file))?;
+        let record = cut().inspect_err(|_| turn::unlock(&file))?;
         charge.take_over(metadata.size, length);
         drop(change);
         let Target { directory, name, existing: old, .. } = target;
@@ -304,7 +304,7 @@ impl Replacement {
         }
         given?;
         self.hidden = None;
-        hidden::unlock(&self.output);
+        turn::unlock(&self.output);
         Ok(())
     }
 
@@ -374,7 +374,7 @@ impl Replacement {
             self.hidden = None;
         }
         root.usage().shelf().put(part);
-        hidden::unlock(&self.output);
+        turn::unlock(&self.output);
         root.has_kept();
         Ok(length > 0)
     }
@@ -456,7 +456,7 @@ impl Drop for Replacement {
         if let Some(hidden) = &self.hidden {
             // The hidden name is unique. If the removal fails, the file stays hidden.
             let _ = retry_on_intr(|| unlinkat(&self.directory, &**hidden, AtFlags::empty()));
-            hidden::unlock(&self.output);
+            turn::unlock(&self.output);
         }
     }
 }
@@ -500,7 +500,7 @@ fn make(directory: &Directory, name: &[u8]) -> Result<Made, Errno> {
 /// any more: another process or session found the file before it was locked, and has removed it. Then
 /// another name is needed.
 pub(super) fn claim(directory: &Directory, hidden: Vec<u8>, file: OwnedFd) -> Result<Made, Errno> {
-    let locked = hidden::lock(&file);
+    let locked = turn::lock(&file);
     if locked == Err(Errno::WOULDBLOCK) {
         // Another process looks at the file, or is removing it. If it stays, the sweeper removes it.
         return Err(Errno::EXIST);

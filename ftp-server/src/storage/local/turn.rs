@@ -1,5 +1,5 @@
 //! The turns of uploads that append in place: one at a time for each file, whose metadata clients see
-//! without the bytes of a running append.
+//! without the bytes of a running append. Also the locks of files, which other processes see.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Condvar;
@@ -10,9 +10,20 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::hidden::{lock, unlock};
 use crate::lock::{Lock, unpoisoned};
 use crate::storage::{EntryKind, Metadata};
+
+/// Locks a file; returns EWOULDBLOCK if the file is already locked.
+pub(crate) fn lock(file: impl AsFd) -> Result<(), Errno> {
+    retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
+}
+
+/// Releases the lock of a file. Closing the file does not always unlock it: a child process that is
+/// being started shares the open file and its lock until it executes its program.
+pub(crate) fn unlock(file: impl AsFd) {
+    // This fails only on file systems without locks.
+    let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
+}
 
 /// How long an append may add fewer than [`LEAST`] bytes to its file while another one waits.
 const SILENCE: Duration = Duration::from_secs(5);
