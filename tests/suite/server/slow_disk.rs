@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    Ask, Entries, Keep, LocalStorage, MemoryStorage, Metadata, Rights, Server, Source, Storage,
-    StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
+    Keep, LocalStorage, MemoryStorage, Rights, Server, Storage, StorageError, StreamEnd, Upload,
+    VirtualPath, WriteMode, forward_storage,
 };
 use ftp_tests::raw::RawSession;
 use ftp_tests::wait::wait_until;
@@ -113,17 +113,7 @@ impl Disk {
 struct OnDisk(MemoryStorage, Disk);
 
 impl Storage for OnDisk {
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
-        self.0.stat(path, ask)
-    }
-
-    fn list(&self, path: &VirtualPath, ask: Ask) -> Result<Entries, StorageError> {
-        self.0.list(path, ask)
-    }
-
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        self.0.read(path)
-    }
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, forget, space);
 
     fn write(
         &self,

@@ -4,7 +4,7 @@
 //! hidden name. The kernel releases the lock when the process ends. So the lock distinguishes files
 //! that a server is writing, perhaps in another container, from files that a killed server left.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::RwLock;
 use std::thread;
 use std::time::Duration;
