@@ -81,6 +81,12 @@ struct Signs {
     changes: AtomicU64,
 }
 
+impl<P> Run<P> {
+    fn is_latest(&self) -> bool {
+        !self.signs.is_superseded.load(Ordering::SeqCst)
+    }
+}
+
 impl<P> Default for RunningUploads<P> {
     fn default() -> Self {
         Self::new()
@@ -119,9 +125,10 @@ impl<P: PartialEq> RunningUploads<P> {
         is_first: bool,
         begun: u64,
     ) -> Overtaken {
-        let is_first = is_first && !self.has(user, &place);
-        self.forget(user, &place);
         let user = user.unwrap_or_default();
+        let is_here = |run: &Run<P>| run.user == user && run.place == place;
+        let is_first = is_first && !self.runs().iter().any(is_here);
+        self.supersede(is_here);
         let signs = Arc::default();
         let run = Run { user: user.to_vec(), place, begun, signs: Arc::clone(&signs) };
         self.runs().push(run);
@@ -161,16 +168,18 @@ impl<P: PartialEq> RunningUploads<P> {
         }
     }
 
-    /// Returns whether an upload of this user to this place is running.
+    /// Returns whether an upload of this user to this place is running. Those that a newer one has
+    /// superseded do not count: they are the attempts of a client over a line that is dead.
     pub(crate) fn has(&self, user: Option<&[u8]>, place: &P) -> bool {
         let user = user.unwrap_or_default();
-        self.runs().iter().any(|run| run.user == user && run.place == *place)
+        self.runs().iter().any(|run| run.user == user && run.place == *place && run.is_latest())
     }
 
-    /// Returns whether another upload than this one is running, of the same user to the same place.
+    /// As [`has`](Self::has), for another upload than this one.
     pub(crate) fn has_other(&self, user: &[u8], place: &P, this: &Overtaken) -> bool {
         let is_other = |run: &Run<P>| !Arc::ptr_eq(&run.signs, &this.signs);
-        self.runs().iter().any(|run| run.user == user && run.place == *place && is_other(run))
+        let is_it = |run: &Run<P>| run.user == user && run.place == *place && run.is_latest();
+        self.runs().iter().any(|run| is_it(run) && is_other(run))
     }
 }
 

@@ -215,6 +215,47 @@ fn an_interrupted_upload_is_not_resumed_onto_the_file_it_replaces_fs_13_fs_15() 
 }
 
 #[test]
+fn a_logger_may_append_an_hour_after_an_upload_was_cut_fs_15_cm_106() {
+    let fixture = Fixture::new();
+    fixture.write("f", "old\n");
+    cut(&fixture, "f", b"new content");
+    let append = |asks: bool| {
+        let mut session = fixture.session();
+        session.expect("TYPE I", 200);
+        if asks {
+            session.ask("SIZE f");
+        }
+        let data = session.passive();
+        let code = session.ask("APPE f").code;
+        if code == 150 {
+            data.close();
+            session.expect_reply(226);
+        }
+        code
+    };
+    assert_eq!((append(false), append(true)), (450, 450));
+    // As if an hour had passed.
+    let record = fixture.names().into_iter().find(|name| name.starts_with(super::RECORD));
+    let record = fixture.path(&record.expect("a record"));
+    let text = std::fs::read_to_string(&record).expect("a record");
+    let line = text.lines().find(|line| line.starts_with("left ")).expect("a line");
+    let numbers: Vec<i64> =
+        line.split(' ').skip(1).map(|number| number.parse().expect("a number")).collect();
+    let older = format!("left {} {} {}", numbers[0], numbers[1] - 3_600, numbers[2] - 3_600);
+    std::fs::write(&record, text.replace(line, &older)).expect("a file");
+    assert_eq!(append(true), 450, "a client that resumes asks for the size");
+    assert_eq!(append(false), 150, "a logger does not");
+    // The record stays.
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    assert_eq!(fixture.read("f"), b"old\n");
+    session.expect("REST 4", 350);
+    let _data = session.passive();
+    session.expect("REST 4", 350);
+    assert_ne!(session.ask("SIZE f").text(), "213 4");
+}
+
+#[test]
 fn size_is_450_while_an_upload_of_the_user_runs_fs_13_fs_15_cm_121() {
     for old in [None, Some("old")] {
         let fixture = Fixture::new();
@@ -252,7 +293,7 @@ fn size_is_450_while_an_upload_of_the_user_runs_fs_13_fs_15_cm_121() {
         wait_until("the bytes are read", || moved(&mut first) == 3);
         third.expect("SIZE f", 450);
         third.upload("STOR f", b"newer");
-        third.expect("SIZE f", 450);
+        assert_eq!(third.expect("SIZE f", 213).text(), "213 5");
         data.reset();
         first.expect_reply(426);
         // The bytes of the first one do not follow those of the second.

@@ -200,6 +200,11 @@ impl Model {
         self.file.as_ref().map(|(_, identity)| *identity)
     }
 
+    /// Returns whether an upload of the user runs that no newer one has superseded.
+    fn runs(&self) -> bool {
+        self.begun.iter().any(|begun| !begun.leaves_nothing)
+    }
+
     fn number(&mut self) -> u32 {
         self.next += 1;
         self.next
@@ -215,6 +220,8 @@ impl Model {
         for begun in &mut self.begun {
             begun.is_gone = change == Change::Removed;
             begun.is_void = true;
+            // The user has discarded it.
+            begun.leaves_nothing |= change == Change::Removed;
         }
     }
 
@@ -268,7 +275,7 @@ impl Model {
             Client { has_read: true, .. } => Last::File(0),
             Client { ref last, .. } => last.clone(),
         };
-        if !self.begun.is_empty() {
+        if self.runs() {
             return Err(450);
         }
         let Some(record) = &self.record() else {
@@ -302,7 +309,7 @@ impl Model {
         let file = self.file.as_ref().map(|(file, _)| file.len());
         let told = |size: usize| (213, size.to_string().into_bytes());
         let is_known_missing = self.client.last == Last::NoFile && file.is_none();
-        if !self.begun.is_empty() {
+        if self.runs() {
             return (if is_known_missing { 550 } else { 450 }, Vec::new());
         }
         match (self.record(), file) {
@@ -428,7 +435,7 @@ impl Model {
                 let Some((file, _)) = self.file.clone() else { return done(550) };
                 let is_useful = self.record().is_some_and(|it| it.bytes.len() >= 2);
                 let was_told = matches!(self.client.last, Last::Kept(..));
-                if was_told && !self.client.is_warned && is_useful && self.begun.is_empty() {
+                if was_told && !self.client.is_warned && is_useful && !self.runs() {
                     (self.client.is_warned, self.has_been_read) = (true, true);
                     return done(450);
                 }
@@ -437,7 +444,7 @@ impl Model {
             }
             Act::Dele => {
                 let is_useful = self.record().is_some_and(|it| it.bytes.len() >= 2);
-                let is_there = self.file.is_some() || is_useful && self.begun.is_empty();
+                let is_there = self.file.is_some() || is_useful && !self.runs();
                 self.client = Client::default();
                 self.name_changed(None, Change::Removed);
                 done(if is_there { 250 } else { 550 })

@@ -32,6 +32,10 @@ pub(super) struct KeptPart {
 }
 
 impl KeptPart {
+    pub(super) fn without_bytes(directory: Vec<u8>, above: (u64, u64), record: &[u8]) -> Self {
+        Self { directory, above, record: record.to_vec(), bytes: Vec::new(), size: 0, until: 0 }
+    }
+
     pub(super) fn owner(&self) -> Owner {
         name::owner(&self.record)
     }

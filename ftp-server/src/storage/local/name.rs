@@ -158,10 +158,11 @@ pub(super) fn hidden(name: &[u8]) -> Option<Hidden> {
     }
     let rest = name.strip_prefix(TEMPORARY_PREFIX)?;
     let rest = OLDER.iter().find_map(|word| rest.strip_prefix(*word)).unwrap_or(rest);
-    let rest = rest.strip_suffix(PART).unwrap_or(rest);
+    let (rest, has_end) = rest.strip_suffix(PART).map_or((rest, false), |rest| (rest, true));
     let count = rest.iter().take_while(|byte| are_digits(&[**byte])).count();
     let end = rest.get(count..).unwrap_or_default();
-    (count >= 16 && (end.is_empty() || end.starts_with(b"-"))).then_some(Hidden::Bytes)
+    // The names of older versions end after the digits.
+    (count >= 16 && (end.is_empty() || has_end && end.starts_with(b"-"))).then_some(Hidden::Bytes)
 }
 
 #[cfg(test)]
@@ -264,6 +265,7 @@ mod tests {
             ("record-", 12, "-f", None),
             ("", 16, "-scan.pdf.part", Some(Hidden::Bytes)),
             ("", 15, "-scan.pdf.part", None),
+            ("", 16, "-scan.pdf", None),
             ("", 16, "scan.pdf.part", None),
             ("", 0, ".part", None),
             ("other-", 40, ".part", None),

@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use ftp_proto::Escaped;
 
-use rustix::fs::{AtFlags, Mode, OFlags, fdatasync, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, Timespec, Timestamps, fdatasync, futimens, openat, renameat, unlinkat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, creation, system};
@@ -422,6 +424,17 @@ impl LocalRecord {
         now: Option<&Metadata>,
         (bytes, length, age): (&[u8], u64, Duration),
     ) -> Result<KeptPart, Errno> {
+        if length == 0
+            && now.is_some()
+            && let Some(file) = &self.file
+        {
+            // An empty record says all that is to be said; its time is that of the end.
+            let now = Timespec { tv_sec: unix_now(), tv_nsec: 0 };
+            retry_on_intr(|| {
+                futimens(file, &Timestamps { last_access: now, last_modification: now })
+            })?;
+            return Ok(KeptPart::without_bytes(directory.path(), self.place.0, &self.record));
+        }
         let when = unix_now();
         let facts = Facts {
             user: self.user.clone(),
@@ -538,12 +551,21 @@ pub(super) fn forget(
 fn target(root: &Arc<Root>, path: &VirtualPath) -> StorageResult<Option<Target>> {
     let found =
         name::check_existing(path).and_then(|()| Target::find(root, path, WriteMode::Replace));
+    use StorageErrorKind::{
+        CrossesMounts, Denied, IsDirectory, NameNotAllowed, NotDirectory, NotFound,
+    };
     match found {
         Ok(target) => Ok(Some(target)),
-        Err(error) if matches!(error.kind, StorageErrorKind::Io | StorageErrorKind::Busy) => {
-            Err(error)
+        // No upload can have begun there. Each other error proves nothing.
+        Err(error)
+            if matches!(
+                error.kind,
+                CrossesMounts | Denied | IsDirectory | NameNotAllowed | NotDirectory | NotFound
+            ) =>
+        {
+            Ok(None)
         }
-        Err(_) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -612,6 +634,54 @@ fn end_at(place: &NamedPlace, directory: &Directory) {
     for record in Usage::kept_in_all_roots(*above, name) {
         if hidden::check_left(directory.as_fd(), &record) != Err(Errno::WOULDBLOCK) {
             end(directory, *above, &record);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        let when = unix_now();
+        Facts {
+            user: b"ann \n\xFF".to_vec(),
+            name: b"f\nleft 9 9 9".to_vec(),
+            number: u64::MAX,
+            old: Some([1, 2, -3, 4, -1]),
+            bytes: b".ftp-upload-0123456789abcdef-f.part".to_vec(),
+            length: 7,
+            when,
+            until: when + 100,
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_a_torn_one_is_not_fs_15() {
+        for old in [Some([1, 2, -3, 4, -1]), None] {
+            let facts = Facts { old, ..facts() };
+            let text = facts.encode();
+            assert_eq!(Facts::parse(&text), Some(facts));
+            for end in 0..text.len() {
+                assert_eq!(Facts::parse(&text[..end]), None, "{end}");
+            }
+            assert_eq!(Facts::parse(&text.replace("record 1", "record 2")), None);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_keeps_nothing_longer_and_ends_no_record_early_fs_14_fs_15() {
+        let now = unix_now();
+        for (ago, bytes, record) in
+            [(0, true, true), (99, true, true), (101, false, true), (91 * 86_400, false, false)]
+        {
+            let facts = Facts { when: now - ago, until: now - ago + 100, ..facts() };
+            assert_eq!(facts.seconds_of_bytes() > 0, bytes, "{ago}");
+            assert_eq!(facts.seconds_left() > 0, record, "{ago}");
+            // As if the clock had been set back by years since.
+            let ahead =
+                Facts { when: now + 400 * 86_400, until: now + 400 * 86_400 + 100, ..facts };
+            assert_eq!((ahead.seconds_of_bytes(), ahead.seconds_left()), (100, 90 * 86_400));
         }
     }
 }

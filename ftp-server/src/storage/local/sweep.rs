@@ -332,10 +332,7 @@ impl<'a> Walk<'a> {
                 let directory = self.path_below(at);
                 usage.shelf().put(match facts {
                     Some(facts) => facts.part(directory, above, record),
-                    None => {
-                        let (record, bytes) = (record.to_vec(), Vec::new());
-                        KeptPart { directory, above, record, bytes, size: 0, until: 0 }
-                    }
+                    None => KeptPart::without_bytes(directory, above, record),
                 });
             }
         }

@@ -300,7 +300,7 @@ fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
         cut(&storage, "f", WriteMode::Replace, b"0123");
         let first = resume(4, b"45");
         cut(&storage, "f", WriteMode::Replace, b"xy");
-        assert!(is_running(&storage, "f"));
+        assert!(!is_running(&storage, "f"));
         drop(first);
         assert_eq!((kept(&storage, "f"), bytes(&tree)), (Some(2), b"xy".into()));
         // The upload that ends first with success is stored, and ends all records.
@@ -362,6 +362,81 @@ fn overtaken_uploads_leave_no_bytes_fs_15_fs_18() {
         storage.forget(&path("f"), Some(USER)).unwrap();
         assert!(tree.names_with_records("").is_empty());
     }
+}
+
+#[test]
+fn a_second_attempt_beside_a_dead_line_has_a_record_of_its_own_fs_15_fs_18() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        tree.put("f", "old");
+        let record = record_of(&tree, "f");
+        let first = begin(&storage, "f", WriteMode::Replace, b"first");
+        let second = begin(&storage, "f", WriteMode::Replace, b"second");
+        // A server that is killed now, or after the first attempt has ended, leaves the record.
+        assert!(record.exists());
+        first.abort(StreamEnd::Cut);
+        assert!(record.exists() && is_running(&storage, "f"));
+        let first = begin(&storage, "f", WriteMode::Replace, b"third");
+        second.abort(StreamEnd::Failed);
+        assert!(record.exists());
+        // Whoever stores the file beside it leaves the record of the one that still runs.
+        let last = begin(&storage, "f", WriteMode::Replace, b"last");
+        first.commit().unwrap();
+        assert!(record.exists() && is_running(&storage, "f"));
+        last.abort(StreamEnd::Cut);
+        assert_eq!((kept(&storage, "f"), tree.get("f")), (Some(0), b"third".to_vec()));
+        storage.forget(&path("f"), Some(USER)).unwrap();
+        assert_eq!(tree.names_with_records(""), ["f"]);
+    }
+}
+
+#[test]
+fn a_full_table_of_records_refuses_uploads_and_drops_none_fs_15() {
+    let tree = Tree::new();
+    let storage = tree.storage();
+    let shelf = storage.files.root.usage().shelf();
+    for number in 0..crate::limits::RECORDS {
+        let record = name::of_record(Some(USER), format!("r{number}").as_bytes());
+        shelf.put(kept_uploads::KeptPart::without_bytes(Vec::new(), (0, 0), &record));
+    }
+    tree.put("f", "old");
+    let refused = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER));
+    assert_eq!(kind(refused), Some(StorageErrorKind::NoSpace));
+    assert_eq!(
+        (tree.names_with_records(""), shelf.records_of(name::owner_of(Some(USER)))),
+        (vec!["f".to_owned()], crate::limits::RECORDS)
+    );
+    // Others, and new files, are not affected.
+    finish(&storage, "g", WriteMode::Replace, b"new");
+    storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"bob")).unwrap().commit().unwrap();
+}
+
+#[test]
+fn hidden_bytes_are_private_under_a_random_name_until_they_are_published_fs_12_fs_14() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tree = Tree::new();
+    let storage = tree.storage().with(|config| config.umask = 0);
+    let modes = || {
+        let names = tree.names_with_records("").into_iter().filter(|name| name != "f");
+        let mode = |name: &String| fs::metadata(tree.root.join(name)).unwrap().permissions().mode();
+        names.map(|name| (mode(&name) & 0o7777, has_bytes(&name))).collect::<Vec<_>>()
+    };
+    let mut seen = Vec::new();
+    for old in [None, Some("old")] {
+        set(&tree, "f", old);
+        let running = begin(&storage, "f", WriteMode::Replace, b"secret");
+        seen.push(tree.hidden(has_bytes));
+        assert!(modes().iter().all(|(mode, _)| *mode == 0o600));
+        running.abort(StreamEnd::Cut);
+        assert_eq!(modes(), [(0o600, true), (0o600, false)]);
+        // A record has nothing of the content.
+        assert!(!fs::read_to_string(record_of(&tree, "f")).unwrap().contains("secret"));
+        finish(&storage, "f", WriteMode::Resume(6), b"s");
+        let mode = fs::metadata(tree.root.join("f")).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, if old.is_some() { 0o644 } else { 0o666 });
+        storage.remove(&path("f")).unwrap();
+    }
+    assert_ne!(seen[0], seen[1]);
 }
 
 #[test]
