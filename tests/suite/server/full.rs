@@ -148,6 +148,7 @@ fn running_uploads_leave_the_min_free_reserve_untouched_cm_54_cm_105_cm_106() {
     drop(data);
     // The usable space can be filled completely, and no further.
     std::fs::remove_file(mount.0.join("others")).expect("it was there");
+    session.ask("DELE new");
     wait_until("the room is free again", || free(&mount) == left + KEEP);
     let fits = usize::try_from(left).expect("a length") - 4_096;
     session.upload("STOR new", &vec![b'n'; fits]);

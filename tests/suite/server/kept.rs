@@ -218,7 +218,8 @@ fn an_interrupted_upload_is_not_resumed_onto_the_file_it_replaces_fs_13_fs_15() 
 fn a_logger_may_append_an_hour_after_an_upload_was_cut_fs_15_cm_106() {
     let fixture = Fixture::new();
     fixture.write("f", "old\n");
-    cut(&fixture, "f", b"new content");
+    // One byte cannot be resumed.
+    cut(&fixture, "f", b"n");
     let append = |asks: bool| {
         let mut session = fixture.session();
         session.expect("TYPE I", 200);
@@ -247,12 +248,9 @@ fn a_logger_may_append_an_hour_after_an_upload_was_cut_fs_15_cm_106() {
     assert_eq!(append(false), 150, "a logger does not");
     // The record stays.
     let mut session = fixture.session();
-    session.expect("TYPE I", 200);
+    play(&mut session, &[("TYPE I", 200), ("SIZE f", 554), ("REST 4", 350), ("PASV", 227)]);
+    play(&mut session, &[("REST 4", 350), ("STOR f", 554)]);
     assert_eq!(fixture.read("f"), b"old\n");
-    session.expect("REST 4", 350);
-    let _data = session.passive();
-    session.expect("REST 4", 350);
-    assert_ne!(session.ask("SIZE f").text(), "213 4");
 }
 
 #[test]

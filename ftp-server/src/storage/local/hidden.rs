@@ -122,25 +122,48 @@ pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> R
     }
 }
 
+/// Removes the bytes of an upload as [`remove`] does, unless a record names them. A session that cuts
+/// its upload writes the record before it unlocks the bytes, so this is looked up under the lock.
+pub(super) fn remove_unnamed(
+    usage: &Usage,
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+) -> Result<bool> {
+    match remove_now(usage, directory, name, || Usage::have_bytes(name)) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Removes a hidden file as [`remove`] does, but returns EWOULDBLOCK if a process is writing to it,
 /// and ENOENT if it is missing.
 pub(super) fn try_remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    let mut removed = remove_now(usage, directory, name);
+    let mut removed = remove_now(usage, directory, name, || false);
     for _ in 0..TRIES {
         if removed != Err(Errno::WOULDBLOCK) {
             break;
         }
         thread::sleep(PAUSE);
         let _alone = unpoisoned(LOOKING.write());
-        removed = remove_now(usage, directory, name);
+        removed = remove_now(usage, directory, name, || false);
     }
     removed
 }
 
-fn remove_now(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+/// Removes a hidden file, or returns EWOULDBLOCK if a process is writing to it or `stays`.
+fn remove_now(
+    usage: &Usage,
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    stays: impl FnOnce() -> bool,
+) -> Result<()> {
     let change = usage.change();
     let (file, _) = open_to_look(directory, name)?;
-    let removed = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
+    let removed = match stays() {
+        true => Err(Errno::WOULDBLOCK),
+        false => retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())),
+    };
     if removed.is_ok()
         && let Some(size) = usage.shelf().emptied(name)
     {

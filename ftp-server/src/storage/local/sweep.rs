@@ -2,7 +2,7 @@
 //! uploads that no user has resumed or that make room for other files.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -367,8 +367,8 @@ impl<'a> Walk<'a> {
             match self.cost {
                 Some(_) if is_kept => self.add(Cost::of_file(found.size)),
                 Some(_) => {}
-                None if is_kept || self.root.usage().shelf().has_bytes(name) => {}
-                None => self.remove(directory, name, found),
+                None if is_kept => {}
+                None => self.remove(directory, name, found, hidden::remove_unnamed),
             }
         }
     }
@@ -390,7 +390,7 @@ impl<'a> Walk<'a> {
         let Some(facts) = facts else {
             // Only its own age can tell when it ends.
             match hidden::is_older_than(found, RECORDED) {
-                true => self.remove(directory, name, found),
+                true => self.remove(directory, name, found, hidden::remove),
                 false => self.shelve(name, None),
             }
             return None;
@@ -404,7 +404,7 @@ impl<'a> Walk<'a> {
         if facts.has_ended(now.as_ref()) {
             // The bytes go first, while the shelf knows that they count.
             let _ = hidden::remove(self.root.usage(), directory.as_fd(), &facts.bytes);
-            self.remove(directory, name, found);
+            self.remove(directory, name, found, hidden::remove);
             self.root.usage().shelf().take(above, name);
             return None;
         }
@@ -424,13 +424,19 @@ impl<'a> Walk<'a> {
     }
 
     /// Removes a hidden file, unless an upload is writing to it.
-    fn remove(&mut self, directory: &OwnedFd, name: &[u8], found: &Metadata) {
+    fn remove(
+        &mut self,
+        directory: &OwnedFd,
+        name: &[u8],
+        found: &Metadata,
+        remove: fn(&Usage, BorrowedFd<'_>, &[u8]) -> Result<bool, Errno>,
+    ) {
         // The server never gives such a file a second name, so another program has done so. The
         // file stays.
         if found.links > 1 {
             return;
         }
-        let removed = match hidden::remove(self.root.usage(), directory.as_fd(), name) {
+        let removed = match remove(self.root.usage(), directory.as_fd(), name) {
             Ok(removed) => removed,
             // On a file system without locks, it is unknown whether an upload still writes to the
             // file. After half a day, no upload does.

@@ -201,6 +201,12 @@ impl Usage {
         usages.flat_map(|usage| usage.shelf.of_target(directory, name)).collect()
     }
 
+    /// Returns whether a record that any root knows names these bytes.
+    pub(super) fn have_bytes(name: &[u8]) -> bool {
+        let usages: Vec<_> = USAGES.lock().iter().map(|(_, it)| it.clone()).collect();
+        usages.iter().filter_map(Weak::upgrade).any(|usage| usage.shelf.has_bytes(name))
+    }
+
     /// Returns the current usage, or `None` if it is not known within `longest`. If there is no
     /// count or only an old one, `start_count` starts a thread that counts. An old count that
     /// permits `wanted` within `limit` is used until the new count is complete.
