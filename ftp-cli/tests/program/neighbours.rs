@@ -49,12 +49,15 @@ fn a_server_does_not_touch_a_running_upload_of_another_one_fs_14_fs_15_fs_18() {
         let newest = start(&root);
         let mut started = login(&newest);
         for session in [&mut looking, &mut started] {
-            session.expect("SIZE d/f", 450);
-            session.expect("REST 3", 350);
-            session.expect("EPSV", 229);
-            session.expect("STOR d/f", 450);
-            session.expect("EPSV", 229);
-            session.expect("APPE d/f", 450);
+            // Where there is no file, there is no record of a running upload.
+            if old.is_some() {
+                session.expect("SIZE d/f", 450);
+                session.expect("REST 3", 350);
+                session.expect("EPSV", 229);
+                session.expect("STOR d/f", 450);
+                session.expect("EPSV", 229);
+                session.expect("APPE d/f", 450);
+            }
             assert_eq!(session.download("NLST d").is_empty(), old.is_none());
             session.expect("RMD d", if old.is_some() { 550 } else { 450 });
         }

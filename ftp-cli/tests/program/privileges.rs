@@ -154,6 +154,7 @@ fn the_log_tells_the_permissions_of_the_server_from_the_rights_of_the_user_li_15
     mode(root.path(), 0o755);
     mode(&root.mkdir("open"), 0o755);
     mode(&root.mkdir("closed"), 0o700);
+    root.mkdir("open/empty");
     root.write("open/file", b"x");
     root.write("closed/file", b"x");
     mode(&root.write("secret", b"x"), 0o600);
@@ -179,7 +180,7 @@ fn the_log_tells_the_permissions_of_the_server_from_the_rights_of_the_user_li_15
         (&["EPSV", "MLSD closed"], "MLSD"),
         (&["CWD closed"], "CWD"),
         (&["MKD new"], "MKD"),
-        (&["RMD open"], "RMD"),
+        (&["RMD open/empty"], "RMD"),
         (&["DELE open/file"], "DELE"),
         (&["RNFR open/file", "RNTO open/new"], "RNTO"),
         (&["SIZE closed/file"], "SIZE"),

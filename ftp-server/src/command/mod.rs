@@ -184,9 +184,15 @@ fn prepare(session: &mut Session, command: &Command) -> Option<Result<PreparedTr
         Command::Stor(path) => transfer::stor(session, path),
         Command::Stou(prefix) => transfer::stou(session, prefix.as_ref()),
         Command::Appe(path) => transfer::appe(session, path),
-        Command::List(path) => listing::list(session, path.as_ref()),
+        Command::List(path) => {
+            unfinished::tell_names(session);
+            listing::list(session, path.as_ref())
+        }
         Command::Nlst(path) => listing::nlst(session, path.as_ref()),
-        Command::Mlsd(path) => listing::mlsd(session, path.as_ref()),
+        Command::Mlsd(path) => {
+            unfinished::tell_names(session);
+            listing::mlsd(session, path.as_ref())
+        }
         _ => return None,
     })
 }

@@ -336,6 +336,11 @@ pub(super) fn tell_file(session: &mut Session, path: &VirtualPath) {
     }
 }
 
+/// Records that a listing has told sizes: some clients resume by them, and do not ask.
+pub(super) const fn tell_names(session: &mut Session) {
+    session.login.has_forgotten = true;
+}
+
 /// Records that `MLST` has told that there is no file.
 pub(super) fn tell_no_file(session: &mut Session, path: &VirtualPath, error: &StorageError) {
     if error.kind == StorageErrorKind::NotFound && may_upload(session, path) {

@@ -85,7 +85,7 @@ pub(crate) struct SessionLogin {
     pub(crate) rename_from: Option<VirtualPath>,
     /// What the client was told about paths, on which later uploads there depend.
     pub(crate) heard: Vec<Heard>,
-    /// Whether something was left out of `heard`, because there was too much.
+    /// Whether something was left out of `heard`: because there was too much, or in a listing.
     pub(crate) has_forgotten: bool,
     /// The file that the last upload stored.
     pub(crate) stored: Option<VirtualPath>,

@@ -193,6 +193,7 @@ struct Model {
     next: u32,
     /// Whether each change of the file ends the record. An object store does not know better yet.
     ends_with_every_change: bool,
+    is_on_disk: bool,
 }
 
 impl Model {
@@ -238,6 +239,12 @@ impl Model {
         // Where there is no file, there is nothing to mix with.
         let is_over_nothing = begun.old.is_some() && self.file.is_none();
         if begun.leaves_nothing {
+            // Another upload has stored the file since, so its length is not that of this one.
+            let forbids = self.is_on_disk && begun.is_void && self.file.is_some();
+            if forbids && self.record.is_none() && !self.runs() {
+                let number = self.number();
+                self.record = Some(Kept { bytes: Vec::new(), old: self.identity(), number });
+            }
             return;
         }
         if begun.is_gone || is_over_nothing || !is_unchanged && self.ends_with_every_change {
@@ -536,8 +543,9 @@ impl Model {
 pub(crate) fn check<S: Storage + Clone + 'static>(storage: S, acts: &[Act], world: World) {
     storage.mkdir(&DIRECTORY.into()).unwrap();
     let ends_with_every_change = matches!(world, World::Objects);
+    let is_on_disk = matches!(world, World::Disk(_));
     let mut served = Served::new(storage, world);
-    let mut model = Model { ends_with_every_change, ..Model::default() };
+    let mut model = Model { ends_with_every_change, is_on_disk, ..Model::default() };
     for (at, act) in acts.iter().enumerate() {
         let got = served.act(*act, &model);
         let want = model.act(*act);

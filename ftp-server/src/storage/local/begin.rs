@@ -5,7 +5,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::append::Appending;
+use super::directory::Directory;
 use super::files::Files;
+use super::record::LocalRecord;
 use super::replacement::Replacement;
 use super::target::Target;
 use super::usage::{self, Cost};
@@ -29,7 +31,17 @@ pub(super) fn begin(
     let wanted = usage::wanted(name_of(&target), old.as_ref());
     match files.knows_usage(wanted, STEP)? {
         true => begin_at(files, target, mode, user),
-        false => Ok(Box::new(begin_later(files, path, mode, user, wanted))),
+        false => {
+            // The 150 comes before the count is complete, so the record cannot wait for it.
+            let is_recorded = matches!(mode, WriteMode::Create | WriteMode::Replace);
+            let record = match is_recorded && target.existing.is_some() {
+                true => Some(LocalRecord::begin(&target, files.config, user, false)?),
+                false => None,
+            };
+            let directory = target.directory.clone();
+            let later = begin_later(files, path, mode, user, wanted);
+            Ok(Box::new(Waiting { record: record.map(|record| (record, directory)), ..later }))
+        }
     }
 }
 
@@ -122,15 +134,21 @@ struct Waiting {
     begin: Box<dyn Fn() -> LocalBegun + Send>,
     since: Instant,
     begun: Option<Box<dyn Upload>>,
+    /// The record until the upload has begun, and its directory.
+    record: Option<(LocalRecord, Directory)>,
 }
 
 impl Waiting {
     fn new(begin: impl Fn() -> LocalBegun + Send + 'static) -> Self {
-        Self { begin: Box::new(begin), since: Instant::now(), begun: None }
+        Self { begin: Box::new(begin), since: Instant::now(), begun: None, record: None }
     }
 
     fn wait(&mut self) -> StorageResult<()> {
         self.begun = (self.begin)()?;
+        if self.begun.is_some() {
+            // The upload has taken the record over.
+            self.record = None;
+        }
         if self.begun.is_none() && self.since.elapsed() >= PATIENCE {
             return Err(StorageErrorKind::Busy.into());
         }
@@ -191,6 +209,10 @@ impl Upload for Waiting {
     fn abort(self: Box<Self>, end: StreamEnd) {
         if let Some(upload) = self.begun {
             upload.abort(end);
+        } else if let Some((record, directory)) = &self.record
+            && record.leaves_nothing(end)
+        {
+            record.withdraw(directory);
         }
     }
 }

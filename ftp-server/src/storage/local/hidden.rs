@@ -22,8 +22,8 @@ use crate::storage::{EntryKind, Metadata};
 
 /// How often, and after how long, to try again to lock a file that is to be removed: another process
 /// may be looking at it for a moment.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(1);
+pub(super) const TRIES: u32 = 5;
+pub(super) const PAUSE: Duration = Duration::from_millis(1);
 
 /// Shared by the sessions of this process that look at a hidden file, for which they lock it.
 static LOOKING: RwLock<()> = RwLock::new(());

@@ -6,6 +6,7 @@
 //! visible file under a quota, or on a full disk.
 
 use std::sync::MutexGuard;
+use std::time::Instant;
 
 use super::name::{self, Owner};
 use crate::lock::Lock;
@@ -28,12 +29,22 @@ pub(super) struct KeptPart {
     /// Number of kept bytes; 0 if there are none.
     pub(super) size: u64,
     /// The time until which the bytes are kept, in seconds since 1970.
-    pub(super) until: i64,
+    until: i64,
+    /// Whether the upload was to replace a file.
+    is_over: bool,
+    /// The time at which it was put here.
+    put: Instant,
 }
 
 impl KeptPart {
-    pub(super) fn without_bytes(directory: Vec<u8>, above: (u64, u64), record: &[u8]) -> Self {
-        Self { directory, above, record: record.to_vec(), bytes: Vec::new(), size: 0, until: 0 }
+    /// Returns a record without bytes.
+    pub(super) fn new(directory: Vec<u8>, above: (u64, u64), record: &[u8], is_over: bool) -> Self {
+        let (record, bytes, put) = (record.to_vec(), Vec::new(), Instant::now());
+        Self { directory, above, record, bytes, size: 0, until: 0, is_over, put }
+    }
+
+    pub(super) fn with_bytes(self, bytes: &[u8], size: u64, until: i64) -> Self {
+        Self { bytes: bytes.to_vec(), size, until, ..self }
     }
 
     pub(super) fn owner(&self) -> Owner {
@@ -99,9 +110,20 @@ impl KeptUploads {
         parts.iter().filter(is_there).map(|part| part.record.clone()).collect()
     }
 
-    /// Returns the number of records of `owner`.
-    pub(super) fn records_of(&self, owner: Owner) -> usize {
-        self.parts().iter().filter(|part| part.owner() == owner).count()
+    /// Returns the number of records of `owner`, of uploads over an existing file or of others.
+    pub(super) fn records_of(&self, owner: Owner, is_over: bool) -> usize {
+        let is_it = |part: &&KeptPart| part.is_over == is_over && part.owner() == owner;
+        self.parts().iter().filter(is_it).count()
+    }
+
+    /// Forgets what a walk through the whole tree that began at `start` has not seen.
+    pub(super) fn forget_unseen(&self, start: Instant) {
+        self.parts().retain(|part| part.put >= start);
+    }
+
+    /// Forgets all records in a directory that is gone.
+    pub(super) fn forget_in(&self, above: (u64, u64)) {
+        self.parts().retain(|part| part.above != above);
     }
 
     /// Returns the records with bytes, the oldest first.

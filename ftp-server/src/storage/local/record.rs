@@ -9,11 +9,13 @@
 //! another program can have written, has no bytes, but forbids all the same.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, MutexGuard};
+use std::thread;
 use std::time::Duration;
 
 use ftp_proto::Escaped;
@@ -25,12 +27,14 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, creation, system};
 use super::kept_uploads::KeptPart;
+use super::name::Hidden;
 use super::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 use super::root::{self, Root};
 use super::target::Target;
 use super::usage::Usage;
 use super::{hidden, inherit, name, turn};
 use crate::deadline::unix_now;
+use crate::lock::Lock;
 use crate::net::random;
 use crate::storage::unfinished::{Overtaken, RECORDED, RunningUploads};
 use crate::storage::{
@@ -131,11 +135,25 @@ impl Facts {
         })
     }
 
+    /// Returns whether this is the name of such a record, and names only bytes of an upload beside it.
+    /// The owner of the directory can have written anything else.
+    fn is_named(&self, record: &[u8]) -> bool {
+        name::of_record(Some(&self.user), &self.name).eq_ignore_ascii_case(record)
+            && !self.bytes.contains(&b'/')
+            && name::hidden(&self.bytes) == Some(Hidden::Bytes)
+    }
+
     /// Returns what the shelf is to know of the record in a directory, whose path is relative to the
-    /// root, and whose device and inode are `above`.
-    pub(super) fn part(&self, directory: Vec<u8>, above: (u64, u64), record: &[u8]) -> KeptPart {
-        let (bytes, size, until) = (self.bytes.clone(), self.length, self.until);
-        KeptPart { directory, above, record: record.to_vec(), bytes, size, until }
+    /// root, and whose device and inode are `above`, with `size` bytes.
+    pub(super) fn part(
+        &self,
+        directory: Vec<u8>,
+        above: (u64, u64),
+        record: &[u8],
+        size: u64,
+    ) -> KeptPart {
+        let part = KeptPart::new(directory, above, record, self.old.is_some());
+        part.with_bytes(&self.bytes, size, self.until)
     }
 
     /// Returns the number of seconds for which the bytes will still be kept; 0 or less if they are
@@ -190,10 +208,9 @@ pub(super) fn read(directory: impl AsFd, record: &[u8]) -> RecordFile {
     let is_trusted =
         root::metadata_of(&file).is_ok_and(|found| hidden::is_of_server(directory, &found));
     let mut text = String::new();
-    if is_trusted && File::from(file).take(LONGEST).read_to_string(&mut text).is_ok() {
-        return Facts::parse(&text).map_or(RecordFile::Doubtful, RecordFile::Whole);
-    }
-    RecordFile::Doubtful
+    let is_read = is_trusted && File::from(file).take(LONGEST).read_to_string(&mut text).is_ok();
+    let facts = Facts::parse(&text).filter(|facts| is_read && facts.is_named(record));
+    facts.map_or(RecordFile::Doubtful, RecordFile::Whole)
 }
 
 /// Creates and locks the empty record of a running upload. It is never open for writing: programs
@@ -202,7 +219,13 @@ pub(super) fn read(directory: impl AsFd, record: &[u8]) -> RecordFile {
 fn create(directory: &Directory, record: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = retry_on_intr(|| openat(directory, record, flags, inherit::PRIVATE))?;
-    let _ = turn::lock(&file);
+    // Somebody may be looking at it for a moment.
+    for _ in 0..hidden::TRIES {
+        if turn::lock(&file) != Err(Errno::WOULDBLOCK) {
+            break;
+        }
+        thread::sleep(hidden::PAUSE);
+    }
     Ok(file)
 }
 
@@ -250,6 +273,18 @@ enum RecordSync {
     Begun(Receiver<Result<(), Errno>>),
     /// The session must do it.
     Due(Arc<OwnedFd>),
+}
+
+/// Orders what happens to the names of records: between a look at one and its removal, no upload may
+/// put another one there. A disk that does not answer holds up only a part of the places.
+static ORDER: [Lock<()>; 64] = [const { Lock::new(()) }; 64];
+
+fn in_order(above: (u64, u64), record: &[u8]) -> MutexGuard<'static, ()> {
+    let mut hasher = DefaultHasher::new();
+    (above, record).hash(&mut hasher);
+    let [first, ..] = &ORDER;
+    let index = usize::try_from(hasher.finish() % 64).unwrap_or_default();
+    ORDER.get(index).unwrap_or(first).lock()
 }
 
 /// Number of syncs of records in progress, each of which has a thread.
@@ -336,6 +371,7 @@ impl LocalRecord {
         let shelf = directory.root().usage().shelf();
         let refuse = |errno| creation(directory, errno);
         let needs_record = old.is_some() || is_resumed;
+        let order = in_order(place.0, &record);
         let made = match needs_record {
             true => create(directory, &record).map(Some),
             false => Ok(None),
@@ -346,7 +382,7 @@ impl LocalRecord {
             made => (RecordFile::Missing, made.map_err(refuse)?),
         };
         let is_first = matches!(former, RecordFile::Missing);
-        if file.is_some() && shelf.records_of(name::owner(&record)) >= limits::RECORDS {
+        if file.is_some() && shelf.records_of(name::owner(&record), true) >= limits::RECORDS {
             remove(directory, &record);
             return Err(StorageErrorKind::NoSpace.into());
         }
@@ -361,11 +397,12 @@ impl LocalRecord {
             }
             file => file,
         };
+        if !needs_record && !is_first {
+            remove(directory, &record);
+        }
+        drop(order);
         if !is_resumed {
             discard_bytes(directory, &former);
-            if !needs_record && !is_first {
-                remove(directory, &record);
-            }
         }
         shelf.take(place.0, &record);
         let file = file.map(Arc::new);
@@ -389,7 +426,7 @@ impl LocalRecord {
         RUNNING.stored(&self.place, u64::MAX);
         if !RUNNING.has_other(&self.user, &self.place, &self.overtaken) {
             match self.overtaken.is_superseded() {
-                true => end(directory, self.place.0, &self.record),
+                true => end(directory, self.place.0, &self.record, || false),
                 false => self.withdraw(directory),
             }
         }
@@ -398,11 +435,28 @@ impl LocalRecord {
 
     /// Removes the record, unless it belongs to a newer upload of the same user.
     pub(super) fn withdraw(&self, directory: &Directory) {
-        if self.file.is_some() && !self.overtaken.is_superseded() {
+        let _order = in_order(self.place.0, &self.record);
+        if !self.overtaken.is_superseded() && self.is_there(directory) {
             remove(directory, &self.record);
             // A walk may have found it before it was locked.
             directory.root().usage().shelf().take(self.place.0, &self.record);
         }
+    }
+
+    /// Returns whether the record on the disk is the one of this upload.
+    fn is_there(&self, directory: &Directory) -> bool {
+        let own = self.file.as_ref().and_then(|file| root::metadata_of(&**file).ok());
+        let found = directory.metadata(&self.record).ok();
+        own.is_some_and(|own| found.is_some_and(|found| found.identity == own.identity))
+    }
+
+    /// Returns whether an upload that was superseded must leave a record without bytes: another
+    /// upload has stored the file since, and nothing else forbids to resume at its length.
+    pub(super) fn must_forbid(&self, directory: &Directory) -> bool {
+        self.overtaken.is_superseded()
+            && self.overtaken.changes() > 0
+            && !RUNNING.has(Some(&self.user), &self.place)
+            && matches!(read(directory, &self.record), RecordFile::Missing)
     }
 
     /// Returns whether an upload that ended like this leaves neither a record nor bytes.
@@ -424,8 +478,10 @@ impl LocalRecord {
         now: Option<&Metadata>,
         (bytes, length, age): (&[u8], u64, Duration),
     ) -> Result<KeptPart, Errno> {
+        let _order = in_order(self.place.0, &self.record);
         if length == 0
             && now.is_some()
+            && self.is_there(directory)
             && let Some(file) = &self.file
         {
             // An empty record says all that is to be said; its time is that of the end.
@@ -433,7 +489,7 @@ impl LocalRecord {
             retry_on_intr(|| {
                 futimens(file, &Timestamps { last_access: now, last_modification: now })
             })?;
-            return Ok(KeptPart::without_bytes(directory.path(), self.place.0, &self.record));
+            return Ok(KeptPart::new(directory.path(), self.place.0, &self.record, true));
         }
         let when = unix_now();
         let facts = Facts {
@@ -448,7 +504,7 @@ impl LocalRecord {
         };
         let file = write(directory, &self.record, &facts)?;
         drop(RecordSync::begin(&Arc::new(file), directory, self.policy));
-        Ok(facts.part(directory.path(), self.place.0, &self.record))
+        Ok(facts.part(directory.path(), self.place.0, &self.record, length))
     }
 }
 
@@ -543,7 +599,7 @@ pub(super) fn forget(
         return Ok(found.map(|(found, _)| found));
     }
     RUNNING.forget(user, &place);
-    end(&target.directory, place.0, &name::of_record(user, &target.name));
+    end(&target.directory, place.0, &name::of_record(user, &target.name), || false);
     Ok(found.map(|(found, _)| found))
 }
 
@@ -588,13 +644,18 @@ fn discard_bytes(directory: &Directory, record: &RecordFile) {
     }
 }
 
-/// Removes a record with its bytes.
-pub(super) fn end(directory: &Directory, above: (u64, u64), record: &[u8]) {
+/// Removes a record with its bytes, unless `stays`.
+fn end(directory: &Directory, above: (u64, u64), record: &[u8], stays: impl FnOnce() -> bool) {
+    let order = in_order(above, record);
+    if stays() {
+        return;
+    }
     let found = read(directory, record);
-    discard_bytes(directory, &found);
     if !matches!(found, RecordFile::Missing) {
         remove(directory, record);
     }
+    drop(order);
+    discard_bytes(directory, &found);
     directory.root().usage().shelf().take(above, record);
 }
 
@@ -632,9 +693,11 @@ pub(super) fn extended(directory: &Directory, name: &[u8]) {
 fn end_at(place: &NamedPlace, directory: &Directory) {
     let (above, name) = place;
     for record in Usage::kept_in_all_roots(*above, name) {
-        if hidden::check_left(directory.as_fd(), &record) != Err(Errno::WOULDBLOCK) {
-            end(directory, *above, &record);
-        }
+        // What is locked, or cannot be examined, may be that of a running upload.
+        let stays = || {
+            !matches!(hidden::check_left(directory.as_fd(), &record), Ok(()) | Err(Errno::NOENT))
+        };
+        end(directory, *above, &record, stays);
     }
 }
 

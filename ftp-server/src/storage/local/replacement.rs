@@ -1,7 +1,9 @@
 //! An upload whose file gets its name when it is complete.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use ftp_proto::Escaped;
@@ -17,6 +19,7 @@ use super::record::{self, LocalRecord, WhenCut};
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge};
 use super::{files, hidden, inherit, name, root, sweep, turn};
+use crate::limits;
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished,
     Upload, WriteMode,
@@ -136,7 +139,6 @@ impl Replacement {
         let old = target.existing.as_ref();
         let mut charge =
             files::charge_resumed(target.directory.root(), config.limit(), old)?.in_place();
-        let change = usage.change();
         let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &hidden) {
             Ok(opened) => opened,
             Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
@@ -154,7 +156,12 @@ impl Replacement {
             retry_on_intr(|| ftruncate(&file, length)).map_err(system)?;
             Ok(record)
         };
-        let record = cut().inspect_err(|_| turn::unlock(&file))?;
+        let record = cut().inspect_err(|_| {
+            turn::unlock(&file);
+            // A walk removes bytes that no record names any more.
+            target.directory.root().has_kept();
+        })?;
+        let change = usage.change();
         charge.take_over(metadata.size, length);
         drop(change);
         let Target { directory, name, existing: old, .. } = target;
@@ -244,10 +251,11 @@ impl Replacement {
     /// (FUSE, NFS, CIFS, and disk quotas) report only to close(2) that they could not store them, so a
     /// duplicate of the descriptor is closed.
     fn check_whole(&self) -> Result<(), Errno> {
-        let duplicate = self.output.as_fd().try_clone_to_owned();
-        let duplicate =
-            duplicate.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        nix::unistd::close(duplicate).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+        // Without a free descriptor, only the length can be compared.
+        if let Ok(duplicate) = self.output.as_fd().try_clone_to_owned() {
+            nix::unistd::close(duplicate)
+                .map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+        }
         match root::metadata_of(&self.output)?.size == self.output.position() {
             true => Ok(()),
             false => Err(Errno::IO),
@@ -317,16 +325,51 @@ impl Replacement {
         }
     }
 
+    /// Returns whether the file that has the name now begins with what was received: then it is what a
+    /// later attempt of the same client has stored. Only the first and the last bytes are compared.
+    fn begins_file(&self) -> Result<bool, Errno> {
+        const COMPARED: u64 = 64 * 1024;
+        let length = self.output.position();
+        let open = |name: &[u8]| {
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            retry_on_intr(|| openat(&self.directory, name, flags, Mode::empty()))
+        };
+        let Some(hidden) = &self.hidden else { return Ok(false) };
+        let (own, now) = (open(hidden)?, open(&self.name)?);
+        let read = |file: &OwnedFd, at: u64| -> Result<Vec<u8>, Errno> {
+            let mut bytes = vec![0; usize::try_from(COMPARED.min(length)).unwrap_or(0)];
+            let file = File::from(file.try_clone().map_err(|_| Errno::IO)?);
+            match file.read_exact_at(&mut bytes, at) {
+                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(Errno::IO),
+                Err(_) => Ok(Vec::new()),
+                Ok(()) => Ok(bytes),
+            }
+        };
+        for at in [0, length.saturating_sub(COMPARED)] {
+            let ours = read(&own, at)?;
+            if ours.is_empty() && length > 0 || ours != read(&now, at)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Leaves the record of an upload that did not end with success, with the bytes that can be
     /// resumed. Returns whether there are any; otherwise the caller removes the file. If this fails,
     /// the record of an upload over an existing file stays as that of a killed server.
     fn leave_record(&mut self) -> Result<bool, Errno> {
         let Some(record) = &self.record else { return Ok(false) };
+        let now = self.target_now()?;
+        if now.is_some() && record.must_forbid(&self.directory) && !self.begins_file()? {
+            let left = (&b""[..], 0, self.bounds.age);
+            let part = record.leave(&self.directory, now.as_ref(), left)?;
+            self.directory.root().usage().shelf().put(part);
+            return Ok(false);
+        }
         if record.leaves_nothing(self.end) {
             record.withdraw(&self.directory);
             return Ok(false);
         }
-        let now = self.target_now()?;
         if self.old.is_some() && now.is_none() {
             // There is nothing to mix with any more.
             record.withdraw(&self.directory);
@@ -354,6 +397,10 @@ impl Replacement {
         let bound = if self.bounds.bytes == 0 { u64::MAX } else { self.bounds.bytes };
         self.output.cut_to(most.min(bound))?;
         let root = Arc::clone(self.directory.root());
+        // Where there is no file, there is nothing to mix with.
+        if now.is_none() && root.usage().shelf().records_of(self.owner, false) >= limits::RECORDS {
+            return Ok(false);
+        }
         // An upload that replaces a file has not counted besides that file until now.
         if self.output.position() > 0
             && (self.output.charge().take_place(Leaving::default()).is_err()
@@ -419,7 +466,9 @@ impl Upload for Replacement {
         self.output.sync().map_err(system)?;
         self.check_whole().map_err(system)?;
         if let Some(record) = &mut self.record {
-            record.wait(&self.directory).map_err(system)?;
+            // The file is complete, and its record is about to go: that it could not be synced harms
+            // nobody any more.
+            let _ = record.wait(&self.directory);
         }
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;

@@ -161,7 +161,11 @@ impl<'a> Walk<'a> {
 
     fn through(root: &'a Arc<Root>) -> Self {
         let mut walk = Self::new(root, None);
+        let start = Instant::now();
         walk.all();
+        if walk.is_whole && !walk.is_over {
+            root.usage().shelf().forget_unseen(start);
+        }
         match walk.removed {
             0 => {}
             1 => log::info!("1 file of an unfinished upload removed"),
@@ -321,7 +325,7 @@ impl<'a> Walk<'a> {
 
     /// Puts a record in the current directory on the shelf, also for other roots above that
     /// directory.
-    fn shelve(&self, record: &[u8], facts: Option<&Facts>) {
+    fn shelve(&self, record: &[u8], facts: Option<(&Facts, u64)>) {
         let above = self.way.last().map_or((0, 0), |level| level.identity);
         for (at, level) in self.way.iter().enumerate() {
             let usage = match at {
@@ -331,8 +335,8 @@ impl<'a> Walk<'a> {
             if let Some(usage) = usage {
                 let directory = self.path_below(at);
                 usage.shelf().put(match facts {
-                    Some(facts) => facts.part(directory, above, record),
-                    None => KeptPart::without_bytes(directory, above, record),
+                    Some((facts, size)) => facts.part(directory, above, record, size),
+                    None => KeptPart::new(directory, above, record, true),
                 });
             }
         }
@@ -383,8 +387,8 @@ impl<'a> Walk<'a> {
         facts: Option<Facts>,
     ) -> Option<Facts> {
         let above = self.way.last().map_or((0, 0), |level| level.identity);
-        if hidden::check_left(directory.as_fd(), name) == Err(Errno::WOULDBLOCK) {
-            // The upload is running, or resumed.
+        if !matches!(hidden::check_left(directory.as_fd(), name), Ok(()) | Err(Errno::NOENT)) {
+            // The upload may be running, or resumed.
             return facts;
         }
         let Some(facts) = facts else {
@@ -414,7 +418,9 @@ impl<'a> Walk<'a> {
             None => facts.seconds_left(),
         };
         self.due = Some(self.due.map_or(left, |due| due.min(left)));
-        self.shelve(name, Some(&facts));
+        let found = root::metadata_at(directory, &*facts.bytes, AtFlags::empty());
+        let size = found.map_or(0, |found| found.size);
+        self.shelve(name, Some((&facts, size)));
         if bytes.is_none() {
             let usage = self.root.usage();
             let _ = hidden::remove(usage, directory.as_fd(), &facts.bytes);
@@ -547,7 +553,9 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
     })?;
     directory::all_names(&directory, Errno::BUSY, &|name| {
         hidden::remove(usage, directory.as_fd(), name).unwrap_or(false)
-    })
+    })?;
+    usage.shelf().forget_in(root::metadata_of(&directory)?.identity);
+    Ok(())
 }
 
 /// Opens a directory that contains nothing but hidden files. Returns ENOTEMPTY if it contains
