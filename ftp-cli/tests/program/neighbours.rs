@@ -33,7 +33,10 @@ fn begin(session: &mut RawSession, root: &TempRoot, name: &str, bytes: &[u8]) ->
 /// Returns the content of all hidden files in a directory.
 fn hidden(root: &TempRoot, directory: &str) -> Vec<Vec<u8>> {
     let entries = std::fs::read_dir(root.join(directory)).unwrap().flatten();
-    let hidden = entries.filter(|it| it.file_name().to_string_lossy().starts_with(".ftp-upload-"));
+    let hidden = entries.filter(|it| {
+        let name = it.file_name().to_string_lossy().into_owned();
+        name.starts_with(".ftp-upload-") && !name.starts_with(".ftp-upload-record-")
+    });
     hidden.filter_map(|entry| std::fs::read(entry.path()).ok()).collect()
 }
 

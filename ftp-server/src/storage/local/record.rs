@@ -192,7 +192,7 @@ pub(super) enum RecordFile {
     Missing,
     /// A record of unknown content, or something else. It has no bytes, and forbids all the same.
     Doubtful,
-    Whole(Facts),
+    Whole(Box<Facts>),
 }
 
 /// Reads a record.
@@ -210,7 +210,7 @@ pub(super) fn read(directory: impl AsFd, record: &[u8]) -> RecordFile {
     let mut text = String::new();
     let is_read = is_trusted && File::from(file).take(LONGEST).read_to_string(&mut text).is_ok();
     let facts = Facts::parse(&text).filter(|facts| is_read && facts.is_named(record));
-    facts.map_or(RecordFile::Doubtful, RecordFile::Whole)
+    facts.map_or(RecordFile::Doubtful, |facts| RecordFile::Whole(Box::new(facts)))
 }
 
 /// Creates and locks the empty record of a running upload. It is never open for writing: programs
@@ -545,7 +545,7 @@ pub(super) fn find_at(
     target: &Target,
     config: LocalConfig,
     user: Option<&[u8]>,
-) -> StorageResult<Option<(Unfinished, Option<Facts>)>> {
+) -> StorageResult<Option<(Unfinished, Option<Box<Facts>>)>> {
     let Target { directory, name, existing, .. } = target;
     let running = Unfinished { is_running: true, ..Unfinished::default() };
     if RUNNING.has(user, &place(directory, name).map_err(system)?) {

@@ -358,7 +358,7 @@ impl<'a> Walk<'a> {
             let facts = match record::read(directory, name) {
                 RecordFile::Missing => continue,
                 RecordFile::Doubtful => None,
-                RecordFile::Whole(facts) => Some(facts),
+                RecordFile::Whole(facts) => Some(*facts),
             };
             kept.extend(match self.cost {
                 // Whether they are too old does not matter: they count until they are removed.
