@@ -21,8 +21,8 @@ from place import CONTROL, HOST, IMPLICIT, Place, Unavailable
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 # The prefix of the names of unfinished uploads; docs/dev/conformance.md specifies it.
 HIDDEN = ".ftp-upload-"
-# The prefixes of what an interrupted upload leaves: its bytes, or only a record of a killed server.
-KEPT = (".ftp-upload-kept-", ".ftp-upload-running-")
+# The prefix of the record that an interrupted upload leaves, beside its bytes.
+RECORD = ".ftp-upload-record-"
 # Seconds within which the server must answer after its start, and report a reload.
 START_LIMIT = 30.0
 RELOAD_LIMIT = 20.0

@@ -25,7 +25,7 @@ from model import Content, describe
 from outcomes import Ran, is_second_try, judge_peer, mirrored, wrong
 from place import HOST, Place
 from proxy import KINDS, Plan, Proxy
-from server import KEPT
+from server import HIDDEN
 
 NAMES = ("a", "b.bin", "with space", ".dot")
 SIZES = (0, 1, 1_000, 65_536, 200_001, 600_000)
@@ -76,7 +76,7 @@ def held(path: pathlib.Path) -> Content:
 def tree(top: pathlib.Path) -> dict[str, bytes]:
     """Returns the files below a directory, without partial files that our client or server keeps."""
     paths = [path for path in top.rglob("*") if path.is_file() and not path.name.endswith(".part")]
-    paths = [path for path in paths if not path.name.startswith(KEPT)]
+    paths = [path for path in paths if not path.name.startswith(HIDDEN)]
     return {str(path.relative_to(top)): path.read_bytes() for path in paths}
 
 
