@@ -30,10 +30,12 @@ fn begin(session: &mut RawSession, root: &TempRoot, name: &str, bytes: &[u8]) ->
     data
 }
 
-/// Returns the content of all hidden files in a directory.
+/// Returns the content of all hidden files in a directory, except records.
 fn hidden(root: &TempRoot, directory: &str) -> Vec<Vec<u8>> {
     let entries = std::fs::read_dir(root.join(directory)).unwrap().flatten();
-    let hidden = entries.filter(|it| it.file_name().to_string_lossy().starts_with(".ftp-upload-"));
+    let is_bytes =
+        |name: &str| name.starts_with(".ftp-upload-") && !name.starts_with(".ftp-upload-record-");
+    let hidden = entries.filter(|it| is_bytes(&it.file_name().to_string_lossy()));
     hidden.filter_map(|entry| std::fs::read(entry.path()).ok()).collect()
 }
 
