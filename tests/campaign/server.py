@@ -70,7 +70,7 @@ partial = "{partial}"
 
 
 class Record(NamedTuple):
-    """What the record of an unfinished upload says: the path of its bytes, their number, and times in seconds since 1970."""
+    """What the record of an unfinished upload says: the path of its bytes, their number, and times since 1970."""
 
     bytes: pathlib.Path
     length: int
