@@ -185,13 +185,11 @@ class Months:
             if name not in found or found[name].read_bytes() != wanted.get(name)]  # fmt: skip
         if odd:
             self.findings.add(f"day {day}: {len(odd)} files differ: {sorted(odd)[:5]}")
-        # The kernel's clock is real: give the cut upload the time that it would have.
-        parts = [path for path in directory.iterdir() if path.name.startswith(HIDDEN)]
-        if not parts:
-            self.findings.add(f"day {day}: nothing is left of the upload that was cut")
+        # The record has the times of the server's clock, which is faked.
         noon = seconds(BEGIN) + day * DAY + camera.CUT * 60
-        for path in parts:
-            os.utime(path, (noon, noon))
+        whens = [record.when - noon for record in server.records() if record.bytes.parent == directory]
+        if len(whens) != 1 or not 0 <= whens[0] <= 60:
+            self.findings.add(f"day {day}: a record of the upload that was cut, seconds after its time: {whens}")
 
     def check_log(self, server: Server, day: int, last: int) -> int:
         """Rotates the log, and checks the lines of a day. `last` is the latest time before; returns the latest time."""
@@ -230,9 +228,9 @@ class Months:
         server.start()
         self.findings.count("restart")
         now = seconds(BEGIN) + (day + 1) * DAY
-        stale = lambda: [path for path in server.hidden() if path.stat().st_mtime < now - DAY]
+        stale = lambda: [record for record in server.records() if record.until < now and record.bytes.exists()]
         self.wait_for(lambda: not stale(), "unfinished uploads of earlier days remain after the start")
-        if not server.hidden():
+        if not server.bytes_left():
             self.findings.add(f"day {day}: the start removed the unfinished upload of the same day")
 
     def end(self, server: Server) -> None:

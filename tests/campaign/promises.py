@@ -19,6 +19,7 @@ import worlds
 from findings import Findings, say
 from place import Place, Unavailable
 from proxy import Plan, Proxy, reset
+from server import RECORD
 
 # Seconds for each timeout of our client, for a whole run, and for the server to notice an event.
 TIMEOUT, LONGEST, SOON = 3, 40.0, 15.0
@@ -438,7 +439,9 @@ def syncs(scene: Scene) -> Optional[str]:
     if len(between) != 3:
         return f"there must be two uploads and a rename: {[pair for pair, _ in between]}"
     for pair, calls in between:
-        calls_made = re.findall(r"\b(fdatasync|fsync|linkat|renameat2?)\(", calls)
+        # The record of an upload is synced too.
+        found = re.findall(r"\b(fdatasync|fsync|linkat|renameat2?)\(([^,>)]*)", calls)
+        calls_made = [name for name, file in found if RECORD not in file]
         named = next((at for at, name in enumerate(calls_made) if name.startswith(("link", "rename"))), None)
         if named is None:
             return f"between {pair[0]} and {pair[1]} nothing got a name: {calls_made}"

@@ -14,7 +14,8 @@ import socket
 import ssl
 import subprocess
 import time
-from typing import Callable, Optional, Sequence
+import urllib.parse
+from typing import Callable, NamedTuple, Optional, Sequence
 
 from place import CONTROL, HOST, IMPLICIT, Place, Unavailable
 
@@ -23,6 +24,9 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 HIDDEN = ".ftp-upload-"
 # The prefix of the record that an interrupted upload leaves, beside its bytes.
 RECORD = ".ftp-upload-record-"
+# The lines of a record with the name of the bytes, and with their number, the time of the cut and the time until which
+# they are kept.
+BYTES, LEFT = re.compile("^bytes (.*)$", re.M), re.compile(r"^left (\d+) (\d+) (\d+)$", re.M)
 # Seconds within which the server must answer after its start, and report a reload.
 START_LIMIT = 30.0
 RELOAD_LIMIT = 20.0
@@ -63,6 +67,15 @@ root = "{root}"
 rights = "full"
 partial = "{partial}"
 """
+
+
+class Record(NamedTuple):
+    """What the record of an unfinished upload says: the path of its bytes, their number, and times since 1970."""
+
+    bytes: pathlib.Path
+    length: int
+    when: int
+    until: int
 
 
 def _open_files(process: int) -> collections.Counter[str]:
@@ -265,8 +278,28 @@ class Server:
         return Figures(self.process.pid)
 
     def hidden(self) -> list[pathlib.Path]:
-        """Returns the paths of the unfinished uploads on the disk."""
+        """Returns the paths of the records and bytes of unfinished uploads on the disk."""
         return [path for path in self.place.root.rglob(f"{HIDDEN}*")]
+
+    def bytes_left(self) -> list[pathlib.Path]:
+        """Returns the paths of the bytes of unfinished uploads on the disk."""
+        return [path for path in self.hidden() if not path.name.startswith(RECORD)]
+
+    def records(self) -> list[Record]:
+        """Returns the records of unfinished uploads on the disk, without those that have no text."""
+        return [record for path in self.hidden() if path.name.startswith(RECORD) and (record := recorded(path))]
+
+
+def recorded(path: pathlib.Path) -> Optional[Record]:
+    """Returns what a record says; `None` if it has no text, or was removed."""
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        return None
+    named, left = BYTES.search(text), LEFT.search(text)
+    if not (named and left):
+        return None
+    return Record(path.with_name(urllib.parse.unquote(named[1])), *map(int, left.groups()))
 
 
 def _hash(password: str) -> str:

@@ -438,17 +438,18 @@ class Soak:
         status = self.server.stop()
         if status != 0:
             self.findings.add(f"the server ended with {status}")
-        odd = [path.name for path in self.server.hidden() if not path.name.startswith(servers.KEPT)]
+        kept = {record.bytes for record in self.server.records()}
+        odd = [path.name for path in self.server.bytes_left() if path not in kept]
         if odd:
-            self.findings.add(f"temporary files are left: {odd}")
-        # Partial uploads must be removed two days later.
+            self.findings.add(f"bytes are left that no record names: {odd}")
+        # Two days later, the bytes must be removed. The records stay.
         self.server.set_clock(faults.CLOCK_STEPS + 2 * 86_400)
         self.server.start()
         end = time.monotonic() + 30
-        while self.server.hidden() and time.monotonic() < end:
+        while self.server.bytes_left() and time.monotonic() < end:
             time.sleep(0.2)
-        if self.server.hidden():
-            self.findings.add(f"partial uploads are left after two days: {self.server.hidden()}")
+        if self.server.bytes_left():
+            self.findings.add(f"partial uploads are left after two days: {self.server.bytes_left()}")
 
     def check_shared(self) -> None:
         """Checks that each file that several workers wrote has one of their contents, complete."""
