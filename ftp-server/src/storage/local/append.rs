@@ -140,6 +140,9 @@ impl Appending {
         std::mem::take(&mut self.staged).empty(|mut bytes| {
             while !bytes.is_empty() {
                 let count = self.add(bytes, Output::write_charged)?;
+                if count == 0 {
+                    return Err(system(Errno::IO));
+                }
                 bytes = bytes.get(count..).unwrap_or_default();
             }
             Ok(())

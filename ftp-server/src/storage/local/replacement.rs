@@ -384,6 +384,7 @@ impl Replacement {
         {
             self.furnish(None)?;
             self.output.sync()?;
+            self.check_whole()?;
             self.refusal = Some(StorageErrorKind::Exists);
             return self.publish().map(|()| true);
         }

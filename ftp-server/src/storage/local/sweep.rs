@@ -355,15 +355,13 @@ impl<'a> Walk<'a> {
         let is_record = |name: &[u8]| name::hidden(name) == Some(Hidden::Record);
         let mut kept = Vec::new();
         for (name, found) in hidden.iter().filter(|(name, _)| is_record(name)) {
-            let facts = match record::read(directory, name) {
-                RecordFile::Missing => continue,
-                RecordFile::Doubtful => None,
-                RecordFile::Whole(facts) => Some(*facts),
-            };
             kept.extend(match self.cost {
                 // Whether they are too old does not matter: they count until they are removed.
-                Some(_) => facts,
-                None => self.record(directory, name, found, facts),
+                Some(_) => match record::read(directory, name) {
+                    RecordFile::Whole(facts) => Some(*facts),
+                    RecordFile::Missing | RecordFile::Doubtful => None,
+                },
+                None => self.record(directory, name, found),
             });
         }
         for (name, found) in hidden.iter().filter(|(name, _)| !is_record(name)) {
@@ -379,15 +377,16 @@ impl<'a> Walk<'a> {
 
     /// Judges a record: puts it on the shelf, or removes it if it has ended. Returns what it says, if
     /// its bytes are to stay.
-    fn record(
-        &mut self,
-        directory: &OwnedFd,
-        name: &[u8],
-        found: &Metadata,
-        facts: Option<Facts>,
-    ) -> Option<Facts> {
+    fn record(&mut self, directory: &OwnedFd, name: &[u8], found: &Metadata) -> Option<Facts> {
         let above = self.way.last().map_or((0, 0), |level| level.identity);
-        if !matches!(hidden::check_left(directory.as_fd(), name), Ok(()) | Err(Errno::NOENT)) {
+        // First the lock: an upload that is cut writes what it leaves before it lets go.
+        let looked = hidden::check_left(directory.as_fd(), name);
+        let facts = match record::read(directory, name) {
+            RecordFile::Missing => return None,
+            RecordFile::Doubtful => None,
+            RecordFile::Whole(facts) => Some(*facts),
+        };
+        if !matches!(looked, Ok(()) | Err(Errno::NOENT)) {
             // The upload may be running, or resumed.
             return facts;
         }
