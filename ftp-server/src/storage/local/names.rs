@@ -17,7 +17,7 @@ const PIECE: usize = limits::NAMES / 2;
 
 /// Maximum memory of the names that are read before the first is listed, in bytes: about 10,000 names.
 /// A larger directory is listed while it is read.
-const WHOLE: usize = 12 * limits::NAMES;
+const WHOLE: usize = 10 * limits::NAMES;
 
 /// Memory of one listing that reads more than [`limits::NAMES`] ahead, in bytes: the names, and a
 /// buffer for all of them.
