@@ -67,7 +67,7 @@ SERVERS = [
     lower("stor-cpu", "STOR, server and client", "CPU s/GiB", STOR, "both", ratio=1.02, ceiling=WRITTEN),
     count("stor-calls", "login and STOR 1 GiB", measures.bulk_calls("store"), 4_500, 5_000),
     count("small-retr-calls", "RETR 1 KiB", measures.calls("copy:small"), 17, 20),
-    count("small-stor-calls", "STOR 1 KiB", measures.calls("store"), 23, 36),
+    count("small-stor-calls", "STOR 1 KiB", measures.calls("store"), 23, 40),
     count("noop-calls", "NOOP", measures.calls("noop", 20, 1_020), 2, 2.2),
     higher("small-retr", "RETR 1 KiB", "per s", SMALL_RETR, "rate", ratio=1.1),
     lower("small-retr-cpu", "RETR 1 KiB, server", "CPU µs", SMALL_RETR, "cpu", ratio=0.8),
